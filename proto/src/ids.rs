@@ -1,0 +1,158 @@
+//! Names of nodes, daemon starts and aggregator processes.
+
+use std::{fmt, sync::Arc};
+
+use crate::limits::NODE_ID_LEN_MAX;
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Empty, or longer than [`NODE_ID_LEN_MAX`].
+    #[error("a name has 1 to {NODE_ID_LEN_MAX} characters, this one has {0}")]
+    Length(usize),
+    /// A character outside `[a-z0-9._-]`.
+    #[error("a name is made of a-z, 0-9, '.', '_' and '-', found {0:?}")]
+    Character(char),
+    /// An identifier of another length than 16 bytes.
+    #[error("an identifier has 16 bytes, this one has {0}")]
+    Bytes(usize),
+}
+
+/// Stable name of a host or an aggregator: 1 to 64 characters of `[a-z0-9._-]`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(Arc<str>);
+
+impl NodeId {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`IdError::Length`] and [`IdError::Character`].
+    pub fn parse(name: &str) -> Result<Self, IdError> {
+        let length = name.chars().count();
+        if length == 0 || length > NODE_ID_LEN_MAX {
+            return Err(IdError::Length(length));
+        }
+        match name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-')) {
+            Some(bad) => Err(IdError::Character(bad)),
+            None => Ok(Self(name.into())),
+        }
+    }
+
+    /// Makes a name of any text, such as a host name: lower case, other characters become `-`, cut at the limit.
+    /// Empty text becomes `unnamed`.
+    #[must_use]
+    pub fn sanitised(text: &str) -> Self {
+        let name: String = text
+            .to_lowercase()
+            .chars()
+            .map(|c| if matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-') { c } else { '-' })
+            .take(NODE_ID_LEN_MAX)
+            .collect();
+        if name.is_empty() { Self("unnamed".into()) } else { Self(name.into()) }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+macro_rules! id_of_16_bytes {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// Takes 16 bytes as they are.
+            #[must_use]
+            pub const fn new(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// Draws a new one.
+            #[must_use]
+            pub fn random() -> Self {
+                Self(rand::random())
+            }
+
+            /// Reads 16 bytes from a message.
+            ///
+            /// # Errors
+            /// [`IdError::Bytes`] for any other length.
+            pub fn parse(bytes: &[u8]) -> Result<Self, IdError> {
+                bytes.try_into().map(Self).map_err(|_| IdError::Bytes(bytes.len()))
+            }
+
+            /// The 16 bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+
+            /// The 16 bytes, for a message.
+            #[must_use]
+            pub fn to_bytes(self) -> bytes::Bytes {
+                bytes::Bytes::copy_from_slice(&self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+id_of_16_bytes! {
+    /// One daemon start on one node. A frame is named by its dot: (stream, tick).
+    StreamId
+}
+
+id_of_16_bytes! {
+    /// One aggregator process, and so one log. A restarted process is a new writer.
+    WriterId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!(NodeId::parse("web-1.example").unwrap().as_str(), "web-1.example");
+        assert_eq!(NodeId::parse(""), Err(IdError::Length(0)));
+        assert_eq!(NodeId::parse(&"a".repeat(65)), Err(IdError::Length(65)));
+        assert_eq!(NodeId::parse("Web"), Err(IdError::Character('W')));
+        assert_eq!(NodeId::sanitised("Büro PC").as_str(), "b-ro-pc");
+        assert_eq!(NodeId::sanitised("").as_str(), "unnamed");
+    }
+
+    #[test]
+    fn identifiers_have_16_bytes() {
+        assert_eq!(StreamId::parse(&[7; 16]).unwrap(), StreamId::new([7; 16]));
+        assert_eq!(WriterId::parse(&[7; 3]), Err(IdError::Bytes(3)));
+        assert_eq!(WriterId::new([0xab; 16]).to_string(), "ab".repeat(16));
+        assert_ne!(StreamId::random(), StreamId::random());
+    }
+}

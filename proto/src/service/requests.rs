@@ -1,0 +1,182 @@
+//! A program's own requests, measured and sent to a daemon's door as any application would: OTLP over gRPC with
+//! exponential histograms of delta temporality, by the OpenTelemetry SDK.
+//!
+//! Starling counts itself by the same path as the applications it watches. What counts as one request is stated where
+//! [`RequestMeter::record`] is called: an HTTP request, a unary gRPC call, one message of a stream.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Histogram, MeterProvider as _, UpDownCounter},
+};
+use opentelemetry_otlp::{MetricExporter, WithExportConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::{Aggregation, Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream, Temporality},
+};
+use tracing::{debug, warn};
+
+/// How often the SDK exports.
+const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// An export that takes longer is given up.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Buckets and scale of the exponential histograms: 160 buckets at scale 5 span a factor of 32 at 2.2 % width; the
+/// SDK lowers the scale by itself when the values of a second span more.
+const EXPONENTIAL_BUCKETS: u32 = 160;
+const EXPONENTIAL_SCALE: i8 = 5;
+
+/// What a request came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0 and HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// WebSocket: one message.
+    WebSocket,
+    /// gRPC: one unary call or one message of a stream.
+    Grpc,
+}
+
+impl Protocol {
+    fn attributes(self) -> Vec<KeyValue> {
+        let (name, version) = match self {
+            Self::Http1 => ("http", "1.1"),
+            Self::Http2 => ("http", "2"),
+            Self::WebSocket => ("websocket", "13"),
+            Self::Grpc => return vec![KeyValue::new("rpc.system.name", "grpc")],
+        };
+        vec![KeyValue::new("network.protocol.name", name), KeyValue::new("network.protocol.version", version)]
+    }
+}
+
+/// Records requests. Cheap to clone; a disabled one records nothing.
+#[derive(Debug, Clone, Default)]
+pub struct RequestMeter(Option<Arc<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    provider: SdkMeterProvider,
+    http_duration: Histogram<f64>,
+    http_active: UpDownCounter<i64>,
+    rpc_duration: Histogram<f64>,
+    rpc_active: UpDownCounter<i64>,
+}
+
+impl RequestMeter {
+    /// A meter that records nothing.
+    #[must_use]
+    pub fn disabled() -> Self {
+        Self(None)
+    }
+
+    /// A meter that exports to `endpoint` ("http://host:port") every second, under the resource `service.name` and
+    /// `service.instance.id`. An endpoint that does not answer costs the seconds that could not be delivered, nothing
+    /// else. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn start(endpoint: &str, service: &'static str, instance: &str) -> Self {
+        let exporter = MetricExporter::builder()
+            .with_tonic()
+            .with_endpoint(endpoint)
+            .with_timeout(EXPORT_TIMEOUT)
+            .with_temporality(Temporality::Delta)
+            .build();
+        let exporter = match exporter {
+            Ok(exporter) => exporter,
+            Err(error) => {
+                warn!(endpoint, %error, "own requests are not measured");
+                return Self::disabled();
+            }
+        };
+        let exponential = |instrument: &Instrument| {
+            if instrument.kind() != InstrumentKind::Histogram {
+                return None;
+            }
+            Stream::builder()
+                .with_aggregation(Aggregation::Base2ExponentialHistogram {
+                    max_size: EXPONENTIAL_BUCKETS,
+                    max_scale: EXPONENTIAL_SCALE,
+                    record_min_max: true,
+                })
+                .build()
+                .ok()
+        };
+        let resource = Resource::builder_empty()
+            .with_attributes([
+                KeyValue::new("service.name", service),
+                KeyValue::new("service.instance.id", instance.to_owned()),
+            ])
+            .build();
+        let provider = SdkMeterProvider::builder()
+            .with_reader(PeriodicReader::builder(exporter).with_interval(EXPORT_INTERVAL).build())
+            .with_view(exponential)
+            .with_resource(resource)
+            .build();
+        let meter = provider.meter("starling");
+        Self(Some(Arc::new(Inner {
+            http_duration: meter.f64_histogram("http.server.request.duration").with_unit("s").build(),
+            http_active: meter.i64_up_down_counter("http.server.active_requests").with_unit("{request}").build(),
+            rpc_duration: meter.f64_histogram("rpc.server.call.duration").with_unit("s").build(),
+            rpc_active: meter.i64_up_down_counter("rpc.server.active_requests").with_unit("{request}").build(),
+            provider,
+        })))
+    }
+
+    /// Records one served request.
+    pub fn record(&self, protocol: Protocol, took: Duration, failed: bool) {
+        let Some(inner) = &self.0 else { return };
+        let mut attributes = protocol.attributes();
+        if failed {
+            attributes.push(KeyValue::new("error.type", "_OTHER"));
+        }
+        let histogram = if protocol == Protocol::Grpc { &inner.rpc_duration } else { &inner.http_duration };
+        histogram.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// Counts a request, stream or socket as open until the guard is dropped.
+    #[must_use]
+    pub fn open(&self, protocol: Protocol) -> OpenRequest {
+        self.add_active(protocol, 1);
+        OpenRequest { meter: self.clone(), protocol, since: Instant::now() }
+    }
+
+    fn add_active(&self, protocol: Protocol, n: i64) {
+        if let Some(inner) = &self.0 {
+            let active = if protocol == Protocol::Grpc { &inner.rpc_active } else { &inner.http_active };
+            active.add(n, &protocol.attributes());
+        }
+    }
+
+    /// Sends what was recorded and stops exporting. Waits for at most the export timeout, on a blocking thread.
+    pub async fn shutdown(self) {
+        if let Some(inner) = self.0 {
+            let outcome = tokio::task::spawn_blocking(move || inner.provider.shutdown()).await;
+            debug!(?outcome, "own requests: last export");
+        }
+    }
+}
+
+/// A request, stream or socket that is open.
+#[derive(Debug)]
+pub struct OpenRequest {
+    meter: RequestMeter,
+    protocol: Protocol,
+    since: Instant,
+}
+
+impl OpenRequest {
+    /// Records it as one served request, of the time since it was opened.
+    pub fn served(self, failed: bool) {
+        self.meter.record(self.protocol, self.since.elapsed(), failed);
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.meter.add_active(self.protocol, -1);
+    }
+}
