@@ -164,10 +164,10 @@ catalogue! {
     FILESYSTEM_USAGE = "system.filesystem.usage" Gauge "By" 0 Cluster false [] "Bytes in use on all local filesystems.";
     MOUNT_LIMIT = "system.filesystem.mount.limit" Gauge "By" 0 Node false ["system.filesystem.mountpoint"] "Size of one filesystem.";
     MOUNT_USAGE = "system.filesystem.mount.usage" Gauge "By" 0 Node false ["system.filesystem.mountpoint"] "Bytes in use on one filesystem.";
-    NETWORK_IO = "system.network.io" Counter "By" 0 Cluster false ["network.io.direction"] "Bytes over all interfaces but loopback: receive, transmit.";
-    NETWORK_PACKETS = "system.network.packets" Counter "{packet}" 0 Cluster false ["network.io.direction"] "Packets over all interfaces but loopback.";
-    NETWORK_ERRORS = "system.network.errors" Counter "{error}" 0 Cluster false ["network.io.direction"] "Errors of all interfaces but loopback.";
-    NETWORK_DROPPED = "system.network.dropped" Counter "{packet}" 0 Cluster false ["network.io.direction"] "Packets dropped by all interfaces but loopback.";
+    NETWORK_IO = "system.network.io" Counter "By" 0 Cluster false ["network.io.direction"] "Bytes over the physical interfaces, or where there are none over all but loopback: receive, transmit.";
+    NETWORK_PACKETS = "system.network.packets" Counter "{packet}" 0 Cluster false ["network.io.direction"] "Packets over the same interfaces.";
+    NETWORK_ERRORS = "system.network.errors" Counter "{error}" 0 Cluster false ["network.io.direction"] "Errors of the same interfaces.";
+    NETWORK_DROPPED = "system.network.dropped" Counter "{packet}" 0 Cluster false ["network.io.direction"] "Packets dropped by the same interfaces.";
     INTERFACE_IO = "system.network.interface.io" Counter "By" 0 Node false ["network.interface.name", "network.io.direction"] "Bytes over one interface.";
     INTERFACE_PACKETS = "system.network.interface.packets" Counter "{packet}" 0 Node false ["network.interface.name", "network.io.direction"] "Packets over one interface.";
     INTERFACE_ERRORS = "system.network.interface.errors" Counter "{error}" 0 Node false ["network.interface.name", "network.io.direction"] "Errors of one interface.";

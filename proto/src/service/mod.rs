@@ -7,7 +7,7 @@ pub mod requests;
 pub mod settings;
 pub mod shutdown;
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -37,14 +37,43 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error. The level comes from `STARLING_LOG` (such as `info` or `starling_node=debug`),
-/// `info` without it. Does nothing when logging was started before.
+/// Starts logging to standard error at level `info`; see [`init_logging_at`].
 pub fn init_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("STARLING_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    init_logging_at(format, "info");
+}
+
+/// Starts logging to standard error. The level comes from `STARLING_LOG` (such as `info` or `starling_node=debug`),
+/// and is `default` without it. Does nothing when logging was started before.
+pub fn init_logging_at(format: LogFormat, default: &str) {
+    let filter = EnvFilter::try_from_env("STARLING_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     // A second start (several services in one process) keeps the first.
     let _ = match format {
         LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
     };
+}
+
+/// Prints the one line on standard output that says that a program works and where: its name, the word `listening`,
+/// and `what=address` for each face. With port 0 in the settings this is where the chosen ports are told.
+pub fn announce(program: &str, addresses: &[(&str, SocketAddr)]) {
+    println!("{}", announcement(program, addresses));
+}
+
+fn announcement(program: &str, addresses: &[(&str, SocketAddr)]) -> String {
+    addresses.iter().fold(format!("{program} listening"), |mut line, (what, address)| {
+        let _ = write!(line, " {what}={address}");
+        line
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_one_line_of_pairs() {
+        let address = "127.0.0.1:7400".parse().unwrap();
+        assert_eq!(announcement("starling-node", &[("otlp", address)]), "starling-node listening otlp=127.0.0.1:7400");
+    }
 }
