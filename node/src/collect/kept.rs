@@ -1,0 +1,161 @@
+//! Files of `/proc` kept open and read in one go into a buffer that is kept too.
+//!
+//! Opening costs as much as reading for the small files of `/proc`, and a buffer that fits saves the second system
+//! call; measured, this is two to twenty times cheaper than opening and parsing with the usual crates.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
+
+use super::CollectError;
+
+/// First size of a buffer: `/proc/stat` of 16 cores and `/proc/net/netstat` fit.
+const BUFFER_BYTES: usize = 8 * 1024;
+/// Largest file taken: `/proc/stat` of 1,024 cores with all its interrupts stays below 1 MiB.
+pub(super) const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How the kernel makes the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One record (`single_open` in the kernel): a read that does not fill the buffer is the whole file.
+    Single,
+    /// A record per line (`seq_file` with an iterator): one read returns at most the kernel's own buffer, a page at
+    /// first, however large ours is; only a read of nothing is the end.
+    Records,
+}
+
+/// One file kept open.
+#[derive(Debug)]
+pub(super) struct KeptFile {
+    path: PathBuf,
+    shape: Shape,
+    file: Option<File>,
+    buffer: Vec<u8>,
+}
+
+impl KeptFile {
+    pub(super) fn new(path: PathBuf, shape: Shape) -> Self {
+        Self { path, shape, file: None, buffer: Vec::new() }
+    }
+
+    /// The content as of now. `None` when this host has no such file; it is looked for again at the next call.
+    ///
+    /// # Errors
+    /// [`CollectError::Read`] when it exists and cannot be read, [`CollectError::TooLarge`] beyond
+    /// [`FILE_BYTES_MAX`]. The file is opened anew at the next call.
+    pub(super) fn read(&mut self) -> Result<Option<&[u8]>, CollectError> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => match File::open(&self.path) {
+                Ok(file) => file,
+                Err(error) if is_absent(&error) => return Ok(None),
+                Err(source) => return Err(CollectError::Read { path: self.path.clone(), source }),
+            },
+        };
+        let length = match self.fill(&file) {
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                self.buffer = Vec::new();
+                return Err(CollectError::TooLarge { path: self.path.clone() });
+            }
+            Err(source) => return Err(CollectError::Read { path: self.path.clone(), source }),
+        };
+        self.file = Some(file);
+        Ok(Some(&self.buffer[..length]))
+    }
+
+    fn fill(&mut self, file: &File) -> io::Result<usize> {
+        if self.buffer.is_empty() {
+            self.buffer.resize(BUFFER_BYTES, 0);
+        }
+        let mut length = 0;
+        loop {
+            let read = match file.read_at(&mut self.buffer[length..], length as u64) {
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            length += read;
+            if length < self.buffer.len() {
+                if self.shape == Shape::Single || read == 0 {
+                    return Ok(length);
+                }
+                continue;
+            }
+            if length >= FILE_BYTES_MAX {
+                return Err(ErrorKind::FileTooLarge.into());
+            }
+            self.buffer.resize(length * 2, 0);
+            if self.shape == Shape::Single {
+                // The rest would come from a record made later than the first part: read it whole.
+                length = 0;
+            }
+        }
+    }
+}
+
+/// True for errors that say "this kernel or host does not have it".
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_not_a_failure_and_may_come_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("late");
+        let mut kept = KeptFile::new(path.clone(), Shape::Single);
+        assert!(kept.read().unwrap().is_none());
+        fs::write(&path, "one").unwrap();
+        assert_eq!(kept.read().unwrap().unwrap(), b"one");
+        fs::write(&path, "").unwrap();
+        assert_eq!(kept.read().unwrap().unwrap(), b"", "the descriptor was kept and sees the new content");
+    }
+
+    #[test]
+    fn content_beyond_the_buffer_is_read_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long");
+        for (shape, length) in [(Shape::Single, 100_000), (Shape::Records, 100_000), (Shape::Single, BUFFER_BYTES)] {
+            let content: Vec<u8> = (0..length).map(|i| b'a' + (i % 26) as u8).collect();
+            fs::write(&path, &content).unwrap();
+            let mut kept = KeptFile::new(path.clone(), shape);
+            assert_eq!(kept.read().unwrap().unwrap(), content);
+            assert_eq!(kept.read().unwrap().unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn too_large_and_unreadable_are_failures() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("huge");
+        fs::write(&path, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap();
+        let mut kept = KeptFile::new(path.clone(), Shape::Single);
+        assert!(matches!(kept.read(), Err(CollectError::TooLarge { .. })));
+        fs::write(&path, "small again").unwrap();
+        assert_eq!(kept.read().unwrap().unwrap(), b"small again");
+        let mut kept = KeptFile::new(dir.path().into(), Shape::Single);
+        assert!(matches!(kept.read(), Err(CollectError::Read { .. })), "a directory");
+    }
+
+    #[test]
+    fn the_kernel_gives_all_records() {
+        // A page holds about 30 mounts or disks: read to the end whatever this host has.
+        for name in ["/proc/self/mountinfo", "/proc/filesystems"] {
+            if !Path::new(name).exists() {
+                continue;
+            }
+            let mut kept = KeptFile::new(name.into(), Shape::Records);
+            let kept = kept.read().unwrap().unwrap().to_vec();
+            assert_eq!(kept, fs::read(name).unwrap(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Which mounts hold data of this host, from `mountinfo`. Pure.
+
+use std::collections::HashMap;
+
+use super::text;
+
+/// Filesystems on disks of this host. Others are left out: those in memory are memory, images (squashfs, erofs,
+/// iso9660) are always full, and those behind a network or a process may make a question for their size wait forever.
+const LOCAL: [&[u8]; 16] = [
+    b"bcachefs",
+    b"btrfs",
+    b"exfat",
+    b"ext2",
+    b"ext3",
+    b"ext4",
+    b"f2fs",
+    b"hfsplus",
+    b"jfs",
+    b"msdos",
+    b"nilfs2",
+    b"ntfs3",
+    b"reiserfs",
+    b"vfat",
+    b"xfs",
+    b"zfs",
+];
+/// Filesystems a path may lead through without waiting for a network or a process.
+const PASSABLE: [&[u8]; 8] = [b"overlay", b"tmpfs", b"devtmpfs", b"ramfs", b"rootfs", b"squashfs", b"erofs", b"sysfs"];
+/// Most mounts between a mount and the root; deeper is a loop in what was read.
+const DEPTH_MAX: usize = 64;
+
+/// One line of `mountinfo` (proc_pid_mountinfo(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    id: u64,
+    parent: u64,
+    /// "major:minor".
+    device: Box<[u8]>,
+    /// Where it is mounted: bytes, not always UTF-8.
+    pub(super) point: Box<[u8]>,
+    kind: Box<[u8]>,
+    source: Box<[u8]>,
+}
+
+impl Mount {
+    /// `None` for a line of another shape.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut words = text::words(line);
+        let id = text::number(words.next()?)?;
+        let parent = text::number(words.next()?)?;
+        let device = words.next()?.into();
+        let point = unescape(words.nth(1)?);
+        // Options, then any number of optional fields up to a lone "-".
+        words.find(|word| *word == b"-")?;
+        let kind = words.next()?.into();
+        let source = unescape(words.next().unwrap_or_default());
+        point.starts_with(b"/").then_some(Self { id, parent, device, point, kind, source })
+    }
+
+    /// What tells whether two mounts show the same space. Datasets of one ZFS pool have devices of their own and share
+    /// the pool's free space, so they are one.
+    fn space(&self) -> &[u8] {
+        if &*self.kind == b"zfs" {
+            return self.source.split(|&byte| byte == b'/').next().unwrap_or_default();
+        }
+        &self.device
+    }
+
+    fn is_local(&self) -> bool {
+        // A container's own root stands on a disk of the host; other overlays are other containers'.
+        LOCAL.contains(&&*self.kind) || (&*self.kind == b"overlay" && &*self.point == b"/")
+    }
+
+    fn is_passable(&self) -> bool {
+        LOCAL.contains(&&*self.kind) || PASSABLE.contains(&&*self.kind)
+    }
+}
+
+/// The mounts whose sizes add up to the local filesystems of this host, sorted by mount point, and the number of
+/// lines that could not be understood.
+///
+/// One mount per filesystem: bind mounts and subvolumes show the same space again, so the shortest mount point is
+/// taken. Where several are mounted on one point, only the last can be reached. A mount below a filesystem that may
+/// wait (NFS, FUSE, autofs) is left out, because reaching it may wait too.
+pub(super) fn local(mountinfo: &[u8]) -> (Vec<Mount>, u64) {
+    let mut unknown = 0;
+    let mut by_id = HashMap::new();
+    let mut reachable = HashMap::new();
+    for line in text::lines(mountinfo).filter(|line| !line.is_empty()) {
+        match Mount::parse(line) {
+            Some(mount) => {
+                reachable.insert(mount.point.clone(), mount.id);
+                by_id.insert(mount.id, mount);
+            }
+            None => unknown += 1,
+        }
+    }
+    let mut mounts: Vec<&Mount> = reachable
+        .values()
+        .filter_map(|id| by_id.get(id))
+        .filter(|mount| mount.is_local() && is_reached_without_waiting(mount, &by_id))
+        .collect();
+    mounts.sort_by_key(|mount| (mount.point.len(), &mount.point));
+    let mut spaces = std::collections::HashSet::new();
+    let mut chosen: Vec<Mount> = mounts.into_iter().filter(|mount| spaces.insert(mount.space())).cloned().collect();
+    chosen.sort_by(|a, b| a.point.cmp(&b.point));
+    (chosen, unknown)
+}
+
+fn is_reached_without_waiting(mount: &Mount, by_id: &HashMap<u64, Mount>) -> bool {
+    let mut parent = mount.parent;
+    for _ in 0..DEPTH_MAX {
+        // The parent of the topmost mount is not in the list.
+        let Some(mount) = by_id.get(&parent) else { return true };
+        if !mount.is_passable() {
+            return false;
+        }
+        if mount.parent == parent {
+            return true;
+        }
+        parent = mount.parent;
+    }
+    false
+}
+
+/// The kernel writes blank, tab, line end and backslash as three octal digits.
+fn unescape(word: &[u8]) -> Box<[u8]> {
+    let mut plain = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let [first, tail @ ..] = rest {
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) = (first, tail) {
+            plain.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+            rest = tail;
+        } else {
+            plain.push(*first);
+            rest = tail;
+        }
+    }
+    plain.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn points(mountinfo: &[u8]) -> Vec<String> {
+        local(mountinfo).0.iter().map(|mount| text::printable(&mount.point)).collect()
+    }
+
+    #[test]
+    fn one_mount_per_filesystem_of_a_disk() {
+        let mountinfo = b"\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+28 27 254:0 /srv /srv/bind rw - ext4 /dev/vda rw
+29 27 0:25 / /tmp rw - tmpfs tmpfs rw
+30 27 8:1 / /mnt/with\\040blank rw shared:2 master:1 - xfs /dev/sda1 rw
+31 27 0:50 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw
+32 27 7:1 / /snap/core/1 ro - squashfs /dev/loop1 ro
+33 27 0:51 / /net rw - nfs4 server:/x rw
+34 33 8:2 / /net/disk rw - ext4 /dev/sdb1 rw
+35 27 0:60 / /a rw - zfs tank/a rw
+36 27 0:61 / /home rw - zfs tank/home rw
+";
+        assert_eq!(points(mountinfo), ["/", "/a", "/mnt/with blank"]);
+    }
+
+    #[test]
+    fn odd_mounts() {
+        assert_eq!(points(b"1 0 8:1 / /mnt/\xff\xfe rw - ext4 /dev/sda1 rw"), ["/mnt/\\xff\\xfe"], "not UTF-8");
+        assert_eq!(points(b"1 0 0:5 / / rw - overlay overlay rw\n"), ["/"], "a container");
+        let over = b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /m rw - ext4 b rw\n3 2 0:9 / /m rw - nfs c rw\n";
+        assert_eq!(points(over), ["/"], "hidden below a network mount");
+        let ring = b"1 2 8:1 / /a rw - ext4 a rw\n2 1 8:2 / /b rw - ext4 b rw\n";
+        assert_eq!(points(ring), [""; 0], "parents in a circle");
+        let (mounts, unknown) = local(b"rubbish\n1 0 8:1 / relative rw - ext4 a rw\n5 1 8:1 / / rw\n\n");
+        assert!(mounts.is_empty() && unknown == 3);
+        assert_eq!(&*unescape(b"a\\040b\\134\\9\\04"), b"a b\\\\9\\04");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "([0-9]{1,2} [0-9]{1,2} [0-9:]{1,4} / /[a-z\\\\0-9]{0,5} rw (a )?- (ext4|nfs|zfs) x rw\n){0,6}") {
+            local(&bytes);
+            local(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Network interfaces, from `/proc/net/dev`.
+//!
+//! In the totals a byte counts once: they are over the interfaces with a device behind them (`device` in
+//! `/sys/class/net/NAME`), because bridges, bonds, VLANs, tunnels, `veth` pairs and what Docker makes of them carry
+//! the same bytes again. A host without any such interface, a container with one end of a `veth` pair, has totals over
+//! all but loopback. Every interface has series of its own, loopback too.
+
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use starling_proto::{
+    catalogue::{self, Metric},
+    series::Series,
+};
+
+use super::{
+    CollectConfig, CollectError, Collected, Collector, family,
+    kept::{KeptFile, Shape},
+    roster::Roster,
+    sink::{Baseline, Sink},
+    text,
+};
+
+/// Interfaces with series of their own. Further ones are in the totals only.
+pub(super) const INTERFACES_DETAILED_MAX: usize = 128;
+const DIRECTIONS: [&str; 2] = ["receive", "transmit"];
+/// What is counted per direction: bytes, packets, errors, dropped. The first four columns of each half of a line.
+const COUNTERS: usize = 4;
+const PER_INTERFACE: [&Metric; COUNTERS] = [
+    &catalogue::INTERFACE_IO,
+    &catalogue::INTERFACE_PACKETS,
+    &catalogue::INTERFACE_ERRORS,
+    &catalogue::INTERFACE_DROPPED,
+];
+const TOTAL: [&Metric; COUNTERS] =
+    [&catalogue::NETWORK_IO, &catalogue::NETWORK_PACKETS, &catalogue::NETWORK_ERRORS, &catalogue::NETWORK_DROPPED];
+
+/// One value per counter and direction.
+type Both<T> = [[T; 2]; COUNTERS];
+
+/// The collector.
+pub(super) struct Network {
+    dev: KeptFile,
+    class: PathBuf,
+    interfaces: Roster<Interface>,
+    totals: Both<Series>,
+}
+
+struct Interface {
+    sort: Sort,
+    baselines: Both<Baseline>,
+    detail: Option<Both<Series>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Loopback,
+    Physical,
+    Virtual,
+}
+
+impl Network {
+    pub(super) fn new(config: &CollectConfig) -> Self {
+        Self {
+            dev: KeptFile::new(config.procfs.join("net/dev"), Shape::Records),
+            class: config.sysfs.join("class/net"),
+            interfaces: Roster::new(),
+            totals: TOTAL.map(|metric| family(metric, "network.io.direction", DIRECTIONS)),
+        }
+    }
+
+    fn sort(class: &Path, name: &[u8]) -> Sort {
+        if name == b"lo" {
+            Sort::Loopback
+        } else if class.join(OsStr::from_bytes(name)).join("device").exists() {
+            Sort::Physical
+        } else {
+            Sort::Virtual
+        }
+    }
+}
+
+impl Collector for Network {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
+        let Some(dev) = self.dev.read()? else { return Ok(Collected::Absent) };
+        let mut detailed = self.interfaces.values().filter(|interface| interface.detail.is_some()).count();
+        let (mut physical, mut others) = (None, None);
+        // Two lines of heading.
+        for line in text::lines(dev).skip(2).filter(|line| !line.is_empty()) {
+            let Some((name, now)) = parse(line) else {
+                sink.fault();
+                continue;
+            };
+            let interface = self.interfaces.meet(name, || {
+                let detail = (detailed < INTERFACES_DETAILED_MAX).then(|| details(name));
+                detailed += usize::from(detail.is_some());
+                Interface { sort: Self::sort(&self.class, name), baselines: Default::default(), detail }
+            });
+            match interface {
+                Some(interface) => {
+                    let totals = match interface.sort {
+                        Sort::Physical => Some(&mut physical),
+                        Sort::Virtual => Some(&mut others),
+                        Sort::Loopback => None,
+                    };
+                    interface.count(&now, totals, sink);
+                }
+                None => sink.fault(),
+            }
+        }
+        self.interfaces.sweep();
+        let has_physical = self.interfaces.values().any(|interface| interface.sort == Sort::Physical);
+        if let Some(totals) = if has_physical { physical } else { others } {
+            for (series, increment) in self.totals.iter().flatten().zip(totals.iter().flatten()) {
+                sink.increment(series, *increment);
+            }
+        }
+        Ok(Collected::Present)
+    }
+}
+
+impl Interface {
+    /// Gives the increments since the last tick, and adds them to `totals`.
+    fn count(&mut self, now: &Both<u64>, totals: Option<&mut Option<Both<u64>>>, sink: &mut Sink<'_>) {
+        let mut increments = Both::<u64>::default();
+        let mut compared = false;
+        for counter in 0..COUNTERS {
+            for direction in 0..2 {
+                let step = sink.step(&mut self.baselines[counter][direction], now[counter][direction]);
+                let Some(increment) = step else { continue };
+                increments[counter][direction] = increment;
+                compared = true;
+                if let Some(detail) = &self.detail {
+                    sink.increment(&detail[counter][direction], increment);
+                }
+            }
+        }
+        if let (Some(totals), true) = (totals, compared) {
+            let totals = totals.get_or_insert_default();
+            for (total, increment) in totals.iter_mut().flatten().zip(increments.iter().flatten()) {
+                *total = total.saturating_add(*increment);
+            }
+        }
+    }
+}
+
+fn details(name: &[u8]) -> Both<Series> {
+    let name = &*text::printable(name);
+    PER_INTERFACE.map(|metric| {
+        DIRECTIONS.map(|direction| {
+            Series::of(metric, &[("network.interface.name", name), ("network.io.direction", direction)])
+        })
+    })
+}
+
+/// Name and counters of one line: eight columns received, eight sent (`dev_seq_printf_stats` in
+/// `net/core/net-procfs.c`). `None` for a line of another shape.
+fn parse(line: &[u8]) -> Option<(&[u8], Both<u64>)> {
+    // The last colon: an alias has one in its name.
+    let colon = line.iter().rposition(|&byte| byte == b':')?;
+    let name = line[..colon].trim_ascii();
+    let mut columns = [0u64; 16];
+    let mut words = text::words(&line[colon + 1..]);
+    for column in &mut columns {
+        *column = text::number(words.next()?)?;
+    }
+    // Bytes and packets as they are; the errors and drops of a half follow them.
+    let counters = std::array::from_fn(|counter| [columns[counter], columns[8 + counter]]);
+    (!name.is_empty()).then_some((name, counters))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+    use starling_proto::series::{Sample, Value};
+
+    use super::*;
+
+    const HEADING: &str = "Inter-|   Receive\n face |bytes\n";
+
+    struct Host {
+        root: tempfile::TempDir,
+        network: Network,
+    }
+
+    impl Host {
+        fn new(physical: &[&str]) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir_all(root.path().join("net")).unwrap();
+            for name in physical {
+                fs::create_dir_all(root.path().join("class/net").join(name).join("device")).unwrap();
+            }
+            let config =
+                CollectConfig { procfs: root.path().into(), sysfs: root.path().into(), ..CollectConfig::default() };
+            Self { network: Network::new(&config), root }
+        }
+
+        /// Collects after `lines` of interface and bytes received; gives the samples, the total received and faults.
+        fn tick(&mut self, lines: &[(&str, u64)]) -> (Vec<Sample>, Option<u64>, u64) {
+            let lines: String =
+                lines.iter().map(|(name, bytes)| format!("{name}: {bytes} 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n")).collect();
+            fs::write(self.root.path().join("net/dev"), format!("{HEADING}{lines}")).unwrap();
+            let mut samples = Vec::new();
+            let mut sink = Sink::new(&mut samples);
+            self.network.collect(Duration::from_secs(1), &mut sink).unwrap();
+            let faults = sink.faults();
+            let received = samples.iter().find(|sample| sample.series == self.network.totals[0][0]);
+            let received = received.map(|sample| match sample.value {
+                Value::Counter(increment) => increment,
+                _ => unreachable!(),
+            });
+            (samples, received, faults)
+        }
+    }
+
+    #[test]
+    fn a_byte_counts_once() {
+        let mut host = Host::new(&["eth0", "eth1"]);
+        host.tick(&[("lo", 0), ("eth0", 0), ("eth1", 0), ("docker0", 0), ("veth1", 0)]);
+        let (samples, received, _) =
+            host.tick(&[("lo", 7), ("eth0", 100), ("eth1", 20), ("docker0", 100), ("veth1", 100)]);
+        assert_eq!(received, Some(120));
+        assert_eq!(samples.len(), 5 * 8 + 8, "each has its own series");
+    }
+
+    #[test]
+    fn a_container_counts_what_it_has() {
+        let mut host = Host::new(&[]);
+        host.tick(&[("lo", 0), ("eth0", 50)]);
+        assert_eq!(host.tick(&[("lo", 9), ("eth0", 80)]).1, Some(30));
+    }
+
+    #[test]
+    fn interfaces_that_come_go_and_reset() {
+        let mut host = Host::new(&["eth0", "usb0"]);
+        host.tick(&[("eth0", 0)]);
+        assert_eq!(host.tick(&[("eth0", 5), ("usb0", 1_000)]).1, Some(5), "a new one sets its baselines");
+        assert_eq!(host.tick(&[("eth0", 10), ("usb0", 1_003)]).1, Some(8));
+        assert_eq!(host.tick(&[("eth0", 11)]).1, Some(1));
+        assert_eq!(host.tick(&[("eth0", 12), ("usb0", 5)]).1, Some(1), "plugged in again");
+        let (_, received, faults) = host.tick(&[("eth0", 2), ("usb0", 6)]);
+        assert_eq!((received, faults), (Some(1), 1), "a driver that reset its counters");
+    }
+
+    #[test]
+    fn many_interfaces() {
+        let mut host = Host::new(&["eth0"]);
+        let names: Vec<String> = (0..300).map(|i| format!("veth{i}")).collect();
+        let lines: Vec<(&str, u64)> =
+            [("eth0", 0)].into_iter().chain(names.iter().map(|name| (name.as_str(), 0))).collect();
+        host.tick(&lines);
+        assert_eq!(host.tick(&lines).0.len(), INTERFACES_DETAILED_MAX * 8 + 8);
+    }
+
+    #[test]
+    fn usual_and_odd_lines() {
+        let (name, now) = parse(b"  eth0:538371139   17167    1    2    0     0          0         0  1143240   10609    3    4    0     0       0          0").unwrap();
+        assert_eq!(name, b"eth0");
+        assert_eq!(now, [[538_371_139, 1_143_240], [17_167, 10_609], [1, 3], [2, 4]]);
+        assert_eq!(parse(b"eth0:1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16").unwrap().0, b"eth0:1");
+        for bad in [
+            "",
+            "eth0",
+            "eth0: 1 2 3",
+            ": 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
+            "eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 x",
+        ] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Counters of TCP, from `/proc/net/snmp`, and the connections in error.
+//!
+//! A connection is in error for 60 s after it was reset, refused or timed out. The kernel counts all three in two
+//! places (`tcp_set_state` and `tcp_done` in `net/ipv4/tcp.c`): `EstabResets` for a connection that was established,
+//! whether the other end reset it, this end closed it with data unread, or it timed out; `AttemptFails` for one that
+//! never was, refused or unanswered. Their sum counts each connection once; `TCPAbortOnTimeout` and its like in
+//! `/proc/net/netstat` would count some of them again.
+//!
+//! A connection between two sockets of this host counts twice, once for each end.
+
+use std::time::Duration;
+
+use starling_proto::{catalogue, series::Series};
+
+use super::{
+    CollectConfig, CollectError, Collected, Collector,
+    kept::{KeptFile, Shape},
+    sink::{Baseline, Sink},
+    text,
+};
+
+/// Seconds a failed connection is shown for.
+const ERROR_SECONDS: usize = 60;
+
+/// The collector.
+pub(super) struct Tcp {
+    snmp: KeptFile,
+    opened: Baseline,
+    resets: Baseline,
+    segments: Baseline,
+    retransmits: Baseline,
+    failed: Baseline,
+    errors: Window,
+    series: Names,
+}
+
+struct Names {
+    opened: Series,
+    resets: Series,
+    segments: Series,
+    retransmits: Series,
+    error: Series,
+}
+
+impl Tcp {
+    pub(super) fn new(config: &CollectConfig) -> Self {
+        Self {
+            snmp: KeptFile::new(config.procfs.join("net/snmp"), Shape::Single),
+            opened: Baseline::default(),
+            resets: Baseline::default(),
+            segments: Baseline::default(),
+            retransmits: Baseline::default(),
+            failed: Baseline::default(),
+            errors: Window::new(),
+            series: Names {
+                opened: Series::of(&catalogue::TCP_OPENED, &[]),
+                resets: Series::of(&catalogue::TCP_RESETS, &[]),
+                segments: Series::of(&catalogue::TCP_SEGMENTS_SENT, &[]),
+                retransmits: Series::of(&catalogue::TCP_RETRANSMITS, &[]),
+                error: Series::of(&catalogue::TCP_HEALTH, &[("health", "error")]),
+            },
+        }
+    }
+}
+
+impl Collector for Tcp {
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn collect(&mut self, elapsed: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
+        let Some(snmp) = self.snmp.read()? else { return Ok(Collected::Absent) };
+        let now = parse(snmp).ok_or(CollectError::Malformed { file: "net/snmp", what: "a counter of Tcp" })?;
+        sink.counter(&self.series.opened, &mut self.opened, now.active_opens.saturating_add(now.passive_opens));
+        sink.counter(&self.series.resets, &mut self.resets, now.established_resets);
+        sink.counter(&self.series.segments, &mut self.segments, now.segments_sent);
+        sink.counter(&self.series.retransmits, &mut self.retransmits, now.retransmits);
+        if let Some(failed) = sink.step(&mut self.failed, now.established_resets.saturating_add(now.attempts_failed)) {
+            self.errors.add(elapsed, failed);
+            sink.gauge(&self.series.error, self.errors.sum());
+        }
+        Ok(Collected::Present)
+    }
+}
+
+/// Sum over the last [`ERROR_SECONDS`], to within a second.
+struct Window {
+    /// Ring of sums per second; `at` is the second that runs.
+    seconds: [u64; ERROR_SECONDS],
+    at: usize,
+    /// How much of the second that runs has passed.
+    into: Duration,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self { seconds: [0; ERROR_SECONDS], at: 0, into: Duration::ZERO }
+    }
+
+    fn add(&mut self, elapsed: Duration, count: u64) {
+        self.into = self.into.saturating_add(elapsed);
+        let whole = self.into.as_secs();
+        self.into = Duration::from_nanos(self.into.subsec_nanos().into());
+        for _ in 0..whole.min(ERROR_SECONDS as u64) {
+            self.at = (self.at + 1) % ERROR_SECONDS;
+            self.seconds[self.at] = 0;
+        }
+        self.seconds[self.at] = self.seconds[self.at].saturating_add(count);
+    }
+
+    fn sum(&self) -> u64 {
+        self.seconds.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+/// Counters of the `Tcp:` lines, by the names of RFC 4022.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counters {
+    active_opens: u64,
+    passive_opens: u64,
+    attempts_failed: u64,
+    established_resets: u64,
+    /// Without retransmissions: the kernel leaves them out (`__tcp_transmit_skb`).
+    segments_sent: u64,
+    retransmits: u64,
+}
+
+/// `None` when there is no pair of `Tcp:` lines, or one of the counters is not there.
+fn parse(snmp: &[u8]) -> Option<Counters> {
+    let mut lines = text::lines(snmp).filter_map(|line| line.strip_prefix(b"Tcp:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut counters = Counters::default();
+    let mut found = 0;
+    for (name, value) in text::words(names).zip(text::words(values)) {
+        let counter = match name {
+            b"ActiveOpens" => &mut counters.active_opens,
+            b"PassiveOpens" => &mut counters.passive_opens,
+            b"AttemptFails" => &mut counters.attempts_failed,
+            b"EstabResets" => &mut counters.established_resets,
+            b"OutSegs" => &mut counters.segments_sent,
+            b"RetransSegs" => &mut counters.retransmits,
+            _ => continue,
+        };
+        *counter = text::number(value)?;
+        found += 1;
+    }
+    (found == 6).then_some(counters)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn usual_and_odd() {
+        let snmp = b"Ip: Forwarding\nIp: 2\n\
+            Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\n\
+            Tcp: 1 200 120000 -1 183 2 4 131 6 16867 10369 7 0 209 0\nUdp: InDatagrams\nUdp: 321\n";
+        let expected = Counters {
+            active_opens: 183,
+            passive_opens: 2,
+            attempts_failed: 4,
+            established_resets: 131,
+            segments_sent: 10_369,
+            retransmits: 7,
+        };
+        assert_eq!(parse(snmp), Some(expected));
+        for bad in ["", "Tcp: ActiveOpens\n", "Tcp: ActiveOpens\nTcp: 1\n", "Tcp:\nTcp:\n"] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_window_slides() {
+        let mut window = Window::new();
+        let tick = |window: &mut Window, count| {
+            window.add(Duration::from_secs(1), count);
+            window.sum()
+        };
+        assert_eq!(tick(&mut window, 3), 3);
+        for _ in 0..59 {
+            assert_eq!(tick(&mut window, 0), 3);
+        }
+        assert_eq!(tick(&mut window, 1), 1, "a minute later");
+        window.add(Duration::from_secs(1 << 40), 5);
+        assert_eq!(window.sum(), 5, "after a long pause");
+        for _ in 0..4 {
+            window.add(Duration::from_millis(250), 1);
+        }
+        assert_eq!(window.sum(), 9);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "(Tcp:( [A-Za-z0-9]{1,5}){0,4}\n){0,3}") {
+            parse(&bytes);
+            parse(text.as_bytes());
+        }
+    }
+}

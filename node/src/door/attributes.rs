@@ -1,0 +1,126 @@
+//! Attributes of OTLP: looked up, turned into text, and hashed into the identity of a stream.
+
+use std::borrow::Cow;
+
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
+    resource::v1::Resource,
+};
+use prost::Message;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Identity of a stream of points. 128 bits: the chance that two of 65,536 streams meet is 10^-29.
+pub(super) type StreamKey = u128;
+
+/// Where metrics come from: one resource and instrumentation scope.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    key: StreamKey,
+    pub(super) service_name: Option<String>,
+}
+
+impl Origin {
+    /// Reads what identifies the sender.
+    pub(crate) fn new(resource: Option<&Resource>, scope: Option<&InstrumentationScope>) -> Self {
+        let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
+        let mut bytes = Vec::new();
+        put_attributes(&mut bytes, attributes);
+        if let Some(scope) = scope {
+            put_text(&mut bytes, &scope.name);
+            put_text(&mut bytes, &scope.version);
+            put_attributes(&mut bytes, &scope.attributes);
+        }
+        let service_name = text(attributes, "service.name").map(Cow::into_owned).filter(|name| !name.is_empty());
+        Self { key: xxh3_128(&bytes), service_name }
+    }
+
+    /// The identity of one stream: this origin, the metric, the point's attributes, and the start of the sequence
+    /// where there is one. Processes that share all else, such as workers without an instance id, differ by it.
+    pub(super) fn stream(&self, metric: &str, attributes: &[KeyValue], start_unix_ns: u64) -> StreamKey {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend_from_slice(&self.key.to_le_bytes());
+        bytes.extend_from_slice(&start_unix_ns.to_le_bytes());
+        put_text(&mut bytes, metric);
+        put_attributes(&mut bytes, attributes);
+        xxh3_128(&bytes)
+    }
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+fn put_attributes(bytes: &mut Vec<u8>, attributes: &[KeyValue]) {
+    // Senders may change the order from one export to the next.
+    let mut sorted: Vec<&KeyValue> = attributes.iter().collect();
+    sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    bytes.extend_from_slice(&(sorted.len() as u64).to_le_bytes());
+    for attribute in sorted {
+        put_text(bytes, &attribute.key);
+        let value = attribute.value.as_ref().map(Message::encode_to_vec).unwrap_or_default();
+        bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&value);
+    }
+}
+
+/// The attribute `key` as text; `None` when it is absent or not a plain value.
+pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<Cow<'a, str>> {
+    plain(attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref())
+}
+
+/// The attribute `key` as an integer, also when it was sent as text.
+pub(super) fn integer(attributes: &[KeyValue], key: &str) -> Option<i64> {
+    match attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()? {
+        Value::IntValue(value) => Some(*value),
+        Value::StringValue(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A plain value as text; `None` for arrays, maps and bytes.
+pub(super) fn plain(value: Option<&AnyValue>) -> Option<Cow<'_, str>> {
+    Some(match value?.value.as_ref()? {
+        Value::StringValue(text) => Cow::Borrowed(text),
+        Value::BoolValue(value) => Cow::Owned(value.to_string()),
+        Value::IntValue(value) => Cow::Owned(value.to_string()),
+        Value::DoubleValue(value) => Cow::Owned(value.to_string()),
+        Value::ArrayValue(_) | Value::KvlistValue(_) | Value::BytesValue(_) | Value::StringValueStrindex(_) => {
+            return None;
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::attribute;
+    use super::*;
+
+    #[test]
+    fn the_order_of_attributes_does_not_matter_and_everything_else_does() {
+        let origin = Origin::new(None, None);
+        let (a, b) = (attribute("a", "1"), attribute("b", "2"));
+        let key = origin.stream("m", &[a.clone(), b.clone()], 7);
+        assert_eq!(key, origin.stream("m", &[b.clone(), a.clone()], 7));
+        assert_ne!(key, origin.stream("m", &[a.clone(), b.clone()], 8));
+        assert_ne!(key, origin.stream("n", &[a.clone(), b.clone()], 7));
+        assert_ne!(key, origin.stream("m", std::slice::from_ref(&a), 7));
+        let resource = Resource { attributes: vec![attribute("service.name", "shop")], ..Resource::default() };
+        let other = Origin::new(Some(&resource), None);
+        assert_eq!(other.service_name.as_deref(), Some("shop"));
+        assert_ne!(key, other.stream("m", &[a, b], 7));
+    }
+
+    #[test]
+    fn attributes_are_read_as_text_and_number() {
+        let number = KeyValue {
+            key: "code".into(),
+            value: Some(AnyValue { value: Some(Value::IntValue(503)) }),
+            ..KeyValue::default()
+        };
+        let attributes = [number, attribute("text", "500")];
+        assert_eq!(text(&attributes, "code").as_deref(), Some("503"));
+        assert_eq!((integer(&attributes, "code"), integer(&attributes, "text")), (Some(503), Some(500)));
+        assert_eq!((text(&attributes, "none"), integer(&attributes, "none")), (None, None));
+    }
+}

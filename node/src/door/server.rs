@@ -1,0 +1,158 @@
+//! The gRPC face of the door: `opentelemetry.proto.collector.metrics.v1.MetricsService`.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        metrics_service_server::{MetricsService, MetricsServiceServer},
+    },
+    metrics::v1::Metric,
+};
+use starling_proto::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Server};
+use tower::{limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
+use tracing::warn;
+
+use super::{Door, DoorLimits, DoorSize, Moment, Origin, Outcome};
+use crate::metrics;
+
+/// Largest request, after decompression: the default of the OpenTelemetry Collector. About 20,000 points.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Requests decoded or converted at once. Each may hold a message, so this bounds memory at 32 MiB; beyond it the
+/// sender is told to come back (RESOURCE_EXHAUSTED), which SDKs do.
+const REQUESTS_MAX: usize = 8;
+/// A request that is not read and converted within this time is given up, so that senders that stall cannot keep the
+/// others out.
+const REQUEST_MAX: Duration = Duration::from_secs(5);
+/// Streams of one connection at once.
+const STREAMS_MAX: u32 = 16;
+/// Points converted under one lock: about a millisecond.
+const POINTS_PER_TURN: usize = 200;
+/// A sender whose points are refused is named in the log at most this often.
+const REPEAT_AFTER: Duration = Duration::from_secs(60);
+
+/// A door that the server fills and the sampler empties. The lock is held for one metric or one cut, never across an
+/// await.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedDoor {
+    door: Arc<Mutex<Door>>,
+    started: Instant,
+}
+
+impl SharedDoor {
+    /// A door that opens now.
+    pub(crate) fn new(limits: DoorLimits) -> Self {
+        let started = Instant::now();
+        let now = Moment { unix_ns: unix_ns(), monotonic: Duration::ZERO };
+        Self { door: Arc::new(Mutex::new(Door::new(limits, now))), started }
+    }
+
+    /// Takes out what came since the last cut, and how many points were refused.
+    pub(crate) fn cut(&self, samples: &mut Vec<starling_proto::series::Sample>) -> (u64, DoorSize) {
+        let now = self.now();
+        let mut door = self.lock();
+        (door.cut(now, samples), door.size())
+    }
+
+    fn now(&self) -> Moment {
+        Moment { unix_ns: unix_ns(), monotonic: self.started.elapsed() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Door> {
+        // A panic inside is a bug; what was counted before it is still right.
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Serves the door until `shutdown`; requests that are being taken are finished.
+///
+/// # Errors
+/// When the listener fails.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    door: SharedDoor,
+    shutdown: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let face = MetricsServiceServer::new(Face { door, told: Mutex::new(None) })
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(STREAMS_MAX)
+        .tcp_nodelay(true)
+        .timeout(REQUEST_MAX)
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
+        .add_service(face)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .await
+}
+
+struct Face {
+    door: SharedDoor,
+    /// When a refusal was last logged.
+    told: Mutex<Option<Instant>>,
+}
+
+#[tonic::async_trait]
+impl MetricsService for Face {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let request = request.into_inner();
+        let mut outcome = Outcome::default();
+        for resource in &request.resource_metrics {
+            for scope in &resource.scope_metrics {
+                let origin = Origin::new(resource.resource.as_ref(), scope.scope.as_ref());
+                for metric in &scope.metrics {
+                    self.take(&origin, metric, &mut outcome).await;
+                }
+            }
+        }
+        metrics::otlp(outcome.taken, &outcome.refused);
+        Ok(Response::new(ExportMetricsServiceResponse { partial_success: self.partial_success(&outcome) }))
+    }
+}
+
+impl Face {
+    async fn take(&self, origin: &Origin, metric: &Metric, outcome: &mut Outcome) {
+        for from in (0..super::points(metric)).step_by(POINTS_PER_TURN) {
+            let now = self.door.now();
+            self.door.lock().take(origin, metric, from..from + POINTS_PER_TURN, now, outcome);
+            // Gives way by the runtime's own budget, so that a large request does not hold up the second's cut.
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    /// What the sender is told, and once in a while the operator.
+    fn partial_success(&self, outcome: &Outcome) -> Option<ExportMetricsPartialSuccess> {
+        let refused = outcome.refused_total();
+        if refused == 0 {
+            return None;
+        }
+        let message = outcome.to_string();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= REPEAT_AFTER) {
+            *told = Some(Instant::now());
+            warn!(refused, taken = outcome.taken, detail = %message, "data points refused");
+        }
+        Some(ExportMetricsPartialSuccess {
+            rejected_data_points: i64::try_from(refused).unwrap_or(i64::MAX),
+            error_message: message,
+        })
+    }
+}

@@ -1,0 +1,293 @@
+use opentelemetry_proto::tonic::{
+    common::v1::KeyValue,
+    metrics::v1::{
+        ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Sum, Summary,
+        SummaryDataPoint,
+    },
+    resource::v1::Resource,
+};
+use proptest::prelude::*;
+use starling_proto::series::Value;
+
+use super::testing::{at, attribute, explicit, exponential};
+use super::*;
+
+const DELTA: i32 = AggregationTemporality::Delta as i32;
+const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
+const LIMITS: DoorLimits = DoorLimits { series: 5, streams: 8, stale_after: Duration::from_secs(60) };
+
+struct Bench {
+    door: Door,
+    origin: Origin,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let resource = Resource { attributes: vec![attribute("service.name", "shop")], ..Resource::default() };
+        Self { door: Door::new(LIMITS, at(1000)), origin: Origin::new(Some(&resource), None) }
+    }
+
+    fn take(&mut self, metric: &Metric, seconds: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.door.take(&self.origin, metric, 0..usize::MAX, at(seconds), &mut outcome);
+        outcome
+    }
+
+    /// Takes a metric of which every point must be taken.
+    fn taken(&mut self, metric: &Metric, seconds: u64) {
+        let outcome = self.take(metric, seconds);
+        assert_eq!(outcome.refused_total(), 0, "{outcome}");
+    }
+
+    /// Takes a metric of which no point may be taken, and returns what the sender is told.
+    fn refused(&mut self, metric: &Metric) -> String {
+        let outcome = self.take(metric, 1001);
+        assert!(outcome.taken == 0 && outcome.refused_total() > 0, "{outcome:?}");
+        outcome.to_string()
+    }
+
+    fn cut(&mut self, seconds: u64) -> Vec<(String, Value)> {
+        let mut samples = Vec::new();
+        self.door.cut(at(seconds), &mut samples);
+        let mut named: Vec<_> = samples.into_iter().map(|sample| (sample.series.to_string(), sample.value)).collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        named
+    }
+
+    fn value(&mut self, name: &str, seconds: u64) -> Option<Value> {
+        self.cut(seconds).into_iter().find(|(series, _)| series == name).map(|(_, value)| value)
+    }
+}
+
+fn metric(name: &str, unit: &str, data: Data) -> Metric {
+    Metric { name: name.into(), unit: unit.into(), data: Some(data), ..Metric::default() }
+}
+
+fn histogram(name: &str, unit: &str, temporality: i32, points: Vec<HistogramDataPoint>) -> Metric {
+    metric(name, unit, Data::Histogram(Histogram { data_points: points, aggregation_temporality: temporality }))
+}
+
+fn exponential_histogram(name: &str, temporality: i32, points: Vec<ExponentialHistogramDataPoint>) -> Metric {
+    let data = ExponentialHistogram { data_points: points, aggregation_temporality: temporality };
+    metric(name, "s", Data::ExponentialHistogram(data))
+}
+
+fn int(value: i64) -> NumberDataPoint {
+    NumberDataPoint { value: Some(number_data_point::Value::AsInt(value)), ..NumberDataPoint::default() }
+}
+
+fn double(value: f64) -> NumberDataPoint {
+    NumberDataPoint { value: Some(number_data_point::Value::AsDouble(value)), ..NumberDataPoint::default() }
+}
+
+fn sum(name: &str, temporality: i32, is_monotonic: bool, points: Vec<NumberDataPoint>) -> Metric {
+    metric(name, "1", Data::Sum(Sum { data_points: points, aggregation_temporality: temporality, is_monotonic }))
+}
+
+fn gauge(name: &str, points: Vec<NumberDataPoint>) -> Metric {
+    metric(name, "1", Data::Gauge(Gauge { data_points: points }))
+}
+
+fn request(status: i64, version: &str, counts: &[u64], seconds: f64) -> HistogramDataPoint {
+    let attributes: Vec<KeyValue> = vec![
+        testing::number("http.response.status_code", status),
+        attribute("network.protocol.version", version),
+        attribute("http.route", "/cart"),
+    ];
+    HistogramDataPoint { attributes, ..explicit(&[0.01, 0.1], counts, seconds, Some((0.002, 0.3))) }
+}
+
+#[test]
+fn requests_errors_and_durations_come_out_by_protocol() {
+    let mut bench = Bench::new();
+    let points = vec![
+        request(200, "1.1", &[5, 3, 1], 0.7),
+        request(503, "1.1", &[2, 0, 0], 0.1),
+        request(200, "2", &[0, 4, 0], 0.2),
+    ];
+    bench.taken(&histogram("http.server.request.duration", "s", DELTA, points), 1001);
+    let samples = bench.cut(1001);
+    let counter = |name: &str| samples.iter().find(|(series, _)| series == name).map(|(_, value)| value.clone());
+    assert_eq!(counter("traffic.requests{protocol=http1}"), Some(Value::Counter(11)));
+    assert_eq!(counter("traffic.errors{protocol=http1}"), Some(Value::Counter(2)));
+    assert_eq!(counter("traffic.requests{protocol=http2}"), Some(Value::Counter(4)));
+    assert_eq!(counter("traffic.requests{protocol=grpc}"), None, "never seen is absent");
+    let Some(Value::Histogram(durations)) = counter("traffic.duration{protocol=http1}") else { panic!("{samples:?}") };
+    assert_eq!((durations.count(), durations.sum(), durations.max()), (11, 800_000_000, 300_000_000));
+
+    assert_eq!(bench.value("traffic.requests{protocol=http1}", 1002), Some(Value::Counter(0)), "seen: 0 is known");
+    assert_eq!(bench.value("traffic.duration{protocol=http1}", 1002), None);
+    assert_eq!(bench.value("traffic.requests{protocol=http1}", 1300), None, "silent for long is absent");
+}
+
+#[test]
+fn milliseconds_and_stated_units_are_understood() {
+    let mut bench = Bench::new();
+    let old = explicit(&[10.0], &[2, 0], 12.0, Some((5.0, 7.0)));
+    bench.taken(&histogram("http.server.duration", "ms", DELTA, vec![old.clone()]), 1001);
+    bench.taken(&histogram("http.server.duration", "", DELTA, vec![old.clone()]), 1001);
+    bench.taken(&histogram("http.server.request.duration", "ms", DELTA, vec![old]), 1001);
+    let Some(Value::Histogram(durations)) = bench.value("traffic.duration{protocol=http1}", 1001) else { panic!() };
+    assert_eq!((durations.count(), durations.sum(), durations.max()), (6, 36_000_000, 7_000_000));
+}
+
+#[test]
+fn grpc_comes_as_exponential_histograms() {
+    let mut bench = Bench::new();
+    let mut bad = exponential(5, -223, &[1, 1], 0, 0.02);
+    bad.attributes = vec![testing::number("rpc.grpc.status_code", 14)];
+    let good = exponential(5, -223, &[10, 20, 30], 0, 0.5);
+    bench.taken(&exponential_histogram("rpc.server.call.duration", DELTA, vec![good, bad]), 1001);
+    let samples = bench.cut(1001);
+    assert_eq!(
+        samples.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["traffic.duration{protocol=grpc}", "traffic.errors{protocol=grpc}", "traffic.requests{protocol=grpc}"]
+    );
+    assert_eq!((&samples[1].1, &samples[2].1), (&Value::Counter(2), &Value::Counter(62)));
+}
+
+#[test]
+fn cumulative_histograms_are_counted_once() {
+    let mut bench = Bench::new();
+    let at_time = |seconds: u64, start: u64, counts: &[u64]| {
+        let mut point = request(200, "1.1", counts, 1.0);
+        (point.start_time_unix_nano, point.time_unix_nano) = (start * 1_000_000_000, seconds * 1_000_000_000);
+        histogram("http.server.request.duration", "s", CUMULATIVE, vec![point])
+    };
+    let requests = "traffic.requests{protocol=http1}";
+    bench.taken(&at_time(1001, 900, &[100, 0, 0]), 1001);
+    assert_eq!(bench.value(requests, 1001), Some(Value::Counter(0)), "it ran before the daemon: a baseline");
+    bench.taken(&at_time(1002, 900, &[100, 5, 0]), 1002);
+    assert_eq!(bench.value(requests, 1002), Some(Value::Counter(5)));
+    bench.taken(&at_time(1003, 1002, &[3, 0, 0]), 1003);
+    assert_eq!(bench.value(requests, 1003), Some(Value::Counter(3)), "a new start is a new sequence");
+    assert!(bench.take(&at_time(1001, 1002, &[1, 0, 0]), 1004).to_string().contains("older than the point before"));
+}
+
+#[test]
+fn open_requests_add_up_over_streams() {
+    let mut bench = Bench::new();
+    let with = |key: &str, value: &str, n: i64| NumberDataPoint { attributes: vec![attribute(key, value)], ..int(n) };
+    let points = vec![with("http.request.method", "GET", 3), with("http.request.method", "PUT", 2)];
+    bench.taken(&sum("http.server.active_requests", CUMULATIVE, false, points), 1001);
+    let rpc = |n| sum("rpc.server.active_requests", DELTA, false, vec![int(n)]);
+    bench.taken(&rpc(7), 1001);
+    bench.taken(&rpc(-2), 1002);
+    assert_eq!(bench.value("traffic.active{protocol=http1}", 1002), Some(Value::Gauge(5)));
+    assert_eq!(bench.value("traffic.active{protocol=grpc}", 1002), Some(Value::Gauge(5)));
+}
+
+#[test]
+fn everything_else_becomes_application_series_of_this_node() {
+    let mut bench = Bench::new();
+    bench.taken(&sum("jobs.done", DELTA, true, vec![int(4)]), 1001);
+    bench.taken(&gauge("queue.depth", vec![double(2.5)]), 1001);
+    let sizes = explicit(&[1000.0], &[1, 1], 3000.0, Some((500.0, 2500.0)));
+    bench.taken(&histogram("http.server.request.body.size", "By", DELTA, vec![sizes]), 1001);
+    let samples = bench.cut(1001);
+    assert_eq!(samples[1], ("jobs.done{service.name=shop}".to_owned(), Value::Counter(4)));
+    assert_eq!(samples[2], ("queue.depth{service.name=shop}".to_owned(), Value::Gauge(2_500_000)));
+    let Value::Histogram(sizes) = &samples[0].1 else { panic!("{samples:?}") };
+    assert_eq!((sizes.count(), sizes.sum()), (2, 3000));
+    assert_eq!(bench.value("queue.depth{service.name=shop}", 1050), Some(Value::Gauge(2_500_000)), "it holds");
+    assert_eq!(bench.value("queue.depth{service.name=shop}", 1062), None, "until it is stale");
+}
+
+#[test]
+fn fractions_of_a_cumulative_double_are_not_lost() {
+    let mut bench = Bench::new();
+    let mut total = 0u64;
+    for second in 1..=100u64 {
+        let mut point = double(second as f64 * 0.000_000_7);
+        (point.start_time_unix_nano, point.time_unix_nano) = (1_000_500_000_000, (1000 + second) * 1_000_000_000);
+        bench.taken(&sum("cpu", CUMULATIVE, true, vec![point]), 1000 + second);
+        let Some(Value::Counter(n)) = bench.value("cpu{service.name=shop}", 1000 + second) else { panic!() };
+        total += n;
+    }
+    assert_eq!(total, 70, "0.00007 at scale 6");
+}
+
+#[test]
+fn bad_points_are_refused_with_metric_and_reason() {
+    let mut bench = Bench::new();
+    let nan = bench.refused(&gauge("g", vec![double(f64::NAN)]));
+    assert_eq!(nan, "1 data points refused: g: the value is not a finite number");
+    assert!(bench.refused(&sum("s", DELTA, true, vec![int(-1)])).contains("s: a sum that only rises is negative"));
+    assert!(bench.refused(&sum("s", 0, true, vec![int(1)])).contains("temporality"));
+    assert!(bench.refused(&sum("s", DELTA, true, vec![int(1 << 50)])).contains("out of range"));
+    assert!(bench.refused(&gauge("g", vec![NumberDataPoint::default()])).contains("no value"));
+    assert!(bench.refused(&gauge("system.cpu.utilization", vec![double(0.5)])).contains("measures this itself"));
+    assert!(bench.refused(&gauge("", vec![int(1)])).contains("the name"));
+    let summary = Summary { data_points: vec![SummaryDataPoint::default(); 3] };
+    assert!(
+        bench.refused(&metric("old", "s", Data::Summary(summary))).starts_with("3 data points refused: old: summaries")
+    );
+    assert!(bench.refused(&Metric { name: "empty".into(), ..Metric::default() }).contains("no data"));
+    let mut negative = exponential(5, 0, &[1], 0, 1.0);
+    negative.negative = negative.positive.clone();
+    negative.count = 2;
+    assert!(bench.refused(&exponential_histogram("d", DELTA, vec![negative])).contains("negative"));
+    let many = explicit(&[0.1], &[1 << 33, 0], 1.0, None);
+    assert!(
+        bench.refused(&histogram("http.server.duration", "ms", DELTA, vec![many])).contains("count of one interval")
+    );
+    let mut samples = Vec::new();
+    assert_eq!(bench.door.cut(at(1001), &mut samples), 13);
+    assert_eq!(samples, [], "nothing of it was counted");
+}
+
+#[test]
+fn caps_hold_and_say_what_to_do() {
+    let mut bench = Bench::new();
+    let points: Vec<_> =
+        (0..20).map(|i| NumberDataPoint { attributes: vec![attribute("user", &i.to_string())], ..int(1) }).collect();
+    let outcome = bench.take(&sum("logins", DELTA, true, points), 1001);
+    assert_eq!((outcome.taken, outcome.refused_total()), (5, 15));
+    assert!(outcome.to_string().contains("otlp_series_max"), "{outcome}");
+    assert_eq!(bench.door.size(), DoorSize { series: 5, streams: 0 });
+    let requests = (0..20).map(|i| HistogramDataPoint {
+        attributes: vec![attribute("user", &i.to_string())],
+        ..explicit(&[0.1], &[1, 0], 0.1, None)
+    });
+    let outcome = bench.take(&histogram("http.server.request.duration", "s", CUMULATIVE, requests.collect()), 1001);
+    assert_eq!((outcome.taken, outcome.refused_total()), (8, 12));
+    assert!(outcome.to_string().contains("otlp_streams_max"), "{outcome}");
+}
+
+#[test]
+fn points_are_taken_in_parts() {
+    let mut bench = Bench::new();
+    let metric = sum("jobs", DELTA, true, vec![int(1), int(2), int(4)]);
+    let mut outcome = Outcome::default();
+    for part in [0..2, 2..4] {
+        bench.door.take(&bench.origin, &metric, part, at(1001), &mut outcome);
+    }
+    assert_eq!((outcome.taken, points(&metric)), (3, 3));
+    assert_eq!(bench.value("jobs{service.name=shop}", 1001), Some(Value::Counter(7)));
+}
+
+proptest! {
+    /// However totals are exported and reset, what is counted is what happened.
+    #[test]
+    fn cumulative_counts_are_conserved(steps in prop::collection::vec((0u64..1000, prop::bool::weighted(0.1)), 1..50)) {
+        let mut bench = Bench::new();
+        bench.door = Door::new(DoorLimits { streams: 100, ..LIMITS }, at(1000));
+        let (mut counts, mut start, mut happened) = ([0u64; 3], 1001u64, 0u64);
+        let mut counted = 0;
+        for (i, (n, restart)) in steps.into_iter().enumerate() {
+            let now = 1002 + i as u64;
+            if restart {
+                (counts, start) = ([0; 3], now);
+            }
+            counts[i % 3] += n;
+            happened += n;
+            let mut point = request(200, "1.1", &counts, 1.0);
+            (point.start_time_unix_nano, point.time_unix_nano) = (start * 1_000_000_000, now * 1_000_000_000);
+            bench.taken(&histogram("http.server.request.duration", "s", CUMULATIVE, vec![point]), now);
+            if let Some(Value::Counter(n)) = bench.value("traffic.requests{protocol=http1}", now) {
+                counted += n;
+            }
+        }
+        prop_assert_eq!(counted, happened);
+    }
+}

@@ -1,0 +1,295 @@
+//! The traffic model: requests, errors, durations and open requests by protocol, from the names that servers use.
+//!
+//! | metric | unit without one | what it is |
+//! |---|---|---|
+//! | `http.server.request.duration` | s | semantic conventions since 1.21 |
+//! | `http.server.duration` | ms | before |
+//! | `rpc.server.call.duration` | s | semantic conventions since 1.38 |
+//! | `rpc.server.duration` | ms | before |
+//! | `http.server.active_requests`, `rpc.server.active_requests` | | open requests |
+//!
+//! The same names with `_` for `.` and with the unit at the end (`http_server_request_duration_seconds`) are what the
+//! Prometheus exporters make of them, and count alike. A stated unit of s, ms, us or ns wins.
+//!
+//! One value of a duration histogram is one request. It failed when the HTTP status is 500 or more, when the gRPC
+//! status is one the server is to blame for, or when there is no status and `error.type` is set.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use starling_proto::{
+    catalogue::{self, PROTOCOLS},
+    histogram::HistogramSum,
+    series::{Sample, Series, Value},
+};
+
+use super::{attributes, point::Point, refusal::Refusal};
+
+/// Place of a protocol in [`PROTOCOLS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+    Http3,
+    WebSocket,
+    Grpc,
+}
+
+impl Protocol {
+    const ALL: [Self; PROTOCOLS.len()] = [Self::Http1, Self::Http2, Self::Http3, Self::WebSocket, Self::Grpc];
+
+    const fn name(self) -> &'static str {
+        PROTOCOLS[self as usize]
+    }
+}
+
+/// What a metric means for the traffic model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Role {
+    /// Durations, with the nanoseconds of one unit when the metric states none.
+    Duration { rpc: bool, unit_ns: f64 },
+    /// Open requests.
+    Active { rpc: bool },
+}
+
+/// What `name` means, if anything.
+pub(super) fn role(name: &str) -> Option<Role> {
+    /// As sent by the SDKs, and as the Prometheus exporters rename it.
+    const NAMES: [(&str, &[&str], Role); 6] = [
+        (
+            "http.server.request.duration",
+            &["http_server_request_duration", "http_server_request_duration_seconds"],
+            Role::Duration { rpc: false, unit_ns: 1e9 },
+        ),
+        (
+            "http.server.duration",
+            &["http_server_duration", "http_server_duration_milliseconds"],
+            Role::Duration { rpc: false, unit_ns: 1e6 },
+        ),
+        (
+            "rpc.server.call.duration",
+            &["rpc_server_call_duration", "rpc_server_call_duration_seconds"],
+            Role::Duration { rpc: true, unit_ns: 1e9 },
+        ),
+        (
+            "rpc.server.duration",
+            &["rpc_server_duration", "rpc_server_duration_milliseconds"],
+            Role::Duration { rpc: true, unit_ns: 1e6 },
+        ),
+        ("http.server.active_requests", &["http_server_active_requests"], Role::Active { rpc: false }),
+        ("rpc.server.active_requests", &["rpc_server_active_requests"], Role::Active { rpc: true }),
+    ];
+    NAMES.iter().find(|(main, others, _)| *main == name || others.contains(&name)).map(|&(.., role)| role)
+}
+
+/// Nanoseconds of one `unit` of time; `None` for other units.
+pub(super) fn unit_ns(unit: &str) -> Option<f64> {
+    match unit {
+        "s" | "seconds" => Some(1e9),
+        "ms" | "milliseconds" => Some(1e6),
+        "us" | "µs" | "microseconds" => Some(1e3),
+        "ns" | "nanoseconds" => Some(1.0),
+        _ => None,
+    }
+}
+
+/// The protocol a point is for.
+///
+/// By `network.protocol.name` and `.version`, before them `http.flavor`, `net.protocol.name` and `.version`; a URL
+/// scheme of ws or wss is a WebSocket. HTTP of an unstated version counts as HTTP/1, which is what servers leave out.
+/// RPC is gRPC unless another system is named, which then counts by the version of HTTP it states, or HTTP/2.
+pub(super) fn protocol(rpc: bool, point: &[KeyValue]) -> Protocol {
+    let text = |keys: &[&str]| keys.iter().find_map(|key| attributes::text(point, key)).map(|text| text.to_lowercase());
+    let name = text(&["network.protocol.name", "net.protocol.name"]).unwrap_or_default();
+    let version = text(&["network.protocol.version", "net.protocol.version", "http.flavor"]).unwrap_or_default();
+    let system = text(&["rpc.system.name", "rpc.system"]);
+    if name == "grpc" || (rpc && system.as_deref().is_none_or(|system| system == "grpc")) {
+        return Protocol::Grpc;
+    }
+    let scheme = text(&["url.scheme", "http.scheme"]).unwrap_or_default();
+    if matches!(name.as_str(), "websocket" | "ws") || matches!(scheme.as_str(), "ws" | "wss") {
+        return Protocol::WebSocket;
+    }
+    match version.as_str() {
+        "2" | "2.0" | "spdy" => Protocol::Http2,
+        "3" | "3.0" | "quic" => Protocol::Http3,
+        "" if name == "quic" => Protocol::Http3,
+        "" if rpc => Protocol::Http2,
+        _ => Protocol::Http1,
+    }
+}
+
+/// True when the server failed to serve what the point counts.
+pub(super) fn failed(point: &[KeyValue]) -> bool {
+    let http = ["http.response.status_code", "http.status_code"];
+    if let Some(status) = http.iter().find_map(|key| attributes::integer(point, key)) {
+        return status >= 500;
+    }
+    if let Some(status) = attributes::integer(point, "rpc.grpc.status_code") {
+        return status > 16 || GRPC_SERVER_ERRORS.iter().any(|&(code, _)| code == status);
+    }
+    if let Some(status) = attributes::text(point, "rpc.response.status_code") {
+        let known = |&(code, name): &(i64, &str)| name == status || status.parse() == Ok(code);
+        return GRPC_SERVER_ERRORS.iter().any(known);
+    }
+    match attributes::text(point, "error.type") {
+        None => false,
+        // A status as text: those of the client's making are no failure of the server.
+        Some(kind) => !kind.is_empty() && !kind.parse::<u16>().is_ok_and(|status| status < 500),
+    }
+}
+
+/// Status codes of gRPC that the server is to blame for (semantic conventions, "gRPC status", server side).
+const GRPC_SERVER_ERRORS: [(i64, &str); 6] = [
+    (2, "UNKNOWN"),
+    (4, "DEADLINE_EXCEEDED"),
+    (12, "UNIMPLEMENTED"),
+    (13, "INTERNAL"),
+    (14, "UNAVAILABLE"),
+    (15, "DATA_LOSS"),
+];
+
+/// A protocol of which nothing was heard for this long is absent: three of the SDKs' default intervals of a minute.
+const PRESENT_MAX: Duration = Duration::from_secs(180);
+
+/// What one protocol did since the last cut.
+#[derive(Debug, Default)]
+struct Tally {
+    requests: u64,
+    errors: u64,
+    /// Made at the first request: 37 kB.
+    durations: Option<HistogramSum>,
+    /// When a point came last: until it is long ago, a second without requests is a 0 and not a gap.
+    seen: Option<Duration>,
+}
+
+/// Requests of the second that is not cut yet, by protocol.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    tallies: [Tally; Protocol::ALL.len()],
+    series: Vec<[Series; 3]>,
+}
+
+impl Traffic {
+    pub(super) fn new() -> Self {
+        let series = Protocol::ALL.map(|protocol| {
+            let of = |metric| Series::of(metric, &[("protocol", protocol.name())]);
+            [of(&catalogue::REQUESTS), of(&catalogue::ERRORS), of(&catalogue::DURATION)]
+        });
+        Self { tallies: Default::default(), series: series.into() }
+    }
+
+    /// Counts the requests of a point.
+    pub(super) fn record(
+        &mut self,
+        protocol: Protocol,
+        failed: bool,
+        point: &Point,
+        unit_ns: f64,
+        now: Duration,
+    ) -> Result<(), Refusal> {
+        let tally = &mut self.tallies[protocol as usize];
+        point.spread_into(tally.durations.get_or_insert_with(HistogramSum::new), unit_ns)?;
+        tally.requests += point.count;
+        if failed {
+            tally.errors += point.count;
+        }
+        tally.seen = Some(now);
+        Ok(())
+    }
+
+    /// Notes that a protocol is served, with or without requests.
+    pub(super) fn saw(&mut self, protocol: Protocol, now: Duration) {
+        self.tallies[protocol as usize].seen = Some(now);
+    }
+
+    /// Takes out what was counted since the last cut.
+    pub(super) fn cut(&mut self, now: Duration, samples: &mut Vec<Sample>) {
+        for (tally, [requests, errors, duration]) in self.tallies.iter_mut().zip(&self.series) {
+            if tally.seen.is_none_or(|seen| now.saturating_sub(seen) > PRESENT_MAX) {
+                // Nobody serves it any more: gives its histogram back.
+                *tally = Tally::default();
+                continue;
+            }
+            let mut put = |series: &Series, value| samples.push(Sample { series: series.clone(), value });
+            put(requests, Value::Counter(std::mem::take(&mut tally.requests)));
+            put(errors, Value::Counter(std::mem::take(&mut tally.errors)));
+            if let Some(durations) = tally.durations.as_mut().filter(|durations| !durations.is_empty()) {
+                put(duration, Value::Histogram(durations.to_histogram().into()));
+                durations.clear();
+            }
+        }
+    }
+}
+
+/// The series of open requests by protocol.
+pub(super) fn active(protocol: Protocol) -> Series {
+    Series::of(&catalogue::ACTIVE, &[("protocol", protocol.name())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{attribute, number};
+    use super::*;
+
+    #[test]
+    fn protocols_are_told_by_old_and_new_attributes() {
+        type Pairs = &'static [(&'static str, &'static str)];
+        let cases: &[(Pairs, bool, Protocol)] = &[
+            (&[], false, Protocol::Http1),
+            (&[("network.protocol.name", "http"), ("network.protocol.version", "1.1")], false, Protocol::Http1),
+            (&[("network.protocol.version", "2")], false, Protocol::Http2),
+            (&[("http.flavor", "2.0")], false, Protocol::Http2),
+            (&[("http.flavor", "QUIC")], false, Protocol::Http3),
+            (&[("net.protocol.version", "3")], false, Protocol::Http3),
+            (&[("network.protocol.name", "websocket"), ("network.protocol.version", "13")], false, Protocol::WebSocket),
+            (&[("url.scheme", "wss")], false, Protocol::WebSocket),
+            (&[], true, Protocol::Grpc),
+            (&[("rpc.system", "grpc"), ("network.protocol.version", "2")], true, Protocol::Grpc),
+            (&[("rpc.system.name", "connectrpc")], true, Protocol::Http2),
+            (&[("rpc.system", "dotnet_wcf"), ("network.protocol.version", "1.1")], true, Protocol::Http1),
+        ];
+        for (pairs, rpc, wanted) in cases {
+            let point: Vec<KeyValue> = pairs.iter().map(|(k, v)| attribute(k, v)).collect();
+            assert_eq!(protocol(*rpc, &point), *wanted, "{pairs:?}");
+        }
+        assert_eq!(Protocol::ALL.map(Protocol::name), PROTOCOLS);
+    }
+
+    #[test]
+    fn failures_are_the_servers_own() {
+        let text = |key, value| vec![attribute(key, value)];
+        for point in [
+            vec![number("http.response.status_code", 503)],
+            vec![number("http.status_code", 500)],
+            vec![number("rpc.grpc.status_code", 13)],
+            text("rpc.response.status_code", "UNAVAILABLE"),
+            text("error.type", "_OTHER"),
+            text("error.type", "ValueError"),
+            text("error.type", "500"),
+        ] {
+            assert!(failed(&point), "{point:?}");
+        }
+        for point in [
+            vec![],
+            vec![number("http.response.status_code", 404), attribute("error.type", "404")],
+            vec![number("rpc.grpc.status_code", 5)],
+            text("rpc.response.status_code", "OK"),
+            text("error.type", "404"),
+            text("error.type", ""),
+        ] {
+            assert!(!failed(&point), "{point:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_known_in_all_their_spellings() {
+        let seconds = Some(Role::Duration { rpc: false, unit_ns: 1e9 });
+        assert_eq!(role("http.server.request.duration"), seconds);
+        assert_eq!(role("http_server_request_duration_seconds"), seconds);
+        assert_eq!(role("rpc.server.duration"), Some(Role::Duration { rpc: true, unit_ns: 1e6 }));
+        assert_eq!(role("rpc.server.active_requests"), Some(Role::Active { rpc: true }));
+        assert_eq!(role("http.client.request.duration"), None);
+        assert_eq!((unit_ns("ms"), unit_ns("By")), (Some(1e6), None));
+    }
+}

@@ -1,0 +1,29 @@
+//! The Starling daemon of a host.
+//!
+//! Once a second, on the second, [`Service`] cuts what the collectors read of the host and what applications sent by
+//! OTLP into one frame and hands it to an [`Uplink`], which keeps it until an aggregator has acknowledged it. Sampling
+//! never waits for the network: when no aggregator takes frames, they wait in a bounded ring.
+//!
+//! ```text
+//! collect ──┐
+//!           ├─ sampler ── report ── uplink: session (rules) ── link (gRPC) ── aggregator
+//! door ─────┘  (schedule)
+//! ```
+//!
+//! [`Uplink`] stands alone, so that simulated nodes and tests send what they want by the same rules.
+
+mod collect;
+mod config;
+mod door;
+mod metrics;
+mod report;
+mod sampler;
+mod schedule;
+mod service;
+mod uplink;
+
+pub use collect::{CollectConfig, Collectors, host_facts};
+pub use config::{Config, Settings};
+pub use door::DoorLimits;
+pub use service::Service;
+pub use uplink::{Connected, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats};

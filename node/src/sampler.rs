@@ -1,0 +1,298 @@
+//! The loop that cuts one second after the other.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use starling_proto::{frame::Content, series::Sample, service::admin::Readiness};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+
+use crate::{
+    CollectConfig, Collectors, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
+    door::SharedDoor,
+    metrics, report,
+    report::LossSamples,
+    schedule::{Cut, Reading, Schedule, Turn},
+};
+
+/// How long a cut waits for the collectors. A second without them goes out at once; what they read late is part of the
+/// next one, so that nothing is lost.
+const COLLECT_MAX: Duration = Duration::from_millis(300);
+/// Streams of before a step of the clock that still hand over what they kept. More means a clock that is set again and
+/// again: the oldest is ended.
+const DRAINING_MAX: usize = 3;
+
+/// What the loop needs.
+pub(crate) struct SamplerConfig {
+    pub(crate) collect: CollectConfig,
+    pub(crate) uplink: UplinkConfig,
+    /// Application metrics; `None` without the door.
+    pub(crate) door: Option<SharedDoor>,
+    /// The newest second.
+    pub(crate) latest: watch::Sender<Option<Arc<Content>>>,
+    /// What became of the frames, all streams together.
+    pub(crate) stats: watch::Sender<UplinkStats>,
+    pub(crate) ready: watch::Sender<Readiness>,
+}
+
+/// The sampler of this host.
+pub(crate) struct Sampler {
+    config: SamplerConfig,
+    started: Instant,
+    collecting: Collecting,
+    streams: Streams,
+    losses: LossSamples,
+    last_tick: u32,
+}
+
+impl Sampler {
+    /// Reads the host once, for the baselines, and opens the first stream. Streams run on `tracker` and end after
+    /// `shutdown`.
+    pub(crate) async fn start(config: SamplerConfig, tracker: TaskTracker, shutdown: CancellationToken) -> Self {
+        let streams = Streams::new(config.uplink.clone(), tracker, shutdown);
+        let mut collecting = Collecting::new(config.collect.clone());
+        // The first reading of a counter has no increment; its gauges come again with the first second.
+        collecting.read().await;
+        Self { config, started: Instant::now(), collecting, streams, losses: LossSamples::default(), last_tick: 0 }
+    }
+
+    /// Cuts every second until `stop`, and then what is left of the current one.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut schedule = Schedule::default();
+        loop {
+            let wait = Schedule::wait(self.clocks());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+            match schedule.turn(self.clocks()) {
+                Turn::Early => {}
+                Turn::Cut(cut) => self.cut(cut).await,
+            }
+        }
+        self.last_cut().await;
+    }
+
+    async fn cut(&mut self, cut: Cut) {
+        if cut.stepped {
+            warn!(tick = cut.tick, before = self.last_tick, "the clock was set, beginning a new stream");
+            metrics::clock_step();
+            self.streams.begin();
+        }
+        if cut.missed > 0 {
+            warn!(tick = cut.tick, missed = cut.missed, "seconds were missed, this one holds what happened in them");
+        }
+        let (mut samples, refused) = self.gather().await;
+        self.losses.cut(self.streams.lost(), &mut samples);
+        let content = report::content(cut.tick, samples, refused);
+        debug!(tick = cut.tick, samples = content.samples.len(), delay = ?cut.delay, "cut");
+        metrics::tick(
+            cut.missed,
+            self.clocks().wall.saturating_sub(Duration::from_secs(cut.tick.into())),
+            content.samples.len(),
+        );
+        self.hand_over(content);
+        self.tell();
+    }
+
+    /// What happened since the last second. It belongs to the second in progress, which has not ended: the frame is
+    /// early by less than a second.
+    async fn last_cut(&mut self) {
+        let (samples, refused) = self.gather().await;
+        let tick = u32::try_from(self.clocks().wall.as_secs() + 1).unwrap_or(u32::MAX);
+        let content = report::content(tick, report::increments(samples), refused);
+        if tick > self.last_tick && !content.samples.is_empty() {
+            self.hand_over(content);
+        }
+        info!(tick = self.last_tick, "sampling ended");
+    }
+
+    /// The host's samples first: where there are too many, the last ones go.
+    async fn gather(&mut self) -> (Vec<Sample>, u64) {
+        let mut samples = self.collecting.read().await;
+        let Some(door) = &self.config.door else { return (samples, 0) };
+        let (refused, size) = door.cut(&mut samples);
+        metrics::door(size.series, size.streams);
+        (samples, refused)
+    }
+
+    fn hand_over(&mut self, content: Arc<Content>) {
+        self.last_tick = content.tick;
+        self.config.latest.send_replace(Some(Arc::clone(&content)));
+        if self.streams.current.offer(content).is_err() {
+            // Counted by the uplink as lost.
+            warn!(tick = self.last_tick, "the uplink does not take frames");
+        }
+    }
+
+    fn tell(&self) {
+        let stats = self.streams.stats();
+        let readiness = match &stats.connected {
+            Some(_) => Readiness::Ready,
+            None => {
+                Readiness::NotReady(format!("no aggregator has taken the stream, {} seconds are kept", stats.unacked))
+            }
+        };
+        self.config.ready.send_if_modified(|now| std::mem::replace(now, readiness.clone()) != readiness);
+        self.config.stats.send_replace(stats);
+    }
+
+    fn clocks(&self) -> Reading {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Reading { wall, monotonic: self.started.elapsed() }
+    }
+}
+
+/// The collectors, on a blocking thread while they read.
+struct Collecting {
+    config: CollectConfig,
+    /// Where they are between readings.
+    idle: Option<Collectors>,
+    running: Option<JoinHandle<(Collectors, Vec<Sample>)>>,
+    since: Instant,
+}
+
+impl Collecting {
+    fn new(config: CollectConfig) -> Self {
+        Self { idle: Some(Collectors::new(&config)), config, running: None, since: Instant::now() }
+    }
+
+    /// Reads the host, or takes what a late reading brought. Empty when it takes too long.
+    async fn read(&mut self) -> Vec<Sample> {
+        let mut running = match self.running.take() {
+            Some(running) => running,
+            None => {
+                let mut collectors = self.idle.take().unwrap_or_else(|| Collectors::new(&self.config));
+                let elapsed = std::mem::replace(&mut self.since, Instant::now()).elapsed();
+                tokio::task::spawn_blocking(move || {
+                    let samples = collectors.collect(elapsed);
+                    (collectors, samples)
+                })
+            }
+        };
+        match timeout(COLLECT_MAX, &mut running).await {
+            Ok(Ok((collectors, samples))) => {
+                self.idle = Some(collectors);
+                samples
+            }
+            Ok(Err(error)) => {
+                // A bug in a collector; the next reading begins with new ones.
+                tracing::error!(%error, "the collectors failed");
+                Vec::new()
+            }
+            Err(_) => {
+                warn!("the collectors are late, cutting without them");
+                metrics::collect_overrun();
+                self.running = Some(running);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The stream of now, and those of before a step of the clock.
+struct Streams {
+    config: UplinkConfig,
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+    current: UplinkHandle,
+    draining: Vec<(watch::Receiver<UplinkStats>, CancellationToken)>,
+    /// Counts of streams that have ended.
+    ended: UplinkStats,
+    end_current: CancellationToken,
+}
+
+impl Streams {
+    fn new(config: UplinkConfig, tracker: TaskTracker, shutdown: CancellationToken) -> Self {
+        let (current, end_current) = spawn(&config, &tracker, &shutdown);
+        Self { config, tracker, shutdown, current, draining: Vec::new(), ended: UplinkStats::default(), end_current }
+    }
+
+    /// Begins a new stream. The one before ends when all it kept is acknowledged.
+    fn begin(&mut self) {
+        let (current, end_current) = spawn(&self.config, &self.tracker, &self.shutdown);
+        let before = std::mem::replace(&mut self.current, current);
+        let end_before = std::mem::replace(&mut self.end_current, end_current);
+        self.draining.push((before.stats(), end_before));
+        if self.draining.len() > DRAINING_MAX {
+            self.draining[0].1.cancel();
+        }
+        self.forget_ended();
+    }
+
+    fn forget_ended(&mut self) {
+        let ended = &mut self.ended;
+        self.draining.retain(|(stats, _)| {
+            let over = stats.has_changed().is_err();
+            if over {
+                add(ended, &stats.borrow());
+            }
+            !over
+        });
+    }
+
+    /// All counts together, and the connection of the current stream.
+    fn stats(&self) -> UplinkStats {
+        let mut sum = self.current.stats().borrow().clone();
+        self.draining.iter().for_each(|(stats, _)| add(&mut sum, &stats.borrow()));
+        add(&mut sum, &self.ended);
+        sum
+    }
+
+    fn lost(&mut self) -> Losses {
+        self.forget_ended();
+        self.stats().lost
+    }
+}
+
+fn spawn(
+    config: &UplinkConfig,
+    tracker: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> (UplinkHandle, CancellationToken) {
+    let (uplink, handle) = Uplink::new(config.clone());
+    let end = shutdown.child_token();
+    tracker.spawn(uplink.run(end.clone()));
+    (handle, end)
+}
+
+fn add(sum: &mut UplinkStats, other: &UplinkStats) {
+    sum.cut += other.cut;
+    sum.acked += other.acked;
+    sum.unacked += other.unacked;
+    sum.unacked_bytes += other.unacked_bytes;
+    sum.lost.add_all(&other.lost);
+    sum.sessions += other.sessions;
+    sum.redirects += other.redirects;
+    sum.no_ack_hops += other.no_ack_hops;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LossReason;
+    use starling_proto::ids::NodeId;
+
+    #[tokio::test]
+    async fn a_stream_that_drained_keeps_its_counts() {
+        let tracker = TaskTracker::new();
+        // Nothing listens there; what is kept is lost when the stream is ended.
+        let mut config = UplinkConfig::new(NodeId::parse("n").unwrap(), vec!["127.0.0.1:9".into()]);
+        config.grace = Duration::from_secs(1);
+        let mut streams = Streams::new(config, tracker.clone(), CancellationToken::new());
+        streams.current.offer(Content { tick: 7, ..Content::default() }).unwrap();
+        let mut stats = streams.current.stats();
+        stats.wait_for(|stats| stats.unacked == 1).await.unwrap();
+        streams.begin();
+        assert_eq!(streams.stats().unacked, 1);
+        streams.draining[0].1.cancel();
+        while stats.changed().await.is_ok() {}
+        assert_eq!(streams.lost().get(LossReason::Shutdown), 1);
+        assert!(streams.draining.is_empty());
+        assert_eq!(streams.stats().cut, 1);
+    }
+}

@@ -1,0 +1,217 @@
+//! The uplink: one stream of frames to whichever aggregator takes it.
+//!
+//! [`Uplink`] keeps every frame that no aggregator has acknowledged, connects, follows redirects, reconnects with
+//! jitter, fails over, and says goodbye. The rules are in `session`, a state machine without input or output;
+//! `shell` runs it; `link` is one gRPC stream. Whoever offers frames never waits for the network.
+
+mod link;
+mod loss;
+mod ring;
+mod route;
+mod session;
+mod shell;
+
+use std::{sync::Arc, time::Duration};
+
+use starling_proto::{
+    frame::Content,
+    ids::{NodeId, StreamId, WriterId},
+    limits::HISTORY_SECONDS,
+    v1,
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use loss::{LossReason, Losses};
+pub(crate) use route::is_address;
+
+/// Frames between whoever offers them and the uplink's task. The task never waits for the network, so it falls
+/// behind only when the machine does not run it for this many seconds.
+const OFFERS_MAX: usize = 16;
+
+/// Who speaks, to whom, and how much is kept.
+#[derive(Debug, Clone)]
+pub struct UplinkConfig {
+    /// Name of the node.
+    pub node_id: NodeId,
+    /// Facts about the host.
+    pub host: v1::HostFacts,
+    /// Operator's labels.
+    pub labels: std::collections::HashMap<String, String>,
+    /// True when the samples are replays made for a demonstration.
+    pub simulated: bool,
+    /// Where to find any aggregator, as `host:port`; at least one.
+    pub seeds: Vec<String>,
+    /// Frames kept without an acknowledgement. When full, the oldest is lost and counted.
+    pub ring_frames: usize,
+    /// About how many bytes those frames may take.
+    pub ring_bytes: usize,
+    /// How long a stop may take in all.
+    pub grace: Duration,
+}
+
+impl UplinkConfig {
+    /// Default of [`UplinkConfig::ring_frames`]: what an aggregator still takes.
+    pub const RING_FRAMES: usize = HISTORY_SECONDS as usize;
+    /// Default of [`UplinkConfig::ring_bytes`]: 900 frames of 700 series.
+    pub const RING_BYTES: usize = 16 * 1024 * 1024;
+    /// Default of [`UplinkConfig::grace`].
+    pub const GRACE: Duration = Duration::from_secs(5);
+
+    /// A node without facts or labels, and the defaults.
+    #[must_use]
+    pub fn new(node_id: NodeId, seeds: Vec<String>) -> Self {
+        Self {
+            node_id,
+            host: v1::HostFacts::default(),
+            labels: std::collections::HashMap::new(),
+            simulated: false,
+            seeds,
+            ring_frames: Self::RING_FRAMES,
+            ring_bytes: Self::RING_BYTES,
+            grace: Self::GRACE,
+        }
+    }
+}
+
+/// The aggregator that has the stream now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connected {
+    /// Its name.
+    pub aggregator_id: NodeId,
+    /// Its process.
+    pub writer_id: WriterId,
+    /// Where it was dialled.
+    pub address: String,
+    /// Copies of the newest acknowledged frame; 0 before the first acknowledgement.
+    pub copies: u32,
+    /// True when it has no peer, so that an acknowledged frame is on one machine only.
+    pub alone: bool,
+}
+
+/// What an uplink has done so far. `cut == acked + unacked + lost.total()` always.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct UplinkStats {
+    /// Frames offered.
+    pub cut: u64,
+    /// Frames acknowledged.
+    pub acked: u64,
+    /// Frames kept.
+    pub unacked: u64,
+    /// About how many bytes the kept frames take.
+    pub unacked_bytes: usize,
+    /// Frames lost, by reason.
+    pub lost: Losses,
+    /// The newest second offered; 0 before the first.
+    pub last_tick: u32,
+    /// Links dialled.
+    pub sessions: u32,
+    /// Redirects followed.
+    pub redirects: u64,
+    /// Links left because nothing was acknowledged on them.
+    pub no_ack_hops: u64,
+    /// The aggregator's clock less ours, in milliseconds, give or take half the round trip; as of the last accept.
+    pub clock_offset_ms: Option<i64>,
+    /// The aggregator that has the stream now.
+    pub connected: Option<Connected>,
+}
+
+/// The queue to the uplink's task is full, or the task has ended; the frame is lost and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the uplink does not take frames now")]
+pub struct NotTaken;
+
+/// One daemon start's stream of frames. Each has its own [`StreamId`].
+pub struct Uplink {
+    stream_id: StreamId,
+    settings: session::Settings,
+    offers: mpsc::Receiver<Arc<Content>>,
+    not_taken: Arc<shell::NotTakenCount>,
+    stats: watch::Sender<UplinkStats>,
+}
+
+impl Uplink {
+    /// A new stream, and the handle to feed it. Nothing happens before [`Uplink::run`].
+    #[must_use]
+    pub fn new(config: UplinkConfig) -> (Self, UplinkHandle) {
+        let stream_id = StreamId::random();
+        let hello = v1::Hello {
+            node_id: config.node_id.to_string(),
+            stream_id: stream_id.to_bytes(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: Some(config.host),
+            labels: config.labels,
+            simulated: config.simulated,
+            ..v1::Hello::default()
+        };
+        let settings = session::Settings {
+            hello,
+            seeds: config.seeds,
+            ring_frames: config.ring_frames,
+            ring_bytes: config.ring_bytes,
+            grace: config.grace.saturating_sub(session::LEAVING_MAX),
+            // The identifier is random: its first bytes serve as the seed of the jitter.
+            seed: stream_id.as_bytes().iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte)),
+        };
+        let (sender, offers) = mpsc::channel(OFFERS_MAX);
+        let (stats, watch) = watch::channel(UplinkStats::default());
+        let not_taken = Arc::new(shell::NotTakenCount::default());
+        let handle = UplinkHandle { stream_id, offers: sender, not_taken: Arc::clone(&not_taken), stats: watch };
+        (Self { stream_id, settings, offers, not_taken, stats }, handle)
+    }
+
+    /// Runs until `shutdown` is cancelled and everything is acknowledged or the grace period is over; or, when all
+    /// handles are gone, until everything is acknowledged. Says goodbye and returns the final counts.
+    pub async fn run(self, shutdown: CancellationToken) -> UplinkStats {
+        shell::run(self, shutdown).await
+    }
+
+    /// [`Uplink::new`] and [`Uplink::run`] in a task of its own. [`UplinkHandle::ended`] waits for its end.
+    #[must_use]
+    pub fn spawn(config: UplinkConfig, shutdown: CancellationToken) -> UplinkHandle {
+        let (uplink, handle) = Self::new(config);
+        tokio::spawn(uplink.run(shutdown));
+        handle
+    }
+}
+
+/// Feeds and watches an [`Uplink`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct UplinkHandle {
+    stream_id: StreamId,
+    offers: mpsc::Sender<Arc<Content>>,
+    not_taken: Arc<shell::NotTakenCount>,
+    stats: watch::Receiver<UplinkStats>,
+}
+
+impl UplinkHandle {
+    /// The name of this stream: a frame is named by (stream, tick).
+    #[must_use]
+    pub const fn stream_id(&self) -> StreamId {
+        self.stream_id
+    }
+
+    /// Hands over one second. Seconds must rise strictly; never waits.
+    ///
+    /// # Errors
+    /// [`NotTaken`] when the task is far behind or has ended. The loss is counted in [`UplinkStats::lost`].
+    pub fn offer(&self, content: impl Into<Arc<Content>>) -> Result<(), NotTaken> {
+        self.offers.try_send(content.into()).map_err(|_| {
+            self.not_taken.count();
+            NotTaken
+        })
+    }
+
+    /// The counts, kept up to date.
+    #[must_use]
+    pub fn stats(&self) -> watch::Receiver<UplinkStats> {
+        self.stats.clone()
+    }
+
+    /// Waits until the uplink's task has ended, and returns the final counts.
+    pub async fn ended(&self) -> UplinkStats {
+        let mut stats = self.stats.clone();
+        while stats.changed().await.is_ok() {}
+        stats.borrow().clone()
+    }
+}

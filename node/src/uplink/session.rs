@@ -1,0 +1,550 @@
+//! The state machine of an uplink: messages and time in, actions out. No socket, no clock, no task.
+//!
+//! What it guarantees:
+//! - every frame cut is acknowledged, kept in the ring, or counted as lost;
+//! - a frame's pin is the first writer it was offered to and never changes;
+//! - on a new link every unacknowledged frame is offered again, the live one first;
+//! - at most [`OFFER_WINDOW`] frames are in flight, of which [`BACKLOG_WINDOW`] may be old ones.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use prost::Message;
+use starling_proto::{
+    frame::{Content, Encoder},
+    ids::{NodeId, WriterId},
+    limits::{KEYFRAME_SECONDS, MESSAGE_BYTES_MAX, OFFER_WINDOW},
+    v1::{self, ingest_request, ingest_response},
+};
+
+use super::{
+    loss::{LossReason, Losses},
+    ring::{Kept, Ring},
+    route::Route,
+};
+
+/// Old frames in flight: the rest of the window is kept free for live ones, which never wait behind a backlog.
+/// With an acknowledgement about once a second this is also the rate of a backfill.
+pub(super) const BACKLOG_WINDOW: usize = 20;
+/// A dialled aggregator accepts or redirects within this time, or the next one is dialled.
+pub(super) const OPENING_MAX: Duration = Duration::from_secs(2);
+/// A link that lived this long has proved itself, with or without an acknowledgement.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
+/// How long frames may stay unacknowledged on an open link before the next aggregator is tried: the first time,
+/// and then each time in a row. When no aggregator acknowledges, hopping does not help and only costs.
+const PATIENCE: [Duration; 5] = [
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(40),
+    Duration::from_secs(60),
+];
+/// Requests for a fresh start that come this soon after one concern frames sent before it.
+const FRESH_START_PAUSE: Duration = Duration::from_secs(1);
+/// How long the aggregator has to read the goodbye and close the stream.
+pub(super) const LEAVING_MAX: Duration = Duration::from_secs(1);
+
+/// What the shell must do.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Connect to `address`, open the stream and send `hello` on it.
+    Dial { link: u64, address: String, hello: Box<v1::Hello> },
+    /// Send on an open link.
+    Send { link: u64, request: v1::IngestRequest },
+    /// Say that nothing more will be sent, and let the aggregator end the stream.
+    Finish { link: u64 },
+    /// Drop the link.
+    Close { link: u64 },
+    /// Log and count.
+    Report(Event),
+}
+
+/// What is worth a log line and a counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    Dialled { address: String },
+    Accepted { address: String, aggregator: NodeId, writer: WriterId, unacknowledged: usize },
+    Redirected { address: String },
+    LinkLost { address: String, reason: String, was_open: bool },
+    RoundFailed { rounds: u32, retry_in: Duration },
+    NotAcknowledged { address: String, patience: Duration },
+    FreshStart { reason: String },
+    Lost { tick: u32, reason: LossReason, detail: String },
+    Ended { unacknowledged: usize },
+}
+
+/// Who speaks, and how much is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// The hello without session, final hop and time.
+    pub(super) hello: v1::Hello,
+    pub(super) seeds: Vec<String>,
+    pub(super) ring_frames: usize,
+    pub(super) ring_bytes: usize,
+    /// How long a stop may wait for acknowledgements.
+    pub(super) grace: Duration,
+    /// Decides every jitter.
+    pub(super) seed: u64,
+}
+
+/// Counts since the start. `cut == acked + unacked + lost` always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Totals {
+    pub(super) cut: u64,
+    pub(super) acked: u64,
+    pub(super) lost: Losses,
+    pub(super) redirects: u64,
+    pub(super) no_ack_hops: u64,
+}
+
+/// The aggregator that took the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Taker {
+    pub(super) aggregator: NodeId,
+    pub(super) writer: WriterId,
+    pub(super) address: String,
+    /// Copies of the newest acknowledged frame; 0 before the first acknowledgement.
+    pub(super) copies: u32,
+    /// True when that aggregator has no peer.
+    pub(super) alone: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Not connected; dials at `until`.
+    Resting { until: Duration },
+    /// Dialled, and the hello is on its way.
+    Opening { link: u64, address: String, until: Duration },
+    /// Frames may go.
+    Open { link: u64, taker: Taker, since: Duration },
+    /// The goodbye is on its way.
+    Leaving { link: u64, until: Duration },
+    /// Nothing more will happen.
+    Ended,
+}
+
+/// The state of one uplink. Every method takes the time since the uplink's start, which never goes back.
+pub(super) struct Session {
+    settings: Settings,
+    route: Route,
+    ring: Ring,
+    encoder: Encoder,
+    phase: Phase,
+    links: u32,
+    /// Frames offered on this link and still in the ring.
+    in_flight: usize,
+    /// Since when frames are in flight without any acknowledgement.
+    waiting_since: Option<Duration>,
+    /// Hops in a row for want of acknowledgements.
+    hops_unacked: usize,
+    patience: Duration,
+    /// The 300 s of the newest keyframe on this link.
+    keyframe_grid: u32,
+    fresh_start_at: Option<Duration>,
+    last_tick: u32,
+    /// When a stop gives up waiting for acknowledgements.
+    stopping: Option<Duration>,
+    totals: Totals,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            route: Route::new(settings.seeds.clone(), settings.seed),
+            ring: Ring::new(settings.ring_frames, settings.ring_bytes),
+            encoder: Encoder::new(),
+            phase: Phase::Resting { until: Duration::ZERO },
+            links: 0,
+            in_flight: 0,
+            waiting_since: None,
+            hops_unacked: 0,
+            patience: PATIENCE[0],
+            keyframe_grid: 0,
+            fresh_start_at: None,
+            last_tick: 0,
+            stopping: None,
+            totals: Totals::default(),
+            actions: VecDeque::new(),
+            settings,
+        }
+    }
+
+    /// Takes a frame. Its second must be after the one before.
+    pub(super) fn offer(&mut self, content: Arc<Content>, now: Duration) {
+        self.totals.cut += 1;
+        let tick = content.tick;
+        if self.stopping.is_some() {
+            self.lose(tick, LossReason::Shutdown, "offered after the stop");
+        } else if tick <= self.last_tick {
+            self.lose(tick, LossReason::OutOfOrder, "not after the second before");
+        } else if let Err(error) = content.check() {
+            self.last_tick = tick;
+            self.lose(tick, LossReason::Invalid, &error.to_string());
+        } else {
+            self.last_tick = tick;
+            for gone in self.ring.push(content) {
+                self.removed(&gone);
+                self.lose(gone.content.tick, LossReason::RingFull, "no aggregator acknowledged it in time");
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Takes a message of an aggregator. One of a link that is gone is ignored.
+    pub(super) fn received(&mut self, link: u64, response: v1::IngestResponse, now: Duration) {
+        if self.link() != Some(link) {
+            return;
+        }
+        match response.body {
+            Some(ingest_response::Body::Accept(accept)) => self.accepted(&accept, now),
+            Some(ingest_response::Body::Redirect(redirect)) => self.redirected(&redirect, now),
+            Some(ingest_response::Body::Ack(ack)) => self.acknowledged(&ack, now),
+            Some(ingest_response::Body::KeyframeRequest(request)) => self.fresh_start(&request.reason, now),
+            Some(ingest_response::Body::Refusal(refusal)) => self.refused(&refusal),
+            // A message of a later version.
+            None => {}
+        }
+        self.advance(now);
+    }
+
+    /// A link ended, or was never made.
+    pub(super) fn lost(&mut self, link: u64, reason: &str, now: Duration) {
+        if self.link() == Some(link) {
+            self.drop_link(reason, now);
+        }
+        self.advance(now);
+    }
+
+    /// Ends the uplink: waits for acknowledgements within the grace period, then says goodbye.
+    pub(super) fn stop(&mut self, now: Duration) {
+        let until = now + self.settings.grace;
+        self.stopping = Some(self.stopping.map_or(until, |earlier| earlier.min(until)));
+        self.advance(now);
+    }
+
+    /// Ends the uplink once everything is acknowledged, however long that takes.
+    pub(super) fn drain(&mut self, now: Duration) {
+        self.stopping.get_or_insert(Duration::MAX);
+        self.advance(now);
+    }
+
+    /// Lets time pass, and does what is due.
+    pub(super) fn advance(&mut self, now: Duration) {
+        self.run_deadlines(now);
+        self.dial(now);
+        self.send(now);
+        self.leave(now);
+    }
+
+    /// When [`Session::advance`] is wanted next; `None` when only an event can change anything.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let phase = match &self.phase {
+            Phase::Resting { until } | Phase::Opening { until, .. } => Some(*until),
+            Phase::Open { .. } => self.waiting_since.map(|since| since + self.patience),
+            // The stop has done its part.
+            Phase::Leaving { until, .. } => return Some(*until),
+            Phase::Ended => return None,
+        };
+        phase.into_iter().chain(self.stopping.filter(|&until| until < Duration::MAX)).min()
+    }
+
+    /// The next thing to do, oldest first.
+    pub(super) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// True when nothing more will happen.
+    pub(super) const fn ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    pub(super) const fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Links dialled so far.
+    pub(super) const fn links(&self) -> u32 {
+        self.links
+    }
+
+    /// The newest second taken; 0 before the first.
+    pub(super) const fn last_tick(&self) -> u32 {
+        self.last_tick
+    }
+
+    /// The aggregator that has the stream now.
+    pub(super) const fn taker(&self) -> Option<&Taker> {
+        match &self.phase {
+            Phase::Open { taker, .. } => Some(taker),
+            _ => None,
+        }
+    }
+
+    /// The link whose messages count.
+    fn link(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Opening { link, .. } | Phase::Open { link, .. } | Phase::Leaving { link, .. } => Some(*link),
+            Phase::Resting { .. } | Phase::Ended => None,
+        }
+    }
+
+    fn accepted(&mut self, accept: &v1::Accept, now: Duration) {
+        let Phase::Opening { link, address, .. } = &self.phase else {
+            return self.drop_link("it accepted twice", now);
+        };
+        let (Ok(writer), Ok(aggregator)) = (WriterId::parse(&accept.writer_id), NodeId::parse(&accept.aggregator_id))
+        else {
+            return self.drop_link("it accepted without a good name", now);
+        };
+        let link = *link;
+        let taker = Taker { aggregator, writer, address: address.clone(), copies: 0, alone: false };
+        self.report(Event::Accepted {
+            address: taker.address.clone(),
+            aggregator: taker.aggregator.clone(),
+            writer,
+            unacknowledged: self.ring.len(),
+        });
+        self.phase = Phase::Open { link, taker, since: now };
+        self.route.learn(&accept.ranked, &accept.known);
+        self.encoder = Encoder::new();
+        self.keyframe_grid = 0;
+        self.fresh_start_at = None;
+    }
+
+    fn redirected(&mut self, redirect: &v1::Redirect, now: Duration) {
+        let (link, address) = match &self.phase {
+            Phase::Opening { link, address, .. } => (*link, address.clone()),
+            Phase::Open { link, taker, .. } => (*link, taker.address.clone()),
+            // It is leaving anyway; what is unacknowledged is lost with or without a redirect.
+            Phase::Leaving { .. } | Phase::Resting { .. } | Phase::Ended => return,
+        };
+        self.totals.redirects += 1;
+        self.route.learn(&redirect.ranked, &redirect.known);
+        if !self.route.redirected() {
+            self.route.failed(&address);
+        }
+        self.report(Event::Redirected { address });
+        self.unlink(link);
+        self.phase = Phase::Resting { until: now };
+    }
+
+    fn acknowledged(&mut self, ack: &v1::Ack, now: Duration) {
+        let mut progress = false;
+        for &tick in &ack.ticks {
+            // What was never offered cannot be held by anyone.
+            if self.ring.get(tick).is_some_and(|kept| kept.pin.is_some())
+                && let Some(kept) = self.ring.remove(tick)
+            {
+                self.removed(&kept);
+                self.totals.acked += 1;
+                progress = true;
+            }
+        }
+        if progress {
+            self.waiting_since = (self.in_flight > 0).then_some(now);
+            self.hops_unacked = 0;
+            self.patience = PATIENCE[0];
+            self.route.settled();
+        }
+        if let Phase::Open { taker, .. } = &mut self.phase {
+            (taker.copies, taker.alone) = (ack.copies, ack.alone);
+        }
+    }
+
+    fn refused(&mut self, refusal: &v1::Refusal) {
+        let reason = match refusal.reason() {
+            v1::RefusalReason::TooLate => LossReason::TooLate,
+            v1::RefusalReason::TooEarly => LossReason::TooEarly,
+            v1::RefusalReason::Invalid | v1::RefusalReason::Unspecified => LossReason::Invalid,
+        };
+        if self.ring.get(refusal.tick).is_some_and(|kept| kept.pin.is_some())
+            && let Some(kept) = self.ring.remove(refusal.tick)
+        {
+            self.removed(&kept);
+            self.lose(refusal.tick, reason, &excerpt(&refusal.detail));
+        }
+    }
+
+    fn fresh_start(&mut self, reason: &str, now: Duration) {
+        if !matches!(self.phase, Phase::Open { .. })
+            || self.fresh_start_at.is_some_and(|at| now.saturating_sub(at) < FRESH_START_PAUSE)
+        {
+            return;
+        }
+        self.fresh_start_at = Some(now);
+        self.encoder.restart();
+        self.ring.forget_offers();
+        self.in_flight = 0;
+        self.report(Event::FreshStart { reason: excerpt(reason) });
+    }
+
+    fn run_deadlines(&mut self, now: Duration) {
+        match &self.phase {
+            Phase::Opening { until, .. } if now >= *until => self.drop_link("no answer to the hello", now),
+            Phase::Open { taker, .. } if self.waiting_since.is_some_and(|since| now >= since + self.patience) => {
+                let (address, patience) = (taker.address.clone(), self.patience);
+                self.hops_unacked = (self.hops_unacked + 1).min(PATIENCE.len() - 1);
+                self.patience = self.route.jittered(PATIENCE[self.hops_unacked]);
+                self.totals.no_ack_hops += 1;
+                self.report(Event::NotAcknowledged { address, patience });
+                self.drop_link("nothing was acknowledged", now);
+            }
+            Phase::Leaving { link, until } if now >= *until => {
+                let link = *link;
+                self.unlink(link);
+                self.end();
+            }
+            _ => {}
+        }
+    }
+
+    fn dial(&mut self, now: Duration) {
+        if !matches!(self.phase, Phase::Resting { until } if now >= until) {
+            return;
+        }
+        let Some(address) = self.route.next().map(str::to_owned) else {
+            let retry_in = self.route.pause();
+            self.phase = Phase::Resting { until: now + retry_in };
+            return self.report(Event::RoundFailed { rounds: self.route.rounds_failed(), retry_in });
+        };
+        self.links += 1;
+        let link = u64::from(self.links);
+        let mut hello = Box::new(self.settings.hello.clone());
+        hello.session = self.links;
+        hello.final_hop = self.route.final_hop();
+        self.report(Event::Dialled { address: address.clone() });
+        self.actions.push_back(Action::Dial { link, address: address.clone(), hello });
+        self.phase = Phase::Opening { link, address, until: now + OPENING_MAX };
+    }
+
+    /// Offers what the window has room for, the newest first.
+    fn send(&mut self, now: Duration) {
+        let Phase::Open { link, taker, .. } = &self.phase else { return };
+        let (link, writer) = (*link, taker.writer);
+        while self.in_flight < OFFER_WINDOW {
+            let newest = self.ring.newest();
+            let backlog_is_full = self.in_flight >= BACKLOG_WINDOW;
+            let Some(kept) = self.ring.newest_not_offered(link) else { break };
+            let tick = kept.content.tick;
+            if backlog_is_full && Some(tick) != newest {
+                break;
+            }
+            let pin = *kept.pin.get_or_insert(writer);
+            kept.offered_on = link;
+            let content = Arc::clone(&kept.content);
+            self.in_flight += 1;
+            let grid = tick / KEYFRAME_SECONDS;
+            let frame = self.encoder.encode(&content, Some(pin), grid > self.keyframe_grid);
+            self.keyframe_grid = self.keyframe_grid.max(grid);
+            let request = v1::IngestRequest { body: Some(ingest_request::Body::Frame(frame)) };
+            if request.encoded_len() > MESSAGE_BYTES_MAX {
+                // The encoder has counted it, so the next one must start anew.
+                self.encoder.restart();
+                if let Some(kept) = self.ring.remove(tick) {
+                    self.removed(&kept);
+                }
+                self.lose(tick, LossReason::TooLarge, &format!("{} bytes", request.encoded_len()));
+                continue;
+            }
+            self.waiting_since.get_or_insert(now);
+            self.actions.push_back(Action::Send { link, request });
+        }
+    }
+
+    /// Says goodbye when a stop has nothing more to wait for.
+    fn leave(&mut self, now: Duration) {
+        let Some(until) = self.stopping else { return };
+        if !self.ring.is_empty() && now < until {
+            return;
+        }
+        match &self.phase {
+            Phase::Open { link, .. } => {
+                let link = *link;
+                let goodbye = ingest_request::Body::Goodbye(v1::Goodbye { last_tick: self.last_tick });
+                self.actions.push_back(Action::Send { link, request: v1::IngestRequest { body: Some(goodbye) } });
+                self.actions.push_back(Action::Finish { link });
+                self.phase = Phase::Leaving { link, until: now + LEAVING_MAX };
+            }
+            Phase::Opening { link, .. } => {
+                let link = *link;
+                self.unlink(link);
+                self.end();
+            }
+            Phase::Resting { .. } => self.end(),
+            Phase::Leaving { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// The link is of no use any more: goes on with the next address.
+    fn drop_link(&mut self, reason: &str, now: Duration) {
+        let (link, address, was_open) = match &self.phase {
+            Phase::Opening { link, address, .. } => (*link, address.clone(), false),
+            Phase::Open { link, taker, since } => {
+                if now.saturating_sub(*since) >= SETTLED_AFTER && self.hops_unacked == 0 {
+                    self.route.settled();
+                }
+                (*link, taker.address.clone(), true)
+            }
+            Phase::Leaving { link, .. } => {
+                let link = *link;
+                self.unlink(link);
+                return self.end();
+            }
+            Phase::Resting { .. } | Phase::Ended => return,
+        };
+        self.route.failed(&address);
+        self.report(Event::LinkLost { address, reason: reason.to_owned(), was_open });
+        self.unlink(link);
+        self.phase = Phase::Resting { until: now };
+    }
+
+    fn unlink(&mut self, link: u64) {
+        self.actions.push_back(Action::Close { link });
+        self.in_flight = 0;
+        self.waiting_since = None;
+    }
+
+    fn end(&mut self) {
+        let unacknowledged = self.ring.len();
+        while let Some(tick) = self.ring.newest() {
+            self.ring.remove(tick);
+            self.totals.lost.add(LossReason::Shutdown, 1);
+        }
+        self.phase = Phase::Ended;
+        self.report(Event::Ended { unacknowledged });
+    }
+
+    /// Keeps the window in step with a frame that left the ring.
+    fn removed(&mut self, kept: &Kept) {
+        if self.link() == Some(kept.offered_on) {
+            self.in_flight -= 1;
+        }
+        if self.in_flight == 0 {
+            self.waiting_since = None;
+        }
+    }
+
+    fn lose(&mut self, tick: u32, reason: LossReason, detail: &str) {
+        self.totals.lost.add(reason, 1);
+        self.report(Event::Lost { tick, reason, detail: detail.to_owned() });
+    }
+
+    fn report(&mut self, event: Event) {
+        self.actions.push_back(Action::Report(event));
+    }
+}
+
+/// The start of a text from a peer, for a log line.
+pub(super) fn excerpt(text: &str) -> String {
+    /// Enough to name a field and a limit.
+    const CHARS_MAX: usize = 200;
+    text.chars().take(CHARS_MAX).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

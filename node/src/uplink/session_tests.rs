@@ -1,0 +1,509 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use starling_proto::{
+    catalogue,
+    frame::Decoder,
+    series::{Sample, Series, Value},
+};
+
+use super::*;
+
+/// The far end as the session sees it: executes actions, decodes every frame and checks what must always hold.
+struct Bench {
+    session: Session,
+    now: Duration,
+    next_tick: u32,
+    cut: BTreeMap<u32, Arc<Content>>,
+    pins: BTreeMap<u32, WriterId>,
+    settled: BTreeSet<u32>,
+    lost: BTreeSet<u32>,
+    link: Option<FarEnd>,
+    goodbye: Option<u32>,
+    dialled: Vec<(String, v1::Hello)>,
+    events: Vec<Event>,
+}
+
+struct FarEnd {
+    number: u64,
+    decoder: Decoder,
+    writer: Option<WriterId>,
+    in_flight: BTreeSet<u32>,
+    sent: Vec<v1::Frame>,
+    finished: bool,
+}
+
+fn settings(seeds: &[&str], ring_frames: usize) -> Settings {
+    Settings {
+        hello: v1::Hello { node_id: "n1".into(), ..v1::Hello::default() },
+        seeds: seeds.iter().map(|&s| s.to_owned()).collect(),
+        ring_frames,
+        ring_bytes: usize::MAX,
+        grace: Duration::from_secs(4),
+        seed: 1,
+    }
+}
+
+fn writer(n: u8) -> WriterId {
+    WriterId::new([n; 16])
+}
+
+fn accept(n: u8) -> ingest_response::Body {
+    ingest_response::Body::Accept(v1::Accept {
+        writer_id: writer(n).to_bytes(),
+        aggregator_id: format!("agg-{n}"),
+        ..v1::Accept::default()
+    })
+}
+
+fn endpoint(address: &str) -> v1::Endpoint {
+    v1::Endpoint { aggregator_id: "a".into(), address: address.into() }
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Self {
+        let mut bench = Self {
+            session: Session::new(settings),
+            now: Duration::ZERO,
+            next_tick: 1000,
+            cut: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            link: None,
+            goodbye: None,
+            dialled: vec![],
+            events: vec![],
+        };
+        bench.session.advance(bench.now);
+        bench.run();
+        bench
+    }
+
+    fn cut(&mut self) -> u32 {
+        let tick = self.next_tick;
+        self.next_tick += 1;
+        let content = Arc::new(Content {
+            tick,
+            samples: vec![
+                Sample { series: Series::of(&catalogue::TCP_OPENED, &[]), value: Value::Counter(u64::from(tick % 3)) },
+                Sample { series: Series::of(&catalogue::UPTIME, &[]), value: Value::Gauge(i64::from(tick) * 7) },
+            ],
+            dropped: tick % 2,
+        });
+        self.cut.insert(tick, Arc::clone(&content));
+        self.session.offer(content, self.now);
+        self.run();
+        tick
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.session.advance(self.now);
+        self.run();
+    }
+
+    fn say(&mut self, body: ingest_response::Body) {
+        let Some(link) = &mut self.link else { return };
+        if let ingest_response::Body::Accept(accept) = &body {
+            link.writer = WriterId::parse(&accept.writer_id).ok();
+        }
+        if let ingest_response::Body::KeyframeRequest(_) = &body {
+            link.in_flight.clear();
+        }
+        let number = link.number;
+        self.session.received(number, v1::IngestResponse { body: Some(body) }, self.now);
+        self.run();
+    }
+
+    fn ack(&mut self, ticks: Vec<u32>) {
+        let in_flight = self.link.as_ref().map(|link| link.in_flight.clone()).unwrap_or_default();
+        self.settled.extend(ticks.iter().filter(|tick| in_flight.contains(tick)));
+        if let Some(link) = &mut self.link {
+            link.in_flight.retain(|tick| !ticks.contains(tick));
+        }
+        self.say(ingest_response::Body::Ack(v1::Ack { ticks, copies: 2, alone: false }));
+    }
+
+    fn in_flight(&self) -> Vec<u32> {
+        self.link.as_ref().map(|link| link.in_flight.iter().copied().collect()).unwrap_or_default()
+    }
+
+    fn sent(&self) -> Vec<u32> {
+        self.link.as_ref().map(|link| link.sent.iter().map(|frame| frame.tick).collect()).unwrap_or_default()
+    }
+
+    fn cut_link(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.session.lost(link.number, "cut", self.now);
+            self.run();
+        }
+    }
+
+    fn run(&mut self) {
+        while let Some(action) = self.session.next_action() {
+            self.execute(action);
+        }
+        let totals = self.session.totals();
+        assert_eq!(totals.cut, totals.acked + totals.lost.total() + self.session.ring().len() as u64, "conservation");
+        assert_eq!(totals.cut, self.cut.len() as u64);
+    }
+
+    fn execute(&mut self, action: Action) {
+        match action {
+            Action::Dial { link, address, hello } => {
+                assert!(self.link.as_ref().is_none_or(|old| old.number < link), "one link at a time, numbers rise");
+                self.dialled.push((address, *hello));
+                self.link = Some(FarEnd {
+                    number: link,
+                    decoder: Decoder::new(),
+                    writer: None,
+                    in_flight: BTreeSet::new(),
+                    sent: vec![],
+                    finished: false,
+                });
+            }
+            Action::Send { link, request } => self.take(link, request),
+            Action::Finish { link } => {
+                let far = self.link.as_mut().filter(|far| far.number == link).expect("a link to finish");
+                far.finished = true;
+            }
+            Action::Close { link } => {
+                if self.link.as_ref().is_some_and(|far| far.number == link) {
+                    self.link = None;
+                }
+            }
+            Action::Report(event) => {
+                if let Event::Lost { tick, .. } = &event {
+                    self.lost.insert(*tick);
+                    if let Some(far) = &mut self.link {
+                        far.in_flight.remove(tick);
+                    }
+                }
+                self.events.push(event);
+            }
+        }
+    }
+
+    fn take(&mut self, link: u64, request: v1::IngestRequest) {
+        let far = self.link.as_mut().filter(|far| far.number == link).expect("sent on the open link");
+        assert!(!far.finished, "nothing after the goodbye");
+        match request.body.expect("a body") {
+            ingest_request::Body::Frame(frame) => {
+                let content = far.decoder.decode(&frame).expect("what is sent can be decoded");
+                assert_eq!(&content, &*self.cut[&frame.tick], "content is immutable");
+                let pin = WriterId::parse(&frame.pin).expect("a pin");
+                match self.pins.insert(frame.tick, pin) {
+                    Some(first) => assert_eq!(pin, first, "a pin never changes"),
+                    None => assert_eq!(Some(pin), far.writer, "the pin is the first writer it is offered to"),
+                }
+                far.in_flight.insert(frame.tick);
+                assert!(far.in_flight.len() <= OFFER_WINDOW, "window");
+                far.sent.push(frame);
+            }
+            ingest_request::Body::Goodbye(goodbye) => self.goodbye = Some(goodbye.last_tick),
+            ingest_request::Body::Hello(_) => panic!("the shell sends the hello"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Cut,
+    Pass(u64),
+    Accept(u8),
+    Redirect,
+    Ack(usize),
+    AckOther(u32),
+    Refuse(usize),
+    FreshStart,
+    Break,
+    OldLink,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => Just(Step::Cut),
+        3 => (1u64..7000).prop_map(Step::Pass),
+        4 => (0u8..4).prop_map(Step::Accept),
+        1 => Just(Step::Redirect),
+        5 => (0usize..30).prop_map(Step::Ack),
+        1 => (990u32..1100).prop_map(Step::AckOther),
+        1 => (0usize..30).prop_map(Step::Refuse),
+        1 => Just(Step::FreshStart),
+        2 => Just(Step::Break),
+        1 => Just(Step::OldLink),
+    ];
+    prop::collection::vec(step, 1..200)
+}
+
+fn take_step(bench: &mut Bench, step: Step) {
+    match step {
+        Step::Cut => {
+            bench.cut();
+        }
+        Step::Pass(ms) => bench.pass(Duration::from_millis(ms)),
+        Step::Accept(n) => {
+            if bench.session.taker().is_none() && bench.link.is_some() {
+                bench.say(accept(n));
+                let newest = bench.session.ring().newest();
+                assert_eq!(bench.sent().first().copied(), newest, "the live frame goes first");
+            }
+        }
+        Step::Redirect => bench.say(ingest_response::Body::Redirect(v1::Redirect {
+            ranked: vec![endpoint("b:1"), endpoint("c:1")],
+            known: vec![endpoint("d:1")],
+        })),
+        Step::Ack(n) => {
+            let ticks = bench.in_flight().into_iter().take(n).collect();
+            bench.ack(ticks);
+        }
+        Step::AckOther(tick) => bench.ack(vec![tick]),
+        Step::Refuse(n) => {
+            if let Some(&tick) = bench.in_flight().get(n) {
+                bench.say(ingest_response::Body::Refusal(v1::Refusal { tick, reason: 1, detail: String::new() }));
+            }
+        }
+        Step::FreshStart => {
+            if bench.session.taker().is_some() {
+                // The session may ignore it, so what is in flight stays a bound from below.
+                let request = v1::KeyframeRequest { reason: "test".into() };
+                bench.say(ingest_response::Body::KeyframeRequest(request));
+            }
+        }
+        Step::Break => bench.cut_link(),
+        Step::OldLink => {
+            let body = Some(ingest_response::Body::Ack(v1::Ack { ticks: vec![1000, 1001], copies: 1, alone: true }));
+            let before = bench.session.totals().acked;
+            bench.session.received(0, v1::IngestResponse { body }, bench.now);
+            bench.run();
+            assert_eq!(bench.session.totals().acked, before, "a link that is gone has no say");
+        }
+    }
+}
+
+/// Time passes and every aggregator answers, until nothing is unacknowledged.
+fn heal(bench: &mut Bench) {
+    for _ in 0..1000 {
+        if bench.session.ring().is_empty() {
+            return;
+        }
+        if bench.session.taker().is_some() {
+            let ticks = bench.in_flight();
+            assert!(!ticks.is_empty(), "an open link with an empty window offers what is kept");
+            bench.ack(ticks);
+        } else if bench.link.is_some() {
+            bench.say(accept(9));
+        } else {
+            bench.pass(Duration::from_secs(1));
+        }
+    }
+    panic!("{} frames are still unacknowledged", bench.session.ring().len());
+}
+
+proptest! {
+    #[test]
+    fn every_frame_is_acknowledged_kept_or_counted(steps in steps(), ring in 1usize..60) {
+        let mut bench = Bench::new(settings(&["a:1", "e:1"], ring));
+        for step in steps {
+            take_step(&mut bench, step);
+        }
+        // A link whose far end and session disagree about what is in flight heals by being cut.
+        bench.cut_link();
+        heal(&mut bench);
+        let totals = *bench.session.totals();
+        prop_assert_eq!(totals.cut, totals.acked + totals.lost.total());
+        prop_assert_eq!(totals.lost.total(), bench.lost.len() as u64);
+
+        bench.session.stop(bench.now);
+        bench.run();
+        bench.pass(LEAVING_MAX);
+        prop_assert!(bench.session.ended() && bench.session.deadline().is_none());
+        prop_assert_eq!(bench.session.totals().lost.get(LossReason::Shutdown), 0);
+    }
+}
+
+fn connected() -> Bench {
+    let mut bench = Bench::new(settings(&["a:1"], 900));
+    bench.say(accept(1));
+    bench
+}
+
+#[test]
+fn a_new_link_gets_the_live_frame_first_and_all_others_with_their_pins() {
+    let mut bench = connected();
+    let first: Vec<u32> = (0..5).map(|_| bench.cut()).collect();
+    assert_eq!(bench.sent(), first);
+    bench.cut_link();
+    let live = bench.cut();
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.dialled.last().map(|(_, hello)| hello.session), Some(2));
+    bench.say(accept(2));
+    assert_eq!(bench.sent()[0], live);
+    assert_eq!(bench.sent().len(), 6);
+    assert_eq!(bench.pins[&live], writer(2));
+    assert!(first.iter().all(|tick| bench.pins[tick] == writer(1)));
+    assert!(bench.link.as_ref().is_some_and(|link| link.sent[0].keyframe && link.sent[0].sequence == 1));
+}
+
+#[test]
+fn the_window_is_bounded_and_live_frames_pass_the_backlog() {
+    let mut bench = Bench::new(settings(&["a:1"], 900));
+    (0..100).for_each(|_| {
+        bench.cut();
+    });
+    bench.say(accept(1));
+    assert_eq!(bench.sent().len(), BACKLOG_WINDOW);
+    for _ in 0..20 {
+        bench.cut();
+    }
+    assert_eq!(bench.in_flight().len(), OFFER_WINDOW);
+    let live = *bench.in_flight().last().expect("frames in flight");
+    assert_eq!(live, 1000 + 100 + (OFFER_WINDOW - BACKLOG_WINDOW) as u32 - 1);
+    let unpinned = bench.cut.keys().filter(|tick| !bench.pins.contains_key(tick)).count();
+    assert_eq!(unpinned, 120 - OFFER_WINDOW, "what was never offered is free to be pinned elsewhere");
+    heal(&mut bench);
+}
+
+#[test]
+fn keyframes_stand_on_the_grid() {
+    let mut bench = connected();
+    bench.next_tick = 1200 - 2;
+    let keyframes: Vec<bool> = (0..4)
+        .map(|_| {
+            bench.cut();
+            let frame = bench.link.as_ref().and_then(|link| link.sent.last()).expect("a frame");
+            frame.keyframe
+        })
+        .collect();
+    assert_eq!(keyframes, [true, false, true, false]);
+}
+
+#[test]
+fn a_fresh_start_sends_everything_again_once() {
+    let mut bench = connected();
+    (0..3).for_each(|_| {
+        bench.cut();
+    });
+    let request = || ingest_response::Body::KeyframeRequest(v1::KeyframeRequest { reason: "gap".into() });
+    bench.say(request());
+    assert_eq!(bench.sent(), [1000, 1001, 1002, 1002, 1001, 1000]);
+    assert_eq!(bench.link.as_ref().map(|link| link.sent[3].sequence), Some(1));
+    bench.session.received(1, v1::IngestResponse { body: Some(request()) }, bench.now);
+    bench.run();
+    assert_eq!(bench.sent().len(), 6, "a second request for the same damage is ignored");
+}
+
+#[test]
+fn an_aggregator_that_never_acknowledges_is_left_with_growing_patience() {
+    let mut bench = Bench::new(settings(&["a:1", "b:1"], 900));
+    let mut hops = Vec::new();
+    let mut waited = Duration::ZERO;
+    for _ in 0..2500 {
+        if bench.link.is_some() && bench.session.taker().is_none() {
+            bench.say(accept(1));
+        }
+        if bench.session.ring().len() < 5 {
+            bench.cut();
+        }
+        let before = bench.session.totals().no_ack_hops;
+        bench.pass(Duration::from_millis(100));
+        waited += Duration::from_millis(100);
+        if bench.session.totals().no_ack_hops > before {
+            hops.push(waited.as_secs());
+            waited = Duration::ZERO;
+        }
+    }
+    assert!((5..=6).contains(&hops[0]), "{hops:?}");
+    for (hop, wanted) in hops[1..].iter().zip([10u64, 20, 40, 60]) {
+        assert!((wanted * 8 / 10..=wanted * 13 / 10 + 1).contains(hop), "{hops:?}");
+    }
+    let different = bench.dialled.iter().map(|(address, _)| address).collect::<BTreeSet<_>>();
+    assert_eq!(different.len(), 2, "it tried the other one");
+    if bench.session.taker().is_none() {
+        bench.pass(Duration::from_secs(5));
+        bench.say(accept(1));
+    }
+    let ticks = bench.in_flight();
+    bench.ack(ticks);
+    assert_eq!(bench.session.patience, PATIENCE[0]);
+}
+
+#[test]
+fn redirects_end_with_the_final_hop() {
+    let mut bench = Bench::new(settings(&["a:1"], 900));
+    for hop in 0..3 {
+        assert!(!bench.dialled[hop].1.final_hop);
+        bench.say(ingest_response::Body::Redirect(v1::Redirect { ranked: vec![endpoint("b:1")], known: vec![] }));
+    }
+    let (address, hello) = bench.dialled.last().expect("a dial");
+    assert!(hello.final_hop && address == "b:1" && hello.session == 4);
+}
+
+#[test]
+fn a_dead_seed_is_tried_again_after_a_pause() {
+    let mut bench = Bench::new(settings(&["a:1", "b:1"], 900));
+    bench.cut_link();
+    bench.cut_link();
+    assert!(bench.events.iter().any(|event| matches!(event, Event::RoundFailed { rounds: 1, .. })));
+    assert!(bench.link.is_none());
+    let wait = bench.session.deadline().expect("a next dial") - bench.now;
+    bench.pass(wait);
+    assert_eq!(bench.dialled.len(), 3);
+    bench.pass(OPENING_MAX);
+    assert_eq!(bench.dialled.len(), 4, "no answer counts as a failure");
+}
+
+#[test]
+fn a_stop_waits_for_acknowledgements_and_says_goodbye() {
+    let mut bench = connected();
+    let tick = bench.cut();
+    bench.session.stop(bench.now);
+    bench.run();
+    assert_eq!(bench.goodbye, None);
+    bench.ack(vec![tick]);
+    assert_eq!(bench.goodbye, Some(tick));
+    assert!(!bench.session.ended());
+    bench.cut_link();
+    assert!(bench.session.ended());
+    assert_eq!(bench.session.totals().lost.total(), 0);
+}
+
+#[test]
+fn a_stop_without_acknowledgement_ends_within_the_grace_and_counts() {
+    let mut bench = connected();
+    let tick = bench.cut();
+    bench.session.stop(bench.now);
+    bench.run();
+    bench.pass(Duration::from_secs(4));
+    assert_eq!(bench.goodbye, Some(tick));
+    bench.pass(LEAVING_MAX);
+    assert!(bench.session.ended());
+    assert_eq!(bench.session.totals().lost.get(LossReason::Shutdown), 1);
+}
+
+#[test]
+fn what_an_aggregator_must_not_say_ends_the_link() {
+    let mut bench = Bench::new(settings(&["a:1"], 900));
+    bench.say(ingest_response::Body::Accept(v1::Accept { aggregator_id: "agg".into(), ..v1::Accept::default() }));
+    assert!(bench.link.is_none() && bench.session.taker().is_none());
+    let mut bench = connected();
+    let tick = bench.cut();
+    bench.say(accept(2));
+    assert!(bench.session.taker().is_none(), "it accepted twice");
+    assert_eq!(bench.session.ring().len(), 1);
+    assert_eq!(bench.pins[&tick], writer(1));
+}
+
+#[test]
+fn frames_out_of_order_or_beyond_limits_are_refused_and_counted() {
+    let mut bench = connected();
+    let tick = bench.cut();
+    let again = Arc::clone(&bench.cut[&tick]);
+    bench.session.offer(again, bench.now);
+    let too_much = Sample { series: Series::of(&catalogue::TCP_OPENED, &[]), value: Value::Counter(u64::MAX) };
+    bench.session.offer(Arc::new(Content { tick: tick + 1, samples: vec![too_much], dropped: 0 }), bench.now);
+    let losses = bench.session.totals().lost;
+    assert_eq!((losses.get(LossReason::OutOfOrder), losses.get(LossReason::Invalid)), (1, 1));
+    assert_eq!(bench.session.ring().len(), 1);
+}

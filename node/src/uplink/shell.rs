@@ -1,0 +1,250 @@
+//! Runs a session: turns its actions into input and output, and what happens into its inputs.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use starling_proto::frame::Content;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info, warn};
+
+use super::{
+    Connected, LossReason, Uplink, UplinkStats,
+    link::{Link, LinkEvent},
+    session::{Action, Event, Session},
+};
+use crate::metrics;
+
+/// Messages of an aggregator that the session has not read. When full, the link waits and HTTP/2 stops the sender.
+const EVENTS_MAX: usize = 64;
+/// A log line that repeats is written at most this often.
+const REPEAT_AFTER: Duration = Duration::from_secs(10);
+
+/// Frames that found the queue to the task full.
+#[derive(Debug, Default)]
+pub(super) struct NotTakenCount(AtomicU64);
+
+impl NotTakenCount {
+    pub(super) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkStats {
+    let span = tracing::info_span!("uplink", node = %uplink.settings.hello.node_id, stream = %uplink.stream_id);
+    let (events, happened) = mpsc::channel(EVENTS_MAX);
+    let shell = Shell {
+        session: Session::new(uplink.settings),
+        started: Instant::now(),
+        link: None,
+        events,
+        clock_offset_ms: None,
+        not_taken: uplink.not_taken,
+        published: UplinkStats::default(),
+        stats: uplink.stats,
+        quiet: Quiet::default(),
+    };
+    shell.run(uplink.offers, happened, shutdown).instrument(span).await
+}
+
+struct Shell {
+    session: Session,
+    started: Instant,
+    link: Option<Link>,
+    events: mpsc::Sender<(u64, LinkEvent)>,
+    clock_offset_ms: Option<i64>,
+    not_taken: Arc<NotTakenCount>,
+    published: UplinkStats,
+    stats: watch::Sender<UplinkStats>,
+    quiet: Quiet,
+}
+
+impl Shell {
+    async fn run(
+        mut self,
+        mut offers: mpsc::Receiver<Arc<Content>>,
+        mut happened: mpsc::Receiver<(u64, LinkEvent)>,
+        shutdown: CancellationToken,
+    ) -> UplinkStats {
+        let (mut stopping, mut feeding) = (false, true);
+        self.session.advance(Duration::ZERO);
+        loop {
+            self.execute();
+            self.publish();
+            if self.session.ended() {
+                return self.published;
+            }
+            let deadline = self.session.deadline().map(|deadline| self.started + deadline);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if !stopping => {
+                    stopping = true;
+                    while let Ok(content) = offers.try_recv() {
+                        self.session.offer(content, self.started.elapsed());
+                    }
+                    self.session.stop(self.started.elapsed());
+                }
+                content = offers.recv(), if feeding => match content {
+                    Some(content) => self.session.offer(content, self.started.elapsed()),
+                    None => {
+                        feeding = false;
+                        self.session.drain(self.started.elapsed());
+                    }
+                },
+                Some((link, event)) = happened.recv() => self.happened(link, event),
+                () = sleep_until(deadline) => self.session.advance(self.started.elapsed()),
+            }
+        }
+    }
+
+    fn happened(&mut self, link: u64, event: LinkEvent) {
+        let now = self.started.elapsed();
+        match event {
+            LinkEvent::Received(response) => self.session.received(link, response, now),
+            LinkEvent::Ended(reason) => self.session.lost(link, &reason, now),
+            LinkEvent::ClockOffset(offset) => {
+                self.clock_offset_ms = Some(offset);
+                metrics::clock_offset(offset);
+            }
+        }
+    }
+
+    fn execute(&mut self) {
+        while let Some(action) = self.session.next_action() {
+            match action {
+                Action::Dial { link, address, hello } => {
+                    self.link = Some(Link::dial(link, address, *hello, self.events.clone()));
+                }
+                Action::Send { link, request } => {
+                    let sent = self.link.as_ref().filter(|open| open.number() == link).map(|open| open.send(request));
+                    if sent == Some(false) {
+                        self.session.lost(link, "the aggregator does not read", self.started.elapsed());
+                    }
+                }
+                Action::Finish { link } => {
+                    if let Some(open) = self.link.as_mut().filter(|open| open.number() == link) {
+                        open.finish();
+                    }
+                }
+                Action::Close { link } => {
+                    self.link.take_if(|open| open.number() == link);
+                }
+                Action::Report(event) => self.report(&event),
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let (totals, not_taken) = (self.session.totals(), self.not_taken.get());
+        let mut lost = totals.lost;
+        lost.add(LossReason::QueueFull, not_taken);
+        let stats = UplinkStats {
+            cut: totals.cut + not_taken,
+            acked: totals.acked,
+            unacked: self.session.ring().len() as u64,
+            unacked_bytes: self.session.ring().bytes(),
+            lost,
+            last_tick: self.session.last_tick(),
+            sessions: self.session.links(),
+            redirects: totals.redirects,
+            no_ack_hops: totals.no_ack_hops,
+            clock_offset_ms: self.clock_offset_ms,
+            connected: self.session.taker().map(|taker| Connected {
+                aggregator_id: taker.aggregator.clone(),
+                writer_id: taker.writer,
+                address: taker.address.clone(),
+                copies: taker.copies,
+                alone: taker.alone,
+            }),
+        };
+        if stats != self.published {
+            metrics::uplink(&self.published, &stats);
+            self.stats.send_replace(stats.clone());
+            self.published = stats;
+        }
+    }
+
+    /// One log line an event; its counter follows from the published counts.
+    fn report(&mut self, event: &Event) {
+        match event {
+            Event::Dialled { address } => debug!(%address, "dialling aggregator"),
+            Event::Accepted { address, aggregator, writer, unacknowledged } => {
+                info!(%address, %aggregator, %writer, unacknowledged, "aggregator took the stream");
+            }
+            Event::Redirected { address } => debug!(%address, "redirected"),
+            Event::LinkLost { address, reason, was_open: true } => warn!(%address, %reason, "link lost"),
+            Event::LinkLost { address, reason, was_open: false } => debug!(%address, %reason, "aggregator not reached"),
+            // The first, the second, the fourth...: an outage of a day is some twenty lines.
+            Event::RoundFailed { rounds, retry_in } if rounds.is_power_of_two() => {
+                warn!(rounds, ?retry_in, unacknowledged = self.session.ring().len(), "no aggregator reached");
+            }
+            Event::RoundFailed { .. } => {}
+            Event::NotAcknowledged { address, patience } => {
+                warn!(%address, ?patience, unacknowledged = self.session.ring().len(), "nothing was acknowledged");
+            }
+            Event::FreshStart { reason } => info!(%reason, "aggregator asked for a fresh start"),
+            Event::Lost { tick, reason, detail } => {
+                let line = reason.as_str();
+                match self.quiet.may_log(*reason, self.started.elapsed()) {
+                    Some(0) => warn!(tick, reason = line, %detail, "frame lost"),
+                    Some(untold) => warn!(tick, reason = line, %detail, untold, "frame lost"),
+                    None => {}
+                }
+            }
+            Event::Ended { unacknowledged: 0 } => info!("uplink ended, everything acknowledged"),
+            Event::Ended { unacknowledged } => warn!(unacknowledged, "uplink ended with frames not acknowledged"),
+        }
+    }
+}
+
+/// Keeps repeated lines out of the log.
+#[derive(Debug, Default)]
+struct Quiet([Option<(Duration, u64)>; LossReason::ALL.len()]);
+
+impl Quiet {
+    /// How many lines were left out since the last one, or `None` when this one is left out too.
+    fn may_log(&mut self, reason: LossReason, now: Duration) -> Option<u64> {
+        let slot = &mut self.0[reason as usize];
+        match slot {
+            Some((at, untold)) if now.saturating_sub(*at) < REPEAT_AFTER => {
+                *untold += 1;
+                None
+            }
+            _ => Some(slot.replace((now, 0)).map_or(0, |(_, untold)| untold)),
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_lines_are_counted_and_left_out() {
+        let mut quiet = Quiet::default();
+        let at = |seconds| Duration::from_secs(seconds);
+        assert_eq!(quiet.may_log(LossReason::RingFull, at(1)), Some(0));
+        assert_eq!(quiet.may_log(LossReason::RingFull, at(2)), None);
+        assert_eq!(quiet.may_log(LossReason::TooLate, at(2)), Some(0));
+        assert_eq!(quiet.may_log(LossReason::RingFull, at(11)), Some(1));
+    }
+}

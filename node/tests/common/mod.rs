@@ -1,0 +1,244 @@
+//! An aggregator for tests: speaks `starling.v1.Ingest`, keeps what it is told, and does only what the test says.
+//! It is a test double; nothing of it is the product.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of this module")]
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use starling_proto::{
+    frame::{Content, Decoder},
+    ids::WriterId,
+    v1::{
+        self, ingest_request, ingest_response,
+        ingest_server::{Ingest, IngestServer},
+    },
+};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{mpsc, watch},
+};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Longest wait for anything in a test.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the fake does with what comes.
+#[derive(Debug, Clone, Default)]
+pub struct Manners {
+    /// Answers a hello with a redirect there, unless it is the final hop.
+    pub redirect_to: Option<String>,
+    /// Acknowledges every frame at once.
+    pub ack: bool,
+    /// Named in the accept as the next best.
+    pub ranked: Vec<String>,
+}
+
+/// What the fake has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub hellos: Vec<v1::Hello>,
+    /// Frames as they came: connection, frame.
+    pub frames: Vec<(usize, v1::Frame)>,
+    /// Content by tick.
+    pub contents: BTreeMap<u32, Content>,
+    pub goodbyes: Vec<u32>,
+}
+
+type Answers = mpsc::Sender<Result<v1::IngestResponse, Status>>;
+
+#[derive(Clone)]
+struct Face {
+    writer: WriterId,
+    name: String,
+    manners: Arc<Mutex<Manners>>,
+    seen: watch::Sender<Seen>,
+    open: watch::Sender<Option<Answers>>,
+}
+
+pub struct FakeAggregator {
+    pub address: SocketAddr,
+    pub writer: WriterId,
+    manners: Arc<Mutex<Manners>>,
+    seen: watch::Sender<Seen>,
+    open: watch::Sender<Option<Answers>>,
+    /// Its own, so that a kill ends every connection as the end of a process does.
+    runtime: Option<Runtime>,
+}
+
+impl FakeAggregator {
+    pub async fn start(name: &str, manners: Manners) -> Self {
+        Self::start_at("127.0.0.1:0".parse().expect("an address"), name, manners).await
+    }
+
+    pub async fn start_at(address: SocketAddr, name: &str, manners: Manners) -> Self {
+        let face = Face {
+            writer: WriterId::random(),
+            name: name.to_owned(),
+            manners: Arc::new(Mutex::new(manners)),
+            seen: watch::Sender::new(Seen::default()),
+            open: watch::Sender::new(None),
+        };
+        let service = IngestServer::new(face.clone());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let listening = runtime.spawn(async move {
+            let listener = TcpListener::bind(address).await.expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            // Owned by the runtime of the fake.
+            tokio::spawn(async move {
+                let incoming = TcpListenerStream::new(listener);
+                tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
+            });
+            address
+        });
+        let address = listening.await.expect("it listens");
+        let Face { writer, manners, seen, open, .. } = face;
+        Self { address, writer, manners, seen, open, runtime: Some(runtime) }
+    }
+
+    /// Ends as a killed process does: every connection breaks.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    pub fn set(&self, change: impl FnOnce(&mut Manners)) {
+        change(&mut self.manners.lock().expect("not poisoned"));
+    }
+
+    /// Waits until `wanted` holds.
+    pub async fn until(&self, what: &str, mut wanted: impl FnMut(&Seen) -> bool) -> Seen {
+        let mut seen = self.seen.subscribe();
+        let waited = tokio::time::timeout(LIMIT, seen.wait_for(|seen| wanted(seen))).await;
+        match waited {
+            Ok(result) => result.expect("the fake lives").clone(),
+            Err(_) => panic!("no {what} within {LIMIT:?}, last seen: {:?}", self.seen.borrow()),
+        }
+    }
+
+    /// Says something on the open stream.
+    pub async fn say(&self, body: ingest_response::Body) {
+        let mut open = self.open.subscribe();
+        let answers = open.wait_for(Option::is_some).await.expect("the fake lives").clone().expect("just checked");
+        answers.send(Ok(v1::IngestResponse { body: Some(body) })).await.expect("a stream that reads");
+    }
+}
+
+impl Drop for FakeAggregator {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Ingest for Face {
+    type StreamStream = ReceiverStream<Result<v1::IngestResponse, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::IngestRequest>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let (answers, stream) = mpsc::channel(256);
+        // Owned by the connection: it ends with the stream it reads.
+        tokio::spawn(self.clone().converse(request.into_inner(), answers));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+impl Face {
+    async fn converse(self, mut requests: Streaming<v1::IngestRequest>, answers: Answers) {
+        let mut decoder = Decoder::new();
+        let mut connection = 0;
+        while let Ok(Some(request)) = requests.message().await {
+            let manners = self.manners.lock().expect("not poisoned").clone();
+            let answer = match request.body {
+                Some(ingest_request::Body::Hello(hello)) => {
+                    let redirect = manners.redirect_to.filter(|_| !hello.final_hop);
+                    self.seen.send_modify(|seen| {
+                        seen.hellos.push(hello);
+                        connection = seen.hellos.len();
+                    });
+                    match redirect {
+                        Some(address) => {
+                            let ranked = vec![v1::Endpoint { aggregator_id: "owner".into(), address }];
+                            let redirect = v1::Redirect { ranked, known: vec![] };
+                            let body = Some(ingest_response::Body::Redirect(redirect));
+                            let _ = answers.send(Ok(v1::IngestResponse { body })).await;
+                            return;
+                        }
+                        None => {
+                            self.open.send_replace(Some(answers.clone()));
+                            let ranked = manners.ranked.into_iter();
+                            Some(ingest_response::Body::Accept(v1::Accept {
+                                writer_id: self.writer.to_bytes(),
+                                aggregator_id: self.name.clone(),
+                                ranked: ranked
+                                    .map(|a| v1::Endpoint { aggregator_id: "x".into(), address: a })
+                                    .collect(),
+                                known: vec![],
+                                sent_at_unix_ms: 1,
+                            }))
+                        }
+                    }
+                }
+                Some(ingest_request::Body::Frame(frame)) => {
+                    let tick = frame.tick;
+                    let content = decoder.decode(&frame).expect("a good frame");
+                    self.seen.send_modify(|seen| {
+                        seen.contents.insert(tick, content);
+                        seen.frames.push((connection, frame));
+                    });
+                    let ack = v1::Ack { ticks: vec![tick], copies: 1, alone: true };
+                    manners.ack.then_some(ingest_response::Body::Ack(ack))
+                }
+                Some(ingest_request::Body::Goodbye(goodbye)) => {
+                    self.seen.send_modify(|seen| seen.goodbyes.push(goodbye.last_tick));
+                    None
+                }
+                None => None,
+            };
+            if let Some(body) = answer
+                && answers.send(Ok(v1::IngestResponse { body: Some(body) })).await.is_err()
+            {
+                return;
+            }
+        }
+        self.open.send_if_modified(|open| open.take_if(|now| now.same_channel(&answers)).is_some());
+    }
+}
+
+/// Waits until `wanted` holds for the newest value.
+pub async fn until<T: Clone + std::fmt::Debug>(
+    watched: &mut watch::Receiver<T>,
+    what: &str,
+    wanted: impl FnMut(&T) -> bool,
+) -> T {
+    let waited =
+        tokio::time::timeout(LIMIT, watched.wait_for(wanted)).await.map(|result| result.map(|value| value.clone()));
+    match waited {
+        Ok(Ok(value)) => value,
+        Ok(Err(_)) => panic!("the sender ended before {what}, last seen: {:?}", watched.borrow()),
+        Err(_) => panic!("no {what} within {LIMIT:?}, last seen: {:?}", watched.borrow()),
+    }
+}
+
+/// Asks again, without a pause but giving way, until there is an answer.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, asking).await.unwrap_or_else(|_| panic!("no {what} within {LIMIT:?}"))
+}
