@@ -1,0 +1,105 @@
+//! The way to the aggregators: one connection at a time, to any of them, for all clients together.
+//!
+//! - [`endpoints`] decides whom to ask next and how long to wait (pure);
+//! - [`session`] follows one aggregator until it fails.
+
+mod endpoints;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use starling_proto::{
+    limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT},
+    v1::{ListAggregatorsRequest, ListAggregatorsResponse, cluster_client::ClusterClient},
+};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{debug, info};
+
+use crate::shared::Shared;
+use endpoints::Endpoints;
+
+/// A host that does not answer a connection attempt within this time is passed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// An aggregator that does not answer a small question within this time is passed over.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often what is over is looked for: history caught up with, views nobody looks at.
+const TIDY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Follows aggregators until `shutdown`, one after the other.
+pub(crate) async fn run(shared: Arc<Shared>, configured: Vec<String>, shutdown: CancellationToken) {
+    tokio::join!(follow(&shared, configured, &shutdown), tidy(&shared, &shutdown));
+}
+
+async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &CancellationToken) {
+    let mut endpoints = Endpoints::new(configured);
+    while !shutdown.is_cancelled() {
+        let address = endpoints.next();
+        let attempt = async {
+            let (channel, members) = connect(&address).await?;
+            info!(%address, aggregator = %members.answered_by, "connected to an aggregator");
+            endpoints.connected();
+            endpoints.learn(&members);
+            shared.connected(channel.clone(), members);
+            session::follow(shared, channel, &mut endpoints).await
+        };
+        let reason = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            end = attempt => end.err().unwrap_or_else(|| "the stream ended".to_owned()),
+        };
+        debug!(%address, reason, "aggregator failed");
+        shared.disconnected(&format!("{address}: {reason}"));
+        let delay = endpoints.failed(rand::random());
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            () = sleep(delay) => {}
+        }
+    }
+}
+
+/// Connects and asks who is there, which proves that the other end is an aggregator.
+async fn connect(address: &str) -> Result<(Channel, ListAggregatorsResponse), String> {
+    let channel = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| error.to_string())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect()
+        .await
+        .map_err(|error| chain(&error))?;
+    let members = members(&channel).await?;
+    Ok((channel, members))
+}
+
+/// Asks an aggregator for the members of the cluster.
+async fn members(channel: &Channel) -> Result<ListAggregatorsResponse, String> {
+    let mut client = ClusterClient::new(channel.clone());
+    match timeout(ANSWER_TIMEOUT, client.list_aggregators(ListAggregatorsRequest {})).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(format!("ListAggregators: {}", session::words(&status))),
+        Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
+    }
+}
+
+/// An error and its causes in one line; tonic's own text is only "transport error".
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+async fn tidy(shared: &Arc<Shared>, shutdown: &CancellationToken) {
+    let mut timer = interval(TIDY_INTERVAL);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            _ = timer.tick() => shared.tidy(),
+        }
+    }
+}

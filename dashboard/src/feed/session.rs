@@ -1,0 +1,235 @@
+//! One aggregator, followed until something fails: the streams of the whole cluster and of the table, the members each
+//! second, and one stream per node or group that somebody looks at.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use starling_proto::{
+    limits::PEER_MESSAGE_BYTES_MAX,
+    v1::{self, query_client::QueryClient},
+};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tonic::{Code, Status, Streaming, transport::Channel};
+use tracing::debug;
+
+use super::{endpoints::Endpoints, members};
+use crate::{
+    hub::{Group, Second, Source},
+    shared::{Shared, now},
+};
+
+/// How often the members are asked for: the interval of everything.
+const MEMBERS_INTERVAL: Duration = Duration::from_secs(1);
+/// Once the cluster's seconds came, a pause of this length means that the aggregator hangs: ten seconds were missed.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// A stream of a node or group that ended is opened again after this time: a node's stream comes through the aggregator
+/// that holds it, and when that one dies or the node moves, ours is not at fault.
+const LOST_RETRY: Duration = Duration::from_millis(500);
+/// How long a node's stream may say nothing before the table is asked whether the node reports elsewhere.
+const NODE_PATIENCE: Duration = Duration::from_secs(2);
+/// A node's stream is this many seconds behind the table when the node has moved to another aggregator.
+const MOVED_SECONDS: u32 = 2;
+/// A node or group that the aggregator does not know is asked for again after this time, while somebody looks at it.
+const REFUSED_RETRY: Duration = Duration::from_secs(5);
+
+/// Follows the aggregator behind `channel`. Returns why it can no longer be followed.
+pub(crate) async fn follow(shared: &Arc<Shared>, channel: Channel, endpoints: &mut Endpoints) -> Result<(), String> {
+    let query = QueryClient::new(channel.clone()).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    // Owns every stream of this aggregator: when it is dropped they all end.
+    let mut streams = JoinSet::new();
+    streams.spawn(table(Arc::clone(shared), query.clone()));
+    streams.spawn(series(Arc::clone(shared), query.clone(), Source::Cluster(Group::all())));
+    let (told, mut learnt) = watch::channel(v1::ListAggregatorsResponse::default());
+    streams.spawn(poll_members(Arc::clone(shared), channel, told));
+
+    let mut wanted = shared.wanted();
+    let mut on_demand = HashMap::<Source, AbortHandle>::new();
+    wanted.mark_changed();
+    loop {
+        tokio::select! {
+            changed = wanted.changed() => {
+                changed.map_err(|_| "the server stops".to_owned())?;
+                let now_wanted = wanted.borrow_and_update().clone();
+                on_demand.retain(|source, stream| now_wanted.contains(source) || { stream.abort(); false });
+                for source in now_wanted {
+                    on_demand.entry(source.clone()).or_insert_with(|| {
+                        debug!(%source, "following");
+                        streams.spawn(series(Arc::clone(shared), query.clone(), source))
+                    });
+                }
+            }
+            Ok(()) = learnt.changed() => endpoints.learn(&learnt.borrow_and_update()),
+            Some(ended) = streams.join_next() => match ended {
+                Ok(reason) => return Err(reason),
+                Err(error) if error.is_cancelled() => {}
+                Err(error) => return Err(format!("a stream failed: {error}")),
+            },
+        }
+    }
+}
+
+/// The members of the cluster, each second.
+async fn poll_members(
+    shared: Arc<Shared>,
+    channel: Channel,
+    told: watch::Sender<v1::ListAggregatorsResponse>,
+) -> String {
+    let mut timer = interval(MEMBERS_INTERVAL);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer.tick().await;
+    loop {
+        timer.tick().await;
+        match members(&channel).await {
+            Ok(answer) => {
+                told.send_replace(answer.clone());
+                shared.apply_aggregators(answer);
+            }
+            Err(reason) => return reason,
+        }
+    }
+}
+
+/// The table of nodes.
+async fn table(shared: Arc<Shared>, mut query: QueryClient<Channel>) -> String {
+    let mut stream = match query.watch_nodes(v1::ListNodesRequest::default()).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return format!("WatchNodes: {}", words(&status)),
+    };
+    let mut patience = None;
+    loop {
+        match message(&mut stream, patience).await {
+            Ok(table) => shared.apply_fleet(table),
+            Err(end) => return format!("WatchNodes: {}", end.words()),
+        }
+        patience = Some(SILENCE_MAX);
+    }
+}
+
+/// The seconds of the cluster, of a group or of a node.
+async fn series(shared: Arc<Shared>, query: QueryClient<Channel>, source: Source) -> String {
+    let whole = source == Source::Cluster(Group::all());
+    loop {
+        let from_tick = shared.with(|hub| hub.resume_from(&source, now()));
+        let end = match &source {
+            Source::Cluster(group) => {
+                seconds_of_cluster(&shared, query.clone(), group, from_tick, &source, whole).await
+            }
+            Source::Node(node) => seconds_of_node(&shared, query.clone(), node.as_str(), from_tick, &source).await,
+        };
+        match end {
+            // The whole cluster is a matter of the aggregator.
+            end if whole => return format!("{source}: {}", end.words()),
+            End::Refused(reason) => {
+                shared.refuse(&source, reason);
+                sleep(REFUSED_RETRY).await;
+            }
+            End::Lost(reason) => {
+                debug!(%source, reason, "stream ended");
+                sleep(LOST_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn seconds_of_cluster(
+    shared: &Shared,
+    mut query: QueryClient<Channel>,
+    group: &Group,
+    from_tick: u32,
+    source: &Source,
+    whole: bool,
+) -> End {
+    let request = v1::WatchClusterRequest { group: group.as_str().to_owned(), from_tick };
+    let mut stream = match query.watch_cluster(request).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return End::of(&status),
+    };
+    let mut patience = None;
+    loop {
+        match message(&mut stream, patience).await {
+            Ok(view) => shared.apply(source, Second::Cluster(Box::new(view))),
+            Err(end) => return end,
+        }
+        patience = whole.then_some(SILENCE_MAX);
+    }
+}
+
+async fn seconds_of_node(
+    shared: &Shared,
+    mut query: QueryClient<Channel>,
+    node: &str,
+    from_tick: u32,
+    source: &Source,
+) -> End {
+    let request = v1::WatchNodeRequest { node_id: node.to_owned(), from_tick };
+    let mut stream = match query.watch_node(request).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return End::of(&status),
+    };
+    loop {
+        // A node that fell silent sends nothing, and that is no fault of anybody's.
+        let next = match timeout(NODE_PATIENCE, stream.message()).await {
+            Ok(next) => received(next),
+            Err(_) if shared.with(|hub| hub.lag(source)) <= MOVED_SECONDS => continue,
+            Err(_) => return End::Lost("the node reports to another aggregator".to_owned()),
+        };
+        match next {
+            Ok(view) => shared.apply(source, Second::Node(Box::new(view))),
+            Err(end) => return end,
+        }
+    }
+}
+
+/// Why a stream ended.
+#[derive(Debug)]
+enum End {
+    /// The aggregator does not know what was asked for.
+    Refused(String),
+    /// The aggregator or the way to it failed.
+    Lost(String),
+}
+
+impl End {
+    fn of(status: &Status) -> Self {
+        match status.code() {
+            Code::NotFound | Code::InvalidArgument | Code::OutOfRange => Self::Refused(status.message().to_owned()),
+            _ => Self::Lost(words(status)),
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Refused(reason) | Self::Lost(reason) => reason,
+        }
+    }
+}
+
+/// The next message of a stream, within `patience` if there is a limit.
+async fn message<T>(stream: &mut Streaming<T>, patience: Option<Duration>) -> Result<T, End> {
+    let next = match patience {
+        None => stream.message().await,
+        Some(patience) => timeout(patience, stream.message())
+            .await
+            .map_err(|_| End::Lost(format!("nothing came for {} s", patience.as_secs())))?,
+    };
+    received(next)
+}
+
+fn received<T>(next: Result<Option<T>, Status>) -> Result<T, End> {
+    match next {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) => Err(End::Lost("the aggregator ended the stream".to_owned())),
+        Err(status) => Err(End::of(&status)),
+    }
+}
+
+/// A status in words: its message, or the name of its code.
+pub(crate) fn words(status: &Status) -> String {
+    match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    }
+}

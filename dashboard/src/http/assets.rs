@@ -1,0 +1,129 @@
+//! The page, embedded in the binary.
+//!
+//! It is built by npm into `dashboard/ui/dist` and taken from there when the server is built; a build without it works
+//! and serves [`MISSING`]. (A debug build reads the folder at run time, so that a new page needs no new server.)
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use crate::rest::error::ApiError;
+
+#[derive(RustEmbed)]
+#[folder = "ui/dist"]
+#[allow_missing = true]
+struct Page;
+
+/// Files under this folder have a hash in their names: what has one name has one content, for ever.
+const HASHED: &str = "assets/";
+const INDEX: &str = "index.html";
+
+/// What is served without the page. It works without styles, which the policy of the page keeps out.
+const MISSING: &str = include_str!("missing.html");
+
+/// A file of the page; the page itself for every path of its own (`/nodes/...`); errors as JSON for the faces.
+pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    if path == "api" || path == "ws" || path.starts_with("api/") || path.starts_with("ws/") {
+        return ApiError::not_found(format!("{} is not a path of this server; see /api/v1", uri.path()))
+            .into_response();
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return ApiError::method().into_response();
+    }
+    if let Some(file) = Page::get(if path.is_empty() { INDEX } else { path }) {
+        return answer(path, &file, &headers);
+    }
+    let wants_page = path.is_empty()
+        || headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
+    if !wants_page || path.starts_with(HASHED) {
+        return ApiError::not_found(format!("{} is not a file of the page", uri.path())).into_response();
+    }
+    match Page::get(INDEX) {
+        Some(index) => answer(INDEX, &index, &headers),
+        None => (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")],
+            MISSING,
+        )
+            .into_response(),
+    }
+}
+
+fn answer(path: &str, file: &EmbeddedFile, asked: &HeaderMap) -> Response {
+    let path = if path.is_empty() { INDEX } else { path };
+    let caching = if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let tag = tag(&file.metadata.sha256_hash());
+    let known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let (status, body) = match known {
+        true => (StatusCode::NOT_MODIFIED, Body::empty()),
+        false => (StatusCode::OK, Body::from(file.data.to_vec())),
+    };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    headers.extend(HeaderValue::try_from(tag).map(|tag| (header::ETAG, tag)));
+    response
+}
+
+/// Half of the hash is enough to tell two builds apart. Weak: the same file may be sent compressed.
+fn tag(hash: &[u8; 32]) -> String {
+    let digits: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("W/\"{digits}\"")
+}
+
+/// Types of the files a build makes. With `nosniff` a wrong one keeps the page from starting.
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("ico") => "image/x-icon",
+        Some("woff2") => "font/woff2",
+        Some("json" | "map") => "application/json",
+        Some("webmanifest") => "application/manifest+json",
+        Some("txt") => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn file() -> EmbeddedFile {
+        let metadata = rust_embed::Metadata::__rust_embed_new([7; 32], None, None);
+        EmbeddedFile { data: Cow::Borrowed(b"x"), metadata }
+    }
+
+    fn header_of(response: &Response, name: header::HeaderName) -> &str {
+        response.headers()[name].to_str().unwrap()
+    }
+
+    #[test]
+    fn hashed_files_stay_and_the_index_is_asked_for_again() {
+        let of = |path: &str| answer(path, &file(), &HeaderMap::new());
+        assert!(header_of(&of("assets/index-abc.js"), header::CACHE_CONTROL).contains("immutable"));
+        assert_eq!(header_of(&of("assets/index-abc.js"), header::CONTENT_TYPE), "text/javascript; charset=utf-8");
+        assert_eq!(header_of(&of(""), header::CACHE_CONTROL), "no-cache");
+        assert_eq!(header_of(&of(""), header::CONTENT_TYPE), "text/html; charset=utf-8");
+    }
+
+    #[test]
+    fn a_known_file_is_not_sent_again() {
+        let first = answer("", &file(), &HeaderMap::new());
+        let asked = HeaderMap::from_iter([(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone())]);
+        assert_eq!(answer("", &file(), &asked).status(), StatusCode::NOT_MODIFIED);
+    }
+}

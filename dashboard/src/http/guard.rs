@@ -1,0 +1,145 @@
+//! Who may ask, by the names in the headers.
+//!
+//! The server has no log-in in this version and listens on loopback. A web page from elsewhere can still make the
+//! visitor's browser ask it: by a name of its own that resolves to 127.0.0.1 (DNS rebinding), against which the `Host`
+//! header is checked; or by opening a WebSocket, which browsers allow across sites, against which `Origin` is checked.
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, Uri, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tracing::debug;
+
+use crate::{
+    app::App,
+    metrics::{self, Refusal},
+    rest::error::ApiError,
+};
+
+/// Names of this host that need no setting.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// Names the server answers to.
+#[derive(Debug)]
+pub(crate) struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// The loopback names and the configured ones.
+    pub(crate) fn new(configured: &[String]) -> Self {
+        let configured = configured.iter().map(|name| name.to_ascii_lowercase());
+        Self(LOOPBACK.iter().map(|&name| name.to_owned()).chain(configured).collect())
+    }
+
+    /// Whether the name of a request, with any port, is one of them.
+    fn allow(&self, authority: &Authority) -> bool {
+        let host = authority.host().to_ascii_lowercase();
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        // "user@host" is not sent by browsers; what stands before the @ must not look like the host.
+        !authority.as_str().contains('@') && self.0.iter().any(|name| name == host)
+    }
+}
+
+/// Why a request is not let in.
+#[derive(Debug, PartialEq, Eq)]
+enum Stranger {
+    Host(String),
+    Origin(String),
+}
+
+fn admit(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> {
+    // HTTP/2 has the name in the request line, as :authority.
+    let named = headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    let named = named.or_else(|| uri.authority().map(ToString::to_string)).unwrap_or_default();
+    let authority: Authority = named.parse().map_err(|_| Stranger::Host(named.clone()))?;
+    if !hosts.allow(&authority) {
+        return Err(Stranger::Host(named));
+    }
+    let is_upgrade = headers.contains_key(header::UPGRADE) || headers.contains_key(header::SEC_WEBSOCKET_VERSION);
+    match headers.get(header::ORIGIN) {
+        // Only browsers send it; other clients can say what they like anyway.
+        Some(origin) if is_upgrade => {
+            let text = String::from_utf8_lossy(origin.as_bytes());
+            let same = text
+                .split_once("://")
+                .and_then(|(scheme, rest)| matches!(scheme, "http" | "https").then(|| rest.parse::<Authority>().ok()))
+                .flatten()
+                .is_some_and(|origin| origin.as_str().eq_ignore_ascii_case(authority.as_str()));
+            if same { Ok(()) } else { Err(Stranger::Origin(text.into_owned())) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets a request through or answers 403.
+pub(crate) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
+    let stranger = match admit(app.hosts(), request.uri(), request.headers()) {
+        Ok(()) => return next.run(request).await,
+        Err(stranger) => stranger,
+    };
+    debug!(?stranger, "request refused");
+    let error = match stranger {
+        Stranger::Host(name) => {
+            metrics::request_refused(Refusal::Host);
+            let message =
+                format!("this server does not answer to the name {name:?}; add it to allowed_hosts if it should");
+            ApiError::forbidden("host", message)
+        }
+        Stranger::Origin(origin) => {
+            metrics::request_refused(Refusal::Origin);
+            metrics::client_refused(Refusal::Origin);
+            let message =
+                format!("a page from {origin:?} may not open this WebSocket; open it from the server's own page");
+            ApiError::forbidden("origin", message)
+        }
+    };
+    error.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn try_with(host: &str, origin: Option<&str>) -> Result<(), Stranger> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        headers.insert(header::UPGRADE, "websocket".parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        admit(&Hosts::new(&["Dash.Example.org".to_owned()]), &Uri::from_static("/"), &headers)
+    }
+
+    #[test]
+    fn only_known_names_with_any_port() {
+        for good in
+            ["localhost", "LOCALHOST:7480", "127.0.0.1:1", "[::1]:7480", "dash.example.org", "dash.example.org.:80"]
+        {
+            assert_eq!(try_with(good, None), Ok(()), "{good}");
+        }
+        for bad in ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "localhost:1@evil", "", "a b"] {
+            assert!(matches!(try_with(bad, None), Err(Stranger::Host(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_socket_opens_from_the_same_origin_only() {
+        assert_eq!(try_with("localhost:7480", Some("http://localhost:7480")), Ok(()));
+        assert_eq!(try_with("dash.example.org", Some("https://dash.example.org")), Ok(()));
+        for bad in
+            ["http://evil.example", "null", "http://localhost:9999", "http://127.0.0.1:7480", "file://localhost:7480"]
+        {
+            assert!(matches!(try_with("localhost:7480", Some(bad)), Err(Stranger::Origin(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn http2_names_the_host_in_the_request_line() {
+        let hosts = Hosts::new(&[]);
+        let of = |uri: &'static str| admit(&hosts, &Uri::from_static(uri), &HeaderMap::new());
+        assert_eq!(of("http://localhost:7480/"), Ok(()));
+        assert!(of("http://evil.example/").is_err());
+        assert!(of("/").is_err(), "no name at all");
+    }
+}

@@ -1,0 +1,232 @@
+//! What is shown beside the charts of each view, built of the newest second, the fleet and the verdict.
+
+use starling_proto::{ids::NodeId, live, v1};
+
+use super::{
+    Link, UnixMillis, convert,
+    fleet::{Fleet, Medians},
+    key::Group,
+    sections::Sections,
+    verdict::{self, Errors},
+};
+
+/// The state of a view.
+fn state(body: live::state::Body) -> live::State {
+    live::State { body: Some(body) }
+}
+
+/// The cluster or a group.
+pub(crate) fn overview(
+    view: &v1::ClusterView,
+    sections: Sections<'_>,
+    group: &Group,
+    fleet: &Fleet,
+    errors: Errors,
+    now: UnixMillis,
+) -> live::State {
+    let verdict = verdict::of_cluster(sections.completeness, fleet, |row| group.holds(&row.labels), errors);
+    state(live::state::Body::Overview(live::Overview {
+        completeness: convert::completeness(sections.completeness, view.tick, now),
+        traffic: sections.traffic.map(convert::traffic),
+        connections: sections.connections.map(convert::connections),
+        cpu: sections.cpu.map(convert::cpu),
+        memory: sections.memory.map(convert::memory),
+        disk: sections.disk.map(convert::disk),
+        network: sections.network.map(convert::network),
+        verdict: Some(verdict),
+    }))
+}
+
+/// One node. The fleet's row is the newer one: it also tells that a node fell silent.
+#[allow(clippy::cast_possible_truncation)] // shares are drawn
+pub(crate) fn node(
+    view: &v1::NodeView,
+    sections: Sections<'_>,
+    node: &NodeId,
+    fleet: &Fleet,
+    errors: Errors,
+) -> live::State {
+    let row = fleet.row(node.as_str()).or(view.row.as_ref());
+    let facts = view.facts.as_ref();
+    let (previous_node_id, next_node_id) = fleet.neighbours(node.as_str());
+    let fact = |value: fn(&v1::NodeFacts) -> &String| facts.map(value).cloned().unwrap_or_default();
+    let mut labels: Vec<String> =
+        row.map(|row| row.labels.iter().map(|(key, value)| format!("{key}:{value}")).collect()).unwrap_or_default();
+    labels.sort_unstable();
+    state(live::state::Body::Node(live::NodeDetail {
+        node_id: node.as_str().to_owned(),
+        state: row.map_or(live::NodeState::Unspecified, |row| convert::node_state(row.state())).into(),
+        last_tick: row.map_or(0, |row| row.last_tick),
+        aggregator_id: row.map(|row| row.aggregator_id.clone()).unwrap_or_default(),
+        labels,
+        simulated: row.is_some_and(|row| row.simulated),
+        delay_ms: row.map_or(0, |row| row.delay_ms),
+        kernel: fact(|is| &is.kernel),
+        os: fact(|is| &is.os),
+        cpu_model: fact(|is| &is.cpu_model),
+        version: fact(|is| &is.version),
+        uptime_seconds: view.uptime_seconds.unwrap_or(0.0),
+        traffic: sections.traffic.map(convert::traffic),
+        connections: sections.connections.map(convert::connections),
+        cpu: sections.cpu.map(convert::cpu),
+        memory: sections.memory.map(convert::memory),
+        disk: sections.disk.map(convert::disk),
+        network: sections.network.map(convert::network),
+        cores: sections.cores.iter().map(|&core| core as f32).collect(),
+        median: fleet.medians().map(median),
+        verdict: Some(verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), fleet, errors)),
+        previous_node_id,
+        next_node_id,
+    }))
+}
+
+#[allow(clippy::cast_possible_truncation)] // drawn
+fn narrow(value: Option<f64>) -> f32 {
+    value.map_or(f32::NAN, |value| value as f32)
+}
+
+fn median(from: Medians) -> live::Median {
+    live::Median {
+        cpu: narrow(from.cpu),
+        memory: narrow(from.memory),
+        requests_per_second: narrow(from.requests_per_second),
+        errors_per_second: narrow(from.errors_per_second),
+        p99_micros: narrow(from.p99_micros),
+        connections: narrow(from.connections),
+    }
+}
+
+/// The fleet in columns; with the dictionary only when asked.
+pub(crate) fn hosts(fleet: &Fleet, group: &Group, with_dictionary: bool, now: UnixMillis) -> live::State {
+    let Some(table) = fleet.table() else { return state(live::state::Body::Hosts(live::Hosts::default())) };
+    let rows: Vec<_> = table.nodes.iter().filter(|row| group.holds(&row.labels)).collect();
+    let mut hosts = live::Hosts {
+        dictionary_version: fleet.dictionary_version(),
+        states: rows.iter().map(|row| convert::node_state(row.state()).into()).collect(),
+        silent_seconds: rows.iter().map(|row| table.tick.saturating_sub(row.last_tick)).collect(),
+        cpu: rows.iter().map(|row| narrow(row.cpu)).collect(),
+        memory: rows.iter().map(|row| narrow(row.memory)).collect(),
+        requests_per_second: rows.iter().map(|row| narrow(row.requests_per_second)).collect(),
+        errors_per_second: rows.iter().map(|row| narrow(row.errors_per_second)).collect(),
+        p99_micros: rows.iter().map(|row| narrow(row.p99_micros)).collect(),
+        load1: rows.iter().map(|row| narrow(row.load1)).collect(),
+        connections: rows.iter().map(|row| narrow(row.connections)).collect(),
+        cores: rows.iter().map(|row| row.cores).collect(),
+        aggregator_ids: rows.iter().map(|row| row.aggregator_id.clone()).collect(),
+        completeness: Some(hosts_completeness(table, &rows, group, now)),
+        ..Default::default()
+    };
+    if with_dictionary {
+        let label = |key: &str| rows.iter().map(|row| row.labels.get(key).cloned().unwrap_or_default()).collect();
+        hosts.node_ids = rows.iter().map(|row| row.node_id.clone()).collect();
+        hosts.zones = label("zone");
+        hosts.racks = label("rack");
+        hosts.roles = label("role");
+        hosts.simulated = rows.iter().map(|row| row.simulated).collect();
+    }
+    state(live::state::Body::Hosts(hosts))
+}
+
+/// The table's own completeness is for all nodes; a group counts its rows.
+fn hosts_completeness(
+    table: &v1::NodeTable,
+    rows: &[&v1::NodeRow],
+    group: &Group,
+    now: UnixMillis,
+) -> live::Completeness {
+    let whole = convert::completeness(table.completeness.as_ref(), table.tick, now);
+    let count = |is: &dyn Fn(v1::NodeState) -> bool| {
+        u32::try_from(rows.iter().filter(|row| is(row.state())).count()).unwrap_or(u32::MAX)
+    };
+    match whole {
+        Some(whole) if group.as_str().is_empty() => whole,
+        whole => live::Completeness {
+            nodes_reporting: count(&|state| state == v1::NodeState::Reporting),
+            nodes_expected: count(&|state| state != v1::NodeState::Stopped),
+            age_ms: convert::age_ms(table.tick, now),
+            copies: whole.map_or(0, |whole| whole.copies),
+        },
+    }
+}
+
+/// The aggregators, as the one we are connected to sees them.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // shown
+pub(crate) fn aggregators(known: &[v1::Aggregator], link: &Link, now: UnixMillis) -> live::State {
+    let rows = known
+        .iter()
+        .map(|from| live::AggregatorRow {
+            aggregator_id: from.aggregator_id.clone(),
+            state: convert::aggregator_state(from.state()).to_owned(),
+            grpc_address: from.grpc_address.clone(),
+            version: from.version.clone(),
+            connected_nodes: from.connected_nodes.map_or(f32::NAN, |nodes| nodes as f32),
+            behind_seconds: match from.closed_tick {
+                0 => f32::NAN,
+                tick => convert::age_ms(tick, now) as f32 / 1000.0,
+            },
+        })
+        .collect();
+    state(live::state::Body::Aggregators(live::Aggregators {
+        aggregators: rows,
+        connected_to: link.name().unwrap_or_default().to_owned(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn fleet() -> Fleet {
+        let row = |name: &str, zone: &str, last_tick: u32| v1::NodeRow {
+            node_id: name.into(),
+            state: v1::NodeState::Reporting.into(),
+            labels: HashMap::from([("zone".to_owned(), zone.to_owned())]),
+            last_tick,
+            cpu: Some(0.5),
+            ..Default::default()
+        };
+        let mut fleet = Fleet::default();
+        fleet.apply(v1::NodeTable {
+            tick: 100,
+            nodes: vec![row("a", "x", 100), row("b", "y", 97)],
+            completeness: None,
+        });
+        fleet
+    }
+
+    fn hosts_of(group: &str, with_dictionary: bool) -> live::Hosts {
+        let state = hosts(&fleet(), &Group::parse(group).unwrap(), with_dictionary, 100_250);
+        let Some(live::state::Body::Hosts(hosts)) = state.body else { panic!("hosts") };
+        hosts
+    }
+
+    #[test]
+    fn columns_are_of_one_length_and_follow_the_dictionary() {
+        let hosts = hosts_of("", true);
+        assert_eq!(hosts.node_ids, ["a", "b"]);
+        assert_eq!(hosts.zones, ["x", "y"]);
+        assert_eq!(hosts.silent_seconds, [0, 3]);
+        assert_eq!(hosts.racks.len(), 2);
+        assert!(hosts.p99_micros.iter().all(|value| value.is_nan()));
+        assert!(hosts_of("", false).node_ids.is_empty());
+        assert_eq!(hosts_of("", false).cpu.len(), 2);
+    }
+
+    #[test]
+    fn a_group_holds_its_nodes_and_counts_them() {
+        let hosts = hosts_of("zone:y", true);
+        assert_eq!(hosts.node_ids, ["b"]);
+        let completeness = hosts.completeness.unwrap();
+        assert_eq!((completeness.nodes_reporting, completeness.nodes_expected, completeness.age_ms), (1, 1, 250));
+    }
+
+    #[test]
+    fn what_is_not_known_of_an_aggregator_is_not_a_number() {
+        let known = [v1::Aggregator { aggregator_id: "a1".into(), state: 2, ..Default::default() }];
+        let Some(live::state::Body::Aggregators(is)) = aggregators(&known, &Link::default(), 0).body else { panic!() };
+        assert!(is.aggregators[0].behind_seconds.is_nan() && is.aggregators[0].connected_nodes.is_nan());
+        assert_eq!(is.aggregators[0].state, "ready");
+        assert_eq!(is.connected_to, "");
+    }
+}

@@ -1,0 +1,237 @@
+use prost::Message as _;
+use starling_proto::ids::NodeId;
+
+use super::*;
+
+const NOW: u32 = 1_700_000_000;
+
+fn millis(tick: u32) -> UnixMillis {
+    u64::from(tick) * 1000 + 350
+}
+
+fn cluster_second(tick: u32, rps: f64) -> Second {
+    Second::Cluster(Box::new(v1::ClusterView {
+        tick,
+        cluster: "c".into(),
+        completeness: Some(v1::Completeness { nodes_reporting: 1, nodes_expected: 1, tick, ..Default::default() }),
+        traffic: Some(v1::Traffic { requests_per_second: rps, ..Default::default() }),
+        ..Default::default()
+    }))
+}
+
+fn all() -> Source {
+    Source::Cluster(Group::all())
+}
+
+fn overview() -> ViewKey {
+    ViewKey::Overview(Group::all())
+}
+
+/// A hub that holds the seconds `NOW - 100..=NOW`, caught up.
+fn hub() -> Hub {
+    let mut hub = Hub::new();
+    for tick in NOW - 100..=NOW {
+        hub.apply(&all(), cluster_second(tick, 1.0), millis(NOW));
+    }
+    hub
+}
+
+fn decode(message: &Message) -> live::server_message::Body {
+    let bytes = match message {
+        Message::Snapshot(frame) => frame.bytes(1, 0),
+        Message::Tick(publication, skipped) => publication.frame.bytes(1, *skipped),
+        Message::Refused(reason) => panic!("{reason}"),
+    };
+    live::ServerMessage::decode(bytes).unwrap().body.unwrap()
+}
+
+fn snapshot(hub: &mut Hub, key: &ViewKey, cursor: &mut Cursor) -> live::Snapshot {
+    match decode(&hub.next(key, cursor, millis(NOW)).unwrap()) {
+        live::server_message::Body::Snapshot(snapshot) => snapshot,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn tick(hub: &mut Hub, key: &ViewKey, cursor: &mut Cursor) -> live::Tick {
+    match decode(&hub.next(key, cursor, millis(NOW)).unwrap()) {
+        live::server_message::Body::Tick(tick) => tick,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_snapshot_then_ticks() {
+    let mut hub = hub();
+    let mut cursor = hub.cursor(&overview(), 0);
+    let first = snapshot(&mut hub, &overview(), &mut cursor);
+    let history = first.history.unwrap();
+    assert_eq!((first.tick, history.first_tick), (NOW, NOW - 100));
+    assert!(history.columns.iter().all(|column| column.values.len() == 101));
+    assert!(first.state.is_some());
+    assert!(hub.next(&overview(), &mut cursor, millis(NOW)).is_none());
+
+    assert!(hub.apply(&all(), cluster_second(NOW + 1, 5.0), millis(NOW + 1)));
+    let next = tick(&mut hub, &overview(), &mut cursor);
+    assert_eq!((next.id, next.tick, next.revision, next.skipped), (1, NOW + 1, 0, 0));
+    assert_eq!(next.point[index("rps.total")], 5.0);
+    assert_eq!(next.point.len(), history.columns.len());
+}
+
+#[test]
+fn a_correction_carries_its_revision_and_no_state() {
+    let mut hub = hub();
+    let mut cursor = hub.cursor(&overview(), 0);
+    snapshot(&mut hub, &overview(), &mut cursor);
+    assert!(hub.apply(&all(), cluster_second(NOW - 3, 9.0), millis(NOW)));
+    let correction = tick(&mut hub, &overview(), &mut cursor);
+    assert_eq!((correction.tick, correction.revision, correction.state), (NOW - 3, 1, None));
+    assert!(!hub.apply(&all(), cluster_second(NOW - 3, 9.0), millis(NOW)), "told twice");
+}
+
+#[test]
+fn a_server_without_data_says_so() {
+    let mut hub = Hub::new();
+    let mut cursor = hub.cursor(&overview(), 0);
+    let empty = snapshot(&mut hub, &overview(), &mut cursor);
+    assert_eq!((empty.tick, empty.state.is_none()), (0, true));
+    // History that comes later comes as one snapshot, not as a hundred ticks.
+    hub.apply(&all(), cluster_second(NOW - 60, 1.0), millis(NOW));
+    assert!(hub.next(&overview(), &mut cursor, millis(NOW)).is_none());
+    hub.apply(&all(), cluster_second(NOW, 1.0), millis(NOW));
+    assert_eq!(snapshot(&mut hub, &overview(), &mut cursor).tick, NOW);
+}
+
+#[test]
+fn an_unbroken_client_resumes_and_one_of_another_server_too() {
+    let mut hub = hub();
+    for next in NOW + 1..=NOW + 20 {
+        hub.apply(&all(), cluster_second(next, 1.0), millis(next));
+    }
+    let mut cursor = hub.cursor(&overview(), NOW + 10);
+    for expected in NOW + 11..=NOW + 20 {
+        assert_eq!(tick(&mut hub, &overview(), &mut cursor).tick, expected);
+    }
+    let mut cursor = hub.cursor(&overview(), NOW - 50);
+    assert_eq!(snapshot(&mut hub, &overview(), &mut cursor).tick, NOW + 20, "from before the log");
+}
+
+#[test]
+fn an_upstream_is_resumed_with_an_overlap() {
+    let hub = hub();
+    assert_eq!(hub.resume_from(&all(), millis(NOW)), NOW - 4);
+    assert_eq!(hub.resume_from(&all(), millis(NOW + 5_000)), NOW + 5_000 - 899, "never before the ring");
+    assert_eq!(Hub::new().resume_from(&all(), millis(NOW)), NOW - 899);
+}
+
+#[test]
+fn a_table_sends_its_dictionary_with_snapshots_and_when_it_changes() {
+    let row = |name: &str| v1::NodeRow { node_id: name.into(), state: 1, ..Default::default() };
+    let table = |tick: u32, names: &[&str]| v1::NodeTable {
+        tick,
+        nodes: names.iter().map(|name| row(name)).collect(),
+        completeness: None,
+    };
+    let hosts = |state: Option<live::State>| match state.unwrap().body.unwrap() {
+        live::state::Body::Hosts(hosts) => hosts,
+        other => panic!("{other:?}"),
+    };
+    let mut hub = Hub::new();
+    let key = ViewKey::Hosts(Group::all());
+    hub.apply_fleet(table(NOW, &["a"]), millis(NOW));
+    let mut cursor = hub.cursor(&key, NOW);
+    assert_eq!(hosts(snapshot(&mut hub, &key, &mut cursor).state).node_ids, ["a"]);
+    hub.apply_fleet(table(NOW + 1, &["a"]), millis(NOW + 1));
+    let same = hosts(tick(&mut hub, &key, &mut cursor).state);
+    assert_eq!((same.dictionary_version, same.node_ids.len(), same.states.len()), (1, 0, 1));
+    hub.apply_fleet(table(NOW + 2, &["a", "b"]), millis(NOW + 2));
+    let grown = hosts(tick(&mut hub, &key, &mut cursor).state);
+    assert_eq!((grown.dictionary_version, grown.node_ids.len()), (2, 2));
+}
+
+#[test]
+fn views_on_demand_come_and_go() {
+    let mut hub = hub();
+    let node = NodeId::parse("n1").unwrap();
+    let key = ViewKey::Node(node.clone());
+    assert!(hub.next(&key, &mut Cursor::default(), millis(NOW)).is_none(), "not open");
+    hub.open(&key);
+    hub.refuse(&Source::Node(node.clone()), "no such node".into());
+    assert!(matches!(hub.next(&key, &mut Cursor::default(), millis(NOW)), Some(Message::Refused(_))));
+    hub.close(&key);
+    assert!(hub.refusal(&Source::Node(node)).is_none());
+    hub.close(&overview());
+    assert!(hub.reading(&all()).is_some(), "a permanent view stays");
+}
+
+#[test]
+fn json_faces_follow_and_jump() {
+    let mut hub = hub();
+    for next in NOW + 1..=NOW + 10 {
+        hub.apply(&all(), cluster_second(next, 1.0), millis(next));
+    }
+    let after = |tick: u32| hub.reading_after(&all(), tick, millis(NOW + 10)).map(|reading| reading.second.tick());
+    assert_eq!(after(0), Some(NOW + 10));
+    assert_eq!(after(NOW + 8), Some(NOW + 9));
+    assert_eq!(after(NOW + 2), Some(NOW + 10));
+    assert_eq!(after(NOW + 10), None);
+}
+
+#[test]
+fn failures_of_the_last_minute_degrade() {
+    let mut hub = hub();
+    let mut second = cluster_second(NOW + 1, 100.0);
+    if let Second::Cluster(view) = &mut second {
+        view.traffic.as_mut().unwrap().errors_per_second = 10.0;
+    }
+    hub.apply(&all(), second, millis(NOW + 1));
+    let reading = hub.reading(&all()).unwrap();
+    assert_eq!(reading.verdict.word, "Degraded");
+    // 59 seconds of 1 request and one of 100.
+    assert_eq!(verdict_text(&reading.verdict), "6.3 % of the requests of the last minute failed.");
+}
+
+fn node_second(tick: u32) -> Second {
+    Second::Node(Box::new(v1::NodeView { tick, cores: vec![0.5], ..Default::default() }))
+}
+
+fn node_table(tick: u32, last_tick: u32, state: v1::NodeState) -> v1::NodeTable {
+    let row = v1::NodeRow { node_id: "n1".into(), state: state.into(), last_tick, ..Default::default() };
+    v1::NodeTable { tick, nodes: vec![row], completeness: None }
+}
+
+#[test]
+fn a_silent_node_is_told_each_second_and_corrected_when_it_comes_back() {
+    let mut hub = Hub::new();
+    let source = Source::Node(NodeId::parse("n1").unwrap());
+    let key = ViewKey::from(&source);
+    hub.open(&key);
+    hub.apply(&source, node_second(NOW), millis(NOW));
+    let mut cursor = hub.cursor(&key, 0);
+    snapshot(&mut hub, &key, &mut cursor);
+
+    hub.apply_fleet(node_table(NOW + 4, NOW, v1::NodeState::Silent), millis(NOW + 4));
+    let silent = tick(&mut hub, &key, &mut cursor);
+    assert_eq!((silent.tick, silent.revision), (NOW + 4, 0));
+    assert!(silent.point.iter().all(|value| value.is_nan()));
+    let Some(live::state::Body::Node(node)) = silent.state.unwrap().body else { panic!("a node") };
+    assert_eq!((node.state(), node.verdict.unwrap().word.as_str()), (live::NodeState::Silent, "No data"));
+    assert_eq!(node.cores.len(), 0, "nothing old is shown as new");
+
+    for late in NOW + 3..=NOW + 5 {
+        hub.apply(&source, node_second(late), millis(NOW + 5));
+        let next = tick(&mut hub, &key, &mut cursor);
+        assert_eq!((next.tick, next.revision), (late, u32::from(late <= NOW + 4)));
+    }
+}
+
+#[test]
+fn a_node_that_reports_elsewhere_lags_behind_the_table() {
+    let mut hub = Hub::new();
+    let source = Source::Node(NodeId::parse("n1").unwrap());
+    hub.open(&ViewKey::from(&source));
+    hub.apply(&source, node_second(NOW), millis(NOW));
+    hub.apply_fleet(node_table(NOW + 5, NOW, v1::NodeState::Silent), millis(NOW + 5));
+    assert_eq!(hub.lag(&source), 0, "silent everywhere");
+    hub.apply_fleet(node_table(NOW + 6, NOW + 6, v1::NodeState::Reporting), millis(NOW + 6));
+    assert_eq!(hub.lag(&source), 6);
+}

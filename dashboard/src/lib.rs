@@ -1,0 +1,26 @@
+//! The dashboard server of Starling.
+//!
+//! It follows any aggregator over gRPC, holds the last 15 minutes in memory, and serves the page, the JSON faces of
+//! `/api/v1`, their WebSocket twins under `/ws`, and the page's binary WebSocket `/ws/v1/live`. It keeps nothing on
+//! disk; any number of servers may run side by side.
+//!
+//! One way through the code, along the path of the data: `feed` (gRPC in) → `hub` (pure: rings, publications, verdict)
+//! → `live` and `rest` (WebSocket and JSON out) → `http` (what is let in, headers, the page). The cost of a second does
+//! not grow with the number of clients: it is encoded once, and a client is a cursor.
+//!
+//! Start it with [`Service`].
+
+mod app;
+mod config;
+mod demand;
+mod feed;
+mod http;
+mod hub;
+mod live;
+mod metrics;
+mod rest;
+mod service;
+mod shared;
+
+pub use config::{Config, Limits};
+pub use service::Service;

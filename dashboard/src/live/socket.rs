@@ -1,0 +1,186 @@
+//! One WebSocket, from the upgrade to its end, for pages and for JSON clients alike.
+//!
+//! At most one message is on its way to a client; what it has not been sent stays in the hub, once for all clients. A
+//! client that takes none for [`SEND_TIMEOUT`] is closed with 1013 ("try again later").
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
+    response::Response,
+};
+use starling_proto::service::requests::{Protocol, RequestMeter};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
+use tracing::debug;
+
+use crate::metrics::{self, Closed};
+
+/// Largest message taken from a client, as `live.proto` says. The largest a page sends has about 200 bytes.
+const INBOUND_MAX: usize = 16 * 1024;
+/// Most that waits in a client's write buffer. It holds one message at a time, and refuses one that does not fit: the
+/// largest is the snapshot of a node with 1,024 cores, 3.8 MB.
+const OUTBOUND_MAX: usize = 8 * 1024 * 1024;
+/// A client that takes nothing for this long is not reading.
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a close frame may take on a socket that may be stuck.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A ping each this often: a client without views is sent nothing else, and one that went must not stay for ever.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Three pings unanswered.
+const SILENCE_MAX: Duration = Duration::from_secs(70);
+
+/// What a client sent is not part of its protocol: why.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) &'static str);
+
+/// What is said on a socket.
+pub(crate) trait Client: Send + 'static {
+    /// Kind of client, for metrics.
+    const KIND: &'static str;
+    /// The next message, if there is one now. Must not block.
+    fn next(&mut self) -> Option<Message>;
+    /// A message from the client: text or binary.
+    fn received(&mut self, message: Message) -> Result<(), Refused>;
+    /// The last message when the server stops.
+    fn farewell(&mut self) -> Option<Message>;
+}
+
+/// What a socket needs of the server; held until it ends.
+pub(crate) struct Ground {
+    pub(crate) published: watch::Receiver<u64>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) meter: RequestMeter,
+    /// One of the limited places for clients.
+    pub(crate) place: OwnedSemaphorePermit,
+    /// Makes the server wait for this socket when it stops: axum does not (tokio-rs/axum issue 3003). Taken before the
+    /// upgrade, so that a socket that is just being opened counts too.
+    pub(crate) tracked: TaskTrackerToken,
+}
+
+/// Answers an upgrade and serves the client on a task of its own.
+pub(crate) fn upgrade<C: Client>(upgrade: WebSocketUpgrade, client: C, ground: Ground) -> Response {
+    upgrade
+        .max_message_size(INBOUND_MAX)
+        .max_frame_size(INBOUND_MAX)
+        // Every message goes out at once; none is collected.
+        .write_buffer_size(0)
+        .max_write_buffer_size(OUTBOUND_MAX)
+        .on_failed_upgrade(|error| debug!(%error, "upgrade failed"))
+        .on_upgrade(move |socket| serve(socket, client, ground))
+}
+
+async fn serve<C: Client>(socket: WebSocket, mut client: C, mut ground: Ground) {
+    let open = ground.meter.open(Protocol::WebSocket);
+    metrics::clients(C::KIND, 1.0);
+    let mut line = Line { socket, meter: ground.meter.clone(), kind: C::KIND };
+    let reason = talk(&mut line, &mut client, &mut ground).await;
+    let (code, words) = match reason {
+        Closed::Client => (close_code::NORMAL, ""),
+        Closed::Slow => (close_code::AGAIN, "too slow: nothing was read for 10 s; reconnect for a snapshot"),
+        Closed::Silent => (close_code::AWAY, "no answer to pings"),
+        Closed::Invalid => (close_code::POLICY, "the message was not understood"),
+        Closed::TooLarge => (close_code::SIZE, "a message has at most 16 KiB"),
+        Closed::Shutdown => (close_code::AWAY, "the server stops"),
+    };
+    let close = Message::Close(Some(CloseFrame { code, reason: words.into() }));
+    // A stuck socket takes no close frame either; dropping it ends the connection all the same.
+    let _ = timeout(CLOSE_TIMEOUT, line.socket.send(close)).await;
+    metrics::clients(C::KIND, -1.0);
+    metrics::client_closed(reason);
+    debug!(kind = C::KIND, ?reason, "client gone");
+    drop((open, ground.place, ground.tracked));
+}
+
+async fn talk<C: Client>(line: &mut Line, client: &mut C, ground: &mut Ground) -> Closed {
+    let mut pings = interval(PING_INTERVAL);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pings.reset();
+    let mut heard = Instant::now();
+    loop {
+        while let Some(message) = client.next() {
+            if let Err(reason) = line.send(message).await {
+                return reason;
+            }
+        }
+        tokio::select! {
+            biased;
+            () = ground.shutdown.cancelled() => {
+                if let Some(message) = client.farewell() {
+                    let _ = timeout(CLOSE_TIMEOUT, line.socket.send(message)).await;
+                }
+                return Closed::Shutdown;
+            }
+            inbound = line.socket.recv() => {
+                heard = Instant::now();
+                match inbound {
+                    Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) => {
+                        if let Err(Refused(why)) = client.received(message) {
+                            debug!(why, "message not understood");
+                            return Closed::Invalid;
+                        }
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Close(_))) | None => return Closed::Client,
+                    Some(Err(error)) => {
+                        debug!(%error, "reading failed");
+                        return if is_too_large(&error) { Closed::TooLarge } else { Closed::Client };
+                    }
+                }
+            }
+            changed = ground.published.changed() => {
+                if changed.is_err() {
+                    return Closed::Shutdown;
+                }
+            }
+            _ = pings.tick() => {
+                if heard.elapsed() > SILENCE_MAX {
+                    return Closed::Silent;
+                }
+                if let Err(reason) = line.send(Message::Ping(Default::default())).await {
+                    return reason;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a message was above [`INBOUND_MAX`]. axum hides the type of the error, so its text must do.
+fn is_too_large(error: &axum::Error) -> bool {
+    error.to_string().starts_with("Space limit exceeded")
+}
+
+/// A socket whose sends are bounded in time and counted.
+struct Line {
+    socket: WebSocket,
+    meter: RequestMeter,
+    kind: &'static str,
+}
+
+impl Line {
+    async fn send(&mut self, message: Message) -> Result<(), Closed> {
+        let bytes = match &message {
+            Message::Binary(bytes) => Some(bytes.len()),
+            Message::Text(text) => Some(text.len()),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => None,
+        };
+        let started = Instant::now();
+        let outcome = timeout(SEND_TIMEOUT, self.socket.send(message)).await;
+        // One message is one request of the protocol; its time is the time until the kernel took it.
+        if let Some(bytes) = bytes {
+            self.meter.record(Protocol::WebSocket, started.elapsed(), !matches!(outcome, Ok(Ok(()))));
+            metrics::frame_sent(self.kind, bytes, started.elapsed());
+        }
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                debug!(%error, "sending failed");
+                Err(Closed::Client)
+            }
+            Err(_) => Err(Closed::Slow),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `/api/v1/system/cpu`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Completeness, Facts, percent};
+use crate::hub::Second;
+
+/// Processors, in percent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cpu {
+    timestamp: String,
+    total_utilization: Option<f64>,
+    /// 1, 5 and 15 minutes; of a cluster the mean over the nodes. Empty when nobody reported it.
+    load_average: Vec<f64>,
+    /// Logical processors.
+    logical_cores: Option<f64>,
+    by_mode: BTreeMap<String, f64>,
+    /// Busiest node.
+    max_node_utilization: Option<f64>,
+    /// Of a cluster or group the busiest, at most 8; of a node all, by number.
+    cores: Vec<Core>,
+    completeness: Completeness,
+}
+
+/// One core.
+#[derive(Debug, Serialize)]
+struct Core {
+    node: String,
+    core: u32,
+    utilization: f64,
+}
+
+pub(super) fn answer(facts: &Facts<'_>) -> Cpu {
+    let cpu = facts.sections().cpu;
+    Cpu {
+        timestamp: facts.timestamp(),
+        total_utilization: cpu.map(|is| percent(is.utilization)),
+        load_average: cpu.map(|is| vec![is.load1, is.load5, is.load15]).unwrap_or_default(),
+        logical_cores: cpu.map(|is| is.cores),
+        by_mode: cpu
+            .map(|is| is.by_mode.iter().map(|(mode, share)| (mode.clone(), percent(*share))).collect())
+            .unwrap_or_default(),
+        max_node_utilization: cpu.map(|is| percent(is.utilization_max)),
+        cores: cores(facts),
+        completeness: facts.completeness(),
+    }
+}
+
+fn cores(facts: &Facts<'_>) -> Vec<Core> {
+    match &*facts.reading.second {
+        Second::Cluster(view) => view
+            .cpu
+            .iter()
+            .flat_map(|cpu| &cpu.busiest)
+            .map(|is| Core { node: is.node_id.clone(), core: is.core, utilization: percent(is.utilization) })
+            .collect(),
+        Second::Node(view) => {
+            let node = view.row.as_ref().map(|row| row.node_id.clone()).unwrap_or_default();
+            (0..)
+                .zip(&view.cores)
+                .map(|(core, &is)| Core { node: node.clone(), core, utilization: percent(is) })
+                .collect()
+        }
+    }
+}

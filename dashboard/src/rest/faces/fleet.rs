@@ -1,0 +1,179 @@
+//! `/api/v1/nodes`, `/api/v1/nodes/{id}` and `/api/v1/cluster`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use starling_proto::v1;
+
+use super::{Completeness, Face, Facts, json, percent, section};
+use crate::{
+    hub::{Group, Hub, Link, Second, UnixMillis, age_ms, aggregator_state},
+    rest::time::rfc3339,
+};
+
+/// One node.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Node {
+    id: String,
+    /// "reporting", "silent", "stopped".
+    state: &'static str,
+    last_seen: String,
+    silent_seconds: u32,
+    /// `null` when no aggregator holds its stream.
+    aggregator: Option<String>,
+    labels: BTreeMap<String, String>,
+    simulated: bool,
+    cpu_utilization: Option<f64>,
+    memory_utilization: Option<f64>,
+    rps: Option<f64>,
+    /// Failed requests per second.
+    error_rate: Option<f64>,
+    /// Microseconds.
+    p99_latency: Option<f64>,
+    load1: Option<f64>,
+    connections: Option<f64>,
+    logical_cores: u32,
+    /// From the end of its second to the arrival of its frame; `null` when unknown.
+    delay_ms: Option<u32>,
+}
+
+impl Node {
+    fn of(row: &v1::NodeRow, table_tick: u32) -> Self {
+        Self {
+            id: row.node_id.clone(),
+            state: state(row.state()),
+            last_seen: rfc3339(row.last_tick),
+            silent_seconds: table_tick.saturating_sub(row.last_tick),
+            aggregator: Some(row.aggregator_id.clone()).filter(|name| !name.is_empty()),
+            labels: row.labels.clone().into_iter().collect(),
+            simulated: row.simulated,
+            cpu_utilization: row.cpu.map(percent),
+            memory_utilization: row.memory.map(percent),
+            rps: row.requests_per_second,
+            error_rate: row.errors_per_second,
+            p99_latency: row.p99_micros,
+            load1: row.load1,
+            connections: row.connections,
+            logical_cores: row.cores,
+            delay_ms: Some(row.delay_ms).filter(|&delay| delay > 0),
+        }
+    }
+}
+
+fn state(from: v1::NodeState) -> &'static str {
+    match from {
+        v1::NodeState::Unspecified => "unknown",
+        v1::NodeState::Reporting => "reporting",
+        v1::NodeState::Silent => "silent",
+        v1::NodeState::Stopped => "stopped",
+    }
+}
+
+/// The fleet: all nodes, those of a group, or one.
+pub(crate) fn nodes(table: &v1::NodeTable, group: &Group, node: Option<&str>, now: UnixMillis) -> Value {
+    let rows = table.nodes.iter().filter(|row| group.holds(&row.labels) && node.is_none_or(|is| is == row.node_id));
+    json!({
+        "timestamp": rfc3339(table.tick),
+        "nodes": rows.map(|row| json(Node::of(row, table.tick))).collect::<Vec<_>>(),
+        "completeness": json(Completeness::of(table.completeness.as_ref(), table.tick, now)),
+    })
+}
+
+/// Everything known of one node: its row, its facts, the sections of the other faces and all of its series.
+pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
+    let face = |face: Face| section(&face, facts);
+    let traffic = view.traffic.as_ref();
+    json!({
+        "timestamp": rfc3339(view.tick),
+        "node": view.row.as_ref().map(|row| json(Node::of(row, view.tick.max(row.last_tick)))),
+        "facts": view.facts.as_ref().map(|is| json!({
+            "kernel": is.kernel,
+            "os": is.os,
+            "cpuModel": is.cpu_model,
+            "logicalCores": is.cores,
+            "memoryBytes": is.memory_bytes,
+            "bootTime": rfc3339(is.boot_time_unix_s),
+            "daemonVersion": is.version,
+        })),
+        "uptimeSeconds": view.uptime_seconds,
+        "rps": traffic.map(|is| is.requests_per_second),
+        "errorRate": traffic.map(|is| is.errors_per_second),
+        "latency": face(Face::Latency),
+        "protocols": face(Face::Protocols)["protocols"],
+        "connections": face(Face::Connections),
+        "cpu": face(Face::Cpu),
+        "memory": face(Face::Memory),
+        "disk": view.disk.as_ref().map(|is| json!({
+            "readBytesPerSecond": is.read_bytes_per_second,
+            "writtenBytesPerSecond": is.written_bytes_per_second,
+            "readsPerSecond": is.reads_per_second,
+            "writesPerSecond": is.writes_per_second,
+            "filesystemTotal": is.filesystem_total,
+            "filesystemUsed": is.filesystem_used,
+        })),
+        "network": view.network.as_ref().map(|is| json!({
+            "receivedBytesPerSecond": is.received_bytes_per_second,
+            "sentBytesPerSecond": is.sent_bytes_per_second,
+            "receivedPacketsPerSecond": is.received_packets_per_second,
+            "sentPacketsPerSecond": is.sent_packets_per_second,
+            "errorsPerSecond": is.errors_per_second,
+            "droppedPerSecond": is.dropped_per_second,
+        })),
+        "series": view.series.iter().map(series).collect::<Vec<_>>(),
+        "completeness": json(facts.completeness()),
+    })
+}
+
+fn series(from: &v1::SeriesValue) -> Value {
+    let histogram = from
+        .histogram
+        .as_ref()
+        .map(|is| json!({ "count": is.count, "sum": is.sum, "p50": is.p50, "p99": is.p99, "max": is.max }));
+    json!({
+        "name": from.name,
+        "attributes": from.attributes,
+        "kind": from.kind,
+        "unit": from.unit,
+        "value": from.value,
+        "histogram": histogram,
+    })
+}
+
+/// The aggregators, as the one we are connected to sees them.
+pub(crate) fn cluster(hub: &Hub, now: UnixMillis) -> Value {
+    let aggregators: Vec<_> = hub.aggregators().iter().map(|is| aggregator(is, now)).collect();
+    let completeness = hub.reading(&crate::hub::Source::Cluster(Group::all())).map(|reading| match &*reading.second {
+        Second::Cluster(view) => json(Completeness::of(view.completeness.as_ref(), view.tick, now)),
+        Second::Node(_) => Value::Null,
+    });
+    json!({
+        "cluster": hub.cluster(),
+        "connectedTo": hub.link().name(),
+        "reason": match hub.link() {
+            Link::Up { .. } => Value::Null,
+            Link::Down { reason } => reason.clone().into(),
+        },
+        "aggregators": aggregators,
+        "completeness": completeness,
+    })
+}
+
+fn aggregator(from: &v1::Aggregator, now: UnixMillis) -> Value {
+    let in_state_ms = from.in_state_for.map(|is| is.seconds * 1_000 + i64::from(is.nanos) / 1_000_000);
+    json!({
+        "id": from.aggregator_id,
+        "state": aggregator_state(from.state()),
+        "grpcAddress": from.grpc_address,
+        "gossipAddress": from.gossip_address,
+        "version": from.version,
+        "generation": from.generation,
+        "connectedNodes": from.connected_nodes,
+        "logLength": from.log_length,
+        "closedTick": Some(from.closed_tick).filter(|&tick| tick > 0),
+        "behindMs": Some(from.closed_tick).filter(|&tick| tick > 0).map(|tick| age_ms(tick, now)),
+        "inStateMs": in_state_ms,
+        "self": from.self_,
+    })
+}

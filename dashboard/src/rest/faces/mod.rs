@@ -1,0 +1,170 @@
+//! The JSON answers: shapes and how they are filled from one second. Pure.
+//!
+//! Names are camelCase. Latencies are microseconds, memory bytes, rates per second, and what is called utilization is
+//! in percent (0 to 100), as the widgets of the reference take it. A number nobody reported is `null`, never 0.
+
+mod connections;
+mod cpu;
+mod fleet;
+mod latency;
+mod memory;
+mod protocols;
+mod requests;
+mod rps;
+mod system;
+
+use serde::Serialize;
+use serde_json::Value;
+use starling_proto::v1;
+
+use super::time::rfc3339;
+use crate::hub::{PROTOCOLS, Reading, Sections, UnixMillis, age_ms, index};
+
+pub(crate) use fleet::{cluster, node, nodes};
+pub(crate) use requests::Timeline;
+
+/// A face: what is asked for.
+#[derive(Debug, Clone)]
+pub(crate) enum Face {
+    /// Requests per second.
+    Rps,
+    /// Latency percentiles and distribution.
+    Latency,
+    /// TCP connections.
+    Connections,
+    /// Requests per second by protocol over time.
+    Requests(Timeline),
+    /// Processors.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Requests by protocol now.
+    Protocols,
+    /// All of it in short.
+    System,
+}
+
+/// Charted columns, oldest first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Columns {
+    /// The second of the first values.
+    pub(crate) first_tick: u32,
+    /// In the order asked for; all of one length.
+    pub(crate) values: Vec<Vec<f32>>,
+}
+
+/// Everything an answer is made of.
+pub(crate) struct Facts<'a> {
+    pub(crate) reading: &'a Reading,
+    /// What [`Face::columns`] asked for.
+    pub(crate) columns: Columns,
+    pub(crate) target_rps: Option<f64>,
+    pub(crate) now: UnixMillis,
+}
+
+impl Facts<'_> {
+    fn sections(&self) -> Sections<'_> {
+        self.reading.second.sections()
+    }
+
+    fn tick(&self) -> u32 {
+        self.reading.second.tick()
+    }
+
+    fn timestamp(&self) -> String {
+        rfc3339(self.tick())
+    }
+
+    fn completeness(&self) -> Completeness {
+        Completeness::of(self.sections().completeness, self.tick(), self.now)
+    }
+}
+
+impl Face {
+    /// The charted columns it needs, as indices.
+    pub(crate) fn columns(&self) -> Vec<usize> {
+        match self {
+            Self::Rps => vec![const { index("rps.total") }],
+            Self::Requests(_) => (0..PROTOCOLS.len()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The answer to one request.
+    pub(crate) fn answer(&self, facts: &Facts<'_>) -> Value {
+        match self {
+            Self::Rps => json(rps::answer(facts)),
+            Self::Latency => json(latency::answer(facts)),
+            Self::Connections => json(connections::answer(facts)),
+            Self::Requests(timeline) => json(requests::answer(facts, timeline)),
+            Self::Cpu => json(cpu::answer(facts)),
+            Self::Memory => json(memory::answer(facts)),
+            Self::Protocols => json(protocols::answer(facts)),
+            Self::System => json(system::answer(facts)),
+        }
+    }
+
+    /// One more second on a WebSocket: the same, but what is a list over time holds the new second only.
+    pub(crate) fn tick(&self, facts: &Facts<'_>) -> Value {
+        match self {
+            Self::Rps => json(rps::tick(facts)),
+            Self::Requests(timeline) => json(requests::tick(facts, timeline)),
+            _ => self.answer(facts),
+        }
+    }
+}
+
+/// A face inside another answer: it does not say time and completeness again.
+fn section(face: &Face, facts: &Facts<'_>) -> Value {
+    let mut section = face.answer(facts);
+    if let Some(fields) = section.as_object_mut() {
+        fields.remove("timestamp");
+        fields.remove("completeness");
+    }
+    section
+}
+
+/// The shapes hold nothing that JSON cannot: no map with other keys than text.
+fn json(shape: impl Serialize) -> Value {
+    serde_json::to_value(shape).unwrap_or_default()
+}
+
+/// How much of the truth an answer holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Completeness {
+    nodes_reporting: u32,
+    nodes_expected: u32,
+    /// The second the answer is for, Unix seconds.
+    tick: u32,
+    /// Milliseconds from the end of that second to the answer.
+    age_ms: u32,
+    /// Aggregators that hold an acknowledged frame.
+    copies: u32,
+}
+
+impl Completeness {
+    fn of(from: Option<&v1::Completeness>, tick: u32, now: UnixMillis) -> Self {
+        let from = from.copied().unwrap_or_default();
+        Self {
+            nodes_reporting: from.nodes_reporting,
+            nodes_expected: from.nodes_expected,
+            tick,
+            age_ms: age_ms(tick, now),
+            copies: from.copies,
+        }
+    }
+}
+
+/// A share as a percentage.
+fn percent(share: f64) -> f64 {
+    share * 100.0
+}
+
+/// A charted value; `None` for "no data".
+fn charted(value: f32) -> Option<f64> {
+    (!value.is_nan()).then_some(f64::from(value))
+}
+
+#[cfg(test)]
+mod tests;

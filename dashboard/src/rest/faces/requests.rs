@@ -1,0 +1,177 @@
+//! `/api/v1/metrics/requests`: the request timeline.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use starling_proto::limits::HISTORY_SECONDS;
+
+use super::{Completeness, Facts, charted};
+use crate::{
+    hub::PROTOCOLS,
+    rest::{error::ApiError, time::rfc3339},
+};
+
+/// Ranges by name, in seconds. This version keeps 15 minutes; a longer range answers what there is and says so.
+const RANGES: [(&str, u32); 6] =
+    [("5m", 300), ("15m", 900), ("1h", 3_600), ("6h", 21_600), ("24h", 86_400), ("7d", 604_800)];
+/// Granularities by name, in seconds.
+const GRANULARITIES: [(&str, u32); 3] = [("second", 1), ("minute", 60), ("hour", 3_600)];
+
+/// What part of the timeline is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Timeline {
+    range: &'static str,
+    range_seconds: u32,
+    granularity: &'static str,
+    step: u32,
+    /// Indices into [`PROTOCOLS`].
+    protocols: Vec<usize>,
+}
+
+impl Timeline {
+    /// Reads the parameters; absent ones are 15 minutes, seconds, all protocols.
+    pub(crate) fn parse(
+        range: Option<&str>,
+        granularity: Option<&str>,
+        protocols: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        let pick = |field, text: Option<&str>, default: &str, known: &[(&'static str, u32)]| {
+            let text = text.unwrap_or(default);
+            known.iter().find(|(name, _)| *name == text).copied().ok_or_else(|| {
+                let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                ApiError::invalid(field, format!("{text:?} is not known; known: {}", names.join(", ")))
+            })
+        };
+        let (range, range_seconds) = pick("range", range, "15m", &RANGES)?;
+        let (granularity, step) = pick("granularity", granularity, "second", &GRANULARITIES)?;
+        let protocols = match protocols {
+            None | Some("") => (0..PROTOCOLS.len()).collect(),
+            Some(list) => list.split(',').map(protocol).collect::<Result<Vec<_>, _>>()?,
+        };
+        Ok(Self { range, range_seconds, granularity, step, protocols })
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.protocols.iter().map(|&protocol| PROTOCOLS[protocol]).collect()
+    }
+
+    /// A point: the time, and one `<protocol>_rps` each.
+    fn point(&self, tick: u32, value: impl Fn(usize) -> Option<f64>) -> Map<String, Value> {
+        let mut point = Map::from_iter([("timestamp".to_owned(), rfc3339(tick).into())]);
+        for &protocol in &self.protocols {
+            point.insert(format!("{}_rps", PROTOCOLS[protocol]), value(protocol).into());
+        }
+        point
+    }
+}
+
+fn protocol(name: &str) -> Result<usize, ApiError> {
+    PROTOCOLS.iter().position(|is| *is == name.trim()).ok_or_else(|| {
+        ApiError::invalid("protocols", format!("{name:?} is not known; known: {}", PROTOCOLS.join(", ")))
+    })
+}
+
+/// The timeline.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Requests {
+    range: &'static str,
+    granularity: &'static str,
+    protocols: Vec<&'static str>,
+    /// Oldest first. A coarser point is the mean of its seconds that have data, and stands at its first second.
+    points: Vec<Map<String, Value>>,
+    coverage: Coverage,
+    completeness: Completeness,
+}
+
+/// How much of the range there is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Coverage {
+    from: Option<String>,
+    to: String,
+    requested_seconds: u32,
+    available_seconds: u32,
+    complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+pub(super) fn answer(facts: &Facts<'_>, timeline: &Timeline) -> Requests {
+    let newest = facts.tick();
+    let columns = &facts.columns;
+    let length = columns.values.first().map_or(0, Vec::len);
+    let end = columns.first_tick.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
+    let from = newest.saturating_sub(timeline.range_seconds - 1).max(columns.first_tick);
+    let ticks: Vec<u32> = (from..end).collect();
+    let at = |protocol: usize, tick: u32| {
+        columns.values.get(protocol).and_then(|is| is.get((tick - columns.first_tick) as usize))
+    };
+    let mean = |protocol: usize, bucket: &[u32]| {
+        let known: Vec<_> = bucket.iter().filter_map(|&tick| charted(*at(protocol, tick)?)).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    };
+    let points = ticks
+        .chunk_by(|a, b| a / timeline.step == b / timeline.step)
+        .map(|bucket| timeline.point(bucket[0], |protocol| mean(protocol, bucket)))
+        .collect();
+    let available = u32::try_from(ticks.len()).unwrap_or(u32::MAX).min(timeline.range_seconds);
+    Requests {
+        range: timeline.range,
+        granularity: timeline.granularity,
+        protocols: timeline.names(),
+        points,
+        coverage: Coverage {
+            from: ticks.first().map(|&tick| rfc3339(tick)),
+            to: rfc3339(newest),
+            requested_seconds: timeline.range_seconds,
+            available_seconds: available,
+            complete: available == timeline.range_seconds,
+            note: note(available, timeline.range_seconds),
+        },
+        completeness: facts.completeness(),
+    }
+}
+
+fn note(available: u32, requested: u32) -> Option<String> {
+    let text = if available >= requested {
+        return None;
+    } else if requested > HISTORY_SECONDS {
+        format!("this version keeps {} minutes; the points cover {available} s of {requested} s", HISTORY_SECONDS / 60)
+    } else {
+        format!("data has been coming in for less; the points cover {available} s of {requested} s")
+    };
+    Some(text)
+}
+
+/// One point more, for the WebSocket.
+pub(super) fn tick(facts: &Facts<'_>, timeline: &Timeline) -> Map<String, Value> {
+    let columns = &facts.columns;
+    let offset = facts.tick().checked_sub(columns.first_tick);
+    let value = |protocol: usize| charted(*columns.values.get(protocol)?.get(offset? as usize)?);
+    let mut point = timeline.point(facts.tick(), value);
+    point.insert("completeness".to_owned(), super::json(facts.completeness()));
+    point
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_checked() {
+        let timeline = Timeline::parse(Some("1h"), Some("minute"), Some("grpc,http1")).unwrap();
+        assert_eq!((timeline.range_seconds, timeline.step, timeline.names()), (3_600, 60, vec!["grpc", "http1"]));
+        for (range, granularity, protocols) in
+            [(Some("2h"), None, None), (None, Some("day"), None), (None, None, Some("http1,smtp"))]
+        {
+            assert!(Timeline::parse(range, granularity, protocols).is_err());
+        }
+    }
+
+    #[test]
+    fn a_note_says_why_a_range_is_short() {
+        assert_eq!(note(900, 900), None);
+        assert!(note(900, 3_600).unwrap().contains("keeps 15 minutes"));
+        assert!(note(10, 300).unwrap().contains("coming in for less"));
+    }
+}

@@ -1,0 +1,92 @@
+//! `/api/v1/system/metrics`: everything in short, with the verdict.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use starling_proto::live;
+
+use super::{
+    Completeness, Face, Facts, connections,
+    latency::Percentiles,
+    protocols::{self, Protocol},
+    section,
+};
+use crate::hub::{PROTOCOLS, verdict_text};
+
+/// All of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SystemMetrics {
+    timestamp: String,
+    rps: Option<f64>,
+    latency: Percentiles,
+    connections: Connections,
+    memory: Value,
+    cpu: Value,
+    /// All five; `null` for a protocol that never reported.
+    protocols: BTreeMap<&'static str, Option<Protocol>>,
+    verdict: Verdict,
+    completeness: Completeness,
+}
+
+#[derive(Debug, Serialize)]
+struct Connections {
+    active: Option<f64>,
+    idle: Option<f64>,
+    total: Option<f64>,
+    /// Opened per second.
+    rate: Option<f64>,
+}
+
+/// One sentence about the state.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    /// "Healthy", "Degraded", "Partial", "No data".
+    word: String,
+    /// "ok", "info", "warning", "error", "critical".
+    severity: &'static str,
+    text: String,
+    /// The nodes the sentence names.
+    nodes: Vec<String>,
+}
+
+impl Verdict {
+    fn of(from: &live::Verdict) -> Self {
+        Self {
+            word: from.word.clone(),
+            severity: match from.severity() {
+                live::Severity::Unspecified => "unknown",
+                live::Severity::Ok => "ok",
+                live::Severity::Info => "info",
+                live::Severity::Warning => "warning",
+                live::Severity::Error => "error",
+                live::Severity::Critical => "critical",
+            },
+            text: verdict_text(from),
+            nodes: from.parts.iter().map(|part| part.node_id.clone()).filter(|node| !node.is_empty()).collect(),
+        }
+    }
+}
+
+pub(super) fn answer(facts: &Facts<'_>) -> SystemMetrics {
+    let traffic = facts.sections().traffic;
+    let connections = connections::answer(facts);
+    let mut reported: BTreeMap<_, _> = protocols::list(facts).into_iter().map(|is| (is.name(), is)).collect();
+    SystemMetrics {
+        timestamp: facts.timestamp(),
+        rps: traffic.map(|traffic| traffic.requests_per_second),
+        latency: Percentiles::of(traffic.and_then(|traffic| traffic.latency.as_ref())),
+        connections: Connections {
+            active: connections.active,
+            idle: connections.idle,
+            total: connections.total,
+            rate: connections.connection_rate,
+        },
+        memory: section(&Face::Memory, facts),
+        cpu: section(&Face::Cpu, facts),
+        protocols: PROTOCOLS.into_iter().map(|name| (name, reported.remove(name))).collect(),
+        verdict: Verdict::of(&facts.reading.verdict),
+        completeness: facts.completeness(),
+    }
+}

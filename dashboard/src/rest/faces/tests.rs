@@ -1,0 +1,139 @@
+use std::sync::Arc;
+
+use serde_json::json;
+use starling_proto::histogram::HistogramSum;
+
+use super::*;
+use crate::hub::Second;
+
+fn reading() -> Reading {
+    let mut sum = HistogramSum::new();
+    sum.record(2_000_000, 90);
+    sum.record(50_000_000, 10);
+    let latency = v1::Latency {
+        p50_micros: 2_000.0,
+        count: 100.0,
+        error_bound_ppm: 3_906,
+        histogram: sum.to_histogram().encode(),
+        ..Default::default()
+    };
+    let view = v1::ClusterView {
+        tick: 1_700_000_000,
+        completeness: Some(v1::Completeness { nodes_reporting: 2, nodes_expected: 3, copies: 1, ..Default::default() }),
+        traffic: Some(v1::Traffic {
+            requests_per_second: 100.0,
+            errors_per_second: 2.0,
+            latency: Some(latency.clone()),
+            latency_last_minute: Some(latency),
+            protocols: vec![v1::ProtocolTraffic {
+                protocol: "http2".into(),
+                requests_per_second: 100.0,
+                errors_per_second: 2.0,
+                active: 7.0,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        connections: Some(v1::Connections {
+            active: 6.0,
+            idle: 2.0,
+            total: 10.0,
+            healthy: 8.0,
+            warning: 2.0,
+            ..Default::default()
+        }),
+        cpu: Some(v1::Cpu {
+            utilization: 0.25,
+            load1: 1.0,
+            load5: 2.0,
+            load15: 3.0,
+            busiest: vec![v1::CoreUtilization { node_id: "a".into(), core: 1, utilization: 0.5 }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    Reading { second: Arc::new(Second::Cluster(Box::new(view))), verdict: Default::default() }
+}
+
+fn answer(face: &Face, columns: Columns) -> Value {
+    let facts = Facts { reading: &reading(), columns, target_rps: Some(150.0), now: 1_700_000_000_250 };
+    face.answer(&facts)
+}
+
+#[test]
+fn every_answer_says_when_and_how_complete() {
+    for face in [Face::Rps, Face::Latency, Face::Connections, Face::Cpu, Face::Memory, Face::Protocols, Face::System] {
+        let answer = answer(&face, Columns::default());
+        assert_eq!(answer["timestamp"], "2023-11-14T22:13:20.000Z", "{face:?}");
+        assert_eq!(
+            answer["completeness"],
+            json!({"nodesReporting": 2, "nodesExpected": 3, "tick": 1_700_000_000, "ageMs": 250, "copies": 1})
+        );
+    }
+}
+
+#[test]
+fn rps_has_its_target_and_history() {
+    let columns = Columns { first_tick: 1_699_999_999, values: vec![vec![f32::NAN, 100.0]] };
+    let answer = answer(&Face::Rps, columns);
+    assert_eq!((&answer["current"], &answer["target"]), (&json!(100.0), &json!(150.0)));
+    assert_eq!(answer["historicalData"][0], json!({"timestamp": "2023-11-14T22:13:19.000Z", "value": null}));
+    assert_eq!(answer["historicalData"][1]["value"], 100.0);
+    assert_eq!(answer["trend"]["direction"], "unknown");
+}
+
+#[test]
+fn latency_is_micros_and_its_rows_hold_every_request() {
+    let answer = answer(&Face::Latency, Columns::default());
+    assert_eq!(answer["p50"], 2_000.0);
+    assert_eq!(answer["errorBound"], 0.003906);
+    let rows = answer["distribution"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| row["count"].as_u64().unwrap()).sum::<u64>(), 100);
+    assert!(rows[0]["fromMicros"].as_f64().unwrap() <= 2_000.0 && rows[0]["toMicros"].as_f64().unwrap() > 2_000.0);
+    assert_eq!(answer["lastMinute"]["count"], 100.0);
+}
+
+#[test]
+fn what_nobody_reported_is_null() {
+    let memory = answer(&Face::Memory, Columns::default());
+    for field in ["totalMemory", "usedMemory", "bufferCache", "hugePagesUsage", "applicationMemory"] {
+        assert!(memory.as_object().unwrap().contains_key(field), "{field}");
+        assert_eq!(memory[field], Value::Null);
+    }
+}
+
+#[test]
+fn the_rest_of_the_shapes() {
+    let cpu = answer(&Face::Cpu, Columns::default());
+    assert_eq!((&cpu["totalUtilization"], &cpu["loadAverage"]), (&json!(25.0), &json!([1.0, 2.0, 3.0])));
+    assert_eq!(cpu["cores"], json!([{"node": "a", "core": 1, "utilization": 50.0}]));
+    let connections = answer(&Face::Connections, Columns::default());
+    assert_eq!(connections["healthStatus"]["warning"], json!({"count": 2.0, "percent": 20.0}));
+    let protocols = answer(&Face::Protocols, Columns::default());
+    assert_eq!(protocols["distribution"], json!([{"name": "http2", "value": 100.0}]));
+    assert_eq!(protocols["protocols"][0]["status"], "warning");
+    assert_eq!(protocols["protocols"][0]["errorRatio"], 0.02);
+    let system = answer(&Face::System, Columns::default());
+    assert_eq!(system["protocols"]["http1"], Value::Null);
+    assert_eq!(system["protocols"]["http2"]["activeConnections"], 7.0);
+    assert_eq!(system["cpu"]["totalUtilization"], 25.0);
+}
+
+#[test]
+fn the_timeline_is_cut_gathered_and_covered() {
+    let values = |from: f32| (0..120_u16).map(|i| from + f32::from(i)).collect::<Vec<_>>();
+    let columns = Columns { first_tick: 1_700_000_000 - 119, values: (0..5).map(|_| values(0.0)).collect() };
+    let face = Face::Requests(Timeline::parse(Some("1h"), Some("minute"), Some("http1,grpc")).unwrap());
+    let body = answer(&face, columns.clone());
+    let points = body["points"].as_array().unwrap();
+    assert!((2..=3).contains(&points.len()), "two minutes on the grid of minutes");
+    assert!(points.iter().all(|point| point.as_object().unwrap().len() == 3));
+    assert_eq!(body["coverage"]["availableSeconds"], 120);
+    assert_eq!(body["coverage"]["complete"], false);
+    assert!(body["coverage"]["note"].as_str().unwrap().contains("15 minutes"));
+
+    let face = Face::Requests(Timeline::parse(None, None, None).unwrap());
+    let facts = Facts { reading: &reading(), columns, target_rps: None, now: 0 };
+    let point = face.tick(&facts);
+    assert_eq!((&point["timestamp"], &point["grpc_rps"]), (&json!("2023-11-14T22:13:20.000Z"), &json!(119.0)));
+}

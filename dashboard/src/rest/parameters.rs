@@ -1,0 +1,75 @@
+//! Parameters of the JSON faces, checked.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use starling_proto::ids::NodeId;
+
+use super::{Timeline, error::ApiError};
+use crate::hub::{Group, Source};
+
+/// What stands behind the `?`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    /// Refuses parameters that the path does not know: a misspelt one would silently answer for the whole cluster.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(unknown) => Err(ApiError::unknown_parameter(unknown, known)),
+            None => Ok(()),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The whole cluster, `?node=` or `?group=`.
+    pub(crate) fn source(&self) -> Result<Source, ApiError> {
+        match (self.get("node"), self.get("group")) {
+            (Some(_), Some(_)) => Err(ApiError::invalid("node", "give node or group, not both")),
+            (Some(id), None) => Ok(Source::Node(node(id)?)),
+            (None, group) => {
+                let group = Group::parse(group.unwrap_or_default());
+                Ok(Source::Cluster(group.map_err(|error| ApiError::invalid("group", error.to_string()))?))
+            }
+        }
+    }
+
+    /// `?range=&granularity=&protocols=`.
+    pub(crate) fn timeline(&self) -> Result<Timeline, ApiError> {
+        Timeline::parse(self.get("range"), self.get("granularity"), self.get("protocols"))
+    }
+}
+
+/// The name of a node.
+pub(crate) fn node(id: &str) -> Result<NodeId, ApiError> {
+    NodeId::parse(id).map_err(|error| ApiError::invalid("node", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Parameters {
+        Parameters(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_scope_is_one_of_three() {
+        assert!(matches!(of(&[]).source(), Ok(Source::Cluster(group)) if group.as_str().is_empty()));
+        assert!(matches!(of(&[("node", "n1")]).source(), Ok(Source::Node(_))));
+        assert!(matches!(of(&[("group", "zone:a")]).source(), Ok(Source::Cluster(_))));
+        assert!(of(&[("group", "zone:a"), ("node", "n1")]).source().is_err());
+        assert!(of(&[("group", "zone")]).source().is_err());
+        assert!(of(&[("node", "N 1")]).source().is_err());
+    }
+
+    #[test]
+    fn what_is_misspelt_is_refused() {
+        assert!(of(&[("grop", "zone:a")]).only(&["group"]).is_err());
+        assert!(of(&[("group", "zone:a")]).only(&["group"]).is_ok());
+    }
+}

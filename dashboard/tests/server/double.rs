@@ -1,0 +1,244 @@
+//! Test doubles of aggregators: `Query` and `Cluster` over a script that a test writes second by second. They are no
+//! aggregators: they merge nothing and know no ledger.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use starling_proto::v1::{
+    self, cluster_server, cluster_server::ClusterServer, query_server, query_server::QueryServer,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+use tokio_stream::{
+    Stream,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, transport::Server};
+
+/// What all doubles of one cluster tell, in the order of telling. Corrections are told again.
+#[derive(Clone, Default)]
+pub(crate) struct Script(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    told: Mutex<Told>,
+    grown: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Told {
+    views: Vec<v1::ClusterView>,
+    tables: Vec<v1::NodeTable>,
+    nodes: BTreeMap<String, Vec<v1::NodeView>>,
+    aggregators: Vec<v1::Aggregator>,
+    watched_nodes: usize,
+}
+
+impl Script {
+    /// One more second of the cluster and its table, or a correction.
+    pub(crate) fn tell(&self, view: v1::ClusterView, table: Option<v1::NodeTable>) {
+        {
+            let mut told = self.0.told.lock().unwrap();
+            told.views.push(view);
+            told.tables.extend(table);
+        }
+        self.0.grown.send_replace(());
+    }
+
+    /// One more second of a node.
+    pub(crate) fn tell_node(&self, node: &str, view: v1::NodeView) {
+        self.0.told.lock().unwrap().nodes.entry(node.to_owned()).or_default().push(view);
+        self.0.grown.send_replace(());
+    }
+
+    /// How many streams of nodes were asked for.
+    pub(crate) fn watched_nodes(&self) -> usize {
+        self.0.told.lock().unwrap().watched_nodes
+    }
+
+    fn add_aggregator(&self, name: &str, address: SocketAddr) {
+        self.0.told.lock().unwrap().aggregators.push(v1::Aggregator {
+            aggregator_id: name.to_owned(),
+            state: v1::AggregatorState::Ready.into(),
+            grpc_address: address.to_string(),
+            closed_tick: 1_700_000_000,
+            ..Default::default()
+        });
+    }
+
+    /// A stream of the list that `pick` finds, from its start and as it grows, until `dead`.
+    fn stream<T: Clone + Send + 'static>(
+        &self,
+        dead: CancellationToken,
+        pick: impl Fn(&Told) -> Option<Vec<T>> + Send + 'static,
+    ) -> Boxed<T> {
+        let (inner, (sender, receiver)) = (Arc::clone(&self.0), mpsc::channel(1_024));
+        // Ends with its receiver or with the double.
+        tokio::spawn(async move {
+            let mut grown = inner.grown.subscribe();
+            let mut sent = 0;
+            loop {
+                let list = pick(&inner.told.lock().unwrap()).unwrap_or_default();
+                for item in list.into_iter().skip(sent) {
+                    sent += 1;
+                    if sender.send(Ok(item)).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    () = dead.cancelled() => {
+                        let _ = sender.send(Err(Status::unavailable("killed by the test"))).await;
+                        return;
+                    }
+                    () = sender.closed() => return,
+                    _ = grown.changed() => {}
+                }
+            }
+        });
+        Box::pin(ReceiverStream::new(receiver))
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// One double on a port of its own.
+pub(crate) struct Double {
+    pub(crate) address: SocketAddr,
+    dead: CancellationToken,
+}
+
+#[derive(Clone)]
+struct Faces {
+    script: Script,
+    name: String,
+    dead: CancellationToken,
+}
+
+impl Double {
+    /// Starts a double on `port`; 0 takes a free one. Waits while one that was killed still holds the port.
+    pub(crate) async fn start(script: &Script, name: &str, port: u16) -> Self {
+        let listener = loop {
+            match TcpListener::bind(("127.0.0.1", port)).await {
+                Ok(listener) => break listener,
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let address = listener.local_addr().unwrap();
+        script.add_aggregator(name, address);
+        let dead = CancellationToken::new();
+        let faces = Faces { script: script.clone(), name: name.to_owned(), dead: dead.clone() };
+        let server = Server::builder()
+            .add_service(QueryServer::new(faces.clone()))
+            .add_service(ClusterServer::new(faces))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), dead.clone().cancelled_owned());
+        tokio::spawn(server);
+        Self { address, dead }
+    }
+
+    /// Ends all streams with an error, answers nothing more and gives the port up.
+    pub(crate) fn kill(&self) {
+        self.dead.cancel();
+    }
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Faces {
+    fn alive(&self) -> Result<(), Status> {
+        if self.dead.is_cancelled() { Err(Status::unavailable("killed by the test")) } else { Ok(()) }
+    }
+}
+
+#[tonic::async_trait]
+impl query_server::Query for Faces {
+    type WatchClusterStream = Boxed<v1::ClusterView>;
+    type WatchNodesStream = Boxed<v1::NodeTable>;
+    type WatchNodeStream = Boxed<v1::NodeView>;
+
+    async fn get_cluster(&self, _: Request<v1::GetClusterRequest>) -> Result<Response<v1::ClusterView>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
+    async fn watch_cluster(
+        &self,
+        request: Request<v1::WatchClusterRequest>,
+    ) -> Result<Response<Self::WatchClusterStream>, Status> {
+        self.alive()?;
+        let request = request.into_inner();
+        if !["", "zone:a"].contains(&request.group.as_str()) {
+            return Err(Status::not_found(format!("no node has {}", request.group)));
+        }
+        Ok(Response::new(self.script.stream(self.dead.clone(), move |told| {
+            let views = told.views.iter().filter(|view| view.tick >= request.from_tick);
+            Some(views.map(|view| v1::ClusterView { group: request.group.clone(), ..view.clone() }).collect())
+        })))
+    }
+
+    async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Result<Response<v1::NodeTable>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
+    async fn watch_nodes(&self, _: Request<v1::ListNodesRequest>) -> Result<Response<Self::WatchNodesStream>, Status> {
+        self.alive()?;
+        Ok(Response::new(self.script.stream(self.dead.clone(), |told| Some(told.tables.clone()))))
+    }
+
+    async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Result<Response<v1::NodeView>, Status> {
+        self.alive()?;
+        let id = request.into_inner().node_id;
+        let told = self.script.0.told.lock().unwrap();
+        let view = told.nodes.get(&id).and_then(|views| views.last().cloned());
+        view.map(Response::new).ok_or_else(|| Status::not_found(format!("no node is called {id:?}")))
+    }
+
+    async fn watch_node(
+        &self,
+        request: Request<v1::WatchNodeRequest>,
+    ) -> Result<Response<Self::WatchNodeStream>, Status> {
+        self.alive()?;
+        let request = request.into_inner();
+        {
+            let mut told = self.script.0.told.lock().unwrap();
+            told.watched_nodes += 1;
+            if !told.nodes.contains_key(&request.node_id) {
+                return Err(Status::not_found(format!("no node is called {:?}", request.node_id)));
+            }
+        }
+        Ok(Response::new(self.script.stream(self.dead.clone(), move |told| {
+            let views = told.nodes.get(&request.node_id)?.iter();
+            Some(views.filter(|view| view.tick >= request.from_tick).cloned().collect())
+        })))
+    }
+}
+
+#[tonic::async_trait]
+impl cluster_server::Cluster for Faces {
+    async fn list_aggregators(
+        &self,
+        _: Request<v1::ListAggregatorsRequest>,
+    ) -> Result<Response<v1::ListAggregatorsResponse>, Status> {
+        self.alive()?;
+        let aggregators = self.script.0.told.lock().unwrap().aggregators.clone();
+        Ok(Response::new(v1::ListAggregatorsResponse {
+            aggregators,
+            answered_by: self.name.clone(),
+            cluster: "test".to_owned(),
+        }))
+    }
+
+    async fn get_ledger(&self, _: Request<v1::GetLedgerRequest>) -> Result<Response<v1::Ledger>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+}

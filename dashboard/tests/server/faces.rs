@@ -1,0 +1,177 @@
+//! The JSON faces, their sockets, the page, and what is refused.
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use starling_proto::v1;
+use tokio::time::timeout;
+
+use crate::{
+    double::{Double, Script},
+    harness::{LIMIT, Server, now, table, view},
+};
+
+/// A cluster with 30 seconds of data and one node that can be looked at.
+async fn served() -> (Script, Double, Server, u32) {
+    let (script, newest) = (Script::default(), now());
+    for tick in newest - 29..=newest {
+        script.tell(view(tick, 100.0), Some(table(tick, 4)));
+        let row = v1::NodeRow { node_id: "n0000".into(), state: 1, last_tick: tick, ..Default::default() };
+        let cpu = Some(v1::Cpu { utilization: 0.25, ..Default::default() });
+        let series =
+            vec![v1::SeriesValue { name: "system.cpu.utilization".into(), kind: "gauge".into(), ..Default::default() }];
+        script.tell_node(
+            "n0000",
+            v1::NodeView { tick, row: Some(row), cpu, cores: vec![0.2, 0.3], series, ..Default::default() },
+        );
+    }
+    let double = Double::start(&script, "a1", 0).await;
+    let server = Server::start(&[double.address]).await;
+    server.ready().await;
+    (script, double, server, newest)
+}
+
+#[tokio::test]
+async fn every_face_answers() {
+    let (_script, _double, server, newest) = served().await;
+    for (path, field, wanted) in [
+        ("/api/v1/metrics/rps", "/current", json!(100.0)),
+        ("/api/v1/metrics/rps", "/historicalData/29/value", json!(100.0)),
+        ("/api/v1/metrics/latency", "/p99", Value::Null),
+        ("/api/v1/connections/metrics", "/healthStatus/healthy", json!({"count": 8.0, "percent": 100.0})),
+        ("/api/v1/metrics/requests?range=1h&granularity=second&protocols=http1", "/points/0/http1_rps", json!(100.0)),
+        ("/api/v1/metrics/requests?range=1h", "/coverage/availableSeconds", json!(30)),
+        ("/api/v1/system/cpu", "/totalUtilization", json!(50.0)),
+        ("/api/v1/system/cpu?node=n0000", "/cores/1/utilization", json!(30.0)),
+        ("/api/v1/system/cpu?group=zone:a", "/totalUtilization", json!(50.0)),
+        ("/api/v1/system/memory", "/usedMemory", json!(400.0)),
+        ("/api/v1/metrics/protocols", "/protocols/0/name", json!("http1")),
+        ("/api/v1/system/metrics", "/verdict/word", json!("Healthy")),
+        ("/api/v1/system/metrics", "/protocols/grpc", Value::Null),
+        ("/api/v1/nodes", "/nodes/3/id", json!("n0003")),
+        ("/api/v1/nodes?group=zone:b", "/nodes/0/id", json!("n0001")),
+        ("/api/v1/nodes/n0000", "/series/0/name", json!("system.cpu.utilization")),
+        ("/api/v1/cluster", "/connectedTo", json!("a1")),
+    ] {
+        let (status, answer) = server.get(path).await;
+        assert_eq!((status, answer.pointer(field)), (200, Some(&wanted)), "{path} {field}: {answer}");
+        assert!(answer.get("completeness").is_some(), "{path}: {answer}");
+        if !path.contains("nodes") && !path.contains("cluster") {
+            assert_eq!(answer["completeness"]["tick"], newest, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn mistakes_are_told_with_the_next_step() {
+    let (_script, _double, server, _) = served().await;
+    for (path, status, code, words) in [
+        ("/api/v1/metrics/requests?range=2h", 400, "invalid", "known: 5m, 15m, 1h, 6h, 24h, 7d"),
+        ("/api/v1/metrics/requests?protocols=smtp", 400, "invalid", "http1, http2"),
+        ("/api/v1/metrics/rps?grop=zone:a", 400, "invalid", "known here: node, group"),
+        ("/api/v1/metrics/rps?group=zone", 400, "invalid", "label:value"),
+        ("/api/v1/metrics/rps?group=zone:x", 404, "not_found", "no node has zone:x"),
+        ("/api/v1/system/cpu?node=nope", 404, "not_found", "no node is called"),
+        ("/api/v1/nodes/nope", 404, "not_found", "/api/v1/nodes"),
+        ("/api/v1/metrics/heatmap/latency", 501, "not_available", "not available"),
+        ("/api/v1/alerts/performance", 501, "not_available", "not available"),
+        ("/api/v1/nothing", 404, "not_found", "/api/v1"),
+        ("/ws/metrics/rps", 400, "invalid", "WebSocket"),
+        ("/ws/v1/live", 400, "invalid", "WebSocket"),
+    ] {
+        let (got, answer) = server.get(path).await;
+        assert_eq!((got, answer["error"]["code"].as_str()), (status, Some(code)), "{path}: {answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(words), "{path}: {answer}");
+    }
+    assert_eq!(server.get("/api/v1/metrics/requests?range=2h").await.1["error"]["field"], "range");
+    let url = format!("http://{}/api/v1/metrics/rps", server.address);
+    assert_eq!(reqwest::Client::new().post(url).send().await.unwrap().status(), 405);
+}
+
+#[tokio::test]
+async fn sockets_send_one_object_a_tick() {
+    let (script, _double, server, newest) = served().await;
+    let paths = [
+        "/ws/metrics/rps",
+        "/ws/metrics/latency",
+        "/ws/metrics/memory",
+        "/ws/metrics/cpu",
+        "/ws/metrics/requests?range=1h",
+        "/ws/connections",
+        "/ws/connections/metrics",
+        "/ws/system/health",
+    ];
+    for (offset, path) in (0..).zip(paths) {
+        let mut socket = server.socket(path).await;
+        for tick in [newest + offset, newest + offset + 1] {
+            let message = timeout(LIMIT, socket.next()).await.expect("an object comes").unwrap().unwrap();
+            let object: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+            assert_eq!(object["completeness"]["tick"], tick, "{path}: {object}");
+            assert!(object.get("skipped").is_none(), "{path}: {object}");
+            if tick == newest + offset {
+                script.tell(view(tick + 1, 7.0), None);
+            }
+        }
+    }
+    let mut socket = server.socket("/ws/metrics/cpu?node=nope").await;
+    let message = timeout(LIMIT, socket.next()).await.expect("an error comes").unwrap().unwrap();
+    assert!(message.to_text().unwrap().contains("no node is called"));
+}
+
+#[tokio::test]
+async fn without_an_aggregator_the_reason_is_told() {
+    // A port that was free a moment ago, and is refused now.
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let server = Server::start(&[port]).await;
+    for path in ["/api/v1/metrics/rps", "/api/v1/nodes", "/api/v1/cluster", "/api/v1/nodes/n1"] {
+        let (status, answer) = server.get(path).await;
+        assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("unavailable")), "{path}: {answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(&port.to_string()), "{path}: {answer}");
+    }
+    // It comes later, and is found.
+    let script = Script::default();
+    script.tell(view(now(), 1.0), Some(table(now(), 1)));
+    let _double = Double::start(&script, "late", port.port()).await;
+    server.get_until("/api/v1/metrics/rps", |answer| answer["current"] == 1.0).await;
+}
+
+#[tokio::test]
+async fn strangers_are_refused() {
+    let (_script, _double, server, _) = served().await;
+    let client = reqwest::Client::new();
+    let url = format!("http://{}/api/v1/nodes", server.address);
+    let by_name = |name: &'static str| client.get(&url).header("host", name).send();
+    assert_eq!(by_name("evil.example").await.unwrap().status(), 403);
+    assert_eq!(by_name("localhost:1").await.unwrap().status(), 200);
+
+    let protocol = ("sec-websocket-protocol", "starling.live.v1");
+    let own = format!("http://{}", server.address);
+    assert_eq!(server.try_upgrade("/ws/v1/live", &[protocol, ("origin", &own)]).await, Ok(()));
+    assert_eq!(server.try_upgrade("/ws/v1/live", &[protocol, ("origin", "http://evil.example")]).await, Err(403));
+    assert_eq!(server.try_upgrade("/ws/metrics/rps", &[("origin", "http://evil.example")]).await, Err(403));
+    assert_eq!(server.try_upgrade("/ws/v1/live", &[protocol, ("host", "evil.example")]).await, Err(403));
+    assert_eq!(server.try_upgrade("/ws/v1/live", &[]).await, Err(400), "without the subprotocol");
+}
+
+#[tokio::test]
+async fn the_page_has_its_headers() {
+    let (_script, _double, server, _) = served().await;
+    let client = reqwest::Client::new();
+    for path in ["/", "/nodes/host.example.org"] {
+        let request = client.get(format!("http://{}{path}", server.address)).header("accept", "text/html");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let headers = response.headers();
+        assert!(headers["content-type"].to_str().unwrap().starts_with("text/html"));
+        assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+    }
+    let missing = client.get(format!("http://{}/assets/old-1234.js", server.address)).header("accept", "text/html");
+    assert_eq!(missing.send().await.unwrap().status(), 404, "an old page must not take the index for a script");
+}
+
+#[tokio::test]
+async fn metrics_are_served_beside_the_page() {
+    let (_script, _double, server, _) = served().await;
+    let text = reqwest::get(format!("http://{}/metrics", server.address)).await.unwrap().text().await.unwrap();
+    assert!(text.contains("starling_dashboard_upstream_connections_total 1"), "{text}");
+}

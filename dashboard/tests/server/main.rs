@@ -1,0 +1,11 @@
+//! The server against test doubles of aggregators: what it answers, and what it does when things go wrong.
+//!
+//! Every wait is for a condition with a limit; the limits are far above what is needed.
+#![allow(clippy::unwrap_used)]
+
+mod double;
+mod faces;
+mod failover;
+mod harness;
+mod live;
+mod slow;

@@ -1,0 +1,128 @@
+/** The latency of the last minute as bars on a log axis, with its percentiles marked. */
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import type { Distribution, Latency } from "../gen/live_pb";
+import { axisCount, axisMicros, micros, text } from "../lib/format";
+import { niceTicks } from "../lib/ticks";
+
+const HEIGHT = 176;
+const LEFT = 34;
+const RIGHT = 6;
+const TOP = 34;
+const BOTTOM = 20;
+
+interface Props {
+  distribution: Distribution;
+  latency: Latency;
+}
+
+export function Histogram({ distribution, latency }: Props) {
+  const host = useRef<HTMLDivElement>(null);
+  const width = useSignal(0);
+  useEffect(() => {
+    const element = host.current;
+    if (!element) return;
+    const resize = new ResizeObserver(() => {
+      width.value = element.clientWidth;
+    });
+    resize.observe(element);
+    return () => resize.disconnect();
+  }, []);
+
+  const { bounds, counts } = distribution;
+  const pw = width.value - LEFT - RIGHT;
+  const ph = HEIGHT - TOP - BOTTOM;
+  const marks = [
+    ["p50", latency.p50],
+    ["p95", latency.p95],
+    ["p99", latency.p99],
+    ["p99.9", latency.p999],
+  ] as const;
+  const sentence = `Latency of the last 60 seconds: ${marks.map(([n, v]) => `${n} ${text(micros(v))}`).join(", ")}`;
+  // Room for the rarest requests to the right and round powers at both ends.
+  const low = Math.log10(Math.max(0.001, bounds[0] ?? 1)) - 0.1;
+  const high =
+    Math.log10(Math.max(bounds[bounds.length - 1] ?? 10, latency.p999 * 1.2, 10 ** (low + 1))) + 0.05;
+  const x = (v: number) => LEFT + (pw * (Math.log10(Math.max(v, 10 ** low)) - low)) / (high - low);
+  const ticks = niceTicks(Math.max(1, ...counts), 2);
+  const top = ticks[ticks.length - 1] as number;
+  const y = (n: number) => TOP + ph * (1 - n / top);
+  const powers: number[] = [];
+  for (let e = Math.ceil(low - 1e-9); e <= high + 1e-9; e++) powers.push(10 ** e);
+  const labels = placeLabels(
+    marks.map(([name, v]) => ({ name, x: x(v), value: text(micros(v)) })),
+    width.value,
+  );
+
+  return (
+    <div class="ch" ref={host} style={{ height: `${HEIGHT}px` }}>
+      {width.value > 60 && (
+        <svg height={HEIGHT} viewBox={`0 0 ${width.value} ${HEIGHT}`} role="img" aria-label={sentence}>
+          {ticks.map((t, i) => (
+            <g key={t}>
+              <line
+                x1={LEFT}
+                x2={width.value - RIGHT}
+                y1={Math.round(y(t))}
+                y2={Math.round(y(t))}
+                class={i ? "gl" : "ax"}
+              />
+              <text x={LEFT - 6} y={Math.round(y(t)) + 4} text-anchor="end">
+                {axisCount(t)}
+              </text>
+            </g>
+          ))}
+          {counts.map((n, i) => {
+            const a = x(bounds[i] as number);
+            const b = x(bounds[i + 1] as number);
+            return n > 0 ? (
+              <rect
+                key={bounds[i]}
+                x={a + 0.5}
+                width={Math.max(1, b - a - 1)}
+                // A single request must stay visible beside a million.
+                y={Math.min(y(n), TOP + ph - 1)}
+                height={Math.max(1, TOP + ph - y(n))}
+                class="hist-bar"
+              />
+            ) : null;
+          })}
+          {labels.map((l) => (
+            <g key={l.name}>
+              <line x1={l.at} x2={l.at} y1={l.y + 4} y2={TOP + ph} class="ref" />
+              <text x={l.textX} y={l.y} text-anchor="middle" class="mid halo">
+                {l.name} {l.value}
+              </text>
+            </g>
+          ))}
+          {powers.map((p) => (
+            <text key={p} x={Math.max(LEFT, x(p))} y={HEIGHT - 4} text-anchor="middle">
+              {axisMicros(p)}
+            </text>
+          ))}
+        </svg>
+      )}
+    </div>
+  );
+}
+
+interface PlacedLabel {
+  name: string;
+  value: string;
+  at: number;
+  textX: number;
+  y: number;
+}
+
+/** Two rows of labels, each moved aside when it would run over its neighbour or the edge. */
+function placeLabels(marks: { name: string; x: number; value: string }[], width: number): PlacedLabel[] {
+  const ends = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  return marks.map((m, k) => {
+    const half = (m.name.length + m.value.length + 1) * 3.1;
+    const row = k % 2;
+    const middle = Math.max(m.x, (ends[row] as number) + half + 4);
+    const textX = Math.min(Math.max(middle, half + 2), width - half - 2);
+    ends[row] = textX + half;
+    return { name: m.name, value: m.value, at: Math.round(m.x) + 0.5, textX, y: row === 0 ? 10 : 24 };
+  });
+}

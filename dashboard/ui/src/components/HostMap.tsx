@@ -1,0 +1,341 @@
+/** Every node as a cell on one canvas, grouped by zone and rack. Silent nodes stay, hatched. */
+import { effect, useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import type { Fleet } from "../api/fleet";
+import { font, hatch, prepare } from "../lib/canvas";
+import { luminance, onRamp, type Rgb } from "../lib/color";
+import { clock, micros, NONE, rate, significant, span, text, wholePercent } from "../lib/format";
+import { cellAt, type Layout, layout, moveFrom } from "../lib/hostmap";
+import type { NodeRow } from "../lib/nodes";
+import { cancel, schedule } from "../lib/scheduler";
+import { niceTicks } from "../lib/ticks";
+import { fresh, newest } from "../state/page";
+import { navigate, nodeHref } from "../state/router";
+import { ramp, theme, token } from "../state/theme";
+import { StatusMark } from "./Icons";
+
+/** What the colour of a cell says. */
+export type Fill = "cpu" | "p99" | "requests" | "errors" | "memory";
+
+export const FILLS: readonly (readonly [Fill, string])[] = [
+  ["cpu", "CPU"],
+  ["p99", "p99"],
+  ["requests", "Requests"],
+  ["errors", "Errors"],
+  ["memory", "Memory"],
+];
+
+/** A value of a fill in words. */
+export function fillText(fill: Fill, v: number): string {
+  if (Number.isNaN(v)) return NONE;
+  if (fill === "cpu" || fill === "memory") return wholePercent(v);
+  return text(fill === "p99" ? micros(v) : rate(v));
+}
+
+/** Top of the scale: everything for shares, a round value above the largest for the rest. */
+function fillMax(fill: Fill, rows: readonly NodeRow[]): number {
+  if (fill === "cpu" || fill === "memory") return 1;
+  const most = Math.max(0, ...rows.map((r) => (Number.isNaN(r[fill]) ? 0 : r[fill])));
+  const ticks = niceTicks(most, 4);
+  return most === 0 ? 1 : (ticks[ticks.length - 1] as number);
+}
+
+/** True when the cell can be coloured. */
+function hasValue(row: NodeRow, fill: Fill): boolean {
+  return row.state === "reporting" && !Number.isNaN(row[fill]);
+}
+
+interface Props {
+  fleet: Fleet;
+  fill: Fill;
+}
+
+export function HostMap({ fleet, fill }: Props) {
+  const host = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const width = useSignal(0);
+  const active = useSignal<number | null>(null);
+  const focused = useSignal(0);
+  const place = useRef<{ key: string; layout: Layout }>({ key: "", layout: layout([], 0) });
+
+  const { rows } = fleet;
+  const key = `${width.value}/${fleet.dictionaryVersion}/${rows.length}`;
+  if (place.current.key !== key) place.current = { key, layout: layout(rows, width.value) };
+  const { cells, height, zones, racks, tiles } = place.current.layout;
+  const max = fillMax(fill, rows);
+
+  const draw = () => {
+    const g = canvas.current && prepare(canvas.current, width.peek(), height);
+    if (!g) return;
+    const table = ramp.peek();
+    const colors = {
+      hatch: token("hatch"),
+      line: token("line-2"),
+      text3: token("text-3"),
+      text2: token("text-2"),
+    };
+    g.globalAlpha = fresh.peek() === "fresh" ? 1 : 0.62;
+    for (const cell of cells) {
+      const row = rows[cell.index] as NodeRow;
+      const { x, y, w, h } = cell;
+      g.beginPath();
+      g.roundRect(x, y, w, h, 3);
+      if (hasValue(row, fill)) {
+        const color = onRamp(table, row[fill] / max);
+        g.fillStyle = color;
+        g.fill();
+        if (tiles) tileText(g, cell, row, fill, inkOn(color));
+        continue;
+      }
+      g.strokeStyle = row.state === "silent" ? colors.hatch : colors.line;
+      g.lineWidth = 1;
+      g.save();
+      g.clip();
+      if (row.state !== "stopped") hatch(g, colors.hatch, x, y, w, h, 6, 1.2);
+      g.restore();
+      g.stroke();
+      if (row.state === "stopped") {
+        g.fillStyle = colors.text3;
+        g.fillRect(x + w / 2 - 4, y + h / 2 - 1, 8, 2);
+      }
+      if (tiles) tileText(g, cell, row, fill, colors.text2, true);
+    }
+    g.globalAlpha = 1;
+    g.fillStyle = colors.text3;
+    g.font = font(11);
+    for (const r of racks) g.fillText(r.text, r.x, r.y);
+    for (const z of zones) {
+      if (z.name === "" && zones.length === 1) continue;
+      g.font = font(12, 500);
+      g.fillStyle = colors.text2;
+      const name = z.name === "" ? "no zone" : `zone ${z.name}`;
+      g.fillText(name, z.x, z.y);
+      const values = z.members.map((i) => rows[i] as NodeRow).filter((r) => hasValue(r, fill));
+      if (values.length === 0 || fill === "p99") continue;
+      const sum = values.reduce((a, r) => a + r[fill], 0);
+      const share = fill === "cpu" || fill === "memory";
+      g.font = font(11);
+      g.fillStyle = colors.text3;
+      const beside = width.peek() >= 520;
+      g.fillText(
+        share ? `${wholePercent(sum / values.length)} mean` : text(rate(sum)),
+        beside ? z.x : z.x + 70,
+        beside ? z.y + 15 : z.y,
+      );
+    }
+  };
+  const latest = useRef(draw);
+  latest.current = draw;
+
+  useEffect(() => {
+    const element = host.current;
+    if (!element) return;
+    const again = () => latest.current();
+    const resize = new ResizeObserver(() => {
+      width.value = element.clientWidth;
+    });
+    resize.observe(element);
+    const stop = effect(() => {
+      theme.value;
+      fresh.value;
+      schedule(element, again);
+    });
+    document.fonts?.ready.then(() => schedule(element, again));
+    return () => {
+      stop();
+      resize.disconnect();
+      cancel(element);
+    };
+  }, []);
+  useEffect(() => {
+    if (host.current) schedule(host.current, () => latest.current());
+  });
+
+  const at = active.value === null ? undefined : cells[active.value];
+  const row = at && rows[at.index];
+  const stand = cells[Math.min(focused.value, cells.length - 1)];
+  const standing = stand && rows[stand.index];
+  return (
+    <div class="hm">
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: the pointer's shortcut to the link below */}
+      {/* biome-ignore lint/a11y/useKeyWithClickEvents: the link below takes the keys */}
+      <div
+        ref={host}
+        class="hm-plot"
+        style={{ height: `${height}px` }}
+        onPointerMove={(e) => {
+          const box = (e.currentTarget as HTMLElement).getBoundingClientRect();
+          active.value = cellAt(cells, e.clientX - box.left, e.clientY - box.top);
+        }}
+        onPointerLeave={() => {
+          active.value = null;
+        }}
+        onClick={(e) => {
+          const box = (e.currentTarget as HTMLElement).getBoundingClientRect();
+          const k = cellAt(cells, e.clientX - box.left, e.clientY - box.top);
+          const target = k === null ? undefined : rows[cells[k]?.index ?? -1];
+          if (target) navigate(nodeHref(target.id));
+        }}
+      >
+        <canvas ref={canvas} />
+        {stand && standing && (
+          <a
+            class="hm-focus"
+            href={nodeHref(standing.id)}
+            style={{
+              left: `${stand.x}px`,
+              top: `${stand.y}px`,
+              width: `${stand.w}px`,
+              height: `${stand.h}px`,
+            }}
+            onKeyDown={(e) => {
+              const next = moveFrom(cells, focused.value, e.key);
+              if (!e.key.startsWith("Arrow") && e.key !== "Home" && e.key !== "End") return;
+              e.preventDefault();
+              focused.value = next;
+              active.value = next;
+            }}
+            onFocus={() => {
+              active.value = focused.value;
+            }}
+            onBlur={() => {
+              active.value = null;
+            }}
+          >
+            <span class="sr">
+              {describe(standing, fill)}. Arrow keys move between {cells.length} nodes, Enter opens
+            </span>
+          </a>
+        )}
+        {at && (
+          <div
+            class="hm-over"
+            style={{ transform: `translate(${at.x}px, ${at.y}px)`, width: `${at.w}px`, height: `${at.h}px` }}
+          />
+        )}
+        {at && row && <Tip row={row} x={at.x + at.w} y={at.y} width={width.value} left={at.x} />}
+        <p class="sr" aria-live="polite">
+          {at && row && active.value === focused.value ? describe(row, fill) : ""}
+        </p>
+      </div>
+      <div class="ramp">
+        <span>{FILLS.find(([f]) => f === fill)?.[1]}</span>
+        <span>0</span>
+        <span class="ramp-bar" />
+        <span>{fill === "cpu" || fill === "memory" ? "100%" : fillText(fill, max)}</span>
+        <span class="k">
+          <i class="sw-hatch" />
+          silent, no data
+        </span>
+        {fleet.stopped > 0 && (
+          <span class="k">
+            <i class="sw-out" />
+            stopped
+          </span>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function describe(row: NodeRow, fill: Fill): string {
+  const label = FILLS.find(([f]) => f === fill)?.[1];
+  const value = hasValue(row, fill) ? `${label} ${fillText(fill, row[fill])}` : stateText(row);
+  return `${row.id}${row.simulated ? ", simulated" : ""}, ${value}`;
+}
+
+/** A node's state in words. */
+export function stateText(row: NodeRow): string {
+  if (row.state === "silent") return `silent for ${span(row.silentSeconds)}`;
+  if (row.state === "stopped") return "stopped";
+  return row.state === "reporting" ? "reporting" : "no data";
+}
+
+function inkOn(color: string): string {
+  const [r, g, b] = color.match(/\d+/g)?.map(Number) ?? [0, 0, 0];
+  return luminance([r, g, b] as [number, number, number] as Rgb) > 0.2 ? "#0b0d12" : "#ffffff";
+}
+
+function tileText(
+  g: CanvasRenderingContext2D,
+  cell: { x: number; y: number; w: number; h: number },
+  row: NodeRow,
+  fill: Fill,
+  ink: string,
+  plain = false,
+): void {
+  g.save();
+  g.beginPath();
+  g.rect(cell.x, cell.y, cell.w - 6, cell.h);
+  g.clip();
+  g.fillStyle = ink;
+  const value = hasValue(row, fill) ? fillText(fill, row[fill]) : stateText(row);
+  for (const [size, weight, s, y] of [
+    [12, 500, row.id, cell.y + 17],
+    [11, 400, row.simulated ? `${value} · simulated` : value, cell.y + 32],
+  ] as const) {
+    g.font = font(size, weight);
+    if (plain) {
+      // Hatching must not run through letters.
+      g.strokeStyle = token("surface");
+      g.lineWidth = 4;
+      g.lineJoin = "round";
+      g.strokeText(s, cell.x + 8, y);
+    }
+    g.fillText(s, cell.x + 8, y);
+  }
+  g.restore();
+}
+
+function Tip({
+  row,
+  x,
+  y,
+  width,
+  left,
+}: {
+  row: NodeRow;
+  x: number;
+  y: number;
+  width: number;
+  left: number;
+}) {
+  const right = x + 12 + 196 <= width;
+  return (
+    <div
+      class="tip"
+      role="tooltip"
+      style={{
+        transform: `translate(${Math.round(right ? x + 12 : Math.max(0, left - 208))}px, ${Math.round(y - 12)}px)`,
+      }}
+    >
+      <p class="tip-h">
+        <StatusMark
+          mark={row.state === "reporting" ? "ok" : row.state === "stopped" ? "stopped" : "silent"}
+        />
+        {row.id}
+      </p>
+      <dl>
+        {row.state !== "reporting" && (
+          <>
+            <dt>State</dt>
+            <dd>{stateText(row)}</dd>
+            <dt>Last frame</dt>
+            <dd>{clock(newest.peek() - row.silentSeconds)}</dd>
+          </>
+        )}
+        <dt>CPU</dt>
+        <dd>{fillText("cpu", row.cpu)}</dd>
+        <dt>Memory</dt>
+        <dd>{fillText("memory", row.memory)}</dd>
+        <dt>p99</dt>
+        <dd>{fillText("p99", row.p99)}</dd>
+        <dt>Requests</dt>
+        <dd>{fillText("requests", row.requests)}</dd>
+        <dt>Load</dt>
+        <dd>{significant(row.load)}</dd>
+      </dl>
+      {row.simulated && <p class="tip-n">Simulated: a replay of real samples</p>}
+    </div>
+  );
+}

@@ -1,0 +1,64 @@
+/** A panel: title, grey note saying unit or scope, controls at the right, body. */
+import type { ComponentChildren } from "preact";
+import { useId } from "preact/hooks";
+import { Glyph } from "./Icons";
+
+interface Props {
+  title: string;
+  note?: ComponentChildren;
+  width: 4 | 8 | 12;
+  controls?: ComponentChildren;
+  /** Adds the switch between picture and table. */
+  table?: { on: boolean; toggle: () => void };
+  children: ComponentChildren;
+  class?: string;
+}
+
+export function Panel({ title, note, width, controls, table, children, class: extra = "" }: Props) {
+  const id = useId();
+  return (
+    <section class={`p w${width}`} aria-labelledby={id}>
+      <header>
+        <h2 id={id}>{title}</h2>
+        {note !== undefined && <span class="note">{note}</span>}
+        <div class="r">
+          {controls}
+          {table && (
+            <button
+              type="button"
+              class="ib s"
+              aria-pressed={table.on}
+              aria-label={`${title}: view as ${table.on ? "chart" : "table"}`}
+              title={table.on ? "View as chart" : "View as table"}
+              onClick={table.toggle}
+            >
+              <Glyph name={table.on ? "chart" : "table"} />
+            </button>
+          )}
+        </div>
+      </header>
+      <div class={`body ${extra}`}>{children}</div>
+    </section>
+  );
+}
+
+interface ChoiceProps<T extends string> {
+  label: string;
+  value: T;
+  options: readonly (readonly [T, string])[];
+  choose: (v: T) => void;
+}
+
+/** A row of buttons of which one is pressed. */
+export function Choice<T extends string>({ label, value, options, choose }: ChoiceProps<T>) {
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as one line of buttons
+    <div class="seg s" role="group" aria-label={label}>
+      {options.map(([key, text]) => (
+        <button type="button" key={key} aria-pressed={key === value} onClick={() => choose(key)}>
+          {text}
+        </button>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,31 @@
+/** Says that the crosshair is held or that a part of the range is shown, and how to leave. */
+import { clock } from "../lib/format";
+import { pin, pinned, resume, zoom } from "../state/timeline";
+import { Glyph } from "./Icons";
+
+export function PinRow() {
+  const at = pinned.value;
+  const part = zoom.value;
+  if (at === null && part === null) return null;
+  return (
+    <div class="pinrow">
+      {at !== null && (
+        <button type="button" class="pinchip" onClick={() => pin(null)} aria-label="Free the crosshair">
+          <Glyph name="cross" />
+          Crosshair pinned at <b>{clock(at)}</b>
+          <kbd>Esc</kbd>
+        </button>
+      )}
+      {part !== null && (
+        <button type="button" class="pinchip" onClick={resume} aria-label="Leave the zoom, back to live">
+          Zoomed to{" "}
+          <b>
+            {clock(part.from)}–{clock(part.to)}
+          </b>
+          <kbd>.</kbd>
+        </button>
+      )}
+      <span class="mute">All charts read the same second. Drag to zoom, double-click to reset.</span>
+    </div>
+  );
+}

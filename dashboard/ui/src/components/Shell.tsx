@@ -1,0 +1,308 @@
+/** The frame around every page: side bar, top bar, banner, bottom tabs, keys. */
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { clock, grouped, plural, span as spanText, zoneName } from "../lib/format";
+import { ageSeconds, beat, fresh, live, newest } from "../state/page";
+import { navigate, path, query, setQuery } from "../state/router";
+import { toggleTheme } from "../state/theme";
+import { pausedAt, span, togglePause } from "../state/timeline";
+import { Glyph, Logo, StatusMark } from "./Icons";
+import { ShortcutList, useKeys } from "./Keys";
+
+const PAGES = [
+  { href: "/", label: "Overview", glyph: "overview" },
+  { href: "/nodes", label: "Nodes", glyph: "nodes" },
+  { href: "/cluster", label: "Cluster", glyph: "cluster" },
+] as const;
+
+function current(href: string): "page" | undefined {
+  const here = path.value;
+  return (href === "/" ? here === "/" : here === href || here.startsWith(`${href}/`)) ? "page" : undefined;
+}
+
+/** Aggregators that are ready, of all that are known. */
+function aggregatorTally(): string {
+  const rows = live.aggregators.state.value?.aggregators ?? [];
+  if (rows.length === 0) return "–";
+  return `${rows.filter((a) => a.state === "ready").length} of ${rows.length}`;
+}
+
+function SideBar({ help }: { help: () => void }) {
+  const complete = live.overview.state.value?.completeness;
+  const cluster = live.hello.value?.cluster || "No cluster yet";
+  const expected = complete?.nodesExpected ?? 0;
+  return (
+    <aside class="side" aria-label="Starling">
+      <a class="brand" href="/" aria-label="Starling, overview">
+        <Logo />
+        Starling
+      </a>
+      <div class="pick">
+        <b title={cluster}>{cluster}</b>
+        <span>
+          {complete
+            ? complete.nodesReporting === expected
+              ? `${plural(expected, "node")} reporting`
+              : `${grouped(complete.nodesReporting)} of ${plural(expected, "node")} reporting`
+            : "no nodes yet"}
+        </span>
+      </div>
+      <nav class="nav" aria-label="Pages">
+        {PAGES.map((p) => (
+          <a key={p.href} href={p.href} aria-current={current(p.href)}>
+            <Glyph name={p.glyph} />
+            {p.label}
+            {p.href === "/nodes" && expected > 0 && <span class="n">{grouped(expected)}</span>}
+          </a>
+        ))}
+      </nav>
+      <dl class="foot">
+        <div>
+          <dt>Aggregators</dt>
+          <dd>{aggregatorTally()}</dd>
+        </div>
+        {complete && (
+          <>
+            <div>
+              <dt>Copies of a second</dt>
+              <dd>{complete.copies}</dd>
+            </div>
+            <div>
+              <dt>Data delay</dt>
+              <dd>{(complete.ageMs / 1000).toFixed(1)}&#8239;s</dd>
+            </div>
+          </>
+        )}
+        <div>
+          <dt>Times in</dt>
+          <dd>{zoneName()}</dd>
+        </div>
+        <div>
+          <dt>Shortcuts</dt>
+          <dd>
+            <button type="button" class="key" onClick={help} aria-label="Show keyboard shortcuts">
+              ?
+            </button>
+          </dd>
+        </div>
+      </dl>
+    </aside>
+  );
+}
+
+/** Live, stale, lost or paused, with the second that is shown. */
+function LivePill() {
+  const paused = pausedAt.value;
+  const at = newest.value;
+  const { phase, everOpen } = live.connection.value;
+  const state = fresh.value;
+  let word = "Live";
+  let detail = at === 0 ? "" : clock(at);
+  let tone = "";
+  if (paused !== null) {
+    word = "Paused";
+    detail = `${spanText(at - paused)} behind`;
+    tone = "paused";
+  } else if (at === 0) {
+    word = phase === "waiting" && !everOpen ? "Offline" : phase === "open" ? "Waiting" : "Connecting";
+    tone = "stale";
+  } else if (state !== "fresh") {
+    word = "Stale";
+    detail = `${spanText(ageSeconds.value)} old`;
+    tone = "stale";
+  }
+  return (
+    <div class={`live ${tone}`}>
+      <span>
+        <i class="dot" />
+        {word}
+        {detail !== "" && <time>{detail}</time>}
+      </span>
+      <button
+        type="button"
+        id="pause"
+        aria-pressed={paused !== null}
+        aria-label={paused === null ? "Pause live updates (Space)" : "Go on live (Space)"}
+        onClick={togglePause}
+      >
+        <Glyph name={paused === null ? "pause" : "play"} />
+      </button>
+    </div>
+  );
+}
+
+/** Says that data stopped, since when, and what happens next. */
+function Banner() {
+  beat.value;
+  const { phase, attempt, retryAt, lostAt, everOpen } = live.connection.value;
+  const at = newest.value;
+  const now = performance.now();
+  const shown = at === 0 ? "" : ` Showing data up to ${clock(at)} ${zoneName()}.`;
+  if (phase === "waiting" || (phase === "connecting" && attempt > 1)) {
+    const seconds = retryAt === null ? 0 : Math.max(0, Math.ceil((retryAt - now) / 1000));
+    const next =
+      phase === "waiting" && seconds > 0 ? `Reconnecting in ${spanText(seconds)}` : "Reconnecting now";
+    return (
+      <div class="banner" role="alert" aria-live="off">
+        <StatusMark mark="warning" />
+        <span>
+          <b>
+            {lostAt === null
+              ? everOpen
+                ? "Connection interrupted."
+                : "Cannot reach the dashboard server."
+              : `Connection lost ${spanText((now - lostAt) / 1000)} ago.`}
+          </b>
+          {shown} {next}, attempt {attempt + (phase === "waiting" ? 1 : 0)}
+          {at === 0 ? "." : "; missed seconds will be filled in."}
+        </span>
+        <button type="button" class="btn s" onClick={() => live.retryNow()}>
+          Retry now
+        </button>
+      </div>
+    );
+  }
+  if (phase === "open" && at !== 0 && fresh.value === "lost") {
+    return (
+      <div class="banner" role="alert" aria-live="off">
+        <StatusMark mark="warning" />
+        <span>
+          <b>No new data for {spanText(ageSeconds.value)}.</b>
+          {shown} The dashboard server is connected but receives nothing from an aggregator.
+        </span>
+        <a class="btn s" href="/cluster">
+          View aggregators
+        </a>
+      </div>
+    );
+  }
+  return null;
+}
+
+/** Finds nodes: the filter of the Nodes page, from everywhere. */
+function Find() {
+  const input = useRef<HTMLInputElement>(null);
+  const onNodes = path.value === "/nodes";
+  const q = onNodes ? (query.value.get("q") ?? "") : "";
+  return (
+    <search>
+      <form
+        class="find"
+        onSubmit={(e) => {
+          e.preventDefault();
+          const value = input.current?.value.trim() ?? "";
+          if (!onNodes) navigate(value === "" ? "/nodes" : `/nodes?q=${encodeURIComponent(value)}`);
+        }}
+      >
+        <Glyph name="search" />
+        <input
+          ref={input}
+          id="find"
+          type="search"
+          placeholder="Find node"
+          aria-label="Find node, for example zone:b cpu>80%"
+          autocomplete="off"
+          spellcheck={false}
+          value={q}
+          onInput={(e) => {
+            if (onNodes) setQuery("q", e.currentTarget.value);
+          }}
+          onKeyDown={(e) => {
+            if (e.key === "Escape") e.currentTarget.blur();
+          }}
+        />
+        <kbd>/</kbd>
+      </form>
+    </search>
+  );
+}
+
+interface Props {
+  title: string;
+  /** Shown instead of the title: a path of links. */
+  trail?: ComponentChildren;
+  children: ComponentChildren;
+}
+
+export function Shell({ title, trail, children }: Props) {
+  const help = useSignal(false);
+  const copied = useSignal(false);
+  useKeys(() => {
+    help.value = !help.value;
+  });
+  useEffect(() => {
+    const cluster = live.hello.value?.cluster;
+    document.title = `${title}${cluster ? ` · ${cluster}` : ""} · Starling`;
+  }, [title, live.hello.value]);
+  const minutes = span.value / 60;
+  const state = fresh.value;
+  return (
+    <div
+      class="app"
+      data-page={path.value}
+      data-state={live.connection.value.everOpen && state !== "fresh" ? "stale" : undefined}
+    >
+      <a class="sr skip" href="#main">
+        Skip to content
+      </a>
+      <SideBar
+        help={() => {
+          help.value = true;
+        }}
+      />
+      <div class="page">
+        <header class="top">
+          {trail ?? <h1>{title}</h1>}
+          <span class="sp" />
+          <Find />
+          <span class="range hide-s" title="All charts show the same time, at one second">
+            Last {minutes} min · 1 s
+          </span>
+          <LivePill />
+          <button
+            type="button"
+            class="ib hide-s"
+            aria-label={copied.value ? "Link copied" : "Copy link to this view"}
+            title={copied.value ? "Link copied" : "Copy link to this view"}
+            onClick={() => {
+              navigator.clipboard?.writeText(window.location.href).then(
+                () => {
+                  copied.value = true;
+                  window.setTimeout(() => {
+                    copied.value = false;
+                  }, 2000);
+                },
+                () => {},
+              );
+            }}
+          >
+            {copied.value ? <StatusMark mark="ok" /> : <Glyph name="link" />}
+          </button>
+          <button
+            type="button"
+            class="ib"
+            aria-label="Switch between dark and light"
+            title="Theme (d)"
+            onClick={toggleTheme}
+          >
+            <Glyph name="theme" />
+          </button>
+        </header>
+        <main id="main" tabIndex={-1}>
+          <Banner />
+          {children}
+        </main>
+      </div>
+      <nav class="tabs" aria-label="Pages, compact">
+        {PAGES.map((p) => (
+          <a key={p.href} href={p.href} aria-current={current(p.href)}>
+            <Glyph name={p.glyph} />
+            {p.label}
+          </a>
+        ))}
+      </nav>
+      <ShortcutList open={help} />
+    </div>
+  );
+}

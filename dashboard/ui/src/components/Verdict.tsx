@@ -1,0 +1,76 @@
+/** The first line: the state in one sentence, with links to what causes it. */
+import { effect, useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { Severity, type Verdict as VerdictMessage } from "../gen/live_pb";
+import { nodeHref } from "../state/router";
+import { StatusMark, severityMark } from "./Icons";
+
+/** Changes are announced at most this often, milliseconds. */
+const ANNOUNCE_EVERY_MS = 10_000;
+
+interface Props {
+  verdict: VerdictMessage | undefined;
+  /** Said when there is no verdict yet. */
+  waiting: string;
+  label: string;
+  children?: ComponentChildren;
+}
+
+export function Verdict({ verdict, waiting, label, children }: Props) {
+  const { mark, tone } = severityMark(verdict?.severity ?? Severity.UNSPECIFIED);
+  const sentence = verdict ? `${verdict.word}. ${verdict.parts.map((p) => p.text).join("")}` : waiting;
+  return (
+    <section class="verdict" aria-label={label}>
+      <span class={`state ${tone}`}>
+        <StatusMark mark={mark} />
+        {verdict?.word ?? "No data"}
+      </span>
+      <p>
+        {verdict
+          ? verdict.parts.map((part, i) =>
+              part.nodeId === "" ? (
+                part.text
+              ) : (
+                <a key={i} href={nodeHref(part.nodeId)}>
+                  {part.text}
+                </a>
+              ),
+            )
+          : waiting}
+      </p>
+      {children}
+      <Announcer text={sentence} />
+    </section>
+  );
+}
+
+/** Speaks a changed sentence, but not each second. */
+function Announcer({ text }: { text: string }) {
+  const spoken = useSignal("");
+  const wanted = useSignal(text);
+  wanted.value = text;
+  const last = useRef(Number.NEGATIVE_INFINITY);
+  useEffect(() => {
+    let timer = 0;
+    const stop = effect(() => {
+      const next = wanted.value;
+      window.clearTimeout(timer);
+      if (next === spoken.peek()) return;
+      const wait = Math.max(0, last.current + ANNOUNCE_EVERY_MS - performance.now());
+      timer = window.setTimeout(() => {
+        last.current = performance.now();
+        spoken.value = next;
+      }, wait);
+    });
+    return () => {
+      stop();
+      window.clearTimeout(timer);
+    };
+  }, []);
+  return (
+    <span class="sr" role="status">
+      {spoken.value}
+    </span>
+  );
+}

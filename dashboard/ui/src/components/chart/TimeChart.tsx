@@ -1,0 +1,271 @@
+/** A time chart with its live legend, common crosshair, drag zoom and table. */
+import { effect, useComputed, useSignal } from "@preact/signals";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import type { LiveView } from "../../api/view";
+import { known, NONE, type Quantity, text } from "../../lib/format";
+import { cancel, schedule } from "../../lib/scheduler";
+import {
+  cursor,
+  hover,
+  pan,
+  pin,
+  pinned,
+  range,
+  resume,
+  stepCursor,
+  zoom,
+  zoomTo,
+} from "../../state/timeline";
+import { ChartCore, type ChartSpec, chartInputs, type Reading, type Reference, type Series } from "./core";
+import { TimeTable } from "./TimeTable";
+
+interface Props {
+  view: Pick<LiveView, "shown" | "version" | "status">;
+  /** What the chart shows, for its sentence. */
+  title: string;
+  series: readonly Series[];
+  stacked?: boolean;
+  height: number;
+  left?: number;
+  axis: (v: number) => string;
+  value: (v: number) => Quantity;
+  scale?: number;
+  unit?: (max: number) => number;
+  max?: number;
+  references?: readonly Reference[];
+  /** Adds the sum of all series to the legend. */
+  totalColumn?: string;
+  /** Said when nothing in the window has a value. */
+  empty: string;
+  /** Shows the values as a table instead. */
+  table?: boolean;
+  noDataLabel?: boolean;
+}
+
+const NO_REFERENCES: readonly Reference[] = [];
+
+export function TimeChart(props: Props) {
+  const { view, title, series, height, left = 40, scale = 1, value } = props;
+  const host = useRef<HTMLDivElement>(null);
+  const core = useRef<ChartCore | null>(null);
+  const hidden = useSignal<ReadonlySet<string>>(new Set());
+  const readings = useSignal<readonly Reading[]>([]);
+  const sentence = useSignal(title);
+  // A chart that is off the screen is not drawn, so what it knows may be of before the data.
+  const drawnReady = useSignal(false);
+  const band = useSignal<{ left: number; width: number } | null>(null);
+  const drag = useRef<{ x: number; second: number; pan: boolean } | null>(null);
+
+  const spec: ChartSpec = {
+    series,
+    stacked: props.stacked ?? false,
+    scale,
+    axis: props.axis,
+    value,
+    unit: props.unit ?? (() => 1),
+    max: props.max,
+    references: props.references ?? NO_REFERENCES,
+    hidden: hidden.value,
+    noDataLabel: props.noDataLabel ?? false,
+  };
+  const latest = useRef(spec);
+  latest.current = spec;
+  const repaint = useMemo(() => ({ run: () => {} }), []);
+
+  useEffect(() => {
+    const element = host.current;
+    if (!element) return;
+    const chart = new ChartCore(element, view, latest.current, height, left);
+    core.current = chart;
+    const crosshair = {};
+    let visible = true;
+    let dirty = false;
+
+    const publish = () => {
+      readings.value = chart.readings.map((r) => ({ ...r }));
+      sentence.value = describe(title, chart, latest.current);
+      drawnReady.value = view.status.peek() !== "loading";
+    };
+    const draw = () => {
+      dirty = !visible;
+      if (!visible) return;
+      chart.configure(latest.current);
+      chart.draw();
+      publish();
+    };
+    repaint.run = () => schedule(chart, draw);
+    const stopData = effect(() => {
+      view.version.value;
+      chartInputs();
+      repaint.run();
+    });
+    const stopCursor = effect(() => {
+      cursor.value;
+      schedule(crosshair, () => {
+        chart.drawCursor();
+        publish();
+      });
+    });
+    const resize = new ResizeObserver(repaint.run);
+    resize.observe(element);
+    const seen = new IntersectionObserver(
+      (entries) => {
+        // Several changes may come at once; the last one holds.
+        visible = entries.at(-1)?.isIntersecting ?? true;
+        if (visible && dirty) repaint.run();
+      },
+      { rootMargin: "200px" },
+    );
+    seen.observe(element);
+    // Text on canvas needs the font; it is there by then or the fallback is replaced.
+    document.fonts?.ready.then(repaint.run);
+    return () => {
+      stopData();
+      stopCursor();
+      resize.disconnect();
+      seen.disconnect();
+      cancel(chart);
+      cancel(crosshair);
+      chart.destroy();
+      core.current = null;
+    };
+  }, [view, height, left, series.length, props.table]);
+
+  // Not after every render: a draw publishes readings, which render the legend.
+  useEffect(() => repaint.run(), [hidden.value, props.references, props.stacked, props.max]);
+
+  const anything = useComputed(() => readings.value.some((r) => r.any));
+  const shown = readings.value.filter((r) => r.any);
+
+  const isolate = (column: string, only: boolean) => {
+    const all = shown.map((r) => r.series.column);
+    const now = hidden.value;
+    const alone = all.filter((c) => !now.has(c));
+    if (!only) {
+      const next = new Set(now);
+      if (!next.delete(column)) next.add(column);
+      hidden.value = next.size >= all.length ? new Set() : next;
+    } else if (alone.length === 1 && alone[0] === column) hidden.value = new Set();
+    else hidden.value = new Set(all.filter((c) => c !== column));
+  };
+
+  const total = props.totalColumn;
+  const at = cursor.value ?? view.shown.newest;
+  return (
+    <>
+      <div class="lg">
+        {shown.map((r) => (
+          <button
+            type="button"
+            key={r.series.column}
+            aria-pressed={!hidden.value.has(r.series.column)}
+            title="Click: only this one. Shift-click: hide or show"
+            onClick={(e) => isolate(r.series.column, !e.shiftKey)}
+          >
+            <i
+              class={props.stacked ? "sw" : "sw ln"}
+              style={{ backgroundColor: `var(--${r.series.color})` }}
+            />
+            {r.series.label} <b>{text(value(r.value))}</b>
+          </button>
+        ))}
+        {total !== undefined && anything.value && (
+          <span class="k">
+            Total <b>{text(value(view.shown.get(total, at) * scale))}</b>
+          </span>
+        )}
+        {!anything.value && <span class="k">{NONE}</span>}
+      </div>
+      {props.table ? (
+        <TimeTable
+          title={title}
+          view={view}
+          series={shown.map((r) => r.series)}
+          scale={scale}
+          value={value}
+          height={height}
+        />
+      ) : (
+        <div
+          class="ch"
+          style={{ height: `${height}px` }}
+          role="img"
+          aria-label={sentence.value}
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move the common crosshair
+          tabIndex={0}
+          onKeyDown={(e) => {
+            if (e.key === "ArrowLeft" || e.key === "ArrowRight") {
+              e.preventDefault();
+              stepCursor((e.key === "ArrowLeft" ? -1 : 1) * (e.shiftKey ? 10 : 1));
+            } else if (e.key === "Enter") pin(pinned.value === null ? cursor.value : null);
+          }}
+          onBlur={() => {
+            hover.value = null;
+          }}
+          onPointerMove={(e) => {
+            const c = core.current;
+            if (!c) return;
+            const second = c.secondAt(e.clientX);
+            const d = drag.current;
+            if (d?.pan) {
+              pan(d.second - second);
+            } else if (d && Math.abs(e.clientX - d.x) > 4) {
+              const box = (host.current as HTMLElement).getBoundingClientRect();
+              const a = Math.max(left, Math.min(d.x, e.clientX) - box.left);
+              const b = Math.min(box.width - 12, Math.max(d.x, e.clientX) - box.left);
+              band.value = { left: a, width: Math.max(0, b - a) };
+            }
+            hover.value = second;
+          }}
+          onPointerLeave={() => {
+            if (!drag.current) hover.value = null;
+          }}
+          onPointerDown={(e) => {
+            const c = core.current;
+            if (!c || e.button !== 0 || e.pointerType === "touch") return;
+            drag.current = { x: e.clientX, second: c.secondAt(e.clientX), pan: e.shiftKey };
+            (e.currentTarget as HTMLElement).setPointerCapture(e.pointerId);
+          }}
+          onPointerUp={(e) => {
+            const c = core.current;
+            const d = drag.current;
+            drag.current = null;
+            band.value = null;
+            if (!c) return;
+            const second = c.secondAt(e.clientX);
+            if (d && !d.pan && Math.abs(e.clientX - d.x) > 4) {
+              zoomTo(Math.min(d.second, second), Math.max(d.second, second));
+            } else if (!d?.pan) pin(pinned.value === second ? null : second);
+          }}
+          onPointerCancel={() => {
+            drag.current = null;
+            band.value = null;
+          }}
+          onDblClick={() => {
+            pin(null);
+            if (zoom.value) resume();
+          }}
+        >
+          <div class="ch-plot" ref={host} />
+          {band.value && (
+            <div class="band" style={{ left: `${band.value.left}px`, width: `${band.value.width}px` }} />
+          )}
+          {!anything.value && drawnReady.value && (
+            <p class="ch-empty">
+              {view.status.value === "empty" ? "Waiting for the first frame from a node." : props.empty}
+            </p>
+          )}
+        </div>
+      )}
+    </>
+  );
+}
+
+function describe(title: string, chart: ChartCore, spec: ChartSpec): string {
+  const there = chart.readings.filter((r) => r.any);
+  if (there.length === 0) return `${title}: no data`;
+  const minutes = Math.round((range.peek().to - range.peek().from + 1) / 60);
+  const values = there.map((r) => `${r.series.label} ${text(spec.value(r.value))}`).join(", ");
+  const peak = known(chart.peak) ? `, peak ${text(spec.value(chart.peak * spec.scale))}` : "";
+  return `${title} over ${minutes} minutes: ${values}${peak}`;
+}

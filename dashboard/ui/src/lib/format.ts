@@ -1,0 +1,264 @@
+// How numbers become words. Every figure on the page goes through here.
+//
+// Rules: three significant figures; a thin space before a unit, none before % and /s; K, M, G for counts;
+// KiB to TiB for memory; bit/s for links; ns to s chosen by value; 24-hour clock. Missing is an en dash.
+
+/** Narrow no-break space: keeps a number and its unit on one line. */
+export const THIN = "\u202f";
+
+/** What stands for a value that is not there. */
+export const NONE = "–";
+
+/** A formatted number and its unit, apart, because the unit is often drawn smaller. */
+export interface Quantity {
+  value: string;
+  unit: string;
+}
+
+const MISSING: Quantity = { value: NONE, unit: "" };
+
+/** Number and unit in one string. */
+export function text(q: Quantity): string {
+  if (q.unit === "") return q.value;
+  return q.unit.startsWith("%") || q.unit.startsWith("/") ? q.value + q.unit : q.value + THIN + q.unit;
+}
+
+/** True when there is a value to show. */
+export function known(v: number | undefined | null): v is number {
+  return v !== undefined && v !== null && Number.isFinite(v);
+}
+
+/** Three significant figures (or `digits`). Whole numbers under 1,000 stay whole. */
+export function significant(v: number, digits = 3): string {
+  if (!known(v)) return NONE;
+  if (v === 0 || (Number.isInteger(v) && Math.abs(v) < 1000)) return String(v);
+  const rounded = Number(v.toPrecision(digits));
+  if (Math.abs(rounded) >= 1000) return grouped(rounded);
+  if (Math.abs(rounded) < 1e-6) return "0";
+  return rounded.toPrecision(digits);
+}
+
+/** A whole number in full: 1,234,567. */
+export function grouped(v: number): string {
+  if (!known(v)) return NONE;
+  const whole = String(Math.round(Math.abs(v)));
+  return (v < 0 && whole !== "0" ? "-" : "") + whole.replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+function scaled(v: number, steps: readonly (readonly [number, string])[], suffix = ""): Quantity {
+  if (!known(v)) return MISSING;
+  // The unit is chosen after rounding, so that 999.96 K becomes 1.00 M and not 1,000 K.
+  const rounded = Math.abs(Number(v.toPrecision(3)));
+  for (const [size, unit] of steps) {
+    if (rounded >= size) return { value: (v / size).toPrecision(3), unit: unit + suffix };
+  }
+  return { value: significant(v), unit: suffix };
+}
+
+const COUNTS = [
+  [1e12, "T"],
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e3, "K"],
+] as const;
+
+/** A count: 12, 1,624, 42.1 K, 5.24 M. Four figures are written out. */
+export function count(v: number): Quantity {
+  if (known(v) && Math.abs(v) >= 999.5 && Math.abs(v) < 9_995) return { value: grouped(v), unit: "" };
+  return scaled(v, COUNTS);
+}
+
+/** Something per second: 624/s, 5.24 M/s. */
+export function rate(v: number): Quantity {
+  const q = count(v);
+  return q === MISSING ? q : { value: q.value, unit: `${q.unit}/s` };
+}
+
+/** A count for an axis: 2 M, 250 K, 0. Ticks are round, so trailing zeros say nothing. */
+export function axisCount(v: number): string {
+  for (const [size, unit] of COUNTS) {
+    if (Math.abs(v) >= size) return `${Number((v / size).toPrecision(4))}${THIN}${unit}`;
+  }
+  return String(Number(v.toPrecision(6)));
+}
+
+/** A share of a whole, given 0 to 1: 61.8%, 0.031%. */
+export function percent(v: number): Quantity {
+  if (!known(v)) return MISSING;
+  const p = v * 100;
+  if (p === 0) return { value: "0", unit: "%" };
+  if (Math.abs(p) < 0.0005) return { value: "<0.001", unit: "%" };
+  if (Math.abs(p) < 1) return { value: String(Number(p.toPrecision(2))), unit: "%" };
+  if (Math.abs(p) >= 99.95) return { value: p.toFixed(0), unit: "%" };
+  return { value: p.toPrecision(3), unit: "%" };
+}
+
+/** A share as a whole percentage, for table cells and core strips: 96%. */
+export function wholePercent(v: number): string {
+  return known(v) ? `${Math.round(v * 100)}%` : NONE;
+}
+
+const MICROS = [
+  [1e6, "s"],
+  [1e3, "ms"],
+  [1, "µs"],
+] as const;
+
+/** A duration given in microseconds: 640 ns, 12.5 µs, 1.80 ms, 2.40 s. */
+export function micros(v: number): Quantity {
+  if (!known(v)) return MISSING;
+  if (v === 0) return { value: "0", unit: "ms" };
+  const q = scaled(v, MICROS);
+  return q.unit === "" ? { value: significant(v * 1000), unit: "ns" } : q;
+}
+
+/** A round duration in microseconds, for an axis. */
+export function axisMicros(v: number): string {
+  if (v === 0) return "0";
+  for (const [size, unit] of MICROS) {
+    if (v >= size) return `${Number((v / size).toPrecision(4))}${THIN}${unit}`;
+  }
+  return `${Number((v * 1000).toPrecision(4))}${THIN}ns`;
+}
+
+/** A duration as a bare number in the unit of another one, for "p50 1.80" beside "14.2 ms". */
+export function microsLike(v: number, reference: number): string {
+  const size = MICROS.find(([, unit]) => unit === micros(reference).unit)?.[0];
+  return known(v) && size !== undefined ? significant(v / size) : text(micros(v));
+}
+
+const BYTES = [
+  [1024 ** 5, "PiB"],
+  [1024 ** 4, "TiB"],
+  [1024 ** 3, "GiB"],
+  [1024 ** 2, "MiB"],
+  [1024, "KiB"],
+] as const;
+
+/** Memory: 15.5 TiB, 52.2 GiB, 512 B. */
+export function bytes(v: number): Quantity {
+  if (!known(v)) return MISSING;
+  for (const [size, unit] of BYTES) {
+    // After rounding, so that 1,023.9 MiB becomes 1.00 GiB.
+    if (Number((v / size).toPrecision(3)) >= 1) return { value: significant(v / size), unit };
+  }
+  return { value: significant(Math.round(v)), unit: "B" };
+}
+
+/** A part and its whole: "11.5 of 15.3 TiB", or with both units when they differ. */
+export function bytesOf(part: number, whole: number): string {
+  const [a, b] = [bytes(part), bytes(whole)];
+  return a.unit === b.unit ? `${a.value} of ${text(b)}` : `${text(a)} of ${text(b)}`;
+}
+
+/** Memory moved per second: 42.0 MiB/s. */
+export function byteRate(v: number): Quantity {
+  const q = bytes(v);
+  return q === MISSING ? q : { value: q.value, unit: `${q.unit}/s` };
+}
+
+/** The binary unit that suits values up to `max`: its size in bytes and its name. */
+export function byteUnit(max: number): { size: number; unit: string } {
+  for (const [size, unit] of BYTES) {
+    if (max >= size) return { size, unit };
+  }
+  return { size: 1, unit: "B" };
+}
+
+/** A round size for an axis, in the binary unit that fits it. */
+export function axisBytes(v: number): string {
+  if (v === 0) return "0";
+  const { size, unit } = byteUnit(v);
+  return `${Number((v / size).toPrecision(4))}${THIN}${unit}`;
+}
+
+const BITS = [
+  [1e12, "Tbit/s"],
+  [1e9, "Gbit/s"],
+  [1e6, "Mbit/s"],
+  [1e3, "kbit/s"],
+] as const;
+
+/** Throughput of a link, given bits per second: 7.60 Gbit/s. */
+export function bits(v: number): Quantity {
+  const q = scaled(v, BITS);
+  return q.unit === "" && q !== MISSING ? { value: q.value, unit: "bit/s" } : q;
+}
+
+/** A round throughput for an axis. */
+export function axisBits(v: number): string {
+  if (v === 0) return "0";
+  for (const [size, unit] of BITS) {
+    if (v >= size) return `${Number((v / size).toPrecision(4))}${THIN}${unit.replace("bit/s", "")}`;
+  }
+  return String(Number(v.toPrecision(4)));
+}
+
+/** How long, given seconds: 38 s, 4 m 10 s, 3 h 5 m, 41 d 6 h. */
+export function span(seconds: number): string {
+  if (!known(seconds)) return NONE;
+  const s = Math.max(0, Math.floor(seconds));
+  const part = (n: number, unit: string) => `${n}${THIN}${unit}`;
+  const pair = (a: number, ua: string, b: number, ub: string) =>
+    b === 0 ? part(a, ua) : `${part(a, ua)} ${part(b, ub)}`;
+  if (s < 60) return part(s, "s");
+  if (s < 3600) return pair(Math.floor(s / 60), "m", s % 60, "s");
+  if (s < 86_400) return pair(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "m");
+  return pair(Math.floor(s / 86_400), "d", Math.floor((s % 86_400) / 3600), "h");
+}
+
+/** A share as an axis label: 0, 50%, 100%. */
+export function axisPercent(v: number): string {
+  return v === 0 ? "0" : wholePercent(v);
+}
+
+/** How a value moved, relative: "↑ 1.4%". Null when there is nothing to compare with. */
+export function change(now: number, before: number): string | null {
+  if (!known(now) || !known(before) || before === 0) return null;
+  const r = now / before - 1;
+  if (Math.abs(r) < 0.0005) return "→ 0%";
+  if (r > 9.99) return `↑ ${significant(now / before)}×`;
+  const size = Math.abs(r) * 100;
+  return `${r > 0 ? "↑" : "↓"} ${size < 10 ? size.toFixed(1) : size.toFixed(0)}%`;
+}
+
+/** How a share moved, in percentage points: "↑ 3.1 pp". */
+export function points(now: number, before: number): string | null {
+  if (!known(now) || !known(before)) return null;
+  const d = (now - before) * 100;
+  const size = Math.abs(d);
+  if (size < 0.0005) return `→ 0${THIN}pp`;
+  const value = size >= 0.1 ? size.toFixed(1) : String(Number(size.toPrecision(1)));
+  return `${d > 0 ? "↑" : "↓"} ${value}${THIN}pp`;
+}
+
+/** A value against the cluster median: "1.19× median". */
+export function timesMedian(v: number, median: number | undefined): string | null {
+  if (!known(v) || !known(median) || median <= 0) return null;
+  const r = v / median;
+  return `${r >= 10 ? Math.round(r) : r.toFixed(r >= 3 ? 1 : 2)}× median`;
+}
+
+const pad = (n: number) => String(n).padStart(2, "0");
+
+/** Local time of day of a Unix second: 14:32:07. */
+export function clock(unixSeconds: number): string {
+  const d = new Date(unixSeconds * 1000);
+  return `${pad(d.getHours())}:${pad(d.getMinutes())}:${pad(d.getSeconds())}`;
+}
+
+/** Local time of day without seconds: 14:32. */
+export function clockMinute(unixSeconds: number): string {
+  return clock(unixSeconds).slice(0, 5);
+}
+
+/** Short name of the time zone in which `clock` speaks, for example "UTC" or "GMT+2". */
+export function zoneName(): string {
+  const parts = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(new Date());
+  return parts.find((p) => p.type === "timeZoneName")?.value ?? "local time";
+}
+
+/** "1 node", "248 nodes". */
+export function plural(n: number, one: string, many = `${one}s`): string {
+  return `${grouped(n)} ${n === 1 ? one : many}`;
+}

@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import { formatSort, type NodeRow, parseFilter, parseSort, sortedIndexes } from "./nodes";
+
+const row = (id: string, more: Partial<NodeRow> = {}): NodeRow => ({
+  id,
+  zone: "a",
+  rack: "r1",
+  role: "",
+  simulated: false,
+  state: "reporting",
+  silentSeconds: 0,
+  cpu: 0.5,
+  memory: 0.5,
+  requests: 10,
+  errors: 0,
+  p99: 2000,
+  load: 1,
+  connections: 5,
+  cores: 8,
+  aggregator: "agg-1",
+  ...more,
+});
+
+describe("sorting", () => {
+  const rows = [row("n10", { cpu: 0.2 }), row("n2", { cpu: Number.NaN }), row("n1", { cpu: 0.9 })];
+  const ids = (s: string) => sortedIndexes(rows, parseSort(s)).map((i) => rows[i]?.id);
+  it("orders names as people do", () => expect(ids("")).toEqual(["n1", "n2", "n10"]));
+  it("keeps missing values last both ways", () => {
+    expect(ids("cpu")).toEqual(["n10", "n1", "n2"]);
+    expect(ids("-cpu")).toEqual(["n1", "n10", "n2"]);
+  });
+  it("survives the address", () => {
+    expect(formatSort(parseSort("-p99"))).toBe("-p99");
+    expect(formatSort(parseSort("nonsense"))).toBeNull();
+  });
+});
+
+describe("filter", () => {
+  const match = (q: string, r: NodeRow) => parseFilter(q)(r);
+  it("matches everything when empty", () => expect(match("  ", row("x"))).toBe(true));
+  it("matches names and words", () => {
+    expect(match("r07", row("node-r07-12"))).toBe(true);
+    expect(match("zone:b", row("x"))).toBe(false);
+    expect(match("zone:A state:reporting", row("x"))).toBe(true);
+    expect(match("state:silent", row("x", { state: "silent" }))).toBe(true);
+  });
+  it("compares with units", () => {
+    expect(match("p99>1ms", row("x"))).toBe(true);
+    expect(match("p99>3", row("x"))).toBe(false);
+    expect(match("cpu>40%", row("x"))).toBe(true);
+    expect(match("cpu>60", row("x"))).toBe(false);
+    expect(match("requests<1k", row("x"))).toBe(true);
+    expect(match("cpu>10", row("x", { cpu: Number.NaN }))).toBe(false);
+  });
+  it("takes what it does not understand as a name", () =>
+    expect(match("foo:bar", row("foo:bar"))).toBe(true));
+});

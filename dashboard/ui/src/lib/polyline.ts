@@ -1,0 +1,101 @@
+/** Turns a column into the few points a canvas needs, without losing a spike or bridging a gap. */
+
+/** Index ranges `[start, end)` without null. */
+export function runs(values: readonly (number | null)[]): [number, number][] {
+  const out: [number, number][] = [];
+  let start = -1;
+  for (let i = 0; i <= values.length; i++) {
+    const there = i < values.length && values[i] !== null && values[i] !== undefined;
+    if (there && start < 0) start = i;
+    if (!there && start >= 0) {
+      out.push([start, i]);
+      start = -1;
+    }
+  }
+  return out;
+}
+
+/**
+ * Points of one run as `[x0, y0, x1, y1, ...]`. When several values share a pixel column only its minimum and maximum
+ * are kept, in their order, so a peak of one second survives any zoom.
+ */
+export function polyline(
+  values: readonly (number | null)[],
+  start: number,
+  end: number,
+  x: (i: number) => number,
+  y: (v: number) => number,
+): number[] {
+  const out: number[] = [];
+  const value = (i: number) => values[i] as number;
+  if (end - start <= Math.abs(x(end - 1) - x(start)) + 2) {
+    for (let i = start; i < end; i++) out.push(x(i), y(value(i)));
+    return out;
+  }
+  let i = start;
+  while (i < end) {
+    const column = Math.floor(x(i));
+    let low = i;
+    let high = i;
+    let j = i;
+    while (j < end && Math.floor(x(j)) === column) {
+      if (value(j) < value(low)) low = j;
+      if (value(j) > value(high)) high = j;
+      j++;
+    }
+    const [a, b] = low < high ? [low, high] : [high, low];
+    out.push(x(a), y(value(a)));
+    if (b !== a) out.push(x(b), y(value(b)));
+    i = j;
+  }
+  return out;
+}
+
+/** Pixels per point of an envelope. */
+const ENVELOPE_STEP = 2;
+
+/** A calmer line for small shapes: the largest value of every two pixels, so peaks stay. */
+export function envelope(
+  values: readonly (number | null)[],
+  start: number,
+  end: number,
+  x: (i: number) => number,
+  y: (v: number) => number,
+): number[] {
+  const out: number[] = [];
+  let i = start;
+  while (i < end) {
+    const column = Math.floor(x(i) / ENVELOPE_STEP);
+    let high = i;
+    let j = i;
+    while (j < end && Math.floor(x(j) / ENVELOPE_STEP) === column) {
+      if ((values[j] as number) > (values[high] as number)) high = j;
+      j++;
+    }
+    // The line ends where the data ends, at its last value.
+    const k = j >= end ? end - 1 : high;
+    out.push(x(k), y(values[k] as number));
+    i = j;
+  }
+  return out;
+}
+
+/** Adds columns up: layer k of the result is the sum of layers 0..=k. Null only where every layer is null. */
+export function stack(layers: readonly (readonly (number | null)[])[], out: (number | null)[][]): void {
+  const n = layers[0]?.length ?? 0;
+  out.length = layers.length;
+  for (let k = 0; k < layers.length; k++) {
+    const row = out[k] ?? [];
+    row.length = n;
+    out[k] = row;
+  }
+  for (let i = 0; i < n; i++) {
+    let sum = 0;
+    let any = false;
+    for (const layer of layers) any ||= layer[i] !== null && layer[i] !== undefined;
+    for (let k = 0; k < layers.length; k++) {
+      sum += layers[k]?.[i] ?? 0;
+      (out[k] as (number | null)[])[i] = any ? sum : null;
+    }
+  }
+}

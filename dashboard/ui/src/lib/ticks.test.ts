@@ -1,0 +1,16 @@
+import { expect, it } from "vitest";
+import { niceTicks, timeTicks } from "./ticks";
+
+it("chooses round values that reach the maximum", () => {
+  expect(niceTicks(5.6e6, 3)).toEqual([0, 2e6, 4e6, 6e6]);
+  expect(niceTicks(97)).toEqual([0, 25, 50, 75, 100]);
+  expect(niceTicks(0.3)).toEqual([0, 0.1, 0.2, 0.3]);
+  expect(niceTicks(0)).toEqual([0, 0.25, 0.5, 0.75, 1]);
+  expect(niceTicks(60 * 1024 ** 3, 4, 1024 ** 3).map((v) => v / 1024 ** 3)).toEqual([0, 20, 40, 60]);
+});
+
+it("aligns time labels", () => {
+  const ticks = timeTicks(1_700_000_010, 1_700_000_910, 6);
+  expect(ticks.length).toBeLessThanOrEqual(7);
+  expect(ticks.every((t) => t % 60 === 0)).toBe(true);
+});

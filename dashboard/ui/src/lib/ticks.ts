@@ -1,0 +1,34 @@
+/** Round values for axes. */
+
+const STEPS = [1, 2, 2.5, 5, 10] as const;
+
+/**
+ * Round values from 0 to at least `max`, about `count` steps. `unit` is what a round value is a round multiple of
+ * (1024 ** 3 for memory), 1 for plain numbers.
+ */
+export function niceTicks(max: number, count = 4, unit = 1): number[] {
+  const top = Number.isFinite(max) && max > 0 ? max / unit : 1;
+  const raw = top / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = (STEPS.find((s) => s * power >= raw * 0.999) ?? 10) * power;
+  const ticks: number[] = [];
+  for (let i = 0; i <= 20; i++) {
+    const v = Number((i * step).toPrecision(9));
+    ticks.push(v * unit);
+    if (v >= top * 0.9999) break;
+  }
+  return ticks;
+}
+
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600] as const;
+
+/** Round seconds in `from..=to` for at most `labels` labels, aligned to the local clock. */
+export function timeTicks(from: number, to: number, labels: number): number[] {
+  const step = TIME_STEPS.find((s) => (to - from) / s <= Math.max(1, labels)) ?? 600;
+  // Zones with a half hour still have round minutes, and steps divide 30 minutes or an hour.
+  const offset = new Date(from * 1000).getTimezoneOffset() * 60;
+  const first = Math.ceil((from - offset) / step) * step + offset;
+  const ticks: number[] = [];
+  for (let t = first; t <= to; t += step) ticks.push(t);
+  return ticks;
+}

@@ -1,0 +1,13 @@
+import { render } from "preact";
+import { App, loadOthers } from "./app";
+import { startPage } from "./state/page";
+import { startRouter } from "./state/router";
+import { startTheme } from "./state/theme";
+
+startTheme();
+startRouter();
+startPage();
+const root = document.getElementById("app");
+if (root) render(<App />, root);
+// Fetched early, so that the first change of page does not wait.
+window.setTimeout(loadOthers, 1500);

@@ -1,0 +1,134 @@
+/** The six summary figures, of the cluster or of one node. */
+import { COLUMN } from "../api/columns";
+import type { LiveView } from "../api/view";
+import { Fact, Kpi, KpiRow, ShareBar } from "../components/Kpi";
+import { Sparkline } from "../components/Sparkline";
+import type { Connections, Cpu, Median, Memory, Traffic } from "../gen/live_pb";
+import * as f from "../lib/format";
+import type { Rings } from "../lib/rings";
+
+/** What the figures are compared with: five minutes ago, or the cluster's median. */
+const BEFORE_SECONDS = 300;
+/** Both sides of the comparison are means over this many seconds. */
+const MEAN_SECONDS = 10;
+
+interface Props {
+  label: string;
+  view: Pick<LiveView, "shown" | "version">;
+  traffic: Traffic | undefined;
+  connections: Connections | undefined;
+  cpu: Cpu | undefined;
+  memory: Memory | undefined;
+  /** Requests per second aimed at; 0 when none. */
+  target: number;
+  /** Present on a node's page. */
+  median: Median | undefined;
+  ofNode: boolean;
+}
+
+/** Change of a column against five minutes ago. */
+function moved(rings: Rings, column: string, how: typeof f.change | typeof f.points): string | null {
+  const now = rings.mean(column, rings.newest, MEAN_SECONDS);
+  const before = rings.mean(column, rings.newest - BEFORE_SECONDS, MEAN_SECONDS);
+  return how(now, before);
+}
+
+export function Kpis({ label, view, traffic, connections, cpu, memory, target, median, ofNode }: Props) {
+  view.version.value;
+  const rings = view.shown;
+  const spark = (column: string, zero = false, reference?: number) => (
+    <Sparkline view={view} column={column} zero={zero} {...(reference ? { reference } : {})} />
+  );
+  /** The reference at the top right: the median for a node, the past for the cluster. */
+  const against = (
+    column: string,
+    how: typeof f.change | typeof f.points,
+    value: number,
+    middle: number | undefined,
+  ) => (ofNode ? f.timesMedian(value, middle) : moved(rings, column, how));
+  const latency = traffic?.latencyLastMinute;
+  const memoryShare = memory && memory.total > 0 ? memory.used / memory.total : Number.NaN;
+  const requests = traffic?.requestsPerSecond ?? Number.NaN;
+  const peak = rings.peak(COLUMN.rpsTotal, rings.newest - 899, rings.newest);
+  return (
+    <KpiRow label={label}>
+      <Kpi
+        label="Requests"
+        change={against(COLUMN.rpsTotal, f.change, requests, median?.requestsPerSecond)}
+        {...(ofNode ? {} : { against: "vs 5 min" })}
+        value={f.rate(requests)}
+        breach={target > 0 && requests < target}
+        shape={spark(COLUMN.rpsTotal, false, target)}
+      >
+        {target > 0 && <Fact label="target" value={f.count(target)} />}
+        {ofNode && median ? <Fact label="median" value={f.rate(median.requestsPerSecond)} /> : null}
+        <Fact label="peak" value={f.rate(peak)} />
+      </Kpi>
+      <Kpi
+        label={ofNode ? "p99, 60 s" : "Latency p99, 60 s"}
+        change={against(COLUMN.p99, f.change, latency?.p99 ?? Number.NaN, median?.p99Micros)}
+        value={f.micros(latency?.p99 ?? Number.NaN)}
+        shape={spark(COLUMN.p99, true)}
+      >
+        {latency ? (
+          <>
+            <Fact label="p50" value={f.microsLike(latency.p50, latency.p99)} />
+            <Fact label="p95" value={f.microsLike(latency.p95, latency.p99)} />
+            <Fact label="p99.9" value={f.microsLike(latency.p999, latency.p99)} />
+          </>
+        ) : (
+          "no requests in the last minute"
+        )}
+      </Kpi>
+      <Kpi
+        label="Errors"
+        change={ofNode ? null : moved(rings, COLUMN.errors, f.change)}
+        value={f.percent(traffic?.errorRatio ?? Number.NaN)}
+        shape={spark(COLUMN.errors, true)}
+      >
+        <Fact value={f.rate(traffic?.errorsPerSecond ?? Number.NaN)} />
+        {ofNode && median ? <Fact label="median" value={f.rate(median.errorsPerSecond)} /> : null}
+      </Kpi>
+      <Kpi
+        label="Connections"
+        change={against(COLUMN.active, f.change, connections?.total ?? Number.NaN, median?.connections)}
+        value={f.count(connections?.active ?? Number.NaN)}
+        shape={spark(COLUMN.active)}
+      >
+        <Fact label="idle" value={f.count(connections?.idle ?? Number.NaN)} />
+        <Fact label="new" value={f.rate(connections?.openedPerSecond ?? Number.NaN)} />
+      </Kpi>
+      <Kpi
+        label="CPU"
+        change={against(COLUMN.cpu, f.points, cpu?.utilization ?? Number.NaN, median?.cpu)}
+        value={f.percent(cpu?.utilization ?? Number.NaN)}
+        shape={spark(COLUMN.cpu, true)}
+      >
+        {cpu && <span class="fact">{f.plural(cpu.cores, "core")}</span>}
+        {ofNode && cpu ? (
+          <Fact
+            label="load"
+            value={`${f.significant(cpu.load1)} · ${f.significant(cpu.load5)} · ${f.significant(cpu.load15)}`}
+          />
+        ) : (
+          <Fact label="load" value={`${f.significant(cpu?.load1 ?? Number.NaN)} per node`} />
+        )}
+      </Kpi>
+      <Kpi
+        label="Memory"
+        change={against(COLUMN.memoryRatio, f.points, memoryShare, median?.memory)}
+        value={f.percent(memoryShare)}
+        shape={<ShareBar share={memoryShare} thick />}
+      >
+        {memory && (
+          <span class="fact">
+            <b>{f.bytesOf(memory.used, memory.total)}</b>
+          </span>
+        )}
+        {memory && memory.hugePagesTotal > 0 ? (
+          <Fact label="huge" value={f.bytes(memory.hugePagesUsed)} />
+        ) : null}
+      </Kpi>
+    </KpiRow>
+  );
+}

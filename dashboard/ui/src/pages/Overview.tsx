@@ -1,0 +1,237 @@
+/** The cluster at a glance. */
+import { useSignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import { COLUMN } from "../api/columns";
+import type { Fleet } from "../api/fleet";
+import { ChartPanel } from "../components/ChartPanel";
+import type { Reference } from "../components/chart/core";
+import { Histogram } from "../components/Histogram";
+import { FILLS, type Fill, HostMap } from "../components/HostMap";
+import { StatusMark } from "../components/Icons";
+import { Choice, Panel } from "../components/Panel";
+import { PinRow } from "../components/PinRow";
+import { ConnectionsPanel, CpuPanel, MemoryPanel, ProtocolsPanel } from "../components/ResourcePanels";
+import { Shell } from "../components/Shell";
+import { Verdict } from "../components/Verdict";
+import type { Traffic } from "../gen/live_pb";
+import * as f from "../lib/format";
+import { live } from "../state/page";
+import { query, setQuery } from "../state/router";
+import { useHosts } from "./hooks";
+import { Kpis } from "./Kpis";
+import * as s from "./series";
+
+const STYLES = [
+  ["stacked", "Stacked"],
+  ["lines", "Lines"],
+] as const;
+
+/** Up to this many nodes the map needs little room and the latency chart takes its place. */
+const FEW_NODES = 3;
+
+/** Counts of node states, beside the verdict. */
+function Tally({ fleet }: { fleet: Fleet }) {
+  return (
+    <div class="tally">
+      {fleet.silent > 0 && (
+        <a href="/nodes?q=state:silent">
+          <StatusMark mark="silent" />
+          {f.grouped(fleet.silent)} silent
+        </a>
+      )}
+      {fleet.stopped > 0 && (
+        <a href="/nodes?q=state:stopped">
+          <StatusMark mark="stopped" />
+          {f.grouped(fleet.stopped)} stopped
+        </a>
+      )}
+      <a href="/nodes">
+        <StatusMark mark="ok" />
+        {f.grouped(fleet.reporting)} reporting
+      </a>
+    </div>
+  );
+}
+
+function LatencyPanel({ traffic }: { traffic: Traffic | undefined }) {
+  const latency = traffic?.latencyLastMinute;
+  const distribution = traffic?.distribution;
+  return (
+    <Panel title="Latency distribution" note="last 60 s, log scale" width={4}>
+      {latency && distribution && distribution.counts.length > 0 ? (
+        <>
+          <div class="lg">
+            <span class="k">
+              <i class="sw bar-color" />
+              requests <b>{f.text(f.count(latency.count))}</b>
+            </span>
+            <span class="k">
+              mean <b>{f.text(f.micros(latency.mean))}</b>
+            </span>
+            <span class="k">
+              max <b>{f.text(f.micros(latency.max))}</b>
+            </span>
+          </div>
+          <Histogram distribution={distribution} latency={latency} />
+        </>
+      ) : (
+        <p class="absent">No requests in the last 60 seconds.</p>
+      )}
+    </Panel>
+  );
+}
+
+function HostsPanel({ fleet, waiting, width }: { fleet: Fleet | null; waiting: string; width: 4 | 8 }) {
+  const fill = FILLS.find(([key]) => key === query.value.get("fill"))?.[0] ?? "cpu";
+  const zones = useMemo(() => new Set(fleet?.rows.map((r) => r.zone).filter((z) => z !== "")), [fleet]);
+  const racks = useMemo(() => new Set(fleet?.rows.map((r) => r.rack).filter((r) => r !== "")), [fleet]);
+  const simulated = fleet?.rows.filter((r) => r.simulated).length ?? 0;
+  const by = zones.size > 0 ? ` by zone${racks.size > 0 ? " and rack" : ""}` : "";
+  const note = fleet
+    ? `${f.plural(fleet.rows.length, "node")}${by}${simulated > 0 ? `, ${f.grouped(simulated)} simulated` : ""}`
+    : undefined;
+  return (
+    <Panel
+      title="Hosts"
+      note={note}
+      width={width}
+      controls={
+        <Choice<Fill>
+          label="Fill by"
+          value={fill}
+          options={FILLS}
+          choose={(v) => setQuery("fill", v === "cpu" ? null : v)}
+        />
+      }
+    >
+      {fleet && fleet.rows.length > 0 ? (
+        <HostMap fleet={fleet} fill={fill} />
+      ) : (
+        <p class="absent">
+          {fleet ? "No node has reported yet. Start a node daemon and it appears here." : waiting}
+        </p>
+      )}
+    </Panel>
+  );
+}
+
+export function OverviewPage() {
+  const view = live.overview;
+  const hosts = useHosts();
+  const style = useSignal<"stacked" | "lines">("stacked");
+  const state = view.state.value;
+  const fleet = hosts.state.value;
+  const target = live.hello.value?.targetRps ?? 0;
+  const references = useMemo(
+    (): Reference[] => (target > 0 ? [{ value: target, label: `target ${f.text(f.count(target))}` }] : []),
+    [target],
+  );
+  const complete = state?.completeness;
+  const partial = complete && complete.nodesReporting < complete.nodesExpected;
+  const scope = partial
+    ? `${f.grouped(complete.nodesReporting)} of ${f.plural(complete.nodesExpected, "node")}`
+    : undefined;
+  const waiting = view.status.value === "empty" ? "Waiting for the first frame from a node." : "Connecting.";
+  const nodes = complete?.nodesReporting ?? 0;
+  const few = fleet !== null && fleet.rows.length <= FEW_NODES;
+  const latency = (
+    <ChartPanel
+      view={view}
+      title="Latency"
+      note="percentiles per second"
+      width={few ? 8 : 4}
+      // As tall as the protocol table beside it.
+      height={few ? Math.max(176, 103 + 27 * (state?.traffic?.protocols.length ?? 0)) : 132}
+      left={48}
+      series={s.LATENCY}
+      axis={f.axisMicros}
+      value={f.micros}
+      empty="No requests in this time."
+    />
+  );
+  return (
+    <Shell title="Overview">
+      <Verdict verdict={state?.verdict} waiting={waiting} label="Cluster state">
+        {fleet && <Tally fleet={fleet} />}
+      </Verdict>
+      <Kpis
+        label="Key figures"
+        view={view}
+        traffic={state?.traffic}
+        connections={state?.connections}
+        cpu={state?.cpu}
+        memory={state?.memory}
+        target={target}
+        median={undefined}
+        ofNode={false}
+      />
+      <PinRow />
+      <div class="grid">
+        <ChartPanel
+          view={view}
+          title="Request timeline"
+          note={`requests per second by protocol${scope ? `, ${scope}` : ""}`}
+          width={8}
+          height={176}
+          series={s.REQUESTS}
+          stacked={style.value === "stacked"}
+          axis={f.axisCount}
+          value={f.count}
+          references={references}
+          totalColumn={COLUMN.rpsTotal}
+          empty={s.NO_REQUESTS}
+          noDataLabel
+          controls={
+            <Choice
+              label="Draw as"
+              value={style.value}
+              options={STYLES}
+              choose={(v) => {
+                style.value = v;
+              }}
+            />
+          }
+        />
+        <LatencyPanel traffic={state?.traffic} />
+        {few ? latency : <HostsPanel fleet={fleet} waiting={waiting} width={8} />}
+        <ProtocolsPanel traffic={state?.traffic} />
+        <CpuPanel cpu={state?.cpu} nodes={nodes} />
+        <MemoryPanel
+          memory={state?.memory}
+          note={
+            state?.memory
+              ? `${f.text(f.bytes(state.memory.total))} over ${f.plural(nodes, "reporting node")}`
+              : ""
+          }
+        />
+        <ConnectionsPanel connections={state?.connections} view={view} />
+        {few ? <HostsPanel fleet={fleet} waiting={waiting} width={4} /> : latency}
+        <ChartPanel
+          view={view}
+          title="Network"
+          note="bit/s, all nodes"
+          width={4}
+          height={132}
+          series={s.NETWORK}
+          scale={s.BITS_PER_BYTE}
+          axis={f.axisBits}
+          value={f.bits}
+          empty="No network data in this time."
+        />
+        <ChartPanel
+          view={view}
+          title="Disk"
+          note="bytes per second, all nodes"
+          width={4}
+          height={132}
+          left={52}
+          series={s.DISK}
+          axis={f.axisBytes}
+          value={f.byteRate}
+          unit={s.binary}
+          empty="No disk data in this time."
+        />
+      </div>
+    </Shell>
+  );
+}

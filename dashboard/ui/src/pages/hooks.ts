@@ -1,0 +1,20 @@
+/** Views that live as long as the page that shows them. */
+import { useEffect, useMemo } from "preact/hooks";
+import type { Fleet } from "../api/fleet";
+import type { LiveView } from "../api/view";
+import type { NodeDetail } from "../gen/live_pb";
+import { live } from "../state/page";
+
+/** The fleet, while the component is shown. */
+export function useHosts(): LiveView<Fleet> {
+  const view = useMemo(() => live.hosts(), []);
+  useEffect(() => () => live.release(view), [view]);
+  return view;
+}
+
+/** One node, while the component is shown. */
+export function useNode(id: string): LiveView<NodeDetail> {
+  const view = useMemo(() => live.node(id), [id]);
+  useEffect(() => () => live.release(view), [view]);
+  return view;
+}

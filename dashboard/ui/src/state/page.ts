@@ -1,0 +1,69 @@
+/** The one live connection of this page, and how old its data is. */
+import { computed, signal } from "@preact/signals";
+import { Live } from "../api/live";
+import { LIVE_PATH, type SocketLike, SUBPROTOCOL } from "../api/socket";
+import { type Freshness, freshness } from "../lib/stale";
+
+function liveUrl(): string {
+  const { protocol, host } = window.location;
+  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}${LIVE_PATH}`;
+}
+
+export const live = new Live(
+  {
+    connect: () => new WebSocket(liveUrl(), SUBPROTOCOL) as unknown as SocketLike,
+    now: () => performance.now(),
+    setTimer: (run, ms) => window.setTimeout(run, ms),
+    clearTimer: (timer) => window.clearTimeout(timer as number | undefined),
+    random: () => Math.random(),
+  },
+  () => Date.now(),
+);
+
+/** Rises every second, for everything that shows an age. */
+export const beat = signal(0);
+
+/** Unix time by the server's clock, seconds. */
+export function serverNow(): number {
+  return (Date.now() + live.clockOffsetMs) / 1000;
+}
+
+/** The newest second that arrived, shown or not. 0 before data. */
+export const newest = computed(() => {
+  beat.value;
+  live.overview.version.value;
+  return live.overview.newest;
+});
+
+/** How far the data can be trusted. "lost" at once when the connection is known to be broken. */
+export const fresh = computed<Freshness>(() => {
+  beat.value;
+  const at = newest.value;
+  const { phase, everOpen } = live.connection.value;
+  const state = freshness({
+    sinceArrivalMs: performance.now() - live.arrivedAt,
+    dataAgeMs: at === 0 ? 0 : (serverNow() - at) * 1000,
+    tickMs: live.hello.value?.tickMs ?? 1000,
+  });
+  return everOpen && phase === "waiting" && state === "stale" ? "lost" : state;
+});
+
+/** Seconds since the newest second. */
+export const ageSeconds = computed(() => {
+  beat.value;
+  const at = newest.value;
+  return at === 0 ? 0 : Math.max(0, serverNow() - at);
+});
+
+/** Starts the connection and the clocks. Called once. */
+export function startPage(): void {
+  live.start();
+  window.setInterval(() => {
+    beat.value++;
+  }, 1000);
+  window.addEventListener("online", () => live.retryNow());
+  document.addEventListener("visibilitychange", () => live.hide(document.hidden));
+  window.addEventListener("pagehide", (e) => {
+    if (!e.persisted) live.stop();
+  });
+}

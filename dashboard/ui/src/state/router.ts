@@ -1,0 +1,54 @@
+/** Addresses: the path chooses the page, the query holds what the page shows. */
+import { computed, signal } from "@preact/signals";
+
+const here = signal({ path: window.location.pathname, search: window.location.search });
+
+export const path = computed(() => here.value.path);
+export const query = computed(() => new URLSearchParams(here.value.search));
+
+function read(): void {
+  here.value = { path: window.location.pathname, search: window.location.search };
+}
+
+/** Query parameters that survive a change of page. */
+const KEPT = ["at"] as const;
+
+/** Goes to an address of this page. */
+export function navigate(to: string): void {
+  const url = new URL(to, window.location.href);
+  for (const key of KEPT) {
+    const v = query.peek().get(key);
+    if (v !== null && !url.searchParams.has(key)) url.searchParams.set(key, v);
+  }
+  window.history.pushState(null, "", url);
+  read();
+  window.scrollTo(0, 0);
+}
+
+/** Changes one query parameter in place, without a step in the history. */
+export function setQuery(key: string, value: string | null): void {
+  const url = new URL(window.location.href);
+  if (value === null || value === "") url.searchParams.delete(key);
+  else url.searchParams.set(key, value);
+  window.history.replaceState(null, "", url);
+  read();
+}
+
+/** Address of a node's page. */
+export function nodeHref(id: string): string {
+  return `/nodes/${encodeURIComponent(id)}`;
+}
+
+/** Lets plain clicks on links of this page change the page without loading it. */
+export function startRouter(): void {
+  window.addEventListener("popstate", read);
+  document.addEventListener("click", (event) => {
+    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey)
+      return;
+    const link = event.target instanceof Element ? event.target.closest("a") : null;
+    if (link?.target !== "" || link.origin !== window.location.origin) return;
+    if (link.hash !== "" || link.hasAttribute("download")) return;
+    event.preventDefault();
+    navigate(link.pathname + link.search);
+  });
+}

@@ -1,0 +1,61 @@
+/** Dark or light: the system's choice until the reader makes one. Also the colours for canvas drawing. */
+import { computed, effect, signal } from "@preact/signals";
+import { parseHex, pickTheme, type Rgb, rampTable } from "../lib/color";
+
+export type Theme = "dark" | "light";
+
+const KEY = "starling.theme";
+const system = window.matchMedia("(prefers-color-scheme: light)");
+const systemTheme = signal<Theme>(system.matches ? "light" : "dark");
+const chosen = signal<Theme | null>(stored());
+
+export const theme = computed<Theme>(() => chosen.value ?? systemTheme.value);
+
+function stored(): Theme | null {
+  try {
+    const v = window.localStorage.getItem(KEY);
+    return v === "dark" || v === "light" ? v : null;
+  } catch {
+    // Storage can be forbidden; the choice then lasts for this visit.
+    return null;
+  }
+}
+
+/** The other theme, remembered. */
+export function toggleTheme(): void {
+  const next: Theme = theme.peek() === "dark" ? "light" : "dark";
+  chosen.value = next;
+  try {
+    window.localStorage.setItem(KEY, next);
+  } catch {
+    // As above.
+  }
+}
+
+/** Value of a colour token (without the dashes) in the current theme, for canvas drawing. */
+export function token(name: string): string {
+  const raw = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
+  return pickTheme(raw, theme.value === "dark");
+}
+
+/** A token as a CSS value, for elements. */
+export function cssVar(name: string): string {
+  return `var(--${name})`;
+}
+
+/** The ramp of the host map and the core strips. */
+export const ramp = computed<string[]>(() => {
+  theme.value;
+  return rampTable(Array.from({ length: 9 }, (_, i): Rgb => parseHex(token(`q${i}`))));
+});
+
+/** Follows the choice from now on. */
+export function startTheme(): void {
+  system.addEventListener("change", () => {
+    systemTheme.value = system.matches ? "light" : "dark";
+  });
+  effect(() => {
+    if (chosen.value === null) delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = chosen.value;
+  });
+}

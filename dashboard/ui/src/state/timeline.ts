@@ -1,0 +1,120 @@
+/** One time for the whole page: range, pause, zoom, crosshair. */
+import { batch, computed, signal } from "@preact/signals";
+import { windowEnd, windowSpan } from "../lib/stale";
+import { beat, fresh, live, newest, serverNow } from "./page";
+import { query, setQuery } from "./router";
+
+/** Seconds from and to, both included. */
+export interface Range {
+  from: number;
+  to: number;
+}
+
+/** Second under the pointer in any chart; null when none. */
+export const hover = signal<number | null>(null);
+/** Second held by a click; null when none. In the address as `at`. */
+export const pinned = signal<number | null>(readPin());
+/** Part of the range that is looked at; null for all of it. */
+export const zoom = signal<Range | null>(null);
+/** Newest second when the view was paused; null while live. */
+export const pausedAt = signal<number | null>(null);
+
+/** The second all charts and legends read; null for the newest. */
+export const cursor = computed(() => hover.value ?? pinned.value);
+
+/** First second with data in the last 15 minutes. */
+const first = computed(() => {
+  live.overview.version.value;
+  const rings = live.overview.shown;
+  return rings.firstPresent(rings.newest - 899);
+});
+
+/** Length of the live window: up to 15 minutes, shorter while there is less data. */
+export const span = computed(() => windowSpan(first.value, newest.value));
+
+/** What the charts show. */
+export const range = computed<Range>(() => {
+  if (zoom.value) return zoom.value;
+  // Once data has stopped, the window follows the clock.
+  if (fresh.value !== "fresh") beat.value;
+  const end =
+    newest.value === 0 ? Math.floor(serverNow()) : windowEnd(newest.value, serverNow(), fresh.value);
+  const to = pausedAt.value ?? end;
+  return { from: to - span.value + 1, to };
+});
+
+/** Holds the view. */
+export function pause(): void {
+  if (pausedAt.peek() !== null || newest.peek() === 0) return;
+  batch(() => {
+    pausedAt.value = newest.peek();
+    live.hold(true);
+  });
+}
+
+/** Back to live. */
+export function resume(): void {
+  batch(() => {
+    zoom.value = null;
+    pausedAt.value = null;
+    live.hold(false);
+  });
+}
+
+/** Pauses or goes on. */
+export function togglePause(): void {
+  if (pausedAt.peek() === null) pause();
+  else resume();
+}
+
+/** Looks at a part, which holds the view: a moving window cannot be read. */
+export function zoomTo(from: number, to: number): void {
+  if (to - from < 5) return;
+  batch(() => {
+    pause();
+    zoom.value = { from, to };
+  });
+}
+
+/** Moves the zoomed window, within what there is. */
+export function pan(seconds: number): void {
+  const z = zoom.peek();
+  const end = pausedAt.peek();
+  if (!z || end === null) return;
+  const by = Math.max(end - span.peek() + 1 - z.from, Math.min(end - z.to, seconds));
+  zoom.value = { from: z.from + by, to: z.to + by };
+}
+
+/** Zooms in (`factor` under 1) or out around the crosshair or the middle. */
+export function zoomBy(factor: number): void {
+  const { from, to } = range.peek();
+  const middle = cursor.peek() ?? (from + to) / 2;
+  const a = Math.round(middle - (middle - from) * factor);
+  const b = Math.round(middle + (to - middle) * factor);
+  const end = pausedAt.peek() ?? newest.peek();
+  if (b - a >= span.peek() - 1) zoom.value = null;
+  else zoomTo(Math.max(a, end - span.peek() + 1), Math.min(b, end));
+}
+
+/** Holds the crosshair at a second, or frees it. */
+export function pin(second: number | null): void {
+  batch(() => {
+    pinned.value = second;
+    if (second === null) hover.value = null;
+  });
+  setQuery("at", second === null ? null : String(second));
+}
+
+/** Moves the crosshair by keyboard. */
+export function stepCursor(seconds: number): void {
+  const { from, to } = range.peek();
+  const at = cursor.peek() ?? to;
+  const next = Math.min(to, Math.max(from, at + seconds));
+  if (pinned.peek() === null) hover.value = next;
+  else pin(next);
+}
+
+function readPin(): number | null {
+  const at = Number(query.peek().get("at"));
+  return Number.isInteger(at) && at > 0 ? at : null;
+}

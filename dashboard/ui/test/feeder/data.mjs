@@ -1,0 +1,348 @@
+// Synthetic data for tests of the page. Every value is a pure function of the second, so history needs no storage.
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+const PROTOCOLS = ["http1", "http2", "http3", "websocket", "grpc"];
+const BASE = { http1: 1.42e6, http2: 2.31e6, http3: 0.94e6, websocket: 0.19e6, grpc: 0.38e6 };
+const MEAN = { http1: 2400, http2: 1700, http3: 1900, websocket: 900, grpc: 3800 };
+
+/** A number 0 to 1 that depends on its arguments only. */
+export function noise(a, b = 0) {
+  let h = (a * 374761393 + b * 668265263) | 0;
+  h = Math.imul(h ^ (h >>> 13), 1274126177);
+  return ((h ^ (h >>> 16)) >>> 0) / 2 ** 32;
+}
+
+/** A slow wave, a faster one and a little noise around 1. */
+function wave(tick, seed, size = 0.06) {
+  const slow = Math.sin(tick / 170 + seed) * 0.6;
+  const fast = Math.sin(tick / 23 + seed * 3) * 0.15;
+  return 1 + size * (slow + fast + (noise(tick, seed) - 0.5) * 0.5);
+}
+
+/** Seconds that never arrived: a hole of 22 s every 10 minutes. */
+export function missing(tick) {
+  const t = tick % 600;
+  return t > 120 && t < 143;
+}
+
+/** A rise that repeats, for one troubled node. */
+function trouble(tick) {
+  return Math.max(0, Math.sin(tick / 260)) ** 4;
+}
+
+export function makeFleet(count) {
+  const zones = count >= 12 ? ["a", "b", "c"] : [""];
+  const nodes = [];
+  for (let i = 0; i < count; i++) {
+    const zone = zones[Math.floor((i * zones.length) / count)];
+    const rack = count >= 12 ? `r${String(1 + Math.floor((i * 12) / count)).padStart(2, "0")}` : "";
+    nodes.push({
+      id:
+        count === 1
+          ? "this-host"
+          : `node-${rack || "x"}-${String(1 + (i % Math.ceil(count / 12))).padStart(2, "0")}`,
+      zone,
+      rack,
+      role: i % 5 === 0 ? "edge" : "app",
+      simulated: i > 0 && count < 60,
+      index: i,
+      cores: 32,
+      state: count > 30 && i === 46 ? 2 : count > 30 && i >= count - 3 ? 3 : 1,
+    });
+  }
+  nodes.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return nodes;
+}
+
+function hot(node) {
+  return node.index % 83 === 60;
+}
+
+export function nodeCpu(node, tick) {
+  const base =
+    0.34 + noise(node.index, 7) * 0.28 + (node.rack === "r07" ? 0.18 : 0) - (node.rack === "r10" ? 0.14 : 0);
+  return Math.min(0.99, base * wave(tick, node.index, 0.1) + (hot(node) ? 0.3 * trouble(tick) : 0));
+}
+
+/** Values of the overview's columns. */
+export function overviewColumns(tick, fleet) {
+  const scale = fleet.length / 248;
+  const c = {};
+  let total = 0;
+  PROTOCOLS.forEach((p, i) => {
+    c[`rps.${p}`] = BASE[p] * scale * wave(tick, i + 1);
+    total += c[`rps.${p}`];
+  });
+  c["rps.total"] = total;
+  c["errors.total"] = total * 0.00031 * wave(tick, 9, 0.5);
+  c["latency.p50"] = 1800 * wave(tick, 11, 0.1);
+  c["latency.p95"] = 6400 * wave(tick, 12, 0.15) * (1 + trouble(tick));
+  c["latency.p99"] = 14_200 * wave(tick, 13, 0.2) * (1 + trouble(tick) * 2);
+  c["latency.p999"] = 48_100 * wave(tick, 14, 0.3) * (1 + trouble(tick) * 2);
+  c["connections.total"] = 1_257_324 * scale * wave(tick, 15, 0.02);
+  c["connections.active"] = 1_043_567 * scale * wave(tick, 16, 0.02);
+  c["connections.healthy"] = c["connections.total"] * 0.982;
+  c["connections.warning"] = c["connections.total"] * 0.017 * wave(tick, 17, 0.2);
+  c["connections.error"] = c["connections.total"] * 0.001 * wave(tick, 18, 0.6);
+  c["cpu.total"] = 0.618 * wave(tick, 19, 0.08);
+  c["memory.used_ratio"] = 0.748 * wave(tick, 20, 0.01);
+  c["network.received"] = 235e9 * scale * wave(tick, 21) * 0.125;
+  c["network.sent"] = 306e9 * scale * wave(tick, 22) * 0.125;
+  c["disk.read"] = 900 * MIB * scale * wave(tick, 23, 0.5);
+  c["disk.written"] = 2600 * MIB * scale * wave(tick, 24, 0.4);
+  c["load.1m"] = 19.8 * wave(tick, 25, 0.15);
+  return c;
+}
+
+export function nodeColumns(tick, node, fleet) {
+  const all = overviewColumns(tick, fleet);
+  const c = {};
+  const share = (0.8 + noise(node.index, 3) * 0.4) / fleet.length;
+  const bad = hot(node) ? trouble(tick) : 0;
+  for (const [k, v] of Object.entries(all)) {
+    c[k] = /^(rps|errors|connections|network|disk)/.test(k)
+      ? v * share * wave(tick, node.index + 40, 0.05)
+      : v;
+  }
+  c["rps.total"] = PROTOCOLS.reduce((a, p) => a + c[`rps.${p}`], 0);
+  c["errors.total"] *= 1 + bad * 12;
+  for (const p of ["p50", "p95", "p99", "p999"]) c[`latency.${p}`] *= 1 + bad * 5;
+  c["cpu.total"] = nodeCpu(node, tick);
+  const used = 0.78 * wave(tick, node.index, 0.01);
+  c["memory.used_ratio"] = used;
+  c["memory.application"] = 64 * GIB * used * 0.7;
+  c["memory.system"] = 64 * GIB * used * 0.13;
+  c["memory.buffer_cache"] = 64 * GIB * 0.142 * wave(tick, 5, 0.03);
+  c["memory.free"] = 64 * GIB - c["memory.application"] - c["memory.system"] - c["memory.buffer_cache"];
+  c["load.1m"] = c["cpu.total"] * 30 * wave(tick, 6, 0.2);
+  c["load.5m"] = c["cpu.total"] * 29 * wave(tick - 60, 6, 0.1);
+  c["load.15m"] = c["cpu.total"] * 28 * wave(tick - 200, 6, 0.03);
+  for (let k = 0; k < node.cores; k++) {
+    const v =
+      c["cpu.total"] * (0.75 + noise(node.index, k) * 0.5) * wave(Math.floor(tick / 4), k + node.index, 0.25);
+    c[`core.${k}`] = Math.min(1, v);
+  }
+  return c;
+}
+
+function distribution(c) {
+  const bounds = [];
+  const counts = [];
+  const n = 44;
+  const lo = Math.log10(200);
+  const hi = Math.log10(200_000);
+  for (let i = 0; i <= n; i++) bounds.push(10 ** (lo + ((hi - lo) * i) / n));
+  for (let i = 0; i < n; i++) {
+    const m = lo + ((hi - lo) * (i + 0.5)) / n;
+    const bump = (at, w, a) => a * Math.exp(-((m - Math.log10(at)) ** 2) / w);
+    counts.push(
+      c["rps.total"] * 60 * 0.13 * (bump(1700, 0.1, 1) + bump(5400, 0.08, 0.3) + bump(40_000, 0.1, 0.04)),
+    );
+  }
+  return { bounds, counts };
+}
+
+function latency(c) {
+  return {
+    p50: c["latency.p50"],
+    p95: c["latency.p95"],
+    p99: c["latency.p99"],
+    p999: c["latency.p999"],
+    mean: c["latency.p50"] * 1.3,
+    max: c["latency.p999"] * 3,
+    count: c["rps.total"] * 60,
+    errorBoundPpm: 3906,
+  };
+}
+
+function shared(c, nodes, memoryTotal, cores) {
+  const used = memoryTotal * c["memory.used_ratio"];
+  const rx = c["network.received"];
+  return {
+    traffic: {
+      requestsPerSecond: c["rps.total"],
+      errorsPerSecond: c["errors.total"],
+      errorRatio: c["errors.total"] / c["rps.total"],
+      active: c["rps.total"] * 0.004,
+      latency: latency(c),
+      latencyLastMinute: latency(c),
+      distribution: distribution(c),
+      protocols: PROTOCOLS.map((name) => ({
+        name,
+        requestsPerSecond: c[`rps.${name}`],
+        errorsPerSecond: c["errors.total"] * (name === "grpc" ? 0.3 : 0.17),
+        active: c[`rps.${name}`] * 0.21,
+        meanMicros: MEAN[name],
+        p99Micros: MEAN[name] * 7,
+        status: name === "grpc" ? 3 : 1,
+      })),
+    },
+    connections: {
+      active: c["connections.active"],
+      idle: c["connections.total"] - c["connections.active"],
+      total: c["connections.total"],
+      openedPerSecond: c["connections.total"] * 0.0031,
+      resetsPerSecond: c["connections.total"] * 0.0002,
+      retransmitRatio: 0.0042,
+      healthy: Math.round(c["connections.healthy"]),
+      warning: Math.round(c["connections.warning"]),
+      error: Math.round(c["connections.error"]),
+    },
+    cpu: {
+      utilization: c["cpu.total"],
+      cores,
+      user: c["cpu.total"] * 0.7,
+      system: c["cpu.total"] * 0.26,
+      iowait: 0.012,
+      steal: 0.0004,
+      load1: c["load.1m"],
+      load5: c["load.1m"] * 0.95,
+      load15: c["load.1m"] * 0.9,
+      utilizationMax: 0.96,
+    },
+    memory: {
+      total: memoryTotal,
+      used,
+      available: memoryTotal - used,
+      application: used * 0.697,
+      system: used * 0.124,
+      bufferCache: memoryTotal * 0.134,
+      free: memoryTotal - used * 0.821 - memoryTotal * 0.134,
+      swapTotal: nodes * 4 * GIB,
+      swapUsed: nodes * 0.02 * GIB,
+      hugePagesTotal: nodes * 8 * GIB,
+      hugePagesUsed: nodes * 5 * GIB,
+    },
+    disk: { readBytesPerSecond: c["disk.read"], writtenBytesPerSecond: c["disk.written"] },
+    network: { receivedBytesPerSecond: rx, sentBytesPerSecond: c["network.sent"] },
+  };
+}
+
+function verdict(fleet) {
+  const silent = fleet.find((n) => n.state === 2);
+  if (fleet.length === 1) {
+    return { severity: 1, word: "Healthy", parts: [{ text: "1 of 1 nodes reporting." }] };
+  }
+  const bad = fleet.find(hot);
+  return {
+    severity: silent ? 3 : 1,
+    word: silent ? "Partial" : "Healthy",
+    parts: silent
+      ? [
+          { text: silent.id, nodeId: silent.id },
+          { text: " is silent for 38 s; " },
+          { text: bad?.id ?? "", nodeId: bad?.id ?? "" },
+          { text: " is the busiest at 96% CPU." },
+        ]
+      : [{ text: `all ${fleet.length} nodes report.` }],
+  };
+}
+
+export function overviewState(tick, fleet) {
+  const reporting = fleet.filter((n) => n.state === 1);
+  const s = shared(
+    overviewColumns(tick, fleet),
+    reporting.length,
+    reporting.length * 64 * GIB,
+    reporting.length * 32,
+  );
+  const busy =
+    fleet.length < 12 ? Array(6).fill(fleet[0]) : fleet.filter((n) => n.rack === "r07").slice(0, 5);
+  s.cpu.busiest = busy.map((n, k) => ({
+    nodeId: n.id,
+    core: (n.index * 7 + k * 5) % 32,
+    utilization: 0.99 - k * 0.015,
+  }));
+  return {
+    ...s,
+    completeness: { nodesReporting: reporting.length, nodesExpected: fleet.length, ageMs: 420, copies: 2 },
+    verdict: verdict(fleet),
+  };
+}
+
+export function nodeState(tick, node, fleet) {
+  const c = nodeColumns(tick, node, fleet);
+  const s = shared(c, 1, 64 * GIB, node.cores);
+  const at = fleet.indexOf(node);
+  const cores = Array.from({ length: node.cores }, (_, k) => c[`core.${k}`]);
+  return {
+    ...s,
+    nodeId: node.id,
+    state: node.state,
+    lastTick: node.state === 1 ? tick : tick - 38,
+    aggregatorId: "agg-2",
+    labels: [node.rack && `rack:${node.rack}`, `role:${node.role}`, node.zone && `zone:${node.zone}`].filter(
+      Boolean,
+    ),
+    simulated: node.simulated,
+    delayMs: 310,
+    kernel: "6.12.9",
+    os: "Debian 12",
+    cpuModel: "EPYC 9354",
+    version: "0.1.0",
+    uptimeSeconds: 3_564_000,
+    cores,
+    ...(fleet.length > 2
+      ? {
+          median: {
+            cpu: 0.55,
+            memory: 0.75,
+            requestsPerSecond: 21_100,
+            errorsPerSecond: 6.5,
+            p99Micros: 14_200,
+            connections: 4960,
+          },
+        }
+      : {}),
+    previousNodeId: fleet[at - 1]?.id ?? "",
+    nextNodeId: fleet[at + 1]?.id ?? "",
+  };
+}
+
+export function hostsState(tick, fleet, dictionary) {
+  const value = (f) => fleet.map((n) => (n.state === 1 ? f(n) : Number.NaN));
+  return {
+    dictionaryVersion: 1,
+    ...(dictionary
+      ? {
+          nodeIds: fleet.map((n) => n.id),
+          zones: fleet.map((n) => n.zone),
+          racks: fleet.map((n) => n.rack),
+          roles: fleet.map((n) => n.role),
+          simulated: fleet.map((n) => n.simulated),
+        }
+      : {}),
+    states: fleet.map((n) => n.state),
+    silentSeconds: fleet.map((n) => (n.state === 1 ? 0 : n.state === 2 ? 38 : 4000)),
+    cpu: value((n) => nodeCpu(n, tick)),
+    memory: value((n) => 0.6 + noise(n.index, 2) * 0.3),
+    requestsPerSecond: value((n) => 21_000 * (0.8 + noise(n.index, 3) * 0.4) * wave(tick, n.index)),
+    errorsPerSecond: value((n) => (hot(n) ? 60 : 4) * noise(tick, n.index)),
+    p99Micros: value((n) => (hot(n) ? 92_400 : 9000 + noise(n.index, 4) * 9000) * wave(tick, n.index)),
+    load1: value((n) => nodeCpu(n, tick) * 30),
+    connections: value((n) => Math.round(5000 * wave(tick, n.index))),
+    cores: fleet.map((n) => n.cores),
+    aggregatorIds: fleet.map((n) => `agg-${1 + (n.index % 3)}`),
+    completeness: {
+      nodesReporting: fleet.filter((n) => n.state === 1).length,
+      nodesExpected: fleet.length,
+      ageMs: 420,
+      copies: 2,
+    },
+  };
+}
+
+export function aggregatorsState() {
+  return {
+    connectedTo: "agg-1",
+    aggregators: [1, 2, 3].map((i) => ({
+      aggregatorId: `agg-${i}`,
+      state: "ready",
+      grpcAddress: `127.0.0.1:74${i}0`,
+      version: "0.1.0",
+      connectedNodes: 80 + i,
+      behindSeconds: 0.8,
+    })),
+  };
+}
