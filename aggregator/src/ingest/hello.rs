@@ -1,0 +1,139 @@
+//! The first message of a node, checked field by field.
+
+use std::collections::BTreeMap;
+
+use starling_proto::{
+    ids::{NodeId, StreamId},
+    limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX, LABELS_MAX, NAME_LEN_MAX},
+    v1,
+};
+use tonic::Status;
+
+use super::registry::About;
+
+/// A hello that keeps all rules.
+#[derive(Debug, Clone)]
+pub(crate) struct Greeting {
+    /// Name of the host.
+    pub(crate) node: NodeId,
+    /// The daemon's start.
+    pub(crate) stream: StreamId,
+    /// Grows with each connection of that start, from 1.
+    pub(crate) session: u32,
+    /// What the node says of itself.
+    pub(crate) about: About,
+    /// It was redirected often enough.
+    pub(crate) final_hop: bool,
+}
+
+impl Greeting {
+    /// Checks a hello.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`, naming the field and what was wanted.
+    pub(crate) fn parse(hello: v1::Hello) -> Result<Self, Status> {
+        let wrong =
+            |field: &str, what: &dyn std::fmt::Display| Status::invalid_argument(format!("hello.{field}: {what}"));
+        let node = NodeId::parse(&hello.node_id).map_err(|error| wrong("node_id", &error))?;
+        let stream = StreamId::parse(&hello.stream_id).map_err(|error| wrong("stream_id", &error))?;
+        if hello.session == 0 {
+            return Err(wrong("session", &"is 0, the first connection is 1"));
+        }
+        if hello.labels.len() > LABELS_MAX {
+            return Err(wrong("labels", &format!("{} labels, at most {LABELS_MAX} are taken", hello.labels.len())));
+        }
+        for (key, value) in &hello.labels {
+            if !clean(key, LABEL_KEY_LEN_MAX) || key.contains(':') || !clean(value, LABEL_VALUE_LEN_MAX) {
+                return Err(wrong(
+                    "labels",
+                    &format!(
+                        "{:?} breaks a limit: key 1 to {LABEL_KEY_LEN_MAX} characters without ':', value 1 to {LABEL_VALUE_LEN_MAX}",
+                        key.chars().take(LABEL_KEY_LEN_MAX).collect::<String>()
+                    ),
+                ));
+            }
+        }
+        let host = hello.host.unwrap_or_default();
+        if !host.memory_bytes.is_finite() || host.memory_bytes < 0.0 {
+            return Err(wrong("host.memory_bytes", &"is not a size"));
+        }
+        Ok(Self {
+            node,
+            stream,
+            session: hello.session,
+            about: About {
+                facts: v1::NodeFacts {
+                    kernel: shortened(&host.kernel),
+                    os: shortened(&host.os),
+                    cpu_model: shortened(&host.cpu_model),
+                    cores: host.cores,
+                    memory_bytes: host.memory_bytes,
+                    boot_time_unix_s: host.boot_time_unix_s,
+                    version: shortened(&hello.version),
+                },
+                labels: hello.labels.into_iter().collect::<BTreeMap<_, _>>(),
+                simulated: hello.simulated,
+            },
+            final_hop: hello.final_hop,
+        })
+    }
+}
+
+fn clean(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+/// Texts for people only: an odd one is cut, not refused.
+fn shortened(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(NAME_LEN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> v1::Hello {
+        v1::Hello {
+            node_id: "web-1".into(),
+            stream_id: vec![1; 16].into(),
+            session: 1,
+            version: "0.1.0".into(),
+            host: Some(v1::HostFacts { kernel: "6.1\u{7}".repeat(100), cores: 4, ..v1::HostFacts::default() }),
+            labels: [("zone".to_owned(), "a".to_owned())].into(),
+            simulated: false,
+            final_hop: true,
+            sent_at_unix_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_good_hello_is_taken_and_texts_are_tamed() {
+        let greeting = Greeting::parse(hello()).unwrap();
+        assert_eq!((greeting.node.as_str(), greeting.session, greeting.final_hop), ("web-1", 1, true));
+        assert_eq!(greeting.about.facts.kernel.chars().count(), NAME_LEN_MAX);
+        assert_eq!(greeting.about.labels["zone"], "a");
+    }
+
+    #[test]
+    fn mistakes_name_the_field() {
+        type Spoil = fn(&mut v1::Hello);
+        let cases: [(&str, Spoil); 7] = [
+            ("hello.node_id", |h| h.node_id = "Web 1".into()),
+            ("hello.stream_id", |h| h.stream_id = vec![1; 3].into()),
+            ("hello.session", |h| h.session = 0),
+            ("hello.labels", |h| h.labels = (0..17).map(|i| (format!("k{i}"), "v".into())).collect()),
+            ("hello.labels", |h| h.labels = [("a:b".to_owned(), "v".to_owned())].into()),
+            ("hello.labels", |h| h.labels = [("a".to_owned(), String::new())].into()),
+            ("hello.host.memory_bytes", |h| {
+                h.host = Some(v1::HostFacts { memory_bytes: f64::NAN, ..Default::default() });
+            }),
+        ];
+        for (field, spoil) in cases {
+            let mut bad = hello();
+            spoil(&mut bad);
+            let status = Greeting::parse(bad).unwrap_err();
+            assert_eq!(status.code(), tonic::Code::InvalidArgument);
+            assert!(status.message().starts_with(field), "{}", status.message());
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The door of the nodes: one stream per daemon, frames in, acknowledgements out.
+
+mod acks;
+mod frame_log;
+mod hello;
+mod rebalance;
+mod registry;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use starling_proto::{
+    limits::MESSAGE_BYTES_MAX,
+    v1::{self, ingest_request, ingest_response, ingest_server},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) use self::{
+    acks::AckQueue,
+    rebalance::rebalance,
+    registry::{Node, Registry},
+};
+use self::{hello::Greeting, session::Session};
+use crate::{
+    app::App,
+    clock::now_ms,
+    membership::{View, endpoint},
+    metrics::{self, Answer},
+};
+
+/// A daemon that does not say who it is within this time is not one.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Messages to one node on their way; the session waits when it is full, and reads nothing meanwhile.
+const OUTBOX: usize = 8;
+/// Aggregators a node is told to try, best first.
+const RANKED: usize = 3;
+
+/// The gRPC service.
+pub(crate) struct IngestService(Arc<App>);
+
+impl IngestService {
+    /// The service with its limits.
+    pub(crate) fn server(app: Arc<App>) -> ingest_server::IngestServer<Self> {
+        ingest_server::IngestServer::new(Self(app)).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+#[tonic::async_trait]
+impl ingest_server::Ingest for IngestService {
+    type StreamStream = ReceiverStream<Result<v1::IngestResponse, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::IngestRequest>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let mut inbound = request.into_inner();
+        let greeting = tokio::select! {
+            biased;
+            () = self.0.draining.cancelled() => return Err(stopping()),
+            greeting = first_message(&mut inbound) => greeting.inspect_err(|_| metrics::hello(Answer::Refused))?,
+        };
+        let (outbox, responses) = mpsc::channel(OUTBOX);
+        let view = self.0.membership.view();
+        if let Some(redirect) = redirect(&view, &greeting) {
+            metrics::hello(Answer::Redirected);
+            tracing::debug!(node = %greeting.node, "node redirected");
+            // The channel is new and empty.
+            let _ = outbox.try_send(Ok(respond(ingest_response::Body::Redirect(redirect))));
+            return Ok(Response::new(ReceiverStream::new(responses)));
+        }
+        let session = Session::open(&self.0, greeting).inspect_err(|_| metrics::hello(Answer::Refused))?;
+        metrics::hello(Answer::Accepted);
+        let accept = v1::Accept {
+            writer_id: self.0.core.writer().to_bytes(),
+            aggregator_id: self.0.id.to_string(),
+            ranked: view.rank(session.node()).into_iter().take(RANKED).map(endpoint).collect(),
+            known: view.known(),
+            sent_at_unix_ms: now_ms(),
+        };
+        let _ = outbox.try_send(Ok(respond(ingest_response::Body::Accept(accept))));
+        self.0.tasks.spawn(session.run(inbound, outbox));
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}
+
+async fn first_message(inbound: &mut Streaming<v1::IngestRequest>) -> Result<Greeting, Status> {
+    let message = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no hello within 5 s"))??;
+    match message.and_then(|message| message.body) {
+        Some(ingest_request::Body::Hello(hello)) => Greeting::parse(hello),
+        _ => Err(Status::invalid_argument("the first message must be hello")),
+    }
+}
+
+/// Where the node belongs instead, if not here.
+///
+/// A node that comes for the first time goes to its owner. One that comes again may have found the owner dead before
+/// gossip did: whoever is among its first three takes it. One that was sent around often enough is taken by anybody.
+fn redirect(view: &View, greeting: &Greeting) -> Option<v1::Redirect> {
+    let ranked = view.rank(&greeting.node);
+    let own = ranked.iter().position(|member| member.id == view.me.id);
+    let taken = match own {
+        Some(0) => true,
+        Some(rank) => greeting.final_hop || (greeting.session > 1 && rank < RANKED),
+        None => greeting.final_hop,
+    };
+    (!taken)
+        .then(|| v1::Redirect { ranked: ranked.into_iter().take(RANKED).map(endpoint).collect(), known: view.known() })
+}
+
+/// Where a node goes that cannot stay: its ranking without this aggregator.
+fn elsewhere(view: &View, node: &starling_proto::ids::NodeId) -> v1::Redirect {
+    let mut known = view.known();
+    known.retain(|endpoint| endpoint.aggregator_id != view.me.id.as_str());
+    let ranked = view.rank(node).into_iter().filter(|member| member.id != view.me.id).take(RANKED);
+    v1::Redirect { ranked: ranked.map(endpoint).collect(), known }
+}
+
+fn respond(body: ingest_response::Body) -> v1::IngestResponse {
+    v1::IngestResponse { body: Some(body) }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("this aggregator is stopping, connect to another one")
+}

@@ -1,0 +1,312 @@
+//! One stream of one node, from hello to end.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use prost::Message as _;
+use starling_proto::{
+    frame::{Decoder, FrameError},
+    ids::{NodeId, WriterId},
+    service::requests::Protocol,
+    v1::{self, RefusalReason, ingest_request, ingest_response},
+};
+use tokio::sync::mpsc;
+use tonic::{Code, Status, Streaming};
+use tracing::{debug, info};
+
+use super::{
+    acks::AckQueue,
+    elsewhere,
+    hello::Greeting,
+    registry::{Claim, ClaimError},
+    respond, stopping,
+};
+use crate::{
+    app::App,
+    clock::{age_ms, now_ms},
+    ledger::{Offer, Refused, StreamNo},
+    metrics,
+    rollup::Group,
+};
+
+/// Acknowledgements of one tick come within moments of each other: they are gathered this long.
+const ACK_GATHER: Duration = Duration::from_millis(200);
+/// At most one acknowledgement in this time.
+const ACK_EVERY: Duration = Duration::from_secs(1);
+/// A stream without any message for this long is ended; a living daemon sends one a second.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Frames a node may send faster than [`FRAMES_PER_SECOND`]: a full ring of unacknowledged frames after a failover.
+const FRAMES_BURST: f64 = 120.0;
+/// Frames a second taken from one node; further ones wait in its own buffers.
+const FRAMES_PER_SECOND: f64 = 40.0;
+
+type Outbox = mpsc::Sender<Result<v1::IngestResponse, Status>>;
+
+/// Why a session is over.
+enum End {
+    /// The daemon said goodbye, with its last tick.
+    Goodbye(u32),
+    /// The connection broke or was closed by the node.
+    Gone,
+    /// We end it, with this status.
+    Status(Status),
+    /// We end it after this message.
+    Redirect(v1::Redirect),
+}
+
+/// See the module.
+pub(super) struct Session {
+    app: Arc<App>,
+    claim: Claim,
+    number: StreamNo,
+    groups: Vec<Group>,
+    acks: Arc<AckQueue>,
+    decoder: Decoder,
+    /// A keyframe was asked for and has not come: further frames are skipped in silence.
+    awaits_keyframe: bool,
+    bucket: Bucket,
+}
+
+impl Session {
+    /// Takes the node's place in the registry and in the ledger.
+    pub(super) fn open(app: &Arc<App>, greeting: Greeting) -> Result<Self, Status> {
+        let groups = app.registry.groups_of(&greeting.about.labels);
+        let claim =
+            app.registry.claim(&greeting.node, greeting.stream, greeting.session, greeting.about).map_err(|error| {
+                match error {
+                    ClaimError::Older => Status::aborted(error.to_string()),
+                    ClaimError::Full(_) => Status::resource_exhausted(error.to_string()),
+                }
+            })?;
+        let acks = Arc::new(AckQueue::default());
+        let number = app.core.open_stream(&greeting.node, greeting.stream, &acks).map_err(|error| {
+            claim.release(false);
+            Status::resource_exhausted(error.to_string())
+        })?;
+        info!(node = %greeting.node, stream = %greeting.stream, session = greeting.session, "node connected");
+        Ok(Self {
+            app: app.clone(),
+            claim,
+            number,
+            groups,
+            acks,
+            decoder: Decoder::new(),
+            awaits_keyframe: false,
+            bucket: Bucket::new(Instant::now()),
+        })
+    }
+
+    /// Whose stream it is.
+    pub(super) fn node(&self) -> &NodeId {
+        &self.claim.node.id
+    }
+
+    /// Runs until either side ends the stream.
+    pub(super) async fn run(mut self, mut inbound: Streaming<v1::IngestRequest>, outbox: Outbox) {
+        let open = self.app.meter.open(Protocol::Grpc);
+        let end = self.exchange(&mut inbound, &outbox).await;
+        drop(open);
+        let (last_tick, last_message) = match end {
+            End::Goodbye(tick) => {
+                info!(node = %self.node(), last_tick = tick, "node said goodbye");
+                (Some(tick), None)
+            }
+            End::Gone => {
+                info!(node = %self.node(), "node disconnected");
+                (None, None)
+            }
+            End::Status(status) => {
+                info!(node = %self.node(), %status, "stream of a node ended");
+                (None, Some(Err(status)))
+            }
+            End::Redirect(redirect) => {
+                debug!(node = %self.node(), "node sent to another aggregator");
+                (None, Some(Ok(respond(ingest_response::Body::Redirect(redirect)))))
+            }
+        };
+        self.claim.release(last_tick.is_some());
+        self.app.core.close_stream(self.number, &self.acks, last_tick);
+        if let Some(message) = last_message {
+            // The node may be gone, or not read: it will find out by itself.
+            let _ = tokio::time::timeout(Duration::from_secs(1), outbox.send(message)).await;
+        }
+    }
+
+    async fn exchange(&mut self, inbound: &mut Streaming<v1::IngestRequest>, outbox: &Outbox) -> End {
+        let draining = self.app.draining.clone();
+        let (replaced, redirect) = (self.claim.replaced.clone(), self.claim.redirect.clone());
+        let acks = self.acks.clone();
+        let mut ack_at: Option<tokio::time::Instant> = None;
+        let mut heard_at = tokio::time::Instant::now();
+        let mut next_ack = heard_at;
+        loop {
+            tokio::select! {
+                biased;
+                () = draining.cancelled() => return self.drained(),
+                () = replaced.cancelled() => return End::Status(Status::aborted("a newer connection of this node took over")),
+                () = redirect.notified() => return End::Redirect(elsewhere(&self.app.membership.view(), self.node())),
+                () = acks.filled(), if ack_at.is_none() => {
+                    ack_at = Some((tokio::time::Instant::now() + ACK_GATHER).max(next_ack));
+                }
+                () = tokio::time::sleep_until(ack_at.unwrap_or(heard_at)), if ack_at.is_some() => {
+                    (ack_at, next_ack) = (None, tokio::time::Instant::now() + ACK_EVERY);
+                    if let Some(ack) = acks.take(self.app.core.alone())
+                        && outbox.send(Ok(respond(ingest_response::Body::Ack(ack)))).await.is_err()
+                    {
+                        return End::Gone;
+                    }
+                }
+                () = tokio::time::sleep_until(heard_at + SILENCE) => {
+                    return End::Status(Status::deadline_exceeded("no frame for 30 s"));
+                }
+                message = inbound.message() => {
+                    heard_at = tokio::time::Instant::now();
+                    let body = match message {
+                        Ok(Some(message)) => message.body,
+                        Ok(None) => return End::Gone,
+                        Err(status) => return unreadable(&status),
+                    };
+                    if let Some(end) = self.take(body, outbox).await {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    fn drained(&self) -> End {
+        let redirect = elsewhere(&self.app.membership.view(), self.node());
+        if redirect.ranked.is_empty() { End::Status(stopping()) } else { End::Redirect(redirect) }
+    }
+
+    async fn take(&mut self, body: Option<ingest_request::Body>, outbox: &Outbox) -> Option<End> {
+        match body {
+            Some(ingest_request::Body::Frame(frame)) => {
+                let wait = self.bucket.take(Instant::now());
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+                let began = Instant::now();
+                let answers = self.take_frame(&frame);
+                // One frame message counts as one request, with the time it takes to decode and offer it.
+                self.app.meter.record(Protocol::Grpc, began.elapsed(), false);
+                for answer in answers {
+                    if outbox.send(Ok(respond(answer))).await.is_err() {
+                        return Some(End::Gone);
+                    }
+                }
+                None
+            }
+            Some(ingest_request::Body::Goodbye(goodbye)) => Some(End::Goodbye(goodbye.last_tick)),
+            Some(ingest_request::Body::Hello(_)) => {
+                Some(End::Status(Status::invalid_argument("hello: only the first message may be one")))
+            }
+            // A message of a newer protocol: nothing we know of was lost.
+            None => None,
+        }
+    }
+
+    /// Decodes one frame, keeps it and offers it to the ledger.
+    fn take_frame(&mut self, frame: &v1::Frame) -> Vec<ingest_response::Body> {
+        let before = self.claim.wants_decoder().then(|| self.decoder.clone());
+        let content = match self.decoder.decode(frame) {
+            Ok(content) => content,
+            Err(FrameError::NeedKeyframe { .. }) if self.awaits_keyframe => return Vec::new(),
+            Err(error) => return self.undecodable(frame, &error),
+        };
+        self.awaits_keyframe = false;
+        let pin = match frame.pin.len() {
+            0 => None,
+            _ => match WriterId::parse(&frame.pin) {
+                Ok(pin) => Some(pin),
+                Err(error) => {
+                    self.claim.keep_unread(before, frame);
+                    return vec![self.refuse(frame.tick, RefusalReason::Invalid, format!("frame.pin: {error}"))];
+                }
+            },
+        };
+        let now = now_ms();
+        let offer = self.app.core.ledger().offer(now, self.number, content.tick, pin, &self.groups, &content.samples);
+        match offer {
+            Offer::Refused(refused) => {
+                let reason = match refused {
+                    Refused::TooLate => RefusalReason::TooLate,
+                    Refused::TooEarly => RefusalReason::TooEarly,
+                    Refused::Invalid => RefusalReason::Invalid,
+                };
+                self.claim.keep_unread(before, frame);
+                vec![self.refuse(frame.tick, reason, refused.to_string())]
+            }
+            Offer::Pending | Offer::WaitingRaw | Offer::Known => {
+                let delay_ms = age_ms(content.tick, now);
+                metrics::frame_taken(frame.encoded_len(), delay_ms);
+                self.claim.keep(before, frame, content, delay_ms);
+                self.app.core.nudge();
+                Vec::new()
+            }
+        }
+    }
+
+    fn undecodable(&mut self, frame: &v1::Frame, error: &FrameError) -> Vec<ingest_response::Body> {
+        let reason = error.to_string();
+        let mut answers = Vec::with_capacity(2);
+        if let FrameError::Invalid(_) = error {
+            answers.push(self.refuse(frame.tick, RefusalReason::Invalid, reason.clone()));
+        }
+        metrics::keyframe_requested(self.node().as_str(), &reason);
+        self.awaits_keyframe = true;
+        answers.push(ingest_response::Body::KeyframeRequest(v1::KeyframeRequest { reason }));
+        answers
+    }
+
+    fn refuse(&self, tick: u32, reason: RefusalReason, detail: String) -> ingest_response::Body {
+        metrics::frame_refused(self.node().as_str(), tick, reason, &detail);
+        ingest_response::Body::Refusal(v1::Refusal { tick, reason: reason.into(), detail })
+    }
+}
+
+/// Token bucket of the frames of one node. Pure.
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    const fn new(now: Instant) -> Self {
+        Self { tokens: FRAMES_BURST, at: now }
+    }
+
+    /// Takes one token; returns how long to wait for it.
+    fn take(&mut self, now: Instant) -> Duration {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * FRAMES_PER_SECOND;
+        self.tokens = (self.tokens + gained).min(FRAMES_BURST) - 1.0;
+        self.at = now;
+        if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / FRAMES_PER_SECOND) }
+    }
+}
+
+/// Why the next message of a node could not be read: its fault is told, a broken connection cannot be.
+fn unreadable(status: &Status) -> End {
+    match status.code() {
+        // What tonic says of a message above the limit.
+        Code::OutOfRange => End::Status(Status::resource_exhausted(status.message())),
+        Code::Internal if status.message().contains("decode") => End::Status(Status::invalid_argument(status.message())),
+        _ => End::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_a_flood_waits() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(start);
+        assert!((0..120).all(|_| bucket.take(start).is_zero()));
+        assert_eq!(bucket.take(start), Duration::from_millis(25));
+        assert!(bucket.take(start + Duration::from_secs(2)).is_zero());
+    }
+}

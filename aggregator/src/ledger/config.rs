@@ -1,0 +1,51 @@
+//! Settings of the ledger.
+
+use std::time::Duration;
+
+use starling_proto::limits::{EARLY_SECONDS, LATE_SECONDS};
+
+/// Settings of the ledger. All aggregators of a cluster should have the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerConfig {
+    /// Name of the aggregator, as its digests carry it.
+    pub aggregator_id: String,
+    /// Aggregators that must hold a frame before its node may forget it, this one included: k + 1. Default 2.
+    pub copies: u32,
+    /// Frames older than this are refused, and history is kept this long. Default 900 s.
+    pub late_seconds: u32,
+    /// Frames further ahead than this are refused. Default 10 s.
+    pub early_seconds: u32,
+    /// A tick is flushed at the latest this long after its end. Default 300 ms.
+    pub flush_after: Duration,
+    /// Frames that come after the flush of their tick are gathered this long. Default 250 ms.
+    pub straggler_after: Duration,
+    /// Frames of ticks older than 10 s are gathered this long: backfill comes in bulk. Default 1 s.
+    pub backfill_after: Duration,
+    /// A frame pinned elsewhere waits this long for the other writer's entry before it is shipped raw. Default 2 s.
+    pub raw_after: Duration,
+    /// A tick is settled this long after its end even when some live peer has not closed it. Default 1 s.
+    pub settle_after: Duration,
+    /// Entries of a writer that is itself a live peer are relayed to others only when they still lack them after
+    /// this long; without it every entry would travel once per aggregator. Default 1 s.
+    pub relay_after: Duration,
+    /// What was sent to a peer and does not show in its digests after this long is sent again. Default 3 s.
+    pub resend_after: Duration,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self {
+            aggregator_id: String::new(),
+            copies: 2,
+            late_seconds: LATE_SECONDS,
+            early_seconds: EARLY_SECONDS,
+            flush_after: Duration::from_millis(300),
+            straggler_after: Duration::from_millis(250),
+            backfill_after: Duration::from_secs(1),
+            raw_after: Duration::from_secs(2),
+            settle_after: Duration::from_secs(1),
+            relay_after: Duration::from_secs(1),
+            resend_after: Duration::from_secs(3),
+        }
+    }
+}

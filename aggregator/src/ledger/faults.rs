@@ -1,0 +1,60 @@
+//! Mistakes the tests can plant: each one breaks a rule of the algorithm, and the simulator must notice.
+
+/// A rule left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code, reason = "constructed by tests only"))]
+pub(crate) enum Fault {
+    /// Merges frames that are pinned to another writer.
+    IgnorePin,
+    /// Does not look whether it holds a dot already.
+    NoOwnCoverageCheck,
+    /// Counts a raw frame although a merge covers it.
+    RawIgnoresCoverage,
+    /// Does not take back raw frames that a merge covers.
+    MergeKeepsRaw,
+    /// Counts a dot once per raw entry.
+    EveryRawCounts,
+    /// Acknowledges what only this process holds.
+    AckBeforeCopies,
+    /// Acknowledges on what was sent instead of on what the peer says it holds.
+    AckOnSent,
+    /// Takes entries with some missing before them.
+    AllowGaps,
+    /// Never sends entries of other writers.
+    NoRelay,
+}
+
+/// The fault planted in one ledger. Outside of tests there is none, and asking costs nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Faults {
+    #[cfg(test)]
+    planted: Option<Fault>,
+}
+
+impl Faults {
+    #[cfg(test)]
+    pub(crate) const fn of(fault: Option<Fault>) -> Self {
+        Self { planted: fault }
+    }
+
+    /// True when any fault is planted: books that do not balance are then expected.
+    #[inline]
+    pub(crate) fn is_planted(self) -> bool {
+        #[cfg(test)]
+        return self.planted.is_some();
+        #[cfg(not(test))]
+        false
+    }
+
+    /// True when `fault` is planted.
+    #[inline]
+    pub(crate) fn has(self, fault: Fault) -> bool {
+        #[cfg(test)]
+        return self.planted == Some(fault);
+        #[cfg(not(test))]
+        {
+            let _ = fault;
+            false
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A node as the ledger sees it: frames kept until they are acknowledged, each with its pin.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use starling_proto::{
+    catalogue,
+    histogram::HistogramSum,
+    ids::{NodeId, StreamId, WriterId},
+    series::{Sample, Series, Value},
+};
+
+use super::rng::Rng;
+use crate::rollup::Group;
+
+/// Name of a frame.
+pub(super) type Dot = (StreamId, u32);
+
+/// What the node recorded of the first offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pin {
+    /// Never offered.
+    Free,
+    To(WriterId),
+    /// The record was lost.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Which aggregator.
+    pub(super) slot: usize,
+    /// Which process of it.
+    pub(super) writer: WriterId,
+    /// Sent on this connection.
+    pub(super) sent: BTreeSet<Dot>,
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) groups: Vec<Group>,
+    pub(super) stream: StreamId,
+    pub(super) last_tick: u32,
+    pub(super) kept: BTreeMap<Dot, Pin>,
+    pub(super) connection: Option<Connection>,
+}
+
+impl Node {
+    pub(super) fn new(number: usize, rng: &mut Rng) -> Self {
+        Self {
+            id: NodeId::sanitised(&format!("node-{number}")),
+            groups: vec![Group::parse(["zone:a", "zone:b"][number % 2]).unwrap()],
+            stream: StreamId::new(rng.bytes()),
+            last_tick: 0,
+            kept: BTreeMap::new(),
+            connection: None,
+        }
+    }
+}
+
+/// Series that all nodes send.
+#[derive(Debug)]
+pub(super) struct Shapes {
+    counter: Series,
+    gauge: Series,
+    distributed: Series,
+    histogram: Series,
+}
+
+impl Shapes {
+    pub(super) fn new() -> Self {
+        Self {
+            counter: Series::of(&catalogue::REQUESTS, &[("protocol", "grpc")]),
+            gauge: Series::of(&catalogue::LOAD_5M, &[]),
+            distributed: Series::of(&catalogue::CPU_UTILIZATION, &[]),
+            histogram: Series::of(&catalogue::DURATION, &[("protocol", "grpc")]),
+        }
+    }
+
+    /// The content of one frame. Most schedules leave out histograms, which cost a hundred times the rest.
+    pub(super) fn frame(&self, rng: &mut Rng, histograms: bool) -> Vec<Sample> {
+        let sample = |series: &Series, value| Sample { series: series.clone(), value };
+        let mut samples = vec![
+            // 40 random bits: two different sets of frames hardly ever have the same sum.
+            sample(&self.counter, Value::Counter(rng.next() >> 24)),
+            sample(&self.gauge, Value::Gauge((rng.next() >> 40).cast_signed() - (1 << 23))),
+        ];
+        if histograms {
+            let mut histogram = HistogramSum::new();
+            for _ in 0..rng.below(4) {
+                histogram.record(rng.next() >> 30, 1);
+            }
+            samples.push(sample(&self.histogram, Value::Histogram(histogram.to_histogram().into())));
+            samples.push(sample(&self.distributed, Value::Gauge(rng.below(10_000) as i64)));
+        }
+        // A series that only some frames have.
+        if rng.one_in(3) {
+            samples.truncate(samples.len() - 1);
+        }
+        samples
+    }
+}

@@ -1,0 +1,241 @@
+//! What must be true, checked from outside: the oracle knows every frame ever cut and every entry ever appended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roaring::RoaringBitmap;
+use starling_proto::{ids::WriterId, v1::log_payload::Body};
+
+use super::{
+    Pace,
+    node::Dot,
+    world::{Outcome, World},
+};
+use crate::{
+    ledger::{Check, Ledger, log::LogHash, logs::OWN, tick::Place},
+    rollup::Sums,
+};
+
+/// Everything that happened.
+#[derive(Debug, Default)]
+pub(super) struct Ghost {
+    /// Who merged a dot.
+    merged: BTreeMap<Dot, (WriterId, u64)>,
+    /// Running hash of every entry ever appended.
+    hashes: BTreeMap<(WriterId, u64), LogHash>,
+    /// Own entries looked at.
+    looked: BTreeMap<WriterId, u64>,
+    acknowledged: BTreeSet<Dot>,
+    /// Gone with their node, or refused for good.
+    pub(super) lost: BTreeSet<Dot>,
+    /// Longest length of each log ever held by a ledger.
+    held: BTreeMap<WriterId, BTreeMap<WriterId, u64>>,
+    /// Writers that a slot ever had.
+    pub(super) writers_of: BTreeMap<usize, BTreeSet<WriterId>>,
+}
+
+impl Ledger {
+    /// Length of every log that has any entry.
+    pub(super) fn lengths(&self) -> BTreeMap<WriterId, u64> {
+        self.logs.iter().map(|(_, log)| (log.writer, log.length())).filter(|&(_, length)| length > 0).collect()
+    }
+
+    fn knows(&self, dot: Dot) -> bool {
+        let Some(state) = self.ticks.get(&dot.1) else { return false };
+        state.reporting().iter().any(|stream| self.streams.identity(stream).is_some_and(|(_, id)| id == dot.0))
+    }
+}
+
+impl World {
+    /// I2: no dot in two merges. I3: one entry per place of a log.
+    pub(super) fn appended(&mut self, slot: usize) -> Outcome {
+        let Self { slots, ghost, .. } = self;
+        let Some(aggregator) = &slots[slot] else { return Ok(()) };
+        let ledger = &aggregator.ledger;
+        let (writer, log) = (ledger.writer(), ledger.logs.own());
+        let looked = ghost.looked.entry(writer).or_default();
+        for sequence in *looked + 1..=log.length() {
+            let hash = log.hash_after(sequence).unwrap_or_default();
+            if ghost.hashes.insert((writer, sequence), hash).is_some_and(|before| before != hash) {
+                return Err(format!("I3: two entries {sequence} of {writer}"));
+            }
+            let Some(Body::Merge(merge)) = ledger.body(Place { log: OWN, sequence }) else { continue };
+            let numbers = RoaringBitmap::deserialize_from(&*merge.coverage).map_err(|error| error.to_string())?;
+            for number in numbers {
+                let stream = log.peek_stream(number).and_then(|stream| ledger.streams.identity(stream));
+                let Some((_, id)) = stream else { return Err(format!("a merge covers unknown stream {number}")) };
+                let dot = (id, merge.tick);
+                if let Some(before) = ghost.merged.insert(dot, (writer, sequence)) {
+                    return Err(format!("I2: {dot:?} merged by {before:?} and {:?}", (writer, sequence)));
+                }
+            }
+        }
+        *looked = log.length().max(*looked);
+        Ok(())
+    }
+
+    /// I3 at the receiver: what it holds of every log is what the author appended.
+    pub(super) fn check_logs(&mut self, slot: usize) -> Outcome {
+        let Some(aggregator) = &self.slots[slot] else { return Ok(()) };
+        let ledger = &aggregator.ledger;
+        for (_, log) in ledger.logs.iter().filter(|(number, log)| *number != OWN && !log.frozen) {
+            let place = (log.writer, log.length());
+            if log.length() > 0 && self.ghost.hashes.get(&place).is_some_and(|hash| *hash != log.hash()) {
+                return Err(format!("I3: slot {slot} holds another entry at {place:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I1: the view is the sum over the dots known, each once. I7: coverage.
+    pub(super) fn check_tick(&self, slot: usize, tick: u32) -> Outcome {
+        let Some(aggregator) = &self.slots[slot] else { return Ok(()) };
+        let ledger = &aggregator.ledger;
+        let (Some(state), Some(view)) = (ledger.ticks.get(&tick), ledger.view(tick)) else { return Ok(()) };
+        let mut expected = Sums::new();
+        let mut nodes = BTreeSet::new();
+        let mut frames = 0;
+        for stream in state.reporting() {
+            let Some((_, id)) = ledger.streams.identity(stream) else {
+                return Err(format!("slot {slot} tick {tick}: stream {stream} has no name"));
+            };
+            let Some((node, samples)) = self.contents.get(&(id, tick)) else {
+                return Err(format!("slot {slot} tick {tick}: a frame of {id} that was never cut"));
+            };
+            expected.add_samples(&self.nodes[*node].groups, samples).map_err(|error| error.to_string())?;
+            nodes.insert(*node);
+            frames += 1;
+        }
+        if *view.sums != expected {
+            let detail = view.sums.difference(&expected).unwrap_or_else(|| "extremes differ".into());
+            return Err(format!("I1: slot {slot} tick {tick}: {detail}"));
+        }
+        if view.coverage.reporting != nodes.len() as u32
+            || view.coverage.reporting > view.coverage.expected
+            || view.coverage.expected > self.nodes.len() as u32
+            || view.frames.counted != frames
+        {
+            return Err(format!("I7: slot {slot} tick {tick}: {:?} {:?} of {nodes:?}", view.coverage, view.frames));
+        }
+        Ok(())
+    }
+
+    /// Every tick of one ledger, and its own books.
+    pub(super) fn check_all(&self, slot: usize) -> Outcome {
+        let Some(aggregator) = &self.slots[slot] else { return Ok(()) };
+        for tick in aggregator.ledger.ticks() {
+            self.check_tick(slot, tick)?;
+            match aggregator.ledger.check(tick) {
+                Check::Balanced => {}
+                other => return Err(format!("conservation: slot {slot} tick {tick}: {other:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// I5 at the moment of acknowledging: k + 1 processes hold the dot, or held it when the last one crashed.
+    pub(super) fn acknowledged(&mut self, dot: Dot, copies: u32) -> Outcome {
+        if u64::from(dot.1) + 900 < self.now_ms / 1000 {
+            // Some may have pruned it in the meantime.
+            return Ok(());
+        }
+        let holders = self.ledgers().chain(&self.buried).filter(|ledger| ledger.knows(dot)).count() as u32;
+        if holders < 2 || copies < 2 {
+            return Err(format!("I5: {dot:?} acknowledged with {holders} copies, {copies} claimed"));
+        }
+        self.seen.acknowledged += u64::from(self.ghost.acknowledged.insert(dot));
+        Ok(())
+    }
+
+    /// I4: the same logs give the same view, bit by bit. I6: logs never shrink.
+    pub(super) fn same_logs_same_view(&mut self) -> Outcome {
+        let Self { slots, ghost, pace, .. } = self;
+        let ledgers: Vec<&Ledger> = slots.iter().flatten().map(|aggregator| &aggregator.ledger).collect();
+        for ledger in &ledgers {
+            let held = ghost.held.entry(ledger.writer()).or_default();
+            for (writer, length) in ledger.lengths() {
+                let before = held.insert(writer, length).unwrap_or(0);
+                if before > length && *pace == Pace::Seconds {
+                    return Err(format!("I6: {} held {before} entries of {writer}, now {length}", ledger.writer()));
+                }
+            }
+        }
+        for (i, a) in ledgers.iter().enumerate() {
+            for b in &ledgers[..i] {
+                if a.lengths() == b.lengths() {
+                    same_view(a, b, *pace)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        let lengths: Vec<_> = self.ledgers().map(Ledger::lengths).collect();
+        let waits = |ledger: &Ledger| self.pace == Pace::Seconds && !ledger.unacknowledged.is_empty();
+        if self.ledgers().any(waits) {
+            return false;
+        }
+        self.nodes.iter().all(|node| node.kept.is_empty()) && lengths.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    pub(super) fn what_is_left(&self) -> String {
+        let kept: usize = self.nodes.iter().map(|node| node.kept.len()).sum();
+        let frozen = self.ledgers().flat_map(|ledger| ledger.logs()).filter(|log| log.frozen).count();
+        let lengths: Vec<Vec<u64>> = self.ledgers().map(|ledger| ledger.lengths().into_values().collect()).collect();
+        format!("{kept} frames kept by nodes, {} messages, {frozen} logs frozen, logs {lengths:?}", self.network.len())
+    }
+
+    /// I5 after healing: what was acknowledged is in every view; every frame is counted, or lost with a reason.
+    pub(super) fn settled(&mut self) -> Outcome {
+        self.same_logs_same_view()?;
+        for slot in 0..self.slots.len() {
+            self.check_all(slot)?;
+            let Some(aggregator) = &self.slots[slot] else { continue };
+            let ledger = &aggregator.ledger;
+            let kept_from = self.now_ms / 1000 - 900;
+            for dot in self.contents.keys().filter(|dot| u64::from(dot.1) >= kept_from) {
+                let (acknowledged, lost) = (self.ghost.acknowledged.contains(dot), self.ghost.lost.contains(dot));
+                if !ledger.knows(*dot) && (acknowledged || !lost) {
+                    return Err(format!("I5: slot {slot} does not know {dot:?}, acknowledged: {acknowledged}"));
+                }
+            }
+            let stats = ledger.stats();
+            let faults = stats.overlaps + stats.forks + stats.imbalances + stats.raw_conflicts + stats.invalid_logs;
+            if faults > 0 || ledger.logs().iter().any(|log| log.frozen) {
+                return Err(format!("slot {slot} counted faults: {stats:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds up how often rare paths were taken.
+    pub(super) fn count(&mut self) {
+        for aggregator in self.slots.iter().flatten() {
+            let stats = aggregator.ledger.stats();
+            self.seen.merges += stats.merges;
+            self.seen.raws += stats.raws;
+            self.seen.raws_taken_back += stats.raws_taken_back;
+            self.seen.raws_ignored += stats.raws_ignored;
+            self.seen.waits_resolved += stats.waits_resolved;
+            self.seen.gaps += stats.gaps;
+            self.seen.jumps += stats.jumps;
+            self.seen.pruned += stats.entries_pruned;
+        }
+    }
+}
+
+fn same_view(a: &Ledger, b: &Ledger, pace: Pace) -> Outcome {
+    let floor = a.floor.max(b.floor);
+    let ticks = |ledger: &Ledger| ledger.ticks().filter(|&tick| tick >= floor).collect::<Vec<_>>();
+    if ticks(a) != ticks(b) {
+        return Err(format!("I4: {} and {} hold other ticks", a.writer(), b.writer()));
+    }
+    for tick in ticks(a) {
+        // What is expected follows from the same entries, unless one joined after the start was pruned.
+        let differs = pace == Pace::Seconds && a.coverage(tick) != b.coverage(tick);
+        if a.view_hash(tick) != b.view_hash(tick) || differs {
+            return Err(format!("I4: tick {tick} differs at {} and {}", a.writer(), b.writer()));
+        }
+    }
+    Ok(())
+}

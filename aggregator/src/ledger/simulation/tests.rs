@@ -1,0 +1,114 @@
+//! Schedules without a fault in the ledger must all pass; with one planted, some schedule must fail.
+
+use super::{Fault, Pace, Plant, Seen, world::World};
+
+/// Schedules of one run: 20,000 optimised (about 40 s of one core), 1,000 in a debug build, which is eight times as
+/// slow. STARLING_SCHEDULES sets another number for a longer search.
+fn schedules() -> u64 {
+    let usual = if cfg!(debug_assertions) { 1_000 } else { 20_000 };
+    std::env::var("STARLING_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Runs seeds on all cores until one fails; returns what was seen, or the first failure.
+fn run_all(seeds: std::ops::Range<u64>, pace: Pace, plant: Plant) -> Result<Seen, String> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let failed = std::sync::atomic::AtomicBool::new(false);
+    let (failed, from, to) = (&failed, seeds.start, seeds.end);
+    std::thread::scope(|scope| {
+        let worker = |offset: u64| {
+            move || {
+                let mut seen = Seen::default();
+                for seed in (from + offset..to).step_by(threads as usize) {
+                    if failed.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    let one = World::new(seed, pace, plant).run().inspect_err(|_| {
+                        failed.store(true, std::sync::atomic::Ordering::Relaxed);
+                    })?;
+                    seen.add(&one);
+                }
+                Ok::<Seen, String>(seen)
+            }
+        };
+        let workers: Vec<_> = (0..threads).map(|offset| scope.spawn(worker(offset))).collect();
+        let mut total = Seen::default();
+        for worker in workers {
+            total.add(&worker.join().map_err(|_| "a schedule panicked".to_owned())??);
+        }
+        Ok(total)
+    })
+}
+
+impl Seen {
+    fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.lost_with_daemon += other.lost_with_daemon;
+        self.refused_late += other.refused_late;
+        self.acknowledged += other.acknowledged;
+        self.merges += other.merges;
+        self.raws += other.raws;
+        self.raws_taken_back += other.raws_taken_back;
+        self.raws_ignored += other.raws_ignored;
+        self.waits_resolved += other.waits_resolved;
+        self.crashes += other.crashes;
+        self.daemon_restarts += other.daemon_restarts;
+        self.gaps += other.gaps;
+        self.jumps += other.jumps;
+        self.pruned += other.pruned;
+        self.unknown_pins += other.unknown_pins;
+    }
+}
+
+#[test]
+fn every_schedule_counts_every_frame_once() {
+    let started = std::time::Instant::now();
+    let seen = run_all(0..schedules(), Pace::Seconds, Plant::Sound).unwrap();
+    println!("{} schedules in {:?}: {seen:?}", schedules(), started.elapsed());
+    // A path that no schedule takes is not tested.
+    for (path, times) in [
+        ("frames", seen.frames),
+        ("acknowledgements", seen.acknowledged),
+        ("raw frames", seen.raws),
+        ("raw frames taken back", seen.raws_taken_back),
+        ("raw frames ignored", seen.raws_ignored),
+        ("waits resolved", seen.waits_resolved),
+        ("crashes", seen.crashes),
+        ("unknown pins", seen.unknown_pins),
+        ("gaps", seen.gaps),
+    ] {
+        assert!(times > 0, "no schedule saw {path}");
+    }
+}
+
+#[test]
+fn schedules_of_hours_prune_and_still_count_once() {
+    let seen = run_all(1_000_000..1_000_000 + schedules() / 10, Pace::Minutes, Plant::Sound).unwrap();
+    println!("{seen:?}");
+    for (path, times) in [("pruned", seen.pruned), ("jumps", seen.jumps), ("late frames", seen.refused_late)] {
+        assert!(times > 0, "no schedule saw {path}");
+    }
+}
+
+#[test]
+fn every_planted_fault_is_caught() {
+    let faults = [
+        Plant::Ledger(Fault::IgnorePin),
+        Plant::Ledger(Fault::NoOwnCoverageCheck),
+        Plant::Ledger(Fault::RawIgnoresCoverage),
+        Plant::Ledger(Fault::MergeKeepsRaw),
+        Plant::Ledger(Fault::EveryRawCounts),
+        Plant::Ledger(Fault::AckBeforeCopies),
+        Plant::Ledger(Fault::AckOnSent),
+        Plant::Ledger(Fault::AllowGaps),
+        Plant::Ledger(Fault::NoRelay),
+        Plant::ReusedWriter,
+        Plant::PinForgotten,
+        Plant::PinIsHost,
+    ];
+    for plant in faults {
+        let tried = 2_000;
+        let caught = (0..tried).find_map(|seed| World::new(seed, Pace::Seconds, plant).run().err());
+        println!("{plant:?}: {caught:?}");
+        assert!(caught.is_some(), "{plant:?} passed {tried} schedules");
+    }
+}

@@ -1,0 +1,119 @@
+//! Full tables, old entries, forgotten streams.
+
+use super::*;
+use crate::ledger::{
+    EntriesError,
+    limits::{GROUPS_PER_FRAME_MAX, OPEN_TICKS_MAX, WAITING_MAX, WRITERS_MAX},
+};
+
+#[test]
+fn a_tick_too_many_flushes_the_oldest() {
+    let mut a = ledger(1);
+    let node = stream(&mut a, T_MS, 1);
+    for back in 0..=OPEN_TICKS_MAX as u32 {
+        offer_own(&mut a, T_MS, node, T - 60 - back, 1);
+    }
+    assert_eq!(a.stats().flushes_cut_short, 1);
+    // Flushed before anything was due, and told at the next turn.
+    let oldest_then = T - 60 - OPEN_TICKS_MAX as u32 + 1;
+    assert_eq!(a.poll(T_MS + 1), [oldest_then]);
+    assert_eq!(a.flush(T_MS + 1).len(), OPEN_TICKS_MAX);
+}
+
+#[test]
+fn a_wait_too_many_ships_the_oldest_raw() {
+    let mut a = ledger(1);
+    let nodes: Vec<StreamNo> = (0..20).map(|number| stream(&mut a, T_MS, number)).collect();
+    let mut offered = 0;
+    'all: for back in 0..900 {
+        for &node in &nodes {
+            a.offer(T_MS, node, T - back, None, &[], &samples(1));
+            offered += 1;
+            if offered > WAITING_MAX {
+                break 'all;
+            }
+        }
+    }
+    assert_eq!((a.stats().waits_cut_short, a.stats().raws), (1, 1));
+    assert_eq!(a.poll(T_MS + 1), [T]);
+}
+
+#[test]
+fn groups_beyond_the_limit_are_left_out_and_counted() {
+    let mut a = ledger(1);
+    let node = stream(&mut a, T_MS, 1);
+    let groups: Vec<Group> = (0..10).map(|n| Group::of("zone", &n.to_string()).unwrap()).collect();
+    let pin = Some(a.writer());
+    a.offer(T_MS, node, T, pin, &groups, &samples(1));
+    a.poll(T_MS + 300);
+    assert_eq!(a.view(T).unwrap().sums.groups().count(), 1 + GROUPS_PER_FRAME_MAX);
+    assert_eq!(a.stats().samples_beyond_tables, 2);
+}
+
+#[test]
+fn a_writer_too_many_is_refused_until_there_is_room() {
+    let mut b = ledger(2);
+    let mut entry_of = |number: u16, now_ms: u64, tick: u32| {
+        let id = WriterId::new([&[0; 14][..], &number.to_be_bytes()].concat().try_into().unwrap());
+        let mut a = Ledger::new(id, LedgerConfig::default());
+        let node = stream(&mut a, now_ms, 1);
+        offer_own(&mut a, now_ms, node, tick, 1);
+        a.flush(now_ms);
+        a.peer_opened(writer(2));
+        b.prune(now_ms);
+        b.apply_entries(now_ms, &a.entries_for(now_ms, writer(2), BUDGET)[0])
+    };
+    for number in 1..WRITERS_MAX as u16 {
+        entry_of(number, T_MS, T).unwrap();
+    }
+    assert!(matches!(entry_of(999, T_MS, T), Err(EntriesError::Limit { what: "logs", .. })));
+    // Writers that are no peers and of which nothing is kept make room.
+    entry_of(999, T_MS + 961_000, T + 961).unwrap();
+    assert_eq!(b.logs().len(), 2);
+}
+
+#[test]
+fn an_hour_leaves_no_more_than_a_quarter() {
+    let mut a = ledger(1);
+    let node = stream(&mut a, T_MS, 1);
+    for tick in T..T + 3600 {
+        let now_ms = u64::from(tick) * 1000 + 10;
+        // A daemon that restarts every ten seconds.
+        let restarted = stream(&mut a, now_ms, (tick / 10 % 250) as u8 + 2);
+        offer_own(&mut a, now_ms, node, tick, 1);
+        offer_own(&mut a, now_ms, restarted, tick, 1);
+        a.poll(now_ms + 300);
+        a.close_stream(restarted);
+        a.prune(now_ms + 300);
+    }
+    assert_eq!(a.ticks().count(), 961);
+    assert_eq!(total(&a, T + 3599), Some((2, 2)));
+    let log = &a.logs()[0];
+    assert_eq!(log.length - log.first_kept + 1, 961);
+    // Streams of the last half hour, and the one that never went away.
+    assert!(a.streams.len() < 250 && log.streams < 250, "{} streams, {} numbers", a.streams.len(), log.streams);
+    assert!(a.unacknowledged.len() <= 961);
+}
+
+#[test]
+fn a_stream_number_is_given_up_after_a_silence_and_drawn_again() {
+    let (mut a, mut b) = (ledger(1), ledger(2));
+    let (idle, busy) = (stream(&mut a, T_MS, 1), stream(&mut a, T_MS, 2));
+    offer_own(&mut a, T_MS, idle, T, 1);
+    for back in (0..=1300).step_by(100) {
+        let tick = T + back;
+        let now_ms = u64::from(tick) * 1000;
+        offer_own(&mut a, now_ms, busy, tick, 1);
+        a.flush(now_ms);
+        a.prune(now_ms);
+        exchange(now_ms, &mut a, &mut b);
+        b.prune(now_ms);
+    }
+    let now_ms = T_MS + 1_300_000;
+    offer_own(&mut a, now_ms, idle, T + 1300, 1);
+    a.flush(now_ms);
+    exchange(now_ms, &mut a, &mut b);
+    assert_eq!(total(&b, T + 1300), Some((2, 2)));
+    assert_eq!(a.view_hash(T + 1300), b.view_hash(T + 1300));
+    assert_eq!(a.logs.own().defined().next_stream, 3, "the idle stream got a new number");
+}

@@ -1,0 +1,228 @@
+//! What goes in and out of the ledger.
+
+use std::borrow::Cow;
+
+use starling_proto::ids::{IdError, NodeId, WriterId};
+
+use crate::rollup::Sums;
+
+/// A stream as this process numbers it. Valid from [`super::Ledger::open_stream`] to [`super::Ledger::close_stream`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamNo(pub(crate) u32);
+
+/// Why a stream cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// More streams are known than [`super::limits::STREAMS_MAX`].
+    #[error("more than {max} streams are known in the last half hour", max = super::limits::STREAMS_MAX)]
+    Full,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// Taken; it will be in this writer's next `Merge` of its tick.
+    Pending,
+    /// Taken; another writer may have merged it. Shipped as `Raw` unless the dot becomes known within 2 s.
+    WaitingRaw,
+    /// Held already; it will be acknowledged like the others.
+    Known,
+    /// Not taken and never will be.
+    Refused(Refused),
+}
+
+/// Why a frame is refused for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Older than [`super::LedgerConfig::late_seconds`].
+    #[error("the tick is older than this aggregator keeps")]
+    TooLate,
+    /// More than [`super::LedgerConfig::early_seconds`] ahead.
+    #[error("the tick is ahead of this aggregator's clock")]
+    TooEarly,
+    /// The stream is not open, or the samples break a limit of [`starling_proto::limits`].
+    #[error("the frame breaks a limit or its stream is not open")]
+    Invalid,
+}
+
+/// A dot of an own session that the node may forget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ack {
+    /// The stream.
+    pub stream: StreamNo,
+    /// The tick.
+    pub tick: u32,
+    /// Aggregators that hold it, this one included.
+    pub copies: u32,
+}
+
+/// Result of taking in a run of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Ticks whose view changed, ascending.
+    pub ticks: Vec<u32>,
+    /// Entries that were new.
+    pub entries: usize,
+    /// Entries that were held already.
+    pub known: usize,
+}
+
+/// Why a run of a log was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntriesError {
+    /// The writer is not 16 bytes.
+    #[error("the writer of the entries: {0}")]
+    Writer(#[from] IdError),
+    /// Entries between what is held and the first of the run are missing. Not a fault: the next digest asks for them.
+    #[error("entries {from}..{to} of the log are missing", to = first)]
+    Gap {
+        /// First missing entry.
+        from: u64,
+        /// First entry that came.
+        first: u64,
+    },
+    /// The hash of the run does not follow from what is held: two different entries at one place of a log. The
+    /// writer is frozen here.
+    #[error("writer {writer} has two different entries at or before {sequence}")]
+    Fork {
+        /// Author of the log.
+        writer: WriterId,
+        /// Where it shows.
+        sequence: u64,
+    },
+    /// The log was frozen earlier: nothing more of this writer is taken.
+    #[error("writer {0} is frozen")]
+    Frozen(WriterId),
+    /// An entry that its author should not have written. The writer is frozen here.
+    #[error("entry {sequence} of writer {writer}: {detail}")]
+    Invalid {
+        /// Author of the log.
+        writer: WriterId,
+        /// Sequence number of the entry.
+        sequence: u64,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A message or a table is over its limit.
+    #[error("{what} exceeds {limit}")]
+    Limit {
+        /// Which.
+        what: &'static str,
+        /// Its limit.
+        limit: usize,
+    },
+}
+
+/// Why a digest was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// A writer is not 16 bytes.
+    #[error("a writer in the digest: {0}")]
+    Writer(#[from] IdError),
+    /// More logs than [`super::limits::DIGEST_LOGS_MAX`].
+    #[error("the digest names {0} logs")]
+    Logs(usize),
+    /// More peers than [`super::limits::PEERS_MAX`].
+    #[error("too many peers")]
+    Peers,
+    /// The digest carries this process's own writer.
+    #[error("the digest carries this process's own writer")]
+    Own,
+}
+
+/// Frames of one tick.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Counted in the view: merged + raw.
+    pub counted: u32,
+    /// Covered by a `Merge`.
+    pub merged: u32,
+    /// Only in a `Raw`.
+    pub raw: u32,
+    /// In a `Raw` and also covered by a `Merge`: counted once, by the merge.
+    pub raw_covered: u32,
+}
+
+/// How much of the truth a view holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Nodes with a frame in the view.
+    pub reporting: u32,
+    /// Nodes seen at or before this tick that were not silent for 900 s and did not say goodbye before it.
+    pub expected: u32,
+}
+
+/// One tick as the logs held tell it.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    /// Unix seconds.
+    pub tick: u32,
+    /// Rises when the view changes; 1 at first. Not equal at different aggregators.
+    pub revision: u32,
+    /// Sums of the cluster and of each group. Borrowed for recent ticks, unpacked for older ones.
+    pub sums: Cow<'a, Sums>,
+    /// Frames behind it.
+    pub frames: Frames,
+    /// Nodes behind it.
+    pub coverage: Coverage,
+}
+
+/// Result of adding up the entries of a tick anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// The view equals the sum over the entries.
+    Balanced,
+    /// It does not; says what differs.
+    Unbalanced(String),
+    /// No such tick is kept.
+    Unknown,
+}
+
+/// What is known of a peer process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The process.
+    pub writer: WriterId,
+    /// Name of the aggregator.
+    pub aggregator_id: String,
+    /// Its closed tick, as far as the entries it covers are held here. 0 when not known.
+    pub closed_tick: u32,
+    /// Nodes connected to it.
+    pub connected_nodes: u32,
+    /// When its last digest came, milliseconds since the Unix epoch.
+    pub digest_at_ms: u64,
+    /// Entries it lacks of what is held here, by its last digest.
+    pub behind: u64,
+}
+
+/// What is held of one log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStatus {
+    /// Its author.
+    pub writer: WriterId,
+    /// Entries 1..=length are known.
+    pub length: u64,
+    /// Entries before this one are pruned.
+    pub first_kept: u64,
+    /// Running hash after the last entry.
+    pub hash: [u8; 16],
+    /// Streams this writer defined and that are still remembered.
+    pub streams: u32,
+    /// Bytes of the entries kept.
+    pub bytes: usize,
+    /// Nothing more of it is taken: a fork or an invalid entry was seen.
+    pub frozen: bool,
+}
+
+/// A node as the logs tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Name.
+    pub node: NodeId,
+    /// First tick held, Unix seconds.
+    pub first_tick: u32,
+    /// Last tick held.
+    pub last_tick: u32,
+    /// Its latest stream said goodbye.
+    pub ended: bool,
+}

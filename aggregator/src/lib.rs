@@ -1,0 +1,27 @@
+//! The Starling aggregator.
+//!
+//! Nodes stream their frames to it ([`Config::grpc_listen`], service `Ingest`); it merges them into a ledger in which
+//! every frame counts once, keeps that ledger equal to its peers' (`Peer`), finds them by gossip, and answers for the
+//! whole cluster (`Query`, `Cluster`), together with gRPC reflection and health. The admin port serves `/metrics`,
+//! `/live` and `/ready`.
+//!
+//! [`Service`] runs one aggregator inside a process; the binary `starling-aggregator` runs one in a process of its own.
+
+mod accept;
+mod app;
+mod clock;
+mod config;
+mod core;
+mod fleet;
+mod ingest;
+pub mod ledger;
+mod membership;
+mod metrics;
+mod peer;
+mod query;
+mod requests;
+pub mod rollup;
+mod service;
+
+pub use config::Config;
+pub use service::{Addresses, Service, run};

@@ -1,0 +1,66 @@
+//! The generation of this process: a number that grows with each start, even when the clock goes back.
+//!
+//! Gossip must never see one generation twice: peers would give the previous life's facts back to the new one.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::Context;
+
+/// Name of the file in the state folder.
+const FILE: &str = "generation";
+
+/// Draws the next generation, at least `unix_ms`, and stores it with fsync before it returns.
+///
+/// # Errors
+/// When the number cannot be stored or the stored one cannot be read: the aggregator must not start then.
+pub(crate) fn next(state_dir: &Path, unix_ms: u64) -> anyhow::Result<u64> {
+    fs::create_dir_all(state_dir).with_context(|| format!("cannot create the state folder {}", state_dir.display()))?;
+    let path = state_dir.join(FILE);
+    let last = match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse::<u64>().with_context(|| {
+            format!("{} does not hold a number; remove it if the clock of this host is right", path.display())
+        })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let generation = unix_ms.max(last.saturating_add(1));
+    store(state_dir, &path, generation).with_context(|| format!("cannot store {}", path.display()))?;
+    Ok(generation)
+}
+
+/// Writes beside the file and renames, so that a crash leaves the old number or the new one.
+fn store(state_dir: &Path, path: &Path, generation: u64) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = File::create(&temporary)?;
+    writeln!(file, "{generation}")?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(state_dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_when_the_clock_goes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        assert_eq!(next(&state, 1_000).unwrap(), 1_000);
+        assert_eq!(next(&state, 1_000).unwrap(), 1_001);
+        assert_eq!(next(&state, 5).unwrap(), 1_002);
+        assert_eq!(next(&state, 9_000).unwrap(), 9_000);
+    }
+
+    #[test]
+    fn an_unreadable_number_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), "x").unwrap();
+        let error = format!("{:#}", next(dir.path(), 1).unwrap_err());
+        assert!(error.contains("does not hold a number"), "{error}");
+    }
+}

@@ -1,0 +1,442 @@
+//! The task that gossips, over `chitchat`.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use chitchat::{
+    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, ProtocolVersion,
+    spawn_chitchat,
+    transport::{Socket, Transport, UdpSocket},
+};
+use starling_proto::ids::NodeId;
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Command, Load, Membership, Settings,
+    damped::{Damped, Sighting, Timing},
+    generation,
+    member::{FactError, Member, State},
+    settle::Settle,
+    view::{Listed, View},
+};
+use crate::metrics;
+
+/// Rounds of gossip. 250 ms find a dead member of 30 in 2 to 2.75 s and cost 37 packets a second.
+const GOSSIP_INTERVAL: Duration = Duration::from_millis(250);
+/// Mean intervals without a heartbeat before a member is dead; 8 flaps when a host stalls for two seconds.
+const PHI_THRESHOLD: f64 = 12.0;
+/// Heartbeats the failure detector averages over.
+const SAMPLING_WINDOW: usize = 1000;
+/// Longer gaps are not taken for a heartbeat interval.
+const MAX_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the dead and their facts are kept: it bounds the digest when a member crash-loops.
+const GRACE: Duration = Duration::from_secs(15 * 60);
+/// More known processes than this threaten the one datagram that must hold them all.
+const IDENTITIES_ALARM: usize = 500;
+/// How often the view is computed; also the watchdog of our own pauses.
+const POLL: Duration = Duration::from_millis(100);
+/// A poll later than this means that our own process stood still.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often changed load is told.
+const PUBLISH_EVERY: Duration = Duration::from_secs(2);
+/// How long "leaving" is shown before the socket closes: four rounds.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// First and longest wait before a dead gossip task is started again.
+const RESPAWN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A task that ran for this long is not failing over and over.
+const HEALTHY_AFTER: Duration = Duration::from_secs(300);
+/// Failures in a row after which the membership is called degraded.
+const DEGRADED_AFTER: u32 = 3;
+
+/// See [`Membership::start`].
+pub(super) async fn start(settings: Settings, tasks: &TaskTracker) -> anyhow::Result<Membership> {
+    let socket = UdpSocket::open(settings.listen).await.with_context(|| {
+        format!("cannot gossip on {}: the UDP port is taken or not ours; change gossip_listen", settings.listen)
+    })?;
+    let bound = socket.local_addr()?;
+    let advertise = settings.advertise.unwrap_or(bound);
+    let me = Member {
+        id: settings.id.clone(),
+        generation: next_generation(&settings)?,
+        gossip: advertise,
+        state: State::Joining,
+        grpc: settings.grpc.clone(),
+        writer: settings.writer,
+        weight: settings.weight,
+        zone: settings.zone.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        load: None,
+        closed: 0,
+    };
+    let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, advertise));
+    let mut settle = Settle::new(alone);
+    let mut me = me;
+    if settle.observe(Duration::ZERO, false, 0, 0) {
+        me.state = State::Ready;
+    }
+    let handle = spawn(&settings, &me, bound, Some(socket)).await?;
+    let started = Instant::now();
+    let view = View {
+        listed: vec![Listed { member: me.clone(), dead: false, since: started }],
+        me,
+        others: Vec::new(),
+        live: Vec::new(),
+        suspects_partition: false,
+        degraded: false,
+    };
+    let (view_sender, view) = watch::channel(Arc::new(view));
+    let (load, load_receiver) = watch::channel(Load::default());
+    // One caller leaves, once.
+    let (commands, receiver) = mpsc::channel(1);
+    let task = Task {
+        settings,
+        bound,
+        view: view_sender,
+        load: load_receiver,
+        damped: Damped::new(Timing::default()),
+        settle,
+        started,
+        published_at: started,
+        since: BTreeMap::new(),
+        complained: BTreeMap::new(),
+    };
+    tasks.spawn(task.run(handle, receiver));
+    Ok(Membership { view, load, commands, gossip_addr: advertise })
+}
+
+fn is_own(seed: &str, bound: SocketAddr, advertise: SocketAddr) -> bool {
+    seed.parse::<SocketAddr>().is_ok_and(|seed| seed == bound || seed == advertise)
+}
+
+fn next_generation(settings: &Settings) -> anyhow::Result<u64> {
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+    generation::next(&settings.state_dir, u64::try_from(unix_ms).unwrap_or(u64::MAX))
+}
+
+/// Hands over a socket that is already open, so that its port is known before the first message names it. Opened
+/// again by address when the task is started again.
+struct OpenTransport(Mutex<Option<UdpSocket>>);
+
+impl Transport for OpenTransport {
+    fn open<'a, 'b>(
+        &'a self,
+        listen_addr: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<Box<dyn Socket>>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async move {
+            // Short section: the lock is released before the wait below.
+            let ready = self.0.lock().ok().and_then(|mut socket| socket.take());
+            let socket = match ready {
+                Some(socket) => socket,
+                None => UdpSocket::open(listen_addr).await?,
+            };
+            Ok(Box::new(socket) as Box<dyn Socket>)
+        })
+    }
+}
+
+async fn spawn(
+    settings: &Settings,
+    me: &Member,
+    listen_addr: SocketAddr,
+    socket: Option<UdpSocket>,
+) -> anyhow::Result<ChitchatHandle> {
+    let config = ChitchatConfig {
+        chitchat_id: ChitchatId::new(me.id.as_str(), me.generation, me.gossip),
+        cluster_id: settings.cluster.clone(),
+        gossip_interval: GOSSIP_INTERVAL,
+        listen_addr,
+        seed_nodes: settings.seeds.clone(),
+        failure_detector_config: FailureDetectorConfig::new(
+            PHI_THRESHOLD,
+            SAMPLING_WINDOW,
+            MAX_INTERVAL,
+            GOSSIP_INTERVAL,
+            GRACE,
+        ),
+        marked_for_deletion_grace_period: GRACE,
+        catchup_callback: None,
+        extra_liveness_predicate: None,
+        protocol_version: ProtocolVersion::V1,
+    };
+    spawn_chitchat(config, me.facts(), &OpenTransport(Mutex::new(socket))).await
+}
+
+/// What one look at the gossip state gives.
+#[derive(Default)]
+struct Seen {
+    live: Vec<Member>,
+    dead: Vec<Member>,
+    skipped: Vec<(String, FactError)>,
+    identities: usize,
+}
+
+/// Reads everything under one short lock.
+fn look(chitchat: &Chitchat) -> Seen {
+    let me = chitchat.self_chitchat_id();
+    let live: Vec<&ChitchatId> = chitchat.live_nodes().filter(|id| *id != me).collect();
+    let mut seen = Seen { identities: chitchat.node_states().len(), ..Seen::default() };
+    let mut newest: BTreeMap<NodeId, (Member, bool)> = BTreeMap::new();
+    for (id, state) in chitchat.node_states() {
+        if id == me || id.node_id == me.node_id {
+            continue;
+        }
+        match read(id, state) {
+            Ok(member) => {
+                let entry = (member.clone(), live.contains(&id));
+                match newest.get(&member.id) {
+                    Some((other, _)) if other.generation > member.generation => {}
+                    _ => drop(newest.insert(member.id, entry)),
+                }
+            }
+            Err(error) => seen.skipped.push((id.node_id.to_string(), error)),
+        }
+    }
+    for (member, alive) in newest.into_values() {
+        if alive { seen.live.push(member) } else { seen.dead.push(member) }
+    }
+    seen
+}
+
+fn read(id: &ChitchatId, state: &NodeState) -> Result<Member, FactError> {
+    Member::parse(&id.node_id, id.generation_id, id.gossip_advertise_addr, |key| state.get(key))
+}
+
+/// Owner of everything that gossip touches.
+struct Task {
+    settings: Settings,
+    bound: SocketAddr,
+    view: watch::Sender<Arc<View>>,
+    load: watch::Receiver<Load>,
+    damped: Damped,
+    settle: Settle,
+    started: Instant,
+    published_at: Instant,
+    /// Since when each name has had its state and liveness.
+    since: BTreeMap<NodeId, (State, bool, Instant)>,
+    /// What was already logged about members whose facts cannot be read.
+    complained: BTreeMap<String, FactError>,
+}
+
+impl Task {
+    async fn run(mut self, handle: ChitchatHandle, mut commands: mpsc::Receiver<Command>) {
+        let mut handle = Some(handle);
+        let (mut failures, mut wait) = (0, RESPAWN.0);
+        while let Some(running) = handle.take() {
+            let began = Instant::now();
+            let Some(cause) = self.gossip(&running, &mut commands).await else {
+                if let Err(error) = running.shutdown().await {
+                    debug!(%error, "gossip ended with an error");
+                }
+                return;
+            };
+            drop(running);
+            if began.elapsed() > HEALTHY_AFTER {
+                (failures, wait) = (0, RESPAWN.0);
+            }
+            handle = loop {
+                failures += 1;
+                metrics::gossip_failed(&cause, failures);
+                if failures >= DEGRADED_AFTER {
+                    self.change(|view| view.degraded = true);
+                }
+                tokio::select! {
+                    biased;
+                    // Nobody hears us: whoever leaves need not wait.
+                    _ = commands.recv() => return,
+                    () = tokio::time::sleep(wait) => {}
+                }
+                wait = (wait * 2).min(RESPAWN.1);
+                match self.respawn().await {
+                    Ok(handle) => break Some(handle),
+                    Err(error) => error!(error = %format!("{error:#}"), "cannot start gossip again"),
+                }
+            };
+            self.change(|view| view.degraded = false);
+        }
+    }
+
+    /// A new life needs a new generation, or peers would give us the old one's facts.
+    async fn respawn(&mut self) -> anyhow::Result<ChitchatHandle> {
+        let generation = next_generation(&self.settings)?;
+        self.change(|view| view.me.generation = generation);
+        let me = self.view.borrow().me.clone();
+        spawn(&self.settings, &me, self.bound, None).await
+    }
+
+    /// Polls until somebody leaves (`None`) or the gossip task ends (its reason).
+    async fn gossip(&mut self, handle: &ChitchatHandle, commands: &mut mpsc::Receiver<Command>) -> Option<String> {
+        let mut ended = Box::pin(handle.termination_watcher());
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Command::Leave(done)) => {
+                        self.leave(handle).await;
+                        // The caller may have stopped waiting.
+                        let _ = done.send(());
+                        return None;
+                    }
+                    #[cfg(test)]
+                    Some(Command::Crash) => handle.abort(),
+                    // Every handle is gone.
+                    None => return None,
+                },
+                result = &mut ended => {
+                    return Some(result.err().map_or_else(|| "ended".to_owned(), |error| format!("{error:#}")));
+                }
+                _ = poll.tick() => {
+                    if last.elapsed() > POLL + PAUSE {
+                        let paused_ms = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        warn!(paused_ms, "this process stood still, nobody is removed for a while");
+                        self.damped.local_pause(self.started.elapsed());
+                    }
+                    last = Instant::now();
+                    self.poll(handle).await;
+                }
+            }
+        }
+    }
+
+    async fn leave(&mut self, handle: &ChitchatHandle) {
+        self.set_state(handle, State::Leaving).await;
+        if !self.view.borrow().live.is_empty() {
+            tokio::time::sleep(LEAVE_WAIT).await;
+        }
+        info!("left the cluster");
+    }
+
+    async fn set_state(&mut self, handle: &ChitchatHandle, state: State) {
+        self.change(|view| view.me.state = state);
+        self.tell(handle).await;
+    }
+
+    /// Writes the facts that changed.
+    async fn tell(&mut self, handle: &ChitchatHandle) {
+        let facts = self.view.borrow().me.facts();
+        handle
+            .with_chitchat(|chitchat| {
+                let own = chitchat.self_node_state();
+                for (key, value) in &facts {
+                    if own.get(key) != Some(value) {
+                        own.set(key, value);
+                    }
+                }
+            })
+            .await;
+    }
+
+    async fn poll(&mut self, handle: &ChitchatHandle) {
+        let seen = handle.with_chitchat(|chitchat| look(chitchat)).await;
+        let now = self.started.elapsed();
+        self.complain(&seen);
+        let sightings: Vec<Sighting> = seen
+            .live
+            .iter()
+            .map(|member| Sighting {
+                id: member.id.clone(),
+                generation: member.generation,
+                leaving: member.state == State::Leaving,
+            })
+            .collect();
+        let changed = self.damped.observe(now, &sightings);
+        let in_view = self.damped.members().count();
+        let ready = self.settle.observe(now, changed, in_view, seen.live.len());
+        self.rebuild(now, &seen);
+        if changed {
+            let view = self.view.borrow().clone();
+            let members: Vec<&str> = view.everybody().map(|member| member.id.as_str()).collect();
+            info!(?members, suspects_partition = view.suspects_partition, "membership changed");
+        }
+        let state = self.view.borrow().me.state;
+        if ready && state == State::Joining {
+            info!(members = in_view + 1, "settled, ready for nodes");
+            self.set_state(handle, State::Ready).await;
+        }
+        if self.published_at.elapsed() >= PUBLISH_EVERY {
+            self.published_at = Instant::now();
+            let load = *self.load.borrow();
+            self.change(|view| (view.me.load, view.me.closed) = (Some(load.nodes), load.closed));
+            self.tell(handle).await;
+        }
+    }
+
+    /// One line per member and reason, not one per poll.
+    fn complain(&mut self, seen: &Seen) {
+        metrics::gossip_identities(seen.identities, seen.live.len());
+        if seen.identities > IDENTITIES_ALARM && !self.complained.contains_key("") {
+            warn!(identities = seen.identities, "gossip knows too many processes, some member restarts over and over");
+            self.complained.insert(String::new(), FactError::Protocol);
+        }
+        for (name, reason) in &seen.skipped {
+            // Facts arrive one datagram after the name: missing ones are normal for a moment.
+            if matches!(reason, FactError::Missing(_)) || self.complained.get(name) == Some(reason) {
+                continue;
+            }
+            if self.complained.len() < IDENTITIES_ALARM {
+                warn!(member = %name, %reason, "member skipped");
+                self.complained.insert(name.clone(), reason.clone());
+            }
+        }
+    }
+
+    fn rebuild(&mut self, now: Duration, seen: &Seen) {
+        let old = self.view.borrow().clone();
+        // A member absent for a moment stays in the damped view with the facts it had.
+        let facts = |id: &NodeId, generation: u64| {
+            let same = |member: &&Member| member.id == *id && member.generation == generation;
+            seen.live.iter().find(same).or_else(|| old.others.iter().find(same)).cloned()
+        };
+        let others = self.damped.members().filter_map(|(id, generation)| facts(id, generation)).collect();
+        let mut listed: Vec<Listed> = Vec::with_capacity(seen.live.len() + seen.dead.len() + 1);
+        let everybody = std::iter::once((&old.me, false))
+            .chain(seen.live.iter().map(|member| (member, false)))
+            .chain(seen.dead.iter().map(|member| (member, true)));
+        for (member, dead) in everybody {
+            let since = self.since.entry(member.id.clone()).or_insert((member.state, dead, self.started));
+            if (since.0, since.1) != (member.state, dead) {
+                *since = (member.state, dead, Instant::now());
+            }
+            listed.push(Listed { member: member.clone(), dead, since: since.2 });
+        }
+        listed.sort_by(|a, b| a.member.id.cmp(&b.member.id));
+        self.since.retain(|id, _| listed.iter().any(|entry| entry.member.id == *id));
+        let suspects_partition = self.damped.suspects_partition(now);
+        let live = seen.live.clone();
+        self.change(move |view| {
+            (view.others, view.live, view.listed) = (others, live, listed);
+            view.suspects_partition = suspects_partition;
+        });
+    }
+
+    /// Replaces the view; those who watch it wake only if it differs.
+    fn change(&self, change: impl FnOnce(&mut View)) {
+        self.view.send_if_modified(|view| {
+            let mut next = View::clone(view);
+            change(&mut next);
+            let differs = next != **view;
+            if differs {
+                *view = Arc::new(next);
+            }
+            differs
+        });
+    }
+}

@@ -1,0 +1,188 @@
+//! Who else is there: gossip membership behind one type. Nothing outside this module sees the gossip library.
+//!
+//! Gossip is a hint. It says where nodes should connect and with whom logs are exchanged; it never decides what is
+//! counted. Facts that others tell are small ([`member`]), the view is damped ([`damped`]), and the gossip task is
+//! supervised: streams of nodes and peers go on while it is down.
+
+mod damped;
+mod generation;
+mod gossip;
+mod member;
+mod ownership;
+mod settle;
+mod view;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use starling_proto::ids::{NodeId, WriterId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::{
+    member::{Member, State, is_host_port},
+    view::{Listed, View, endpoint},
+};
+
+/// What membership needs to know of this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Name of this aggregator.
+    pub(crate) id: NodeId,
+    /// The log it writes.
+    pub(crate) writer: WriterId,
+    /// Name of the cluster; members of another are not heard.
+    pub(crate) cluster: String,
+    /// UDP address to bind; port 0 takes any.
+    pub(crate) listen: SocketAddr,
+    /// Address others send to. `None`: the bound one.
+    pub(crate) advertise: Option<SocketAddr>,
+    /// "host:port" of others' gossip; own addresses among them do no harm.
+    pub(crate) seeds: Vec<String>,
+    /// "host:port" of the own gRPC face.
+    pub(crate) grpc: String,
+    /// Share of the nodes, 1 to 1000.
+    pub(crate) weight: u16,
+    /// Where it stands.
+    pub(crate) zone: String,
+    /// Folder of the generation file.
+    pub(crate) state_dir: PathBuf,
+}
+
+/// Facts that change while the process runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Nodes connected now.
+    pub(crate) nodes: u32,
+    /// Last tick closed.
+    pub(crate) closed: u32,
+}
+
+/// What the gossip task can be asked.
+#[derive(Debug)]
+enum Command {
+    /// Tell the others that we go, end, and answer.
+    Leave(oneshot::Sender<()>),
+    /// Lose the gossip library's task, as after a panic.
+    #[cfg(test)]
+    Crash,
+}
+
+/// Handle to the membership. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Membership {
+    view: watch::Receiver<Arc<View>>,
+    load: watch::Sender<Load>,
+    commands: mpsc::Sender<Command>,
+    gossip_addr: SocketAddr,
+}
+
+impl Membership {
+    /// Binds the socket, stores a new generation and starts to gossip on a task of `tasks`. The task ends after
+    /// [`Membership::leave`], or when every handle is gone.
+    ///
+    /// # Errors
+    /// When the address cannot be bound or the generation cannot be stored.
+    pub(crate) async fn start(settings: Settings, tasks: &TaskTracker) -> anyhow::Result<Self> {
+        gossip::start(settings, tasks).await
+    }
+
+    /// The membership now.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// The membership now and every change after it: nothing falls between.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// Where this process gossips.
+    pub(crate) const fn gossip_addr(&self) -> SocketAddr {
+        self.gossip_addr
+    }
+
+    /// Tells the others how busy we are; sent every few seconds at most.
+    pub(crate) fn publish(&self, load: Load) {
+        self.load.send_if_modified(|last| std::mem::replace(last, load) != load);
+    }
+
+    /// Tells the others that we go, and waits until they had time to hear it.
+    pub(crate) async fn leave(&self) {
+        let (done, left) = oneshot::channel();
+        if self.commands.send(Command::Leave(done)).await.is_ok() {
+            // An error means that the task ended, which is what leaving is for.
+            let _ = left.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A member on a free port, with a state folder of its own.
+    async fn member(name: &str, seeds: Vec<String>, tasks: &TaskTracker) -> (Membership, tempfile::TempDir) {
+        let state = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            id: NodeId::parse(name).unwrap(),
+            writer: WriterId::random(),
+            cluster: "test".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            advertise: None,
+            seeds,
+            grpc: "127.0.0.1:7400".into(),
+            weight: 100,
+            zone: "a".into(),
+            state_dir: state.path().to_owned(),
+        };
+        (Membership::start(settings, tasks).await.unwrap(), state)
+    }
+
+    async fn until(membership: &Membership, what: &str, holds: impl Fn(&View) -> bool) {
+        let mut views = membership.subscribe();
+        let found = tokio::time::timeout(Duration::from_secs(30), views.wait_for(|view| holds(view))).await;
+        assert!(found.is_ok(), "{what} never came, last seen: {:?}", membership.view());
+    }
+
+    #[tokio::test]
+    async fn two_meet_and_one_leaves() {
+        let tasks = TaskTracker::new();
+        let (one, _state_one) = member("one", vec![], &tasks).await;
+        assert_eq!(one.view().me.state, State::Ready, "alone, it is ready at once");
+        let (two, _state_two) = member("two", vec![one.gossip_addr().to_string()], &tasks).await;
+        assert_eq!(two.view().me.state, State::Joining);
+        until(&two, "ready", |view| view.me.state == State::Ready && view.others.len() == 1).await;
+        until(&one, "the other", |view| view.others.iter().any(|other| other.state == State::Ready)).await;
+        let node = NodeId::parse("web-1").unwrap();
+        let ranked = |membership: &Membership| -> Vec<NodeId> {
+            membership.view().rank(&node).into_iter().map(|member| member.id.clone()).collect()
+        };
+        assert_eq!(ranked(&one), ranked(&two));
+        two.publish(Load { nodes: 7, closed: 9 });
+        until(&one, "the load", |view| view.live.iter().any(|other| other.load == Some(7) && other.closed == 9)).await;
+
+        let began = Instant::now();
+        two.leave().await;
+        until(&one, "the leave", |view| view.others.is_empty()).await;
+        assert!(began.elapsed() < Duration::from_secs(3), "a leave is heard at once");
+        assert_eq!(ranked(&one).len(), 1);
+        one.leave().await;
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    #[tokio::test]
+    async fn a_dead_gossip_task_is_started_again() {
+        let tasks = TaskTracker::new();
+        let (one, _state_one) = member("one", vec![], &tasks).await;
+        let (two, _state_two) = member("two", vec![one.gossip_addr().to_string()], &tasks).await;
+        until(&one, "the other", |view| view.others.len() == 1).await;
+        let generation = two.view().me.generation;
+        two.commands.send(Command::Crash).await.unwrap();
+        until(&two, "a new generation", |view| view.me.generation > generation).await;
+        until(&one, "the new life", |view| view.others.iter().any(|other| other.generation > generation)).await;
+        until(&two, "the other again", |view| view.others.len() == 1).await;
+    }
+}

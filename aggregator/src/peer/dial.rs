@@ -1,0 +1,122 @@
+//! Keeps a stream to every live peer that we are to dial.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use starling_proto::{
+    ids::WriterId,
+    limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, PEER_MESSAGE_BYTES_MAX},
+    v1::peer_client::PeerClient,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+use super::{
+    OUTBOX,
+    link::{self, Outbox},
+};
+use crate::{app::App, membership::Member, metrics};
+
+/// First and longest wait between two attempts; each is jittered by half.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// A connection that stood this long starts the waits anew.
+const STOOD: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Follows the membership until the stop: dials who appears, lets go of who is gone.
+pub(crate) async fn dial_peers(app: Arc<App>) {
+    let mut membership = app.membership.subscribe();
+    let mut dialled: HashMap<WriterId, CancellationToken> = HashMap::new();
+    loop {
+        let view = membership.borrow_and_update().clone();
+        dialled.retain(|writer, token| {
+            let live = view.live.iter().any(|member| member.writer == *writer);
+            if !live {
+                token.cancel();
+            }
+            live
+        });
+        for member in view.live.iter().filter(|member| view.me.id < member.id) {
+            dialled.entry(member.writer).or_insert_with(|| {
+                let token = app.stop.child_token();
+                app.tasks.spawn(keep(app.clone(), member.clone(), token.clone()));
+                token
+            });
+        }
+        forget_the_gone(&app);
+        app.core.nudge();
+        tokio::select! {
+            biased;
+            () = app.stop.cancelled() => return,
+            changed = membership.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// A process that gossip calls dead and that no stream reaches holds no copy any more.
+fn forget_the_gone(app: &App) {
+    let view = app.membership.view();
+    if view.suspects_partition || view.degraded {
+        return;
+    }
+    let mut ledger = app.core.ledger();
+    for peer in ledger.peers() {
+        let live = view.live.iter().any(|member| member.writer == peer.writer);
+        let in_view = view.others.iter().any(|member| member.writer == peer.writer);
+        if !live && !in_view && !app.links.has(peer.writer) {
+            tracing::info!(peer = %peer.aggregator_id, writer = %peer.writer, "peer is gone, its copies no longer count");
+            ledger.peer_lost(peer.writer);
+        }
+    }
+}
+
+/// Dials one process again and again until it is gone.
+async fn keep(app: Arc<App>, member: Member, gone: CancellationToken) {
+    let mut wait = RETRY.0;
+    loop {
+        let began = Instant::now();
+        let result = tokio::select! {
+            biased;
+            () = gone.cancelled() => return,
+            result = connect(&app, &member) => result,
+        };
+        if let Err(error) = result {
+            metrics::peer_failed(member.id.as_str(), &format!("{error:#}"));
+        }
+        if began.elapsed() > STOOD {
+            wait = RETRY.0;
+        }
+        tokio::select! {
+            biased;
+            () = gone.cancelled() => return,
+            () = tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.5))) => {}
+        }
+        wait = (wait * 2).min(RETRY.1);
+    }
+}
+
+async fn connect(app: &App, member: &Member) -> anyhow::Result<()> {
+    let channel = endpoint(&member.grpc)?.connect().await?;
+    let mut client = PeerClient::new(channel)
+        .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    let (outbox, requests) = mpsc::channel(OUTBOX);
+    let inbound = client.sync(ReceiverStream::new(requests)).await?.into_inner();
+    link::run(app, inbound, Outbox::Dialled(outbox), Some(member.writer)).await?;
+    Ok(())
+}
+
+/// A connection to another aggregator: pings find a dead one within 15 s.
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true))
+}

@@ -1,0 +1,96 @@
+//! How aggregators keep one ledger: one stream between each two, entries pushed as they are appended.
+//!
+//! Of two aggregators the one with the lower name dials; the stream carries both directions. Each direction has its
+//! own task half: reading never waits for writing, so two slow sides cannot block each other for ever.
+
+mod dial;
+mod link;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use starling_proto::{
+    ids::WriterId,
+    limits::PEER_MESSAGE_BYTES_MAX,
+    v1::{self, peer_server},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) use self::dial::{dial_peers, endpoint};
+use self::link::Outbox;
+use crate::{app::App, metrics};
+
+/// Messages to one peer on their way. A message holds up to a megabyte of entries; the writer waits when it is full
+/// and what it would have sent stays in the log.
+const OUTBOX: usize = 4;
+
+/// The streams that are up, by the process at the other end.
+#[derive(Default)]
+pub(crate) struct Links {
+    /// Plain mutex, short sections.
+    up: Mutex<HashMap<WriterId, CancellationToken>>,
+}
+
+impl Links {
+    /// A stream to `peer` is up; one before it ends. Returns what ends this one.
+    fn add(&self, peer: WriterId, parent: &CancellationToken) -> CancellationToken {
+        let token = parent.child_token();
+        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(older) = up.insert(peer, token.clone()) {
+            older.cancel();
+        }
+        metrics::peer_links(up.len());
+        token
+    }
+
+    /// The stream to `peer` that `token` ends is down. Returns whether it was the current one.
+    fn remove(&self, peer: WriterId, token: &CancellationToken) -> bool {
+        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        // A cancelled token was replaced, or everything ends: either way nothing of it is current.
+        let current = !token.is_cancelled() && up.remove(&peer).is_some();
+        metrics::peer_links(up.len());
+        current
+    }
+
+    /// Whether a stream to `peer` is up.
+    pub(crate) fn has(&self, peer: WriterId) -> bool {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&peer)
+    }
+}
+
+/// The gRPC service.
+pub(crate) struct PeerService(Arc<App>);
+
+impl PeerService {
+    /// The service with its limits.
+    pub(crate) fn server(app: Arc<App>) -> peer_server::PeerServer<Self> {
+        peer_server::PeerServer::new(Self(app))
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
+    }
+}
+
+#[tonic::async_trait]
+impl peer_server::Peer for PeerService {
+    type SyncStream = ReceiverStream<Result<v1::SyncMessage, Status>>;
+
+    async fn sync(&self, request: Request<Streaming<v1::SyncMessage>>) -> Result<Response<Self::SyncStream>, Status> {
+        if self.0.stop.is_cancelled() {
+            return Err(Status::unavailable("this aggregator is stopping"));
+        }
+        let (outbox, responses) = mpsc::channel(OUTBOX);
+        let app = self.0.clone();
+        self.0.tasks.spawn(async move {
+            let outbox = Outbox::Answered(outbox);
+            if let Err(error) = link::run(&app, request.into_inner(), outbox, None).await {
+                metrics::peer_failed("inbound", &error.to_string());
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}

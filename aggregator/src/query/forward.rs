@@ -1,0 +1,130 @@
+//! Asks another aggregator for what only it holds.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use starling_proto::{
+    ids::NodeId,
+    limits::PEER_MESSAGE_BYTES_MAX,
+    v1::{self, query_client::QueryClient},
+};
+use tonic::{
+    Request, Status, Streaming,
+    metadata::{Ascii, MetadataMap, MetadataValue},
+    transport::Channel,
+};
+
+use crate::{app::App, membership::Member, peer::endpoint};
+
+/// Marks a request that was forwarded once: it is answered from what is held, or not at all.
+const FORWARDED: &str = "starling-forwarded";
+/// Connections kept; all go when a further one is needed, and those in use are made anew.
+const CHANNELS_MAX: usize = 64;
+/// A unary question to another aggregator takes this long at most.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections to other aggregators, made when first needed.
+#[derive(Default)]
+pub(crate) struct Channels(Mutex<HashMap<String, Channel>>);
+
+impl Channels {
+    fn get(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
+        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = endpoint(address)?.connect_lazy();
+        if channels.len() >= CHANNELS_MAX {
+            channels.clear();
+        }
+        channels.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+}
+
+/// Whether the request came from another aggregator.
+pub(super) fn was_forwarded(metadata: &MetadataMap) -> bool {
+    metadata.contains_key(FORWARDED)
+}
+
+/// The aggregator to ask about `node`; `None` when we are to answer ourselves.
+///
+/// # Errors
+/// `NOT_FOUND` for a node that nobody has heard of, with names that are close; `UNAVAILABLE` for one whose
+/// aggregator is gone.
+pub(super) fn holder(app: &App, node: &NodeId, forwarded: bool) -> Result<Option<Member>, Status> {
+    let known_here = app.registry.get(node).is_some_and(|node| node.latest().is_some());
+    let connected_here = app.registry.get(node).is_some_and(|node| node.presence().0);
+    let place = app.fleet.place(node);
+    if known_here
+        && (connected_here || forwarded || place.as_ref().is_none_or(|place| place.writer == app.core.writer()))
+    {
+        return Ok(None);
+    }
+    let (Some(place), false) = (place, forwarded) else { return Err(unknown(app, node)) };
+    let view = app.membership.view();
+    let teller = view.live.iter().find(|member| member.writer == place.writer);
+    match teller {
+        Some(member) => Ok(Some(member.clone())),
+        // What was left here before it moved is better than nothing.
+        None if known_here => Ok(None),
+        None => {
+            let name = if place.aggregator_id.is_empty() { "unknown" } else { &place.aggregator_id };
+            Err(Status::unavailable(format!("the aggregator {name}, which held node {node}, is gone")))
+        }
+    }
+}
+
+fn unknown(app: &App, node: &NodeId) -> Status {
+    let (similar, count) = app.fleet.similar(node.as_str());
+    let hint = if similar.is_empty() { String::new() } else { format!("; similar: {}", similar.join(", ")) };
+    Status::not_found(format!(
+        "node_id: no node called {node} in the last 15 minutes, {count} are known, see ListNodes{hint}"
+    ))
+}
+
+/// [`v1::query_client`] `GetNode` at `member`.
+pub(super) async fn get_node(app: &App, member: &Member, node: &NodeId) -> Result<v1::NodeView, Status> {
+    let mut request = marked(v1::GetNodeRequest { node_id: node.to_string() });
+    request.set_timeout(TIMEOUT);
+    let answer = client(app, member)?.get_node(request).await;
+    Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
+}
+
+/// [`v1::query_client`] `WatchNode` at `member`.
+pub(super) async fn watch_node(
+    app: &App,
+    member: &Member,
+    node: &NodeId,
+    from_tick: u32,
+) -> Result<Streaming<v1::NodeView>, Status> {
+    let request = marked(v1::WatchNodeRequest { node_id: node.to_string(), from_tick });
+    let answer = client(app, member)?.watch_node(request).await;
+    Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
+}
+
+fn client(app: &App, member: &Member) -> Result<QueryClient<Channel>, Status> {
+    let channel = app
+        .channels
+        .get(&member.grpc)
+        .map_err(|error| Status::unavailable(format!("aggregator {} at {}: {error}", member.id, member.grpc)))?;
+    Ok(QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
+}
+
+fn marked<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert(FORWARDED, MetadataValue::<Ascii>::from_static("1"));
+    request
+}
+
+/// The status of the other aggregator, saying which one it was.
+pub(super) fn explained(member: &Member, status: &Status) -> Status {
+    if status.code() == tonic::Code::Unavailable || status.code() == tonic::Code::Unknown {
+        let detail = format!("aggregator {} at {} is unreachable: {}", member.id, member.grpc, status.message());
+        return Status::unavailable(detail);
+    }
+    Status::new(status.code(), format!("aggregator {}: {}", member.id, status.message()))
+}

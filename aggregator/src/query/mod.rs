@@ -1,0 +1,77 @@
+//! Answers for people, dashboards and scripts. Any aggregator answers for the whole cluster.
+
+mod cluster;
+mod forward;
+mod latency;
+mod node;
+mod sections;
+mod service;
+mod views;
+mod watch;
+
+use starling_proto::ids::NodeId;
+use tonic::Status;
+
+pub(crate) use self::{
+    cluster::ClusterService, forward::Channels, sections::Readings, service::QueryService, views::Views,
+};
+use crate::{app::App, rollup::Group};
+
+/// Reads a group of a request.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for a text that is no group.
+fn parse_group(text: &str) -> Result<Group, Status> {
+    Group::parse(text).map_err(|error| Status::invalid_argument(format!("group: {error}")))
+}
+
+/// Refuses a group that no node has been in lately.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`, naming the groups there are.
+fn check_group(app: &App, group: &Group) -> Result<(), Status> {
+    let Some((key, _)) = group.name().split_once(':') else { return Ok(()) };
+    let group_by = app.registry.group_by();
+    if !group_by.iter().any(|label| label == key) {
+        let labels = group_by.join(", ");
+        return Err(Status::invalid_argument(format!("group: nodes are grouped by {labels}, not by {key:?}")));
+    }
+    let known = app.fleet.groups_of(key);
+    if known.iter().any(|name| name == group.name()) {
+        return Ok(());
+    }
+    let hint =
+        if known.is_empty() { "none has that label".to_owned() } else { format!("there are {}", known.join(", ")) };
+    Err(Status::invalid_argument(format!("group: no node is in {group}, {hint}")))
+}
+
+/// Reads a name of a node in a request.
+fn parse_node(text: &str) -> Result<NodeId, Status> {
+    NodeId::parse(text).map_err(|error| Status::invalid_argument(format!("node_id: {error}")))
+}
+
+/// The second of a request: the newest settled one for 0.
+///
+/// # Errors
+/// `OUT_OF_RANGE`, naming the window, for a second that is not kept or not settled.
+fn parse_tick(app: &App, tick: u32) -> Result<u32, Status> {
+    let settled = app.core.published().borrow().settled;
+    let oldest = oldest_kept(settled);
+    match tick {
+        0 => Ok(settled),
+        tick if (oldest..=settled).contains(&tick) => Ok(tick),
+        tick => Err(Status::out_of_range(format!("tick: {tick} is outside of {oldest} to {settled}"))),
+    }
+}
+
+/// The oldest second that can be asked for.
+const fn oldest_kept(settled: u32) -> u32 {
+    settled.saturating_sub(starling_proto::limits::HISTORY_SECONDS - 1)
+}
+
+/// Runs what may take milliseconds off the runtime's threads.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Status::internal(format!("the answer was not built: {error}")))
+}

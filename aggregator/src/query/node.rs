@@ -1,0 +1,205 @@
+//! Answers about single nodes, from the frames this aggregator holds.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures_util::{Stream, stream};
+use starling_proto::{
+    frame::Content,
+    limits::HISTORY_SECONDS,
+    series::{Sample, Value},
+    service::requests::{OpenRequest, Protocol},
+    v1,
+};
+use tonic::Status;
+
+use super::{
+    latency::RollingMinute,
+    off_thread,
+    sections::Readings,
+    views::{completeness, timestamp},
+};
+use crate::{
+    app::App,
+    clock::{age_ms, now_ms, tick_of},
+    fleet,
+    ingest::Node,
+    rollup::Group,
+};
+
+/// Seconds read before the first one that is shown, for "the last minute".
+const MINUTE: u32 = 60;
+/// Seconds decoded at once when a stream starts in the past: about 10 ms of work.
+const REPLAY_CHUNK: u32 = 60;
+
+/// All nodes of `group` at second `tick`.
+pub(super) fn table(app: &App, group: &Group, tick: u32) -> v1::NodeTable {
+    let nodes = app.fleet.table(tick, group, &app.membership.view());
+    let coverage = app.core.ledger().coverage(tick);
+    let mut completeness = completeness(app, tick, coverage);
+    if !group.is_cluster() {
+        let count = |wanted: &[v1::NodeState]| {
+            u32::try_from(nodes.iter().filter(|row| wanted.contains(&row.state())).count()).unwrap_or(u32::MAX)
+        };
+        completeness.nodes_reporting = count(&[v1::NodeState::Reporting]);
+        completeness.nodes_expected = count(&[v1::NodeState::Reporting, v1::NodeState::Silent]);
+    }
+    v1::NodeTable { tick, nodes, completeness: Some(completeness) }
+}
+
+/// The newest second of a node with all its series; `None` before its first frame.
+pub(super) fn newest(app: &App, node: &Node) -> Option<v1::NodeView> {
+    let latest = node.latest()?;
+    let tick = latest.content.tick;
+    let mut minute = RollingMinute::default();
+    for (earlier, content) in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).decode() {
+        minute.push(earlier, Arc::new(Readings::of_content(&content).duration()));
+    }
+    let mut view = view(app, node, &latest.content, &mut minute);
+    view.series = latest.content.samples.iter().map(series_value).collect();
+    Some(view)
+}
+
+/// One second of a node. `minute` must have seen the seconds before it, in order.
+fn view(app: &App, node: &Node, content: &Content, minute: &mut RollingMinute) -> v1::NodeView {
+    let readings = Readings::of_content(content);
+    let merged = minute.push(content.tick, Arc::new(readings.duration()));
+    v1::NodeView {
+        tick: content.tick,
+        time: Some(timestamp(content.tick)),
+        row: fleet::row_of(node, &app.id),
+        facts: Some(node.about().facts.clone()),
+        completeness: Some(v1::Completeness {
+            nodes_reporting: 1,
+            nodes_expected: 1,
+            tick: content.tick,
+            age_ms: age_ms(content.tick, now_ms()),
+            copies: app.core.copies(),
+        }),
+        traffic: readings.traffic(Some(&merged)),
+        connections: readings.connections(),
+        cpu: readings.cpu(),
+        memory: readings.memory(),
+        disk: readings.disk(),
+        network: readings.network(),
+        cores: readings.cores(),
+        series: Vec::new(),
+        uptime_seconds: readings.uptime(),
+    }
+}
+
+fn series_value(sample: &Sample) -> v1::SeriesValue {
+    let series = &sample.series;
+    let scale = 10f64.powi(i32::from(series.scale()));
+    let (value, histogram) = match &sample.value {
+        Value::Counter(increment) => (Some(*increment as f64 / scale), None),
+        Value::Gauge(value) => (Some(*value as f64 / scale), None),
+        Value::Histogram(histogram) => {
+            let quantiles = histogram.quantiles(&[0.5, 0.99]);
+            let summary = v1::HistogramSummary {
+                count: histogram.count() as f64,
+                sum: histogram.sum() as f64 / scale,
+                p50: quantiles[0] as f64 / scale,
+                p99: quantiles[1] as f64 / scale,
+                max: histogram.max() as f64 / scale,
+            };
+            (None, Some(summary))
+        }
+    };
+    v1::SeriesValue {
+        name: series.name().to_owned(),
+        attributes: series.attributes().iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        kind: series.kind().as_str().to_owned(),
+        unit: series.unit().to_owned(),
+        value,
+        histogram,
+    }
+}
+
+/// One reader of a node's seconds.
+struct Cursor {
+    app: Arc<App>,
+    node: Arc<Node>,
+    ticks: tokio::sync::watch::Receiver<u32>,
+    /// Next second to send.
+    next: u32,
+    /// Decoded and not sent yet: at most one chunk.
+    ready: VecDeque<v1::NodeView>,
+    minute: RollingMinute,
+    /// The minute before the first second was read.
+    primed: bool,
+    _open: OpenRequest,
+}
+
+/// The seconds of a node from `from` on (0: from its newest one), oldest first, then as they come. Seconds that come
+/// later than a newer one are left out.
+pub(super) fn watch(app: Arc<App>, node: Arc<Node>, from: u32) -> impl Stream<Item = Result<v1::NodeView, Status>> {
+    let ticks = node.ticks();
+    let newest = *ticks.borrow();
+    let oldest = tick_of(now_ms()).saturating_sub(HISTORY_SECONDS);
+    let next = if from == 0 { newest } else { from.max(oldest) };
+    let open = app.meter.open(Protocol::Grpc);
+    let cursor = Cursor {
+        app,
+        node,
+        ticks,
+        next,
+        ready: VecDeque::new(),
+        minute: RollingMinute::default(),
+        primed: false,
+        _open: open,
+    };
+    stream::unfold(cursor, |mut cursor| async move {
+        let item = cursor.next().await?;
+        Some((item, cursor))
+    })
+}
+
+impl Cursor {
+    async fn next(&mut self) -> Option<Result<v1::NodeView, Status>> {
+        loop {
+            if let Some(view) = self.ready.pop_front() {
+                return Some(Ok(view));
+            }
+            let newest = *self.ticks.borrow_and_update();
+            if self.next <= newest {
+                if let Err(status) = self.read(newest).await {
+                    return Some(Err(status));
+                }
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = self.app.stop.cancelled() => return None,
+                changed = self.ticks.changed() => if changed.is_err() { return None },
+            }
+        }
+    }
+
+    /// Reads the next chunk of seconds.
+    async fn read(&mut self, newest: u32) -> Result<(), Status> {
+        let to = newest.min(self.next.saturating_add(REPLAY_CHUNK - 1));
+        let first = if self.primed { self.next } else { self.next.saturating_sub(MINUTE - 1) };
+        let (app, node, next) = (self.app.clone(), self.node.clone(), self.next);
+        let mut minute = std::mem::take(&mut self.minute);
+        let (minute, ready) = off_thread(move || {
+            let mut ready = VecDeque::new();
+            let newest = node.latest().filter(|latest| first == to && latest.content.tick == to);
+            let contents = match newest {
+                // Following live: nothing to decode.
+                Some(latest) => [(to, latest.content.clone())].into(),
+                None => node.slice(first, to).decode(),
+            };
+            for (tick, content) in contents {
+                if tick < next {
+                    minute.push(tick, Arc::new(Readings::of_content(&content).duration()));
+                } else {
+                    ready.push_back(view(&app, &node, &content, &mut minute));
+                }
+            }
+            (minute, ready)
+        })
+        .await?;
+        (self.minute, self.ready, self.primed, self.next) = (minute, ready, true, to + 1);
+        Ok(())
+    }
+}

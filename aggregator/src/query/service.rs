@@ -1,0 +1,103 @@
+//! The `Query` service.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, StreamExt as _};
+use starling_proto::{
+    limits::PEER_MESSAGE_BYTES_MAX,
+    v1::{self, query_server},
+};
+use tonic::{Request, Response, Status};
+
+use super::{check_group, forward, node, off_thread, parse_group, parse_node, parse_tick, views::told, watch};
+use crate::{app::App, rollup::Group};
+
+/// Requests hold a name and a number.
+const REQUEST_BYTES_MAX: usize = 4 * 1024;
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// See the module.
+pub(crate) struct QueryService(Arc<App>);
+
+impl QueryService {
+    /// The service with its limits.
+    pub(crate) fn server(app: Arc<App>) -> query_server::QueryServer<Self> {
+        query_server::QueryServer::new(Self(app))
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
+    }
+
+    fn group(&self, text: &str) -> Result<Group, Status> {
+        let group = parse_group(text)?;
+        check_group(&self.0, &group)?;
+        Ok(group)
+    }
+}
+
+#[tonic::async_trait]
+impl query_server::Query for QueryService {
+    type WatchClusterStream = Answers<v1::ClusterView>;
+    type WatchNodesStream = Answers<v1::NodeTable>;
+    type WatchNodeStream = Answers<v1::NodeView>;
+
+    async fn get_cluster(&self, request: Request<v1::GetClusterRequest>) -> Result<Response<v1::ClusterView>, Status> {
+        let request = request.into_inner();
+        let group = self.group(&request.group)?;
+        let tick = parse_tick(&self.0, request.tick)?;
+        let app = self.0.clone();
+        Ok(Response::new(off_thread(move || told(&app.views.get(&app, &group, tick))).await?))
+    }
+
+    async fn watch_cluster(
+        &self,
+        request: Request<v1::WatchClusterRequest>,
+    ) -> Result<Response<Self::WatchClusterStream>, Status> {
+        let request = request.into_inner();
+        let group = self.group(&request.group)?;
+        Ok(Response::new(Box::pin(watch::watch_cluster(self.0.clone(), group, request.from_tick))))
+    }
+
+    async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::NodeTable>, Status> {
+        let group = self.group(&request.into_inner().group)?;
+        let app = self.0.clone();
+        let settled = app.core.published().borrow().settled;
+        Ok(Response::new(off_thread(move || node::table(&app, &group, settled)).await?))
+    }
+
+    async fn watch_nodes(
+        &self,
+        request: Request<v1::ListNodesRequest>,
+    ) -> Result<Response<Self::WatchNodesStream>, Status> {
+        let group = self.group(&request.into_inner().group)?;
+        Ok(Response::new(Box::pin(watch::watch_nodes(self.0.clone(), group))))
+    }
+
+    async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Result<Response<v1::NodeView>, Status> {
+        let forwarded = forward::was_forwarded(request.metadata());
+        let id = parse_node(&request.into_inner().node_id)?;
+        if let Some(member) = forward::holder(&self.0, &id, forwarded)? {
+            return Ok(Response::new(forward::get_node(&self.0, &member, &id).await?));
+        }
+        let app = self.0.clone();
+        let node = self.0.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
+        let view = off_thread(move || node::newest(&app, &node)).await?;
+        view.map(Response::new).ok_or_else(|| Status::not_found(format!("node_id: {id} has sent nothing yet")))
+    }
+
+    async fn watch_node(
+        &self,
+        request: Request<v1::WatchNodeRequest>,
+    ) -> Result<Response<Self::WatchNodeStream>, Status> {
+        let forwarded = forward::was_forwarded(request.metadata());
+        let request = request.into_inner();
+        let id = parse_node(&request.node_id)?;
+        if let Some(member) = forward::holder(&self.0, &id, forwarded)? {
+            let answers = forward::watch_node(&self.0, &member, &id, request.from_tick).await?;
+            let explained = answers.map(move |answer| answer.map_err(|status| forward::explained(&member, &status)));
+            return Ok(Response::new(Box::pin(explained)));
+        }
+        let node = self.0.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
+        Ok(Response::new(Box::pin(node::watch(self.0.clone(), node, request.from_tick))))
+    }
+}

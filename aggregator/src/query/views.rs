@@ -1,0 +1,156 @@
+//! Views of the cluster and of groups, built from the ledger once per second and revision and shared by all watchers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prost_types::Timestamp;
+use starling_proto::{series::Series, v1};
+
+use super::{latency::MinuteCache, sections::Readings};
+use crate::{
+    app::App,
+    clock::{age_ms, now_ms},
+    ledger::Coverage,
+    rollup::{Cell, Group},
+};
+
+/// Views kept: the whole cluster for a quarter of an hour, or the last seconds of some groups. The oldest go first; a
+/// view is then built again when somebody asks. About 10 kB each.
+const VIEWS_MAX: usize = 1_024;
+
+/// Groups whose last minute is kept merged. Beyond it all but one are built again when asked for.
+const MINUTES_MAX: usize = 64;
+
+/// See the module. Plain mutex: a view is built under it, so that many watchers of one second cost one build. Lock
+/// order: this one, then the ledger's.
+#[derive(Default)]
+pub(crate) struct Views(Mutex<Cache>);
+
+#[derive(Default)]
+struct Cache {
+    built: BTreeMap<(u32, Group), (u32, Arc<v1::ClusterView>)>,
+    minutes: HashMap<Group, MinuteCache>,
+}
+
+/// The cells of one group at one second, copied out of the ledger.
+struct Second {
+    revision: u32,
+    coverage: Coverage,
+    cells: Vec<(Series, Cell)>,
+}
+
+impl Second {
+    /// The ledger counts nodes for the whole cluster. In a group a node has at most one frame behind each cell, and
+    /// every node sends the series of its host; who is expected is known from the rows.
+    fn coverage_of(&self, app: &App, group: &Group, tick: u32) -> Coverage {
+        if group.is_cluster() {
+            return self.coverage;
+        }
+        let reporting = self.cells.iter().map(|(_, cell)| cell.frames).max().unwrap_or_default();
+        Coverage { reporting, expected: app.fleet.expected(group, tick).max(reporting) }
+    }
+}
+
+impl Views {
+    /// The view of `group` at `tick`. A second without any frame gives a view without sections.
+    /// May take milliseconds for an old second: not for a runtime thread.
+    pub(crate) fn get(&self, app: &App, group: &Group, tick: u32) -> Arc<v1::ClusterView> {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (tick, group.clone());
+        let edits = app.core.edits(tick);
+        if let Some((held, view)) = cache.built.get(&key)
+            && Some(*held) == edits
+        {
+            return view.clone();
+        }
+        let Some(second) = copy(app, group, tick) else {
+            return Arc::new(empty(app, group, tick));
+        };
+        let readings = Readings::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
+        let minute = cache.minutes.entry(group.clone()).or_default().last_minute(
+            tick,
+            |other| app.core.edits(other),
+            |other| duration(app, group, other),
+        );
+        let mut cpu = readings.cpu();
+        if let Some(cpu) = &mut cpu {
+            // The rows are of now: for a second of the past nobody knows the cores any more.
+            cpu.busiest = app.fleet.busiest(tick, group);
+        }
+        let view = Arc::new(v1::ClusterView {
+            revision: second.revision,
+            completeness: Some(completeness(app, tick, second.coverage_of(app, group, tick))),
+            traffic: readings.traffic(Some(&minute)),
+            connections: readings.connections(),
+            cpu,
+            memory: readings.memory(),
+            disk: readings.disk(),
+            network: readings.network(),
+            ..empty(app, group, tick)
+        });
+        if let Some(edits) = edits {
+            cache.built.insert(key, (edits, view.clone()));
+        }
+        while cache.built.len() > VIEWS_MAX {
+            cache.built.pop_first();
+        }
+        if cache.minutes.len() > MINUTES_MAX {
+            cache.minutes.retain(|other, _| other == group);
+        }
+        view
+    }
+}
+
+/// The view as it is told at this moment.
+pub(crate) fn told(view: &v1::ClusterView) -> v1::ClusterView {
+    let mut view = view.clone();
+    if let Some(completeness) = &mut view.completeness {
+        completeness.age_ms = age_ms(view.tick, now_ms());
+    }
+    view
+}
+
+/// How much of the truth is known of `tick`; the age is filled in when it is told.
+pub(crate) fn completeness(app: &App, tick: u32, coverage: Coverage) -> v1::Completeness {
+    v1::Completeness {
+        nodes_reporting: coverage.reporting,
+        nodes_expected: coverage.expected,
+        tick,
+        age_ms: age_ms(tick, now_ms()),
+        copies: app.core.copies(),
+    }
+}
+
+/// A second as a timestamp.
+pub(crate) fn timestamp(tick: u32) -> Timestamp {
+    Timestamp { seconds: tick.into(), nanos: 0 }
+}
+
+fn empty(app: &App, group: &Group, tick: u32) -> v1::ClusterView {
+    v1::ClusterView {
+        tick,
+        time: Some(timestamp(tick)),
+        cluster: app.cluster.clone(),
+        group: group.name().to_owned(),
+        completeness: Some(completeness(app, tick, app.core.ledger().coverage(tick))),
+        ..v1::ClusterView::default()
+    }
+}
+
+fn copy(app: &App, group: &Group, tick: u32) -> Option<Second> {
+    let ledger = app.core.ledger();
+    let view = ledger.view(tick)?;
+    Some(Second {
+        revision: view.revision,
+        coverage: view.coverage,
+        cells: view.sums.cells(group).map(|(series, cell)| (series.clone(), cell.clone())).collect(),
+    })
+}
+
+fn duration(app: &App, group: &Group, tick: u32) -> Option<Arc<starling_proto::histogram::Histogram>> {
+    let second = copy(app, group, tick)?;
+    let readings = Readings::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
+    Some(Arc::new(readings.duration()))
+}

@@ -1,0 +1,235 @@
+//! Cells by group and series.
+
+use std::cmp::Ordering;
+
+use starling_proto::{
+    catalogue::Scope,
+    series::{Sample, Series},
+    varint,
+};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::{
+    cell::{Cell, RollupError, Scratch},
+    codec::put_value,
+    group::Group,
+};
+
+/// Sums of a set of frames, by group and series: sparse, sorted, equal for equal sets of frames.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Strictly ascending by (group, series).
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) group: Group,
+    pub(super) series: Series,
+    pub(super) cell: Cell,
+}
+
+impl Row {
+    fn same_key(&self, other: &Self) -> bool {
+        // The series first: comparing it is mostly comparing pointers.
+        self.series == other.series && self.group == other.group
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        self.group.cmp(&other.group).then_with(|| self.series.cmp(&other.series))
+    }
+}
+
+impl Sums {
+    /// Sums of nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { rows: Vec::new() }
+    }
+
+    /// Sums of one frame, for the whole cluster and for each of `groups`. Series of node scope are skipped; of two
+    /// samples of one series the first counts.
+    #[must_use]
+    pub fn of_frame(groups: &[Group], samples: &[Sample]) -> Self {
+        let mut rows = Vec::new();
+        let cluster = Group::cluster();
+        for sample in samples.iter().filter(|sample| sample.series.scope() == Scope::Cluster) {
+            let cell = Cell::of(sample);
+            for group in std::iter::once(&cluster).chain(groups.iter().filter(|group| !group.is_cluster())) {
+                rows.push(Row { group: group.clone(), series: sample.series.clone(), cell: cell.clone() });
+            }
+        }
+        Self::from_rows(rows)
+    }
+
+    /// Takes rows in any order; of equal keys the first stays.
+    pub(super) fn from_rows(mut rows: Vec<Row>) -> Self {
+        rows.sort_by(Row::order);
+        rows.dedup_by(|later, first| later.same_key(first));
+        Self { rows }
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Adds the samples of one frame, for the whole cluster and for each of `groups`.
+    ///
+    /// # Errors
+    /// [`RollupError`]; `self` is then unchanged.
+    pub fn add_samples(&mut self, groups: &[Group], samples: &[Sample]) -> Result<(), RollupError> {
+        self.add(&Self::of_frame(groups, samples))
+    }
+
+    /// Adds `other`. The order of adding does not change the result.
+    ///
+    /// # Errors
+    /// [`RollupError::Overflow`] and [`RollupError::Kind`]; `self` is then unchanged.
+    pub fn add(&mut self, other: &Self) -> Result<(), RollupError> {
+        if self.rows.is_empty() {
+            self.rows.clone_from(&other.rows);
+            return Ok(());
+        }
+        let mut scratch = Scratch::default();
+        let mut changed = Vec::with_capacity(other.rows.len());
+        let mut new = Vec::new();
+        let mut from = 0;
+        for row in &other.rows {
+            match self.find(row, from) {
+                Ok(at) => {
+                    changed.push((at, self.rows[at].cell.plus(&row.cell, &mut scratch)?));
+                    from = at + 1;
+                }
+                Err(at) => {
+                    new.push(row.clone());
+                    from = at;
+                }
+            }
+        }
+        for (at, cell) in changed {
+            self.rows[at].cell = cell;
+        }
+        if !new.is_empty() {
+            self.rows.append(&mut new);
+            // Two sorted runs: one merge.
+            self.rows.sort_by(Row::order);
+        }
+        Ok(())
+    }
+
+    /// Takes back what was added: exact, but for extremes and error bounds, which stay. Cells of which no frame is
+    /// left go.
+    ///
+    /// # Errors
+    /// [`RollupError::Missing`] when `other` was never added; `self` is then unchanged.
+    pub fn subtract(&mut self, other: &Self) -> Result<(), RollupError> {
+        let mut scratch = Scratch::default();
+        let mut changed = Vec::with_capacity(other.rows.len());
+        let mut from = 0;
+        for row in &other.rows {
+            let at = self.find(row, from).map_err(|_| RollupError::Missing)?;
+            changed.push((at, self.rows[at].cell.minus(&row.cell, &mut scratch)?));
+            from = at + 1;
+        }
+        let mut gone = false;
+        for (at, cell) in changed {
+            match cell {
+                Some(cell) => self.rows[at].cell = cell,
+                None => {
+                    self.rows[at].cell.frames = 0;
+                    gone = true;
+                }
+            }
+        }
+        if gone {
+            self.rows.retain(|row| row.cell.frames > 0);
+        }
+        Ok(())
+    }
+
+    /// Where the key of `row` is at or after `from`, or would be.
+    fn find(&self, row: &Row, from: usize) -> Result<usize, usize> {
+        let rest = &self.rows[from..];
+        match rest.first() {
+            // Two sums of one cluster mostly hold the same series.
+            Some(first) if first.same_key(row) => Ok(from),
+            _ => rest.binary_search_by(|at| at.order(row)).map(|i| i + from).map_err(|i| i + from),
+        }
+    }
+
+    /// The cell of one series of one group; `None` when no frame had it.
+    #[must_use]
+    pub fn get(&self, group: &Group, series: &Series) -> Option<&Cell> {
+        self.rows
+            .binary_search_by(|row| row.group.cmp(group).then_with(|| row.series.cmp(series)))
+            .ok()
+            .map(|at| &self.rows[at].cell)
+    }
+
+    /// The cells of one group, sorted by series.
+    pub fn cells<'a>(&'a self, group: &Group) -> impl ExactSizeIterator<Item = (&'a Series, &'a Cell)> + use<'a> {
+        let from = self.rows.partition_point(|row| row.group < *group);
+        let count = self.rows[from..].partition_point(|row| row.group == *group);
+        self.rows[from..from + count].iter().map(|row| (&row.series, &row.cell))
+    }
+
+    /// All cells, sorted by group and series.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Group, &Series, &Cell)> {
+        self.rows.iter().map(|row| (&row.group, &row.series, &row.cell))
+    }
+
+    /// The groups that have cells, sorted; the whole cluster first.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.rows.chunk_by(|a, b| a.group == b.group).map(|rows| &rows[0].group)
+    }
+
+    /// Cells.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// True without cells.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// What differs from `other` in anything that can be taken back, in words; `None` when nothing does.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let mut others = other.rows.iter().peekable();
+        for row in &self.rows {
+            match others.next_if(|o| o.same_key(row)) {
+                Some(o) if o.cell.same_amounts(&row.cell) => {}
+                Some(o) => {
+                    return Some(format!("{} of {}: {:?} and {:?}", row.series, row.group, row.cell, o.cell));
+                }
+                None => return Some(format!("{} of {} is on one side only", row.series, row.group)),
+            }
+        }
+        others.next().map(|o| format!("{} of {} is on one side only", o.series, o.group))
+    }
+
+    /// Feeds everything to a hash, by name, in order.
+    pub(crate) fn hash_into(&self, hasher: &mut Xxh3Default) {
+        let mut bytes = Vec::new();
+        for row in &self.rows {
+            bytes.clear();
+            varint::put_bytes(&mut bytes, row.group.name().as_bytes());
+            varint::put_bytes(&mut bytes, row.series.name().as_bytes());
+            for (key, value) in row.series.attributes() {
+                varint::put_bytes(&mut bytes, key.as_bytes());
+                varint::put_bytes(&mut bytes, value.as_bytes());
+            }
+            varint::put(&mut bytes, u64::from(row.cell.frames));
+            put_value(&mut bytes, &row.cell);
+            hasher.update(&bytes);
+        }
+    }
+
+    /// Keeps the cells for which `keep` is true.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Group, &Series) -> bool) {
+        self.rows.retain(|row| keep(&row.group, &row.series));
+    }
+}

@@ -1,0 +1,144 @@
+//! Three aggregators that find each other and keep one ledger.
+
+#![allow(clippy::unwrap_used, reason = "a step that fails fails its test")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use starling_proto::v1;
+use support::{Aggregator, TestNode, cluster, now, until};
+use tokio_stream::StreamExt as _;
+use tonic::Code;
+
+/// Nodes spread over the cluster by their owners.
+async fn nodes(aggregators: &[Aggregator], count: usize) -> Vec<TestNode> {
+    let mut nodes = Vec::new();
+    for i in 0..count {
+        let mut node = TestNode::new(&format!("node-{i}"), if i % 2 == 0 { "even" } else { "odd" });
+        node.connect(&aggregators[i % aggregators.len()].url()).await;
+        nodes.push(node);
+    }
+    nodes
+}
+
+/// Every aggregator shows `expected` requests at each tick, from `count` nodes, and the same books.
+async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count: u32) {
+    for (&tick, &requests) in expected {
+        let mut hashes = Vec::new();
+        for aggregator in aggregators {
+            let mut query = aggregator.query().await;
+            until("the sum of what the nodes sent", async || {
+                let asked = v1::GetClusterRequest { tick, ..v1::GetClusterRequest::default() };
+                let view = query.get_cluster(asked).await.map_err(|status| status.to_string())?.into_inner();
+                let completeness = view.completeness.unwrap();
+                let found = view.traffic.as_ref().map_or(0.0, |traffic| traffic.requests_per_second);
+                let counted =
+                    view.traffic.as_ref().and_then(|t| t.latency.as_ref()).map_or(0.0, |latency| latency.count);
+                let same = (found - requests as f64).abs() < 1e-9 && (counted - requests as f64).abs() < 1e-9;
+                if same && (completeness.nodes_reporting, completeness.nodes_expected) == (count, count) {
+                    Ok(())
+                } else {
+                    Err(format!("{} at {tick}: {found} of {requests}, {completeness:?}", aggregator.name))
+                }
+            })
+            .await;
+            let books =
+                aggregator.cluster().await.get_ledger(v1::GetLedgerRequest { tick }).await.unwrap().into_inner();
+            assert!(books.conservation.as_ref().unwrap().balanced, "{books:?}");
+            assert_eq!((books.frames_counted, books.overlaps, books.forks), (count, 0, 0), "{books:?}");
+            hashes.push(books.view_hash);
+        }
+        assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "views differ at {tick}: {hashes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_aggregator_tells_the_same_sum() {
+    let aggregators = cluster(3).await;
+    let mut nodes = nodes(&aggregators, 9).await;
+    let holders: std::collections::BTreeSet<_> = nodes.iter().map(|node| node.aggregator().to_owned()).collect();
+    assert!(holders.len() > 1, "all nodes are on {holders:?}");
+    let first = now() - 6;
+    let mut expected: BTreeMap<u32, u64> = BTreeMap::new();
+    for tick in first..first + 5 {
+        for (node, i) in nodes.iter_mut().zip(1u64..) {
+            let requests = i * 10 + u64::from(tick % 7);
+            node.send(tick, requests, 100 * i).await;
+            *expected.entry(tick).or_default() += requests;
+        }
+    }
+    agree(&aggregators, &expected, 9).await;
+    for node in &nodes {
+        node.until_acked(expected.keys().copied()).await;
+        node.received(|received| {
+            assert!(received.acked.values().all(|(copies, alone)| *copies >= 2 && !alone), "{received:?}");
+        });
+    }
+
+    // Drill-down and tables from any aggregator, whoever holds the node.
+    for aggregator in &aggregators {
+        let mut query = aggregator.query().await;
+        until("a table of all nodes", async || {
+            let table = query.list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner();
+            let held = table.nodes.iter().filter(|row| !row.aggregator_id.is_empty()).count();
+            if held == 9 { Ok(()) } else { Err(format!("{} knows {:?}", aggregator.name, table.nodes)) }
+        })
+        .await;
+        let odd = query.list_nodes(v1::ListNodesRequest { group: "zone:odd".into() }).await.unwrap().into_inner();
+        assert_eq!(odd.nodes.len(), 4);
+        for node in &nodes {
+            let view = query.get_node(v1::GetNodeRequest { node_id: node.id.clone() }).await.unwrap().into_inner();
+            assert_eq!((view.tick, view.row.unwrap().aggregator_id.as_str()), (first + 4, node.aggregator()));
+        }
+        let asked = v1::WatchNodeRequest { node_id: "node-0".into(), from_tick: first };
+        let mut watch = query.watch_node(asked).await.unwrap().into_inner();
+        for tick in first..first + 5 {
+            assert_eq!(watch.next().await.unwrap().unwrap().tick, tick);
+        }
+        let asked = v1::GetClusterRequest { group: "zone:even".into(), tick: first };
+        let even = query.get_cluster(asked).await.unwrap().into_inner();
+        let wanted: u64 = (1..=9).step_by(2).map(|i| i * 10 + u64::from(first % 7)).sum();
+        assert!((even.traffic.unwrap().requests_per_second - wanted as f64).abs() < 1e-9);
+        let completeness = even.completeness.unwrap();
+        assert_eq!((completeness.nodes_reporting, completeness.nodes_expected), (5, 5));
+        let status = query.get_node(v1::GetNodeRequest { node_id: "nobody".into() }).await.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopping_aggregator_hands_over_and_nothing_is_lost_or_doubled() {
+    let mut aggregators = cluster(3).await;
+    let mut nodes = nodes(&aggregators, 6).await;
+    let leaving = nodes[0].aggregator().to_owned();
+    let tick = now() - 3;
+    for node in &mut nodes {
+        node.send(tick, 10, 1_000).await;
+    }
+    let gone = aggregators.iter().position(|aggregator| aggregator.name == leaving).unwrap();
+    let gone = aggregators.remove(gone);
+    gone.stop.cancel();
+    // Its nodes are told where to go; they send again what was not acknowledged, with the pin it has.
+    for node in nodes.iter_mut().filter(|node| node.aggregator() == leaving) {
+        let redirect = until("a redirect", async || {
+            node.received(|received| received.redirect.clone().ok_or_else(|| format!("{received:?}")))
+        })
+        .await;
+        assert!(redirect.ranked.iter().all(|endpoint| endpoint.aggregator_id != leaving), "{redirect:?}");
+        let taken = node.connect(&format!("http://{}", redirect.ranked[0].address)).await;
+        assert_ne!(taken, leaving);
+        node.offer(tick).await;
+        node.send(tick + 1, 10, 1_000).await;
+    }
+    for node in nodes.iter_mut() {
+        if !node.received(|received| received.acked.contains_key(&(tick + 1))) {
+            node.send(tick + 1, 10, 1_000).await;
+        }
+    }
+    gone.stopped().await;
+    agree(&aggregators, &BTreeMap::from([(tick, 60), (tick + 1, 60)]), 6).await;
+    for node in &nodes {
+        node.until_acked([tick + 1]).await;
+    }
+}
