@@ -143,22 +143,34 @@ fn main() {
     let peer = WriterId::new([2; 16]);
     merged.peer_opened(peer);
     let runs = merged.entries_for(NOW_MS, peer, usize::MAX);
-    measure("ledger of a peer: take the merge in", || ledger(2), |mut ledger| {
-        runs.iter().for_each(|run| drop(ledger.apply_entries(NOW_MS, run)));
-        ledger
-    });
+    measure(
+        "ledger of a peer: take the merge in",
+        || ledger(2),
+        |mut ledger| {
+            runs.iter().for_each(|run| drop(ledger.apply_entries(NOW_MS, run)));
+            ledger
+        },
+    );
     measure("ledger: check the conservation of the tick", || (), |()| merged.check(TICK));
 
-    let mut shipped = measure("ledger: ship 1,000 frames raw", || offered(1, &frames, &with, false), |mut ledger| {
-        ledger.flush(NOW_MS);
-        ledger
-    });
+    let mut shipped = measure(
+        "ledger: ship 1,000 frames raw",
+        || offered(1, &frames, &with, false),
+        |mut ledger| {
+            ledger.flush(NOW_MS);
+            ledger
+        },
+    );
     shipped.peer_opened(peer);
     let raws = shipped.entries_for(NOW_MS, peer, usize::MAX);
-    let mut both = measure("ledger of a peer: take 1,000 raw frames in", || ledger(2), |mut ledger| {
-        raws.iter().for_each(|run| drop(ledger.apply_entries(NOW_MS, run)));
-        ledger
-    });
+    let mut both = measure(
+        "ledger of a peer: take 1,000 raw frames in",
+        || ledger(2),
+        |mut ledger| {
+            raws.iter().for_each(|run| drop(ledger.apply_entries(NOW_MS, run)));
+            ledger
+        },
+    );
     let mut late = offered(3, &frames, &with, true);
     late.flush(NOW_MS);
     late.peer_opened(peer);

@@ -292,7 +292,9 @@ fn unreadable(status: &Status) -> End {
     match status.code() {
         // What tonic says of a message above the limit.
         Code::OutOfRange => End::Status(Status::resource_exhausted(status.message())),
-        Code::Internal if status.message().contains("decode") => End::Status(Status::invalid_argument(status.message())),
+        Code::Internal if status.message().contains("decode") => {
+            End::Status(Status::invalid_argument(status.message()))
+        }
         _ => End::Gone,
     }
 }

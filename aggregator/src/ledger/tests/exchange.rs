@@ -145,7 +145,8 @@ fn an_entry_its_author_should_not_have_written_freezes_its_log() {
     let (mut a, mut b) = (filled(1, T..T + 2), ledger(2));
     let mut run = whole(&mut a, T_MS + 5000);
     // The same frame merged a second time.
-    let again = v1::LogPayload { streams: vec![], series: vec![], ..v1::LogPayload::decode(&*run.payloads[0]).unwrap() };
+    let again =
+        v1::LogPayload { streams: vec![], series: vec![], ..v1::LogPayload::decode(&*run.payloads[0]).unwrap() };
     run.payloads.push(again.encode_to_vec().into());
     let error = b.apply_entries(T_MS + 5000, &run).unwrap_err();
     assert!(matches!(error, EntriesError::Invalid { sequence: 3, .. }), "{error}");

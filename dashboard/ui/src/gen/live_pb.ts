@@ -544,36 +544,50 @@ export const CompletenessSchema: GenMessage<Completeness> = /*@__PURE__*/
  */
 export type Overview = Message<"starling.live.v1.Overview"> & {
   /**
+   * How many nodes are in it.
+   *
    * @generated from field: starling.live.v1.Completeness completeness = 1;
    */
   completeness?: Completeness | undefined;
 
   /**
+   * Requests of the applications.
+   *
    * @generated from field: starling.live.v1.Traffic traffic = 2;
    */
   traffic?: Traffic | undefined;
 
   /**
+   * TCP connections.
+   *
    * @generated from field: starling.live.v1.Connections connections = 3;
    */
   connections?: Connections | undefined;
 
   /**
+   * Processors.
+   *
    * @generated from field: starling.live.v1.Cpu cpu = 4;
    */
   cpu?: Cpu | undefined;
 
   /**
+   * Memory.
+   *
    * @generated from field: starling.live.v1.Memory memory = 5;
    */
   memory?: Memory | undefined;
 
   /**
+   * Disks and filesystems.
+   *
    * @generated from field: starling.live.v1.Disk disk = 6;
    */
   disk?: Disk | undefined;
 
   /**
+   * Network interfaces.
+   *
    * @generated from field: starling.live.v1.Network network = 7;
    */
   network?: Network | undefined;
@@ -684,31 +698,43 @@ export type NodeDetail = Message<"starling.live.v1.NodeDetail"> & {
   uptimeSeconds: number;
 
   /**
+   * Requests of the applications on it. Absent when none reported.
+   *
    * @generated from field: starling.live.v1.Traffic traffic = 13;
    */
   traffic?: Traffic | undefined;
 
   /**
+   * TCP connections. Absent when not reported.
+   *
    * @generated from field: starling.live.v1.Connections connections = 14;
    */
   connections?: Connections | undefined;
 
   /**
+   * Processors. Absent when not reported.
+   *
    * @generated from field: starling.live.v1.Cpu cpu = 15;
    */
   cpu?: Cpu | undefined;
 
   /**
+   * Memory. Absent when not reported.
+   *
    * @generated from field: starling.live.v1.Memory memory = 16;
    */
   memory?: Memory | undefined;
 
   /**
+   * Disks and filesystems. Absent when not reported.
+   *
    * @generated from field: starling.live.v1.Disk disk = 17;
    */
   disk?: Disk | undefined;
 
   /**
+   * Network interfaces. Absent when not reported.
+   *
    * @generated from field: starling.live.v1.Network network = 18;
    */
   network?: Network | undefined;
@@ -728,6 +754,8 @@ export type NodeDetail = Message<"starling.live.v1.NodeDetail"> & {
   median?: Median | undefined;
 
   /**
+   * The verdict line. Absent when there is nothing to say beyond the state.
+   *
    * @generated from field: starling.live.v1.Verdict verdict = 21;
    */
   verdict?: Verdict | undefined;
@@ -740,6 +768,8 @@ export type NodeDetail = Message<"starling.live.v1.NodeDetail"> & {
   previousNodeId: string;
 
   /**
+   * The one after it.
+   *
    * @generated from field: string next_node_id = 23;
    */
   nextNodeId: string;
@@ -759,31 +789,43 @@ export const NodeDetailSchema: GenMessage<NodeDetail> = /*@__PURE__*/
  */
 export type Median = Message<"starling.live.v1.Median"> & {
   /**
+   * Busy share, 0 to 1.
+   *
    * @generated from field: float cpu = 1;
    */
   cpu: number;
 
   /**
+   * Used share, 0 to 1.
+   *
    * @generated from field: float memory = 2;
    */
   memory: number;
 
   /**
+   * Requests per second.
+   *
    * @generated from field: float requests_per_second = 3;
    */
   requestsPerSecond: number;
 
   /**
+   * Failed requests per second.
+   *
    * @generated from field: float errors_per_second = 4;
    */
   errorsPerSecond: number;
 
   /**
+   * 99th percentile of latency, microseconds.
+   *
    * @generated from field: float p99_micros = 5;
    */
   p99Micros: number;
 
   /**
+   * TCP connections.
+   *
    * @generated from field: float connections = 6;
    */
   connections: number;
@@ -803,6 +845,8 @@ export const MedianSchema: GenMessage<Median> = /*@__PURE__*/
  */
 export type Verdict = Message<"starling.live.v1.Verdict"> & {
   /**
+   * How bad it is.
+   *
    * @generated from field: starling.live.v1.Severity severity = 1;
    */
   severity: Severity;
@@ -815,6 +859,8 @@ export type Verdict = Message<"starling.live.v1.Verdict"> & {
   word: string;
 
   /**
+   * The sentence, piece by piece, with its own spaces and full stop.
+   *
    * @generated from field: repeated starling.live.v1.VerdictPart parts = 3;
    */
   parts: VerdictPart[];
@@ -834,6 +880,8 @@ export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
  */
 export type VerdictPart = Message<"starling.live.v1.VerdictPart"> & {
   /**
+   * The piece.
+   *
    * @generated from field: string text = 1;
    */
   text: string;
@@ -860,11 +908,15 @@ export const VerdictPartSchema: GenMessage<VerdictPart> = /*@__PURE__*/
  */
 export type Traffic = Message<"starling.live.v1.Traffic"> & {
   /**
+   * Requests per second, all protocols.
+   *
    * @generated from field: double requests_per_second = 1;
    */
   requestsPerSecond: number;
 
   /**
+   * Failed requests per second.
+   *
    * @generated from field: double errors_per_second = 2;
    */
   errorsPerSecond: number;
@@ -877,6 +929,8 @@ export type Traffic = Message<"starling.live.v1.Traffic"> & {
   errorRatio?: number | undefined;
 
   /**
+   * Requests or connections open now.
+   *
    * @generated from field: double active = 4;
    */
   active: number;
@@ -903,6 +957,8 @@ export type Traffic = Message<"starling.live.v1.Traffic"> & {
   distribution?: Distribution | undefined;
 
   /**
+   * By protocol, all that ever reported.
+   *
    * @generated from field: repeated starling.live.v1.Protocol protocols = 8;
    */
   protocols: Protocol[];
@@ -929,6 +985,8 @@ export type Distribution = Message<"starling.live.v1.Distribution"> & {
   bounds: number[];
 
   /**
+   * Requests between two bounds.
+   *
    * @generated from field: repeated double counts = 2;
    */
   counts: number[];
@@ -948,36 +1006,50 @@ export const DistributionSchema: GenMessage<Distribution> = /*@__PURE__*/
  */
 export type Latency = Message<"starling.live.v1.Latency"> & {
   /**
+   * Median.
+   *
    * @generated from field: double p50 = 1;
    */
   p50: number;
 
   /**
+   * 95th percentile.
+   *
    * @generated from field: double p95 = 2;
    */
   p95: number;
 
   /**
+   * 99th percentile.
+   *
    * @generated from field: double p99 = 3;
    */
   p99: number;
 
   /**
+   * 99.9th percentile.
+   *
    * @generated from field: double p999 = 4;
    */
   p999: number;
 
   /**
+   * Arithmetic mean.
+   *
    * @generated from field: double mean = 5;
    */
   mean: number;
 
   /**
+   * Largest value.
+   *
    * @generated from field: double max = 6;
    */
   max: number;
 
   /**
+   * Requests in it.
+   *
    * @generated from field: double count = 7;
    */
   count: number;
@@ -1011,16 +1083,22 @@ export type Protocol = Message<"starling.live.v1.Protocol"> & {
   name: string;
 
   /**
+   * Requests per second.
+   *
    * @generated from field: double requests_per_second = 2;
    */
   requestsPerSecond: number;
 
   /**
+   * Failed requests per second.
+   *
    * @generated from field: double errors_per_second = 3;
    */
   errorsPerSecond: number;
 
   /**
+   * Requests or connections open now.
+   *
    * @generated from field: double active = 4;
    */
   active: number;
@@ -1033,11 +1111,15 @@ export type Protocol = Message<"starling.live.v1.Protocol"> & {
   meanMicros?: number | undefined;
 
   /**
+   * 99th percentile of latency, microseconds. Absent without requests.
+   *
    * @generated from field: optional double p99_micros = 6;
    */
   p99Micros?: number | undefined;
 
   /**
+   * How it is doing, by the share of failed requests.
+   *
    * @generated from field: starling.live.v1.Severity status = 7;
    */
   status: Severity;
@@ -1057,26 +1139,36 @@ export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
  */
 export type Connections = Message<"starling.live.v1.Connections"> & {
   /**
+   * Established and used within the last 300 s.
+   *
    * @generated from field: double active = 1;
    */
   active: number;
 
   /**
+   * Established and silent for more than 300 s.
+   *
    * @generated from field: double idle = 2;
    */
   idle: number;
 
   /**
+   * In any state but LISTEN and CLOSE.
+   *
    * @generated from field: double total = 3;
    */
   total: number;
 
   /**
+   * Opened per second, both directions.
+   *
    * @generated from field: double opened_per_second = 4;
    */
   openedPerSecond: number;
 
   /**
+   * Reset per second.
+   *
    * @generated from field: double resets_per_second = 5;
    */
   resetsPerSecond: number;
@@ -1089,16 +1181,22 @@ export type Connections = Message<"starling.live.v1.Connections"> & {
   retransmitRatio?: number | undefined;
 
   /**
+   * Neither in warning nor in error.
+   *
    * @generated from field: double healthy = 7;
    */
   healthy: number;
 
   /**
+   * Retransmitting over 2 % or silent for more than 300 s.
+   *
    * @generated from field: double warning = 8;
    */
   warning: number;
 
   /**
+   * Reset, refused or timed out in the last 60 s.
+   *
    * @generated from field: double error = 9;
    */
   error: number;
@@ -1118,31 +1216,43 @@ export const ConnectionsSchema: GenMessage<Connections> = /*@__PURE__*/
  */
 export type Cpu = Message<"starling.live.v1.Cpu"> & {
   /**
+   * Busy share of all cores.
+   *
    * @generated from field: double utilization = 1;
    */
   utilization: number;
 
   /**
+   * Logical processors.
+   *
    * @generated from field: double cores = 2;
    */
   cores: number;
 
   /**
+   * Share in user mode.
+   *
    * @generated from field: double user = 3;
    */
   user: number;
 
   /**
+   * Share in the kernel.
+   *
    * @generated from field: double system = 4;
    */
   system: number;
 
   /**
+   * Share idle while waiting for a disk.
+   *
    * @generated from field: double iowait = 5;
    */
   iowait: number;
 
   /**
+   * Share taken by the hypervisor.
+   *
    * @generated from field: double steal = 6;
    */
   steal: number;
@@ -1155,11 +1265,15 @@ export type Cpu = Message<"starling.live.v1.Cpu"> & {
   load1: number;
 
   /**
+   * Load average of 5 minutes, mean over the nodes.
+   *
    * @generated from field: double load5 = 8;
    */
   load5: number;
 
   /**
+   * Load average of 15 minutes, mean over the nodes.
+   *
    * @generated from field: double load15 = 9;
    */
   load15: number;
@@ -1193,11 +1307,15 @@ export const CpuSchema: GenMessage<Cpu> = /*@__PURE__*/
  */
 export type Core = Message<"starling.live.v1.Core"> & {
   /**
+   * Name of the node.
+   *
    * @generated from field: string node_id = 1;
    */
   nodeId: string;
 
   /**
+   * Number of the core, from 0.
+   *
    * @generated from field: uint32 core = 2;
    */
   core: number;
@@ -1224,56 +1342,78 @@ export const CoreSchema: GenMessage<Core> = /*@__PURE__*/
  */
 export type Memory = Message<"starling.live.v1.Memory"> & {
   /**
+   * Physical memory.
+   *
    * @generated from field: double total = 1;
    */
   total: number;
 
   /**
+   * total less available.
+   *
    * @generated from field: double used = 2;
    */
   used: number;
 
   /**
+   * What can be given to programs without swapping.
+   *
    * @generated from field: double available = 3;
    */
   available: number;
 
   /**
+   * Buffers, page cache and reclaimable slab.
+   *
    * @generated from field: double buffer_cache = 4;
    */
   bufferCache: number;
 
   /**
+   * Anonymous and shared memory of programs.
+   *
    * @generated from field: double application = 5;
    */
   application: number;
 
   /**
+   * The kernel's own.
+   *
    * @generated from field: double system = 6;
    */
   system: number;
 
   /**
+   * Not used for anything.
+   *
    * @generated from field: double free = 7;
    */
   free: number;
 
   /**
+   * Swap space.
+   *
    * @generated from field: double swap_total = 8;
    */
   swapTotal: number;
 
   /**
+   * Swap space in use.
+   *
    * @generated from field: double swap_used = 9;
    */
   swapUsed: number;
 
   /**
+   * Set aside as huge pages.
+   *
    * @generated from field: double huge_pages_total = 10;
    */
   hugePagesTotal: number;
 
   /**
+   * Huge pages in use.
+   *
    * @generated from field: double huge_pages_used = 11;
    */
   hugePagesUsed: number;
@@ -1293,31 +1433,43 @@ export const MemorySchema: GenMessage<Memory> = /*@__PURE__*/
  */
 export type Disk = Message<"starling.live.v1.Disk"> & {
   /**
+   * Bytes read.
+   *
    * @generated from field: double read_bytes_per_second = 1;
    */
   readBytesPerSecond: number;
 
   /**
+   * Bytes written.
+   *
    * @generated from field: double written_bytes_per_second = 2;
    */
   writtenBytesPerSecond: number;
 
   /**
+   * Reads completed.
+   *
    * @generated from field: double reads_per_second = 3;
    */
   readsPerSecond: number;
 
   /**
+   * Writes completed.
+   *
    * @generated from field: double writes_per_second = 4;
    */
   writesPerSecond: number;
 
   /**
+   * Size of the filesystems, bytes.
+   *
    * @generated from field: double filesystem_total = 5;
    */
   filesystemTotal: number;
 
   /**
+   * In use, bytes.
+   *
    * @generated from field: double filesystem_used = 6;
    */
   filesystemUsed: number;
@@ -1337,21 +1489,29 @@ export const DiskSchema: GenMessage<Disk> = /*@__PURE__*/
  */
 export type Network = Message<"starling.live.v1.Network"> & {
   /**
+   * Bytes received.
+   *
    * @generated from field: double received_bytes_per_second = 1;
    */
   receivedBytesPerSecond: number;
 
   /**
+   * Bytes sent.
+   *
    * @generated from field: double sent_bytes_per_second = 2;
    */
   sentBytesPerSecond: number;
 
   /**
+   * Errors, both directions.
+   *
    * @generated from field: double errors_per_second = 3;
    */
   errorsPerSecond: number;
 
   /**
+   * Packets dropped, both directions.
+   *
    * @generated from field: double dropped_per_second = 4;
    */
   droppedPerSecond: number;
@@ -1378,6 +1538,8 @@ export type Hosts = Message<"starling.live.v1.Hosts"> & {
   dictionaryVersion: number;
 
   /**
+   * Names.
+   *
    * @generated from field: repeated string node_ids = 2;
    */
   nodeIds: string[];
@@ -1390,21 +1552,29 @@ export type Hosts = Message<"starling.live.v1.Hosts"> & {
   zones: string[];
 
   /**
+   * As `zones`.
+   *
    * @generated from field: repeated string racks = 4;
    */
   racks: string[];
 
   /**
+   * As `zones`.
+   *
    * @generated from field: repeated string roles = 5;
    */
   roles: string[];
 
   /**
+   * Replays made for a demonstration.
+   *
    * @generated from field: repeated bool simulated = 6;
    */
   simulated: boolean[];
 
   /**
+   * Always one per node.
+   *
    * @generated from field: repeated starling.live.v1.NodeState states = 7;
    */
   states: NodeState[];
@@ -1424,46 +1594,64 @@ export type Hosts = Message<"starling.live.v1.Hosts"> & {
   cpu: number[];
 
   /**
+   * Used share of memory.
+   *
    * @generated from field: repeated float memory = 10;
    */
   memory: number[];
 
   /**
+   * Requests per second.
+   *
    * @generated from field: repeated float requests_per_second = 11;
    */
   requestsPerSecond: number[];
 
   /**
+   * Failed requests per second.
+   *
    * @generated from field: repeated float errors_per_second = 12;
    */
   errorsPerSecond: number[];
 
   /**
+   * 99th percentile of latency, microseconds.
+   *
    * @generated from field: repeated float p99_micros = 13;
    */
   p99Micros: number[];
 
   /**
+   * Load average of 1 minute.
+   *
    * @generated from field: repeated float load1 = 14;
    */
   load1: number[];
 
   /**
+   * TCP connections.
+   *
    * @generated from field: repeated float connections = 15;
    */
   connections: number[];
 
   /**
+   * Logical processors.
+   *
    * @generated from field: repeated uint32 cores = 16;
    */
   cores: number[];
 
   /**
+   * Aggregators that hold the streams; empty when none does.
+   *
    * @generated from field: repeated string aggregator_ids = 17;
    */
   aggregatorIds: string[];
 
   /**
+   * How many nodes report.
+   *
    * @generated from field: starling.live.v1.Completeness completeness = 18;
    */
   completeness?: Completeness | undefined;
@@ -1483,6 +1671,8 @@ export const HostsSchema: GenMessage<Hosts> = /*@__PURE__*/
  */
 export type Aggregators = Message<"starling.live.v1.Aggregators"> & {
   /**
+   * Sorted by name.
+   *
    * @generated from field: repeated starling.live.v1.AggregatorRow aggregators = 1;
    */
   aggregators: AggregatorRow[];
@@ -1509,6 +1699,8 @@ export const AggregatorsSchema: GenMessage<Aggregators> = /*@__PURE__*/
  */
 export type AggregatorRow = Message<"starling.live.v1.AggregatorRow"> & {
   /**
+   * Name.
+   *
    * @generated from field: string aggregator_id = 1;
    */
   aggregatorId: string;
@@ -1521,11 +1713,15 @@ export type AggregatorRow = Message<"starling.live.v1.AggregatorRow"> & {
   state: string;
 
   /**
+   * "host:port" of its gRPC face.
+   *
    * @generated from field: string grpc_address = 3;
    */
   grpcAddress: string;
 
   /**
+   * Semantic version.
+   *
    * @generated from field: string version = 4;
    */
   version: string;
@@ -1594,6 +1790,8 @@ export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
  */
 export type GoingAway = Message<"starling.live.v1.GoingAway"> & {
   /**
+   * When to come back, milliseconds from now.
+   *
    * @generated from field: uint32 retry_ms = 1;
    */
   retryMs: number;
@@ -1661,6 +1859,8 @@ export const ViewSchema: GenEnum<View> = /*@__PURE__*/
  */
 export enum Severity {
   /**
+   * Not set.
+   *
    * @generated from enum value: SEVERITY_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -1673,21 +1873,29 @@ export enum Severity {
   OK = 1,
 
   /**
+   * Worth knowing.
+   *
    * @generated from enum value: SEVERITY_INFO = 2;
    */
   INFO = 2,
 
   /**
+   * Worth a look soon.
+   *
    * @generated from enum value: SEVERITY_WARNING = 3;
    */
   WARNING = 3,
 
   /**
+   * Something is broken.
+   *
    * @generated from enum value: SEVERITY_ERROR = 4;
    */
   ERROR = 4,
 
   /**
+   * Act now.
+   *
    * @generated from enum value: SEVERITY_CRITICAL = 5;
    */
   CRITICAL = 5,
@@ -1706,6 +1914,8 @@ export const SeveritySchema: GenEnum<Severity> = /*@__PURE__*/
  */
 export enum NodeState {
   /**
+   * Not set.
+   *
    * @generated from enum value: NODE_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,

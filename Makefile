@@ -1,0 +1,83 @@
+# Starling: build, run, test. `make` alone lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build page run demo test test-rust test-page test-browser lint fmt bench edges deny tools clean-state
+
+# Where test tools of this checkout live; nothing outside target/ is written.
+VENV := target/venv
+CARGO_DENY := 0.20.2
+STATE ?= target/state
+ARGS ?=
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+build: page ## Build the page and the release binaries
+	cargo build --release --workspace --bins
+
+page: dashboard/ui/dist/index.html ## Build the page only
+
+dashboard/ui/node_modules: dashboard/ui/package-lock.json
+	@command -v npm >/dev/null || { echo "the page needs Node 20: apt-get install nodejs npm (Debian 12 backports) or see nodejs.org"; exit 1; }
+	cd dashboard/ui && npm ci --no-audit --no-fund
+	@touch $@
+
+dashboard/ui/dist/index.html: dashboard/ui/node_modules $(shell find dashboard/ui/src dashboard/ui/index.html dashboard/ui/vite.config.ts -type f 2>/dev/null)
+	cd dashboard/ui && npm run build
+
+run: build ## Build everything and watch this host: starling up
+	target/release/starling up --state $(STATE) $(ARGS)
+
+demo: build ## A whole cluster on loopback: 3 aggregators, this host and 20 simulated nodes
+	target/release/starling up --aggregators 3 --nodes 20 --state $(STATE)-demo $(ARGS)
+
+test: tools lint edges deny test-page test-rust test-browser ## Everything that must pass: format, lints, licences, unit, integration, browser
+	@echo "all tests passed"
+
+test-rust: tools page ## Rust tests, real processes among them
+	cargo build --workspace --bins
+	STARLING_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python .ci/cargo-test --workspace
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+test-page: dashboard/ui/node_modules ## Page: lints, unit tests, generated types
+	cd dashboard/ui && npm run lint && npm run gen:check && npm test
+
+test-browser: tools page ## Headless Chromium against a real cluster
+	cargo build --workspace --bins
+	cd tests/browser && npm ci --no-audit --no-fund && npm test
+
+lint: ## Format and lints of the Rust code
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+edges: ## The one direction of dependencies between the crates
+	.ci/edges
+
+deny: ## Licences and sources of the dependencies
+	@command -v cargo-deny >/dev/null || cargo install cargo-deny --version $(CARGO_DENY) --locked --quiet
+	cargo deny --log-level error check bans licenses sources
+
+fmt: page-fmt ## Format everything
+	cargo fmt --all
+
+.PHONY: page-fmt
+page-fmt: dashboard/ui/node_modules
+	cd dashboard/ui && npx biome format --write .
+
+bench: ## The figures of BENCHMARKS.md
+	cargo build --release --workspace --bins
+	.ci/bench
+
+tools: $(VENV)/ready ## Install what the tests need, or say the exact command
+	@.ci/install-tools
+
+$(VENV)/ready: tests/python/requirements.txt .ci/install-tools
+	@.ci/install-tools
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+	@touch $@
+
+clean-state: ## Forget what run and demo stored
+	rm -rf $(STATE) $(STATE)-demo

@@ -1,0 +1,203 @@
+//! Real processes.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::eventually::{LIMIT, eventually};
+
+/// A running program of this workspace. Killed when dropped; its log is printed when the test fails.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    directory: TempDir,
+    addresses: HashMap<String, SocketAddr>,
+}
+
+/// Where the programs are: beside the test binaries' folder.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let directory = test.ancestors().nth(2).expect("test binaries lie in target/PROFILE/deps");
+    let path = directory.join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    path
+}
+
+impl Program {
+    /// Starts `name` with `arguments` and waits until it announces its addresses. Every occurrence of `{dir}` in an
+    /// argument becomes a folder of its own.
+    ///
+    /// # Panics
+    /// When it ends or says nothing within [`LIMIT`].
+    #[must_use]
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let log = File::create(directory.path().join("log")).expect("a log file");
+        let folder = directory.path().display().to_string();
+        let mut child = Command::new(binary(name))
+            .args(arguments.iter().map(|argument| argument.replace("{dir}", &folder)))
+            .env("STARLING_LOG", std::env::var("STARLING_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut program = Self { name: name.to_owned(), child, directory, addresses: HashMap::new() };
+        let (sender, announced) = mpsc::channel();
+        // Ends with the program's output.
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                if let Some(addresses) = parse_announcement(&line) {
+                    let _ = sender.send(addresses);
+                }
+            }
+        });
+        program.addresses = announced
+            .recv_timeout(LIMIT)
+            .unwrap_or_else(|_| panic!("{name} announced nothing; its log:\n{}", program.log()));
+        program
+    }
+
+    /// Starts `name` with each of `settings` (`key=value`) as a `--set` flag; see [`Program::start`].
+    #[must_use]
+    pub fn with_settings(name: &str, settings: &[&str]) -> Self {
+        let flags: Vec<&str> = settings.iter().flat_map(|&setting| ["--set", setting]).collect();
+        Self::start(name, &flags)
+    }
+
+    /// A daemon of this host on free ports, named `node_id`, that knows `aggregators`; with further settings.
+    #[must_use]
+    pub fn daemon(node_id: &str, aggregators: &[String], settings: &[&str]) -> Self {
+        let seeds: Vec<String> = aggregators.iter().map(|seed| format!("\"{seed}\"")).collect();
+        let own = [
+            format!("node_id={node_id}"),
+            format!("aggregators=[{}]", seeds.join(",")),
+            "admin_listen=127.0.0.1:0".to_owned(),
+            "otlp_listen=127.0.0.1:0".to_owned(),
+        ];
+        let all: Vec<&str> = own.iter().map(String::as_str).chain(settings.iter().copied()).collect();
+        Self::with_settings("starling-node", &all)
+    }
+
+    /// Runs a program to its end; gives its exit code and standard error.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn run_to_end(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(binary(name)).args(arguments).stdin(Stdio::null()).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// The address announced as `what`.
+    ///
+    /// # Panics
+    /// When none was announced.
+    #[must_use]
+    pub fn address(&self, what: &str) -> SocketAddr {
+        *self.addresses.get(what).unwrap_or_else(|| panic!("{} announced no {what}: {:?}", self.name, self.addresses))
+    }
+
+    /// `http://` and the address announced as `what`.
+    #[must_use]
+    pub fn url(&self, what: &str) -> String {
+        format!("http://{}", self.address(what))
+    }
+
+    /// Ends it without a chance to say anything (SIGKILL).
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
+    }
+
+    /// Asks it to stop (SIGTERM) and waits; gives the exit code.
+    ///
+    /// # Panics
+    /// When it does not stop.
+    pub async fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        let name = self.name.clone();
+        eventually(&format!("{name} stops"), async || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status.code()),
+            other => Err(format!("{other:?}")),
+        })
+        .await
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// True while it runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Everything it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Processor time used so far and resident memory in bytes, from `/proc`.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[must_use]
+    pub fn cost(&self) -> (Duration, u64) {
+        let read = |file: &str| {
+            std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the process is there")
+        };
+        let stat = read("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+        // proc(5): utime and stime are fields 14 and 15, in ticks of 10 ms; counted here after the name.
+        let used = Duration::from_millis((ticks(11) + ticks(12)) * 10);
+        let resident = read("status")
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+            .unwrap_or(0);
+        (used, resident * 1024)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("---- log of {} ----\n{}", self.name, self.log());
+        }
+    }
+}
+
+/// Reads a line such as `starling-aggregator listening grpc=127.0.0.1:7400 admin=127.0.0.1:7402`.
+fn parse_announcement(line: &str) -> Option<HashMap<String, SocketAddr>> {
+    let (_, pairs) = line.split_once(" listening ")?;
+    pairs
+        .split_whitespace()
+        .map(|pair| pair.split_once('=').and_then(|(name, address)| Some((name.to_owned(), address.parse().ok()?))))
+        .collect()
+}

@@ -1,0 +1,120 @@
+//! Clients that are not ours: gRPC reflection from Python, and the OpenTelemetry SDK.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use std::process::Command;
+
+use serde_json::Value;
+use starling_proto::v1::WatchClusterRequest;
+use starling_tests::{Cluster, Oracle, Program, eventually};
+
+/// Runs a script of `tests/python` and reads its one line of JSON.
+async fn python(script: &str, arguments: &[String]) -> Value {
+    let python = std::env::var("STARLING_TEST_PYTHON")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python").to_owned());
+    let mut command = Command::new(&python);
+    command.arg(format!("{}/python/{script}", env!("CARGO_MANIFEST_DIR"))).args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {python}: {error}; run `make tools` first"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{script}: {said}\n{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{script} said {said:?}: {error}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reflection_client_lists_and_calls_every_service() {
+    let cluster = Cluster::start(3).await;
+    let mut oracle = Oracle::start(3, &cluster.seeds(), 7);
+    for _ in 0..3 {
+        oracle.cut().await;
+    }
+    // The stream of the script needs seconds to come.
+    let cutting = tokio::spawn(async move {
+        loop {
+            oracle.cut().await;
+        }
+    });
+    for aggregator in &cluster.aggregators {
+        let said = python("reflect.py", &[aggregator.address("grpc").to_string()]).await;
+        for service in [
+            "starling.v1.Ingest",
+            "starling.v1.Peer",
+            "starling.v1.Query",
+            "starling.v1.Cluster",
+            "grpc.health.v1.Health",
+        ] {
+            assert!(
+                said["services"].as_array().unwrap().iter().any(|s| s == service),
+                "{service} is not in {}",
+                said["services"]
+            );
+        }
+        assert!(said["cluster_view_fields"].as_array().unwrap().iter().any(|f| f == "completeness"));
+        assert_eq!(said["cluster"]["completeness"]["nodesReporting"], 3, "{}", said["cluster"]);
+        assert_eq!(said["nodes"]["nodes"].as_array().unwrap().len(), 3);
+        assert_eq!(said["aggregators"]["aggregators"].as_array().unwrap().len(), 3);
+        assert_eq!(said["ledger"]["conservation"]["balanced"], true, "{}", said["ledger"]);
+        assert_eq!(said["health"]["status"], "SERVING");
+        let ticks: Vec<u64> = said["watched"].as_array().unwrap().iter().map(|v| v["tick"].as_u64().unwrap()).collect();
+        assert!(ticks.len() == 3 && ticks.windows(2).all(|pair| pair[0] < pair[1]), "{ticks:?}");
+    }
+    cutting.abort();
+}
+
+/// Requests and errors per protocol over all seconds, as the aggregator shows them.
+async fn totals(cluster: &Cluster, from_tick: u32) -> std::collections::BTreeMap<String, (f64, f64, f64)> {
+    let mut totals = std::collections::BTreeMap::<String, (f64, f64, f64)>::new();
+    let newest = cluster.view(0, 0).await.unwrap().tick;
+    let request = WatchClusterRequest { from_tick, ..Default::default() };
+    let mut views = cluster.query(0).await.watch_cluster(request).await.unwrap().into_inner();
+    let mut seen = std::collections::BTreeMap::new();
+    while let Some(view) = views.message().await.unwrap() {
+        let tick = view.tick;
+        // A corrected second replaces the one before.
+        seen.insert(tick, view);
+        if tick >= newest {
+            break;
+        }
+    }
+    for protocol in seen.into_values().filter_map(|view| view.traffic).flat_map(|traffic| traffic.protocols) {
+        let total = totals.entry(protocol.protocol).or_default();
+        total.0 += protocol.requests_per_second;
+        total.1 += protocol.errors_per_second;
+        if let Some(latency) = protocol.latency {
+            total.2 += latency.mean_micros * latency.count / 1000.0;
+        }
+    }
+    totals
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_opentelemetry_sdk_is_counted_exactly() {
+    for (temporality, histogram) in
+        [("cumulative", "explicit"), ("cumulative", "exponential"), ("delta", "exponential")]
+    {
+        let cluster = Cluster::start(1).await;
+        let node = Program::daemon("otel", &cluster.seeds(), &[]);
+        eventually("the node reports", async || match cluster.view(0, 0).await {
+            Ok(view) if view.completeness.is_some_and(|c| c.nodes_reporting == 1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+        let start = Oracle::now() - 60;
+        let arguments = [node.url("otlp"), temporality.to_owned(), histogram.to_owned(), "500".to_owned()];
+        let done = python("otlp_app.py", &arguments).await;
+        eventually("every request is counted once", async || {
+            let totals = totals(&cluster, start).await;
+            for (protocol, wanted) in done.as_object().unwrap() {
+                let (requests, errors, sum_ms) = totals.get(protocol).copied().unwrap_or_default();
+                let wanted_counts = (wanted["requests"].as_f64().unwrap(), wanted["errors"].as_f64().unwrap());
+                if (requests, errors) != wanted_counts {
+                    return Err(format!("{protocol}: {requests} requests and {errors} errors, wanted {wanted}"));
+                }
+                let wanted_sum = wanted["sum_ms"].as_f64().unwrap();
+                assert!((sum_ms / wanted_sum - 1.0).abs() < 1e-6, "{protocol}: sum {sum_ms} ms, wanted {wanted_sum}");
+            }
+            Ok(())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,136 @@
+//! Real daemons of this host: the cluster is the sum of its nodes, second for second, also across a kill.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use std::collections::BTreeMap;
+
+use starling_proto::v1::{NodeView, WatchNodeRequest};
+use starling_tests::{Cluster, Oracle, Program, eventually};
+
+const NODES: u32 = 3;
+
+fn daemons(cluster: &Cluster) -> Vec<Program> {
+    let zone = |i: u32| format!("labels.zone=z{}", i % 2);
+    (0..NODES).map(|i| Program::daemon(&format!("host-{i}"), &cluster.seeds(), &[&zone(i)])).collect()
+}
+
+/// The newest second with all nodes in it, as one aggregator sees it.
+async fn whole_second(cluster: &Cluster, aggregator: usize) -> u32 {
+    eventually("a second holds every node", async || {
+        let view = cluster.view(aggregator, 0).await?;
+        let completeness = view.completeness.unwrap_or_default();
+        if completeness.nodes_reporting == NODES { Ok(view.tick) } else { Err(format!("{completeness:?}")) }
+    })
+    .await
+}
+
+/// One node at one second, asked of an aggregator that may not hold its stream.
+async fn node_at(cluster: &Cluster, aggregator: usize, node_id: String, tick: u32) -> NodeView {
+    let request = WatchNodeRequest { node_id, from_tick: tick };
+    let mut views = cluster.query(aggregator).await.watch_node(request).await.unwrap().into_inner();
+    let view = views.message().await.unwrap().expect("a first view");
+    assert_eq!(view.tick, tick, "the stream starts where it was asked to");
+    view
+}
+
+/// What adds up over nodes, by name.
+fn figures(view: &NodeView) -> BTreeMap<String, f64> {
+    let (memory, network, disk) = (view.memory.unwrap(), view.network.unwrap(), view.disk.unwrap());
+    let (connections, cpu) = (view.connections.as_ref().unwrap(), view.cpu.as_ref().unwrap());
+    let mut figures = BTreeMap::from([
+        ("memory.total".to_owned(), memory.total),
+        ("memory.free".to_owned(), memory.free),
+        ("memory.application".to_owned(), memory.application),
+        ("network.received".to_owned(), network.received_bytes_per_second),
+        ("network.packets".to_owned(), network.sent_packets_per_second),
+        ("disk.written".to_owned(), disk.written_bytes_per_second),
+        ("filesystem.used".to_owned(), disk.filesystem_used),
+        ("tcp.segments".to_owned(), connections.segments_sent_per_second),
+        ("tcp.total".to_owned(), connections.total),
+        ("cpu.cores".to_owned(), cpu.cores),
+    ]);
+    for (state, n) in &connections.by_state {
+        figures.insert(format!("tcp.{state}"), *n);
+    }
+    figures
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_is_the_sum_of_its_daemons_at_every_aggregator() {
+    let cluster = Cluster::start(3).await;
+    let _daemons = daemons(&cluster);
+    let tick = whole_second(&cluster, 0).await;
+
+    let mut wanted = BTreeMap::<String, f64>::new();
+    for i in 0..NODES {
+        let seen_by: Vec<_> = {
+            let mut all = Vec::new();
+            for aggregator in 0..3 {
+                all.push(figures(&node_at(&cluster, aggregator, format!("host-{i}"), tick).await));
+            }
+            all
+        };
+        assert!(seen_by.windows(2).all(|pair| pair[0] == pair[1]), "aggregators differ on host-{i}: {seen_by:?}");
+        for (name, figure) in &seen_by[0] {
+            *wanted.entry(name.clone()).or_default() += figure;
+        }
+    }
+    assert!(wanted["memory.total"] > 0.0 && wanted["cpu.cores"] >= f64::from(NODES), "{wanted:?}");
+    for aggregator in 0..3 {
+        let view = eventually("the second is whole here too", async || {
+            let view = cluster.view(aggregator, tick).await?;
+            let reporting = view.completeness.as_ref().map_or(0, |c| c.nodes_reporting);
+            if reporting == NODES { Ok(view) } else { Err(format!("{reporting} nodes")) }
+        })
+        .await;
+        let as_node = NodeView {
+            memory: view.memory,
+            network: view.network,
+            disk: view.disk,
+            connections: view.connections,
+            cpu: view.cpu,
+            ..Default::default()
+        };
+        assert_eq!(figures(&as_node), wanted, "tick {tick} at aggregator {aggregator}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_second_of_a_daemon_is_lost_or_doubled_when_its_aggregator_is_killed() {
+    let mut cluster = Cluster::start(3).await;
+    let daemons = daemons(&cluster);
+    let first = whole_second(&cluster, 0).await;
+    let holder = cluster.query(1).await.get_node(starling_proto::v1::GetNodeRequest { node_id: "host-0".into() }).await;
+    let holder = holder.unwrap().into_inner().row.unwrap().aggregator_id;
+    let victim: usize = holder.strip_prefix("agg-").unwrap().parse().unwrap();
+    cluster.aggregators[victim - 1].kill();
+    let killed_at = Oracle::now();
+    let survivors: Vec<usize> = (0..3).filter(|&i| i != victim - 1).collect();
+    let last = eventually("seconds after the kill hold every node", async || {
+        let view = cluster.view(survivors[0], 0).await?;
+        let reporting = view.completeness.as_ref().map_or(0, |c| c.nodes_reporting);
+        if reporting == NODES && view.tick > killed_at + 3 {
+            Ok(view.tick)
+        } else {
+            Err(format!("{reporting} at {}", view.tick))
+        }
+    })
+    .await;
+    for &aggregator in &survivors {
+        for tick in first..=last {
+            eventually("the second is whole", async || {
+                let ledger = cluster.ledger(aggregator, tick).await?;
+                assert!(ledger.conservation.as_ref().is_some_and(|c| c.balanced), "{ledger:?}");
+                assert_eq!((ledger.overlaps, ledger.forks), (0, 0), "{ledger:?}");
+                assert!(ledger.frames_counted <= NODES, "doubled: {ledger:?}");
+                if ledger.frames_counted == NODES {
+                    Ok(())
+                } else {
+                    Err(format!("tick {tick}: {} frames", ledger.frames_counted))
+                }
+            })
+            .await;
+        }
+    }
+    drop(daemons);
+}
