@@ -74,9 +74,7 @@ pub(super) fn distributed(value: i64) -> u64 {
 
 /// The distribution of `frames` times the same value.
 pub(super) fn distribution_of_one(value: i64, frames: u32) -> Arc<Histogram> {
-    let mut sum = HistogramSum::new();
-    sum.record(distributed(value), u64::from(frames));
-    Arc::new(sum.to_histogram())
+    Arc::new(Histogram::of(distributed(value), u64::from(frames)))
 }
 
 /// True when the value is of the series' kind and within the caps that make overflow impossible.
@@ -112,7 +110,7 @@ impl Cell {
     }
 
     /// The sum of both.
-    pub(super) fn plus(&self, other: &Self, scratch: &mut Scratch) -> Result<Self, RollupError> {
+    pub(super) fn plus(&self, other: &Self) -> Result<Self, RollupError> {
         let frames = self.frames.checked_add(other.frames).ok_or(RollupError::Overflow)?;
         let sum = match (&self.sum, &other.sum) {
             (Sum::Counter(a), Sum::Counter(b)) => Sum::Counter(a.checked_add(*b).ok_or(RollupError::Overflow)?),
@@ -122,18 +120,18 @@ impl Cell {
                 max: a.max.max(b.max),
                 // Without one side's distribution the whole's is not known.
                 distribution: match (&a.distribution, &b.distribution) {
-                    (Some(a), Some(b)) => Some(add(a, b, scratch)?),
+                    (Some(a), Some(b)) => Some(add(a, b)?),
                     _ => None,
                 },
             }),
-            (Sum::Histogram(a), Sum::Histogram(b)) => Sum::Histogram(add(a, b, scratch)?),
+            (Sum::Histogram(a), Sum::Histogram(b)) => Sum::Histogram(add(a, b)?),
             _ => return Err(RollupError::Kind),
         };
         Ok(Self { frames, sum })
     }
 
     /// What is left without `other`; `None` when no frame is left. Extremes and error bounds stay.
-    pub(super) fn minus(&self, other: &Self, scratch: &mut Scratch) -> Result<Option<Self>, RollupError> {
+    pub(super) fn minus(&self, other: &Self) -> Result<Option<Self>, RollupError> {
         let frames = self.frames.checked_sub(other.frames).ok_or(RollupError::Missing)?;
         let (sum, nothing) = match (&self.sum, &other.sum) {
             (Sum::Counter(a), Sum::Counter(b)) => {
@@ -143,14 +141,14 @@ impl Cell {
             (Sum::Gauge(a), Sum::Gauge(b)) => {
                 let left = a.sum.checked_sub(b.sum).ok_or(RollupError::Overflow)?;
                 let distribution = match (&a.distribution, &b.distribution) {
-                    (Some(a), Some(b)) => Some(subtract(a, b, scratch)?),
+                    (Some(a), Some(b)) => Some(subtract(a, b)?),
                     _ => None,
                 };
                 let nothing = left == 0 && distribution.as_ref().is_none_or(|left| left.is_empty());
                 (Sum::Gauge(GaugeSum { sum: left, min: a.min, max: a.max, distribution }), nothing)
             }
             (Sum::Histogram(a), Sum::Histogram(b)) => {
-                let left = subtract(a, b, scratch)?;
+                let left = subtract(a, b)?;
                 let nothing = left.is_empty();
                 (Sum::Histogram(left), nothing)
             }
@@ -183,34 +181,17 @@ impl Cell {
     }
 }
 
-/// A dense histogram to compute in, made when the first histogram needs it.
-#[derive(Debug, Default)]
-pub(super) struct Scratch(Option<HistogramSum>);
-
-impl Scratch {
-    fn cleared(&mut self) -> &mut HistogramSum {
-        let sum = self.0.get_or_insert_default();
-        sum.clear();
-        sum
-    }
-}
-
 /// The sparse form. A histogram without values has no maximum and no error either: its bytes say nothing of them.
 pub(super) fn sparse(sum: &HistogramSum) -> Arc<Histogram> {
     if sum.is_empty() { Arc::default() } else { Arc::new(sum.to_histogram()) }
 }
 
-fn add(a: &Histogram, b: &Histogram, scratch: &mut Scratch) -> Result<Arc<Histogram>, RollupError> {
-    let scratch = scratch.cleared();
-    scratch.add(a).and_then(|()| scratch.add(b)).map_err(|_| RollupError::Overflow)?;
-    Ok(sparse(scratch))
+fn add(a: &Histogram, b: &Histogram) -> Result<Arc<Histogram>, RollupError> {
+    a.plus(b).map(Arc::new).map_err(|_| RollupError::Overflow)
 }
 
-fn subtract(a: &Histogram, b: &Histogram, scratch: &mut Scratch) -> Result<Arc<Histogram>, RollupError> {
-    let scratch = scratch.cleared();
-    scratch.add(a).map_err(|_| RollupError::Overflow)?;
-    scratch.subtract(b).map_err(|_| RollupError::Missing)?;
-    Ok(sparse(scratch))
+fn subtract(a: &Histogram, b: &Histogram) -> Result<Arc<Histogram>, RollupError> {
+    a.minus(b).map(Arc::new).map_err(|_| RollupError::Missing)
 }
 
 fn same_counts(a: &Histogram, b: &Histogram) -> bool {

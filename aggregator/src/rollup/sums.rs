@@ -10,7 +10,7 @@ use starling_proto::{
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
-    cell::{Cell, RollupError, Scratch},
+    cell::{Cell, RollupError},
     codec::put_value,
     group::Group,
 };
@@ -90,14 +90,13 @@ impl Sums {
             self.rows.clone_from(&other.rows);
             return Ok(());
         }
-        let mut scratch = Scratch::default();
         let mut changed = Vec::with_capacity(other.rows.len());
         let mut new = Vec::new();
         let mut from = 0;
         for row in &other.rows {
             match self.find(row, from) {
                 Ok(at) => {
-                    changed.push((at, self.rows[at].cell.plus(&row.cell, &mut scratch)?));
+                    changed.push((at, self.rows[at].cell.plus(&row.cell)?));
                     from = at + 1;
                 }
                 Err(at) => {
@@ -123,12 +122,11 @@ impl Sums {
     /// # Errors
     /// [`RollupError::Missing`] when `other` was never added; `self` is then unchanged.
     pub fn subtract(&mut self, other: &Self) -> Result<(), RollupError> {
-        let mut scratch = Scratch::default();
         let mut changed = Vec::with_capacity(other.rows.len());
         let mut from = 0;
         for row in &other.rows {
             let at = self.find(row, from).map_err(|_| RollupError::Missing)?;
-            changed.push((at, self.rows[at].cell.minus(&row.cell, &mut scratch)?));
+            changed.push((at, self.rows[at].cell.minus(&row.cell)?));
             from = at + 1;
         }
         let mut gone = false;

@@ -11,6 +11,7 @@
 mod codec;
 mod foreign;
 mod layout;
+mod sparse;
 mod sum;
 
 pub use codec::DecodeError;
@@ -35,6 +36,16 @@ impl Histogram {
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
+    }
+
+    /// `n` times the same value. Values above [`HIGHEST`] count in its bucket.
+    #[must_use]
+    pub fn of(value: u64, n: u64) -> Self {
+        if n == 0 {
+            return Self::empty();
+        }
+        let sum = u128::from(value) * u128::from(n);
+        Self::from_parts(vec![bucket_index(value) as u16], vec![n], n, sum, value, 0)
     }
 
     /// Takes parts that the caller has checked: ascending indices, counts above 0 that add up to `count`.
