@@ -1,0 +1,48 @@
+/** What a time chart is told to show, and where its plot lies in its box. */
+import type { Quantity } from "../../lib/format";
+
+/** One line or layer. */
+export interface Series {
+  column: string;
+  label: string;
+  /** Colour token. */
+  color: string;
+  /** Fill below a line (stacked layers are always filled). */
+  fill?: boolean;
+}
+
+/** A horizontal dashed line. */
+export interface Reference {
+  value: number;
+  label: string;
+}
+
+/** What a chart shows; may change at any time. */
+export interface ChartSpec {
+  series: readonly Series[];
+  stacked: boolean;
+  /** Multiplies every value: 8 turns bytes into bits. */
+  scale: number;
+  axis: (v: number) => string;
+  value: (v: number) => Quantity;
+  /** What axis steps are round multiples of, given the largest value. */
+  unit: (max: number) => number;
+  /** Top of the axis when it is fixed. */
+  max: number | undefined;
+  references: readonly Reference[];
+  hidden: ReadonlySet<string>;
+  noDataLabel: boolean;
+}
+
+/** A legend entry: NaN when the second has no value. */
+export interface Reading {
+  series: Series;
+  value: number;
+  /** False when the whole window has no value of it. */
+  any: boolean;
+}
+
+/** Pixels around the plot; the left side depends on the axis labels. */
+export const RIGHT = 12;
+export const TOP = 8;
+export const BOTTOM = 20;
