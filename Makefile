@@ -31,7 +31,7 @@ dashboard/ui/dist/index.html: dashboard/ui/node_modules $(shell find dashboard/u
 run: build ## Build everything and watch this host: starling up
 	target/release/starling up --state $(STATE) $(ARGS)
 
-demo: build ## A whole cluster on loopback: 3 aggregators, this host and 20 simulated nodes
+demo: build ## A whole cluster on loopback: 3 aggregators and 20 nodes, 19 of them simulated
 	target/release/starling up --aggregators 3 --nodes 20 --state $(STATE)-demo $(ARGS)
 
 test: tools lint edges deny test-page test-rust test-browser ## Everything that must pass: format, lints, licences, unit, integration, browser

@@ -4,17 +4,19 @@ use std::{net::SocketAddr, path::Path, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use starling_proto::{
+    address::loopback_host_port,
     ids::NodeId,
     limits::{LABEL_KEY_LEN_MAX, NODE_ID_LEN_MAX},
     service::settings::{self, Mistakes, SettingsError},
 };
 
-use crate::membership::is_host_port;
-
 /// Most copies a frame can be asked to be on before it is acknowledged.
 const COPIES_MAX: u8 = 5;
 /// Most labels to group by: each multiplies the merged series by the number of its values.
 const GROUP_BY_MAX: usize = 4;
+/// Most nodes one aggregator can be asked to take. All rows of the node table go to every peer once a second and to
+/// everybody who asks for the table, in one answer of at most 8 MiB: room for about 20,000 rows of usual size.
+pub(crate) const NODES_MAX: u32 = 20_000;
 /// Most seeds: every one is asked from time to time.
 const SEEDS_MAX: usize = 64;
 
@@ -55,10 +57,12 @@ pub struct Config {
     pub weight: u16,
     /// Where this aggregator stands; shown only. Default: empty.
     pub zone: String,
-    /// On how many aggregators a frame is held before the node may forget it: 1 to 5. An aggregator without peers
-    /// acknowledges on its own and says so. Default: 2.
+    /// On how many aggregators a frame is held before the node may forget it: 1 to 5. While fewer are ready, on all of
+    /// these, but never on one alone as long as a peer is alive. An aggregator without peers acknowledges on its own,
+    /// 20 s after the last one vanished without a goodbye. Every answer tells the true number. Default: 2.
     pub copies: u8,
-    /// Nodes this aggregator takes; more are sent to others or refused. About 0.2 MB each. Default: 10,000.
+    /// Nodes this aggregator takes, 1 to 20,000; more are sent to others or refused. About 0.5 MB each with 1,000
+    /// series, at most about 1 MB. Default: 10,000.
     pub nodes_max: u32,
     /// Longest time a stop may take: nodes are sent away, the last seconds handed to the other aggregators.
     /// Default: 10 s.
@@ -105,12 +109,7 @@ impl Config {
             }
         }
         if let Some(address) = &self.grpc_advertise {
-            let host = address.rsplit_once(':').map_or("", |(host, _)| host);
-            if !is_host_port(address) {
-                mistakes.add("grpc_advertise", format!("{address:?} is not host:port"));
-            } else if !is_loopback_host(host) {
-                mistakes.add("grpc_advertise", format!("{address:?} {LOOPBACK_ONLY}"));
-            }
+            mistakes.take("grpc_advertise", loopback_host_port(address));
         }
         if self.cluster.is_empty() || self.cluster.chars().count() > NODE_ID_LEN_MAX {
             mistakes.add("cluster", format!("a name of 1 to {NODE_ID_LEN_MAX} characters is wanted"));
@@ -118,8 +117,8 @@ impl Config {
         if self.seeds.len() > SEEDS_MAX {
             mistakes.add("seeds", format!("{} seeds, at most {SEEDS_MAX} are taken", self.seeds.len()));
         }
-        for seed in self.seeds.iter().filter(|seed| !is_host_port(seed)) {
-            mistakes.add("seeds", format!("{seed:?} is not host:port"));
+        for seed in &self.seeds {
+            mistakes.take("seeds", loopback_host_port(seed));
         }
         if self.group_by.len() > GROUP_BY_MAX {
             mistakes.add("group_by", format!("{} labels, at most {GROUP_BY_MAX} are taken", self.group_by.len()));
@@ -135,15 +134,16 @@ impl Config {
         in_range(mistakes, "weight", self.weight.into(), 1, 1000);
         in_range(mistakes, "copies", self.copies.into(), 1, COPIES_MAX.into());
         in_range(mistakes, "groups_max", self.groups_max.into(), 1, 1024);
-        in_range(mistakes, "nodes_max", self.nodes_max.into(), 1, 100_000);
+        in_range(mistakes, "nodes_max", self.nodes_max.into(), 1, NODES_MAX.into());
         in_range(mistakes, "drain_secs", self.drain.as_secs(), 1, 300);
         if self.zone.chars().count() > NODE_ID_LEN_MAX {
             mistakes.add("zone", format!("at most {NODE_ID_LEN_MAX} characters are taken"));
         }
-        if let Some(url) = &self.report_requests_to
-            && !url.strip_prefix("http://").is_some_and(is_host_port)
-        {
-            mistakes.add("requests.endpoint", format!("{url:?} is not http://host:port"));
+        if let Some(url) = &self.report_requests_to {
+            match url.strip_prefix("http://") {
+                Some(address) => drop(mistakes.take("requests.endpoint", loopback_host_port(address))),
+                None => mistakes.add("requests.endpoint", format!("{url:?} is not http://host:port")),
+            }
         }
     }
 }
@@ -156,10 +156,6 @@ fn in_range(mistakes: &mut Mistakes, key: &str, value: u64, low: u64, high: u64)
 
 fn is_label_key(label: &str) -> bool {
     (1..=LABEL_KEY_LEN_MAX).contains(&label.chars().count()) && !label.contains(|c: char| c == ':' || c.is_control())
-}
-
-fn is_loopback_host(host: &str) -> bool {
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The settings as written.
@@ -299,10 +295,11 @@ mod tests {
             ("gossip_listen = '10.0.0.1:7401'", "gossip_listen"),
             ("admin_listen = 'here'", "admin_listen: \"here\" is not an address"),
             ("grpc_advertise = 'example.org:7400'", "grpc_advertise"),
-            ("seeds = ['nowhere']", "seeds: \"nowhere\" is not host:port"),
+            ("seeds = ['nowhere']", "seeds: \"nowhere\" is not \"host:port\""),
             ("group_by = ['a:b']", "group_by: \"a:b\" is not a label"),
             ("weight = 0", "weight: is 0, 1 to 1000 is wanted"),
             ("copies = 9", "copies: is 9, 1 to 5 is wanted"),
+            ("nodes_max = 20001", "nodes_max: is 20001, 1 to 20000 is wanted"),
             ("drain_secs = 0", "drain_secs: is 0"),
             ("requests.endpoint = 'localhost'", "requests.endpoint"),
             ("grcp_listen = '127.0.0.1:1'", "unknown field `grcp_listen`"),
@@ -374,10 +371,13 @@ mod tests {
         );
         entry("Where this aggregator stands; shown only.", format!("zone = {zone:?}"));
         entry(
-            "On how many aggregators a frame is held before its node may forget it: 1 to 5.\nAn aggregator without peers acknowledges on its own and says so.",
+            "On how many aggregators a frame is held before its node may forget it: 1 to 5.\nWhile fewer are ready, on all of these, but never on one alone as long as a peer is alive.\nAn aggregator without peers acknowledges on its own and says so, 20 s after the last one vanished.",
             format!("copies = {copies}"),
         );
-        entry("Nodes this aggregator takes, at about 0.2 MB each.", format!("nodes_max = {nodes_max}"));
+        entry(
+            "Nodes this aggregator takes, 1 to 20000, at about 0.5 MB each (1,000 series).",
+            format!("nodes_max = {nodes_max}"),
+        );
         entry("Longest time a stop may take, seconds: 1 to 300.", format!("drain_secs = {drain_secs}"));
         entry(
             "Report the requests that this aggregator serves, as metrics of an application.",

@@ -15,10 +15,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{age_ms, now_ms, tick_of},
+    clock::{Jump, Jumps, age_ms, now_ms, tick_of},
     ingest::AckQueue,
     ledger::{Ledger, OpenError, StreamNo},
-    membership::{Membership, State},
+    membership::Membership,
     metrics,
 };
 
@@ -44,6 +44,19 @@ pub(crate) struct Published {
 struct Done {
     pruned_at: Instant,
     closed: u32,
+    began: Instant,
+    jumps: Jumps,
+}
+
+/// Why a stream is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TakeError {
+    /// A newer connection of the node came while this one was being taken.
+    #[error("a newer connection of this node took over")]
+    Replaced,
+    /// The ledger knows too many streams.
+    #[error(transparent)]
+    Full(#[from] OpenError),
 }
 
 /// See the module.
@@ -52,12 +65,15 @@ pub(crate) struct Core {
     writer: WriterId,
     copies: u32,
     membership: Membership,
+    /// Where the acknowledgements of a stream go. Plain mutex; whoever takes it and the ledger takes it first.
     acks: Mutex<HashMap<StreamNo, Arc<AckQueue>>>,
     /// How often the view of each kept second has changed: cheaper to ask than the view itself. Plain mutex.
     edits: Mutex<BTreeMap<u32, u32>>,
     wake: Notify,
     changes: watch::Sender<u64>,
     published: watch::Sender<Published>,
+    /// How far the clock went back, once it did: nothing is settled from then on.
+    clock_back: watch::Sender<Option<Duration>>,
 }
 
 impl Core {
@@ -74,6 +90,7 @@ impl Core {
             wake: Notify::new(),
             changes: watch::Sender::new(0),
             published: watch::Sender::new(Published { settled, version: 0 }),
+            clock_back: watch::Sender::new(None),
         }
     }
 
@@ -88,15 +105,20 @@ impl Core {
         self.writer
     }
 
-    /// On how many aggregators an acknowledged frame is held now.
+    /// On how many aggregators a frame must be held now before it is acknowledged.
     pub(crate) fn copies(&self) -> u32 {
-        if self.alone() { 1 } else { self.copies }
+        self.membership.view().copies(self.copies, Instant::now())
     }
 
     /// No other aggregator is known: frames are acknowledged on our own.
     pub(crate) fn alone(&self) -> bool {
-        let view = self.membership.view();
-        view.me.state != State::Joining && view.live.is_empty() && view.others.is_empty()
+        self.membership.view().is_alone(Instant::now())
+    }
+
+    /// How far the clock of this host went back; `None` as long as it did not. The process must then end: the ledger
+    /// never takes a closed or settled second back, so this writer would stand still until the clock has caught up.
+    pub(crate) fn clock_back(&self) -> watch::Receiver<Option<Duration>> {
+        self.clock_back.subscribe()
     }
 
     /// Changes of the logs held, for those who send them on.
@@ -129,32 +151,40 @@ impl Core {
         self.wake.notify_one();
     }
 
-    /// A node's stream is taken. Acknowledgements go to `acks` from now on.
+    /// A node's stream is taken, unless its connection was `replaced` by a newer one already. Acknowledgements go to
+    /// `acks` from now on.
+    ///
+    /// The queues stay locked across the ledger's part, here and in [`Core::close_stream`]: otherwise the end of one
+    /// connection could close the stream that the next one of the same daemon has just opened.
     ///
     /// # Errors
-    /// [`OpenError`] when the ledger knows too many streams.
+    /// [`TakeError`].
     pub(crate) fn open_stream(
         &self,
         node: &NodeId,
         stream: StreamId,
         acks: &Arc<AckQueue>,
-    ) -> Result<StreamNo, OpenError> {
+        replaced: &CancellationToken,
+    ) -> Result<StreamNo, TakeError> {
+        let mut queues = self.ack_queues();
+        // A claim cancels the one before it and opens afterwards: whoever is not cancelled here is opened before.
+        if replaced.is_cancelled() {
+            return Err(TakeError::Replaced);
+        }
         let number = self.ledger().open_stream(now_ms(), node, stream)?;
-        self.ack_queues().insert(number, acks.clone());
+        queues.insert(number, acks.clone());
         Ok(number)
     }
 
     /// A node's stream broke or ended, with its last tick when it said goodbye. Does nothing when a newer connection
     /// of the same stream took its place.
     pub(crate) fn close_stream(&self, number: StreamNo, acks: &Arc<AckQueue>, last_tick: Option<u32>) {
-        {
+        let changed = {
             let mut queues = self.ack_queues();
             if !queues.get(&number).is_some_and(|current| Arc::ptr_eq(current, acks)) {
                 return;
             }
             queues.remove(&number);
-        }
-        let changed = {
             let mut ledger = self.ledger();
             let changed = last_tick.map(|tick| ledger.end_stream(now_ms(), number, tick));
             ledger.close_stream(number);
@@ -169,7 +199,8 @@ impl Core {
 
     /// Drives the ledger by time until `stop`, then hands everything pending to the log.
     pub(crate) async fn drive(self: Arc<Self>, stop: CancellationToken) {
-        let mut done = Done { pruned_at: Instant::now(), closed: 0 };
+        let began = Instant::now();
+        let mut done = Done { pruned_at: began, closed: 0, began, jumps: Jumps::new(now_ms()) };
         loop {
             let sleep = self.step(&mut done);
             tokio::select! {
@@ -192,11 +223,20 @@ impl Core {
     fn step(&self, done: &mut Done) -> Duration {
         let began = Instant::now();
         let now = now_ms();
-        let alone = self.alone();
-        let live: Vec<WriterId> = self.membership.view().live.iter().map(|member| member.writer).collect();
+        match done.jumps.look(now, done.began.elapsed()) {
+            Some(Jump::Back(by)) => {
+                metrics::clock_jumped_back(by);
+                self.clock_back.send_replace(Some(by));
+            }
+            Some(Jump::Forward(by)) => metrics::clock_jumped_forward(by),
+            None => {}
+        }
+        let view = self.membership.view();
+        let copies = view.copies(self.copies, began);
+        let live: Vec<WriterId> = view.live.iter().map(|member| member.writer).collect();
         let (changed, acks, settled, deadline) = {
             let mut ledger = self.ledger();
-            ledger.set_alone(alone);
+            ledger.set_copies(copies);
             let changed = ledger.poll(now);
             if done.pruned_at.elapsed() >= LONGEST_SLEEP {
                 done.pruned_at = Instant::now();
@@ -212,6 +252,7 @@ impl Core {
             let settled = self.next_settled(&ledger, now, &live);
             (changed, ledger.acks(), settled, ledger.next_deadline())
         };
+        // The ledger is free again: the queues are never locked while it is held.
         for ack in acks {
             if let Some(queue) = self.ack_queues().get(&ack.stream) {
                 queue.push(ack.tick, ack.copies);
@@ -262,5 +303,94 @@ impl Core {
         }
         self.changes.send_modify(|version| *version += 1);
         self.nudge();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::{
+        ledger::{LedgerConfig, Offer},
+        membership::Settings,
+    };
+
+    async fn core(tasks: &TaskTracker, state: &tempfile::TempDir) -> Core {
+        let writer = WriterId::random();
+        let settings = Settings {
+            id: NodeId::parse("solo").unwrap(),
+            writer,
+            cluster: "test".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            advertise: None,
+            seeds: Vec::new(),
+            grpc: "127.0.0.1:7400".into(),
+            weight: 100,
+            zone: String::new(),
+            state_dir: state.path().to_owned(),
+        };
+        let membership = Membership::start(settings, tasks).await.unwrap();
+        Core::new(Ledger::new(writer, LedgerConfig::default()), 2, membership)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_end_of_a_connection_never_closes_the_next_one() {
+        const ROUNDS: usize = 30_000;
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let core = Arc::new(core(&tasks, &state).await);
+        let (node, stream) = (NodeId::parse("web-1").unwrap(), StreamId::random());
+        let open = |acks: &Arc<AckQueue>| {
+            core.open_stream(&node, stream, acks, &CancellationToken::new()).expect("there is room")
+        };
+        let queues: Vec<Arc<AckQueue>> = (0..=ROUNDS).map(|_| Arc::default()).collect();
+        let number = open(&queues[0]);
+        // Spinning brings the two closer together than a barrier that sleeps; the delays sweep over the sections.
+        let (begun, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let reached = |counter: &AtomicUsize, round| {
+            while counter.load(Ordering::Acquire) < round {
+                std::thread::yield_now();
+            }
+        };
+        let delay = |steps| (0..steps).for_each(|_| std::hint::spin_loop());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (old, round) in queues[..ROUNDS].iter().zip(1..) {
+                    reached(&begun, round);
+                    delay(round / 100 % 100);
+                    core.close_stream(number, old, None);
+                    ended.store(round, Ordering::Release);
+                }
+            });
+            for (new, round) in queues[1..].iter().zip(1..) {
+                begun.store(round, Ordering::Release);
+                delay(round % 100);
+                open(new);
+                reached(&ended, round);
+                let offer = core.ledger().offer(now_ms(), number, tick_of(now_ms()), None, &[], &[]);
+                if matches!(offer, Offer::Refused(_)) {
+                    // Lets the other thread end, so that the scope does.
+                    begun.store(usize::MAX, Ordering::Release);
+                    panic!("round {round}: {offer:?}");
+                }
+            }
+        });
+        assert_eq!(core.ledger().sessions_len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_replaced_does_not_take_the_stream_back() {
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let core = core(&tasks, &state).await;
+        let (node, stream) = (NodeId::parse("web-1").unwrap(), StreamId::random());
+        let (old, new) = (Arc::default(), Arc::default());
+        let replaced = CancellationToken::new();
+        replaced.cancel();
+        let number = core.open_stream(&node, stream, &new, &CancellationToken::new()).unwrap();
+        assert_eq!(core.open_stream(&node, stream, &old, &replaced), Err(TakeError::Replaced));
+        core.close_stream(number, &old, None);
+        assert_eq!(core.ledger().sessions_len(), 1);
     }
 }

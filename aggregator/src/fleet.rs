@@ -28,7 +28,7 @@ use crate::{
 /// Rows kept of all peers together; further nodes are left out and counted.
 const ROWS_MAX: usize = 100_000;
 /// Cores shown per node.
-const BUSIEST_PER_NODE: usize = 4;
+pub(crate) const BUSIEST_PER_NODE: usize = 4;
 /// Cores shown for the cluster.
 const BUSIEST: usize = 8;
 /// Seconds without a frame after which a node is called silent.
@@ -218,13 +218,13 @@ pub(crate) fn row_of(node: &Node, aggregator_id: &NodeId) -> Option<v1::NodeRow>
         aggregator_id: if connected { aggregator_id.to_string() } else { String::new() },
         labels: about.labels.clone().into_iter().collect(),
         simulated: about.simulated,
-        cpu: cpu.as_ref().map(|cpu| cpu.utilization),
+        cpu: cpu.as_ref().and_then(|cpu| cpu.utilization),
         memory: readings.memory_utilization(),
         requests_per_second: traffic.as_ref().map(|traffic| traffic.requests_per_second),
         errors_per_second: traffic.as_ref().map(|traffic| traffic.errors_per_second),
         p99_micros: traffic.and_then(|traffic| traffic.latency).map(|latency| latency.p99_micros),
-        load1: cpu.map(|cpu| cpu.load1),
-        connections: readings.connections().map(|connections| connections.total),
+        load1: cpu.and_then(|cpu| cpu.load1),
+        connections: readings.connections().and_then(|connections| connections.total),
         cores: about.facts.cores,
         busiest,
         delay_ms: latest.delay_ms,

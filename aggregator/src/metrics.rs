@@ -1,10 +1,38 @@
 //! Counters of the aggregator, by name. A failure is logged and counted by one function.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
 use metrics::{counter, gauge, histogram};
 use starling_proto::v1::RefusalReason;
 use tracing::{error, info, warn};
 
 use crate::ledger::LedgerStats;
+
+/// Between two log lines of one kind that a faulty node or peer can bring about. Counters count every one.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Lets one log line of a kind through per [`LINE_EVERY`].
+struct Lines(Mutex<(Option<Instant>, u64)>);
+
+impl Lines {
+    const fn new() -> Self {
+        Self(Mutex::new((None, 0)))
+    }
+
+    /// How many lines were left out since the last one, when one may be written now.
+    fn next(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
+            state.1 += 1;
+            return None;
+        }
+        state.0 = Some(now);
+        Some(std::mem::take(&mut state.1))
+    }
+}
 
 /// The gossip task ended; it is started again. `in_a_row` failures so far.
 pub(crate) fn gossip_failed(cause: &str, in_a_row: u32) {
@@ -27,19 +55,25 @@ pub(crate) fn frame_taken(bytes: usize, delay_ms: u32) {
 
 /// A frame was refused for good.
 pub(crate) fn frame_refused(node: &str, tick: u32, reason: RefusalReason, detail: &str) {
+    static LINES: Lines = Lines::new();
     let label = match reason {
         RefusalReason::TooLate => "too_late",
         RefusalReason::TooEarly => "too_early",
         RefusalReason::Invalid | RefusalReason::Unspecified => "invalid",
     };
     counter!("starling_aggregator_frames_refused_total", "reason" => label).increment(1);
-    warn!(node, tick, reason = label, detail, "frame refused");
+    if let Some(left_out) = LINES.next(Instant::now()) {
+        warn!(node, tick, reason = label, detail, left_out, "frame refused");
+    }
 }
 
 /// A node must start its encoding anew.
 pub(crate) fn keyframe_requested(node: &str, reason: &str) {
+    static LINES: Lines = Lines::new();
     counter!("starling_aggregator_keyframe_requests_total").increment(1);
-    info!(node, reason, "asking for a keyframe");
+    if let Some(left_out) = LINES.next(Instant::now()) {
+        info!(node, reason, left_out, "asking for a keyframe");
+    }
 }
 
 /// How a node's hello was answered.
@@ -61,6 +95,25 @@ pub(crate) fn hello(answer: Answer) {
         Answer::Refused => "refused",
     };
     counter!("starling_aggregator_hellos_total", "answer" => label).increment(1);
+}
+
+/// Two daemons call themselves `node`: they take the place of each other again and again.
+pub(crate) fn node_contested(node: &str) {
+    static LINES: Lines = Lines::new();
+    counter!("starling_aggregator_node_contests_total").increment(1);
+    if let Some(left_out) = LINES.next(Instant::now()) {
+        warn!(node, left_out, "two daemons call themselves by one node id, each ends the stream of the other");
+    }
+}
+
+/// A node that went was forgotten before its quarter of an hour, to make room.
+pub(crate) fn node_forgotten_early() {
+    counter!("starling_aggregator_nodes_forgotten_early_total").increment(1);
+}
+
+/// A stream of a node was ended because the node did not read what was sent to it.
+pub(crate) fn node_stalled() {
+    counter!("starling_aggregator_node_stalls_total").increment(1);
 }
 
 /// Streams of nodes that are open.
@@ -100,22 +153,43 @@ pub(crate) fn peer_links(up: usize) {
 
 /// An attempt to reach a peer failed.
 pub(crate) fn peer_failed(peer: &str, cause: &str) {
+    static LINES: Lines = Lines::new();
     counter!("starling_aggregator_peer_failures_total").increment(1);
-    info!(peer, cause, "peer not reached, trying again");
+    if let Some(left_out) = LINES.next(Instant::now()) {
+        info!(peer, cause, left_out, "peer not reached, trying again");
+    }
 }
 
 /// A message of a peer was not taken.
 pub(crate) fn peer_message_refused(peer: &str, cause: &str) {
+    static LINES: Lines = Lines::new();
     counter!("starling_aggregator_peer_messages_refused_total").increment(1);
-    warn!(peer, cause, "message of a peer refused");
+    if let Some(left_out) = LINES.next(Instant::now()) {
+        warn!(peer, cause, left_out, "message of a peer refused");
+    }
 }
 
 /// Rows of a peer's node table were left out because the table was full.
 pub(crate) fn rows_left_out(rows: usize) {
+    static LINES: Lines = Lines::new();
     if rows > 0 {
         counter!("starling_aggregator_node_rows_left_out_total").increment(rows as u64);
-        warn!(rows, "rows of a node table left out, the table is full");
+        if let Some(left_out) = LINES.next(Instant::now()) {
+            warn!(rows, left_out, "rows of a node table left out, the table is full");
+        }
     }
+}
+
+/// The clock of this host went back: this process ends.
+pub(crate) fn clock_jumped_back(by: Duration) {
+    counter!("starling_aggregator_clock_jumps_total", "direction" => "back").increment(1);
+    error!(by_secs = by.as_secs_f64(), "the clock went back, this process ends to be started anew");
+}
+
+/// The clock of this host was set forward, or the host slept.
+pub(crate) fn clock_jumped_forward(by: Duration) {
+    counter!("starling_aggregator_clock_jumps_total", "direction" => "forward").increment(1);
+    warn!(by_secs = by.as_secs_f64(), "the clock went forward, the seconds between are missing here");
 }
 
 /// A second was settled this long after its end.
@@ -142,6 +216,7 @@ pub(crate) fn ledger(stats: &LedgerStats) {
         ("starling_aggregator_ledger_frames_pending_total", stats.pending),
         ("starling_aggregator_ledger_frames_known_total", stats.known),
         ("starling_aggregator_ledger_frames_waited_total", stats.waited),
+        ("starling_aggregator_ledger_frames_not_open_total", stats.not_open),
         ("starling_aggregator_ledger_merges_total", stats.merges),
         ("starling_aggregator_ledger_merges_cut_total", stats.merges_cut),
         ("starling_aggregator_ledger_merged_frames_total", stats.merged_frames),
@@ -160,5 +235,19 @@ pub(crate) fn ledger(stats: &LedgerStats) {
         ("starling_aggregator_ledger_expired_unacknowledged_total", stats.expired_unacknowledged),
     ] {
         counter!(name).absolute(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_one_line_in_ten_seconds() {
+        let (lines, start) = (Lines::new(), Instant::now());
+        assert_eq!(lines.next(start), Some(0));
+        assert!((1..10).all(|n| lines.next(start + n * Duration::from_secs(1)).is_none()));
+        assert_eq!(lines.next(start + LINE_EVERY), Some(9));
+        assert_eq!(lines.next(start + 3 * LINE_EVERY), Some(0));
     }
 }

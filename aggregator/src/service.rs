@@ -62,7 +62,7 @@ pub struct Addresses {
 pub struct Service {
     addresses: Addresses,
     ready: watch::Receiver<Readiness>,
-    task: JoinHandle<()>,
+    task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Service {
@@ -111,10 +111,23 @@ impl Service {
         let _ = ready.wait_for(|ready| *ready == Readiness::Ready).await;
     }
 
-    /// Waits until it has stopped.
+    /// Waits until it has stopped, as [`Service::ended`], for those who can do nothing about the reason.
     pub async fn stopped(self) {
-        if let Err(error) = self.task.await {
-            error!(%error, "aggregator ended by a bug");
+        // Whatever ended it was logged where it happened.
+        let _ = self.ended().await;
+    }
+
+    /// Waits until it has stopped.
+    ///
+    /// # Errors
+    /// It stopped by itself: the clock of this host went back, and only a new process can go on.
+    pub async fn ended(self) -> anyhow::Result<()> {
+        match self.task.await {
+            Ok(ended) => ended,
+            Err(error) => {
+                error!(%error, "aggregator ended by a bug");
+                Err(error).context("aggregator ended by a bug")
+            }
         }
     }
 }
@@ -122,12 +135,11 @@ impl Service {
 /// Runs an aggregator until `shutdown`; `on_start` is told where it can be reached once its ports answer.
 ///
 /// # Errors
-/// See [`Service::start`].
+/// See [`Service::start`] and [`Service::ended`].
 pub async fn run(config: Config, shutdown: CancellationToken, on_start: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let service = Service::start(config, shutdown).await?;
     on_start(service.addresses());
-    service.stopped().await;
-    Ok(())
+    service.ended().await
 }
 
 fn settings(config: &Config, writer: WriterId, grpc: SocketAddr) -> membership::Settings {
@@ -238,8 +250,10 @@ impl Running {
         Ok(Parts { server, admin, driver, health })
     }
 
-    /// Shows whether we are ready and how busy, until `shutdown`; then stops.
-    async fn until(self, shutdown: CancellationToken, parts: Parts) {
+    /// Shows whether we are ready and how busy, until `shutdown`; then stops. Also stops, with an error, when the
+    /// clock went back: whoever watches over this process starts a new one, which is a new writer by the new time.
+    async fn until(self, shutdown: CancellationToken, parts: Parts) -> anyhow::Result<()> {
+        let mut clock_back = self.app.core.clock_back();
         let mut membership = self.app.membership.subscribe();
         let mut published = self.app.core.published();
         loop {
@@ -257,11 +271,23 @@ impl Running {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
+                Ok(_) = clock_back.wait_for(Option::is_some) => break,
                 _ = membership.changed() => {}
                 _ = published.changed() => {}
             }
         }
-        self.stop(parts).await;
+        let back = *clock_back.borrow();
+        let result = match back {
+            Some(by) => Err(anyhow::anyhow!(
+                "the clock of this host went back by {:.1} s: this process has closed seconds that are still to come \
+                 and must be started anew",
+                by.as_secs_f64()
+            )),
+            None => Ok(()),
+        };
+        let why = result.as_ref().err().map_or_else(|| "stopping".to_owned(), ToString::to_string);
+        self.stop(parts, why).await;
+        result
     }
 
     async fn show(&self, health: &HealthReporter, readiness: Readiness) {
@@ -284,10 +310,10 @@ impl Running {
 
     /// The order of the stop: not ready; leave the cluster; send the nodes away; hand the last seconds over; end the
     /// streams; end the servers. [`Config::drain`] bounds it all.
-    async fn stop(self, parts: Parts) {
+    async fn stop(self, parts: Parts, why: String) {
         let deadline = Instant::now() + self.config.drain;
-        info!("stopping");
-        self.show(&parts.health, Readiness::NotReady("stopping".to_owned())).await;
+        info!(why, "stopping");
+        self.show(&parts.health, Readiness::NotReady(why)).await;
         let app = &self.app;
         app.draining.cancel();
         let left = tokio::time::timeout_at(deadline.into(), app.membership.leave());

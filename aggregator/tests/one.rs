@@ -40,7 +40,7 @@ async fn it_is_ready_at_once_and_acknowledges_alone() {
     assert!((traffic.requests_per_second - 100.0).abs() < 1e-9);
     let latency = traffic.latency_last_minute.unwrap();
     assert!((latency.p50_micros - 2_000.0).abs() < 8.0 && (latency.count - 100.0).abs() < 1e-9, "{latency:?}");
-    assert!((view.cpu.unwrap().utilization - 0.5).abs() < 1e-9);
+    assert_eq!(view.cpu.unwrap().utilization, Some(0.5));
 
     let answer = query.get_node(v1::GetNodeRequest { node_id: "web-1".into() }).await.unwrap().into_inner();
     assert_eq!((answer.tick, answer.cores.as_slice()), (tick, [0.25, 0.75].as_slice()));
@@ -280,4 +280,26 @@ async fn a_taken_port_and_a_foreign_address_are_told() {
     };
     let error = starling_aggregator::Service::start(foreign, aggregator.stop.clone()).await.unwrap_err();
     assert_eq!(format!("{error:#}").lines().count(), 2, "{error:#}");
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_speak_for_a_peer() {
+    let aggregator = Aggregator::start("solo", &[]).await;
+    let mut client = v1::peer_client::PeerClient::new(aggregator.channel().await);
+    let digest = v1::Digest {
+        writer_id: starling_proto::ids::WriterId::random().to_bytes(),
+        aggregator_id: "agg-9".into(),
+        ..v1::Digest::default()
+    };
+    let first = v1::SyncMessage { body: Some(v1::sync_message::Body::Digest(digest)) };
+    let mut answers = client.sync(tokio_stream::iter([first])).await.unwrap().into_inner();
+    let status = loop {
+        match answers.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ended without a word"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("not a member I know yet"), "{status}");
 }

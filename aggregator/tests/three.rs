@@ -142,3 +142,41 @@ async fn a_stopping_aggregator_hands_over_and_nothing_is_lost_or_doubled() {
         node.until_acked([tick + 1]).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_follows_its_node_to_another_aggregator() {
+    let aggregators = cluster(3).await;
+    let mut node = TestNode::new("node-0", "even");
+    node.connect(&aggregators[0].url()).await;
+    let holder = node.aggregator().to_owned();
+    let first = now() - 20;
+    node.send(first, 10, 1_000).await;
+    let mut watchers = Vec::new();
+    for aggregator in &aggregators {
+        let mut query = aggregator.query().await;
+        // A start in the future begins with the next second.
+        for from_tick in [first, now() + 3_600] {
+            let asked = || v1::WatchNodeRequest { node_id: node.id.clone(), from_tick };
+            let watch = until("a stream of the node", async || {
+                query.watch_node(asked()).await.map_err(|status| status.to_string())
+            });
+            let mut watch = watch.await.into_inner();
+            if from_tick == first {
+                assert_eq!(watch.next().await.unwrap().unwrap().tick, first);
+            }
+            watchers.push((aggregator.name.clone(), from_tick, watch));
+        }
+    }
+    // It moves twice: away from its owner, which stays alive, and on to the third one.
+    let others = aggregators.iter().filter(|aggregator| aggregator.name != holder);
+    for (other, tick) in others.zip(now() + 2..) {
+        assert_eq!(node.connect(&other.url()).await, other.name);
+        node.send(tick, 10, 1_000).await;
+        for (name, from, watch) in &mut watchers {
+            let next = tokio::time::timeout(support::PATIENCE, watch.next()).await;
+            let view = next.unwrap_or_else(|_| panic!("{name} never showed {tick}, from {from}")).unwrap().unwrap();
+            assert_eq!(view.tick, tick, "at {name} from {from}");
+            assert_eq!(view.row.unwrap().aggregator_id, other.name);
+        }
+    }
+}

@@ -1,9 +1,15 @@
 //! Settings: a TOML shape with defaults, checked all at once into [`Config`].
 
-use std::{fmt, net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path};
 
 use serde::Deserialize;
-use starling_proto::service::settings::{self, Mistakes, SettingsError};
+use starling_proto::{
+    address::{is_host, loopback_host_port},
+    service::{
+        listen::require_loopback,
+        settings::{self, Mistakes, SettingsError},
+    },
+};
 
 /// Most aggregators a server is told of: more than any cluster has.
 const AGGREGATORS_MAX: usize = 64;
@@ -93,8 +99,12 @@ impl Settings {
 
         let listen = self.listen.map_or(Ok(defaults.listen), |text| address(&text));
         let listen = mistakes.take("listen", listen).unwrap_or(defaults.listen);
+        mistakes.take("listen", require_loopback(listen, "listen"));
         let admin_listen = self.admin_listen.map(|text| address(&text)).transpose();
         let admin_listen = mistakes.take("admin_listen", admin_listen).flatten();
+        if let Some(address) = admin_listen {
+            mistakes.take("admin_listen", require_loopback(address, "admin_listen"));
+        }
         if admin_listen.is_some_and(|admin| admin == listen && admin.port() != 0) {
             mistakes.add("admin_listen", "is the same as listen; leave it out to serve both on one port");
         }
@@ -104,7 +114,7 @@ impl Settings {
                 .add("aggregators", format_args!("wants 1 to {AGGREGATORS_MAX} entries, such as [\"127.0.0.1:7400\"]"));
         }
         for text in &aggregators {
-            mistakes.take("aggregators", host_and_port(text));
+            mistakes.take("aggregators", loopback_host_port(text));
         }
         if self.target_rps.is_some_and(|target| !target.is_finite() || target < 0.0) {
             mistakes.add("target_rps", "wants a number of requests per second, 0 or above (0 means no target)");
@@ -114,14 +124,14 @@ impl Settings {
             mistakes.add("allowed_hosts", format_args!("at most {ALLOWED_HOSTS_MAX} names"));
         }
         for name in &allowed_hosts {
-            if !host_name(name) {
+            if !is_host(name) {
                 let wanted = "write \"dash.example.org\", without scheme, port or path";
                 mistakes.add("allowed_hosts", format_args!("{name:?} is not a host name; {wanted}"));
             }
         }
         if let Some(endpoint) = &self.otlp_endpoint {
             match endpoint.strip_prefix("http://") {
-                Some(rest) => drop(mistakes.take("otlp_endpoint", host_and_port(rest))),
+                Some(rest) => drop(mistakes.take("otlp_endpoint", loopback_host_port(rest))),
                 None => mistakes.add(
                     "otlp_endpoint",
                     format_args!("{endpoint:?} does not start with http://; write \"http://127.0.0.1:4317\""),
@@ -150,32 +160,6 @@ impl Settings {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is not an address and a port, such as \"127.0.0.1:7480\""))
-}
-
-/// A name, an IPv4 address, or an IPv6 address in brackets.
-fn host_name(text: &str) -> bool {
-    match text.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
-    }
-}
-
-/// Checks "host:port"; the host may be a name, an IPv4 address or an IPv6 address in brackets.
-pub(crate) fn host_and_port(text: &str) -> Result<(), NotHostAndPort> {
-    let not = || NotHostAndPort(text.to_owned());
-    let (host, port) = text.rsplit_once(':').ok_or_else(not)?;
-    let port_is_good = port.parse::<u16>().is_ok_and(|port| port != 0);
-    if host_name(host) && port_is_good { Ok(()) } else { Err(not()) }
-}
-
-/// Not "host:port".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NotHostAndPort(String);
-
-impl fmt::Display for NotHostAndPort {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?} is not \"host:port\", such as \"127.0.0.1:7400\"", self.0)
-    }
 }
 
 /// The example file: every key with its default, unit and cost, commented out.
@@ -289,15 +273,5 @@ mod tests {
         assert!(error.contains("listne"), "{error}");
         let error = load("[limits]\nclient = 1").unwrap_err();
         assert!(error.contains("client"), "{error}");
-    }
-
-    #[test]
-    fn hosts_and_ports() {
-        for good in ["127.0.0.1:7400", "agg-1.example.org:7400", "[::1]:7400"] {
-            assert!(host_and_port(good).is_ok(), "{good}");
-        }
-        for bad in ["", ":1", "a", "a:", "a:70000", "http://a:1", "[::1:7400", "a b:1"] {
-            assert!(host_and_port(bad).is_err(), "{bad}");
-        }
     }
 }

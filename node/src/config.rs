@@ -12,12 +12,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use starling_proto::{
+    address::loopback_host_port,
     ids::NodeId,
     limits,
     service::{CommonArgs, listen, settings},
 };
 
-use crate::{CollectConfig, DoorLimits, UplinkConfig, uplink::is_address};
+use crate::{CollectConfig, DoorLimits, UplinkConfig};
 
 /// Most aggregators that may be listed.
 const AGGREGATORS_MAX: usize = 64;
@@ -60,8 +61,8 @@ settings! {
     /// Where to find any aggregator, as "host:port"; at least one. The one that answers tells where this node
     /// belongs and who else there is, so two or three are enough for a cluster of any size.
     aggregators: Vec<String> = vec!["127.0.0.1:7400".to_owned()];
-    /// Labels of this host, such as zone, rack and role; at most 16, keys of 1 to 32 and values of 1 to 64
-    /// characters. The cluster is also shown by the values of some of them.
+    /// Labels of this host, such as zone, rack and role; at most 16, keys of 1 to 32 characters without ':' and values
+    /// of 1 to 64 characters. The cluster is also shown by the values of some of them.
     labels: BTreeMap<String, String> = BTreeMap::new(), example "{ zone = \"a\", role = \"web\" }";
     /// The mount of procfs. Another one when the daemon runs in a container and the host's is mounted elsewhere.
     procfs: PathBuf = "/proc".into();
@@ -149,8 +150,10 @@ impl Settings {
             let count = self.aggregators.len();
             mistakes.add("aggregators", format!("{count} of them"), format!("1 to {AGGREGATORS_MAX} are wanted"));
         }
-        for address in self.aggregators.iter().filter(|address| !is_address(address)) {
-            mistakes.add("aggregators", format!("{address:?}"), "\"host:port\" is wanted");
+        for address in &self.aggregators {
+            if let Err(wrong) = loopback_host_port(address) {
+                mistakes.add("aggregators", format!("{address:?}"), wrong);
+            }
         }
         self.check_labels(&mut mistakes);
         mistakes.range("otlp_series_max", self.otlp_series_max, 1, 2_000);
@@ -195,9 +198,11 @@ impl Settings {
         let fits =
             |text: &str, max: usize| (1..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control);
         for (key, value) in &self.labels {
-            if !fits(key, limits::LABEL_KEY_LEN_MAX) || !fits(value, limits::LABEL_VALUE_LEN_MAX) {
+            // An aggregator refuses the node for the same: it writes a group as "key:value".
+            if !fits(key, limits::LABEL_KEY_LEN_MAX) || key.contains(':') || !fits(value, limits::LABEL_VALUE_LEN_MAX) {
                 let wanted = format!(
-                    "a key of 1 to {} and a value of 1 to {} characters, without control characters, are wanted",
+                    "a key of 1 to {} characters without ':' and a value of 1 to {} characters, both without control \
+                     characters, are wanted",
                     limits::LABEL_KEY_LEN_MAX,
                     limits::LABEL_VALUE_LEN_MAX
                 );
@@ -292,7 +297,7 @@ mod tests {
     fn all_mistakes_are_told_at_once() {
         let text = r#"
             node_id = "Web 1"
-            aggregators = ["agg-1", "agg-2:7400"]
+            aggregators = ["agg-1", "127.0.0.1:7400"]
             labels = { "" = "x" }
             procfs = "proc"
             admin_listen = "0.0.0.0:7490"
@@ -313,6 +318,14 @@ mod tests {
             assert!(error.contains(key), "{key} is not in\n{error}");
         }
         assert_eq!(error.lines().count(), 8, "{error}");
+    }
+
+    #[test]
+    fn labels_that_an_aggregator_would_refuse_are_refused_here() {
+        let labels = |labels: &str| toml::from_str::<Settings>(&format!("labels = {labels}")).unwrap().validate();
+        let error = labels(r#"{ "rack:row" = "7" }"#).unwrap_err().to_string();
+        assert!(error.contains(r#"labels: "rack:row" = "7""#) && error.contains("without ':'"), "{error}");
+        assert!(labels(r#"{ zone = "eu:1" }"#).is_ok(), "a value may hold one");
     }
 
     #[test]

@@ -26,4 +26,4 @@ pub use collect::{CollectConfig, Collectors, host_facts};
 pub use config::{Config, Settings};
 pub use door::DoorLimits;
 pub use service::Service;
-pub use uplink::{Connected, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats};
+pub use uplink::{BrokenOff, Connected, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats};

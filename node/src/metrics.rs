@@ -13,6 +13,7 @@ const UPLINKS_CONNECTED: &str = "starling_node_uplinks_connected";
 const DIALS: &str = "starling_node_dials_total";
 const REDIRECTS: &str = "starling_node_redirects_total";
 const NO_ACK_HOPS: &str = "starling_node_no_ack_hops_total";
+const CLOCK_HOPS: &str = "starling_node_clock_hops_total";
 const CLOCK_OFFSET: &str = "starling_node_clock_offset_seconds";
 const TICKS: &str = "starling_node_ticks_total";
 const TICKS_MISSED: &str = "starling_node_ticks_missed_total";
@@ -20,6 +21,7 @@ const CLOCK_STEPS: &str = "starling_node_clock_steps_total";
 const TICK_DELAY: &str = "starling_node_tick_delay_seconds";
 const COLLECT_OVERRUNS: &str = "starling_node_collect_overruns_total";
 const SAMPLES: &str = "starling_node_frame_samples";
+const SAMPLES_NO_ROOM: &str = "starling_node_frame_no_room_samples_total";
 const OTLP_REQUESTS: &str = "starling_node_otlp_requests_total";
 const OTLP_POINTS: &str = "starling_node_otlp_points_total";
 const OTLP_REFUSED: &str = "starling_node_otlp_refused_points_total";
@@ -37,6 +39,7 @@ pub(crate) fn describe() {
     describe_counter!(DIALS, Unit::Count, "Attempts to reach an aggregator.");
     describe_counter!(REDIRECTS, Unit::Count, "Redirects to another aggregator.");
     describe_counter!(NO_ACK_HOPS, Unit::Count, "Streams left because nothing was acknowledged.");
+    describe_counter!(CLOCK_HOPS, Unit::Count, "Streams left because the aggregator's clock differs.");
     describe_gauge!(CLOCK_OFFSET, Unit::Seconds, "The aggregator's clock less ours at the last accept.");
     describe_counter!(TICKS, Unit::Count, "Seconds cut.");
     describe_counter!(TICKS_MISSED, Unit::Count, "Seconds that passed without a cut.");
@@ -44,6 +47,7 @@ pub(crate) fn describe() {
     describe_gauge!(TICK_DELAY, Unit::Seconds, "Time from the newest second's end to its frame.");
     describe_counter!(COLLECT_OVERRUNS, Unit::Count, "Seconds cut without the host's samples, which were late.");
     describe_gauge!(SAMPLES, Unit::Count, "Samples of the newest frame.");
+    describe_counter!(SAMPLES_NO_ROOM, Unit::Count, "Samples left out because a frame has no room for them.");
     describe_counter!(OTLP_REQUESTS, Unit::Count, "Export requests taken by the OTLP door.");
     describe_counter!(OTLP_POINTS, Unit::Count, "Data points taken by the OTLP door.");
     describe_counter!(OTLP_REFUSED, Unit::Count, "Data points refused by the OTLP door, by reason.");
@@ -61,6 +65,7 @@ pub(crate) fn uplink(before: &UplinkStats, now: &UplinkStats) {
     counter!(DIALS).increment(u64::from(now.sessions - before.sessions));
     counter!(REDIRECTS).increment(now.redirects - before.redirects);
     counter!(NO_ACK_HOPS).increment(now.no_ack_hops - before.no_ack_hops);
+    counter!(CLOCK_HOPS).increment(now.clock_hops - before.clock_hops);
     gauge!(FRAMES_UNACKED).increment(now.unacked as f64 - before.unacked as f64);
     gauge!(FRAMES_UNACKED_BYTES).increment(now.unacked_bytes as f64 - before.unacked_bytes as f64);
     let connected = |stats: &UplinkStats| f64::from(u8::from(stats.connected.is_some()));
@@ -87,6 +92,11 @@ pub(crate) fn tick(missed: u32, delay: std::time::Duration, samples: usize) {
     counter!(TICKS_MISSED).increment(missed.into());
     gauge!(TICK_DELAY).set(delay.as_secs_f64());
     gauge!(SAMPLES).set(samples as f64);
+}
+
+/// Counts samples that a frame had no room for.
+pub(crate) fn no_room(samples: u64) {
+    counter!(SAMPLES_NO_ROOM).increment(samples);
 }
 
 /// Counts a step of the wall clock.

@@ -1,6 +1,9 @@
 //! Puts one second together: what the host and the applications brought, within the limits of a frame.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use starling_proto::{
     catalogue::{self, Scope},
@@ -9,33 +12,112 @@ use starling_proto::{
     series::{Sample, Series, Value},
 };
 
-use crate::uplink::{LossReason, Losses};
+use tracing::warn;
+
+use crate::{
+    metrics,
+    uplink::{LossReason, Losses},
+};
+
+/// Series that find no room are named in the log at most this often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// About how many bytes the keyframe of a second may take: a message may be
+/// [`MESSAGE_BYTES_MAX`](starling_proto::limits::MESSAGE_BYTES_MAX) of 256 KiB, and a longer one would never arrive. The
+/// default of 500 application series with five attributes of 20 characters takes about 100 KiB.
+const FRAME_BYTES_MAX: usize = 200 * 1024;
+
+/// The content of a second, and what found no room in it.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) content: Arc<Content>,
+    /// Samples that keep all rules and were left out because there were too many of them or they were too long.
+    pub(crate) no_room: usize,
+}
 
 /// Builds the content of a second.
 ///
 /// Samples that break a limit are left out and counted in [`Content::dropped`], so that one odd sample never costs the
-/// second. With too many series the drill-down of applications goes first: `samples` come in the order of their worth.
-pub(crate) fn content(tick: u32, mut samples: Vec<Sample>, refused: u64) -> Arc<Content> {
+/// second; and so are those beyond the number of series or the bytes of a frame. What is worth least goes first: the
+/// series of applications, then the host's own drill-down, and only then what the cluster adds up.
+pub(crate) fn content(tick: u32, samples: Vec<Sample>, refused: u64) -> Report {
     let came = samples.len();
-    if samples.len() > SERIES_PER_NODE_MAX {
-        let mut room = SERIES_PER_NODE_MAX
-            - samples.iter().filter(|s| s.series.scope() == Scope::Cluster).count().min(SERIES_PER_NODE_MAX);
-        samples.retain(|sample| {
-            let stays = sample.series.scope() == Scope::Cluster || room > 0;
-            if stays && sample.series.scope() == Scope::Node {
-                room -= 1;
-            }
-            stays
-        });
-        samples.truncate(SERIES_PER_NODE_MAX);
-    }
+    let samples = within_room(samples);
+    let no_room = came - samples.len();
     let mut content = Content { tick, samples, dropped: 0 };
     if content.check().is_err() {
         content.samples.retain(|sample| Content { tick, samples: vec![sample.clone()], dropped: 0 }.check().is_ok());
     }
     let left_out = (came - content.samples.len()) as u64;
     content.dropped = u32::try_from(left_out.saturating_add(refused)).unwrap_or(u32::MAX);
-    Arc::new(content)
+    Report { content: Arc::new(content), no_room }
+}
+
+/// Keeps the number of series and the bytes of a keyframe within their limits.
+fn within_room(mut samples: Vec<Sample>) -> Vec<Sample> {
+    if samples.len() <= SERIES_PER_NODE_MAX && samples.iter().map(keyframe_bytes).sum::<usize>() <= FRAME_BYTES_MAX {
+        return samples;
+    }
+    // By name where the worth is equal: the same series stay from one second to the next, and a metric as a whole.
+    samples.sort_by(|a, b| worth(a).cmp(&worth(b)).then_with(|| a.series.cmp(&b.series)));
+    let mut bytes = 0;
+    let stay = samples.iter().take(SERIES_PER_NODE_MAX).take_while(|sample| {
+        bytes += keyframe_bytes(sample);
+        bytes <= FRAME_BYTES_MAX
+    });
+    let stay = stay.count();
+    samples.truncate(stay);
+    samples
+}
+
+/// The lower, the longer a sample stays.
+fn worth(sample: &Sample) -> u8 {
+    match sample.series.scope() {
+        Scope::Cluster => 0,
+        Scope::Node if catalogue::find(sample.series.name()).is_some() => 1,
+        Scope::Node => 2,
+    }
+}
+
+/// At most how many bytes a sample takes in a frame that names every series: form and layout of the frame codec. One
+/// byte holds lengths up to 127, two the others.
+fn keyframe_bytes(sample: &Sample) -> usize {
+    let series = &sample.series;
+    let text = |text: &str| 2 + text.len();
+    let attributes: usize = series.attributes().iter().map(|(key, value)| text(key) + text(value)).sum();
+    let value = match &sample.value {
+        Value::Counter(_) | Value::Gauge(_) => 10,
+        // 40 of head; a gap of up to two bytes and a count of up to five a bucket.
+        Value::Histogram(histogram) => 40 + 7 * histogram.buckets().len(),
+    };
+    // Kind and number of attributes, and two for the number of the series.
+    2 + text(series.name()) + text(series.unit()) + attributes + 2 + value
+}
+
+/// Tells of samples that found no room, by the counter always and by a line once in a while.
+#[derive(Debug, Default)]
+pub(crate) struct NoRoom {
+    told: Option<Instant>,
+}
+
+impl NoRoom {
+    /// Counts `samples` left out of the second `tick`.
+    pub(crate) fn note(&mut self, tick: u32, samples: usize) {
+        if samples == 0 {
+            return;
+        }
+        metrics::no_room(samples as u64);
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            self.told = Some(Instant::now());
+            warn!(
+                tick,
+                left_out = samples,
+                bytes_max = FRAME_BYTES_MAX,
+                series_max = SERIES_PER_NODE_MAX,
+                "application series do not fit a frame, send fewer attributes or shorter ones"
+            );
+        }
+    }
 }
 
 /// Only what adds up: for the part of a second before the daemon stops, whose gauges would stand beside those of the
@@ -72,7 +154,8 @@ impl LossSamples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use starling_proto::catalogue::Kind;
+    use prost::Message as _;
+    use starling_proto::{catalogue::Kind, frame::Encoder, limits::MESSAGE_BYTES_MAX};
 
     fn app(i: usize, value: u64) -> Sample {
         let series = Series::application(&format!("m{i}"), &[], Kind::Counter, "1", 0, Scope::Node).unwrap();
@@ -81,8 +164,10 @@ mod tests {
 
     #[test]
     fn an_odd_sample_is_left_out_and_counted() {
-        let content = content(7, vec![app(1, 1), app(2, u64::MAX), app(3, 3)], 4);
+        let report = content(7, vec![app(1, 1), app(2, u64::MAX), app(3, 3)], 4);
+        let content = report.content;
         assert_eq!((content.samples.len(), content.dropped, content.tick), (2, 5, 7));
+        assert_eq!(report.no_room, 0);
         assert!(content.check().is_ok());
     }
 
@@ -91,9 +176,62 @@ mod tests {
         let mut samples: Vec<Sample> = (0..SERIES_PER_NODE_MAX + 10).map(|i| app(i, 1)).collect();
         let memory = Series::of(&catalogue::MEMORY_LIMIT, &[]);
         samples.push(Sample { series: memory.clone(), value: Value::Gauge(1) });
-        let content = content(7, samples, 0);
-        assert_eq!((content.samples.len(), content.dropped), (SERIES_PER_NODE_MAX, 11));
+        let report = content(7, samples, 0);
+        let content = report.content;
+        assert_eq!((content.samples.len(), content.dropped, report.no_room), (SERIES_PER_NODE_MAX, 11, 11));
         assert!(content.samples.iter().any(|sample| sample.series == memory));
+    }
+
+    fn keyframe(content: &Content) -> usize {
+        Encoder::new().encode(content, None, true).encoded_len()
+    }
+
+    #[test]
+    fn long_attributes_never_cost_the_host_its_second() {
+        let value = "v".repeat(40);
+        let keys: Vec<String> = (0..8).map(|i| format!("key.{i}")).collect();
+        let attributes: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), value.as_str())).collect();
+        let long = |i: usize| {
+            let name = format!("app.counter.{i:04}");
+            let series = Series::application(&name, &attributes, Kind::Counter, "1", 0, Scope::Node).unwrap();
+            Sample { series, value: Value::Counter(i as u64) }
+        };
+        let host = [
+            Sample { series: Series::of(&catalogue::MEMORY_LIMIT, &[]), value: Value::Gauge(1) },
+            Sample {
+                series: Series::of(&catalogue::COLLECT_DURATION, &[("collector", "cpu")]),
+                value: Value::Counter(5),
+            },
+        ];
+        let mut samples: Vec<Sample> = (0..1500).map(long).collect();
+        samples.extend(host.clone());
+        let whole = Content { tick: 7, samples: samples.clone(), dropped: 0 };
+        assert!(keyframe(&whole) > MESSAGE_BYTES_MAX, "it would never arrive");
+
+        let report = content(7, samples.clone(), 3);
+        let kept = &report.content.samples;
+        assert!(host.iter().all(|sample| kept.contains(sample)), "the host's own stays");
+        let bytes = keyframe(&report.content);
+        assert!(bytes <= FRAME_BYTES_MAX && bytes > FRAME_BYTES_MAX * 9 / 10, "{bytes} bytes");
+        assert_eq!(report.no_room, 1502 - kept.len());
+        assert_eq!(report.content.dropped as usize, report.no_room + 3);
+
+        samples.reverse();
+        assert_eq!(*content(7, samples, 3).content, *report.content, "the same ones stay, however they come");
+    }
+
+    #[test]
+    fn the_estimate_is_not_less_than_what_is_sent() {
+        let mut sum = starling_proto::histogram::HistogramSum::new();
+        (0..4000u64).for_each(|i| sum.record(i * i * 997, 1));
+        let series = Series::application("h", &[("k", "")], Kind::Histogram, "ns", 0, Scope::Node).unwrap();
+        let histogram = Sample { series, value: Value::Histogram(Arc::new(sum.to_histogram())) };
+        for sample in [histogram, app(1, 1 << 40)] {
+            let estimate = keyframe_bytes(&sample);
+            let content = Content { tick: 7, samples: vec![sample], dropped: 0 };
+            let frame = Encoder::new().encode(&content, None, true);
+            assert!(frame.node.len() <= estimate + 4, "{} of {estimate}", frame.node.len());
+        }
     }
 
     #[test]

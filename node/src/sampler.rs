@@ -8,13 +8,13 @@ use std::{
 use starling_proto::{frame::Content, series::Sample, service::admin::Readiness};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
-    CollectConfig, Collectors, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
+    CollectConfig, Collectors, LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
     door::SharedDoor,
     metrics, report,
-    report::LossSamples,
+    report::{LossSamples, NoRoom},
     schedule::{Cut, Reading, Schedule, Turn},
 };
 
@@ -24,6 +24,9 @@ const COLLECT_MAX: Duration = Duration::from_millis(300);
 /// Streams of before a step of the clock that still hand over what they kept. More means a clock that is set again and
 /// again: the oldest is ended.
 const DRAINING_MAX: usize = 3;
+/// How long a new stream waits for those before it to hand over what they kept. An aggregator keeps one connection a
+/// node; beyond this an outage is likelier than a backlog, and the new stream must find its own way.
+const HOLD_MAX: Duration = Duration::from_secs(3);
 
 /// What the loop needs.
 pub(crate) struct SamplerConfig {
@@ -45,6 +48,7 @@ pub(crate) struct Sampler {
     collecting: Collecting,
     streams: Streams,
     losses: LossSamples,
+    no_room: NoRoom,
     last_tick: u32,
 }
 
@@ -56,7 +60,15 @@ impl Sampler {
         let mut collecting = Collecting::new(config.collect.clone());
         // The first reading of a counter has no increment; its gauges come again with the first second.
         collecting.read().await;
-        Self { config, started: Instant::now(), collecting, streams, losses: LossSamples::default(), last_tick: 0 }
+        Self {
+            config,
+            started: Instant::now(),
+            collecting,
+            streams,
+            losses: LossSamples::default(),
+            no_room: NoRoom::default(),
+            last_tick: 0,
+        }
     }
 
     /// Cuts every second until `stop`, and then what is left of the current one.
@@ -88,7 +100,7 @@ impl Sampler {
         }
         let (mut samples, refused) = self.gather().await;
         self.losses.cut(self.streams.lost(), &mut samples);
-        let content = report::content(cut.tick, samples, refused);
+        let content = self.report(cut.tick, samples, refused);
         debug!(tick = cut.tick, samples = content.samples.len(), delay = ?cut.delay, "cut");
         metrics::tick(
             cut.missed,
@@ -104,14 +116,20 @@ impl Sampler {
     async fn last_cut(&mut self) {
         let (samples, refused) = self.gather().await;
         let tick = u32::try_from(self.clocks().wall.as_secs() + 1).unwrap_or(u32::MAX);
-        let content = report::content(tick, report::increments(samples), refused);
+        let content = self.report(tick, report::increments(samples), refused);
         if tick > self.last_tick && !content.samples.is_empty() {
             self.hand_over(content);
         }
         info!(tick = self.last_tick, "sampling ended");
     }
 
-    /// The host's samples first: where there are too many, the last ones go.
+    fn report(&mut self, tick: u32, samples: Vec<Sample>, refused: u64) -> Arc<Content> {
+        let report = report::content(tick, samples, refused);
+        self.no_room.note(tick, report.no_room);
+        report.content
+    }
+
+    /// What the host and the applications brought, and how many points were refused.
     async fn gather(&mut self) -> (Vec<Sample>, u64) {
         let mut samples = self.collecting.read().await;
         let Some(door) = &self.config.door else { return (samples, 0) };
@@ -131,12 +149,7 @@ impl Sampler {
 
     fn tell(&self) {
         let stats = self.streams.stats();
-        let readiness = match &stats.connected {
-            Some(_) => Readiness::Ready,
-            None => {
-                Readiness::NotReady(format!("no aggregator has taken the stream, {} seconds are kept", stats.unacked))
-            }
-        };
+        let readiness = readiness(&stats);
         self.config.ready.send_if_modified(|now| std::mem::replace(now, readiness.clone()) != readiness);
         self.config.stats.send_replace(stats);
     }
@@ -144,6 +157,20 @@ impl Sampler {
     fn clocks(&self) -> Reading {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Reading { wall, monotonic: self.started.elapsed() }
+    }
+}
+
+/// Ready means that an aggregator has the stream and takes what it is sent.
+fn readiness(stats: &UplinkStats) -> Readiness {
+    match (&stats.connected, &stats.trouble) {
+        (Some(_), None) => Readiness::Ready,
+        (Some(_), Some(why)) => {
+            Readiness::NotReady(format!("nothing is acknowledged, {} seconds are kept; {why}", stats.unacked))
+        }
+        (None, why) => {
+            let why = why.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+            Readiness::NotReady(format!("no aggregator has taken the stream, {} seconds are kept{why}", stats.unacked))
+        }
     }
 }
 
@@ -181,7 +208,7 @@ impl Collecting {
             }
             Ok(Err(error)) => {
                 // A bug in a collector; the next reading begins with new ones.
-                tracing::error!(%error, "the collectors failed");
+                error!(%error, "the collectors failed");
                 Vec::new()
             }
             Err(_) => {
@@ -208,13 +235,15 @@ struct Streams {
 
 impl Streams {
     fn new(config: UplinkConfig, tracker: TaskTracker, shutdown: CancellationToken) -> Self {
-        let (current, end_current) = spawn(&config, &tracker, &shutdown);
+        let (current, end_current) = spawn(&config, &tracker, &shutdown, Vec::new());
         Self { config, tracker, shutdown, current, draining: Vec::new(), ended: UplinkStats::default(), end_current }
     }
 
-    /// Begins a new stream. The one before ends when all it kept is acknowledged.
+    /// Begins a new stream. The one before ends when all it kept is acknowledged; until then, or for [`HOLD_MAX`], the
+    /// new one keeps its frames and does not connect.
     fn begin(&mut self) {
-        let (current, end_current) = spawn(&self.config, &self.tracker, &self.shutdown);
+        let before = self.draining.iter().map(|(stats, _)| stats.clone()).chain([self.current.stats()]).collect();
+        let (current, end_current) = spawn(&self.config, &self.tracker, &self.shutdown, before);
         let before = std::mem::replace(&mut self.current, current);
         let end_before = std::mem::replace(&mut self.end_current, end_current);
         self.draining.push((before.stats(), end_before));
@@ -227,9 +256,15 @@ impl Streams {
     fn forget_ended(&mut self) {
         let ended = &mut self.ended;
         self.draining.retain(|(stats, _)| {
-            let over = stats.has_changed().is_err();
+            let over = is_over(stats);
             if over {
-                add(ended, &stats.borrow());
+                let mut last = stats.borrow().clone();
+                if !last.ended {
+                    error!(unacknowledged = last.unacked, "an uplink broke off, which is a bug");
+                    last.lost.add(LossReason::Shutdown, std::mem::take(&mut last.unacked));
+                    last.unacked_bytes = 0;
+                }
+                add(ended, &last);
             }
             !over
         });
@@ -243,7 +278,11 @@ impl Streams {
         sum
     }
 
+    /// What all streams lost so far. Replaces a current stream that broke off.
     fn lost(&mut self) -> Losses {
+        if is_over(&self.current.stats()) && !self.end_current.is_cancelled() {
+            self.begin();
+        }
         self.forget_ended();
         self.stats().lost
     }
@@ -253,11 +292,17 @@ fn spawn(
     config: &UplinkConfig,
     tracker: &TaskTracker,
     shutdown: &CancellationToken,
+    after: Vec<watch::Receiver<UplinkStats>>,
 ) -> (UplinkHandle, CancellationToken) {
     let (uplink, handle) = Uplink::new(config.clone());
     let end = shutdown.child_token();
-    tracker.spawn(uplink.run(end.clone()));
+    tracker.spawn(uplink.after(after, HOLD_MAX).run(end.clone()));
     (handle, end)
+}
+
+/// True when the task behind these counts is gone.
+fn is_over(stats: &watch::Receiver<UplinkStats>) -> bool {
+    stats.has_changed().is_err()
 }
 
 fn add(sum: &mut UplinkStats, other: &UplinkStats) {
@@ -269,13 +314,13 @@ fn add(sum: &mut UplinkStats, other: &UplinkStats) {
     sum.sessions += other.sessions;
     sum.redirects += other.redirects;
     sum.no_ack_hops += other.no_ack_hops;
+    sum.clock_hops += other.clock_hops;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LossReason;
-    use starling_proto::ids::NodeId;
+    use starling_proto::ids::{NodeId, WriterId};
 
     #[tokio::test]
     async fn a_stream_that_drained_keeps_its_counts() {
@@ -294,5 +339,62 @@ mod tests {
         assert_eq!(streams.lost().get(LossReason::Shutdown), 1);
         assert!(streams.draining.is_empty());
         assert_eq!(streams.stats().cut, 1);
+    }
+    fn streams() -> Streams {
+        // Nothing listens there.
+        let mut config = UplinkConfig::new(NodeId::sanitised("n"), vec!["127.0.0.1:9".into()]);
+        config.grace = Duration::from_secs(1);
+        Streams::new(config, TaskTracker::new(), CancellationToken::new())
+    }
+
+    #[tokio::test]
+    async fn a_new_stream_does_not_dial_while_the_one_before_drains() {
+        let mut streams = streams();
+        streams.current.offer(Content { tick: 7, ..Content::default() }).unwrap();
+        let mut before = streams.current.stats();
+        before.wait_for(|stats| stats.unacked == 1 && stats.sessions > 1).await.unwrap();
+        streams.begin();
+        streams.current.offer(Content { tick: 3, ..Content::default() }).unwrap();
+        let mut now = streams.current.stats();
+        now.wait_for(|stats| stats.unacked == 1).await.unwrap();
+        let dials = before.borrow().sessions;
+        before.wait_for(|stats| stats.sessions > dials + 1).await.unwrap();
+        assert_eq!(now.borrow().sessions, 0, "the one before dials, this one waits");
+        streams.draining[0].1.cancel();
+        while before.changed().await.is_ok() {}
+        now.wait_for(|stats| stats.sessions > 0).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_broke_off_is_counted_and_replaced() {
+        let mut streams = streams();
+        let (broken, handle) = Uplink::new(streams.config.clone());
+        let task = tokio::spawn(broken.run(CancellationToken::new()));
+        streams.current = handle;
+        streams.current.offer(Content { tick: 7, ..Content::default() }).unwrap();
+        streams.current.stats().wait_for(|stats| stats.unacked == 1).await.unwrap();
+        task.abort();
+        assert!(streams.current.ended().await.is_err());
+        assert_eq!(streams.lost().get(LossReason::Shutdown), 1);
+        assert!(streams.current.offer(Content { tick: 8, ..Content::default() }).is_ok(), "the next one takes frames");
+    }
+
+    #[test]
+    fn ready_means_that_frames_are_taken() {
+        let connected = crate::Connected {
+            aggregator_id: NodeId::sanitised("agg-1"),
+            writer_id: WriterId::new([1; 16]),
+            address: "a:1".into(),
+            copies: 0,
+            alone: false,
+        };
+        let trouble = Some("a:1: InvalidArgument: hello.labels".to_owned());
+        let fresh = UplinkStats { connected: Some(connected), ..UplinkStats::default() };
+        assert_eq!(readiness(&fresh), Readiness::Ready);
+        let refused = UplinkStats { trouble: trouble.clone(), ..fresh };
+        assert!(matches!(readiness(&refused), Readiness::NotReady(why) if why.contains("hello.labels")));
+        let apart = UplinkStats { connected: None, ..refused };
+        assert!(matches!(readiness(&apart), Readiness::NotReady(why) if why.contains("hello.labels")));
+        assert!(matches!(readiness(&UplinkStats::default()), Readiness::NotReady(_)));
     }
 }

@@ -13,7 +13,8 @@ use starling_proto::{
 };
 use tokio_util::sync::CancellationToken;
 
-const ACKS: Manners = Manners { redirect_to: None, ack: true, ranked: vec![] };
+const ACKS: Manners =
+    Manners { redirect_to: None, ack: true, ranked: vec![], refuse_hello: None, clock_is_behind: false };
 
 fn content(tick: u32) -> Content {
     let samples = vec![
@@ -54,7 +55,7 @@ async fn frames_arrive_and_are_forgotten_when_acknowledged() {
     assert_eq!(hello.stream_id, handle.stream_id().to_bytes());
 
     shutdown.cancel();
-    let last = handle.ended().await;
+    let last = handle.ended().await.expect("no panic");
     assert_eq!((last.acked, last.lost.total()), (5, 0));
     aggregator.until("goodbye", |seen| seen.goodbyes == [104]).await;
     assert!(handle.offer(content(200)).is_err(), "it has ended");
@@ -108,7 +109,7 @@ async fn a_killed_aggregator_loses_nothing_and_pins_stay() {
         assert_eq!(pin(frame), expected, "tick {}", frame.tick);
     }
     shutdown.cancel();
-    assert_eq!(handle.ended().await.lost.total(), 0);
+    assert_eq!(handle.ended().await.expect("no panic").lost.total(), 0);
 }
 
 #[tokio::test]
@@ -135,7 +136,7 @@ async fn an_aggregator_that_comes_later_gets_what_was_kept() {
     assert_eq!(seen.frames[0].1.tick, 50, "the live frame first");
     assert_eq!(seen.contents.keys().next(), Some(&11));
     shutdown.cancel();
-    handle.ended().await;
+    handle.ended().await.expect("no panic");
 }
 
 #[tokio::test]
@@ -172,4 +173,37 @@ async fn a_dropped_handle_hands_over_and_ends() {
     while stats.changed().await.is_ok() {}
     assert_eq!((stats.borrow().acked, stats.borrow().lost.total()), (1, 0));
     aggregator.until("goodbye", |seen| seen.goodbyes == [100]).await;
+}
+
+#[tokio::test]
+async fn an_aggregator_with_a_wrong_clock_loses_nothing() {
+    let good = FakeAggregator::start("good", ACKS).await;
+    let ranked = vec![good.address.to_string()];
+    let behind = FakeAggregator::start("behind", Manners { clock_is_behind: true, ranked, ..ACKS }).await;
+    let (handle, shutdown) = uplink(&[&behind]);
+    let mut stats = handle.stats();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let tick = u32::try_from(now.as_secs()).expect("before 2106");
+    handle.offer(content(tick)).expect("room");
+    let now = until(&mut stats, "acknowledgement by the good one", |stats| stats.acked == 1).await;
+    assert_eq!((now.clock_hops, now.lost.total(), now.trouble), (1, 0, None));
+    let seen = good.until("the frame", |seen| !seen.frames.is_empty()).await;
+    assert_eq!(pin(&seen.frames[0].1), behind.writer, "the pin is kept");
+    shutdown.cancel();
+    handle.ended().await.expect("no panic");
+}
+
+#[tokio::test]
+async fn why_an_aggregator_refuses_the_node_is_told() {
+    let refuse_hello = Some("hello.labels: \"a:b\" breaks a limit".to_owned());
+    let aggregator = FakeAggregator::start("agg-1", Manners { refuse_hello, ..ACKS }).await;
+    let (handle, _shutdown) = uplink(&[&aggregator]);
+    let mut stats = handle.stats();
+    handle.offer(content(100)).expect("room");
+    let told = |stats: &UplinkStats| stats.trouble.as_ref().is_some_and(|why| why.contains("breaks a limit"));
+    let now = until(&mut stats, "the reason", told).await;
+    assert!(now.trouble.is_some_and(|why| why.starts_with(&aggregator.address.to_string())));
+    aggregator.set(|manners| manners.refuse_hello = None);
+    let now = until(&mut stats, "acknowledgement", |stats| stats.acked == 1).await;
+    assert_eq!(now.trouble, None);
 }

@@ -4,11 +4,12 @@
 //! - the metric [`catalogue`] and [`series::Series`], the name of a thing measured;
 //! - the [`histogram`] layout, its sparse form and the rules that take in foreign shapes;
 //! - the [`frame`] codec of the stream from a node to its aggregator;
-//! - the [`limits`] that every reader of foreign bytes checks before it allocates;
+//! - the form of an [`address`] and the [`limits`] that every reader of foreign bytes checks before it allocates;
 //! - what every Starling program offers its operator: [`service`].
 //!
 //! Everything but [`service`] is pure: no clock, no randomness (ids apart), no input or output.
 
+pub mod address;
 pub mod catalogue;
 pub mod frame;
 pub mod histogram;

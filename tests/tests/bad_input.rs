@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use std::time::Duration;
-
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
     metrics::v1::{
@@ -15,10 +13,10 @@ use starling_proto::{
     limits,
     v1::{
         Frame, GetClusterRequest, GetNodeRequest, Hello, IngestRequest, RefusalReason, ingest_client::IngestClient,
-        ingest_request, ingest_response,
+        ingest_request, ingest_response, query_client::QueryClient,
     },
 };
-use starling_tests::{Cluster, Oracle, Program, eventually};
+use starling_tests::{Cluster, LIMIT, Oracle, Program, eventually};
 use tonic::Code;
 
 fn said(program: &str, arguments: &[&str]) -> String {
@@ -64,28 +62,54 @@ async fn a_taken_port_is_named_with_the_next_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_without_an_aggregator_keeps_its_frames_and_says_so() {
-    let mut node = Program::daemon("lonely", &["127.0.0.1:1".to_owned()], &[]);
+async fn a_node_without_an_aggregator_says_so_and_loses_nothing() {
+    // A port that is free now; should another program take it, the start of the aggregator says so.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut node = Program::daemon("lonely", &[address.to_string()], &[]);
     let admin = node.url("admin");
     let get = async |path: &str| {
         let answer = reqwest::get(format!("{admin}{path}")).await.map_err(|e| e.to_string())?;
         Ok::<_, String>((answer.status().as_u16(), answer.text().await.map_err(|e| e.to_string())?))
     };
+    let first = Oracle::now() + 1;
     eventually("it says what it waits for", async || {
         let (status, text) = get("/ready").await?;
-        if status == 503 && text.contains("aggregator") { Ok(()) } else { Err(format!("{status} {text}")) }
+        let waits = status == 503 && text.contains("aggregator") && Oracle::now() > first + 3;
+        if waits { Ok(()) } else { Err(format!("{status} {text}")) }
     })
     .await;
     assert_eq!(get("/live").await.unwrap().0, 200);
-    assert!(node.is_running());
-    let (_, before) = get("/metrics").await.unwrap();
-    assert!(before.contains("starling_node_"), "{before}");
 
-    // An aggregator appears where the node looks: nothing was lost in between.
+    // An aggregator appears where the node looks: every second since the first is there.
+    let appeared = Oracle::now();
+    let settings = [
+        "aggregator_id=late".to_owned(),
+        format!("grpc_listen={address}"),
+        "gossip_listen=127.0.0.1:0".to_owned(),
+        "admin_listen=127.0.0.1:0".to_owned(),
+        "state_dir={dir}/state".to_owned(),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let aggregator = Program::with_settings("starling-aggregator", &settings);
+    let mut query = QueryClient::connect(aggregator.url("grpc")).await.unwrap();
+    for tick in first..=appeared + 1 {
+        eventually("the second is there", async || {
+            let view = query.get_cluster(GetClusterRequest { tick, ..Default::default() }).await;
+            let view = view.map_err(|status| status.to_string())?.into_inner();
+            let reporting = view.completeness.unwrap_or_default().nodes_reporting;
+            if reporting == 1 { Ok(()) } else { Err(format!("{reporting} nodes at {tick}")) }
+        })
+        .await;
+    }
+    eventually("it says that it is ready", async || match get("/ready").await? {
+        (200, _) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
     assert_eq!(node.stop().await, Some(0));
 }
 
-/// Opens a stream as a node would and sends what no node would.
+/// Opens a stream as a node would, sends what no node would, and gives the answers up to the first refusal.
 async fn talk(
     cluster: &Cluster,
     messages: Vec<ingest_request::Body>,
@@ -97,9 +121,9 @@ async fn talk(
     }
     let mut answers = client.stream(tokio_stream(receiver)).await?.into_inner();
     let mut seen = Vec::new();
-    // The stream stays open: what has come after a while without news is all.
-    while let Ok(next) = tokio::time::timeout(Duration::from_secs(2), answers.message()).await {
-        match next? {
+    while !matches!(seen.last(), Some(ingest_response::Body::Refusal(_))) {
+        let next = tokio::time::timeout(LIMIT, answers.message()).await;
+        match next.unwrap_or_else(|_| panic!("neither refused nor ended: {seen:?}"))? {
             Some(message) => seen.extend(message.body),
             None => break,
         }

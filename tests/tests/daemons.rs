@@ -39,15 +39,15 @@ fn figures(view: &NodeView) -> BTreeMap<String, f64> {
     let (connections, cpu) = (view.connections.as_ref().unwrap(), view.cpu.as_ref().unwrap());
     let mut figures = BTreeMap::from([
         ("memory.total".to_owned(), memory.total),
-        ("memory.free".to_owned(), memory.free),
-        ("memory.application".to_owned(), memory.application),
-        ("network.received".to_owned(), network.received_bytes_per_second),
-        ("network.packets".to_owned(), network.sent_packets_per_second),
-        ("disk.written".to_owned(), disk.written_bytes_per_second),
-        ("filesystem.used".to_owned(), disk.filesystem_used),
-        ("tcp.segments".to_owned(), connections.segments_sent_per_second),
-        ("tcp.total".to_owned(), connections.total),
-        ("cpu.cores".to_owned(), cpu.cores),
+        ("memory.free".to_owned(), memory.free.unwrap()),
+        ("memory.application".to_owned(), memory.application.unwrap()),
+        ("network.received".to_owned(), network.received_bytes_per_second.unwrap()),
+        ("network.packets".to_owned(), network.sent_packets_per_second.unwrap()),
+        ("disk.written".to_owned(), disk.written_bytes_per_second.unwrap()),
+        ("filesystem.used".to_owned(), disk.filesystem_used.unwrap()),
+        ("tcp.segments".to_owned(), connections.segments_sent_per_second.unwrap()),
+        ("tcp.total".to_owned(), connections.total.unwrap()),
+        ("cpu.cores".to_owned(), cpu.cores.unwrap()),
     ]);
     for (state, n) in &connections.by_state {
         figures.insert(format!("tcp.{state}"), *n);

@@ -16,8 +16,14 @@ use starling_proto::{
 const SEGMENT_FRAMES_MAX: usize = 300;
 /// Bytes after which the decoder is kept again, so that the oldest part can go without taking everything along.
 const SEGMENT_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of frames kept of one node. Beyond it the oldest segment goes: the history of this node is then shorter.
+/// Bytes kept of one node, with what stands around the frames. Beyond it the oldest segment goes: the history of this
+/// node is then shorter. The last segment stays, whatever the size of its decoder.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
+/// What a kept decoder takes per series of its dictionary: an entry of 24 bytes, and a place in a hash set of 8 bytes
+/// and a control byte at a load between 7/16 and 7/8. The names are shared with the connection's own decoder.
+const DECODER_BYTES_PER_SERIES: usize = 24 + 2 * 9;
+/// What a frame takes beside its bytes: its fields, and what the allocator adds.
+const FRAME_OVERHEAD: usize = size_of::<Kept>() + 16;
 
 /// Frames of one connection in the order in which they came.
 #[derive(Debug)]
@@ -25,8 +31,16 @@ struct Segment {
     /// The state before the first frame.
     decoder: Decoder,
     frames: Vec<Kept>,
+    /// Of the frames, with their overhead.
     bytes: usize,
     newest: u32,
+}
+
+impl Segment {
+    /// Bytes of the whole segment.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.decoder.dictionary_len() * DECODER_BYTES_PER_SERIES + self.bytes
+    }
 }
 
 /// One frame in one allocation: the bytes of a message would pin its whole receive buffer.
@@ -93,17 +107,20 @@ impl FrameLog {
 
     /// Keeps a frame that the connection's decoder was able to read. `before` is the decoder as it was before the
     /// frame; it is needed when [`FrameLog::wants_decoder`] says so, and without it the frame is not kept then.
-    /// Returns how many bytes of older frames had to go to stay within the bound.
+    /// Returns how many bytes of older seconds had to go to stay within the bound.
     pub(crate) fn push(&mut self, before: Option<Decoder>, frame: &v1::Frame) -> usize {
         if self.wants_decoder() {
             let Some(decoder) = before else { return 0 };
-            self.segments.push_back(Segment { decoder, frames: Vec::new(), bytes: 0, newest: 0 });
+            let segment = Segment { decoder, frames: Vec::new(), bytes: 0, newest: 0 };
+            self.bytes += segment.cost();
+            self.segments.push_back(segment);
             self.detached = false;
         }
         let kept = Kept::new(frame);
         if let Some(segment) = self.segments.back_mut() {
-            segment.bytes += kept.bytes.len();
-            self.bytes += kept.bytes.len();
+            let bytes = kept.bytes.len() + FRAME_OVERHEAD;
+            segment.bytes += bytes;
+            self.bytes += bytes;
             segment.newest = segment.newest.max(kept.tick);
             segment.frames.push(kept);
         }
@@ -122,12 +139,12 @@ impl FrameLog {
     }
 
     fn drop_oldest(&mut self) -> usize {
-        let lost = self.segments.pop_front().map_or(0, |segment| segment.bytes);
+        let lost = self.segments.pop_front().map_or(0, |segment| segment.cost());
         self.bytes -= lost;
         lost
     }
 
-    /// Bytes of the frames kept.
+    /// Bytes kept.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -231,6 +248,17 @@ mod tests {
         assert!(kept.contains_key(&2100) && !kept.contains_key(&1000));
         log.prune(10_000);
         assert_eq!((log.bytes(), log.slice(0, u32::MAX).decode().len()), (0, 0));
+    }
+
+    #[test]
+    fn connections_of_one_frame_are_bounded_too() {
+        let mut log = FrameLog::default();
+        for tick in 0..20_000 {
+            connection(&mut log, [tick]);
+            assert!(log.bytes() <= LOG_BYTES_MAX);
+        }
+        assert!(log.segments.len() * size_of::<Segment>() < LOG_BYTES_MAX, "{} segments", log.segments.len());
+        assert!(log.slice(19_999, 19_999).decode().contains_key(&19_999));
     }
 
     #[test]

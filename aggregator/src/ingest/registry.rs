@@ -1,7 +1,7 @@
 //! The nodes this aggregator has heard of itself: who they are, their open stream and their last quarter of an hour.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,6 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::frame_log::{FrameLog, Slice};
 use crate::{metrics, rollup::Group};
+
+/// Nodes without a stream whose last quarter of an hour is kept beside `nodes_max` connected ones. Beyond it the one
+/// that went longest ago is forgotten early.
+const GONE_MAX: usize = 1_000;
+/// So many takeovers by another daemon within [`CONTEST_WINDOW`] are no restarts any more.
+const CONTEST_TAKEOVERS: usize = 3;
+/// See [`CONTEST_TAKEOVERS`].
+const CONTEST_WINDOW: Duration = Duration::from_secs(60);
 
 /// What a node says of itself when it connects.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,6 +70,25 @@ struct State {
     log: FrameLog,
     latest: Option<Arc<Latest>>,
     stopped: bool,
+    /// When another daemon of this name last took an open stream's place: at most [`CONTEST_TAKEOVERS`].
+    takeovers: VecDeque<Instant>,
+}
+
+impl State {
+    /// Another daemon takes the place of one whose stream is open. Returns whether two of them contest the name.
+    fn taken_over(&mut self, now: Instant) -> bool {
+        self.takeovers.push_back(now);
+        if self.takeovers.len() > CONTEST_TAKEOVERS {
+            self.takeovers.pop_front();
+        }
+        self.takeovers.len() == CONTEST_TAKEOVERS
+            && self.takeovers.front().is_some_and(|first| now.saturating_duration_since(*first) <= CONTEST_WINDOW)
+    }
+
+    /// Newest tick; 0 before the first frame.
+    fn last_tick(&self) -> u32 {
+        self.latest.as_ref().map_or(0, |latest| latest.content.tick)
+    }
 }
 
 /// One node. Everything behind its plain mutex is read and written in short sections.
@@ -178,10 +205,18 @@ pub(crate) enum ClaimError {
 pub(crate) struct Registry {
     /// Plain mutex, short sections.
     nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
-    groups: Mutex<BTreeSet<Group>>,
+    groups: Mutex<Groups>,
     group_by: Vec<String>,
     groups_max: usize,
     nodes_max: usize,
+}
+
+/// The groups that have a view.
+#[derive(Debug, Default)]
+struct Groups {
+    known: BTreeSet<Group>,
+    /// Some node went or changed its labels: a group may have lost its last one.
+    stale: bool,
 }
 
 impl Registry {
@@ -236,6 +271,9 @@ impl Registry {
             if connected >= self.nodes_max {
                 return Err(ClaimError::Full(connected));
             }
+            if !nodes.contains_key(id) && nodes.len() >= self.nodes_max + GONE_MAX {
+                self.forget_one(&mut nodes);
+            }
         }
         let node = nodes.entry(id.clone()).or_insert_with(|| {
             Arc::new(Node { id: id.clone(), state: Mutex::default(), ticks: watch::Sender::new(0) })
@@ -246,6 +284,10 @@ impl Registry {
                 return Err(ClaimError::Older);
             }
             session.replaced.cancel();
+            let restarted = session.stream != stream;
+            if restarted && state.taken_over(Instant::now()) {
+                metrics::node_contested(id.as_str());
+            }
         }
         let session = Session {
             stream,
@@ -262,6 +304,9 @@ impl Registry {
             epoch: state.epoch,
         };
         state.session = Some(session);
+        if state.about.labels != about.labels {
+            self.groups().stale = true;
+        }
         state.about = Arc::new(about);
         state.stopped = false;
         state.log.detach();
@@ -269,13 +314,36 @@ impl Registry {
         Ok(claim)
     }
 
-    /// The groups a node with these labels belongs to, within the cap of groups.
+    /// Forgets the node that went longest ago. There is one: fewer are connected than are kept.
+    fn forget_one(&self, nodes: &mut HashMap<NodeId, Arc<Node>>) {
+        let gone = nodes.values().filter_map(|node| {
+            let state = node.state();
+            state.session.is_none().then(|| (state.last_tick(), node.id.clone()))
+        });
+        if let Some((_, oldest)) = gone.min() {
+            nodes.remove(&oldest);
+            self.groups().stale = true;
+            metrics::node_forgotten_early();
+        }
+    }
+
+    /// Locked after the nodes and after the state of a node.
+    fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The groups by the labels of a node.
+    fn named_by<'a>(&'a self, labels: &'a BTreeMap<String, String>) -> impl Iterator<Item = Group> + 'a {
+        // A value that cannot name a group was refused with the hello.
+        self.group_by.iter().filter_map(|key| labels.get(key).and_then(|value| Group::of(key, value).ok()))
+    }
+
+    /// The groups a node with these labels belongs to, within the cap of groups. Asked after the node is claimed, so
+    /// that a group is never forgotten between the two.
     pub(crate) fn groups_of(&self, labels: &BTreeMap<String, String>) -> Vec<Group> {
-        let mut known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = &mut self.groups().known;
         let mut groups = Vec::with_capacity(self.group_by.len());
-        for key in &self.group_by {
-            // A value that cannot name a group was refused with the hello.
-            let Some(group) = labels.get(key).and_then(|value| Group::of(key, value).ok()) else { continue };
+        for group in self.named_by(labels) {
             if known.len() < self.groups_max || known.contains(&group) {
                 known.insert(group.clone());
                 groups.push(group);
@@ -286,18 +354,35 @@ impl Registry {
         groups
     }
 
+    /// Gives the place of groups without a node to others. A node that was left out joins when it connects next.
+    fn forget_groups(&self) {
+        if !std::mem::take(&mut self.groups().stale) {
+            return;
+        }
+        let nodes = self.nodes();
+        let used: BTreeSet<Group> =
+            nodes.values().flat_map(|node| self.named_by(&node.about().labels).collect::<Vec<_>>()).collect();
+        self.groups().known.retain(|group| used.contains(group));
+    }
+
     /// Forgets what is older than the history, and tells how much is kept. Once a second.
     pub(crate) fn prune(&self, now_tick: u32) {
         let mut bytes = 0;
         let mut open = 0;
-        self.nodes().retain(|_, node| {
+        let mut nodes = self.nodes();
+        let before = nodes.len();
+        nodes.retain(|_, node| {
             let mut state = node.state();
             state.log.prune(now_tick);
             bytes += state.log.bytes();
             open += usize::from(state.session.is_some());
-            let last = state.latest.as_ref().map_or(0, |latest| latest.content.tick);
-            state.session.is_some() || last + HISTORY_SECONDS >= now_tick
+            state.session.is_some() || state.last_tick() + HISTORY_SECONDS >= now_tick
         });
+        if nodes.len() != before {
+            self.groups().stale = true;
+        }
+        drop(nodes);
+        self.forget_groups();
         metrics::frame_log_bytes(bytes);
         metrics::sessions(open);
     }
@@ -360,6 +445,55 @@ mod tests {
         assert_eq!(registry.connected().len(), 2);
         again.unwrap().release(false);
         assert!(registry.claim(&id("c"), StreamId::random(), 1, About::default()).is_ok());
+    }
+
+    #[test]
+    fn a_group_goes_with_its_last_node() {
+        let registry = registry();
+        let about = |zone: &str| About { labels: [("zone".to_owned(), zone.to_owned())].into(), ..About::default() };
+        let stream = StreamId::random();
+        let connect = |node: &str, number, zone: &str| {
+            let claim = registry.claim(&id(node), stream, number, about(zone)).unwrap();
+            (registry.groups_of(&about(zone).labels).len(), claim)
+        };
+        let (_, one) = connect("a", 1, "x");
+        let (groups, _two) = connect("b", 1, "y");
+        assert_eq!((groups, registry.groups_of(&about("z").labels).len()), (1, 0));
+        // Gone, but its last quarter of an hour is not.
+        send(&one, &mut Decoder::new(), &mut Encoder::new(), 1000);
+        one.release(false);
+        registry.prune(1500);
+        assert!(registry.groups_of(&about("z").labels).is_empty());
+        registry.prune(2000);
+        let (groups, _one) = connect("a", 2, "z");
+        assert_eq!(groups, 1, "x was given back");
+        // Its labels change with a new connection.
+        let (groups, _one) = connect("a", 3, "y");
+        registry.prune(2000);
+        assert_eq!((groups, registry.groups_of(&about("w").labels).len()), (1, 1), "z was given back");
+    }
+
+    #[test]
+    fn nodes_that_went_are_bounded() {
+        let registry = registry();
+        for n in 0..GONE_MAX as u32 + 5 {
+            let name = id(&format!("node-{n}"));
+            let claim = registry.claim(&name, StreamId::random(), 1, About::default()).unwrap();
+            send(&claim, &mut Decoder::new(), &mut Encoder::new(), 1000 + n);
+            claim.release(false);
+        }
+        assert_eq!(registry.all().len(), GONE_MAX + 2);
+        assert!(registry.get(&id("node-0")).is_none() && registry.get(&id("node-3")).is_some());
+    }
+
+    #[test]
+    fn two_daemons_of_one_name_are_told_from_restarts() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        assert!(!state.taken_over(at(0)) && !state.taken_over(at(40)) && !state.taken_over(at(80)), "restarts");
+        assert!(!state.taken_over(at(110)), "three within 70 s");
+        assert!(state.taken_over(at(130)) && state.taken_over(at(131)), "three within 50 s");
+        assert_eq!(state.takeovers.len(), CONTEST_TAKEOVERS);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     app::App,
     clock::{age_ms, now_ms},
+    core::TakeError,
     ledger::{Offer, Refused, StreamNo},
     metrics,
     rollup::Group,
@@ -37,6 +38,9 @@ const ACK_GATHER: Duration = Duration::from_millis(200);
 const ACK_EVERY: Duration = Duration::from_secs(1);
 /// A stream without any message for this long is ended; a living daemon sends one a second.
 const SILENCE: Duration = Duration::from_secs(30);
+/// A node that does not read for this long loses its stream: nothing else of the session goes on meanwhile, neither
+/// the hand-over of a stop.
+const READ_WITHIN: Duration = Duration::from_secs(2);
 /// Frames a node may send faster than [`FRAMES_PER_SECOND`]: a full ring of unacknowledged frames after a failover.
 const FRAMES_BURST: f64 = 120.0;
 /// Frames a second taken from one node; further ones wait in its own buffers.
@@ -72,7 +76,6 @@ pub(super) struct Session {
 impl Session {
     /// Takes the node's place in the registry and in the ledger.
     pub(super) fn open(app: &Arc<App>, greeting: Greeting) -> Result<Self, Status> {
-        let groups = app.registry.groups_of(&greeting.about.labels);
         let claim =
             app.registry.claim(&greeting.node, greeting.stream, greeting.session, greeting.about).map_err(|error| {
                 match error {
@@ -80,10 +83,15 @@ impl Session {
                     ClaimError::Full(_) => Status::resource_exhausted(error.to_string()),
                 }
             })?;
+        let groups = app.registry.groups_of(&claim.node.about().labels);
         let acks = Arc::new(AckQueue::default());
-        let number = app.core.open_stream(&greeting.node, greeting.stream, &acks).map_err(|error| {
+        let opened = app.core.open_stream(&greeting.node, greeting.stream, &acks, &claim.replaced);
+        let number = opened.map_err(|error| {
             claim.release(false);
-            Status::resource_exhausted(error.to_string())
+            match error {
+                TakeError::Replaced => Status::aborted(error.to_string()),
+                TakeError::Full(_) => Status::resource_exhausted(error.to_string()),
+            }
         })?;
         info!(node = %greeting.node, stream = %greeting.stream, session = greeting.session, "node connected");
         Ok(Self {
@@ -153,9 +161,9 @@ impl Session {
                 () = tokio::time::sleep_until(ack_at.unwrap_or(heard_at)), if ack_at.is_some() => {
                     (ack_at, next_ack) = (None, tokio::time::Instant::now() + ACK_EVERY);
                     if let Some(ack) = acks.take(self.app.core.alone())
-                        && outbox.send(Ok(respond(ingest_response::Body::Ack(ack)))).await.is_err()
+                        && let Some(end) = tell(outbox, ingest_response::Body::Ack(ack)).await
                     {
-                        return End::Gone;
+                        return end;
                     }
                 }
                 () = tokio::time::sleep_until(heard_at + SILENCE) => {
@@ -192,9 +200,14 @@ impl Session {
                 let answers = self.take_frame(&frame);
                 // One frame message counts as one request, with the time it takes to decode and offer it.
                 self.app.meter.record(Protocol::Grpc, began.elapsed(), false);
+                let answers = match answers {
+                    Ok(answers) => answers,
+                    Err(end) => return Some(end),
+                };
                 for answer in answers {
-                    if outbox.send(Ok(respond(answer))).await.is_err() {
-                        return Some(End::Gone);
+                    let end = tell(outbox, answer).await;
+                    if end.is_some() {
+                        return end;
                     }
                 }
                 None
@@ -208,13 +221,13 @@ impl Session {
         }
     }
 
-    /// Decodes one frame, keeps it and offers it to the ledger.
-    fn take_frame(&mut self, frame: &v1::Frame) -> Vec<ingest_response::Body> {
+    /// Decodes one frame, keeps it and offers it to the ledger. Returns what to answer, or why the session is over.
+    fn take_frame(&mut self, frame: &v1::Frame) -> Result<Vec<ingest_response::Body>, End> {
         let before = self.claim.wants_decoder().then(|| self.decoder.clone());
         let content = match self.decoder.decode(frame) {
             Ok(content) => content,
-            Err(FrameError::NeedKeyframe { .. }) if self.awaits_keyframe => return Vec::new(),
-            Err(error) => return self.undecodable(frame, &error),
+            Err(FrameError::NeedKeyframe { .. }) if self.awaits_keyframe => return Ok(Vec::new()),
+            Err(error) => return Ok(self.undecodable(frame, &error)),
         };
         self.awaits_keyframe = false;
         let pin = match frame.pin.len() {
@@ -223,7 +236,7 @@ impl Session {
                 Ok(pin) => Some(pin),
                 Err(error) => {
                     self.claim.keep_unread(before, frame);
-                    return vec![self.refuse(frame.tick, RefusalReason::Invalid, format!("frame.pin: {error}"))];
+                    return Ok(vec![self.refuse(frame.tick, RefusalReason::Invalid, format!("frame.pin: {error}"))]);
                 }
             },
         };
@@ -235,16 +248,18 @@ impl Session {
                     Refused::TooLate => RefusalReason::TooLate,
                     Refused::TooEarly => RefusalReason::TooEarly,
                     Refused::Invalid => RefusalReason::Invalid,
+                    // Nothing is wrong with the frame: the node keeps it and offers it on its next connection.
+                    Refused::NotOpen => return Err(End::Status(Status::unavailable(refused.to_string()))),
                 };
                 self.claim.keep_unread(before, frame);
-                vec![self.refuse(frame.tick, reason, refused.to_string())]
+                Ok(vec![self.refuse(frame.tick, reason, refused.to_string())])
             }
             Offer::Pending | Offer::WaitingRaw | Offer::Known => {
                 let delay_ms = age_ms(content.tick, now);
                 metrics::frame_taken(frame.encoded_len(), delay_ms);
                 self.claim.keep(before, frame, content, delay_ms);
                 self.app.core.nudge();
-                Vec::new()
+                Ok(Vec::new())
             }
         }
     }
@@ -264,6 +279,18 @@ impl Session {
     fn refuse(&self, tick: u32, reason: RefusalReason, detail: String) -> ingest_response::Body {
         metrics::frame_refused(self.node().as_str(), tick, reason, &detail);
         ingest_response::Body::Refusal(v1::Refusal { tick, reason: reason.into(), detail })
+    }
+}
+
+/// Sends one message; why the session is over when the node is gone or does not read.
+async fn tell(outbox: &Outbox, body: ingest_response::Body) -> Option<End> {
+    match tokio::time::timeout(READ_WITHIN, outbox.send(Ok(respond(body)))).await {
+        Ok(Ok(())) => None,
+        Ok(Err(_)) => Some(End::Gone),
+        Err(_) => {
+            metrics::node_stalled();
+            Some(End::Status(Status::deadline_exceeded("the node does not read what is sent to it")))
+        }
     }
 }
 
@@ -302,6 +329,22 @@ fn unreadable(status: &Status) -> End {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_does_not_read_loses_its_stream() {
+        let (outbox, mut inbound) = mpsc::channel(1);
+        let ack = || ingest_response::Body::Ack(v1::Ack::default());
+        assert!(tell(&outbox, ack()).await.is_none());
+        let began = tokio::time::Instant::now();
+        assert!(
+            matches!(tell(&outbox, ack()).await, Some(End::Status(status)) if status.code() == Code::DeadlineExceeded)
+        );
+        assert_eq!(began.elapsed(), READ_WITHIN);
+        assert!(inbound.recv().await.is_some());
+        assert!(tell(&outbox, ack()).await.is_none());
+        drop(inbound);
+        assert!(matches!(tell(&outbox, ack()).await, Some(End::Gone)));
+    }
 
     #[test]
     fn a_burst_passes_and_a_flood_waits() {

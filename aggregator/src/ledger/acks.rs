@@ -10,20 +10,15 @@ use super::{
 };
 
 impl Ledger {
-    /// Switches acknowledgement on one copy on or off. On while this aggregator has no peer; every answer says so.
-    pub fn set_alone(&mut self, alone: bool) {
-        self.alone = alone;
-    }
-
-    /// True while one copy is enough.
-    #[must_use]
-    pub const fn is_alone(&self) -> bool {
-        self.alone
+    /// On how many aggregators a frame must be held from now on, this one included: what the membership allows of
+    /// [`super::LedgerConfig::copies`]. 1 while this aggregator has no peer; every answer says so.
+    pub fn set_copies(&mut self, copies: u32) {
+        self.enough = copies.max(1);
     }
 
     /// Dots of connected streams that enough aggregators hold by now, each reported once, sorted.
     pub fn acks(&mut self) -> Vec<Ack> {
-        let enough = if self.alone || self.faults.has(Fault::AckBeforeCopies) { 1 } else { self.config.copies };
+        let enough = if self.faults.has(Fault::AckBeforeCopies) { 1 } else { self.enough };
         let mut acks = Vec::new();
         let mut waiting = std::mem::take(&mut self.unacknowledged);
         waiting.retain(|&tick, streams| {

@@ -49,7 +49,8 @@ pub struct Ledger {
     /// Ticks before this one are gone.
     pub(super) floor: u32,
     pub(super) closed: u32,
-    pub(super) alone: bool,
+    /// Aggregators that must hold a frame now, this one included.
+    pub(super) enough: u32,
     pub(super) stats: LedgerStats,
     pub(super) faults: Faults,
 }
@@ -87,7 +88,7 @@ impl Ledger {
             flushed_early: BTreeSet::new(),
             floor: 0,
             closed: 0,
-            alone: false,
+            enough: config.copies,
             stats: LedgerStats::default(),
             faults: Faults::default(),
             config,
@@ -157,10 +158,14 @@ impl Ledger {
             self.stats.refused_early += 1;
             return Offer::Refused(Refused::TooEarly);
         }
-        let Some(session) = self.sessions.get_mut(&stream.0).filter(|_| samples.iter().all(within_caps)) else {
+        let Some(session) = self.sessions.get_mut(&stream.0) else {
+            self.stats.not_open += 1;
+            return Offer::Refused(Refused::NotOpen);
+        };
+        if !samples.iter().all(within_caps) {
             self.stats.refused_invalid += 1;
             return Offer::Refused(Refused::Invalid);
-        };
+        }
         session.high = session.high.max(tick);
         let stream = stream.0;
         self.unacknowledged.entry(tick).or_default().insert(stream);

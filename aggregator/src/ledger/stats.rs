@@ -17,6 +17,8 @@ pub struct LedgerStats {
     pub refused_early: u64,
     /// Frames refused as invalid.
     pub refused_invalid: u64,
+    /// Frames of streams that were not open.
+    pub not_open: u64,
     /// Samples and groups of taken frames left out because a table was full.
     pub samples_beyond_tables: u64,
     /// Own `Merge` entries.

@@ -27,11 +27,11 @@ pub enum Offer {
     WaitingRaw,
     /// Held already; it will be acknowledged like the others.
     Known,
-    /// Not taken and never will be.
+    /// Not taken.
     Refused(Refused),
 }
 
-/// Why a frame is refused for good.
+/// Why a frame is refused: for good, except [`Refused::NotOpen`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Older than [`super::LedgerConfig::late_seconds`].
@@ -40,9 +40,12 @@ pub enum Refused {
     /// More than [`super::LedgerConfig::early_seconds`] ahead.
     #[error("the tick is ahead of this aggregator's clock")]
     TooEarly,
-    /// The stream is not open, or the samples break a limit of [`starling_proto::limits`].
-    #[error("the frame breaks a limit or its stream is not open")]
+    /// The samples break a limit of [`starling_proto::limits`].
+    #[error("a sample of the frame breaks a limit")]
     Invalid,
+    /// The stream is not open. The frame itself may be good: its node must connect anew and offer it again.
+    #[error("the stream of the frame is not open")]
+    NotOpen,
 }
 
 /// A dot of an own session that the node may forget.

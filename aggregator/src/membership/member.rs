@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use starling_proto::{
+    address::is_host_port,
     ids::{NodeId, WriterId},
     limits::NODE_ID_LEN_MAX,
 };
@@ -158,15 +159,6 @@ impl Member {
             closed: fact(key::CLOSED).and_then(|tick| tick.parse().ok()).unwrap_or(0),
         })
     }
-}
-
-/// "host:port" with a host that is not empty and a port that is not 0.
-pub(crate) fn is_host_port(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty()
-            && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
-            && port.parse::<u16>().is_ok_and(|port| port > 0)
-    })
 }
 
 fn parse_writer(hex: &str) -> Option<WriterId> {

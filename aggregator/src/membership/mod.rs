@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::{
-    member::{Member, State, is_host_port},
+    member::{Member, State},
     view::{Listed, View, endpoint},
 };
 

@@ -1,6 +1,6 @@
 //! One moment of the membership, as everything else reads it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use starling_proto::{
     ids::{NodeId, WriterId},
@@ -11,6 +11,11 @@ use super::{
     member::{Member, State},
     ownership,
 };
+
+/// After a member vanished without a goodbye, this long nothing is acknowledged on one copy: what looks like a death
+/// may be a cut network, and its node of the other side would be the only one to have its frames. Nodes keep what is
+/// not acknowledged for 15 minutes, so waiting costs nothing; a supervisor restarts a process well within this time.
+const MOURNED: Duration = Duration::from_secs(20);
 
 /// A member with how long it has been the way it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +64,29 @@ impl View {
         std::iter::once(&self.me).chain(&self.others)
     }
 
+    /// No other aggregator is known, and none vanished without a goodbye a moment ago.
+    pub(crate) fn is_alone(&self, now: Instant) -> bool {
+        let vanished = |listed: &Listed| {
+            listed.dead
+                && listed.member.state != State::Leaving
+                && now.saturating_duration_since(listed.since) < MOURNED
+        };
+        self.me.state != State::Joining
+            && self.live.is_empty()
+            && self.others.is_empty()
+            && !self.listed.iter().any(vanished)
+    }
+
+    /// On how many aggregators a frame must be held before it is acknowledged, where `wanted` is what the settings
+    /// ask for: no more than there are ready ones, and one only for an aggregator that is alone.
+    pub(crate) fn copies(&self, wanted: u32, now: Instant) -> u32 {
+        if self.is_alone(now) {
+            return 1;
+        }
+        let ready = self.live.iter().filter(|member| member.state == State::Ready).count();
+        wanted.min(u32::try_from(ready + 1).unwrap_or(u32::MAX).max(2))
+    }
+
     /// Everybody a node may know of, ready ones first.
     pub(crate) fn known(&self) -> Vec<v1::Endpoint> {
         let mut known: Vec<&Member> = self.everybody().filter(|member| member.state != State::Leaving).collect();
@@ -75,4 +103,64 @@ impl View {
 /// The member as nodes reach it.
 pub(crate) fn endpoint(member: &Member) -> v1::Endpoint {
     v1::Endpoint { aggregator_id: member.id.to_string(), address: member.grpc.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_proto::ids::WriterId;
+
+    use super::*;
+
+    fn member(name: &str, state: State) -> Member {
+        Member {
+            id: NodeId::parse(name).unwrap(),
+            generation: 1,
+            gossip: "127.0.0.1:7401".parse().unwrap(),
+            grpc: "127.0.0.1:7400".into(),
+            writer: WriterId::random(),
+            state,
+            weight: 100,
+            zone: String::new(),
+            version: String::new(),
+            load: None,
+            closed: 0,
+        }
+    }
+
+    fn view(live: &[State]) -> View {
+        let live: Vec<Member> = live.iter().map(|state| member("b", *state)).collect();
+        View {
+            me: member("a", State::Ready),
+            others: live.clone(),
+            live,
+            listed: Vec::new(),
+            suspects_partition: false,
+            degraded: false,
+        }
+    }
+
+    #[test]
+    fn copies_are_no_more_than_there_are_aggregators() {
+        let now = Instant::now();
+        assert_eq!(view(&[]).copies(5, now), 1);
+        assert_eq!(view(&[State::Ready]).copies(5, now), 2);
+        assert_eq!(view(&[State::Ready; 4]).copies(5, now), 5);
+        assert_eq!(view(&[State::Ready; 4]).copies(3, now), 3);
+        assert_eq!(view(&[State::Ready; 4]).copies(1, now), 1);
+        assert_eq!(view(&[State::Joining, State::Leaving]).copies(5, now), 2, "never one beside a live peer");
+    }
+
+    #[test]
+    fn one_copy_is_not_enough_just_after_a_death() {
+        let now = Instant::now();
+        let mut view = view(&[]);
+        let listed = |state| Listed { member: member("b", state), dead: true, since: now };
+        view.listed = vec![listed(State::Leaving)];
+        assert!(view.is_alone(now), "it said goodbye");
+        view.listed = vec![listed(State::Ready)];
+        assert!(!view.is_alone(now + MOURNED / 2));
+        assert_eq!(view.copies(2, now + MOURNED / 2), 2);
+        assert!(view.is_alone(now + MOURNED));
+        assert_eq!(view.copies(2, now + MOURNED), 1);
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
 use starling_proto::{
     ids::WriterId,
+    limits::NODE_ID_LEN_MAX,
     v1::{self, sync_message::Body},
 };
 use tokio::{
@@ -14,7 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::info;
 
-use crate::{app::App, clock::now_ms, ledger::EntriesError, metrics};
+use crate::{
+    app::App,
+    clock::now_ms,
+    ledger::EntriesError,
+    membership::{Member, View},
+    metrics,
+};
 
 /// The other side must say what it holds within this time.
 const FIRST_DIGEST: Duration = Duration::from_secs(5);
@@ -24,6 +32,9 @@ const DIGEST_EVERY: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Bytes of entries per message: far below the limit of a message, so that a digest never waits long behind it.
 const ENTRIES_BYTES: usize = 1024 * 1024;
+
+/// Bytes of node rows per message, for the same reason; the receiver merges them row by row.
+const ROWS_BYTES: usize = 1024 * 1024;
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +55,15 @@ pub(super) enum LinkError {
         found: WriterId,
         /// Who was dialled.
         wanted: WriterId,
+    },
+    /// Gossip does not call that process alive: what it says must not reach the ledger. Passes when gossip is only
+    /// behind; the dialling side tries again.
+    #[error("{name} with writer {writer} is not a member I know yet")]
+    Unknown {
+        /// The name it gave.
+        name: String,
+        /// The writer it gave.
+        writer: WriterId,
     },
     /// Nothing was heard for [`SILENCE`].
     #[error("nothing heard for 10 s")]
@@ -72,6 +92,29 @@ impl Outbox {
             Self::Answered(outbox) => outbox.send(Ok(message)).await.is_ok(),
         }
     }
+
+    /// Tells the side that dialled why the stream ends.
+    fn refuse(&self, error: &LinkError) {
+        if let Self::Answered(outbox) = self {
+            // Only our first digest was sent before: there is room, or nobody reads.
+            let _ = outbox.try_send(Err(Status::unavailable(error.to_string())));
+        }
+    }
+}
+
+/// The process a digest speaks for, if it is the one that was dialled or, when `wanted` is not known, a member that
+/// gossip sees alive. To be asked before the ledger hears of it: a digest of a name replaces the process before it.
+fn speaker(view: &View, digest: &v1::Digest, wanted: Option<WriterId>) -> Result<WriterId, LinkError> {
+    let writer = WriterId::parse(&digest.writer_id).map_err(crate::ledger::DigestError::from)?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != writer) {
+        return Err(LinkError::Stranger { found: writer, wanted });
+    }
+    let known = |member: &Member| member.writer == writer && member.id.as_str() == digest.aggregator_id;
+    if view.live.iter().any(known) {
+        return Ok(writer);
+    }
+    let name = digest.aggregator_id.chars().take(NODE_ID_LEN_MAX).collect();
+    Err(LinkError::Unknown { name, writer })
 }
 
 /// Runs the stream until it ends or is replaced by a newer one. `wanted` is the process that was dialled.
@@ -87,10 +130,8 @@ pub(super) async fn run(
     }
     let first = tokio::time::timeout(FIRST_DIGEST, inbound.message()).await.map_err(|_| LinkError::NoDigest)??;
     let Some(v1::SyncMessage { body: Some(Body::Digest(first)) }) = first else { return Err(LinkError::NoDigest) };
-    let peer = app.core.ledger().peer_digest(now_ms(), &first)?;
-    if let Some(wanted) = wanted.filter(|wanted| *wanted != peer) {
-        return Err(LinkError::Stranger { found: peer, wanted });
-    }
+    let peer = speaker(&app.membership.view(), &first, wanted).inspect_err(|error| outbox.refuse(error))?;
+    app.core.ledger().peer_digest(now_ms(), &first)?;
     app.core.ledger().peer_opened(peer);
     let ended = app.links.add(peer, &app.stop);
     info!(peer = %first.aggregator_id, writer = %peer, "peer connected");
@@ -100,7 +141,7 @@ pub(super) async fn run(
     let result = tokio::select! {
         biased;
         () = ended.cancelled() => Ok(()),
-        result = read(app, &mut inbound, peer, &wake) => result,
+        result = read(app, &mut inbound, (peer, &first.aggregator_id), &wake) => result,
         () = write(app, &outbox, peer, &wake, &ended) => Ok(()),
     };
     if app.links.remove(peer, &ended) {
@@ -114,7 +155,7 @@ pub(super) async fn run(
 async fn read(
     app: &App,
     inbound: &mut Streaming<v1::SyncMessage>,
-    peer: WriterId,
+    (peer, name): (WriterId, &str),
     wake: &Notify,
 ) -> Result<(), LinkError> {
     loop {
@@ -122,10 +163,12 @@ async fn read(
         let Some(message) = message else { return Ok(()) };
         match message.body {
             Some(Body::Digest(digest)) => {
-                let from = app.core.ledger().peer_digest(now_ms(), &digest)?;
-                if from != peer {
-                    return Err(LinkError::Stranger { found: from, wanted: peer });
+                // Whether it is still alive is not asked again: gossip may be down while streams go on.
+                let found = WriterId::parse(&digest.writer_id).map_err(crate::ledger::DigestError::from)?;
+                if found != peer || digest.aggregator_id != name {
+                    return Err(LinkError::Stranger { found, wanted: peer });
                 }
+                app.core.ledger().peer_digest(now_ms(), &digest)?;
                 app.core.nudge();
                 wake.notify_one();
             }
@@ -168,9 +211,11 @@ async fn write(app: &App, outbox: &Outbox, peer: WriterId, wake: &Notify, ended:
                 if changed.is_err() {
                     return;
                 }
-                let table = v1::NodeTable::clone(&rows.borrow_and_update());
-                if !outbox.send(v1::SyncMessage { body: Some(Body::Nodes(table)) }).await {
-                    return;
+                let table = rows.borrow_and_update().clone();
+                for part in parts(&table) {
+                    if !outbox.send(v1::SyncMessage { body: Some(Body::Nodes(part)) }).await {
+                        return;
+                    }
                 }
             }
             _ = timer.tick() => due = true,
@@ -196,6 +241,44 @@ async fn write(app: &App, outbox: &Outbox, peer: WriterId, wake: &Notify, ended:
     }
 }
 
+/// A table in messages of at most [`ROWS_BYTES`], or one row where that is more.
+fn parts(table: &v1::NodeTable) -> impl Iterator<Item = v1::NodeTable> {
+    let mut rest = table.nodes.as_slice();
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |row: &&v1::NodeRow| {
+            // Key and length of the field take at most 6 bytes.
+            bytes += row.encoded_len() + 6;
+            bytes <= ROWS_BYTES
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (part, after) = rest.split_at(count);
+        rest = after;
+        (!part.is_empty()).then(|| v1::NodeTable { tick: table.tick, nodes: part.to_vec(), completeness: None })
+    })
+}
+
 fn digest(app: &App) -> v1::SyncMessage {
     v1::SyncMessage { body: Some(Body::Digest(app.core.ledger().digest(now_ms()))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_any_size_travels_in_small_messages() {
+        let row = |n: usize| v1::NodeRow {
+            node_id: format!("node-{n}"),
+            labels: [("rack".to_owned(), "x".repeat(n % 500))].into(),
+            ..v1::NodeRow::default()
+        };
+        let table = v1::NodeTable { tick: 7, nodes: (0..20_000).map(row).collect(), completeness: None };
+        assert!(table.encoded_len() > 4 * ROWS_BYTES);
+        let found: Vec<v1::NodeTable> = parts(&table).collect();
+        assert!(found.iter().all(|part| part.encoded_len() <= ROWS_BYTES + 16 && part.tick == 7));
+        assert!(found.len() <= table.encoded_len() / ROWS_BYTES + 2, "{} messages", found.len());
+        assert_eq!(found.into_iter().flat_map(|part| part.nodes).collect::<Vec<_>>(), table.nodes);
+        assert_eq!(parts(&v1::NodeTable::default()).count(), 0);
+    }
 }

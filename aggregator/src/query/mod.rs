@@ -1,6 +1,7 @@
 //! Answers for people, dashboards and scripts. Any aggregator answers for the whole cluster.
 
 mod cluster;
+mod follow;
 mod forward;
 mod latency;
 mod node;
@@ -9,6 +10,9 @@ mod service;
 mod views;
 mod watch;
 
+use std::pin::Pin;
+
+use futures_util::Stream;
 use starling_proto::ids::NodeId;
 use tonic::Status;
 
@@ -16,6 +20,9 @@ pub(crate) use self::{
     cluster::ClusterService, forward::Channels, sections::Readings, service::QueryService, views::Views,
 };
 use crate::{app::App, rollup::Group};
+
+/// A stream of answers.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Reads a group of a request.
 ///

@@ -3,9 +3,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{Stream, stream};
+use prost::Message as _;
 use starling_proto::{
     frame::Content,
-    limits::HISTORY_SECONDS,
+    limits::{HISTORY_SECONDS, PEER_MESSAGE_BYTES_MAX},
     series::{Sample, Value},
     service::requests::{OpenRequest, Protocol},
     v1,
@@ -13,6 +14,7 @@ use starling_proto::{
 use tonic::Status;
 
 use super::{
+    forward,
     latency::RollingMinute,
     off_thread,
     sections::Readings,
@@ -21,6 +23,7 @@ use super::{
 use crate::{
     app::App,
     clock::{age_ms, now_ms, tick_of},
+    core::Published,
     fleet,
     ingest::Node,
     rollup::Group,
@@ -32,7 +35,10 @@ const MINUTE: u32 = 60;
 const REPLAY_CHUNK: u32 = 60;
 
 /// All nodes of `group` at second `tick`.
-pub(super) fn table(app: &App, group: &Group, tick: u32) -> v1::NodeTable {
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED` when they are more than one answer can hold.
+pub(super) fn table(app: &App, group: &Group, tick: u32) -> Result<v1::NodeTable, Status> {
     let nodes = app.fleet.table(tick, group, &app.membership.view());
     let coverage = app.core.ledger().coverage(tick);
     let mut completeness = completeness(app, tick, coverage);
@@ -43,7 +49,20 @@ pub(super) fn table(app: &App, group: &Group, tick: u32) -> v1::NodeTable {
         completeness.nodes_reporting = count(&[v1::NodeState::Reporting]);
         completeness.nodes_expected = count(&[v1::NodeState::Reporting, v1::NodeState::Silent]);
     }
-    v1::NodeTable { tick, nodes, completeness: Some(completeness) }
+    fitting(v1::NodeTable { tick, nodes, completeness: Some(completeness) })
+}
+
+/// Refuses a table that those who ask could not read.
+fn fitting(table: v1::NodeTable) -> Result<v1::NodeTable, Status> {
+    let bytes = table.encoded_len();
+    if bytes <= PEER_MESSAGE_BYTES_MAX {
+        return Ok(table);
+    }
+    Err(Status::resource_exhausted(format!(
+        "the table of {} nodes takes {bytes} bytes, one answer holds {PEER_MESSAGE_BYTES_MAX}: ask for a group, such \
+         as zone:a",
+        table.nodes.len()
+    )))
 }
 
 /// The newest second of a node with all its series; `None` before its first frame.
@@ -120,6 +139,7 @@ struct Cursor {
     app: Arc<App>,
     node: Arc<Node>,
     ticks: tokio::sync::watch::Receiver<u32>,
+    published: tokio::sync::watch::Receiver<Published>,
     /// Next second to send.
     next: u32,
     /// Decoded and not sent yet: at most one chunk.
@@ -127,25 +147,31 @@ struct Cursor {
     minute: RollingMinute,
     /// The minute before the first second was read.
     primed: bool,
+    /// The last word was sent.
+    ended: bool,
     _open: OpenRequest,
 }
 
 /// The seconds of a node from `from` on (0: from its newest one), oldest first, then as they come. Seconds that come
-/// later than a newer one are left out.
+/// later than a newer one are left out. A start in the future begins with the next second. Ends with `UNAVAILABLE`
+/// when another aggregator holds the node, naming it.
 pub(super) fn watch(app: Arc<App>, node: Arc<Node>, from: u32) -> impl Stream<Item = Result<v1::NodeView, Status>> {
     let ticks = node.ticks();
     let newest = *ticks.borrow();
     let oldest = tick_of(now_ms()).saturating_sub(HISTORY_SECONDS);
-    let next = if from == 0 { newest } else { from.max(oldest) };
+    let next = if from == 0 { newest } else { from.min(newest.saturating_add(1)) }.max(oldest);
     let open = app.meter.open(Protocol::Grpc);
+    let published = app.core.published();
     let cursor = Cursor {
         app,
         node,
         ticks,
+        published,
         next,
         ready: VecDeque::new(),
         minute: RollingMinute::default(),
         primed: false,
+        ended: false,
         _open: open,
     };
     stream::unfold(cursor, |mut cursor| async move {
@@ -160,6 +186,9 @@ impl Cursor {
             if let Some(view) = self.ready.pop_front() {
                 return Some(Ok(view));
             }
+            if self.ended {
+                return None;
+            }
             let newest = *self.ticks.borrow_and_update();
             if self.next <= newest {
                 if let Err(status) = self.read(newest).await {
@@ -171,8 +200,27 @@ impl Cursor {
                 biased;
                 () = self.app.stop.cancelled() => return None,
                 changed = self.ticks.changed() => if changed.is_err() { return None },
+                changed = self.published.changed() => {
+                    if changed.is_err() {
+                        return None;
+                    }
+                    if let Some(status) = self.elsewhere() {
+                        self.ended = true;
+                        return Some(Err(status));
+                    }
+                }
             }
         }
+    }
+
+    /// Why nothing more will come from here; `None` while it may.
+    fn elsewhere(&self) -> Option<Status> {
+        let id = &self.node.id;
+        if !self.app.registry.get(id).is_some_and(|node| Arc::ptr_eq(&node, &self.node)) {
+            return Some(Status::unavailable(format!("node {id} was silent for 15 minutes and is forgotten here")));
+        }
+        let member = forward::holder(&self.app, id, false).ok()??;
+        Some(Status::unavailable(format!("node {id} moved to aggregator {} at {}", member.id, member.grpc)))
     }
 
     /// Reads the next chunk of seconds.
@@ -201,5 +249,42 @@ impl Cursor {
         .await?;
         (self.minute, self.ready, self.primed, self.next) = (minute, ready, true, to + 1);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::BUSIEST_PER_NODE;
+
+    #[test]
+    fn a_table_of_the_largest_aggregator_fits_and_a_larger_one_is_refused() {
+        let row = |n: u32| {
+            let node_id = format!("web-{n:05}.fra.example");
+            let core = |core| v1::CoreUtilization { node_id: node_id.clone(), core, utilization: 0.5 };
+            v1::NodeRow {
+                state: v1::NodeState::Reporting.into(),
+                last_tick: 1_800_000_000,
+                aggregator_id: "aggregator-1".into(),
+                labels: [("zone".to_owned(), "fra-1".to_owned()), ("role".to_owned(), "web".to_owned())].into(),
+                cpu: Some(0.5),
+                memory: Some(0.5),
+                requests_per_second: Some(100.0),
+                errors_per_second: Some(1.0),
+                p99_micros: Some(1_000.0),
+                load1: Some(1.0),
+                connections: Some(100.0),
+                cores: 64,
+                busiest: (0..BUSIEST_PER_NODE as u32).map(core).collect(),
+                delay_ms: 120,
+                node_id,
+                ..v1::NodeRow::default()
+            }
+        };
+        let table = |nodes| v1::NodeTable { tick: 0, nodes: (0..nodes).map(row).collect(), completeness: None };
+        assert!(fitting(table(crate::config::NODES_MAX)).is_ok());
+        let status = fitting(table(2 * crate::config::NODES_MAX)).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert!(status.message().contains("ask for a group"), "{status}");
     }
 }

@@ -162,7 +162,7 @@ impl<'a> Readings<'a> {
             requests_per_second: requests,
             errors_per_second: errors,
             error_ratio: (requests > 0.0).then(|| errors / requests),
-            active: total(|p| p.active),
+            active: protocols.iter().filter_map(|p| p.active).reduce(|a, b| a + b),
             latency: latency(&self.duration()),
             latency_last_minute: minute.and_then(latency),
             protocols,
@@ -181,7 +181,7 @@ impl<'a> Readings<'a> {
             protocol: protocol.to_owned(),
             requests_per_second: requests.unwrap_or_default(),
             errors_per_second: errors.unwrap_or_default(),
-            active: active.unwrap_or_default(),
+            active,
             latency: duration.and_then(|histogram| latency(histogram)),
         })
     }
@@ -190,22 +190,20 @@ impl<'a> Readings<'a> {
     pub(crate) fn connections(&self) -> Option<v1::Connections> {
         let by_state: HashMap<String, f64> =
             self.gauges_of(&catalogue::TCP_CONNECTIONS).map(|(state, sockets)| (state.to_owned(), sockets)).collect();
-        if by_state.is_empty() {
+        let counter = |metric| self.counter(metric, "");
+        let health = |word| self.sum(&catalogue::TCP_HEALTH, word);
+        let idle = self.sum(&catalogue::TCP_IDLE, "");
+        // A host whose sockets cannot be listed still counts what is opened and reset.
+        let opened = counter(&catalogue::TCP_OPENED);
+        if by_state.is_empty() && opened.is_none() {
             return None;
         }
-        let idle = self.sum(&catalogue::TCP_IDLE, "").unwrap_or_default();
-        let established = by_state.get("established").copied().unwrap_or_default();
-        let counter = |metric| self.counter(metric, "").unwrap_or_default();
-        let health = |word| self.sum(&catalogue::TCP_HEALTH, word).unwrap_or_default();
+        let open = by_state.iter().filter(|(state, _)| !matches!(state.as_str(), "listen" | "close"));
         Some(v1::Connections {
-            active: (established - idle).max(0.0),
+            active: by_state.get("established").zip(idle).map(|(established, idle)| (established - idle).max(0.0)),
             idle,
-            total: by_state
-                .iter()
-                .filter(|(state, _)| !matches!(state.as_str(), "listen" | "close"))
-                .map(|(_, n)| n)
-                .sum(),
-            opened_per_second: counter(&catalogue::TCP_OPENED),
+            total: open.map(|(_, sockets)| *sockets).reduce(|a, b| a + b),
+            opened_per_second: opened,
             resets_per_second: counter(&catalogue::TCP_RESETS),
             segments_sent_per_second: counter(&catalogue::TCP_SEGMENTS_SENT),
             retransmits_per_second: counter(&catalogue::TCP_RETRANSMITS),
@@ -236,28 +234,28 @@ impl<'a> Readings<'a> {
         let busy = match utilization {
             Some(gauge) if gauge.nodes <= 1.0 => gauge.sum,
             Some(gauge) => by_time().unwrap_or_else(|| gauge.mean()),
-            None => by_time().unwrap_or_default(),
+            None => by_time()?,
         };
-        let load = |metric| self.gauge(metric, "").map(Gauge::mean).unwrap_or_default();
+        let load = |metric| self.gauge(metric, "").map(Gauge::mean);
         Some(v1::Cpu {
-            utilization: busy,
-            cores: self.sum(&catalogue::CPU_COUNT, "").unwrap_or_default(),
+            utilization: Some(busy),
+            cores: self.sum(&catalogue::CPU_COUNT, ""),
             by_mode,
             load1: load(&catalogue::LOAD_1M),
             load5: load(&catalogue::LOAD_5M),
             load15: load(&catalogue::LOAD_15M),
             busiest: Vec::new(),
-            utilization_min: utilization.map_or(busy, |gauge| gauge.min),
-            utilization_max: utilization.map_or(busy, |gauge| gauge.max),
-            utilization_p99: utilization.and_then(|gauge| gauge.p99).unwrap_or(busy),
+            utilization_min: utilization.map(|gauge| gauge.min),
+            utilization_max: utilization.map(|gauge| gauge.max),
+            utilization_p99: utilization.and_then(|gauge| gauge.p99),
         })
     }
 
     /// Memory.
     pub(crate) fn memory(&self) -> Option<v1::Memory> {
         let total = self.sum(&catalogue::MEMORY_LIMIT, "")?;
-        let sum = |metric| self.sum(metric, "").unwrap_or_default();
-        let state = |word| self.sum(&catalogue::MEMORY_USAGE, word).unwrap_or_default();
+        let sum = |metric| self.sum(metric, "");
+        let state = |word| self.sum(&catalogue::MEMORY_USAGE, word);
         Some(v1::Memory {
             total,
             used: sum(&catalogue::MEMORY_USED),
@@ -280,22 +278,22 @@ impl<'a> Readings<'a> {
         if read.is_none() && written.is_none() && filesystem.is_none() {
             return None;
         }
-        let operations = |direction| self.counter(&catalogue::DISK_OPERATIONS, direction).unwrap_or_default();
+        let operations = |direction| self.counter(&catalogue::DISK_OPERATIONS, direction);
         Some(v1::Disk {
-            read_bytes_per_second: read.unwrap_or_default(),
-            written_bytes_per_second: written.unwrap_or_default(),
+            read_bytes_per_second: read,
+            written_bytes_per_second: written,
             reads_per_second: operations("read"),
             writes_per_second: operations("write"),
-            filesystem_total: filesystem.unwrap_or_default(),
-            filesystem_used: self.sum(&catalogue::FILESYSTEM_USAGE, "").unwrap_or_default(),
+            filesystem_total: filesystem,
+            filesystem_used: self.sum(&catalogue::FILESYSTEM_USAGE, ""),
         })
     }
 
     /// Network interfaces.
     pub(crate) fn network(&self) -> Option<v1::Network> {
         self.counters_of(&catalogue::NETWORK_IO).next()?;
-        let one = |metric, direction| self.counter(metric, direction).unwrap_or_default();
-        let both = |metric| self.counters_of(metric).map(|(_, n)| n).sum();
+        let one = |metric, direction| self.counter(metric, direction);
+        let both = |metric| self.counters_of(metric).map(|(_, n)| n).reduce(|a, b| a + b);
         Some(v1::Network {
             received_bytes_per_second: one(&catalogue::NETWORK_IO, "receive"),
             sent_bytes_per_second: one(&catalogue::NETWORK_IO, "transmit"),
@@ -370,10 +368,12 @@ mod tests {
         let content = node(0.25, 4.0, 10.0, 2_000_000);
         let readings = Readings::of_content(&content);
         let cpu = readings.cpu().unwrap();
-        assert!((cpu.utilization - 0.25).abs() < 1e-9 && (cpu.by_mode["idle"] - 0.75).abs() < 1e-9);
+        assert!(cpu.utilization == Some(0.25) && (cpu.by_mode["idle"] - 0.75).abs() < 1e-9);
         assert_eq!(readings.cores(), [0.2, 0.1]);
         let connections = readings.connections().unwrap();
-        assert!((connections.total - 7.0).abs() < 1e-9 && (connections.active - 5.0).abs() < 1e-9);
+        assert_eq!((connections.total, connections.active), (Some(7.0), Some(5.0)));
+        let memory = readings.memory().unwrap();
+        assert_eq!((memory.free, memory.used, connections.resets_per_second), (Some(400.0), None, None));
         let traffic = readings.traffic(None).unwrap();
         assert_eq!(traffic.error_ratio, Some(0.1));
         assert_eq!(traffic.protocols.len(), 1);
@@ -389,9 +389,10 @@ mod tests {
         }
         let readings = Readings::of_cells(sums.cells(&Group::cluster()));
         let cpu = readings.cpu().unwrap();
-        assert!((cpu.utilization - 0.75).abs() < 1e-9, "6 of 8 cores are busy: {cpu:?}");
-        assert!((cpu.load1 - 5.0).abs() < 1e-9 && (cpu.cores - 8.0).abs() < 1e-9);
-        assert!((cpu.utilization_min, cpu.utilization_max) == (0.0, 1.0) && cpu.utilization_p99 > 0.99);
+        assert_eq!(cpu.utilization, Some(0.75), "6 of 8 cores are busy: {cpu:?}");
+        assert_eq!((cpu.load1, cpu.cores), (Some(5.0), Some(8.0)));
+        assert_eq!((cpu.utilization_min, cpu.utilization_max), (Some(0.0), Some(1.0)));
+        assert!(cpu.utilization_p99.is_some_and(|p99| p99 > 0.99));
         let traffic = readings.traffic(Some(&readings.duration())).unwrap();
         assert!((traffic.requests_per_second - 100.0).abs() < 1e-9);
         let latency = traffic.latency.unwrap();

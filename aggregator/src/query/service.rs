@@ -1,21 +1,20 @@
 //! The `Query` service.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt as _};
 use starling_proto::{
     limits::PEER_MESSAGE_BYTES_MAX,
     v1::{self, query_server},
 };
 use tonic::{Request, Response, Status};
 
-use super::{check_group, forward, node, off_thread, parse_group, parse_node, parse_tick, views::told, watch};
+use super::{
+    Answers, check_group, follow, forward, node, off_thread, parse_group, parse_node, parse_tick, views::told, watch,
+};
 use crate::{app::App, rollup::Group};
 
 /// Requests hold a name and a number.
 const REQUEST_BYTES_MAX: usize = 4 * 1024;
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// See the module.
 pub(crate) struct QueryService(Arc<App>);
@@ -62,7 +61,7 @@ impl query_server::Query for QueryService {
         let group = self.group(&request.into_inner().group)?;
         let app = self.0.clone();
         let settled = app.core.published().borrow().settled;
-        Ok(Response::new(off_thread(move || node::table(&app, &group, settled)).await?))
+        Ok(Response::new(off_thread(move || node::table(&app, &group, settled)).await??))
     }
 
     async fn watch_nodes(
@@ -92,11 +91,11 @@ impl query_server::Query for QueryService {
         let forwarded = forward::was_forwarded(request.metadata());
         let request = request.into_inner();
         let id = parse_node(&request.node_id)?;
-        if let Some(member) = forward::holder(&self.0, &id, forwarded)? {
-            let answers = forward::watch_node(&self.0, &member, &id, request.from_tick).await?;
-            let explained = answers.map(move |answer| answer.map_err(|status| forward::explained(&member, &status)));
-            return Ok(Response::new(Box::pin(explained)));
+        if !forwarded {
+            return Ok(Response::new(Box::pin(follow::watch(self.0.clone(), id, request.from_tick).await?)));
         }
+        // The aggregator that asks follows the node: it is answered from what is held here, as long as it is held.
+        forward::holder(&self.0, &id, forwarded)?;
         let node = self.0.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
         Ok(Response::new(Box::pin(node::watch(self.0.clone(), node, request.from_tick))))
     }

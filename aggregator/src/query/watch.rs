@@ -117,7 +117,7 @@ pub(super) fn watch_nodes(app: Arc<App>, group: Group) -> impl Stream<Item = Res
                 last = settled;
                 let (builder, wanted) = (app.clone(), group.clone());
                 let table = off_thread(move || super::node::table(&builder, &wanted, settled)).await;
-                return Some((table, (app, group, published, last, open)));
+                return Some((table.flatten(), (app, group, published, last, open)));
             }
             tokio::select! {
                 biased;

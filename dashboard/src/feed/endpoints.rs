@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_proto::v1;
 
-use crate::config::host_and_port;
+use starling_proto::address::is_host_port;
 
 /// Longest pause between two rounds over all addresses.
 const DELAY_MAX: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ impl Endpoints {
             .iter()
             .filter(|member| matches!(member.state(), Ready | Joining))
             .map(|member| member.grpc_address.clone())
-            .filter(|address| host_and_port(address).is_ok())
+            .filter(|address| is_host_port(address))
             .take(LEARNT_MAX)
             .collect();
     }

@@ -96,25 +96,25 @@ pub(crate) fn point(second: Sections<'_>, node: bool) -> Vec<f32> {
     put(latency.map(|l| l.p95_micros));
     put(latency.map(|l| l.p99_micros));
     put(latency.map(|l| l.p999_micros));
-    put(second.connections.map(|c| c.total));
-    put(second.connections.map(|c| c.active));
-    put(second.connections.map(|c| c.healthy));
-    put(second.connections.map(|c| c.warning));
-    put(second.connections.map(|c| c.error));
-    put(second.cpu.map(|c| c.utilization));
+    put(second.connections.and_then(|c| c.total));
+    put(second.connections.and_then(|c| c.active));
+    put(second.connections.and_then(|c| c.healthy));
+    put(second.connections.and_then(|c| c.warning));
+    put(second.connections.and_then(|c| c.error));
+    put(second.cpu.and_then(|c| c.utilization));
     put(second.memory.and_then(used_ratio));
-    put(second.network.map(|n| n.received_bytes_per_second));
-    put(second.network.map(|n| n.sent_bytes_per_second));
-    put(second.disk.map(|d| d.read_bytes_per_second));
-    put(second.disk.map(|d| d.written_bytes_per_second));
-    put(second.cpu.map(|c| c.load1));
+    put(second.network.and_then(|n| n.received_bytes_per_second));
+    put(second.network.and_then(|n| n.sent_bytes_per_second));
+    put(second.disk.and_then(|d| d.read_bytes_per_second));
+    put(second.disk.and_then(|d| d.written_bytes_per_second));
+    put(second.cpu.and_then(|c| c.load1));
     if node {
-        put(second.cpu.map(|c| c.load5));
-        put(second.cpu.map(|c| c.load15));
-        put(second.memory.map(|m| m.application));
-        put(second.memory.map(|m| m.buffer_cache));
-        put(second.memory.map(|m| m.system));
-        put(second.memory.map(|m| m.free));
+        put(second.cpu.and_then(|c| c.load5));
+        put(second.cpu.and_then(|c| c.load15));
+        put(second.memory.and_then(|m| m.application));
+        put(second.memory.and_then(|m| m.buffer_cache));
+        put(second.memory.and_then(|m| m.system));
+        put(second.memory.and_then(|m| m.free));
         for &core in second.cores.iter().take(CORES_MAX) {
             put(Some(core));
         }
@@ -129,7 +129,16 @@ pub(crate) fn of_protocol<'a>(traffic: &'a v1::Traffic, protocol: &str) -> Optio
 
 /// Used / total, 0 to 1; `None` for a host that says it has no memory.
 pub(crate) fn used_ratio(memory: &v1::Memory) -> Option<f64> {
-    (memory.total > 0.0).then(|| memory.used / memory.total)
+    ratio(memory.used?, memory.total)
+}
+
+/// Share of the sent segments that were sent again, 0 to 1; `None` when none was sent.
+pub(crate) fn retransmit_ratio(connections: &v1::Connections) -> Option<f64> {
+    ratio(connections.retransmits_per_second?, connections.segments_sent_per_second?)
+}
+
+fn ratio(part: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| part / whole)
 }
 
 /// A chart is at most a few thousand pixels high: 24 bits are enough, and halve what travels.
@@ -146,8 +155,8 @@ mod tests {
     #[test]
     fn names_and_values_have_one_order() {
         let view = v1::NodeView {
-            cpu: Some(v1::Cpu { utilization: 0.5, load1: 1.5, ..Default::default() }),
-            memory: Some(v1::Memory { total: 8.0, used: 2.0, free: 1.0, ..Default::default() }),
+            cpu: Some(v1::Cpu { utilization: Some(0.5), load1: Some(1.5), ..Default::default() }),
+            memory: Some(v1::Memory { total: 8.0, used: Some(2.0), free: Some(1.0), ..Default::default() }),
             traffic: Some(v1::Traffic {
                 requests_per_second: 7.0,
                 protocols: vec![v1::ProtocolTraffic {

@@ -4,7 +4,7 @@ use starling_proto::{live, v1};
 
 use super::{
     UnixMillis,
-    columns::{PROTOCOLS, of_protocol},
+    columns::{PROTOCOLS, of_protocol, retransmit_ratio},
     distribution::distribution,
     verdict,
 };
@@ -31,7 +31,7 @@ pub(crate) fn traffic(from: &v1::Traffic) -> live::Traffic {
         requests_per_second: from.requests_per_second,
         errors_per_second: from.errors_per_second,
         error_ratio: from.error_ratio,
-        active: from.active,
+        active: known(from.active),
         latency: from.latency.as_ref().map(latency),
         latency_last_minute: last_minute.map(latency),
         distribution: last_minute
@@ -47,7 +47,7 @@ fn protocol(from: &v1::ProtocolTraffic) -> live::Protocol {
         name: from.protocol.clone(),
         requests_per_second: from.requests_per_second,
         errors_per_second: from.errors_per_second,
-        active: from.active,
+        active: known(from.active),
         mean_micros: from.latency.as_ref().map(|latency| latency.mean_micros),
         p99_micros: from.latency.as_ref().map(|latency| latency.p99_micros),
         status: verdict::of_protocol(from.requests_per_second, from.errors_per_second).into(),
@@ -67,41 +67,47 @@ fn latency(from: &v1::Latency) -> live::Latency {
     }
 }
 
+/// A number for the page, where NaN means that nobody reported it.
+fn known(number: Option<f64>) -> f64 {
+    number.unwrap_or(f64::NAN)
+}
+
 /// TCP connections.
 pub(crate) fn connections(from: &v1::Connections) -> live::Connections {
-    let sent = from.segments_sent_per_second;
     live::Connections {
-        active: from.active,
-        idle: from.idle,
-        total: from.total,
-        opened_per_second: from.opened_per_second,
-        resets_per_second: from.resets_per_second,
-        retransmit_ratio: (sent > 0.0).then(|| from.retransmits_per_second / sent),
-        healthy: from.healthy,
-        warning: from.warning,
-        error: from.error,
+        active: known(from.active),
+        idle: known(from.idle),
+        total: known(from.total),
+        opened_per_second: known(from.opened_per_second),
+        resets_per_second: known(from.resets_per_second),
+        retransmit_ratio: retransmit_ratio(from),
+        healthy: known(from.healthy),
+        warning: known(from.warning),
+        error: known(from.error),
     }
 }
 
 /// Processors.
 pub(crate) fn cpu(from: &v1::Cpu) -> live::Cpu {
-    let mode = |name: &str| from.by_mode.get(name).copied().unwrap_or(0.0);
+    // Without any mode nothing is known; a mode that is not there took no time.
+    let none = if from.by_mode.is_empty() { f64::NAN } else { 0.0 };
+    let mode = |name: &str| from.by_mode.get(name).copied().unwrap_or(none);
     live::Cpu {
-        utilization: from.utilization,
-        cores: from.cores,
+        utilization: known(from.utilization),
+        cores: known(from.cores),
         user: mode("user") + mode("nice"),
         system: mode("system") + mode("irq") + mode("softirq"),
         iowait: mode("iowait"),
         steal: mode("steal"),
-        load1: from.load1,
-        load5: from.load5,
-        load15: from.load15,
+        load1: known(from.load1),
+        load5: known(from.load5),
+        load15: known(from.load15),
         busiest: from
             .busiest
             .iter()
             .map(|core| live::Core { node_id: core.node_id.clone(), core: core.core, utilization: core.utilization })
             .collect(),
-        utilization_max: from.utilization_max,
+        utilization_max: known(from.utilization_max),
     }
 }
 
@@ -109,38 +115,38 @@ pub(crate) fn cpu(from: &v1::Cpu) -> live::Cpu {
 pub(crate) fn memory(from: &v1::Memory) -> live::Memory {
     live::Memory {
         total: from.total,
-        used: from.used,
-        available: from.available,
-        buffer_cache: from.buffer_cache,
-        application: from.application,
-        system: from.system,
-        free: from.free,
-        swap_total: from.swap_total,
-        swap_used: from.swap_used,
-        huge_pages_total: from.huge_pages_total,
-        huge_pages_used: from.huge_pages_used,
+        used: known(from.used),
+        available: known(from.available),
+        buffer_cache: known(from.buffer_cache),
+        application: known(from.application),
+        system: known(from.system),
+        free: known(from.free),
+        swap_total: known(from.swap_total),
+        swap_used: known(from.swap_used),
+        huge_pages_total: known(from.huge_pages_total),
+        huge_pages_used: known(from.huge_pages_used),
     }
 }
 
 /// Disks and filesystems.
 pub(crate) fn disk(from: &v1::Disk) -> live::Disk {
     live::Disk {
-        read_bytes_per_second: from.read_bytes_per_second,
-        written_bytes_per_second: from.written_bytes_per_second,
-        reads_per_second: from.reads_per_second,
-        writes_per_second: from.writes_per_second,
-        filesystem_total: from.filesystem_total,
-        filesystem_used: from.filesystem_used,
+        read_bytes_per_second: known(from.read_bytes_per_second),
+        written_bytes_per_second: known(from.written_bytes_per_second),
+        reads_per_second: known(from.reads_per_second),
+        writes_per_second: known(from.writes_per_second),
+        filesystem_total: known(from.filesystem_total),
+        filesystem_used: known(from.filesystem_used),
     }
 }
 
 /// Network interfaces.
 pub(crate) fn network(from: &v1::Network) -> live::Network {
     live::Network {
-        received_bytes_per_second: from.received_bytes_per_second,
-        sent_bytes_per_second: from.sent_bytes_per_second,
-        errors_per_second: from.errors_per_second,
-        dropped_per_second: from.dropped_per_second,
+        received_bytes_per_second: known(from.received_bytes_per_second),
+        sent_bytes_per_second: known(from.sent_bytes_per_second),
+        errors_per_second: known(from.errors_per_second),
+        dropped_per_second: known(from.dropped_per_second),
     }
 }
 
@@ -176,8 +182,11 @@ mod tests {
         let cpu = cpu(&from);
         assert!((cpu.user - 0.2).abs() < 1e-9 && (cpu.system - 0.3).abs() < 1e-9);
         assert_eq!(connections(&v1::Connections::default()).retransmit_ratio, None);
-        let some =
-            v1::Connections { segments_sent_per_second: 10.0, retransmits_per_second: 1.0, ..Default::default() };
+        let some = v1::Connections {
+            segments_sent_per_second: Some(10.0),
+            retransmits_per_second: Some(1.0),
+            ..Default::default()
+        };
         assert_eq!(connections(&some).retransmit_ratio, Some(0.1));
     }
 

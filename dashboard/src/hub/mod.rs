@@ -25,7 +25,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use starling_proto::{live, v1};
 
-pub(crate) use columns::{PROTOCOLS, index, of_protocol};
+pub(crate) use columns::{PROTOCOLS, index, of_protocol, retransmit_ratio, used_ratio};
 pub(crate) use convert::{age_ms, aggregator_state};
 pub(crate) use distribution::distribution;
 pub(crate) use fleet::Fleet;

@@ -16,7 +16,7 @@ async fn served() -> (Script, Double, Server, u32) {
     for tick in newest - 29..=newest {
         script.tell(view(tick, 100.0), Some(table(tick, 4)));
         let row = v1::NodeRow { node_id: "n0000".into(), state: 1, last_tick: tick, ..Default::default() };
-        let cpu = Some(v1::Cpu { utilization: 0.25, ..Default::default() });
+        let cpu = Some(v1::Cpu { utilization: Some(0.25), ..Default::default() });
         let series =
             vec![v1::SeriesValue { name: "system.cpu.utilization".into(), kind: "gauge".into(), ..Default::default() }];
         script.tell_node(

@@ -40,9 +40,16 @@ pub(crate) fn view(tick: u32, rps: f64) -> v1::ClusterView {
             }],
             ..Default::default()
         }),
-        connections: Some(v1::Connections { active: 5.0, total: 8.0, healthy: 8.0, ..Default::default() }),
-        cpu: Some(v1::Cpu { utilization: 0.5, load1: 1.0, cores: 8.0, ..Default::default() }),
-        memory: Some(v1::Memory { total: 1_000.0, used: 400.0, available: 600.0, ..Default::default() }),
+        connections: Some(v1::Connections {
+            active: Some(5.0),
+            total: Some(8.0),
+            healthy: Some(8.0),
+            warning: Some(0.0),
+            error: Some(0.0),
+            ..Default::default()
+        }),
+        cpu: Some(v1::Cpu { utilization: Some(0.5), load1: Some(1.0), cores: Some(8.0), ..Default::default() }),
+        memory: Some(v1::Memory { total: 1_000.0, used: Some(400.0), available: Some(600.0), ..Default::default() }),
         ..Default::default()
     }
 }

@@ -1,28 +1,9 @@
 /** Chooses the page by the path. The overview is at hand; the others are loaded when first needed. */
-import { signal } from "@preact/signals";
 import type { ComponentChildren, ComponentType } from "preact";
 import { Shell } from "./components/Shell";
+import { failed, loadOthers, others, type Pages } from "./pages/lazy";
 import { OverviewPage } from "./pages/Overview";
 import { path } from "./state/router";
-
-type Pages = typeof import("./pages/others");
-
-const others = signal<Pages | null>(null);
-const failed = signal(false);
-
-/** Loads the other pages, once. */
-export function loadOthers(): void {
-  if (others.peek() !== null) return;
-  import("./pages/others").then(
-    (m) => {
-      others.value = m;
-      failed.value = false;
-    },
-    () => {
-      failed.value = true;
-    },
-  );
-}
 
 function Message({ title, text, action }: { title: string; text: string; action?: ComponentChildren }) {
   return (

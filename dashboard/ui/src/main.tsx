@@ -1,5 +1,6 @@
 import { render } from "preact";
-import { App, loadOthers } from "./app";
+import { App } from "./app";
+import { loadOthers } from "./pages/lazy";
 import { startPage } from "./state/page";
 import { startRouter } from "./state/router";
 import { startTheme } from "./state/theme";

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::Context as _;
 
-/// Most aggregators in one process: more only share the same processors.
-const AGGREGATORS_MAX: u16 = 9;
+/// Most aggregators in one process: more only share the same processors, and the ninth would listen where the page is.
+const AGGREGATORS_MAX: u16 = 8;
 /// Most nodes in one process.
 const NODES_MAX: u16 = 1_000;
 /// From one aggregator's ports to the next one's.
@@ -17,7 +17,7 @@ const PORT_STEP: u16 = 10;
 /// Flags of `starling up`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UpArgs {
-    /// Aggregators to run, 1 to 9; number i listens 10 ports above number i-1.
+    /// Aggregators to run, 1 to 8; number i listens 10 ports above number i-1.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub aggregators: u16,
     /// Nodes in all, 1 to 1000: this host, and simulated replays of it with varied load.
@@ -52,6 +52,9 @@ pub enum PlanError {
     /// Too few or too many nodes.
     #[error("--nodes {0}: 1 to {NODES_MAX} are run in one process")]
     Nodes(u16),
+    /// Two faces would listen at one address.
+    #[error("{0} would be used twice: choose another --grpc-port, --listen, --otlp-listen or --node-admin-port")]
+    Twice(SocketAddr),
     /// The last port would be beyond 65,535.
     #[error("--grpc-port {0}: too high for that many aggregators, {PORT_STEP} ports are used for each")]
     Port(u16),
@@ -103,7 +106,7 @@ impl Plan {
             })
             .collect();
         let state = args.state.clone().map_or_else(default_state, Ok)?;
-        Ok(Self {
+        let plan = Self {
             aggregators,
             simulated: usize::from(args.nodes) - 1,
             dashboard: if args.free_ports { port(0) } else { args.listen },
@@ -112,7 +115,21 @@ impl Plan {
             otlp: if args.free_ports { free_address()? } else { args.otlp_listen },
             node_admin: port(args.node_admin_port),
             state,
-        })
+        };
+        plan.check_addresses()?;
+        Ok(plan)
+    }
+
+    /// Gossip is left out: it listens on UDP.
+    fn check_addresses(&self) -> Result<(), PlanError> {
+        let mut all: Vec<SocketAddr> = self.aggregators.iter().flat_map(|a| [a.grpc, a.admin]).collect();
+        all.extend([self.dashboard, self.otlp, self.node_admin]);
+        all.retain(|address| address.port() != 0);
+        all.sort_unstable();
+        match all.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(PlanError::Twice(pair[0])),
+            None => Ok(()),
+        }
     }
 }
 
@@ -165,6 +182,7 @@ mod tests {
         assert_eq!(grpc, [7400, 7410, 7420]);
         assert_eq!((plan.aggregators[1].gossip.port(), plan.aggregators[1].admin.port()), (7411, 7412));
         assert_eq!((plan.simulated, plan.dashboard.port(), plan.otlp.port()), (19, 7480, 4317));
+        assert!(self::plan(&["--aggregators", "8"]).is_ok());
         assert_eq!(plan.aggregators[2].name.as_deref(), Some("agg-3"));
     }
 
@@ -172,8 +190,10 @@ mod tests {
     fn mistakes_name_the_flag() {
         for (flags, flag) in [
             (["--aggregators", "0"], "--aggregators 0"),
+            (["--aggregators", "9"], "--aggregators 9"),
             (["--nodes", "1001"], "--nodes 1001"),
             (["--grpc-port", "65530"], "--grpc-port 65530"),
+            (["--grpc-port", "7480"], "127.0.0.1:7480 would be used twice"),
         ] {
             assert!(plan(&flags).unwrap_err().to_string().contains(flag));
         }

@@ -1,11 +1,11 @@
 //! Starting everything in order, and stopping it in the other.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use anyhow::Context as _;
 use starling_proto::service::{self, settings};
 use starling_replay::{Fleet, FleetConfig};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -17,7 +17,7 @@ pub struct Running {
     node_id: String,
     grpc: Vec<SocketAddr>,
     dashboard_address: SocketAddr,
-    aggregators: Vec<starling_aggregator::Service>,
+    aggregators: JoinSet<anyhow::Result<()>>,
     node: JoinHandle<anyhow::Result<()>>,
     fleet: Fleet,
     dashboard: JoinHandle<anyhow::Result<()>>,
@@ -73,6 +73,7 @@ impl Running {
         let dashboard_address = dashboard.address();
         let dashboard = tokio::spawn(dashboard.run(stop_dashboard.clone()));
 
+        let aggregators = aggregators.into_iter().map(starling_aggregator::Service::ended).collect();
         Ok(Self {
             plan,
             node_id,
@@ -116,33 +117,59 @@ impl Running {
     pub async fn until(mut self, asked: CancellationToken) -> anyhow::Result<()> {
         let failed = tokio::select! {
             () = asked.cancelled() => None,
-            ended = &mut self.node => Some(("the node", ended)),
-            ended = &mut self.dashboard => Some(("the dashboard", ended)),
+            ended = &mut self.node => Some((Part::Node, ended)),
+            ended = &mut self.dashboard => Some((Part::Dashboard, ended)),
+            Some(ended) = self.aggregators.join_next() => Some((Part::Aggregator, ended)),
         };
+        let by_itself = failed.as_ref().map(|(part, _)| *part);
         self.stop_nodes.cancel();
         self.fleet.ended().await;
-        let node_failed = matches!(failed, Some(("the node", _)));
-        if !node_failed && let Err(error) = flatten((&mut self.node).await) {
-            warn!(error = %format!("{error:#}"), "the node ended badly");
+        if by_itself != Some(Part::Node) {
+            note(Part::Node, (&mut self.node).await);
         }
         self.stop_dashboard.cancel();
-        if (failed.is_none() || node_failed)
-            && let Err(error) = flatten((&mut self.dashboard).await)
-        {
-            warn!(error = %format!("{error:#}"), "the dashboard ended badly");
+        if by_itself != Some(Part::Dashboard) {
+            note(Part::Dashboard, (&mut self.dashboard).await);
         }
         self.stop_aggregators.cancel();
-        for aggregator in self.aggregators {
-            aggregator.stopped().await;
+        while let Some(ended) = self.aggregators.join_next().await {
+            note(Part::Aggregator, ended);
         }
         info!("everything has stopped");
         match failed {
             None => Ok(()),
-            Some((part, ended)) => flatten(ended).and_then(|()| anyhow::bail!("it ended by itself")).context(part),
+            Some((part, ended)) => {
+                flatten(ended).and_then(|()| anyhow::bail!("it ended by itself")).with_context(|| part.to_string())
+            }
         }
     }
 }
 
-fn flatten(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
+/// One of the things that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Node,
+    Dashboard,
+    Aggregator,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Node => "the node",
+            Self::Dashboard => "the dashboard",
+            Self::Aggregator => "an aggregator",
+        })
+    }
+}
+
+/// Tells of a part that did not end well after it was asked to stop.
+fn note(part: Part, ended: Result<anyhow::Result<()>, JoinError>) {
+    if let Err(error) = flatten(ended) {
+        warn!(%part, error = %format!("{error:#}"), "ended badly");
+    }
+}
+
+fn flatten(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
     ended.context("a bug ended it")?
 }

@@ -34,6 +34,15 @@ impl Origin {
         Self { key: xxh3_128(&bytes), service_name }
     }
 
+    /// The identity of all streams of one metric and start, whatever their attributes.
+    pub(super) fn family(&self, metric: &str, start_unix_ns: u64) -> StreamKey {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend_from_slice(&self.key.to_le_bytes());
+        bytes.extend_from_slice(&start_unix_ns.to_le_bytes());
+        put_text(&mut bytes, metric);
+        xxh3_128(&bytes)
+    }
+
     /// The identity of one stream: this origin, the metric, the point's attributes, and the start of the sequence
     /// where there is one. Processes that share all else, such as workers without an instance id, differ by it.
     pub(super) fn stream(&self, metric: &str, attributes: &[KeyValue], start_unix_ns: u64) -> StreamKey {

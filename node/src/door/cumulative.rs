@@ -1,12 +1,18 @@
 //! From running totals to increments.
 //!
 //! A sequence of cumulative points is known by its origin, metric, attributes and start. Its first point counts in
-//! full when the sequence started after the daemon did, because then nothing of it was counted before; otherwise it is
-//! only a baseline, and what happened before it stays uncounted. A total that falls is a reset: the new total counts.
+//! full when nothing of it can have been counted before:
+//! - the sequence started after the daemon did, or
+//! - its family, which is all but the attributes, was already seen in an earlier export, without it: then its
+//!   attributes are new, although the SDK gives them the start of the process.
+//!
+//! Otherwise it is only a baseline, and what happened before it stays uncounted. A total that falls is a reset: the new
+//! total counts.
 //!
 //! The table is bounded. When it is full, new sequences are refused; sequences that were silent for a while are
 //! forgotten. One that comes back later than that must not count in full a second time, so from then on only
-//! sequences that started after the last point of the forgotten one do.
+//! sequences that started after the last point of the forgotten one do, and none by its family. Neither does any of a
+//! family of which a sequence was refused, because it may be that one.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,6 +26,10 @@ use super::{
 /// A sequence that is silent for this long is forgotten: fifteen intervals of the SDKs' default of a minute.
 const IDLE_MAX: Duration = Duration::from_secs(900);
 
+/// Points of a family that come this long after its first are of a later export; by the sender's clock and by ours.
+/// Half the shortest interval that is usual, of a second: an export that is split arrives as one.
+const NEXT_EXPORT_MIN: Duration = Duration::from_millis(500);
+
 /// What one sequence had reached.
 #[derive(Debug)]
 enum Total {
@@ -32,20 +42,61 @@ struct Sequence {
     total: Total,
     time_unix_ns: u64,
     seen: Moment,
+    family: StreamKey,
+}
+
+/// All sequences of one origin, metric and start.
+#[derive(Debug)]
+struct Family {
+    /// When its first point came, by the sender's clock and by ours.
+    first_unix_ns: u64,
+    first: Duration,
+    /// When its newest came, by ours.
+    seen: Duration,
+    /// One of its sequences was refused or forgotten: a new one may be that one.
+    doubtful: bool,
+}
+
+impl Family {
+    /// True when a sequence that comes now for the first time was not there in the first export.
+    fn adds(&self, time_unix_ns: u64, now: Moment) -> bool {
+        let told = Duration::from_nanos(time_unix_ns.saturating_sub(self.first_unix_ns));
+        !self.doubtful && told.min(now.monotonic.saturating_sub(self.first)) >= NEXT_EXPORT_MIN
+    }
+}
+
+/// What names a cumulative point: its sequence, the family of that, and when it began and was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) key: StreamKey,
+    pub(super) family: StreamKey,
+    /// 0 when the sender does not tell; then processes that share an origin cannot be told apart, and there are no
+    /// families.
+    pub(super) start_unix_ns: u64,
+    pub(super) time_unix_ns: u64,
 }
 
 /// The last value of every cumulative sequence.
 #[derive(Debug)]
 pub(super) struct Cumulative {
     sequences: HashMap<StreamKey, Sequence>,
+    families: HashMap<StreamKey, Family>,
     most: usize,
+    /// When a family last found no room.
+    crowded: Option<Duration>,
     /// Only sequences that started after this count in full at once.
     new_after_unix_ns: u64,
 }
 
 impl Cumulative {
     pub(super) fn new(most: usize, started: Moment) -> Self {
-        Self { sequences: HashMap::new(), most, new_after_unix_ns: started.unix_ns }
+        Self {
+            sequences: HashMap::new(),
+            families: HashMap::new(),
+            crowded: None,
+            most,
+            new_after_unix_ns: started.unix_ns,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -53,79 +104,119 @@ impl Cumulative {
     }
 
     /// The increment of a total in fixed point that never falls; `None` for a baseline.
-    pub(super) fn number(
-        &mut self,
-        key: StreamKey,
-        (start_unix_ns, time_unix_ns): (u64, u64),
-        total: i64,
-        now: Moment,
-    ) -> Result<Option<u64>, Refusal> {
-        let before = self.replace(key, Total::Number(total), time_unix_ns, now)?;
-        let since = match before {
-            Some(Total::Number(before)) if before <= total => before,
-            // It fell: it began again from 0.
-            Some(Total::Number(_)) => 0,
-            None if self.is_new(start_unix_ns) => 0,
-            Some(Total::Histogram(_)) | None => return Ok(None),
+    pub(super) fn number(&mut self, id: Identity, total: i64, now: Moment) -> Result<Option<u64>, Refusal> {
+        let since = match self.replace(id, Total::Number(total), now)? {
+            Before::Total(Total::Number(before)) if before <= total => before,
+            // It fell: it began again from 0. Or nothing of it was counted before.
+            Before::Total(Total::Number(_)) | Before::Nothing => 0,
+            Before::Total(Total::Histogram(_)) | Before::Unknown => return Ok(None),
         };
         // Cannot overflow: `since` lies between 0 and `total`, or is 0.
         Ok(u64::try_from(total - since).ok())
     }
 
     /// The increment of a histogram; `None` for a baseline.
-    pub(super) fn histogram(&mut self, key: StreamKey, point: Point, now: Moment) -> Result<Option<Point>, Refusal> {
-        let (start, time) = (point.start_unix_ns, point.time_unix_ns);
-        let before = self.replace(key, Total::Histogram(point.clone()), time, now)?;
-        match before {
-            Some(Total::Histogram(before)) => Ok(match difference(&before, &point) {
+    pub(super) fn histogram(&mut self, id: Identity, point: Point, now: Moment) -> Result<Option<Point>, Refusal> {
+        match self.replace(id, Total::Histogram(point.clone()), now)? {
+            Before::Total(Total::Histogram(before)) => Ok(match difference(&before, &point) {
                 Difference::Of(increment) => Some(increment),
                 Difference::Reset => Some(point),
                 Difference::OtherShape => None,
             }),
-            None if self.is_new(start) => Ok(Some(point)),
-            Some(Total::Number(_)) | None => Ok(None),
+            Before::Nothing => Ok(Some(point)),
+            Before::Total(Total::Number(_)) | Before::Unknown => Ok(None),
+        }
+    }
+
+    /// Notes that a point was refused before it came here, so that its sequence is not taken for a new one when it
+    /// comes again.
+    pub(super) fn missed(&mut self, id: Identity, now: Moment) {
+        if id.start_unix_ns == 0 || self.sequences.contains_key(&id.key) {
+            return;
+        }
+        if let Some(family) = self.family(id, now) {
+            family.doubtful = true;
         }
     }
 
     /// Forgets what was silent for long.
     pub(super) fn sweep(&mut self, now: Moment) {
-        let new_after = &mut self.new_after_unix_ns;
-        self.sequences.retain(|_, sequence| {
+        let Self { sequences, families, new_after_unix_ns: new_after, .. } = self;
+        sequences.retain(|_, sequence| {
             let keep = now.monotonic.saturating_sub(sequence.seen.monotonic) < IDLE_MAX;
             if !keep {
                 *new_after = (*new_after).max(sequence.seen.unix_ns);
+                if let Some(family) = families.get_mut(&sequence.family) {
+                    family.doubtful = true;
+                }
             }
             keep
         });
+        families.retain(|_, family| now.monotonic.saturating_sub(family.seen) < IDLE_MAX);
     }
 
     fn is_new(&self, start_unix_ns: u64) -> bool {
         start_unix_ns > self.new_after_unix_ns
     }
 
+    /// The family of a point that has come now. `None` when there are too many: one per sequence, and as many of
+    /// which every point was refused.
+    fn family(&mut self, id: Identity, now: Moment) -> Option<&mut Family> {
+        if !self.families.contains_key(&id.family) && self.families.len() >= 2 * self.most {
+            self.sweep(now);
+            if self.families.len() >= 2 * self.most {
+                self.crowded = Some(now.monotonic);
+                return None;
+            }
+        }
+        let first = Family {
+            first_unix_ns: id.time_unix_ns,
+            first: now.monotonic,
+            seen: now.monotonic,
+            // What was refused while there was no room was not noted.
+            doubtful: self.crowded.is_some_and(|at| now.monotonic.saturating_sub(at) < IDLE_MAX),
+        };
+        let family = self.families.entry(id.family).or_insert(first);
+        family.seen = now.monotonic;
+        Some(family)
+    }
+
     /// Notes the newest total and returns the one before.
-    fn replace(
-        &mut self,
-        key: StreamKey,
-        total: Total,
-        time_unix_ns: u64,
-        now: Moment,
-    ) -> Result<Option<Total>, Refusal> {
-        if !self.sequences.contains_key(&key) && self.sequences.len() >= self.most {
+    fn replace(&mut self, id: Identity, total: Total, now: Moment) -> Result<Before, Refusal> {
+        let is_known = self.sequences.contains_key(&id.key);
+        if !is_known && self.sequences.len() >= self.most {
             self.sweep(now);
             if self.sequences.len() >= self.most {
+                self.missed(id, now);
                 return Err(Refusal::StreamsFull(self.most));
             }
         }
-        if let Some(known) = self.sequences.get_mut(&key)
-            && time_unix_ns < known.time_unix_ns
+        if let Some(known) = self.sequences.get_mut(&id.key)
+            && id.time_unix_ns < known.time_unix_ns
         {
             known.seen = now;
             return Err(Refusal::Old);
         }
-        let before = self.sequences.insert(key, Sequence { total, time_unix_ns, seen: now });
-        Ok(before.map(|sequence| sequence.total))
+        let is_new = self.is_new(id.start_unix_ns);
+        let adds = id.start_unix_ns > 0
+            && self.family(id, now).is_some_and(|family| !is_known && family.adds(id.time_unix_ns, now));
+        let sequence = Sequence { total, time_unix_ns: id.time_unix_ns, seen: now, family: id.family };
+        Ok(match self.sequences.insert(id.key, sequence) {
+            Some(before) => Before::Total(before.total),
+            None if is_new || adds => Before::Nothing,
+            None => Before::Unknown,
+        })
     }
+}
+
+/// What was counted of a sequence before a point.
+enum Before {
+    /// All of it up to this total.
+    Total(Total),
+    /// Nothing, because it is new.
+    Nothing,
+    /// Nobody knows.
+    Unknown,
 }
 
 enum Difference {
@@ -197,79 +288,153 @@ mod tests {
         Cumulative::new(4, at(DAEMON_START))
     }
 
-    fn seconds(start: u64, time: u64) -> (u64, u64) {
-        (start * 1_000_000_000, time * 1_000_000_000)
+    /// The point of `key` at `time`; each key is a family of its own.
+    fn id(key: StreamKey, (start, time): (u64, u64)) -> Identity {
+        let (start_unix_ns, time_unix_ns) = (start * 1_000_000_000, time * 1_000_000_000);
+        Identity { key, family: key, start_unix_ns, time_unix_ns }
+    }
+
+    /// The same, of one family.
+    fn sibling(key: StreamKey, times: (u64, u64)) -> Identity {
+        Identity { family: 77, ..id(key, times) }
+    }
+
+    #[test]
+    fn attributes_that_are_new_in_a_later_export_count_in_full() {
+        let mut table = table();
+        assert_eq!(table.number(sibling(1, (900, 1010)), 50, at(1010)), Ok(None));
+        assert_eq!(table.number(sibling(2, (900, 1010)), 70, at(1010)), Ok(None), "the same export");
+        assert_eq!(table.number(sibling(2, (900, 1010)), 70, at(1020)), Ok(Some(0)), "sent again, late");
+        assert_eq!(table.number(sibling(3, (900, 1020)), 3, at(1020)), Ok(Some(3)), "it was not there before");
+        assert_eq!(table.number(sibling(3, (900, 1030)), 5, at(1030)), Ok(Some(2)));
+        assert_eq!(table.number(id(4, (900, 1030)), 9, at(1030)), Ok(None), "another family");
+    }
+
+    #[test]
+    fn a_point_of_the_first_export_that_arrives_late_is_a_baseline() {
+        let mut table = table();
+        assert_eq!(table.number(sibling(1, (900, 1010)), 50, at(1010)), Ok(None));
+        assert_eq!(table.number(sibling(2, (900, 1010)), 70, at(1015)), Ok(None), "it carries the time of the first");
+        assert_eq!(table.number(sibling(3, (900, 1015)), 70, at(1010)), Ok(None), "it came with the first");
+    }
+
+    #[test]
+    fn without_a_start_senders_cannot_be_told_apart() {
+        let mut table = table();
+        assert_eq!(table.number(sibling(1, (0, 1010)), 50, at(1010)), Ok(None));
+        assert_eq!(table.number(sibling(2, (0, 1020)), 70, at(1020)), Ok(None));
+    }
+
+    #[test]
+    fn what_was_refused_or_forgotten_is_not_new_when_it_comes_again() {
+        let mut table = table();
+        assert_eq!(table.number(sibling(1, (900, 1010)), 50, at(1010)), Ok(None));
+        table.missed(sibling(2, (900, 1010)), at(1010));
+        assert_eq!(table.number(sibling(2, (900, 1020)), 70, at(1020)), Ok(None), "refused before");
+
+        let mut full = Cumulative::new(1, at(DAEMON_START));
+        assert_eq!(full.number(sibling(1, (900, 1010)), 50, at(1010)), Ok(None));
+        assert_eq!(full.number(sibling(2, (900, 1010)), 70, at(1010)), Err(Refusal::StreamsFull(1)));
+        full.sequences.clear();
+        assert_eq!(full.number(sibling(2, (900, 1020)), 70, at(1020)), Ok(None), "there was no room before");
+
+        let mut table = self::table();
+        for time in [1010, 1010 + IDLE_MAX.as_secs()] {
+            assert!(table.number(sibling(1, (900, time)), 50, at(time)).is_ok());
+        }
+        assert_eq!(table.number(sibling(2, (900, 1011)), 70, at(1011)), Ok(Some(70)));
+        let later = 1011 + IDLE_MAX.as_secs();
+        table.sweep(at(later));
+        assert_eq!(table.number(sibling(2, (900, later)), 90, at(later)), Ok(None), "forgotten");
+    }
+
+    #[test]
+    fn families_are_bounded_and_forgotten() {
+        let mut table = table();
+        (0..100).for_each(|key| table.missed(id(key, (900, 1010)), at(1010)));
+        assert_eq!(table.families.len(), 8);
+        table.sweep(at(1010 + IDLE_MAX.as_secs()));
+        assert!(table.families.is_empty());
+        table.crowded = Some(Duration::from_secs(2000));
+        assert_eq!(table.number(sibling(1, (900, 2010)), 50, at(2010)), Ok(None));
+        assert_eq!(table.number(sibling(2, (900, 2020)), 70, at(2020)), Ok(None), "it may have been refused unnoted");
     }
 
     #[test]
     fn what_started_before_the_daemon_is_a_baseline() {
         let mut table = table();
-        assert_eq!(table.number(1, seconds(900, 1001), 50, at(1001)), Ok(None));
-        assert_eq!(table.number(1, seconds(900, 1002), 57, at(1002)), Ok(Some(7)));
-        assert_eq!(table.number(2, seconds(1001, 1002), 5, at(1002)), Ok(Some(5)), "it started after");
-        assert_eq!(table.number(3, (0, 7), 5, at(1002)), Ok(None), "no start is told");
+        assert_eq!(table.number(id(1, (900, 1001)), 50, at(1001)), Ok(None));
+        assert_eq!(table.number(id(1, (900, 1002)), 57, at(1002)), Ok(Some(7)));
+        assert_eq!(table.number(id(2, (1001, 1002)), 5, at(1002)), Ok(Some(5)), "it started after");
+        assert_eq!(table.number(id(3, (0, 7)), 5, at(1002)), Ok(None), "no start is told");
     }
 
     #[test]
     fn a_fall_is_a_reset_and_an_old_point_is_refused() {
         let mut table = table();
-        assert_eq!(table.number(1, (0, 10), 100, at(1001)), Ok(None));
-        assert_eq!(table.number(1, (0, 20), 30, at(1002)), Ok(Some(30)));
-        assert_eq!(table.number(1, (0, 15), 90, at(1003)), Err(Refusal::Old));
-        assert_eq!(table.number(1, (0, 20), 30, at(1004)), Ok(Some(0)), "sent again");
-        assert_eq!(table.number(1, (0, 30), 31, at(1005)), Ok(Some(1)));
+        assert_eq!(table.number(id(1, (0, 10)), 100, at(1001)), Ok(None));
+        assert_eq!(table.number(id(1, (0, 20)), 30, at(1002)), Ok(Some(30)));
+        assert_eq!(table.number(id(1, (0, 15)), 90, at(1003)), Err(Refusal::Old));
+        assert_eq!(table.number(id(1, (0, 20)), 30, at(1004)), Ok(Some(0)), "sent again");
+        assert_eq!(table.number(id(1, (0, 30)), 31, at(1005)), Ok(Some(1)));
     }
 
     #[test]
     fn a_full_table_refuses_and_silence_makes_room_without_counting_twice() {
         let mut table = table();
         for key in 0..4 {
-            assert_eq!(table.number(key, seconds(1001, 1002), 10, at(1002)), Ok(Some(10)));
+            assert_eq!(table.number(id(key, (1001, 1002)), 10, at(1002)), Ok(Some(10)));
         }
-        assert_eq!(table.number(9, seconds(1001, 1002), 10, at(1003)), Err(Refusal::StreamsFull(4)));
+        assert_eq!(table.number(id(9, (1001, 1002)), 10, at(1003)), Err(Refusal::StreamsFull(4)));
         let later = 1002 + IDLE_MAX.as_secs();
-        assert_eq!(table.number(9, seconds(1001, later), 10, at(later)), Ok(None), "room, but it may be an old one");
-        assert_eq!(table.number(0, seconds(1001, later), 25, at(later)), Ok(None), "it is an old one");
-        assert_eq!(table.number(5, seconds(1003, later), 3, at(later)), Ok(Some(3)), "this one is new");
+        assert_eq!(table.number(id(9, (1001, later)), 10, at(later)), Ok(None), "room, but it may be an old one");
+        assert_eq!(table.number(id(0, (1001, later)), 25, at(later)), Ok(None), "it is an old one");
+        assert_eq!(table.number(id(5, (1003, later)), 3, at(later)), Ok(Some(3)), "this one is new");
         assert_eq!(table.len(), 3);
     }
 
     fn point(counts: &[u64], sum: f64, time: u64) -> Point {
         let mut point = explicit(&[0.1, 0.2], counts, sum, None);
-        (point.start_time_unix_nano, point.time_unix_nano) = seconds(1001, time);
+        (point.start_time_unix_nano, point.time_unix_nano) = (1001 * 1_000_000_000, time * 1_000_000_000);
         Point::explicit(&point).unwrap()
+    }
+
+    /// Takes a point of the sequence 1.
+    fn histogram(table: &mut Cumulative, point: Point, now: Moment) -> Result<Option<Point>, Refusal> {
+        let (start_unix_ns, time_unix_ns) = (point.start_unix_ns, point.time_unix_ns);
+        table.histogram(Identity { key: 1, family: 1, start_unix_ns, time_unix_ns }, point, now)
     }
 
     #[test]
     fn histograms_are_subtracted_bucket_by_bucket() {
         let mut table = table();
         let first = point(&[1, 2, 0], 0.5, 1002);
-        assert_eq!(table.histogram(1, first.clone(), at(1002)), Ok(Some(first)));
-        let increment = table.histogram(1, point(&[1, 5, 1], 1.5, 1003), at(1003)).unwrap().unwrap();
+        assert_eq!(histogram(&mut table, first.clone(), at(1002)), Ok(Some(first)));
+        let increment = histogram(&mut table, point(&[1, 5, 1], 1.5, 1003), at(1003)).unwrap().unwrap();
         assert_eq!((increment.count, increment.sum), (4, Some(1.0)));
         assert_eq!(increment.peak, None, "none was told");
         assert_eq!(increment.buckets, Buckets::Explicit { bounds: vec![0.1, 0.2], counts: vec![0, 3, 1] });
         let reset = point(&[2, 0, 0], 0.1, 1004);
-        assert_eq!(table.histogram(1, reset.clone(), at(1004)), Ok(Some(reset)));
+        assert_eq!(histogram(&mut table, reset.clone(), at(1004)), Ok(Some(reset)));
         let mut other = explicit(&[0.3], &[9, 0], 1.0, None);
-        other.time_unix_nano = seconds(0, 1005).1;
-        assert_eq!(table.histogram(1, Point::explicit(&other).unwrap(), at(1005)), Ok(None), "other bounds");
+        other.time_unix_nano = 1005 * 1_000_000_000;
+        assert_eq!(histogram(&mut table, Point::explicit(&other).unwrap(), at(1005)), Ok(None), "other bounds");
     }
 
     #[test]
     fn a_maximum_that_rose_is_one_of_the_new_values() {
         let with_max = |counts: &[u64], max| Point { max: Some(max), peak: Some(max), ..point(counts, 1.0, 1002) };
         let mut table = table();
-        table.histogram(1, with_max(&[0, 1, 0], 0.15), at(1002)).unwrap();
-        let rose = table.histogram(1, with_max(&[0, 1, 1], 0.9), at(1003)).unwrap().unwrap();
+        histogram(&mut table, with_max(&[0, 1, 0], 0.15), at(1002)).unwrap();
+        let rose = histogram(&mut table, with_max(&[0, 1, 1], 0.9), at(1003)).unwrap().unwrap();
         assert_eq!(rose.peak, Some(0.9));
-        let stayed = table.histogram(1, with_max(&[0, 2, 1], 0.9), at(1004)).unwrap().unwrap();
+        let stayed = histogram(&mut table, with_max(&[0, 2, 1], 0.9), at(1004)).unwrap().unwrap();
         assert_eq!((stayed.peak, stayed.max), (None, Some(0.9)));
     }
 
     fn exponential_point(scale: i32, offset: i32, counts: &[u64], time: u64) -> Point {
         let mut point = exponential(scale, offset, counts, 0, 1.0);
-        (point.start_time_unix_nano, point.time_unix_nano) = seconds(1001, time);
+        (point.start_time_unix_nano, point.time_unix_nano) = (1001 * 1_000_000_000, time * 1_000_000_000);
         Point::exponential(&point).unwrap()
     }
 
@@ -277,24 +442,28 @@ mod tests {
     fn a_lower_scale_merges_the_old_buckets_first() {
         let mut table = table();
         let first = exponential_point(2, -3, &[1, 2, 3, 4], 1002);
-        assert_eq!(table.histogram(1, first, at(1002)).unwrap().map(|p| p.count), Some(10));
+        assert_eq!(histogram(&mut table, first, at(1002)).unwrap().map(|p| p.count), Some(10));
         // Indices -3 -2 -1 0 at scale 2 become -2 -1 -1 0 at scale 1: counts 1, 5, 4.
         let increment =
-            table.histogram(1, exponential_point(1, -3, &[7, 1, 6, 4, 2], 1003), at(1003)).unwrap().unwrap();
+            histogram(&mut table, exponential_point(1, -3, &[7, 1, 6, 4, 2], 1003), at(1003)).unwrap().unwrap();
         let Buckets::Exponential { counts, scale: 1, offset: -3, .. } = increment.buckets else {
             panic!("{increment:?}")
         };
         assert_eq!(counts, [7, 0, 1, 0, 2]);
         assert_eq!(increment.count, 10);
         let finer = exponential_point(3, 0, &[30], 1004);
-        assert_eq!(table.histogram(1, finer, at(1004)).unwrap().map(|p| p.count), Some(30), "a finer scale is a reset");
+        assert_eq!(
+            histogram(&mut table, finer, at(1004)).unwrap().map(|p| p.count),
+            Some(30),
+            "a finer scale is a reset"
+        );
     }
 
     #[test]
     fn a_bucket_that_fell_is_a_reset_even_if_the_count_rose() {
         let mut table = table();
-        table.histogram(1, point(&[9, 0, 0], 0.5, 1002), at(1002)).unwrap();
+        histogram(&mut table, point(&[9, 0, 0], 0.5, 1002), at(1002)).unwrap();
         let next = point(&[0, 10, 0], 1.5, 1003);
-        assert_eq!(table.histogram(1, next.clone(), at(1003)), Ok(Some(next)));
+        assert_eq!(histogram(&mut table, next.clone(), at(1003)), Ok(Some(next)));
     }
 }

@@ -22,13 +22,14 @@ mod traffic;
 
 use std::{ops::Range, time::Duration};
 
-use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Metric, NumberDataPoint, metric::Data, number_data_point,
+use opentelemetry_proto::tonic::{
+    common::v1::KeyValue,
+    metrics::v1::{AggregationTemporality, Metric, NumberDataPoint, metric::Data, number_data_point},
 };
 use starling_proto::{
     catalogue::Kind,
     limits::{COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
-    series::Sample,
+    series::{Sample, Series},
 };
 
 pub(crate) use attributes::Origin;
@@ -36,7 +37,7 @@ pub(crate) use refusal::{Outcome, Refusal};
 pub(crate) use server::{SharedDoor, serve};
 
 use application::Applications;
-use cumulative::Cumulative;
+use cumulative::{Cumulative, Identity};
 use levels::Levels;
 use point::Point;
 use traffic::{Role, Traffic};
@@ -208,16 +209,24 @@ impl Door {
         };
         let delta = delta.map(checked).transpose()?;
         let series = application::series(origin, &metric.name, &point.attributes, Kind::Counter, &metric.unit, scale)?;
-        self.applications.admit(&series, now.monotonic)?;
         let increment = match delta {
-            Some(delta) => Some(delta),
+            Some(delta) => {
+                self.applications.admit(&series, now.monotonic)?;
+                Some(delta)
+            }
             None => {
-                let key = origin.stream(&metric.name, &point.attributes, point.start_time_unix_nano);
                 let times = (point.start_time_unix_nano, point.time_unix_nano);
-                self.cumulative.number(key, times, value, now)?.map(checked).transpose()?
+                let id = identity(origin, &metric.name, &point.attributes, times);
+                self.admit_cumulative(&series, id, now)?;
+                self.cumulative.number(id, value, now)?.map(checked).transpose()?
             }
         };
         increment.map_or(Ok(()), |increment| self.applications.count(&series, increment))
+    }
+
+    /// Makes room for the series of a cumulative point, and remembers the point where there is none.
+    fn admit_cumulative(&mut self, series: &Series, id: Identity, now: Moment) -> Result<(), Refusal> {
+        self.applications.admit(series, now.monotonic).inspect_err(|_| self.cumulative.missed(id, now))
     }
 
     /// A sum that also falls: a level.
@@ -263,7 +272,7 @@ impl Door {
         origin: &Origin,
         metric: &Metric,
         point: &NumberDataPoint,
-        series: &starling_proto::series::Series,
+        series: &Series,
         value: i64,
         temporality: Option<AggregationTemporality>,
         now: Moment,
@@ -289,7 +298,7 @@ impl Door {
         &mut self,
         origin: &Origin,
         metric: &Metric,
-        attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue],
+        attributes: &[KeyValue],
         point: Point,
         temporality: AggregationTemporality,
         now: Moment,
@@ -299,6 +308,8 @@ impl Door {
             AggregationTemporality::Delta => point.check_interval()?,
             AggregationTemporality::Cumulative => {}
         }
+        let id = (temporality == AggregationTemporality::Cumulative)
+            .then(|| identity(origin, &metric.name, attributes, (point.start_unix_ns, point.time_unix_ns)));
         let role = traffic::role(&metric.name);
         let (unit, scale, factor) = application::histogram_form(&metric.unit);
         let target = match role {
@@ -309,15 +320,16 @@ impl Door {
             Some(Role::Active { .. }) => return Err(Refusal::Malformed("open requests are no histogram")),
             None => {
                 let series = application::series(origin, &metric.name, attributes, Kind::Histogram, unit, scale)?;
-                self.applications.admit(&series, now.monotonic)?;
+                match id {
+                    Some(id) => self.admit_cumulative(&series, id, now)?,
+                    None => self.applications.admit(&series, now.monotonic)?,
+                }
                 Target::Application { series, factor }
             }
         };
-        let increment = if temporality == AggregationTemporality::Delta {
-            Some(point)
-        } else {
-            let key = origin.stream(&metric.name, attributes, point.start_unix_ns);
-            self.cumulative.histogram(key, point, now)?
+        let increment = match id {
+            Some(id) => self.cumulative.histogram(id, point, now)?,
+            None => Some(point),
         };
         match (target, increment) {
             (Target::Traffic { protocol, factor }, Some(point)) => {
@@ -332,6 +344,17 @@ impl Door {
             (Target::Application { .. }, None) => Ok(()),
         }
     }
+}
+
+/// What names a cumulative point.
+fn identity(
+    origin: &Origin,
+    metric: &str,
+    attributes: &[KeyValue],
+    (start_unix_ns, time_unix_ns): (u64, u64),
+) -> Identity {
+    let (key, family) = (origin.stream(metric, attributes, start_unix_ns), origin.family(metric, start_unix_ns));
+    Identity { key, family, start_unix_ns, time_unix_ns }
 }
 
 /// The points of `part` that there are.
@@ -355,7 +378,7 @@ pub(crate) fn points(metric: &Metric) -> usize {
 /// Where a histogram goes, and how many units of the layout one of its own has.
 enum Target {
     Traffic { protocol: traffic::Protocol, factor: f64 },
-    Application { series: starling_proto::series::Series, factor: f64 },
+    Application { series: Series, factor: f64 },
 }
 
 const NO_TEMPORALITY: Refusal = Refusal::Malformed("the aggregation temporality is neither delta nor cumulative");

@@ -23,11 +23,14 @@ use tracing::warn;
 use super::{Door, DoorLimits, DoorSize, Moment, Origin, Outcome};
 use crate::metrics;
 
-/// Largest request, after decompression: the default of the OpenTelemetry Collector. About 20,000 points.
-const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Requests decoded or converted at once. Each may hold a message, so this bounds memory at 32 MiB; beyond it the
-/// sender is told to come back (RESOURCE_EXHAUSTED), which SDKs do.
-const REQUESTS_MAX: usize = 8;
+/// Largest request, after decompression: about 5,000 points of 200 bytes. Exporters split larger ones when told to (the
+/// OpenTelemetry Collector by `send_batch_max_size`).
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Requests read, decoded or converted at once. An empty point takes 2 bytes on the wire and up to 208 in memory, so
+/// that the worst message decodes to 104 MiB, half of that again while the list grows for the last time, and the two
+/// to 312 MiB. Beyond two the sender is told to come back (RESOURCE_EXHAUSTED) and nothing of it is read, where a
+/// queue would hold what it has sent so far.
+const REQUESTS_MAX: usize = 2;
 /// A request that is not read and converted within this time is given up, so that senders that stall cannot keep the
 /// others out.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
@@ -154,5 +157,112 @@ impl Face {
             rejected_data_points: i64::try_from(refused).unwrap_or(i64::MAX),
             error_message: message,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::metrics::v1::{
+        ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, NumberDataPoint,
+        ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, metric::Data,
+    };
+    use prost::Message;
+
+    /// What the doc of [`REQUESTS_MAX`] says of one message.
+    const DECODED_BYTES_MAX: usize = 104 * 1024 * 1024;
+
+    /// Bytes of the longest list of a message of which all is empty elements, after decoding.
+    fn decoded(request: &ExportMetricsServiceRequest, list: fn(&ExportMetricsServiceRequest) -> usize) -> usize {
+        let bytes = request.encode_to_vec();
+        assert!(bytes.len() <= MESSAGE_BYTES_MAX && bytes.len() > MESSAGE_BYTES_MAX - 100, "{} bytes", bytes.len());
+        list(&ExportMetricsServiceRequest::decode(&bytes[..]).unwrap())
+    }
+
+    fn list_bytes<T>(list: &Vec<T>) -> usize {
+        list.capacity() * size_of::<T>()
+    }
+
+    fn data(request: &ExportMetricsServiceRequest) -> &Data {
+        request.resource_metrics[0].scope_metrics[0].metrics[0].data.as_ref().unwrap()
+    }
+
+    #[test]
+    fn the_worst_message_decodes_to_what_the_bound_says() {
+        // Room for the lengths of the messages around the list.
+        const N: usize = (MESSAGE_BYTES_MAX - 40) / 2;
+        let one = |data| {
+            let scope_metrics = vec![ScopeMetrics {
+                metrics: vec![Metric { data: Some(data), ..Metric::default() }],
+                ..ScopeMetrics::default()
+            }];
+            ExportMetricsServiceRequest {
+                resource_metrics: vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }],
+            }
+        };
+        let numbers = vec![NumberDataPoint::default(); N];
+        let lists = [
+            decoded(&one(Data::Gauge(Gauge { data_points: numbers.clone() })), |request| match data(request) {
+                Data::Gauge(gauge) => list_bytes(&gauge.data_points),
+                _ => 0,
+            }),
+            decoded(&one(Data::Sum(Sum { data_points: numbers, ..Sum::default() })), |request| match data(request) {
+                Data::Sum(sum) => list_bytes(&sum.data_points),
+                _ => 0,
+            }),
+            decoded(
+                &one(Data::Histogram(Histogram {
+                    data_points: vec![HistogramDataPoint::default(); N],
+                    ..Histogram::default()
+                })),
+                |request| match data(request) {
+                    Data::Histogram(histogram) => list_bytes(&histogram.data_points),
+                    _ => 0,
+                },
+            ),
+            decoded(
+                &one(Data::ExponentialHistogram(ExponentialHistogram {
+                    data_points: vec![ExponentialHistogramDataPoint::default(); N],
+                    ..ExponentialHistogram::default()
+                })),
+                |request| match data(request) {
+                    Data::ExponentialHistogram(histogram) => list_bytes(&histogram.data_points),
+                    _ => 0,
+                },
+            ),
+            decoded(&one(Data::Summary(Summary { data_points: vec![SummaryDataPoint::default(); N] })), |request| {
+                match data(request) {
+                    Data::Summary(summary) => list_bytes(&summary.data_points),
+                    _ => 0,
+                }
+            }),
+            decoded(
+                &ExportMetricsServiceRequest { resource_metrics: vec![ResourceMetrics::default(); N] },
+                |request| list_bytes(&request.resource_metrics),
+            ),
+            decoded(
+                &ExportMetricsServiceRequest {
+                    resource_metrics: vec![ResourceMetrics {
+                        scope_metrics: vec![ScopeMetrics::default(); N],
+                        ..ResourceMetrics::default()
+                    }],
+                },
+                |request| list_bytes(&request.resource_metrics[0].scope_metrics),
+            ),
+            decoded(
+                &ExportMetricsServiceRequest {
+                    resource_metrics: vec![ResourceMetrics {
+                        scope_metrics: vec![ScopeMetrics {
+                            metrics: vec![Metric::default(); N],
+                            ..ScopeMetrics::default()
+                        }],
+                        ..ResourceMetrics::default()
+                    }],
+                },
+                |request| list_bytes(&request.resource_metrics[0].scope_metrics[0].metrics),
+            ),
+        ];
+        let worst = lists.into_iter().max().unwrap_or_default();
+        assert!(worst <= DECODED_BYTES_MAX && worst > DECODED_BYTES_MAX / 2, "{worst} bytes: {lists:?}");
     }
 }

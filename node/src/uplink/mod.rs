@@ -23,7 +23,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use loss::{LossReason, Losses};
-pub(crate) use route::is_address;
 
 /// Frames between whoever offers them and the uplink's task. The task never waits for the network, so it falls
 /// behind only when the machine does not run it for this many seconds.
@@ -110,16 +109,32 @@ pub struct UplinkStats {
     pub redirects: u64,
     /// Links left because nothing was acknowledged on them.
     pub no_ack_hops: u64,
+    /// Links left because the aggregator's clock differs: it refused seconds that are fresh by ours.
+    pub clock_hops: u64,
     /// The aggregator's clock less ours, in milliseconds, give or take half the round trip; as of the last accept.
     pub clock_offset_ms: Option<i64>,
     /// The aggregator that has the stream now.
     pub connected: Option<Connected>,
+    /// Why no aggregator takes what is sent: what became of the last attempt, with its address. `None` while frames
+    /// are acknowledged, or before anything went wrong.
+    pub trouble: Option<String>,
+    /// True once the uplink has ended by its own rules. Counts that no longer change without it are those of a task
+    /// that panicked or was aborted.
+    pub ended: bool,
 }
 
 /// The queue to the uplink's task is full, or the task has ended; the frame is lost and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the uplink does not take frames now")]
 pub struct NotTaken;
+
+/// The uplink's task ended without its last words: it panicked, which is a bug, or was aborted.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("the uplink broke off with {} frames not acknowledged", last.unacked)]
+pub struct BrokenOff {
+    /// The last counts it published.
+    pub last: Box<UplinkStats>,
+}
 
 /// One daemon start's stream of frames. Each has its own [`StreamId`].
 pub struct Uplink {
@@ -128,6 +143,8 @@ pub struct Uplink {
     offers: mpsc::Receiver<Arc<Content>>,
     not_taken: Arc<shell::NotTakenCount>,
     stats: watch::Sender<UplinkStats>,
+    /// Uplinks of the same node whose end the first dial waits for.
+    after: Vec<watch::Receiver<UplinkStats>>,
 }
 
 impl Uplink {
@@ -150,6 +167,7 @@ impl Uplink {
             ring_frames: config.ring_frames,
             ring_bytes: config.ring_bytes,
             grace: config.grace.saturating_sub(session::LEAVING_MAX),
+            hold: Duration::ZERO,
             // The identifier is random: its first bytes serve as the seed of the jitter.
             seed: stream_id.as_bytes().iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte)),
         };
@@ -157,7 +175,16 @@ impl Uplink {
         let (stats, watch) = watch::channel(UplinkStats::default());
         let not_taken = Arc::new(shell::NotTakenCount::default());
         let handle = UplinkHandle { stream_id, offers: sender, not_taken: Arc::clone(&not_taken), stats: watch };
-        (Self { stream_id, settings, offers, not_taken, stats }, handle)
+        (Self { stream_id, settings, offers, not_taken, stats, after: Vec::new() }, handle)
+    }
+
+    /// Does not dial before the uplinks whose counts these are have ended, at most for `limit`; frames are kept
+    /// meanwhile. An aggregator keeps one connection a node, so two uplinks of one node would evict each other.
+    #[must_use]
+    pub(crate) fn after(mut self, uplinks: Vec<watch::Receiver<UplinkStats>>, limit: Duration) -> Self {
+        self.settings.hold = if uplinks.is_empty() { Duration::ZERO } else { limit };
+        self.after = uplinks;
+        self
     }
 
     /// Runs until `shutdown` is cancelled and everything is acknowledged or the grace period is over; or, when all
@@ -166,7 +193,8 @@ impl Uplink {
         shell::run(self, shutdown).await
     }
 
-    /// [`Uplink::new`] and [`Uplink::run`] in a task of its own. [`UplinkHandle::ended`] waits for its end.
+    /// [`Uplink::new`] and [`Uplink::run`] in a task of its own, which ends after `shutdown` or with its last handle.
+    /// [`UplinkHandle::ended`] waits for that and tells a panic from a normal end.
     #[must_use]
     pub fn spawn(config: UplinkConfig, shutdown: CancellationToken) -> UplinkHandle {
         let (uplink, handle) = Self::new(config);
@@ -208,10 +236,37 @@ impl UplinkHandle {
         self.stats.clone()
     }
 
-    /// Waits until the uplink's task has ended, and returns the final counts.
-    pub async fn ended(&self) -> UplinkStats {
+    /// Waits until the uplink has ended, and returns the final counts.
+    ///
+    /// # Errors
+    /// [`BrokenOff`] when its task panicked or was aborted.
+    pub async fn ended(&self) -> Result<UplinkStats, BrokenOff> {
         let mut stats = self.stats.clone();
         while stats.changed().await.is_ok() {}
-        stats.borrow().clone()
+        let last = stats.borrow().clone();
+        if last.ended { Ok(last) } else { Err(BrokenOff { last: Box::new(last) }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uplink() -> (Uplink, UplinkHandle) {
+        Uplink::new(UplinkConfig::new(NodeId::sanitised("n"), vec!["127.0.0.1:9".into()]))
+    }
+
+    #[tokio::test]
+    async fn a_task_that_broke_off_is_told_from_one_that_ended() {
+        let (normal, handle) = uplink();
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        normal.run(shutdown).await;
+        assert!(handle.ended().await.is_ok_and(|stats| stats.ended));
+
+        let (broken, handle) = uplink();
+        let task = tokio::spawn(broken.run(CancellationToken::new()));
+        task.abort();
+        assert!(handle.ended().await.is_err_and(|broken| !broken.last.ended));
     }
 }

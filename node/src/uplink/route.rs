@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use starling_proto::v1;
+use starling_proto::{address::is_host_port, v1};
 
 /// Redirects followed before the next hello says that the aggregator must accept.
 pub(super) const REDIRECTS_MAX: u32 = 3;
@@ -61,7 +61,7 @@ impl Route {
     /// left out, and so is what goes beyond the bounds.
     pub(super) fn learn(&mut self, ranked: &[v1::Endpoint], known: &[v1::Endpoint]) {
         let addresses = |endpoints: &[v1::Endpoint], max| -> Vec<String> {
-            let good = endpoints.iter().map(|endpoint| &endpoint.address).filter(|address| is_address(address));
+            let good = endpoints.iter().map(|endpoint| &endpoint.address).filter(|address| is_host_port(address));
             good.take(max).cloned().collect()
         };
         self.ranked = addresses(ranked, RANKED_MAX);
@@ -107,20 +107,6 @@ impl Route {
     pub(super) fn jittered(&mut self, duration: Duration) -> Duration {
         duration.mul_f64(0.8) + self.random.up_to(duration.mul_f64(0.4))
     }
-}
-
-/// True for "host:port" as it stands in a config or in an answer. An IPv6 host stands in brackets.
-pub(crate) fn is_address(text: &str) -> bool {
-    // 253 for a DNS name (RFC 1035), brackets and port.
-    if text.len() > 262 {
-        return false;
-    }
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let host_is_good = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
-    };
-    host_is_good && port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+')
 }
 
 /// The splitmix64 generator (Steele, Lea, Flood 2014): good enough to spread retries, and the same for the same seed.
@@ -189,12 +175,6 @@ mod tests {
         route.learn(&endpoints(&["", "no-port", "a b:1", "http://x:1", "good:7400"]), &endpoints(&many));
         assert_eq!(route.ranked, ["good:7400"]);
         assert_eq!(route.known.len(), KNOWN_MAX);
-        for good in ["127.0.0.1:7400", "[::1]:7400", "agg-1.example.org:1"] {
-            assert!(is_address(good), "{good}");
-        }
-        for bad in ["::1:7400", "[x]:1", "a:0", "a:70000", "a:+1", ":1", "a/b:1"] {
-            assert!(!is_address(bad), "{bad}");
-        }
     }
 
     #[test]

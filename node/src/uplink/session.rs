@@ -3,24 +3,28 @@
 //! What it guarantees:
 //! - every frame cut is acknowledged, kept in the ring, or counted as lost;
 //! - a frame's pin is the first writer it was offered to and never changes;
+//! - a refusal is no progress, and costs a frame only when no aggregator would take it;
 //! - on a new link every unacknowledged frame is offered again, the live one first;
 //! - at most [`OFFER_WINDOW`] frames are in flight, of which [`BACKLOG_WINDOW`] may be old ones.
+
+mod answers;
+mod types;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use prost::Message;
 use starling_proto::{
     frame::{Content, Encoder},
-    ids::{NodeId, WriterId},
     limits::{KEYFRAME_SECONDS, MESSAGE_BYTES_MAX, OFFER_WINDOW},
     v1::{self, ingest_request, ingest_response},
 };
 
 use super::{
-    loss::{LossReason, Losses},
+    loss::LossReason,
     ring::{Kept, Ring},
     route::Route,
 };
+pub(super) use types::{Action, Event, Settings, Taker, Totals};
 
 /// Old frames in flight: the rest of the window is kept free for live ones, which never wait behind a backlog.
 /// With an acknowledgement about once a second this is also the rate of a backfill.
@@ -38,75 +42,12 @@ const PATIENCE: [Duration; 5] = [
     Duration::from_secs(40),
     Duration::from_secs(60),
 ];
+/// Refusals in a row from which on the aggregator is said to take nothing. Fewer may be odd frames among good ones.
+const REFUSALS_TOLD: u32 = 3;
 /// Requests for a fresh start that come this soon after one concern frames sent before it.
 const FRESH_START_PAUSE: Duration = Duration::from_secs(1);
 /// How long the aggregator has to read the goodbye and close the stream.
 pub(super) const LEAVING_MAX: Duration = Duration::from_secs(1);
-
-/// What the shell must do.
-#[derive(Debug)]
-pub(super) enum Action {
-    /// Connect to `address`, open the stream and send `hello` on it.
-    Dial { link: u64, address: String, hello: Box<v1::Hello> },
-    /// Send on an open link.
-    Send { link: u64, request: v1::IngestRequest },
-    /// Say that nothing more will be sent, and let the aggregator end the stream.
-    Finish { link: u64 },
-    /// Drop the link.
-    Close { link: u64 },
-    /// Log and count.
-    Report(Event),
-}
-
-/// What is worth a log line and a counter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
-    Dialled { address: String },
-    Accepted { address: String, aggregator: NodeId, writer: WriterId, unacknowledged: usize },
-    Redirected { address: String },
-    LinkLost { address: String, reason: String, was_open: bool },
-    RoundFailed { rounds: u32, retry_in: Duration },
-    NotAcknowledged { address: String, patience: Duration },
-    FreshStart { reason: String },
-    Lost { tick: u32, reason: LossReason, detail: String },
-    Ended { unacknowledged: usize },
-}
-
-/// Who speaks, and how much is kept.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    /// The hello without session, final hop and time.
-    pub(super) hello: v1::Hello,
-    pub(super) seeds: Vec<String>,
-    pub(super) ring_frames: usize,
-    pub(super) ring_bytes: usize,
-    /// How long a stop may wait for acknowledgements.
-    pub(super) grace: Duration,
-    /// Decides every jitter.
-    pub(super) seed: u64,
-}
-
-/// Counts since the start. `cut == acked + unacked + lost` always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Totals {
-    pub(super) cut: u64,
-    pub(super) acked: u64,
-    pub(super) lost: Losses,
-    pub(super) redirects: u64,
-    pub(super) no_ack_hops: u64,
-}
-
-/// The aggregator that took the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Taker {
-    pub(super) aggregator: NodeId,
-    pub(super) writer: WriterId,
-    pub(super) address: String,
-    /// Copies of the newest acknowledged frame; 0 before the first acknowledgement.
-    pub(super) copies: u32,
-    /// True when that aggregator has no peer.
-    pub(super) alone: bool,
-}
 
 #[derive(Debug)]
 enum Phase {
@@ -132,11 +73,18 @@ pub(super) struct Session {
     links: u32,
     /// Frames offered on this link and still in the ring.
     in_flight: usize,
-    /// Since when frames are in flight without any acknowledgement.
+    /// Since when frames were offered on this link without any acknowledgement. A refusal does not change it.
     waiting_since: Option<Duration>,
     /// Hops in a row for want of acknowledgements.
     hops_unacked: usize,
     patience: Duration,
+    /// Frames refused for good since the last acknowledgement, on any link, and why the newest was.
+    refusals: u32,
+    refused_last: String,
+    /// Why the last link was left; until the next acknowledgement.
+    trouble: Option<String>,
+    /// The aggregator's clock less ours, as of the newest link.
+    clock_offset_ms: Option<i64>,
     /// The 300 s of the newest keyframe on this link.
     keyframe_grid: u32,
     fresh_start_at: Option<Duration>,
@@ -153,12 +101,16 @@ impl Session {
             route: Route::new(settings.seeds.clone(), settings.seed),
             ring: Ring::new(settings.ring_frames, settings.ring_bytes),
             encoder: Encoder::new(),
-            phase: Phase::Resting { until: Duration::ZERO },
+            phase: Phase::Resting { until: settings.hold },
             links: 0,
             in_flight: 0,
             waiting_since: None,
             hops_unacked: 0,
             patience: PATIENCE[0],
+            refusals: 0,
+            refused_last: String::new(),
+            trouble: None,
+            clock_offset_ms: None,
             keyframe_grid: 0,
             fresh_start_at: None,
             last_tick: 0,
@@ -190,8 +142,9 @@ impl Session {
         self.advance(now);
     }
 
-    /// Takes a message of an aggregator. One of a link that is gone is ignored.
-    pub(super) fn received(&mut self, link: u64, response: v1::IngestResponse, now: Duration) {
+    /// Takes a message of an aggregator. One of a link that is gone is ignored. `wall` is the node's clock, since the
+    /// Unix epoch; it tells whether a second is really too old when an aggregator says so.
+    pub(super) fn received(&mut self, link: u64, response: v1::IngestResponse, now: Duration, wall: Duration) {
         if self.link() != Some(link) {
             return;
         }
@@ -200,7 +153,7 @@ impl Session {
             Some(ingest_response::Body::Redirect(redirect)) => self.redirected(&redirect, now),
             Some(ingest_response::Body::Ack(ack)) => self.acknowledged(&ack, now),
             Some(ingest_response::Body::KeyframeRequest(request)) => self.fresh_start(&request.reason, now),
-            Some(ingest_response::Body::Refusal(refusal)) => self.refused(&refusal),
+            Some(ingest_response::Body::Refusal(refusal)) => self.refused(&refusal, now, wall),
             // A message of a later version.
             None => {}
         }
@@ -215,11 +168,28 @@ impl Session {
         self.advance(now);
     }
 
+    /// Notes the aggregator's clock less ours.
+    pub(super) fn clock_offset(&mut self, link: u64, offset_ms: i64) {
+        if self.link() == Some(link) {
+            self.clock_offset_ms = Some(offset_ms);
+        }
+    }
+
+    /// Ends [`Settings::hold`]: dials now.
+    pub(super) fn release(&mut self, now: Duration) {
+        if self.links == 0
+            && let Phase::Resting { until } = &mut self.phase
+        {
+            *until = now.min(*until);
+        }
+        self.advance(now);
+    }
+
     /// Ends the uplink: waits for acknowledgements within the grace period, then says goodbye.
     pub(super) fn stop(&mut self, now: Duration) {
         let until = now + self.settings.grace;
         self.stopping = Some(self.stopping.map_or(until, |earlier| earlier.min(until)));
-        self.advance(now);
+        self.release(now);
     }
 
     /// Ends the uplink once everything is acknowledged, however long that takes.
@@ -284,102 +254,29 @@ impl Session {
         }
     }
 
+    /// Why nothing is acknowledged; `None` while frames are, or before anything went wrong.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match self.taker() {
+            Some(taker) if self.refusals >= REFUSALS_TOLD => Some(format!("{}: {}", taker.address, self.refusing())),
+            _ => self.trouble.clone(),
+        }
+    }
+
+    /// The aggregator's clock less ours, in milliseconds, as of the last accept.
+    pub(super) const fn clock_offset_ms(&self) -> Option<i64> {
+        self.clock_offset_ms
+    }
+
+    fn refusing(&self) -> String {
+        format!("it refused {} frames and acknowledged none, the last as {}", self.refusals, self.refused_last)
+    }
+
     /// The link whose messages count.
     fn link(&self) -> Option<u64> {
         match &self.phase {
             Phase::Opening { link, .. } | Phase::Open { link, .. } | Phase::Leaving { link, .. } => Some(*link),
             Phase::Resting { .. } | Phase::Ended => None,
         }
-    }
-
-    fn accepted(&mut self, accept: &v1::Accept, now: Duration) {
-        let Phase::Opening { link, address, .. } = &self.phase else {
-            return self.drop_link("it accepted twice", now);
-        };
-        let (Ok(writer), Ok(aggregator)) = (WriterId::parse(&accept.writer_id), NodeId::parse(&accept.aggregator_id))
-        else {
-            return self.drop_link("it accepted without a good name", now);
-        };
-        let link = *link;
-        let taker = Taker { aggregator, writer, address: address.clone(), copies: 0, alone: false };
-        self.report(Event::Accepted {
-            address: taker.address.clone(),
-            aggregator: taker.aggregator.clone(),
-            writer,
-            unacknowledged: self.ring.len(),
-        });
-        self.phase = Phase::Open { link, taker, since: now };
-        self.route.learn(&accept.ranked, &accept.known);
-        self.encoder = Encoder::new();
-        self.keyframe_grid = 0;
-        self.fresh_start_at = None;
-    }
-
-    fn redirected(&mut self, redirect: &v1::Redirect, now: Duration) {
-        let (link, address) = match &self.phase {
-            Phase::Opening { link, address, .. } => (*link, address.clone()),
-            Phase::Open { link, taker, .. } => (*link, taker.address.clone()),
-            // It is leaving anyway; what is unacknowledged is lost with or without a redirect.
-            Phase::Leaving { .. } | Phase::Resting { .. } | Phase::Ended => return,
-        };
-        self.totals.redirects += 1;
-        self.route.learn(&redirect.ranked, &redirect.known);
-        if !self.route.redirected() {
-            self.route.failed(&address);
-        }
-        self.report(Event::Redirected { address });
-        self.unlink(link);
-        self.phase = Phase::Resting { until: now };
-    }
-
-    fn acknowledged(&mut self, ack: &v1::Ack, now: Duration) {
-        let mut progress = false;
-        for &tick in &ack.ticks {
-            // What was never offered cannot be held by anyone.
-            if self.ring.get(tick).is_some_and(|kept| kept.pin.is_some())
-                && let Some(kept) = self.ring.remove(tick)
-            {
-                self.removed(&kept);
-                self.totals.acked += 1;
-                progress = true;
-            }
-        }
-        if progress {
-            self.waiting_since = (self.in_flight > 0).then_some(now);
-            self.hops_unacked = 0;
-            self.patience = PATIENCE[0];
-            self.route.settled();
-        }
-        if let Phase::Open { taker, .. } = &mut self.phase {
-            (taker.copies, taker.alone) = (ack.copies, ack.alone);
-        }
-    }
-
-    fn refused(&mut self, refusal: &v1::Refusal) {
-        let reason = match refusal.reason() {
-            v1::RefusalReason::TooLate => LossReason::TooLate,
-            v1::RefusalReason::TooEarly => LossReason::TooEarly,
-            v1::RefusalReason::Invalid | v1::RefusalReason::Unspecified => LossReason::Invalid,
-        };
-        if self.ring.get(refusal.tick).is_some_and(|kept| kept.pin.is_some())
-            && let Some(kept) = self.ring.remove(refusal.tick)
-        {
-            self.removed(&kept);
-            self.lose(refusal.tick, reason, &excerpt(&refusal.detail));
-        }
-    }
-
-    fn fresh_start(&mut self, reason: &str, now: Duration) {
-        if !matches!(self.phase, Phase::Open { .. })
-            || self.fresh_start_at.is_some_and(|at| now.saturating_sub(at) < FRESH_START_PAUSE)
-        {
-            return;
-        }
-        self.fresh_start_at = Some(now);
-        self.encoder.restart();
-        self.ring.forget_offers();
-        self.in_flight = 0;
-        self.report(Event::FreshStart { reason: excerpt(reason) });
     }
 
     fn run_deadlines(&mut self, now: Duration) {
@@ -391,7 +288,11 @@ impl Session {
                 self.patience = self.route.jittered(PATIENCE[self.hops_unacked]);
                 self.totals.no_ack_hops += 1;
                 self.report(Event::NotAcknowledged { address, patience });
-                self.drop_link("nothing was acknowledged", now);
+                if self.refusals > 0 {
+                    self.drop_link(&self.refusing(), now);
+                } else {
+                    self.drop_link("nothing was acknowledged", now);
+                }
             }
             Phase::Leaving { link, until } if now >= *until => {
                 let link = *link;
@@ -481,6 +382,15 @@ impl Session {
 
     /// The link is of no use any more: goes on with the next address.
     fn drop_link(&mut self, reason: &str, now: Duration) {
+        if let Some((address, was_open)) = self.abandon(now) {
+            self.trouble = Some(format!("{address}: {reason}"));
+            self.report(Event::LinkLost { address, reason: reason.to_owned(), was_open });
+        }
+    }
+
+    /// Closes the link and marks its address. Gives the address and whether the stream was open, unless the session
+    /// has nothing more to do with it.
+    fn abandon(&mut self, now: Duration) -> Option<(String, bool)> {
         let (link, address, was_open) = match &self.phase {
             Phase::Opening { link, address, .. } => (*link, address.clone(), false),
             Phase::Open { link, taker, since } => {
@@ -492,14 +402,15 @@ impl Session {
             Phase::Leaving { link, .. } => {
                 let link = *link;
                 self.unlink(link);
-                return self.end();
+                self.end();
+                return None;
             }
-            Phase::Resting { .. } | Phase::Ended => return,
+            Phase::Resting { .. } | Phase::Ended => return None,
         };
         self.route.failed(&address);
-        self.report(Event::LinkLost { address, reason: reason.to_owned(), was_open });
         self.unlink(link);
         self.phase = Phase::Resting { until: now };
+        Some((address, was_open))
     }
 
     fn unlink(&mut self, link: u64) {
@@ -523,9 +434,6 @@ impl Session {
         if self.link() == Some(kept.offered_on) {
             self.in_flight -= 1;
         }
-        if self.in_flight == 0 {
-            self.waiting_since = None;
-        }
     }
 
     fn lose(&mut self, tick: u32, reason: LossReason, detail: &str) {
@@ -546,5 +454,4 @@ pub(super) fn excerpt(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use starling_proto::frame::Content;
@@ -25,8 +25,10 @@ use crate::metrics;
 
 /// Messages of an aggregator that the session has not read. When full, the link waits and HTTP/2 stops the sender.
 const EVENTS_MAX: usize = 64;
-/// A log line that repeats is written at most this often.
-const REPEAT_AFTER: Duration = Duration::from_secs(10);
+/// The line of a lost frame is written at most this often for one reason.
+const LOST_AGAIN: Duration = Duration::from_secs(10);
+/// The line of an aggregator that does not take the stream is written at most this often.
+const NOT_TAKEN_AGAIN: Duration = Duration::from_secs(60);
 
 /// Frames that found the queue to the task full.
 #[derive(Debug, Default)]
@@ -50,13 +52,12 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
         started: Instant::now(),
         link: None,
         events,
-        clock_offset_ms: None,
         not_taken: uplink.not_taken,
         published: UplinkStats::default(),
         stats: uplink.stats,
         quiet: Quiet::default(),
     };
-    shell.run(uplink.offers, happened, shutdown).instrument(span).await
+    shell.run(uplink.offers, uplink.after, happened, shutdown).instrument(span).await
 }
 
 struct Shell {
@@ -64,7 +65,6 @@ struct Shell {
     started: Instant,
     link: Option<Link>,
     events: mpsc::Sender<(u64, LinkEvent)>,
-    clock_offset_ms: Option<i64>,
     not_taken: Arc<NotTakenCount>,
     published: UplinkStats,
     stats: watch::Sender<UplinkStats>,
@@ -75,10 +75,12 @@ impl Shell {
     async fn run(
         mut self,
         mut offers: mpsc::Receiver<Arc<Content>>,
+        after: Vec<watch::Receiver<UplinkStats>>,
         mut happened: mpsc::Receiver<(u64, LinkEvent)>,
         shutdown: CancellationToken,
     ) -> UplinkStats {
-        let (mut stopping, mut feeding) = (false, true);
+        let (mut stopping, mut feeding, mut held) = (false, true, !after.is_empty());
+        let mut before = std::pin::pin!(all_ended(after));
         self.session.advance(Duration::ZERO);
         loop {
             self.execute();
@@ -103,6 +105,10 @@ impl Shell {
                         self.session.drain(self.started.elapsed());
                     }
                 },
+                () = &mut before, if held => {
+                    held = false;
+                    self.session.release(self.started.elapsed());
+                }
                 Some((link, event)) = happened.recv() => self.happened(link, event),
                 () = sleep_until(deadline) => self.session.advance(self.started.elapsed()),
             }
@@ -112,10 +118,10 @@ impl Shell {
     fn happened(&mut self, link: u64, event: LinkEvent) {
         let now = self.started.elapsed();
         match event {
-            LinkEvent::Received(response) => self.session.received(link, response, now),
+            LinkEvent::Received(response) => self.session.received(link, response, now, wall()),
             LinkEvent::Ended(reason) => self.session.lost(link, &reason, now),
             LinkEvent::ClockOffset(offset) => {
-                self.clock_offset_ms = Some(offset);
+                self.session.clock_offset(link, offset);
                 metrics::clock_offset(offset);
             }
         }
@@ -160,7 +166,10 @@ impl Shell {
             sessions: self.session.links(),
             redirects: totals.redirects,
             no_ack_hops: totals.no_ack_hops,
-            clock_offset_ms: self.clock_offset_ms,
+            clock_hops: totals.clock_hops,
+            clock_offset_ms: self.session.clock_offset_ms(),
+            trouble: self.session.trouble(),
+            ended: self.session.ended(),
             connected: self.session.taker().map(|taker| Connected {
                 aggregator_id: taker.aggregator.clone(),
                 writer_id: taker.writer,
@@ -176,6 +185,10 @@ impl Shell {
         }
     }
 
+    fn may_log(&mut self, line: Line) -> Option<u64> {
+        self.quiet.may_log(line, self.started.elapsed())
+    }
+
     /// One log line an event; its counter follows from the published counts.
     fn report(&mut self, event: &Event) {
         match event {
@@ -185,7 +198,16 @@ impl Shell {
             }
             Event::Redirected { address } => debug!(%address, "redirected"),
             Event::LinkLost { address, reason, was_open: true } => warn!(%address, %reason, "link lost"),
-            Event::LinkLost { address, reason, was_open: false } => debug!(%address, %reason, "aggregator not reached"),
+            Event::LinkLost { address, reason, was_open: false } => {
+                if let Some(untold) = self.may_log(Line::NotTaken) {
+                    warn!(%address, %reason, untold, "aggregator not reached, or it did not take the stream");
+                }
+            }
+            Event::ClockDiffers { address, tick, reason } => {
+                if let Some(untold) = self.may_log(Line::ClockDiffers) {
+                    warn!(%address, tick, %reason, untold, "frame refused, trying another aggregator");
+                }
+            }
             // The first, the second, the fourth...: an outage of a day is some twenty lines.
             Event::RoundFailed { rounds, retry_in } if rounds.is_power_of_two() => {
                 warn!(rounds, ?retry_in, unacknowledged = self.session.ring().len(), "no aggregator reached");
@@ -197,7 +219,7 @@ impl Shell {
             Event::FreshStart { reason } => info!(%reason, "aggregator asked for a fresh start"),
             Event::Lost { tick, reason, detail } => {
                 let line = reason.as_str();
-                match self.quiet.may_log(*reason, self.started.elapsed()) {
+                match self.may_log(Line::Lost(*reason)) {
                     Some(0) => warn!(tick, reason = line, %detail, "frame lost"),
                     Some(untold) => warn!(tick, reason = line, %detail, untold, "frame lost"),
                     None => {}
@@ -209,22 +231,61 @@ impl Shell {
     }
 }
 
+/// A line that may repeat.
+#[derive(Debug, Clone, Copy)]
+enum Line {
+    Lost(LossReason),
+    NotTaken,
+    ClockDiffers,
+}
+
+impl Line {
+    const COUNT: usize = LossReason::ALL.len() + 2;
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Lost(reason) => reason as usize,
+            Self::NotTaken => LossReason::ALL.len(),
+            Self::ClockDiffers => LossReason::ALL.len() + 1,
+        }
+    }
+
+    const fn again(self) -> Duration {
+        match self {
+            Self::Lost(_) => LOST_AGAIN,
+            Self::NotTaken | Self::ClockDiffers => NOT_TAKEN_AGAIN,
+        }
+    }
+}
+
 /// Keeps repeated lines out of the log.
 #[derive(Debug, Default)]
-struct Quiet([Option<(Duration, u64)>; LossReason::ALL.len()]);
+struct Quiet([Option<(Duration, u64)>; Line::COUNT]);
 
 impl Quiet {
     /// How many lines were left out since the last one, or `None` when this one is left out too.
-    fn may_log(&mut self, reason: LossReason, now: Duration) -> Option<u64> {
-        let slot = &mut self.0[reason as usize];
+    fn may_log(&mut self, line: Line, now: Duration) -> Option<u64> {
+        let slot = &mut self.0[line.index()];
         match slot {
-            Some((at, untold)) if now.saturating_sub(*at) < REPEAT_AFTER => {
+            Some((at, untold)) if now.saturating_sub(*at) < line.again() => {
                 *untold += 1;
                 None
             }
             _ => Some(slot.replace((now, 0)).map_or(0, |(_, untold)| untold)),
         }
     }
+}
+
+/// Waits until every uplink whose counts these are has ended, in whatever way.
+async fn all_ended(uplinks: Vec<watch::Receiver<UplinkStats>>) {
+    for mut stats in uplinks {
+        while stats.changed().await.is_ok() {}
+    }
+}
+
+/// The node's clock, since the Unix epoch.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -242,9 +303,13 @@ mod tests {
     fn repeated_lines_are_counted_and_left_out() {
         let mut quiet = Quiet::default();
         let at = |seconds| Duration::from_secs(seconds);
-        assert_eq!(quiet.may_log(LossReason::RingFull, at(1)), Some(0));
-        assert_eq!(quiet.may_log(LossReason::RingFull, at(2)), None);
-        assert_eq!(quiet.may_log(LossReason::TooLate, at(2)), Some(0));
-        assert_eq!(quiet.may_log(LossReason::RingFull, at(11)), Some(1));
+        assert_eq!(quiet.may_log(Line::Lost(LossReason::RingFull), at(1)), Some(0));
+        assert_eq!(quiet.may_log(Line::Lost(LossReason::RingFull), at(2)), None);
+        assert_eq!(quiet.may_log(Line::Lost(LossReason::TooLate), at(2)), Some(0));
+        assert_eq!(quiet.may_log(Line::Lost(LossReason::RingFull), at(11)), Some(1));
+        assert_eq!(quiet.may_log(Line::NotTaken, at(2)), Some(0));
+        assert_eq!(quiet.may_log(Line::ClockDiffers, at(2)), Some(0));
+        assert_eq!(quiet.may_log(Line::NotTaken, at(61)), None);
+        assert_eq!(quiet.may_log(Line::NotTaken, at(62)), Some(1));
     }
 }

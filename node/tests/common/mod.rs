@@ -38,6 +38,10 @@ pub struct Manners {
     pub ack: bool,
     /// Named in the accept as the next best.
     pub ranked: Vec<String>,
+    /// Ends the stream on a hello with INVALID_ARGUMENT and these words.
+    pub refuse_hello: Option<String>,
+    /// Refuses every frame as too early, as an aggregator does whose clock is behind.
+    pub clock_is_behind: bool,
 }
 
 /// What the fake has seen.
@@ -161,6 +165,10 @@ impl Face {
             let manners = self.manners.lock().expect("not poisoned").clone();
             let answer = match request.body {
                 Some(ingest_request::Body::Hello(hello)) => {
+                    if let Some(words) = manners.refuse_hello {
+                        let _ = answers.send(Err(Status::invalid_argument(words))).await;
+                        return;
+                    }
                     let redirect = manners.redirect_to.filter(|_| !hello.final_hop);
                     self.seen.send_modify(|seen| {
                         seen.hellos.push(hello);
@@ -196,6 +204,13 @@ impl Face {
                         seen.contents.insert(tick, content);
                         seen.frames.push((connection, frame));
                     });
+                    if manners.clock_is_behind {
+                        let reason = v1::RefusalReason::TooEarly as i32;
+                        let refusal = v1::Refusal { tick, reason, detail: "in the future".into() };
+                        let body = Some(ingest_response::Body::Refusal(refusal));
+                        let _ = answers.send(Ok(v1::IngestResponse { body })).await;
+                        continue;
+                    }
                     let ack = v1::Ack { ticks: vec![tick], copies: 1, alone: true };
                     manners.ack.then_some(ingest_response::Body::Ack(ack))
                 }

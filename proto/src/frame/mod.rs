@@ -31,6 +31,8 @@ mod encoder;
 pub use decoder::{Decoder, FrameError};
 pub use encoder::Encoder;
 
+use std::collections::HashSet;
+
 use crate::{
     catalogue::Scope,
     limits,
@@ -69,7 +71,12 @@ impl Content {
                 limits::SERIES_PER_NODE_MAX
             )));
         }
-        self.samples.iter().try_for_each(check_sample)
+        self.samples.iter().try_for_each(check_sample)?;
+        let mut seen = HashSet::with_capacity(self.samples.len());
+        match self.samples.iter().find(|sample| !seen.insert(&sample.series)) {
+            Some(twice) => Err(FrameError::invalid(format!("{} stands twice", twice.series))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -160,6 +160,11 @@ fn limits_are_checked_before_allocation() {
     assert!(decode(&[0, 0, 0, 0, 1]).contains("1 bytes after"));
 
     let series = Series::of(&catalogue::CPU_TIME, &[("cpu.mode", "user")]);
+    let one = Sample { series: series.clone(), value: Value::Counter(1) };
+    let twice = Content { samples: vec![one.clone(), one.clone()], ..Default::default() };
+    assert!(twice.check().unwrap_err().to_string().contains("system.cpu.time{cpu.mode=user} stands twice"));
+    let frame = Encoder::new().encode(&twice, None, false);
+    assert_eq!(Decoder::new().decode(&frame).unwrap().samples, [one]);
     let over = Content { samples: vec![Sample { series, value: Value::Counter((1 << 40) + 1) }], ..Default::default() };
     assert!(over.check().unwrap_err().to_string().contains("system.cpu.time{cpu.mode=user} rose by"));
 }

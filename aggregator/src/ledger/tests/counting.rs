@@ -32,7 +32,7 @@ fn alone_one_copy_is_enough() {
     offer_own(&mut a, T_MS + 10, node, T, 5);
     a.poll(T_MS + 300);
     assert!(a.acks().is_empty());
-    a.set_alone(true);
+    a.set_copies(1);
     assert_eq!(a.acks(), [Ack { stream: node, tick: T, copies: 1 }]);
 }
 
@@ -143,9 +143,9 @@ fn frames_outside_the_window_are_refused() {
     assert_eq!(offer_own(&mut a, T_MS, node, T + 10, 1), Offer::Pending);
     assert_eq!(offer_own(&mut a, T_MS, node, T, (1 << 40) + 1), Offer::Refused(Refused::Invalid));
     a.close_stream(node);
-    assert_eq!(offer_own(&mut a, T_MS, node, T, 1), Offer::Refused(Refused::Invalid));
+    assert_eq!(offer_own(&mut a, T_MS, node, T, 1), Offer::Refused(Refused::NotOpen));
     let stats = a.stats();
-    assert_eq!((stats.refused_late, stats.refused_early, stats.refused_invalid), (1, 1, 2));
+    assert_eq!((stats.refused_late, stats.refused_early, stats.refused_invalid, stats.not_open), (1, 1, 1, 1));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Completeness, Facts, percent};
+use crate::hub::retransmit_ratio;
 
 /// TCP connections of the hosts.
 #[derive(Debug, Serialize)]
@@ -43,19 +44,18 @@ pub(super) fn answer(facts: &Facts<'_>) -> Connections {
     let from = facts.sections().connections;
     Connections {
         timestamp: facts.timestamp(),
-        active: from.map(|is| is.active),
-        idle: from.map(|is| is.idle),
-        total: from.map(|is| is.total),
-        connection_rate: from.map(|is| is.opened_per_second),
-        resets_per_second: from.map(|is| is.resets_per_second),
-        retransmit_ratio: from
-            .filter(|is| is.segments_sent_per_second > 0.0)
-            .map(|is| is.retransmits_per_second / is.segments_sent_per_second),
+        active: from.and_then(|is| is.active),
+        idle: from.and_then(|is| is.idle),
+        total: from.and_then(|is| is.total),
+        connection_rate: from.and_then(|is| is.opened_per_second),
+        resets_per_second: from.and_then(|is| is.resets_per_second),
+        retransmit_ratio: from.and_then(retransmit_ratio),
         by_state: from.map(|is| is.by_state.clone().into_iter().collect()).unwrap_or_default(),
-        health_status: from.map(|is| {
-            let all = is.healthy + is.warning + is.error;
+        health_status: from.and_then(|is| {
+            let (healthy, warning, error) = (is.healthy?, is.warning?, is.error?);
+            let all = healthy + warning + error;
             let share = |count: f64| Share { count, percent: if all > 0.0 { percent(count / all) } else { 0.0 } };
-            HealthStatus { healthy: share(is.healthy), warning: share(is.warning), error: share(is.error) }
+            Some(HealthStatus { healthy: share(healthy), warning: share(warning), error: share(error) })
         }),
         completeness: facts.completeness(),
     }

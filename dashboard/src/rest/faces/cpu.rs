@@ -37,13 +37,13 @@ pub(super) fn answer(facts: &Facts<'_>) -> Cpu {
     let cpu = facts.sections().cpu;
     Cpu {
         timestamp: facts.timestamp(),
-        total_utilization: cpu.map(|is| percent(is.utilization)),
-        load_average: cpu.map(|is| vec![is.load1, is.load5, is.load15]).unwrap_or_default(),
-        logical_cores: cpu.map(|is| is.cores),
+        total_utilization: cpu.and_then(|is| is.utilization).map(percent),
+        load_average: cpu.and_then(|is| Some(vec![is.load1?, is.load5?, is.load15?])).unwrap_or_default(),
+        logical_cores: cpu.and_then(|is| is.cores),
         by_mode: cpu
             .map(|is| is.by_mode.iter().map(|(mode, share)| (mode.clone(), percent(*share))).collect())
             .unwrap_or_default(),
-        max_node_utilization: cpu.map(|is| percent(is.utilization_max)),
+        max_node_utilization: cpu.and_then(|is| is.utilization_max).map(percent),
         cores: cores(facts),
         completeness: facts.completeness(),
     }

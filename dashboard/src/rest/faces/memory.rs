@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Completeness, Facts, percent};
+use crate::hub::used_ratio;
 
 /// Memory in bytes. `totalMemory` is `applicationMemory + bufferCache + systemMemory + freeMemory`.
 #[derive(Debug, Serialize)]
@@ -31,17 +32,17 @@ pub(super) fn answer(facts: &Facts<'_>) -> Memory {
     Memory {
         timestamp: facts.timestamp(),
         total_memory: from.map(|is| is.total),
-        used_memory: from.map(|is| is.used),
-        available_memory: from.map(|is| is.available),
-        buffer_cache: from.map(|is| is.buffer_cache),
-        swap_usage: from.map(|is| is.swap_used),
-        swap_total: from.map(|is| is.swap_total),
-        huge_pages_usage: from.map(|is| is.huge_pages_used),
-        huge_pages_total: from.map(|is| is.huge_pages_total),
-        application_memory: from.map(|is| is.application),
-        system_memory: from.map(|is| is.system),
-        free_memory: from.map(|is| is.free),
-        utilization: from.filter(|is| is.total > 0.0).map(|is| percent(is.used / is.total)),
+        used_memory: from.and_then(|is| is.used),
+        available_memory: from.and_then(|is| is.available),
+        buffer_cache: from.and_then(|is| is.buffer_cache),
+        swap_usage: from.and_then(|is| is.swap_used),
+        swap_total: from.and_then(|is| is.swap_total),
+        huge_pages_usage: from.and_then(|is| is.huge_pages_used),
+        huge_pages_total: from.and_then(|is| is.huge_pages_total),
+        application_memory: from.and_then(|is| is.application),
+        system_memory: from.and_then(|is| is.system),
+        free_memory: from.and_then(|is| is.free),
+        utilization: from.and_then(used_ratio).map(percent),
         completeness: facts.completeness(),
     }
 }

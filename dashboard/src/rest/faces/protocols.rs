@@ -38,7 +38,8 @@ pub(crate) struct Protocol {
     error_rate: f64,
     /// Failed / all, 0 to 1; `null` without requests.
     error_ratio: Option<f64>,
-    active_connections: f64,
+    /// `null` when the applications do not say.
+    active_connections: Option<f64>,
 }
 
 impl Protocol {

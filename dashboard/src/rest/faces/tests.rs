@@ -29,24 +29,25 @@ fn reading() -> Reading {
                 protocol: "http2".into(),
                 requests_per_second: 100.0,
                 errors_per_second: 2.0,
-                active: 7.0,
+                active: Some(7.0),
                 ..Default::default()
             }],
             ..Default::default()
         }),
         connections: Some(v1::Connections {
-            active: 6.0,
-            idle: 2.0,
-            total: 10.0,
-            healthy: 8.0,
-            warning: 2.0,
+            active: Some(6.0),
+            idle: Some(2.0),
+            total: Some(10.0),
+            healthy: Some(8.0),
+            warning: Some(2.0),
+            error: Some(0.0),
             ..Default::default()
         }),
         cpu: Some(v1::Cpu {
-            utilization: 0.25,
-            load1: 1.0,
-            load5: 2.0,
-            load15: 3.0,
+            utilization: Some(0.25),
+            load1: Some(1.0),
+            load5: Some(2.0),
+            load15: Some(3.0),
             busiest: vec![v1::CoreUtilization { node_id: "a".into(), core: 1, utilization: 0.5 }],
             ..Default::default()
         }),

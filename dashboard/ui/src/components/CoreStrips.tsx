@@ -1,5 +1,5 @@
-/** CPU per core: one strip each, stronger colour is busier. */
-import { effect, useSignal } from "@preact/signals";
+/** CPU per core: one strip each, stronger colour is busier. Where there is room, strips are tall and show height too. */
+import { batch, effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { COLUMN } from "../api/columns";
 import type { LiveView } from "../api/view";
@@ -13,8 +13,15 @@ import { cursor, hover, pin, pinned, range, stepCursor } from "../state/timeline
 /** Order of the strips. */
 export type CoreOrder = "core" | "busiest";
 
-const ROW = 15;
-const STRIP = 11;
+/** Pixels from one strip to the next: at least, and at least for few cores. */
+const ROW_MIN = 15;
+const ROW_FEW = 44;
+/** Up to this many strips in a column count as few. */
+const FEW = 4;
+/** Pixels between strips. */
+const BETWEEN = 4;
+/** From this height on, a strip is as high as its core is busy. */
+const PROFILE = 18;
 const NUMBER = 24;
 const VALUE = 38;
 const GUTTER = 24;
@@ -30,10 +37,15 @@ export function CoreStrips({ view, cores, order }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const width = useSignal(0);
+  // The panel may be taller than the strips need; they take what there is.
+  const room = useSignal(0);
   const count = cores.length;
   const columns = width.value < 480 ? 1 : count > 64 ? 4 : count > 8 ? 2 : 1;
   const perColumn = Math.ceil(count / columns);
-  const height = perColumn * ROW;
+  const least = perColumn * (perColumn <= FEW ? ROW_FEW : ROW_MIN);
+  const height = Math.max(least, room.value);
+  const row = Math.floor((height + BETWEEN) / perColumn);
+  const tall = row - BETWEEN;
   const cell = (width.value - GUTTER * (columns - 1)) / columns;
   const strip = Math.max(0, cell - NUMBER - VALUE);
 
@@ -51,19 +63,27 @@ export function CoreStrips({ view, cores, order }: Props) {
       text3: token("text-3"),
       hatch: token("hatch"),
       line: token("text"),
+      track: token("surface-2"),
     };
+    const profile = tall >= PROFILE;
     const n = to - from + 1;
+    const first = rings.firstPresent(from);
     // One block per pixel at most; a block shows the busiest of its seconds, so a spike is never averaged away.
     const blocks = Math.min(n, Math.floor(strip));
     g.font = font(11);
     g.textBaseline = "middle";
     indexes.forEach((core, k) => {
       const x0 = Math.floor(k / perColumn) * (cell + GUTTER);
-      const y0 = (k % perColumn) * ROW;
+      const y0 = (k % perColumn) * row;
       const name = COLUMN.core(core);
       g.fillStyle = colors.text3;
       g.textAlign = "right";
-      g.fillText(String(core), x0 + NUMBER - 8, y0 + STRIP / 2 + 1);
+      g.fillText(String(core), x0 + NUMBER - 8, y0 + tall / 2 + 1);
+      if (profile && first > 0) {
+        const x = Math.round(x0 + NUMBER + (strip * Math.max(0, first - from)) / n);
+        g.fillStyle = colors.track;
+        g.fillRect(x, y0, x0 + NUMBER + strip - x, tall);
+      }
       let gap = -1;
       for (let b = 0; b <= blocks; b++) {
         const start = from + Math.floor((b * n) / blocks);
@@ -74,24 +94,27 @@ export function CoreStrips({ view, cores, order }: Props) {
           if (gap < 0) gap = x;
           continue;
         }
-        if (gap >= 0 && rings.firstPresent(from) < start) {
-          hatch(g, colors.hatch, gap, y0, x - gap, STRIP, 5, 1);
+        if (gap >= 0 && first < start) {
+          hatch(g, colors.hatch, gap, y0, x - gap, tall, 5, 1);
         }
         gap = -1;
         if (b === blocks) break;
         g.fillStyle = onRamp(table, v);
         // Edges are rounded to pixels, so that neighbours neither overlap nor leave a seam.
         const left = Math.round(x);
-        g.fillRect(left, y0, Math.round(x0 + NUMBER + (strip * (b + 1)) / blocks) - left, STRIP);
+        const right = Math.round(x0 + NUMBER + (strip * (b + 1)) / blocks);
+        // An idle core still has a foot: zero is not missing.
+        const high = profile ? Math.max(2, Math.round(tall * Math.min(1, v))) : tall;
+        g.fillRect(left, y0 + tall - high, right - left, high);
       }
       if (at !== null && at >= from && at <= to) {
         g.fillStyle = colors.line;
-        g.fillRect(Math.round(x0 + NUMBER + (strip * (at - from)) / n), y0 - 1, 1, STRIP + 2);
+        g.fillRect(Math.round(x0 + NUMBER + (strip * (at - from)) / n), y0 - 1, 1, tall + 2);
       }
       const value = at === null ? (cores[core] as number) : rings.get(name, at);
       g.fillStyle = colors.text2;
       g.textAlign = "right";
-      g.fillText(wholePercent(value), x0 + cell, y0 + STRIP / 2 + 1);
+      g.fillText(wholePercent(value), x0 + cell, y0 + tall / 2 + 1);
     });
   };
   const latest = useRef(draw);
@@ -101,7 +124,10 @@ export function CoreStrips({ view, cores, order }: Props) {
     const element = host.current;
     if (!element) return;
     const resize = new ResizeObserver(() => {
-      width.value = element.clientWidth;
+      batch(() => {
+        width.value = element.clientWidth;
+        room.value = element.clientHeight;
+      });
     });
     resize.observe(element);
     const stop = effect(() => {
@@ -142,7 +168,7 @@ export function CoreStrips({ view, cores, order }: Props) {
       aria-label={`Utilisation of ${count} cores. Busiest: ${busiest.join(", ")}`}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move the common crosshair
       tabIndex={0}
-      style={{ height: `${height}px` }}
+      style={{ minHeight: `${least}px` }}
       onPointerMove={(e) => {
         hover.value = secondAt(e.clientX);
       }}

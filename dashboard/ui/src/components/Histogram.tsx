@@ -2,7 +2,9 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Distribution, Latency } from "../gen/live_pb";
+import { textWidth } from "../lib/canvas";
 import { axisCount, axisMicros, micros, text } from "../lib/format";
+import { spread } from "../lib/labels";
 import { niceTicks } from "../lib/ticks";
 
 const HEIGHT = 176;
@@ -10,6 +12,8 @@ const LEFT = 34;
 const RIGHT = 6;
 const TOP = 34;
 const BOTTOM = 20;
+/** Free pixels at each side of a label. */
+const LABEL_MARGIN = 4;
 
 interface Props {
   distribution: Distribution;
@@ -88,12 +92,12 @@ export function Histogram({ distribution, latency }: Props) {
             ) : null;
           })}
           {labels.map((l) => (
-            <g key={l.name}>
-              <line x1={l.at} x2={l.at} y1={l.y + 4} y2={TOP + ph} class="ref" />
-              <text x={l.textX} y={l.y} text-anchor="middle" class="mid halo">
-                {l.name} {l.value}
-              </text>
-            </g>
+            <line key={l.name} x1={l.at} x2={l.at} y1={l.y + 4} y2={TOP + ph} class="ref" />
+          ))}
+          {labels.map((l) => (
+            <text key={l.name} x={l.textX} y={l.y} text-anchor="middle" class="mid halo">
+              {l.name} {l.value}
+            </text>
           ))}
           {powers.map((p) => (
             <text key={p} x={Math.max(LEFT, x(p))} y={HEIGHT - 4} text-anchor="middle">
@@ -106,23 +110,24 @@ export function Histogram({ distribution, latency }: Props) {
   );
 }
 
-interface PlacedLabel {
+interface Mark {
   name: string;
+  x: number;
   value: string;
-  at: number;
-  textX: number;
-  y: number;
 }
 
-/** Two rows of labels, each moved aside when it would run over its neighbour or the edge. */
-function placeLabels(marks: { name: string; x: number; value: string }[], width: number): PlacedLabel[] {
-  const ends = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  return marks.map((m, k) => {
-    const half = (m.name.length + m.value.length + 1) * 3.1;
-    const row = k % 2;
-    const middle = Math.max(m.x, (ends[row] as number) + half + 4);
-    const textX = Math.min(Math.max(middle, half + 2), width - half - 2);
-    ends[row] = textX + half;
-    return { name: m.name, value: m.value, at: Math.round(m.x) + 0.5, textX, y: row === 0 ? 10 : 24 };
+/** Labels in two rows by turns, moved aside where they would run over a neighbour or the edge. */
+function placeLabels(marks: readonly Mark[], width: number) {
+  const labels = marks.map((m, k) => {
+    const half = textWidth(`${m.name} ${m.value}`, 11) / 2 + LABEL_MARGIN;
+    return { ...m, half, at: Math.round(m.x) + 0.5, textX: m.x, y: k % 2 === 0 ? 10 : 24 };
   });
+  for (const y of [10, 24]) {
+    const row = labels.filter((l) => l.y === y);
+    const middles = spread(row, width);
+    row.forEach((l, i) => {
+      l.textX = middles[i] as number;
+    });
+  }
+  return labels;
 }

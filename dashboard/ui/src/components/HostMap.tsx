@@ -4,41 +4,15 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import { font, hatch, prepare } from "../lib/canvas";
 import { luminance, onRamp, type Rgb } from "../lib/color";
-import { clock, micros, NONE, rate, significant, span, text, wholePercent } from "../lib/format";
+import { rate, text, wholePercent } from "../lib/format";
 import { cellAt, type Layout, layout, moveFrom } from "../lib/hostmap";
 import type { NodeRow } from "../lib/nodes";
 import { cancel, schedule } from "../lib/scheduler";
-import { niceTicks } from "../lib/ticks";
-import { fresh, newest } from "../state/page";
+import { fresh } from "../state/page";
 import { navigate, nodeHref } from "../state/router";
 import { ramp, theme, token } from "../state/theme";
-import { StatusMark } from "./Icons";
-
-/** What the colour of a cell says. */
-export type Fill = "cpu" | "p99" | "requests" | "errors" | "memory";
-
-export const FILLS: readonly (readonly [Fill, string])[] = [
-  ["cpu", "CPU"],
-  ["p99", "p99"],
-  ["requests", "Requests"],
-  ["errors", "Errors"],
-  ["memory", "Memory"],
-];
-
-/** A value of a fill in words. */
-export function fillText(fill: Fill, v: number): string {
-  if (Number.isNaN(v)) return NONE;
-  if (fill === "cpu" || fill === "memory") return wholePercent(v);
-  return text(fill === "p99" ? micros(v) : rate(v));
-}
-
-/** Top of the scale: everything for shares, a round value above the largest for the rest. */
-function fillMax(fill: Fill, rows: readonly NodeRow[]): number {
-  if (fill === "cpu" || fill === "memory") return 1;
-  const most = Math.max(0, ...rows.map((r) => (Number.isNaN(r[fill]) ? 0 : r[fill])));
-  const ticks = niceTicks(most, 4);
-  return most === 0 ? 1 : (ticks[ticks.length - 1] as number);
-}
+import { FILLS, type Fill, fillMax, fillText, stateText } from "./fills";
+import { NodeTip } from "./NodeTip";
 
 /** True when the cell can be coloured. */
 function hasValue(row: NodeRow, fill: Fill): boolean {
@@ -213,7 +187,7 @@ export function HostMap({ fleet, fill }: Props) {
             style={{ transform: `translate(${at.x}px, ${at.y}px)`, width: `${at.w}px`, height: `${at.h}px` }}
           />
         )}
-        {at && row && <Tip row={row} x={at.x + at.w} y={at.y} width={width.value} left={at.x} />}
+        {at && row && <NodeTip row={row} x={at.x + at.w} y={at.y} width={width.value} left={at.x} />}
         <p class="sr" aria-live="polite">
           {at && row && active.value === focused.value ? describe(row, fill) : ""}
         </p>
@@ -242,13 +216,6 @@ function describe(row: NodeRow, fill: Fill): string {
   const label = FILLS.find(([f]) => f === fill)?.[1];
   const value = hasValue(row, fill) ? `${label} ${fillText(fill, row[fill])}` : stateText(row);
   return `${row.id}${row.simulated ? ", simulated" : ""}, ${value}`;
-}
-
-/** A node's state in words. */
-export function stateText(row: NodeRow): string {
-  if (row.state === "silent") return `silent for ${span(row.silentSeconds)}`;
-  if (row.state === "stopped") return "stopped";
-  return row.state === "reporting" ? "reporting" : "no data";
 }
 
 function inkOn(color: string): string {
@@ -285,57 +252,4 @@ function tileText(
     g.fillText(s, cell.x + 8, y);
   }
   g.restore();
-}
-
-function Tip({
-  row,
-  x,
-  y,
-  width,
-  left,
-}: {
-  row: NodeRow;
-  x: number;
-  y: number;
-  width: number;
-  left: number;
-}) {
-  const right = x + 12 + 196 <= width;
-  return (
-    <div
-      class="tip"
-      role="tooltip"
-      style={{
-        transform: `translate(${Math.round(right ? x + 12 : Math.max(0, left - 208))}px, ${Math.round(y - 12)}px)`,
-      }}
-    >
-      <p class="tip-h">
-        <StatusMark
-          mark={row.state === "reporting" ? "ok" : row.state === "stopped" ? "stopped" : "silent"}
-        />
-        {row.id}
-      </p>
-      <dl>
-        {row.state !== "reporting" && (
-          <>
-            <dt>State</dt>
-            <dd>{stateText(row)}</dd>
-            <dt>Last frame</dt>
-            <dd>{clock(newest.peek() - row.silentSeconds)}</dd>
-          </>
-        )}
-        <dt>CPU</dt>
-        <dd>{fillText("cpu", row.cpu)}</dd>
-        <dt>Memory</dt>
-        <dd>{fillText("memory", row.memory)}</dd>
-        <dt>p99</dt>
-        <dd>{fillText("p99", row.p99)}</dd>
-        <dt>Requests</dt>
-        <dd>{fillText("requests", row.requests)}</dd>
-        <dt>Load</dt>
-        <dd>{significant(row.load)}</dd>
-      </dl>
-      {row.simulated && <p class="tip-n">Simulated: a replay of real samples</p>}
-    </div>
-  );
 }

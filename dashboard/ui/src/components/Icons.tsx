@@ -4,22 +4,23 @@ import { Severity } from "../gen/live_pb";
 
 export type Mark = "critical" | "error" | "warning" | "info" | "ok" | "silent" | "stopped";
 
-const MARKS: Record<Mark, JSX.Element> = {
-  critical: (
+// Functions, because an element that is kept holds on to the tree it was first drawn in, and that one to all later ones.
+const MARKS: Record<Mark, () => JSX.Element> = {
+  critical: () => (
     <>
       <rect x="1" y="1" width="10" height="10" rx="1.5" fill="var(--crit-f)" />
       <path d="M6 3.2v3.6M6 8.7v.1" stroke="var(--surface)" stroke-width="1.5" stroke-linecap="round" />
     </>
   ),
-  error: <path d="M6 .6 11.4 6 6 11.4.6 6z" fill="var(--error-f)" />,
-  warning: <path d="M6 1 11.6 11H.4z" fill="var(--warn-f)" />,
-  info: (
+  error: () => <path d="M6 .6 11.4 6 6 11.4.6 6z" fill="var(--error-f)" />,
+  warning: () => <path d="M6 1 11.6 11H.4z" fill="var(--warn-f)" />,
+  info: () => (
     <>
       <circle cx="6" cy="6" r="5" fill="none" stroke="var(--info-f)" stroke-width="1.5" />
       <path d="M6 5.6v2.8M6 3.6v.1" stroke="var(--info-f)" stroke-width="1.5" stroke-linecap="round" />
     </>
   ),
-  ok: (
+  ok: () => (
     <path
       d="M1.8 6.4 4.8 9.4 10.2 3"
       fill="none"
@@ -29,7 +30,7 @@ const MARKS: Record<Mark, JSX.Element> = {
       stroke-linejoin="round"
     />
   ),
-  silent: (
+  silent: () => (
     <circle
       cx="6"
       cy="6"
@@ -40,7 +41,7 @@ const MARKS: Record<Mark, JSX.Element> = {
       stroke-dasharray="2.4 2"
     />
   ),
-  stopped: (
+  stopped: () => (
     <>
       <rect x="1" y="1" width="10" height="10" rx="2" fill="none" stroke="var(--text-3)" stroke-width="1.4" />
       <path d="M4 6h4" stroke="var(--text-3)" stroke-width="1.6" />
@@ -52,7 +53,7 @@ const MARKS: Record<Mark, JSX.Element> = {
 export function StatusMark({ mark }: { mark: Mark }) {
   return (
     <svg class="i" viewBox="0 0 12 12" aria-hidden="true">
-      {MARKS[mark]}
+      {MARKS[mark]()}
     </svg>
   );
 }
@@ -76,7 +77,7 @@ export function severityMark(s: Severity): { mark: Mark; tone: string } {
 }
 
 const GLYPHS = {
-  overview: (
+  overview: () => (
     <>
       <rect x="2" y="2" width="5" height="6" rx="1" />
       <rect x="9" y="2" width="5" height="3.5" rx="1" />
@@ -84,13 +85,13 @@ const GLYPHS = {
       <rect x="9" y="8" width="5" height="6" rx="1" />
     </>
   ),
-  nodes: (
+  nodes: () => (
     <path
       d="M2.5 2.5h3v3h-3zM6.5 2.5h3v3h-3zM10.5 2.5h3v3h-3zM2.5 6.5h3v3h-3zM6.5 6.5h3v3h-3zM10.5 6.5h3v3h-3zM2.5 10.5h3v3h-3zM6.5 10.5h3v3h-3zM10.5 10.5h3v3h-3z"
       stroke-width="1"
     />
   ),
-  cluster: (
+  cluster: () => (
     <>
       <circle cx="8" cy="3.5" r="1.8" />
       <circle cx="3.5" cy="12" r="1.8" />
@@ -98,33 +99,33 @@ const GLYPHS = {
       <path d="M7.2 5.2 4.4 10.4M8.8 5.2l2.8 5.2M5.4 12h5.2" />
     </>
   ),
-  link: (
+  link: () => (
     <path d="M6.8 9.2a2.6 2.6 0 0 0 3.7 0l2.4-2.4a2.6 2.6 0 0 0-3.7-3.7l-.9.9M9.2 6.8a2.6 2.6 0 0 0-3.7 0L3.1 9.2a2.6 2.6 0 0 0 3.7 3.7l.9-.9" />
   ),
-  theme: (
+  theme: () => (
     <>
       <circle cx="8" cy="8" r="5.5" />
       <path d="M8 2.5v11a5.5 5.5 0 0 0 0-11z" fill="currentColor" stroke="none" />
     </>
   ),
-  table: <path d="M2 3.5h12v9H2zM2 6.5h12M2 9.5h12M6.5 3.5v9" />,
-  chart: <path d="M2 2.5v11h12M4.5 10l3-3.5 2.5 2 3.5-4.5" />,
-  search: (
+  table: () => <path d="M2 3.5h12v9H2zM2 6.5h12M2 9.5h12M6.5 3.5v9" />,
+  chart: () => <path d="M2 2.5v11h12M4.5 10l3-3.5 2.5 2 3.5-4.5" />,
+  search: () => (
     <>
       <circle cx="7" cy="7" r="4.3" />
       <path d="m10.3 10.3 3.4 3.4" />
     </>
   ),
-  pause: <path d="M5 3.5v9M11 3.5v9" stroke-width="2.4" />,
-  play: <path d="M5 3.2v9.6l7.4-4.8z" fill="currentColor" />,
-  cross: <path d="M8 1v14M1 8h14" stroke-dasharray="2.4 2" />,
-} satisfies Record<string, JSX.Element>;
+  pause: () => <path d="M5 3.5v9M11 3.5v9" stroke-width="2.4" />,
+  play: () => <path d="M5 3.2v9.6l7.4-4.8z" fill="currentColor" />,
+  cross: () => <path d="M8 1v14M1 8h14" stroke-dasharray="2.4 2" />,
+} satisfies Record<string, () => JSX.Element>;
 
 /** A control's picture, 16 px. */
 export function Glyph({ name }: { name: keyof typeof GLYPHS }) {
   return (
     <svg class="g" viewBox="0 0 16 16" aria-hidden="true">
-      {GLYPHS[name]}
+      {GLYPHS[name]()}
     </svg>
   );
 }

@@ -42,6 +42,15 @@ export function Panel({ title, note, width, controls, table, children, class: ex
   );
 }
 
+/** A panel whose part of the view is absent. */
+export function Absent({ title, what, width = 4 }: { title: string; what: string; width?: 4 | 8 }) {
+  return (
+    <Panel title={title} width={width}>
+      <p class="absent">{what}</p>
+    </Panel>
+  );
+}
+
 interface ChoiceProps<T extends string> {
   label: string;
   value: T;

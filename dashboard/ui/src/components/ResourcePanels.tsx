@@ -1,14 +1,14 @@
 /** Panels of the overview and of a node that show one resource at the newest second. */
-import { COLUMN, protocolColor, protocolLabel } from "../api/columns";
+import { COLUMN } from "../api/columns";
 import type { LiveView } from "../api/view";
-import { type Connections, type Cpu, type Memory, Severity, type Traffic } from "../gen/live_pb";
+import type { Connections, Cpu, Memory } from "../gen/live_pb";
 import {
+  axisPercent,
   bytes,
   bytesOf,
   count,
   grouped,
   known,
-  micros,
   NONE,
   percent,
   plural,
@@ -19,95 +19,28 @@ import {
 } from "../lib/format";
 import { nodeHref } from "../state/router";
 import { Arc } from "./Arc";
-import { StatusMark, severityMark } from "./Icons";
+import type { Series } from "./chart/spec";
+import { TimeChart } from "./chart/TimeChart";
+import { StatusMark } from "./Icons";
 import { ShareBar } from "./Kpi";
-import { Panel } from "./Panel";
+import { Absent, Panel } from "./Panel";
 import { Sparkline } from "./Sparkline";
 import { PartList, StackBar, type StackPart } from "./StackBar";
 
-/** A panel whose part of the view is absent. */
-function Absent({ title, what }: { title: string; what: string }) {
-  return (
-    <Panel title={title} width={4}>
-      <p class="absent">{what}</p>
-    </Panel>
-  );
-}
-
-export function ProtocolsPanel({ traffic }: { traffic: Traffic | undefined }) {
-  if (!traffic || traffic.protocols.length === 0) {
-    return (
-      <Absent title="Protocols" what="No requests reported. A daemon takes OTLP metrics on port 4317." />
-    );
-  }
-  const all = [...traffic.protocols].sort(
-    (a, b) => b.requestsPerSecond - a.requestsPerSecond || a.name.localeCompare(b.name),
-  );
-  const sum = all.reduce((a, p) => a + p.requestsPerSecond, 0);
-  const total = rate(sum);
-  const share = (v: number) => (sum > 0 ? v / sum : Number.NaN);
-  return (
-    <Panel title="Protocols" note="share of requests" width={4} class="stacked">
-      <div class="side-by-side">
-        <Arc
-          parts={all.map((p) => ({ share: share(p.requestsPerSecond), color: protocolColor(p.name) }))}
-          size={92}
-          thick={15}
-          gap={sum > 0 && all.filter((p) => p.requestsPerSecond > 0).length > 1 ? 2 : 0}
-          label={`Share of requests: ${all.map((p) => `${protocolLabel(p.name)} ${text(percent(share(p.requestsPerSecond)))}`).join(", ")}`}
-          middle={total.value}
-          middleY={46}
-          middleSize={17}
-          below={total.unit}
-        />
-        <dl class="kv">
-          {all.map((p) => (
-            <div key={p.name}>
-              <dt>
-                <i class="sw" style={{ backgroundColor: `var(--${protocolColor(p.name)})` }} />
-                {protocolLabel(p.name)}
-              </dt>
-              <dd>{text(percent(share(p.requestsPerSecond)))}</dd>
-            </div>
-          ))}
-        </dl>
-      </div>
-      <table class="t">
-        <thead>
-          <tr>
-            <th scope="col">Protocol</th>
-            <th scope="col">Req/s</th>
-            <th scope="col">Avg</th>
-            <th scope="col">p99</th>
-            <th scope="col">Err/s</th>
-            <th scope="col">Active</th>
-          </tr>
-        </thead>
-        <tbody>
-          {all.map((p) => (
-            <tr key={p.name}>
-              <th scope="row">
-                <StatusMark
-                  mark={severityMark(p.status === Severity.UNSPECIFIED ? Severity.OK : p.status).mark}
-                />{" "}
-                {protocolLabel(p.name)}
-              </th>
-              <td>{text(count(p.requestsPerSecond))}</td>
-              <td>{text(micros(p.meanMicros ?? Number.NaN))}</td>
-              <td>{text(micros(p.p99Micros ?? Number.NaN))}</td>
-              <td>{text(count(p.errorsPerSecond))}</td>
-              <td>{text(count(p.active))}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Panel>
-  );
-}
-
+const CPU_SERIES: readonly Series[] = [{ column: COLUMN.cpu, label: "busy", color: "c-h2", fill: true }];
 const SHORT_NAME = 16;
+/** Pixels of the panel below its ring, and of one core's bar: a chart takes what few cores leave. */
+const BELOW_RING = 150;
+const BAR = 24;
+const CHART_MIN = 72;
 
-export function CpuPanel({ cpu, nodes }: { cpu: Cpu | undefined; nodes: number }) {
+interface CpuProps {
+  cpu: Cpu | undefined;
+  nodes: number;
+  view: Pick<LiveView, "shown" | "version" | "status">;
+}
+
+export function CpuPanel({ cpu, nodes, view }: CpuProps) {
   if (!cpu) return <Absent title="CPU" what="No processor data in this second." />;
   const modes = [
     ["User", cpu.user],
@@ -115,6 +48,8 @@ export function CpuPanel({ cpu, nodes }: { cpu: Cpu | undefined; nodes: number }
     ["I/O wait", cpu.iowait],
     ["Steal", cpu.steal],
   ] as const;
+  const busiest = cpu.busiest.slice(0, nodes > 1 ? 5 : 6);
+  const left = BELOW_RING - BAR * busiest.length;
   const load = `${significant(cpu.load1)} · ${significant(cpu.load5)} · ${significant(cpu.load15)}`;
   return (
     <Panel title="CPU" note={plural(cpu.cores, "core")} width={4}>
@@ -148,9 +83,9 @@ export function CpuPanel({ cpu, nodes }: { cpu: Cpu | undefined; nodes: number }
           )}
         </dl>
       </div>
-      {cpu.busiest.length > 0 && (
+      {busiest.length > 0 && (
         <ul class="bars" aria-label="Busiest cores">
-          {cpu.busiest.slice(0, nodes > 1 ? 5 : 6).map((c) => (
+          {busiest.map((c) => (
             <li key={`${c.nodeId}/${c.core}`}>
               {nodes > 1 ? (
                 <a href={nodeHref(c.nodeId)} title={`${c.nodeId} core ${c.core}`}>
@@ -165,6 +100,19 @@ export function CpuPanel({ cpu, nodes }: { cpu: Cpu | undefined; nodes: number }
             </li>
           ))}
         </ul>
+      )}
+      {left >= CHART_MIN && (
+        <TimeChart
+          view={view}
+          title="CPU"
+          series={CPU_SERIES}
+          height={left}
+          axis={axisPercent}
+          value={percent}
+          max={1}
+          legend={false}
+          empty="No processor data in this time."
+        />
       )}
     </Panel>
   );

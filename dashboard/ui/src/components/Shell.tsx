@@ -2,11 +2,12 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { clock, grouped, plural, span as spanText, zoneName } from "../lib/format";
-import { ageSeconds, beat, fresh, live, newest } from "../state/page";
+import { clock, grouped, plural, span as spanText, THIN, zoneName } from "../lib/format";
+import { ageSeconds, fresh, live, newest } from "../state/page";
 import { navigate, path, query, setQuery } from "../state/router";
 import { toggleTheme } from "../state/theme";
 import { pausedAt, span, togglePause } from "../state/timeline";
+import { Banner } from "./Banner";
 import { Glyph, Logo, StatusMark } from "./Icons";
 import { ShortcutList, useKeys } from "./Keys";
 
@@ -132,54 +133,6 @@ function LivePill() {
   );
 }
 
-/** Says that data stopped, since when, and what happens next. */
-function Banner() {
-  beat.value;
-  const { phase, attempt, retryAt, lostAt, everOpen } = live.connection.value;
-  const at = newest.value;
-  const now = performance.now();
-  const shown = at === 0 ? "" : ` Showing data up to ${clock(at)} ${zoneName()}.`;
-  if (phase === "waiting" || (phase === "connecting" && attempt > 1)) {
-    const seconds = retryAt === null ? 0 : Math.max(0, Math.ceil((retryAt - now) / 1000));
-    const next =
-      phase === "waiting" && seconds > 0 ? `Reconnecting in ${spanText(seconds)}` : "Reconnecting now";
-    return (
-      <div class="banner" role="alert" aria-live="off">
-        <StatusMark mark="warning" />
-        <span>
-          <b>
-            {lostAt === null
-              ? everOpen
-                ? "Connection interrupted."
-                : "Cannot reach the dashboard server."
-              : `Connection lost ${spanText((now - lostAt) / 1000)} ago.`}
-          </b>
-          {shown} {next}, attempt {attempt + (phase === "waiting" ? 1 : 0)}
-          {at === 0 ? "." : "; missed seconds will be filled in."}
-        </span>
-        <button type="button" class="btn s" onClick={() => live.retryNow()}>
-          Retry now
-        </button>
-      </div>
-    );
-  }
-  if (phase === "open" && at !== 0 && fresh.value === "lost") {
-    return (
-      <div class="banner" role="alert" aria-live="off">
-        <StatusMark mark="warning" />
-        <span>
-          <b>No new data for {spanText(ageSeconds.value)}.</b>
-          {shown} The dashboard server is connected but receives nothing from an aggregator.
-        </span>
-        <a class="btn s" href="/cluster">
-          View aggregators
-        </a>
-      </div>
-    );
-  }
-  return null;
-}
-
 /** Finds nodes: the filter of the Nodes page, from everywhere. */
 function Find() {
   const input = useRef<HTMLInputElement>(null);
@@ -235,7 +188,6 @@ export function Shell({ title, trail, children }: Props) {
     const cluster = live.hello.value?.cluster;
     document.title = `${title}${cluster ? ` · ${cluster}` : ""} · Starling`;
   }, [title, live.hello.value]);
-  const minutes = span.value / 60;
   const state = fresh.value;
   return (
     <div
@@ -257,7 +209,7 @@ export function Shell({ title, trail, children }: Props) {
           <span class="sp" />
           <Find />
           <span class="range hide-s" title="All charts show the same time, at one second">
-            Last {minutes} min · 1 s
+            Last {span.value < 60 ? `${span.value}${THIN}s` : `${span.value / 60}${THIN}min`} · 1{THIN}s
           </span>
           <LivePill />
           <button

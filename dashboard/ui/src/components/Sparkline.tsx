@@ -34,7 +34,7 @@ export function Sparkline({ view, column, color = "c-h2", reference, zero = fals
       const height = element.clientHeight;
       const { from, to } = range.peek();
       const any = view.shown.window(column, from, to, values);
-      if (!any || width < 16) {
+      if (!any || width < 16 || height < 8) {
         for (const e of [line, area]) e.removeAttribute("d");
         dot.setAttribute("r", "0");
         return;

@@ -929,7 +929,7 @@ export type Traffic = Message<"starling.live.v1.Traffic"> & {
   errorRatio?: number | undefined;
 
   /**
-   * Requests or connections open now.
+   * Requests or connections open now. NaN means that no node reported it.
    *
    * @generated from field: double active = 4;
    */
@@ -1097,7 +1097,7 @@ export type Protocol = Message<"starling.live.v1.Protocol"> & {
   errorsPerSecond: number;
 
   /**
-   * Requests or connections open now.
+   * Requests or connections open now. NaN means that no node reported it.
    *
    * @generated from field: double active = 4;
    */
@@ -1134,6 +1134,7 @@ export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
 
 /**
  * TCP connections.
+ * NaN means that no node reported it.
  *
  * @generated from message starling.live.v1.Connections
  */
@@ -1211,6 +1212,7 @@ export const ConnectionsSchema: GenMessage<Connections> = /*@__PURE__*/
 
 /**
  * Processors, 0 to 1.
+ * NaN means that no node reported it.
  *
  * @generated from message starling.live.v1.Cpu
  */
@@ -1337,6 +1339,7 @@ export const CoreSchema: GenMessage<Core> = /*@__PURE__*/
 
 /**
  * Bytes.
+ * NaN means that no node reported it.
  *
  * @generated from message starling.live.v1.Memory
  */
@@ -1428,6 +1431,7 @@ export const MemorySchema: GenMessage<Memory> = /*@__PURE__*/
 
 /**
  * Per second, bytes.
+ * NaN means that no node reported it.
  *
  * @generated from message starling.live.v1.Disk
  */
@@ -1484,6 +1488,7 @@ export const DiskSchema: GenMessage<Disk> = /*@__PURE__*/
 
 /**
  * Per second.
+ * NaN means that no node reported it.
  *
  * @generated from message starling.live.v1.Network
  */

@@ -53,3 +53,13 @@ export function hatch(
 export function font(size: number, weight = 400): string {
   return `${weight} ${size}px "Inter Variable", Inter, system-ui, sans-serif`;
 }
+
+let measuring: CanvasRenderingContext2D | null = null;
+
+/** Width of a text in the page's font, pixels. */
+export function textWidth(s: string, size: number): number {
+  measuring ??= document.createElement("canvas").getContext("2d");
+  if (measuring === null) return (s.length * size) / 2;
+  measuring.font = font(size);
+  return measuring.measureText(s).width;
+}

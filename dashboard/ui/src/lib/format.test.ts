@@ -90,7 +90,9 @@ describe("durations", () => {
 
 describe("figures beside each other", () => {
   it("share a unit when they can", () => {
-    expect(f.microsLike(1800, 14_200)).toBe("1.80");
+    expect(f.microsLike(1800, 14_200)).toBe("1.8");
+    expect(f.microsLike(298, 8420)).toBe("0.30");
+    expect(f.microsLike(188_400, 92_400)).toBe("188");
     expect(f.microsLike(1800, 400)).toBe("1,800");
     expect(f.microsLike(Number.NaN, 400)).toBe("–");
     expect(f.bytesOf(11.5 * 1024 ** 4, 15.25 * 1024 ** 4)).toBe(`11.5 of 15.3${T}TiB`);

@@ -121,10 +121,12 @@ export function axisMicros(v: number): string {
   return `${Number((v * 1000).toPrecision(4))}${THIN}ns`;
 }
 
-/** A duration as a bare number in the unit of another one, for "p50 1.80" beside "14.2 ms". */
+/** A duration as a short bare number in the unit of another one, for "p50 1.8" beside "14.2 ms". */
 export function microsLike(v: number, reference: number): string {
   const size = MICROS.find(([, unit]) => unit === micros(reference).unit)?.[0];
-  return known(v) && size !== undefined ? significant(v / size) : text(micros(v));
+  if (!known(v) || size === undefined) return text(micros(v));
+  // Three figures where they fall before the point, else two.
+  return significant(v / size, v / size >= 10 ? 3 : 2);
 }
 
 const BYTES = [
@@ -205,6 +207,11 @@ export function span(seconds: number): string {
   if (s < 3600) return pair(Math.floor(s / 60), "m", s % 60, "s");
   if (s < 86_400) return pair(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "m");
   return pair(Math.floor(s / 86_400), "d", Math.floor((s % 86_400) / 3600), "h");
+}
+
+/** The length of a range in words: "30 seconds", "15 minutes". */
+export function lengthInWords(seconds: number): string {
+  return seconds < 60 ? plural(seconds, "second") : plural(Math.round(seconds / 60), "minute");
 }
 
 /** A share as an axis label: 0, 50%, 100%. */

@@ -35,7 +35,7 @@ export function windowEnd(newest: number, serverNowSeconds: number, state: Fresh
 }
 
 /** Lengths a window grows through while there is less than 15 minutes of data, in seconds. */
-const SPANS = [120, 300, 900] as const;
+const SPANS = [30, 60, 120, 300, 900] as const;
 
 /** The shortest window that holds all data from `first` to `end`. */
 export function windowSpan(first: number, end: number): number {

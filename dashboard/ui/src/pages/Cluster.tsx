@@ -1,76 +1,174 @@
-/** Starling's own aggregators. */
+/** Starling's own aggregators: how they are, and which nodes report to which. */
+import type { Fleet } from "../api/fleet";
 import { type Mark, StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
 import { Shell } from "../components/Shell";
+import type { Aggregators } from "../gen/live_pb";
 import * as f from "../lib/format";
 import { live } from "../state/page";
+import { nodeHref } from "../state/router";
+import { useHosts } from "./hooks";
 
 const MARKS: Record<string, Mark> = { ready: "ok", joining: "info", leaving: "stopped", dead: "critical" };
 
+/** Nodes named in one panel; a link leads to the rest. */
+const NAMES_MAX = 60;
+
+const seconds = (v: number) => (f.known(v) ? `${v.toFixed(1)}${f.THIN}s` : f.NONE);
+
+/** The cluster in one line of facts. */
+function Summary({ state }: { state: Aggregators }) {
+  const complete = live.overview.state.value?.completeness;
+  const hello = live.hello.value;
+  const ready = state.aggregators.filter((a) => a.state === "ready").length;
+  const well = ready === state.aggregators.length;
+  const facts: [string, string][] = [];
+  if (complete) {
+    facts.push(
+      ["Nodes reporting", `${f.grouped(complete.nodesReporting)} of ${f.grouped(complete.nodesExpected)}`],
+      ["Copies of a second", String(complete.copies)],
+      ["Data delay", seconds(complete.ageMs / 1000)],
+    );
+  }
+  if (state.connectedTo !== "") facts.push(["This page reads", state.connectedTo]);
+  if (hello) facts.push(["Dashboard", hello.version]);
+  return (
+    <>
+      <section class="verdict" aria-label="Cluster state">
+        <span class={`state ${well ? "ok" : "warn"}`}>
+          <StatusMark mark={well ? "ok" : "warning"} />
+          {ready} of {f.plural(state.aggregators.length, "aggregator")} ready
+        </span>
+      </section>
+      <dl class="facts">
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </>
+  );
+}
+
+function Table({ state }: { state: Aggregators }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+    <section class="wide" tabIndex={0} aria-label="Table of aggregators">
+      <table class="t nodes">
+        <thead>
+          <tr>
+            <th scope="col" class="tx">
+              Aggregator
+            </th>
+            <th scope="col" class="tx">
+              State
+            </th>
+            <th scope="col" class="tx">
+              gRPC address
+            </th>
+            <th scope="col" class="tx">
+              Version
+            </th>
+            <th scope="col">Nodes connected</th>
+            <th scope="col">Behind</th>
+          </tr>
+        </thead>
+        <tbody>
+          {state.aggregators.map((a) => (
+            <tr key={a.aggregatorId}>
+              <th scope="row">
+                {a.aggregatorId}
+                {a.aggregatorId === state.connectedTo && <span class="sample">this page reads here</span>}
+              </th>
+              <td class="tx">
+                <StatusMark mark={MARKS[a.state] ?? "silent"} /> {a.state}
+              </td>
+              <td class="tx">{a.grpcAddress}</td>
+              <td class="tx">{a.version}</td>
+              <td>{f.grouped(a.connectedNodes)}</td>
+              <td>{seconds(a.behindSeconds)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+/** The nodes that one aggregator owns. */
+function Owned({ id, fleet, width }: { id: string; fleet: Fleet; width: 4 | 12 }) {
+  const rows = fleet.rows.filter((r) => r.aggregator === id);
+  const shown = rows.slice(0, NAMES_MAX);
+  const all = `/nodes?q=aggregator:${encodeURIComponent(id)}`;
+  return (
+    <Panel
+      title={`Nodes at ${id}`}
+      note={f.grouped(rows.length)}
+      width={width}
+      controls={
+        rows.length > 0 && (
+          <a class="btn s" href={all}>
+            View in table
+          </a>
+        )
+      }
+    >
+      {rows.length === 0 ? (
+        <p class="absent">No node reports here now.</p>
+      ) : (
+        <ul class="names">
+          {shown.map((r) => (
+            <li key={r.id}>
+              <a href={nodeHref(r.id)}>
+                <StatusMark
+                  mark={r.state === "reporting" ? "ok" : r.state === "stopped" ? "stopped" : "silent"}
+                />
+                {r.id}
+              </a>
+            </li>
+          ))}
+          {rows.length > shown.length && (
+            <li>
+              <a href={all}>{f.grouped(rows.length - shown.length)} more</a>
+            </li>
+          )}
+        </ul>
+      )}
+    </Panel>
+  );
+}
+
 export function ClusterPage() {
   const view = live.aggregators;
+  const fleet = useHosts().state.value;
   const state = view.state.value;
   const rows = state?.aggregators ?? [];
-  const hello = live.hello.value;
   return (
     <Shell title="Cluster">
+      {state && rows.length > 0 && <Summary state={state} />}
       <div class="grid">
-        <Panel
-          title="Aggregators"
-          note={hello ? `${hello.cluster || "no cluster yet"}, dashboard ${hello.version}` : undefined}
-          width={12}
-        >
-          {rows.length === 0 ? (
+        <Panel title="Aggregators" note={live.hello.value?.cluster || "no cluster yet"} width={12}>
+          {state && rows.length > 0 ? (
+            <Table state={state} />
+          ) : (
             <p class="absent">
               {view.status.value === "loading"
                 ? "Connecting."
                 : "The dashboard server has not reached an aggregator yet."}
             </p>
-          ) : (
-            // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
-            <section class="wide" tabIndex={0} aria-label="Table of aggregators">
-              <table class="t nodes">
-                <thead>
-                  <tr>
-                    <th scope="col" class="tx">
-                      Aggregator
-                    </th>
-                    <th scope="col" class="tx">
-                      State
-                    </th>
-                    <th scope="col" class="tx">
-                      gRPC address
-                    </th>
-                    <th scope="col" class="tx">
-                      Version
-                    </th>
-                    <th scope="col">Nodes connected</th>
-                    <th scope="col">Behind</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {rows.map((a) => (
-                    <tr key={a.aggregatorId}>
-                      <th scope="row">
-                        {a.aggregatorId}
-                        {a.aggregatorId === state?.connectedTo && (
-                          <span class="sample">this page reads here</span>
-                        )}
-                      </th>
-                      <td class="tx">
-                        <StatusMark mark={MARKS[a.state] ?? "silent"} /> {a.state}
-                      </td>
-                      <td class="tx">{a.grpcAddress}</td>
-                      <td class="tx">{a.version}</td>
-                      <td>{f.grouped(a.connectedNodes)}</td>
-                      <td>{f.known(a.behindSeconds) ? `${a.behindSeconds.toFixed(1)}${f.THIN}s` : f.NONE}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </section>
           )}
         </Panel>
+        {fleet &&
+          rows.map((a) => (
+            <Owned
+              key={a.aggregatorId}
+              id={a.aggregatorId}
+              fleet={fleet}
+              width={rows.length === 1 ? 12 : 4}
+            />
+          ))}
       </div>
     </Shell>
   );

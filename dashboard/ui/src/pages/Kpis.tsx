@@ -77,7 +77,7 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
             <Fact label="p99.9" value={f.microsLike(latency.p999, latency.p99)} />
           </>
         ) : (
-          "no requests in the last minute"
+          (traffic && "no requests in the last minute") || f.NONE
         )}
       </Kpi>
       <Kpi
@@ -105,14 +105,14 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
         shape={spark(COLUMN.cpu, true)}
       >
         {cpu && <span class="fact">{f.plural(cpu.cores, "core")}</span>}
-        {ofNode && cpu ? (
+        {!cpu && <Fact label="load" value={f.NONE} />}
+        {cpu && ofNode && (
           <Fact
             label="load"
             value={`${f.significant(cpu.load1)} · ${f.significant(cpu.load5)} · ${f.significant(cpu.load15)}`}
           />
-        ) : (
-          <Fact label="load" value={`${f.significant(cpu?.load1 ?? Number.NaN)} per node`} />
         )}
+        {cpu && !ofNode && <Fact label="load" value={`${f.significant(cpu.load1)} per node`} />}
       </Kpi>
       <Kpi
         label="Memory"

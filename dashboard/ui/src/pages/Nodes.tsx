@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
-import { stateText } from "../components/HostMap";
+import { stateText } from "../components/fills";
 import { type Mark, StatusMark } from "../components/Icons";
 import { Shell } from "../components/Shell";
 import * as f from "../lib/format";

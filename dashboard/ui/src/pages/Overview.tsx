@@ -1,16 +1,18 @@
 /** The cluster at a glance. */
 import { useSignal } from "@preact/signals";
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { COLUMN } from "../api/columns";
 import type { Fleet } from "../api/fleet";
 import { ChartPanel } from "../components/ChartPanel";
-import type { Reference } from "../components/chart/core";
+import type { Reference } from "../components/chart/spec";
+import { FILLS, type Fill } from "../components/fills";
 import { Histogram } from "../components/Histogram";
-import { FILLS, type Fill, HostMap } from "../components/HostMap";
+import { HostMap } from "../components/HostMap";
 import { StatusMark } from "../components/Icons";
-import { Choice, Panel } from "../components/Panel";
+import { Absent, Choice, Panel } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
-import { ConnectionsPanel, CpuPanel, MemoryPanel, ProtocolsPanel } from "../components/ResourcePanels";
+import { ProtocolsPanel } from "../components/ProtocolsPanel";
+import { ConnectionsPanel, CpuPanel, MemoryPanel } from "../components/ResourcePanels";
 import { Shell } from "../components/Shell";
 import { Verdict } from "../components/Verdict";
 import type { Traffic } from "../gen/live_pb";
@@ -19,6 +21,7 @@ import { live } from "../state/page";
 import { query, setQuery } from "../state/router";
 import { useHosts } from "./hooks";
 import { Kpis } from "./Kpis";
+import { loadOthers, others } from "./lazy";
 import * as s from "./series";
 
 const STYLES = [
@@ -115,6 +118,20 @@ function HostsPanel({ fleet, waiting, width }: { fleet: Fleet | null; waiting: s
   );
 }
 
+/** What a single host has instead of a map; it comes with the other pages. */
+function OnlyHost({ id }: { id: string }) {
+  useEffect(loadOthers, []);
+  const pages = others.value;
+  return pages ? (
+    <pages.OneHost key={id} id={id} />
+  ) : (
+    <>
+      <Absent title="CPU per core" what="Connecting." width={8} />
+      <Absent title="Host" what="Connecting." />
+    </>
+  );
+}
+
 export function OverviewPage() {
   const view = live.overview;
   const hosts = useHosts();
@@ -134,6 +151,7 @@ export function OverviewPage() {
   const waiting = view.status.value === "empty" ? "Waiting for the first frame from a node." : "Connecting.";
   const nodes = complete?.nodesReporting ?? 0;
   const few = fleet !== null && fleet.rows.length <= FEW_NODES;
+  const only = fleet?.rows.length === 1 ? fleet.rows[0]?.id : undefined;
   const latency = (
     <ChartPanel
       view={view}
@@ -149,6 +167,8 @@ export function OverviewPage() {
       empty="No requests in this time."
     />
   );
+  const protocols = <ProtocolsPanel traffic={state?.traffic} view={view} />;
+  const hostMap = <HostsPanel fleet={fleet} waiting={waiting} width={few ? 4 : 8} />;
   return (
     <Shell title="Overview">
       <Verdict verdict={state?.verdict} waiting={waiting} label="Cluster state">
@@ -193,9 +213,9 @@ export function OverviewPage() {
           }
         />
         <LatencyPanel traffic={state?.traffic} />
-        {few ? latency : <HostsPanel fleet={fleet} waiting={waiting} width={8} />}
-        <ProtocolsPanel traffic={state?.traffic} />
-        <CpuPanel cpu={state?.cpu} nodes={nodes} />
+        {only !== undefined ? <OnlyHost id={only} /> : few ? latency : hostMap}
+        {only === undefined && protocols}
+        <CpuPanel cpu={state?.cpu} nodes={nodes} view={view} />
         <MemoryPanel
           memory={state?.memory}
           note={
@@ -205,7 +225,16 @@ export function OverviewPage() {
           }
         />
         <ConnectionsPanel connections={state?.connections} view={view} />
-        {few ? <HostsPanel fleet={fleet} waiting={waiting} width={4} /> : latency}
+        {only !== undefined ? (
+          <>
+            {latency}
+            {protocols}
+          </>
+        ) : few ? (
+          hostMap
+        ) : (
+          latency
+        )}
         <ChartPanel
           view={view}
           title="Network"
@@ -231,6 +260,19 @@ export function OverviewPage() {
           unit={s.binary}
           empty="No disk data in this time."
         />
+        {only !== undefined && (
+          <ChartPanel
+            view={view}
+            title="Connections"
+            note="TCP"
+            width={4}
+            height={132}
+            series={s.CONNECTIONS}
+            axis={f.axisCount}
+            value={f.count}
+            empty="No connection data in this time."
+          />
+        )}
       </div>
     </Shell>
   );

@@ -1,6 +1,6 @@
 /** Series that several pages chart. */
 import { COLUMN, PROTOCOLS } from "../api/columns";
-import type { Series } from "../components/chart/core";
+import type { Series } from "../components/chart/spec";
 import { byteUnit } from "../lib/format";
 
 export const REQUESTS: readonly Series[] = PROTOCOLS.map((p) => ({

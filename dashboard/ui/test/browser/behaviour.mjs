@@ -46,6 +46,20 @@ try {
   await page.keyboard.press("Space");
   await until("live again", pill, (t) => t.startsWith("Live"));
 
+  // A page on a wall stays open for weeks.
+  const debuggerSession = await page.context().newCDPSession(page);
+  await debuggerSession.send("Performance.enable");
+  const heapMiB = async () => {
+    await debuggerSession.send("HeapProfiler.collectGarbage");
+    const { metrics } = await debuggerSession.send("Performance.getMetrics");
+    return metrics.find((m) => m.name === "JSHeapUsedSize").value / 2 ** 20;
+  };
+  await page.waitForTimeout(5000);
+  const early = await heapMiB();
+  await page.waitForTimeout(15_000);
+  const grown = (await heapMiB()) - early;
+  assert.ok(grown < 1, `the heap grew by ${grown.toFixed(1)} MiB in 15 s`);
+
   const chart = await page.locator(".ch").first().boundingBox();
   await page.mouse.move(chart.x + 200, chart.y + 80);
   await page.mouse.down();

@@ -18,17 +18,6 @@ const SIZES = [
 const shoot = async (name, url, size, theme, before, full = true) => {
   const { page, problems, close } = await open(browser, url, { width: size[1], height: size[2], theme });
   await page.waitForTimeout(1500);
-  // Charts off the screen are not drawn; a tall picture needs them to have been seen.
-  if (full) {
-    await page.evaluate(async () => {
-      for (let y = 0; y < document.body.scrollHeight; y += 500) {
-        window.scrollTo(0, y);
-        await new Promise((r) => setTimeout(r, 120));
-      }
-      window.scrollTo(0, 0);
-    });
-    await page.waitForTimeout(300);
-  }
   await before?.(page);
   await page.screenshot({ path: join(folder, `${name}-${size[0]}-${theme}.png`), fullPage: full });
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);

@@ -2,7 +2,7 @@
 import { effect, useComputed, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { LiveView } from "../../api/view";
-import { known, NONE, type Quantity, text } from "../../lib/format";
+import { known, lengthInWords, NONE, type Quantity, text } from "../../lib/format";
 import { cancel, schedule } from "../../lib/scheduler";
 import {
   cursor,
@@ -16,7 +16,8 @@ import {
   zoom,
   zoomTo,
 } from "../../state/timeline";
-import { ChartCore, type ChartSpec, chartInputs, type Reading, type Reference, type Series } from "./core";
+import { ChartCore, chartInputs } from "./core";
+import type { ChartSpec, Reading, Reference, Series } from "./spec";
 import { TimeTable } from "./TimeTable";
 
 interface Props {
@@ -33,6 +34,8 @@ interface Props {
   unit?: (max: number) => number;
   max?: number;
   references?: readonly Reference[];
+  /** False leaves the legend out, where a panel says the value already. */
+  legend?: boolean;
   /** Adds the sum of all series to the legend. */
   totalColumn?: string;
   /** Said when nothing in the window has a value. */
@@ -44,6 +47,9 @@ interface Props {
 
 const NO_REFERENCES: readonly Reference[] = [];
 
+/** A chart off the screen is drawn less often, milliseconds: what a tall picture of the page shows is never older. */
+const OFF_SCREEN_EVERY_MS = 5000;
+
 export function TimeChart(props: Props) {
   const { view, title, series, height, left = 40, scale = 1, value } = props;
   const host = useRef<HTMLDivElement>(null);
@@ -51,7 +57,7 @@ export function TimeChart(props: Props) {
   const hidden = useSignal<ReadonlySet<string>>(new Set());
   const readings = useSignal<readonly Reading[]>([]);
   const sentence = useSignal(title);
-  // A chart that is off the screen is not drawn, so what it knows may be of before the data.
+  // Nothing is said to be absent before a draw that followed the first data.
   const drawnReady = useSignal(false);
   const band = useSignal<{ left: number; width: number } | null>(null);
   const drag = useRef<{ x: number; second: number; pan: boolean } | null>(null);
@@ -80,20 +86,34 @@ export function TimeChart(props: Props) {
     const crosshair = {};
     let visible = true;
     let dirty = false;
+    let drawnAt = Number.NEGATIVE_INFINITY;
 
     const publish = () => {
       readings.value = chart.readings.map((r) => ({ ...r }));
       sentence.value = describe(title, chart, latest.current);
       drawnReady.value = view.status.peek() !== "loading";
     };
-    const draw = () => {
-      dirty = !visible;
-      if (!visible) return;
+    const drawNow = () => {
+      dirty = false;
+      if (view.status.peek() === "ready") drawnAt = performance.now();
       chart.configure(latest.current);
       chart.draw();
       publish();
     };
+    const draw = () => {
+      dirty = !visible && performance.now() - drawnAt < OFF_SCREEN_EVERY_MS;
+      if (!dirty) drawNow();
+    };
+    // A taller window or a sheet of paper shows what was off the screen.
+    const catchUp = () => {
+      if (dirty) schedule(chart, drawNow);
+    };
+    const beforePrint = () => {
+      if (dirty) drawNow();
+    };
     repaint.run = () => schedule(chart, draw);
+    window.addEventListener("resize", catchUp);
+    window.addEventListener("beforeprint", beforePrint);
     const stopData = effect(() => {
       view.version.value;
       chartInputs();
@@ -106,13 +126,13 @@ export function TimeChart(props: Props) {
         publish();
       });
     });
-    const resize = new ResizeObserver(repaint.run);
+    const resize = new ResizeObserver(() => schedule(chart, drawNow));
     resize.observe(element);
     const seen = new IntersectionObserver(
       (entries) => {
         // Several changes may come at once; the last one holds.
         visible = entries.at(-1)?.isIntersecting ?? true;
-        if (visible && dirty) repaint.run();
+        if (visible) catchUp();
       },
       { rootMargin: "200px" },
     );
@@ -122,6 +142,8 @@ export function TimeChart(props: Props) {
     return () => {
       stopData();
       stopCursor();
+      window.removeEventListener("resize", catchUp);
+      window.removeEventListener("beforeprint", beforePrint);
       resize.disconnect();
       seen.disconnect();
       cancel(chart);
@@ -153,29 +175,31 @@ export function TimeChart(props: Props) {
   const at = cursor.value ?? view.shown.newest;
   return (
     <>
-      <div class="lg">
-        {shown.map((r) => (
-          <button
-            type="button"
-            key={r.series.column}
-            aria-pressed={!hidden.value.has(r.series.column)}
-            title="Click: only this one. Shift-click: hide or show"
-            onClick={(e) => isolate(r.series.column, !e.shiftKey)}
-          >
-            <i
-              class={props.stacked ? "sw" : "sw ln"}
-              style={{ backgroundColor: `var(--${r.series.color})` }}
-            />
-            {r.series.label} <b>{text(value(r.value))}</b>
-          </button>
-        ))}
-        {total !== undefined && anything.value && (
-          <span class="k">
-            Total <b>{text(value(view.shown.get(total, at) * scale))}</b>
-          </span>
-        )}
-        {!anything.value && <span class="k">{NONE}</span>}
-      </div>
+      {props.legend !== false && (
+        <div class="lg">
+          {shown.map((r) => (
+            <button
+              type="button"
+              key={r.series.column}
+              aria-pressed={!hidden.value.has(r.series.column)}
+              title="Click: only this one. Shift-click: hide or show"
+              onClick={(e) => isolate(r.series.column, !e.shiftKey)}
+            >
+              <i
+                class={props.stacked ? "sw" : "sw ln"}
+                style={{ backgroundColor: `var(--${r.series.color})` }}
+              />
+              {r.series.label} <b>{text(value(r.value))}</b>
+            </button>
+          ))}
+          {total !== undefined && anything.value && (
+            <span class="k">
+              Total <b>{text(value(view.shown.get(total, at) * scale))}</b>
+            </span>
+          )}
+          {!anything.value && <span class="k">{NONE}</span>}
+        </div>
+      )}
       {props.table ? (
         <TimeTable
           title={title}
@@ -252,7 +276,7 @@ export function TimeChart(props: Props) {
           )}
           {!anything.value && drawnReady.value && (
             <p class="ch-empty">
-              {view.status.value === "empty" ? "Waiting for the first frame from a node." : props.empty}
+              {view.status.value === "empty" ? "Waiting for the first second." : props.empty}
             </p>
           )}
         </div>
@@ -264,8 +288,8 @@ export function TimeChart(props: Props) {
 function describe(title: string, chart: ChartCore, spec: ChartSpec): string {
   const there = chart.readings.filter((r) => r.any);
   if (there.length === 0) return `${title}: no data`;
-  const minutes = Math.round((range.peek().to - range.peek().from + 1) / 60);
+  const { from, to } = range.peek();
   const values = there.map((r) => `${r.series.label} ${text(spec.value(r.value))}`).join(", ");
   const peak = known(chart.peak) ? `, peak ${text(spec.value(chart.peak * spec.scale))}` : "";
-  return `${title} over ${minutes} minutes: ${values}${peak}`;
+  return `${title} over ${lengthInWords(to - from + 1)}: ${values}${peak}`;
 }

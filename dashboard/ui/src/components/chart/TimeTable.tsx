@@ -2,7 +2,7 @@
 import type { LiveView } from "../../api/view";
 import { clock, type Quantity, text } from "../../lib/format";
 import { range } from "../../state/timeline";
-import type { Series } from "./core";
+import type { Series } from "./spec";
 
 interface Props {
   title: string;

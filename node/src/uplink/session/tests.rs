@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use starling_proto::{
     catalogue,
     frame::Decoder,
+    ids::WriterId,
     series::{Sample, Series, Value},
 };
 
@@ -13,6 +14,8 @@ use super::*;
 struct Bench {
     session: Session,
     now: Duration,
+    /// The node's clock. By default so late that every frame is really too old.
+    wall: Duration,
     next_tick: u32,
     cut: BTreeMap<u32, Arc<Content>>,
     pins: BTreeMap<u32, WriterId>,
@@ -40,6 +43,7 @@ fn settings(seeds: &[&str], ring_frames: usize) -> Settings {
         ring_frames,
         ring_bytes: usize::MAX,
         grace: Duration::from_secs(4),
+        hold: Duration::ZERO,
         seed: 1,
     }
 }
@@ -65,6 +69,7 @@ impl Bench {
         let mut bench = Self {
             session: Session::new(settings),
             now: Duration::ZERO,
+            wall: Duration::from_secs(1_000_000),
             next_tick: 1000,
             cut: BTreeMap::new(),
             pins: BTreeMap::new(),
@@ -112,7 +117,7 @@ impl Bench {
             link.in_flight.clear();
         }
         let number = link.number;
-        self.session.received(number, v1::IngestResponse { body: Some(body) }, self.now);
+        self.session.received(number, v1::IngestResponse { body: Some(body) }, self.now, self.wall);
         self.run();
     }
 
@@ -123,6 +128,16 @@ impl Bench {
             link.in_flight.retain(|tick| !ticks.contains(tick));
         }
         self.say(ingest_response::Body::Ack(v1::Ack { ticks, copies: 2, alone: false }));
+    }
+
+    fn refuse(&mut self, tick: u32, reason: v1::RefusalReason) {
+        let detail = "a test".to_owned();
+        self.say(ingest_response::Body::Refusal(v1::Refusal { tick, reason: reason as i32, detail }));
+    }
+
+    /// Sets the node's clock to the newest second.
+    fn clock_is_right(&mut self) {
+        self.wall = Duration::from_secs(u64::from(self.next_tick) - 1);
     }
 
     fn in_flight(&self) -> Vec<u32> {
@@ -215,7 +230,7 @@ enum Step {
     Redirect,
     Ack(usize),
     AckOther(u32),
-    Refuse(usize),
+    Refuse(usize, i32, bool),
     FreshStart,
     Break,
     OldLink,
@@ -229,7 +244,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Redirect),
         5 => (0usize..30).prop_map(Step::Ack),
         1 => (990u32..1100).prop_map(Step::AckOther),
-        1 => (0usize..30).prop_map(Step::Refuse),
+        2 => (0usize..30, 0i32..=4, any::<bool>()).prop_map(|(n, reason, fresh)| Step::Refuse(n, reason, fresh)),
         1 => Just(Step::FreshStart),
         2 => Just(Step::Break),
         1 => Just(Step::OldLink),
@@ -259,9 +274,19 @@ fn take_step(bench: &mut Bench, step: Step) {
             bench.ack(ticks);
         }
         Step::AckOther(tick) => bench.ack(vec![tick]),
-        Step::Refuse(n) => {
+        Step::Refuse(n, reason, fresh) => {
             if let Some(&tick) = bench.in_flight().get(n) {
-                bench.say(ingest_response::Body::Refusal(v1::Refusal { tick, reason: 1, detail: String::new() }));
+                let late_or_early = (1..=2).contains(&reason);
+                let (lost, open) = (bench.session.totals().lost.total(), bench.session.taker().is_some());
+                if fresh {
+                    bench.clock_is_right();
+                }
+                bench.say(ingest_response::Body::Refusal(v1::Refusal { tick, reason, detail: String::new() }));
+                bench.wall = Duration::from_secs(1_000_000);
+                if open && fresh && late_or_early {
+                    assert_eq!(bench.session.totals().lost.total(), lost, "a fresh frame is kept");
+                    assert!(bench.session.taker().is_none(), "and that aggregator is left");
+                }
             }
         }
         Step::FreshStart => {
@@ -275,7 +300,7 @@ fn take_step(bench: &mut Bench, step: Step) {
         Step::OldLink => {
             let body = Some(ingest_response::Body::Ack(v1::Ack { ticks: vec![1000, 1001], copies: 1, alone: true }));
             let before = bench.session.totals().acked;
-            bench.session.received(0, v1::IngestResponse { body }, bench.now);
+            bench.session.received(0, v1::IngestResponse { body }, bench.now, bench.wall);
             bench.run();
             assert_eq!(bench.session.totals().acked, before, "a link that is gone has no say");
         }
@@ -389,7 +414,7 @@ fn a_fresh_start_sends_everything_again_once() {
     bench.say(request());
     assert_eq!(bench.sent(), [1000, 1001, 1002, 1002, 1001, 1000]);
     assert_eq!(bench.link.as_ref().map(|link| link.sent[3].sequence), Some(1));
-    bench.session.received(1, v1::IngestResponse { body: Some(request()) }, bench.now);
+    bench.session.received(1, v1::IngestResponse { body: Some(request()) }, bench.now, bench.wall);
     bench.run();
     assert_eq!(bench.sent().len(), 6, "a second request for the same damage is ignored");
 }
@@ -506,4 +531,125 @@ fn frames_out_of_order_or_beyond_limits_are_refused_and_counted() {
     let losses = bench.session.totals().lost;
     assert_eq!((losses.get(LossReason::OutOfOrder), losses.get(LossReason::Invalid)), (1, 1));
     assert_eq!(bench.session.ring().len(), 1);
+}
+
+#[test]
+fn an_aggregator_with_a_wrong_clock_is_left_and_nothing_is_lost() {
+    for reason in [v1::RefusalReason::TooEarly, v1::RefusalReason::TooLate] {
+        let mut bench = Bench::new(settings(&["a:1", "b:1"], 900));
+        bench.say(accept(1));
+        bench.session.clock_offset(1, -30_500);
+        let tick = bench.cut();
+        bench.clock_is_right();
+        bench.refuse(tick, reason);
+        let totals = *bench.session.totals();
+        assert_eq!((totals.lost.total(), totals.clock_hops, bench.session.ring().len()), (0, 1, 1));
+        let trouble = bench.session.trouble().expect("a reason");
+        assert!(trouble.ends_with("its clock differs by -30 s"), "{trouble}");
+        let told = |event: &Event| matches!(event, Event::ClockDiffers { .. });
+        assert_eq!(bench.events.iter().filter(|event| told(event)).count(), 1);
+        assert_ne!(bench.dialled[0].0, bench.dialled[1].0, "the next one is dialled at once");
+
+        bench.say(accept(2));
+        assert!(bench.session.trouble().is_some(), "an accept alone mends nothing");
+        assert_eq!(bench.pins[&tick], writer(1), "the pin is kept");
+        bench.ack(vec![tick]);
+        assert_eq!((bench.session.totals().acked, bench.session.trouble()), (1, None));
+    }
+}
+
+#[test]
+fn when_every_clock_differs_rounds_are_paused_and_the_frames_wait() {
+    let mut bench = Bench::new(settings(&["a:1", "b:1"], 900));
+    for _ in 0..120 {
+        bench.cut();
+        bench.clock_is_right();
+        for _ in 0..20 {
+            if bench.link.is_none() {
+                break;
+            }
+            if bench.session.taker().is_none() {
+                bench.say(accept(1));
+            }
+            assert!(bench.session.totals().clock_hops == 0 || bench.session.trouble().is_some());
+            if let Some(&tick) = bench.in_flight().last() {
+                bench.refuse(tick, v1::RefusalReason::TooEarly);
+            }
+        }
+        bench.pass(Duration::from_secs(1));
+    }
+    assert_eq!((bench.session.totals().lost.total(), bench.session.ring().len()), (0, 120));
+    assert!(bench.dialled.len() < 160, "{} dials in 120 s", bench.dialled.len());
+}
+
+#[test]
+fn a_frame_that_is_really_too_old_or_to_come_is_lost() {
+    let mut bench = connected();
+    let (old, fresh) = (bench.cut(), bench.cut());
+    bench.wall = Duration::from_secs(u64::from(old) + 890);
+    bench.refuse(old, v1::RefusalReason::TooLate);
+    assert_eq!(bench.session.totals().lost.get(LossReason::TooLate), 1);
+    assert!(bench.session.taker().is_some(), "the link stays");
+    bench.wall = Duration::from_secs(u64::from(fresh) - 2);
+    bench.refuse(fresh, v1::RefusalReason::TooEarly);
+    assert_eq!(bench.session.totals().lost.get(LossReason::TooEarly), 1, "our clock was set back");
+}
+
+#[test]
+fn an_aggregator_that_refuses_everything_is_left_like_one_that_acknowledges_nothing() {
+    let mut bench = Bench::new(settings(&["a:1", "b:1"], 900));
+    bench.say(accept(1));
+    for second in 0..6 {
+        let tick = bench.cut();
+        bench.refuse(tick, v1::RefusalReason::Invalid);
+        if second == 3 {
+            let trouble = bench.session.trouble().expect("it takes nothing");
+            assert!(trouble.contains("refused 4 frames") && trouble.contains("invalid: a test"), "{trouble}");
+        }
+        bench.pass(Duration::from_secs(1));
+    }
+    assert_eq!(bench.session.totals().no_ack_hops, 1);
+    assert_ne!(bench.dialled[0].0, bench.dialled[1].0);
+    assert!(bench.session.patience > PATIENCE[0], "the next one is given longer");
+    bench.say(accept(2));
+    assert!(bench.session.trouble().is_some());
+    let tick = bench.cut();
+    bench.ack(vec![tick]);
+    assert_eq!(bench.session.trouble(), None);
+}
+
+#[test]
+fn odd_frames_among_good_ones_are_no_reason_to_leave() {
+    let mut bench = connected();
+    for _ in 0..60 {
+        let (bad, good) = (bench.cut(), bench.cut());
+        bench.refuse(bad, v1::RefusalReason::Invalid);
+        assert_eq!(bench.session.trouble(), None);
+        bench.pass(Duration::from_secs(1));
+        bench.ack(vec![good]);
+    }
+    assert_eq!((bench.session.totals().no_ack_hops, bench.dialled.len()), (0, 1));
+}
+
+#[test]
+fn a_held_session_keeps_frames_and_dials_when_released_or_at_the_limit() {
+    let held = || Settings { hold: Duration::from_secs(3), ..settings(&["a:1"], 900) };
+    let mut bench = Bench::new(held());
+    bench.cut();
+    bench.pass(Duration::from_secs(2));
+    assert_eq!((bench.dialled.len(), bench.session.ring().len()), (0, 1));
+    bench.session.release(bench.now);
+    bench.run();
+    assert_eq!(bench.dialled.len(), 1);
+
+    let mut bench = Bench::new(held());
+    assert_eq!(bench.session.deadline(), Some(Duration::from_secs(3)));
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.dialled.len(), 1);
+
+    let mut bench = Bench::new(held());
+    bench.cut();
+    bench.session.stop(bench.now);
+    bench.run();
+    assert_eq!(bench.dialled.len(), 1, "a stop does not wait");
 }

@@ -1,0 +1,51 @@
+/** The panel around the core strips. */
+import { useSignal } from "@preact/signals";
+import type { LiveView } from "../api/view";
+import { type CoreOrder, CoreStrips } from "./CoreStrips";
+import { Choice, Panel } from "./Panel";
+
+const ORDERS = [
+  ["core", "By core"],
+  ["busiest", "Busiest first"],
+] as const;
+
+interface Props {
+  view: Pick<LiveView, "shown" | "version">;
+  /** Busy share of each core in the newest second; empty when there is none, undefined before the first second. */
+  cores: readonly number[] | undefined;
+}
+
+export function CoresPanel({ view, cores }: Props) {
+  const order = useSignal<CoreOrder>("core");
+  return (
+    <Panel
+      title="CPU per core"
+      note="one strip each, stronger colour is busier"
+      width={8}
+      class="stacked"
+      controls={
+        <>
+          <span class="rampi">
+            <span>0</span>
+            <i />
+            <span>100%</span>
+          </span>
+          <Choice
+            label="Order"
+            value={order.value}
+            options={ORDERS}
+            choose={(v) => {
+              order.value = v;
+            }}
+          />
+        </>
+      }
+    >
+      {cores && cores.length > 0 ? (
+        <CoreStrips view={view} cores={cores} order={order.value} />
+      ) : (
+        <p class="absent">{cores ? "No per-core data in this second." : "Waiting for the first second."}</p>
+      )}
+    </Panel>
+  );
+}

@@ -1,0 +1,59 @@
+/** What is said beside a cell of the host map under the pointer. */
+import { clock, significant } from "../lib/format";
+import type { NodeRow } from "../lib/nodes";
+import { newest } from "../state/page";
+import { fillText, stateText } from "./fills";
+import { StatusMark } from "./Icons";
+
+export function NodeTip({
+  row,
+  x,
+  y,
+  width,
+  left,
+}: {
+  row: NodeRow;
+  x: number;
+  y: number;
+  width: number;
+  left: number;
+}) {
+  const right = x + 12 + 196 <= width;
+  return (
+    <div
+      class="tip"
+      role="tooltip"
+      style={{
+        transform: `translate(${Math.round(right ? x + 12 : Math.max(0, left - 208))}px, ${Math.round(y - 12)}px)`,
+      }}
+    >
+      <p class="tip-h">
+        <StatusMark
+          mark={row.state === "reporting" ? "ok" : row.state === "stopped" ? "stopped" : "silent"}
+        />
+        {row.id}
+      </p>
+      <dl>
+        {row.state !== "reporting" && (
+          <>
+            <dt>State</dt>
+            <dd>{stateText(row)}</dd>
+            <dt>Last frame</dt>
+            <dd>{clock(newest.peek() - row.silentSeconds)}</dd>
+          </>
+        )}
+        <dt>CPU</dt>
+        <dd>{fillText("cpu", row.cpu)}</dd>
+        <dt>Memory</dt>
+        <dd>{fillText("memory", row.memory)}</dd>
+        <dt>p99</dt>
+        <dd>{fillText("p99", row.p99)}</dd>
+        <dt>Requests</dt>
+        <dd>{fillText("requests", row.requests)}</dd>
+        <dt>Load</dt>
+        <dd>{significant(row.load)}</dd>
+      </dl>
+      {row.simulated && <p class="tip-n">Simulated: a replay of real samples</p>}
+    </div>
+  );
+}

@@ -1,0 +1,96 @@
+/** Requests by protocol in the newest second: shares, figures, and the shape of each. */
+import { Fragment } from "preact";
+import { COLUMN, protocolColor, protocolLabel } from "../api/columns";
+import type { LiveView } from "../api/view";
+import { Severity, type Traffic } from "../gen/live_pb";
+import { count, micros, percent, rate, text } from "../lib/format";
+import { Arc } from "./Arc";
+import { StatusMark, severityMark } from "./Icons";
+import { Absent, Panel } from "./Panel";
+import { Sparkline } from "./Sparkline";
+
+interface ProtocolsProps {
+  traffic: Traffic | undefined;
+  view: Pick<LiveView, "shown" | "version">;
+}
+
+/** Where the panel is taller than its table needs, the lines under each protocol take the room. */
+export function ProtocolsPanel({ traffic, view }: ProtocolsProps) {
+  if (!traffic || traffic.protocols.length === 0) {
+    return (
+      <Absent title="Protocols" what="No requests reported. A daemon takes OTLP metrics on port 4317." />
+    );
+  }
+  const all = [...traffic.protocols].sort(
+    (a, b) => b.requestsPerSecond - a.requestsPerSecond || a.name.localeCompare(b.name),
+  );
+  const sum = all.reduce((a, p) => a + p.requestsPerSecond, 0);
+  const total = rate(sum);
+  const share = (v: number) => (sum > 0 ? v / sum : Number.NaN);
+  return (
+    <Panel title="Protocols" note="share of requests" width={4} class="stacked">
+      <div class="side-by-side">
+        <Arc
+          parts={all.map((p) => ({ share: share(p.requestsPerSecond), color: protocolColor(p.name) }))}
+          size={92}
+          thick={15}
+          gap={sum > 0 && all.filter((p) => p.requestsPerSecond > 0).length > 1 ? 2 : 0}
+          label={`Share of requests: ${all.map((p) => `${protocolLabel(p.name)} ${text(percent(share(p.requestsPerSecond)))}`).join(", ")}`}
+          middle={total.value}
+          middleY={46}
+          middleSize={17}
+          below={total.unit}
+        />
+        <dl class="kv">
+          {all.map((p) => (
+            <div key={p.name}>
+              <dt>
+                <i class="sw" style={{ backgroundColor: `var(--${protocolColor(p.name)})` }} />
+                {protocolLabel(p.name)}
+              </dt>
+              <dd>{text(percent(share(p.requestsPerSecond)))}</dd>
+            </div>
+          ))}
+        </dl>
+      </div>
+      <div class="rest">
+        <table class="t protocols">
+          <thead>
+            <tr>
+              <th scope="col">Protocol</th>
+              <th scope="col">Req/s</th>
+              <th scope="col">Avg</th>
+              <th scope="col">p99</th>
+              <th scope="col">Err/s</th>
+              <th scope="col">Active</th>
+            </tr>
+          </thead>
+          <tbody>
+            {all.map((p) => (
+              <Fragment key={p.name}>
+                <tr>
+                  <th scope="row">
+                    <StatusMark
+                      mark={severityMark(p.status === Severity.UNSPECIFIED ? Severity.OK : p.status).mark}
+                    />{" "}
+                    {protocolLabel(p.name)}
+                  </th>
+                  <td>{text(count(p.requestsPerSecond))}</td>
+                  <td>{text(micros(p.meanMicros ?? Number.NaN))}</td>
+                  <td>{text(micros(p.p99Micros ?? Number.NaN))}</td>
+                  <td>{text(count(p.errorsPerSecond))}</td>
+                  <td>{text(count(p.active))}</td>
+                </tr>
+                <tr class="line">
+                  <td colSpan={6}>
+                    <Sparkline view={view} column={COLUMN.rps(p.name)} color={protocolColor(p.name)} zero />
+                  </td>
+                </tr>
+              </Fragment>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
+  );
+}

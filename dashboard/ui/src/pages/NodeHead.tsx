@@ -1,0 +1,140 @@
+/** The top of a node's page: where it is, how it is, what it says of itself. */
+import { StatusMark } from "../components/Icons";
+import { Verdict } from "../components/Verdict";
+import { type NodeDetail, NodeState } from "../gen/live_pb";
+import * as f from "../lib/format";
+import { newest } from "../state/page";
+import { nodeHref } from "../state/router";
+
+/** Value of a label "key:value"; empty when the node has none. */
+function label(node: NodeDetail, key: string): string {
+  return node.labels.find((l) => l.startsWith(`${key}:`))?.slice(key.length + 1) ?? "";
+}
+
+/** The way to a node: zone, rack, name. */
+export function Trail({ id, node }: { id: string; node: NodeDetail | null }) {
+  const zone = node ? label(node, "zone") : "";
+  const rack = node ? label(node, "rack") : "";
+  return (
+    <>
+      <nav class="crumb" aria-label="Breadcrumb">
+        <a href="/nodes">Nodes</a>
+        <span aria-hidden="true">/</span>
+        {zone !== "" && (
+          <>
+            <a class="hide-s" href={`/nodes?q=zone:${encodeURIComponent(zone)}`}>
+              zone {zone}
+            </a>
+            <span class="hide-s" aria-hidden="true">
+              /
+            </span>
+          </>
+        )}
+        {rack !== "" && (
+          <>
+            <a class="hide-s" href={`/nodes?q=rack:${encodeURIComponent(rack)}`}>
+              {rack}
+            </a>
+            <span class="hide-s" aria-hidden="true">
+              /
+            </span>
+          </>
+        )}
+      </nav>
+      <h1>{id}</h1>
+      {node?.simulated && (
+        <span class="sample" title="A replay of real samples with varied load, for demonstration">
+          Simulated
+        </span>
+      )}
+    </>
+  );
+}
+
+/** What a node says of itself, as pairs of name and value. */
+export function factsOf(node: NodeDetail): [string, string][] {
+  const others = node.labels.filter((l) => !/^(zone|rack|starling\.)/.test(l));
+  const facts: [string, string][] = [];
+  if (node.cpu) {
+    facts.push(["CPU", [f.plural(node.cpu.cores, "core"), node.cpuModel].filter((v) => v !== "").join(", ")]);
+  }
+  if (node.memory) facts.push(["Memory", f.text(f.bytes(node.memory.total))]);
+  if (node.os !== "") facts.push(["System", node.os]);
+  if (node.kernel !== "") facts.push(["Kernel", node.kernel]);
+  if (node.uptimeSeconds > 0) facts.push(["Up", f.span(node.uptimeSeconds)]);
+  if (node.version !== "") facts.push(["Daemon", node.version]);
+  if (node.aggregatorId !== "") {
+    facts.push(["Via", `${node.aggregatorId}, ${(node.delayMs / 1000).toFixed(1)}${f.THIN}s behind`]);
+  }
+  for (const l of others) {
+    const at = l.indexOf(":");
+    facts.push([l.slice(0, at), l.slice(at + 1)]);
+  }
+  return facts;
+}
+
+export function Facts({ node }: { node: NodeDetail }) {
+  return (
+    <dl class="facts">
+      {factsOf(node).map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Neighbours({ node }: { node: NodeDetail }) {
+  return (
+    <nav class="nb" aria-label="Neighbouring nodes">
+      {node.previousNodeId !== "" && (
+        <a
+          class="btn s"
+          href={nodeHref(node.previousNodeId)}
+          aria-label={`Previous node, ${node.previousNodeId}`}
+        >
+          ‹ {node.previousNodeId}
+        </a>
+      )}
+      {node.nextNodeId !== "" && (
+        <a class="btn s" href={nodeHref(node.nextNodeId)} aria-label={`Next node, ${node.nextNodeId}`}>
+          {node.nextNodeId} ›
+        </a>
+      )}
+    </nav>
+  );
+}
+
+const STATE_WORDS: Partial<Record<NodeState, string>> = {
+  [NodeState.REPORTING]: "Reporting",
+  [NodeState.STOPPED]: "Stopped",
+};
+
+/** The verdict on a node, or what is known of it before there is one. */
+export function State({ node }: { node: NodeDetail | null }) {
+  if (node?.verdict) {
+    return (
+      <Verdict verdict={node.verdict} waiting="" label="Node state">
+        <Neighbours node={node} />
+      </Verdict>
+    );
+  }
+  const well = node?.state === NodeState.REPORTING;
+  return (
+    <section class="verdict" aria-label="Node state">
+      <span class={`state ${well ? "ok" : "mute"}`}>
+        <StatusMark mark={well ? "ok" : "silent"} />
+        {node ? (STATE_WORDS[node.state] ?? "Silent") : "Waiting"}
+      </span>
+      <p>
+        {!node && "for the first data of this node"}
+        {node &&
+          !well &&
+          `last frame at ${f.clock(node.lastTick)}, ${f.span(newest.value - node.lastTick)} ago`}
+      </p>
+      {node && <Neighbours node={node} />}
+    </section>
+  );
+}
