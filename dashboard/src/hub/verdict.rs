@@ -64,8 +64,8 @@ pub(crate) fn of_cluster(
     let names = |rows: &[&v1::NodeRow]| rows.iter().map(|row| row.node_id.clone()).collect::<Vec<_>>();
     let over =
         |is: &dyn Fn(&v1::NodeRow) -> bool| names(&rows.iter().copied().filter(|row| is(row)).collect::<Vec<_>>());
-    draft.nodes("CPU above 95 % on ", &over(&|row| fleet.hot(&row.node_id).cpu >= HOLD_SECONDS));
-    draft.nodes("memory above 95 % on ", &over(&|row| fleet.hot(&row.node_id).memory >= HOLD_SECONDS));
+    draft.nodes("CPU above 95% on ", &over(&|row| fleet.hot(&row.node_id).cpu >= HOLD_SECONDS));
+    draft.nodes("memory above 95% on ", &over(&|row| fleet.hot(&row.node_id).memory >= HOLD_SECONDS));
     draft.errors(errors);
 
     let silent = over(&|row| row.state() == v1::NodeState::Silent);
@@ -102,10 +102,10 @@ pub(crate) fn of_node(row: Option<&v1::NodeRow>, table_tick: u32, fleet: &Fleet,
     let mut draft = Draft::default();
     let hot = fleet.hot(&row.node_id);
     if hot.cpu >= HOLD_SECONDS {
-        draft.cause(Word::Degraded, live::Severity::Warning, format!("CPU above 95 % for {} s", hot.cpu));
+        draft.cause(Word::Degraded, live::Severity::Warning, format!("CPU above 95% for {} s", hot.cpu));
     }
     if hot.memory >= HOLD_SECONDS {
-        draft.cause(Word::Degraded, live::Severity::Warning, format!("memory above 95 % for {} s", hot.memory));
+        draft.cause(Word::Degraded, live::Severity::Warning, format!("memory above 95% for {} s", hot.memory));
     }
     draft.errors(errors);
     draft.finish("reports, nothing is above its limit.".to_owned())
@@ -159,7 +159,7 @@ impl Draft {
     fn errors(&mut self, errors: Errors) {
         if let Some(ratio) = errors.ratio().filter(|&ratio| ratio > ERROR_RATIO_MAX) {
             let severity = if ratio > ERROR_RATIO_SEVERE { live::Severity::Error } else { live::Severity::Warning };
-            let text = format!("{:.1} % of the requests of the last minute failed", ratio * 100.0);
+            let text = format!("{:.1}% of the requests of the last minute failed", ratio * 100.0);
             self.cause(Word::Degraded, severity, text);
         }
     }
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!((verdict.word.as_str(), verdict.severity()), ("Degraded", live::Severity::Warning));
         assert_eq!(
             text(&verdict),
-            "CPU above 95 % on a; 2.3 % of the requests of the last minute failed; 1 of 3 nodes are silent: b."
+            "CPU above 95% on a; 2.3% of the requests of the last minute failed; 1 of 3 nodes are silent: b."
         );
         let verdict = judge(&rows, 2, Errors { requests: 1_000.0, errors: 51.0 });
         assert_eq!(verdict.severity(), live::Severity::Error);
@@ -290,7 +290,7 @@ mod tests {
         let rows = [row("a", Reporting, 0.99), row("b", Silent, 0.0)];
         let fleet = fleet(&rows);
         let of = |name: &str| of_node(fleet.row(name), 38, &fleet, Errors::default());
-        assert_eq!(text(&of("a")), "CPU above 95 % for 5 s.");
+        assert_eq!(text(&of("a")), "CPU above 95% for 5 s.");
         assert_eq!(text(&of("b")), "silent for 38 s.");
         assert_eq!(of("b").word, "No data");
         assert_eq!(of("x").word, "No data");

@@ -14,7 +14,7 @@ use starling_tests::{Cluster, Program};
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
 
 /// Seconds that each figure is measured over.
-const SECONDS: u64 = 60;
+const SECONDS: u64 = 30;
 /// Seconds in which a cluster forms and its nodes find their owners; not measured.
 const FORMING_SECONDS: u32 = 10;
 
