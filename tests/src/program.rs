@@ -25,13 +25,11 @@ pub struct Program {
     addresses: HashMap<String, SocketAddr>,
 }
 
-/// Where the programs are: beside the test binaries' folder.
+/// Where the programs are: beside this one, or above it for a test binary in `deps`.
 fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let directory = test.ancestors().nth(2).expect("test binaries lie in target/PROFILE/deps");
-    let path = directory.join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
-    path
+    let own = std::env::current_exe().expect("a program knows its own path");
+    let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no {name} near {}: run `cargo build --workspace --bins` first", own.display()))
 }
 
 impl Program {

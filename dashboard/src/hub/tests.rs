@@ -187,7 +187,7 @@ fn failures_of_the_last_minute_degrade() {
     let reading = hub.reading(&all()).unwrap();
     assert_eq!(reading.verdict.word, "Degraded");
     // 59 seconds of 1 request and one of 100.
-    assert_eq!(verdict_text(&reading.verdict), "6.3 % of the requests of the last minute failed.");
+    assert_eq!(verdict_text(&reading.verdict), "6.3% of the requests of the last minute failed.");
 }
 
 fn node_second(tick: u32) -> Second {
