@@ -15,7 +15,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 build: page ## Build the page and the release binaries
-	cargo build --release --workspace --bins
+	cargo build --release -p starling -p starling-node -p starling-aggregator -p starling-dashboard
 
 page: dashboard/ui/dist/index.html ## Build the page only
 
