@@ -1,10 +1,9 @@
 //! The whole daemon in this process: OTLP over real gRPC in, frames at an aggregator out.
 
-mod common;
+mod support;
 
 use std::{collections::HashSet, time::Duration};
 
-use common::{FakeAggregator, LIMIT, Manners, until};
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
     common::v1::{AnyValue, KeyValue, any_value},
@@ -16,6 +15,7 @@ use opentelemetry_proto::tonic::{
 };
 use starling_node::{CollectConfig, Config, Service, Settings};
 use starling_proto::{catalogue, frame::Content, series::Value, service::admin::Readiness};
+use support::{FakeAggregator, LIMIT, Manners, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -136,7 +136,7 @@ async fn requests_reach_the_aggregator_and_count_once() {
     let mut client = daemon.client().await.send_compressed(CompressionEncoding::Gzip);
     let answer = client.export(traffic()).await.expect("taken").into_inner();
     assert_eq!(answer.partial_success, None);
-    let of = |seen: &common::Seen, metric, protocol| counted(seen.contents.values(), metric, protocol);
+    let of = |seen: &support::Seen, metric, protocol| counted(seen.contents.values(), metric, protocol);
     let seen = aggregator.until("requests", |seen| of(seen, &catalogue::REQUESTS, "grpc") > 0).await;
     assert_eq!(of(&seen, &catalogue::REQUESTS, "grpc"), 60);
     assert_eq!(of(&seen, &catalogue::DURATION, "grpc"), 60);
@@ -193,7 +193,7 @@ async fn bad_input_is_answered_and_everything_else_goes_on() {
     assert_eq!(status, Code::Internal);
 
     client.export(traffic()).await.expect("the door still takes");
-    let of = |seen: &common::Seen| counted(seen.contents.values(), &catalogue::REQUESTS, "grpc");
+    let of = |seen: &support::Seen| counted(seen.contents.values(), &catalogue::REQUESTS, "grpc");
     let seen = aggregator.until("requests", |seen| of(seen) == 60).await;
     let dropped: u32 = seen.contents.values().map(|content| content.dropped).sum();
     assert_eq!(dropped, 2, "refused points are told in the frames");
@@ -219,10 +219,10 @@ async fn stalled_senders_are_told_to_come_back() {
     }
     // The door is full once both are being read.
     let mut client = MetricsServiceClient::new(channel);
-    let status = common::eventually("a full door", async || client.clone().export(traffic()).await.err()).await;
+    let status = support::eventually("a full door", async || client.clone().export(traffic()).await.err()).await;
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     stalled.shutdown().await;
-    common::eventually("an open door", async || client.export(traffic()).await.ok()).await;
+    support::eventually("an open door", async || client.export(traffic()).await.ok()).await;
     daemon.stop().await;
 }
 

@@ -1,8 +1,7 @@
 //! The uplink over real connections, against aggregators that do what the test says.
 
-mod common;
+mod support;
 
-use common::{FakeAggregator, Manners, until};
 use starling_node::{LossReason, Uplink, UplinkConfig, UplinkHandle, UplinkStats};
 use starling_proto::{
     catalogue,
@@ -11,6 +10,7 @@ use starling_proto::{
     series::{Sample, Series, Value},
     v1::{self, ingest_response},
 };
+use support::{FakeAggregator, Manners, until};
 use tokio_util::sync::CancellationToken;
 
 const ACKS: Manners =
