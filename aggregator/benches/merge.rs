@@ -5,10 +5,9 @@
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
-use starling_aggregator::{
-    ledger::{Ledger, LedgerConfig},
-    rollup::{Accumulator, Group, Names, Sums, decode, encode},
-};
+use starling_ledger::rollup::{Accumulator, Names, Sums, decode, encode};
+use starling_ledger::{Ledger, LedgerConfig};
+use starling_proto::group::Group;
 use starling_proto::{
     catalogue::{Kind, Scope},
     histogram::HistogramSum,

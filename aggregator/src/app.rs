@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use starling_proto::{ids::NodeId, service::requests::RequestMeter};
+use starling_proto::ids::NodeId;
+use starling_service::requests::RequestMeter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{

@@ -7,8 +7,8 @@ use starling_proto::{
     address::loopback_host_port,
     ids::NodeId,
     limits::{LABEL_KEY_LEN_MAX, NODE_ID_LEN_MAX},
-    service::settings::{self, Mistakes, SettingsError},
 };
+use starling_service::settings::{self, Mistakes, SettingsError};
 
 /// Most copies a frame can be asked to be on before it is acknowledged.
 const COPIES_MAX: u8 = 5;

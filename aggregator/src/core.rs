@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{Jump, Jumps, age_ms, now_ms, tick_of},
     ingest::AckQueue,
-    ledger::{Ledger, OpenError, StreamNo},
     membership::Membership,
     metrics,
 };
+use starling_ledger::{Ledger, OpenError, StreamNo};
 
 /// How long the driver sleeps at most: once a second it prunes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -313,10 +313,8 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::{
-        ledger::{LedgerConfig, Offer},
-        membership::Settings,
-    };
+    use crate::membership::Settings;
+    use starling_ledger::{LedgerConfig, Offer};
 
     async fn core(tasks: &TaskTracker, state: &tempfile::TempDir) -> Core {
         let writer = WriterId::random();

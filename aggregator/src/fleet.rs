@@ -22,8 +22,8 @@ use crate::{
     membership::View,
     metrics,
     query::Readings,
-    rollup::Group,
 };
+use starling_proto::group::Group;
 
 /// Rows kept of all peers together; further nodes are left out and counted.
 const ROWS_MAX: usize = 100_000;

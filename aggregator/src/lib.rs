@@ -14,13 +14,11 @@ mod config;
 mod core;
 mod fleet;
 mod ingest;
-pub mod ledger;
 mod membership;
 mod metrics;
 mod peer;
 mod query;
 mod requests;
-pub mod rollup;
 mod service;
 
 pub use config::Config;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use starling_aggregator::{Config, run};
-use starling_proto::service::{CommonArgs, announce, init_logging, shutdown};
+use starling_service::{CommonArgs, announce, init_logging, shutdown};
 
 /// Takes the frames of nodes, keeps the ledger with its peers and answers for the whole cluster.
 #[derive(Debug, Parser)]

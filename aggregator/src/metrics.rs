@@ -9,7 +9,7 @@ use metrics::{counter, gauge, histogram};
 use starling_proto::v1::RefusalReason;
 use tracing::{error, info, warn};
 
-use crate::ledger::LedgerStats;
+use starling_ledger::LedgerStats;
 
 /// Between two log lines of one kind that a faulty node or peer can bring about. Counters count every one.
 const LINE_EVERY: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use starling_proto::service::requests::{Protocol, RequestMeter};
+use starling_service::requests::{Protocol, RequestMeter};
 use tonic::{
     Code, Status,
     codegen::http::{Request, Response},

@@ -11,11 +11,11 @@ use starling_proto::{
     DESCRIPTORS,
     ids::WriterId,
     limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, NODE_WINDOW_BYTES},
-    service::{
-        admin::{self, Readiness},
-        listen,
-        requests::RequestMeter,
-    },
+};
+use starling_service::{
+    admin::{self, Readiness},
+    listen,
+    requests::RequestMeter,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,12 +29,12 @@ use crate::{
     core::Core,
     fleet::{self, Fleet},
     ingest::{self, IngestService, Registry},
-    ledger::{Ledger, LedgerConfig},
     membership::{self, Load, Membership, State},
     peer::{self, Links, PeerService},
     query::{Channels, ClusterService, QueryService, Views},
     requests::MeterLayer,
 };
+use starling_ledger::{Ledger, LedgerConfig};
 
 /// Streams one client may have open on one connection: a dashboard watches the cluster, the table and some nodes.
 const STREAMS_PER_CONNECTION: u32 = 128;

@@ -285,7 +285,7 @@ async fn a_taken_port_and_a_foreign_address_are_told() {
 #[tokio::test]
 async fn a_stranger_cannot_speak_for_a_peer() {
     let aggregator = Aggregator::start("solo", &[]).await;
-    let mut client = v1::peer_client::PeerClient::new(aggregator.channel().await);
+    let mut client = starling_service::grpc::peer_client::PeerClient::new(aggregator.channel().await);
     let digest = v1::Digest {
         writer_id: starling_proto::ids::WriterId::random().to_bytes(),
         aggregator_id: "agg-9".into(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use starling_proto::service::requests::RequestMeter;
+use starling_service::requests::RequestMeter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -3,12 +3,10 @@
 use std::{net::SocketAddr, path::Path};
 
 use serde::Deserialize;
-use starling_proto::{
-    address::{is_host, loopback_host_port},
-    service::{
-        listen::require_loopback,
-        settings::{self, Mistakes, SettingsError},
-    },
+use starling_proto::address::{is_host, loopback_host_port};
+use starling_service::{
+    listen::require_loopback,
+    settings::{self, Mistakes, SettingsError},
 };
 
 /// Most aggregators a server is told of: more than any cluster has.

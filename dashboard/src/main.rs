@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use starling_dashboard::{Config, Service};
-use starling_proto::service::{CommonArgs, announce, init_logging, shutdown};
+use starling_service::{CommonArgs, announce, init_logging, shutdown};
 use tracing::error;
 
 /// Serves the Starling dashboard: the page, JSON faces and live WebSockets over any aggregator.

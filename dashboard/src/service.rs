@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
-use starling_proto::service::{
+use starling_service::{
     admin::{self, Readiness},
     listen,
     requests::RequestMeter,

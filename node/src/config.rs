@@ -11,12 +11,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use starling_proto::{
-    address::loopback_host_port,
-    ids::NodeId,
-    limits,
-    service::{CommonArgs, listen, settings},
-};
+use starling_proto::{address::loopback_host_port, ids::NodeId, limits};
+use starling_service::{CommonArgs, listen, settings};
 
 use crate::{CollectConfig, DoorLimits, UplinkConfig};
 

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use starling_node::{Config, Service};
-use starling_proto::service::{self, CommonArgs};
+use starling_service::{self as service, CommonArgs};
 use tracing::error;
 
 /// Reads this host every second, takes application metrics by OTLP, and hands both to an aggregator.

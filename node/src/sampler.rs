@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use starling_proto::{frame::Content, series::Sample, service::admin::Readiness};
+use starling_proto::{frame::Content, series::Sample};
+use starling_service::admin::Readiness;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info, warn};

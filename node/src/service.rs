@@ -3,12 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use starling_proto::{
-    frame::Content,
-    service::{
-        admin::{self, Readiness},
-        listen,
-    },
+use starling_proto::frame::Content;
+use starling_service::{
+    admin::{self, Readiness},
+    listen,
 };
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

@@ -14,7 +14,8 @@ use opentelemetry_proto::tonic::{
     },
 };
 use starling_node::{CollectConfig, Config, Service, Settings};
-use starling_proto::{catalogue, frame::Content, series::Value, service::admin::Readiness};
+use starling_proto::{catalogue, frame::Content, series::Value};
+use starling_service::admin::Readiness;
 use support::{FakeAggregator, LIMIT, Manners, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -1,42 +1,43 @@
 //! What both ends of a Starling wire agree on.
 //!
-//! - the messages and services, generated from `proto/` without `protoc`: [`v1`] and [`live`];
+//! - the messages, generated from `proto/` without `protoc` and committed: [`v1`] and [`live`];
 //! - the metric [`catalogue`] and [`series::Series`], the name of a thing measured;
 //! - the [`histogram`] layout, its sparse form and the rules that take in foreign shapes;
 //! - the [`frame`] codec of the stream from a node to its aggregator;
 //! - the form of an [`address`] and the [`limits`] that every reader of foreign bytes checks before it allocates;
-//! - what every Starling program offers its operator: [`service`].
 //!
-//! Everything but [`service`] is pure: no clock, no randomness (ids apart), no input or output.
+//! Pure: no clock, no randomness (ids apart), no input or output, no runtime.
 
 pub mod address;
 pub mod catalogue;
 pub mod frame;
+pub mod group;
 pub mod histogram;
 pub mod ids;
 pub mod limits;
 pub mod series;
-pub mod service;
 pub mod varint;
 
-/// Messages and services of `starling.v1`, as generated.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    unused_qualifications,
-    clippy::large_futures,
-    clippy::semicolon_if_nothing_returned
-)]
-pub mod v1 {
-    tonic::include_proto!("starling.v1");
-}
+/// Messages of `starling.v1`, as generated; the stubs of its services are in `starling_service::grpc`.
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "gen/starling.v1.rs"]
+pub mod v1;
 
 /// Messages of the page's WebSocket, `starling.live.v1`, as generated.
 #[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
-pub mod live {
-    tonic::include_proto!("starling.live.v1");
-}
+#[rustfmt::skip]
+#[path = "gen/starling.live.v1.rs"]
+pub mod live;
 
 /// Descriptors of all messages and services with their comments, for gRPC reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
+
+/// The `.proto` files of a build, relative to the folder `proto`.
+pub const PROTO_FILES: &[&str] = &[
+    "starling/v1/ingest.proto",
+    "starling/v1/peer.proto",
+    "starling/v1/query.proto",
+    "starling/v1/cluster.proto",
+    "starling/live/v1/live.proto",
+];

@@ -1,9 +1,7 @@
 //! Aggregators that know each other.
 
-use starling_proto::v1::{
-    AggregatorState, ClusterView, GetClusterRequest, Ledger, ListAggregatorsRequest, cluster_client::ClusterClient,
-    query_client::QueryClient,
-};
+use starling_proto::v1::{AggregatorState, ClusterView, GetClusterRequest, Ledger, ListAggregatorsRequest};
+use starling_service::grpc::{cluster_client::ClusterClient, query_client::QueryClient};
 use tonic::transport::Channel;
 
 use crate::{Program, eventually};

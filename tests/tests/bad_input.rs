@@ -12,10 +12,10 @@ use starling_proto::{
     ids::StreamId,
     limits,
     v1::{
-        Frame, GetClusterRequest, GetNodeRequest, Hello, IngestRequest, RefusalReason, ingest_client::IngestClient,
-        ingest_request, ingest_response, query_client::QueryClient,
+        Frame, GetClusterRequest, GetNodeRequest, Hello, IngestRequest, RefusalReason, ingest_request, ingest_response,
     },
 };
+use starling_service::grpc::{ingest_client::IngestClient, query_client::QueryClient};
 use starling_tests::{Cluster, LIMIT, Oracle, Program, eventually};
 use tonic::Code;
 

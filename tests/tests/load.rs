@@ -11,9 +11,9 @@ use std::{
 use axum::{Router, extract::State, routing::get};
 use starling_proto::{
     histogram::{Histogram, HistogramSum},
-    service::requests::{Protocol, RequestMeter},
     v1::WatchClusterRequest,
 };
+use starling_service::requests::{Protocol, RequestMeter};
 use starling_tests::{Cluster, Oracle, Program, eventually};
 
 /// Seconds of load.

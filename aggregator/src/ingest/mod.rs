@@ -11,8 +11,9 @@ use std::{sync::Arc, time::Duration};
 
 use starling_proto::{
     limits::MESSAGE_BYTES_MAX,
-    v1::{self, ingest_request, ingest_response, ingest_server},
+    v1::{self, ingest_request, ingest_response},
 };
+use starling_service::grpc::ingest_server;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};

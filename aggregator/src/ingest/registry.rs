@@ -16,7 +16,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::frame_log::{FrameLog, Slice};
-use crate::{metrics, rollup::Group};
+use crate::metrics;
+use starling_proto::group::Group;
 
 /// Nodes without a stream whose last quarter of an hour is kept beside `nodes_max` connected ones. Beyond it the one
 /// that went longest ago is forgotten early.

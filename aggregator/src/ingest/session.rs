@@ -9,9 +9,9 @@ use prost::Message as _;
 use starling_proto::{
     frame::{Decoder, FrameError},
     ids::{NodeId, WriterId},
-    service::requests::Protocol,
     v1::{self, RefusalReason, ingest_request, ingest_response},
 };
+use starling_service::requests::Protocol;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
@@ -27,10 +27,10 @@ use crate::{
     app::App,
     clock::{age_ms, now_ms},
     core::TakeError,
-    ledger::{Offer, Refused, StreamNo},
     metrics,
-    rollup::Group,
 };
+use starling_ledger::{Offer, Refused, StreamNo};
+use starling_proto::group::Group;
 
 /// Acknowledgements of one tick come within moments of each other: they are gathered this long.
 const ACK_GATHER: Duration = Duration::from_millis(200);

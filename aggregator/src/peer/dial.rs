@@ -9,8 +9,8 @@ use std::{
 use starling_proto::{
     ids::WriterId,
     limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, PEER_MESSAGE_BYTES_MAX},
-    v1::peer_client::PeerClient,
 };
+use starling_service::grpc::peer_client::PeerClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;

@@ -19,10 +19,10 @@ use tracing::info;
 use crate::{
     app::App,
     clock::now_ms,
-    ledger::EntriesError,
     membership::{Member, View},
     metrics,
 };
+use starling_ledger::EntriesError;
 
 /// The other side must say what it holds within this time.
 const FIRST_DIGEST: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ pub(super) enum LinkError {
     NoDigest,
     /// The digest cannot be taken.
     #[error("its digest was refused: {0}")]
-    Digest(#[from] crate::ledger::DigestError),
+    Digest(#[from] starling_ledger::DigestError),
     /// It is another process than gossip said.
     #[error("writer {found} answered where {wanted} was expected")]
     Stranger {
@@ -105,7 +105,7 @@ impl Outbox {
 /// The process a digest speaks for, if it is the one that was dialled or, when `wanted` is not known, a member that
 /// gossip sees alive. To be asked before the ledger hears of it: a digest of a name replaces the process before it.
 fn speaker(view: &View, digest: &v1::Digest, wanted: Option<WriterId>) -> Result<WriterId, LinkError> {
-    let writer = WriterId::parse(&digest.writer_id).map_err(crate::ledger::DigestError::from)?;
+    let writer = WriterId::parse(&digest.writer_id).map_err(starling_ledger::DigestError::from)?;
     if let Some(wanted) = wanted.filter(|wanted| *wanted != writer) {
         return Err(LinkError::Stranger { found: writer, wanted });
     }
@@ -164,7 +164,7 @@ async fn read(
         match message.body {
             Some(Body::Digest(digest)) => {
                 // Whether it is still alive is not asked again: gossip may be down while streams go on.
-                let found = WriterId::parse(&digest.writer_id).map_err(crate::ledger::DigestError::from)?;
+                let found = WriterId::parse(&digest.writer_id).map_err(starling_ledger::DigestError::from)?;
                 if found != peer || digest.aggregator_id != name {
                     return Err(LinkError::Stranger { found, wanted: peer });
                 }

@@ -11,11 +11,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use starling_proto::{
-    ids::WriterId,
-    limits::PEER_MESSAGE_BYTES_MAX,
-    v1::{self, peer_server},
-};
+use starling_proto::{ids::WriterId, limits::PEER_MESSAGE_BYTES_MAX, v1};
+use starling_service::grpc::peer_server;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use starling_proto::v1::{self, AggregatorState, cluster_server};
+use starling_proto::v1::{self, AggregatorState};
+use starling_service::grpc::cluster_server;
 use tonic::{Request, Response, Status};
 
 use super::{off_thread, parse_tick, views::completeness};
 use crate::{
     app::App,
-    ledger::{Check, LogStatus, PeerStatus},
     membership::{Listed, State},
 };
+use starling_ledger::{Check, LogStatus, PeerStatus};
 
 /// See the module.
 pub(crate) struct ClusterService(Arc<App>);
@@ -94,7 +95,7 @@ fn ledger(app: &App, tick: u32) -> v1::Ledger {
     let ledger = app.core.ledger();
     let (frames, coverage) = match ledger.view(tick) {
         Some(view) => (view.frames, view.coverage),
-        None => (crate::ledger::Frames::default(), ledger.coverage(tick)),
+        None => (starling_ledger::Frames::default(), ledger.coverage(tick)),
     };
     let conservation = match ledger.check(tick) {
         Check::Balanced => v1::Conservation { balanced: true, detail: String::new() },

@@ -6,11 +6,8 @@ use std::{
     time::Duration,
 };
 
-use starling_proto::{
-    ids::NodeId,
-    limits::PEER_MESSAGE_BYTES_MAX,
-    v1::{self, query_client::QueryClient},
-};
+use starling_proto::{ids::NodeId, limits::PEER_MESSAGE_BYTES_MAX, v1};
+use starling_service::grpc::query_client::QueryClient;
 use tonic::{
     Request, Status, Streaming,
     metadata::{Ascii, MetadataMap, MetadataValue},

@@ -19,7 +19,8 @@ use tonic::Status;
 pub(crate) use self::{
     cluster::ClusterService, forward::Channels, sections::Readings, service::QueryService, views::Views,
 };
-use crate::{app::App, rollup::Group};
+use crate::app::App;
+use starling_proto::group::Group;
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

@@ -8,9 +8,9 @@ use starling_proto::{
     frame::Content,
     limits::{HISTORY_SECONDS, PEER_MESSAGE_BYTES_MAX},
     series::{Sample, Value},
-    service::requests::{OpenRequest, Protocol},
     v1,
 };
+use starling_service::requests::{OpenRequest, Protocol};
 use tonic::Status;
 
 use super::{
@@ -26,8 +26,8 @@ use crate::{
     core::Published,
     fleet,
     ingest::Node,
-    rollup::Group,
 };
+use starling_proto::group::Group;
 
 /// Seconds read before the first one that is shown, for "the last minute".
 const MINUTE: u32 = 60;

@@ -17,7 +17,7 @@ use starling_proto::{
 };
 
 use super::latency::{latency, merged};
-use crate::rollup::{Cell, Sum};
+use starling_ledger::rollup::{Cell, Sum};
 
 /// One gauge over the nodes that reported it, in its unit.
 #[derive(Debug, Clone)]
@@ -322,7 +322,8 @@ mod tests {
     use starling_proto::{histogram::HistogramSum, series::Sample};
 
     use super::*;
-    use crate::rollup::{Group, Sums};
+    use starling_ledger::rollup::Sums;
+    use starling_proto::group::Group;
 
     fn counter(metric: &'static Metric, attributes: &[(&str, &str)], value: f64) -> Sample {
         let increment = u64::try_from(metric.fixed(value)).unwrap();

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use starling_proto::{
-    limits::PEER_MESSAGE_BYTES_MAX,
-    v1::{self, query_server},
-};
+use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
+use starling_service::grpc::query_server;
 use tonic::{Request, Response, Status};
 
 use super::{
     Answers, check_group, follow, forward, node, off_thread, parse_group, parse_node, parse_tick, views::told, watch,
 };
-use crate::{app::App, rollup::Group};
+use crate::app::App;
+use starling_proto::group::Group;
 
 /// Requests hold a name and a number.
 const REQUEST_BYTES_MAX: usize = 4 * 1024;

@@ -12,9 +12,10 @@ use super::{latency::MinuteCache, sections::Readings};
 use crate::{
     app::App,
     clock::{age_ms, now_ms},
-    ledger::Coverage,
-    rollup::{Cell, Group},
 };
+use starling_ledger::Coverage;
+use starling_ledger::rollup::Cell;
+use starling_proto::group::Group;
 
 /// Views kept: the whole cluster for a quarter of an hour, or the last seconds of some groups. The oldest go first; a
 /// view is then built again when somebody asks. About 10 kB each.

@@ -3,14 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{Stream, stream};
-use starling_proto::{
-    service::requests::{OpenRequest, Protocol},
-    v1,
-};
+use starling_proto::v1;
+use starling_service::requests::{OpenRequest, Protocol};
 use tonic::Status;
 
 use super::{off_thread, oldest_kept, views::told};
-use crate::{app::App, core::Published, rollup::Group};
+use crate::{app::App, core::Published};
+use starling_proto::group::Group;
 
 /// Seconds already sent that are sent again when late frames change them: longer than a failover takes.
 const CORRECTED_SECONDS: u32 = 30;

@@ -16,11 +16,9 @@ use starling_proto::{
     histogram::HistogramSum,
     ids::{NodeId, StreamId, WriterId},
     series::{Sample, Series, Value},
-    v1::{
-        self, cluster_client::ClusterClient, ingest_client::IngestClient, ingest_request, ingest_response,
-        query_client::QueryClient,
-    },
+    v1::{self, ingest_request, ingest_response},
 };
+use starling_service::grpc::{cluster_client::ClusterClient, ingest_client::IngestClient, query_client::QueryClient};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;

@@ -10,8 +10,9 @@ use std::{sync::Arc, time::Duration};
 
 use starling_proto::{
     limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT},
-    v1::{ListAggregatorsRequest, ListAggregatorsResponse, cluster_client::ClusterClient},
+    v1::{ListAggregatorsRequest, ListAggregatorsResponse},
 };
+use starling_service::grpc::cluster_client::ClusterClient;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};

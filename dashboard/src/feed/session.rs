@@ -3,10 +3,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use starling_proto::{
-    limits::PEER_MESSAGE_BYTES_MAX,
-    v1::{self, query_client::QueryClient},
-};
+use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
+use starling_service::grpc::query_client::QueryClient;
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},

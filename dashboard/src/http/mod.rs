@@ -11,7 +11,7 @@ use axum::{
     response::Response,
     routing::any,
 };
-use starling_proto::service::requests::Protocol;
+use starling_service::requests::Protocol;
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{

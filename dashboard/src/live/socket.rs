@@ -9,7 +9,7 @@ use axum::{
     extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
     response::Response,
 };
-use starling_proto::service::requests::{Protocol, RequestMeter};
+use starling_service::requests::{Protocol, RequestMeter};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::{MissedTickBehavior, interval, timeout},

@@ -17,10 +17,8 @@ use axum::{
     routing::{any, get},
 };
 use serde_json::{Value, json};
-use starling_proto::{
-    limits::PEER_MESSAGE_BYTES_MAX,
-    v1::{self, query_client::QueryClient},
-};
+use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
+use starling_service::grpc::query_client::QueryClient;
 use tokio::time::timeout;
 
 use crate::{

@@ -8,9 +8,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use starling_proto::v1::{
-    self, cluster_server, cluster_server::ClusterServer, query_server, query_server::QueryServer,
-};
+use starling_proto::v1::{self};
+use starling_service::grpc::{cluster_server, cluster_server::ClusterServer, query_server, query_server::QueryServer};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},

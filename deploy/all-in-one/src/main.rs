@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use starling::{Plan, Running, UpArgs};
-use starling_proto::service::{self, LogFormat, shutdown};
+use starling_service::{self as service, LogFormat, shutdown};
 
 /// Starling watches a fleet of hosts as one machine.
 #[derive(Debug, Parser)]

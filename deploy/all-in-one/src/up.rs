@@ -3,8 +3,8 @@
 use std::{fmt, net::SocketAddr};
 
 use anyhow::Context as _;
-use starling_proto::service::{self, settings};
 use starling_replay::{Fleet, FleetConfig};
+use starling_service::{self as service, settings};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};

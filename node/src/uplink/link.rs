@@ -4,8 +4,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use starling_proto::{
     limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, NODE_WINDOW_BYTES, OFFER_WINDOW},
-    v1::{self, ingest_client::IngestClient, ingest_request, ingest_response},
+    v1::{self, ingest_request, ingest_response},
 };
+use starling_service::grpc::ingest_client::IngestClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;

@@ -13,11 +13,9 @@ use std::{
 use starling_proto::{
     frame::{Content, Decoder},
     ids::WriterId,
-    v1::{
-        self, ingest_request, ingest_response,
-        ingest_server::{Ingest, IngestServer},
-    },
+    v1::{self, ingest_request, ingest_response},
 };
+use starling_service::grpc::ingest_server::{Ingest, IngestServer};
 use tokio::{
     net::TcpListener,
     runtime::Runtime,

@@ -35,6 +35,7 @@ mod log;
 mod logs;
 mod peers;
 mod prune;
+pub mod rollup;
 #[cfg(test)]
 mod simulation;
 mod state;

@@ -7,6 +7,19 @@ pub mod requests;
 pub mod settings;
 pub mod shutdown;
 
+/// Clients and servers of `starling.v1`, as generated; the messages are those of [`starling_proto::v1`].
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    unused_qualifications,
+    clippy::large_futures,
+    clippy::semicolon_if_nothing_returned
+)]
+#[rustfmt::skip]
+#[path = "gen/starling.v1.rs"]
+pub mod grpc;
+
 use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};

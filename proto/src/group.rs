@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use starling_proto::limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX};
+use crate::limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX};
 
 /// Longest name of a group, in characters: key, colon, value of a label.
 pub const GROUP_NAME_LEN_MAX: usize = LABEL_KEY_LEN_MAX + 1 + LABEL_VALUE_LEN_MAX;

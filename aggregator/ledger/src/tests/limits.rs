@@ -1,7 +1,7 @@
 //! Full tables, old entries, forgotten streams.
 
 use super::*;
-use crate::ledger::{
+use crate::{
     EntriesError,
     limits::{GROUPS_PER_FRAME_MAX, OPEN_TICKS_MAX, WAITING_MAX, WRITERS_MAX},
 };

@@ -21,7 +21,8 @@ use super::{
     tick::TickState,
     types::{Offer, OpenError, Refused, StreamNo},
 };
-use crate::rollup::{self, Accumulator, Group, Names, Sums, within_caps};
+use crate::rollup::{self, Accumulator, Names, Sums, within_caps};
+use starling_proto::group::Group;
 
 /// Backfill: frames of ticks this much older than now come in bulk.
 const BACKFILL_MS: u64 = 10_000;

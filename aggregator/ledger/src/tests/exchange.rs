@@ -6,7 +6,7 @@ use prost::Message as _;
 use starling_proto::v1;
 
 use super::*;
-use crate::ledger::{Check, DigestError, EntriesError};
+use crate::{Check, DigestError, EntriesError};
 
 /// A ledger with one merged frame in each of `ticks`.
 fn filled(number: u8, ticks: std::ops::Range<u32>) -> Ledger {
@@ -132,7 +132,7 @@ fn digests_are_checked() {
     let own = a.digest(T_MS);
     assert_eq!(a.peer_digest(T_MS, &own), Err(DigestError::Own));
     let mut digest = ledger(2).digest(T_MS);
-    digest.logs = vec![digest.logs[0].clone(); crate::ledger::limits::DIGEST_LOGS_MAX + 1];
+    digest.logs = vec![digest.logs[0].clone(); crate::limits::DIGEST_LOGS_MAX + 1];
     assert!(matches!(a.peer_digest(T_MS, &digest), Err(DigestError::Logs(_))));
     digest.logs.clear();
     digest.writer_id = Bytes::from_static(b"short");

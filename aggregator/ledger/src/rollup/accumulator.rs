@@ -1,5 +1,6 @@
 //! The dense form: many frames into one tick.
 
+use starling_proto::group::Group;
 use starling_proto::{
     catalogue::Scope,
     histogram::HistogramSum,
@@ -8,7 +9,6 @@ use starling_proto::{
 
 use super::{
     cell::{Cell, GaugeSum, Sum, distributed, keeps_distribution, sparse},
-    group::Group,
     names::Names,
     sums::{Row, Sums},
 };

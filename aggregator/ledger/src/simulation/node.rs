@@ -10,7 +10,7 @@ use starling_proto::{
 };
 
 use super::rng::Rng;
-use crate::rollup::Group;
+use starling_proto::group::Group;
 
 /// Name of a frame.
 pub(super) type Dot = (StreamId, u32);

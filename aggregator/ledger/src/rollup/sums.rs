@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use starling_proto::group::Group;
 use starling_proto::{
     catalogue::Scope,
     series::{Sample, Series},
@@ -12,7 +13,6 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::{
     cell::{Cell, RollupError},
     codec::put_value,
-    group::Group,
 };
 
 /// Sums of a set of frames, by group and series: sparse, sorted, equal for equal sets of frames.

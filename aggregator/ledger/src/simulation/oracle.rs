@@ -11,8 +11,8 @@ use super::{
     world::{Outcome, World},
 };
 use crate::{
-    ledger::{Check, Ledger, log::LogHash, logs::OWN, tick::Place},
     rollup::Sums,
+    {Check, Ledger, log::LogHash, logs::OWN, tick::Place},
 };
 
 /// Everything that happened.

@@ -5,12 +5,10 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
+use starling_proto::group::Group;
 use starling_proto::series::Series;
 
-use super::{
-    codec::{Definitions, Numbering},
-    group::Group,
-};
+use super::codec::{Definitions, Numbering};
 
 /// A series carries its hash: nothing is left to compute.
 #[derive(Debug, Default, Clone, Copy)]

@@ -14,7 +14,7 @@ use super::{
     oracle::Ghost,
     rng::Rng,
 };
-use crate::ledger::{Applied, EntriesError, Ledger, LedgerConfig, Offer, Refused, StreamNo, faults::Faults};
+use crate::{Applied, EntriesError, Ledger, LedgerConfig, Offer, Refused, StreamNo, faults::Faults};
 
 /// What went wrong, and where.
 pub(super) type Outcome = Result<(), String>;

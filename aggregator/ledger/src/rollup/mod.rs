@@ -13,7 +13,6 @@
 mod accumulator;
 mod cell;
 mod codec;
-mod group;
 mod names;
 mod sums;
 #[cfg(test)]
@@ -23,6 +22,5 @@ pub use accumulator::Accumulator;
 pub(crate) use cell::within_caps;
 pub use cell::{Cell, GaugeSum, RollupError, Sum};
 pub use codec::{CELLS_MAX, CodecError, Definitions, Numbering, decode, encode};
-pub use group::{GROUP_NAME_LEN_MAX, Group, GroupError};
 pub use names::Names;
 pub use sums::Sums;

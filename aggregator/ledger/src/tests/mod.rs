@@ -11,7 +11,8 @@ use starling_proto::{
 };
 
 use super::{Ledger, LedgerConfig, Offer, StreamNo};
-use crate::rollup::{Group, Sum};
+use crate::rollup::Sum;
+use starling_proto::group::Group;
 
 /// A tick to start from, and the millisecond it ends.
 const T: u32 = 1_000_000;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use starling_proto::group::Group;
 use starling_proto::{
     catalogue,
     histogram::HistogramSum,

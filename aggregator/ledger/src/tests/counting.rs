@@ -1,7 +1,7 @@
 //! Every frame once, whoever ships it.
 
 use super::*;
-use crate::ledger::{Ack, Check, Coverage, Frames, Refused};
+use crate::{Ack, Check, Coverage, Frames, Refused};
 
 #[test]
 fn a_frame_is_merged_by_its_pin_and_acknowledged_with_its_second_copy() {

@@ -15,7 +15,8 @@ use super::{
     limits::{STREAM_NUMBER_SECONDS, STREAMS_PER_LOG_MAX},
     streams::StreamTable,
 };
-use crate::rollup::{Definitions, Group, Names};
+use crate::rollup::{Definitions, Names};
+use starling_proto::group::Group;
 
 /// Running hash of a log.
 pub(super) type LogHash = [u8; 16];

@@ -20,6 +20,7 @@
 
 use std::sync::Arc;
 
+use starling_proto::group::Group;
 use starling_proto::{
     catalogue::Kind,
     histogram::{self, Histogram},
@@ -30,7 +31,6 @@ use starling_proto::{
 
 use super::{
     cell::{Cell, GaugeSum, HISTOGRAM_COUNT_MAX, HISTOGRAM_SUM_MAX, Sum, distribution_of_one},
-    group::Group,
     sums::{Row, Sums},
 };
 
