@@ -4,6 +4,7 @@
 //! - the metric [`catalogue`] and [`series::Series`], the name of a thing measured;
 //! - the [`histogram`] layout, its sparse form and the rules that take in foreign shapes;
 //! - the [`frame`] codec of the stream from a node to its aggregator;
+//! - the [`interner`]: one number and one allocation per series in a process;
 //! - the form of an [`address`] and the [`limits`] that every reader of foreign bytes checks before it allocates;
 //!
 //! Pure: no clock, no randomness (ids apart), no input or output, no runtime.
@@ -14,6 +15,7 @@ pub mod frame;
 pub mod group;
 pub mod histogram;
 pub mod ids;
+pub mod interner;
 pub mod limits;
 pub mod series;
 pub mod varint;

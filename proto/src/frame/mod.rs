@@ -25,9 +25,11 @@
 //! remote write, and 1.5 ns per changed sample to decode (measured). Bitmaps are shorter once more than one series in
 //! eight changes.
 
+mod columns;
 mod decoder;
 mod encoder;
 
+pub use columns::{Columns, Layout};
 pub use decoder::{Decoder, FrameError};
 pub use encoder::Encoder;
 

@@ -1,0 +1,194 @@
+//! One number and one allocation per series in the whole process.
+//!
+//! Whoever keeps a series by its number also keeps the [`Interned`] it belongs to; a number is given to another series
+//! only after the last one of those is gone, by [`Interner::sweep`]. So names that nobody uses are forgotten.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    ops::Deref,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use crate::{
+    catalogue::{self, Kind},
+    series::Series,
+};
+
+/// Series interned at one time. A further one is refused: its values are skipped and counted by whoever asked.
+/// About 200 bytes each.
+pub const INTERNED_MAX: usize = 1 << 20;
+
+/// Dense number of a series in this process: an index for arrays. Never leaves the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesId(u32);
+
+impl SeriesId {
+    /// The number as an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A series with its number. Cheap to clone; equal exactly when the series are, within one interner.
+#[derive(Clone)]
+pub struct Interned(Arc<Entry>);
+
+struct Entry {
+    id: SeriesId,
+    series: Series,
+    distribution: bool,
+}
+
+impl Interned {
+    /// Its number in this process.
+    #[must_use]
+    pub fn id(&self) -> SeriesId {
+        self.0.id
+    }
+
+    /// The series.
+    #[must_use]
+    pub fn series(&self) -> &Series {
+        &self.0.series
+    }
+
+    /// True for a gauge whose values over nodes are kept as a histogram ([`catalogue::Metric::distribution`]).
+    #[must_use]
+    pub fn keeps_distribution(&self) -> bool {
+        self.0.distribution
+    }
+}
+
+impl Deref for Interned {
+    type Target = Series;
+
+    fn deref(&self) -> &Series {
+        &self.0.series
+    }
+}
+
+impl PartialEq for Interned {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.series == other.0.series
+    }
+}
+
+impl Eq for Interned {}
+
+impl fmt::Debug for Interned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.0.series, self.0.id.0)
+    }
+}
+
+/// The table of all series of one process. Shared; a look-up takes a read lock, a new series a write lock.
+#[derive(Debug)]
+pub struct Interner {
+    table: RwLock<Table>,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_series: HashMap<Series, Interned>,
+    free: Vec<u32>,
+    next: u32,
+}
+
+impl Default for Interner {
+    fn default() -> Self {
+        Self::new(INTERNED_MAX)
+    }
+}
+
+impl Interner {
+    /// An empty table with room for `most` series.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { table: RwLock::default(), most }
+    }
+
+    /// The one copy of `series`; `None` when the table is full.
+    #[must_use]
+    pub fn intern(&self, series: &Series) -> Option<Interned> {
+        if let Some(known) = self.table.read().unwrap_or_else(PoisonError::into_inner).by_series.get(series) {
+            return Some(known.clone());
+        }
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = table.by_series.get(series) {
+            return Some(known.clone());
+        }
+        if table.by_series.len() >= self.most {
+            return None;
+        }
+        let number = table.free.pop().unwrap_or_else(|| {
+            table.next += 1;
+            table.next - 1
+        });
+        let distribution =
+            series.kind() == Kind::Gauge && catalogue::find(series.name()).is_some_and(|metric| metric.distribution);
+        let interned = Interned(Arc::new(Entry { id: SeriesId(number), series: series.clone(), distribution }));
+        table.by_series.insert(series.clone(), interned.clone());
+        Some(interned)
+    }
+
+    /// Forgets series that nobody holds. Returns how many. Once a minute is right: it walks the whole table.
+    pub fn sweep(&self) -> usize {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let Table { by_series, free, .. } = &mut *table;
+        let before = by_series.len();
+        // Under the write lock nobody can take a further copy: a count of one stays one.
+        by_series.retain(|_, interned| {
+            let used = Arc::strong_count(&interned.0) > 1;
+            if !used {
+                free.push(interned.0.id.0);
+            }
+            used
+        });
+        before - by_series.len()
+    }
+
+    /// Series in the table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).by_series.len()
+    }
+
+    /// True without series.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(value: &str) -> Series {
+        Series::of(&catalogue::REQUESTS, &[("protocol", value)])
+    }
+
+    #[test]
+    fn one_series_is_one_number() {
+        let interner = Interner::new(2);
+        let (a, b) = (interner.intern(&named("a")).unwrap(), interner.intern(&named("b")).unwrap());
+        assert_ne!(a.id(), b.id());
+        assert_eq!(interner.intern(&named("a")).unwrap().id(), a.id());
+        assert!(interner.intern(&named("c")).is_none(), "the table is bounded");
+    }
+
+    #[test]
+    fn what_nobody_holds_is_forgotten_and_its_number_used_again() {
+        let interner = Interner::new(2);
+        let a = interner.intern(&named("a")).unwrap();
+        let gone = interner.intern(&named("b")).unwrap().id();
+        assert_eq!(interner.sweep(), 1);
+        assert_eq!(interner.len(), 1);
+        let c = interner.intern(&named("c")).unwrap();
+        assert_eq!(c.id(), gone);
+        assert_ne!(a.id(), c.id());
+    }
+}
