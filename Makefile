@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build page run demo test test-rust test-page test-browser lint fmt bench edges deny tools clean-state
+.PHONY: help build page run demo test test-rust test-page test-browser lint fmt bench edges deny tools clean-state wire-baseline
 
 # Where test tools of this checkout live; nothing outside target/ is written.
 VENV := target/venv
@@ -19,10 +19,11 @@ build: page ## Build the page and the release binaries
 
 page: dashboard/ui/dist/index.html ## Build the page only
 
-dashboard/ui/node_modules: dashboard/ui/package-lock.json
+%/node_modules: %/package-lock.json
 	@command -v npm >/dev/null || { echo "the page needs Node 20: apt-get install nodejs npm (Debian 12 backports) or see nodejs.org"; exit 1; }
-	@# Not npm ci: it wants the tools' builds for every platform in the lock file, which not every registry carries.
-	cd dashboard/ui && npm install --no-save --no-audit --no-fund
+	@# The locked versions, as npm ci would; that one also wants the tools' builds for every platform in the lock file,
+	@# which not every registry carries.
+	cd $* && npm install --no-save --no-audit --no-fund
 	@touch $@
 
 dashboard/ui/dist/index.html: dashboard/ui/node_modules $(shell find dashboard/ui/src dashboard/ui/index.html dashboard/ui/vite.config.ts -type f 2>/dev/null)
@@ -42,19 +43,24 @@ test-rust: tools page ## Rust tests, real processes among them
 	STARLING_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python .ci/cargo-test --workspace
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
-test-page: dashboard/ui/node_modules ## Page: lints, unit tests, generated types
-	cd dashboard/ui && npm run lint && npm run gen:check && npm test
+test-page: dashboard/ui/node_modules page ## Page: lints, generated types, unit tests, size; the wire against the released one
+	cd dashboard/ui && npm run lint && npm run wire && npm run gen:check && npm test && npm run size
 
-test-browser: tools page ## Headless Chromium against a real cluster
+wire-baseline: dashboard/ui/node_modules ## Renew proto/released after a meant break of the wire, or at a release
+	cd dashboard/ui && npm run wire:baseline
+
+test-browser: tools page tests/browser/node_modules ## Headless Chromium: a real cluster, and a fleet of invented data
 	cargo build --workspace --bins
-	cd tests/browser && npm ci --no-audit --no-fund && npm test
+	cd tests/browser && npm test
 
 lint: ## Format and lints of the Rust code
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
-edges: ## The one direction of dependencies between the crates
+edges: ## The one direction of dependencies between crates and between the rooms of a crate
 	.ci/edges
+	.ci/rooms
+	.ci/self-test
 
 deny: ## Licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || cargo install cargo-deny --version $(CARGO_DENY) --locked --quiet
