@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use starling_proto::{address::loopback_host_port, ids::NodeId, limits};
 use starling_service::{CommonArgs, listen, settings};
 
-use crate::{CollectConfig, DoorLimits, UplinkConfig};
+use crate::{CollectConfig, ReceiverLimits, UplinkConfig};
 
 /// Most aggregators that may be listed.
 const AGGREGATORS_MAX: usize = 64;
@@ -109,7 +109,7 @@ pub struct Config {
     /// Where OTLP over gRPC is taken; `None` for nowhere.
     pub otlp_listen: Option<SocketAddr>,
     /// Limits of the OTLP door.
-    pub door: DoorLimits,
+    pub door: ReceiverLimits,
     /// Frames kept without an acknowledgement.
     pub ring_frames: usize,
     /// About how many bytes those frames may take.
@@ -175,7 +175,7 @@ impl Settings {
             collect: CollectConfig { procfs: self.procfs, sysfs: self.sysfs, rootfs: self.rootfs, tcp: self.tcp },
             admin_listen,
             otlp_listen: self.otlp.then_some(otlp_listen),
-            door: DoorLimits {
+            door: ReceiverLimits {
                 series: self.otlp_series_max,
                 streams: self.otlp_streams_max,
                 stale_after: Duration::from_secs(self.otlp_stale_secs),

@@ -7,15 +7,15 @@
 //! ```text
 //! collect ──┐
 //!           ├─ sampler ── report ── uplink: session (rules) ── link (gRPC) ── aggregator
-//! door ─────┘  (schedule)
+//! receive ──┘  (schedule)
 //! ```
 //!
 //! [`Uplink`] stands alone, so that simulated nodes and tests send what they want by the same rules.
 
 mod collect;
 mod config;
-mod door;
 mod metrics;
+mod receive;
 mod report;
 mod sampler;
 mod schedule;
@@ -24,6 +24,6 @@ mod uplink;
 
 pub use collect::{CollectConfig, Collectors, host_facts};
 pub use config::{Config, Settings};
-pub use door::DoorLimits;
+pub use receive::ReceiverLimits;
 pub use service::Service;
 pub use uplink::{BrokenOff, Connected, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats};

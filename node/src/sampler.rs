@@ -12,9 +12,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    CollectConfig, Collectors, LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
-    door::SharedDoor,
-    metrics, report,
+    CollectConfig, Collectors, LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats, metrics,
+    receive::SharedReceiver,
+    report,
     report::{LossSamples, NoRoom},
     schedule::{Cut, Reading, Schedule, Turn},
 };
@@ -34,7 +34,7 @@ pub(crate) struct SamplerConfig {
     pub(crate) collect: CollectConfig,
     pub(crate) uplink: UplinkConfig,
     /// Application metrics; `None` without the door.
-    pub(crate) door: Option<SharedDoor>,
+    pub(crate) door: Option<SharedReceiver>,
     /// The newest second.
     pub(crate) latest: watch::Sender<Option<Arc<Content>>>,
     /// What became of the frames, all streams together.

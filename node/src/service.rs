@@ -13,9 +13,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    Config, UplinkConfig, UplinkStats,
-    door::{self, SharedDoor},
-    host_facts, metrics,
+    Config, UplinkConfig, UplinkStats, host_facts, metrics,
+    receive::{self, SharedReceiver},
     sampler::{Sampler, SamplerConfig},
 };
 
@@ -104,10 +103,10 @@ impl Service {
         let readiness = ready.subscribe();
 
         let admin = tokio::spawn(admin::serve(admin_listener, readiness, stop_admin.clone()));
-        let shared_door = otlp.as_ref().map(|_| SharedDoor::new(config.door));
+        let shared_door = otlp.as_ref().map(|_| SharedReceiver::new(config.door));
         let door = otlp
             .zip(shared_door.clone())
-            .map(|(listener, shared)| tokio::spawn(door::serve(listener, shared, stop_door.clone())));
+            .map(|(listener, shared)| tokio::spawn(receive::serve(listener, shared, stop_door.clone())));
         let uplink = uplink_config(&config).await;
         info!(node = %config.node_id, aggregators = ?config.aggregators, otlp = ?config.otlp_listen, "node started");
         let sampler =

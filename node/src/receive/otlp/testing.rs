@@ -1,4 +1,4 @@
-//! Builders of OTLP messages for the tests of the door.
+//! Builders of OTLP messages for the tests of the receiver.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use opentelemetry_proto::tonic::{
     metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint, exponential_histogram_data_point::Buckets},
 };
 
-use super::Moment;
+pub(in crate::receive) use super::decode::{explicit as decoded_explicit, exponential as decoded_exponential};
+use crate::receive::Moment;
 
 /// A moment so many seconds after the epoch, by both clocks.
-pub(super) fn at(seconds: u64) -> Moment {
+pub(in crate::receive) fn at(seconds: u64) -> Moment {
     Moment { unix_ns: seconds * 1_000_000_000, monotonic: Duration::from_secs(seconds) }
 }
 
@@ -19,17 +20,22 @@ fn pair(key: &str, value: Value) -> KeyValue {
 }
 
 /// A text attribute.
-pub(super) fn attribute(key: &str, value: &str) -> KeyValue {
+pub(in crate::receive) fn attribute(key: &str, value: &str) -> KeyValue {
     pair(key, Value::StringValue(value.to_owned()))
 }
 
 /// An integer attribute.
-pub(super) fn number(key: &str, value: i64) -> KeyValue {
+pub(in crate::receive) fn number(key: &str, value: i64) -> KeyValue {
     pair(key, Value::IntValue(value))
 }
 
 /// A point with explicit bounds.
-pub(super) fn explicit(bounds: &[f64], counts: &[u64], sum: f64, extremes: Option<(f64, f64)>) -> HistogramDataPoint {
+pub(in crate::receive) fn explicit(
+    bounds: &[f64],
+    counts: &[u64],
+    sum: f64,
+    extremes: Option<(f64, f64)>,
+) -> HistogramDataPoint {
     HistogramDataPoint {
         count: counts.iter().fold(0, |sum, &n| sum.wrapping_add(n)),
         sum: Some(sum),
@@ -42,7 +48,7 @@ pub(super) fn explicit(bounds: &[f64], counts: &[u64], sum: f64, extremes: Optio
 }
 
 /// A point with exponential buckets.
-pub(super) fn exponential(
+pub(in crate::receive) fn exponential(
     scale: i32,
     offset: i32,
     counts: &[u64],

@@ -10,7 +10,7 @@ use starling_proto::{
     series::{Sample, Series, Value},
 };
 
-use super::{attributes::StreamKey, refusal::Refusal};
+use super::{observation::StreamKey, refusal::Refusal};
 
 /// Missed intervals after which a value is stale.
 const INTERVALS: u32 = 3;

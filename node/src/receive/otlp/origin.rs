@@ -1,16 +1,14 @@
-//! Attributes of OTLP: looked up, turned into text, and hashed into the identity of a stream.
-
-use std::borrow::Cow;
+//! Who sends, and the identity of its streams: resource, scope and attributes of OTLP, hashed.
 
 use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
+    common::v1::{InstrumentationScope, KeyValue},
     resource::v1::Resource,
 };
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Identity of a stream of points. 128 bits: the chance that two of 65,536 streams meet is 10^-29.
-pub(super) type StreamKey = u128;
+use super::decode::value;
+use crate::receive::observation::{AttributeValue, StreamKey};
 
 /// Where metrics come from: one resource and instrumentation scope.
 #[derive(Debug, Clone)]
@@ -30,7 +28,12 @@ impl Origin {
             put_text(&mut bytes, &scope.version);
             put_attributes(&mut bytes, &scope.attributes);
         }
-        let service_name = text(attributes, "service.name").map(Cow::into_owned).filter(|name| !name.is_empty());
+        let named = attributes.iter().find(|attribute| attribute.key == "service.name");
+        let service_name = match named.map(|attribute| value(attribute.value.as_ref())) {
+            Some(AttributeValue::Text(name)) if !name.is_empty() => Some(name.into_owned()),
+            Some(AttributeValue::Integer(number)) => Some(number.to_string()),
+            _ => None,
+        };
         Self { key: xxh3_128(&bytes), service_name }
     }
 
@@ -73,33 +76,6 @@ fn put_attributes(bytes: &mut Vec<u8>, attributes: &[KeyValue]) {
     }
 }
 
-/// The attribute `key` as text; `None` when it is absent or not a plain value.
-pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<Cow<'a, str>> {
-    plain(attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref())
-}
-
-/// The attribute `key` as an integer, also when it was sent as text.
-pub(super) fn integer(attributes: &[KeyValue], key: &str) -> Option<i64> {
-    match attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()? {
-        Value::IntValue(value) => Some(*value),
-        Value::StringValue(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-/// A plain value as text; `None` for arrays, maps and bytes.
-pub(super) fn plain(value: Option<&AnyValue>) -> Option<Cow<'_, str>> {
-    Some(match value?.value.as_ref()? {
-        Value::StringValue(text) => Cow::Borrowed(text),
-        Value::BoolValue(value) => Cow::Owned(value.to_string()),
-        Value::IntValue(value) => Cow::Owned(value.to_string()),
-        Value::DoubleValue(value) => Cow::Owned(value.to_string()),
-        Value::ArrayValue(_) | Value::KvlistValue(_) | Value::BytesValue(_) | Value::StringValueStrindex(_) => {
-            return None;
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::attribute;
@@ -118,18 +94,5 @@ mod tests {
         let other = Origin::new(Some(&resource), None);
         assert_eq!(other.service_name.as_deref(), Some("shop"));
         assert_ne!(key, other.stream("m", &[a, b], 7));
-    }
-
-    #[test]
-    fn attributes_are_read_as_text_and_number() {
-        let number = KeyValue {
-            key: "code".into(),
-            value: Some(AnyValue { value: Some(Value::IntValue(503)) }),
-            ..KeyValue::default()
-        };
-        let attributes = [number, attribute("text", "500")];
-        assert_eq!(text(&attributes, "code").as_deref(), Some("503"));
-        assert_eq!((integer(&attributes, "code"), integer(&attributes, "text")), (Some(503), Some(500)));
-        assert_eq!((text(&attributes, "none"), integer(&attributes, "none")), (None, None));
     }
 }

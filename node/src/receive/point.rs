@@ -1,6 +1,5 @@
 //! Histogram points as they come, checked, in one form for explicit and exponential buckets.
 
-use opentelemetry_proto::tonic::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint};
 use starling_proto::{histogram::HIGHEST, histogram::HistogramSum, limits::BUCKET_COUNT_MAX};
 
 use super::refusal::Refusal;
@@ -38,82 +37,11 @@ pub(super) struct Point {
 }
 
 impl Point {
-    /// Checks a point with explicit bounds.
-    pub(super) fn explicit(point: &HistogramDataPoint) -> Result<Self, Refusal> {
-        let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
-        if counts.len() > EXPLICIT_BUCKETS_MAX {
-            return Err(Refusal::Buckets { found: counts.len(), most: EXPLICIT_BUCKETS_MAX });
-        }
-        let counts = match (counts.len(), bounds.len()) {
-            // No buckets: all values lie in one that is open at both ends.
-            (0, 0) => vec![point.count],
-            (counts, bounds) if counts == bounds + 1 => point.bucket_counts.clone(),
-            _ => return Err(Refusal::Malformed("there is not one bucket more than bounds")),
-        };
-        if bounds.iter().any(|bound| !bound.is_finite()) {
-            return Err(Refusal::NotFinite("a bucket's bound"));
-        }
-        if !bounds.is_sorted_by(|a, b| a < b) {
-            return Err(Refusal::Malformed("the bounds do not rise"));
-        }
-        if bounds.iter().zip(&counts).any(|(&bound, &n)| bound < 0.0 && n > 0) {
-            return Err(Refusal::Negative("a bucket in use"));
-        }
-        Self {
-            start_unix_ns: point.start_time_unix_nano,
-            time_unix_ns: point.time_unix_nano,
-            count: point.count,
-            sum: point.sum,
-            min: point.min,
-            max: point.max,
-            peak: point.max,
-            buckets: Buckets::Explicit { bounds: bounds.clone(), counts },
-        }
-        .checked()
-    }
-
-    /// Checks a point with exponential buckets.
-    pub(super) fn exponential(point: &ExponentialHistogramDataPoint) -> Result<Self, Refusal> {
-        let positive = point.positive.clone().unwrap_or_default();
-        let negative = point.negative.as_ref().map_or(&[][..], |buckets| &buckets.bucket_counts);
-        let found = positive.bucket_counts.len().max(negative.len());
-        if found > EXPONENTIAL_BUCKETS_MAX {
-            return Err(Refusal::Buckets { found, most: EXPONENTIAL_BUCKETS_MAX });
-        }
-        if negative.iter().any(|&n| n > 0) {
-            return Err(Refusal::Negative("a bucket in use"));
-        }
-        // From 2^1024 wide, where everything is one bucket, to the finest scale of the SDKs.
-        if !(-10..=20).contains(&point.scale) {
-            return Err(Refusal::OutOfRange("the scale"));
-        }
-        // Beyond these no double has a value.
-        if positive.offset.unsigned_abs() > 1 << 30 {
-            return Err(Refusal::OutOfRange("the offset"));
-        }
-        if !point.zero_threshold.is_finite() || point.zero_threshold < 0.0 {
-            return Err(Refusal::Malformed("the zero threshold is no positive number"));
-        }
-        Self {
-            start_unix_ns: point.start_time_unix_nano,
-            time_unix_ns: point.time_unix_nano,
-            count: point.count,
-            sum: point.sum,
-            min: point.min,
-            max: point.max,
-            peak: point.max,
-            buckets: Buckets::Exponential {
-                scale: point.scale,
-                zero: point.zero_count,
-                zero_threshold: point.zero_threshold,
-                offset: positive.offset,
-                counts: positive.bucket_counts,
-            },
-        }
-        .checked()
-    }
-
-    fn checked(self) -> Result<Self, Refusal> {
+    /// Checks that the parts fit each other.
+    ///
+    /// # Errors
+    /// [`Refusal`], naming the part.
+    pub(super) fn checked(self) -> Result<Self, Refusal> {
         for (value, name) in [(self.sum, "the sum"), (self.min, "the minimum"), (self.max, "the maximum")] {
             match value {
                 Some(value) if !value.is_finite() => return Err(Refusal::NotFinite(name)),
@@ -214,7 +142,7 @@ impl Buckets {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{explicit, exponential};
+    use super::super::otlp::testing::{decoded_explicit, decoded_exponential, explicit, exponential};
     use super::*;
     use proptest::prelude::*;
 
@@ -227,7 +155,7 @@ mod tests {
     #[test]
     fn explicit_buckets_keep_count_sum_and_extremes() {
         let point = explicit(&[0.1, 0.5], &[3, 4, 2], 2.5, Some((0.05, 0.9)));
-        let histogram = spread(&Point::explicit(&point).unwrap(), 1e9);
+        let histogram = spread(&decoded_explicit(&point).unwrap(), 1e9);
         assert_eq!((histogram.count(), histogram.sum(), histogram.max()), (9, 2_500_000_000, 900_000_000));
         let low = histogram.quantile(0.0).unwrap();
         assert!((49_000_000..70_000_000).contains(&low), "{low}");
@@ -237,7 +165,7 @@ mod tests {
     #[test]
     fn without_extremes_the_open_ends_have_no_bound() {
         let point = explicit(&[0.1, 0.5], &[0, 1, 5], 10.0, None);
-        let histogram = spread(&Point::explicit(&point).unwrap(), 1e9);
+        let histogram = spread(&decoded_explicit(&point).unwrap(), 1e9);
         assert_eq!(histogram.error_ppm(), UNBOUNDED_PPM);
         assert!(histogram.quantile(1.0).unwrap() < 505_000_000, "nothing beyond the last bound is made up");
     }
@@ -247,7 +175,7 @@ mod tests {
         let mut point = explicit(&[], &[], 6.0, Some((1.0, 3.0)));
         point.count = 3;
         point.bucket_counts.clear();
-        let histogram = spread(&Point::explicit(&point).unwrap(), 1e9);
+        let histogram = spread(&decoded_explicit(&point).unwrap(), 1e9);
         assert_eq!((histogram.count(), histogram.sum()), (3, 6_000_000_000));
         assert!(histogram.quantile(0.0).unwrap() >= 990_000_000 && histogram.max() == 3_000_000_000);
     }
@@ -256,7 +184,7 @@ mod tests {
     fn exponential_buckets_have_the_error_of_their_base() {
         // Scale 5, around 8 ms: 2^(-223/32) s.
         let point = exponential(5, -223, &[10, 20, 30], 1, 0.5);
-        let histogram = spread(&Point::exponential(&point).unwrap(), 1e9);
+        let histogram = spread(&decoded_exponential(&point).unwrap(), 1e9);
         assert_eq!((histogram.count(), histogram.sum()), (61, 500_000_000));
         let base = 2f64.powf(1.0 / 32.0);
         assert_eq!(histogram.error_ppm(), ((base - 1.0) * 1e6).ceil() as u32);
@@ -269,35 +197,35 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         let nan = explicit(&[0.1], &[1, 0], f64::NAN, None);
-        assert_eq!(Point::explicit(&nan), Err(Refusal::NotFinite("the sum")));
+        assert_eq!(decoded_explicit(&nan), Err(Refusal::NotFinite("the sum")));
         let negative = explicit(&[0.1], &[1, 0], -1.0, None);
-        assert_eq!(Point::explicit(&negative), Err(Refusal::Negative("the sum")));
+        assert_eq!(decoded_explicit(&negative), Err(Refusal::Negative("the sum")));
         let below = explicit(&[-1.0, 0.1], &[1, 0, 0], 1.0, None);
-        assert_eq!(Point::explicit(&below), Err(Refusal::Negative("a bucket in use")));
+        assert_eq!(decoded_explicit(&below), Err(Refusal::Negative("a bucket in use")));
         let mut short = explicit(&[0.1, 0.2], &[1, 0, 0], 1.0, None);
         short.bucket_counts.pop();
-        assert!(matches!(Point::explicit(&short), Err(Refusal::Malformed(_))));
+        assert!(matches!(decoded_explicit(&short), Err(Refusal::Malformed(_))));
         let mut wrong = explicit(&[0.1], &[1, 1], 1.0, None);
         wrong.count = 5;
-        assert!(matches!(Point::explicit(&wrong), Err(Refusal::Malformed(_))));
+        assert!(matches!(decoded_explicit(&wrong), Err(Refusal::Malformed(_))));
         let falling = explicit(&[0.2, 0.1], &[1, 0, 0], 1.0, None);
-        assert!(matches!(Point::explicit(&falling), Err(Refusal::Malformed(_))));
+        assert!(matches!(decoded_explicit(&falling), Err(Refusal::Malformed(_))));
         let infinite = explicit(&[f64::INFINITY], &[1, 0], 1.0, None);
-        assert!(matches!(Point::explicit(&infinite), Err(Refusal::NotFinite(_))));
+        assert!(matches!(decoded_explicit(&infinite), Err(Refusal::NotFinite(_))));
         let many = explicit(&vec![0.0; 300], &vec![0; 301], 1.0, None);
-        assert!(matches!(Point::explicit(&many), Err(Refusal::Buckets { found: 301, .. })));
+        assert!(matches!(decoded_explicit(&many), Err(Refusal::Buckets { found: 301, .. })));
         let overflow = explicit(&[0.1], &[u64::MAX, 2], 1.0, None);
-        assert!(matches!(Point::explicit(&overflow), Err(Refusal::OutOfRange(_))));
+        assert!(matches!(decoded_explicit(&overflow), Err(Refusal::OutOfRange(_))));
 
-        assert!(Point::exponential(&exponential(21, 0, &[1], 0, 1.0)).is_err());
-        assert!(Point::exponential(&exponential(0, i32::MIN, &[1], 0, 1.0)).is_err());
-        assert!(Point::exponential(&exponential(0, 0, &vec![1; 400], 0, 1.0)).is_err());
+        assert!(decoded_exponential(&exponential(21, 0, &[1], 0, 1.0)).is_err());
+        assert!(decoded_exponential(&exponential(0, i32::MIN, &[1], 0, 1.0)).is_err());
+        assert!(decoded_exponential(&exponential(0, 0, &vec![1; 400], 0, 1.0)).is_err());
     }
 
     proptest! {
         #[test]
         fn counts_are_exact_for_any_buckets(counts in prop::collection::vec(0u64..1000, 1..160), scale in -10i32..=20, offset in -100_000i32..100_000, zero in 0u64..10) {
-            let point = Point::exponential(&exponential(scale, offset, &counts, zero, 1.0)).unwrap();
+            let point = decoded_exponential(&exponential(scale, offset, &counts, zero, 1.0)).unwrap();
             let histogram = spread(&point, 1e9);
             prop_assert_eq!(histogram.count(), counts.iter().sum::<u64>() + zero);
         }

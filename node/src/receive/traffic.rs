@@ -16,14 +16,17 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::common::v1::KeyValue;
 use starling_proto::{
     catalogue::{self, PROTOCOLS},
     histogram::HistogramSum,
     series::{Sample, Series, Value},
 };
 
-use super::{attributes, point::Point, refusal::Refusal};
+use super::{
+    observation::{self, Attribute},
+    point::Point,
+    refusal::Refusal,
+};
 
 /// Place of a protocol in [`PROTOCOLS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,13 +96,14 @@ pub(super) fn unit_ns(unit: &str) -> Option<f64> {
     }
 }
 
-/// The protocol a point is for.
+/// The protocol an observation is for.
 ///
 /// By `network.protocol.name` and `.version`, before them `http.flavor`, `net.protocol.name` and `.version`; a URL
 /// scheme of ws or wss is a WebSocket. HTTP of an unstated version counts as HTTP/1, which is what servers leave out.
 /// RPC is gRPC unless another system is named, which then counts by the version of HTTP it states, or HTTP/2.
-pub(super) fn protocol(rpc: bool, point: &[KeyValue]) -> Protocol {
-    let text = |keys: &[&str]| keys.iter().find_map(|key| attributes::text(point, key)).map(|text| text.to_lowercase());
+pub(super) fn protocol(rpc: bool, attributes: &[Attribute<'_>]) -> Protocol {
+    let text =
+        |keys: &[&str]| keys.iter().find_map(|key| observation::text(attributes, key)).map(|text| text.to_lowercase());
     let name = text(&["network.protocol.name", "net.protocol.name"]).unwrap_or_default();
     let version = text(&["network.protocol.version", "net.protocol.version", "http.flavor"]).unwrap_or_default();
     let system = text(&["rpc.system.name", "rpc.system"]);
@@ -119,20 +123,20 @@ pub(super) fn protocol(rpc: bool, point: &[KeyValue]) -> Protocol {
     }
 }
 
-/// True when the server failed to serve what the point counts.
-pub(super) fn failed(point: &[KeyValue]) -> bool {
+/// True when the server failed to serve what the observation counts.
+pub(super) fn failed(attributes: &[Attribute<'_>]) -> bool {
     let http = ["http.response.status_code", "http.status_code"];
-    if let Some(status) = http.iter().find_map(|key| attributes::integer(point, key)) {
+    if let Some(status) = http.iter().find_map(|key| observation::integer(attributes, key)) {
         return status >= 500;
     }
-    if let Some(status) = attributes::integer(point, "rpc.grpc.status_code") {
+    if let Some(status) = observation::integer(attributes, "rpc.grpc.status_code") {
         return status > 16 || GRPC_SERVER_ERRORS.iter().any(|&(code, _)| code == status);
     }
-    if let Some(status) = attributes::text(point, "rpc.response.status_code") {
+    if let Some(status) = observation::text(attributes, "rpc.response.status_code") {
         let known = |&(code, name): &(i64, &str)| name == status || status.parse() == Ok(code);
         return GRPC_SERVER_ERRORS.iter().any(known);
     }
-    match attributes::text(point, "error.type") {
+    match observation::text(attributes, "error.type") {
         None => false,
         // A status as text: those of the client's making are no failure of the server.
         Some(kind) => !kind.is_empty() && !kind.parse::<u16>().is_ok_and(|status| status < 500),
@@ -229,8 +233,16 @@ pub(super) fn active(protocol: Protocol) -> Series {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{attribute, number};
+    use super::super::observation::AttributeValue;
     use super::*;
+
+    fn attribute<'a>(key: &'a str, value: &'a str) -> Attribute<'a> {
+        Attribute { key, value: AttributeValue::Text(value.into()) }
+    }
+
+    fn number(key: &str, value: i64) -> Attribute<'_> {
+        Attribute { key, value: AttributeValue::Integer(value) }
+    }
 
     #[test]
     fn protocols_are_told_by_old_and_new_attributes() {
@@ -250,7 +262,7 @@ mod tests {
             (&[("rpc.system", "dotnet_wcf"), ("network.protocol.version", "1.1")], true, Protocol::Http1),
         ];
         for (pairs, rpc, wanted) in cases {
-            let point: Vec<KeyValue> = pairs.iter().map(|(k, v)| attribute(k, v)).collect();
+            let point: Vec<Attribute<'_>> = pairs.iter().map(|(k, v)| attribute(k, v)).collect();
             assert_eq!(protocol(*rpc, &point), *wanted, "{pairs:?}");
         }
         assert_eq!(Protocol::ALL.map(Protocol::name), PROTOCOLS);

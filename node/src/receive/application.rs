@@ -6,7 +6,6 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
-use opentelemetry_proto::tonic::common::v1::KeyValue;
 use starling_proto::{
     catalogue::{self, Kind, Scope},
     histogram::{Histogram, HistogramSum},
@@ -14,12 +13,7 @@ use starling_proto::{
     series::{Sample, Series, Value},
 };
 
-use super::{
-    attributes::{self, Origin},
-    point::Point,
-    refusal::Refusal,
-    traffic::unit_ns,
-};
+use super::{observation::Observation, point::Point, refusal::Refusal, traffic::unit_ns};
 
 /// A series that reported nothing for this long is absent: three of the SDKs' default intervals of a minute.
 const PRESENT_MAX: Duration = Duration::from_secs(180);
@@ -118,25 +112,18 @@ impl Applications {
     }
 }
 
-/// The series of a metric and point.
-pub(super) fn series(
-    origin: &Origin,
-    name: &str,
-    point: &[KeyValue],
-    kind: Kind,
-    unit: &str,
-    scale: u8,
-) -> Result<Series, Refusal> {
+/// The series of an observation.
+pub(super) fn series(observation: &Observation<'_>, kind: Kind, unit: &str, scale: u8) -> Result<Series, Refusal> {
+    let name = observation.metric;
     if catalogue::find(name).is_some() {
         return Err(Refusal::Reserved);
     }
-    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(point.len() + 1);
-    for attribute in point {
-        let value = attributes::plain(attribute.value.as_ref())
-            .ok_or(Refusal::Malformed("an attribute is not a plain value"))?;
-        pairs.push((&attribute.key, value));
+    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(observation.attributes.len() + 1);
+    for attribute in &observation.attributes {
+        let value = attribute.text().ok_or(Refusal::Malformed("an attribute is not a plain value"))?;
+        pairs.push((attribute.key, value));
     }
-    let service = origin.service_name.as_deref().filter(|_| pairs.iter().all(|(key, _)| *key != "service.name"));
+    let service = observation.service.filter(|_| pairs.iter().all(|(key, _)| *key != "service.name"));
     let room = ATTRIBUTES_MAX - usize::from(service.is_some());
     if pairs.len() > room && kind != Kind::Gauge {
         pairs.sort_unstable_by(|a, b| a.0.cmp(b.0));
@@ -169,13 +156,26 @@ pub(super) fn histogram_form(unit: &str) -> (&str, u8, f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{attribute, explicit};
+    use super::super::{
+        observation::{Attribute, AttributeValue, Identity, Number, Reading},
+        otlp::testing::{decoded_explicit, explicit},
+    };
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1);
 
+    fn attribute<'a>(key: &'a str, value: &'a str) -> Attribute<'a> {
+        Attribute { key, value: AttributeValue::Text(value.into()) }
+    }
+
+    fn observation<'a>(metric: &'a str, attributes: Vec<Attribute<'a>>) -> Observation<'a> {
+        let identity = Identity { key: 1, family: 1, start_unix_ns: 0, time_unix_ns: 0 };
+        let reading = Reading::Level(Some(Number::Integer(1)));
+        Observation { metric, unit: "1", service: None, attributes, identity, reading }
+    }
+
     fn named(name: &str, kind: Kind) -> Series {
-        series(&Origin::new(None, None), name, &[attribute("queue", "mail")], kind, "1", 0).unwrap()
+        series(&observation(name, vec![attribute("queue", "mail")]), kind, "1", 0).unwrap()
     }
 
     fn cut(applications: &mut Applications, now: Duration) -> Vec<Value> {
@@ -212,7 +212,7 @@ mod tests {
         let mut applications = Applications::new(2);
         let sizes = named("sizes", Kind::Histogram);
         applications.admit(&sizes, NOW).unwrap();
-        let point = Point::explicit(&explicit(&[100.0], &[2, 1], 300.0, Some((10.0, 200.0)))).unwrap();
+        let point = decoded_explicit(&explicit(&[100.0], &[2, 1], 300.0, Some((10.0, 200.0)))).unwrap();
         applications.record(&sizes, &point, 1.0).unwrap();
         applications.record(&sizes, &point, 1.0).unwrap();
         let values = cut(&mut applications, NOW);
@@ -222,13 +222,14 @@ mod tests {
 
     #[test]
     fn names_of_the_catalogue_and_odd_attributes_are_refused() {
-        let origin = Origin::new(None, None);
-        let of = |name: &str, point: &[KeyValue], kind| series(&origin, name, point, kind, "1", 0);
+        let of = |name, attributes: &[Attribute<'static>], kind| {
+            series(&observation(name, attributes.to_vec()), kind, "1", 0)
+        };
         assert_eq!(of("system.cpu.utilization", &[], Kind::Gauge), Err(Refusal::Reserved));
-        let nine: Vec<KeyValue> = (0..9).map(|i| attribute(&format!("k{i}"), "v")).collect();
+        let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|key| attribute(key, "v"));
         assert!(matches!(of("m", &nine, Kind::Gauge), Err(Refusal::Series(_))));
         assert_eq!(of("m", &nine, Kind::Counter).unwrap().attributes().len(), ATTRIBUTES_MAX);
-        let no_value = KeyValue { key: "k".into(), ..KeyValue::default() };
-        assert!(matches!(of("m", &[no_value], Kind::Counter), Err(Refusal::Malformed(_))));
+        let list = Attribute { key: "k", value: AttributeValue::NotPlain };
+        assert!(matches!(of("m", &[list], Kind::Counter), Err(Refusal::Malformed(_))));
     }
 }

@@ -17,8 +17,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
-    Moment,
-    attributes::StreamKey,
+    observation::{Identity, Moment, StreamKey},
     point::{Buckets, Point},
     refusal::Refusal,
 };
@@ -63,17 +62,6 @@ impl Family {
         let told = Duration::from_nanos(time_unix_ns.saturating_sub(self.first_unix_ns));
         !self.doubtful && told.min(now.monotonic.saturating_sub(self.first)) >= NEXT_EXPORT_MIN
     }
-}
-
-/// What names a cumulative point: its sequence, the family of that, and when it began and was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) key: StreamKey,
-    pub(super) family: StreamKey,
-    /// 0 when the sender does not tell; then processes that share an origin cannot be told apart, and there are no
-    /// families.
-    pub(super) start_unix_ns: u64,
-    pub(super) time_unix_ns: u64,
 }
 
 /// The last value of every cumulative sequence.
@@ -279,7 +267,7 @@ fn subtract(counts: &[u64], old: impl Iterator<Item = (usize, u64)>) -> Option<V
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{at, explicit, exponential};
+    use super::super::otlp::testing::{at, decoded_explicit, decoded_exponential, explicit, exponential};
     use super::*;
 
     const DAEMON_START: u64 = 1000;
@@ -396,7 +384,7 @@ mod tests {
     fn point(counts: &[u64], sum: f64, time: u64) -> Point {
         let mut point = explicit(&[0.1, 0.2], counts, sum, None);
         (point.start_time_unix_nano, point.time_unix_nano) = (1001 * 1_000_000_000, time * 1_000_000_000);
-        Point::explicit(&point).unwrap()
+        decoded_explicit(&point).unwrap()
     }
 
     /// Takes a point of the sequence 1.
@@ -418,7 +406,7 @@ mod tests {
         assert_eq!(histogram(&mut table, reset.clone(), at(1004)), Ok(Some(reset)));
         let mut other = explicit(&[0.3], &[9, 0], 1.0, None);
         other.time_unix_nano = 1005 * 1_000_000_000;
-        assert_eq!(histogram(&mut table, Point::explicit(&other).unwrap(), at(1005)), Ok(None), "other bounds");
+        assert_eq!(histogram(&mut table, decoded_explicit(&other).unwrap(), at(1005)), Ok(None), "other bounds");
     }
 
     #[test]
@@ -435,7 +423,7 @@ mod tests {
     fn exponential_point(scale: i32, offset: i32, counts: &[u64], time: u64) -> Point {
         let mut point = exponential(scale, offset, counts, 0, 1.0);
         (point.start_time_unix_nano, point.time_unix_nano) = (1001 * 1_000_000_000, time * 1_000_000_000);
-        Point::exponential(&point).unwrap()
+        decoded_exponential(&point).unwrap()
     }
 
     #[test]

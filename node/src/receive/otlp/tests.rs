@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     metrics::v1::{
-        ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Sum, Summary,
-        SummaryDataPoint,
+        AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
+        HistogramDataPoint, Metric, NumberDataPoint, Sum, Summary, SummaryDataPoint, metric::Data, number_data_point,
     },
     resource::v1::Resource,
 };
@@ -10,26 +12,27 @@ use proptest::prelude::*;
 use starling_proto::series::Value;
 
 use super::testing::{at, attribute, explicit, exponential};
-use super::*;
+use super::{decode, origin::Origin, testing};
+use crate::receive::{AppReceiver, Outcome, ReceiverLimits, ReceiverSize};
 
 const DELTA: i32 = AggregationTemporality::Delta as i32;
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
-const LIMITS: DoorLimits = DoorLimits { series: 5, streams: 8, stale_after: Duration::from_secs(60) };
+const LIMITS: ReceiverLimits = ReceiverLimits { series: 5, streams: 8, stale_after: Duration::from_secs(60) };
 
 struct Bench {
-    door: Door,
+    receiver: AppReceiver,
     origin: Origin,
 }
 
 impl Bench {
     fn new() -> Self {
         let resource = Resource { attributes: vec![attribute("service.name", "shop")], ..Resource::default() };
-        Self { door: Door::new(LIMITS, at(1000)), origin: Origin::new(Some(&resource), None) }
+        Self { receiver: AppReceiver::new(LIMITS, at(1000)), origin: Origin::new(Some(&resource), None) }
     }
 
     fn take(&mut self, metric: &Metric, seconds: u64) -> Outcome {
         let mut outcome = Outcome::default();
-        self.door.take(&self.origin, metric, 0..usize::MAX, at(seconds), &mut outcome);
+        decode::take(&mut self.receiver, &self.origin, metric, &(0..usize::MAX), at(seconds), &mut outcome);
         outcome
     }
 
@@ -48,7 +51,7 @@ impl Bench {
 
     fn cut(&mut self, seconds: u64) -> Vec<(String, Value)> {
         let mut samples = Vec::new();
-        self.door.cut(at(seconds), &mut samples);
+        self.receiver.cut(at(seconds), &mut samples);
         let mut named: Vec<_> = samples.into_iter().map(|sample| (sample.series.to_string(), sample.value)).collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
         named
@@ -232,7 +235,7 @@ fn bad_points_are_refused_with_metric_and_reason() {
         bench.refused(&histogram("http.server.duration", "ms", DELTA, vec![many])).contains("count of one interval")
     );
     let mut samples = Vec::new();
-    assert_eq!(bench.door.cut(at(1001), &mut samples), 13);
+    assert_eq!(bench.receiver.cut(at(1001), &mut samples), 13);
     assert_eq!(samples, [], "nothing of it was counted");
 }
 
@@ -244,7 +247,7 @@ fn caps_hold_and_say_what_to_do() {
     let outcome = bench.take(&sum("logins", DELTA, true, points), 1001);
     assert_eq!((outcome.taken, outcome.refused_total()), (5, 15));
     assert!(outcome.to_string().contains("otlp_series_max"), "{outcome}");
-    assert_eq!(bench.door.size(), DoorSize { series: 5, streams: 0 });
+    assert_eq!(bench.receiver.size(), ReceiverSize { series: 5, streams: 0 });
     let requests = (0..20).map(|i| HistogramDataPoint {
         attributes: vec![attribute("user", &i.to_string())],
         ..explicit(&[0.1], &[1, 0], 0.1, None)
@@ -260,9 +263,9 @@ fn points_are_taken_in_parts() {
     let metric = sum("jobs", DELTA, true, vec![int(1), int(2), int(4)]);
     let mut outcome = Outcome::default();
     for part in [0..2, 2..4] {
-        bench.door.take(&bench.origin, &metric, part, at(1001), &mut outcome);
+        decode::take(&mut bench.receiver, &bench.origin, &metric, &part, at(1001), &mut outcome);
     }
-    assert_eq!((outcome.taken, points(&metric)), (3, 3));
+    assert_eq!((outcome.taken, decode::points(&metric)), (3, 3));
     assert_eq!(bench.value("jobs{service.name=shop}", 1001), Some(Value::Counter(7)));
 }
 
@@ -271,7 +274,7 @@ proptest! {
     #[test]
     fn cumulative_counts_are_conserved(steps in prop::collection::vec((0u64..1000, prop::bool::weighted(0.1)), 1..50)) {
         let mut bench = Bench::new();
-        bench.door = Door::new(DoorLimits { streams: 100, ..LIMITS }, at(1000));
+        bench.receiver = AppReceiver::new(ReceiverLimits { streams: 100, ..LIMITS }, at(1000));
         let (mut counts, mut start, mut happened) = ([0u64; 3], 1001u64, 0u64);
         let mut counted = 0;
         for (i, (n, restart)) in steps.into_iter().enumerate() {

@@ -1,8 +1,8 @@
-//! The gRPC face of the door: `opentelemetry.proto.collector.metrics.v1.MetricsService`.
+//! OTLP over gRPC: `opentelemetry.proto.collector.metrics.v1.MetricsService`.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use opentelemetry_proto::tonic::{
@@ -20,8 +20,11 @@ use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Se
 use tower::{limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tracing::warn;
 
-use super::{Door, DoorLimits, DoorSize, Moment, Origin, Outcome};
-use crate::metrics;
+use super::{decode, origin::Origin};
+use crate::{
+    metrics,
+    receive::{Outcome, SharedReceiver},
+};
 
 /// Largest request, after decompression: about 5,000 points of 200 bytes. Exporters split larger ones when told to (the
 /// OpenTelemetry Collector by `send_batch_max_size`).
@@ -41,54 +44,16 @@ const POINTS_PER_TURN: usize = 200;
 /// A sender whose points are refused is named in the log at most this often.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
-/// A door that the server fills and the sampler empties. The lock is held for one metric or one cut, never across an
-/// await.
-#[derive(Debug, Clone)]
-pub(crate) struct SharedDoor {
-    door: Arc<Mutex<Door>>,
-    started: Instant,
-}
-
-impl SharedDoor {
-    /// A door that opens now.
-    pub(crate) fn new(limits: DoorLimits) -> Self {
-        let started = Instant::now();
-        let now = Moment { unix_ns: unix_ns(), monotonic: Duration::ZERO };
-        Self { door: Arc::new(Mutex::new(Door::new(limits, now))), started }
-    }
-
-    /// Takes out what came since the last cut, and how many points were refused.
-    pub(crate) fn cut(&self, samples: &mut Vec<starling_proto::series::Sample>) -> (u64, DoorSize) {
-        let now = self.now();
-        let mut door = self.lock();
-        (door.cut(now, samples), door.size())
-    }
-
-    fn now(&self) -> Moment {
-        Moment { unix_ns: unix_ns(), monotonic: self.started.elapsed() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Door> {
-        // A panic inside is a bug; what was counted before it is still right.
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn unix_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Serves the door until `shutdown`; requests that are being taken are finished.
+/// Serves the receiver until `shutdown`; requests that are being taken are finished.
 ///
 /// # Errors
 /// When the listener fails.
 pub(crate) async fn serve(
     listener: TcpListener,
-    door: SharedDoor,
+    receiver: SharedReceiver,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let face = MetricsServiceServer::new(Face { door, told: Mutex::new(None) })
+    let service = MetricsServiceServer::new(OtlpService { receiver, told: Mutex::new(None) })
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     Server::builder()
@@ -99,19 +64,19 @@ pub(crate) async fn serve(
         .timeout(REQUEST_MAX)
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
-        .add_service(face)
+        .add_service(service)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
         .await
 }
 
-struct Face {
-    door: SharedDoor,
+struct OtlpService {
+    receiver: SharedReceiver,
     /// When a refusal was last logged.
     told: Mutex<Option<Instant>>,
 }
 
 #[tonic::async_trait]
-impl MetricsService for Face {
+impl MetricsService for OtlpService {
     async fn export(
         &self,
         request: Request<ExportMetricsServiceRequest>,
@@ -131,11 +96,11 @@ impl MetricsService for Face {
     }
 }
 
-impl Face {
+impl OtlpService {
     async fn take(&self, origin: &Origin, metric: &Metric, outcome: &mut Outcome) {
-        for from in (0..super::points(metric)).step_by(POINTS_PER_TURN) {
-            let now = self.door.now();
-            self.door.lock().take(origin, metric, from..from + POINTS_PER_TURN, now, outcome);
+        for from in (0..decode::points(metric)).step_by(POINTS_PER_TURN) {
+            let (now, part) = (self.receiver.now(), from..from + POINTS_PER_TURN);
+            decode::take(&mut self.receiver.lock(), origin, metric, &part, now, outcome);
             // Gives way by the runtime's own budget, so that a large request does not hold up the second's cut.
             tokio::task::coop::consume_budget().await;
         }

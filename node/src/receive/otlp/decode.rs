@@ -1,0 +1,264 @@
+//! OTLP metrics into observations.
+
+use std::{borrow::Cow, ops::Range};
+
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, KeyValue, any_value},
+    metrics::v1::{
+        AggregationTemporality, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint,
+        metric::Data, number_data_point,
+    },
+};
+
+use super::origin::Origin;
+use crate::receive::{
+    AppReceiver, Moment, Outcome, Refusal,
+    observation::{Attribute, AttributeValue, Identity, Number, Observation, Reading, Temporality},
+    point::{Buckets, EXPLICIT_BUCKETS_MAX, EXPONENTIAL_BUCKETS_MAX, Point},
+};
+
+/// Set on a point that stands for "there is no value" (`DataPointFlags`).
+const NO_VALUE: u32 = 1;
+
+const NO_TEMPORALITY: Refusal = Refusal::Malformed("the aggregation temporality is neither delta nor cumulative");
+
+/// How many points a metric has; at least 1, so that one without data is refused once.
+pub(super) fn points(metric: &Metric) -> usize {
+    let points = match &metric.data {
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
+        Some(Data::Summary(summary)) => summary.data_points.len(),
+        None => 1,
+    };
+    points.max(1)
+}
+
+/// Hands the points `part` of one metric to `receiver`, each whole or not at all.
+pub(super) fn take(
+    receiver: &mut AppReceiver,
+    origin: &Origin,
+    metric: &Metric,
+    part: &Range<usize>,
+    now: Moment,
+    outcome: &mut Outcome,
+) {
+    let before = outcome.refused_total();
+    let name = metric.name.as_str();
+    // A reading that is absent is a point without a value: nothing to take, nothing to refuse.
+    let mut give = |attributes: &[KeyValue], times: (u64, u64), reading: Result<Option<Reading>, Refusal>| {
+        let result = reading.and_then(|reading| match reading {
+            Some(reading) => receiver.take(observation(origin, metric, attributes, times, reading), now),
+            None => Ok(()),
+        });
+        outcome.note(name, result);
+    };
+    match &metric.data {
+        Some(Data::Gauge(gauge)) => {
+            for point in within(&gauge.data_points, part) {
+                give(&point.attributes, (0, point.time_unix_nano), level(point).map(Some));
+            }
+        }
+        Some(Data::Sum(sum)) => {
+            let temporality = temporality(sum.aggregation_temporality());
+            for point in within(&sum.data_points, part) {
+                let start = start(&temporality, point.start_time_unix_nano);
+                let reading = temporality.clone().and_then(|temporality| {
+                    if sum.is_monotonic { counter(point, temporality) } else { change(point, temporality).map(Some) }
+                });
+                give(&point.attributes, (start, point.time_unix_nano), reading);
+            }
+        }
+        Some(Data::Histogram(histogram)) => {
+            let temporality = temporality(histogram.aggregation_temporality());
+            for point in within(&histogram.data_points, part) {
+                let start = start(&temporality, point.start_time_unix_nano);
+                let reading = distribution(point.flags, &temporality, || explicit(point));
+                give(&point.attributes, (start, point.time_unix_nano), reading);
+            }
+        }
+        Some(Data::ExponentialHistogram(histogram)) => {
+            let temporality = temporality(histogram.aggregation_temporality());
+            for point in within(&histogram.data_points, part) {
+                let start = start(&temporality, point.start_time_unix_nano);
+                let reading = distribution(point.flags, &temporality, || exponential(point));
+                give(&point.attributes, (start, point.time_unix_nano), reading);
+            }
+        }
+        Some(Data::Summary(summary)) => {
+            let points = within(&summary.data_points, part).len();
+            outcome.refuse(name, &Refusal::Summary, points as u64);
+        }
+        None => outcome.refuse(name, &Refusal::UnknownType, 1),
+    }
+    receiver.count_refused(outcome.refused_total() - before);
+}
+
+/// The points of `part` that there are.
+fn within<'a, T>(points: &'a [T], part: &Range<usize>) -> &'a [T] {
+    &points[part.start.min(points.len())..part.end.min(points.len())]
+}
+
+fn observation<'a>(
+    origin: &'a Origin,
+    metric: &'a Metric,
+    attributes: &'a [KeyValue],
+    (start_unix_ns, time_unix_ns): (u64, u64),
+    reading: Reading,
+) -> Observation<'a> {
+    let identity = Identity {
+        key: origin.stream(&metric.name, attributes, start_unix_ns),
+        family: origin.family(&metric.name, start_unix_ns),
+        start_unix_ns,
+        time_unix_ns,
+    };
+    let attributes = attributes
+        .iter()
+        .map(|attribute| Attribute { key: &attribute.key, value: value(attribute.value.as_ref()) })
+        .collect();
+    let service = origin.service_name.as_deref();
+    Observation { metric: &metric.name, unit: &metric.unit, service, attributes, identity, reading }
+}
+
+/// A value as a receiver of any kind would give it.
+pub(super) fn value(value: Option<&AnyValue>) -> AttributeValue<'_> {
+    match value.and_then(|value| value.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => AttributeValue::Text(Cow::Borrowed(text)),
+        Some(any_value::Value::IntValue(number)) => AttributeValue::Integer(*number),
+        Some(any_value::Value::BoolValue(value)) => AttributeValue::Text(Cow::Owned(value.to_string())),
+        Some(any_value::Value::DoubleValue(value)) => AttributeValue::Text(Cow::Owned(value.to_string())),
+        _ => AttributeValue::NotPlain,
+    }
+}
+
+fn temporality(stated: AggregationTemporality) -> Result<Temporality, Refusal> {
+    match stated {
+        AggregationTemporality::Delta => Ok(Temporality::Delta),
+        AggregationTemporality::Cumulative => Ok(Temporality::Cumulative),
+        AggregationTemporality::Unspecified => Err(NO_TEMPORALITY),
+    }
+}
+
+/// Only a cumulative value has a start that names its sequence.
+fn start(temporality: &Result<Temporality, Refusal>, stated: u64) -> u64 {
+    if *temporality == Ok(Temporality::Cumulative) { stated } else { 0 }
+}
+
+fn number(point: &NumberDataPoint) -> Result<Number, Refusal> {
+    match point.value {
+        Some(number_data_point::Value::AsInt(value)) => Ok(Number::Integer(value)),
+        Some(number_data_point::Value::AsDouble(value)) => Ok(Number::Double(value)),
+        None => Err(Refusal::Malformed("the point holds no value")),
+    }
+}
+
+fn level(point: &NumberDataPoint) -> Result<Reading, Refusal> {
+    if point.flags & NO_VALUE != 0 {
+        return Ok(Reading::Level(None));
+    }
+    number(point).map(|value| Reading::Level(Some(value)))
+}
+
+/// A sum that also falls.
+fn change(point: &NumberDataPoint, temporality: Temporality) -> Result<Reading, Refusal> {
+    match temporality {
+        Temporality::Delta if point.flags & NO_VALUE == 0 => number(point).map(Reading::Change),
+        Temporality::Delta | Temporality::Cumulative => level(point),
+    }
+}
+
+/// A sum that only rises.
+fn counter(point: &NumberDataPoint, temporality: Temporality) -> Result<Option<Reading>, Refusal> {
+    if point.flags & NO_VALUE != 0 {
+        return Ok(None);
+    }
+    number(point).map(|value| Some(Reading::Counter(value, temporality)))
+}
+
+fn distribution(
+    flags: u32,
+    temporality: &Result<Temporality, Refusal>,
+    point: impl FnOnce() -> Result<Point, Refusal>,
+) -> Result<Option<Reading>, Refusal> {
+    if flags & NO_VALUE != 0 {
+        return Ok(None);
+    }
+    let point = point()?;
+    temporality.clone().map(|temporality| Some(Reading::Histogram(point, temporality)))
+}
+
+/// Checks a point with explicit bounds.
+pub(in crate::receive) fn explicit(point: &HistogramDataPoint) -> Result<Point, Refusal> {
+    let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
+    if counts.len() > EXPLICIT_BUCKETS_MAX {
+        return Err(Refusal::Buckets { found: counts.len(), most: EXPLICIT_BUCKETS_MAX });
+    }
+    let counts = match (counts.len(), bounds.len()) {
+        // No buckets: all values lie in one that is open at both ends.
+        (0, 0) => vec![point.count],
+        (counts, bounds) if counts == bounds + 1 => point.bucket_counts.clone(),
+        _ => return Err(Refusal::Malformed("there is not one bucket more than bounds")),
+    };
+    if bounds.iter().any(|bound| !bound.is_finite()) {
+        return Err(Refusal::NotFinite("a bucket's bound"));
+    }
+    if !bounds.is_sorted_by(|a, b| a < b) {
+        return Err(Refusal::Malformed("the bounds do not rise"));
+    }
+    if bounds.iter().zip(&counts).any(|(&bound, &n)| bound < 0.0 && n > 0) {
+        return Err(Refusal::Negative("a bucket in use"));
+    }
+    Point {
+        start_unix_ns: point.start_time_unix_nano,
+        time_unix_ns: point.time_unix_nano,
+        count: point.count,
+        sum: point.sum,
+        min: point.min,
+        max: point.max,
+        peak: point.max,
+        buckets: Buckets::Explicit { bounds: bounds.clone(), counts },
+    }
+    .checked()
+}
+
+/// Checks a point with exponential buckets.
+pub(in crate::receive) fn exponential(point: &ExponentialHistogramDataPoint) -> Result<Point, Refusal> {
+    let positive = point.positive.clone().unwrap_or_default();
+    let negative = point.negative.as_ref().map_or(&[][..], |buckets| &buckets.bucket_counts);
+    let found = positive.bucket_counts.len().max(negative.len());
+    if found > EXPONENTIAL_BUCKETS_MAX {
+        return Err(Refusal::Buckets { found, most: EXPONENTIAL_BUCKETS_MAX });
+    }
+    if negative.iter().any(|&n| n > 0) {
+        return Err(Refusal::Negative("a bucket in use"));
+    }
+    // From 2^1024 wide, where everything is one bucket, to the finest scale of the SDKs.
+    if !(-10..=20).contains(&point.scale) {
+        return Err(Refusal::OutOfRange("the scale"));
+    }
+    // Beyond these no double has a value.
+    if positive.offset.unsigned_abs() > 1 << 30 {
+        return Err(Refusal::OutOfRange("the offset"));
+    }
+    if !point.zero_threshold.is_finite() || point.zero_threshold < 0.0 {
+        return Err(Refusal::Malformed("the zero threshold is no positive number"));
+    }
+    Point {
+        start_unix_ns: point.start_time_unix_nano,
+        time_unix_ns: point.time_unix_nano,
+        count: point.count,
+        sum: point.sum,
+        min: point.min,
+        max: point.max,
+        peak: point.max,
+        buckets: Buckets::Exponential {
+            scale: point.scale,
+            zero: point.zero_count,
+            zero_threshold: point.zero_threshold,
+            offset: positive.offset,
+            counts: positive.bucket_counts,
+        },
+    }
+    .checked()
+}
