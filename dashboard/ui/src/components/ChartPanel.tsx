@@ -1,7 +1,7 @@
 /** A panel around one time chart, with its table. */
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, ComponentProps } from "preact";
-import { TimeChart } from "./chart/TimeChart";
+import { TimeChart } from "./chart";
 import { Panel } from "./Panel";
 
 interface Props extends Omit<ComponentProps<typeof TimeChart>, "table"> {

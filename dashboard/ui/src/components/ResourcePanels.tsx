@@ -19,8 +19,8 @@ import {
 } from "../lib/format";
 import { nodeHref } from "../state/router";
 import { Arc } from "./Arc";
+import { TimeChart } from "./chart";
 import type { Series } from "./chart/spec";
-import { TimeChart } from "./chart/TimeChart";
 import { StatusMark } from "./Icons";
 import { ShareBar } from "./Kpi";
 import { Absent, Panel } from "./Panel";

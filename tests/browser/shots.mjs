@@ -1,7 +1,7 @@
-// Takes pictures of the page fed by the test feeder: node test/browser/shots.mjs FOLDER
+// Takes pictures of the page on INVENTED data, for people who work on it: npm run shots -- FOLDER
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { open, startBrowser, startFeeder, tell } from "./browser.mjs";
+import { DESKTOP, fitsInWidth, openPage, PHONE, startBrowser, startFeeder } from "./harness.mjs";
 
 const folder = process.argv[2];
 if (!folder) throw new Error("usage: shots.mjs FOLDER");
@@ -12,18 +12,17 @@ const small = await startFeeder("--nodes", "1", "--seconds", "45");
 const none = await startFeeder("--empty");
 const browser = await startBrowser();
 const SIZES = [
-  ["desktop", 1440, 900],
-  ["mobile", 390, 844],
+  ["desktop", DESKTOP],
+  ["mobile", PHONE],
 ];
 const shoot = async (name, url, size, theme, before, full = true) => {
-  const { page, problems, close } = await open(browser, url, { width: size[1], height: size[2], theme });
+  const { page, faults, context } = await openPage(browser, url, { ...size[1], theme });
   await page.waitForTimeout(1500);
   await before?.(page);
   await page.screenshot({ path: join(folder, `${name}-${size[0]}-${theme}.png`), fullPage: full });
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  if (wide > 0) problems.push(`page is ${wide} px wider than the window`);
-  if (problems.length > 0) console.log(name, size[0], theme, problems);
-  await close();
+  if (!(await fitsInWidth(page))) faults.push("the page scrolls sideways");
+  if (faults.length > 0) console.log(name, size[0], theme, faults);
+  await context.close();
 };
 try {
   for (const theme of ["dark", "light"]) {
@@ -55,14 +54,14 @@ try {
       size,
       "dark",
       async (p) => {
-        await tell(feeder.url, "cut");
+        await feeder.tell("cut");
         await p.waitForTimeout(14_000);
-        await tell(feeder.url, "restore");
+        await feeder.tell("restore");
       },
       false,
     );
   }
 } finally {
   await browser.close();
-  for (const f of [feeder, small, none]) f.stop();
+  await Promise.all([feeder, small, none].map((f) => f.stop()));
 }
