@@ -173,5 +173,7 @@ async fn the_page_has_its_headers() {
 async fn metrics_are_served_beside_the_page() {
     let (_script, _double, server, _) = served().await;
     let text = reqwest::get(format!("http://{}/metrics", server.address)).await.unwrap().text().await.unwrap();
-    assert!(text.contains("starling_dashboard_upstream_connections_total 1"), "{text}");
+    // Other tests of this process may have connected too: it has one recorder.
+    let connections = text.lines().find_map(|line| line.strip_prefix("starling_dashboard_upstream_connections_total "));
+    assert!(connections.is_some_and(|count| count.parse::<u64>().is_ok_and(|count| count >= 1)), "{text}");
 }

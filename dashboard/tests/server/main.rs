@@ -8,4 +8,5 @@ mod faces;
 mod failover;
 mod harness;
 mod live;
+mod numbers;
 mod slow;
