@@ -200,7 +200,8 @@ pub(crate) fn row_of(node: &Node, aggregator_id: &NodeId) -> Option<v1::NodeRow>
     let latest = node.latest()?;
     let (connected, stopped) = node.presence();
     let about = node.about();
-    let readings = Readings::of_content(&latest.content);
+    let content = latest.second.content();
+    let readings = Readings::of_content(&content);
     let cpu = readings.cpu();
     let traffic = readings.traffic(None);
     let mut busiest: Vec<v1::CoreUtilization> = readings
@@ -214,7 +215,7 @@ pub(crate) fn row_of(node: &Node, aggregator_id: &NodeId) -> Option<v1::NodeRow>
     Some(v1::NodeRow {
         node_id: node.id.to_string(),
         state: state.into(),
-        last_tick: latest.content.tick,
+        last_tick: latest.second.tick,
         aggregator_id: if connected { aggregator_id.to_string() } else { String::new() },
         labels: about.labels.clone().into_iter().collect(),
         simulated: about.simulated,

@@ -76,6 +76,22 @@ pub(crate) fn keyframe_requested(node: &str, reason: &str) {
     }
 }
 
+/// Values of series that found no room in the table of series were left out of a frame.
+pub(crate) fn series_left_out(node: &str, values: u32) {
+    static LINES: Lines = Lines::new();
+    if values > 0 {
+        counter!("starling_aggregator_series_left_out_total").increment(u64::from(values));
+        if let Some(left_out) = LINES.next(Instant::now()) {
+            warn!(node, values, left_out, "series of a node left out, the table of series is full");
+        }
+    }
+}
+
+/// Series known in this process.
+pub(crate) fn series(known: usize) {
+    gauge!("starling_aggregator_series").set(known as f64);
+}
+
 /// How a node's hello was answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Answer {

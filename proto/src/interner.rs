@@ -83,6 +83,29 @@ impl fmt::Debug for Interned {
     }
 }
 
+/// Turns the names that come over a connection into series of this process.
+pub trait Resolve {
+    /// What the values of `series` count in.
+    fn resolve(&self, series: &Series) -> Resolved;
+}
+
+/// What the values of a series count in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// The series itself.
+    Own(Interned),
+    /// One of the same kind, scale and scope that stands for many: the series is beyond a quota.
+    Other(Interned),
+    /// Nothing: there is no room.
+    LeftOut,
+}
+
+impl Resolve for Interner {
+    fn resolve(&self, series: &Series) -> Resolved {
+        self.intern(series).map_or(Resolved::LeftOut, Resolved::Own)
+    }
+}
+
 /// The table of all series of one process. Shared; a look-up takes a read lock, a new series a write lock.
 #[derive(Debug)]
 pub struct Interner {
@@ -110,11 +133,17 @@ impl Interner {
         Self { table: RwLock::default(), most }
     }
 
+    /// The one copy of `series` if it is in the table.
+    #[must_use]
+    pub fn get(&self, series: &Series) -> Option<Interned> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).by_series.get(series).cloned()
+    }
+
     /// The one copy of `series`; `None` when the table is full.
     #[must_use]
     pub fn intern(&self, series: &Series) -> Option<Interned> {
-        if let Some(known) = self.table.read().unwrap_or_else(PoisonError::into_inner).by_series.get(series) {
-            return Some(known.clone());
+        if let Some(known) = self.get(series) {
+            return Some(known);
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = table.by_series.get(series) {
@@ -178,6 +207,7 @@ mod tests {
         assert_ne!(a.id(), b.id());
         assert_eq!(interner.intern(&named("a")).unwrap().id(), a.id());
         assert!(interner.intern(&named("c")).is_none(), "the table is bounded");
+        assert!(interner.get(&named("c")).is_none() && interner.get(&named("b")) == Some(b));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! Pure: no clock, no randomness (ids apart), no input or output, no runtime.
 
 pub mod address;
+pub mod bits;
 pub mod catalogue;
 pub mod frame;
 pub mod group;

@@ -88,7 +88,19 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`VarintError`], when the bytes end or the number exceeds 64 bits.
+    #[inline]
     pub fn u64(&mut self) -> Result<u64, VarintError> {
+        // Most numbers of a frame are below 128.
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.long(),
+        }
+    }
+
+    fn long(&mut self) -> Result<u64, VarintError> {
         let mut value = 0u64;
         for (i, &byte) in self.rest.iter().enumerate() {
             let low = u64::from(byte & 0x7f);

@@ -3,11 +3,15 @@
 //! Decoded, 954 series over 900 s would be 7 MB per node; as received they are about 0.2 MB. Frames are decoded when
 //! somebody looks: from the nearest place where the state of the decoder was kept.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use starling_proto::{
     frame::{Content, Decoder},
+    interner::Interner,
     limits::HISTORY_SECONDS,
     v1,
 };
@@ -150,7 +154,7 @@ impl FrameLog {
     }
 
     /// What can be read of `from..=to`, to be decoded outside of any lock.
-    pub(crate) fn slice(&self, from: u32, to: u32) -> Slice {
+    pub(crate) fn slice(&self, from: u32, to: u32, names: Arc<Interner>) -> Slice {
         let wanted = |frame: &Kept| (from..=to).contains(&frame.tick);
         let runs = self
             .segments
@@ -160,7 +164,7 @@ impl FrameLog {
                 Some((segment.decoder.clone(), segment.frames[..=last].iter().map(Kept::frame).collect()))
             })
             .collect();
-        Slice { from, to, runs }
+        Slice { from, to, names, runs }
     }
 }
 
@@ -169,6 +173,7 @@ impl FrameLog {
 pub(crate) struct Slice {
     from: u32,
     to: u32,
+    names: Arc<Interner>,
     runs: Vec<(Decoder, Vec<v1::Frame>)>,
 }
 
@@ -180,7 +185,9 @@ impl Slice {
             for frame in frames {
                 // Every frame was read once when it came, from the same state: it cannot fail now. Should it, the
                 // rest of the run cannot be read either.
-                let Ok(content) = decoder.decode(&frame) else { break };
+                let Ok(content) = decoder.decode(&frame, &*self.names).map(|frame| frame.second.content()) else {
+                    break;
+                };
                 if (self.from..=self.to).contains(&content.tick) {
                     contents.insert(content.tick, content);
                 }
@@ -219,7 +226,7 @@ mod tests {
         for tick in ticks {
             let frame = encoder.encode(&content(tick), None, tick.is_multiple_of(300));
             let before = log.wants_decoder().then(|| decoder.clone());
-            decoder.decode(&frame).unwrap();
+            decoder.decode(&frame, &Interner::default()).unwrap();
             log.push(before, &frame);
         }
     }
@@ -229,12 +236,12 @@ mod tests {
         let mut log = FrameLog::default();
         connection(&mut log, 1000..1700);
         connection(&mut log, 1690..1900);
-        let all = log.slice(0, u32::MAX).decode();
+        let all = log.slice(0, u32::MAX, Arc::default()).decode();
         assert_eq!(all.len(), 900);
         assert!(all.iter().all(|(tick, found)| *found == content(*tick)));
-        let some = log.slice(1301, 1303).decode();
+        let some = log.slice(1301, 1303, Arc::default()).decode();
         assert_eq!(some.keys().copied().collect::<Vec<_>>(), [1301, 1302, 1303]);
-        assert!(log.slice(5, 6).decode().is_empty());
+        assert!(log.slice(5, 6, Arc::default()).decode().is_empty());
     }
 
     #[test]
@@ -244,10 +251,10 @@ mod tests {
         let before = log.bytes();
         log.prune(3000);
         assert!(log.bytes() < before);
-        let kept = log.slice(0, u32::MAX).decode();
+        let kept = log.slice(0, u32::MAX, Arc::default()).decode();
         assert!(kept.contains_key(&2100) && !kept.contains_key(&1000));
         log.prune(10_000);
-        assert_eq!((log.bytes(), log.slice(0, u32::MAX).decode().len()), (0, 0));
+        assert_eq!((log.bytes(), log.slice(0, u32::MAX, Arc::default()).decode().len()), (0, 0));
     }
 
     #[test]
@@ -258,7 +265,7 @@ mod tests {
             assert!(log.bytes() <= LOG_BYTES_MAX);
         }
         assert!(log.segments.len() * size_of::<Segment>() < LOG_BYTES_MAX, "{} segments", log.segments.len());
-        assert!(log.slice(19_999, 19_999).decode().contains_key(&19_999));
+        assert!(log.slice(19_999, 19_999, Arc::default()).decode().contains_key(&19_999));
     }
 
     #[test]
@@ -275,11 +282,11 @@ mod tests {
                 .collect();
             let frame = encoder.encode(&Content { tick, samples, dropped: 0 }, None, false);
             let before = log.wants_decoder().then(|| decoder.clone());
-            decoder.decode(&frame).unwrap();
+            decoder.decode(&frame, &Interner::default()).unwrap();
             lost += log.push(before, &frame);
             assert!(log.bytes() <= LOG_BYTES_MAX);
         }
         assert!(lost > 0, "the bound was never reached");
-        assert!(log.slice(1999, 1999).decode().contains_key(&1999));
+        assert!(log.slice(1999, 1999, Arc::default()).decode().contains_key(&1999));
     }
 }

@@ -2,13 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use starling_proto::{
-    frame::{Content, Decoder},
+    frame::{Decoder, Second},
     ids::{NodeId, StreamId},
+    interner::Interner,
     limits::HISTORY_SECONDS,
     v1,
 };
@@ -53,11 +57,11 @@ pub(crate) struct Session {
     pub(crate) since: Instant,
 }
 
-/// The newest second of a node, decoded.
+/// The newest second of a node.
 #[derive(Debug, Clone)]
 pub(crate) struct Latest {
     /// What it measured.
-    pub(crate) content: Content,
+    pub(crate) second: Second,
     /// Milliseconds from the end of the second to its arrival.
     pub(crate) delay_ms: u32,
 }
@@ -88,7 +92,7 @@ impl State {
 
     /// Newest tick; 0 before the first frame.
     fn last_tick(&self) -> u32 {
-        self.latest.as_ref().map_or(0, |latest| latest.content.tick)
+        self.latest.as_ref().map_or(0, |latest| latest.second.tick)
     }
 }
 
@@ -97,6 +101,7 @@ impl State {
 pub(crate) struct Node {
     /// Its name.
     pub(crate) id: NodeId,
+    names: Arc<Interner>,
     state: Mutex<State>,
     ticks: watch::Sender<u32>,
 }
@@ -141,7 +146,7 @@ impl Node {
 
     /// Seconds `from..=to` as far as they are kept, still encoded.
     pub(crate) fn slice(&self, from: u32, to: u32) -> Slice {
-        self.state().log.slice(from, to)
+        self.state().log.slice(from, to, self.names.clone())
     }
 }
 
@@ -151,17 +156,17 @@ impl Claim {
         self.node.state().log.wants_decoder()
     }
 
-    /// Keeps one frame and its content.
-    pub(crate) fn keep(&self, before: Option<Decoder>, frame: &v1::Frame, content: Content, delay_ms: u32) {
-        let tick = content.tick;
+    /// Keeps one frame and what it says.
+    pub(crate) fn keep(&self, before: Option<Decoder>, frame: &v1::Frame, second: Second, delay_ms: u32) {
+        let tick = second.tick;
         {
             let mut state = self.node.state();
             if state.epoch != self.epoch {
                 return;
             }
             metrics::frame_log_lost(state.log.push(before, frame));
-            if state.latest.as_ref().is_none_or(|latest| latest.content.tick <= tick) {
-                state.latest = Some(Arc::new(Latest { content, delay_ms }));
+            if state.latest.as_ref().is_none_or(|latest| latest.second.tick <= tick) {
+                state.latest = Some(Arc::new(Latest { second, delay_ms }));
             }
         }
         self.node.ticks.send_if_modified(|newest| {
@@ -210,7 +215,13 @@ pub(crate) struct Registry {
     group_by: Vec<String>,
     groups_max: usize,
     nodes_max: usize,
+    names: Arc<Interner>,
+    /// When [`Interner::sweep`] ran last, as a tick.
+    swept: AtomicU32,
 }
+
+/// Seconds between two sweeps of the names: each walks the whole table.
+const SWEEP_SECONDS: u32 = 60;
 
 /// The groups that have a view.
 #[derive(Debug, Default)]
@@ -229,7 +240,14 @@ impl Registry {
             group_by,
             groups_max: groups_max as usize,
             nodes_max: nodes_max as usize,
+            names: Arc::default(),
+            swept: AtomicU32::new(0),
         }
+    }
+
+    /// The series of this process.
+    pub(crate) const fn names(&self) -> &Arc<Interner> {
+        &self.names
     }
 
     /// The labels whose values are groups.
@@ -277,7 +295,12 @@ impl Registry {
             }
         }
         let node = nodes.entry(id.clone()).or_insert_with(|| {
-            Arc::new(Node { id: id.clone(), state: Mutex::default(), ticks: watch::Sender::new(0) })
+            Arc::new(Node {
+                id: id.clone(),
+                names: self.names.clone(),
+                state: Mutex::default(),
+                ticks: watch::Sender::new(0),
+            })
         });
         let mut state = node.state();
         if let Some(session) = &state.session {
@@ -384,6 +407,11 @@ impl Registry {
         }
         drop(nodes);
         self.forget_groups();
+        if now_tick.saturating_sub(self.swept.load(Ordering::Relaxed)) >= SWEEP_SECONDS {
+            self.swept.store(now_tick, Ordering::Relaxed);
+            self.names.sweep();
+        }
+        metrics::series(self.names.len());
         metrics::frame_log_bytes(bytes);
         metrics::sessions(open);
     }
@@ -394,7 +422,7 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use starling_proto::frame::Encoder;
+    use starling_proto::frame::{Content, Encoder};
 
     use super::*;
 
@@ -409,8 +437,8 @@ mod tests {
     fn send(claim: &Claim, decoder: &mut Decoder, encoder: &mut Encoder, tick: u32) {
         let frame = encoder.encode(&Content { tick, ..Content::default() }, None, false);
         let before = claim.wants_decoder().then(|| decoder.clone());
-        let content = decoder.decode(&frame).unwrap();
-        claim.keep(before, &frame, content, 5);
+        let second = decoder.decode(&frame, &Interner::default()).unwrap().second;
+        claim.keep(before, &frame, second, 5);
     }
 
     #[test]
@@ -424,7 +452,7 @@ mod tests {
         let (mut old, mut new) = ((Decoder::new(), Encoder::new()), (Decoder::new(), Encoder::new()));
         send(&second, &mut new.0, &mut new.1, 10);
         send(&first, &mut old.0, &mut old.1, 11);
-        assert_eq!(second.node.latest().unwrap().content.tick, 10, "the older session writes no more");
+        assert_eq!(second.node.latest().unwrap().second.tick, 10, "the older session writes no more");
         first.release(true);
         assert_eq!(second.node.presence(), (true, false));
         // A restarted daemon takes over whatever its number.

@@ -224,8 +224,8 @@ impl Session {
     /// Decodes one frame, keeps it and offers it to the ledger. Returns what to answer, or why the session is over.
     fn take_frame(&mut self, frame: &v1::Frame) -> Result<Vec<ingest_response::Body>, End> {
         let before = self.claim.wants_decoder().then(|| self.decoder.clone());
-        let content = match self.decoder.decode(frame) {
-            Ok(content) => content,
+        let decoded = match self.decoder.decode(frame, &**self.app.registry.names()) {
+            Ok(decoded) => decoded,
             Err(FrameError::NeedKeyframe { .. }) if self.awaits_keyframe => return Ok(Vec::new()),
             Err(error) => return Ok(self.undecodable(frame, &error)),
         };
@@ -241,7 +241,10 @@ impl Session {
             },
         };
         let now = now_ms();
-        let offer = self.app.core.ledger().offer(now, self.number, content.tick, pin, &self.groups, &content.samples);
+        let second = decoded.second;
+        metrics::series_left_out(self.node().as_str(), decoded.left_out);
+        let samples: Vec<_> = second.cluster.samples().collect();
+        let offer = self.app.core.ledger().offer(now, self.number, second.tick, pin, &self.groups, &samples);
         match offer {
             Offer::Refused(refused) => {
                 let reason = match refused {
@@ -255,9 +258,9 @@ impl Session {
                 Ok(vec![self.refuse(frame.tick, reason, refused.to_string())])
             }
             Offer::Pending | Offer::WaitingRaw | Offer::Known => {
-                let delay_ms = age_ms(content.tick, now);
+                let delay_ms = age_ms(second.tick, now);
                 metrics::frame_taken(frame.encoded_len(), delay_ms);
-                self.claim.keep(before, frame, content, delay_ms);
+                self.claim.keep(before, frame, second, delay_ms);
                 self.app.core.nudge();
                 Ok(Vec::new())
             }

@@ -68,13 +68,14 @@ fn fitting(table: v1::NodeTable) -> Result<v1::NodeTable, Status> {
 /// The newest second of a node with all its series; `None` before its first frame.
 pub(super) fn newest(app: &App, node: &Node) -> Option<v1::NodeView> {
     let latest = node.latest()?;
-    let tick = latest.content.tick;
+    let content = latest.second.content();
+    let tick = content.tick;
     let mut minute = RollingMinute::default();
-    for (earlier, content) in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).decode() {
-        minute.push(earlier, Arc::new(Readings::of_content(&content).duration()));
+    for (earlier, before) in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).decode() {
+        minute.push(earlier, Arc::new(Readings::of_content(&before).duration()));
     }
-    let mut view = view(app, node, &latest.content, &mut minute);
-    view.series = latest.content.samples.iter().map(series_value).collect();
+    let mut view = view(app, node, &content, &mut minute);
+    view.series = content.samples.iter().map(series_value).collect();
     Some(view)
 }
 
@@ -231,10 +232,10 @@ impl Cursor {
         let mut minute = std::mem::take(&mut self.minute);
         let (minute, ready) = off_thread(move || {
             let mut ready = VecDeque::new();
-            let newest = node.latest().filter(|latest| first == to && latest.content.tick == to);
+            let newest = node.latest().filter(|latest| first == to && latest.second.tick == to);
             let contents = match newest {
                 // Following live: nothing to decode.
-                Some(latest) => [(to, latest.content.clone())].into(),
+                Some(latest) => [(to, latest.second.content())].into(),
                 None => node.slice(first, to).decode(),
             };
             for (tick, content) in contents {

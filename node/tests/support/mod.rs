@@ -13,6 +13,7 @@ use std::{
 use starling_proto::{
     frame::{Content, Decoder},
     ids::WriterId,
+    interner::Interner,
     v1::{self, ingest_request, ingest_response},
 };
 use starling_service::grpc::ingest_server::{Ingest, IngestServer};
@@ -157,7 +158,7 @@ impl Ingest for Face {
 
 impl Face {
     async fn converse(self, mut requests: Streaming<v1::IngestRequest>, answers: Answers) {
-        let mut decoder = Decoder::new();
+        let (mut decoder, names) = (Decoder::new(), Interner::default());
         let mut connection = 0;
         while let Ok(Some(request)) = requests.message().await {
             let manners = self.manners.lock().expect("not poisoned").clone();
@@ -197,7 +198,7 @@ impl Face {
                 }
                 Some(ingest_request::Body::Frame(frame)) => {
                     let tick = frame.tick;
-                    let content = decoder.decode(&frame).expect("a good frame");
+                    let content = decoder.decode(&frame, &names).expect("a good frame").second.content();
                     self.seen.send_modify(|seen| {
                         seen.contents.insert(tick, content);
                         seen.frames.push((connection, frame));

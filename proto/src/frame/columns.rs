@@ -1,9 +1,12 @@
-//! One part of one second of a node, in columns: what is changed, merged and kept without touching a name.
+//! One second of a node in columns: what is changed, merged and kept without touching a name.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::Content;
 use crate::{
-    catalogue::Kind,
+    catalogue::{Kind, Scope},
     histogram::Histogram,
     interner::{Interned, Interner},
     series::{Sample, Value},
@@ -25,7 +28,7 @@ pub struct Columns {
     /// By position: increments of counters, values of gauges in fixed point, 0 for histograms.
     pub values: Box<[i64]>,
     /// One bit per position, lowest first: clear when a counter or histogram is empty, or a gauge has the value of
-    /// the second before of the same layout.
+    /// the second that came before it with the same layout. All gauges are changed in the first second of a layout.
     pub changed: Box<[u64]>,
     /// Histograms that are not empty, by ascending position.
     pub histograms: Box<[(u32, Arc<Histogram>)]>,
@@ -64,7 +67,12 @@ impl Columns {
     /// Whether the value at `position` differs from the second before.
     #[must_use]
     pub fn is_changed(&self, position: usize) -> bool {
-        self.changed.get(position / 64).is_some_and(|word| word >> (position % 64) & 1 == 1)
+        bit(&self.changed, position)
+    }
+
+    /// Positions whose value differs from the second before, ascending.
+    pub fn changed_positions(&self) -> impl Iterator<Item = usize> + '_ {
+        bits(&self.changed).take_while(|position| *position < self.values.len())
     }
 
     /// The histogram at `position`; `None` when it is empty or the series is none.
@@ -100,6 +108,69 @@ impl Columns {
     }
 }
 
+/// One second of a node: both parts of its frame.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Second {
+    /// Unix seconds; increments cover (tick - 1, tick].
+    pub tick: u32,
+    /// Samples the daemon could not take or keep in this second.
+    pub dropped: u32,
+    /// Series that are merged over nodes.
+    pub cluster: Columns,
+    /// Series for drill-down only.
+    pub node: Columns,
+}
+
+impl Second {
+    /// A second from its content, without a second before it. Returns how many samples were left out, as
+    /// [`Columns::of_samples`].
+    #[must_use]
+    pub fn of_content(interner: &Interner, content: &Content) -> (Self, usize) {
+        let (cluster, without) = Columns::of_samples(interner, content.scope(Scope::Cluster));
+        let (node, further) = Columns::of_samples(interner, content.scope(Scope::Node));
+        (Self { tick: content.tick, dropped: content.dropped, cluster, node }, without + further)
+    }
+
+    /// The same as samples. Slow: for answers about one node.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        let samples = self.cluster.samples().chain(self.node.samples()).collect();
+        Content { tick: self.tick, samples, dropped: self.dropped }
+    }
+}
+
+/// A frame that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedFrame {
+    /// What it says.
+    pub second: Second,
+    /// The bytes of the histograms of `second.cluster` and of `second.node`, in their order: who keeps the second need
+    /// not encode them again.
+    pub sparse: [Box<[Bytes]>; 2],
+    /// Series present for which there was no room: their values are missing from `second`.
+    pub left_out: u32,
+    /// Series present that count in one that stands for many, by [`crate::interner::Resolved::Other`].
+    pub others: u32,
+}
+
+/// Whether a bit of a bitmap is set; false beyond its end.
+pub(super) fn bit(map: &[u64], at: usize) -> bool {
+    map.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+}
+
+/// Sets a bit of a bitmap that reaches so far.
+pub(super) fn set_bit(map: &mut [u64], at: usize) {
+    map[at / 64] |= 1 << (at % 64);
+}
+
+/// The set bits of a bitmap, ascending.
+pub(super) fn bits(map: &[u64]) -> impl Iterator<Item = usize> + '_ {
+    map.iter().enumerate().flat_map(|(at, &word)| {
+        std::iter::successors((word != 0).then_some(word), |rest| Some(rest & (rest - 1)).filter(|rest| *rest != 0))
+            .map(move |rest| at * 64 + rest.trailing_zeros() as usize)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +189,7 @@ mod tests {
         let (columns, left_out) = Columns::of_samples(&Interner::default(), samples.iter());
         assert_eq!((left_out, columns.len()), (0, 3));
         assert!(columns.is_changed(2) && columns.histogram(0).is_none());
+        assert_eq!(columns.changed_positions().collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(columns.samples().collect::<Vec<_>>(), samples);
         let (_, left_out) = Columns::of_samples(&Interner::new(1), samples.iter());
         assert_eq!(left_out, 2);

@@ -136,7 +136,8 @@ impl Part {
     }
 }
 
-fn put_series(out: &mut Vec<u8>, series: &Series) {
+/// Writes a series without its scope: [`read_series`](super::read_series) reads it.
+pub fn put_series(out: &mut Vec<u8>, series: &Series) {
     out.push(series.kind().code() | series.scale() << 2);
     varint::put_bytes(out, series.name().as_bytes());
     varint::put_bytes(out, series.unit().as_bytes());

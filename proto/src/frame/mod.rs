@@ -28,17 +28,21 @@
 mod columns;
 mod decoder;
 mod encoder;
+mod part;
+mod places;
 
-pub use columns::{Columns, Layout};
+pub use columns::{Columns, DecodedFrame, Layout, Second};
 pub use decoder::{Decoder, FrameError};
-pub use encoder::Encoder;
+pub use encoder::{Encoder, put_series};
+pub use part::read_series;
 
 use std::collections::HashSet;
 
 use crate::{
     catalogue::Scope,
+    histogram::Histogram,
     limits,
-    series::{Sample, Value},
+    series::{Sample, Series, Value},
 };
 
 const FORM_GAPS: u8 = 0;
@@ -92,18 +96,35 @@ fn check_sample(sample: &Sample) -> Result<(), FrameError> {
         )));
     }
     match &sample.value {
-        Value::Counter(increment) if *increment > limits::COUNTER_INCREMENT_MAX => Err(FrameError::invalid(format!(
-            "{series} rose by {increment}, at most {} is taken",
-            limits::COUNTER_INCREMENT_MAX
-        ))),
-        Value::Gauge(value) if value.unsigned_abs() > limits::GAUGE_MAGNITUDE_MAX.unsigned_abs() => {
-            Err(FrameError::invalid(format!("{series} is {value}, beyond {}", limits::GAUGE_MAGNITUDE_MAX)))
-        }
-        Value::Histogram(histogram) if histogram.buckets().any(|(_, n)| n > limits::BUCKET_COUNT_MAX) => {
-            Err(FrameError::invalid(format!("{series} has a bucket of more than {} values", limits::BUCKET_COUNT_MAX)))
-        }
-        _ => Ok(()),
+        Value::Counter(increment) => check_counter(|| series, *increment),
+        Value::Gauge(value) => check_gauge(|| series, *value),
+        Value::Histogram(histogram) => check_histogram(|| series, histogram),
     }
+}
+
+fn check_counter<'a>(series: impl Fn() -> &'a Series, increment: u64) -> Result<(), FrameError> {
+    if increment <= limits::COUNTER_INCREMENT_MAX {
+        return Ok(());
+    }
+    Err(FrameError::invalid(format!(
+        "{} rose by {increment}, at most {} is taken",
+        series(),
+        limits::COUNTER_INCREMENT_MAX
+    )))
+}
+
+fn check_gauge<'a>(series: impl Fn() -> &'a Series, value: i64) -> Result<(), FrameError> {
+    if value.unsigned_abs() <= limits::GAUGE_MAGNITUDE_MAX.unsigned_abs() {
+        return Ok(());
+    }
+    Err(FrameError::invalid(format!("{} is {value}, beyond {}", series(), limits::GAUGE_MAGNITUDE_MAX)))
+}
+
+fn check_histogram<'a>(series: impl Fn() -> &'a Series, histogram: &Histogram) -> Result<(), FrameError> {
+    if histogram.within(limits::BUCKET_COUNT_MAX) {
+        return Ok(());
+    }
+    Err(FrameError::invalid(format!("{} has a bucket of more than {} values", series(), limits::BUCKET_COUNT_MAX)))
 }
 
 #[cfg(test)]

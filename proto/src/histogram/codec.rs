@@ -11,8 +11,8 @@
 //!            form 2: byte k of gaps, byte k of counts, then bits: per bucket Rice(gap), Rice(count - 1)
 //! ```
 //! A gap is the distance to the bucket before, less one; 0 for the first. Rice codes with the parameter from the mean take 216 bytes
-//! for 1,000 samples where HdrHistogram's V2 takes 469 (measured). A quotient of [`ESCAPE`] or more is written as
-//! that many ones and the plain 64 bits, so that no number exceeds 88 bits.
+//! for 1,000 samples where HdrHistogram's V2 takes 469 (measured). A quotient of 24 or more is written as
+//! that many ones and the plain 64 bits, so that no number exceeds 88 bits ([`crate::bits`]).
 //!
 //! Bytes from a peer are checked before anything is allocated: the number of buckets against the layout and against
 //! the bits that are there, every index against the layout, the counts by checked addition.
@@ -20,15 +20,14 @@
 use bytes::Bytes;
 
 use super::{BUCKETS, Histogram};
-use crate::varint::{self, Reader, VarintError};
+use crate::{
+    bits::{BitReader, BitWriter, RICE_MAX, rice_parameter},
+    varint::{self, Reader, VarintError},
+};
 
 const FORM_EMPTY: u8 = 0;
 const FORM_VARINT: u8 = 1;
 const FORM_RICE: u8 = 2;
-/// Quotients from here on are escaped.
-const ESCAPE: u32 = 24;
-/// Largest sensible Rice parameter.
-const K_MAX: u8 = 56;
 
 /// Why bytes are not a histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +45,7 @@ pub enum DecodeError {
     #[error("the counts of a histogram do not fit 64 bits")]
     Count,
     /// A Rice parameter above 56.
-    #[error("a histogram has the Rice parameter {0}, at most {K_MAX} is taken")]
+    #[error("a histogram has the Rice parameter {0}, at most {RICE_MAX} is taken")]
     Parameter(u8),
     /// A number is cut or too long.
     #[error("a histogram is damaged")]
@@ -89,9 +88,9 @@ impl Histogram {
         }
         let n = self.indices.len() as u64;
         let gaps = self.pairs().map(|(gap, _)| u128::from(gap)).sum::<u128>();
-        let (k_gap, k_count) = (parameter(gaps, n), parameter(u128::from(self.count - n), n));
+        let (k_gap, k_count) = (rice_parameter(gaps, n), rice_parameter(u128::from(self.count - n), n));
         out.extend_from_slice(&[k_gap, k_count]);
-        let mut bits = BitWriter { out, pending: 0, used: 0 };
+        let mut bits = BitWriter::new(out);
         for (gap, count) in self.pairs() {
             bits.rice(gap, k_gap);
             bits.rice(count, k_count);
@@ -138,14 +137,15 @@ impl Histogram {
             }
         } else {
             let (k_gap, k_count) = (reader.byte()?, reader.byte()?);
-            if let Some(&k) = [k_gap, k_count].iter().find(|&&k| k > K_MAX) {
+            if let Some(&k) = [k_gap, k_count].iter().find(|&&k| k > RICE_MAX) {
                 return Err(DecodeError::Parameter(k));
             }
-            let mut bits = BitReader { bytes: reader.rest(), at: 0 };
+            let mut bits = BitReader::new(reader.rest());
             for _ in 0..n {
-                builder.push(bits.rice(k_gap)?, bits.rice(k_count)?)?;
+                let (gap, count) = bits.rice_pair(k_gap, k_count)?;
+                builder.push(gap, count)?;
             }
-            reader = Reader::new(&reader.rest()[bits.at.div_ceil(8)..]);
+            reader = Reader::new(bits.rest());
         }
         if !reader.is_empty() {
             return Err(DecodeError::Trailing(reader.rest().len()));
@@ -175,86 +175,6 @@ impl Builder {
         self.counts.push(n);
         self.next = index + 1;
         Ok(())
-    }
-}
-
-/// The Rice parameter for `n` numbers with this sum: the power of two at or below their mean.
-fn parameter(sum: u128, n: u64) -> u8 {
-    let mean = sum / u128::from(n);
-    (mean.checked_ilog2().unwrap_or(0) as u8).min(K_MAX)
-}
-
-/// Appends bits, low bit first.
-struct BitWriter<'a> {
-    out: &'a mut Vec<u8>,
-    pending: u128,
-    used: u32,
-}
-
-impl BitWriter<'_> {
-    fn put(&mut self, value: u64, bits: u32) {
-        self.pending |= u128::from(value) << self.used;
-        self.used += bits;
-        while self.used >= 8 {
-            self.out.push(self.pending as u8);
-            self.pending >>= 8;
-            self.used -= 8;
-        }
-    }
-
-    fn rice(&mut self, value: u64, k: u8) {
-        let quotient = value >> k;
-        if quotient >= u64::from(ESCAPE) {
-            self.put((1 << ESCAPE) - 1, ESCAPE);
-            self.put(value, 64);
-        } else {
-            // That many ones and a zero.
-            self.put((1 << quotient) - 1, quotient as u32 + 1);
-            self.put(value & ((1 << k) - 1), u32::from(k));
-        }
-    }
-
-    fn finish(self) {
-        if self.used > 0 {
-            self.out.push(self.pending as u8);
-        }
-    }
-}
-
-/// Reads bits, low bit first.
-struct BitReader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl BitReader<'_> {
-    /// The next 64 bits, zeros beyond the end.
-    fn peek(&self) -> u64 {
-        let from = self.at / 8;
-        let mut window = [0u8; 16];
-        let have = self.bytes.len().saturating_sub(from).min(16);
-        window[..have].copy_from_slice(&self.bytes[from..from + have]);
-        (u128::from_le_bytes(window) >> (self.at % 8)) as u64
-    }
-
-    fn skip(&mut self, bits: u32) -> Result<(), VarintError> {
-        self.at += bits as usize;
-        if self.at > self.bytes.len() * 8 { Err(VarintError::Truncated) } else { Ok(()) }
-    }
-
-    fn rice(&mut self, k: u8) -> Result<u64, VarintError> {
-        let ones = self.peek().trailing_ones().min(ESCAPE);
-        if ones == ESCAPE {
-            self.skip(ESCAPE)?;
-            let value = self.peek();
-            self.skip(64)?;
-            return Ok(value);
-        }
-        self.skip(ones + 1)?;
-        let low = self.peek() & ((1u64 << k) - 1);
-        self.skip(u32::from(k))?;
-        // Less than 24 << 56: fits.
-        Ok((u64::from(ones) << k) | low)
     }
 }
 

@@ -43,7 +43,8 @@ pub const fn bucket_middle(index: usize) -> u64 {
     low + (high - low) / 2
 }
 
-/// An empty histogram of the crate in this layout.
+/// An empty histogram of the crate in this layout: what the layout and the quantiles are tested against.
+#[cfg(test)]
 pub(super) fn crate_histogram() -> hdrhistogram::Histogram<u64> {
     hdrhistogram::Histogram::new_with_bounds(LOWEST, HIGHEST, SIGNIFICANT_DIGITS)
         .expect("constant bounds that the crate takes")

@@ -103,21 +103,38 @@ impl Histogram {
         self.indices.iter().zip(&self.counts).map(|(&index, &count)| (usize::from(index), count))
     }
 
+    /// True when no bucket holds more than `most` values.
+    #[must_use]
+    pub fn within(&self, most: u64) -> bool {
+        self.count <= most || self.counts.iter().all(|&n| n <= most)
+    }
+
     /// The values at `quantiles` (0 to 1), each the middle of its bucket and at most the maximum. All 0 when empty.
+    ///
+    /// The rank of a quantile is HdrHistogram's: the next integer at or above quantile times count, at least 1. One
+    /// pass over the buckets in use while the quantiles ascend.
     #[must_use]
     pub fn quantiles(&self, quantiles: &[f64]) -> Vec<u64> {
         if self.is_empty() {
             return vec![0; quantiles.len()];
         }
-        // The crate answers quantiles; one is built per call, about 5 us.
-        let mut crate_histogram = layout::crate_histogram();
-        for (index, count) in self.buckets() {
-            crate_histogram.saturating_record_n(bucket_bounds(index).0, count);
-        }
-        quantiles
-            .iter()
-            .map(|&q| bucket_middle(bucket_index(crate_histogram.value_at_quantile(q))).min(self.max))
-            .collect()
+        let (mut at, mut reached) = (0, self.counts[0]);
+        let value = |&quantile: &f64| {
+            // `as` saturates and maps what is not a number to 0 (Rust reference, numeric cast).
+            let quantile = if quantile > 1.0 { 1.0 } else { quantile };
+            let rank = ((quantile * self.count as f64).ceil() as u64).max(1);
+            if rank <= reached - self.counts[at] {
+                (at, reached) = (0, self.counts[0]);
+            }
+            while reached < rank && at + 1 < self.counts.len() {
+                at += 1;
+                reached += self.counts[at];
+            }
+            // A count beyond 2^53 may round up to a rank that no bucket reaches.
+            let index = if reached < rank { 0 } else { usize::from(self.indices[at]).min(LAST_BUCKET) };
+            bucket_middle(index).min(self.max)
+        };
+        quantiles.iter().map(value).collect()
     }
 
     /// The value at quantile `q` (0 to 1); `None` when empty.
@@ -126,6 +143,9 @@ impl Histogram {
         (!self.is_empty()).then(|| self.quantiles(&[q])[0])
     }
 }
+
+/// The bucket of [`HIGHEST`]; bytes may name the few beyond it, which count as this one.
+const LAST_BUCKET: usize = bucket_index(HIGHEST);
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +177,21 @@ mod tests {
             let (back, left) = (sum.to_histogram(), of(&left));
             prop_assert!(back.buckets().eq(left.buckets()));
             prop_assert_eq!((back.count(), back.sum()), (left.count(), left.sum()));
+        }
+
+        #[test]
+        fn quantiles_are_the_crates(buckets in prop::collection::btree_map(0u16..BUCKETS as u16, prop_oneof![1u64..5, 1u64..1 << 51], 1..60), max: u64, quantiles in prop::collection::vec(prop_oneof![0.0f64..=1.0, Just(0.0), Just(1.0), Just(0.5), Just(0.999), any::<f64>()], 1..6)) {
+            let count = buckets.values().sum();
+            let histogram = Histogram::from_parts(buckets.keys().copied().collect(), buckets.values().copied().collect(), count, 0, max, 0);
+            let mut reference = layout::crate_histogram();
+            for (index, n) in histogram.buckets() {
+                reference.saturating_record_n(bucket_bounds(index).0, n);
+            }
+            let expected: Vec<u64> = quantiles
+                .iter()
+                .map(|&q| bucket_middle(bucket_index(reference.value_at_quantile(q))).min(max))
+                .collect();
+            prop_assert_eq!(histogram.quantiles(&quantiles), expected);
         }
 
         #[test]

@@ -5,6 +5,7 @@ use starling_proto::{
     catalogue,
     frame::Decoder,
     ids::WriterId,
+    interner::Interner,
     series::{Sample, Series, Value},
 };
 
@@ -30,6 +31,7 @@ struct Bench {
 struct FarEnd {
     number: u64,
     decoder: Decoder,
+    names: Interner,
     writer: Option<WriterId>,
     in_flight: BTreeSet<u32>,
     sent: Vec<v1::Frame>,
@@ -172,6 +174,7 @@ impl Bench {
                 self.link = Some(FarEnd {
                     number: link,
                     decoder: Decoder::new(),
+                    names: Interner::default(),
                     writer: None,
                     in_flight: BTreeSet::new(),
                     sent: vec![],
@@ -205,7 +208,8 @@ impl Bench {
         assert!(!far.finished, "nothing after the goodbye");
         match request.body.expect("a body") {
             ingest_request::Body::Frame(frame) => {
-                let content = far.decoder.decode(&frame).expect("what is sent can be decoded");
+                let decoded = far.decoder.decode(&frame, &far.names).expect("what is sent can be decoded");
+                let content = decoded.second.content();
                 assert_eq!(&content, &*self.cut[&frame.tick], "content is immutable");
                 let pin = WriterId::parse(&frame.pin).expect("a pin");
                 match self.pins.insert(frame.tick, pin) {
