@@ -5,7 +5,7 @@
 //! whole cluster (`Query`, `Cluster`), together with gRPC reflection and health. The admin port serves `/metrics`,
 //! `/live` and `/ready`.
 //!
-//! [`Service`] runs one aggregator inside a process; the binary `starling-aggregator` runs one in a process of its own.
+//! [`Service`] is one aggregator; the binary `starling-aggregator` runs one in a process of its own.
 
 mod accept;
 mod app;
@@ -22,4 +22,4 @@ mod requests;
 mod service;
 
 pub use config::Config;
-pub use service::{Addresses, Service, run};
+pub use service::Service;

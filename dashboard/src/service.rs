@@ -1,18 +1,19 @@
 //! Building, running and stopping the server.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
 use starling_service::{
+    Program,
     admin::{self, Readiness},
     listen,
-    requests::RequestMeter,
+    parts::Parts,
+    settings::Settings as _,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -34,115 +35,120 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How often the samples of our own histograms are folded: once per usual scrape interval is enough.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Names of the parts, as they stand in errors.
+const HTTP: &str = "HTTP server";
+const ADMIN: &str = "admin port";
+const FEED: &str = "feed";
+const READINESS: &str = "readiness";
+const UPKEEP: &str = "metrics upkeep";
+
 /// A dashboard server that has its ports and does not answer yet.
 ///
 /// ```no_run
 /// # async fn example() -> anyhow::Result<()> {
 /// use starling_dashboard::{Config, Service};
+/// use starling_service::Program as _;
 /// let config = Config { listen: "127.0.0.1:0".parse()?, ..Config::default() };
 /// let service = Service::bind(config).await?;
-/// println!("http://{}", service.address());
+/// println!("{:?}", service.addresses());
 /// service.run(tokio_util::sync::CancellationToken::new()).await
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Service {
     config: Config,
-    listener: TcpListener,
-    address: SocketAddr,
+    http: (TcpListener, SocketAddr),
     admin: Option<(TcpListener, SocketAddr)>,
+    ready: watch::Sender<Readiness>,
 }
 
-impl Service {
-    /// Opens the ports; port 0 takes a free one.
-    ///
-    /// # Errors
-    /// When a port is taken or an address is not allowed; the message names the setting.
-    pub async fn bind(config: Config) -> anyhow::Result<Self> {
-        let listener = listen::tcp(config.listen, "listen").await?;
-        let address = listener.local_addr().context("listen")?;
+impl Program for Service {
+    const NAME: &'static str = "starling-dashboard";
+    const ABOUT: &'static str =
+        "Serves the Starling dashboard: the page, the JSON API and live WebSockets over any aggregator.";
+    const SETTINGS: &'static str = "dashboard";
+    type Config = Config;
+
+    async fn bind(config: Config) -> anyhow::Result<Self> {
+        config.check()?;
+        let http = listen::tcp(config.listen, "listen").await?;
         let admin = match config.admin_listen {
             None => None,
-            Some(wanted) => {
-                let listener = listen::tcp(wanted, "admin_listen").await?;
-                let address = listener.local_addr().context("admin_listen")?;
-                Some((listener, address))
-            }
+            Some(wanted) => Some(listen::tcp(wanted, "admin_listen").await?),
         };
-        Ok(Self { config, listener, address, admin })
+        Ok(Self { config, http, admin, ready: watch::Sender::new(Readiness::NotReady("starting".to_owned())) })
     }
 
-    /// Where the page is served.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// `http` for the page, the JSON API and the WebSockets; `admin` for `/metrics`, `/live` and `/ready`.
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let admin = self.admin.as_ref().map_or(self.http.1, |(_, address)| *address);
+        vec![("http", self.http.1), ("admin", admin)]
     }
 
-    /// Where `/metrics`, `/live` and `/ready` are served.
-    #[must_use]
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin.as_ref().map_or(self.address, |(_, address)| *address)
+    /// Whether an aggregator is connected and the cluster's seconds come in.
+    fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.ready.subscribe()
     }
 
-    /// Serves until `shutdown`, then drains: not ready; no new connections, sockets get their close frames; the
-    /// aggregator is left; the last own measurements are sent. Takes at most about ten seconds.
-    ///
-    /// # Errors
-    /// When a listener fails.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, listener, address, admin } = self;
-        // Cancelled with `shutdown`, and when a listener fails.
-        let stop = shutdown.child_token();
+    /// On `shutdown`: not ready; no new connections, sockets get their close frames; the aggregator is left; the last
+    /// own measurements are sent. Takes at most about ten seconds.
+    async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, http: (listener, address), admin, ready } = self;
         metrics::describe();
-        let meter = match &config.otlp_endpoint {
-            Some(endpoint) => RequestMeter::start(endpoint, "starling-dashboard", &address.to_string()),
-            None => RequestMeter::disabled(),
-        };
+        let meter = config.requests.meter(Self::NAME, &address.to_string());
         let shared = Shared::new(config.limits.watches as usize);
-        let (ready, is_ready) = watch::channel(Readiness::NotReady("starting".to_owned()));
-        let (tasks, sockets) = (TaskTracker::new(), TaskTracker::new());
-        tasks.spawn(feed::run(Arc::clone(&shared), config.aggregators.clone(), stop.clone()));
-        tasks.spawn(watch_readiness(Arc::clone(&shared), ready, stop.clone()));
-
-        let beside = if admin.is_none() { Some(admin::router(is_ready.clone())) } else { None };
+        // Asks every socket and stream to end.
+        let stop = CancellationToken::new();
+        let sockets = TaskTracker::new();
+        let mut parts = Parts::default();
+        parts.start(FEED, {
+            let (shared, aggregators) = (Arc::clone(&shared), config.aggregators.clone());
+            |stop| done(feed::run(shared, aggregators, stop))
+        });
+        parts.start(READINESS, {
+            let (shared, ready) = (Arc::clone(&shared), ready.clone());
+            |stop| done(watch_readiness(shared, ready, stop))
+        });
+        let beside = if admin.is_none() { Some(admin::router(ready.subscribe())) } else { None };
+        match admin {
+            Some((listener, _)) => {
+                let is_ready = ready.subscribe();
+                parts.start(ADMIN, |stop| async move { Ok(admin::serve(listener, is_ready, stop).await?) });
+            }
+            None => parts.start(UPKEEP, |stop| done(upkeep(stop))),
+        }
         let app = App::new(&config, shared, meter.clone(), sockets.clone(), stop.clone());
-        let server = axum::serve(listener.tap_io(prepare), http::router(app, beside))
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let admin_server = async {
-            match admin {
-                Some((listener, _)) => admin::serve(listener, is_ready, stop.clone()).await,
-                None => {
-                    upkeep(&stop).await;
-                    Ok(())
-                }
-            }
-        };
+        let server = axum::serve(listener.tap_io(prepare), http::router(app, beside));
+        parts.start(HTTP, |stop| async move { Ok(server.with_graceful_shutdown(stop.cancelled_owned()).await?) });
         info!(%address, aggregators = ?config.aggregators, "dashboard serves");
-        let servers = async { tokio::try_join!(server.into_future(), admin_server) };
-        let outcome = tokio::select! {
-            outcome = servers => outcome.map(drop).context("a listener failed"),
-            () = grace(&stop) => {
-                warn!("connections are still open after the grace period");
-                Ok(())
-            }
+
+        let failure = tokio::select! {
+            () = shutdown.cancelled() => None,
+            failure = parts.failed() => Some(failure),
         };
+        let why = failure.as_ref().map_or_else(|| "stopping".to_owned(), |failure| format!("{failure:#}"));
+        info!(why, "stopping");
+        parts.stop(READINESS, GRACE).await;
+        ready.send_replace(Readiness::NotReady(why));
         stop.cancel();
-        for tracker in [sockets, tasks] {
-            tracker.close();
-            if timeout(GRACE, tracker.wait()).await.is_err() {
-                warn!(left = tracker.len(), "tasks are still running after the grace period");
-            }
+        // Answers that are on their way and close frames; a page is gone in milliseconds.
+        parts.stop(HTTP, GRACE).await;
+        sockets.close();
+        if timeout(GRACE, sockets.wait()).await.is_err() {
+            warn!(left = sockets.len(), "sockets are still open after the grace period");
+        }
+        for part in [FEED, UPKEEP, ADMIN] {
+            parts.stop(part, GRACE).await;
         }
         meter.shutdown().await;
         info!("dashboard stopped");
-        outcome
+        failure.map_or(Ok(()), Err)
     }
 }
 
-/// Ends [`GRACE`] after the server was asked to stop.
-async fn grace(stop: &CancellationToken) {
-    stop.cancelled().await;
-    sleep(GRACE).await;
+async fn done(part: impl Future<Output = ()>) -> anyhow::Result<()> {
+    part.await;
+    Ok(())
 }
 
 /// Settings of a new connection. One that cannot be set is no reason to refuse the client.
@@ -153,7 +159,7 @@ fn prepare(stream: &mut TcpStream) {
 }
 
 /// Folds samples while nobody else does.
-async fn upkeep(stop: &CancellationToken) {
+async fn upkeep(stop: CancellationToken) {
     let mut timer = interval(UPKEEP_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -181,5 +187,4 @@ async fn watch_readiness(shared: Arc<Shared>, ready: watch::Sender<Readiness>, s
             changed = published.changed() => if changed.is_err() { break },
         }
     }
-    ready.send_replace(Readiness::NotReady("stopping".to_owned()));
 }

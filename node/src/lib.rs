@@ -23,7 +23,7 @@ mod service;
 mod uplink;
 
 pub use collect::{CollectConfig, Collectors, host_facts};
-pub use config::{Config, Settings};
+pub use config::Config;
 pub use receive::ReceiverLimits;
 pub use service::Service;
 pub use uplink::{BrokenOff, Connected, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats};

@@ -33,8 +33,8 @@ const HOLD_MAX: Duration = Duration::from_secs(3);
 pub(crate) struct SamplerConfig {
     pub(crate) collect: CollectConfig,
     pub(crate) uplink: UplinkConfig,
-    /// Application metrics; `None` without the door.
-    pub(crate) door: Option<SharedReceiver>,
+    /// Application metrics; `None` without a receiver.
+    pub(crate) receiver: Option<SharedReceiver>,
     /// The newest second.
     pub(crate) latest: watch::Sender<Option<Arc<Content>>>,
     /// What became of the frames, all streams together.
@@ -133,8 +133,8 @@ impl Sampler {
     /// What the host and the applications brought, and how many points were refused.
     async fn gather(&mut self) -> (Vec<Sample>, u64) {
         let mut samples = self.collecting.read().await;
-        let Some(door) = &self.config.door else { return (samples, 0) };
-        let (refused, size) = door.cut(&mut samples);
+        let Some(receiver) = &self.config.receiver else { return (samples, 0) };
+        let (refused, size) = receiver.cut(&mut samples);
         metrics::door(size.series, size.streams);
         (samples, refused)
     }

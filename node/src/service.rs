@@ -5,8 +5,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use starling_proto::frame::Content;
 use starling_service::{
+    Program,
     admin::{self, Readiness},
     listen,
+    parts::Parts,
+    settings::Settings as _,
 };
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -18,32 +21,54 @@ use crate::{
     sampler::{Sampler, SamplerConfig},
 };
 
+/// Names of the parts, as they stand in errors.
+const ADMIN: &str = "admin port";
+const RECEIVER: &str = "OTLP receiver";
+const SAMPLER: &str = "sampler";
 /// How long senders of application metrics have to finish a request that is being taken.
-const DOOR_GRACE: Duration = Duration::from_secs(1);
+const RECEIVER_GRACE: Duration = Duration::from_secs(1);
+/// How long the sampler has for its last cut; it waits 300 ms at most for the collectors.
+const SAMPLER_GRACE: Duration = Duration::from_secs(2);
 /// How long the admin port has to finish an answer.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
 /// The daemon, listening and not yet running.
 pub struct Service {
     config: Config,
-    admin: TcpListener,
-    otlp: Option<TcpListener>,
+    admin: (TcpListener, SocketAddr),
+    otlp: Option<(TcpListener, SocketAddr)>,
     latest: watch::Sender<Option<Arc<Content>>>,
     stats: watch::Sender<UplinkStats>,
     ready: watch::Sender<Readiness>,
 }
 
 impl Service {
-    /// Opens the listeners; port 0 takes a free one.
-    ///
-    /// # Errors
-    /// When an address cannot be listened on, naming the setting and the next step.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    /// The newest second of this host, as it is cut; `None` before the first.
+    #[must_use]
+    pub fn latest(&self) -> watch::Receiver<Option<Arc<Content>>> {
+        self.latest.subscribe()
+    }
+
+    /// What became of the frames, once a second.
+    #[must_use]
+    pub fn stats(&self) -> watch::Receiver<UplinkStats> {
+        self.stats.subscribe()
+    }
+}
+
+impl Program for Service {
+    const NAME: &'static str = "starling-node";
+    const ABOUT: &'static str =
+        "Reads this host every second, takes application metrics by OTLP, and hands both to an aggregator.";
+    const SETTINGS: &'static str = "node";
+    // One for the second's cut, one for the receivers. More only cost memory.
+    const THREADS: Option<usize> = Some(2);
+    type Config = Config;
+
+    async fn bind(config: Config) -> anyhow::Result<Self> {
+        config.check()?;
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
-        let otlp = match config.otlp_listen {
-            Some(address) => Some(listen::tcp(address, "otlp_listen").await?),
-            None => None,
-        };
+        let otlp = if config.otlp { Some(listen::tcp(config.otlp_listen, "otlp_listen").await?) } else { None };
         admin::metrics_handle();
         metrics::describe();
         Ok(Self {
@@ -56,119 +81,65 @@ impl Service {
         })
     }
 
-    /// Where `/metrics`, `/live` and `/ready` are.
-    ///
-    /// # Errors
-    /// When the operating system does not tell.
-    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
-        self.admin.local_addr()
-    }
-
-    /// Where OTLP over gRPC is taken; `None` when the door is closed.
-    ///
-    /// # Errors
-    /// When the operating system does not tell.
-    pub fn otlp_address(&self) -> std::io::Result<Option<SocketAddr>> {
-        self.otlp.as_ref().map(TcpListener::local_addr).transpose()
-    }
-
-    /// The newest second of this host, as it is cut; `None` before the first.
-    #[must_use]
-    pub fn latest(&self) -> watch::Receiver<Option<Arc<Content>>> {
-        self.latest.subscribe()
-    }
-
-    /// What became of the frames, once a second.
-    #[must_use]
-    pub fn stats(&self) -> watch::Receiver<UplinkStats> {
-        self.stats.subscribe()
+    /// `admin`, and `otlp` when application metrics are taken.
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let otlp = self.otlp.as_ref().map(|(_, address)| ("otlp", *address));
+        [("admin", self.admin.1)].into_iter().chain(otlp).collect()
     }
 
     /// Whether an aggregator has the stream.
-    #[must_use]
-    pub fn ready(&self) -> watch::Receiver<Readiness> {
+    fn readiness(&self) -> watch::Receiver<Readiness> {
         self.ready.subscribe()
     }
 
-    /// Runs until `shutdown`, then drains: the last part of a second is cut, frames are handed over and goodbye is
-    /// said within the grace period.
-    ///
-    /// # Errors
-    /// When the admin port or the door fails while running.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, admin: admin_listener, otlp, latest, stats, ready } = self;
-        let (stop_door, stop_sampler, stop_streams, stop_admin) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let tracker = TaskTracker::new();
+    /// On `shutdown` the last part of a second is cut, frames are handed over and the stream is ended within the grace
+    /// period.
+    async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, admin: (admin, _), otlp, latest, stats, ready } = self;
+        let (streams, stop_streams) = (TaskTracker::new(), CancellationToken::new());
+        let mut parts = Parts::default();
+
         let readiness = ready.subscribe();
-
-        let admin = tokio::spawn(admin::serve(admin_listener, readiness, stop_admin.clone()));
-        let shared_door = otlp.as_ref().map(|_| SharedReceiver::new(config.door));
-        let door = otlp
-            .zip(shared_door.clone())
-            .map(|(listener, shared)| tokio::spawn(receive::serve(listener, shared, stop_door.clone())));
+        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin, readiness, stop).await?) });
+        let receiver = otlp.as_ref().map(|_| SharedReceiver::new(config.receiver()));
+        if let Some(((listener, _), shared)) = otlp.zip(receiver.clone()) {
+            parts.start(RECEIVER, |stop| async move { Ok(receive::serve(listener, shared, stop).await?) });
+        }
         let uplink = uplink_config(&config).await;
-        info!(node = %config.node_id, aggregators = ?config.aggregators, otlp = ?config.otlp_listen, "node started");
+        info!(node = %config.node_id, aggregators = ?config.aggregators, otlp = config.otlp, "node started");
         let sampler =
-            SamplerConfig { collect: config.collect, uplink, door: shared_door, latest, stats, ready: ready.clone() };
-        let sampler = Sampler::start(sampler, tracker.clone(), stop_streams.clone()).await;
-        let sampler = tokio::spawn(sampler.run(stop_sampler.clone()));
+            SamplerConfig { collect: config.collect(), uplink, receiver, latest, stats, ready: ready.clone() };
+        let sampler = Sampler::start(sampler, streams.clone(), stop_streams.clone()).await;
+        parts.start(SAMPLER, |stop| async move {
+            sampler.run(stop).await;
+            Ok(())
+        });
 
-        // A part that ends by itself has failed, and takes the others down in order.
-        let (mut admin, mut sampler) = (admin, sampler);
-        let mut door = door;
         let failure = tokio::select! {
             () = shutdown.cancelled() => None,
-            result = &mut admin => Some(anyhow::anyhow!("the admin port ended: {result:?}")),
-            result = wait(&mut door) => Some(anyhow::anyhow!("the OTLP door ended: {result:?}")),
-            result = &mut sampler => Some(anyhow::anyhow!("the sampler ended: {result:?}")),
+            failure = parts.failed() => Some(failure),
         };
-        if let Some(failure) = &failure {
-            error!(%failure, "stopping");
-        }
-
-        ready.send_replace(Readiness::NotReady("stopping".to_owned()));
-        // First the door, so that what it has taken is part of the last second.
-        stop_door.cancel();
-        if let Some(door) = door.filter(|door| !door.is_finished()) {
-            let abort = door.abort_handle();
-            if timeout(DOOR_GRACE, door).await.is_err() {
-                // A sender that keeps its connection open; no request is being taken for long.
-                abort.abort();
-            }
-        }
-        stop_sampler.cancel();
-        if !sampler.is_finished()
-            && let Err(failed) = sampler.await
-        {
-            error!(error = %failed, "the sampler failed");
-        }
+        let why = failure.as_ref().map_or_else(|| "stopping".to_owned(), |failure| format!("{failure:#}"));
+        info!(why, "stopping");
+        // The sampler publishes readiness until it ends, hence again after it.
+        ready.send_replace(Readiness::NotReady(why.clone()));
+        // First the receiver, so that what it has taken is part of the last second. A sender that keeps its connection
+        // open is cut off; no request is being taken for long.
+        parts.stop(RECEIVER, RECEIVER_GRACE).await;
+        parts.stop(SAMPLER, SAMPLER_GRACE).await;
+        ready.send_replace(Readiness::NotReady(why));
         stop_streams.cancel();
-        tracker.close();
-        if timeout(config.shutdown_grace + Duration::from_secs(1), tracker.wait()).await.is_err() {
+        streams.close();
+        if timeout(config.shutdown_grace + Duration::from_secs(1), streams.wait()).await.is_err() {
             warn!("the uplink did not end in time");
         }
-        stop_admin.cancel();
-        if !admin.is_finished() {
-            let abort = admin.abort_handle();
-            if timeout(ADMIN_GRACE, admin).await.is_err() {
-                abort.abort();
-            }
-        }
+        parts.stop(ADMIN, ADMIN_GRACE).await;
         failure.map_or(Ok(()), Err)
     }
 }
 
-/// Waits for the door; for ever when there is none.
-async fn wait<T>(task: &mut Option<tokio::task::JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
-    match task {
-        Some(task) => task.await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn uplink_config(config: &Config) -> UplinkConfig {
-    let collect = config.collect.clone();
+    let collect = config.collect();
     let facts = tokio::task::spawn_blocking(move || host_facts(&collect)).await.context("host facts");
     let host = facts.unwrap_or_else(|failed| {
         // A bug; the daemon is worth more than its facts.
@@ -182,7 +153,7 @@ async fn uplink_config(config: &Config) -> UplinkConfig {
         simulated: false,
         seeds: config.aggregators.clone(),
         ring_frames: config.ring_frames,
-        ring_bytes: config.ring_bytes,
+        ring_bytes: config.ring_max_bytes,
         grace: config.shutdown_grace,
     }
 }

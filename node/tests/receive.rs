@@ -13,14 +13,13 @@ use opentelemetry_proto::tonic::{
         metric::Data,
     },
 };
-use starling_node::{CollectConfig, Config, Service, Settings};
-use starling_proto::{catalogue, frame::Content, series::Value};
-use starling_service::admin::Readiness;
+use starling_node::{Config, Service};
+use starling_proto::{catalogue, frame::Content, ids::NodeId, series::Value};
+use starling_service::{Program as _, Running, admin::Readiness};
 use support::{FakeAggregator, LIMIT, Manners, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, codec::CompressionEncoding, transport::Channel};
@@ -33,26 +32,24 @@ struct Daemon {
     admin: std::net::SocketAddr,
     ready: tokio::sync::watch::Receiver<Readiness>,
     stop: CancellationToken,
-    running: JoinHandle<anyhow::Result<()>>,
+    running: Running,
 }
 
 fn config(aggregator: &str) -> Config {
-    let settings = Settings {
-        node_id: Some("node-1".into()),
+    Config {
+        node_id: NodeId::sanitised("node-1"),
         aggregators: vec![aggregator.to_owned()],
-        admin_listen: "127.0.0.1:0".into(),
-        otlp_listen: "127.0.0.1:0".into(),
-        ..Settings::default()
-    };
-    settings.validate().expect("good settings")
+        admin_listen: "127.0.0.1:0".parse().expect("an address"),
+        otlp_listen: "127.0.0.1:0".parse().expect("an address"),
+        ..Config::default()
+    }
 }
 
 async fn start(config: Config) -> Daemon {
-    let service = Service::start(config).await.expect("free ports");
-    let otlp = format!("http://{}", service.otlp_address().expect("an address").expect("an open door"));
-    let (admin, ready) = (service.admin_address().expect("an address"), service.ready());
     let stop = CancellationToken::new();
-    let running = tokio::spawn(service.run(stop.clone()));
+    let running = Running::start::<Service>(config, stop.clone()).await.expect("free ports");
+    let otlp = format!("http://{}", running.address("otlp").expect("an open receiver"));
+    let (admin, ready) = (running.address("admin").expect("an address"), running.readiness());
     Daemon { otlp, admin, ready, stop, running }
 }
 
@@ -61,10 +58,10 @@ impl Daemon {
         MetricsServiceClient::connect(self.otlp.clone()).await.expect("an open door")
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.stop.cancel();
-        let ended = tokio::time::timeout(LIMIT, self.running).await.expect("it ends in time");
-        ended.expect("no panic").expect("no failure");
+        let ended = tokio::time::timeout(LIMIT, self.running.ended()).await.expect("it ends in time");
+        ended.expect("no failure");
     }
 }
 
@@ -293,7 +290,7 @@ async fn http_get(address: std::net::SocketAddr, path: &str) -> String {
 async fn without_an_aggregator_it_runs_is_not_ready_and_stops_in_time() {
     let mut settings = config("127.0.0.1:9");
     settings.shutdown_grace = Duration::from_secs(1);
-    settings.collect = CollectConfig { tcp: false, ..settings.collect };
+    settings.tcp = false;
     let mut daemon = start(settings).await;
     until(&mut daemon.ready, "kept seconds", |ready| {
         matches!(ready, Readiness::NotReady(why) if why.contains("1 seconds are kept") || why.contains("2 seconds are kept"))
@@ -308,7 +305,7 @@ async fn without_an_aggregator_it_runs_is_not_ready_and_stops_in_time() {
 async fn a_taken_port_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let mut settings = config("127.0.0.1:9");
-    settings.otlp_listen = Some(taken.local_addr().expect("an address"));
-    let error = Service::start(settings).await.err().expect("the port is taken").to_string();
+    settings.otlp_listen = taken.local_addr().expect("an address");
+    let error = Service::bind(settings).await.err().expect("the port is taken").to_string();
     assert!(error.contains("otlp_listen") && error.contains("another program"), "{error}");
 }

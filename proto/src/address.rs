@@ -5,6 +5,11 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Longest address: 253 characters of a DNS name (RFC 1035), brackets, colon and port.
 const ADDRESS_LEN_MAX: usize = 262;
 
+/// Why an address of another host, or one that other hosts can reach, is refused: the rule and its reason, in one place
+/// for every program.
+pub const LOOPBACK_ONLY: &str = "only loopback addresses (127.0.0.0/8, [::1], localhost) are taken in this version, \
+                                 because connections are not encrypted yet";
+
 /// Not "host:port".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not \"host:port\", such as \"127.0.0.1:7400\"")]
@@ -54,13 +59,7 @@ pub fn is_loopback_host(host: &str) -> bool {
 /// What is wrong with it, in words.
 pub fn loopback_host_port(text: &str) -> Result<(), String> {
     let (host, _) = host_port(text).map_err(|error| error.to_string())?;
-    if is_loopback_host(host) {
-        Ok(())
-    } else {
-        Err(format!(
-            "{text:?} is on another machine: only loopback addresses are taken in this version, because connections are not encrypted yet"
-        ))
-    }
+    if is_loopback_host(host) { Ok(()) } else { Err(format!("{text:?} is on another machine: {LOOPBACK_ONLY}")) }
 }
 
 #[cfg(test)]

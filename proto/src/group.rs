@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use crate::limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX};
+use crate::{
+    label,
+    limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX},
+};
 
 /// Longest name of a group, in characters: key, colon, value of a label.
 pub const GROUP_NAME_LEN_MAX: usize = LABEL_KEY_LEN_MAX + 1 + LABEL_VALUE_LEN_MAX;
@@ -13,7 +16,7 @@ pub const GROUP_NAME_LEN_MAX: usize = LABEL_KEY_LEN_MAX + 1 + LABEL_VALUE_LEN_MA
 /// Why a group was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
-    /// No colon, an empty side, a control character, or longer than [`GROUP_NAME_LEN_MAX`].
+    /// No colon, or sides that are not a label ([`label::check`]).
     #[error("{0:?} is not a group: wanted \"label:value\" of at most {GROUP_NAME_LEN_MAX} characters")]
     Name(String),
 }
@@ -47,11 +50,10 @@ impl Group {
         if name.is_empty() {
             return Ok(Self::cluster());
         }
-        let sides = name.split_once(':').is_some_and(|(key, value)| !key.is_empty() && !value.is_empty());
-        if !sides || name.chars().any(char::is_control) || name.chars().nth(GROUP_NAME_LEN_MAX).is_some() {
-            return Err(GroupError::Name(name.chars().take(GROUP_NAME_LEN_MAX).collect()));
+        match name.split_once(':') {
+            Some((key, value)) if label::check(key, value).is_ok() => Ok(Self(name.into())),
+            _ => Err(GroupError::Name(name.chars().take(GROUP_NAME_LEN_MAX).collect())),
         }
-        Ok(Self(name.into()))
     }
 
     /// "label:value", empty for the whole cluster.
@@ -88,7 +90,9 @@ mod tests {
         assert_eq!(Group::of("zone", "a").unwrap().name(), "zone:a");
         assert_eq!(Group::parse("").unwrap(), Group::cluster());
         assert!(Group::cluster() < Group::of("a", "a").unwrap());
-        for bad in ["zone", ":a", "zone:", "zone:\n", &format!("zone:{}", "x".repeat(100))] {
+        for bad in
+            ["zone", ":a", "zone:", "zone:\n", &format!("zone:{}", "x".repeat(65)), &format!("{}:a", "x".repeat(33))]
+        {
             assert!(Group::parse(bad).is_err(), "{bad:?} was taken");
         }
     }

@@ -17,6 +17,7 @@ pub mod group;
 pub mod histogram;
 pub mod ids;
 pub mod interner;
+pub mod label;
 pub mod limits;
 pub mod series;
 pub mod varint;

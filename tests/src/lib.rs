@@ -13,4 +13,4 @@ mod program;
 pub use cluster::Cluster;
 pub use eventually::{LIMIT, eventually};
 pub use oracle::{Known, Oracle};
-pub use program::Program;
+pub use program::{Program, binary};

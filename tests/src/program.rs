@@ -25,8 +25,12 @@ pub struct Program {
     addresses: HashMap<String, SocketAddr>,
 }
 
-/// Where the programs are: beside this one, or above it for a test binary in `deps`.
-fn binary(name: &str) -> PathBuf {
+/// Where a program of this workspace is: beside this one, or above it for a test binary in `deps`.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a program knows its own path");
     let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("no {name} near {}: run `cargo build --workspace --bins` first", own.display()))

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use starling_proto::{
     ids::{NodeId, StreamId},
-    limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX, LABELS_MAX, NAME_LEN_MAX},
+    label,
+    limits::{LABELS_MAX, NAME_LEN_MAX},
     v1,
 };
 use tonic::Status;
@@ -43,15 +44,7 @@ impl Greeting {
             return Err(wrong("labels", &format!("{} labels, at most {LABELS_MAX} are taken", hello.labels.len())));
         }
         for (key, value) in &hello.labels {
-            if !clean(key, LABEL_KEY_LEN_MAX) || key.contains(':') || !clean(value, LABEL_VALUE_LEN_MAX) {
-                return Err(wrong(
-                    "labels",
-                    &format!(
-                        "{:?} breaks a limit: key 1 to {LABEL_KEY_LEN_MAX} characters without ':', value 1 to {LABEL_VALUE_LEN_MAX}",
-                        key.chars().take(LABEL_KEY_LEN_MAX).collect::<String>()
-                    ),
-                ));
-            }
+            label::check(key, value).map_err(|error| wrong("labels", &error))?;
         }
         let host = hello.host.unwrap_or_default();
         if !host.memory_bytes.is_finite() || host.memory_bytes < 0.0 {
@@ -77,10 +70,6 @@ impl Greeting {
             final_hop: hello.final_hop,
         })
     }
-}
-
-fn clean(text: &str, longest: usize) -> bool {
-    (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
 /// Texts for people only: an odd one is cut, not refused.

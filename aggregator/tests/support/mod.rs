@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -18,7 +19,11 @@ use starling_proto::{
     series::{Sample, Series, Value},
     v1::{self, ingest_request, ingest_response},
 };
-use starling_service::grpc::{cluster_client::ClusterClient, ingest_client::IngestClient, query_client::QueryClient};
+use starling_service::{
+    Running,
+    grpc::{cluster_client::ClusterClient, ingest_client::IngestClient, query_client::QueryClient},
+    requests::RequestReports,
+};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
@@ -48,7 +53,7 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T,
 /// One aggregator.
 pub(crate) struct Aggregator {
     pub(crate) name: String,
-    pub(crate) service: Service,
+    pub(crate) service: Running,
     pub(crate) stop: CancellationToken,
     state: TempDir,
 }
@@ -65,21 +70,25 @@ impl Aggregator {
             admin_listen: free,
             seeds: seeds.to_vec(),
             state_dir: state.path().to_owned(),
-            report_requests_to: None,
+            requests: RequestReports::off(),
             drain: Duration::from_secs(5),
             ..Config::default()
         };
         let stop = CancellationToken::new();
-        let service = Service::start(config, stop.clone()).await.unwrap();
+        let service = Running::start::<Service>(config, stop.clone()).await.unwrap();
         Self { name: name.to_owned(), service, stop, state }
     }
 
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.service.address("grpc").unwrap()
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.service.addresses().grpc)
+        format!("http://{}", self.grpc())
     }
 
     pub(crate) fn gossip(&self) -> String {
-        self.service.addresses().gossip.to_string()
+        self.service.address("gossip").unwrap().to_string()
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -94,9 +103,9 @@ impl Aggregator {
         ClusterClient::new(self.channel().await)
     }
 
-    pub(crate) async fn stopped(self) {
+    pub(crate) async fn stopped(mut self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.service.stopped()).await.expect("it stops in time");
+        tokio::time::timeout(PATIENCE, self.service.ended()).await.expect("it stops in time").unwrap();
     }
 }
 

@@ -10,6 +10,7 @@ use prost::Message as _;
 use serde_json::Value;
 use starling_dashboard::{Config, Service};
 use starling_proto::{live, v1};
+use starling_service::Program as _;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -85,7 +86,7 @@ impl Server {
     pub(crate) async fn with(config: Config) -> Self {
         let config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..config };
         let service = Service::bind(config).await.unwrap();
-        let (address, shutdown) = (service.address(), CancellationToken::new());
+        let (address, shutdown) = (service.addresses()[0].1, CancellationToken::new());
         let task = Some(tokio::spawn(service.run(shutdown.clone())));
         Self { address, shutdown, task }
     }

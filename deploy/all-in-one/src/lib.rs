@@ -3,8 +3,9 @@
 //! For a look at one host, for a demonstration of a cluster on loopback, and for tests of the page. A fleet runs the
 //! programs apart.
 
+mod config;
 mod plan;
 mod up;
 
-pub use plan::{Plan, PlanError, UpArgs};
-pub use up::Running;
+pub use config::{Config, UpArgs};
+pub use up::Up;

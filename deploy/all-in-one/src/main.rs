@@ -2,45 +2,29 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use starling::{Plan, Running, UpArgs};
-use starling_service::{self as service, LogFormat, shutdown};
+use clap::{Args as _, Command, FromArgMatches as _};
+use starling::{Up, UpArgs};
+use starling_service::{
+    Program,
+    program::{self, CommonArgs, VERSION},
+};
 
-/// Starling watches a fleet of hosts as one machine.
-#[derive(Debug, Parser)]
-#[command(name = "starling", version)]
-struct Args {
-    /// Form of the log lines. Their level comes from STARLING_LOG, such as `info`; without it only warnings are shown.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
-    log_format: LogFormat,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run everything in one process: aggregator, this host's node and the dashboard.
-    Up(UpArgs),
-}
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    let args = Args::parse();
-    let Command::Up(up) = args.command;
-    service::init_logging_at(args.log_format, "warn");
-    match run(&up).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("starling: {error:#}");
-            ExitCode::FAILURE
-        }
+fn main() -> ExitCode {
+    let up = CommonArgs::augment_args(UpArgs::augment_args(Command::new("up").about(Up::ABOUT)));
+    let matches = Command::new(Up::NAME)
+        .about("Starling watches a fleet of hosts as one machine")
+        .version(VERSION)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(program::describe::<Up>(up))
+        .get_matches();
+    let parsed = matches
+        .subcommand_matches("up")
+        .map(|up| UpArgs::from_arg_matches(up).and_then(|own| Ok((own, CommonArgs::from_arg_matches(up)?))));
+    match parsed {
+        Some(Ok((own, common))) => ExitCode::from(program::execute::<Up>(common, own.overrides())),
+        Some(Err(error)) => error.exit(),
+        // The only subcommand, and one is required.
+        None => ExitCode::FAILURE,
     }
-}
-
-async fn run(up: &UpArgs) -> anyhow::Result<()> {
-    let plan = Plan::of(up)?;
-    let asked = shutdown::on_signal()?;
-    let running = Running::start(plan).await?;
-    running.introduce();
-    running.until(asked).await
 }

@@ -7,62 +7,39 @@ use std::{
 
 use anyhow::Context as _;
 
+use crate::Config;
+
 /// Most aggregators in one process: more only share the same processors, and the ninth would listen where the page is.
-const AGGREGATORS_MAX: u16 = 8;
+pub(crate) const AGGREGATORS_MAX: u16 = 8;
 /// Most nodes in one process.
-const NODES_MAX: u16 = 1_000;
+pub(crate) const NODES_MAX: u16 = 1_000;
 /// From one aggregator's ports to the next one's.
 const PORT_STEP: u16 = 10;
 
-/// Flags of `starling up`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct UpArgs {
-    /// Aggregators to run, 1 to 8; number i listens 10 ports above number i-1.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub aggregators: u16,
-    /// Nodes in all, 1 to 1000: this host, and simulated replays of it with varied load.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub nodes: u16,
-    /// Where the page is served.
-    #[arg(long, default_value = "127.0.0.1:7480", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-    /// First gRPC port of the aggregators; gossip and admin are the two after it.
-    #[arg(long, default_value_t = 7400, value_name = "PORT")]
-    pub grpc_port: u16,
-    /// Where application metrics are taken (OTLP over gRPC).
-    #[arg(long, default_value = "127.0.0.1:4317", value_name = "ADDRESS")]
-    pub otlp_listen: SocketAddr,
-    /// Admin port of the node: /metrics, /live, /ready.
-    #[arg(long, default_value_t = 7490, value_name = "PORT")]
-    pub node_admin_port: u16,
-    /// Take free ports instead of those above and print them; for tests.
-    #[arg(long)]
-    pub free_ports: bool,
-    /// Folder for what must survive a restart.
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-}
-
-/// Why a plan makes no sense.
+/// Why settings give no plan.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// Too few or too many aggregators.
-    #[error("--aggregators {0}: 1 to {AGGREGATORS_MAX} are run in one process")]
-    Aggregators(u16),
-    /// Too few or too many nodes.
-    #[error("--nodes {0}: 1 to {NODES_MAX} are run in one process")]
-    Nodes(u16),
-    /// Two faces would listen at one address.
-    #[error("{0} would be used twice: choose another --grpc-port, --listen, --otlp-listen or --node-admin-port")]
+pub(crate) enum PlanError {
+    /// Two APIs would listen at one address.
+    #[error(
+        "{0} would be used twice: choose another --grpc-port, --listen, --otlp-listen or --node-admin-port; through \
+         make: make run ARGS=\"--grpc-port 7500\""
+    )]
     Twice(SocketAddr),
     /// The last port would be beyond 65,535.
-    #[error("--grpc-port {0}: too high for that many aggregators, {PORT_STEP} ports are used for each")]
+    #[error("{0} is too high for that many aggregators, {PORT_STEP} ports are used for each")]
     Port(u16),
+}
+
+impl PlanError {
+    /// The setting to change.
+    pub(crate) const fn key(&self) -> &'static str {
+        "grpc_port"
+    }
 }
 
 /// Addresses and folders of everything that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The aggregators, by number.
     pub aggregators: Vec<AggregatorPlan>,
     /// Simulated nodes beside this host.
@@ -79,7 +56,7 @@ pub struct Plan {
 
 /// Addresses of one aggregator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AggregatorPlan {
+pub(crate) struct AggregatorPlan {
     /// Its name; `None` takes the host's.
     pub name: Option<String>,
     /// gRPC face.
@@ -94,56 +71,54 @@ impl Plan {
     /// Works out the addresses.
     ///
     /// # Errors
-    /// [`PlanError`], naming the flag; or when no port is free with `--free-ports`.
-    pub fn of(args: &UpArgs) -> anyhow::Result<Self> {
-        check(args)?;
-        let port = |number: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, if args.free_ports { 0 } else { number }));
-        let aggregators = (0..args.aggregators)
+    /// When no port is free with `free_ports`, or no folder is known for state.
+    pub(crate) fn of(config: &Config) -> anyhow::Result<Self> {
+        let port = |number: u16| port(config, number);
+        let aggregators = (0..config.aggregators)
             .map(|i| {
-                let first = args.grpc_port + i * PORT_STEP;
-                let name = (args.aggregators > 1).then(|| format!("agg-{}", i + 1));
+                let first = config.grpc_port + i * PORT_STEP;
+                let name = (config.aggregators > 1).then(|| format!("agg-{}", i + 1));
                 AggregatorPlan { name, grpc: port(first), gossip: port(first + 1), admin: port(first + 2) }
             })
             .collect();
-        let state = args.state.clone().map_or_else(default_state, Ok)?;
-        let plan = Self {
+        Ok(Self {
             aggregators,
-            simulated: usize::from(args.nodes) - 1,
-            dashboard: if args.free_ports { port(0) } else { args.listen },
-            // Every other program must know the door before it is open, so its port is chosen here. Another process
+            simulated: usize::from(config.nodes) - 1,
+            dashboard: if config.free_ports { port(0) } else { config.listen },
+            // Every other program must know the receiver before it is open, so its port is chosen here. Another process
             // may take it in between; then the start fails and says so.
-            otlp: if args.free_ports { free_address()? } else { args.otlp_listen },
-            node_admin: port(args.node_admin_port),
-            state,
-        };
-        plan.check_addresses()?;
-        Ok(plan)
-    }
-
-    /// Gossip is left out: it listens on UDP.
-    fn check_addresses(&self) -> Result<(), PlanError> {
-        let mut all: Vec<SocketAddr> = self.aggregators.iter().flat_map(|a| [a.grpc, a.admin]).collect();
-        all.extend([self.dashboard, self.otlp, self.node_admin]);
-        all.retain(|address| address.port() != 0);
-        all.sort_unstable();
-        match all.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(PlanError::Twice(pair[0])),
-            None => Ok(()),
-        }
+            otlp: if config.free_ports { free_address()? } else { config.otlp_listen },
+            node_admin: port(config.node_admin_port),
+            state: config.state_dir.clone().map_or_else(default_state, Ok)?,
+        })
     }
 }
 
-fn check(args: &UpArgs) -> Result<(), PlanError> {
-    if !(1..=AGGREGATORS_MAX).contains(&args.aggregators) {
-        return Err(PlanError::Aggregators(args.aggregators));
+fn port(config: &Config, number: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, if config.free_ports { 0 } else { number }))
+}
+
+/// Checks that every API has an address of its own. Gossip is left out: it listens on UDP.
+///
+/// # Errors
+/// [`PlanError`].
+pub(crate) fn check(config: &Config) -> Result<(), PlanError> {
+    if config.grpc_port.checked_add(config.aggregators.saturating_mul(PORT_STEP)).is_none() {
+        return Err(PlanError::Port(config.grpc_port));
     }
-    if !(1..=NODES_MAX).contains(&args.nodes) {
-        return Err(PlanError::Nodes(args.nodes));
+    let grpc = (0..config.aggregators).map(|i| config.grpc_port + i * PORT_STEP);
+    let mut all: Vec<SocketAddr> =
+        grpc.flat_map(|first| [first, first + 2]).map(|number| port(config, number)).collect();
+    all.push(port(config, config.node_admin_port));
+    if !config.free_ports {
+        all.extend([config.listen, config.otlp_listen]);
     }
-    if args.grpc_port.checked_add(args.aggregators * PORT_STEP).is_none() {
-        return Err(PlanError::Port(args.grpc_port));
+    all.retain(|address| address.port() != 0);
+    all.sort_unstable();
+    match all.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(PlanError::Twice(pair[0])),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// `$XDG_STATE_HOME/starling`, else `~/.local/state/starling` (XDG Base Directory Specification).
@@ -152,7 +127,7 @@ fn default_state() -> anyhow::Result<PathBuf> {
     from("XDG_STATE_HOME")
         .or_else(|| from("HOME").map(|home| home.join(".local/state")))
         .map(|state| state.join("starling"))
-        .context("no folder for state: set HOME or pass --state DIR")
+        .context("no folder for state: set HOME, or --state DIR")
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {
@@ -163,45 +138,26 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::config::tests::flags;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        up: UpArgs,
-    }
-
-    fn plan(flags: &[&str]) -> anyhow::Result<Plan> {
-        Plan::of(&Line::parse_from(["up", "--state", "/nowhere"].iter().chain(flags)).up)
+    fn plan(line: &[&str]) -> Plan {
+        Plan::of(&flags(line).unwrap()).unwrap()
     }
 
     #[test]
     fn ports_follow_the_table() {
-        let plan = plan(&["--aggregators", "3", "--nodes", "20"]).unwrap();
+        let plan = plan(&["--aggregators", "3", "--nodes", "20"]);
         let grpc: Vec<u16> = plan.aggregators.iter().map(|a| a.grpc.port()).collect();
         assert_eq!(grpc, [7400, 7410, 7420]);
         assert_eq!((plan.aggregators[1].gossip.port(), plan.aggregators[1].admin.port()), (7411, 7412));
         assert_eq!((plan.simulated, plan.dashboard.port(), plan.otlp.port()), (19, 7480, 4317));
-        assert!(self::plan(&["--aggregators", "8"]).is_ok());
         assert_eq!(plan.aggregators[2].name.as_deref(), Some("agg-3"));
+        assert_eq!(self::plan(&["--aggregators", "8"]).aggregators.len(), 8);
     }
 
     #[test]
-    fn mistakes_name_the_flag() {
-        for (flags, flag) in [
-            (["--aggregators", "0"], "--aggregators 0"),
-            (["--aggregators", "9"], "--aggregators 9"),
-            (["--nodes", "1001"], "--nodes 1001"),
-            (["--grpc-port", "65530"], "--grpc-port 65530"),
-            (["--grpc-port", "7480"], "127.0.0.1:7480 would be used twice"),
-        ] {
-            assert!(plan(&flags).unwrap_err().to_string().contains(flag));
-        }
-    }
-
-    #[test]
-    fn free_ports_are_left_to_the_system_but_for_the_door() {
-        let plan = plan(&["--free-ports"]).unwrap();
+    fn free_ports_are_left_to_the_system_but_for_the_receiver() {
+        let plan = plan(&["--free-ports"]);
         assert_eq!((plan.dashboard.port(), plan.aggregators[0].grpc.port()), (0, 0));
         assert_ne!(plan.otlp.port(), 0);
     }

@@ -1,175 +1,150 @@
 //! Starting everything in order, and stopping it in the other.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
+use starling_proto::ids::NodeId;
 use starling_replay::{Fleet, FleetConfig};
-use starling_service::{self as service, settings};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use starling_service::{Program, admin::Readiness, parts::Parts, requests::RequestReports};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::Plan;
+use crate::{Config, plan::Plan};
 
-/// Everything, running.
-pub struct Running {
+/// Names of the parts, as they stand in errors.
+const NODE: &str = "node";
+const DASHBOARD: &str = "dashboard";
+const AGGREGATOR: &str = "aggregator";
+/// The parts bound their own stops; what takes longer by this is ended by force.
+const BEYOND: Duration = Duration::from_secs(10);
+
+/// Everything in one process: aggregators, this host's node, simulated nodes and the dashboard.
+pub struct Up {
     plan: Plan,
-    node_id: String,
+    config: Config,
+    aggregators: Vec<starling_aggregator::Service>,
     grpc: Vec<SocketAddr>,
-    dashboard_address: SocketAddr,
-    aggregators: JoinSet<anyhow::Result<()>>,
-    node: JoinHandle<anyhow::Result<()>>,
-    fleet: Fleet,
-    dashboard: JoinHandle<anyhow::Result<()>>,
-    stop_nodes: CancellationToken,
-    stop_dashboard: CancellationToken,
-    stop_aggregators: CancellationToken,
+    node: starling_node::Service,
+    dashboard: starling_dashboard::Service,
 }
 
-impl Running {
-    /// Starts aggregators, node, simulated nodes and dashboard. When this returns, every port answers.
-    ///
-    /// # Errors
-    /// What could not be started, naming the flag or setting.
-    pub async fn start(plan: Plan) -> anyhow::Result<Self> {
-        let (stop_nodes, stop_dashboard, stop_aggregators) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let door = format!("http://{}", plan.otlp);
+impl Program for Up {
+    const NAME: &'static str = "starling";
+    const ABOUT: &'static str = "Run everything in one process: aggregator, this host's node and the dashboard";
+    const SETTINGS: &'static str = "up";
+    const LOG: &'static str = "warn";
+    type Config = Config;
 
+    async fn bind(config: Config) -> anyhow::Result<Self> {
+        let plan = Plan::of(&config)?;
+        let requests = RequestReports::to(format!("http://{}", plan.otlp));
         let mut aggregators: Vec<starling_aggregator::Service> = Vec::new();
         for (i, wanted) in plan.aggregators.iter().enumerate() {
-            let mut config = starling_aggregator::Config::load(None, &[]).context("settings of the aggregator")?;
+            let mut own = config.aggregator.clone();
             if let Some(name) = &wanted.name {
-                config.aggregator_id = starling_proto::ids::NodeId::sanitised(name);
+                own.aggregator_id = NodeId::sanitised(name);
             }
-            (config.grpc_listen, config.gossip_listen, config.admin_listen) =
-                (wanted.grpc, wanted.gossip, wanted.admin);
-            config.seeds = aggregators.iter().map(|other| other.addresses().gossip.to_string()).collect();
-            config.state_dir = plan.state.join(format!("aggregator-{}", i + 1));
-            config.report_requests_to = Some(door.clone());
-            let started = starling_aggregator::Service::start(config, stop_aggregators.clone()).await;
-            aggregators.push(started.with_context(|| format!("aggregator {} did not start", i + 1))?);
+            (own.grpc_listen, own.gossip_listen, own.admin_listen) = (wanted.grpc, wanted.gossip, wanted.admin);
+            own.seeds =
+                aggregators.iter().filter_map(|other| address(other, "gossip")).map(|at| at.to_string()).collect();
+            own.state_dir = plan.state.join(format!("aggregator-{}", i + 1));
+            own.requests = requests.clone();
+            let bound = starling_aggregator::Service::bind(own).await;
+            aggregators.push(bound.with_context(|| format!("aggregator {} did not start, see --grpc-port", i + 1))?);
         }
-        let grpc: Vec<SocketAddr> = aggregators.iter().map(|a| a.addresses().grpc).collect();
+        let grpc: Vec<SocketAddr> = aggregators.iter().filter_map(|aggregator| address(aggregator, "grpc")).collect();
         let known: Vec<String> = grpc.iter().map(SocketAddr::to_string).collect();
 
-        let mut config: starling_node::Settings = settings::load("node", None, &[]).context("settings of the node")?;
-        config.aggregators.clone_from(&known);
-        config.otlp_listen = plan.otlp.to_string();
-        config.admin_listen = plan.node_admin.to_string();
-        let config = config.validate().context("settings of the node")?;
-        let (node_id, host) = (config.node_id.to_string(), starling_node::host_facts(&config.collect));
-        let node = starling_node::Service::start(config).await.context("the node did not start")?;
-        let fleet = FleetConfig { nodes: plan.simulated, aggregators: known.clone(), host };
-        let fleet = Fleet::start(&fleet, &node.latest(), &stop_nodes);
-        let node = tokio::spawn(node.run(stop_nodes.clone()));
-
-        let mut config = starling_dashboard::Config::load(None, &[]).context("settings of the dashboard")?;
-        config.listen = plan.dashboard;
-        config.admin_listen = None;
-        config.aggregators = known;
-        config.otlp_endpoint = Some(door);
-        let dashboard = starling_dashboard::Service::bind(config).await.context("the dashboard did not start")?;
-        let dashboard_address = dashboard.address();
-        let dashboard = tokio::spawn(dashboard.run(stop_dashboard.clone()));
-
-        let aggregators = aggregators.into_iter().map(starling_aggregator::Service::ended).collect();
-        Ok(Self {
-            plan,
-            node_id,
-            grpc,
-            dashboard_address,
-            aggregators,
-            node,
-            fleet,
-            dashboard,
-            stop_nodes,
-            stop_dashboard,
-            stop_aggregators,
-        })
+        let node = starling_node::Config {
+            aggregators: known.clone(),
+            otlp: true,
+            otlp_listen: plan.otlp,
+            admin_listen: plan.node_admin,
+            ..config.node.clone()
+        };
+        let node = starling_node::Service::bind(node);
+        let node = node.await.context("the node did not start, see --otlp-listen and --node-admin-port")?;
+        let dashboard = starling_dashboard::Config {
+            listen: plan.dashboard,
+            admin_listen: None,
+            aggregators: known,
+            requests,
+            ..config.dashboard.clone()
+        };
+        let dashboard =
+            starling_dashboard::Service::bind(dashboard).await.context("the dashboard did not start, see --listen")?;
+        Ok(Self { plan, config, aggregators, grpc, node, dashboard })
     }
 
-    /// Says on standard output where everything is.
-    pub fn introduce(&self) {
-        let Self { plan, node_id, grpc, dashboard_address, .. } = self;
-        let beside = match plan.simulated {
+    /// `http`, `grpc` of the first aggregator, and `otlp`.
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let http = address(&self.dashboard, "http").map(|at| ("http", at));
+        let grpc = self.grpc.first().map(|&at| ("grpc", at));
+        http.into_iter().chain(grpc).chain([("otlp", self.plan.otlp)]).collect()
+    }
+
+    /// That of the dashboard: it is ready when this host's seconds have come all the way to it.
+    fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.dashboard.readiness()
+    }
+
+    fn introduction(&self) -> Option<String> {
+        let beside = match self.plan.simulated {
             0 => String::new(),
             n => format!(" and {n} simulated replays of it"),
         };
-        println!("Starling watches this host ({node_id}){beside}.\n");
-        println!("  page   http://{dashboard_address}");
-        println!("  JSON   http://{dashboard_address}/api/v1/system/metrics");
-        let (first, more) = grpc.split_first().expect("a plan has an aggregator");
-        println!("  gRPC   grpcurl -plaintext {first} starling.v1.Query/GetCluster");
-        for address in more {
-            println!("         {address}");
+        let page = address(&self.dashboard, "http")?;
+        let mut text = format!("Starling watches this host ({}){beside}.\n\n", self.config.node.node_id);
+        let _ = writeln!(text, "  page   http://{page}");
+        let _ = writeln!(text, "  JSON   http://{page}/api/v1/system/metrics");
+        for (i, address) in self.grpc.iter().enumerate() {
+            let _ = match i {
+                0 => writeln!(text, "  gRPC   grpcurl -plaintext {address} starling.v1.Query/GetCluster"),
+                _ => writeln!(text, "         {address}"),
+            };
         }
-        println!("  OTLP   http://{} takes the metrics of applications", plan.otlp);
-        println!("  state  {}\n\nStop it with Ctrl-C.\n", plan.state.display());
-        service::announce("starling", &[("http", *dashboard_address), ("grpc", *first), ("otlp", plan.otlp)]);
+        let _ = writeln!(text, "  OTLP   http://{} takes the metrics of applications", self.plan.otlp);
+        let _ = writeln!(text, "  state  {}\n\nStop it with Ctrl-C.\n", self.plan.state.display());
+        Some(text)
     }
 
-    /// Runs until `asked` is cancelled or a part fails, then stops all parts: first the nodes, so that their last
-    /// second is counted, then the dashboard, then the aggregators.
-    ///
-    /// # Errors
-    /// When a part failed.
-    pub async fn until(mut self, asked: CancellationToken) -> anyhow::Result<()> {
-        let failed = tokio::select! {
-            () = asked.cancelled() => None,
-            ended = &mut self.node => Some((Part::Node, ended)),
-            ended = &mut self.dashboard => Some((Part::Dashboard, ended)),
-            Some(ended) = self.aggregators.join_next() => Some((Part::Aggregator, ended)),
+    /// Stops first the nodes, so that their last second is counted, then the dashboard, then the aggregators, all at
+    /// once, because they hand over to each other.
+    async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { plan, config, aggregators, grpc, node, dashboard } = self;
+        let (stop_nodes, stop_aggregators) = (CancellationToken::new(), CancellationToken::new());
+        let mut parts = Parts::default();
+        let running = aggregators.len();
+        for aggregator in aggregators {
+            parts.start(AGGREGATOR, |_| aggregator.run(stop_aggregators.clone()));
+        }
+        let fleet = FleetConfig {
+            nodes: plan.simulated,
+            aggregators: grpc.iter().map(SocketAddr::to_string).collect(),
+            host: starling_node::host_facts(&config.node.collect()),
         };
-        let by_itself = failed.as_ref().map(|(part, _)| *part);
-        self.stop_nodes.cancel();
-        self.fleet.ended().await;
-        if by_itself != Some(Part::Node) {
-            note(Part::Node, (&mut self.node).await);
-        }
-        self.stop_dashboard.cancel();
-        if by_itself != Some(Part::Dashboard) {
-            note(Part::Dashboard, (&mut self.dashboard).await);
-        }
-        self.stop_aggregators.cancel();
-        while let Some(ended) = self.aggregators.join_next().await {
-            note(Part::Aggregator, ended);
+        let fleet = Fleet::start(&fleet, &node.latest(), &stop_nodes);
+        parts.start(NODE, |stop| node.run(stop));
+        parts.start(DASHBOARD, |stop| dashboard.run(stop));
+
+        let failure = tokio::select! {
+            () = shutdown.cancelled() => None,
+            failure = parts.failed() => Some(failure),
+        };
+        stop_nodes.cancel();
+        fleet.ended().await;
+        parts.stop(NODE, config.node.shutdown_grace + BEYOND).await;
+        parts.stop(DASHBOARD, BEYOND + BEYOND).await;
+        stop_aggregators.cancel();
+        for _ in 0..running {
+            parts.stop(AGGREGATOR, config.aggregator.drain + BEYOND).await;
         }
         info!("everything has stopped");
-        match failed {
-            None => Ok(()),
-            Some((part, ended)) => {
-                flatten(ended).and_then(|()| anyhow::bail!("it ended by itself")).with_context(|| part.to_string())
-            }
-        }
+        failure.map_or(Ok(()), Err)
     }
 }
 
-/// One of the things that run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Node,
-    Dashboard,
-    Aggregator,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Node => "the node",
-            Self::Dashboard => "the dashboard",
-            Self::Aggregator => "an aggregator",
-        })
-    }
-}
-
-/// Tells of a part that did not end well after it was asked to stop.
-fn note(part: Part, ended: Result<anyhow::Result<()>, JoinError>) {
-    if let Err(error) = flatten(ended) {
-        warn!(%part, error = %format!("{error:#}"), "ended badly");
-    }
-}
-
-fn flatten(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
-    ended.context("a bug ended it")?
+fn address(program: &impl Program, what: &str) -> Option<SocketAddr> {
+    program.addresses().into_iter().find(|(name, _)| *name == what).map(|(_, address)| address)
 }

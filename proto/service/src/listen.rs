@@ -2,15 +2,14 @@
 
 use std::net::SocketAddr;
 
+use starling_proto::address::LOOPBACK_ONLY;
 use tokio::net::TcpListener;
 
 /// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Not a loopback address.
-    #[error(
-        "{setting} = {address}: only loopback addresses (127.0.0.0/8, [::1]) are taken in this version, because connections are not encrypted yet"
-    )]
+    #[error("{setting} = {address}: {LOOPBACK_ONLY}")]
     NotLoopback {
         /// Name of the setting.
         setting: String,
@@ -41,7 +40,7 @@ fn reason(error: &std::io::Error) -> String {
 ///
 /// # Errors
 /// [`ListenError::NotLoopback`], naming the setting.
-pub fn require_loopback(address: SocketAddr, setting: &str) -> Result<(), ListenError> {
+fn require_loopback(address: SocketAddr, setting: &str) -> Result<(), ListenError> {
     if address.ip().is_loopback() {
         Ok(())
     } else {
@@ -49,17 +48,18 @@ pub fn require_loopback(address: SocketAddr, setting: &str) -> Result<(), Listen
     }
 }
 
-/// Opens a TCP listener on a loopback address; port 0 takes a free one.
+/// Opens a TCP listener on a loopback address, and says where it is: port 0 takes a free one.
 ///
 /// # Errors
 /// [`ListenError`], naming the setting and the next step.
-pub async fn tcp(address: SocketAddr, setting: &str) -> Result<TcpListener, ListenError> {
+pub async fn tcp(address: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr), ListenError> {
     require_loopback(address, setting)?;
-    TcpListener::bind(address).await.map_err(|source| ListenError::Bind {
-        setting: setting.to_owned(),
-        address,
-        source,
-    })
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    bound.await.map_err(|source| ListenError::Bind { setting: setting.to_owned(), address, source })
 }
 
 #[cfg(test)]
@@ -68,8 +68,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_names_the_setting_and_the_next_step() {
-        let first = tcp("127.0.0.1:0".parse().unwrap(), "grpc_listen").await.unwrap();
-        let error = tcp(first.local_addr().unwrap(), "grpc_listen").await.unwrap_err().to_string();
+        let (_first, taken) = tcp("127.0.0.1:0".parse().unwrap(), "grpc_listen").await.unwrap();
+        let error = tcp(taken, "grpc_listen").await.unwrap_err().to_string();
         assert!(error.contains("grpc_listen = 127.0.0.1:") && error.contains("set another port"), "{error}");
     }
 

@@ -20,6 +20,8 @@ use opentelemetry_sdk::{
 };
 use tracing::{debug, warn};
 
+use crate::settings::kind;
+
 /// How often the SDK exports.
 const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// An export that takes longer is given up.
@@ -28,6 +30,37 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// SDK lowers the scale by itself when the values of a second span more.
 const EXPONENTIAL_BUCKETS: u32 = 160;
 const EXPONENTIAL_SCALE: i8 = 5;
+
+crate::settings! {
+    /// Where a program reports the requests that it serves.
+    pub struct RequestReports {
+        /// Report the requests that this program serves, as metrics of an application: it counts itself by the same
+        /// path as everything it watches. Costs one small message a second.
+        pub report: bool = true, kind::flag();
+        /// The OTLP receiver (gRPC) of the node daemon they go to.
+        pub endpoint: String = "http://127.0.0.1:4317".to_owned(), kind::http_endpoint();
+    }
+}
+
+impl RequestReports {
+    /// Nothing is reported.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { report: false, ..Self::default() }
+    }
+
+    /// Reports to "http://host:port".
+    #[must_use]
+    pub fn to(endpoint: String) -> Self {
+        Self { report: true, endpoint }
+    }
+
+    /// The meter of a program; see [`RequestMeter::start`].
+    #[must_use]
+    pub fn meter(&self, service: &'static str, instance: &str) -> RequestMeter {
+        if self.report { RequestMeter::start(&self.endpoint, service, instance) } else { RequestMeter::disabled() }
+    }
+}
 
 /// What a request came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,149 @@
+//! Settings of `starling up`: one table, and flags that are short for its most used keys.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use starling_service::settings::{Mistakes, kind};
+
+use crate::plan;
+
+starling_service::settings! {
+    /// Settings of everything in one process.
+    pub struct Config {
+        /// Aggregators to run; number i listens 10 ports above number i-1.
+        pub aggregators: u16 = 1, kind::number(1..=plan::AGGREGATORS_MAX);
+        /// Nodes in all: this host, and simulated replays of it with varied load.
+        pub nodes: u16 = 1, kind::number(1..=plan::NODES_MAX);
+        /// Where the page is served.
+        pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7480)), kind::listen();
+        /// First gRPC port of the aggregators; gossip and admin are the two after it.
+        pub grpc_port: u16 = 7400, kind::number(1..=u16::MAX);
+        /// Where application metrics are taken (OTLP over gRPC).
+        pub otlp_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 4317)), kind::listen();
+        /// Admin port of the node: /metrics, /live, /ready.
+        pub node_admin_port: u16 = 7490, kind::number(1..=u16::MAX);
+        /// Take free ports instead of those above and print them; for tests.
+        pub free_ports: bool = false, kind::flag();
+        /// Folder for what must survive a restart. Default: $XDG_STATE_HOME/starling, else ~/.local/state/starling.
+        pub state_dir: Option<PathBuf> = None, kind::optional(kind::folder()), example "\"/var/lib/starling\"";
+    }
+    tables {
+        /// Of each aggregator. Names, listeners, seeds, state and requests follow from the keys above.
+        pub aggregator: starling_aggregator::Config = starling_aggregator::Config::default();
+        /// Of this host's node. Listeners and aggregators follow from the keys above.
+        pub node: starling_node::Config = starling_node::Config::default();
+        /// Of the dashboard. Listeners, aggregators and requests follow from the keys above.
+        pub dashboard: starling_dashboard::Config = starling_dashboard::Config::default();
+    }
+    together together;
+}
+
+fn together(config: &Config, mistakes: &mut Mistakes) {
+    if let Err(error) = plan::check(config) {
+        mistakes.add(error.key(), error);
+    }
+}
+
+/// Flags of `starling up`, short for `--set`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct UpArgs {
+    /// Aggregators to run, 1 to 8; number i listens 10 ports above number i-1 [default: 1]
+    #[arg(long, value_name = "N")]
+    aggregators: Option<String>,
+    /// Nodes in all, 1 to 1000: this host, and simulated replays of it with varied load [default: 1]
+    #[arg(long, value_name = "N")]
+    nodes: Option<String>,
+    /// Where the page is served [default: 127.0.0.1:7480]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// First gRPC port of the aggregators; gossip and admin are the two after it [default: 7400]
+    #[arg(long, value_name = "PORT")]
+    grpc_port: Option<String>,
+    /// Where application metrics are taken (OTLP over gRPC) [default: 127.0.0.1:4317]
+    #[arg(long, value_name = "ADDRESS")]
+    otlp_listen: Option<String>,
+    /// Admin port of the node: /metrics, /live, /ready [default: 7490]
+    #[arg(long, value_name = "PORT")]
+    node_admin_port: Option<String>,
+    /// Take free ports instead of those above and print them; for tests
+    #[arg(long)]
+    free_ports: bool,
+    /// Folder for what must survive a restart
+    #[arg(long, value_name = "DIR")]
+    state: Option<String>,
+}
+
+impl UpArgs {
+    /// What the flags say, as `key=value`.
+    #[must_use]
+    pub fn overrides(&self) -> Vec<String> {
+        let free_ports = self.free_ports.then(|| "true".to_owned());
+        [
+            ("aggregators", &self.aggregators),
+            ("nodes", &self.nodes),
+            ("listen", &self.listen),
+            ("grpc_port", &self.grpc_port),
+            ("otlp_listen", &self.otlp_listen),
+            ("node_admin_port", &self.node_admin_port),
+            ("free_ports", &free_ports),
+            ("state_dir", &self.state),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}")))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use clap::Parser;
+    use starling_service::{
+        generated,
+        settings::{self, Settings as _, Sources},
+    };
+    use std::path::Path;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        up: UpArgs,
+    }
+
+    /// The settings that flags give.
+    pub(crate) fn flags(flags: &[&str]) -> Result<Config, String> {
+        let line = ["up", "--state", "/nowhere"].iter().chain(flags);
+        let sources = Sources { overrides: Line::parse_from(line).up.overrides(), ..Sources::default() };
+        settings::load("up", &sources).map(|loaded| loaded.settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_example_file_is_written_from_the_table() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/up.toml");
+        generated::is_current(&path, &settings::example::<Config>("up")).unwrap();
+        Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn mistakes_name_the_key_and_the_reason() {
+        for (line, part) in [
+            (["--aggregators", "0"], "aggregators: 0 is out of range"),
+            (["--aggregators", "nine"], "aggregators: \"nine\" is text"),
+            (["--nodes", "1001"], "nodes: 1001 is out of range"),
+            (["--grpc-port", "65530"], "grpc_port: 65530 is too high"),
+            (["--grpc-port", "7480"], "127.0.0.1:7480 would be used twice"),
+            (["--listen", "0.0.0.0:80"], "listen: 0.0.0.0:80 can be reached by other hosts"),
+        ] {
+            let error = flags(&line).unwrap_err();
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+    }
+
+    #[test]
+    fn the_tables_of_the_programs_are_reached() {
+        let overrides = ["node.labels.zone=a", "dashboard.target_rps=100", "aggregator.copies=1"].map(String::from);
+        let sources = Sources { overrides: overrides.into(), ..Sources::default() };
+        let config = settings::load::<Config>("up", &sources).unwrap().settings;
+        assert_eq!((config.node.labels["zone"].as_str(), config.aggregator.copies), ("a", 1));
+        assert_eq!(config.dashboard.target_rps, Some(100.0));
+    }
+}

@@ -1,0 +1,259 @@
+//! What a Starling program is, and the one `main` of all of them.
+//!
+//! Same flags, same exit codes (0 stopped as asked, 1 failed, 2 settings or flags), same texts, same order: settings,
+//! signals, log, listeners, one line with the addresses, work until a signal or until a part fails, drain.
+
+use std::{
+    ffi::OsString, fmt::Write as _, future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration,
+};
+
+use clap::{Args as _, FromArgMatches as _};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::{
+    admin::Readiness,
+    log::{LogArgs, LogFormat},
+    parts,
+    settings::{self, Settings, Sources},
+    shutdown,
+};
+
+/// Version and commit, such as "0.1.0 (commit 0123456789ab)".
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("STARLING_COMMIT"), ")");
+/// The commit that was built; "unknown" in a debug build and without git.
+pub const COMMIT: &str = env!("STARLING_COMMIT");
+
+/// How long blocking work, such as a read of a filesystem that does not answer, may hold up the end of the process.
+const BLOCKING_GRACE: Duration = Duration::from_millis(500);
+/// The process could not do its work.
+const FAILED: u8 = 1;
+/// Flags or settings were not taken; service managers need not try again.
+const USAGE: u8 = 2;
+
+/// A program, or a service of one.
+pub trait Program: Sized + Send + 'static {
+    /// Name of the program, such as "starling-node".
+    const NAME: &'static str;
+    /// What it does, one sentence.
+    const ABOUT: &'static str;
+    /// What variables and the example file call it: `STARLING_<this>__KEY`.
+    const SETTINGS: &'static str;
+    /// Log level without a filter.
+    const LOG: &'static str = "info";
+    /// Threads of the runtime; `None`: one a core.
+    const THREADS: Option<usize> = None;
+    /// Its settings.
+    type Config: Settings + Send;
+
+    /// Opens the listeners; port 0 takes a free one. The addresses are known when this returns.
+    ///
+    /// # Errors
+    /// Settings that are not valid, or an address that cannot be had, naming the setting and the next step.
+    fn bind(config: Self::Config) -> impl Future<Output = anyhow::Result<Self>> + Send;
+    /// Where it listens, each with the name of its API.
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)>;
+    /// Whether it does its work, now and from now on.
+    fn readiness(&self) -> watch::Receiver<Readiness>;
+    /// Works until `shutdown`, then drains. When a part ends by itself it is no longer ready, drains, and fails.
+    ///
+    /// # Errors
+    /// Which part ended, and why.
+    fn run(self, shutdown: CancellationToken) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// What a person at a terminal wants to know once it works.
+    fn introduction(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Flags of every program.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CommonArgs {
+    /// Settings file (TOML). Without it the defaults apply.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, such as `--set KEY=VALUE`; wins over the environment and the file. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Check the settings, print everything that is wrong, and stop.
+    #[arg(long)]
+    check_config: bool,
+    /// Print every setting with its value and where it came from, and stop.
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// The `main` of a program.
+#[must_use]
+pub fn main<P: Program>() -> ExitCode {
+    ExitCode::from(run_with::<P>(std::env::args_os()))
+}
+
+fn run_with<P: Program>(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let parsed = describe::<P>(CommonArgs::augment_args(clap::Command::new(P::NAME).about(P::ABOUT).version(VERSION)))
+        .try_get_matches_from(arguments)
+        .and_then(|matches| CommonArgs::from_arg_matches(&matches));
+    match parsed {
+        Ok(args) => execute::<P>(args, Vec::new()),
+        Err(stop) => {
+            // `--help` and `--version` too: clap knows where they are printed. A closed pipe is the reader's choice.
+            let _ = stop.print();
+            if stop.use_stderr() { USAGE } else { 0 }
+        }
+    }
+}
+
+/// Replaces what only the program's settings can say in the help of [`CommonArgs`].
+#[must_use]
+pub fn describe<P: Program>(command: clap::Command) -> clap::Command {
+    let mut rows = Vec::new();
+    P::Config::default().rows("", &mut rows);
+    let listener = rows.iter().find(|row| row.key.ends_with("listen")).or(rows.first());
+    let (key, value) = match listener {
+        Some(row) => (row.key.as_str(), row.value.as_ref().and_then(|value| value.as_str()).unwrap_or("VALUE")),
+        None => ("KEY", "VALUE"),
+    };
+    let program = P::SETTINGS.to_uppercase();
+    let help = format!(
+        "One setting, such as `--set {key}={value}`; wins over the variable STARLING_{program}__{}, which wins over the \
+         file. May be repeated",
+        key.replace('.', "__").to_uppercase()
+    );
+    command.mut_arg("overrides", |argument| argument.help(help)).mut_arg("filter", |argument| {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        argument.help(format!("{help} [default: {}]", P::LOG))
+    })
+}
+
+/// Reads the settings and runs a program, or does what the flags ask instead; the exit code. `first` are settings that
+/// flags of the program's own gave; `--set` wins over them.
+#[must_use]
+pub fn execute<P: Program>(args: CommonArgs, first: Vec<String>) -> u8 {
+    let CommonArgs { config, overrides, check_config, print_config, log } = args;
+    let overrides = first.into_iter().chain(overrides).collect();
+    let loaded = settings::load::<P::Config>(P::SETTINGS, &Sources::of_process(config, overrides));
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            let lines = mistakes.to_string().replace('\n', "\n  ");
+            eprintln!("{}: the settings are not valid:\n  {lines}", P::NAME);
+            return USAGE;
+        }
+    };
+    if print_config {
+        println!("# Settings of {} {VERSION}", P::NAME);
+        print!("{}", loaded.print());
+        return 0;
+    }
+    if check_config {
+        println!("the settings are valid");
+        return 0;
+    }
+    if let Err(wrong) = log.start(P::LOG) {
+        eprintln!("{}: {wrong}", P::NAME);
+        return USAGE;
+    }
+    match run::<P>(loaded.settings) {
+        Ok(()) => 0,
+        Err(failure) => {
+            match log.format() {
+                LogFormat::Text => eprintln!("{}: {failure:#}", P::NAME),
+                LogFormat::Json => error!(program = P::NAME, error = %format_args!("{failure:#}"), "failed"),
+            }
+            FAILED
+        }
+    }
+}
+
+fn run<P: Program>(config: P::Config) -> anyhow::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = P::THREADS {
+        runtime.worker_threads(threads);
+    }
+    let runtime = runtime.enable_all().build()?;
+    let result = runtime.block_on(async {
+        // First, so that a signal during the start is a stop and not a kill.
+        let shutdown = shutdown::on_signal()?;
+        let program = P::bind(config).await?;
+        if let Some(introduction) = program.introduction() {
+            println!("{introduction}");
+        }
+        println!("{}", announcement(P::NAME, &program.addresses()));
+        program.run(shutdown).await
+    });
+    runtime.shutdown_timeout(BLOCKING_GRACE);
+    result
+}
+
+/// The one line on standard output that says that a program works and where: its name, the word `listening`, and
+/// `what=address` for each API. With port 0 in the settings this is where the chosen ports are said.
+fn announcement(program: &str, addresses: &[(&str, SocketAddr)]) -> String {
+    addresses.iter().fold(format!("{program} listening"), |mut line, (what, address)| {
+        let _ = write!(line, " {what}={address}");
+        line
+    })
+}
+
+/// A program at work inside a process, on a task of its own. Dropping it stops nothing: cancel the token it was started
+/// with, then await [`Running::ended`].
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<(&'static str, SocketAddr)>,
+    readiness: watch::Receiver<Readiness>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Binds and runs a program.
+    ///
+    /// # Errors
+    /// See [`Program::bind`].
+    pub async fn start<P: Program>(config: P::Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        Ok(Self::of(P::bind(config).await?, shutdown))
+    }
+
+    /// Runs a program that is bound.
+    #[must_use]
+    pub fn of<P: Program>(program: P, shutdown: CancellationToken) -> Self {
+        let (addresses, readiness) = (program.addresses(), program.readiness());
+        Self { addresses, readiness, task: tokio::spawn(program.run(shutdown)) }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// The address of one API; `None` when it is not offered.
+    #[must_use]
+    pub fn address(&self, what: &str) -> Option<SocketAddr> {
+        self.addresses.iter().find(|(name, _)| *name == what).map(|&(_, address)| address)
+    }
+
+    /// Whether it does its work, now and from now on.
+    #[must_use]
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.clone()
+    }
+
+    /// Waits until it is ready. Returns at once when it has stopped.
+    pub async fn ready(&self) {
+        // An error means that it stopped.
+        let _ = self.readiness.clone().wait_for(|ready| *ready == Readiness::Ready).await;
+    }
+
+    /// Waits until it has stopped. Cancel safe.
+    ///
+    /// # Errors
+    /// Why it stopped by itself.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        parts::flatten((&mut self.task).await)
+    }
+}
+
+#[cfg(test)]
+mod tests;

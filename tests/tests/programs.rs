@@ -1,0 +1,99 @@
+//! Every program is started, asked and stopped alike.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use std::process::{Command, Output, Stdio};
+
+use starling_tests::binary;
+
+const PROGRAMS: [&str; 3] = ["starling-node", "starling-aggregator", "starling-dashboard"];
+
+fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(binary(program));
+    command.args(arguments).stdin(Stdio::null()).env_remove("STARLING_LOG").envs(environment.iter().copied());
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn settings_that_are_wrong_end_with_2_and_the_same_words() {
+    for program in PROGRAMS {
+        let (code, _, said) = run(program, &["--set", "nonsense=1", "--set", "admin_listen=0.0.0.0:1"], &[]);
+        assert_eq!(code, Some(2), "{program}: {said}");
+        assert!(said.starts_with(&format!("{program}: the settings are not valid:\n  admin_listen: ")), "{said}");
+        assert!(said.contains("  nonsense: unknown key") && said.contains("only loopback addresses"), "{said}");
+        assert_eq!(run(program, &["--log", "a=b=c"], &[]).0, Some(2), "{program}: a filter that is none");
+        assert_eq!(run(program, &["--check-config"], &[]).0, Some(0));
+    }
+    let (code, _, said) = run("starling", &["up", "--nodes", "0", "--set", "node.ring_frame=1"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("nodes: 0 is out of range") && said.contains("did you mean node.ring_frames?"), "{said}");
+}
+
+#[test]
+fn a_start_that_fails_ends_with_1_and_names_the_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let setting = format!("admin_listen={}", taken.local_addr().unwrap());
+    for (program, free) in PROGRAMS.into_iter().zip(["otlp_listen", "grpc_listen", "listen"]) {
+        let (code, _, said) = run(program, &["--set", &setting, "--set", &format!("{free}=127.0.0.1:0")], &[]);
+        assert_eq!(code, Some(1), "{program}: {said}");
+        assert!(said.contains(&format!("{program}: admin_listen = ")) && said.contains("set another port"), "{said}");
+    }
+}
+
+#[test]
+fn every_value_is_printed_with_its_origin() {
+    for program in PROGRAMS {
+        let variable = format!("{}__ADMIN_LISTEN", program.to_uppercase().replace('-', "_"));
+        let (code, printed, _) = run(program, &["--print-config"], &[(&variable, "127.0.0.1:9")]);
+        assert_eq!(code, Some(0), "{program}");
+        let line = format!("admin_listen = \"127.0.0.1:9\"  # environment {variable}");
+        assert!(printed.lines().any(|printed| printed == line), "{program}: {printed}");
+        assert!(printed.contains("  # default"), "{printed}");
+    }
+}
+
+#[test]
+fn help_and_version_say_what_an_operator_looks_for() {
+    for (program, arguments) in
+        PROGRAMS.map(|program| (program, vec!["--help"])).into_iter().chain([("starling", vec!["up", "--help"])])
+    {
+        let (code, help, _) = run(program, &arguments, &[]);
+        assert_eq!(code, Some(0));
+        for part in ["--log", "STARLING_LOG", "--log-format", "--check-config", "--print-config", "--set"] {
+            assert!(help.contains(part), "{program}: {part} is not in\n{help}");
+        }
+    }
+    for program in PROGRAMS.into_iter().chain(["starling"]) {
+        let (code, version, _) = run(program, &["--version"], &[]);
+        assert_eq!(code, Some(0));
+        let commit = version.trim().strip_prefix(&format!("{program} {} (commit ", env!("CARGO_PKG_VERSION")));
+        assert!(commit.is_some_and(|commit| commit.len() > 1 && commit.ends_with(')')), "{version}");
+    }
+}
+
+#[test]
+fn a_log_that_no_terminal_reads_has_no_colours() {
+    let state = tempfile::tempdir().unwrap();
+    let state_dir = format!("state_dir={}", state.path().display());
+    let free = ["grpc_listen", "gossip_listen", "admin_listen"].map(|key| format!("{key}=127.0.0.1:0"));
+    let mut child = Command::new(binary("starling-aggregator"))
+        .args(free.iter().chain([&state_dir]).flat_map(|setting| ["--set", setting.as_str()]))
+        .env_remove("NO_COLOR")
+        .env("STARLING_LOG", "info")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut announced = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut announced).unwrap();
+    assert!(announced.starts_with("starling-aggregator listening grpc=127.0.0.1:"), "{announced}");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    let log = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("INFO") && log.contains("stopped"), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+}
