@@ -12,7 +12,8 @@ export interface Fleet {
   stopped: number;
 }
 
-const STATES: Record<NodeState, NodeRow["state"]> = {
+/** The states of the wire by name. */
+export const STATES: Record<NodeState, NodeRow["state"]> = {
   [NodeState.UNSPECIFIED]: "unknown",
   [NodeState.REPORTING]: "reporting",
   [NodeState.SILENT]: "silent",

@@ -11,8 +11,9 @@ import { cancel, schedule } from "../lib/scheduler";
 import { fresh } from "../state/page";
 import { navigate, nodeHref } from "../state/router";
 import { ramp, theme, token } from "../state/theme";
-import { FILLS, type Fill, fillMax, fillText, stateText } from "./fills";
+import { FILLS, type Fill, fillMax, fillText } from "./fills";
 import { NodeTip } from "./NodeTip";
+import { stateText } from "./words";
 
 /** True when the cell can be coloured. */
 function hasValue(row: NodeRow, fill: Fill): boolean {

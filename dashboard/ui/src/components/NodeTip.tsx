@@ -2,8 +2,9 @@
 import { clock, significant } from "../lib/format";
 import type { NodeRow } from "../lib/nodes";
 import { newest } from "../state/page";
-import { fillText, stateText } from "./fills";
+import { fillText } from "./fills";
 import { StatusMark } from "./Icons";
+import { STATE_MARK, stateText } from "./words";
 
 export function NodeTip({
   row,
@@ -28,9 +29,7 @@ export function NodeTip({
       }}
     >
       <p class="tip-h">
-        <StatusMark
-          mark={row.state === "reporting" ? "ok" : row.state === "stopped" ? "stopped" : "silent"}
-        />
+        <StatusMark mark={STATE_MARK[row.state]} />
         {row.id}
       </p>
       <dl>

@@ -1,4 +1,5 @@
 /** A panel: title, grey note saying unit or scope, controls at the right, body. */
+import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
 import { Glyph } from "./Icons";
@@ -56,6 +57,22 @@ interface ChoiceProps<T extends string> {
   value: T;
   options: readonly (readonly [T, string])[];
   choose: (v: T) => void;
+}
+
+/** A choice that is kept in a signal. */
+export function SignalChoice<T extends string>({
+  signal,
+  ...choice
+}: Pick<ChoiceProps<T>, "label" | "options"> & { signal: Signal<T> }) {
+  return (
+    <Choice
+      {...choice}
+      value={signal.value}
+      choose={(v) => {
+        signal.value = v;
+      }}
+    />
+  );
 }
 
 /** A row of buttons of which one is pressed. */

@@ -1,5 +1,5 @@
 /** What a cell of the host map can be coloured by, in numbers and in words. */
-import { micros, NONE, rate, span, text, wholePercent } from "../lib/format";
+import { micros, NONE, rate, text, wholePercent } from "../lib/format";
 import type { NodeRow } from "../lib/nodes";
 import { niceTicks } from "../lib/ticks";
 
@@ -27,11 +27,4 @@ export function fillMax(fill: Fill, rows: readonly NodeRow[]): number {
   const most = Math.max(0, ...rows.map((r) => (Number.isNaN(r[fill]) ? 0 : r[fill])));
   const ticks = niceTicks(most, 4);
   return most === 0 ? 1 : (ticks[ticks.length - 1] as number);
-}
-
-/** A node's state in words. */
-export function stateText(row: NodeRow): string {
-  if (row.state === "silent") return `silent for ${span(row.silentSeconds)}`;
-  if (row.state === "stopped") return "stopped";
-  return row.state === "reporting" ? "reporting" : "no data";
 }

@@ -15,70 +15,79 @@ export function runs(values: readonly (number | null)[]): [number, number][] {
   return out;
 }
 
-/**
- * Points of one run as `[x0, y0, x1, y1, ...]`. When several values share a pixel column only its minimum and maximum
- * are kept, in their order, so a peak of one second survives any zoom.
- */
-export function polyline(
-  values: readonly (number | null)[],
+type Values = readonly (number | null)[];
+
+/** Points `[x0, y0, x1, y1, ...]` of the run `[start, end)` of values, none of which is null. */
+type Draw = (
+  values: Values,
   start: number,
   end: number,
   x: (i: number) => number,
   y: (v: number) => number,
-): number[] {
-  const out: number[] = [];
+) => number[];
+
+/** Calls `each` with the places of the smallest and the largest value of every stretch `[i, end)` of one `column`. */
+function byColumn(
+  values: Values,
+  start: number,
+  end: number,
+  column: (i: number) => number,
+  each: (low: number, high: number, end: number) => void,
+): void {
   const value = (i: number) => values[i] as number;
-  if (end - start <= Math.abs(x(end - 1) - x(start)) + 2) {
-    for (let i = start; i < end; i++) out.push(x(i), y(value(i)));
-    return out;
-  }
   let i = start;
   while (i < end) {
-    const column = Math.floor(x(i));
+    const here = Math.floor(column(i));
     let low = i;
     let high = i;
     let j = i;
-    while (j < end && Math.floor(x(j)) === column) {
+    while (j < end && Math.floor(column(j)) === here) {
       if (value(j) < value(low)) low = j;
       if (value(j) > value(high)) high = j;
       j++;
     }
-    const [a, b] = low < high ? [low, high] : [high, low];
-    out.push(x(a), y(value(a)));
-    if (b !== a) out.push(x(b), y(value(b)));
+    each(low, high, j);
     i = j;
   }
-  return out;
 }
+
+/**
+ * The line of a chart. When several values share a pixel column only its minimum and maximum
+ * are kept, in their order, so a peak of one second survives any zoom.
+ */
+export const polyline: Draw = (values, start, end, x, y) => {
+  const out: number[] = [];
+  const put = (i: number) => out.push(x(i), y(values[i] as number));
+  if (end - start <= Math.abs(x(end - 1) - x(start)) + 2) {
+    for (let i = start; i < end; i++) put(i);
+    return out;
+  }
+  byColumn(values, start, end, x, (low, high) => {
+    put(Math.min(low, high));
+    if (low !== high) put(Math.max(low, high));
+  });
+  return out;
+};
 
 /** Pixels per point of an envelope. */
 const ENVELOPE_STEP = 2;
 
 /** A calmer line for small shapes: the largest value of every two pixels, so peaks stay. */
-export function envelope(
-  values: readonly (number | null)[],
-  start: number,
-  end: number,
-  x: (i: number) => number,
-  y: (v: number) => number,
-): number[] {
+export const envelope: Draw = (values, start, end, x, y) => {
   const out: number[] = [];
-  let i = start;
-  while (i < end) {
-    const column = Math.floor(x(i) / ENVELOPE_STEP);
-    let high = i;
-    let j = i;
-    while (j < end && Math.floor(x(j) / ENVELOPE_STEP) === column) {
-      if ((values[j] as number) > (values[high] as number)) high = j;
-      j++;
-    }
-    // The line ends where the data ends, at its last value.
-    const k = j >= end ? end - 1 : high;
-    out.push(x(k), y(values[k] as number));
-    i = j;
-  }
+  byColumn(
+    values,
+    start,
+    end,
+    (i) => x(i) / ENVELOPE_STEP,
+    (_, high, stop) => {
+      // The line ends where the data ends, at its last value.
+      const k = stop >= end ? end - 1 : high;
+      out.push(x(k), y(values[k] as number));
+    },
+  );
   return out;
-}
+};
 
 /** Adds columns up: layer k of the result is the sum of layers 0..=k. Null only where every layer is null. */
 export function stack(layers: readonly (readonly (number | null)[])[], out: (number | null)[][]): void {

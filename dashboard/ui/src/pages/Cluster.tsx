@@ -1,8 +1,10 @@
 /** Starling's own aggregators: how they are, and which nodes report to which. */
 import type { Fleet } from "../api/fleet";
+import { FactList } from "../components/FactList";
 import { type Mark, StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
 import { Shell } from "../components/Shell";
+import { CONNECTING, STATE_MARK } from "../components/words";
 import type { Aggregators } from "../gen/live_pb";
 import * as f from "../lib/format";
 import { live } from "../state/page";
@@ -40,14 +42,7 @@ function Summary({ state }: { state: Aggregators }) {
           {ready} of {f.plural(state.aggregators.length, "aggregator")} ready
         </span>
       </section>
-      <dl class="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <FactList class="facts" facts={facts} />
     </>
   );
 }
@@ -122,9 +117,7 @@ function Owned({ id, fleet, width }: { id: string; fleet: Fleet; width: 4 | 12 }
           {shown.map((r) => (
             <li key={r.id}>
               <a href={nodeHref(r.id)}>
-                <StatusMark
-                  mark={r.state === "reporting" ? "ok" : r.state === "stopped" ? "stopped" : "silent"}
-                />
+                <StatusMark mark={STATE_MARK[r.state]} />
                 {r.id}
               </a>
             </li>
@@ -155,7 +148,7 @@ export function ClusterPage() {
           ) : (
             <p class="absent">
               {view.status.value === "loading"
-                ? "Connecting."
+                ? CONNECTING
                 : "The dashboard server has not reached an aggregator yet."}
             </p>
           )}

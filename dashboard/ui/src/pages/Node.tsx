@@ -1,16 +1,15 @@
 /** One node: facts, figures against the cluster's median, charts on one time axis. */
 import { useMemo } from "preact/hooks";
-import { ChartPanel } from "../components/ChartPanel";
-import { CoresPanel } from "../components/CoresPanel";
 import type { Reference } from "../components/chart/spec";
 import { PinRow } from "../components/PinRow";
-import { ConnectionsPanel } from "../components/ResourcePanels";
 import { Shell } from "../components/Shell";
 import * as f from "../lib/format";
+import { ConnectionsPanel } from "../panels/ConnectionsPanel";
+import { CoresPanel } from "../panels/CoresPanel";
+import { TimePanel } from "../panels/TimePanel";
 import { useNode } from "./hooks";
 import { Kpis } from "./Kpis";
 import { Facts, State, Trail } from "./NodeHead";
-import * as s from "./series";
 
 const NO_REFERENCE: Reference[] = [];
 
@@ -69,121 +68,27 @@ export function NodePage({ id }: { id: string }) {
       />
       <PinRow />
       <div class="grid">
-        <ChartPanel
-          view={view}
-          title="Latency"
-          note="per second"
-          width={4}
-          height={150}
-          left={48}
-          series={s.LATENCY}
-          axis={f.axisMicros}
-          value={f.micros}
-          references={latencyMedian}
-          empty="No requests in this time."
-        />
-        <ChartPanel
-          view={view}
-          title="Requests by protocol"
-          note="per second"
-          width={4}
-          height={150}
-          series={s.REQUESTS_SHORT}
-          stacked
-          axis={f.axisCount}
-          value={f.count}
-          references={requestsMedian}
-          empty={s.NO_REQUESTS}
-        />
-        <ChartPanel
-          view={view}
-          title="Errors"
-          note="per second"
-          width={4}
-          height={150}
-          series={s.ERRORS}
-          axis={f.axisCount}
-          value={f.rate}
-          empty={s.NO_REQUESTS}
-        />
+        <TimePanel view={view} panel="latency" height={150} references={latencyMedian} />
+        <TimePanel view={view} panel="requests" height={150} references={requestsMedian} />
+        <TimePanel view={view} panel="errors" height={150} />
         <CoresPanel view={view} cores={node?.cores} />
         <ConnectionsPanel connections={node?.connections} view={view} />
-        <ChartPanel
+        <TimePanel view={view} panel="cpu" references={cpuMedian} />
+        <TimePanel
           view={view}
-          title="CPU"
-          note="share of all cores"
-          width={4}
-          height={132}
-          series={s.CPU}
-          axis={f.axisPercent}
-          value={f.percent}
-          max={1}
-          references={cpuMedian}
-          empty="No processor data in this time."
-        />
-        <ChartPanel
-          view={view}
-          title="Memory"
+          panel="memory"
           note={limit > 0 ? `of ${f.text(f.bytes(limit))}` : ""}
-          width={4}
-          height={132}
-          left={52}
-          series={s.MEMORY}
-          stacked
-          axis={f.axisBytes}
-          value={f.bytes}
-          unit={s.binary}
           references={memoryReference}
-          empty="No memory data in this time."
         />
-        <ChartPanel
+        <TimePanel
           view={view}
-          title="Load average"
-          note={cores > 0 ? f.plural(cores, "core") : undefined}
-          width={4}
-          height={132}
-          series={s.LOAD}
-          axis={f.axisCount}
-          value={f.count}
+          panel="load"
+          note={cores > 0 ? f.plural(cores, "core") : ""}
           references={loadReference}
-          empty="No load data in this time."
         />
-        <ChartPanel
-          view={view}
-          title="Network"
-          note="bit/s"
-          width={4}
-          height={132}
-          series={s.NETWORK}
-          scale={s.BITS_PER_BYTE}
-          axis={f.axisBits}
-          value={f.bits}
-          empty="No network data in this time."
-        />
-        <ChartPanel
-          view={view}
-          title="Disk"
-          note="bytes per second"
-          width={4}
-          height={132}
-          left={52}
-          series={s.DISK}
-          axis={f.axisBytes}
-          value={f.byteRate}
-          unit={s.binary}
-          empty="No disk data in this time."
-        />
-        <ChartPanel
-          view={view}
-          title="Connections"
-          note="TCP"
-          width={4}
-          height={132}
-          series={s.CONNECTIONS}
-          axis={f.axisCount}
-          value={f.count}
-          empty="No connection data in this time."
-        />
+        <TimePanel view={view} panel="network" />
+        <TimePanel view={view} panel="disk" />
+        <TimePanel view={view} panel="connections" />
       </div>
     </Shell>
   );

@@ -1,7 +1,10 @@
 /** The top of a node's page: where it is, how it is, what it says of itself. */
+import { STATES } from "../api/fleet";
+import { FactList } from "../components/FactList";
 import { StatusMark } from "../components/Icons";
 import { Verdict } from "../components/Verdict";
-import { type NodeDetail, NodeState } from "../gen/live_pb";
+import { STATE_MARK, STATE_WORD } from "../components/words";
+import type { NodeDetail } from "../gen/live_pb";
 import * as f from "../lib/format";
 import { newest } from "../state/page";
 import { nodeHref } from "../state/router";
@@ -74,16 +77,7 @@ export function factsOf(node: NodeDetail): [string, string][] {
 }
 
 export function Facts({ node }: { node: NodeDetail }) {
-  return (
-    <dl class="facts">
-      {factsOf(node).map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <FactList class="facts" facts={factsOf(node)} />;
 }
 
 function Neighbours({ node }: { node: NodeDetail }) {
@@ -107,10 +101,7 @@ function Neighbours({ node }: { node: NodeDetail }) {
   );
 }
 
-const STATE_WORDS: Partial<Record<NodeState, string>> = {
-  [NodeState.REPORTING]: "Reporting",
-  [NodeState.STOPPED]: "Stopped",
-};
+const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
 
 /** The verdict on a node, or what is known of it before there is one. */
 export function State({ node }: { node: NodeDetail | null }) {
@@ -121,12 +112,13 @@ export function State({ node }: { node: NodeDetail | null }) {
       </Verdict>
     );
   }
-  const well = node?.state === NodeState.REPORTING;
+  const state = node ? STATES[node.state] : "unknown";
+  const well = state === "reporting";
   return (
     <section class="verdict" aria-label="Node state">
       <span class={`state ${well ? "ok" : "mute"}`}>
-        <StatusMark mark={well ? "ok" : "silent"} />
-        {node ? (STATE_WORDS[node.state] ?? "Silent") : "Waiting"}
+        <StatusMark mark={STATE_MARK[state]} />
+        {node ? capital(STATE_WORD[state]) : "Waiting"}
       </span>
       <p>
         {!node && "for the first data of this node"}

@@ -2,9 +2,9 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
-import { stateText } from "../components/fills";
-import { type Mark, StatusMark } from "../components/Icons";
+import { StatusMark } from "../components/Icons";
 import { Shell } from "../components/Shell";
+import { NO_NODE, STATE_MARK, stateText, waitingFor } from "../components/words";
 import * as f from "../lib/format";
 import { formatSort, type NodeRow, parseFilter, parseSort, type SortKey, sortedIndexes } from "../lib/nodes";
 import { nodeHref, query, setQuery } from "../state/router";
@@ -41,13 +41,6 @@ const COLUMNS: readonly Column[] = [
   { key: "aggregator", label: "Aggregator", number: false, text: (r) => r.aggregator || f.NONE },
 ];
 
-const MARKS: Record<NodeRow["state"], Mark> = {
-  reporting: "ok",
-  silent: "silent",
-  stopped: "stopped",
-  unknown: "silent",
-};
-
 function Header({ column, sort }: { column: Pick<Column, "key" | "label" | "number">; sort: string | null }) {
   const now = parseSort(sort);
   const active = now.key === column.key;
@@ -77,7 +70,7 @@ function Row({ row, columns }: { row: NodeRow; columns: readonly Column[] }) {
       </th>
       {columns.map((c) => (
         <td key={c.key} class={c.number ? "" : "tx"}>
-          {c.key === "state" && <StatusMark mark={MARKS[row.state]} />}
+          {c.key === "state" && <StatusMark mark={STATE_MARK[row.state]} />}
           {c.text(row)}
         </td>
       ))}
@@ -176,11 +169,7 @@ function Table({ fleet }: { fleet: Fleet }) {
         </table>
       </section>
       {ids.length === 0 && (
-        <p class="absent">
-          {fleet.rows.length === 0
-            ? "No node has reported yet. Start a node daemon and it appears here."
-            : "No node matches the filter."}
-        </p>
+        <p class="absent">{fleet.rows.length === 0 ? NO_NODE : "No node matches the filter."}</p>
       )}
     </section>
   );
@@ -196,9 +185,7 @@ export function NodesPage() {
           <Table fleet={fleet} />
         ) : (
           <section class="p w12" aria-label="Nodes">
-            <p class="absent">
-              {hosts.status.value === "empty" ? "Waiting for the first frame from a node." : "Connecting."}
-            </p>
+            <p class="absent">{waitingFor(hosts.status.value)}</p>
           </section>
         )}
       </div>

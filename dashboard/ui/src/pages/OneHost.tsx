@@ -1,32 +1,21 @@
 /** On the overview of a single host, in place of the host map: its cores, and what it is. */
-import { CoresPanel } from "../components/CoresPanel";
+import { STATES } from "../api/fleet";
 import { StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
-import { type NodeDetail, NodeState } from "../gen/live_pb";
-import * as f from "../lib/format";
+import { CONNECTING, STATE_MARK, stateText } from "../components/words";
+import type { NodeDetail } from "../gen/live_pb";
+import { CoresPanel } from "../panels/CoresPanel";
 import { newest } from "../state/page";
 import { nodeHref } from "../state/router";
 import { useNode } from "./hooks";
 import { factsOf } from "./NodeHead";
 
 function HostState({ node }: { node: NodeDetail }) {
-  if (node.state === NodeState.REPORTING) {
-    return (
-      <>
-        <StatusMark mark="ok" /> reporting
-      </>
-    );
-  }
-  if (node.state === NodeState.STOPPED) {
-    return (
-      <>
-        <StatusMark mark="stopped" /> stopped
-      </>
-    );
-  }
+  const state = STATES[node.state];
   return (
     <>
-      <StatusMark mark="silent" /> silent for {f.span(newest.value - node.lastTick)}
+      <StatusMark mark={STATE_MARK[state]} />{" "}
+      {stateText({ state, silentSeconds: newest.value - node.lastTick })}
     </>
   );
 }
@@ -63,7 +52,7 @@ export function OneHost({ id }: { id: string }) {
             ))}
           </dl>
         ) : (
-          <p class="absent">Connecting.</p>
+          <p class="absent">{CONNECTING}</p>
         )}
       </Panel>
     </>

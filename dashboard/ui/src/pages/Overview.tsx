@@ -3,26 +3,28 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { COLUMN } from "../api/columns";
 import type { Fleet } from "../api/fleet";
-import { ChartPanel } from "../components/ChartPanel";
 import type { Reference } from "../components/chart/spec";
 import { FILLS, type Fill } from "../components/fills";
 import { Histogram } from "../components/Histogram";
 import { HostMap } from "../components/HostMap";
 import { StatusMark } from "../components/Icons";
-import { Absent, Choice, Panel } from "../components/Panel";
+import { Absent, Choice, Panel, SignalChoice } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
-import { ProtocolsPanel } from "../components/ProtocolsPanel";
-import { ConnectionsPanel, CpuPanel, MemoryPanel } from "../components/ResourcePanels";
 import { Shell } from "../components/Shell";
 import { Verdict } from "../components/Verdict";
+import { CONNECTING, NO_NODE, waitingFor } from "../components/words";
 import type { Traffic } from "../gen/live_pb";
 import * as f from "../lib/format";
+import { ConnectionsPanel } from "../panels/ConnectionsPanel";
+import { CpuPanel } from "../panels/CpuPanel";
+import { MemoryPanel } from "../panels/MemoryPanel";
+import { ProtocolsPanel } from "../panels/ProtocolsPanel";
+import { TimePanel } from "../panels/TimePanel";
 import { live } from "../state/page";
 import { query, setQuery } from "../state/router";
 import { useHosts } from "./hooks";
 import { Kpis } from "./Kpis";
 import { loadOthers, others } from "./lazy";
-import * as s from "./series";
 
 const STYLES = [
   ["stacked", "Stacked"],
@@ -110,9 +112,7 @@ function HostsPanel({ fleet, waiting, width }: { fleet: Fleet | null; waiting: s
       {fleet && fleet.rows.length > 0 ? (
         <HostMap fleet={fleet} fill={fill} />
       ) : (
-        <p class="absent">
-          {fleet ? "No node has reported yet. Start a node daemon and it appears here." : waiting}
-        </p>
+        <p class="absent">{fleet ? NO_NODE : waiting}</p>
       )}
     </Panel>
   );
@@ -126,8 +126,8 @@ function OnlyHost({ id }: { id: string }) {
     <pages.OneHost key={id} id={id} />
   ) : (
     <>
-      <Absent title="CPU per core" what="Connecting." width={8} />
-      <Absent title="Host" what="Connecting." />
+      <Absent title="CPU per core" what={CONNECTING} width={8} />
+      <Absent title="Host" what={CONNECTING} />
     </>
   );
 }
@@ -148,23 +148,17 @@ export function OverviewPage() {
   const scope = partial
     ? `${f.grouped(complete.nodesReporting)} of ${f.plural(complete.nodesExpected, "node")}`
     : undefined;
-  const waiting = view.status.value === "empty" ? "Waiting for the first frame from a node." : "Connecting.";
+  const waiting = waitingFor(view.status.value);
   const nodes = complete?.nodesReporting ?? 0;
   const few = fleet !== null && fleet.rows.length <= FEW_NODES;
   const only = fleet?.rows.length === 1 ? fleet.rows[0]?.id : undefined;
   const latency = (
-    <ChartPanel
+    <TimePanel
       view={view}
-      title="Latency"
-      note="percentiles per second"
+      panel="latency"
       width={few ? 8 : 4}
       // As tall as the protocol table beside it.
       height={few ? Math.max(176, 103 + 27 * (state?.traffic?.protocols.length ?? 0)) : 132}
-      left={48}
-      series={s.LATENCY}
-      axis={f.axisMicros}
-      value={f.micros}
-      empty="No requests in this time."
     />
   );
   const protocols = <ProtocolsPanel traffic={state?.traffic} view={view} />;
@@ -187,30 +181,17 @@ export function OverviewPage() {
       />
       <PinRow />
       <div class="grid">
-        <ChartPanel
+        <TimePanel
           view={view}
-          title="Request timeline"
-          note={`requests per second by protocol${scope ? `, ${scope}` : ""}`}
+          panel="timeline"
+          over={scope}
           width={8}
           height={176}
-          series={s.REQUESTS}
           stacked={style.value === "stacked"}
-          axis={f.axisCount}
-          value={f.count}
           references={references}
           totalColumn={COLUMN.rpsTotal}
-          empty={s.NO_REQUESTS}
           noDataLabel
-          controls={
-            <Choice
-              label="Draw as"
-              value={style.value}
-              options={STYLES}
-              choose={(v) => {
-                style.value = v;
-              }}
-            />
-          }
+          controls={<SignalChoice label="Draw as" signal={style} options={STYLES} />}
         />
         <LatencyPanel traffic={state?.traffic} />
         {only !== undefined ? <OnlyHost id={only} /> : few ? latency : hostMap}
@@ -235,44 +216,9 @@ export function OverviewPage() {
         ) : (
           latency
         )}
-        <ChartPanel
-          view={view}
-          title="Network"
-          note="bit/s, all nodes"
-          width={4}
-          height={132}
-          series={s.NETWORK}
-          scale={s.BITS_PER_BYTE}
-          axis={f.axisBits}
-          value={f.bits}
-          empty="No network data in this time."
-        />
-        <ChartPanel
-          view={view}
-          title="Disk"
-          note="bytes per second, all nodes"
-          width={4}
-          height={132}
-          left={52}
-          series={s.DISK}
-          axis={f.axisBytes}
-          value={f.byteRate}
-          unit={s.binary}
-          empty="No disk data in this time."
-        />
-        {only !== undefined && (
-          <ChartPanel
-            view={view}
-            title="Connections"
-            note="TCP"
-            width={4}
-            height={132}
-            series={s.CONNECTIONS}
-            axis={f.axisCount}
-            value={f.count}
-            empty="No connection data in this time."
-          />
-        )}
+        <TimePanel view={view} panel="network" over="all nodes" />
+        <TimePanel view={view} panel="disk" over="all nodes" />
+        {only !== undefined && <TimePanel view={view} panel="connections" />}
       </div>
     </Shell>
   );

@@ -1,19 +1,19 @@
 //! OTLP metrics into observations.
 
-use std::{borrow::Cow, ops::Range};
+use std::ops::Range;
 
 use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, KeyValue, any_value},
+    common::v1::KeyValue,
     metrics::v1::{
         AggregationTemporality, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint,
         metric::Data, number_data_point,
     },
 };
 
-use super::origin::Origin;
+use super::origin::{Origin, value};
 use crate::receive::{
     AppReceiver, Moment, Outcome, Refusal,
-    observation::{Attribute, AttributeValue, Identity, Number, Observation, Reading, Temporality},
+    observation::{Attribute, Identity, Number, Observation, Reading, Temporality},
     point::{Buckets, EXPLICIT_BUCKETS_MAX, EXPONENTIAL_BUCKETS_MAX, Point},
 };
 
@@ -119,17 +119,6 @@ fn observation<'a>(
         .collect();
     let service = origin.service_name.as_deref();
     Observation { metric: &metric.name, unit: &metric.unit, service, attributes, identity, reading }
-}
-
-/// A value as a receiver of any kind would give it.
-pub(super) fn value(value: Option<&AnyValue>) -> AttributeValue<'_> {
-    match value.and_then(|value| value.value.as_ref()) {
-        Some(any_value::Value::StringValue(text)) => AttributeValue::Text(Cow::Borrowed(text)),
-        Some(any_value::Value::IntValue(number)) => AttributeValue::Integer(*number),
-        Some(any_value::Value::BoolValue(value)) => AttributeValue::Text(Cow::Owned(value.to_string())),
-        Some(any_value::Value::DoubleValue(value)) => AttributeValue::Text(Cow::Owned(value.to_string())),
-        _ => AttributeValue::NotPlain,
-    }
 }
 
 fn temporality(stated: AggregationTemporality) -> Result<Temporality, Refusal> {

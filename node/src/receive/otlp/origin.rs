@@ -1,14 +1,26 @@
 //! Who sends, and the identity of its streams: resource, scope and attributes of OTLP, hashed.
 
+use std::borrow::Cow;
+
 use opentelemetry_proto::tonic::{
-    common::v1::{InstrumentationScope, KeyValue},
+    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     resource::v1::Resource,
 };
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::decode::value;
 use crate::receive::observation::{AttributeValue, StreamKey};
+
+/// A value as a receiver of any kind would give it.
+pub(super) fn value(value: Option<&AnyValue>) -> AttributeValue<'_> {
+    match value.and_then(|value| value.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => AttributeValue::Text(Cow::Borrowed(text)),
+        Some(any_value::Value::IntValue(number)) => AttributeValue::Integer(*number),
+        Some(any_value::Value::BoolValue(value)) => AttributeValue::Text(Cow::Owned(value.to_string())),
+        Some(any_value::Value::DoubleValue(value)) => AttributeValue::Text(Cow::Owned(value.to_string())),
+        _ => AttributeValue::NotPlain,
+    }
+}
 
 /// Where metrics come from: one resource and instrumentation scope.
 #[derive(Debug, Clone)]

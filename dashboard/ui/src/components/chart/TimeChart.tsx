@@ -16,8 +16,9 @@ import {
   zoom,
   zoomTo,
 } from "../../state/timeline";
+import { FIRST_SECOND } from "../words";
 import { ChartCore, chartInputs } from "./core";
-import type { ChartSpec, Reading, Reference, Series } from "./spec";
+import { type ChartSpec, LEFT, type Reading, type Reference, type Series } from "./spec";
 import { TimeTable } from "./TimeTable";
 
 interface Props {
@@ -51,7 +52,7 @@ const NO_REFERENCES: readonly Reference[] = [];
 const OFF_SCREEN_EVERY_MS = 5000;
 
 export function TimeChart(props: Props) {
-  const { view, title, series, height, left = 40, scale = 1, value } = props;
+  const { view, title, series, height, left = LEFT, scale = 1, value } = props;
   const host = useRef<HTMLDivElement>(null);
   const core = useRef<ChartCore | null>(null);
   const hidden = useSignal<ReadonlySet<string>>(new Set());
@@ -275,9 +276,7 @@ export function TimeChart(props: Props) {
             <div class="band" style={{ left: `${band.value.left}px`, width: `${band.value.width}px` }} />
           )}
           {!anything.value && drawnReady.value && (
-            <p class="ch-empty">
-              {view.status.value === "empty" ? "Waiting for the first second." : props.empty}
-            </p>
+            <p class="ch-empty">{view.status.value === "empty" ? FIRST_SECOND : props.empty}</p>
           )}
         </div>
       )}

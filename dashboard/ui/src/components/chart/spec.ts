@@ -42,7 +42,11 @@ export interface Reading {
   any: boolean;
 }
 
-/** Pixels around the plot; the left side depends on the axis labels. */
+/**
+ * Pixels around the plot. The left side holds the widest label ("1000 MiB"), the same in every chart, so that a second is
+ * one vertical line down the page.
+ */
+export const LEFT = 52;
 export const RIGHT = 12;
 export const TOP = 8;
 export const BOTTOM = 20;

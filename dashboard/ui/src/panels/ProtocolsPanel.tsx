@@ -2,12 +2,13 @@
 import { Fragment } from "preact";
 import { COLUMN, protocolColor, protocolLabel } from "../api/columns";
 import type { LiveView } from "../api/view";
+import { Arc } from "../components/Arc";
+import { StatusMark, severityMark } from "../components/Icons";
+import { Absent, Panel } from "../components/Panel";
+import { Sparkline } from "../components/Sparkline";
+import { NO_REQUESTS } from "../components/words";
 import { Severity, type Traffic } from "../gen/live_pb";
 import { count, micros, percent, rate, text } from "../lib/format";
-import { Arc } from "./Arc";
-import { StatusMark, severityMark } from "./Icons";
-import { Absent, Panel } from "./Panel";
-import { Sparkline } from "./Sparkline";
 
 interface ProtocolsProps {
   traffic: Traffic | undefined;
@@ -17,9 +18,7 @@ interface ProtocolsProps {
 /** Where the panel is taller than its table needs, the lines under each protocol take the room. */
 export function ProtocolsPanel({ traffic, view }: ProtocolsProps) {
   if (!traffic || traffic.protocols.length === 0) {
-    return (
-      <Absent title="Protocols" what="No requests reported. A daemon takes OTLP metrics on port 4317." />
-    );
+    return <Absent title="Protocols" what={NO_REQUESTS} />;
   }
   const all = [...traffic.protocols].sort(
     (a, b) => b.requestsPerSecond - a.requestsPerSecond || a.name.localeCompare(b.name),

@@ -1,7 +1,6 @@
-/** Series that several pages chart. */
+/** Lines and layers of the time charts: column, label, colour. */
 import { COLUMN, PROTOCOLS } from "../api/columns";
 import type { Series } from "../components/chart/spec";
-import { byteUnit } from "../lib/format";
 
 export const REQUESTS: readonly Series[] = PROTOCOLS.map((p) => ({
   column: COLUMN.rps(p.name),
@@ -54,12 +53,3 @@ export const CONNECTIONS: readonly Series[] = [
   { column: COLUMN.connections, label: "all", color: "c-h1", fill: true },
   { column: COLUMN.active, label: "active", color: "c-h2" },
 ];
-
-/** Axis steps of memory are round in the unit that fits. */
-export const binary = (max: number): number => byteUnit(max).size;
-
-/** Multiplies bytes to bits. */
-export const BITS_PER_BYTE = 8;
-
-/** Said by request charts without data. */
-export const NO_REQUESTS = "No requests reported. A daemon takes OTLP metrics on port 4317.";

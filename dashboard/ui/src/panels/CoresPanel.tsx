@@ -1,8 +1,9 @@
 /** The panel around the core strips. */
 import { useSignal } from "@preact/signals";
 import type { LiveView } from "../api/view";
-import { type CoreOrder, CoreStrips } from "./CoreStrips";
-import { Choice, Panel } from "./Panel";
+import { type CoreOrder, CoreStrips } from "../components/CoreStrips";
+import { Panel, SignalChoice } from "../components/Panel";
+import { FIRST_SECOND } from "../components/words";
 
 const ORDERS = [
   ["core", "By core"],
@@ -30,21 +31,14 @@ export function CoresPanel({ view, cores }: Props) {
             <i />
             <span>100%</span>
           </span>
-          <Choice
-            label="Order"
-            value={order.value}
-            options={ORDERS}
-            choose={(v) => {
-              order.value = v;
-            }}
-          />
+          <SignalChoice label="Order" signal={order} options={ORDERS} />
         </>
       }
     >
       {cores && cores.length > 0 ? (
         <CoreStrips view={view} cores={cores} order={order.value} />
       ) : (
-        <p class="absent">{cores ? "No per-core data in this second." : "Waiting for the first second."}</p>
+        <p class="absent">{cores ? "No per-core data in this second." : FIRST_SECOND}</p>
       )}
     </Panel>
   );

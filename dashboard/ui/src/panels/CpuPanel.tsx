@@ -1,0 +1,98 @@
+/** The processors of the cluster or of one node in the newest second: share, modes, busiest cores. */
+import type { LiveView } from "../api/view";
+import { Arc } from "../components/Arc";
+import { TimeChart } from "../components/chart";
+import { ShareBar } from "../components/Kpi";
+import { Absent, Panel } from "../components/Panel";
+import type { Cpu } from "../gen/live_pb";
+import { percent, plural, significant, text, wholePercent } from "../lib/format";
+import { nodeHref } from "../state/router";
+import { PANELS, UNITS } from "./table";
+
+const SHORT_NAME = 16;
+/** Pixels of the panel below its ring, and of one core's bar: a chart takes what few cores leave. */
+const BELOW_RING = 150;
+const BAR = 24;
+const CHART_MIN = 72;
+
+interface CpuProps {
+  cpu: Cpu | undefined;
+  nodes: number;
+  view: Pick<LiveView, "shown" | "version" | "status">;
+}
+
+export function CpuPanel({ cpu, nodes, view }: CpuProps) {
+  if (!cpu) return <Absent title="CPU" what="No processor data in this second." />;
+  const modes = [
+    ["User", cpu.user],
+    ["System", cpu.system],
+    ["I/O wait", cpu.iowait],
+    ["Steal", cpu.steal],
+  ] as const;
+  const busiest = cpu.busiest.slice(0, nodes > 1 ? 5 : 6);
+  const left = BELOW_RING - BAR * busiest.length;
+  const load = `${significant(cpu.load1)} · ${significant(cpu.load5)} · ${significant(cpu.load15)}`;
+  return (
+    <Panel title="CPU" note={plural(cpu.cores, "core")} width={4}>
+      <div class="side-by-side">
+        <Arc
+          parts={[{ share: cpu.utilization, color: "c-h2" }]}
+          size={92}
+          thick={9}
+          label={`CPU ${text(percent(cpu.utilization))} of all cores`}
+          middle={text(percent(cpu.utilization))}
+          middleY={46}
+          middleSize={17}
+          below="of all cores"
+        />
+        <dl class="kv tight">
+          {modes.map(([name, v]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>{text(percent(v))}</dd>
+            </div>
+          ))}
+          <div>
+            <dt>Load 1, 5, 15 min</dt>
+            <dd>{load}</dd>
+          </div>
+          {nodes > 1 && (
+            <div>
+              <dt>Busiest node</dt>
+              <dd>{text(percent(cpu.utilizationMax))}</dd>
+            </div>
+          )}
+        </dl>
+      </div>
+      {busiest.length > 0 && (
+        <ul class="bars" aria-label="Busiest cores">
+          {busiest.map((c) => (
+            <li key={`${c.nodeId}/${c.core}`}>
+              {nodes > 1 ? (
+                <a href={nodeHref(c.nodeId)} title={`${c.nodeId} core ${c.core}`}>
+                  {c.nodeId.length > SHORT_NAME ? `…${c.nodeId.slice(1 - SHORT_NAME)}` : c.nodeId} core{" "}
+                  {c.core}
+                </a>
+              ) : (
+                <span>core {c.core}</span>
+              )}
+              <ShareBar share={c.utilization} />
+              <span>{wholePercent(c.utilization)}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+      {left >= CHART_MIN && (
+        <TimeChart
+          view={view}
+          title={PANELS.cpu.title}
+          series={PANELS.cpu.series}
+          height={left}
+          {...UNITS[PANELS.cpu.unit]}
+          legend={false}
+          empty={PANELS.cpu.empty}
+        />
+      )}
+    </Panel>
+  );
+}

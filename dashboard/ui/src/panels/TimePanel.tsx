@@ -1,0 +1,32 @@
+/** One line of the table of panels, drawn. */
+import type { ComponentProps } from "preact";
+import { ChartPanel } from "../components/ChartPanel";
+import { PANELS, type PanelName, UNITS } from "./table";
+
+type ChartProps = ComponentProps<typeof ChartPanel>;
+
+interface Props
+  extends Pick<ChartProps, "view" | "references" | "controls" | "totalColumn" | "noDataLabel" | "stacked"> {
+  panel: PanelName;
+  /** In place of the note of the table. */
+  note?: string;
+  /** What the panel is over, after its note: "all nodes". */
+  over?: string | undefined;
+  width?: ChartProps["width"];
+  height?: number;
+}
+
+export function TimePanel({ panel, note, over, width = 4, height = 132, ...chart }: Props) {
+  const { unit, note: usual, ...line } = PANELS[panel];
+  const said = [note ?? usual, over].filter((part) => part !== undefined && part !== "").join(", ");
+  return (
+    <ChartPanel
+      {...line}
+      {...UNITS[unit]}
+      {...chart}
+      width={width}
+      height={height}
+      {...(said === "" ? {} : { note: said })}
+    />
+  );
+}
