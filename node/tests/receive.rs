@@ -1,7 +1,5 @@
 //! The whole daemon in this process: OTLP over real gRPC in, frames at an aggregator out.
 
-mod support;
-
 use std::{collections::HashSet, time::Duration};
 
 use opentelemetry_proto::tonic::{
@@ -16,7 +14,7 @@ use opentelemetry_proto::tonic::{
 use starling_node::{Config, Service};
 use starling_proto::{catalogue, frame::Content, ids::NodeId, series::Value};
 use starling_service::{Program as _, Running, admin::Readiness};
-use support::{FakeAggregator, LIMIT, Manners, until};
+use starling_testkit::{FakeAggregator, LIMIT, Manners, Seen, eventually, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -134,7 +132,7 @@ async fn requests_reach_the_aggregator_and_count_once() {
     let mut client = daemon.client().await.send_compressed(CompressionEncoding::Gzip);
     let answer = client.export(traffic()).await.expect("taken").into_inner();
     assert_eq!(answer.partial_success, None);
-    let of = |seen: &support::Seen, metric, protocol| counted(seen.contents.values(), metric, protocol);
+    let of = |seen: &Seen, metric, protocol| counted(seen.contents.values(), metric, protocol);
     let seen = aggregator.until("requests", |seen| of(seen, &catalogue::REQUESTS, "grpc") > 0).await;
     assert_eq!(of(&seen, &catalogue::REQUESTS, "grpc"), 60);
     assert_eq!(of(&seen, &catalogue::DURATION, "grpc"), 60);
@@ -191,7 +189,7 @@ async fn bad_input_is_answered_and_everything_else_goes_on() {
     assert_eq!(status, Code::Internal);
 
     client.export(traffic()).await.expect("the door still takes");
-    let of = |seen: &support::Seen| counted(seen.contents.values(), &catalogue::REQUESTS, "grpc");
+    let of = |seen: &Seen| counted(seen.contents.values(), &catalogue::REQUESTS, "grpc");
     let seen = aggregator.until("requests", |seen| of(seen) == 60).await;
     let dropped: u32 = seen.contents.values().map(|content| content.dropped).sum();
     assert_eq!(dropped, 2, "refused points are told in the frames");
@@ -217,10 +215,14 @@ async fn stalled_senders_are_told_to_come_back() {
     }
     // The door is full once both are being read.
     let mut client = MetricsServiceClient::new(channel);
-    let status = support::eventually("a full door", async || client.clone().export(traffic()).await.err()).await;
+    let status = eventually("a full receiver", async || match client.clone().export(traffic()).await {
+        Err(status) => Ok(status),
+        Ok(_) => Err("it took a request".to_owned()),
+    })
+    .await;
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     stalled.shutdown().await;
-    support::eventually("an open door", async || client.export(traffic()).await.ok()).await;
+    eventually("an open receiver", async || client.export(traffic()).await.map_err(|status| status.to_string())).await;
     daemon.stop().await;
 }
 

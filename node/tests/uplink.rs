@@ -1,7 +1,5 @@
 //! The uplink over real connections, against aggregators that do what the test says.
 
-mod support;
-
 use starling_node::{LossReason, Uplink, UplinkConfig, UplinkHandle, UplinkStats};
 use starling_proto::{
     catalogue,
@@ -10,7 +8,7 @@ use starling_proto::{
     series::{Sample, Series, Value},
     v1::{self, ingest_response},
 };
-use support::{FakeAggregator, Manners, until};
+use starling_testkit::{FakeAggregator, Manners, until};
 use tokio_util::sync::CancellationToken;
 
 const ACKS: Manners =

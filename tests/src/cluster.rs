@@ -4,7 +4,9 @@ use starling_proto::v1::{AggregatorState, ClusterView, GetClusterRequest, Ledger
 use starling_service::grpc::{cluster_client::ClusterClient, query_client::QueryClient};
 use tonic::transport::Channel;
 
-use crate::{Program, eventually};
+use starling_testkit::eventually;
+
+use crate::Program;
 
 /// Real aggregators in one cluster.
 #[derive(Debug)]

@@ -6,11 +6,10 @@
 //! - [`Cluster`]: aggregators that know each other.
 
 mod cluster;
-mod eventually;
 mod oracle;
 mod program;
 
 pub use cluster::Cluster;
-pub use eventually::{LIMIT, eventually};
 pub use oracle::{Known, Oracle};
 pub use program::{Program, binary};
+pub use starling_testkit::{LIMIT, eventually};

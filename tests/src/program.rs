@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::eventually::{LIMIT, eventually};
+use starling_testkit::{LIMIT, eventually};
 
 /// A running program of this workspace. Killed when dropped; its log is printed when the test fails.
 #[derive(Debug)]

@@ -141,9 +141,7 @@ mod tests {
     }
 
     async fn until(membership: &Membership, what: &str, holds: impl Fn(&View) -> bool) {
-        let mut views = membership.subscribe();
-        let found = tokio::time::timeout(Duration::from_secs(30), views.wait_for(|view| holds(view))).await;
-        assert!(found.is_ok(), "{what} never came, last seen: {:?}", membership.view());
+        starling_testkit::until(&mut membership.subscribe(), what, |view| holds(view)).await;
     }
 
     #[tokio::test]

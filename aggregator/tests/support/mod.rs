@@ -24,30 +24,16 @@ use starling_service::{
     grpc::{cluster_client::ClusterClient, ingest_client::IngestClient, query_client::QueryClient},
     requests::RequestReports,
 };
+pub(crate) use starling_testkit::{LIMIT as PATIENCE, eventually as until};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
-/// The longest any condition may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
-
 /// Seconds since the Unix epoch.
 pub(crate) fn now() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32
-}
-
-/// Asks again and again until `ask` gives something; says what was last seen when it never does.
-pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        match ask().await {
-            Ok(found) => return found,
-            Err(seen) if tokio::time::Instant::now() > deadline => panic!("{what} never came, last seen: {seen}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
 }
 
 /// One aggregator.

@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 use starling_proto::v1;
 use tokio::time::timeout;
 
-use crate::{
-    double::{Double, Script},
-    harness::{LIMIT, Server, now, table, view},
-};
+use starling_testkit::{Script, Scripted};
+
+use crate::harness::{LIMIT, Server, now, table, view};
 
 /// A cluster with 30 seconds of data and one node that can be looked at.
-async fn served() -> (Script, Double, Server, u32) {
+async fn served() -> (Script, Scripted, Server, u32) {
     let (script, newest) = (Script::default(), now());
     for tick in newest - 29..=newest {
         script.tell(view(tick, 100.0), Some(table(tick, 4)));
@@ -24,7 +23,7 @@ async fn served() -> (Script, Double, Server, u32) {
             v1::NodeView { tick, row: Some(row), cpu, cores: vec![0.2, 0.3], series, ..Default::default() },
         );
     }
-    let double = Double::start(&script, "a1", 0).await;
+    let double = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[double.address]).await;
     server.ready().await;
     (script, double, server, newest)
@@ -130,8 +129,28 @@ async fn without_an_aggregator_the_reason_is_told() {
     // It comes later, and is found.
     let script = Script::default();
     script.tell(view(now(), 1.0), Some(table(now(), 1)));
-    let _double = Double::start(&script, "late", port.port()).await;
+    let _double = Scripted::start(&script, "late", port.port()).await;
     server.get_until("/api/v1/metrics/rps", |answer| answer["current"] == 1.0).await;
+}
+
+#[tokio::test]
+async fn what_the_index_lists_is_served() {
+    let (_script, _double, server, _) = served().await;
+    let (_, index) = server.get("/api/v1").await;
+    for (list, wanted, words) in
+        [("faces", 200, ""), ("webSockets", 400, "this path is a WebSocket"), ("later", 501, "not available")]
+    {
+        let paths = index[list].as_array().unwrap();
+        assert!(!paths.is_empty(), "{list}: {index}");
+        for path in paths {
+            let path = path.as_str().unwrap().split('?').next().unwrap();
+            let path = path.replace("{id}", "n0000").replace("{metric}", "latency");
+            let (status, answer) = server.get(&path).await;
+            assert_eq!(status, wanted, "{path}: {answer}");
+            let said = answer["error"]["message"].as_str().unwrap_or_default();
+            assert!(said.contains(words), "{path}: {answer}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,10 +2,9 @@
 
 use starling_proto::live;
 
-use crate::{
-    double::{Double, Script},
-    harness::{RPS_TOTAL, Server, charted, now, table, view},
-};
+use starling_testkit::{Script, Scripted};
+
+use crate::harness::{RPS_TOTAL, Server, charted, now, table, view};
 
 #[tokio::test]
 async fn the_next_aggregator_leaves_no_hole() {
@@ -13,8 +12,8 @@ async fn the_next_aggregator_leaves_no_hole() {
     for tick in newest - 20..=newest {
         script.tell(view(tick, 1.0), Some(table(tick, 2)));
     }
-    let first = Double::start(&script, "a1", 0).await;
-    let second = Double::start(&script, "a2", 0).await;
+    let first = Scripted::start(&script, "a1", 0).await;
+    let second = Scripted::start(&script, "a2", 0).await;
     // Only the first is configured; it tells of the second.
     let server = Server::start(&[first.address]).await;
     server.ready().await;
@@ -48,7 +47,7 @@ async fn late_frames_of_the_new_aggregator_correct_the_last_seconds() {
     for tick in newest - 20..=newest {
         script.tell(view(tick, 1.0), Some(table(tick, 2)));
     }
-    let first = Double::start(&script, "a1", 0).await;
+    let first = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[first.address]).await;
     server.ready().await;
     let mut page = server.page().await;
@@ -60,7 +59,7 @@ async fn late_frames_of_the_new_aggregator_correct_the_last_seconds() {
     let mut more = view(newest - 1, 5.0);
     more.completeness.as_mut().unwrap().nodes_reporting = 3;
     script.tell(more, None);
-    let _second = Double::start(&script, "a2", first.address.port()).await;
+    let _second = Scripted::start(&script, "a2", first.address.port()).await;
     let correction = page.tick().await;
     assert_eq!((correction.tick, correction.revision, correction.point[RPS_TOTAL]), (newest - 1, 1, 5.0));
     let mut other = server.page().await;

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -11,15 +11,14 @@ use serde_json::Value;
 use starling_dashboard::{Config, Service};
 use starling_proto::{live, v1};
 use starling_service::Program as _;
+pub(crate) use starling_testkit::LIMIT;
+use starling_testkit::eventually;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, Message, client::IntoClientRequest as _, http::HeaderValue},
 };
 use tokio_util::sync::CancellationToken;
-
-/// Far above what anything here takes.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// The present second.
 pub(crate) fn now() -> u32 {
@@ -100,32 +99,20 @@ impl Server {
 
     /// GET until `good`.
     pub(crate) async fn get_until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
-        let mut last = (0, Value::Null);
-        let found = timeout(LIMIT, async {
-            loop {
-                last = self.get(path).await;
-                if last.0 == 200 && good(&last.1) {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        found.await.unwrap_or_else(|_| panic!("{path} did not become good"));
-        last.1
+        eventually(&format!("{path} is good"), async || match self.get(path).await {
+            (200, answer) if good(&answer) => Ok(answer),
+            (status, answer) => Err(format!("{status} {answer}")),
+        })
+        .await
     }
 
     /// Waits until the server says it is ready.
     pub(crate) async fn ready(&self) {
-        let ready = async {
-            loop {
-                let response = reqwest::get(format!("http://{}/ready", self.address)).await.unwrap();
-                if response.status().is_success() {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(LIMIT, ready).await.expect("the server becomes ready");
+        eventually("the server is ready", async || match self.get("/ready").await {
+            (200, _) => Ok(()),
+            (status, answer) => Err(format!("{status} {answer}")),
+        })
+        .await;
     }
 
     /// Asks the server to stop.

@@ -4,20 +4,19 @@ use futures_util::SinkExt as _;
 use starling_proto::{live, v1};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::{
-    double::{Double, Script},
-    harness::{RPS_TOTAL, Server, charted, now, table, view},
-};
+use starling_testkit::{Script, Scripted};
+
+use crate::harness::{RPS_TOTAL, Server, charted, now, table, view};
 use live::{View, client_message, server_message::Body, state};
 
-async fn served(history: u32) -> (Script, Double, Server, u32) {
+async fn served(history: u32) -> (Script, Scripted, Server, u32) {
     let (script, newest) = (Script::default(), now());
     for tick in newest - history + 1..=newest {
         script.tell(view(tick, f64::from(tick % 1_000)), Some(table(tick, 3)));
         let row = v1::NodeRow { node_id: "n0001".into(), state: 1, last_tick: tick, ..Default::default() };
         script.tell_node("n0001", v1::NodeView { tick, row: Some(row), cores: vec![0.5; 2], ..Default::default() });
     }
-    let double = Double::start(&script, "a1", 0).await;
+    let double = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[double.address]).await;
     server.ready().await;
     (script, double, server, newest)

@@ -3,7 +3,6 @@
 //! Every wait is for a condition with a limit; the limits are far above what is needed.
 #![allow(clippy::unwrap_used)]
 
-mod double;
 mod faces;
 mod failover;
 mod harness;

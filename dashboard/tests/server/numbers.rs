@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 use starling_proto::{live::View, v1};
 use tokio::time::timeout;
 
-use crate::{
-    double::{Double, Script},
-    harness::{LIMIT, Server, charted, now, table, view},
-};
+use starling_testkit::{Script, Scripted};
+
+use crate::harness::{LIMIT, Server, charted, now, table, view};
 
 /// Percentiles from `first` on, each larger by one: p50, p95, p99, p99.9, mean, maximum, count.
 fn latency(first: f64) -> v1::Latency {
@@ -100,10 +99,10 @@ fn second(tick: u32) -> v1::ClusterView {
     view
 }
 
-async fn served() -> (Script, Double, Server, u32) {
+async fn served() -> (Script, Scripted, Server, u32) {
     let (script, tick) = (Script::default(), now());
     script.tell(second(tick), Some(table(tick, 2)));
-    let double = Double::start(&script, "a1", 0).await;
+    let double = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[double.address]).await;
     server.ready().await;
     (script, double, server, tick)

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use starling_proto::live::{View, server_message::Body};
 use tokio::net::TcpSocket;
 
-use crate::{
-    double::{Double, Script},
-    harness::{LIMIT, Page, Server, now, table, view},
-};
+use starling_testkit::{Script, Scripted};
+
+use crate::harness::{LIMIT, Page, Server, now, table, view};
 
 /// Large enough that the sockets' buffers are full after some seconds.
 const NODES: usize = 1_000;
@@ -29,10 +28,10 @@ fn resident_bytes() -> u64 {
     statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4_096
 }
 
-async fn served() -> (Script, Double, Server, u32) {
+async fn served() -> (Script, Scripted, Server, u32) {
     let (script, newest) = (Script::default(), now());
     script.tell(view(newest, 1.0), Some(table(newest, NODES)));
-    let double = Double::start(&script, "a1", 0).await;
+    let double = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[double.address]).await;
     server.ready().await;
     (script, double, server, newest)

@@ -22,16 +22,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, transport::Server};
 
 /// What all doubles of one cluster tell, in the order of telling. Corrections are told again.
-#[derive(Clone, Default)]
-pub(crate) struct Script(Arc<Inner>);
+#[derive(Debug, Clone, Default)]
+pub struct Script(Arc<Inner>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inner {
     told: Mutex<Told>,
     grown: watch::Sender<()>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Told {
     views: Vec<v1::ClusterView>,
     tables: Vec<v1::NodeTable>,
@@ -42,7 +42,10 @@ struct Told {
 
 impl Script {
     /// One more second of the cluster and its table, or a correction.
-    pub(crate) fn tell(&self, view: v1::ClusterView, table: Option<v1::NodeTable>) {
+    ///
+    /// # Panics
+    /// When another user of the script panicked.
+    pub fn tell(&self, view: v1::ClusterView, table: Option<v1::NodeTable>) {
         {
             let mut told = self.0.told.lock().unwrap();
             told.views.push(view);
@@ -52,13 +55,20 @@ impl Script {
     }
 
     /// One more second of a node.
-    pub(crate) fn tell_node(&self, node: &str, view: v1::NodeView) {
+    ///
+    /// # Panics
+    /// When another user of the script panicked.
+    pub fn tell_node(&self, node: &str, view: v1::NodeView) {
         self.0.told.lock().unwrap().nodes.entry(node.to_owned()).or_default().push(view);
         self.0.grown.send_replace(());
     }
 
     /// How many streams of nodes were asked for.
-    pub(crate) fn watched_nodes(&self) -> usize {
+    ///
+    /// # Panics
+    /// When another user of the script panicked.
+    #[must_use]
+    pub fn watched_nodes(&self) -> usize {
         self.0.told.lock().unwrap().watched_nodes
     }
 
@@ -108,8 +118,10 @@ impl Script {
 type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// One double on a port of its own.
-pub(crate) struct Double {
-    pub(crate) address: SocketAddr,
+#[derive(Debug)]
+pub struct Scripted {
+    /// Where it listens.
+    pub address: SocketAddr,
     dead: CancellationToken,
 }
 
@@ -120,9 +132,12 @@ struct Faces {
     dead: CancellationToken,
 }
 
-impl Double {
+impl Scripted {
     /// Starts a double on `port`; 0 takes a free one. Waits while one that was killed still holds the port.
-    pub(crate) async fn start(script: &Script, name: &str, port: u16) -> Self {
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn start(script: &Script, name: &str, port: u16) -> Self {
         let listener = loop {
             match TcpListener::bind(("127.0.0.1", port)).await {
                 Ok(listener) => break listener,
@@ -143,12 +158,12 @@ impl Double {
     }
 
     /// Ends all streams with an error, answers nothing more and gives the port up.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.dead.cancel();
     }
 }
 
-impl Drop for Double {
+impl Drop for Scripted {
     fn drop(&mut self) {
         self.kill();
     }

@@ -1,13 +1,10 @@
-//! An aggregator for tests: speaks `starling.v1.Ingest`, keeps what it is told, and does only what the test says.
-//! It is a test double; nothing of it is the product.
-
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of this module")]
+//! An aggregator for tests of nodes: speaks `starling.v1.Ingest`, keeps what it receives, and does only what the test
+//! says.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use starling_proto::{
@@ -25,8 +22,7 @@ use tokio::{
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Longest wait for anything in a test.
-pub const LIMIT: Duration = Duration::from_secs(30);
+use crate::wait::until;
 
 /// What the fake does with what comes.
 #[derive(Debug, Clone, Default)]
@@ -46,11 +42,13 @@ pub struct Manners {
 /// What the fake has seen.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
+    /// Every hello, in order.
     pub hellos: Vec<v1::Hello>,
     /// Frames as they came: connection, frame.
     pub frames: Vec<(usize, v1::Frame)>,
     /// Content by tick.
     pub contents: BTreeMap<u32, Content>,
+    /// Last ticks of the streams that said their end.
     pub goodbyes: Vec<u32>,
 }
 
@@ -65,8 +63,12 @@ struct Face {
     open: watch::Sender<Option<Answers>>,
 }
 
+/// A false aggregator on a port of its own.
+#[derive(Debug)]
 pub struct FakeAggregator {
+    /// Where it listens.
     pub address: SocketAddr,
+    /// Named in its accepts.
     pub writer: WriterId,
     manners: Arc<Mutex<Manners>>,
     seen: watch::Sender<Seen>,
@@ -76,10 +78,18 @@ pub struct FakeAggregator {
 }
 
 impl FakeAggregator {
+    /// Starts one on a free port.
+    ///
+    /// # Panics
+    /// When it cannot listen.
     pub async fn start(name: &str, manners: Manners) -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address"), name, manners).await
     }
 
+    /// Starts one at an address.
+    ///
+    /// # Panics
+    /// When it cannot listen there.
     pub async fn start_at(address: SocketAddr, name: &str, manners: Manners) -> Self {
         let face = Face {
             writer: WriterId::random(),
@@ -111,21 +121,26 @@ impl FakeAggregator {
         drop(self);
     }
 
+    /// Changes what it does from now on.
+    ///
+    /// # Panics
+    /// When a test panicked in `change` before.
     pub fn set(&self, change: impl FnOnce(&mut Manners)) {
         change(&mut self.manners.lock().expect("not poisoned"));
     }
 
-    /// Waits until `wanted` holds.
-    pub async fn until(&self, what: &str, mut wanted: impl FnMut(&Seen) -> bool) -> Seen {
-        let mut seen = self.seen.subscribe();
-        let waited = tokio::time::timeout(LIMIT, seen.wait_for(|seen| wanted(seen))).await;
-        match waited {
-            Ok(result) => result.expect("the fake lives").clone(),
-            Err(_) => panic!("no {what} within {LIMIT:?}, last seen: {:?}", self.seen.borrow()),
-        }
+    /// Waits until `wanted` holds for what was seen.
+    ///
+    /// # Panics
+    /// As [`until`] does.
+    pub async fn until(&self, what: &str, wanted: impl FnMut(&Seen) -> bool) -> Seen {
+        until(&mut self.seen.subscribe(), what, wanted).await
     }
 
     /// Says something on the open stream.
+    ///
+    /// # Panics
+    /// When nobody reads it.
     pub async fn say(&self, body: ingest_response::Body) {
         let mut open = self.open.subscribe();
         let answers = open.wait_for(Option::is_some).await.expect("the fake lives").clone().expect("just checked");
@@ -227,32 +242,4 @@ impl Face {
         }
         self.open.send_if_modified(|open| open.take_if(|now| now.same_channel(&answers)).is_some());
     }
-}
-
-/// Waits until `wanted` holds for the newest value.
-pub async fn until<T: Clone + std::fmt::Debug>(
-    watched: &mut watch::Receiver<T>,
-    what: &str,
-    wanted: impl FnMut(&T) -> bool,
-) -> T {
-    let waited =
-        tokio::time::timeout(LIMIT, watched.wait_for(wanted)).await.map(|result| result.map(|value| value.clone()));
-    match waited {
-        Ok(Ok(value)) => value,
-        Ok(Err(_)) => panic!("the sender ended before {what}, last seen: {:?}", watched.borrow()),
-        Err(_) => panic!("no {what} within {LIMIT:?}, last seen: {:?}", watched.borrow()),
-    }
-}
-
-/// Asks again, without a pause but giving way, until there is an answer.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asking = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, asking).await.unwrap_or_else(|_| panic!("no {what} within {LIMIT:?}"))
 }

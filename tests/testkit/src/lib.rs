@@ -1,0 +1,14 @@
+//! What the tests of several crates need, written once. Only tests depend on it; nothing of it is the product.
+//!
+//! - [`eventually`] and [`until`]: waiting on a condition, never on time;
+//! - [`FakeAggregator`]: takes the frames of a node and does only what the test says;
+//! - [`Scripted`]: answers a dashboard out of a [`Script`] that a test writes second by second.
+#![allow(clippy::unwrap_used, reason = "a step that fails fails its test")]
+
+mod fake_aggregator;
+mod scripted;
+mod wait;
+
+pub use fake_aggregator::{FakeAggregator, Manners, Seen};
+pub use scripted::{Script, Scripted};
+pub use wait::{LIMIT, eventually, until};
