@@ -9,6 +9,7 @@ use std::{
 };
 
 use starling_proto::{
+    catalogue::{self, Statistic},
     ids::{NodeId, WriterId},
     limits::{HISTORY_SECONDS, LABELS_MAX},
     v1::{self, NodeState},
@@ -21,7 +22,7 @@ use crate::{
     ingest::Node,
     membership::View,
     metrics,
-    query::Readings,
+    reading::Reading,
 };
 use starling_proto::group::Group;
 
@@ -201,10 +202,9 @@ pub(crate) fn row_of(node: &Node, aggregator_id: &NodeId) -> Option<v1::NodeRow>
     let (connected, stopped) = node.presence();
     let about = node.about();
     let content = latest.second.content();
-    let readings = Readings::of_content(&content);
-    let cpu = readings.cpu();
-    let traffic = readings.traffic(None);
-    let mut busiest: Vec<v1::CoreUtilization> = readings
+    let reading = Reading::of_content_shown(&content);
+    let of = |metric| reading.value(metric, &[]);
+    let mut busiest: Vec<v1::CoreUtilization> = reading
         .cores()
         .into_iter()
         .zip(0u32..)
@@ -219,13 +219,13 @@ pub(crate) fn row_of(node: &Node, aggregator_id: &NodeId) -> Option<v1::NodeRow>
         aggregator_id: if connected { aggregator_id.to_string() } else { String::new() },
         labels: about.labels.clone().into_iter().collect(),
         simulated: about.simulated,
-        cpu: cpu.as_ref().and_then(|cpu| cpu.utilization),
-        memory: readings.memory_utilization(),
-        requests_per_second: traffic.as_ref().map(|traffic| traffic.requests_per_second),
-        errors_per_second: traffic.as_ref().map(|traffic| traffic.errors_per_second),
-        p99_micros: traffic.and_then(|traffic| traffic.latency).map(|latency| latency.p99_micros),
-        load1: cpu.and_then(|cpu| cpu.load1),
-        connections: readings.connections().and_then(|connections| connections.total),
+        cpu: reading.busy(),
+        memory: of(&catalogue::MEMORY_UTILIZATION),
+        requests_per_second: of(&catalogue::REQUESTS),
+        errors_per_second: of(&catalogue::ERRORS),
+        p99_micros: reading.statistic(catalogue::DURATION.name, &[], Statistic::P99).map(|seconds| seconds * 1e6),
+        load1: of(&catalogue::LOAD_1M),
+        connections: of(&catalogue::TCP_OPEN),
         cores: about.facts.cores,
         busiest,
         delay_ms: latest.delay_ms,

@@ -18,6 +18,7 @@ mod membership;
 mod metrics;
 mod peer;
 mod query;
+mod reading;
 mod requests;
 mod service;
 

@@ -31,17 +31,19 @@ async fn it_is_ready_at_once_and_acknowledges_alone() {
     let view = until("a view with the node", async || {
         let asked = v1::GetClusterRequest { tick, ..v1::GetClusterRequest::default() };
         let view = query.get_cluster(asked).await.map_err(|status| status.to_string())?.into_inner();
-        if view.traffic.is_some() { Ok(view) } else { Err(format!("{view:?}")) }
+        if view.sections.as_ref().is_some_and(|is| is.traffic.is_some()) { Ok(view) } else { Err(format!("{view:?}")) }
     })
     .await;
     assert_eq!((view.tick, view.cluster.as_str()), (tick, "test"));
     let completeness = view.completeness.unwrap();
     assert_eq!((completeness.nodes_reporting, completeness.nodes_expected, completeness.copies), (1, 1, 1));
-    let traffic = view.traffic.unwrap();
+    let sections = view.sections.unwrap();
+    let traffic = sections.traffic.unwrap();
     assert!((traffic.requests_per_second - 100.0).abs() < 1e-9);
     let latency = traffic.latency_last_minute.unwrap();
     assert!((latency.p50_micros - 2_000.0).abs() < 8.0 && (latency.count - 100.0).abs() < 1e-9, "{latency:?}");
-    assert_eq!(view.cpu.unwrap().utilization, Some(0.5));
+    assert_eq!(sections.cpu.unwrap().utilization, Some(0.5));
+    assert_eq!(view.charted.get("rps.total"), Some(&100.0), "{:?}", view.charted);
 
     let answer = query.get_node(v1::GetNodeRequest { node_id: "web-1".into() }).await.unwrap().into_inner();
     assert_eq!((answer.tick, answer.cores.as_slice()), (tick, [0.25, 0.75].as_slice()));
@@ -79,7 +81,7 @@ async fn streams_replay_and_follow() {
     for tick in first + 3..first + 15 {
         let view = nodes.next().await.unwrap().unwrap();
         assert_eq!((view.tick, view.cores.len()), (tick, 2));
-        let minute = view.traffic.unwrap().latency_last_minute.unwrap();
+        let minute = view.sections.unwrap().traffic.unwrap().latency_last_minute.unwrap();
         assert!((minute.count - f64::from(tick - first + 1) * 10.0).abs() < 1e-9, "the minute before is read too");
     }
     let asked = v1::WatchClusterRequest { from_tick: first, ..v1::WatchClusterRequest::default() };
@@ -87,7 +89,7 @@ async fn streams_replay_and_follow() {
     for tick in first..first + 15 {
         let view = views.next().await.unwrap().unwrap();
         assert_eq!(view.tick, tick);
-        assert!((view.traffic.unwrap().requests_per_second - 10.0).abs() < 1e-9);
+        assert!((view.sections.unwrap().traffic.unwrap().requests_per_second - 10.0).abs() < 1e-9);
     }
     let live = now() + 1;
     node.send(live, 70, 1_000).await;
@@ -96,7 +98,7 @@ async fn streams_replay_and_follow() {
         let view = view.unwrap();
         seen.push(view.tick);
         if view.tick == live
-            && let Some(traffic) = &view.traffic
+            && let Some(traffic) = view.sections.as_ref().and_then(|is| is.traffic.as_ref())
         {
             assert!((traffic.requests_per_second - 70.0).abs() < 1e-9);
             break;
@@ -122,7 +124,7 @@ async fn late_frames_correct_a_second_that_was_sent() {
     let asked = v1::WatchClusterRequest { from_tick: tick, ..v1::WatchClusterRequest::default() };
     let mut views = query.watch_cluster(asked).await.unwrap().into_inner();
     let first = views.next().await.unwrap().unwrap();
-    assert_eq!((first.tick, first.traffic.unwrap().requests_per_second as u64), (tick, 10));
+    assert_eq!((first.tick, first.sections.unwrap().traffic.unwrap().requests_per_second as u64), (tick, 10));
     two.send(tick, 5, 1_000).await;
     let corrected = loop {
         let view = views.next().await.unwrap().unwrap();
@@ -132,7 +134,7 @@ async fn late_frames_correct_a_second_that_was_sent() {
         assert!(view.tick < tick + 20, "no correction came");
     };
     assert!(corrected.revision > first.revision);
-    assert_eq!(corrected.traffic.unwrap().requests_per_second as u64, 15);
+    assert_eq!(corrected.sections.unwrap().traffic.unwrap().requests_per_second as u64, 15);
 }
 
 #[tokio::test]

@@ -32,9 +32,17 @@ async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count:
                 let asked = v1::GetClusterRequest { tick, ..v1::GetClusterRequest::default() };
                 let view = query.get_cluster(asked).await.map_err(|status| status.to_string())?.into_inner();
                 let completeness = view.completeness.unwrap();
-                let found = view.traffic.as_ref().map_or(0.0, |traffic| traffic.requests_per_second);
-                let counted =
-                    view.traffic.as_ref().and_then(|t| t.latency.as_ref()).map_or(0.0, |latency| latency.count);
+                let found = view
+                    .sections
+                    .as_ref()
+                    .and_then(|is| is.traffic.as_ref())
+                    .map_or(0.0, |traffic| traffic.requests_per_second);
+                let counted = view
+                    .sections
+                    .as_ref()
+                    .and_then(|is| is.traffic.as_ref())
+                    .and_then(|t| t.latency.as_ref())
+                    .map_or(0.0, |latency| latency.count);
                 let same = (found - requests as f64).abs() < 1e-9 && (counted - requests as f64).abs() < 1e-9;
                 if same && (completeness.nodes_reporting, completeness.nodes_expected) == (count, count) {
                     Ok(())
@@ -99,7 +107,7 @@ async fn every_aggregator_tells_the_same_sum() {
         let asked = v1::GetClusterRequest { group: "zone:even".into(), tick: first };
         let even = query.get_cluster(asked).await.unwrap().into_inner();
         let wanted: u64 = (1..=9).step_by(2).map(|i| i * 10 + u64::from(first % 7)).sum();
-        assert!((even.traffic.unwrap().requests_per_second - wanted as f64).abs() < 1e-9);
+        assert!((even.sections.unwrap().traffic.unwrap().requests_per_second - wanted as f64).abs() < 1e-9);
         let completeness = even.completeness.unwrap();
         assert_eq!((completeness.nodes_reporting, completeness.nodes_expected), (5, 5));
         let status = query.get_node(v1::GetNodeRequest { node_id: "nobody".into() }).await.unwrap_err();

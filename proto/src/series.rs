@@ -47,8 +47,9 @@ pub enum SeriesError {
         /// Its scale.
         scale: u8,
     },
-    /// A name of the catalogue with another kind, unit, scale or scope than the catalogue's.
-    #[error("series {0:?} has a name of the catalogue and another kind, unit, scale or scope")]
+    /// A name of the catalogue with another kind, unit, scale or scope than the catalogue's, or of a metric that is
+    /// computed on reading and never sent.
+    #[error("series {0:?} has a name of the catalogue and another kind, unit, scale or scope, or is not one to send")]
     Catalogue(String),
 }
 
@@ -74,6 +75,7 @@ impl Series {
     /// characters replaced, so that an odd device name never loses the sample.
     #[must_use]
     pub fn of(metric: &'static Metric, attributes: &[(&str, &str)]) -> Self {
+        debug_assert!(metric.is_sent(), "{} is computed on reading", metric.name);
         debug_assert!(
             attributes.len() == metric.attributes.len()
                 && attributes.iter().all(|(key, _)| metric.attributes.contains(key)),
@@ -119,7 +121,8 @@ impl Series {
             return Err(SeriesError::Scale { name: name.into(), scale });
         }
         if let Some(metric) = catalogue::find(name)
-            && (metric.kind, metric.unit, metric.scale, metric.scope) != (kind, unit, scale, scope)
+            && (!metric.is_sent()
+                || (metric.kind, metric.unit, metric.scale, metric.scope) != (kind, unit, scale, scope))
         {
             return Err(SeriesError::Catalogue(name.into()));
         }
@@ -175,6 +178,13 @@ impl Series {
     #[must_use]
     pub fn scale(&self) -> u8 {
         self.0.scale
+    }
+
+    /// A number of the series out of fixed point: what every sum, value and bucket of it is in its unit.
+    #[must_use]
+    pub fn to_f64(&self, fixed: i128) -> f64 {
+        // Above 2^53 the nearest number an f64 has.
+        fixed as f64 / 10f64.powi(i32::from(self.0.scale))
     }
 
     /// Where it is merged.
@@ -318,6 +328,10 @@ mod tests {
         let nine: Vec<(&str, &str)> = nine.iter().map(|(k, v)| (k.as_str(), *v)).collect();
         assert!(matches!(app("a", &nine), Err(SeriesError::Attributes { count: 9, .. })));
         assert!(matches!(app("a", &[("k", "1"), ("k", "2")]), Err(SeriesError::Attribute { .. })));
+        assert!(matches!(
+            Series::application("system.memory.used", &[], Kind::Gauge, "By", 0, Scope::Cluster),
+            Err(SeriesError::Catalogue(_))
+        ));
         let error = app("system.cpu.time", &[]).unwrap_err();
         assert!(error.to_string().contains("system.cpu.time"), "{error}");
     }

@@ -76,7 +76,7 @@ async fn totals(cluster: &Cluster, from_tick: u32) -> std::collections::BTreeMap
             break;
         }
     }
-    for protocol in seen.into_values().filter_map(|view| view.traffic).flat_map(|traffic| traffic.protocols) {
+    for protocol in seen.into_values().filter_map(|view| view.sections?.traffic).flat_map(|traffic| traffic.protocols) {
         let total = totals.entry(protocol.protocol).or_default();
         total.0 += protocol.requests_per_second;
         total.1 += protocol.errors_per_second;

@@ -12,10 +12,14 @@ async fn check(cluster: &Cluster, aggregator: usize, tick: u32, known: &Known) -
     if completeness.nodes_reporting != known.nodes {
         return Err(format!("tick {tick}: {} of {} nodes", completeness.nodes_reporting, known.nodes));
     }
-    let traffic = view.traffic.ok_or("no traffic")?;
-    let latency = traffic.latency.ok_or("no latency")?;
+    let traffic = view.sections.as_ref().and_then(|is| is.traffic.as_ref()).ok_or("no traffic")?;
+    let latency = traffic.latency.as_ref().ok_or("no latency")?;
     let histogram = Histogram::decode(&latency.histogram).map_err(|e| e.to_string())?;
-    let seen = (traffic.requests_per_second, traffic.errors_per_second, view.memory.ok_or("no memory")?.total);
+    let seen = (
+        traffic.requests_per_second,
+        traffic.errors_per_second,
+        view.sections.as_ref().and_then(|is| is.memory).ok_or("no memory")?.total,
+    );
     let wanted = (known.requests as f64, known.errors as f64, known.memory as f64);
     // Every node is in: from here on a difference is wrong for good, not early.
     assert_eq!(seen, wanted, "tick {tick} at aggregator {aggregator}");

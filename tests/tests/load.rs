@@ -75,7 +75,13 @@ async fn what_wrk_counted_is_what_is_shown() {
     let (mut shown, mut merged, mut error_ppm) = (0.0, HistogramSum::new(), 0);
     loop {
         let view = views.message().await.unwrap().expect("the stream goes on");
-        for protocol in view.traffic.iter().flat_map(|t| &t.protocols).filter(|p| p.protocol == "http1") {
+        for protocol in view
+            .sections
+            .iter()
+            .filter_map(|is| is.traffic.as_ref())
+            .flat_map(|t| &t.protocols)
+            .filter(|p| p.protocol == "http1")
+        {
             shown += protocol.requests_per_second;
             if let Some(latency) = &protocol.latency {
                 merged.add(&Histogram::decode(&latency.histogram).unwrap()).unwrap();

@@ -3,9 +3,7 @@
 mod cluster;
 mod follow;
 mod forward;
-mod latency;
 mod node;
-mod sections;
 mod service;
 mod views;
 mod watch;
@@ -16,9 +14,7 @@ use futures_util::Stream;
 use starling_proto::ids::NodeId;
 use tonic::Status;
 
-pub(crate) use self::{
-    cluster::ClusterService, forward::Channels, sections::Readings, service::QueryService, views::Views,
-};
+pub(crate) use self::{cluster::ClusterService, forward::Channels, service::QueryService, views::Views};
 use crate::app::App;
 use starling_proto::group::Group;
 

@@ -5,19 +5,16 @@ use std::{collections::VecDeque, sync::Arc};
 use futures_util::{Stream, stream};
 use prost::Message as _;
 use starling_proto::{
+    catalogue,
     frame::Content,
     limits::{HISTORY_SECONDS, PEER_MESSAGE_BYTES_MAX},
-    series::{Sample, Value},
     v1,
 };
 use starling_service::requests::{OpenRequest, Protocol};
 use tonic::Status;
 
 use super::{
-    forward,
-    latency::RollingMinute,
-    off_thread,
-    sections::Readings,
+    forward, off_thread,
     views::{completeness, timestamp},
 };
 use crate::{
@@ -26,6 +23,7 @@ use crate::{
     core::Published,
     fleet,
     ingest::Node,
+    reading::{Amount, Entry, Reading, latency::RollingMinute},
 };
 use starling_proto::group::Group;
 
@@ -72,17 +70,17 @@ pub(super) fn newest(app: &App, node: &Node) -> Option<v1::NodeView> {
     let tick = content.tick;
     let mut minute = RollingMinute::default();
     for (earlier, before) in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).decode() {
-        minute.push(earlier, Arc::new(Readings::of_content(&before).duration()));
+        minute.push(earlier, Arc::new(Reading::of_content_shown(&before).duration()));
     }
     let mut view = view(app, node, &content, &mut minute);
-    view.series = content.samples.iter().map(series_value).collect();
+    view.series = Reading::of_content(&content).entries().iter().map(series_value).collect();
     Some(view)
 }
 
 /// One second of a node. `minute` must have seen the seconds before it, in order.
 fn view(app: &App, node: &Node, content: &Content, minute: &mut RollingMinute) -> v1::NodeView {
-    let readings = Readings::of_content(content);
-    let merged = minute.push(content.tick, Arc::new(readings.duration()));
+    let reading = Reading::of_content_shown(content);
+    let merged = minute.push(content.tick, Arc::new(reading.duration()));
     v1::NodeView {
         tick: content.tick,
         time: Some(timestamp(content.tick)),
@@ -95,32 +93,26 @@ fn view(app: &App, node: &Node, content: &Content, minute: &mut RollingMinute) -
             age_ms: age_ms(content.tick, now_ms()),
             copies: app.core.copies(),
         }),
-        traffic: readings.traffic(Some(&merged)),
-        connections: readings.connections(),
-        cpu: readings.cpu(),
-        memory: readings.memory(),
-        disk: readings.disk(),
-        network: readings.network(),
-        cores: readings.cores(),
+        sections: Some(reading.sections(Some(&merged))),
+        charted: reading.charted(true),
+        cores: reading.cores(),
         series: Vec::new(),
-        uptime_seconds: readings.uptime(),
+        uptime_seconds: reading.value(&catalogue::UPTIME, &[]),
     }
 }
 
-fn series_value(sample: &Sample) -> v1::SeriesValue {
-    let series = &sample.series;
-    let scale = 10f64.powi(i32::from(series.scale()));
-    let (value, histogram) = match &sample.value {
-        Value::Counter(increment) => (Some(*increment as f64 / scale), None),
-        Value::Gauge(value) => (Some(*value as f64 / scale), None),
-        Value::Histogram(histogram) => {
+fn series_value(entry: &Entry<'_>) -> v1::SeriesValue {
+    let series = entry.series;
+    let (value, histogram) = match entry.amount {
+        Amount::Counter(number) | Amount::Gauge { sum: number, .. } => (Some(series.to_f64(number)), None),
+        Amount::Histogram(histogram) => {
             let quantiles = histogram.quantiles(&[0.5, 0.99]);
             let summary = v1::HistogramSummary {
                 count: histogram.count() as f64,
-                sum: histogram.sum() as f64 / scale,
-                p50: quantiles[0] as f64 / scale,
-                p99: quantiles[1] as f64 / scale,
-                max: histogram.max() as f64 / scale,
+                sum: series.to_f64(i128::try_from(histogram.sum()).unwrap_or(i128::MAX)),
+                p50: series.to_f64(quantiles[0].into()),
+                p99: series.to_f64(quantiles[1].into()),
+                max: series.to_f64(histogram.max().into()),
             };
             (None, Some(summary))
         }
@@ -240,7 +232,7 @@ impl Cursor {
             };
             for (tick, content) in contents {
                 if tick < next {
-                    minute.push(tick, Arc::new(Readings::of_content(&content).duration()));
+                    minute.push(tick, Arc::new(Reading::of_content_shown(&content).duration()));
                 } else {
                     ready.push_back(view(&app, &node, &content, &mut minute));
                 }

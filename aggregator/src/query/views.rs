@@ -8,10 +8,10 @@ use std::{
 use prost_types::Timestamp;
 use starling_proto::{series::Series, v1};
 
-use super::{latency::MinuteCache, sections::Readings};
 use crate::{
     app::App,
     clock::{age_ms, now_ms},
+    reading::{Reading, latency::MinuteCache},
 };
 use starling_ledger::Coverage;
 use starling_ledger::rollup::Cell;
@@ -69,26 +69,22 @@ impl Views {
         let Some(second) = copy(app, group, tick) else {
             return Arc::new(empty(app, group, tick));
         };
-        let readings = Readings::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
+        let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
         let minute = cache.minutes.entry(group.clone()).or_default().last_minute(
             tick,
             |other| app.core.edits(other),
             |other| duration(app, group, other),
         );
-        let mut cpu = readings.cpu();
-        if let Some(cpu) = &mut cpu {
+        let mut sections = reading.sections(Some(&minute));
+        if let Some(cpu) = &mut sections.cpu {
             // The rows are of now: for a second of the past nobody knows the cores any more.
             cpu.busiest = app.fleet.busiest(tick, group);
         }
         let view = Arc::new(v1::ClusterView {
             revision: second.revision,
             completeness: Some(completeness(app, tick, second.coverage_of(app, group, tick))),
-            traffic: readings.traffic(Some(&minute)),
-            connections: readings.connections(),
-            cpu,
-            memory: readings.memory(),
-            disk: readings.disk(),
-            network: readings.network(),
+            sections: Some(sections),
+            charted: reading.charted(false),
             ..empty(app, group, tick)
         });
         if let Some(edits) = edits {
@@ -152,6 +148,6 @@ fn copy(app: &App, group: &Group, tick: u32) -> Option<Second> {
 
 fn duration(app: &App, group: &Group, tick: u32) -> Option<Arc<starling_proto::histogram::Histogram>> {
     let second = copy(app, group, tick)?;
-    let readings = Readings::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
-    Some(Arc::new(readings.duration()))
+    let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
+    Some(Arc::new(reading.duration()))
 }

@@ -2,12 +2,7 @@
 
 use starling_proto::{live, v1};
 
-use super::{
-    UnixMillis,
-    columns::{PROTOCOLS, of_protocol, retransmit_ratio},
-    distribution::distribution,
-    verdict,
-};
+use super::{UnixMillis, distribution::distribution, verdict};
 
 /// Milliseconds from the end of a second to `now`; 0 when our clock is behind.
 pub(crate) fn age_ms(tick: u32, now: UnixMillis) -> u32 {
@@ -38,7 +33,7 @@ pub(crate) fn traffic(from: &v1::Traffic) -> live::Traffic {
             .map(|latency| distribution(&latency.histogram))
             .filter(|distribution| !distribution.counts.is_empty())
             .map(Into::into),
-        protocols: PROTOCOLS.iter().filter_map(|name| of_protocol(from, name)).map(protocol).collect(),
+        protocols: from.protocols.iter().map(protocol).collect(),
     }
 }
 
@@ -80,7 +75,7 @@ pub(crate) fn connections(from: &v1::Connections) -> live::Connections {
         total: known(from.total),
         opened_per_second: known(from.opened_per_second),
         resets_per_second: known(from.resets_per_second),
-        retransmit_ratio: retransmit_ratio(from),
+        retransmit_ratio: from.retransmit_ratio,
         healthy: known(from.healthy),
         warning: known(from.warning),
         error: known(from.error),
@@ -176,26 +171,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_are_gathered_and_ratios_need_a_base() {
+    fn modes_are_gathered() {
         let by_mode = [("user", 0.1), ("nice", 0.1), ("system", 0.1), ("softirq", 0.2), ("idle", 0.5)];
         let from = v1::Cpu { by_mode: by_mode.map(|(k, v)| (k.to_owned(), v)).into(), ..Default::default() };
         let cpu = cpu(&from);
         assert!((cpu.user - 0.2).abs() < 1e-9 && (cpu.system - 0.3).abs() < 1e-9);
-        assert_eq!(connections(&v1::Connections::default()).retransmit_ratio, None);
-        let some = v1::Connections {
-            segments_sent_per_second: Some(10.0),
-            retransmits_per_second: Some(1.0),
-            ..Default::default()
-        };
-        assert_eq!(connections(&some).retransmit_ratio, Some(0.1));
-    }
-
-    #[test]
-    fn protocols_keep_their_order() {
-        let of = |protocol: &str| v1::ProtocolTraffic { protocol: protocol.into(), ..Default::default() };
-        let from = v1::Traffic { protocols: vec![of("grpc"), of("http1")], ..Default::default() };
-        let names: Vec<_> = traffic(&from).protocols.into_iter().map(|is| is.name).collect();
-        assert_eq!(names, ["http1", "grpc"]);
     }
 
     #[test]

@@ -25,14 +25,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use starling_proto::{live, v1};
 
-pub(crate) use columns::{PROTOCOLS, index, of_protocol, retransmit_ratio, used_ratio};
+pub(crate) use columns::RPS_TOTAL;
 pub(crate) use convert::{age_ms, aggregator_state};
 pub(crate) use distribution::distribution;
 pub(crate) use fleet::Fleet;
 pub(crate) use frame::SharedFrame;
 pub(crate) use key::{Group, Source, ViewKey};
 pub(crate) use log::{Cursor, Publication};
-pub(crate) use sections::{Second, Sections};
+pub(crate) use sections::Second;
 pub(crate) use verdict::{of_protocol as protocol_severity, text as verdict_text};
 
 use log::Next;
@@ -155,11 +155,10 @@ impl Hub {
             Change::Published { revision, newest, new_columns } => {
                 // What comes after all for a second that was told as silent corrects it.
                 let revision = revision.max(u32::from(second.tick() <= view.silent_until));
-                let sections = second.sections();
                 let tick = live::Tick {
                     tick: second.tick(),
                     revision,
-                    point: columns::point(sections, matches!(source, Source::Node(_))),
+                    point: columns::point(&second, matches!(source, Source::Node(_))),
                     // What the page shows beside the charts is of the newest second only.
                     state: newest.then(|| state_of(source, &second, &self.fleet, view.errors(), now)),
                     new_columns,
@@ -375,10 +374,10 @@ impl Hub {
     }
 
     /// Values of charted columns since `from`, oldest first. `NaN` where there is none.
-    pub(crate) fn history(&self, source: &Source, columns: &[usize], from: u32) -> Option<(u32, Vec<Vec<f32>>)> {
-        let grid = self.track(source)?.grid();
-        let first = grid.first()?.max(from);
-        let values = |&column: &usize| grid.column(column, first).map(|(_, value)| value).collect();
+    pub(crate) fn history(&self, source: &Source, columns: &[&str], from: u32) -> Option<(u32, Vec<Vec<f32>>)> {
+        let track = self.track(source)?;
+        let first = track.grid().first()?.max(from);
+        let values = |name: &&str| track.column(name, first).map(|(_, value)| value).collect();
         Some((first, columns.iter().map(values).collect()))
     }
 
@@ -414,10 +413,8 @@ fn seconds(now: UnixMillis) -> u32 {
 
 fn state_of(source: &Source, second: &Second, fleet: &Fleet, errors: Errors, now: UnixMillis) -> live::State {
     match (source, second) {
-        (Source::Cluster(group), Second::Cluster(view)) => {
-            states::overview(view, second.sections(), group, fleet, errors, now)
-        }
-        (Source::Node(node), Second::Node(view)) => states::node(view, second.sections(), node, fleet, errors),
+        (Source::Cluster(group), Second::Cluster(_)) => states::overview(second, group, fleet, errors, now),
+        (Source::Node(node), Second::Node(view)) => states::node(view, second, node, fleet, errors),
         // The feed pairs them.
         (Source::Cluster(_), Second::Node(_)) | (Source::Node(_), Second::Cluster(_)) => live::State::default(),
     }
@@ -426,7 +423,7 @@ fn state_of(source: &Source, second: &Second, fleet: &Fleet, errors: Errors, now
 fn verdict_of(source: &Source, second: &Second, fleet: &Fleet, errors: Errors) -> live::Verdict {
     match source {
         Source::Cluster(group) => {
-            verdict::of_cluster(second.sections().completeness, fleet, |row| group.holds(&row.labels), errors)
+            verdict::of_cluster(second.completeness(), fleet, |row| group.holds(&row.labels), errors)
         }
         Source::Node(node) => {
             let tick = fleet.table().map_or(second.tick(), |table| table.tick);

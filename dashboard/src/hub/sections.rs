@@ -1,28 +1,16 @@
 //! The parts that a second of the cluster and a second of a node have in common.
 
+use std::collections::HashMap;
+
 use starling_proto::v1;
 
-/// One second as an aggregator told it.
+/// One second as an aggregator reported it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Second {
     /// Of the cluster or a group.
     Cluster(Box<v1::ClusterView>),
     /// Of one node.
     Node(Box<v1::NodeView>),
-}
-
-/// Borrowed parts of a [`Second`]. A part is absent when nobody reported it.
-#[derive(Clone, Copy)]
-pub(crate) struct Sections<'a> {
-    pub(crate) completeness: Option<&'a v1::Completeness>,
-    pub(crate) traffic: Option<&'a v1::Traffic>,
-    pub(crate) connections: Option<&'a v1::Connections>,
-    pub(crate) cpu: Option<&'a v1::Cpu>,
-    pub(crate) memory: Option<&'a v1::Memory>,
-    pub(crate) disk: Option<&'a v1::Disk>,
-    pub(crate) network: Option<&'a v1::Network>,
-    /// Busy share per core, of a node only.
-    pub(crate) cores: &'a [f64],
 }
 
 impl Second {
@@ -34,34 +22,60 @@ impl Second {
         }
     }
 
+    /// How many nodes are in it.
+    pub(crate) fn completeness(&self) -> Option<&v1::Completeness> {
+        match self {
+            Self::Cluster(view) => view.completeness.as_ref(),
+            Self::Node(view) => view.completeness.as_ref(),
+        }
+    }
+
     /// Nodes in it.
     pub(crate) fn reporting(&self) -> u32 {
-        self.sections().completeness.map_or(0, |is| is.nodes_reporting)
+        self.completeness().map_or(0, |is| is.nodes_reporting)
     }
 
     /// Its parts.
-    pub(crate) fn sections(&self) -> Sections<'_> {
+    pub(crate) fn sections(&self) -> Option<&v1::Sections> {
         match self {
-            Self::Cluster(view) => Sections {
-                completeness: view.completeness.as_ref(),
-                traffic: view.traffic.as_ref(),
-                connections: view.connections.as_ref(),
-                cpu: view.cpu.as_ref(),
-                memory: view.memory.as_ref(),
-                disk: view.disk.as_ref(),
-                network: view.network.as_ref(),
-                cores: &[],
-            },
-            Self::Node(view) => Sections {
-                completeness: view.completeness.as_ref(),
-                traffic: view.traffic.as_ref(),
-                connections: view.connections.as_ref(),
-                cpu: view.cpu.as_ref(),
-                memory: view.memory.as_ref(),
-                disk: view.disk.as_ref(),
-                network: view.network.as_ref(),
-                cores: &view.cores,
-            },
+            Self::Cluster(view) => view.sections.as_ref(),
+            Self::Node(view) => view.sections.as_ref(),
         }
+    }
+
+    /// What is charted, by name of the column.
+    pub(crate) fn charted(&self) -> &HashMap<String, f64> {
+        match self {
+            Self::Cluster(view) => &view.charted,
+            Self::Node(view) => &view.charted,
+        }
+    }
+
+    /// Busy share per core, of a node only.
+    pub(crate) fn cores(&self) -> &[f64] {
+        match self {
+            Self::Cluster(_) => &[],
+            Self::Node(view) => &view.cores,
+        }
+    }
+
+    /// Requests, errors and latency.
+    pub(crate) fn traffic(&self) -> Option<&v1::Traffic> {
+        self.sections()?.traffic.as_ref()
+    }
+
+    /// TCP connections.
+    pub(crate) fn connections(&self) -> Option<&v1::Connections> {
+        self.sections()?.connections.as_ref()
+    }
+
+    /// Processors.
+    pub(crate) fn cpu(&self) -> Option<&v1::Cpu> {
+        self.sections()?.cpu.as_ref()
+    }
+
+    /// Memory.
+    pub(crate) fn memory(&self) -> Option<&v1::Memory> {
+        self.sections()?.memory.as_ref()
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Link, UnixMillis, convert,
     fleet::{Fleet, Medians},
     key::Group,
-    sections::Sections,
+    sections::Second,
     verdict::{self, Errors},
 };
 
@@ -16,36 +16,23 @@ fn state(body: live::state::Body) -> live::State {
 }
 
 /// The cluster or a group.
-pub(crate) fn overview(
-    view: &v1::ClusterView,
-    sections: Sections<'_>,
-    group: &Group,
-    fleet: &Fleet,
-    errors: Errors,
-    now: UnixMillis,
-) -> live::State {
-    let verdict = verdict::of_cluster(sections.completeness, fleet, |row| group.holds(&row.labels), errors);
+pub(crate) fn overview(second: &Second, group: &Group, fleet: &Fleet, errors: Errors, now: UnixMillis) -> live::State {
+    let verdict = verdict::of_cluster(second.completeness(), fleet, |row| group.holds(&row.labels), errors);
     state(live::state::Body::Overview(live::Overview {
-        completeness: convert::completeness(sections.completeness, view.tick, now),
-        traffic: sections.traffic.map(convert::traffic),
-        connections: sections.connections.map(convert::connections),
-        cpu: sections.cpu.map(convert::cpu),
-        memory: sections.memory.map(convert::memory),
-        disk: sections.disk.map(convert::disk),
-        network: sections.network.map(convert::network),
+        completeness: convert::completeness(second.completeness(), second.tick(), now),
+        traffic: second.traffic().map(convert::traffic),
+        connections: second.connections().map(convert::connections),
+        cpu: second.cpu().map(convert::cpu),
+        memory: second.memory().map(convert::memory),
+        disk: second.sections().and_then(|is| is.disk.as_ref()).map(convert::disk),
+        network: second.sections().and_then(|is| is.network.as_ref()).map(convert::network),
         verdict: Some(verdict),
     }))
 }
 
 /// One node. The fleet's row is the newer one: it also tells that a node fell silent.
 #[allow(clippy::cast_possible_truncation)] // shares are drawn
-pub(crate) fn node(
-    view: &v1::NodeView,
-    sections: Sections<'_>,
-    node: &NodeId,
-    fleet: &Fleet,
-    errors: Errors,
-) -> live::State {
+pub(crate) fn node(view: &v1::NodeView, second: &Second, node: &NodeId, fleet: &Fleet, errors: Errors) -> live::State {
     let row = fleet.row(node.as_str()).or(view.row.as_ref());
     let facts = view.facts.as_ref();
     let (previous_node_id, next_node_id) = fleet.neighbours(node.as_str());
@@ -66,13 +53,13 @@ pub(crate) fn node(
         cpu_model: fact(|is| &is.cpu_model),
         version: fact(|is| &is.version),
         uptime_seconds: view.uptime_seconds.unwrap_or(0.0),
-        traffic: sections.traffic.map(convert::traffic),
-        connections: sections.connections.map(convert::connections),
-        cpu: sections.cpu.map(convert::cpu),
-        memory: sections.memory.map(convert::memory),
-        disk: sections.disk.map(convert::disk),
-        network: sections.network.map(convert::network),
-        cores: sections.cores.iter().map(|&core| core as f32).collect(),
+        traffic: second.traffic().map(convert::traffic),
+        connections: second.connections().map(convert::connections),
+        cpu: second.cpu().map(convert::cpu),
+        memory: second.memory().map(convert::memory),
+        disk: second.sections().and_then(|is| is.disk.as_ref()).map(convert::disk),
+        network: second.sections().and_then(|is| is.network.as_ref()).map(convert::network),
+        cores: second.cores().iter().map(|&core| core as f32).collect(),
         median: fleet.medians().map(median),
         verdict: Some(verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), fleet, errors)),
         previous_node_id,

@@ -14,7 +14,11 @@ fn cluster_second(tick: u32, rps: f64) -> Second {
         tick,
         cluster: "c".into(),
         completeness: Some(v1::Completeness { nodes_reporting: 1, nodes_expected: 1, tick, ..Default::default() }),
-        traffic: Some(v1::Traffic { requests_per_second: rps, ..Default::default() }),
+        sections: Some(v1::Sections {
+            traffic: Some(v1::Traffic { requests_per_second: rps, ..Default::default() }),
+            ..Default::default()
+        }),
+        charted: [(RPS_TOTAL.to_owned(), rps)].into(),
         ..Default::default()
     }))
 }
@@ -73,7 +77,8 @@ fn a_snapshot_then_ticks() {
     assert!(hub.apply(&all(), cluster_second(NOW + 1, 5.0), millis(NOW + 1)));
     let next = tick(&mut hub, &overview(), &mut cursor);
     assert_eq!((next.id, next.tick, next.revision, next.skipped), (1, NOW + 1, 0, 0));
-    assert_eq!(next.point[index("rps.total")], 5.0);
+    let place = history.columns.iter().position(|column| column.name == RPS_TOTAL).unwrap();
+    assert_eq!(next.point[place], 5.0);
     assert_eq!(next.point.len(), history.columns.len());
 }
 
@@ -181,7 +186,7 @@ fn failures_of_the_last_minute_degrade() {
     let mut hub = hub();
     let mut second = cluster_second(NOW + 1, 100.0);
     if let Second::Cluster(view) = &mut second {
-        view.traffic.as_mut().unwrap().errors_per_second = 10.0;
+        view.charted.insert("errors.total".into(), 10.0);
     }
     hub.apply(&all(), second, millis(NOW + 1));
     let reading = hub.reading(&all()).unwrap();

@@ -71,8 +71,7 @@ impl Track {
         if u64::from(tick) > now / 1000 + AHEAD_MAX_S {
             return Change::Nothing;
         }
-        let sections = second.sections();
-        let point = columns::point(sections, self.node);
+        let point = columns::point(second, self.node);
         let is_last = self.grid.newest().is_none_or(|newest| tick >= newest);
         let inserted = self.grid.insert(tick, &point, second.reporting());
         let revision = match inserted {
@@ -80,7 +79,7 @@ impl Track {
             Inserted::New => 0,
             Inserted::Corrected(revision) => revision,
         };
-        let new_columns = self.grow(sections.cores.len());
+        let new_columns = self.grow(second.cores().len());
         if is_last {
             self.keep(second, now);
         }
@@ -153,6 +152,13 @@ impl Track {
     /// What is charted.
     pub(crate) fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// Values of the column `name` over `from..=newest`, oldest first, with their seconds. `NaN` where there is none.
+    pub(crate) fn column(&self, name: &str, from: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
+        // A column that is not there is beyond every row: `NaN` for each second.
+        let index = self.names.iter().position(|is| is == name).unwrap_or(usize::MAX);
+        self.grid.column(index, from)
     }
 
     /// Names of the columns.

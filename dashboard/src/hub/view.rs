@@ -6,8 +6,8 @@ use starling_proto::live;
 
 use super::{
     UnixMillis,
+    columns::RPS_TOTAL,
     frame::SharedFrame,
-    index,
     key::{Source, ViewKey},
     log::{Log, Publication},
     track::Track,
@@ -67,9 +67,9 @@ impl View {
     pub(super) fn errors(&self) -> Errors {
         let Some(track) = &self.track else { return Errors::default() };
         let from = track.grid().newest().unwrap_or(0).saturating_sub(ERROR_WINDOW_SECONDS - 1);
-        let sum = |column: usize| {
-            track.grid().column(column, from).map(|(_, value)| f64::from(value)).filter(|value| !value.is_nan()).sum()
+        let sum = |column: &str| {
+            track.column(column, from).map(|(_, value)| f64::from(value)).filter(|value| !value.is_nan()).sum()
         };
-        Errors { requests: sum(const { index("rps.total") }), errors: sum(const { index("errors.total") }) }
+        Errors { requests: sum(RPS_TOTAL), errors: sum("errors.total") }
     }
 }

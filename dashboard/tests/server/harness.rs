@@ -31,25 +31,37 @@ pub(crate) fn view(tick: u32, rps: f64) -> v1::ClusterView {
         tick,
         cluster: "test".to_owned(),
         completeness: Some(v1::Completeness { nodes_reporting: 2, nodes_expected: 2, tick, age_ms: 0, copies: 1 }),
-        traffic: Some(v1::Traffic {
-            requests_per_second: rps,
-            protocols: vec![v1::ProtocolTraffic {
-                protocol: "http1".to_owned(),
+        sections: Some(v1::Sections {
+            traffic: Some(v1::Traffic {
                 requests_per_second: rps,
+                protocols: vec![v1::ProtocolTraffic {
+                    protocol: "http1".to_owned(),
+                    requests_per_second: rps,
+                    ..Default::default()
+                }],
                 ..Default::default()
-            }],
+            }),
+            connections: Some(v1::Connections {
+                active: Some(5.0),
+                total: Some(8.0),
+                healthy: Some(8.0),
+                warning: Some(0.0),
+                error: Some(0.0),
+                ..Default::default()
+            }),
+            cpu: Some(v1::Cpu { utilization: Some(0.5), load1: Some(1.0), cores: Some(8.0), ..Default::default() }),
+            memory: Some(v1::Memory {
+                total: 1_000.0,
+                used: Some(400.0),
+                available: Some(600.0),
+                used_ratio: Some(0.4),
+                ..Default::default()
+            }),
             ..Default::default()
         }),
-        connections: Some(v1::Connections {
-            active: Some(5.0),
-            total: Some(8.0),
-            healthy: Some(8.0),
-            warning: Some(0.0),
-            error: Some(0.0),
-            ..Default::default()
-        }),
-        cpu: Some(v1::Cpu { utilization: Some(0.5), load1: Some(1.0), cores: Some(8.0), ..Default::default() }),
-        memory: Some(v1::Memory { total: 1_000.0, used: Some(400.0), available: Some(600.0), ..Default::default() }),
+        charted: [("rps.total", rps), ("rps.http1", rps), ("cpu.total", 0.5)]
+            .map(|(name, is)| (name.to_owned(), is))
+            .into(),
         ..Default::default()
     }
 }

@@ -34,10 +34,38 @@ fn percentiles(first: f64) -> Value {
     })
 }
 
+/// What the aggregator charts, by column.
+const CHARTED: [(&str, f64); 23] = [
+    ("rps.http1", 10.0),
+    ("rps.http2", 11.0),
+    ("rps.http3", 12.0),
+    ("rps.websocket", 13.0),
+    ("rps.grpc", 14.0),
+    ("rps.total", 100.0),
+    ("errors.total", 7.0),
+    ("latency.p50", 1_000.0),
+    ("latency.p95", 1_001.0),
+    ("latency.p99", 1_002.0),
+    ("latency.p999", 1_003.0),
+    ("connections.total", 203.0),
+    ("connections.active", 201.0),
+    ("connections.healthy", 120.0),
+    ("connections.warning", 60.0),
+    ("connections.error", 20.0),
+    ("cpu.total", 0.25),
+    ("memory.used_ratio", 0.5),
+    ("network.received", 601.0),
+    ("network.sent", 602.0),
+    ("disk.read", 701.0),
+    ("disk.written", 702.0),
+    ("load.1m", 301.0),
+];
+
 /// A second of a cluster whose numbers are all different.
 fn second(tick: u32) -> v1::ClusterView {
     let mut view = view(tick, 100.0);
-    let traffic = view.traffic.as_mut().unwrap();
+    let sections = view.sections.as_mut().unwrap();
+    let traffic = sections.traffic.as_mut().unwrap();
     traffic.errors_per_second = 7.0;
     traffic.latency = Some(latency(1_000.0));
     traffic.latency_last_minute = Some(latency(2_000.0));
@@ -51,7 +79,7 @@ fn second(tick: u32) -> v1::ClusterView {
             latency: Some(latency(3_000.0 + 100.0 * f64::from(i))),
         })
         .collect();
-    view.connections = Some(v1::Connections {
+    sections.connections = Some(v1::Connections {
         active: Some(201.0),
         idle: Some(202.0),
         total: Some(203.0),
@@ -59,12 +87,13 @@ fn second(tick: u32) -> v1::ClusterView {
         resets_per_second: Some(205.0),
         segments_sent_per_second: Some(400.0),
         retransmits_per_second: Some(100.0),
+        retransmit_ratio: Some(0.25),
         healthy: Some(120.0),
         warning: Some(60.0),
         error: Some(20.0),
         ..Default::default()
     });
-    view.cpu = Some(v1::Cpu {
+    sections.cpu = Some(v1::Cpu {
         utilization: Some(0.25),
         load1: Some(301.0),
         load5: Some(302.0),
@@ -73,7 +102,7 @@ fn second(tick: u32) -> v1::ClusterView {
         utilization_max: Some(0.75),
         ..Default::default()
     });
-    view.memory = Some(v1::Memory {
+    sections.memory = Some(v1::Memory {
         total: 1_000.0,
         used: Some(500.0),
         available: Some(502.0),
@@ -85,17 +114,19 @@ fn second(tick: u32) -> v1::ClusterView {
         swap_used: Some(508.0),
         huge_pages_total: Some(509.0),
         huge_pages_used: Some(510.0),
+        used_ratio: Some(0.5),
     });
-    view.network = Some(v1::Network {
+    sections.network = Some(v1::Network {
         received_bytes_per_second: Some(601.0),
         sent_bytes_per_second: Some(602.0),
         ..Default::default()
     });
-    view.disk = Some(v1::Disk {
+    sections.disk = Some(v1::Disk {
         read_bytes_per_second: Some(701.0),
         written_bytes_per_second: Some(702.0),
         ..Default::default()
     });
+    view.charted = CHARTED.map(|(column, value)| (column.to_owned(), value)).into();
     view
 }
 
@@ -184,31 +215,7 @@ async fn the_page_gets_every_number_in_its_column() {
     let mut page = server.page().await;
     page.subscribe(1, View::Overview, "", 0).await;
     let history = page.snapshot().await.history.unwrap();
-    for (column, value) in [
-        ("rps.http1", 10.0),
-        ("rps.http2", 11.0),
-        ("rps.http3", 12.0),
-        ("rps.websocket", 13.0),
-        ("rps.grpc", 14.0),
-        ("rps.total", 100.0),
-        ("errors.total", 7.0),
-        ("latency.p50", 1_000.0),
-        ("latency.p95", 1_001.0),
-        ("latency.p99", 1_002.0),
-        ("latency.p999", 1_003.0),
-        ("connections.total", 203.0),
-        ("connections.active", 201.0),
-        ("connections.healthy", 120.0),
-        ("connections.warning", 60.0),
-        ("connections.error", 20.0),
-        ("cpu.total", 0.25),
-        ("memory.used_ratio", 0.5),
-        ("network.received", 601.0),
-        ("network.sent", 602.0),
-        ("disk.read", 701.0),
-        ("disk.written", 702.0),
-        ("load.1m", 301.0),
-    ] {
-        assert_eq!(charted(&history, column, tick), value, "{column}");
+    for (column, value) in CHARTED {
+        assert_eq!(f64::from(charted(&history, column, tick)), value, "{column}");
     }
 }

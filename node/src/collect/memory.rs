@@ -22,8 +22,6 @@ pub(super) struct Memory {
     meminfo: KeptFile,
     limit: Series,
     available: Series,
-    used: Series,
-    utilization: Series,
     usage: [Series; 4],
     swap_limit: Series,
     swap_usage: Series,
@@ -37,8 +35,6 @@ impl Memory {
             meminfo: KeptFile::new(config.procfs.join("meminfo"), Shape::Single),
             limit: Series::of(&catalogue::MEMORY_LIMIT, &[]),
             available: Series::of(&catalogue::MEMORY_AVAILABLE, &[]),
-            used: Series::of(&catalogue::MEMORY_USED, &[]),
-            utilization: Series::of(&catalogue::MEMORY_UTILIZATION, &[]),
             usage: family(
                 &catalogue::MEMORY_USAGE,
                 "system.memory.state",
@@ -60,12 +56,8 @@ impl Collector for Memory {
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         let Some(text) = self.meminfo.read()? else { return Ok(Collected::Absent) };
         let info = parse(text)?;
-        let (available, used) = (info.available(), info.total - info.available());
         sink.gauge(&self.limit, info.total);
-        sink.gauge(&self.available, available);
-        sink.gauge(&self.used, used);
-        let share = if info.total == 0 { 0.0 } else { used as f64 / info.total as f64 };
-        sink.gauge(&self.utilization, catalogue::MEMORY_UTILIZATION.fixed(share).unsigned_abs());
+        sink.gauge(&self.available, info.available());
         for (series, bytes) in self.usage.iter().zip(info.split()) {
             sink.gauge(series, bytes);
         }

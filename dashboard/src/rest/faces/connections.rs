@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Completeness, Facts, percent};
-use crate::hub::retransmit_ratio;
 
 /// TCP connections of the hosts.
 #[derive(Debug, Serialize)]
@@ -41,7 +40,7 @@ struct Share {
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Connections {
-    let from = facts.sections().connections;
+    let from = facts.second().connections();
     Connections {
         timestamp: facts.timestamp(),
         active: from.and_then(|is| is.active),
@@ -49,7 +48,7 @@ pub(super) fn answer(facts: &Facts<'_>) -> Connections {
         total: from.and_then(|is| is.total),
         connection_rate: from.and_then(|is| is.opened_per_second),
         resets_per_second: from.and_then(|is| is.resets_per_second),
-        retransmit_ratio: from.and_then(retransmit_ratio),
+        retransmit_ratio: from.and_then(|is| is.retransmit_ratio),
         by_state: from.map(|is| is.by_state.clone().into_iter().collect()).unwrap_or_default(),
         health_status: from.and_then(|is| {
             let (healthy, warning, error) = (is.healthy?, is.warning?, is.error?);

@@ -34,7 +34,7 @@ struct Core {
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Cpu {
-    let cpu = facts.sections().cpu;
+    let cpu = facts.second().cpu();
     Cpu {
         timestamp: facts.timestamp(),
         total_utilization: cpu.and_then(|is| is.utilization).map(percent),
@@ -51,8 +51,8 @@ pub(super) fn answer(facts: &Facts<'_>) -> Cpu {
 
 fn cores(facts: &Facts<'_>) -> Vec<Core> {
     match &*facts.reading.second {
-        Second::Cluster(view) => view
-            .cpu
+        second @ Second::Cluster(_) => second
+            .cpu()
             .iter()
             .flat_map(|cpu| &cpu.busiest)
             .map(|is| Core { node: is.node_id.clone(), core: is.core, utilization: percent(is.utilization) })

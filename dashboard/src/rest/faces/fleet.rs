@@ -84,7 +84,8 @@ pub(crate) fn nodes(table: &v1::NodeTable, group: &Group, node: Option<&str>, no
 /// Everything known of one node: its row, its facts, the sections of the other faces and all of its series.
 pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
     let face = |face: Face| section(&face, facts);
-    let traffic = view.traffic.as_ref();
+    let sections = view.sections.as_ref();
+    let traffic = facts.second().traffic();
     json!({
         "timestamp": rfc3339(view.tick),
         "node": view.row.as_ref().map(|row| json(Node::of(row, view.tick.max(row.last_tick)))),
@@ -105,7 +106,7 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
         "connections": face(Face::Connections),
         "cpu": face(Face::Cpu),
         "memory": face(Face::Memory),
-        "disk": view.disk.as_ref().map(|is| json!({
+        "disk": sections.and_then(|is| is.disk.as_ref()).map(|is| json!({
             "readBytesPerSecond": is.read_bytes_per_second,
             "writtenBytesPerSecond": is.written_bytes_per_second,
             "readsPerSecond": is.reads_per_second,
@@ -113,7 +114,7 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
             "filesystemTotal": is.filesystem_total,
             "filesystemUsed": is.filesystem_used,
         })),
-        "network": view.network.as_ref().map(|is| json!({
+        "network": sections.and_then(|is| is.network.as_ref()).map(|is| json!({
             "receivedBytesPerSecond": is.received_bytes_per_second,
             "sentBytesPerSecond": is.sent_bytes_per_second,
             "receivedPacketsPerSecond": is.received_packets_per_second,

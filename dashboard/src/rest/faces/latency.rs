@@ -62,7 +62,7 @@ impl Percentiles {
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Latency {
-    let traffic = facts.sections().traffic;
+    let traffic = facts.second().traffic();
     let last_minute = traffic.and_then(|traffic| traffic.latency_last_minute.as_ref());
     let rows = last_minute.map(|latency| distribution(&latency.histogram)).unwrap_or_default();
     let bounds = rows.bounds.windows(2).map(|pair| (pair[0], pair[1]));

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::{Completeness, Facts, percent};
-use crate::hub::used_ratio;
 
 /// Memory in bytes. `totalMemory` is `applicationMemory + bufferCache + systemMemory + freeMemory`.
 #[derive(Debug, Serialize)]
@@ -28,7 +27,7 @@ pub(super) struct Memory {
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Memory {
-    let from = facts.sections().memory;
+    let from = facts.second().memory();
     Memory {
         timestamp: facts.timestamp(),
         total_memory: from.map(|is| is.total),
@@ -42,7 +41,7 @@ pub(super) fn answer(facts: &Facts<'_>) -> Memory {
         application_memory: from.and_then(|is| is.application),
         system_memory: from.and_then(|is| is.system),
         free_memory: from.and_then(|is| is.free),
-        utilization: from.and_then(used_ratio).map(percent),
+        utilization: from.and_then(|is| is.used_ratio).map(percent),
         completeness: facts.completeness(),
     }
 }

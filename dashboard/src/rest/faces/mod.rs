@@ -18,7 +18,7 @@ use serde_json::Value;
 use starling_proto::v1;
 
 use super::time::rfc3339;
-use crate::hub::{PROTOCOLS, Reading, Sections, UnixMillis, age_ms, index};
+use crate::hub::{RPS_TOTAL, Reading, Second, UnixMillis, age_ms};
 
 pub(crate) use fleet::{cluster, node, nodes};
 pub(crate) use requests::Timeline;
@@ -63,8 +63,8 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    fn sections(&self) -> Sections<'_> {
-        self.reading.second.sections()
+    fn second(&self) -> &Second {
+        &self.reading.second
     }
 
     fn tick(&self) -> u32 {
@@ -76,16 +76,16 @@ impl Facts<'_> {
     }
 
     fn completeness(&self) -> Completeness {
-        Completeness::of(self.sections().completeness, self.tick(), self.now)
+        Completeness::of(self.second().completeness(), self.tick(), self.now)
     }
 }
 
 impl Face {
-    /// The charted columns it needs, as indices.
-    pub(crate) fn columns(&self) -> Vec<usize> {
+    /// The charted columns it needs.
+    pub(crate) fn columns(&self) -> Vec<&'static str> {
         match self {
-            Self::Rps => vec![const { index("rps.total") }],
-            Self::Requests(_) => (0..PROTOCOLS.len()).collect(),
+            Self::Rps => vec![RPS_TOTAL],
+            Self::Requests(_) => requests::COLUMNS.to_vec(),
             _ => Vec::new(),
         }
     }

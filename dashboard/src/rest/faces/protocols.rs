@@ -1,10 +1,10 @@
 //! `/api/v1/metrics/protocols`.
 
 use serde::Serialize;
-use starling_proto::{live::Severity, v1};
+use starling_proto::{catalogue::PROTOCOLS, live::Severity, v1};
 
 use super::{Completeness, Facts};
-use crate::hub::{PROTOCOLS, of_protocol, protocol_severity};
+use crate::hub::protocol_severity;
 
 /// Requests by protocol.
 #[derive(Debug, Serialize)]
@@ -64,8 +64,12 @@ impl Protocol {
 
 /// The protocols that ever reported, in their order.
 pub(super) fn list(facts: &Facts<'_>) -> Vec<Protocol> {
-    let Some(traffic) = facts.sections().traffic else { return Vec::new() };
-    PROTOCOLS.iter().filter_map(|name| Some(Protocol::of(name, of_protocol(traffic, name)?))).collect()
+    let Some(traffic) = facts.second().traffic() else { return Vec::new() };
+    let of = |name: &&'static str| {
+        let from = traffic.protocols.iter().find(|is| is.protocol == *name)?;
+        Some(Protocol::of(name, from))
+    };
+    PROTOCOLS.iter().filter_map(of).collect()
 }
 
 impl Protocol {

@@ -1,20 +1,29 @@
 //! `/api/v1/metrics/requests`: the request timeline.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
-use starling_proto::limits::HISTORY_SECONDS;
+use starling_proto::{
+    catalogue::{self, PROTOCOLS},
+    limits::HISTORY_SECONDS,
+};
 
 use super::{Completeness, Facts, charted};
-use crate::{
-    hub::PROTOCOLS,
-    rest::{error::ApiError, time::rfc3339},
-};
+use crate::rest::{error::ApiError, time::rfc3339};
 
 /// Ranges by name, in seconds. This version keeps 15 minutes; a longer range answers what there is and says so.
 const RANGES: [(&str, u32); 6] =
     [("5m", 300), ("15m", 900), ("1h", 3_600), ("6h", 21_600), ("24h", 86_400), ("7d", 604_800)];
 /// Granularities by name, in seconds.
 const GRANULARITIES: [(&str, u32); 3] = [("second", 1), ("minute", 60), ("hour", 3_600)];
+
+/// The charted columns of the protocols, in the order of [`PROTOCOLS`].
+pub(super) static COLUMNS: LazyLock<[&str; PROTOCOLS.len()]> = LazyLock::new(|| {
+    let charts = catalogue::REQUESTS.charts;
+    let column = |protocol| charts.iter().find(|chart| chart.attributes == [(catalogue::PROTOCOL, protocol)]);
+    PROTOCOLS.map(|protocol| column(protocol).map_or("", |chart| chart.name))
+});
 
 /// What part of the timeline is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +175,12 @@ mod tests {
         {
             assert!(Timeline::parse(range, granularity, protocols).is_err());
         }
+    }
+
+    #[test]
+    fn every_protocol_is_charted() {
+        assert_eq!(COLUMNS.len(), PROTOCOLS.len());
+        assert!(COLUMNS.iter().zip(PROTOCOLS).all(|(column, protocol)| *column == format!("rps.{protocol}")));
     }
 
     #[test]

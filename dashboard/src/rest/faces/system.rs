@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use starling_proto::live;
+use starling_proto::{catalogue::PROTOCOLS, live};
 
 use super::{
     Completeness, Face, Facts, connections,
@@ -12,7 +12,7 @@ use super::{
     protocols::{self, Protocol},
     section,
 };
-use crate::hub::{PROTOCOLS, verdict_text};
+use crate::hub::verdict_text;
 
 /// All of it.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,7 @@ impl Verdict {
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> SystemMetrics {
-    let traffic = facts.sections().traffic;
+    let traffic = facts.second().traffic();
     let connections = connections::answer(facts);
     let mut reported: BTreeMap<_, _> = protocols::list(facts).into_iter().map(|is| (is.name(), is)).collect();
     SystemMetrics {

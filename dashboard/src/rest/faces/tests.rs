@@ -20,35 +20,38 @@ fn reading() -> Reading {
     let view = v1::ClusterView {
         tick: 1_700_000_000,
         completeness: Some(v1::Completeness { nodes_reporting: 2, nodes_expected: 3, copies: 1, ..Default::default() }),
-        traffic: Some(v1::Traffic {
-            requests_per_second: 100.0,
-            errors_per_second: 2.0,
-            latency: Some(latency.clone()),
-            latency_last_minute: Some(latency),
-            protocols: vec![v1::ProtocolTraffic {
-                protocol: "http2".into(),
+        sections: Some(v1::Sections {
+            traffic: Some(v1::Traffic {
                 requests_per_second: 100.0,
                 errors_per_second: 2.0,
-                active: Some(7.0),
+                latency: Some(latency.clone()),
+                latency_last_minute: Some(latency),
+                protocols: vec![v1::ProtocolTraffic {
+                    protocol: "http2".into(),
+                    requests_per_second: 100.0,
+                    errors_per_second: 2.0,
+                    active: Some(7.0),
+                    ..Default::default()
+                }],
                 ..Default::default()
-            }],
-            ..Default::default()
-        }),
-        connections: Some(v1::Connections {
-            active: Some(6.0),
-            idle: Some(2.0),
-            total: Some(10.0),
-            healthy: Some(8.0),
-            warning: Some(2.0),
-            error: Some(0.0),
-            ..Default::default()
-        }),
-        cpu: Some(v1::Cpu {
-            utilization: Some(0.25),
-            load1: Some(1.0),
-            load5: Some(2.0),
-            load15: Some(3.0),
-            busiest: vec![v1::CoreUtilization { node_id: "a".into(), core: 1, utilization: 0.5 }],
+            }),
+            connections: Some(v1::Connections {
+                active: Some(6.0),
+                idle: Some(2.0),
+                total: Some(10.0),
+                healthy: Some(8.0),
+                warning: Some(2.0),
+                error: Some(0.0),
+                ..Default::default()
+            }),
+            cpu: Some(v1::Cpu {
+                utilization: Some(0.25),
+                load1: Some(1.0),
+                load5: Some(2.0),
+                load15: Some(3.0),
+                busiest: vec![v1::CoreUtilization { node_id: "a".into(), core: 1, utilization: 0.5 }],
+                ..Default::default()
+            }),
             ..Default::default()
         }),
         ..Default::default()

@@ -1,0 +1,74 @@
+//! One series at one second.
+
+use starling_ledger::rollup::{Cell, Sum};
+use starling_proto::{
+    histogram::Histogram,
+    series::{Series, Value},
+};
+
+use super::Attributes;
+
+/// A series with what was reported of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    /// Which series.
+    pub(crate) series: &'a Series,
+    /// Nodes that reported it; at least 1.
+    pub(crate) nodes: u32,
+    /// What they reported.
+    pub(crate) amount: Amount<'a>,
+}
+
+/// What was reported of a series, in its fixed point.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Amount<'a> {
+    /// Sum of the increments.
+    Counter(i128),
+    /// Over nodes.
+    Gauge {
+        /// Sum of the values.
+        sum: i128,
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+        /// The nodes' values, of metrics that keep them.
+        distribution: Option<&'a Histogram>,
+    },
+    /// Of all nodes together.
+    Histogram(&'a Histogram),
+}
+
+impl<'a> Entry<'a> {
+    /// Of one node.
+    pub(super) fn of_value(series: &'a Series, value: &'a Value) -> Self {
+        let amount = match value {
+            Value::Counter(increment) => Amount::Counter(i128::from(*increment)),
+            Value::Gauge(value) => {
+                Amount::Gauge { sum: i128::from(*value), min: *value, max: *value, distribution: None }
+            }
+            Value::Histogram(histogram) => Amount::Histogram(histogram),
+        };
+        Self { series, nodes: 1, amount }
+    }
+
+    /// Added over nodes.
+    pub(super) fn of_cell(series: &'a Series, cell: &'a Cell) -> Self {
+        let amount = match &cell.sum {
+            Sum::Counter(sum) => Amount::Counter(i128::try_from(*sum).unwrap_or(i128::MAX)),
+            Sum::Gauge(gauge) => Amount::Gauge {
+                sum: gauge.sum,
+                min: gauge.min,
+                max: gauge.max,
+                distribution: gauge.distribution.as_deref(),
+            },
+            Sum::Histogram(histogram) => Amount::Histogram(histogram),
+        };
+        Self { series, nodes: cell.frames.max(1), amount }
+    }
+
+    /// Whether the series has all of these attributes.
+    pub(crate) fn has(&self, attributes: &Attributes<'_>) -> bool {
+        attributes.iter().all(|(key, value)| self.series.attribute(key) == Some(value))
+    }
+}

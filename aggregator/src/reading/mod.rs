@@ -1,0 +1,189 @@
+//! Reads values by name: of one second of a node, or of one second added over the nodes of the cluster or of a group.
+//!
+//! A value is named by its metric, by attributes and by a [`Statistic`]. Attributes select: every series of that name
+//! that has all of them is taken, and what they leave open is added up, so that `traffic.requests` is the total over
+//! all protocols. Metrics that are computed on reading ([`catalogue::Derivation`]) answer like all others. Pure.
+//!
+//! What nobody reported is `None`: missing is never zero.
+
+mod entry;
+pub(crate) mod latency;
+pub(crate) mod sections;
+mod total;
+
+use std::collections::BTreeSet;
+
+use starling_ledger::rollup::Cell;
+use starling_proto::{
+    catalogue::{self, Derivation, Kind, Metric, OverNodes, Scope, Statistic},
+    frame::Content,
+    histogram::Histogram,
+    series::Series,
+};
+
+pub(crate) use entry::{Amount, Entry};
+use total::Total;
+
+/// Keys and values that select series.
+pub(crate) type Attributes<'a> = [(&'a str, &'a str)];
+
+/// One second.
+#[derive(Debug, Default)]
+pub(crate) struct Reading<'a> {
+    /// Sorted by series, hence by name.
+    entries: Vec<Entry<'a>>,
+}
+
+/// What a derived value comes to, with the nodes behind it.
+#[derive(Debug, Clone, Copy)]
+struct Derived {
+    value: f64,
+    nodes: u32,
+    gauge: bool,
+}
+
+impl<'a> Reading<'a> {
+    /// Of one node, all of it.
+    pub(crate) fn of_content(content: &'a Content) -> Self {
+        Self::of_samples(content, |_| true)
+    }
+
+    /// Of one node, without the series that no view shows: most of its drill-down. Cheaper by what is left out.
+    pub(crate) fn of_content_shown(content: &'a Content) -> Self {
+        Self::of_samples(content, is_shown)
+    }
+
+    fn of_samples(content: &'a Content, wanted: impl Fn(&Series) -> bool) -> Self {
+        let samples = content.samples.iter().filter(|sample| wanted(&sample.series));
+        let mut entries: Vec<_> = samples.map(|sample| Entry::of_value(&sample.series, &sample.value)).collect();
+        entries.sort_unstable_by(|a, b| a.series.cmp(b.series));
+        Self { entries }
+    }
+
+    /// Added over nodes. `cells` are sorted by series.
+    pub(crate) fn of_cells(cells: impl Iterator<Item = (&'a Series, &'a Cell)>) -> Self {
+        let entries: Vec<_> = cells.map(|(series, cell)| Entry::of_cell(series, cell)).collect();
+        debug_assert!(entries.is_sorted_by(|a, b| a.series < b.series));
+        Self { entries }
+    }
+
+    /// Every series that was sent, sorted.
+    pub(crate) fn entries(&self) -> &[Entry<'a>] {
+        &self.entries
+    }
+
+    /// The series called `name`, sorted by their attributes.
+    pub(crate) fn named(&self, name: &str) -> &[Entry<'a>] {
+        let from = self.entries.partition_point(|entry| entry.series.name() < name);
+        let count = self.entries[from..].partition_point(|entry| entry.series.name() == name);
+        &self.entries[from..from + count]
+    }
+
+    fn total(&self, name: &str, with: &Attributes<'_>, without: &Attributes<'_>) -> Option<Total<'a>> {
+        Total::of(
+            self.named(name).iter().filter(|entry| entry.has(with) && !without.iter().any(|one| entry.has(&[*one]))),
+        )
+    }
+
+    /// The value of a metric of the catalogue: [`Statistic::Value`].
+    pub(crate) fn value(&self, metric: &Metric, with: &Attributes<'_>) -> Option<f64> {
+        self.statistic(metric.name, with, Statistic::Value)
+    }
+
+    /// One statistic of what is called `name` and has the attributes `with`.
+    pub(crate) fn statistic(&self, name: &str, with: &Attributes<'_>, statistic: Statistic) -> Option<f64> {
+        self.statistics(name, with, &[statistic])[0]
+    }
+
+    /// Several statistics of one name, in their order: histograms are merged once for all of them.
+    pub(crate) fn statistics(&self, name: &str, with: &Attributes<'_>, wanted: &[Statistic]) -> Vec<Option<f64>> {
+        let metric = catalogue::find(name);
+        if let Some(metric) = metric.filter(|metric| !metric.is_sent()) {
+            let derived = self.derived(metric, with, &[]);
+            return wanted.iter().map(|&statistic| derived?.statistic(metric, statistic)).collect();
+        }
+        let Some(total) = self.total(name, with, &[]) else { return vec![None; wanted.len()] };
+        total.statistics(metric.map_or(OverNodes::Sum, |metric| metric.over_nodes), wanted)
+    }
+
+    /// All values of a histogram metric in one; `None` when none of that name and those attributes was reported.
+    pub(crate) fn histogram(&self, name: &str, with: &Attributes<'_>) -> Option<Histogram> {
+        self.total(name, with, &[]).filter(|total| total.kind() == Kind::Histogram).map(|total| total.histogram())
+    }
+
+    /// The attributes of the series of `metric` that can be computed here, sorted. Only of derived ones.
+    pub(crate) fn derived_series(&self, metric: &Metric) -> Vec<Vec<(&'a str, &'a str)>> {
+        let Some(derivation) = metric.derivation else { return Vec::new() };
+        let mut part = derivation.operands()[0];
+        // What is derived from something derived has the attributes of what that comes from.
+        while let Some(inner) = part.metric.derivation {
+            part = inner.operands()[0];
+        }
+        let of_metric = |entry: &Entry<'a>| {
+            let all = entry.series.attributes().iter().map(|(key, value)| (&**key, &**value));
+            all.filter(|(key, _)| metric.attributes.contains(key)).collect::<Vec<_>>()
+        };
+        let found: BTreeSet<_> = self.named(part.metric.name).iter().map(of_metric).collect();
+        found.into_iter().filter(|with| self.derived(metric, with, &[]).is_some()).collect()
+    }
+
+    /// The sum over nodes of a metric that is sent, or what a derived one is computed to.
+    fn derived(&self, metric: &Metric, with: &Attributes<'_>, without: &Attributes<'_>) -> Option<Derived> {
+        let Some(derivation) = metric.derivation else {
+            let total = self.total(metric.name, with, without)?;
+            let gauge = total.kind() == Kind::Gauge;
+            return Some(Derived { value: total.sum()?, nodes: total.nodes(), gauge });
+        };
+        if !with.iter().all(|(key, _)| metric.attributes.contains(key)) {
+            return None;
+        }
+        let read = |operand: &catalogue::Operand| {
+            let asked = with.iter().filter(|(key, _)| !operand.whole && operand.metric.attributes.contains(key));
+            let with: Vec<_> = asked.chain(operand.with).copied().collect();
+            self.derived(operand.metric, &with, operand.without)
+        };
+        match &derivation {
+            Derivation::Ratio { part, whole } => {
+                let (part, whole) = (read(part)?, read(whole)?);
+                (whole.value > 0.0 && part.comparable(whole)).then(|| Derived {
+                    value: part.value / whole.value,
+                    nodes: part.nodes.min(whole.nodes),
+                    gauge: true,
+                })
+            }
+            Derivation::Difference { of, less } => {
+                let (of, less) = (read(of)?, read(less)?);
+                of.comparable(less).then(|| Derived { value: (of.value - less.value).max(0.0), ..of })
+            }
+            Derivation::Sum { of } => read(of),
+        }
+    }
+}
+
+impl Derived {
+    /// Two gauges of different nodes say nothing about each other; of counters, nothing happened where none was sent.
+    fn comparable(self, other: Self) -> bool {
+        !self.gauge || !other.gauge || self.nodes == other.nodes
+    }
+
+    fn statistic(self, metric: &Metric, statistic: Statistic) -> Option<f64> {
+        let ratio = matches!(metric.derivation, Some(Derivation::Ratio { .. }));
+        match statistic {
+            Statistic::Nodes => Some(f64::from(self.nodes)),
+            Statistic::Value => Some(self.value),
+            Statistic::Sum | Statistic::Mean | Statistic::Min | Statistic::Max if self.nodes <= 1 => Some(self.value),
+            // A ratio of sums is no sum of ratios.
+            Statistic::Sum if !ratio => Some(self.value),
+            Statistic::Mean if !ratio => Some(self.value / f64::from(self.nodes)),
+            _ => None,
+        }
+    }
+}
+
+/// Most series of a node are for drill-down only: leaving them out makes the table of 1,000 nodes cheap.
+fn is_shown(series: &Series) -> bool {
+    series.scope() == Scope::Cluster || series.is(&catalogue::CORE_UTILIZATION) || series.is(&catalogue::UPTIME)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! The table. One row is one metric; the documentation of a row is its help.
+
+use super::{
+    Good, Metric, Statistic, Unit, counter,
+    derivation::{Operand, difference, ratio, sum},
+    derived,
+    display::chart,
+    gauge, histogram,
+};
+
+macro_rules! catalogue {
+    ($( $(#[doc = $help:literal])+ $ident:ident = $metric:expr; )*) => {
+        $(
+            $(#[doc = $help])+
+            pub static $ident: Metric = Metric { help: concat!($($help),+).trim_ascii_start(), ..$metric };
+        )*
+        /// Every metric, in the order of the table.
+        pub static METRICS: &[&Metric] = &[$(&$ident),*];
+    };
+}
+
+/// Names of the protocols of the traffic model, in the order they are shown.
+pub const PROTOCOLS: [&str; 5] = ["http1", "http2", "http3", "websocket", "grpc"];
+
+/// Key of the attribute that names one of [`PROTOCOLS`].
+pub const PROTOCOL: &str = "protocol";
+
+catalogue! {
+    /// Requests served, by protocol: http1, http2, http3, websocket, grpc.
+    REQUESTS = counter("traffic.requests", "{request}").by(&["protocol"]).shown("Requests", Unit::Rate).charted(&[
+        chart("rps.http1").with(&[("protocol", "http1")]),
+        chart("rps.http2").with(&[("protocol", "http2")]),
+        chart("rps.http3").with(&[("protocol", "http3")]),
+        chart("rps.websocket").with(&[("protocol", "websocket")]),
+        chart("rps.grpc").with(&[("protocol", "grpc")]),
+        chart("rps.total"),
+    ]);
+    /// Requests that failed.
+    ERRORS = counter("traffic.errors", "{request}").by(&["protocol"]).shown("Errors", Unit::Rate).good(Good::Down)
+        .charted(&[chart("errors.total")]);
+    /// Failed share of the requests, 0 to 1.
+    ERROR_RATIO = derived("traffic.error_ratio", "1", ratio(Operand::of(&ERRORS), Operand::of(&REQUESTS)))
+        .by(&["protocol"]).shown("Failed requests", Unit::Share).good(Good::Down);
+    /// Time to serve a request.
+    DURATION = histogram("traffic.duration", "s").scale(9).by(&["protocol"]).shown("Latency", Unit::Time)
+        .good(Good::Down).charted(&[
+            chart("latency.p50").of(Statistic::P50),
+            chart("latency.p95").of(Statistic::P95),
+            chart("latency.p99").of(Statistic::P99),
+            chart("latency.p999").of(Statistic::P999),
+        ]);
+    /// Requests or connections open now.
+    ACTIVE = gauge("traffic.active", "{request}").by(&["protocol"]).shown("Open requests", Unit::Number);
+    /// TCP sockets by state.
+    TCP_CONNECTIONS = gauge("system.tcp.connections", "{connection}").by(&["network.connection.state"])
+        .shown("TCP sockets", Unit::Number);
+    /// Established connections silent in both directions for more than 300 s.
+    TCP_IDLE = gauge("system.tcp.idle", "{connection}").shown("Idle connections", Unit::Number);
+    /// Connections that are healthy, in warning (retransmit over 2 %, or silent for 300 s) or in error (reset, refused or
+    /// timed out in the last 60 s).
+    TCP_HEALTH = gauge("system.tcp.health", "{connection}").by(&["health"]).shown("Connection health", Unit::Number)
+        .charted(&[
+            chart("connections.healthy").with(&[("health", "healthy")]),
+            chart("connections.warning").with(&[("health", "warning")]),
+            chart("connections.error").with(&[("health", "error")]),
+        ]);
+    /// TCP sockets in any state but LISTEN and CLOSE.
+    TCP_OPEN = derived("system.tcp.open", "{connection}", sum(Operand::of(&TCP_CONNECTIONS)
+        .without(&[("network.connection.state", "listen"), ("network.connection.state", "close")])))
+        .shown("Connections", Unit::Number).charted(&[chart("connections.total")]);
+    /// Established connections used within the last 300 s.
+    TCP_ACTIVE = derived("system.tcp.active", "{connection}", difference(Operand::of(&TCP_CONNECTIONS)
+        .with(&[("network.connection.state", "established")]), Operand::of(&TCP_IDLE)))
+        .shown("Active connections", Unit::Number).charted(&[chart("connections.active")]);
+    /// Connections opened, both directions.
+    TCP_OPENED = counter("system.tcp.opened", "{connection}").shown("Connections opened", Unit::Rate);
+    /// Connections reset.
+    TCP_RESETS = counter("system.tcp.resets", "{connection}").shown("Connections reset", Unit::Rate).good(Good::Down);
+    /// Segments sent, without retransmissions.
+    TCP_SEGMENTS_SENT = counter("system.tcp.segments_sent", "{segment}").shown("Segments sent", Unit::Rate);
+    /// Segments sent again.
+    TCP_RETRANSMITS = counter("system.tcp.retransmits", "{segment}").shown("Segments sent again", Unit::Rate)
+        .good(Good::Down);
+    /// Segments sent again / segments sent, 0 to 1.
+    TCP_RETRANSMIT_RATIO = derived("system.tcp.retransmit_ratio", "1",
+        ratio(Operand::of(&TCP_RETRANSMITS), Operand::of(&TCP_SEGMENTS_SENT)))
+        .shown("Retransmits", Unit::Share).good(Good::Down);
+    /// Busy share of all cores of a node, 0 to 1; waiting for input or output is not busy.
+    CPU_UTILIZATION = gauge("system.cpu.utilization", "1").scale(4).with_distribution().mean_over_nodes()
+        .shown("CPU", Unit::Share).good(Good::Down);
+    /// Time of all cores by mode: user, nice, system, idle, iowait, irq, softirq, steal.
+    CPU_TIME = counter("system.cpu.time", "s").scale(3).by(&["cpu.mode"]).shown("CPU time", Unit::Number);
+    /// Busy share of all cores of all nodes by time, 0 to 1: each core weighs the same.
+    CPU_BUSY = derived("system.cpu.busy", "1", ratio(Operand::whole(&CPU_TIME)
+        .without(&[("cpu.mode", "idle"), ("cpu.mode", "iowait")]), Operand::whole(&CPU_TIME)))
+        .shown("CPU", Unit::Share).good(Good::Down).charted(&[chart("cpu.total")]);
+    /// Share of the time of all cores in one mode, 0 to 1.
+    CPU_MODE_UTILIZATION = derived("system.cpu.mode.utilization", "1",
+        ratio(Operand::of(&CPU_TIME), Operand::whole(&CPU_TIME)))
+        .by(&["cpu.mode"]).shown("CPU by mode", Unit::Share);
+    /// Logical processors online.
+    CPU_COUNT = gauge("system.cpu.logical.count", "{cpu}").shown("Logical processors", Unit::Number);
+    /// Physical memory.
+    MEMORY_LIMIT = gauge("system.memory.limit", "By").shown("Memory", Unit::Bytes);
+    /// What the kernel estimates can be given to programs without swapping.
+    MEMORY_AVAILABLE = gauge("system.memory.available", "By").shown("Memory available", Unit::Bytes).good(Good::Up);
+    /// Physical memory less what is available.
+    MEMORY_USED = derived("system.memory.used", "By", difference(Operand::of(&MEMORY_LIMIT),
+        Operand::of(&MEMORY_AVAILABLE))).shown("Memory used", Unit::Bytes).good(Good::Down);
+    /// Used share of physical memory, 0 to 1: of several nodes together, so that each byte weighs the same.
+    MEMORY_UTILIZATION = derived("system.memory.utilization", "1", ratio(Operand::of(&MEMORY_USED),
+        Operand::of(&MEMORY_LIMIT))).shown("Memory", Unit::Share).good(Good::Down)
+        .charted(&[chart("memory.used_ratio")]);
+    /// Bytes over the physical interfaces, or where there are none over all but loopback: receive, transmit.
+    NETWORK_IO = counter("system.network.io", "By").by(&["network.io.direction"])
+        .shown("Network", Unit::BytesPerSecond).charted(&[
+            chart("network.received").with(&[("network.io.direction", "receive")]),
+            chart("network.sent").with(&[("network.io.direction", "transmit")]),
+        ]);
+    /// Bytes moved by whole disks: read, write.
+    DISK_IO = counter("system.disk.io", "By").by(&["disk.io.direction"]).shown("Disk", Unit::BytesPerSecond)
+        .charted(&[
+            chart("disk.read").with(&[("disk.io.direction", "read")]),
+            chart("disk.written").with(&[("disk.io.direction", "write")]),
+        ]);
+    /// Load average of one minute.
+    LOAD_1M = gauge("system.load_average.1m", "1").scale(2).with_distribution().mean_over_nodes()
+        .shown("Load, 1 min", Unit::Number).good(Good::Down).charted(&[chart("load.1m")]);
+    /// Load average of five minutes.
+    LOAD_5M = gauge("system.load_average.5m", "1").scale(2).mean_over_nodes().shown("Load, 5 min", Unit::Number)
+        .good(Good::Down).charted(&[chart("load.5m").on_node()]);
+    /// Load average of fifteen minutes.
+    LOAD_15M = gauge("system.load_average.15m", "1").scale(2).mean_over_nodes().shown("Load, 15 min", Unit::Number)
+        .good(Good::Down).charted(&[chart("load.15m").on_node()]);
+    /// Memory by state: application, buffer_cache, system, free; they add up to the limit.
+    MEMORY_USAGE = gauge("system.memory.usage", "By").by(&["system.memory.state"]).shown("Memory", Unit::Bytes)
+        .charted(&[
+            chart("memory.application").with(&[("system.memory.state", "application")]).on_node(),
+            chart("memory.buffer_cache").with(&[("system.memory.state", "buffer_cache")]).on_node(),
+            chart("memory.system").with(&[("system.memory.state", "system")]).on_node(),
+            chart("memory.free").with(&[("system.memory.state", "free")]).on_node(),
+        ]);
+    /// Busy share of one core, 0 to 1.
+    CORE_UTILIZATION = gauge("system.cpu.core.utilization", "1").scale(4).of_node().by(&["cpu.logical_number"])
+        .mean_over_nodes().shown("Core", Unit::Share);
+    /// Swap space.
+    SWAP_LIMIT = gauge("system.paging.limit", "By").shown("Swap", Unit::Bytes);
+    /// Swap space in use.
+    SWAP_USAGE = gauge("system.paging.usage", "By").shown("Swap used", Unit::Bytes).good(Good::Down);
+    /// Used share of the swap space, 0 to 1.
+    SWAP_UTILIZATION = derived("system.paging.utilization", "1",
+        ratio(Operand::of(&SWAP_USAGE), Operand::of(&SWAP_LIMIT))).shown("Swap used", Unit::Share).good(Good::Down);
+    /// Memory set aside as huge pages.
+    HUGE_PAGES_LIMIT = gauge("system.memory.huge_pages.limit", "By").shown("Huge pages", Unit::Bytes);
+    /// Huge pages in use.
+    HUGE_PAGES_USAGE = gauge("system.memory.huge_pages.usage", "By").shown("Huge pages used", Unit::Bytes);
+    /// Operations completed by whole disks: read, write.
+    DISK_OPERATIONS = counter("system.disk.operations", "{operation}").by(&["disk.io.direction"])
+        .shown("Disk operations", Unit::Rate);
+    /// Bytes moved by one disk.
+    DISK_DEVICE_IO = counter("system.disk.device.io", "By").of_node().by(&["disk.io.direction", "system.device"])
+        .shown("Disk", Unit::BytesPerSecond);
+    /// Operations completed by one disk.
+    DISK_DEVICE_OPERATIONS = counter("system.disk.device.operations", "{operation}").of_node()
+        .by(&["disk.io.direction", "system.device"]).shown("Disk operations", Unit::Rate);
+    /// Time in which one disk was busy.
+    DISK_DEVICE_IO_TIME = counter("system.disk.device.io_time", "s").scale(3).of_node().by(&["system.device"])
+        .shown("Disk busy", Unit::Share);
+    /// Size of all local filesystems.
+    FILESYSTEM_LIMIT = gauge("system.filesystem.limit", "By").shown("Filesystems", Unit::Bytes);
+    /// Bytes in use on all local filesystems.
+    FILESYSTEM_USAGE = gauge("system.filesystem.usage", "By").shown("Filesystems used", Unit::Bytes);
+    /// Used share of all local filesystems, 0 to 1.
+    FILESYSTEM_UTILIZATION = derived("system.filesystem.utilization", "1",
+        ratio(Operand::of(&FILESYSTEM_USAGE), Operand::of(&FILESYSTEM_LIMIT)))
+        .shown("Filesystems used", Unit::Share).good(Good::Down);
+    /// Size of one filesystem.
+    MOUNT_LIMIT = gauge("system.filesystem.mount.limit", "By").of_node().by(&["system.filesystem.mountpoint"])
+        .shown("Filesystem", Unit::Bytes);
+    /// Bytes in use on one filesystem.
+    MOUNT_USAGE = gauge("system.filesystem.mount.usage", "By").of_node().by(&["system.filesystem.mountpoint"])
+        .shown("Filesystem used", Unit::Bytes);
+    /// Used share of one filesystem, 0 to 1.
+    MOUNT_UTILIZATION = derived("system.filesystem.mount.utilization", "1",
+        ratio(Operand::of(&MOUNT_USAGE), Operand::of(&MOUNT_LIMIT))).of_node().by(&["system.filesystem.mountpoint"])
+        .shown("Filesystem used", Unit::Share).good(Good::Down);
+    /// Packets over the same interfaces.
+    NETWORK_PACKETS = counter("system.network.packets", "{packet}").by(&["network.io.direction"])
+        .shown("Packets", Unit::Rate);
+    /// Errors of the same interfaces.
+    NETWORK_ERRORS = counter("system.network.errors", "{error}").by(&["network.io.direction"])
+        .shown("Network errors", Unit::Rate).good(Good::Down);
+    /// Packets dropped by the same interfaces.
+    NETWORK_DROPPED = counter("system.network.dropped", "{packet}").by(&["network.io.direction"])
+        .shown("Packets dropped", Unit::Rate).good(Good::Down);
+    /// Bytes over one interface.
+    INTERFACE_IO = counter("system.network.interface.io", "By").of_node()
+        .by(&["network.interface.name", "network.io.direction"]).shown("Interface", Unit::BytesPerSecond);
+    /// Packets over one interface.
+    INTERFACE_PACKETS = counter("system.network.interface.packets", "{packet}").of_node()
+        .by(&["network.interface.name", "network.io.direction"]).shown("Packets", Unit::Rate);
+    /// Errors of one interface.
+    INTERFACE_ERRORS = counter("system.network.interface.errors", "{error}").of_node()
+        .by(&["network.interface.name", "network.io.direction"]).shown("Errors", Unit::Rate).good(Good::Down);
+    /// Packets dropped by one interface.
+    INTERFACE_DROPPED = counter("system.network.interface.dropped", "{packet}").of_node()
+        .by(&["network.interface.name", "network.io.direction"]).shown("Packets dropped", Unit::Rate)
+        .good(Good::Down);
+    /// Time since boot.
+    UPTIME = gauge("system.uptime", "s").of_node().shown("Uptime", Unit::Number);
+    /// Scheduling entities: processes and threads.
+    PROCESS_COUNT = gauge("system.process.count", "{process}").of_node().shown("Processes", Unit::Number);
+    /// Processor time of the daemon itself.
+    DAEMON_CPU_TIME = counter("starling.node.cpu.time", "s").scale(6).shown("Daemon CPU", Unit::Share)
+        .good(Good::Down);
+    /// Resident memory of the daemon itself.
+    DAEMON_MEMORY = gauge("starling.node.memory.usage", "By").shown("Daemon memory", Unit::Bytes).good(Good::Down);
+    /// Time one collector took.
+    COLLECT_DURATION = counter("starling.node.collect.duration", "s").scale(9).of_node().by(&["collector"])
+        .shown("Collector time", Unit::Share).good(Good::Down);
+    /// Times one collector failed.
+    COLLECT_FAILURES = counter("starling.node.collect.failures", "{failure}").of_node().by(&["collector"])
+        .shown("Collector failures", Unit::Rate).good(Good::Down);
+    /// Frames the daemon lost, by reason.
+    FRAMES_DROPPED = counter("starling.node.frames.dropped", "{frame}").by(&["reason"])
+        .shown("Frames lost", Unit::Rate).good(Good::Down);
+}
