@@ -1,18 +1,26 @@
 //! Settings of `starling up`: one table, and flags that are short for its most used keys.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use starling_service::settings::{Mistakes, kind};
 
-use crate::plan;
+/// Most aggregators in one process: more only share the same processors, and the ninth would listen where the page is.
+const AGGREGATORS_MAX: u16 = 8;
+/// Most nodes in one process.
+const NODES_MAX: u16 = 1_000;
+/// From one aggregator's ports to the next one's.
+const PORT_STEP: u16 = 10;
 
 starling_service::settings! {
     /// Settings of everything in one process.
     pub struct Config {
         /// Aggregators to run; number i listens 10 ports above number i-1.
-        pub aggregators: u16 = 1, kind::number(1..=plan::AGGREGATORS_MAX);
+        pub aggregators: u16 = 1, kind::number(1..=AGGREGATORS_MAX);
         /// Nodes in all: this host, and simulated replays of it with varied load.
-        pub nodes: u16 = 1, kind::number(1..=plan::NODES_MAX);
+        pub nodes: u16 = 1, kind::number(1..=NODES_MAX);
         /// Where the page is served.
         pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7480)), kind::listen();
         /// First gRPC port of the aggregators; gossip and admin are the two after it.
@@ -38,8 +46,60 @@ starling_service::settings! {
 }
 
 fn together(config: &Config, mistakes: &mut Mistakes) {
-    if let Err(error) = plan::check(config) {
+    if let Err(error) = config.check_ports() {
         mistakes.add(error.key(), error);
+    }
+}
+
+/// Why the ports of the settings do not fit together.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum PortsError {
+    /// Two APIs would listen at one address.
+    #[error(
+        "{0} would be used twice: choose another --grpc-port, --listen, --otlp-listen or --node-admin-port; through \
+         make: make run ARGS=\"--grpc-port 7500\""
+    )]
+    Twice(SocketAddr),
+    /// The last port would be beyond 65,535.
+    #[error("{0} is too high for that many aggregators, {PORT_STEP} ports are used for each")]
+    Port(u16),
+}
+
+impl PortsError {
+    /// The setting to change.
+    const fn key(&self) -> &'static str {
+        "grpc_port"
+    }
+}
+
+impl Config {
+    /// A port of this host; with `free_ports` one that the system chooses.
+    pub(crate) fn loopback(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, if self.free_ports { 0 } else { port }))
+    }
+
+    /// The gRPC port of each aggregator; gossip and admin are the two after it. Call on checked settings only.
+    pub(crate) fn first_ports(&self) -> impl Iterator<Item = u16> {
+        (0..self.aggregators).map(|i| self.grpc_port + i * PORT_STEP)
+    }
+
+    /// Checks that every API has an address of its own. Gossip is left out: it listens on UDP.
+    fn check_ports(&self) -> Result<(), PortsError> {
+        if self.grpc_port.checked_add(self.aggregators.saturating_mul(PORT_STEP)).is_none() {
+            return Err(PortsError::Port(self.grpc_port));
+        }
+        let mut all: Vec<SocketAddr> =
+            self.first_ports().flat_map(|first| [first, first + 2]).map(|port| self.loopback(port)).collect();
+        all.push(self.loopback(self.node_admin_port));
+        if !self.free_ports {
+            all.extend([self.listen, self.otlp_listen]);
+        }
+        all.retain(|address| address.port() != 0);
+        all.sort_unstable();
+        match all.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(PortsError::Twice(pair[0])),
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,35 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::Config;
-
-/// Most aggregators in one process: more only share the same processors, and the ninth would listen where the page is.
-pub(crate) const AGGREGATORS_MAX: u16 = 8;
-/// Most nodes in one process.
-pub(crate) const NODES_MAX: u16 = 1_000;
-/// From one aggregator's ports to the next one's.
-const PORT_STEP: u16 = 10;
-
-/// Why settings give no plan.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PlanError {
-    /// Two APIs would listen at one address.
-    #[error(
-        "{0} would be used twice: choose another --grpc-port, --listen, --otlp-listen or --node-admin-port; through \
-         make: make run ARGS=\"--grpc-port 7500\""
-    )]
-    Twice(SocketAddr),
-    /// The last port would be beyond 65,535.
-    #[error("{0} is too high for that many aggregators, {PORT_STEP} ports are used for each")]
-    Port(u16),
-}
-
-impl PlanError {
-    /// The setting to change.
-    pub(crate) const fn key(&self) -> &'static str {
-        "grpc_port"
-    }
-}
+use crate::config::Config;
 
 /// Addresses and folders of everything that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +45,12 @@ impl Plan {
     /// # Errors
     /// When no port is free with `free_ports`, or no folder is known for state.
     pub(crate) fn of(config: &Config) -> anyhow::Result<Self> {
-        let port = |number: u16| port(config, number);
-        let aggregators = (0..config.aggregators)
-            .map(|i| {
-                let first = config.grpc_port + i * PORT_STEP;
-                let name = (config.aggregators > 1).then(|| format!("agg-{}", i + 1));
+        let port = |number: u16| config.loopback(number);
+        let aggregators = config
+            .first_ports()
+            .zip(1..)
+            .map(|(first, i)| {
+                let name = (config.aggregators > 1).then(|| format!("agg-{i}"));
                 AggregatorPlan { name, grpc: port(first), gossip: port(first + 1), admin: port(first + 2) }
             })
             .collect();
@@ -91,33 +64,6 @@ impl Plan {
             node_admin: port(config.node_admin_port),
             state: config.state_dir.clone().map_or_else(default_state, Ok)?,
         })
-    }
-}
-
-fn port(config: &Config, number: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, if config.free_ports { 0 } else { number }))
-}
-
-/// Checks that every API has an address of its own. Gossip is left out: it listens on UDP.
-///
-/// # Errors
-/// [`PlanError`].
-pub(crate) fn check(config: &Config) -> Result<(), PlanError> {
-    if config.grpc_port.checked_add(config.aggregators.saturating_mul(PORT_STEP)).is_none() {
-        return Err(PlanError::Port(config.grpc_port));
-    }
-    let grpc = (0..config.aggregators).map(|i| config.grpc_port + i * PORT_STEP);
-    let mut all: Vec<SocketAddr> =
-        grpc.flat_map(|first| [first, first + 2]).map(|number| port(config, number)).collect();
-    all.push(port(config, config.node_admin_port));
-    if !config.free_ports {
-        all.extend([config.listen, config.otlp_listen]);
-    }
-    all.retain(|address| address.port() != 0);
-    all.sort_unstable();
-    match all.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(PlanError::Twice(pair[0])),
-        None => Ok(()),
     }
 }
 

@@ -10,31 +10,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Mistakes, Origin, Row, Sources};
+use super::{Mistakes, Origin, Row, Sources, given::Given};
 
 /// A name this close (Jaro-Winkler, 0 to 1) to an unknown one is offered instead of it: one or two letters off.
 const CLOSE: f64 = 0.85;
-
-/// A value as it was given.
-#[derive(Debug, Clone)]
-pub struct Given {
-    pub(super) value: Value,
-    /// As written in a flag or variable, before it was read as TOML.
-    pub(super) written: Option<String>,
-    pub(super) origin: Option<Origin>,
-}
-
-impl Given {
-    /// A value without an origin, such as an entry of a list.
-    pub(super) fn plain(value: Value) -> Self {
-        Self { value, written: None, origin: None }
-    }
-
-    /// The value as text: of a flag or variable exactly what was written, so that a name may look like a number.
-    pub(super) fn text(&self) -> Option<&str> {
-        self.value.as_str().or(self.written.as_deref())
-    }
-}
 
 /// All given values by dotted key. Tables are taken apart, so that `labels.zone` of one source and `labels.role` of
 /// another stand side by side.

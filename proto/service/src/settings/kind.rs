@@ -12,7 +12,7 @@ use starling_proto::{
 };
 use toml::{Table, Value};
 
-use super::Given;
+use super::given::Given;
 
 /// What a key may hold.
 pub trait Kind {

@@ -10,13 +10,14 @@
 //! mistake with its key, what was wanted, and where it came from.
 
 mod document;
+mod given;
 pub mod kind;
 mod table;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
 use document::Document;
-pub use document::Given;
+pub use given::Given;
 use kind::Kind;
 pub use table::{Row, example, example_uncommented};
 
