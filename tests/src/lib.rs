@@ -3,13 +3,20 @@
 //! - [`Program`]: a real process on free ports, with its log kept when a test fails;
 //! - [`eventually`]: waiting on a condition, never on time;
 //! - [`Oracle`]: nodes whose every frame is known, so that a test can add up what the cluster must show;
-//! - [`Cluster`]: aggregators that know each other.
+//! - [`Cluster`]: aggregators that know each other;
+//! - [`swarm`]: thousands of cheap nodes in one process;
+//! - [`Cost`] and [`Scrape`]: what a process costs and what it says of itself.
 
 mod cluster;
+mod cost;
 mod oracle;
 mod program;
+mod scrape;
+pub mod swarm;
 
 pub use cluster::Cluster;
+pub use cost::Cost;
 pub use oracle::{Known, Oracle};
-pub use program::{Program, binary};
+pub use program::{Launch, Lines, Program, binary};
+pub use scrape::{Scrape, http_get};
 pub use starling_testkit::{LIMIT, eventually};

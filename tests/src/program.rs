@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
+    os::unix::{fs::chown, process::CommandExt as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -16,6 +17,8 @@ use tempfile::TempDir;
 
 use starling_testkit::{LIMIT, eventually};
 
+use crate::cost::Cost;
+
 /// A running program of this workspace. Killed when dropped; its log is printed when the test fails.
 #[derive(Debug)]
 pub struct Program {
@@ -25,10 +28,26 @@ pub struct Program {
     addresses: HashMap<String, SocketAddr>,
 }
 
-/// Where a program of this workspace is: beside this one, or above it for a test binary in `deps`.
+/// How a program is started.
+#[allow(missing_debug_implementations, reason = "it holds a function")]
+pub struct Launch {
+    /// The file that is run.
+    pub path: PathBuf,
+    /// Its arguments; `{dir}` becomes a folder of its own.
+    pub arguments: Vec<String>,
+    /// The user it runs as, which only root can choose; `None`: the one that runs us.
+    pub user: Option<u32>,
+    /// Takes every line of its output but the announcement of its addresses.
+    pub lines: Option<Lines>,
+}
+
+/// Takes the lines a program prints.
+pub type Lines = Box<dyn Fn(&str) + Send>;
+
+/// Where the programs are: beside this one, or above it for a test binary in `deps`.
 ///
 /// # Panics
-/// When it was not built.
+/// When there is none.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a program knows its own path");
@@ -44,31 +63,49 @@ impl Program {
     /// When it ends or says nothing within [`LIMIT`].
     #[must_use]
     pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self::launch(Launch { path: binary(name), arguments, user: None, lines: None })
+    }
+
+    /// [`Program::start`] with a say in which file is run, by whom, and where its lines go.
+    ///
+    /// # Panics
+    /// As [`Program::start`].
+    #[must_use]
+    pub fn launch(launch: Launch) -> Self {
+        let Launch { path, arguments, user, lines: sink } = launch;
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let directory = tempfile::tempdir().expect("a temporary folder");
         let log = File::create(directory.path().join("log")).expect("a log file");
         let folder = directory.path().display().to_string();
-        let mut child = Command::new(binary(name))
+        let mut command = Command::new(&path);
+        command
             .args(arguments.iter().map(|argument| argument.replace("{dir}", &folder)))
             .env("STARLING_LOG", std::env::var("STARLING_LOG").unwrap_or_else(|_| "info".to_owned()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+            .stderr(log);
+        if let Some(user) = user {
+            chown(directory.path(), Some(user), Some(user)).expect("only root starts programs as others");
+            command.uid(user).gid(user);
+        }
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", path.display()));
         let lines = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut program = Self { name: name.to_owned(), child, directory, addresses: HashMap::new() };
+        let mut program = Self { name, child, directory, addresses: HashMap::new() };
         let (sender, announced) = mpsc::channel();
         // Ends with the program's output.
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 if let Some(addresses) = parse_announcement(&line) {
                     let _ = sender.send(addresses);
+                } else if let Some(sink) = &sink {
+                    sink(&line);
                 }
             }
         });
         program.addresses = announced
             .recv_timeout(LIMIT)
-            .unwrap_or_else(|_| panic!("{name} announced nothing; its log:\n{}", program.log()));
+            .unwrap_or_else(|_| panic!("{} announced nothing; its log:\n{}", program.name, program.log()));
         program
     }
 
@@ -170,19 +207,8 @@ impl Program {
     /// When the process is gone.
     #[must_use]
     pub fn cost(&self) -> (Duration, u64) {
-        let read = |file: &str| {
-            std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the process is there")
-        };
-        let stat = read("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
-        // proc(5): utime and stime are fields 14 and 15, in ticks of 10 ms; counted here after the name.
-        let used = Duration::from_millis((ticks(11) + ticks(12)) * 10);
-        let resident = read("status")
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
-            .unwrap_or(0);
-        (used, resident * 1024)
+        let cost = Cost::of(self.child.id()).expect("the process is there");
+        (cost.processor, cost.resident)
     }
 }
 
