@@ -6,7 +6,7 @@ use tonic::transport::Channel;
 
 use starling_testkit::eventually;
 
-use crate::Program;
+use crate::{Member, Program};
 
 /// Real aggregators in one cluster.
 #[derive(Debug)]
@@ -67,6 +67,17 @@ impl Cluster {
     #[must_use]
     pub fn seeds(&self) -> Vec<String> {
         self.aggregators.iter().map(|a| a.address("grpc").to_string()).collect()
+    }
+
+    /// Where the aggregators answer.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let member = |(i, aggregator): (usize, &Program)| Member {
+            name: format!("agg-{}", i + 1),
+            grpc: aggregator.address("grpc"),
+            admin: aggregator.address("admin"),
+        };
+        self.aggregators.iter().enumerate().map(member).collect()
     }
 
     /// A client of one aggregator's queries.

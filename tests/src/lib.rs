@@ -5,10 +5,14 @@
 //! - [`Oracle`]: nodes whose every frame is known, so that a test can add up what the cluster must show;
 //! - [`Cluster`]: aggregators that know each other;
 //! - [`swarm`]: thousands of cheap nodes in one process;
+//! - [`chaos`]: a cluster under faults, every second of it checked;
+//! - [`every_log_advances`] and [`same_view`]: whether a cluster as a whole is well;
 //! - [`Cost`] and [`Scrape`]: what a process costs and what it says of itself.
 
+pub mod chaos;
 mod cluster;
 mod cost;
+mod health;
 mod oracle;
 mod program;
 mod scrape;
@@ -16,6 +20,7 @@ pub mod swarm;
 
 pub use cluster::Cluster;
 pub use cost::Cost;
+pub use health::{Member, every_log_advances, same_view};
 pub use oracle::{Known, Oracle};
 pub use program::{Launch, Lines, Program, binary};
 pub use scrape::{Scrape, http_get};

@@ -47,9 +47,7 @@ impl Shape {
         let mut all: Vec<Series> = [
             &catalogue::CPU_UTILIZATION,
             &catalogue::LOAD_1M,
-            &catalogue::MEMORY_UTILIZATION,
             &catalogue::MEMORY_LIMIT,
-            &catalogue::MEMORY_USED,
             &catalogue::MEMORY_AVAILABLE,
             &catalogue::CPU_COUNT,
         ]

@@ -1,0 +1,209 @@
+//! What is true after everything was healed.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    ChaosConfig, Digit, Sum,
+    fleet::{Fleet, Said},
+    reader::{Readers, Reads, view},
+};
+use crate::{
+    Oracle, eventually,
+    health::{Member, every_log_advances, same_view},
+};
+
+/// What the run found. Everything but the first few counts must be 0.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
+    /// Faults by kind.
+    pub drawn: String,
+    /// Aggregators read.
+    pub aggregators: usize,
+    /// Seconds read at the end, at each.
+    pub seconds: u32,
+    /// Answers read while the faults lasted.
+    pub reads: u64,
+    /// Frames that all starts of all nodes cut.
+    pub frames: u64,
+    /// Frames that the nodes said they lost; each by its reason at the node, none of them acknowledged.
+    pub lost_unacknowledged: u64,
+    /// Seconds with a frame twice or in parts, in any read.
+    pub counted_twice: u64,
+    /// Frames that are acknowledged and missing.
+    pub acknowledged_lost: u64,
+    /// Frames that no node sent.
+    pub invented: u64,
+    /// Seconds that aggregators see differently.
+    pub hashes_differ: u64,
+    /// Seconds whose books do not balance, and overlaps and forks.
+    pub unbalanced: u64,
+    /// Logs that stand still somewhere.
+    pub standing: u64,
+    /// Details of all that.
+    pub findings: Vec<String>,
+}
+
+impl Verdict {
+    /// True when nothing is wrong.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        let wrong = self.counted_twice + self.acknowledged_lost + self.invented;
+        wrong + self.hashes_differ + self.unbalanced + self.standing == 0
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "| faults | seconds x aggregators | reads under faults | frames cut | lost and not acknowledged | counted twice | acknowledged and lost | invented | hashes differ | unbalanced | logs that stand still |"
+        )?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|---|---|---|")?;
+        write!(f, "| {} | {} x {} | {} ", self.drawn, self.seconds, self.aggregators, self.reads)?;
+        write!(f, "| {} | {} | {} ", self.frames, self.lost_unacknowledged, self.counted_twice)?;
+        write!(f, "| {} | {} | {} ", self.acknowledged_lost, self.invented, self.hashes_differ)?;
+        writeln!(f, "| {} | {} |", self.unbalanced, self.standing)?;
+        self.findings.iter().try_for_each(|finding| writeln!(f, "- {finding}"))
+    }
+}
+
+/// Waits for the healed cluster and reads all its seconds.
+pub(super) async fn read(
+    config: &ChaosConfig,
+    fleet: &Fleet,
+    readers: Readers,
+    begin: u32,
+    drawn: String,
+) -> Result<Verdict, String> {
+    fleet.everybody_ready().await;
+    eventually("every node that lives has all but its newest frames acknowledged", async || {
+        let said = fleet.said();
+        let waiting: Vec<_> = said.iter().enumerate().filter(|(_, said)| said.alive && said.unacked > 3).collect();
+        if waiting.is_empty() { Ok(()) } else { Err(format!("{waiting:?}")) }
+    })
+    .await;
+    let last = Oracle::now();
+    // The newest frames are acknowledged, and every entry is everywhere.
+    sleep(Duration::from_secs(6)).await;
+    let Reads { answered, wrong, findings, .. } = readers.end();
+    let mut verdict = Verdict {
+        drawn,
+        aggregators: config.aggregators,
+        seconds: last - begin + 1,
+        reads: answered,
+        counted_twice: wrong,
+        findings,
+        ..Verdict::default()
+    };
+    let members = fleet.members();
+    if let Err(standing) = every_log_advances(&members).await {
+        verdict.standing += 1;
+        verdict.findings.push(standing);
+    }
+    let said = fleet.said().clone();
+    let present = seconds(&members, begin, last, &mut verdict).await?;
+    frames(&said, &present, begin, last, &mut verdict);
+    verdict.findings.extend(fleet.errors());
+    verdict.findings.truncate(40);
+    Ok(verdict)
+}
+
+/// Reads every second at every member; gives who is in it.
+async fn seconds(
+    members: &[Member],
+    begin: u32,
+    last: u32,
+    verdict: &mut Verdict,
+) -> Result<BTreeMap<u32, Sum>, String> {
+    let mut present = BTreeMap::new();
+    let mut clients: Vec<_> = members.iter().map(|_| None).collect();
+    for tick in begin..=last {
+        for (member, client) in members.iter().zip(&mut clients) {
+            let sum = match view(member, client, tick).await {
+                Ok(view) => Sum::of(&view),
+                // A second in which nobody cut a frame is not there.
+                Err(error) if error.contains("NotFound") || error.contains("not found") => Sum::default(),
+                Err(error) => return Err(format!("second {tick} at {}: {error}", member.name)),
+            };
+            if let Some(wrong) = sum.wrong() {
+                verdict.counted_twice += 1;
+                verdict.findings.push(format!("second {tick} at {}, at the end: {wrong}", member.name));
+            }
+            let first = present.entry(tick).or_insert_with(|| sum.clone());
+            if *first != sum {
+                verdict.hashes_differ += 1;
+                verdict.findings.push(format!("second {tick} at {} has {sum:?}, the first has {first:?}", member.name));
+            }
+        }
+        if let Err(error) = same_view(members, tick).await {
+            *(if error.contains("overlaps") { &mut verdict.unbalanced } else { &mut verdict.hashes_differ }) += 1;
+            verdict.findings.push(error);
+        }
+    }
+    Ok(present)
+}
+
+/// Compares who is in the seconds with what the nodes said.
+fn frames(said: &[Said], present: &BTreeMap<u32, Sum>, begin: u32, last: u32, verdict: &mut Verdict) {
+    for (start, said) in said.iter().enumerate() {
+        let Some(digit) = Digit::of(start) else { continue };
+        let inside = |sum: &Sum| sum.times.contains_key(&digit);
+        let mut missing = Vec::new();
+        for tick in said.cut.iter().filter(|tick| (begin..=last).contains(*tick)) {
+            verdict.frames += 1;
+            if !present.get(tick).is_some_and(inside) {
+                missing.push(*tick);
+            }
+        }
+        // Said lost with a reason, or not acknowledged when its process was killed, perhaps one more cut since.
+        let forgiven = said.lost + if said.alive { 0 } else { said.unacked + 1 };
+        verdict.lost_unacknowledged += (missing.len() as u64).min(forgiven);
+        let wrong = (missing.len() as u64).saturating_sub(forgiven);
+        if wrong > 0 {
+            verdict.acknowledged_lost += wrong;
+            verdict.findings.push(format!(
+                "start {start}: missing {missing:?}, it said {} lost, {} unacknowledged, alive: {}",
+                said.lost, said.unacked, said.alive
+            ));
+        }
+        let strange: Vec<u32> = present
+            .iter()
+            .filter(|(tick, sum)| inside(sum) && !said.cut.contains(tick))
+            .map(|(tick, _)| *tick)
+            .collect();
+        if !strange.is_empty() {
+            verdict.invented += strange.len() as u64;
+            verdict.findings.push(format!("start {start} is in {strange:?} and cut none of these"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(starts: &[usize]) -> Sum {
+        let times = starts.iter().filter_map(|&start| Digit::of(start)).map(|digit| (digit, 1)).collect();
+        Sum { times, errors: starts.len() as u64, values: starts.len() as u64 }
+    }
+
+    fn judge(said: &Said, present: &[(u32, &[usize])]) -> Verdict {
+        let present = present.iter().map(|(tick, starts)| (*tick, sum(starts))).collect();
+        let mut verdict = Verdict::default();
+        frames(std::slice::from_ref(said), &present, 1, 9, &mut verdict);
+        verdict
+    }
+
+    #[test]
+    fn a_missing_frame_is_forgiven_only_when_its_node_said_so() {
+        let alive = Said { cut: vec![1, 2, 3], acked: 3, alive: true, ..Said::default() };
+        assert!(judge(&alive, &[(1, &[0]), (2, &[0]), (3, &[0])]).is_good());
+        assert_eq!(judge(&alive, &[(1, &[0]), (3, &[0])]).acknowledged_lost, 1);
+        let killed = Said { acked: 2, unacked: 0, alive: false, ..alive.clone() };
+        assert!(judge(&killed, &[(1, &[0]), (2, &[0])]).is_good(), "the frame it was about to cut");
+        assert_eq!(judge(&killed, &[(1, &[0])]).acknowledged_lost, 1);
+        assert_eq!(judge(&alive, &[(1, &[0]), (2, &[0]), (3, &[0]), (4, &[0])]).invented, 1);
+    }
+}
