@@ -3,6 +3,7 @@
 //! Every wait is for a condition with a limit; the limits are far above what is needed.
 #![allow(clippy::unwrap_used)]
 
+mod catalogue;
 mod faces;
 mod failover;
 mod harness;

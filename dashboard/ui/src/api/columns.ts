@@ -1,4 +1,8 @@
-/** Names of the charted columns of live.proto, in one place. */
+/** Charted columns of live.proto by name. What each is stands in the generated catalogue. */
+import type { ChartName } from "../gen/catalogue";
+
+/** A column of a view: one of the catalogue's charts, or a core of a node. */
+export type Column = ChartName | `core.${number}`;
 
 /** Protocols in the order in which they are stacked. */
 export const PROTOCOLS = [
@@ -9,36 +13,10 @@ export const PROTOCOLS = [
   { name: "websocket", label: "WebSocket", short: "ws", color: "c-ws" },
 ] as const;
 
-/** Columns of both the overview and a node; requests/s, µs, 0 to 1, bytes/s. */
-export const COLUMN = {
-  rps: (protocol: string) => `rps.${protocol}`,
-  rpsTotal: "rps.total",
-  errors: "errors.total",
-  p50: "latency.p50",
-  p95: "latency.p95",
-  p99: "latency.p99",
-  p999: "latency.p999",
-  connections: "connections.total",
-  active: "connections.active",
-  healthy: "connections.healthy",
-  warning: "connections.warning",
-  error: "connections.error",
-  cpu: "cpu.total",
-  memoryRatio: "memory.used_ratio",
-  received: "network.received",
-  sent: "network.sent",
-  diskRead: "disk.read",
-  diskWritten: "disk.written",
-  load1: "load.1m",
-  // A node only.
-  load5: "load.5m",
-  load15: "load.15m",
-  application: "memory.application",
-  bufferCache: "memory.buffer_cache",
-  system: "memory.system",
-  free: "memory.free",
-  core: (n: number) => `core.${n}`,
-} as const;
+export type Protocol = (typeof PROTOCOLS)[number]["name"];
+
+/** Column of the requests of a protocol. */
+export const requestsColumn = <P extends Protocol>(protocol: P): `rps.${P}` => `rps.${protocol}`;
 
 /** Label of a protocol; its own name when it is not one of ours. */
 export function protocolLabel(name: string): string {

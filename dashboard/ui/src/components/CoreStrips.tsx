@@ -1,7 +1,6 @@
 /** CPU per core: one strip each, stronger colour is busier. Where there is room, strips are tall and show height too. */
 import { batch, effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { COLUMN } from "../api/columns";
 import type { LiveView } from "../api/view";
 import { font, hatch, prepare } from "../lib/canvas";
 import { onRamp } from "../lib/color";
@@ -75,7 +74,7 @@ export function CoreStrips({ view, cores, order }: Props) {
     indexes.forEach((core, k) => {
       const x0 = Math.floor(k / perColumn) * (cell + GUTTER);
       const y0 = (k % perColumn) * row;
-      const name = COLUMN.core(core);
+      const name = `core.${core}` as const;
       g.fillStyle = colors.text3;
       g.textAlign = "right";
       g.fillText(String(core), x0 + NUMBER - 8, y0 + tall / 2 + 1);

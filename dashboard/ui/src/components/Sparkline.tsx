@@ -1,6 +1,7 @@
 /** A small line without axes: the shape of the shown range, with a dot at its end. */
 import { effect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import type { Column } from "../api/columns";
 import type { LiveView } from "../api/view";
 import { envelope, runs } from "../lib/polyline";
 import { cancel, schedule } from "../lib/scheduler";
@@ -8,7 +9,7 @@ import { range } from "../state/timeline";
 
 interface Props {
   view: Pick<LiveView, "shown" | "version">;
-  column: string;
+  column: Column;
   /** Colour token. */
   color?: string;
   /** A dashed line, for a target. */

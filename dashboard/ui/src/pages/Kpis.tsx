@@ -1,5 +1,5 @@
 /** The six summary figures, of the cluster or of one node. */
-import { COLUMN } from "../api/columns";
+import type { Column } from "../api/columns";
 import type { LiveView } from "../api/view";
 import { Fact, Kpi, KpiRow, ShareBar } from "../components/Kpi";
 import { Sparkline } from "../components/Sparkline";
@@ -27,7 +27,7 @@ interface Props {
 }
 
 /** Change of a column against five minutes ago. */
-function moved(rings: Rings, column: string, how: typeof f.change | typeof f.points): string | null {
+function moved(rings: Rings, column: Column, how: typeof f.change | typeof f.points): string | null {
   const now = rings.mean(column, rings.newest, MEAN_SECONDS);
   const before = rings.mean(column, rings.newest - BEFORE_SECONDS, MEAN_SECONDS);
   return how(now, before);
@@ -36,12 +36,12 @@ function moved(rings: Rings, column: string, how: typeof f.change | typeof f.poi
 export function Kpis({ label, view, traffic, connections, cpu, memory, target, median, ofNode }: Props) {
   view.version.value;
   const rings = view.shown;
-  const spark = (column: string, zero = false, reference?: number) => (
+  const spark = (column: Column, zero = false, reference?: number) => (
     <Sparkline view={view} column={column} zero={zero} {...(reference ? { reference } : {})} />
   );
   /** The reference at the top right: the median for a node, the past for the cluster. */
   const against = (
-    column: string,
+    column: Column,
     how: typeof f.change | typeof f.points,
     value: number,
     middle: number | undefined,
@@ -49,16 +49,16 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
   const latency = traffic?.latencyLastMinute;
   const memoryShare = memory && memory.total > 0 ? memory.used / memory.total : Number.NaN;
   const requests = traffic?.requestsPerSecond ?? Number.NaN;
-  const peak = rings.peak(COLUMN.rpsTotal, rings.newest - 899, rings.newest);
+  const peak = rings.peak("rps.total", rings.newest - 899, rings.newest);
   return (
     <KpiRow label={label}>
       <Kpi
         label="Requests"
-        change={against(COLUMN.rpsTotal, f.change, requests, median?.requestsPerSecond)}
+        change={against("rps.total", f.change, requests, median?.requestsPerSecond)}
         {...(ofNode ? {} : { against: "vs 5 min" })}
         value={f.rate(requests)}
         breach={target > 0 && requests < target}
-        shape={spark(COLUMN.rpsTotal, false, target)}
+        shape={spark("rps.total", false, target)}
       >
         {target > 0 && <Fact label="target" value={f.count(target)} />}
         {ofNode && median ? <Fact label="median" value={f.rate(median.requestsPerSecond)} /> : null}
@@ -66,9 +66,9 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
       </Kpi>
       <Kpi
         label={ofNode ? "p99, 60 s" : "Latency p99, 60 s"}
-        change={against(COLUMN.p99, f.change, latency?.p99 ?? Number.NaN, median?.p99Micros)}
+        change={against("latency.p99", f.change, latency?.p99 ?? Number.NaN, median?.p99Micros)}
         value={f.micros(latency?.p99 ?? Number.NaN)}
-        shape={spark(COLUMN.p99, true)}
+        shape={spark("latency.p99", true)}
       >
         {latency ? (
           <>
@@ -82,27 +82,32 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
       </Kpi>
       <Kpi
         label="Errors"
-        change={ofNode ? null : moved(rings, COLUMN.errors, f.change)}
+        change={ofNode ? null : moved(rings, "errors.total", f.change)}
         value={f.percent(traffic?.errorRatio ?? Number.NaN)}
-        shape={spark(COLUMN.errors, true)}
+        shape={spark("errors.total", true)}
       >
         <Fact value={f.rate(traffic?.errorsPerSecond ?? Number.NaN)} />
         {ofNode && median ? <Fact label="median" value={f.rate(median.errorsPerSecond)} /> : null}
       </Kpi>
       <Kpi
         label="Connections"
-        change={against(COLUMN.active, f.change, connections?.total ?? Number.NaN, median?.connections)}
+        change={against(
+          "connections.active",
+          f.change,
+          connections?.total ?? Number.NaN,
+          median?.connections,
+        )}
         value={f.count(connections?.active ?? Number.NaN)}
-        shape={spark(COLUMN.active)}
+        shape={spark("connections.active")}
       >
         <Fact label="idle" value={f.count(connections?.idle ?? Number.NaN)} />
         <Fact label="new" value={f.rate(connections?.openedPerSecond ?? Number.NaN)} />
       </Kpi>
       <Kpi
         label="CPU"
-        change={against(COLUMN.cpu, f.points, cpu?.utilization ?? Number.NaN, median?.cpu)}
+        change={against("cpu.total", f.points, cpu?.utilization ?? Number.NaN, median?.cpu)}
         value={f.percent(cpu?.utilization ?? Number.NaN)}
-        shape={spark(COLUMN.cpu, true)}
+        shape={spark("cpu.total", true)}
       >
         {cpu && <span class="fact">{f.plural(cpu.cores, "core")}</span>}
         {!cpu && <Fact label="load" value={f.NONE} />}
@@ -116,7 +121,7 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
       </Kpi>
       <Kpi
         label="Memory"
-        change={against(COLUMN.memoryRatio, f.points, memoryShare, median?.memory)}
+        change={against("memory.used_ratio", f.points, memoryShare, median?.memory)}
         value={f.percent(memoryShare)}
         shape={<ShareBar share={memoryShare} thick />}
       >

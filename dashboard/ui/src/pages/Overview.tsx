@@ -1,7 +1,6 @@
 /** The cluster at a glance. */
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { COLUMN } from "../api/columns";
 import type { Fleet } from "../api/fleet";
 import type { Reference } from "../components/chart/spec";
 import { FILLS, type Fill } from "../components/fills";
@@ -189,7 +188,7 @@ export function OverviewPage() {
           height={176}
           stacked={style.value === "stacked"}
           references={references}
-          totalColumn={COLUMN.rpsTotal}
+          totalColumn="rps.total"
           noDataLabel
           controls={<SignalChoice label="Draw as" signal={style} options={STYLES} />}
         />

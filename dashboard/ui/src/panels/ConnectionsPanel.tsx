@@ -1,5 +1,4 @@
 /** How well the TCP connections of the cluster or of one node are in the newest second. */
-import { COLUMN } from "../api/columns";
 import type { LiveView } from "../api/view";
 import { FactList } from "../components/FactList";
 import { StatusMark } from "../components/Icons";
@@ -10,9 +9,9 @@ import type { Connections } from "../gen/live_pb";
 import { count, grouped, known, NONE, percent, rate, text } from "../lib/format";
 
 const HEALTH = [
-  { key: "healthy", label: "Healthy", mark: "ok", color: "ok-f", column: COLUMN.healthy },
-  { key: "warning", label: "Warning", mark: "warning", color: "warn-f", column: COLUMN.warning },
-  { key: "error", label: "Error", mark: "critical", color: "crit-f", column: COLUMN.error },
+  { key: "healthy", label: "Healthy", mark: "ok", color: "ok-f", column: "connections.healthy" },
+  { key: "warning", label: "Warning", mark: "warning", color: "warn-f", column: "connections.warning" },
+  { key: "error", label: "Error", mark: "critical", color: "crit-f", column: "connections.error" },
 ] as const;
 
 export function ConnectionsPanel({

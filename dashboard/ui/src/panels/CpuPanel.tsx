@@ -7,7 +7,7 @@ import { Absent, Panel } from "../components/Panel";
 import type { Cpu } from "../gen/live_pb";
 import { percent, plural, significant, text, wholePercent } from "../lib/format";
 import { nodeHref } from "../state/router";
-import { PANELS, UNITS } from "./table";
+import { PANELS } from "./table";
 
 const SHORT_NAME = 16;
 /** Pixels of the panel below its ring, and of one core's bar: a chart takes what few cores leave. */
@@ -88,7 +88,7 @@ export function CpuPanel({ cpu, nodes, view }: CpuProps) {
           title={PANELS.cpu.title}
           series={PANELS.cpu.series}
           height={left}
-          {...UNITS[PANELS.cpu.unit]}
+          {...PANELS.cpu.scale}
           legend={false}
           empty={PANELS.cpu.empty}
         />

@@ -1,6 +1,6 @@
 /** Requests by protocol in the newest second: shares, figures, and the shape of each. */
 import { Fragment } from "preact";
-import { COLUMN, protocolColor, protocolLabel } from "../api/columns";
+import { type Protocol, protocolColor, protocolLabel, requestsColumn } from "../api/columns";
 import type { LiveView } from "../api/view";
 import { Arc } from "../components/Arc";
 import { StatusMark, severityMark } from "../components/Icons";
@@ -82,7 +82,12 @@ export function ProtocolsPanel({ traffic, view }: ProtocolsProps) {
                 </tr>
                 <tr class="line">
                   <td colSpan={6}>
-                    <Sparkline view={view} column={COLUMN.rps(p.name)} color={protocolColor(p.name)} zero />
+                    <Sparkline
+                      view={view}
+                      column={requestsColumn(p.name as Protocol)}
+                      color={protocolColor(p.name)}
+                      zero
+                    />
                   </td>
                 </tr>
               </Fragment>

@@ -1,7 +1,7 @@
 /** One line of the table of panels, drawn. */
 import type { ComponentProps } from "preact";
 import { ChartPanel } from "../components/ChartPanel";
-import { PANELS, type PanelName, UNITS } from "./table";
+import { PANELS, type PanelName } from "./table";
 
 type ChartProps = ComponentProps<typeof ChartPanel>;
 
@@ -17,12 +17,12 @@ interface Props
 }
 
 export function TimePanel({ panel, note, over, width = 4, height = 132, ...chart }: Props) {
-  const { unit, note: usual, ...line } = PANELS[panel];
+  const { scale, note: usual, ...line } = PANELS[panel];
   const said = [note ?? usual, over].filter((part) => part !== undefined && part !== "").join(", ");
   return (
     <ChartPanel
       {...line}
-      {...UNITS[unit]}
+      {...scale}
       {...chart}
       width={width}
       height={height}

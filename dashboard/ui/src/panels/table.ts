@@ -1,14 +1,17 @@
 /**
- * The charted panels: one line says all of what a panel shows, and every page that shows it reads that line. To chart
- * one more metric, add its series to `series.ts` and a line here.
+ * The charted panels: one line says all of what a panel shows, and every page that shows it reads that line. What a column
+ * is, and how its values are written, comes from the catalogue of metrics.
+ *
+ * To chart one more metric: give its row in the catalogue a chart, and add a line here.
  */
+import { PROTOCOLS, requestsColumn } from "../api/columns";
 import type { Series } from "../components/chart/spec";
 import { NO_REQUESTS } from "../components/words";
+import { CHARTS, type ChartName, type Unit } from "../gen/catalogue";
 import * as f from "../lib/format";
-import * as s from "./series";
 
 /** How the values of a unit are written, and what the steps of their axis are round in. */
-export interface Unit {
+export interface Scale {
   axis: (v: number) => string;
   value: (v: number) => f.Quantity;
   /** Multiplies every value: 8 turns bytes into bits. */
@@ -21,50 +24,78 @@ export interface Unit {
 /** Steps of an axis of bytes are round in the unit that fits. */
 const binary = (max: number): number => f.byteUnit(max).size;
 
-export const UNITS = {
-  count: { axis: f.axisCount, value: f.count },
-  perSecond: { axis: f.axisCount, value: f.rate },
+const SCALES: Record<Unit, Scale> = {
+  number: { axis: f.axisCount, value: f.count },
+  rate: { axis: f.axisCount, value: f.rate },
   share: { axis: f.axisPercent, value: f.percent, max: 1 },
   micros: { axis: f.axisMicros, value: f.micros },
   bytes: { axis: f.axisBytes, value: f.bytes, unit: binary },
   bytesPerSecond: { axis: f.axisBytes, value: f.byteRate, unit: binary },
-  bitsPerSecond: { axis: f.axisBits, value: f.bits, scale: 8 },
-} satisfies Record<string, Unit>;
+};
+
+/** Networks are sold in bits. */
+const BITS: Scale = { axis: f.axisBits, value: f.bits, scale: 8 };
 
 export interface TimePanelLine {
   title: string;
   note: string;
-  unit: keyof typeof UNITS;
   series: readonly Series[];
-  stacked: boolean;
   /** Said when nothing in the window has a value. */
   empty: string;
+  stacked: boolean;
+  scale: Scale;
 }
 
-const line = (
+/** A column as a series: its name, its label, its colour, and whether the area below it is filled. */
+type Line = readonly [column: ChartName, label: string, color: string, fill?: "fill"];
+
+interface More {
+  stacked?: boolean;
+  /** In place of the scale that the catalogue's unit has. */
+  scale?: Scale;
+}
+
+function panel(
   title: string,
   note: string,
-  unit: keyof typeof UNITS,
-  series: readonly Series[],
+  lines: readonly [Line, ...Line[]],
   empty: string,
-  stacked = false,
-): TimePanelLine => ({ title, note, unit, series, stacked, empty });
+  { stacked = false, scale = SCALES[CHARTS[lines[0][0]].unit] }: More = {},
+): TimePanelLine {
+  const series = lines.map(([column, label, color, fill]) => ({
+    column,
+    label,
+    color,
+    fill: fill === "fill",
+  }));
+  return { title, note, series, empty, stacked, scale };
+}
+
+/** Requests of each protocol; the panel says that they are per second. */
+const byProtocol = (title: string, note: string, label: "label" | "short") =>
+  panel(
+    title,
+    note,
+    PROTOCOLS.map((p): Line => [requestsColumn(p.name), p[label], p.color]) as [Line, ...Line[]],
+    NO_REQUESTS,
+    { stacked: true, scale: SCALES.number },
+  );
 
 const NONE_NOW = "No requests in this time.";
 const without = (what: string) => `No ${what} data in this time.`;
 
 // biome-ignore format: a table
 export const PANELS = {
-  timeline:    line("Request timeline", "requests per second by protocol", "count", s.REQUESTS, NO_REQUESTS, true),
-  requests:    line("Requests by protocol", "per second", "count", s.REQUESTS_SHORT, NO_REQUESTS, true),
-  latency:     line("Latency", "percentiles per second", "micros", s.LATENCY, NONE_NOW),
-  errors:      line("Errors", "per second", "perSecond", s.ERRORS, NO_REQUESTS),
-  cpu:         line("CPU", "share of all cores", "share", s.CPU, without("processor")),
-  memory:      line("Memory", "", "bytes", s.MEMORY, without("memory"), true),
-  load:        line("Load average", "", "count", s.LOAD, without("load")),
-  network:     line("Network", "bit/s", "bitsPerSecond", s.NETWORK, without("network")),
-  disk:        line("Disk", "bytes per second", "bytesPerSecond", s.DISK, without("disk")),
-  connections: line("Connections", "TCP", "count", s.CONNECTIONS, without("connection")),
+  timeline: byProtocol("Request timeline", "requests per second by protocol", "label"),
+  requests: byProtocol("Requests by protocol", "per second", "short"),
+  latency: panel("Latency", "percentiles per second", [["latency.p50", "p50", "c-h3"], ["latency.p95", "p95", "c-h2"], ["latency.p99", "p99", "c-grpc"]], NONE_NOW),
+  errors: panel("Errors", "per second", [["errors.total", "errors", "c-grpc", "fill"]], NO_REQUESTS),
+  cpu: panel("CPU", "share of all cores", [["cpu.total", "busy", "c-h2", "fill"]], without("processor")),
+  memory: panel("Memory", "", [["memory.application", "application", "c-h2"], ["memory.buffer_cache", "cache", "c-h1"], ["memory.system", "system", "c-ws"]], without("memory"), { stacked: true }),
+  load: panel("Load average", "", [["load.1m", "1 min", "c-h2"], ["load.5m", "5 min", "c-h1"], ["load.15m", "15 min", "c-h3"]], without("load")),
+  network: panel("Network", "bit/s", [["network.received", "received", "c-h3", "fill"], ["network.sent", "sent", "c-h2"]], without("network"), { scale: BITS }),
+  disk: panel("Disk", "bytes per second", [["disk.read", "read", "c-h3", "fill"], ["disk.written", "written", "c-h2"]], without("disk")),
+  connections: panel("Connections", "TCP", [["connections.total", "all", "c-h1", "fill"], ["connections.active", "active", "c-h2"]], without("connection")),
 };
 
 export type PanelName = keyof typeof PANELS;

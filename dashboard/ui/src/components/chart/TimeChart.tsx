@@ -1,6 +1,7 @@
 /** A time chart with its live legend, common crosshair, drag zoom and table. */
 import { effect, useComputed, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
+import type { Column } from "../../api/columns";
 import type { LiveView } from "../../api/view";
 import { known, lengthInWords, NONE, type Quantity, text } from "../../lib/format";
 import { cancel, schedule } from "../../lib/scheduler";
@@ -38,7 +39,7 @@ interface Props {
   /** False leaves the legend out, where a panel says the value already. */
   legend?: boolean;
   /** Adds the sum of all series to the legend. */
-  totalColumn?: string;
+  totalColumn?: Column;
   /** Said when nothing in the window has a value. */
   empty: string;
   /** Shows the values as a table instead. */

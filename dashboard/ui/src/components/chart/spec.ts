@@ -1,9 +1,10 @@
 /** What a time chart is told to show, and where its plot lies in its box. */
+import type { Column } from "../../api/columns";
 import type { Quantity } from "../../lib/format";
 
 /** One line or layer. */
 export interface Series {
-  column: string;
+  column: Column;
   label: string;
   /** Colour token. */
   color: string;
