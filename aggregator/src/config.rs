@@ -46,7 +46,7 @@ starling_service::settings! {
         /// label costs about as much merging as the cluster view itself.
         pub group_by: Vec<String> = vec!["zone".to_owned(), "role".to_owned()],
             kind::list(0..=GROUP_BY_MAX, kind::label_key());
-        /// Values of all these labels together that get a view; further ones have none and are counted.
+        /// Values of all these labels together that get a view; nodes with further ones are in the view label:_other.
         pub groups_max: u32 = 64, kind::number(1..=1024);
         /// Share of the nodes this aggregator takes, relative to the others.
         pub weight: u16 = 100, kind::number(1..=1000);
@@ -57,8 +57,8 @@ starling_service::settings! {
         /// own and says so, 20 s after the last one vanished without an end of stream. Every answer says the true
         /// number.
         pub copies: u8 = 2, kind::number(1..=COPIES_MAX);
-        /// Nodes this aggregator takes; more are sent to others or refused. About 0.5 MB each with 1,000 series, at
-        /// most about 1 MB.
+        /// Nodes this aggregator takes; more are sent to others or refused. About 0.1 MB each with 500 series;
+        /// the last 15 minutes of all of them, second by second, share 512 MiB beside that.
         pub nodes_max: u32 = 10_000, kind::number(1..=NODES_MAX);
         /// Longest time a stop may take: nodes are sent away, the last seconds handed to the other aggregators.
         pub drain: Duration = Duration::from_secs(10), kind::seconds(1..=300), key "drain_secs";

@@ -11,7 +11,7 @@ use std::{
 use starling_proto::{
     catalogue::{self, Statistic},
     ids::{NodeId, WriterId},
-    limits::{HISTORY_SECONDS, LABELS_MAX},
+    limits::{LABELS_MAX, NODE_FORGOTTEN_AFTER},
     v1::{self, NodeState},
 };
 use tokio::sync::watch;
@@ -104,7 +104,7 @@ impl Fleet {
                 _ => drop(rows.insert(id, Told { row: row.clone(), by, own })),
             }
         }
-        rows.retain(|_, told| told.row.last_tick + HISTORY_SECONDS >= now);
+        rows.retain(|_, told| told.row.last_tick + NODE_FORGOTTEN_AFTER >= now);
         metrics::rows_left_out(left_out);
     }
 
@@ -148,7 +148,7 @@ impl Fleet {
         let expected = |told: &&Told| {
             let row = &told.row;
             is_in(group, row)
-                && row.last_tick + HISTORY_SECONDS >= tick
+                && row.last_tick + NODE_FORGOTTEN_AFTER >= tick
                 && (row.state() != NodeState::Stopped || row.last_tick >= tick)
         };
         u32::try_from(self.rows().values().filter(expected).count()).unwrap_or(u32::MAX)

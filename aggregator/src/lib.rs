@@ -9,6 +9,7 @@
 
 mod accept;
 mod app;
+pub mod blocks;
 mod clock;
 mod config;
 mod core;

@@ -76,14 +76,20 @@ pub(crate) fn keyframe_requested(node: &str, reason: &str) {
     }
 }
 
-/// Values of series that found no room in the table of series were left out of a frame.
-pub(crate) fn series_left_out(node: &str, values: u32) {
+/// Series of a frame that have no place of their own: `left_out` for which the table of series had no room, and
+/// `others` beyond the quota of their node, which count in a series `_other`.
+pub(crate) fn series_without_place(node: &str, left_out: u32, others: u32) {
     static LINES: Lines = Lines::new();
-    if values > 0 {
-        counter!("starling_aggregator_series_left_out_total").increment(u64::from(values));
-        if let Some(left_out) = LINES.next(Instant::now()) {
-            warn!(node, values, left_out, "series of a node left out, the table of series is full");
-        }
+    if left_out + others == 0 {
+        return;
+    }
+    counter!("starling_aggregator_values_left_out_total").increment(u64::from(left_out));
+    counter!("starling_aggregator_values_other_total").increment(u64::from(others));
+    if let Some(lines_left_out) = LINES.next(Instant::now()) {
+        warn!(
+            node,
+            left_out, others, lines_left_out, "a node brings more new names than it may: they count in series _other"
+        );
     }
 }
 
@@ -137,21 +143,32 @@ pub(crate) fn sessions(open: usize) {
     gauge!("starling_aggregator_node_sessions").set(open as f64);
 }
 
-/// Bytes of encoded frames kept for drill-down.
-pub(crate) fn frame_log_bytes(bytes: usize) {
-    gauge!("starling_aggregator_frame_log_bytes").set(bytes as f64);
+/// Bytes of the blocks of all nodes, kept for drill-down.
+pub(crate) fn block_bytes(bytes: usize) {
+    gauge!("starling_aggregator_block_bytes").set(bytes as f64);
 }
 
-/// Bytes of history of one node that had to go before their time.
-pub(crate) fn frame_log_lost(bytes: usize) {
-    if bytes > 0 {
-        counter!("starling_aggregator_frame_log_lost_bytes_total").increment(bytes as u64);
+/// Bytes of blocks that had to go before their time, to keep within the budget of the process.
+pub(crate) fn blocks_lost(bytes: usize) {
+    static LINES: Lines = Lines::new();
+    counter!("starling_aggregator_blocks_lost_bytes_total").increment(bytes as u64);
+    if let Some(left_out) = LINES.next(Instant::now()) {
+        warn!(bytes, left_out, "the blocks of all nodes are over their budget, the oldest go early");
     }
 }
 
-/// A group was left out because `groups_max` are known.
-pub(crate) fn group_left_out() {
-    counter!("starling_aggregator_groups_left_out_total").increment(1);
+/// A second was not kept for drill-down because its block has no room for its series. It is counted in the cluster.
+pub(crate) fn second_not_kept() {
+    counter!("starling_aggregator_seconds_not_kept_total").increment(1);
+}
+
+/// A node is in the group "label:_other" because `groups_max` groups are known.
+pub(crate) fn group_other() {
+    static LINES: Lines = Lines::new();
+    counter!("starling_aggregator_groups_other_total").increment(1);
+    if let Some(left_out) = LINES.next(Instant::now()) {
+        warn!(left_out, "groups_max groups are known, further nodes are in the group _other of their label");
+    }
 }
 
 /// Nodes were told to move to a better owner.

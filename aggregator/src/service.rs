@@ -276,7 +276,7 @@ impl Running {
     /// going now.
     async fn hand_over(&self, deadline: Instant) -> bool {
         let core = &self.app.core;
-        while !self.app.registry.connected().is_empty() && Instant::now() < deadline {
+        while self.app.registry.connected_len() > 0 && Instant::now() < deadline {
             tokio::time::sleep(HANDOVER_POLL).await;
         }
         core.flush();

@@ -52,7 +52,7 @@ starling_service::settings! {
         /// Seconds of frames kept while no aggregator acknowledges. When full, the oldest is lost and counted.
         /// Aggregators take nothing older than 900 s.
         pub ring_frames: usize = UplinkConfig::RING_FRAMES,
-            kind::number_of("frames", limits::OFFER_WINDOW..=limits::HISTORY_SECONDS as usize);
+            kind::number_of("frames", limits::OFFER_WINDOW..=limits::RING as usize);
         /// About how many bytes those frames may take. The default holds 900 s of 700 series.
         pub ring_max_bytes: usize = UplinkConfig::RING_BYTES, kind::number_of("bytes", 1 << 20..=1 << 30);
         /// How long a stop may take: the last frames are handed over, then the stream is ended.

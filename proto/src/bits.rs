@@ -1,4 +1,5 @@
-//! Numbers of any number of bits, low bit first. Shared by the histogram codec and the columns of blocks.
+//! Bits: numbers of any number of them, low bit first, and maps of one bit a place. Shared by the codecs of frames,
+//! histograms and blocks.
 
 use crate::varint::VarintError;
 
@@ -165,6 +166,28 @@ fn short(window: u64, k: u8) -> (u64, u32) {
     ((u64::from(ones) << k) | low, ones + 1 + u32::from(k))
 }
 
+/// Whether a bit of a map is set; false beyond its end.
+#[must_use]
+pub fn is_set(map: &[u64], at: usize) -> bool {
+    map.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+}
+
+/// Sets a bit of a map.
+///
+/// # Panics
+/// When the map does not reach so far.
+pub fn set(map: &mut [u64], at: usize) {
+    map[at / 64] |= 1 << (at % 64);
+}
+
+/// The places of the set bits of a map, ascending.
+pub fn ones(map: &[u64]) -> impl Iterator<Item = usize> + Clone + '_ {
+    map.iter().enumerate().flat_map(|(at, &word)| {
+        std::iter::successors((word != 0).then_some(word), |rest| Some(rest & (rest - 1)).filter(|rest| *rest != 0))
+            .map(move |rest| at * 64 + rest.trailing_zeros() as usize)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +198,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn maps_hold_their_places(places in prop::collection::btree_set(0usize..300, 0..50)) {
+            let mut map = [0; 5];
+            places.iter().for_each(|at| set(&mut map, *at));
+            prop_assert!(ones(&map).eq(places.iter().copied()));
+            prop_assert!((0..400).all(|at| is_set(&map, at) == places.contains(&at)));
+        }
+
         #[test]
         fn rice_codes_round_trip(pairs in prop::collection::vec((any_length(), any_length()), 1..40), k_first in 0u8..=RICE_MAX, k_second in 0u8..=RICE_MAX) {
             let mut out = Vec::new();

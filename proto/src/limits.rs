@@ -39,10 +39,16 @@ pub const COUNTER_INCREMENT_MAX: u64 = 1 << 40;
 pub const GAUGE_MAGNITUDE_MAX: i64 = 1 << 62;
 /// Largest count of one bucket of a node's histogram in one tick.
 pub const BUCKET_COUNT_MAX: u64 = 1 << 32;
-/// Seconds every in-memory ring keeps.
-pub const HISTORY_SECONDS: u32 = 900;
+/// Seconds an aggregator answers for at once, of the cluster and of each of its nodes.
+pub const LIVE_WINDOW: u32 = 900;
 /// A frame older than this is refused: the ledger no longer knows whether it was counted.
-pub const LATE_SECONDS: u32 = HISTORY_SECONDS;
+pub const LATE_WINDOW: u32 = 900;
+/// Seconds without a frame and without a stream after which a node is forgotten.
+pub const NODE_FORGOTTEN_AFTER: u32 = 900;
+/// Frames a node keeps until they are acknowledged: older ones would be refused as late.
+pub const RING: u32 = LATE_WINDOW;
+/// Seconds a dashboard keeps for its pages.
+pub const PAGE_WINDOW: u32 = 900;
 /// A frame further ahead than this is refused: one of the two clocks is wrong.
 pub const EARLY_SECONDS: u32 = 10;
 /// Seconds between keyframes on a live stream, on the grid of Unix time.

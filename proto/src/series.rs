@@ -53,6 +53,9 @@ pub enum SeriesError {
     Catalogue(String),
 }
 
+/// What stands for the values of attributes and labels that have no place of their own.
+pub const OTHER: &str = "_other";
+
 /// Everything that makes two series the same, in the order they sort by.
 type Key<'a> = (&'a str, &'a [(Box<str>, Box<str>)], Kind, &'a str, u8, Scope);
 
@@ -142,6 +145,15 @@ impl Series {
         let mut hasher = std::hash::DefaultHasher::new();
         (&name, &attributes, kind, scope).hash(&mut hasher);
         Self(Arc::new(Inner { hash: hasher.finish(), name, attributes: attributes.into(), kind, unit, scale, scope }))
+    }
+
+    /// The series of the same metric that stands for all those beyond a quota: every value of an attribute is
+    /// [`OTHER`].
+    #[must_use]
+    pub fn other(&self) -> Self {
+        let Inner { name, attributes, kind, unit, scale, scope, .. } = &*self.0;
+        let attributes = attributes.iter().map(|(key, _)| (key.clone(), OTHER.into())).collect();
+        Self::build(name.clone(), attributes, *kind, unit.clone(), *scale, *scope)
     }
 
     /// Name by the catalogue or by the application.
@@ -318,6 +330,7 @@ mod tests {
         assert_eq!(a.to_string(), "jobs{host=a,queue=mail}");
         assert_eq!(a.attribute("queue"), Some("mail"));
         assert_ne!(a, app("jobs", &[("host", "a")]).unwrap());
+        assert_eq!(a.other(), app("jobs", &[("host", OTHER), ("queue", OTHER)]).unwrap());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_proto::limits::{EARLY_SECONDS, LATE_SECONDS};
+use starling_proto::limits::{EARLY_SECONDS, LATE_WINDOW};
 
 /// Settings of the ledger. All aggregators of a cluster should have the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Default for LedgerConfig {
         Self {
             aggregator_id: String::new(),
             copies: 2,
-            late_seconds: LATE_SECONDS,
+            late_seconds: LATE_WINDOW,
             early_seconds: EARLY_SECONDS,
             flush_after: Duration::from_millis(300),
             straggler_after: Duration::from_millis(250),

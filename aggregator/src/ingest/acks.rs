@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use starling_proto::{limits::HISTORY_SECONDS, v1};
+use starling_proto::{limits::LATE_WINDOW, v1};
 use tokio::sync::Notify;
 
 use crate::metrics;
 
 /// Ticks that wait to be told. A stream has no more unacknowledged frames than the ledger keeps seconds; beyond it the
 /// oldest go, and their frames are acknowledged when the node sends them again.
-const WAITING_MAX: usize = HISTORY_SECONDS as usize + 64;
+const WAITING_MAX: usize = LATE_WINDOW as usize + 64;
 
 /// Filled by the core, emptied by the stream's session.
 #[derive(Debug, Default)]

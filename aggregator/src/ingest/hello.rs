@@ -10,7 +10,7 @@ use starling_proto::{
 };
 use tonic::Status;
 
-use super::registry::About;
+use super::node::About;
 
 /// A hello that keeps all rules.
 #[derive(Debug, Clone)]

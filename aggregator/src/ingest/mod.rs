@@ -1,8 +1,9 @@
 //! The door of the nodes: one stream per daemon, frames in, acknowledgements out.
 
 mod acks;
-mod frame_log;
 mod hello;
+mod names;
+mod node;
 mod rebalance;
 mod registry;
 mod session;
@@ -18,11 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use self::{
-    acks::AckQueue,
-    rebalance::rebalance,
-    registry::{Node, Registry},
-};
+pub(crate) use self::{acks::AckQueue, node::Node, rebalance::rebalance, registry::Registry};
 use self::{hello::Greeting, session::Session};
 use crate::{
     app::App,

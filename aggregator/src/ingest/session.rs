@@ -20,7 +20,7 @@ use super::{
     acks::AckQueue,
     elsewhere,
     hello::Greeting,
-    registry::{Claim, ClaimError},
+    node::{Claim, ClaimError},
     respond, stopping,
 };
 use crate::{
@@ -223,8 +223,7 @@ impl Session {
 
     /// Decodes one frame, keeps it and offers it to the ledger. Returns what to answer, or why the session is over.
     fn take_frame(&mut self, frame: &v1::Frame) -> Result<Vec<ingest_response::Body>, End> {
-        let before = self.claim.wants_decoder().then(|| self.decoder.clone());
-        let decoded = match self.decoder.decode(frame, &**self.app.registry.names()) {
+        let decoded = match self.decoder.decode(frame, &self.claim.names(self.app.registry.names())) {
             Ok(decoded) => decoded,
             Err(FrameError::NeedKeyframe { .. }) if self.awaits_keyframe => return Ok(Vec::new()),
             Err(error) => return Ok(self.undecodable(frame, &error)),
@@ -235,16 +234,15 @@ impl Session {
             _ => match WriterId::parse(&frame.pin) {
                 Ok(pin) => Some(pin),
                 Err(error) => {
-                    self.claim.keep_unread(before, frame);
                     return Ok(vec![self.refuse(frame.tick, RefusalReason::Invalid, format!("frame.pin: {error}"))]);
                 }
             },
         };
         let now = now_ms();
-        let second = decoded.second;
-        metrics::series_left_out(self.node().as_str(), decoded.left_out);
-        let samples: Vec<_> = second.cluster.samples().collect();
-        let offer = self.app.core.ledger().offer(now, self.number, second.tick, pin, &self.groups, &samples);
+        metrics::series_without_place(self.node().as_str(), decoded.left_out, decoded.others);
+        let tick = decoded.second.tick;
+        let samples: Vec<_> = decoded.second.cluster.samples().collect();
+        let offer = self.app.core.ledger().offer(now, self.number, tick, pin, &self.groups, &samples);
         match offer {
             Offer::Refused(refused) => {
                 let reason = match refused {
@@ -254,13 +252,12 @@ impl Session {
                     // Nothing is wrong with the frame: the node keeps it and offers it on its next connection.
                     Refused::NotOpen => return Err(End::Status(Status::unavailable(refused.to_string()))),
                 };
-                self.claim.keep_unread(before, frame);
                 Ok(vec![self.refuse(frame.tick, reason, refused.to_string())])
             }
             Offer::Pending | Offer::WaitingRaw | Offer::Known => {
-                let delay_ms = age_ms(second.tick, now);
+                let delay_ms = age_ms(tick, now);
                 metrics::frame_taken(frame.encoded_len(), delay_ms);
-                self.claim.keep(before, frame, second, delay_ms);
+                self.claim.keep(decoded, delay_ms);
                 self.app.core.nudge();
                 Ok(Vec::new())
             }

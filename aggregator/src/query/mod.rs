@@ -34,14 +34,16 @@ fn parse_group(text: &str) -> Result<Group, Status> {
 /// # Errors
 /// `INVALID_ARGUMENT`, naming the groups there are.
 fn check_group(app: &App, group: &Group) -> Result<(), Status> {
-    let Some((key, _)) = group.name().split_once(':') else { return Ok(()) };
+    let Some((key, value)) = group.name().split_once(':') else { return Ok(()) };
     let group_by = app.registry.group_by();
     if !group_by.iter().any(|label| label == key) {
         let labels = group_by.join(", ");
         return Err(Status::invalid_argument(format!("group: nodes are grouped by {labels}, not by {key:?}")));
     }
+    // Whoever is beyond `groups_max` at some aggregator; none may be.
+    let other = value == starling_proto::series::OTHER;
     let known = app.fleet.groups_of(key);
-    if known.iter().any(|name| name == group.name()) {
+    if other || known.iter().any(|name| name == group.name()) {
         return Ok(());
     }
     let hint =
@@ -70,7 +72,7 @@ fn parse_tick(app: &App, tick: u32) -> Result<u32, Status> {
 
 /// The oldest second that can be asked for.
 const fn oldest_kept(settled: u32) -> u32 {
-    settled.saturating_sub(starling_proto::limits::HISTORY_SECONDS - 1)
+    settled.saturating_sub(starling_proto::limits::LIVE_WINDOW - 1)
 }
 
 /// Runs what may take milliseconds off the runtime's threads.

@@ -6,8 +6,8 @@ use futures_util::{Stream, stream};
 use prost::Message as _;
 use starling_proto::{
     catalogue,
-    frame::Content,
-    limits::{HISTORY_SECONDS, PEER_MESSAGE_BYTES_MAX},
+    frame::{Content, Second},
+    limits::{LIVE_WINDOW, PEER_MESSAGE_BYTES_MAX},
     v1,
 };
 use starling_service::requests::{OpenRequest, Protocol};
@@ -69,8 +69,8 @@ pub(super) fn newest(app: &App, node: &Node) -> Option<v1::NodeView> {
     let content = latest.second.content();
     let tick = content.tick;
     let mut minute = RollingMinute::default();
-    for (earlier, before) in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).decode() {
-        minute.push(earlier, Arc::new(Reading::of_content_shown(&before).duration()));
+    for before in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).seconds() {
+        minute.push(before.tick, Arc::new(Reading::of_content_shown(&before.content()).duration()));
     }
     let mut view = view(app, node, &content, &mut minute);
     view.series = Reading::of_content(&content).entries().iter().map(series_value).collect();
@@ -151,7 +151,7 @@ struct Cursor {
 pub(super) fn watch(app: Arc<App>, node: Arc<Node>, from: u32) -> impl Stream<Item = Result<v1::NodeView, Status>> {
     let ticks = node.ticks();
     let newest = *ticks.borrow();
-    let oldest = tick_of(now_ms()).saturating_sub(HISTORY_SECONDS);
+    let oldest = tick_of(now_ms()).saturating_sub(LIVE_WINDOW);
     let next = if from == 0 { newest } else { from.min(newest.saturating_add(1)) }.max(oldest);
     let open = app.meter.open(Protocol::Grpc);
     let published = app.core.published();
@@ -225,14 +225,14 @@ impl Cursor {
         let (minute, ready) = off_thread(move || {
             let mut ready = VecDeque::new();
             let newest = node.latest().filter(|latest| first == to && latest.second.tick == to);
-            let contents = match newest {
-                // Following live: nothing to decode.
-                Some(latest) => [(to, latest.second.content())].into(),
-                None => node.slice(first, to).decode(),
+            let seconds = match newest {
+                // Following live: nothing to read.
+                Some(latest) => vec![latest.second.clone()],
+                None => node.slice(first, to).seconds(),
             };
-            for (tick, content) in contents {
-                if tick < next {
-                    minute.push(tick, Arc::new(Reading::of_content_shown(&content).duration()));
+            for content in seconds.iter().map(Second::content) {
+                if content.tick < next {
+                    minute.push(content.tick, Arc::new(Reading::of_content_shown(&content).duration()));
                 } else {
                     ready.push_back(view(&app, &node, &content, &mut minute));
                 }

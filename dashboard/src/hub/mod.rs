@@ -4,7 +4,7 @@
 //! - the [`Fleet`] holds the table of nodes;
 //! - a view has a [`log::Log`] of its last publications, each encoded once; a client is a [`Cursor`] into it.
 //!
-//! Everything is bounded: rings by [`limits::HISTORY_SECONDS`](starling_proto::limits::HISTORY_SECONDS), logs by
+//! Everything is bounded: rings by [`limits::PAGE_WINDOW`](starling_proto::limits::PAGE_WINDOW), logs by
 //! [`view::CHARTED_LOG_MAX`] and [`view::TABLE_LOG_MAX`], the number of views by the caller, who opens and closes those that are not permanent.
 
 mod columns;
@@ -278,7 +278,7 @@ impl Hub {
 
     /// First second to ask an aggregator for, so that nothing is missing and late frames are seen again.
     pub(crate) fn resume_from(&self, source: &Source, now: UnixMillis) -> u32 {
-        let oldest = seconds(now).saturating_sub(starling_proto::limits::HISTORY_SECONDS - 1).max(1);
+        let oldest = seconds(now).saturating_sub(starling_proto::limits::PAGE_WINDOW - 1).max(1);
         let known = self.track(source).and_then(|track| track.grid().newest());
         known.map_or(oldest, |newest| (newest + 1).saturating_sub(OVERLAP_SECONDS).max(oldest))
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use starling_proto::limits::HISTORY_SECONDS;
+use starling_proto::limits::PAGE_WINDOW;
 
 use super::{
     UnixMillis, columns,
@@ -22,7 +22,7 @@ const BACKLOG_AGE_MS: u64 = 10_000;
 /// How close behind another one: live seconds come 1,000 ms apart, history as fast as the wire carries it.
 const BACKLOG_GAP_MS: u64 = 300;
 /// A second further ahead of our clock than this cannot be told from nonsense and would empty the rings.
-const AHEAD_MAX_S: u64 = HISTORY_SECONDS as u64;
+const AHEAD_MAX_S: u64 = PAGE_WINDOW as u64;
 
 /// What taking in a second did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Track {
         Self {
             node,
             names: columns::names(node, 0),
-            grid: Grid::new(HISTORY_SECONDS),
+            grid: Grid::new(PAGE_WINDOW),
             whole: VecDeque::with_capacity(WHOLE_MAX),
             catching_up: true,
             started: false,

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use starling_proto::{
     frame::Content,
     ids::{NodeId, StreamId, WriterId},
-    limits::HISTORY_SECONDS,
+    limits::RING,
     v1,
 };
 use tokio::sync::{mpsc, watch};
@@ -51,7 +51,7 @@ pub struct UplinkConfig {
 
 impl UplinkConfig {
     /// Default of [`UplinkConfig::ring_frames`]: what an aggregator still takes.
-    pub const RING_FRAMES: usize = HISTORY_SECONDS as usize;
+    pub const RING_FRAMES: usize = RING as usize;
     /// Default of [`UplinkConfig::ring_bytes`]: 900 frames of 700 series.
     pub const RING_BYTES: usize = 16 * 1024 * 1024;
     /// Default of [`UplinkConfig::grace`].

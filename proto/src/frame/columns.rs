@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Content;
 use crate::{
+    bits,
     catalogue::{Kind, Scope},
     histogram::Histogram,
     interner::{Interned, Interner},
@@ -59,20 +60,26 @@ impl Columns {
             });
             series.push(interned);
         }
-        let changed = vec![u64::MAX; series.len().div_ceil(64)].into();
         let layout = Arc::new(Layout { series: series.into() });
-        (Self { layout, values: values.into(), changed, histograms: histograms.into() }, left_out)
+        (Self::alone(layout, values.into(), histograms.into()), left_out)
+    }
+
+    /// Columns of which nothing is known of the second before: all are changed.
+    #[must_use]
+    pub fn alone(layout: Arc<Layout>, values: Box<[i64]>, histograms: Box<[(u32, Arc<Histogram>)]>) -> Self {
+        let changed = vec![u64::MAX; values.len().div_ceil(64)].into();
+        Self { layout, values, changed, histograms }
     }
 
     /// Whether the value at `position` differs from the second before.
     #[must_use]
     pub fn is_changed(&self, position: usize) -> bool {
-        bit(&self.changed, position)
+        bits::is_set(&self.changed, position)
     }
 
     /// Positions whose value differs from the second before, ascending.
     pub fn changed_positions(&self) -> impl Iterator<Item = usize> + '_ {
-        bits(&self.changed).take_while(|position| *position < self.values.len())
+        bits::ones(&self.changed).take_while(|position| *position < self.values.len())
     }
 
     /// The histogram at `position`; `None` when it is empty or the series is none.
@@ -151,24 +158,6 @@ pub struct DecodedFrame {
     pub left_out: u32,
     /// Series present that count in one that stands for many, by [`crate::interner::Resolved::Other`].
     pub others: u32,
-}
-
-/// Whether a bit of a bitmap is set; false beyond its end.
-pub(super) fn bit(map: &[u64], at: usize) -> bool {
-    map.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
-}
-
-/// Sets a bit of a bitmap that reaches so far.
-pub(super) fn set_bit(map: &mut [u64], at: usize) {
-    map[at / 64] |= 1 << (at % 64);
-}
-
-/// The set bits of a bitmap, ascending.
-pub(super) fn bits(map: &[u64]) -> impl Iterator<Item = usize> + '_ {
-    map.iter().enumerate().flat_map(|(at, &word)| {
-        std::iter::successors((word != 0).then_some(word), |rest| Some(rest & (rest - 1)).filter(|rest| *rest != 0))
-            .map(move |rest| at * 64 + rest.trailing_zeros() as usize)
-    })
 }
 
 #[cfg(test)]

@@ -28,12 +28,14 @@
 mod columns;
 mod decoder;
 mod encoder;
+mod error;
 mod part;
 mod places;
 
 pub use columns::{Columns, DecodedFrame, Layout, Second};
-pub use decoder::{Decoder, FrameError};
+pub use decoder::Decoder;
 pub use encoder::{Encoder, put_series};
+pub use error::FrameError;
 pub use part::read_series;
 
 use std::collections::HashSet;

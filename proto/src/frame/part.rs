@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use super::{
     FORM_BITMAP, FORM_GAPS, FrameError, check_counter, check_gauge, check_histogram,
-    columns::{Columns, bit, set_bit},
-    places::{Places, Raw},
+    columns::Columns,
+    places::{Name, Places, Raw},
 };
 use crate::{
+    bits,
     catalogue::{Kind, Scope},
     histogram::Histogram,
-    interner::{Interned, Resolve, Resolved, SeriesId},
+    interner::{Resolve, Resolved, SeriesId},
     limits,
     series::Series,
     varint::Reader,
@@ -30,27 +31,6 @@ pub(super) struct Part {
     /// Numbers of the process that this dictionary has, sorted.
     known: Vec<SeriesId>,
     places: Places,
-}
-
-/// What a number of the dictionary stands for.
-#[derive(Debug, Clone)]
-pub(super) enum Name {
-    /// Its own series.
-    Own(Interned),
-    /// A series beyond a quota: one that stands for many.
-    Other(Interned),
-    /// There was no room for it. Asked for again with each keyframe.
-    LeftOut(Series),
-}
-
-impl Name {
-    /// The series for a message.
-    fn series(&self) -> &Series {
-        match self {
-            Self::Own(interned) | Self::Other(interned) => interned.series(),
-            Self::LeftOut(series) => series,
-        }
-    }
 }
 
 impl Part {
@@ -118,7 +98,7 @@ impl Part {
                     self.known.push(interned.id());
                     Name::Own(interned)
                 }
-                Resolved::Other(interned) => Name::Other(interned),
+                Resolved::Other(interned) => Name::Other(interned, series),
                 Resolved::LeftOut => Name::LeftOut(series),
             });
         }
@@ -143,11 +123,11 @@ impl Part {
         }
     }
 
-    /// Whether there is room by now for a series that was left out.
+    /// Whether there is room by now for a series that has no place of its own.
     fn ask_again(&mut self, names: &impl Resolve) -> bool {
         let mut found = false;
         for name in &mut self.names {
-            if let Name::LeftOut(series) = name
+            if let Name::Other(_, series) | Name::LeftOut(series) = name
                 && let Resolved::Own(interned) = names.resolve(series)
                 && let Err(at) = self.known.binary_search(&interned.id())
             {
@@ -168,7 +148,7 @@ impl Part {
         let mut next = 0;
         for _ in 0..n {
             let number = read_gap(reader, next, self.names.len())?;
-            if !bit(&self.present, number) {
+            if !bits::is_set(&self.present, number) {
                 return Err(FrameError::invalid(format!(
                     "{} goes without having been there",
                     self.names[number].series()
@@ -237,8 +217,8 @@ impl Part {
         before: Option<&Before>,
         raw: &mut Raw,
     ) -> Result<(), FrameError> {
-        raw.appeared |= !bit(&self.present, number);
-        set_bit(&mut self.present, number);
+        raw.appeared |= !bits::is_set(&self.present, number);
+        bits::set(&mut self.present, number);
         let changed = match self.kinds[number] {
             Kind::Counter => {
                 let increment = reader.u64()?;
@@ -267,7 +247,7 @@ impl Part {
             }
         };
         if changed {
-            set_bit(&mut raw.changed, number);
+            bits::set(&mut raw.changed, number);
         }
         Ok(())
     }

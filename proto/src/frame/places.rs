@@ -4,15 +4,36 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{
-    columns::{Columns, Layout, bit, bits, set_bit},
-    part::Name,
-};
+use super::columns::{Columns, Layout};
 use crate::{
+    bits,
     catalogue::Kind,
     histogram::Histogram,
+    interner::Interned,
     limits::{BUCKET_COUNT_MAX, COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
+    series::Series,
 };
+
+/// What a number of the dictionary stands for.
+#[derive(Debug, Clone)]
+pub(super) enum Name {
+    /// Its own series.
+    Own(Interned),
+    /// One that stands for many, and the series itself, which is beyond a quota. Asked for again with each keyframe.
+    Other(Interned, Series),
+    /// There was no room for it. Asked for again with each keyframe.
+    LeftOut(Series),
+}
+
+impl Name {
+    /// The series for a message.
+    pub(super) fn series(&self) -> &Series {
+        match self {
+            Self::Own(interned) => interned.series(),
+            Self::Other(_, series) | Self::LeftOut(series) => series,
+        }
+    }
+}
 
 /// The values of a frame's part, by number of the dictionary; then by position.
 #[derive(Debug)]
@@ -46,20 +67,20 @@ impl Places {
         let mut series = Vec::with_capacity(names.len());
         let mut of_number = vec![NOWHERE; names.len()];
         (self.left_out, self.others) = (0, 0);
-        for number in bits(present) {
+        for number in bits::ones(present) {
             match &names[number] {
                 Name::Own(interned) => {
                     of_number[number] = series.len() as u32;
                     series.push(interned.clone());
                 }
-                Name::Other(_) => self.others += 1,
+                Name::Other(..) => self.others += 1,
                 Name::LeftOut(_) => self.left_out += 1,
             }
         }
         if self.others > 0 {
             let mut at: HashMap<_, _> = series.iter().map(|interned| interned.id()).zip(0u32..).collect();
-            for number in bits(present) {
-                if let Name::Other(interned) = &names[number] {
+            for number in bits::ones(present) {
+                if let Name::Other(interned, _) = &names[number] {
                     of_number[number] = *at.entry(interned.id()).or_insert_with(|| {
                         series.push(interned.clone());
                         (series.len() - 1) as u32
@@ -86,7 +107,7 @@ impl Places {
         };
         if fresh {
             for (position, _) in self.layout.series.iter().enumerate().filter(|(_, one)| one.kind() == Kind::Gauge) {
-                set_bit(&mut changed, position);
+                bits::set(&mut changed, position);
             }
         }
         let mut kept = Vec::with_capacity(histograms.len());
@@ -104,7 +125,7 @@ impl Places {
     fn gather(&self, raw: Raw, kinds: &[Kind], present: &[u64], places: &[u32]) -> Raw {
         let mut values = vec![0i64; self.layout.series.len()];
         let mut changed = vec![0; values.len().div_ceil(64)];
-        for number in bits(present) {
+        for number in bits::ones(present) {
             let Some(value) = values.get_mut(places[number] as usize) else { continue };
             // Several numbers have one position where a series stands for many: their sum, within the caps of one.
             *value = match kinds[number] {
@@ -114,8 +135,8 @@ impl Places {
                 }
                 Kind::Histogram => 0,
             };
-            if bit(&raw.changed, number) {
-                set_bit(&mut changed, places[number] as usize);
+            if bits::is_set(&raw.changed, number) {
+                bits::set(&mut changed, places[number] as usize);
             }
         }
         let placed =

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use starling_proto::{
-    limits::{HISTORY_SECONDS, OFFER_WINDOW},
+    limits::{OFFER_WINDOW, RING},
     v1::{self, ingest_request, ingest_response},
 };
 
@@ -99,7 +99,7 @@ impl Session {
     /// Cuts the frame of `tick`. Returns how many frames were lost for want of room.
     pub(super) fn cut(&mut self, tick: u32) -> usize {
         self.kept.push_back(Kept { tick, pin: Bytes::new(), in_flight: false });
-        let lost = self.kept.len().saturating_sub(HISTORY_SECONDS as usize);
+        let lost = self.kept.len().saturating_sub(RING as usize);
         self.kept.drain(..lost);
         lost
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use starling_proto::{
     catalogue::{self, PROTOCOLS},
-    limits::HISTORY_SECONDS,
+    limits::PAGE_WINDOW,
 };
 
 use super::{Completeness, Facts, charted};
@@ -144,8 +144,8 @@ pub(super) fn answer(facts: &Facts<'_>, timeline: &Timeline) -> Requests {
 fn note(available: u32, requested: u32) -> Option<String> {
     let text = if available >= requested {
         return None;
-    } else if requested > HISTORY_SECONDS {
-        format!("this version keeps {} minutes; the points cover {available} s of {requested} s", HISTORY_SECONDS / 60)
+    } else if requested > PAGE_WINDOW {
+        format!("this version keeps {} minutes; the points cover {available} s of {requested} s", PAGE_WINDOW / 60)
     } else {
         format!("data has been coming in for less; the points cover {available} s of {requested} s")
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use starling_proto::{
     frame::Encoder,
     ids::{NodeId, WriterId},
-    limits::{EARLY_SECONDS, LATE_SECONDS},
+    limits::{EARLY_SECONDS, LATE_WINDOW},
     v1,
 };
 
@@ -141,5 +141,5 @@ impl Session {
 fn is_fresh(tick: u32, wall: Duration) -> bool {
     let (tick, now) = (u64::from(tick), wall.as_secs());
     // The last cut of a daemon is for the second in progress.
-    tick <= now + 1 && now < tick + u64::from(LATE_SECONDS - EARLY_SECONDS)
+    tick <= now + 1 && now < tick + u64::from(LATE_WINDOW - EARLY_SECONDS)
 }

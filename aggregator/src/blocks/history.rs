@@ -1,0 +1,186 @@
+//! The blocks of one node.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use starling_proto::frame::Second;
+
+use super::{BLOCK_SECONDS, Block, OpenBlock, open::Rows, start_of};
+
+/// A block without a new second for so many calls of [`History::prune`] is sealed once its time is over.
+const QUIET_BEFORE_SEAL: u32 = 10;
+/// Blocks of one node: the last 15 minutes touch four, a frame may be seconds ahead of our clock, and two are on
+/// their way out. Beyond it the oldest goes.
+const BLOCKS_MAX: usize = 8;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct History {
+    /// By start.
+    blocks: BTreeMap<u32, Stored>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Stored {
+    Open(Box<OpenBlock>),
+    Sealed(Block),
+}
+
+impl Stored {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Open(block) => block.bytes(),
+            Self::Sealed(block) => block.bytes(),
+        }
+    }
+}
+
+impl History {
+    /// Bytes it takes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Start of the oldest block.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u32> {
+        self.blocks.keys().next().copied()
+    }
+
+    /// Keeps a second in its block; `sparse` as [`OpenBlock::push`]. False when it is not kept because its block has no
+    /// room for its series.
+    pub fn push(&mut self, second: &Second, sparse: &[Box<[Bytes]>; 2]) -> bool {
+        let start = start_of(second.tick);
+        let before = self.blocks.get(&start).map_or(0, Stored::bytes);
+        let stored = self.blocks.entry(start).or_insert_with(|| Stored::Open(Box::new(OpenBlock::new(start))));
+        if let Stored::Sealed(block) = stored {
+            if block.holds(second.tick) {
+                return true;
+            }
+            *stored = Stored::Open(Box::new(reopened(start, block)));
+        }
+        let kept = match stored {
+            Stored::Open(block) => block.push(second, sparse),
+            Stored::Sealed(_) => false,
+        };
+        self.bytes = self.bytes - before + stored.bytes();
+        while self.blocks.len() > BLOCKS_MAX {
+            self.drop_oldest();
+        }
+        kept
+    }
+
+    /// Drops blocks of which nothing is in the last `window` seconds. Returns whether a block is due to be sealed.
+    pub fn prune(&mut self, now_tick: u32, window: u32) -> bool {
+        while self.oldest().is_some_and(|start| start + BLOCK_SECONDS + window <= now_tick) {
+            self.drop_oldest();
+        }
+        let mut due = false;
+        for (start, stored) in &mut self.blocks {
+            if let Stored::Open(block) = stored {
+                block.quiet += 1;
+                due |= is_due(*start, block, now_tick);
+            }
+        }
+        due
+    }
+
+    /// The blocks that are due to be sealed, to be sealed outside of any lock.
+    #[must_use]
+    pub fn due(&self, now_tick: u32) -> Vec<OpenBlock> {
+        let due = |(start, stored): (&u32, &Stored)| match stored {
+            Stored::Open(block) if is_due(*start, block, now_tick) => Some(OpenBlock::clone(block)),
+            _ => None,
+        };
+        self.blocks.iter().filter_map(due).collect()
+    }
+
+    /// Puts a sealed block in the place of the open one it was made of, unless that was written to meanwhile.
+    pub fn seal(&mut self, open: &OpenBlock, sealed: Block) {
+        if let Some(Stored::Open(block)) = self.blocks.get(&open.start())
+            && block.len() == open.len()
+        {
+            self.bytes = self.bytes - block.bytes() + sealed.bytes();
+            self.blocks.insert(open.start(), Stored::Sealed(sealed));
+        }
+    }
+
+    /// Forgets the oldest block. Returns its bytes; 0 when there is none.
+    pub fn drop_oldest(&mut self) -> usize {
+        let lost = self.blocks.pop_first().map_or(0, |(_, stored)| stored.bytes());
+        self.bytes -= lost;
+        lost
+    }
+
+    /// Blocks that are not sealed.
+    #[cfg(test)]
+    pub(super) fn blocks_open(&self) -> usize {
+        self.blocks.values().filter(|stored| matches!(stored, Stored::Open(_))).count()
+    }
+
+    /// [`History::bytes`], counted block by block.
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> usize {
+        self.blocks.values().map(Stored::bytes).sum()
+    }
+
+    /// What is held of `from..=to`, to be read outside of any lock.
+    #[must_use]
+    pub fn slice(&self, from: u32, to: u32) -> Slice {
+        let parts = self.blocks.range(start_of(from)..=to).map(|(_, stored)| match stored {
+            Stored::Open(block) => Part::Open(block.rows()),
+            Stored::Sealed(block) => Part::Sealed(block.clone()),
+        });
+        Slice { from, to, parts: parts.collect() }
+    }
+}
+
+fn is_due(start: u32, block: &OpenBlock, now_tick: u32) -> bool {
+    start + BLOCK_SECONDS <= now_tick && block.quiet > QUIET_BEFORE_SEAL
+}
+
+/// A sealed block as one that can be written to.
+fn reopened(start: u32, block: &Block) -> OpenBlock {
+    let mut open = OpenBlock::new(start);
+    for second in block.seconds(start, start + BLOCK_SECONDS - 1) {
+        let sparse = [&second.cluster, &second.node]
+            .map(|columns| columns.histograms.iter().map(|(_, histogram)| histogram.encode()).collect());
+        open.push(&second, &sparse);
+    }
+    open
+}
+
+/// Seconds taken out of a history, not yet read.
+#[derive(Debug)]
+pub struct Slice {
+    from: u32,
+    to: u32,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Open(Rows),
+    Sealed(Block),
+}
+
+impl Slice {
+    /// Reads the wanted seconds, ascending.
+    #[must_use]
+    pub fn seconds(&self) -> Vec<Second> {
+        let mut seconds = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Open(rows) => {
+                    let mut rows = rows.seconds(self.from, self.to);
+                    rows.sort_by_key(|second| second.tick);
+                    seconds.extend(rows);
+                }
+                Part::Sealed(block) => seconds.extend(block.seconds(self.from, self.to)),
+            }
+        }
+        seconds
+    }
+}

@@ -1,0 +1,296 @@
+//! The block that is being written: what changed, second by second.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use starling_proto::{
+    bits,
+    catalogue::Kind,
+    frame::{Columns, Layout, Second},
+    histogram::Histogram,
+    interner::{Interned, SeriesId},
+    varint::{self, Reader},
+};
+
+use super::{
+    BLOCK_SECONDS, SERIES_MAX, column,
+    sealed::{Block, Cells},
+    start_of,
+};
+
+/// Which series a second has, both parts: shared by all seconds of the same layouts.
+#[derive(Debug)]
+struct Plan {
+    cluster: Arc<Layout>,
+    node: Arc<Layout>,
+    /// Number in the block by position, cluster first.
+    numbers: Box<[u32]>,
+}
+
+impl Plan {
+    fn is_of(&self, second: &Second) -> bool {
+        Arc::ptr_eq(&self.cluster, &second.cluster.layout) && Arc::ptr_eq(&self.node, &second.node.layout)
+    }
+
+    /// What a plan takes beside the layouts, which the connection holds too.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.numbers)
+    }
+}
+
+/// One second.
+#[derive(Debug, Clone)]
+struct Row {
+    /// Seconds after the start of the block.
+    offset: u16,
+    /// Index into the plans.
+    plan: u16,
+    dropped: u32,
+    /// A bit for each position with a value, then the values: counters as varint, gauges as the zigzag difference to
+    /// the row before that has the series, histograms as varint length and sparse bytes. What has no value is 0, the
+    /// same as before, or empty.
+    bytes: Arc<[u8]>,
+}
+
+impl Row {
+    /// With what the allocator and the counts of the [`Arc`] add.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + 32
+    }
+}
+
+/// The rows written so far; cheap to clone, to be read outside of a lock.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rows {
+    start: u32,
+    plans: Vec<Arc<Plan>>,
+    rows: Vec<Row>,
+    /// Of the series by number.
+    series: Arc<Vec<Interned>>,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct OpenBlock {
+    rows: Rows,
+    /// A bit per second that is held.
+    held: [u64; BLOCK_SECONDS.div_ceil(64) as usize],
+    /// Last value of each gauge by number of the series.
+    last: Vec<i64>,
+    bytes: usize,
+    /// Seconds since the last row, as counted by whoever prunes.
+    pub(super) quiet: u32,
+}
+
+impl OpenBlock {
+    /// An empty block that begins at `start`.
+    #[must_use]
+    pub fn new(start: u32) -> Self {
+        Self {
+            rows: Rows { start, ..Rows::default() },
+            held: Default::default(),
+            last: Vec::new(),
+            bytes: size_of::<Self>(),
+            quiet: 0,
+        }
+    }
+
+    /// Its first second.
+    #[must_use]
+    pub const fn start(&self) -> u32 {
+        self.rows.start
+    }
+
+    /// Seconds it holds.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rows.rows.len()
+    }
+
+    /// True before the first second.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.rows.is_empty()
+    }
+
+    /// Bytes it takes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The rows, to be read elsewhere.
+    pub(super) fn rows(&self) -> Rows {
+        self.rows.clone()
+    }
+
+    /// Keeps a second of this block; `sparse` are the bytes of its histograms, as
+    /// [`starling_proto::frame::DecodedFrame::sparse`] has them. A second that is held already says the same and is
+    /// passed over. False when there is no room for its series.
+    pub fn push(&mut self, second: &Second, sparse: &[Box<[Bytes]>; 2]) -> bool {
+        debug_assert_eq!(start_of(second.tick), self.rows.start);
+        let offset = second.tick.saturating_sub(self.rows.start);
+        if offset >= BLOCK_SECONDS || bits::is_set(&self.held, offset as usize) {
+            return true;
+        }
+        let Some(at) = self.plan(second) else { return false };
+        let plan = Arc::clone(&self.rows.plans[at]);
+        let count = plan.numbers.len();
+        let mut listed = vec![0u64; count.div_ceil(64)];
+        let mut values = Vec::with_capacity(count.div_ceil(8) + count);
+        let mut position = 0;
+        for (columns, sparse) in [&second.cluster, &second.node].into_iter().zip(sparse) {
+            let mut histograms = columns.histograms.iter().map(|(at, _)| *at as usize).zip(sparse).peekable();
+            for (at, (series, &value)) in columns.layout.series.iter().zip(&columns.values).enumerate() {
+                let number = plan.numbers[position] as usize;
+                let written = match series.kind() {
+                    Kind::Counter if value != 0 => {
+                        varint::put(&mut values, value.cast_unsigned());
+                        true
+                    }
+                    Kind::Gauge if value != self.last[number] => {
+                        varint::put_signed(&mut values, value.wrapping_sub(self.last[number]));
+                        self.last[number] = value;
+                        true
+                    }
+                    Kind::Histogram => match histograms.next_if(|(here, _)| *here == at) {
+                        Some((_, bytes)) => {
+                            varint::put_bytes(&mut values, bytes);
+                            true
+                        }
+                        None => false,
+                    },
+                    Kind::Counter | Kind::Gauge => false,
+                };
+                if written {
+                    bits::set(&mut listed, position);
+                }
+                position += 1;
+            }
+        }
+        let mut bytes = Vec::with_capacity(count.div_ceil(8) + values.len());
+        column::put_map(&mut bytes, &listed, count);
+        bytes.extend_from_slice(&values);
+        // At most 300 rows: both fit 16 bits.
+        let row = Row { offset: offset as u16, plan: at as u16, dropped: second.dropped, bytes: bytes.into() };
+        self.bytes += row.cost();
+        self.rows.rows.push(row);
+        bits::set(&mut self.held, offset as usize);
+        self.quiet = 0;
+        true
+    }
+
+    /// The plan of a second; a new one when its layouts are new. `None` when there is no room for its series.
+    fn plan(&mut self, second: &Second) -> Option<usize> {
+        // Mostly the newest.
+        if let Some(at) = self.rows.plans.iter().rposition(|plan| plan.is_of(second)) {
+            return Some(at);
+        }
+        let all = || second.cluster.layout.series.iter().chain(&second.node.layout.series);
+        let known: HashMap<SeriesId, u32> = self.rows.series.iter().map(|one| one.id()).zip(0u32..).collect();
+        let new = all().filter(|one| !known.contains_key(&one.id())).count();
+        if self.rows.series.len() + new > SERIES_MAX {
+            return None;
+        }
+        let series = Arc::make_mut(&mut self.rows.series);
+        let numbers = all()
+            .map(|one| {
+                known.get(&one.id()).copied().unwrap_or_else(|| {
+                    series.push(one.clone());
+                    (series.len() - 1) as u32
+                })
+            })
+            .collect();
+        self.last.resize(series.len(), 0);
+        let (cluster, node) = (Arc::clone(&second.cluster.layout), Arc::clone(&second.node.layout));
+        let plan = Plan { cluster, node, numbers };
+        self.bytes += plan.cost() + new * (size_of::<Interned>() + size_of::<i64>());
+        self.rows.plans.push(Arc::new(plan));
+        Some(self.rows.plans.len() - 1)
+    }
+
+    /// The same as columns.
+    #[must_use]
+    pub fn seal(&self) -> Block {
+        let mut cells = vec![Cells::default(); self.rows.series.len()];
+        self.rows.replay(|row, plan, values, histograms| {
+            let mut histograms = histograms.iter().peekable();
+            for (position, (&number, &value)) in plan.numbers.iter().zip(values).enumerate() {
+                let number = number as usize;
+                if self.rows.series[number].kind() == Kind::Histogram {
+                    let bytes = histograms.next_if(|(at, _)| *at == position).map(|(_, bytes)| *bytes);
+                    cells[number].histograms.push((row.offset, bytes));
+                } else {
+                    cells[number].integers.push((row.offset, value));
+                }
+            }
+        });
+        let mut dropped: Vec<(u16, i64)> =
+            self.rows.rows.iter().map(|row| (row.offset, i64::from(row.dropped))).collect();
+        dropped.sort_unstable();
+        let dropped: Vec<i64> = dropped.into_iter().map(|(_, n)| n).collect();
+        Block::of(self.rows.start, &self.held, &dropped, &self.rows.series, cells)
+    }
+}
+
+impl Rows {
+    /// Goes through the rows as they came: each with its plan, its values by position (0 for histograms) and the bytes
+    /// of the histograms that are not empty.
+    fn replay<'a>(&'a self, mut each: impl FnMut(&'a Row, &'a Plan, &[i64], &[(usize, &'a [u8])])) {
+        let mut last = vec![0i64; self.series.len()];
+        let (mut values, mut histograms) = (Vec::new(), Vec::new());
+        for row in &self.rows {
+            let Some(plan) = self.plans.get(usize::from(row.plan)) else { continue };
+            values.clear();
+            histograms.clear();
+            let mut reader = Reader::new(&row.bytes);
+            // Written by `push`: it can be read.
+            let Ok(listed) = column::read_map(&mut reader, plan.numbers.len()) else { continue };
+            for (position, &number) in plan.numbers.iter().enumerate() {
+                let (number, listed) = (number as usize, bits::is_set(&listed, position));
+                let value = match self.series[number].kind() {
+                    Kind::Counter if listed => reader.u64().unwrap_or_default().cast_signed(),
+                    Kind::Gauge if listed => {
+                        last[number] = last[number].wrapping_add(reader.i64().unwrap_or_default());
+                        last[number]
+                    }
+                    Kind::Gauge => last[number],
+                    Kind::Histogram if listed => {
+                        histograms.push((position, reader.bytes(super::HISTOGRAM_BYTES_MAX).unwrap_or_default()));
+                        0
+                    }
+                    Kind::Counter | Kind::Histogram => 0,
+                };
+                values.push(value);
+            }
+            each(row, plan, &values, &histograms);
+        }
+    }
+
+    /// The seconds `from..=to`, in the order in which they came.
+    pub(super) fn seconds(&self, from: u32, to: u32) -> Vec<Second> {
+        let mut seconds = Vec::new();
+        self.replay(|row, plan, values, histograms| {
+            let tick = self.start + u32::from(row.offset);
+            if !(from..=to).contains(&tick) {
+                return;
+            }
+            let split = plan.cluster.series.len();
+            let columns = |layout: &Arc<Layout>, values: &[i64], first: usize| {
+                let mine = histograms.iter().filter(|(at, _)| (first..first + values.len()).contains(at));
+                let decoded = mine.filter_map(|(at, bytes)| {
+                    // They were read once when they came.
+                    Some(((at - first) as u32, Arc::new(Histogram::decode(bytes).ok()?)))
+                });
+                Columns::alone(Arc::clone(layout), values.into(), decoded.collect())
+            };
+            seconds.push(Second {
+                tick,
+                dropped: row.dropped,
+                cluster: columns(&plan.cluster, &values[..split], 0),
+                node: columns(&plan.node, &values[split..], split),
+            });
+        });
+        seconds
+    }
+}

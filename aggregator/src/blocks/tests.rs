@@ -1,0 +1,284 @@
+//! Blocks against the seconds they were made of, and against noise.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use starling_proto::{
+    catalogue::{self, Kind, Scope},
+    frame::{Content, DecodedFrame, Decoder, Encoder, Second},
+    histogram::HistogramSum,
+    interner::Interner,
+    limits::COUNTER_INCREMENT_MAX,
+    series::{Sample, Series, Value},
+};
+
+use super::*;
+
+/// A small world of series that come, go and change.
+fn world() -> Vec<Series> {
+    (0..12)
+        .map(|i| {
+            let kind = [Kind::Counter, Kind::Gauge, Kind::Histogram][i % 3];
+            let scope = if i % 2 == 0 { Scope::Cluster } else { Scope::Node };
+            Series::application(&format!("series.{i}"), &[("app", "a")], kind, "1", 2, scope).unwrap()
+        })
+        .collect()
+}
+
+fn content(tick: u32, values: &[Option<i64>]) -> Content {
+    let value = |kind, seed: i64| match kind {
+        Kind::Counter => Value::Counter(seed.unsigned_abs() % (1 << 40)),
+        Kind::Gauge => Value::Gauge(seed % (1 << 62)),
+        Kind::Histogram => {
+            let mut sum = HistogramSum::new();
+            (0..seed.unsigned_abs() % 5).for_each(|i| sum.record(seed.unsigned_abs() >> i, i + 1));
+            Value::Histogram(Arc::new(sum.to_histogram()))
+        }
+    };
+    let samples = world()
+        .into_iter()
+        .zip(values)
+        .filter_map(|(series, seed)| seed.map(|seed| Sample { value: value(series.kind(), seed), series }))
+        .collect();
+    Content { tick, samples, dropped: tick % 3 }
+}
+
+/// Seconds as a connection brings them, with the bytes of their histograms.
+fn decoded(contents: &[Content], names: &Interner) -> Vec<DecodedFrame> {
+    let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+    contents
+        .iter()
+        .map(|content| decoder.decode(&encoder.encode(content, None, content.tick % 7 == 0), names).unwrap())
+        .collect()
+}
+
+fn sorted(mut content: Content) -> Content {
+    content.samples.sort_by(|a, b| a.series.cmp(&b.series));
+    content
+}
+
+/// A second in which nothing comes.
+fn quiet(history: &mut History, now_tick: u32) {
+    history.prune(now_tick, 900);
+}
+
+/// Seals what is due, as whoever keeps the history does.
+fn seal(history: &mut History, now_tick: u32) {
+    for open in history.due(now_tick) {
+        history.seal(&open, open.seal());
+    }
+}
+
+fn by_tick(seconds: &[Second]) -> BTreeMap<u32, Content> {
+    seconds.iter().map(|second| (second.tick, sorted(second.content()))).collect()
+}
+
+/// Values of some ticks of one block, in any order; a tick may stand twice.
+fn ticks() -> impl Strategy<Value = Vec<(u32, Vec<Option<i64>>)>> {
+    let value = prop_oneof![Just(None), Just(Some(0)), Just(Some(7)), Just(Some(7)), any::<i64>().prop_map(Some)];
+    let second = (600u32..900, prop::collection::vec(value, 12));
+    prop::collection::vec(second, 1..40)
+}
+
+proptest! {
+    #[test]
+    fn a_block_is_the_seconds_it_was_made_of(ticks in ticks(), from in 590u32..910, length in 0u32..300) {
+        let names = Interner::default();
+        // What is sent again says the same: the first counts here.
+        let mut expected = BTreeMap::new();
+        for (tick, values) in &ticks {
+            expected.entry(*tick).or_insert_with(|| sorted(content(*tick, values)));
+        }
+        let contents: Vec<Content> = ticks.iter().map(|(tick, values)| content(*tick, values)).collect();
+        let mut open = OpenBlock::new(600);
+        for frame in decoded(&contents, &names) {
+            prop_assert!(open.push(&frame.second, &frame.sparse));
+        }
+        prop_assert_eq!(&by_tick(&open.rows().seconds(0, u32::MAX)), &expected);
+        let sealed = open.seal();
+        prop_assert_eq!(&by_tick(&sealed.seconds(0, u32::MAX)), &expected);
+        prop_assert!((590..910).all(|tick| sealed.holds(tick) == expected.contains_key(&tick)));
+        // Somebody else, with names of his own.
+        let theirs = Interner::default();
+        let (read, left_out) = Block::decode(&sealed.encode(), &theirs).unwrap();
+        prop_assert_eq!((&by_tick(&read.seconds(0, u32::MAX)), left_out), (&expected, 0));
+        prop_assert_eq!(read.encode(), sealed.encode());
+        // Any part of it.
+        let part: BTreeMap<_, _> = expected.range(from..=from + length).map(|(tick, content)| (*tick, content.clone())).collect();
+        prop_assert_eq!(&by_tick(&read.seconds(from, from + length)), &part);
+        prop_assert_eq!(&by_tick(&open.rows().seconds(from, from + length)), &part);
+    }
+
+    #[test]
+    fn a_history_takes_seconds_in_any_order(ticks in prop::collection::vec((0u32..1200, prop::collection::vec(prop_oneof![Just(None), (0i64..9).prop_map(Some)], 12)), 1..40), seal_at: prop::sample::Index) {
+        let names = Interner::default();
+        let contents: Vec<Content> = ticks.iter().map(|(tick, values)| content(*tick, values)).collect();
+        let mut expected = BTreeMap::new();
+        let mut history = History::default();
+        let seal_at = seal_at.index(ticks.len());
+        for (i, (frame, content)) in decoded(&contents, &names).iter().zip(&contents).enumerate() {
+            if i == seal_at {
+                (0..20).for_each(|_| quiet(&mut history, 0));
+                seal(&mut history, 2000);
+                prop_assert_eq!(history.blocks_open(), 0);
+            }
+            prop_assert!(history.push(&frame.second, &frame.sparse));
+            expected.entry(content.tick).or_insert_with(|| sorted(content.clone()));
+        }
+        prop_assert_eq!(&by_tick(&history.slice(0, 2000).seconds()), &expected);
+        prop_assert!(history.slice(0, 2000).seconds().is_sorted_by_key(|second| second.tick));
+        prop_assert_eq!(history.bytes(), history.counted());
+        history.prune(1500, 900);
+        expected.retain(|tick, _| *tick >= 600);
+        prop_assert_eq!(&by_tick(&history.slice(0, 2000).seconds()), &expected);
+        while history.drop_oldest() > 0 {}
+        prop_assert_eq!((history.bytes(), history.oldest()), (0, None));
+    }
+
+    #[test]
+    fn damaged_blocks_never_panic(ticks in ticks(), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), random in prop::collection::vec(any::<u8>(), 0..300)) {
+        let names = Interner::default();
+        let contents: Vec<Content> = ticks.iter().map(|(tick, values)| content(*tick, values)).collect();
+        let mut open = OpenBlock::new(600);
+        for frame in decoded(&contents, &names) {
+            open.push(&frame.second, &frame.sparse);
+        }
+        let good = open.seal().encode();
+        for end in (0..good.len()).step_by(1 + good.len() / 50) {
+            prop_assert!(Block::decode(&good[..end], &names).is_err(), "cut at {end} of {} was taken", good.len());
+        }
+        let mut longer = good.to_vec();
+        longer.push(0);
+        prop_assert_eq!(Block::decode(&longer, &names).unwrap_err(), BlockError::Trailing(1));
+        let mut damaged = good.to_vec();
+        for (at, with) in flips {
+            let at = at.index(damaged.len());
+            damaged[at] ^= with;
+        }
+        for bytes in [damaged, [&[1u8][..], &random].concat(), random] {
+            match Block::decode(&bytes, &names) {
+                // Whatever is taken can be read, and says the same when it is sent on.
+                Ok((block, _)) => {
+                    let seconds = block.seconds(0, u32::MAX);
+                    prop_assert!(seconds.len() <= BLOCK_SECONDS as usize);
+                    let (again, _) = Block::decode(&block.encode(), &names).unwrap();
+                    prop_assert_eq!(by_tick(&again.seconds(0, u32::MAX)), by_tick(&seconds));
+                }
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_are_checked_before_allocation() {
+    let names = Interner::default();
+    let decode = |bytes: &[u8]| Block::decode(bytes, &names).unwrap_err();
+    assert_eq!(decode(&[2]), BlockError::Version(2));
+    assert_eq!(decode(&[1, 7]), BlockError::Start(7));
+    assert_eq!(decode(&vec![0; BLOCK_BYTES_MAX + 1]), BlockError::Bytes(BLOCK_BYTES_MAX + 1));
+    // 38 bytes of held seconds, the last of which ends after 4 bits.
+    let head = |last: u8| [&[1, 0][..], &[0; 37], &[last]].concat();
+    assert_eq!(decode(&head(0x10)), BlockError::Beyond);
+    assert_eq!(decode(&[&head(0)[..], &[0xff, 0xff, 0x7f]].concat()), BlockError::Series(0x001f_ffff));
+    assert_eq!(decode(&[&head(0)[..], &[200, 1, 0, 0]].concat()), BlockError::Series(200), "more than bytes");
+
+    // One second with a counter of 2^40 and one more.
+    let with = |value: i64| {
+        let mut bytes = head(0);
+        bytes[2] = 1;
+        bytes.push(1);
+        bytes.push(0);
+        starling_proto::frame::put_series(&mut bytes, &Series::of(&catalogue::TCP_OPENED, &[]));
+        // Nothing dropped; the column: in all seconds, constant.
+        bytes.extend_from_slice(&[0, 0]);
+        let mut column = vec![0];
+        column::put(&mut column, &[value]);
+        starling_proto::varint::put_bytes(&mut bytes, &column);
+        Block::decode(&bytes, &names).map(|(block, _)| block.seconds(0, 0))
+    };
+    let most = COUNTER_INCREMENT_MAX.cast_signed();
+    assert_eq!(with(most).unwrap()[0].cluster.values[..], [most]);
+    for beyond in [most + 1, -1] {
+        let error = with(beyond).unwrap_err().to_string();
+        assert!(error.contains(&format!("system.tcp.opened is {beyond}, beyond")), "{error}");
+    }
+}
+
+#[test]
+fn a_series_without_a_number_is_left_out_and_the_others_are_read() {
+    let contents = [content(600, &[Some(5); 12]), content(601, &[Some(6); 12])];
+    let mut open = OpenBlock::new(600);
+    for frame in decoded(&contents, &Interner::default()) {
+        open.push(&frame.second, &frame.sparse);
+    }
+    let (block, left_out) = Block::decode(&open.seal().encode(), &Interner::new(5)).unwrap();
+    assert_eq!(left_out, 7);
+    let seconds = block.seconds(0, u32::MAX);
+    assert_eq!(seconds.iter().map(|second| second.cluster.len() + second.node.len()).collect::<Vec<_>>(), [5, 5]);
+    for (second, content) in seconds.iter().zip(&contents) {
+        assert!(second.content().samples.iter().all(|sample| content.samples.contains(sample)));
+    }
+}
+
+#[test]
+fn blocks_of_one_node_are_bounded() {
+    let mut history = History::default();
+    for n in 0..50 {
+        let second = Second { tick: n * BLOCK_SECONDS, ..Second::default() };
+        assert!(history.push(&second, &<[Box<[Bytes]>; 2]>::default()));
+        assert!(history.slice(0, u32::MAX).seconds().len() <= 8);
+    }
+    assert_eq!(history.oldest(), Some(42 * BLOCK_SECONDS));
+}
+
+/// 500 series that change as those of a real host did (trace of 954 series: 26 % ever changed, 12 % in a second), for
+/// 15 minutes.
+#[test]
+fn fifteen_minutes_of_a_host_take_less_than_eighty_kilobytes() {
+    let names = Interner::default();
+    let series: Vec<Series> = (0..500)
+        .map(|i| {
+            let kind = if i % 2 == 0 { Kind::Counter } else { Kind::Gauge };
+            Series::application(&format!("host.{i}"), &[("device", "sda")], kind, "By", 0, Scope::Node).unwrap()
+        })
+        .collect();
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let mut gauges = vec![1i64 << 30; series.len()];
+    let contents: Vec<Content> = (0..900)
+        .map(|tick| {
+            let samples = series.iter().enumerate().map(|(i, series)| {
+                let changes = i % 8 < 2 && random() % 100 < 47;
+                let value = match series.kind() {
+                    Kind::Counter => Value::Counter(if changes { random() % 64 } else { 0 }),
+                    _ => {
+                        gauges[i] += if changes { (random() % 64) as i64 - 32 } else { 0 };
+                        Value::Gauge(gauges[i])
+                    }
+                };
+                Sample { series: series.clone(), value }
+            });
+            Content { tick, samples: samples.collect(), dropped: 0 }
+        })
+        .collect();
+    let mut history = History::default();
+    let mut open = 0;
+    for frame in decoded(&contents, &names) {
+        assert!(history.push(&frame.second, &frame.sparse));
+        open = open.max(history.bytes());
+        history.prune(frame.second.tick, 900);
+        seal(&mut history, frame.second.tick);
+    }
+    (0..20).for_each(|_| quiet(&mut history, 900));
+    seal(&mut history, 900);
+    assert_eq!(by_tick(&history.slice(0, 900).seconds()).len(), 900);
+    let sealed = history.bytes();
+    println!("15 minutes of 500 series: at most {open} bytes with the last block open, {sealed} sealed");
+    assert!(sealed < 80_000, "{sealed} bytes sealed");
+    assert!(open < 2 * sealed, "{open} bytes with one open block");
+}

@@ -1,0 +1,359 @@
+//! One node: who it is, its open stream, its newest second and its last 15 minutes.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use starling_proto::{
+    frame::{DecodedFrame, Second},
+    ids::{NodeId, StreamId},
+    interner::Interner,
+    limits::LIVE_WINDOW,
+    v1,
+};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::names::{NameQuota, NodeNames};
+use crate::{
+    blocks::{History, Slice},
+    metrics,
+};
+
+/// So many takeovers by another daemon within [`CONTEST_WINDOW`] are no restarts any more.
+const CONTEST_TAKEOVERS: usize = 3;
+/// See [`CONTEST_TAKEOVERS`].
+const CONTEST_WINDOW: Duration = Duration::from_secs(60);
+/// Bytes of the blocks of all nodes together. Beyond it the oldest blocks go, whichever node they belong to, and are
+/// counted: the last 15 minutes of 4,000 busy hosts (100 to 150 bytes a frame) fit. About half of what is written to is
+/// not sealed yet and takes up to twice as much.
+pub(super) const BLOCKS_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// What may come above [`BLOCKS_BYTES_MAX`] between two rounds of dropping, once a second; beyond it a node that
+/// writes drops its own oldest block.
+const BLOCKS_BYTES_SLACK: usize = BLOCKS_BYTES_MAX / 8;
+
+/// What a node says of itself when it connects.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct About {
+    /// Facts that change only with a reboot, and the version of the daemon.
+    pub(crate) facts: v1::NodeFacts,
+    /// Operator's labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Its samples are replays.
+    pub(crate) simulated: bool,
+}
+
+/// The open stream of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    /// The daemon's start.
+    pub(crate) stream: StreamId,
+    /// Grows with each connection of that start.
+    pub(crate) number: u32,
+    /// Ends the stream: a newer one took its place.
+    pub(crate) replaced: CancellationToken,
+    /// Asks the stream to send its node to the owner.
+    pub(crate) redirect: Arc<Notify>,
+    /// When it was accepted.
+    pub(crate) since: Instant,
+}
+
+/// The newest second of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Latest {
+    /// What it measured.
+    pub(crate) second: Second,
+    /// Milliseconds from the end of the second to its arrival.
+    pub(crate) delay_ms: u32,
+}
+
+/// What all nodes of a registry have together.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Nodes with an open stream.
+    pub(super) connected: AtomicUsize,
+    /// Bytes of the blocks of all nodes, counted exactly once a second and by what was written since.
+    pub(super) block_bytes: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    about: Arc<About>,
+    session: Option<Session>,
+    /// Number of the stream that may write; an older one that is still ending may not.
+    epoch: u64,
+    history: History,
+    latest: Option<Arc<Latest>>,
+    stopped: bool,
+    /// When another daemon of this name last took an open stream's place: at most [`CONTEST_TAKEOVERS`].
+    takeovers: VecDeque<Instant>,
+}
+
+impl State {
+    /// Another daemon takes the place of one whose stream is open. Returns whether two of them contest the name.
+    fn taken_over(&mut self, now: Instant) -> bool {
+        self.takeovers.push_back(now);
+        if self.takeovers.len() > CONTEST_TAKEOVERS {
+            self.takeovers.pop_front();
+        }
+        self.takeovers.len() == CONTEST_TAKEOVERS
+            && self.takeovers.front().is_some_and(|first| now.saturating_duration_since(*first) <= CONTEST_WINDOW)
+    }
+
+    /// Newest tick; 0 before the first frame.
+    fn last_tick(&self) -> u32 {
+        self.latest.as_ref().map_or(0, |latest| latest.second.tick)
+    }
+}
+
+/// One node. Everything behind its plain mutex is read and written in short sections.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Its name.
+    pub(crate) id: NodeId,
+    state: Mutex<State>,
+    /// Plain mutex; taken when the node brings a name that is new to the process.
+    quota: Mutex<NameQuota>,
+    ticks: watch::Sender<u32>,
+    shared: Arc<Shared>,
+}
+
+/// The right of one session to write the history of its node.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// The node.
+    pub(crate) node: Arc<Node>,
+    /// Cancelled when a newer session takes over.
+    pub(crate) replaced: CancellationToken,
+    /// Notified when the node is to be sent to its owner.
+    pub(crate) redirect: Arc<Notify>,
+    epoch: u64,
+}
+
+/// Why a session cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ClaimError {
+    /// A newer connection of the same daemon is open.
+    #[error("a newer connection of this daemon is open")]
+    Older,
+    /// As many nodes as the settings allow are connected.
+    #[error("{0} nodes are connected, as many as nodes_max allows")]
+    Full(usize),
+}
+
+/// What pruning a node found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pruned {
+    /// Bytes of its blocks.
+    pub(super) bytes: usize,
+    /// It has a stream.
+    pub(super) connected: bool,
+    /// Its newest tick; 0 before the first frame.
+    pub(super) last_tick: u32,
+    /// A block is due to be sealed.
+    pub(super) due: bool,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has locked a node: what tests call work.
+    pub(super) static LOCKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+impl Node {
+    pub(super) fn new(id: NodeId, shared: Arc<Shared>) -> Arc<Self> {
+        let (state, quota) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { id, state, quota, ticks: watch::Sender::new(0), shared })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        LOCKS.with(|locks| locks.set(locks.get() + 1));
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it says of itself.
+    pub(crate) fn about(&self) -> Arc<About> {
+        self.state().about.clone()
+    }
+
+    /// Its newest second; `None` before the first frame.
+    pub(crate) fn latest(&self) -> Option<Arc<Latest>> {
+        self.state().latest.clone()
+    }
+
+    /// Whether it has a stream here, and whether it said goodbye.
+    pub(crate) fn presence(&self) -> (bool, bool) {
+        let state = self.state();
+        (state.session.is_some(), state.stopped)
+    }
+
+    /// Its open stream.
+    pub(super) fn session(&self) -> Option<Session> {
+        self.state().session.clone()
+    }
+
+    /// Its newest tick, now and from now on; 0 before the first frame.
+    pub(crate) fn ticks(&self) -> watch::Receiver<u32> {
+        self.ticks.subscribe()
+    }
+
+    /// Seconds `from..=to` as far as they are kept, to be read outside of the lock.
+    pub(crate) fn slice(&self, from: u32, to: u32) -> Slice {
+        self.state().history.slice(from, to)
+    }
+
+    /// `None` while a stream is open; otherwise when it was last heard of.
+    pub(super) fn gone_since(&self) -> Option<u32> {
+        let state = self.state();
+        state.session.is_none().then(|| state.last_tick())
+    }
+
+    /// A new stream takes over. Returns the right to write, and whether the node's labels are others than before.
+    ///
+    /// # Errors
+    /// [`ClaimError::Older`].
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        stream: StreamId,
+        number: u32,
+        about: About,
+    ) -> Result<(Claim, bool), ClaimError> {
+        let mut state = self.state();
+        match &state.session {
+            Some(session) => {
+                if session.stream == stream && session.number > number {
+                    return Err(ClaimError::Older);
+                }
+                session.replaced.cancel();
+                let restarted = session.stream != stream;
+                if restarted && state.taken_over(Instant::now()) {
+                    metrics::node_contested(self.id.as_str());
+                }
+            }
+            None => drop(self.shared.connected.fetch_add(1, Ordering::Relaxed)),
+        }
+        let session = Session {
+            stream,
+            number,
+            replaced: CancellationToken::new(),
+            redirect: Arc::new(Notify::new()),
+            since: Instant::now(),
+        };
+        state.epoch += 1;
+        let claim = Claim {
+            node: self.clone(),
+            replaced: session.replaced.clone(),
+            redirect: session.redirect.clone(),
+            epoch: state.epoch,
+        };
+        state.session = Some(session);
+        let relabelled = state.about.labels != about.labels;
+        state.about = Arc::new(about);
+        state.stopped = false;
+        Ok((claim, relabelled))
+    }
+
+    /// Forgets what is older than the live window.
+    pub(super) fn prune(&self, now_tick: u32) -> Pruned {
+        let mut state = self.state();
+        let due = state.history.prune(now_tick, LIVE_WINDOW);
+        Pruned { bytes: state.history.bytes(), connected: state.session.is_some(), last_tick: state.last_tick(), due }
+    }
+
+    /// Seals the blocks that are due. The work, about 2 ms for 500 series, is done outside of the lock.
+    pub(super) fn seal(&self, now_tick: u32) {
+        let due = self.state().history.due(now_tick);
+        for open in due {
+            let sealed = open.seal();
+            self.state().history.seal(&open, sealed);
+        }
+    }
+
+    /// Start of its oldest block.
+    pub(super) fn oldest_block(&self) -> Option<u32> {
+        self.state().history.oldest()
+    }
+
+    /// Forgets its oldest block. Returns its bytes.
+    pub(super) fn drop_oldest_block(&self) -> usize {
+        self.state().history.drop_oldest()
+    }
+}
+
+impl Claim {
+    /// The names of the process within the quota of this node.
+    pub(super) fn names<'a>(&'a self, names: &'a Interner) -> NodeNames<'a> {
+        NodeNames { names, quota: &self.node.quota, now: Instant::now() }
+    }
+
+    /// Keeps one second.
+    pub(crate) fn keep(&self, frame: DecodedFrame, delay_ms: u32) {
+        let DecodedFrame { second, sparse, .. } = frame;
+        let tick = second.tick;
+        {
+            let mut state = self.node.state();
+            if state.epoch != self.epoch {
+                return;
+            }
+            self.write(&mut state.history, &second, &sparse);
+            if state.last_tick() <= tick {
+                state.latest = Some(Arc::new(Latest { second, delay_ms }));
+            }
+        }
+        self.node.ticks.send_if_modified(|newest| {
+            let newer = tick > *newest;
+            *newest = tick.max(*newest);
+            newer
+        });
+    }
+
+    fn write(&self, history: &mut History, second: &Second, sparse: &[Box<[bytes::Bytes]>; 2]) {
+        let before = history.bytes();
+        if !history.push(second, sparse) {
+            metrics::second_not_kept();
+        }
+        let all = &self.node.shared.block_bytes;
+        let added = history.bytes().saturating_sub(before);
+        let mut now = all.fetch_add(added, Ordering::Relaxed) + added;
+        while now > BLOCKS_BYTES_MAX + BLOCKS_BYTES_SLACK {
+            let lost = history.drop_oldest();
+            if lost == 0 {
+                break;
+            }
+            metrics::blocks_lost(lost);
+            now = all.fetch_sub(lost.min(now), Ordering::Relaxed).saturating_sub(lost);
+        }
+    }
+
+    /// The session is over; `goodbye` when the daemon stopped on purpose.
+    pub(crate) fn release(&self, goodbye: bool) {
+        let mut state = self.node.state();
+        if state.epoch == self.epoch {
+            if state.session.take().is_some() {
+                self.node.shared.connected.fetch_sub(1, Ordering::Relaxed);
+            }
+            state.stopped = goodbye;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_daemons_of_one_name_are_told_from_restarts() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        assert!(!state.taken_over(at(0)) && !state.taken_over(at(40)) && !state.taken_over(at(80)), "restarts");
+        assert!(!state.taken_over(at(110)), "three within 70 s");
+        assert!(state.taken_over(at(130)) && state.taken_over(at(131)), "three within 50 s");
+        assert_eq!(state.takeovers.len(), CONTEST_TAKEOVERS);
+    }
+}
