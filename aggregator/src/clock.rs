@@ -1,11 +1,8 @@
 //! Wall time, where it enters the program.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-/// Milliseconds since the Unix epoch. A clock before 1970 reads 0.
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-}
+pub(crate) use starling_service::clock::unix_ms as now_ms;
 
 /// The last second that has ended, Unix seconds.
 pub(crate) fn tick_of(unix_ms: u64) -> u32 {

@@ -7,7 +7,6 @@
 //!
 //! [`Service`] is one aggregator; the binary `starling-aggregator` runs one in a process of its own.
 
-mod accept;
 mod app;
 pub mod blocks;
 mod clock;
@@ -24,4 +23,5 @@ mod requests;
 mod service;
 
 pub use config::Config;
+pub use metrics::rows as metric_rows;
 pub use service::Service;

@@ -1,36 +1,50 @@
 //! Counters of the aggregator, by name. A failure is logged and counted by one function.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+mod table;
+
+use std::{sync::OnceLock, time::Duration};
 
 use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use starling_proto::v1::RefusalReason;
+use starling_service::log::LogLimiter;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use starling_ledger::LedgerStats;
 
+pub use table::rows;
+
 /// Between two log lines of one kind that a faulty node or peer can bring about. Counters count every one.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Lets one log line of a kind through per [`LINE_EVERY`].
-struct Lines(Mutex<(Option<Instant>, u64)>);
+/// Between two foldings of histogram samples: once per usual scrape interval is enough.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-impl Lines {
-    const fn new() -> Self {
-        Self(Mutex::new((None, 0)))
-    }
+/// The recorder of these counters, one for all aggregators of a process.
+///
+/// # Panics
+/// When another recorder was installed before: a bug in the program.
+pub(crate) fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let handle = PrometheusBuilder::new().install_recorder().expect("no other metrics recorder is installed");
+        table::describe();
+        handle
+    };
+    HANDLE.get_or_init(install).clone()
+}
 
-    /// How many lines were left out since the last one, when one may be written now.
-    fn next(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
-            state.1 += 1;
-            return None;
+/// Folds histogram samples until `stop`.
+pub(crate) async fn upkeep(stop: CancellationToken) {
+    let mut timer = tokio::time::interval(UPKEEP_EVERY);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            _ = timer.tick() => recorder().run_upkeep(),
         }
-        state.0 = Some(now);
-        Some(std::mem::take(&mut state.1))
     }
 }
 
@@ -55,23 +69,23 @@ pub(crate) fn frame_taken(bytes: usize, delay_ms: u32) {
 
 /// A frame was refused for good.
 pub(crate) fn frame_refused(node: &str, tick: u32, reason: RefusalReason, detail: &str) {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     let label = match reason {
         RefusalReason::TooLate => "too_late",
         RefusalReason::TooEarly => "too_early",
         RefusalReason::Invalid | RefusalReason::Unspecified => "invalid",
     };
     counter!("starling_aggregator_frames_refused_total", "reason" => label).increment(1);
-    if let Some(left_out) = LINES.next(Instant::now()) {
+    if let Some(left_out) = LINES.allow() {
         warn!(node, tick, reason = label, detail, left_out, "frame refused");
     }
 }
 
 /// A node must start its encoding anew.
 pub(crate) fn keyframe_requested(node: &str, reason: &str) {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     counter!("starling_aggregator_keyframe_requests_total").increment(1);
-    if let Some(left_out) = LINES.next(Instant::now()) {
+    if let Some(left_out) = LINES.allow() {
         info!(node, reason, left_out, "asking for a keyframe");
     }
 }
@@ -79,13 +93,13 @@ pub(crate) fn keyframe_requested(node: &str, reason: &str) {
 /// Series of a frame that have no place of their own: `left_out` for which the table of series had no room, and
 /// `others` beyond the quota of their node, which count in a series `_other`.
 pub(crate) fn series_without_place(node: &str, left_out: u32, others: u32) {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     if left_out + others == 0 {
         return;
     }
     counter!("starling_aggregator_values_left_out_total").increment(u64::from(left_out));
     counter!("starling_aggregator_values_other_total").increment(u64::from(others));
-    if let Some(lines_left_out) = LINES.next(Instant::now()) {
+    if let Some(lines_left_out) = LINES.allow() {
         warn!(
             node,
             left_out, others, lines_left_out, "a node brings more new names than it may: they count in series _other"
@@ -121,9 +135,9 @@ pub(crate) fn hello(answer: Answer) {
 
 /// Two daemons call themselves `node`: they take the place of each other again and again.
 pub(crate) fn node_contested(node: &str) {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     counter!("starling_aggregator_node_contests_total").increment(1);
-    if let Some(left_out) = LINES.next(Instant::now()) {
+    if let Some(left_out) = LINES.allow() {
         warn!(node, left_out, "two daemons call themselves by one node id, each ends the stream of the other");
     }
 }
@@ -150,9 +164,9 @@ pub(crate) fn block_bytes(bytes: usize) {
 
 /// Bytes of blocks that had to go before their time, to keep within the budget of the process.
 pub(crate) fn blocks_lost(bytes: usize) {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     counter!("starling_aggregator_blocks_lost_bytes_total").increment(bytes as u64);
-    if let Some(left_out) = LINES.next(Instant::now()) {
+    if let Some(left_out) = LINES.allow() {
         warn!(bytes, left_out, "the blocks of all nodes are over their budget, the oldest go early");
     }
 }
@@ -164,9 +178,9 @@ pub(crate) fn second_not_kept() {
 
 /// A node is in the group "label:_other" because `groups_max` groups are known.
 pub(crate) fn group_other() {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     counter!("starling_aggregator_groups_other_total").increment(1);
-    if let Some(left_out) = LINES.next(Instant::now()) {
+    if let Some(left_out) = LINES.allow() {
         warn!(left_out, "groups_max groups are known, further nodes are in the group _other of their label");
     }
 }
@@ -186,28 +200,28 @@ pub(crate) fn peer_links(up: usize) {
 
 /// An attempt to reach a peer failed.
 pub(crate) fn peer_failed(peer: &str, cause: &str) {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     counter!("starling_aggregator_peer_failures_total").increment(1);
-    if let Some(left_out) = LINES.next(Instant::now()) {
+    if let Some(left_out) = LINES.allow() {
         info!(peer, cause, left_out, "peer not reached, trying again");
     }
 }
 
 /// A message of a peer was not taken.
 pub(crate) fn peer_message_refused(peer: &str, cause: &str) {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     counter!("starling_aggregator_peer_messages_refused_total").increment(1);
-    if let Some(left_out) = LINES.next(Instant::now()) {
+    if let Some(left_out) = LINES.allow() {
         warn!(peer, cause, left_out, "message of a peer refused");
     }
 }
 
 /// Rows of a peer's node table were left out because the table was full.
 pub(crate) fn rows_left_out(rows: usize) {
-    static LINES: Lines = Lines::new();
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
     if rows > 0 {
         counter!("starling_aggregator_node_rows_left_out_total").increment(rows as u64);
-        if let Some(left_out) = LINES.next(Instant::now()) {
+        if let Some(left_out) = LINES.allow() {
             warn!(rows, left_out, "rows of a node table left out, the table is full");
         }
     }
@@ -268,19 +282,5 @@ pub(crate) fn ledger(stats: &LedgerStats) {
         ("starling_aggregator_ledger_expired_unacknowledged_total", stats.expired_unacknowledged),
     ] {
         counter!(name).absolute(value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_is_one_line_in_ten_seconds() {
-        let (lines, start) = (Lines::new(), Instant::now());
-        assert_eq!(lines.next(start), Some(0));
-        assert!((1..10).all(|n| lines.next(start + n * Duration::from_secs(1)).is_none()));
-        assert_eq!(lines.next(start + LINE_EVERY), Some(9));
-        assert_eq!(lines.next(start + 3 * LINE_EVERY), Some(0));
     }
 }

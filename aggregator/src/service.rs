@@ -16,7 +16,8 @@ use starling_proto::{
 use starling_service::{
     Program,
     admin::{self, Readiness},
-    listen,
+    listen::{self, Connections},
+    metrics::Registry as MetricsRegistry,
     parts::Parts,
     settings::Settings as _,
 };
@@ -28,12 +29,13 @@ use tower::layer::util::{Identity, Stack};
 use tracing::{info, warn};
 
 use crate::{
-    Config, accept,
+    Config,
     app::App,
     core::Core,
     fleet::{self, Fleet},
     ingest::{self, IngestService, Registry},
     membership::{self, Load, Membership, State},
+    metrics,
     peer::{self, Links, PeerService},
     query::{Channels, ClusterService, QueryService, Views},
     requests::MeterLayer,
@@ -55,12 +57,14 @@ const GRPC: &str = "gRPC server";
 const LEDGER: &str = "ledger";
 const DIALLER: &str = "peer dialler";
 const ROWS: &str = "node rows";
+const UPKEEP: &str = "metrics upkeep";
 const REBALANCING: &str = "rebalancing";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
     config: Config,
     app: Arc<App>,
+    registry: Arc<MetricsRegistry>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     ready: watch::Sender<Readiness>,
@@ -73,7 +77,7 @@ impl Program for Service {
     const SETTINGS: &'static str = "aggregator";
     type Config = Config;
 
-    async fn bind(config: Config) -> anyhow::Result<Self> {
+    async fn bind(config: Config, mut registry: MetricsRegistry) -> anyhow::Result<Self> {
         config.check()?;
         let grpc = listen::tcp(config.grpc_listen, "grpc_listen").await?;
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
@@ -82,7 +86,9 @@ impl Program for Service {
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks).await?;
         let app = Arc::new(build(&config, writer, membership, tasks));
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
-        Ok(Self { config, app, grpc, admin, ready })
+        let recorder = metrics::recorder();
+        registry.also(Box::new(move || recorder.render()));
+        Ok(Self { config, app, registry: Arc::new(registry), grpc, admin, ready })
     }
 
     /// `grpc`, `gossip` (UDP) and `admin`.
@@ -99,7 +105,7 @@ impl Program for Service {
     /// error, when the clock of this host went back: whoever watches over this process starts a new one, which is a new
     /// writer by the new time.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, app, grpc, admin, ready } = self;
+        let Self { config, app, registry, grpc, admin, ready } = self;
         info!(
             aggregator = %app.id, cluster = app.cluster, writer = %app.core.writer(), grpc = %grpc.1,
             gossip = %app.membership.gossip_addr(), admin = %admin.1, "aggregator started"
@@ -108,9 +114,10 @@ impl Program for Service {
         let router = router(&app)?.add_service(health_service);
         let mut parts = Parts::default();
         let is_ready = ready.subscribe();
-        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin.0, is_ready, stop).await?) });
+        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin.0, registry, is_ready, stop).await?) });
+        parts.start(UPKEEP, |stop| done(metrics::upkeep(stop)));
         parts.start(GRPC, |stop| async move {
-            Ok(router.serve_with_incoming_shutdown(accept::connections(grpc.0), stop.cancelled_owned()).await?)
+            Ok(router.serve_with_incoming_shutdown(Connections::of(grpc.0), stop.cancelled_owned()).await?)
         });
         parts.start(LEDGER, |stop| done(app.core.clone().drive(stop)));
         // These end with the streams, by a token of their own.
@@ -265,7 +272,7 @@ impl Running {
         if tokio::time::timeout_at(deadline.into(), app.tasks.wait()).await.is_err() {
             warn!(tasks = app.tasks.len(), "streams did not end in time");
         }
-        for part in [DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER] {
+        for part in [DIALLER, ROWS, REBALANCING, GRPC, ADMIN, UPKEEP, LEDGER] {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
         app.meter.clone().shutdown().await;

@@ -5,7 +5,7 @@
 mod support;
 
 use starling_proto::v1::{self, ingest_request};
-use starling_service::Program as _;
+use starling_service::{Program as _, metrics::Registry};
 use support::{Aggregator, TestNode, content, now, open, until};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::Code;
@@ -272,14 +272,14 @@ async fn a_taken_port_and_a_foreign_address_are_told() {
     let aggregator = Aggregator::start("solo", &[]).await;
     let taken =
         starling_aggregator::Config { grpc_listen: aggregator.grpc(), ..starling_aggregator::Config::default() };
-    let error = starling_aggregator::Service::bind(taken).await.err().unwrap();
+    let error = starling_aggregator::Service::bind(taken, Registry::default()).await.err().unwrap();
     assert!(format!("{error:#}").contains("grpc_listen"), "{error:#}");
     let foreign = starling_aggregator::Config {
         grpc_listen: "0.0.0.0:0".parse().unwrap(),
         gossip_listen: "0.0.0.0:0".parse().unwrap(),
         ..starling_aggregator::Config::default()
     };
-    let error = starling_aggregator::Service::bind(foreign).await.err().unwrap();
+    let error = starling_aggregator::Service::bind(foreign, Registry::default()).await.err().unwrap();
     assert_eq!(format!("{error:#}").lines().count(), 2, "{error:#}");
 }
 

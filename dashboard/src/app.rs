@@ -7,12 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config,
-    http::guard::Hosts,
-    live::socket::Ground,
-    metrics::{self, Refusal},
-    rest::error::ApiError,
-    shared::Shared,
+    config::Config, http::guard::Hosts, live::socket::Ground, metrics::Refusal, rest::error::ApiError, shared::Shared,
 };
 
 /// Requests of the JSON faces that may wait for data at once: each waits at most two seconds, and holds a view open.
@@ -88,11 +83,12 @@ impl App {
     pub(crate) fn ground(&self) -> Result<Ground, ApiError> {
         let inner = &self.0;
         let place: OwnedSemaphorePermit = Arc::clone(&inner.clients).try_acquire_owned().map_err(|_| {
-            metrics::client_refused(Refusal::Clients);
+            inner.shared.metrics().client_refused(Refusal::Clients);
             let max = inner.clients_max;
             ApiError::limit(format!("{max} clients are connected, which is the limit (limits.clients); close one"))
         })?;
         Ok(Ground {
+            shared: Arc::clone(&inner.shared),
             published: inner.shared.published(),
             shutdown: inner.shutdown.clone(),
             meter: inner.meter.clone(),

@@ -23,4 +23,5 @@ mod service;
 mod shared;
 
 pub use config::{Config, Limits};
+pub use metrics::Metrics;
 pub use service::Service;

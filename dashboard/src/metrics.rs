@@ -2,21 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-
-const CLIENTS: &str = "starling_dashboard_clients";
-const CLIENTS_REFUSED: &str = "starling_dashboard_clients_refused_total";
-const CLIENTS_CLOSED: &str = "starling_dashboard_clients_closed_total";
-const FRAMES: &str = "starling_dashboard_frames_sent_total";
-const FRAME_BYTES: &str = "starling_dashboard_frame_bytes_sent_total";
-const SKIPPED: &str = "starling_dashboard_ticks_skipped_total";
-const SEND: &str = "starling_dashboard_send_duration_seconds";
-const APPLY: &str = "starling_dashboard_apply_duration_seconds";
-const AGE: &str = "starling_dashboard_tick_age_seconds";
-const WATCHES: &str = "starling_dashboard_watches";
-const UPSTREAM: &str = "starling_dashboard_upstream_connections_total";
-const UPSTREAM_LOST: &str = "starling_dashboard_upstream_losses_total";
-const REFUSED: &str = "starling_dashboard_requests_refused_total";
+use starling_service::metrics::{By, Counter, Durations, Gauge};
 
 /// Why a client was not let in.
 #[derive(Debug, Clone, Copy)]
@@ -69,74 +55,66 @@ impl Closed {
     }
 }
 
-/// Describes every metric, once at start.
-pub(crate) fn describe() {
-    describe_gauge!(CLIENTS, "WebSocket clients connected now, by kind: live, json");
-    describe_counter!(CLIENTS_REFUSED, "WebSocket clients not let in, by reason");
-    describe_counter!(CLIENTS_CLOSED, "WebSocket clients that ended, by reason");
-    describe_counter!(FRAMES, "WebSocket messages sent, by kind");
-    describe_counter!(FRAME_BYTES, Unit::Bytes, "bytes of WebSocket messages sent, by kind");
-    describe_counter!(SKIPPED, "seconds left out for clients that were behind");
-    describe_histogram!(SEND, Unit::Seconds, "time one WebSocket message took to be written");
-    describe_histogram!(APPLY, Unit::Seconds, "time to take in one second and to encode it for all clients");
-    describe_histogram!(AGE, Unit::Seconds, "from the end of a second to its publication to clients");
-    describe_gauge!(WATCHES, "nodes and groups watched now, beside the whole cluster");
-    describe_counter!(UPSTREAM, "connections made to aggregators");
-    describe_counter!(UPSTREAM_LOST, "connections to aggregators that failed or ended");
-    describe_counter!(REFUSED, "HTTP requests refused before they were looked at, by reason");
-}
-
-/// One client more or less.
-pub(crate) fn clients(kind: &'static str, change: f64) {
-    gauge!(CLIENTS, "kind" => kind).increment(change);
-}
-
-/// A client was not let in.
-pub(crate) fn client_refused(reason: Refusal) {
-    counter!(CLIENTS_REFUSED, "reason" => reason.label()).increment(1);
-}
-
-/// A request was refused by its headers.
-pub(crate) fn request_refused(reason: Refusal) {
-    counter!(REFUSED, "reason" => reason.label()).increment(1);
-}
-
-/// A client ended.
-pub(crate) fn client_closed(reason: Closed) {
-    counter!(CLIENTS_CLOSED, "reason" => reason.label()).increment(1);
-}
-
-/// A message was sent.
-pub(crate) fn frame_sent(kind: &'static str, bytes: usize, took: Duration) {
-    counter!(FRAMES, "kind" => kind).increment(1);
-    counter!(FRAME_BYTES, "kind" => kind).increment(bytes as u64);
-    histogram!(SEND).record(took.as_secs_f64());
-}
-
-/// Seconds were left out for a client.
-pub(crate) fn skipped(seconds: u32) {
-    if seconds > 0 {
-        counter!(SKIPPED).increment(seconds.into());
+starling_service::metrics! {
+    /// The server's own metrics.
+    pub struct Metrics {
+        /// WebSocket clients connected now, by kind: live, json.
+        clients: By<Gauge> = "starling_dashboard_clients", label "kind";
+        /// WebSocket clients not let in, by reason.
+        clients_refused: By<Counter> = "starling_dashboard_clients_refused", label "reason";
+        /// WebSocket clients that ended, by reason.
+        clients_closed: By<Counter> = "starling_dashboard_clients_closed", label "reason";
+        /// WebSocket messages sent, by kind.
+        frames_sent: By<Counter> = "starling_dashboard_frames_sent", label "kind";
+        /// Bytes of WebSocket messages sent, by kind.
+        frame_bytes_sent: By<Counter> = "starling_dashboard_frame_bytes_sent", label "kind";
+        /// Seconds left out for clients that were behind.
+        ticks_skipped: Counter = "starling_dashboard_ticks_skipped";
+        /// Time one WebSocket message took to be written.
+        send_duration: Durations = "starling_dashboard_send_duration", unit Seconds;
+        /// Time to take in one second and to encode it for all clients.
+        apply_duration: Durations = "starling_dashboard_apply_duration", unit Seconds;
+        /// From the end of a second to its publication to clients.
+        tick_age: Durations = "starling_dashboard_tick_age", unit Seconds;
+        /// Nodes and groups watched now, beside the whole cluster.
+        watches: Gauge = "starling_dashboard_watches";
+        /// Attempts to reach an aggregator.
+        upstream_dials: Counter = "starling_dashboard_upstream_dials";
+        /// Connections made to aggregators.
+        upstream_connections: Counter = "starling_dashboard_upstream_connections";
+        /// Connections to aggregators that failed or ended.
+        upstream_losses: Counter = "starling_dashboard_upstream_losses";
+        /// HTTP requests refused before they were looked at, by reason.
+        requests_refused: By<Counter> = "starling_dashboard_requests_refused", label "reason";
     }
 }
 
-/// A second was taken in, `age_ms` after its end.
-pub(crate) fn applied(took: Duration, age_ms: u32) {
-    histogram!(APPLY).record(took.as_secs_f64());
-    histogram!(AGE).record(f64::from(age_ms) / 1000.0);
-}
+impl Metrics {
+    /// A client was not let in.
+    pub(crate) fn client_refused(&self, reason: Refusal) {
+        self.clients_refused.of(reason.label()).inc();
+    }
 
-/// Views on demand.
-pub(crate) fn watches(count: usize) {
-    gauge!(WATCHES).set(count as f64);
-}
+    /// A request was refused by its headers.
+    pub(crate) fn request_refused(&self, reason: Refusal) {
+        self.requests_refused.of(reason.label()).inc();
+    }
 
-/// An aggregator was reached.
-pub(crate) fn connected() {
-    counter!(UPSTREAM).increment(1);
-}
+    /// A client ended.
+    pub(crate) fn client_closed(&self, reason: Closed) {
+        self.clients_closed.of(reason.label()).inc();
+    }
 
-/// An aggregator was lost or not reached.
-pub(crate) fn connection_lost() {
-    counter!(UPSTREAM_LOST).increment(1);
+    /// A message was sent.
+    pub(crate) fn frame_sent(&self, kind: &'static str, bytes: usize, took: Duration) {
+        self.frames_sent.of(kind).inc();
+        self.frame_bytes_sent.of(kind).add(bytes as u64);
+        self.send_duration.record(took);
+    }
+
+    /// A second was taken in, `age_ms` after its end.
+    pub(crate) fn applied(&self, took: Duration, age_ms: u32) {
+        self.apply_duration.record(took);
+        self.tick_age.record(Duration::from_millis(age_ms.into()));
+    }
 }

@@ -2,18 +2,18 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::serve::ListenerExt as _;
 use starling_service::{
     Program,
     admin::{self, Readiness},
-    listen,
+    listen::{self, Connections},
+    metrics::Registry,
     parts::Parts,
     settings::Settings as _,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{MissedTickBehavior, interval, timeout},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     feed, http,
     hub::{Group, Link, Source},
-    metrics,
+    metrics::Metrics,
     shared::Shared,
 };
 
@@ -32,15 +32,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What the kernel may hold for a client that does not read (it doubles the number). Without a bound it grows to
 /// megabytes, which is many minutes of ticks: the client would draw the distant past before it hears that it is behind.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// How often the samples of our own histograms are folded: once per usual scrape interval is enough.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Names of the parts, as they stand in errors.
 const HTTP: &str = "HTTP server";
 const ADMIN: &str = "admin port";
 const FEED: &str = "feed";
 const READINESS: &str = "readiness";
-const UPKEEP: &str = "metrics upkeep";
 
 /// A dashboard server that has its ports and does not answer yet.
 ///
@@ -49,14 +46,15 @@ const UPKEEP: &str = "metrics upkeep";
 /// use starling_dashboard::{Config, Service};
 /// use starling_service::Program as _;
 /// let config = Config { listen: "127.0.0.1:0".parse()?, ..Config::default() };
-/// let service = Service::bind(config).await?;
+/// let service = Service::bind(config, starling_service::metrics::Registry::default()).await?;
 /// println!("{:?}", service.addresses());
 /// service.run(tokio_util::sync::CancellationToken::new()).await
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Service {
     config: Config,
+    registry: Arc<Registry>,
+    shared: Arc<Shared>,
     http: (TcpListener, SocketAddr),
     admin: Option<(TcpListener, SocketAddr)>,
     ready: watch::Sender<Readiness>,
@@ -69,14 +67,23 @@ impl Program for Service {
     const SETTINGS: &'static str = "dashboard";
     type Config = Config;
 
-    async fn bind(config: Config) -> anyhow::Result<Self> {
+    async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
         let http = listen::tcp(config.listen, "listen").await?;
         let admin = match config.admin_listen {
             None => None,
             Some(wanted) => Some(listen::tcp(wanted, "admin_listen").await?),
         };
-        Ok(Self { config, http, admin, ready: watch::Sender::new(Readiness::NotReady("starting".to_owned())) })
+        let shared = Shared::new(config.limits.watches as usize, Metrics::new(&mut registry));
+        let registry = Arc::new(registry);
+        Ok(Self {
+            config,
+            registry,
+            shared,
+            http,
+            admin,
+            ready: watch::Sender::new(Readiness::NotReady("starting".to_owned())),
+        })
     }
 
     /// `http` for the page, the JSON API and the WebSockets; `admin` for `/metrics`, `/live` and `/ready`.
@@ -93,10 +100,8 @@ impl Program for Service {
     /// On `shutdown`: not ready; no new connections, sockets get their close frames; the aggregator is left; the last
     /// own measurements are sent. Takes at most about ten seconds.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, http: (listener, address), admin, ready } = self;
-        metrics::describe();
+        let Self { config, registry, shared, http: (listener, address), admin, ready } = self;
         let meter = config.requests.meter(Self::NAME, &address.to_string());
-        let shared = Shared::new(config.limits.watches as usize);
         // Asks every socket and stream to end.
         let stop = CancellationToken::new();
         let sockets = TaskTracker::new();
@@ -109,16 +114,13 @@ impl Program for Service {
             let (shared, ready) = (Arc::clone(&shared), ready.clone());
             |stop| done(watch_readiness(shared, ready, stop))
         });
-        let beside = if admin.is_none() { Some(admin::router(ready.subscribe())) } else { None };
-        match admin {
-            Some((listener, _)) => {
-                let is_ready = ready.subscribe();
-                parts.start(ADMIN, |stop| async move { Ok(admin::serve(listener, is_ready, stop).await?) });
-            }
-            None => parts.start(UPKEEP, |stop| done(upkeep(stop))),
+        let beside = if admin.is_none() { Some(admin::router(registry.clone(), ready.subscribe())) } else { None };
+        if let Some((listener, _)) = admin {
+            let is_ready = ready.subscribe();
+            parts.start(ADMIN, |stop| async move { Ok(admin::serve(listener, registry, is_ready, stop).await?) });
         }
         let app = App::new(&config, shared, meter.clone(), sockets.clone(), stop.clone());
-        let server = axum::serve(listener.tap_io(prepare), http::router(app, beside));
+        let server = axum::serve(Connections::of(listener).prepared(prepare), http::router(app, beside));
         parts.start(HTTP, |stop| async move { Ok(server.with_graceful_shutdown(stop.cancelled_owned()).await?) });
         info!(%address, aggregators = ?config.aggregators, "dashboard serves");
 
@@ -137,7 +139,7 @@ impl Program for Service {
         if timeout(GRACE, sockets.wait()).await.is_err() {
             warn!(left = sockets.len(), "sockets are still open after the grace period");
         }
-        for part in [FEED, UPKEEP, ADMIN] {
+        for part in [FEED, ADMIN] {
             parts.stop(part, GRACE).await;
         }
         meter.shutdown().await;
@@ -151,24 +153,9 @@ async fn done(part: impl Future<Output = ()>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Settings of a new connection. One that cannot be set is no reason to refuse the client.
-fn prepare(stream: &mut TcpStream) {
-    // A tick is smaller than a segment and must not wait for the next.
-    let _ = stream.set_nodelay(true);
-    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&*stream, SEND_BUFFER_BYTES);
-}
-
-/// Folds samples while nobody else does.
-async fn upkeep(stop: CancellationToken) {
-    let mut timer = interval(UPKEEP_INTERVAL);
-    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            _ = timer.tick() => admin::metrics_handle().run_upkeep(),
-        }
-    }
+/// Of a new connection. One that cannot be set is no reason to refuse the client.
+fn prepare(stream: &TcpStream) {
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES);
 }
 
 /// Ready means: an aggregator is connected and the cluster's seconds come in.

@@ -3,10 +3,11 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use starling_proto::v1;
+use starling_service::clock;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 use tracing::warn;
@@ -14,13 +15,12 @@ use tracing::warn;
 use crate::{
     demand::{Demand, Full, Leased},
     hub::{Hub, Second, Source, UnixMillis, ViewKey, age_ms},
-    metrics,
+    metrics::Metrics,
 };
 
 /// Wall time: the seconds that data is for are wall-clock seconds.
 pub(crate) fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    clock::unix_ms()
 }
 
 /// What feed, clients and faces share.
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     wanted: watch::Sender<HashSet<Source>>,
     /// The aggregator we are connected to.
     upstream: watch::Sender<Option<Channel>>,
+    metrics: Metrics,
 }
 
 struct State {
@@ -42,13 +43,19 @@ struct State {
 
 impl Shared {
     /// An empty hub that takes at most `watches_max` views on demand.
-    pub(crate) fn new(watches_max: usize) -> Arc<Self> {
+    pub(crate) fn new(watches_max: usize, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State { hub: Hub::new(), demand: Demand::new(watches_max) }),
             published: watch::Sender::new(0),
             wanted: watch::Sender::new(HashSet::new()),
             upstream: watch::Sender::new(None),
+            metrics,
         })
+    }
+
+    /// What the server counts.
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -84,7 +91,7 @@ impl Shared {
     pub(crate) fn apply(&self, source: &Source, second: Second) {
         let (started, now, tick) = (Instant::now(), now(), second.tick());
         if self.with(|hub| hub.apply(source, second, now)) {
-            metrics::applied(started.elapsed(), age_ms(tick, now));
+            self.metrics.applied(started.elapsed(), age_ms(tick, now));
             self.notify();
         }
     }
@@ -104,14 +111,14 @@ impl Shared {
 
     /// An aggregator was reached.
     pub(crate) fn connected(&self, channel: Channel, answer: v1::ListAggregatorsResponse) {
-        metrics::connected();
+        self.metrics.upstream_connections.inc();
         self.upstream.send_replace(Some(channel));
         self.apply_aggregators(answer);
     }
 
     /// No aggregator is reached.
     pub(crate) fn disconnected(&self, reason: &str) {
-        metrics::connection_lost();
+        self.metrics.upstream_losses.inc();
         self.upstream.send_replace(None);
         if self.with(|hub| hub.disconnected(reason, now())) {
             warn!(reason, "no aggregator is reached");
@@ -160,7 +167,7 @@ impl Shared {
 
     /// Tells the feed what to follow. Called under the lock, so that the last word is the latest.
     fn follow(&self, demand: &Demand) {
-        metrics::watches(demand.len());
+        self.metrics.watches.set(demand.len() as f64);
         self.wanted.send_replace(demand.sources().into_iter().collect());
     }
 }

@@ -24,6 +24,7 @@ mod uplink;
 
 pub use collect::{CollectConfig, Collectors, host_facts};
 pub use config::Config;
+pub use metrics::Metrics;
 pub use receive::ReceiverLimits;
 pub use service::Service;
 pub use uplink::{BrokenOff, Connected, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats};

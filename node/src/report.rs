@@ -1,9 +1,6 @@
 //! Puts one second together: what the host and the applications brought, within the limits of a frame.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use starling_proto::{
     catalogue::{self, Scope},
@@ -11,16 +8,16 @@ use starling_proto::{
     limits::SERIES_PER_NODE_MAX,
     series::{Sample, Series, Value},
 };
-
+use starling_service::log::LogLimiter;
 use tracing::warn;
 
 use crate::{
-    metrics,
+    metrics::Metrics,
     uplink::{LossReason, Losses},
 };
 
 /// Series that find no room are named in the log at most this often.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// About how many bytes the keyframe of a second may take: a message may be
 /// [`MESSAGE_BYTES_MAX`](starling_proto::limits::MESSAGE_BYTES_MAX) of 256 KiB, and a longer one would never arrive. The
@@ -94,22 +91,26 @@ fn keyframe_bytes(sample: &Sample) -> usize {
     2 + text(series.name()) + text(series.unit()) + attributes + 2 + value
 }
 
-/// Tells of samples that found no room, by the counter always and by a line once in a while.
-#[derive(Debug, Default)]
-pub(crate) struct NoRoom {
-    told: Option<Instant>,
+/// Reports samples that found no room, by the counter always and by a line once in a while.
+#[derive(Debug)]
+pub(crate) struct NoRoom(LogLimiter);
+
+impl Default for NoRoom {
+    fn default() -> Self {
+        Self(LogLimiter::new(LINE_EVERY))
+    }
 }
 
 impl NoRoom {
     /// Counts `samples` left out of the second `tick`.
-    pub(crate) fn note(&mut self, tick: u32, samples: usize) {
+    pub(crate) fn note(&self, tick: u32, samples: usize, metrics: &Metrics) {
         if samples == 0 {
             return;
         }
-        metrics::no_room(samples as u64);
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
-            self.told = Some(Instant::now());
+        metrics.frame_no_room.add(samples as u64);
+        if let Some(lines_left_out) = self.0.allow() {
             warn!(
+                lines_left_out,
                 tick,
                 left_out = samples,
                 bytes_max = FRAME_BYTES_MAX,

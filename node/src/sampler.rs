@@ -2,17 +2,18 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use starling_proto::{frame::Content, series::Sample};
-use starling_service::admin::Readiness;
+use starling_service::{admin::Readiness, clock};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    CollectConfig, Collectors, LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats, metrics,
+    CollectConfig, Collectors, LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
+    metrics::Metrics,
     receive::SharedReceiver,
     report,
     report::{LossSamples, NoRoom},
@@ -40,6 +41,7 @@ pub(crate) struct SamplerConfig {
     /// What became of the frames, all streams together.
     pub(crate) stats: watch::Sender<UplinkStats>,
     pub(crate) ready: watch::Sender<Readiness>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// The sampler of this host.
@@ -51,6 +53,8 @@ pub(crate) struct Sampler {
     losses: LossSamples,
     no_room: NoRoom,
     last_tick: u32,
+    /// What the metrics know of the streams.
+    counted: UplinkStats,
 }
 
 impl Sampler {
@@ -58,7 +62,7 @@ impl Sampler {
     /// `shutdown`.
     pub(crate) async fn start(config: SamplerConfig, tracker: TaskTracker, shutdown: CancellationToken) -> Self {
         let streams = Streams::new(config.uplink.clone(), tracker, shutdown);
-        let mut collecting = Collecting::new(config.collect.clone());
+        let mut collecting = Collecting::new(config.collect.clone(), Arc::clone(&config.metrics));
         // The first reading of a counter has no increment; its gauges come again with the first second.
         collecting.read().await;
         Self {
@@ -69,6 +73,7 @@ impl Sampler {
             losses: LossSamples::default(),
             no_room: NoRoom::default(),
             last_tick: 0,
+            counted: UplinkStats::default(),
         }
     }
 
@@ -93,7 +98,7 @@ impl Sampler {
     async fn cut(&mut self, cut: Cut) {
         if cut.stepped {
             warn!(tick = cut.tick, before = self.last_tick, "the clock was set, beginning a new stream");
-            metrics::clock_step();
+            self.config.metrics.clock_steps.inc();
             self.streams.begin();
         }
         if cut.missed > 0 {
@@ -103,7 +108,7 @@ impl Sampler {
         self.losses.cut(self.streams.lost(), &mut samples);
         let content = self.report(cut.tick, samples, refused);
         debug!(tick = cut.tick, samples = content.samples.len(), delay = ?cut.delay, "cut");
-        metrics::tick(
+        self.config.metrics.tick(
             cut.missed,
             self.clocks().wall.saturating_sub(Duration::from_secs(cut.tick.into())),
             content.samples.len(),
@@ -126,7 +131,7 @@ impl Sampler {
 
     fn report(&mut self, tick: u32, samples: Vec<Sample>, refused: u64) -> Arc<Content> {
         let report = report::content(tick, samples, refused);
-        self.no_room.note(tick, report.no_room);
+        self.no_room.note(tick, report.no_room, &self.config.metrics);
         report.content
     }
 
@@ -135,7 +140,7 @@ impl Sampler {
         let mut samples = self.collecting.read().await;
         let Some(receiver) = &self.config.receiver else { return (samples, 0) };
         let (refused, size) = receiver.cut(&mut samples);
-        metrics::door(size.series, size.streams);
+        self.config.metrics.receiver(size.series, size.streams);
         (samples, refused)
     }
 
@@ -148,16 +153,17 @@ impl Sampler {
         }
     }
 
-    fn tell(&self) {
+    fn tell(&mut self) {
         let stats = self.streams.stats();
+        self.config.metrics.uplink(&self.counted, &stats);
+        self.counted.clone_from(&stats);
         let readiness = readiness(&stats);
         self.config.ready.send_if_modified(|now| std::mem::replace(now, readiness.clone()) != readiness);
         self.config.stats.send_replace(stats);
     }
 
     fn clocks(&self) -> Reading {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Reading { wall, monotonic: self.started.elapsed() }
+        Reading { wall: clock::unix(), monotonic: self.started.elapsed() }
     }
 }
 
@@ -182,11 +188,12 @@ struct Collecting {
     idle: Option<Collectors>,
     running: Option<JoinHandle<(Collectors, Vec<Sample>)>>,
     since: Instant,
+    metrics: Arc<Metrics>,
 }
 
 impl Collecting {
-    fn new(config: CollectConfig) -> Self {
-        Self { idle: Some(Collectors::new(&config)), config, running: None, since: Instant::now() }
+    fn new(config: CollectConfig, metrics: Arc<Metrics>) -> Self {
+        Self { idle: Some(Collectors::new(&config)), config, running: None, since: Instant::now(), metrics }
     }
 
     /// Reads the host, or takes what a late reading brought. Empty when it takes too long.
@@ -214,7 +221,7 @@ impl Collecting {
             }
             Err(_) => {
                 warn!("the collectors are late, cutting without them");
-                metrics::collect_overrun();
+                self.metrics.collect_overruns.inc();
                 self.running = Some(running);
                 Vec::new()
             }

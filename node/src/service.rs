@@ -8,6 +8,7 @@ use starling_service::{
     Program,
     admin::{self, Readiness},
     listen,
+    metrics::Registry,
     parts::Parts,
     settings::Settings as _,
 };
@@ -16,7 +17,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    Config, UplinkConfig, UplinkStats, host_facts, metrics,
+    Config, UplinkConfig, UplinkStats, host_facts,
+    metrics::Metrics,
     receive::{self, SharedReceiver},
     sampler::{Sampler, SamplerConfig},
 };
@@ -35,6 +37,8 @@ const ADMIN_GRACE: Duration = Duration::from_millis(500);
 /// The daemon, listening and not yet running.
 pub struct Service {
     config: Config,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
     admin: (TcpListener, SocketAddr),
     otlp: Option<(TcpListener, SocketAddr)>,
     latest: watch::Sender<Option<Arc<Content>>>,
@@ -65,14 +69,15 @@ impl Program for Service {
     const THREADS: Option<usize> = Some(2);
     type Config = Config;
 
-    async fn bind(config: Config) -> anyhow::Result<Self> {
+    async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
         let otlp = if config.otlp { Some(listen::tcp(config.otlp_listen, "otlp_listen").await?) } else { None };
-        admin::metrics_handle();
-        metrics::describe();
+        let metrics = Arc::new(Metrics::new(&mut registry));
         Ok(Self {
             config,
+            registry: Arc::new(registry),
+            metrics,
             admin,
             otlp,
             latest: watch::Sender::new(None),
@@ -95,20 +100,21 @@ impl Program for Service {
     /// On `shutdown` the last part of a second is cut, frames are handed over and the stream is ended within the grace
     /// period.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, admin: (admin, _), otlp, latest, stats, ready } = self;
+        let Self { config, registry, metrics, admin: (admin, _), otlp, latest, stats, ready } = self;
         let (streams, stop_streams) = (TaskTracker::new(), CancellationToken::new());
         let mut parts = Parts::default();
 
         let readiness = ready.subscribe();
-        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin, readiness, stop).await?) });
+        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin, registry, readiness, stop).await?) });
         let receiver = otlp.as_ref().map(|_| SharedReceiver::new(config.receiver()));
         if let Some(((listener, _), shared)) = otlp.zip(receiver.clone()) {
-            parts.start(RECEIVER, |stop| async move { Ok(receive::serve(listener, shared, stop).await?) });
+            let metrics = Arc::clone(&metrics);
+            parts.start(RECEIVER, |stop| async move { Ok(receive::serve(listener, shared, metrics, stop).await?) });
         }
         let uplink = uplink_config(&config).await;
         info!(node = %config.node_id, aggregators = ?config.aggregators, otlp = config.otlp, "node started");
         let sampler =
-            SamplerConfig { collect: config.collect(), uplink, receiver, latest, stats, ready: ready.clone() };
+            SamplerConfig { collect: config.collect(), uplink, receiver, latest, stats, ready: ready.clone(), metrics };
         let sampler = Sampler::start(sampler, streams.clone(), stop_streams.clone()).await;
         parts.start(SAMPLER, |stop| async move {
             sampler.run(stop).await;

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
 };
 use starling_node::{Config, Service};
 use starling_proto::{catalogue, frame::Content, ids::NodeId, series::Value};
-use starling_service::{Program as _, Running, admin::Readiness};
+use starling_service::{Program as _, Running, admin::Readiness, metrics::Registry};
 use starling_testkit::{FakeAggregator, LIMIT, Manners, Seen, eventually, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -308,6 +308,6 @@ async fn a_taken_port_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let mut settings = config("127.0.0.1:9");
     settings.otlp_listen = taken.local_addr().expect("an address");
-    let error = Service::bind(settings).await.err().expect("the port is taken").to_string();
+    let error = Service::bind(settings, Registry::default()).await.err().expect("the port is taken").to_string();
     assert!(error.contains("otlp_listen") && error.contains("another program"), "{error}");
 }

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -16,6 +16,7 @@ use chitchat::{
     transport::{Socket, Transport, UdpSocket},
 };
 use starling_proto::ids::NodeId;
+use starling_service::{backoff::Backoff, clock};
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
@@ -121,8 +122,7 @@ fn is_own(seed: &str, bound: SocketAddr, advertise: SocketAddr) -> bool {
 }
 
 fn next_generation(settings: &Settings) -> anyhow::Result<u64> {
-    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
-    generation::next(&settings.state_dir, u64::try_from(unix_ms).unwrap_or(u64::MAX))
+    generation::next(&settings.state_dir, clock::unix_ms())
 }
 
 /// Hands over a socket that is already open, so that its port is known before the first message names it. Opened
@@ -236,7 +236,7 @@ struct Task {
 impl Task {
     async fn run(mut self, handle: ChitchatHandle, mut commands: mpsc::Receiver<Command>) {
         let mut handle = Some(handle);
-        let (mut failures, mut wait) = (0, RESPAWN.0);
+        let (mut failures, mut backoff) = (0, Backoff::new(RESPAWN.0, RESPAWN.1));
         while let Some(running) = handle.take() {
             let began = Instant::now();
             let Some(cause) = self.gossip(&running, &mut commands).await else {
@@ -247,7 +247,8 @@ impl Task {
             };
             drop(running);
             if began.elapsed() > HEALTHY_AFTER {
-                (failures, wait) = (0, RESPAWN.0);
+                failures = 0;
+                backoff.reset();
             }
             handle = loop {
                 failures += 1;
@@ -259,9 +260,8 @@ impl Task {
                     biased;
                     // Nobody hears us: whoever leaves need not wait.
                     _ = commands.recv() => return,
-                    () = tokio::time::sleep(wait) => {}
+                    () = tokio::time::sleep(backoff.wait(rand::random())) => {}
                 }
-                wait = (wait * 2).min(RESPAWN.1);
                 match self.respawn().await {
                     Ok(handle) => break Some(handle),
                     Err(error) => error!(error = %format!("{error:#}"), "cannot start gossip again"),

@@ -6,15 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use starling_proto::{
-    ids::WriterId,
-    limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, PEER_MESSAGE_BYTES_MAX},
-};
-use starling_service::grpc::peer_client::PeerClient;
+use starling_proto::{ids::WriterId, limits::PEER_MESSAGE_BYTES_MAX};
+use starling_service::{backoff::Backoff, channel::Dial, grpc::peer_client::PeerClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 use super::{
     OUTBOX,
@@ -26,7 +22,8 @@ use crate::{app::App, membership::Member, metrics};
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// A connection that stood this long starts the waits anew.
 const STOOD: Duration = Duration::from_secs(30);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How another aggregator is dialled.
+pub(crate) const DIAL: Dial = Dial::within(Duration::from_secs(3));
 
 /// Follows the membership until the stop: dials who appears, lets go of who is gone.
 pub(crate) async fn dial_peers(app: Arc<App>) {
@@ -77,7 +74,7 @@ fn forget_the_gone(app: &App) {
 
 /// Dials one process again and again until it is gone.
 async fn keep(app: Arc<App>, member: Member, gone: CancellationToken) {
-    let mut wait = RETRY.0;
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let began = Instant::now();
         let result = tokio::select! {
@@ -89,19 +86,18 @@ async fn keep(app: Arc<App>, member: Member, gone: CancellationToken) {
             metrics::peer_failed(member.id.as_str(), &format!("{error:#}"));
         }
         if began.elapsed() > STOOD {
-            wait = RETRY.0;
+            backoff.reset();
         }
         tokio::select! {
             biased;
             () = gone.cancelled() => return,
-            () = tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.5))) => {}
+            () = tokio::time::sleep(backoff.wait(rand::random())) => {}
         }
-        wait = (wait * 2).min(RETRY.1);
     }
 }
 
 async fn connect(app: &App, member: &Member) -> anyhow::Result<()> {
-    let channel = endpoint(&member.grpc)?.connect().await?;
+    let channel = DIAL.connect(&member.grpc).await.map_err(anyhow::Error::msg)?;
     let mut client = PeerClient::new(channel)
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
@@ -109,14 +105,4 @@ async fn connect(app: &App, member: &Member) -> anyhow::Result<()> {
     let inbound = client.sync(ReceiverStream::new(requests)).await?.into_inner();
     link::run(app, inbound, Outbox::Dialled(outbox), Some(member.writer)).await?;
     Ok(())
-}
-
-/// A connection to another aggregator: pings find a dead one within 15 s.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true))
 }

@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use self::dial::{dial_peers, endpoint};
+pub(crate) use self::dial::{DIAL, dial_peers};
 use self::link::Outbox;
 use crate::{app::App, metrics};
 

@@ -14,7 +14,7 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::{app::App, membership::Member, peer::endpoint};
+use crate::{app::App, membership::Member, peer::DIAL};
 
 /// Marks a request that was forwarded once: it is answered from what is held, or not at all.
 const FORWARDED: &str = "starling-forwarded";
@@ -28,12 +28,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Channels(Mutex<HashMap<String, Channel>>);
 
 impl Channels {
-    fn get(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
+    fn get(&self, address: &str) -> Result<Channel, String> {
         let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
-        let channel = endpoint(address)?.connect_lazy();
+        let channel = DIAL.connect_lazy(address)?;
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }

@@ -8,14 +8,11 @@ mod session;
 
 use std::{sync::Arc, time::Duration};
 
-use starling_proto::{
-    limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT},
-    v1::{ListAggregatorsRequest, ListAggregatorsResponse},
-};
-use starling_service::grpc::cluster_client::ClusterClient;
+use starling_proto::v1::{ListAggregatorsRequest, ListAggregatorsResponse};
+use starling_service::{channel::Dial, grpc::cluster_client::ClusterClient};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tracing::{debug, info};
 
 use crate::shared::Shared;
@@ -37,6 +34,7 @@ async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &Cancel
     let mut endpoints = Endpoints::new(configured);
     while !shutdown.is_cancelled() {
         let address = endpoints.next();
+        shared.metrics().upstream_dials.inc();
         let attempt = async {
             let (channel, members) = connect(&address).await?;
             info!(%address, aggregator = %members.answered_by, "connected to an aggregator");
@@ -63,16 +61,7 @@ async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &Cancel
 
 /// Connects and asks who is there, which proves that the other end is an aggregator.
 async fn connect(address: &str) -> Result<(Channel, ListAggregatorsResponse), String> {
-    let channel = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| error.to_string())?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect()
-        .await
-        .map_err(|error| chain(&error))?;
+    let channel = Dial::within(CONNECT_TIMEOUT).connect(address).await?;
     let members = members(&channel).await?;
     Ok((channel, members))
 }
@@ -85,12 +74,6 @@ async fn members(channel: &Channel) -> Result<ListAggregatorsResponse, String> {
         Ok(Err(status)) => Err(format!("ListAggregators: {}", session::words(&status))),
         Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
     }
-}
-
-/// An error and its causes in one line; tonic's own text is only "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 async fn tidy(shared: &Arc<Shared>, shutdown: &CancellationToken) {

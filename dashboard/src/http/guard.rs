@@ -12,11 +12,7 @@ use axum::{
 };
 use tracing::debug;
 
-use crate::{
-    app::App,
-    metrics::{self, Refusal},
-    rest::error::ApiError,
-};
+use crate::{app::App, metrics::Refusal, rest::error::ApiError};
 
 /// Names of this host that need no setting.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -81,14 +77,14 @@ pub(crate) async fn check(State(app): State<App>, request: Request, next: Next) 
     debug!(?stranger, "request refused");
     let error = match stranger {
         Stranger::Host(name) => {
-            metrics::request_refused(Refusal::Host);
+            app.shared().metrics().request_refused(Refusal::Host);
             let message =
                 format!("this server does not answer to the name {name:?}; add it to allowed_hosts if it should");
             ApiError::forbidden("host", message)
         }
         Stranger::Origin(origin) => {
-            metrics::request_refused(Refusal::Origin);
-            metrics::client_refused(Refusal::Origin);
+            app.shared().metrics().request_refused(Refusal::Origin);
+            app.shared().metrics().client_refused(Refusal::Origin);
             let message =
                 format!("a page from {origin:?} may not open this WebSocket; open it from the server's own page");
             ApiError::forbidden("origin", message)

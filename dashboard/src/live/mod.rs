@@ -15,7 +15,6 @@ use starling_proto::live;
 
 use crate::{
     hub::ViewKey,
-    metrics,
     shared::{Lease, Shared, now},
 };
 use session::Session;
@@ -74,7 +73,7 @@ impl Client for LiveClient {
         drop(session.take_ended());
         out.map(|out| match out {
             session::Out::Frame { bytes, skipped } => {
-                metrics::skipped(skipped);
+                shared.metrics().ticks_skipped.add(skipped.into());
                 Message::Binary(bytes)
             }
             session::Out::Error(error) => encode(live::server_message::Body::Error(error)),

@@ -3,6 +3,7 @@
 //! At most one message is on its way to a client; what it has not been sent stays in the hub, once for all clients. A
 //! client that takes none for [`SEND_TIMEOUT`] is closed with 1013 ("try again later").
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::{
@@ -17,7 +18,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use tracing::debug;
 
-use crate::metrics::{self, Closed};
+use crate::{
+    metrics::{Closed, Metrics},
+    shared::Shared,
+};
 
 /// Largest message taken from a client, as `live.proto` says. The largest a page sends has about 200 bytes.
 const INBOUND_MAX: usize = 16 * 1024;
@@ -51,6 +55,8 @@ pub(crate) trait Client: Send + 'static {
 
 /// What a socket needs of the server; held until it ends.
 pub(crate) struct Ground {
+    /// For what is counted.
+    pub(crate) shared: Arc<Shared>,
     pub(crate) published: watch::Receiver<u64>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) meter: RequestMeter,
@@ -75,8 +81,9 @@ pub(crate) fn upgrade<C: Client>(upgrade: WebSocketUpgrade, client: C, ground: G
 
 async fn serve<C: Client>(socket: WebSocket, mut client: C, mut ground: Ground) {
     let open = ground.meter.open(Protocol::WebSocket);
-    metrics::clients(C::KIND, 1.0);
-    let mut line = Line { socket, meter: ground.meter.clone(), kind: C::KIND };
+    let metrics = ground.shared.metrics().clone();
+    metrics.clients.of(C::KIND).add(1.0);
+    let mut line = Line { socket, meter: ground.meter.clone(), kind: C::KIND, metrics: metrics.clone() };
     let reason = talk(&mut line, &mut client, &mut ground).await;
     let (code, words) = match reason {
         Closed::Client => (close_code::NORMAL, ""),
@@ -89,8 +96,8 @@ async fn serve<C: Client>(socket: WebSocket, mut client: C, mut ground: Ground) 
     let close = Message::Close(Some(CloseFrame { code, reason: words.into() }));
     // A stuck socket takes no close frame either; dropping it ends the connection all the same.
     let _ = timeout(CLOSE_TIMEOUT, line.socket.send(close)).await;
-    metrics::clients(C::KIND, -1.0);
-    metrics::client_closed(reason);
+    metrics.clients.of(C::KIND).add(-1.0);
+    metrics.client_closed(reason);
     debug!(kind = C::KIND, ?reason, "client gone");
     drop((open, ground.place, ground.tracked));
 }
@@ -158,6 +165,7 @@ struct Line {
     socket: WebSocket,
     meter: RequestMeter,
     kind: &'static str,
+    metrics: Metrics,
 }
 
 impl Line {
@@ -172,7 +180,7 @@ impl Line {
         // One message is one request of the protocol; its time is the time until the kernel took it.
         if let Some(bytes) = bytes {
             self.meter.record(Protocol::WebSocket, started.elapsed(), !matches!(outcome, Ok(Ok(()))));
-            metrics::frame_sent(self.kind, bytes, started.elapsed());
+            self.metrics.frame_sent(self.kind, bytes, started.elapsed());
         }
         match outcome {
             Ok(Ok(())) => Ok(()),

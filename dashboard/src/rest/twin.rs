@@ -17,7 +17,6 @@ use crate::{
     app::App,
     hub::{Source, ViewKey},
     live::socket::{self, Client, Refused},
-    metrics,
     shared::{Lease, now},
 };
 
@@ -110,7 +109,7 @@ impl Client for JsonClient {
         if let Some(fields) = object.as_object_mut().filter(|_| skipped > 0) {
             fields.insert("skipped".to_owned(), skipped.into());
         }
-        metrics::skipped(skipped);
+        self.app.shared().metrics().ticks_skipped.add(skipped.into());
         self.last = tick;
         Some(Message::Text(object.to_string().into()))
     }

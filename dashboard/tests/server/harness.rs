@@ -10,7 +10,7 @@ use prost::Message as _;
 use serde_json::Value;
 use starling_dashboard::{Config, Service};
 use starling_proto::{live, v1};
-use starling_service::Program as _;
+use starling_service::{Program as _, metrics::Registry};
 pub(crate) use starling_testkit::LIMIT;
 use starling_testkit::eventually;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
@@ -96,7 +96,7 @@ impl Server {
 
     pub(crate) async fn with(config: Config) -> Self {
         let config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..config };
-        let service = Service::bind(config).await.unwrap();
+        let service = Service::bind(config, Registry::default()).await.unwrap();
         let (address, shutdown) = (service.addresses()[0].1, CancellationToken::new());
         let task = Some(tokio::spawn(service.run(shutdown.clone())));
         Self { address, shutdown, task }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 use anyhow::Context as _;
 use starling_proto::ids::NodeId;
 use starling_replay::{Fleet, FleetConfig};
-use starling_service::{Program, admin::Readiness, parts::Parts, requests::RequestReports};
+use starling_service::{Program, admin::Readiness, metrics::Registry, parts::Parts, requests::RequestReports};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -36,7 +36,8 @@ impl Program for Up {
     const LOG: &'static str = "warn";
     type Config = Config;
 
-    async fn bind(config: Config) -> anyhow::Result<Self> {
+    /// Each service counts in a registry of its own, which says in every line whose it is.
+    async fn bind(config: Config, _: Registry) -> anyhow::Result<Self> {
         let plan = Plan::of(&config)?;
         let requests = RequestReports::to(format!("http://{}", plan.otlp));
         let mut aggregators: Vec<starling_aggregator::Service> = Vec::new();
@@ -50,7 +51,8 @@ impl Program for Up {
                 aggregators.iter().filter_map(|other| address(other, "gossip")).map(|at| at.to_string()).collect();
             own.state_dir = plan.state.join(format!("aggregator-{}", i + 1));
             own.requests = requests.clone();
-            let bound = starling_aggregator::Service::bind(own).await;
+            let registry = Registry::of_service(AGGREGATOR, own.aggregator_id.as_str());
+            let bound = starling_aggregator::Service::bind(own, registry).await;
             aggregators.push(bound.with_context(|| format!("aggregator {} did not start, see --grpc-port", i + 1))?);
         }
         let grpc: Vec<SocketAddr> = aggregators.iter().filter_map(|aggregator| address(aggregator, "grpc")).collect();
@@ -63,7 +65,8 @@ impl Program for Up {
             admin_listen: plan.node_admin,
             ..config.node.clone()
         };
-        let node = starling_node::Service::bind(node);
+        let registry = Registry::of_service(NODE, config.node.node_id.as_str());
+        let node = starling_node::Service::bind(node, registry);
         let node = node.await.context("the node did not start, see --otlp-listen and --node-admin-port")?;
         let dashboard = starling_dashboard::Config {
             listen: plan.dashboard,
@@ -72,8 +75,8 @@ impl Program for Up {
             requests,
             ..config.dashboard.clone()
         };
-        let dashboard =
-            starling_dashboard::Service::bind(dashboard).await.context("the dashboard did not start, see --listen")?;
+        let dashboard = starling_dashboard::Service::bind(dashboard, Registry::of_service(DASHBOARD, DASHBOARD)).await;
+        let dashboard = dashboard.context("the dashboard did not start, see --listen")?;
         Ok(Self { plan, config, aggregators, grpc, node, dashboard })
     }
 
@@ -147,4 +150,32 @@ impl Program for Up {
 
 fn address(program: &impl Program, what: &str) -> Option<SocketAddr> {
     program.addresses().into_iter().find(|(name, _)| *name == what).map(|(_, address)| address)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use starling_service::{generated, metrics::reference};
+
+    #[test]
+    fn the_reference_of_metrics_is_written_from_the_tables() {
+        let mut text = "# Metrics of Starling itself\n\nServed at `/metrics` of each admin port, in the Prometheus text \
+                        format. Written from the tables in the code by a test; every program also shows\n\
+                        `starling_build_info{version, commit}`, `process_cpu_seconds_total`, \
+                        `process_resident_memory_bytes`, `process_open_fds`,\n`process_max_fds` and \
+                        `process_start_time_seconds`. Where several services share a process (`starling up`), the lines \
+                        of node and\ndashboard carry the labels `service` and `name`. Histograms of the aggregator are \
+                        shown as summaries.\n"
+            .to_owned();
+        for (program, rows) in [
+            ("starling-node", starling_node::Metrics::rows()),
+            ("starling-aggregator", starling_aggregator::metric_rows()),
+            ("starling-dashboard", starling_dashboard::Metrics::rows()),
+        ] {
+            text.push_str(&format!("\n## {program}\n\n{}", reference(&rows)));
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+        generated::is_current(&path, &text).unwrap();
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use starling_proto::series::Sample;
+use starling_service::clock;
 
 use super::{AppReceiver, Moment, ReceiverLimits, ReceiverSize};
 
@@ -21,7 +22,7 @@ impl SharedReceiver {
     /// A receiver that begins now.
     pub(crate) fn new(limits: ReceiverLimits) -> Self {
         let started = Instant::now();
-        let now = Moment { unix_ns: unix_ns(), monotonic: Duration::ZERO };
+        let now = Moment { unix_ns: clock::unix_ns(), monotonic: Duration::ZERO };
         Self { receiver: Arc::new(Mutex::new(AppReceiver::new(limits, now))), started }
     }
 
@@ -33,16 +34,11 @@ impl SharedReceiver {
     }
 
     pub(super) fn now(&self) -> Moment {
-        Moment { unix_ns: unix_ns(), monotonic: self.started.elapsed() }
+        Moment { unix_ns: clock::unix_ns(), monotonic: self.started.elapsed() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, AppReceiver> {
         // A panic inside is a bug; what was counted before it is still right.
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unix_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,19 +1,20 @@
 //! One gRPC stream to one aggregator, as a task.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use starling_proto::{
-    limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, NODE_WINDOW_BYTES, OFFER_WINDOW},
+    limits::{MESSAGE_BYTES_MAX, NODE_WINDOW_BYTES, OFFER_WINDOW},
     v1::{self, ingest_request, ingest_response},
 };
-use starling_service::grpc::ingest_client::IngestClient;
+use starling_service::{channel::Dial, clock, grpc::ingest_client::IngestClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::Endpoint;
 
 use super::session::{OPENING_MAX, excerpt};
 
+/// How an aggregator is dialled.
+const DIAL: Dial = Dial { connect_timeout: OPENING_MAX, window: Some(NODE_WINDOW_BYTES) };
 /// Messages between the session and the socket: a full window, the same again after a fresh start, hello, goodbye.
 /// The window bounds what is in flight, so a full queue means that the aggregator asks for fresh starts and does not
 /// read; the link is then dropped.
@@ -75,17 +76,17 @@ async fn carry(
     queue: mpsc::Receiver<v1::IngestRequest>,
     events: &mpsc::Sender<(u64, LinkEvent)>,
 ) -> Result<(), String> {
-    let channel = endpoint(address)?.connect().await.map_err(|error| chain(&error))?;
+    let channel = DIAL.connect(address).await?;
     let mut client = IngestClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
 
-    let (said_at, said_at_unix_ms) = (Instant::now(), unix_ms());
+    let (said_at, said_at_unix_ms) = (Instant::now(), clock::unix_ms());
     let hello = v1::Hello { sent_at_unix_ms: said_at_unix_ms, ..hello };
     let hello = v1::IngestRequest { body: Some(ingest_request::Body::Hello(hello)) };
     let requests = tokio_stream::StreamExt::chain(tokio_stream::once(hello), ReceiverStream::new(queue));
     let mut responses = client.stream(requests).await.map_err(|status| refused(&status))?.into_inner();
     while let Some(response) = responses.message().await.map_err(|status| refused(&status))? {
         if let Some(ingest_response::Body::Accept(accept)) = &response.body {
-            let middle = said_at_unix_ms + millis(said_at.elapsed() / 2);
+            let middle = said_at_unix_ms + clock::millis(said_at.elapsed() / 2);
             let offset = i128::from(accept.sent_at_unix_ms) - i128::from(middle);
             let offset = LinkEvent::ClockOffset(i64::try_from(offset).unwrap_or(i64::MAX));
             events.send((number, offset)).await.map_err(|_| "the uplink has ended")?;
@@ -95,40 +96,8 @@ async fn carry(
     Ok(())
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| chain(&error))?;
-    Ok(endpoint
-        .connect_timeout(OPENING_MAX)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(NODE_WINDOW_BYTES)
-        .initial_connection_window_size(NODE_WINDOW_BYTES)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true))
-}
-
 fn refused(status: &tonic::Status) -> String {
     let message = excerpt(status.message());
     let code = status.code();
     if message.is_empty() { code.to_string() } else { format!("{code:?}: {message}") }
-}
-
-/// The error and its causes: the outermost alone says no more than "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

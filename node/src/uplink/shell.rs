@@ -5,10 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use starling_proto::frame::Content;
+use starling_service::{clock, log::LogLimiter};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -21,7 +22,6 @@ use super::{
     link::{Link, LinkEvent},
     session::{Action, Event, Session},
 };
-use crate::metrics;
 
 /// Messages of an aggregator that the session has not read. When full, the link waits and HTTP/2 stops the sender.
 const EVENTS_MAX: usize = 64;
@@ -55,7 +55,7 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
         not_taken: uplink.not_taken,
         published: UplinkStats::default(),
         stats: uplink.stats,
-        quiet: Quiet::default(),
+        lines: Lines::default(),
     };
     shell.run(uplink.offers, uplink.after, happened, shutdown).instrument(span).await
 }
@@ -68,7 +68,7 @@ struct Shell {
     not_taken: Arc<NotTakenCount>,
     published: UplinkStats,
     stats: watch::Sender<UplinkStats>,
-    quiet: Quiet,
+    lines: Lines,
 }
 
 impl Shell {
@@ -118,12 +118,9 @@ impl Shell {
     fn happened(&mut self, link: u64, event: LinkEvent) {
         let now = self.started.elapsed();
         match event {
-            LinkEvent::Received(response) => self.session.received(link, response, now, wall()),
+            LinkEvent::Received(response) => self.session.received(link, response, now, clock::unix()),
             LinkEvent::Ended(reason) => self.session.lost(link, &reason, now),
-            LinkEvent::ClockOffset(offset) => {
-                self.session.clock_offset(link, offset);
-                metrics::clock_offset(offset);
-            }
+            LinkEvent::ClockOffset(offset) => self.session.clock_offset(link, offset),
         }
     }
 
@@ -179,18 +176,13 @@ impl Shell {
             }),
         };
         if stats != self.published {
-            metrics::uplink(&self.published, &stats);
             self.stats.send_replace(stats.clone());
             self.published = stats;
         }
     }
 
-    fn may_log(&mut self, line: Line) -> Option<u64> {
-        self.quiet.may_log(line, self.started.elapsed())
-    }
-
     /// One log line an event; its counter follows from the published counts.
-    fn report(&mut self, event: &Event) {
+    fn report(&self, event: &Event) {
         match event {
             Event::Dialled { address } => debug!(%address, "dialling aggregator"),
             Event::Accepted { address, aggregator, writer, unacknowledged } => {
@@ -199,13 +191,13 @@ impl Shell {
             Event::Redirected { address } => debug!(%address, "redirected"),
             Event::LinkLost { address, reason, was_open: true } => warn!(%address, %reason, "link lost"),
             Event::LinkLost { address, reason, was_open: false } => {
-                if let Some(untold) = self.may_log(Line::NotTaken) {
-                    warn!(%address, %reason, untold, "aggregator not reached, or it did not take the stream");
+                if let Some(left_out) = self.lines.not_taken.allow() {
+                    warn!(%address, %reason, left_out, "aggregator not reached, or it did not take the stream");
                 }
             }
             Event::ClockDiffers { address, tick, reason } => {
-                if let Some(untold) = self.may_log(Line::ClockDiffers) {
-                    warn!(%address, tick, %reason, untold, "frame refused, trying another aggregator");
+                if let Some(left_out) = self.lines.clock_differs.allow() {
+                    warn!(%address, tick, %reason, left_out, "frame refused, trying another aggregator");
                 }
             }
             // The first, the second, the fourth...: an outage of a day is some twenty lines.
@@ -219,9 +211,9 @@ impl Shell {
             Event::FreshStart { reason } => info!(%reason, "aggregator asked for a fresh start"),
             Event::Lost { tick, reason, detail } => {
                 let line = reason.as_str();
-                match self.may_log(Line::Lost(*reason)) {
+                match self.lines.lost[*reason as usize].allow() {
                     Some(0) => warn!(tick, reason = line, %detail, "frame lost"),
-                    Some(untold) => warn!(tick, reason = line, %detail, untold, "frame lost"),
+                    Some(left_out) => warn!(tick, reason = line, %detail, left_out, "frame lost"),
                     None => {}
                 }
             }
@@ -231,47 +223,19 @@ impl Shell {
     }
 }
 
-/// A line that may repeat.
-#[derive(Debug, Clone, Copy)]
-enum Line {
-    Lost(LossReason),
-    NotTaken,
-    ClockDiffers,
+/// Keeps repeated lines out of the log, one limiter a kind.
+struct Lines {
+    lost: [LogLimiter; LossReason::ALL.len()],
+    not_taken: LogLimiter,
+    clock_differs: LogLimiter,
 }
 
-impl Line {
-    const COUNT: usize = LossReason::ALL.len() + 2;
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Lost(reason) => reason as usize,
-            Self::NotTaken => LossReason::ALL.len(),
-            Self::ClockDiffers => LossReason::ALL.len() + 1,
-        }
-    }
-
-    const fn again(self) -> Duration {
-        match self {
-            Self::Lost(_) => LOST_AGAIN,
-            Self::NotTaken | Self::ClockDiffers => NOT_TAKEN_AGAIN,
-        }
-    }
-}
-
-/// Keeps repeated lines out of the log.
-#[derive(Debug, Default)]
-struct Quiet([Option<(Duration, u64)>; Line::COUNT]);
-
-impl Quiet {
-    /// How many lines were left out since the last one, or `None` when this one is left out too.
-    fn may_log(&mut self, line: Line, now: Duration) -> Option<u64> {
-        let slot = &mut self.0[line.index()];
-        match slot {
-            Some((at, untold)) if now.saturating_sub(*at) < line.again() => {
-                *untold += 1;
-                None
-            }
-            _ => Some(slot.replace((now, 0)).map_or(0, |(_, untold)| untold)),
+impl Default for Lines {
+    fn default() -> Self {
+        Self {
+            lost: [const { LogLimiter::new(LOST_AGAIN) }; LossReason::ALL.len()],
+            not_taken: LogLimiter::new(NOT_TAKEN_AGAIN),
+            clock_differs: LogLimiter::new(NOT_TAKEN_AGAIN),
         }
     }
 }
@@ -283,33 +247,9 @@ async fn all_ended(uplinks: Vec<watch::Receiver<UplinkStats>>) {
     }
 }
 
-/// The node's clock, since the Unix epoch.
-fn wall() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn repeated_lines_are_counted_and_left_out() {
-        let mut quiet = Quiet::default();
-        let at = |seconds| Duration::from_secs(seconds);
-        assert_eq!(quiet.may_log(Line::Lost(LossReason::RingFull), at(1)), Some(0));
-        assert_eq!(quiet.may_log(Line::Lost(LossReason::RingFull), at(2)), None);
-        assert_eq!(quiet.may_log(Line::Lost(LossReason::TooLate), at(2)), Some(0));
-        assert_eq!(quiet.may_log(Line::Lost(LossReason::RingFull), at(11)), Some(1));
-        assert_eq!(quiet.may_log(Line::NotTaken, at(2)), Some(0));
-        assert_eq!(quiet.may_log(Line::ClockDiffers, at(2)), Some(0));
-        assert_eq!(quiet.may_log(Line::NotTaken, at(61)), None);
-        assert_eq!(quiet.may_log(Line::NotTaken, at(62)), Some(1));
     }
 }

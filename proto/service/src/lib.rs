@@ -1,11 +1,16 @@
 //! What every Starling program does alike, written once: its settings and how it is started ([`settings`],
-//! [`program`]), its parts and their supervision ([`parts`]), the log, the admin port, listeners, signals, the gRPC
-//! stubs, and how its own requests reach the daemon's OTLP receiver.
+//! [`program`]), its parts and their supervision ([`parts`]), what it counts ([`metrics`]), the log, the admin port, how
+//! it listens and dials ([`listen`], [`channel`]), the wall clock, waits between attempts, signals, the gRPC stubs, and
+//! how its own requests reach the daemon's OTLP receiver.
 
 pub mod admin;
+pub mod backoff;
+pub mod channel;
+pub mod clock;
 pub mod generated;
 pub mod listen;
 pub mod log;
+pub mod metrics;
 pub mod parts;
 pub mod program;
 pub mod requests;

@@ -15,6 +15,7 @@ use tracing::error;
 use crate::{
     admin::Readiness,
     log::{LogArgs, LogFormat},
+    metrics::Registry,
     parts,
     settings::{self, Settings, Sources},
     shutdown,
@@ -47,11 +48,12 @@ pub trait Program: Sized + Send + 'static {
     /// Its settings.
     type Config: Settings + Send;
 
-    /// Opens the listeners; port 0 takes a free one. The addresses are known when this returns.
+    /// Opens the listeners; port 0 takes a free one. The addresses are known when this returns. What the service counts
+    /// goes into `registry`.
     ///
     /// # Errors
     /// Settings that are not valid, or an address that cannot be had, naming the setting and the next step.
-    fn bind(config: Self::Config) -> impl Future<Output = anyhow::Result<Self>> + Send;
+    fn bind(config: Self::Config, registry: Registry) -> impl Future<Output = anyhow::Result<Self>> + Send;
     /// Where it listens, each with the name of its API.
     fn addresses(&self) -> Vec<(&'static str, SocketAddr)>;
     /// Whether it does its work, now and from now on.
@@ -177,7 +179,7 @@ fn run<P: Program>(config: P::Config) -> anyhow::Result<()> {
     let result = runtime.block_on(async {
         // First, so that a signal during the start is a stop and not a kill.
         let shutdown = shutdown::on_signal()?;
-        let program = P::bind(config).await?;
+        let program = P::bind(config, Registry::default()).await?;
         if let Some(introduction) = program.introduction() {
             println!("{introduction}");
         }
@@ -212,7 +214,7 @@ impl Running {
     /// # Errors
     /// See [`Program::bind`].
     pub async fn start<P: Program>(config: P::Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
-        Ok(Self::of(P::bind(config).await?, shutdown))
+        Ok(Self::of(P::bind(config, Registry::default()).await?, shutdown))
     }
 
     /// Runs a program that is bound.

@@ -1,9 +1,6 @@
 //! OTLP over gRPC: `opentelemetry.proto.collector.metrics.v1.MetricsService`.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::{
@@ -13,8 +10,8 @@ use opentelemetry_proto::tonic::{
     metrics::v1::Metric,
 };
 use starling_proto::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use starling_service::{listen::Connections, log::LogLimiter};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Server};
 use tower::{limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
@@ -22,7 +19,7 @@ use tracing::warn;
 
 use super::{decode, origin::Origin};
 use crate::{
-    metrics,
+    metrics::Metrics,
     receive::{Outcome, SharedReceiver},
 };
 
@@ -51,28 +48,28 @@ const REPEAT_AFTER: Duration = Duration::from_secs(60);
 pub(crate) async fn serve(
     listener: TcpListener,
     receiver: SharedReceiver,
+    metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let service = MetricsServiceServer::new(OtlpService { receiver, told: Mutex::new(None) })
+    let service = MetricsServiceServer::new(OtlpService { receiver, metrics, lines: LogLimiter::new(REPEAT_AFTER) })
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS_MAX)
-        .tcp_nodelay(true)
         .timeout(REQUEST_MAX)
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(Connections::of(listener), shutdown.cancelled_owned())
         .await
 }
 
 struct OtlpService {
     receiver: SharedReceiver,
-    /// When a refusal was last logged.
-    told: Mutex<Option<Instant>>,
+    metrics: Arc<Metrics>,
+    lines: LogLimiter,
 }
 
 #[tonic::async_trait]
@@ -91,7 +88,7 @@ impl MetricsService for OtlpService {
                 }
             }
         }
-        metrics::otlp(outcome.taken, &outcome.refused);
+        self.metrics.otlp(outcome.taken, &outcome.refused);
         Ok(Response::new(ExportMetricsServiceResponse { partial_success: self.partial_success(&outcome) }))
     }
 }
@@ -113,10 +110,8 @@ impl OtlpService {
             return None;
         }
         let message = outcome.to_string();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= REPEAT_AFTER) {
-            *told = Some(Instant::now());
-            warn!(refused, taken = outcome.taken, detail = %message, "data points refused");
+        if let Some(left_out) = self.lines.allow() {
+            warn!(left_out, refused, taken = outcome.taken, detail = %message, "data points refused");
         }
         Some(ExportMetricsPartialSuccess {
             rejected_data_points: i64::try_from(refused).unwrap_or(i64::MAX),

@@ -26,7 +26,7 @@ impl Program for Probe {
     const SETTINGS: &'static str = "probe";
     type Config = Config;
 
-    async fn bind(config: Config) -> anyhow::Result<Self> {
+    async fn bind(config: Config, _: Registry) -> anyhow::Result<Self> {
         config.check()?;
         let (_, address) = listen::tcp(config.listen, "listen").await?;
         Ok(Self { address, part: config.part, ready: watch::Sender::new(Readiness::Ready) })
