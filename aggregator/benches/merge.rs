@@ -5,13 +5,15 @@
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
-use starling_ledger::rollup::{Accumulator, Names, Sums, decode, encode};
-use starling_ledger::{Ledger, LedgerConfig};
-use starling_proto::group::Group;
+use starling_ledger::rollup::{NumberedCell, NumberedSums, Packed, Sums, decode};
+use starling_ledger::{Action, DecodedRun, Event, Ledger, LedgerConfig, Offered, Outgoing};
 use starling_proto::{
     catalogue::{Kind, Scope},
+    frame::Columns,
+    group::Group,
     histogram::HistogramSum,
     ids::{NodeId, StreamId, WriterId},
+    interner::Interner,
     series::{Sample, Series, Value},
 };
 
@@ -93,89 +95,122 @@ fn node(number: usize) -> (NodeId, StreamId) {
 }
 
 fn ledger(number: u8) -> Ledger {
-    Ledger::new(WriterId::new([number; 16]), LedgerConfig::default())
+    Ledger::new(WriterId::new([number; 16]), LedgerConfig::default(), Arc::default())
+}
+
+/// What is offered: columns of every frame.
+struct Offers {
+    columns: Vec<Columns>,
+    groups: Vec<Arc<[Group]>>,
+}
+
+/// Does what the ledger asks for; the store keeps everything at once. Returns the runs for a peer.
+fn act(ledger: &mut Ledger) -> Vec<DecodedRun> {
+    let mut runs = Vec::new();
+    while let Some(action) = ledger.next_action() {
+        match action {
+            Action::Persist { writer, sequence, .. } => {
+                ledger.handle(NOW_MS, Event::Synced { writer, up_to: sequence });
+            }
+            Action::Send { message: Outgoing::Entries(entries), .. } => {
+                runs.extend(entries.iter().map(|run| DecodedRun::decode(run).expect("what was just encoded")));
+            }
+            _ => {}
+        }
+    }
+    runs
 }
 
 /// A ledger to which every frame was offered, pinned to itself or to nobody.
-fn offered(number: u8, frames: &[Vec<Sample>], groups: &[Vec<Group>], pinned: bool) -> Ledger {
+fn offered(number: u8, offers: &Offers, pinned: bool) -> Ledger {
     let mut ledger = ledger(number);
-    for (number, (frame, groups)) in frames.iter().zip(groups).enumerate() {
-        let (name, id) = node(number);
-        let stream = ledger.open_stream(NOW_MS, &name, id).expect("room for 1,000 streams");
-        let pin = pinned.then(|| ledger.writer());
-        ledger.offer(NOW_MS, stream, TICK, pin, groups, frame);
+    let pin = pinned.then(|| ledger.writer());
+    for (number, (columns, groups)) in offers.columns.iter().zip(&offers.groups).enumerate() {
+        let (node, stream) = node(number);
+        ledger.handle(NOW_MS, Event::Open { key: number as u64, node, stream });
+        let opened = std::iter::from_fn(|| ledger.next_action()).find_map(|action| match action {
+            Action::Opened { result, .. } => result.ok(),
+            _ => None,
+        });
+        let stream = opened.expect("room for 1,000 streams");
+        let (columns, groups) = (columns.clone(), Arc::clone(groups));
+        ledger.handle(NOW_MS, Event::Offer(Offered { stream, tick: TICK, pin, groups, columns }));
     }
     ledger
 }
 
+/// Everything of a ledger, for a peer.
+fn runs(ledger: &mut Ledger) -> Vec<DecodedRun> {
+    let peer = WriterId::new([99; 16]);
+    act(ledger);
+    ledger.handle(NOW_MS, Event::PeerOpened(peer));
+    ledger.handle(NOW_MS, Event::Room { peer, bytes: usize::MAX });
+    ledger.handle(NOW_MS, Event::Tick);
+    act(ledger)
+}
+
+fn take(ledger: &mut Ledger, from: u8, runs: &[DecodedRun]) {
+    for run in runs {
+        ledger.handle(NOW_MS, Event::Entries { from: WriterId::new([from; 16]), run: run.clone() });
+        act(ledger);
+    }
+}
+
+fn numbered(sums: &Sums) -> NumberedSums {
+    let cells = sums.iter().enumerate().map(|(number, (_, _, cell))| NumberedCell {
+        group: 0,
+        series: number as u32,
+        cell: cell.clone(),
+    });
+    NumberedSums::of(cells.collect())
+}
+
 fn main() {
     let frames = frames();
-    let with: Vec<Vec<Group>> = (0..NODES).map(groups).collect();
+    let interner = Interner::default();
+    let columns = frames.iter().map(|frame| Columns::of_samples(&interner, frame.iter()).0).collect();
+    let offers = Offers { columns, groups: (0..NODES).map(|node| groups(node).into()).collect() };
     println!("{NODES} frames of {COUNTERS} counters, {GAUGES} gauges, {HISTOGRAMS} histograms of {RECORDINGS} samples");
 
-    let accumulate = |names: &mut Names, grouped: bool| {
-        let mut sums = Accumulator::new();
-        for (frame, groups) in frames.iter().zip(&with) {
-            sums.add(names, if grouped { groups } else { &[] }, frame);
-        }
-        sums
-    };
-    let mut names = Names::new(10_000, 100);
-    measure("add 1,000 frames, cluster only", || (), |()| accumulate(&mut names, false));
-    let dense = measure("add 1,000 frames, cluster and 2 groups", || (), |()| accumulate(&mut names, true));
-    let sums = measure("make the sums sparse", || (), |()| dense.to_sums(&names));
-    let bytes = measure("encode them", || (), |()| encode(&sums, &names)).expect("every name has a number");
-    measure("decode them", || (), |()| decode(&bytes, &names)).expect("what was just encoded");
-    measure("add them to sums of the same size", || sums.clone(), |mut both| both.add(&sums)).expect("no overflow");
-    println!("{:<58} {:>10} ({} cells)", "bytes of the merge", bytes.len(), sums.len());
-
-    let one = Sums::of_frame(&with[0], &frames[0]);
-    let raw = encode(&one, &names).expect("every name has a number");
-    println!("{:<58} {:>10}", "bytes of one raw frame", raw.len());
-
-    let offer = || offered(1, &frames, &with, true);
-    measure("ledger: offer 1,000 frames", || (), |()| offer());
-    let mut merged = measure("ledger: flush, append and apply", offer, |mut ledger| {
-        ledger.flush(NOW_MS);
+    let offer = || offered(1, &offers, true);
+    measure("open 1,000 streams, offer 1,000 frames, 2 groups", || (), |()| offer());
+    let mut merged = measure("flush, append and apply", offer, |mut ledger| {
+        ledger.handle(NOW_MS, Event::Flush);
+        act(&mut ledger);
         ledger
     });
-    let peer = WriterId::new([2; 16]);
-    merged.peer_opened(peer);
-    let runs = merged.entries_for(NOW_MS, peer, usize::MAX);
-    measure(
-        "ledger of a peer: take the merge in",
-        || ledger(2),
-        |mut ledger| {
-            runs.iter().for_each(|run| drop(ledger.apply_entries(NOW_MS, run)));
-            ledger
-        },
-    );
-    measure("ledger: check the conservation of the tick", || (), |()| merged.check(TICK));
+    let sums = merged.view(TICK).expect("it was just flushed").sums();
+    let bytes = measure("encode the sums", || numbered(&sums), |numbered| numbered.encode());
+    measure("decode them", || (), |()| decode(&bytes)).expect("what was just encoded");
+    measure("add them to sums of the same size", || Sums::clone(&sums), |mut both| both.add(&sums))
+        .expect("no overflow");
+    measure("pack them", || (), |()| Packed::of(&sums, None));
+    println!("{:<58} {:>10} ({} cells)", "bytes of the merge", bytes.len(), sums.len());
+    let merge = runs(&mut merged);
+    measure("peer: take the merge in", || ledger(2), |mut ledger| take(&mut ledger, 1, &merge));
+    let recount = merged.recount(TICK).expect("it is held");
+    measure("check the conservation of the tick", || (), |()| recount.run());
 
-    let mut shipped = measure(
-        "ledger: ship 1,000 frames raw",
-        || offered(1, &frames, &with, false),
-        |mut ledger| {
-            ledger.flush(NOW_MS);
-            ledger
-        },
-    );
-    shipped.peer_opened(peer);
-    let raws = shipped.entries_for(NOW_MS, peer, usize::MAX);
+    let unpinned = || offered(1, &offers, false);
+    let mut shipped = measure("ship 1,000 frames raw", unpinned, |mut ledger| {
+        ledger.handle(NOW_MS, Event::Flush);
+        act(&mut ledger);
+        ledger
+    });
+    let raws = runs(&mut shipped);
     let mut both = measure(
-        "ledger of a peer: take 1,000 raw frames in",
+        "peer: take 1,000 raw frames in",
         || ledger(2),
         |mut ledger| {
-            raws.iter().for_each(|run| drop(ledger.apply_entries(NOW_MS, run)));
+            take(&mut ledger, 1, &raws);
             ledger
         },
     );
-    let mut late = offered(3, &frames, &with, true);
-    late.flush(NOW_MS);
-    late.peer_opened(peer);
-    let runs = late.entries_for(NOW_MS, peer, usize::MAX);
+    let mut late = offered(3, &offers, true);
+    late.handle(NOW_MS, Event::Flush);
+    let runs = runs(&mut late);
     let started = Instant::now();
-    runs.iter().for_each(|run| drop(both.apply_entries(NOW_MS, run)));
+    take(&mut both, 3, &runs);
     let what = "... and then the merge that takes all of them back";
     println!("{what:<58} {:>10.3} ms", started.elapsed().as_secs_f64() * 1e3);
     assert_eq!(both.stats().raws_taken_back, NODES as u64);

@@ -1,15 +1,13 @@
 //! What the services of one aggregator share.
 
-use std::sync::Arc;
-
 use starling_proto::ids::NodeId;
 use starling_service::requests::RequestMeter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    core::Core,
     fleet::Fleet,
     ingest::Registry,
+    ledger_task::LedgerHandle,
     membership::Membership,
     peer::Links,
     query::{Channels, Views},
@@ -24,7 +22,7 @@ pub(crate) struct App {
     /// Who else is there.
     pub(crate) membership: Membership,
     /// The ledger and what follows from it.
-    pub(crate) core: Arc<Core>,
+    pub(crate) ledger: LedgerHandle,
     /// The nodes heard of here.
     pub(crate) registry: Registry,
     /// The nodes heard of anywhere.

@@ -234,7 +234,7 @@ pub(crate) fn row_of(node: &Node, aggregator_id: &NodeId) -> Option<v1::NodeRow>
 
 /// Builds our own rows each time a second is settled, until the stop. Also forgets old nodes.
 pub(crate) async fn publish_rows(app: Arc<App>) {
-    let mut published = app.core.published();
+    let mut published = app.ledger.published();
     let mut settled = 0;
     loop {
         let newest = published.borrow_and_update().settled;

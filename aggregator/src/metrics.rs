@@ -244,6 +244,23 @@ pub(crate) fn settled(age_ms: u32) {
     histogram!("starling_aggregator_settle_delay_seconds").record(f64::from(age_ms) / 1000.0);
 }
 
+/// Some log cannot be applied here, or all can again.
+pub(crate) fn ledger_trouble(trouble: Option<&str>) {
+    gauge!("starling_aggregator_ledger_trouble").set(f64::from(u8::from(trouble.is_some())));
+    match trouble {
+        Some(cause) => error!(cause, "a log cannot be applied here: what it says is missing until it can"),
+        None => info!("all logs can be applied again"),
+    }
+}
+
+/// A log was dropped, to be fetched again from its author.
+pub(crate) fn log_rebuilt(writer: &str) {
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+    if let Some(left_out) = LINES.allow() {
+        error!(writer, left_out, "the author of a log holds other entries than this process: fetching it again");
+    }
+}
+
 /// One step of the ledger took this long.
 pub(crate) fn ledger_step(seconds: f64) {
     histogram!("starling_aggregator_ledger_step_seconds").record(seconds);
@@ -274,10 +291,14 @@ pub(crate) fn ledger(stats: &LedgerStats) {
         ("starling_aggregator_ledger_runs_refused_total", stats.runs_refused),
         ("starling_aggregator_ledger_overlaps_total", stats.overlaps),
         ("starling_aggregator_ledger_forks_total", stats.forks),
-        ("starling_aggregator_ledger_invalid_logs_total", stats.invalid_logs),
+        ("starling_aggregator_ledger_entries_refused_total", stats.entries_refused),
+        ("starling_aggregator_ledger_merges_ignored_total", stats.merges_ignored),
+        ("starling_aggregator_ledger_rebuilds_total", stats.rebuilds),
+        ("starling_aggregator_ledger_cells_without_room_total", stats.cells_without_room),
         ("starling_aggregator_ledger_imbalances_total", stats.imbalances),
         ("starling_aggregator_ledger_raw_conflicts_total", stats.raw_conflicts),
-        ("starling_aggregator_ledger_samples_left_out_total", stats.samples_beyond_tables),
+        ("starling_aggregator_ledger_samples_left_out_total", stats.samples_left_out),
+        ("starling_aggregator_ledger_samples_to_other_total", stats.samples_to_other),
         ("starling_aggregator_ledger_acknowledged_total", stats.acknowledged),
         ("starling_aggregator_ledger_expired_unacknowledged_total", stats.expired_unacknowledged),
     ] {

@@ -31,16 +31,16 @@ use tracing::{info, warn};
 use crate::{
     Config,
     app::App,
-    core::Core,
     fleet::{self, Fleet},
     ingest::{self, IngestService, Registry},
+    ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
     metrics,
     peer::{self, Links, PeerService},
     query::{Channels, ClusterService, QueryService, Views},
     requests::MeterLayer,
 };
-use starling_ledger::{Ledger, LedgerConfig};
+use starling_ledger::{Ledger, LedgerConfig, LedgerLimits};
 
 /// Streams one client may have open on one connection: a dashboard watches the cluster, the table and some nodes.
 const STREAMS_PER_CONNECTION: u32 = 128;
@@ -65,6 +65,7 @@ pub struct Service {
     config: Config,
     app: Arc<App>,
     registry: Arc<MetricsRegistry>,
+    ledger: LedgerTask,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     ready: watch::Sender<Readiness>,
@@ -84,11 +85,12 @@ impl Program for Service {
         let tasks = TaskTracker::new();
         let writer = WriterId::random();
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks).await?;
-        let app = Arc::new(build(&config, writer, membership, tasks));
+        let (app, ledger) = build(&config, writer, membership, tasks);
+        let app = Arc::new(app);
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
         let recorder = metrics::recorder();
         registry.also(Box::new(move || recorder.render()));
-        Ok(Self { config, app, registry: Arc::new(registry), grpc, admin, ready })
+        Ok(Self { config, app, registry: Arc::new(registry), ledger, grpc, admin, ready })
     }
 
     /// `grpc`, `gossip` (UDP) and `admin`.
@@ -105,9 +107,9 @@ impl Program for Service {
     /// error, when the clock of this host went back: whoever watches over this process starts a new one, which is a new
     /// writer by the new time.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, app, registry, grpc, admin, ready } = self;
+        let Self { config, app, registry, ledger, grpc, admin, ready } = self;
         info!(
-            aggregator = %app.id, cluster = app.cluster, writer = %app.core.writer(), grpc = %grpc.1,
+            aggregator = %app.id, cluster = app.cluster, writer = %app.ledger.writer(), grpc = %grpc.1,
             gossip = %app.membership.gossip_addr(), admin = %admin.1, "aggregator started"
         );
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -119,7 +121,7 @@ impl Program for Service {
         parts.start(GRPC, |stop| async move {
             Ok(router.serve_with_incoming_shutdown(Connections::of(grpc.0), stop.cancelled_owned()).await?)
         });
-        parts.start(LEDGER, |stop| done(app.core.clone().drive(stop)));
+        parts.start(LEDGER, |stop| done(ledger.run(stop)));
         // These end with the streams, by a token of their own.
         parts.start(DIALLER, |_| done(peer::dial_peers(app.clone())));
         parts.start(ROWS, |_| done(fleet::publish_rows(app.clone())));
@@ -148,19 +150,21 @@ fn settings(config: &Config, writer: WriterId, grpc: SocketAddr) -> membership::
     }
 }
 
-fn build(config: &Config, writer: WriterId, membership: Membership, tasks: TaskTracker) -> App {
+fn build(config: &Config, writer: WriterId, membership: Membership, tasks: TaskTracker) -> (App, LedgerTask) {
     let copies = u32::from(config.copies);
-    let ledger = Ledger::new(
-        writer,
-        LedgerConfig { aggregator_id: config.aggregator_id.to_string(), copies, ..LedgerConfig::default() },
-    );
+    let registry = Registry::new(config.group_by.clone(), config.groups_max, config.nodes_max);
+    let limits = LedgerLimits { own_groups: config.groups_max as usize, ..LedgerLimits::default() };
+    let ledger_config =
+        LedgerConfig { aggregator_id: config.aggregator_id.to_string(), copies, limits, ..LedgerConfig::default() };
+    let ledger = Ledger::new(writer, ledger_config, Arc::clone(registry.names()));
+    let (ledger, task) = LedgerTask::new(ledger, copies, membership.clone());
     let meter = config.requests.meter("starling-aggregator", config.aggregator_id.as_str());
-    App {
+    let app = App {
         id: config.aggregator_id.clone(),
         cluster: config.cluster.clone(),
-        core: Arc::new(Core::new(ledger, copies, membership.clone())),
+        ledger,
         membership,
-        registry: Registry::new(config.group_by.clone(), config.groups_max, config.nodes_max),
+        registry,
         fleet: Fleet::new(writer),
         links: Links::default(),
         channels: Channels::default(),
@@ -169,7 +173,8 @@ fn build(config: &Config, writer: WriterId, membership: Membership, tasks: TaskT
         tasks,
         draining: CancellationToken::new(),
         stop: CancellationToken::new(),
-    }
+    };
+    (app, task)
 }
 
 /// The services of the gRPC port, but for health.
@@ -207,20 +212,25 @@ struct Running {
 impl Running {
     /// Shows whether we are ready and how busy, until `shutdown` or until a part ends; then stops.
     async fn until(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut clock_back = self.app.core.clock_back();
+        let mut clock_back = self.app.ledger.clock_back();
         let mut membership = self.app.membership.subscribe();
-        let mut published = self.app.core.published();
+        let mut published = self.app.ledger.published();
+        let mut trouble = self.app.ledger.trouble();
         let failure = loop {
+            let cannot_apply = trouble.borrow_and_update().clone();
             let view = membership.borrow_and_update().clone();
             let readiness = match view.me.state {
                 _ if view.degraded => Readiness::NotReady("gossip keeps failing".to_owned()),
+                State::Leaving => Readiness::NotReady("leaving".to_owned()),
+                _ if cannot_apply.is_some() => {
+                    Readiness::NotReady(format!("a log cannot be applied: {}", cannot_apply.unwrap_or_default()))
+                }
                 State::Ready => Readiness::Ready,
                 State::Joining => Readiness::NotReady("joining: the membership has not settled yet".to_owned()),
-                State::Leaving => Readiness::NotReady("leaving".to_owned()),
             };
             self.show(readiness).await;
             let settled = published.borrow_and_update().settled;
-            let nodes = u32::try_from(self.app.core.ledger().sessions_len()).unwrap_or(u32::MAX);
+            let nodes = u32::try_from(self.app.ledger.sessions()).unwrap_or(u32::MAX);
             self.app.membership.publish(Load { nodes, closed: settled });
             tokio::select! {
                 biased;
@@ -228,6 +238,7 @@ impl Running {
                 Ok(back) = clock_back.wait_for(Option::is_some) => break Some(clock_went_back(*back)),
                 failure = self.parts.failed() => break Some(failure),
                 changed = membership.changed() => if changed.is_err() { break Some(anyhow!("the gossip ended by itself")) },
+                Ok(()) = trouble.changed() => {}
                 changed = published.changed() => if changed.is_err() { break Some(anyhow!("the ledger ended by itself")) },
             }
         };
@@ -282,13 +293,13 @@ impl Running {
     /// Makes entries of everything pending and waits until some peer holds all of it. True when nothing is lost by
     /// going now.
     async fn hand_over(&self, deadline: Instant) -> bool {
-        let core = &self.app.core;
+        let ledger = &self.app.ledger;
         while self.app.registry.connected_len() > 0 && Instant::now() < deadline {
             tokio::time::sleep(HANDOVER_POLL).await;
         }
-        core.flush();
+        ledger.flush().await;
         loop {
-            let peers = core.ledger().peers();
+            let peers = ledger.ask(Ledger::peers).await.unwrap_or_default();
             let reachable: Vec<_> = peers.into_iter().filter(|peer| self.app.links.has(peer.writer)).collect();
             if reachable.is_empty() || reachable.iter().any(|peer| peer.behind == 0) {
                 return true;

@@ -13,11 +13,16 @@ impl Ledger {
     /// On how many aggregators a frame must be held from now on, this one included: what the membership allows of
     /// [`super::LedgerConfig::copies`]. 1 while this aggregator has no peer; every answer says so.
     pub fn set_copies(&mut self, copies: u32) {
+        self.acks_due |= self.enough != copies.max(1);
         self.enough = copies.max(1);
     }
 
     /// Dots of connected streams that enough aggregators hold by now, each reported once, sorted.
-    pub fn acks(&mut self) -> Vec<Ack> {
+    pub(crate) fn acks(&mut self) -> Vec<Ack> {
+        // Without news there is nothing to look for.
+        if !std::mem::take(&mut self.acks_due) {
+            return Vec::new();
+        }
         let enough = if self.faults.has(Fault::AckBeforeCopies) { 1 } else { self.enough };
         let mut acks = Vec::new();
         let mut waiting = std::mem::take(&mut self.unacknowledged);
@@ -48,8 +53,7 @@ impl Ledger {
         let mut held = RoaringBitmap::new();
         for stream in &*waiting {
             let Some(raw) = state.raws.get(&stream) else { continue };
-            let places = std::iter::once(&raw.place).chain(&raw.others);
-            let copies = places.map(|&place| self.copies_at(place)).max().unwrap_or(0);
+            let copies = raw.places().map(|place| self.copies_at(place)).max().unwrap_or(0);
             if copies >= enough {
                 acks.push(Ack { stream: StreamNo(stream), tick, copies });
                 held.insert(stream);
@@ -59,6 +63,6 @@ impl Ledger {
     }
 
     fn copies_at(&self, place: Place) -> u32 {
-        self.logs.get(place.log).map_or(0, |log| self.copies(log.writer, place.sequence))
+        self.logs.get(place.log).map_or(0, |log| self.copies(log, place.sequence))
     }
 }

@@ -2,37 +2,94 @@
 
 use prost::Message as _;
 use roaring::RoaringBitmap;
-use starling_proto::v1::{self, log_payload::Body};
+use starling_proto::v1;
 
 use super::{
     Ledger,
+    decode::Body,
     faults::Fault,
-    limits::AHEAD_SECONDS_MAX,
     tick::{Merged, Place, RawDot},
 };
-use crate::rollup::{self, RollupError, Sums};
+use crate::rollup::{NumberedSums, RollupError, Sums};
 
 impl Ledger {
-    /// True when entries for `tick` are shown; otherwise they are only held and relayed.
-    fn is_in_window(&self, now_ms: u64, tick: u32) -> bool {
-        tick >= self.floor && u64::from(tick) <= now_ms / 1000 + u64::from(AHEAD_SECONDS_MAX)
+    /// True when `tick` is further ahead of the clock than a frame may be.
+    fn is_ahead(&self, now_ms: u64, tick: u32) -> bool {
+        u64::from(tick) > now_ms / 1000 + u64::from(self.config.early_seconds)
     }
 
-    /// Adds a merge and takes back what it covers of raw frames. True when the view changed.
-    pub(super) fn apply_merge(
-        &mut self,
-        now_ms: u64,
-        place: Place,
-        tick: u32,
-        coverage: RoaringBitmap,
-        sums: &Sums,
-    ) -> bool {
-        coverage.iter().for_each(|stream| self.streams.seen(stream, tick));
-        if !self.is_in_window(now_ms, tick) {
-            self.stats.entries_out_of_window += 1;
+    /// Applies a held entry.
+    pub(super) fn apply_body(&mut self, now_ms: u64, place: Place, body: &Body) {
+        let Some(log) = self.logs.get(place.log) else { return };
+        match body {
+            Body::Merge { tick, coverage, sums } => {
+                let streams = log.streams_of(coverage);
+                streams.iter().for_each(|stream| self.streams.seen(stream, *tick));
+                if self.comes_in_time(now_ms, place, *tick) {
+                    self.apply_merge(now_ms, place, *tick, streams, sums);
+                }
+            }
+            Body::Raw { tick, stream, sums } => {
+                let Some(stream) = log.stream(*stream) else { return };
+                self.streams.seen(stream, *tick);
+                if self.comes_in_time(now_ms, place, *tick) {
+                    self.apply_raw(now_ms, place, *tick, stream, sums);
+                }
+            }
+            Body::End { stream, last_tick } => {
+                if let Some(stream) = log.stream(*stream) {
+                    self.apply_end(stream, *last_tick);
+                }
+            }
+            Body::Other => {}
+        }
+    }
+
+    fn comes_in_time(&mut self, now_ms: u64, place: Place, tick: u32) -> bool {
+        if self.is_ahead(now_ms, tick) {
+            self.ahead.insert((tick, place));
+            self.stats.entries_ahead += 1;
             return false;
         }
+        let shown = tick >= self.floor;
+        self.stats.entries_out_of_window += u64::from(!shown);
+        shown
+    }
+
+    /// Applies entries that were ahead of the clock when they came.
+    pub(super) fn apply_ahead(&mut self, now_ms: u64) {
+        while let Some(&(tick, place)) = self.ahead.first()
+            && !self.is_ahead(now_ms, tick)
+        {
+            self.ahead.pop_first();
+            if let Some(body) = self.body(place) {
+                self.apply_body(now_ms, place, &body);
+            }
+        }
+    }
+
+    /// The sums of an entry by name; what finds no room here is counted and marks the tick.
+    fn resolve(&mut self, place: Place, tick: u32, sums: &NumberedSums) -> Sums {
+        let Some(log) = self.logs.get(place.log) else { return Sums::new() };
+        let (sums, skipped) = sums.resolve(&log.at(place.sequence));
+        if skipped > 0 {
+            self.stats.cells_without_room += u64::from(skipped);
+            if let Some(state) = self.ticks.get_mut(&tick) {
+                state.skipped_cells = state.skipped_cells.saturating_add(skipped);
+            }
+        }
+        sums
+    }
+
+    /// Adds a merge and takes back what it covers of raw frames.
+    fn apply_merge(&mut self, now_ms: u64, place: Place, tick: u32, coverage: RoaringBitmap, sums: &NumberedSums) {
         let state = self.ticks.entry(tick).or_default();
+        let again = |merged: &Merged| merged.place.log == place.log && !merged.coverage.is_disjoint(&coverage);
+        if state.merges.iter().any(again) && !self.faults.has(Fault::NoOwnCoverageCheck) {
+            // By this log alone its author broke the rule: nobody counts it.
+            self.stats.merges_ignored += 1;
+            return;
+        }
         self.stats.overlaps += state.covered.intersection_len(&coverage);
         let mut covered_raws = Vec::new();
         if !self.faults.has(Fault::MergeKeepsRaw) {
@@ -45,108 +102,112 @@ impl Ledger {
         }
         state.covered |= &coverage;
         state.merges.push(Merged { place, coverage });
-        self.change(now_ms, tick, |kept| kept.add(sums));
+        let sums = self.resolve(place, tick, sums);
+        self.change(now_ms, tick, |kept| kept.add(&sums));
+        let mut same_names = true;
         for raw in covered_raws {
-            self.take_back(now_ms, tick, raw);
+            self.stats.raws_taken_back += 1;
+            let raw = self.raw_sums(raw);
+            same_names &= raw.as_ref().is_some_and(|raw| sums.has_names_of(raw));
+            self.change(now_ms, tick, |kept| kept.subtract(&raw.ok_or(RollupError::Missing)?));
         }
-        true
+        if !same_names {
+            self.add_up_again(now_ms, tick);
+        }
     }
 
-    /// Counts a raw frame unless a merge covers it or another raw entry came before. True when the view changed.
-    pub(super) fn apply_raw(&mut self, now_ms: u64, place: Place, tick: u32, stream: u32, sums: &Sums) -> bool {
-        self.streams.seen(stream, tick);
-        if !self.is_in_window(now_ms, tick) {
-            self.stats.entries_out_of_window += 1;
-            return false;
-        }
+    /// Counts a raw frame unless a merge covers it or another raw entry came before.
+    fn apply_raw(&mut self, now_ms: u64, place: Place, tick: u32, stream: u32, sums: &NumberedSums) {
         let state = self.ticks.entry(tick).or_default();
         let counted = !state.covered.contains(stream) || self.faults.has(Fault::RawIgnoresCoverage);
         let Some(known) = state.raws.get_mut(&stream) else {
             state.raws.insert(stream, RawDot { place, counted, others: Vec::new() });
             if counted {
-                self.change(now_ms, tick, |kept| kept.add(sums));
+                let sums = self.resolve(place, tick, sums);
+                self.change(now_ms, tick, |kept| kept.add(&sums));
             } else {
                 self.stats.raws_ignored += 1;
             }
-            return counted;
+            return;
         };
         self.stats.raws_ignored += 1;
         known.others.push(place);
         let (first, counted) = (known.place, known.counted);
         if self.faults.has(Fault::EveryRawCounts) {
-            self.change(now_ms, tick, |kept| kept.add(sums));
-            return true;
+            let sums = self.resolve(place, tick, sums);
+            self.change(now_ms, tick, |kept| kept.add(&sums));
+            return;
         }
-        self.settle_conflict(now_ms, tick, stream, first, place, counted, sums)
+        self.choose_raw(now_ms, tick, stream, (first, place), counted);
     }
 
-    /// A frame never changes, so two raw entries of one dot hold the same sums. If they do not, the entry of the
-    /// lower writer counts, at every aggregator.
-    #[allow(clippy::too_many_arguments, reason = "one call, to keep the rule in one place")]
-    fn settle_conflict(
-        &mut self,
-        now_ms: u64,
-        tick: u32,
-        stream: u32,
-        first: Place,
-        second: Place,
-        counted: bool,
-        sums: &Sums,
-    ) -> bool {
-        let before = self.raw_sums(first);
-        if before.as_ref() == Some(sums) {
-            return false;
-        }
-        self.stats.raw_conflicts += 1;
-        let writer = |place: Place| self.logs.get(place.log).map(|log| log.writer);
+    /// Of two raw entries of one dot that of the lower writer counts, at every aggregator. A frame never changes, so
+    /// both hold the same sums; they differ in names only where a quota was used up, or if a node lies.
+    fn choose_raw(&mut self, now_ms: u64, tick: u32, stream: u32, (first, second): (Place, Place), counted: bool) {
+        let (before, after) = (self.raw_sums(first), self.raw_sums(second));
+        let differ = before != after;
+        self.stats.raw_conflicts += u64::from(differ);
+        let writer = |place: Place| self.logs.get(place.log).map(|log| log.writer());
         if writer(second) >= writer(first) {
-            return false;
+            return;
         }
         if let Some(raw) = self.ticks.get_mut(&tick).and_then(|state| state.raws.get_mut(&stream)) {
             raw.place = second;
             raw.others.retain(|&place| place != second);
             raw.others.push(first);
         }
-        if counted {
-            self.change(now_ms, tick, |kept| kept.add(sums));
-            self.take_back(now_ms, tick, first);
-            self.stats.raws_taken_back -= 1;
+        if counted && differ {
+            self.add_up_again(now_ms, tick);
         }
-        counted
     }
 
-    /// Notes the end of a stream. Returns the ticks whose view changed: fewer nodes are expected there.
-    pub(super) fn apply_end(&mut self, stream: u32, last_tick: u32) -> Vec<u32> {
+    /// Notes the end of a stream: fewer nodes are expected at the ticks after it.
+    fn apply_end(&mut self, stream: u32, last_tick: u32) {
         self.streams.ended(stream, last_tick);
-        let later = self.ticks.range_mut(last_tick.saturating_add(1)..);
-        later
-            .map(|(&tick, state)| {
-                state.revision += 1;
-                tick
-            })
-            .collect()
+        for (&tick, state) in self.ticks.range_mut(last_tick.saturating_add(1)..) {
+            state.revision += 1;
+            self.changed.insert(tick);
+        }
     }
 
-    fn take_back(&mut self, now_ms: u64, tick: u32, raw: Place) {
-        self.stats.raws_taken_back += 1;
-        let sums = self.raw_sums(raw);
-        self.change(now_ms, tick, |kept| kept.subtract(&sums.ok_or(RollupError::Missing)?));
-    }
-
-    fn change(&mut self, now_ms: u64, tick: u32, change: impl FnOnce(&mut Sums) -> Result<(), RollupError>) {
+    pub(super) fn change(&mut self, now_ms: u64, tick: u32, change: impl FnOnce(&mut Sums) -> Result<(), RollupError>) {
         let Some(state) = self.ticks.get_mut(&tick) else { return };
-        state.revision += 1;
-        if state.change(now_ms, &self.names, change).is_err() {
-            // By the caps at the door no sum overflows, and only what was added is taken back.
+        self.changed.insert(tick);
+        if state.changed_ms != now_ms {
+            self.to_pack.push_back((now_ms, tick));
+        }
+        if state.change(now_ms, change).is_err() {
+            // By the caps no sum overflows, and only what was added is taken back.
             debug_assert!(self.faults.is_planted(), "the books of tick {tick} do not balance");
             self.stats.imbalances += 1;
         }
     }
 
-    /// The sums of a raw entry, read again from its log.
-    pub(super) fn raw_sums(&self, place: Place) -> Option<Sums> {
+    /// Adds a tick up again from its entries. What cannot be taken back, the extremes and what found no room, is then
+    /// that of the entries that count: needed where two authors name a value of one frame differently, because the
+    /// quota of one was used up.
+    fn add_up_again(&mut self, now_ms: u64, tick: u32) {
+        if let Some(state) = self.ticks.get_mut(&tick) {
+            let places = state.without(|_| false);
+            self.add_up(now_ms, tick, &places);
+        }
+    }
+
+    /// Adds entries of a tick up, starting from nothing.
+    pub(super) fn add_up(&mut self, now_ms: u64, tick: u32, places: &[Place]) {
+        self.change(now_ms, tick, |_| Ok(()));
+        for &place in places {
+            if let Some(Body::Merge { sums, .. } | Body::Raw { sums, .. }) = self.body(place) {
+                let sums = self.resolve(place, tick, &sums);
+                self.change(now_ms, tick, |kept| kept.add(&sums));
+            }
+        }
+    }
+
+    /// The sums of a raw entry, read again from its log: what was added when it was counted.
+    fn raw_sums(&self, place: Place) -> Option<Sums> {
         match self.body(place)? {
-            Body::Raw(raw) => rollup::decode(&raw.sums, self.logs.get(place.log)?).ok(),
+            Body::Raw { sums, .. } => Some(sums.resolve(&self.logs.get(place.log)?.at(place.sequence)).0),
             _ => None,
         }
     }
@@ -154,6 +215,6 @@ impl Ledger {
     /// What an entry says, read again from its log.
     pub(super) fn body(&self, place: Place) -> Option<Body> {
         let entry = self.logs.get(place.log)?.entry(place.sequence)?;
-        v1::LogPayload::decode(entry.payload.clone()).ok()?.body
+        Body::decode(v1::LogPayload::decode(entry.payload.clone()).ok()?.body).ok()
     }
 }

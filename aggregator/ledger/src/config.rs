@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use starling_proto::limits::{EARLY_SECONDS, LATE_WINDOW};
 
+use super::limits;
+
 /// Settings of the ledger. All aggregators of a cluster should have the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerConfig {
@@ -30,6 +32,41 @@ pub struct LedgerConfig {
     pub relay_after: Duration,
     /// What was sent to a peer and does not show in its digests after this long is sent again. Default 3 s.
     pub resend_after: Duration,
+    /// Sizes of tables.
+    pub limits: LedgerLimits,
+}
+
+/// Sizes of tables. What happens when one is full stands beside the default of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerLimits {
+    /// Default [`limits::OWN_SERIES_MAX`].
+    pub own_series: usize,
+    /// Default [`limits::OWN_GROUPS_MAX`].
+    pub own_groups: usize,
+    /// Default [`limits::SERIES_MAX`].
+    pub series: usize,
+    /// Default [`limits::GROUPS_MAX`].
+    pub groups: usize,
+    /// Default [`limits::LOG_BYTES_MAX`].
+    pub log_bytes: usize,
+    /// Default [`limits::LOGS_BYTES_MAX`].
+    pub logs_bytes: usize,
+    /// Default [`limits::NUMBER_SECONDS`]. The same in the whole cluster, or logs cannot be read.
+    pub number_seconds: u32,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        Self {
+            own_series: limits::OWN_SERIES_MAX,
+            own_groups: limits::OWN_GROUPS_MAX,
+            series: limits::SERIES_MAX,
+            groups: limits::GROUPS_MAX,
+            log_bytes: limits::LOG_BYTES_MAX,
+            logs_bytes: limits::LOGS_BYTES_MAX,
+            number_seconds: limits::NUMBER_SECONDS,
+        }
+    }
 }
 
 impl Default for LedgerConfig {
@@ -46,6 +83,7 @@ impl Default for LedgerConfig {
             settle_after: Duration::from_secs(1),
             relay_after: Duration::from_secs(1),
             resend_after: Duration::from_secs(3),
+            limits: LedgerLimits::default(),
         }
     }
 }

@@ -18,10 +18,12 @@ pub(crate) enum Fault {
     AckBeforeCopies,
     /// Acknowledges on what was sent instead of on what the peer says it holds.
     AckOnSent,
-    /// Takes entries with some missing before them.
-    AllowGaps,
-    /// Never sends entries of other writers.
-    NoRelay,
+    /// Acknowledges what no store holds yet.
+    AckBeforeSync,
+    /// Takes a peer's entries for as durable as they are received.
+    ReceivedIsDurable,
+    /// Refuses an entry with a name for which there is no room here.
+    RoomDecides,
 }
 
 /// The fault planted in one ledger. Outside of tests there is none, and asking costs nothing.

@@ -1,8 +1,12 @@
 //! Frames on their way into an own entry.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use roaring::RoaringBitmap;
+use starling_proto::{frame::Columns, group::Group};
 
 use crate::rollup::Accumulator;
 
@@ -13,16 +17,25 @@ pub(super) struct OpenTick {
     /// By this process's stream numbers.
     pub(super) coverage: RoaringBitmap,
     pub(super) due_ms: u64,
+    /// When its first frame came, Unix seconds.
+    pub(super) since: u32,
     /// Its first flush is still to come: it goes as soon as every session has reported.
     pub(super) live: bool,
+}
+
+/// A frame whole, as it was offered.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) groups: Arc<[Group]>,
+    pub(super) columns: Columns,
 }
 
 /// Frames that wait in memory: dots to merge by tick, and dots that another writer may have.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     pub(super) open: BTreeMap<u32, OpenTick>,
-    /// Encoded with this process's numbers, by (tick, stream).
-    waiting: BTreeMap<(u32, u32), Box<[u8]>>,
+    /// By (tick, stream).
+    waiting: BTreeMap<(u32, u32), Waiting>,
     /// When each of `waiting` is due, oldest first. Holds also some that wait no longer.
     queue: VecDeque<(u64, u32, u32)>,
 }
@@ -38,8 +51,8 @@ impl Gather {
         self.waiting.contains_key(&(tick, stream))
     }
 
-    pub(super) fn wait(&mut self, due_ms: u64, tick: u32, stream: u32, sums: Vec<u8>) {
-        self.waiting.insert((tick, stream), sums.into());
+    pub(super) fn wait(&mut self, due_ms: u64, tick: u32, stream: u32, frame: Waiting) {
+        self.waiting.insert((tick, stream), frame);
         self.queue.push_back((due_ms, tick, stream));
     }
 
@@ -48,12 +61,12 @@ impl Gather {
     }
 
     /// Takes a dot out of the queue.
-    pub(super) fn stop_waiting(&mut self, tick: u32, stream: u32) -> Option<Box<[u8]>> {
+    pub(super) fn stop_waiting(&mut self, tick: u32, stream: u32) -> Option<Waiting> {
         self.waiting.remove(&(tick, stream))
     }
 
     /// The next dot whose wait is over at `now_ms`; with `None` the oldest in any case.
-    pub(super) fn waited(&mut self, now_ms: Option<u64>) -> Option<(u32, u32, Box<[u8]>)> {
+    pub(super) fn waited(&mut self, now_ms: Option<u64>) -> Option<(u32, u32, Waiting)> {
         loop {
             let &(due, tick, stream) = self.queue.front()?;
             let waits = self.waiting.contains_key(&(tick, stream));
@@ -61,8 +74,8 @@ impl Gather {
                 return None;
             }
             self.queue.pop_front();
-            if let Some(sums) = self.waiting.remove(&(tick, stream)) {
-                return Some((tick, stream, sums));
+            if let Some(frame) = self.waiting.remove(&(tick, stream)) {
+                return Some((tick, stream, frame));
             }
         }
     }
@@ -80,6 +93,11 @@ impl Gather {
         let open = self.open.values().map(|open| open.due_ms).min();
         let waiting = self.queue.front().map(|&(due, ..)| due);
         open.into_iter().chain(waiting).min()
+    }
+
+    /// When the oldest tick that is being gathered was begun, Unix seconds.
+    pub(super) fn since(&self) -> Option<u32> {
+        self.open.values().map(|open| open.since).min()
     }
 
     /// Streams with a frame in here.

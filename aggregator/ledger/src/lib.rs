@@ -6,36 +6,45 @@
 //! adds its sums and takes back any of its dots that were counted raw; applying a `Raw` counts it only while no
 //! `Merge` covers it. The view of a tick is therefore a function of the logs held, whatever the order they came in.
 //!
-//! Pure: no clock, no randomness, no input or output. Time comes in as milliseconds since the Unix epoch; messages
-//! of `starling.v1` go in and out. The caller owns one [`Ledger`] behind one lock or task and drives it like this:
+//! Pure: no clock, no randomness, no input or output. Time comes in as milliseconds since the Unix epoch with every
+//! [`Event`]; what is to be done comes out as [`Action`]s. One caller owns the [`Ledger`], without a lock:
 //!
-//! | when | call |
-//! |---|---|
-//! | a node's stream is accepted | [`Ledger::open_stream`] |
-//! | a frame is decoded | [`Ledger::offer`] |
-//! | the node says goodbye | [`Ledger::end_stream`], then [`Ledger::close_stream`] |
-//! | the node's stream breaks | [`Ledger::close_stream`] (not for a session replaced by a newer one of the same stream) |
-//! | at [`Ledger::next_deadline`], and after a batch of offers | [`Ledger::poll`]: flushes ticks, coalesced stragglers, expired raw waits |
-//! | a connection to a peer is up | [`Ledger::peer_opened`], then send [`Ledger::digest`] |
-//! | a digest arrives | [`Ledger::peer_digest`], then [`Ledger::entries_for`], then [`Ledger::acks`] |
-//! | entries arrive | [`Ledger::apply_entries`], then answer with [`Ledger::digest`], and [`Ledger::acks`] |
-//! | anything was appended or applied | [`Ledger::entries_for`] each peer that is up, then [`Ledger::digest`] to it |
-//! | a peer's connection ends | [`Ledger::peer_closed`]; its process is known to be gone: [`Ledger::peer_lost`] |
-//! | once a second | [`Ledger::prune`] |
+//! | when | event | answered by |
+//! |---|---|---|
+//! | a node's stream is accepted | [`Event::Open`] | [`Action::Opened`] at once |
+//! | a frame is decoded | [`Event::Offer`] | [`Action::Refused`] at once, or [`Action::Acks`] once enough aggregators hold it |
+//! | the node's stream ends or breaks | [`Event::Close`] | |
+//! | a connection to a peer is up | [`Event::PeerOpened`], and [`Event::Room`] as it takes bytes | [`Action::Send`] |
+//! | a digest or entries arrive | [`Event::Digest`], [`Event::Entries`] (read by [`DecodedRun::decode`] before) | [`Action::Taken`] at once |
+//! | a peer's connection ends | [`Event::PeerClosed`]; its process is known to be gone: [`Event::PeerLost`] | |
+//! | the store has kept what [`Action::Persist`] asked for | [`Event::Synced`] | [`Action::Acks`] |
+//! | the membership changes | [`Event::Live`], [`Event::Copies`] | |
+//! | every few milliseconds while events come, at [`Ledger::next_deadline`], and twice a second | [`Event::Tick`] | [`Action::Changed`], [`Action::Settled`], [`Action::Pruned`], [`Action::Acks`], [`Action::Send`] |
+//! | before a stop | [`Event::Flush`], then [`Event::Tick`] | |
+//!
+//! The proof of the algorithm is in `docs/ledger.md`.
 
 mod acks;
 mod append;
 mod apply;
 mod config;
+mod decode;
+mod events;
 mod exchange;
 mod faults;
 mod gather;
+mod hash;
 pub mod limits;
 mod log;
 mod logs;
+mod message;
+mod names;
+mod own;
 mod peers;
 mod prune;
+mod recount;
 pub mod rollup;
+mod sessions;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -47,10 +56,14 @@ mod tick;
 mod types;
 mod view;
 
-pub use config::LedgerConfig;
+pub use config::{LedgerConfig, LedgerLimits};
+pub use decode::DecodedRun;
+pub use message::{Action, Event, Offered, Outgoing, TickView};
+pub use recount::Recount;
 pub use state::Ledger;
 pub use stats::LedgerStats;
+pub use tick::TickSums;
 pub use types::{
     Ack, Applied, Check, Coverage, DigestError, EntriesError, Frames, LogStatus, NodeStatus, Offer, OpenError,
-    PeerStatus, Refused, StreamNo, View,
+    PeerStatus, Refused, StreamNo,
 };

@@ -9,16 +9,33 @@ pub const WRITERS_MAX: usize = 256;
 pub const PEERS_MAX: usize = 64;
 /// Logs one digest may name; more is refused whole.
 pub const DIGEST_LOGS_MAX: usize = 4 * WRITERS_MAX;
-/// Streams known at one time, over all writers, open or seen within about half an hour. A further own stream is
-/// refused ([`super::OpenError::Full`]); a further stream of a peer's log freezes that log here.
+/// Streams known at one time, over all writers, open or seen within about half an hour: 13 times the nodes that one
+/// aggregator takes. A further own stream is refused ([`super::OpenError::Full`]); a log with a further one waits,
+/// with an alarm ([`super::LogStatus::trouble`]), until there is room.
 pub const STREAMS_MAX: usize = 262_144;
-/// Stream numbers of one log in use at one time; as [`STREAMS_MAX`].
+/// Stream numbers of one log in use at one time. Its author refuses a further stream ([`super::OpenError::Full`]).
 pub const STREAMS_PER_LOG_MAX: usize = 65_536;
-/// Series merged, over all writers. Samples of a further own series are left out and counted
-/// ([`super::LedgerStats::samples_beyond_tables`]); a further series of a peer freezes its log here.
-pub const SERIES_MAX: usize = 8_192;
-/// Groups, over all writers; as [`SERIES_MAX`].
-pub const GROUPS_MAX: usize = 256;
+/// Series of own frames in use at one time, the quota of one author: four times what a large fleet of one kind sends.
+/// Beyond three quarters of it a further application series goes to one whose attribute values are `_other`, beyond
+/// all of it a series is left out; both are counted ([`super::LedgerStats::samples_to_other`],
+/// [`super::LedgerStats::samples_left_out`]).
+pub const OWN_SERIES_MAX: usize = 2_048;
+/// Groups of own frames in use at one time, the quota of one author; as `groups_max` of the settings. A further one
+/// goes to the group `label:_other`.
+pub const OWN_GROUPS_MAX: usize = 64;
+/// Series of the logs of others in use at one time, each once: 32 authors with their whole quota and nothing in common.
+/// The cells of a further one are left out here, counted ([`super::LedgerStats::cells_without_room`]) and marked in
+/// the tick; nothing else depends on it.
+pub const SERIES_MAX: usize = 65_536;
+/// Groups of the logs of others in use at one time; as [`SERIES_MAX`]. 64 authors with their whole quota.
+pub const GROUPS_MAX: usize = 4_096;
+/// Numbers of series of one log that are remembered at one time: eight times a quota, for names that come and go. The
+/// cells of a further one are left out, as those beyond [`SERIES_MAX`].
+pub const LOG_SERIES_MAX: usize = 16_384;
+/// As [`LOG_SERIES_MAX`], of groups: the largest `groups_max` and its `_other` groups.
+pub const LOG_GROUPS_MAX: usize = 2_048;
+/// Values of one frame that may go to `_other`; further ones are left out. Each costs a microsecond.
+pub const OTHERS_PER_FRAME_MAX: usize = 256;
 /// Groups one frame may belong to besides the cluster; further ones are left out and counted.
 pub const GROUPS_PER_FRAME_MAX: usize = 8;
 /// Ticks gathered at one time. The oldest is flushed early when a further one begins: no loss, one more entry.
@@ -26,21 +43,25 @@ pub const OPEN_TICKS_MAX: usize = 32;
 /// Frames that wait for another writer's entry. The oldest is shipped raw early when a further one comes.
 pub const WAITING_MAX: usize = 16_384;
 /// Bytes of one entry. An own `Merge` beyond it first leaves out the groups, then the histograms, and counts them
-/// ([`super::LedgerStats::merges_cut`]); a peer's freezes its log.
+/// ([`super::LedgerStats::merges_cut`]); a peer's cannot be read.
 pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Entries in one message.
 pub const ENTRIES_PER_MESSAGE_MAX: usize = 65_536;
-/// Bytes kept of all logs together. Beyond it the oldest entries of foreign logs are not pruned but new entries of
-/// peers are refused until [`super::Ledger::prune`] makes room.
-pub const LOG_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Bytes kept of one log: six times what the busiest author writes in the window. Beyond it its own author leaves the
+/// groups out of its merges, and others refuse its entries until [`super::Ledger::prune`] makes room.
+pub const LOG_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes kept of all logs together. Beyond it entries are refused of those authors that hold more than their share,
+/// this divided by the logs held: one author's volume never stops another's.
+pub const LOGS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Ticks further ahead of the clock than this are kept in their log and never shown.
 pub const AHEAD_SECONDS_MAX: u32 = 60;
 /// Kept beyond `late_seconds` before anything is dropped: two aggregators' clocks may differ by this much.
 pub const PRUNE_SLACK_SECONDS: u32 = 60;
 /// Closed ticks of a peer that wait for its entries; the newest replaces the last when full.
 pub const CLOSED_WAITING_MAX: usize = 16;
-/// A stream number not used for this long in its log's own time is given up by its author and forgotten by others.
-pub const STREAM_NUMBER_SECONDS: u32 = 1_200;
+/// A number of a stream, series or group not used for this long in its log's own time is given up by its author and
+/// forgotten by others: longer than a tick is kept anywhere.
+pub const NUMBER_SECONDS: u32 = 1_200;
 /// A tick untouched for this long is packed.
 pub const PACK_AFTER: Duration = Duration::from_secs(5);
 /// A session whose newest tick is this far behind leaves the minimum of the closed tick.

@@ -1,33 +1,22 @@
-//! One writer's log as it is held here: entries, running hash, definitions.
+//! One writer's log as it is held here: entries, running hash, what its numbers mean.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use starling_proto::{
-    catalogue::{Kind, Scope},
-    ids::WriterId,
-    series::Series,
-    v1,
-};
-use xxhash_rust::xxh3::Xxh3Default;
+use roaring::RoaringBitmap;
+use starling_proto::{group::Group, ids::WriterId, series::Series};
 
 use super::{
-    limits::{STREAM_NUMBER_SECONDS, STREAMS_PER_LOG_MAX},
+    decode::{Body, DecodedEntry, NewNames},
+    hash::LogHash,
+    limits::{LOG_GROUPS_MAX, LOG_SERIES_MAX},
+    names::{Names, Numbers},
     streams::StreamTable,
 };
-use crate::rollup::{Definitions, Names};
-use starling_proto::group::Group;
-
-/// Running hash of a log.
-pub(super) type LogHash = [u8; 16];
-
-/// The hash after one more entry: xxh3_128(previous || payload), big-endian.
-pub(super) fn next_hash(previous: &LogHash, payload: &[u8]) -> LogHash {
-    let mut hasher = Xxh3Default::new();
-    hasher.update(previous);
-    hasher.update(payload);
-    hasher.digest128().to_be_bytes()
-}
+use crate::rollup::{Definitions, NumberedSums};
 
 /// One entry as its author encoded it.
 #[derive(Debug)]
@@ -40,33 +29,68 @@ pub(super) struct Stored {
     /// When it was appended or came, milliseconds since the Unix epoch.
     pub(super) since_ms: u64,
     /// Definitions of this log up to and including this entry.
-    pub(super) defined: Defined,
+    defined: Defined,
 }
 
-/// How many numbers a log has defined.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The next numbers of a log: every number below was defined at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Defined {
-    pub(super) series: usize,
-    pub(super) groups: usize,
-    /// The next stream number.
-    pub(super) next_stream: u32,
+    pub(super) series: u32,
+    pub(super) groups: u32,
+    pub(super) streams: u32,
 }
 
-/// A stream number of this log.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Numbered {
-    /// Number in this process's table of streams.
-    pub(super) stream: u32,
+impl Defined {
+    /// Group 0 is the whole cluster.
+    const NONE: Self = Self { series: 0, groups: 1, streams: 0 };
+}
+
+/// A number of this log and what it means.
+#[derive(Debug, Clone)]
+struct Numbered<T> {
+    name: T,
+    /// Entries from this one on find room for the name here; `u64::MAX` while there is none.
+    room_from: u64,
     /// Highest tick of the log that used it.
     last: u32,
     /// Last entry that used it.
     sequence: u64,
 }
 
+impl<T> Numbered<T> {
+    fn used(&mut self, sequence: u64, tick: u32) {
+        self.last = self.last.max(tick);
+        self.sequence = sequence;
+    }
+}
+
+/// What the numbers of a log's series and groups mean.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LogNames {
+    series: Numbers<Numbered<Series>>,
+    groups: Numbers<Numbered<Group>>,
+}
+
+impl LogNames {
+    /// The names of entry `sequence`.
+    pub(super) const fn at(&self, sequence: u64) -> At<'_> {
+        At { names: self, sequence }
+    }
+}
+
+/// Why nothing more of a log can be taken at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// The entry that cannot be applied.
+    pub(super) sequence: u64,
+    /// Why.
+    pub(super) detail: String,
+}
+
 /// A log with a single author.
 #[derive(Debug)]
 pub(super) struct Log {
-    pub(super) writer: WriterId,
+    writer: WriterId,
     /// Sequence number of the first entry kept.
     first: u64,
     entries: VecDeque<Stored>,
@@ -75,31 +99,44 @@ pub(super) struct Log {
     /// Definitions before `entries`.
     base_defined: Defined,
     defined: Defined,
-    series: Vec<Series>,
-    groups: Vec<Group>,
-    numbers: BTreeMap<u32, Numbered>,
+    /// Shared with those who read entries elsewhere; copied when it changes meanwhile.
+    names: Arc<LogNames>,
+    streams: BTreeMap<u32, Numbered<u32>>,
+    /// Names without room here.
+    roomless: usize,
     /// Highest tick in the log so far: its own time.
     time: u32,
-    pub(super) bytes: usize,
-    pub(super) frozen: bool,
+    /// A number not used for this long in the log's own time is given up by its author and forgotten by all.
+    number_seconds: u32,
+    bytes: usize,
+    /// Entries 1..=durable survive a crash of this process.
+    durable: u64,
+    trouble: Option<Trouble>,
 }
 
 impl Log {
-    pub(super) fn new(writer: WriterId) -> Self {
+    pub(super) fn new(writer: WriterId, number_seconds: u32) -> Self {
         Self {
             writer,
             first: 1,
             entries: VecDeque::new(),
             base_hash: *writer.as_bytes(),
-            base_defined: Defined { groups: 1, ..Defined::default() },
-            defined: Defined { groups: 1, ..Defined::default() },
-            series: Vec::new(),
-            groups: vec![Group::cluster()],
-            numbers: BTreeMap::new(),
+            base_defined: Defined::NONE,
+            defined: Defined::NONE,
+            names: Arc::default(),
+            streams: BTreeMap::new(),
+            roomless: 0,
             time: 0,
+            number_seconds,
             bytes: 0,
-            frozen: false,
+            durable: 0,
+            trouble: None,
         }
+    }
+
+    /// Its author.
+    pub(super) const fn writer(&self) -> WriterId {
+        self.writer
     }
 
     /// Entries 1..=length are known.
@@ -107,7 +144,17 @@ impl Log {
         self.first - 1 + self.entries.len() as u64
     }
 
-    pub(super) fn first_kept(&self) -> u64 {
+    /// Entries 1..=durable survive a crash of this process; at most [`Log::length`].
+    pub(super) const fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// The store holds entries 1..=up_to.
+    pub(super) fn synced(&mut self, up_to: u64) {
+        self.durable = self.durable.max(up_to.min(self.length()));
+    }
+
+    pub(super) const fn first_kept(&self) -> u64 {
         self.first
     }
 
@@ -115,16 +162,37 @@ impl Log {
         self.entries.is_empty()
     }
 
-    pub(super) fn streams_len(&self) -> usize {
-        self.numbers.len()
+    /// Bytes of the entries kept.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    pub(super) fn numbers(&self) -> impl Iterator<Item = &Numbered> {
-        self.numbers.values()
+    pub(super) const fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Notes why the next entry cannot be taken, or that it can again.
+    pub(super) fn set_trouble(&mut self, trouble: Option<Trouble>) {
+        self.trouble = trouble;
+    }
+
+    /// Streams with a number.
+    pub(super) fn streams_len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Streams with a number, by this process's numbers.
+    pub(super) fn streams(&self) -> impl Iterator<Item = u32> {
+        self.streams.values().map(|numbered| numbered.name)
     }
 
     pub(super) fn entry(&self, sequence: u64) -> Option<&Stored> {
         self.entries.get(usize::try_from(sequence.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The entries kept, with their sequence numbers.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, &Stored)> {
+        (self.first..).zip(&self.entries)
     }
 
     /// Running hash after entry `sequence`, if it is still known.
@@ -137,107 +205,200 @@ impl Log {
         self.entries.back().map_or(self.base_hash, |entry| entry.hash)
     }
 
-    /// Appends an entry whose definitions were taken.
-    pub(super) fn push(&mut self, payload: Bytes, hash: LogHash, tick: u32, now_ms: u64) {
-        self.bytes += payload.len();
-        self.time = self.time.max(tick);
-        self.entries.push_back(Stored { payload, hash, tick, since_ms: now_ms, defined: self.defined });
-    }
-
-    /// The stream behind a number, in this process's table; notes the use by the next entry, for `tick`.
-    pub(super) fn stream(&mut self, number: u32, tick: u32) -> Option<u32> {
-        let sequence = self.length() + 1;
-        let numbered = self.numbers.get_mut(&number)?;
-        numbered.last = numbered.last.max(tick);
-        numbered.sequence = sequence;
-        Some(numbered.stream)
-    }
-
-    /// The stream behind a number.
-    pub(super) fn peek_stream(&self, number: u32) -> Option<u32> {
-        self.numbers.get(&number).map(|numbered| numbered.stream)
-    }
-
-    /// True when the author has given this number up: it was not used for long in the log's own time.
-    pub(super) fn is_given_up(&self, number: u32) -> bool {
-        self.numbers.get(&number).is_none_or(|numbered| self.gives_up(numbered))
-    }
-
-    fn gives_up(&self, numbered: &Numbered) -> bool {
-        numbered.last.saturating_add(STREAM_NUMBER_SECONDS) < self.time
-    }
-
-    /// Takes the definitions of one entry. Numbers of series and groups are dense, those of streams ascend.
-    pub(super) fn define(
-        &mut self,
-        payload: &v1::LogPayload,
-        names: &mut Names,
-        streams: &mut StreamTable,
-        last: u32,
-    ) -> Result<(), String> {
-        let sequence = self.length() + 1;
-        for definition in &payload.series {
-            if definition.number as usize != self.series.len() {
-                return Err(format!("series number {} out of order", definition.number));
-            }
-            let series = series_of(definition)?;
-            // One allocation per series in the whole process: comparing becomes comparing pointers.
-            let number = names.intern_series(&series).ok_or("too many series")?;
-            self.series.push(names.series(number).cloned().unwrap_or(series));
-        }
-        for definition in &payload.groups {
-            if definition.number as usize != self.groups.len() || definition.name.is_empty() {
-                return Err(format!("group number {} out of order", definition.number));
-            }
-            let group = Group::parse(&definition.name).map_err(|error| error.to_string())?;
-            let number = names.intern_group(&group).ok_or("too many groups")?;
-            self.groups.push(names.group(number).cloned().unwrap_or(group));
-        }
-        for definition in &payload.streams {
-            if definition.number < self.defined.next_stream || definition.number == u32::MAX {
-                return Err(format!("stream number {} out of order", definition.number));
-            }
-            if self.numbers.len() >= STREAMS_PER_LOG_MAX {
-                return Err("too many streams".into());
-            }
-            let stream = streams.intern_definition(definition)?;
-            self.defined.next_stream = definition.number + 1;
-            self.numbers.insert(definition.number, Numbered { stream, last, sequence });
-        }
-        self.defined.series = self.series.len();
-        self.defined.groups = self.groups.len();
-        Ok(())
-    }
-
-    /// How many numbers are defined.
-    pub(super) fn defined(&self) -> Defined {
+    /// The next numbers.
+    pub(super) const fn defined(&self) -> Defined {
         self.defined
     }
 
-    /// The definitions before the first entry kept, for someone who lacks the pruned start.
-    pub(super) fn base_definitions(&self, streams: &StreamTable) -> v1::LogPayload {
-        let base = self.base_defined;
-        v1::LogPayload {
-            streams: self
-                .numbers
-                .range(..base.next_stream)
-                .filter_map(|(&number, numbered)| streams.definition(number, numbered.stream))
-                .collect(),
-            series: self.series.iter().take(base.series).enumerate().map(series_definition).collect(),
-            groups: self.groups.iter().take(base.groups).enumerate().skip(1).map(group_definition).collect(),
-            body: None,
+    /// The stream behind a number, in this process's table.
+    pub(super) fn stream(&self, number: u32) -> Option<u32> {
+        self.streams.get(&number).map(|numbered| numbered.name)
+    }
+
+    fn is_old<T>(&self, numbered: &Numbered<T>) -> bool {
+        numbered.last.saturating_add(self.number_seconds) < self.time
+    }
+
+    /// True when the author has given this number up: it was not used for long in the log's own time.
+    pub(super) fn gave_stream_up(&self, number: u32) -> bool {
+        self.streams.get(&number).is_none_or(|numbered| self.is_old(numbered))
+    }
+
+    /// As [`Log::gave_stream_up`].
+    pub(super) fn gave_series_up(&self, number: u32) -> bool {
+        self.names.series.get(&number).is_none_or(|numbered| self.is_old(numbered))
+    }
+
+    /// As [`Log::gave_stream_up`].
+    pub(super) fn gave_group_up(&self, number: u32) -> bool {
+        self.names.groups.get(&number).is_none_or(|numbered| self.is_old(numbered))
+    }
+
+    /// Whether an entry may follow: by the entry, by this log, and by room for streams. Changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn check(&self, new: &NewNames, body: &Body, streams: &StreamTable) -> Result<(), String> {
+        self.check_new(new, streams)?;
+        let defined = |number: u32| self.streams.contains_key(&number) || new.streams.iter().any(|s| s.0 == number);
+        let next_series = new.series.last().map_or(self.defined.series, |(number, _)| number + 1);
+        let next_group = new.groups.last().map_or(self.defined.groups, |(number, _)| number + 1);
+        let known = |sums: &NumberedSums| {
+            let unknown = sums.cells().iter().find(|cell| cell.group >= next_group || cell.series >= next_series);
+            unknown
+                .map_or(Ok(()), |cell| Err(format!("series {} of group {} was never defined", cell.series, cell.group)))
+        };
+        match body {
+            Body::Merge { coverage, sums, .. } => {
+                let unknown = coverage.iter().find(|&number| !defined(number));
+                unknown.map_or(Ok(()), |number| Err(format!("the coverage names stream {number}, never defined")))?;
+                known(sums)
+            }
+            Body::Raw { stream, sums, .. } => {
+                if !defined(*stream) {
+                    return Err(format!("stream {stream} was never defined"));
+                }
+                known(sums)
+            }
+            Body::End { stream, .. } if !defined(*stream) => Err(format!("stream {stream} was never defined")),
+            Body::End { .. } | Body::Other => Ok(()),
         }
     }
 
-    /// Starts over in the middle of the log. The caller has checked that nothing held is still needed.
-    pub(super) fn jump(&mut self, first: u64, base_hash: LogHash) {
-        let (writer, frozen) = (self.writer, self.frozen);
-        *self = Self { first, base_hash, frozen, ..Self::new(writer) };
+    /// Numbers ascend, and no definition stands twice.
+    fn check_new(&self, new: &NewNames, streams: &StreamTable) -> Result<(), String> {
+        ascending("series", self.defined.series, new.series.iter().map(|(number, _)| *number))?;
+        ascending("group", self.defined.groups, new.groups.iter().map(|(number, _)| *number))?;
+        ascending("stream", self.defined.streams, new.streams.iter().map(|(number, ..)| *number))?;
+        streams.room_for(new.streams.iter().map(|(_, node, id)| (node, *id)))
+    }
+
+    /// Takes checked definitions, for the entry after the last. Without `names` there is room for every name.
+    pub(super) fn define(&mut self, new: &NewNames, names: Option<&mut Names>, streams: &mut StreamTable, tick: u32) {
+        let sequence = self.length() + 1;
+        let mut names = names;
+        let own = Arc::make_mut(&mut self.names);
+        for (number, series) in &new.series {
+            self.defined.series = number + 1;
+            if own.series.len() < LOG_SERIES_MAX {
+                let shared = names.as_mut().map_or_else(|| Some(series.clone()), |names| names.take_series(series));
+                let room_from = if shared.is_some() { sequence } else { u64::MAX };
+                self.roomless += usize::from(shared.is_none());
+                let name = shared.unwrap_or_else(|| series.clone());
+                own.series.insert(*number, Numbered { name, room_from, last: tick, sequence });
+            }
+        }
+        for (number, group) in &new.groups {
+            self.defined.groups = number + 1;
+            if own.groups.len() < LOG_GROUPS_MAX {
+                let shared = names.as_mut().map_or_else(|| Some(group.clone()), |names| names.take_group(group));
+                let room_from = if shared.is_some() { sequence } else { u64::MAX };
+                self.roomless += usize::from(shared.is_none());
+                let name = shared.unwrap_or_else(|| group.clone());
+                own.groups.insert(*number, Numbered { name, room_from, last: tick, sequence });
+            }
+        }
+        for (number, node, id) in &new.streams {
+            self.defined.streams = number + 1;
+            // Room was asked for.
+            if let Some(stream) = streams.intern(node, *id) {
+                self.streams.insert(*number, Numbered { name: stream, room_from: sequence, last: tick, sequence });
+            }
+        }
+    }
+
+    /// Holds a checked entry whose definitions were taken, and notes which numbers it uses.
+    pub(super) fn push(&mut self, now_ms: u64, entry: &DecodedEntry) {
+        let (sequence, tick) = (self.length() + 1, entry.body.tick());
+        match &entry.body {
+            Body::Merge { coverage, sums, .. } => {
+                coverage.iter().for_each(|number| self.use_stream(number, sequence, tick));
+                self.use_names(sums, sequence, tick);
+            }
+            Body::Raw { stream, sums, .. } => {
+                self.use_stream(*stream, sequence, tick);
+                self.use_names(sums, sequence, tick);
+            }
+            Body::End { stream, .. } => self.use_stream(*stream, sequence, tick),
+            Body::Other => {}
+        }
+        self.bytes += entry.payload.len();
+        self.time = self.time.max(tick);
+        let (payload, hash) = (entry.payload.clone(), entry.hash);
+        self.entries.push_back(Stored { payload, hash, tick, since_ms: now_ms, defined: self.defined });
+    }
+
+    fn use_stream(&mut self, number: u32, sequence: u64, tick: u32) {
+        if let Some(numbered) = self.streams.get_mut(&number) {
+            numbered.used(sequence, tick);
+        }
+    }
+
+    fn use_names(&mut self, sums: &NumberedSums, sequence: u64, tick: u32) {
+        let names = Arc::make_mut(&mut self.names);
+        for cells in sums.cells().chunk_by(|a, b| a.group == b.group) {
+            if let Some(numbered) = names.groups.get_mut(&cells[0].group) {
+                numbered.used(sequence, tick);
+            }
+            for cell in cells {
+                if let Some(numbered) = names.series.get_mut(&cell.series) {
+                    numbered.used(sequence, tick);
+                }
+            }
+        }
+    }
+
+    /// The streams of a coverage, by this process's numbers.
+    pub(super) fn streams_of(&self, coverage: &RoaringBitmap) -> RoaringBitmap {
+        coverage.iter().filter_map(|number| self.stream(number)).collect()
+    }
+
+    /// What its numbers mean here.
+    pub(super) const fn names(&self) -> &Arc<LogNames> {
+        &self.names
+    }
+
+    /// What the numbers of entry `sequence` mean here.
+    pub(super) fn at(&self, sequence: u64) -> At<'_> {
+        self.names.at(sequence)
+    }
+
+    /// The definitions before the first entry kept, for someone who lacks the pruned start.
+    pub(super) fn base_definitions(&self, streams: &StreamTable) -> NewNames {
+        let base = self.base_defined;
+        let mut new = NewNames::default();
+        for (&number, numbered) in self.streams.range(..base.streams) {
+            if let Some((node, id)) = streams.identity(numbered.name) {
+                new.streams.push((number, node.clone(), id));
+            }
+        }
+        new.series = below(&self.names.series, base.series);
+        new.groups = below(&self.names.groups, base.groups);
+        new
+    }
+
+    /// Starts over, empty, after entry `first - 1`. The caller has checked that nothing held is still shown.
+    pub(super) fn restart(&mut self, first: u64, base_hash: LogHash, names: &mut Names) {
+        self.release(names);
+        let (number_seconds, trouble) = (self.number_seconds, self.trouble.take());
+        *self = Self { first, base_hash, trouble, durable: first - 1, ..Self::new(self.writer, number_seconds) };
     }
 
     /// The definitions taken so far are those before the first entry.
-    pub(super) fn jumped(&mut self) {
+    pub(super) fn restarted(&mut self) {
         self.base_defined = self.defined;
+    }
+
+    /// Gives all its names back.
+    pub(super) fn release(&mut self, names: &mut Names) {
+        for numbered in self.names.series.values().filter(|numbered| numbered.room_from != u64::MAX) {
+            names.give_series(&numbered.name);
+        }
+        for numbered in self.names.groups.values().filter(|numbered| numbered.room_from != u64::MAX) {
+            names.give_group(&numbered.name);
+        }
+        self.names = Arc::default();
+        self.roomless = 0;
     }
 
     /// True when every entry kept is for a tick before `floor`.
@@ -246,7 +407,7 @@ impl Log {
     }
 
     /// Drops the longest prefix of entries for ticks before `floor`, and numbers given up. Returns entries dropped.
-    pub(super) fn prune(&mut self, floor: u32) -> usize {
+    pub(super) fn prune(&mut self, floor: u32, mut names: Option<&mut Names>) -> usize {
         let mut dropped = 0;
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.tick < floor) {
             self.first += 1;
@@ -255,48 +416,98 @@ impl Log {
             self.bytes -= entry.payload.len();
             dropped += 1;
         }
-        let mut numbers = std::mem::take(&mut self.numbers);
+        // What is pruned needs no store any more.
+        self.durable = self.durable.max(self.first - 1);
         // A number that a kept entry uses is still needed to read that entry, here and by those it is handed to.
-        numbers.retain(|_, numbered| numbered.sequence >= self.first || !self.gives_up(numbered));
-        self.numbers = numbers;
+        let (first, time, seconds) = (self.first, self.time, self.number_seconds);
+        let kept = |sequence: u64, last: u32| sequence >= first || last.saturating_add(seconds) >= time;
+        self.streams.retain(|_, numbered| kept(numbered.sequence, numbered.last));
+        let roomless = &mut self.roomless;
+        let own = Arc::make_mut(&mut self.names);
+        own.series.retain(|_, numbered| {
+            let stays = kept(numbered.sequence, numbered.last);
+            match &mut names {
+                _ if stays => {}
+                Some(names) if numbered.room_from != u64::MAX => names.give_series(&numbered.name),
+                Some(_) => *roomless -= 1,
+                None => {}
+            }
+            stays
+        });
+        own.groups.retain(|_, numbered| {
+            let stays = kept(numbered.sequence, numbered.last);
+            match &mut names {
+                _ if stays => {}
+                Some(names) if numbered.room_from != u64::MAX => names.give_group(&numbered.name),
+                Some(_) => *roomless -= 1,
+                None => {}
+            }
+            stays
+        });
+        if let Some(names) = names {
+            self.find_room(names);
+        }
         dropped
+    }
+
+    /// Names that found no room may find it now, for the entries that are still to come.
+    fn find_room(&mut self, names: &mut Names) {
+        if self.roomless == 0 {
+            return;
+        }
+        let from = self.length() + 1;
+        let own = Arc::make_mut(&mut self.names);
+        for numbered in own.series.values_mut().filter(|numbered| numbered.room_from == u64::MAX) {
+            let Some(shared) = names.take_series(&numbered.name) else { break };
+            (numbered.name, numbered.room_from) = (shared, from);
+            self.roomless -= 1;
+        }
+        for numbered in own.groups.values_mut().filter(|numbered| numbered.room_from == u64::MAX) {
+            let Some(shared) = names.take_group(&numbered.name) else { break };
+            (numbered.name, numbered.room_from) = (shared, from);
+            self.roomless -= 1;
+        }
     }
 }
 
-impl Definitions for Log {
+fn ascending(what: &str, mut next: u32, numbers: impl Iterator<Item = u32>) -> Result<(), String> {
+    for number in numbers {
+        if number < next || number == u32::MAX {
+            return Err(format!("{what} number {number} out of order"));
+        }
+        next = number + 1;
+    }
+    Ok(())
+}
+
+fn below<T: Clone>(numbers: &Numbers<Numbered<T>>, end: u32) -> Vec<(u32, T)> {
+    let below = numbers.iter().filter(|(number, _)| **number < end);
+    let mut all: Vec<_> = below.map(|(&number, numbered)| (number, numbered.name.clone())).collect();
+    all.sort_unstable_by_key(|(number, _)| *number);
+    all
+}
+
+/// The names of one entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'a> {
+    names: &'a LogNames,
+    sequence: u64,
+}
+
+impl Definitions for At<'_> {
     fn series(&self, number: u32) -> Option<&Series> {
-        self.series.get(number as usize)
+        self.names.series.get(&number).filter(|numbered| numbered.room_from <= self.sequence).map(|known| &known.name)
     }
 
     fn group(&self, number: u32) -> Option<&Group> {
-        self.groups.get(number as usize)
+        if number == 0 {
+            return Some(cluster());
+        }
+        self.names.groups.get(&number).filter(|numbered| numbered.room_from <= self.sequence).map(|known| &known.name)
     }
 }
 
-fn series_of(definition: &v1::SeriesDefinition) -> Result<Series, String> {
-    let kind = v1::MetricKind::try_from(definition.kind)
-        .map_err(|error| error.to_string())
-        .and_then(|kind| Kind::try_from(kind).map_err(str::to_owned))?;
-    let attributes: Option<Vec<_>> = definition.attributes.iter().map(|pair| pair.split_once('=')).collect();
-    let attributes = attributes.ok_or("an attribute without '='")?;
-    let scale = u8::try_from(definition.scale).map_err(|error| error.to_string())?;
-    Series::application(&definition.name, &attributes, kind, &definition.unit, scale, Scope::Cluster)
-        .map_err(|error| error.to_string())
-}
-
-/// The definition of a series with its number.
-pub(super) fn series_definition((number, series): (usize, &Series)) -> v1::SeriesDefinition {
-    v1::SeriesDefinition {
-        number: number as u32,
-        name: series.name().to_owned(),
-        attributes: series.attributes().iter().map(|(key, value)| format!("{key}={value}")).collect(),
-        kind: v1::MetricKind::from(series.kind()).into(),
-        unit: series.unit().to_owned(),
-        scale: series.scale().into(),
-    }
-}
-
-/// The definition of a group with its number.
-pub(super) fn group_definition((number, group): (usize, &Group)) -> v1::GroupDefinition {
-    v1::GroupDefinition { number: number as u32, name: group.name().to_owned() }
+fn cluster() -> &'static Group {
+    static CLUSTER: std::sync::LazyLock<Group> = std::sync::LazyLock::new(Group::cluster);
+    &CLUSTER
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use starling_proto::ids::WriterId;
 
-use super::{limits::WRITERS_MAX, log::Log};
+use super::{limits::WRITERS_MAX, log::Log, names::Names};
 
 /// Number of the own log.
 pub(super) const OWN: u16 = 0;
@@ -14,11 +14,13 @@ pub(super) const OWN: u16 = 0;
 pub(super) struct Logs {
     logs: Vec<Option<Log>>,
     by_writer: BTreeMap<WriterId, u16>,
+    number_seconds: u32,
 }
 
 impl Logs {
-    pub(super) fn new(own: Log) -> Self {
-        Self { by_writer: BTreeMap::from([(own.writer, OWN)]), logs: vec![Some(own)] }
+    pub(super) fn new(own: WriterId, number_seconds: u32) -> Self {
+        let log = Log::new(own, number_seconds);
+        Self { by_writer: BTreeMap::from([(own, OWN)]), logs: vec![Some(log)], number_seconds }
     }
 
     pub(super) fn number(&self, writer: WriterId) -> Option<u16> {
@@ -57,7 +59,7 @@ impl Logs {
         if free == self.logs.len() {
             self.logs.push(None);
         }
-        self.logs[free] = Some(Log::new(writer));
+        self.logs[free] = Some(Log::new(writer, self.number_seconds));
         self.by_writer.insert(writer, free as u16);
         Some(free as u16)
     }
@@ -67,23 +69,29 @@ impl Logs {
         self.by_writer.values().filter_map(|&number| self.get(number).map(|log| (number, log)))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Log> {
-        self.logs.iter_mut().flatten()
+    /// Every log with its number, to change.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u16, &mut Log)> {
+        (0..).zip(&mut self.logs).filter_map(|(number, log)| Some((number, log.as_mut()?)))
+    }
+
+    /// Logs held.
+    pub(super) fn len(&self) -> usize {
+        self.by_writer.len()
     }
 
     /// Bytes of the entries of all logs.
     pub(super) fn bytes(&self) -> usize {
-        self.logs.iter().flatten().map(|log| log.bytes).sum()
+        self.logs.iter().flatten().map(Log::bytes).sum()
     }
 
     /// Drops logs of others for which `gone` is true.
-    pub(super) fn drop_if(&mut self, gone: impl Fn(&Log) -> bool) {
-        let Self { logs, by_writer } = self;
+    pub(super) fn drop_if(&mut self, names: &mut Names, gone: impl Fn(&Log) -> bool) {
+        let Self { logs, by_writer, .. } = self;
         by_writer.retain(|_, &mut number| {
             let place = &mut logs[usize::from(number)];
             let drop = number != OWN && place.as_ref().is_none_or(&gone);
-            if drop {
-                *place = None;
+            if drop && let Some(mut log) = place.take() {
+                log.release(names);
             }
             !drop
         });

@@ -8,6 +8,7 @@ use super::{
     Ledger,
     faults::Fault,
     limits::{CLOSED_WAITING_MAX, DIGEST_LOGS_MAX, PEERS_MAX},
+    log::Log,
     types::{DigestError, PeerStatus},
 };
 
@@ -20,14 +21,22 @@ pub(super) struct Sent {
     pub(super) since_ms: u64,
 }
 
+/// Lengths of one log at a peer.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    received: u64,
+    /// At most `received`.
+    durable: u64,
+}
+
 /// Another process.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     aggregator_id: String,
     /// A connection to it is up.
     pub(super) open: bool,
-    /// Length of every log it holds.
-    pub(super) lengths: BTreeMap<WriterId, u64>,
+    /// What it holds of every log.
+    held: BTreeMap<WriterId, Held>,
     pub(super) sent: BTreeMap<WriterId, Sent>,
     /// Closed, and the entries it takes are held here.
     closed: u32,
@@ -35,12 +44,24 @@ pub(super) struct Peer {
     closed_waiting: VecDeque<(u32, u64)>,
     connected_nodes: u32,
     digest_at_ms: u64,
+    /// The last digest sent to it, and when.
+    pub(super) told: Option<v1::Digest>,
+    pub(super) told_ms: u64,
 }
 
 impl Peer {
-    /// Entries 1..=length of the log of `writer` are held by this peer.
-    pub(super) fn holds(&self, writer: WriterId) -> u64 {
-        self.lengths.get(&writer).copied().unwrap_or(0)
+    fn held(&self, writer: WriterId) -> Held {
+        self.held.get(&writer).copied().unwrap_or_default()
+    }
+
+    /// Entries of the log of `writer` that this peer has.
+    pub(super) fn received(&self, writer: WriterId) -> u64 {
+        self.held(writer).received
+    }
+
+    /// Entries of the log of `writer` that this peer has even after a crash.
+    fn durable(&self, writer: WriterId) -> u64 {
+        self.held(writer).durable
     }
 }
 
@@ -48,41 +69,49 @@ pub(super) type Peers = BTreeMap<WriterId, Peer>;
 
 impl Ledger {
     /// A connection to a peer is up: everything its digests do not show is sent again.
-    pub fn peer_opened(&mut self, peer: WriterId) {
+    pub(crate) fn peer_opened(&mut self, peer: WriterId) {
         if peer == self.writer || (self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer)) {
             return;
         }
         let peer = self.peers.entry(peer).or_default();
         peer.open = true;
+        peer.told = None;
         peer.sent.clear();
     }
 
     /// A peer's connection ended. What it holds still counts as a copy: a network in two parts loses no copy.
-    pub fn peer_closed(&mut self, peer: WriterId) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
+    pub(crate) fn peer_closed(&mut self, peer_id: WriterId) {
+        if let Some(peer) = self.peers.get_mut(&peer_id) {
             peer.open = false;
             peer.sent.clear();
         }
+        self.credit.remove(&peer_id);
     }
 
     /// A peer's process is known to be gone, and with it the copies it held.
-    pub fn peer_lost(&mut self, peer: WriterId) {
+    pub(crate) fn peer_lost(&mut self, peer: WriterId) {
         self.peers.remove(&peer);
+        self.credit.remove(&peer);
     }
 
     /// What this process holds, to send to peers.
+    pub(crate) fn digest(&mut self, now_ms: u64) -> v1::Digest {
+        self.closed_tick(now_ms);
+        self.own_digest()
+    }
+
+    /// What this process holds, with the closed tick of the last [`super::Event::Tick`].
     #[must_use]
-    pub fn digest(&mut self, now_ms: u64) -> v1::Digest {
-        let length = |(_, log): (u16, &super::log::Log)| v1::LogLength {
-            writer_id: log.writer.to_bytes(),
+    pub fn own_digest(&self) -> v1::Digest {
+        let length = |(_, log): (u16, &Log)| v1::LogLength {
+            writer_id: log.writer().to_bytes(),
             received: log.length(),
-            // The ledger lives in memory: what is received is as durable as it gets.
-            durable: log.length(),
+            durable: if self.faults.has(Fault::AckBeforeSync) { log.length() } else { log.durable() },
         };
         v1::Digest {
             writer_id: self.writer.to_bytes(),
             aggregator_id: self.config.aggregator_id.clone(),
-            closed_tick: self.closed_tick(now_ms),
+            closed_tick: self.closed,
             logs: self.logs.iter().map(length).collect(),
             connected_nodes: self.sessions.len() as u32,
         }
@@ -93,7 +122,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`DigestError`]; nothing has changed then.
-    pub fn peer_digest(&mut self, now_ms: u64, digest: &v1::Digest) -> Result<WriterId, DigestError> {
+    pub(crate) fn peer_digest(&mut self, now_ms: u64, digest: &v1::Digest) -> Result<WriterId, DigestError> {
         let writer = WriterId::parse(&digest.writer_id)?;
         if writer == self.writer {
             return Err(DigestError::Own);
@@ -101,41 +130,45 @@ impl Ledger {
         if digest.logs.len() > DIGEST_LOGS_MAX {
             return Err(DigestError::Logs(digest.logs.len()));
         }
-        let mut lengths = BTreeMap::new();
+        let mut held = BTreeMap::new();
         for log in &digest.logs {
-            lengths.insert(WriterId::parse(&log.writer_id)?, log.durable.min(log.received));
+            let lied = self.faults.has(Fault::ReceivedIsDurable);
+            let durable = if lied { log.durable.max(log.received) } else { log.durable.min(log.received) };
+            held.insert(WriterId::parse(&log.writer_id)?, Held { received: log.received, durable });
         }
         let name: String = digest.aggregator_id.chars().take(starling_proto::limits::NODE_ID_LEN_MAX).collect();
         self.peers.retain(|&other, peer| other == writer || name.is_empty() || peer.aggregator_id != name);
         if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&writer) {
             return Err(DigestError::Peers);
         }
+        let received = |held: &BTreeMap<WriterId, Held>, log: &WriterId| held.get(log).map_or(0, |held| held.received);
         let peer = self.peers.entry(writer).or_default();
         peer.sent.retain(|log, sent| {
-            let (before, now) = (peer.lengths.get(log).copied().unwrap_or(0), lengths.get(log).copied().unwrap_or(0));
+            let (before, now) = (received(&peer.held, log), received(&held, log));
             if now > before {
                 sent.since_ms = now_ms;
             }
             now < sent.up_to
         });
-        let own_length = lengths.get(&writer).copied().unwrap_or(0);
+        let own_length = received(&held, &writer);
         if digest.closed_tick > peer.closed_waiting.back().map_or(peer.closed, |&(tick, _)| tick) {
             if peer.closed_waiting.len() >= CLOSED_WAITING_MAX {
                 peer.closed_waiting.pop_back();
             }
             peer.closed_waiting.push_back((digest.closed_tick, own_length));
         }
-        peer.lengths = lengths;
+        peer.held = held;
         peer.aggregator_id = name;
         peer.connected_nodes = digest.connected_nodes;
         peer.digest_at_ms = now_ms;
+        self.acks_due = true;
         self.confirm_closed(writer);
         Ok(writer)
     }
 
     /// Lets the closed ticks of a peer count whose entries are held here.
     pub(super) fn confirm_closed(&mut self, writer: WriterId) {
-        let held = self.logs.of(writer).map_or(0, super::log::Log::length);
+        let held = self.logs.of(writer).map_or(0, Log::length);
         let Some(peer) = self.peers.get_mut(&writer) else { return };
         while let Some(&(tick, length)) = peer.closed_waiting.front()
             && length <= held
@@ -145,13 +178,15 @@ impl Ledger {
         }
     }
 
-    /// On how many aggregators entry `sequence` of a log is held, this one included.
-    pub(super) fn copies(&self, writer: WriterId, sequence: u64) -> u32 {
+    /// On how many aggregators entry `sequence` of a log is held and survives a crash, this one included.
+    pub(super) fn copies(&self, log: &Log, sequence: u64) -> u32 {
+        let own = log.durable() >= sequence || self.faults.has(Fault::AckBeforeSync);
+        let writer = log.writer();
         let holds = |peer: &&Peer| {
             let sent = || peer.sent.get(&writer).map_or(0, |sent| sent.up_to);
-            peer.holds(writer) >= sequence || (self.faults.has(Fault::AckOnSent) && sent() >= sequence)
+            peer.durable(writer) >= sequence || (self.faults.has(Fault::AckOnSent) && sent() >= sequence)
         };
-        1 + self.peers.values().filter(holds).count() as u32
+        u32::from(own) + self.peers.values().filter(holds).count() as u32
     }
 
     /// What is known of every peer.
@@ -163,31 +198,33 @@ impl Ledger {
             closed_tick: peer.closed,
             connected_nodes: peer.connected_nodes,
             digest_at_ms: peer.digest_at_ms,
-            behind: self.logs.iter().map(|(_, log)| log.length().saturating_sub(peer.holds(log.writer))).sum(),
+            behind: self.logs.iter().map(|(_, log)| log.length().saturating_sub(peer.durable(log.writer()))).sum(),
         };
         self.peers.iter().map(status).collect()
     }
 
     /// True when every live peer, and this process, has closed `tick`, or its time is up: `settle_after` its end.
     #[must_use]
-    pub fn settled(&self, tick: u32, now_ms: u64, live_peers: &[WriterId]) -> bool {
+    pub(crate) fn is_settled(&self, tick: u32, now_ms: u64, live_peers: &[WriterId]) -> bool {
         let up = u64::from(tick) * 1000 + self.config.settle_after.as_millis() as u64;
         let closed = |peer: &WriterId| self.peers.get(peer).is_some_and(|peer| peer.closed >= tick);
         now_ms >= up || (self.closed >= tick && live_peers.iter().all(closed))
     }
 
-    /// Every frame of the streams connected here up to this tick is in the log; never falls. Streams that lag by
-    /// more than 5 s are not waited for. Without streams the tick that has had its time to be gathered is closed.
-    pub fn closed_tick(&mut self, now_ms: u64) -> u32 {
-        let idle = (now_ms.saturating_sub(self.config.flush_after.as_millis() as u64) / 1000) as u32;
-        let reported = self.reported_by_all(now_ms).unwrap_or(idle).min((now_ms / 1000) as u32);
-        let gathered = self.gather.lowest_tick_after(self.closed).map_or(u32::MAX, |tick| tick.saturating_sub(1));
-        self.closed = self.closed.max(reported.min(gathered));
+    /// Every frame of the streams connected here up to this tick is in the log, as of the last [`super::Event::Tick`].
+    #[must_use]
+    pub const fn closed(&self) -> u32 {
         self.closed
     }
 
-    /// The tick that every connected stream has reported; `None` without streams to wait for.
-    pub(super) fn reported_by_all(&self, now_ms: u64) -> Option<u32> {
-        self.sessions.values().filter(|session| session.counts(now_ms)).map(|session| session.high).min()
+    /// Every frame of the streams connected here up to this tick is in the log; never falls. Streams that lag by
+    /// more than 5 s are not waited for. Without streams the tick that has had its time to be gathered is closed.
+    pub(crate) fn closed_tick(&mut self, now_ms: u64) -> u32 {
+        let idle = (now_ms.saturating_sub(self.config.flush_after.as_millis() as u64) / 1000) as u32;
+        let reported =
+            self.sessions.reported_by_all((now_ms / 1000) as u32).unwrap_or(idle).min((now_ms / 1000) as u32);
+        let gathered = self.gather.lowest_tick_after(self.closed).map_or(u32::MAX, |tick| tick.saturating_sub(1));
+        self.closed = self.closed.max(reported.min(gathered));
+        self.closed
     }
 }

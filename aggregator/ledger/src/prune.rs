@@ -2,22 +2,26 @@
 
 use roaring::RoaringBitmap;
 
-use super::{Ledger, limits::PRUNE_SLACK_SECONDS};
+use super::{Ledger, limits::PRUNE_SLACK_SECONDS, log::Log, logs::OWN, message::Action};
 
 impl Ledger {
     /// Forgets ticks older than `late_seconds` and 60 s of slack, the start of every log as far as it is for such
-    /// ticks only, empty logs of others, and streams nothing refers to. Once a second is right.
-    pub fn prune(&mut self, now_ms: u64) {
+    /// ticks only, empty logs of others, and names and streams that nothing uses. Once a second is right.
+    pub(crate) fn prune(&mut self, now_ms: u64) {
         let floor = self.floor_at(now_ms);
         self.prune_ticks(floor);
-        for log in self.logs.iter_mut() {
-            self.stats.entries_pruned += log.prune(floor) as u64;
+        let Self { logs, names, stats, .. } = self;
+        for (number, log) in logs.iter_mut() {
+            stats.entries_pruned += log.prune(floor, (number != OWN).then_some(&mut *names)) as u64;
         }
         let peers = &self.peers;
         // If the writer lives on unseen, its log comes back in the middle, as one that was never seen.
-        self.logs.drop_if(|log| log.is_empty() && !log.frozen && !peers.contains_key(&log.writer));
+        self.logs.drop_if(&mut self.names, |log| log.is_empty() && !peers.contains_key(&log.writer()));
+        let (logs, ahead) = (&self.logs, &mut self.ahead);
+        ahead.retain(|(_, place)| logs.get(place.log).is_some_and(|log| log.entry(place.sequence).is_some()));
         let own = self.logs.own();
-        self.own_numbers.retain(|_, &mut number| !own.is_given_up(number));
+        self.own_numbers.retain(|_, &mut number| !own.gave_stream_up(number));
+        self.own.forget((now_ms / 1000) as u32, self.gather.since().unwrap_or(u32::MAX));
         self.forget_streams();
     }
 
@@ -29,7 +33,11 @@ impl Ledger {
 
     pub(super) fn prune_ticks(&mut self, floor: u32) {
         self.floor = floor;
-        self.ticks = self.ticks.split_off(&floor);
+        let kept = self.ticks.split_off(&floor);
+        for (tick, state) in std::mem::replace(&mut self.ticks, kept) {
+            self.changed.remove(&tick);
+            self.actions.push_back(Action::Pruned { tick, sums: state.snapshot(), frames: state.frames() });
+        }
         let kept = self.unacknowledged.split_off(&floor);
         let expired: u64 = self.unacknowledged.values().map(RoaringBitmap::len).sum();
         self.stats.expired_unacknowledged += expired;
@@ -37,10 +45,10 @@ impl Ledger {
     }
 
     fn forget_streams(&mut self) {
-        let mut needed: RoaringBitmap = self.sessions.keys().copied().collect();
+        let mut needed = self.sessions.streams();
         self.gather.streams(&mut needed);
         for (_, log) in self.logs.iter() {
-            needed.extend(log.numbers().map(|numbered| numbered.stream));
+            needed.extend(Log::streams(log));
         }
         // Every stream of a kept tick was seen at or after the floor.
         self.streams.forget(self.floor, &needed);

@@ -1,28 +1,33 @@
 //! The ledger itself, and what comes in from nodes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use roaring::RoaringBitmap;
 use starling_proto::{
     ids::{NodeId, StreamId, WriterId},
-    series::Sample,
+    interner::Interner,
 };
 
 use super::{
     LedgerConfig,
     faults::{Fault, Faults},
-    gather::{Gather, OpenTick},
-    limits::{GROUPS_MAX, GROUPS_PER_FRAME_MAX, IDLE_SECONDS, OPEN_TICKS_MAX, SERIES_MAX, WAITING_MAX},
-    log::Log,
+    gather::{Gather, OpenTick, Waiting},
+    limits::{OPEN_TICKS_MAX, STREAMS_PER_LOG_MAX, WAITING_MAX},
     logs::Logs,
+    message::{Action, Offered},
+    names::Names,
+    own::OwnNames,
     peers::Peers,
+    sessions::Sessions,
     stats::LedgerStats,
     streams::StreamTable,
-    tick::TickState,
+    tick::{Place, TickState},
     types::{Offer, OpenError, Refused, StreamNo},
 };
-use crate::rollup::{self, Accumulator, Names, Sums, within_caps};
-use starling_proto::group::Group;
+use crate::rollup::{Accumulator, Keys};
 
 /// Backfill: frames of ticks this much older than now come in bulk.
 const BACKFILL_MS: u64 = 10_000;
@@ -32,64 +37,82 @@ const BACKFILL_MS: u64 = 10_000;
 pub struct Ledger {
     pub(super) writer: WriterId,
     pub(super) config: LedgerConfig,
-    /// Numbers of series and groups: of the own log, of packed ticks and of accumulators.
+    /// Names that the logs of others use.
     pub(super) names: Names,
+    /// Names that own frames use.
+    pub(super) own: OwnNames,
     pub(super) streams: StreamTable,
     pub(super) logs: Logs,
     /// Numbers of the own log by local stream number.
     pub(super) own_numbers: BTreeMap<u32, u32>,
     pub(super) ticks: BTreeMap<u32, TickState>,
+    /// Ticks whose view changed since they were last brought out.
+    pub(super) changed: BTreeSet<u32>,
+    /// Ticks packed since they were last brought out.
+    pub(super) packed: BTreeSet<u32>,
+    /// When each change of a tick may be packed, oldest first: at most one per change.
+    pub(super) to_pack: VecDeque<(u64, u32)>,
+    /// Names of the tick packed last.
+    pub(super) keys: Option<Arc<Keys>>,
+    /// Entries for ticks ahead of the clock: held, shown when it gets there.
+    pub(super) ahead: BTreeSet<(u32, Place)>,
     pub(super) gather: Gather,
-    /// Connected streams, by local number.
-    pub(super) sessions: BTreeMap<u32, Session>,
+    pub(super) sessions: Sessions,
     /// Dots offered by connected streams and not acknowledged: stream numbers by tick.
     pub(super) unacknowledged: BTreeMap<u32, RoaringBitmap>,
+    /// Something happened that may have made copies.
+    pub(super) acks_due: bool,
     pub(super) peers: Peers,
-    /// Ticks flushed early because a table was full; [`Ledger::poll`] tells them.
-    pub(super) flushed_early: BTreeSet<u32>,
+    /// Bytes that the connections to peers take.
+    pub(super) credit: BTreeMap<WriterId, usize>,
+    /// Processes that settling waits for.
+    pub(super) live: Vec<WriterId>,
+    pub(super) settled: Option<u32>,
+    pub(super) brought_out_ms: u64,
+    pub(super) pruned_ms: u64,
     /// Ticks before this one are gone.
     pub(super) floor: u32,
     pub(super) closed: u32,
     /// Aggregators that must hold a frame now, this one included.
     pub(super) enough: u32,
+    pub(super) actions: VecDeque<Action>,
     pub(super) stats: LedgerStats,
     pub(super) faults: Faults,
 }
 
-/// A connected stream.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) opened_ms: u64,
-    /// Highest tick offered; 0 before the first.
-    pub(super) high: u32,
-}
-
-impl Session {
-    /// False when it lags so far that nobody should wait for it.
-    pub(super) fn counts(&self, now_ms: u64) -> bool {
-        u64::from(self.high).max(self.opened_ms / 1000) + u64::from(IDLE_SECONDS) >= now_ms / 1000
-    }
-}
-
 impl Ledger {
-    /// An empty ledger. `writer` must never have been used before: a restarted process is a new writer.
+    /// An empty ledger. `writer` must never have been used before: a restarted process is a new writer. `interner`
+    /// is that of the process.
     #[must_use]
-    pub fn new(writer: WriterId, config: LedgerConfig) -> Self {
+    pub fn new(writer: WriterId, config: LedgerConfig, interner: Arc<Interner>) -> Self {
+        let limits = &config.limits;
         Self {
             writer,
-            names: Names::new(SERIES_MAX, GROUPS_MAX),
+            names: Names::new(Arc::clone(&interner), limits.series, limits.groups),
+            own: OwnNames::new(interner, limits),
             streams: StreamTable::new(config.late_seconds),
-            logs: Logs::new(Log::new(writer)),
+            logs: Logs::new(writer, limits.number_seconds),
             own_numbers: BTreeMap::new(),
             ticks: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            packed: BTreeSet::new(),
+            to_pack: VecDeque::new(),
+            keys: None,
+            ahead: BTreeSet::new(),
             gather: Gather::default(),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
             unacknowledged: BTreeMap::new(),
+            acks_due: false,
             peers: Peers::default(),
-            flushed_early: BTreeSet::new(),
+            credit: BTreeMap::new(),
+            live: Vec::new(),
+            settled: None,
+            brought_out_ms: 0,
+            pruned_ms: 0,
             floor: 0,
             closed: 0,
             enough: config.copies,
+            actions: VecDeque::new(),
             stats: LedgerStats::default(),
             faults: Faults::default(),
             config,
@@ -114,43 +137,41 @@ impl Ledger {
         self.sessions.len()
     }
 
-    /// A node's stream is connected to this process. Calling it again for a connected stream starts its session
-    /// over; the number stays.
-    ///
-    /// # Errors
-    /// [`OpenError::Full`].
-    pub fn open_stream(&mut self, now_ms: u64, node: &NodeId, stream: StreamId) -> Result<StreamNo, OpenError> {
+    /// Series and groups in use: of own frames, and of the logs of others.
+    #[must_use]
+    pub fn names_len(&self) -> ((usize, usize), (usize, usize)) {
+        (self.own.len(), self.names.len())
+    }
+
+    pub(crate) fn open_stream(
+        &mut self,
+        now_ms: u64,
+        key: u64,
+        node: &NodeId,
+        stream: StreamId,
+    ) -> Result<StreamNo, OpenError> {
+        if self.logs.own().streams_len() >= STREAMS_PER_LOG_MAX {
+            return Err(OpenError::Full);
+        }
         let number = self.streams.intern(node, stream).ok_or(OpenError::Full)?;
-        self.sessions
-            .entry(number)
-            .and_modify(|session| session.opened_ms = now_ms)
-            .or_insert(Session { opened_ms: now_ms, high: 0 });
+        self.sessions.open((now_ms / 1000) as u32, number, key);
         Ok(StreamNo(number))
     }
 
-    /// A stream's connection is gone: nobody is left to acknowledge to. Frames taken stay taken. Not to be called
-    /// for a connection that a newer one of the same stream has replaced.
-    pub fn close_stream(&mut self, stream: StreamNo) {
-        self.sessions.remove(&stream.0);
+    pub(crate) fn close_stream(&mut self, key: u64, stream: StreamNo) -> bool {
+        if !self.sessions.close(stream.0, key) {
+            return false;
+        }
         self.unacknowledged.retain(|_, streams| {
             streams.remove(stream.0);
             !streams.is_empty()
         });
+        true
     }
 
-    /// Takes a frame. `pin` is the first writer it was ever offered to, as the node recorded it; `groups` are the
-    /// groups of the node besides the whole cluster; of `samples` those of cluster scope count, one per series.
-    pub fn offer(
-        &mut self,
-        now_ms: u64,
-        stream: StreamNo,
-        tick: u32,
-        pin: Option<WriterId>,
-        groups: &[Group],
-        samples: &[Sample],
-    ) -> Offer {
+    pub(crate) fn offer(&mut self, now_ms: u64, offered: Offered) -> Offer {
         self.stats.offered += 1;
-        let now = (now_ms / 1000) as u32;
+        let (now, tick, stream) = ((now_ms / 1000) as u32, offered.tick, offered.stream.0);
         if tick.saturating_add(self.config.late_seconds) < now || tick < self.floor {
             self.stats.refused_late += 1;
             return Offer::Refused(Refused::TooLate);
@@ -159,52 +180,65 @@ impl Ledger {
             self.stats.refused_early += 1;
             return Offer::Refused(Refused::TooEarly);
         }
-        let Some(session) = self.sessions.get_mut(&stream.0) else {
+        if !self.sessions.contains(stream) {
             self.stats.not_open += 1;
             return Offer::Refused(Refused::NotOpen);
-        };
-        if !samples.iter().all(within_caps) {
-            self.stats.refused_invalid += 1;
-            return Offer::Refused(Refused::Invalid);
         }
-        session.high = session.high.max(tick);
-        let stream = stream.0;
-        self.unacknowledged.entry(tick).or_default().insert(stream);
+        let own_pin = offered.pin == Some(self.writer) || self.faults.has(Fault::IgnorePin);
         let in_log = self.ticks.get(&tick).is_some_and(|state| state.knows(stream));
-        let held = in_log || self.gather.is_open(tick, stream);
+        let held = in_log || self.gather.is_open(tick, stream) || (!own_pin && self.gather.is_waiting(tick, stream));
         if held && !self.faults.has(Fault::NoOwnCoverageCheck) {
+            self.note(tick, stream);
             self.stats.known += 1;
             return Offer::Known;
         }
-        let beyond = groups.len().saturating_sub(GROUPS_PER_FRAME_MAX);
-        self.stats.samples_beyond_tables += beyond as u64;
-        let groups = &groups[..groups.len() - beyond];
-        if pin == Some(self.writer) || self.faults.has(Fault::IgnorePin) {
+        // Names get their places here also for a frame that waits: its caps are checked on the way.
+        let Some(slotted) = self.own.slotted(now, &offered.groups, &offered.columns) else {
+            self.stats.refused_invalid += 1;
+            return Offer::Refused(Refused::Invalid);
+        };
+        self.note(tick, stream);
+        if own_pin {
+            self.stats.samples_left_out += slotted.left_out as u64;
+            self.stats.samples_to_other += slotted.others as u64;
             self.gather.stop_waiting(tick, stream);
-            self.gather_for_merge(now_ms, tick, stream, groups, samples);
+            self.open_tick(now_ms, tick).coverage.insert(stream);
+            if let Some(open) = self.gather.open.get_mut(&tick) {
+                self.own.add(now, slotted, &mut open.sums);
+            }
             self.stats.pending += 1;
             return Offer::Pending;
         }
-        if self.gather.is_waiting(tick, stream) {
-            self.stats.known += 1;
-            return Offer::Known;
+        self.own.skip(slotted);
+        if self.gather.waiting_len() >= WAITING_MAX
+            && let Some((tick, stream, frame)) = self.gather.waited(None)
+        {
+            self.stats.waits_cut_short += 1;
+            self.ship_raw(now_ms, tick, stream, &frame);
         }
-        self.gather_for_raw(now_ms, tick, stream, groups, samples);
+        let due_ms = now_ms + self.config.raw_after.as_millis() as u64;
+        let frame = Waiting { groups: offered.groups, columns: offered.columns };
+        self.gather.wait(due_ms, tick, stream, frame);
         self.stats.waited += 1;
         Offer::WaitingRaw
     }
 
-    fn gather_for_merge(&mut self, now_ms: u64, tick: u32, stream: u32, groups: &[Group], samples: &[Sample]) {
+    /// A good frame of a connected stream: it has reported, and waits for its acknowledgement.
+    fn note(&mut self, tick: u32, stream: u32) {
+        self.sessions.offered(stream, tick);
+        self.acks_due |= self.unacknowledged.entry(tick).or_default().insert(stream);
+    }
+
+    fn open_tick(&mut self, now_ms: u64, tick: u32) -> &mut OpenTick {
         if !self.gather.open.contains_key(&tick)
             && self.gather.open.len() >= OPEN_TICKS_MAX
             && let Some((&oldest, _)) = self.gather.open.first_key_value()
         {
             self.stats.flushes_cut_short += 1;
             self.flush_tick(now_ms, oldest);
-            self.flushed_early.insert(oldest);
         }
         let first_due = u64::from(tick) * 1000 + self.config.flush_after.as_millis() as u64;
-        let open = self.gather.open.entry(tick).or_insert_with(|| {
+        self.gather.open.entry(tick).or_insert_with(|| {
             let live = now_ms <= first_due;
             let gather = if now_ms > u64::from(tick) * 1000 + BACKFILL_MS {
                 self.config.backfill_after
@@ -212,35 +246,13 @@ impl Ledger {
                 self.config.straggler_after
             };
             let due_ms = if live { first_due } else { now_ms + gather.as_millis() as u64 };
-            OpenTick { sums: Accumulator::new(), coverage: RoaringBitmap::new(), due_ms, live }
-        });
-        open.coverage.insert(stream);
-        let left_out = open.sums.add(&mut self.names, groups, samples);
-        self.stats.samples_beyond_tables += left_out as u64;
+            let since = (now_ms / 1000) as u32;
+            OpenTick { sums: Accumulator::new(), coverage: RoaringBitmap::new(), due_ms, since, live }
+        })
     }
 
-    fn gather_for_raw(&mut self, now_ms: u64, tick: u32, stream: u32, groups: &[Group], samples: &[Sample]) {
-        if self.gather.waiting_len() >= WAITING_MAX
-            && let Some((tick, stream, sums)) = self.gather.waited(None)
-        {
-            self.stats.waits_cut_short += 1;
-            self.ship_raw(now_ms, tick, stream, &sums);
-            self.flushed_early.insert(tick);
-        }
-        let mut sums = Sums::of_frame(groups, samples);
-        let before = sums.len();
-        let names = &mut self.names;
-        sums.retain(|group, series| names.intern_group(group).is_some() && names.intern_series(series).is_some());
-        self.stats.samples_beyond_tables += (before - sums.len()) as u64;
-        let due_ms = now_ms + self.config.raw_after.as_millis() as u64;
-        // Every name was interned just now.
-        if let Some(bytes) = rollup::encode(&sums, &self.names) {
-            self.gather.wait(due_ms, tick, stream, bytes);
-        }
-    }
-
-    /// When [`Ledger::poll`] has something to do next, milliseconds since the Unix epoch; `None` while nothing is
-    /// gathered.
+    /// When [`super::Event::Tick`] has something to flush or ship next, milliseconds since the Unix epoch; `None` while
+    /// nothing is gathered.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         self.gather.next_due()

@@ -19,8 +19,12 @@ pub struct LedgerStats {
     pub refused_invalid: u64,
     /// Frames of streams that were not open.
     pub not_open: u64,
-    /// Samples and groups of taken frames left out because a table was full.
-    pub samples_beyond_tables: u64,
+    /// Values and groups of own frames left out because the quota of this author was used up.
+    pub samples_left_out: u64,
+    /// Values and groups of own frames that went to a series or group named `_other`.
+    pub samples_to_other: u64,
+    /// Cells of entries that are missing in the sums here because a table of names was full.
+    pub cells_without_room: u64,
     /// Own `Merge` entries.
     pub merges: u64,
     /// Own `Merge` entries that had to leave out cells to stay within the size of an entry.
@@ -43,18 +47,24 @@ pub struct LedgerStats {
     pub gaps: u64,
     /// Entries whose tick was no longer, or not yet, kept when they came: held and relayed, never shown.
     pub entries_out_of_window: u64,
+    /// Entries for ticks ahead of the clock when they came: held back until it gets there.
+    pub entries_ahead: u64,
     /// Raw frames taken back because a `Merge` covers them.
     pub raws_taken_back: u64,
     /// Raw frames not counted because a `Merge` covered them, or another `Raw` came before.
     pub raws_ignored: u64,
-    /// Two `Raw` entries of one dot with different sums. Must be 0: a frame never changes.
+    /// Two `Raw` entries of one dot with different sums. 0 unless a quota of names was used up: a frame never changes.
     pub raw_conflicts: u64,
     /// Frames found in two `Merge` entries. Must be 0.
     pub overlaps: u64,
     /// Two different entries at one place of a log. Must be 0.
     pub forks: u64,
-    /// Logs frozen after an invalid entry. Must be 0.
-    pub invalid_logs: u64,
+    /// Entries of others that could not be read or did not fit their log. Must be 0.
+    pub entries_refused: u64,
+    /// Merges of others that cover a frame of an earlier merge of the same author: held, not counted. Must be 0.
+    pub merges_ignored: u64,
+    /// Logs dropped and fetched again because another process had another entry at one place. Must be 0.
+    pub rebuilds: u64,
     /// Sums that could not be taken back. Must be 0.
     pub imbalances: u64,
     /// Runs refused because a table or the logs were full.

@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
-use starling_proto::{
-    ids::{NodeId, StreamId},
-    v1,
-};
+use starling_proto::ids::{NodeId, StreamId};
 
 use super::{limits::STREAMS_MAX, types::NodeStatus};
 
@@ -80,18 +77,22 @@ impl StreamTable {
         Some(number)
     }
 
-    /// Number of the stream a log defines.
-    pub(super) fn intern_definition(&mut self, definition: &v1::StreamDefinition) -> Result<u32, String> {
-        let node = NodeId::parse(&definition.node_id).map_err(|error| error.to_string())?;
-        let id = StreamId::parse(&definition.stream_id).map_err(|error| error.to_string())?;
-        self.intern(&node, id).ok_or_else(|| "too many streams".to_owned())
-    }
-
-    /// The definition of a stream under a number of some log.
-    pub(super) fn definition(&self, number: u32, stream: u32) -> Option<v1::StreamDefinition> {
-        let stream = self.get(stream)?;
-        let node_id = self.nodes.get(stream.node as usize)?.as_ref()?.id.to_string();
-        Some(v1::StreamDefinition { number, node_id, stream_id: stream.id.to_bytes() })
+    /// Whether all of `wanted` have a number or can get one.
+    ///
+    /// # Errors
+    /// That they cannot, in words.
+    pub(super) fn room_for<'a>(
+        &self,
+        wanted: impl ExactSizeIterator<Item = (&'a NodeId, StreamId)>,
+    ) -> Result<(), String> {
+        if self.by_id.len() + wanted.len() <= STREAMS_MAX {
+            return Ok(());
+        }
+        let known = |(node, id): &(&NodeId, StreamId)| {
+            self.by_name.get(*node).is_some_and(|&node| self.by_id.contains_key(&(*id, node)))
+        };
+        let new = wanted.filter(|stream| !known(stream)).count();
+        if self.by_id.len() + new <= STREAMS_MAX { Ok(()) } else { Err(format!("more than {STREAMS_MAX} streams")) }
     }
 
     fn get(&self, stream: u32) -> Option<&Stream> {

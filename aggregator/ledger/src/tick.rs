@@ -1,11 +1,11 @@
 //! One tick as the entries applied so far tell it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{collections::BTreeMap, sync::Arc};
 
 use roaring::RoaringBitmap;
 
 use super::types::Frames;
-use crate::rollup::{self, Names, RollupError, Sums};
+use crate::rollup::{Keys, Packed, RollupError, Sums};
 
 /// Where an entry is: number of the log in this process, sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,13 +33,33 @@ pub(super) struct RawDot {
     pub(super) others: Vec<Place>,
 }
 
+impl RawDot {
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        std::iter::once(self.place).chain(self.others.iter().copied())
+    }
+}
+
 /// Sums as they are kept.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Kept {
-    /// Being changed or read.
-    Open(Sums),
-    /// By the rollup codec, with this process's numbers: a tenth of the memory.
-    Packed(Box<[u8]>),
+    /// Being changed or read. Shared with snapshots: a change copies while one is out.
+    Open(Arc<Sums>),
+    Packed(Arc<Packed>),
+}
+
+/// Sums of a tick that nothing changes any more, unpacked when they are read.
+#[derive(Debug, Clone)]
+pub struct TickSums(Kept);
+
+impl TickSums {
+    /// The sums. Unpacking those of an old tick takes about a millisecond a group.
+    #[must_use]
+    pub fn read(&self) -> Arc<Sums> {
+        match &self.0 {
+            Kept::Open(sums) => Arc::clone(sums),
+            Kept::Packed(packed) => Arc::new(packed.unpack()),
+        }
+    }
 }
 
 /// Everything known of one tick.
@@ -53,17 +73,20 @@ pub(super) struct TickState {
     /// By stream number.
     pub(super) raws: BTreeMap<u32, RawDot>,
     pub(super) changed_ms: u64,
+    /// Cells of entries that found no room here: the sums lack them, for good.
+    pub(super) skipped_cells: u32,
 }
 
 impl Default for TickState {
     fn default() -> Self {
         Self {
             revision: 0,
-            kept: Kept::Open(Sums::new()),
+            kept: Kept::Open(Arc::default()),
             merges: Vec::new(),
             covered: RoaringBitmap::new(),
             raws: BTreeMap::new(),
             changed_ms: 0,
+            skipped_cells: 0,
         }
     }
 }
@@ -75,42 +98,61 @@ impl TickState {
     }
 
     /// The sums, unpacked if need be.
-    pub(super) fn sums(&self, names: &Names) -> Cow<'_, Sums> {
-        match &self.kept {
-            Kept::Open(sums) => Cow::Borrowed(sums),
-            Kept::Packed(bytes) => Cow::Owned(unpack(bytes, names)),
-        }
+    pub(super) fn sums(&self) -> Arc<Sums> {
+        self.snapshot().read()
+    }
+
+    /// The sums as they are now, whatever happens next.
+    pub(super) fn snapshot(&self) -> TickSums {
+        TickSums(self.kept.clone())
     }
 
     /// Changes the sums.
     pub(super) fn change(
         &mut self,
         now_ms: u64,
-        names: &Names,
         change: impl FnOnce(&mut Sums) -> Result<(), RollupError>,
     ) -> Result<(), RollupError> {
-        if let Kept::Packed(bytes) = &self.kept {
-            self.kept = Kept::Open(unpack(bytes, names));
-        }
+        let mut sums = match &mut self.kept {
+            Kept::Open(sums) => std::mem::take(sums),
+            Kept::Packed(packed) => Arc::new(packed.unpack()),
+        };
         self.changed_ms = now_ms;
-        match &mut self.kept {
-            Kept::Open(sums) => change(sums),
-            Kept::Packed(_) => Ok(()),
-        }
+        self.revision += 1;
+        let changed = change(Arc::make_mut(&mut sums));
+        self.kept = Kept::Open(sums);
+        changed
     }
 
-    /// Packs the sums.
-    pub(super) fn pack(&mut self, names: &Names) {
-        if let Kept::Open(sums) = &self.kept
-            && let Some(bytes) = rollup::encode(sums, names)
-        {
-            self.kept = Kept::Packed(bytes.into());
-            self.covered.optimize();
-        }
+    /// Packs the sums; shares the names with `like` when they are the same. Returns the names.
+    pub(super) fn pack(&mut self, like: Option<&Arc<Keys>>) -> Option<Arc<Keys>> {
+        let Kept::Open(sums) = &self.kept else { return None };
+        let packed = Packed::of(sums, like);
+        let keys = Arc::clone(packed.keys());
+        self.kept = Kept::Packed(Arc::new(packed));
+        self.covered.optimize();
+        Some(keys)
     }
 
-    pub(super) const fn is_packed(&self) -> bool {
-        matches!(self.kept, Kept::Packed(_))
+    /// Takes everything out that came from places for which `gone` is true, and says what must be added up again:
+    /// every merge left, and every raw frame that no merge left covers.
+    pub(super) fn without(&mut self, gone: impl Fn(Place) -> bool) -> Vec<Place> {
+        self.merges.retain(|merged| !gone(merged.place));
+        self.covered = self.merges.iter().fold(RoaringBitmap::new(), |all, merged| all | &merged.coverage);
+        let covered = &self.covered;
+        self.raws.retain(|&stream, raw| {
+            raw.others.retain(|&place| !gone(place));
+            if gone(raw.place) {
+                let Some(next) = raw.others.pop() else { return false };
+                raw.place = next;
+            }
+            raw.counted = !covered.contains(stream);
+            true
+        });
+        self.kept = Kept::Open(Arc::default());
+        self.skipped_cells = 0;
+        let raws = self.raws.values().filter(|raw| raw.counted).map(|raw| raw.place);
+        self.merges.iter().map(|merged| merged.place).chain(raws).collect()
     }
 
     /// Streams whose frame is in the sums.
@@ -125,10 +167,4 @@ impl TickState {
         let raw = self.raws.values().filter(|raw| raw.counted).count() as u32;
         Frames { counted: merged + raw, merged, raw, raw_covered: self.raws.len() as u32 - raw }
     }
-}
-
-fn unpack(bytes: &[u8], names: &Names) -> Sums {
-    let sums = rollup::decode(bytes, names);
-    debug_assert!(sums.is_ok(), "what this process packed it can unpack: {sums:?}");
-    sums.unwrap_or_default()
 }

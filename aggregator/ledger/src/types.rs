@@ -1,12 +1,8 @@
-//! What goes in and out of the ledger.
-
-use std::borrow::Cow;
+//! Words of what goes in and out of the ledger.
 
 use starling_proto::ids::{IdError, NodeId, WriterId};
 
-use crate::rollup::Sums;
-
-/// A stream as this process numbers it. Valid from [`super::Ledger::open_stream`] to [`super::Ledger::close_stream`].
+/// A stream as this process numbers it. Valid from [`super::Action::Opened`] to [`super::Event::Close`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamNo(pub(crate) u32);
 
@@ -43,7 +39,7 @@ pub enum Refused {
     /// The samples break a limit of [`starling_proto::limits`].
     #[error("a sample of the frame breaks a limit")]
     Invalid,
-    /// The stream is not open. The frame itself may be good: its node must connect anew and offer it again.
+    /// The stream is not open. The frame itself may be good: its node must connect again and offer it again.
     #[error("the stream of the frame is not open")]
     NotOpen,
 }
@@ -62,8 +58,6 @@ pub struct Ack {
 /// Result of taking in a run of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Ticks whose view changed, ascending.
-    pub ticks: Vec<u32>,
     /// Entries that were new.
     pub entries: usize,
     /// Entries that were held already.
@@ -84,8 +78,8 @@ pub enum EntriesError {
         /// First entry that came.
         first: u64,
     },
-    /// The hash of the run does not follow from what is held: two different entries at one place of a log. The
-    /// writer is frozen here.
+    /// The hash of the run does not follow from what is held: two different entries at one place of a log. Its author
+    /// decides: a run of his own replaces what is held, one of another holder is not taken.
     #[error("writer {writer} has two different entries at or before {sequence}")]
     Fork {
         /// Author of the log.
@@ -93,12 +87,10 @@ pub enum EntriesError {
         /// Where it shows.
         sequence: u64,
     },
-    /// The log was frozen earlier: nothing more of this writer is taken.
-    #[error("writer {0} is frozen")]
-    Frozen(WriterId),
-    /// An entry that its author should not have written. The writer is frozen here.
+    /// An entry that cannot be read or does not fit its log. It is not taken and will be asked for again, of its author
+    /// and of every other holder, until it fits; [`LogStatus::trouble`] says so meanwhile.
     #[error("entry {sequence} of writer {writer}: {detail}")]
-    Invalid {
+    Refused {
         /// Author of the log.
         writer: WriterId,
         /// Sequence number of the entry.
@@ -155,26 +147,13 @@ pub struct Coverage {
     pub expected: u32,
 }
 
-/// One tick as the logs held tell it.
-#[derive(Debug, Clone)]
-pub struct View<'a> {
-    /// Unix seconds.
-    pub tick: u32,
-    /// Rises when the view changes; 1 at first. Not equal at different aggregators.
-    pub revision: u32,
-    /// Sums of the cluster and of each group. Borrowed for recent ticks, unpacked for older ones.
-    pub sums: Cow<'a, Sums>,
-    /// Frames behind it.
-    pub frames: Frames,
-    /// Nodes behind it.
-    pub coverage: Coverage,
-}
-
-/// Result of adding up the entries of a tick anew.
+/// Result of adding up the entries of a tick again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     /// The view equals the sum over the entries.
     Balanced,
+    /// It does, but for so many cells that found no room here, on neither side.
+    Partial(u32),
     /// It does not; says what differs.
     Unbalanced(String),
     /// No such tick is kept.
@@ -213,8 +192,11 @@ pub struct LogStatus {
     pub streams: u32,
     /// Bytes of the entries kept.
     pub bytes: usize,
-    /// Nothing more of it is taken: a fork or an invalid entry was seen.
-    pub frozen: bool,
+    /// Entries 1..=durable survive a crash of this process.
+    pub durable: u64,
+    /// Why its next entry cannot be applied, while that lasts: then this process does not know all that the cluster
+    /// knows, and is not ready.
+    pub trouble: Option<String>,
 }
 
 /// A node as the logs tell it.
@@ -226,6 +208,6 @@ pub struct NodeStatus {
     pub first_tick: u32,
     /// Last tick held.
     pub last_tick: u32,
-    /// Its latest stream said goodbye.
+    /// Its latest stream ended on purpose.
     pub ended: bool,
 }

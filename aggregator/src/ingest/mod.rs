@@ -1,6 +1,5 @@
 //! The door of the nodes: one stream per daemon, frames in, acknowledgements out.
 
-mod acks;
 mod hello;
 mod names;
 mod node;
@@ -19,8 +18,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use self::{acks::AckQueue, node::Node, rebalance::rebalance, registry::Registry};
 use self::{hello::Greeting, session::Session};
+pub(crate) use self::{node::Node, rebalance::rebalance, registry::Registry};
 use crate::{
     app::App,
     clock::now_ms,
@@ -68,10 +67,10 @@ impl ingest_server::Ingest for IngestService {
             let _ = outbox.try_send(Ok(respond(ingest_response::Body::Redirect(redirect))));
             return Ok(Response::new(ReceiverStream::new(responses)));
         }
-        let session = Session::open(&self.0, greeting).inspect_err(|_| metrics::hello(Answer::Refused))?;
+        let session = Session::open(&self.0, greeting).await.inspect_err(|_| metrics::hello(Answer::Refused))?;
         metrics::hello(Answer::Accepted);
         let accept = v1::Accept {
-            writer_id: self.0.core.writer().to_bytes(),
+            writer_id: self.0.ledger.writer().to_bytes(),
             aggregator_id: self.0.id.to_string(),
             ranked: view.rank(session.node()).into_iter().take(RANKED).map(endpoint).collect(),
             known: view.known(),

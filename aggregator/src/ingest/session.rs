@@ -17,7 +17,6 @@ use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
 
 use super::{
-    acks::AckQueue,
     elsewhere,
     hello::Greeting,
     node::{Claim, ClaimError},
@@ -26,10 +25,10 @@ use super::{
 use crate::{
     app::App,
     clock::{age_ms, now_ms},
-    core::TakeError,
+    ledger_task::{AckQueue, Seat, TakeError},
     metrics,
 };
-use starling_ledger::{Offer, Refused, StreamNo};
+use starling_ledger::{Offered, Refused};
 use starling_proto::group::Group;
 
 /// Acknowledgements of one tick come within moments of each other: they are gathered this long.
@@ -64,8 +63,8 @@ enum End {
 pub(super) struct Session {
     app: Arc<App>,
     claim: Claim,
-    number: StreamNo,
-    groups: Vec<Group>,
+    seat: Seat,
+    groups: Arc<[Group]>,
     acks: Arc<AckQueue>,
     decoder: Decoder,
     /// A keyframe was asked for and has not come: further frames are skipped in silence.
@@ -75,7 +74,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Takes the node's place in the registry and in the ledger.
-    pub(super) fn open(app: &Arc<App>, greeting: Greeting) -> Result<Self, Status> {
+    pub(super) async fn open(app: &Arc<App>, greeting: Greeting) -> Result<Self, Status> {
         let claim =
             app.registry.claim(&greeting.node, greeting.stream, greeting.session, greeting.about).map_err(|error| {
                 match error {
@@ -83,21 +82,23 @@ impl Session {
                     ClaimError::Full(_) => Status::resource_exhausted(error.to_string()),
                 }
             })?;
-        let groups = app.registry.groups_of(&claim.node.about().labels);
+        let groups = app.registry.groups_of(&claim.node.about().labels).into();
         let acks = Arc::new(AckQueue::default());
-        let opened = app.core.open_stream(&greeting.node, greeting.stream, &acks, &claim.replaced);
-        let number = opened.map_err(|error| {
+        let opened =
+            app.ledger.open(greeting.node.clone(), greeting.stream, acks.clone(), claim.replaced.clone()).await;
+        let seat = opened.map_err(|error| {
             claim.release(false);
             match error {
                 TakeError::Replaced => Status::aborted(error.to_string()),
                 TakeError::Full(_) => Status::resource_exhausted(error.to_string()),
+                TakeError::Ended(_) => Status::unavailable(error.to_string()),
             }
         })?;
         info!(node = %greeting.node, stream = %greeting.stream, session = greeting.session, "node connected");
         Ok(Self {
             app: app.clone(),
             claim,
-            number,
+            seat,
             groups,
             acks,
             decoder: Decoder::new(),
@@ -135,7 +136,7 @@ impl Session {
             }
         };
         self.claim.release(last_tick.is_some());
-        self.app.core.close_stream(self.number, &self.acks, last_tick);
+        self.app.ledger.close(self.seat, last_tick).await;
         if let Some(message) = last_message {
             // The node may be gone, or not read: it will find out by itself.
             let _ = tokio::time::timeout(Duration::from_secs(1), outbox.send(message)).await;
@@ -160,7 +161,7 @@ impl Session {
                 }
                 () = tokio::time::sleep_until(ack_at.unwrap_or(heard_at)), if ack_at.is_some() => {
                     (ack_at, next_ack) = (None, tokio::time::Instant::now() + ACK_EVERY);
-                    if let Some(ack) = acks.take(self.app.core.alone())
+                    if let Some(ack) = acks.take(self.app.ledger.alone())
                         && let Some(end) = tell(outbox, ingest_response::Body::Ack(ack)).await
                     {
                         return end;
@@ -197,7 +198,7 @@ impl Session {
                     tokio::time::sleep(wait).await;
                 }
                 let began = Instant::now();
-                let answers = self.take_frame(&frame);
+                let answers = self.take_frame(&frame).await;
                 // One frame message counts as one request, with the time it takes to decode and offer it.
                 self.app.meter.record(Protocol::Grpc, began.elapsed(), false);
                 let answers = match answers {
@@ -222,7 +223,7 @@ impl Session {
     }
 
     /// Decodes one frame, keeps it and offers it to the ledger. Returns what to answer, or why the session is over.
-    fn take_frame(&mut self, frame: &v1::Frame) -> Result<Vec<ingest_response::Body>, End> {
+    async fn take_frame(&mut self, frame: &v1::Frame) -> Result<Vec<ingest_response::Body>, End> {
         let decoded = match self.decoder.decode(frame, &self.claim.names(self.app.registry.names())) {
             Ok(decoded) => decoded,
             Err(FrameError::NeedKeyframe { .. }) if self.awaits_keyframe => return Ok(Vec::new()),
@@ -241,10 +242,10 @@ impl Session {
         let now = now_ms();
         metrics::series_without_place(self.node().as_str(), decoded.left_out, decoded.others);
         let tick = decoded.second.tick;
-        let samples: Vec<_> = decoded.second.cluster.samples().collect();
-        let offer = self.app.core.ledger().offer(now, self.number, tick, pin, &self.groups, &samples);
-        match offer {
-            Offer::Refused(refused) => {
+        let (stream, groups, columns) = (self.seat.stream, Arc::clone(&self.groups), decoded.second.cluster.clone());
+        let offer = self.app.ledger.offer(Offered { stream, tick, pin, groups, columns }).await;
+        match offer.map_err(|ended| End::Status(Status::unavailable(ended.to_string())))? {
+            Err(refused) => {
                 let reason = match refused {
                     Refused::TooLate => RefusalReason::TooLate,
                     Refused::TooEarly => RefusalReason::TooEarly,
@@ -254,11 +255,10 @@ impl Session {
                 };
                 Ok(vec![self.refuse(frame.tick, reason, refused.to_string())])
             }
-            Offer::Pending | Offer::WaitingRaw | Offer::Known => {
+            Ok(()) => {
                 let delay_ms = age_ms(tick, now);
                 metrics::frame_taken(frame.encoded_len(), delay_ms);
                 self.claim.keep(decoded, delay_ms);
-                self.app.core.nudge();
                 Ok(Vec::new())
             }
         }

@@ -17,6 +17,7 @@ use super::{
     link::{self, Outbox},
 };
 use crate::{app::App, membership::Member, metrics};
+use starling_ledger::Ledger;
 
 /// First and longest wait between two attempts; each is jittered by half.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -45,8 +46,7 @@ pub(crate) async fn dial_peers(app: Arc<App>) {
                 token
             });
         }
-        forget_the_gone(&app);
-        app.core.nudge();
+        forget_the_gone(&app).await;
         tokio::select! {
             biased;
             () = app.stop.cancelled() => return,
@@ -56,18 +56,18 @@ pub(crate) async fn dial_peers(app: Arc<App>) {
 }
 
 /// A process that gossip calls dead and that no stream reaches holds no copy any more.
-fn forget_the_gone(app: &App) {
+async fn forget_the_gone(app: &App) {
     let view = app.membership.view();
     if view.suspects_partition || view.degraded {
         return;
     }
-    let mut ledger = app.core.ledger();
-    for peer in ledger.peers() {
+    let peers = app.ledger.ask(Ledger::peers).await.unwrap_or_default();
+    for peer in peers {
         let live = view.live.iter().any(|member| member.writer == peer.writer);
         let in_view = view.others.iter().any(|member| member.writer == peer.writer);
         if !live && !in_view && !app.links.has(peer.writer) {
             tracing::info!(peer = %peer.aggregator_id, writer = %peer.writer, "peer is gone, its copies no longer count");
-            ledger.peer_lost(peer.writer);
+            app.ledger.peer_lost(peer.writer).await;
         }
     }
 }

@@ -8,30 +8,25 @@ use starling_proto::{
     limits::NODE_ID_LEN_MAX,
     v1::{self, sync_message::Body},
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::MissedTickBehavior,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::info;
 
 use crate::{
     app::App,
-    clock::now_ms,
+    ledger_task::{Ended, Inlet, Outlet},
     membership::{Member, View},
     metrics,
 };
-use starling_ledger::EntriesError;
+use starling_ledger::{DecodedRun, Ledger};
 
 /// The other side must say what it holds within this time.
 const FIRST_DIGEST: Duration = Duration::from_secs(5);
-/// A digest at least this often, so that silence means that the other side is gone.
-const DIGEST_EVERY: Duration = Duration::from_millis(500);
 /// Nothing heard for this long: the stream is ended and dialled again.
 const SILENCE: Duration = Duration::from_secs(10);
-/// Bytes of entries per message: far below the limit of a message, so that a digest never waits long behind it.
-const ENTRIES_BYTES: usize = 1024 * 1024;
+/// Bytes of entries handed out at once: taking them in costs the other side's ledger a few milliseconds, and a digest
+/// never waits long behind them.
+const ENTRIES_BYTES: usize = 128 * 1024;
 
 /// Bytes of node rows per message, for the same reason; the receiver merges them row by row.
 const ROWS_BYTES: usize = 1024 * 1024;
@@ -65,6 +60,9 @@ pub(super) enum LinkError {
         /// The writer it gave.
         writer: WriterId,
     },
+    /// Our own ledger has ended, and with it soon this process.
+    #[error(transparent)]
+    Ended(#[from] Ended),
     /// Nothing was heard for [`SILENCE`].
     #[error("nothing heard for 10 s")]
     Silent,
@@ -125,29 +123,28 @@ pub(super) async fn run(
     wanted: Option<WriterId>,
 ) -> Result<(), LinkError> {
     // Both sides begin with a digest; neither waits for the other's.
-    if !outbox.send(digest(app)).await {
+    let own = app.ledger.ask(Ledger::own_digest).await?;
+    if !outbox.send(message(Body::Digest(own))).await {
         return Ok(());
     }
     let first = tokio::time::timeout(FIRST_DIGEST, inbound.message()).await.map_err(|_| LinkError::NoDigest)??;
     let Some(v1::SyncMessage { body: Some(Body::Digest(first)) }) = first else { return Err(LinkError::NoDigest) };
     let peer = speaker(&app.membership.view(), &first, wanted).inspect_err(|error| outbox.refuse(error))?;
-    app.core.ledger().peer_digest(now_ms(), &first)?;
-    app.core.ledger().peer_opened(peer);
-    let ended = app.links.add(peer, &app.stop);
-    info!(peer = %first.aggregator_id, writer = %peer, "peer connected");
-    let wake = Notify::new();
-    wake.notify_one();
-    app.core.nudge();
+    let name = first.aggregator_id.clone();
+    app.ledger.digest(first).await??;
+    let (ended, link) = app.links.add(peer, &app.stop);
+    let (outlet, inlet) = Outlet::new();
+    app.ledger.peer_opened(peer, link, outlet).await;
+    info!(peer = %name, writer = %peer, "peer connected");
     let result = tokio::select! {
         biased;
         () = ended.cancelled() => Ok(()),
-        result = read(app, &mut inbound, (peer, &first.aggregator_id), &wake) => result,
-        () = write(app, &outbox, peer, &wake, &ended) => Ok(()),
+        result = read(app, &mut inbound, (peer, &name)) => result,
+        () = write(app, &outbox, peer, inlet) => Ok(()),
     };
-    if app.links.remove(peer, &ended) {
-        app.core.ledger().peer_closed(peer);
-    }
-    info!(peer = %first.aggregator_id, writer = %peer, "peer disconnected");
+    app.links.remove(peer, link);
+    app.ledger.peer_closed(peer, link).await;
+    info!(peer = %name, writer = %peer, "peer disconnected");
     result
 }
 
@@ -156,7 +153,6 @@ async fn read(
     app: &App,
     inbound: &mut Streaming<v1::SyncMessage>,
     (peer, name): (WriterId, &str),
-    wake: &Notify,
 ) -> Result<(), LinkError> {
     loop {
         let message = tokio::time::timeout(SILENCE, inbound.message()).await.map_err(|_| LinkError::Silent)??;
@@ -168,24 +164,13 @@ async fn read(
                 if found != peer || digest.aggregator_id != name {
                     return Err(LinkError::Stranger { found, wanted: peer });
                 }
-                app.core.ledger().peer_digest(now_ms(), &digest)?;
-                app.core.nudge();
-                wake.notify_one();
+                app.ledger.digest(digest).await??;
             }
-            Some(Body::Entries(entries)) => {
-                let applied = app.core.ledger().apply_entries(now_ms(), &entries);
-                match applied {
-                    Ok(applied) => {
-                        if applied.entries > 0 {
-                            app.core.announce(&applied.ticks);
-                        }
-                    }
-                    // Entries overtook each other over two streams; the next digest asks for what is missing.
-                    Err(EntriesError::Gap { .. }) => {}
-                    Err(error) => metrics::peer_message_refused(&peer.to_string(), &error.to_string()),
-                }
-                wake.notify_one();
-            }
+            // Read here, on the task of this stream: the ledger only looks numbers up.
+            Some(Body::Entries(entries)) => match DecodedRun::decode(&entries) {
+                Ok(run) => app.ledger.entries(peer, run).await,
+                Err(error) => metrics::peer_message_refused(&peer.to_string(), &error.to_string()),
+            },
             Some(Body::Nodes(table)) => app.fleet.take_from(peer, &table),
             // A message of a newer protocol.
             None => {}
@@ -193,52 +178,50 @@ async fn read(
     }
 }
 
-/// Sends entries as they come, digests when they change and at least twice a second, and our node rows.
-async fn write(app: &App, outbox: &Outbox, peer: WriterId, wake: &Notify, ended: &CancellationToken) {
-    let mut changes = app.core.changes();
+/// Sends what the ledger hands out for this peer, and our node rows.
+async fn write(app: &App, outbox: &Outbox, peer: WriterId, mut inlet: Inlet) {
     let mut rows = app.fleet.own();
     rows.mark_changed();
-    let mut timer = tokio::time::interval(DIGEST_EVERY);
-    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = None;
+    app.ledger.room(peer, ENTRIES_BYTES).await;
     loop {
-        let mut due = false;
         tokio::select! {
-            () = ended.cancelled() => return,
-            () = wake.notified() => {}
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = inlet.digest.changed() => {
+                let newest = inlet.digest.borrow_and_update().clone();
+                if changed.is_err() {
+                    return;
+                }
+                if let Some(digest) = newest
+                    && !outbox.send(message(Body::Digest(digest))).await
+                {
+                    return;
+                }
+            }
+            runs = inlet.entries.recv() => {
+                let Some(runs) = runs else { return };
+                for run in runs {
+                    if !outbox.send(message(Body::Entries(run))).await {
+                        return;
+                    }
+                }
+                app.ledger.room(peer, ENTRIES_BYTES).await;
+            }
             changed = rows.changed() => {
                 if changed.is_err() {
                     return;
                 }
                 let table = rows.borrow_and_update().clone();
                 for part in parts(&table) {
-                    if !outbox.send(v1::SyncMessage { body: Some(Body::Nodes(part)) }).await {
+                    if !outbox.send(message(Body::Nodes(part))).await {
                         return;
                     }
                 }
             }
-            _ = timer.tick() => due = true,
-        }
-        loop {
-            let entries = app.core.ledger().entries_for(now_ms(), peer, ENTRIES_BYTES);
-            if entries.is_empty() {
-                break;
-            }
-            for entries in entries {
-                if !outbox.send(v1::SyncMessage { body: Some(Body::Entries(entries)) }).await {
-                    return;
-                }
-            }
-        }
-        let message = digest(app);
-        if due || last.as_ref() != Some(&message) {
-            last = Some(message.clone());
-            if !outbox.send(message).await {
-                return;
-            }
         }
     }
+}
+
+fn message(body: Body) -> v1::SyncMessage {
+    v1::SyncMessage { body: Some(body) }
 }
 
 /// A table in messages of at most [`ROWS_BYTES`], or one row where that is more.
@@ -256,10 +239,6 @@ fn parts(table: &v1::NodeTable) -> impl Iterator<Item = v1::NodeTable> {
         rest = after;
         (!part.is_empty()).then(|| v1::NodeTable { tick: table.tick, nodes: part.to_vec(), completeness: None })
     })
-}
-
-fn digest(app: &App) -> v1::SyncMessage {
-    v1::SyncMessage { body: Some(Body::Digest(app.core.ledger().digest(now_ms()))) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ mod link;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use starling_proto::{ids::WriterId, limits::PEER_MESSAGE_BYTES_MAX, v1};
@@ -30,28 +33,29 @@ const OUTBOX: usize = 4;
 #[derive(Default)]
 pub(crate) struct Links {
     /// Plain mutex, short sections.
-    up: Mutex<HashMap<WriterId, CancellationToken>>,
+    up: Mutex<HashMap<WriterId, (u64, CancellationToken)>>,
+    last: AtomicU64,
 }
 
 impl Links {
-    /// A stream to `peer` is up; one before it ends. Returns what ends this one.
-    fn add(&self, peer: WriterId, parent: &CancellationToken) -> CancellationToken {
-        let token = parent.child_token();
+    /// A stream to `peer` is up; one before it ends. Returns what ends this one, and its number.
+    fn add(&self, peer: WriterId, parent: &CancellationToken) -> (CancellationToken, u64) {
+        let (token, number) = (parent.child_token(), self.last.fetch_add(1, Ordering::Relaxed));
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(older) = up.insert(peer, token.clone()) {
+        if let Some((_, older)) = up.insert(peer, (number, token.clone())) {
             older.cancel();
         }
         metrics::peer_links(up.len());
-        token
+        (token, number)
     }
 
-    /// The stream to `peer` that `token` ends is down. Returns whether it was the current one.
-    fn remove(&self, peer: WriterId, token: &CancellationToken) -> bool {
+    /// Stream `number` to `peer` is down. A newer one stays.
+    fn remove(&self, peer: WriterId, number: u64) {
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
-        // A cancelled token was replaced, or everything ends: either way nothing of it is current.
-        let current = !token.is_cancelled() && up.remove(&peer).is_some();
+        if up.get(&peer).is_some_and(|(current, _)| *current == number) {
+            up.remove(&peer);
+        }
         metrics::peer_links(up.len());
-        current
     }
 
     /// Whether a stream to `peer` is up.

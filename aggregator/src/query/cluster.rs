@@ -9,9 +9,10 @@ use tonic::{Request, Response, Status};
 use super::{off_thread, parse_tick, views::completeness};
 use crate::{
     app::App,
+    ledger_task::Ended,
     membership::{Listed, State},
 };
-use starling_ledger::{Check, LogStatus, PeerStatus};
+use starling_ledger::{Check, Frames, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
 
 /// See the module.
 pub(crate) struct ClusterService(Arc<App>);
@@ -31,17 +32,14 @@ impl cluster_server::Cluster for ClusterService {
     ) -> Result<Response<v1::ListAggregatorsResponse>, Status> {
         let app = &self.0;
         let view = app.membership.view();
-        let (logs, peers, own_closed, own_nodes) = {
-            let mut ledger = app.core.ledger();
-            let closed = ledger.closed_tick(crate::clock::now_ms());
-            (ledger.logs(), ledger.peers(), closed, ledger.sessions_len())
-        };
+        let asked = app.ledger.ask(|ledger| (ledger.logs(), ledger.peers(), ledger.closed(), ledger.sessions_len()));
+        let (logs, peers, own_closed, own_nodes) = asked.await.map_err(ended)?;
         let own_nodes = u32::try_from(own_nodes).unwrap_or(u32::MAX);
         let aggregators = view
             .listed
             .iter()
             .map(|listed| {
-                let own = (listed.member.writer == app.core.writer()).then_some((own_nodes, own_closed));
+                let own = (listed.member.writer == app.ledger.writer()).then_some((own_nodes, own_closed));
                 aggregator(listed, &logs, &peers, own)
             })
             .collect();
@@ -54,10 +52,32 @@ impl cluster_server::Cluster for ClusterService {
 
     async fn get_ledger(&self, request: Request<v1::GetLedgerRequest>) -> Result<Response<v1::Ledger>, Status> {
         let tick = parse_tick(&self.0, request.into_inner().tick)?;
-        let app = self.0.clone();
-        // Adding up the entries of a second anew takes milliseconds.
-        Ok(Response::new(off_thread(move || ledger(&app, tick)).await?))
+        let asked = self.0.ledger.ask(move |ledger| Books {
+            view: ledger.view(tick),
+            recount: ledger.recount(tick),
+            peers: ledger.peers(),
+            logs: ledger.logs(),
+            stats: *ledger.stats(),
+            view_hash: ledger.view_hash(tick),
+        });
+        let (app, books) = (self.0.clone(), asked.await.map_err(ended)?);
+        // Adding up the entries of a second again takes milliseconds.
+        Ok(Response::new(off_thread(move || ledger(&app, tick, books)).await?))
     }
+}
+
+/// What one answer is made of, taken out of the ledger.
+struct Books {
+    view: Option<TickView>,
+    recount: Option<Recount>,
+    peers: Vec<PeerStatus>,
+    logs: Vec<LogStatus>,
+    stats: LedgerStats,
+    view_hash: Option<u64>,
+}
+
+fn ended(ended: Ended) -> Status {
+    Status::unavailable(ended.to_string())
 }
 
 /// One line of the list. The digest of a peer is newer than what gossip says of it. `own`: nodes and closed tick.
@@ -90,20 +110,23 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
     }
 }
 
-fn ledger(app: &App, tick: u32) -> v1::Ledger {
+fn ledger(app: &App, tick: u32, books: Books) -> v1::Ledger {
     let view = app.membership.view();
-    let ledger = app.core.ledger();
-    let (frames, coverage) = match ledger.view(tick) {
+    let (frames, coverage) = match &books.view {
         Some(view) => (view.frames, view.coverage),
-        None => (starling_ledger::Frames::default(), ledger.coverage(tick)),
+        None => (Frames::default(), app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default()),
     };
-    let conservation = match ledger.check(tick) {
+    let conservation = match books.recount.map_or(Check::Unknown, |recount| recount.run()) {
         Check::Balanced => v1::Conservation { balanced: true, detail: String::new() },
+        Check::Partial(cells) => v1::Conservation {
+            balanced: true,
+            detail: format!("{cells} cells of series or groups without room here are missing on both sides"),
+        },
         Check::Unbalanced(detail) => v1::Conservation { balanced: false, detail },
         Check::Unknown => v1::Conservation { balanced: true, detail: "nothing is held of this second".to_owned() },
     };
-    let peers = ledger.peers();
-    let logs = ledger.logs().into_iter().map(|log| {
+    let peers = books.peers;
+    let logs = books.logs.into_iter().map(|log| {
         let name = view
             .name_of(log.writer)
             .map(ToString::to_string)
@@ -118,9 +141,7 @@ fn ledger(app: &App, tick: u32) -> v1::Ledger {
         }
     });
     let logs = logs.collect();
-    let stats = *ledger.stats();
-    let view_hash = ledger.view_hash(tick).map(|hash| format!("{hash:016x}")).unwrap_or_default();
-    drop(ledger);
+    let view_hash = books.view_hash.map(|hash| format!("{hash:016x}")).unwrap_or_default();
     v1::Ledger {
         tick,
         answered_by: app.id.to_string(),
@@ -132,7 +153,7 @@ fn ledger(app: &App, tick: u32) -> v1::Ledger {
         completeness: Some(completeness(app, tick, coverage)),
         conservation: Some(conservation),
         view_hash,
-        overlaps: stats.overlaps,
-        forks: stats.forks,
+        overlaps: books.stats.overlaps,
+        forks: books.stats.forks,
     }
 }

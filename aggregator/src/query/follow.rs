@@ -13,7 +13,7 @@ use super::{Answers, forward, node};
 use crate::{
     app::App,
     clock::{now_ms, tick_of},
-    core::Published,
+    ledger_task::Published,
 };
 
 /// How long a node may be nowhere before its watcher is told: longer than a failover takes, in which the node finds
@@ -52,7 +52,7 @@ pub(super) async fn watch(
     let from = from.min(tick_of(now_ms()).saturating_add(1));
     let source = open(&app, &node, from).await?;
     let follower = Follower {
-        published: app.core.published(),
+        published: app.ledger.published(),
         app,
         node,
         next: from,

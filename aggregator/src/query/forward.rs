@@ -57,7 +57,7 @@ pub(super) fn holder(app: &App, node: &NodeId, forwarded: bool) -> Result<Option
     let connected_here = app.registry.get(node).is_some_and(|node| node.presence().0);
     let place = app.fleet.place(node);
     if known_here
-        && (connected_here || forwarded || place.as_ref().is_none_or(|place| place.writer == app.core.writer()))
+        && (connected_here || forwarded || place.as_ref().is_none_or(|place| place.writer == app.ledger.writer()))
     {
         return Ok(None);
     }

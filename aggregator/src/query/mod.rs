@@ -61,7 +61,7 @@ fn parse_node(text: &str) -> Result<NodeId, Status> {
 /// # Errors
 /// `OUT_OF_RANGE`, naming the window, for a second that is not kept or not settled.
 fn parse_tick(app: &App, tick: u32) -> Result<u32, Status> {
-    let settled = app.core.published().borrow().settled;
+    let settled = app.ledger.published().borrow().settled;
     let oldest = oldest_kept(settled);
     match tick {
         0 => Ok(settled),

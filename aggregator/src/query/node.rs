@@ -20,9 +20,9 @@ use super::{
 use crate::{
     app::App,
     clock::{age_ms, now_ms, tick_of},
-    core::Published,
     fleet,
     ingest::Node,
+    ledger_task::Published,
     reading::{Amount, Entry, Reading, latency::RollingMinute},
 };
 use starling_proto::group::Group;
@@ -38,7 +38,7 @@ const REPLAY_CHUNK: u32 = 60;
 /// `RESOURCE_EXHAUSTED` when they are more than one answer can hold.
 pub(super) fn table(app: &App, group: &Group, tick: u32) -> Result<v1::NodeTable, Status> {
     let nodes = app.fleet.table(tick, group, &app.membership.view());
-    let coverage = app.core.ledger().coverage(tick);
+    let coverage = app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default();
     let mut completeness = completeness(app, tick, coverage);
     if !group.is_cluster() {
         let count = |wanted: &[v1::NodeState]| {
@@ -91,7 +91,7 @@ fn view(app: &App, node: &Node, content: &Content, minute: &mut RollingMinute) -
             nodes_expected: 1,
             tick: content.tick,
             age_ms: age_ms(content.tick, now_ms()),
-            copies: app.core.copies(),
+            copies: app.ledger.copies(),
         }),
         sections: Some(reading.sections(Some(&merged))),
         charted: reading.charted(true),
@@ -154,7 +154,7 @@ pub(super) fn watch(app: Arc<App>, node: Arc<Node>, from: u32) -> impl Stream<It
     let oldest = tick_of(now_ms()).saturating_sub(LIVE_WINDOW);
     let next = if from == 0 { newest } else { from.min(newest.saturating_add(1)) }.max(oldest);
     let open = app.meter.open(Protocol::Grpc);
-    let published = app.core.published();
+    let published = app.ledger.published();
     let cursor = Cursor {
         app,
         node,

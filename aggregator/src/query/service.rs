@@ -59,7 +59,7 @@ impl query_server::Query for QueryService {
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::NodeTable>, Status> {
         let group = self.group(&request.into_inner().group)?;
         let app = self.0.clone();
-        let settled = app.core.published().borrow().settled;
+        let settled = app.ledger.published().borrow().settled;
         Ok(Response::new(off_thread(move || node::table(&app, &group, settled)).await??))
     }
 

@@ -24,8 +24,7 @@ const VIEWS_MAX: usize = 1_024;
 /// Groups whose last minute is kept merged. Beyond it all but one are built again when asked for.
 const MINUTES_MAX: usize = 64;
 
-/// See the module. Plain mutex: a view is built under it, so that many watchers of one second cost one build. Lock
-/// order: this one, then the ledger's.
+/// See the module. Plain mutex: a view is built under it, so that many watchers of one second cost one build.
 #[derive(Default)]
 pub(crate) struct Views(Mutex<Cache>);
 
@@ -35,7 +34,7 @@ struct Cache {
     minutes: HashMap<Group, MinuteCache>,
 }
 
-/// The cells of one group at one second, copied out of the ledger.
+/// The cells of one group at one second, copied out of its view.
 struct Second {
     revision: u32,
     coverage: Coverage,
@@ -60,7 +59,7 @@ impl Views {
     pub(crate) fn get(&self, app: &App, group: &Group, tick: u32) -> Arc<v1::ClusterView> {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (tick, group.clone());
-        let edits = app.core.edits(tick);
+        let edits = app.ledger.revision(tick);
         if let Some((held, view)) = cache.built.get(&key)
             && Some(*held) == edits
         {
@@ -72,7 +71,7 @@ impl Views {
         let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
         let minute = cache.minutes.entry(group.clone()).or_default().last_minute(
             tick,
-            |other| app.core.edits(other),
+            |other| app.ledger.revision(other),
             |other| duration(app, group, other),
         );
         let mut sections = reading.sections(Some(&minute));
@@ -116,7 +115,7 @@ pub(crate) fn completeness(app: &App, tick: u32, coverage: Coverage) -> v1::Comp
         nodes_expected: coverage.expected,
         tick,
         age_ms: age_ms(tick, now_ms()),
-        copies: app.core.copies(),
+        copies: app.ledger.copies(),
     }
 }
 
@@ -131,18 +130,21 @@ fn empty(app: &App, group: &Group, tick: u32) -> v1::ClusterView {
         time: Some(timestamp(tick)),
         cluster: app.cluster.clone(),
         group: group.name().to_owned(),
-        completeness: Some(completeness(app, tick, app.core.ledger().coverage(tick))),
+        completeness: Some(completeness(
+            app,
+            tick,
+            app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default(),
+        )),
         ..v1::ClusterView::default()
     }
 }
 
 fn copy(app: &App, group: &Group, tick: u32) -> Option<Second> {
-    let ledger = app.core.ledger();
-    let view = ledger.view(tick)?;
+    let view = app.ledger.view(tick).filter(|view| view.revision > 0)?;
     Some(Second {
         revision: view.revision,
         coverage: view.coverage,
-        cells: view.sums.cells(group).map(|(series, cell)| (series.clone(), cell.clone())).collect(),
+        cells: view.sums().cells(group).map(|(series, cell)| (series.clone(), cell.clone())).collect(),
     })
 }
 

@@ -8,7 +8,7 @@ use starling_service::requests::{OpenRequest, Protocol};
 use tonic::Status;
 
 use super::{off_thread, oldest_kept, views::told};
-use crate::{app::App, core::Published};
+use crate::{app::App, ledger_task::Published};
 use starling_proto::group::Group;
 
 /// Seconds already sent that are sent again when late frames change them: longer than a failover takes.
@@ -35,7 +35,7 @@ pub(super) fn watch_cluster(
     group: Group,
     from: u32,
 ) -> impl Stream<Item = Result<v1::ClusterView, Status>> {
-    let published = app.core.published();
+    let published = app.ledger.published();
     let settled = published.borrow().settled;
     let next = if from == 0 { settled } else { from.clamp(first_held(&app, settled), settled + 1) };
     let open = app.meter.open(Protocol::Grpc);
@@ -49,7 +49,7 @@ pub(super) fn watch_cluster(
 /// The oldest second anything is known of: a replay does not begin with seconds before the cluster was there.
 fn first_held(app: &App, settled: u32) -> u32 {
     let oldest = oldest_kept(settled);
-    app.core.ledger().ticks().find(|tick| *tick >= oldest).unwrap_or(settled).min(settled)
+    app.ledger.first_from(oldest).unwrap_or(settled).min(settled)
 }
 
 impl Cursor {
@@ -86,7 +86,7 @@ impl Cursor {
         }
         let from = settled.saturating_sub(CORRECTED_SECONDS);
         self.sent.retain(|tick, _| *tick >= from);
-        let changed = |(tick, edits): &(&u32, &u32)| self.app.core.edits(**tick).is_some_and(|now| now > **edits);
+        let changed = |(tick, edits): &(&u32, &u32)| self.app.ledger.revision(**tick).is_some_and(|now| now > **edits);
         let found = self.sent.iter().find(changed).map(|(tick, _)| *tick);
         if found.is_none() {
             self.corrected = settled;
@@ -95,7 +95,7 @@ impl Cursor {
     }
 
     async fn send(&mut self, tick: u32) -> Result<v1::ClusterView, Status> {
-        let edits = self.app.core.edits(tick).unwrap_or_default();
+        let edits = self.app.ledger.revision(tick).unwrap_or_default();
         self.sent.insert(tick, edits);
         while self.sent.len() > CORRECTED_SECONDS as usize + 1 {
             self.sent.pop_first();
@@ -107,7 +107,7 @@ impl Cursor {
 
 /// The table of the nodes, one a second.
 pub(super) fn watch_nodes(app: Arc<App>, group: Group) -> impl Stream<Item = Result<v1::NodeTable, Status>> {
-    let published = app.core.published();
+    let published = app.ledger.published();
     let open = app.meter.open(Protocol::Grpc);
     stream::unfold((app, group, published, 0u32, open), |(app, group, mut published, mut last, open)| async move {
         loop {

@@ -1,33 +1,23 @@
 //! The dense form: many frames into one tick.
 
-use starling_proto::group::Group;
-use starling_proto::{
-    catalogue::Scope,
-    histogram::HistogramSum,
-    series::{Sample, Value},
-};
+use starling_proto::histogram::HistogramSum;
 
 use super::{
-    cell::{Cell, GaugeSum, Sum, distributed, keeps_distribution, sparse},
-    names::Names,
-    sums::{Row, Sums},
+    cell::{Added, Cell, GaugeSum, Sum, distributed, sparse},
+    codec::{NumberedCell, NumberedSums},
 };
 
-/// Adds frames up by dense numbers of [`Names`]: one look-up per sample, whatever the number of groups, and
-/// histograms as plain arrays. Costs about 37 kB per histogram and group, so one tick has one only while it is
-/// gathered.
+/// Adds frames up by dense slots of groups and series: two indexed loads per value, and histograms as plain arrays.
+/// Costs about 37 kB per histogram and group, so one tick has one only while it is gathered.
 #[derive(Debug, Default)]
 pub struct Accumulator {
-    /// By number of the group, then by number of the series.
+    /// By slot of the group, then by slot of the series.
     groups: Vec<Vec<Option<Slot>>>,
-    frames: u32,
 }
 
 #[derive(Debug)]
 struct Slot {
     frames: u32,
-    /// The frame that was added last: of two samples of one series in a frame the first counts.
-    last: u32,
     sum: DenseSum,
 }
 
@@ -45,80 +35,50 @@ impl Accumulator {
         Self::default()
     }
 
-    /// Frames added.
-    #[must_use]
-    pub const fn frames(&self) -> u32 {
-        self.frames
+    /// Adds one value of a frame for a group. A frame has each series once, and its values are within the caps of
+    /// [`starling_proto::limits`]; then no sum can leave its range.
+    pub fn add(&mut self, group: u32, series: u32, added: &Added) {
+        let (group, series) = (group as usize, series as usize);
+        if self.groups.len() <= group {
+            self.groups.resize_with(group + 1, Vec::new);
+        }
+        let slots = &mut self.groups[group];
+        if slots.len() <= series {
+            slots.resize_with(series + 1, || None);
+        }
+        match &mut slots[series] {
+            Some(slot) => slot.add(added),
+            empty => *empty = Some(Slot::of(added)),
+        }
     }
 
-    /// Adds the samples of one frame, for the whole cluster and for each of `groups`. The values must be within the
-    /// caps of [`starling_proto::limits`]; then no sum can leave its range.
-    ///
-    /// Returns how many samples and groups were left out because `names` is full.
-    pub fn add(&mut self, names: &mut Names, groups: &[Group], samples: &[Sample]) -> usize {
-        self.frames += 1;
-        let mut left_out = 0;
-        let mut numbers = vec![Names::CLUSTER];
-        for group in groups.iter().filter(|group| !group.is_cluster()) {
-            match names.intern_group(group) {
-                Some(number) if !numbers.contains(&number) => numbers.push(number),
-                Some(_) => {}
-                None => left_out += 1,
-            }
-        }
-        let highest = numbers.iter().max().map_or(0, |&number| number as usize);
-        if self.groups.len() <= highest {
-            self.groups.resize_with(highest + 1, Vec::new);
-        }
-        for sample in samples.iter().filter(|sample| sample.series.scope() == Scope::Cluster) {
-            let Some(series) = names.intern_series(&sample.series) else {
-                left_out += 1;
-                continue;
-            };
-            let series = series as usize;
-            for &group in &numbers {
-                let slots = &mut self.groups[group as usize];
-                if slots.len() <= series {
-                    slots.resize_with(series + 1, || None);
-                }
-                match &mut slots[series] {
-                    Some(slot) if slot.last == self.frames => {}
-                    Some(slot) => slot.add(sample, self.frames),
-                    empty => *empty = Some(Slot::of(sample, self.frames)),
-                }
-            }
-        }
-        left_out
-    }
-
-    /// The sums so far, sparse.
+    /// The sums so far, sparse, under the slots as numbers.
     #[must_use]
-    pub fn to_sums(&self, names: &Names) -> Sums {
-        let mut rows = Vec::new();
+    pub fn cells(&self) -> NumberedSums {
+        let mut cells = Vec::new();
         for (group, slots) in self.groups.iter().enumerate() {
-            let Some(group) = names.group(group as u32) else { continue };
             for (series, slot) in slots.iter().enumerate() {
-                let (Some(slot), Some(series)) = (slot, names.series(series as u32)) else { continue };
-                rows.push(Row { group: group.clone(), series: series.clone(), cell: slot.to_cell() });
+                let Some(slot) = slot else { continue };
+                cells.push(NumberedCell { group: group as u32, series: series as u32, cell: slot.to_cell() });
             }
         }
-        Sums::from_rows(rows)
+        NumberedSums::of(cells)
     }
 }
 
 impl Slot {
-    fn of(sample: &Sample, frame: u32) -> Self {
-        let sum = match &sample.value {
-            Value::Counter(increment) => DenseSum::Counter(u128::from(*increment)),
-            Value::Gauge(value) => {
-                let distribution = keeps_distribution(&sample.series).then(|| {
+    fn of(added: &Added) -> Self {
+        let sum = match added {
+            Added::Counter(increment) => DenseSum::Counter(u128::from(*increment)),
+            Added::Gauge(value, keeps_distribution) => {
+                let distribution = keeps_distribution.then(|| {
                     let mut sum = HistogramSum::new();
                     sum.record(distributed(*value), 1);
                     sum
                 });
                 DenseSum::Gauge { sum: i128::from(*value), min: *value, max: *value, distribution }
             }
-            Value::Histogram(histogram) => {
+            Added::Histogram(histogram) => {
                 let mut sum = HistogramSum::new();
                 // Into an empty one: cannot overflow.
                 let added = sum.add(histogram);
@@ -126,14 +86,14 @@ impl Slot {
                 DenseSum::Histogram(sum)
             }
         };
-        Self { frames: 1, last: frame, sum }
+        Self { frames: 1, sum }
     }
 
-    fn add(&mut self, sample: &Sample, frame: u32) {
-        match (&mut self.sum, &sample.value) {
+    fn add(&mut self, added: &Added) {
+        match (&mut self.sum, added) {
             // Neither sum can leave 128 bits below 2^64 frames.
-            (DenseSum::Counter(sum), Value::Counter(increment)) => *sum += u128::from(*increment),
-            (DenseSum::Gauge { sum, min, max, distribution }, Value::Gauge(value)) => {
+            (DenseSum::Counter(sum), Added::Counter(increment)) => *sum += u128::from(*increment),
+            (DenseSum::Gauge { sum, min, max, distribution }, Added::Gauge(value, _)) => {
                 *sum += i128::from(*value);
                 *min = (*min).min(*value);
                 *max = (*max).max(*value);
@@ -141,9 +101,9 @@ impl Slot {
                     distribution.record(distributed(*value), 1);
                 }
             }
-            (DenseSum::Histogram(sum), Value::Histogram(histogram)) => {
+            (DenseSum::Histogram(sum), Added::Histogram(histogram)) => {
                 if sum.add(histogram).is_err() {
-                    debug_assert!(false, "a histogram beyond the caps came through the door");
+                    debug_assert!(false, "a histogram beyond the caps was let in");
                     return;
                 }
             }
@@ -154,7 +114,6 @@ impl Slot {
             }
         }
         self.frames += 1;
-        self.last = frame;
     }
 
     fn to_cell(&self) -> Cell {

@@ -63,7 +63,7 @@ pub struct GaugeSum {
 }
 
 /// True when the gauge `series` keeps a distribution.
-pub(super) fn keeps_distribution(series: &Series) -> bool {
+fn keeps_distribution(series: &Series) -> bool {
     series.kind() == Kind::Gauge && catalogue::find(series.name()).is_some_and(|metric| metric.distribution)
 }
 
@@ -77,36 +77,87 @@ pub(super) fn distribution_of_one(value: i64, frames: u32) -> Arc<Histogram> {
     Arc::new(Histogram::of(distributed(value), u64::from(frames)))
 }
 
-/// True when the value is of the series' kind and within the caps that make overflow impossible.
-pub(crate) fn within_caps(sample: &Sample) -> bool {
-    sample.value.kind() == sample.series.kind()
-        && match &sample.value {
-            Value::Counter(increment) => *increment <= COUNTER_INCREMENT_MAX,
-            Value::Gauge(value) => (-GAUGE_MAGNITUDE_MAX..=GAUGE_MAGNITUDE_MAX).contains(value),
-            Value::Histogram(histogram) => {
+/// One value of one frame, as it is added.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Added {
+    /// An increment.
+    Counter(u64),
+    /// A value in fixed point, and whether its distribution over nodes is kept.
+    Gauge(i64, bool),
+    /// A histogram, empty or not.
+    Histogram(Arc<Histogram>),
+}
+
+impl Added {
+    /// True within the caps that make overflow impossible.
+    #[must_use]
+    pub fn is_within_caps(&self) -> bool {
+        match self {
+            Self::Counter(increment) => *increment <= COUNTER_INCREMENT_MAX,
+            Self::Gauge(value, _) => (-GAUGE_MAGNITUDE_MAX..=GAUGE_MAGNITUDE_MAX).contains(value),
+            Self::Histogram(histogram) => {
                 histogram.count() <= HISTOGRAM_COUNT_MAX
                     && histogram.sum() <= HISTOGRAM_SUM_MAX
                     && (histogram.sum() == 0 || !histogram.is_empty())
             }
         }
+    }
+
+    /// Both as one value of the same frame, held to the caps. False when they are of two kinds, or histograms that
+    /// together are beyond the caps: nothing has changed then.
+    pub fn fold(&mut self, other: &Self) -> bool {
+        match (&mut *self, other) {
+            (Self::Counter(a), Self::Counter(b)) => *a = a.saturating_add(*b).min(COUNTER_INCREMENT_MAX),
+            (Self::Gauge(a, _), Self::Gauge(b, _)) => {
+                *a = a.saturating_add(*b).clamp(-GAUGE_MAGNITUDE_MAX, GAUGE_MAGNITUDE_MAX);
+            }
+            (Self::Histogram(a), Self::Histogram(b)) => match a.plus(b).map(|sum| Self::Histogram(Arc::new(sum))) {
+                Ok(sum) if sum.is_within_caps() => *self = sum,
+                _ => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    /// The cell of this one value.
+    #[must_use]
+    pub fn cell(&self) -> Cell {
+        let sum = match self {
+            Self::Counter(increment) => Sum::Counter(u128::from(*increment)),
+            Self::Gauge(value, distributed) => Sum::Gauge(GaugeSum {
+                sum: i128::from(*value),
+                min: *value,
+                max: *value,
+                distribution: distributed.then(|| distribution_of_one(*value, 1)),
+            }),
+            Self::Histogram(histogram) if histogram.is_empty() => Sum::Histogram(Arc::default()),
+            Self::Histogram(histogram) => Sum::Histogram(Arc::clone(histogram)),
+        };
+        Cell { frames: 1, sum }
+    }
 }
 
 impl Cell {
     /// The cell of one sample.
     #[must_use]
     pub fn of(sample: &Sample) -> Self {
-        let sum = match &sample.value {
-            Value::Counter(increment) => Sum::Counter(u128::from(*increment)),
-            Value::Gauge(value) => Sum::Gauge(GaugeSum {
-                sum: i128::from(*value),
-                min: *value,
-                max: *value,
-                distribution: keeps_distribution(&sample.series).then(|| distribution_of_one(*value, 1)),
-            }),
-            Value::Histogram(histogram) if histogram.is_empty() => Sum::Histogram(Arc::default()),
-            Value::Histogram(histogram) => Sum::Histogram(Arc::clone(histogram)),
+        let added = match &sample.value {
+            Value::Counter(increment) => Added::Counter(*increment),
+            Value::Gauge(value) => Added::Gauge(*value, keeps_distribution(&sample.series)),
+            Value::Histogram(histogram) => Added::Histogram(Arc::clone(histogram)),
         };
-        Self { frames: 1, sum }
+        added.cell()
+    }
+
+    /// What kind of series it belongs to.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match &self.sum {
+            Sum::Counter(_) => Kind::Counter,
+            Sum::Gauge(_) => Kind::Gauge,
+            Sum::Histogram(_) => Kind::Histogram,
+        }
     }
 
     /// The sum of both.

@@ -1,28 +1,29 @@
 //! The bytes of `Merge.sums` and `Raw.sums`.
 //!
 //! ```text
-//! form       1 byte   1
+//! form       1 byte   2
 //! groups     varint
 //! per group, by ascending number:
 //!   number   varint   the first whole, then the distance to the one before less one
 //!   cells    varint   0: the same as in the first group, and nothing follows (so with one frame, or one zone)
-//!   series   per cell, by ascending number: varint (gap << 1 | has a distribution)
+//!   series   per cell, by ascending number: varint (gap << 2 | kind): 0 counter, 1 gauge, 2 gauge with its
+//!            distribution, 3 histogram
 //!   frames   varint   of every cell when they are all equal, else 0 and one varint per cell
-//!   values   per cell, by kind of the series:
+//!   values   per cell, by its kind:
 //!     counter    2 varints (128 bits, low half first)
 //!     gauge      zigzag varint minimum; varint maximum - minimum; when that is not 0:
 //!                2 varints sum - minimum * frames; the distribution as a histogram, if it has one
 //!     histogram  varint length, sparse bytes of the histogram
 //! ```
-//! Numbers of series and groups are those of the log the entry stands in. The same sums with the same numbers give
-//! the same bytes. A reader allocates at most in proportion to the bytes it was given, and every value is bounded by
-//! its frames, so that no later sum can overflow.
+//! Numbers of series and groups are those of the log the entry stands in. The kind travels with the cell, so that the
+//! bytes can be read without knowing what the numbers mean: whether they are well formed depends on them alone. The
+//! same sums with the same numbers give the same bytes. A reader allocates at most in proportion to the bytes it was
+//! given, and every value is bounded by its frames, so that no later sum can overflow.
 
 use std::sync::Arc;
 
-use starling_proto::group::Group;
 use starling_proto::{
-    catalogue::Kind,
+    group::Group,
     histogram::{self, Histogram},
     limits::{COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
     series::Series,
@@ -34,26 +35,128 @@ use super::{
     sums::{Row, Sums},
 };
 
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 /// Cells of one entry: 256 groups of 256 series.
 pub const CELLS_MAX: usize = 65_536;
 /// Longest sparse form of a histogram: 4,608 buckets of two escaped Rice codes, and its head.
 const HISTOGRAM_BYTES_MAX: usize = 128 * 1024;
 
-/// From series and groups to numbers, for writing.
-pub trait Numbering {
-    /// Number of a series.
-    fn series_number(&self, series: &Series) -> Option<u32>;
-    /// Number of a group, 0 for the whole cluster.
-    fn group_number(&self, group: &Group) -> Option<u32>;
+/// From numbers to series and groups.
+pub trait Definitions {
+    /// The series with a number; `None` when there is no room for it here.
+    fn series(&self, number: u32) -> Option<&Series>;
+    /// The group with a number, 0 for the whole cluster; `None` when there is no room for it here.
+    fn group(&self, number: u32) -> Option<&Group>;
 }
 
-/// From numbers to series and groups, for reading.
-pub trait Definitions {
-    /// The series with a number.
-    fn series(&self, number: u32) -> Option<&Series>;
-    /// The group with a number.
-    fn group(&self, number: u32) -> Option<&Group>;
+/// A cell under the numbers of its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedCell {
+    /// Number of the group, 0 for the whole cluster.
+    pub group: u32,
+    /// Number of the series.
+    pub series: u32,
+    /// What is summed.
+    pub cell: Cell,
+}
+
+/// Sums as they travel: under the numbers of one log, which mean nothing elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NumberedSums {
+    /// Strictly ascending by (group, series).
+    cells: Vec<NumberedCell>,
+}
+
+impl NumberedSums {
+    /// Takes cells in any order; no key may stand twice.
+    #[must_use]
+    pub fn of(mut cells: Vec<NumberedCell>) -> Self {
+        cells.sort_unstable_by_key(|cell| (cell.group, cell.series));
+        debug_assert!(cells.is_sorted_by_key(|cell| (cell.group, cell.series)));
+        Self { cells }
+    }
+
+    /// The cells, ascending by group and series.
+    #[must_use]
+    pub fn cells(&self) -> &[NumberedCell] {
+        &self.cells
+    }
+
+    /// Keeps the cells for which `keep` is true.
+    pub fn retain(&mut self, keep: impl FnMut(&NumberedCell) -> bool) {
+        self.cells.retain(keep);
+    }
+
+    /// The sums by name, and how many cells were left out: those without room here, and those of another kind than
+    /// their series has by its definition.
+    #[must_use]
+    pub fn resolve(&self, definitions: &impl Definitions) -> (Sums, u32) {
+        let mut rows = Vec::with_capacity(self.cells.len());
+        for cells in self.cells.chunk_by(|a, b| a.group == b.group) {
+            let Some(group) = definitions.group(cells[0].group) else { continue };
+            for NumberedCell { series, cell, .. } in cells {
+                if let Some(series) = definitions.series(*series).filter(|series| series.kind() == cell.kind()) {
+                    rows.push(Row { group: group.clone(), series: series.clone(), cell: cell.clone() });
+                }
+            }
+        }
+        let sums = Sums::from_rows(rows);
+        let left_out = self.cells.len() - sums.len();
+        (sums, left_out as u32)
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16 + self.cells.len() * 8);
+        out.push(FORM);
+        varint::put(&mut out, self.cells.chunk_by(|a, b| a.group == b.group).count() as u64);
+        let mut next_group = 0;
+        let mut first_group = None;
+        for cells in self.cells.chunk_by(|a, b| a.group == b.group) {
+            let group = u64::from(cells[0].group);
+            varint::put(&mut out, group - next_group);
+            next_group = group + 1;
+            if first_group.is_some_and(|first| same_cells(first, cells)) {
+                varint::put(&mut out, 0);
+                continue;
+            }
+            first_group.get_or_insert(cells);
+            put_cells(&mut out, cells);
+        }
+        out
+    }
+}
+
+fn put_cells(out: &mut Vec<u8>, cells: &[NumberedCell]) {
+    varint::put(out, cells.len() as u64);
+    let mut next_series = 0;
+    for NumberedCell { series, cell, .. } in cells {
+        let series = u64::from(*series);
+        varint::put(out, (series - next_series) << 2 | kind_code(cell));
+        next_series = series + 1;
+    }
+    let frames = cells[0].cell.frames;
+    if cells.iter().all(|cell| cell.cell.frames == frames) {
+        varint::put(out, u64::from(frames));
+    } else {
+        varint::put(out, 0);
+        cells.iter().for_each(|cell| varint::put(out, u64::from(cell.cell.frames)));
+    }
+    cells.iter().for_each(|cell| put_value(out, &cell.cell));
+}
+
+const fn kind_code(cell: &Cell) -> u64 {
+    match &cell.sum {
+        Sum::Counter(_) => 0,
+        Sum::Gauge(GaugeSum { distribution: None, .. }) => 1,
+        Sum::Gauge(GaugeSum { distribution: Some(_), .. }) => 2,
+        Sum::Histogram(_) => 3,
+    }
+}
+
+fn same_cells(a: &[NumberedCell], b: &[NumberedCell]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.series == b.series && a.cell == b.cell)
 }
 
 /// Why bytes are not sums.
@@ -62,20 +165,12 @@ pub enum CodecError {
     /// The first byte names no form.
     #[error("sums start with form {0}, known is {FORM}")]
     Form(u8),
-    /// A number of a series or group that the log never defined.
-    #[error("sums use {what} {number}, which is not defined")]
-    Undefined {
-        /// "series" or "group".
-        what: &'static str,
-        /// Its number.
-        number: u64,
-    },
     /// More groups or cells than the bytes can hold or than [`CELLS_MAX`], or none.
     #[error("sums announce {0} cells or groups")]
     Count(u64),
     /// A value beyond what its frames can add up to.
-    #[error("a value of {0} exceeds what its frames can add up to")]
-    Value(Series),
+    #[error("a value of series {0} exceeds what its frames can add up to")]
+    Value(u32),
     /// A histogram is damaged.
     #[error("a histogram in sums: {0}")]
     Histogram(#[from] histogram::DecodeError),
@@ -85,51 +180,6 @@ pub enum CodecError {
     /// Bytes after the end.
     #[error("sums are followed by {0} more bytes")]
     Trailing(usize),
-}
-
-/// The bytes of `sums`; `None` when a series or group has no number.
-#[must_use]
-pub fn encode(sums: &Sums, numbering: &impl Numbering) -> Option<Vec<u8>> {
-    let mut rows = Vec::with_capacity(sums.len());
-    for row in sums.rows() {
-        rows.push((numbering.group_number(&row.group)?, numbering.series_number(&row.series)?, &row.cell));
-    }
-    rows.sort_unstable_by_key(|&(group, series, _)| (group, series));
-    let mut out = Vec::with_capacity(16 + rows.len() * 8);
-    out.push(FORM);
-    varint::put(&mut out, rows.chunk_by(|a, b| a.0 == b.0).count() as u64);
-    let mut next_group = 0;
-    let mut first_group = None;
-    for cells in rows.chunk_by(|a, b| a.0 == b.0) {
-        let group = u64::from(cells[0].0);
-        varint::put(&mut out, group - next_group);
-        next_group = group + 1;
-        if first_group.is_some_and(|first| same_cells(first, cells)) {
-            varint::put(&mut out, 0);
-            continue;
-        }
-        first_group.get_or_insert(cells);
-        varint::put(&mut out, cells.len() as u64);
-        let mut next_series = 0;
-        for &(_, series, cell) in cells {
-            let distributed = matches!(&cell.sum, Sum::Gauge(GaugeSum { distribution: Some(_), .. }));
-            varint::put(&mut out, (u64::from(series) - next_series) << 1 | u64::from(distributed));
-            next_series = u64::from(series) + 1;
-        }
-        let frames = cells[0].2.frames;
-        if cells.iter().all(|&(_, _, cell)| cell.frames == frames) {
-            varint::put(&mut out, u64::from(frames));
-        } else {
-            varint::put(&mut out, 0);
-            cells.iter().for_each(|&(_, _, cell)| varint::put(&mut out, u64::from(cell.frames)));
-        }
-        cells.iter().for_each(|&(_, _, cell)| put_value(&mut out, cell));
-    }
-    Some(out)
-}
-
-fn same_cells(a: &[(u32, u32, &Cell)], b: &[(u32, u32, &Cell)]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.1 == b.1 && a.2 == b.2)
 }
 
 /// Appends what a cell holds besides its frames. Also what the hash of a view is made of.
@@ -157,7 +207,7 @@ pub(super) fn put_value(out: &mut Vec<u8>, cell: &Cell) {
 ///
 /// # Errors
 /// [`CodecError`], naming what is wrong.
-pub fn decode(bytes: &[u8], definitions: &impl Definitions) -> Result<Sums, CodecError> {
+pub fn decode(bytes: &[u8]) -> Result<NumberedSums, CodecError> {
     let mut reader = Reader::new(bytes);
     let form = reader.byte()?;
     if form != FORM {
@@ -167,82 +217,73 @@ pub fn decode(bytes: &[u8], definitions: &impl Definitions) -> Result<Sums, Code
     if groups > reader.rest().len() as u64 {
         return Err(CodecError::Count(groups));
     }
-    let mut rows = Vec::new();
-    let mut next_group = 0u64;
+    let mut cells = Vec::new();
+    let mut next_group = 0;
     for _ in 0..groups {
-        let number = next_group.checked_add(reader.u64()?).ok_or(VarintError::TooLong)?;
-        next_group = number.checked_add(1).ok_or(VarintError::TooLong)?;
-        let group = u32::try_from(number)
-            .ok()
-            .and_then(|number| definitions.group(number))
-            .ok_or(CodecError::Undefined { what: "group", number })?;
-        decode_group(&mut reader, definitions, group, &mut rows)?;
+        let group = next_number(&mut next_group, reader.u64()?)?;
+        decode_group(&mut reader, group, &mut cells)?;
     }
     if !reader.is_empty() {
         return Err(CodecError::Trailing(reader.rest().len()));
     }
-    Ok(Sums::from_rows(rows))
+    Ok(NumberedSums { cells })
 }
 
-fn decode_group(
-    reader: &mut Reader<'_>,
-    definitions: &impl Definitions,
-    group: &Group,
-    rows: &mut Vec<Row>,
-) -> Result<(), CodecError> {
+/// The number `gap` places after the one before.
+fn next_number(next: &mut u64, gap: u64) -> Result<u32, VarintError> {
+    let number = next.checked_add(gap).ok_or(VarintError::TooLong)?;
+    *next = number.checked_add(1).ok_or(VarintError::TooLong)?;
+    u32::try_from(number).map_err(|_| VarintError::TooLong)
+}
+
+fn decode_group(reader: &mut Reader<'_>, group: u32, all: &mut Vec<NumberedCell>) -> Result<(), CodecError> {
     let cells = reader.u64()?;
     if cells == 0 {
-        let same = rows.chunk_by(|a, b| a.group == b.group).next().unwrap_or_default();
-        if same.is_empty() || same.len() + rows.len() > CELLS_MAX {
+        let same = all.chunk_by(|a, b| a.group == b.group).next().unwrap_or_default();
+        if same.is_empty() || same.len() + all.len() > CELLS_MAX {
             return Err(CodecError::Count(cells));
         }
-        let same: Vec<Row> = same.iter().map(|row| Row { group: group.clone(), ..row.clone() }).collect();
-        rows.extend(same);
+        let same: Vec<_> = same.iter().map(|cell| NumberedCell { group, ..cell.clone() }).collect();
+        all.extend(same);
         return Ok(());
     }
     // A cell takes at least 2 bytes: its number and its value.
-    let room = (reader.rest().len() / 2).min(CELLS_MAX - rows.len().min(CELLS_MAX));
+    let room = (reader.rest().len() / 2).min(CELLS_MAX - all.len().min(CELLS_MAX));
     if cells > room as u64 {
         return Err(CodecError::Count(cells));
     }
     let mut series = Vec::with_capacity(cells as usize);
-    let mut next = 0u64;
+    let mut next = 0;
     for _ in 0..cells {
         let coded = reader.u64()?;
-        let number = next.checked_add(coded >> 1).ok_or(VarintError::TooLong)?;
-        next = number.checked_add(1).ok_or(VarintError::TooLong)?;
-        let found = u32::try_from(number)
-            .ok()
-            .and_then(|number| definitions.series(number))
-            .ok_or(CodecError::Undefined { what: "series", number })?;
-        series.push((found, coded & 1 == 1));
+        series.push((next_number(&mut next, coded >> 2)?, coded & 3));
     }
-    let all = reader.u64()?;
+    let every = reader.u64()?;
     let mut frames = Vec::with_capacity(cells as usize);
     for _ in 0..cells {
-        let one = if all == 0 { reader.u64()? } else { all };
-        let one = u32::try_from(one).ok().filter(|&one| one > 0).ok_or(CodecError::Count(one))?;
-        frames.push(one);
+        let one = if every == 0 { reader.u64()? } else { every };
+        frames.push(u32::try_from(one).ok().filter(|&one| one > 0).ok_or(CodecError::Count(one))?);
     }
-    rows.reserve(cells as usize);
-    for ((series, distributed), frames) in series.into_iter().zip(frames) {
-        let cell = decode_cell(reader, series, distributed, frames)?;
-        rows.push(Row { group: group.clone(), series: series.clone(), cell });
+    all.reserve(cells as usize);
+    for ((series, kind), frames) in series.into_iter().zip(frames) {
+        let cell = decode_cell(reader, series, kind, frames)?;
+        all.push(NumberedCell { group, series, cell });
     }
     Ok(())
 }
 
-fn decode_cell(reader: &mut Reader<'_>, series: &Series, distributed: bool, frames: u32) -> Result<Cell, CodecError> {
-    let beyond = || CodecError::Value(series.clone());
-    let sum = match series.kind() {
-        Kind::Counter => {
+fn decode_cell(reader: &mut Reader<'_>, series: u32, kind: u64, frames: u32) -> Result<Cell, CodecError> {
+    let beyond = || CodecError::Value(series);
+    let sum = match kind {
+        0 => {
             let sum = reader.u128()?;
             if sum > u128::from(COUNTER_INCREMENT_MAX) * u128::from(frames) {
                 return Err(beyond());
             }
             Sum::Counter(sum)
         }
-        Kind::Gauge => {
+        1 | 2 => {
+            let distributed = kind == 2;
             let min = reader.i64()?;
             let spread = reader.u64()?;
             let max = min.checked_add_unsigned(spread).ok_or_else(beyond)?;
@@ -263,17 +304,14 @@ fn decode_cell(reader: &mut Reader<'_>, series: &Series, distributed: bool, fram
             };
             Sum::Gauge(GaugeSum { sum, min, max, distribution })
         }
-        Kind::Histogram => Sum::Histogram(decode_histogram(reader, series, frames)?),
+        _ => Sum::Histogram(decode_histogram(reader, series, frames)?),
     };
-    if distributed && series.kind() != Kind::Gauge {
-        return Err(beyond());
-    }
     Ok(Cell { frames, sum })
 }
 
-fn decode_histogram(reader: &mut Reader<'_>, series: &Series, frames: u32) -> Result<Arc<Histogram>, CodecError> {
+fn decode_histogram(reader: &mut Reader<'_>, series: u32, frames: u32) -> Result<Arc<Histogram>, CodecError> {
     let histogram = Histogram::decode(reader.bytes(HISTOGRAM_BYTES_MAX)?)?;
     let within = u128::from(histogram.count()) <= u128::from(HISTOGRAM_COUNT_MAX) * u128::from(frames)
         && HISTOGRAM_SUM_MAX.checked_mul(u128::from(frames)).is_none_or(|limit| histogram.sum() <= limit);
-    if within { Ok(Arc::new(histogram)) } else { Err(CodecError::Value(series.clone())) }
+    if within { Ok(Arc::new(histogram)) } else { Err(CodecError::Value(series)) }
 }

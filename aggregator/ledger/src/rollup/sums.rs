@@ -69,10 +69,6 @@ impl Sums {
         Self { rows }
     }
 
-    pub(super) fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
     /// Adds the samples of one frame, for the whole cluster and for each of `groups`.
     ///
     /// # Errors
@@ -143,6 +139,16 @@ impl Sums {
             self.rows.retain(|row| row.cell.frames > 0);
         }
         Ok(())
+    }
+
+    /// True when every cell of `other` has one here.
+    pub(crate) fn has_names_of(&self, other: &Self) -> bool {
+        let mut from = 0;
+        other.rows.iter().all(|row| {
+            let found = self.find(row, from);
+            from = found.map_or_else(|at| at, |at| at + 1);
+            found.is_ok()
+        })
     }
 
     /// Where the key of `row` is at or after `from`, or would be.
@@ -224,10 +230,5 @@ impl Sums {
             put_value(&mut bytes, &row.cell);
             hasher.update(&bytes);
         }
-    }
-
-    /// Keeps the cells for which `keep` is true.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Group, &Series) -> bool) {
-        self.rows.retain(|row| keep(&row.group, &row.series));
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use starling_proto::group::Group;
 use starling_proto::{
     catalogue,
-    histogram::HistogramSum,
+    histogram::{Histogram, HistogramSum},
     limits::GAUGE_MAGNITUDE_MAX,
     series::{Sample, Series, Value},
 };
@@ -55,13 +55,34 @@ fn total<'a>(frames: impl IntoIterator<Item = &'a Frame>) -> Sums {
     sums
 }
 
-fn names_of(sums: &Sums) -> Names {
-    let mut names = Names::new(1000, 100);
-    for (group, series, _) in sums.iter() {
-        names.intern_group(group).unwrap();
-        names.intern_series(series).unwrap();
+/// The sums under the positions of their names, and the names.
+fn numbered(sums: &Sums) -> (NumberedSums, Named) {
+    let mut named = Named { groups: vec![Group::cluster()], series: Vec::new() };
+    named.groups.extend(sums.groups().filter(|group| !group.is_cluster()).cloned());
+    named.series.extend(sums.iter().map(|(_, series, _)| series.clone()));
+    named.series.sort_unstable();
+    named.series.dedup();
+    let cells = sums.iter().map(|(group, series, cell)| NumberedCell {
+        group: named.groups.binary_search(group).unwrap() as u32,
+        series: named.series.binary_search(series).unwrap() as u32,
+        cell: cell.clone(),
+    });
+    (NumberedSums::of(cells.collect()), named)
+}
+
+struct Named {
+    groups: Vec<Group>,
+    series: Vec<Series>,
+}
+
+impl Definitions for Named {
+    fn series(&self, number: u32) -> Option<&Series> {
+        self.series.get(number as usize)
     }
-    names
+
+    fn group(&self, number: u32) -> Option<&Group> {
+        self.groups.get(number as usize)
+    }
 }
 
 proptest! {
@@ -83,12 +104,17 @@ proptest! {
 
     #[test]
     fn the_dense_form_gives_the_same_sums(frames in prop::collection::vec(frame(), 0..12)) {
-        let mut names = Names::new(1000, 100);
+        let (_, named) = numbered(&total(&frames));
         let mut dense = Accumulator::new();
         for frame in &frames {
-            prop_assert_eq!(dense.add(&mut names, &frame.groups, &frame.samples), 0);
+            let (one, own) = numbered(&Sums::of_frame(&frame.groups, &frame.samples));
+            for cell in one.cells() {
+                let group = named.groups.binary_search(own.group(cell.group).unwrap()).unwrap() as u32;
+                let series = named.series.binary_search(own.series(cell.series).unwrap()).unwrap() as u32;
+                dense.add(group, series, &added(&cell.cell));
+            }
         }
-        prop_assert_eq!(dense.to_sums(&names), total(&frames));
+        prop_assert_eq!(dense.cells().resolve(&named), (total(&frames), 0));
     }
 
     #[test]
@@ -122,31 +148,44 @@ proptest! {
         for frame in frames.iter().take(taken.min(frames.len().saturating_sub(1))) {
             sums.subtract(&Sums::of_frame(&frame.groups, &frame.samples)).unwrap();
         }
-        let names = names_of(&sums);
-        let bytes = encode(&sums, &names).unwrap();
-        let back = decode(&bytes, &names).unwrap();
-        prop_assert_eq!(back.difference(&sums), None);
-        prop_assert_eq!(encode(&back, &names).unwrap(), bytes.clone());
+        let (numbers, named) = numbered(&sums);
+        let bytes = numbers.encode();
+        let back = decode(&bytes).unwrap();
+        prop_assert_eq!(back.resolve(&named).0.difference(&sums), None);
+        prop_assert_eq!(back.encode(), bytes.clone());
+        let packed = Packed::of(&sums, None);
+        prop_assert_eq!(packed.unpack().difference(&sums), None);
+        prop_assert!(Arc::ptr_eq(Packed::of(&sums, Some(packed.keys())).keys(), packed.keys()));
         for end in 0..bytes.len() {
-            prop_assert!(decode(&bytes[..end], &names).is_err(), "cut at {end} of {} was taken", bytes.len());
+            prop_assert!(decode(&bytes[..end]).is_err(), "cut at {end} of {} was taken", bytes.len());
         }
     }
 
     #[test]
     fn random_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 1..300), frames in prop::collection::vec(frame(), 1..4), at: prop::sample::Index, bit in 0u8..8) {
         let sums = total(&frames);
-        let names = names_of(&sums);
-        bytes[0] = 1;
-        let _ = decode(&bytes, &names);
-        let mut damaged = encode(&sums, &names).unwrap();
+        let (numbers, named) = numbered(&sums);
+        bytes[0] = 2;
+        let _ = decode(&bytes);
+        let mut damaged = numbers.encode();
         let at = at.index(damaged.len());
         damaged[at] ^= 1 << bit;
-        if let Ok(other) = decode(&damaged, &names) {
+        if let Ok(other) = decode(&damaged) {
             // Whatever came in can be added and packed again.
+            let (other, _) = other.resolve(&named);
             let mut all = sums.clone();
             all.add(&other).unwrap();
-            prop_assert!(encode(&all, &names).is_some());
+            prop_assert_eq!(Packed::of(&all, None).unpack().difference(&all), None);
         }
+    }
+}
+
+/// The one value of a cell of one frame.
+fn added(cell: &Cell) -> Added {
+    match &cell.sum {
+        Sum::Counter(sum) => Added::Counter(u64::try_from(*sum).unwrap()),
+        Sum::Gauge(gauge) => Added::Gauge(gauge.min, gauge.distribution.is_some()),
+        Sum::Histogram(histogram) => Added::Histogram(Arc::clone(histogram)),
     }
 }
 
@@ -167,21 +206,36 @@ fn a_series_stands_once_in_a_frame() {
     let twice = [3, 5].map(|n| Sample { series: series.clone(), value: Value::Counter(n) });
     let expected = Cell { frames: 1, sum: Sum::Counter(3) };
     assert_eq!(Sums::of_frame(&[], &twice).get(&Group::cluster(), &series), Some(&expected));
-    let (mut names, mut dense) = (Names::new(10, 10), Accumulator::new());
-    dense.add(&mut names, &[], &twice);
-    assert_eq!(dense.to_sums(&names).get(&Group::cluster(), &series), Some(&expected));
 }
 
 #[test]
-fn full_tables_leave_samples_out() {
-    let (mut names, mut dense) = (Names::new(1, 1), Accumulator::new());
+fn cells_without_room_are_left_out_and_counted() {
+    let group = Group::of("zone", "a").unwrap();
     let samples = ["grpc", "http1"].map(|protocol| Sample {
         series: Series::of(&catalogue::REQUESTS, &[("protocol", protocol)]),
         value: Value::Counter(1),
     });
-    let groups = ["a", "b"].map(|zone| Group::of("zone", zone).unwrap());
-    assert_eq!(dense.add(&mut names, &groups, &samples), 2);
-    assert_eq!(dense.to_sums(&names).len(), 2);
+    let (numbers, mut named) = numbered(&Sums::of_frame(std::slice::from_ref(&group), &samples));
+    named.series.pop();
+    let (sums, left_out) = numbers.resolve(&named);
+    assert_eq!((sums.len(), left_out), (2, 2));
+    // A cell of another kind than its series has by definition is not added to it.
+    named.series = vec![Series::of(&catalogue::LOAD_5M, &[])];
+    assert_eq!(numbers.resolve(&named), (Sums::new(), 4));
+}
+
+#[test]
+fn values_of_one_frame_fold_within_the_caps() {
+    let mut counter = Added::Counter(1 << 40);
+    assert!(counter.fold(&Added::Counter(1 << 40)) && counter.is_within_caps());
+    assert_eq!(counter, Added::Counter(1 << 40));
+    let mut gauge = Added::Gauge(5, false);
+    assert!(gauge.fold(&Added::Gauge(-7, false)));
+    assert_eq!(gauge, Added::Gauge(-2, false));
+    assert!(!gauge.fold(&counter), "two kinds");
+    let mut histogram = Added::Histogram(Histogram::of(7, 2).into());
+    assert!(histogram.fold(&Added::Histogram(Histogram::of(9, 1).into())));
+    assert!(matches!(histogram, Added::Histogram(sum) if sum.count() == 3));
 }
 
 #[test]
@@ -211,7 +265,7 @@ fn a_host_in_a_second_is_small() {
         })
         .into();
     let sums = Sums::of_frame(&[], &samples);
-    let bytes = encode(&sums, &names_of(&sums)).unwrap();
+    let bytes = numbered(&sums).0.encode();
     assert!(bytes.len() <= 8 * 3 + 8, "{} bytes for 8 counters", bytes.len());
 }
 
@@ -223,29 +277,24 @@ fn groups_of_one_frame_cost_two_bytes_each() {
     let value = Value::Histogram(Arc::new(histogram.to_histogram()));
     let samples = [Sample { series: Series::of(&catalogue::DURATION, &[("protocol", "grpc")]), value }];
     let (one, all) = (Sums::of_frame(&[], &samples), Sums::of_frame(&groups, &samples));
-    let names = names_of(&all);
-    let bytes = encode(&all, &names).unwrap();
-    assert_eq!(bytes.len(), encode(&one, &names).unwrap().len() + 4);
-    assert_eq!(decode(&bytes, &names).unwrap(), all);
+    let (numbers, named) = numbered(&all);
+    let bytes = numbers.encode();
+    assert_eq!(bytes.len(), numbered(&one).0.encode().len() + 4);
+    assert_eq!(decode(&bytes).unwrap().resolve(&named), (all, 0));
 }
 
 #[test]
 fn values_beyond_their_frames_are_refused() {
-    let mut names = Names::new(10, 10);
-    let counter = Series::of(&catalogue::REQUESTS, &[("protocol", "grpc")]);
-    names.intern_series(&counter).unwrap();
-    // Form, 1 group, number 0, 1 cell, series 0, 1 frame, then a counter of 2^40 + 1 and of 2^40.
-    let head = [1, 1, 0, 1, 0, 1];
+    // Form, 1 group, number 0, 1 cell, series 0 of counters, 1 frame, then a counter of 2^40 + 1 and of 2^40.
+    let head = [2, 1, 0, 1, 0, 1];
     let with = |value: u64| {
         let mut bytes = head.to_vec();
         starling_proto::varint::put_u128(&mut bytes, value.into());
-        decode(&bytes, &names)
+        decode(&bytes)
     };
-    assert_eq!(with((1 << 40) + 1), Err(CodecError::Value(counter.clone())));
+    assert_eq!(with((1 << 40) + 1), Err(CodecError::Value(0)));
     assert!(with(1 << 40).is_ok());
-    assert_eq!(decode(&[1, 1, 0, 1, 2, 1, 0, 0], &names), Err(CodecError::Undefined { what: "series", number: 1 }));
-    assert_eq!(decode(&[1, 1, 9, 1, 0, 1, 0, 0], &names), Err(CodecError::Undefined { what: "group", number: 9 }));
-    assert_eq!(decode(&[1, 1, 0, 99, 0, 1, 0, 0], &names), Err(CodecError::Count(99)));
-    assert_eq!(decode(&[1, 1, 0, 0], &names), Err(CodecError::Count(0)));
-    assert_eq!(decode(&[2], &names), Err(CodecError::Form(2)));
+    assert_eq!(decode(&[2, 1, 0, 99, 0, 1, 0, 0]), Err(CodecError::Count(99)));
+    assert_eq!(decode(&[2, 1, 0, 0]), Err(CodecError::Count(0)));
+    assert_eq!(decode(&[1]), Err(CodecError::Form(1)));
 }

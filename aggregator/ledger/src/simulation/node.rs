@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling_proto::{
-    catalogue,
+    catalogue::{self, Kind, Scope},
     histogram::HistogramSum,
     ids::{NodeId, StreamId, WriterId},
     series::{Sample, Series, Value},
@@ -46,10 +46,17 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(number: usize, rng: &mut Rng) -> Self {
+    pub(super) fn new(number: usize, rng: &mut Rng, many_groups: bool) -> Self {
         Self {
             id: NodeId::sanitised(&format!("node-{number}")),
-            groups: vec![Group::parse(["zone:a", "zone:b"][number % 2]).unwrap()],
+            groups: if many_groups {
+                vec![
+                    Group::of("zone", &number.to_string()).unwrap(),
+                    Group::of("rack", &(number / 2).to_string()).unwrap(),
+                ]
+            } else {
+                vec![Group::parse(["zone:a", "zone:b"][number % 2]).unwrap()]
+            },
             stream: StreamId::new(rng.bytes()),
             last_tick: 0,
             kept: BTreeMap::new(),
@@ -77,8 +84,9 @@ impl Shapes {
         }
     }
 
-    /// The content of one frame. Most schedules leave out histograms, which cost a hundred times the rest.
-    pub(super) fn frame(&self, rng: &mut Rng, histograms: bool) -> Vec<Sample> {
+    /// The content of one frame of `tick`. Most schedules leave out histograms, which cost a hundred times the rest.
+    /// With `churn` names come and go.
+    pub(super) fn frame(&self, rng: &mut Rng, tick: u32, histograms: bool, churn: bool) -> Vec<Sample> {
         let sample = |series: &Series, value| Sample { series: series.clone(), value };
         let mut samples = vec![
             // 40 random bits: two different sets of frames hardly ever have the same sum.
@@ -92,6 +100,15 @@ impl Shapes {
             }
             samples.push(sample(&self.histogram, Value::Histogram(histogram.to_histogram().into())));
             samples.push(sample(&self.distributed, Value::Gauge(rng.below(10_000) as i64)));
+        }
+        if churn {
+            let name = |n: u64| {
+                let value = (u64::from(tick) / 4 + n).to_string();
+                Series::application("jobs", &[("batch", &value)], Kind::Counter, "1", 0, Scope::Cluster).unwrap()
+            };
+            for n in 0..1 + rng.below(3) as u64 {
+                samples.push(sample(&name(n), Value::Counter(rng.next() >> 40)));
+            }
         }
         // A series that only some frames have.
         if rng.one_in(3) {

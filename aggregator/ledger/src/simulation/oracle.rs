@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roaring::RoaringBitmap;
-use starling_proto::{ids::WriterId, v1::log_payload::Body};
+use starling_proto::ids::WriterId;
 
 use super::{
     Pace,
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     rollup::Sums,
-    {Check, Ledger, log::LogHash, logs::OWN, tick::Place},
+    {Check, Ledger, TickView, decode::Body, hash::LogHash, logs::OWN, tick::Place},
 };
 
 /// Everything that happened.
@@ -29,6 +28,8 @@ pub(super) struct Ghost {
     pub(super) lost: BTreeSet<Dot>,
     /// Longest length of each log ever held by a ledger.
     held: BTreeMap<WriterId, BTreeMap<WriterId, u64>>,
+    /// The slots whose disk has kept a dot.
+    pub(super) durable: BTreeMap<Dot, BTreeSet<usize>>,
     /// Writers that a slot ever had.
     pub(super) writers_of: BTreeMap<usize, BTreeSet<WriterId>>,
 }
@@ -36,7 +37,20 @@ pub(super) struct Ghost {
 impl Ledger {
     /// Length of every log that has any entry.
     pub(super) fn lengths(&self) -> BTreeMap<WriterId, u64> {
-        self.logs.iter().map(|(_, log)| (log.writer, log.length())).filter(|&(_, length)| length > 0).collect()
+        self.logs.iter().map(|(_, log)| (log.writer(), log.length())).filter(|&(_, length)| length > 0).collect()
+    }
+
+    /// The frames of an entry.
+    pub(super) fn dots_of(&self, writer: WriterId, sequence: u64) -> Vec<Dot> {
+        let Some(number) = self.logs.number(writer) else { return Vec::new() };
+        let Some(log) = self.logs.get(number) else { return Vec::new() };
+        let streams = match self.body(Place { log: number, sequence }) {
+            Some(Body::Merge { tick, coverage, .. }) => (tick, log.streams_of(&coverage)),
+            Some(Body::Raw { tick, stream, .. }) => (tick, log.stream(stream).into_iter().collect()),
+            _ => return Vec::new(),
+        };
+        let dot = |stream| Some((self.streams.identity(stream)?.1, streams.0));
+        streams.1.iter().filter_map(dot).collect()
     }
 
     fn knows(&self, dot: Dot) -> bool {
@@ -58,14 +72,12 @@ impl World {
             if ghost.hashes.insert((writer, sequence), hash).is_some_and(|before| before != hash) {
                 return Err(format!("I3: two entries {sequence} of {writer}"));
             }
-            let Some(Body::Merge(merge)) = ledger.body(Place { log: OWN, sequence }) else { continue };
-            let numbers = RoaringBitmap::deserialize_from(&*merge.coverage).map_err(|error| error.to_string())?;
-            for number in numbers {
-                let stream = log.peek_stream(number).and_then(|stream| ledger.streams.identity(stream));
+            let Some(Body::Merge { tick, coverage, .. }) = ledger.body(Place { log: OWN, sequence }) else { continue };
+            for number in coverage {
+                let stream = log.stream(number).and_then(|stream| ledger.streams.identity(stream));
                 let Some((_, id)) = stream else { return Err(format!("a merge covers unknown stream {number}")) };
-                let dot = (id, merge.tick);
-                if let Some(before) = ghost.merged.insert(dot, (writer, sequence)) {
-                    return Err(format!("I2: {dot:?} merged by {before:?} and {:?}", (writer, sequence)));
+                if let Some(before) = ghost.merged.insert((id, tick), (writer, sequence)) {
+                    return Err(format!("I2: {:?} merged by {before:?} and {:?}", (id, tick), (writer, sequence)));
                 }
             }
         }
@@ -77,8 +89,8 @@ impl World {
     pub(super) fn check_logs(&mut self, slot: usize) -> Outcome {
         let Some(aggregator) = &self.slots[slot] else { return Ok(()) };
         let ledger = &aggregator.ledger;
-        for (_, log) in ledger.logs.iter().filter(|(number, log)| *number != OWN && !log.frozen) {
-            let place = (log.writer, log.length());
+        for (_, log) in ledger.logs.iter().filter(|(number, _)| *number != OWN) {
+            let place = (log.writer(), log.length());
             if log.length() > 0 && self.ghost.hashes.get(&place).is_some_and(|hash| *hash != log.hash()) {
                 return Err(format!("I3: slot {slot} holds another entry at {place:?}"));
             }
@@ -105,8 +117,10 @@ impl World {
             nodes.insert(*node);
             frames += 1;
         }
-        if *view.sums != expected {
-            let detail = view.sums.difference(&expected).unwrap_or_else(|| "extremes differ".into());
+        if self.small {
+            partial(&view, &expected).map_err(|detail| format!("I1: slot {slot} tick {tick}: {detail}"))?;
+        } else if *view.sums() != expected {
+            let detail = view.sums().difference(&expected).unwrap_or_else(|| "extremes differ".into());
             return Err(format!("I1: slot {slot} tick {tick}: {detail}"));
         }
         if view.coverage.reporting != nodes.len() as u32
@@ -126,6 +140,7 @@ impl World {
             self.check_tick(slot, tick)?;
             match aggregator.ledger.check(tick) {
                 Check::Balanced => {}
+                Check::Partial(_) if self.small => {}
                 other => return Err(format!("conservation: slot {slot} tick {tick}: {other:?}")),
             }
         }
@@ -136,6 +151,14 @@ impl World {
     pub(super) fn acknowledged(&mut self, dot: Dot, copies: u32) -> Outcome {
         if u64::from(dot.1) + 900 < self.now_ms / 1000 {
             // Some may have pruned it in the meantime.
+            return Ok(());
+        }
+        if self.disks.is_some() {
+            let holders = self.ghost.durable.get(&dot).map_or(0, BTreeSet::len);
+            if holders < 2 || copies < 2 {
+                return Err(format!("I5: {dot:?} acknowledged, on {holders} disks, {copies} claimed"));
+            }
+            self.seen.acknowledged += u64::from(self.ghost.acknowledged.insert(dot));
             return Ok(());
         }
         let holders = self.ledgers().chain(&self.buried).filter(|ledger| ledger.knows(dot)).count() as u32;
@@ -180,9 +203,9 @@ impl World {
 
     pub(super) fn what_is_left(&self) -> String {
         let kept: usize = self.nodes.iter().map(|node| node.kept.len()).sum();
-        let frozen = self.ledgers().flat_map(|ledger| ledger.logs()).filter(|log| log.frozen).count();
+        let trouble: Vec<String> = self.ledgers().filter_map(Ledger::trouble).collect();
         let lengths: Vec<Vec<u64>> = self.ledgers().map(|ledger| ledger.lengths().into_values().collect()).collect();
-        format!("{kept} frames kept by nodes, {} messages, {frozen} logs frozen, logs {lengths:?}", self.network.len())
+        format!("{kept} frames kept by nodes, {} messages, trouble {trouble:?}, logs {lengths:?}", self.network.len())
     }
 
     /// I5 after healing: what was acknowledged is in every view; every frame is counted, or lost with a reason.
@@ -200,8 +223,10 @@ impl World {
                 }
             }
             let stats = ledger.stats();
-            let faults = stats.overlaps + stats.forks + stats.imbalances + stats.raw_conflicts + stats.invalid_logs;
-            if faults > 0 || ledger.logs().iter().any(|log| log.frozen) {
+            let conflicts = if self.small { 0 } else { stats.raw_conflicts };
+            let faults = stats.overlaps + stats.forks + stats.imbalances + conflicts + stats.entries_refused;
+            let room = if self.small { 0 } else { stats.cells_without_room + stats.samples_left_out };
+            if faults + room + stats.merges_ignored + stats.rebuilds > 0 || ledger.trouble().is_some() {
                 return Err(format!("slot {slot} counted faults: {stats:?}"));
             }
         }
@@ -212,6 +237,8 @@ impl World {
     pub(super) fn count(&mut self) {
         for aggregator in self.slots.iter().flatten() {
             let stats = aggregator.ledger.stats();
+            self.seen.cells_without_room += stats.cells_without_room;
+            self.seen.to_other += stats.samples_to_other;
             self.seen.merges += stats.merges;
             self.seen.raws += stats.raws;
             self.seen.raws_taken_back += stats.raws_taken_back;
@@ -224,6 +251,19 @@ impl World {
     }
 }
 
+/// Where tables were full cells may be missing, and names may have gone to others; what is there of all frames is
+/// right, and nothing is there of more frames than there are.
+fn partial(view: &TickView, expected: &Sums) -> Outcome {
+    let sums = view.sums();
+    for (group, series, whole) in expected.iter() {
+        let Some(cell) = sums.get(group, series) else { continue };
+        if cell.frames > whole.frames || (cell.frames == whole.frames && !cell.same_amounts(whole)) {
+            return Err(format!("{series} of {group}: {cell:?} of {whole:?}"));
+        }
+    }
+    Ok(())
+}
+
 fn same_view(a: &Ledger, b: &Ledger, pace: Pace) -> Outcome {
     let floor = a.floor.max(b.floor);
     let ticks = |ledger: &Ledger| ledger.ticks().filter(|&tick| tick >= floor).collect::<Vec<_>>();
@@ -232,8 +272,11 @@ fn same_view(a: &Ledger, b: &Ledger, pace: Pace) -> Outcome {
     }
     for tick in ticks(a) {
         // What is expected follows from the same entries, unless one joined after the start was pruned.
-        let differs = pace == Pace::Seconds && a.coverage(tick) != b.coverage(tick);
-        if a.view_hash(tick) != b.view_hash(tick) || differs {
+        let (Some(at_a), Some(at_b)) = (a.view(tick), b.view(tick)) else { continue };
+        let differs = pace == Pace::Seconds && at_a.coverage != at_b.coverage;
+        let whole = at_a.skipped_cells == 0 && at_b.skipped_cells == 0;
+        let sums_differ = whole && a.view_hash(tick) != b.view_hash(tick);
+        if sums_differ || at_a.frames != at_b.frames || differs {
             return Err(format!("I4: tick {tick} differs at {} and {}", a.writer(), b.writer()));
         }
     }

@@ -54,7 +54,11 @@ impl World {
                 }
             }
             62..70 => self.poll(x)?,
-            70..80 => self.send_digest(x, y),
+            70..76 => self.send_digest(x, y),
+            76..80 => {
+                let most = self.rng.below(12);
+                self.sync(x, most);
+            }
             80..84 => self.send_entries(x, y),
             84..88 => self.acknowledge(x)?,
             88 => self.crash(x),
@@ -81,6 +85,7 @@ impl World {
                 let now_ms = self.now_ms;
                 if let Some(aggregator) = self.running(x) {
                     aggregator.ledger.prune(now_ms);
+                    self.act(x)?;
                     self.check_all(x)?;
                 }
             }
@@ -126,12 +131,29 @@ impl World {
 
     /// The process of a slot is gone with all it held, unless another loss has not been made up for: k is 1.
     fn crash(&mut self, slot: usize) {
+        if self.disks.is_some() {
+            self.crash_with_disk(slot);
+            return;
+        }
         self.unbury();
         if self.buried.is_none() && self.slots.iter().flatten().count() > 2 {
             self.buried = self.slots[slot].take().map(|aggregator| aggregator.ledger);
             self.seen.crashes += u64::from(self.buried.is_some());
             let gone = self.writers[slot];
             self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peer_closed(gone));
+        }
+    }
+
+    /// With disks any number of processes may be gone; each keeps what its disk has kept.
+    fn crash_with_disk(&mut self, slot: usize) {
+        let all = self.rng.one_in(4);
+        for slot in if all { 0..self.slots.len() } else { slot..slot + 1 } {
+            if self.slots[slot].take().is_some() {
+                self.seen.crashes += 1;
+                self.seen.disk_crashes += 1;
+                let gone = self.writers[slot];
+                self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peer_closed(gone));
+            }
         }
     }
 
@@ -205,6 +227,9 @@ impl World {
                 aggregator.ledger.peer_lost(gone.writer);
             }
             aggregator.ledger.prune(now_ms);
+        }
+        for slot in 0..self.slots.len() {
+            self.sync(slot, usize::MAX);
         }
     }
 

@@ -56,6 +56,9 @@ impl Seen {
         self.jumps += other.jumps;
         self.pruned += other.pruned;
         self.unknown_pins += other.unknown_pins;
+        self.disk_crashes += other.disk_crashes;
+        self.cells_without_room += other.cells_without_room;
+        self.to_other += other.to_other;
     }
 }
 
@@ -75,6 +78,9 @@ fn every_schedule_counts_every_frame_once() {
         ("crashes", seen.crashes),
         ("unknown pins", seen.unknown_pins),
         ("gaps", seen.gaps),
+        ("crashes with a disk", seen.disk_crashes),
+        ("cells without room", seen.cells_without_room),
+        ("values of other", seen.to_other),
     ] {
         assert!(times > 0, "no schedule saw {path}");
     }
@@ -99,8 +105,11 @@ fn every_planted_fault_is_caught() {
         Plant::Ledger(Fault::EveryRawCounts),
         Plant::Ledger(Fault::AckBeforeCopies),
         Plant::Ledger(Fault::AckOnSent),
-        Plant::Ledger(Fault::AllowGaps),
-        Plant::Ledger(Fault::NoRelay),
+        Plant::Ledger(Fault::AckBeforeSync),
+        Plant::Ledger(Fault::ReceivedIsDurable),
+        Plant::Ledger(Fault::RoomDecides),
+        Plant::GapsClosed,
+        Plant::NoRelay,
         Plant::ReusedWriter,
         Plant::PinForgotten,
         Plant::PinIsHost,

@@ -1,9 +1,15 @@
 //! The cluster of one schedule: aggregators, nodes and the messages between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
+use bytes::Bytes;
 use starling_proto::{
+    frame::Columns,
     ids::{StreamId, WriterId},
+    interner::Interner,
     series::Sample,
     v1,
 };
@@ -14,10 +20,16 @@ use super::{
     oracle::Ghost,
     rng::Rng,
 };
-use crate::{Applied, EntriesError, Ledger, LedgerConfig, Offer, Refused, StreamNo, faults::Faults};
+use crate::{
+    Action, DecodedRun, EntriesError, Event, Ledger, LedgerConfig, LedgerLimits, Offer, Offered, Outgoing, Refused,
+    StreamNo, faults::Faults,
+};
 
 /// What went wrong, and where.
 pub(super) type Outcome = Result<(), String>;
+
+/// Of every connection of a node: the world says which ones are open.
+const KEY: u64 = 0;
 
 /// Bytes of entries in one answer: small, so that logs travel in pieces.
 const BUDGET: usize = 600;
@@ -28,6 +40,9 @@ pub(super) struct Aggregator {
     pub(super) paused: bool,
     /// Whose frames the ledger's stream numbers are.
     pub(super) sessions: BTreeMap<StreamNo, (usize, StreamId)>,
+    pub(super) interner: Arc<Interner>,
+    /// On its way to the disk.
+    pub(super) unsynced: VecDeque<(WriterId, u64, Bytes)>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +74,12 @@ pub(super) struct World {
     pub(super) writers: Vec<WriterId>,
     pub(super) shapes: Shapes,
     pub(super) histograms: bool,
+    /// Names come and go.
+    pub(super) churn: bool,
+    /// All tables of names are tiny.
+    pub(super) small: bool,
+    /// What the disk of each slot has kept, by log from its first entry; `None` in schedules without disks.
+    pub(super) disks: Option<Vec<BTreeMap<WriterId, Vec<Bytes>>>>,
     pub(super) contents: BTreeMap<Dot, (usize, Vec<Sample>)>,
     pub(super) ghost: Ghost,
     pub(super) seen: Seen,
@@ -68,13 +89,16 @@ impl World {
     pub(super) fn new(seed: u64, pace: Pace, plant: Plant) -> Self {
         let mut rng = Rng::new(seed);
         let (slots, nodes) = (3 + rng.below(3), 2 + rng.below(4));
+        let small = rng.one_in(4);
+        // Logs on a disk are read from their start: nothing may be pruned.
+        let disk = pace == Pace::Seconds && rng.one_in(3);
         let mut world = Self {
             seed,
             pace,
             plant,
             now_ms: 1_000_000_000 + rng.below(1000) as u64,
             slots: Vec::new(),
-            nodes: (0..nodes).map(|number| Node::new(number, &mut rng)).collect(),
+            nodes: (0..nodes).map(|number| Node::new(number, &mut rng, small)).collect(),
             network: Vec::new(),
             cut: vec![vec![false; slots]; slots],
             cut_nodes: vec![vec![false; slots]; nodes],
@@ -82,6 +106,9 @@ impl World {
             writers: (0..slots).map(|_| WriterId::new(rng.bytes())).collect(),
             shapes: Shapes::new(),
             histograms: rng.one_in(50),
+            churn: small || rng.one_in(4),
+            small,
+            disks: disk.then(|| vec![BTreeMap::new(); slots]),
             contents: BTreeMap::new(),
             ghost: Ghost::default(),
             seen: Seen::default(),
@@ -101,9 +128,16 @@ impl World {
             aggregator_id: format!("aggregator-{slot}"),
             resend_after: std::time::Duration::from_millis(400),
             relay_after: std::time::Duration::from_millis(200),
+            limits: if self.small {
+                let (own_series, own_groups, series, groups) = (6, 2, 5, 3);
+                LedgerLimits { own_series, own_groups, series, groups, number_seconds: 6, ..LedgerLimits::default() }
+            } else {
+                LedgerLimits::default()
+            },
             ..LedgerConfig::default()
         };
-        let mut ledger = Ledger::new(self.writers[slot], config);
+        let interner = Arc::new(Interner::new(if self.small { 40 } else { 1_000 }));
+        let mut ledger = Ledger::new(self.writers[slot], config, Arc::clone(&interner));
         if let Plant::Ledger(fault) = self.plant {
             ledger.faults = Faults::of(Some(fault));
         }
@@ -113,7 +147,88 @@ impl World {
                 aggregator.ledger.peer_opened(self.writers[slot]);
             }
         }
-        self.slots[slot] = Some(Aggregator { ledger, paused: false, sessions: BTreeMap::new() });
+        let (sessions, unsynced) = (BTreeMap::new(), VecDeque::new());
+        self.slots[slot] = Some(Aggregator { ledger, paused: false, sessions, interner, unsynced });
+        self.restore(slot);
+    }
+
+    /// A new process reads the logs that its disk has kept: they are logs of others now.
+    fn restore(&mut self, slot: usize) {
+        let (Some(disks), Some(aggregator)) = (&self.disks, &mut self.slots[slot]) else { return };
+        let me = aggregator.ledger.writer();
+        for (writer, payloads) in disks[slot].iter().filter(|(writer, _)| **writer != me) {
+            let run = v1::Entries {
+                writer_id: writer.to_bytes(),
+                first_sequence: 1,
+                previous_hash: writer.to_bytes(),
+                payloads: payloads.clone(),
+                definitions: None,
+            };
+            let run = DecodedRun::decode(&run).expect("what the disk has kept was read before");
+            let applied = aggregator.ledger.apply_entries(self.now_ms, me, &run);
+            assert!(applied.is_ok(), "what the disk has kept fits: {applied:?}");
+            aggregator.ledger.synced(*writer, payloads.len() as u64);
+        }
+        while let Some(action) = aggregator.ledger.next_action() {
+            debug_assert!(matches!(action, Action::Persist { .. }), "{action:?}");
+        }
+    }
+
+    /// Takes the actions of a ledger: entries go to the disk, or are kept at once when there is none; messages to the
+    /// network; acknowledgements to the nodes.
+    pub(super) fn act(&mut self, slot: usize) -> Outcome {
+        let mut changed = Vec::new();
+        loop {
+            let Some(aggregator) = &mut self.slots[slot] else { return Ok(()) };
+            let Some(action) = aggregator.ledger.next_action() else { break };
+            let author = aggregator.ledger.writer();
+            match action {
+                Action::Persist { writer, sequence, .. } if self.disks.is_none() => {
+                    aggregator.ledger.synced(writer, sequence);
+                }
+                Action::Persist { writer, sequence, payload } => {
+                    aggregator.unsynced.push_back((writer, sequence, payload));
+                }
+                Action::Send { peer, message } => {
+                    let Some(to) = self.writers.iter().position(|writer| *writer == peer) else { continue };
+                    match message {
+                        Outgoing::Digest(digest) => {
+                            self.network.push(Message::Digest { from: slot, author, to, digest });
+                        }
+                        Outgoing::Entries(runs) => {
+                            let entries = |run| Message::Entries { from: slot, author, to, run };
+                            self.network.extend(runs.into_iter().map(entries));
+                        }
+                    }
+                }
+                Action::Acks(acks) => acks.into_iter().try_for_each(|ack| self.acknowledge_one(slot, ack))?,
+                Action::Changed(view) => changed.push(view.tick),
+                Action::Settled(_) | Action::Packed(_) | Action::Pruned { .. } => {}
+                other @ (Action::Opened { .. }
+                | Action::Refused { .. }
+                | Action::Dropped { .. }
+                | Action::Taken { .. }
+                | Action::DigestRefused { .. }) => return Err(format!("slot {slot}: {other:?}")),
+            }
+        }
+        self.appended(slot)?;
+        changed.into_iter().try_for_each(|tick| self.check_tick(slot, tick))
+    }
+
+    /// The disk of a slot keeps the next few entries, and says so.
+    pub(super) fn sync(&mut self, slot: usize, most: usize) {
+        let Some(disks) = &mut self.disks else { return };
+        let Some(aggregator) = self.slots[slot].as_mut().filter(|aggregator| !aggregator.paused) else { return };
+        for _ in 0..most {
+            let Some((writer, sequence, payload)) = aggregator.unsynced.pop_front() else { return };
+            let log = disks[slot].entry(writer).or_default();
+            assert_eq!(log.len() as u64 + 1, sequence, "entries reach the disk in order");
+            log.push(payload);
+            for dot in aggregator.ledger.dots_of(writer, sequence) {
+                self.ghost.durable.entry(dot).or_default().insert(slot);
+            }
+            aggregator.ledger.synced(writer, sequence);
+        }
     }
 
     /// The aggregator of a slot, if it runs and is not paused.
@@ -135,7 +250,7 @@ impl World {
         node.last_tick = tick;
         let dot = (node.stream, tick);
         node.kept.insert(dot, Pin::Free);
-        self.contents.insert(dot, (number, self.shapes.frame(&mut self.rng, self.histograms)));
+        self.contents.insert(dot, (number, self.shapes.frame(&mut self.rng, tick, self.histograms, self.churn)));
         self.seen.frames += 1;
     }
 
@@ -178,7 +293,7 @@ impl World {
                 aggregator.sessions.iter().filter(|(_, of)| gone(of)).map(|(&stream, _)| stream).collect();
             for stream in streams {
                 aggregator.sessions.remove(&stream);
-                aggregator.ledger.close_stream(stream);
+                aggregator.ledger.close_stream(KEY, stream);
             }
         }
     }
@@ -211,14 +326,16 @@ impl World {
     pub(super) fn acknowledge(&mut self, slot: usize) -> Outcome {
         let Some(aggregator) = self.running(slot) else { return Ok(()) };
         let acks = aggregator.ledger.acks();
-        for ack in acks {
-            let Some(&(node, stream)) = self.slots[slot].as_ref().and_then(|a| a.sessions.get(&ack.stream)) else {
-                continue;
-            };
-            let dot = (stream, ack.tick);
-            self.acknowledged(dot, ack.copies)?;
-            self.network.push(Message::Acknowledged { node, dot });
-        }
+        acks.into_iter().try_for_each(|ack| self.acknowledge_one(slot, ack))
+    }
+
+    fn acknowledge_one(&mut self, slot: usize, ack: crate::Ack) -> Outcome {
+        let Some(&(node, stream)) = self.slots[slot].as_ref().and_then(|a| a.sessions.get(&ack.stream)) else {
+            return Ok(());
+        };
+        let dot = (stream, ack.tick);
+        self.acknowledged(dot, ack.copies)?;
+        self.network.push(Message::Acknowledged { node, dot });
         Ok(())
     }
 
@@ -240,6 +357,9 @@ impl World {
         let Some(aggregator) = self.running(from) else { return };
         let author = aggregator.ledger.writer();
         for run in aggregator.ledger.entries_for(now_ms, peer, BUDGET) {
+            if self.plant == Plant::NoRelay && run.writer_id != author.to_bytes() {
+                continue;
+            }
             self.network.push(Message::Entries { from, author, to, run });
         }
     }
@@ -247,10 +367,13 @@ impl World {
     /// Lets an aggregator do what is due.
     pub(super) fn poll(&mut self, slot: usize) -> Outcome {
         let now_ms = self.now_ms;
+        let peers: Vec<WriterId> = self.writers.clone();
         let Some(aggregator) = self.running(slot) else { return Ok(()) };
-        let changed = aggregator.ledger.poll(now_ms);
-        self.appended(slot)?;
-        changed.into_iter().try_for_each(|tick| self.check_tick(slot, tick))
+        for peer in peers {
+            aggregator.ledger.handle(now_ms, Event::Room { peer, bytes: BUDGET });
+        }
+        aggregator.ledger.handle(now_ms, Event::Tick);
+        self.act(slot)
     }
 
     /// Delivers message `at` of the network.
@@ -269,16 +392,21 @@ impl World {
                 let id = self.nodes[node].id.clone();
                 let groups = self.nodes[node].groups.clone();
                 let samples = self.contents[&dot].1.clone();
+                let (small, tick) = (self.small, dot.1);
                 let Some(aggregator) = self.running(slot) else { return Ok(()) };
-                let stream = aggregator.ledger.open_stream(now_ms, &id, dot.0).map_err(|error| error.to_string())?;
+                let ledger = &mut aggregator.ledger;
+                let stream = ledger.open_stream(now_ms, KEY, &id, dot.0).map_err(|error| error.to_string())?;
                 aggregator.sessions.insert(stream, (node, dot.0));
-                match aggregator.ledger.offer(now_ms, stream, dot.1, pin, &groups, &samples) {
+                let (columns, left_out) = Columns::of_samples(&aggregator.interner, samples.iter());
+                if left_out > 0 && !small {
+                    return Err(format!("{left_out} samples left out"));
+                }
+                match ledger.offer(now_ms, Offered { stream, tick, pin, groups: groups.into(), columns }) {
                     Offer::Refused(Refused::TooLate) => self.network.push(Message::Refused { node, dot }),
                     Offer::Refused(other) => return Err(format!("frame {dot:?} refused: {other}")),
                     Offer::Pending | Offer::WaitingRaw | Offer::Known => {}
                 }
-                // A full table flushes early.
-                self.appended(slot)
+                self.act(slot)
             }
             Message::Acknowledged { node, dot } => {
                 self.nodes[node].kept.remove(&dot);
@@ -297,21 +425,33 @@ impl World {
                 self.send_entries(to, from);
                 self.acknowledge(to)
             }
-            Message::Entries { from, to, run, .. } => {
-                let Some(aggregator) = self.reachable(from, to) else { return Ok(()) };
-                let applied = match aggregator.ledger.apply_entries(now_ms, &run) {
-                    Ok(applied) => applied,
-                    Err(EntriesError::Gap { .. }) => Applied::default(),
-                    Err(error) => return Err(format!("slot {to} refuses entries: {error}")),
-                };
-                self.check_logs(to)?;
-                applied.ticks.into_iter().try_for_each(|tick| self.check_tick(to, tick))?;
-                if self.rng.one_in(2) {
-                    self.send_digest(to, from);
-                }
-                Ok(())
-            }
+            Message::Entries { from, author, to, run } => self.deliver_entries(from, author, to, run),
         }
+    }
+
+    fn deliver_entries(&mut self, from: usize, author: WriterId, to: usize, mut run: v1::Entries) -> Outcome {
+        let (now_ms, plant) = (self.now_ms, self.plant);
+        let Some(aggregator) = self.reachable(from, to) else { return Ok(()) };
+        let ledger = &mut aggregator.ledger;
+        if plant == Plant::GapsClosed
+            && let Some(held) = ledger.logs().into_iter().find(|log| log.writer.to_bytes() == run.writer_id)
+            && run.first_sequence > held.length + 1
+        {
+            (run.first_sequence, run.previous_hash) = (held.length + 1, Bytes::copy_from_slice(&held.hash));
+        }
+        let run = DecodedRun::decode(&run).map_err(|error| error.to_string())?;
+        match ledger.apply_entries(now_ms, author, &run) {
+            Ok(_) | Err(EntriesError::Gap { .. }) => {}
+            Err(error) => return Err(format!("slot {to} refuses entries: {error}")),
+        }
+        let changed: Vec<u32> = ledger.changed.iter().copied().collect();
+        self.check_logs(to)?;
+        changed.into_iter().try_for_each(|tick| self.check_tick(to, tick))?;
+        self.act(to)?;
+        if self.rng.one_in(2) {
+            self.send_digest(to, from);
+        }
+        Ok(())
     }
 
     fn reachable(&mut self, from: usize, to: usize) -> Option<&mut Aggregator> {

@@ -11,15 +11,15 @@ fn a_frame_is_merged_by_its_pin_and_acknowledged_with_its_second_copy() {
     assert_eq!(offer_own(&mut a, T_MS + 11, node, T, 5), Offer::Known);
     assert_eq!(total(&a, T), None);
     // The only stream has reported: nothing to wait for.
-    assert_eq!(a.poll(T_MS + 12), [T]);
+    assert_eq!(poll(&mut a, T_MS + 12), [T]);
     assert_eq!(total(&a, T), Some((5, 1)));
-    assert!(a.acks().is_empty());
+    assert!(acks(&mut a).is_empty());
 
     exchange(T_MS + 20, &mut a, &mut b);
     assert_eq!(total(&b, T), Some((5, 1)));
     assert_eq!(a.view_hash(T), b.view_hash(T));
-    assert_eq!(a.acks(), [Ack { stream: node, tick: T, copies: 2 }]);
-    assert!(a.acks().is_empty(), "acknowledged twice");
+    assert_eq!(acks(&mut a), [Ack { stream: node, tick: T, copies: 2 }]);
+    assert!(acks(&mut a).is_empty(), "acknowledged twice");
     assert_eq!((a.check(T), b.check(T), a.check(T + 1)), (Check::Balanced, Check::Balanced, Check::Unknown));
     assert_eq!(a.view(T).unwrap().frames, Frames { counted: 1, merged: 1, raw: 0, raw_covered: 0 });
     assert_eq!(a.view(T).unwrap().coverage, Coverage { reporting: 1, expected: 1 });
@@ -30,10 +30,10 @@ fn alone_one_copy_is_enough() {
     let mut a = ledger(1);
     let node = stream(&mut a, T_MS, 1);
     offer_own(&mut a, T_MS + 10, node, T, 5);
-    a.poll(T_MS + 300);
-    assert!(a.acks().is_empty());
+    poll(&mut a, T_MS + 300);
+    assert!(acks(&mut a).is_empty());
     a.set_copies(1);
-    assert_eq!(a.acks(), [Ack { stream: node, tick: T, copies: 1 }]);
+    assert_eq!(acks(&mut a), [Ack { stream: node, tick: T, copies: 1 }]);
 }
 
 #[test]
@@ -41,16 +41,16 @@ fn a_copy_at_a_lost_process_does_not_count() {
     let (mut a, mut b) = (ledger(1), ledger(2));
     let node = stream(&mut a, T_MS, 1);
     offer_own(&mut a, T_MS + 10, node, T, 5);
-    a.poll(T_MS + 300);
+    poll(&mut a, T_MS + 300);
     exchange(T_MS + 310, &mut a, &mut b);
     a.peer_lost(b.writer());
-    assert!(a.acks().is_empty());
+    assert!(acks(&mut a).is_empty());
     // The next process of the same aggregator replaces the one before without a word.
     exchange(T_MS + 320, &mut a, &mut b);
     let mut next = ledger(3);
     next.config.aggregator_id = "aggregator-2".into();
     a.peer_digest(T_MS + 330, &next.digest(T_MS + 330)).unwrap();
-    assert!(a.acks().is_empty());
+    assert!(acks(&mut a).is_empty());
     assert_eq!(a.peers().len(), 1);
 }
 
@@ -61,16 +61,16 @@ fn a_frame_pinned_elsewhere_waits_then_goes_raw_then_is_taken_back() {
     offer_own(&mut a, T_MS + 10, at_a, T, 5);
     // The node loses a and turns to b with the same frame.
     let at_b = stream(&mut b, T_MS + 400, 1);
-    let offered = b.offer(T_MS + 400, at_b, T, Some(a.writer()), &[], &samples(5));
+    let offered = offer(&mut b, T_MS + 400, at_b, T, Some(a.writer()), &[], &samples(5));
     assert_eq!(offered, Offer::WaitingRaw);
-    assert_eq!(b.offer(T_MS + 401, at_b, T, Some(a.writer()), &[], &samples(5)), Offer::Known);
+    assert_eq!(offer(&mut b, T_MS + 401, at_b, T, Some(a.writer()), &[], &samples(5)), Offer::Known);
     assert_eq!(b.next_deadline(), Some(T_MS + 2400));
-    assert!(b.poll(T_MS + 2399).is_empty());
-    assert_eq!(b.poll(T_MS + 2400), [T]);
+    assert!(poll(&mut b, T_MS + 2399).is_empty());
+    assert_eq!(poll(&mut b, T_MS + 2400), [T]);
     assert_eq!(b.view(T).unwrap().frames, Frames { counted: 1, merged: 0, raw: 1, raw_covered: 0 });
 
     // a was only slow.
-    a.poll(T_MS + 2500);
+    poll(&mut a, T_MS + 2500);
     exchange(T_MS + 2600, &mut a, &mut b);
     for ledger in [&a, &b] {
         assert_eq!(total(ledger, T), Some((5, 1)));
@@ -78,7 +78,7 @@ fn a_frame_pinned_elsewhere_waits_then_goes_raw_then_is_taken_back() {
         assert_eq!(ledger.check(T), Check::Balanced);
     }
     assert_eq!((b.stats().raws_taken_back, a.stats().raws_ignored), (1, 1));
-    assert_eq!(b.acks().len(), 1);
+    assert_eq!(acks(&mut b).len(), 1);
 }
 
 #[test]
@@ -86,12 +86,12 @@ fn a_wait_ends_when_the_other_entry_comes() {
     let (mut a, mut b) = (ledger(1), ledger(2));
     let at_a = stream(&mut a, T_MS, 1);
     offer_own(&mut a, T_MS + 10, at_a, T, 5);
-    a.poll(T_MS + 300);
+    poll(&mut a, T_MS + 300);
     let at_b = stream(&mut b, T_MS + 400, 1);
-    b.offer(T_MS + 400, at_b, T, None, &[], &samples(5));
+    offer(&mut b, T_MS + 400, at_b, T, None, &[], &samples(5));
     exchange(T_MS + 500, &mut a, &mut b);
-    assert_eq!(b.acks().len(), 1, "known now, and on two aggregators");
-    assert!(b.poll(T_MS + 3000).is_empty());
+    assert_eq!(acks(&mut b).len(), 1, "known now, and on two aggregators");
+    assert!(poll(&mut b, T_MS + 3000).is_empty());
     assert_eq!((b.stats().waits_resolved, b.stats().raws), (1, 0));
 }
 
@@ -100,8 +100,8 @@ fn of_two_different_raw_frames_of_one_dot_all_count_the_same() {
     let (mut a, mut b, mut c) = (ledger(1), ledger(2), ledger(3));
     for (ledger, lies) in [(&mut a, 5), (&mut b, 6)] {
         let node = stream(ledger, T_MS, 1);
-        ledger.offer(T_MS + 10, node, T, Some(writer(9)), &[], &samples(lies));
-        ledger.poll(T_MS + 2010);
+        offer(ledger, T_MS + 10, node, T, Some(writer(9)), &[], &samples(lies));
+        poll(ledger, T_MS + 2010);
     }
     exchange(T_MS + 3000, &mut b, &mut c);
     exchange(T_MS + 3000, &mut a, &mut c);
@@ -119,18 +119,18 @@ fn stragglers_and_backfill_are_gathered() {
     let (one, two) = (stream(&mut a, T_MS, 1), stream(&mut a, T_MS, 2));
     offer_own(&mut a, T_MS + 10, one, T, 1);
     assert_eq!(a.next_deadline(), Some(T_MS + 300));
-    assert!(a.poll(T_MS + 299).is_empty(), "stream two may still report");
-    assert_eq!(a.poll(T_MS + 300), [T]);
+    assert!(poll(&mut a, T_MS + 299).is_empty(), "stream two may still report");
+    assert_eq!(poll(&mut a, T_MS + 300), [T]);
     offer_own(&mut a, T_MS + 400, two, T, 2);
-    assert!(a.poll(T_MS + 649).is_empty());
-    assert_eq!(a.poll(T_MS + 650), [T]);
+    assert!(poll(&mut a, T_MS + 649).is_empty());
+    assert_eq!(poll(&mut a, T_MS + 650), [T]);
     assert_eq!(total(&a, T), Some((3, 2)));
     assert_eq!(a.view(T).unwrap().revision, 2);
     // An old second comes in bulk.
     offer_own(&mut a, T_MS + 700, two, T - 60, 2);
     assert_eq!(a.next_deadline(), Some(T_MS + 1700));
     // A stop waits for nothing.
-    assert_eq!(a.flush(T_MS + 701), [T - 60]);
+    assert_eq!(flush(&mut a, T_MS + 701), [T - 60]);
 }
 
 #[test]
@@ -142,23 +142,25 @@ fn frames_outside_the_window_are_refused() {
     assert_eq!(offer_own(&mut a, T_MS, node, T + 11, 1), Offer::Refused(Refused::TooEarly));
     assert_eq!(offer_own(&mut a, T_MS, node, T + 10, 1), Offer::Pending);
     assert_eq!(offer_own(&mut a, T_MS, node, T, (1 << 40) + 1), Offer::Refused(Refused::Invalid));
-    a.close_stream(node);
+    a.close_stream(KEY, node);
     assert_eq!(offer_own(&mut a, T_MS, node, T, 1), Offer::Refused(Refused::NotOpen));
     let stats = a.stats();
     assert_eq!((stats.refused_late, stats.refused_early, stats.refused_invalid, stats.not_open), (1, 1, 1, 1));
 }
 
 #[test]
-fn a_goodbye_ends_the_expectation_everywhere() {
+fn the_end_of_a_stream_ends_the_expectation_everywhere() {
     let (mut a, mut b) = (ledger(1), ledger(2));
     let (one, two) = (stream(&mut a, T_MS, 1), stream(&mut a, T_MS, 2));
     for tick in [T, T + 1] {
         offer_own(&mut a, u64::from(tick) * 1000 + 10, one, tick, 1);
     }
     offer_own(&mut a, T_MS + 10, two, T, 1);
-    a.poll(T_MS + 1400);
+    poll(&mut a, T_MS + 1400);
     assert_eq!(a.view(T + 1).unwrap().coverage, Coverage { reporting: 1, expected: 2 });
-    assert_eq!(a.end_stream(T_MS + 1500, two, T), [T + 1]);
+    changed(&mut a);
+    a.end_stream(T_MS + 1500, two, T);
+    assert_eq!(changed(&mut a), [T + 1]);
     exchange(T_MS + 1600, &mut a, &mut b);
     for ledger in [&a, &b] {
         assert_eq!(ledger.view(T).unwrap().coverage, Coverage { reporting: 2, expected: 2 });
@@ -174,17 +176,17 @@ fn a_tick_is_settled_when_all_closed_it_or_its_time_is_up() {
     let live = [b.writer()];
     offer_own(&mut a, T_MS + 10, at_a, T, 1);
     assert_eq!(a.closed_tick(T_MS + 11), T - 1, "gathered, not in the log");
-    a.poll(T_MS + 12);
+    poll(&mut a, T_MS + 12);
     assert_eq!(a.closed_tick(T_MS + 12), T);
     exchange(T_MS + 20, &mut a, &mut b);
-    assert!(!a.settled(T, T_MS + 20, &live), "b waits for its node");
+    assert!(!a.is_settled(T, T_MS + 20, &live), "b waits for its node");
     offer_own(&mut b, T_MS + 30, at_b, T, 1);
-    b.poll(T_MS + 31);
+    poll(&mut b, T_MS + 31);
     // The word alone is not enough: the entries it speaks of must be here.
     a.peer_digest(T_MS + 32, &b.digest(T_MS + 32)).unwrap();
-    assert!(!a.settled(T, T_MS + 33, &live));
+    assert!(!a.is_settled(T, T_MS + 33, &live));
     exchange(T_MS + 40, &mut a, &mut b);
-    assert!(a.settled(T, T_MS + 41, &live));
-    assert!(!a.settled(T + 1, T_MS + 1999, &live));
-    assert!(a.settled(T + 1, T_MS + 2000, &live));
+    assert!(a.is_settled(T, T_MS + 41, &live));
+    assert!(!a.is_settled(T + 1, T_MS + 1999, &live));
+    assert!(a.is_settled(T + 1, T_MS + 2000, &live));
 }

@@ -14,10 +14,10 @@ fn a_tick_too_many_flushes_the_oldest() {
         offer_own(&mut a, T_MS, node, T - 60 - back, 1);
     }
     assert_eq!(a.stats().flushes_cut_short, 1);
-    // Flushed before anything was due, and told at the next turn.
+    // Flushed before anything was due, and brought out at the next turn.
     let oldest_then = T - 60 - OPEN_TICKS_MAX as u32 + 1;
-    assert_eq!(a.poll(T_MS + 1), [oldest_then]);
-    assert_eq!(a.flush(T_MS + 1).len(), OPEN_TICKS_MAX);
+    assert_eq!(poll(&mut a, T_MS + 1), [oldest_then]);
+    assert_eq!(flush(&mut a, T_MS + 1).len(), OPEN_TICKS_MAX);
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_wait_too_many_ships_the_oldest_raw() {
     let mut offered = 0;
     'all: for back in 0..900 {
         for &node in &nodes {
-            a.offer(T_MS, node, T - back, None, &[], &samples(1));
+            offer(&mut a, T_MS, node, T - back, None, &[], &samples(1));
             offered += 1;
             if offered > WAITING_MAX {
                 break 'all;
@@ -35,7 +35,7 @@ fn a_wait_too_many_ships_the_oldest_raw() {
         }
     }
     assert_eq!((a.stats().waits_cut_short, a.stats().raws), (1, 1));
-    assert_eq!(a.poll(T_MS + 1), [T]);
+    assert_eq!(poll(&mut a, T_MS + 1), [T]);
 }
 
 #[test]
@@ -44,10 +44,10 @@ fn groups_beyond_the_limit_are_left_out_and_counted() {
     let node = stream(&mut a, T_MS, 1);
     let groups: Vec<Group> = (0..10).map(|n| Group::of("zone", &n.to_string()).unwrap()).collect();
     let pin = Some(a.writer());
-    a.offer(T_MS, node, T, pin, &groups, &samples(1));
-    a.poll(T_MS + 300);
-    assert_eq!(a.view(T).unwrap().sums.groups().count(), 1 + GROUPS_PER_FRAME_MAX);
-    assert_eq!(a.stats().samples_beyond_tables, 2);
+    offer(&mut a, T_MS, node, T, pin, &groups, &samples(1));
+    poll(&mut a, T_MS + 300);
+    assert_eq!(a.view(T).unwrap().sums().groups().count(), 1 + GROUPS_PER_FRAME_MAX);
+    assert_eq!(a.stats().samples_left_out, 2);
 }
 
 #[test]
@@ -55,13 +55,13 @@ fn a_writer_too_many_is_refused_until_there_is_room() {
     let mut b = ledger(2);
     let mut entry_of = |number: u16, now_ms: u64, tick: u32| {
         let id = WriterId::new([&[0; 14][..], &number.to_be_bytes()].concat().try_into().unwrap());
-        let mut a = Ledger::new(id, LedgerConfig::default());
+        let mut a = Ledger::new(id, LedgerConfig::default(), Arc::default());
         let node = stream(&mut a, now_ms, 1);
         offer_own(&mut a, now_ms, node, tick, 1);
-        a.flush(now_ms);
+        flush(&mut a, now_ms);
         a.peer_opened(writer(2));
         b.prune(now_ms);
-        b.apply_entries(now_ms, &a.entries_for(now_ms, writer(2), BUDGET)[0])
+        apply(&mut b, now_ms, &a.entries_for(now_ms, writer(2), BUDGET)[0])
     };
     for number in 1..WRITERS_MAX as u16 {
         entry_of(number, T_MS, T).unwrap();
@@ -73,7 +73,7 @@ fn a_writer_too_many_is_refused_until_there_is_room() {
 }
 
 #[test]
-fn an_hour_leaves_no_more_than_a_quarter() {
+fn an_hour_leaves_no_more_than_15_minutes() {
     let mut a = ledger(1);
     let node = stream(&mut a, T_MS, 1);
     for tick in T..T + 3600 {
@@ -82,8 +82,8 @@ fn an_hour_leaves_no_more_than_a_quarter() {
         let restarted = stream(&mut a, now_ms, (tick / 10 % 250) as u8 + 2);
         offer_own(&mut a, now_ms, node, tick, 1);
         offer_own(&mut a, now_ms, restarted, tick, 1);
-        a.poll(now_ms + 300);
-        a.close_stream(restarted);
+        poll(&mut a, now_ms + 300);
+        a.close_stream(KEY, restarted);
         a.prune(now_ms + 300);
     }
     assert_eq!(a.ticks().count(), 961);
@@ -104,16 +104,16 @@ fn a_stream_number_is_given_up_after_a_silence_and_drawn_again() {
         let tick = T + back;
         let now_ms = u64::from(tick) * 1000;
         offer_own(&mut a, now_ms, busy, tick, 1);
-        a.flush(now_ms);
+        flush(&mut a, now_ms);
         a.prune(now_ms);
         exchange(now_ms, &mut a, &mut b);
         b.prune(now_ms);
     }
     let now_ms = T_MS + 1_300_000;
     offer_own(&mut a, now_ms, idle, T + 1300, 1);
-    a.flush(now_ms);
+    flush(&mut a, now_ms);
     exchange(now_ms, &mut a, &mut b);
     assert_eq!(total(&b, T + 1300), Some((2, 2)));
     assert_eq!(a.view_hash(T + 1300), b.view_hash(T + 1300));
-    assert_eq!(a.logs.own().defined().next_stream, 3, "the idle stream got a new number");
+    assert_eq!(a.logs.own().defined().streams, 3, "the idle stream got a new number");
 }

@@ -1,0 +1,205 @@
+//! What goes in and out of the ledger.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use starling_proto::{
+    frame::Columns,
+    group::Group,
+    ids::{NodeId, StreamId, WriterId},
+    v1,
+};
+
+use super::{
+    decode::DecodedRun,
+    tick::TickSums,
+    types::{Ack, Applied, Coverage, DigestError, EntriesError, Frames, OpenError, Refused, StreamNo},
+};
+use crate::rollup::Sums;
+
+/// What the ledger hears. The crate's documentation says when.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection of a node's stream is accepted. `key` names the connection. Answered by [`Action::Opened`]; a
+    /// connection of the stream that is open is replaced.
+    Open {
+        /// Of the connection; never used twice.
+        key: u64,
+        /// The node.
+        node: NodeId,
+        /// The daemon start.
+        stream: StreamId,
+    },
+    /// A frame. Only what is refused is answered, by [`Action::Refused`].
+    Offer(Offered),
+    /// A connection is gone: nobody is left to acknowledge to. Frames taken stay taken.
+    Close {
+        /// The connection.
+        key: u64,
+        /// Its stream.
+        stream: StreamNo,
+        /// The last tick of the stream when it ended on purpose: its node is not expected after it.
+        last_tick: Option<u32>,
+    },
+    /// A connection to a peer is up: everything its digests do not show is sent again.
+    PeerOpened(WriterId),
+    /// A peer's connection ended. What it holds still counts as a copy.
+    PeerClosed(WriterId),
+    /// A peer's process is known to be gone, and with it the copies it held.
+    PeerLost(WriterId),
+    /// The connection to a peer takes so many bytes of entries more.
+    Room {
+        /// The peer.
+        peer: WriterId,
+        /// Bytes of payloads.
+        bytes: usize,
+    },
+    /// What a peer says it holds.
+    Digest(v1::Digest),
+    /// A run of some log, read.
+    Entries {
+        /// Who sent it.
+        from: WriterId,
+        /// The run.
+        run: DecodedRun,
+    },
+    /// The store holds entries 1..=`up_to` of a log, even after a crash.
+    Synced {
+        /// Author of the log.
+        writer: WriterId,
+        /// Last entry.
+        up_to: u64,
+    },
+    /// Who is alive: settling waits for these.
+    Live(Vec<WriterId>),
+    /// On how many aggregators a frame must be held, this one included: what the membership allows of
+    /// [`super::LedgerConfig::copies`].
+    Copies(u32),
+    /// Time has passed. Does what is due, and brings out what changed.
+    Tick,
+    /// Appends everything gathered, whether due or not: before a stop.
+    Flush,
+}
+
+/// A frame that is offered.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    /// The stream, as [`Action::Opened`] numbered it.
+    pub stream: StreamNo,
+    /// The second.
+    pub tick: u32,
+    /// The first writer it was ever offered to, as the node recorded it.
+    pub pin: Option<WriterId>,
+    /// The groups of the node besides the whole cluster.
+    pub groups: Arc<[Group]>,
+    /// The values; those of cluster scope count.
+    pub columns: Columns,
+}
+
+/// What the ledger asks for.
+#[derive(Debug)]
+pub enum Action {
+    /// Answer to [`Event::Open`].
+    Opened {
+        /// The connection.
+        key: u64,
+        /// The number of its stream.
+        result: Result<StreamNo, OpenError>,
+    },
+    /// A frame was not taken.
+    Refused {
+        /// Its stream.
+        stream: StreamNo,
+        /// Its second.
+        tick: u32,
+        /// Why.
+        refused: Refused,
+    },
+    /// The store is to keep this entry, and to answer with [`Event::Synced`]. Until then it counts as no copy.
+    Persist {
+        /// Author of the log.
+        writer: WriterId,
+        /// Its place; without gaps, but for logs joined in the middle.
+        sequence: u64,
+        /// The entry.
+        payload: Bytes,
+    },
+    /// The store is to forget a log: it begins again. What was not answered for it yet is not to be answered.
+    Dropped {
+        /// Author of the log.
+        writer: WriterId,
+    },
+    /// To send to a peer.
+    Send {
+        /// The peer.
+        peer: WriterId,
+        /// What.
+        message: Outgoing,
+    },
+    /// A run was taken, or why not.
+    Taken {
+        /// Who sent it.
+        from: WriterId,
+        /// What came of it.
+        result: Result<Applied, EntriesError>,
+    },
+    /// A digest was not taken.
+    DigestRefused {
+        /// The writer it speaks for.
+        writer: Bytes,
+        /// Why.
+        error: DigestError,
+    },
+    /// Frames that their nodes may forget.
+    Acks(Vec<Ack>),
+    /// The view of a tick as it is now: it changed.
+    Changed(Arc<TickView>),
+    /// The view of a tick as before, in less memory.
+    Packed(Arc<TickView>),
+    /// A second is settled: every live peer has closed it, or its time is up. In ascending order. It may change later.
+    /// The view is of revision 0 when nothing of the second is held.
+    Settled(Arc<TickView>),
+    /// A tick is no longer kept: its last sums.
+    Pruned {
+        /// The second.
+        tick: u32,
+        /// Its sums.
+        sums: TickSums,
+        /// The frames behind them.
+        frames: Frames,
+    },
+}
+
+/// A message to a peer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outgoing {
+    /// What this process holds.
+    Digest(v1::Digest),
+    /// Runs of entries.
+    Entries(Vec<v1::Entries>),
+}
+
+/// One tick as the logs held tell it. Changes no more.
+#[derive(Debug, Clone)]
+pub struct TickView {
+    /// Unix seconds.
+    pub tick: u32,
+    /// Rises when the view changes; 1 at first, 0 while nothing is held. Not equal at different aggregators.
+    pub revision: u32,
+    /// Sums of the cluster and of each group.
+    pub sums: TickSums,
+    /// Frames behind it.
+    pub frames: Frames,
+    /// Nodes behind it.
+    pub coverage: Coverage,
+    /// Cells that are missing in the sums because a table of names was full here.
+    pub skipped_cells: u32,
+}
+
+impl TickView {
+    /// The sums, unpacked if need be.
+    #[must_use]
+    pub fn sums(&self) -> Arc<Sums> {
+        self.sums.read()
+    }
+}

@@ -1,0 +1,340 @@
+//! What the rooms get of the ledger: snapshots to read, and a bounded way in.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use starling_ledger::{DecodedRun, DigestError, Ledger, Offered, OpenError, Outgoing, Refused, StreamNo, TickView};
+use starling_proto::{
+    ids::{NodeId, StreamId, WriterId},
+    v1,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::AckQueue;
+use crate::membership::Membership;
+
+/// Requests on their way to the ledger. When it is full whoever asks waits, and with him the connection he reads from.
+const REQUESTS: usize = 1_024;
+
+/// What has been published so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// Newest settled second.
+    pub(crate) settled: u32,
+    /// Rises with every settled second and with every change of one that was settled before.
+    pub(crate) version: u64,
+}
+
+/// Why a stream is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TakeError {
+    /// A newer connection of the node came while this one was being taken.
+    #[error("a newer connection of this node took over")]
+    Replaced,
+    /// The ledger knows too many streams.
+    #[error(transparent)]
+    Full(#[from] OpenError),
+    /// The process is about to end.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+/// Why nothing can be asked of the ledger any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger of this aggregator has ended")]
+pub(crate) struct Ended;
+
+/// A stream of a node in the ledger, by the connection it came on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(super) key: u64,
+    /// The stream.
+    pub(crate) stream: StreamNo,
+}
+
+/// Where messages for a peer go: the newest digest, and one batch of entries at a time.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    pub(super) digest: watch::Sender<Option<v1::Digest>>,
+    pub(super) entries: mpsc::Sender<Vec<v1::Entries>>,
+}
+
+/// The other end of an [`Outlet`].
+#[derive(Debug)]
+pub(crate) struct Inlet {
+    /// What we hold.
+    pub(crate) digest: watch::Receiver<Option<v1::Digest>>,
+    /// What the peer lacks. The next batch comes after [`LedgerHandle::room`].
+    pub(crate) entries: mpsc::Receiver<Vec<v1::Entries>>,
+}
+
+impl Outlet {
+    /// Both ends.
+    pub(crate) fn new() -> (Self, Inlet) {
+        let (digest, newest) = watch::channel(None);
+        // One batch is asked for at a time.
+        let (entries, batches) = mpsc::channel(1);
+        (Self { digest, entries }, Inlet { digest: newest, entries: batches })
+    }
+
+    /// Passes a message on. Entries that find no place are sent again when they do not show in the peer's digests.
+    pub(super) fn pass(&self, message: Outgoing) {
+        match message {
+            Outgoing::Digest(digest) => drop(self.digest.send_replace(Some(digest))),
+            Outgoing::Entries(runs) => drop(self.entries.try_send(runs)),
+        }
+    }
+}
+
+/// One question about the ledger, answered inside the task: microseconds only.
+pub(super) type Question = Box<dyn FnOnce(&Ledger) + Send>;
+
+/// What is asked of the task.
+pub(super) enum Request {
+    Open {
+        node: NodeId,
+        stream: StreamId,
+        acks: Arc<AckQueue>,
+        replaced: CancellationToken,
+        answer: oneshot::Sender<Result<Seat, TakeError>>,
+    },
+    Offer {
+        offered: Offered,
+        answer: oneshot::Sender<Result<(), Refused>>,
+    },
+    Close {
+        seat: Seat,
+        last_tick: Option<u32>,
+    },
+    PeerOpened {
+        peer: WriterId,
+        link: u64,
+        outlet: Outlet,
+    },
+    PeerClosed {
+        peer: WriterId,
+        link: u64,
+    },
+    PeerLost(WriterId),
+    Room {
+        peer: WriterId,
+        bytes: usize,
+    },
+    Digest {
+        digest: v1::Digest,
+        answer: oneshot::Sender<Result<(), DigestError>>,
+    },
+    Entries {
+        from: WriterId,
+        run: DecodedRun,
+    },
+    Flush(oneshot::Sender<()>),
+    Ask(Question),
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LedgerHandle(Arc<Shared>);
+
+/// What the task publishes.
+pub(super) struct Shared {
+    pub(super) writer: WriterId,
+    pub(super) wanted_copies: u32,
+    pub(super) membership: Membership,
+    requests: mpsc::Sender<Request>,
+    /// A cache of what the task brought out; short sections.
+    views: RwLock<BTreeMap<u32, Arc<TickView>>>,
+    pub(super) published: watch::Sender<Published>,
+    /// How far the clock went back, once it did: nothing is settled from then on.
+    pub(super) clock_back: watch::Sender<Option<Duration>>,
+    /// Why the next entry of some log cannot be applied, while that lasts.
+    pub(super) trouble: watch::Sender<Option<String>>,
+    pub(super) sessions: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn change_views(&self, change: impl FnOnce(&mut BTreeMap<u32, Arc<TickView>>)) {
+        change(&mut self.views.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl LedgerHandle {
+    pub(super) fn new(
+        writer: WriterId,
+        wanted_copies: u32,
+        membership: Membership,
+        settled: u32,
+    ) -> (Self, mpsc::Receiver<Request>) {
+        let (requests, inbox) = mpsc::channel(REQUESTS);
+        let shared = Shared {
+            writer,
+            wanted_copies,
+            membership,
+            requests,
+            views: RwLock::default(),
+            published: watch::Sender::new(Published { settled, version: 0 }),
+            clock_back: watch::Sender::new(None),
+            trouble: watch::Sender::new(None),
+            sessions: AtomicUsize::new(0),
+        };
+        (Self(Arc::new(shared)), inbox)
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0)
+    }
+
+    /// The log this process writes.
+    pub(crate) fn writer(&self) -> WriterId {
+        self.0.writer
+    }
+
+    /// On how many aggregators a frame must be held now before it is acknowledged.
+    pub(crate) fn copies(&self) -> u32 {
+        self.0.membership.view().copies(self.0.wanted_copies, Instant::now())
+    }
+
+    /// No other aggregator is known: frames are acknowledged on our own.
+    pub(crate) fn alone(&self) -> bool {
+        self.0.membership.view().is_alone(Instant::now())
+    }
+
+    /// How far the clock of this host went back; `None` as long as it did not. The process must then end: the ledger
+    /// never takes a closed or settled second back, so this writer would be paused until the clock has caught up.
+    pub(crate) fn clock_back(&self) -> watch::Receiver<Option<Duration>> {
+        self.0.clock_back.subscribe()
+    }
+
+    /// Why some log cannot be applied here; `None` as long as all can. While it lasts this process does not know all
+    /// that the cluster knows.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.0.trouble.subscribe()
+    }
+
+    /// What is settled, now and from now on.
+    pub(crate) fn published(&self) -> watch::Receiver<Published> {
+        self.0.published.subscribe()
+    }
+
+    /// Streams of nodes connected now.
+    pub(crate) fn sessions(&self) -> usize {
+        self.0.sessions.load(Ordering::Relaxed)
+    }
+
+    /// The view of a second; `None` when it is not settled and nothing of it is held, or it is no longer kept.
+    pub(crate) fn view(&self, tick: u32) -> Option<Arc<TickView>> {
+        self.0.views.read().unwrap_or_else(PoisonError::into_inner).get(&tick).cloned()
+    }
+
+    /// How often the view of a second has changed: rises with every change.
+    pub(crate) fn revision(&self, tick: u32) -> Option<u32> {
+        self.view(tick).map(|view| view.revision)
+    }
+
+    /// The first second from `tick` on of which anything is held.
+    pub(crate) fn first_from(&self, tick: u32) -> Option<u32> {
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        views.range(tick..).find(|(_, view)| view.revision > 0).map(|(tick, _)| *tick)
+    }
+
+    async fn request(&self, request: Request) -> Result<(), Ended> {
+        self.0.requests.send(request).await.map_err(|_| Ended)
+    }
+
+    async fn ask_for<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.request(request(answer)).await?;
+        answered.await.map_err(|_| Ended)
+    }
+
+    /// A node's stream is taken, unless its connection was `replaced` by a newer one already. Acknowledgements go to
+    /// `acks` from now on.
+    ///
+    /// # Errors
+    /// [`TakeError`].
+    pub(crate) async fn open(
+        &self,
+        node: NodeId,
+        stream: StreamId,
+        acks: Arc<AckQueue>,
+        replaced: CancellationToken,
+    ) -> Result<Seat, TakeError> {
+        self.ask_for(|answer| Request::Open { node, stream, acks, replaced, answer }).await?
+    }
+
+    /// Offers a frame.
+    ///
+    /// # Errors
+    /// [`Ended`], or inside why the frame is not taken.
+    pub(crate) async fn offer(&self, offered: Offered) -> Result<Result<(), Refused>, Ended> {
+        self.ask_for(|answer| Request::Offer { offered, answer }).await
+    }
+
+    /// A node's stream broke, or ended after `last_tick`. Does nothing when a newer connection took its place.
+    pub(crate) async fn close(&self, seat: Seat, last_tick: Option<u32>) {
+        // An ended ledger has no streams.
+        let _ = self.request(Request::Close { seat, last_tick }).await;
+    }
+
+    /// A connection `link` to a peer is up.
+    pub(crate) async fn peer_opened(&self, peer: WriterId, link: u64, outlet: Outlet) {
+        let _ = self.request(Request::PeerOpened { peer, link, outlet }).await;
+    }
+
+    /// A connection to a peer has ended. Does nothing when a newer one took its place.
+    pub(crate) async fn peer_closed(&self, peer: WriterId, link: u64) {
+        let _ = self.request(Request::PeerClosed { peer, link }).await;
+    }
+
+    /// A peer's process is gone, and with it the copies it held.
+    pub(crate) async fn peer_lost(&self, peer: WriterId) {
+        let _ = self.request(Request::PeerLost(peer)).await;
+    }
+
+    /// The connection to a peer takes so many bytes of entries.
+    pub(crate) async fn room(&self, peer: WriterId, bytes: usize) {
+        let _ = self.request(Request::Room { peer, bytes }).await;
+    }
+
+    /// What a peer says it holds.
+    ///
+    /// # Errors
+    /// [`Ended`], or inside why the digest is not taken.
+    pub(crate) async fn digest(&self, digest: v1::Digest) -> Result<Result<(), DigestError>, Ended> {
+        self.ask_for(|answer| Request::Digest { digest, answer }).await
+    }
+
+    /// A run that the peer `from` sent, read already.
+    pub(crate) async fn entries(&self, from: WriterId, run: DecodedRun) {
+        let _ = self.request(Request::Entries { from, run }).await;
+    }
+
+    /// Everything pending becomes an entry now, for a stop.
+    pub(crate) async fn flush(&self) {
+        let _ = self.ask_for(Request::Flush).await;
+    }
+
+    /// Asks the ledger something that takes microseconds.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Ledger) -> T + Send + 'static,
+    ) -> Result<T, Ended> {
+        self.ask_for(|answer| {
+            Request::Ask(Box::new(move |ledger| {
+                // Who asked may have gone.
+                let _ = answer.send(question(ledger));
+            }))
+        })
+        .await
+    }
+}

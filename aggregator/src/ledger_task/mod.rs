@@ -1,0 +1,354 @@
+//! The one owner of the ledger. It goes at its own pace: requests are taken as they come, what follows from them
+//! (flushes, acknowledgements, settled seconds, messages to peers) is done every few milliseconds, so that a burst of
+//! frames costs one step and not one each. Nothing is read or decoded in here that can be done before.
+//!
+//! Nobody else touches the ledger, so there is no lock, and a bug in it ends the task and with it the process: a
+//! restart is a new writer.
+
+mod acks;
+mod handle;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use starling_ledger::{Action, EntriesError, Event, Ledger, StreamNo};
+use starling_proto::ids::WriterId;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::handle::{Request, Shared};
+pub(crate) use self::{
+    acks::AckQueue,
+    handle::{Ended, Inlet, LedgerHandle, Outlet, Published, Seat, TakeError},
+};
+use crate::{
+    clock::{Jump, Jumps, age_ms, now_ms, tick_of},
+    membership::Membership,
+    metrics,
+};
+
+/// At most one step in this time.
+const STEP_EVERY: Duration = Duration::from_millis(5);
+/// Requests taken before it is looked whether a step is due.
+const BATCH: usize = 64;
+/// How long it sleeps at most: digests go to peers twice a second.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// How soon it looks again whether a second is settled, when one is due.
+const SETTLE_POLL: Duration = Duration::from_millis(25);
+/// Views that readers see: what the ledger keeps, with its slack. The oldest go first.
+const VIEWS_MAX: usize = 1_024;
+/// How often counters are passed on.
+const METRICS_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(crate) struct LedgerTask {
+    ledger: Ledger,
+    inbox: mpsc::Receiver<Request>,
+    shared: Arc<Shared>,
+    /// Where the acknowledgements of a stream go, and its connection.
+    acks: HashMap<StreamNo, (u64, Arc<AckQueue>)>,
+    /// The connections to peers.
+    outlets: BTreeMap<WriterId, (u64, Outlet)>,
+    last_key: u64,
+    live: Vec<WriterId>,
+    copies: u32,
+    metered_at: Instant,
+}
+
+/// What came of one request, for whoever waits for it.
+#[derive(Default)]
+struct Outcome {
+    opened: Option<Result<StreamNo, starling_ledger::OpenError>>,
+    refused: Option<starling_ledger::Refused>,
+    digest_refused: Option<starling_ledger::DigestError>,
+}
+
+impl LedgerTask {
+    /// Takes the ledger over. `copies` is what its settings ask for.
+    pub(crate) fn new(ledger: Ledger, copies: u32, membership: Membership) -> (LedgerHandle, Self) {
+        let settled = tick_of(now_ms()).saturating_sub(1);
+        let (handle, inbox) = LedgerHandle::new(ledger.writer(), copies, membership, settled);
+        let shared = handle.shared();
+        let task = Self {
+            ledger,
+            inbox,
+            shared,
+            acks: HashMap::new(),
+            outlets: BTreeMap::new(),
+            last_key: 0,
+            live: Vec::new(),
+            copies: 0,
+            metered_at: Instant::now(),
+        };
+        (handle, task)
+    }
+
+    /// Drives the ledger until `stop`, then hands everything pending to the log.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let began = Instant::now();
+        let mut jumps = Jumps::new(now_ms());
+        let mut stepped = began;
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut sleep = Duration::ZERO;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                taken = self.inbox.recv_many(&mut batch, BATCH) => if taken == 0 { break },
+                () = tokio::time::sleep_until((stepped + sleep).into()) => {}
+            }
+            let asked = !batch.is_empty();
+            batch.drain(..).for_each(|request| self.take(request));
+            if stepped.elapsed() >= if asked { STEP_EVERY } else { sleep } {
+                stepped = Instant::now();
+                self.look_at_the_clock(&mut jumps, began.elapsed());
+                sleep = self.step();
+                metrics::ledger_step(stepped.elapsed().as_secs_f64());
+            } else if asked {
+                sleep = sleep.min(STEP_EVERY);
+            }
+        }
+        self.handle(Event::Flush);
+        self.handle(Event::Tick);
+    }
+
+    fn look_at_the_clock(&self, jumps: &mut Jumps, since_start: Duration) {
+        match jumps.look(now_ms(), since_start) {
+            Some(Jump::Back(by)) => {
+                metrics::clock_jumped_back(by);
+                self.shared.clock_back.send_replace(Some(by));
+            }
+            Some(Jump::Forward(by)) => metrics::clock_jumped_forward(by),
+            None => {}
+        }
+    }
+
+    /// Does what is due and returns how long nothing will be.
+    fn step(&mut self) -> Duration {
+        let view = self.shared.membership.view();
+        let copies = view.copies(self.shared.wanted_copies, Instant::now());
+        if copies != self.copies {
+            self.copies = copies;
+            self.handle(Event::Copies(copies));
+        }
+        let live: Vec<WriterId> = view.live.iter().map(|member| member.writer).collect();
+        if live != self.live {
+            self.live.clone_from(&live);
+            self.handle(Event::Live(live));
+        }
+        self.handle(Event::Tick);
+        self.shared.sessions.store(self.ledger.sessions_len(), Ordering::Relaxed);
+        let trouble = self.ledger.trouble();
+        self.shared.trouble.send_if_modified(|known| {
+            let differs = *known != trouble;
+            if differs {
+                metrics::ledger_trouble(trouble.as_deref());
+                *known = trouble;
+            }
+            differs
+        });
+        if self.metered_at.elapsed() >= METRICS_EVERY {
+            self.metered_at = Instant::now();
+            metrics::ledger(self.ledger.stats());
+        }
+        let now = now_ms();
+        let next = self.ledger.next_deadline().map(|at| Duration::from_millis(at.saturating_sub(now)));
+        // A second that has ended and is not settled yet may become so by a digest, or by time alone.
+        let due = tick_of(now) > self.shared.published.borrow().settled;
+        let to_second = Duration::from_millis(1000 - now % 1000);
+        let settle = if due { SETTLE_POLL } else { to_second };
+        next.map_or(settle, |next| next.min(settle)).min(LONGEST_SLEEP).max(STEP_EVERY)
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Open { node, stream, acks, replaced, answer } => {
+                // A claim cancels the one before it and asks afterwards: whoever is not cancelled here came first.
+                if replaced.is_cancelled() {
+                    let _ = answer.send(Err(TakeError::Replaced));
+                    return;
+                }
+                self.last_key += 1;
+                let key = self.last_key;
+                let opened = self.handle(Event::Open { key, node, stream }).opened;
+                let seat = opened.ok_or(Ended.into()).and_then(|opened| Ok(Seat { key, stream: opened? }));
+                if let Ok(seat) = seat {
+                    self.acks.insert(seat.stream, (key, acks));
+                }
+                let _ = answer.send(seat);
+            }
+            Request::Offer { offered, answer } => {
+                let refused = self.handle(Event::Offer(offered)).refused;
+                let _ = answer.send(refused.map_or(Ok(()), Err));
+            }
+            Request::Close { seat: Seat { key, stream }, last_tick } => {
+                if self.acks.get(&stream).is_some_and(|(current, _)| *current == key) {
+                    self.acks.remove(&stream);
+                }
+                self.handle(Event::Close { key, stream, last_tick });
+            }
+            Request::PeerOpened { peer, link, outlet } => {
+                self.outlets.insert(peer, (link, outlet));
+                self.handle(Event::PeerOpened(peer));
+            }
+            Request::PeerClosed { peer, link } => {
+                if self.outlets.get(&peer).is_some_and(|(current, _)| *current == link) {
+                    self.outlets.remove(&peer);
+                    self.handle(Event::PeerClosed(peer));
+                }
+            }
+            Request::PeerLost(peer) => drop(self.handle(Event::PeerLost(peer))),
+            Request::Room { peer, bytes } => drop(self.handle(Event::Room { peer, bytes })),
+            Request::Digest { digest, answer } => {
+                let refused = self.handle(Event::Digest(digest)).digest_refused;
+                let _ = answer.send(refused.map_or(Ok(()), Err));
+            }
+            Request::Entries { from, run } => drop(self.handle(Event::Entries { from, run })),
+            Request::Flush(answer) => {
+                self.handle(Event::Flush);
+                self.handle(Event::Tick);
+                let _ = answer.send(());
+            }
+            Request::Ask(question) => question(&self.ledger),
+        }
+    }
+
+    /// Hands an event in and does what it asks for.
+    fn handle(&mut self, event: Event) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.ledger.handle(now_ms(), event);
+        while let Some(action) = self.ledger.next_action() {
+            self.act(action, &mut outcome);
+        }
+        outcome
+    }
+
+    fn act(&mut self, action: Action, outcome: &mut Outcome) {
+        match action {
+            Action::Opened { result, .. } => outcome.opened = Some(result),
+            Action::Refused { refused, .. } => outcome.refused = Some(refused),
+            Action::DigestRefused { error, .. } => outcome.digest_refused = Some(error),
+            // Kept in memory: as durable as it gets.
+            Action::Persist { writer, sequence, .. } => {
+                self.ledger.handle(now_ms(), Event::Synced { writer, up_to: sequence });
+            }
+            Action::Dropped { writer } => metrics::log_rebuilt(&writer.to_string()),
+            Action::Send { peer, message } => {
+                if let Some((_, outlet)) = self.outlets.get(&peer) {
+                    outlet.pass(message);
+                }
+            }
+            Action::Taken { from, result } => match result {
+                // A gap: entries overtook each other over two streams; the next digest asks for what is missing.
+                Ok(_) | Err(EntriesError::Gap { .. }) => {}
+                Err(error) => metrics::peer_message_refused(&from.to_string(), &error.to_string()),
+            },
+            Action::Acks(acks) => {
+                for ack in acks {
+                    if let Some((_, queue)) = self.acks.get(&ack.stream) {
+                        queue.push(ack.tick, ack.copies);
+                    }
+                }
+            }
+            Action::Changed(view) => {
+                let settled = view.tick <= self.shared.published.borrow().settled;
+                self.shared.change_views(|views| drop(views.insert(view.tick, view)));
+                if settled {
+                    self.shared.published.send_modify(|published| published.version += 1);
+                }
+            }
+            Action::Packed(view) => self.shared.change_views(|views| drop(views.insert(view.tick, view))),
+            Action::Settled(view) => {
+                let settled = view.tick;
+                metrics::settled(age_ms(settled, now_ms()));
+                self.shared.change_views(|views| {
+                    views.insert(settled, view);
+                    while views.len() > VIEWS_MAX {
+                        views.pop_first();
+                    }
+                });
+                self.shared.published.send_modify(|published| {
+                    published.settled = published.settled.max(settled);
+                    published.version += 1;
+                });
+            }
+            Action::Pruned { tick, .. } => {
+                self.shared.change_views(|views| *views = views.split_off(&tick.saturating_add(1)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_ledger::{LedgerConfig, Offered, Refused};
+    use starling_proto::ids::{NodeId, StreamId};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::membership::Settings;
+
+    async fn task(tasks: &TaskTracker, state: &tempfile::TempDir) -> LedgerHandle {
+        let writer = WriterId::random();
+        let settings = Settings {
+            id: NodeId::parse("solo").unwrap(),
+            writer,
+            cluster: "test".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            advertise: None,
+            seeds: Vec::new(),
+            grpc: "127.0.0.1:7400".into(),
+            weight: 100,
+            zone: String::new(),
+            state_dir: state.path().to_owned(),
+        };
+        let membership = Membership::start(settings, tasks).await.unwrap();
+        let ledger = Ledger::new(writer, LedgerConfig::default(), Arc::default());
+        let (handle, task) = LedgerTask::new(ledger, 2, membership);
+        tokio::spawn(task.run(CancellationToken::new()));
+        handle
+    }
+
+    fn frame(stream: StreamNo, tick: u32, pin: WriterId) -> Offered {
+        Offered { stream, tick, pin: Some(pin), groups: [].into(), columns: Default::default() }
+    }
+
+    #[tokio::test]
+    async fn a_frame_becomes_a_settled_second_that_everybody_can_read() {
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let ledger = task(&tasks, &state).await;
+        let (node, stream) = (NodeId::parse("web-1").unwrap(), StreamId::random());
+        let mut published = ledger.published();
+        let seat = ledger.open(node, stream, Arc::default(), CancellationToken::new()).await.unwrap();
+        let tick = tick_of(now_ms());
+        ledger.offer(frame(seat.stream, tick, ledger.writer())).await.unwrap().unwrap();
+        published.wait_for(|published| published.settled >= tick).await.unwrap();
+        let view = ledger.view(tick).unwrap();
+        assert_eq!((view.frames.counted, view.coverage.reporting, ledger.revision(tick)), (1, 1, Some(1)));
+        assert_eq!((ledger.first_from(0), ledger.sessions()), (Some(tick), 1));
+        let refused = ledger.offer(frame(seat.stream, tick - 2000, ledger.writer())).await.unwrap();
+        assert_eq!(refused, Err(Refused::TooLate));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_connection_never_closes_the_next_one() {
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let ledger = task(&tasks, &state).await;
+        let (node, stream) = (NodeId::parse("web-1").unwrap(), StreamId::random());
+        let replaced = CancellationToken::new();
+        let old = ledger.open(node.clone(), stream, Arc::default(), replaced.clone()).await.unwrap();
+        replaced.cancel();
+        let new = ledger.open(node.clone(), stream, Arc::default(), CancellationToken::new()).await.unwrap();
+        ledger.close(old, Some(1)).await;
+        let sessions = ledger.ask(Ledger::sessions_len).await.unwrap();
+        assert_eq!((sessions, old.stream), (1, new.stream));
+        // Whoever was replaced before he was taken does not take the stream back.
+        let late = ledger.open(node, stream, Arc::default(), replaced).await;
+        assert_eq!(late, Err(TakeError::Replaced));
+        ledger.close(new, None).await;
+        assert_eq!(ledger.ask(Ledger::sessions_len).await.unwrap(), 0);
+    }
+}
