@@ -243,7 +243,58 @@ fn parts(table: &v1::NodeTable) -> impl Iterator<Item = v1::NodeTable> {
 
 #[cfg(test)]
 mod tests {
+    use starling_proto::ids::NodeId;
+
     use super::*;
+    use crate::membership::State;
+
+    fn member(name: &str, writer: u8) -> Member {
+        Member {
+            id: NodeId::parse(name).unwrap(),
+            generation: 1,
+            gossip: ([127, 0, 0, 1], 7401).into(),
+            state: State::Ready,
+            grpc: "localhost:7400".into(),
+            writer: WriterId::new([writer; 16]),
+            weight: 100,
+            zone: String::new(),
+            version: String::new(),
+            load: None,
+            closed: 0,
+        }
+    }
+
+    #[test]
+    fn only_members_that_are_alive_speak() {
+        let view = View {
+            me: member("agg-0", 0),
+            others: vec![member("agg-2", 2)],
+            live: vec![member("agg-1", 1)],
+            listed: Vec::new(),
+            suspects_partition: false,
+            degraded: false,
+        };
+        let says = |name: &str, writer: u8| v1::Digest {
+            writer_id: WriterId::new([writer; 16]).to_bytes(),
+            aggregator_id: name.to_owned(),
+            ..v1::Digest::default()
+        };
+        let (one, two) = (WriterId::new([1; 16]), WriterId::new([2; 16]));
+        assert_eq!(speaker(&view, &says("agg-1", 1), None).unwrap(), one);
+        assert_eq!(speaker(&view, &says("agg-1", 1), Some(one)).unwrap(), one);
+        // A stranger, another process under a member's name, a member's process under another name, one that is not
+        // alive, another one than was dialled.
+        for (digest, wanted) in [
+            (says("agg-9", 9), None),
+            (says("agg-1", 9), None),
+            (says("agg-9", 1), None),
+            (says("agg-2", 2), None),
+            (says("agg-9", 9), Some(WriterId::new([9; 16]))),
+        ] {
+            assert!(matches!(speaker(&view, &digest, wanted), Err(LinkError::Unknown { .. })), "{digest:?}");
+        }
+        assert!(matches!(speaker(&view, &says("agg-1", 1), Some(two)), Err(LinkError::Stranger { .. })));
+    }
 
     #[test]
     fn a_table_of_any_size_travels_in_small_messages() {

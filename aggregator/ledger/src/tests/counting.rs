@@ -187,6 +187,13 @@ fn a_tick_is_settled_when_all_closed_it_or_its_time_is_up() {
     assert!(!a.is_settled(T, T_MS + 33, &live));
     exchange(T_MS + 40, &mut a, &mut b);
     assert!(a.is_settled(T, T_MS + 41, &live));
+    // Never a second early: a has closed the next one, b has not.
+    offer_own(&mut a, T_MS + 1010, at_a, T + 1, 1);
+    poll(&mut a, T_MS + 1011);
+    assert_eq!(a.closed_tick(T_MS + 1011), T + 1);
+    exchange(T_MS + 1020, &mut a, &mut b);
+    assert_eq!(a.peers()[0].closed_tick, T);
+    assert!(a.is_settled(T, T_MS + 1021, &live) && !a.is_settled(T + 1, T_MS + 1021, &live));
     assert!(!a.is_settled(T + 1, T_MS + 1999, &live));
     assert!(a.is_settled(T + 1, T_MS + 2000, &live));
 }
