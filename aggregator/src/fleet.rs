@@ -201,8 +201,7 @@ pub(crate) fn row_of(node: &Node, aggregator_id: &NodeId) -> Option<v1::NodeRow>
     let latest = node.latest()?;
     let (connected, stopped) = node.presence();
     let about = node.about();
-    let content = latest.second.content();
-    let reading = Reading::of_content_shown(&content);
+    let reading = Reading::of_node_shown(&latest.second);
     let of = |metric| reading.value(metric, &[]);
     let mut busiest: Vec<v1::CoreUtilization> = reading
         .cores()

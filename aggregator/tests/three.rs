@@ -112,7 +112,62 @@ async fn every_aggregator_tells_the_same_sum() {
         assert_eq!((completeness.nodes_reporting, completeness.nodes_expected), (5, 5));
         let status = query.get_node(v1::GetNodeRequest { node_id: "nobody".into() }).await.unwrap_err();
         assert_eq!(status.code(), Code::NotFound);
+        series_are_the_same_numbers(aggregator, &expected, &nodes[1]).await;
     }
+}
+
+/// Series by name say what the views say: of the cluster, of a group, and of a node that another aggregator holds.
+async fn series_are_the_same_numbers(aggregator: &Aggregator, expected: &BTreeMap<u32, u64>, node: &TestNode) {
+    let mut query = aggregator.query().await;
+    let (&first, &last) = (expected.first_key_value().unwrap().0, expected.last_key_value().unwrap().0);
+    let asked = |name: &str| v1::GetSeriesRequest {
+        name: name.to_owned(),
+        from_tick: first,
+        to_tick: last,
+        ..v1::GetSeriesRequest::default()
+    };
+    let answer = query.get_series(asked("traffic.requests")).await.unwrap().into_inner();
+    assert_eq!((answer.answered_by.as_str(), answer.left_out), (aggregator.name.as_str(), 0));
+    let wanted: Vec<f64> = expected.values().map(|requests| *requests as f64).collect();
+    let [grpc] = answer.series.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((grpc.attributes["protocol"].as_str(), &grpc.statistics[0].values), ("grpc", &wanted));
+    assert!(
+        answer.points.iter().all(|point| (point.seconds, point.nodes_reporting, point.nodes_expected) == (1, 9, 9))
+    );
+
+    let statistics = vec!["count".to_owned(), "p50".to_owned()];
+    let merged = v1::GetSeriesRequest { step_seconds: 900, statistics, ..asked("traffic.duration") };
+    let answer = query.get_series(merged).await.unwrap().into_inner();
+    let count: f64 = answer.series[0].statistics[0].values.iter().sum();
+    assert!((count - wanted.iter().sum::<f64>()).abs() < 1e-9, "{answer:?}");
+    assert_eq!(answer.series[0].statistics[1].error_bound_ppm, 3_906);
+
+    let of_group = v1::GetSeriesRequest { group: "zone:even".into(), ..asked("system.memory.limit") };
+    let answer = query.get_series(of_group).await.unwrap().into_inner();
+    assert!(answer.series[0].statistics[0].values.iter().all(|bytes| (bytes - 5e9).abs() < 1.0), "{answer:?}");
+
+    let of_node = |name: &str| v1::GetSeriesRequest { node_id: node.id.clone(), ..asked(name) };
+    let answer = query.get_series(of_node("system.cpu.core.utilization")).await.unwrap().into_inner();
+    assert_eq!(answer.answered_by, node.aggregator());
+    let cores: Vec<_> = answer
+        .series
+        .iter()
+        .map(|core| (&*core.attributes["cpu.logical_number"], core.statistics[0].values[0]))
+        .collect();
+    assert_eq!(cores, [("0", 0.25), ("1", 0.75)]);
+    let listed =
+        query.get_series(v1::GetSeriesRequest { node_id: node.id.clone(), ..Default::default() }).await.unwrap();
+    let names: Vec<_> = listed.get_ref().series.iter().map(|series| series.name.as_str()).collect();
+    assert!(names.contains(&"system.cpu.core.utilization") && names.is_sorted(), "{names:?}");
+
+    let early = v1::GetSeriesRequest { from_tick: 1, ..asked("traffic.requests") };
+    let status = query.get_series(early).await.unwrap_err();
+    assert!(
+        status.code() == Code::OutOfRange && status.message().starts_with("from_tick: 1 is outside of"),
+        "{status}"
+    );
+    let both = v1::GetSeriesRequest { group: "zone:even".into(), ..of_node("traffic.requests") };
+    assert_eq!(query.get_series(both).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -91,6 +91,18 @@ pub(super) async fn get_node(app: &App, member: &Member, node: &NodeId) -> Resul
     Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
 }
 
+/// [`v1::query_client`] `GetSeries` at `member`.
+pub(super) async fn get_series(
+    app: &App,
+    member: &Member,
+    request: v1::GetSeriesRequest,
+) -> Result<v1::SeriesAnswer, Status> {
+    let mut request = marked(request);
+    request.set_timeout(TIMEOUT);
+    let answer = client(app, member)?.get_series(request).await;
+    Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
+}
+
 /// [`v1::query_client`] `WatchNode` at `member`.
 pub(super) async fn watch_node(
     app: &App,

@@ -4,6 +4,7 @@ mod cluster;
 mod follow;
 mod forward;
 mod node;
+mod series;
 mod service;
 mod views;
 mod watch;

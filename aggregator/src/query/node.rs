@@ -6,7 +6,7 @@ use futures_util::{Stream, stream};
 use prost::Message as _;
 use starling_proto::{
     catalogue,
-    frame::{Content, Second},
+    frame::Second,
     limits::{LIVE_WINDOW, PEER_MESSAGE_BYTES_MAX},
     v1,
 };
@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::{
     forward, off_thread,
+    series::{self, Asked, Fold},
     views::{completeness, timestamp},
 };
 use crate::{
@@ -66,31 +67,50 @@ fn fitting(table: v1::NodeTable) -> Result<v1::NodeTable, Status> {
 /// The newest second of a node with all its series; `None` before its first frame.
 pub(super) fn newest(app: &App, node: &Node) -> Option<v1::NodeView> {
     let latest = node.latest()?;
-    let content = latest.second.content();
-    let tick = content.tick;
+    let tick = latest.second.tick;
     let mut minute = RollingMinute::default();
     for before in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).seconds() {
-        minute.push(before.tick, Arc::new(Reading::of_content_shown(&before.content()).duration()));
+        minute.push(before.tick, Arc::new(Reading::of_node_shown(&before).duration()));
     }
-    let mut view = view(app, node, &content, &mut minute);
-    view.series = Reading::of_content(&content).entries().iter().map(series_value).collect();
+    let mut view = view(app, node, &latest.second, &mut minute);
+    view.series = Reading::of_node(&latest.second).entries().iter().map(series_value).collect();
     Some(view)
 }
 
+/// The series asked for of a node: a list of its newest second, or points over seconds.
+/// Decodes what it reads: not for a runtime thread.
+pub(super) fn series(app: &App, node: &Node, asked: &Asked) -> v1::SeriesAnswer {
+    let from = if asked.name.is_empty() { asked.to } else { asked.from };
+    let seconds = node.slice(from, asked.to).seconds();
+    let answer = if asked.name.is_empty() {
+        seconds.last().map(|second| series::list(&Reading::of_node(second), asked)).unwrap_or_default()
+    } else {
+        let mut fold = Fold::new(asked);
+        let mut seconds = seconds.iter().peekable();
+        for tick in asked.from..=asked.to {
+            let second = seconds.next_if(|second| second.tick == tick);
+            let reading = second.map(|second| Reading::of_wanted(second, |name| asked.needs(name)));
+            fold.take(tick, u32::from(reading.is_some()), 1, reading.as_ref());
+        }
+        fold.finish()
+    };
+    v1::SeriesAnswer { answered_by: app.id.to_string(), ..answer }
+}
+
 /// One second of a node. `minute` must have seen the seconds before it, in order.
-fn view(app: &App, node: &Node, content: &Content, minute: &mut RollingMinute) -> v1::NodeView {
-    let reading = Reading::of_content_shown(content);
-    let merged = minute.push(content.tick, Arc::new(reading.duration()));
+fn view(app: &App, node: &Node, second: &Second, minute: &mut RollingMinute) -> v1::NodeView {
+    let reading = Reading::of_node_shown(second);
+    let merged = minute.push(second.tick, Arc::new(reading.duration()));
     v1::NodeView {
-        tick: content.tick,
-        time: Some(timestamp(content.tick)),
+        tick: second.tick,
+        time: Some(timestamp(second.tick)),
         row: fleet::row_of(node, &app.id),
         facts: Some(node.about().facts.clone()),
         completeness: Some(v1::Completeness {
             nodes_reporting: 1,
             nodes_expected: 1,
-            tick: content.tick,
-            age_ms: age_ms(content.tick, now_ms()),
+            tick: second.tick,
+            age_ms: age_ms(second.tick, now_ms()),
             copies: app.ledger.copies(),
         }),
         sections: Some(reading.sections(Some(&merged))),
@@ -230,11 +250,11 @@ impl Cursor {
                 Some(latest) => vec![latest.second.clone()],
                 None => node.slice(first, to).seconds(),
             };
-            for content in seconds.iter().map(Second::content) {
-                if content.tick < next {
-                    minute.push(content.tick, Arc::new(Reading::of_content_shown(&content).duration()));
+            for second in &seconds {
+                if second.tick < next {
+                    minute.push(second.tick, Arc::new(Reading::of_node_shown(second).duration()));
                 } else {
-                    ready.push_back(view(&app, &node, &content, &mut minute));
+                    ready.push_back(view(&app, &node, second, &mut minute));
                 }
             }
             (minute, ready)

@@ -7,7 +7,10 @@ use starling_service::grpc::query_server;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Answers, check_group, follow, forward, node, off_thread, parse_group, parse_node, parse_tick, views::told, watch,
+    Answers, check_group, follow, forward, node, off_thread, oldest_kept, parse_group, parse_node, parse_tick,
+    series::Asked,
+    views::{self, told},
+    watch,
 };
 use crate::app::App;
 use starling_proto::group::Group;
@@ -81,6 +84,32 @@ impl query_server::Query for QueryService {
         let node = self.0.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
         let view = off_thread(move || node::newest(&app, &node)).await?;
         view.map(Response::new).ok_or_else(|| Status::not_found(format!("node_id: {id} has sent nothing yet")))
+    }
+
+    async fn get_series(&self, request: Request<v1::GetSeriesRequest>) -> Result<Response<v1::SeriesAnswer>, Status> {
+        let forwarded = forward::was_forwarded(request.metadata());
+        let request = request.into_inner();
+        let app = self.0.clone();
+        let settled = app.ledger.published().borrow().settled;
+        let oldest = oldest_kept(settled);
+        if request.node_id.is_empty() {
+            let group = self.group(&request.group)?;
+            let asked = Asked::parse(&request, oldest, settled)?;
+            return Ok(Response::new(off_thread(move || views::series(&app, &group, &asked)).await?));
+        }
+        if !request.group.is_empty() {
+            return Err(Status::invalid_argument("node_id: give a node or a group, not both"));
+        }
+        let id = parse_node(&request.node_id)?;
+        if let Some(member) = forward::holder(&app, &id, forwarded)? {
+            return Ok(Response::new(forward::get_series(&app, &member, request).await?));
+        }
+        let gone = || Status::not_found(format!("node_id: {id} has sent nothing in the last 15 minutes"));
+        let node = app.registry.get(&id).ok_or_else(gone)?;
+        let newest = *node.ticks().borrow();
+        // A node's clock may be ahead of what is settled, and a silent node's newest second is long ago.
+        let asked = Asked::parse(&request, oldest, newest.max(oldest))?;
+        Ok(Response::new(off_thread(move || node::series(&app, &node, &asked)).await?))
     }
 
     async fn watch_node(

@@ -6,7 +6,9 @@ use std::{
 };
 
 use prost_types::Timestamp;
-use starling_proto::{series::Series, v1};
+use starling_proto::{catalogue, series::Series, v1};
+
+use super::series::{self, Asked, Fold};
 
 use crate::{
     app::App,
@@ -34,10 +36,12 @@ struct Cache {
     minutes: HashMap<Group, MinuteCache>,
 }
 
-/// The cells of one group at one second, copied out of its view.
+/// Cells of one group at one second, copied out of its view.
 struct Second {
     revision: u32,
     coverage: Coverage,
+    /// Frames behind the cell of the group that most of them had.
+    frames: u32,
     cells: Vec<(Series, Cell)>,
 }
 
@@ -48,8 +52,7 @@ impl Second {
         if group.is_cluster() {
             return self.coverage;
         }
-        let reporting = self.cells.iter().map(|(_, cell)| cell.frames).max().unwrap_or_default();
-        Coverage { reporting, expected: app.fleet.expected(group, tick).max(reporting) }
+        Coverage { reporting: self.frames, expected: app.fleet.expected(group, tick).max(self.frames) }
     }
 }
 
@@ -65,7 +68,7 @@ impl Views {
         {
             return view.clone();
         }
-        let Some(second) = copy(app, group, tick) else {
+        let Some(second) = copy(app, group, tick, |_| true) else {
             return Arc::new(empty(app, group, tick));
         };
         let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
@@ -139,17 +142,48 @@ fn empty(app: &App, group: &Group, tick: u32) -> v1::ClusterView {
     }
 }
 
-fn copy(app: &App, group: &Group, tick: u32) -> Option<Second> {
+fn copy(app: &App, group: &Group, tick: u32, wanted: impl Fn(&Series) -> bool) -> Option<Second> {
     let view = app.ledger.view(tick).filter(|view| view.revision > 0)?;
+    let sums = view.sums();
     Some(Second {
         revision: view.revision,
         coverage: view.coverage,
-        cells: view.sums().cells(group).map(|(series, cell)| (series.clone(), cell.clone())).collect(),
+        frames: sums.cells(group).map(|(_, cell)| cell.frames).max().unwrap_or_default(),
+        cells: sums
+            .cells(group)
+            .filter(|(series, _)| wanted(series))
+            .map(|(series, cell)| (series.clone(), cell.clone()))
+            .collect(),
     })
 }
 
+/// The series asked for of `group`: a list of its newest second, or points over seconds.
+/// Takes milliseconds for each old second: not for a runtime thread.
+pub(super) fn series(app: &App, group: &Group, asked: &Asked) -> v1::SeriesAnswer {
+    let read = |tick| copy(app, group, tick, |series| asked.needs(series.name()));
+    let answer = if asked.name.is_empty() {
+        let second = read(asked.to);
+        let cells = second.iter().flat_map(|second| &second.cells).map(|(series, cell)| (series, cell));
+        series::list(&Reading::of_cells(cells), asked)
+    } else {
+        let mut fold = Fold::new(asked);
+        for tick in asked.from..=asked.to {
+            let second = read(tick);
+            let coverage = match &second {
+                Some(second) => second.coverage_of(app, group, tick),
+                None => app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default(),
+            };
+            let cells = second.as_ref().map(|second| second.cells.iter().map(|(series, cell)| (series, cell)));
+            let reading = cells.map(Reading::of_cells);
+            fold.take(tick, coverage.reporting, coverage.expected, reading.as_ref());
+        }
+        fold.finish()
+    };
+    v1::SeriesAnswer { answered_by: app.id.to_string(), ..answer }
+}
+
 fn duration(app: &App, group: &Group, tick: u32) -> Option<Arc<starling_proto::histogram::Histogram>> {
-    let second = copy(app, group, tick)?;
+    let second = copy(app, group, tick, |series| series.is(&catalogue::DURATION))?;
     let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
     Some(Arc::new(reading.duration()))
 }

@@ -1,12 +1,14 @@
 //! One series at one second.
 
+use std::sync::LazyLock;
+
 use starling_ledger::rollup::{Cell, Sum};
-use starling_proto::{
-    histogram::Histogram,
-    series::{Series, Value},
-};
+use starling_proto::{catalogue::Kind, frame::Columns, histogram::Histogram, series::Series};
 
 use super::Attributes;
+
+/// What a histogram series that counted nothing in a second reported.
+static EMPTY: LazyLock<Histogram> = LazyLock::new(Histogram::empty);
 
 /// A series with what was reported of it.
 #[derive(Debug, Clone, Copy)]
@@ -40,14 +42,13 @@ pub(crate) enum Amount<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Of one node.
-    pub(super) fn of_value(series: &'a Series, value: &'a Value) -> Self {
-        let amount = match value {
-            Value::Counter(increment) => Amount::Counter(i128::from(*increment)),
-            Value::Gauge(value) => {
-                Amount::Gauge { sum: i128::from(*value), min: *value, max: *value, distribution: None }
-            }
-            Value::Histogram(histogram) => Amount::Histogram(histogram),
+    /// Of one node: what stands at `position`.
+    pub(super) fn of_column(series: &'a Series, columns: &'a Columns, position: usize) -> Self {
+        let value = columns.values.get(position).copied().unwrap_or_default();
+        let amount = match series.kind() {
+            Kind::Counter => Amount::Counter(value.into()),
+            Kind::Gauge => Amount::Gauge { sum: value.into(), min: value, max: value, distribution: None },
+            Kind::Histogram => Amount::Histogram(columns.histogram(position).map_or(&*EMPTY, |histogram| &**histogram)),
         };
         Self { series, nodes: 1, amount }
     }

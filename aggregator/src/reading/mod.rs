@@ -16,13 +16,14 @@ use std::collections::BTreeSet;
 use starling_ledger::rollup::Cell;
 use starling_proto::{
     catalogue::{self, Derivation, Kind, Metric, OverNodes, Scope, Statistic},
-    frame::Content,
+    frame::Second,
     histogram::Histogram,
     series::Series,
 };
 
 pub(crate) use entry::{Amount, Entry};
 use total::Total;
+pub(crate) use total::of_histogram;
 
 /// Keys and values that select series.
 pub(crate) type Attributes<'a> = [(&'a str, &'a str)];
@@ -44,18 +45,29 @@ struct Derived {
 
 impl<'a> Reading<'a> {
     /// Of one node, all of it.
-    pub(crate) fn of_content(content: &'a Content) -> Self {
-        Self::of_samples(content, |_| true)
+    pub(crate) fn of_node(second: &'a Second) -> Self {
+        Self::of_columns(second, |_| true)
     }
 
     /// Of one node, without the series that no view shows: most of its drill-down. Cheaper by what is left out.
-    pub(crate) fn of_content_shown(content: &'a Content) -> Self {
-        Self::of_samples(content, is_shown)
+    pub(crate) fn of_node_shown(second: &'a Second) -> Self {
+        Self::of_columns(second, is_shown)
     }
 
-    fn of_samples(content: &'a Content, wanted: impl Fn(&Series) -> bool) -> Self {
-        let samples = content.samples.iter().filter(|sample| wanted(&sample.series));
-        let mut entries: Vec<_> = samples.map(|sample| Entry::of_value(&sample.series, &sample.value)).collect();
+    /// Of one node, only the series whose name is `wanted`.
+    pub(crate) fn of_wanted(second: &'a Second, wanted: impl Fn(&str) -> bool) -> Self {
+        Self::of_columns(second, |series| wanted(series.name()))
+    }
+
+    fn of_columns(second: &'a Second, wanted: impl Fn(&Series) -> bool) -> Self {
+        let mut entries = Vec::new();
+        for columns in [&second.cluster, &second.node] {
+            for (position, series) in columns.layout.series.iter().enumerate() {
+                if wanted(series.series()) {
+                    entries.push(Entry::of_column(series.series(), columns, position));
+                }
+            }
+        }
         entries.sort_unstable_by(|a, b| a.series.cmp(b.series));
         Self { entries }
     }
@@ -109,6 +121,13 @@ impl<'a> Reading<'a> {
     /// All values of a histogram metric in one; `None` when none of that name and those attributes was reported.
     pub(crate) fn histogram(&self, name: &str, with: &Attributes<'_>) -> Option<Histogram> {
         self.total(name, with, &[]).filter(|total| total.kind() == Kind::Histogram).map(|total| total.histogram())
+    }
+
+    /// What a quantile of a name is read of, with a series in whose fixed point it is: the values of a histogram, or the
+    /// nodes' values of a gauge that keeps their distribution.
+    pub(crate) fn distribution(&self, name: &str, with: &Attributes<'_>) -> Option<(&'a Series, Histogram)> {
+        let total = self.total(name, with, &[])?;
+        Some((total.series(), total.distribution()?))
     }
 
     /// The attributes of the series of `metric` that can be computed here, sorted. Only of derived ones.

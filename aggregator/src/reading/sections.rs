@@ -224,8 +224,9 @@ mod tests {
     use std::sync::Arc;
 
     use starling_proto::{
-        frame::Content,
+        frame::{Content, Second},
         histogram::HistogramSum,
+        interner::Interner,
         series::{Sample, Series, Value},
     };
 
@@ -240,6 +241,11 @@ mod tests {
 
     fn gauge(metric: &'static Metric, attributes: &[(&str, &str)], value: f64) -> Sample {
         Sample { series: Series::of(metric, attributes), value: Value::Gauge(metric.fixed(value)) }
+    }
+
+    /// What a decoder makes of the frame.
+    fn columns(content: &Content) -> Second {
+        Second::of_content(&Interner::default(), content).0
     }
 
     fn node(busy: f64, cores: f64, requests: f64, nanos: u64) -> Content {
@@ -275,7 +281,8 @@ mod tests {
     #[test]
     fn one_node_reads_as_it_says() {
         let content = node(0.25, 4.0, 10.0, 2_000_000);
-        let reading = Reading::of_content_shown(&content);
+        let second = columns(&content);
+        let reading = Reading::of_node_shown(&second);
         let cpu = reading.cpu().unwrap();
         assert!(cpu.utilization == Some(0.25) && (cpu.by_mode["idle"] - 0.75).abs() < 1e-9);
         assert_eq!(reading.cores(), [0.2, 0.1]);

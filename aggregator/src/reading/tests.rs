@@ -3,8 +3,10 @@ use std::sync::Arc;
 use starling_ledger::rollup::Sums;
 use starling_proto::{
     catalogue::METRICS,
+    frame::Content,
     group::Group,
     histogram::HistogramSum,
+    interner::Interner,
     series::{Sample, Value},
 };
 
@@ -30,6 +32,11 @@ fn io(interface: &str, direction: &str, bytes: u64) -> Sample {
     counter(&catalogue::INTERFACE_IO, &with, bytes)
 }
 
+/// What a decoder makes of the frame.
+fn columns(content: &Content) -> Second {
+    Second::of_content(&Interner::default(), content).0
+}
+
 fn content(samples: Vec<Sample>) -> Content {
     Content { tick: 1, samples, dropped: 0 }
 }
@@ -42,7 +49,8 @@ fn every_attribute_counts() {
         io("eth1", "receive", 100),
         io("eth1", "transmit", 1000),
     ]);
-    let reading = Reading::of_content(&content);
+    let second = columns(&content);
+    let reading = Reading::of_node(&second);
     let of = |with: &Attributes<'_>| reading.value(&catalogue::INTERFACE_IO, with);
     let (eth1, sent) = (("network.interface.name", "eth1"), ("network.io.direction", "transmit"));
     assert_eq!(of(&[eth1, sent]), Some(1000.0));
@@ -78,7 +86,8 @@ fn what_is_derived_is_computed_on_reading() {
         gauge(&catalogue::MOUNT_LIMIT, &[("system.filesystem.mountpoint", "/")], 8.0),
         gauge(&catalogue::MOUNT_USAGE, &[("system.filesystem.mountpoint", "/")], 2.0),
     ]);
-    let reading = Reading::of_content(&content);
+    let second = columns(&content);
+    let reading = Reading::of_node(&second);
     let value = |metric, with: &Attributes<'_>| reading.value(metric, with);
     assert_eq!(value(&catalogue::MEMORY_USED, &[]), Some(750.0));
     assert_eq!(value(&catalogue::MEMORY_UTILIZATION, &[]), Some(0.75), "derived of derived");
@@ -173,12 +182,12 @@ fn every_chart_of_the_catalogue_is_read() {
         })
         .collect();
     let content = content(samples);
-    let charted = Reading::of_content(&content).charted(true);
+    let charted = Reading::of_node(&columns(&content)).charted(true);
     for (metric, chart) in catalogue::charts() {
         assert!(charted.contains_key(chart.name), "{} of {}", chart.name, metric.name);
     }
     assert!((charted["latency.p50"] - 2_000.0).abs() < 10.0, "microseconds: {}", charted["latency.p50"]);
-    let of_cluster = Reading::of_content(&content).charted(false);
+    let of_cluster = Reading::of_node(&columns(&content)).charted(false);
     assert!(!of_cluster.contains_key("memory.free") && of_cluster.contains_key("memory.used_ratio"));
 }
 
@@ -204,7 +213,7 @@ fn every_number_is_charted_under_its_own_name() {
         gauge(&catalogue::MEMORY_USAGE, &[(state, "system")], 505.0),
         gauge(&catalogue::MEMORY_USAGE, &[(state, "free")], 506.0),
     ]);
-    let charted = Reading::of_content(&content).charted(true);
+    let charted = Reading::of_node(&columns(&content)).charted(true);
     let wanted = [
         ("network.received", 601.0),
         ("network.sent", 602.0),

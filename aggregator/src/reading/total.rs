@@ -105,21 +105,45 @@ impl<'a> Total<'a> {
     }
 
     fn of_histogram(&self, wanted: &[Statistic]) -> Vec<Option<f64>> {
-        let histogram = self.histogram();
-        let quantiles: Vec<f64> = wanted.iter().filter_map(|statistic| statistic.quantile()).collect();
-        let mut answers = if quantiles.is_empty() { Vec::new() } else { histogram.quantiles(&quantiles) }.into_iter();
-        let full = |value: f64| (!histogram.is_empty()).then_some(value);
-        wanted
-            .iter()
-            .map(|statistic| match statistic {
-                Statistic::Quantile(_) => full(self.series.to_f64(answers.next()?.into())),
-                Statistic::Count => Some(histogram.count() as f64),
-                Statistic::Sum => Some(self.series.to_f64(i128::try_from(histogram.sum()).unwrap_or(i128::MAX))),
-                Statistic::Mean => Some(histogram.mean()? * self.series.to_f64(1)),
-                Statistic::Max => full(self.series.to_f64(histogram.max().into())),
-                Statistic::Nodes => Some(f64::from(self.nodes)),
-                Statistic::Value | Statistic::Min => None,
-            })
-            .collect()
+        of_histogram(self.series, &self.histogram(), self.nodes, wanted)
     }
+
+    /// What a quantile is read of: the values of a histogram, or those of the nodes of a gauge that keeps them.
+    pub(super) fn distribution(&self) -> Option<Histogram> {
+        match self.kind() {
+            Kind::Histogram => Some(self.histogram()),
+            Kind::Gauge if self.nodes == 1 => Some(Histogram::of(u64::try_from(self.sum).ok()?, 1)),
+            Kind::Gauge => self.spread?.2.cloned(),
+            Kind::Counter => None,
+        }
+    }
+
+    /// One of the series: what all of them agree in.
+    pub(super) fn series(&self) -> &'a Series {
+        self.series
+    }
+}
+
+/// Statistics of the values in `histogram`, which is in the fixed point of `series`.
+pub(crate) fn of_histogram(
+    series: &Series,
+    histogram: &Histogram,
+    nodes: u32,
+    wanted: &[Statistic],
+) -> Vec<Option<f64>> {
+    let quantiles: Vec<f64> = wanted.iter().filter_map(|statistic| statistic.quantile()).collect();
+    let mut answers = if quantiles.is_empty() { Vec::new() } else { histogram.quantiles(&quantiles) }.into_iter();
+    let full = |value: f64| (!histogram.is_empty()).then_some(value);
+    wanted
+        .iter()
+        .map(|statistic| match statistic {
+            Statistic::Quantile(_) => full(series.to_f64(answers.next()?.into())),
+            Statistic::Count => Some(histogram.count() as f64),
+            Statistic::Sum => Some(series.to_f64(i128::try_from(histogram.sum()).unwrap_or(i128::MAX))),
+            Statistic::Mean => Some(histogram.mean()? * series.to_f64(1)),
+            Statistic::Max => full(series.to_f64(histogram.max().into())),
+            Statistic::Nodes => Some(f64::from(nodes)),
+            Statistic::Value | Statistic::Min => None,
+        })
+        .collect()
 }

@@ -3,6 +3,7 @@
 pub(crate) mod error;
 mod faces;
 mod parameters;
+mod series;
 mod time;
 mod twin;
 
@@ -19,7 +20,8 @@ use axum::{
 use serde_json::{Value, json};
 use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
 use starling_service::grpc::query_client::QueryClient;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
+use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     app::App,
@@ -33,9 +35,11 @@ use parameters::Parameters;
 /// How long a request waits for the first data of a node or group that nobody looked at before, or for the next
 /// aggregator when one has just failed.
 const READ_WAIT: Duration = Duration::from_secs(2);
+/// How long an aggregator may take to read 15 minutes of series, longer than it waits for another one itself.
+const SERIES_WAIT: Duration = Duration::from_secs(8);
 
 /// Paths the reference names whose data comes with later versions. They say so instead of inventing an answer.
-const LATER: [&str; 9] = [
+const LATER: [&str; 8] = [
     "/api/v1/metrics/heatmap/{metric}",
     "/api/v1/metrics/historical",
     "/api/v1/alerts/performance",
@@ -43,7 +47,6 @@ const LATER: [&str; 9] = [
     "/api/v1/connections/report",
     "/api/v1/export",
     "/api/v1/report",
-    "/api/v1/series",
     "/ws/alerts",
 ];
 
@@ -62,6 +65,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/api/v1/system/memory", get(|app, query| answer(app, query, Face::Memory)))
         .route("/api/v1/system/metrics", get(|app, query| answer(app, query, Face::System)))
         .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/series", get(series))
         .route("/api/v1/nodes/{id}", get(node))
         .route("/api/v1/cluster", get(cluster));
     LATER
@@ -98,6 +102,7 @@ async fn index() -> Json<Value> {
             "/api/v1/system/memory",
             "/api/v1/system/metrics",
             "/api/v1/nodes",
+            "/api/v1/series?name=&attribute.KEY=&total=&statistics=&from=&to=&step=",
             "/api/v1/nodes/{id}",
             "/api/v1/cluster",
         ],
@@ -134,23 +139,47 @@ async fn nodes(State(app): State<App>, Query(query): Query<Parameters>) -> Answe
 async fn node(State(app): State<App>, Path(id): Path<String>, Query(query): Query<Parameters>) -> Answer {
     query.only(&[])?;
     let node = parameters::node(&id)?;
-    wait(&app, |_| Ok(Some(()))).await?;
-    let channel =
-        app.shared().upstream().ok_or_else(|| ApiError::unavailable("no aggregator is reached; try again"))?;
-    let mut client = QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    let mut client = ask(&app).await?;
     let request = v1::GetNodeRequest { node_id: node.as_str().to_owned() };
-    let view = match timeout(READ_WAIT, client.get_node(request)).await {
-        Ok(Ok(answer)) => answer.into_inner(),
-        Ok(Err(status)) if status.code() == tonic::Code::NotFound => {
-            return Err(ApiError::not_found(format!("{}; the nodes are listed at /api/v1/nodes", status.message())));
-        }
-        Ok(Err(status)) => return Err(ApiError::unavailable(format!("the aggregator failed: {}", status.message()))),
-        Err(_) => return Err(ApiError::unavailable("the aggregator did not answer within 2 s; try again")),
-    };
+    let view = answered(timeout(READ_WAIT, client.get_node(request)).await)?;
     let second = Second::Node(Box::new(view.clone()));
     let reading = Reading { second: second.into(), verdict: Default::default() };
     let facts = Facts { reading: &reading, columns: Columns::default(), target_rps: app.target_rps(), now: now() };
     Ok(Json(faces::node(&view, &facts)))
+}
+
+/// Any series by name and attributes.
+async fn series(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {
+    let request = series::request(&query)?;
+    let _place = app.reader()?;
+    let mut client = ask(&app).await?;
+    let answer = answered(timeout(SERIES_WAIT, client.get_series(request)).await)?;
+    Ok(Json(series::answer(&answer)))
+}
+
+/// A client of the aggregator that is followed.
+async fn ask(app: &App) -> Result<QueryClient<Channel>, ApiError> {
+    wait(app, |_| Ok(Some(()))).await?;
+    let channel =
+        app.shared().upstream().ok_or_else(|| ApiError::unavailable("no aggregator is reached; try again"))?;
+    Ok(QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
+}
+
+/// What an aggregator answered, or why it did not.
+fn answered<T>(outcome: Result<Result<tonic::Response<T>, Status>, Elapsed>) -> Result<T, ApiError> {
+    match outcome {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(match status.code() {
+            Code::NotFound => {
+                ApiError::not_found(format!("{}; the nodes are listed at /api/v1/nodes", status.message()))
+            }
+            Code::InvalidArgument | Code::OutOfRange => {
+                ApiError::invalid(series::field_of(status.message()), status.message())
+            }
+            _ => ApiError::unavailable(format!("the aggregator failed: {}", status.message())),
+        }),
+        Err(_) => Err(ApiError::unavailable("the aggregator did not answer in time; try again")),
+    }
 }
 
 async fn cluster(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {

@@ -22,7 +22,23 @@ impl Parameters {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// As [`Parameters::only`], but for those whose name begins with `prefix`.
+    pub(crate) fn only_or(&self, known: &[&str], prefix: &str) -> Result<(), ApiError> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str()) && !name.starts_with(prefix)) {
+            Some(unknown) => {
+                let with = format!("{prefix}KEY");
+                Err(ApiError::unknown_parameter(unknown, &[known, &[&with]].concat()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Those whose name begins with `prefix`, without it.
+    pub(crate) fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 

@@ -62,6 +62,18 @@ async fn every_face_answers() {
 }
 
 #[tokio::test]
+async fn a_series_is_asked_of_the_aggregator() {
+    let (_script, _double, server, _) = served().await;
+    let path = "/api/v1/series?name=traffic.requests&attribute.protocol=grpc&statistics=value,p99.9&to=1700000000";
+    let (status, answer) = server.get(path).await;
+    assert_eq!((status, &answer["answeredBy"], &answer["leftOut"]), (200, &json!("a1"), &json!(0)), "{answer}");
+    assert_eq!(answer["points"][0]["timestamp"], "2023-11-14T22:13:20.000Z");
+    let series = &answer["series"][0];
+    assert_eq!((&series["name"], &series["attributes"]), (&json!("traffic.requests"), &json!({"protocol": "grpc"})));
+    assert_eq!(series["statistics"][1], json!({"statistic": "p99.9", "values": [1.0, null], "errorBound": null}));
+}
+
+#[tokio::test]
 async fn mistakes_are_told_with_the_next_step() {
     let (_script, _double, server, _) = served().await;
     for (path, status, code, words) in [
@@ -73,6 +85,10 @@ async fn mistakes_are_told_with_the_next_step() {
         ("/api/v1/system/cpu?node=nope", 404, "not_found", "no node is called"),
         ("/api/v1/nodes/nope", 404, "not_found", "/api/v1/nodes"),
         ("/api/v1/metrics/heatmap/latency", 501, "not_available", "not available"),
+        ("/api/v1/series?name=x&from=1", 400, "invalid", "from_tick: 1 is outside"),
+        ("/api/v1/series?name=x&from=now", 400, "invalid", "no whole number"),
+        ("/api/v1/series?name=x&since=1", 400, "invalid", "attribute.KEY"),
+        ("/api/v1/series?node=n0000&group=zone:a", 400, "invalid", "not both"),
         ("/api/v1/alerts/performance", 501, "not_available", "not available"),
         ("/api/v1/nothing", 404, "not_found", "/api/v1"),
         ("/ws/metrics/rps", 400, "invalid", "WebSocket"),

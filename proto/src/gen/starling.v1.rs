@@ -811,6 +811,118 @@ pub struct HistogramSummary {
     #[prost(double, tag = "5")]
     pub max: f64,
 }
+/// Which series, and what of them. An empty request lists the series of the cluster.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetSeriesRequest {
+    /// "label:value", such as "zone:a". Empty means the whole cluster.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Name of a node, for the series of that node. Not together with a group.
+    #[prost(string, tag = "2")]
+    pub node_id: ::prost::alloc::string::String,
+    /// Name of a metric: sent by a node, or computed on reading ("system.memory.utilization"). Empty lists what there is,
+    /// without points.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// Only series that have all of these attributes.
+    #[prost(map = "string, string", tag = "4")]
+    pub attributes: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Add up what these attributes leave open: one series instead of each on its own. Histograms are merged.
+    #[prost(bool, tag = "5")]
+    pub total: bool,
+    /// "value", "sum", "mean", "min", "max", "nodes", "count", and quantiles such as "p50" or "p99.9"; at most 16. Empty:
+    /// the value of a counter (per second) or gauge; count, mean, p50, p99 and max of a histogram.
+    #[prost(string, repeated, tag = "6")]
+    pub statistics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// First second, within the last 15 minutes. 0: 59 seconds before the last one.
+    #[prost(uint32, tag = "7")]
+    pub from_tick: u32,
+    /// Last second. 0: the newest settled one, of a node its newest.
+    #[prost(uint32, tag = "8")]
+    pub to_tick: u32,
+    /// Seconds in a point, 1 to 900; 0 means 1. A point holds the seconds whose Unix time divided by the step is the same:
+    /// rates and values are their mean, min and max their extremes, counts and histograms are added up before a quantile is
+    /// read.
+    #[prost(uint32, tag = "9")]
+    pub step_seconds: u32,
+}
+/// Series with their points. At most 100,000 values and 256 series; of a list at most 10,000 series.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SeriesAnswer {
+    /// One for each step, oldest first; the values of every statistic are in the same order.
+    #[prost(message, repeated, tag = "1")]
+    pub points: ::prost::alloc::vec::Vec<SeriesPoint>,
+    /// Sorted by name and attributes.
+    #[prost(message, repeated, tag = "2")]
+    pub series: ::prost::alloc::vec::Vec<Series>,
+    /// Series that were found and are beyond the limits; 0 when the answer is whole.
+    #[prost(uint32, tag = "3")]
+    pub left_out: u32,
+    /// Name of the aggregator whose data this is.
+    #[prost(string, tag = "4")]
+    pub answered_by: ::prost::alloc::string::String,
+}
+/// One step and how much of the truth is in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SeriesPoint {
+    /// Its first second that was asked for, Unix seconds.
+    #[prost(uint32, tag = "1")]
+    pub tick: u32,
+    /// Seconds of it that hold any data.
+    #[prost(uint32, tag = "2")]
+    pub seconds: u32,
+    /// Nodes in the second of it that has fewest, of those that hold data.
+    #[prost(uint32, tag = "3")]
+    pub nodes_reporting: u32,
+    /// Nodes expected, the most of any second of it.
+    #[prost(uint32, tag = "4")]
+    pub nodes_expected: u32,
+}
+/// One series.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Series {
+    /// Name of the metric.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// All of its attributes; of a total those that were asked for.
+    #[prost(map = "string, string", tag = "2")]
+    pub attributes: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// "counter", "gauge" or "histogram".
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// Unit by UCUM. The value of a counter is per second.
+    #[prost(string, tag = "4")]
+    pub unit: ::prost::alloc::string::String,
+    /// "cluster": merged over nodes; "node": of a node only.
+    #[prost(string, tag = "5")]
+    pub scope: ::prost::alloc::string::String,
+    /// Computed on reading from what nodes send.
+    #[prost(bool, tag = "6")]
+    pub derived: bool,
+    /// In the order asked for. Empty in a list.
+    #[prost(message, repeated, tag = "7")]
+    pub statistics: ::prost::alloc::vec::Vec<StatisticValues>,
+}
+/// One statistic of a series over time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StatisticValues {
+    /// As asked for.
+    #[prost(string, tag = "1")]
+    pub statistic: ::prost::alloc::string::String,
+    /// One for each point, in the unit of the series. NaN means that nobody reported it or that it cannot be known: the
+    /// extremes of a sum, a quantile over nodes of a gauge that keeps no distribution.
+    #[prost(double, repeated, tag = "2")]
+    pub values: ::prost::alloc::vec::Vec<f64>,
+    /// Quantiles: bound of the relative error, in parts per million, the largest of all points. Else 0.
+    #[prost(uint32, tag = "3")]
+    pub error_bound_ppm: u32,
+}
 /// One step of the exchange.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncMessage {

@@ -217,6 +217,28 @@ impl query_server::Query for Faces {
         view.map(Response::new).ok_or_else(|| Status::not_found(format!("no node is called {id:?}")))
     }
 
+    /// One series of two points, named as asked; the second one is missing.
+    async fn get_series(&self, request: Request<v1::GetSeriesRequest>) -> Result<Response<v1::SeriesAnswer>, Status> {
+        self.alive()?;
+        let request = request.into_inner();
+        if request.from_tick == 1 {
+            return Err(Status::out_of_range("from_tick: 1 is outside of 2 to 9"));
+        }
+        let values = |statistic| v1::StatisticValues { statistic, values: vec![1.0, f64::NAN], error_bound_ppm: 0 };
+        let point = |tick| v1::SeriesPoint { tick, ..Default::default() };
+        Ok(Response::new(v1::SeriesAnswer {
+            points: vec![point(request.to_tick), point(request.to_tick + 1)],
+            series: vec![v1::Series {
+                name: request.name,
+                attributes: request.attributes,
+                statistics: request.statistics.into_iter().map(values).collect(),
+                ..Default::default()
+            }],
+            left_out: 0,
+            answered_by: self.name.clone(),
+        }))
+    }
+
     async fn watch_node(
         &self,
         request: Request<v1::WatchNodeRequest>,

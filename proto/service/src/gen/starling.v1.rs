@@ -565,6 +565,31 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "WatchNode"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Lists the series of the cluster, of a group or of a node, or reads some of them over the last 15 minutes.
+        pub async fn get_series(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::GetSeriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::SeriesAnswer>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/GetSeries",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "GetSeries"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -646,6 +671,14 @@ pub mod query_server {
             &self,
             request: tonic::Request<::starling_proto::v1::WatchNodeRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchNodeStream>, tonic::Status>;
+        /// Lists the series of the cluster, of a group or of a node, or reads some of them over the last 15 minutes.
+        async fn get_series(
+            &self,
+            request: tonic::Request<::starling_proto::v1::GetSeriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::SeriesAnswer>,
+            tonic::Status,
+        >;
     }
     /// The live view, for people, dashboards and scripts. Any aggregator answers for the whole cluster.
     ///
@@ -1010,6 +1043,53 @@ pub mod query_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/GetSeries" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetSeriesSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<::starling_proto::v1::GetSeriesRequest>
+                    for GetSeriesSvc<T> {
+                        type Response = ::starling_proto::v1::SeriesAnswer;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::GetSeriesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::get_series(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetSeriesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
