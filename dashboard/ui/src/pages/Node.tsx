@@ -7,6 +7,7 @@ import * as f from "../lib/format";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CoresPanel } from "../panels/CoresPanel";
 import { TimePanel } from "../panels/TimePanel";
+import { ON_NODE } from "../panels/table";
 import { useNode } from "./hooks";
 import { Kpis } from "./Kpis";
 import { Facts, State, Trail } from "./NodeHead";
@@ -86,9 +87,9 @@ export function NodePage({ id }: { id: string }) {
           note={cores > 0 ? f.plural(cores, "core") : ""}
           references={loadReference}
         />
-        <TimePanel view={view} panel="network" />
-        <TimePanel view={view} panel="disk" />
-        <TimePanel view={view} panel="connections" />
+        {ON_NODE.map((panel) => (
+          <TimePanel key={panel} view={view} panel={panel} />
+        ))}
       </div>
     </Shell>
   );

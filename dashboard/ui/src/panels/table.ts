@@ -44,6 +44,8 @@ export interface TimePanelLine {
   empty: string;
   stacked: boolean;
   scale: Scale;
+  /** One of those that a node's page shows one after another, in the order of the table. */
+  onNode: boolean;
 }
 
 /** A column as a series: its name, its label, its colour, and whether the area below it is filled. */
@@ -53,6 +55,7 @@ interface More {
   stacked?: boolean;
   /** In place of the scale that the catalogue's unit has. */
   scale?: Scale;
+  onNode?: boolean;
 }
 
 function panel(
@@ -60,7 +63,7 @@ function panel(
   note: string,
   lines: readonly [Line, ...Line[]],
   empty: string,
-  { stacked = false, scale = SCALES[CHARTS[lines[0][0]].unit] }: More = {},
+  { stacked = false, scale = SCALES[CHARTS[lines[0][0]].unit], onNode = false }: More = {},
 ): TimePanelLine {
   const series = lines.map(([column, label, color, fill]) => ({
     column,
@@ -68,7 +71,7 @@ function panel(
     color,
     fill: fill === "fill",
   }));
-  return { title, note, series, empty, stacked, scale };
+  return { title, note, series, empty, stacked, scale, onNode };
 }
 
 /** Requests of each protocol; the panel says that they are per second. */
@@ -93,9 +96,12 @@ export const PANELS = {
   cpu: panel("CPU", "share of all cores", [["cpu.total", "busy", "c-h2", "fill"]], without("processor")),
   memory: panel("Memory", "", [["memory.application", "application", "c-h2"], ["memory.buffer_cache", "cache", "c-h1"], ["memory.system", "system", "c-ws"]], without("memory"), { stacked: true }),
   load: panel("Load average", "", [["load.1m", "1 min", "c-h2"], ["load.5m", "5 min", "c-h1"], ["load.15m", "15 min", "c-h3"]], without("load")),
-  network: panel("Network", "bit/s", [["network.received", "received", "c-h3", "fill"], ["network.sent", "sent", "c-h2"]], without("network"), { scale: BITS }),
-  disk: panel("Disk", "bytes per second", [["disk.read", "read", "c-h3", "fill"], ["disk.written", "written", "c-h2"]], without("disk")),
-  connections: panel("Connections", "TCP", [["connections.total", "all", "c-h1", "fill"], ["connections.active", "active", "c-h2"]], without("connection")),
+  network: panel("Network", "bit/s", [["network.received", "received", "c-h3", "fill"], ["network.sent", "sent", "c-h2"]], without("network"), { scale: BITS, onNode: true }),
+  disk: panel("Disk", "bytes per second", [["disk.read", "read", "c-h3", "fill"], ["disk.written", "written", "c-h2"]], without("disk"), { onNode: true }),
+  connections: panel("Connections", "TCP", [["connections.total", "all", "c-h1", "fill"], ["connections.active", "active", "c-h2"]], without("connection"), { onNode: true }),
 };
 
 export type PanelName = keyof typeof PANELS;
+
+/** The panels that a node's page shows one after another. */
+export const ON_NODE = (Object.keys(PANELS) as PanelName[]).filter((name) => PANELS[name].onNode);
