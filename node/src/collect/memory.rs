@@ -58,6 +58,7 @@ impl Collector for Memory {
         let info = parse(text)?;
         sink.gauge(&self.limit, info.total);
         sink.gauge(&self.available, info.available());
+        sink.gauge(&Series::of(&catalogue::MEMORY_SHARED, &[]), info.shared.min(info.total));
         for (series, bytes) in self.usage.iter().zip(info.split()) {
             sink.gauge(series, bytes);
         }

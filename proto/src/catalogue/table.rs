@@ -140,6 +140,8 @@ catalogue! {
             chart("memory.system").with(&[("system.memory.state", "system")]).on_node(),
             chart("memory.free").with(&[("system.memory.state", "free")]).on_node(),
         ]);
+    /// Memory shared between programs, mostly files in tmpfs: a part of the state application.
+    MEMORY_SHARED = gauge("system.memory.shared", "By").shown("Shared memory", Unit::Bytes).charted(&[chart("memory.shared")]);
     /// Busy share of one core, 0 to 1.
     CORE_UTILIZATION = gauge("system.cpu.core.utilization", "1").scale(4).of_node().by(&["cpu.logical_number"])
         .mean_over_nodes().shown("Core", Unit::Share);

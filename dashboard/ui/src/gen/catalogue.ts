@@ -40,6 +40,7 @@ export const CHARTS = {
   "disk.read": { title: "Disk", unit: "bytesPerSecond", good: "neither", ofNode: false },
   "disk.written": { title: "Disk", unit: "bytesPerSecond", good: "neither", ofNode: false },
   "load.1m": { title: "Load, 1 min", unit: "number", good: "down", ofNode: false },
+  "memory.shared": { title: "Shared memory", unit: "bytes", good: "neither", ofNode: false },
   "load.5m": { title: "Load, 5 min", unit: "number", good: "down", ofNode: true },
   "load.15m": { title: "Load, 15 min", unit: "number", good: "down", ofNode: true },
   "memory.application": { title: "Memory", unit: "bytes", good: "neither", ofNode: true },

@@ -98,6 +98,7 @@ export const PANELS = {
   load: panel("Load average", "", [["load.1m", "1 min", "c-h2"], ["load.5m", "5 min", "c-h1"], ["load.15m", "15 min", "c-h3"]], without("load")),
   network: panel("Network", "bit/s", [["network.received", "received", "c-h3", "fill"], ["network.sent", "sent", "c-h2"]], without("network"), { scale: BITS, onNode: true }),
   disk: panel("Disk", "bytes per second", [["disk.read", "read", "c-h3", "fill"], ["disk.written", "written", "c-h2"]], without("disk"), { onNode: true }),
+  shared: panel("Shared memory", "", [["memory.shared", "shared", "c-h1", "fill"]], without("memory"), { onNode: true }),
   connections: panel("Connections", "TCP", [["connections.total", "all", "c-h1", "fill"], ["connections.active", "active", "c-h2"]], without("connection"), { onNode: true }),
 };
 
