@@ -5,6 +5,7 @@
 //! - the [`histogram`] layout, its sparse form and the rules that take in foreign shapes;
 //! - the [`frame`] codec of the stream from a node to its aggregator;
 //! - the [`interner`]: one number and one allocation per series in a process;
+//! - the [`nodes`] of the table, sent by difference;
 //! - the form of an [`address`] and the [`limits`] that every reader of foreign bytes checks before it allocates;
 //!
 //! Pure: no clock, no randomness (ids apart), no input or output, no runtime.
@@ -19,6 +20,7 @@ pub mod ids;
 pub mod interner;
 pub mod label;
 pub mod limits;
+pub mod nodes;
 pub mod series;
 pub mod varint;
 

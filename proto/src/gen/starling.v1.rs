@@ -596,6 +596,26 @@ pub struct ListNodesRequest {
     /// "label:value", such as "zone:a". Empty means every node.
     #[prost(string, tag = "1")]
     pub group: ::prost::alloc::string::String,
+    /// Most rows of the answer, 1 to 10000. 0 means 10000. A page also ends before it exceeds 3 MiB.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Which nodes, and what is known of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchNodesRequest {
+    /// "label:value", such as "zone:a". Empty means every node.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// `generation` of the last message of an earlier stream with the same group. 0 means that nothing is known.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    /// `revision` of the last message of that stream without `more`. When the aggregator has the same generation the
+    /// stream goes on from there, else it begins with a reset.
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
 }
 /// Which node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -652,9 +672,113 @@ pub struct NodeTable {
     /// One row per node, sorted by name.
     #[prost(message, repeated, tag = "2")]
     pub nodes: ::prost::alloc::vec::Vec<NodeRow>,
-    /// How many nodes are in it.
+    /// How many nodes report, of all that were asked for and not only of this page.
     #[prost(message, optional, tag = "3")]
     pub completeness: ::core::option::Option<Completeness>,
+    /// Ask with it for the next page. Empty on the last one.
+    #[prost(string, tag = "4")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Nodes on all pages together.
+    #[prost(uint32, tag = "5")]
+    pub total: u32,
+}
+/// What changed in the node table. Nodes have numbers; who they are is sent once, what they measured each second.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodesUpdate {
+    /// The second of the table, Unix seconds.
+    #[prost(uint32, tag = "1")]
+    pub tick: u32,
+    /// Which numbering: another one means that the sender is another process. Never 0.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    /// The state of the table after this message; rises. To be kept only when `more` is false.
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+    /// What was known before is to be forgotten: this update holds every node.
+    #[prost(bool, tag = "4")]
+    pub reset: bool,
+    /// Further messages belong to this update. Apply all of them together.
+    #[prost(bool, tag = "5")]
+    pub more: bool,
+    /// Nodes that are new, or whose labels, aggregator or facts changed. Take them before `columns`.
+    #[prost(message, repeated, tag = "6")]
+    pub entries: ::prost::alloc::vec::Vec<NodeEntry>,
+    /// Numbers of nodes that are no longer part of the table.
+    #[prost(uint32, repeated, tag = "7")]
+    pub removed: ::prost::alloc::vec::Vec<u32>,
+    /// Latest seconds of the nodes that reported since the last update.
+    #[prost(message, optional, tag = "8")]
+    pub columns: ::core::option::Option<NodeColumns>,
+    /// How many nodes report. Absent between aggregators.
+    #[prost(message, optional, tag = "9")]
+    pub completeness: ::core::option::Option<Completeness>,
+}
+/// Who a node is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeEntry {
+    /// Its number; one that was removed may be given to another node.
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// Name of the node.
+    #[prost(string, tag = "2")]
+    pub node_id: ::prost::alloc::string::String,
+    /// Operator's labels.
+    #[prost(map = "string, string", tag = "3")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Name of the aggregator that holds its stream. Empty when none does.
+    #[prost(string, tag = "4")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// True when its samples are replays made for a demonstration.
+    #[prost(bool, tag = "5")]
+    pub simulated: bool,
+    /// Logical processors.
+    #[prost(uint32, tag = "6")]
+    pub cores: u32,
+    /// The daemon ended its stream on purpose.
+    #[prost(bool, tag = "7")]
+    pub stopped: bool,
+}
+/// Latest seconds of some nodes, in columns: place i of every column is the same node. A column of measured numbers is
+/// empty when no node has it; in it 0 means absent and n + 1 means n.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeColumns {
+    /// Ascending numbers of the nodes, each less the one before it.
+    #[prost(uint32, repeated, tag = "1")]
+    pub numbers: ::prost::alloc::vec::Vec<u32>,
+    /// The second of the update less the second of the node: negative when the node is ahead.
+    #[prost(sint32, repeated, tag = "2")]
+    pub ages: ::prost::alloc::vec::Vec<i32>,
+    /// Milliseconds from the end of the second to the arrival of its frame. 0 when unknown.
+    #[prost(uint32, repeated, tag = "3")]
+    pub delays_ms: ::prost::alloc::vec::Vec<u32>,
+    /// Busy share of all cores in ten-thousandths.
+    #[prost(uint64, repeated, tag = "4")]
+    pub cpu: ::prost::alloc::vec::Vec<u64>,
+    /// Memory in use in ten-thousandths.
+    #[prost(uint64, repeated, tag = "5")]
+    pub memory: ::prost::alloc::vec::Vec<u64>,
+    /// Requests per second.
+    #[prost(uint64, repeated, tag = "6")]
+    pub requests_per_second: ::prost::alloc::vec::Vec<u64>,
+    /// Failed requests per second.
+    #[prost(uint64, repeated, tag = "7")]
+    pub errors_per_second: ::prost::alloc::vec::Vec<u64>,
+    /// 99th percentile of latency, tenths of a microsecond.
+    #[prost(uint64, repeated, tag = "8")]
+    pub p99: ::prost::alloc::vec::Vec<u64>,
+    /// Load average of 1 minute in hundredths.
+    #[prost(uint64, repeated, tag = "9")]
+    pub load1: ::prost::alloc::vec::Vec<u64>,
+    /// TCP connections.
+    #[prost(uint64, repeated, tag = "10")]
+    pub connections: ::prost::alloc::vec::Vec<u64>,
+    /// Busiest cores, busiest first, 4 places a node: number of the core * 16384 + ten-thousandths. Only between
+    /// aggregators.
+    #[prost(uint32, repeated, tag = "11")]
+    pub busiest: ::prost::alloc::vec::Vec<u32>,
 }
 /// One node in the table. Numbers are absent when the node did not report them.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -704,7 +828,7 @@ pub struct NodeRow {
     /// Logical processors.
     #[prost(uint32, tag = "14")]
     pub cores: u32,
-    /// Busiest cores, busiest first: at most 4.
+    /// Busiest cores, busiest first: at most 4. Their `node_id` is left empty: it is that of the row.
     #[prost(message, repeated, tag = "15")]
     pub busiest: ::prost::alloc::vec::Vec<CoreUtilization>,
     /// Milliseconds from the end of the second to the arrival of its frame. 0 when unknown.
@@ -939,9 +1063,9 @@ pub mod sync_message {
         /// A run of one writer's log.
         #[prost(message, tag = "2")]
         Entries(super::Entries),
-        /// The latest second of the nodes whose streams the sender holds. Not part of the ledger.
+        /// The nodes whose streams the sender holds, by difference. Not part of the ledger. A stream begins with a reset.
         #[prost(message, tag = "3")]
-        Nodes(super::NodeTable),
+        Nodes(super::NodesUpdate),
     }
 }
 /// What a process holds of each log.

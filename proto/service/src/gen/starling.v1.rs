@@ -466,7 +466,7 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "WatchCluster"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// All nodes known in the last 15 minutes, with their latest second.
+        /// All nodes known in the last 15 minutes, with their latest second, in pages.
         pub async fn list_nodes(
             &mut self,
             request: impl tonic::IntoRequest<::starling_proto::v1::ListNodesRequest>,
@@ -491,12 +491,12 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "ListNodes"));
             self.inner.unary(req, path, codec).await
         }
-        /// The same, one message a second.
+        /// The same by difference, each second: first every node, then what changed. For programs; people ask ListNodes.
         pub async fn watch_nodes(
             &mut self,
-            request: impl tonic::IntoRequest<::starling_proto::v1::ListNodesRequest>,
+            request: impl tonic::IntoRequest<::starling_proto::v1::WatchNodesRequest>,
         ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<::starling_proto::v1::NodeTable>>,
+            tonic::Response<tonic::codec::Streaming<::starling_proto::v1::NodesUpdate>>,
             tonic::Status,
         > {
             self.inner
@@ -630,7 +630,7 @@ pub mod query_server {
             tonic::Response<Self::WatchClusterStream>,
             tonic::Status,
         >;
-        /// All nodes known in the last 15 minutes, with their latest second.
+        /// All nodes known in the last 15 minutes, with their latest second, in pages.
         async fn list_nodes(
             &self,
             request: tonic::Request<::starling_proto::v1::ListNodesRequest>,
@@ -641,16 +641,16 @@ pub mod query_server {
         /// Server streaming response type for the WatchNodes method.
         type WatchNodesStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<
-                    ::starling_proto::v1::NodeTable,
+                    ::starling_proto::v1::NodesUpdate,
                     tonic::Status,
                 >,
             >
             + std::marker::Send
             + 'static;
-        /// The same, one message a second.
+        /// The same by difference, each second: first every node, then what changed. For programs; people ask ListNodes.
         async fn watch_nodes(
             &self,
-            request: tonic::Request<::starling_proto::v1::ListNodesRequest>,
+            request: tonic::Request<::starling_proto::v1::WatchNodesRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchNodesStream>, tonic::Status>;
         /// Everything known of one node at its latest second.
         async fn get_node(
@@ -910,9 +910,9 @@ pub mod query_server {
                     impl<
                         T: Query,
                     > tonic::server::ServerStreamingService<
-                        ::starling_proto::v1::ListNodesRequest,
+                        ::starling_proto::v1::WatchNodesRequest,
                     > for WatchNodesSvc<T> {
-                        type Response = ::starling_proto::v1::NodeTable;
+                        type Response = ::starling_proto::v1::NodesUpdate;
                         type ResponseStream = T::WatchNodesStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
@@ -921,7 +921,7 @@ pub mod query_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                ::starling_proto::v1::ListNodesRequest,
+                                ::starling_proto::v1::WatchNodesRequest,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);

@@ -1,0 +1,126 @@
+//! Who a node is, as the table carries it.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    ids::{IdError, NodeId},
+    limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX, LABELS_MAX},
+    v1,
+};
+
+/// Who a node is: changes with a reconnect, a restart or a stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Name of the node.
+    pub id: NodeId,
+    /// Operator's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Name of the aggregator that holds its stream.
+    pub aggregator: Option<NodeId>,
+    /// Its samples are replays made for a demonstration.
+    pub simulated: bool,
+    /// Logical processors.
+    pub cores: u32,
+    /// The daemon ended its stream on purpose.
+    pub stopped: bool,
+}
+
+impl Entry {
+    /// A node of which nothing but the name is known.
+    ///
+    /// # Errors
+    /// [`IdError`] for a text that is no name.
+    pub fn of(name: &str) -> Result<Self, IdError> {
+        Ok(Self {
+            id: NodeId::parse(name)?,
+            labels: BTreeMap::new(),
+            aggregator: None,
+            simulated: false,
+            cores: 0,
+            stopped: false,
+        })
+    }
+
+    /// As it travels, with its number.
+    #[must_use]
+    pub fn to_wire(&self, number: u32) -> v1::NodeEntry {
+        v1::NodeEntry {
+            number,
+            node_id: self.id.to_string(),
+            labels: self.labels.clone().into_iter().collect(),
+            aggregator_id: self.aggregator.as_ref().map_or_else(String::new, ToString::to_string),
+            simulated: self.simulated,
+            cores: self.cores,
+            stopped: self.stopped,
+        }
+    }
+
+    /// Takes what travelled. Labels beyond the limits of a node's hello are cut and left out, not refused: a table is
+    /// a picture, and one odd row must not hide the others. Returns whether anything was cut.
+    ///
+    /// # Errors
+    /// [`IdError`] for a name that is none.
+    pub fn from_wire(from: &v1::NodeEntry) -> Result<(Self, bool), IdError> {
+        let mut cut = from.labels.len() > LABELS_MAX;
+        let mut sorted: Vec<(&String, &String)> = from.labels.iter().collect();
+        sorted.sort_unstable();
+        sorted.truncate(LABELS_MAX);
+        let mut labels = BTreeMap::new();
+        for (key, value) in sorted {
+            let (key, whole_key) = clean(key, LABEL_KEY_LEN_MAX);
+            let (value, whole_value) = clean(value, LABEL_VALUE_LEN_MAX);
+            cut |= !whole_key || !whole_value;
+            if !key.is_empty() {
+                labels.insert(key, value);
+            }
+        }
+        let entry = Self {
+            id: NodeId::parse(&from.node_id)?,
+            labels,
+            aggregator: NodeId::parse(&from.aggregator_id).ok(),
+            simulated: from.simulated,
+            cores: from.cores,
+            stopped: from.stopped,
+        };
+        Ok((entry, cut))
+    }
+
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let aggregator = self.aggregator.as_ref().map_or(0, |name| name.as_str().len());
+        let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.id.as_str().len() + aggregator + labels
+    }
+}
+
+/// The printable start of a text, and whether that is all of it.
+fn clean(text: &str, longest: usize) -> (String, bool) {
+    let cleaned: String = text.chars().filter(|c| !c.is_control()).take(longest).collect();
+    let whole = cleaned.len() == text.len();
+    (cleaned, whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_travels_and_odd_labels_are_cut() {
+        let mut entry = Entry::of("web-1").unwrap();
+        entry.labels = [("zone".to_owned(), "a".to_owned())].into();
+        entry.aggregator = NodeId::parse("one").ok();
+        (entry.simulated, entry.cores, entry.stopped) = (true, 8, true);
+        assert_eq!(Entry::from_wire(&entry.to_wire(7)), Ok((entry.clone(), false)));
+
+        let mut odd = entry.to_wire(7);
+        odd.labels = (0..100).map(|i| (format!("{i:03}"), "x".repeat(1_000_000))).collect();
+        odd.aggregator_id = "Not A Name".into();
+        let (cut, was_cut) = Entry::from_wire(&odd).unwrap();
+        assert!(was_cut && cut.labels.len() == LABELS_MAX && cut.bytes() < 2_000, "{} bytes", cut.bytes());
+        assert_eq!(cut.aggregator, None);
+
+        odd.node_id = "Not A Name".into();
+        assert!(Entry::from_wire(&odd).is_err());
+    }
+}
