@@ -1,5 +1,7 @@
 //! What the services of one aggregator share.
 
+use std::sync::Arc;
+
 use starling_proto::ids::NodeId;
 use starling_service::requests::RequestMeter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,9 +26,9 @@ pub(crate) struct App {
     /// The ledger and what follows from it.
     pub(crate) ledger: LedgerHandle,
     /// The nodes heard of here.
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     /// The nodes heard of anywhere.
-    pub(crate) fleet: Fleet,
+    pub(crate) fleet: Arc<Fleet>,
     /// Streams to other aggregators.
     pub(crate) links: Links,
     /// Connections to other aggregators' query face.

@@ -227,6 +227,17 @@ pub(crate) fn rows_left_out(rows: usize) {
     }
 }
 
+/// Labels of a peer's nodes were cut to the limits.
+pub(crate) fn rows_cut(rows: usize) {
+    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+    if rows > 0 {
+        counter!("starling_aggregator_node_rows_cut_total").increment(rows as u64);
+        if let Some(left_out) = LINES.allow() {
+            warn!(rows, left_out, "labels in a peer's node table were cut to the limits");
+        }
+    }
+}
+
 /// The clock of this host went back: this process ends.
 pub(crate) fn clock_jumped_back(by: Duration) {
     counter!("starling_aggregator_clock_jumps_total", "direction" => "back").increment(1);

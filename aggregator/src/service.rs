@@ -124,7 +124,10 @@ impl Program for Service {
         parts.start(LEDGER, |stop| done(ledger.run(stop)));
         // These end with the streams, by a token of their own.
         parts.start(DIALLER, |_| done(peer::dial_peers(app.clone())));
-        parts.start(ROWS, |_| done(fleet::publish_rows(app.clone())));
+        parts.start(ROWS, |_| {
+            let (published, membership) = (app.ledger.published(), app.membership.clone());
+            done(fleet::run(app.fleet.clone(), published, membership, app.stop.clone()))
+        });
         parts.start(REBALANCING, |_| done(ingest::rebalance(app.clone())));
         Running { app, config, ready, health, parts }.until(shutdown).await
     }
@@ -152,7 +155,7 @@ fn settings(config: &Config, writer: WriterId, grpc: SocketAddr) -> membership::
 
 fn build(config: &Config, writer: WriterId, membership: Membership, tasks: TaskTracker) -> (App, LedgerTask) {
     let copies = u32::from(config.copies);
-    let registry = Registry::new(config.group_by.clone(), config.groups_max, config.nodes_max);
+    let registry = Arc::new(Registry::new(config.group_by.clone(), config.groups_max, config.nodes_max));
     let limits = LedgerLimits { own_groups: config.groups_max as usize, ..LedgerLimits::default() };
     let ledger_config =
         LedgerConfig { aggregator_id: config.aggregator_id.to_string(), copies, limits, ..LedgerConfig::default() };
@@ -164,8 +167,8 @@ fn build(config: &Config, writer: WriterId, membership: Membership, tasks: TaskT
         cluster: config.cluster.clone(),
         ledger,
         membership,
+        fleet: Arc::new(Fleet::new(writer, config.aggregator_id.clone(), registry.clone())),
         registry,
-        fleet: Fleet::new(writer),
         links: Links::default(),
         channels: Channels::default(),
         views: Views::default(),

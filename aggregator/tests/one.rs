@@ -4,11 +4,14 @@
 
 mod support;
 
-use starling_proto::v1::{self, ingest_request};
+use starling_proto::{
+    nodes::{Measure, Mirror, Most},
+    v1::{self, ingest_request},
+};
 use starling_service::{Program as _, metrics::Registry};
-use support::{Aggregator, TestNode, content, now, open, until};
+use support::{Aggregator, PATIENCE, TestNode, content, now, open, until};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
-use tonic::Code;
+use tonic::{Code, Streaming};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1 as reflection, v1alpha as reflection_alpha};
 
@@ -49,18 +52,11 @@ async fn it_is_ready_at_once_and_acknowledges_alone() {
     assert_eq!((answer.tick, answer.cores.as_slice()), (tick, [0.25, 0.75].as_slice()));
     assert_eq!(answer.series.len(), 7);
     assert_eq!(answer.row.unwrap().aggregator_id, "solo");
-    let mut tables = query.watch_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner();
-    let mut last = 0;
-    let row = loop {
-        let table = tables.next().await.unwrap().unwrap();
-        assert!(table.tick > last, "one table a second, in order");
-        last = table.tick;
-        if let [row] = table.nodes.as_slice() {
-            break row.clone();
-        }
-    };
+    let table = query.list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner();
+    let row = &table.nodes[0];
     assert_eq!((row.last_tick, row.cpu, row.requests_per_second), (tick, Some(0.5), Some(100.0)));
     assert_eq!(row.busiest.first().map(|core| core.core), Some(1));
+    assert_eq!((table.total, table.next_page_token.as_str()), (1, ""));
     aggregator.stopped().await;
 }
 
@@ -135,6 +131,98 @@ async fn late_frames_correct_a_second_that_was_sent() {
     };
     assert!(corrected.revision > first.revision);
     assert_eq!(corrected.sections.unwrap().traffic.unwrap().requests_per_second as u64, 15);
+}
+
+/// A reader of the table, as a dashboard is one.
+fn mirror() -> Mirror {
+    Mirror::new(Most { nodes: 1_000, bytes: 1_000_000 })
+}
+
+/// Takes in updates until one that ends at a whole table for which `done` holds.
+async fn follow(
+    stream: &mut Streaming<v1::NodesUpdate>,
+    mirror: &mut Mirror,
+    done: impl Fn(&Mirror) -> bool,
+) -> Vec<v1::NodesUpdate> {
+    let mut seen: Vec<v1::NodesUpdate> = Vec::new();
+    loop {
+        let update = tokio::time::timeout(PATIENCE, stream.next()).await.expect("updates go on").unwrap().unwrap();
+        mirror.apply(&update).unwrap();
+        let whole = !update.more;
+        assert!(seen.last().is_none_or(|last| last.more || update.tick > last.tick), "one update a second, in order");
+        seen.push(update);
+        if whole && done(mirror) {
+            return seen;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_table_is_listed_in_pages_and_followed_by_difference() {
+    let aggregator = Aggregator::start("solo", &[]).await;
+    let mut nodes = Vec::new();
+    for (n, zone) in (0..5).zip(["a", "b", "a", "a", "b"]) {
+        let mut node = TestNode::new(&format!("web-{n}"), zone);
+        node.connect(&aggregator.url()).await;
+        node.send(now() - 1, 10 + n, 1_000).await;
+        nodes.push(node);
+    }
+    let mut query = aggregator.query().await;
+    let mut stream = query.watch_nodes(v1::WatchNodesRequest::default()).await.unwrap().into_inner();
+    let mut reader = mirror();
+    follow(&mut stream, &mut reader, |held| held.nodes().count() == 5).await;
+
+    // Pages of two: every node once, by name, however many there are.
+    let mut asked = v1::ListNodesRequest { page_size: 2, ..v1::ListNodesRequest::default() };
+    let mut pages = Vec::new();
+    loop {
+        let page = query.list_nodes(asked.clone()).await.unwrap().into_inner();
+        assert_eq!(page.total, 5);
+        asked.page_token.clone_from(&page.next_page_token);
+        pages.push(page.nodes.iter().map(|row| row.node_id.clone()).collect::<Vec<_>>());
+        if asked.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec!["web-0", "web-1"], vec!["web-2", "web-3"], vec!["web-4"]]);
+    let of_group = v1::ListNodesRequest { group: "zone:b".into(), page_size: 1, page_token: "web-2".into() };
+    let page = query.list_nodes(of_group).await.unwrap().into_inner();
+    assert_eq!((page.nodes[0].node_id.as_str(), page.total, page.next_page_token.as_str()), ("web-4", 2, ""));
+    for (size, token, wanted) in [(10_001, "", "page_size: "), (1, "No Name", "page_token: ")] {
+        let asked = v1::ListNodesRequest { page_size: size, page_token: token.into(), ..Default::default() };
+        let status = query.list_nodes(asked).await.unwrap_err();
+        assert!(status.code() == Code::InvalidArgument && status.message().starts_with(wanted), "{status}");
+    }
+
+    // The stream breaks; what happens meanwhile comes as a difference.
+    drop(stream);
+    let (generation, revision) = reader.position();
+    let tick = now();
+    nodes[3].send(tick, 77, 1_000).await;
+    let known = v1::WatchNodesRequest { generation, revision, ..v1::WatchNodesRequest::default() };
+    let mut stream = query.watch_nodes(known).await.unwrap().into_inner();
+    let requests = |held: &Mirror, node: &str| {
+        held.nodes().find(|(_, held)| held.entry.id.as_str() == node)?.1.row.value(Measure::Requests)
+    };
+    let seen = follow(&mut stream, &mut reader, |held| requests(held, "web-3") == Some(77.0)).await;
+    assert!(seen.iter().all(|update| !update.reset), "it went on from where it was");
+    let rows: usize = seen.iter().flat_map(|update| &update.columns).map(|columns| columns.numbers.len()).sum();
+    assert!(rows < 5, "{rows} rows for one node with a new second");
+    assert_eq!(requests(&reader, "web-4"), Some(14.0));
+
+    // Of another process nothing is known here: everything is sent again.
+    let stranger = v1::WatchNodesRequest { generation: generation ^ 1, revision, ..Default::default() };
+    let mut stream = query.watch_nodes(stranger).await.unwrap().into_inner();
+    let mut reader = mirror();
+    let seen = follow(&mut stream, &mut reader, |held| held.nodes().count() == 5).await;
+    assert!(seen[0].reset);
+
+    let asked = v1::WatchNodesRequest { group: "zone:b".into(), ..v1::WatchNodesRequest::default() };
+    let mut stream = query.watch_nodes(asked).await.unwrap().into_inner();
+    let mut reader = mirror();
+    let seen = follow(&mut stream, &mut reader, |held| held.nodes().count() == 2).await;
+    assert_eq!(seen.last().unwrap().completeness.unwrap().nodes_expected, 2);
+    aggregator.stopped().await;
 }
 
 #[tokio::test]

@@ -93,7 +93,11 @@ async fn every_aggregator_tells_the_same_sum() {
             if held == 9 { Ok(()) } else { Err(format!("{} knows {:?}", aggregator.name, table.nodes)) }
         })
         .await;
-        let odd = query.list_nodes(v1::ListNodesRequest { group: "zone:odd".into() }).await.unwrap().into_inner();
+        let odd = query
+            .list_nodes(v1::ListNodesRequest { group: "zone:odd".into(), ..Default::default() })
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(odd.nodes.len(), 4);
         for node in &nodes {
             let view = query.get_node(v1::GetNodeRequest { node_id: node.id.clone() }).await.unwrap().into_inner();

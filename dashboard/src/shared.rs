@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use starling_proto::v1;
+use starling_proto::{nodes::UpdateError, v1};
 use starling_service::clock;
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -96,11 +96,15 @@ impl Shared {
         }
     }
 
-    /// Takes in the table of nodes.
-    pub(crate) fn apply_fleet(&self, table: v1::NodeTable) {
-        if self.with(|hub| hub.apply_fleet(table, now())) {
+    /// Takes in an update of the table of nodes.
+    ///
+    /// # Errors
+    /// [`UpdateError`] when the table has to be sent again.
+    pub(crate) fn apply_fleet(&self, parts: &[v1::NodesUpdate]) -> Result<(), UpdateError> {
+        if self.with(|hub| hub.apply_fleet(parts, now()))? {
             self.notify();
         }
+        Ok(())
     }
 
     /// Takes in the members of the cluster.

@@ -19,7 +19,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::{hello::Greeting, session::Session};
-pub(crate) use self::{node::Node, rebalance::rebalance, registry::Registry};
+pub(crate) use self::{
+    node::{About, Latest, Node},
+    rebalance::rebalance,
+    registry::Registry,
+};
 use crate::{
     app::App,
     clock::now_ms,

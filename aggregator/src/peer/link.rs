@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use prost::Message as _;
 use starling_proto::{
     ids::WriterId,
     limits::NODE_ID_LEN_MAX,
@@ -14,6 +13,7 @@ use tracing::info;
 
 use crate::{
     app::App,
+    fleet::{Filter, PeerRows},
     ledger_task::{Ended, Inlet, Outlet},
     membership::{Member, View},
     metrics,
@@ -27,9 +27,6 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Bytes of entries handed out at once: taking them in costs the other side's ledger a few milliseconds, and a digest
 /// never waits long behind them.
 const ENTRIES_BYTES: usize = 128 * 1024;
-
-/// Bytes of node rows per message, for the same reason; the receiver merges them row by row.
-const ROWS_BYTES: usize = 1024 * 1024;
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +151,7 @@ async fn read(
     inbound: &mut Streaming<v1::SyncMessage>,
     (peer, name): (WriterId, &str),
 ) -> Result<(), LinkError> {
+    let mut nodes = PeerRows::new(peer);
     loop {
         let message = tokio::time::timeout(SILENCE, inbound.message()).await.map_err(|_| LinkError::Silent)??;
         let Some(message) = message else { return Ok(()) };
@@ -171,7 +169,11 @@ async fn read(
                 Ok(run) => app.ledger.entries(peer, run).await,
                 Err(error) => metrics::peer_message_refused(&peer.to_string(), &error.to_string()),
             },
-            Some(Body::Nodes(table)) => app.fleet.take_from(peer, &table),
+            Some(Body::Nodes(update)) => {
+                if let Err(error) = nodes.take(&app.fleet, &update) {
+                    metrics::peer_message_refused(&peer.to_string(), &error.to_string());
+                }
+            }
             // A message of a newer protocol.
             None => {}
         }
@@ -180,8 +182,10 @@ async fn read(
 
 /// Sends what the ledger hands out for this peer, and our node rows.
 async fn write(app: &App, outbox: &Outbox, peer: WriterId, mut inlet: Inlet) {
-    let mut rows = app.fleet.own();
+    let mut rows = app.fleet.refreshed();
     rows.mark_changed();
+    // What this stream was sent of our rows.
+    let mut seen = 0;
     app.ledger.room(peer, ENTRIES_BYTES).await;
     loop {
         tokio::select! {
@@ -209,8 +213,9 @@ async fn write(app: &App, outbox: &Outbox, peer: WriterId, mut inlet: Inlet) {
                 if changed.is_err() {
                     return;
                 }
-                let table = rows.borrow_and_update().clone();
-                for part in parts(&table) {
+                let tick = *rows.borrow_and_update();
+                for part in app.fleet.since(&Filter::Own, seen, tick) {
+                    seen = part.revision;
                     if !outbox.send(message(Body::Nodes(part))).await {
                         return;
                     }
@@ -222,23 +227,6 @@ async fn write(app: &App, outbox: &Outbox, peer: WriterId, mut inlet: Inlet) {
 
 fn message(body: Body) -> v1::SyncMessage {
     v1::SyncMessage { body: Some(body) }
-}
-
-/// A table in messages of at most [`ROWS_BYTES`], or one row where that is more.
-fn parts(table: &v1::NodeTable) -> impl Iterator<Item = v1::NodeTable> {
-    let mut rest = table.nodes.as_slice();
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |row: &&v1::NodeRow| {
-            // Key and length of the field take at most 6 bytes.
-            bytes += row.encoded_len() + 6;
-            bytes <= ROWS_BYTES
-        };
-        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
-        let (part, after) = rest.split_at(count);
-        rest = after;
-        (!part.is_empty()).then(|| v1::NodeTable { tick: table.tick, nodes: part.to_vec(), completeness: None })
-    })
 }
 
 #[cfg(test)]
@@ -294,21 +282,5 @@ mod tests {
             assert!(matches!(speaker(&view, &digest, wanted), Err(LinkError::Unknown { .. })), "{digest:?}");
         }
         assert!(matches!(speaker(&view, &says("agg-1", 1), Some(two)), Err(LinkError::Stranger { .. })));
-    }
-
-    #[test]
-    fn a_table_of_any_size_travels_in_small_messages() {
-        let row = |n: usize| v1::NodeRow {
-            node_id: format!("node-{n}"),
-            labels: [("rack".to_owned(), "x".repeat(n % 500))].into(),
-            ..v1::NodeRow::default()
-        };
-        let table = v1::NodeTable { tick: 7, nodes: (0..20_000).map(row).collect(), completeness: None };
-        assert!(table.encoded_len() > 4 * ROWS_BYTES);
-        let found: Vec<v1::NodeTable> = parts(&table).collect();
-        assert!(found.iter().all(|part| part.encoded_len() <= ROWS_BYTES + 16 && part.tick == 7));
-        assert!(found.len() <= table.encoded_len() / ROWS_BYTES + 2, "{} messages", found.len());
-        assert_eq!(found.into_iter().flat_map(|part| part.nodes).collect::<Vec<_>>(), table.nodes);
-        assert_eq!(parts(&v1::NodeTable::default()).count(), 0);
     }
 }

@@ -4,6 +4,7 @@ mod cluster;
 mod follow;
 mod forward;
 mod node;
+mod nodes;
 mod series;
 mod service;
 mod views;
@@ -42,11 +43,10 @@ fn check_group(app: &App, group: &Group) -> Result<(), Status> {
         return Err(Status::invalid_argument(format!("group: nodes are grouped by {labels}, not by {key:?}")));
     }
     // Whoever is beyond `groups_max` at some aggregator; none may be.
-    let other = value == starling_proto::series::OTHER;
-    let known = app.fleet.groups_of(key);
-    if other || known.iter().any(|name| name == group.name()) {
+    if value == starling_proto::series::OTHER || app.fleet.has_group(group) {
         return Ok(());
     }
+    let known = app.fleet.groups_of(key);
     let hint =
         if known.is_empty() { "none has that label".to_owned() } else { format!("there are {}", known.join(", ")) };
     Err(Status::invalid_argument(format!("group: no node is in {group}, {hint}")))

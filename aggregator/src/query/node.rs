@@ -3,66 +3,27 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{Stream, stream};
-use prost::Message as _;
-use starling_proto::{
-    catalogue,
-    frame::Second,
-    limits::{LIVE_WINDOW, PEER_MESSAGE_BYTES_MAX},
-    v1,
-};
+use starling_proto::{catalogue, frame::Second, limits::LIVE_WINDOW, v1};
 use starling_service::requests::{OpenRequest, Protocol};
 use tonic::Status;
 
 use super::{
     forward, off_thread,
     series::{self, Asked, Fold},
-    views::{completeness, timestamp},
+    views::timestamp,
 };
 use crate::{
     app::App,
     clock::{age_ms, now_ms, tick_of},
-    fleet,
     ingest::Node,
     ledger_task::Published,
     reading::{Amount, Entry, Reading, latency::RollingMinute},
 };
-use starling_proto::group::Group;
 
 /// Seconds read before the first one that is shown, for "the last minute".
 const MINUTE: u32 = 60;
 /// Seconds decoded at once when a stream starts in the past: about 10 ms of work.
 const REPLAY_CHUNK: u32 = 60;
-
-/// All nodes of `group` at second `tick`.
-///
-/// # Errors
-/// `RESOURCE_EXHAUSTED` when they are more than one answer can hold.
-pub(super) fn table(app: &App, group: &Group, tick: u32) -> Result<v1::NodeTable, Status> {
-    let nodes = app.fleet.table(tick, group, &app.membership.view());
-    let coverage = app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default();
-    let mut completeness = completeness(app, tick, coverage);
-    if !group.is_cluster() {
-        let count = |wanted: &[v1::NodeState]| {
-            u32::try_from(nodes.iter().filter(|row| wanted.contains(&row.state())).count()).unwrap_or(u32::MAX)
-        };
-        completeness.nodes_reporting = count(&[v1::NodeState::Reporting]);
-        completeness.nodes_expected = count(&[v1::NodeState::Reporting, v1::NodeState::Silent]);
-    }
-    fitting(v1::NodeTable { tick, nodes, completeness: Some(completeness) })
-}
-
-/// Refuses a table that those who ask could not read.
-fn fitting(table: v1::NodeTable) -> Result<v1::NodeTable, Status> {
-    let bytes = table.encoded_len();
-    if bytes <= PEER_MESSAGE_BYTES_MAX {
-        return Ok(table);
-    }
-    Err(Status::resource_exhausted(format!(
-        "the table of {} nodes takes {bytes} bytes, one answer holds {PEER_MESSAGE_BYTES_MAX}: ask for a group, such \
-         as zone:a",
-        table.nodes.len()
-    )))
-}
 
 /// The newest second of a node with all its series; `None` before its first frame.
 pub(super) fn newest(app: &App, node: &Node) -> Option<v1::NodeView> {
@@ -104,7 +65,7 @@ fn view(app: &App, node: &Node, second: &Second, minute: &mut RollingMinute) -> 
     v1::NodeView {
         tick: second.tick,
         time: Some(timestamp(second.tick)),
-        row: fleet::row_of(node, &app.id),
+        row: app.fleet.row_of(node),
         facts: Some(node.about().facts.clone()),
         completeness: Some(v1::Completeness {
             nodes_reporting: 1,
@@ -262,42 +223,5 @@ impl Cursor {
         .await?;
         (self.minute, self.ready, self.primed, self.next) = (minute, ready, true, to + 1);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fleet::BUSIEST_PER_NODE;
-
-    #[test]
-    fn a_table_of_the_largest_aggregator_fits_and_a_larger_one_is_refused() {
-        let row = |n: u32| {
-            let node_id = format!("web-{n:05}.fra.example");
-            let core = |core| v1::CoreUtilization { node_id: node_id.clone(), core, utilization: 0.5 };
-            v1::NodeRow {
-                state: v1::NodeState::Reporting.into(),
-                last_tick: 1_800_000_000,
-                aggregator_id: "aggregator-1".into(),
-                labels: [("zone".to_owned(), "fra-1".to_owned()), ("role".to_owned(), "web".to_owned())].into(),
-                cpu: Some(0.5),
-                memory: Some(0.5),
-                requests_per_second: Some(100.0),
-                errors_per_second: Some(1.0),
-                p99_micros: Some(1_000.0),
-                load1: Some(1.0),
-                connections: Some(100.0),
-                cores: 64,
-                busiest: (0..BUSIEST_PER_NODE as u32).map(core).collect(),
-                delay_ms: 120,
-                node_id,
-                ..v1::NodeRow::default()
-            }
-        };
-        let table = |nodes| v1::NodeTable { tick: 0, nodes: (0..nodes).map(row).collect(), completeness: None };
-        assert!(fitting(table(crate::config::NODES_MAX)).is_ok());
-        let status = fitting(table(2 * crate::config::NODES_MAX)).unwrap_err();
-        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
-        assert!(status.message().contains("ask for a group"), "{status}");
     }
 }

@@ -7,7 +7,7 @@ use starling_service::grpc::query_server;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Answers, check_group, follow, forward, node, off_thread, oldest_kept, parse_group, parse_node, parse_tick,
+    Answers, check_group, follow, forward, node, nodes, off_thread, oldest_kept, parse_group, parse_node, parse_tick,
     series::Asked,
     views::{self, told},
     watch,
@@ -39,7 +39,7 @@ impl QueryService {
 #[tonic::async_trait]
 impl query_server::Query for QueryService {
     type WatchClusterStream = Answers<v1::ClusterView>;
-    type WatchNodesStream = Answers<v1::NodeTable>;
+    type WatchNodesStream = Answers<v1::NodesUpdate>;
     type WatchNodeStream = Answers<v1::NodeView>;
 
     async fn get_cluster(&self, request: Request<v1::GetClusterRequest>) -> Result<Response<v1::ClusterView>, Status> {
@@ -60,18 +60,21 @@ impl query_server::Query for QueryService {
     }
 
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::NodeTable>, Status> {
-        let group = self.group(&request.into_inner().group)?;
+        let request = request.into_inner();
+        let group = self.group(&request.group)?;
+        let paging = nodes::Paging::parse(&request)?;
         let app = self.0.clone();
-        let settled = app.ledger.published().borrow().settled;
-        Ok(Response::new(off_thread(move || node::table(&app, &group, settled)).await??))
+        Ok(Response::new(off_thread(move || nodes::page(&app, &group, &paging)).await?))
     }
 
     async fn watch_nodes(
         &self,
-        request: Request<v1::ListNodesRequest>,
+        request: Request<v1::WatchNodesRequest>,
     ) -> Result<Response<Self::WatchNodesStream>, Status> {
-        let group = self.group(&request.into_inner().group)?;
-        Ok(Response::new(Box::pin(watch::watch_nodes(self.0.clone(), group))))
+        let request = request.into_inner();
+        let group = self.group(&request.group)?;
+        let known = (request.generation, request.revision);
+        Ok(Response::new(Box::pin(nodes::watch(self.0.clone(), group, known))))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Result<Response<v1::NodeView>, Status> {

@@ -104,25 +104,3 @@ impl Cursor {
         off_thread(move || told(&app.views.get(&app, &group, tick))).await
     }
 }
-
-/// The table of the nodes, one a second.
-pub(super) fn watch_nodes(app: Arc<App>, group: Group) -> impl Stream<Item = Result<v1::NodeTable, Status>> {
-    let published = app.ledger.published();
-    let open = app.meter.open(Protocol::Grpc);
-    stream::unfold((app, group, published, 0u32, open), |(app, group, mut published, mut last, open)| async move {
-        loop {
-            let settled = published.borrow_and_update().settled;
-            if settled > last {
-                last = settled;
-                let (builder, wanted) = (app.clone(), group.clone());
-                let table = off_thread(move || super::node::table(&builder, &wanted, settled)).await;
-                return Some((table.flatten(), (app, group, published, last, open)));
-            }
-            tokio::select! {
-                biased;
-                () = app.stop.cancelled() => return None,
-                changed = published.changed() => if changed.is_err() { return None },
-            }
-        }
-    })
-}

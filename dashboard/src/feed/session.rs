@@ -30,6 +30,9 @@ const LOST_RETRY: Duration = Duration::from_millis(500);
 const NODE_PATIENCE: Duration = Duration::from_secs(2);
 /// A node's stream is this many seconds behind the table when the node has moved to another aggregator.
 const MOVED_SECONDS: u32 = 2;
+/// Messages of one update of the node table, each of up to a megabyte of names and labels: 100,000 nodes with 500 bytes
+/// of them take half.
+const PARTS_MAX: usize = 128;
 /// A node or group that the aggregator does not know is asked for again after this time, while somebody looks at it.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
 
@@ -92,17 +95,32 @@ async fn poll_members(
 
 /// The table of nodes.
 async fn table(shared: Arc<Shared>, mut query: QueryClient<Channel>) -> String {
-    let mut stream = match query.watch_nodes(v1::ListNodesRequest::default()).await {
+    // An aggregator that was followed before goes on from there; another one begins again.
+    let (generation, revision) = shared.with(|hub| hub.fleet().position());
+    let request = v1::WatchNodesRequest { group: String::new(), generation, revision };
+    let mut stream = match query.watch_nodes(request).await {
         Ok(answer) => answer.into_inner(),
         Err(status) => return format!("WatchNodes: {}", words(&status)),
     };
     let mut patience = None;
+    // The messages of one update: taken in together, so that nobody sees half a table.
+    let mut parts: Vec<v1::NodesUpdate> = Vec::new();
     loop {
         match message(&mut stream, patience).await {
-            Ok(table) => shared.apply_fleet(table),
+            Ok(part) => parts.push(part),
             Err(end) => return format!("WatchNodes: {}", end.words()),
         }
         patience = Some(SILENCE_MAX);
+        if parts.last().is_some_and(|part| part.more) {
+            if parts.len() >= PARTS_MAX {
+                return format!("WatchNodes: an update of more than {PARTS_MAX} messages");
+            }
+            continue;
+        }
+        if let Err(error) = shared.apply_fleet(&parts) {
+            return format!("WatchNodes: {error}");
+        }
+        parts.clear();
     }
 }
 

@@ -1,10 +1,23 @@
 //! The table of nodes: its dictionary, its medians, and which nodes have been over a limit for how long.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use starling_proto::v1;
+use starling_proto::{
+    nodes::{Entry, Measure, Mirror, Most, Row, UpdateError, state},
+    v1::{self, NodeState},
+};
 
 use super::verdict::{CPU_MAX, MEMORY_MAX};
+
+/// Nodes of a table: as many as an aggregator keeps.
+const NODES_MAX: usize = 100_000;
+/// Bytes of names and labels: 100,000 nodes of 16 short labels each.
+const TEXT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Nodes a median needs: of two nodes it is neither.
+const MEDIAN_NODES_MIN: usize = 3;
 
 /// How long a node has been over its limits, in ticks in a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,60 +39,204 @@ pub(crate) struct Medians {
     pub(crate) connections: Option<f64>,
 }
 
-/// Nodes a median needs: of two nodes it is neither.
-const MEDIAN_NODES_MIN: usize = 3;
+/// One node at the second of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Host {
+    entry: Arc<Entry>,
+    row: Row,
+    state: NodeState,
+    hot: Hot,
+}
 
-/// All nodes at the newest second of the table.
-#[derive(Debug, Default)]
+impl Host {
+    /// Of a row as people are shown it; `None` when its name is none.
+    pub(crate) fn of(row: &v1::NodeRow) -> Option<Self> {
+        let named = v1::NodeEntry {
+            node_id: row.node_id.clone(),
+            labels: row.labels.clone(),
+            aggregator_id: row.aggregator_id.clone(),
+            simulated: row.simulated,
+            cores: row.cores,
+            stopped: row.state() == NodeState::Stopped,
+            ..v1::NodeEntry::default()
+        };
+        let (entry, _) = Entry::from_wire(&named).ok()?;
+        let mut measured = Row::at(row.last_tick, row.delay_ms);
+        for (measure, value) in [
+            (Measure::Cpu, row.cpu),
+            (Measure::Memory, row.memory),
+            (Measure::Requests, row.requests_per_second),
+            (Measure::Errors, row.errors_per_second),
+            (Measure::P99, row.p99_micros),
+            (Measure::Load1, row.load1),
+            (Measure::Connections, row.connections),
+        ] {
+            measured.set(measure, value);
+        }
+        Some(Self { entry: entry.into(), row: measured, state: row.state(), hot: Hot::default() })
+    }
+
+    /// Name, labels and facts.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Its name.
+    pub(crate) fn id(&self) -> &str {
+        self.entry.id.as_str()
+    }
+
+    /// Operator's labels.
+    pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
+        &self.entry.labels
+    }
+
+    /// Name of the aggregator that holds its stream; empty when none does.
+    pub(crate) fn aggregator(&self) -> &str {
+        self.entry.aggregator.as_ref().map_or("", |name| name.as_str())
+    }
+
+    /// How it is doing.
+    pub(crate) fn state(&self) -> NodeState {
+        self.state
+    }
+
+    /// Its latest second, Unix seconds.
+    pub(crate) fn last_tick(&self) -> u32 {
+        self.row.tick
+    }
+
+    /// Milliseconds from the end of that second to the arrival of its frame; 0 when unknown.
+    pub(crate) fn delay_ms(&self) -> u32 {
+        self.row.delay_ms
+    }
+
+    /// A number of that second.
+    pub(crate) fn value(&self, measure: Measure) -> Option<f64> {
+        self.row.value(measure)
+    }
+
+    /// How long it has been over its limits.
+    pub(crate) fn hot(&self) -> Hot {
+        self.hot
+    }
+}
+
+/// All nodes at one second.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Table {
+    /// Unix seconds.
+    pub(crate) tick: u32,
+    /// Sorted by name.
+    pub(crate) hosts: Vec<Host>,
+    /// How many report, by the aggregator.
+    pub(crate) completeness: Option<v1::Completeness>,
+}
+
+/// The table as it is followed.
+#[derive(Debug)]
 pub(crate) struct Fleet {
-    table: Option<Arc<v1::NodeTable>>,
+    mirror: Mirror,
+    /// Shared with answers that are being written; copied only when one of them is when a second comes.
+    table: Option<Arc<Table>>,
+    /// By the aggregator's number of a node: its place in the table.
+    places: Vec<u32>,
     dictionary_version: u32,
-    hot: HashMap<String, Hot>,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        let mirror = Mirror::new(Most { nodes: NODES_MAX, bytes: TEXT_BYTES_MAX });
+        Self { mirror, table: None, places: Vec::new(), dictionary_version: 0 }
+    }
 }
 
 impl Fleet {
-    /// Takes in a table. Returns false for one that is older than the present one or the same.
-    pub(crate) fn apply(&mut self, mut table: v1::NodeTable) -> bool {
-        // Names are the order of every list; one aggregator of another opinion must not reorder a page.
-        table.nodes.sort_by(|a, b| a.node_id.cmp(&b.node_id));
-        table.nodes.dedup_by(|a, b| a.node_id == b.node_id);
-        if self.table.as_deref().is_some_and(|known| table.tick < known.tick || *known == table) {
-            return false;
+    /// Takes in the messages of one update. Returns false when nothing came of it: not even a new second.
+    ///
+    /// # Errors
+    /// [`UpdateError`] when everything has to be sent again.
+    pub(crate) fn apply(&mut self, parts: &[v1::NodesUpdate]) -> Result<bool, UpdateError> {
+        let (mut dictionary, mut rows) = (false, Vec::new());
+        for part in parts {
+            let applied = self.mirror.apply(part).inspect_err(|_| self.forget())?;
+            dictionary |= applied.reset || !applied.entries.is_empty() || !applied.removed.is_empty();
+            rows.extend(applied.rows);
         }
-        if self.table.as_deref().is_none_or(|known| !same_dictionary(known, &table)) {
-            self.dictionary_version += 1;
+        let Some(last) = parts.last() else { return Ok(false) };
+        let known = self.table.as_ref().map_or(0, |table| table.tick);
+        if !dictionary && rows.is_empty() && last.tick <= known && self.table.is_some() {
+            return Ok(false);
         }
-        self.heat(&table);
-        self.table = Some(Arc::new(table));
-        true
+        let mut table = self.table.take().unwrap_or_default();
+        // Copies the rows, not what they point to, and only while somebody reads them.
+        let now = Arc::make_mut(&mut table);
+        if dictionary {
+            self.rebuild(now);
+        } else {
+            for number in rows {
+                let place = self.places.get(number as usize).and_then(|place| now.hosts.get_mut(*place as usize));
+                if let (Some(host), Some(node)) = (place, self.mirror.node(number)) {
+                    host.row = node.row;
+                }
+            }
+        }
+        // Another aggregator may be a second behind the one before it.
+        let passed = last.tick.saturating_sub(now.tick);
+        now.tick = now.tick.max(last.tick);
+        now.completeness = last.completeness;
+        for host in &mut now.hosts {
+            host.state = state(&host.entry, &host.row, now.tick);
+            host.heat(if known == 0 { 1 } else { passed });
+        }
+        self.table = Some(table);
+        Ok(true)
     }
 
-    fn heat(&mut self, table: &v1::NodeTable) {
-        let passed = self.table.as_deref().map_or(1, |known| table.tick - known.tick);
-        let count = |before: u32, over: bool| if over { before.saturating_add(passed) } else { 0 };
-        self.hot = table
-            .nodes
-            .iter()
-            .filter(|row| row.state() == v1::NodeState::Reporting)
-            .filter_map(|row| {
-                let before = self.hot.get(&row.node_id).copied().unwrap_or_default();
-                let hot = Hot {
-                    cpu: count(before.cpu, row.cpu.is_some_and(|cpu| cpu > CPU_MAX)),
-                    memory: count(before.memory, row.memory.is_some_and(|memory| memory > MEMORY_MAX)),
-                };
-                (hot != Hot::default()).then(|| (row.node_id.clone(), hot))
-            })
-            .collect();
+    /// Asks for everything when the stream begins next. What is shown stays until it comes.
+    fn forget(&mut self) {
+        self.mirror = Self::default().mirror;
+    }
+
+    /// What to ask the aggregator for: generation and revision.
+    pub(crate) fn position(&self) -> (u64, u64) {
+        self.mirror.position()
+    }
+
+    /// The nodes by name, after some came, went, or changed who they are.
+    fn rebuild(&mut self, table: &mut Table) {
+        let before = std::mem::take(&mut table.hosts);
+        let hot: HashMap<&str, Hot> =
+            before.iter().filter(|host| host.hot != Hot::default()).map(|host| (host.id(), host.hot)).collect();
+        // A node that has sent nothing yet is not shown.
+        let mut nodes: Vec<_> = self.mirror.nodes().filter(|(_, node)| node.row.tick != 0).collect();
+        nodes.sort_unstable_by(|(_, a), (_, b)| a.entry.id.cmp(&b.entry.id));
+        nodes.dedup_by(|(_, a), (_, b)| a.entry.id == b.entry.id);
+        self.places.clear();
+        table.hosts.reserve(nodes.len());
+        for (place, (number, node)) in (0..).zip(nodes) {
+            let number = number as usize;
+            if self.places.len() <= number {
+                self.places.resize(number + 1, u32::MAX);
+            }
+            self.places[number] = place;
+            let hot = hot.get(node.entry.id.as_str()).copied().unwrap_or_default();
+            table.hosts.push(Host { entry: node.entry.clone(), row: node.row, state: NodeState::Silent, hot });
+        }
+        let same = |(a, b): (&Host, &Host)| Arc::ptr_eq(&a.entry, &b.entry) || a.entry.same_dictionary(&b.entry);
+        if before.len() != table.hosts.len() || !before.iter().zip(&table.hosts).all(same) || before.is_empty() {
+            self.dictionary_version += 1;
+        }
     }
 
     /// The table, once there is one.
-    pub(crate) fn table(&self) -> Option<&Arc<v1::NodeTable>> {
+    pub(crate) fn table(&self) -> Option<&Arc<Table>> {
         self.table.as_ref()
     }
 
-    /// All rows, sorted by name.
-    pub(crate) fn rows(&self) -> &[v1::NodeRow] {
-        self.table.as_deref().map_or(&[], |table| &table.nodes)
+    /// All nodes, sorted by name.
+    pub(crate) fn hosts(&self) -> &[Host] {
+        self.table.as_deref().map_or(&[], |table| &table.hosts)
     }
 
     /// Rises when names, labels or the set of nodes change.
@@ -87,20 +244,15 @@ impl Fleet {
         self.dictionary_version
     }
 
-    /// How long a node has been over its limits.
-    pub(crate) fn hot(&self, node: &str) -> Hot {
-        self.hot.get(node).copied().unwrap_or_default()
-    }
-
-    /// Row of a node.
-    pub(crate) fn row(&self, node: &str) -> Option<&v1::NodeRow> {
-        self.place(node).and_then(|place| self.rows().get(place))
+    /// A node by its name.
+    pub(crate) fn host(&self, node: &str) -> Option<&Host> {
+        self.place(node).and_then(|place| self.hosts().get(place))
     }
 
     /// Names before and after a node; empty at the ends.
     pub(crate) fn neighbours(&self, node: &str) -> (String, String) {
         let name = |place: Option<usize>| {
-            place.and_then(|place| self.rows().get(place)).map_or_else(String::new, |row| row.node_id.clone())
+            place.and_then(|place| self.hosts().get(place)).map_or_else(String::new, |host| host.id().to_owned())
         };
         match self.place(node) {
             Some(place) => (name(place.checked_sub(1)), name(place.checked_add(1))),
@@ -109,27 +261,35 @@ impl Fleet {
     }
 
     fn place(&self, node: &str) -> Option<usize> {
-        self.rows().binary_search_by(|row| row.node_id.as_str().cmp(node)).ok()
+        self.hosts().binary_search_by(|host| host.id().cmp(node)).ok()
     }
 
     /// Medians over the reporting nodes; `None` with fewer than three.
     pub(crate) fn medians(&self) -> Option<Medians> {
-        let rows: Vec<_> = self.rows().iter().filter(|row| row.state() == v1::NodeState::Reporting).collect();
-        let of = |value: fn(&v1::NodeRow) -> Option<f64>| median(rows.iter().filter_map(|row| value(row)).collect());
-        (rows.len() >= MEDIAN_NODES_MIN).then(|| Medians {
-            cpu: of(|row| row.cpu),
-            memory: of(|row| row.memory),
-            requests_per_second: of(|row| row.requests_per_second),
-            errors_per_second: of(|row| row.errors_per_second),
-            p99_micros: of(|row| row.p99_micros),
-            connections: of(|row| row.connections),
+        let hosts: Vec<_> = self.hosts().iter().filter(|host| host.state == NodeState::Reporting).collect();
+        let of = |measure| median(hosts.iter().filter_map(|host| host.value(measure)).collect());
+        (hosts.len() >= MEDIAN_NODES_MIN).then(|| Medians {
+            cpu: of(Measure::Cpu),
+            memory: of(Measure::Memory),
+            requests_per_second: of(Measure::Requests),
+            errors_per_second: of(Measure::Errors),
+            p99_micros: of(Measure::P99),
+            connections: of(Measure::Connections),
         })
     }
 }
 
-fn same_dictionary(a: &v1::NodeTable, b: &v1::NodeTable) -> bool {
-    let entry = |row: &v1::NodeRow| (row.node_id.clone(), row.labels.clone(), row.simulated);
-    a.nodes.len() == b.nodes.len() && a.nodes.iter().zip(&b.nodes).all(|(a, b)| entry(a) == entry(b))
+impl Host {
+    /// `passed` more ticks have gone by.
+    fn heat(&mut self, passed: u32) {
+        let over =
+            |measure, limit| self.state == NodeState::Reporting && self.value(measure).is_some_and(|is| is > limit);
+        let count = |before: u32, over: bool| if over { before.saturating_add(passed) } else { 0 };
+        self.hot = Hot {
+            cpu: count(self.hot.cpu, over(Measure::Cpu, CPU_MAX)),
+            memory: count(self.hot.memory, over(Measure::Memory, MEMORY_MAX)),
+        };
+    }
 }
 
 /// The middle value; of an even number the mean of the two.
@@ -143,53 +303,94 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use starling_testkit::update;
+
     use super::*;
 
     fn row(name: &str, cpu: f64) -> v1::NodeRow {
-        v1::NodeRow {
-            node_id: name.into(),
-            state: v1::NodeState::Reporting.into(),
-            cpu: Some(cpu),
-            ..Default::default()
-        }
+        v1::NodeRow { node_id: name.into(), state: NodeState::Reporting.into(), cpu: Some(cpu), ..Default::default() }
     }
 
-    fn table(tick: u32, nodes: Vec<v1::NodeRow>) -> v1::NodeTable {
-        v1::NodeTable { tick, nodes, completeness: None }
+    fn table(tick: u32, nodes: Vec<v1::NodeRow>) -> [v1::NodesUpdate; 1] {
+        [update(&v1::NodeTable { tick, nodes, ..Default::default() })]
     }
 
     #[test]
     fn the_dictionary_rises_only_with_names_and_labels() {
         let mut fleet = Fleet::default();
-        assert!(fleet.apply(table(1, vec![row("b", 0.1), row("a", 0.1)])));
-        assert_eq!(fleet.rows()[0].node_id, "a");
+        assert_eq!(fleet.apply(&table(1, vec![row("b", 0.1), row("a", 0.1)])), Ok(true));
+        assert_eq!(fleet.hosts()[0].id(), "a");
         assert_eq!(fleet.dictionary_version(), 1);
-        assert!(fleet.apply(table(2, vec![row("a", 0.9), row("b", 0.2)])));
+        assert_eq!(fleet.apply(&table(2, vec![row("a", 0.9), row("b", 0.2)])), Ok(true));
         assert_eq!(fleet.dictionary_version(), 1);
+        let mut moved = row("b", 0.2);
+        moved.aggregator_id = "two".into();
+        assert_eq!(fleet.apply(&table(3, vec![row("a", 0.9), moved])), Ok(true));
+        assert_eq!((fleet.dictionary_version(), fleet.host("b").unwrap().aggregator()), (1, "two"));
         let mut labelled = row("a", 0.9);
         labelled.labels.insert("zone".into(), "z".into());
-        fleet.apply(table(3, vec![labelled, row("b", 0.2)]));
+        fleet.apply(&table(4, vec![labelled, row("b", 0.2)])).unwrap();
         assert_eq!(fleet.dictionary_version(), 2);
-        assert!(!fleet.apply(table(2, vec![])), "an older table");
+    }
+
+    #[test]
+    fn a_second_of_numbers_touches_no_name() {
+        let mut fleet = Fleet::default();
+        fleet.apply(&table(10, vec![row("b", 0.1), row("a", 0.1), row("c", 0.3)])).unwrap();
+        let [whole] = table(11, vec![row("b", 0.7), row("a", 0.6), row("c", 0.5)]);
+        let mut next = v1::NodesUpdate { reset: false, entries: Vec::new(), ..whole };
+        // One of the three is silent: it is not in the columns.
+        if let Some(columns) = &mut next.columns {
+            columns.numbers.pop();
+            columns.ages.pop();
+            columns.delays_ms.pop();
+            columns.cpu.pop();
+        }
+        let reading = fleet.table().cloned().unwrap();
+        assert_eq!(fleet.apply(std::slice::from_ref(&next)), Ok(true));
+        let cpu = |fleet: &Fleet, name| fleet.host(name).unwrap().value(Measure::Cpu);
+        assert_eq!((cpu(&fleet, "a"), cpu(&fleet, "b"), cpu(&fleet, "c")), (Some(0.6), Some(0.7), Some(0.3)));
+        assert_eq!(reading.hosts[0].value(Measure::Cpu), Some(0.1), "an answer that is being written stays as it was");
+        assert_eq!(fleet.apply(&[v1::NodesUpdate { columns: None, ..next.clone() }]), Ok(false), "nothing new");
+        for tick in 12..16 {
+            assert_eq!(fleet.apply(&[v1::NodesUpdate { tick, columns: None, ..next.clone() }]), Ok(true));
+        }
+        assert_eq!(fleet.host("a").unwrap().state(), NodeState::Silent);
+    }
+
+    #[test]
+    fn after_a_gap_everything_is_asked_for_again() {
+        let mut fleet = Fleet::default();
+        let [whole] = table(10, vec![row("a", 0.1)]);
+        fleet.apply(std::slice::from_ref(&whole)).unwrap();
+        assert_eq!(fleet.position(), (whole.generation, whole.revision));
+        let lost = v1::NodesUpdate { generation: whole.generation + 1, reset: false, ..whole.clone() };
+        assert!(fleet.apply(&[lost]).is_err());
+        assert_eq!((fleet.position(), fleet.hosts().len()), ((0, 0), 1), "what is shown stays");
+        // From an aggregator that is a second behind.
+        assert_eq!(fleet.apply(&table(9, vec![row("a", 0.4)])), Ok(true));
+        assert_eq!((fleet.table().unwrap().tick, fleet.hosts()[0].value(Measure::Cpu)), (10, Some(0.4)));
     }
 
     #[test]
     fn heat_counts_seconds_in_a_row() {
         let mut fleet = Fleet::default();
-        fleet.apply(table(1, vec![row("a", 0.99)]));
-        fleet.apply(table(2, vec![row("a", 0.99)]));
-        fleet.apply(table(4, vec![row("a", 0.99)]));
-        assert_eq!(fleet.hot("a").cpu, 4);
-        fleet.apply(table(5, vec![row("a", 0.5)]));
-        assert_eq!(fleet.hot("a"), Hot::default());
+        let mut apply = |tick, cpu| {
+            fleet.apply(&table(tick, vec![row("a", cpu)])).unwrap();
+            fleet.host("a").unwrap().hot()
+        };
+        apply(1, 0.99);
+        apply(2, 0.99);
+        assert_eq!(apply(4, 0.99).cpu, 4);
+        assert_eq!(apply(5, 0.5), Hot::default());
     }
 
     #[test]
     fn medians_and_neighbours() {
         let mut fleet = Fleet::default();
-        fleet.apply(table(1, vec![row("a", 0.1), row("b", 0.9)]));
+        fleet.apply(&table(1, vec![row("a", 0.1), row("b", 0.9)])).unwrap();
         assert_eq!(fleet.medians(), None);
-        fleet.apply(table(2, vec![row("a", 0.1), row("b", 0.9), row("c", 0.3), row("d", 0.5)]));
+        fleet.apply(&table(2, vec![row("a", 0.1), row("b", 0.9), row("c", 0.3), row("d", 0.5)])).unwrap();
         let medians = fleet.medians().unwrap();
         assert_eq!(medians.cpu, Some(0.4));
         assert_eq!(medians.p99_micros, None);

@@ -1,6 +1,6 @@
 //! What can be looked at: names of views and of the upstream series behind them.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use starling_proto::{
     ids::NodeId,
@@ -58,7 +58,7 @@ impl Group {
     }
 
     /// Whether a node with these labels is in the group.
-    pub(crate) fn holds(&self, labels: &HashMap<String, String>) -> bool {
+    pub(crate) fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.split_once(':').is_none_or(|(label, value)| labels.get(label).is_some_and(|is| is == value))
     }
 }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_group_holds_nodes_with_its_label() {
-        let labels = HashMap::from([("zone".to_owned(), "a".to_owned())]);
+        let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
         assert!(Group::all().holds(&labels));
         assert!(Group::parse("zone:a").unwrap().holds(&labels));
         assert!(!Group::parse("zone:b").unwrap().holds(&labels));

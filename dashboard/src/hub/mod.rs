@@ -23,12 +23,12 @@ mod view;
 
 use std::{collections::HashMap, sync::Arc};
 
-use starling_proto::{live, v1};
+use starling_proto::{live, nodes::UpdateError, v1};
 
 pub(crate) use columns::RPS_TOTAL;
 pub(crate) use convert::{age_ms, aggregator_state};
 pub(crate) use distribution::distribution;
-pub(crate) use fleet::Fleet;
+pub(crate) use fleet::{Fleet, Host, Table};
 pub(crate) use frame::SharedFrame;
 pub(crate) use key::{Group, Source, ViewKey};
 pub(crate) use log::{Cursor, Publication};
@@ -185,25 +185,28 @@ impl Hub {
         changed
     }
 
-    /// Takes in the table of nodes. Returns whether there is something to send.
-    pub(crate) fn apply_fleet(&mut self, table: v1::NodeTable, now: UnixMillis) -> bool {
-        let changed = self.fleet.apply(table);
+    /// Takes in an update of the table of nodes. Returns whether there is something to send.
+    ///
+    /// # Errors
+    /// [`UpdateError`] when the table has to be sent again.
+    pub(crate) fn apply_fleet(&mut self, parts: &[v1::NodesUpdate], now: UnixMillis) -> Result<bool, UpdateError> {
+        let changed = self.fleet.apply(parts)?;
         if changed {
             let tables: Vec<_> = self.views.keys().filter(|key| matches!(key, ViewKey::Hosts(_))).cloned().collect();
             tables.iter().for_each(|key| self.publish_table(key, now));
             self.publish_silence();
         }
-        changed
+        Ok(changed)
     }
 
     /// Tells the clients of nodes that are silent or stopped: their own streams say nothing.
     fn publish_silence(&mut self) {
-        let Some(table) = self.fleet.table().cloned() else { return };
+        let Some(now) = self.fleet.table().map(|table| table.tick) else { return };
         for (key, view) in &mut self.views {
             let (ViewKey::Node(node), Some(track)) = (key, &view.track) else { continue };
             let Some(newest) = track.newest() else { continue };
-            let silent = self.fleet.row(node.as_str()).is_none_or(|row| row.state() != v1::NodeState::Reporting);
-            if !silent || track.is_catching_up() || table.tick <= newest.tick().max(view.silent_until) {
+            let silent = self.fleet.host(node.as_str()).is_none_or(|host| host.state() != v1::NodeState::Reporting);
+            if !silent || track.is_catching_up() || now <= newest.tick().max(view.silent_until) {
                 continue;
             }
             let last = match &**newest {
@@ -212,22 +215,22 @@ impl Hub {
                 }
                 Second::Cluster(_) => v1::NodeView::default(),
             };
-            let nothing = Second::Node(Box::new(v1::NodeView { tick: table.tick, ..last }));
+            let nothing = Second::Node(Box::new(v1::NodeView { tick: now, ..last }));
             let tick = live::Tick {
-                tick: table.tick,
+                tick: now,
                 point: vec![f32::NAN; track.names().len()],
                 state: Some(state_of(&Source::Node(node.clone()), &nothing, &self.fleet, Errors::default(), 0)),
                 ..Default::default()
             };
-            view.silent_until = table.tick;
-            view.publish(&tick, u64::from(table.tick) * 1000);
+            view.silent_until = now;
+            view.publish(&tick, u64::from(now) * 1000);
         }
     }
 
     /// How many seconds a node's series is behind what the table says the node last reported.
     pub(crate) fn lag(&self, source: &Source) -> u32 {
         let Source::Node(node) = source else { return 0 };
-        let reported = self.fleet.row(node.as_str()).map_or(0, |row| row.last_tick);
+        let reported = self.fleet.host(node.as_str()).map_or(0, Host::last_tick);
         let known = self.track(source).and_then(|track| track.grid().newest()).unwrap_or(0);
         reported.saturating_sub(known)
     }
@@ -423,11 +426,11 @@ fn state_of(source: &Source, second: &Second, fleet: &Fleet, errors: Errors, now
 fn verdict_of(source: &Source, second: &Second, fleet: &Fleet, errors: Errors) -> live::Verdict {
     match source {
         Source::Cluster(group) => {
-            verdict::of_cluster(second.completeness(), fleet, |row| group.holds(&row.labels), errors)
+            verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), errors)
         }
         Source::Node(node) => {
             let tick = fleet.table().map_or(second.tick(), |table| table.tick);
-            verdict::of_node(fleet.row(node.as_str()), tick, fleet, errors)
+            verdict::of_node(fleet.host(node.as_str()), tick, errors)
         }
     }
 }

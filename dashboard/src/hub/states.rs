@@ -1,10 +1,10 @@
 //! What is shown beside the charts of each view, built of the newest second, the fleet and the verdict.
 
-use starling_proto::{ids::NodeId, live, v1};
+use starling_proto::{ids::NodeId, live, nodes::Measure, v1};
 
 use super::{
     Link, UnixMillis, convert,
-    fleet::{Fleet, Medians},
+    fleet::{Fleet, Host, Medians, Table},
     key::Group,
     sections::Second,
     verdict::{self, Errors},
@@ -17,7 +17,7 @@ fn state(body: live::state::Body) -> live::State {
 
 /// The cluster or a group.
 pub(crate) fn overview(second: &Second, group: &Group, fleet: &Fleet, errors: Errors, now: UnixMillis) -> live::State {
-    let verdict = verdict::of_cluster(second.completeness(), fleet, |row| group.holds(&row.labels), errors);
+    let verdict = verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), errors);
     state(live::state::Body::Overview(live::Overview {
         completeness: convert::completeness(second.completeness(), second.tick(), now),
         traffic: second.traffic().map(convert::traffic),
@@ -33,21 +33,22 @@ pub(crate) fn overview(second: &Second, group: &Group, fleet: &Fleet, errors: Er
 /// One node. The fleet's row is the newer one: it also tells that a node fell silent.
 #[allow(clippy::cast_possible_truncation)] // shares are drawn
 pub(crate) fn node(view: &v1::NodeView, second: &Second, node: &NodeId, fleet: &Fleet, errors: Errors) -> live::State {
-    let row = fleet.row(node.as_str()).or(view.row.as_ref());
+    let shown = view.row.as_ref().and_then(Host::of);
+    let row = fleet.host(node.as_str()).or(shown.as_ref());
     let facts = view.facts.as_ref();
     let (previous_node_id, next_node_id) = fleet.neighbours(node.as_str());
     let fact = |value: fn(&v1::NodeFacts) -> &String| facts.map(value).cloned().unwrap_or_default();
     let mut labels: Vec<String> =
-        row.map(|row| row.labels.iter().map(|(key, value)| format!("{key}:{value}")).collect()).unwrap_or_default();
+        row.map(|row| row.labels().iter().map(|(key, value)| format!("{key}:{value}")).collect()).unwrap_or_default();
     labels.sort_unstable();
     state(live::state::Body::Node(live::NodeDetail {
         node_id: node.as_str().to_owned(),
         state: row.map_or(live::NodeState::Unspecified, |row| convert::node_state(row.state())).into(),
-        last_tick: row.map_or(0, |row| row.last_tick),
-        aggregator_id: row.map(|row| row.aggregator_id.clone()).unwrap_or_default(),
+        last_tick: row.map_or(0, Host::last_tick),
+        aggregator_id: row.map(|row| row.aggregator().to_owned()).unwrap_or_default(),
         labels,
-        simulated: row.is_some_and(|row| row.simulated),
-        delay_ms: row.map_or(0, |row| row.delay_ms),
+        simulated: row.is_some_and(|row| row.entry().simulated),
+        delay_ms: row.map_or(0, Host::delay_ms),
         kernel: fact(|is| &is.kernel),
         os: fact(|is| &is.os),
         cpu_model: fact(|is| &is.cpu_model),
@@ -61,7 +62,7 @@ pub(crate) fn node(view: &v1::NodeView, second: &Second, node: &NodeId, fleet: &
         network: second.sections().and_then(|is| is.network.as_ref()).map(convert::network),
         cores: second.cores().iter().map(|&core| core as f32).collect(),
         median: fleet.medians().map(median),
-        verdict: Some(verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), fleet, errors)),
+        verdict: Some(verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), errors)),
         previous_node_id,
         next_node_id,
     }))
@@ -86,41 +87,37 @@ fn median(from: Medians) -> live::Median {
 /// The fleet in columns; with the dictionary only when asked.
 pub(crate) fn hosts(fleet: &Fleet, group: &Group, with_dictionary: bool, now: UnixMillis) -> live::State {
     let Some(table) = fleet.table() else { return state(live::state::Body::Hosts(live::Hosts::default())) };
-    let rows: Vec<_> = table.nodes.iter().filter(|row| group.holds(&row.labels)).collect();
+    let rows: Vec<&Host> = table.hosts.iter().filter(|host| group.holds(host.labels())).collect();
+    let column = |measure| rows.iter().map(|host| narrow(host.value(measure))).collect();
     let mut hosts = live::Hosts {
         dictionary_version: fleet.dictionary_version(),
         states: rows.iter().map(|row| convert::node_state(row.state()).into()).collect(),
-        silent_seconds: rows.iter().map(|row| table.tick.saturating_sub(row.last_tick)).collect(),
-        cpu: rows.iter().map(|row| narrow(row.cpu)).collect(),
-        memory: rows.iter().map(|row| narrow(row.memory)).collect(),
-        requests_per_second: rows.iter().map(|row| narrow(row.requests_per_second)).collect(),
-        errors_per_second: rows.iter().map(|row| narrow(row.errors_per_second)).collect(),
-        p99_micros: rows.iter().map(|row| narrow(row.p99_micros)).collect(),
-        load1: rows.iter().map(|row| narrow(row.load1)).collect(),
-        connections: rows.iter().map(|row| narrow(row.connections)).collect(),
-        cores: rows.iter().map(|row| row.cores).collect(),
-        aggregator_ids: rows.iter().map(|row| row.aggregator_id.clone()).collect(),
+        silent_seconds: rows.iter().map(|row| table.tick.saturating_sub(row.last_tick())).collect(),
+        cpu: column(Measure::Cpu),
+        memory: column(Measure::Memory),
+        requests_per_second: column(Measure::Requests),
+        errors_per_second: column(Measure::Errors),
+        p99_micros: column(Measure::P99),
+        load1: column(Measure::Load1),
+        connections: column(Measure::Connections),
+        cores: rows.iter().map(|row| row.entry().cores).collect(),
+        aggregator_ids: rows.iter().map(|row| row.aggregator().to_owned()).collect(),
         completeness: Some(hosts_completeness(table, &rows, group, now)),
         ..Default::default()
     };
     if with_dictionary {
-        let label = |key: &str| rows.iter().map(|row| row.labels.get(key).cloned().unwrap_or_default()).collect();
-        hosts.node_ids = rows.iter().map(|row| row.node_id.clone()).collect();
+        let label = |key: &str| rows.iter().map(|row| row.labels().get(key).cloned().unwrap_or_default()).collect();
+        hosts.node_ids = rows.iter().map(|row| row.id().to_owned()).collect();
         hosts.zones = label("zone");
         hosts.racks = label("rack");
         hosts.roles = label("role");
-        hosts.simulated = rows.iter().map(|row| row.simulated).collect();
+        hosts.simulated = rows.iter().map(|row| row.entry().simulated).collect();
     }
     state(live::state::Body::Hosts(hosts))
 }
 
 /// The table's own completeness is for all nodes; a group counts its rows.
-fn hosts_completeness(
-    table: &v1::NodeTable,
-    rows: &[&v1::NodeRow],
-    group: &Group,
-    now: UnixMillis,
-) -> live::Completeness {
+fn hosts_completeness(table: &Table, rows: &[&Host], group: &Group, now: UnixMillis) -> live::Completeness {
     let whole = convert::completeness(table.completeness.as_ref(), table.tick, now);
     let count = |is: &dyn Fn(v1::NodeState) -> bool| {
         u32::try_from(rows.iter().filter(|row| is(row.state())).count()).unwrap_or(u32::MAX)
@@ -162,6 +159,7 @@ pub(crate) fn aggregators(known: &[v1::Aggregator], link: &Link, now: UnixMillis
 #[cfg(test)]
 mod tests {
     use super::*;
+    use starling_testkit::update;
     use std::collections::HashMap;
 
     fn fleet() -> Fleet {
@@ -174,11 +172,8 @@ mod tests {
             ..Default::default()
         };
         let mut fleet = Fleet::default();
-        fleet.apply(v1::NodeTable {
-            tick: 100,
-            nodes: vec![row("a", "x", 100), row("b", "y", 97)],
-            completeness: None,
-        });
+        let nodes = vec![row("a", "x", 100), row("b", "y", 97)];
+        fleet.apply(&[update(&v1::NodeTable { tick: 100, nodes, ..Default::default() })]).unwrap();
         fleet
     }
 

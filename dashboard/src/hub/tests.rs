@@ -1,6 +1,8 @@
 use prost::Message as _;
 use starling_proto::ids::NodeId;
 
+use starling_testkit::update;
+
 use super::*;
 
 const NOW: u32 = 1_700_000_000;
@@ -131,10 +133,9 @@ fn an_upstream_is_resumed_with_an_overlap() {
 #[test]
 fn a_table_sends_its_dictionary_with_snapshots_and_when_it_changes() {
     let row = |name: &str| v1::NodeRow { node_id: name.into(), state: 1, ..Default::default() };
-    let table = |tick: u32, names: &[&str]| v1::NodeTable {
-        tick,
-        nodes: names.iter().map(|name| row(name)).collect(),
-        completeness: None,
+    let table = |tick: u32, names: &[&str]| {
+        let nodes = names.iter().map(|name| row(name)).collect();
+        [update(&v1::NodeTable { tick, nodes, ..Default::default() })]
     };
     let hosts = |state: Option<live::State>| match state.unwrap().body.unwrap() {
         live::state::Body::Hosts(hosts) => hosts,
@@ -142,13 +143,13 @@ fn a_table_sends_its_dictionary_with_snapshots_and_when_it_changes() {
     };
     let mut hub = Hub::new();
     let key = ViewKey::Hosts(Group::all());
-    hub.apply_fleet(table(NOW, &["a"]), millis(NOW));
+    hub.apply_fleet(&table(NOW, &["a"]), millis(NOW)).unwrap();
     let mut cursor = hub.cursor(&key, NOW);
     assert_eq!(hosts(snapshot(&mut hub, &key, &mut cursor).state).node_ids, ["a"]);
-    hub.apply_fleet(table(NOW + 1, &["a"]), millis(NOW + 1));
+    hub.apply_fleet(&table(NOW + 1, &["a"]), millis(NOW + 1)).unwrap();
     let same = hosts(tick(&mut hub, &key, &mut cursor).state);
     assert_eq!((same.dictionary_version, same.node_ids.len(), same.states.len()), (1, 0, 1));
-    hub.apply_fleet(table(NOW + 2, &["a", "b"]), millis(NOW + 2));
+    hub.apply_fleet(&table(NOW + 2, &["a", "b"]), millis(NOW + 2)).unwrap();
     let grown = hosts(tick(&mut hub, &key, &mut cursor).state);
     assert_eq!((grown.dictionary_version, grown.node_ids.len()), (2, 2));
 }
@@ -199,9 +200,9 @@ fn node_second(tick: u32) -> Second {
     Second::Node(Box::new(v1::NodeView { tick, cores: vec![0.5], ..Default::default() }))
 }
 
-fn node_table(tick: u32, last_tick: u32, state: v1::NodeState) -> v1::NodeTable {
+fn node_table(tick: u32, last_tick: u32, state: v1::NodeState) -> [v1::NodesUpdate; 1] {
     let row = v1::NodeRow { node_id: "n1".into(), state: state.into(), last_tick, ..Default::default() };
-    v1::NodeTable { tick, nodes: vec![row], completeness: None }
+    [update(&v1::NodeTable { tick, nodes: vec![row], ..Default::default() })]
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn a_silent_node_is_told_each_second_and_corrected_when_it_comes_back() {
     let mut cursor = hub.cursor(&key, 0);
     snapshot(&mut hub, &key, &mut cursor);
 
-    hub.apply_fleet(node_table(NOW + 4, NOW, v1::NodeState::Silent), millis(NOW + 4));
+    hub.apply_fleet(&node_table(NOW + 4, NOW, v1::NodeState::Silent), millis(NOW + 4)).unwrap();
     let silent = tick(&mut hub, &key, &mut cursor);
     assert_eq!((silent.tick, silent.revision), (NOW + 4, 0));
     assert!(silent.point.iter().all(|value| value.is_nan()));
@@ -235,8 +236,8 @@ fn a_node_that_reports_elsewhere_lags_behind_the_table() {
     let source = Source::Node(NodeId::parse("n1").unwrap());
     hub.open(&ViewKey::from(&source));
     hub.apply(&source, node_second(NOW), millis(NOW));
-    hub.apply_fleet(node_table(NOW + 5, NOW, v1::NodeState::Silent), millis(NOW + 5));
+    hub.apply_fleet(&node_table(NOW + 5, NOW, v1::NodeState::Silent), millis(NOW + 5)).unwrap();
     assert_eq!(hub.lag(&source), 0, "silent everywhere");
-    hub.apply_fleet(node_table(NOW + 6, NOW + 6, v1::NodeState::Reporting), millis(NOW + 6));
+    hub.apply_fleet(&node_table(NOW + 6, NOW + 6, v1::NodeState::Reporting), millis(NOW + 6)).unwrap();
     assert_eq!(hub.lag(&source), 6);
 }

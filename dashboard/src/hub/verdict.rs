@@ -12,7 +12,7 @@
 
 use starling_proto::{live, v1};
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Host};
 
 /// Busy share of a node's processors above which it is named.
 pub(crate) const CPU_MAX: f64 = 0.95;
@@ -51,21 +51,21 @@ impl Errors {
 pub(crate) fn of_cluster(
     completeness: Option<&v1::Completeness>,
     fleet: &Fleet,
-    member: impl Fn(&v1::NodeRow) -> bool,
+    member: impl Fn(&Host) -> bool,
     errors: Errors,
 ) -> live::Verdict {
-    let rows: Vec<_> = fleet.rows().iter().filter(|row| member(row)).collect();
+    let rows: Vec<_> = fleet.hosts().iter().filter(|row| member(row)).collect();
     let expected = completeness.map_or(0, |is| is.nodes_expected);
     let reporting = completeness.map_or(0, |is| is.nodes_reporting);
     if expected == 0 && reporting == 0 {
         return Draft::default().no_data(live::Severity::Info, "no node has reported in the last 15 minutes.");
     }
     let mut draft = Draft::default();
-    let names = |rows: &[&v1::NodeRow]| rows.iter().map(|row| row.node_id.clone()).collect::<Vec<_>>();
-    let over =
-        |is: &dyn Fn(&v1::NodeRow) -> bool| names(&rows.iter().copied().filter(|row| is(row)).collect::<Vec<_>>());
-    draft.nodes("CPU above 95% on ", &over(&|row| fleet.hot(&row.node_id).cpu >= HOLD_SECONDS));
-    draft.nodes("memory above 95% on ", &over(&|row| fleet.hot(&row.node_id).memory >= HOLD_SECONDS));
+    let over = |is: &dyn Fn(&Host) -> bool| -> Vec<String> {
+        rows.iter().filter(|row| is(row)).map(|row| row.id().to_owned()).collect()
+    };
+    draft.nodes("CPU above 95% on ", &over(&|row| row.hot().cpu >= HOLD_SECONDS));
+    draft.nodes("memory above 95% on ", &over(&|row| row.hot().memory >= HOLD_SECONDS));
     draft.errors(errors);
 
     let silent = over(&|row| row.state() == v1::NodeState::Silent);
@@ -85,11 +85,11 @@ pub(crate) fn of_cluster(
 }
 
 /// The verdict on one node. `row` is absent when the table does not have it.
-pub(crate) fn of_node(row: Option<&v1::NodeRow>, table_tick: u32, fleet: &Fleet, errors: Errors) -> live::Verdict {
+pub(crate) fn of_node(row: Option<&Host>, table_tick: u32, errors: Errors) -> live::Verdict {
     let Some(row) = row else {
         return Draft::default().no_data(live::Severity::Info, "the node has not reported in the last 15 minutes.");
     };
-    let age = table_tick.saturating_sub(row.last_tick);
+    let age = table_tick.saturating_sub(row.last_tick());
     match row.state() {
         v1::NodeState::Silent => {
             return Draft::default().no_data(live::Severity::Warning, &format!("silent for {age} s."));
@@ -100,7 +100,7 @@ pub(crate) fn of_node(row: Option<&v1::NodeRow>, table_tick: u32, fleet: &Fleet,
         v1::NodeState::Reporting | v1::NodeState::Unspecified => {}
     }
     let mut draft = Draft::default();
-    let hot = fleet.hot(&row.node_id);
+    let hot = row.hot();
     if hot.cpu >= HOLD_SECONDS {
         draft.cause(Word::Degraded, live::Severity::Warning, format!("CPU above 95% for {} s", hot.cpu));
     }
@@ -208,6 +208,7 @@ pub(crate) fn text(verdict: &live::Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use starling_testkit::update;
 
     fn row(name: &str, state: v1::NodeState, cpu: f64) -> v1::NodeRow {
         v1::NodeRow { node_id: name.into(), state: state.into(), cpu: Some(cpu), ..Default::default() }
@@ -215,8 +216,8 @@ mod tests {
 
     fn fleet(rows: &[v1::NodeRow]) -> Fleet {
         let mut fleet = Fleet::default();
-        for tick in 1..=HOLD_SECONDS {
-            fleet.apply(v1::NodeTable { tick, nodes: rows.to_vec(), completeness: None });
+        for tick in 101..=100 + HOLD_SECONDS {
+            fleet.apply(&[update(&v1::NodeTable { tick, nodes: rows.to_vec(), ..Default::default() })]).unwrap();
         }
         fleet
     }
@@ -289,7 +290,7 @@ mod tests {
     fn one_node() {
         let rows = [row("a", Reporting, 0.99), row("b", Silent, 0.0)];
         let fleet = fleet(&rows);
-        let of = |name: &str| of_node(fleet.row(name), 38, &fleet, Errors::default());
+        let of = |name: &str| of_node(fleet.host(name), 100 + HOLD_SECONDS, Errors::default());
         assert_eq!(text(&of("a")), "CPU above 95% for 5 s.");
         assert_eq!(text(&of("b")), "silent for 38 s.");
         assert_eq!(of("b").word, "No data");

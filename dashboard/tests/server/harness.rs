@@ -78,7 +78,7 @@ pub(crate) fn table(tick: u32, count: usize) -> v1::NodeTable {
             ..Default::default()
         })
         .collect();
-    v1::NodeTable { tick, nodes, completeness: None }
+    v1::NodeTable { tick, nodes, ..Default::default() }
 }
 
 /// A server on a free port; stopped when dropped.

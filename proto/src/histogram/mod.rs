@@ -99,7 +99,7 @@ impl Histogram {
     }
 
     /// Buckets in use, ascending: number and count.
-    pub fn buckets(&self) -> impl ExactSizeIterator<Item = (usize, u64)> + '_ {
+    pub fn buckets(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> + ExactSizeIterator + '_ {
         self.indices.iter().zip(&self.counts).map(|(&index, &count)| (usize::from(index), count))
     }
 

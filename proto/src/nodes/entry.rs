@@ -85,6 +85,13 @@ impl Entry {
         Ok((entry, cut))
     }
 
+    /// Whether what stays while a node moves or stops is the same: name, labels, facts.
+    #[must_use]
+    pub fn same_dictionary(&self, other: &Self) -> bool {
+        let of = |entry: &Self| (entry.simulated, entry.cores);
+        self.id == other.id && self.labels == other.labels && of(self) == of(other)
+    }
+
     /// Bytes of its texts.
     #[must_use]
     pub fn bytes(&self) -> usize {

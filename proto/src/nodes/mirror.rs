@@ -219,7 +219,8 @@ mod tests {
     #[test]
     fn a_sender_cannot_fill_our_memory() {
         let mut mirror = Mirror::new(MOST);
-        let entries = vec![entry(0, "a", 2), entry(1, "b", 16), entry(4, "e", 0), entry(u32::MAX, "f", 0), entry(2, "", 0)];
+        let entries =
+            vec![entry(0, "a", 2), entry(1, "b", 16), entry(4, "e", 0), entry(u32::MAX, "f", 0), entry(2, "", 0)];
         let applied = mirror.apply(&v1::NodesUpdate { reset: true, ..update(1, entries) }).unwrap();
         assert_eq!((applied.entries, applied.cut, applied.left_out), (vec![0, 1], 1, 3));
         assert!(mirror.node(1).unwrap().entry.labels.is_empty() && !mirror.node(0).unwrap().entry.labels.is_empty());

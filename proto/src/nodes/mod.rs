@@ -98,6 +98,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// A second without any number.
+    #[must_use]
+    pub const fn at(tick: u32, delay_ms: u32) -> Self {
+        Self { tick, delay_ms, cells: [0; Measure::ALL.len()], busiest: [0; BUSIEST] }
+    }
+
     /// A number of this second; `None` when the node did not report it.
     #[must_use]
     pub fn value(&self, measure: Measure) -> Option<f64> {

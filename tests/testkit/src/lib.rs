@@ -2,13 +2,16 @@
 //!
 //! - [`eventually`] and [`until`]: waiting on a condition, never on time;
 //! - [`FakeAggregator`]: takes the frames of a node and does only what the test says;
-//! - [`Scripted`]: answers a dashboard out of a [`Script`] that a test writes second by second.
+//! - [`Scripted`]: answers a dashboard out of a [`Script`] that a test writes second by second;
+//! - [`update`]: a table of nodes as the message that an aggregator begins a stream with.
 #![allow(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod fake_aggregator;
 mod scripted;
+mod update;
 mod wait;
 
 pub use fake_aggregator::{FakeAggregator, Manners, Seen};
 pub use scripted::{Script, Scripted};
+pub use update::update;
 pub use wait::{LIMIT, eventually, until};

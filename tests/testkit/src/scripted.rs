@@ -21,6 +21,8 @@ use tokio_stream::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, transport::Server};
 
+use crate::update::update;
+
 /// What all doubles of one cluster tell, in the order of telling. Corrections are told again.
 #[derive(Debug, Clone, Default)]
 pub struct Script(Arc<Inner>);
@@ -178,7 +180,7 @@ impl Faces {
 #[tonic::async_trait]
 impl query_server::Query for Faces {
     type WatchClusterStream = Boxed<v1::ClusterView>;
-    type WatchNodesStream = Boxed<v1::NodeTable>;
+    type WatchNodesStream = Boxed<v1::NodesUpdate>;
     type WatchNodeStream = Boxed<v1::NodeView>;
 
     async fn get_cluster(&self, _: Request<v1::GetClusterRequest>) -> Result<Response<v1::ClusterView>, Status> {
@@ -204,9 +206,9 @@ impl query_server::Query for Faces {
         Err(Status::unimplemented("the dashboard does not ask this"))
     }
 
-    async fn watch_nodes(&self, _: Request<v1::ListNodesRequest>) -> Result<Response<Self::WatchNodesStream>, Status> {
+    async fn watch_nodes(&self, _: Request<v1::WatchNodesRequest>) -> Result<Response<Self::WatchNodesStream>, Status> {
         self.alive()?;
-        Ok(Response::new(self.script.stream(self.dead.clone(), |told| Some(told.tables.clone()))))
+        Ok(Response::new(self.script.stream(self.dead.clone(), |told| Some(told.tables.iter().map(update).collect()))))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Result<Response<v1::NodeView>, Status> {

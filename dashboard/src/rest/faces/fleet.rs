@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use starling_proto::v1;
+use starling_proto::{nodes::Measure, v1};
 
 use super::{Completeness, Face, Facts, json, percent, section};
 use crate::{
-    hub::{Group, Hub, Link, Second, UnixMillis, age_ms, aggregator_state},
+    hub::{Group, Host, Hub, Link, Second, Table, UnixMillis, age_ms, aggregator_state},
     rest::time::rfc3339,
 };
 
@@ -40,24 +40,24 @@ struct Node {
 }
 
 impl Node {
-    fn of(row: &v1::NodeRow, table_tick: u32) -> Self {
+    fn of(host: &Host, table_tick: u32) -> Self {
         Self {
-            id: row.node_id.clone(),
-            state: state(row.state()),
-            last_seen: rfc3339(row.last_tick),
-            silent_seconds: table_tick.saturating_sub(row.last_tick),
-            aggregator: Some(row.aggregator_id.clone()).filter(|name| !name.is_empty()),
-            labels: row.labels.clone().into_iter().collect(),
-            simulated: row.simulated,
-            cpu_utilization: row.cpu.map(percent),
-            memory_utilization: row.memory.map(percent),
-            rps: row.requests_per_second,
-            error_rate: row.errors_per_second,
-            p99_latency: row.p99_micros,
-            load1: row.load1,
-            connections: row.connections,
-            logical_cores: row.cores,
-            delay_ms: Some(row.delay_ms).filter(|&delay| delay > 0),
+            id: host.id().to_owned(),
+            state: state(host.state()),
+            last_seen: rfc3339(host.last_tick()),
+            silent_seconds: table_tick.saturating_sub(host.last_tick()),
+            aggregator: Some(host.aggregator().to_owned()).filter(|name| !name.is_empty()),
+            labels: host.labels().clone(),
+            simulated: host.entry().simulated,
+            cpu_utilization: host.value(Measure::Cpu).map(percent),
+            memory_utilization: host.value(Measure::Memory).map(percent),
+            rps: host.value(Measure::Requests),
+            error_rate: host.value(Measure::Errors),
+            p99_latency: host.value(Measure::P99),
+            load1: host.value(Measure::Load1),
+            connections: host.value(Measure::Connections),
+            logical_cores: host.entry().cores,
+            delay_ms: Some(host.delay_ms()).filter(|&delay| delay > 0),
         }
     }
 }
@@ -72,11 +72,11 @@ fn state(from: v1::NodeState) -> &'static str {
 }
 
 /// The fleet: all nodes, those of a group, or one.
-pub(crate) fn nodes(table: &v1::NodeTable, group: &Group, node: Option<&str>, now: UnixMillis) -> Value {
-    let rows = table.nodes.iter().filter(|row| group.holds(&row.labels) && node.is_none_or(|is| is == row.node_id));
+pub(crate) fn nodes(table: &Table, group: &Group, node: Option<&str>, now: UnixMillis) -> Value {
+    let hosts = table.hosts.iter().filter(|host| group.holds(host.labels()) && node.is_none_or(|is| is == host.id()));
     json!({
         "timestamp": rfc3339(table.tick),
-        "nodes": rows.map(|row| json(Node::of(row, table.tick))).collect::<Vec<_>>(),
+        "nodes": hosts.map(|host| json(Node::of(host, table.tick))).collect::<Vec<_>>(),
         "completeness": json(Completeness::of(table.completeness.as_ref(), table.tick, now)),
     })
 }
@@ -88,7 +88,7 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
     let traffic = facts.second().traffic();
     json!({
         "timestamp": rfc3339(view.tick),
-        "node": view.row.as_ref().map(|row| json(Node::of(row, view.tick.max(row.last_tick)))),
+        "node": view.row.as_ref().and_then(Host::of).map(|host| json(Node::of(&host, view.tick.max(host.last_tick())))),
         "facts": view.facts.as_ref().map(|is| json!({
             "kernel": is.kernel,
             "os": is.os,

@@ -1,0 +1,278 @@
+//! The nodes of the whole cluster at their latest second: our own and those that peers publish.
+//!
+//! - [`rows`]: the row of a node from its second;
+//! - [`own`]: the rows of our own nodes, built once a second of what is new;
+//! - [`table`]: the newest row of every node, and what is asked of it;
+//! - [`delta`]: what changed since a reader last looked.
+//!
+//! The table is not part of the ledger: it is a picture, and the newest second of a node wins.
+
+mod delta;
+mod own;
+mod rows;
+mod table;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use starling_proto::{
+    group::Group,
+    ids::{NodeId, WriterId},
+    nodes::{Mirror, Most, UpdateError},
+    v1,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::table::{Filter, Page, Place};
+use self::{
+    own::Builder,
+    table::{ROWS_MAX, Source, Table},
+};
+use crate::{
+    clock::{now_ms, tick_of},
+    ingest::{Node, Registry},
+    ledger_task::Published,
+    membership::{Membership, View},
+    metrics,
+};
+
+/// Seconds for which the numbers of our own rows are built after somebody asked, beside the peers, who always do.
+const WANTED_SECONDS: u32 = 60;
+/// Bytes of names and labels kept of one peer: 10,000 nodes of 16 short labels each take 4 MB.
+const PEER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// See the module. Shared; every section under a lock is one pass over rows without pointers to follow, a few
+/// milliseconds at 10,000 nodes.
+pub(crate) struct Fleet {
+    /// Plain mutex.
+    table: Mutex<Table>,
+    /// Plain mutex, taken before that of the table.
+    builder: Mutex<Builder>,
+    registry: Arc<Registry>,
+    aggregator: NodeId,
+    writer: WriterId,
+    /// The settled second for which our own rows were built last.
+    refreshed: watch::Sender<u32>,
+    /// As `refreshed`, for the last time that their numbers were built too.
+    full: AtomicU32,
+    /// When somebody last asked.
+    asked: AtomicU32,
+}
+
+impl Fleet {
+    /// An empty table. Its own rows are those of the nodes in `registry`, held by `aggregator`.
+    pub(crate) fn new(writer: WriterId, aggregator: NodeId, registry: Arc<Registry>) -> Self {
+        Self {
+            table: Mutex::new(Table::new(registry.group_by().to_vec(), ROWS_MAX)),
+            builder: Mutex::new(Builder::new(aggregator.clone())),
+            registry,
+            aggregator,
+            writer,
+            refreshed: watch::Sender::new(0),
+            full: AtomicU32::new(0),
+            asked: AtomicU32::new(0),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The settled second up to which our own rows are in the table, now and from now on.
+    pub(crate) fn refreshed(&self) -> watch::Receiver<u32> {
+        self.refreshed.subscribe()
+    }
+
+    /// Builds our own rows after second `settled`, and brings what follows from the table up to date. Milliseconds.
+    fn refresh(&self, settled: u32, view: &View) {
+        let now = tick_of(now_ms());
+        let live: BTreeSet<WriterId> = view.live.iter().map(|member| member.writer).collect();
+        let peers = live.iter().any(|writer| *writer != self.writer);
+        let full = peers || self.asked.load(Ordering::Relaxed).saturating_add(WANTED_SECONDS) >= now;
+        let mut builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner);
+        builder.build(&self.registry.all(), full);
+        {
+            let mut table = self.table();
+            table.begin();
+            table.set_live(live);
+            builder.merge(&mut table, Source { writer: self.writer, own: true }, now);
+            table.prune(now);
+            table.rank(settled);
+        }
+        if full {
+            self.full.store(settled, Ordering::Relaxed);
+        }
+        self.refreshed.send_replace(settled);
+    }
+
+    /// Notes that somebody asks, and builds the numbers of our own rows if nobody asked for long. May then take
+    /// milliseconds: not for a runtime thread.
+    fn ask(&self) {
+        let now = tick_of(now_ms());
+        self.asked.store(now, Ordering::Relaxed);
+        if self.full.load(Ordering::Relaxed) >= *self.refreshed.borrow() {
+            return;
+        }
+        let mut builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner);
+        let refreshed = *self.refreshed.borrow();
+        // Whoever had the builder before may have done it.
+        if self.full.load(Ordering::Relaxed) < refreshed {
+            builder.build(&self.registry.all(), true);
+            let mut table = self.table();
+            table.begin();
+            builder.merge(&mut table, Source { writer: self.writer, own: true }, now);
+            table.rank(refreshed);
+            self.full.store(refreshed, Ordering::Relaxed);
+        }
+    }
+
+    /// What changed of the nodes in `filter` since `after` (0: nothing is known), at second `tick`; see
+    /// [`v1::NodesUpdate`]. Between aggregators only our own rows are sent.
+    pub(crate) fn since(&self, filter: &Filter, after: u64, tick: u32) -> Vec<v1::NodesUpdate> {
+        if *filter != Filter::Own {
+            self.ask();
+        }
+        let table = self.table();
+        // A revision that was never given is of another process.
+        let after = if after > table.revision() { 0 } else { after };
+        delta::since(&table, self.generation(), filter, after, tick)
+    }
+
+    /// The numbering of this process.
+    pub(crate) fn generation(&self) -> u64 {
+        let bytes = self.writer.to_bytes();
+        let half = bytes.iter().take(8).fold(0u64, |half, byte| half << 8 | u64::from(*byte));
+        // 0 stands for "nothing is known".
+        half.max(1)
+    }
+
+    /// One page of rows; see [`Table::page`].
+    pub(crate) fn page(&self, group: &Group, after: Option<&NodeId>, most: usize, bytes: usize, tick: u32) -> Page {
+        self.ask();
+        self.table().page(group, after, most, bytes, tick)
+    }
+
+    /// Of the nodes of `group` at second `tick`: those that report, and those that report or are silent.
+    pub(crate) fn counts(&self, group: &Group, tick: u32) -> (u32, u32) {
+        let (_, reporting, expected) = self.table().count(group, tick);
+        (reporting, expected)
+    }
+
+    /// Where `node` is; `None` when nobody heard of it in the last 15 minutes.
+    pub(crate) fn place(&self, node: &NodeId) -> Option<Place> {
+        self.table().place(node)
+    }
+
+    /// Names that look like `node`, for an error message, and how many nodes there are.
+    pub(crate) fn similar(&self, node: &str) -> (Vec<String>, usize) {
+        self.table().similar(node)
+    }
+
+    /// The values of label `key` among all nodes, as groups ("label:value"), sorted.
+    pub(crate) fn groups_of(&self, key: &str) -> Vec<String> {
+        self.table().groups_of(key)
+    }
+
+    /// Whether some node is in `group`.
+    pub(crate) fn has_group(&self, group: &Group) -> bool {
+        self.table().has_group(group)
+    }
+
+    /// Nodes of `group` that are expected at second `tick`: heard of lately, and not stopped before.
+    pub(crate) fn expected(&self, group: &Group, tick: u32) -> u32 {
+        self.table().expected(group, tick)
+    }
+
+    /// The busiest cores of the nodes that report at second `tick`.
+    pub(crate) fn busiest(&self, tick: u32, group: &Group) -> Vec<v1::CoreUtilization> {
+        self.ask();
+        self.table().busiest(tick, group)
+    }
+
+    /// The row of one of our own nodes at its newest second; `None` before its first frame.
+    pub(crate) fn row_of(&self, node: &Node) -> Option<v1::NodeRow> {
+        let (entry, row) = own::of_one(node, &self.aggregator)?;
+        Some(table::wire_row(&entry, &row, row.tick))
+    }
+}
+
+/// The rows of one peer, for as long as a stream with it lasts.
+#[derive(Debug)]
+pub(crate) struct PeerRows {
+    source: Source,
+    mirror: Mirror,
+    /// By the peer's number: ours, last time.
+    hints: Vec<u32>,
+}
+
+impl PeerRows {
+    /// Of a stream that has just begun.
+    pub(crate) fn new(peer: WriterId) -> Self {
+        let mirror = Mirror::new(Most { nodes: ROWS_MAX, bytes: PEER_BYTES_MAX });
+        Self { source: Source { writer: peer, own: false }, mirror, hints: Vec::new() }
+    }
+
+    /// Takes in what the peer published.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; the table is unchanged then.
+    pub(crate) fn take(&mut self, fleet: &Fleet, update: &v1::NodesUpdate) -> Result<(), UpdateError> {
+        let applied = self.mirror.apply(update)?;
+        let now = tick_of(now_ms());
+        let mut left_out = applied.left_out;
+        {
+            let mut table = fleet.table();
+            table.begin();
+            for &number in applied.entries.iter().chain(&applied.rows) {
+                let Some(node) = self.mirror.node(number) else { continue };
+                let place = number as usize;
+                if self.hints.len() <= place {
+                    self.hints.resize(place + 1, u32::MAX);
+                }
+                left_out += usize::from(!table.merge(self.source, &node.entry, &node.row, now, &mut self.hints[place]));
+            }
+        }
+        metrics::rows_left_out(left_out);
+        metrics::rows_cut(applied.cut);
+        Ok(())
+    }
+}
+
+/// Refreshes the table each time a second is settled, until the stop. Also lets the registry forget old nodes.
+pub(crate) async fn run(
+    fleet: Arc<Fleet>,
+    mut published: watch::Receiver<Published>,
+    membership: Membership,
+    stop: CancellationToken,
+) {
+    let mut settled = 0;
+    loop {
+        let newest = published.borrow_and_update().settled;
+        if newest != settled {
+            settled = newest;
+            let (fleet, view) = (fleet.clone(), membership.view());
+            // 10,000 rows take tens of milliseconds.
+            let built = tokio::task::spawn_blocking(move || {
+                fleet.refresh(newest, &view);
+                fleet.registry.prune(tick_of(now_ms()));
+            });
+            if let Err(error) = built.await {
+                tracing::error!(%error, "node rows were not built");
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = published.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,503 @@
+//! The table itself: the newest row of every node of the cluster, with what is asked of it kept at hand. Pure.
+//!
+//! Rows come from this process and from its peers; the newest second of a node wins. Every change has a revision, so
+//! that a reader who remembers the last one it saw is given what changed since (see [`super::delta`]).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use starling_proto::{
+    group::Group,
+    ids::{NodeId, WriterId},
+    limits::NODE_FORGOTTEN_AFTER,
+    nodes::{self, Entry, Row, SILENT_AFTER},
+    v1::{self, NodeState},
+};
+
+/// Rows kept of all aggregators together; further nodes are left out and counted.
+pub(crate) const ROWS_MAX: usize = 100_000;
+/// A row further ahead of our clock than this is not believed.
+const AHEAD_MAX: u32 = 60;
+/// Cores shown of the cluster or of a group.
+const BUSIEST: usize = 8;
+
+/// Where a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The process that published the newest row of it.
+    pub(crate) writer: WriterId,
+    /// The name it gave for the aggregator that holds the stream; empty when none does.
+    pub(crate) aggregator_id: String,
+}
+
+/// Who publishes rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Source {
+    /// The process.
+    pub(super) writer: WriterId,
+    /// It is this one.
+    pub(super) own: bool,
+}
+
+/// The row that won.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// As its source says.
+    told: Arc<Entry>,
+    /// As it is shown: without the aggregator when the source is gone.
+    pub(super) entry: Arc<Entry>,
+    pub(super) row: Row,
+    source: Source,
+    /// Indexes it counts in, the whole cluster first.
+    groups: Vec<u32>,
+    row_changed: u64,
+}
+
+/// A number. When no node has it, readers who knew the last one are told.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) held: Option<Held>,
+    /// When the node, or who it is, last changed.
+    pub(super) entry_changed: u64,
+}
+
+impl Slot {
+    /// When anything of it last changed.
+    pub(super) fn changed(&self) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.row_changed).max(self.entry_changed)
+    }
+}
+
+/// What is asked of the whole cluster or of a group without walking over the table.
+#[derive(Debug, Default)]
+struct Index {
+    group: Option<Group>,
+    members: usize,
+    stopped: BTreeSet<u32>,
+    /// The busiest cores at the last [`Table::rank`], busiest first: number of the node, core, busy share.
+    top: Vec<(u32, u32, f64)>,
+}
+
+/// Which nodes a reader wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// Those of a group; [`Group::cluster`] for all.
+    Group(Group),
+    /// Those whose newest row is this process's own.
+    Own,
+}
+
+impl Filter {
+    pub(super) fn holds(&self, held: &Held) -> bool {
+        match self {
+            Self::Group(group) => is_in(group, &held.entry),
+            Self::Own => held.source.own,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    names: BTreeMap<NodeId, u32>,
+    group_by: Vec<String>,
+    indexes: Vec<Index>,
+    free_indexes: Vec<u32>,
+    by_group: BTreeMap<Group, u32>,
+    /// Processes whose streams are believed to be held.
+    live: BTreeSet<WriterId>,
+    revision: u64,
+    most: usize,
+}
+
+/// One page of rows.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Page {
+    /// Rows by name.
+    pub(crate) rows: Vec<v1::NodeRow>,
+    /// Name of the last row when there are more.
+    pub(crate) last: Option<NodeId>,
+    /// Nodes on all pages.
+    pub(crate) total: u32,
+    /// Of those, the ones that report.
+    pub(crate) reporting: u32,
+    /// Of those, the ones that report or are silent.
+    pub(crate) expected: u32,
+}
+
+impl Table {
+    /// An empty table whose groups are the values of the labels `group_by`.
+    pub(super) fn new(group_by: Vec<String>, most: usize) -> Self {
+        let cluster = Index { group: Some(Group::cluster()), ..Index::default() };
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            names: BTreeMap::new(),
+            group_by,
+            indexes: vec![cluster],
+            free_indexes: Vec::new(),
+            by_group: [(Group::cluster(), 0)].into(),
+            live: BTreeSet::new(),
+            revision: 0,
+            most,
+        }
+    }
+
+    /// State after the last change.
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// All numbers.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        (0..).zip(&self.slots)
+    }
+
+    /// Begins a set of changes: they have one revision.
+    pub(super) fn begin(&mut self) {
+        self.revision += 1;
+    }
+
+    /// Takes in a row. `hint` is where it was last time, kept by the caller. Returns false when the table is full.
+    pub(super) fn merge(&mut self, source: Source, entry: &Arc<Entry>, row: &Row, now: u32, hint: &mut u32) -> bool {
+        if row.tick == 0 || row.tick > now.saturating_add(AHEAD_MAX) || forgotten(row, now) {
+            return true;
+        }
+        let Some(number) = self.find(&entry.id, *hint) else {
+            let Some(number) = self.insert(source, entry, row) else { return false };
+            *hint = number;
+            return true;
+        };
+        *hint = number;
+        let shown = self.shown(source, entry);
+        let Some(held) = self.slots[number as usize].held.as_mut() else { return true };
+        if held.source != source && !newer((row, entry), (&held.row, &held.told)) {
+            return true;
+        }
+        if held.row != *row {
+            held.row = *row;
+            held.row_changed = self.revision;
+        }
+        if held.source == source && (Arc::ptr_eq(&held.told, entry) || held.told == *entry) {
+            return true;
+        }
+        let (moved, regrouped) = (held.source.own != source.own, held.entry.labels != shown.labels);
+        let (changed, stopped) = (moved || held.entry != shown, held.entry.stopped != shown.stopped);
+        (held.told, held.source) = (entry.clone(), source);
+        if regrouped || stopped {
+            self.leave(number);
+            self.join(number, &shown);
+        }
+        let slot = &mut self.slots[number as usize];
+        if changed {
+            slot.entry_changed = self.revision;
+        }
+        if let Some(held) = &mut slot.held {
+            held.entry = shown;
+        }
+        true
+    }
+
+    /// The number of a node, looked for at `hint` first.
+    fn find(&self, id: &NodeId, hint: u32) -> Option<u32> {
+        let at_hint = self.slots.get(hint as usize).and_then(|slot| slot.held.as_ref());
+        if at_hint.is_some_and(|held| held.told.id == *id) {
+            return Some(hint);
+        }
+        self.names.get(id).copied()
+    }
+
+    fn insert(&mut self, source: Source, entry: &Arc<Entry>, row: &Row) -> Option<u32> {
+        if self.names.len() >= self.most {
+            return None;
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        let shown = self.shown(source, entry);
+        self.names.insert(entry.id.clone(), number);
+        self.slots[number as usize] = Slot {
+            held: Some(Held {
+                told: entry.clone(),
+                entry: shown.clone(),
+                row: *row,
+                source,
+                groups: Vec::new(),
+                row_changed: self.revision,
+            }),
+            entry_changed: self.revision,
+        };
+        self.join(number, &shown);
+        Some(number)
+    }
+
+    fn shown(&self, source: Source, entry: &Arc<Entry>) -> Arc<Entry> {
+        if entry.aggregator.is_none() || source.own || self.live.contains(&source.writer) {
+            return entry.clone();
+        }
+        Arc::new(Entry { aggregator: None, ..Entry::clone(entry) })
+    }
+
+    /// Says whose streams are believed to be held. Rows of others are shown without an aggregator.
+    pub(super) fn set_live(&mut self, live: BTreeSet<WriterId>) {
+        if self.live == live {
+            return;
+        }
+        self.live = live;
+        for number in 0..self.slots.len() {
+            let Some(held) = &self.slots[number].held else { continue };
+            let shown = self.shown(held.source, &held.told);
+            let slot = &mut self.slots[number];
+            if let Some(held) = slot.held.as_mut().filter(|held| held.entry.aggregator != shown.aggregator) {
+                held.entry = shown;
+                slot.entry_changed = self.revision;
+            }
+        }
+    }
+
+    /// Forgets nodes that were not heard of for long.
+    pub(super) fn prune(&mut self, now: u32) {
+        for number in 0..self.slots.len() as u32 {
+            let slot = &self.slots[number as usize];
+            if slot.held.as_ref().is_some_and(|held| forgotten(&held.row, now)) {
+                self.leave(number);
+                let slot = &mut self.slots[number as usize];
+                slot.entry_changed = self.revision;
+                if let Some(held) = slot.held.take() {
+                    self.names.remove(&held.entry.id);
+                    self.free.push(number);
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, number: u32, entry: &Entry) {
+        let mut groups = vec![0];
+        for key in 0..self.group_by.len() {
+            let key = &self.group_by[key];
+            let group = entry.labels.get(key).and_then(|value| Group::of(key, value).ok());
+            groups.extend(group.map(|group| self.index_of(group)));
+        }
+        for index in &groups {
+            let index = &mut self.indexes[*index as usize];
+            index.members += 1;
+            if entry.stopped {
+                index.stopped.insert(number);
+            }
+        }
+        if let Some(held) = &mut self.slots[number as usize].held {
+            held.groups = groups;
+        }
+    }
+
+    fn index_of(&mut self, group: Group) -> u32 {
+        if let Some(index) = self.by_group.get(&group) {
+            return *index;
+        }
+        let number = self.free_indexes.pop().unwrap_or_else(|| {
+            self.indexes.push(Index::default());
+            self.indexes.len() as u32 - 1
+        });
+        self.indexes[number as usize] = Index { group: Some(group.clone()), ..Index::default() };
+        self.by_group.insert(group, number);
+        number
+    }
+
+    fn leave(&mut self, number: u32) {
+        let Some(held) = &mut self.slots[number as usize].held else { return };
+        for place in std::mem::take(&mut held.groups) {
+            let index = &mut self.indexes[place as usize];
+            index.members -= 1;
+            index.stopped.remove(&number);
+            // The whole cluster stays, also without a node.
+            if index.members == 0 && place != 0 {
+                if let Some(group) = std::mem::take(index).group {
+                    self.by_group.remove(&group);
+                }
+                self.free_indexes.push(place);
+            }
+        }
+    }
+
+    /// Looks for the busiest cores of the cluster and of each group, among the nodes that report at second `tick`.
+    pub(super) fn rank(&mut self, tick: u32) {
+        self.indexes.iter_mut().for_each(|index| index.top.clear());
+        for (number, slot) in (0..).zip(&self.slots) {
+            let Some(held) = &slot.held else { continue };
+            if held.row.tick.abs_diff(tick) > SILENT_AFTER {
+                continue;
+            }
+            for (core, busy) in held.row.busiest() {
+                let mut kept = false;
+                for index in &held.groups {
+                    kept |= insert_top(&mut self.indexes[*index as usize].top, (number, core, busy));
+                }
+                // The cores of a row descend: what is too idle everywhere is followed by what is no busier.
+                if !kept {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The busiest cores as of the last [`Table::rank`], of the nodes that report at second `tick`.
+    pub(super) fn busiest(&self, tick: u32, group: &Group) -> Vec<v1::CoreUtilization> {
+        let Some(index) = self.by_group.get(group) else { return Vec::new() };
+        let top = self.indexes[*index as usize].top.iter();
+        let core = |(number, core, utilization): &(u32, u32, f64)| {
+            let held = self.slots.get(*number as usize)?.held.as_ref()?;
+            let reports = held.row.tick.abs_diff(tick) <= SILENT_AFTER;
+            let node_id = held.entry.id.to_string();
+            reports.then_some(v1::CoreUtilization { node_id, core: *core, utilization: *utilization })
+        };
+        top.filter_map(core).collect()
+    }
+
+    /// Nodes of `group` that are expected at second `tick`: heard of lately, and not stopped before.
+    pub(super) fn expected(&self, group: &Group, tick: u32) -> u32 {
+        let Some(index) = self.by_group.get(group) else { return 0 };
+        let index = &self.indexes[*index as usize];
+        let then = |number: &&u32| {
+            let held = self.slots.get(**number as usize).and_then(|slot| slot.held.as_ref());
+            held.is_some_and(|held| held.row.tick >= tick)
+        };
+        count(index.members - index.stopped.len() + index.stopped.iter().filter(then).count())
+    }
+
+    /// The values of label `key` among all nodes, as groups ("label:value"), sorted. Only of labels that nodes are
+    /// grouped by.
+    pub(super) fn groups_of(&self, key: &str) -> Vec<String> {
+        let of_key = |group: &&Group| group.name().split_once(':').is_some_and(|(held, _)| held == key);
+        self.by_group.keys().filter(of_key).map(|group| group.name().to_owned()).collect()
+    }
+
+    /// Whether some node is in `group`.
+    pub(super) fn has_group(&self, group: &Group) -> bool {
+        self.by_group.contains_key(group)
+    }
+
+    /// Where `node` is; `None` when nobody heard of it lately.
+    pub(super) fn place(&self, node: &NodeId) -> Option<Place> {
+        let held = self.slots.get(*self.names.get(node)? as usize)?.held.as_ref()?;
+        let aggregator_id = held.told.aggregator.as_ref().map_or_else(String::new, ToString::to_string);
+        Some(Place { writer: held.source.writer, aggregator_id })
+    }
+
+    /// Names that look like `node`, for an error message, and how many nodes there are.
+    pub(super) fn similar(&self, node: &str) -> (Vec<String>, usize) {
+        let close = |name: &&NodeId| {
+            let name = name.as_str();
+            let same_start = name.get(..3).is_some_and(|start| node.starts_with(start));
+            !node.is_empty() && (name.contains(node) || node.contains(name) || same_start)
+        };
+        (self.names.keys().filter(close).take(3).map(ToString::to_string).collect(), self.names.len())
+    }
+
+    /// Of the nodes of `group` at second `tick`: all, those that report, and those that report or are silent.
+    pub(super) fn count(&self, group: &Group, tick: u32) -> (u32, u32, u32) {
+        let (mut total, mut reporting, mut expected) = (0, 0, 0);
+        for held in self.slots.iter().filter_map(|slot| slot.held.as_ref()).filter(|held| is_in(group, &held.entry)) {
+            total += 1;
+            let state = nodes::state(&held.entry, &held.row, tick);
+            reporting += u32::from(state == NodeState::Reporting);
+            expected += u32::from(state != NodeState::Stopped);
+        }
+        (total, reporting, expected)
+    }
+
+    /// At most `most` rows of `group` by name, from behind `after` on, as they are at second `tick`. Ends early
+    /// before the rows exceed `bytes`, but never without one.
+    pub(super) fn page(&self, group: &Group, after: Option<&NodeId>, most: usize, bytes: usize, tick: u32) -> Page {
+        use prost::Message as _;
+        let (total, reporting, expected) = self.count(group, tick);
+        let mut page = Page { total, reporting, expected, ..Page::default() };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut left = bytes;
+        for (id, number) in self.names.range::<NodeId, _>((from, Bound::Unbounded)) {
+            let Some(held) = &self.slots[*number as usize].held else { continue };
+            if !is_in(group, &held.entry) {
+                continue;
+            }
+            let row = wire_row(&held.entry, &held.row, tick);
+            // Key and length of the field take at most 6 bytes.
+            let size = row.encoded_len() + 6;
+            if page.rows.len() >= most || (size > left && !page.rows.is_empty()) {
+                break;
+            }
+            left = left.saturating_sub(size);
+            page.last = Some(id.clone());
+            page.rows.push(row);
+        }
+        if page.rows.len() < total as usize && self.more_after(group, page.last.as_ref()) {
+            return page;
+        }
+        page.last = None;
+        page
+    }
+
+    fn more_after(&self, group: &Group, last: Option<&NodeId>) -> bool {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.names.range::<NodeId, _>((from, Bound::Unbounded)).map(|(_, number)| *number);
+        rest.any(|number| self.slots[number as usize].held.as_ref().is_some_and(|held| is_in(group, &held.entry)))
+    }
+}
+
+/// Whether a node with this entry is in `group`.
+fn is_in(group: &Group, entry: &Entry) -> bool {
+    group.name().split_once(':').is_none_or(|(key, value)| entry.labels.get(key).is_some_and(|held| held == value))
+}
+
+/// Puts a core among the busiest. Returns whether it is one of them.
+fn insert_top(top: &mut Vec<(u32, u32, f64)>, core: (u32, u32, f64)) -> bool {
+    if top.len() == BUSIEST && top.last().is_some_and(|last| last.2 >= core.2) {
+        return false;
+    }
+    let place = top.partition_point(|other| other.2 >= core.2);
+    top.insert(place, core);
+    top.truncate(BUSIEST);
+    true
+}
+
+/// Whether a node with this row has been silent for so long that it goes.
+fn forgotten(row: &Row, now: u32) -> bool {
+    row.tick.saturating_add(NODE_FORGOTTEN_AFTER) < now
+}
+
+/// The row of a node that moved: the one with the newer second, of equal ones that with a stream.
+fn newer((row, entry): (&Row, &Entry), (held, told): (&Row, &Entry)) -> bool {
+    (row.tick, entry.aggregator.is_some()) > (held.tick, told.aggregator.is_some())
+}
+
+/// A row as people are shown it.
+pub(super) fn wire_row(entry: &Entry, row: &Row, tick: u32) -> v1::NodeRow {
+    use starling_proto::nodes::Measure::{Connections, Cpu, Errors, Load1, Memory, P99, Requests};
+    let core = |(core, utilization)| v1::CoreUtilization { node_id: String::new(), core, utilization };
+    v1::NodeRow {
+        node_id: entry.id.to_string(),
+        state: nodes::state(entry, row, tick).into(),
+        last_tick: row.tick,
+        aggregator_id: entry.aggregator.as_ref().map_or_else(String::new, ToString::to_string),
+        labels: entry.labels.clone().into_iter().collect(),
+        simulated: entry.simulated,
+        cpu: row.value(Cpu),
+        memory: row.value(Memory),
+        requests_per_second: row.value(Requests),
+        errors_per_second: row.value(Errors),
+        p99_micros: row.value(P99),
+        load1: row.value(Load1),
+        connections: row.value(Connections),
+        cores: entry.cores,
+        busiest: row.busiest().map(core).collect(),
+        delay_ms: row.delay_ms,
+    }
+}
+
+fn count(nodes: usize) -> u32 {
+    u32::try_from(nodes).unwrap_or(u32::MAX)
+}
