@@ -27,6 +27,7 @@ const TABLE: &[Entry] = &[
     ("starling_aggregator_peer_links", "gauge", None, "", "Streams to other aggregators that are open."),
     ("starling_aggregator_peer_failures", "counter", None, "", "Attempts to reach another aggregator that failed."),
     ("starling_aggregator_peer_messages_refused", "counter", None, "", "Messages of other aggregators that were not taken."),
+    ("starling_aggregator_node_rows_cut", "counter", None, "", "Nodes of peers whose labels were cut to the limits."),
     ("starling_aggregator_node_rows_left_out", "counter", None, "", "Rows of node tables left out because the table was full."),
     ("starling_aggregator_clock_jumps", "counter", None, "direction", "Steps of the clock of this host, by direction."),
     ("starling_aggregator_settle_delay", "histogram", Some(Unit::Seconds), "", "From the end of a second to its being settled."),
