@@ -164,8 +164,8 @@ fn frames(said: &[Said], present: &BTreeMap<u32, Sum>, begin: u32, last: u32, ve
         if wrong > 0 {
             verdict.acknowledged_lost += wrong;
             verdict.findings.push(format!(
-                "start {start}: missing {missing:?}, it said {} lost, {} unacknowledged, alive: {}",
-                said.lost, said.unacked, said.alive
+                "start {start}: missing {missing:?}, it said {} acknowledged, {} lost, {} not yet, alive: {}",
+                said.acked, said.lost, said.unacked, said.alive
             ));
         }
         let strange: Vec<u32> = present
