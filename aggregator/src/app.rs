@@ -11,6 +11,7 @@ use crate::{
     ingest::Registry,
     ledger_task::LedgerHandle,
     membership::Membership,
+    metrics::Metrics,
     peer::Links,
     query::{Channels, Views},
 };
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub(crate) channels: Channels,
     /// Views built from the ledger.
     pub(crate) views: Views,
+    /// What we count of ourselves.
+    pub(crate) metrics: Arc<Metrics>,
     /// Our own requests.
     pub(crate) meter: RequestMeter,
     /// Owns every task of a stream; awaited at the stop.

@@ -23,5 +23,5 @@ mod requests;
 mod service;
 
 pub use config::Config;
-pub use metrics::rows as metric_rows;
+pub use metrics::Metrics;
 pub use service::Service;

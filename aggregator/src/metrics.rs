@@ -1,116 +1,21 @@
-//! Counters of the aggregator, by name. A failure is logged and counted by one function.
+//! What an aggregator counts of itself: names, help and units in one table, served at `/metrics`. A failure is logged
+//! and counted by one function.
+//!
+//! Each aggregator of a process has its own numbers. How often a line is logged is limited for the process.
 
-mod table;
+use std::time::Duration;
 
-use std::{sync::OnceLock, time::Duration};
-
-use metrics::{counter, gauge, histogram};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use starling_proto::v1::RefusalReason;
-use starling_service::log::LogLimiter;
-use tokio_util::sync::CancellationToken;
+use starling_service::{
+    log::LogLimiter,
+    metrics::{By, Counter, Durations, Gauge},
+};
 use tracing::{error, info, warn};
 
 use starling_ledger::LedgerStats;
 
-pub use table::rows;
-
 /// Between two log lines of one kind that a faulty node or peer can bring about. Counters count every one.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// Between two foldings of histogram samples: once per usual scrape interval is enough.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// The recorder of these counters, one for all aggregators of a process.
-///
-/// # Panics
-/// When another recorder was installed before: a bug in the program.
-pub(crate) fn recorder() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    let install = || {
-        let handle = PrometheusBuilder::new().install_recorder().expect("no other metrics recorder is installed");
-        table::describe();
-        handle
-    };
-    HANDLE.get_or_init(install).clone()
-}
-
-/// Folds histogram samples until `stop`.
-pub(crate) async fn upkeep(stop: CancellationToken) {
-    let mut timer = tokio::time::interval(UPKEEP_EVERY);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            _ = timer.tick() => recorder().run_upkeep(),
-        }
-    }
-}
-
-/// The gossip task ended; it is started again. `in_a_row` failures so far.
-pub(crate) fn gossip_failed(cause: &str, in_a_row: u32) {
-    counter!("starling_aggregator_gossip_failures_total").increment(1);
-    error!(cause, in_a_row, "gossip stopped, it is started again");
-}
-
-/// Processes that gossip knows of, dead ones included, and those alive.
-pub(crate) fn gossip_identities(known: usize, live: usize) {
-    gauge!("starling_aggregator_gossip_identities").set(known as f64);
-    gauge!("starling_aggregator_gossip_live_peers").set(live as f64);
-}
-
-/// A frame was decoded and offered to the ledger.
-pub(crate) fn frame_taken(bytes: usize, delay_ms: u32) {
-    counter!("starling_aggregator_frames_total").increment(1);
-    counter!("starling_aggregator_frame_bytes_total").increment(bytes as u64);
-    histogram!("starling_aggregator_frame_delay_seconds").record(f64::from(delay_ms) / 1000.0);
-}
-
-/// A frame was refused for good.
-pub(crate) fn frame_refused(node: &str, tick: u32, reason: RefusalReason, detail: &str) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    let label = match reason {
-        RefusalReason::TooLate => "too_late",
-        RefusalReason::TooEarly => "too_early",
-        RefusalReason::Invalid | RefusalReason::Unspecified => "invalid",
-    };
-    counter!("starling_aggregator_frames_refused_total", "reason" => label).increment(1);
-    if let Some(left_out) = LINES.allow() {
-        warn!(node, tick, reason = label, detail, left_out, "frame refused");
-    }
-}
-
-/// A node must start its encoding anew.
-pub(crate) fn keyframe_requested(node: &str, reason: &str) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    counter!("starling_aggregator_keyframe_requests_total").increment(1);
-    if let Some(left_out) = LINES.allow() {
-        info!(node, reason, left_out, "asking for a keyframe");
-    }
-}
-
-/// Series of a frame that have no place of their own: `left_out` for which the table of series had no room, and
-/// `others` beyond the quota of their node, which count in a series `_other`.
-pub(crate) fn series_without_place(node: &str, left_out: u32, others: u32) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    if left_out + others == 0 {
-        return;
-    }
-    counter!("starling_aggregator_values_left_out_total").increment(u64::from(left_out));
-    counter!("starling_aggregator_values_other_total").increment(u64::from(others));
-    if let Some(lines_left_out) = LINES.allow() {
-        warn!(
-            node,
-            left_out, others, lines_left_out, "a node brings more new names than it may: they count in series _other"
-        );
-    }
-}
-
-/// Series known in this process.
-pub(crate) fn series(known: usize) {
-    gauge!("starling_aggregator_series").set(known as f64);
-}
 
 /// How a node's hello was answered.
 #[derive(Debug, Clone, Copy)]
@@ -123,196 +28,377 @@ pub(crate) enum Answer {
     Refused,
 }
 
-/// A node asked to be taken.
-pub(crate) fn hello(answer: Answer) {
-    let label = match answer {
-        Answer::Accepted => "accepted",
-        Answer::Redirected => "redirected",
-        Answer::Refused => "refused",
-    };
-    counter!("starling_aggregator_hellos_total", "answer" => label).increment(1);
-}
-
-/// Two daemons call themselves `node`: they take the place of each other again and again.
-pub(crate) fn node_contested(node: &str) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    counter!("starling_aggregator_node_contests_total").increment(1);
-    if let Some(left_out) = LINES.allow() {
-        warn!(node, left_out, "two daemons call themselves by one node id, each ends the stream of the other");
+starling_service::metrics! {
+    /// The aggregator's own metrics.
+    pub struct Metrics {
+        /// The gossip task ended and was started again.
+        gossip_failures: Counter = "starling_aggregator_gossip_failures";
+        /// Processes that gossip knows of, dead ones included.
+        gossip_identities: Gauge = "starling_aggregator_gossip_identities";
+        /// Other aggregators that gossip calls alive.
+        gossip_live_peers: Gauge = "starling_aggregator_gossip_live_peers";
+        /// Frames decoded and offered to the ledger.
+        frames: Counter = "starling_aggregator_frames";
+        /// Bytes of those frames.
+        frame_bytes: Counter = "starling_aggregator_frame", unit Bytes;
+        /// From the end of a second to its frame.
+        frame_delay: Durations = "starling_aggregator_frame_delay", unit Seconds;
+        /// Frames refused for good, by reason.
+        frames_refused: By<Counter> = "starling_aggregator_frames_refused", label "reason";
+        /// Requests to a node to start its encoding again.
+        keyframe_requests: Counter = "starling_aggregator_keyframe_requests";
+        /// Nodes that asked to be taken, by answer.
+        hellos: By<Counter> = "starling_aggregator_hellos", label "answer";
+        /// Streams ended because two daemons have one node id.
+        node_contests: Counter = "starling_aggregator_node_contests";
+        /// Nodes forgotten before their 15 minutes, to make room.
+        nodes_forgotten_early: Counter = "starling_aggregator_nodes_forgotten_early";
+        /// Streams ended because their node did not read.
+        node_stalls: Counter = "starling_aggregator_node_stalls";
+        /// Streams of nodes that are open.
+        node_sessions: Gauge = "starling_aggregator_node_sessions";
+        /// Bytes of the blocks kept for drill-down.
+        block_bytes: Gauge = "starling_aggregator_block", unit Bytes;
+        /// Bytes of blocks kept for drill-down that had to go before their time.
+        blocks_lost_bytes: Counter = "starling_aggregator_blocks_lost", unit Bytes;
+        /// Seconds not kept for drill-down, because their block has no room for their series; the cluster counts
+        /// them.
+        seconds_not_kept: Counter = "starling_aggregator_seconds_not_kept";
+        /// Nodes put into a group _other, because groups_max groups are known.
+        groups_other: Counter = "starling_aggregator_groups_other";
+        /// Nodes sent to a better owner.
+        rebalanced_nodes: Counter = "starling_aggregator_rebalanced_nodes";
+        /// Streams to other aggregators that are open.
+        peer_links: Gauge = "starling_aggregator_peer_links";
+        /// Attempts to open a stream to another aggregator.
+        peer_dials: Counter = "starling_aggregator_peer_dials";
+        /// Attempts to open a stream to another aggregator, and streams of others, that failed.
+        peer_failures: Counter = "starling_aggregator_peer_failures";
+        /// Messages of other aggregators that were not taken.
+        peer_messages_refused: Counter = "starling_aggregator_peer_messages_refused";
+        /// Nodes of peers whose labels were cut to the limits.
+        node_rows_cut: Counter = "starling_aggregator_node_rows_cut";
+        /// Rows of node tables left out because the table was full.
+        node_rows_left_out: Counter = "starling_aggregator_node_rows_left_out";
+        /// Steps of the clock of this host, by direction.
+        clock_jumps: By<Counter> = "starling_aggregator_clock_jumps", label "direction";
+        /// From the end of a second to its being settled.
+        settle_delay: Durations = "starling_aggregator_settle_delay", unit Seconds;
+        /// 1 while some log cannot be applied here.
+        ledger_trouble: Gauge = "starling_aggregator_ledger_trouble";
+        /// Duration of one step of the ledger.
+        ledger_step: Durations = "starling_aggregator_ledger_step", unit Seconds;
+        /// Acknowledgements dropped because their node does not read them.
+        acks_dropped: Counter = "starling_aggregator_acks_dropped";
+        /// Frames offered to the ledger.
+        ledger_frames_offered: Counter = "starling_aggregator_ledger_frames_offered";
+        /// Frames that waited for their second to close.
+        ledger_frames_pending: Counter = "starling_aggregator_ledger_frames_pending";
+        /// Frames that were counted already.
+        ledger_frames_known: Counter = "starling_aggregator_ledger_frames_known";
+        /// Frames that waited for what they depend on.
+        ledger_frames_waited: Counter = "starling_aggregator_ledger_frames_waited";
+        /// Frames of streams that are not open.
+        ledger_frames_not_open: Counter = "starling_aggregator_ledger_frames_not_open";
+        /// Merge entries written.
+        ledger_merges: Counter = "starling_aggregator_ledger_merges";
+        /// Merge entries cut because they had no room for all frames.
+        ledger_merges_cut: Counter = "starling_aggregator_ledger_merges_cut";
+        /// Frames in those entries.
+        ledger_merged_frames: Counter = "starling_aggregator_ledger_merged_frames";
+        /// Raw entries written.
+        ledger_raws: Counter = "starling_aggregator_ledger_raws";
+        /// Raw entries taken back, because their frame was merged.
+        ledger_raws_taken_back: Counter = "starling_aggregator_ledger_raws_taken_back";
+        /// Entries of other aggregators applied.
+        ledger_entries_applied: Counter = "starling_aggregator_ledger_entries_applied";
+        /// Runs of a log that began beyond its end.
+        ledger_gaps: Counter = "starling_aggregator_ledger_gaps";
+        /// Runs of a log that were refused.
+        ledger_runs_refused: Counter = "starling_aggregator_ledger_runs_refused";
+        /// Frames that two writers merged; must stay 0.
+        ledger_overlaps: Counter = "starling_aggregator_ledger_overlaps";
+        /// Logs of one author that differ; must stay 0.
+        ledger_forks: Counter = "starling_aggregator_ledger_forks";
+        /// Entries of other aggregators that could not be read or did not fit their log; must stay 0.
+        ledger_entries_refused: Counter = "starling_aggregator_ledger_entries_refused";
+        /// Merges that cover a frame of an earlier one of the same author; must stay 0.
+        ledger_merges_ignored: Counter = "starling_aggregator_ledger_merges_ignored";
+        /// Logs dropped and fetched again because their author holds other entries; must stay 0.
+        ledger_rebuilds: Counter = "starling_aggregator_ledger_rebuilds";
+        /// Cells missing in the sums because a table of names was full.
+        ledger_cells_without_room: Counter = "starling_aggregator_ledger_cells_without_room";
+        /// Seconds whose sums did not balance; must stay 0.
+        ledger_imbalances: Counter = "starling_aggregator_ledger_imbalances";
+        /// Raw entries of one frame that differ; 0 unless a quota is used up.
+        ledger_raw_conflicts: Counter = "starling_aggregator_ledger_raw_conflicts";
+        /// Values and groups left out because the quota of this aggregator was used up.
+        ledger_samples_left_out: Counter = "starling_aggregator_ledger_samples_left_out";
+        /// Values and groups put into a series or group _other by that quota.
+        ledger_samples_to_other: Counter = "starling_aggregator_ledger_samples_to_other";
+        /// Frames acknowledged to their nodes.
+        ledger_acknowledged: Counter = "starling_aggregator_ledger_acknowledged";
+        /// Frames that expired without an acknowledgement.
+        ledger_expired_unacknowledged: Counter = "starling_aggregator_ledger_expired_unacknowledged";
+        /// Values of frames left out because the table of series was full.
+        values_left_out: Counter = "starling_aggregator_values_left_out";
+        /// Values beyond the quota of their node, counted in a series _other.
+        values_other: Counter = "starling_aggregator_values_other";
+        /// Series known in this process.
+        series: Gauge = "starling_aggregator_series";
     }
 }
 
-/// A node that went was forgotten before its quarter of an hour, to make room.
-pub(crate) fn node_forgotten_early() {
-    counter!("starling_aggregator_nodes_forgotten_early_total").increment(1);
-}
-
-/// A stream of a node was ended because the node did not read what was sent to it.
-pub(crate) fn node_stalled() {
-    counter!("starling_aggregator_node_stalls_total").increment(1);
-}
-
-/// Streams of nodes that are open.
-pub(crate) fn sessions(open: usize) {
-    gauge!("starling_aggregator_node_sessions").set(open as f64);
-}
-
-/// Bytes of the blocks of all nodes, kept for drill-down.
-pub(crate) fn block_bytes(bytes: usize) {
-    gauge!("starling_aggregator_block_bytes").set(bytes as f64);
-}
-
-/// Bytes of blocks that had to go before their time, to keep within the budget of the process.
-pub(crate) fn blocks_lost(bytes: usize) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    counter!("starling_aggregator_blocks_lost_bytes_total").increment(bytes as u64);
-    if let Some(left_out) = LINES.allow() {
-        warn!(bytes, left_out, "the blocks of all nodes are over their budget, the oldest go early");
+impl Metrics {
+    /// The gossip task ended; it is started again. `in_a_row` failures so far.
+    pub(crate) fn gossip_failed(&self, cause: &str, in_a_row: u32) {
+        self.gossip_failures.inc();
+        error!(cause, in_a_row, "gossip stopped, it is started again");
     }
-}
 
-/// A second was not kept for drill-down because its block has no room for its series. It is counted in the cluster.
-pub(crate) fn second_not_kept() {
-    counter!("starling_aggregator_seconds_not_kept_total").increment(1);
-}
-
-/// A node is in the group "label:_other" because `groups_max` groups are known.
-pub(crate) fn group_other() {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    counter!("starling_aggregator_groups_other_total").increment(1);
-    if let Some(left_out) = LINES.allow() {
-        warn!(left_out, "groups_max groups are known, further nodes are in the group _other of their label");
+    /// Processes that gossip knows of, dead ones included, and those alive.
+    pub(crate) fn gossip_identities(&self, known: usize, live: usize) {
+        self.gossip_identities.set(known as f64);
+        self.gossip_live_peers.set(live as f64);
     }
-}
 
-/// Nodes were told to move to a better owner.
-pub(crate) fn rebalanced(nodes: usize) {
-    if nodes > 0 {
-        counter!("starling_aggregator_rebalanced_nodes_total").increment(nodes as u64);
-        info!(nodes, "nodes sent to their owner");
+    /// A frame was decoded and offered to the ledger.
+    pub(crate) fn frame_taken(&self, bytes: usize, delay_ms: u32) {
+        self.frames.inc();
+        self.frame_bytes.add(bytes as u64);
+        self.frame_delay.record(Duration::from_millis(delay_ms.into()));
     }
-}
 
-/// A connection to a peer came up or went down.
-pub(crate) fn peer_links(up: usize) {
-    gauge!("starling_aggregator_peer_links").set(up as f64);
-}
-
-/// An attempt to reach a peer failed.
-pub(crate) fn peer_failed(peer: &str, cause: &str) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    counter!("starling_aggregator_peer_failures_total").increment(1);
-    if let Some(left_out) = LINES.allow() {
-        info!(peer, cause, left_out, "peer not reached, trying again");
-    }
-}
-
-/// A message of a peer was not taken.
-pub(crate) fn peer_message_refused(peer: &str, cause: &str) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    counter!("starling_aggregator_peer_messages_refused_total").increment(1);
-    if let Some(left_out) = LINES.allow() {
-        warn!(peer, cause, left_out, "message of a peer refused");
-    }
-}
-
-/// Rows of a peer's node table were left out because the table was full.
-pub(crate) fn rows_left_out(rows: usize) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    if rows > 0 {
-        counter!("starling_aggregator_node_rows_left_out_total").increment(rows as u64);
+    /// A frame was refused for good.
+    pub(crate) fn frame_refused(&self, node: &str, tick: u32, reason: RefusalReason, detail: &str) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        let label = match reason {
+            RefusalReason::TooLate => "too_late",
+            RefusalReason::TooEarly => "too_early",
+            RefusalReason::Invalid | RefusalReason::Unspecified => "invalid",
+        };
+        self.frames_refused.of(label).inc();
         if let Some(left_out) = LINES.allow() {
-            warn!(rows, left_out, "rows of a node table left out, the table is full");
+            warn!(node, tick, reason = label, detail, left_out, "frame refused");
         }
     }
-}
 
-/// Labels of a peer's nodes were cut to the limits.
-pub(crate) fn rows_cut(rows: usize) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    if rows > 0 {
-        counter!("starling_aggregator_node_rows_cut_total").increment(rows as u64);
+    /// A node must start its encoding again.
+    pub(crate) fn keyframe_requested(&self, node: &str, reason: &str) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        self.keyframe_requests.inc();
         if let Some(left_out) = LINES.allow() {
-            warn!(rows, left_out, "labels in a peer's node table were cut to the limits");
+            info!(node, reason, left_out, "asking for a keyframe");
         }
     }
-}
 
-/// The clock of this host went back: this process ends.
-pub(crate) fn clock_jumped_back(by: Duration) {
-    counter!("starling_aggregator_clock_jumps_total", "direction" => "back").increment(1);
-    error!(by_secs = by.as_secs_f64(), "the clock went back, this process ends to be started anew");
-}
+    /// Series of a frame that have no place of their own: `left_out` for which the table of series had no room, and
+    /// `others` beyond the quota of their node, which count in a series `_other`.
+    pub(crate) fn series_without_place(&self, node: &str, left_out: u32, others: u32) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        if (left_out, others) == (0, 0) {
+            return;
+        }
+        self.values_left_out.add(u64::from(left_out));
+        self.values_other.add(u64::from(others));
+        if let Some(lines_left_out) = LINES.allow() {
+            warn!(
+                node,
+                left_out,
+                others,
+                lines_left_out,
+                "a node brings more new names than it may: they count in series _other"
+            );
+        }
+    }
 
-/// The clock of this host was set forward, or the host slept.
-pub(crate) fn clock_jumped_forward(by: Duration) {
-    counter!("starling_aggregator_clock_jumps_total", "direction" => "forward").increment(1);
-    warn!(by_secs = by.as_secs_f64(), "the clock went forward, the seconds between are missing here");
-}
+    /// A node asked to be taken.
+    pub(crate) fn hello(&self, answer: Answer) {
+        let label = match answer {
+            Answer::Accepted => "accepted",
+            Answer::Redirected => "redirected",
+            Answer::Refused => "refused",
+        };
+        self.hellos.of(label).inc();
+    }
 
-/// A second was settled this long after its end.
-pub(crate) fn settled(age_ms: u32) {
-    histogram!("starling_aggregator_settle_delay_seconds").record(f64::from(age_ms) / 1000.0);
-}
+    /// Two daemons call themselves `node`: they take the place of each other again and again.
+    pub(crate) fn node_contested(&self, node: &str) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        self.node_contests.inc();
+        if let Some(left_out) = LINES.allow() {
+            warn!(node, left_out, "two daemons call themselves by one node id, each ends the stream of the other");
+        }
+    }
 
-/// Some log cannot be applied here, or all can again.
-pub(crate) fn ledger_trouble(trouble: Option<&str>) {
-    gauge!("starling_aggregator_ledger_trouble").set(f64::from(u8::from(trouble.is_some())));
-    match trouble {
-        Some(cause) => error!(cause, "a log cannot be applied here: what it says is missing until it can"),
-        None => info!("all logs can be applied again"),
+    /// Bytes of blocks that had to go before their time, to keep within the budget of the process.
+    pub(crate) fn blocks_lost(&self, bytes: usize) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        self.blocks_lost_bytes.add(bytes as u64);
+        if let Some(left_out) = LINES.allow() {
+            warn!(bytes, left_out, "the blocks of all nodes are over their budget, the oldest go early");
+        }
+    }
+
+    /// A node is in the group "label:_other" because `groups_max` groups are known.
+    pub(crate) fn group_other(&self) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        self.groups_other.inc();
+        if let Some(left_out) = LINES.allow() {
+            warn!(left_out, "groups_max groups are known, further nodes are in the group _other of their label");
+        }
+    }
+
+    /// Nodes were told to move to a better owner.
+    pub(crate) fn rebalanced(&self, nodes: usize) {
+        if nodes > 0 {
+            self.rebalanced_nodes.add(nodes as u64);
+            info!(nodes, "nodes sent to their owner");
+        }
+    }
+
+    /// An attempt to reach a peer failed, or a stream that a peer opened.
+    pub(crate) fn peer_failed(&self, peer: &str, cause: &str) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        self.peer_failures.inc();
+        if let Some(left_out) = LINES.allow() {
+            info!(peer, cause, left_out, "peer not reached, trying again");
+        }
+    }
+
+    /// A message of a peer was not taken.
+    pub(crate) fn peer_message_refused(&self, peer: &str, cause: &str) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        self.peer_messages_refused.inc();
+        if let Some(left_out) = LINES.allow() {
+            warn!(peer, cause, left_out, "message of a peer refused");
+        }
+    }
+
+    /// Rows of a peer's node table were left out because the table was full.
+    pub(crate) fn rows_left_out(&self, rows: usize) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        if rows > 0 {
+            self.node_rows_left_out.add(rows as u64);
+            if let Some(left_out) = LINES.allow() {
+                warn!(rows, left_out, "rows of a node table left out, the table is full");
+            }
+        }
+    }
+
+    /// Labels of a peer's nodes were cut to the limits.
+    pub(crate) fn rows_cut(&self, rows: usize) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        if rows > 0 {
+            self.node_rows_cut.add(rows as u64);
+            if let Some(left_out) = LINES.allow() {
+                warn!(rows, left_out, "labels in a peer's node table were cut to the limits");
+            }
+        }
+    }
+
+    /// The clock of this host went back: this process ends.
+    pub(crate) fn clock_jumped_back(&self, by: Duration) {
+        self.clock_jumps.of("back").inc();
+        error!(by_secs = by.as_secs_f64(), "the clock went back, this process ends to be started again");
+    }
+
+    /// The clock of this host was set forward, or the host slept.
+    pub(crate) fn clock_jumped_forward(&self, by: Duration) {
+        self.clock_jumps.of("forward").inc();
+        warn!(by_secs = by.as_secs_f64(), "the clock went forward, the seconds between are missing here");
+    }
+
+    /// A second was settled this long after its end.
+    pub(crate) fn settled(&self, age_ms: u32) {
+        self.settle_delay.record(Duration::from_millis(age_ms.into()));
+    }
+
+    /// Some log cannot be applied here, or all can again.
+    pub(crate) fn ledger_trouble(&self, trouble: Option<&str>) {
+        self.ledger_trouble.set(f64::from(u8::from(trouble.is_some())));
+        match trouble {
+            Some(cause) => error!(cause, "a log cannot be applied here: what it says is missing until it can"),
+            None => info!("all logs can be applied again"),
+        }
+    }
+
+    /// A log was dropped, to be fetched again from its author.
+    pub(crate) fn log_rebuilt(&self, writer: &str) {
+        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
+        if let Some(left_out) = LINES.allow() {
+            error!(writer, left_out, "the author of a log holds other entries than this process: fetching it again");
+        }
+    }
+
+    /// What the ledger counted since it started.
+    pub(crate) fn ledger(&self, stats: &LedgerStats) {
+        for (counter, value) in [
+            (&self.ledger_frames_offered, stats.offered),
+            (&self.ledger_frames_pending, stats.pending),
+            (&self.ledger_frames_known, stats.known),
+            (&self.ledger_frames_waited, stats.waited),
+            (&self.ledger_frames_not_open, stats.not_open),
+            (&self.ledger_merges, stats.merges),
+            (&self.ledger_merges_cut, stats.merges_cut),
+            (&self.ledger_merged_frames, stats.merged_frames),
+            (&self.ledger_raws, stats.raws),
+            (&self.ledger_raws_taken_back, stats.raws_taken_back),
+            (&self.ledger_entries_applied, stats.entries_applied),
+            (&self.ledger_gaps, stats.gaps),
+            (&self.ledger_runs_refused, stats.runs_refused),
+            (&self.ledger_overlaps, stats.overlaps),
+            (&self.ledger_forks, stats.forks),
+            (&self.ledger_entries_refused, stats.entries_refused),
+            (&self.ledger_merges_ignored, stats.merges_ignored),
+            (&self.ledger_rebuilds, stats.rebuilds),
+            (&self.ledger_cells_without_room, stats.cells_without_room),
+            (&self.ledger_imbalances, stats.imbalances),
+            (&self.ledger_raw_conflicts, stats.raw_conflicts),
+            (&self.ledger_samples_left_out, stats.samples_left_out),
+            (&self.ledger_samples_to_other, stats.samples_to_other),
+            (&self.ledger_acknowledged, stats.acknowledged),
+            (&self.ledger_expired_unacknowledged, stats.expired_unacknowledged),
+        ] {
+            // The ledger counts by itself; this task alone passes its counts on.
+            counter.add(value.saturating_sub(counter.get()));
+        }
+    }
+
+    /// Of a test, shown nowhere.
+    #[cfg(test)]
+    pub(crate) fn of_a_test() -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self::new(&mut starling_service::metrics::Registry::default()))
     }
 }
 
-/// A log was dropped, to be fetched again from its author.
-pub(crate) fn log_rebuilt(writer: &str) {
-    static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-    if let Some(left_out) = LINES.allow() {
-        error!(writer, left_out, "the author of a log holds other entries than this process: fetching it again");
+#[cfg(test)]
+mod tests {
+    use starling_service::metrics::Registry;
+
+    use super::*;
+
+    #[test]
+    fn two_aggregators_of_one_process_count_apart() {
+        let (mut first, mut second) =
+            (Registry::of_service("aggregator", "agg-1"), Registry::of_service("aggregator", "agg-2"));
+        let (one, two) = (Metrics::new(&mut first), Metrics::new(&mut second));
+        one.frame_taken(100, 1_500);
+        two.frame_taken(100, 1_500);
+        two.frame_taken(100, 1_500);
+        for (registry, name, frames) in [(&first, "agg-1", 1), (&second, "agg-2", 2)] {
+            let text = registry.render();
+            let line = format!("starling_aggregator_frames_total{{service=\"aggregator\",name=\"{name}\"}} {frames}\n");
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
     }
-}
 
-/// One step of the ledger took this long.
-pub(crate) fn ledger_step(seconds: f64) {
-    histogram!("starling_aggregator_ledger_step_seconds").record(seconds);
-}
-
-/// Acknowledgements of one stream that were dropped because its node does not read them.
-pub(crate) fn acks_dropped(count: usize) {
-    if count > 0 {
-        counter!("starling_aggregator_acks_dropped_total").increment(count as u64);
-    }
-}
-
-/// What the ledger counted since it started.
-pub(crate) fn ledger(stats: &LedgerStats) {
-    for (name, value) in [
-        ("starling_aggregator_ledger_frames_offered_total", stats.offered),
-        ("starling_aggregator_ledger_frames_pending_total", stats.pending),
-        ("starling_aggregator_ledger_frames_known_total", stats.known),
-        ("starling_aggregator_ledger_frames_waited_total", stats.waited),
-        ("starling_aggregator_ledger_frames_not_open_total", stats.not_open),
-        ("starling_aggregator_ledger_merges_total", stats.merges),
-        ("starling_aggregator_ledger_merges_cut_total", stats.merges_cut),
-        ("starling_aggregator_ledger_merged_frames_total", stats.merged_frames),
-        ("starling_aggregator_ledger_raws_total", stats.raws),
-        ("starling_aggregator_ledger_raws_taken_back_total", stats.raws_taken_back),
-        ("starling_aggregator_ledger_entries_applied_total", stats.entries_applied),
-        ("starling_aggregator_ledger_gaps_total", stats.gaps),
-        ("starling_aggregator_ledger_runs_refused_total", stats.runs_refused),
-        ("starling_aggregator_ledger_overlaps_total", stats.overlaps),
-        ("starling_aggregator_ledger_forks_total", stats.forks),
-        ("starling_aggregator_ledger_entries_refused_total", stats.entries_refused),
-        ("starling_aggregator_ledger_merges_ignored_total", stats.merges_ignored),
-        ("starling_aggregator_ledger_rebuilds_total", stats.rebuilds),
-        ("starling_aggregator_ledger_cells_without_room_total", stats.cells_without_room),
-        ("starling_aggregator_ledger_imbalances_total", stats.imbalances),
-        ("starling_aggregator_ledger_raw_conflicts_total", stats.raw_conflicts),
-        ("starling_aggregator_ledger_samples_left_out_total", stats.samples_left_out),
-        ("starling_aggregator_ledger_samples_to_other_total", stats.samples_to_other),
-        ("starling_aggregator_ledger_acknowledged_total", stats.acknowledged),
-        ("starling_aggregator_ledger_expired_unacknowledged_total", stats.expired_unacknowledged),
-    ] {
-        counter!(name).absolute(value);
+    #[test]
+    fn what_the_ledger_counted_is_shown_once() {
+        let metrics = Metrics::of_a_test();
+        for (merges, raws) in [(3, 0), (5, 1), (5, 1)] {
+            metrics.ledger(&LedgerStats { merges, raws, ..LedgerStats::default() });
+        }
+        assert_eq!((metrics.ledger_merges.get(), metrics.ledger_raws.get()), (5, 1));
     }
 }

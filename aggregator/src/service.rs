@@ -35,7 +35,7 @@ use crate::{
     ingest::{self, IngestService, Registry},
     ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
-    metrics,
+    metrics::Metrics,
     peer::{self, Links, PeerService},
     query::{Channels, ClusterService, QueryService, Views},
     requests::MeterLayer,
@@ -57,7 +57,6 @@ const GRPC: &str = "gRPC server";
 const LEDGER: &str = "ledger";
 const DIALLER: &str = "peer dialler";
 const ROWS: &str = "node rows";
-const UPKEEP: &str = "metrics upkeep";
 const REBALANCING: &str = "rebalancing";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
@@ -84,12 +83,11 @@ impl Program for Service {
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
         let tasks = TaskTracker::new();
         let writer = WriterId::random();
-        let membership = Membership::start(settings(&config, writer, grpc.1), &tasks).await?;
-        let (app, ledger) = build(&config, writer, membership, tasks);
+        let metrics = Arc::new(Metrics::new(&mut registry));
+        let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
+        let (app, ledger) = build(&config, writer, membership, tasks, metrics);
         let app = Arc::new(app);
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
-        let recorder = metrics::recorder();
-        registry.also(Box::new(move || recorder.render()));
         Ok(Self { config, app, registry: Arc::new(registry), ledger, grpc, admin, ready })
     }
 
@@ -117,7 +115,6 @@ impl Program for Service {
         let mut parts = Parts::default();
         let is_ready = ready.subscribe();
         parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin.0, registry, is_ready, stop).await?) });
-        parts.start(UPKEEP, |stop| done(metrics::upkeep(stop)));
         parts.start(GRPC, |stop| async move {
             Ok(router.serve_with_incoming_shutdown(Connections::of(grpc.0), stop.cancelled_owned()).await?)
         });
@@ -153,25 +150,33 @@ fn settings(config: &Config, writer: WriterId, grpc: SocketAddr) -> membership::
     }
 }
 
-fn build(config: &Config, writer: WriterId, membership: Membership, tasks: TaskTracker) -> (App, LedgerTask) {
+fn build(
+    config: &Config,
+    writer: WriterId,
+    membership: Membership,
+    tasks: TaskTracker,
+    metrics: Arc<Metrics>,
+) -> (App, LedgerTask) {
     let copies = u32::from(config.copies);
-    let registry = Arc::new(Registry::new(config.group_by.clone(), config.groups_max, config.nodes_max));
+    let registry =
+        Arc::new(Registry::new(config.group_by.clone(), config.groups_max, config.nodes_max, metrics.clone()));
     let limits = LedgerLimits { own_groups: config.groups_max as usize, ..LedgerLimits::default() };
     let ledger_config =
         LedgerConfig { aggregator_id: config.aggregator_id.to_string(), copies, limits, ..LedgerConfig::default() };
     let ledger = Ledger::new(writer, ledger_config, Arc::clone(registry.names()));
-    let (ledger, task) = LedgerTask::new(ledger, copies, membership.clone());
+    let (ledger, task) = LedgerTask::new(ledger, copies, membership.clone(), metrics.clone());
     let meter = config.requests.meter("starling-aggregator", config.aggregator_id.as_str());
     let app = App {
         id: config.aggregator_id.clone(),
         cluster: config.cluster.clone(),
         ledger,
         membership,
-        fleet: Arc::new(Fleet::new(writer, config.aggregator_id.clone(), registry.clone())),
+        fleet: Arc::new(Fleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone())),
         registry,
-        links: Links::default(),
+        links: Links::new(metrics.clone()),
         channels: Channels::default(),
         views: Views::default(),
+        metrics,
         meter,
         tasks,
         draining: CancellationToken::new(),
@@ -286,7 +291,7 @@ impl Running {
         if tokio::time::timeout_at(deadline.into(), app.tasks.wait()).await.is_err() {
             warn!(tasks = app.tasks.len(), "streams did not end in time");
         }
-        for part in [DIALLER, ROWS, REBALANCING, GRPC, ADMIN, UPKEEP, LEDGER] {
+        for part in [DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER] {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
         app.meter.clone().shutdown().await;

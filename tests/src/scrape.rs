@@ -39,15 +39,58 @@ impl Scrape {
         self.0.iter().filter(|(key, _)| of_name(key)).map(|(_, value)| value).sum()
     }
 
-    /// The quantile of a summary, by its label as written (`0.99`, `1`).
-    #[must_use]
-    pub fn quantile(&self, name: &str, quantile: &str) -> Option<f64> {
-        self.0.get(&format!("{name}{{quantile=\"{quantile}\"}}")).copied()
-    }
-
     /// Every sample whose name with labels holds `text`.
     pub fn containing<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         self.0.iter().filter(move |(key, _)| key.contains(text)).map(|(key, value)| (key.as_str(), *value))
+    }
+
+    /// What was counted between an earlier answer and this one: every sample less the earlier one.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let difference = |(name, value): (&String, &f64)| {
+            let before = earlier.0.get(name).copied().unwrap_or(0.0);
+            (name.clone(), value - before)
+        };
+        Self(self.0.iter().map(difference).collect())
+    }
+
+    /// Upper bounds of the buckets of a histogram and how many samples are at most that, rising; over all labels.
+    fn buckets(&self, name: &str) -> Vec<(f64, f64)> {
+        let mut buckets: Vec<(f64, f64)> = Vec::new();
+        for (key, count) in &self.0 {
+            let bound = || key.strip_prefix(name)?.strip_prefix("_bucket{")?.split("le=\"").nth(1)?.split('"').next();
+            let Some(bound) = bound().and_then(|bound| bound.parse::<f64>().ok()) else { continue };
+            match buckets.iter_mut().find(|(known, _)| *known == bound) {
+                Some((_, all)) => *all += count,
+                None => buckets.push((bound, *count)),
+            }
+        }
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        buckets
+    }
+
+    /// The `q`-quantile of a histogram, read from its buckets as Prometheus does: between the bounds of a bucket it is
+    /// taken to be even, so that 1 gives the upper bound of the longest sample. `None` without samples.
+    #[must_use]
+    pub fn quantile(&self, name: &str, q: f64) -> Option<f64> {
+        let buckets = self.buckets(name);
+        let all = buckets.last().map(|(_, count)| *count).filter(|count| *count > 0.0)?;
+        let wanted = q * all;
+        let (mut below, mut count_below) = (0.0, 0.0);
+        for (bound, count) in buckets {
+            if count >= wanted && count > count_below {
+                // Beyond the last bound nothing is known but that bound.
+                let share = (wanted - count_below) / (count - count_below);
+                return Some(if bound.is_finite() { below + (bound - below) * share } else { below });
+            }
+            (below, count_below) = (bound, count);
+        }
+        None
+    }
+
+    /// The names of all histograms.
+    pub fn histograms(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().filter(|key| key.contains("le=\"+Inf\"")).filter_map(|key| Some(key.split_once("_bucket{")?.0))
     }
 }
 
@@ -80,10 +123,25 @@ mod tests {
 
     #[test]
     fn samples_are_found_by_name() {
-        let text = "# TYPE a counter\na{x=\"1\"} 2\na{x=\"2\"} 3\nab 100\ns{quantile=\"0.99\"} 0.25\n";
-        let scrape = Scrape::parse(text);
+        let scrape = Scrape::parse("# TYPE a counter\na{x=\"1\"} 2\na{x=\"2\"} 3\nab 100\n");
         assert_eq!(scrape.sum("a"), 5.0);
-        assert_eq!(scrape.quantile("s", "0.99"), Some(0.25));
-        assert_eq!(scrape.containing("quantile").count(), 1);
+        assert_eq!(scrape.quantile("a", 0.5), None);
+    }
+
+    #[test]
+    fn quantiles_are_read_from_buckets() {
+        let of = |counts: [u32; 4]| {
+            let line = |(bound, count)| format!("s_bucket{{name=\"a\",le=\"{bound}\"}} {count}\n");
+            Scrape::parse(&["0.5", "1.0", "2.0", "+Inf"].into_iter().zip(counts).map(line).collect::<String>())
+        };
+        let scrape = of([0, 50, 100, 100]);
+        assert_eq!(scrape.histograms().collect::<Vec<_>>(), ["s"]);
+        assert_eq!(scrape.quantile("s", 0.25), Some(0.75));
+        assert_eq!(scrape.quantile("s", 0.75), Some(1.5));
+        assert_eq!(scrape.quantile("s", 1.0), Some(2.0));
+        assert_eq!(of([0, 0, 0, 3]).quantile("s", 0.5), Some(2.0), "beyond the last bound");
+        assert_eq!(of([0, 0, 0, 0]).quantile("s", 0.5), None);
+        assert_eq!(of([7, 57, 60, 60]).since(&of([0, 50, 50, 50])).quantile("s", 0.7), Some(0.5));
+        assert_eq!(of([7, 57, 60, 60]).since(&of([0, 50, 50, 50])).quantile("s", 1.0), Some(2.0));
     }
 }

@@ -39,7 +39,7 @@ use crate::{
     ingest::{Node, Registry},
     ledger_task::Published,
     membership::{Membership, View},
-    metrics,
+    metrics::Metrics,
 };
 
 /// Seconds for which the numbers of our own rows are built after somebody asked, beside the peers, who always do.
@@ -55,6 +55,7 @@ pub(crate) struct Fleet {
     /// Plain mutex, taken before that of the table.
     builder: Mutex<Builder>,
     registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
     aggregator: NodeId,
     writer: WriterId,
     /// The settled second for which our own rows were built last.
@@ -67,11 +68,12 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// An empty table. Its own rows are those of the nodes in `registry`, held by `aggregator`.
-    pub(crate) fn new(writer: WriterId, aggregator: NodeId, registry: Arc<Registry>) -> Self {
+    pub(crate) fn new(writer: WriterId, aggregator: NodeId, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
         Self {
             table: Mutex::new(Table::new(registry.group_by().to_vec(), ROWS_MAX)),
             builder: Mutex::new(Builder::new(aggregator.clone())),
             registry,
+            metrics,
             aggregator,
             writer,
             refreshed: watch::Sender::new(0),
@@ -101,7 +103,7 @@ impl Fleet {
             let mut table = self.table();
             table.begin();
             table.set_live(live);
-            builder.merge(&mut table, Source { writer: self.writer, own: true }, now);
+            self.metrics.rows_left_out(builder.merge(&mut table, Source { writer: self.writer, own: true }, now));
             table.prune(now);
             table.rank(settled);
         }
@@ -126,7 +128,7 @@ impl Fleet {
             builder.build(&self.registry.all(), true);
             let mut table = self.table();
             table.begin();
-            builder.merge(&mut table, Source { writer: self.writer, own: true }, now);
+            self.metrics.rows_left_out(builder.merge(&mut table, Source { writer: self.writer, own: true }, now));
             table.rank(refreshed);
             self.full.store(refreshed, Ordering::Relaxed);
         }
@@ -238,8 +240,8 @@ impl PeerRows {
                 left_out += usize::from(!table.merge(self.source, &node.entry, &node.row, now, &mut self.hints[place]));
             }
         }
-        metrics::rows_left_out(left_out);
-        metrics::rows_cut(applied.cut);
+        fleet.metrics.rows_left_out(left_out);
+        fleet.metrics.rows_cut(applied.cut);
         Ok(())
     }
 }

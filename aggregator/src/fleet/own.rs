@@ -11,10 +11,7 @@ use super::{
     rows::RowReader,
     table::{Source, Table},
 };
-use crate::{
-    ingest::{About, Latest, Node},
-    metrics,
-};
+use crate::ingest::{About, Latest, Node};
 
 /// What was built of a node last.
 #[derive(Debug)]
@@ -87,13 +84,13 @@ impl Builder {
         }
     }
 
-    /// Puts what was built into the table.
-    pub(super) fn merge(&mut self, table: &mut Table, source: Source, now: u32) {
+    /// Puts what was built into the table. Returns how many rows found no room.
+    pub(super) fn merge(&mut self, table: &mut Table, source: Source, now: u32) -> usize {
         let mut left_out = 0;
         for built in self.nodes.values_mut() {
             left_out += usize::from(!table.merge(source, &built.entry, &built.row, now, &mut built.hint));
         }
-        metrics::rows_left_out(left_out);
+        left_out
     }
 }
 

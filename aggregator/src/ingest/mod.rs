@@ -28,7 +28,7 @@ use crate::{
     app::App,
     clock::now_ms,
     membership::{View, endpoint},
-    metrics::{self, Answer},
+    metrics::Answer,
 };
 
 /// A daemon that does not say who it is within this time is not one.
@@ -60,19 +60,19 @@ impl ingest_server::Ingest for IngestService {
         let greeting = tokio::select! {
             biased;
             () = self.0.draining.cancelled() => return Err(stopping()),
-            greeting = first_message(&mut inbound) => greeting.inspect_err(|_| metrics::hello(Answer::Refused))?,
+            greeting = first_message(&mut inbound) => greeting.inspect_err(|_| self.0.metrics.hello(Answer::Refused))?,
         };
         let (outbox, responses) = mpsc::channel(OUTBOX);
         let view = self.0.membership.view();
         if let Some(redirect) = redirect(&view, &greeting) {
-            metrics::hello(Answer::Redirected);
+            self.0.metrics.hello(Answer::Redirected);
             tracing::debug!(node = %greeting.node, "node redirected");
             // The channel is new and empty.
             let _ = outbox.try_send(Ok(respond(ingest_response::Body::Redirect(redirect))));
             return Ok(Response::new(ReceiverStream::new(responses)));
         }
-        let session = Session::open(&self.0, greeting).await.inspect_err(|_| metrics::hello(Answer::Refused))?;
-        metrics::hello(Answer::Accepted);
+        let session = Session::open(&self.0, greeting).await.inspect_err(|_| self.0.metrics.hello(Answer::Refused))?;
+        self.0.metrics.hello(Answer::Accepted);
         let accept = v1::Accept {
             writer_id: self.0.ledger.writer().to_bytes(),
             aggregator_id: self.0.id.to_string(),

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::names::{NameQuota, NodeNames};
 use crate::{
     blocks::{History, Slice},
-    metrics,
+    metrics::Metrics,
 };
 
 /// So many takeovers by another daemon within [`CONTEST_WINDOW`] are no restarts any more.
@@ -73,12 +73,14 @@ pub(crate) struct Latest {
 }
 
 /// What all nodes of a registry have together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     /// Nodes with an open stream.
     pub(super) connected: AtomicUsize,
     /// Bytes of the blocks of all nodes, counted exactly once a second and by what was written since.
     pub(super) block_bytes: AtomicUsize,
+    /// Where it is counted.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -233,7 +235,7 @@ impl Node {
                 session.replaced.cancel();
                 let restarted = session.stream != stream;
                 if restarted && state.taken_over(Instant::now()) {
-                    metrics::node_contested(self.id.as_str());
+                    self.shared.metrics.node_contested(self.id.as_str());
                 }
             }
             None => drop(self.shared.connected.fetch_add(1, Ordering::Relaxed)),
@@ -316,7 +318,7 @@ impl Claim {
     fn write(&self, history: &mut History, second: &Second, sparse: &[Box<[bytes::Bytes]>; 2]) {
         let before = history.bytes();
         if !history.push(second, sparse) {
-            metrics::second_not_kept();
+            self.node.shared.metrics.seconds_not_kept.inc();
         }
         let all = &self.node.shared.block_bytes;
         let added = history.bytes().saturating_sub(before);
@@ -326,7 +328,7 @@ impl Claim {
             if lost == 0 {
                 break;
             }
-            metrics::blocks_lost(lost);
+            self.node.shared.metrics.blocks_lost(lost);
             now = all.fetch_sub(lost.min(now), Ordering::Relaxed).saturating_sub(lost);
         }
     }

@@ -13,7 +13,6 @@ use super::Registry;
 use crate::{
     app::App,
     membership::{State, View},
-    metrics,
 };
 
 /// How long the better owner must have been ready.
@@ -29,7 +28,7 @@ pub(crate) async fn rebalance(app: Arc<App>) {
         tokio::select! {
             biased;
             () = app.draining.cancelled() => return,
-            _ = timer.tick() => metrics::rebalanced(step(&app)),
+            _ = timer.tick() => app.metrics.rebalanced(step(&app)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,7 @@ use starling_proto::{
 };
 
 use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, Node, Session, Shared};
-use crate::metrics;
+use crate::metrics::Metrics;
 
 /// Nodes without a stream whose last 15 minutes are kept beside `nodes_max` connected ones. Beyond it the one that went
 /// longest ago is forgotten early.
@@ -55,7 +55,8 @@ struct Groups {
 
 impl Registry {
     /// An empty one; see [`crate::Config`] for the limits.
-    pub(crate) fn new(group_by: Vec<String>, groups_max: u32, nodes_max: u32) -> Self {
+    pub(crate) fn new(group_by: Vec<String>, groups_max: u32, nodes_max: u32, metrics: Arc<Metrics>) -> Self {
+        let (connected, block_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Self {
             nodes: Mutex::default(),
             groups: Mutex::default(),
@@ -64,7 +65,7 @@ impl Registry {
             nodes_max: nodes_max as usize,
             names: Arc::default(),
             swept: AtomicU32::new(0),
-            shared: Arc::default(),
+            shared: Arc::new(Shared { connected, block_bytes, metrics }),
         }
     }
 
@@ -146,7 +147,7 @@ impl Registry {
         gone.sort_unstable();
         for (_, oldest) in gone.iter().take((gone.len() / 10).max(1)) {
             nodes.remove(oldest);
-            metrics::node_forgotten_early();
+            self.shared.metrics.nodes_forgotten_early.inc();
         }
         self.groups().stale = true;
     }
@@ -175,7 +176,7 @@ impl Registry {
                 known.insert(group.clone());
                 groups.push(group);
             } else if let Ok(other) = Group::of(label, OTHER) {
-                metrics::group_other();
+                self.shared.metrics.group_other();
                 groups.push(other);
             }
         }
@@ -225,9 +226,10 @@ impl Registry {
             self.swept.store(now_tick, Ordering::Relaxed);
             self.names.sweep();
         }
-        metrics::series(self.names.len());
-        metrics::block_bytes(self.shared.block_bytes.load(Ordering::Relaxed));
-        metrics::sessions(self.connected_len());
+        let metrics = &self.shared.metrics;
+        metrics.series.set(self.names.len() as f64);
+        metrics.block_bytes.set(self.shared.block_bytes.load(Ordering::Relaxed) as f64);
+        metrics.node_sessions.set(self.connected_len() as f64);
     }
 
     /// Drops the oldest blocks of all nodes until their `bytes` are at most `most`.
@@ -238,7 +240,7 @@ impl Registry {
             for node in nodes {
                 if bytes > most && node.oldest_block() == Some(oldest) {
                     let lost = node.drop_oldest_block();
-                    metrics::blocks_lost(lost);
+                    self.shared.metrics.blocks_lost(lost);
                     bytes = bytes.saturating_sub(lost);
                 }
             }
@@ -262,7 +264,7 @@ mod tests {
     use crate::ingest::node::LOCKS;
 
     fn registry() -> Registry {
-        Registry::new(vec!["zone".into(), "role".into()], 2, 2)
+        Registry::new(vec!["zone".into(), "role".into()], 2, 2, Metrics::of_a_test())
     }
 
     fn id(name: &str) -> NodeId {
@@ -312,7 +314,7 @@ mod tests {
     #[test]
     fn ten_thousand_nodes_connect_with_a_bounded_number_of_steps_each() {
         const NODES: u32 = 10_000;
-        let registry = Registry::new(vec!["zone".into()], 64, NODES);
+        let registry = Registry::new(vec!["zone".into()], 64, NODES, Metrics::of_a_test());
         let claim = |n: u32, session| registry.claim(&id(&format!("node-{n}")), STREAM, session, About::default());
         const STREAM: StreamId = StreamId::new([7; 16]);
         for session in 1..=2 {

@@ -11,7 +11,7 @@ use starling_proto::{
     ids::{NodeId, WriterId},
     v1::{self, RefusalReason, ingest_request, ingest_response},
 };
-use starling_service::requests::Protocol;
+use starling_service::{metrics::Counter, requests::Protocol};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
@@ -26,7 +26,6 @@ use crate::{
     app::App,
     clock::{age_ms, now_ms},
     ledger_task::{AckQueue, Seat, TakeError},
-    metrics,
 };
 use starling_ledger::{Offered, Refused};
 use starling_proto::group::Group;
@@ -83,7 +82,7 @@ impl Session {
                 }
             })?;
         let groups = app.registry.groups_of(&claim.node.about().labels).into();
-        let acks = Arc::new(AckQueue::default());
+        let acks = Arc::new(AckQueue::new(app.metrics.acks_dropped.clone()));
         let opened =
             app.ledger.open(greeting.node.clone(), greeting.stream, acks.clone(), claim.replaced.clone()).await;
         let seat = opened.map_err(|error| {
@@ -162,7 +161,7 @@ impl Session {
                 () = tokio::time::sleep_until(ack_at.unwrap_or(heard_at)), if ack_at.is_some() => {
                     (ack_at, next_ack) = (None, tokio::time::Instant::now() + ACK_EVERY);
                     if let Some(ack) = acks.take(self.app.ledger.alone())
-                        && let Some(end) = tell(outbox, ingest_response::Body::Ack(ack)).await
+                        && let Some(end) = tell(outbox, ingest_response::Body::Ack(ack), &self.app.metrics.node_stalls).await
                     {
                         return end;
                     }
@@ -206,7 +205,7 @@ impl Session {
                     Err(end) => return Some(end),
                 };
                 for answer in answers {
-                    let end = tell(outbox, answer).await;
+                    let end = tell(outbox, answer, &self.app.metrics.node_stalls).await;
                     if end.is_some() {
                         return end;
                     }
@@ -240,7 +239,7 @@ impl Session {
             },
         };
         let now = now_ms();
-        metrics::series_without_place(self.node().as_str(), decoded.left_out, decoded.others);
+        self.app.metrics.series_without_place(self.node().as_str(), decoded.left_out, decoded.others);
         let tick = decoded.second.tick;
         let (stream, groups, columns) = (self.seat.stream, Arc::clone(&self.groups), decoded.second.cluster.clone());
         let offer = self.app.ledger.offer(Offered { stream, tick, pin, groups, columns }).await;
@@ -257,7 +256,7 @@ impl Session {
             }
             Ok(()) => {
                 let delay_ms = age_ms(tick, now);
-                metrics::frame_taken(frame.encoded_len(), delay_ms);
+                self.app.metrics.frame_taken(frame.encoded_len(), delay_ms);
                 self.claim.keep(decoded, delay_ms);
                 Ok(Vec::new())
             }
@@ -270,25 +269,25 @@ impl Session {
         if let FrameError::Invalid(_) = error {
             answers.push(self.refuse(frame.tick, RefusalReason::Invalid, reason.clone()));
         }
-        metrics::keyframe_requested(self.node().as_str(), &reason);
+        self.app.metrics.keyframe_requested(self.node().as_str(), &reason);
         self.awaits_keyframe = true;
         answers.push(ingest_response::Body::KeyframeRequest(v1::KeyframeRequest { reason }));
         answers
     }
 
     fn refuse(&self, tick: u32, reason: RefusalReason, detail: String) -> ingest_response::Body {
-        metrics::frame_refused(self.node().as_str(), tick, reason, &detail);
+        self.app.metrics.frame_refused(self.node().as_str(), tick, reason, &detail);
         ingest_response::Body::Refusal(v1::Refusal { tick, reason: reason.into(), detail })
     }
 }
 
 /// Sends one message; why the session is over when the node is gone or does not read.
-async fn tell(outbox: &Outbox, body: ingest_response::Body) -> Option<End> {
+async fn tell(outbox: &Outbox, body: ingest_response::Body, stalls: &Counter) -> Option<End> {
     match tokio::time::timeout(READ_WITHIN, outbox.send(Ok(respond(body)))).await {
         Ok(Ok(())) => None,
         Ok(Err(_)) => Some(End::Gone),
         Err(_) => {
-            metrics::node_stalled();
+            stalls.inc();
             Some(End::Status(Status::deadline_exceeded("the node does not read what is sent to it")))
         }
     }
@@ -333,17 +332,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_that_does_not_read_loses_its_stream() {
         let (outbox, mut inbound) = mpsc::channel(1);
+        let stalls = Counter::default();
         let ack = || ingest_response::Body::Ack(v1::Ack::default());
-        assert!(tell(&outbox, ack()).await.is_none());
+        assert!(tell(&outbox, ack(), &stalls).await.is_none());
         let began = tokio::time::Instant::now();
         assert!(
-            matches!(tell(&outbox, ack()).await, Some(End::Status(status)) if status.code() == Code::DeadlineExceeded)
+            matches!(tell(&outbox, ack(), &stalls).await, Some(End::Status(status)) if status.code() == Code::DeadlineExceeded)
         );
-        assert_eq!(began.elapsed(), READ_WITHIN);
+        assert_eq!((began.elapsed(), stalls.get()), (READ_WITHIN, 1));
         assert!(inbound.recv().await.is_some());
-        assert!(tell(&outbox, ack()).await.is_none());
+        assert!(tell(&outbox, ack(), &stalls).await.is_none());
         drop(inbound);
-        assert!(matches!(tell(&outbox, ack()).await, Some(End::Gone)));
+        assert!(matches!(tell(&outbox, ack(), &stalls).await, Some(End::Gone)));
     }
 
     #[test]

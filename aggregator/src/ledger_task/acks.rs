@@ -3,9 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use starling_proto::{limits::LATE_WINDOW, v1};
+use starling_service::metrics::Counter;
 use tokio::sync::Notify;
-
-use crate::metrics;
 
 /// Ticks that wait to be told. A stream has no more unacknowledged frames than the ledger keeps seconds; beyond it the
 /// oldest go, and their frames are acknowledged when the node sends them again.
@@ -17,15 +16,22 @@ pub(crate) struct AckQueue {
     /// (tick, copies). Plain mutex, short sections.
     waiting: Mutex<Vec<(u32, u32)>>,
     filled: Notify,
+    /// Those that went because too many waited.
+    dropped: Counter,
 }
 
 impl AckQueue {
+    /// An empty one, which counts in `dropped` what it cannot keep.
+    pub(crate) fn new(dropped: Counter) -> Self {
+        Self { dropped, ..Self::default() }
+    }
+
     /// `tick` is held by `copies` aggregators.
     pub(crate) fn push(&self, tick: u32, copies: u32) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= WAITING_MAX {
             waiting.remove(0);
-            metrics::acks_dropped(1);
+            self.dropped.inc();
         }
         waiting.push((tick, copies));
         drop(waiting);
@@ -70,8 +76,10 @@ mod tests {
 
     #[test]
     fn a_node_that_does_not_read_costs_a_bounded_number() {
-        let queue = AckQueue::default();
+        let dropped = Counter::default();
+        let queue = AckQueue::new(dropped.clone());
         (0..5000).for_each(|tick| queue.push(tick, 2));
         assert_eq!(queue.take(false).unwrap().ticks.len(), WAITING_MAX);
+        assert_eq!(dropped.get(), 5000 - WAITING_MAX as u64);
     }
 }

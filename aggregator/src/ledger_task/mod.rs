@@ -27,7 +27,7 @@ pub(crate) use self::{
 use crate::{
     clock::{Jump, Jumps, age_ms, now_ms, tick_of},
     membership::Membership,
-    metrics,
+    metrics::Metrics,
 };
 
 /// At most one step in this time.
@@ -48,6 +48,7 @@ pub(crate) struct LedgerTask {
     ledger: Ledger,
     inbox: mpsc::Receiver<Request>,
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
     /// Where the acknowledgements of a stream go, and its connection.
     acks: HashMap<StreamNo, (u64, Arc<AckQueue>)>,
     /// The connections to peers.
@@ -68,7 +69,12 @@ struct Outcome {
 
 impl LedgerTask {
     /// Takes the ledger over. `copies` is what its settings ask for.
-    pub(crate) fn new(ledger: Ledger, copies: u32, membership: Membership) -> (LedgerHandle, Self) {
+    pub(crate) fn new(
+        ledger: Ledger,
+        copies: u32,
+        membership: Membership,
+        metrics: Arc<Metrics>,
+    ) -> (LedgerHandle, Self) {
         let settled = tick_of(now_ms()).saturating_sub(1);
         let (handle, inbox) = LedgerHandle::new(ledger.writer(), copies, membership, settled);
         let shared = handle.shared();
@@ -76,6 +82,7 @@ impl LedgerTask {
             ledger,
             inbox,
             shared,
+            metrics,
             acks: HashMap::new(),
             outlets: BTreeMap::new(),
             last_key: 0,
@@ -106,7 +113,7 @@ impl LedgerTask {
                 stepped = Instant::now();
                 self.look_at_the_clock(&mut jumps, began.elapsed());
                 sleep = self.step();
-                metrics::ledger_step(stepped.elapsed().as_secs_f64());
+                self.metrics.ledger_step.record(stepped.elapsed());
             } else if asked {
                 sleep = sleep.min(STEP_EVERY);
             }
@@ -118,10 +125,10 @@ impl LedgerTask {
     fn look_at_the_clock(&self, jumps: &mut Jumps, since_start: Duration) {
         match jumps.look(now_ms(), since_start) {
             Some(Jump::Back(by)) => {
-                metrics::clock_jumped_back(by);
+                self.metrics.clock_jumped_back(by);
                 self.shared.clock_back.send_replace(Some(by));
             }
-            Some(Jump::Forward(by)) => metrics::clock_jumped_forward(by),
+            Some(Jump::Forward(by)) => self.metrics.clock_jumped_forward(by),
             None => {}
         }
     }
@@ -145,14 +152,14 @@ impl LedgerTask {
         self.shared.trouble.send_if_modified(|known| {
             let differs = *known != trouble;
             if differs {
-                metrics::ledger_trouble(trouble.as_deref());
+                self.metrics.ledger_trouble(trouble.as_deref());
                 *known = trouble;
             }
             differs
         });
         if self.metered_at.elapsed() >= METRICS_EVERY {
             self.metered_at = Instant::now();
-            metrics::ledger(self.ledger.stats());
+            self.metrics.ledger(self.ledger.stats());
         }
         let now = now_ms();
         let next = self.ledger.next_deadline().map(|at| Duration::from_millis(at.saturating_sub(now)));
@@ -235,7 +242,7 @@ impl LedgerTask {
             Action::Persist { writer, sequence, .. } => {
                 self.ledger.handle(now_ms(), Event::Synced { writer, up_to: sequence });
             }
-            Action::Dropped { writer } => metrics::log_rebuilt(&writer.to_string()),
+            Action::Dropped { writer } => self.metrics.log_rebuilt(&writer.to_string()),
             Action::Send { peer, message } => {
                 if let Some((_, outlet)) = self.outlets.get(&peer) {
                     outlet.pass(message);
@@ -244,7 +251,7 @@ impl LedgerTask {
             Action::Taken { from, result } => match result {
                 // A gap: entries overtook each other over two streams; the next digest asks for what is missing.
                 Ok(_) | Err(EntriesError::Gap { .. }) => {}
-                Err(error) => metrics::peer_message_refused(&from.to_string(), &error.to_string()),
+                Err(error) => self.metrics.peer_message_refused(&from.to_string(), &error.to_string()),
             },
             Action::Acks(acks) => {
                 for ack in acks {
@@ -263,7 +270,7 @@ impl LedgerTask {
             Action::Packed(view) => self.shared.change_views(|views| drop(views.insert(view.tick, view))),
             Action::Settled(view) => {
                 let settled = view.tick;
-                metrics::settled(age_ms(settled, now_ms()));
+                self.metrics.settled(age_ms(settled, now_ms()));
                 self.shared.change_views(|views| {
                     views.insert(settled, view);
                     while views.len() > VIEWS_MAX {
@@ -305,9 +312,9 @@ mod tests {
             zone: String::new(),
             state_dir: state.path().to_owned(),
         };
-        let membership = Membership::start(settings, tasks).await.unwrap();
+        let membership = Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap();
         let ledger = Ledger::new(writer, LedgerConfig::default(), Arc::default());
-        let (handle, task) = LedgerTask::new(ledger, 2, membership);
+        let (handle, task) = LedgerTask::new(ledger, 2, membership, Metrics::of_a_test());
         tokio::spawn(task.run(CancellationToken::new()));
         handle
     }

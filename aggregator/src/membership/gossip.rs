@@ -32,7 +32,7 @@ use super::{
     settle::Settle,
     view::{Listed, View},
 };
-use crate::metrics;
+use crate::metrics::Metrics;
 
 /// Rounds of gossip. 250 ms find a dead member of 30 in 2 to 2.75 s and cost 37 packets a second.
 const GOSSIP_INTERVAL: Duration = Duration::from_millis(250);
@@ -62,7 +62,11 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(300);
 const DEGRADED_AFTER: u32 = 3;
 
 /// See [`Membership::start`].
-pub(super) async fn start(settings: Settings, tasks: &TaskTracker) -> anyhow::Result<Membership> {
+pub(super) async fn start(
+    settings: Settings,
+    tasks: &TaskTracker,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Membership> {
     let socket = UdpSocket::open(settings.listen).await.with_context(|| {
         format!("cannot gossip on {}: the UDP port is taken or not ours; change gossip_listen", settings.listen)
     })?;
@@ -103,6 +107,7 @@ pub(super) async fn start(settings: Settings, tasks: &TaskTracker) -> anyhow::Re
     let (commands, receiver) = mpsc::channel(1);
     let task = Task {
         settings,
+        metrics,
         bound,
         view: view_sender,
         load: load_receiver,
@@ -220,6 +225,7 @@ fn read(id: &ChitchatId, state: &NodeState) -> Result<Member, FactError> {
 /// Owner of everything that gossip touches.
 struct Task {
     settings: Settings,
+    metrics: Arc<Metrics>,
     bound: SocketAddr,
     view: watch::Sender<Arc<View>>,
     load: watch::Receiver<Load>,
@@ -252,7 +258,7 @@ impl Task {
             }
             handle = loop {
                 failures += 1;
-                metrics::gossip_failed(&cause, failures);
+                self.metrics.gossip_failed(&cause, failures);
                 if failures >= DEGRADED_AFTER {
                     self.change(|view| view.degraded = true);
                 }
@@ -381,7 +387,7 @@ impl Task {
 
     /// One line per member and reason, not one per poll.
     fn complain(&mut self, seen: &Seen) {
-        metrics::gossip_identities(seen.identities, seen.live.len());
+        self.metrics.gossip_identities(seen.identities, seen.live.len());
         if seen.identities > IDENTITIES_ALARM && !self.complained.contains_key("") {
             warn!(identities = seen.identities, "gossip knows too many processes, some member restarts over and over");
             self.complained.insert(String::new(), FactError::Protocol);

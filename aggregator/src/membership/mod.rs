@@ -18,6 +18,8 @@ use starling_proto::ids::{NodeId, WriterId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::Metrics;
+
 pub(crate) use self::{
     member::{Member, State},
     view::{Listed, View, endpoint},
@@ -82,8 +84,8 @@ impl Membership {
     ///
     /// # Errors
     /// When the address cannot be bound or the generation cannot be stored.
-    pub(crate) async fn start(settings: Settings, tasks: &TaskTracker) -> anyhow::Result<Self> {
-        gossip::start(settings, tasks).await
+    pub(crate) async fn start(settings: Settings, tasks: &TaskTracker, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        gossip::start(settings, tasks, metrics).await
     }
 
     /// The membership now.
@@ -137,7 +139,7 @@ mod tests {
             zone: "a".into(),
             state_dir: state.path().to_owned(),
         };
-        (Membership::start(settings, tasks).await.unwrap(), state)
+        (Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap(), state)
     }
 
     async fn until(membership: &Membership, what: &str, holds: impl Fn(&View) -> bool) {

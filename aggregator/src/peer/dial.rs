@@ -16,7 +16,7 @@ use super::{
     OUTBOX,
     link::{self, Outbox},
 };
-use crate::{app::App, membership::Member, metrics};
+use crate::{app::App, membership::Member};
 use starling_ledger::Ledger;
 
 /// First and longest wait between two attempts; each is jittered by half.
@@ -77,13 +77,14 @@ async fn keep(app: Arc<App>, member: Member, gone: CancellationToken) {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let began = Instant::now();
+        app.metrics.peer_dials.inc();
         let result = tokio::select! {
             biased;
             () = gone.cancelled() => return,
             result = connect(&app, &member) => result,
         };
         if let Err(error) = result {
-            metrics::peer_failed(member.id.as_str(), &format!("{error:#}"));
+            app.metrics.peer_failed(member.id.as_str(), &format!("{error:#}"));
         }
         if began.elapsed() > STOOD {
             backoff.reset();

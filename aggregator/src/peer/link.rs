@@ -16,7 +16,6 @@ use crate::{
     fleet::{Filter, PeerRows},
     ledger_task::{Ended, Inlet, Outlet},
     membership::{Member, View},
-    metrics,
 };
 use starling_ledger::{DecodedRun, Ledger};
 
@@ -167,11 +166,11 @@ async fn read(
             // Read here, on the task of this stream: the ledger only looks numbers up.
             Some(Body::Entries(entries)) => match DecodedRun::decode(&entries) {
                 Ok(run) => app.ledger.entries(peer, run).await,
-                Err(error) => metrics::peer_message_refused(&peer.to_string(), &error.to_string()),
+                Err(error) => app.metrics.peer_message_refused(&peer.to_string(), &error.to_string()),
             },
             Some(Body::Nodes(update)) => {
                 if let Err(error) = nodes.take(&app.fleet, &update) {
-                    metrics::peer_message_refused(&peer.to_string(), &error.to_string());
+                    app.metrics.peer_message_refused(&peer.to_string(), &error.to_string());
                 }
             }
             // A message of a newer protocol.

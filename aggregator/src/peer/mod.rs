@@ -23,21 +23,26 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::dial::{DIAL, dial_peers};
 use self::link::Outbox;
-use crate::{app::App, metrics};
+use crate::{app::App, metrics::Metrics};
 
 /// Messages to one peer on their way. A message holds up to a megabyte of entries; the writer waits when it is full
 /// and what it would have sent stays in the log.
 const OUTBOX: usize = 4;
 
 /// The streams that are up, by the process at the other end.
-#[derive(Default)]
 pub(crate) struct Links {
     /// Plain mutex, short sections.
     up: Mutex<HashMap<WriterId, (u64, CancellationToken)>>,
     last: AtomicU64,
+    metrics: Arc<Metrics>,
 }
 
 impl Links {
+    /// None is up.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { up: Mutex::default(), last: AtomicU64::new(0), metrics }
+    }
+
     /// A stream to `peer` is up; one before it ends. Returns what ends this one, and its number.
     fn add(&self, peer: WriterId, parent: &CancellationToken) -> (CancellationToken, u64) {
         let (token, number) = (parent.child_token(), self.last.fetch_add(1, Ordering::Relaxed));
@@ -45,7 +50,7 @@ impl Links {
         if let Some((_, older)) = up.insert(peer, (number, token.clone())) {
             older.cancel();
         }
-        metrics::peer_links(up.len());
+        self.metrics.peer_links.set(up.len() as f64);
         (token, number)
     }
 
@@ -55,7 +60,7 @@ impl Links {
         if up.get(&peer).is_some_and(|(current, _)| *current == number) {
             up.remove(&peer);
         }
-        metrics::peer_links(up.len());
+        self.metrics.peer_links.set(up.len() as f64);
     }
 
     /// Whether a stream to `peer` is up.
@@ -89,7 +94,7 @@ impl peer_server::Peer for PeerService {
         self.0.tasks.spawn(async move {
             let outbox = Outbox::Answered(outbox);
             if let Err(error) = link::run(&app, request.into_inner(), outbox, None).await {
-                metrics::peer_failed("inbound", &error.to_string());
+                app.metrics.peer_failed("inbound", &error.to_string());
             }
         });
         Ok(Response::new(ReceiverStream::new(responses)))

@@ -165,12 +165,11 @@ mod tests {
                         `starling_build_info{version, commit}`, `process_cpu_seconds_total`, \
                         `process_resident_memory_bytes`, `process_open_fds`,\n`process_max_fds` and \
                         `process_start_time_seconds`. Where several services share a process (`starling up`), the lines \
-                        of node and\ndashboard carry the labels `service` and `name`. Histograms of the aggregator are \
-                        shown as summaries.\n"
+                        of each\ncarry the labels `service` and `name`.\n"
             .to_owned();
         for (program, rows) in [
             ("starling-node", starling_node::Metrics::rows()),
-            ("starling-aggregator", starling_aggregator::metric_rows()),
+            ("starling-aggregator", starling_aggregator::Metrics::rows()),
             ("starling-dashboard", starling_dashboard::Metrics::rows()),
         ] {
             text.push_str(&format!("\n## {program}\n\n{}", reference(&rows)));

@@ -7,7 +7,7 @@
 mod process;
 mod table;
 
-use std::{borrow::Cow, fmt, sync::atomic::AtomicU64};
+use std::{borrow::Cow, sync::atomic::AtomicU64};
 
 pub use prometheus_client::registry::Unit;
 use prometheus_client::{
@@ -23,19 +23,10 @@ pub use table::{Row, reference};
 /// Upper bounds of the buckets of durations, in seconds: 0.5 ms, doubling up to 16.4 s.
 const DURATION_BUCKETS: (f64, f64, u16) = (0.000_5, 2.0, 16);
 
-/// Gives text that is shown below a registry's own.
-type Source = Box<dyn Fn() -> String + Send + Sync>;
-
 /// The metrics of one service.
+#[derive(Debug)]
 pub struct Registry {
     inner: registry::Registry,
-    sources: Vec<Source>,
-}
-
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("inner", &self.inner).finish_non_exhaustive()
-    }
 }
 
 impl Default for Registry {
@@ -57,17 +48,12 @@ impl Registry {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("commit", program::COMMIT)]);
         inner.register("starling_build", "What was built", build);
         inner.register_collector(Box::new(Process));
-        Self { inner, sources: Vec::new() }
+        Self { inner }
     }
 
     /// Adds a metric; for [`metrics!`](crate::metrics!).
     pub fn add<M: Metric>(&mut self, row: &Row, metric: &M) {
         metric.register(&mut self.inner, row);
-    }
-
-    /// Shows the text of a source that counts by itself below our own.
-    pub fn also(&mut self, source: Source) {
-        self.sources.push(source);
     }
 
     /// Everything in the Prometheus text format, version 0.0.4.
@@ -76,7 +62,6 @@ impl Registry {
         let mut text = String::new();
         // Writing to a string cannot fail; a metric that refuses is left out together with those after it.
         let _ = prometheus_text::encode(&mut text, &self.inner);
-        self.sources.iter().for_each(|source| text.push_str(&source()));
         text
     }
 }

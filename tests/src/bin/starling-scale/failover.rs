@@ -17,7 +17,7 @@ use crate::table::{mib, now, quantile_ms, since};
 
 /// Columns of the table.
 pub(crate) const HEAD: &str = "\
-| nodes | held by the killed one | cores before, of each | first view after p99 before, ms | longest silence, s | views whole again after, s | seconds never whole | longest ledger step of the others, ms | cores after, of the others | RSS of the others, MiB | raw entries | lost, refused |
+| nodes | held by the killed one | cores before, of each | first view after p99 before, ms | longest silence, s | views whole again after, s | seconds never whole | longest ledger step of the others at most, ms | cores after, of the others | RSS of the others, MiB | raw entries | lost, refused |
 |---|---|---|---|---|---|---|---|---|---|---|---|";
 
 /// Loads three aggregators, kills the first and watches the others for `seconds`.
@@ -49,6 +49,10 @@ pub(crate) async fn run(
     let cores_before: Vec<f64> = before.iter().zip(&middle).map(|(a, b)| cores(a, b, wall)).collect();
     let held = swarm.counts().by.get("agg-1").copied().unwrap_or(0);
 
+    let mut said = Vec::new();
+    for survivor in &aggregators[1..] {
+        said.push(Scrape::of(survivor.address("admin")).await?);
+    }
     let killed_at = now();
     aggregators[0].kill();
     let (start, ids) = (Instant::now(), &ids[1..]);
@@ -60,10 +64,12 @@ pub(crate) async fn run(
     let mut longest = serde_json::Map::new();
     for (i, survivor) in aggregators[1..].iter().enumerate() {
         let says = Scrape::of(survivor.address("admin")).await?;
-        steps.push(says.quantile("starling_aggregator_ledger_step_seconds", "1").unwrap_or(0.0) * 1_000.0);
+        let lately = says.since(&said[i]);
+        steps.push(lately.quantile("starling_aggregator_ledger_step_seconds", 1.0).unwrap_or(0.0) * 1_000.0);
         raws += says.sum("starling_aggregator_ledger_raws_total");
-        let of = says.containing("quantile=\"1\"").map(|(name, value)| (format!("{name} of {}", i + 2), value.into()));
-        longest.extend(of);
+        longest.extend(
+            lately.histograms().map(|name| (format!("{name} of {}", i + 2), lately.quantile(name, 1.0).into())),
+        );
     }
     let counts = swarm.counts();
     let seen: Vec<Vec<(u32, Seen)>> = watches.iter().map(|watch| since(watch.seen(), from)).collect();
