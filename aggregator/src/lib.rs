@@ -7,7 +7,6 @@
 //!
 //! [`Service`] is one aggregator; the binary `starling-aggregator` runs one in a process of its own.
 
-mod app;
 pub mod blocks;
 mod clock;
 mod config;

@@ -30,14 +30,13 @@ use tracing::{info, warn};
 
 use crate::{
     Config,
-    app::App,
     fleet::{self, Fleet},
-    ingest::{self, IngestService, Registry},
+    ingest::{self, IngestService, Intake, Registry},
     ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
     metrics::Metrics,
-    peer::{self, Links, PeerService},
-    query::{Channels, ClusterService, QueryService, Views},
+    peer::{self, Exchange, Links, PeerService},
+    query::{ClusterService, Holders, QueryService, Streams, Views},
     requests::MeterLayer,
 };
 use starling_ledger::{Ledger, LedgerConfig, LedgerLimits};
@@ -62,7 +61,7 @@ const REBALANCING: &str = "rebalancing";
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
     config: Config,
-    app: Arc<App>,
+    rooms: Rooms,
     registry: Arc<MetricsRegistry>,
     ledger: LedgerTask,
     grpc: (TcpListener, SocketAddr),
@@ -85,15 +84,14 @@ impl Program for Service {
         let writer = WriterId::random();
         let metrics = Arc::new(Metrics::new(&mut registry));
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
-        let (app, ledger) = build(&config, writer, membership, tasks, metrics);
-        let app = Arc::new(app);
+        let (rooms, ledger) = build(&config, writer, membership, tasks, metrics);
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
-        Ok(Self { config, app, registry: Arc::new(registry), ledger, grpc, admin, ready })
+        Ok(Self { config, rooms, registry: Arc::new(registry), ledger, grpc, admin, ready })
     }
 
     /// `grpc`, `gossip` (UDP) and `admin`.
     fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        vec![("grpc", self.grpc.1), ("gossip", self.app.membership.gossip_addr()), ("admin", self.admin.1)]
+        vec![("grpc", self.grpc.1), ("gossip", self.rooms.intake.membership.gossip_addr()), ("admin", self.admin.1)]
     }
 
     /// Whether it takes nodes.
@@ -105,13 +103,13 @@ impl Program for Service {
     /// error, when the clock of this host went back: whoever watches over this process starts a new one, which is a new
     /// writer by the new time.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, app, registry, ledger, grpc, admin, ready } = self;
+        let Self { config, rooms, registry, ledger, grpc, admin, ready } = self;
         info!(
-            aggregator = %app.id, cluster = app.cluster, writer = %app.ledger.writer(), grpc = %grpc.1,
-            gossip = %app.membership.gossip_addr(), admin = %admin.1, "aggregator started"
+            aggregator = %config.aggregator_id, cluster = config.cluster, writer = %rooms.intake.ledger.writer(),
+            grpc = %grpc.1, gossip = %rooms.intake.membership.gossip_addr(), admin = %admin.1, "aggregator started"
         );
         let (health, health_service) = tonic_health::server::health_reporter();
-        let router = router(&app)?.add_service(health_service);
+        let router = router(&config, &rooms)?.add_service(health_service);
         let mut parts = Parts::default();
         let is_ready = ready.subscribe();
         parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin.0, registry, is_ready, stop).await?) });
@@ -120,13 +118,13 @@ impl Program for Service {
         });
         parts.start(LEDGER, |stop| done(ledger.run(stop)));
         // These end with the streams, by a token of their own.
-        parts.start(DIALLER, |_| done(peer::dial_peers(app.clone())));
+        parts.start(DIALLER, |_| done(peer::dial_peers(rooms.exchange.clone())));
         parts.start(ROWS, |_| {
-            let (published, membership) = (app.ledger.published(), app.membership.clone());
-            done(fleet::run(app.fleet.clone(), published, membership, app.stop.clone()))
+            let Exchange { fleet, ledger, membership, stop, .. } = &*rooms.exchange;
+            done(fleet::run(fleet.clone(), ledger.published(), membership.clone(), stop.clone()))
         });
-        parts.start(REBALANCING, |_| done(ingest::rebalance(app.clone())));
-        Running { app, config, ready, health, parts }.until(shutdown).await
+        parts.start(REBALANCING, |_| done(ingest::rebalance(rooms.intake.clone())));
+        Running { rooms, config, ready, health, parts }.until(shutdown).await
     }
 }
 
@@ -156,7 +154,7 @@ fn build(
     membership: Membership,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
-) -> (App, LedgerTask) {
+) -> (Rooms, LedgerTask) {
     let copies = u32::from(config.copies);
     let registry =
         Arc::new(Registry::new(config.group_by.clone(), config.groups_max, config.nodes_max, metrics.clone()));
@@ -166,32 +164,43 @@ fn build(
     let ledger = Ledger::new(writer, ledger_config, Arc::clone(registry.names()));
     let (ledger, task) = LedgerTask::new(ledger, copies, membership.clone(), metrics.clone());
     let meter = config.requests.meter("starling-aggregator", config.aggregator_id.as_str());
-    let app = App {
-        id: config.aggregator_id.clone(),
-        cluster: config.cluster.clone(),
-        ledger,
-        membership,
-        fleet: Arc::new(Fleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone())),
-        registry,
+    let fleet = Arc::new(Fleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone()));
+    let exchange = Exchange {
+        membership: membership.clone(),
+        ledger: ledger.clone(),
+        fleet,
         links: Links::new(metrics.clone()),
-        channels: Channels::default(),
-        views: Views::default(),
-        metrics,
-        meter,
+        metrics: metrics.clone(),
         tasks,
-        draining: CancellationToken::new(),
         stop: CancellationToken::new(),
     };
-    (app, task)
+    let draining = CancellationToken::new();
+    let intake = Intake { membership, ledger, registry, metrics, meter, draining };
+    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange) }, task)
 }
 
 /// The services of the gRPC port, but for health.
-fn router(app: &Arc<App>) -> anyhow::Result<Router<Stack<MeterLayer, Identity>>> {
+fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLayer, Identity>>> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let Rooms { intake, exchange } = rooms;
+    let (id, cluster) = (config.aggregator_id.clone(), config.cluster.clone());
+    let (membership, ledger) = (intake.membership.clone(), intake.ledger.clone());
+    let (registry, fleet) = (intake.registry.clone(), exchange.fleet.clone());
+    let ingest = IngestService { id: id.clone(), intake: intake.clone(), tasks: exchange.tasks.clone() };
+    let query = QueryService {
+        id: id.clone(),
+        ledger: ledger.clone(),
+        views: Arc::new(Views::new(cluster.clone(), ledger.clone(), fleet.clone())),
+        holders: Arc::new(Holders::new(membership.clone(), ledger.clone(), registry.clone(), fleet.clone())),
+        registry,
+        fleet,
+        streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
+    };
+    let cluster = ClusterService { id, cluster, membership, ledger };
     Ok(Server::builder()
         .initial_stream_window_size(NODE_WINDOW_BYTES)
         .initial_connection_window_size(NODE_WINDOW_BYTES)
@@ -200,17 +209,23 @@ fn router(app: &Arc<App>) -> anyhow::Result<Router<Stack<MeterLayer, Identity>>>
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
-        .layer(MeterLayer(app.meter.clone()))
-        .add_service(IngestService::server(app.clone()))
-        .add_service(PeerService::server(app.clone()))
-        .add_service(QueryService::server(app.clone()))
-        .add_service(ClusterService::server(app.clone()))
+        .layer(MeterLayer(intake.meter.clone()))
+        .add_service(ingest.server())
+        .add_service(PeerService::server(exchange.clone()))
+        .add_service(query.server())
+        .add_service(cluster.server())
         .add_service(reflection().build_v1().context("descriptors for reflection")?)
         .add_service(reflection().build_v1alpha().context("descriptors for reflection")?))
 }
 
+/// The rooms that have streams, each with the handles it needs.
+struct Rooms {
+    intake: Arc<Intake>,
+    exchange: Arc<Exchange>,
+}
+
 struct Running {
-    app: Arc<App>,
+    rooms: Rooms,
     config: Config,
     ready: watch::Sender<Readiness>,
     health: HealthReporter,
@@ -220,10 +235,10 @@ struct Running {
 impl Running {
     /// Shows whether we are ready and how busy, until `shutdown` or until a part ends; then stops.
     async fn until(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut clock_back = self.app.ledger.clock_back();
-        let mut membership = self.app.membership.subscribe();
-        let mut published = self.app.ledger.published();
-        let mut trouble = self.app.ledger.trouble();
+        let mut clock_back = self.rooms.intake.ledger.clock_back();
+        let mut membership = self.rooms.intake.membership.subscribe();
+        let mut published = self.rooms.intake.ledger.published();
+        let mut trouble = self.rooms.intake.ledger.trouble();
         let failure = loop {
             let cannot_apply = trouble.borrow_and_update().clone();
             let view = membership.borrow_and_update().clone();
@@ -238,8 +253,8 @@ impl Running {
             };
             self.show(readiness).await;
             let settled = published.borrow_and_update().settled;
-            let nodes = u32::try_from(self.app.ledger.sessions()).unwrap_or(u32::MAX);
-            self.app.membership.publish(Load { nodes, closed: settled });
+            let nodes = u32::try_from(self.rooms.intake.ledger.sessions()).unwrap_or(u32::MAX);
+            self.rooms.intake.membership.publish(Load { nodes, closed: settled });
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break None,
@@ -279,36 +294,37 @@ impl Running {
         let deadline = Instant::now() + self.config.drain;
         info!(why, "stopping");
         self.show(Readiness::NotReady(why)).await;
-        let app = self.app.clone();
-        app.draining.cancel();
-        let left = tokio::time::timeout_at(deadline.into(), app.membership.leave());
+        let (intake, exchange) = (self.rooms.intake.clone(), self.rooms.exchange.clone());
+        intake.draining.cancel();
+        let left = tokio::time::timeout_at(deadline.into(), intake.membership.leave());
         let (left, handed_over) = tokio::join!(left, self.hand_over(deadline));
         if left.is_err() || !handed_over {
             warn!(left = left.is_ok(), handed_over, "stopped before everything was handed over");
         }
-        app.stop.cancel();
-        app.tasks.close();
-        if tokio::time::timeout_at(deadline.into(), app.tasks.wait()).await.is_err() {
-            warn!(tasks = app.tasks.len(), "streams did not end in time");
+        exchange.stop.cancel();
+        exchange.tasks.close();
+        if tokio::time::timeout_at(deadline.into(), exchange.tasks.wait()).await.is_err() {
+            warn!(tasks = exchange.tasks.len(), "streams did not end in time");
         }
         for part in [DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER] {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
-        app.meter.clone().shutdown().await;
+        intake.meter.clone().shutdown().await;
         info!("aggregator stopped");
     }
 
     /// Makes entries of everything pending and waits until some peer holds all of it. True when nothing is lost by
     /// going now.
     async fn hand_over(&self, deadline: Instant) -> bool {
-        let ledger = &self.app.ledger;
-        while self.app.registry.connected_len() > 0 && Instant::now() < deadline {
+        let Rooms { intake, exchange } = &self.rooms;
+        let ledger = &intake.ledger;
+        while intake.registry.connected_len() > 0 && Instant::now() < deadline {
             tokio::time::sleep(HANDOVER_POLL).await;
         }
         ledger.flush().await;
         loop {
             let peers = ledger.ask(Ledger::peers).await.unwrap_or_default();
-            let reachable: Vec<_> = peers.into_iter().filter(|peer| self.app.links.has(peer.writer)).collect();
+            let reachable: Vec<_> = peers.into_iter().filter(|peer| exchange.links.has(peer.writer)).collect();
             if reachable.is_empty() || reachable.iter().any(|peer| peer.behind == 0) {
                 return true;
             }

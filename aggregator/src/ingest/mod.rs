@@ -1,4 +1,4 @@
-//! The door of the nodes: one stream per daemon, frames in, acknowledgements out.
+//! The receiver of the nodes: one stream per daemon, frames in, acknowledgements out.
 
 mod hello;
 mod names;
@@ -10,12 +10,14 @@ mod session;
 use std::{sync::Arc, time::Duration};
 
 use starling_proto::{
+    ids::NodeId,
     limits::MESSAGE_BYTES_MAX,
     v1::{self, ingest_request, ingest_response},
 };
-use starling_service::grpc::ingest_server;
+use starling_service::{grpc::ingest_server, requests::RequestMeter};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
 use self::{hello::Greeting, session::Session};
@@ -25,10 +27,10 @@ pub(crate) use self::{
     registry::Registry,
 };
 use crate::{
-    app::App,
     clock::now_ms,
-    membership::{View, endpoint},
-    metrics::Answer,
+    ledger_task::LedgerHandle,
+    membership::{Membership, View, endpoint},
+    metrics::{Answer, Metrics},
 };
 
 /// A daemon that does not say who it is within this time is not one.
@@ -38,13 +40,36 @@ const OUTBOX: usize = 8;
 /// Aggregators a node is told to try, best first.
 const RANKED: usize = 3;
 
+/// What the stream of a node needs.
+pub(crate) struct Intake {
+    /// Who takes which node.
+    pub(crate) membership: Membership,
+    /// Where frames are offered.
+    pub(crate) ledger: LedgerHandle,
+    /// Where nodes have their place.
+    pub(crate) registry: Arc<Registry>,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// A frame is one of our requests.
+    pub(crate) meter: RequestMeter,
+    /// Nodes are to be handed over: no new ones are taken.
+    pub(crate) draining: CancellationToken,
+}
+
 /// The gRPC service.
-pub(crate) struct IngestService(Arc<App>);
+pub(crate) struct IngestService {
+    /// Name of this aggregator.
+    pub(crate) id: NodeId,
+    /// What each stream needs.
+    pub(crate) intake: Arc<Intake>,
+    /// Owns the tasks of the streams.
+    pub(crate) tasks: TaskTracker,
+}
 
 impl IngestService {
     /// The service with its limits.
-    pub(crate) fn server(app: Arc<App>) -> ingest_server::IngestServer<Self> {
-        ingest_server::IngestServer::new(Self(app)).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub(crate) fn server(self) -> ingest_server::IngestServer<Self> {
+        ingest_server::IngestServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 }
 
@@ -56,32 +81,32 @@ impl ingest_server::Ingest for IngestService {
         &self,
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let mut inbound = request.into_inner();
+        let (intake, mut inbound) = (&self.intake, request.into_inner());
         let greeting = tokio::select! {
             biased;
-            () = self.0.draining.cancelled() => return Err(stopping()),
-            greeting = first_message(&mut inbound) => greeting.inspect_err(|_| self.0.metrics.hello(Answer::Refused))?,
+            () = intake.draining.cancelled() => return Err(stopping()),
+            greeting = first_message(&mut inbound) => greeting.inspect_err(|_| intake.metrics.hello(Answer::Refused))?,
         };
         let (outbox, responses) = mpsc::channel(OUTBOX);
-        let view = self.0.membership.view();
+        let view = intake.membership.view();
         if let Some(redirect) = redirect(&view, &greeting) {
-            self.0.metrics.hello(Answer::Redirected);
+            intake.metrics.hello(Answer::Redirected);
             tracing::debug!(node = %greeting.node, "node redirected");
             // The channel is new and empty.
             let _ = outbox.try_send(Ok(respond(ingest_response::Body::Redirect(redirect))));
             return Ok(Response::new(ReceiverStream::new(responses)));
         }
-        let session = Session::open(&self.0, greeting).await.inspect_err(|_| self.0.metrics.hello(Answer::Refused))?;
-        self.0.metrics.hello(Answer::Accepted);
+        let session = Session::open(intake, greeting).await.inspect_err(|_| intake.metrics.hello(Answer::Refused))?;
+        intake.metrics.hello(Answer::Accepted);
         let accept = v1::Accept {
-            writer_id: self.0.ledger.writer().to_bytes(),
-            aggregator_id: self.0.id.to_string(),
+            writer_id: intake.ledger.writer().to_bytes(),
+            aggregator_id: self.id.to_string(),
             ranked: view.rank(session.node()).into_iter().take(RANKED).map(endpoint).collect(),
             known: view.known(),
             sent_at_unix_ms: now_ms(),
         };
         let _ = outbox.try_send(Ok(respond(ingest_response::Body::Accept(accept))));
-        self.0.tasks.spawn(session.run(inbound, outbox));
+        self.tasks.spawn(session.run(inbound, outbox));
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 }
@@ -113,7 +138,7 @@ fn redirect(view: &View, greeting: &Greeting) -> Option<v1::Redirect> {
 }
 
 /// Where a node goes that cannot stay: its ranking without this aggregator.
-fn elsewhere(view: &View, node: &starling_proto::ids::NodeId) -> v1::Redirect {
+fn elsewhere(view: &View, node: &NodeId) -> v1::Redirect {
     let mut known = view.known();
     known.retain(|endpoint| endpoint.aggregator_id != view.me.id.as_str());
     let ranked = view.rank(node).into_iter().filter(|member| member.id != view.me.id).take(RANKED);

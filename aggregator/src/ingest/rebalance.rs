@@ -9,11 +9,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
-use super::Registry;
-use crate::{
-    app::App,
-    membership::{State, View},
-};
+use super::{Intake, Registry};
+use crate::membership::{State, View};
 
 /// How long the better owner must have been ready.
 const OWNER_READY_FOR: Duration = Duration::from_secs(15);
@@ -21,28 +18,27 @@ const OWNER_READY_FOR: Duration = Duration::from_secs(15);
 const MOVES_PER_SECOND_MAX: usize = 50;
 
 /// Runs until nodes are handed over for a stop.
-pub(crate) async fn rebalance(app: Arc<App>) {
+pub(crate) async fn rebalance(intake: Arc<Intake>) {
     let mut timer = tokio::time::interval(Duration::from_secs(1));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = app.draining.cancelled() => return,
-            _ = timer.tick() => app.metrics.rebalanced(step(&app)),
+            () = intake.draining.cancelled() => return,
+            _ = timer.tick() => intake.metrics.rebalanced(step(&intake.membership.view(), &intake.registry)),
         }
     }
 }
 
-fn step(app: &App) -> usize {
-    let view = app.membership.view();
+fn step(view: &View, registry: &Registry) -> usize {
     if view.suspects_partition || view.degraded || view.me.state != State::Ready || view.others.is_empty() {
         return 0;
     }
-    let connected = app.registry.connected();
+    let connected = registry.connected();
     let quota = (connected.len() / 100).clamp(1, MOVES_PER_SECOND_MAX);
     let misplaced = connected.into_iter().filter(|(node, session)| {
         session.since.elapsed() >= Registry::SETTLED_AFTER
-            && view.rank(&node.id).first().is_some_and(|owner| owner.id != view.me.id && ready_for_long(&view, owner))
+            && view.rank(&node.id).first().is_some_and(|owner| owner.id != view.me.id && ready_for_long(view, owner))
     });
     misplaced.take(quota).map(|(_, session)| session.redirect.notify_one()).count()
 }

@@ -17,13 +17,12 @@ use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
 
 use super::{
-    elsewhere,
+    Intake, elsewhere,
     hello::Greeting,
     node::{Claim, ClaimError},
     respond, stopping,
 };
 use crate::{
-    app::App,
     clock::{age_ms, now_ms},
     ledger_task::{AckQueue, Seat, TakeError},
 };
@@ -60,7 +59,7 @@ enum End {
 
 /// See the module.
 pub(super) struct Session {
-    app: Arc<App>,
+    intake: Arc<Intake>,
     claim: Claim,
     seat: Seat,
     groups: Arc<[Group]>,
@@ -73,18 +72,17 @@ pub(super) struct Session {
 
 impl Session {
     /// Takes the node's place in the registry and in the ledger.
-    pub(super) async fn open(app: &Arc<App>, greeting: Greeting) -> Result<Self, Status> {
-        let claim =
-            app.registry.claim(&greeting.node, greeting.stream, greeting.session, greeting.about).map_err(|error| {
-                match error {
-                    ClaimError::Older => Status::aborted(error.to_string()),
-                    ClaimError::Full(_) => Status::resource_exhausted(error.to_string()),
-                }
-            })?;
-        let groups = app.registry.groups_of(&claim.node.about().labels).into();
-        let acks = Arc::new(AckQueue::new(app.metrics.acks_dropped.clone()));
+    pub(super) async fn open(intake: &Arc<Intake>, greeting: Greeting) -> Result<Self, Status> {
+        let claim = intake.registry.claim(&greeting.node, greeting.stream, greeting.session, greeting.about).map_err(
+            |error| match error {
+                ClaimError::Older => Status::aborted(error.to_string()),
+                ClaimError::Full(_) => Status::resource_exhausted(error.to_string()),
+            },
+        )?;
+        let groups = intake.registry.groups_of(&claim.node.about().labels).into();
+        let acks = Arc::new(AckQueue::new(intake.metrics.acks_dropped.clone()));
         let opened =
-            app.ledger.open(greeting.node.clone(), greeting.stream, acks.clone(), claim.replaced.clone()).await;
+            intake.ledger.open(greeting.node.clone(), greeting.stream, acks.clone(), claim.replaced.clone()).await;
         let seat = opened.map_err(|error| {
             claim.release(false);
             match error {
@@ -95,7 +93,7 @@ impl Session {
         })?;
         info!(node = %greeting.node, stream = %greeting.stream, session = greeting.session, "node connected");
         Ok(Self {
-            app: app.clone(),
+            intake: intake.clone(),
             claim,
             seat,
             groups,
@@ -113,7 +111,7 @@ impl Session {
 
     /// Runs until either side ends the stream.
     pub(super) async fn run(mut self, mut inbound: Streaming<v1::IngestRequest>, outbox: Outbox) {
-        let open = self.app.meter.open(Protocol::Grpc);
+        let open = self.intake.meter.open(Protocol::Grpc);
         let end = self.exchange(&mut inbound, &outbox).await;
         drop(open);
         let (last_tick, last_message) = match end {
@@ -135,7 +133,7 @@ impl Session {
             }
         };
         self.claim.release(last_tick.is_some());
-        self.app.ledger.close(self.seat, last_tick).await;
+        self.intake.ledger.close(self.seat, last_tick).await;
         if let Some(message) = last_message {
             // The node may be gone, or not read: it will find out by itself.
             let _ = tokio::time::timeout(Duration::from_secs(1), outbox.send(message)).await;
@@ -143,7 +141,7 @@ impl Session {
     }
 
     async fn exchange(&mut self, inbound: &mut Streaming<v1::IngestRequest>, outbox: &Outbox) -> End {
-        let draining = self.app.draining.clone();
+        let draining = self.intake.draining.clone();
         let (replaced, redirect) = (self.claim.replaced.clone(), self.claim.redirect.clone());
         let acks = self.acks.clone();
         let mut ack_at: Option<tokio::time::Instant> = None;
@@ -154,14 +152,16 @@ impl Session {
                 biased;
                 () = draining.cancelled() => return self.drained(),
                 () = replaced.cancelled() => return End::Status(Status::aborted("a newer connection of this node took over")),
-                () = redirect.notified() => return End::Redirect(elsewhere(&self.app.membership.view(), self.node())),
+                () = redirect.notified() => {
+                    return End::Redirect(elsewhere(&self.intake.membership.view(), self.node()));
+                }
                 () = acks.filled(), if ack_at.is_none() => {
                     ack_at = Some((tokio::time::Instant::now() + ACK_GATHER).max(next_ack));
                 }
                 () = tokio::time::sleep_until(ack_at.unwrap_or(heard_at)), if ack_at.is_some() => {
                     (ack_at, next_ack) = (None, tokio::time::Instant::now() + ACK_EVERY);
-                    if let Some(ack) = acks.take(self.app.ledger.alone())
-                        && let Some(end) = tell(outbox, ingest_response::Body::Ack(ack), &self.app.metrics.node_stalls).await
+                    if let Some(ack) = acks.take(self.intake.ledger.alone())
+                        && let Some(end) = self.tell(outbox, ingest_response::Body::Ack(ack)).await
                     {
                         return end;
                     }
@@ -185,7 +185,7 @@ impl Session {
     }
 
     fn drained(&self) -> End {
-        let redirect = elsewhere(&self.app.membership.view(), self.node());
+        let redirect = elsewhere(&self.intake.membership.view(), self.node());
         if redirect.ranked.is_empty() { End::Status(stopping()) } else { End::Redirect(redirect) }
     }
 
@@ -199,13 +199,13 @@ impl Session {
                 let began = Instant::now();
                 let answers = self.take_frame(&frame).await;
                 // One frame message counts as one request, with the time it takes to decode and offer it.
-                self.app.meter.record(Protocol::Grpc, began.elapsed(), false);
+                self.intake.meter.record(Protocol::Grpc, began.elapsed(), false);
                 let answers = match answers {
                     Ok(answers) => answers,
                     Err(end) => return Some(end),
                 };
                 for answer in answers {
-                    let end = tell(outbox, answer, &self.app.metrics.node_stalls).await;
+                    let end = self.tell(outbox, answer).await;
                     if end.is_some() {
                         return end;
                     }
@@ -223,7 +223,7 @@ impl Session {
 
     /// Decodes one frame, keeps it and offers it to the ledger. Returns what to answer, or why the session is over.
     async fn take_frame(&mut self, frame: &v1::Frame) -> Result<Vec<ingest_response::Body>, End> {
-        let decoded = match self.decoder.decode(frame, &self.claim.names(self.app.registry.names())) {
+        let decoded = match self.decoder.decode(frame, &self.claim.names(self.intake.registry.names())) {
             Ok(decoded) => decoded,
             Err(FrameError::NeedKeyframe { .. }) if self.awaits_keyframe => return Ok(Vec::new()),
             Err(error) => return Ok(self.undecodable(frame, &error)),
@@ -239,10 +239,10 @@ impl Session {
             },
         };
         let now = now_ms();
-        self.app.metrics.series_without_place(self.node().as_str(), decoded.left_out, decoded.others);
+        self.intake.metrics.series_without_place(self.node().as_str(), decoded.left_out, decoded.others);
         let tick = decoded.second.tick;
         let (stream, groups, columns) = (self.seat.stream, Arc::clone(&self.groups), decoded.second.cluster.clone());
-        let offer = self.app.ledger.offer(Offered { stream, tick, pin, groups, columns }).await;
+        let offer = self.intake.ledger.offer(Offered { stream, tick, pin, groups, columns }).await;
         match offer.map_err(|ended| End::Status(Status::unavailable(ended.to_string())))? {
             Err(refused) => {
                 let reason = match refused {
@@ -256,11 +256,15 @@ impl Session {
             }
             Ok(()) => {
                 let delay_ms = age_ms(tick, now);
-                self.app.metrics.frame_taken(frame.encoded_len(), delay_ms);
+                self.intake.metrics.frame_taken(frame.encoded_len(), delay_ms);
                 self.claim.keep(decoded, delay_ms);
                 Ok(Vec::new())
             }
         }
+    }
+
+    async fn tell(&self, outbox: &Outbox, body: ingest_response::Body) -> Option<End> {
+        tell(outbox, body, &self.intake.metrics.node_stalls).await
     }
 
     fn undecodable(&mut self, frame: &v1::Frame, error: &FrameError) -> Vec<ingest_response::Body> {
@@ -269,19 +273,19 @@ impl Session {
         if let FrameError::Invalid(_) = error {
             answers.push(self.refuse(frame.tick, RefusalReason::Invalid, reason.clone()));
         }
-        self.app.metrics.keyframe_requested(self.node().as_str(), &reason);
+        self.intake.metrics.keyframe_requested(self.node().as_str(), &reason);
         self.awaits_keyframe = true;
         answers.push(ingest_response::Body::KeyframeRequest(v1::KeyframeRequest { reason }));
         answers
     }
 
     fn refuse(&self, tick: u32, reason: RefusalReason, detail: String) -> ingest_response::Body {
-        self.app.metrics.frame_refused(self.node().as_str(), tick, reason, &detail);
+        self.intake.metrics.frame_refused(self.node().as_str(), tick, reason, &detail);
         ingest_response::Body::Refusal(v1::Refusal { tick, reason: reason.into(), detail })
     }
 }
 
-/// Sends one message; why the session is over when the node is gone or does not read.
+/// Sends one message; why the session is over when the node is gone, or does not read, which counts as a stall.
 async fn tell(outbox: &Outbox, body: ingest_response::Body, stalls: &Counter) -> Option<End> {
     match tokio::time::timeout(READ_WITHIN, outbox.send(Ok(respond(body)))).await {
         Ok(Ok(())) => None,

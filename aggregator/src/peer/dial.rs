@@ -13,10 +13,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    OUTBOX,
+    Exchange, OUTBOX,
     link::{self, Outbox},
 };
-use crate::{app::App, membership::Member};
+use crate::membership::Member;
 use starling_ledger::Ledger;
 
 /// First and longest wait between two attempts; each is jittered by half.
@@ -27,8 +27,8 @@ const STOOD: Duration = Duration::from_secs(30);
 pub(crate) const DIAL: Dial = Dial::within(Duration::from_secs(3));
 
 /// Follows the membership until the stop: dials who appears, lets go of who is gone.
-pub(crate) async fn dial_peers(app: Arc<App>) {
-    let mut membership = app.membership.subscribe();
+pub(crate) async fn dial_peers(exchange: Arc<Exchange>) {
+    let mut membership = exchange.membership.subscribe();
     let mut dialled: HashMap<WriterId, CancellationToken> = HashMap::new();
     loop {
         let view = membership.borrow_and_update().clone();
@@ -41,50 +41,50 @@ pub(crate) async fn dial_peers(app: Arc<App>) {
         });
         for member in view.live.iter().filter(|member| view.me.id < member.id) {
             dialled.entry(member.writer).or_insert_with(|| {
-                let token = app.stop.child_token();
-                app.tasks.spawn(keep(app.clone(), member.clone(), token.clone()));
+                let token = exchange.stop.child_token();
+                exchange.tasks.spawn(keep(exchange.clone(), member.clone(), token.clone()));
                 token
             });
         }
-        forget_the_gone(&app).await;
+        forget_the_gone(&exchange).await;
         tokio::select! {
             biased;
-            () = app.stop.cancelled() => return,
+            () = exchange.stop.cancelled() => return,
             changed = membership.changed() => if changed.is_err() { return },
         }
     }
 }
 
 /// A process that gossip calls dead and that no stream reaches holds no copy any more.
-async fn forget_the_gone(app: &App) {
-    let view = app.membership.view();
+async fn forget_the_gone(exchange: &Exchange) {
+    let view = exchange.membership.view();
     if view.suspects_partition || view.degraded {
         return;
     }
-    let peers = app.ledger.ask(Ledger::peers).await.unwrap_or_default();
+    let peers = exchange.ledger.ask(Ledger::peers).await.unwrap_or_default();
     for peer in peers {
         let live = view.live.iter().any(|member| member.writer == peer.writer);
         let in_view = view.others.iter().any(|member| member.writer == peer.writer);
-        if !live && !in_view && !app.links.has(peer.writer) {
+        if !live && !in_view && !exchange.links.has(peer.writer) {
             tracing::info!(peer = %peer.aggregator_id, writer = %peer.writer, "peer is gone, its copies no longer count");
-            app.ledger.peer_lost(peer.writer).await;
+            exchange.ledger.peer_lost(peer.writer).await;
         }
     }
 }
 
 /// Dials one process again and again until it is gone.
-async fn keep(app: Arc<App>, member: Member, gone: CancellationToken) {
+async fn keep(exchange: Arc<Exchange>, member: Member, gone: CancellationToken) {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let began = Instant::now();
-        app.metrics.peer_dials.inc();
+        exchange.metrics.peer_dials.inc();
         let result = tokio::select! {
             biased;
             () = gone.cancelled() => return,
-            result = connect(&app, &member) => result,
+            result = connect(&exchange, &member) => result,
         };
         if let Err(error) = result {
-            app.metrics.peer_failed(member.id.as_str(), &format!("{error:#}"));
+            exchange.metrics.peer_failed(member.id.as_str(), &format!("{error:#}"));
         }
         if began.elapsed() > STOOD {
             backoff.reset();
@@ -97,13 +97,13 @@ async fn keep(app: Arc<App>, member: Member, gone: CancellationToken) {
     }
 }
 
-async fn connect(app: &App, member: &Member) -> anyhow::Result<()> {
+async fn connect(exchange: &Exchange, member: &Member) -> anyhow::Result<()> {
     let channel = DIAL.connect(&member.grpc).await.map_err(anyhow::Error::msg)?;
     let mut client = PeerClient::new(channel)
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
     let (outbox, requests) = mpsc::channel(OUTBOX);
     let inbound = client.sync(ReceiverStream::new(requests)).await?.into_inner();
-    link::run(app, inbound, Outbox::Dialled(outbox), Some(member.writer)).await?;
+    link::run(exchange, inbound, Outbox::Dialled(outbox), Some(member.writer)).await?;
     Ok(())
 }

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::info;
 
+use super::Exchange;
 use crate::{
-    app::App,
     fleet::{Filter, PeerRows},
     ledger_task::{Ended, Inlet, Outlet},
     membership::{Member, View},
@@ -113,40 +113,40 @@ fn speaker(view: &View, digest: &v1::Digest, wanted: Option<WriterId>) -> Result
 
 /// Runs the stream until it ends or is replaced by a newer one. `wanted` is the process that was dialled.
 pub(super) async fn run(
-    app: &App,
+    exchange: &Exchange,
     mut inbound: Streaming<v1::SyncMessage>,
     outbox: Outbox,
     wanted: Option<WriterId>,
 ) -> Result<(), LinkError> {
     // Both sides begin with a digest; neither waits for the other's.
-    let own = app.ledger.ask(Ledger::own_digest).await?;
+    let own = exchange.ledger.ask(Ledger::own_digest).await?;
     if !outbox.send(message(Body::Digest(own))).await {
         return Ok(());
     }
     let first = tokio::time::timeout(FIRST_DIGEST, inbound.message()).await.map_err(|_| LinkError::NoDigest)??;
     let Some(v1::SyncMessage { body: Some(Body::Digest(first)) }) = first else { return Err(LinkError::NoDigest) };
-    let peer = speaker(&app.membership.view(), &first, wanted).inspect_err(|error| outbox.refuse(error))?;
+    let peer = speaker(&exchange.membership.view(), &first, wanted).inspect_err(|error| outbox.refuse(error))?;
     let name = first.aggregator_id.clone();
-    app.ledger.digest(first).await??;
-    let (ended, link) = app.links.add(peer, &app.stop);
+    exchange.ledger.digest(first).await??;
+    let (ended, link) = exchange.links.add(peer, &exchange.stop);
     let (outlet, inlet) = Outlet::new();
-    app.ledger.peer_opened(peer, link, outlet).await;
+    exchange.ledger.peer_opened(peer, link, outlet).await;
     info!(peer = %name, writer = %peer, "peer connected");
     let result = tokio::select! {
         biased;
         () = ended.cancelled() => Ok(()),
-        result = read(app, &mut inbound, (peer, &name)) => result,
-        () = write(app, &outbox, peer, inlet) => Ok(()),
+        result = read(exchange, &mut inbound, (peer, &name)) => result,
+        () = write(exchange, &outbox, peer, inlet) => Ok(()),
     };
-    app.links.remove(peer, link);
-    app.ledger.peer_closed(peer, link).await;
+    exchange.links.remove(peer, link);
+    exchange.ledger.peer_closed(peer, link).await;
     info!(peer = %name, writer = %peer, "peer disconnected");
     result
 }
 
 /// Takes what the other side sends. Never waits for our own sending.
 async fn read(
-    app: &App,
+    exchange: &Exchange,
     inbound: &mut Streaming<v1::SyncMessage>,
     (peer, name): (WriterId, &str),
 ) -> Result<(), LinkError> {
@@ -161,16 +161,16 @@ async fn read(
                 if found != peer || digest.aggregator_id != name {
                     return Err(LinkError::Stranger { found, wanted: peer });
                 }
-                app.ledger.digest(digest).await??;
+                exchange.ledger.digest(digest).await??;
             }
             // Read here, on the task of this stream: the ledger only looks numbers up.
             Some(Body::Entries(entries)) => match DecodedRun::decode(&entries) {
-                Ok(run) => app.ledger.entries(peer, run).await,
-                Err(error) => app.metrics.peer_message_refused(&peer.to_string(), &error.to_string()),
+                Ok(run) => exchange.ledger.entries(peer, run).await,
+                Err(error) => exchange.metrics.peer_message_refused(&peer.to_string(), &error.to_string()),
             },
             Some(Body::Nodes(update)) => {
-                if let Err(error) = nodes.take(&app.fleet, &update) {
-                    app.metrics.peer_message_refused(&peer.to_string(), &error.to_string());
+                if let Err(error) = nodes.take(&exchange.fleet, &update) {
+                    exchange.metrics.peer_message_refused(&peer.to_string(), &error.to_string());
                 }
             }
             // A message of a newer protocol.
@@ -180,12 +180,12 @@ async fn read(
 }
 
 /// Sends what the ledger hands out for this peer, and our node rows.
-async fn write(app: &App, outbox: &Outbox, peer: WriterId, mut inlet: Inlet) {
-    let mut rows = app.fleet.refreshed();
+async fn write(exchange: &Exchange, outbox: &Outbox, peer: WriterId, mut inlet: Inlet) {
+    let mut rows = exchange.fleet.refreshed();
     rows.mark_changed();
     // What this stream was sent of our rows.
     let mut seen = 0;
-    app.ledger.room(peer, ENTRIES_BYTES).await;
+    exchange.ledger.room(peer, ENTRIES_BYTES).await;
     loop {
         tokio::select! {
             changed = inlet.digest.changed() => {
@@ -206,14 +206,14 @@ async fn write(app: &App, outbox: &Outbox, peer: WriterId, mut inlet: Inlet) {
                         return;
                     }
                 }
-                app.ledger.room(peer, ENTRIES_BYTES).await;
+                exchange.ledger.room(peer, ENTRIES_BYTES).await;
             }
             changed = rows.changed() => {
                 if changed.is_err() {
                     return;
                 }
                 let tick = *rows.borrow_and_update();
-                for part in app.fleet.since(&Filter::Own, seen, tick) {
+                for part in exchange.fleet.since(&Filter::Own, seen, tick) {
                     seen = part.revision;
                     if !outbox.send(message(Body::Nodes(part))).await {
                         return;

@@ -18,12 +18,12 @@ use starling_proto::{ids::WriterId, limits::PEER_MESSAGE_BYTES_MAX, v1};
 use starling_service::grpc::peer_server;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::dial::{DIAL, dial_peers};
 use self::link::Outbox;
-use crate::{app::App, metrics::Metrics};
+use crate::{fleet::Fleet, ledger_task::LedgerHandle, membership::Membership, metrics::Metrics};
 
 /// Messages to one peer on their way. A message holds up to a megabyte of entries; the writer waits when it is full
 /// and what it would have sent stays in the log.
@@ -69,13 +69,31 @@ impl Links {
     }
 }
 
+/// What a stream to another aggregator needs.
+pub(crate) struct Exchange {
+    /// Who is a peer.
+    pub(crate) membership: Membership,
+    /// What is exchanged.
+    pub(crate) ledger: LedgerHandle,
+    /// Node rows, which go along.
+    pub(crate) fleet: Arc<Fleet>,
+    /// The streams that are up.
+    pub(crate) links: Links,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Owns the tasks of the streams.
+    pub(crate) tasks: TaskTracker,
+    /// Everything ends.
+    pub(crate) stop: CancellationToken,
+}
+
 /// The gRPC service.
-pub(crate) struct PeerService(Arc<App>);
+pub(crate) struct PeerService(Arc<Exchange>);
 
 impl PeerService {
     /// The service with its limits.
-    pub(crate) fn server(app: Arc<App>) -> peer_server::PeerServer<Self> {
-        peer_server::PeerServer::new(Self(app))
+    pub(crate) fn server(exchange: Arc<Exchange>) -> peer_server::PeerServer<Self> {
+        peer_server::PeerServer::new(Self(exchange))
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
     }
@@ -90,11 +108,11 @@ impl peer_server::Peer for PeerService {
             return Err(Status::unavailable("this aggregator is stopping"));
         }
         let (outbox, responses) = mpsc::channel(OUTBOX);
-        let app = self.0.clone();
+        let exchange = self.0.clone();
         self.0.tasks.spawn(async move {
             let outbox = Outbox::Answered(outbox);
-            if let Err(error) = link::run(&app, request.into_inner(), outbox, None).await {
-                app.metrics.peer_failed("inbound", &error.to_string());
+            if let Err(error) = link::run(&exchange, request.into_inner(), outbox, None).await {
+                exchange.metrics.peer_failed("inbound", &error.to_string());
             }
         });
         Ok(Response::new(ReceiverStream::new(responses)))

@@ -1,26 +1,36 @@
 //! The `Cluster` service: the aggregators themselves and the books they keep.
 
-use std::sync::Arc;
-
-use starling_proto::v1::{self, AggregatorState};
+use starling_proto::{
+    ids::NodeId,
+    v1::{self, AggregatorState},
+};
 use starling_service::grpc::cluster_server;
 use tonic::{Request, Response, Status};
 
 use super::{off_thread, parse_tick, views::completeness};
 use crate::{
-    app::App,
-    ledger_task::Ended,
-    membership::{Listed, State},
+    ledger_task::{Ended, LedgerHandle},
+    membership::{Listed, Membership, State},
 };
 use starling_ledger::{Check, Frames, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
 
 /// See the module.
-pub(crate) struct ClusterService(Arc<App>);
+#[derive(Clone)]
+pub(crate) struct ClusterService {
+    /// Name of this aggregator.
+    pub(crate) id: NodeId,
+    /// Name of the cluster.
+    pub(crate) cluster: String,
+    /// Who else is there.
+    pub(crate) membership: Membership,
+    /// The books.
+    pub(crate) ledger: LedgerHandle,
+}
 
 impl ClusterService {
     /// The service.
-    pub(crate) fn server(app: Arc<App>) -> cluster_server::ClusterServer<Self> {
-        cluster_server::ClusterServer::new(Self(app)).max_decoding_message_size(4 * 1024)
+    pub(crate) fn server(self) -> cluster_server::ClusterServer<Self> {
+        cluster_server::ClusterServer::new(self).max_decoding_message_size(4 * 1024)
     }
 }
 
@@ -30,29 +40,28 @@ impl cluster_server::Cluster for ClusterService {
         &self,
         _: Request<v1::ListAggregatorsRequest>,
     ) -> Result<Response<v1::ListAggregatorsResponse>, Status> {
-        let app = &self.0;
-        let view = app.membership.view();
-        let asked = app.ledger.ask(|ledger| (ledger.logs(), ledger.peers(), ledger.closed(), ledger.sessions_len()));
+        let view = self.membership.view();
+        let asked = self.ledger.ask(|ledger| (ledger.logs(), ledger.peers(), ledger.closed(), ledger.sessions_len()));
         let (logs, peers, own_closed, own_nodes) = asked.await.map_err(ended)?;
         let own_nodes = u32::try_from(own_nodes).unwrap_or(u32::MAX);
         let aggregators = view
             .listed
             .iter()
             .map(|listed| {
-                let own = (listed.member.writer == app.ledger.writer()).then_some((own_nodes, own_closed));
+                let own = (listed.member.writer == self.ledger.writer()).then_some((own_nodes, own_closed));
                 aggregator(listed, &logs, &peers, own)
             })
             .collect();
         Ok(Response::new(v1::ListAggregatorsResponse {
             aggregators,
-            answered_by: app.id.to_string(),
-            cluster: app.cluster.clone(),
+            answered_by: self.id.to_string(),
+            cluster: self.cluster.clone(),
         }))
     }
 
     async fn get_ledger(&self, request: Request<v1::GetLedgerRequest>) -> Result<Response<v1::Ledger>, Status> {
-        let tick = parse_tick(&self.0, request.into_inner().tick)?;
-        let asked = self.0.ledger.ask(move |ledger| Books {
+        let tick = parse_tick(&self.ledger, request.into_inner().tick)?;
+        let asked = self.ledger.ask(move |ledger| Books {
             view: ledger.view(tick),
             recount: ledger.recount(tick),
             peers: ledger.peers(),
@@ -60,9 +69,9 @@ impl cluster_server::Cluster for ClusterService {
             stats: *ledger.stats(),
             view_hash: ledger.view_hash(tick),
         });
-        let (app, books) = (self.0.clone(), asked.await.map_err(ended)?);
+        let (service, books) = (self.clone(), asked.await.map_err(ended)?);
         // Adding up the entries of a second again takes milliseconds.
-        Ok(Response::new(off_thread(move || ledger(&app, tick, books)).await?))
+        Ok(Response::new(off_thread(move || ledger(&service, tick, books)).await?))
     }
 }
 
@@ -110,11 +119,11 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
     }
 }
 
-fn ledger(app: &App, tick: u32, books: Books) -> v1::Ledger {
-    let view = app.membership.view();
+fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
+    let view = service.membership.view();
     let (frames, coverage) = match &books.view {
         Some(view) => (view.frames, view.coverage),
-        None => (Frames::default(), app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default()),
+        None => (Frames::default(), service.ledger.view(tick).map(|view| view.coverage).unwrap_or_default()),
     };
     let conservation = match books.recount.map_or(Check::Unknown, |recount| recount.run()) {
         Check::Balanced => v1::Conservation { balanced: true, detail: String::new() },
@@ -144,13 +153,13 @@ fn ledger(app: &App, tick: u32, books: Books) -> v1::Ledger {
     let view_hash = books.view_hash.map(|hash| format!("{hash:016x}")).unwrap_or_default();
     v1::Ledger {
         tick,
-        answered_by: app.id.to_string(),
+        answered_by: service.id.to_string(),
         logs,
         frames_counted: frames.counted,
         frames_merged: frames.merged,
         frames_raw: frames.raw,
         frames_raw_covered: frames.raw_covered,
-        completeness: Some(completeness(app, tick, coverage)),
+        completeness: Some(completeness(&service.ledger, tick, coverage)),
         conservation: Some(conservation),
         view_hash,
         overlaps: books.stats.overlaps,

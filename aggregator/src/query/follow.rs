@@ -9,9 +9,8 @@ use futures_util::{Stream, StreamExt as _, stream};
 use starling_proto::{ids::NodeId, v1};
 use tonic::{Code, Status};
 
-use super::{Answers, forward, node};
+use super::{Answers, Holders, Streams, forward, node};
 use crate::{
-    app::App,
     clock::{now_ms, tick_of},
     ledger_task::Published,
 };
@@ -24,7 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// One watcher.
 struct Follower {
-    app: Arc<App>,
+    holders: Arc<Holders>,
+    streams: Streams,
     node: NodeId,
     published: tokio::sync::watch::Receiver<Published>,
     /// Next second to send; what the watcher asked for before the first one.
@@ -44,16 +44,18 @@ struct Follower {
 /// # Errors
 /// What [`forward::holder`] and the aggregator asked first say.
 pub(super) async fn watch(
-    app: Arc<App>,
+    holders: Arc<Holders>,
+    streams: Streams,
     node: NodeId,
     from: u32,
 ) -> Result<impl Stream<Item = Result<v1::NodeView, Status>>, Status> {
     // A start in the future would be a later one at each next aggregator.
     let from = from.min(tick_of(now_ms()).saturating_add(1));
-    let source = open(&app, &node, from).await?;
+    let source = open(&holders, &streams, &node, from).await?;
     let follower = Follower {
-        published: app.ledger.published(),
-        app,
+        published: holders.ledger().published(),
+        holders,
+        streams,
         node,
         next: from,
         begun: false,
@@ -68,13 +70,18 @@ pub(super) async fn watch(
     }))
 }
 
-async fn open(app: &Arc<App>, id: &NodeId, from: u32) -> Result<Answers<v1::NodeView>, Status> {
-    if let Some(member) = forward::holder(app, id, false)? {
-        let answers = forward::watch_node(app, &member, id, from).await?;
+async fn open(
+    holders: &Arc<Holders>,
+    streams: &Streams,
+    id: &NodeId,
+    from: u32,
+) -> Result<Answers<v1::NodeView>, Status> {
+    if let Some(member) = forward::holder(holders, id, false)? {
+        let answers = forward::watch_node(holders, &member, id, from).await?;
         return Ok(Box::pin(answers.map(move |answer| answer.map_err(|status| forward::explained(&member, &status)))));
     }
-    let node = app.registry.get(id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
-    Ok(Box::pin(node::watch(app.clone(), node, from)))
+    let node = holders.registry().get(id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
+    Ok(Box::pin(node::watch(holders.clone(), streams, node, from)))
 }
 
 /// Whether another aggregator, or the same one a moment later, may answer better.
@@ -129,11 +136,11 @@ impl Follower {
     async fn look(&mut self) -> Option<Option<Status>> {
         tokio::select! {
             biased;
-            () = self.app.stop.cancelled() => return None,
+            () = self.streams.stop.cancelled() => return None,
             changed = self.published.changed() => if changed.is_err() { return None },
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
-        match open(&self.app, &self.node, self.next).await {
+        match open(&self.holders, &self.streams, &self.node, self.next).await {
             Ok(source) => (self.source, self.opened) = (Some(source), Instant::now()),
             Err(status) if may_pass(&status) => {
                 let since = self.lost.as_ref().map_or_else(Instant::now, |(since, _)| *since);

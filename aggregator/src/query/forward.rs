@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,13 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::{app::App, membership::Member, peer::DIAL};
+use crate::{
+    fleet::Fleet,
+    ingest::Registry,
+    ledger_task::LedgerHandle,
+    membership::{Member, Membership},
+    peer::DIAL,
+};
 
 /// Marks a request that was forwarded once: it is answered from what is held, or not at all.
 const FORWARDED: &str = "starling-forwarded";
@@ -25,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections to other aggregators, made when first needed.
 #[derive(Default)]
-pub(crate) struct Channels(Mutex<HashMap<String, Channel>>);
+struct Channels(Mutex<HashMap<String, Channel>>);
 
 impl Channels {
     fn get(&self, address: &str) -> Result<Channel, String> {
@@ -42,6 +48,42 @@ impl Channels {
     }
 }
 
+/// Which aggregator holds a node, and the way to it.
+pub(crate) struct Holders {
+    membership: Membership,
+    ledger: LedgerHandle,
+    registry: Arc<Registry>,
+    fleet: Arc<Fleet>,
+    channels: Channels,
+}
+
+impl Holders {
+    /// As `membership`, and the nodes heard of here (`registry`) and anywhere (`fleet`), say.
+    pub(crate) fn new(
+        membership: Membership,
+        ledger: LedgerHandle,
+        registry: Arc<Registry>,
+        fleet: Arc<Fleet>,
+    ) -> Self {
+        Self { membership, ledger, registry, fleet, channels: Channels::default() }
+    }
+
+    /// The ledger of this aggregator.
+    pub(super) const fn ledger(&self) -> &LedgerHandle {
+        &self.ledger
+    }
+
+    /// The nodes of this aggregator.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The rows of all nodes.
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+}
+
 /// Whether the request came from another aggregator.
 pub(super) fn was_forwarded(metadata: &MetadataMap) -> bool {
     metadata.contains_key(FORWARDED)
@@ -52,17 +94,17 @@ pub(super) fn was_forwarded(metadata: &MetadataMap) -> bool {
 /// # Errors
 /// `NOT_FOUND` for a node that nobody has heard of, with names that are close; `UNAVAILABLE` for one whose
 /// aggregator is gone.
-pub(super) fn holder(app: &App, node: &NodeId, forwarded: bool) -> Result<Option<Member>, Status> {
-    let known_here = app.registry.get(node).is_some_and(|node| node.latest().is_some());
-    let connected_here = app.registry.get(node).is_some_and(|node| node.presence().0);
-    let place = app.fleet.place(node);
+pub(super) fn holder(holders: &Holders, node: &NodeId, forwarded: bool) -> Result<Option<Member>, Status> {
+    let known_here = holders.registry.get(node).is_some_and(|node| node.latest().is_some());
+    let connected_here = holders.registry.get(node).is_some_and(|node| node.presence().0);
+    let place = holders.fleet.place(node);
     if known_here
-        && (connected_here || forwarded || place.as_ref().is_none_or(|place| place.writer == app.ledger.writer()))
+        && (connected_here || forwarded || place.as_ref().is_none_or(|place| place.writer == holders.ledger.writer()))
     {
         return Ok(None);
     }
-    let (Some(place), false) = (place, forwarded) else { return Err(unknown(app, node)) };
-    let view = app.membership.view();
+    let (Some(place), false) = (place, forwarded) else { return Err(unknown(holders, node)) };
+    let view = holders.membership.view();
     let teller = view.live.iter().find(|member| member.writer == place.writer);
     match teller {
         Some(member) => Ok(Some(member.clone())),
@@ -75,8 +117,8 @@ pub(super) fn holder(app: &App, node: &NodeId, forwarded: bool) -> Result<Option
     }
 }
 
-fn unknown(app: &App, node: &NodeId) -> Status {
-    let (similar, count) = app.fleet.similar(node.as_str());
+fn unknown(holders: &Holders, node: &NodeId) -> Status {
+    let (similar, count) = holders.fleet.similar(node.as_str());
     let hint = if similar.is_empty() { String::new() } else { format!("; similar: {}", similar.join(", ")) };
     Status::not_found(format!(
         "node_id: no node called {node} in the last 15 minutes, {count} are known, see ListNodes{hint}"
@@ -84,39 +126,39 @@ fn unknown(app: &App, node: &NodeId) -> Status {
 }
 
 /// [`v1::query_client`] `GetNode` at `member`.
-pub(super) async fn get_node(app: &App, member: &Member, node: &NodeId) -> Result<v1::NodeView, Status> {
+pub(super) async fn get_node(holders: &Holders, member: &Member, node: &NodeId) -> Result<v1::NodeView, Status> {
     let mut request = marked(v1::GetNodeRequest { node_id: node.to_string() });
     request.set_timeout(TIMEOUT);
-    let answer = client(app, member)?.get_node(request).await;
+    let answer = client(holders, member)?.get_node(request).await;
     Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
 }
 
 /// [`v1::query_client`] `GetSeries` at `member`.
 pub(super) async fn get_series(
-    app: &App,
+    holders: &Holders,
     member: &Member,
     request: v1::GetSeriesRequest,
 ) -> Result<v1::SeriesAnswer, Status> {
     let mut request = marked(request);
     request.set_timeout(TIMEOUT);
-    let answer = client(app, member)?.get_series(request).await;
+    let answer = client(holders, member)?.get_series(request).await;
     Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
 }
 
 /// [`v1::query_client`] `WatchNode` at `member`.
 pub(super) async fn watch_node(
-    app: &App,
+    holders: &Holders,
     member: &Member,
     node: &NodeId,
     from_tick: u32,
 ) -> Result<Streaming<v1::NodeView>, Status> {
     let request = marked(v1::WatchNodeRequest { node_id: node.to_string(), from_tick });
-    let answer = client(app, member)?.watch_node(request).await;
+    let answer = client(holders, member)?.watch_node(request).await;
     Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
 }
 
-fn client(app: &App, member: &Member) -> Result<QueryClient<Channel>, Status> {
-    let channel = app
+fn client(holders: &Holders, member: &Member) -> Result<QueryClient<Channel>, Status> {
+    let channel = holders
         .channels
         .get(&member.grpc)
         .map_err(|error| Status::unavailable(format!("aggregator {} at {}: {error}", member.id, member.grpc)))?;

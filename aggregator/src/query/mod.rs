@@ -14,14 +14,37 @@ use std::pin::Pin;
 
 use futures_util::Stream;
 use starling_proto::ids::NodeId;
+use starling_service::requests::{OpenRequest, Protocol, RequestMeter};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-pub(crate) use self::{cluster::ClusterService, forward::Channels, service::QueryService, views::Views};
-use crate::app::App;
+pub(crate) use self::{cluster::ClusterService, forward::Holders, service::QueryService, views::Views};
+use crate::{fleet::Fleet, ingest::Registry, ledger_task::LedgerHandle};
 use starling_proto::group::Group;
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Opens streams of answers.
+#[derive(Clone)]
+pub(crate) struct Streams {
+    /// Counts those that are open.
+    pub(crate) meter: RequestMeter,
+    /// Ends them.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Streams {
+    fn open(&self) -> OpenStream {
+        OpenStream { stop: self.stop.clone(), _counted: self.meter.open(Protocol::Grpc) }
+    }
+}
+
+/// Held by a stream of answers as long as it is open.
+struct OpenStream {
+    stop: CancellationToken,
+    _counted: OpenRequest,
+}
 
 /// Reads a group of a request.
 ///
@@ -35,18 +58,18 @@ fn parse_group(text: &str) -> Result<Group, Status> {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`, naming the groups there are.
-fn check_group(app: &App, group: &Group) -> Result<(), Status> {
+fn check_group(registry: &Registry, fleet: &Fleet, group: &Group) -> Result<(), Status> {
     let Some((key, value)) = group.name().split_once(':') else { return Ok(()) };
-    let group_by = app.registry.group_by();
+    let group_by = registry.group_by();
     if !group_by.iter().any(|label| label == key) {
         let labels = group_by.join(", ");
         return Err(Status::invalid_argument(format!("group: nodes are grouped by {labels}, not by {key:?}")));
     }
     // Whoever is beyond `groups_max` at some aggregator; none may be.
-    if value == starling_proto::series::OTHER || app.fleet.has_group(group) {
+    if value == starling_proto::series::OTHER || fleet.has_group(group) {
         return Ok(());
     }
-    let known = app.fleet.groups_of(key);
+    let known = fleet.groups_of(key);
     let hint =
         if known.is_empty() { "none has that label".to_owned() } else { format!("there are {}", known.join(", ")) };
     Err(Status::invalid_argument(format!("group: no node is in {group}, {hint}")))
@@ -61,8 +84,8 @@ fn parse_node(text: &str) -> Result<NodeId, Status> {
 ///
 /// # Errors
 /// `OUT_OF_RANGE`, naming the window, for a second that is not kept or not settled.
-fn parse_tick(app: &App, tick: u32) -> Result<u32, Status> {
-    let settled = app.ledger.published().borrow().settled;
+fn parse_tick(ledger: &LedgerHandle, tick: u32) -> Result<u32, Status> {
+    let settled = ledger.published().borrow().settled;
     let oldest = oldest_kept(settled);
     match tick {
         0 => Ok(settled),

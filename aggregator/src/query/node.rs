@@ -4,16 +4,14 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{Stream, stream};
 use starling_proto::{catalogue, frame::Second, limits::LIVE_WINDOW, v1};
-use starling_service::requests::{OpenRequest, Protocol};
 use tonic::Status;
 
 use super::{
-    forward, off_thread,
+    Holders, OpenStream, Streams, forward, off_thread,
     series::{self, Asked, Fold},
     views::timestamp,
 };
 use crate::{
-    app::App,
     clock::{age_ms, now_ms, tick_of},
     ingest::Node,
     ledger_task::Published,
@@ -26,24 +24,24 @@ const MINUTE: u32 = 60;
 const REPLAY_CHUNK: u32 = 60;
 
 /// The newest second of a node with all its series; `None` before its first frame.
-pub(super) fn newest(app: &App, node: &Node) -> Option<v1::NodeView> {
+pub(super) fn newest(holders: &Holders, node: &Node) -> Option<v1::NodeView> {
     let latest = node.latest()?;
     let tick = latest.second.tick;
     let mut minute = RollingMinute::default();
     for before in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).seconds() {
         minute.push(before.tick, Arc::new(Reading::of_node_shown(&before).duration()));
     }
-    let mut view = view(app, node, &latest.second, &mut minute);
+    let mut view = view(holders, node, &latest.second, &mut minute);
     view.series = Reading::of_node(&latest.second).entries().iter().map(series_value).collect();
     Some(view)
 }
 
-/// The series asked for of a node: a list of its newest second, or points over seconds.
+/// The series asked for of a node, without who answers: a list of its newest second, or points over seconds.
 /// Decodes what it reads: not for a runtime thread.
-pub(super) fn series(app: &App, node: &Node, asked: &Asked) -> v1::SeriesAnswer {
+pub(super) fn series(node: &Node, asked: &Asked) -> v1::SeriesAnswer {
     let from = if asked.name.is_empty() { asked.to } else { asked.from };
     let seconds = node.slice(from, asked.to).seconds();
-    let answer = if asked.name.is_empty() {
+    if asked.name.is_empty() {
         seconds.last().map(|second| series::list(&Reading::of_node(second), asked)).unwrap_or_default()
     } else {
         let mut fold = Fold::new(asked);
@@ -54,25 +52,24 @@ pub(super) fn series(app: &App, node: &Node, asked: &Asked) -> v1::SeriesAnswer 
             fold.take(tick, u32::from(reading.is_some()), 1, reading.as_ref());
         }
         fold.finish()
-    };
-    v1::SeriesAnswer { answered_by: app.id.to_string(), ..answer }
+    }
 }
 
 /// One second of a node. `minute` must have seen the seconds before it, in order.
-fn view(app: &App, node: &Node, second: &Second, minute: &mut RollingMinute) -> v1::NodeView {
+fn view(holders: &Holders, node: &Node, second: &Second, minute: &mut RollingMinute) -> v1::NodeView {
     let reading = Reading::of_node_shown(second);
     let merged = minute.push(second.tick, Arc::new(reading.duration()));
     v1::NodeView {
         tick: second.tick,
         time: Some(timestamp(second.tick)),
-        row: app.fleet.row_of(node),
+        row: holders.fleet().row_of(node),
         facts: Some(node.about().facts.clone()),
         completeness: Some(v1::Completeness {
             nodes_reporting: 1,
             nodes_expected: 1,
             tick: second.tick,
             age_ms: age_ms(second.tick, now_ms()),
-            copies: app.ledger.copies(),
+            copies: holders.ledger().copies(),
         }),
         sections: Some(reading.sections(Some(&merged))),
         charted: reading.charted(true),
@@ -110,7 +107,7 @@ fn series_value(entry: &Entry<'_>) -> v1::SeriesValue {
 
 /// One reader of a node's seconds.
 struct Cursor {
-    app: Arc<App>,
+    holders: Arc<Holders>,
     node: Arc<Node>,
     ticks: tokio::sync::watch::Receiver<u32>,
     published: tokio::sync::watch::Receiver<Published>,
@@ -123,21 +120,26 @@ struct Cursor {
     primed: bool,
     /// The last word was sent.
     ended: bool,
-    _open: OpenRequest,
+    open: OpenStream,
 }
 
 /// The seconds of a node from `from` on (0: from its newest one), oldest first, then as they come. Seconds that come
 /// later than a newer one are left out. A start in the future begins with the next second. Ends with `UNAVAILABLE`
 /// when another aggregator holds the node, naming it.
-pub(super) fn watch(app: Arc<App>, node: Arc<Node>, from: u32) -> impl Stream<Item = Result<v1::NodeView, Status>> {
+pub(super) fn watch(
+    holders: Arc<Holders>,
+    streams: &Streams,
+    node: Arc<Node>,
+    from: u32,
+) -> impl Stream<Item = Result<v1::NodeView, Status>> + use<> {
     let ticks = node.ticks();
     let newest = *ticks.borrow();
     let oldest = tick_of(now_ms()).saturating_sub(LIVE_WINDOW);
     let next = if from == 0 { newest } else { from.min(newest.saturating_add(1)) }.max(oldest);
-    let open = app.meter.open(Protocol::Grpc);
-    let published = app.ledger.published();
+    let open = streams.open();
+    let published = holders.ledger().published();
     let cursor = Cursor {
-        app,
+        holders,
         node,
         ticks,
         published,
@@ -146,7 +148,7 @@ pub(super) fn watch(app: Arc<App>, node: Arc<Node>, from: u32) -> impl Stream<It
         minute: RollingMinute::default(),
         primed: false,
         ended: false,
-        _open: open,
+        open,
     };
     stream::unfold(cursor, |mut cursor| async move {
         let item = cursor.next().await?;
@@ -172,7 +174,7 @@ impl Cursor {
             }
             tokio::select! {
                 biased;
-                () = self.app.stop.cancelled() => return None,
+                () = self.open.stop.cancelled() => return None,
                 changed = self.ticks.changed() => if changed.is_err() { return None },
                 changed = self.published.changed() => {
                     if changed.is_err() {
@@ -190,10 +192,10 @@ impl Cursor {
     /// Why nothing more will come from here; `None` while it may.
     fn elsewhere(&self) -> Option<Status> {
         let id = &self.node.id;
-        if !self.app.registry.get(id).is_some_and(|node| Arc::ptr_eq(&node, &self.node)) {
+        if !self.holders.registry().get(id).is_some_and(|node| Arc::ptr_eq(&node, &self.node)) {
             return Some(Status::unavailable(format!("node {id} was silent for 15 minutes and is forgotten here")));
         }
-        let member = forward::holder(&self.app, id, false).ok()??;
+        let member = forward::holder(&self.holders, id, false).ok()??;
         Some(Status::unavailable(format!("node {id} moved to aggregator {} at {}", member.id, member.grpc)))
     }
 
@@ -201,7 +203,7 @@ impl Cursor {
     async fn read(&mut self, newest: u32) -> Result<(), Status> {
         let to = newest.min(self.next.saturating_add(REPLAY_CHUNK - 1));
         let first = if self.primed { self.next } else { self.next.saturating_sub(MINUTE - 1) };
-        let (app, node, next) = (self.app.clone(), self.node.clone(), self.next);
+        let (holders, node, next) = (self.holders.clone(), self.node.clone(), self.next);
         let mut minute = std::mem::take(&mut self.minute);
         let (minute, ready) = off_thread(move || {
             let mut ready = VecDeque::new();
@@ -215,7 +217,7 @@ impl Cursor {
                 if second.tick < next {
                     minute.push(second.tick, Arc::new(Reading::of_node_shown(second).duration()));
                 } else {
-                    ready.push_back(view(&app, &node, second, &mut minute));
+                    ready.push_back(view(&holders, &node, second, &mut minute));
                 }
             }
             (minute, ready)

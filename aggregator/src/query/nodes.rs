@@ -4,11 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{Stream, stream};
 use starling_proto::{group::Group, ids::NodeId, v1};
-use starling_service::requests::{OpenRequest, Protocol};
 use tonic::Status;
 
-use super::{off_thread, views::completeness};
-use crate::{app::App, fleet::Filter};
+use super::{OpenStream, Streams, off_thread, views::completeness};
+use crate::{
+    fleet::{Filter, Fleet},
+    ledger_task::LedgerHandle,
+};
 
 /// Rows of a page at most, and when nothing is asked for. Usual rows take 200 bytes: 2 MB.
 const PAGE_SIZE_MAX: u32 = 10_000;
@@ -48,12 +50,12 @@ impl Paging {
 
 /// One page of the nodes of `group` at the newest settled second. Pages are cut by name: nodes that come or go between
 /// two pages shift nothing.
-pub(super) fn page(app: &App, group: &Group, paging: &Paging) -> v1::NodeTable {
-    let tick = app.ledger.published().borrow().settled;
-    let page = app.fleet.page(group, paging.after.as_ref(), paging.size, PAGE_BYTES, tick);
+pub(super) fn page(ledger: &LedgerHandle, fleet: &Fleet, group: &Group, paging: &Paging) -> v1::NodeTable {
+    let tick = ledger.published().borrow().settled;
+    let page = fleet.page(group, paging.after.as_ref(), paging.size, PAGE_BYTES, tick);
     v1::NodeTable {
         tick,
-        completeness: Some(counted(app, group, tick, (page.reporting, page.expected))),
+        completeness: Some(counted(ledger, group, tick, (page.reporting, page.expected))),
         next_page_token: page.last.map_or_else(String::new, |last| last.to_string()),
         total: page.total,
         nodes: page.rows,
@@ -61,9 +63,9 @@ pub(super) fn page(app: &App, group: &Group, paging: &Paging) -> v1::NodeTable {
 }
 
 /// The ledger counts the nodes of the whole cluster; those of a group are counted by their rows.
-fn counted(app: &App, group: &Group, tick: u32, (reporting, expected): (u32, u32)) -> v1::Completeness {
-    let coverage = app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default();
-    let mut completeness = completeness(app, tick, coverage);
+fn counted(ledger: &LedgerHandle, group: &Group, tick: u32, (reporting, expected): (u32, u32)) -> v1::Completeness {
+    let coverage = ledger.view(tick).map(|view| view.coverage).unwrap_or_default();
+    let mut completeness = completeness(ledger, tick, coverage);
     if !group.is_cluster() {
         (completeness.nodes_reporting, completeness.nodes_expected) = (reporting, expected);
     }
@@ -72,7 +74,8 @@ fn counted(app: &App, group: &Group, tick: u32, (reporting, expected): (u32, u32
 
 /// One reader of the table.
 struct Cursor {
-    app: Arc<App>,
+    ledger: LedgerHandle,
+    fleet: Arc<Fleet>,
     group: Group,
     refreshed: tokio::sync::watch::Receiver<u32>,
     /// The revision up to which everything was handed on; 0 for nothing.
@@ -81,21 +84,22 @@ struct Cursor {
     tick: u32,
     /// Built and not handed on yet: the messages of one update.
     ready: VecDeque<v1::NodesUpdate>,
-    _open: OpenRequest,
+    open: OpenStream,
 }
 
 /// The nodes of `group` by difference, one update a second. `known` is what the reader already holds, as generation
 /// and revision. A reader that falls behind is given what changed since, at once: nothing grows with its slowness.
 pub(super) fn watch(
-    app: Arc<App>,
+    (ledger, fleet): (LedgerHandle, Arc<Fleet>),
+    streams: &Streams,
     group: Group,
     known: (u64, u64),
-) -> impl Stream<Item = Result<v1::NodesUpdate, Status>> {
+) -> impl Stream<Item = Result<v1::NodesUpdate, Status>> + use<> {
     let (generation, revision) = known;
-    let seen = if generation == app.fleet.generation() { revision } else { 0 };
-    let refreshed = app.fleet.refreshed();
-    let open = app.meter.open(Protocol::Grpc);
-    let cursor = Cursor { app, group, refreshed, seen, tick: 0, ready: VecDeque::new(), _open: open };
+    let seen = if generation == fleet.generation() { revision } else { 0 };
+    let refreshed = fleet.refreshed();
+    let open = streams.open();
+    let cursor = Cursor { ledger, fleet, group, refreshed, seen, tick: 0, ready: VecDeque::new(), open };
     stream::unfold(cursor, |mut cursor| async move {
         let item = cursor.next().await?;
         Some((item, cursor))
@@ -120,24 +124,25 @@ impl Cursor {
             }
             tokio::select! {
                 biased;
-                () = self.app.stop.cancelled() => return None,
+                () = self.open.stop.cancelled() => return None,
                 changed = self.refreshed.changed() => if changed.is_err() { return None },
             }
         }
     }
 
     async fn build(&mut self, tick: u32) -> Result<(), Status> {
-        let (app, group, seen) = (self.app.clone(), self.group.clone(), self.seen);
+        let (ledger, fleet) = (self.ledger.clone(), self.fleet.clone());
+        let (group, seen) = (self.group.clone(), self.seen);
         self.ready = off_thread(move || {
-            let mut parts = app.fleet.since(&Filter::Group(group.clone()), seen, tick);
+            let mut parts = fleet.since(&Filter::Group(group.clone()), seen, tick);
             if parts.is_empty() {
                 // The second goes on: whoever is silent is silent for one more.
-                let generation = app.fleet.generation();
+                let generation = fleet.generation();
                 parts.push(v1::NodesUpdate { tick, generation, revision: seen, ..v1::NodesUpdate::default() });
             }
             if let Some(last) = parts.last_mut() {
-                let counts = if group.is_cluster() { (0, 0) } else { app.fleet.counts(&group, tick) };
-                last.completeness = Some(counted(&app, &group, tick, counts));
+                let counts = if group.is_cluster() { (0, 0) } else { fleet.counts(&group, tick) };
+                last.completeness = Some(counted(&ledger, &group, tick, counts));
             }
             parts.into()
         })

@@ -2,36 +2,52 @@
 
 use std::sync::Arc;
 
-use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
+use starling_proto::{ids::NodeId, limits::PEER_MESSAGE_BYTES_MAX, v1};
 use starling_service::grpc::query_server;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Answers, check_group, follow, forward, node, nodes, off_thread, oldest_kept, parse_group, parse_node, parse_tick,
+    Answers, Holders, Streams, Views, check_group, follow, forward, node, nodes, off_thread, oldest_kept, parse_group,
+    parse_node, parse_tick,
     series::Asked,
     views::{self, told},
     watch,
 };
-use crate::app::App;
+use crate::{fleet::Fleet, ingest::Registry, ledger_task::LedgerHandle};
 use starling_proto::group::Group;
 
 /// Requests hold a name and a number.
 const REQUEST_BYTES_MAX: usize = 4 * 1024;
 
 /// See the module.
-pub(crate) struct QueryService(Arc<App>);
+pub(crate) struct QueryService {
+    /// Name of this aggregator.
+    pub(crate) id: NodeId,
+    /// What is settled.
+    pub(crate) ledger: LedgerHandle,
+    /// The nodes heard of here.
+    pub(crate) registry: Arc<Registry>,
+    /// The nodes heard of anywhere.
+    pub(crate) fleet: Arc<Fleet>,
+    /// Views of the cluster and of groups.
+    pub(crate) views: Arc<Views>,
+    /// Who else to ask.
+    pub(crate) holders: Arc<Holders>,
+    /// For answers that go on.
+    pub(crate) streams: Streams,
+}
 
 impl QueryService {
     /// The service with its limits.
-    pub(crate) fn server(app: Arc<App>) -> query_server::QueryServer<Self> {
-        query_server::QueryServer::new(Self(app))
+    pub(crate) fn server(self) -> query_server::QueryServer<Self> {
+        query_server::QueryServer::new(self)
             .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
     }
 
     fn group(&self, text: &str) -> Result<Group, Status> {
         let group = parse_group(text)?;
-        check_group(&self.0, &group)?;
+        check_group(&self.registry, &self.fleet, &group)?;
         Ok(group)
     }
 }
@@ -45,9 +61,9 @@ impl query_server::Query for QueryService {
     async fn get_cluster(&self, request: Request<v1::GetClusterRequest>) -> Result<Response<v1::ClusterView>, Status> {
         let request = request.into_inner();
         let group = self.group(&request.group)?;
-        let tick = parse_tick(&self.0, request.tick)?;
-        let app = self.0.clone();
-        Ok(Response::new(off_thread(move || told(&app.views.get(&app, &group, tick))).await?))
+        let tick = parse_tick(&self.ledger, request.tick)?;
+        let views = self.views.clone();
+        Ok(Response::new(off_thread(move || told(&views.get(&group, tick))).await?))
     }
 
     async fn watch_cluster(
@@ -56,15 +72,15 @@ impl query_server::Query for QueryService {
     ) -> Result<Response<Self::WatchClusterStream>, Status> {
         let request = request.into_inner();
         let group = self.group(&request.group)?;
-        Ok(Response::new(Box::pin(watch::watch_cluster(self.0.clone(), group, request.from_tick))))
+        Ok(Response::new(Box::pin(watch::watch_cluster(self.views.clone(), &self.streams, group, request.from_tick))))
     }
 
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::NodeTable>, Status> {
         let request = request.into_inner();
         let group = self.group(&request.group)?;
         let paging = nodes::Paging::parse(&request)?;
-        let app = self.0.clone();
-        Ok(Response::new(off_thread(move || nodes::page(&app, &group, &paging)).await?))
+        let (ledger, fleet) = (self.ledger.clone(), self.fleet.clone());
+        Ok(Response::new(off_thread(move || nodes::page(&ledger, &fleet, &group, &paging)).await?))
     }
 
     async fn watch_nodes(
@@ -74,45 +90,53 @@ impl query_server::Query for QueryService {
         let request = request.into_inner();
         let group = self.group(&request.group)?;
         let known = (request.generation, request.revision);
-        Ok(Response::new(Box::pin(nodes::watch(self.0.clone(), group, known))))
+        Ok(Response::new(Box::pin(nodes::watch(
+            (self.ledger.clone(), self.fleet.clone()),
+            &self.streams,
+            group,
+            known,
+        ))))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Result<Response<v1::NodeView>, Status> {
         let forwarded = forward::was_forwarded(request.metadata());
         let id = parse_node(&request.into_inner().node_id)?;
-        if let Some(member) = forward::holder(&self.0, &id, forwarded)? {
-            return Ok(Response::new(forward::get_node(&self.0, &member, &id).await?));
+        if let Some(member) = forward::holder(&self.holders, &id, forwarded)? {
+            return Ok(Response::new(forward::get_node(&self.holders, &member, &id).await?));
         }
-        let app = self.0.clone();
-        let node = self.0.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
-        let view = off_thread(move || node::newest(&app, &node)).await?;
+        let holders = self.holders.clone();
+        let node = self.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
+        let view = off_thread(move || node::newest(&holders, &node)).await?;
         view.map(Response::new).ok_or_else(|| Status::not_found(format!("node_id: {id} has sent nothing yet")))
     }
 
     async fn get_series(&self, request: Request<v1::GetSeriesRequest>) -> Result<Response<v1::SeriesAnswer>, Status> {
         let forwarded = forward::was_forwarded(request.metadata());
         let request = request.into_inner();
-        let app = self.0.clone();
-        let settled = app.ledger.published().borrow().settled;
+        let answered_by = self.id.to_string();
+        let settled = self.ledger.published().borrow().settled;
         let oldest = oldest_kept(settled);
         if request.node_id.is_empty() {
             let group = self.group(&request.group)?;
             let asked = Asked::parse(&request, oldest, settled)?;
-            return Ok(Response::new(off_thread(move || views::series(&app, &group, &asked)).await?));
+            let views = self.views.clone();
+            let answer = off_thread(move || views::series(&views, &group, &asked)).await?;
+            return Ok(Response::new(v1::SeriesAnswer { answered_by, ..answer }));
         }
         if !request.group.is_empty() {
             return Err(Status::invalid_argument("node_id: give a node or a group, not both"));
         }
         let id = parse_node(&request.node_id)?;
-        if let Some(member) = forward::holder(&app, &id, forwarded)? {
-            return Ok(Response::new(forward::get_series(&app, &member, request).await?));
+        if let Some(member) = forward::holder(&self.holders, &id, forwarded)? {
+            return Ok(Response::new(forward::get_series(&self.holders, &member, request).await?));
         }
         let gone = || Status::not_found(format!("node_id: {id} has sent nothing in the last 15 minutes"));
-        let node = app.registry.get(&id).ok_or_else(gone)?;
+        let node = self.registry.get(&id).ok_or_else(gone)?;
         let newest = *node.ticks().borrow();
         // A node's clock may be ahead of what is settled, and a silent node's newest second is long ago.
         let asked = Asked::parse(&request, oldest, newest.max(oldest))?;
-        Ok(Response::new(off_thread(move || node::series(&app, &node, &asked)).await?))
+        let answer = off_thread(move || node::series(&node, &asked)).await?;
+        Ok(Response::new(v1::SeriesAnswer { answered_by, ..answer }))
     }
 
     async fn watch_node(
@@ -123,11 +147,13 @@ impl query_server::Query for QueryService {
         let request = request.into_inner();
         let id = parse_node(&request.node_id)?;
         if !forwarded {
-            return Ok(Response::new(Box::pin(follow::watch(self.0.clone(), id, request.from_tick).await?)));
+            return Ok(Response::new(Box::pin(
+                follow::watch(self.holders.clone(), self.streams.clone(), id, request.from_tick).await?,
+            )));
         }
         // The aggregator that asks follows the node: it is answered from what is held here, as long as it is held.
-        forward::holder(&self.0, &id, forwarded)?;
-        let node = self.0.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
-        Ok(Response::new(Box::pin(node::watch(self.0.clone(), node, request.from_tick))))
+        forward::holder(&self.holders, &id, forwarded)?;
+        let node = self.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
+        Ok(Response::new(Box::pin(node::watch(self.holders.clone(), &self.streams, node, request.from_tick))))
     }
 }

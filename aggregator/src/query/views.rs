@@ -11,8 +11,9 @@ use starling_proto::{catalogue, series::Series, v1};
 use super::series::{self, Asked, Fold};
 
 use crate::{
-    app::App,
     clock::{age_ms, now_ms},
+    fleet::Fleet,
+    ledger_task::LedgerHandle,
     reading::{Reading, latency::MinuteCache},
 };
 use starling_ledger::Coverage;
@@ -27,8 +28,12 @@ const VIEWS_MAX: usize = 1_024;
 const MINUTES_MAX: usize = 64;
 
 /// See the module. Plain mutex: a view is built under it, so that many watchers of one second cost one build.
-#[derive(Default)]
-pub(crate) struct Views(Mutex<Cache>);
+pub(crate) struct Views {
+    cluster: String,
+    ledger: LedgerHandle,
+    fleet: Arc<Fleet>,
+    cache: Mutex<Cache>,
+}
 
 #[derive(Default)]
 struct Cache {
@@ -48,46 +53,56 @@ struct Second {
 impl Second {
     /// The ledger counts nodes for the whole cluster. In a group a node has at most one frame behind each cell, and
     /// every node sends the series of its host; who is expected is known from the rows.
-    fn coverage_of(&self, app: &App, group: &Group, tick: u32) -> Coverage {
+    fn coverage_of(&self, fleet: &Fleet, group: &Group, tick: u32) -> Coverage {
         if group.is_cluster() {
             return self.coverage;
         }
-        Coverage { reporting: self.frames, expected: app.fleet.expected(group, tick).max(self.frames) }
+        Coverage { reporting: self.frames, expected: fleet.expected(group, tick).max(self.frames) }
     }
 }
 
 impl Views {
+    /// Of the cluster called `cluster`.
+    pub(crate) fn new(cluster: String, ledger: LedgerHandle, fleet: Arc<Fleet>) -> Self {
+        Self { cluster, ledger, fleet, cache: Mutex::default() }
+    }
+
+    /// Where they are built from.
+    pub(super) const fn ledger(&self) -> &LedgerHandle {
+        &self.ledger
+    }
+
     /// The view of `group` at `tick`. A second without any frame gives a view without sections.
     /// May take milliseconds for an old second: not for a runtime thread.
-    pub(crate) fn get(&self, app: &App, group: &Group, tick: u32) -> Arc<v1::ClusterView> {
-        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn get(&self, group: &Group, tick: u32) -> Arc<v1::ClusterView> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (tick, group.clone());
-        let edits = app.ledger.revision(tick);
+        let edits = self.ledger.revision(tick);
         if let Some((held, view)) = cache.built.get(&key)
             && Some(*held) == edits
         {
             return view.clone();
         }
-        let Some(second) = copy(app, group, tick, |_| true) else {
-            return Arc::new(empty(app, group, tick));
+        let Some(second) = copy(self, group, tick, |_| true) else {
+            return Arc::new(empty(self, group, tick));
         };
         let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
         let minute = cache.minutes.entry(group.clone()).or_default().last_minute(
             tick,
-            |other| app.ledger.revision(other),
-            |other| duration(app, group, other),
+            |other| self.ledger.revision(other),
+            |other| duration(self, group, other),
         );
         let mut sections = reading.sections(Some(&minute));
         if let Some(cpu) = &mut sections.cpu {
             // The rows are of now: for a second of the past nobody knows the cores any more.
-            cpu.busiest = app.fleet.busiest(tick, group);
+            cpu.busiest = self.fleet.busiest(tick, group);
         }
         let view = Arc::new(v1::ClusterView {
             revision: second.revision,
-            completeness: Some(completeness(app, tick, second.coverage_of(app, group, tick))),
+            completeness: Some(completeness(&self.ledger, tick, second.coverage_of(&self.fleet, group, tick))),
             sections: Some(sections),
             charted: reading.charted(false),
-            ..empty(app, group, tick)
+            ..empty(self, group, tick)
         });
         if let Some(edits) = edits {
             cache.built.insert(key, (edits, view.clone()));
@@ -112,13 +127,13 @@ pub(crate) fn told(view: &v1::ClusterView) -> v1::ClusterView {
 }
 
 /// How much of the truth is known of `tick`; the age is filled in when it is told.
-pub(crate) fn completeness(app: &App, tick: u32, coverage: Coverage) -> v1::Completeness {
+pub(crate) fn completeness(ledger: &LedgerHandle, tick: u32, coverage: Coverage) -> v1::Completeness {
     v1::Completeness {
         nodes_reporting: coverage.reporting,
         nodes_expected: coverage.expected,
         tick,
         age_ms: age_ms(tick, now_ms()),
-        copies: app.ledger.copies(),
+        copies: ledger.copies(),
     }
 }
 
@@ -127,23 +142,23 @@ pub(crate) fn timestamp(tick: u32) -> Timestamp {
     Timestamp { seconds: tick.into(), nanos: 0 }
 }
 
-fn empty(app: &App, group: &Group, tick: u32) -> v1::ClusterView {
+fn empty(views: &Views, group: &Group, tick: u32) -> v1::ClusterView {
     v1::ClusterView {
         tick,
         time: Some(timestamp(tick)),
-        cluster: app.cluster.clone(),
+        cluster: views.cluster.clone(),
         group: group.name().to_owned(),
         completeness: Some(completeness(
-            app,
+            &views.ledger,
             tick,
-            app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default(),
+            views.ledger.view(tick).map(|view| view.coverage).unwrap_or_default(),
         )),
         ..v1::ClusterView::default()
     }
 }
 
-fn copy(app: &App, group: &Group, tick: u32, wanted: impl Fn(&Series) -> bool) -> Option<Second> {
-    let view = app.ledger.view(tick).filter(|view| view.revision > 0)?;
+fn copy(views: &Views, group: &Group, tick: u32, wanted: impl Fn(&Series) -> bool) -> Option<Second> {
+    let view = views.ledger.view(tick).filter(|view| view.revision > 0)?;
     let sums = view.sums();
     Some(Second {
         revision: view.revision,
@@ -157,11 +172,11 @@ fn copy(app: &App, group: &Group, tick: u32, wanted: impl Fn(&Series) -> bool) -
     })
 }
 
-/// The series asked for of `group`: a list of its newest second, or points over seconds.
+/// The series asked for of `group`, without who answers: a list of its newest second, or points over seconds.
 /// Takes milliseconds for each old second: not for a runtime thread.
-pub(super) fn series(app: &App, group: &Group, asked: &Asked) -> v1::SeriesAnswer {
-    let read = |tick| copy(app, group, tick, |series| asked.needs(series.name()));
-    let answer = if asked.name.is_empty() {
+pub(super) fn series(views: &Views, group: &Group, asked: &Asked) -> v1::SeriesAnswer {
+    let read = |tick| copy(views, group, tick, |series| asked.needs(series.name()));
+    if asked.name.is_empty() {
         let second = read(asked.to);
         let cells = second.iter().flat_map(|second| &second.cells).map(|(series, cell)| (series, cell));
         series::list(&Reading::of_cells(cells), asked)
@@ -170,20 +185,19 @@ pub(super) fn series(app: &App, group: &Group, asked: &Asked) -> v1::SeriesAnswe
         for tick in asked.from..=asked.to {
             let second = read(tick);
             let coverage = match &second {
-                Some(second) => second.coverage_of(app, group, tick),
-                None => app.ledger.view(tick).map(|view| view.coverage).unwrap_or_default(),
+                Some(second) => second.coverage_of(&views.fleet, group, tick),
+                None => views.ledger.view(tick).map(|view| view.coverage).unwrap_or_default(),
             };
             let cells = second.as_ref().map(|second| second.cells.iter().map(|(series, cell)| (series, cell)));
             let reading = cells.map(Reading::of_cells);
             fold.take(tick, coverage.reporting, coverage.expected, reading.as_ref());
         }
         fold.finish()
-    };
-    v1::SeriesAnswer { answered_by: app.id.to_string(), ..answer }
+    }
 }
 
-fn duration(app: &App, group: &Group, tick: u32) -> Option<Arc<starling_proto::histogram::Histogram>> {
-    let second = copy(app, group, tick, |series| series.is(&catalogue::DURATION))?;
+fn duration(views: &Views, group: &Group, tick: u32) -> Option<Arc<starling_proto::histogram::Histogram>> {
+    let second = copy(views, group, tick, |series| series.is(&catalogue::DURATION))?;
     let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
     Some(Arc::new(reading.duration()))
 }

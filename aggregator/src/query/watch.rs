@@ -4,11 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{Stream, stream};
 use starling_proto::v1;
-use starling_service::requests::{OpenRequest, Protocol};
 use tonic::Status;
 
-use super::{off_thread, oldest_kept, views::told};
-use crate::{app::App, ledger_task::Published};
+use super::{OpenStream, Streams, Views, off_thread, oldest_kept, views::told};
+use crate::ledger_task::{LedgerHandle, Published};
 use starling_proto::group::Group;
 
 /// Seconds already sent that are sent again when late frames change them: longer than a failover takes.
@@ -16,7 +15,7 @@ const CORRECTED_SECONDS: u32 = 30;
 
 /// One reader of the views of one group.
 struct Cursor {
-    app: Arc<App>,
+    views: Arc<Views>,
     group: Group,
     published: tokio::sync::watch::Receiver<Published>,
     /// Next second to send.
@@ -25,21 +24,22 @@ struct Cursor {
     sent: BTreeMap<u32, u32>,
     /// The newest settled second for which corrections were looked for.
     corrected: u32,
-    _open: OpenRequest,
+    open: OpenStream,
 }
 
 /// The views of `group` from `from` on (0: from the newest settled second), oldest first, then as they settle. A
 /// second of the last half minute whose view changes after it was sent is sent again with a higher revision.
 pub(super) fn watch_cluster(
-    app: Arc<App>,
+    views: Arc<Views>,
+    streams: &Streams,
     group: Group,
     from: u32,
-) -> impl Stream<Item = Result<v1::ClusterView, Status>> {
-    let published = app.ledger.published();
+) -> impl Stream<Item = Result<v1::ClusterView, Status>> + use<> {
+    let published = views.ledger().published();
     let settled = published.borrow().settled;
-    let next = if from == 0 { settled } else { from.clamp(first_held(&app, settled), settled + 1) };
-    let open = app.meter.open(Protocol::Grpc);
-    let cursor = Cursor { app, group, published, next, sent: BTreeMap::new(), corrected: settled, _open: open };
+    let next = if from == 0 { settled } else { from.clamp(first_held(views.ledger(), settled), settled + 1) };
+    let open = streams.open();
+    let cursor = Cursor { views, group, published, next, sent: BTreeMap::new(), corrected: settled, open };
     stream::unfold(cursor, |mut cursor| async move {
         let item = cursor.next().await?;
         Some((item, cursor))
@@ -47,9 +47,9 @@ pub(super) fn watch_cluster(
 }
 
 /// The oldest second anything is known of: a replay does not begin with seconds before the cluster was there.
-fn first_held(app: &App, settled: u32) -> u32 {
+fn first_held(ledger: &LedgerHandle, settled: u32) -> u32 {
     let oldest = oldest_kept(settled);
-    app.ledger.first_from(oldest).unwrap_or(settled).min(settled)
+    ledger.first_from(oldest).unwrap_or(settled).min(settled)
 }
 
 impl Cursor {
@@ -66,7 +66,7 @@ impl Cursor {
             }
             tokio::select! {
                 biased;
-                () = self.app.stop.cancelled() => {
+                () = self.open.stop.cancelled() => {
                     return Some(Err(Status::unavailable("this aggregator is stopping, ask another one"))).filter(|_| self.end());
                 }
                 changed = self.published.changed() => if changed.is_err() { return None },
@@ -86,7 +86,8 @@ impl Cursor {
         }
         let from = settled.saturating_sub(CORRECTED_SECONDS);
         self.sent.retain(|tick, _| *tick >= from);
-        let changed = |(tick, edits): &(&u32, &u32)| self.app.ledger.revision(**tick).is_some_and(|now| now > **edits);
+        let changed =
+            |(tick, edits): &(&u32, &u32)| self.views.ledger().revision(**tick).is_some_and(|now| now > **edits);
         let found = self.sent.iter().find(changed).map(|(tick, _)| *tick);
         if found.is_none() {
             self.corrected = settled;
@@ -95,12 +96,12 @@ impl Cursor {
     }
 
     async fn send(&mut self, tick: u32) -> Result<v1::ClusterView, Status> {
-        let edits = self.app.ledger.revision(tick).unwrap_or_default();
+        let edits = self.views.ledger().revision(tick).unwrap_or_default();
         self.sent.insert(tick, edits);
         while self.sent.len() > CORRECTED_SECONDS as usize + 1 {
             self.sent.pop_first();
         }
-        let (app, group) = (self.app.clone(), self.group.clone());
-        off_thread(move || told(&app.views.get(&app, &group, tick))).await
+        let (views, group) = (self.views.clone(), self.group.clone());
+        off_thread(move || told(&views.get(&group, tick))).await
     }
 }
