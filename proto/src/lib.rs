@@ -30,11 +30,16 @@ pub mod varint;
 #[path = "gen/starling.v1.rs"]
 pub mod v1;
 
-/// Messages of the page's WebSocket, `starling.live.v1`, as generated.
-#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
-#[rustfmt::skip]
-#[path = "gen/starling.live.v1.rs"]
-pub mod live;
+// Nested as the packages are: the generated code of `starling.live.v1` names messages of `starling.v1` as `super::super::v1`.
+#[path = "gen"]
+mod live_package {
+    /// Messages of the page's WebSocket, `starling.live.v1`, as generated.
+    #[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+    #[rustfmt::skip]
+    #[path = "starling.live.v1.rs"]
+    pub mod v1;
+}
+pub use live_package::v1 as live;
 
 /// Descriptors of all messages and services with their comments, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");

@@ -8,11 +8,11 @@
 //! [`view::CHARTED_LOG_MAX`] and [`view::TABLE_LOG_MAX`], the number of views by the caller, who opens and closes those that are not permanent.
 
 mod columns;
-mod convert;
 mod distribution;
 mod fleet;
 mod frame;
 mod grid;
+mod judged;
 mod key;
 mod log;
 mod sections;
@@ -26,7 +26,6 @@ use std::{collections::HashMap, sync::Arc};
 use starling_proto::{live, nodes::UpdateError, v1};
 
 pub(crate) use columns::RPS_TOTAL;
-pub(crate) use convert::{age_ms, aggregator_state};
 pub(crate) use distribution::distribution;
 pub(crate) use fleet::{Fleet, Host, Table};
 pub(crate) use frame::SharedFrame;
@@ -408,6 +407,11 @@ impl Hub {
     pub(crate) fn link(&self) -> &Link {
         &self.link
     }
+}
+
+/// Milliseconds from the end of a second to `now`; 0 when our clock is behind.
+pub(crate) fn age_ms(tick: u32, now: UnixMillis) -> u32 {
+    u32::try_from(now.saturating_sub(u64::from(tick) * 1000)).unwrap_or(u32::MAX)
 }
 
 fn seconds(now: UnixMillis) -> u32 {

@@ -3,8 +3,9 @@
 use starling_proto::{ids::NodeId, live, nodes::Measure, v1};
 
 use super::{
-    Link, UnixMillis, convert,
+    Link, UnixMillis, age_ms,
     fleet::{Fleet, Host, Medians, Table},
+    judged::{judged, without_histograms},
     key::Group,
     sections::Second,
     verdict::{self, Errors},
@@ -15,18 +16,18 @@ fn state(body: live::state::Body) -> live::State {
     live::State { body: Some(body) }
 }
 
+/// Completeness of a second, as old as it is now.
+fn completeness(from: Option<&v1::Completeness>, tick: u32, now: UnixMillis) -> Option<v1::Completeness> {
+    from.map(|&from| v1::Completeness { tick, age_ms: age_ms(tick, now), ..from })
+}
+
 /// The cluster or a group.
 pub(crate) fn overview(second: &Second, group: &Group, fleet: &Fleet, errors: Errors, now: UnixMillis) -> live::State {
     let verdict = verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), errors);
     state(live::state::Body::Overview(live::Overview {
-        completeness: convert::completeness(second.completeness(), second.tick(), now),
-        traffic: second.traffic().map(convert::traffic),
-        connections: second.connections().map(convert::connections),
-        cpu: second.cpu().map(convert::cpu),
-        memory: second.memory().map(convert::memory),
-        disk: second.sections().and_then(|is| is.disk.as_ref()).map(convert::disk),
-        network: second.sections().and_then(|is| is.network.as_ref()).map(convert::network),
-        verdict: Some(verdict),
+        completeness: completeness(second.completeness(), second.tick(), now),
+        sections: second.sections().map(without_histograms),
+        judged: Some(judged(second.traffic(), verdict)),
     }))
 }
 
@@ -41,9 +42,10 @@ pub(crate) fn node(view: &v1::NodeView, second: &Second, node: &NodeId, fleet: &
     let mut labels: Vec<String> =
         row.map(|row| row.labels().iter().map(|(key, value)| format!("{key}:{value}")).collect()).unwrap_or_default();
     labels.sort_unstable();
+    let verdict = verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), errors);
     state(live::state::Body::Node(live::NodeDetail {
         node_id: node.as_str().to_owned(),
-        state: row.map_or(live::NodeState::Unspecified, |row| convert::node_state(row.state())).into(),
+        state: row.map_or(v1::NodeState::Unspecified, Host::state).into(),
         last_tick: row.map_or(0, Host::last_tick),
         aggregator_id: row.map(|row| row.aggregator().to_owned()).unwrap_or_default(),
         labels,
@@ -54,15 +56,10 @@ pub(crate) fn node(view: &v1::NodeView, second: &Second, node: &NodeId, fleet: &
         cpu_model: fact(|is| &is.cpu_model),
         version: fact(|is| &is.version),
         uptime_seconds: view.uptime_seconds.unwrap_or(0.0),
-        traffic: second.traffic().map(convert::traffic),
-        connections: second.connections().map(convert::connections),
-        cpu: second.cpu().map(convert::cpu),
-        memory: second.memory().map(convert::memory),
-        disk: second.sections().and_then(|is| is.disk.as_ref()).map(convert::disk),
-        network: second.sections().and_then(|is| is.network.as_ref()).map(convert::network),
+        sections: second.sections().map(without_histograms),
         cores: second.cores().iter().map(|&core| core as f32).collect(),
         median: fleet.medians().map(median),
-        verdict: Some(verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), errors)),
+        judged: Some(judged(second.traffic(), verdict)),
         previous_node_id,
         next_node_id,
     }))
@@ -91,7 +88,7 @@ pub(crate) fn hosts(fleet: &Fleet, group: &Group, with_dictionary: bool, now: Un
     let column = |measure| rows.iter().map(|host| narrow(host.value(measure))).collect();
     let mut hosts = live::Hosts {
         dictionary_version: fleet.dictionary_version(),
-        states: rows.iter().map(|row| convert::node_state(row.state()).into()).collect(),
+        states: rows.iter().map(|row| row.state().into()).collect(),
         silent_seconds: rows.iter().map(|row| table.tick.saturating_sub(row.last_tick())).collect(),
         cpu: column(Measure::Cpu),
         memory: column(Measure::Memory),
@@ -117,42 +114,29 @@ pub(crate) fn hosts(fleet: &Fleet, group: &Group, with_dictionary: bool, now: Un
 }
 
 /// The table's own completeness is for all nodes; a group counts its rows.
-fn hosts_completeness(table: &Table, rows: &[&Host], group: &Group, now: UnixMillis) -> live::Completeness {
-    let whole = convert::completeness(table.completeness.as_ref(), table.tick, now);
+fn hosts_completeness(table: &Table, rows: &[&Host], group: &Group, now: UnixMillis) -> v1::Completeness {
+    let whole = completeness(table.completeness.as_ref(), table.tick, now);
     let count = |is: &dyn Fn(v1::NodeState) -> bool| {
         u32::try_from(rows.iter().filter(|row| is(row.state())).count()).unwrap_or(u32::MAX)
     };
     match whole {
         Some(whole) if group.as_str().is_empty() => whole,
-        whole => live::Completeness {
+        whole => v1::Completeness {
             nodes_reporting: count(&|state| state == v1::NodeState::Reporting),
             nodes_expected: count(&|state| state != v1::NodeState::Stopped),
-            age_ms: convert::age_ms(table.tick, now),
+            tick: table.tick,
+            age_ms: age_ms(table.tick, now),
             copies: whole.map_or(0, |whole| whole.copies),
         },
     }
 }
 
 /// The aggregators, as the one we are connected to sees them.
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // shown
 pub(crate) fn aggregators(known: &[v1::Aggregator], link: &Link, now: UnixMillis) -> live::State {
-    let rows = known
-        .iter()
-        .map(|from| live::AggregatorRow {
-            aggregator_id: from.aggregator_id.clone(),
-            state: convert::aggregator_state(from.state()).to_owned(),
-            grpc_address: from.grpc_address.clone(),
-            version: from.version.clone(),
-            connected_nodes: from.connected_nodes.map_or(f32::NAN, |nodes| nodes as f32),
-            behind_seconds: match from.closed_tick {
-                0 => f32::NAN,
-                tick => convert::age_ms(tick, now) as f32 / 1000.0,
-            },
-        })
-        .collect();
     state(live::state::Body::Aggregators(live::Aggregators {
-        aggregators: rows,
+        aggregators: known.to_vec(),
         connected_to: link.name().unwrap_or_default().to_owned(),
+        server_time_unix_ms: now as f64,
     }))
 }
 
@@ -204,11 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_of_an_aggregator_is_not_a_number() {
+    fn what_is_not_known_of_an_aggregator_is_absent() {
         let known = [v1::Aggregator { aggregator_id: "a1".into(), state: 2, ..Default::default() }];
-        let Some(live::state::Body::Aggregators(is)) = aggregators(&known, &Link::default(), 0).body else { panic!() };
-        assert!(is.aggregators[0].behind_seconds.is_nan() && is.aggregators[0].connected_nodes.is_nan());
-        assert_eq!(is.aggregators[0].state, "ready");
-        assert_eq!(is.connected_to, "");
+        let Some(live::state::Body::Aggregators(is)) = aggregators(&known, &Link::default(), 5_250).body else {
+            panic!()
+        };
+        assert_eq!(is.aggregators[0].connected_nodes, None);
+        assert_eq!(is.aggregators[0].state(), v1::AggregatorState::Ready);
+        assert_eq!((is.connected_to.as_str(), is.server_time_unix_ms), ("", 5_250.0));
+    }
+
+    #[test]
+    fn a_second_grows_old_on_the_way_and_keeps_the_rest() {
+        let from = v1::Completeness { nodes_reporting: 2, nodes_expected: 3, tick: 10, age_ms: 1, copies: 2 };
+        assert_eq!(completeness(Some(&from), 10, 10_350), Some(v1::Completeness { age_ms: 350, ..from }));
     }
 }

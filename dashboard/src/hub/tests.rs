@@ -220,7 +220,7 @@ fn a_silent_node_is_told_each_second_and_corrected_when_it_comes_back() {
     assert_eq!((silent.tick, silent.revision), (NOW + 4, 0));
     assert!(silent.point.iter().all(|value| value.is_nan()));
     let Some(live::state::Body::Node(node)) = silent.state.unwrap().body else { panic!("a node") };
-    assert_eq!((node.state(), node.verdict.unwrap().word.as_str()), (live::NodeState::Silent, "No data"));
+    assert_eq!((node.state(), node.judged.unwrap().verdict.unwrap().word.as_str()), (v1::NodeState::Silent, "No data"));
     assert_eq!(node.cores.len(), 0, "nothing old is shown as new");
 
     for late in NOW + 3..=NOW + 5 {
@@ -240,4 +240,10 @@ fn a_node_that_reports_elsewhere_lags_behind_the_table() {
     assert_eq!(hub.lag(&source), 0, "silent everywhere");
     hub.apply_fleet(&node_table(NOW + 6, NOW + 6, v1::NodeState::Reporting), millis(NOW + 6)).unwrap();
     assert_eq!(hub.lag(&source), 6);
+}
+
+#[test]
+fn age_never_goes_below_zero() {
+    assert_eq!(age_ms(10, 9_000), 0);
+    assert_eq!(age_ms(10, 10_350), 350);
 }

@@ -38,7 +38,7 @@ async fn hello_then_a_snapshot_then_ticks() {
         assert_eq!(charted(&history, "rps.total", tick), (tick % 1_000) as f32);
     }
     let Some(state::Body::Overview(overview)) = snapshot.state.unwrap().body else { panic!("an overview") };
-    assert_eq!(overview.verdict.unwrap().word, "Healthy");
+    assert_eq!(overview.judged.unwrap().verdict.unwrap().word, "Healthy");
 
     for tick in newest + 1..=newest + 5 {
         script.tell(view(tick, 1.0), None);

@@ -1,16 +1,19 @@
-// Generates src/gen/live_pb.ts from proto/proto/starling/live/v1/live.proto, which is the reference.
+// Generates src/gen/starling from proto/proto/starling: live.proto and what it is made of. The .proto files are the
+// reference.
 //
-// With --check nothing is written: the script generates into a temporary folder and fails when the committed
-// file differs. Works offline: both buf and protoc-gen-es are programs from node_modules.
+// With --check nothing is written: the script generates into a temporary folder and fails when a committed file
+// differs. Works offline: both buf and protoc-gen-es are programs from node_modules.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ui = join(dirname(fileURLToPath(import.meta.url)), "..");
 const protos = join(ui, "..", "..", "proto", "proto");
-const committed = join(ui, "src", "gen", "live_pb.ts");
+const committed = join(ui, "src", "gen");
+/** Below both folders, without what follows the name. */
+const FILES = ["starling/live/v1/live", "starling/v1/cluster", "starling/v1/sections"];
 const check = process.argv.includes("--check");
 
 const scratch = mkdtempSync(join(tmpdir(), "starling-gen-"));
@@ -30,22 +33,22 @@ try {
     [
       "generate",
       protos,
-      "--path",
-      join(protos, "starling", "live", "v1", "live.proto"),
+      ...FILES.flatMap((file) => ["--path", join(protos, `${file}.proto`)]),
       "--template",
       JSON.stringify(template),
     ],
     { stdio: ["ignore", "inherit", "inherit"] },
   );
-  const generated = readFileSync(join(scratch, "starling", "live", "v1", "live_pb.ts"), "utf8");
-  if (check) {
-    if (readFileSync(committed, "utf8") !== generated) {
-      console.error("src/gen/live_pb.ts does not match live.proto: run `npm run gen` and commit the result");
+  for (const file of FILES.map((file) => `${file}_pb.ts`)) {
+    const generated = readFileSync(join(scratch, file), "utf8");
+    const target = join(committed, file);
+    if (!check) {
+      mkdirSync(dirname(target), { recursive: true });
+      writeFileSync(target, generated);
+    } else if (!existsSync(target) || readFileSync(target, "utf8") !== generated) {
+      console.error(`src/gen/${file} does not match its .proto: run \`npm run gen\` and commit the result`);
       process.exitCode = 1;
     }
-  } else {
-    mkdirSync(dirname(committed), { recursive: true });
-    writeFileSync(committed, generated);
   }
 } finally {
   rmSync(scratch, { recursive: true, force: true });

@@ -189,48 +189,30 @@ pub mod state {
         Aggregators(super::Aggregators),
     }
 }
-/// How much of the truth a state holds.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Completeness {
-    /// Nodes in it.
-    #[prost(uint32, tag = "1")]
-    pub nodes_reporting: u32,
-    /// Nodes expected.
-    #[prost(uint32, tag = "2")]
-    pub nodes_expected: u32,
-    /// Milliseconds from the end of the second to the server's sending.
-    #[prost(uint32, tag = "3")]
-    pub age_ms: u32,
-    /// Aggregators that hold an acknowledged frame.
-    #[prost(uint32, tag = "4")]
-    pub copies: u32,
-}
-/// The cluster or a group at one second. Absent sub-messages mean that no node reported them.
+/// The cluster or a group at one second.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Overview {
-    /// How many nodes are in it.
+    /// How many nodes are in it, as old as it was when the server sent it.
     #[prost(message, optional, tag = "1")]
-    pub completeness: ::core::option::Option<Completeness>,
-    /// Requests of the applications.
+    pub completeness: ::core::option::Option<super::super::v1::Completeness>,
+    /// Its parts. Histograms are left out: judged.distribution draws the one that is shown.
     #[prost(message, optional, tag = "2")]
-    pub traffic: ::core::option::Option<Traffic>,
-    /// TCP connections.
+    pub sections: ::core::option::Option<super::super::v1::Sections>,
+    /// What the server says of it.
     #[prost(message, optional, tag = "3")]
-    pub connections: ::core::option::Option<Connections>,
-    /// Processors.
-    #[prost(message, optional, tag = "4")]
-    pub cpu: ::core::option::Option<Cpu>,
-    /// Memory.
-    #[prost(message, optional, tag = "5")]
-    pub memory: ::core::option::Option<Memory>,
-    /// Disks and filesystems.
-    #[prost(message, optional, tag = "6")]
-    pub disk: ::core::option::Option<Disk>,
-    /// Network interfaces.
-    #[prost(message, optional, tag = "7")]
-    pub network: ::core::option::Option<Network>,
-    /// The verdict line.
-    #[prost(message, optional, tag = "8")]
+    pub judged: ::core::option::Option<Judged>,
+}
+/// What the dashboard server computes of a second.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Judged {
+    /// Counts of the last 60 seconds of latency, for drawing. Absent without requests.
+    #[prost(message, optional, tag = "1")]
+    pub distribution: ::core::option::Option<Distribution>,
+    /// How each protocol is doing by the share of its failed requests, in the order of sections.traffic.protocols.
+    #[prost(enumeration = "Severity", repeated, tag = "2")]
+    pub protocols: ::prost::alloc::vec::Vec<i32>,
+    /// The verdict line. Absent when there is nothing to say beyond the state.
+    #[prost(message, optional, tag = "3")]
     pub verdict: ::core::option::Option<Verdict>,
 }
 /// One node at one second.
@@ -240,7 +222,7 @@ pub struct NodeDetail {
     #[prost(string, tag = "1")]
     pub node_id: ::prost::alloc::string::String,
     /// State of the row.
-    #[prost(enumeration = "NodeState", tag = "2")]
+    #[prost(enumeration = "super::super::v1::NodeState", tag = "2")]
     pub state: i32,
     /// Latest second, Unix seconds.
     #[prost(uint32, tag = "3")]
@@ -272,38 +254,23 @@ pub struct NodeDetail {
     /// Seconds since boot. 0 when unknown.
     #[prost(double, tag = "12")]
     pub uptime_seconds: f64,
-    /// Requests of the applications on it. Absent when none reported.
+    /// Its parts, as in Overview.
     #[prost(message, optional, tag = "13")]
-    pub traffic: ::core::option::Option<Traffic>,
-    /// TCP connections. Absent when not reported.
-    #[prost(message, optional, tag = "14")]
-    pub connections: ::core::option::Option<Connections>,
-    /// Processors. Absent when not reported.
-    #[prost(message, optional, tag = "15")]
-    pub cpu: ::core::option::Option<Cpu>,
-    /// Memory. Absent when not reported.
-    #[prost(message, optional, tag = "16")]
-    pub memory: ::core::option::Option<Memory>,
-    /// Disks and filesystems. Absent when not reported.
-    #[prost(message, optional, tag = "17")]
-    pub disk: ::core::option::Option<Disk>,
-    /// Network interfaces. Absent when not reported.
-    #[prost(message, optional, tag = "18")]
-    pub network: ::core::option::Option<Network>,
+    pub sections: ::core::option::Option<super::super::v1::Sections>,
     /// Busy share per core, 0 to 1.
-    #[prost(float, repeated, tag = "19")]
+    #[prost(float, repeated, tag = "14")]
     pub cores: ::prost::alloc::vec::Vec<f32>,
     /// The cluster's median over the nodes, for comparison. Absent with fewer than 3 nodes.
-    #[prost(message, optional, tag = "20")]
+    #[prost(message, optional, tag = "15")]
     pub median: ::core::option::Option<Median>,
-    /// The verdict line. Absent when there is nothing to say beyond the state.
-    #[prost(message, optional, tag = "21")]
-    pub verdict: ::core::option::Option<Verdict>,
+    /// What the server says of it.
+    #[prost(message, optional, tag = "16")]
+    pub judged: ::core::option::Option<Judged>,
     /// Neighbours by name, for previous and next. Empty at the ends.
-    #[prost(string, tag = "22")]
+    #[prost(string, tag = "17")]
     pub previous_node_id: ::prost::alloc::string::String,
     /// The one after it.
-    #[prost(string, tag = "23")]
+    #[prost(string, tag = "18")]
     pub next_node_id: ::prost::alloc::string::String,
 }
 /// Medians over the reporting nodes. NaN when none reported it.
@@ -351,35 +318,7 @@ pub struct VerdictPart {
     #[prost(string, tag = "2")]
     pub node_id: ::prost::alloc::string::String,
 }
-/// Requests, errors and latency.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Traffic {
-    /// Requests per second, all protocols.
-    #[prost(double, tag = "1")]
-    pub requests_per_second: f64,
-    /// Failed requests per second.
-    #[prost(double, tag = "2")]
-    pub errors_per_second: f64,
-    /// 0 to 1. Absent without requests.
-    #[prost(double, optional, tag = "3")]
-    pub error_ratio: ::core::option::Option<f64>,
-    /// Requests or connections open now. NaN means that no node reported it.
-    #[prost(double, tag = "4")]
-    pub active: f64,
-    /// This second. Absent without requests.
-    #[prost(message, optional, tag = "5")]
-    pub latency: ::core::option::Option<Latency>,
-    /// The last 60 seconds. Absent without requests.
-    #[prost(message, optional, tag = "6")]
-    pub latency_last_minute: ::core::option::Option<Latency>,
-    /// Counts of the last 60 seconds over bounds\[i\]..bounds\[i+1\] microseconds, log-spaced; empty rows at the ends are left out.
-    #[prost(message, optional, tag = "7")]
-    pub distribution: ::core::option::Option<Distribution>,
-    /// By protocol, all that ever reported.
-    #[prost(message, repeated, tag = "8")]
-    pub protocols: ::prost::alloc::vec::Vec<Protocol>,
-}
-/// A histogram for drawing.
+/// A histogram for drawing: counts over log-spaced rows; empty rows at the ends are left out.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Distribution {
     /// Lower bounds, microseconds, then one last upper bound: one more than counts.
@@ -388,220 +327,6 @@ pub struct Distribution {
     /// Requests between two bounds.
     #[prost(double, repeated, tag = "2")]
     pub counts: ::prost::alloc::vec::Vec<f64>,
-}
-/// Percentiles, microseconds.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
-pub struct Latency {
-    /// Median.
-    #[prost(double, tag = "1")]
-    pub p50: f64,
-    /// 95th percentile.
-    #[prost(double, tag = "2")]
-    pub p95: f64,
-    /// 99th percentile.
-    #[prost(double, tag = "3")]
-    pub p99: f64,
-    /// 99.9th percentile.
-    #[prost(double, tag = "4")]
-    pub p999: f64,
-    /// Arithmetic mean.
-    #[prost(double, tag = "5")]
-    pub mean: f64,
-    /// Largest value.
-    #[prost(double, tag = "6")]
-    pub max: f64,
-    /// Requests in it.
-    #[prost(double, tag = "7")]
-    pub count: f64,
-    /// Parts per million.
-    #[prost(uint32, tag = "8")]
-    pub error_bound_ppm: u32,
-}
-/// One protocol.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Protocol {
-    /// "http1", "http2", "http3", "websocket", "grpc".
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Requests per second.
-    #[prost(double, tag = "2")]
-    pub requests_per_second: f64,
-    /// Failed requests per second.
-    #[prost(double, tag = "3")]
-    pub errors_per_second: f64,
-    /// Requests or connections open now. NaN means that no node reported it.
-    #[prost(double, tag = "4")]
-    pub active: f64,
-    /// Mean latency, microseconds. Absent without requests.
-    #[prost(double, optional, tag = "5")]
-    pub mean_micros: ::core::option::Option<f64>,
-    /// 99th percentile of latency, microseconds. Absent without requests.
-    #[prost(double, optional, tag = "6")]
-    pub p99_micros: ::core::option::Option<f64>,
-    /// How it is doing, by the share of failed requests.
-    #[prost(enumeration = "Severity", tag = "7")]
-    pub status: i32,
-}
-/// TCP connections.
-/// NaN means that no node reported it.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
-pub struct Connections {
-    /// Established and used within the last 300 s.
-    #[prost(double, tag = "1")]
-    pub active: f64,
-    /// Established and silent for more than 300 s.
-    #[prost(double, tag = "2")]
-    pub idle: f64,
-    /// In any state but LISTEN and CLOSE.
-    #[prost(double, tag = "3")]
-    pub total: f64,
-    /// Opened per second, both directions.
-    #[prost(double, tag = "4")]
-    pub opened_per_second: f64,
-    /// Reset per second.
-    #[prost(double, tag = "5")]
-    pub resets_per_second: f64,
-    /// Retransmitted share of sent segments, 0 to 1. Absent when nothing was sent.
-    #[prost(double, optional, tag = "6")]
-    pub retransmit_ratio: ::core::option::Option<f64>,
-    /// Neither in warning nor in error.
-    #[prost(double, tag = "7")]
-    pub healthy: f64,
-    /// Retransmitting over 2 % or silent for more than 300 s.
-    #[prost(double, tag = "8")]
-    pub warning: f64,
-    /// Reset, refused or timed out in the last 60 s.
-    #[prost(double, tag = "9")]
-    pub error: f64,
-}
-/// Processors, 0 to 1.
-/// NaN means that no node reported it.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Cpu {
-    /// Busy share of all cores.
-    #[prost(double, tag = "1")]
-    pub utilization: f64,
-    /// Logical processors.
-    #[prost(double, tag = "2")]
-    pub cores: f64,
-    /// Share in user mode.
-    #[prost(double, tag = "3")]
-    pub user: f64,
-    /// Share in the kernel.
-    #[prost(double, tag = "4")]
-    pub system: f64,
-    /// Share idle while waiting for a disk.
-    #[prost(double, tag = "5")]
-    pub iowait: f64,
-    /// Share taken by the hypervisor.
-    #[prost(double, tag = "6")]
-    pub steal: f64,
-    /// Mean over the nodes.
-    #[prost(double, tag = "7")]
-    pub load1: f64,
-    /// Load average of 5 minutes, mean over the nodes.
-    #[prost(double, tag = "8")]
-    pub load5: f64,
-    /// Load average of 15 minutes, mean over the nodes.
-    #[prost(double, tag = "9")]
-    pub load15: f64,
-    /// At most 8, busiest first.
-    #[prost(message, repeated, tag = "10")]
-    pub busiest: ::prost::alloc::vec::Vec<Core>,
-    /// Busiest node.
-    #[prost(double, tag = "11")]
-    pub utilization_max: f64,
-}
-/// One core.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Core {
-    /// Name of the node.
-    #[prost(string, tag = "1")]
-    pub node_id: ::prost::alloc::string::String,
-    /// Number of the core, from 0.
-    #[prost(uint32, tag = "2")]
-    pub core: u32,
-    /// 0 to 1.
-    #[prost(double, tag = "3")]
-    pub utilization: f64,
-}
-/// Bytes.
-/// NaN means that no node reported it.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
-pub struct Memory {
-    /// Physical memory.
-    #[prost(double, tag = "1")]
-    pub total: f64,
-    /// total less available.
-    #[prost(double, tag = "2")]
-    pub used: f64,
-    /// What can be given to programs without swapping.
-    #[prost(double, tag = "3")]
-    pub available: f64,
-    /// Buffers, page cache and reclaimable slab.
-    #[prost(double, tag = "4")]
-    pub buffer_cache: f64,
-    /// Anonymous and shared memory of programs.
-    #[prost(double, tag = "5")]
-    pub application: f64,
-    /// The kernel's own.
-    #[prost(double, tag = "6")]
-    pub system: f64,
-    /// Not used for anything.
-    #[prost(double, tag = "7")]
-    pub free: f64,
-    /// Swap space.
-    #[prost(double, tag = "8")]
-    pub swap_total: f64,
-    /// Swap space in use.
-    #[prost(double, tag = "9")]
-    pub swap_used: f64,
-    /// Set aside as huge pages.
-    #[prost(double, tag = "10")]
-    pub huge_pages_total: f64,
-    /// Huge pages in use.
-    #[prost(double, tag = "11")]
-    pub huge_pages_used: f64,
-}
-/// Per second, bytes.
-/// NaN means that no node reported it.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
-pub struct Disk {
-    /// Bytes read.
-    #[prost(double, tag = "1")]
-    pub read_bytes_per_second: f64,
-    /// Bytes written.
-    #[prost(double, tag = "2")]
-    pub written_bytes_per_second: f64,
-    /// Reads completed.
-    #[prost(double, tag = "3")]
-    pub reads_per_second: f64,
-    /// Writes completed.
-    #[prost(double, tag = "4")]
-    pub writes_per_second: f64,
-    /// Size of the filesystems, bytes.
-    #[prost(double, tag = "5")]
-    pub filesystem_total: f64,
-    /// In use, bytes.
-    #[prost(double, tag = "6")]
-    pub filesystem_used: f64,
-}
-/// Per second.
-/// NaN means that no node reported it.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
-pub struct Network {
-    /// Bytes received.
-    #[prost(double, tag = "1")]
-    pub received_bytes_per_second: f64,
-    /// Bytes sent.
-    #[prost(double, tag = "2")]
-    pub sent_bytes_per_second: f64,
-    /// Errors, both directions.
-    #[prost(double, tag = "3")]
-    pub errors_per_second: f64,
-    /// Packets dropped, both directions.
-    #[prost(double, tag = "4")]
-    pub dropped_per_second: f64,
 }
 /// The fleet in columns; entry i of every column is node i. Sorted by name.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -625,7 +350,7 @@ pub struct Hosts {
     #[prost(bool, repeated, tag = "6")]
     pub simulated: ::prost::alloc::vec::Vec<bool>,
     /// Always one per node.
-    #[prost(enumeration = "NodeState", repeated, tag = "7")]
+    #[prost(enumeration = "super::super::v1::NodeState", repeated, tag = "7")]
     pub states: ::prost::alloc::vec::Vec<i32>,
     /// Seconds since the last frame, from 0.
     #[prost(uint32, repeated, tag = "8")]
@@ -659,39 +384,20 @@ pub struct Hosts {
     pub aggregator_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// How many nodes report.
     #[prost(message, optional, tag = "18")]
-    pub completeness: ::core::option::Option<Completeness>,
+    pub completeness: ::core::option::Option<super::super::v1::Completeness>,
 }
 /// The aggregators.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Aggregators {
-    /// Sorted by name.
+    /// As the one the server is connected to sees them, sorted by name.
     #[prost(message, repeated, tag = "1")]
-    pub aggregators: ::prost::alloc::vec::Vec<AggregatorRow>,
+    pub aggregators: ::prost::alloc::vec::Vec<super::super::v1::Aggregator>,
     /// Name of the one the server is connected to.
     #[prost(string, tag = "2")]
     pub connected_to: ::prost::alloc::string::String,
-}
-/// One aggregator.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct AggregatorRow {
-    /// Name.
-    #[prost(string, tag = "1")]
-    pub aggregator_id: ::prost::alloc::string::String,
-    /// "joining", "ready", "leaving", "dead".
-    #[prost(string, tag = "2")]
-    pub state: ::prost::alloc::string::String,
-    /// "host:port" of its gRPC face.
-    #[prost(string, tag = "3")]
-    pub grpc_address: ::prost::alloc::string::String,
-    /// Semantic version.
-    #[prost(string, tag = "4")]
-    pub version: ::prost::alloc::string::String,
-    /// NaN when not known.
-    #[prost(float, tag = "5")]
-    pub connected_nodes: f32,
-    /// Seconds between the newest closed second and now. NaN when not known.
-    #[prost(float, tag = "6")]
-    pub behind_seconds: f32,
+    /// The server's clock, milliseconds since the Unix epoch: an aggregator is behind by this less its closed_tick.
+    #[prost(double, tag = "3")]
+    pub server_time_unix_ms: f64,
 }
 /// A request was not served.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -795,43 +501,6 @@ impl Severity {
             "SEVERITY_WARNING" => Some(Self::Warning),
             "SEVERITY_ERROR" => Some(Self::Error),
             "SEVERITY_CRITICAL" => Some(Self::Critical),
-            _ => None,
-        }
-    }
-}
-/// How a node is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum NodeState {
-    /// Not set.
-    Unspecified = 0,
-    /// A frame within the last 3 seconds.
-    Reporting = 1,
-    /// None for more than 3 seconds.
-    Silent = 2,
-    /// The daemon said goodbye.
-    Stopped = 3,
-}
-impl NodeState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "NODE_STATE_UNSPECIFIED",
-            Self::Reporting => "NODE_STATE_REPORTING",
-            Self::Silent => "NODE_STATE_SILENT",
-            Self::Stopped => "NODE_STATE_STOPPED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "NODE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "NODE_STATE_REPORTING" => Some(Self::Reporting),
-            "NODE_STATE_SILENT" => Some(Self::Silent),
-            "NODE_STATE_STOPPED" => Some(Self::Stopped),
             _ => None,
         }
     }

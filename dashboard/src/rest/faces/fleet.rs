@@ -8,7 +8,7 @@ use starling_proto::{nodes::Measure, v1};
 
 use super::{Completeness, Face, Facts, json, percent, section};
 use crate::{
-    hub::{Group, Host, Hub, Link, Second, Table, UnixMillis, age_ms, aggregator_state},
+    hub::{Group, Host, Hub, Link, Second, Table, UnixMillis, age_ms},
     rest::time::rfc3339,
 };
 
@@ -159,6 +159,16 @@ pub(crate) fn cluster(hub: &Hub, now: UnixMillis) -> Value {
         "aggregators": aggregators,
         "completeness": completeness,
     })
+}
+
+fn aggregator_state(from: v1::AggregatorState) -> &'static str {
+    match from {
+        v1::AggregatorState::Unspecified => "unknown",
+        v1::AggregatorState::Joining => "joining",
+        v1::AggregatorState::Ready => "ready",
+        v1::AggregatorState::Leaving => "leaving",
+        v1::AggregatorState::Dead => "dead",
+    }
 }
 
 fn aggregator(from: &v1::Aggregator, now: UnixMillis) -> Value {

@@ -1,5 +1,6 @@
 /** The fleet: columns of live.proto turned into rows. */
-import { type Hosts, NodeState } from "../gen/live_pb";
+import type { Hosts } from "../gen/starling/live/v1/live_pb";
+import { NodeState } from "../gen/starling/v1/sections_pb";
 import type { NodeRow } from "../lib/nodes";
 
 /** All nodes of one second. */

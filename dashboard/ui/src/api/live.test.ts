@@ -5,14 +5,14 @@ import {
   ClientMessageSchema,
   HelloSchema,
   HostsSchema,
-  NodeState,
   OverviewSchema,
   type ServerMessage,
   ServerMessageSchema,
   SnapshotSchema,
   TickSchema,
   View,
-} from "../gen/live_pb";
+} from "../gen/starling/live/v1/live_pb";
+import { NodeState } from "../gen/starling/v1/sections_pb";
 import { Live } from "./live";
 import type { SocketLike } from "./socket";
 
@@ -69,7 +69,7 @@ beforeEach(() => {
 const overviewState = (rps: number) => ({
   body: {
     case: "overview" as const,
-    value: create(OverviewSchema, { traffic: { requestsPerSecond: rps } }),
+    value: create(OverviewSchema, { sections: { traffic: { requestsPerSecond: rps } } }),
   },
 });
 
@@ -175,11 +175,11 @@ describe("what is shown", () => {
     snapshot();
     live.hold(true);
     tick(T + 1, 7);
-    expect(live.overview.state.value?.traffic?.requestsPerSecond).toBe(2);
+    expect(live.overview.state.value?.sections?.traffic?.requestsPerSecond).toBe(2);
     expect(live.overview.shown.newest).toBe(T);
     expect(live.overview.newest).toBe(T + 1);
     live.hold(false);
-    expect(live.overview.state.value?.traffic?.requestsPerSecond).toBe(7);
+    expect(live.overview.state.value?.sections?.traffic?.requestsPerSecond).toBe(7);
     expect(live.overview.shown.get("rps.total", T + 1)).toBe(7);
   });
 
@@ -187,7 +187,7 @@ describe("what is shown", () => {
     snapshot();
     tick(T + 1, 7);
     tick(T - 1, 9);
-    expect(live.overview.state.value?.traffic?.requestsPerSecond).toBe(7);
+    expect(live.overview.state.value?.sections?.traffic?.requestsPerSecond).toBe(7);
     expect(live.overview.shown.get("rps.total", T - 1)).toBe(9);
   });
 

@@ -8,7 +8,7 @@ import {
   type Overview,
   type ServerMessage,
   View,
-} from "../gen/live_pb";
+} from "../gen/starling/live/v1/live_pb";
 import { type Fleet, readFleet } from "./fleet";
 import { type ConnectionState, LiveSocket, type Surroundings } from "./socket";
 import { LiveView, type ReadState } from "./view";

@@ -1,6 +1,10 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { beforeEach, describe, expect, it } from "vitest";
-import { ClientMessageSchema, type ServerMessage, ServerMessageSchema } from "../gen/live_pb";
+import {
+  ClientMessageSchema,
+  type ServerMessage,
+  ServerMessageSchema,
+} from "../gen/starling/live/v1/live_pb";
 import { RETRY_CAP_MS, retryDelay } from "../lib/backoff";
 import {
   type ConnectionState,

@@ -9,7 +9,7 @@ import {
   type Hello,
   type ServerMessage,
   ServerMessageSchema,
-} from "../gen/live_pb";
+} from "../gen/starling/live/v1/live_pb";
 import { retryDelay } from "../lib/backoff";
 
 /** Subprotocol of the binary messages of live.proto. */

@@ -1,6 +1,6 @@
 /** One subscribed view: its rings, its newest state, and what the page shows of it. */
 import { batch, signal } from "@preact/signals";
-import type { Snapshot, State, Tick, View } from "../gen/live_pb";
+import type { Snapshot, State, Tick, View } from "../gen/starling/live/v1/live_pb";
 import { Rings } from "../lib/rings";
 
 /** loading: nothing arrived. empty: the server has no data yet. ready: data is shown. failed: the server refused. */

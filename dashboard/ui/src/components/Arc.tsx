@@ -1,9 +1,10 @@
 /** Rings and gauges. */
+import { known } from "../lib/format";
 import { cssVar } from "../state/theme";
 
 /** A part of the whole, 0 to 1. */
 export interface ArcPart {
-  share: number;
+  share: number | undefined;
   /** Colour token. */
   color: string;
 }
@@ -49,7 +50,7 @@ export function Arc({ from = -90, sweep = 360, gap = 0, height, ...p }: Props) {
     >
       <path d={path(from, from + sweep)} fill="none" stroke={cssVar("surface-2")} stroke-width={p.thick} />
       {p.parts.map((part) => {
-        const share = Number.isFinite(part.share) ? Math.min(1, Math.max(0, part.share)) : 0;
+        const share = known(part.share) ? Math.min(1, Math.max(0, part.share)) : 0;
         const a = at;
         at += sweep * share;
         if (share <= 0) return null;

@@ -1,7 +1,8 @@
 /** The latency of the last minute as bars on a log axis, with its percentiles marked. */
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import type { Distribution, Latency } from "../gen/live_pb";
+import type { Distribution } from "../gen/starling/live/v1/live_pb";
+import type { Latency } from "../gen/starling/v1/sections_pb";
 import { textWidth } from "../lib/canvas";
 import { axisCount, axisMicros, micros, text } from "../lib/format";
 import { spread } from "../lib/labels";
@@ -37,16 +38,16 @@ export function Histogram({ distribution, latency }: Props) {
   const pw = width.value - LEFT - RIGHT;
   const ph = HEIGHT - TOP - BOTTOM;
   const marks = [
-    ["p50", latency.p50],
-    ["p95", latency.p95],
-    ["p99", latency.p99],
-    ["p99.9", latency.p999],
+    ["p50", latency.p50Micros],
+    ["p95", latency.p95Micros],
+    ["p99", latency.p99Micros],
+    ["p99.9", latency.p999Micros],
   ] as const;
   const sentence = `Latency of the last 60 seconds: ${marks.map(([n, v]) => `${n} ${text(micros(v))}`).join(", ")}`;
   // Room for the rarest requests to the right and round powers at both ends.
   const low = Math.log10(Math.max(0.001, bounds[0] ?? 1)) - 0.1;
   const high =
-    Math.log10(Math.max(bounds[bounds.length - 1] ?? 10, latency.p999 * 1.2, 10 ** (low + 1))) + 0.05;
+    Math.log10(Math.max(bounds[bounds.length - 1] ?? 10, latency.p999Micros * 1.2, 10 ** (low + 1))) + 0.05;
   const x = (v: number) => LEFT + (pw * (Math.log10(Math.max(v, 10 ** low)) - low)) / (high - low);
   const ticks = niceTicks(Math.max(1, ...counts), 2);
   const top = ticks[ticks.length - 1] as number;

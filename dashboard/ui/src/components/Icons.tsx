@@ -1,6 +1,6 @@
 /** Drawn marks. A severity has a shape; its colour only repeats it. */
 import type { JSX } from "preact";
-import { Severity } from "../gen/live_pb";
+import { Severity } from "../gen/starling/live/v1/live_pb";
 
 export type Mark = "critical" | "error" | "warning" | "info" | "ok" | "silent" | "stopped";
 

@@ -1,6 +1,6 @@
 /** The summary row: label and change, value, shape, one line of supporting figures. */
 import type { ComponentChildren } from "preact";
-import { type Quantity, text } from "../lib/format";
+import { known, type Quantity, text } from "../lib/format";
 
 interface Props {
   label: string;
@@ -64,11 +64,11 @@ export function ShareBar({
   color = "c-h2",
   thick = false,
 }: {
-  share: number;
+  share: number | undefined;
   color?: string;
   thick?: boolean;
 }) {
-  const width = Number.isFinite(share) ? Math.min(1, Math.max(0, share)) * 100 : 0;
+  const width = known(share) ? Math.min(1, Math.max(0, share)) * 100 : 0;
   return (
     <span class={thick ? "bar thick" : "bar"}>
       <i style={{ width: `${width.toFixed(1)}%`, backgroundColor: `var(--${color})` }} />

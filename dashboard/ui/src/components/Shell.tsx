@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { AggregatorState } from "../gen/starling/v1/cluster_pb";
 import { clock, grouped, plural, span as spanText, THIN, zoneName } from "../lib/format";
 import { ageSeconds, fresh, live, newest } from "../state/page";
 import { navigate, path, query, setQuery } from "../state/router";
@@ -26,7 +27,7 @@ function current(href: string): "page" | undefined {
 function aggregatorTally(): string {
   const rows = live.aggregators.state.value?.aggregators ?? [];
   if (rows.length === 0) return "–";
-  return `${rows.filter((a) => a.state === "ready").length} of ${rows.length}`;
+  return `${rows.filter((a) => a.state === AggregatorState.READY).length} of ${rows.length}`;
 }
 
 function SideBar({ help }: { help: () => void }) {

@@ -1,12 +1,16 @@
 /** One bar made of parts, and the list that names them. */
-import { NONE, percent, type Quantity, text } from "../lib/format";
+import { known, type Maybe, percent, type Quantity, text } from "../lib/format";
 
 export interface StackPart {
   label: string;
-  value: number;
+  /** Undefined: not reported. */
+  value: number | undefined;
   /** Colour token. Null: shown in the list but not in the bar. */
   color: string | null;
 }
+
+/** The share of a part; undefined when either is not there. */
+const share = (value: Maybe, whole: number): Maybe => (known(value) && whole > 0 ? value / whole : undefined);
 
 /** The bar. `whole` is what the parts are shares of. */
 export function StackBar({
@@ -18,11 +22,11 @@ export function StackBar({
   whole: number;
   label: string;
 }) {
-  const shares = parts.map((p) => `${p.label} ${text(percent(whole > 0 ? p.value / whole : Number.NaN))}`);
+  const shares = parts.map((p) => `${p.label} ${text(percent(share(p.value, whole)))}`);
   return (
     <div class="stack" role="img" aria-label={`${label}: ${shares.join(", ")}`}>
       {parts.map((p) =>
-        p.color && p.value > 0 && whole > 0 ? (
+        p.color && known(p.value) && p.value > 0 && whole > 0 ? (
           <i
             key={p.label}
             style={{
@@ -44,7 +48,7 @@ export function PartList({
 }: {
   parts: readonly StackPart[];
   whole: number;
-  format: (v: number) => Quantity;
+  format: (v: Maybe) => Quantity;
 }) {
   return (
     <dl class="kv">
@@ -56,7 +60,7 @@ export function PartList({
           </dt>
           <dd>
             {text(format(p.value))}
-            <span class="pc">{whole > 0 ? text(percent(p.value / whole)) : NONE}</span>
+            <span class="pc">{text(percent(share(p.value, whole)))}</span>
           </dd>
         </div>
       ))}

@@ -2,7 +2,7 @@
 import { effect, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { Severity, type Verdict as VerdictMessage } from "../gen/live_pb";
+import { Severity, type Verdict as VerdictMessage } from "../gen/starling/live/v1/live_pb";
 import { nodeHref } from "../state/router";
 import { StatusMark, severityMark } from "./Icons";
 

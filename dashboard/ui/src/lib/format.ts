@@ -9,6 +9,9 @@ export const THIN = "\u202f";
 /** What stands for a value that is not there. */
 export const NONE = "–";
 
+/** A number that may be missing: not sent, or NaN in a column. */
+export type Maybe = number | undefined;
+
 /** A formatted number and its unit, apart, because the unit is often drawn smaller. */
 export interface Quantity {
   value: string;
@@ -24,12 +27,12 @@ export function text(q: Quantity): string {
 }
 
 /** True when there is a value to show. */
-export function known(v: number | undefined | null): v is number {
+export function known(v: Maybe | null): v is number {
   return v !== undefined && v !== null && Number.isFinite(v);
 }
 
 /** Three significant figures (or `digits`). Whole numbers under 1,000 stay whole. */
-export function significant(v: number, digits = 3): string {
+export function significant(v: Maybe, digits = 3): string {
   if (!known(v)) return NONE;
   if (v === 0 || (Number.isInteger(v) && Math.abs(v) < 1000)) return String(v);
   const rounded = Number(v.toPrecision(digits));
@@ -39,13 +42,13 @@ export function significant(v: number, digits = 3): string {
 }
 
 /** A whole number in full: 1,234,567. */
-export function grouped(v: number): string {
+export function grouped(v: Maybe): string {
   if (!known(v)) return NONE;
   const whole = String(Math.round(Math.abs(v)));
   return (v < 0 && whole !== "0" ? "-" : "") + whole.replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-function scaled(v: number, steps: readonly (readonly [number, string])[], suffix = ""): Quantity {
+function scaled(v: Maybe, steps: readonly (readonly [number, string])[], suffix = ""): Quantity {
   if (!known(v)) return MISSING;
   // The unit is chosen after rounding, so that 999.96 K becomes 1.00 M and not 1,000 K.
   const rounded = Math.abs(Number(v.toPrecision(3)));
@@ -63,13 +66,13 @@ const COUNTS = [
 ] as const;
 
 /** A count: 12, 1,624, 42.1 K, 5.24 M. Four figures are written out. */
-export function count(v: number): Quantity {
+export function count(v: Maybe): Quantity {
   if (known(v) && Math.abs(v) >= 999.5 && Math.abs(v) < 9_995) return { value: grouped(v), unit: "" };
   return scaled(v, COUNTS);
 }
 
 /** Something per second: 624/s, 5.24 M/s. */
-export function rate(v: number): Quantity {
+export function rate(v: Maybe): Quantity {
   const q = count(v);
   return q === MISSING ? q : { value: q.value, unit: `${q.unit}/s` };
 }
@@ -83,7 +86,7 @@ export function axisCount(v: number): string {
 }
 
 /** A share of a whole, given 0 to 1: 61.8%, 0.031%. */
-export function percent(v: number): Quantity {
+export function percent(v: Maybe): Quantity {
   if (!known(v)) return MISSING;
   const p = v * 100;
   if (p === 0) return { value: "0", unit: "%" };
@@ -94,7 +97,7 @@ export function percent(v: number): Quantity {
 }
 
 /** A share as a whole percentage, for table cells and core strips: 96%. */
-export function wholePercent(v: number): string {
+export function wholePercent(v: Maybe): string {
   return known(v) ? `${Math.round(v * 100)}%` : NONE;
 }
 
@@ -105,7 +108,7 @@ const MICROS = [
 ] as const;
 
 /** A duration given in microseconds: 640 ns, 12.5 µs, 1.80 ms, 2.40 s. */
-export function micros(v: number): Quantity {
+export function micros(v: Maybe): Quantity {
   if (!known(v)) return MISSING;
   if (v === 0) return { value: "0", unit: "ms" };
   const q = scaled(v, MICROS);
@@ -122,7 +125,7 @@ export function axisMicros(v: number): string {
 }
 
 /** A duration as a short bare number in the unit of another one, for "p50 1.8" beside "14.2 ms". */
-export function microsLike(v: number, reference: number): string {
+export function microsLike(v: Maybe, reference: Maybe): string {
   const size = MICROS.find(([, unit]) => unit === micros(reference).unit)?.[0];
   if (!known(v) || size === undefined) return text(micros(v));
   // Three figures where they fall before the point, else two.
@@ -138,7 +141,7 @@ const BYTES = [
 ] as const;
 
 /** Memory: 15.5 TiB, 52.2 GiB, 512 B. */
-export function bytes(v: number): Quantity {
+export function bytes(v: Maybe): Quantity {
   if (!known(v)) return MISSING;
   for (const [size, unit] of BYTES) {
     // After rounding, so that 1,023.9 MiB becomes 1.00 GiB.
@@ -148,7 +151,7 @@ export function bytes(v: number): Quantity {
 }
 
 /** A part and its whole: "11.5 of 15.3 TiB", or with both units when they differ. */
-export function bytesOf(part: number, whole: number): string {
+export function bytesOf(part: Maybe, whole: Maybe): string {
   const [a, b] = [bytes(part), bytes(whole)];
   return a.unit === b.unit ? `${a.value} of ${text(b)}` : `${text(a)} of ${text(b)}`;
 }
@@ -220,7 +223,7 @@ export function axisPercent(v: number): string {
 }
 
 /** How a value moved, relative: "↑ 1.4%". Null when there is nothing to compare with. */
-export function change(now: number, before: number): string | null {
+export function change(now: Maybe, before: Maybe): string | null {
   if (!known(now) || !known(before) || before === 0) return null;
   const r = now / before - 1;
   if (Math.abs(r) < 0.0005) return "→ 0%";
@@ -230,7 +233,7 @@ export function change(now: number, before: number): string | null {
 }
 
 /** How a share moved, in percentage points: "↑ 3.1 pp". */
-export function points(now: number, before: number): string | null {
+export function points(now: Maybe, before: Maybe): string | null {
   if (!known(now) || !known(before)) return null;
   const d = (now - before) * 100;
   const size = Math.abs(d);
@@ -240,7 +243,7 @@ export function points(now: number, before: number): string | null {
 }
 
 /** A value against the cluster median: "1.19× median". */
-export function timesMedian(v: number, median: number | undefined): string | null {
+export function timesMedian(v: Maybe, median: Maybe): string | null {
   if (!known(v) || !known(median) || median <= 0) return null;
   const r = v / median;
   return `${r >= 10 ? Math.round(r) : r.toFixed(r >= 3 ? 1 : 2)}× median`;
@@ -266,6 +269,6 @@ export function zoneName(): string {
 }
 
 /** "1 node", "248 nodes". */
-export function plural(n: number, one: string, many = `${one}s`): string {
+export function plural(n: Maybe, one: string, many = `${one}s`): string {
   return `${grouped(n)} ${n === 1 ? one : many}`;
 }

@@ -5,24 +5,47 @@ import { type Mark, StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
 import { Shell } from "../components/Shell";
 import { CONNECTING, STATE_MARK } from "../components/words";
-import type { Aggregators } from "../gen/live_pb";
+import type { Aggregators } from "../gen/starling/live/v1/live_pb";
+import { type Aggregator, AggregatorState } from "../gen/starling/v1/cluster_pb";
 import * as f from "../lib/format";
 import { live } from "../state/page";
 import { nodeHref } from "../state/router";
 import { useHosts } from "./hooks";
 
-const MARKS: Record<string, Mark> = { ready: "ok", joining: "info", leaving: "stopped", dead: "critical" };
+/** How each state is marked and called. */
+const STATES: Record<AggregatorState, readonly [Mark, string]> = {
+  [AggregatorState.UNSPECIFIED]: ["silent", "unknown"],
+  [AggregatorState.JOINING]: ["info", "joining"],
+  [AggregatorState.READY]: ["ok", "ready"],
+  [AggregatorState.LEAVING]: ["stopped", "leaving"],
+  [AggregatorState.DEAD]: ["critical", "dead"],
+};
 
 /** Nodes named in one panel; a link leads to the rest. */
 const NAMES_MAX = 60;
 
-const seconds = (v: number) => (f.known(v) ? `${v.toFixed(1)}${f.THIN}s` : f.NONE);
+const seconds = (v: number | undefined) => (f.known(v) ? `${v.toFixed(1)}${f.THIN}s` : f.NONE);
+
+/** Seconds between the newest second an aggregator closed and the server's present. Undefined when it closed none yet. */
+function behind({ closedTick }: Aggregator, serverTimeUnixMs: number): number | undefined {
+  return closedTick > 0 ? Math.max(0, serverTimeUnixMs / 1000 - closedTick) : undefined;
+}
+
+/** How an aggregator is doing; a state of a newer one is not known. */
+function AggregatorMark({ state }: { state: AggregatorState }) {
+  const [mark, word] = STATES[state] ?? STATES[AggregatorState.UNSPECIFIED];
+  return (
+    <>
+      <StatusMark mark={mark} /> {word}
+    </>
+  );
+}
 
 /** The cluster in one line of facts. */
 function Summary({ state }: { state: Aggregators }) {
   const complete = live.overview.state.value?.completeness;
   const hello = live.hello.value;
-  const ready = state.aggregators.filter((a) => a.state === "ready").length;
+  const ready = state.aggregators.filter((a) => a.state === AggregatorState.READY).length;
   const well = ready === state.aggregators.length;
   const facts: [string, string][] = [];
   if (complete) {
@@ -78,12 +101,12 @@ function Table({ state }: { state: Aggregators }) {
                 {a.aggregatorId === state.connectedTo && <span class="sample">this page reads here</span>}
               </th>
               <td class="tx">
-                <StatusMark mark={MARKS[a.state] ?? "silent"} /> {a.state}
+                <AggregatorMark state={a.state} />
               </td>
               <td class="tx">{a.grpcAddress}</td>
               <td class="tx">{a.version}</td>
               <td>{f.grouped(a.connectedNodes)}</td>
-              <td>{seconds(a.behindSeconds)}</td>
+              <td>{seconds(behind(a, state.serverTimeUnixMs))}</td>
             </tr>
           ))}
         </tbody>

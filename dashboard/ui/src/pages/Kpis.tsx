@@ -3,7 +3,8 @@ import type { Column } from "../api/columns";
 import type { LiveView } from "../api/view";
 import { Fact, Kpi, KpiRow, ShareBar } from "../components/Kpi";
 import { Sparkline } from "../components/Sparkline";
-import type { Connections, Cpu, Median, Memory, Traffic } from "../gen/live_pb";
+import type { Median } from "../gen/starling/live/v1/live_pb";
+import type { Sections } from "../gen/starling/v1/sections_pb";
 import * as f from "../lib/format";
 import type { Rings } from "../lib/rings";
 
@@ -15,10 +16,8 @@ const MEAN_SECONDS = 10;
 interface Props {
   label: string;
   view: Pick<LiveView, "shown" | "version">;
-  traffic: Traffic | undefined;
-  connections: Connections | undefined;
-  cpu: Cpu | undefined;
-  memory: Memory | undefined;
+  /** Of the newest second. */
+  sections: Sections | undefined;
   /** Requests per second aimed at; 0 when none. */
   target: number;
   /** Present on a node's page. */
@@ -33,7 +32,8 @@ function moved(rings: Rings, column: Column, how: typeof f.change | typeof f.poi
   return how(now, before);
 }
 
-export function Kpis({ label, view, traffic, connections, cpu, memory, target, median, ofNode }: Props) {
+export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
+  const { traffic, connections, cpu, memory } = sections ?? {};
   view.version.value;
   const rings = view.shown;
   const spark = (column: Column, zero = false, reference?: number) => (
@@ -43,12 +43,12 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
   const against = (
     column: Column,
     how: typeof f.change | typeof f.points,
-    value: number,
+    value: number | undefined,
     middle: number | undefined,
   ) => (ofNode ? f.timesMedian(value, middle) : moved(rings, column, how));
   const latency = traffic?.latencyLastMinute;
-  const memoryShare = memory && memory.total > 0 ? memory.used / memory.total : Number.NaN;
-  const requests = traffic?.requestsPerSecond ?? Number.NaN;
+  const memoryShare = memory?.usedRatio;
+  const requests = traffic?.requestsPerSecond;
   const peak = rings.peak("rps.total", rings.newest - 899, rings.newest);
   return (
     <KpiRow label={label}>
@@ -57,7 +57,7 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
         change={against("rps.total", f.change, requests, median?.requestsPerSecond)}
         {...(ofNode ? {} : { against: "vs 5 min" })}
         value={f.rate(requests)}
-        breach={target > 0 && requests < target}
+        breach={target > 0 && f.known(requests) && requests < target}
         shape={spark("rps.total", false, target)}
       >
         {target > 0 && <Fact label="target" value={f.count(target)} />}
@@ -66,15 +66,15 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
       </Kpi>
       <Kpi
         label={ofNode ? "p99, 60 s" : "Latency p99, 60 s"}
-        change={against("latency.p99", f.change, latency?.p99 ?? Number.NaN, median?.p99Micros)}
-        value={f.micros(latency?.p99 ?? Number.NaN)}
+        change={against("latency.p99", f.change, latency?.p99Micros, median?.p99Micros)}
+        value={f.micros(latency?.p99Micros)}
         shape={spark("latency.p99", true)}
       >
         {latency ? (
           <>
-            <Fact label="p50" value={f.microsLike(latency.p50, latency.p99)} />
-            <Fact label="p95" value={f.microsLike(latency.p95, latency.p99)} />
-            <Fact label="p99.9" value={f.microsLike(latency.p999, latency.p99)} />
+            <Fact label="p50" value={f.microsLike(latency.p50Micros, latency.p99Micros)} />
+            <Fact label="p95" value={f.microsLike(latency.p95Micros, latency.p99Micros)} />
+            <Fact label="p99.9" value={f.microsLike(latency.p999Micros, latency.p99Micros)} />
           </>
         ) : (
           (traffic && "no requests in the last minute") || f.NONE
@@ -83,30 +83,25 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
       <Kpi
         label="Errors"
         change={ofNode ? null : moved(rings, "errors.total", f.change)}
-        value={f.percent(traffic?.errorRatio ?? Number.NaN)}
+        value={f.percent(traffic?.errorRatio)}
         shape={spark("errors.total", true)}
       >
-        <Fact value={f.rate(traffic?.errorsPerSecond ?? Number.NaN)} />
+        <Fact value={f.rate(traffic?.errorsPerSecond)} />
         {ofNode && median ? <Fact label="median" value={f.rate(median.errorsPerSecond)} /> : null}
       </Kpi>
       <Kpi
         label="Connections"
-        change={against(
-          "connections.active",
-          f.change,
-          connections?.total ?? Number.NaN,
-          median?.connections,
-        )}
-        value={f.count(connections?.active ?? Number.NaN)}
+        change={against("connections.active", f.change, connections?.total, median?.connections)}
+        value={f.count(connections?.active)}
         shape={spark("connections.active")}
       >
-        <Fact label="idle" value={f.count(connections?.idle ?? Number.NaN)} />
-        <Fact label="new" value={f.rate(connections?.openedPerSecond ?? Number.NaN)} />
+        <Fact label="idle" value={f.count(connections?.idle)} />
+        <Fact label="new" value={f.rate(connections?.openedPerSecond)} />
       </Kpi>
       <Kpi
         label="CPU"
-        change={against("cpu.total", f.points, cpu?.utilization ?? Number.NaN, median?.cpu)}
-        value={f.percent(cpu?.utilization ?? Number.NaN)}
+        change={against("cpu.total", f.points, cpu?.utilization, median?.cpu)}
+        value={f.percent(cpu?.utilization)}
         shape={spark("cpu.total", true)}
       >
         {cpu && <span class="fact">{f.plural(cpu.cores, "core")}</span>}
@@ -130,9 +125,7 @@ export function Kpis({ label, view, traffic, connections, cpu, memory, target, m
             <b>{f.bytesOf(memory.used, memory.total)}</b>
           </span>
         )}
-        {memory && memory.hugePagesTotal > 0 ? (
-          <Fact label="huge" value={f.bytes(memory.hugePagesUsed)} />
-        ) : null}
+        {memory?.hugePagesTotal ? <Fact label="huge" value={f.bytes(memory.hugePagesUsed)} /> : null}
       </Kpi>
     </KpiRow>
   );

@@ -27,12 +27,12 @@ export function NodePage({ id }: { id: string }) {
   const latencyMedian = useMedian(node?.median?.p99Micros, "median p99");
   const requestsMedian = useMedian(node?.median?.requestsPerSecond, "median");
   const cpuMedian = useMedian(node?.median?.cpu, "median");
-  const cores = node?.cpu?.cores ?? 0;
+  const cores = node?.sections?.cpu?.cores ?? 0;
   const loadReference = useMemo(
     (): Reference[] => (cores > 0 ? [{ value: cores, label: "one per core" }] : NO_REFERENCE),
     [cores],
   );
-  const limit = node?.memory?.total ?? 0;
+  const limit = node?.sections?.memory?.total ?? 0;
   const memoryReference = useMemo(
     (): Reference[] => (limit > 0 ? [{ value: limit, label: "" }] : NO_REFERENCE),
     [limit],
@@ -59,10 +59,7 @@ export function NodePage({ id }: { id: string }) {
       <Kpis
         label="Key figures of this node"
         view={view}
-        traffic={node?.traffic}
-        connections={node?.connections}
-        cpu={node?.cpu}
-        memory={node?.memory}
+        sections={node?.sections}
         target={0}
         median={node?.median}
         ofNode
@@ -73,7 +70,7 @@ export function NodePage({ id }: { id: string }) {
         <TimePanel view={view} panel="requests" height={150} references={requestsMedian} />
         <TimePanel view={view} panel="errors" height={150} />
         <CoresPanel view={view} cores={node?.cores} />
-        <ConnectionsPanel connections={node?.connections} view={view} />
+        <ConnectionsPanel connections={node?.sections?.connections} view={view} />
         <TimePanel view={view} panel="cpu" references={cpuMedian} />
         <TimePanel
           view={view}

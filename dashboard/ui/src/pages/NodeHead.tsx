@@ -4,7 +4,7 @@ import { FactList } from "../components/FactList";
 import { StatusMark } from "../components/Icons";
 import { Verdict } from "../components/Verdict";
 import { STATE_MARK, STATE_WORD } from "../components/words";
-import type { NodeDetail } from "../gen/live_pb";
+import type { NodeDetail } from "../gen/starling/live/v1/live_pb";
 import * as f from "../lib/format";
 import { newest } from "../state/page";
 import { nodeHref } from "../state/router";
@@ -58,10 +58,11 @@ export function Trail({ id, node }: { id: string; node: NodeDetail | null }) {
 export function factsOf(node: NodeDetail): [string, string][] {
   const others = node.labels.filter((l) => !/^(zone|rack|starling\.)/.test(l));
   const facts: [string, string][] = [];
-  if (node.cpu) {
-    facts.push(["CPU", [f.plural(node.cpu.cores, "core"), node.cpuModel].filter((v) => v !== "").join(", ")]);
+  const { cpu, memory } = node.sections ?? {};
+  if (cpu) {
+    facts.push(["CPU", [f.plural(cpu.cores, "core"), node.cpuModel].filter((v) => v !== "").join(", ")]);
   }
-  if (node.memory) facts.push(["Memory", f.text(f.bytes(node.memory.total))]);
+  if (memory) facts.push(["Memory", f.text(f.bytes(memory.total))]);
   if (node.os !== "") facts.push(["System", node.os]);
   if (node.kernel !== "") facts.push(["Kernel", node.kernel]);
   if (node.uptimeSeconds > 0) facts.push(["Up", f.span(node.uptimeSeconds)]);
@@ -105,9 +106,9 @@ const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
 
 /** The verdict on a node, or what is known of it before there is one. */
 export function State({ node }: { node: NodeDetail | null }) {
-  if (node?.verdict) {
+  if (node?.judged?.verdict) {
     return (
-      <Verdict verdict={node.verdict} waiting="" label="Node state">
+      <Verdict verdict={node.judged.verdict} waiting="" label="Node state">
         <Neighbours node={node} />
       </Verdict>
     );

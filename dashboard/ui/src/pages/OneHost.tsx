@@ -3,7 +3,7 @@ import { STATES } from "../api/fleet";
 import { StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
 import { CONNECTING, STATE_MARK, stateText } from "../components/words";
-import type { NodeDetail } from "../gen/live_pb";
+import type { NodeDetail } from "../gen/starling/live/v1/live_pb";
 import { CoresPanel } from "../panels/CoresPanel";
 import { newest } from "../state/page";
 import { nodeHref } from "../state/router";

@@ -12,7 +12,8 @@ import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
 import { Verdict } from "../components/Verdict";
 import { CONNECTING, NO_NODE, waitingFor } from "../components/words";
-import type { Traffic } from "../gen/live_pb";
+import type { Distribution } from "../gen/starling/live/v1/live_pb";
+import type { Latency } from "../gen/starling/v1/sections_pb";
 import * as f from "../lib/format";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CpuPanel } from "../panels/CpuPanel";
@@ -57,9 +58,13 @@ function Tally({ fleet }: { fleet: Fleet }) {
   );
 }
 
-function LatencyPanel({ traffic }: { traffic: Traffic | undefined }) {
-  const latency = traffic?.latencyLastMinute;
-  const distribution = traffic?.distribution;
+function LatencyPanel({
+  latency,
+  distribution,
+}: {
+  latency: Latency | undefined;
+  distribution: Distribution | undefined;
+}) {
   return (
     <Panel title="Latency distribution" note="last 60 s, log scale" width={4}>
       {latency && distribution && distribution.counts.length > 0 ? (
@@ -70,10 +75,10 @@ function LatencyPanel({ traffic }: { traffic: Traffic | undefined }) {
               requests <b>{f.text(f.count(latency.count))}</b>
             </span>
             <span class="k">
-              mean <b>{f.text(f.micros(latency.mean))}</b>
+              mean <b>{f.text(f.micros(latency.meanMicros))}</b>
             </span>
             <span class="k">
-              max <b>{f.text(f.micros(latency.max))}</b>
+              max <b>{f.text(f.micros(latency.maxMicros))}</b>
             </span>
           </div>
           <Histogram distribution={distribution} latency={latency} />
@@ -136,6 +141,7 @@ export function OverviewPage() {
   const hosts = useHosts();
   const style = useSignal<"stacked" | "lines">("stacked");
   const state = view.state.value;
+  const { traffic, connections, cpu, memory } = state?.sections ?? {};
   const fleet = hosts.state.value;
   const target = live.hello.value?.targetRps ?? 0;
   const references = useMemo(
@@ -157,23 +163,22 @@ export function OverviewPage() {
       panel="latency"
       width={few ? 8 : 4}
       // As tall as the protocol table beside it.
-      height={few ? Math.max(176, 103 + 27 * (state?.traffic?.protocols.length ?? 0)) : 132}
+      height={few ? Math.max(176, 103 + 27 * (traffic?.protocols.length ?? 0)) : 132}
     />
   );
-  const protocols = <ProtocolsPanel traffic={state?.traffic} view={view} />;
+  const protocols = (
+    <ProtocolsPanel traffic={traffic} severities={state?.judged?.protocols ?? []} view={view} />
+  );
   const hostMap = <HostsPanel fleet={fleet} waiting={waiting} width={few ? 4 : 8} />;
   return (
     <Shell title="Overview">
-      <Verdict verdict={state?.verdict} waiting={waiting} label="Cluster state">
+      <Verdict verdict={state?.judged?.verdict} waiting={waiting} label="Cluster state">
         {fleet && <Tally fleet={fleet} />}
       </Verdict>
       <Kpis
         label="Key figures"
         view={view}
-        traffic={state?.traffic}
-        connections={state?.connections}
-        cpu={state?.cpu}
-        memory={state?.memory}
+        sections={state?.sections}
         target={target}
         median={undefined}
         ofNode={false}
@@ -192,19 +197,15 @@ export function OverviewPage() {
           noDataLabel
           controls={<SignalChoice label="Draw as" signal={style} options={STYLES} />}
         />
-        <LatencyPanel traffic={state?.traffic} />
+        <LatencyPanel latency={traffic?.latencyLastMinute} distribution={state?.judged?.distribution} />
         {only !== undefined ? <OnlyHost id={only} /> : few ? latency : hostMap}
         {only === undefined && protocols}
-        <CpuPanel cpu={state?.cpu} nodes={nodes} view={view} />
+        <CpuPanel cpu={cpu} nodes={nodes} view={view} />
         <MemoryPanel
-          memory={state?.memory}
-          note={
-            state?.memory
-              ? `${f.text(f.bytes(state.memory.total))} over ${f.plural(nodes, "reporting node")}`
-              : ""
-          }
+          memory={memory}
+          note={memory ? `${f.text(f.bytes(memory.total))} over ${f.plural(nodes, "reporting node")}` : ""}
         />
-        <ConnectionsPanel connections={state?.connections} view={view} />
+        <ConnectionsPanel connections={connections} view={view} />
         {only !== undefined ? (
           <>
             {latency}

@@ -2,7 +2,7 @@
 import { useEffect, useMemo } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import type { LiveView } from "../api/view";
-import type { NodeDetail } from "../gen/live_pb";
+import type { NodeDetail } from "../gen/starling/live/v1/live_pb";
 import { live } from "../state/page";
 
 /** The fleet, while the component is shown. */

@@ -5,8 +5,8 @@ import { StatusMark } from "../components/Icons";
 import { Absent, Panel } from "../components/Panel";
 import { Sparkline } from "../components/Sparkline";
 import { StackBar } from "../components/StackBar";
-import type { Connections } from "../gen/live_pb";
-import { count, grouped, known, NONE, percent, rate, text } from "../lib/format";
+import type { Connections } from "../gen/starling/v1/sections_pb";
+import { count, grouped, known, type Maybe, NONE, percent, rate, text } from "../lib/format";
 
 const HEALTH = [
   { key: "healthy", label: "Healthy", mark: "ok", color: "ok-f", column: "connections.healthy" },
@@ -22,15 +22,16 @@ export function ConnectionsPanel({
   view: Pick<LiveView, "shown" | "version">;
 }) {
   if (!connections) return <Absent title="Connection health" what="No connection data in this second." />;
-  const sum = connections.healthy + connections.warning + connections.error;
-  const share = (part: number) => (sum > 0 ? text(percent(part / sum)) : NONE);
+  const { healthy, warning, error } = connections;
+  const sum = known(healthy) && known(warning) && known(error) ? healthy + warning + error : 0;
+  const share = (part: Maybe) => (known(part) && sum > 0 ? text(percent(part / sum)) : NONE);
   const facts = [
     ["Active", text(count(connections.active))],
     ["Opened", text(rate(connections.openedPerSecond))],
     ["Idle", text(count(connections.idle))],
     ["Resets", text(rate(connections.resetsPerSecond))],
-    ["Retransmits", known(connections.retransmitRatio) ? text(percent(connections.retransmitRatio)) : NONE],
-    ["Errors", share(connections.error)],
+    ["Retransmits", text(percent(connections.retransmitRatio))],
+    ["Errors", share(error)],
   ] as const;
   const parts = HEALTH.map((h) => ({ label: h.label, value: connections[h.key], color: h.color }));
   return (

@@ -4,8 +4,9 @@ import { Arc } from "../components/Arc";
 import { TimeChart } from "../components/chart";
 import { ShareBar } from "../components/Kpi";
 import { Absent, Panel } from "../components/Panel";
-import type { Cpu } from "../gen/live_pb";
+import type { Cpu } from "../gen/starling/v1/sections_pb";
 import { percent, plural, significant, text, wholePercent } from "../lib/format";
+import { modesOf } from "../lib/modes";
 import { nodeHref } from "../state/router";
 import { PANELS } from "./table";
 
@@ -23,12 +24,6 @@ interface CpuProps {
 
 export function CpuPanel({ cpu, nodes, view }: CpuProps) {
   if (!cpu) return <Absent title="CPU" what="No processor data in this second." />;
-  const modes = [
-    ["User", cpu.user],
-    ["System", cpu.system],
-    ["I/O wait", cpu.iowait],
-    ["Steal", cpu.steal],
-  ] as const;
   const busiest = cpu.busiest.slice(0, nodes > 1 ? 5 : 6);
   const left = BELOW_RING - BAR * busiest.length;
   const load = `${significant(cpu.load1)} · ${significant(cpu.load5)} · ${significant(cpu.load15)}`;
@@ -46,7 +41,7 @@ export function CpuPanel({ cpu, nodes, view }: CpuProps) {
           below="of all cores"
         />
         <dl class="kv tight">
-          {modes.map(([name, v]) => (
+          {modesOf(cpu).map(([name, v]) => (
             <div key={name}>
               <dt>{name}</dt>
               <dd>{text(percent(v))}</dd>

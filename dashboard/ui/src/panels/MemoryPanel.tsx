@@ -2,7 +2,7 @@
 import { Arc } from "../components/Arc";
 import { Absent, Panel } from "../components/Panel";
 import { PartList, StackBar, type StackPart } from "../components/StackBar";
-import type { Memory } from "../gen/live_pb";
+import type { Memory } from "../gen/starling/v1/sections_pb";
 import { bytes, bytesOf, percent, text } from "../lib/format";
 
 /** What memory is used for, without what is available. */
@@ -17,13 +17,13 @@ function memoryParts(m: Memory): StackPart[] {
 
 export function MemoryPanel({ memory, note }: { memory: Memory | undefined; note: string }) {
   if (!memory || memory.total === 0) return <Absent title="Memory" what="No memory data in this second." />;
-  const share = memory.used / memory.total;
+  const share = memory.usedRatio;
   const parts = memoryParts(memory);
   const more: StackPart[] = [{ label: "Available", value: memory.available, color: null }];
-  if (memory.swapTotal > 0) {
+  if (memory.swapTotal) {
     more.push({ label: `Swap, of ${text(bytes(memory.swapTotal))}`, value: memory.swapUsed, color: null });
   }
-  if (memory.hugePagesTotal > 0) {
+  if (memory.hugePagesTotal) {
     more.push({
       label: `Huge pages, of ${text(bytes(memory.hugePagesTotal))}`,
       value: memory.hugePagesUsed,

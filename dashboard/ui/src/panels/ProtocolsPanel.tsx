@@ -7,22 +7,25 @@ import { StatusMark, severityMark } from "../components/Icons";
 import { Absent, Panel } from "../components/Panel";
 import { Sparkline } from "../components/Sparkline";
 import { NO_REQUESTS } from "../components/words";
-import { Severity, type Traffic } from "../gen/live_pb";
+import { Severity } from "../gen/starling/live/v1/live_pb";
+import type { Traffic } from "../gen/starling/v1/sections_pb";
 import { count, micros, percent, rate, text } from "../lib/format";
 
 interface ProtocolsProps {
   traffic: Traffic | undefined;
+  /** How each protocol is doing, in the order of `traffic.protocols`. */
+  severities: readonly Severity[];
   view: Pick<LiveView, "shown" | "version">;
 }
 
 /** Where the panel is taller than its table needs, the lines under each protocol take the room. */
-export function ProtocolsPanel({ traffic, view }: ProtocolsProps) {
+export function ProtocolsPanel({ traffic, severities, view }: ProtocolsProps) {
   if (!traffic || traffic.protocols.length === 0) {
     return <Absent title="Protocols" what={NO_REQUESTS} />;
   }
-  const all = [...traffic.protocols].sort(
-    (a, b) => b.requestsPerSecond - a.requestsPerSecond || a.name.localeCompare(b.name),
-  );
+  const all = traffic.protocols
+    .map((p, i) => ({ ...p, name: p.protocol, severity: severities[i] || Severity.OK }))
+    .sort((a, b) => b.requestsPerSecond - a.requestsPerSecond || a.name.localeCompare(b.name));
   const sum = all.reduce((a, p) => a + p.requestsPerSecond, 0);
   const total = rate(sum);
   const share = (v: number) => (sum > 0 ? v / sum : Number.NaN);
@@ -69,14 +72,11 @@ export function ProtocolsPanel({ traffic, view }: ProtocolsProps) {
               <Fragment key={p.name}>
                 <tr>
                   <th scope="row">
-                    <StatusMark
-                      mark={severityMark(p.status === Severity.UNSPECIFIED ? Severity.OK : p.status).mark}
-                    />{" "}
-                    {protocolLabel(p.name)}
+                    <StatusMark mark={severityMark(p.severity).mark} /> {protocolLabel(p.name)}
                   </th>
                   <td>{text(count(p.requestsPerSecond))}</td>
-                  <td>{text(micros(p.meanMicros ?? Number.NaN))}</td>
-                  <td>{text(micros(p.p99Micros ?? Number.NaN))}</td>
+                  <td>{text(micros(p.latency?.meanMicros))}</td>
+                  <td>{text(micros(p.latency?.p99Micros))}</td>
                   <td>{text(count(p.errorsPerSecond))}</td>
                   <td>{text(count(p.active))}</td>
                 </tr>

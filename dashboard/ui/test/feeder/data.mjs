@@ -145,12 +145,12 @@ function distribution(c) {
 
 function latency(c) {
   return {
-    p50: c["latency.p50"],
-    p95: c["latency.p95"],
-    p99: c["latency.p99"],
-    p999: c["latency.p999"],
-    mean: c["latency.p50"] * 1.3,
-    max: c["latency.p999"] * 3,
+    p50Micros: c["latency.p50"],
+    p95Micros: c["latency.p95"],
+    p99Micros: c["latency.p99"],
+    p999Micros: c["latency.p999"],
+    meanMicros: c["latency.p50"] * 1.3,
+    maxMicros: c["latency.p999"] * 3,
     count: c["rps.total"] * 60,
     errorBoundPpm: 3906,
   };
@@ -167,15 +167,12 @@ function shared(c, nodes, memoryTotal, cores) {
       active: c["rps.total"] * 0.004,
       latency: latency(c),
       latencyLastMinute: latency(c),
-      distribution: distribution(c),
       protocols: PROTOCOLS.map((name) => ({
-        name,
+        protocol: name,
         requestsPerSecond: c[`rps.${name}`],
         errorsPerSecond: c["errors.total"] * (name === "grpc" ? 0.3 : 0.17),
         active: c[`rps.${name}`] * 0.21,
-        meanMicros: MEAN[name],
-        p99Micros: MEAN[name] * 7,
-        status: name === "grpc" ? 3 : 1,
+        latency: { meanMicros: MEAN[name], p99Micros: MEAN[name] * 7 },
       })),
     },
     connections: {
@@ -192,10 +189,7 @@ function shared(c, nodes, memoryTotal, cores) {
     cpu: {
       utilization: c["cpu.total"],
       cores,
-      user: c["cpu.total"] * 0.7,
-      system: c["cpu.total"] * 0.26,
-      iowait: 0.012,
-      steal: 0.0004,
+      byMode: { user: c["cpu.total"] * 0.7, system: c["cpu.total"] * 0.26, iowait: 0.012, steal: 0.0004 },
       load1: c["load.1m"],
       load5: c["load.1m"] * 0.95,
       load15: c["load.1m"] * 0.9,
@@ -204,6 +198,7 @@ function shared(c, nodes, memoryTotal, cores) {
     memory: {
       total: memoryTotal,
       used,
+      usedRatio: c["memory.used_ratio"],
       available: memoryTotal - used,
       application: used * 0.697,
       system: used * 0.124,
@@ -217,6 +212,10 @@ function shared(c, nodes, memoryTotal, cores) {
     disk: { readBytesPerSecond: c["disk.read"], writtenBytesPerSecond: c["disk.written"] },
     network: { receivedBytesPerSecond: rx, sentBytesPerSecond: c["network.sent"] },
   };
+}
+
+function judged(c) {
+  return { distribution: distribution(c), protocols: PROTOCOLS.map((name) => (name === "grpc" ? 3 : 1)) };
 }
 
 function verdict(fleet) {
@@ -255,9 +254,9 @@ export function overviewState(tick, fleet) {
     utilization: 0.99 - k * 0.015,
   }));
   return {
-    ...s,
+    sections: s,
     completeness: { nodesReporting: reporting.length, nodesExpected: fleet.length, ageMs: 420, copies: 2 },
-    verdict: verdict(fleet),
+    judged: { ...judged(overviewColumns(tick, fleet)), verdict: verdict(fleet) },
   };
 }
 
@@ -267,7 +266,8 @@ export function nodeState(tick, node, fleet) {
   const at = fleet.indexOf(node);
   const cores = Array.from({ length: node.cores }, (_, k) => c[`core.${k}`]);
   return {
-    ...s,
+    sections: s,
+    judged: judged(c),
     nodeId: node.id,
     state: node.state,
     lastTick: node.state === 1 ? tick : tick - 38,
@@ -334,15 +334,17 @@ export function hostsState(tick, fleet, dictionary) {
 }
 
 export function aggregatorsState() {
+  const now = Date.now();
   return {
     connectedTo: "agg-1",
+    serverTimeUnixMs: now,
     aggregators: [1, 2, 3].map((i) => ({
       aggregatorId: `agg-${i}`,
-      state: "ready",
+      state: 2,
       grpcAddress: `127.0.0.1:74${i}0`,
       version: "0.1.0",
       connectedNodes: 80 + i,
-      behindSeconds: 0.8,
+      closedTick: Math.floor(now / 1000) - 1,
     })),
   };
 }

@@ -27,7 +27,9 @@ const history = option("seconds", 900);
 const empty = args.includes("--empty");
 const started = Math.floor(Date.now() / 1000);
 
-const { module: pb } = await runnerImport(join(ui, "src", "gen", "live_pb.ts"), { logLevel: "error" });
+const { module: pb } = await runnerImport(join(ui, "src", "gen", "starling", "live", "v1", "live_pb.ts"), {
+  logLevel: "error",
+});
 
 const TYPES = {
   ".html": "text/html; charset=utf-8",
