@@ -3,22 +3,31 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
+use starling_proto::v1;
 
-use super::{Completeness, Facts, percent};
+use super::{Completeness, Facts, Number, numbers, percent};
+
+/// How many there are. They stand in the short answer too.
+pub(super) const COUNTS: &[Number<v1::Connections>] =
+    &[("active", |is| is.active), ("idle", |is| is.idle), ("total", |is| is.total)];
+
+/// The rest: per second, and the share of segments sent again, 0 to 1 and `null` when none was sent.
+const RATES: &[Number<v1::Connections>] = &[
+    ("connectionRate", |is| is.opened_per_second),
+    ("resetsPerSecond", |is| is.resets_per_second),
+    ("retransmitRatio", |is| is.retransmit_ratio),
+];
 
 /// TCP connections of the hosts.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Connections {
     timestamp: String,
-    pub(super) active: Option<f64>,
-    pub(super) idle: Option<f64>,
-    pub(super) total: Option<f64>,
-    /// Opened per second.
-    pub(super) connection_rate: Option<f64>,
-    resets_per_second: Option<f64>,
-    /// Share of segments sent again, 0 to 1; `null` when none was sent.
-    retransmit_ratio: Option<f64>,
+    #[serde(flatten)]
+    counts: Map<String, Value>,
+    #[serde(flatten)]
+    rates: Map<String, Value>,
     by_state: BTreeMap<String, f64>,
     /// `null` when nobody reported connections.
     health_status: Option<HealthStatus>,
@@ -43,12 +52,8 @@ pub(super) fn answer(facts: &Facts<'_>) -> Connections {
     let from = facts.second().connections();
     Connections {
         timestamp: facts.timestamp(),
-        active: from.and_then(|is| is.active),
-        idle: from.and_then(|is| is.idle),
-        total: from.and_then(|is| is.total),
-        connection_rate: from.and_then(|is| is.opened_per_second),
-        resets_per_second: from.and_then(|is| is.resets_per_second),
-        retransmit_ratio: from.and_then(|is| is.retransmit_ratio),
+        counts: numbers(from, COUNTS),
+        rates: numbers(from, RATES),
         by_state: from.map(|is| is.by_state.clone().into_iter().collect()).unwrap_or_default(),
         health_status: from.and_then(|is| {
             let (healthy, warning, error) = (is.healthy?, is.warning?, is.error?);

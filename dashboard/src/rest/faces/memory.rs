@@ -1,47 +1,41 @@
 //! `/api/v1/system/memory`.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
+use starling_proto::v1;
 
-use super::{Completeness, Facts, percent};
+use super::{Completeness, Facts, Number, numbers, percent};
 
-/// Memory in bytes. `totalMemory` is `applicationMemory + bufferCache + systemMemory + freeMemory`.
+/// Memory in bytes. `totalMemory` is `applicationMemory + bufferCache + systemMemory + freeMemory`, `usedMemory` is
+/// `totalMemory - availableMemory`, and `utilization` used / total in percent.
+const NUMBERS: &[Number<v1::Memory>] = &[
+    ("totalMemory", |is| Some(is.total)),
+    ("usedMemory", |is| is.used),
+    ("availableMemory", |is| is.available),
+    ("bufferCache", |is| is.buffer_cache),
+    ("swapUsage", |is| is.swap_used),
+    ("swapTotal", |is| is.swap_total),
+    ("hugePagesUsage", |is| is.huge_pages_used),
+    ("hugePagesTotal", |is| is.huge_pages_total),
+    ("applicationMemory", |is| is.application),
+    ("systemMemory", |is| is.system),
+    ("freeMemory", |is| is.free),
+    ("utilization", |is| is.used_ratio.map(percent)),
+];
+
+/// What the memory is used for.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Memory {
     timestamp: String,
-    total_memory: Option<f64>,
-    /// Total without available.
-    used_memory: Option<f64>,
-    available_memory: Option<f64>,
-    buffer_cache: Option<f64>,
-    swap_usage: Option<f64>,
-    swap_total: Option<f64>,
-    huge_pages_usage: Option<f64>,
-    huge_pages_total: Option<f64>,
-    application_memory: Option<f64>,
-    system_memory: Option<f64>,
-    free_memory: Option<f64>,
-    /// Used / total, percent.
-    utilization: Option<f64>,
+    #[serde(flatten)]
+    numbers: Map<String, Value>,
     completeness: Completeness,
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Memory {
-    let from = facts.second().memory();
     Memory {
         timestamp: facts.timestamp(),
-        total_memory: from.map(|is| is.total),
-        used_memory: from.and_then(|is| is.used),
-        available_memory: from.and_then(|is| is.available),
-        buffer_cache: from.and_then(|is| is.buffer_cache),
-        swap_usage: from.and_then(|is| is.swap_used),
-        swap_total: from.and_then(|is| is.swap_total),
-        huge_pages_usage: from.and_then(|is| is.huge_pages_used),
-        huge_pages_total: from.and_then(|is| is.huge_pages_total),
-        application_memory: from.and_then(|is| is.application),
-        system_memory: from.and_then(|is| is.system),
-        free_memory: from.and_then(|is| is.free),
-        utilization: from.and_then(|is| is.used_ratio).map(percent),
+        numbers: numbers(facts.second().memory(), NUMBERS),
         completeness: facts.completeness(),
     }
 }

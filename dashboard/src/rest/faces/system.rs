@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use starling_proto::{catalogue::PROTOCOLS, live};
 
 use super::{
     Completeness, Face, Facts, connections,
     latency::Percentiles,
+    numbers,
     protocols::{self, Protocol},
     section,
 };
@@ -32,9 +33,8 @@ pub(crate) struct SystemMetrics {
 
 #[derive(Debug, Serialize)]
 struct Connections {
-    active: Option<f64>,
-    idle: Option<f64>,
-    total: Option<f64>,
+    #[serde(flatten)]
+    counts: Map<String, Value>,
     /// Opened per second.
     rate: Option<f64>,
 }
@@ -71,17 +71,15 @@ impl Verdict {
 
 pub(super) fn answer(facts: &Facts<'_>) -> SystemMetrics {
     let traffic = facts.second().traffic();
-    let connections = connections::answer(facts);
+    let connections = facts.second().connections();
     let mut reported: BTreeMap<_, _> = protocols::list(facts).into_iter().map(|is| (is.name(), is)).collect();
     SystemMetrics {
         timestamp: facts.timestamp(),
         rps: traffic.map(|traffic| traffic.requests_per_second),
         latency: Percentiles::of(traffic.and_then(|traffic| traffic.latency.as_ref())),
         connections: Connections {
-            active: connections.active,
-            idle: connections.idle,
-            total: connections.total,
-            rate: connections.connection_rate,
+            counts: numbers(connections, connections::COUNTS),
+            rate: connections.and_then(|is| is.opened_per_second),
         },
         memory: section(&Face::Memory, facts),
         cpu: section(&Face::Cpu, facts),

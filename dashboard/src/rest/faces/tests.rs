@@ -113,6 +113,7 @@ fn the_rest_of_the_shapes() {
     assert_eq!(cpu["cores"], json!([{"node": "a", "core": 1, "utilization": 50.0}]));
     let connections = answer(&Face::Connections, Columns::default());
     assert_eq!(connections["healthStatus"]["warning"], json!({"count": 2.0, "percent": 20.0}));
+    assert_eq!((&connections["active"], &connections["connectionRate"]), (&json!(6.0), &Value::Null));
     let protocols = answer(&Face::Protocols, Columns::default());
     assert_eq!(protocols["distribution"], json!([{"name": "http2", "value": 100.0}]));
     assert_eq!(protocols["protocols"][0]["status"], "warning");
@@ -120,6 +121,7 @@ fn the_rest_of_the_shapes() {
     let system = answer(&Face::System, Columns::default());
     assert_eq!(system["protocols"]["http1"], Value::Null);
     assert_eq!(system["protocols"]["http2"]["activeConnections"], 7.0);
+    assert_eq!(system["connections"], json!({"active": 6.0, "idle": 2.0, "total": 10.0, "rate": null}));
     assert_eq!(system["cpu"]["totalUtilization"], 25.0);
 }
 
