@@ -1,7 +1,7 @@
 //! Lets cargo notice a new page.
 //!
 //! `ui/dist` is made by npm and may be missing. Cargo takes a missing path as changed at every build, which would
-//! compile the server anew each time; so an empty folder, which git ignores, is put in its place. Where the sources
+//! compile the server again each time; so an empty folder, which git ignores, is put in its place. Where the sources
 //! cannot be written, nothing is lost but that.
 
 fn main() {

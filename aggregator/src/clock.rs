@@ -43,7 +43,7 @@ impl Jumps {
     }
 
     /// Takes wall time `wall_ms`, `since_start` (monotonic) after the beginning. A step of more than [`JUMP_MAX`] is
-    /// told once.
+    /// reported once.
     pub(crate) fn look(&mut self, wall_ms: u64, since_start: Duration) -> Option<Jump> {
         let passed = since_start.saturating_sub(self.since_start);
         let expected = self.wall_ms.saturating_add(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX));
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(jumps.look(106_000, S(2)), None, "four seconds forward are borne");
         assert_eq!(jumps.look(103_000, S(3)), None, "four seconds back are borne");
         assert_eq!(jumps.look(164_000, S(4)), Some(Jump::Forward(S(60))));
-        assert_eq!(jumps.look(165_000, S(5)), None, "a step is told once");
+        assert_eq!(jumps.look(165_000, S(5)), None, "a step is reported once");
         assert_eq!(jumps.look(106_000, S(6)), Some(Jump::Back(S(60))));
         assert_eq!(jumps.look(107_000, S(7)), None);
     }
@@ -77,7 +77,7 @@ mod tests {
     fn a_long_pause_and_a_slewed_clock_are_no_steps() {
         let mut jumps = Jumps::new(0);
         assert_eq!(jumps.look(60_000, S(60)), None);
-        // The clock was set back by ten seconds while the process stood still for a minute.
+        // The clock was set back by ten seconds while the process was paused for a minute.
         assert_eq!(jumps.look(110_000, S(120)), Some(Jump::Back(S(10))));
         let mut jumps = Jumps::new(0);
         assert!((1..100_000).all(|n| jumps.look(n * 999, Duration::from_secs(n)).is_none()));

@@ -249,7 +249,7 @@ impl Metrics {
         }
     }
 
-    /// Nodes were told to move to a better owner.
+    /// Nodes were asked to move to a better owner.
     pub(crate) fn rebalanced(&self, nodes: usize) {
         if nodes > 0 {
             self.rebalanced_nodes.add(nodes as u64);

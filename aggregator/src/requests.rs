@@ -68,7 +68,7 @@ where
     }
 }
 
-/// Whether the call failed by our fault. An error is told in the headers of an answer without a body; the codes are
+/// Whether the call failed by our fault. An error is reported in the headers of an answer without a body; the codes are
 /// those that the semantic conventions of OpenTelemetry count as errors of a server.
 fn failed<R>(response: &Response<R>) -> bool {
     Status::from_header_map(response.headers()).is_some_and(|status| {

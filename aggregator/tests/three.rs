@@ -186,7 +186,7 @@ async fn a_stopping_aggregator_hands_over_and_nothing_is_lost_or_doubled() {
     let gone = aggregators.iter().position(|aggregator| aggregator.name == leaving).unwrap();
     let gone = aggregators.remove(gone);
     gone.stop.cancel();
-    // Its nodes are told where to go; they send again what was not acknowledged, with the pin it has.
+    // Its nodes hear where to go; they send again what was not acknowledged, with the pin it has.
     for node in nodes.iter_mut().filter(|node| node.aggregator() == leaving) {
         let redirect = until("a redirect", async || {
             node.received(|received| received.redirect.clone().ok_or_else(|| format!("{received:?}")))

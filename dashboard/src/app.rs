@@ -7,10 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, http::guard::Hosts, live::socket::Ground, metrics::Refusal, rest::error::ApiError, shared::Shared,
+    config::Config, http::guard::Hosts, live::socket::SocketContext, metrics::Refusal, rest::error::ApiError,
+    shared::Shared,
 };
 
-/// Requests of the JSON faces that may wait for data at once: each waits at most two seconds, and holds a view open.
+/// Requests of the JSON endpoints that may wait for data at once: each waits at most two seconds, and holds a view open.
 const READERS_MAX: usize = 128;
 
 /// Shared by all handlers. Cheap to clone.
@@ -80,14 +81,14 @@ impl App {
     }
 
     /// What a new socket stands on, or why there is no place for it.
-    pub(crate) fn ground(&self) -> Result<Ground, ApiError> {
+    pub(crate) fn context(&self) -> Result<SocketContext, ApiError> {
         let inner = &self.0;
         let place: OwnedSemaphorePermit = Arc::clone(&inner.clients).try_acquire_owned().map_err(|_| {
             inner.shared.metrics().client_refused(Refusal::Clients);
             let max = inner.clients_max;
             ApiError::limit(format!("{max} clients are connected, which is the limit (limits.clients); close one"))
         })?;
-        Ok(Ground {
+        Ok(SocketContext {
             shared: Arc::clone(&inner.shared),
             published: inner.shared.published(),
             shutdown: inner.shutdown.clone(),

@@ -1,6 +1,6 @@
 //! The dashboard server of Starling.
 //!
-//! It follows any aggregator over gRPC, holds the last 15 minutes in memory, and serves the page, the JSON faces of
+//! It follows any aggregator over gRPC, holds the last 15 minutes in memory, and serves the page, the JSON endpoints of
 //! `/api/v1`, their WebSocket twins under `/ws`, and the page's binary WebSocket `/ws/v1/live`. It keeps nothing on
 //! disk; any number of servers may run side by side.
 //!

@@ -23,7 +23,7 @@ pub(crate) fn now() -> UnixMillis {
     clock::unix_ms()
 }
 
-/// What feed, clients and faces share.
+/// What feed, clients and endpoints share.
 pub(crate) struct Shared {
     /// A plain mutex: every section under it is memory work of well under a millisecond, and none awaits.
     state: Mutex<State>,

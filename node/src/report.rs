@@ -130,15 +130,15 @@ pub(crate) fn increments(samples: Vec<Sample>) -> Vec<Sample> {
 /// Frames lost, as samples. A reason appears when it first occurs and stays, with 0 where nothing was lost.
 #[derive(Debug, Default)]
 pub(crate) struct LossSamples {
-    told: Losses,
+    reported: Losses,
     seen: Vec<(LossReason, Series)>,
 }
 
 impl LossSamples {
     /// What was lost since the last call.
     pub(crate) fn cut(&mut self, lost: Losses, samples: &mut Vec<Sample>) {
-        let fresh = lost.since(&self.told);
-        self.told = lost;
+        let fresh = lost.since(&self.reported);
+        self.reported = lost;
         for (reason, _) in fresh.iter() {
             if self.seen.iter().all(|&(seen, _)| seen != reason) {
                 self.seen.push((reason, Series::of(&catalogue::FRAMES_DROPPED, &[("reason", reason.as_str())])));

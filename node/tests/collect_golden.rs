@@ -4,7 +4,7 @@
 //! `tests/fixtures/proc-two-ticks/{first,second}` and `sys-two-ticks` are a host with, on purpose: a core that goes
 //! offline, `iowait` that goes back, a disk whose counters were reset, a disk that appears, a line of rubbish,
 //! partitions, stacked disks, a bridge with its `veth` pair, counters near 2^64, mounts that are not UTF-8, bound twice,
-//! below a network filesystem or in a container. `UPDATE_GOLDEN=1` writes the expected text anew.
+//! below a network filesystem or in a container. `UPDATE_GOLDEN=1` writes the expected text again.
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its way to fail")]
 
@@ -41,8 +41,8 @@ fn lay_over(from: &Path, to: &Path) {
     }
 }
 
-/// One line per sample, sorted. Values that belong to the machine the test runs on are told by a word.
-fn told(samples: &[Sample]) -> String {
+/// One line per sample, sorted. Values that belong to the machine the test runs on are replaced by a word.
+fn reported(samples: &[Sample]) -> String {
     let mut lines: Vec<String> = samples
         .iter()
         .map(|sample| {
@@ -90,10 +90,10 @@ fn two_ticks() {
     let mut collectors = Collectors::new(&config);
     let mut text = String::new();
     writeln!(text, "# host facts\n{:#?}\n\n# first tick", host_facts(&config)).unwrap();
-    text += &told(&collectors.collect(Duration::ZERO));
+    text += &reported(&collectors.collect(Duration::ZERO));
     lay_over(&fixtures().join("proc-two-ticks/second"), &config.procfs);
     text += "\n# second tick\n";
-    text += &told(&collectors.collect(Duration::from_secs(1)));
+    text += &reported(&collectors.collect(Duration::from_secs(1)));
 
     let golden = fixtures().join("two-ticks.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

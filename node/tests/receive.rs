@@ -53,7 +53,7 @@ async fn start(config: Config) -> Daemon {
 
 impl Daemon {
     async fn client(&self) -> MetricsServiceClient<Channel> {
-        MetricsServiceClient::connect(self.otlp.clone()).await.expect("an open door")
+        MetricsServiceClient::connect(self.otlp.clone()).await.expect("an open receiver")
     }
 
     async fn stop(mut self) {
@@ -155,9 +155,9 @@ async fn requests_reach_the_aggregator_and_count_once() {
     // What is taken in the last moment is part of the last second.
     client.export(traffic()).await.expect("taken");
     daemon.stop().await;
-    let seen = aggregator.until("goodbye", |seen| !seen.goodbyes.is_empty()).await;
+    let seen = aggregator.until("end of stream", |seen| !seen.ends_of_stream.is_empty()).await;
     assert_eq!(of(&seen, &catalogue::REQUESTS, "grpc"), 120);
-    assert_eq!(seen.contents.keys().last(), seen.goodbyes.first());
+    assert_eq!(seen.contents.keys().last(), seen.ends_of_stream.first());
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn bad_input_is_answered_and_everything_else_goes_on() {
 
     // Bytes that are no HTTP/2, and HTTP/2 with a body that is no message.
     let address = daemon.otlp.trim_start_matches("http://").to_owned();
-    let mut garbage = TcpStream::connect(&address).await.expect("an open door");
+    let mut garbage = TcpStream::connect(&address).await.expect("an open receiver");
     garbage.write_all(&[0xa5; 4096]).await.expect("it reads");
     let mut answer = Vec::new();
     let closed = tokio::time::timeout(LIMIT, garbage.read_to_end(&mut answer)).await;
@@ -188,11 +188,11 @@ async fn bad_input_is_answered_and_everything_else_goes_on() {
     let status = garbage_message(&daemon.otlp).await;
     assert_eq!(status, Code::Internal);
 
-    client.export(traffic()).await.expect("the door still takes");
+    client.export(traffic()).await.expect("the receiver still takes");
     let of = |seen: &Seen| counted(seen.contents.values(), &catalogue::REQUESTS, "grpc");
     let seen = aggregator.until("requests", |seen| of(seen) == 60).await;
     let dropped: u32 = seen.contents.values().map(|content| content.dropped).sum();
-    assert_eq!(dropped, 2, "refused points are told in the frames");
+    assert_eq!(dropped, 2, "refused points are reported in the frames");
     let metrics = http_get(daemon.admin, "/metrics").await;
     assert!(metrics.contains("starling_node_otlp_refused_points_total{reason=\"type\"}"), "{metrics}");
     daemon.stop().await;
@@ -203,7 +203,7 @@ async fn stalled_senders_are_told_to_come_back() {
     let mut settings = config("127.0.0.1:9");
     settings.shutdown_grace = Duration::from_secs(1);
     let daemon = start(settings).await;
-    let channel = Channel::from_shared(daemon.otlp.clone()).expect("a URL").connect().await.expect("an open door");
+    let channel = Channel::from_shared(daemon.otlp.clone()).expect("a URL").connect().await.expect("an open receiver");
     let mut stalled = tokio::task::JoinSet::new();
     for _ in 0..2 {
         let mut grpc = tonic::client::Grpc::new(channel.clone());
@@ -213,7 +213,7 @@ async fn stalled_senders_are_told_to_come_back() {
             let _never = grpc.client_streaming(tonic::Request::new(body), export_path(), RawCodec).await;
         });
     }
-    // The door is full once both are being read.
+    // The receiver is full once both are being read.
     let mut client = MetricsServiceClient::new(channel);
     let status = eventually("a full receiver", async || match client.clone().export(traffic()).await {
         Err(status) => Ok(status),
@@ -233,7 +233,7 @@ fn export_path() -> tonic::codegen::http::uri::PathAndQuery {
 
 /// Sends an Export whose message is not protobuf.
 async fn garbage_message(endpoint: &str) -> Code {
-    let channel = Channel::from_shared(endpoint.to_owned()).expect("a URL").connect().await.expect("an open door");
+    let channel = Channel::from_shared(endpoint.to_owned()).expect("a URL").connect().await.expect("an open receiver");
     let mut grpc = tonic::client::Grpc::new(channel);
     grpc.ready().await.expect("a connection");
     // A string field where a message is wanted: tag 1, length 100, 3 bytes.

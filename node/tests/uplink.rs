@@ -55,7 +55,7 @@ async fn frames_arrive_and_are_forgotten_when_acknowledged() {
     shutdown.cancel();
     let last = handle.ended().await.expect("no panic");
     assert_eq!((last.acked, last.lost.total()), (5, 0));
-    aggregator.until("goodbye", |seen| seen.goodbyes == [104]).await;
+    aggregator.until("end of stream", |seen| seen.ends_of_stream == [104]).await;
     assert!(handle.offer(content(200)).is_err(), "it has ended");
 }
 
@@ -170,7 +170,7 @@ async fn a_dropped_handle_hands_over_and_ends() {
     drop(handle);
     while stats.changed().await.is_ok() {}
     assert_eq!((stats.borrow().acked, stats.borrow().lost.total()), (1, 0));
-    aggregator.until("goodbye", |seen| seen.goodbyes == [100]).await;
+    aggregator.until("end of stream", |seen| seen.ends_of_stream == [100]).await;
 }
 
 #[tokio::test]
@@ -198,8 +198,8 @@ async fn why_an_aggregator_refuses_the_node_is_told() {
     let (handle, _shutdown) = uplink(&[&aggregator]);
     let mut stats = handle.stats();
     handle.offer(content(100)).expect("room");
-    let told = |stats: &UplinkStats| stats.trouble.as_ref().is_some_and(|why| why.contains("breaks a limit"));
-    let now = until(&mut stats, "the reason", told).await;
+    let reported = |stats: &UplinkStats| stats.trouble.as_ref().is_some_and(|why| why.contains("breaks a limit"));
+    let now = until(&mut stats, "the reason", reported).await;
     assert!(now.trouble.is_some_and(|why| why.starts_with(&aggregator.address.to_string())));
     aggregator.set(|manners| manners.refuse_hello = None);
     let now = until(&mut stats, "acknowledgement", |stats| stats.acked == 1).await;

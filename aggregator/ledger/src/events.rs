@@ -161,11 +161,11 @@ impl Ledger {
         let digest = self.digest(now_ms);
         for peer in open {
             let Some(known) = self.peers.get_mut(&peer) else { continue };
-            let differs = known.told.as_ref() != Some(&digest);
+            let differs = known.advertised.as_ref() != Some(&digest);
             let wait = if differs { DIGEST_GATHER_MS } else { DIGEST_MS };
-            if known.told.is_none() || now_ms >= known.told_ms + wait {
-                known.told = Some(digest.clone());
-                known.told_ms = now_ms;
+            if known.advertised.is_none() || now_ms >= known.advertised_ms + wait {
+                known.advertised = Some(digest.clone());
+                known.advertised_ms = now_ms;
                 let message = Outgoing::Digest(digest.clone());
                 self.actions.push_back(Action::Send { peer, message });
             }

@@ -45,8 +45,8 @@ pub(super) struct Peer {
     connected_nodes: u32,
     digest_at_ms: u64,
     /// The last digest sent to it, and when.
-    pub(super) told: Option<v1::Digest>,
-    pub(super) told_ms: u64,
+    pub(super) advertised: Option<v1::Digest>,
+    pub(super) advertised_ms: u64,
 }
 
 impl Peer {
@@ -75,7 +75,7 @@ impl Ledger {
         }
         let peer = self.peers.entry(peer).or_default();
         peer.open = true;
-        peer.told = None;
+        peer.advertised = None;
         peer.sent.clear();
     }
 

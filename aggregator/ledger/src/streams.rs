@@ -17,7 +17,7 @@ struct Stream {
     first: u32,
     /// Last tick seen in a log.
     last: u32,
-    /// Last tick by its own goodbye.
+    /// Last tick by its own end of stream.
     ended: Option<u32>,
 }
 
@@ -235,7 +235,7 @@ mod tests {
         table.seen(first, 100);
         table.seen(second, 105);
         table.ended(second, 110);
-        // Both report: one node. After the goodbye of the second nothing of the first keeps the node expected.
+        // Both report: one node. After the end of stream of the second nothing of the first keeps the node expected.
         assert_eq!(table.coverage(105, &RoaringBitmap::from_iter([first, second])), (1, 1));
         assert_eq!(table.coverage(111, &RoaringBitmap::new()), (0, 0));
         assert_eq!(table.statuses().len(), 1);

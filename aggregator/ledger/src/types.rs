@@ -143,7 +143,7 @@ pub struct Frames {
 pub struct Coverage {
     /// Nodes with a frame in the view.
     pub reporting: u32,
-    /// Nodes seen at or before this tick that were not silent for 900 s and did not say goodbye before it.
+    /// Nodes seen at or before this tick that were not silent for 900 s and did not end their stream before it.
     pub expected: u32,
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Held {
     /// As its source says.
-    told: Arc<Entry>,
+    published: Arc<Entry>,
     /// As it is shown: without the aggregator when the source is gone.
     pub(super) entry: Arc<Entry>,
     pub(super) row: Row,
@@ -56,7 +56,7 @@ pub(super) struct Held {
     row_changed: u64,
 }
 
-/// A number. When no node has it, readers who knew the last one are told.
+/// A number. When no node has it, readers who knew the last one hear of it.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub(super) held: Option<Held>,
@@ -176,19 +176,19 @@ impl Table {
         *hint = number;
         let shown = self.shown(source, entry);
         let Some(held) = self.slots[number as usize].held.as_mut() else { return true };
-        if held.source != source && !newer((row, entry), (&held.row, &held.told)) {
+        if held.source != source && !newer((row, entry), (&held.row, &held.published)) {
             return true;
         }
         if held.row != *row {
             held.row = *row;
             held.row_changed = self.revision;
         }
-        if held.source == source && (Arc::ptr_eq(&held.told, entry) || held.told == *entry) {
+        if held.source == source && (Arc::ptr_eq(&held.published, entry) || held.published == *entry) {
             return true;
         }
         let (moved, regrouped) = (held.source.own != source.own, held.entry.labels != shown.labels);
         let (changed, stopped) = (moved || held.entry != shown, held.entry.stopped != shown.stopped);
-        (held.told, held.source) = (entry.clone(), source);
+        (held.published, held.source) = (entry.clone(), source);
         if regrouped || stopped {
             self.leave(number);
             self.join(number, &shown);
@@ -206,7 +206,7 @@ impl Table {
     /// The number of a node, looked for at `hint` first.
     fn find(&self, id: &NodeId, hint: u32) -> Option<u32> {
         let at_hint = self.slots.get(hint as usize).and_then(|slot| slot.held.as_ref());
-        if at_hint.is_some_and(|held| held.told.id == *id) {
+        if at_hint.is_some_and(|held| held.published.id == *id) {
             return Some(hint);
         }
         self.names.get(id).copied()
@@ -224,7 +224,7 @@ impl Table {
         self.names.insert(entry.id.clone(), number);
         self.slots[number as usize] = Slot {
             held: Some(Held {
-                told: entry.clone(),
+                published: entry.clone(),
                 entry: shown.clone(),
                 row: *row,
                 source,
@@ -252,7 +252,7 @@ impl Table {
         self.live = live;
         for number in 0..self.slots.len() {
             let Some(held) = &self.slots[number].held else { continue };
-            let shown = self.shown(held.source, &held.told);
+            let shown = self.shown(held.source, &held.published);
             let slot = &mut self.slots[number];
             if let Some(held) = slot.held.as_mut().filter(|held| held.entry.aggregator != shown.aggregator) {
                 held.entry = shown;
@@ -385,7 +385,7 @@ impl Table {
     /// Where `node` is; `None` when nobody heard of it lately.
     pub(super) fn place(&self, node: &NodeId) -> Option<Place> {
         let held = self.slots.get(*self.names.get(node)? as usize)?.held.as_ref()?;
-        let aggregator_id = held.told.aggregator.as_ref().map_or_else(String::new, ToString::to_string);
+        let aggregator_id = held.published.aggregator.as_ref().map_or_else(String::new, ToString::to_string);
         Some(Place { writer: held.source.writer, aggregator_id })
     }
 
@@ -470,8 +470,8 @@ fn forgotten(row: &Row, now: u32) -> bool {
 }
 
 /// The row of a node that moved: the one with the newer second, of equal ones that with a stream.
-fn newer((row, entry): (&Row, &Entry), (held, told): (&Row, &Entry)) -> bool {
-    (row.tick, entry.aggregator.is_some()) > (held.tick, told.aggregator.is_some())
+fn newer((row, entry): (&Row, &Entry), (held, published): (&Row, &Entry)) -> bool {
+    (row.tick, entry.aggregator.is_some()) > (held.tick, published.aggregator.is_some())
 }
 
 /// A row as people are shown it.

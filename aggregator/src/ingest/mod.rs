@@ -37,7 +37,7 @@ use crate::{
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages to one node on their way; the session waits when it is full, and reads nothing meanwhile.
 const OUTBOX: usize = 8;
-/// Aggregators a node is told to try, best first.
+/// Aggregators a node is advised to try, best first.
 const RANKED: usize = 3;
 
 /// What the stream of a node needs.

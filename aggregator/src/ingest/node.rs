@@ -189,7 +189,7 @@ impl Node {
         self.state().latest.clone()
     }
 
-    /// Whether it has a stream here, and whether it said goodbye.
+    /// Whether it has a stream here, and whether it ended its stream.
     pub(crate) fn presence(&self) -> (bool, bool) {
         let state = self.state();
         (state.session.is_some(), state.stopped)
@@ -333,14 +333,14 @@ impl Claim {
         }
     }
 
-    /// The session is over; `goodbye` when the daemon stopped on purpose.
-    pub(crate) fn release(&self, goodbye: bool) {
+    /// The session is over; `end_of_stream` when the daemon stopped on purpose.
+    pub(crate) fn release(&self, end_of_stream: bool) {
         let mut state = self.node.state();
         if state.epoch == self.epoch {
             if state.session.take().is_some() {
                 self.node.shared.connected.fetch_sub(1, Ordering::Relaxed);
             }
-            state.stopped = goodbye;
+            state.stopped = end_of_stream;
         }
     }
 }

@@ -47,8 +47,8 @@ type Outbox = mpsc::Sender<Result<v1::IngestResponse, Status>>;
 
 /// Why a session is over.
 enum End {
-    /// The daemon said goodbye, with its last tick.
-    Goodbye(u32),
+    /// The daemon ended its stream, with its last tick.
+    Ended(u32),
     /// The connection broke or was closed by the node.
     Gone,
     /// We end it, with this status.
@@ -115,8 +115,8 @@ impl Session {
         let end = self.exchange(&mut inbound, &outbox).await;
         drop(open);
         let (last_tick, last_message) = match end {
-            End::Goodbye(tick) => {
-                info!(node = %self.node(), last_tick = tick, "node said goodbye");
+            End::Ended(tick) => {
+                info!(node = %self.node(), last_tick = tick, "node ended its stream");
                 (Some(tick), None)
             }
             End::Gone => {
@@ -212,7 +212,7 @@ impl Session {
                 }
                 None
             }
-            Some(ingest_request::Body::Goodbye(goodbye)) => Some(End::Goodbye(goodbye.last_tick)),
+            Some(ingest_request::Body::EndOfStream(end_of_stream)) => Some(End::Ended(end_of_stream.last_tick)),
             Some(ingest_request::Body::Hello(_)) => {
                 Some(End::Status(Status::invalid_argument("hello: only the first message may be one")))
             }
@@ -317,7 +317,7 @@ impl Bucket {
     }
 }
 
-/// Why the next message of a node could not be read: its fault is told, a broken connection cannot be.
+/// Why the next message of a node could not be read: its fault is reported, a broken connection cannot be.
 fn unreadable(status: &Status) -> End {
     match status.code() {
         // What tonic says of a message above the limit.

@@ -3,7 +3,7 @@
 //! Gossip reports a member dead after two stalled seconds and alive again a moment later; acting on each report would
 //! move nodes back and forth. So a member enters the view after it was seen for a while and leaves it after it was
 //! absent for a while, a member that keeps coming and going waits ever longer, and nobody is removed while the fault
-//! is more likely our own: after our own process stood still, or when most of the view vanishes at once.
+//! is more likely our own: after our own process was paused, or when most of the view vanishes at once.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -98,7 +98,7 @@ impl Damped {
         now < self.suspected_until
     }
 
-    /// Our own process stood still, so that everybody else only seems to be gone.
+    /// Our own process was paused, so that everybody else only seems to be gone.
     pub(crate) fn local_pause(&mut self, now: Duration) {
         self.guarded_until = self.guarded_until.max(now + self.timing.guard);
     }

@@ -48,9 +48,9 @@ const GRACE: Duration = Duration::from_secs(15 * 60);
 const IDENTITIES_ALARM: usize = 500;
 /// How often the view is computed; also the watchdog of our own pauses.
 const POLL: Duration = Duration::from_millis(100);
-/// A poll later than this means that our own process stood still.
+/// A poll later than this means that our own process was paused.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often changed load is told.
+/// How often changed load is published.
 const PUBLISH_EVERY: Duration = Duration::from_secs(2);
 /// How long "leaving" is shown before the socket closes: four rounds.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
@@ -312,7 +312,7 @@ impl Task {
                 _ = poll.tick() => {
                     if last.elapsed() > POLL + PAUSE {
                         let paused_ms = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
-                        warn!(paused_ms, "this process stood still, nobody is removed for a while");
+                        warn!(paused_ms, "this process was paused, nobody is removed for a while");
                         self.damped.local_pause(self.started.elapsed());
                     }
                     last = Instant::now();

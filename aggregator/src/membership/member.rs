@@ -66,7 +66,7 @@ pub(crate) struct Member {
     pub(crate) gossip: SocketAddr,
     /// What it is doing.
     pub(crate) state: State,
-    /// "host:port" of its gRPC face.
+    /// "host:port" of its gRPC endpoint.
     pub(crate) grpc: String,
     /// The log it writes.
     pub(crate) writer: WriterId,

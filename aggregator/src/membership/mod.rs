@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) advertise: Option<SocketAddr>,
     /// "host:port" of others' gossip; own addresses among them do no harm.
     pub(crate) seeds: Vec<String>,
-    /// "host:port" of the own gRPC face.
+    /// "host:port" of the own gRPC endpoint.
     pub(crate) grpc: String,
     /// Share of the nodes, 1 to 1000.
     pub(crate) weight: u16,

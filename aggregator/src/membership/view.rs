@@ -12,7 +12,7 @@ use super::{
     ownership,
 };
 
-/// After a member vanished without a goodbye, this long nothing is acknowledged on one copy: what looks like a death
+/// After a member vanished without leaving, this long nothing is acknowledged on one copy: what looks like a death
 /// may be a cut network, and its node of the other side would be the only one to have its frames. Nodes keep what is
 /// not acknowledged for 15 minutes, so waiting costs nothing; a supervisor restarts a process well within this time.
 const MOURNED: Duration = Duration::from_secs(20);
@@ -64,7 +64,7 @@ impl View {
         std::iter::once(&self.me).chain(&self.others)
     }
 
-    /// No other aggregator is known, and none vanished without a goodbye a moment ago.
+    /// No other aggregator is known, and none vanished without leaving a moment ago.
     pub(crate) fn is_alone(&self, now: Instant) -> bool {
         let vanished = |listed: &Listed| {
             listed.dead
@@ -156,7 +156,7 @@ mod tests {
         let mut view = view(&[]);
         let listed = |state| Listed { member: member("b", state), dead: true, since: now };
         view.listed = vec![listed(State::Leaving)];
-        assert!(view.is_alone(now), "it said goodbye");
+        assert!(view.is_alone(now), "it ended its stream");
         view.listed = vec![listed(State::Ready)];
         assert!(!view.is_alone(now + MOURNED / 2));
         assert_eq!(view.copies(2, now + MOURNED / 2), 2);

@@ -21,7 +21,7 @@ use starling_ledger::Ledger;
 
 /// First and longest wait between two attempts; each is jittered by half.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// A connection that stood this long starts the waits anew.
+/// A connection that stood this long starts the waits again.
 const STOOD: Duration = Duration::from_secs(30);
 /// How another aggregator is dialled.
 pub(crate) const DIAL: Dial = Dial::within(Duration::from_secs(3));

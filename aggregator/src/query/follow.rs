@@ -15,8 +15,8 @@ use crate::{
     ledger_task::Published,
 };
 
-/// How long a node may be nowhere before its watcher is told: longer than a failover takes, in which the node finds
-/// its next aggregator within seconds and the rows of that one are told once a second.
+/// How long a node may be nowhere before its watcher hears of it: longer than a failover takes, in which the node finds
+/// its next aggregator within seconds and the rows of that one are published once a second.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks when nothing is published either.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -116,7 +116,7 @@ impl Follower {
         None
     }
 
-    /// The source has ended. One that stood for long starts the patience anew.
+    /// The source has ended. One that stood for long starts the patience again.
     fn lose(&mut self, status: Status) {
         self.source = None;
         let since = match self.lost.take() {

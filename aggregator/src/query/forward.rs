@@ -24,7 +24,7 @@ use crate::{
 
 /// Marks a request that was forwarded once: it is answered from what is held, or not at all.
 const FORWARDED: &str = "starling-forwarded";
-/// Connections kept; all go when a further one is needed, and those in use are made anew.
+/// Connections kept; all go when a further one is needed, and those in use are made again.
 const CHANNELS_MAX: usize = 64;
 /// A unary question to another aggregator takes this long at most.
 const TIMEOUT: Duration = Duration::from_secs(5);

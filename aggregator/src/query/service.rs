@@ -10,7 +10,7 @@ use super::{
     Answers, Holders, Streams, Views, check_group, follow, forward, node, nodes, off_thread, oldest_kept, parse_group,
     parse_node, parse_tick,
     series::Asked,
-    views::{self, told},
+    views::{self, stamped},
     watch,
 };
 use crate::{fleet::Fleet, ingest::Registry, ledger_task::LedgerHandle};
@@ -63,7 +63,7 @@ impl query_server::Query for QueryService {
         let group = self.group(&request.group)?;
         let tick = parse_tick(&self.ledger, request.tick)?;
         let views = self.views.clone();
-        Ok(Response::new(off_thread(move || told(&views.get(&group, tick))).await?))
+        Ok(Response::new(off_thread(move || stamped(&views.get(&group, tick))).await?))
     }
 
     async fn watch_cluster(

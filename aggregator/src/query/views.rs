@@ -20,7 +20,7 @@ use starling_ledger::Coverage;
 use starling_ledger::rollup::Cell;
 use starling_proto::group::Group;
 
-/// Views kept: the whole cluster for a quarter of an hour, or the last seconds of some groups. The oldest go first; a
+/// Views kept: the whole cluster for 15 minutes, or the last seconds of some groups. The oldest go first; a
 /// view is then built again when somebody asks. About 10 kB each.
 const VIEWS_MAX: usize = 1_024;
 
@@ -117,8 +117,8 @@ impl Views {
     }
 }
 
-/// The view as it is told at this moment.
-pub(crate) fn told(view: &v1::ClusterView) -> v1::ClusterView {
+/// The view as it is published at this moment.
+pub(crate) fn stamped(view: &v1::ClusterView) -> v1::ClusterView {
     let mut view = view.clone();
     if let Some(completeness) = &mut view.completeness {
         completeness.age_ms = age_ms(view.tick, now_ms());
@@ -126,7 +126,7 @@ pub(crate) fn told(view: &v1::ClusterView) -> v1::ClusterView {
     view
 }
 
-/// How much of the truth is known of `tick`; the age is filled in when it is told.
+/// How much of the truth is known of `tick`; the age is filled in when it is published.
 pub(crate) fn completeness(ledger: &LedgerHandle, tick: u32, coverage: Coverage) -> v1::Completeness {
     v1::Completeness {
         nodes_reporting: coverage.reporting,

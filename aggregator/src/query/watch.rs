@@ -6,7 +6,7 @@ use futures_util::{Stream, stream};
 use starling_proto::v1;
 use tonic::Status;
 
-use super::{OpenStream, Streams, Views, off_thread, oldest_kept, views::told};
+use super::{OpenStream, Streams, Views, off_thread, oldest_kept, views::stamped};
 use crate::ledger_task::{LedgerHandle, Published};
 use starling_proto::group::Group;
 
@@ -102,6 +102,6 @@ impl Cursor {
             self.sent.pop_first();
         }
         let (views, group) = (self.views.clone(), self.group.clone());
-        off_thread(move || told(&views.get(&group, tick))).await
+        off_thread(move || stamped(&views.get(&group, tick))).await
     }
 }

@@ -124,7 +124,7 @@ pub(crate) struct Received {
     pub(crate) ended: Option<Result<(), tonic::Status>>,
 }
 
-/// A node by hand: frames as they are told, pins kept as a daemon would.
+/// A node by hand: frames as they are asked, pins kept as a daemon would.
 pub(crate) struct TestNode {
     pub(crate) id: String,
     pub(crate) zone: String,

@@ -44,7 +44,7 @@ impl Endpoints {
         next
     }
 
-    /// Takes the addresses of the members that serve. Those told before and no longer named are forgotten.
+    /// Takes the addresses of the members that serve. Those reported before and no longer named are forgotten.
     pub(crate) fn learn(&mut self, members: &v1::ListAggregatorsResponse) {
         use v1::AggregatorState::{Joining, Ready};
         self.learnt = members

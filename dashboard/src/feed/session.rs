@@ -43,8 +43,8 @@ pub(crate) async fn follow(shared: &Arc<Shared>, channel: Channel, endpoints: &m
     let mut streams = JoinSet::new();
     streams.spawn(table(Arc::clone(shared), query.clone()));
     streams.spawn(series(Arc::clone(shared), query.clone(), Source::Cluster(Group::all())));
-    let (told, mut learnt) = watch::channel(v1::ListAggregatorsResponse::default());
-    streams.spawn(poll_members(Arc::clone(shared), channel, told));
+    let (reported, mut learnt) = watch::channel(v1::ListAggregatorsResponse::default());
+    streams.spawn(poll_members(Arc::clone(shared), channel, reported));
 
     let mut wanted = shared.wanted();
     let mut on_demand = HashMap::<Source, AbortHandle>::new();
@@ -76,7 +76,7 @@ pub(crate) async fn follow(shared: &Arc<Shared>, channel: Channel, endpoints: &m
 async fn poll_members(
     shared: Arc<Shared>,
     channel: Channel,
-    told: watch::Sender<v1::ListAggregatorsResponse>,
+    reported: watch::Sender<v1::ListAggregatorsResponse>,
 ) -> String {
     let mut timer = interval(MEMBERS_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -85,7 +85,7 @@ async fn poll_members(
         timer.tick().await;
         match members(&channel).await {
             Ok(answer) => {
-                told.send_replace(answer.clone());
+                reported.send_replace(answer.clone());
                 shared.apply_aggregators(answer);
             }
             Err(reason) => return reason,

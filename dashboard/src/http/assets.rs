@@ -24,7 +24,7 @@ const INDEX: &str = "index.html";
 /// What is served without the page. It works without styles, which the policy of the page keeps out.
 const MISSING: &str = include_str!("missing.html");
 
-/// A file of the page; the page itself for every path of its own (`/nodes/...`); errors as JSON for the faces.
+/// A file of the page; the page itself for every path of its own (`/nodes/...`); errors as JSON for the endpoints.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if path == "api" || path == "ws" || path.starts_with("api/") || path.starts_with("ws/") {

@@ -1,4 +1,4 @@
-//! The HTTP server around the faces: what is let in, what is said in every header, what is measured, the page.
+//! The HTTP server around the endpoints: what is let in, what is said in every header, what is measured, the page.
 
 mod assets;
 pub(crate) mod guard;
@@ -59,9 +59,9 @@ async fn live(
     if upgrade.selected_protocol().is_none() {
         return Err(ApiError::bad_request(format!("this socket speaks the subprotocol {SUBPROTOCOL}; ask for it")));
     }
-    let ground = app.ground()?;
+    let context = app.context()?;
     let client = LiveClient::new(app.shared().clone(), app.epoch(), app.target_rps().unwrap_or(0.0));
-    Ok(socket::upgrade(upgrade, client, ground))
+    Ok(socket::upgrade(upgrade, client, context))
 }
 
 /// Records each request from its headers to the headers of its answer. An upgrade is one request; the messages of the

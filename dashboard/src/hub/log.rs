@@ -112,7 +112,7 @@ impl Log {
         cursor.replay_until = self.end();
     }
 
-    /// The next message for a client; moves its cursor. After [`Next::Snapshot`] the caller sets the cursor anew.
+    /// The next message for a client; moves its cursor. After [`Next::Snapshot`] the caller sets the cursor again.
     pub(crate) fn next(&self, cursor: &mut Cursor, now: UnixMillis) -> Next {
         let Some(next) = cursor.next else { return Next::Snapshot };
         let Some(start) = next.checked_sub(self.first) else { return Next::Snapshot };

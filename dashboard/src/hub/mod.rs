@@ -88,7 +88,7 @@ pub(crate) enum Message {
     Refused(String),
 }
 
-/// A second and what belongs to it, for the JSON faces.
+/// A second and what belongs to it, for the JSON endpoints.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
     /// The second.
@@ -152,7 +152,7 @@ impl Hub {
                 true
             }
             Change::Published { revision, newest, new_columns } => {
-                // What comes after all for a second that was told as silent corrects it.
+                // What comes after all for a second that was reported as silent corrects it.
                 let revision = revision.max(u32::from(second.tick() <= view.silent_until));
                 let tick = live::Tick {
                     tick: second.tick(),
@@ -393,12 +393,12 @@ impl Hub {
         &self.fleet
     }
 
-    /// The members of the cluster, as last told.
+    /// The members of the cluster, as last reported.
     pub(crate) fn aggregators(&self) -> &[v1::Aggregator] {
         &self.aggregators
     }
 
-    /// Name of the cluster; empty until an aggregator told it.
+    /// Name of the cluster; empty until an aggregator advertised it.
     pub(crate) fn cluster(&self) -> &str {
         &self.cluster
     }

@@ -92,7 +92,7 @@ fn a_correction_carries_its_revision_and_no_state() {
     assert!(hub.apply(&all(), cluster_second(NOW - 3, 9.0), millis(NOW)));
     let correction = tick(&mut hub, &overview(), &mut cursor);
     assert_eq!((correction.tick, correction.revision, correction.state), (NOW - 3, 1, None));
-    assert!(!hub.apply(&all(), cluster_second(NOW - 3, 9.0), millis(NOW)), "told twice");
+    assert!(!hub.apply(&all(), cluster_second(NOW - 3, 9.0), millis(NOW)), "reported twice");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn views_on_demand_come_and_go() {
 }
 
 #[test]
-fn json_faces_follow_and_jump() {
+fn json_endpoints_follow_and_jump() {
     let mut hub = hub();
     for next in NOW + 1..=NOW + 10 {
         hub.apply(&all(), cluster_second(next, 1.0), millis(next));

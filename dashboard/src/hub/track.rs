@@ -11,7 +11,7 @@ use super::{
     sections::Second,
 };
 
-/// Whole seconds kept for followers of the JSON faces: those that come at once after a change of the aggregator, which
+/// Whole seconds kept for followers of the JSON endpoints: those that come at once after a change of the aggregator, which
 /// costs a few seconds. A second is some 20 kB with its histograms.
 const WHOLE_MAX: usize = 16;
 /// At the start, a second older than this is history being caught up with: live ones are about one second old.

@@ -31,7 +31,7 @@ pub(super) struct View {
     /// The dictionary that was sent last, of a table.
     pub(super) dictionary: u32,
     pub(super) refused: Option<String>,
-    /// The second up to which clients were told that the node is silent; 0 for none.
+    /// The second up to which clients heard that the node is silent; 0 for none.
     pub(super) silent_until: u32,
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Session<L> {
     /// The subscription to look at first, so that a busy view does not keep the others waiting.
     turn: usize,
     paused: bool,
-    /// Whether the page was told that no aggregator is reached.
+    /// Whether the page has heard that no aggregator is reached.
     told_down: bool,
     ended: Vec<L>,
 }

@@ -54,7 +54,7 @@ pub(crate) trait Client: Send + 'static {
 }
 
 /// What a socket needs of the server; held until it ends.
-pub(crate) struct Ground {
+pub(crate) struct SocketContext {
     /// For what is counted.
     pub(crate) shared: Arc<Shared>,
     pub(crate) published: watch::Receiver<u64>,
@@ -68,7 +68,7 @@ pub(crate) struct Ground {
 }
 
 /// Answers an upgrade and serves the client on a task of its own.
-pub(crate) fn upgrade<C: Client>(upgrade: WebSocketUpgrade, client: C, ground: Ground) -> Response {
+pub(crate) fn upgrade<C: Client>(upgrade: WebSocketUpgrade, client: C, context: SocketContext) -> Response {
     upgrade
         .max_message_size(INBOUND_MAX)
         .max_frame_size(INBOUND_MAX)
@@ -76,15 +76,15 @@ pub(crate) fn upgrade<C: Client>(upgrade: WebSocketUpgrade, client: C, ground: G
         .write_buffer_size(0)
         .max_write_buffer_size(OUTBOUND_MAX)
         .on_failed_upgrade(|error| debug!(%error, "upgrade failed"))
-        .on_upgrade(move |socket| serve(socket, client, ground))
+        .on_upgrade(move |socket| serve(socket, client, context))
 }
 
-async fn serve<C: Client>(socket: WebSocket, mut client: C, mut ground: Ground) {
-    let open = ground.meter.open(Protocol::WebSocket);
-    let metrics = ground.shared.metrics().clone();
+async fn serve<C: Client>(socket: WebSocket, mut client: C, mut context: SocketContext) {
+    let open = context.meter.open(Protocol::WebSocket);
+    let metrics = context.shared.metrics().clone();
     metrics.clients.of(C::KIND).add(1.0);
-    let mut line = Line { socket, meter: ground.meter.clone(), kind: C::KIND, metrics: metrics.clone() };
-    let reason = talk(&mut line, &mut client, &mut ground).await;
+    let mut line = Line { socket, meter: context.meter.clone(), kind: C::KIND, metrics: metrics.clone() };
+    let reason = talk(&mut line, &mut client, &mut context).await;
     let (code, words) = match reason {
         Closed::Client => (close_code::NORMAL, ""),
         Closed::Slow => (close_code::AGAIN, "too slow: nothing was read for 10 s; reconnect for a snapshot"),
@@ -99,10 +99,10 @@ async fn serve<C: Client>(socket: WebSocket, mut client: C, mut ground: Ground) 
     metrics.clients.of(C::KIND).add(-1.0);
     metrics.client_closed(reason);
     debug!(kind = C::KIND, ?reason, "client gone");
-    drop((open, ground.place, ground.tracked));
+    drop((open, context.place, context.tracked));
 }
 
-async fn talk<C: Client>(line: &mut Line, client: &mut C, ground: &mut Ground) -> Closed {
+async fn talk<C: Client>(line: &mut Line, client: &mut C, context: &mut SocketContext) -> Closed {
     let mut pings = interval(PING_INTERVAL);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.reset();
@@ -115,7 +115,7 @@ async fn talk<C: Client>(line: &mut Line, client: &mut C, ground: &mut Ground) -
         }
         tokio::select! {
             biased;
-            () = ground.shutdown.cancelled() => {
+            () = context.shutdown.cancelled() => {
                 if let Some(message) = client.farewell() {
                     let _ = timeout(CLOSE_TIMEOUT, line.socket.send(message)).await;
                 }
@@ -138,7 +138,7 @@ async fn talk<C: Client>(line: &mut Line, client: &mut C, ground: &mut Ground) -
                     }
                 }
             }
-            changed = ground.published.changed() => {
+            changed = context.published.changed() => {
                 if changed.is_err() {
                     return Closed::Shutdown;
                 }

@@ -1,4 +1,4 @@
-//! Errors of the JSON faces: `{"error": {"code", "message", "field"}}`, each with the next step in its message.
+//! Errors of the JSON endpoints: `{"error": {"code", "message", "field"}}`, each with the next step in its message.
 
 use axum::{
     Json,
@@ -68,7 +68,7 @@ impl ApiError {
     /// 501: named by the reference, not part of this version.
     pub(crate) fn not_in_this_version(path: &str) -> Self {
         let message = format!(
-            "{path} is not available in version {}; the live faces are listed at /api/v1",
+            "{path} is not available in version {}; the live endpoints are listed at /api/v1",
             env!("CARGO_PKG_VERSION")
         );
         Self::new(StatusCode::NOT_IMPLEMENTED, "not_available", message)

@@ -1,7 +1,7 @@
-//! The JSON faces over HTTP, and their WebSocket twins. The table of paths is [`router`].
+//! The JSON endpoints over HTTP, and their WebSocket twins. The table of paths is [`router`].
 
+mod endpoints;
 pub(crate) mod error;
-mod faces;
 mod parameters;
 mod series;
 mod time;
@@ -28,8 +28,8 @@ use crate::{
     hub::{Group, Hub, Link, Reading, Second, Source, ViewKey},
     shared::{Lease, now},
 };
+use endpoints::{Columns, Endpoint, Facts, Timeline};
 use error::ApiError;
-use faces::{Columns, Face, Facts, Timeline};
 use parameters::Parameters;
 
 /// How long a request waits for the first data of a node or group that nobody looked at before, or for the next
@@ -56,14 +56,14 @@ type Answer = Result<Json<Value>, ApiError>;
 pub(crate) fn router() -> Router<App> {
     let api = Router::new()
         .route("/api/v1", get(index))
-        .route("/api/v1/metrics/rps", get(|app, query| answer(app, query, Face::Rps)))
-        .route("/api/v1/metrics/latency", get(|app, query| answer(app, query, Face::Latency)))
-        .route("/api/v1/metrics/protocols", get(|app, query| answer(app, query, Face::Protocols)))
+        .route("/api/v1/metrics/rps", get(|app, query| answer(app, query, Endpoint::Rps)))
+        .route("/api/v1/metrics/latency", get(|app, query| answer(app, query, Endpoint::Latency)))
+        .route("/api/v1/metrics/protocols", get(|app, query| answer(app, query, Endpoint::Protocols)))
         .route("/api/v1/metrics/requests", get(requests))
-        .route("/api/v1/connections/metrics", get(|app, query| answer(app, query, Face::Connections)))
-        .route("/api/v1/system/cpu", get(|app, query| answer(app, query, Face::Cpu)))
-        .route("/api/v1/system/memory", get(|app, query| answer(app, query, Face::Memory)))
-        .route("/api/v1/system/metrics", get(|app, query| answer(app, query, Face::System)))
+        .route("/api/v1/connections/metrics", get(|app, query| answer(app, query, Endpoint::Connections)))
+        .route("/api/v1/system/cpu", get(|app, query| answer(app, query, Endpoint::Cpu)))
+        .route("/api/v1/system/memory", get(|app, query| answer(app, query, Endpoint::Memory)))
+        .route("/api/v1/system/metrics", get(|app, query| answer(app, query, Endpoint::System)))
         .route("/api/v1/nodes", get(nodes))
         .route("/api/v1/series", get(series))
         .route("/api/v1/nodes/{id}", get(node))
@@ -92,7 +92,7 @@ async fn index() -> Json<Value> {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "parameters": scope,
-        "faces": [
+        "endpoints": [
             "/api/v1/metrics/rps",
             "/api/v1/metrics/latency",
             "/api/v1/metrics/requests?range=&granularity=&protocols=",
@@ -111,19 +111,19 @@ async fn index() -> Json<Value> {
     }))
 }
 
-async fn answer(State(app): State<App>, Query(query): Query<Parameters>, face: Face) -> Answer {
+async fn answer(State(app): State<App>, Query(query): Query<Parameters>, endpoint: Endpoint) -> Answer {
     query.only(&["node", "group"])?;
     let source = query.source()?;
     let (_lease, reading) = read(&app, &source).await?;
-    Ok(Json(facts(&app, &source, &reading, &face, |facts| face.answer(facts))))
+    Ok(Json(facts(&app, &source, &reading, &endpoint, |facts| endpoint.answer(facts))))
 }
 
 async fn requests(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {
     query.only(&["node", "group", "range", "granularity", "protocols"])?;
     let source = query.source()?;
-    let face = Face::Requests(query.timeline()?);
+    let endpoint = Endpoint::Requests(query.timeline()?);
     let (_lease, reading) = read(&app, &source).await?;
-    Ok(Json(facts(&app, &source, &reading, &face, |facts| face.answer(facts))))
+    Ok(Json(facts(&app, &source, &reading, &endpoint, |facts| endpoint.answer(facts))))
 }
 
 async fn nodes(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {
@@ -133,7 +133,7 @@ async fn nodes(State(app): State<App>, Query(query): Query<Parameters>) -> Answe
         Source::Node(node) => (Group::all(), Some(node)),
     };
     let table = wait(&app, |hub| Ok(hub.fleet().table().cloned())).await?;
-    Ok(Json(faces::nodes(&table, &group, node.as_ref().map(|node| node.as_str()), now())))
+    Ok(Json(endpoints::nodes(&table, &group, node.as_ref().map(|node| node.as_str()), now())))
 }
 
 async fn node(State(app): State<App>, Path(id): Path<String>, Query(query): Query<Parameters>) -> Answer {
@@ -145,7 +145,7 @@ async fn node(State(app): State<App>, Path(id): Path<String>, Query(query): Quer
     let second = Second::Node(Box::new(view.clone()));
     let reading = Reading { second: second.into(), verdict: Default::default() };
     let facts = Facts { reading: &reading, columns: Columns::default(), target_rps: app.target_rps(), now: now() };
-    Ok(Json(faces::node(&view, &facts)))
+    Ok(Json(endpoints::node(&view, &facts)))
 }
 
 /// Any series by name and attributes.
@@ -185,7 +185,7 @@ fn answered<T>(outcome: Result<Result<tonic::Response<T>, Status>, Elapsed>) -> 
 async fn cluster(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {
     query.only(&[])?;
     wait(&app, |_| Ok(Some(()))).await?;
-    Ok(Json(app.shared().with(|hub| faces::cluster(hub, now()))))
+    Ok(Json(app.shared().with(|hub| endpoints::cluster(hub, now()))))
 }
 
 /// The newest second of a series; opens it when nobody looked at it. The lease keeps it for the next request.
@@ -230,9 +230,15 @@ async fn wait<T>(app: &App, look: impl Fn(&Hub) -> Result<Option<T>, ApiError>) 
     }
 }
 
-/// Makes an answer of a second and of the charted columns its face needs.
-fn facts<T>(app: &App, source: &Source, reading: &Reading, face: &Face, make: impl FnOnce(&Facts<'_>) -> T) -> T {
-    let wanted = face.columns();
+/// Makes an answer of a second and of the charted columns its endpoint needs.
+fn facts<T>(
+    app: &App,
+    source: &Source,
+    reading: &Reading,
+    endpoint: &Endpoint,
+    make: impl FnOnce(&Facts<'_>) -> T,
+) -> T {
+    let wanted = endpoint.columns();
     let history = app.shared().with(|hub| if wanted.is_empty() { None } else { hub.history(source, &wanted, 0) });
     let columns = history.map(|(first_tick, values)| Columns { first_tick, values }).unwrap_or_default();
     make(&Facts { reading, columns, target_rps: app.target_rps(), now: now() })

@@ -1,4 +1,4 @@
-//! Parameters of the JSON faces, checked.
+//! Parameters of the JSON endpoints, checked.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The WebSocket twins of the JSON faces: one JSON object a tick, of the same shapes.
+//! The WebSocket twins of the JSON endpoints: one JSON object a tick, of the same shapes.
 //!
 //! A client follows the whole seconds that the hub keeps; one that is more than three behind jumps to the newest, and
 //! the object then says `skipped`. Nothing is queued.
@@ -12,7 +12,7 @@ use axum::{
     routing::any,
 };
 
-use super::{Face, error::ApiError, facts, parameters::Parameters};
+use super::{Endpoint, error::ApiError, facts, parameters::Parameters};
 use crate::{
     app::App,
     hub::{Source, ViewKey},
@@ -36,20 +36,20 @@ pub(super) const PATHS: [&str; 8] = [
 pub(crate) type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 pub(super) fn router() -> Router<App> {
-    let plain = |face: Face| {
+    let plain = |endpoint: Endpoint| {
         any(move |State(app): State<App>, Query(query): Query<Parameters>, upgrade: Upgrade| async move {
             query.only(&["node", "group"])?;
-            follow(&app, &query, face, upgrade)
+            follow(&app, &query, endpoint, upgrade)
         })
     };
     Router::new()
-        .route("/ws/metrics/rps", plain(Face::Rps))
-        .route("/ws/metrics/latency", plain(Face::Latency))
-        .route("/ws/metrics/memory", plain(Face::Memory))
-        .route("/ws/metrics/cpu", plain(Face::Cpu))
-        .route("/ws/connections", plain(Face::Connections))
-        .route("/ws/connections/metrics", plain(Face::Connections))
-        .route("/ws/system/health", plain(Face::System))
+        .route("/ws/metrics/rps", plain(Endpoint::Rps))
+        .route("/ws/metrics/latency", plain(Endpoint::Latency))
+        .route("/ws/metrics/memory", plain(Endpoint::Memory))
+        .route("/ws/metrics/cpu", plain(Endpoint::Cpu))
+        .route("/ws/connections", plain(Endpoint::Connections))
+        .route("/ws/connections/metrics", plain(Endpoint::Connections))
+        .route("/ws/system/health", plain(Endpoint::System))
         .route("/ws/metrics/requests", any(requests))
 }
 
@@ -59,24 +59,24 @@ async fn requests(
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
     query.only(&["node", "group", "range", "granularity", "protocols"])?;
-    let face = Face::Requests(query.timeline()?);
-    follow(&app, &query, face, upgrade)
+    let endpoint = Endpoint::Requests(query.timeline()?);
+    follow(&app, &query, endpoint, upgrade)
 }
 
-fn follow(app: &App, query: &Parameters, face: Face, upgrade: Upgrade) -> Result<Response, ApiError> {
+fn follow(app: &App, query: &Parameters, endpoint: Endpoint, upgrade: Upgrade) -> Result<Response, ApiError> {
     let source = query.source()?;
     let upgrade = upgrade.map_err(|_| ApiError::bad_request("this path is a WebSocket; connect with ws://"))?;
-    let ground = app.ground()?;
+    let context = app.context()?;
     let lease = app.shared().lease(ViewKey::from(&source)).map_err(|full| ApiError::limit(full.to_string()))?;
-    let client = JsonClient { app: app.clone(), source, face, lease: Some(lease), last: 0 };
-    Ok(socket::upgrade(upgrade, client, ground))
+    let client = JsonClient { app: app.clone(), source, endpoint, lease: Some(lease), last: 0 };
+    Ok(socket::upgrade(upgrade, client, context))
 }
 
-/// One follower of one face.
+/// One follower of one endpoint.
 struct JsonClient {
     app: App,
     source: Source,
-    face: Face,
+    endpoint: Endpoint,
     /// Keeps the view open; gone after a refusal.
     lease: Option<Lease>,
     /// The second sent last; 0 before the first.
@@ -84,7 +84,7 @@ struct JsonClient {
 }
 
 impl JsonClient {
-    /// The refusal of a node or group, told once.
+    /// The refusal of a node or group, reported once.
     fn refusal(&mut self) -> Option<Message> {
         let shared = Arc::clone(self.app.shared());
         let reason = shared.with(|hub| hub.refusal(&self.source).map(ToOwned::to_owned))?;
@@ -104,7 +104,7 @@ impl Client for JsonClient {
         }
         let reading = self.app.shared().with(|hub| hub.reading_after(&self.source, self.last, now()))?;
         let tick = reading.second.tick();
-        let mut object = facts(&self.app, &self.source, &reading, &self.face, |facts| self.face.tick(facts));
+        let mut object = facts(&self.app, &self.source, &reading, &self.endpoint, |facts| self.endpoint.tick(facts));
         let skipped = if self.last == 0 { 0 } else { tick - self.last - 1 };
         if let Some(fields) = object.as_object_mut().filter(|_| skipped > 0) {
             fields.insert("skipped".to_owned(), skipped.into());

@@ -220,7 +220,7 @@ impl Page {
         loop {
             match self.next().await {
                 live::server_message::Body::Tick(tick) => return tick,
-                // A loss of the aggregator is told beside the ticks.
+                // A loss of the aggregator is reported beside the ticks.
                 live::server_message::Body::Error(error) if error.code == "unavailable" => {}
                 other => panic!("{other:?}"),
             }

@@ -138,7 +138,7 @@ async fn the_fleet_and_the_aggregators() {
     assert_eq!((rows.connected_to.as_str(), rows.aggregators.len()), ("a1", 1));
     double.kill();
     loop {
-        // The loss is told in the view, and once for the connection.
+        // The loss is reported in the view, and once for the connection.
         match page.next().await {
             Body::Error(error) => assert_eq!(error.code, "unavailable"),
             Body::Tick(tick) => {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod catalogue;
-mod faces;
+mod endpoints;
 mod failover;
 mod harness;
 mod live;

@@ -31,7 +31,7 @@ pub(crate) struct Plan {
 pub(crate) struct AggregatorPlan {
     /// Its name; `None` takes the host's.
     pub name: Option<String>,
-    /// gRPC face.
+    /// gRPC endpoint.
     pub grpc: SocketAddr,
     /// Gossip, UDP.
     pub gossip: SocketAddr,

@@ -186,7 +186,7 @@ mod tests {
             cpu.collect(Duration::from_secs(1), &mut sink).unwrap();
             faults = sink.faults();
         }
-        let told = samples
+        let reported = samples
             .iter()
             .map(|sample| match sample.value {
                 Value::Counter(value) => format!("{} {value}", sample.series),
@@ -195,17 +195,17 @@ mod tests {
             })
             .filter(|line| !line.ends_with("} 0"))
             .collect();
-        (told, faults)
+        (reported, faults)
     }
 
     #[test]
     fn waiting_is_not_busy_and_guests_count_once() {
-        let (told, faults) = after(&[
+        let (reported, faults) = after(&[
             "cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 100 0 100 1000 50 0 0 0 40 0\ncpu1 0 0 0 1000 0 0 0 0 0 0\nintr 1\n",
             "cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 120 0 105 1050 75 0 0 0 60 0\ncpu1 0 0 0 1090 0 0 0 10 0 0\nintr 2\n",
         ]);
         assert_eq!(
-            told,
+            reported,
             [
                 "system.cpu.core.utilization{cpu.logical_number=0} 2500",
                 "system.cpu.core.utilization{cpu.logical_number=1} 1000",
@@ -223,10 +223,10 @@ mod tests {
 
     #[test]
     fn a_core_that_was_offline_starts_anew() {
-        let (told, faults) =
+        let (reported, faults) =
             after(&["cpu0 0 0 0 100\ncpu1 0 0 0 100\n", "cpu0 50 0 0 150\n", "cpu0 50 0 0 250\ncpu1 0 0 0 9000000\n"]);
         assert_eq!(
-            told,
+            reported,
             ["system.cpu.logical.count 2", "system.cpu.utilization 0", "system.cpu.time{cpu.mode=idle} 1000"]
         );
         assert_eq!(faults, 0);
@@ -234,11 +234,11 @@ mod tests {
 
     #[test]
     fn clocks_that_go_back_or_jump() {
-        let (told, faults) = after(&["cpu0 0 0 0 1000 500\n", "cpu0 50 0 0 1050 490\n"]);
-        assert!(told.contains(&"system.cpu.utilization 5000".to_owned()), "{told:?}");
+        let (reported, faults) = after(&["cpu0 0 0 0 1000 500\n", "cpu0 50 0 0 1050 490\n"]);
+        assert!(reported.contains(&"system.cpu.utilization 5000".to_owned()), "{reported:?}");
         assert_eq!(faults, 0, "iowait may go back");
-        let (told, faults) = after(&["cpu0 0 0 0 0\n", "cpu0 0 0 0 18446744073709551615\n"]);
-        assert_eq!(told, ["system.cpu.logical.count 1"]);
+        let (reported, faults) = after(&["cpu0 0 0 0 0\n", "cpu0 0 0 0 18446744073709551615\n"]);
+        assert_eq!(reported, ["system.cpu.logical.count 1"]);
         assert_eq!(faults, 1);
     }
 

@@ -26,7 +26,7 @@ use super::{
 pub(super) const DISKS_DETAILED_MAX: usize = 128;
 /// The kernel counts sectors of 512 bytes whatever the disk has (`Documentation/block/stat.rst`).
 const SECTOR_BYTES: u64 = 512;
-/// Names of devices that hold no data of their own. `md` and `dm-` are told by name too: they appear a moment before
+/// Names of devices that hold no data of their own. `md` and `dm-` are recognised by name too: they appear a moment before
 /// the disks they stand on are linked to them.
 const STACKED: [&[u8]; 6] = [b"loop", b"ram", b"zram", b"dm-", b"md", b"bcache"];
 

@@ -45,7 +45,7 @@ impl KeptFile {
     ///
     /// # Errors
     /// [`CollectError::Read`] when it exists and cannot be read, [`CollectError::TooLarge`] beyond
-    /// [`FILE_BYTES_MAX`]. The file is opened anew at the next call.
+    /// [`FILE_BYTES_MAX`]. The file is opened again at the next call.
     pub(super) fn read(&mut self) -> Result<Option<&[u8]>, CollectError> {
         let file = match self.file.take() {
             Some(file) => file,

@@ -124,7 +124,7 @@ impl SockDiag {
     /// through, which with fewer sockets is at once. Never waits: the kernel makes the answer inside the read.
     ///
     /// # Errors
-    /// [`SockDiagError`]; the next call starts anew with a new socket.
+    /// [`SockDiagError`]; the next call starts again with a new socket.
     pub(super) fn read(&mut self) -> Result<Option<Tally>, SockDiagError> {
         let result = self.advance();
         if result.is_err() {

@@ -59,8 +59,8 @@ struct Family {
 impl Family {
     /// True when a sequence that comes now for the first time was not there in the first export.
     fn adds(&self, time_unix_ns: u64, now: Moment) -> bool {
-        let told = Duration::from_nanos(time_unix_ns.saturating_sub(self.first_unix_ns));
-        !self.doubtful && told.min(now.monotonic.saturating_sub(self.first)) >= NEXT_EXPORT_MIN
+        let reported = Duration::from_nanos(time_unix_ns.saturating_sub(self.first_unix_ns));
+        !self.doubtful && reported.min(now.monotonic.saturating_sub(self.first)) >= NEXT_EXPORT_MIN
     }
 }
 
@@ -211,7 +211,7 @@ enum Difference {
     Of(Point),
     /// A count fell.
     Reset,
-    /// The bounds changed: nothing can be told about the time between.
+    /// The bounds changed: nothing can be said about the time between.
     OtherShape,
 }
 
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(table.number(id(1, (900, 1001)), 50, at(1001)), Ok(None));
         assert_eq!(table.number(id(1, (900, 1002)), 57, at(1002)), Ok(Some(7)));
         assert_eq!(table.number(id(2, (1001, 1002)), 5, at(1002)), Ok(Some(5)), "it started after");
-        assert_eq!(table.number(id(3, (0, 7)), 5, at(1002)), Ok(None), "no start is told");
+        assert_eq!(table.number(id(3, (0, 7)), 5, at(1002)), Ok(None), "no start is stated");
     }
 
     #[test]
@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(histogram(&mut table, first.clone(), at(1002)), Ok(Some(first)));
         let increment = histogram(&mut table, point(&[1, 5, 1], 1.5, 1003), at(1003)).unwrap().unwrap();
         assert_eq!((increment.count, increment.sum), (4, Some(1.0)));
-        assert_eq!(increment.peak, None, "none was told");
+        assert_eq!(increment.peak, None, "none was stated");
         assert_eq!(increment.buckets, Buckets::Explicit { bounds: vec![0.1, 0.2], counts: vec![0, 3, 1] });
         let reset = point(&[2, 0, 0], 0.1, 1004);
         assert_eq!(histogram(&mut table, reset.clone(), at(1004)), Ok(Some(reset)));

@@ -4,8 +4,8 @@ use std::fmt;
 
 use starling_proto::series::SeriesError;
 
-/// Different refusals told to the sender; the others are only counted.
-const TOLD_MAX: usize = 5;
+/// Different refusals named to the sender; the others are only counted.
+const NAMED_MAX: usize = 5;
 
 /// Why a data point was not taken.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -22,7 +22,7 @@ pub(crate) enum Refusal {
     /// A number beyond what the wire carries.
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
-    /// More buckets than the door keeps.
+    /// More buckets than the receiver keeps.
     #[error("{found} buckets, at most {most} are taken")]
     Buckets {
         /// Buckets of the point.
@@ -83,8 +83,8 @@ pub(crate) struct Outcome {
     pub(crate) taken: u64,
     /// Data points refused, by reason.
     pub(crate) refused: Vec<(&'static str, u64)>,
-    told: Vec<String>,
-    untold: u64,
+    reported: Vec<String>,
+    unnamed: u64,
 }
 
 impl Outcome {
@@ -108,10 +108,10 @@ impl Outcome {
         }
         let name: String = metric.chars().take(80).filter(|c| !c.is_control()).collect();
         let text = format!("{name}: {refusal}");
-        if self.told.contains(&text) {
+        if self.reported.contains(&text) {
             return;
         }
-        if self.told.len() < TOLD_MAX { self.told.push(text) } else { self.untold += 1 }
+        if self.reported.len() < NAMED_MAX { self.reported.push(text) } else { self.unnamed += 1 }
     }
 
     /// Data points refused.
@@ -123,9 +123,9 @@ impl Outcome {
 /// The message for the sender.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} data points refused: {}", self.refused_total(), self.told.join("; "))?;
-        if self.untold > 0 {
-            write!(f, "; and {} more", self.untold)?;
+        write!(f, "{} data points refused: {}", self.refused_total(), self.reported.join("; "))?;
+        if self.unnamed > 0 {
+            write!(f, "; and {} more", self.unnamed)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::session::{OPENING_MAX, excerpt};
 
 /// How an aggregator is dialled.
 const DIAL: Dial = Dial { connect_timeout: OPENING_MAX, window: Some(NODE_WINDOW_BYTES) };
-/// Messages between the session and the socket: a full window, the same again after a fresh start, hello, goodbye.
+/// Messages between the session and the socket: a full window, the same again after a fresh start, hello, end of stream.
 /// The window bounds what is in flight, so a full queue means that the aggregator asks for fresh starts and does not
 /// read; the link is then dropped.
 const OUTGOING_MAX: usize = 2 * OFFER_WINDOW + 4;

@@ -1,7 +1,7 @@
 //! The uplink: one stream of frames to whichever aggregator takes it.
 //!
 //! [`Uplink`] keeps every frame that no aggregator has acknowledged, connects, follows redirects, reconnects with
-//! jitter, fails over, and says goodbye. The rules are in `session`, a state machine without input or output;
+//! jitter, fails over, and ends its stream. The rules are in `session`, a state machine without input or output;
 //! `shell` runs it; `link` is one gRPC stream. Whoever offers frames never waits for the network.
 
 mod link;
@@ -188,7 +188,7 @@ impl Uplink {
     }
 
     /// Runs until `shutdown` is cancelled and everything is acknowledged or the grace period is over; or, when all
-    /// handles are gone, until everything is acknowledged. Says goodbye and returns the final counts.
+    /// handles are gone, until everything is acknowledged. Ends its stream and returns the final counts.
     pub async fn run(self, shutdown: CancellationToken) -> UplinkStats {
         shell::run(self, shutdown).await
     }

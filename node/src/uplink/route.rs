@@ -57,7 +57,7 @@ impl Route {
         self.failed.insert(address.to_owned());
     }
 
-    /// Takes what an aggregator told: where this node belongs, and who else there is. Addresses that are none are
+    /// Takes what an aggregator advertised: where this node belongs, and who else there is. Addresses that are none are
     /// left out, and so is what goes beyond the bounds.
     pub(super) fn learn(&mut self, ranked: &[v1::Endpoint], known: &[v1::Endpoint]) {
         let addresses = |endpoints: &[v1::Endpoint], max| -> Vec<String> {

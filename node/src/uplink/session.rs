@@ -46,7 +46,7 @@ const PATIENCE: [Duration; 5] = [
 const REFUSALS_TOLD: u32 = 3;
 /// Requests for a fresh start that come this soon after one concern frames sent before it.
 const FRESH_START_PAUSE: Duration = Duration::from_secs(1);
-/// How long the aggregator has to read the goodbye and close the stream.
+/// How long the aggregator has to read the end of stream and close the stream.
 pub(super) const LEAVING_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ enum Phase {
     Opening { link: u64, address: String, until: Duration },
     /// Frames may go.
     Open { link: u64, taker: Taker, since: Duration },
-    /// The goodbye is on its way.
+    /// The end of stream is on its way.
     Leaving { link: u64, until: Duration },
     /// Nothing more will happen.
     Ended,
@@ -185,7 +185,7 @@ impl Session {
         self.advance(now);
     }
 
-    /// Ends the uplink: waits for acknowledgements within the grace period, then says goodbye.
+    /// Ends the uplink: waits for acknowledgements within the grace period, then ends its stream.
     pub(super) fn stop(&mut self, now: Duration) {
         let until = now + self.settings.grace;
         self.stopping = Some(self.stopping.map_or(until, |earlier| earlier.min(until)));
@@ -343,7 +343,7 @@ impl Session {
             self.keyframe_grid = self.keyframe_grid.max(grid);
             let request = v1::IngestRequest { body: Some(ingest_request::Body::Frame(frame)) };
             if request.encoded_len() > MESSAGE_BYTES_MAX {
-                // The encoder has counted it, so the next one must start anew.
+                // The encoder has counted it, so the next one must start again.
                 self.encoder.restart();
                 if let Some(kept) = self.ring.remove(tick) {
                     self.removed(&kept);
@@ -356,7 +356,7 @@ impl Session {
         }
     }
 
-    /// Says goodbye when a stop has nothing more to wait for.
+    /// Ends its stream when a stop has nothing more to wait for.
     fn leave(&mut self, now: Duration) {
         let Some(until) = self.stopping else { return };
         if !self.ring.is_empty() && now < until {
@@ -365,8 +365,8 @@ impl Session {
         match &self.phase {
             Phase::Open { link, .. } => {
                 let link = *link;
-                let goodbye = ingest_request::Body::Goodbye(v1::Goodbye { last_tick: self.last_tick });
-                self.actions.push_back(Action::Send { link, request: v1::IngestRequest { body: Some(goodbye) } });
+                let end_of_stream = ingest_request::Body::EndOfStream(v1::EndOfStream { last_tick: self.last_tick });
+                self.actions.push_back(Action::Send { link, request: v1::IngestRequest { body: Some(end_of_stream) } });
                 self.actions.push_back(Action::Finish { link });
                 self.phase = Phase::Leaving { link, until: now + LEAVING_MAX };
             }

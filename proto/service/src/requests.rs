@@ -1,4 +1,4 @@
-//! A program's own requests, measured and sent to a daemon's door as any application would: OTLP over gRPC with
+//! A program's own requests, measured and sent to a daemon's receiver as any application would: OTLP over gRPC with
 //! exponential histograms of delta temporality, by the OpenTelemetry SDK.
 //!
 //! Starling counts itself by the same path as the applications it watches. What counts as one request is stated where

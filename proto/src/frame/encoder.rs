@@ -36,7 +36,7 @@ impl Encoder {
     /// Encodes one second. `content` must pass [`Content::check`], or the decoder will refuse the frame.
     ///
     /// `pin` is the writer the frame was first offered to, `None` when that is not known. The first frame is always a
-    /// keyframe, and the dictionary starts anew by itself before it outgrows [`limits::DICTIONARY_MAX`].
+    /// keyframe, and the dictionary starts again by itself before it outgrows [`limits::DICTIONARY_MAX`].
     pub fn encode(&mut self, content: &Content, pin: Option<WriterId>, keyframe: bool) -> v1::Frame {
         if self.outgrown(content) {
             self.restart();

@@ -27,7 +27,7 @@ pub struct Completeness {
     /// Nodes whose frame for this second is in the answer.
     #[prost(uint32, tag = "1")]
     pub nodes_reporting: u32,
-    /// Nodes that reported within the last 15 minutes and did not say goodbye.
+    /// Nodes that reported within the last 15 minutes and did not end their stream.
     #[prost(uint32, tag = "2")]
     pub nodes_expected: u32,
     /// The second the answer is for, Unix seconds.
@@ -296,7 +296,7 @@ pub enum NodeState {
     Reporting = 1,
     /// No frame for more than 3 seconds.
     Silent = 2,
-    /// The daemon said goodbye.
+    /// The daemon ended its stream.
     Stopped = 3,
 }
 impl NodeState {
@@ -341,7 +341,7 @@ pub mod ingest_request {
         Frame(super::Frame),
         /// The daemon stops on purpose: it is no longer expected after its last tick.
         #[prost(message, tag = "3")]
-        Goodbye(super::Goodbye),
+        EndOfStream(super::EndOfStream),
     }
 }
 /// What an aggregator sends on a node's stream.
@@ -454,7 +454,7 @@ pub struct Frame {
 }
 /// The daemon is stopping.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Goodbye {
+pub struct EndOfStream {
     /// Its last tick. 0 when it never cut a frame.
     #[prost(uint32, tag = "1")]
     pub last_tick: u32,
@@ -494,7 +494,7 @@ pub struct Endpoint {
     /// Name of the aggregator.
     #[prost(string, tag = "1")]
     pub aggregator_id: ::prost::alloc::string::String,
-    /// "host:port" of its gRPC face.
+    /// "host:port" of its gRPC endpoint.
     #[prost(string, tag = "2")]
     pub address: ::prost::alloc::string::String,
 }
@@ -1292,7 +1292,7 @@ pub struct Aggregator {
     /// Its state as the asked aggregator sees it.
     #[prost(enumeration = "AggregatorState", tag = "2")]
     pub state: i32,
-    /// "host:port" of its gRPC face.
+    /// "host:port" of its gRPC endpoint.
     #[prost(string, tag = "3")]
     pub grpc_address: ::prost::alloc::string::String,
     /// "host:port" of its gossip.
@@ -1354,7 +1354,7 @@ pub struct Ledger {
     /// How many nodes are in it.
     #[prost(message, optional, tag = "8")]
     pub completeness: ::core::option::Option<Completeness>,
-    /// Result of adding up the entries of this second anew and comparing with the live view.
+    /// Result of adding up the entries of this second again and comparing with the live view.
     #[prost(message, optional, tag = "9")]
     pub conservation: ::core::option::Option<Conservation>,
     /// Hash of the view of this second: 16 hexadecimal digits. Equal at every aggregator with equal logs.

@@ -2,7 +2,7 @@
 //!
 //! Every process runs as a user of its own and every aggregator has an address of its own. The first packet of a
 //! connection, known by its user and its destination, marks the connection with (who opened it, to whom); later
-//! packets of both directions are told by that mark. So a connection is cut the same way however it was opened.
+//! packets of both directions are recognised by that mark. So a connection is cut the same way however it was opened.
 
 use std::{
     fmt::{self, Write as _},

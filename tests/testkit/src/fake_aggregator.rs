@@ -49,13 +49,13 @@ pub struct Seen {
     /// Content by tick.
     pub contents: BTreeMap<u32, Content>,
     /// Last ticks of the streams that said their end.
-    pub goodbyes: Vec<u32>,
+    pub ends_of_stream: Vec<u32>,
 }
 
 type Answers = mpsc::Sender<Result<v1::IngestResponse, Status>>;
 
 #[derive(Clone)]
-struct Face {
+struct IngestEndpoint {
     writer: WriterId,
     name: String,
     manners: Arc<Mutex<Manners>>,
@@ -91,14 +91,14 @@ impl FakeAggregator {
     /// # Panics
     /// When it cannot listen there.
     pub async fn start_at(address: SocketAddr, name: &str, manners: Manners) -> Self {
-        let face = Face {
+        let endpoint = IngestEndpoint {
             writer: WriterId::random(),
             name: name.to_owned(),
             manners: Arc::new(Mutex::new(manners)),
             seen: watch::Sender::new(Seen::default()),
             open: watch::Sender::new(None),
         };
-        let service = IngestServer::new(face.clone());
+        let service = IngestServer::new(endpoint.clone());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let listening = runtime.spawn(async move {
@@ -112,7 +112,7 @@ impl FakeAggregator {
             address
         });
         let address = listening.await.expect("it listens");
-        let Face { writer, manners, seen, open, .. } = face;
+        let IngestEndpoint { writer, manners, seen, open, .. } = endpoint;
         Self { address, writer, manners, seen, open, runtime: Some(runtime) }
     }
 
@@ -157,7 +157,7 @@ impl Drop for FakeAggregator {
 }
 
 #[tonic::async_trait]
-impl Ingest for Face {
+impl Ingest for IngestEndpoint {
     type StreamStream = ReceiverStream<Result<v1::IngestResponse, Status>>;
 
     async fn stream(
@@ -171,7 +171,7 @@ impl Ingest for Face {
     }
 }
 
-impl Face {
+impl IngestEndpoint {
     async fn converse(self, mut requests: Streaming<v1::IngestRequest>, answers: Answers) {
         let (mut decoder, names) = (Decoder::new(), Interner::default());
         let mut connection = 0;
@@ -228,8 +228,8 @@ impl Face {
                     let ack = v1::Ack { ticks: vec![tick], copies: 1, alone: true };
                     manners.ack.then_some(ingest_response::Body::Ack(ack))
                 }
-                Some(ingest_request::Body::Goodbye(goodbye)) => {
-                    self.seen.send_modify(|seen| seen.goodbyes.push(goodbye.last_tick));
+                Some(ingest_request::Body::EndOfStream(end_of_stream)) => {
+                    self.seen.send_modify(|seen| seen.ends_of_stream.push(end_of_stream.last_tick));
                     None
                 }
                 None => None,

@@ -23,18 +23,18 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::update::update;
 
-/// What all doubles of one cluster tell, in the order of telling. Corrections are told again.
+/// What all doubles of one cluster tell, in the order of telling. Corrections are reported again.
 #[derive(Debug, Clone, Default)]
 pub struct Script(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    told: Mutex<Told>,
+    reported: Mutex<Reported>,
     grown: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     views: Vec<v1::ClusterView>,
     tables: Vec<v1::NodeTable>,
     nodes: BTreeMap<String, Vec<v1::NodeView>>,
@@ -49,9 +49,9 @@ impl Script {
     /// When another user of the script panicked.
     pub fn tell(&self, view: v1::ClusterView, table: Option<v1::NodeTable>) {
         {
-            let mut told = self.0.told.lock().unwrap();
-            told.views.push(view);
-            told.tables.extend(table);
+            let mut reported = self.0.reported.lock().unwrap();
+            reported.views.push(view);
+            reported.tables.extend(table);
         }
         self.0.grown.send_replace(());
     }
@@ -61,7 +61,7 @@ impl Script {
     /// # Panics
     /// When another user of the script panicked.
     pub fn tell_node(&self, node: &str, view: v1::NodeView) {
-        self.0.told.lock().unwrap().nodes.entry(node.to_owned()).or_default().push(view);
+        self.0.reported.lock().unwrap().nodes.entry(node.to_owned()).or_default().push(view);
         self.0.grown.send_replace(());
     }
 
@@ -71,11 +71,11 @@ impl Script {
     /// When another user of the script panicked.
     #[must_use]
     pub fn watched_nodes(&self) -> usize {
-        self.0.told.lock().unwrap().watched_nodes
+        self.0.reported.lock().unwrap().watched_nodes
     }
 
     fn add_aggregator(&self, name: &str, address: SocketAddr) {
-        self.0.told.lock().unwrap().aggregators.push(v1::Aggregator {
+        self.0.reported.lock().unwrap().aggregators.push(v1::Aggregator {
             aggregator_id: name.to_owned(),
             state: v1::AggregatorState::Ready.into(),
             grpc_address: address.to_string(),
@@ -88,7 +88,7 @@ impl Script {
     fn stream<T: Clone + Send + 'static>(
         &self,
         dead: CancellationToken,
-        pick: impl Fn(&Told) -> Option<Vec<T>> + Send + 'static,
+        pick: impl Fn(&Reported) -> Option<Vec<T>> + Send + 'static,
     ) -> Boxed<T> {
         let (inner, (sender, receiver)) = (Arc::clone(&self.0), mpsc::channel(1_024));
         // Ends with its receiver or with the double.
@@ -96,7 +96,7 @@ impl Script {
             let mut grown = inner.grown.subscribe();
             let mut sent = 0;
             loop {
-                let list = pick(&inner.told.lock().unwrap()).unwrap_or_default();
+                let list = pick(&inner.reported.lock().unwrap()).unwrap_or_default();
                 for item in list.into_iter().skip(sent) {
                     sent += 1;
                     if sender.send(Ok(item)).await.is_err() {
@@ -128,7 +128,7 @@ pub struct Scripted {
 }
 
 #[derive(Clone)]
-struct Faces {
+struct QueryEndpoints {
     script: Script,
     name: String,
     dead: CancellationToken,
@@ -150,10 +150,10 @@ impl Scripted {
         let address = listener.local_addr().unwrap();
         script.add_aggregator(name, address);
         let dead = CancellationToken::new();
-        let faces = Faces { script: script.clone(), name: name.to_owned(), dead: dead.clone() };
+        let endpoints = QueryEndpoints { script: script.clone(), name: name.to_owned(), dead: dead.clone() };
         let server = Server::builder()
-            .add_service(QueryServer::new(faces.clone()))
-            .add_service(ClusterServer::new(faces))
+            .add_service(QueryServer::new(endpoints.clone()))
+            .add_service(ClusterServer::new(endpoints))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), dead.clone().cancelled_owned());
         tokio::spawn(server);
         Self { address, dead }
@@ -171,14 +171,14 @@ impl Drop for Scripted {
     }
 }
 
-impl Faces {
+impl QueryEndpoints {
     fn alive(&self) -> Result<(), Status> {
         if self.dead.is_cancelled() { Err(Status::unavailable("killed by the test")) } else { Ok(()) }
     }
 }
 
 #[tonic::async_trait]
-impl query_server::Query for Faces {
+impl query_server::Query for QueryEndpoints {
     type WatchClusterStream = Boxed<v1::ClusterView>;
     type WatchNodesStream = Boxed<v1::NodesUpdate>;
     type WatchNodeStream = Boxed<v1::NodeView>;
@@ -196,8 +196,8 @@ impl query_server::Query for Faces {
         if !["", "zone:a"].contains(&request.group.as_str()) {
             return Err(Status::not_found(format!("no node has {}", request.group)));
         }
-        Ok(Response::new(self.script.stream(self.dead.clone(), move |told| {
-            let views = told.views.iter().filter(|view| view.tick >= request.from_tick);
+        Ok(Response::new(self.script.stream(self.dead.clone(), move |reported| {
+            let views = reported.views.iter().filter(|view| view.tick >= request.from_tick);
             Some(views.map(|view| v1::ClusterView { group: request.group.clone(), ..view.clone() }).collect())
         })))
     }
@@ -208,14 +208,16 @@ impl query_server::Query for Faces {
 
     async fn watch_nodes(&self, _: Request<v1::WatchNodesRequest>) -> Result<Response<Self::WatchNodesStream>, Status> {
         self.alive()?;
-        Ok(Response::new(self.script.stream(self.dead.clone(), |told| Some(told.tables.iter().map(update).collect()))))
+        Ok(Response::new(
+            self.script.stream(self.dead.clone(), |reported| Some(reported.tables.iter().map(update).collect())),
+        ))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Result<Response<v1::NodeView>, Status> {
         self.alive()?;
         let id = request.into_inner().node_id;
-        let told = self.script.0.told.lock().unwrap();
-        let view = told.nodes.get(&id).and_then(|views| views.last().cloned());
+        let reported = self.script.0.reported.lock().unwrap();
+        let view = reported.nodes.get(&id).and_then(|views| views.last().cloned());
         view.map(Response::new).ok_or_else(|| Status::not_found(format!("no node is called {id:?}")))
     }
 
@@ -248,27 +250,27 @@ impl query_server::Query for Faces {
         self.alive()?;
         let request = request.into_inner();
         {
-            let mut told = self.script.0.told.lock().unwrap();
-            told.watched_nodes += 1;
-            if !told.nodes.contains_key(&request.node_id) {
+            let mut reported = self.script.0.reported.lock().unwrap();
+            reported.watched_nodes += 1;
+            if !reported.nodes.contains_key(&request.node_id) {
                 return Err(Status::not_found(format!("no node is called {:?}", request.node_id)));
             }
         }
-        Ok(Response::new(self.script.stream(self.dead.clone(), move |told| {
-            let views = told.nodes.get(&request.node_id)?.iter();
+        Ok(Response::new(self.script.stream(self.dead.clone(), move |reported| {
+            let views = reported.nodes.get(&request.node_id)?.iter();
             Some(views.filter(|view| view.tick >= request.from_tick).cloned().collect())
         })))
     }
 }
 
 #[tonic::async_trait]
-impl cluster_server::Cluster for Faces {
+impl cluster_server::Cluster for QueryEndpoints {
     async fn list_aggregators(
         &self,
         _: Request<v1::ListAggregatorsRequest>,
     ) -> Result<Response<v1::ListAggregatorsResponse>, Status> {
         self.alive()?;
-        let aggregators = self.script.0.told.lock().unwrap().aggregators.clone();
+        let aggregators = self.script.0.reported.lock().unwrap().aggregators.clone();
         Ok(Response::new(v1::ListAggregatorsResponse {
             aggregators,
             answered_by: self.name.clone(),

@@ -14,7 +14,7 @@ pub(crate) const HISTOGRAM_COUNT_MAX: u64 = BUCKET_COUNT_MAX * BUCKETS as u64;
 /// Largest sum of one histogram of one frame: its count, each of the longest value a `u64` holds, with room.
 pub(crate) const HISTOGRAM_SUM_MAX: u128 = 1 << 109;
 
-/// Why sums cannot be added or taken back. By the caps at the door neither happens; both are checked.
+/// Why sums cannot be added or taken back. By the caps at the receiver neither happens; both are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RollupError {
     /// A sum would leave its range.

@@ -107,7 +107,7 @@ export class Live {
     });
   }
 
-  /** The tab is hidden or visible again: the server is told to stop and go on. */
+  /** The tab is hidden or visible again: the server is asked to stop and go on. */
   hide(hidden: boolean): void {
     if (hidden === this.quiet) return;
     this.quiet = hidden;
@@ -149,7 +149,7 @@ export class Live {
 
   private greeted(hello: Hello): void {
     this.clockOffsetMs = hello.serverTimeUnixMs - this.wallClock();
-    // A restarted server may order columns anew, so only the same one can go on from a second.
+    // A restarted server may order columns again, so only the same one can go on from a second.
     this.sameServer = hello.epoch === this.epoch;
     this.epoch = hello.epoch;
     this.hello.value = hello;

@@ -28,7 +28,7 @@ use crate::{
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Requests read, decoded or converted at once. An empty point takes 2 bytes on the wire and up to 208 in memory, so
 /// that the worst message decodes to 104 MiB, half of that again while the list grows for the last time, and the two
-/// to 312 MiB. Beyond two the sender is told to come back (RESOURCE_EXHAUSTED) and nothing of it is read, where a
+/// to 312 MiB. Beyond two the sender is asked to come back (RESOURCE_EXHAUSTED) and nothing of it is read, where a
 /// queue would hold what it has sent so far.
 const REQUESTS_MAX: usize = 2;
 /// A request that is not read and converted within this time is given up, so that senders that stall cannot keep the
@@ -103,7 +103,7 @@ impl OtlpService {
         }
     }
 
-    /// What the sender is told, and once in a while the operator.
+    /// What the sender hears, and once in a while the operator.
     fn partial_success(&self, outcome: &Outcome) -> Option<ExportMetricsPartialSuccess> {
         let refused = outcome.refused_total();
         if refused == 0 {

@@ -42,7 +42,7 @@ impl Bench {
         assert_eq!(outcome.refused_total(), 0, "{outcome}");
     }
 
-    /// Takes a metric of which no point may be taken, and returns what the sender is told.
+    /// Takes a metric of which no point may be taken, and returns what the sender hears.
     fn refused(&mut self, metric: &Metric) -> String {
         let outcome = self.take(metric, 1001);
         assert!(outcome.taken == 0 && outcome.refused_total() > 0, "{outcome:?}");

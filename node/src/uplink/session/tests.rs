@@ -23,7 +23,7 @@ struct Bench {
     settled: BTreeSet<u32>,
     lost: BTreeSet<u32>,
     link: Option<FarEnd>,
-    goodbye: Option<u32>,
+    end_of_stream: Option<u32>,
     dialled: Vec<(String, v1::Hello)>,
     events: Vec<Event>,
 }
@@ -78,7 +78,7 @@ impl Bench {
             settled: BTreeSet::new(),
             lost: BTreeSet::new(),
             link: None,
-            goodbye: None,
+            end_of_stream: None,
             dialled: vec![],
             events: vec![],
         };
@@ -205,7 +205,7 @@ impl Bench {
 
     fn take(&mut self, link: u64, request: v1::IngestRequest) {
         let far = self.link.as_mut().filter(|far| far.number == link).expect("sent on the open link");
-        assert!(!far.finished, "nothing after the goodbye");
+        assert!(!far.finished, "nothing after the end of stream");
         match request.body.expect("a body") {
             ingest_request::Body::Frame(frame) => {
                 let decoded = far.decoder.decode(&frame, &far.names).expect("what is sent can be decoded");
@@ -220,7 +220,7 @@ impl Bench {
                 assert!(far.in_flight.len() <= OFFER_WINDOW, "window");
                 far.sent.push(frame);
             }
-            ingest_request::Body::Goodbye(goodbye) => self.goodbye = Some(goodbye.last_tick),
+            ingest_request::Body::EndOfStream(end_of_stream) => self.end_of_stream = Some(end_of_stream.last_tick),
             ingest_request::Body::Hello(_) => panic!("the shell sends the hello"),
         }
     }
@@ -489,9 +489,9 @@ fn a_stop_waits_for_acknowledgements_and_says_goodbye() {
     let tick = bench.cut();
     bench.session.stop(bench.now);
     bench.run();
-    assert_eq!(bench.goodbye, None);
+    assert_eq!(bench.end_of_stream, None);
     bench.ack(vec![tick]);
-    assert_eq!(bench.goodbye, Some(tick));
+    assert_eq!(bench.end_of_stream, Some(tick));
     assert!(!bench.session.ended());
     bench.cut_link();
     assert!(bench.session.ended());
@@ -505,7 +505,7 @@ fn a_stop_without_acknowledgement_ends_within_the_grace_and_counts() {
     bench.session.stop(bench.now);
     bench.run();
     bench.pass(Duration::from_secs(4));
-    assert_eq!(bench.goodbye, Some(tick));
+    assert_eq!(bench.end_of_stream, Some(tick));
     bench.pass(LEAVING_MAX);
     assert!(bench.session.ended());
     assert_eq!(bench.session.totals().lost.get(LossReason::Shutdown), 1);
@@ -550,8 +550,8 @@ fn an_aggregator_with_a_wrong_clock_is_left_and_nothing_is_lost() {
         assert_eq!((totals.lost.total(), totals.clock_hops, bench.session.ring().len()), (0, 1, 1));
         let trouble = bench.session.trouble().expect("a reason");
         assert!(trouble.ends_with("its clock differs by -30 s"), "{trouble}");
-        let told = |event: &Event| matches!(event, Event::ClockDiffers { .. });
-        assert_eq!(bench.events.iter().filter(|event| told(event)).count(), 1);
+        let reported = |event: &Event| matches!(event, Event::ClockDiffers { .. });
+        assert_eq!(bench.events.iter().filter(|event| reported(event)).count(), 1);
         assert_ne!(bench.dialled[0].0, bench.dialled[1].0, "the next one is dialled at once");
 
         bench.say(accept(2));

@@ -39,7 +39,7 @@ export class Frame {
     return stacked ? this.sums : this.raw;
   }
 
-  /** Reads the window anew. */
+  /** Reads the window again. */
   read(spec: ChartSpec): void {
     const { series, scale, hidden, stacked, references, unit } = spec;
     const { from, to } = range.value;

@@ -1,4 +1,4 @@
-/** What a time chart is told to show, and where its plot lies in its box. */
+/** What a time chart is asked to show, and where its plot lies in its box. */
 import type { Column } from "../../api/columns";
 import type { Quantity } from "../../lib/format";
 

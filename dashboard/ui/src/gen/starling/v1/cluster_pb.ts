@@ -87,7 +87,7 @@ export type Aggregator = Message<"starling.v1.Aggregator"> & {
   state: AggregatorState;
 
   /**
-   * "host:port" of its gRPC face.
+   * "host:port" of its gRPC endpoint.
    *
    * @generated from field: string grpc_address = 3;
    */
@@ -241,7 +241,7 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
   completeness?: Completeness | undefined;
 
   /**
-   * Result of adding up the entries of this second anew and comparing with the live view.
+   * Result of adding up the entries of this second again and comparing with the live view.
    *
    * @generated from field: starling.v1.Conservation conservation = 9;
    */

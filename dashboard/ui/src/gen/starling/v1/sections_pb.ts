@@ -82,7 +82,7 @@ export type Completeness = Message<"starling.v1.Completeness"> & {
   nodesReporting: number;
 
   /**
-   * Nodes that reported within the last 15 minutes and did not say goodbye.
+   * Nodes that reported within the last 15 minutes and did not end their stream.
    *
    * @generated from field: uint32 nodes_expected = 2;
    */
@@ -761,7 +761,7 @@ export enum NodeState {
   SILENT = 2,
 
   /**
-   * The daemon said goodbye.
+   * The daemon ended its stream.
    *
    * @generated from enum value: NODE_STATE_STOPPED = 3;
    */

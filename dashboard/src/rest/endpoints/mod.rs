@@ -23,9 +23,9 @@ use crate::hub::{RPS_TOTAL, Reading, Second, UnixMillis, age_ms};
 pub(crate) use fleet::{cluster, node, nodes};
 pub(crate) use requests::Timeline;
 
-/// A face: what is asked for.
+/// An endpoint: what is asked for.
 #[derive(Debug, Clone)]
-pub(crate) enum Face {
+pub(crate) enum Endpoint {
     /// Requests per second.
     Rps,
     /// Latency percentiles and distribution.
@@ -56,7 +56,7 @@ pub(crate) struct Columns {
 /// Everything an answer is made of.
 pub(crate) struct Facts<'a> {
     pub(crate) reading: &'a Reading,
-    /// What [`Face::columns`] asked for.
+    /// What [`Endpoint::columns`] asked for.
     pub(crate) columns: Columns,
     pub(crate) target_rps: Option<f64>,
     pub(crate) now: UnixMillis,
@@ -80,7 +80,7 @@ impl Facts<'_> {
     }
 }
 
-impl Face {
+impl Endpoint {
     /// The charted columns it needs.
     pub(crate) fn columns(&self) -> Vec<&'static str> {
         match self {
@@ -114,9 +114,9 @@ impl Face {
     }
 }
 
-/// A face inside another answer: it does not say time and completeness again.
-fn section(face: &Face, facts: &Facts<'_>) -> Value {
-    let mut section = face.answer(facts);
+/// An endpoint inside another answer: it does not say time and completeness again.
+fn section(endpoint: &Endpoint, facts: &Facts<'_>) -> Value {
+    let mut section = endpoint.answer(facts);
     if let Some(fields) = section.as_object_mut() {
         fields.remove("timestamp");
         fields.remove("completeness");

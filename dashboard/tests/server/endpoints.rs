@@ -1,4 +1,4 @@
-//! The JSON faces, their sockets, the page, and what is refused.
+//! The JSON endpoints, their sockets, the page, and what is refused.
 
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ async fn what_the_index_lists_is_served() {
     let (_script, _double, server, _) = served().await;
     let (_, index) = server.get("/api/v1").await;
     for (list, wanted, words) in
-        [("faces", 200, ""), ("webSockets", 400, "this path is a WebSocket"), ("later", 501, "not available")]
+        [("endpoints", 200, ""), ("webSockets", 400, "this path is a WebSocket"), ("later", 501, "not available")]
     {
         let paths = index[list].as_array().unwrap();
         assert!(!paths.is_empty(), "{list}: {index}");

@@ -59,16 +59,24 @@ fn reading() -> Reading {
     Reading { second: Arc::new(Second::Cluster(Box::new(view))), verdict: Default::default() }
 }
 
-fn answer(face: &Face, columns: Columns) -> Value {
+fn answer(endpoint: &Endpoint, columns: Columns) -> Value {
     let facts = Facts { reading: &reading(), columns, target_rps: Some(150.0), now: 1_700_000_000_250 };
-    face.answer(&facts)
+    endpoint.answer(&facts)
 }
 
 #[test]
 fn every_answer_says_when_and_how_complete() {
-    for face in [Face::Rps, Face::Latency, Face::Connections, Face::Cpu, Face::Memory, Face::Protocols, Face::System] {
-        let answer = answer(&face, Columns::default());
-        assert_eq!(answer["timestamp"], "2023-11-14T22:13:20.000Z", "{face:?}");
+    for endpoint in [
+        Endpoint::Rps,
+        Endpoint::Latency,
+        Endpoint::Connections,
+        Endpoint::Cpu,
+        Endpoint::Memory,
+        Endpoint::Protocols,
+        Endpoint::System,
+    ] {
+        let answer = answer(&endpoint, Columns::default());
+        assert_eq!(answer["timestamp"], "2023-11-14T22:13:20.000Z", "{endpoint:?}");
         assert_eq!(
             answer["completeness"],
             json!({"nodesReporting": 2, "nodesExpected": 3, "tick": 1_700_000_000, "ageMs": 250, "copies": 1})
@@ -79,7 +87,7 @@ fn every_answer_says_when_and_how_complete() {
 #[test]
 fn rps_has_its_target_and_history() {
     let columns = Columns { first_tick: 1_699_999_999, values: vec![vec![f32::NAN, 100.0]] };
-    let answer = answer(&Face::Rps, columns);
+    let answer = answer(&Endpoint::Rps, columns);
     assert_eq!((&answer["current"], &answer["target"]), (&json!(100.0), &json!(150.0)));
     assert_eq!(answer["historicalData"][0], json!({"timestamp": "2023-11-14T22:13:19.000Z", "value": null}));
     assert_eq!(answer["historicalData"][1]["value"], 100.0);
@@ -88,7 +96,7 @@ fn rps_has_its_target_and_history() {
 
 #[test]
 fn latency_is_micros_and_its_rows_hold_every_request() {
-    let answer = answer(&Face::Latency, Columns::default());
+    let answer = answer(&Endpoint::Latency, Columns::default());
     assert_eq!(answer["p50"], 2_000.0);
     assert_eq!(answer["errorBound"], 0.003906);
     let rows = answer["distribution"].as_array().unwrap();
@@ -99,7 +107,7 @@ fn latency_is_micros_and_its_rows_hold_every_request() {
 
 #[test]
 fn what_nobody_reported_is_null() {
-    let memory = answer(&Face::Memory, Columns::default());
+    let memory = answer(&Endpoint::Memory, Columns::default());
     for field in ["totalMemory", "usedMemory", "bufferCache", "hugePagesUsage", "applicationMemory"] {
         assert!(memory.as_object().unwrap().contains_key(field), "{field}");
         assert_eq!(memory[field], Value::Null);
@@ -108,17 +116,17 @@ fn what_nobody_reported_is_null() {
 
 #[test]
 fn the_rest_of_the_shapes() {
-    let cpu = answer(&Face::Cpu, Columns::default());
+    let cpu = answer(&Endpoint::Cpu, Columns::default());
     assert_eq!((&cpu["totalUtilization"], &cpu["loadAverage"]), (&json!(25.0), &json!([1.0, 2.0, 3.0])));
     assert_eq!(cpu["cores"], json!([{"node": "a", "core": 1, "utilization": 50.0}]));
-    let connections = answer(&Face::Connections, Columns::default());
+    let connections = answer(&Endpoint::Connections, Columns::default());
     assert_eq!(connections["healthStatus"]["warning"], json!({"count": 2.0, "percent": 20.0}));
     assert_eq!((&connections["active"], &connections["connectionRate"]), (&json!(6.0), &Value::Null));
-    let protocols = answer(&Face::Protocols, Columns::default());
+    let protocols = answer(&Endpoint::Protocols, Columns::default());
     assert_eq!(protocols["distribution"], json!([{"name": "http2", "value": 100.0}]));
     assert_eq!(protocols["protocols"][0]["status"], "warning");
     assert_eq!(protocols["protocols"][0]["errorRatio"], 0.02);
-    let system = answer(&Face::System, Columns::default());
+    let system = answer(&Endpoint::System, Columns::default());
     assert_eq!(system["protocols"]["http1"], Value::Null);
     assert_eq!(system["protocols"]["http2"]["activeConnections"], 7.0);
     assert_eq!(system["connections"], json!({"active": 6.0, "idle": 2.0, "total": 10.0, "rate": null}));
@@ -129,8 +137,8 @@ fn the_rest_of_the_shapes() {
 fn the_timeline_is_cut_gathered_and_covered() {
     let values = |from: f32| (0..120_u16).map(|i| from + f32::from(i)).collect::<Vec<_>>();
     let columns = Columns { first_tick: 1_700_000_000 - 119, values: (0..5).map(|_| values(0.0)).collect() };
-    let face = Face::Requests(Timeline::parse(Some("1h"), Some("minute"), Some("http1,grpc")).unwrap());
-    let body = answer(&face, columns.clone());
+    let endpoint = Endpoint::Requests(Timeline::parse(Some("1h"), Some("minute"), Some("http1,grpc")).unwrap());
+    let body = answer(&endpoint, columns.clone());
     let points = body["points"].as_array().unwrap();
     assert!((2..=3).contains(&points.len()), "two minutes on the grid of minutes");
     assert!(points.iter().all(|point| point.as_object().unwrap().len() == 3));
@@ -138,8 +146,8 @@ fn the_timeline_is_cut_gathered_and_covered() {
     assert_eq!(body["coverage"]["complete"], false);
     assert!(body["coverage"]["note"].as_str().unwrap().contains("15 minutes"));
 
-    let face = Face::Requests(Timeline::parse(None, None, None).unwrap());
+    let endpoint = Endpoint::Requests(Timeline::parse(None, None, None).unwrap());
     let facts = Facts { reading: &reading(), columns, target_rps: None, now: 0 };
-    let point = face.tick(&facts);
+    let point = endpoint.tick(&facts);
     assert_eq!((&point["timestamp"], &point["grpc_rps"]), (&json!("2023-11-14T22:13:20.000Z"), &json!(119.0)));
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use starling_proto::{nodes::Measure, v1};
 
-use super::{Completeness, Face, Facts, json, percent, section};
+use super::{Completeness, Endpoint, Facts, json, percent, section};
 use crate::{
     hub::{Group, Host, Hub, Link, Second, Table, UnixMillis, age_ms},
     rest::time::rfc3339,
@@ -81,9 +81,9 @@ pub(crate) fn nodes(table: &Table, group: &Group, node: Option<&str>, now: UnixM
     })
 }
 
-/// Everything known of one node: its row, its facts, the sections of the other faces and all of its series.
+/// Everything known of one node: its row, its facts, the sections of the other endpoints and all of its series.
 pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
-    let face = |face: Face| section(&face, facts);
+    let endpoint = |endpoint: Endpoint| section(&endpoint, facts);
     let sections = view.sections.as_ref();
     let traffic = facts.second().traffic();
     json!({
@@ -101,11 +101,11 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
         "uptimeSeconds": view.uptime_seconds,
         "rps": traffic.map(|is| is.requests_per_second),
         "errorRate": traffic.map(|is| is.errors_per_second),
-        "latency": face(Face::Latency),
-        "protocols": face(Face::Protocols)["protocols"],
-        "connections": face(Face::Connections),
-        "cpu": face(Face::Cpu),
-        "memory": face(Face::Memory),
+        "latency": endpoint(Endpoint::Latency),
+        "protocols": endpoint(Endpoint::Protocols)["protocols"],
+        "connections": endpoint(Endpoint::Connections),
+        "cpu": endpoint(Endpoint::Cpu),
+        "memory": endpoint(Endpoint::Memory),
         "disk": sections.and_then(|is| is.disk.as_ref()).map(|is| json!({
             "readBytesPerSecond": is.read_bytes_per_second,
             "writtenBytesPerSecond": is.written_bytes_per_second,

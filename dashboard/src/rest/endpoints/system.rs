@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use starling_proto::{catalogue::PROTOCOLS, live};
 
 use super::{
-    Completeness, Face, Facts, connections,
+    Completeness, Endpoint, Facts, connections,
     latency::Percentiles,
     numbers,
     protocols::{self, Protocol},
@@ -81,8 +81,8 @@ pub(super) fn answer(facts: &Facts<'_>) -> SystemMetrics {
             counts: numbers(connections, connections::COUNTS),
             rate: connections.and_then(|is| is.opened_per_second),
         },
-        memory: section(&Face::Memory, facts),
-        cpu: section(&Face::Cpu, facts),
+        memory: section(&Endpoint::Memory, facts),
+        cpu: section(&Endpoint::Cpu, facts),
         protocols: PROTOCOLS.into_iter().map(|name| (name, reported.remove(name))).collect(),
         verdict: Verdict::of(&facts.reading.verdict),
         completeness: facts.completeness(),
