@@ -27,7 +27,11 @@ async fn whole_second(cluster: &Cluster, aggregator: usize) -> u32 {
 /// One node at one second, asked of an aggregator that may not hold its stream.
 async fn node_at(cluster: &Cluster, aggregator: usize, node_id: String, tick: u32) -> NodeView {
     let request = WatchNodeRequest { node_id, from_tick: tick };
-    let mut views = cluster.query(aggregator).await.watch_node(request).await.unwrap().into_inner();
+    let mut views = eventually("the aggregator knows the node", async || {
+        let answer = cluster.query(aggregator).await.watch_node(request.clone()).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| status.to_string())
+    })
+    .await;
     let view = views.message().await.unwrap().expect("a first view");
     assert_eq!(view.tick, tick, "the stream starts where it was asked to");
     view
@@ -92,8 +96,14 @@ async fn no_second_of_a_daemon_is_lost_or_doubled_when_its_aggregator_is_killed(
     let mut cluster = Cluster::start(3).await;
     let daemons = daemons(&cluster);
     let first = whole_second(&cluster, 0).await;
-    let holder = cluster.query(1).await.get_node(starling_proto::v1::GetNodeRequest { node_id: "host-0".into() }).await;
-    let holder = holder.unwrap().into_inner().row.unwrap().aggregator_id;
+    // A new node is in the table of another aggregator a moment after its first second is in the sums.
+    let holder = eventually("another aggregator knows who holds the node", async || {
+        let wanted = starling_proto::v1::GetNodeRequest { node_id: "host-0".into() };
+        let answer = cluster.query(1).await.get_node(wanted).await.map_err(|status| status.to_string())?;
+        let holder = answer.into_inner().row.map(|row| row.aggregator_id).unwrap_or_default();
+        if holder.is_empty() { Err("nobody".to_owned()) } else { Ok(holder) }
+    })
+    .await;
     let victim: usize = holder.strip_prefix("agg-").unwrap().parse().unwrap();
     cluster.aggregators[victim - 1].kill();
     let killed_at = Oracle::now();

@@ -104,14 +104,15 @@ impl Ledger {
         state.merges.push(Merged { place, coverage });
         let sums = self.resolve(place, tick, sums);
         self.change(now_ms, tick, |kept| kept.add(&sums));
-        let mut same_names = true;
+        let mut spans_all = true;
         for raw in covered_raws {
             self.stats.raws_taken_back += 1;
-            let raw = self.raw_sums(raw);
-            same_names &= raw.as_ref().is_some_and(|raw| sums.has_names_of(raw));
+            let raw = self.raw_sums(raw).map(|(raw, _)| raw);
+            spans_all &= raw.as_ref().is_some_and(|raw| sums.spans(raw));
             self.change(now_ms, tick, |kept| kept.subtract(&raw.ok_or(RollupError::Missing)?));
         }
-        if !same_names {
+        // The merge names a frame differently than its raw entry did: the extremes of that entry must not stay.
+        if !spans_all {
             self.add_up_again(now_ms, tick);
         }
     }
@@ -145,7 +146,9 @@ impl Ledger {
     /// both hold the same sums; they differ in names only where a quota was used up, or if a node lies.
     fn choose_raw(&mut self, now_ms: u64, tick: u32, stream: u32, (first, second): (Place, Place), counted: bool) {
         let (before, after) = (self.raw_sums(first), self.raw_sums(second));
-        let differ = before != after;
+        let skipped = |raw: &Option<(Sums, u32)>| raw.as_ref().is_none_or(|(_, skipped)| *skipped > 0);
+        // Where cells found no room here the two may look alike and not be: adding up again then marks the tick.
+        let differ = before != after || skipped(&after);
         self.stats.raw_conflicts += u64::from(differ);
         let writer = |place: Place| self.logs.get(place.log).map(|log| log.writer());
         if writer(second) >= writer(first) {
@@ -204,10 +207,11 @@ impl Ledger {
         }
     }
 
-    /// The sums of a raw entry, read again from its log: what was added when it was counted.
-    fn raw_sums(&self, place: Place) -> Option<Sums> {
+    /// The sums of a raw entry, read again from its log: what was added when it was counted, and how many cells found
+    /// no room.
+    fn raw_sums(&self, place: Place) -> Option<(Sums, u32)> {
         match self.body(place)? {
-            Body::Raw { sums, .. } => Some(sums.resolve(&self.logs.get(place.log)?.at(place.sequence)).0),
+            Body::Raw { sums, .. } => Some(sums.resolve(&self.logs.get(place.log)?.at(place.sequence))),
             _ => None,
         }
     }

@@ -213,6 +213,17 @@ impl Cell {
         }
     }
 
+    /// True when the extremes and error bounds of `other` lie within those of this cell.
+    pub(super) fn spans(&self, other: &Self) -> bool {
+        let within = |a: &Histogram, b: &Histogram| a.max() >= b.max() && a.error_ppm() >= b.error_ppm();
+        match (&self.sum, &other.sum) {
+            (Sum::Counter(_), Sum::Counter(_)) => true,
+            (Sum::Gauge(a), Sum::Gauge(b)) => a.min <= b.min && a.max >= b.max,
+            (Sum::Histogram(a), Sum::Histogram(b)) => within(a, b),
+            _ => false,
+        }
+    }
+
     /// True when all that can be taken back is equal: everything but extremes and error bounds.
     pub(crate) fn same_amounts(&self, other: &Self) -> bool {
         self.frames == other.frames

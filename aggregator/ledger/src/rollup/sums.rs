@@ -141,13 +141,14 @@ impl Sums {
         Ok(())
     }
 
-    /// True when every cell of `other` has one here.
-    pub(crate) fn has_names_of(&self, other: &Self) -> bool {
+    /// True when every cell of `other` has one here whose extremes and error bounds reach at least as far: where these
+    /// sums were added, taking `other` back leaves nothing of it behind.
+    pub(crate) fn spans(&self, other: &Self) -> bool {
         let mut from = 0;
         other.rows.iter().all(|row| {
             let found = self.find(row, from);
             from = found.map_or_else(|at| at, |at| at + 1);
-            found.is_ok()
+            found.is_ok_and(|at| self.rows[at].cell.spans(&row.cell))
         })
     }
 

@@ -121,3 +121,12 @@ fn every_planted_fault_is_caught() {
         assert!(caught.is_some(), "{plant:?} passed {tried} schedules");
     }
 }
+
+/// Where two authors name a value of one frame differently, because the quota of one was used up: extremes that stayed
+/// behind, and cells without room that nobody noticed.
+#[test]
+fn schedules_that_failed_once_pass() {
+    for (seed, pace) in [(9_459, Pace::Seconds), (1_000_792, Pace::Minutes)] {
+        World::new(seed, pace, Plant::Sound).run().unwrap();
+    }
+}
