@@ -48,7 +48,7 @@ pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Entries in one message.
 pub const ENTRIES_PER_MESSAGE_MAX: usize = 65_536;
 /// Bytes kept of one log: six times what the busiest author writes in the window. Beyond it its own author leaves the
-/// groups out of its merges, and others refuse its entries until [`super::Ledger::prune`] makes room.
+/// groups out of its merges, and others refuse its entries until `super::Ledger::prune` makes room.
 pub const LOG_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes kept of all logs together. Beyond it entries are refused of those authors that hold more than their share,
 /// this divided by the logs held: one author's volume never stops another's.

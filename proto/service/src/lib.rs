@@ -1,5 +1,5 @@
-//! What every Starling program does alike, written once: its settings and how it is started ([`settings`],
-//! [`program`]), its parts and their supervision ([`parts`]), what it counts ([`metrics`]), the log, the admin port, how
+//! What every Starling program does alike, written once: its settings and how it is started (`settings`,
+//! [`program`]), its parts and their supervision ([`parts`]), what it counts (`metrics`), the log, the admin port, how
 //! it listens and dials ([`listen`], [`channel`]), the wall clock, waits between attempts, signals, the gRPC stubs, and
 //! how its own requests reach the daemon's OTLP receiver.
 

@@ -105,7 +105,7 @@ pub enum OverNodes {
     Mean,
 }
 
-/// One metric. Built by [`counter`], [`gauge`] and [`histogram`], which set the usual values.
+/// One metric. Built by `counter`, `gauge` and `histogram`, which set the usual values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
     /// Name by the semantic conventions, or our own where they have none.

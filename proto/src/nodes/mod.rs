@@ -1,7 +1,7 @@
 //! The node table by difference: who a node is is sent once, what it measured each second in columns of small numbers.
 //!
 //! - [`Entry`] and [`Row`]: one node, as both ends keep it;
-//! - [`columns`]: rows to [`v1::NodeColumns`] and back;
+//! - `columns`: rows to `v1::NodeColumns` and back;
 //! - [`Mirror`]: the table of a sender as its reader holds it, within named bounds.
 
 mod columns;

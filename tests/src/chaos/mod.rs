@@ -2,7 +2,7 @@
 //!
 //! Each start of a node has a digit of its own in the sum of a second ([`Digit`]), so that a sum says how often each
 //! start is in it: not at all, once, or, which must never be, twice. Processes are killed, stopped and held, the
-//! network is cut and made lossy by draws from a seed ([`plan`]); every aggregator is read all the time and, when all
+//! network is cut and made lossy by draws from a seed (`plan`); every aggregator is read all the time and, when all
 //! is healed, every second at everyone ([`Verdict`]).
 //!
 //! The draws keep the promise that is checked: an acknowledged frame is on two aggregators, so between two quiet
