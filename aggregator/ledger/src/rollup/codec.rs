@@ -20,27 +20,21 @@
 //! same sums with the same numbers give the same bytes. A reader allocates at most in proportion to the bytes it was
 //! given, and every value is bounded by its frames, so that no later sum can overflow.
 
-use std::sync::Arc;
-
 use starling_proto::{
     group::Group,
-    histogram::{self, Histogram},
-    limits::{COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
     series::Series,
     varint::{self, Reader, VarintError},
 };
 
 use super::{
-    cell::{Cell, GaugeSum, HISTOGRAM_COUNT_MAX, HISTOGRAM_SUM_MAX, Sum, distribution_of_one},
+    cell::Cell,
     sums::{Row, Sums},
+    value::{self, ValueError},
 };
 
 const FORM: u8 = 2;
 /// Cells of one entry: 256 groups of 256 series.
 pub const CELLS_MAX: usize = 65_536;
-/// Longest sparse form of a histogram: 4,608 buckets of two escaped Rice codes, and its head.
-const HISTOGRAM_BYTES_MAX: usize = 128 * 1024;
-
 /// From numbers to series and groups.
 pub trait Definitions {
     /// The series with a number; `None` when there is no room for it here.
@@ -133,7 +127,7 @@ fn put_cells(out: &mut Vec<u8>, cells: &[NumberedCell]) {
     let mut next_series = 0;
     for NumberedCell { series, cell, .. } in cells {
         let series = u64::from(*series);
-        varint::put(out, (series - next_series) << 2 | kind_code(cell));
+        varint::put(out, (series - next_series) << 2 | value::kind_code(cell));
         next_series = series + 1;
     }
     let frames = cells[0].cell.frames;
@@ -143,16 +137,7 @@ fn put_cells(out: &mut Vec<u8>, cells: &[NumberedCell]) {
         varint::put(out, 0);
         cells.iter().for_each(|cell| varint::put(out, u64::from(cell.cell.frames)));
     }
-    cells.iter().for_each(|cell| put_value(out, &cell.cell));
-}
-
-const fn kind_code(cell: &Cell) -> u64 {
-    match &cell.sum {
-        Sum::Counter(_) => 0,
-        Sum::Gauge(GaugeSum { distribution: None, .. }) => 1,
-        Sum::Gauge(GaugeSum { distribution: Some(_), .. }) => 2,
-        Sum::Histogram(_) => 3,
-    }
+    cells.iter().for_each(|cell| value::put(out, &cell.cell));
 }
 
 fn same_cells(a: &[NumberedCell], b: &[NumberedCell]) -> bool {
@@ -168,39 +153,20 @@ pub enum CodecError {
     /// More groups or cells than the bytes can hold or than [`CELLS_MAX`], or none.
     #[error("sums announce {0} cells or groups")]
     Count(u64),
-    /// A value beyond what its frames can add up to.
-    #[error("a value of series {0} exceeds what its frames can add up to")]
-    Value(u32),
-    /// A histogram is damaged.
-    #[error("a histogram in sums: {0}")]
-    Histogram(#[from] histogram::DecodeError),
+    /// A value is damaged or too large.
+    #[error("the value of series {series} {error}")]
+    Value {
+        /// Its number.
+        series: u32,
+        /// What is wrong with it.
+        error: ValueError,
+    },
     /// A number is cut or too long.
     #[error("sums are damaged")]
     Number(#[from] VarintError),
     /// Bytes after the end.
     #[error("sums are followed by {0} more bytes")]
     Trailing(usize),
-}
-
-/// Appends what a cell holds besides its frames. Also what the hash of a view is made of.
-pub(super) fn put_value(out: &mut Vec<u8>, cell: &Cell) {
-    match &cell.sum {
-        Sum::Counter(sum) => varint::put_u128(out, *sum),
-        Sum::Gauge(gauge) => {
-            varint::put_signed(out, gauge.min);
-            let spread = gauge.max.abs_diff(gauge.min);
-            varint::put(out, spread);
-            // Equal extremes: the sum and the distribution follow.
-            if spread > 0 {
-                let rest = gauge.sum - i128::from(gauge.min) * i128::from(cell.frames);
-                varint::put_u128(out, rest.unsigned_abs());
-                if let Some(distribution) = &gauge.distribution {
-                    varint::put_bytes(out, &distribution.encode());
-                }
-            }
-        }
-        Sum::Histogram(histogram) => varint::put_bytes(out, &histogram.encode()),
-    }
 }
 
 /// Reads exactly one set of sums.
@@ -266,52 +232,8 @@ fn decode_group(reader: &mut Reader<'_>, group: u32, all: &mut Vec<NumberedCell>
     }
     all.reserve(cells as usize);
     for ((series, kind), frames) in series.into_iter().zip(frames) {
-        let cell = decode_cell(reader, series, kind, frames)?;
+        let cell = value::read(reader, kind, frames).map_err(|error| CodecError::Value { series, error })?;
         all.push(NumberedCell { group, series, cell });
     }
     Ok(())
-}
-
-fn decode_cell(reader: &mut Reader<'_>, series: u32, kind: u64, frames: u32) -> Result<Cell, CodecError> {
-    let beyond = || CodecError::Value(series);
-    let sum = match kind {
-        0 => {
-            let sum = reader.u128()?;
-            if sum > u128::from(COUNTER_INCREMENT_MAX) * u128::from(frames) {
-                return Err(beyond());
-            }
-            Sum::Counter(sum)
-        }
-        1 | 2 => {
-            let distributed = kind == 2;
-            let min = reader.i64()?;
-            let spread = reader.u64()?;
-            let max = min.checked_add_unsigned(spread).ok_or_else(beyond)?;
-            if min < -GAUGE_MAGNITUDE_MAX || max > GAUGE_MAGNITUDE_MAX {
-                return Err(beyond());
-            }
-            let least = i128::from(min) * i128::from(frames);
-            let (sum, distribution) = if spread == 0 {
-                (least, distributed.then(|| distribution_of_one(min, frames)))
-            } else {
-                let rest = reader.u128()?;
-                if rest > u128::from(spread) * u128::from(frames) {
-                    return Err(beyond());
-                }
-                let distribution = if distributed { Some(decode_histogram(reader, series, frames)?) } else { None };
-                // At most 2^63 * 2^32.
-                (least + rest.cast_signed(), distribution)
-            };
-            Sum::Gauge(GaugeSum { sum, min, max, distribution })
-        }
-        _ => Sum::Histogram(decode_histogram(reader, series, frames)?),
-    };
-    Ok(Cell { frames, sum })
-}
-
-fn decode_histogram(reader: &mut Reader<'_>, series: u32, frames: u32) -> Result<Arc<Histogram>, CodecError> {
-    let histogram = Histogram::decode(reader.bytes(HISTOGRAM_BYTES_MAX)?)?;
-    let within = u128::from(histogram.count()) <= u128::from(HISTOGRAM_COUNT_MAX) * u128::from(frames)
-        && HISTOGRAM_SUM_MAX.checked_mul(u128::from(frames)).is_none_or(|limit| histogram.sum() <= limit);
-    if within { Ok(Arc::new(histogram)) } else { Err(CodecError::Value(series)) }
 }

@@ -17,9 +17,11 @@ mod packed;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod value;
 
 pub use accumulator::Accumulator;
 pub use cell::{Added, Cell, GaugeSum, RollupError, Sum};
 pub use codec::{CELLS_MAX, CodecError, Definitions, NumberedCell, NumberedSums, decode};
 pub use packed::{Keys, Packed};
 pub use sums::Sums;
+pub use value::ValueError;

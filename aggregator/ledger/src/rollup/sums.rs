@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
     cell::{Cell, RollupError},
-    codec::put_value,
+    value,
 };
 
 /// Sums of a set of frames, by group and series: sparse, sorted, equal for equal sets of frames.
@@ -228,7 +228,7 @@ impl Sums {
                 varint::put_bytes(&mut bytes, value.as_bytes());
             }
             varint::put(&mut bytes, u64::from(row.cell.frames));
-            put_value(&mut bytes, &row.cell);
+            value::put(&mut bytes, &row.cell);
             hasher.update(&bytes);
         }
     }

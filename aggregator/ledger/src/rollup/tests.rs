@@ -292,7 +292,7 @@ fn values_beyond_their_frames_are_refused() {
         starling_proto::varint::put_u128(&mut bytes, value.into());
         decode(&bytes)
     };
-    assert_eq!(with((1 << 40) + 1), Err(CodecError::Value(0)));
+    assert_eq!(with((1 << 40) + 1), Err(CodecError::Value { series: 0, error: ValueError::Beyond }));
     assert!(with(1 << 40).is_ok());
     assert_eq!(decode(&[2, 1, 0, 99, 0, 1, 0, 0]), Err(CodecError::Count(99)));
     assert_eq!(decode(&[2, 1, 0, 0]), Err(CodecError::Count(0)));
