@@ -15,10 +15,6 @@ use super::{
 const BRING_OUT_MS: u64 = 20;
 /// Ticks and logs are pruned this often.
 const PRUNE_MS: u64 = 1_000;
-/// A digest goes to every peer at least this often, so that silence means that this process is gone.
-const DIGEST_MS: u64 = 500;
-/// A digest that differs from the last one waits this long: many entries make one digest.
-const DIGEST_GATHER_MS: u64 = 20;
 /// Seconds that may be settled at once after a long pause of the process; older ones are skipped.
 const CATCH_UP_SECONDS: u32 = 900;
 
@@ -45,12 +41,9 @@ impl Ledger {
                 }
             }
             Event::PeerOpened(peer) => self.peer_opened(peer),
-            Event::PeerClosed(peer) => self.peer_closed(peer),
-            Event::PeerLost(peer) => self.peer_lost(peer),
-            Event::Room { peer, bytes } => {
-                let credit = self.credit.entry(peer).or_default();
-                *credit = credit.saturating_add(bytes);
-            }
+            Event::PeerClosed(peer) => self.peers.closed(peer),
+            Event::PeerLost(peer) => self.peers.lost(peer),
+            Event::Room { peer, bytes } => self.peers.add_room(peer, bytes),
             Event::Digest(digest) => {
                 if let Err(error) = self.peer_digest(now_ms, &digest) {
                     self.actions.push_back(Action::DigestRefused { writer: digest.writer_id, error });
@@ -142,16 +135,15 @@ impl Ledger {
 
     /// Sends every peer what it lacks, as far as its connection has room, and the digest when it changed.
     fn send(&mut self, now_ms: u64) {
-        let open: Vec<WriterId> = self.peers.iter().filter(|(_, peer)| peer.open).map(|(&peer, _)| peer).collect();
+        let open = self.peers.open();
         for &peer in &open {
-            let credit = self.credit.get(&peer).copied().unwrap_or(0);
-            if credit == 0 {
+            let room = self.peers.room(peer);
+            if room == 0 {
                 continue;
             }
-            let runs = self.entries_for(now_ms, peer, credit);
+            let runs = self.entries_for(now_ms, peer, room);
             if !runs.is_empty() {
-                // The next room is said when this is on its way.
-                self.credit.remove(&peer);
+                self.peers.take_room(peer);
                 self.actions.push_back(Action::Send { peer, message: Outgoing::Entries(runs) });
             }
         }
@@ -160,12 +152,7 @@ impl Ledger {
         }
         let digest = self.digest(now_ms);
         for peer in open {
-            let Some(known) = self.peers.get_mut(&peer) else { continue };
-            let differs = known.advertised.as_ref() != Some(&digest);
-            let wait = if differs { DIGEST_GATHER_MS } else { DIGEST_MS };
-            if known.advertised.is_none() || now_ms >= known.advertised_ms + wait {
-                known.advertised = Some(digest.clone());
-                known.advertised_ms = now_ms;
+            if self.peers.advertise(now_ms, peer, &digest) {
                 let message = Outgoing::Digest(digest.clone());
                 self.actions.push_back(Action::Send { peer, message });
             }

@@ -46,14 +46,13 @@ impl Ledger {
     }
 
     fn run_for(&mut self, now_ms: u64, to: WriterId, writer: WriterId, budget: usize) -> Option<v1::Entries> {
-        let author_is_live = self.peers.get(&writer).is_some_and(|author| author.open);
+        let author_is_live = self.peers.is_open(writer);
         let relay_before =
             if author_is_live { now_ms.saturating_sub(self.config.relay_after.as_millis() as u64) } else { now_ms };
         let log = self.logs.of(writer)?;
-        let peer = self.peers.get_mut(&to)?;
-        let holds = peer.received(writer);
+        let (holds, sent) = self.peers.progress(to, writer)?;
         let resend_ms = self.config.resend_after.as_millis() as u64;
-        let sent = peer.sent.get(&writer).filter(|sent| sent.up_to > holds && now_ms < sent.since_ms + resend_ms);
+        let sent = sent.filter(|sent| sent.up_to > holds && now_ms < sent.since_ms + resend_ms);
         let since_ms = sent.map_or(now_ms, |sent| sent.since_ms);
         let first = (sent.map_or(holds, |sent| sent.up_to) + 1).max(log.first_kept());
         let mut payloads = Vec::new();
@@ -73,7 +72,7 @@ impl Ledger {
         if payloads.is_empty() && (!only_length || sent.is_some()) {
             return None;
         }
-        peer.sent.insert(writer, Sent { up_to, since_ms });
+        self.peers.note_sent(to, writer, Sent { up_to, since_ms });
         let skips_pruned = first == log.first_kept() && first > 1;
         Some(v1::Entries {
             writer_id: writer.to_bytes(),

@@ -29,6 +29,7 @@ mod append;
 mod apply;
 mod config;
 mod decode;
+mod digest;
 mod events;
 mod exchange;
 mod faults;

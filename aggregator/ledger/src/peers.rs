@@ -1,16 +1,19 @@
-//! What is known of the other processes.
+//! What is known of the other processes: a table that knows nothing of the ledger that asks it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use starling_proto::{ids::WriterId, v1};
 
 use super::{
-    Ledger,
-    faults::Fault,
+    faults::{Fault, Faults},
     limits::{CLOSED_WAITING_MAX, DIGEST_LOGS_MAX, PEERS_MAX},
-    log::Log,
     types::{DigestError, PeerStatus},
 };
+
+/// A digest goes to every peer at least this often, so that silence means that this process is gone.
+const DIGEST_MS: u64 = 500;
+/// A digest that differs from the last one waits this long: many entries make one digest.
+const DIGEST_GATHER_MS: u64 = 20;
 
 /// What was sent to a peer and does not show in its digests yet.
 #[derive(Debug, Clone, Copy)]
@@ -34,10 +37,12 @@ struct Held {
 pub(super) struct Peer {
     aggregator_id: String,
     /// A connection to it is up.
-    pub(super) open: bool,
+    open: bool,
+    /// Bytes that its connection takes.
+    room: usize,
     /// What it holds of every log.
     held: BTreeMap<WriterId, Held>,
-    pub(super) sent: BTreeMap<WriterId, Sent>,
+    sent: BTreeMap<WriterId, Sent>,
     /// Closed, and the entries it takes are held here.
     closed: u32,
     /// Closed ticks with the length its own log must have here before they count, ascending.
@@ -45,8 +50,8 @@ pub(super) struct Peer {
     connected_nodes: u32,
     digest_at_ms: u64,
     /// The last digest sent to it, and when.
-    pub(super) advertised: Option<v1::Digest>,
-    pub(super) advertised_ms: u64,
+    advertised: Option<v1::Digest>,
+    advertised_ms: u64,
 }
 
 impl Peer {
@@ -55,7 +60,7 @@ impl Peer {
     }
 
     /// Entries of the log of `writer` that this peer has.
-    pub(super) fn received(&self, writer: WriterId) -> u64 {
+    fn received(&self, writer: WriterId) -> u64 {
         self.held(writer).received
     }
 
@@ -65,66 +70,114 @@ impl Peer {
     }
 }
 
-pub(super) type Peers = BTreeMap<WriterId, Peer>;
+/// The other processes, by writer: at most [`PEERS_MAX`], those beyond are refused.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    by_writer: BTreeMap<WriterId, Peer>,
+}
 
-impl Ledger {
+impl Peers {
+    fn has_room_for(&self, peer: WriterId) -> bool {
+        self.by_writer.len() < PEERS_MAX || self.by_writer.contains_key(&peer)
+    }
+
+    pub(super) fn contains(&self, peer: WriterId) -> bool {
+        self.by_writer.contains_key(&peer)
+    }
+
+    /// True while a connection to it is up.
+    pub(super) fn is_open(&self, peer: WriterId) -> bool {
+        self.by_writer.get(&peer).is_some_and(|peer| peer.open)
+    }
+
+    /// Those with a connection that is up.
+    pub(super) fn open(&self) -> Vec<WriterId> {
+        self.by_writer.iter().filter(|(_, peer)| peer.open).map(|(&writer, _)| writer).collect()
+    }
+
     /// A connection to a peer is up: everything its digests do not show is sent again.
-    pub(crate) fn peer_opened(&mut self, peer: WriterId) {
-        if peer == self.writer || (self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer)) {
+    pub(super) fn opened(&mut self, peer: WriterId) {
+        if !self.has_room_for(peer) {
             return;
         }
-        let peer = self.peers.entry(peer).or_default();
+        let peer = self.by_writer.entry(peer).or_default();
         peer.open = true;
         peer.advertised = None;
         peer.sent.clear();
     }
 
     /// A peer's connection ended. What it holds still counts as a copy: a network in two parts loses no copy.
-    pub(crate) fn peer_closed(&mut self, peer_id: WriterId) {
-        if let Some(peer) = self.peers.get_mut(&peer_id) {
-            peer.open = false;
+    pub(super) fn closed(&mut self, peer: WriterId) {
+        if let Some(peer) = self.by_writer.get_mut(&peer) {
+            (peer.open, peer.room) = (false, 0);
             peer.sent.clear();
         }
-        self.credit.remove(&peer_id);
     }
 
     /// A peer's process is known to be gone, and with it the copies it held.
-    pub(crate) fn peer_lost(&mut self, peer: WriterId) {
-        self.peers.remove(&peer);
-        self.credit.remove(&peer);
+    pub(super) fn lost(&mut self, peer: WriterId) {
+        self.by_writer.remove(&peer);
     }
 
-    /// What this process holds, to send to peers.
-    pub(crate) fn digest(&mut self, now_ms: u64) -> v1::Digest {
-        self.closed_tick(now_ms);
-        self.own_digest()
-    }
-
-    /// What this process holds, with the closed tick of the last [`super::Event::Tick`].
-    #[must_use]
-    pub fn own_digest(&self) -> v1::Digest {
-        let length = |(_, log): (u16, &Log)| v1::LogLength {
-            writer_id: log.writer().to_bytes(),
-            received: log.length(),
-            durable: if self.faults.has(Fault::AckBeforeSync) { log.length() } else { log.durable() },
-        };
-        v1::Digest {
-            writer_id: self.writer.to_bytes(),
-            aggregator_id: self.config.aggregator_id.clone(),
-            closed_tick: self.closed,
-            logs: self.logs.iter().map(length).collect(),
-            connected_nodes: self.sessions.len() as u32,
+    /// The connection to a peer takes so many more bytes.
+    pub(super) fn add_room(&mut self, peer: WriterId, bytes: usize) {
+        if let Some(peer) = self.by_writer.get_mut(&peer) {
+            peer.room = peer.room.saturating_add(bytes);
         }
     }
 
-    /// Takes a peer's digest. Another process under the same aggregator name replaces the one before, which is gone
-    /// with the copies it held. Returns the peer.
+    /// Bytes that the connection to a peer takes.
+    pub(super) fn room(&self, peer: WriterId) -> usize {
+        self.by_writer.get(&peer).map_or(0, |peer| peer.room)
+    }
+
+    /// Something goes to a peer; the next room is said when it is on its way.
+    pub(super) fn take_room(&mut self, peer: WriterId) {
+        if let Some(peer) = self.by_writer.get_mut(&peer) {
+            peer.room = 0;
+        }
+    }
+
+    /// What a peer holds of a log, and what was sent of it; `None` for a process that is no peer.
+    pub(super) fn progress(&self, peer: WriterId, log: WriterId) -> Option<(u64, Option<Sent>)> {
+        let peer = self.by_writer.get(&peer)?;
+        Some((peer.received(log), peer.sent.get(&log).copied()))
+    }
+
+    /// Entries of a log were sent to a peer.
+    pub(super) fn note_sent(&mut self, peer: WriterId, log: WriterId, sent: Sent) {
+        if let Some(peer) = self.by_writer.get_mut(&peer) {
+            peer.sent.insert(log, sent);
+        }
+    }
+
+    /// True when this digest is due at a peer; it then counts as sent.
+    pub(super) fn advertise(&mut self, now_ms: u64, peer: WriterId, digest: &v1::Digest) -> bool {
+        let Some(peer) = self.by_writer.get_mut(&peer) else { return false };
+        let differs = peer.advertised.as_ref() != Some(digest);
+        let wait = if differs { DIGEST_GATHER_MS } else { DIGEST_MS };
+        let due = peer.advertised.is_none() || now_ms >= peer.advertised_ms + wait;
+        if due {
+            peer.advertised = Some(digest.clone());
+            peer.advertised_ms = now_ms;
+        }
+        due
+    }
+
+    /// Takes a digest that the process `own` received. Another process under the same aggregator name replaces the one
+    /// before, which is gone with the copies it held. Returns the peer.
     ///
     /// # Errors
     /// [`DigestError`]; nothing has changed then.
-    pub(crate) fn peer_digest(&mut self, now_ms: u64, digest: &v1::Digest) -> Result<WriterId, DigestError> {
+    pub(super) fn take_digest(
+        &mut self,
+        now_ms: u64,
+        own: WriterId,
+        digest: &v1::Digest,
+        faults: Faults,
+    ) -> Result<WriterId, DigestError> {
         let writer = WriterId::parse(&digest.writer_id)?;
-        if writer == self.writer {
+        if writer == own {
             return Err(DigestError::Own);
         }
         if digest.logs.len() > DIGEST_LOGS_MAX {
@@ -132,17 +185,17 @@ impl Ledger {
         }
         let mut held = BTreeMap::new();
         for log in &digest.logs {
-            let lied = self.faults.has(Fault::ReceivedIsDurable);
+            let lied = faults.has(Fault::ReceivedIsDurable);
             let durable = if lied { log.durable.max(log.received) } else { log.durable.min(log.received) };
             held.insert(WriterId::parse(&log.writer_id)?, Held { received: log.received, durable });
         }
         let name: String = digest.aggregator_id.chars().take(starling_proto::limits::NODE_ID_LEN_MAX).collect();
-        self.peers.retain(|&other, peer| other == writer || name.is_empty() || peer.aggregator_id != name);
-        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&writer) {
+        self.by_writer.retain(|&other, peer| other == writer || name.is_empty() || peer.aggregator_id != name);
+        if !self.has_room_for(writer) {
             return Err(DigestError::Peers);
         }
         let received = |held: &BTreeMap<WriterId, Held>, log: &WriterId| held.get(log).map_or(0, |held| held.received);
-        let peer = self.peers.entry(writer).or_default();
+        let peer = self.by_writer.entry(writer).or_default();
         peer.sent.retain(|log, sent| {
             let (before, now) = (received(&peer.held, log), received(&held, log));
             if now > before {
@@ -161,15 +214,12 @@ impl Ledger {
         peer.aggregator_id = name;
         peer.connected_nodes = digest.connected_nodes;
         peer.digest_at_ms = now_ms;
-        self.acks_due = true;
-        self.confirm_closed(writer);
         Ok(writer)
     }
 
-    /// Lets the closed ticks of a peer count whose entries are held here.
-    pub(super) fn confirm_closed(&mut self, writer: WriterId) {
-        let held = self.logs.of(writer).map_or(0, Log::length);
-        let Some(peer) = self.peers.get_mut(&writer) else { return };
+    /// Lets the closed ticks of a peer count whose entries are held here: the first `held` of its log are.
+    pub(super) fn confirm_closed(&mut self, peer: WriterId, held: u64) {
+        let Some(peer) = self.by_writer.get_mut(&peer) else { return };
         while let Some(&(tick, length)) = peer.closed_waiting.front()
             && length <= held
         {
@@ -178,53 +228,31 @@ impl Ledger {
         }
     }
 
-    /// On how many aggregators entry `sequence` of a log is held and survives a crash, this one included.
-    pub(super) fn copies(&self, log: &Log, sequence: u64) -> u32 {
-        let own = log.durable() >= sequence || self.faults.has(Fault::AckBeforeSync);
-        let writer = log.writer();
-        let holds = |peer: &&Peer| {
-            let sent = || peer.sent.get(&writer).map_or(0, |sent| sent.up_to);
-            peer.durable(writer) >= sequence || (self.faults.has(Fault::AckOnSent) && sent() >= sequence)
-        };
-        u32::from(own) + self.peers.values().filter(holds).count() as u32
+    /// True when a peer has closed `tick` and all that it closed is held here.
+    pub(super) fn has_closed(&self, peer: WriterId, tick: u32) -> bool {
+        self.by_writer.get(&peer).is_some_and(|peer| peer.closed >= tick)
     }
 
-    /// What is known of every peer.
-    #[must_use]
-    pub fn peers(&self) -> Vec<PeerStatus> {
+    /// At how many peers entry `sequence` of a log survives a crash.
+    pub(super) fn copies(&self, log: WriterId, sequence: u64, faults: Faults) -> u32 {
+        let holds = |peer: &&Peer| {
+            let sent = || peer.sent.get(&log).map_or(0, |sent| sent.up_to);
+            peer.durable(log) >= sequence || (faults.has(Fault::AckOnSent) && sent() >= sequence)
+        };
+        self.by_writer.values().filter(holds).count() as u32
+    }
+
+    /// What is known of every peer. `lengths` are those of the logs held here, by author.
+    pub(super) fn status(&self, lengths: &[(WriterId, u64)]) -> Vec<PeerStatus> {
+        let behind = |peer: &Peer| lengths.iter().map(|&(log, length)| length.saturating_sub(peer.durable(log))).sum();
         let status = |(&writer, peer): (&WriterId, &Peer)| PeerStatus {
             writer,
             aggregator_id: peer.aggregator_id.clone(),
             closed_tick: peer.closed,
             connected_nodes: peer.connected_nodes,
             digest_at_ms: peer.digest_at_ms,
-            behind: self.logs.iter().map(|(_, log)| log.length().saturating_sub(peer.durable(log.writer()))).sum(),
+            behind: behind(peer),
         };
-        self.peers.iter().map(status).collect()
-    }
-
-    /// True when every live peer, and this process, has closed `tick`, or its time is up: `settle_after` its end.
-    #[must_use]
-    pub(crate) fn is_settled(&self, tick: u32, now_ms: u64, live_peers: &[WriterId]) -> bool {
-        let up = u64::from(tick) * 1000 + self.config.settle_after.as_millis() as u64;
-        let closed = |peer: &WriterId| self.peers.get(peer).is_some_and(|peer| peer.closed >= tick);
-        now_ms >= up || (self.closed >= tick && live_peers.iter().all(closed))
-    }
-
-    /// Every frame of the streams connected here up to this tick is in the log, as of the last [`super::Event::Tick`].
-    #[must_use]
-    pub const fn closed(&self) -> u32 {
-        self.closed
-    }
-
-    /// Every frame of the streams connected here up to this tick is in the log; never falls. Streams that lag by
-    /// more than 5 s are not waited for. Without streams the tick that has had its time to be gathered is closed.
-    pub(crate) fn closed_tick(&mut self, now_ms: u64) -> u32 {
-        let idle = (now_ms.saturating_sub(self.config.flush_after.as_millis() as u64) / 1000) as u32;
-        let reported =
-            self.sessions.reported_by_all((now_ms / 1000) as u32).unwrap_or(idle).min((now_ms / 1000) as u32);
-        let gathered = self.gather.lowest_tick_after(self.closed).map_or(u32::MAX, |tick| tick.saturating_sub(1));
-        self.closed = self.closed.max(reported.min(gathered));
-        self.closed
+        self.by_writer.iter().map(status).collect()
     }
 }

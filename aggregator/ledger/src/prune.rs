@@ -16,7 +16,7 @@ impl Ledger {
         }
         let peers = &self.peers;
         // If the writer lives on unseen, its log comes back in the middle, as one that was never seen.
-        self.logs.drop_if(&mut self.names, |log| log.is_empty() && !peers.contains_key(&log.writer()));
+        self.logs.drop_if(&mut self.names, |log| log.is_empty() && !peers.contains(log.writer()));
         let (logs, ahead) = (&self.logs, &mut self.ahead);
         ahead.retain(|(_, place)| logs.get(place.log).is_some_and(|log| log.entry(place.sequence).is_some()));
         let own = self.logs.own();

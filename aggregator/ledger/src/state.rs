@@ -63,8 +63,6 @@ pub struct Ledger {
     /// Something happened that may have made copies.
     pub(super) acks_due: bool,
     pub(super) peers: Peers,
-    /// Bytes that the connections to peers take.
-    pub(super) credit: BTreeMap<WriterId, usize>,
     /// Processes that settling waits for.
     pub(super) live: Vec<WriterId>,
     pub(super) settled: Option<u32>,
@@ -104,7 +102,6 @@ impl Ledger {
             unacknowledged: BTreeMap::new(),
             acks_due: false,
             peers: Peers::default(),
-            credit: BTreeMap::new(),
             live: Vec::new(),
             settled: None,
             brought_out_ms: 0,

@@ -140,7 +140,7 @@ impl World {
             self.buried = self.slots[slot].take().map(|aggregator| aggregator.ledger);
             self.seen.crashes += u64::from(self.buried.is_some());
             let gone = self.writers[slot];
-            self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peer_closed(gone));
+            self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peers.closed(gone));
         }
     }
 
@@ -152,7 +152,7 @@ impl World {
                 self.seen.crashes += 1;
                 self.seen.disk_crashes += 1;
                 let gone = self.writers[slot];
-                self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peer_closed(gone));
+                self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peers.closed(gone));
             }
         }
     }
@@ -168,7 +168,7 @@ impl World {
         };
         if lengths.windows(2).all(|pair| pair[0] == pair[1]) && !self.network.iter().any(speaks) {
             self.buried = None;
-            self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peer_lost(gone));
+            self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peers.lost(gone));
         }
     }
 
@@ -224,7 +224,7 @@ impl World {
         for aggregator in self.slots.iter_mut().flatten() {
             let peers = aggregator.ledger.peers();
             for gone in peers.iter().filter(|peer| !writers.contains(&peer.writer)) {
-                aggregator.ledger.peer_lost(gone.writer);
+                aggregator.ledger.peers.lost(gone.writer);
             }
             aggregator.ledger.prune(now_ms);
         }

@@ -43,7 +43,7 @@ fn a_copy_at_a_lost_process_does_not_count() {
     offer_own(&mut a, T_MS + 10, node, T, 5);
     poll(&mut a, T_MS + 300);
     exchange(T_MS + 310, &mut a, &mut b);
-    a.peer_lost(b.writer());
+    a.peers.lost(b.writer());
     assert!(acks(&mut a).is_empty());
     // The next process of the same aggregator replaces the one before without a word.
     exchange(T_MS + 320, &mut a, &mut b);

@@ -25,7 +25,7 @@ fn whole(ledger: &mut Ledger, now_ms: u64) -> v1::Entries {
     let reader = writer(99);
     ledger.peer_opened(reader);
     let runs = ledger.entries_for(now_ms, reader, usize::MAX);
-    ledger.peer_lost(reader);
+    ledger.peers.lost(reader);
     runs.into_iter().find(|run| run.writer_id == ledger.writer().to_bytes()).unwrap()
 }
 
@@ -117,7 +117,7 @@ fn a_dead_writers_log_is_relayed_at_once_a_live_ones_later() {
     exchange(now_ms + 1000, &mut b, &mut c);
     assert_eq!(total(&c, T), Some((u128::from(T), 1)));
     let mut d = ledger(4);
-    b.peer_closed(a.writer());
+    b.peers.closed(a.writer());
     exchange(now_ms, &mut b, &mut d);
     assert_eq!(d.view_hash(T), b.view_hash(T));
 }

@@ -89,7 +89,7 @@ fn a_full_table_leaves_cells_out_and_nothing_else() {
     assert_eq!(b.check(T), Check::Partial(view.skipped_cells));
     assert_eq!((b.trouble(), acks(&mut a).len()), (None, 4));
     // It hands the whole on.
-    b.peer_lost(a.writer());
+    b.peers.lost(a.writer());
     exchange(T_MS, &mut b, &mut c);
     assert_eq!(c.view_hash(T), a.view_hash(T));
     // Raw frames are taken back as they were added.
