@@ -6,7 +6,8 @@ use clap::{Args as _, Command, FromArgMatches as _};
 use starling::{Up, UpArgs};
 use starling_service::{
     Program,
-    program::{self, CommonArgs, VERSION},
+    program::{self, CommonArgs},
+    version::VERSION,
 };
 
 fn main() -> ExitCode {

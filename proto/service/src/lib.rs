@@ -16,6 +16,7 @@ pub mod program;
 pub mod requests;
 pub mod settings;
 pub mod shutdown;
+pub mod version;
 
 /// Clients and servers of `starling.v1`, as generated; the messages are those of [`starling_proto::v1`].
 #[allow(

@@ -19,12 +19,8 @@ use crate::{
     parts,
     settings::{self, Settings, Sources},
     shutdown,
+    version::VERSION,
 };
-
-/// Version and commit, such as "0.1.0 (commit 0123456789ab)".
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("STARLING_COMMIT"), ")");
-/// The commit that was built; "unknown" in a debug build and without git.
-pub const COMMIT: &str = env!("STARLING_COMMIT");
 
 /// How long blocking work, such as a read of a filesystem that does not answer, may hold up the end of the process.
 const BLOCKING_GRACE: Duration = Duration::from_millis(500);

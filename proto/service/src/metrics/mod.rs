@@ -16,7 +16,7 @@ use prometheus_client::{
     registry,
 };
 
-use crate::program;
+use crate::version::COMMIT;
 use process::Process;
 pub use table::{Row, reference};
 
@@ -45,7 +45,7 @@ impl Registry {
     }
 
     fn new(mut inner: registry::Registry) -> Self {
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("commit", program::COMMIT)]);
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT)]);
         inner.register("starling_build", "What was built", build);
         inner.register_collector(Box::new(Process));
         Self { inner }
