@@ -209,7 +209,15 @@ async fn the_page_has_its_headers() {
 async fn metrics_are_served_beside_the_page() {
     let (_script, _double, server, _) = served().await;
     let text = reqwest::get(format!("http://{}/metrics", server.address)).await.unwrap().text().await.unwrap();
-    // Other tests of this process may have connected too: it has one recorder.
-    let connections = text.lines().find_map(|line| line.strip_prefix("starling_dashboard_upstream_connections_total "));
-    assert!(connections.is_some_and(|count| count.parse::<u64>().is_ok_and(|count| count >= 1)), "{text}");
+    // The counts are of this server alone, whatever else runs in the process.
+    for (name, count) in [
+        ("upstream_dials_total", "1"),
+        ("upstream_connections_total", "1"),
+        ("upstream_losses_total", "0"),
+        ("ticks_skipped_total", "0"),
+        ("watches", "0.0"),
+    ] {
+        let wanted = format!("starling_dashboard_{name} {count}");
+        assert!(text.lines().any(|line| line == wanted), "{wanted:?} is not in:\n{text}");
+    }
 }
