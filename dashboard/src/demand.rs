@@ -101,8 +101,7 @@ impl Demand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Group;
-    use starling_proto::ids::NodeId;
+    use starling_proto::{group::Group, ids::NodeId};
 
     fn node(name: &str) -> ViewKey {
         ViewKey::Node(NodeId::parse(name).unwrap())
@@ -137,7 +136,7 @@ mod tests {
     #[test]
     fn permanent_views_cost_nothing_and_tables_need_no_stream() {
         let mut demand = Demand::new(1);
-        assert_eq!(demand.lease(&ViewKey::Overview(Group::all())), Ok(Leased::Known));
+        assert_eq!(demand.lease(&ViewKey::Overview(Group::cluster())), Ok(Leased::Known));
         assert_eq!(demand.len(), 0);
         demand.lease(&ViewKey::Hosts(Group::parse("zone:a").unwrap())).unwrap();
         assert!(demand.sources().is_empty());

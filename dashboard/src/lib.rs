@@ -10,9 +10,9 @@
 //!
 //! Start it with [`Service`].
 
-mod app;
 mod config;
 mod demand;
+mod error;
 mod feed;
 mod http;
 mod hub;

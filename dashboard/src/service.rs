@@ -2,6 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use starling_proto::group::Group;
 use starling_service::{
     Program,
     admin::{self, Readiness},
@@ -15,15 +16,16 @@ use tokio::{
     sync::watch,
     time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    app::App,
     config::Config,
     feed, http,
-    hub::{Group, Link, Source},
+    hub::{Link, Source},
+    live,
     metrics::Metrics,
+    rest,
     shared::Shared,
 };
 
@@ -104,7 +106,6 @@ impl Program for Service {
         let meter = config.requests.meter(Self::NAME, &address.to_string());
         // Asks every socket and stream to end.
         let stop = CancellationToken::new();
-        let sockets = TaskTracker::new();
         let mut parts = Parts::default();
         parts.start(FEED, {
             let (shared, aggregators) = (Arc::clone(&shared), config.aggregators.clone());
@@ -119,8 +120,18 @@ impl Program for Service {
             let is_ready = ready.subscribe();
             parts.start(ADMIN, |stop| async move { Ok(admin::serve(listener, registry, is_ready, stop).await?) });
         }
-        let app = App::new(&config, shared, meter.clone(), sockets.clone(), stop.clone());
-        let server = axum::serve(Connections::of(listener).prepared(prepare), http::router(app, beside));
+        let metrics = shared.metrics().clone();
+        let guard = http::Guard::new(http::Hosts::new(&config.allowed_hosts), metrics.clone());
+        let sockets =
+            live::Sockets::new(config.limits.clients, shared.published(), stop.clone(), meter.clone(), metrics);
+        let router = http::router(
+            rest::router(&shared, sockets.clone(), config.target_rps),
+            live::router(shared, sockets.clone(), config.target_rps),
+            beside,
+            guard,
+            meter.clone(),
+        );
+        let server = axum::serve(Connections::of(listener).prepared(prepare), router);
         parts.start(HTTP, |stop| async move { Ok(server.with_graceful_shutdown(stop.cancelled_owned()).await?) });
         info!(%address, aggregators = ?config.aggregators, "dashboard serves");
 
@@ -135,9 +146,8 @@ impl Program for Service {
         stop.cancel();
         // Answers that are on their way and close frames; a page is gone in milliseconds.
         parts.stop(HTTP, GRACE).await;
-        sockets.close();
-        if timeout(GRACE, sockets.wait()).await.is_err() {
-            warn!(left = sockets.len(), "sockets are still open after the grace period");
+        if timeout(GRACE, sockets.ended()).await.is_err() {
+            warn!(left = sockets.open(), "sockets are still open after the grace period");
         }
         for part in [FEED, ADMIN] {
             parts.stop(part, GRACE).await;
@@ -164,7 +174,7 @@ async fn watch_readiness(shared: Arc<Shared>, ready: watch::Sender<Readiness>, s
     loop {
         let now = shared.with(|hub| match hub.link() {
             Link::Down { reason } => Readiness::NotReady(format!("no aggregator is reached ({reason})")),
-            Link::Up { .. } if hub.reading(&Source::Cluster(Group::all())).is_some() => Readiness::Ready,
+            Link::Up { .. } if hub.reading(&Source::Cluster(Group::cluster())).is_some() => Readiness::Ready,
             Link::Up { name } => Readiness::NotReady(format!("no data from aggregator {name} yet")),
         });
         ready.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);

@@ -1,6 +1,7 @@
 //! Names of the parts of the cluster that sums are kept for.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, LazyLock},
 };
@@ -62,6 +63,18 @@ impl Group {
         &self.0
     }
 
+    /// The label and its value; `None` for the whole cluster. A value may hold ':', a key does not.
+    #[must_use]
+    pub fn label(&self) -> Option<(&str, &str)> {
+        self.0.split_once(':')
+    }
+
+    /// Whether a node with these labels is in the group; every node is in the whole cluster.
+    #[must_use]
+    pub fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.label().is_none_or(|(key, value)| labels.get(key).is_some_and(|held| held == value))
+    }
+
     /// True for the whole cluster.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
@@ -95,5 +108,15 @@ mod tests {
         {
             assert!(Group::parse(bad).is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn a_group_holds_the_nodes_with_its_label() {
+        let labels = BTreeMap::from([("zone".to_owned(), "a:1".to_owned())]);
+        assert!(Group::cluster().holds(&labels) && Group::cluster().holds(&BTreeMap::new()));
+        for (name, held) in [("zone:a:1", true), ("zone:a", false), ("rack:a:1", false)] {
+            assert_eq!(Group::parse(name).unwrap().holds(&labels), held, "{name}");
+        }
+        assert_eq!(Group::parse("zone:a:1").unwrap().label(), Some(("zone", "a:1")));
     }
 }

@@ -144,7 +144,7 @@ impl OwnNames {
             }
             let mut slot = self.group_slot(now, group, self.groups_max);
             if slot.is_none()
-                && let Some((label, _)) = group.name().split_once(':')
+                && let Some((label, _)) = group.label()
                 && let Ok(other) = Group::of(label, OTHER)
             {
                 // One more than the quota for every label: there are at most eight.

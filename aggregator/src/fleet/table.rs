@@ -93,7 +93,7 @@ pub(crate) enum Filter {
 impl Filter {
     pub(super) fn holds(&self, held: &Held) -> bool {
         match self {
-            Self::Group(group) => is_in(group, &held.entry),
+            Self::Group(group) => group.holds(&held.entry.labels),
             Self::Own => held.source.own,
         }
     }
@@ -373,7 +373,7 @@ impl Table {
     /// The values of label `key` among all nodes, as groups ("label:value"), sorted. Only of labels that nodes are
     /// grouped by.
     pub(super) fn groups_of(&self, key: &str) -> Vec<String> {
-        let of_key = |group: &&Group| group.name().split_once(':').is_some_and(|(held, _)| held == key);
+        let of_key = |group: &&Group| group.label().is_some_and(|(held, _)| held == key);
         self.by_group.keys().filter(of_key).map(|group| group.name().to_owned()).collect()
     }
 
@@ -402,7 +402,9 @@ impl Table {
     /// Of the nodes of `group` at second `tick`: all, those that report, and those that report or are silent.
     pub(super) fn count(&self, group: &Group, tick: u32) -> (u32, u32, u32) {
         let (mut total, mut reporting, mut expected) = (0, 0, 0);
-        for held in self.slots.iter().filter_map(|slot| slot.held.as_ref()).filter(|held| is_in(group, &held.entry)) {
+        for held in
+            self.slots.iter().filter_map(|slot| slot.held.as_ref()).filter(|held| group.holds(&held.entry.labels))
+        {
             total += 1;
             let state = nodes::state(&held.entry, &held.row, tick);
             reporting += u32::from(state == NodeState::Reporting);
@@ -421,7 +423,7 @@ impl Table {
         let mut left = bytes;
         for (id, number) in self.names.range::<NodeId, _>((from, Bound::Unbounded)) {
             let Some(held) = &self.slots[*number as usize].held else { continue };
-            if !is_in(group, &held.entry) {
+            if !group.holds(&held.entry.labels) {
                 continue;
             }
             let row = wire_row(&held.entry, &held.row, tick);
@@ -444,15 +446,9 @@ impl Table {
     fn more_after(&self, group: &Group, last: Option<&NodeId>) -> bool {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.names.range::<NodeId, _>((from, Bound::Unbounded)).map(|(_, number)| *number);
-        rest.any(|number| self.slots[number as usize].held.as_ref().is_some_and(|held| is_in(group, &held.entry)))
+        rest.any(|number| self.slots[number as usize].held.as_ref().is_some_and(|held| group.holds(&held.entry.labels)))
     }
 }
-
-/// Whether a node with this entry is in `group`.
-fn is_in(group: &Group, entry: &Entry) -> bool {
-    group.name().split_once(':').is_none_or(|(key, value)| entry.labels.get(key).is_some_and(|held| held == value))
-}
-
 /// Puts a core among the busiest. Returns whether it is one of them.
 fn insert_top(top: &mut Vec<(u32, u32, f64)>, core: (u32, u32, f64)) -> bool {
     if top.len() == BUSIEST && top.last().is_some_and(|last| last.2 >= core.2) {

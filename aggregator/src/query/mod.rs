@@ -59,7 +59,7 @@ fn parse_group(text: &str) -> Result<Group, Status> {
 /// # Errors
 /// `INVALID_ARGUMENT`, naming the groups there are.
 fn check_group(registry: &Registry, fleet: &Fleet, group: &Group) -> Result<(), Status> {
-    let Some((key, value)) = group.name().split_once(':') else { return Ok(()) };
+    let Some((key, value)) = group.label() else { return Ok(()) };
     let group_by = registry.group_by();
     if !group_by.iter().any(|label| label == key) {
         let labels = group_by.join(", ");

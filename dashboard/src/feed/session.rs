@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
+use starling_proto::{group::Group, limits::PEER_MESSAGE_BYTES_MAX, v1};
 use starling_service::grpc::query_client::QueryClient;
 use tokio::{
     sync::watch,
@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::{endpoints::Endpoints, members};
 use crate::{
-    hub::{Group, Second, Source},
+    hub::{Second, Source},
     shared::{Shared, now},
 };
 
@@ -42,7 +42,7 @@ pub(crate) async fn follow(shared: &Arc<Shared>, channel: Channel, endpoints: &m
     // Owns every stream of this aggregator: when it is dropped they all end.
     let mut streams = JoinSet::new();
     streams.spawn(table(Arc::clone(shared), query.clone()));
-    streams.spawn(series(Arc::clone(shared), query.clone(), Source::Cluster(Group::all())));
+    streams.spawn(series(Arc::clone(shared), query.clone(), Source::Cluster(Group::cluster())));
     let (reported, mut learnt) = watch::channel(v1::ListAggregatorsResponse::default());
     streams.spawn(poll_members(Arc::clone(shared), channel, reported));
 
@@ -126,7 +126,7 @@ async fn table(shared: Arc<Shared>, mut query: QueryClient<Channel>) -> String {
 
 /// The seconds of the cluster, of a group or of a node.
 async fn series(shared: Arc<Shared>, query: QueryClient<Channel>, source: Source) -> String {
-    let whole = source == Source::Cluster(Group::all());
+    let whole = source == Source::Cluster(Group::cluster());
     loop {
         let from_tick = shared.with(|hub| hub.resume_from(&source, now()));
         let end = match &source {
@@ -158,7 +158,7 @@ async fn seconds_of_cluster(
     source: &Source,
     whole: bool,
 ) -> End {
-    let request = v1::WatchClusterRequest { group: group.as_str().to_owned(), from_tick };
+    let request = v1::WatchClusterRequest { group: group.name().to_owned(), from_tick };
     let mut stream = match query.watch_cluster(request).await {
         Ok(answer) => answer.into_inner(),
         Err(status) => return End::of(&status),

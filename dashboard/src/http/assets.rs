@@ -10,7 +10,7 @@ use axum::{
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use crate::rest::error::ApiError;
+use crate::error::ApiError;
 
 #[derive(RustEmbed)]
 #[folder = "ui/dist"]

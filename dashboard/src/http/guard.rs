@@ -4,6 +4,8 @@
 //! visitor's browser ask it: by a name of its own that resolves to 127.0.0.1 (DNS rebinding), against which the `Host`
 //! header is checked; or by opening a WebSocket, which browsers allow across sites, against which `Origin` is checked.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, Uri, header, uri::Authority},
@@ -12,7 +14,10 @@ use axum::{
 };
 use tracing::debug;
 
-use crate::{app::App, metrics::Refusal, rest::error::ApiError};
+use crate::{
+    error::ApiError,
+    metrics::{Metrics, Refusal},
+};
 
 /// Names of this host that need no setting.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -68,23 +73,37 @@ fn admit(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> 
     }
 }
 
+/// What the check needs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    hosts: Arc<Hosts>,
+    metrics: Metrics,
+}
+
+impl Guard {
+    /// Lets in what asks for one of `hosts`.
+    pub(crate) fn new(hosts: Hosts, metrics: Metrics) -> Self {
+        Self { hosts: Arc::new(hosts), metrics }
+    }
+}
+
 /// Lets a request through or answers 403.
-pub(crate) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
-    let stranger = match admit(app.hosts(), request.uri(), request.headers()) {
+pub(crate) async fn check(State(Guard { hosts, metrics }): State<Guard>, request: Request, next: Next) -> Response {
+    let stranger = match admit(&hosts, request.uri(), request.headers()) {
         Ok(()) => return next.run(request).await,
         Err(stranger) => stranger,
     };
     debug!(?stranger, "request refused");
     let error = match stranger {
         Stranger::Host(name) => {
-            app.shared().metrics().request_refused(Refusal::Host);
+            metrics.request_refused(Refusal::Host);
             let message =
                 format!("this server does not answer to the name {name:?}; add it to allowed_hosts if it should");
             ApiError::forbidden("host", message)
         }
         Stranger::Origin(origin) => {
-            app.shared().metrics().request_refused(Refusal::Origin);
-            app.shared().metrics().client_refused(Refusal::Origin);
+            metrics.request_refused(Refusal::Origin);
+            metrics.client_refused(Refusal::Origin);
             let message =
                 format!("a page from {origin:?} may not open this WebSocket; open it from the server's own page");
             ApiError::forbidden("origin", message)

@@ -10,7 +10,7 @@ use starling_proto::{
     v1::{self, NodeState},
 };
 
-use super::verdict::{CPU_MAX, MEMORY_MAX};
+use super::limits::{CPU_MAX, MEMORY_MAX};
 
 /// Nodes of a table: as many as an aggregator keeps.
 const NODES_MAX: usize = 100_000;

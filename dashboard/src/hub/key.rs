@@ -1,10 +1,10 @@
 //! What can be looked at: names of views and of the upstream series behind them.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::fmt;
 
 use starling_proto::{
+    group::{Group, GroupError},
     ids::NodeId,
-    limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX},
     live,
 };
 
@@ -12,10 +12,8 @@ use starling_proto::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyError {
     /// Not "label:value".
-    #[error(
-        "a group is \"label:value\", such as \"zone:a\", with at most {LABEL_KEY_LEN_MAX} and {LABEL_VALUE_LEN_MAX} characters"
-    )]
-    Group,
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// Not the name of a node.
     #[error("not the name of a node: {0}")]
     Node(#[from] starling_proto::ids::IdError),
@@ -25,42 +23,6 @@ pub(crate) enum KeyError {
     /// Both a node and a group, or one of them where the view takes neither.
     #[error("this view does not take {0}")]
     Extra(&'static str),
-}
-
-/// The whole cluster, or the nodes with one value of one label.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Group(Arc<str>);
-
-impl Group {
-    /// The whole cluster.
-    pub(crate) fn all() -> Self {
-        Self("".into())
-    }
-
-    /// Reads "label:value"; empty text is the whole cluster. The value may hold colons.
-    pub(crate) fn parse(text: &str) -> Result<Self, KeyError> {
-        if text.is_empty() {
-            return Ok(Self::all());
-        }
-        let (label, value) = text.split_once(':').ok_or(KeyError::Group)?;
-        let fits =
-            |part: &str, max: usize| (1..=max).contains(&part.chars().count()) && !part.contains(char::is_control);
-        if fits(label, LABEL_KEY_LEN_MAX) && fits(value, LABEL_VALUE_LEN_MAX) {
-            Ok(Self(text.into()))
-        } else {
-            Err(KeyError::Group)
-        }
-    }
-
-    /// "label:value", or empty.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether a node with these labels is in the group.
-    pub(crate) fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.split_once(':').is_none_or(|(label, value)| labels.get(label).is_some_and(|is| is == value))
-    }
 }
 
 /// A stream of seconds that an aggregator serves.
@@ -111,7 +73,7 @@ impl ViewKey {
     /// Views that exist as long as the server runs. The others come and go with their clients.
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
-            Self::Overview(group) | Self::Hosts(group) => group.as_str().is_empty(),
+            Self::Overview(group) | Self::Hosts(group) => group.is_cluster(),
             Self::Node(_) => false,
             Self::Aggregators => true,
         }
@@ -130,8 +92,8 @@ impl From<&Source> for ViewKey {
 impl fmt::Display for Source {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cluster(group) if group.as_str().is_empty() => out.write_str("cluster"),
-            Self::Cluster(group) => write!(out, "group {}", group.as_str()),
+            Self::Cluster(group) if group.is_cluster() => out.write_str("cluster"),
+            Self::Cluster(group) => write!(out, "group {group}"),
             Self::Node(node) => write!(out, "node {}", node.as_str()),
         }
     }
@@ -143,25 +105,6 @@ mod tests {
 
     fn subscribe(view: i32, node_id: &str, group: &str) -> live::Subscribe {
         live::Subscribe { id: 1, view, node_id: node_id.into(), group: group.into(), resume_tick: 0 }
-    }
-
-    #[test]
-    fn groups_are_checked() {
-        assert!(Group::parse("zone:a").is_ok());
-        assert!(Group::parse("zone:a:b").is_ok());
-        for bad in ["zone", ":a", "zone:", "zone:\n"] {
-            assert!(Group::parse(bad).is_err(), "{bad:?}");
-        }
-        assert!(Group::parse(&format!("zone:{}", "x".repeat(65))).is_err());
-    }
-
-    #[test]
-    fn a_group_holds_nodes_with_its_label() {
-        let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
-        assert!(Group::all().holds(&labels));
-        assert!(Group::parse("zone:a").unwrap().holds(&labels));
-        assert!(!Group::parse("zone:b").unwrap().holds(&labels));
-        assert!(!Group::parse("rack:a").unwrap().holds(&labels));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod frame;
 mod grid;
 mod judged;
 mod key;
+mod limits;
 mod log;
 mod sections;
 mod states;
@@ -23,13 +24,13 @@ mod view;
 
 use std::{collections::HashMap, sync::Arc};
 
-use starling_proto::{live, nodes::UpdateError, v1};
+use starling_proto::{group::Group, live, nodes::UpdateError, v1};
 
 pub(crate) use columns::RPS_TOTAL;
 pub(crate) use distribution::distribution;
 pub(crate) use fleet::{Fleet, Host, Table};
 pub(crate) use frame::SharedFrame;
-pub(crate) use key::{Group, Source, ViewKey};
+pub(crate) use key::{Source, ViewKey};
 pub(crate) use log::{Cursor, Publication};
 pub(crate) use sections::Second;
 pub(crate) use verdict::{of_protocol as protocol_severity, text as verdict_text};
@@ -110,7 +111,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// A hub that knows nothing yet, with the permanent views open.
     pub(crate) fn new() -> Self {
-        let permanent = [ViewKey::Overview(Group::all()), ViewKey::Hosts(Group::all()), ViewKey::Aggregators];
+        let permanent = [ViewKey::Overview(Group::cluster()), ViewKey::Hosts(Group::cluster()), ViewKey::Aggregators];
         Self {
             views: permanent.into_iter().map(|key| (key.clone(), View::new(&key))).collect(),
             fleet: Fleet::default(),
@@ -365,12 +366,13 @@ impl Hub {
     }
 
     /// The second of a series to send after `tick`, if there is one; see [`Track::after`].
-    pub(crate) fn reading_after(&self, source: &Source, tick: u32, now: UnixMillis) -> Option<Reading> {
+    pub(crate) fn second_after(&self, source: &Source, tick: u32, now: UnixMillis) -> Option<Arc<Second>> {
         let track = self.track(source).filter(|track| !track.is_catching_up())?;
-        Some(self.read(source, track.after(tick, now)?))
+        track.after(tick, now).map(Arc::clone)
     }
 
-    fn read(&self, source: &Source, second: &Arc<Second>) -> Reading {
+    /// A second of a series, with the verdict on it.
+    pub(crate) fn read(&self, source: &Source, second: &Arc<Second>) -> Reading {
         let errors = self.views.get(&ViewKey::from(source)).map(View::errors).unwrap_or_default();
         Reading { second: Arc::clone(second), verdict: verdict_of(source, second, &self.fleet, errors) }
     }

@@ -1,12 +1,11 @@
 //! What is shown beside the charts of each view, built of the newest second, the fleet and the verdict.
 
-use starling_proto::{ids::NodeId, live, nodes::Measure, v1};
+use starling_proto::{group::Group, ids::NodeId, live, nodes::Measure, v1};
 
 use super::{
     Link, UnixMillis, age_ms,
     fleet::{Fleet, Host, Medians, Table},
     judged::{judged, without_histograms},
-    key::Group,
     sections::Second,
     verdict::{self, Errors},
 };
@@ -120,7 +119,7 @@ fn hosts_completeness(table: &Table, rows: &[&Host], group: &Group, now: UnixMil
         u32::try_from(rows.iter().filter(|row| is(row.state())).count()).unwrap_or(u32::MAX)
     };
     match whole {
-        Some(whole) if group.as_str().is_empty() => whole,
+        Some(whole) if group.is_cluster() => whole,
         whole => v1::Completeness {
             nodes_reporting: count(&|state| state == v1::NodeState::Reporting),
             nodes_expected: count(&|state| state != v1::NodeState::Stopped),

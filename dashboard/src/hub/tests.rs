@@ -26,11 +26,11 @@ fn cluster_second(tick: u32, rps: f64) -> Second {
 }
 
 fn all() -> Source {
-    Source::Cluster(Group::all())
+    Source::Cluster(Group::cluster())
 }
 
 fn overview() -> ViewKey {
-    ViewKey::Overview(Group::all())
+    ViewKey::Overview(Group::cluster())
 }
 
 /// A hub that holds the seconds `NOW - 100..=NOW`, caught up.
@@ -142,7 +142,7 @@ fn a_table_sends_its_dictionary_with_snapshots_and_when_it_changes() {
         other => panic!("{other:?}"),
     };
     let mut hub = Hub::new();
-    let key = ViewKey::Hosts(Group::all());
+    let key = ViewKey::Hosts(Group::cluster());
     hub.apply_fleet(&table(NOW, &["a"]), millis(NOW)).unwrap();
     let mut cursor = hub.cursor(&key, NOW);
     assert_eq!(hosts(snapshot(&mut hub, &key, &mut cursor).state).node_ids, ["a"]);
@@ -175,7 +175,7 @@ fn json_endpoints_follow_and_jump() {
     for next in NOW + 1..=NOW + 10 {
         hub.apply(&all(), cluster_second(next, 1.0), millis(next));
     }
-    let after = |tick: u32| hub.reading_after(&all(), tick, millis(NOW + 10)).map(|reading| reading.second.tick());
+    let after = |tick: u32| hub.second_after(&all(), tick, millis(NOW + 10)).map(|second| second.tick());
     assert_eq!(after(0), Some(NOW + 10));
     assert_eq!(after(NOW + 8), Some(NOW + 9));
     assert_eq!(after(NOW + 2), Some(NOW + 10));

@@ -9,9 +9,10 @@ use super::{
     columns::RPS_TOTAL,
     frame::SharedFrame,
     key::{Source, ViewKey},
+    limits::ERROR_WINDOW_SECONDS,
     log::{Log, Publication},
     track::Track,
-    verdict::{ERROR_WINDOW_SECONDS, Errors},
+    verdict::Errors,
 };
 
 /// Publications kept of a view with charts: a client that was away for less resumes without a snapshot. An overview is

@@ -8,27 +8,63 @@ pub(crate) mod socket;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::extract::ws::Message;
+use axum::{
+    Router,
+    extract::{State, ws::Message},
+    response::Response,
+    routing::any,
+};
 use bytes::Bytes;
 use prost::Message as _;
 use starling_proto::live;
 
 use crate::{
+    error::ApiError,
     hub::ViewKey,
     shared::{Lease, Shared, now},
 };
 use session::Session;
-use socket::{Client, Refused};
+use socket::{Client, Refused, Upgrade};
 
+pub(crate) use socket::Sockets;
+
+/// Where the page connects to.
+const PATH: &str = "/ws/v1/live";
 /// Name of the subprotocol; a page that wants another one is refused.
-pub(crate) const SUBPROTOCOL: &str = "starling.live.v1";
+const SUBPROTOCOL: &str = "starling.live.v1";
 /// When a page may come back after the server stopped: a restart takes about that long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Milliseconds between ticks: the interval of everything.
 const TICK_MS: u32 = 1_000;
 
+/// What pages follow.
+#[derive(Clone)]
+struct Pages {
+    shared: Arc<Shared>,
+    sockets: Sockets,
+    /// Of this run of the server. A page only asks whether it changed.
+    epoch: u32,
+    target_rps: Option<f64>,
+}
+
+/// The page's socket.
+pub(crate) fn router(shared: Arc<Shared>, sockets: Sockets, target_rps: Option<f64>) -> Router {
+    let pages = Pages { shared, sockets, epoch: rand::random::<u32>() | 1, target_rps };
+    Router::new().route(PATH, any(follow)).with_state(pages)
+}
+
+async fn follow(State(pages): State<Pages>, upgrade: Upgrade) -> Result<Response, ApiError> {
+    let upgrade = socket::wanted(upgrade)?.protocols([SUBPROTOCOL]);
+    if upgrade.selected_protocol().is_none() {
+        return Err(ApiError::bad_request(format!("this socket speaks the subprotocol {SUBPROTOCOL}; ask for it")));
+    }
+    let place = pages.sockets.place()?;
+    let client = LiveClient::new(pages.shared, pages.epoch, pages.target_rps.unwrap_or(0.0));
+    Ok(place.serve(upgrade, client))
+}
+
 /// One page.
-pub(crate) struct LiveClient {
+struct LiveClient {
     shared: Arc<Shared>,
     session: Session<Lease>,
     /// Answers to what the page sent. Drained after each of its messages, so it holds at most one.
@@ -37,7 +73,7 @@ pub(crate) struct LiveClient {
 
 impl LiveClient {
     /// A page that was just let in.
-    pub(crate) fn new(shared: Arc<Shared>, epoch: u32, target_rps: f64) -> Self {
+    fn new(shared: Arc<Shared>, epoch: u32, target_rps: f64) -> Self {
         let hello = live::Hello {
             epoch,
             server_time_unix_ms: now() as f64,

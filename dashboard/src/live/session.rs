@@ -137,17 +137,17 @@ impl<L> Session<L> {
 mod tests {
     use std::rc::Rc;
 
-    use starling_proto::{ids::NodeId, v1};
+    use starling_proto::{group::Group, ids::NodeId, v1};
 
     use super::*;
-    use crate::hub::{Group, Second, Source};
+    use crate::hub::{Second, Source};
 
     const NOW: u32 = 1_700_000_000;
 
     fn second(hub: &mut Hub, tick: u32) {
         let view = v1::ClusterView { tick, ..Default::default() };
         let now = u64::from(tick) * 1000;
-        hub.apply(&Source::Cluster(Group::all()), Second::Cluster(Box::new(view)), now);
+        hub.apply(&Source::Cluster(Group::cluster()), Second::Cluster(Box::new(view)), now);
     }
 
     fn connected() -> Hub {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn overview() -> ViewKey {
-        ViewKey::Overview(Group::all())
+        ViewKey::Overview(Group::cluster())
     }
 
     fn frames(session: &mut Session<Rc<()>>, hub: &mut Hub) -> Vec<u32> {

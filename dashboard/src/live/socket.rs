@@ -3,24 +3,32 @@
 //! At most one message is on its way to a client; what it has not been sent stays in the hub, once for all clients. A
 //! client that takes none for [`SEND_TIMEOUT`] is closed with 1013 ("try again later").
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
+    extract::{
+        WebSocketUpgrade,
+        ws::{CloseFrame, Message, WebSocket, close_code, rejection::WebSocketUpgradeRejection},
+    },
     response::Response,
 };
 use starling_service::requests::{Protocol, RequestMeter};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tracing::debug;
 
 use crate::{
-    metrics::{Closed, Metrics},
-    shared::Shared,
+    error::ApiError,
+    metrics::{Closed, Metrics, Refusal},
 };
 
 /// Largest message taken from a client, as `live.proto` says. The largest a page sends has about 200 bytes.
@@ -53,38 +61,104 @@ pub(crate) trait Client: Send + 'static {
     fn farewell(&mut self) -> Option<Message>;
 }
 
-/// What a socket needs of the server; held until it ends.
-pub(crate) struct SocketContext {
-    /// For what is counted.
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) published: watch::Receiver<u64>,
-    pub(crate) shutdown: CancellationToken,
-    pub(crate) meter: RequestMeter,
-    /// One of the limited places for clients.
-    pub(crate) place: OwnedSemaphorePermit,
-    /// Makes the server wait for this socket when it stops: axum does not (tokio-rs/axum issue 3003). Taken before the
-    /// upgrade, so that a socket that is just being opened counts too.
-    pub(crate) tracked: TaskTrackerToken,
+/// An upgrade, or what was asked instead.
+pub(crate) type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+/// The upgrade, or the error of a path that is nothing but a WebSocket.
+pub(crate) fn wanted(upgrade: Upgrade) -> Result<WebSocketUpgrade, ApiError> {
+    upgrade.map_err(|_| ApiError::bad_request("this path is a WebSocket; connect with ws://"))
 }
 
-/// Answers an upgrade and serves the client on a task of its own.
-pub(crate) fn upgrade<C: Client>(upgrade: WebSocketUpgrade, client: C, context: SocketContext) -> Response {
-    upgrade
-        .max_message_size(INBOUND_MAX)
-        .max_frame_size(INBOUND_MAX)
-        // Every message goes out at once; none is collected.
-        .write_buffer_size(0)
-        .max_write_buffer_size(OUTBOUND_MAX)
-        .on_failed_upgrade(|error| debug!(%error, "upgrade failed"))
-        .on_upgrade(move |socket| serve(socket, client, context))
+/// The WebSockets of the server: how many there may be, and what each is given to run. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sockets {
+    places: Arc<Semaphore>,
+    places_max: u32,
+    /// Makes the server wait for its sockets when it stops: axum does not (tokio-rs/axum issue 3003).
+    running: TaskTracker,
+    line: Line,
 }
 
-async fn serve<C: Client>(socket: WebSocket, mut client: C, mut context: SocketContext) {
-    let open = context.meter.open(Protocol::WebSocket);
-    let metrics = context.shared.metrics().clone();
+/// What every socket is given.
+#[derive(Clone)]
+struct Line {
+    /// Hears of publications.
+    published: watch::Receiver<u64>,
+    /// Asks every socket to end.
+    stop: CancellationToken,
+    meter: RequestMeter,
+    metrics: Metrics,
+}
+
+/// Room for one more socket, taken before the upgrade, so that a socket that is just being opened counts too.
+pub(crate) struct Place {
+    line: Line,
+    /// Given back when the socket ends.
+    held: (OwnedSemaphorePermit, TaskTrackerToken),
+}
+
+impl Sockets {
+    /// At most `places_max` sockets at once, which look for something to send whenever `published` changes and end when
+    /// `stop` says so.
+    pub(crate) fn new(
+        places_max: u32,
+        published: watch::Receiver<u64>,
+        stop: CancellationToken,
+        meter: RequestMeter,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(places_max as usize)),
+            places_max,
+            running: TaskTracker::new(),
+            line: Line { published, stop, meter, metrics },
+        }
+    }
+
+    /// A place for one more, or why there is none.
+    pub(crate) fn place(&self) -> Result<Place, ApiError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            self.line.metrics.client_refused(Refusal::Clients);
+            let max = self.places_max;
+            ApiError::limit(format!("{max} clients are connected, which is the limit (limits.clients); close one"))
+        })?;
+        Ok(Place { line: self.line.clone(), held: (place, self.running.token()) })
+    }
+
+    /// Waits until no socket is open. Those that are opened meanwhile are waited for too.
+    pub(crate) async fn ended(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// Sockets that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.running.len()
+    }
+}
+
+impl Place {
+    /// Answers an upgrade and serves the client on a task of its own.
+    pub(crate) fn serve<C: Client>(self, upgrade: WebSocketUpgrade, client: C) -> Response {
+        upgrade
+            .max_message_size(INBOUND_MAX)
+            .max_frame_size(INBOUND_MAX)
+            // Every message goes out at once; none is collected.
+            .write_buffer_size(0)
+            .max_write_buffer_size(OUTBOUND_MAX)
+            .on_failed_upgrade(|error| debug!(%error, "upgrade failed"))
+            .on_upgrade(move |socket| serve(socket, client, self))
+    }
+}
+
+async fn serve<C: Client>(socket: WebSocket, mut client: C, place: Place) {
+    let Place { line: Line { mut published, stop, meter, metrics }, held } = place;
+    // What is there by now is looked for anyway.
+    published.mark_unchanged();
+    let open = meter.open(Protocol::WebSocket);
     metrics.clients.of(C::KIND).add(1.0);
-    let mut line = Line { socket, meter: context.meter.clone(), kind: C::KIND, metrics: metrics.clone() };
-    let reason = talk(&mut line, &mut client, &mut context).await;
+    let mut sender = Sender { socket, meter, kind: C::KIND, metrics: metrics.clone() };
+    let reason = talk(&mut sender, &mut client, &mut published, &stop).await;
     let (code, words) = match reason {
         Closed::Client => (close_code::NORMAL, ""),
         Closed::Slow => (close_code::AGAIN, "too slow: nothing was read for 10 s; reconnect for a snapshot"),
@@ -95,33 +169,38 @@ async fn serve<C: Client>(socket: WebSocket, mut client: C, mut context: SocketC
     };
     let close = Message::Close(Some(CloseFrame { code, reason: words.into() }));
     // A stuck socket takes no close frame either; dropping it ends the connection all the same.
-    let _ = timeout(CLOSE_TIMEOUT, line.socket.send(close)).await;
+    let _ = timeout(CLOSE_TIMEOUT, sender.socket.send(close)).await;
     metrics.clients.of(C::KIND).add(-1.0);
     metrics.client_closed(reason);
     debug!(kind = C::KIND, ?reason, "client gone");
-    drop((open, context.place, context.tracked));
+    drop((open, held));
 }
 
-async fn talk<C: Client>(line: &mut Line, client: &mut C, context: &mut SocketContext) -> Closed {
+async fn talk<C: Client>(
+    sender: &mut Sender,
+    client: &mut C,
+    published: &mut watch::Receiver<u64>,
+    stop: &CancellationToken,
+) -> Closed {
     let mut pings = interval(PING_INTERVAL);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.reset();
     let mut heard = Instant::now();
     loop {
         while let Some(message) = client.next() {
-            if let Err(reason) = line.send(message).await {
+            if let Err(reason) = sender.send(message).await {
                 return reason;
             }
         }
         tokio::select! {
             biased;
-            () = context.shutdown.cancelled() => {
+            () = stop.cancelled() => {
                 if let Some(message) = client.farewell() {
-                    let _ = timeout(CLOSE_TIMEOUT, line.socket.send(message)).await;
+                    let _ = timeout(CLOSE_TIMEOUT, sender.socket.send(message)).await;
                 }
                 return Closed::Shutdown;
             }
-            inbound = line.socket.recv() => {
+            inbound = sender.socket.recv() => {
                 heard = Instant::now();
                 match inbound {
                     Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) => {
@@ -138,7 +217,7 @@ async fn talk<C: Client>(line: &mut Line, client: &mut C, context: &mut SocketCo
                     }
                 }
             }
-            changed = context.published.changed() => {
+            changed = published.changed() => {
                 if changed.is_err() {
                     return Closed::Shutdown;
                 }
@@ -147,7 +226,7 @@ async fn talk<C: Client>(line: &mut Line, client: &mut C, context: &mut SocketCo
                 if heard.elapsed() > SILENCE_MAX {
                     return Closed::Silent;
                 }
-                if let Err(reason) = line.send(Message::Ping(Default::default())).await {
+                if let Err(reason) = sender.send(Message::Ping(Default::default())).await {
                     return reason;
                 }
             }
@@ -161,14 +240,14 @@ fn is_too_large(error: &axum::Error) -> bool {
 }
 
 /// A socket whose sends are bounded in time and counted.
-struct Line {
+struct Sender {
     socket: WebSocket,
     meter: RequestMeter,
     kind: &'static str,
     metrics: Metrics,
 }
 
-impl Line {
+impl Sender {
     async fn send(&mut self, message: Message) -> Result<(), Closed> {
         let bytes = match &message {
             Message::Binary(bytes) => Some(bytes.len()),

@@ -1,40 +1,41 @@
-//! The JSON endpoints over HTTP, and their WebSocket twins. The table of paths is [`router`].
+//! The JSON endpoints over HTTP, and their WebSocket twins.
+//!
+//! What there is stands in three lists: [`seconds`] (what is answered for one second, over HTTP and as a WebSocket),
+//! [`others`], and [`LATER`]. The router and the index at `/api/v1` are both made of them.
 
 mod endpoints;
-pub(crate) mod error;
 mod parameters;
+mod readers;
 mod series;
 mod time;
 mod twin;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{OriginalUri, Path, Query, State},
+    extract::{FromRef, OriginalUri, Path, Query, State},
     http::{HeaderValue, header},
     middleware::map_response,
     response::Response,
-    routing::{any, get},
+    routing::{MethodRouter, any, get},
 };
 use serde_json::{Value, json};
-use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::grpc::query_client::QueryClient;
+use starling_proto::{group::Group, v1};
 use tokio::time::{error::Elapsed, timeout};
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use crate::{
-    app::App,
-    hub::{Group, Hub, Link, Reading, Second, Source, ViewKey},
-    shared::{Lease, now},
+    error::ApiError,
+    hub::{Reading, Second, Source},
+    live::Sockets,
+    shared::{Shared, now},
 };
 use endpoints::{Columns, Endpoint, Facts, Timeline};
-use error::ApiError;
-use parameters::Parameters;
+use parameters::{Parameters, SCOPE};
+use readers::{READ_WAIT, Readers};
+use twin::Twins;
 
-/// How long a request waits for the first data of a node or group that nobody looked at before, or for the next
-/// aggregator when one has just failed.
-const READ_WAIT: Duration = Duration::from_secs(2);
 /// How long an aggregator may take to read 15 minutes of series, longer than it waits for another one itself.
 const SERIES_WAIT: Duration = Duration::from_secs(8);
 
@@ -50,30 +51,86 @@ const LATER: [&str; 8] = [
     "/ws/alerts",
 ];
 
+/// What is answered for one second: its path over HTTP, those of its WebSocket twin, and what it is.
+fn seconds() -> [(&'static str, &'static [&'static str], Endpoint); 8] {
+    [
+        ("/api/v1/metrics/rps", &["/ws/metrics/rps"], Endpoint::Rps),
+        ("/api/v1/metrics/latency", &["/ws/metrics/latency"], Endpoint::Latency),
+        ("/api/v1/metrics/requests", &["/ws/metrics/requests"], Endpoint::Requests(Timeline::default())),
+        ("/api/v1/metrics/protocols", &[], Endpoint::Protocols),
+        ("/api/v1/connections/metrics", &["/ws/connections", "/ws/connections/metrics"], Endpoint::Connections),
+        ("/api/v1/system/cpu", &["/ws/metrics/cpu"], Endpoint::Cpu),
+        ("/api/v1/system/memory", &["/ws/metrics/memory"], Endpoint::Memory),
+        ("/api/v1/system/metrics", &["/ws/system/health"], Endpoint::System),
+    ]
+}
+
+/// The other endpoints over HTTP: path, parameters beside [`SCOPE`], and what answers.
+fn others() -> [(&'static str, &'static [&'static str], MethodRouter<Handles>); 4] {
+    [
+        ("/api/v1/nodes", &[], get(nodes)),
+        ("/api/v1/nodes/{id}", &[], get(node)),
+        ("/api/v1/series", &series::PARAMETERS, get(series)),
+        ("/api/v1/cluster", &[], get(cluster)),
+    ]
+}
+
+/// Requests per second aimed at, from the settings.
+#[derive(Clone, Copy)]
+struct Target(Option<f64>);
+
+/// What the handlers of this room take, each what it names.
+#[derive(Clone)]
+struct Handles {
+    readers: Readers,
+    target: Target,
+    twins: Twins,
+}
+
+impl FromRef<Handles> for Readers {
+    fn from_ref(from: &Handles) -> Self {
+        from.readers.clone()
+    }
+}
+
+impl FromRef<Handles> for Target {
+    fn from_ref(from: &Handles) -> Self {
+        from.target
+    }
+}
+
+impl FromRef<Handles> for Twins {
+    fn from_ref(from: &Handles) -> Self {
+        from.twins.clone()
+    }
+}
+
 type Answer = Result<Json<Value>, ApiError>;
 
 /// All paths under `/api` and `/ws` but the page's own socket.
-pub(crate) fn router() -> Router<App> {
-    let api = Router::new()
-        .route("/api/v1", get(index))
-        .route("/api/v1/metrics/rps", get(|app, query| answer(app, query, Endpoint::Rps)))
-        .route("/api/v1/metrics/latency", get(|app, query| answer(app, query, Endpoint::Latency)))
-        .route("/api/v1/metrics/protocols", get(|app, query| answer(app, query, Endpoint::Protocols)))
-        .route("/api/v1/metrics/requests", get(requests))
-        .route("/api/v1/connections/metrics", get(|app, query| answer(app, query, Endpoint::Connections)))
-        .route("/api/v1/system/cpu", get(|app, query| answer(app, query, Endpoint::Cpu)))
-        .route("/api/v1/system/memory", get(|app, query| answer(app, query, Endpoint::Memory)))
-        .route("/api/v1/system/metrics", get(|app, query| answer(app, query, Endpoint::System)))
-        .route("/api/v1/nodes", get(nodes))
-        .route("/api/v1/series", get(series))
-        .route("/api/v1/nodes/{id}", get(node))
-        .route("/api/v1/cluster", get(cluster));
-    LATER
-        .iter()
-        .fold(api, |api, path| api.route(path, any(later)))
-        .method_not_allowed_fallback(async || ApiError::method())
-        .layer(map_response(no_store))
-        .merge(twin::router())
+pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<f64>) -> Router {
+    let index = index();
+    let mut api = Router::new().route("/api/v1", get(async || Json(index)));
+    let mut twins = Router::new();
+    for (path, sockets, endpoint) in seconds() {
+        for socket in sockets {
+            let endpoint = endpoint.clone();
+            twins = twins.route(socket, any(|twins, query, upgrade| twin::follow(twins, query, endpoint, upgrade)));
+        }
+        api = api.route(path, get(|readers, target, query| answer(readers, target, query, endpoint)));
+    }
+    for (path, _, answer) in others() {
+        api = api.route(path, answer);
+    }
+    for path in LATER {
+        api = api.route(path, any(later));
+    }
+    let api = api.method_not_allowed_fallback(async || ApiError::method()).layer(map_response(no_store));
+    api.merge(twins).with_state(Handles {
+        readers: Readers::new(Arc::clone(shared)),
+        target: Target(target_rps),
+        twins: Twins::new(Arc::clone(shared), sockets, target_rps),
+    })
 }
 
 /// An answer is for its second and no other.
@@ -87,82 +144,70 @@ async fn later(OriginalUri(uri): OriginalUri) -> ApiError {
 }
 
 /// The list of what there is.
-async fn index() -> Json<Value> {
-    let scope = ["node=ID", "group=label:value"];
-    Json(json!({
+fn index() -> Value {
+    let listed = |path: &str, parameters: &[&str]| match parameters {
+        [] => path.to_owned(),
+        names => format!("{path}?{}=", names.join("=&")),
+    };
+    let of_a_second = seconds();
+    let endpoints = of_a_second.iter().map(|(path, _, endpoint)| listed(path, endpoint.parameters()));
+    let sockets = of_a_second
+        .iter()
+        .flat_map(|(_, paths, endpoint)| paths.iter().map(|path| listed(path, endpoint.parameters())));
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "parameters": scope,
-        "endpoints": [
-            "/api/v1/metrics/rps",
-            "/api/v1/metrics/latency",
-            "/api/v1/metrics/requests?range=&granularity=&protocols=",
-            "/api/v1/metrics/protocols",
-            "/api/v1/connections/metrics",
-            "/api/v1/system/cpu",
-            "/api/v1/system/memory",
-            "/api/v1/system/metrics",
-            "/api/v1/nodes",
-            "/api/v1/series?name=&attribute.KEY=&total=&statistics=&from=&to=&step=",
-            "/api/v1/nodes/{id}",
-            "/api/v1/cluster",
-        ],
-        "webSockets": twin::PATHS,
+        "parameters": ["node=ID", "group=label:value"],
+        "endpoints": endpoints
+            .chain(others().iter().map(|(path, parameters, _)| listed(path, parameters)))
+            .collect::<Vec<_>>(),
+        "webSockets": sockets.collect::<Vec<_>>(),
         "later": LATER,
-    }))
+    })
 }
 
-async fn answer(State(app): State<App>, Query(query): Query<Parameters>, endpoint: Endpoint) -> Answer {
-    query.only(&["node", "group"])?;
+async fn answer(
+    State(readers): State<Readers>,
+    State(Target(target_rps)): State<Target>,
+    Query(query): Query<Parameters>,
+    endpoint: Endpoint,
+) -> Answer {
+    let endpoint = endpoint.asked(&query)?;
     let source = query.source()?;
-    let (_lease, reading) = read(&app, &source).await?;
-    Ok(Json(facts(&app, &source, &reading, &endpoint, |facts| endpoint.answer(facts))))
+    let (_lease, reading) = readers.newest(&source).await?;
+    let columns = readers.with(|hub| Columns::of(hub, &source, endpoint.columns(), 0..=reading.second.tick()));
+    Ok(Json(endpoint.answer(&Facts { reading: &reading, columns, target_rps, now: now() })))
 }
 
-async fn requests(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {
-    query.only(&["node", "group", "range", "granularity", "protocols"])?;
-    let source = query.source()?;
-    let endpoint = Endpoint::Requests(query.timeline()?);
-    let (_lease, reading) = read(&app, &source).await?;
-    Ok(Json(facts(&app, &source, &reading, &endpoint, |facts| endpoint.answer(facts))))
-}
-
-async fn nodes(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {
-    query.only(&["node", "group"])?;
+async fn nodes(State(readers): State<Readers>, Query(query): Query<Parameters>) -> Answer {
+    query.only(&SCOPE)?;
     let (group, node) = match query.source()? {
         Source::Cluster(group) => (group, None),
-        Source::Node(node) => (Group::all(), Some(node)),
+        Source::Node(node) => (Group::cluster(), Some(node)),
     };
-    let table = wait(&app, |hub| Ok(hub.fleet().table().cloned())).await?;
+    let table = readers.wait(|hub| Ok(hub.fleet().table().cloned())).await?;
     Ok(Json(endpoints::nodes(&table, &group, node.as_ref().map(|node| node.as_str()), now())))
 }
 
-async fn node(State(app): State<App>, Path(id): Path<String>, Query(query): Query<Parameters>) -> Answer {
+async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(query): Query<Parameters>) -> Answer {
     query.only(&[])?;
     let node = parameters::node(&id)?;
-    let mut client = ask(&app).await?;
+    let mut client = readers.aggregator().await?;
     let request = v1::GetNodeRequest { node_id: node.as_str().to_owned() };
     let view = answered(timeout(READ_WAIT, client.get_node(request)).await)?;
     let second = Second::Node(Box::new(view.clone()));
     let reading = Reading { second: second.into(), verdict: Default::default() };
-    let facts = Facts { reading: &reading, columns: Columns::default(), target_rps: app.target_rps(), now: now() };
+    // Of one node nothing is aimed at.
+    let facts = Facts { reading: &reading, columns: Columns::default(), target_rps: None, now: now() };
     Ok(Json(endpoints::node(&view, &facts)))
 }
 
 /// Any series by name and attributes.
-async fn series(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {
+async fn series(State(readers): State<Readers>, Query(query): Query<Parameters>) -> Answer {
     let request = series::request(&query)?;
-    let _place = app.reader()?;
-    let mut client = ask(&app).await?;
+    let _place = readers.place()?;
+    let mut client = readers.aggregator().await?;
     let answer = answered(timeout(SERIES_WAIT, client.get_series(request)).await)?;
     Ok(Json(series::answer(&answer)))
-}
-
-/// A client of the aggregator that is followed.
-async fn ask(app: &App) -> Result<QueryClient<Channel>, ApiError> {
-    wait(app, |_| Ok(Some(()))).await?;
-    let channel =
-        app.shared().upstream().ok_or_else(|| ApiError::unavailable("no aggregator is reached; try again"))?;
-    Ok(QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
 }
 
 /// What an aggregator answered, or why it did not.
@@ -182,64 +227,8 @@ fn answered<T>(outcome: Result<Result<tonic::Response<T>, Status>, Elapsed>) -> 
     }
 }
 
-async fn cluster(State(app): State<App>, Query(query): Query<Parameters>) -> Answer {
+async fn cluster(State(readers): State<Readers>, Query(query): Query<Parameters>) -> Answer {
     query.only(&[])?;
-    wait(&app, |_| Ok(Some(()))).await?;
-    Ok(Json(app.shared().with(|hub| endpoints::cluster(hub, now()))))
-}
-
-/// The newest second of a series; opens it when nobody looked at it. The lease keeps it for the next request.
-async fn read(app: &App, source: &Source) -> Result<(Lease, Reading), ApiError> {
-    let _place = app.reader()?;
-    let lease = app.shared().lease(ViewKey::from(source)).map_err(|full| ApiError::limit(full.to_string()))?;
-    let reading = wait(app, |hub| match hub.refusal(source) {
-        Some(reason) => Err(ApiError::not_found(format!("{reason}; what there is: /api/v1/nodes"))),
-        None => Ok(hub.reading(source)),
-    })
-    .await?;
-    Ok((lease, reading))
-}
-
-/// Looks at the hub until `look` finds something while an aggregator is connected, for at most [`READ_WAIT`].
-async fn wait<T>(app: &App, look: impl Fn(&Hub) -> Result<Option<T>, ApiError>) -> Result<T, ApiError> {
-    let mut published = app.shared().published();
-    let found = async {
-        loop {
-            let found = app.shared().with(|hub| match hub.link() {
-                Link::Up { .. } => look(hub),
-                Link::Down { .. } => Ok(None),
-            })?;
-            if let Some(found) = found {
-                return Ok(found);
-            }
-            if published.changed().await.is_err() {
-                return Err(ApiError::unavailable("the server stops"));
-            }
-        }
-    };
-    match timeout(READ_WAIT, found).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(app.shared().with(|hub| match hub.link() {
-            Link::Down { reason } => ApiError::unavailable(format!(
-                "no aggregator is reached ({reason}); start one, or set aggregators to one that runs"
-            )),
-            Link::Up { name } => {
-                ApiError::unavailable(format!("aggregator {name} has no data for this yet; try again in a second"))
-            }
-        })),
-    }
-}
-
-/// Makes an answer of a second and of the charted columns its endpoint needs.
-fn facts<T>(
-    app: &App,
-    source: &Source,
-    reading: &Reading,
-    endpoint: &Endpoint,
-    make: impl FnOnce(&Facts<'_>) -> T,
-) -> T {
-    let wanted = endpoint.columns();
-    let history = app.shared().with(|hub| if wanted.is_empty() { None } else { hub.history(source, &wanted, 0) });
-    let columns = history.map(|(first_tick, values)| Columns { first_tick, values }).unwrap_or_default();
-    make(&Facts { reading, columns, target_rps: app.target_rps(), now: now() })
+    readers.wait(|_| Ok(Some(()))).await?;
+    Ok(Json(readers.with(|hub| endpoints::cluster(hub, now()))))
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use starling_proto::ids::NodeId;
+use starling_proto::{group::Group, ids::NodeId};
 
-use super::{Timeline, error::ApiError};
-use crate::hub::{Group, Source};
+use crate::{error::ApiError, hub::Source};
+
+/// Parameters that say of which nodes an answer is.
+pub(super) const SCOPE: [&str; 2] = ["node", "group"];
 
 /// What stands behind the `?`.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,10 +27,7 @@ impl Parameters {
     /// As [`Parameters::only`], but for those whose name begins with `prefix`.
     pub(crate) fn only_or(&self, known: &[&str], prefix: &str) -> Result<(), ApiError> {
         match self.0.keys().find(|name| !known.contains(&name.as_str()) && !name.starts_with(prefix)) {
-            Some(unknown) => {
-                let with = format!("{prefix}KEY");
-                Err(ApiError::unknown_parameter(unknown, &[known, &[&with]].concat()))
-            }
+            Some(unknown) => Err(ApiError::unknown_parameter(unknown, known)),
             None => Ok(()),
         }
     }
@@ -53,11 +52,6 @@ impl Parameters {
             }
         }
     }
-
-    /// `?range=&granularity=&protocols=`.
-    pub(crate) fn timeline(&self) -> Result<Timeline, ApiError> {
-        Timeline::parse(self.get("range"), self.get("granularity"), self.get("protocols"))
-    }
 }
 
 /// The name of a node.
@@ -75,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_scope_is_one_of_three() {
-        assert!(matches!(of(&[]).source(), Ok(Source::Cluster(group)) if group.as_str().is_empty()));
+        assert!(matches!(of(&[]).source(), Ok(Source::Cluster(group)) if group.is_cluster()));
         assert!(matches!(of(&[("node", "n1")]).source(), Ok(Source::Node(_))));
         assert!(matches!(of(&[("group", "zone:a")]).source(), Ok(Source::Cluster(_))));
         assert!(of(&[("group", "zone:a"), ("node", "n1")]).source().is_err());

@@ -3,19 +3,22 @@
 use serde_json::{Map, Value, json};
 use starling_proto::v1;
 
-use super::{error::ApiError, parameters::Parameters, time::rfc3339};
-use crate::hub::Source;
+use super::{
+    parameters::{Parameters, SCOPE},
+    time::rfc3339,
+};
+use crate::{error::ApiError, hub::Source};
 
-/// Parameters beside `attribute.KEY=VALUE`.
-const KNOWN: [&str; 8] = ["node", "group", "name", "total", "statistics", "from", "to", "step"];
+/// Parameters beside the scope, as the index lists them.
+pub(super) const PARAMETERS: [&str; 7] = ["name", "attribute.KEY", "total", "statistics", "from", "to", "step"];
 /// What stands before the key of an attribute.
 const ATTRIBUTE: &str = "attribute.";
 
 /// What is asked for; the aggregator checks names and the time.
 pub(super) fn request(query: &Parameters) -> Result<v1::GetSeriesRequest, ApiError> {
-    query.only_or(&KNOWN, ATTRIBUTE)?;
+    query.only_or(&[&SCOPE[..], &PARAMETERS].concat(), ATTRIBUTE)?;
     let (group, node_id) = match query.source()? {
-        Source::Cluster(group) => (group.as_str().to_owned(), String::new()),
+        Source::Cluster(group) => (group.name().to_owned(), String::new()),
         Source::Node(node) => (String::new(), node.as_str().to_owned()),
     };
     let text = |name: &str| query.get(name).unwrap_or_default();

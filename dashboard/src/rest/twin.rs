@@ -1,82 +1,139 @@
 //! The WebSocket twins of the JSON endpoints: one JSON object a tick, of the same shapes.
 //!
 //! A client follows the whole seconds that the hub keeps; one that is more than three behind jumps to the newest, and
-//! the object then says `skipped`. Nothing is queued.
+//! the object then says `skipped`. Nothing is queued. An object is made once for all clients that follow the same
+//! endpoint of the same nodes, outside of the hub's lock: a client costs a copy of a pointer.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+};
 
 use axum::{
-    Router,
-    extract::{Query, State, WebSocketUpgrade, ws::Message, ws::rejection::WebSocketUpgradeRejection},
+    extract::{
+        Query, State,
+        ws::{Message, Utf8Bytes},
+    },
     response::Response,
-    routing::any,
 };
 
-use super::{Endpoint, error::ApiError, facts, parameters::Parameters};
+use super::{
+    endpoints::{Columns, Endpoint, Facts},
+    parameters::Parameters,
+};
 use crate::{
-    app::App,
-    hub::{Source, ViewKey},
-    live::socket::{self, Client, Refused},
-    shared::{Lease, now},
+    error::ApiError,
+    hub::{Second, Source, ViewKey},
+    live::{
+        Sockets,
+        socket::{self, Client, Refused, Upgrade},
+    },
+    shared::{Lease, Shared, now},
 };
 
-/// Paths of the sockets.
-pub(super) const PATHS: [&str; 8] = [
-    "/ws/metrics/rps",
-    "/ws/metrics/latency",
-    "/ws/metrics/memory",
-    "/ws/metrics/cpu",
-    "/ws/metrics/requests?range=&granularity=&protocols=",
-    "/ws/connections",
-    "/ws/connections/metrics",
-    "/ws/system/health",
-];
+/// Objects kept of one endpoint: as many seconds as a client may be behind before it jumps, and the newest.
+const MADE_MAX: usize = 4;
 
-/// An upgrade, or what was asked instead.
-pub(crate) type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+/// What is followed: one endpoint of the cluster, of a group or of a node.
+type Key = (Source, Endpoint);
 
-pub(super) fn router() -> Router<App> {
-    let plain = |endpoint: Endpoint| {
-        any(move |State(app): State<App>, Query(query): Query<Parameters>, upgrade: Upgrade| async move {
-            query.only(&["node", "group"])?;
-            follow(&app, &query, endpoint, upgrade)
-        })
-    };
-    Router::new()
-        .route("/ws/metrics/rps", plain(Endpoint::Rps))
-        .route("/ws/metrics/latency", plain(Endpoint::Latency))
-        .route("/ws/metrics/memory", plain(Endpoint::Memory))
-        .route("/ws/metrics/cpu", plain(Endpoint::Cpu))
-        .route("/ws/connections", plain(Endpoint::Connections))
-        .route("/ws/connections/metrics", plain(Endpoint::Connections))
-        .route("/ws/system/health", plain(Endpoint::System))
-        .route("/ws/metrics/requests", any(requests))
+/// What the sockets need. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Twins {
+    shared: Arc<Shared>,
+    sockets: Sockets,
+    target_rps: Option<f64>,
+    /// What is followed now; at most one entry per client. A plain mutex: it is held to find an entry.
+    followed: Arc<Mutex<HashMap<Key, Weak<Followed>>>>,
 }
 
-async fn requests(
-    State(app): State<App>,
+impl Twins {
+    pub(super) fn new(shared: Arc<Shared>, sockets: Sockets, target_rps: Option<f64>) -> Self {
+        Self { shared, sockets, target_rps, followed: Arc::default() }
+    }
+
+    fn followed(&self, source: Source, endpoint: Endpoint) -> Arc<Followed> {
+        let mut all = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, is| is.strong_count() > 0);
+        let key = (source, endpoint);
+        if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        let (source, endpoint) = key.clone();
+        let (shared, target_rps) = (Arc::clone(&self.shared), self.target_rps);
+        let new = Arc::new(Followed { shared, target_rps, source, endpoint, made: Mutex::default() });
+        all.insert(key, Arc::downgrade(&new));
+        new
+    }
+}
+
+/// Answers an upgrade with the objects of an endpoint.
+pub(super) async fn follow(
+    State(twins): State<Twins>,
     Query(query): Query<Parameters>,
+    endpoint: Endpoint,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    query.only(&["node", "group", "range", "granularity", "protocols"])?;
-    let endpoint = Endpoint::Requests(query.timeline()?);
-    follow(&app, &query, endpoint, upgrade)
-}
-
-fn follow(app: &App, query: &Parameters, endpoint: Endpoint, upgrade: Upgrade) -> Result<Response, ApiError> {
+    let endpoint = endpoint.asked(&query)?;
     let source = query.source()?;
-    let upgrade = upgrade.map_err(|_| ApiError::bad_request("this path is a WebSocket; connect with ws://"))?;
-    let context = app.context()?;
-    let lease = app.shared().lease(ViewKey::from(&source)).map_err(|full| ApiError::limit(full.to_string()))?;
-    let client = JsonClient { app: app.clone(), source, endpoint, lease: Some(lease), last: 0 };
-    Ok(socket::upgrade(upgrade, client, context))
+    let upgrade = socket::wanted(upgrade)?;
+    let place = twins.sockets.place()?;
+    let lease = twins.shared.lease(ViewKey::from(&source)).map_err(|full| ApiError::limit(full.to_string()))?;
+    Ok(place.serve(upgrade, JsonClient { followed: twins.followed(source, endpoint), lease: Some(lease), last: 0 }))
 }
 
-/// One follower of one endpoint.
-struct JsonClient {
-    app: App,
+/// One endpoint of the cluster, of a group or of a node, as all its followers see it.
+struct Followed {
+    shared: Arc<Shared>,
+    target_rps: Option<f64>,
     source: Source,
     endpoint: Endpoint,
+    /// The objects made last, newest behind. A second that was corrected is another one. A plain mutex: objects are made
+    /// outside of it.
+    made: Mutex<VecDeque<Made>>,
+}
+
+/// The object of one second, once it is made.
+struct Made {
+    second: Arc<Second>,
+    object: Arc<OnceLock<Utf8Bytes>>,
+}
+
+impl Followed {
+    /// The object of a second. Who comes while it is being made waits for it, well under a millisecond.
+    fn object(&self, second: &Arc<Second>) -> Utf8Bytes {
+        let object = {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            match made.iter().find(|made| Arc::ptr_eq(&made.second, second)) {
+                Some(made) => Arc::clone(&made.object),
+                None => {
+                    let object = Arc::default();
+                    made.push_back(Made { second: Arc::clone(second), object: Arc::clone(&object) });
+                    if made.len() > MADE_MAX {
+                        made.pop_front();
+                    }
+                    object
+                }
+            }
+        };
+        object.get_or_init(|| self.make(second)).clone()
+    }
+
+    fn make(&self, second: &Arc<Second>) -> Utf8Bytes {
+        let newest = second.tick();
+        let from = newest.saturating_sub(self.endpoint.tick_seconds() - 1);
+        let (reading, columns) = self.shared.with(|hub| {
+            let columns = Columns::of(hub, &self.source, self.endpoint.columns(), from..=newest);
+            (hub.read(&self.source, second), columns)
+        });
+        let facts = Facts { reading: &reading, columns, target_rps: self.target_rps, now: now() };
+        self.endpoint.tick(&facts).to_string().into()
+    }
+}
+
+/// One follower.
+struct JsonClient {
+    followed: Arc<Followed>,
     /// Keeps the view open; gone after a refusal.
     lease: Option<Lease>,
     /// The second sent last; 0 before the first.
@@ -86,8 +143,8 @@ struct JsonClient {
 impl JsonClient {
     /// The refusal of a node or group, reported once.
     fn refusal(&mut self) -> Option<Message> {
-        let shared = Arc::clone(self.app.shared());
-        let reason = shared.with(|hub| hub.refusal(&self.source).map(ToOwned::to_owned))?;
+        let Followed { shared, source, .. } = &*self.followed;
+        let reason = shared.with(|hub| hub.refusal(source).map(ToOwned::to_owned))?;
         self.lease = None;
         let error = serde_json::json!({ "error": { "code": "not_found", "message": reason, "field": null } });
         Some(Message::Text(error.to_string().into()))
@@ -102,16 +159,14 @@ impl Client for JsonClient {
         if let Some(refusal) = self.refusal() {
             return Some(refusal);
         }
-        let reading = self.app.shared().with(|hub| hub.reading_after(&self.source, self.last, now()))?;
-        let tick = reading.second.tick();
-        let mut object = facts(&self.app, &self.source, &reading, &self.endpoint, |facts| self.endpoint.tick(facts));
+        let Followed { shared, source, .. } = &*self.followed;
+        let second = shared.with(|hub| hub.second_after(source, self.last, now()))?;
+        let tick = second.tick();
         let skipped = if self.last == 0 { 0 } else { tick - self.last - 1 };
-        if let Some(fields) = object.as_object_mut().filter(|_| skipped > 0) {
-            fields.insert("skipped".to_owned(), skipped.into());
-        }
-        self.app.shared().metrics().ticks_skipped.add(skipped.into());
+        shared.metrics().ticks_skipped.add(skipped.into());
+        let object = self.followed.object(&second);
         self.last = tick;
-        Some(Message::Text(object.to_string().into()))
+        Some(Message::Text(if skipped == 0 { object } else { with_skipped(&object, skipped) }))
     }
 
     fn received(&mut self, _: Message) -> Result<(), Refused> {
@@ -120,5 +175,65 @@ impl Client for JsonClient {
 
     fn farewell(&mut self) -> Option<Message> {
         None
+    }
+}
+
+/// The object with one field more, for the one client that it is true of. Every object has fields.
+fn with_skipped(object: &str, skipped: u32) -> Utf8Bytes {
+    let fields = object.strip_prefix('{').unwrap_or(object);
+    format!("{{\"skipped\":{skipped},{fields}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_proto::{group::Group, v1};
+    use starling_service::{metrics::Registry, requests::RequestMeter};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn twins() -> Twins {
+        let metrics = Metrics::new(&mut Registry::default());
+        let shared = Shared::new(8, metrics.clone());
+        let sockets = Sockets::new(8, shared.published(), CancellationToken::new(), RequestMeter::disabled(), metrics);
+        Twins::new(shared, sockets, None)
+    }
+
+    fn second(tick: u32) -> Arc<Second> {
+        Arc::new(Second::Cluster(Box::new(v1::ClusterView { tick, ..Default::default() })))
+    }
+
+    #[test]
+    fn all_followers_share_one_object() {
+        let (twins, cluster) = (twins(), || Source::Cluster(Group::cluster()));
+        let (one, two) = (twins.followed(cluster(), Endpoint::Cpu), twins.followed(cluster(), Endpoint::Cpu));
+        assert!(Arc::ptr_eq(&one, &two));
+        let first = second(1_700_000_000);
+        let object = one.object(&first);
+        assert!(object.contains("totalUtilization") && object.contains("1700000000"), "{object}");
+        assert_eq!(object.as_ptr(), two.object(&first).as_ptr());
+        // The same second, corrected, is another one; so is another endpoint.
+        assert_ne!(object.as_ptr(), one.object(&second(1_700_000_000)).as_ptr());
+        assert_ne!(object.as_ptr(), twins.followed(cluster(), Endpoint::Memory).object(&first).as_ptr());
+        for tick in 0..10 {
+            one.object(&second(tick));
+        }
+        assert_eq!(one.made.lock().unwrap().len(), MADE_MAX);
+    }
+
+    #[test]
+    fn what_nobody_follows_is_forgotten() {
+        let twins = twins();
+        for zone in ["zone:a", "zone:b"] {
+            drop(twins.followed(Source::Cluster(Group::parse(zone).unwrap()), Endpoint::Cpu));
+        }
+        assert_eq!(twins.followed.lock().unwrap().len(), 1, "the last one is found gone by the next");
+    }
+
+    #[test]
+    fn one_client_is_said_what_it_missed() {
+        let object: serde_json::Value = serde_json::from_str(&with_skipped("{\"a\":1}", 3)).unwrap();
+        assert_eq!(object, serde_json::json!({"skipped": 3, "a": 1}));
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use starling_proto::{nodes::Measure, v1};
+use starling_proto::{group::Group, nodes::Measure, v1};
 
 use super::{Completeness, Endpoint, Facts, json, percent, section};
 use crate::{
-    hub::{Group, Host, Hub, Link, Second, Table, UnixMillis, age_ms},
+    hub::{Host, Hub, Link, Second, Table, UnixMillis, age_ms},
     rest::time::rfc3339,
 };
 
@@ -145,10 +145,11 @@ fn series(from: &v1::SeriesValue) -> Value {
 /// The aggregators, as the one we are connected to sees them.
 pub(crate) fn cluster(hub: &Hub, now: UnixMillis) -> Value {
     let aggregators: Vec<_> = hub.aggregators().iter().map(|is| aggregator(is, now)).collect();
-    let completeness = hub.reading(&crate::hub::Source::Cluster(Group::all())).map(|reading| match &*reading.second {
-        Second::Cluster(view) => json(Completeness::of(view.completeness.as_ref(), view.tick, now)),
-        Second::Node(_) => Value::Null,
-    });
+    let completeness =
+        hub.reading(&crate::hub::Source::Cluster(Group::cluster())).map(|reading| match &*reading.second {
+            Second::Cluster(view) => json(Completeness::of(view.completeness.as_ref(), view.tick, now)),
+            Second::Node(_) => Value::Null,
+        });
     json!({
         "cluster": hub.cluster(),
         "connectedTo": hub.link().name(),

@@ -13,18 +13,26 @@ mod requests;
 mod rps;
 mod system;
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use starling_proto::v1;
 
-use super::time::rfc3339;
-use crate::hub::{RPS_TOTAL, Reading, Second, UnixMillis, age_ms};
+use super::{
+    parameters::{Parameters, SCOPE},
+    time::rfc3339,
+};
+use crate::{
+    error::ApiError,
+    hub::{Hub, RPS_TOTAL, Reading, Second, Source, UnixMillis, age_ms},
+};
 
 pub(crate) use fleet::{cluster, node, nodes};
 pub(crate) use requests::Timeline;
 
 /// An endpoint: what is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Endpoint {
     /// Requests per second.
     Rps,
@@ -51,6 +59,19 @@ pub(crate) struct Columns {
     pub(crate) first_tick: u32,
     /// In the order asked for; all of one length.
     pub(crate) values: Vec<Vec<f32>>,
+}
+
+impl Columns {
+    /// Those named `wanted`, as far as they are kept.
+    pub(crate) fn of(hub: &Hub, source: &Source, wanted: &[&str], seconds: RangeInclusive<u32>) -> Self {
+        let kept = if wanted.is_empty() { None } else { hub.history(source, wanted, *seconds.start()) };
+        let (first_tick, mut values) = kept.unwrap_or_default();
+        let length = (u64::from(*seconds.end()) + 1).saturating_sub(first_tick.into());
+        for column in &mut values {
+            column.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        }
+        Self { first_tick, values }
+    }
 }
 
 /// Everything an answer is made of.
@@ -81,12 +102,37 @@ impl Facts<'_> {
 }
 
 impl Endpoint {
-    /// The charted columns it needs.
-    pub(crate) fn columns(&self) -> Vec<&'static str> {
+    /// Names of the parameters it takes beside [`SCOPE`].
+    pub(crate) fn parameters(&self) -> &'static [&'static str] {
         match self {
-            Self::Rps => vec![RPS_TOTAL],
-            Self::Requests(_) => requests::COLUMNS.to_vec(),
-            _ => Vec::new(),
+            Self::Requests(_) => &requests::PARAMETERS,
+            _ => &[],
+        }
+    }
+
+    /// The same endpoint with the parameters of a request; others are refused.
+    pub(crate) fn asked(self, query: &Parameters) -> Result<Self, ApiError> {
+        query.only(&[&SCOPE, self.parameters()].concat())?;
+        match self {
+            Self::Requests(_) => Ok(Self::Requests(Timeline::asked(query)?)),
+            other => Ok(other),
+        }
+    }
+
+    /// The charted columns it needs.
+    pub(crate) fn columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Rps => &[RPS_TOTAL],
+            Self::Requests(_) => &*requests::COLUMNS,
+            _ => &[],
+        }
+    }
+
+    /// Of how many seconds, up to the newest, [`Endpoint::tick`] needs these columns.
+    pub(crate) fn tick_seconds(&self) -> u32 {
+        match self {
+            Self::Rps => rps::TREND_WINDOW,
+            _ => 1,
         }
     }
 

@@ -10,7 +10,10 @@ use starling_proto::{
 };
 
 use super::{Completeness, Facts, charted};
-use crate::rest::{error::ApiError, time::rfc3339};
+use crate::{
+    error::ApiError,
+    rest::{parameters::Parameters, time::rfc3339},
+};
 
 /// Ranges by name, in seconds. This version keeps 15 minutes; a longer range answers what there is and says so.
 const RANGES: [(&str, u32); 6] =
@@ -25,8 +28,11 @@ pub(super) static COLUMNS: LazyLock<[&str; PROTOCOLS.len()]> = LazyLock::new(|| 
     PROTOCOLS.map(|protocol| column(protocol).map_or("", |chart| chart.name))
 });
 
+/// Names of the parameters.
+pub(super) const PARAMETERS: [&str; 3] = ["range", "granularity", "protocols"];
+
 /// What part of the timeline is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Timeline {
     range: &'static str,
     range_seconds: u32,
@@ -36,24 +42,39 @@ pub(crate) struct Timeline {
     protocols: Vec<usize>,
 }
 
+impl Default for Timeline {
+    /// The last 15 minutes by the second, all protocols.
+    fn default() -> Self {
+        let (range, range_seconds) = RANGES[1];
+        let (granularity, step) = GRANULARITIES[0];
+        Self { range, range_seconds, granularity, step, protocols: (0..PROTOCOLS.len()).collect() }
+    }
+}
+
 impl Timeline {
-    /// Reads the parameters; absent ones are 15 minutes, seconds, all protocols.
-    pub(crate) fn parse(
+    /// Reads [`PARAMETERS`].
+    pub(super) fn asked(query: &Parameters) -> Result<Self, ApiError> {
+        let [range, granularity, protocols] = PARAMETERS.map(|name| query.get(name));
+        Self::parse(range, granularity, protocols)
+    }
+
+    /// Reads the parameters; absent ones are those of [`Timeline::default`].
+    pub(super) fn parse(
         range: Option<&str>,
         granularity: Option<&str>,
         protocols: Option<&str>,
     ) -> Result<Self, ApiError> {
-        let pick = |field, text: Option<&str>, default: &str, known: &[(&'static str, u32)]| {
-            let text = text.unwrap_or(default);
+        let pick = |field, text: &str, known: &[(&'static str, u32)]| {
             known.iter().find(|(name, _)| *name == text).copied().ok_or_else(|| {
                 let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
                 ApiError::invalid(field, format!("{text:?} is not known; known: {}", names.join(", ")))
             })
         };
-        let (range, range_seconds) = pick("range", range, "15m", &RANGES)?;
-        let (granularity, step) = pick("granularity", granularity, "second", &GRANULARITIES)?;
+        let absent = Self::default();
+        let (range, range_seconds) = pick("range", range.unwrap_or(absent.range), &RANGES)?;
+        let (granularity, step) = pick("granularity", granularity.unwrap_or(absent.granularity), &GRANULARITIES)?;
         let protocols = match protocols {
-            None | Some("") => (0..PROTOCOLS.len()).collect(),
+            None => absent.protocols,
             Some(list) => list.split(',').map(protocol).collect::<Result<Vec<_>, _>>()?,
         };
         Ok(Self { range, range_seconds, granularity, step, protocols })

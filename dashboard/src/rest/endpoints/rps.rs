@@ -6,7 +6,9 @@ use super::{Completeness, Facts, charted};
 use crate::rest::time::rfc3339;
 
 /// Seconds that are compared: the last ones with those before them.
-const TREND_SECONDS: usize = 60;
+const TREND_SECONDS: u32 = 60;
+/// Seconds a trend is made of.
+pub(super) const TREND_WINDOW: u32 = 2 * TREND_SECONDS;
 /// Changes below this share are called flat: they are the noise of a steady load.
 const FLAT: f64 = 0.01;
 
@@ -66,8 +68,9 @@ fn without_history(facts: &Facts<'_>) -> Rps {
 }
 
 fn trend(values: &[f32]) -> Trend {
-    let (before, last) = values.split_at(values.len().saturating_sub(TREND_SECONDS));
-    let before = mean(&before[before.len().saturating_sub(TREND_SECONDS)..]);
+    let seconds = TREND_SECONDS as usize;
+    let (before, last) = values.split_at(values.len().saturating_sub(seconds));
+    let before = mean(&before[before.len().saturating_sub(seconds)..]);
     let change = match (before, mean(last)) {
         (Some(before), Some(last)) if before > 0.0 => Some((last - before) / before),
         _ => None,

@@ -1,4 +1,5 @@
-//! Errors of the JSON endpoints: `{"error": {"code", "message", "field"}}`, each with the next step in its message.
+//! What a request is answered instead of data: `{"error": {"code", "message", "field"}}`, each with the next step in its
+//! message. The same at every path, JSON or WebSocket.
 
 use axum::{
     Json,
