@@ -290,8 +290,8 @@ impl LedgerTask {
 }
 
 #[cfg(test)]
-mod tests {
-    use starling_ledger::{LedgerConfig, Offered, Refused};
+pub(crate) mod tests {
+    use starling_ledger::{LedgerConfig, LedgerLimits, Offered, Refused};
     use starling_proto::ids::{NodeId, StreamId};
     use tokio_util::task::TaskTracker;
 
@@ -299,6 +299,15 @@ mod tests {
     use crate::membership::Settings;
 
     async fn task(tasks: &TaskTracker, state: &tempfile::TempDir) -> LedgerHandle {
+        task_limited(tasks, state, LedgerLimits::default()).await
+    }
+
+    /// A ledger at work, of an aggregator without peers.
+    pub(crate) async fn task_limited(
+        tasks: &TaskTracker,
+        state: &tempfile::TempDir,
+        limits: LedgerLimits,
+    ) -> LedgerHandle {
         let writer = WriterId::random();
         let settings = Settings {
             id: NodeId::parse("solo").unwrap(),
@@ -313,7 +322,7 @@ mod tests {
             state_dir: state.path().to_owned(),
         };
         let membership = Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap();
-        let ledger = Ledger::new(writer, LedgerConfig::default(), Arc::default());
+        let ledger = Ledger::new(writer, LedgerConfig { limits, ..LedgerConfig::default() }, Arc::default());
         let (handle, task) = LedgerTask::new(ledger, 2, membership, Metrics::of_a_test());
         tokio::spawn(task.run(CancellationToken::new()));
         handle
@@ -332,7 +341,9 @@ mod tests {
         let seat = ledger.open(node, stream, Arc::default(), CancellationToken::new()).await.unwrap();
         let tick = tick_of(now_ms());
         ledger.offer(frame(seat.stream, tick, ledger.writer())).await.unwrap().unwrap();
-        published.wait_for(|published| published.settled >= tick).await.unwrap();
+        // The second may have been settled, without a frame, before the stream was opened.
+        let counted = |published: &Published| published.settled >= tick && ledger.revision(tick) > Some(0);
+        published.wait_for(counted).await.unwrap();
         let view = ledger.view(tick).unwrap();
         assert_eq!((view.frames.counted, view.coverage.reporting, ledger.revision(tick)), (1, 1, Some(1)));
         assert_eq!((ledger.first_from(0), ledger.sessions()), (Some(tick), 1));

@@ -159,7 +159,10 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         frames_merged: frames.merged,
         frames_raw: frames.raw,
         frames_raw_covered: frames.raw_covered,
-        completeness: Some(completeness(&service.ledger, tick, coverage)),
+        completeness: Some(v1::Completeness {
+            skipped_cells: books.view.map_or(0, |view| view.skipped_cells),
+            ..completeness(&service.ledger, tick, coverage)
+        }),
         conservation: Some(conservation),
         view_hash,
         overlaps: books.stats.overlaps,

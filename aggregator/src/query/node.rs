@@ -70,6 +70,7 @@ fn view(holders: &Holders, node: &Node, second: &Second, minute: &mut RollingMin
             tick: second.tick,
             age_ms: age_ms(second.tick, now_ms()),
             copies: holders.ledger().copies(),
+            skipped_cells: 0,
         }),
         sections: Some(reading.sections(Some(&merged))),
         charted: reading.charted(true),

@@ -44,6 +44,7 @@ struct Cache {
 /// Cells of one group at one second, copied out of its view.
 struct Second {
     revision: u32,
+    skipped_cells: u32,
     coverage: Coverage,
     /// Frames behind the cell of the group that most of them had.
     frames: u32,
@@ -99,7 +100,10 @@ impl Views {
         }
         let view = Arc::new(v1::ClusterView {
             revision: second.revision,
-            completeness: Some(completeness(&self.ledger, tick, second.coverage_of(&self.fleet, group, tick))),
+            completeness: Some(v1::Completeness {
+                skipped_cells: second.skipped_cells,
+                ..completeness(&self.ledger, tick, second.coverage_of(&self.fleet, group, tick))
+            }),
             sections: Some(sections),
             charted: reading.charted(false),
             ..empty(self, group, tick)
@@ -126,7 +130,7 @@ pub(crate) fn stamped(view: &v1::ClusterView) -> v1::ClusterView {
     view
 }
 
-/// How much of the truth is known of `tick`; the age is filled in when it is published.
+/// How much of the truth is known of `tick`, without cells that were skipped; the age is filled in when it is published.
 pub(crate) fn completeness(ledger: &LedgerHandle, tick: u32, coverage: Coverage) -> v1::Completeness {
     v1::Completeness {
         nodes_reporting: coverage.reporting,
@@ -134,6 +138,7 @@ pub(crate) fn completeness(ledger: &LedgerHandle, tick: u32, coverage: Coverage)
         tick,
         age_ms: age_ms(tick, now_ms()),
         copies: ledger.copies(),
+        skipped_cells: 0,
     }
 }
 
@@ -162,6 +167,7 @@ fn copy(views: &Views, group: &Group, tick: u32, wanted: impl Fn(&Series) -> boo
     let sums = view.sums();
     Some(Second {
         revision: view.revision,
+        skipped_cells: view.skipped_cells,
         coverage: view.coverage,
         frames: sums.cells(group).map(|(_, cell)| cell.frames).max().unwrap_or_default(),
         cells: sums
@@ -200,4 +206,70 @@ fn duration(views: &Views, group: &Group, tick: u32) -> Option<Arc<starling_prot
     let second = copy(views, group, tick, |series| series.is(&catalogue::DURATION))?;
     let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
     Some(Arc::new(reading.duration()))
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_ledger::{Action, DecodedRun, Event, Ledger, LedgerConfig, LedgerLimits, Offered, Outgoing};
+    use starling_proto::{
+        frame::Columns,
+        ids::{NodeId, StreamId, WriterId},
+        interner::Interner,
+        series::{Sample, Value},
+    };
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::{clock::tick_of, ingest::Registry, ledger_task::tests::task_limited, metrics::Metrics};
+
+    /// What another aggregator sends to `peer` after one frame with these samples.
+    fn entries_of(author: WriterId, peer: WriterId, tick: u32, samples: &[Sample]) -> Vec<v1::Entries> {
+        let interner = Arc::new(Interner::default());
+        let (columns, _) = Columns::of_samples(&interner, samples.iter());
+        let mut ledger = Ledger::new(author, LedgerConfig::default(), interner);
+        let now = u64::from(tick) * 1000 + 10;
+        let (node, stream) = (NodeId::parse("web-1").unwrap(), StreamId::random());
+        ledger.handle(now, Event::Open { key: 1, node, stream });
+        let Some(Action::Opened { result: Ok(stream), .. }) = ledger.next_action() else { panic!("not opened") };
+        let offered = Offered { stream, tick, pin: Some(author), groups: [].into(), columns };
+        for event in [
+            Event::Offer(offered),
+            Event::PeerOpened(peer),
+            Event::Room { peer, bytes: 1 << 20 },
+            Event::Flush,
+            Event::Tick,
+        ] {
+            ledger.handle(now, event);
+        }
+        let sent = std::iter::from_fn(|| ledger.next_action()).find_map(|action| match action {
+            Action::Send { message: Outgoing::Entries(runs), .. } => Some(runs),
+            _ => None,
+        });
+        sent.expect("its entries are sent")
+    }
+
+    #[tokio::test]
+    async fn values_without_room_are_counted_in_the_view() {
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let small = LedgerLimits { series: 1, ..LedgerLimits::default() };
+        let ledger = task_limited(&tasks, &state, small).await;
+        let requests = |protocol| Series::of(&catalogue::REQUESTS, &[("protocol", protocol)]);
+        let samples =
+            ["grpc", "http1", "http2"].map(|protocol| Sample { series: requests(protocol), value: Value::Counter(1) });
+        let (author, tick) = (WriterId::random(), tick_of(now_ms()));
+        let mut published = ledger.published();
+        for run in entries_of(author, ledger.writer(), tick, &samples) {
+            ledger.entries(author, DecodedRun::decode(&run).unwrap()).await;
+        }
+        published.wait_for(|_| ledger.revision(tick) > Some(0)).await.unwrap();
+
+        let metrics = Metrics::of_a_test();
+        let registry = Arc::new(Registry::new(Vec::new(), 10, 10, metrics.clone()));
+        let fleet = Arc::new(Fleet::new(ledger.writer(), NodeId::parse("solo").unwrap(), registry, metrics));
+        let view = Views::new("test".into(), ledger, fleet).get(&Group::cluster(), tick);
+        let completeness = view.completeness.unwrap();
+        assert_eq!((completeness.nodes_reporting, completeness.skipped_cells), (1, 2));
+        let traffic = view.sections.as_ref().unwrap().traffic.as_ref().unwrap();
+        assert_eq!(traffic.requests_per_second, 1.0, "one of three series has room");
+    }
 }

@@ -126,6 +126,7 @@ fn hosts_completeness(table: &Table, rows: &[&Host], group: &Group, now: UnixMil
             tick: table.tick,
             age_ms: age_ms(table.tick, now),
             copies: whole.map_or(0, |whole| whole.copies),
+            skipped_cells: 0,
         },
     }
 }
@@ -199,7 +200,14 @@ mod tests {
 
     #[test]
     fn a_second_grows_old_on_the_way_and_keeps_the_rest() {
-        let from = v1::Completeness { nodes_reporting: 2, nodes_expected: 3, tick: 10, age_ms: 1, copies: 2 };
+        let from = v1::Completeness {
+            nodes_reporting: 2,
+            nodes_expected: 3,
+            tick: 10,
+            age_ms: 1,
+            copies: 2,
+            skipped_cells: 3,
+        };
         assert_eq!(completeness(Some(&from), 10, 10_350), Some(v1::Completeness { age_ms: 350, ..from }));
     }
 }

@@ -30,7 +30,14 @@ pub(crate) fn view(tick: u32, rps: f64) -> v1::ClusterView {
     v1::ClusterView {
         tick,
         cluster: "test".to_owned(),
-        completeness: Some(v1::Completeness { nodes_reporting: 2, nodes_expected: 2, tick, age_ms: 0, copies: 1 }),
+        completeness: Some(v1::Completeness {
+            nodes_reporting: 2,
+            nodes_expected: 2,
+            tick,
+            age_ms: 0,
+            copies: 1,
+            skipped_cells: 0,
+        }),
         sections: Some(v1::Sections {
             traffic: Some(v1::Traffic {
                 requests_per_second: rps,

@@ -39,6 +39,10 @@ pub struct Completeness {
     /// On how many aggregators an acknowledged frame is held. 1 means that this aggregator has no peer.
     #[prost(uint32, tag = "5")]
     pub copies: u32,
+    /// Values that the sums of this second lack because the answering aggregator had no room for their series or group:
+    /// one for each series, group and entry of a log, over all groups. 0 in answers that are no sums.
+    #[prost(uint32, tag = "6")]
+    pub skipped_cells: u32,
 }
 /// Requests, errors and latency.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -195,6 +195,8 @@ pub(crate) struct Completeness {
     age_ms: u32,
     /// Aggregators that hold an acknowledged frame.
     copies: u32,
+    /// Values that the sums lack because the aggregator had no room for their series or group.
+    skipped_cells: u32,
 }
 
 impl Completeness {
@@ -206,6 +208,7 @@ impl Completeness {
             tick,
             age_ms: age_ms(tick, now),
             copies: from.copies,
+            skipped_cells: from.skipped_cells,
         }
     }
 }

@@ -19,7 +19,13 @@ fn reading() -> Reading {
     };
     let view = v1::ClusterView {
         tick: 1_700_000_000,
-        completeness: Some(v1::Completeness { nodes_reporting: 2, nodes_expected: 3, copies: 1, ..Default::default() }),
+        completeness: Some(v1::Completeness {
+            nodes_reporting: 2,
+            nodes_expected: 3,
+            copies: 1,
+            skipped_cells: 4,
+            ..Default::default()
+        }),
         sections: Some(v1::Sections {
             traffic: Some(v1::Traffic {
                 requests_per_second: 100.0,
@@ -79,7 +85,7 @@ fn every_answer_says_when_and_how_complete() {
         assert_eq!(answer["timestamp"], "2023-11-14T22:13:20.000Z", "{endpoint:?}");
         assert_eq!(
             answer["completeness"],
-            json!({"nodesReporting": 2, "nodesExpected": 3, "tick": 1_700_000_000, "ageMs": 250, "copies": 1})
+            json!({"nodesReporting": 2, "nodesExpected": 3, "tick": 1_700_000_000, "ageMs": 250, "copies": 1, "skippedCells": 4})
         );
     }
 }

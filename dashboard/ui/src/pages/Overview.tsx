@@ -149,10 +149,12 @@ export function OverviewPage() {
     [target],
   );
   const complete = state?.completeness;
-  const partial = complete && complete.nodesReporting < complete.nodesExpected;
-  const scope = partial
-    ? `${f.grouped(complete.nodesReporting)} of ${f.plural(complete.nodesExpected, "node")}`
-    : undefined;
+  const lacks: string[] = [];
+  if (complete && complete.nodesReporting < complete.nodesExpected)
+    lacks.push(`${f.grouped(complete.nodesReporting)} of ${f.plural(complete.nodesExpected, "node")}`);
+  if (complete && complete.skippedCells > 0)
+    lacks.push(`without ${f.plural(complete.skippedCells, "value")}`);
+  const scope = lacks.length > 0 ? lacks.join(", ") : undefined;
   const waiting = waitingFor(view.status.value);
   const nodes = complete?.nodesReporting ?? 0;
   const few = fleet !== null && fleet.rows.length <= FEW_NODES;
