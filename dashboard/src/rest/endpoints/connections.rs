@@ -4,25 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use starling_proto::v1;
 
-use super::{Completeness, Facts, Number, numbers, percent};
-
-/// How many there are. They stand in the short answer too.
-pub(super) const COUNTS: &[Number<v1::Connections>] =
-    &[("active", |is| is.active), ("idle", |is| is.idle), ("total", |is| is.total)];
-
-/// The rest: per second, and the share of segments sent again, 0 to 1 and `null` when none was sent.
-const RATES: &[Number<v1::Connections>] = &[
-    ("connectionRate", |is| is.opened_per_second),
-    ("resetsPerSecond", |is| is.resets_per_second),
-    ("retransmitRatio", |is| is.retransmit_ratio),
-];
+use super::{
+    Completeness, Facts,
+    numbers::{self, numbers},
+    percent,
+};
 
 /// TCP connections of the hosts.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Connections {
+pub(super) struct Connections {
     timestamp: String,
     #[serde(flatten)]
     counts: Map<String, Value>,
@@ -52,8 +44,8 @@ pub(super) fn answer(facts: &Facts<'_>) -> Connections {
     let from = facts.second().connections();
     Connections {
         timestamp: facts.timestamp(),
-        counts: numbers(from, COUNTS),
-        rates: numbers(from, RATES),
+        counts: numbers(from, numbers::CONNECTION_COUNTS),
+        rates: numbers(from, numbers::CONNECTION_RATES),
         by_state: from.map(|is| is.by_state.clone().into_iter().collect()).unwrap_or_default(),
         health_status: from.and_then(|is| {
             let (healthy, warning, error) = (is.healthy?, is.warning?, is.error?);

@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::{Completeness, Facts, percent};
+use super::{
+    Completeness, Facts,
+    numbers::{self, numbers},
+    percent,
+};
 use crate::hub::Second;
 
 /// Processors, in percent.
@@ -12,14 +17,11 @@ use crate::hub::Second;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Cpu {
     timestamp: String,
-    total_utilization: Option<f64>,
+    #[serde(flatten)]
+    numbers: Map<String, Value>,
     /// 1, 5 and 15 minutes; of a cluster the mean over the nodes. Empty when nobody reported it.
     load_average: Vec<f64>,
-    /// Logical processors.
-    logical_cores: Option<f64>,
     by_mode: BTreeMap<String, f64>,
-    /// Busiest node.
-    max_node_utilization: Option<f64>,
     /// Of a cluster or group the busiest, at most 8; of a node all, by number.
     cores: Vec<Core>,
     completeness: Completeness,
@@ -37,13 +39,11 @@ pub(super) fn answer(facts: &Facts<'_>) -> Cpu {
     let cpu = facts.second().cpu();
     Cpu {
         timestamp: facts.timestamp(),
-        total_utilization: cpu.and_then(|is| is.utilization).map(percent),
+        numbers: numbers(cpu, numbers::CPU),
         load_average: cpu.and_then(|is| Some(vec![is.load1?, is.load5?, is.load15?])).unwrap_or_default(),
-        logical_cores: cpu.and_then(|is| is.cores),
         by_mode: cpu
             .map(|is| is.by_mode.iter().map(|(mode, share)| (mode.clone(), percent(*share))).collect())
             .unwrap_or_default(),
-        max_node_utilization: cpu.and_then(|is| is.utilization_max).map(percent),
         cores: cores(facts),
         completeness: facts.completeness(),
     }

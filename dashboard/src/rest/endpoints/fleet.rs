@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Value, json};
-use starling_proto::{group::Group, nodes::Measure, v1};
+use serde_json::{Map, Value, json};
+use starling_proto::{group::Group, v1};
 
-use super::{Completeness, Endpoint, Facts, json, percent, section};
+use super::{
+    Completeness, Endpoint, Facts, json,
+    numbers::{self, numbers},
+    section,
+};
 use crate::{
-    hub::{Host, Hub, Link, Second, Table, UnixMillis, age_ms},
+    hub::{Host, Hub, Link, Second, Source, Table, UnixMillis, age_ms},
     rest::time::rfc3339,
 };
 
@@ -25,15 +29,8 @@ struct Node {
     aggregator: Option<String>,
     labels: BTreeMap<String, String>,
     simulated: bool,
-    cpu_utilization: Option<f64>,
-    memory_utilization: Option<f64>,
-    rps: Option<f64>,
-    /// Failed requests per second.
-    error_rate: Option<f64>,
-    /// Microseconds.
-    p99_latency: Option<f64>,
-    load1: Option<f64>,
-    connections: Option<f64>,
+    #[serde(flatten)]
+    numbers: Map<String, Value>,
     logical_cores: u32,
     /// From the end of its second to the arrival of its frame; `null` when unknown.
     delay_ms: Option<u32>,
@@ -49,13 +46,7 @@ impl Node {
             aggregator: Some(host.aggregator().to_owned()).filter(|name| !name.is_empty()),
             labels: host.labels().clone(),
             simulated: host.entry().simulated,
-            cpu_utilization: host.value(Measure::Cpu).map(percent),
-            memory_utilization: host.value(Measure::Memory).map(percent),
-            rps: host.value(Measure::Requests),
-            error_rate: host.value(Measure::Errors),
-            p99_latency: host.value(Measure::P99),
-            load1: host.value(Measure::Load1),
-            connections: host.value(Measure::Connections),
+            numbers: numbers(Some(host), numbers::NODE),
             logical_cores: host.entry().cores,
             delay_ms: Some(host.delay_ms()).filter(|&delay| delay > 0),
         }
@@ -106,22 +97,8 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
         "connections": endpoint(Endpoint::Connections),
         "cpu": endpoint(Endpoint::Cpu),
         "memory": endpoint(Endpoint::Memory),
-        "disk": sections.and_then(|is| is.disk.as_ref()).map(|is| json!({
-            "readBytesPerSecond": is.read_bytes_per_second,
-            "writtenBytesPerSecond": is.written_bytes_per_second,
-            "readsPerSecond": is.reads_per_second,
-            "writesPerSecond": is.writes_per_second,
-            "filesystemTotal": is.filesystem_total,
-            "filesystemUsed": is.filesystem_used,
-        })),
-        "network": sections.and_then(|is| is.network.as_ref()).map(|is| json!({
-            "receivedBytesPerSecond": is.received_bytes_per_second,
-            "sentBytesPerSecond": is.sent_bytes_per_second,
-            "receivedPacketsPerSecond": is.received_packets_per_second,
-            "sentPacketsPerSecond": is.sent_packets_per_second,
-            "errorsPerSecond": is.errors_per_second,
-            "droppedPerSecond": is.dropped_per_second,
-        })),
+        "disk": sections.and_then(|is| is.disk.as_ref()).map(|is| numbers(Some(is), numbers::DISK)),
+        "network": sections.and_then(|is| is.network.as_ref()).map(|is| numbers(Some(is), numbers::NETWORK)),
         "series": view.series.iter().map(series).collect::<Vec<_>>(),
         "completeness": json(facts.completeness()),
     })
@@ -145,11 +122,10 @@ fn series(from: &v1::SeriesValue) -> Value {
 /// The aggregators, as the one we are connected to sees them.
 pub(crate) fn cluster(hub: &Hub, now: UnixMillis) -> Value {
     let aggregators: Vec<_> = hub.aggregators().iter().map(|is| aggregator(is, now)).collect();
-    let completeness =
-        hub.reading(&crate::hub::Source::Cluster(Group::cluster())).map(|reading| match &*reading.second {
-            Second::Cluster(view) => json(Completeness::of(view.completeness.as_ref(), view.tick, now)),
-            Second::Node(_) => Value::Null,
-        });
+    let completeness = hub.reading(&Source::Cluster(Group::cluster())).map(|reading| match &*reading.second {
+        Second::Cluster(view) => json(Completeness::of(view.completeness.as_ref(), view.tick, now)),
+        Second::Node(_) => Value::Null,
+    });
     json!({
         "cluster": hub.cluster(),
         "connectedTo": hub.link().name(),

@@ -2,26 +2,11 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use starling_proto::v1;
 
-use super::{Completeness, Facts, Number, numbers, percent};
-
-/// Memory in bytes. `totalMemory` is `applicationMemory + bufferCache + systemMemory + freeMemory`, `usedMemory` is
-/// `totalMemory - availableMemory`, and `utilization` used / total in percent.
-const NUMBERS: &[Number<v1::Memory>] = &[
-    ("totalMemory", |is| Some(is.total)),
-    ("usedMemory", |is| is.used),
-    ("availableMemory", |is| is.available),
-    ("bufferCache", |is| is.buffer_cache),
-    ("swapUsage", |is| is.swap_used),
-    ("swapTotal", |is| is.swap_total),
-    ("hugePagesUsage", |is| is.huge_pages_used),
-    ("hugePagesTotal", |is| is.huge_pages_total),
-    ("applicationMemory", |is| is.application),
-    ("systemMemory", |is| is.system),
-    ("freeMemory", |is| is.free),
-    ("utilization", |is| is.used_ratio.map(percent)),
-];
+use super::{
+    Completeness, Facts,
+    numbers::{self, numbers},
+};
 
 /// What the memory is used for.
 #[derive(Debug, Serialize)]
@@ -35,7 +20,7 @@ pub(super) struct Memory {
 pub(super) fn answer(facts: &Facts<'_>) -> Memory {
     Memory {
         timestamp: facts.timestamp(),
-        numbers: numbers(facts.second().memory(), NUMBERS),
+        numbers: numbers(facts.second().memory(), numbers::MEMORY),
         completeness: facts.completeness(),
     }
 }

@@ -8,6 +8,7 @@ mod cpu;
 mod fleet;
 mod latency;
 mod memory;
+mod numbers;
 mod protocols;
 mod requests;
 mod rps;
@@ -16,7 +17,7 @@ mod system;
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use starling_proto::v1;
 
 use super::{
@@ -173,14 +174,6 @@ fn section(endpoint: &Endpoint, facts: &Facts<'_>) -> Value {
 /// The shapes hold nothing that JSON cannot: no map with other keys than text.
 fn json(shape: impl Serialize) -> Value {
     serde_json::to_value(shape).unwrap_or_default()
-}
-
-/// A number of a section: its name in JSON and where it is.
-type Number<S> = (&'static str, fn(&S) -> Option<f64>);
-
-/// The numbers of a section by name: `null` where nobody reported one, and all of them without the section.
-fn numbers<S>(from: Option<&S>, of: &[Number<S>]) -> Map<String, Value> {
-    of.iter().map(|(name, read)| ((*name).to_owned(), from.and_then(read).into())).collect()
 }
 
 /// How much of the truth an answer holds.

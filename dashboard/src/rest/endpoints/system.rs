@@ -7,9 +7,8 @@ use serde_json::{Map, Value};
 use starling_proto::{catalogue::PROTOCOLS, live};
 
 use super::{
-    Completeness, Endpoint, Facts, connections,
-    latency::Percentiles,
-    numbers,
+    Completeness, Endpoint, Facts,
+    numbers::{self, numbers},
     protocols::{self, Protocol},
     section,
 };
@@ -18,10 +17,10 @@ use crate::hub::verdict_text;
 /// All of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct SystemMetrics {
+pub(super) struct SystemMetrics {
     timestamp: String,
     rps: Option<f64>,
-    latency: Percentiles,
+    latency: Map<String, Value>,
     connections: Connections,
     memory: Value,
     cpu: Value,
@@ -72,18 +71,17 @@ impl Verdict {
 pub(super) fn answer(facts: &Facts<'_>) -> SystemMetrics {
     let traffic = facts.second().traffic();
     let connections = facts.second().connections();
-    let mut reported: BTreeMap<_, _> = protocols::list(facts).into_iter().map(|is| (is.name(), is)).collect();
     SystemMetrics {
         timestamp: facts.timestamp(),
         rps: traffic.map(|traffic| traffic.requests_per_second),
-        latency: Percentiles::of(traffic.and_then(|traffic| traffic.latency.as_ref())),
+        latency: numbers(traffic.and_then(|traffic| traffic.latency.as_ref()), numbers::LATENCY),
         connections: Connections {
-            counts: numbers(connections, connections::COUNTS),
+            counts: numbers(connections, numbers::CONNECTION_COUNTS),
             rate: connections.and_then(|is| is.opened_per_second),
         },
         memory: section(&Endpoint::Memory, facts),
         cpu: section(&Endpoint::Cpu, facts),
-        protocols: PROTOCOLS.into_iter().map(|name| (name, reported.remove(name))).collect(),
+        protocols: PROTOCOLS.into_iter().map(|name| (name, protocols::find(facts, name))).collect(),
         verdict: Verdict::of(&facts.reading.verdict),
         completeness: facts.completeness(),
     }
