@@ -4,7 +4,7 @@
 //! `tests/fixtures/proc-two-ticks/{first,second}` and `sys-two-ticks` are a host with, on purpose: a core that goes
 //! offline, `iowait` that goes back, a disk whose counters were reset, a disk that appears, a line of rubbish,
 //! partitions, stacked disks, a bridge with its `veth` pair, counters near 2^64, mounts that are not UTF-8, bound twice,
-//! below a network filesystem or in a container. `UPDATE_GOLDEN=1` writes the expected text again.
+//! below a network filesystem or in a container. `STARLING_BLESS=1` writes the expected text again.
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its way to fail")]
 
@@ -95,15 +95,7 @@ fn two_ticks() {
     text += "\n# second tick\n";
     text += &reported(&collectors.collect(Duration::from_secs(1)));
 
-    let golden = fixtures().join("two-ticks.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&golden, &text).unwrap();
-    }
-    let expected = fs::read_to_string(&golden).unwrap();
-    for (number, (is, should)) in text.lines().zip(expected.lines()).enumerate() {
-        assert_eq!(is, should, "line {} of {}", number + 1, golden.display());
-    }
-    assert_eq!(text, expected);
+    starling_service::generated::is_current(&fixtures().join("two-ticks.txt"), &text).unwrap();
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use starling_proto::PROTO_FILES;
+use starling_service::generated;
 
 #[test]
 fn the_committed_stubs_are_those_of_the_proto_files() {
@@ -19,13 +20,6 @@ fn the_committed_stubs_are_those_of_the_proto_files() {
         .compile_fds(compiler.file_descriptor_set())
         .unwrap();
 
-    let (wanted, committed) =
-        (fs::read(fresh.path().join("starling.v1.rs")).unwrap(), root.join("src/gen/starling.v1.rs"));
-    if std::env::var_os("STARLING_BLESS").is_some() {
-        fs::write(&committed, &wanted).unwrap();
-    }
-    assert!(
-        fs::read(&committed).unwrap() == wanted,
-        "src/gen/starling.v1.rs is stale: run STARLING_BLESS=1 cargo test -p starling-service"
-    );
+    let text = fs::read_to_string(fresh.path().join("starling.v1.rs")).unwrap();
+    generated::is_current(&root.join("src/gen/starling.v1.rs"), &text).unwrap();
 }
