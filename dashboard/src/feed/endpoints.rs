@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use starling_proto::v1;
+use starling_proto::{address::is_host_port, v1};
+use starling_service::backoff::Backoff;
 
-use starling_proto::address::is_host_port;
-
-/// Longest pause between two rounds over all addresses.
-const DELAY_MAX: Duration = Duration::from_secs(5);
-/// Pause after the first round that failed; doubles with each further one.
-const DELAY_MIN: Duration = Duration::from_millis(250);
+/// Pause after a round over all addresses that failed, and how far it grows; half of it up or down.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 /// Addresses learnt from aggregators: more than any cluster has.
 const LEARNT_MAX: usize = 64;
 
@@ -19,15 +16,16 @@ pub(crate) struct Endpoints {
     configured: Vec<String>,
     learnt: Vec<String>,
     last: Option<String>,
-    /// Attempts in a row that failed.
-    failures: u32,
+    /// Attempts of this round that failed.
+    failures: usize,
+    pauses: Backoff,
 }
 
 impl Endpoints {
     /// Starts with the configured ones; there is at least one.
     pub(crate) fn new(configured: Vec<String>) -> Self {
         debug_assert!(!configured.is_empty(), "the settings are checked");
-        Self { configured, learnt: Vec::new(), last: None, failures: 0 }
+        Self { configured, learnt: Vec::new(), last: None, failures: 0, pauses: Backoff::new(PAUSE.0, PAUSE.1) }
     }
 
     fn all(&self) -> Vec<&String> {
@@ -60,23 +58,20 @@ impl Endpoints {
     /// The present address works.
     pub(crate) fn connected(&mut self) {
         self.failures = 0;
+        self.pauses.reset();
     }
 
     /// The present address failed: how long to wait before the next. `random` is in 0..1.
     ///
-    /// The first round goes without delay, so that the death of one aggregator costs no second; after it the pause
-    /// doubles per round, spread over its upper half so that many servers do not come back at once.
+    /// A round over all addresses goes without delay, so that the death of one aggregator costs no second; it is
+    /// followed by a pause that grows.
     pub(crate) fn failed(&mut self, random: f64) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        let addresses = u32::try_from(self.all().len()).unwrap_or(u32::MAX).max(1);
-        match self.failures / addresses {
-            0 => Duration::ZERO,
-            rounds => {
-                let delay = DELAY_MIN.saturating_mul(1 << (rounds - 1).min(10)).min(DELAY_MAX);
-                // Within a round that is not the first, the pauses together make one delay.
-                delay.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0) / addresses
-            }
+        self.failures += 1;
+        if self.failures < self.all().len() {
+            return Duration::ZERO;
         }
+        self.failures = 0;
+        self.pauses.wait(random)
     }
 }
 
@@ -111,17 +106,16 @@ mod tests {
     fn the_next_is_asked_at_once_and_a_round_is_followed_by_a_pause() {
         let mut endpoints = Endpoints::new(vec!["a:1".into(), "b:1".into()]);
         assert_eq!(endpoints.failed(0.5), Duration::ZERO);
-        let delays: Vec<_> = (0..40).map(|_| endpoints.failed(1.0)).collect();
-        assert!(delays[0] > Duration::ZERO);
-        assert!(delays.iter().all(|delay| *delay <= DELAY_MAX));
-        assert_eq!(delays.last(), Some(&(DELAY_MAX / 2)));
+        let delays: Vec<_> = (0..40).map(|_| endpoints.failed(0.5)).collect();
+        assert_eq!(delays[..4], [PAUSE.0, Duration::ZERO, PAUSE.0 * 2, Duration::ZERO]);
+        assert_eq!(delays[38..], [PAUSE.1, Duration::ZERO]);
         endpoints.connected();
-        assert_eq!(endpoints.failed(0.0), Duration::ZERO);
+        assert_eq!([endpoints.failed(0.5), endpoints.failed(0.5)], [Duration::ZERO, PAUSE.0]);
     }
 
     #[test]
     fn one_address_is_not_hammered() {
         let mut endpoints = Endpoints::new(vec!["a:1".into()]);
-        assert!(endpoints.failed(0.0) >= DELAY_MIN / 2);
+        assert!(endpoints.failed(0.0) >= PAUSE.0 / 2);
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use starling_proto::{address::is_host_port, v1};
+use starling_service::backoff::Backoff;
 
 /// Redirects followed before the next hello says that the aggregator must accept.
 pub(super) const REDIRECTS_MAX: u32 = 3;
@@ -12,10 +13,8 @@ const RANKED_MAX: usize = 8;
 const KNOWN_MAX: usize = 64;
 /// Addresses dialled in one round at most, whatever the answers name.
 const ROUND_MAX: usize = 128;
-/// Shortest pause after every address failed.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// Longest pause after every address failed.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Pause after every address failed, and how far it grows; half of it up or down.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 
 /// The aggregators this node has heard of, and what became of dialling them.
 ///
@@ -28,6 +27,7 @@ pub(super) struct Route {
     known: Vec<String>,
     failed: HashSet<String>,
     rounds_failed: u32,
+    pauses: Backoff,
     hops: u32,
     random: SplitMix,
 }
@@ -40,7 +40,16 @@ impl Route {
         for i in (1..seeds.len()).rev() {
             seeds.swap(i, random.below(i + 1));
         }
-        Self { seeds, ranked: vec![], known: vec![], failed: HashSet::new(), rounds_failed: 0, hops: 0, random }
+        Self {
+            seeds,
+            ranked: vec![],
+            known: vec![],
+            failed: HashSet::new(),
+            rounds_failed: 0,
+            pauses: Backoff::new(PAUSE.0, PAUSE.1),
+            hops: 0,
+            random,
+        }
     }
 
     /// The best address not yet tried in this round.
@@ -87,15 +96,15 @@ impl Route {
     pub(super) fn settled(&mut self) {
         self.failed.clear();
         (self.rounds_failed, self.hops) = (0, 0);
+        self.pauses.reset();
     }
 
     /// Every address failed: begins a new round and says how long to wait before it.
     pub(super) fn pause(&mut self) -> Duration {
         self.failed.clear();
         self.hops = 0;
-        let ceiling = PAUSE_MIN.saturating_mul(2 << self.rounds_failed.min(8)).min(PAUSE_MAX);
         self.rounds_failed = self.rounds_failed.saturating_add(1);
-        PAUSE_MIN + self.random.up_to(ceiling.saturating_sub(PAUSE_MIN))
+        self.pauses.wait(self.random.fraction())
     }
 
     /// Rounds in a row in which every address failed.
@@ -105,7 +114,7 @@ impl Route {
 
     /// `duration` changed by up to a fifth, either way.
     pub(super) fn jittered(&mut self, duration: Duration) -> Duration {
-        duration.mul_f64(0.8) + self.random.up_to(duration.mul_f64(0.4))
+        duration.mul_f64(0.8 + 0.4 * self.random.fraction())
     }
 }
 
@@ -126,8 +135,9 @@ impl SplitMix {
         (self.next() % n.max(1) as u64) as usize
     }
 
-    fn up_to(&mut self, most: Duration) -> Duration {
-        most.mul_f64((self.next() >> 11) as f64 / (1u64 << 53) as f64)
+    /// In 0..1.
+    fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -151,7 +161,7 @@ mod tests {
         }
         assert_eq!(order, ["owner:1", "second:1", "other:1", "seed:1"]);
         let pause = route.pause();
-        assert!(pause >= PAUSE_MIN && route.next() == Some("owner:1"));
+        assert!(pause >= PAUSE.0 / 2 && route.next() == Some("owner:1"));
     }
 
     #[test]
@@ -161,8 +171,8 @@ mod tests {
             (0..50).map(|_| route.pause()).collect::<Vec<_>>()
         };
         let some = pauses(1);
-        assert!(some.iter().all(|&p| (PAUSE_MIN..=PAUSE_MAX).contains(&p)));
-        assert!(some[0] <= Duration::from_millis(200) && some[10..].iter().any(|&p| p > Duration::from_secs(2)));
+        assert!(some.iter().all(|&p| (PAUSE.0 / 2..=PAUSE.1 * 3 / 2).contains(&p)));
+        assert!(some[0] <= PAUSE.0 * 3 / 2 && some[10..].iter().any(|&p| p > Duration::from_secs(2)));
         assert_eq!(some, pauses(1));
         assert_ne!(some, pauses(2));
     }
