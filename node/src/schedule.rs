@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use starling_proto::limits::TICK;
+use starling_service::clock::{Jumps, millis};
 
-/// The wall clock may differ from the monotonic one by less than this between two cuts. More is a step: the seconds
-/// after it are not the seconds that follow those before it, and so they belong to a new stream.
-const STEP_MIN: Duration = TICK;
+/// A step of the wall clock up to this long is borne. After a longer one the seconds are not those that follow the
+/// seconds before it, and so they belong to a new stream.
+const STEP_MAX: Duration = TICK;
 
 /// Two clocks read together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub(crate) struct Cut {
 /// Remembers the cut before.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
-    last: Option<(u32, Reading)>,
+    last: Option<(u32, Jumps)>,
 }
 
 impl Schedule {
@@ -56,18 +57,17 @@ impl Schedule {
         // Seconds beyond 2106 do not fit; the clock of a host that says so is wrong anyway.
         let tick = u32::try_from(now.wall.as_secs()).unwrap_or(u32::MAX);
         let delay = Duration::from_nanos(u64::from(now.wall.subsec_nanos()));
-        let Some((last_tick, last)) = self.last else {
-            self.last = Some((tick, now));
+        let wall_ms = millis(now.wall);
+        let Some((last, jumps)) = &mut self.last else {
+            self.last = Some((tick, Jumps::new(STEP_MAX, wall_ms, now.monotonic)));
             return Turn::Cut(Cut { tick, delay, missed: 0, stepped: false });
         };
-        let elapsed = now.monotonic.saturating_sub(last.monotonic);
-        let expected = last.wall + elapsed;
-        let stepped = now.wall.abs_diff(expected) > STEP_MIN;
-        if !stepped && tick <= last_tick {
+        let stepped = jumps.look(wall_ms, now.monotonic).is_some();
+        if !stepped && tick <= *last {
             return Turn::Early;
         }
-        self.last = Some((tick, now));
-        let missed = if stepped { 0 } else { tick - last_tick - 1 };
+        let missed = if stepped { 0 } else { tick - *last - 1 };
+        *last = tick;
         Turn::Cut(Cut { tick, delay, missed, stepped })
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use self::{
     handle::{Ended, Inlet, LedgerHandle, Outlet, Published, Seat, TakeError},
 };
 use crate::{
-    clock::{Jump, Jumps, age_ms, now_ms, tick_of},
+    clock::{JUMP_MAX, Jump, Jumps, age_ms, now_ms, tick_of},
     membership::Membership,
     metrics::Metrics,
 };
@@ -96,7 +96,7 @@ impl LedgerTask {
     /// Drives the ledger until `stop`, then hands everything pending to the log.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let began = Instant::now();
-        let mut jumps = Jumps::new(now_ms());
+        let mut jumps = Jumps::new(JUMP_MAX, now_ms(), Duration::ZERO);
         let mut stepped = began;
         let mut batch = Vec::with_capacity(BATCH);
         let mut sleep = Duration::ZERO;
