@@ -1,21 +1,23 @@
 //! What an aggregator counts of itself: names, help and units in one table, served at `/metrics`. A failure is logged
 //! and counted by one function.
 //!
-//! Each aggregator of a process has its own numbers. How often a line is logged is limited for the process.
+//! Each aggregator of a process has numbers and limits of log lines of its own.
 
 use std::time::Duration;
 
 use starling_proto::v1::RefusalReason;
-use starling_service::{
-    log::LogLimiter,
-    metrics::{By, Counter, Durations, Gauge},
-};
+use starling_service::metrics::{By, Counter, Durations, Gauge};
 use tracing::{error, info, warn};
 
 use starling_ledger::LedgerStats;
 
 /// Between two log lines of one kind that a faulty node or peer can bring about. Counters count every one.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Between two log lines about a state that lasts.
+const STATE_EVERY: Duration = Duration::from_secs(60);
+
+/// More processes than this in the gossip threaten the one datagram that must hold them all.
+const IDENTITIES_ALARM: usize = 500;
 
 /// How a node's hello was answered.
 #[derive(Debug, Clone, Copy)]
@@ -146,6 +148,20 @@ starling_service::metrics! {
         values_other: Counter = "starling_aggregator_values_other";
         /// Series known in this process.
         series: Gauge = "starling_aggregator_series";
+
+        log frame_refused_line every LINE_EVERY;
+        log keyframe_requested_line every LINE_EVERY;
+        log series_without_place_line every LINE_EVERY;
+        log node_contested_line every LINE_EVERY;
+        log blocks_lost_line every LINE_EVERY;
+        log group_other_line every LINE_EVERY;
+        log peer_failed_line every LINE_EVERY;
+        log peer_message_refused_line every LINE_EVERY;
+        log rows_left_out_line every LINE_EVERY;
+        log rows_cut_line every LINE_EVERY;
+        log log_rebuilt_line every LINE_EVERY;
+        log gossip_identities_line every STATE_EVERY;
+        log member_skipped_line every STATE_EVERY;
     }
 }
 
@@ -160,6 +176,16 @@ impl Metrics {
     pub(crate) fn gossip_identities(&self, known: usize, live: usize) {
         self.gossip_identities.set(known as f64);
         self.gossip_live_peers.set(live as f64);
+        if known > IDENTITIES_ALARM && self.gossip_identities_line.allow().is_some() {
+            warn!(identities = known, "gossip knows too many processes, some member restarts over and over");
+        }
+    }
+
+    /// What a member says of itself cannot be read, as of every look at the members while that lasts.
+    pub(crate) fn member_skipped(&self, name: &str, reason: &str) {
+        if self.member_skipped_line.allow().is_some() {
+            warn!(member = name, reason, "member skipped, its facts cannot be read");
+        }
     }
 
     /// A frame was decoded and offered to the ledger.
@@ -171,23 +197,21 @@ impl Metrics {
 
     /// A frame was refused for good.
     pub(crate) fn frame_refused(&self, node: &str, tick: u32, reason: RefusalReason, detail: &str) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         let label = match reason {
             RefusalReason::TooLate => "too_late",
             RefusalReason::TooEarly => "too_early",
             RefusalReason::Invalid | RefusalReason::Unspecified => "invalid",
         };
         self.frames_refused.of(label).inc();
-        if let Some(left_out) = LINES.allow() {
+        if let Some(left_out) = self.frame_refused_line.allow() {
             warn!(node, tick, reason = label, detail, left_out, "frame refused");
         }
     }
 
     /// A node must start its encoding again.
     pub(crate) fn keyframe_requested(&self, node: &str, reason: &str) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         self.keyframe_requests.inc();
-        if let Some(left_out) = LINES.allow() {
+        if let Some(left_out) = self.keyframe_requested_line.allow() {
             info!(node, reason, left_out, "asking for a keyframe");
         }
     }
@@ -195,13 +219,12 @@ impl Metrics {
     /// Series of a frame that have no place of their own: `left_out` for which the table of series had no room, and
     /// `others` beyond the quota of their node, which count in a series `_other`.
     pub(crate) fn series_without_place(&self, node: &str, left_out: u32, others: u32) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         if (left_out, others) == (0, 0) {
             return;
         }
         self.values_left_out.add(u64::from(left_out));
         self.values_other.add(u64::from(others));
-        if let Some(lines_left_out) = LINES.allow() {
+        if let Some(lines_left_out) = self.series_without_place_line.allow() {
             warn!(
                 node,
                 left_out,
@@ -224,27 +247,24 @@ impl Metrics {
 
     /// Two daemons call themselves `node`: they take the place of each other again and again.
     pub(crate) fn node_contested(&self, node: &str) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         self.node_contests.inc();
-        if let Some(left_out) = LINES.allow() {
+        if let Some(left_out) = self.node_contested_line.allow() {
             warn!(node, left_out, "two daemons call themselves by one node id, each ends the stream of the other");
         }
     }
 
     /// Bytes of blocks that had to go before their time, to keep within the budget of the process.
     pub(crate) fn blocks_lost(&self, bytes: usize) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         self.blocks_lost_bytes.add(bytes as u64);
-        if let Some(left_out) = LINES.allow() {
+        if let Some(left_out) = self.blocks_lost_line.allow() {
             warn!(bytes, left_out, "the blocks of all nodes are over their budget, the oldest go early");
         }
     }
 
     /// A node is in the group "label:_other" because `groups_max` groups are known.
     pub(crate) fn group_other(&self) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         self.groups_other.inc();
-        if let Some(left_out) = LINES.allow() {
+        if let Some(left_out) = self.group_other_line.allow() {
             warn!(left_out, "groups_max groups are known, further nodes are in the group _other of their label");
         }
     }
@@ -259,28 +279,25 @@ impl Metrics {
 
     /// An attempt to reach a peer failed, or a stream that a peer opened.
     pub(crate) fn peer_failed(&self, peer: &str, cause: &str) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         self.peer_failures.inc();
-        if let Some(left_out) = LINES.allow() {
+        if let Some(left_out) = self.peer_failed_line.allow() {
             info!(peer, cause, left_out, "peer not reached, trying again");
         }
     }
 
     /// A message of a peer was not taken.
     pub(crate) fn peer_message_refused(&self, peer: &str, cause: &str) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         self.peer_messages_refused.inc();
-        if let Some(left_out) = LINES.allow() {
+        if let Some(left_out) = self.peer_message_refused_line.allow() {
             warn!(peer, cause, left_out, "message of a peer refused");
         }
     }
 
     /// Rows of a peer's node table were left out because the table was full.
     pub(crate) fn rows_left_out(&self, rows: usize) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         if rows > 0 {
             self.node_rows_left_out.add(rows as u64);
-            if let Some(left_out) = LINES.allow() {
+            if let Some(left_out) = self.rows_left_out_line.allow() {
                 warn!(rows, left_out, "rows of a node table left out, the table is full");
             }
         }
@@ -288,10 +305,9 @@ impl Metrics {
 
     /// Labels of a peer's nodes were cut to the limits.
     pub(crate) fn rows_cut(&self, rows: usize) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
         if rows > 0 {
             self.node_rows_cut.add(rows as u64);
-            if let Some(left_out) = LINES.allow() {
+            if let Some(left_out) = self.rows_cut_line.allow() {
                 warn!(rows, left_out, "labels in a peer's node table were cut to the limits");
             }
         }
@@ -325,8 +341,7 @@ impl Metrics {
 
     /// A log was dropped, to be fetched again from its author.
     pub(crate) fn log_rebuilt(&self, writer: &str) {
-        static LINES: LogLimiter = LogLimiter::new(LINE_EVERY);
-        if let Some(left_out) = LINES.allow() {
+        if let Some(left_out) = self.log_rebuilt_line.allow() {
             error!(writer, left_out, "the author of a log holds other entries than this process: fetching it again");
         }
     }

@@ -44,8 +44,6 @@ const SAMPLING_WINDOW: usize = 1000;
 const MAX_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the dead and their facts are kept: it bounds the digest when a member crash-loops.
 const GRACE: Duration = Duration::from_secs(15 * 60);
-/// More known processes than this threaten the one datagram that must hold them all.
-const IDENTITIES_ALARM: usize = 500;
 /// How often the view is computed; also the watchdog of our own pauses.
 const POLL: Duration = Duration::from_millis(100);
 /// A poll later than this means that our own process was paused.
@@ -116,7 +114,6 @@ pub(super) async fn start(
         started,
         published_at: started,
         since: BTreeMap::new(),
-        complained: BTreeMap::new(),
     };
     tasks.spawn(task.run(handle, receiver));
     Ok(Membership { view, load, commands, gossip_addr: advertise })
@@ -235,8 +232,6 @@ struct Task {
     published_at: Instant,
     /// Since when each name has had its state and liveness.
     since: BTreeMap<NodeId, (State, bool, Instant)>,
-    /// What was already logged about members whose facts cannot be read.
-    complained: BTreeMap<String, FactError>,
 }
 
 impl Task {
@@ -353,7 +348,7 @@ impl Task {
     async fn poll(&mut self, handle: &ChitchatHandle) {
         let seen = handle.with_chitchat(|chitchat| look(chitchat)).await;
         let now = self.started.elapsed();
-        self.complain(&seen);
+        self.report(&seen);
         let sightings: Vec<Sighting> = seen
             .live
             .iter()
@@ -385,21 +380,13 @@ impl Task {
         }
     }
 
-    /// One line per member and reason, not one per poll.
-    fn complain(&mut self, seen: &Seen) {
+    /// Counts who is there, and reports whose facts cannot be read.
+    fn report(&self, seen: &Seen) {
         self.metrics.gossip_identities(seen.identities, seen.live.len());
-        if seen.identities > IDENTITIES_ALARM && !self.complained.contains_key("") {
-            warn!(identities = seen.identities, "gossip knows too many processes, some member restarts over and over");
-            self.complained.insert(String::new(), FactError::Protocol);
-        }
         for (name, reason) in &seen.skipped {
             // Facts arrive one datagram after the name: missing ones are normal for a moment.
-            if matches!(reason, FactError::Missing(_)) || self.complained.get(name) == Some(reason) {
-                continue;
-            }
-            if self.complained.len() < IDENTITIES_ALARM {
-                warn!(member = %name, %reason, "member skipped");
-                self.complained.insert(name.clone(), reason.clone());
+            if !matches!(reason, FactError::Missing(_)) {
+                self.metrics.member_skipped(name, &reason.to_string());
             }
         }
     }

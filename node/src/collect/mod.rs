@@ -26,7 +26,6 @@ mod text;
 mod uptime;
 
 use std::{
-    error::Error as _,
     io,
     path::PathBuf,
     time::{Duration, Instant},
@@ -36,11 +35,15 @@ use starling_proto::{
     catalogue, limits,
     series::{Sample, Series},
 };
+use starling_service::{log::LogLimiter, parts::chain};
 use tracing::{info, warn};
 
 pub use facts::host_facts;
 
 use sink::Sink;
+
+/// A collector that fails is named in the log at most this often.
+const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// Where the collectors read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +121,9 @@ struct Slot {
     collector: Box<dyn Collector>,
     duration: Series,
     failures: Series,
+    /// Of failures.
+    lines: LogLimiter,
+    /// The log says that it fails.
     failing: bool,
 }
 
@@ -161,6 +167,7 @@ impl Collectors {
                 duration: Series::of(&catalogue::COLLECT_DURATION, &[("collector", collector.name())]),
                 failures: Series::of(&catalogue::COLLECT_FAILURES, &[("collector", collector.name())]),
                 collector,
+                lines: LogLimiter::new(LINE_EVERY),
                 failing: false,
             })
             .collect();
@@ -187,7 +194,7 @@ impl Collectors {
                 samples.truncate(mark);
                 failures += 1;
             }
-            slot.tell(&result);
+            slot.report(&result);
             let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             let mut sink = Sink::new(&mut samples);
             sink.increment(&slot.duration, took);
@@ -201,18 +208,22 @@ impl Collectors {
 }
 
 impl Slot {
-    /// Logs the first failure after a success and the first success after a failure, not each tick.
-    fn tell(&mut self, result: &Result<Collected, CollectError>) {
+    /// Logs a failure now and then, and the first success after one that was logged.
+    fn report(&mut self, result: &Result<Collected, CollectError>) {
         let collector = self.collector.name();
         match result {
-            Err(error) if !self.failing => {
-                let cause = error.source().map(ToString::to_string);
-                warn!(collector, %error, cause, "collector failed");
+            Err(error) => {
+                if let Some(left_out) = self.lines.allow() {
+                    self.failing = true;
+                    warn!(collector, error = chain(error), left_out, "collector failed");
+                }
             }
-            Ok(_) if self.failing => info!(collector, "collector works again"),
-            _ => {}
+            Ok(_) => {
+                if std::mem::take(&mut self.failing) {
+                    info!(collector, "collector works again");
+                }
+            }
         }
-        self.failing = result.is_err();
     }
 }
 

@@ -34,6 +34,9 @@ impl Row {
 /// and `label "reason"`. Types are [`Counter`](crate::metrics::Counter), [`Gauge`](crate::metrics::Gauge),
 /// [`Durations`](crate::metrics::Durations), and [`By`](crate::metrics::By) of the first two.
 ///
+/// After the rows, `log name every duration` gives the service a limit of its own for one kind of log line: a
+/// [`LogLimiter`](crate::log::LogLimiter) beside the counter of what it says.
+///
 /// ```
 /// use starling_service::metrics::{By, Counter, Registry};
 ///
@@ -44,6 +47,8 @@ impl Row {
 ///         cups: Counter = "kettle_cups";
 ///         /// Cups that were not made, by reason.
 ///         spilt: By<Counter> = "kettle_spilt_cups", label "reason";
+///
+///         log spilt_line every std::time::Duration::from_secs(10);
 ///     }
 /// }
 ///
@@ -52,6 +57,7 @@ impl Row {
 /// metrics.cups.inc();
 /// metrics.spilt.of("lid").add(2);
 /// assert!(registry.render().contains("kettle_spilt_cups_total{reason=\"lid\"} 2"));
+/// assert_eq!([metrics.spilt_line.allow(), metrics.spilt_line.allow()], [Some(0), None]);
 /// ```
 #[macro_export]
 macro_rules! metrics {
@@ -62,12 +68,14 @@ macro_rules! metrics {
                 $(#[doc = $help:literal])+
                 $field:ident: $type:ty = $outside:literal $(, unit $unit:ident)? $(, label $label:literal)?;
             )*
+            $(log $line:ident every $every:expr;)*
         }
     ) => {
         $(#[doc = $about])*
         #[derive(Debug, Clone)]
         $vis struct $name {
             $($(#[doc = $help])+ pub(crate) $field: $type,)*
+            $(pub(crate) $line: std::sync::Arc<$crate::log::LogLimiter>,)*
         }
 
         impl $name {
@@ -76,6 +84,7 @@ macro_rules! metrics {
             $vis fn new(registry: &mut $crate::metrics::Registry) -> Self {
                 let metrics = Self {
                     $($field: <$type as $crate::metrics::Metric>::create($crate::metrics!(@label $($label)?)),)*
+                    $($line: std::sync::Arc::new($crate::log::LogLimiter::new($every)),)*
                 };
                 // One row a field, in the same order.
                 let mut rows = Self::rows().into_iter();
