@@ -13,14 +13,14 @@ use opentelemetry::{
     KeyValue,
     metrics::{Histogram, MeterProvider as _, UpDownCounter},
 };
-use opentelemetry_otlp::{MetricExporter, WithExportConfig as _};
+use opentelemetry_otlp::{MetricExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::{
     Resource,
     metrics::{Aggregation, Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream, Temporality},
 };
 use tracing::{debug, warn};
 
-use crate::settings::kind;
+use crate::{channel::Dial, settings::kind};
 
 /// How often the SDK exports.
 const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -112,9 +112,17 @@ impl RequestMeter {
     /// else. Must be called inside a tokio runtime.
     #[must_use]
     pub fn start(endpoint: &str, service: &'static str, instance: &str) -> Self {
+        let address = endpoint.strip_prefix("http://").unwrap_or(endpoint);
+        let channel = match Dial::within(EXPORT_TIMEOUT).connect_lazy(address) {
+            Ok(channel) => channel,
+            Err(error) => {
+                warn!(endpoint, error, "own requests are not measured");
+                return Self::disabled();
+            }
+        };
         let exporter = MetricExporter::builder()
             .with_tonic()
-            .with_endpoint(endpoint)
+            .with_channel(channel)
             .with_timeout(EXPORT_TIMEOUT)
             .with_temporality(Temporality::Delta)
             .build();
