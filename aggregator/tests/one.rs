@@ -9,7 +9,7 @@ use starling_proto::{
     v1::{self, ingest_request},
 };
 use starling_service::{Program as _, metrics::Registry};
-use support::{Aggregator, PATIENCE, TestNode, content, now, open, until};
+use support::{Aggregator, LIMIT, TestNode, content, eventually, now, open};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Streaming};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -31,7 +31,7 @@ async fn it_is_ready_at_once_and_acknowledges_alone() {
     assert_eq!(node.received(|received| received.acked[&tick]), (1, true));
 
     let mut query = aggregator.query().await;
-    let view = until("a view with the node", async || {
+    let view = eventually("a view with the node", async || {
         let asked = v1::GetClusterRequest { tick, ..v1::GetClusterRequest::default() };
         let view = query.get_cluster(asked).await.map_err(|status| status.to_string())?.into_inner();
         if view.sections.as_ref().is_some_and(|is| is.traffic.is_some()) { Ok(view) } else { Err(format!("{view:?}")) }
@@ -146,7 +146,7 @@ async fn follow(
 ) -> Vec<v1::NodesUpdate> {
     let mut seen: Vec<v1::NodesUpdate> = Vec::new();
     loop {
-        let update = tokio::time::timeout(PATIENCE, stream.next()).await.expect("updates go on").unwrap().unwrap();
+        let update = tokio::time::timeout(LIMIT, stream.next()).await.expect("updates go on").unwrap().unwrap();
         mirror.apply(&update).unwrap();
         let whole = !update.more;
         assert!(seen.last().is_none_or(|last| last.more || update.tick > last.tick), "one update a second, in order");
@@ -232,7 +232,7 @@ async fn mistakes_are_answered_with_the_field() {
     node.connect(&aggregator.url()).await;
     node.send(now(), 1, 1).await;
     let mut query = aggregator.query().await;
-    until("the node's row", async || {
+    eventually("the node's row", async || {
         let table = query.list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner();
         if table.nodes.len() == 1 { Ok(()) } else { Err(format!("{table:?}")) }
     })
@@ -275,7 +275,7 @@ async fn bad_frames_are_refused_and_the_stream_goes_on() {
     });
     let garbage = v1::Frame { tick: tick + 1, sequence: 4, rollup: vec![0xff; 100].into(), ..v1::Frame::default() };
     node.raw(ingest_request::Body::Frame(garbage)).await;
-    until("a refusal and one request for a keyframe", async || {
+    eventually("a refusal and one request for a keyframe", async || {
         node.received(|received| {
             let refused = received.refused.get(&(tick + 1)).map(v1::Refusal::reason);
             if refused == Some(v1::RefusalReason::Invalid) && received.keyframes == 1 {
@@ -305,7 +305,7 @@ async fn a_newer_connection_takes_over() {
     node.connect(&aggregator.url()).await;
     let hello = v1::Hello { session: 9, ..node.hello() };
     let (_outbox, _inbound) = open(&aggregator.url(), hello).await.unwrap();
-    until("the end of the older connection", async || {
+    eventually("the end of the older connection", async || {
         node.received(|received| match &received.ended {
             Some(Err(status)) if status.code() == Code::Aborted => Ok(()),
             other => Err(format!("{other:?}")),

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use starling_proto::v1;
-use support::{Aggregator, TestNode, cluster, now, until};
+use support::{Aggregator, TestNode, cluster, eventually, now};
 use tokio_stream::StreamExt as _;
 use tonic::Code;
 
@@ -28,7 +28,7 @@ async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count:
         let mut hashes = Vec::new();
         for aggregator in aggregators {
             let mut query = aggregator.query().await;
-            until("the sum of what the nodes sent", async || {
+            eventually("the sum of what the nodes sent", async || {
                 let asked = v1::GetClusterRequest { tick, ..v1::GetClusterRequest::default() };
                 let view = query.get_cluster(asked).await.map_err(|status| status.to_string())?.into_inner();
                 let completeness = view.completeness.unwrap();
@@ -87,7 +87,7 @@ async fn every_aggregator_tells_the_same_sum() {
     // Drill-down and tables from any aggregator, whoever holds the node.
     for aggregator in &aggregators {
         let mut query = aggregator.query().await;
-        until("a table of all nodes", async || {
+        eventually("a table of all nodes", async || {
             let table = query.list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner();
             let held = table.nodes.iter().filter(|row| !row.aggregator_id.is_empty()).count();
             if held == 9 { Ok(()) } else { Err(format!("{} knows {:?}", aggregator.name, table.nodes)) }
@@ -188,7 +188,7 @@ async fn a_stopping_aggregator_hands_over_and_nothing_is_lost_or_doubled() {
     gone.stop.cancel();
     // Its nodes hear where to go; they send again what was not acknowledged, with the pin it has.
     for node in nodes.iter_mut().filter(|node| node.aggregator() == leaving) {
-        let redirect = until("a redirect", async || {
+        let redirect = eventually("a redirect", async || {
             node.received(|received| received.redirect.clone().ok_or_else(|| format!("{received:?}")))
         })
         .await;
@@ -224,7 +224,7 @@ async fn a_watcher_follows_its_node_to_another_aggregator() {
         // A start in the future begins with the next second.
         for from_tick in [first, now() + 3_600] {
             let asked = || v1::WatchNodeRequest { node_id: node.id.clone(), from_tick };
-            let watch = until("a stream of the node", async || {
+            let watch = eventually("a stream of the node", async || {
                 query.watch_node(asked()).await.map_err(|status| status.to_string())
             });
             let mut watch = watch.await.into_inner();
@@ -240,7 +240,7 @@ async fn a_watcher_follows_its_node_to_another_aggregator() {
         assert_eq!(node.connect(&other.url()).await, other.name);
         node.send(tick, 10, 1_000).await;
         for (name, from, watch) in &mut watchers {
-            let next = tokio::time::timeout(support::PATIENCE, watch.next()).await;
+            let next = tokio::time::timeout(support::LIMIT, watch.next()).await;
             let view = next.unwrap_or_else(|_| panic!("{name} never showed {tick}, from {from}")).unwrap().unwrap();
             assert_eq!(view.tick, tick, "at {name} from {from}");
             assert_eq!(view.row.unwrap().aggregator_id, other.name);

@@ -24,7 +24,7 @@ use starling_service::{
     grpc::{cluster_client::ClusterClient, ingest_client::IngestClient, query_client::QueryClient},
     requests::RequestReports,
 };
-pub(crate) use starling_testkit::{LIMIT as PATIENCE, eventually as until};
+pub(crate) use starling_testkit::{LIMIT, eventually};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
@@ -91,7 +91,7 @@ impl Aggregator {
 
     pub(crate) async fn stopped(mut self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.service.ended()).await.expect("it stops in time").unwrap();
+        tokio::time::timeout(LIMIT, self.service.ended()).await.expect("it stops in time").unwrap();
     }
 }
 
@@ -104,7 +104,7 @@ pub(crate) async fn cluster(count: usize) -> Vec<Aggregator> {
     }
     for aggregator in &aggregators {
         let mut client = aggregator.cluster().await;
-        until("a cluster of ready members", async || {
+        eventually("a cluster of ready members", async || {
             let list = client.list_aggregators(v1::ListAggregatorsRequest {}).await.unwrap().into_inner();
             let ready = list.aggregators.iter().filter(|a| a.state() == v1::AggregatorState::Ready).count();
             if ready == count { Ok(()) } else { Err(format!("{list:?}")) }
@@ -230,7 +230,7 @@ impl TestNode {
 
     pub(crate) async fn until_acked(&self, ticks: impl IntoIterator<Item = u32>) {
         let wanted: BTreeSet<u32> = ticks.into_iter().collect();
-        until("an acknowledgement", async || {
+        eventually("an acknowledgement", async || {
             let acked: BTreeSet<u32> = self.received(|received| received.acked.keys().copied().collect());
             if wanted.is_subset(&acked) { Ok(()) } else { Err(format!("{acked:?} of {wanted:?}")) }
         })
