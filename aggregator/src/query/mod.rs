@@ -1,5 +1,6 @@
 //! Answers for people, dashboards and scripts. Any aggregator answers for the whole cluster.
 
+mod built;
 mod cluster;
 mod follow;
 mod forward;

@@ -1,14 +1,17 @@
 //! Views of the cluster and of groups, built from the ledger once per second and revision and shared by all watchers.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use prost_types::Timestamp;
-use starling_proto::{catalogue, series::Series, v1};
+use starling_proto::{catalogue, histogram::Histogram, series::Series, v1};
 
-use super::series::{self, Asked, Fold};
+use super::{
+    built::Built,
+    series::{self, Asked, Fold},
+};
 
 use crate::{
     clock::{age_ms, now_ms},
@@ -27,18 +30,14 @@ const VIEWS_MAX: usize = 1_024;
 /// Groups whose last minute is kept merged. Beyond it all but one are built again when asked for.
 const MINUTES_MAX: usize = 64;
 
-/// See the module. Plain mutex: a view is built under it, so that many watchers of one second cost one build.
+/// See the module.
 pub(crate) struct Views {
     cluster: String,
     ledger: LedgerHandle,
     fleet: Arc<Fleet>,
-    cache: Mutex<Cache>,
-}
-
-#[derive(Default)]
-struct Cache {
-    built: BTreeMap<(u32, Group), (u32, Arc<v1::ClusterView>)>,
-    minutes: HashMap<Group, MinuteCache>,
+    built: Built<(u32, Group), v1::ClusterView>,
+    /// A plain mutex: histograms are copied in and out by pointer, and merged outside of it.
+    minutes: Mutex<HashMap<Group, MinuteCache>>,
 }
 
 /// Cells of one group at one second, copied out of its view.
@@ -65,7 +64,7 @@ impl Second {
 impl Views {
     /// Of the cluster called `cluster`.
     pub(crate) fn new(cluster: String, ledger: LedgerHandle, fleet: Arc<Fleet>) -> Self {
-        Self { cluster, ledger, fleet, cache: Mutex::default() }
+        Self { cluster, ledger, fleet, built: Built::new(VIEWS_MAX), minutes: Mutex::default() }
     }
 
     /// Where they are built from.
@@ -74,31 +73,26 @@ impl Views {
     }
 
     /// The view of `group` at `tick`. A second without any frame gives a view without sections.
-    /// May take milliseconds for an old second: not for a runtime thread.
+    /// May take milliseconds for an old second: not for a runtime thread. Others wait only for the same view.
     pub(crate) fn get(&self, group: &Group, tick: u32) -> Arc<v1::ClusterView> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (tick, group.clone());
-        let edits = self.ledger.revision(tick);
-        if let Some((held, view)) = cache.built.get(&key)
-            && Some(*held) == edits
-        {
-            return view.clone();
+        match self.ledger.revision(tick) {
+            // What is built may be newer than the revision; then the next reader builds it again.
+            Some(revision) if revision > 0 => {
+                self.built.get((tick, group.clone()), revision, || self.build(group, tick))
+            }
+            _ => Arc::new(empty(self, group, tick)),
         }
-        let Some(second) = copy(self, group, tick, |_| true) else {
-            return Arc::new(empty(self, group, tick));
-        };
+    }
+
+    fn build(&self, group: &Group, tick: u32) -> v1::ClusterView {
+        let Some(second) = copy(self, group, tick, |_| true) else { return empty(self, group, tick) };
         let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
-        let minute = cache.minutes.entry(group.clone()).or_default().last_minute(
-            tick,
-            |other| self.ledger.revision(other),
-            |other| duration(self, group, other),
-        );
-        let mut sections = reading.sections(Some(&minute));
+        let mut sections = reading.sections(Some(&self.last_minute(group, tick)));
         if let Some(cpu) = &mut sections.cpu {
             // The rows are of now: for a second of the past nobody knows the cores any more.
             cpu.busiest = self.fleet.busiest(tick, group);
         }
-        let view = Arc::new(v1::ClusterView {
+        v1::ClusterView {
             revision: second.revision,
             completeness: Some(v1::Completeness {
                 skipped_cells: second.skipped_cells,
@@ -107,17 +101,24 @@ impl Views {
             sections: Some(sections),
             charted: reading.charted(false),
             ..empty(self, group, tick)
-        });
-        if let Some(edits) = edits {
-            cache.built.insert(key, (edits, view.clone()));
         }
-        while cache.built.len() > VIEWS_MAX {
-            cache.built.pop_first();
+    }
+
+    /// The latencies of the 60 seconds that end with `tick`, merged.
+    fn last_minute(&self, group: &Group, tick: u32) -> Histogram {
+        let mut minute = self.minutes().get(group).cloned().unwrap_or_default();
+        let merged =
+            minute.last_minute(tick, |other| self.ledger.revision(other), |other| duration(self, group, other));
+        let mut minutes = self.minutes();
+        minutes.entry(group.clone()).or_default().take_in(minute, tick);
+        if minutes.len() > MINUTES_MAX {
+            minutes.retain(|other, _| other == group);
         }
-        if cache.minutes.len() > MINUTES_MAX {
-            cache.minutes.retain(|other, _| other == group);
-        }
-        view
+        merged
+    }
+
+    fn minutes(&self) -> MutexGuard<'_, HashMap<Group, MinuteCache>> {
+        self.minutes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,7 +203,7 @@ pub(super) fn series(views: &Views, group: &Group, asked: &Asked) -> v1::SeriesA
     }
 }
 
-fn duration(views: &Views, group: &Group, tick: u32) -> Option<Arc<starling_proto::histogram::Histogram>> {
+fn duration(views: &Views, group: &Group, tick: u32) -> Option<Arc<Histogram>> {
     let second = copy(views, group, tick, |series| series.is(&catalogue::DURATION))?;
     let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
     Some(Arc::new(reading.duration()))

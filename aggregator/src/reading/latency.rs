@@ -1,7 +1,7 @@
 //! Percentiles of merged histograms, for the wire.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     sync::Arc,
 };
 
@@ -63,8 +63,14 @@ impl RollingMinute {
     }
 }
 
-/// The merged histograms of recent seconds by second, with the revision they are of.
-#[derive(Debug, Default)]
+/// Seconds kept behind the window of a reader, which may be asked for again: late frames correct seconds that old.
+const BEHIND: u32 = MINUTE / 2;
+/// Histograms a [`MinuteCache`] keeps: those of two readers far apart in time.
+const CACHED_MAX: usize = 2 * (MINUTE + BEHIND) as usize;
+
+/// The merged histograms of recent seconds by second, with the revision they are of. Cheap to clone: the histograms
+/// are shared.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct MinuteCache(BTreeMap<u32, (u32, Arc<Histogram>)>);
 
 impl MinuteCache {
@@ -77,8 +83,6 @@ impl MinuteCache {
         mut second: impl FnMut(u32) -> Option<Arc<Histogram>>,
     ) -> Histogram {
         let from = tick.saturating_sub(MINUTE - 1);
-        // Readers far apart in time share one cache; it never holds more than two windows.
-        self.0.retain(|other, _| *other + 2 * MINUTE > from && *other < tick + MINUTE);
         for wanted in from..=tick {
             match revision(wanted) {
                 None => drop(self.0.remove(&wanted)),
@@ -91,6 +95,25 @@ impl MinuteCache {
             }
         }
         merged(self.0.range(from..=tick).map(|(_, (_, histogram))| &**histogram))
+    }
+
+    /// Takes in what another one holds and is newer, after it was asked for `tick`. Forgets what that reader has left
+    /// behind, and the oldest seconds beyond [`CACHED_MAX`].
+    pub(crate) fn take_in(&mut self, other: Self, tick: u32) {
+        for (tick, (revision, histogram)) in other.0 {
+            match self.0.entry(tick) {
+                Entry::Occupied(held) if held.get().0 >= revision => {}
+                Entry::Occupied(mut held) => drop(held.insert((revision, histogram))),
+                Entry::Vacant(free) => drop(free.insert((revision, histogram))),
+            }
+        }
+        // A reader that goes through time clears its own trail; what one left behind that jumped is the oldest soon.
+        let behind = tick.saturating_sub(MINUTE - 1 + BEHIND);
+        let trail: Vec<u32> = self.0.range(behind.saturating_sub(MINUTE)..behind).map(|(other, _)| *other).collect();
+        trail.iter().for_each(|other| drop(self.0.remove(other)));
+        while self.0.len() > CACHED_MAX {
+            self.0.pop_first();
+        }
     }
 }
 
@@ -128,5 +151,33 @@ mod tests {
         let corrected = cache.last_minute(100, |t| Some(if t == 90 { 2 } else { 1 }), |t| Some(of(&[t.into(), 5])));
         assert_eq!(corrected.count(), 61);
         assert_eq!(rolling.push(300, of(&[1])).count(), 1);
+    }
+
+    #[test]
+    fn readers_far_apart_share_a_bounded_cache() {
+        let mut shared = MinuteCache::default();
+        let mut asked = 0;
+        // One follows the newest seconds while another one reads the past, each in a copy.
+        for step in 0..200u32 {
+            for tick in [10_000 + step, 1_000 + step] {
+                let mut own = shared.clone();
+                let minute = own.last_minute(
+                    tick,
+                    |_| Some(1),
+                    |_| {
+                        asked += 1;
+                        Some(of(&[1]))
+                    },
+                );
+                assert_eq!(minute.count(), 60);
+                shared.take_in(own, tick);
+                assert!(shared.0.len() <= CACHED_MAX);
+            }
+        }
+        assert_eq!(asked, 2 * (60 + 199), "each second is read once by each reader");
+        let mut corrected = MinuteCache::default();
+        corrected.last_minute(10_199, |_| Some(2), |_| Some(of(&[1, 1])));
+        shared.take_in(corrected, 10_199);
+        assert_eq!(shared.last_minute(10_199, |_| Some(2), |_| None).count(), 120, "the newer revision is kept");
     }
 }
