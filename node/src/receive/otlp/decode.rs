@@ -54,6 +54,17 @@ pub(super) fn take(
         });
         outcome.note(name, result);
     };
+    // The two kinds of histogram share their fields and no type.
+    macro_rules! distributions {
+        ($histogram:ident, $check:ident) => {{
+            let temporality = temporality($histogram.aggregation_temporality());
+            for point in within(&$histogram.data_points, part) {
+                let start = start(&temporality, point.start_time_unix_nano);
+                let reading = distribution(point.flags, &temporality, || $check(point));
+                give(&point.attributes, (start, point.time_unix_nano), reading);
+            }
+        }};
+    }
     match &metric.data {
         Some(Data::Gauge(gauge)) => {
             for point in within(&gauge.data_points, part) {
@@ -70,22 +81,8 @@ pub(super) fn take(
                 give(&point.attributes, (start, point.time_unix_nano), reading);
             }
         }
-        Some(Data::Histogram(histogram)) => {
-            let temporality = temporality(histogram.aggregation_temporality());
-            for point in within(&histogram.data_points, part) {
-                let start = start(&temporality, point.start_time_unix_nano);
-                let reading = distribution(point.flags, &temporality, || explicit(point));
-                give(&point.attributes, (start, point.time_unix_nano), reading);
-            }
-        }
-        Some(Data::ExponentialHistogram(histogram)) => {
-            let temporality = temporality(histogram.aggregation_temporality());
-            for point in within(&histogram.data_points, part) {
-                let start = start(&temporality, point.start_time_unix_nano);
-                let reading = distribution(point.flags, &temporality, || exponential(point));
-                give(&point.attributes, (start, point.time_unix_nano), reading);
-            }
-        }
+        Some(Data::Histogram(histogram)) => distributions!(histogram, explicit),
+        Some(Data::ExponentialHistogram(histogram)) => distributions!(histogram, exponential),
         Some(Data::Summary(summary)) => {
             let points = within(&summary.data_points, part).len();
             outcome.refuse(name, &Refusal::Summary, points as u64);
