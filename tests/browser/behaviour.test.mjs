@@ -28,6 +28,9 @@ async function onOverview(use) {
   await context.close();
 }
 
+/** Keys one after another as a person types: without waiting until the page has dealt with one, which may be drawing. */
+const typed = (page, keys) => Promise.all([...keys].map((key) => page.keyboard.press(key)));
+
 const clock = (page) => textOf(page, ".live time");
 const address = async (page) => page.url();
 const chips = (page) => page.locator(".pinchip").count();
@@ -90,12 +93,26 @@ test("the keyboard goes from the map to a node, to the next, to the table", () =
     await until("its cores are drawn", () => page.locator(".cores canvas").count(), (n) => n === 1);
     await page.keyboard.press("]");
     await until("the next node opens", () => address(page), (u) => /\/nodes\/[^/]+$/.test(u) && u !== before);
-    await page.keyboard.press("g");
-    await page.keyboard.press("n");
+    await typed(page, "gn");
     const rows = () => page.locator("table.nodes tbody th").count();
     await until("the table of nodes opens", rows, (n) => n === 6);
     await page.locator("#find").fill("sim-03");
     await until("the filter applies", rows, (n) => n === 1);
+  }));
+
+test("a shortcut of two keys waits for a busy page", () =>
+  onOverview(async (page) => {
+    // It takes the first key later than the second one may come.
+    await page.evaluate(() => {
+      const busy = () => {
+        const end = performance.now() + 1_500;
+        while (performance.now() < end);
+      };
+      window.addEventListener("keydown", busy, { capture: true, once: true });
+    });
+    await page.keyboard.press("g");
+    await page.keyboard.press("n");
+    await until("the table of nodes opens", () => page.locator("table.nodes tbody th").count(), (n) => n === 6);
   }));
 
 test("a page that is left open does not grow", () =>

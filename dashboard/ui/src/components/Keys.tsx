@@ -44,18 +44,20 @@ function neighbour(which: "previousNodeId" | "nextNodeId"): string {
 /** Listens while the page is shown. */
 export function useKeys(toggleHelp: () => void): void {
   useEffect(() => {
-    let chord = 0;
+    // When the first key of a two-key shortcut was taken; not when it was pressed: a busy page takes it later, and that
+    // time is not the person's.
+    let chord = Number.NEGATIVE_INFINITY;
     const listen = (e: KeyboardEvent) => {
       if (e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey || taken(e.target, e.key)) return;
       const goes = e.timeStamp - chord < CHORD_MS ? GO[e.key] : undefined;
-      chord = 0;
+      chord = Number.NEGATIVE_INFINITY;
       if (goes) {
         navigate(goes);
         return;
       }
       switch (e.key) {
         case "g":
-          chord = e.timeStamp;
+          chord = performance.now();
           return;
         case "/":
           document.getElementById("find")?.focus();
