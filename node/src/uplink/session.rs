@@ -64,7 +64,7 @@ enum Phase {
 }
 
 /// The state of one uplink. Every method takes the time since the uplink's start, which never goes back.
-pub(super) struct Session {
+pub(super) struct UplinkSession {
     settings: Settings,
     route: Route,
     ring: Ring,
@@ -95,7 +95,7 @@ pub(super) struct Session {
     actions: VecDeque<Action>,
 }
 
-impl Session {
+impl UplinkSession {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             route: Route::new(settings.seeds.clone(), settings.seed),
@@ -206,7 +206,7 @@ impl Session {
         self.leave(now);
     }
 
-    /// When [`Session::advance`] is wanted next; `None` when only an event can change anything.
+    /// When [`UplinkSession::advance`] is wanted next; `None` when only an event can change anything.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let phase = match &self.phase {
             Phase::Resting { until } | Phase::Opening { until, .. } => Some(*until),

@@ -20,7 +20,7 @@ use tracing::{Instrument, debug, info, warn};
 use super::{
     Connected, LossReason, Uplink, UplinkStats,
     link::{Link, LinkEvent},
-    session::{Action, Event, Session},
+    session::{Action, Event, UplinkSession},
 };
 
 /// Messages of an aggregator that the session has not read. When full, the link waits and HTTP/2 stops the sender.
@@ -48,7 +48,7 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
     let span = tracing::info_span!("uplink", node = %uplink.settings.hello.node_id, stream = %uplink.stream_id);
     let (events, happened) = mpsc::channel(EVENTS_MAX);
     let shell = Shell {
-        session: Session::new(uplink.settings),
+        session: UplinkSession::new(uplink.settings),
         started: Instant::now(),
         link: None,
         events,
@@ -61,7 +61,7 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
 }
 
 struct Shell {
-    session: Session,
+    session: UplinkSession,
     started: Instant,
     link: Option<Link>,
     events: mpsc::Sender<(u64, LinkEvent)>,

@@ -9,9 +9,9 @@ use starling_proto::{
     v1,
 };
 
-use super::{Event, FRESH_START_PAUSE, LossReason, PATIENCE, Phase, Session, Taker, excerpt};
+use super::{Event, FRESH_START_PAUSE, LossReason, PATIENCE, Phase, Taker, UplinkSession, excerpt};
 
-impl Session {
+impl UplinkSession {
     pub(super) fn accepted(&mut self, accept: &v1::Accept, now: Duration) {
         let Phase::Opening { link, address, .. } = &self.phase else {
             return self.drop_link("it accepted twice", now);

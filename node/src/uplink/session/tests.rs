@@ -13,7 +13,7 @@ use super::*;
 
 /// The far end as the session sees it: executes actions, decodes every frame and checks what must always hold.
 struct Bench {
-    session: Session,
+    session: UplinkSession,
     now: Duration,
     /// The node's clock. By default so late that every frame is really too old.
     wall: Duration,
@@ -69,7 +69,7 @@ fn endpoint(address: &str) -> v1::Endpoint {
 impl Bench {
     fn new(settings: Settings) -> Self {
         let mut bench = Self {
-            session: Session::new(settings),
+            session: UplinkSession::new(settings),
             now: Duration::ZERO,
             wall: Duration::from_secs(1_000_000),
             next_tick: 1000,
