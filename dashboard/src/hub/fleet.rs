@@ -135,7 +135,7 @@ pub(crate) struct Table {
 
 /// The table as it is followed.
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct ShownFleet {
     mirror: Mirror,
     /// Shared with answers that are being written; copied only when one of them is when a second comes.
     table: Option<Arc<Table>>,
@@ -144,14 +144,14 @@ pub(crate) struct Fleet {
     dictionary_version: u32,
 }
 
-impl Default for Fleet {
+impl Default for ShownFleet {
     fn default() -> Self {
         let mirror = Mirror::new(Most { nodes: NODES_MAX, bytes: TEXT_BYTES_MAX });
         Self { mirror, table: None, places: Vec::new(), dictionary_version: 0 }
     }
 }
 
-impl Fleet {
+impl ShownFleet {
     /// Takes in the messages of one update. Returns false when nothing came of it: not even a new second.
     ///
     /// # Errors
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_dictionary_rises_only_with_names_and_labels() {
-        let mut fleet = Fleet::default();
+        let mut fleet = ShownFleet::default();
         assert_eq!(fleet.apply(&table(1, vec![row("b", 0.1), row("a", 0.1)])), Ok(true));
         assert_eq!(fleet.hosts()[0].id(), "a");
         assert_eq!(fleet.dictionary_version(), 1);
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_second_of_numbers_touches_no_name() {
-        let mut fleet = Fleet::default();
+        let mut fleet = ShownFleet::default();
         fleet.apply(&table(10, vec![row("b", 0.1), row("a", 0.1), row("c", 0.3)])).unwrap();
         let [whole] = table(11, vec![row("b", 0.7), row("a", 0.6), row("c", 0.5)]);
         let mut next = v1::NodesUpdate { reset: false, entries: Vec::new(), ..whole };
@@ -348,7 +348,7 @@ mod tests {
         }
         let reading = fleet.table().cloned().unwrap();
         assert_eq!(fleet.apply(std::slice::from_ref(&next)), Ok(true));
-        let cpu = |fleet: &Fleet, name| fleet.host(name).unwrap().value(Measure::Cpu);
+        let cpu = |fleet: &ShownFleet, name| fleet.host(name).unwrap().value(Measure::Cpu);
         assert_eq!((cpu(&fleet, "a"), cpu(&fleet, "b"), cpu(&fleet, "c")), (Some(0.6), Some(0.7), Some(0.3)));
         assert_eq!(reading.hosts[0].value(Measure::Cpu), Some(0.1), "an answer that is being written stays as it was");
         assert_eq!(fleet.apply(&[v1::NodesUpdate { columns: None, ..next.clone() }]), Ok(false), "nothing new");
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn after_a_gap_everything_is_asked_for_again() {
-        let mut fleet = Fleet::default();
+        let mut fleet = ShownFleet::default();
         let [whole] = table(10, vec![row("a", 0.1)]);
         fleet.apply(std::slice::from_ref(&whole)).unwrap();
         assert_eq!(fleet.position(), (whole.generation, whole.revision));
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn heat_counts_seconds_in_a_row() {
-        let mut fleet = Fleet::default();
+        let mut fleet = ShownFleet::default();
         let mut apply = |tick, cpu| {
             fleet.apply(&table(tick, vec![row("a", cpu)])).unwrap();
             fleet.host("a").unwrap().hot()
@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn medians_and_neighbours() {
-        let mut fleet = Fleet::default();
+        let mut fleet = ShownFleet::default();
         fleet.apply(&table(1, vec![row("a", 0.1), row("b", 0.9)])).unwrap();
         assert_eq!(fleet.medians(), None);
         fleet.apply(&table(2, vec![row("a", 0.1), row("b", 0.9), row("c", 0.3), row("d", 0.5)])).unwrap();

@@ -1,7 +1,7 @@
 //! What the server knows, without sockets, tasks or a clock: upstream messages and the time in, publications out.
 //!
 //! - a [`Track`] per upstream series holds 15 minutes of what is charted and the last whole seconds;
-//! - the [`Fleet`] holds the table of nodes;
+//! - the [`ShownFleet`] holds the table of nodes;
 //! - a view has a [`log::Log`] of its last publications, each encoded once; a client is a [`Cursor`] into it.
 //!
 //! Everything is bounded: rings by [`limits::PAGE_WINDOW`](starling_proto::limits::PAGE_WINDOW), logs by
@@ -28,7 +28,7 @@ use starling_proto::{group::Group, live, nodes::UpdateError, v1};
 
 pub(crate) use columns::RPS_TOTAL;
 pub(crate) use distribution::distribution;
-pub(crate) use fleet::{Fleet, Host, Table};
+pub(crate) use fleet::{Host, ShownFleet, Table};
 pub(crate) use frame::SharedFrame;
 pub(crate) use key::{Source, ViewKey};
 pub(crate) use log::{Cursor, Publication};
@@ -38,7 +38,7 @@ pub(crate) use verdict::{of_protocol as protocol_severity, text as verdict_text}
 use log::Next;
 use track::{Change, Track};
 use verdict::Errors;
-use view::View;
+use view::HubView;
 
 /// Milliseconds since the Unix epoch.
 pub(crate) type UnixMillis = u64;
@@ -101,8 +101,8 @@ pub(crate) struct Reading {
 /// All views.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    views: HashMap<ViewKey, View>,
-    fleet: Fleet,
+    views: HashMap<ViewKey, HubView>,
+    fleet: ShownFleet,
     aggregators: Vec<v1::Aggregator>,
     cluster: String,
     link: Link,
@@ -113,8 +113,8 @@ impl Hub {
     pub(crate) fn new() -> Self {
         let permanent = [ViewKey::Overview(Group::cluster()), ViewKey::Hosts(Group::cluster()), ViewKey::Aggregators];
         Self {
-            views: permanent.into_iter().map(|key| (key.clone(), View::new(&key))).collect(),
-            fleet: Fleet::default(),
+            views: permanent.into_iter().map(|key| (key.clone(), HubView::new(&key))).collect(),
+            fleet: ShownFleet::default(),
             aggregators: Vec::new(),
             cluster: String::new(),
             link: Link::default(),
@@ -124,7 +124,7 @@ impl Hub {
     /// Opens a view; does nothing when it is open.
     pub(crate) fn open(&mut self, key: &ViewKey) {
         if !self.views.contains_key(key) {
-            self.views.insert(key.clone(), View::new(key));
+            self.views.insert(key.clone(), HubView::new(key));
             self.publish_table(key, 0);
         }
     }
@@ -331,7 +331,7 @@ impl Hub {
         Some(frame)
     }
 
-    fn make_snapshot(&self, key: &ViewKey, view: &View, tick: u32, now: UnixMillis) -> live::Snapshot {
+    fn make_snapshot(&self, key: &ViewKey, view: &HubView, tick: u32, now: UnixMillis) -> live::Snapshot {
         let state = match (key, &view.track) {
             (ViewKey::Hosts(group), _) => self.fleet.table().map(|_| states::hosts(&self.fleet, group, true, now)),
             (ViewKey::Aggregators, _) => Some(states::aggregators(&self.aggregators, &self.link, now)),
@@ -373,7 +373,7 @@ impl Hub {
 
     /// A second of a series, with the verdict on it.
     pub(crate) fn read(&self, source: &Source, second: &Arc<Second>) -> Reading {
-        let errors = self.views.get(&ViewKey::from(source)).map(View::errors).unwrap_or_default();
+        let errors = self.views.get(&ViewKey::from(source)).map(HubView::errors).unwrap_or_default();
         Reading { second: Arc::clone(second), verdict: verdict_of(source, second, &self.fleet, errors) }
     }
 
@@ -391,7 +391,7 @@ impl Hub {
     }
 
     /// The table of nodes, once there is one.
-    pub(crate) fn fleet(&self) -> &Fleet {
+    pub(crate) fn fleet(&self) -> &ShownFleet {
         &self.fleet
     }
 
@@ -420,7 +420,7 @@ fn seconds(now: UnixMillis) -> u32 {
     u32::try_from(now / 1000).unwrap_or(u32::MAX)
 }
 
-fn state_of(source: &Source, second: &Second, fleet: &Fleet, errors: Errors, now: UnixMillis) -> live::State {
+fn state_of(source: &Source, second: &Second, fleet: &ShownFleet, errors: Errors, now: UnixMillis) -> live::State {
     match (source, second) {
         (Source::Cluster(group), Second::Cluster(_)) => states::overview(second, group, fleet, errors, now),
         (Source::Node(node), Second::Node(view)) => states::node(view, second, node, fleet, errors),
@@ -429,7 +429,7 @@ fn state_of(source: &Source, second: &Second, fleet: &Fleet, errors: Errors, now
     }
 }
 
-fn verdict_of(source: &Source, second: &Second, fleet: &Fleet, errors: Errors) -> live::Verdict {
+fn verdict_of(source: &Source, second: &Second, fleet: &ShownFleet, errors: Errors) -> live::Verdict {
     match source {
         Source::Cluster(group) => {
             verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), errors)

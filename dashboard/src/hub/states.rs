@@ -4,7 +4,7 @@ use starling_proto::{group::Group, ids::NodeId, live, nodes::Measure, v1};
 
 use super::{
     Link, UnixMillis, age_ms,
-    fleet::{Fleet, Host, Medians, Table},
+    fleet::{Host, Medians, ShownFleet, Table},
     judged::{judged, without_histograms},
     sections::Second,
     verdict::{self, Errors},
@@ -21,7 +21,13 @@ fn completeness(from: Option<&v1::Completeness>, tick: u32, now: UnixMillis) -> 
 }
 
 /// The cluster or a group.
-pub(crate) fn overview(second: &Second, group: &Group, fleet: &Fleet, errors: Errors, now: UnixMillis) -> live::State {
+pub(crate) fn overview(
+    second: &Second,
+    group: &Group,
+    fleet: &ShownFleet,
+    errors: Errors,
+    now: UnixMillis,
+) -> live::State {
     let verdict = verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), errors);
     state(live::state::Body::Overview(live::Overview {
         completeness: completeness(second.completeness(), second.tick(), now),
@@ -32,7 +38,13 @@ pub(crate) fn overview(second: &Second, group: &Group, fleet: &Fleet, errors: Er
 
 /// One node. The fleet's row is the newer one: it also tells that a node fell silent.
 #[allow(clippy::cast_possible_truncation)] // shares are drawn
-pub(crate) fn node(view: &v1::NodeView, second: &Second, node: &NodeId, fleet: &Fleet, errors: Errors) -> live::State {
+pub(crate) fn node(
+    view: &v1::NodeView,
+    second: &Second,
+    node: &NodeId,
+    fleet: &ShownFleet,
+    errors: Errors,
+) -> live::State {
     let shown = view.row.as_ref().and_then(Host::of);
     let row = fleet.host(node.as_str()).or(shown.as_ref());
     let facts = view.facts.as_ref();
@@ -81,7 +93,7 @@ fn median(from: Medians) -> live::Median {
 }
 
 /// The fleet in columns; with the dictionary only when asked.
-pub(crate) fn hosts(fleet: &Fleet, group: &Group, with_dictionary: bool, now: UnixMillis) -> live::State {
+pub(crate) fn hosts(fleet: &ShownFleet, group: &Group, with_dictionary: bool, now: UnixMillis) -> live::State {
     let Some(table) = fleet.table() else { return state(live::state::Body::Hosts(live::Hosts::default())) };
     let rows: Vec<&Host> = table.hosts.iter().filter(|host| group.holds(host.labels())).collect();
     let column = |measure| rows.iter().map(|host| narrow(host.value(measure))).collect();
@@ -146,7 +158,7 @@ mod tests {
     use starling_testkit::update;
     use std::collections::HashMap;
 
-    fn fleet() -> Fleet {
+    fn fleet() -> ShownFleet {
         let row = |name: &str, zone: &str, last_tick: u32| v1::NodeRow {
             node_id: name.into(),
             state: v1::NodeState::Reporting.into(),
@@ -155,7 +167,7 @@ mod tests {
             cpu: Some(0.5),
             ..Default::default()
         };
-        let mut fleet = Fleet::default();
+        let mut fleet = ShownFleet::default();
         let nodes = vec![row("a", "x", 100), row("b", "y", 97)];
         fleet.apply(&[update(&v1::NodeTable { tick: 100, nodes, ..Default::default() })]).unwrap();
         fleet

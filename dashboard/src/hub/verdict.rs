@@ -13,7 +13,7 @@
 use starling_proto::{live, v1};
 
 use super::{
-    fleet::{Fleet, Host},
+    fleet::{Host, ShownFleet},
     limits::{ERROR_RATIO_MAX, ERROR_RATIO_SEVERE, HOLD_SECONDS, REQUESTS_MIN, SILENT_SEVERE},
 };
 
@@ -37,7 +37,7 @@ impl Errors {
 /// The verdict on the cluster, or on the nodes for which `member` holds.
 pub(crate) fn of_cluster(
     completeness: Option<&v1::Completeness>,
-    fleet: &Fleet,
+    fleet: &ShownFleet,
     member: impl Fn(&Host) -> bool,
     errors: Errors,
 ) -> live::Verdict {
@@ -201,8 +201,8 @@ mod tests {
         v1::NodeRow { node_id: name.into(), state: state.into(), cpu: Some(cpu), ..Default::default() }
     }
 
-    fn fleet(rows: &[v1::NodeRow]) -> Fleet {
-        let mut fleet = Fleet::default();
+    fn fleet(rows: &[v1::NodeRow]) -> ShownFleet {
+        let mut fleet = ShownFleet::default();
         for tick in 101..=100 + HOLD_SECONDS {
             fleet.apply(&[update(&v1::NodeTable { tick, nodes: rows.to_vec(), ..Default::default() })]).unwrap();
         }
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn no_node_is_no_data() {
         assert_eq!(judge(&[], 0, Errors::default()).word, "No data");
-        assert_eq!(of_cluster(None, &Fleet::default(), |_| true, Errors::default()).word, "No data");
+        assert_eq!(of_cluster(None, &ShownFleet::default(), |_| true, Errors::default()).word, "No data");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) const TABLE_LOG_MAX: usize = 8;
 
 /// A view and its clients' common state.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct HubView {
     pub(super) log: Log,
     pub(super) layout: u32,
     /// The snapshot made last, and the end of the log it was made for.
@@ -36,7 +36,7 @@ pub(super) struct View {
     pub(super) silent_until: u32,
 }
 
-impl View {
+impl HubView {
     /// An empty view.
     pub(super) fn new(key: &ViewKey) -> Self {
         let track = key.source().map(|source| Track::new(matches!(source, Source::Node(_))));

@@ -23,7 +23,7 @@ use crate::{
     hub::ViewKey,
     shared::{Lease, Shared, now},
 };
-use session::Session;
+use session::LiveSession;
 use socket::{Client, Refused, Upgrade};
 
 pub(crate) use socket::Sockets;
@@ -66,7 +66,7 @@ async fn follow(State(pages): State<Pages>, upgrade: Upgrade) -> Result<Response
 /// One page.
 struct LiveClient {
     shared: Arc<Shared>,
-    session: Session<Lease>,
+    session: LiveSession<Lease>,
     /// Answers to what the page sent. Drained after each of its messages, so it holds at most one.
     replies: Vec<live::server_message::Body>,
 }
@@ -82,7 +82,7 @@ impl LiveClient {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             target_rps,
         };
-        Self { shared, session: Session::new(), replies: vec![live::server_message::Body::Hello(hello)] }
+        Self { shared, session: LiveSession::new(), replies: vec![live::server_message::Body::Hello(hello)] }
     }
 
     fn subscribe(&mut self, subscribe: &live::Subscribe) -> Result<(), live::Error> {

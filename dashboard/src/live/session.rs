@@ -31,7 +31,7 @@ struct Subscription<L> {
 }
 
 /// One page. `L` keeps a view open while the page has it.
-pub(crate) struct Session<L> {
+pub(crate) struct LiveSession<L> {
     subscriptions: Vec<Subscription<L>>,
     /// The subscription to look at first, so that a busy view does not keep the others waiting.
     turn: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Session<L> {
     ended: Vec<L>,
 }
 
-impl<L> Session<L> {
+impl<L> LiveSession<L> {
     /// A page without views.
     pub(crate) fn new() -> Self {
         Self { subscriptions: Vec::new(), turn: 0, paused: false, told_down: false, ended: Vec::new() }
@@ -59,7 +59,7 @@ impl<L> Session<L> {
         Ok(())
     }
 
-    /// Adds a subscription that [`Session::check`] allowed. One of the same number is replaced.
+    /// Adds a subscription that [`LiveSession::check`] allowed. One of the same number is replaced.
     pub(crate) fn add(&mut self, id: u32, key: ViewKey, cursor: Cursor, lease: L) {
         drop(self.remove(id));
         self.subscriptions.push(Subscription { id, key, cursor, lease });
@@ -71,7 +71,7 @@ impl<L> Session<L> {
         Some(self.subscriptions.remove(at).lease)
     }
 
-    /// Sends nothing until [`Session::resume`].
+    /// Sends nothing until [`LiveSession::resume`].
     pub(crate) fn pause(&mut self) {
         self.paused = true;
     }
@@ -161,7 +161,7 @@ mod tests {
         ViewKey::Overview(Group::cluster())
     }
 
-    fn frames(session: &mut Session<Rc<()>>, hub: &mut Hub) -> Vec<u32> {
+    fn frames(session: &mut LiveSession<Rc<()>>, hub: &mut Hub) -> Vec<u32> {
         std::iter::from_fn(|| session.next(hub, 0))
             .map(|out| match out {
                 Out::Frame { skipped, .. } => skipped,
@@ -170,14 +170,14 @@ mod tests {
             .collect()
     }
 
-    fn add(session: &mut Session<Rc<()>>, hub: &Hub, id: u32, key: ViewKey) {
+    fn add(session: &mut LiveSession<Rc<()>>, hub: &Hub, id: u32, key: ViewKey) {
         let cursor = hub.cursor(&key, 0);
         session.add(id, key, cursor, Rc::new(()));
     }
 
     #[test]
     fn a_paused_page_is_sent_nothing_and_then_what_it_missed() {
-        let (mut hub, mut session) = (connected(), Session::new());
+        let (mut hub, mut session) = (connected(), LiveSession::new());
         add(&mut session, &hub, 1, overview());
         assert_eq!(frames(&mut session, &mut hub).len(), 1);
         session.pause();
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn numbers_are_checked_and_replaced() {
-        let (hub, mut session) = (connected(), Session::new());
+        let (hub, mut session) = (connected(), LiveSession::new());
         assert_eq!(session.check(0).unwrap_err().0, "invalid");
         for id in 1..=8 {
             session.check(id).unwrap();
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_told_once() {
-        let (mut hub, mut session) = (connected(), Session::<()>::new());
+        let (mut hub, mut session) = (connected(), LiveSession::<()>::new());
         assert!(session.next(&mut hub, 0).is_none());
         hub.disconnected("refused", 0);
         assert!(matches!(session.next(&mut hub, 0), Some(Out::Error(error)) if error.code == "unavailable"));
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_unknown_node_ends_its_subscription_only() {
-        let (mut hub, mut session) = (connected(), Session::new());
+        let (mut hub, mut session) = (connected(), LiveSession::new());
         let node = NodeId::parse("n9").unwrap();
         hub.open(&ViewKey::Node(node.clone()));
         hub.refuse(&Source::Node(node.clone()), "no node is called n9".into());
