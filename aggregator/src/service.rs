@@ -30,7 +30,7 @@ use tracing::{info, warn};
 
 use crate::{
     Config,
-    fleet::{self, Fleet},
+    fleet::{self, ClusterFleet},
     ingest::{self, IngestService, Intake, Registry},
     ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
@@ -164,7 +164,7 @@ fn build(
     let ledger = Ledger::new(writer, ledger_config, Arc::clone(registry.names()));
     let (ledger, task) = LedgerTask::new(ledger, copies, membership.clone(), metrics.clone());
     let meter = config.requests.meter("starling-aggregator", config.aggregator_id.as_str());
-    let fleet = Arc::new(Fleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone()));
+    let fleet = Arc::new(ClusterFleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone()));
     let exchange = Exchange {
         membership: membership.clone(),
         ledger: ledger.clone(),

@@ -36,9 +36,9 @@ use self::{
 };
 use crate::{
     clock::{now_ms, tick_of},
-    ingest::{Node, Registry},
+    ingest::{IngestNode, Registry},
     ledger_task::Published,
-    membership::{Membership, View},
+    membership::{Membership, MembershipView},
     metrics::Metrics,
 };
 
@@ -49,7 +49,7 @@ const PEER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// See the module. Shared; every section under a lock is one pass over rows without pointers to follow, a few
 /// milliseconds at 10,000 nodes.
-pub(crate) struct Fleet {
+pub(crate) struct ClusterFleet {
     /// Plain mutex.
     table: Mutex<Table>,
     /// Plain mutex, taken before that of the table.
@@ -66,7 +66,7 @@ pub(crate) struct Fleet {
     asked: AtomicU32,
 }
 
-impl Fleet {
+impl ClusterFleet {
     /// An empty table. Its own rows are those of the nodes in `registry`, held by `aggregator`.
     pub(crate) fn new(writer: WriterId, aggregator: NodeId, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Fleet {
     }
 
     /// Builds our own rows after second `settled`, and brings what follows from the table up to date. Milliseconds.
-    fn refresh(&self, settled: u32, view: &View) {
+    fn refresh(&self, settled: u32, view: &MembershipView) {
         let now = tick_of(now_ms());
         let live: BTreeSet<WriterId> = view.live.iter().map(|member| member.writer).collect();
         let peers = live.iter().any(|writer| *writer != self.writer);
@@ -198,7 +198,7 @@ impl Fleet {
     }
 
     /// The row of one of our own nodes at its newest second; `None` before its first frame.
-    pub(crate) fn row_of(&self, node: &Node) -> Option<v1::NodeRow> {
+    pub(crate) fn row_of(&self, node: &IngestNode) -> Option<v1::NodeRow> {
         let (entry, row) = own::of_one(node, &self.aggregator)?;
         Some(table::wire_row(&entry, &row, row.tick))
     }
@@ -224,7 +224,7 @@ impl PeerRows {
     ///
     /// # Errors
     /// [`UpdateError`]; the table is unchanged then.
-    pub(crate) fn take(&mut self, fleet: &Fleet, update: &v1::NodesUpdate) -> Result<(), UpdateError> {
+    pub(crate) fn take(&mut self, fleet: &ClusterFleet, update: &v1::NodesUpdate) -> Result<(), UpdateError> {
         let applied = self.mirror.apply(update)?;
         let now = tick_of(now_ms());
         let mut left_out = applied.left_out;
@@ -248,7 +248,7 @@ impl PeerRows {
 
 /// Refreshes the table each time a second is settled, until the stop. Also lets the registry forget old nodes.
 pub(crate) async fn run(
-    fleet: Arc<Fleet>,
+    fleet: Arc<ClusterFleet>,
     mut published: watch::Receiver<Published>,
     membership: Membership,
     stop: CancellationToken,

@@ -11,7 +11,7 @@ use super::{
     rows::RowReader,
     table::{Source, Table},
 };
-use crate::ingest::{About, Latest, Node};
+use crate::ingest::{About, IngestNode, Latest};
 
 /// What was built of a node last.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Builder {
 
     /// Builds the rows of `nodes` that have something new. Without `full` only who they are and when they reported:
     /// what nobody looks at is not computed.
-    pub(super) fn build(&mut self, nodes: &[Arc<Node>], full: bool) {
+    pub(super) fn build(&mut self, nodes: &[Arc<IngestNode>], full: bool) {
         self.pass += 1;
         for node in nodes {
             // A node that has sent nothing yet is not in the table.
@@ -59,7 +59,7 @@ impl Builder {
         self.nodes.retain(|_, built| built.pass == pass);
     }
 
-    fn build_one(&mut self, node: &Node, latest: Arc<Latest>, full: bool) {
+    fn build_one(&mut self, node: &IngestNode, latest: Arc<Latest>, full: bool) {
         let (about, (connected, stopped)) = (node.about(), node.presence());
         let Some(built) = self.nodes.get_mut(&node.id) else {
             let entry = Arc::new(entry_of(node, &about, connected.then_some(&self.aggregator), stopped));
@@ -95,14 +95,14 @@ impl Builder {
 }
 
 /// Entry and row of one node, for an answer about it alone.
-pub(super) fn of_one(node: &Node, aggregator: &NodeId) -> Option<(Entry, Row)> {
+pub(super) fn of_one(node: &IngestNode, aggregator: &NodeId) -> Option<(Entry, Row)> {
     let latest = node.latest()?;
     let (connected, stopped) = node.presence();
     let entry = entry_of(node, &node.about(), connected.then_some(aggregator), stopped);
     Some((entry, row_of(&mut RowReader::default(), &latest, true)))
 }
 
-fn entry_of(node: &Node, about: &About, aggregator: Option<&NodeId>, stopped: bool) -> Entry {
+fn entry_of(node: &IngestNode, about: &About, aggregator: Option<&NodeId>, stopped: bool) -> Entry {
     Entry {
         id: node.id.clone(),
         labels: about.labels.clone(),

@@ -20,16 +20,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use self::{hello::Greeting, session::Session};
+use self::{hello::Greeting, session::IngestSession};
 pub(crate) use self::{
-    node::{About, Latest, Node},
+    node::{About, IngestNode, Latest},
     rebalance::rebalance,
     registry::Registry,
 };
 use crate::{
     clock::now_ms,
     ledger_task::LedgerHandle,
-    membership::{Membership, View, endpoint},
+    membership::{Membership, MembershipView, endpoint},
     metrics::{Answer, Metrics},
 };
 
@@ -96,7 +96,8 @@ impl ingest_server::Ingest for IngestService {
             let _ = outbox.try_send(Ok(respond(ingest_response::Body::Redirect(redirect))));
             return Ok(Response::new(ReceiverStream::new(responses)));
         }
-        let session = Session::open(intake, greeting).await.inspect_err(|_| intake.metrics.hello(Answer::Refused))?;
+        let session =
+            IngestSession::open(intake, greeting).await.inspect_err(|_| intake.metrics.hello(Answer::Refused))?;
         intake.metrics.hello(Answer::Accepted);
         let accept = v1::Accept {
             writer_id: intake.ledger.writer().to_bytes(),
@@ -125,7 +126,7 @@ async fn first_message(inbound: &mut Streaming<v1::IngestRequest>) -> Result<Gre
 ///
 /// A node that comes for the first time goes to its owner. One that comes again may have found the owner dead before
 /// gossip did: whoever is among its first three takes it. One that was sent around often enough is taken by anybody.
-fn redirect(view: &View, greeting: &Greeting) -> Option<v1::Redirect> {
+fn redirect(view: &MembershipView, greeting: &Greeting) -> Option<v1::Redirect> {
     let ranked = view.rank(&greeting.node);
     let own = ranked.iter().position(|member| member.id == view.me.id);
     let taken = match own {
@@ -138,7 +139,7 @@ fn redirect(view: &View, greeting: &Greeting) -> Option<v1::Redirect> {
 }
 
 /// Where a node goes that cannot stay: its ranking without this aggregator.
-fn elsewhere(view: &View, node: &NodeId) -> v1::Redirect {
+fn elsewhere(view: &MembershipView, node: &NodeId) -> v1::Redirect {
     let mut known = view.known();
     known.retain(|endpoint| endpoint.aggregator_id != view.me.id.as_str());
     let ranked = view.rank(node).into_iter().filter(|member| member.id != view.me.id).take(RANKED);

@@ -50,7 +50,7 @@ pub(crate) struct About {
 
 /// The open stream of a node.
 #[derive(Debug, Clone)]
-pub(crate) struct Session {
+pub(crate) struct NodeSession {
     /// The daemon's start.
     pub(crate) stream: StreamId,
     /// Grows with each connection of that start.
@@ -86,7 +86,7 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct State {
     about: Arc<About>,
-    session: Option<Session>,
+    session: Option<NodeSession>,
     /// Number of the stream that may write; an older one that is still ending may not.
     epoch: u64,
     history: History,
@@ -115,7 +115,7 @@ impl State {
 
 /// One node. Everything behind its plain mutex is read and written in short sections.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct IngestNode {
     /// Its name.
     pub(crate) id: NodeId,
     state: Mutex<State>,
@@ -129,7 +129,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) struct Claim {
     /// The node.
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: Arc<IngestNode>,
     /// Cancelled when a newer session takes over.
     pub(crate) replaced: CancellationToken,
     /// Notified when the node is to be sent to its owner.
@@ -167,7 +167,7 @@ thread_local! {
     pub(super) static LOCKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-impl Node {
+impl IngestNode {
     pub(super) fn new(id: NodeId, shared: Arc<Shared>) -> Arc<Self> {
         let (state, quota) = (Mutex::default(), Mutex::default());
         Arc::new(Self { id, state, quota, ticks: watch::Sender::new(0), shared })
@@ -196,7 +196,7 @@ impl Node {
     }
 
     /// Its open stream.
-    pub(super) fn session(&self) -> Option<Session> {
+    pub(super) fn session(&self) -> Option<NodeSession> {
         self.state().session.clone()
     }
 
@@ -240,7 +240,7 @@ impl Node {
             }
             None => drop(self.shared.connected.fetch_add(1, Ordering::Relaxed)),
         }
-        let session = Session {
+        let session = NodeSession {
             stream,
             number,
             replaced: CancellationToken::new(),

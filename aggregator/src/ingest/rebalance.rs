@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::MissedTickBehavior;
 
 use super::{Intake, Registry};
-use crate::membership::{State, View};
+use crate::membership::{MembershipView, State};
 
 /// How long the better owner must have been ready.
 const OWNER_READY_FOR: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ pub(crate) async fn rebalance(intake: Arc<Intake>) {
     }
 }
 
-fn step(view: &View, registry: &Registry) -> usize {
+fn step(view: &MembershipView, registry: &Registry) -> usize {
     if view.suspects_partition || view.degraded || view.me.state != State::Ready || view.others.is_empty() {
         return 0;
     }
@@ -43,7 +43,7 @@ fn step(view: &View, registry: &Registry) -> usize {
     misplaced.take(quota).map(|(_, session)| session.redirect.notify_one()).count()
 }
 
-fn ready_for_long(view: &View, owner: &crate::membership::Member) -> bool {
+fn ready_for_long(view: &MembershipView, owner: &crate::membership::Member) -> bool {
     view.listed
         .iter()
         .any(|listed| listed.member.id == owner.id && !listed.dead && listed.since.elapsed() >= OWNER_READY_FOR)

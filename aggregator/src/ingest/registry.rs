@@ -17,7 +17,7 @@ use starling_proto::{
     series::OTHER,
 };
 
-use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, Node, Session, Shared};
+use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, IngestNode, NodeSession, Shared};
 use crate::metrics::Metrics;
 
 /// Nodes without a stream whose last 15 minutes are kept beside `nodes_max` connected ones. Beyond it the one that went
@@ -33,7 +33,7 @@ const SEAL_SPREAD_SECONDS: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Registry {
     /// Plain mutex, short sections.
-    nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
+    nodes: Mutex<HashMap<NodeId, Arc<IngestNode>>>,
     groups: Mutex<Groups>,
     group_by: Vec<String>,
     groups_max: usize,
@@ -79,17 +79,17 @@ impl Registry {
         &self.group_by
     }
 
-    fn nodes(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Node>>> {
+    fn nodes(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<IngestNode>>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The node called `id`.
-    pub(crate) fn get(&self, id: &NodeId) -> Option<Arc<Node>> {
+    pub(crate) fn get(&self, id: &NodeId) -> Option<Arc<IngestNode>> {
         self.nodes().get(id).cloned()
     }
 
     /// All nodes, in no order.
-    pub(crate) fn all(&self) -> Vec<Arc<Node>> {
+    pub(crate) fn all(&self) -> Vec<Arc<IngestNode>> {
         self.nodes().values().cloned().collect()
     }
 
@@ -99,8 +99,8 @@ impl Registry {
     }
 
     /// Nodes with an open stream.
-    pub(crate) fn connected(&self) -> Vec<(Arc<Node>, Session)> {
-        let open = |node: Arc<Node>| {
+    pub(crate) fn connected(&self) -> Vec<(Arc<IngestNode>, NodeSession)> {
+        let open = |node: Arc<IngestNode>| {
             let session = node.session()?;
             Some((node, session))
         };
@@ -127,7 +127,7 @@ impl Registry {
                 if nodes.len() >= self.nodes_max + GONE_MAX {
                     self.forget_some(&mut nodes);
                 }
-                let node = Node::new(id.clone(), self.shared.clone());
+                let node = IngestNode::new(id.clone(), self.shared.clone());
                 nodes.insert(id.clone(), node.clone());
                 node
             }
@@ -141,7 +141,7 @@ impl Registry {
 
     /// Forgets the tenth of the nodes without a stream that went longest ago, at least one: the walk over all nodes is
     /// then made once for every hundred new ones. There are some: fewer are connected than are kept.
-    fn forget_some(&self, nodes: &mut HashMap<NodeId, Arc<Node>>) {
+    fn forget_some(&self, nodes: &mut HashMap<NodeId, Arc<IngestNode>>) {
         let mut gone: Vec<(u32, NodeId)> =
             nodes.values().filter_map(|node| Some((node.gone_since()?, node.id.clone()))).collect();
         gone.sort_unstable();

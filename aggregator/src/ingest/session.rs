@@ -58,7 +58,7 @@ enum End {
 }
 
 /// See the module.
-pub(super) struct Session {
+pub(super) struct IngestSession {
     intake: Arc<Intake>,
     claim: Claim,
     seat: Seat,
@@ -70,7 +70,7 @@ pub(super) struct Session {
     bucket: Bucket,
 }
 
-impl Session {
+impl IngestSession {
     /// Takes the node's place in the registry and in the ledger.
     pub(super) async fn open(intake: &Arc<Intake>, greeting: Greeting) -> Result<Self, Status> {
         let claim = intake.registry.claim(&greeting.node, greeting.stream, greeting.session, greeting.about).map_err(

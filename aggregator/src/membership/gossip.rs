@@ -30,7 +30,7 @@ use super::{
     generation,
     member::{FactError, Member, State},
     settle::Settle,
-    view::{Listed, View},
+    view::{Listed, MembershipView},
 };
 use crate::metrics::Metrics;
 
@@ -91,7 +91,7 @@ pub(super) async fn start(
     }
     let handle = spawn(&settings, &me, bound, Some(socket)).await?;
     let started = Instant::now();
-    let view = View {
+    let view = MembershipView {
         listed: vec![Listed { member: me.clone(), dead: false, since: started }],
         me,
         others: Vec::new(),
@@ -224,7 +224,7 @@ struct Task {
     settings: Settings,
     metrics: Arc<Metrics>,
     bound: SocketAddr,
-    view: watch::Sender<Arc<View>>,
+    view: watch::Sender<Arc<MembershipView>>,
     load: watch::Receiver<Load>,
     damped: Damped,
     settle: Settle,
@@ -421,9 +421,9 @@ impl Task {
     }
 
     /// Replaces the view; those who watch it wake only if it differs.
-    fn change(&self, change: impl FnOnce(&mut View)) {
+    fn change(&self, change: impl FnOnce(&mut MembershipView)) {
         self.view.send_if_modified(|view| {
-            let mut next = View::clone(view);
+            let mut next = MembershipView::clone(view);
             change(&mut next);
             let differs = next != **view;
             if differs {

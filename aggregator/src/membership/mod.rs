@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 
 pub(crate) use self::{
     member::{Member, State},
-    view::{Listed, View, endpoint},
+    view::{Listed, MembershipView, endpoint},
 };
 
 /// What membership needs to know of this process.
@@ -72,7 +72,7 @@ enum Command {
 /// Handle to the membership. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
-    view: watch::Receiver<Arc<View>>,
+    view: watch::Receiver<Arc<MembershipView>>,
     load: watch::Sender<Load>,
     commands: mpsc::Sender<Command>,
     gossip_addr: SocketAddr,
@@ -89,12 +89,12 @@ impl Membership {
     }
 
     /// The membership now.
-    pub(crate) fn view(&self) -> Arc<View> {
+    pub(crate) fn view(&self) -> Arc<MembershipView> {
         self.view.borrow().clone()
     }
 
     /// The membership now and every change after it: nothing falls between.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<View>> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<MembershipView>> {
         self.view.clone()
     }
 
@@ -142,7 +142,7 @@ mod tests {
         (Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap(), state)
     }
 
-    async fn until(membership: &Membership, what: &str, holds: impl Fn(&View) -> bool) {
+    async fn until(membership: &Membership, what: &str, holds: impl Fn(&MembershipView) -> bool) {
         starling_testkit::until(&mut membership.subscribe(), what, |view| holds(view)).await;
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Listed {
 
 /// The membership at one moment. Snapshots are immutable and shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct MembershipView {
     /// This process.
     pub(crate) me: Member,
     /// The other members of the damped view, by name: whom nodes are sent to.
@@ -45,7 +45,7 @@ pub(crate) struct View {
     pub(crate) degraded: bool,
 }
 
-impl View {
+impl MembershipView {
     /// The ready members in the order in which they are to take `node`. While nobody is ready, this process alone:
     /// a cluster that starts takes nodes at once, and moves them when it has settled.
     pub(crate) fn rank(&self, node: &NodeId) -> Vec<&Member> {
@@ -127,9 +127,9 @@ mod tests {
         }
     }
 
-    fn view(live: &[State]) -> View {
+    fn view(live: &[State]) -> MembershipView {
         let live: Vec<Member> = live.iter().map(|state| member("b", *state)).collect();
-        View {
+        MembershipView {
             me: member("a", State::Ready),
             others: live.clone(),
             live,

@@ -15,7 +15,7 @@ use super::Exchange;
 use crate::{
     fleet::{Filter, PeerRows},
     ledger_task::{Ended, Inlet, Outlet},
-    membership::{Member, View},
+    membership::{Member, MembershipView},
 };
 use starling_ledger::{DecodedRun, Ledger};
 
@@ -98,7 +98,7 @@ impl Outbox {
 
 /// The process a digest speaks for, if it is the one that was dialled or, when `wanted` is not known, a member that
 /// gossip sees alive. To be asked before the ledger hears of it: a digest of a name replaces the process before it.
-fn speaker(view: &View, digest: &v1::Digest, wanted: Option<WriterId>) -> Result<WriterId, LinkError> {
+fn speaker(view: &MembershipView, digest: &v1::Digest, wanted: Option<WriterId>) -> Result<WriterId, LinkError> {
     let writer = WriterId::parse(&digest.writer_id).map_err(starling_ledger::DigestError::from)?;
     if let Some(wanted) = wanted.filter(|wanted| *wanted != writer) {
         return Err(LinkError::Stranger { found: writer, wanted });
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_members_that_are_alive_speak() {
-        let view = View {
+        let view = MembershipView {
             me: member("agg-0", 0),
             others: vec![member("agg-2", 2)],
             live: vec![member("agg-1", 1)],

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::dial::{DIAL, dial_peers};
 use self::link::Outbox;
-use crate::{fleet::Fleet, ledger_task::LedgerHandle, membership::Membership, metrics::Metrics};
+use crate::{fleet::ClusterFleet, ledger_task::LedgerHandle, membership::Membership, metrics::Metrics};
 
 /// Messages to one peer on their way. A message holds up to a megabyte of entries; the writer waits when it is full
 /// and what it would have sent stays in the log.
@@ -76,7 +76,7 @@ pub(crate) struct Exchange {
     /// What is exchanged.
     pub(crate) ledger: LedgerHandle,
     /// Node rows, which go along.
-    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) fleet: Arc<ClusterFleet>,
     /// The streams that are up.
     pub(crate) links: Links,
     /// What is counted.

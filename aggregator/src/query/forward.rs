@@ -15,7 +15,7 @@ use tonic::{
 };
 
 use crate::{
-    fleet::Fleet,
+    fleet::ClusterFleet,
     ingest::Registry,
     ledger_task::LedgerHandle,
     membership::{Member, Membership},
@@ -53,7 +53,7 @@ pub(crate) struct Holders {
     membership: Membership,
     ledger: LedgerHandle,
     registry: Arc<Registry>,
-    fleet: Arc<Fleet>,
+    fleet: Arc<ClusterFleet>,
     channels: Channels,
 }
 
@@ -63,7 +63,7 @@ impl Holders {
         membership: Membership,
         ledger: LedgerHandle,
         registry: Arc<Registry>,
-        fleet: Arc<Fleet>,
+        fleet: Arc<ClusterFleet>,
     ) -> Self {
         Self { membership, ledger, registry, fleet, channels: Channels::default() }
     }
@@ -79,7 +79,7 @@ impl Holders {
     }
 
     /// The rows of all nodes.
-    pub(super) fn fleet(&self) -> &Fleet {
+    pub(super) fn fleet(&self) -> &ClusterFleet {
         &self.fleet
     }
 }

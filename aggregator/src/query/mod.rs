@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub(crate) use self::{cluster::ClusterService, forward::Holders, service::QueryService, views::Views};
-use crate::{fleet::Fleet, ingest::Registry, ledger_task::LedgerHandle};
+use crate::{fleet::ClusterFleet, ingest::Registry, ledger_task::LedgerHandle};
 use starling_proto::group::Group;
 
 /// A stream of answers.
@@ -59,7 +59,7 @@ fn parse_group(text: &str) -> Result<Group, Status> {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`, naming the groups there are.
-fn check_group(registry: &Registry, fleet: &Fleet, group: &Group) -> Result<(), Status> {
+fn check_group(registry: &Registry, fleet: &ClusterFleet, group: &Group) -> Result<(), Status> {
     let Some((key, value)) = group.label() else { return Ok(()) };
     let group_by = registry.group_by();
     if !group_by.iter().any(|label| label == key) {

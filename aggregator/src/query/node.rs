@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::{age_ms, now_ms, tick_of},
-    ingest::Node,
+    ingest::IngestNode,
     ledger_task::Published,
     reading::{Amount, Entry, Reading, latency::RollingMinute},
 };
@@ -24,7 +24,7 @@ const MINUTE: u32 = 60;
 const REPLAY_CHUNK: u32 = 60;
 
 /// The newest second of a node with all its series; `None` before its first frame.
-pub(super) fn newest(holders: &Holders, node: &Node) -> Option<v1::NodeView> {
+pub(super) fn newest(holders: &Holders, node: &IngestNode) -> Option<v1::NodeView> {
     let latest = node.latest()?;
     let tick = latest.second.tick;
     let mut minute = RollingMinute::default();
@@ -38,7 +38,7 @@ pub(super) fn newest(holders: &Holders, node: &Node) -> Option<v1::NodeView> {
 
 /// The series asked for of a node, without who answers: a list of its newest second, or points over seconds.
 /// Decodes what it reads: not for a runtime thread.
-pub(super) fn series(node: &Node, asked: &Asked) -> v1::SeriesAnswer {
+pub(super) fn series(node: &IngestNode, asked: &Asked) -> v1::SeriesAnswer {
     let from = if asked.name.is_empty() { asked.to } else { asked.from };
     let seconds = node.slice(from, asked.to).seconds();
     if asked.name.is_empty() {
@@ -56,7 +56,7 @@ pub(super) fn series(node: &Node, asked: &Asked) -> v1::SeriesAnswer {
 }
 
 /// One second of a node. `minute` must have seen the seconds before it, in order.
-fn view(holders: &Holders, node: &Node, second: &Second, minute: &mut RollingMinute) -> v1::NodeView {
+fn view(holders: &Holders, node: &IngestNode, second: &Second, minute: &mut RollingMinute) -> v1::NodeView {
     let reading = Reading::of_node_shown(second);
     let merged = minute.push(second.tick, Arc::new(reading.duration()));
     v1::NodeView {
@@ -109,7 +109,7 @@ fn series_value(entry: &Entry<'_>) -> v1::SeriesValue {
 /// One reader of a node's seconds.
 struct Cursor {
     holders: Arc<Holders>,
-    node: Arc<Node>,
+    node: Arc<IngestNode>,
     ticks: tokio::sync::watch::Receiver<u32>,
     published: tokio::sync::watch::Receiver<Published>,
     /// Next second to send.
@@ -130,7 +130,7 @@ struct Cursor {
 pub(super) fn watch(
     holders: Arc<Holders>,
     streams: &Streams,
-    node: Arc<Node>,
+    node: Arc<IngestNode>,
     from: u32,
 ) -> impl Stream<Item = Result<v1::NodeView, Status>> + use<> {
     let ticks = node.ticks();

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::{OpenStream, Streams, off_thread, views::completeness};
 use crate::{
-    fleet::{Filter, Fleet},
+    fleet::{ClusterFleet, Filter},
     ledger_task::LedgerHandle,
 };
 
@@ -50,7 +50,7 @@ impl Paging {
 
 /// One page of the nodes of `group` at the newest settled second. Pages are cut by name: nodes that come or go between
 /// two pages shift nothing.
-pub(super) fn page(ledger: &LedgerHandle, fleet: &Fleet, group: &Group, paging: &Paging) -> v1::NodeTable {
+pub(super) fn page(ledger: &LedgerHandle, fleet: &ClusterFleet, group: &Group, paging: &Paging) -> v1::NodeTable {
     let tick = ledger.published().borrow().settled;
     let page = fleet.page(group, paging.after.as_ref(), paging.size, PAGE_BYTES, tick);
     v1::NodeTable {
@@ -75,7 +75,7 @@ fn counted(ledger: &LedgerHandle, group: &Group, tick: u32, (reporting, expected
 /// One reader of the table.
 struct Cursor {
     ledger: LedgerHandle,
-    fleet: Arc<Fleet>,
+    fleet: Arc<ClusterFleet>,
     group: Group,
     refreshed: tokio::sync::watch::Receiver<u32>,
     /// The revision up to which everything was handed on; 0 for nothing.
@@ -90,7 +90,7 @@ struct Cursor {
 /// The nodes of `group` by difference, one update a second. `known` is what the reader already holds, as generation
 /// and revision. A reader that falls behind is given what changed since, at once: nothing grows with its slowness.
 pub(super) fn watch(
-    (ledger, fleet): (LedgerHandle, Arc<Fleet>),
+    (ledger, fleet): (LedgerHandle, Arc<ClusterFleet>),
     streams: &Streams,
     group: Group,
     known: (u64, u64),

@@ -13,7 +13,7 @@ use super::{
     views::{self, stamped},
     watch,
 };
-use crate::{fleet::Fleet, ingest::Registry, ledger_task::LedgerHandle};
+use crate::{fleet::ClusterFleet, ingest::Registry, ledger_task::LedgerHandle};
 use starling_proto::group::Group;
 
 /// Requests hold a name and a number.
@@ -28,7 +28,7 @@ pub(crate) struct QueryService {
     /// The nodes heard of here.
     pub(crate) registry: Arc<Registry>,
     /// The nodes heard of anywhere.
-    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) fleet: Arc<ClusterFleet>,
     /// Views of the cluster and of groups.
     pub(crate) views: Arc<Views>,
     /// Who else to ask.

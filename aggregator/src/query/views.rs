@@ -15,7 +15,7 @@ use super::{
 
 use crate::{
     clock::{age_ms, now_ms},
-    fleet::Fleet,
+    fleet::ClusterFleet,
     ledger_task::LedgerHandle,
     reading::{Reading, latency::MinuteCache},
 };
@@ -34,7 +34,7 @@ const MINUTES_MAX: usize = 64;
 pub(crate) struct Views {
     cluster: String,
     ledger: LedgerHandle,
-    fleet: Arc<Fleet>,
+    fleet: Arc<ClusterFleet>,
     built: Built<(u32, Group), v1::ClusterView>,
     /// A plain mutex: histograms are copied in and out by pointer, and merged outside of it.
     minutes: Mutex<HashMap<Group, MinuteCache>>,
@@ -53,7 +53,7 @@ struct Second {
 impl Second {
     /// The ledger counts nodes for the whole cluster. In a group a node has at most one frame behind each cell, and
     /// every node sends the series of its host; who is expected is known from the rows.
-    fn coverage_of(&self, fleet: &Fleet, group: &Group, tick: u32) -> Coverage {
+    fn coverage_of(&self, fleet: &ClusterFleet, group: &Group, tick: u32) -> Coverage {
         if group.is_cluster() {
             return self.coverage;
         }
@@ -63,7 +63,7 @@ impl Second {
 
 impl Views {
     /// Of the cluster called `cluster`.
-    pub(crate) fn new(cluster: String, ledger: LedgerHandle, fleet: Arc<Fleet>) -> Self {
+    pub(crate) fn new(cluster: String, ledger: LedgerHandle, fleet: Arc<ClusterFleet>) -> Self {
         Self { cluster, ledger, fleet, built: Built::new(VIEWS_MAX), minutes: Mutex::default() }
     }
 
@@ -266,7 +266,7 @@ mod tests {
 
         let metrics = Metrics::of_a_test();
         let registry = Arc::new(Registry::new(Vec::new(), 10, 10, metrics.clone()));
-        let fleet = Arc::new(Fleet::new(ledger.writer(), NodeId::parse("solo").unwrap(), registry, metrics));
+        let fleet = Arc::new(ClusterFleet::new(ledger.writer(), NodeId::parse("solo").unwrap(), registry, metrics));
         let view = Views::new("test".into(), ledger, fleet).get(&Group::cluster(), tick);
         let completeness = view.completeness.unwrap();
         assert_eq!((completeness.nodes_reporting, completeness.skipped_cells), (1, 2));
