@@ -4,7 +4,7 @@ use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use starling_proto::ids::NodeId;
-use starling_replay::{Fleet, FleetConfig};
+use starling_replay::{FleetConfig, ReplayFleet};
 use starling_service::{Program, admin::Readiness, metrics::Registry, parts::Parts, requests::RequestReports};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -127,7 +127,7 @@ impl Program for Up {
             aggregators: grpc.iter().map(SocketAddr::to_string).collect(),
             host: starling_node::host_facts(&config.node.collect()),
         };
-        let fleet = Fleet::start(&fleet, &node.latest(), &stop_nodes);
+        let fleet = ReplayFleet::start(&fleet, &node.latest(), &stop_nodes);
         parts.start(NODE, |stop| node.run(stop));
         parts.start(DASHBOARD, |stop| dashboard.run(stop));
 

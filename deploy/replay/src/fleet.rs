@@ -30,12 +30,12 @@ pub struct FleetConfig {
 
 /// Simulated nodes at work.
 #[derive(Debug)]
-pub struct Fleet {
+pub struct ReplayFleet {
     uplinks: Vec<UplinkHandle>,
     tasks: TaskTracker,
 }
 
-impl Fleet {
+impl ReplayFleet {
     /// Starts the nodes; each follows `host` until `shutdown`.
     #[must_use]
     pub fn start(

@@ -8,5 +8,5 @@
 mod fleet;
 mod variation;
 
-pub use fleet::{Fleet, FleetConfig};
+pub use fleet::{FleetConfig, ReplayFleet};
 pub use variation::Variation;

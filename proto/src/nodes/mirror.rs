@@ -16,7 +16,7 @@ pub struct Most {
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct MirroredNode {
     /// Who it is. Shared: a new one comes only when something of it changed.
     pub entry: Arc<Entry>,
     /// Its latest second; of tick 0 until one came.
@@ -44,7 +44,7 @@ pub struct Applied {
 #[derive(Debug, Clone)]
 pub struct Mirror {
     most: Most,
-    nodes: Vec<Option<Node>>,
+    nodes: Vec<Option<MirroredNode>>,
     bytes: usize,
     generation: u64,
     revision: u64,
@@ -112,11 +112,11 @@ impl Mirror {
         if self.nodes.len() <= place {
             self.nodes.resize(place + 1, None);
         }
-        self.nodes[place] = Some(Node { entry: Arc::new(entry), row });
+        self.nodes[place] = Some(MirroredNode { entry: Arc::new(entry), row });
         applied.entries.push(from.number);
     }
 
-    fn take(&mut self, number: u32) -> Option<Node> {
+    fn take(&mut self, number: u32) -> Option<MirroredNode> {
         let node = self.nodes.get_mut(number as usize)?.take()?;
         self.bytes -= node.entry.bytes();
         Some(node)
@@ -124,12 +124,12 @@ impl Mirror {
 
     /// The node of a number.
     #[must_use]
-    pub fn node(&self, number: u32) -> Option<&Node> {
+    pub fn node(&self, number: u32) -> Option<&MirroredNode> {
         self.nodes.get(number as usize)?.as_ref()
     }
 
     /// All nodes by ascending number.
-    pub fn nodes(&self) -> impl Iterator<Item = (u32, &Node)> {
+    pub fn nodes(&self) -> impl Iterator<Item = (u32, &MirroredNode)> {
         (0..).zip(&self.nodes).filter_map(|(number, node)| Some((number, node.as_ref()?)))
     }
 

@@ -10,7 +10,7 @@ mod mirror;
 
 pub use columns::{Writer, rows};
 pub use entry::Entry;
-pub use mirror::{Applied, Mirror, Most, Node};
+pub use mirror::{Applied, Mirror, MirroredNode, Most};
 
 use crate::v1::NodeState;
 

@@ -44,7 +44,7 @@ pub(super) type AllSaid = Arc<Mutex<Vec<Said>>>;
 
 /// All processes.
 #[derive(Debug)]
-pub(super) struct Fleet {
+pub(super) struct ChaosFleet {
     directory: TempDir,
     /// `None` without rule over the network.
     network: Option<Network>,
@@ -56,7 +56,7 @@ pub(super) struct Fleet {
     binaries: [PathBuf; 2],
 }
 
-impl Fleet {
+impl ChaosFleet {
     /// Starts all aggregators, waits until they are ready, and starts all nodes.
     pub(super) async fn start(config: &ChaosConfig) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;

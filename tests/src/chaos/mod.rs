@@ -27,7 +27,7 @@ pub use node::{NodeArguments, run_node};
 pub use verdict::Verdict;
 
 use self::{
-    fleet::Fleet,
+    fleet::ChaosFleet,
     plan::{Plan, Step},
     reader::Readers,
 };
@@ -62,7 +62,7 @@ const FORMING: Duration = Duration::from_secs(5);
 /// When a program cannot be started.
 pub async fn run(config: &ChaosConfig) -> Result<Verdict, String> {
     println!("seed {}", config.seed);
-    let mut fleet = Fleet::start(config).await?;
+    let mut fleet = ChaosFleet::start(config).await?;
     let begin = Oracle::now() + 2;
     let readers = Readers::start(fleet.members(), begin, config.seed);
     sleep(FORMING).await;
@@ -88,7 +88,7 @@ pub async fn run(config: &ChaosConfig) -> Result<Verdict, String> {
     verdict::read(config, &fleet, readers, begin, drawn).await
 }
 
-impl Fleet {
+impl ChaosFleet {
     /// Does one step of the plan.
     async fn apply(&mut self, step: &Step) -> Result<(), String> {
         match step {

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::{
     ChaosConfig, Digit, Sum,
-    fleet::{Fleet, Said},
+    fleet::{ChaosFleet, Said},
     reader::{Readers, Reads, view},
 };
 use crate::{
@@ -72,7 +72,7 @@ impl fmt::Display for Verdict {
 /// Waits for the healed cluster and reads all its seconds.
 pub(super) async fn read(
     config: &ChaosConfig,
-    fleet: &Fleet,
+    fleet: &ChaosFleet,
     readers: Readers,
     begin: u32,
     drawn: String,

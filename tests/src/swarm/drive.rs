@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Counts, Template,
     http2::GrpcStream,
-    session::{Outcome, Session},
+    session::{Outcome, SwarmSession},
 };
 
 /// The labels of node `i`.
@@ -129,7 +129,7 @@ async fn run(config: SwarmConfig, counts: &Arc<Mutex<Counts>>, stop: Cancellatio
         let mut targets = config.targets.clone();
         targets.rotate_left(i % config.targets.len());
         let node = Node {
-            session: Session::new(hello, Arc::clone(&config.templates[i % config.templates.len()])),
+            session: SwarmSession::new(hello, Arc::clone(&config.templates[i % config.templates.len()])),
             offset: config.spread.mul_f64(random.random()),
             random: StdRng::seed_from_u64(random.random()),
             targets,
@@ -146,7 +146,7 @@ async fn run(config: SwarmConfig, counts: &Arc<Mutex<Counts>>, stop: Cancellatio
 
 /// One node and where it is.
 struct Node {
-    session: Session,
+    session: SwarmSession,
     offset: Duration,
     random: StdRng,
     targets: Vec<SocketAddr>,
@@ -339,7 +339,7 @@ impl Node {
 }
 
 /// Brings the sum of unacknowledged frames up to date with one session.
-fn count_unacked(counts: &mut Counts, session: &Session, reported: &mut usize) {
+fn count_unacked(counts: &mut Counts, session: &SwarmSession, reported: &mut usize) {
     counts.unacked = counts.unacked + session.unacked() as u64 - *reported as u64;
     *reported = session.unacked();
 }

@@ -45,7 +45,7 @@ struct Kept {
 
 /// One node.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct SwarmSession {
     hello: v1::Hello,
     template: Arc<Template>,
     redirects: u32,
@@ -58,7 +58,7 @@ pub(super) struct Session {
     pub(super) ranked: Vec<String>,
 }
 
-impl Session {
+impl SwarmSession {
     pub(super) fn new(hello: v1::Hello, template: Arc<Template>) -> Self {
         Self {
             hello,
@@ -181,7 +181,7 @@ mod tests {
         v1::IngestResponse { body: Some(ingest_response::Body::Accept(accept)) }
     }
 
-    fn frames(session: &mut Session) -> Vec<(u32, u32, u8, bool)> {
+    fn frames(session: &mut SwarmSession) -> Vec<(u32, u32, u8, bool)> {
         let frame = |request: v1::IngestRequest| match request.body {
             Some(ingest_request::Body::Frame(f)) => (f.tick, f.sequence, f.pin[0], f.keyframe),
             other => panic!("{other:?}"),
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_frame_keeps_its_pin_and_is_offered_again() {
         let template = Template::of(&[Content::default(), Content::default()]);
-        let mut session = Session::new(v1::Hello::default(), Arc::new(template));
+        let mut session = SwarmSession::new(v1::Hello::default(), Arc::new(template));
         session.cut(10);
         assert!(frames(&mut session).is_empty(), "no stream is open");
         session.connect(0);
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_window_bounds_what_is_in_flight() {
-        let mut session = Session::new(v1::Hello::default(), Arc::new(Template::of(&[Content::default()])));
+        let mut session = SwarmSession::new(v1::Hello::default(), Arc::new(Template::of(&[Content::default()])));
         session.connect(0);
         session.answer(accept(1));
         for tick in 1..=100 {

@@ -36,7 +36,7 @@ pub(super) struct Connection {
 }
 
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct SimulatedNode {
     pub(super) id: NodeId,
     pub(super) groups: Vec<Group>,
     pub(super) stream: StreamId,
@@ -45,7 +45,7 @@ pub(super) struct Node {
     pub(super) connection: Option<Connection>,
 }
 
-impl Node {
+impl SimulatedNode {
     pub(super) fn new(number: usize, rng: &mut Rng, many_groups: bool) -> Self {
         Self {
             id: NodeId::sanitised(&format!("node-{number}")),

@@ -16,7 +16,7 @@ use starling_proto::{
 
 use super::{
     Pace, Plant, Seen,
-    node::{Connection, Dot, Node, Pin, Shapes},
+    node::{Connection, Dot, Pin, Shapes, SimulatedNode},
     oracle::Ghost,
     rng::Rng,
 };
@@ -62,7 +62,7 @@ pub(super) struct World {
     pub(super) plant: Plant,
     pub(super) now_ms: u64,
     pub(super) slots: Vec<Option<Aggregator>>,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<SimulatedNode>,
     pub(super) network: Vec<Message>,
     /// Messages from aggregator to aggregator are lost.
     pub(super) cut: Vec<Vec<bool>>,
@@ -98,7 +98,7 @@ impl World {
             plant,
             now_ms: 1_000_000_000 + rng.below(1000) as u64,
             slots: Vec::new(),
-            nodes: (0..nodes).map(|number| Node::new(number, &mut rng, small)).collect(),
+            nodes: (0..nodes).map(|number| SimulatedNode::new(number, &mut rng, small)).collect(),
             network: Vec::new(),
             cut: vec![vec![false; slots]; slots],
             cut_nodes: vec![vec![false; slots]; nodes],
