@@ -77,7 +77,7 @@ fn cpu_ns() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
-/// Waits on a channel nobody writes to.
+/// Waits on a channel without a sender.
 fn wait(time: Duration) {
     let (_sender, receiver) = mpsc::channel::<()>();
     // Timing out is the purpose.

@@ -114,7 +114,7 @@ impl Sampler {
             content.samples.len(),
         );
         self.hand_over(content);
-        self.tell();
+        self.publish();
     }
 
     /// What happened since the last second. It belongs to the second in progress, which has not ended: the frame is
@@ -153,7 +153,8 @@ impl Sampler {
         }
     }
 
-    fn tell(&mut self) {
+    /// Publishes the counts and the readiness of the uplinks.
+    fn publish(&mut self) {
         let stats = self.streams.stats();
         self.config.metrics.uplink(&self.counted, &stats);
         self.counted.clone_from(&stats);

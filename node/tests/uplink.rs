@@ -138,7 +138,7 @@ async fn an_aggregator_that_comes_later_gets_what_was_kept() {
 }
 
 #[tokio::test]
-async fn a_keyframe_request_starts_anew() {
+async fn a_keyframe_request_starts_again() {
     let aggregator = FakeAggregator::start("agg-1", Manners { ack: false, ..ACKS }).await;
     let (handle, _shutdown) = uplink(&[&aggregator]);
     for tick in 100..103 {

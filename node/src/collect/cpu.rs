@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_core_that_was_offline_starts_anew() {
+    fn a_core_that_was_offline_starts_again() {
         let (reported, faults) =
             after(&["cpu0 0 0 0 100\ncpu1 0 0 0 100\n", "cpu0 50 0 0 150\n", "cpu0 50 0 0 250\ncpu1 0 0 0 9000000\n"]);
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Disks, from `/proc/diskstats`.
 //!
 //! A byte moved counts once: only whole disks are taken, not their partitions, and nothing that stands on other disks
-//! (device mapper, software RAID, bcache) or in memory or files (loop, ram, zram). `/sys/block` tells which; without
+//! (device mapper, software RAID, bcache) or in memory or files (loop, ram, zram). `/sys/block` says which; without
 //! it the names do.
 
 use std::{

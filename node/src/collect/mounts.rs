@@ -57,7 +57,7 @@ impl Mount {
         point.starts_with(b"/").then_some(Self { id, parent, device, point, kind, source })
     }
 
-    /// What tells whether two mounts show the same space. Datasets of one ZFS pool have devices of their own and share
+    /// What decides whether two mounts show the same space. Datasets of one ZFS pool have devices of their own and share
     /// the pool's free space, so they are one.
     fn space(&self) -> &[u8] {
         if &*self.kind == b"zfs" {

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_beyond_the_budget_is_refused_and_read_anew() {
+    fn a_table_beyond_the_budget_is_refused_and_read_again() {
         let mut diag = SockDiag::with_budget(Budget { sockets_per_tick: 0, ticks_per_pass: 2 });
         match diag.read() {
             Err(error) if error.is_absent() => return,

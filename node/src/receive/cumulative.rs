@@ -203,7 +203,7 @@ enum Before {
     Total(Total),
     /// Nothing, because it is new.
     Nothing,
-    /// Nobody knows.
+    /// Not known: the sequence began before the first point that was received.
     Unknown,
 }
 

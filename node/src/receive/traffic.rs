@@ -211,7 +211,7 @@ impl Traffic {
     pub(super) fn cut(&mut self, now: Duration, samples: &mut Vec<Sample>) {
         for (tally, [requests, errors, duration]) in self.tallies.iter_mut().zip(&self.series) {
             if tally.seen.is_none_or(|seen| now.saturating_sub(seen) > PRESENT_MAX) {
-                // Nobody serves it any more: gives its histogram back.
+                // No application reports it any more: gives its histogram back.
                 *tally = Tally::default();
                 continue;
             }

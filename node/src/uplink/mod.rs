@@ -194,7 +194,7 @@ impl Uplink {
     }
 
     /// [`Uplink::new`] and [`Uplink::run`] in a task of its own, which ends after `shutdown` or with its last handle.
-    /// [`UplinkHandle::ended`] waits for that and tells a panic from a normal end.
+    /// [`UplinkHandle::ended`] waits for that and distinguishes a panic from a normal end.
     #[must_use]
     pub fn spawn(config: UplinkConfig, shutdown: CancellationToken) -> UplinkHandle {
         let (uplink, handle) = Self::new(config);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_broke_off_is_told_from_one_that_ended() {
+    async fn a_task_that_broke_off_is_not_taken_for_one_that_ended() {
         let (normal, handle) = uplink();
         let shutdown = CancellationToken::new();
         shutdown.cancel();

@@ -16,7 +16,7 @@ const ROUND_MAX: usize = 128;
 /// Pause after every address failed, and how far it grows; half of it up or down.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 
-/// The aggregators this node has heard of, and what became of dialling them.
+/// The aggregators this node knows, and what became of dialling them.
 ///
 /// A round tries each address once: the ranked ones in order, then the known ones, then the seeds. When all failed
 /// the caller pauses for [`Route::pause`] and begins a new round.

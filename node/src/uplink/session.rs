@@ -143,7 +143,7 @@ impl UplinkSession {
     }
 
     /// Takes a message of an aggregator. One of a link that is gone is ignored. `wall` is the node's clock, since the
-    /// Unix epoch; it tells whether a second is really too old when an aggregator says so.
+    /// Unix epoch; it decides whether a second is really too old when an aggregator says so.
     pub(super) fn received(&mut self, link: u64, response: v1::IngestResponse, now: Duration, wall: Duration) {
         if self.link() != Some(link) {
             return;

@@ -23,7 +23,7 @@ use crate::{
     receive::{Outcome, SharedReceiver},
 };
 
-/// Largest request, after decompression: about 5,000 points of 200 bytes. Exporters split larger ones when told to (the
+/// Largest request, after decompression: about 5,000 points of 200 bytes. Exporters split larger ones when set to (the
 /// OpenTelemetry Collector by `send_batch_max_size`).
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Requests read, decoded or converted at once. An empty point takes 2 bytes on the wire and up to 208 in memory, so

@@ -484,7 +484,7 @@ fn a_dead_seed_is_tried_again_after_a_pause() {
 }
 
 #[test]
-fn a_stop_waits_for_acknowledgements_and_says_goodbye() {
+fn a_stop_waits_for_acknowledgements_and_ends_its_stream() {
     let mut bench = connected();
     let tick = bench.cut();
     bench.session.stop(bench.now);
