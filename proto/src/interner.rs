@@ -1,7 +1,7 @@
 //! One number and one allocation per series in the whole process.
 //!
 //! Whoever keeps a series by its number also keeps the [`Interned`] it belongs to; a number is given to another series
-//! only after the last one of those is gone, by [`Interner::sweep`]. So names that nobody uses are forgotten.
+//! only after the last one of those is gone, by [`Interner::sweep`]. So names that are not in use are forgotten.
 
 use std::{
     collections::HashMap,
@@ -163,12 +163,12 @@ impl Interner {
         Some(interned)
     }
 
-    /// Forgets series that nobody holds. Returns how many. Once a minute is right: it walks the whole table.
+    /// Forgets series that are not held elsewhere. Returns how many. Once a minute is right: it walks the whole table.
     pub fn sweep(&self) -> usize {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let Table { by_series, free, .. } = &mut *table;
         let before = by_series.len();
-        // Under the write lock nobody can take a further copy: a count of one stays one.
+        // Under the write lock no further copy can be taken: a count of one stays one.
         by_series.retain(|_, interned| {
             let used = Arc::strong_count(&interned.0) > 1;
             if !used {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_holds_is_forgotten_and_its_number_used_again() {
+    fn what_is_held_nowhere_is_forgotten_and_its_number_used_again() {
         let interner = Interner::new(2);
         let a = interner.intern(&named("a")).unwrap();
         let gone = interner.intern(&named("b")).unwrap().id();

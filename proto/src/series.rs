@@ -44,7 +44,7 @@ pub enum SeriesError {
     Scale {
         /// Name of the series.
         name: String,
-        /// Its scale.
+        /// Decimal digits it was given.
         scale: u8,
     },
     /// A name of the catalogue with another kind, unit, scale or scope than the catalogue's, or of a metric that is

@@ -8,7 +8,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// Libraries that write a line for what any stranger can send. Raised by `--log chitchat=info` and the like.
+/// Libraries that write a line for what any outsider can send. Raised by `--log chitchat=info` and the like.
 const QUIET: &str = "chitchat=error,h2=error";
 
 /// Flags for the log of every program.

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_said_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("transport error")]
         struct Outer(#[source] Inner);

@@ -115,13 +115,13 @@ proptest! {
         let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
         // The places of `room` series are free and the others are held by somebody else, until half time.
         let names = Interner::new(24);
-        let strangers: Vec<_> = (room..24).map(|n| {
-            names.intern(&Series::application(&format!("stranger.{n}"), &[], Kind::Gauge, "", 0, Scope::Node).unwrap())
+        let fresh: Vec<_> = (room..24).map(|n| {
+            names.intern(&Series::application(&format!("fresh.{n}"), &[], Kind::Gauge, "", 0, Scope::Node).unwrap())
         }).collect();
-        let mut strangers = Some(strangers);
+        let mut fresh = Some(fresh);
         for (i, (values, keyframe)) in ticks.iter().enumerate() {
             if i == ticks.len() / 2 {
-                strangers = None;
+                fresh = None;
                 names.sweep();
             }
             let content = sorted(content(1000 + i as u32, values));
@@ -130,7 +130,7 @@ proptest! {
             let found = sorted(decoded.second.content());
             prop_assert_eq!(found.samples.len() + decoded.left_out as usize, content.samples.len());
             prop_assert!(found.samples.iter().all(|sample| content.samples.contains(sample)));
-            if strangers.is_none() && frame.keyframe {
+            if fresh.is_none() && frame.keyframe {
                 prop_assert_eq!(found, content);
             }
         }
@@ -259,7 +259,7 @@ fn limits_are_checked_before_allocation() {
 }
 
 #[test]
-fn a_dictionary_that_outgrows_its_limit_starts_anew() {
+fn a_dictionary_that_outgrows_its_limit_starts_again() {
     let (mut encoder, mut decoder, names) = (Encoder::new(), Decoder::new(), Interner::default());
     for round in 0..20 {
         let samples = (0..1000)

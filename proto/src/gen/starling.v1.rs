@@ -1043,7 +1043,7 @@ pub struct StatisticValues {
     /// As asked for.
     #[prost(string, tag = "1")]
     pub statistic: ::prost::alloc::string::String,
-    /// One for each point, in the unit of the series. NaN means that nobody reported it or that it cannot be known: the
+    /// One for each point, in the unit of the series. NaN means that it was not reported or that it cannot be known: the
     /// extremes of a sum, a quantile over nodes of a gauge that keeps no distribution.
     #[prost(double, repeated, tag = "2")]
     pub values: ::prost::alloc::vec::Vec<f64>,
@@ -1271,7 +1271,7 @@ impl MetricKind {
         }
     }
 }
-/// Nothing to say.
+/// Takes no arguments.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAggregatorsRequest {}
 /// The members of the cluster.
@@ -1415,7 +1415,7 @@ pub enum AggregatorState {
     Ready = 2,
     /// Is stopping and hands its nodes over.
     Leaving = 3,
-    /// Not heard of; still listed for 15 minutes.
+    /// No longer seen by gossip; still listed for 15 minutes.
     Dead = 4,
 }
 impl AggregatorState {

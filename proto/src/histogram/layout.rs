@@ -1,6 +1,6 @@
 //! The one shape of every histogram: which value falls in which bucket.
 
-/// Lowest value told apart from 0.
+/// Lowest value distinguished from 0.
 pub const LOWEST: u64 = 1;
 /// Highest value, one hour in nanoseconds; larger ones count as this.
 pub const HIGHEST: u64 = 3_600_000_000_000;

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_takes_no_place() {
+    fn what_no_node_has_takes_no_place() {
         let mut writer = Writer::new(100, true);
         let mut row = Row { tick: 100, ..Row::default() };
         row.set(Measure::Cpu, Some(0.5));

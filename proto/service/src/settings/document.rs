@@ -139,7 +139,7 @@ impl Document {
         (!table.is_empty()).then_some(Given { value: Value::Table(table), written: None, origin })
     }
 
-    /// Notes every key that nobody took, with the one that may have been meant.
+    /// Notes every key that no setting took, with the one that may have been meant.
     pub(super) fn report_unknown(&self, rows: &[Row], mistakes: &mut Mistakes) {
         for (key, given) in self.given.iter().filter(|(key, _)| !self.taken.contains(*key)) {
             let close = |row: &&Row| strsim::jaro_winkler(&row.key, key);
