@@ -86,7 +86,7 @@ impl Ledger {
         let state = self.ticks.entry(tick).or_default();
         let again = |merged: &Merged| merged.place.log == place.log && !merged.coverage.is_disjoint(&coverage);
         if state.merges.iter().any(again) && !self.faults.has(Fault::NoOwnCoverageCheck) {
-            // By this log alone its author broke the rule: nobody counts it.
+            // By this log alone its author broke the rule: it counts nowhere.
             self.stats.merges_ignored += 1;
             return;
         }

@@ -26,7 +26,7 @@ impl Ledger {
     pub(crate) fn entries_for(&mut self, now_ms: u64, peer: WriterId, budget_bytes: usize) -> Vec<v1::Entries> {
         let mut runs = Vec::new();
         let mut left = budget_bytes;
-        // Own entries first: nobody else may have them.
+        // Own entries first: no other process may have them.
         let own = self.writer;
         let others = self.logs.iter().map(|(_, log)| log.writer()).filter(|&writer| writer != own);
         for writer in std::iter::once(own).chain(others).collect::<Vec<_>>() {

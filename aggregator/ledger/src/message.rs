@@ -25,18 +25,18 @@ pub enum Event {
     Open {
         /// Of the connection; never used twice.
         key: u64,
-        /// The node.
+        /// The node whose daemon opened it.
         node: NodeId,
         /// The daemon start.
         stream: StreamId,
     },
     /// A frame. Only what is refused is answered, by [`Action::Refused`].
     Offer(Offered),
-    /// A connection is gone: nobody is left to acknowledge to. Frames taken stay taken.
+    /// A connection is gone, and with it the receiver of its acknowledgements. Frames taken stay taken.
     Close {
-        /// The connection.
+        /// The connection, as [`Event::Open`] named it.
         key: u64,
-        /// Its stream.
+        /// As [`Action::Opened`] numbered it.
         stream: StreamNo,
         /// The last tick of the stream when it ended on purpose: its node is not expected after it.
         last_tick: Option<u32>,
@@ -49,7 +49,7 @@ pub enum Event {
     PeerLost(WriterId),
     /// The connection to a peer takes so many bytes of entries more.
     Room {
-        /// The peer.
+        /// The process at its other end.
         peer: WriterId,
         /// Bytes of payloads.
         bytes: usize,
@@ -60,7 +60,7 @@ pub enum Event {
     Entries {
         /// Who sent it.
         from: WriterId,
-        /// The run.
+        /// What it sent; in the order of the log.
         run: DecodedRun,
     },
     /// The store holds entries 1..=`up_to` of a log, even after a crash.
@@ -108,9 +108,9 @@ pub enum Action {
     },
     /// A frame was not taken.
     Refused {
-        /// Its stream.
+        /// As [`Action::Opened`] numbered it.
         stream: StreamNo,
-        /// Its second.
+        /// Unix seconds.
         tick: u32,
         /// Why.
         refused: Refused,
@@ -131,9 +131,9 @@ pub enum Action {
     },
     /// To send to a peer.
     Send {
-        /// The peer.
+        /// The process at the other end of an open connection.
         peer: WriterId,
-        /// What.
+        /// Entries within the room that the connection had, or a digest, which takes no room.
         message: Outgoing,
     },
     /// A run was taken, or why not.
@@ -161,9 +161,9 @@ pub enum Action {
     Settled(Arc<TickView>),
     /// A tick is no longer kept: its last sums.
     Pruned {
-        /// The second.
+        /// Unix seconds.
         tick: u32,
-        /// Its sums.
+        /// As they were last.
         sums: TickSums,
         /// The frames behind them.
         frames: Frames,
@@ -179,7 +179,7 @@ pub enum Outgoing {
     Entries(Vec<v1::Entries>),
 }
 
-/// One tick as the logs held tell it. Changes no more.
+/// One tick by the logs held. Changes no more.
 #[derive(Debug, Clone)]
 pub struct TickView {
     /// Unix seconds.

@@ -183,7 +183,7 @@ impl OwnNames {
         if let Some(slot) = self.known(series) {
             return Some(slot);
         }
-        // A key with '=' could not be told from its value in a definition.
+        // A key with '=' could not be separated from its value in a definition.
         if self.series.len() > most || series.attributes().iter().any(|(key, _)| key.contains('=')) {
             return None;
         }
@@ -210,7 +210,7 @@ impl OwnNames {
         let mut values = std::mem::take(&mut self.frame);
         values.clear();
         let (mut left_out, mut others) = (0, 0);
-        let mut strangers = Vec::new();
+        let mut fresh = Vec::new();
         for (position, series) in columns.layout.series.iter().enumerate() {
             if series.scope() != Scope::Cluster {
                 continue;
@@ -221,13 +221,13 @@ impl OwnNames {
             }
             match self.known(series) {
                 Some(slot) => values.push((slot, added)),
-                None => strangers.push((series, added)),
+                None => fresh.push((series, added)),
             }
         }
         let (groups, no_group, other_groups) = self.group_slots(now, groups);
         left_out += no_group;
         others += other_groups;
-        for (series, added) in strangers {
+        for (series, added) in fresh {
             // The catalogue has a quarter of the quota to itself: no flood of application names hides the hosts.
             let cataloged = catalogue::find(series.name()).is_some();
             let most = if cataloged { self.series_max } else { self.series_max - self.series_max / 4 };

@@ -71,7 +71,7 @@ pub struct LedgerStats {
     pub runs_refused: u64,
     /// Logs joined in the middle because their start was pruned.
     pub jumps: u64,
-    /// Entries pruned.
+    /// Entries forgotten because their ticks left the window.
     pub entries_pruned: u64,
     /// Dots acknowledged.
     pub acknowledged: u64,

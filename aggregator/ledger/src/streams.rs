@@ -24,7 +24,7 @@ struct Stream {
 #[derive(Debug)]
 struct Node {
     id: NodeId,
-    /// Its streams.
+    /// Numbers of those that are kept, the newest last.
     streams: Vec<u32>,
 }
 

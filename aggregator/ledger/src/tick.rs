@@ -1,4 +1,4 @@
-//! One tick as the entries applied so far tell it.
+//! One tick by the entries applied so far.
 
 use std::{collections::BTreeMap, sync::Arc};
 

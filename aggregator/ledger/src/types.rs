@@ -47,9 +47,9 @@ pub enum Refused {
 /// A dot of an own session that the node may forget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ack {
-    /// The stream.
+    /// As [`Action::Opened`](super::Action::Opened) numbered it.
     pub stream: StreamNo,
-    /// The tick.
+    /// Unix seconds.
     pub tick: u32,
     /// Aggregators that hold it, this one included.
     pub copies: u32,
@@ -103,7 +103,7 @@ pub enum EntriesError {
     Limit {
         /// Which.
         what: &'static str,
-        /// Its limit.
+        /// Most that is taken.
         limit: usize,
     },
 }
@@ -199,7 +199,7 @@ pub struct LogStatus {
     pub trouble: Option<String>,
 }
 
-/// A node as the logs tell it.
+/// A node by the logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStatus {
     /// Name.

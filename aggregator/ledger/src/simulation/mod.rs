@@ -3,7 +3,7 @@
 //! One schedule is a sequence of steps drawn from one seed: nodes cut frames, connect, send and fail over; messages
 //! are delivered in any order, lost or doubled; aggregators crash and lose everything they held, pause, and are cut
 //! off; daemons restart with their frames or without. In some schedules every aggregator has a disk, which is slow and
-//! loses what it was not told to have kept; in some all tables of names are tiny and new names come all the time. After the last step the faults stop, the cluster heals and
+//! loses what it did not confirm; in some all tables of names are tiny and new names come all the time. After the last step the faults stop, the cluster heals and
 //! everything must drain. The [`oracle`] checks the invariants all along.
 //!
 //! A failure names its seed; `World::new(seed, pace, plant).run()` repeats it.
@@ -26,7 +26,7 @@ enum Plant {
     Ledger(Fault),
     /// Entries with some missing before them are renumbered on the way, so that they fit.
     GapsClosed,
-    /// Nobody passes on entries of others.
+    /// Entries of others are not passed on.
     NoRelay,
     /// A restarted aggregator goes on as the writer it was.
     ReusedWriter,

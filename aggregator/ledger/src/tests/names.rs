@@ -107,7 +107,7 @@ fn a_full_table_leaves_cells_out_and_nothing_else() {
 }
 
 #[test]
-fn names_that_nobody_uses_make_room_everywhere() {
+fn names_that_are_not_used_make_room_everywhere() {
     let limits = LedgerLimits { own_series: 8, series: 8, ..LedgerLimits::default() };
     let (mut a, mut b) = (limited(1, limits.clone()), limited(2, limits));
     let node = stream(&mut a, T_MS, 1);
