@@ -121,7 +121,7 @@ fn act(ledger: &mut Ledger) -> Vec<DecodedRun> {
     runs
 }
 
-/// A ledger to which every frame was offered, pinned to itself or to nobody.
+/// A ledger to which every frame was offered, pinned to itself or not at all.
 fn offered(number: u8, offers: &Offers, pinned: bool) -> Ledger {
     let mut ledger = ledger(number);
     let pin = pinned.then(|| ledger.writer());

@@ -211,8 +211,8 @@ async fn the_table_is_listed_in_pages_and_followed_by_difference() {
     assert_eq!(requests(&reader, "web-4"), Some(14.0));
 
     // Of another process nothing is known here: everything is sent again.
-    let stranger = v1::WatchNodesRequest { generation: generation ^ 1, revision, ..Default::default() };
-    let mut stream = query.watch_nodes(stranger).await.unwrap().into_inner();
+    let unknown = v1::WatchNodesRequest { generation: generation ^ 1, revision, ..Default::default() };
+    let mut stream = query.watch_nodes(unknown).await.unwrap().into_inner();
     let mut reader = mirror();
     let seen = follow(&mut stream, &mut reader, |held| held.nodes().count() == 5).await;
     assert!(seen[0].reset);
@@ -372,7 +372,7 @@ async fn a_taken_port_and_a_foreign_address_are_told() {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_speak_for_a_peer() {
+async fn an_unknown_process_cannot_speak_for_a_peer() {
     let aggregator = Aggregator::start("solo", &[]).await;
     let mut client = starling_service::grpc::peer_client::PeerClient::new(aggregator.channel().await);
     let digest = v1::Digest {
@@ -390,5 +390,5 @@ async fn a_stranger_cannot_speak_for_a_peer() {
         }
     };
     assert_eq!(status.code(), Code::Unavailable);
-    assert!(status.message().contains("not a member I know yet"), "{status}");
+    assert!(status.message().contains("not a member that is known here yet"), "{status}");
 }

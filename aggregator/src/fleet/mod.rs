@@ -113,7 +113,7 @@ impl ClusterFleet {
         self.refreshed.send_replace(settled);
     }
 
-    /// Notes that somebody asks, and builds the numbers of our own rows if nobody asked for long. May then take
+    /// Notes that somebody asks, and builds the numbers of our own rows if they were not asked for lately. May then take
     /// milliseconds: not for a runtime thread.
     fn ask(&self) {
         let now = tick_of(now_ms());
@@ -166,7 +166,7 @@ impl ClusterFleet {
         (reporting, expected)
     }
 
-    /// Where `node` is; `None` when nobody heard of it in the last 15 minutes.
+    /// Where `node` is; `None` when it was not seen in the last 15 minutes.
     pub(crate) fn place(&self, node: &NodeId) -> Option<Place> {
         self.table().place(node)
     }
@@ -186,7 +186,7 @@ impl ClusterFleet {
         self.table().has_group(group)
     }
 
-    /// Nodes of `group` that are expected at second `tick`: heard of lately, and not stopped before.
+    /// Nodes of `group` that are expected at second `tick`: seen lately, and not stopped before.
     pub(crate) fn expected(&self, group: &Group, tick: u32) -> u32 {
         self.table().expected(group, tick)
     }

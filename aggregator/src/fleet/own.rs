@@ -46,7 +46,7 @@ impl Builder {
     }
 
     /// Builds the rows of `nodes` that have something new. Without `full` only who they are and when they reported:
-    /// what nobody looks at is not computed.
+    /// what is not asked for is not computed.
     pub(super) fn build(&mut self, nodes: &[Arc<IngestNode>], full: bool) {
         self.pass += 1;
         for node in nodes {

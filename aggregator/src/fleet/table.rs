@@ -261,7 +261,7 @@ impl Table {
         }
     }
 
-    /// Forgets nodes that were not heard of for long.
+    /// Forgets nodes that were not seen for long.
     pub(super) fn prune(&mut self, now: u32) {
         for number in 0..self.slots.len() as u32 {
             let slot = &self.slots[number as usize];
@@ -359,7 +359,7 @@ impl Table {
         top.filter_map(core).collect()
     }
 
-    /// Nodes of `group` that are expected at second `tick`: heard of lately, and not stopped before.
+    /// Nodes of `group` that are expected at second `tick`: seen lately, and not stopped before.
     pub(super) fn expected(&self, group: &Group, tick: u32) -> u32 {
         let Some(index) = self.by_group.get(group) else { return 0 };
         let index = &self.indexes[*index as usize];
@@ -382,7 +382,7 @@ impl Table {
         self.by_group.contains_key(group)
     }
 
-    /// Where `node` is; `None` when nobody heard of it lately.
+    /// Where `node` is; `None` when it was not seen lately.
     pub(super) fn place(&self, node: &NodeId) -> Option<Place> {
         let held = self.slots.get(*self.names.get(node)? as usize)?.held.as_ref()?;
         let aggregator_id = held.published.aggregator.as_ref().map_or_else(String::new, ToString::to_string);

@@ -128,7 +128,6 @@ pub(crate) struct IngestNode {
 /// The right of one session to write the history of its node.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// The node.
     pub(crate) node: Arc<IngestNode>,
     /// Cancelled when a newer session takes over.
     pub(crate) replaced: CancellationToken,
@@ -210,7 +209,7 @@ impl IngestNode {
         self.state().history.slice(from, to)
     }
 
-    /// `None` while a stream is open; otherwise when it was last heard of.
+    /// `None` while a stream is open; otherwise when it was last seen.
     pub(super) fn gone_since(&self) -> Option<u32> {
         let state = self.state();
         state.session.is_none().then(|| state.last_tick())

@@ -1,4 +1,4 @@
-//! The nodes this aggregator has heard of itself, and the groups they are in.
+//! The nodes this aggregator has had a stream of, and the groups they are in.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -29,7 +29,7 @@ const SWEEP_SECONDS: u32 = 60;
 /// those of 10,000 nodes takes 20 s of a processor.
 const SEAL_SPREAD_SECONDS: usize = 128;
 
-/// All nodes heard of in the last 15 minutes.
+/// All nodes seen in the last 15 minutes.
 #[derive(Debug)]
 pub(crate) struct Registry {
     /// Plain mutex, short sections.
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_that_come_and_go_cost_a_bounded_number_of_steps_each() {
+    fn nodes_that_come_and_go_cost_a_bounded_number_of_steps_each() {
         let registry = registry();
         let visit = |n: u32| {
             let claim = registry.claim(&id(&format!("node-{n}")), StreamId::random(), 1, About::default()).unwrap();

@@ -161,7 +161,7 @@ impl IngestSession {
                 () = tokio::time::sleep_until(ack_at.unwrap_or(heard_at)), if ack_at.is_some() => {
                     (ack_at, next_ack) = (None, tokio::time::Instant::now() + ACK_EVERY);
                     if let Some(ack) = acks.take(self.intake.ledger.alone())
-                        && let Some(end) = self.tell(outbox, ingest_response::Body::Ack(ack)).await
+                        && let Some(end) = self.send(outbox, ingest_response::Body::Ack(ack)).await
                     {
                         return end;
                     }
@@ -205,7 +205,7 @@ impl IngestSession {
                     Err(end) => return Some(end),
                 };
                 for answer in answers {
-                    let end = self.tell(outbox, answer).await;
+                    let end = self.send(outbox, answer).await;
                     if end.is_some() {
                         return end;
                     }
@@ -263,8 +263,8 @@ impl IngestSession {
         }
     }
 
-    async fn tell(&self, outbox: &Outbox, body: ingest_response::Body) -> Option<End> {
-        tell(outbox, body, &self.intake.metrics.node_stalls).await
+    async fn send(&self, outbox: &Outbox, body: ingest_response::Body) -> Option<End> {
+        send(outbox, body, &self.intake.metrics.node_stalls).await
     }
 
     fn undecodable(&mut self, frame: &v1::Frame, error: &FrameError) -> Vec<ingest_response::Body> {
@@ -286,7 +286,7 @@ impl IngestSession {
 }
 
 /// Sends one message; why the session is over when the node is gone, or does not read, which counts as a stall.
-async fn tell(outbox: &Outbox, body: ingest_response::Body, stalls: &Counter) -> Option<End> {
+async fn send(outbox: &Outbox, body: ingest_response::Body, stalls: &Counter) -> Option<End> {
     match tokio::time::timeout(READ_WITHIN, outbox.send(Ok(respond(body)))).await {
         Ok(Ok(())) => None,
         Ok(Err(_)) => Some(End::Gone),
@@ -338,16 +338,16 @@ mod tests {
         let (outbox, mut inbound) = mpsc::channel(1);
         let stalls = Counter::default();
         let ack = || ingest_response::Body::Ack(v1::Ack::default());
-        assert!(tell(&outbox, ack(), &stalls).await.is_none());
+        assert!(send(&outbox, ack(), &stalls).await.is_none());
         let began = tokio::time::Instant::now();
         assert!(
-            matches!(tell(&outbox, ack(), &stalls).await, Some(End::Status(status)) if status.code() == Code::DeadlineExceeded)
+            matches!(send(&outbox, ack(), &stalls).await, Some(End::Status(status)) if status.code() == Code::DeadlineExceeded)
         );
         assert_eq!((began.elapsed(), stalls.get()), (READ_WITHIN, 1));
         assert!(inbound.recv().await.is_some());
-        assert!(tell(&outbox, ack(), &stalls).await.is_none());
+        assert!(send(&outbox, ack(), &stalls).await.is_none());
         drop(inbound);
-        assert!(matches!(tell(&outbox, ack(), &stalls).await, Some(End::Gone)));
+        assert!(matches!(send(&outbox, ack(), &stalls).await, Some(End::Gone)));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl AckQueue {
         self.filled.notify_one();
     }
 
-    /// Waits until there is something to tell. May wake once too often.
+    /// Waits until there is something to send. May wake once too often.
     pub(crate) async fn filled(&self) {
         self.filled.notified().await;
     }

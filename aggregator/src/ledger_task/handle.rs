@@ -55,7 +55,6 @@ pub(crate) struct Ended;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seat {
     pub(super) key: u64,
-    /// The stream.
     pub(crate) stream: StreamNo,
 }
 

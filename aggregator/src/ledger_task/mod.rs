@@ -2,7 +2,7 @@
 //! (flushes, acknowledgements, settled seconds, messages to peers) is done every few milliseconds, so that a burst of
 //! frames costs one step and not one each. Nothing is read or decoded in here that can be done before.
 //!
-//! Nobody else touches the ledger, so there is no lock, and a bug in it ends the task and with it the process: a
+//! Only this task touches the ledger, so there is no lock, and a bug in it ends the task and with it the process: a
 //! restart is a new writer.
 
 mod acks;

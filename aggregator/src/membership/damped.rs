@@ -2,7 +2,7 @@
 //!
 //! Gossip reports a member dead after two stalled seconds and alive again a moment later; acting on each report would
 //! move nodes back and forth. So a member enters the view after it was seen for a while and leaves it after it was
-//! absent for a while, a member that keeps coming and going waits ever longer, and nobody is removed while the fault
+//! absent for a while, a member that keeps coming and going waits ever longer, and no member is removed while the fault
 //! is more likely our own: after our own process was paused, or when most of the view vanishes at once.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -20,7 +20,7 @@ pub(crate) struct Timing {
     pub(crate) settling: Duration,
     /// Absent without a break for this long before it is removed.
     pub(crate) remove_after: Duration,
-    /// Nobody is removed for this long after a pause of our own or a loss of most of the view.
+    /// No member is removed for this long after a pause of our own or a loss of most of the view.
     pub(crate) guard: Duration,
     /// Window in which a loss of more than half of the view counts as one event.
     pub(crate) mass_window: Duration,
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_pause_removes_nobody() {
+    fn our_own_pause_removes_no_member() {
         let mut run = Run::new();
         run.show(5 * SECOND, &[seen("b", 1), seen("c", 1)]);
         run.now += 10 * SECOND;
@@ -332,7 +332,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever gossip says: nobody enters earlier than the hold nor leaves earlier than allowed.
+        /// Whatever gossip says: no member enters earlier than the hold nor leaves earlier than allowed.
         #[test]
         fn no_change_comes_early(script in prop::collection::vec((0u8..8, 1u64..30), 1..60)) {
             let mut run = Run::new();

@@ -259,7 +259,7 @@ impl Task {
                 }
                 tokio::select! {
                     biased;
-                    // Nobody hears us: whoever leaves need not wait.
+                    // Gossip is down: a leave reaches no peer and need not wait.
                     _ = commands.recv() => return,
                     () = tokio::time::sleep(backoff.wait(rand::random())) => {}
                 }
@@ -307,7 +307,7 @@ impl Task {
                 _ = poll.tick() => {
                     if last.elapsed() > POLL + PAUSE {
                         let paused_ms = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
-                        warn!(paused_ms, "this process was paused, nobody is removed for a while");
+                        warn!(paused_ms, "this process was paused, no member is removed for a while");
                         self.damped.local_pause(self.started.elapsed());
                     }
                     last = Instant::now();
@@ -327,11 +327,11 @@ impl Task {
 
     async fn set_state(&mut self, handle: &ChitchatHandle, state: State) {
         self.change(|view| view.me.state = state);
-        self.tell(handle).await;
+        self.publish(handle).await;
     }
 
     /// Writes the facts that changed.
-    async fn tell(&mut self, handle: &ChitchatHandle) {
+    async fn publish(&mut self, handle: &ChitchatHandle) {
         let facts = self.view.borrow().me.facts();
         handle
             .with_chitchat(|chitchat| {
@@ -376,7 +376,7 @@ impl Task {
             self.published_at = Instant::now();
             let load = *self.load.borrow();
             self.change(|view| (view.me.load, view.me.closed) = (Some(load.nodes), load.closed));
-            self.tell(handle).await;
+            self.publish(handle).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! What an aggregator tells of itself by gossip: few, small, typed facts.
+//! What an aggregator publishes of itself by gossip: few, small, typed facts.
 
 use std::net::SocketAddr;
 
@@ -33,9 +33,9 @@ const VALUE_LEN_MAX: usize = 280;
 /// What a member says it is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
-    /// Starting: its view is still growing, so it owns no node unless nobody is ready.
+    /// Starting: its view is still growing, so it owns no node unless none is ready.
     Joining,
-    /// Takes nodes. Reached from `Joining` once the view stands still.
+    /// Takes nodes. Reached from `Joining` once the view has settled.
     Ready,
     /// Stops on purpose: hands its nodes over. Final for its generation.
     Leaving,
@@ -55,7 +55,7 @@ impl State {
     }
 }
 
-/// One aggregator process as gossip tells of it.
+/// One aggregator process as gossip shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
     /// Its name.

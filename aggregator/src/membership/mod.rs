@@ -1,7 +1,7 @@
 //! Who else is there: gossip membership behind one type. Nothing outside this module sees the gossip library.
 //!
 //! Gossip is a hint. It says where nodes should connect and with whom logs are exchanged; it never decides what is
-//! counted. Facts that others tell are small ([`member`]), the view is damped ([`damped`]), and the gossip task is
+//! counted. Facts that others publish are small ([`member`]), the view is damped ([`damped`]), and the gossip task is
 //! supervised: streams of nodes and peers go on while it is down.
 
 mod damped;
@@ -62,7 +62,7 @@ pub(crate) struct Load {
 /// What the gossip task can be asked.
 #[derive(Debug)]
 enum Command {
-    /// Tell the others that we go, end, and answer.
+    /// Announce to the others that this process leaves, end, and answer.
     Leave(oneshot::Sender<()>),
     /// Lose the gossip library's task, as after a panic.
     #[cfg(test)]
@@ -103,12 +103,12 @@ impl Membership {
         self.gossip_addr
     }
 
-    /// Tells the others how busy we are; sent every few seconds at most.
+    /// Publishes how busy this process is; sent every few seconds at most.
     pub(crate) fn publish(&self, load: Load) {
         self.load.send_if_modified(|last| std::mem::replace(last, load) != load);
     }
 
-    /// Tells the others that we go, and waits until they had time to hear it.
+    /// Announces to the others that this process leaves, and waits until they had time to see it.
     pub(crate) async fn leave(&self) {
         let (done, left) = oneshot::channel();
         if self.commands.send(Command::Leave(done)).await.is_ok() {

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Seed of the hash, fixed for ever: another one would move every node.
+/// Seed of the hash, never to be changed: another one would move every node.
 const HASH_SEED: u64 = 0x5354_4152_4c49_4e47;
 
 /// The aggregators in the order in which they are to take `node`, the owner first.

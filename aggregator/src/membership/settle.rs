@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// The view must stand still for this long: eight intervals of gossip.
-const STILL: Duration = Duration::from_secs(2);
-/// Nobody answers for this long: the seeds are gone, or we are the first.
-const NOBODY: Duration = Duration::from_secs(3);
-/// A view that never stands still does not keep us out for ever.
+/// The view must be unchanged for this long: eight intervals of gossip.
+const UNCHANGED: Duration = Duration::from_secs(2);
+/// No member answers for this long: the seeds are gone, or this process is the first.
+const NO_ANSWER: Duration = Duration::from_secs(3);
+/// A view that keeps changing delays readiness no longer than this.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// The gate between joining and ready. Times are since the start of the process.
@@ -17,7 +17,7 @@ pub(super) struct Settle {
 }
 
 impl Settle {
-    /// `alone_by_config`: no seed lies outside this process, so there is nobody to wait for.
+    /// `alone_by_config`: no seed lies outside this process, so there is no member to wait for.
     pub(super) const fn new(alone_by_config: bool) -> Self {
         Self { alone_by_config, changed_at: Duration::ZERO }
     }
@@ -30,8 +30,8 @@ impl Settle {
         }
         self.alone_by_config
             || now >= LONGEST
-            || (in_view > 0 && in_view == seen && now - self.changed_at >= STILL)
-            || (seen == 0 && now >= NOBODY)
+            || (in_view > 0 && in_view == seen && now - self.changed_at >= UNCHANGED)
+            || (seen == 0 && now >= NO_ANSWER)
     }
 }
 

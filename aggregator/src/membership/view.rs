@@ -37,7 +37,7 @@ pub(crate) struct MembershipView {
     pub(crate) others: Vec<Member>,
     /// The other processes that gossip sees alive, by name: whom the ledger is exchanged with.
     pub(crate) live: Vec<Member>,
-    /// Everybody heard of in the last 15 minutes, ourselves included, by name.
+    /// Every process seen in the last 15 minutes, ourselves included, by name.
     pub(crate) listed: Vec<Listed>,
     /// Most of the view vanished a moment ago.
     pub(crate) suspects_partition: bool,
@@ -46,7 +46,7 @@ pub(crate) struct MembershipView {
 }
 
 impl MembershipView {
-    /// The ready members in the order in which they are to take `node`. While nobody is ready, this process alone:
+    /// The ready members in the order in which they are to take `node`. While none is ready, this process alone:
     /// a cluster that starts takes nodes at once, and moves them when it has settled.
     pub(crate) fn rank(&self, node: &NodeId) -> Vec<&Member> {
         let ready: Vec<&Member> = self.everybody().filter(|member| member.state == State::Ready).collect();

@@ -41,7 +41,7 @@ pub(super) enum LinkError {
     Digest(#[from] starling_ledger::DigestError),
     /// It is another process than gossip said.
     #[error("writer {found} answered where {wanted} was expected")]
-    Stranger {
+    OtherProcess {
         /// Who answered.
         found: WriterId,
         /// Who was dialled.
@@ -49,7 +49,7 @@ pub(super) enum LinkError {
     },
     /// Gossip does not call that process alive: what it says must not reach the ledger. Passes when gossip is only
     /// behind; the dialling side tries again.
-    #[error("{name} with writer {writer} is not a member I know yet")]
+    #[error("{name} with writer {writer} is not a member that is known here yet")]
     Unknown {
         /// The name it gave.
         name: String,
@@ -87,21 +87,21 @@ impl Outbox {
         }
     }
 
-    /// Tells the side that dialled why the stream ends.
+    /// Answers the side that dialled why the stream ends.
     fn refuse(&self, error: &LinkError) {
         if let Self::Answered(outbox) = self {
-            // Only our first digest was sent before: there is room, or nobody reads.
+            // Only our first digest was sent before: there is room, or it is not read.
             let _ = outbox.try_send(Err(Status::unavailable(error.to_string())));
         }
     }
 }
 
 /// The process a digest speaks for, if it is the one that was dialled or, when `wanted` is not known, a member that
-/// gossip sees alive. To be asked before the ledger hears of it: a digest of a name replaces the process before it.
+/// gossip sees alive. To be asked before the ledger sees it: a digest of a name replaces the process before it.
 fn speaker(view: &MembershipView, digest: &v1::Digest, wanted: Option<WriterId>) -> Result<WriterId, LinkError> {
     let writer = WriterId::parse(&digest.writer_id).map_err(starling_ledger::DigestError::from)?;
     if let Some(wanted) = wanted.filter(|wanted| *wanted != writer) {
-        return Err(LinkError::Stranger { found: writer, wanted });
+        return Err(LinkError::OtherProcess { found: writer, wanted });
     }
     let known = |member: &Member| member.writer == writer && member.id.as_str() == digest.aggregator_id;
     if view.live.iter().any(known) {
@@ -159,7 +159,7 @@ async fn read(
                 // Whether it is still alive is not asked again: gossip may be down while streams go on.
                 let found = WriterId::parse(&digest.writer_id).map_err(starling_ledger::DigestError::from)?;
                 if found != peer || digest.aggregator_id != name {
-                    return Err(LinkError::Stranger { found, wanted: peer });
+                    return Err(LinkError::OtherProcess { found, wanted: peer });
                 }
                 exchange.ledger.digest(digest).await??;
             }
@@ -269,7 +269,7 @@ mod tests {
         let (one, two) = (WriterId::new([1; 16]), WriterId::new([2; 16]));
         assert_eq!(speaker(&view, &says("agg-1", 1), None).unwrap(), one);
         assert_eq!(speaker(&view, &says("agg-1", 1), Some(one)).unwrap(), one);
-        // A stranger, another process under a member's name, a member's process under another name, one that is not
+        // An unknown process, another process under a member's name, a member's process under another name, one that is not
         // alive, another one than was dialled.
         for (digest, wanted) in [
             (says("agg-9", 9), None),
@@ -280,6 +280,6 @@ mod tests {
         ] {
             assert!(matches!(speaker(&view, &digest, wanted), Err(LinkError::Unknown { .. })), "{digest:?}");
         }
-        assert!(matches!(speaker(&view, &says("agg-1", 1), Some(two)), Err(LinkError::Stranger { .. })));
+        assert!(matches!(speaker(&view, &says("agg-1", 1), Some(two)), Err(LinkError::OtherProcess { .. })));
     }
 }

@@ -1,7 +1,7 @@
 //! How aggregators keep one ledger: one stream between each two, entries pushed as they are appended.
 //!
 //! Of two aggregators the one with the lower name dials; the stream carries both directions. Each direction has its
-//! own task half: reading never waits for writing, so two slow sides cannot block each other for ever.
+//! own task half: reading never waits for writing, so two slow sides cannot block each other.
 
 mod dial;
 mod link;

@@ -1,4 +1,4 @@
-//! Values that are made once for everybody who asks, and never under a lock that others wait for.
+//! Values that are made once for all who ask, and never under a lock that others wait for.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 /// A value of one version, once it is made.
 type Slot<V> = Arc<OnceLock<Arc<V>>>;
 
-/// The values made last, by key. Whoever asks for one that is being made waits for it; nobody else does.
+/// The values made last, by key. Whoever asks for one that is being made waits for it, and only they.
 pub(super) struct Built<K, V> {
     max: usize,
     /// With the version each is of. A plain mutex: it is held to find a slot, never while a value is made.

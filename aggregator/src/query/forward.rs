@@ -58,7 +58,7 @@ pub(crate) struct Holders {
 }
 
 impl Holders {
-    /// As `membership`, and the nodes heard of here (`registry`) and anywhere (`fleet`), say.
+    /// By `membership`, and by the nodes known here (`registry`) and anywhere (`fleet`).
     pub(crate) fn new(
         membership: Membership,
         ledger: LedgerHandle,
@@ -92,7 +92,7 @@ pub(super) fn was_forwarded(metadata: &MetadataMap) -> bool {
 /// The aggregator to ask about `node`; `None` when we are to answer ourselves.
 ///
 /// # Errors
-/// `NOT_FOUND` for a node that nobody has heard of, with names that are close; `UNAVAILABLE` for one whose
+/// `NOT_FOUND` for a node that is not known, with names that are close; `UNAVAILABLE` for one whose
 /// aggregator is gone.
 pub(super) fn holder(holders: &Holders, node: &NodeId, forwarded: bool) -> Result<Option<Member>, Status> {
     let known_here = holders.registry.get(node).is_some_and(|node| node.latest().is_some());

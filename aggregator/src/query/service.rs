@@ -25,9 +25,9 @@ pub(crate) struct QueryService {
     pub(crate) id: NodeId,
     /// What is settled.
     pub(crate) ledger: LedgerHandle,
-    /// The nodes heard of here.
+    /// The nodes known here.
     pub(crate) registry: Arc<Registry>,
-    /// The nodes heard of anywhere.
+    /// The nodes known anywhere.
     pub(crate) fleet: Arc<ClusterFleet>,
     /// Views of the cluster and of groups.
     pub(crate) views: Arc<Views>,

@@ -89,7 +89,7 @@ impl Views {
         let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
         let mut sections = reading.sections(Some(&self.last_minute(group, tick)));
         if let Some(cpu) = &mut sections.cpu {
-            // The rows are of now: for a second of the past nobody knows the cores any more.
+            // The rows are of now: for a second of the past the cores are no longer known.
             cpu.busiest = self.fleet.busiest(tick, group);
         }
         v1::ClusterView {

@@ -39,7 +39,7 @@ pub(crate) fn latency(histogram: &Histogram) -> Option<v1::Latency> {
 }
 
 /// All of `histograms` in one. What cannot be added (counts beyond 64 bits) is left out and logged: the caps at the
-/// door make it impossible.
+/// receiver make it impossible.
 pub(crate) fn merged<'a>(histograms: impl IntoIterator<Item = &'a Histogram>) -> Histogram {
     let mut sum = HistogramSum::new();
     for histogram in histograms {

@@ -4,7 +4,7 @@
 //! that has all of them is taken, and what they leave open is added up, so that `traffic.requests` is the total over
 //! all protocols. Metrics that are computed on reading ([`catalogue::Derivation`]) answer like all others. Pure.
 //!
-//! What nobody reported is `None`: missing is never zero.
+//! What was not reported is `None`: missing is never zero.
 
 mod entry;
 pub(crate) mod latency;
