@@ -49,7 +49,7 @@ starling_service::settings! {
         /// WebSocket clients at once; each costs a socket and at most one message in flight.
         pub clients: u32 = 500, kind::number(1..=CLIENTS_LIMIT);
         /// Nodes and groups watched at once, by all clients together, beside the whole cluster; each costs a stream from
-        /// the aggregator and about half a megabyte. Those that nobody watches for 30 seconds are closed.
+        /// the aggregator and about half a megabyte. Those that are not watched for 30 seconds are closed.
         pub watches: u32 = 64, kind::number(1..=WATCHES_LIMIT);
     }
 }

@@ -1,6 +1,6 @@
-//! Which views beside the permanent ones are looked at, by how many, and since when by nobody.
+//! Which views beside the permanent ones are looked at, by how many, and since when no longer.
 //!
-//! Pure: time comes in. A view nobody looks at stays for [`LINGER_MS`], so that a reload or a click back costs nothing.
+//! Pure: time comes in. A view that is not looked at stays for [`LINGER_MS`], so that a reload or a click back costs nothing.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub(crate) struct Demand {
 pub(crate) enum Leased {
     /// The view was there.
     Known,
-    /// The view is new; another one nobody looked at may have made place.
+    /// The view is new; another one that was not looked at may have made place.
     New {
         /// The view that was given up.
         evicted: Option<ViewKey>,
@@ -76,7 +76,7 @@ impl Demand {
         }
     }
 
-    /// Takes out the views nobody has looked at for long.
+    /// Takes out the views that were not looked at for long.
     pub(crate) fn expire(&mut self, now: UnixMillis) -> Vec<ViewKey> {
         let over = |entry: &Entry| entry.leases == 0 && now.saturating_sub(entry.idle_since) >= LINGER_MS;
         let expired: Vec<_> =

@@ -136,7 +136,7 @@ impl Shared {
         self.notify();
     }
 
-    /// Ends what is over: catching up with history, and views nobody looks at.
+    /// Ends what is over: catching up with history, and views that are not looked at.
     pub(crate) fn tidy(&self) {
         let now = now();
         let settled = {
@@ -169,7 +169,7 @@ impl Shared {
         Ok(Lease { shared: Arc::clone(self), key })
     }
 
-    /// Tells the feed what to follow. Called under the lock, so that the last word is the latest.
+    /// Sets what the feed follows. Called under the lock, so that the last word is the latest.
     fn follow(&self, demand: &Demand) {
         self.metrics.watches.set(demand.len() as f64);
         self.wanted.send_replace(demand.sources().into_iter().collect());

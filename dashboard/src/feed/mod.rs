@@ -22,7 +22,7 @@ use endpoints::Endpoints;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An aggregator that does not answer a small question within this time is passed over.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often what is over is looked for: history caught up with, views nobody looks at.
+/// How often what is over is looked for: history caught up with, views that are not looked at.
 const TIDY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Follows aggregators until `shutdown`, one after the other.

@@ -103,7 +103,7 @@ async fn table(shared: Arc<Shared>, mut query: QueryClient<Channel>) -> String {
         Err(status) => return format!("WatchNodes: {}", words(&status)),
     };
     let mut patience = None;
-    // The messages of one update: taken in together, so that nobody sees half a table.
+    // The messages of one update: taken in together, so that half a table is never seen.
     let mut parts: Vec<v1::NodesUpdate> = Vec::new();
     loop {
         match message(&mut stream, patience).await {

@@ -17,7 +17,7 @@ use crate::error::ApiError;
 #[allow_missing = true]
 struct Page;
 
-/// Files under this folder have a hash in their names: what has one name has one content, for ever.
+/// Files under this folder have a hash in their names: what has one name never changes its content.
 const HASHED: &str = "assets/";
 const INDEX: &str = "index.html";
 
@@ -73,7 +73,7 @@ fn answer(path: &str, file: &EmbeddedFile, asked: &HeaderMap) -> Response {
     response
 }
 
-/// Half of the hash is enough to tell two builds apart. Weak: the same file may be sent compressed.
+/// Half of the hash is enough to distinguish two builds. Weak: the same file may be sent compressed.
 fn tag(hash: &[u8; 32]) -> String {
     let digits: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("W/\"{digits}\"")

@@ -44,18 +44,18 @@ impl Hosts {
 
 /// Why a request is not let in.
 #[derive(Debug, PartialEq, Eq)]
-enum Stranger {
+enum NotAdmitted {
     Host(String),
     Origin(String),
 }
 
-fn admit(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> {
+fn admit(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), NotAdmitted> {
     // HTTP/2 has the name in the request line, as :authority.
     let named = headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
     let named = named.or_else(|| uri.authority().map(ToString::to_string)).unwrap_or_default();
-    let authority: Authority = named.parse().map_err(|_| Stranger::Host(named.clone()))?;
+    let authority: Authority = named.parse().map_err(|_| NotAdmitted::Host(named.clone()))?;
     if !hosts.allow(&authority) {
-        return Err(Stranger::Host(named));
+        return Err(NotAdmitted::Host(named));
     }
     let is_upgrade = headers.contains_key(header::UPGRADE) || headers.contains_key(header::SEC_WEBSOCKET_VERSION);
     match headers.get(header::ORIGIN) {
@@ -67,7 +67,7 @@ fn admit(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> 
                 .and_then(|(scheme, rest)| matches!(scheme, "http" | "https").then(|| rest.parse::<Authority>().ok()))
                 .flatten()
                 .is_some_and(|origin| origin.as_str().eq_ignore_ascii_case(authority.as_str()));
-            if same { Ok(()) } else { Err(Stranger::Origin(text.into_owned())) }
+            if same { Ok(()) } else { Err(NotAdmitted::Origin(text.into_owned())) }
         }
         _ => Ok(()),
     }
@@ -89,19 +89,19 @@ impl Guard {
 
 /// Lets a request through or answers 403.
 pub(crate) async fn check(State(Guard { hosts, metrics }): State<Guard>, request: Request, next: Next) -> Response {
-    let stranger = match admit(&hosts, request.uri(), request.headers()) {
+    let refused = match admit(&hosts, request.uri(), request.headers()) {
         Ok(()) => return next.run(request).await,
-        Err(stranger) => stranger,
+        Err(refused) => refused,
     };
-    debug!(?stranger, "request refused");
-    let error = match stranger {
-        Stranger::Host(name) => {
+    debug!(?refused, "request refused");
+    let error = match refused {
+        NotAdmitted::Host(name) => {
             metrics.request_refused(Refusal::Host);
             let message =
                 format!("this server does not answer to the name {name:?}; add it to allowed_hosts if it should");
             ApiError::forbidden("host", message)
         }
-        Stranger::Origin(origin) => {
+        NotAdmitted::Origin(origin) => {
             metrics.request_refused(Refusal::Origin);
             metrics.client_refused(Refusal::Origin);
             let message =
@@ -116,7 +116,7 @@ pub(crate) async fn check(State(Guard { hosts, metrics }): State<Guard>, request
 mod tests {
     use super::*;
 
-    fn try_with(host: &str, origin: Option<&str>) -> Result<(), Stranger> {
+    fn try_with(host: &str, origin: Option<&str>) -> Result<(), NotAdmitted> {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
         headers.insert(header::UPGRADE, "websocket".parse().unwrap());
@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(try_with(good, None), Ok(()), "{good}");
         }
         for bad in ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "localhost:1@evil", "", "a b"] {
-            assert!(matches!(try_with(bad, None), Err(Stranger::Host(_))), "{bad}");
+            assert!(matches!(try_with(bad, None), Err(NotAdmitted::Host(_))), "{bad}");
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
         for bad in
             ["http://evil.example", "null", "http://localhost:9999", "http://127.0.0.1:7480", "file://localhost:7480"]
         {
-            assert!(matches!(try_with("localhost:7480", Some(bad)), Err(Stranger::Origin(_))), "{bad}");
+            assert!(matches!(try_with("localhost:7480", Some(bad)), Err(NotAdmitted::Origin(_))), "{bad}");
         }
     }
 

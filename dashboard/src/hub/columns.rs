@@ -60,7 +60,7 @@ mod tests {
             assert_eq!(f64::from(value(name)), wanted, "{name}");
         }
         assert_eq!(value("core.1"), 0.75);
-        assert!(value("rps.http1").is_nan(), "a protocol nobody reported is not zero");
+        assert!(value("rps.http1").is_nan(), "a protocol that was not reported is not zero");
         assert_eq!(point.iter().filter(|value| !value.is_nan()).count(), charted.len() + 2);
     }
 

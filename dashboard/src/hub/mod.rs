@@ -51,10 +51,7 @@ const OVERLAP_SECONDS: u32 = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Link {
     /// To the aggregator of this name.
-    Up {
-        /// Its name.
-        name: String,
-    },
+    Up { name: String },
     /// To none: why, in words.
     Down {
         /// What was tried and what came of it.
@@ -92,7 +89,6 @@ pub(crate) enum Message {
 /// A second and what belongs to it, for the JSON endpoints.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
-    /// The second.
     pub(crate) second: Arc<Second>,
     /// The verdict on it.
     pub(crate) verdict: live::Verdict,
@@ -199,7 +195,7 @@ impl Hub {
         Ok(changed)
     }
 
-    /// Tells the clients of nodes that are silent or stopped: their own streams say nothing.
+    /// Publishes that nodes are silent or stopped: their own streams bring nothing.
     fn publish_silence(&mut self) {
         let Some(now) = self.fleet.table().map(|table| table.tick) else { return };
         for (key, view) in &mut self.views {
@@ -243,7 +239,7 @@ impl Hub {
         self.publish_table(&ViewKey::Aggregators, now);
     }
 
-    /// Tells that no aggregator is reached. Returns true when that is news: after a connection, and the first time.
+    /// Publishes that no aggregator is reached. Returns true when that is news: after a connection, and the first time.
     pub(crate) fn disconnected(&mut self, reason: &str, now: UnixMillis) -> bool {
         let news = self.link.name().is_some() || self.link == Link::default();
         self.link = Link::Down { reason: reason.to_owned() };
@@ -251,7 +247,7 @@ impl Hub {
         news
     }
 
-    /// Tells that the aggregator refused a series.
+    /// Publishes that the aggregator refused a series.
     pub(crate) fn refuse(&mut self, source: &Source, reason: String) {
         if let Some(view) = self.views.get_mut(&ViewKey::from(source)) {
             view.refused = Some(reason);

@@ -36,7 +36,7 @@ pub(crate) fn overview(
     }))
 }
 
-/// One node. The fleet's row is the newer one: it also tells that a node fell silent.
+/// One node. The fleet's row is the newer one: it also shows that a node fell silent.
 #[allow(clippy::cast_possible_truncation)] // shares are drawn
 pub(crate) fn node(
     view: &v1::NodeView,

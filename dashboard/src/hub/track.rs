@@ -21,13 +21,13 @@ const START_AGE_MS: u64 = 2_500;
 const BACKLOG_AGE_MS: u64 = 10_000;
 /// How close behind another one: live seconds come 1,000 ms apart, history as fast as the wire carries it.
 const BACKLOG_GAP_MS: u64 = 300;
-/// A second further ahead of our clock than this cannot be told from nonsense and would empty the rings.
+/// A second further ahead of our clock than this is taken for nonsense: it would empty the rings.
 const AHEAD_MAX_S: u64 = PAGE_WINDOW as u64;
 
 /// What taking in a second did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Nothing to tell anybody.
+    /// Nothing that clients need.
     Nothing,
     /// One more second, or a correction. `new_columns` were not there before.
     Published { revision: u32, newest: bool, new_columns: Vec<String> },

@@ -119,7 +119,7 @@ impl<L> LiveSession<L> {
         std::mem::take(&mut self.ended)
     }
 
-    /// Once per loss of the aggregators, an error for the connection; ticks tell that they are back.
+    /// Once per loss of the aggregators, an error for the connection; ticks show that they are back.
     fn link_error(&mut self, hub: &Hub) -> Option<live::Error> {
         let crate::hub::Link::Down { reason } = hub.link() else {
             self.told_down = false;

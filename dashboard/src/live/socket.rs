@@ -40,7 +40,7 @@ const OUTBOUND_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a close frame may take on a socket that may be stuck.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// A ping each this often: a client without views is sent nothing else, and one that went must not stay for ever.
+/// A ping each this often: a client without views is sent nothing else, and one that went must not stay.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Three pings unanswered.
 const SILENCE_MAX: Duration = Duration::from_secs(70);

@@ -18,7 +18,7 @@ use crate::{
 
 /// Requests that may wait for data at once: each waits a few seconds at most, and holds a view open.
 const READERS_MAX: usize = 128;
-/// How long a request waits for the first data of a node or group that nobody looked at before, or for the next
+/// How long a request waits for the first data of a node or group that was not looked at before, or for the next
 /// aggregator when one has just failed.
 pub(super) const READ_WAIT: Duration = Duration::from_secs(2);
 
@@ -45,7 +45,7 @@ impl Readers {
         self.shared.with(|hub| look(hub))
     }
 
-    /// The newest second of a series; opens it when nobody looked at it. The lease keeps it for the next request.
+    /// The newest second of a series; opens it when it was not looked at. The lease keeps it for the next request.
     pub(super) async fn newest(&self, source: &Source) -> Result<(Lease, Reading), ApiError> {
         let _place = self.place()?;
         let lease = self.shared.lease(ViewKey::from(source)).map_err(|full| ApiError::limit(full.to_string()))?;

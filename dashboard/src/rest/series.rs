@@ -63,7 +63,7 @@ pub(super) fn field_of(message: &str) -> &'static str {
     known.last().unwrap_or("name")
 }
 
-/// The answer. `null` among the values means that nobody reported it.
+/// The answer. `null` among the values means that it was not reported.
 pub(super) fn answer(from: &v1::SeriesAnswer) -> Value {
     let point = |is: &v1::SeriesPoint| {
         json!({
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reported_is_null() {
+    fn what_was_not_reported_is_null() {
         let statistic =
             v1::StatisticValues { statistic: "p50".into(), values: vec![1.5, f64::NAN], error_bound_ppm: 3_906 };
         let series = v1::Series { name: "traffic.duration".into(), statistics: vec![statistic], ..Default::default() };

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_follows_is_forgotten() {
+    fn what_is_not_followed_is_forgotten() {
         let twins = twins();
         for zone in ["zone:a", "zone:b"] {
             drop(twins.followed(Source::Cluster(Group::parse(zone).unwrap()), Endpoint::Cpu));

@@ -13,13 +13,13 @@ use crate::harness::{LIMIT, Server, now, table, view};
 async fn served() -> (Script, Scripted, Server, u32) {
     let (script, newest) = (Script::default(), now());
     for tick in newest - 29..=newest {
-        script.tell(view(tick, 100.0), Some(table(tick, 4)));
+        script.report(view(tick, 100.0), Some(table(tick, 4)));
         let row = v1::NodeRow { node_id: "n0000".into(), state: 1, last_tick: tick, ..Default::default() };
         let cpu = Some(v1::Cpu { utilization: Some(0.25), ..Default::default() });
         let sections = Some(v1::Sections { cpu, ..Default::default() });
         let series =
             vec![v1::SeriesValue { name: "system.cpu.utilization".into(), kind: "gauge".into(), ..Default::default() }];
-        script.tell_node(
+        script.report_node(
             "n0000",
             v1::NodeView { tick, row: Some(row), sections, cores: vec![0.2, 0.3], series, ..Default::default() },
         );
@@ -124,7 +124,7 @@ async fn sockets_send_one_object_a_tick() {
             assert_eq!(object["completeness"]["tick"], tick, "{path}: {object}");
             assert!(object.get("skipped").is_none(), "{path}: {object}");
             if tick == newest + offset {
-                script.tell(view(tick + 1, 7.0), None);
+                script.report(view(tick + 1, 7.0), None);
             }
         }
     }
@@ -134,7 +134,7 @@ async fn sockets_send_one_object_a_tick() {
 }
 
 #[tokio::test]
-async fn without_an_aggregator_the_reason_is_told() {
+async fn without_an_aggregator_the_reason_is_shown() {
     // A port that was free a moment ago, and is refused now.
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let server = Server::start(&[port]).await;
@@ -145,7 +145,7 @@ async fn without_an_aggregator_the_reason_is_told() {
     }
     // It comes later, and is found.
     let script = Script::default();
-    script.tell(view(now(), 1.0), Some(table(now(), 1)));
+    script.report(view(now(), 1.0), Some(table(now(), 1)));
     let _double = Scripted::start(&script, "late", port.port()).await;
     server.get_until("/api/v1/metrics/rps", |answer| answer["current"] == 1.0).await;
 }
@@ -171,7 +171,7 @@ async fn what_the_index_lists_is_served() {
 }
 
 #[tokio::test]
-async fn strangers_are_refused() {
+async fn unknown_names_are_refused() {
     let (_script, _double, server, _) = served().await;
     let client = reqwest::Client::new();
     let url = format!("http://{}/api/v1/nodes", server.address);

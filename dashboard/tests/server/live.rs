@@ -12,9 +12,9 @@ use live::{View, client_message, server_message::Body, state};
 async fn served(history: u32) -> (Script, Scripted, Server, u32) {
     let (script, newest) = (Script::default(), now());
     for tick in newest - history + 1..=newest {
-        script.tell(view(tick, f64::from(tick % 1_000)), Some(table(tick, 3)));
+        script.report(view(tick, f64::from(tick % 1_000)), Some(table(tick, 3)));
         let row = v1::NodeRow { node_id: "n0001".into(), state: 1, last_tick: tick, ..Default::default() };
-        script.tell_node("n0001", v1::NodeView { tick, row: Some(row), cores: vec![0.5; 2], ..Default::default() });
+        script.report_node("n0001", v1::NodeView { tick, row: Some(row), cores: vec![0.5; 2], ..Default::default() });
     }
     let double = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[double.address]).await;
@@ -41,12 +41,12 @@ async fn hello_then_a_snapshot_then_ticks() {
     assert_eq!(overview.judged.unwrap().verdict.unwrap().word, "Healthy");
 
     for tick in newest + 1..=newest + 5 {
-        script.tell(view(tick, 1.0), None);
+        script.report(view(tick, 1.0), None);
         let next = page.tick().await;
         assert_eq!((next.id, next.tick, next.revision, next.skipped, next.point[RPS_TOTAL]), (7, tick, 0, 0, 1.0));
         assert!(next.state.is_some());
     }
-    script.tell(view(newest + 2, 9.0), None);
+    script.report(view(newest + 2, 9.0), None);
     let correction = page.tick().await;
     assert_eq!((correction.tick, correction.revision, correction.point[RPS_TOTAL]), (newest + 2, 1, 9.0));
 }
@@ -58,7 +58,7 @@ async fn a_page_resumes_where_it_was() {
     first.subscribe(1, View::Overview, "", 0).await;
     first.snapshot().await;
     for tick in newest + 1..=newest + 20 {
-        script.tell(view(tick, 2.0), None);
+        script.report(view(tick, 2.0), None);
         first.tick().await;
     }
     let mut again = server.page().await;
@@ -83,7 +83,7 @@ async fn a_hidden_page_is_sent_nothing_and_then_everything() {
     page.subscribe(0, View::Overview, "", 0).await;
     assert!(matches!(page.next().await, Body::Error(error) if error.code == "invalid"));
     for tick in newest + 1..=newest + 30 {
-        script.tell(view(tick, 2.0), None);
+        script.report(view(tick, 2.0), None);
         other.tick().await;
     }
     page.send(client_message::Body::Resume(live::Resume {})).await;
@@ -113,7 +113,7 @@ async fn a_node_is_followed_once_for_all_pages() {
         assert!(node.median.is_some());
     }
     assert_eq!(script.watched_nodes(), 1);
-    script.tell_node("n0001", v1::NodeView { tick: newest + 1, cores: vec![0.25; 4], ..Default::default() });
+    script.report_node("n0001", v1::NodeView { tick: newest + 1, cores: vec![0.25; 4], ..Default::default() });
     for page in &mut pages {
         let tick = page.tick().await;
         assert_eq!((tick.tick, tick.new_columns), (newest + 1, vec!["core.2".to_owned(), "core.3".to_owned()]));
@@ -128,7 +128,7 @@ async fn the_fleet_and_the_aggregators() {
     let Some(state::Body::Hosts(hosts)) = page.snapshot().await.state.unwrap().body else { panic!("hosts") };
     assert_eq!(hosts.node_ids, ["n0000", "n0001", "n0002"]);
     assert_eq!(hosts.zones, ["a", "b", "a"]);
-    script.tell(view(newest + 1, 1.0), Some(table(newest + 1, 4)));
+    script.report(view(newest + 1, 1.0), Some(table(newest + 1, 4)));
     let Some(state::Body::Hosts(grown)) = page.tick().await.state.unwrap().body else { panic!("hosts") };
     assert_eq!((grown.node_ids.len(), grown.dictionary_version), (4, hosts.dictionary_version + 1));
 
@@ -190,7 +190,7 @@ async fn what_is_not_understood_is_said() {
 }
 
 #[tokio::test]
-async fn a_stopping_server_says_goodbye() {
+async fn a_stopping_server_closes_its_sockets() {
     let (_script, _double, mut server, _) = served(5).await;
     let mut page = server.page().await;
     page.subscribe(1, View::Overview, "", 0).await;

@@ -132,7 +132,7 @@ fn second(tick: u32) -> v1::ClusterView {
 
 async fn served() -> (Script, Scripted, Server, u32) {
     let (script, tick) = (Script::default(), now());
-    script.tell(second(tick), Some(table(tick, 2)));
+    script.report(second(tick), Some(table(tick, 2)));
     let double = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[double.address]).await;
     server.ready().await;

@@ -30,7 +30,7 @@ fn resident_bytes() -> u64 {
 
 async fn served() -> (Script, Scripted, Server, u32) {
     let (script, newest) = (Script::default(), now());
-    script.tell(view(newest, 1.0), Some(table(newest, NODES)));
+    script.report(view(newest, 1.0), Some(table(newest, NODES)));
     let double = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[double.address]).await;
     server.ready().await;
@@ -38,7 +38,7 @@ async fn served() -> (Script, Scripted, Server, u32) {
 }
 
 #[tokio::test]
-async fn a_slow_client_costs_no_memory_and_is_told_what_it_missed() {
+async fn a_slow_client_costs_no_memory_and_learns_what_it_missed() {
     let (script, _double, server, newest) = served().await;
     let mut quick = server.page().await;
     quick.subscribe(1, View::Overview, "", 0).await;
@@ -56,7 +56,7 @@ async fn a_slow_client_costs_no_memory_and_is_told_what_it_missed() {
     // Until everybody who is not reading is behind by time; meanwhile the quick client gets every second.
     while started.elapsed() < BEHIND {
         tick += 1;
-        script.tell(view(tick, 1.0), Some(table(tick, NODES)));
+        script.report(view(tick, 1.0), Some(table(tick, NODES)));
         let next = quick.tick().await;
         assert_eq!((next.tick, next.skipped), (tick, 0));
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -87,7 +87,7 @@ async fn a_client_that_never_reads_is_closed_and_counted() {
     page.subscribe(2, View::Hosts, "", 0).await;
     let closed = async {
         for tick in newest + 1.. {
-            script.tell(view(tick, 1.0), Some(table(tick, NODES)));
+            script.report(view(tick, 1.0), Some(table(tick, NODES)));
             let metrics =
                 reqwest::get(format!("http://{}/metrics", server.address)).await.unwrap().text().await.unwrap();
             let slow = metrics

@@ -21,7 +21,7 @@ pub(super) struct Connections {
     #[serde(flatten)]
     rates: Map<String, Value>,
     by_state: BTreeMap<String, f64>,
-    /// `null` when nobody reported connections.
+    /// `null` when connections were not reported.
     health_status: Option<HealthStatus>,
     completeness: Completeness,
 }

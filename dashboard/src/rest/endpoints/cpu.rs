@@ -19,7 +19,7 @@ pub(super) struct Cpu {
     timestamp: String,
     #[serde(flatten)]
     numbers: Map<String, Value>,
-    /// 1, 5 and 15 minutes; of a cluster the mean over the nodes. Empty when nobody reported it.
+    /// 1, 5 and 15 minutes; of a cluster the mean over the nodes. Empty when it was not reported.
     load_average: Vec<f64>,
     by_mode: BTreeMap<String, f64>,
     /// Of a cluster or group the busiest, at most 8; of a node all, by number.

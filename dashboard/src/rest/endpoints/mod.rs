@@ -1,7 +1,7 @@
 //! The JSON answers: shapes and how they are filled from one second. Pure.
 //!
 //! Names are camelCase. Latencies are microseconds, memory bytes, rates per second, and what is called utilization is
-//! in percent (0 to 100), as the widgets of the reference take it. A number nobody reported is `null`, never 0.
+//! in percent (0 to 100), as the widgets of the reference take it. A number that was not reported is `null`, never 0.
 
 mod connections;
 mod cpu;

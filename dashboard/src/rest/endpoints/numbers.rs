@@ -11,7 +11,7 @@ use crate::hub::Host;
 /// A number: its name in JSON and where it is.
 pub(super) type Number<S> = (&'static str, fn(&S) -> Option<f64>);
 
-/// Numbers by name: `null` where nobody reported one, and all of them without `from`.
+/// Numbers by name: `null` where none was reported, and all of them without `from`.
 pub(super) fn numbers<S>(from: Option<&S>, of: &[Number<S>]) -> Map<String, Value> {
     of.iter().map(|(name, read)| ((*name).to_owned(), from.and_then(read).into())).collect()
 }

@@ -112,7 +112,7 @@ fn latency_is_micros_and_its_rows_hold_every_request() {
 }
 
 #[test]
-fn what_nobody_reported_is_null() {
+fn what_was_not_reported_is_null() {
     let memory = answer(&Endpoint::Memory, Columns::default());
     for field in ["totalMemory", "usedMemory", "bufferCache", "hugePagesUsage", "applicationMemory"] {
         assert!(memory.as_object().unwrap().contains_key(field), "{field}");
