@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::http_get;
 
 /// Longest wait until what an author has is everywhere. Entries travel in milliseconds; a log that takes this long
-/// stands still.
+/// stops advancing.
 const ADVANCE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where one aggregator answers.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Its name.
+    /// Its `aggregator_id`.
     pub name: String,
     /// Its gRPC endpoint.
     pub grpc: SocketAddr,

@@ -219,8 +219,8 @@ async fn questions_that_make_no_sense_say_which_field() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_otlp_is_refused_in_words_and_the_door_stays_open() {
-    let node = Program::daemon("door", &["127.0.0.1:1".to_owned()], &[]);
-    let mut door = MetricsServiceClient::connect(node.url("otlp")).await.unwrap();
+    let node = Program::daemon("receiver", &["127.0.0.1:1".to_owned()], &[]);
+    let mut receiver = MetricsServiceClient::connect(node.url("otlp")).await.unwrap();
     let point = |bounds: Vec<f64>, counts: Vec<u64>| HistogramDataPoint {
         count: counts.iter().sum(),
         sum: Some(1.0),
@@ -246,11 +246,11 @@ async fn malformed_otlp_is_refused_in_words_and_the_door_stays_open() {
         }],
     };
     // Two bounds want three counts.
-    let answer = door.export(request(vec![point(vec![0.1, 0.2], vec![1])])).await.unwrap().into_inner();
+    let answer = receiver.export(request(vec![point(vec![0.1, 0.2], vec![1])])).await.unwrap().into_inner();
     let partial = answer.partial_success.expect("a partial success");
     assert_eq!(partial.rejected_data_points, 1);
     assert!(partial.error_message.contains("http.server.request.duration"), "{}", partial.error_message);
 
-    let answer = door.export(request(vec![point(vec![0.1, 0.2], vec![1, 2, 3])])).await.unwrap().into_inner();
+    let answer = receiver.export(request(vec![point(vec![0.1, 0.2], vec![1, 2, 3])])).await.unwrap().into_inner();
     assert_eq!(answer.partial_success.map_or(0, |partial| partial.rejected_data_points), 0);
 }

@@ -1,5 +1,5 @@
-//! Tables that fill up, in another order at every aggregator: no log freezes, no node vanishes. Both loads froze
-//! honest logs for ever once, with default settings and without malice.
+//! Tables that fill up, in another order at every aggregator: no log freezes, no node vanishes. Both loads once froze
+//! honest logs, with default settings and without malice.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -76,7 +76,7 @@ async fn five_hundred_zones_freeze_nothing() {
     assert!(left_out > 0.0, "groups beyond the limit are counted");
 }
 
-/// 4,096 counters that nobody has seen before: half of them new names, half new values of an attribute.
+/// 4,096 counters that no process has seen before: half of them new names, half new values of an attribute.
 fn new_names(node: usize) -> Arc<Template> {
     let series: Vec<Series> = (0..4_096)
         .map(|i| {

@@ -52,7 +52,7 @@ impl Digit {
 /// What a second says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// How often each start is in it, at most 3 as far as this can tell; starts that are not in it are left out.
+    /// How often each start is in it, at most 3 as far as this can see; starts that are not in it are left out.
     pub times: BTreeMap<Digit, u8>,
     /// Errors: one a frame.
     pub errors: u64,

@@ -38,7 +38,7 @@ use crate::Oracle;
 pub struct ChaosConfig {
     /// Aggregators, at least 3.
     pub aggregators: usize,
-    /// Nodes.
+    /// Nodes, spread over the aggregators by ownership.
     pub nodes: usize,
     /// Time of faults, at most [`FAULTS_MAX`]: aggregators hold 15 minutes, and all of it is read at the end.
     pub faults: Duration,

@@ -162,7 +162,7 @@ mod tests {
         let rules = network.rules(&[Cut { from: a, to: b, percent: 100 }]);
         assert!(rules.contains("ct mark 0x102 ct direction original drop"), "{rules}");
         assert!(rules.contains("ct mark 0x201 ct direction reply drop"), "{rules}");
-        // Nobody connects to a node.
+        // Nodes take no connections.
         let rules = network.rules(&[Cut { from: a, to: Party::Node(0), percent: 20 }]);
         assert_eq!(rules.lines().count(), 2, "{rules}");
         assert!(rules.contains("ct mark 0x301 ct direction reply numgen random mod 100 < 20 drop"), "{rules}");

@@ -52,7 +52,7 @@ impl Line {
 /// Runs until it is ended from outside.
 ///
 /// # Panics
-/// When there is no digit for this start, or nobody reads what it prints.
+/// When there is no digit for this start, or what it prints is not read.
 pub async fn run_node(arguments: NodeArguments) {
     let digit = Digit::of(arguments.start).expect("a digit for every start");
     let config = UplinkConfig::new(NodeId::sanitised(&arguments.node), arguments.seeds);

@@ -39,7 +39,7 @@ pub struct Verdict {
     pub hashes_differ: u64,
     /// Seconds whose books do not balance, and overlaps and forks.
     pub unbalanced: u64,
-    /// Logs that stand still somewhere.
+    /// Logs that stopped advancing somewhere.
     pub standing: u64,
     /// Details of all that.
     pub findings: Vec<String>,
@@ -58,7 +58,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| faults | seconds x aggregators | reads under faults | frames cut | lost and not acknowledged | counted twice | acknowledged and lost | invented | hashes differ | unbalanced | logs that stand still |"
+            "| faults | seconds x aggregators | reads under faults | frames cut | lost and not acknowledged | counted twice | acknowledged and lost | invented | hashes differ | unbalanced | logs that stopped advancing |"
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|---|---|---|")?;
         write!(f, "| {} | {} x {} | {} ", self.drawn, self.seconds, self.aggregators, self.reads)?;
@@ -123,7 +123,7 @@ async fn seconds(
         for (member, client) in members.iter().zip(&mut clients) {
             let sum = match view(member, client, tick).await {
                 Ok(view) => Sum::of(&view),
-                // A second in which nobody cut a frame is not there.
+                // A second in which no frame was cut is not there.
                 Err(error) if error.contains("NotFound") || error.contains("not found") => Sum::default(),
                 Err(error) => return Err(format!("second {tick} at {}: {error}", member.name)),
             };

@@ -19,7 +19,6 @@ const REDIRECTS_MAX: u32 = 2;
 /// What an answer asks of the shell.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing.
     Nothing,
     /// The stream is taken by this aggregator.
     Open(String),

@@ -140,7 +140,7 @@ impl FakeAggregator {
     /// Says something on the open stream.
     ///
     /// # Panics
-    /// When nobody reads it.
+    /// When it is not read.
     pub async fn say(&self, body: ingest_response::Body) {
         let mut open = self.open.subscribe();
         let answers = open.wait_for(Option::is_some).await.expect("the fake lives").clone().expect("just checked");

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::update::update;
 
-/// What all doubles of one cluster tell, in the order of telling. Corrections are reported again.
+/// What all doubles of one cluster report, in this order. Corrections are reported again.
 #[derive(Debug, Clone, Default)]
 pub struct Script(Arc<Inner>);
 
@@ -47,7 +47,7 @@ impl Script {
     ///
     /// # Panics
     /// When another user of the script panicked.
-    pub fn tell(&self, view: v1::ClusterView, table: Option<v1::NodeTable>) {
+    pub fn report(&self, view: v1::ClusterView, table: Option<v1::NodeTable>) {
         {
             let mut reported = self.0.reported.lock().unwrap();
             reported.views.push(view);
@@ -60,7 +60,7 @@ impl Script {
     ///
     /// # Panics
     /// When another user of the script panicked.
-    pub fn tell_node(&self, node: &str, view: v1::NodeView) {
+    pub fn report_node(&self, node: &str, view: v1::NodeView) {
         self.0.reported.lock().unwrap().nodes.entry(node.to_owned()).or_default().push(view);
         self.0.grown.send_replace(());
     }

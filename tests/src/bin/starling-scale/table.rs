@@ -22,7 +22,7 @@ pub(crate) fn since(seen: BTreeMap<u32, Seen>, from: u32) -> Vec<(u32, Seen)> {
     seen.into_iter().filter(|&(tick, _)| tick >= from).collect()
 }
 
-/// MiB.
+/// Bytes in MiB.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
