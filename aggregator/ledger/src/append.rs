@@ -114,11 +114,11 @@ impl Ledger {
     fn own_number(&mut self, stream: u32, new: &mut NewNames) -> u32 {
         let log = self.logs.own();
         if let Some(&number) = self.own_numbers.get(&stream)
-            && !log.gave_stream_up(number)
+            && !log.numbers().gave_stream_up(number)
         {
             return number;
         }
-        let number = log.defined().streams + new.streams.len() as u32;
+        let number = log.numbers().defined().streams + new.streams.len() as u32;
         if let Some((node, id)) = self.streams.identity(stream) {
             new.streams.push((number, node.clone(), id));
             self.own_numbers.insert(stream, number);
@@ -132,7 +132,7 @@ impl Ledger {
         payload.body = message(&body);
         let payload = Bytes::from(payload.encode_to_vec());
         let log = self.logs.own();
-        debug_assert_eq!(log.check(&new, &body, &self.streams), Ok(()), "own entries follow their log");
+        debug_assert_eq!(log.numbers().check(&new, &body, &self.streams), Ok(()), "own entries follow their log");
         let (hash, sequence) = (next_hash(&log.hash(), &payload), log.length() + 1);
         let entry = DecodedEntry { payload, hash, new, body };
         // Every name of an own frame has its place: nothing is asked of the table of the others' names.

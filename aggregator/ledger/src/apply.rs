@@ -23,21 +23,21 @@ impl Ledger {
         let Some(log) = self.logs.get(place.log) else { return };
         match body {
             Body::Merge { tick, coverage, sums } => {
-                let streams = log.streams_of(coverage);
+                let streams = log.numbers().streams_of(coverage);
                 streams.iter().for_each(|stream| self.streams.seen(stream, *tick));
                 if self.comes_in_time(now_ms, place, *tick) {
                     self.apply_merge(now_ms, place, *tick, streams, sums);
                 }
             }
             Body::Raw { tick, stream, sums } => {
-                let Some(stream) = log.stream(*stream) else { return };
+                let Some(stream) = log.numbers().stream(*stream) else { return };
                 self.streams.seen(stream, *tick);
                 if self.comes_in_time(now_ms, place, *tick) {
                     self.apply_raw(now_ms, place, *tick, stream, sums);
                 }
             }
             Body::End { stream, last_tick } => {
-                if let Some(stream) = log.stream(*stream) {
+                if let Some(stream) = log.numbers().stream(*stream) {
                     self.apply_end(stream, *last_tick);
                 }
             }
@@ -71,7 +71,7 @@ impl Ledger {
     /// The sums of an entry by name; what finds no room here is counted and marks the tick.
     fn resolve(&mut self, place: Place, tick: u32, sums: &NumberedSums) -> Sums {
         let Some(log) = self.logs.get(place.log) else { return Sums::new() };
-        let (sums, skipped) = sums.resolve(&log.at(place.sequence));
+        let (sums, skipped) = sums.resolve(&log.numbers().at(place.sequence));
         if skipped > 0 {
             self.stats.cells_without_room += u64::from(skipped);
             if let Some(state) = self.ticks.get_mut(&tick) {
@@ -211,7 +211,7 @@ impl Ledger {
     /// no room.
     fn raw_sums(&self, place: Place) -> Option<(Sums, u32)> {
         match self.body(place)? {
-            Body::Raw { sums, .. } => Some(sums.resolve(&self.logs.get(place.log)?.at(place.sequence))),
+            Body::Raw { sums, .. } => Some(sums.resolve(&self.logs.get(place.log)?.numbers().at(place.sequence))),
             _ => None,
         }
     }

@@ -229,7 +229,7 @@ impl Ledger {
         };
         // Checked against an empty log, which is what it becomes.
         let empty = Log::new(run.writer, self.config.limits.number_seconds);
-        if let Err(detail) = empty.check(new, &Body::Other, &self.streams) {
+        if let Err(detail) = empty.numbers().check(new, &Body::Other, &self.streams) {
             return Err(self.refuse(number, first - 1, detail));
         }
         self.stats.jumps += 1;
@@ -260,7 +260,7 @@ impl Ledger {
     fn take_entry(&mut self, now_ms: u64, number: u16, entry: &DecodedEntry) -> Result<(), String> {
         let Self { logs, names, streams, .. } = self;
         let log = logs.get_mut(number).ok_or("no such log")?;
-        log.check(&entry.new, &entry.body, streams)?;
+        log.numbers().check(&entry.new, &entry.body, streams)?;
         if self.faults.has(Fault::RoomDecides) && entry.new.series.iter().any(|(_, series)| !names.has_room(series)) {
             return Err("too many series".into());
         }

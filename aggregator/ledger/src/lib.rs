@@ -40,6 +40,7 @@ mod log;
 mod logs;
 mod message;
 mod names;
+mod numbering;
 mod own;
 mod peers;
 mod prune;

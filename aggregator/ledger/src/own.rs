@@ -287,7 +287,7 @@ impl OwnNames {
     /// The same sums under the numbers of the own log. Names without a number get the next ones, with their
     /// definitions.
     pub(super) fn numbered(&mut self, now: u32, slots: &NumberedSums, log: &Log, new: &mut NewNames) -> NumberedSums {
-        let (mut next_series, mut next_group) = (log.defined().series, log.defined().groups);
+        let (mut next_series, mut next_group) = (log.numbers().defined().series, log.numbers().defined().groups);
         let mut cells = Vec::with_capacity(slots.cells().len());
         for of_group in slots.cells().chunk_by(|a, b| a.group == b.group) {
             let slot = of_group[0].group;
@@ -295,8 +295,9 @@ impl OwnNames {
                 _ if slot == CLUSTER => Some(0),
                 Some(held) => {
                     held.touched = held.touched.max(now);
-                    let kept =
-                        held.number.filter(|&number| number >= log.defined().groups || !log.gave_group_up(number));
+                    let kept = held.number.filter(|&number| {
+                        number >= log.numbers().defined().groups || !log.numbers().gave_group_up(number)
+                    });
                     Some(kept.unwrap_or_else(|| {
                         held.number = Some(next_group);
                         new.groups.push((next_group, held.name.clone()));
@@ -311,7 +312,9 @@ impl OwnNames {
                 let Some(held) = self.series.get_mut(*series) else { continue };
                 let Some(name) = &held.name else { continue };
                 held.touched = held.touched.max(now);
-                let kept = held.number.filter(|&number| number >= log.defined().series || !log.gave_series_up(number));
+                let kept = held.number.filter(|&number| {
+                    number >= log.numbers().defined().series || !log.numbers().gave_series_up(number)
+                });
                 let series = kept.unwrap_or_else(|| {
                     held.number = Some(next_series);
                     new.series.push((next_series, name.series().clone()));

@@ -2,7 +2,7 @@
 
 use roaring::RoaringBitmap;
 
-use super::{Ledger, limits::PRUNE_SLACK_SECONDS, log::Log, logs::OWN, message::Action};
+use super::{Ledger, limits::PRUNE_SLACK_SECONDS, logs::OWN, message::Action};
 
 impl Ledger {
     /// Forgets ticks older than `late_seconds` and 60 s of slack, the start of every log as far as it is for such
@@ -20,7 +20,7 @@ impl Ledger {
         let (logs, ahead) = (&self.logs, &mut self.ahead);
         ahead.retain(|(_, place)| logs.get(place.log).is_some_and(|log| log.entry(place.sequence).is_some()));
         let own = self.logs.own();
-        self.own_numbers.retain(|_, &mut number| !own.gave_stream_up(number));
+        self.own_numbers.retain(|_, &mut number| !own.numbers().gave_stream_up(number));
         self.own.forget((now_ms / 1000) as u32, self.gather.since().unwrap_or(u32::MAX));
         self.forget_streams();
     }
@@ -48,7 +48,7 @@ impl Ledger {
         let mut needed = self.sessions.streams();
         self.gather.streams(&mut needed);
         for (_, log) in self.logs.iter() {
-            needed.extend(Log::streams(log));
+            needed.extend(log.numbers().streams());
         }
         // Every stream of a kept tick was seen at or after the floor.
         self.streams.forget(self.floor, &needed);

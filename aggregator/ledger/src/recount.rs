@@ -10,7 +10,7 @@ use starling_proto::v1;
 use super::{
     Ledger,
     decode::Body,
-    log::LogNames,
+    numbering::LogNames,
     tick::{Place, TickSums},
     types::Check,
 };
@@ -46,7 +46,7 @@ impl Ledger {
                 entries.push((Place { log: number, sequence }, entry.payload.clone()));
             }
             if entries.len() > before {
-                names.insert(number, Arc::clone(log.names()));
+                names.insert(number, Arc::clone(log.numbers().names()));
             }
         }
         Some(Recount {

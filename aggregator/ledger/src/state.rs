@@ -147,7 +147,7 @@ impl Ledger {
         node: &NodeId,
         stream: StreamId,
     ) -> Result<StreamNo, OpenError> {
-        if self.logs.own().streams_len() >= STREAMS_PER_LOG_MAX {
+        if self.logs.own().numbers().streams_len() >= STREAMS_PER_LOG_MAX {
             return Err(OpenError::Full);
         }
         let number = self.streams.intern(node, stream).ok_or(OpenError::Full)?;

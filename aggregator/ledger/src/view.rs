@@ -60,7 +60,7 @@ impl Ledger {
             length: log.length(),
             first_kept: log.first_kept(),
             hash: log.hash(),
-            streams: log.streams_len() as u32,
+            streams: log.numbers().streams_len() as u32,
             bytes: log.bytes(),
             durable: log.durable(),
             trouble: log.trouble().map(|trouble| format!("entry {}: {}", trouble.sequence, trouble.detail)),

@@ -45,8 +45,8 @@ impl Ledger {
         let Some(number) = self.logs.number(writer) else { return Vec::new() };
         let Some(log) = self.logs.get(number) else { return Vec::new() };
         let streams = match self.body(Place { log: number, sequence }) {
-            Some(Body::Merge { tick, coverage, .. }) => (tick, log.streams_of(&coverage)),
-            Some(Body::Raw { tick, stream, .. }) => (tick, log.stream(stream).into_iter().collect()),
+            Some(Body::Merge { tick, coverage, .. }) => (tick, log.numbers().streams_of(&coverage)),
+            Some(Body::Raw { tick, stream, .. }) => (tick, log.numbers().stream(stream).into_iter().collect()),
             _ => return Vec::new(),
         };
         let dot = |stream| Some((self.streams.identity(stream)?.1, streams.0));
@@ -74,7 +74,7 @@ impl World {
             }
             let Some(Body::Merge { tick, coverage, .. }) = ledger.body(Place { log: OWN, sequence }) else { continue };
             for number in coverage {
-                let stream = log.stream(number).and_then(|stream| ledger.streams.identity(stream));
+                let stream = log.numbers().stream(number).and_then(|stream| ledger.streams.identity(stream));
                 let Some((_, id)) = stream else { return Err(format!("a merge covers unknown stream {number}")) };
                 if let Some(before) = ghost.merged.insert((id, tick), (writer, sequence)) {
                     return Err(format!("I2: {:?} merged by {before:?} and {:?}", (id, tick), (writer, sequence)));

@@ -115,5 +115,5 @@ fn a_stream_number_is_given_up_after_a_silence_and_drawn_again() {
     exchange(now_ms, &mut a, &mut b);
     assert_eq!(total(&b, T + 1300), Some((2, 2)));
     assert_eq!(a.view_hash(T + 1300), b.view_hash(T + 1300));
-    assert_eq!(a.logs.own().defined().streams, 3, "the idle stream got a new number");
+    assert_eq!(a.logs.own().numbers().defined().streams, 3, "the idle stream got a new number");
 }
