@@ -3,11 +3,13 @@
 //! - [`rows`]: the row of a node from its second;
 //! - [`own`]: the rows of our own nodes, built once a second of what is new;
 //! - [`table`]: the newest row of every node, and what is asked of it;
+//! - [`groups`]: who is in which group;
 //! - [`delta`]: what changed since a reader last looked.
 //!
 //! The table is not part of the ledger: it is a picture, and the newest second of a node wins.
 
 mod delta;
+mod groups;
 mod own;
 mod rows;
 mod table;

@@ -17,13 +17,12 @@ use starling_proto::{
     v1::{self, NodeState},
 };
 
+use super::groups::Groups;
+
 /// Rows kept of all aggregators together; further nodes are left out and counted.
 pub(crate) const ROWS_MAX: usize = 100_000;
 /// A row further ahead of our clock than this is not believed.
 const AHEAD_MAX: u32 = 60;
-/// Cores shown of the cluster or of a group.
-const BUSIEST: usize = 8;
-
 /// Where a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -51,7 +50,7 @@ pub(super) struct Held {
     pub(super) entry: Arc<Entry>,
     pub(super) row: Row,
     source: Source,
-    /// Indexes it counts in, the whole cluster first.
+    /// Of [`Groups::join`].
     groups: Vec<u32>,
     row_changed: u64,
 }
@@ -69,16 +68,6 @@ impl Slot {
     pub(super) fn changed(&self) -> u64 {
         self.held.as_ref().map_or(0, |held| held.row_changed).max(self.entry_changed)
     }
-}
-
-/// What is asked of the whole cluster or of a group without walking over the table.
-#[derive(Debug, Default)]
-struct Index {
-    group: Option<Group>,
-    members: usize,
-    stopped: BTreeSet<u32>,
-    /// The busiest cores at the last [`Table::rank`], busiest first: number of the node, core, busy share.
-    top: Vec<(u32, u32, f64)>,
 }
 
 /// Which nodes a reader wants.
@@ -105,10 +94,7 @@ pub(super) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
     names: BTreeMap<NodeId, u32>,
-    group_by: Vec<String>,
-    indexes: Vec<Index>,
-    free_indexes: Vec<u32>,
-    by_group: BTreeMap<Group, u32>,
+    groups: Groups,
     /// Processes whose streams are believed to be held.
     live: BTreeSet<WriterId>,
     revision: u64,
@@ -133,15 +119,11 @@ pub(crate) struct Page {
 impl Table {
     /// An empty table whose groups are the values of the labels `group_by`.
     pub(super) fn new(group_by: Vec<String>, most: usize) -> Self {
-        let cluster = Index { group: Some(Group::cluster()), ..Index::default() };
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
-            group_by,
-            indexes: vec![cluster],
-            free_indexes: Vec::new(),
-            by_group: [(Group::cluster(), 0)].into(),
+            groups: Groups::new(group_by),
             live: BTreeSet::new(),
             revision: 0,
             most,
@@ -278,113 +260,60 @@ impl Table {
     }
 
     fn join(&mut self, number: u32, entry: &Entry) {
-        let mut groups = vec![0];
-        for key in 0..self.group_by.len() {
-            let key = &self.group_by[key];
-            let group = entry.labels.get(key).and_then(|value| Group::of(key, value).ok());
-            groups.extend(group.map(|group| self.index_of(group)));
-        }
-        for index in &groups {
-            let index = &mut self.indexes[*index as usize];
-            index.members += 1;
-            if entry.stopped {
-                index.stopped.insert(number);
-            }
-        }
+        let groups = self.groups.join(number, entry);
         if let Some(held) = &mut self.slots[number as usize].held {
             held.groups = groups;
         }
     }
 
-    fn index_of(&mut self, group: Group) -> u32 {
-        if let Some(index) = self.by_group.get(&group) {
-            return *index;
+    fn leave(&mut self, number: u32) {
+        if let Some(held) = &mut self.slots[number as usize].held {
+            self.groups.leave(number, std::mem::take(&mut held.groups));
         }
-        let number = self.free_indexes.pop().unwrap_or_else(|| {
-            self.indexes.push(Index::default());
-            self.indexes.len() as u32 - 1
-        });
-        self.indexes[number as usize] = Index { group: Some(group.clone()), ..Index::default() };
-        self.by_group.insert(group, number);
-        number
     }
 
-    fn leave(&mut self, number: u32) {
-        let Some(held) = &mut self.slots[number as usize].held else { return };
-        for place in std::mem::take(&mut held.groups) {
-            let index = &mut self.indexes[place as usize];
-            index.members -= 1;
-            index.stopped.remove(&number);
-            // The whole cluster stays, also without a node.
-            if index.members == 0 && place != 0 {
-                if let Some(group) = std::mem::take(index).group {
-                    self.by_group.remove(&group);
-                }
-                self.free_indexes.push(place);
-            }
-        }
+    fn held(&self, number: u32) -> Option<&Held> {
+        self.slots.get(number as usize)?.held.as_ref()
     }
 
     /// Looks for the busiest cores of the cluster and of each group, among the nodes that report at second `tick`.
     pub(super) fn rank(&mut self, tick: u32) {
-        self.indexes.iter_mut().for_each(|index| index.top.clear());
-        for (number, slot) in (0..).zip(&self.slots) {
-            let Some(held) = &slot.held else { continue };
-            if held.row.tick.abs_diff(tick) > SILENT_AFTER {
-                continue;
-            }
-            for (core, busy) in held.row.busiest() {
-                let mut kept = false;
-                for index in &held.groups {
-                    kept |= insert_top(&mut self.indexes[*index as usize].top, (number, core, busy));
-                }
-                // The cores of a row descend: what is too idle everywhere is followed by what is no busier.
-                if !kept {
-                    break;
-                }
-            }
-        }
+        let reporting = (0..).zip(&self.slots).filter_map(|(number, slot)| {
+            let held = slot.held.as_ref().filter(|held| held.row.tick.abs_diff(tick) <= SILENT_AFTER)?;
+            Some((number, &*held.groups, held.row.busiest()))
+        });
+        self.groups.rank(reporting);
     }
 
     /// The busiest cores as of the last [`Table::rank`], of the nodes that report at second `tick`.
     pub(super) fn busiest(&self, tick: u32, group: &Group) -> Vec<v1::CoreUtilization> {
-        let Some(index) = self.by_group.get(group) else { return Vec::new() };
-        let top = self.indexes[*index as usize].top.iter();
-        let core = |(number, core, utilization): &(u32, u32, f64)| {
-            let held = self.slots.get(*number as usize)?.held.as_ref()?;
-            let reports = held.row.tick.abs_diff(tick) <= SILENT_AFTER;
-            let node_id = held.entry.id.to_string();
-            reports.then_some(v1::CoreUtilization { node_id, core: *core, utilization: *utilization })
+        let core = |&(number, core, utilization): &(u32, u32, f64)| {
+            let held = self.held(number).filter(|held| held.row.tick.abs_diff(tick) <= SILENT_AFTER)?;
+            Some(v1::CoreUtilization { node_id: held.entry.id.to_string(), core, utilization })
         };
-        top.filter_map(core).collect()
+        self.groups.busiest(group).iter().filter_map(core).collect()
     }
 
     /// Nodes of `group` that are expected at second `tick`: seen lately, and not stopped before.
     pub(super) fn expected(&self, group: &Group, tick: u32) -> u32 {
-        let Some(index) = self.by_group.get(group) else { return 0 };
-        let index = &self.indexes[*index as usize];
-        let then = |number: &&u32| {
-            let held = self.slots.get(**number as usize).and_then(|slot| slot.held.as_ref());
-            held.is_some_and(|held| held.row.tick >= tick)
-        };
-        count(index.members - index.stopped.len() + index.stopped.iter().filter(then).count())
+        let then = |number| self.held(number).is_some_and(|held| held.row.tick >= tick);
+        count(self.groups.expected(group, then))
     }
 
     /// The values of label `key` among all nodes, as groups ("label:value"), sorted. Only of labels that nodes are
     /// grouped by.
     pub(super) fn groups_of(&self, key: &str) -> Vec<String> {
-        let of_key = |group: &&Group| group.label().is_some_and(|(held, _)| held == key);
-        self.by_group.keys().filter(of_key).map(|group| group.name().to_owned()).collect()
+        self.groups.of_label(key)
     }
 
     /// Whether some node is in `group`.
     pub(super) fn has_group(&self, group: &Group) -> bool {
-        self.by_group.contains_key(group)
+        self.groups.contains(group)
     }
 
     /// Where `node` is; `None` when it was not seen lately.
     pub(super) fn place(&self, node: &NodeId) -> Option<Place> {
-        let held = self.slots.get(*self.names.get(node)? as usize)?.held.as_ref()?;
+        let held = self.held(*self.names.get(node)?)?;
         let aggregator_id = held.published.aggregator.as_ref().map_or_else(String::new, ToString::to_string);
         Some(Place { writer: held.source.writer, aggregator_id })
     }
@@ -446,18 +375,8 @@ impl Table {
     fn more_after(&self, group: &Group, last: Option<&NodeId>) -> bool {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.names.range::<NodeId, _>((from, Bound::Unbounded)).map(|(_, number)| *number);
-        rest.any(|number| self.slots[number as usize].held.as_ref().is_some_and(|held| group.holds(&held.entry.labels)))
+        rest.any(|number| self.held(number).is_some_and(|held| group.holds(&held.entry.labels)))
     }
-}
-/// Puts a core among the busiest. Returns whether it is one of them.
-fn insert_top(top: &mut Vec<(u32, u32, f64)>, core: (u32, u32, f64)) -> bool {
-    if top.len() == BUSIEST && top.last().is_some_and(|last| last.2 >= core.2) {
-        return false;
-    }
-    let place = top.partition_point(|other| other.2 >= core.2);
-    top.insert(place, core);
-    top.truncate(BUSIEST);
-    true
 }
 
 /// Whether a node with this row has been silent for so long that it goes.

@@ -1,0 +1,144 @@
+//! The groups of the table: who is in which, and what is asked of each without a walk over the table. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use starling_proto::{group::Group, nodes::Entry};
+
+/// Cores shown of the cluster or of a group.
+const BUSIEST: usize = 8;
+
+/// A busy core: number of the node, core, busy share.
+pub(super) type Core = (u32, u32, f64);
+
+/// The whole cluster or a group.
+#[derive(Debug, Default)]
+struct Index {
+    group: Option<Group>,
+    members: usize,
+    stopped: BTreeSet<u32>,
+    /// The busiest cores at the last [`Groups::rank`], busiest first.
+    top: Vec<Core>,
+}
+
+/// The whole cluster, and every group that has a node.
+#[derive(Debug)]
+pub(super) struct Groups {
+    /// Labels whose values are groups.
+    group_by: Vec<String>,
+    /// The whole cluster first.
+    indexes: Vec<Index>,
+    free: Vec<u32>,
+    by_group: BTreeMap<Group, u32>,
+}
+
+impl Groups {
+    /// Nodes are grouped by the values of these labels.
+    pub(super) fn new(group_by: Vec<String>) -> Self {
+        let cluster = Index { group: Some(Group::cluster()), ..Index::default() };
+        Self { group_by, indexes: vec![cluster], free: Vec::new(), by_group: [(Group::cluster(), 0)].into() }
+    }
+
+    /// Node `number` is there, as `entry` describes it. Returns the indexes it counts in, the whole cluster first.
+    pub(super) fn join(&mut self, number: u32, entry: &Entry) -> Vec<u32> {
+        let mut joined = vec![0];
+        for key in 0..self.group_by.len() {
+            let key = &self.group_by[key];
+            let group = entry.labels.get(key).and_then(|value| Group::of(key, value).ok());
+            joined.extend(group.map(|group| self.index_of(group)));
+        }
+        for index in &joined {
+            let index = &mut self.indexes[*index as usize];
+            index.members += 1;
+            if entry.stopped {
+                index.stopped.insert(number);
+            }
+        }
+        joined
+    }
+
+    fn index_of(&mut self, group: Group) -> u32 {
+        if let Some(index) = self.by_group.get(&group) {
+            return *index;
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.indexes.push(Index::default());
+            self.indexes.len() as u32 - 1
+        });
+        self.indexes[number as usize] = Index { group: Some(group.clone()), ..Index::default() };
+        self.by_group.insert(group, number);
+        number
+    }
+
+    /// Node `number` goes from what it `joined`. A group without a node is gone.
+    pub(super) fn leave(&mut self, number: u32, joined: Vec<u32>) {
+        for place in joined {
+            let index = &mut self.indexes[place as usize];
+            index.members -= 1;
+            index.stopped.remove(&number);
+            // The whole cluster stays, also without a node.
+            if index.members == 0 && place != 0 {
+                if let Some(group) = std::mem::take(index).group {
+                    self.by_group.remove(&group);
+                }
+                self.free.push(place);
+            }
+        }
+    }
+
+    /// Finds the busiest cores of each: of nodes by number, what they joined, and their cores, busiest first.
+    pub(super) fn rank<'a, C>(&mut self, nodes: impl Iterator<Item = (u32, &'a [u32], C)>)
+    where
+        C: Iterator<Item = (u32, f64)>,
+    {
+        self.indexes.iter_mut().for_each(|index| index.top.clear());
+        for (number, joined, cores) in nodes {
+            for (core, busy) in cores {
+                let mut kept = false;
+                for index in joined {
+                    kept |= insert_top(&mut self.indexes[*index as usize].top, (number, core, busy));
+                }
+                // What is too idle everywhere is followed by what is no busier.
+                if !kept {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn index(&self, group: &Group) -> Option<&Index> {
+        Some(&self.indexes[*self.by_group.get(group)? as usize])
+    }
+
+    /// The busiest cores of a group as of the last [`Groups::rank`], busiest first.
+    pub(super) fn busiest(&self, group: &Group) -> &[Core] {
+        self.index(group).map_or(&[], |index| &index.top)
+    }
+
+    /// Nodes of a group, without those that have stopped and for which `still` does not hold.
+    pub(super) fn expected(&self, group: &Group, still: impl Fn(u32) -> bool) -> usize {
+        let Some(index) = self.index(group) else { return 0 };
+        index.members - index.stopped.iter().filter(|&&number| !still(number)).count()
+    }
+
+    /// The groups of label `key` ("label:value"), sorted.
+    pub(super) fn of_label(&self, key: &str) -> Vec<String> {
+        let of_key = |group: &&Group| group.label().is_some_and(|(held, _)| held == key);
+        self.by_group.keys().filter(of_key).map(|group| group.name().to_owned()).collect()
+    }
+
+    /// Whether it is the whole cluster or some node is in it.
+    pub(super) fn contains(&self, group: &Group) -> bool {
+        self.by_group.contains_key(group)
+    }
+}
+
+/// Puts a core among the busiest. Returns whether it is one of them.
+fn insert_top(top: &mut Vec<(u32, u32, f64)>, core: (u32, u32, f64)) -> bool {
+    if top.len() == BUSIEST && top.last().is_some_and(|last| last.2 >= core.2) {
+        return false;
+    }
+    let place = top.partition_point(|other| other.2 >= core.2);
+    top.insert(place, core);
+    top.truncate(BUSIEST);
+    true
+}
