@@ -27,7 +27,7 @@ impl Ledger {
         let mut acks = Vec::new();
         let mut waiting = std::mem::take(&mut self.unacknowledged);
         waiting.retain(|&tick, streams| {
-            if let Some(state) = self.ticks.get(&tick) {
+            if let Some(state) = self.ticks.get(tick) {
                 self.acks_of(tick, state, streams, enough, &mut acks);
             }
             !streams.is_empty()

@@ -34,7 +34,7 @@ impl Ledger {
             .map(|(&tick, _)| tick)
             .collect();
         self.flush_ticks(now_ms, &due, Some(now_ms));
-        self.pack(now_ms);
+        self.ticks.pack(now_ms);
     }
 
     /// Appends everything gathered, whether due or not: before a shutdown.
@@ -82,7 +82,7 @@ impl Ledger {
 
     /// Appends a raw frame, unless its dot became known.
     pub(super) fn ship_raw(&mut self, now_ms: u64, tick: u32, stream: u32, frame: &Waiting) {
-        let known = self.ticks.get(&tick).is_some_and(|state| state.knows(stream));
+        let known = self.ticks.get(tick).is_some_and(|state| state.knows(stream));
         if known || self.gather.is_open(tick, stream) || tick < self.floor {
             self.stats.waits_resolved += 1;
             return;

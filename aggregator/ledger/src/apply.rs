@@ -74,7 +74,7 @@ impl Ledger {
         let (sums, skipped) = sums.resolve(&log.numbers().at(place.sequence));
         if skipped > 0 {
             self.stats.cells_without_room += u64::from(skipped);
-            if let Some(state) = self.ticks.get_mut(&tick) {
+            if let Some(state) = self.ticks.get_mut(tick) {
                 state.skipped_cells = state.skipped_cells.saturating_add(skipped);
             }
         }
@@ -83,7 +83,7 @@ impl Ledger {
 
     /// Adds a merge and takes back what it covers of raw frames.
     fn apply_merge(&mut self, now_ms: u64, place: Place, tick: u32, coverage: RoaringBitmap, sums: &NumberedSums) {
-        let state = self.ticks.entry(tick).or_default();
+        let state = self.ticks.hold(tick);
         let again = |merged: &Merged| merged.place.log == place.log && !merged.coverage.is_disjoint(&coverage);
         if state.merges.iter().any(again) && !self.faults.has(Fault::NoOwnCoverageCheck) {
             // By this log alone its author broke the rule: it counts nowhere.
@@ -119,7 +119,7 @@ impl Ledger {
 
     /// Counts a raw frame unless a merge covers it or another raw entry came before.
     fn apply_raw(&mut self, now_ms: u64, place: Place, tick: u32, stream: u32, sums: &NumberedSums) {
-        let state = self.ticks.entry(tick).or_default();
+        let state = self.ticks.hold(tick);
         let counted = !state.covered.contains(stream) || self.faults.has(Fault::RawIgnoresCoverage);
         let Some(known) = state.raws.get_mut(&stream) else {
             state.raws.insert(stream, RawDot { place, counted, others: Vec::new() });
@@ -154,7 +154,7 @@ impl Ledger {
         if writer(second) >= writer(first) {
             return;
         }
-        if let Some(raw) = self.ticks.get_mut(&tick).and_then(|state| state.raws.get_mut(&stream)) {
+        if let Some(raw) = self.ticks.get_mut(tick).and_then(|state| state.raws.get_mut(&stream)) {
             raw.place = second;
             raw.others.retain(|&place| place != second);
             raw.others.push(first);
@@ -167,19 +167,11 @@ impl Ledger {
     /// Notes the end of a stream: fewer nodes are expected at the ticks after it.
     fn apply_end(&mut self, stream: u32, last_tick: u32) {
         self.streams.ended(stream, last_tick);
-        for (&tick, state) in self.ticks.range_mut(last_tick.saturating_add(1)..) {
-            state.revision += 1;
-            self.changed.insert(tick);
-        }
+        self.ticks.touch_after(last_tick);
     }
 
     pub(super) fn change(&mut self, now_ms: u64, tick: u32, change: impl FnOnce(&mut Sums) -> Result<(), RollupError>) {
-        let Some(state) = self.ticks.get_mut(&tick) else { return };
-        self.changed.insert(tick);
-        if state.changed_ms != now_ms {
-            self.to_pack.push_back((now_ms, tick));
-        }
-        if state.change(now_ms, change).is_err() {
+        if self.ticks.change(now_ms, tick, change).is_err() {
             // By the caps no sum overflows, and only what was added is taken back.
             debug_assert!(self.faults.is_planted(), "the books of tick {tick} do not balance");
             self.stats.imbalances += 1;
@@ -190,7 +182,7 @@ impl Ledger {
     /// that of the entries that count: needed where two authors name a value of one frame differently, because the
     /// quota of one was used up.
     fn add_up_again(&mut self, now_ms: u64, tick: u32) {
-        if let Some(state) = self.ticks.get_mut(&tick) {
+        if let Some(state) = self.ticks.get_mut(tick) {
             let places = state.without(|_| false);
             self.add_up(now_ms, tick, &places);
         }

@@ -99,7 +99,7 @@ impl Ledger {
         while settled < newest && self.is_settled(settled + 1, now_ms, &self.live) {
             settled += 1;
             let view = self.snapshot(settled).unwrap_or_else(|| Arc::new(self.nothing_at(settled)));
-            if self.changed.remove(&settled) {
+            if self.ticks.take_change(settled) {
                 self.actions.push_back(Action::Changed(Arc::clone(&view)));
             }
             self.actions.push_back(Action::Settled(view));
@@ -116,13 +116,12 @@ impl Ledger {
             return;
         }
         self.brought_out_ms = now_ms;
-        for tick in std::mem::take(&mut self.changed) {
-            self.packed.remove(&tick);
+        for tick in self.ticks.take_changed() {
             if let Some(view) = self.snapshot(tick) {
                 self.actions.push_back(Action::Changed(view));
             }
         }
-        for tick in std::mem::take(&mut self.packed) {
+        for tick in self.ticks.take_packed() {
             if let Some(view) = self.snapshot(tick) {
                 self.actions.push_back(Action::Packed(view));
             }

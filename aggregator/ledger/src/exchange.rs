@@ -195,7 +195,7 @@ impl Ledger {
         let gone = |place: Place| place.log == number;
         self.ahead.retain(|&(_, place)| !gone(place));
         let mut again = Vec::new();
-        for (&tick, state) in &mut self.ticks {
+        for (tick, state) in self.ticks.iter_mut() {
             let touched = state.merges.iter().any(|merged| gone(merged.place))
                 || state.raws.values().any(|raw| raw.places().any(gone));
             if touched {

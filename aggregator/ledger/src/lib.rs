@@ -55,6 +55,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod ticks;
 mod types;
 mod view;
 

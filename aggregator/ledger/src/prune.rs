@@ -33,9 +33,7 @@ impl Ledger {
 
     pub(super) fn prune_ticks(&mut self, floor: u32) {
         self.floor = floor;
-        let kept = self.ticks.split_off(&floor);
-        for (tick, state) in std::mem::replace(&mut self.ticks, kept) {
-            self.changed.remove(&tick);
+        for (tick, state) in self.ticks.prune(floor) {
             self.actions.push_back(Action::Pruned { tick, sums: state.snapshot(), frames: state.frames() });
         }
         let kept = self.unacknowledged.split_off(&floor);

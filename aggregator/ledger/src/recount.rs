@@ -37,7 +37,7 @@ impl Ledger {
     /// What is needed to add a tick up again elsewhere; `None` when nothing of it is held.
     #[must_use]
     pub fn recount(&self, tick: u32) -> Option<Recount> {
-        let state = self.ticks.get(&tick)?;
+        let state = self.ticks.get(tick)?;
         let mut entries = Vec::new();
         let mut names = BTreeMap::new();
         for (number, log) in self.logs.iter() {

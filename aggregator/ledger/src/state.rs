@@ -24,10 +24,11 @@ use super::{
     sessions::Sessions,
     stats::LedgerStats,
     streams::StreamTable,
-    tick::{Place, TickState},
+    tick::Place,
+    ticks::Ticks,
     types::{Offer, OpenError, Refused, StreamNo},
 };
-use crate::rollup::{Accumulator, Keys};
+use crate::rollup::Accumulator;
 
 /// Backfill: frames of ticks this much older than now come in bulk.
 const BACKFILL_MS: u64 = 10_000;
@@ -45,15 +46,7 @@ pub struct Ledger {
     pub(super) logs: Logs,
     /// Numbers of the own log by local stream number.
     pub(super) own_numbers: BTreeMap<u32, u32>,
-    pub(super) ticks: BTreeMap<u32, TickState>,
-    /// Ticks whose view changed since they were last brought out.
-    pub(super) changed: BTreeSet<u32>,
-    /// Ticks packed since they were last brought out.
-    pub(super) packed: BTreeSet<u32>,
-    /// When each change of a tick may be packed, oldest first: at most one per change.
-    pub(super) to_pack: VecDeque<(u64, u32)>,
-    /// Names of the tick packed last.
-    pub(super) keys: Option<Arc<Keys>>,
+    pub(super) ticks: Ticks,
     /// Entries for ticks ahead of the clock: held, shown when it gets there.
     pub(super) ahead: BTreeSet<(u32, Place)>,
     pub(super) gather: Gather,
@@ -91,11 +84,7 @@ impl Ledger {
             streams: StreamTable::new(config.late_seconds),
             logs: Logs::new(writer, limits.number_seconds),
             own_numbers: BTreeMap::new(),
-            ticks: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            packed: BTreeSet::new(),
-            to_pack: VecDeque::new(),
-            keys: None,
+            ticks: Ticks::default(),
             ahead: BTreeSet::new(),
             gather: Gather::default(),
             sessions: Sessions::default(),
@@ -182,7 +171,7 @@ impl Ledger {
             return Offer::Refused(Refused::NotOpen);
         }
         let own_pin = offered.pin == Some(self.writer) || self.faults.has(Fault::IgnorePin);
-        let in_log = self.ticks.get(&tick).is_some_and(|state| state.knows(stream));
+        let in_log = self.ticks.get(tick).is_some_and(|state| state.knows(stream));
         let held = in_log || self.gather.is_open(tick, stream) || (!own_pin && self.gather.is_waiting(tick, stream));
         if held && !self.faults.has(Fault::NoOwnCoverageCheck) {
             self.note(tick, stream);

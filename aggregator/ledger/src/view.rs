@@ -4,7 +4,6 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
     Ledger,
-    limits::PACK_AFTER,
     log::Log,
     message::TickView,
     tick::TickState,
@@ -15,7 +14,7 @@ impl Ledger {
     /// One tick as it is now; `None` when nothing of it is held.
     #[must_use]
     pub fn view(&self, tick: u32) -> Option<TickView> {
-        let state = self.ticks.get(&tick)?;
+        let state = self.ticks.get(tick)?;
         let (reporting, expected) = self.streams.coverage(tick, &state.reporting());
         Some(TickView {
             tick,
@@ -43,7 +42,7 @@ impl Ledger {
 
     /// Ticks of which something is held, ascending.
     pub fn ticks(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
-        self.ticks.keys().copied()
+        self.ticks.seconds()
     }
 
     /// Every node in the logs, sorted by name.
@@ -81,7 +80,7 @@ impl Ledger {
     /// the same entries; `None` when nothing of the tick is held.
     #[must_use]
     pub fn view_hash(&self, tick: u32) -> Option<u64> {
-        let state = self.ticks.get(&tick)?;
+        let state = self.ticks.get(tick)?;
         let mut hasher = Xxh3Default::new();
         hasher.update(&tick.to_be_bytes());
         state.sums().hash_into(&mut hasher);
@@ -93,18 +92,5 @@ impl Ledger {
             hasher.update(stream.as_bytes());
         }
         Some(hasher.digest())
-    }
-
-    /// Packs ticks that have not changed for a while.
-    pub(super) fn pack(&mut self, now_ms: u64) {
-        let before = now_ms.saturating_sub(PACK_AFTER.as_millis() as u64);
-        while let Some((at, tick)) = self.to_pack.pop_front_if(|(at, _)| *at < before) {
-            // A later change has a later place in the queue.
-            let Some(state) = self.ticks.get_mut(&tick).filter(|state| state.changed_ms == at) else { continue };
-            if let Some(keys) = state.pack(self.keys.as_ref()) {
-                self.keys = Some(keys);
-                self.packed.insert(tick);
-            }
-        }
     }
 }

@@ -54,7 +54,7 @@ impl Ledger {
     }
 
     fn knows(&self, dot: Dot) -> bool {
-        let Some(state) = self.ticks.get(&dot.1) else { return false };
+        let Some(state) = self.ticks.get(dot.1) else { return false };
         state.reporting().iter().any(|stream| self.streams.identity(stream).is_some_and(|(_, id)| id == dot.0))
     }
 }
@@ -102,7 +102,7 @@ impl World {
     pub(super) fn check_tick(&self, slot: usize, tick: u32) -> Outcome {
         let Some(aggregator) = &self.slots[slot] else { return Ok(()) };
         let ledger = &aggregator.ledger;
-        let (Some(state), Some(view)) = (ledger.ticks.get(&tick), ledger.view(tick)) else { return Ok(()) };
+        let (Some(state), Some(view)) = (ledger.ticks.get(tick), ledger.view(tick)) else { return Ok(()) };
         let mut expected = Sums::new();
         let mut nodes = BTreeSet::new();
         let mut frames = 0;

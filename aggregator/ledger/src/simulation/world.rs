@@ -444,7 +444,7 @@ impl World {
             Ok(_) | Err(EntriesError::Gap { .. }) => {}
             Err(error) => return Err(format!("slot {to} refuses entries: {error}")),
         }
-        let changed: Vec<u32> = ledger.changed.iter().copied().collect();
+        let changed: Vec<u32> = ledger.ticks.changed().collect();
         self.check_logs(to)?;
         changed.into_iter().try_for_each(|tick| self.check_tick(to, tick))?;
         self.act(to)?;

@@ -89,7 +89,7 @@ fn sync(ledger: &mut Ledger) -> Vec<Action> {
 /// The ticks whose view changed.
 fn changed(ledger: &mut Ledger) -> Vec<u32> {
     sync(ledger);
-    std::mem::take(&mut ledger.changed).into_iter().collect()
+    ledger.ticks.take_changed().into_iter().collect()
 }
 
 fn poll(ledger: &mut Ledger, now_ms: u64) -> Vec<u32> {
