@@ -1,5 +1,7 @@
 //! What is shown beside the charts of each view, built of the newest second, the fleet and the verdict.
 
+use std::collections::BTreeMap;
+
 use starling_proto::{group::Group, ids::NodeId, live, nodes::Measure, v1};
 
 use super::{
@@ -97,6 +99,7 @@ pub(crate) fn hosts(fleet: &ShownFleet, group: &Group, with_dictionary: bool, no
     let Some(table) = fleet.table() else { return state(live::state::Body::Hosts(live::Hosts::default())) };
     let rows: Vec<&Host> = table.hosts.iter().filter(|host| group.holds(host.labels())).collect();
     let column = |measure| rows.iter().map(|host| narrow(host.value(measure))).collect();
+    let aggregators = Dictionary::of(rows.iter().map(|row| Some(row.aggregator()).filter(|name| !name.is_empty())));
     let mut hosts = live::Hosts {
         dictionary_version: fleet.dictionary_version(),
         states: rows.iter().map(|row| row.state().into()).collect(),
@@ -109,19 +112,62 @@ pub(crate) fn hosts(fleet: &ShownFleet, group: &Group, with_dictionary: bool, no
         load1: column(Measure::Load1),
         connections: column(Measure::Connections),
         cores: rows.iter().map(|row| row.entry().cores).collect(),
-        aggregator_ids: rows.iter().map(|row| row.aggregator().to_owned()).collect(),
+        aggregators: aggregators.names(),
+        aggregator_of: aggregators.places,
         completeness: Some(hosts_completeness(table, &rows, group, now)),
         ..Default::default()
     };
     if with_dictionary {
-        let label = |key: &str| rows.iter().map(|row| row.labels().get(key).cloned().unwrap_or_default()).collect();
         hosts.node_ids = rows.iter().map(|row| row.id().to_owned()).collect();
-        hosts.zones = label("zone");
-        hosts.racks = label("rack");
-        hosts.roles = label("role");
+        (hosts.labels, hosts.labels_left_out) = labels(&rows);
         hosts.simulated = rows.iter().map(|row| row.entry().simulated).collect();
     }
     state(live::state::Body::Hosts(hosts))
+}
+
+/// Keys of labels in one table. A key beyond the usual handful costs a byte or two per node; each is a column of a table
+/// that people read.
+const LABEL_COLUMNS_MAX: usize = 32;
+
+/// The labels that most of `rows` carry, sorted by key, and how many keys there are beside them.
+fn labels(rows: &[&Host]) -> (Vec<live::LabelColumn>, u32) {
+    let mut carriers: BTreeMap<&str, usize> = BTreeMap::new();
+    for key in rows.iter().flat_map(|row| row.labels().keys()) {
+        *carriers.entry(key).or_default() += 1;
+    }
+    let mut keys: Vec<_> = carriers.into_iter().collect();
+    // Stable: of two that equally many carry, the first by name stays.
+    keys.sort_by_key(|(_, carriers)| std::cmp::Reverse(*carriers));
+    let left_out = keys.len().saturating_sub(LABEL_COLUMNS_MAX);
+    keys.truncate(LABEL_COLUMNS_MAX);
+    keys.sort_unstable();
+    let column = |(key, _): (&str, usize)| {
+        let values = Dictionary::of(rows.iter().map(|row| row.labels().get(key).map(String::as_str)));
+        live::LabelColumn { key: key.to_owned(), values: values.names(), places: values.places }
+    };
+    (keys.into_iter().map(column).collect(), u32::try_from(left_out).unwrap_or(u32::MAX))
+}
+
+/// A column of texts as the texts that occur in it, sorted, and one place among them per row.
+struct Dictionary<'a> {
+    texts: BTreeMap<&'a str, u32>,
+    /// From 1; 0 for no text.
+    places: Vec<u32>,
+}
+
+impl<'a> Dictionary<'a> {
+    fn of(column: impl Iterator<Item = Option<&'a str>> + Clone) -> Self {
+        let mut texts: BTreeMap<&str, u32> = column.clone().flatten().map(|text| (text, 0)).collect();
+        for (place, text) in (1..).zip(texts.values_mut()) {
+            *text = place;
+        }
+        let places = column.map(|text| text.and_then(|text| texts.get(text)).copied().unwrap_or_default()).collect();
+        Self { texts, places }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.texts.keys().map(|&text| text.to_owned()).collect()
+    }
 }
 
 /// The table's own completeness is for all nodes; a group counts its rows.
@@ -168,7 +214,8 @@ mod tests {
             ..Default::default()
         };
         let mut fleet = ShownFleet::default();
-        let nodes = vec![row("a", "x", 100), row("b", "y", 97)];
+        let held = v1::NodeRow { aggregator_id: "one".into(), ..row("b", "y", 97) };
+        let nodes = vec![row("a", "x", 100), held];
         fleet.apply(&[update(&v1::NodeTable { tick: 100, nodes, ..Default::default() })]).unwrap();
         fleet
     }
@@ -183,12 +230,39 @@ mod tests {
     fn columns_are_of_one_length_and_follow_the_dictionary() {
         let hosts = hosts_of("", true);
         assert_eq!(hosts.node_ids, ["a", "b"]);
-        assert_eq!(hosts.zones, ["x", "y"]);
+        let [zone] = hosts.labels.as_slice() else { panic!("{:?}", hosts.labels) };
+        assert_eq!(
+            (zone.key.as_str(), &zone.values[..], &zone.places[..]),
+            ("zone", &["x".to_owned(), "y".to_owned()][..], &[1, 2][..])
+        );
         assert_eq!(hosts.silent_seconds, [0, 3]);
-        assert_eq!(hosts.racks.len(), 2);
+        assert_eq!((hosts.aggregators, hosts.aggregator_of), (vec!["one".to_owned()], vec![0, 1]));
         assert!(hosts.p99_micros.iter().all(|value| value.is_nan()));
         assert!(hosts_of("", false).node_ids.is_empty());
         assert_eq!(hosts_of("", false).cpu.len(), 2);
+    }
+
+    #[test]
+    fn the_labels_most_nodes_carry_are_columns() {
+        let node = |name: &str, labels: Vec<(String, String)>| {
+            Host::of(&v1::NodeRow { node_id: name.into(), labels: labels.into_iter().collect(), ..Default::default() })
+        };
+        let own = |i: usize| (format!("own{i:02}"), "x".to_owned());
+        let common = || ("tier".to_owned(), "gold".to_owned());
+        // As many keys as there may be and one more, in nodes of at most 16 labels.
+        let hosts: Vec<_> = [0..11, 11..22, 22..32]
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, range)| node(&format!("n{i}"), range.map(own).chain([common()]).collect()))
+            .collect();
+        let rows: Vec<_> = hosts.iter().collect();
+        let (columns, left_out) = labels(&rows);
+        assert_eq!((columns.len(), left_out), (LABEL_COLUMNS_MAX, 1));
+        assert!(columns.is_sorted_by_key(|column| &column.key));
+        let tier = columns.iter().find(|column| column.key == "tier").unwrap();
+        assert_eq!((&tier.values, &tier.places), (&vec!["gold".to_owned()], &vec![1, 1, 1]));
+        assert_eq!(columns[0].places, [1, 0, 0]);
+        assert!(!columns.iter().any(|column| column.key == "own31"), "the last by name of those one node carries");
     }
 
     #[test]

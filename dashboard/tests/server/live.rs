@@ -127,7 +127,10 @@ async fn the_fleet_and_the_aggregators() {
     page.subscribe(1, View::Hosts, "", 0).await;
     let Some(state::Body::Hosts(hosts)) = page.snapshot().await.state.unwrap().body else { panic!("hosts") };
     assert_eq!(hosts.node_ids, ["n0000", "n0001", "n0002"]);
-    assert_eq!(hosts.zones, ["a", "b", "a"]);
+    assert_eq!(
+        (&hosts.labels[0].values, &hosts.labels[0].places),
+        (&vec!["a".to_owned(), "b".to_owned()], &vec![1, 2, 1])
+    );
     script.report(view(newest + 1, 1.0), Some(table(newest + 1, 4)));
     let Some(state::Body::Hosts(grown)) = page.tick().await.state.unwrap().body else { panic!("hosts") };
     assert_eq!((grown.node_ids.len(), grown.dictionary_version), (4, hosts.dictionary_version + 1));

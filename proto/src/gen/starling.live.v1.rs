@@ -337,15 +337,12 @@ pub struct Hosts {
     /// Names.
     #[prost(string, repeated, tag = "2")]
     pub node_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Values of the labels `zone`, `rack`, `role`; empty when a node has none.
-    #[prost(string, repeated, tag = "3")]
-    pub zones: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// As `zones`.
-    #[prost(string, repeated, tag = "4")]
-    pub racks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// As `zones`.
-    #[prost(string, repeated, tag = "5")]
-    pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Labels that nodes carry, sorted by key: at most 32, those that most nodes carry.
+    #[prost(message, repeated, tag = "19")]
+    pub labels: ::prost::alloc::vec::Vec<LabelColumn>,
+    /// Keys of labels beyond these.
+    #[prost(uint32, tag = "20")]
+    pub labels_left_out: u32,
     /// Replays made for a demonstration.
     #[prost(bool, repeated, tag = "6")]
     pub simulated: ::prost::alloc::vec::Vec<bool>,
@@ -379,12 +376,28 @@ pub struct Hosts {
     /// Logical processors.
     #[prost(uint32, repeated, tag = "16")]
     pub cores: ::prost::alloc::vec::Vec<u32>,
-    /// Aggregators that hold the streams; empty when none does.
-    #[prost(string, repeated, tag = "17")]
-    pub aggregator_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Names of the aggregators that hold streams of these nodes, sorted; sent each second.
+    #[prost(string, repeated, tag = "21")]
+    pub aggregators: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The one that holds the stream, as its place in `aggregators`, from 1; 0 when none does.
+    #[prost(uint32, repeated, tag = "22")]
+    pub aggregator_of: ::prost::alloc::vec::Vec<u32>,
     /// How many nodes report.
     #[prost(message, optional, tag = "18")]
     pub completeness: ::core::option::Option<super::super::v1::Completeness>,
+}
+/// One label of the nodes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LabelColumn {
+    /// Its key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// The values that nodes have, sorted.
+    #[prost(string, repeated, tag = "2")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// One per node: its value as the place in `values`, from 1; 0 when it does not carry the label.
+    #[prost(uint32, repeated, tag = "3")]
+    pub places: ::prost::alloc::vec::Vec<u32>,
 }
 /// The aggregators.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -6,12 +6,17 @@ import type { NodeRow } from "../lib/nodes";
 /** All nodes of one second. */
 export interface Fleet {
   rows: NodeRow[];
+  /** Keys of the labels that nodes carry, sorted; without Starling's own. */
+  labels: readonly string[];
   dictionaryVersion: number;
   /** Nodes whose daemon reported within the last seconds. */
   reporting: number;
   silent: number;
   stopped: number;
 }
+
+/** Labels that Starling gives itself begin so. */
+const OWN_LABELS = "starling.";
 
 /** The states of the wire by name. */
 export const STATES: Record<NodeState, NodeRow["state"]> = {
@@ -32,8 +37,18 @@ export function readFleet(hosts: Hosts, previous: Fleet | null): Fleet | null {
     return null;
   }
   const number = (column: readonly number[], i: number) => column[i] ?? Number.NaN;
+  const columns = hosts.labels.filter((column) => !column.key.startsWith(OWN_LABELS));
+  const labelsOf = (i: number) => {
+    const labels: Record<string, string> = {};
+    for (const { key, values, places } of columns) {
+      const value = values[(places[i] ?? 0) - 1];
+      if (value !== undefined) labels[key] = value;
+    }
+    return labels;
+  };
   const fleet: Fleet = {
     rows: [],
+    labels: sent ? columns.map((column) => column.key) : (previous?.labels ?? []),
     dictionaryVersion: hosts.dictionaryVersion,
     reporting: 0,
     silent: 0,
@@ -47,9 +62,7 @@ export function readFleet(hosts: Hosts, previous: Fleet | null): Fleet | null {
     if (state === "stopped") fleet.stopped++;
     fleet.rows.push({
       id: old?.id ?? hosts.nodeIds[i] ?? "",
-      zone: old?.zone ?? hosts.zones[i] ?? "",
-      rack: old?.rack ?? hosts.racks[i] ?? "",
-      role: old?.role ?? hosts.roles[i] ?? "",
+      labels: old?.labels ?? labelsOf(i),
       simulated: old?.simulated ?? hosts.simulated[i] ?? false,
       state,
       silentSeconds: hosts.silentSeconds[i] ?? 0,
@@ -61,7 +74,7 @@ export function readFleet(hosts: Hosts, previous: Fleet | null): Fleet | null {
       load: number(hosts.load1, i),
       connections: number(hosts.connections, i),
       cores: hosts.cores[i] ?? old?.cores ?? Number.NaN,
-      aggregator: hosts.aggregatorIds[i] ?? old?.aggregator ?? "",
+      aggregator: hosts.aggregators[(hosts.aggregatorOf[i] ?? 0) - 1] ?? "",
     });
   }
   return fleet;

@@ -199,7 +199,12 @@ describe("what is shown", () => {
         value: create(HostsSchema, {
           dictionaryVersion: version,
           nodeIds: names,
-          zones: names.map(() => "a"),
+          labels: [
+            { key: "zone", values: ["a"], places: names.map((_, i) => 1 - i) },
+            { key: "starling.own", values: ["x"], places: names.map(() => 1) },
+          ].filter(() => names.length > 0),
+          aggregators: ["agg-1"],
+          aggregatorOf: cpu.map((_, i) => i),
           states: cpu.map(() => NodeState.REPORTING),
           cpu,
         }),
@@ -213,10 +218,11 @@ describe("what is shown", () => {
       case: "tick",
       value: create(TickSchema, { id: view.id, tick: T + 1, state: hosts(1, [], [0.5, 0.75]) }),
     });
-    expect(view.state.value?.rows.map((r) => [r.id, r.zone, r.cpu])).toEqual([
-      ["n1", "a", 0.5],
-      ["n2", "a", 0.75],
+    expect(view.state.value?.rows.map((r) => [r.id, r.labels, r.aggregator, r.cpu])).toEqual([
+      ["n1", { zone: "a" }, "", 0.5],
+      ["n2", {}, "agg-1", 0.75],
     ]);
+    expect(view.state.value?.labels).toEqual(["zone"]);
     const before = wire().sent.length;
     wire().say({
       case: "tick",

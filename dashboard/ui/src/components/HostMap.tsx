@@ -1,4 +1,4 @@
-/** Every node as a cell on one canvas, grouped by zone and rack. Silent nodes stay, hatched. */
+/** Every node as a cell on one canvas, grouped by labels. Silent nodes stay, hatched. */
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
@@ -6,7 +6,7 @@ import { font, hatch, prepare } from "../lib/canvas";
 import { luminance, onRamp, type Rgb } from "../lib/color";
 import { rate, text, wholePercent } from "../lib/format";
 import { cellAt, type Layout, layout, moveFrom } from "../lib/hostmap";
-import type { NodeRow } from "../lib/nodes";
+import { labelOf, type NodeRow } from "../lib/nodes";
 import { cancel, schedule } from "../lib/scheduler";
 import { fresh } from "../state/page";
 import { navigate, nodeHref } from "../state/router";
@@ -23,9 +23,16 @@ function hasValue(row: NodeRow, fill: Fill): boolean {
 interface Props {
   fleet: Fleet;
   fill: Fill;
+  by: GroupBy;
 }
 
-export function HostMap({ fleet, fill }: Props) {
+/** How nodes are grouped: by the values of one label, and within them by those of another. Empty keys group nothing. */
+export interface GroupBy {
+  group: string;
+  part: string;
+}
+
+export function HostMap({ fleet, fill, by }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const width = useSignal(0);
@@ -34,9 +41,12 @@ export function HostMap({ fleet, fill }: Props) {
   const place = useRef<{ key: string; layout: Layout }>({ key: "", layout: layout([], 0) });
 
   const { rows } = fleet;
-  const key = `${width.value}/${fleet.dictionaryVersion}/${rows.length}`;
-  if (place.current.key !== key) place.current = { key, layout: layout(rows, width.value) };
-  const { cells, height, zones, racks, tiles } = place.current.layout;
+  const key = `${width.value}/${fleet.dictionaryVersion}/${rows.length}/${by.group}/${by.part}`;
+  if (place.current.key !== key) {
+    const places = rows.map((r) => ({ group: labelOf(r, by.group), part: labelOf(r, by.part) }));
+    place.current = { key, layout: layout(places, width.value) };
+  }
+  const { cells, height, groups, parts, tiles } = place.current.layout;
   const max = fillMax(fill, rows);
 
   const draw = () => {
@@ -78,12 +88,12 @@ export function HostMap({ fleet, fill }: Props) {
     g.globalAlpha = 1;
     g.fillStyle = colors.text3;
     g.font = font(11);
-    for (const r of racks) g.fillText(r.text, r.x, r.y);
-    for (const z of zones) {
-      if (z.name === "" && zones.length === 1) continue;
+    for (const r of parts) g.fillText(r.text, r.x, r.y);
+    for (const z of groups) {
+      if (z.name === "" && groups.length === 1) continue;
       g.font = font(12, 500);
       g.fillStyle = colors.text2;
-      const name = z.name === "" ? "no zone" : `zone ${z.name}`;
+      const name = z.name === "" ? `no ${by.group}` : `${by.group} ${z.name}`;
       g.fillText(name, z.x, z.y);
       const values = z.members.map((i) => rows[i] as NodeRow).filter((r) => hasValue(r, fill));
       if (values.length === 0 || fill === "p99") continue;

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { type Cell, cellAt, layout, moveFrom, type Place } from "./hostmap";
 
-const fleet = (zones: number, racks: number, nodes: number): Place[] =>
-  Array.from({ length: zones * racks * nodes }, (_, i) => ({
-    zone: "abc"[Math.floor(i / (racks * nodes))] as string,
-    rack: `r${Math.floor(i / nodes) + 1}`,
+const fleet = (groups: number, parts: number, nodes: number): Place[] =>
+  Array.from({ length: groups * parts * nodes }, (_, i) => ({
+    group: "abc"[Math.floor(i / (parts * nodes))] as string,
+    part: `r${Math.floor(i / nodes) + 1}`,
   }));
 
 const apart = (a: Cell, b: Cell) =>
@@ -17,11 +17,11 @@ describe("layout", () => {
     [3, 4, 21, 340],
     [2, 3, 4, 780],
     [1, 1, 400, 340],
-  ])("%d zones x %d racks x %d nodes in %d px: every node once, inside, apart", (z, r, n, width) => {
+  ])("%d groups x %d parts x %d nodes in %d px: every node once, inside, apart", (z, r, n, width) => {
     const places = fleet(z, r, n);
     const l = layout(places, width);
     expect(new Set(l.cells.map((c) => c.index)).size).toBe(places.length);
-    expect(l.zones).toHaveLength(z);
+    expect(l.groups).toHaveLength(z);
     for (const c of l.cells) {
       expect(c.x).toBeGreaterThanOrEqual(0);
       expect(c.x + c.w).toBeLessThanOrEqual(width + 0.01);
@@ -38,16 +38,16 @@ describe("layout", () => {
   it("draws few nodes as tiles and orders names as people do", () => {
     const l = layout(
       [
-        { zone: "", rack: "" },
-        { zone: "b", rack: "r10" },
-        { zone: "b", rack: "r2" },
-        { zone: "a", rack: "" },
+        { group: "", part: "" },
+        { group: "b", part: "r10" },
+        { group: "b", part: "r2" },
+        { group: "a", part: "" },
       ],
       800,
     );
     expect(l.tiles).toBe(true);
-    expect(l.zones.map((z) => z.name)).toEqual(["a", "b", ""]);
-    expect(l.racks.map((r) => r.text)).toEqual(["r2", "r10"]);
+    expect(l.groups.map((z) => z.name)).toEqual(["a", "b", ""]);
+    expect(l.parts.map((r) => r.text)).toEqual(["r2", "r10"]);
   });
 
   it("is empty for nobody", () => {

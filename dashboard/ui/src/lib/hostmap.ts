@@ -1,9 +1,11 @@
-/** Where each node stands in the host map: by zone, then rack, then name. Pure geometry, drawn elsewhere. */
+/** Where each node stands in the host map: by group, then part, then name. Pure geometry, drawn elsewhere. */
 
 /** What the layout needs to know of a node. */
 export interface Place {
-  zone: string;
-  rack: string;
+  /** Such as its zone; empty for none. */
+  group: string;
+  /** Within the group, such as its rack; empty for none. */
+  part: string;
 }
 
 /** A rectangle with the index of its node. */
@@ -22,8 +24,8 @@ export interface Label {
   y: number;
 }
 
-/** A zone and the nodes in it. */
-export interface Zone {
+/** A group and the nodes in it. */
+export interface Group {
   name: string;
   /** Where its name goes. */
   x: number;
@@ -34,8 +36,8 @@ export interface Zone {
 export interface Layout {
   height: number;
   cells: Cell[];
-  racks: Label[];
-  zones: Zone[];
+  parts: Label[];
+  groups: Group[];
   /** Cells are wide enough for a name and a value. */
   tiles: boolean;
 }
@@ -43,9 +45,9 @@ export interface Layout {
 /** Up to this many nodes are drawn as tiles with their names. */
 export const TILES_MAX = 36;
 
-const ZONE_COLUMN = 74;
-const RACK_LABEL = 16;
-const GAP_RACK = 16;
+const GROUP_COLUMN = 74;
+const PART_LABEL = 16;
+const GAP_PART = 16;
 const GAP_ROW = 9;
 const NARROW = 520;
 
@@ -61,7 +63,7 @@ function grouped<K>(indexes: readonly number[], key: (i: number) => K): Map<K, n
 }
 
 function byName(a: string, b: string): number {
-  // Nodes without a zone or rack come last.
+  // Nodes without one come last.
   if (a === "" || b === "") return a === b ? 0 : a === "" ? 1 : -1;
   return a.localeCompare(b, "en", { numeric: true });
 }
@@ -70,36 +72,36 @@ function byName(a: string, b: string): number {
 export function layout(places: readonly Place[], width: number): Layout {
   const all = places.map((_, i) => i);
   const at = (i: number) => places[i] as Place;
-  const zones = [...grouped(all, (i) => at(i).zone)].sort(([a], [b]) => byName(a, b));
+  const groups = [...grouped(all, (i) => at(i).group)].sort(([a], [b]) => byName(a, b));
   const tiles = places.length <= TILES_MAX;
-  const named = zones.some(([name]) => name !== "");
+  const named = groups.some(([name]) => name !== "");
   const beside = named && width >= NARROW;
-  const left = beside ? ZONE_COLUMN : 0;
+  const left = beside ? GROUP_COLUMN : 0;
   const cell = tiles ? { h: 40, gap: 4 } : { h: 17, gap: 2 };
-  const out: Layout = { height: 0, cells: [], racks: [], zones: [], tiles };
+  const out: Layout = { height: 0, cells: [], parts: [], groups: [], tiles };
 
   let y = 0;
-  for (const [zone, members] of zones) {
-    const racks = [...grouped(members, (i) => at(i).rack)].sort(([a], [b]) => byName(a, b));
-    const rackNamed = racks.some(([name]) => name !== "");
-    const head = rackNamed ? RACK_LABEL : 0;
+  for (const [group, members] of groups) {
+    const parts = [...grouped(members, (i) => at(i).part)].sort(([a], [b]) => byName(a, b));
+    const partNamed = parts.some(([name]) => name !== "");
+    const head = partNamed ? PART_LABEL : 0;
     const top = y;
     if (named && !beside) y += 18;
-    out.zones.push({
-      name: zone,
+    out.groups.push({
+      name: group,
       x: 0,
       y: beside ? top + head + 12 : top + 12,
       members,
     });
-    const perRow = Math.max(1, Math.min(racks.length, Math.floor((width - left) / (tiles ? 300 : 150))));
-    const rackWidth = (width - left - GAP_RACK * (perRow - 1)) / perRow;
-    for (let row = 0; row < racks.length; row += perRow) {
+    const perRow = Math.max(1, Math.min(parts.length, Math.floor((width - left) / (tiles ? 300 : 150))));
+    const partWidth = (width - left - GAP_PART * (perRow - 1)) / perRow;
+    for (let row = 0; row < parts.length; row += perRow) {
       let rowHeight = 0;
-      racks.slice(row, row + perRow).forEach(([name, list], column) => {
-        const x0 = left + column * (rackWidth + GAP_RACK);
-        if (name !== "") out.racks.push({ text: name, x: x0, y: y + 11 });
-        const across = cellsAcross(list.length, rackWidth, tiles);
-        const w = (rackWidth - cell.gap * (across - 1)) / across;
+      parts.slice(row, row + perRow).forEach(([name, list], column) => {
+        const x0 = left + column * (partWidth + GAP_PART);
+        if (name !== "") out.parts.push({ text: name, x: x0, y: y + 11 });
+        const across = cellsAcross(list.length, partWidth, tiles);
+        const w = (partWidth - cell.gap * (across - 1)) / across;
         const capped = tiles ? Math.min(w, 220) : Math.min(w, 34);
         list.forEach((index, k) => {
           out.cells.push({
@@ -121,7 +123,7 @@ export function layout(places: readonly Place[], width: number): Layout {
 
 function cellsAcross(n: number, width: number, tiles: boolean): number {
   if (tiles) return Math.max(1, Math.min(n, Math.floor(width / 136)));
-  // Three rows look best for a rack; wide fleets without racks fill the width.
+  // Three rows look best for a part; wide fleets without parts fill the width.
   const most = Math.max(1, Math.floor(width / 22));
   return Math.max(1, Math.min(most, n > 3 * most ? most : Math.max(7, Math.ceil(n / 3))));
 }

@@ -1,11 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { formatSort, type NodeRow, parseFilter, parseSort, sortedIndexes } from "./nodes";
+import { formatSort, labelTerm, type NodeRow, parseFilter, parseSort, sortedIndexes } from "./nodes";
 
 const row = (id: string, more: Partial<NodeRow> = {}): NodeRow => ({
   id,
-  zone: "a",
-  rack: "r1",
-  role: "",
+  labels: { zone: "a", rack: "r1", "cost center": "web shop" },
   simulated: false,
   state: "reporting",
   silentSeconds: 0,
@@ -29,6 +27,17 @@ describe("sorting", () => {
     expect(ids("cpu")).toEqual(["n10", "n1", "n2"]);
     expect(ids("-cpu")).toEqual(["n1", "n10", "n2"]);
   });
+  it("takes any label, missing ones last", () => {
+    const rows = [
+      row("n1", { labels: { tier: "b" } }),
+      row("n2", { labels: {} }),
+      row("n3", { labels: { tier: "a" } }),
+    ];
+    const order = (s: string) => sortedIndexes(rows, parseSort(s)).map((i) => rows[i]?.id);
+    expect(order("label:tier")).toEqual(["n3", "n1", "n2"]);
+    expect(order("-label:tier")).toEqual(["n1", "n3", "n2"]);
+    expect(formatSort(parseSort("-label:tier"))).toBe("-label:tier");
+  });
   it("survives the address", () => {
     expect(formatSort(parseSort("-p99"))).toBe("-p99");
     expect(formatSort(parseSort("nonsense"))).toBeNull();
@@ -43,6 +52,13 @@ describe("filter", () => {
     expect(match("zone:b", row("x"))).toBe(false);
     expect(match("zone:A state:reporting", row("x"))).toBe(true);
     expect(match("state:silent", row("x", { state: "silent" }))).toBe(true);
+  });
+  it("matches any label, with quotes where there are spaces", () => {
+    expect(match("rack:r1", row("x"))).toBe(true);
+    expect(match("rack:r", row("x"))).toBe(false);
+    expect(match(labelTerm("cost center", "web shop"), row("x"))).toBe(true);
+    expect(match(labelTerm("cost center", "web"), row("x"))).toBe(false);
+    expect(match(`${labelTerm("cost center", "web shop")} zone:b`, row("x"))).toBe(false);
   });
   it("compares with units", () => {
     expect(match("p99>1ms", row("x"))).toBe(true);

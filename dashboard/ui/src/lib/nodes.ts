@@ -3,9 +3,8 @@
 /** One node as a row. NaN means not reported. */
 export interface NodeRow {
   id: string;
-  zone: string;
-  rack: string;
-  role: string;
+  /** What operators call it, by key. */
+  labels: Readonly<Record<string, string>>;
   simulated: boolean;
   state: "reporting" | "silent" | "stopped" | "unknown";
   silentSeconds: number;
@@ -20,8 +19,28 @@ export interface NodeRow {
   aggregator: string;
 }
 
-/** Columns the table can be sorted by. */
-export type SortKey = keyof NodeRow;
+/** Value of a label; empty when the node does not carry it. */
+export function labelOf(row: NodeRow, key: string): string {
+  return row.labels[key] ?? "";
+}
+
+/** A column of a label is named so before its key. */
+const LABEL = "label:";
+
+/** A label as a column. */
+export function labelColumn(key: string): SortKey {
+  return `${LABEL}${key}`;
+}
+
+/** Columns the table can be sorted by: a field or a label. */
+export type SortKey = Exclude<keyof NodeRow, "labels"> | `${typeof LABEL}${string}`;
+
+/** Value of a column. */
+function cellOf(row: NodeRow, key: SortKey): NodeRow[Exclude<keyof NodeRow, "labels">] {
+  return key.startsWith(LABEL)
+    ? labelOf(row, key.slice(LABEL.length))
+    : row[key as Exclude<keyof NodeRow, "labels">];
+}
 
 /** Column and direction; in the address as "cpu" or "-cpu". */
 export interface Sort {
@@ -31,9 +50,6 @@ export interface Sort {
 
 const KEYS: readonly SortKey[] = [
   "id",
-  "zone",
-  "rack",
-  "role",
   "state",
   "cpu",
   "memory",
@@ -49,7 +65,8 @@ const KEYS: readonly SortKey[] = [
 /** Reads a sort from the address; by name when it says nothing known. */
 export function parseSort(s: string | null): Sort {
   const descending = s?.startsWith("-") ?? false;
-  const key = KEYS.find((k) => k === (descending ? s?.slice(1) : s));
+  const name = (descending ? s?.slice(1) : s) ?? "";
+  const key = name.startsWith(LABEL) ? (name as SortKey) : KEYS.find((k) => k === name);
   return key ? { key, descending } : { key: "id", descending: false };
 }
 
@@ -67,8 +84,8 @@ export function sortedIndexes(rows: readonly NodeRow[], { key, descending }: Sor
   return rows
     .map((_, i) => i)
     .sort((a, b) => {
-      const x = at(a)[key];
-      const y = at(b)[key];
+      const x = cellOf(at(a), key);
+      const y = cellOf(at(b), key);
       if (typeof x === "number" && typeof y === "number") {
         if (Number.isNaN(x) || Number.isNaN(y)) {
           return Number.isNaN(x) === Number.isNaN(y) ? named(a, b) : Number.isNaN(x) ? 1 : -1;
@@ -95,23 +112,30 @@ function parseValue(key: string, raw: string): number | null {
 }
 
 const NUMBERS = ["cpu", "memory", "requests", "errors", "p99", "load", "connections", "cores"] as const;
-const WORDS = ["zone", "rack", "role", "state", "aggregator"] as const;
+const WORDS = ["state", "aggregator"] as const;
+
+/** The term of a filter for a value of a label. */
+export function labelTerm(key: string, value: string): string {
+  return /\s/.test(key + value) ? `"${key}:${value}"` : `${key}:${value}`;
+}
 
 /**
- * A filter from text such as `zone:b p99>50ms state:silent web`. Every term must hold. A term that is not understood
- * is looked for in the name.
+ * A filter from text such as `zone:b p99>50ms state:silent web`. Every term must hold; one with spaces stands in
+ * quotes. `key:value` is any label of the nodes. A term that is not understood is looked for in the name.
  */
 export function parseFilter(query: string): (row: NodeRow) => boolean {
-  const terms = query
-    .trim()
-    .split(/\s+/)
+  const terms = (query.match(/"[^"]*"|\S+/g) ?? [])
+    .map((term) => term.replace(/^"|"$/g, ""))
     .filter((t) => t !== "")
     .map((term): ((row: NodeRow) => boolean) => {
-      const word = /^([a-z]+):(.+)$/i.exec(term);
+      const word = /^([^:]+):(.+)$/.exec(term);
       const key = WORDS.find((w) => w === word?.[1]?.toLowerCase());
-      if (key && word) {
+      if (word) {
+        const label = word[1] as string;
         const want = (word[2] as string).toLowerCase();
-        return (row) => row[key].toLowerCase() === want;
+        if (key) return (row) => row[key].toLowerCase() === want;
+        return (row) =>
+          labelOf(row, label).toLowerCase() === want || row.id.toLowerCase().includes(term.toLowerCase());
       }
       const compare = /^([a-z0-9]+)([<>])=?(.+)$/i.exec(term);
       const number = NUMBERS.find((w) => w === compare?.[1]?.toLowerCase());

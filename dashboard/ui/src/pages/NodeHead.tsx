@@ -6,12 +6,18 @@ import { Verdict } from "../components/Verdict";
 import { STATE_MARK, STATE_WORD } from "../components/words";
 import type { NodeDetail } from "../gen/starling/live/v1/live_pb";
 import * as f from "../lib/format";
+import { labelTerm } from "../lib/nodes";
 import { newest } from "../state/page";
 import { nodeHref } from "../state/router";
 
 /** Value of a label "key:value"; empty when the node has none. */
 function label(node: NodeDetail, key: string): string {
   return node.labels.find((l) => l.startsWith(`${key}:`))?.slice(key.length + 1) ?? "";
+}
+
+/** The nodes with a value of a label. */
+function nodesWith(key: string, value: string): string {
+  return `/nodes?q=${encodeURIComponent(labelTerm(key, value))}`;
 }
 
 /** The way to a node: zone, rack, name. */
@@ -25,7 +31,7 @@ export function Trail({ id, node }: { id: string; node: NodeDetail | null }) {
         <span aria-hidden="true">/</span>
         {zone !== "" && (
           <>
-            <a class="hide-s" href={`/nodes?q=zone:${encodeURIComponent(zone)}`}>
+            <a class="hide-s" href={nodesWith("zone", zone)}>
               zone {zone}
             </a>
             <span class="hide-s" aria-hidden="true">
@@ -35,7 +41,7 @@ export function Trail({ id, node }: { id: string; node: NodeDetail | null }) {
         )}
         {rack !== "" && (
           <>
-            <a class="hide-s" href={`/nodes?q=rack:${encodeURIComponent(rack)}`}>
+            <a class="hide-s" href={nodesWith("rack", rack)}>
               {rack}
             </a>
             <span class="hide-s" aria-hidden="true">

@@ -6,7 +6,16 @@ import { StatusMark } from "../components/Icons";
 import { Shell } from "../components/Shell";
 import { NO_NODE, STATE_MARK, stateText, waitingFor } from "../components/words";
 import * as f from "../lib/format";
-import { formatSort, type NodeRow, parseFilter, parseSort, type SortKey, sortedIndexes } from "../lib/nodes";
+import {
+  formatSort,
+  labelColumn,
+  labelOf,
+  type NodeRow,
+  parseFilter,
+  parseSort,
+  type SortKey,
+  sortedIndexes,
+} from "../lib/nodes";
 import { nodeHref, query, setQuery } from "../state/router";
 import { pausedAt } from "../state/timeline";
 import { useHosts } from "./hooks";
@@ -27,9 +36,6 @@ const percent = (v: number) => f.text(f.percent(v));
 
 const COLUMNS: readonly Column[] = [
   { key: "state", label: "State", number: false, text: stateText },
-  { key: "zone", label: "Zone", number: false, text: (r) => r.zone || f.NONE },
-  { key: "rack", label: "Rack", number: false, text: (r) => r.rack || f.NONE },
-  { key: "role", label: "Role", number: false, text: (r) => r.role || f.NONE },
   { key: "cpu", label: "CPU", number: true, text: (r) => percent(r.cpu) },
   { key: "memory", label: "Memory", number: true, text: (r) => percent(r.memory) },
   { key: "requests", label: "Req/s", number: true, text: (r) => f.text(f.count(r.requests)) },
@@ -40,6 +46,11 @@ const COLUMNS: readonly Column[] = [
   { key: "cores", label: "Cores", number: true, text: (r) => f.grouped(r.cores) },
   { key: "aggregator", label: "Aggregator", number: false, text: (r) => r.aggregator || f.NONE },
 ];
+
+/** A label as a column, behind the numbers: those fit a phone. */
+function columnOf(key: string): Column {
+  return { key: labelColumn(key), label: key, number: false, text: (r) => labelOf(r, key) || f.NONE };
+}
 
 function Header({ column, sort }: { column: Pick<Column, "key" | "label" | "number">; sort: string | null }) {
   const now = parseSort(sort);
@@ -117,11 +128,7 @@ function Table({ fleet }: { fleet: Fleet }) {
 
   const first = whole ? 0 : Math.min(range.value.first, Math.max(0, ids.length - 1));
   const last = whole ? ids.length : Math.min(ids.length, range.value.last);
-  const used = COLUMNS.filter((c) => {
-    if (c.key === "role" || c.key === "rack" || c.key === "zone")
-      return fleet.rows.some((r) => r[c.key] !== "");
-    return true;
-  });
+  const columns = useMemo(() => [...COLUMNS, ...fleet.labels.map(columnOf)], [fleet.labels]);
   return (
     <section class="p w12" aria-label="Nodes">
       <p class="table-note">
@@ -153,7 +160,7 @@ function Table({ fleet }: { fleet: Fleet }) {
           <thead>
             <tr>
               <Header column={{ key: "id", label: "Node", number: false }} sort={sort} />
-              {used.map((c) => (
+              {columns.map((c) => (
                 <Header key={c.key} column={c} sort={sort} />
               ))}
             </tr>
@@ -162,7 +169,7 @@ function Table({ fleet }: { fleet: Fleet }) {
             {first > 0 && <tr style={{ height: `${first * ROW}px` }} />}
             {ids.slice(first, last).map((id) => {
               const row = byId.get(id);
-              return row ? <Row key={id} row={row} columns={used} /> : null;
+              return row ? <Row key={id} row={row} columns={columns} /> : null;
             })}
             {last < ids.length && <tr style={{ height: `${(ids.length - last) * ROW}px` }} />}
           </tbody>

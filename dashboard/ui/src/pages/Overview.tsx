@@ -5,7 +5,7 @@ import type { Fleet } from "../api/fleet";
 import type { Reference } from "../components/chart/spec";
 import { FILLS, type Fill } from "../components/fills";
 import { Histogram } from "../components/Histogram";
-import { HostMap } from "../components/HostMap";
+import { type GroupBy, HostMap } from "../components/HostMap";
 import { StatusMark } from "../components/Icons";
 import { Absent, Choice, Panel, SignalChoice } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
@@ -90,14 +90,25 @@ function LatencyPanel({
   );
 }
 
+/** In the address: no groups. A key of a label holds no colon. */
+const UNGROUPED = ":";
+
+/** What the address says the map is grouped by; zones, and racks within them, when it says nothing. */
+function groupBy(labels: readonly string[], asked: string | null): GroupBy {
+  const carried = (key: string) => (labels.includes(key) ? key : "");
+  const group = asked === UNGROUPED ? "" : carried(asked ?? "zone");
+  const racks = asked === UNGROUPED ? "" : carried("rack");
+  return { group, part: group === "rack" || (asked !== null && asked !== "zone") ? "" : racks };
+}
+
 function HostsPanel({ fleet, waiting, width }: { fleet: Fleet | null; waiting: string; width: 4 | 8 }) {
   const fill = FILLS.find(([key]) => key === query.value.get("fill"))?.[0] ?? "cpu";
-  const zones = useMemo(() => new Set(fleet?.rows.map((r) => r.zone).filter((z) => z !== "")), [fleet]);
-  const racks = useMemo(() => new Set(fleet?.rows.map((r) => r.rack).filter((r) => r !== "")), [fleet]);
+  const labels = fleet?.labels ?? [];
+  const by = groupBy(labels, query.value.get("by"));
   const simulated = fleet?.rows.filter((r) => r.simulated).length ?? 0;
-  const by = zones.size > 0 ? ` by zone${racks.size > 0 ? " and rack" : ""}` : "";
+  const named = [by.group, by.part].filter((key) => key !== "").join(" and ");
   const note = fleet
-    ? `${f.plural(fleet.rows.length, "node")}${by}${simulated > 0 ? `, ${f.grouped(simulated)} simulated` : ""}`
+    ? `${f.plural(fleet.rows.length, "node")}${named === "" ? "" : ` by ${named}`}${simulated > 0 ? `, ${f.grouped(simulated)} simulated` : ""}`
     : undefined;
   return (
     <Panel
@@ -105,16 +116,33 @@ function HostsPanel({ fleet, waiting, width }: { fleet: Fleet | null; waiting: s
       note={note}
       width={width}
       controls={
-        <Choice<Fill>
-          label="Fill by"
-          value={fill}
-          options={FILLS}
-          choose={(v) => setQuery("fill", v === "cpu" ? null : v)}
-        />
+        <>
+          {labels.length > 0 && (
+            <select
+              class="select s"
+              aria-label="Group by"
+              value={by.group}
+              onChange={(e) => setQuery("by", e.currentTarget.value || UNGROUPED)}
+            >
+              <option value="">no groups</option>
+              {labels.map((key) => (
+                <option key={key} value={key}>
+                  by {key}
+                </option>
+              ))}
+            </select>
+          )}
+          <Choice<Fill>
+            label="Fill by"
+            value={fill}
+            options={FILLS}
+            choose={(v) => setQuery("fill", v === "cpu" ? null : v)}
+          />
+        </>
       }
     >
       {fleet && fleet.rows.length > 0 ? (
-        <HostMap fleet={fleet} fill={fill} />
+        <HostMap fleet={fleet} fill={fill} by={by} />
       ) : (
         <p class="absent">{fleet ? NO_NODE : waiting}</p>
       )}

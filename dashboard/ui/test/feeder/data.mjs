@@ -300,6 +300,11 @@ export function nodeState(tick, node, fleet) {
   };
 }
 
+function labelColumn(key, fleet) {
+  const values = [...new Set(fleet.map((n) => n[key]))].filter((value) => value !== "").sort();
+  return { key, values, places: fleet.map((n) => values.indexOf(n[key]) + 1) };
+}
+
 export function hostsState(tick, fleet, dictionary) {
   const value = (f) => fleet.map((n) => (n.state === 1 ? f(n) : Number.NaN));
   return {
@@ -307,9 +312,9 @@ export function hostsState(tick, fleet, dictionary) {
     ...(dictionary
       ? {
           nodeIds: fleet.map((n) => n.id),
-          zones: fleet.map((n) => n.zone),
-          racks: fleet.map((n) => n.rack),
-          roles: fleet.map((n) => n.role),
+          labels: ["rack", "role", "zone"]
+            .map((key) => labelColumn(key, fleet))
+            .filter((column) => column.values.length > 0),
           simulated: fleet.map((n) => n.simulated),
         }
       : {}),
@@ -323,7 +328,8 @@ export function hostsState(tick, fleet, dictionary) {
     load1: value((n) => nodeCpu(n, tick) * 30),
     connections: value((n) => Math.round(5000 * wave(tick, n.index))),
     cores: fleet.map((n) => n.cores),
-    aggregatorIds: fleet.map((n) => `agg-${1 + (n.index % 3)}`),
+    aggregators: ["agg-1", "agg-2", "agg-3"],
+    aggregatorOf: fleet.map((n) => 1 + (n.index % 3)),
     completeness: {
       nodesReporting: fleet.filter((n) => n.state === 1).length,
       nodesExpected: fleet.length,

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/live/v1/live.proto.
  */
 export const file_starling_live_v1_live: GenFile = /*@__PURE__*/
-  fileDesc("ChtzdGFybGluZy9saXZlL3YxL2xpdmUucHJvdG8SEHN0YXJsaW5nLmxpdmUudjEi1QEKDUNsaWVudE1lc3NhZ2USMAoJc3Vic2NyaWJlGAEgASgLMhsuc3RhcmxpbmcubGl2ZS52MS5TdWJzY3JpYmVIABI0Cgt1bnN1YnNjcmliZRgCIAEoCzIdLnN0YXJsaW5nLmxpdmUudjEuVW5zdWJzY3JpYmVIABIoCgVwYXVzZRgDIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuUGF1c2VIABIqCgZyZXN1bWUYBCABKAsyGC5zdGFybGluZy5saXZlLnYxLlJlc3VtZUgAQgYKBGJvZHkicgoJU3Vic2NyaWJlEgoKAmlkGAEgASgNEiQKBHZpZXcYAiABKA4yFi5zdGFybGluZy5saXZlLnYxLlZpZXcSDwoHbm9kZV9pZBgDIAEoCRINCgVncm91cBgEIAEoCRITCgtyZXN1bWVfdGljaxgFIAEoDSIZCgtVbnN1YnNjcmliZRIKCgJpZBgBIAEoDSIHCgVQYXVzZSIICgZSZXN1bWUi9gEKDVNlcnZlck1lc3NhZ2USKAoFaGVsbG8YASABKAsyFy5zdGFybGluZy5saXZlLnYxLkhlbGxvSAASLgoIc25hcHNob3QYAiABKAsyGi5zdGFybGluZy5saXZlLnYxLlNuYXBzaG90SAASJgoEdGljaxgDIAEoCzIWLnN0YXJsaW5nLmxpdmUudjEuVGlja0gAEigKBWVycm9yGAQgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5FcnJvckgAEjEKCmdvaW5nX2F3YXkYBSABKAsyGy5zdGFybGluZy5saXZlLnYxLkdvaW5nQXdheUgAQgYKBGJvZHkiegoFSGVsbG8SDQoFZXBvY2gYASABKA0SGwoTc2VydmVyX3RpbWVfdW5peF9tcxgCIAEoARIPCgd0aWNrX21zGAMgASgNEg8KB2NsdXN0ZXIYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRISCgp0YXJnZXRfcnBzGAYgASgBIngKCFNuYXBzaG90EgoKAmlkGAEgASgNEgwKBHRpY2sYAiABKA0SKgoHaGlzdG9yeRgDIAEoCzIZLnN0YXJsaW5nLmxpdmUudjEuSGlzdG9yeRImCgVzdGF0ZRgEIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuU3RhdGUiSAoHSGlzdG9yeRISCgpmaXJzdF90aWNrGAEgASgNEikKB2NvbHVtbnMYAiADKAsyGC5zdGFybGluZy5saXZlLnYxLkNvbHVtbiImCgZDb2x1bW4SDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAIijwEKBFRpY2sSCgoCaWQYASABKA0SDAoEdGljaxgCIAEoDRIQCghyZXZpc2lvbhgDIAEoDRIPCgdza2lwcGVkGAQgASgNEg0KBXBvaW50GAUgAygCEhMKC25ld19jb2x1bW5zGAYgAygJEiYKBXN0YXRlGAcgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5TdGF0ZSLNAQoFU3RhdGUSLgoIb3ZlcnZpZXcYASABKAsyGi5zdGFybGluZy5saXZlLnYxLk92ZXJ2aWV3SAASKAoFaG9zdHMYAiABKAsyFy5zdGFybGluZy5saXZlLnYxLkhvc3RzSAASLAoEbm9kZRgDIAEoCzIcLnN0YXJsaW5nLmxpdmUudjEuTm9kZURldGFpbEgAEjQKC2FnZ3JlZ2F0b3JzGAQgASgLMh0uc3RhcmxpbmcubGl2ZS52MS5BZ2dyZWdhdG9yc0gAQgYKBGJvZHkijgEKCE92ZXJ2aWV3Ei8KDGNvbXBsZXRlbmVzcxgBIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxInCghzZWN0aW9ucxgCIAEoCzIVLnN0YXJsaW5nLnYxLlNlY3Rpb25zEigKBmp1ZGdlZBgDIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuSnVkZ2VkIpkBCgZKdWRnZWQSNAoMZGlzdHJpYnV0aW9uGAEgASgLMh4uc3RhcmxpbmcubGl2ZS52MS5EaXN0cmlidXRpb24SLQoJcHJvdG9jb2xzGAIgAygOMhouc3RhcmxpbmcubGl2ZS52MS5TZXZlcml0eRIqCgd2ZXJkaWN0GAMgASgLMhkuc3RhcmxpbmcubGl2ZS52MS5WZXJkaWN0IrcDCgpOb2RlRGV0YWlsEg8KB25vZGVfaWQYASABKAkSJQoFc3RhdGUYAiABKA4yFi5zdGFybGluZy52MS5Ob2RlU3RhdGUSEQoJbGFzdF90aWNrGAMgASgNEhUKDWFnZ3JlZ2F0b3JfaWQYBCABKAkSDgoGbGFiZWxzGAUgAygJEhEKCXNpbXVsYXRlZBgGIAEoCBIQCghkZWxheV9tcxgHIAEoDRIOCgZrZXJuZWwYCCABKAkSCgoCb3MYCSABKAkSEQoJY3B1X21vZGVsGAogASgJEg8KB3ZlcnNpb24YCyABKAkSFgoOdXB0aW1lX3NlY29uZHMYDCABKAESJwoIc2VjdGlvbnMYDSABKAsyFS5zdGFybGluZy52MS5TZWN0aW9ucxINCgVjb3JlcxgOIAMoAhIoCgZtZWRpYW4YDyABKAsyGC5zdGFybGluZy5saXZlLnYxLk1lZGlhbhIoCgZqdWRnZWQYECABKAsyGC5zdGFybGluZy5saXZlLnYxLkp1ZGdlZBIYChBwcmV2aW91c19ub2RlX2lkGBEgASgJEhQKDG5leHRfbm9kZV9pZBgSIAEoCSKGAQoGTWVkaWFuEgsKA2NwdRgBIAEoAhIOCgZtZW1vcnkYAiABKAISGwoTcmVxdWVzdHNfcGVyX3NlY29uZBgDIAEoAhIZChFlcnJvcnNfcGVyX3NlY29uZBgEIAEoAhISCgpwOTlfbWljcm9zGAUgASgCEhMKC2Nvbm5lY3Rpb25zGAYgASgCInMKB1ZlcmRpY3QSLAoIc2V2ZXJpdHkYASABKA4yGi5zdGFybGluZy5saXZlLnYxLlNldmVyaXR5EgwKBHdvcmQYAiABKAkSLAoFcGFydHMYAyADKAsyHS5zdGFybGluZy5saXZlLnYxLlZlcmRpY3RQYXJ0IiwKC1ZlcmRpY3RQYXJ0EgwKBHRleHQYASABKAkSDwoHbm9kZV9pZBgCIAEoCSIuCgxEaXN0cmlidXRpb24SDgoGYm91bmRzGAEgAygCEg4KBmNvdW50cxgCIAMoASKaAwoFSG9zdHMSGgoSZGljdGlvbmFyeV92ZXJzaW9uGAEgASgNEhAKCG5vZGVfaWRzGAIgAygJEg0KBXpvbmVzGAMgAygJEg0KBXJhY2tzGAQgAygJEg0KBXJvbGVzGAUgAygJEhEKCXNpbXVsYXRlZBgGIAMoCBImCgZzdGF0ZXMYByADKA4yFi5zdGFybGluZy52MS5Ob2RlU3RhdGUSFgoOc2lsZW50X3NlY29uZHMYCCADKA0SCwoDY3B1GAkgAygCEg4KBm1lbW9yeRgKIAMoAhIbChNyZXF1ZXN0c19wZXJfc2Vjb25kGAsgAygCEhkKEWVycm9yc19wZXJfc2Vjb25kGAwgAygCEhIKCnA5OV9taWNyb3MYDSADKAISDQoFbG9hZDEYDiADKAISEwoLY29ubmVjdGlvbnMYDyADKAISDQoFY29yZXMYECADKA0SFgoOYWdncmVnYXRvcl9pZHMYESADKAkSLwoMY29tcGxldGVuZXNzGBIgASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzIm4KC0FnZ3JlZ2F0b3JzEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchIUCgxjb25uZWN0ZWRfdG8YAiABKAkSGwoTc2VydmVyX3RpbWVfdW5peF9tcxgDIAEoASIyCgVFcnJvchIKCgJpZBgBIAEoDRIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiHQoJR29pbmdBd2F5EhAKCHJldHJ5X21zGAEgASgNKmQKBFZpZXcSFAoQVklFV19VTlNQRUNJRklFRBAAEhEKDVZJRVdfT1ZFUlZJRVcQARIOCgpWSUVXX0hPU1RTEAISDQoJVklFV19OT0RFEAMSFAoQVklFV19BR0dSRUdBVE9SUxAEKokBCghTZXZlcml0eRIYChRTRVZFUklUWV9VTlNQRUNJRklFRBAAEg8KC1NFVkVSSVRZX09LEAESEQoNU0VWRVJJVFlfSU5GTxACEhQKEFNFVkVSSVRZX1dBUk5JTkcQAxISCg5TRVZFUklUWV9FUlJPUhAEEhUKEVNFVkVSSVRZX0NSSVRJQ0FMEAViBnByb3RvMw", [file_starling_v1_cluster, file_starling_v1_sections]);
+  fileDesc("ChtzdGFybGluZy9saXZlL3YxL2xpdmUucHJvdG8SEHN0YXJsaW5nLmxpdmUudjEi1QEKDUNsaWVudE1lc3NhZ2USMAoJc3Vic2NyaWJlGAEgASgLMhsuc3RhcmxpbmcubGl2ZS52MS5TdWJzY3JpYmVIABI0Cgt1bnN1YnNjcmliZRgCIAEoCzIdLnN0YXJsaW5nLmxpdmUudjEuVW5zdWJzY3JpYmVIABIoCgVwYXVzZRgDIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuUGF1c2VIABIqCgZyZXN1bWUYBCABKAsyGC5zdGFybGluZy5saXZlLnYxLlJlc3VtZUgAQgYKBGJvZHkicgoJU3Vic2NyaWJlEgoKAmlkGAEgASgNEiQKBHZpZXcYAiABKA4yFi5zdGFybGluZy5saXZlLnYxLlZpZXcSDwoHbm9kZV9pZBgDIAEoCRINCgVncm91cBgEIAEoCRITCgtyZXN1bWVfdGljaxgFIAEoDSIZCgtVbnN1YnNjcmliZRIKCgJpZBgBIAEoDSIHCgVQYXVzZSIICgZSZXN1bWUi9gEKDVNlcnZlck1lc3NhZ2USKAoFaGVsbG8YASABKAsyFy5zdGFybGluZy5saXZlLnYxLkhlbGxvSAASLgoIc25hcHNob3QYAiABKAsyGi5zdGFybGluZy5saXZlLnYxLlNuYXBzaG90SAASJgoEdGljaxgDIAEoCzIWLnN0YXJsaW5nLmxpdmUudjEuVGlja0gAEigKBWVycm9yGAQgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5FcnJvckgAEjEKCmdvaW5nX2F3YXkYBSABKAsyGy5zdGFybGluZy5saXZlLnYxLkdvaW5nQXdheUgAQgYKBGJvZHkiegoFSGVsbG8SDQoFZXBvY2gYASABKA0SGwoTc2VydmVyX3RpbWVfdW5peF9tcxgCIAEoARIPCgd0aWNrX21zGAMgASgNEg8KB2NsdXN0ZXIYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRISCgp0YXJnZXRfcnBzGAYgASgBIngKCFNuYXBzaG90EgoKAmlkGAEgASgNEgwKBHRpY2sYAiABKA0SKgoHaGlzdG9yeRgDIAEoCzIZLnN0YXJsaW5nLmxpdmUudjEuSGlzdG9yeRImCgVzdGF0ZRgEIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuU3RhdGUiSAoHSGlzdG9yeRISCgpmaXJzdF90aWNrGAEgASgNEikKB2NvbHVtbnMYAiADKAsyGC5zdGFybGluZy5saXZlLnYxLkNvbHVtbiImCgZDb2x1bW4SDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAIijwEKBFRpY2sSCgoCaWQYASABKA0SDAoEdGljaxgCIAEoDRIQCghyZXZpc2lvbhgDIAEoDRIPCgdza2lwcGVkGAQgASgNEg0KBXBvaW50GAUgAygCEhMKC25ld19jb2x1bW5zGAYgAygJEiYKBXN0YXRlGAcgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5TdGF0ZSLNAQoFU3RhdGUSLgoIb3ZlcnZpZXcYASABKAsyGi5zdGFybGluZy5saXZlLnYxLk92ZXJ2aWV3SAASKAoFaG9zdHMYAiABKAsyFy5zdGFybGluZy5saXZlLnYxLkhvc3RzSAASLAoEbm9kZRgDIAEoCzIcLnN0YXJsaW5nLmxpdmUudjEuTm9kZURldGFpbEgAEjQKC2FnZ3JlZ2F0b3JzGAQgASgLMh0uc3RhcmxpbmcubGl2ZS52MS5BZ2dyZWdhdG9yc0gAQgYKBGJvZHkijgEKCE92ZXJ2aWV3Ei8KDGNvbXBsZXRlbmVzcxgBIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxInCghzZWN0aW9ucxgCIAEoCzIVLnN0YXJsaW5nLnYxLlNlY3Rpb25zEigKBmp1ZGdlZBgDIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuSnVkZ2VkIpkBCgZKdWRnZWQSNAoMZGlzdHJpYnV0aW9uGAEgASgLMh4uc3RhcmxpbmcubGl2ZS52MS5EaXN0cmlidXRpb24SLQoJcHJvdG9jb2xzGAIgAygOMhouc3RhcmxpbmcubGl2ZS52MS5TZXZlcml0eRIqCgd2ZXJkaWN0GAMgASgLMhkuc3RhcmxpbmcubGl2ZS52MS5WZXJkaWN0IrcDCgpOb2RlRGV0YWlsEg8KB25vZGVfaWQYASABKAkSJQoFc3RhdGUYAiABKA4yFi5zdGFybGluZy52MS5Ob2RlU3RhdGUSEQoJbGFzdF90aWNrGAMgASgNEhUKDWFnZ3JlZ2F0b3JfaWQYBCABKAkSDgoGbGFiZWxzGAUgAygJEhEKCXNpbXVsYXRlZBgGIAEoCBIQCghkZWxheV9tcxgHIAEoDRIOCgZrZXJuZWwYCCABKAkSCgoCb3MYCSABKAkSEQoJY3B1X21vZGVsGAogASgJEg8KB3ZlcnNpb24YCyABKAkSFgoOdXB0aW1lX3NlY29uZHMYDCABKAESJwoIc2VjdGlvbnMYDSABKAsyFS5zdGFybGluZy52MS5TZWN0aW9ucxINCgVjb3JlcxgOIAMoAhIoCgZtZWRpYW4YDyABKAsyGC5zdGFybGluZy5saXZlLnYxLk1lZGlhbhIoCgZqdWRnZWQYECABKAsyGC5zdGFybGluZy5saXZlLnYxLkp1ZGdlZBIYChBwcmV2aW91c19ub2RlX2lkGBEgASgJEhQKDG5leHRfbm9kZV9pZBgSIAEoCSKGAQoGTWVkaWFuEgsKA2NwdRgBIAEoAhIOCgZtZW1vcnkYAiABKAISGwoTcmVxdWVzdHNfcGVyX3NlY29uZBgDIAEoAhIZChFlcnJvcnNfcGVyX3NlY29uZBgEIAEoAhISCgpwOTlfbWljcm9zGAUgASgCEhMKC2Nvbm5lY3Rpb25zGAYgASgCInMKB1ZlcmRpY3QSLAoIc2V2ZXJpdHkYASABKA4yGi5zdGFybGluZy5saXZlLnYxLlNldmVyaXR5EgwKBHdvcmQYAiABKAkSLAoFcGFydHMYAyADKAsyHS5zdGFybGluZy5saXZlLnYxLlZlcmRpY3RQYXJ0IiwKC1ZlcmRpY3RQYXJ0EgwKBHRleHQYASABKAkSDwoHbm9kZV9pZBgCIAEoCSIuCgxEaXN0cmlidXRpb24SDgoGYm91bmRzGAEgAygCEg4KBmNvdW50cxgCIAMoASKGBAoFSG9zdHMSGgoSZGljdGlvbmFyeV92ZXJzaW9uGAEgASgNEhAKCG5vZGVfaWRzGAIgAygJEi0KBmxhYmVscxgTIAMoCzIdLnN0YXJsaW5nLmxpdmUudjEuTGFiZWxDb2x1bW4SFwoPbGFiZWxzX2xlZnRfb3V0GBQgASgNEhEKCXNpbXVsYXRlZBgGIAMoCBImCgZzdGF0ZXMYByADKA4yFi5zdGFybGluZy52MS5Ob2RlU3RhdGUSFgoOc2lsZW50X3NlY29uZHMYCCADKA0SCwoDY3B1GAkgAygCEg4KBm1lbW9yeRgKIAMoAhIbChNyZXF1ZXN0c19wZXJfc2Vjb25kGAsgAygCEhkKEWVycm9yc19wZXJfc2Vjb25kGAwgAygCEhIKCnA5OV9taWNyb3MYDSADKAISDQoFbG9hZDEYDiADKAISEwoLY29ubmVjdGlvbnMYDyADKAISDQoFY29yZXMYECADKA0SEwoLYWdncmVnYXRvcnMYFSADKAkSFQoNYWdncmVnYXRvcl9vZhgWIAMoDRIvCgxjb21wbGV0ZW5lc3MYEiABKAsyGS5zdGFybGluZy52MS5Db21wbGV0ZW5lc3NKBAgDEARKBAgEEAVKBAgFEAZKBAgREBJSBXpvbmVzUgVyYWNrc1IFcm9sZXNSDmFnZ3JlZ2F0b3JfaWRzIjoKC0xhYmVsQ29sdW1uEgsKA2tleRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkSDgoGcGxhY2VzGAMgAygNIm4KC0FnZ3JlZ2F0b3JzEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchIUCgxjb25uZWN0ZWRfdG8YAiABKAkSGwoTc2VydmVyX3RpbWVfdW5peF9tcxgDIAEoASIyCgVFcnJvchIKCgJpZBgBIAEoDRIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiHQoJR29pbmdBd2F5EhAKCHJldHJ5X21zGAEgASgNKmQKBFZpZXcSFAoQVklFV19VTlNQRUNJRklFRBAAEhEKDVZJRVdfT1ZFUlZJRVcQARIOCgpWSUVXX0hPU1RTEAISDQoJVklFV19OT0RFEAMSFAoQVklFV19BR0dSRUdBVE9SUxAEKokBCghTZXZlcml0eRIYChRTRVZFUklUWV9VTlNQRUNJRklFRBAAEg8KC1NFVkVSSVRZX09LEAESEQoNU0VWRVJJVFlfSU5GTxACEhQKEFNFVkVSSVRZX1dBUk5JTkcQAxISCg5TRVZFUklUWV9FUlJPUhAEEhUKEVNFVkVSSVRZX0NSSVRJQ0FMEAViBnByb3RvMw", [file_starling_v1_cluster, file_starling_v1_sections]);
 
 /**
  * From the page. At most 16 KiB.
@@ -877,25 +877,18 @@ export type Hosts = Message<"starling.live.v1.Hosts"> & {
   nodeIds: string[];
 
   /**
-   * Values of the labels `zone`, `rack`, `role`; empty when a node has none.
+   * Labels that nodes carry, sorted by key: at most 32, those that most nodes carry.
    *
-   * @generated from field: repeated string zones = 3;
+   * @generated from field: repeated starling.live.v1.LabelColumn labels = 19;
    */
-  zones: string[];
+  labels: LabelColumn[];
 
   /**
-   * As `zones`.
+   * Keys of labels beyond these.
    *
-   * @generated from field: repeated string racks = 4;
+   * @generated from field: uint32 labels_left_out = 20;
    */
-  racks: string[];
-
-  /**
-   * As `zones`.
-   *
-   * @generated from field: repeated string roles = 5;
-   */
-  roles: string[];
+  labelsLeftOut: number;
 
   /**
    * Replays made for a demonstration.
@@ -975,11 +968,18 @@ export type Hosts = Message<"starling.live.v1.Hosts"> & {
   cores: number[];
 
   /**
-   * Aggregators that hold the streams; empty when none does.
+   * Names of the aggregators that hold streams of these nodes, sorted; sent each second.
    *
-   * @generated from field: repeated string aggregator_ids = 17;
+   * @generated from field: repeated string aggregators = 21;
    */
-  aggregatorIds: string[];
+  aggregators: string[];
+
+  /**
+   * The one that holds the stream, as its place in `aggregators`, from 1; 0 when none does.
+   *
+   * @generated from field: repeated uint32 aggregator_of = 22;
+   */
+  aggregatorOf: number[];
 
   /**
    * How many nodes report.
@@ -995,6 +995,41 @@ export type Hosts = Message<"starling.live.v1.Hosts"> & {
  */
 export const HostsSchema: GenMessage<Hosts> = /*@__PURE__*/
   messageDesc(file_starling_live_v1_live, 19);
+
+/**
+ * One label of the nodes.
+ *
+ * @generated from message starling.live.v1.LabelColumn
+ */
+export type LabelColumn = Message<"starling.live.v1.LabelColumn"> & {
+  /**
+   * Its key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * The values that nodes have, sorted.
+   *
+   * @generated from field: repeated string values = 2;
+   */
+  values: string[];
+
+  /**
+   * One per node: its value as the place in `values`, from 1; 0 when it does not carry the label.
+   *
+   * @generated from field: repeated uint32 places = 3;
+   */
+  places: number[];
+};
+
+/**
+ * Describes the message starling.live.v1.LabelColumn.
+ * Use `create(LabelColumnSchema)` to create a new message.
+ */
+export const LabelColumnSchema: GenMessage<LabelColumn> = /*@__PURE__*/
+  messageDesc(file_starling_live_v1_live, 20);
 
 /**
  * The aggregators.
@@ -1029,7 +1064,7 @@ export type Aggregators = Message<"starling.live.v1.Aggregators"> & {
  * Use `create(AggregatorsSchema)` to create a new message.
  */
 export const AggregatorsSchema: GenMessage<Aggregators> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 20);
+  messageDesc(file_starling_live_v1_live, 21);
 
 /**
  * A request was not served.
@@ -1064,7 +1099,7 @@ export type Error = Message<"starling.live.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 21);
+  messageDesc(file_starling_live_v1_live, 22);
 
 /**
  * The server stops.
@@ -1085,7 +1120,7 @@ export type GoingAway = Message<"starling.live.v1.GoingAway"> & {
  * Use `create(GoingAwaySchema)` to create a new message.
  */
 export const GoingAwaySchema: GenMessage<GoingAway> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 22);
+  messageDesc(file_starling_live_v1_live, 23);
 
 /**
  * Views the page can subscribe to.
