@@ -115,6 +115,28 @@ test("a shortcut of two keys waits for a busy page", () =>
     await until("the table of nodes opens", () => page.locator("table.nodes tbody th").count(), (n) => n === 6);
   }));
 
+test("any label groups the map and sorts the table", () =>
+  onOverview(async (page) => {
+    await page.getByLabel("Group by").selectOption("role");
+    await until("the map is grouped", () => textOf(page, "section:has(.hm) .note"), (note) => / by role/.test(note));
+    assert.match(page.url(), /by=role/);
+    await page.goto(`${starling.url}/nodes?q=role:web&sort=-label:rack`);
+    const cells = () => page.$$eval("table.nodes tbody tr", (rows) => rows.map((row) => row.textContent));
+    await until("only web nodes are left", cells, (rows) => rows.length > 0 && rows.every((row) => row.includes("web")));
+  }));
+
+test("Escape closes the list of shortcuts, and keys wait while it is open", () =>
+  onOverview(async (page) => {
+    const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+    const before = await theme();
+    await page.keyboard.press("?");
+    await until("the list is open", () => page.locator("dialog.help[open]").count(), (n) => n === 1);
+    await page.keyboard.press("d");
+    assert.equal(await theme(), before, "a key acted behind the list");
+    await page.keyboard.press("Escape");
+    await until("the list is closed", () => page.locator("dialog.help[open]").count(), (n) => n === 0);
+  }));
+
 test("a page that is left open does not grow", () =>
   onOverview(async (page) => {
     const debuggerSession = await page.context().newCDPSession(page);

@@ -59,7 +59,11 @@ pub(crate) fn of_cluster(
     if !silent.is_empty() {
         let share = silent.len() as f64 / f64::from(expected.max(1));
         let severity = if share >= SILENT_SEVERE { live::Severity::Error } else { live::Severity::Warning };
-        draft.cause(Word::Partial, severity, format!("{} of {expected} {} silent: ", silent.len(), are(expected)));
+        draft.cause(
+            Word::Partial,
+            severity,
+            format!("{} of {expected} {} silent: ", silent.len(), are(silent.len(), expected)),
+        );
         draft.name(&silent);
     } else if reporting < expected {
         let text = format!("{reporting} of {expected} nodes are in this second");
@@ -95,7 +99,7 @@ pub(crate) fn of_node(row: Option<&Host>, table_tick: u32, errors: Errors) -> li
         draft.cause(Word::Degraded, live::Severity::Warning, format!("memory above 95% for {} s", hot.memory));
     }
     draft.errors(errors);
-    draft.finish("reports, nothing is above its limit.".to_owned())
+    draft.finish("the node reports, nothing is above its limit.".to_owned())
 }
 
 /// The state of one protocol: its failed share in this second.
@@ -183,8 +187,13 @@ impl Draft {
     }
 }
 
-fn are(nodes: u32) -> &'static str {
-    if nodes == 1 { "node is" } else { "nodes are" }
+/// The noun goes with all nodes, the verb with those that are meant: "1 of 4 nodes is".
+fn are(meant: usize, nodes: u32) -> &'static str {
+    match (meant, nodes) {
+        (1, 1) => "node is",
+        (1, _) => "nodes is",
+        _ => "nodes are",
+    }
 }
 
 /// The sentence as plain text.
@@ -255,7 +264,7 @@ mod tests {
         assert_eq!((verdict.word.as_str(), verdict.severity()), ("Degraded", live::Severity::Warning));
         assert_eq!(
             text(&verdict),
-            "CPU above 95% on a; 2.3% of the requests of the last minute failed; 1 of 3 nodes are silent: b."
+            "CPU above 95% on a; 2.3% of the requests of the last minute failed; 1 of 3 nodes is silent: b."
         );
         let verdict = judge(&rows, 2, Errors { requests: 1_000.0, errors: 51.0 });
         assert_eq!(verdict.severity(), live::Severity::Error);

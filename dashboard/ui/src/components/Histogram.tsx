@@ -14,7 +14,7 @@ const RIGHT = 6;
 const TOP = 34;
 const BOTTOM = 20;
 /** Free pixels at each side of a label. */
-const LABEL_MARGIN = 4;
+const LABEL_MARGIN = 6;
 
 interface Props {
   distribution: Distribution;

@@ -78,6 +78,9 @@ export function HostMap({ fleet, fill, by }: Props) {
       g.clip();
       if (row.state !== "stopped") hatch(g, colors.hatch, x, y, w, h, 6, 1.2);
       g.restore();
+      // The hatch has a path of its own.
+      g.beginPath();
+      g.roundRect(x, y, w, h, 3);
       g.stroke();
       if (row.state === "stopped") {
         g.fillStyle = colors.text3;

@@ -49,6 +49,8 @@ export function useKeys(toggleHelp: () => void): void {
     let chord = Number.NEGATIVE_INFINITY;
     const listen = (e: KeyboardEvent) => {
       if (e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey || taken(e.target, e.key)) return;
+      // An open dialog has the keys, Escape among them.
+      if (document.querySelector("dialog[open]")) return;
       const goes = e.timeStamp - chord < CHORD_MS ? GO[e.key] : undefined;
       chord = Number.NEGATIVE_INFINITY;
       if (goes) {

@@ -67,8 +67,8 @@ function SideBar({ help }: { help: () => void }) {
         {complete && (
           <>
             <div>
-              <dt>Copies of a second</dt>
-              <dd>{complete.copies}</dd>
+              <dt>Seconds stored on</dt>
+              <dd>{plural(complete.copies, "aggregator")}</dd>
             </div>
             <div>
               <dt>Data delay</dt>

@@ -43,7 +43,9 @@ export function Sparkline({ view, column, color = "c-h2", reference, zero = fals
       const there = values.filter((v): v is number => v !== null);
       let high = Math.max(...there, reference ?? Number.NEGATIVE_INFINITY);
       let low = zero ? 0 : Math.min(...there, reference ?? Number.POSITIVE_INFINITY);
-      // A flat line stands in the middle, and noise of a few percent does not look like a storm.
+      // Nothing but zero lies on the axis.
+      if (high === 0 && low === 0) high = 1;
+      // Another flat line stands in the middle, and noise of a few percent does not look like a storm.
       const least = Math.max(Math.abs(high) * 0.05, 1e-9);
       if (high - low < least) {
         high += least / 2;

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { envelope, polyline, runs, stack } from "./polyline";
+import { envelope, polyline, runs, stack, withOwnLine } from "./polyline";
 
 it("finds runs between gaps", () => {
   expect(runs([1, 2, null, 3, null, null])).toEqual([
@@ -60,4 +60,17 @@ it("stacks and cuts only where all are missing", () => {
     [1, 0, null],
     [3, 5, null],
   ]);
+});
+
+it("gives a layer of a stack a line only where it is above zero, and the lowest one everywhere", () => {
+  const layers = [
+    [null, null, null, null, null],
+    [3, 0, 3, 3, 3],
+    [0, 0, 0, 4, 0],
+    [null, 1, null, null, null],
+  ];
+  expect(withOwnLine(layers, 1)).toEqual([3, 0, 3, 3, 3]);
+  expect(withOwnLine(layers, 2)).toEqual([null, null, 0, 4, 0]);
+  expect(withOwnLine(layers, 3)).toEqual([null, 1, null, null, null]);
+  expect(withOwnLine(layers, 0)).toEqual([null, null, null, null, null]);
 });

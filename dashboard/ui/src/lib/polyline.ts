@@ -89,6 +89,19 @@ export const envelope: Draw = (values, start, end, x, y) => {
   return out;
 };
 
+/**
+ * The values of layer `k` of a stack at which it has a line of its own, null elsewhere: where it is above zero, with the
+ * seconds before and after. A layer that is zero lies on the one below it and would paint it in its own colour. The
+ * lowest layer that has values is always drawn: it lies on the axis, and zero is drawn as zero.
+ */
+export function withOwnLine(layers: readonly Values[], k: number): (number | null)[] {
+  const own = layers[k] ?? [];
+  const lowest = layers.findIndex((layer) => layer.some((v) => v !== null && v !== undefined));
+  if (k === lowest) return [...own];
+  const above = (i: number) => (own[i] ?? 0) > 0;
+  return own.map((v, i) => (above(i) || above(i - 1) || above(i + 1) ? v : null));
+}
+
 /** Adds columns up: layer k of the result is the sum of layers 0..=k. Null only where every layer is null. */
 export function stack(layers: readonly (readonly (number | null)[])[], out: (number | null)[][]): void {
   const n = layers[0]?.length ?? 0;

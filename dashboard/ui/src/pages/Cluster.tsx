@@ -51,7 +51,7 @@ function Summary({ state }: { state: Aggregators }) {
   if (complete) {
     facts.push(
       ["Nodes reporting", `${f.grouped(complete.nodesReporting)} of ${f.grouped(complete.nodesExpected)}`],
-      ["Copies of a second", String(complete.copies)],
+      ["Seconds stored on", f.plural(complete.copies, "aggregator")],
       ["Data delay", seconds(complete.ageMs / 1000)],
     );
   }

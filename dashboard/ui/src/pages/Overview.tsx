@@ -50,10 +50,12 @@ function Tally({ fleet }: { fleet: Fleet }) {
           {f.grouped(fleet.stopped)} stopped
         </a>
       )}
-      <a href="/nodes">
-        <StatusMark mark="ok" />
-        {f.grouped(fleet.reporting)} reporting
-      </a>
+      {fleet.reporting > 0 && (
+        <a href="/nodes">
+          <StatusMark mark="ok" />
+          {f.grouped(fleet.reporting)} reporting
+        </a>
+      )}
     </div>
   );
 }

@@ -140,7 +140,7 @@ export function TimeChart(props: Props) {
     );
     seen.observe(element);
     // Text on canvas needs the font; it is there by then or the fallback is replaced.
-    document.fonts?.ready.then(repaint.run);
+    document.fonts?.ready.then(() => repaint.run());
     return () => {
       stopData();
       stopCursor();

@@ -3,7 +3,7 @@ import uPlot from "uplot";
 import type { LiveView } from "../../api/view";
 import { font } from "../../lib/canvas";
 import { clock, clockMinute } from "../../lib/format";
-import { polyline, runs } from "../../lib/polyline";
+import { polyline, runs, withOwnLine } from "../../lib/polyline";
 import { timeTicks } from "../../lib/ticks";
 import { fresh } from "../../state/page";
 import { theme, token } from "../../state/theme";
@@ -21,6 +21,7 @@ const LABEL_ROOM = 95;
 
 export class ChartCore {
   private plot: uPlot | null = null;
+  private destroyed = false;
   private readonly frame: Frame;
   private readonly hair: Crosshair;
 
@@ -51,6 +52,7 @@ export class ChartCore {
   }
 
   destroy(): void {
+    this.destroyed = true;
     this.plot?.destroy();
     this.plot = null;
     this.hair.remove();
@@ -67,7 +69,8 @@ export class ChartCore {
   /** Reads the columns and draws everything. */
   draw(): void {
     const width = this.host.clientWidth;
-    if (width < 40) return;
+    // Something asked for before may come after the end, such as the font.
+    if (width < 40 || this.destroyed) return;
     this.frame.read(this.spec);
     if (this.plot === null) {
       this.plot = new uPlot(this.options(width), this.data(), this.host);
@@ -166,12 +169,15 @@ export class ChartCore {
         const filled = stacked() || s.fill === true;
         // A hidden layer has no line; its neighbours close over it.
         const hidden = this.spec.hidden.has(s.column);
-        for (const [start, end] of hidden ? [] : runs(own)) {
+        const lined = stacked() ? withOwnLine(this.frame.raw, k) : own;
+        for (const [start, end] of hidden ? [] : runs(lined)) {
           const p = polyline(own, start, end, x, y);
           line.moveTo(p[0] as number, p[1] as number);
           if (p.length === 2) line.lineTo((p[0] as number) + 1.5 * uPlot.pxRatio, p[1] as number);
           for (let i = 2; i < p.length; i += 2) line.lineTo(p[i] as number, p[i + 1] as number);
-          if (!filled) continue;
+        }
+        for (const [start, end] of hidden || !filled ? [] : runs(own)) {
+          const p = polyline(own, start, end, x, y);
           area.moveTo(p[0] as number, p[1] as number);
           for (let i = 2; i < p.length; i += 2) area.lineTo(p[i] as number, p[i + 1] as number);
           const floor = below ? polyline(below, start, end, x, y) : [x(start), y(0), x(end - 1), y(0)];
