@@ -67,7 +67,7 @@ function SideBar({ help }: { help: () => void }) {
         {complete && (
           <>
             <div>
-              <dt>Seconds stored on</dt>
+              <dt>Stored on</dt>
               <dd>{plural(complete.copies, "aggregator")}</dd>
             </div>
             <div>

@@ -170,6 +170,15 @@ export function byteUnit(max: number): { size: number; unit: string } {
   return { size: 1, unit: "B" };
 }
 
+/**
+ * What the steps of an axis of bytes up to `max` are round multiples of: the unit that fits, or a quarter of the next
+ * one where the axis would reach 1,000 and beyond.
+ */
+export function axisByteStep(max: number): number {
+  const { size } = byteUnit(max);
+  return max <= 750 * size ? size : 256 * size;
+}
+
 /** A round size for an axis, in the binary unit that fits it. */
 export function axisBytes(v: number): string {
   if (v === 0) return "0";

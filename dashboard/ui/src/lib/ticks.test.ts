@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { axisByteStep, axisBytes } from "./format";
 import { niceTicks, timeTicks } from "./ticks";
 
 it("chooses round values that reach the maximum", () => {
@@ -7,6 +8,17 @@ it("chooses round values that reach the maximum", () => {
   expect(niceTicks(0.3)).toEqual([0, 0.1, 0.2, 0.3]);
   expect(niceTicks(0)).toEqual([0, 0.25, 0.5, 0.75, 1]);
   expect(niceTicks(60 * 1024 ** 3, 4, 1024 ** 3).map((v) => v / 1024 ** 3)).toEqual([0, 20, 40, 60]);
+});
+
+it("has labels of at most three digits on every axis of bytes, which fit beside it", () => {
+  for (let max = 1; max < 1024 ** 5; max *= 1.013) {
+    for (const count of [3, 4]) {
+      const labels = niceTicks(max, count, axisByteStep(max)).map(axisBytes);
+      for (const label of labels) {
+        expect(label.replace(/\D/g, "").length, `${max}: ${labels}`).toBeLessThanOrEqual(3);
+      }
+    }
+  }
 });
 
 it("aligns time labels", () => {

@@ -51,7 +51,7 @@ function Summary({ state }: { state: Aggregators }) {
   if (complete) {
     facts.push(
       ["Nodes reporting", `${f.grouped(complete.nodesReporting)} of ${f.grouped(complete.nodesExpected)}`],
-      ["Seconds stored on", f.plural(complete.copies, "aggregator")],
+      ["Stored on", f.plural(complete.copies, "aggregator")],
       ["Data delay", seconds(complete.ageMs / 1000)],
     );
   }

@@ -21,16 +21,13 @@ export interface Scale {
   max?: number;
 }
 
-/** Steps of an axis of bytes are round in the unit that fits. */
-const binary = (max: number): number => f.byteUnit(max).size;
-
 const SCALES: Record<Unit, Scale> = {
   number: { axis: f.axisCount, value: f.count },
   rate: { axis: f.axisCount, value: f.rate },
   share: { axis: f.axisPercent, value: f.percent, max: 1 },
   micros: { axis: f.axisMicros, value: f.micros },
-  bytes: { axis: f.axisBytes, value: f.bytes, unit: binary },
-  bytesPerSecond: { axis: f.axisBytes, value: f.byteRate, unit: binary },
+  bytes: { axis: f.axisBytes, value: f.bytes, unit: f.axisByteStep },
+  bytesPerSecond: { axis: f.axisBytes, value: f.byteRate, unit: f.axisByteStep },
 };
 
 /** Networks are sold in bits. */
