@@ -68,62 +68,70 @@ impl Names {
         Self { interner, series: HashMap::default(), groups: HashMap::new(), series_max, groups_max }
     }
 
-    /// One more use of a series; `None` without room. Gives the one copy that everybody shares.
-    pub(super) fn take_series(&mut self, series: &Series) -> Option<Series> {
-        if let Some((interned, uses)) = self.series.get_mut(series) {
-            *uses += 1;
-            return Some(interned.series().clone());
-        }
-        if self.series.len() >= self.series_max {
-            return None;
-        }
-        let interned = self.interner.intern(series)?;
-        let shared = interned.series().clone();
-        self.series.insert(shared.clone(), (interned, 1));
-        Some(shared)
-    }
-
     /// Whether a series has or could get a place.
     pub(super) fn has_room(&self, series: &Series) -> bool {
         self.series.contains_key(series) || self.series.len() < self.series_max
     }
 
-    /// One use less.
-    pub(super) fn give_series(&mut self, series: &Series) {
-        if let Some((_, uses)) = self.series.get_mut(series) {
-            *uses -= 1;
-            if *uses == 0 {
-                self.series.remove(series);
-            }
-        }
-    }
-
-    /// One more use of a group; `None` without room.
-    pub(super) fn take_group(&mut self, group: &Group) -> Option<Group> {
-        if let Some((known, _)) = self.groups.get_key_value(group) {
-            let known = known.clone();
-            self.groups.entry(known.clone()).and_modify(|uses| *uses += 1);
-            return Some(known);
-        }
-        if self.groups.len() >= self.groups_max {
-            return None;
-        }
-        self.groups.insert(group.clone(), 1);
-        Some(group.clone())
-    }
-
-    /// One use less.
-    pub(super) fn give_group(&mut self, group: &Group) {
-        if let Some(uses) = self.groups.get_mut(group) {
-            *uses -= 1;
-            if *uses == 0 {
-                self.groups.remove(group);
-            }
-        }
-    }
-
     /// Series and groups in use.
     pub(super) fn len(&self) -> (usize, usize) {
         (self.series.len(), self.groups.len())
+    }
+}
+
+/// A series or a group, of which [`Names`] keeps one copy.
+pub(super) trait Name: Clone {
+    /// One more use; `None` without room. Gives the one copy that all uses share.
+    fn take(&self, names: &mut Names) -> Option<Self>;
+    /// One use less.
+    fn give(&self, names: &mut Names);
+}
+
+impl Name for Series {
+    fn take(&self, names: &mut Names) -> Option<Self> {
+        if let Some((interned, uses)) = names.series.get_mut(self) {
+            *uses += 1;
+            return Some(interned.series().clone());
+        }
+        if names.series.len() >= names.series_max {
+            return None;
+        }
+        let interned = names.interner.intern(self)?;
+        let shared = interned.series().clone();
+        names.series.insert(shared.clone(), (interned, 1));
+        Some(shared)
+    }
+
+    fn give(&self, names: &mut Names) {
+        if let Some((_, uses)) = names.series.get_mut(self) {
+            *uses -= 1;
+            if *uses == 0 {
+                names.series.remove(self);
+            }
+        }
+    }
+}
+
+impl Name for Group {
+    fn take(&self, names: &mut Names) -> Option<Self> {
+        if let Some((known, _)) = names.groups.get_key_value(self) {
+            let known = known.clone();
+            names.groups.entry(known.clone()).and_modify(|uses| *uses += 1);
+            return Some(known);
+        }
+        if names.groups.len() >= names.groups_max {
+            return None;
+        }
+        names.groups.insert(self.clone(), 1);
+        Some(self.clone())
+    }
+
+    fn give(&self, names: &mut Names) {
+        if let Some(uses) = names.groups.get_mut(self) {
+            *uses -= 1;
+            if *uses == 0 {
+                names.groups.remove(self);
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use starling_proto::{group::Group, series::Series};
 use super::{
     decode::{Body, NewNames},
     limits::{LOG_GROUPS_MAX, LOG_SERIES_MAX},
-    names::{Names, Numbers},
+    names::{Name, Names, Numbers},
     streams::StreamTable,
 };
 use crate::rollup::{Definitions, NumberedSums};
@@ -27,11 +27,14 @@ impl Defined {
     pub(super) const NONE: Self = Self { series: 0, groups: 1, streams: 0 };
 }
 
+/// Before no entry of any log.
+const NO_ROOM: u64 = u64::MAX;
+
 /// A number of this log and what it means.
 #[derive(Debug, Clone)]
 struct Numbered<T> {
     name: T,
-    /// Entries from this one on find room for the name here; `u64::MAX` while there is none.
+    /// Entries from this one on find room for the name here; [`NO_ROOM`] while there is none.
     room_from: u64,
     /// Highest tick of the log that used it.
     last: u32,
@@ -46,11 +49,85 @@ impl<T> Numbered<T> {
     }
 }
 
+/// Numbers whose meaning is a name of [`Names`].
+#[derive(Debug, Clone)]
+struct Named<T>(Numbers<Numbered<T>>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Numbers::default())
+    }
+}
+
+impl<T: Name> Named<T> {
+    /// Defines a number for entry `sequence`, unless `most` are held. Without `names` there is room for every name.
+    /// Returns false when there is none.
+    fn define(&mut self, most: usize, number: u32, name: &T, at: (u64, u32), names: Option<&mut Names>) -> bool {
+        if self.0.len() >= most {
+            return true;
+        }
+        let (sequence, tick) = at;
+        let shared = names.map_or_else(|| Some(name.clone()), |names| name.take(names));
+        let found = shared.is_some();
+        let room_from = if found { sequence } else { NO_ROOM };
+        let name = shared.unwrap_or_else(|| name.clone());
+        self.0.insert(number, Numbered { name, room_from, last: tick, sequence });
+        found
+    }
+
+    /// Forgets the numbers that are not `kept`, by the last entry that used them and its tick. Returns how many of them
+    /// had no room.
+    fn forget(&mut self, kept: impl Fn(u64, u32) -> bool, mut names: Option<&mut Names>) -> usize {
+        let mut roomless = 0;
+        self.0.retain(|_, numbered| {
+            let stays = kept(numbered.sequence, numbered.last);
+            match &mut names {
+                _ if stays => {}
+                Some(names) if numbered.room_from != NO_ROOM => numbered.name.give(names),
+                Some(_) => roomless += 1,
+                None => {}
+            }
+            stays
+        });
+        roomless
+    }
+
+    /// Names that found no room may find it now, for entries from `from` on. Returns how many did.
+    fn find_room(&mut self, from: u64, names: &mut Names) -> usize {
+        let mut found = 0;
+        for numbered in self.0.values_mut().filter(|numbered| numbered.room_from == NO_ROOM) {
+            let Some(shared) = numbered.name.take(names) else { break };
+            (numbered.name, numbered.room_from) = (shared, from);
+            found += 1;
+        }
+        found
+    }
+
+    /// Gives all names back.
+    fn release(&self, names: &mut Names) {
+        let with_room = self.0.values().filter(|numbered| numbered.room_from != NO_ROOM);
+        with_room.for_each(|numbered| numbered.name.give(names));
+    }
+
+    /// The name of a number for the entry at `sequence`; `None` without room.
+    fn at(&self, number: u32, sequence: u64) -> Option<&T> {
+        self.0.get(&number).filter(|numbered| numbered.room_from <= sequence).map(|known| &known.name)
+    }
+
+    /// The numbers before `end` with their names, ascending.
+    fn below(&self, end: u32) -> Vec<(u32, T)> {
+        let below = self.0.iter().filter(|(number, _)| **number < end);
+        let mut all: Vec<_> = below.map(|(&number, numbered)| (number, numbered.name.clone())).collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all
+    }
+}
+
 /// What the numbers of a log's series and groups mean.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LogNames {
-    series: Numbers<Numbered<Series>>,
-    groups: Numbers<Numbered<Group>>,
+    series: Named<Series>,
+    groups: Named<Group>,
 }
 
 impl LogNames {
@@ -119,12 +196,12 @@ impl Numbering {
 
     /// As [`Numbering::gave_stream_up`].
     pub(super) fn gave_series_up(&self, number: u32) -> bool {
-        self.names.series.get(&number).is_none_or(|numbered| self.is_old(numbered))
+        self.names.series.0.get(&number).is_none_or(|numbered| self.is_old(numbered))
     }
 
     /// As [`Numbering::gave_stream_up`].
     pub(super) fn gave_group_up(&self, number: u32) -> bool {
-        self.names.groups.get(&number).is_none_or(|numbered| self.is_old(numbered))
+        self.names.groups.0.get(&number).is_none_or(|numbered| self.is_old(numbered))
     }
 
     /// Whether an entry may follow: by the entry, by the numbers of its log, and by room for streams. Changes nothing.
@@ -171,31 +248,21 @@ impl Numbering {
         &mut self,
         sequence: u64,
         new: &NewNames,
-        names: Option<&mut Names>,
+        mut names: Option<&mut Names>,
         streams: &mut StreamTable,
         tick: u32,
     ) {
-        let mut names = names;
         let own = Arc::make_mut(&mut self.names);
+        let at = (sequence, tick);
         for (number, series) in &new.series {
             self.defined.series = number + 1;
-            if own.series.len() < LOG_SERIES_MAX {
-                let shared = names.as_mut().map_or_else(|| Some(series.clone()), |names| names.take_series(series));
-                let room_from = if shared.is_some() { sequence } else { u64::MAX };
-                self.roomless += usize::from(shared.is_none());
-                let name = shared.unwrap_or_else(|| series.clone());
-                own.series.insert(*number, Numbered { name, room_from, last: tick, sequence });
-            }
+            let found = own.series.define(LOG_SERIES_MAX, *number, series, at, names.as_deref_mut());
+            self.roomless += usize::from(!found);
         }
         for (number, group) in &new.groups {
             self.defined.groups = number + 1;
-            if own.groups.len() < LOG_GROUPS_MAX {
-                let shared = names.as_mut().map_or_else(|| Some(group.clone()), |names| names.take_group(group));
-                let room_from = if shared.is_some() { sequence } else { u64::MAX };
-                self.roomless += usize::from(shared.is_none());
-                let name = shared.unwrap_or_else(|| group.clone());
-                own.groups.insert(*number, Numbered { name, room_from, last: tick, sequence });
-            }
+            let found = own.groups.define(LOG_GROUPS_MAX, *number, group, at, names.as_deref_mut());
+            self.roomless += usize::from(!found);
         }
         for (number, node, id) in &new.streams {
             self.defined.streams = number + 1;
@@ -233,11 +300,11 @@ impl Numbering {
     fn use_names(&mut self, sums: &NumberedSums, sequence: u64, tick: u32) {
         let names = Arc::make_mut(&mut self.names);
         for cells in sums.cells().chunk_by(|a, b| a.group == b.group) {
-            if let Some(numbered) = names.groups.get_mut(&cells[0].group) {
+            if let Some(numbered) = names.groups.0.get_mut(&cells[0].group) {
                 numbered.used(sequence, tick);
             }
             for cell in cells {
-                if let Some(numbered) = names.series.get_mut(&cell.series) {
+                if let Some(numbered) = names.series.0.get_mut(&cell.series) {
                     numbered.used(sequence, tick);
                 }
             }
@@ -267,8 +334,8 @@ impl Numbering {
                 new.streams.push((number, node.clone(), id));
             }
         }
-        new.series = below(&self.names.series, base.series);
-        new.groups = below(&self.names.groups, base.groups);
+        new.series = self.names.series.below(base.series);
+        new.groups = self.names.groups.below(base.groups);
         new
     }
 
@@ -279,28 +346,8 @@ impl Numbering {
         let (time, seconds) = (self.time, self.number_seconds);
         let kept = |sequence: u64, last: u32| sequence >= first || last.saturating_add(seconds) >= time;
         self.streams.retain(|_, numbered| kept(numbered.sequence, numbered.last));
-        let roomless = &mut self.roomless;
         let own = Arc::make_mut(&mut self.names);
-        own.series.retain(|_, numbered| {
-            let stays = kept(numbered.sequence, numbered.last);
-            match &mut names {
-                _ if stays => {}
-                Some(names) if numbered.room_from != u64::MAX => names.give_series(&numbered.name),
-                Some(_) => *roomless -= 1,
-                None => {}
-            }
-            stays
-        });
-        own.groups.retain(|_, numbered| {
-            let stays = kept(numbered.sequence, numbered.last);
-            match &mut names {
-                _ if stays => {}
-                Some(names) if numbered.room_from != u64::MAX => names.give_group(&numbered.name),
-                Some(_) => *roomless -= 1,
-                None => {}
-            }
-            stays
-        });
+        self.roomless -= own.series.forget(kept, names.as_deref_mut()) + own.groups.forget(kept, names.as_deref_mut());
         if let Some(names) = names {
             self.find_room(next, names);
         }
@@ -312,16 +359,7 @@ impl Numbering {
             return;
         }
         let own = Arc::make_mut(&mut self.names);
-        for numbered in own.series.values_mut().filter(|numbered| numbered.room_from == u64::MAX) {
-            let Some(shared) = names.take_series(&numbered.name) else { break };
-            (numbered.name, numbered.room_from) = (shared, from);
-            self.roomless -= 1;
-        }
-        for numbered in own.groups.values_mut().filter(|numbered| numbered.room_from == u64::MAX) {
-            let Some(shared) = names.take_group(&numbered.name) else { break };
-            (numbered.name, numbered.room_from) = (shared, from);
-            self.roomless -= 1;
-        }
+        self.roomless -= own.series.find_room(from, names) + own.groups.find_room(from, names);
     }
 
     /// Gives all names back, and begins again without any number.
@@ -333,12 +371,8 @@ impl Numbering {
 
     /// Gives all its names back.
     pub(super) fn release(&mut self, names: &mut Names) {
-        for numbered in self.names.series.values().filter(|numbered| numbered.room_from != u64::MAX) {
-            names.give_series(&numbered.name);
-        }
-        for numbered in self.names.groups.values().filter(|numbered| numbered.room_from != u64::MAX) {
-            names.give_group(&numbered.name);
-        }
+        self.names.series.release(names);
+        self.names.groups.release(names);
         self.names = Arc::default();
         self.roomless = 0;
     }
@@ -354,13 +388,6 @@ fn ascending(what: &str, mut next: u32, numbers: impl Iterator<Item = u32>) -> R
     Ok(())
 }
 
-fn below<T: Clone>(numbers: &Numbers<Numbered<T>>, end: u32) -> Vec<(u32, T)> {
-    let below = numbers.iter().filter(|(number, _)| **number < end);
-    let mut all: Vec<_> = below.map(|(&number, numbered)| (number, numbered.name.clone())).collect();
-    all.sort_unstable_by_key(|(number, _)| *number);
-    all
-}
-
 /// The names of one entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At<'a> {
@@ -370,14 +397,14 @@ pub(super) struct At<'a> {
 
 impl Definitions for At<'_> {
     fn series(&self, number: u32) -> Option<&Series> {
-        self.names.series.get(&number).filter(|numbered| numbered.room_from <= self.sequence).map(|known| &known.name)
+        self.names.series.at(number, self.sequence)
     }
 
     fn group(&self, number: u32) -> Option<&Group> {
         if number == 0 {
             return Some(cluster());
         }
-        self.names.groups.get(&number).filter(|numbered| numbered.room_from <= self.sequence).map(|known| &known.name)
+        self.names.groups.at(number, self.sequence)
     }
 }
 
