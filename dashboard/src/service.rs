@@ -133,7 +133,7 @@ impl Program for Service {
         );
         let server = axum::serve(Connections::of(listener).prepared(prepare), router);
         parts.start(HTTP, |stop| async move { Ok(server.with_graceful_shutdown(stop.cancelled_owned()).await?) });
-        info!(%address, aggregators = ?config.aggregators, "dashboard serves");
+        info!(%address, aggregators = ?config.aggregators, "dashboard started");
 
         let failure = tokio::select! {
             () = shutdown.cancelled() => None,
