@@ -3,8 +3,10 @@
 //! It is built by npm into `dashboard/ui/dist` and taken from there when the server is built; a build without it works
 //! and serves [`MISSING`]. (A debug build reads the folder at run time, so that a new page needs no new server.)
 
+use std::borrow::Cow;
+
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -35,7 +37,7 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         return ApiError::method().into_response();
     }
     if let Some(file) = Page::get(if path.is_empty() { INDEX } else { path }) {
-        return answer(path, &file, &headers);
+        return answer(path, file, &headers);
     }
     let wants_page = path.is_empty()
         || headers
@@ -46,7 +48,7 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         return ApiError::not_found(format!("{} is not a file of the page", uri.path())).into_response();
     }
     match Page::get(INDEX) {
-        Some(index) => answer(INDEX, &index, &headers),
+        Some(index) => answer(INDEX, index, &headers),
         None => (
             StatusCode::OK,
             [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")],
@@ -56,14 +58,21 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     }
 }
 
-fn answer(path: &str, file: &EmbeddedFile, asked: &HeaderMap) -> Response {
+fn answer(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {
     let path = if path.is_empty() { INDEX } else { path };
     let caching = if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
     let tag = tag(&file.metadata.sha256_hash());
     let known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let (status, body) = match known {
         true => (StatusCode::NOT_MODIFIED, Body::empty()),
-        false => (StatusCode::OK, Body::from(file.data.to_vec())),
+        // What a release embeds is served from where it lies in the binary.
+        false => (
+            StatusCode::OK,
+            Body::from(match file.data {
+                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                Cow::Owned(bytes) => bytes.into(),
+            }),
+        ),
     };
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
@@ -98,8 +107,6 @@ fn content_type(path: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
 
     fn file() -> EmbeddedFile {
@@ -113,7 +120,7 @@ mod tests {
 
     #[test]
     fn hashed_files_stay_and_the_index_is_asked_for_again() {
-        let of = |path: &str| answer(path, &file(), &HeaderMap::new());
+        let of = |path: &str| answer(path, file(), &HeaderMap::new());
         assert!(header_of(&of("assets/index-abc.js"), header::CACHE_CONTROL).contains("immutable"));
         assert_eq!(header_of(&of("assets/index-abc.js"), header::CONTENT_TYPE), "text/javascript; charset=utf-8");
         assert_eq!(header_of(&of(""), header::CACHE_CONTROL), "no-cache");
@@ -122,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_known_file_is_not_sent_again() {
-        let first = answer("", &file(), &HeaderMap::new());
+        let first = answer("", file(), &HeaderMap::new());
         let asked = HeaderMap::from_iter([(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone())]);
-        assert_eq!(answer("", &file(), &asked).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(answer("", file(), &asked).status(), StatusCode::NOT_MODIFIED);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use starling_proto::catalogue::{Good, Scope, Unit, charts};
+use starling_proto::catalogue::{Good, PROTOCOLS, Scope, Unit, charts};
 use starling_service::generated;
 
 /// The charts of the catalogue as the page reads them.
@@ -38,7 +38,14 @@ fn written() -> String {
             chart.of_node || metric.scope == Scope::Node,
         );
     }
-    text + "} as const satisfies Record<string, Chart>;\n\n/** Name of a charted column. */\nexport type ChartName = keyof typeof CHARTS;\n"
+    let _ = write!(
+        text,
+        "}} as const satisfies Record<string, Chart>;\n\n\
+         /** Name of a charted column. */\nexport type ChartName = keyof typeof CHARTS;\n\n\
+         /** The protocols of requests, in the order of the catalogue. */\n\
+         export const PROTOCOL_NAMES = {PROTOCOLS:?} as const;\n"
+    );
+    text
 }
 
 #[test]

@@ -1,19 +1,22 @@
 /** Charted columns of live.proto by name. What each is stands in the generated catalogue. */
-import type { ChartName } from "../gen/catalogue";
+import { type ChartName, PROTOCOL_NAMES } from "../gen/catalogue";
 
 /** A column of a view: one of the catalogue's charts, or a core of a node. */
 export type Column = ChartName | `core.${number}`;
 
-/** Protocols in the order in which they are stacked. */
-export const PROTOCOLS = [
-  { name: "http2", label: "HTTP/2", short: "h2", color: "c-h2" },
-  { name: "http1", label: "HTTP/1.1", short: "h1", color: "c-h1" },
-  { name: "http3", label: "HTTP/3", short: "h3", color: "c-h3" },
-  { name: "grpc", label: "gRPC", short: "gRPC", color: "c-grpc" },
-  { name: "websocket", label: "WebSocket", short: "ws", color: "c-ws" },
-] as const;
+export type Protocol = (typeof PROTOCOL_NAMES)[number];
 
-export type Protocol = (typeof PROTOCOLS)[number]["name"];
+/** How a protocol is written and drawn. */
+const LOOKS = {
+  http1: { label: "HTTP/1.1", short: "h1", color: "c-h1" },
+  http2: { label: "HTTP/2", short: "h2", color: "c-h2" },
+  http3: { label: "HTTP/3", short: "h3", color: "c-h3" },
+  websocket: { label: "WebSocket", short: "ws", color: "c-ws" },
+  grpc: { label: "gRPC", short: "gRPC", color: "c-grpc" },
+} as const satisfies Record<Protocol, { label: string; short: string; color: string }>;
+
+/** Protocols in the order of the catalogue, in which they are listed and stacked. */
+export const PROTOCOLS = PROTOCOL_NAMES.map((name) => ({ name, ...LOOKS[name] }));
 
 /** Column of the requests of a protocol. */
 export const requestsColumn = <P extends Protocol>(protocol: P): `rps.${P}` => `rps.${protocol}`;

@@ -51,3 +51,6 @@ export const CHARTS = {
 
 /** Name of a charted column. */
 export type ChartName = keyof typeof CHARTS;
+
+/** The protocols of requests, in the order of the catalogue. */
+export const PROTOCOL_NAMES = ["http1", "http2", "http3", "websocket", "grpc"] as const;
