@@ -8,7 +8,7 @@ use super::limits::IDLE_SECONDS;
 
 /// A connected stream.
 #[derive(Debug)]
-struct Session {
+struct StreamSession {
     /// The connection it came on.
     key: u64,
     /// Unix seconds.
@@ -23,7 +23,7 @@ type Standing = BTreeMap<u32, u32>;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    by_stream: HashMap<u32, Session>,
+    by_stream: HashMap<u32, StreamSession>,
     /// Sessions that reported since they were opened, by their highest tick.
     reporting: Standing,
     /// Sessions that did not, by the second they were opened in and their highest tick.
@@ -34,7 +34,7 @@ impl Sessions {
     /// A connection `key` of a stream begins, or takes the place of the one before.
     pub(super) fn open(&mut self, now: u32, stream: u32, key: u64) {
         let high = self.take(stream).map_or(0, |session| session.high);
-        self.put(stream, Session { key, opened: now, high });
+        self.put(stream, StreamSession { key, opened: now, high });
     }
 
     /// The connection `key` of a stream ends. False when another one took its place, or none is open.
@@ -61,7 +61,7 @@ impl Sessions {
         if self.by_stream.get(&stream).is_some_and(|session| session.high < tick)
             && let Some(session) = self.take(stream)
         {
-            self.put(stream, Session { high: tick, ..session });
+            self.put(stream, StreamSession { high: tick, ..session });
         }
     }
 
@@ -85,16 +85,16 @@ impl Sessions {
         self.by_stream.keys().copied().collect()
     }
 
-    fn standing(&mut self, session: &Session) -> &mut Standing {
+    fn standing(&mut self, session: &StreamSession) -> &mut Standing {
         if session.high >= session.opened { &mut self.reporting } else { self.fresh.entry(session.opened).or_default() }
     }
 
-    fn put(&mut self, stream: u32, session: Session) {
+    fn put(&mut self, stream: u32, session: StreamSession) {
         *self.standing(&session).entry(session.high).or_default() += 1;
         self.by_stream.insert(stream, session);
     }
 
-    fn take(&mut self, stream: u32) -> Option<Session> {
+    fn take(&mut self, stream: u32) -> Option<StreamSession> {
         let session = self.by_stream.remove(&stream)?;
         let standing = self.standing(&session);
         if let Some(count) = standing.get_mut(&session.high) {

@@ -22,7 +22,7 @@ struct Stream {
 }
 
 #[derive(Debug)]
-struct Node {
+struct NodeStreams {
     id: NodeId,
     /// Numbers of those that are kept, the newest last.
     streams: Vec<u32>,
@@ -34,7 +34,7 @@ pub(super) struct StreamTable {
     streams: Vec<Option<Stream>>,
     free: Vec<u32>,
     by_id: HashMap<(StreamId, u32), u32>,
-    nodes: Vec<Option<Node>>,
+    nodes: Vec<Option<NodeStreams>>,
     free_nodes: Vec<u32>,
     by_name: HashMap<NodeId, u32>,
     silent_seconds: u32,
@@ -64,7 +64,8 @@ impl StreamTable {
             return None;
         }
         let node = known.unwrap_or_else(|| {
-            let number = put(&mut self.nodes, &mut self.free_nodes, Node { id: node.clone(), streams: Vec::new() });
+            let number =
+                put(&mut self.nodes, &mut self.free_nodes, NodeStreams { id: node.clone(), streams: Vec::new() });
             self.by_name.insert(node.clone(), number);
             number
         });
@@ -134,7 +135,7 @@ impl StreamTable {
         (nodes_reporting, nodes_expected)
     }
 
-    fn is_expected(&self, node: &Node, tick: u32) -> bool {
+    fn is_expected(&self, node: &NodeStreams, tick: u32) -> bool {
         // The stream that began last, at or before the tick, speaks for the node.
         let begun = node.streams.iter().filter_map(|&stream| self.get(stream)).filter(|stream| stream.first <= tick);
         begun.max_by_key(|stream| (stream.first, stream.id)).is_some_and(|stream| {
@@ -149,7 +150,7 @@ impl StreamTable {
         nodes
     }
 
-    fn status(&self, node: &Node) -> Option<NodeStatus> {
+    fn status(&self, node: &NodeStreams) -> Option<NodeStatus> {
         let streams =
             || node.streams.iter().filter_map(|&stream| self.get(stream)).filter(|stream| stream.first != u32::MAX);
         let latest = streams().max_by_key(|stream| (stream.first, stream.id))?;
