@@ -8,6 +8,8 @@ export interface Fleet {
   rows: NodeRow[];
   /** Keys of the labels that nodes carry, sorted; without Starling's own. */
   labels: readonly string[];
+  /** Keys of labels that the server left out, because there are too many. */
+  labelsLeftOut: number;
   dictionaryVersion: number;
   /** Nodes whose daemon reported within the last seconds. */
   reporting: number;
@@ -49,6 +51,7 @@ export function readFleet(hosts: Hosts, previous: Fleet | null): Fleet | null {
   const fleet: Fleet = {
     rows: [],
     labels: sent ? columns.map((column) => column.key) : (previous?.labels ?? []),
+    labelsLeftOut: sent ? hosts.labelsLeftOut : (previous?.labelsLeftOut ?? 0),
     dictionaryVersion: hosts.dictionaryVersion,
     reporting: 0,
     silent: 0,

@@ -203,6 +203,7 @@ describe("what is shown", () => {
             { key: "zone", values: ["a"], places: names.map((_, i) => 1 - i) },
             { key: "starling.own", values: ["x"], places: names.map(() => 1) },
           ].filter(() => names.length > 0),
+          labelsLeftOut: names.length > 0 ? 3 : 0,
           aggregators: ["agg-1"],
           aggregatorOf: cpu.map((_, i) => i),
           states: cpu.map(() => NodeState.REPORTING),
@@ -222,7 +223,7 @@ describe("what is shown", () => {
       ["n1", { zone: "a" }, "", 0.5],
       ["n2", {}, "agg-1", 0.75],
     ]);
-    expect(view.state.value?.labels).toEqual(["zone"]);
+    expect(view.state.value).toMatchObject({ labels: ["zone"], labelsLeftOut: 3 });
     const before = wire().sent.length;
     wire().say({
       case: "tick",

@@ -141,6 +141,9 @@ function Table({ fleet }: { fleet: Fleet }) {
             Clear
           </button>
         )}
+        {fleet.labelsLeftOut > 0 && (
+          <span class="mute">{f.plural(fleet.labelsLeftOut, "label")} of few nodes left out</span>
+        )}
         <span class="mute hint">
           Filter with words and limits: zone:b state:silent cpu&gt;80% p99&gt;50ms
         </span>
