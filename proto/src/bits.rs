@@ -9,6 +9,39 @@ const ESCAPE: u32 = 24;
 pub const RICE_MAX: u8 = 56;
 /// Bits that [`BitReader::window`] has at least.
 const WINDOW: u32 = 57;
+/// Pairs of Rice codes that take at most so many bits together are looked up.
+const PAIR_BITS: u32 = 10;
+/// Parameters below this have a table for their pairs: those of small numbers, which are most.
+const TABLE_PARAMETERS: usize = 4;
+
+/// What the low [`PAIR_BITS`] of a window begin with.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    first: u8,
+    second: u8,
+    /// Of both together; 0 when they are longer.
+    bits: u8,
+}
+
+/// By the parameters of both numbers, 4 kB for each two of them.
+static PAIRS: [[[Pair; 1 << PAIR_BITS]; TABLE_PARAMETERS]; TABLE_PARAMETERS] = pairs();
+
+const fn pairs() -> [[[Pair; 1 << PAIR_BITS]; TABLE_PARAMETERS]; TABLE_PARAMETERS] {
+    let mut tables = [[[Pair { first: 0, second: 0, bits: 0 }; 1 << PAIR_BITS]; TABLE_PARAMETERS]; TABLE_PARAMETERS];
+    let mut at = 0;
+    while at < (TABLE_PARAMETERS * TABLE_PARAMETERS) << PAIR_BITS {
+        let (window, k) = (at & ((1 << PAIR_BITS) - 1), at >> PAIR_BITS);
+        let (k_first, k_second) = (k / TABLE_PARAMETERS, k % TABLE_PARAMETERS);
+        let (first, used) = short(window as u64, k_first as u8);
+        let (second, more) = short(window as u64 >> used, k_second as u8);
+        if used + more <= PAIR_BITS {
+            tables[k_first][k_second][window] =
+                Pair { first: first as u8, second: second as u8, bits: (used + more) as u8 };
+        }
+        at += 1;
+    }
+    tables
+}
 
 /// The Rice parameter for `n` numbers with this sum: the power of two at or below their mean.
 #[must_use]
@@ -138,32 +171,61 @@ impl<'a> BitReader<'a> {
         Ok((u64::from(ones) << k) | self.read(u32::from(k))?)
     }
 
-    /// Two numbers that follow each other: mostly both lie in one window.
+    /// Hands over `n` pairs of numbers that follow each other. A window holds many of them: it is read once for all.
     ///
     /// # Errors
-    /// [`VarintError::Truncated`] beyond the end.
-    pub fn rice_pair(&mut self, k_first: u8, k_second: u8) -> Result<(u64, u64), VarintError> {
-        let window = self.window();
-        let (first, used) = short(window, k_first);
-        if used < WINDOW {
-            let (second, more) = short(window >> used, k_second);
-            if used + more <= WINDOW {
-                self.skip(used + more)?;
-                return Ok((first, second));
+    /// [`VarintError::Truncated`] beyond the end; what was handed over by then means nothing.
+    #[inline]
+    pub fn rice_pairs(
+        &mut self,
+        n: usize,
+        (k_first, k_second): (u8, u8),
+        mut each: impl FnMut(u64, u64),
+    ) -> Result<(), VarintError> {
+        let table = PAIRS.get(usize::from(k_first)).and_then(|tables| tables.get(usize::from(k_second)));
+        let mut missing = n;
+        while missing > 0 {
+            let (mut window, mut left) = (self.window(), WINDOW);
+            while missing > 0 {
+                if let Some(table) = table {
+                    let pair = table[(window & ((1 << PAIR_BITS) - 1)) as usize];
+                    let bits = u32::from(pair.bits);
+                    if bits > 0 && bits <= left {
+                        each(pair.first.into(), pair.second.into());
+                        (window, left, missing) = (window >> bits, left - bits, missing - 1);
+                        continue;
+                    }
+                }
+                let (first, used) = short(window, k_first);
+                // Where the first does not end within the window, whatever follows is not looked at.
+                let rest = window >> (used % u64::BITS);
+                let (second, more) = short(rest, k_second);
+                if used + more > left {
+                    break;
+                }
+                each(first, second);
+                (window, left, missing) = (rest >> more, left - used - more, missing - 1);
+            }
+            if left < WINDOW {
+                self.skip(WINDOW - left)?;
+            } else if missing > 0 {
+                // One pair of many bits.
+                each(self.rice(k_first)?, self.rice(k_second)?);
+                missing -= 1;
             }
         }
-        Ok((self.rice(k_first)?, self.rice(k_second)?))
+        Ok(())
     }
 }
 
 /// The number at the front of a window and its bits; more than [`WINDOW`] bits when it does not lie in it.
-fn short(window: u64, k: u8) -> (u64, u32) {
+const fn short(window: u64, k: u8) -> (u64, u32) {
     let ones = window.trailing_ones();
     if ones >= ESCAPE {
         return (0, WINDOW + 1);
     }
     let low = (window >> (ones + 1)) & ((1u64 << k) - 1);
-    ((u64::from(ones) << k) | low, ones + 1 + u32::from(k))
+    (((ones as u64) << k) | low, ones + 1 + k as u32)
 }
 
 /// Whether a bit of a map is set; false beyond its end.
@@ -216,14 +278,16 @@ mod tests {
             }
             bits.finish();
             let (mut together, mut apart) = (BitReader::new(&out), BitReader::new(&out));
-            for (first, second) in pairs {
-                prop_assert_eq!(together.rice_pair(k_first, k_second), Ok((first, second)));
+            let mut found = Vec::new();
+            let read = together.rice_pairs(pairs.len(), (k_first, k_second), |first, second| found.push((first, second)));
+            prop_assert_eq!((read, &found), (Ok(()), &pairs));
+            for &(first, second) in &pairs {
                 prop_assert_eq!((apart.rice(k_first), apart.rice(k_second)), (Ok(first), Ok(second)));
             }
             prop_assert!(together.rest().is_empty() && apart.rest().is_empty());
             // What is missing is no number, even where zeros would make one.
             let mut cut = BitReader::new(&out[..out.len() - 1]);
-            prop_assert!(std::iter::repeat_with(|| cut.rice_pair(k_first, k_second)).take(41).any(|pair| pair.is_err()));
+            prop_assert_eq!(cut.rice_pairs(pairs.len(), (k_first, k_second), |_, _| ()), Err(VarintError::Truncated));
         }
 
         #[test]

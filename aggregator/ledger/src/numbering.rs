@@ -1,7 +1,7 @@
 //! What the numbers of one log mean: series and groups by name, streams by this process's numbers. Which numbers may be
 //! used follows from the log alone; for which names there is room here does not.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use starling_proto::{group::Group, series::Series};
@@ -143,7 +143,7 @@ pub(super) struct Numbering {
     defined: Defined,
     /// Shared with those who read entries elsewhere; copied when it changes meanwhile.
     names: Arc<LogNames>,
-    streams: BTreeMap<u32, Numbered<u32>>,
+    streams: Numbers<Numbered<u32>>,
     /// Names without room here.
     roomless: usize,
     /// Highest tick in the log so far: its own time.
@@ -158,7 +158,7 @@ impl Numbering {
         Self {
             defined: Defined::NONE,
             names: Arc::default(),
-            streams: BTreeMap::new(),
+            streams: Numbers::default(),
             roomless: 0,
             time: 0,
             number_seconds,
@@ -329,11 +329,12 @@ impl Numbering {
     /// What was defined of all numbers before `base`, as far as it is not forgotten.
     pub(super) fn definitions_before(&self, base: Defined, streams: &StreamTable) -> NewNames {
         let mut new = NewNames::default();
-        for (&number, numbered) in self.streams.range(..base.streams) {
+        for (&number, numbered) in self.streams.iter().filter(|&(&number, _)| number < base.streams) {
             if let Some((node, id)) = streams.identity(numbered.name) {
                 new.streams.push((number, node.clone(), id));
             }
         }
+        new.streams.sort_unstable_by_key(|&(number, ..)| number);
         new.series = self.names.series.below(base.series);
         new.groups = self.names.groups.below(base.groups);
         new

@@ -10,7 +10,7 @@ use starling_proto::{
     catalogue::{self, Kind, Scope},
     frame::Columns,
     group::Group,
-    interner::{Interned, Interner},
+    interner::{Facts, Interned, Interner, SeriesId},
     series::{OTHER, Series},
 };
 
@@ -175,12 +175,12 @@ impl OwnNames {
         Some(slot)
     }
 
-    fn known(&self, series: &Interned) -> Option<u32> {
-        self.by_id.get(series.id().index()).copied().filter(|&slot| slot != 0)
+    fn known(&self, series: SeriesId) -> Option<u32> {
+        self.by_id.get(series.index()).copied().filter(|&slot| slot != 0)
     }
 
     fn enter(&mut self, now: u32, series: &Interned, most: usize) -> Option<u32> {
-        if let Some(slot) = self.known(series) {
+        if let Some(slot) = self.known(series.id()) {
             return Some(slot);
         }
         // A key with '=' could not be separated from its value in a definition.
@@ -211,17 +211,17 @@ impl OwnNames {
         values.clear();
         let (mut left_out, mut others) = (0, 0);
         let mut fresh = Vec::new();
-        for (position, series) in columns.layout.series.iter().enumerate() {
-            if series.scope() != Scope::Cluster {
+        for (position, facts) in columns.layout.facts().iter().enumerate() {
+            if facts.scope != Scope::Cluster {
                 continue;
             }
-            let added = added(columns, position, series)?;
+            let added = added(columns, position, facts)?;
             if !added.is_within_caps() {
                 return None;
             }
-            match self.known(series) {
+            match self.known(facts.id) {
                 Some(slot) => values.push((slot, added)),
-                None => fresh.push((series, added)),
+                None => fresh.extend(columns.layout.series().get(position).map(|series| (series, added))),
             }
         }
         let (groups, no_group, other_groups) = self.group_slots(now, groups);
@@ -255,14 +255,12 @@ impl OwnNames {
 
     /// Adds a frame to a tick that is gathered.
     pub(super) fn add(&mut self, now: u32, frame: Slotted, into: &mut Accumulator) {
-        for (slot, added) in &frame.values {
+        for (slot, _) in &frame.values {
             if let Some(held) = self.series.get_mut(*slot) {
                 held.touched = held.touched.max(now);
             }
-            for &group in &frame.groups {
-                into.add(group, *slot, added);
-            }
         }
+        into.add(&frame.groups, &frame.values);
         self.frame = frame.values;
     }
 
@@ -361,11 +359,11 @@ impl Definitions for OwnNames {
 }
 
 /// The value at a position; `None` for a counter below zero, which no decoder gives.
-fn added(columns: &Columns, position: usize, series: &Interned) -> Option<Added> {
+fn added(columns: &Columns, position: usize, facts: &Facts) -> Option<Added> {
     let value = columns.values.get(position).copied()?;
-    Some(match series.kind() {
+    Some(match facts.kind {
         Kind::Counter => Added::Counter(u64::try_from(value).ok()?),
-        Kind::Gauge => Added::Gauge(value, series.keeps_distribution()),
+        Kind::Gauge => Added::Gauge(value, facts.distribution),
         Kind::Histogram => Added::Histogram(columns.histogram(position).cloned().unwrap_or_default()),
     })
 }

@@ -1,10 +1,10 @@
 //! The streams connected here, and how far they have reported: asked per frame, so answered without a walk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 
-use super::limits::IDLE_SECONDS;
+use super::{limits::IDLE_SECONDS, names::Numbers};
 
 /// A connected stream.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ type Standing = BTreeMap<u32, u32>;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    by_stream: HashMap<u32, StreamSession>,
+    by_stream: Numbers<StreamSession>,
     /// Sessions that reported since they were opened, by their highest tick.
     reporting: Standing,
     /// Sessions that did not, by the second they were opened in and their highest tick.

@@ -18,7 +18,7 @@ use super::{
     limits::{OPEN_TICKS_MAX, STREAMS_PER_LOG_MAX, WAITING_MAX},
     logs::Logs,
     message::{Action, Offered},
-    names::Names,
+    names::{Names, Numbers},
     own::OwnNames,
     peers::Peers,
     sessions::Sessions,
@@ -45,7 +45,7 @@ pub struct Ledger {
     pub(super) streams: StreamTable,
     pub(super) logs: Logs,
     /// Numbers of the own log by local stream number.
-    pub(super) own_numbers: BTreeMap<u32, u32>,
+    pub(super) own_numbers: Numbers<u32>,
     pub(super) ticks: Ticks,
     /// Entries for ticks ahead of the clock: held, shown when it gets there.
     pub(super) ahead: BTreeSet<(u32, Place)>,
@@ -83,7 +83,7 @@ impl Ledger {
             own: OwnNames::new(interner, limits),
             streams: StreamTable::new(config.late_seconds),
             logs: Logs::new(writer, limits.number_seconds),
-            own_numbers: BTreeMap::new(),
+            own_numbers: Numbers::default(),
             ticks: Ticks::default(),
             ahead: BTreeSet::new(),
             gather: Gather::default(),

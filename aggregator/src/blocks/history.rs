@@ -54,7 +54,14 @@ impl History {
     pub fn push(&mut self, second: &Second, sparse: &[Box<[Bytes]>; 2]) -> bool {
         let start = start_of(second.tick);
         let before = self.blocks.get(&start).map_or(0, Stored::bytes);
-        let stored = self.blocks.entry(start).or_insert_with(|| Stored::Open(Box::new(OpenBlock::new(start))));
+        if !self.blocks.contains_key(&start) {
+            let block = match self.blocks.range(..start).next_back() {
+                Some((_, Stored::Open(previous))) => previous.next(start, second),
+                _ => OpenBlock::new(start),
+            };
+            self.blocks.insert(start, Stored::Open(Box::new(block)));
+        }
+        let Some(stored) = self.blocks.get_mut(&start) else { return false };
         if let Stored::Sealed(block) = stored {
             if block.holds(second.tick) {
                 return true;
@@ -118,6 +125,17 @@ impl History {
     #[cfg(test)]
     pub(super) fn blocks_open(&self) -> usize {
         self.blocks.values().filter(|stored| matches!(stored, Stored::Open(_))).count()
+    }
+
+    /// Whether all its open blocks share one list of series.
+    #[cfg(test)]
+    pub(super) fn shares_series(&self) -> bool {
+        let open = |stored: &Stored| match stored {
+            Stored::Open(block) => Some(block.rows()),
+            Stored::Sealed(_) => None,
+        };
+        let rows: Vec<Rows> = self.blocks.values().filter_map(open).collect();
+        rows.windows(2).all(|pair| pair[0].shares_series(&pair[1]))
     }
 
     /// [`History::bytes`], counted block by block.

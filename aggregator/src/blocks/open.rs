@@ -6,9 +6,9 @@ use bytes::Bytes;
 use starling_proto::{
     bits,
     catalogue::Kind,
-    frame::{Columns, Layout, Second},
+    frame::{Columns, Second},
     histogram::Histogram,
-    interner::{Interned, SeriesId},
+    interner::{Interned, Layout, SeriesId},
     varint::{self, Reader},
 };
 
@@ -95,6 +95,19 @@ impl OpenBlock {
         }
     }
 
+    /// An empty block that begins at `start`, after `self`. When `second` has the series that `self` has, it shares
+    /// their list with it: at the turn of a block all nodes come here within moments.
+    #[must_use]
+    pub(super) fn next(&self, start: u32, second: &Second) -> Self {
+        let mut next = Self::new(start);
+        let newest = self.rows.plans.iter().rfind(|plan| plan.is_of(second));
+        if let Some(plan) = newest.filter(|plan| plan.numbers.len() == self.rows.series.len()) {
+            next.rows.series = Arc::clone(&self.rows.series);
+            next.take(Arc::clone(plan), plan.numbers.len());
+        }
+        next
+    }
+
     /// Its first second.
     #[must_use]
     pub const fn start(&self) -> u32 {
@@ -141,9 +154,9 @@ impl OpenBlock {
         let mut position = 0;
         for (columns, sparse) in [&second.cluster, &second.node].into_iter().zip(sparse) {
             let mut histograms = columns.histograms.iter().map(|(at, _)| *at as usize).zip(sparse).peekable();
-            for (at, (series, &value)) in columns.layout.series.iter().zip(&columns.values).enumerate() {
+            for (at, (facts, &value)) in columns.layout.facts().iter().zip(&columns.values).enumerate() {
                 let number = plan.numbers[position] as usize;
-                let written = match series.kind() {
+                let written = match facts.kind {
                     Kind::Counter if value != 0 => {
                         varint::put(&mut values, value.cast_unsigned());
                         true
@@ -186,7 +199,7 @@ impl OpenBlock {
         if let Some(at) = self.rows.plans.iter().rposition(|plan| plan.is_of(second)) {
             return Some(at);
         }
-        let all = || second.cluster.layout.series.iter().chain(&second.node.layout.series);
+        let all = || second.cluster.layout.series().iter().chain(second.node.layout.series());
         let known: HashMap<SeriesId, u32> = self.rows.series.iter().map(|one| one.id()).zip(0u32..).collect();
         let new = all().filter(|one| !known.contains_key(&one.id())).count();
         if self.rows.series.len() + new > SERIES_MAX {
@@ -201,12 +214,16 @@ impl OpenBlock {
                 })
             })
             .collect();
-        self.last.resize(series.len(), 0);
         let (cluster, node) = (Arc::clone(&second.cluster.layout), Arc::clone(&second.node.layout));
-        let plan = Plan { cluster, node, numbers };
-        self.bytes += plan.cost() + new * (size_of::<Interned>() + size_of::<i64>());
-        self.rows.plans.push(Arc::new(plan));
+        self.take(Arc::new(Plan { cluster, node, numbers }), new);
         Some(self.rows.plans.len() - 1)
+    }
+
+    /// Takes a plan with so many series that no plan before it has.
+    fn take(&mut self, plan: Arc<Plan>, new: usize) {
+        self.last.resize(self.rows.series.len(), 0);
+        self.bytes += plan.cost() + new * (size_of::<Interned>() + size_of::<i64>());
+        self.rows.plans.push(plan);
     }
 
     /// The same as columns.
@@ -234,6 +251,12 @@ impl OpenBlock {
 }
 
 impl Rows {
+    /// Whether both have one list of series.
+    #[cfg(test)]
+    pub(super) fn shares_series(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.series, &other.series)
+    }
+
     /// Goes through the rows as they came: each with its plan, its values by position (0 for histograms) and the bytes
     /// of the histograms that are not empty.
     fn replay<'a>(&'a self, mut each: impl FnMut(&'a Row, &'a Plan, &[i64], &[(usize, &'a [u8])])) {
@@ -275,7 +298,7 @@ impl Rows {
             if !(from..=to).contains(&tick) {
                 return;
             }
-            let split = plan.cluster.series.len();
+            let split = plan.cluster.series().len();
             let columns = |layout: &Arc<Layout>, values: &[i64], first: usize| {
                 let mine = histograms.iter().filter(|(at, _)| (first..first + values.len()).contains(at));
                 let decoded = mine.filter_map(|(at, bytes)| {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use starling_proto::{
     bits,
     catalogue::{Kind, Scope},
-    frame::{Columns, Layout, Second, put_series, read_series},
+    frame::{Columns, Second, put_series, read_series},
     histogram::Histogram,
-    interner::{Interned, Interner},
+    interner::{Interned, Interner, Layout},
     limits::{BUCKET_COUNT_MAX, COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
     series::Series,
     varint::{self, Reader},
@@ -153,7 +153,7 @@ impl Block {
     fn present(&self, numbers: Vec<usize>) -> Present {
         let layout = |scope| {
             let mine = numbers.iter().map(|number| &self.series[*number]).filter(|one| one.scope() == scope);
-            Arc::new(Layout { series: mine.cloned().collect() })
+            Arc::new(Layout::of(mine.cloned().collect()))
         };
         let (cluster, node) = (layout(Scope::Cluster), layout(Scope::Node));
         Present { numbers, cluster, node }
@@ -225,7 +225,7 @@ impl Block {
 
 /// Columns of one second from the columns of its series, each at a place.
 fn part_of<'a>(layout: &Arc<Layout>, columns: impl Iterator<Item = (&'a Values<'a>, usize)>) -> Columns {
-    let (mut values, mut histograms) = (Vec::with_capacity(layout.series.len()), Vec::new());
+    let (mut values, mut histograms) = (Vec::with_capacity(layout.series().len()), Vec::new());
     for (column, at) in columns {
         match column {
             Values::Integers(integers) => values.push(integers[at]),

@@ -282,3 +282,26 @@ fn fifteen_minutes_of_a_host_take_less_than_eighty_kilobytes() {
     assert!(sealed < 80_000, "{sealed} bytes sealed");
     assert!(open < 2 * sealed, "{open} bytes with one open block");
 }
+
+#[test]
+fn the_next_block_shares_the_list_of_series_while_it_is_the_same() {
+    let names = Interner::default();
+    let mut values = [Some(5); 12];
+    let mut contents: Vec<Content> = (890..910).map(|tick| content(tick, &values)).collect();
+    let mut history = History::default();
+    let read = |history: &History| by_tick(&history.slice(0, 2_000).seconds());
+    let wanted = |contents: &[Content]| contents.iter().map(|one| (one.tick, sorted(one.clone()))).collect();
+    for frame in decoded(&contents, &names) {
+        assert!(history.push(&frame.second, &frame.sparse));
+    }
+    assert!(history.blocks_open() == 2 && history.shares_series());
+    assert_eq!(read(&history), wanted(&contents));
+    // A series went: the block after has no column for it.
+    values[4] = None;
+    contents.push(content(1_200, &values));
+    let all = decoded(&contents, &names);
+    let last = all.last().unwrap();
+    assert!(history.push(&last.second, &last.sparse));
+    assert!(history.blocks_open() == 3 && !history.shares_series());
+    assert_eq!(read(&history), wanted(&contents));
+}

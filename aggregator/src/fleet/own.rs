@@ -1,6 +1,9 @@
 //! The rows of the nodes whose frames come to this process.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
 use starling_proto::{
     ids::NodeId,
@@ -21,7 +24,8 @@ struct Built {
     stopped: bool,
     entry: Arc<Entry>,
     reader: RowReader,
-    latest: Arc<Latest>,
+    /// The second of the row, only to tell it from the next one: its values are not held twice.
+    latest: Weak<Latest>,
     row: Row,
     /// The numbers of the row were read, not only its second.
     full: bool,
@@ -52,20 +56,20 @@ impl Builder {
         for node in nodes {
             // A node that has sent nothing yet is not in the table.
             if let Some(latest) = node.latest() {
-                self.build_one(node, latest, full);
+                self.build_one(node, &latest, full);
             }
         }
         let pass = self.pass;
         self.nodes.retain(|_, built| built.pass == pass);
     }
 
-    fn build_one(&mut self, node: &IngestNode, latest: Arc<Latest>, full: bool) {
+    fn build_one(&mut self, node: &IngestNode, latest: &Arc<Latest>, full: bool) {
         let (about, (connected, stopped)) = (node.about(), node.presence());
         let Some(built) = self.nodes.get_mut(&node.id) else {
             let entry = Arc::new(entry_of(node, &about, connected.then_some(&self.aggregator), stopped));
             let mut reader = RowReader::default();
-            let row = row_of(&mut reader, &latest, full);
-            let pass = self.pass;
+            let row = row_of(&mut reader, latest, full);
+            let (pass, latest) = (self.pass, Arc::downgrade(latest));
             let built = Built { about, connected, stopped, entry, reader, latest, row, full, hint: u32::MAX, pass };
             self.nodes.insert(node.id.clone(), built);
             return;
@@ -78,9 +82,10 @@ impl Builder {
             }
             (built.about, built.connected, built.stopped) = (about, connected, stopped);
         }
-        if !Arc::ptr_eq(&built.latest, &latest) || (full && !built.full) {
-            built.row = row_of(&mut built.reader, &latest, full);
-            (built.latest, built.full) = (latest, full);
+        // A place in memory is not given to another second while it is pointed to.
+        if built.latest.as_ptr() != Arc::as_ptr(latest) || (full && !built.full) {
+            built.row = row_of(&mut built.reader, latest, full);
+            (built.latest, built.full) = (Arc::downgrade(latest), full);
         }
     }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use starling_proto::{
     catalogue::{self, Metric, PROTOCOLS},
-    frame::{Columns, Layout},
+    frame::Columns,
     histogram::{HIGHEST, Histogram, bucket_index, bucket_middle},
+    interner::Layout,
     nodes::{Measure, Row},
     series::Series,
 };
@@ -36,7 +37,7 @@ struct Positions {
 impl Positions {
     fn of(layout: &Layout) -> Self {
         let mut found = Self::default();
-        for (position, series) in layout.series.iter().enumerate() {
+        for (position, series) in layout.series().iter().enumerate() {
             found.note(position, series.series());
         }
         found

@@ -6,13 +6,13 @@
 //! any other: shown, merged and counted.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use starling_proto::{
     catalogue,
-    interner::{Interned, Interner, Resolve, Resolved},
+    interner::{Interned, Interner, Layout, Resolve, Resolved},
     limits::SERIES_PER_NODE_MAX,
     series::{OTHER, Series},
 };
@@ -98,6 +98,10 @@ impl Resolve for NodeNames<'_> {
             return Resolved::Own(new);
         }
         self.other(series).map_or(Resolved::LeftOut, Resolved::Other)
+    }
+
+    fn layout(&self, series: Vec<Interned>) -> Arc<Layout> {
+        self.names.layout(series)
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use starling_proto::{
     frame::{DecodedFrame, Second},
     ids::{NodeId, StreamId},
@@ -83,6 +84,9 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// As [`DecodedFrame::sparse`] has them.
+type SparseBytes = [Box<[Bytes]>; 2];
+
 #[derive(Debug, Default)]
 struct State {
     about: Arc<About>,
@@ -90,6 +94,10 @@ struct State {
     /// Number of the stream that may write; an older one that is still ending may not.
     epoch: u64,
     history: History,
+    /// A second that is not in its block yet, with the bytes of its histograms. It is written when the next one comes,
+    /// when somebody reads the history, and once a second after the cluster's second is settled: what nobody waits for
+    /// does not delay what all wait for.
+    unwritten: Option<(Arc<Latest>, SparseBytes)>,
     latest: Option<Arc<Latest>>,
     stopped: bool,
     /// When another daemon of this name last took an open stream's place: at most [`CONTEST_TAKEOVERS`].
@@ -206,7 +214,34 @@ impl IngestNode {
 
     /// Seconds `from..=to` as far as they are kept, to be read outside of the lock.
     pub(crate) fn slice(&self, from: u32, to: u32) -> Slice {
-        self.state().history.slice(from, to)
+        let mut state = self.state();
+        self.write(&mut state);
+        state.history.slice(from, to)
+    }
+
+    /// Puts the newest second into its block if it is not there yet.
+    pub(super) fn write_newest(&self) {
+        self.write(&mut self.state());
+    }
+
+    fn write(&self, state: &mut State) {
+        let Some((kept, sparse)) = state.unwritten.take() else { return };
+        let history = &mut state.history;
+        let before = history.bytes();
+        if !history.push(&kept.second, &sparse) {
+            self.shared.metrics.seconds_not_kept.inc();
+        }
+        let all = &self.shared.block_bytes;
+        let added = history.bytes().saturating_sub(before);
+        let mut now = all.fetch_add(added, Ordering::Relaxed) + added;
+        while now > BLOCKS_BYTES_MAX + BLOCKS_BYTES_SLACK {
+            let lost = history.drop_oldest();
+            if lost == 0 {
+                break;
+            }
+            self.shared.metrics.blocks_lost(lost);
+            now = all.fetch_sub(lost.min(now), Ordering::Relaxed).saturating_sub(lost);
+        }
     }
 
     /// `None` while a stream is open; otherwise when it was last seen.
@@ -263,6 +298,7 @@ impl IngestNode {
     /// Forgets what is older than the live window.
     pub(super) fn prune(&self, now_tick: u32) -> Pruned {
         let mut state = self.state();
+        self.write(&mut state);
         let due = state.history.prune(now_tick, LIVE_WINDOW);
         Pruned { bytes: state.history.bytes(), connected: state.session.is_some(), last_tick: state.last_tick(), due }
     }
@@ -302,34 +338,18 @@ impl Claim {
             if state.epoch != self.epoch {
                 return;
             }
-            self.write(&mut state.history, &second, &sparse);
+            self.node.write(&mut state);
+            let kept = Arc::new(Latest { second, delay_ms });
             if state.last_tick() <= tick {
-                state.latest = Some(Arc::new(Latest { second, delay_ms }));
+                state.latest = Some(Arc::clone(&kept));
             }
+            state.unwritten = Some((kept, sparse));
         }
         self.node.ticks.send_if_modified(|newest| {
             let newer = tick > *newest;
             *newest = tick.max(*newest);
             newer
         });
-    }
-
-    fn write(&self, history: &mut History, second: &Second, sparse: &[Box<[bytes::Bytes]>; 2]) {
-        let before = history.bytes();
-        if !history.push(second, sparse) {
-            self.node.shared.metrics.seconds_not_kept.inc();
-        }
-        let all = &self.node.shared.block_bytes;
-        let added = history.bytes().saturating_sub(before);
-        let mut now = all.fetch_add(added, Ordering::Relaxed) + added;
-        while now > BLOCKS_BYTES_MAX + BLOCKS_BYTES_SLACK {
-            let lost = history.drop_oldest();
-            if lost == 0 {
-                break;
-            }
-            self.node.shared.metrics.blocks_lost(lost);
-            now = all.fetch_sub(lost.min(now), Ordering::Relaxed).saturating_sub(lost);
-        }
     }
 
     /// The session is over; `end_of_stream` when the daemon stopped on purpose.

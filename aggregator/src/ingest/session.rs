@@ -1,10 +1,12 @@
 //! One stream of one node, from hello to end.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use prost::Message as _;
 use starling_proto::{
     frame::{Decoder, FrameError},
@@ -29,10 +31,11 @@ use crate::{
 use starling_ledger::{Offered, Refused};
 use starling_proto::group::Group;
 
-/// Acknowledgements of one tick come within moments of each other: they are gathered this long.
+/// Acknowledgements of one tick come within moments of each other: the first ones are gathered this long.
 const ACK_GATHER: Duration = Duration::from_millis(200);
-/// At most one acknowledgement in this time.
-const ACK_EVERY: Duration = Duration::from_secs(1);
+/// At most one acknowledgement in this time. Each costs a message and a system call at both ends, and a longer time
+/// costs as many more frames that are offered again when an aggregator dies.
+const ACK_EVERY: Duration = Duration::from_secs(3);
 /// A stream without any message for this long is ended; a living daemon sends one a second.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A node that does not read for this long loses its stream: nothing else of the session goes on meanwhile, neither
@@ -65,6 +68,10 @@ pub(super) struct IngestSession {
     groups: Arc<[Group]>,
     acks: Arc<AckQueue>,
     decoder: Decoder,
+    /// A slice of the newest frame, and so of the buffer it was read into. The first frame, with all names, makes that
+    /// buffer some twenty times larger than any later frame needs, and tonic keeps it as long as it
+    /// is the only one that uses it when it needs room (`BytesMut::reserve`).
+    before: Bytes,
     /// A keyframe was asked for and has not come: further frames are skipped in silence.
     awaits_keyframe: bool,
     bucket: Bucket,
@@ -99,6 +106,7 @@ impl IngestSession {
             groups,
             acks,
             decoder: Decoder::new(),
+            before: Bytes::new(),
             awaits_keyframe: false,
             bucket: Bucket::new(Instant::now()),
         })
@@ -141,33 +149,45 @@ impl IngestSession {
     }
 
     async fn exchange(&mut self, inbound: &mut Streaming<v1::IngestRequest>, outbox: &Outbox) -> End {
-        let draining = self.intake.draining.clone();
-        let (replaced, redirect) = (self.claim.replaced.clone(), self.claim.redirect.clone());
-        let acks = self.acks.clone();
-        let mut ack_at: Option<tokio::time::Instant> = None;
+        // Made once: each of them is looked at with every message.
+        let mut draining = pin!(self.intake.draining.clone().cancelled_owned());
+        let mut replaced = pin!(self.claim.replaced.clone().cancelled_owned());
+        let (redirect, acks) = (self.claim.redirect.clone(), self.acks.clone());
+        let mut redirect = pin!(redirect.notified());
         let mut heard_at = tokio::time::Instant::now();
-        let mut next_ack = heard_at;
+        let mut silence = pin!(tokio::time::sleep(SILENCE));
+        let mut ack = pin!(tokio::time::sleep_until(heard_at));
+        let (mut ack_is_due, mut next_ack) = (false, heard_at);
         loop {
             tokio::select! {
                 biased;
-                () = draining.cancelled() => return self.drained(),
-                () = replaced.cancelled() => return End::Status(Status::aborted("a newer connection of this node took over")),
-                () = redirect.notified() => {
+                () = &mut draining => return self.drained(),
+                () = &mut replaced => return End::Status(Status::aborted("a newer connection of this node took over")),
+                () = &mut redirect => {
                     return End::Redirect(elsewhere(&self.intake.membership.view(), self.node()));
                 }
-                () = acks.filled(), if ack_at.is_none() => {
-                    ack_at = Some((tokio::time::Instant::now() + ACK_GATHER).max(next_ack));
+                () = acks.filled(), if !ack_is_due => {
+                    ack_is_due = true;
+                    ack.as_mut().reset((tokio::time::Instant::now() + ACK_GATHER).max(next_ack));
                 }
-                () = tokio::time::sleep_until(ack_at.unwrap_or(heard_at)), if ack_at.is_some() => {
-                    (ack_at, next_ack) = (None, tokio::time::Instant::now() + ACK_EVERY);
-                    if let Some(ack) = acks.take(self.intake.ledger.alone())
-                        && let Some(end) = self.send(outbox, ingest_response::Body::Ack(ack)).await
-                    {
-                        return end;
+                () = &mut ack, if ack_is_due => {
+                    match acks.take(self.intake.ledger.alone()) {
+                        Some(due) => {
+                            if let Some(end) = self.send(outbox, ingest_response::Body::Ack(due)).await {
+                                return end;
+                            }
+                            // Further ones will come: they are not waited for one by one.
+                            next_ack = tokio::time::Instant::now() + ACK_EVERY;
+                            ack.as_mut().reset(next_ack);
+                        }
+                        None => ack_is_due = false,
                     }
                 }
-                () = tokio::time::sleep_until(heard_at + SILENCE) => {
-                    return End::Status(Status::deadline_exceeded("no frame for 30 s"));
+                () = &mut silence => {
+                    if heard_at.elapsed() >= SILENCE {
+                        return End::Status(Status::deadline_exceeded("no frame for 30 s"));
+                    }
+                    silence.as_mut().reset(heard_at + SILENCE);
                 }
                 message = inbound.message() => {
                     heard_at = tokio::time::Instant::now();
@@ -192,6 +212,7 @@ impl IngestSession {
     async fn take(&mut self, body: Option<ingest_request::Body>, outbox: &Outbox) -> Option<End> {
         match body {
             Some(ingest_request::Body::Frame(frame)) => {
+                self.before = frame.rollup.clone();
                 let wait = self.bucket.take(Instant::now());
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;

@@ -62,7 +62,7 @@ impl<'a> Reading<'a> {
     fn of_columns(second: &'a Second, wanted: impl Fn(&Series) -> bool) -> Self {
         let mut entries = Vec::new();
         for columns in [&second.cluster, &second.node] {
-            for (position, series) in columns.layout.series.iter().enumerate() {
+            for (position, series) in columns.layout.series().iter().enumerate() {
                 if wanted(series.series()) {
                     entries.push(Entry::of_column(series.series(), columns, position));
                 }

@@ -10,6 +10,10 @@ use starling_service::{
     version::VERSION,
 };
 
+/// As in the aggregator's own binary.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let up = CommonArgs::augment_args(UpArgs::augment_args(Command::new("up").about(Up::ABOUT)));
     let matches = Command::new(Up::NAME)

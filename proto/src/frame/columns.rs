@@ -9,17 +9,9 @@ use crate::{
     bits,
     catalogue::{Kind, Scope},
     histogram::Histogram,
-    interner::{Interned, Interner},
+    interner::{Interned, Interner, Layout, Resolve as _},
     series::{Sample, Value},
 };
-
-/// The series of a part by position. Shared by all seconds in which the same series are present, so that two seconds
-/// with the same [`Arc`] have the same series at the same positions.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Layout {
-    /// No series stands twice.
-    pub series: Box<[Interned]>,
-}
 
 /// One part of one second: a value of every series of its layout.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,7 +52,7 @@ impl Columns {
             });
             series.push(interned);
         }
-        let layout = Arc::new(Layout { series: series.into() });
+        let layout = interner.layout(series);
         (Self::alone(layout, values.into(), histograms.into()), left_out)
     }
 
@@ -91,7 +83,7 @@ impl Columns {
 
     /// Every series with its value, by position. Slow: for answers about one node, not for merging.
     pub fn samples(&self) -> impl Iterator<Item = Sample> + '_ {
-        self.layout.series.iter().enumerate().map(|(position, series)| {
+        self.layout.series().iter().enumerate().map(|(position, series)| {
             let number = self.values.get(position).copied().unwrap_or_default();
             let value = match series.kind() {
                 Kind::Counter => Value::Counter(u64::try_from(number).unwrap_or_default()),

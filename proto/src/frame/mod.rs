@@ -32,7 +32,7 @@ mod error;
 mod part;
 mod places;
 
-pub use columns::{Columns, DecodedFrame, Layout, Second};
+pub use columns::{Columns, DecodedFrame, Second};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, put_series};
 pub use error::FrameError;

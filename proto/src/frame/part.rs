@@ -74,7 +74,7 @@ impl Part {
             Some(before) => before.present == self.present,
             None => !went && !raw.appeared,
         };
-        let fresh = (defined || found || !same_present) && self.places.renew(&self.names, &self.present);
+        let fresh = (defined || found || !same_present) && self.places.renew(&self.names, &self.present, names);
         Ok(self.places.columns(raw, &self.kinds, &self.present, fresh))
     }
 

@@ -4,12 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::columns::{Columns, Layout};
+use super::columns::Columns;
 use crate::{
     bits,
     catalogue::Kind,
     histogram::Histogram,
-    interner::Interned,
+    interner::{Interned, Layout, Resolve},
     limits::{BUCKET_COUNT_MAX, COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
     series::Series,
 };
@@ -63,7 +63,7 @@ pub(super) struct Places {
 
 impl Places {
     /// Finds the positions for what is present now. Whether the layout is another one.
-    pub(super) fn renew(&mut self, names: &[Name], present: &[u64]) -> bool {
+    pub(super) fn renew(&mut self, names: &[Name], present: &[u64], process: &impl Resolve) -> bool {
         let mut series = Vec::with_capacity(names.len());
         let mut of_number = vec![NOWHERE; names.len()];
         (self.left_out, self.others) = (0, 0);
@@ -91,11 +91,9 @@ impl Places {
         self.present = present.iter().map(|word| word.count_ones() as usize).sum();
         let straight = of_number.iter().zip(0..).all(|(place, number)| *place == number);
         self.of_number = (!straight).then(|| of_number.into());
-        let same = self.layout.series.len() == series.len()
-            && self.layout.series.iter().zip(&series).all(|(old, new)| old.id() == new.id());
-        if !same {
-            self.layout = Arc::new(Layout { series: series.into() });
-        }
+        let layout = process.layout(series);
+        let same = Arc::ptr_eq(&self.layout, &layout);
+        self.layout = layout;
         !same
     }
 
@@ -106,7 +104,7 @@ impl Places {
             Some(places) => self.gather(raw, kinds, present, places),
         };
         if fresh {
-            for (position, _) in self.layout.series.iter().enumerate().filter(|(_, one)| one.kind() == Kind::Gauge) {
+            for (position, _) in self.layout.facts().iter().enumerate().filter(|(_, one)| one.kind == Kind::Gauge) {
                 bits::set(&mut changed, position);
             }
         }
@@ -123,7 +121,7 @@ impl Places {
 
     /// From numbers to positions.
     fn gather(&self, raw: Raw, kinds: &[Kind], present: &[u64], places: &[u32]) -> Raw {
-        let mut values = vec![0i64; self.layout.series.len()];
+        let mut values = vec![0i64; self.layout.series().len()];
         let mut changed = vec![0; values.len().div_ceil(64)];
         for number in bits::ones(present) {
             let Some(value) = values.get_mut(places[number] as usize) else { continue };

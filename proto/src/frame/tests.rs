@@ -7,7 +7,7 @@ use crate::{
     catalogue::{self, Kind},
     histogram::HistogramSum,
     ids::WriterId,
-    interner::{Interner, Resolve, Resolved},
+    interner::{Interned, Interner, Layout, Resolve, Resolved},
 };
 
 /// Reads a frame as samples.
@@ -97,7 +97,7 @@ proptest! {
             for (new, old) in pairs(&second).iter().zip(&old) {
                 let same = new.layout == old.layout;
                 prop_assert_eq!(same, Arc::ptr_eq(&new.layout, &old.layout), "one layout as long as it is the same");
-                for (at, series) in new.layout.series.iter().enumerate() {
+                for (at, series) in new.layout.series().iter().enumerate() {
                     let changed = match series.kind() {
                         Kind::Counter => new.values[at] != 0,
                         Kind::Gauge => !same || new.values[at] != old.values[at],
@@ -197,6 +197,10 @@ impl Resolve for Quota {
         }
         let other = Series::application("_other", &[], series.kind(), "", series.scale(), series.scope()).unwrap();
         self.interner.intern(&other).map_or(Resolved::LeftOut, Resolved::Other)
+    }
+
+    fn layout(&self, series: Vec<Interned>) -> Arc<Layout> {
+        self.interner.layout(series)
     }
 }
 

@@ -130,10 +130,12 @@ impl Histogram {
         if n == 0 || n > BUCKETS as u64 || n > room as u64 {
             return Err(DecodeError::Buckets(n));
         }
-        let mut builder = Builder::new(n as usize, first);
+        let n = n as usize;
+        let mut buckets = Buckets { indices: vec![0; n], counts: vec![0; n] };
+        let mut filling = buckets.fill(first);
         if form == FORM_VARINT {
             for _ in 0..n {
-                builder.push(reader.u64()?, reader.u64()?)?;
+                filling.put(reader.u64()?, reader.u64()?);
             }
         } else {
             let (k_gap, k_count) = (reader.byte()?, reader.byte()?);
@@ -141,40 +143,56 @@ impl Histogram {
                 return Err(DecodeError::Parameter(k));
             }
             let mut bits = BitReader::new(reader.rest());
-            for _ in 0..n {
-                let (gap, count) = bits.rice_pair(k_gap, k_count)?;
-                builder.push(gap, count)?;
-            }
+            bits.rice_pairs(n, (k_gap, k_count), |gap, count| filling.put(gap, count))?;
             reader = Reader::new(bits.rest());
         }
+        let count = filling.check()?;
         if !reader.is_empty() {
             return Err(DecodeError::Trailing(reader.rest().len()));
         }
-        Ok(Self::from_parts(builder.indices, builder.counts, builder.count, sum, max, error_ppm))
+        Ok(Self::from_parts(buckets.indices, buckets.counts, count, sum, max, error_ppm))
     }
 }
 
-/// Collects checked buckets.
-struct Builder {
+/// Buckets that are being read.
+struct Buckets {
     indices: Vec<u16>,
     counts: Vec<u64>,
-    count: u64,
+}
+
+/// Puts one bucket after another; whether they are good is asked once, after the last.
+struct Filling<'a> {
+    places: std::iter::Zip<std::slice::IterMut<'a, u16>, std::slice::IterMut<'a, u64>>,
+    /// Of all together.
+    count: u128,
+    /// After the last bucket: rises with each, up to the largest number there is.
     next: u64,
 }
 
-impl Builder {
-    fn new(n: usize, first: u64) -> Self {
-        Self { indices: Vec::with_capacity(n), counts: Vec::with_capacity(n), count: 0, next: first }
+impl Buckets {
+    fn fill(&mut self, first: u64) -> Filling<'_> {
+        Filling { places: self.indices.iter_mut().zip(&mut self.counts), count: 0, next: first }
+    }
+}
+
+impl Filling<'_> {
+    #[inline]
+    fn put(&mut self, gap: u64, count_less_one: u64) {
+        let index = self.next.saturating_add(gap);
+        self.next = index.saturating_add(1);
+        // Fewer than 2^13 numbers of 64 bits.
+        self.count += u128::from(count_less_one) + 1;
+        if let Some((at, count)) = self.places.next() {
+            (*at, *count) = (index as u16, count_less_one.wrapping_add(1));
+        }
     }
 
-    fn push(&mut self, gap: u64, count_less_one: u64) -> Result<(), DecodeError> {
-        let index = self.next.checked_add(gap).filter(|&i| i < BUCKETS as u64).ok_or(DecodeError::Index)?;
-        let n = count_less_one.checked_add(1).ok_or(DecodeError::Count)?;
-        self.count = self.count.checked_add(n).ok_or(DecodeError::Count)?;
-        self.indices.push(index as u16);
-        self.counts.push(n);
-        self.next = index + 1;
-        Ok(())
+    /// The count of all buckets.
+    fn check(self) -> Result<u64, DecodeError> {
+        if self.next > BUCKETS as u64 {
+            return Err(DecodeError::Index);
+        }
+        u64::try_from(self.count).map_err(|_| DecodeError::Count)
     }
 }
 

@@ -75,6 +75,20 @@ impl HistogramSum {
         Ok(())
     }
 
+    /// Adds another dense one, as [`HistogramSum::add`] does a sparse one.
+    ///
+    /// # Errors
+    /// [`OverflowError`] when a count or sum would leave its range; `self` is then unchanged.
+    pub fn merge(&mut self, other: &Self) -> Result<(), OverflowError> {
+        let count = self.count.checked_add(other.count).ok_or(OverflowError)?;
+        let sum = self.sum.checked_add(other.sum).ok_or(OverflowError)?;
+        self.counts.iter_mut().zip(&other.counts).for_each(|(mine, n)| *mine += n);
+        (self.count, self.sum) = (count, sum);
+        self.max = self.max.max(other.max);
+        self.error_ppm = self.error_ppm.max(other.error_ppm);
+        Ok(())
+    }
+
     /// Takes back what was added. Maximum and error bound stay, unless nothing is left.
     ///
     /// # Errors
@@ -137,6 +151,22 @@ mod tests {
         let before = small.to_histogram();
         assert_eq!(small.subtract(&other.to_histogram()), Err(OverflowError));
         assert_eq!(small.to_histogram(), before);
+    }
+
+    #[test]
+    fn dense_ones_add_up_as_sparse_ones_do() {
+        let (mut a, mut b) = (HistogramSum::new(), HistogramSum::new());
+        a.record(5, 3);
+        b.record(7_000_000, 2);
+        b.add_foreign_totals(0, Some(8_000_000), 90);
+        let mut sparse = a.clone();
+        sparse.add(&b.to_histogram()).unwrap();
+        a.merge(&b).unwrap();
+        assert_eq!(a.to_histogram(), sparse.to_histogram());
+        let mut full = HistogramSum::new();
+        full.record(5, u64::MAX);
+        assert_eq!(full.merge(&a), Err(OverflowError));
+        assert_eq!(full.to_histogram(), Histogram::of(5, u64::MAX));
     }
 
     #[test]

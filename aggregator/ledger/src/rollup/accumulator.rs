@@ -1,5 +1,7 @@
 //! The dense form: many frames into one tick.
 
+use std::{borrow::Cow, collections::BTreeSet};
+
 use starling_proto::histogram::HistogramSum;
 
 use super::{
@@ -7,21 +9,38 @@ use super::{
     codec::{NumberedCell, NumberedSums},
 };
 
-/// Adds frames up by dense slots of groups and series: two indexed loads per value, and histograms as plain arrays.
-/// Costs about 37 kB per histogram and group, so one tick has one only while it is gathered.
+/// Sets of groups that are added up apart. A cluster with three zones and two roles has six; frames of further sets
+/// are added to each of their groups.
+const SETS_MAX: usize = 32;
+
+/// Adds frames up by dense slots of groups and series: an indexed load per value, and histograms as plain arrays.
+///
+/// Nodes with the same groups are added once, not once a group; the sums of a group are those of its sets. Costs about
+/// 37 kB per histogram and set, so one tick has one only while it is gathered.
 #[derive(Debug, Default)]
 pub struct Accumulator {
-    /// By slot of the group, then by slot of the series.
-    groups: Vec<Vec<Option<Slot>>>,
+    /// Sets of groups in the order in which they came: at most [`SETS_MAX`], and one for each group of further frames.
+    sets: Vec<Set>,
+    /// Of the sets, those of several groups or of the first frames.
+    shared: usize,
 }
 
+/// What the frames of one set of groups add up to.
 #[derive(Debug)]
+struct Set {
+    /// Slots of the groups.
+    groups: Box<[u32]>,
+    /// By slot of the series.
+    series: Vec<Option<Slot>>,
+}
+
+#[derive(Debug, Clone)]
 struct Slot {
     frames: u32,
     sum: DenseSum,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum DenseSum {
     Counter(u128),
     Gauge { sum: i128, min: i64, max: i64, distribution: Option<HistogramSum> },
@@ -35,34 +54,58 @@ impl Accumulator {
         Self::default()
     }
 
-    /// Adds one value of a frame for a group. A frame has each series once, and its values are within the caps of
-    /// [`starling_proto::limits`]; then no sum can leave its range.
-    pub fn add(&mut self, group: u32, series: u32, added: &Added) {
-        let (group, series) = (group as usize, series as usize);
-        if self.groups.len() <= group {
-            self.groups.resize_with(group + 1, Vec::new);
+    /// Adds the values of a frame, by slot of the series, for each of its groups. A frame has each series and each
+    /// group once, and its values are within the caps of [`starling_proto::limits`]; then no sum can leave its range.
+    pub fn add(&mut self, groups: &[u32], values: &[(u32, Added)]) {
+        if let Some(set) = self.sets.iter_mut().find(|set| *set.groups == *groups) {
+            return set.add(values);
         }
-        let slots = &mut self.groups[group];
-        if slots.len() <= series {
-            slots.resize_with(series + 1, || None);
+        if self.shared < SETS_MAX {
+            self.shared += 1;
+            self.sets.push(Set { groups: groups.into(), series: Vec::new() });
+            return self.add(groups, values);
         }
-        match &mut slots[series] {
-            Some(slot) => slot.add(added),
-            empty => *empty = Some(Slot::of(added)),
+        for &group in groups {
+            let at = self.sets.iter().position(|set| *set.groups == [group]).unwrap_or_else(|| {
+                self.sets.push(Set { groups: [group].into(), series: Vec::new() });
+                self.sets.len() - 1
+            });
+            self.sets[at].add(values);
         }
     }
 
     /// The sums so far, sparse, under the slots as numbers.
     #[must_use]
     pub fn cells(&self) -> NumberedSums {
+        let groups: BTreeSet<u32> = self.sets.iter().flat_map(|set| &set.groups).copied().collect();
         let mut cells = Vec::new();
-        for (group, slots) in self.groups.iter().enumerate() {
-            for (series, slot) in slots.iter().enumerate() {
-                let Some(slot) = slot else { continue };
-                cells.push(NumberedCell { group: group as u32, series: series as u32, cell: slot.to_cell() });
+        for group in groups {
+            let sets: Vec<&Set> = self.sets.iter().filter(|set| set.groups.contains(&group)).collect();
+            let most = sets.iter().map(|set| set.series.len()).max().unwrap_or(0);
+            for series in 0..most {
+                let mut slots = sets.iter().filter_map(|set| set.series.get(series)?.as_ref());
+                let Some(first) = slots.next() else { continue };
+                let mut whole = Cow::Borrowed(first);
+                slots.for_each(|further| whole.to_mut().merge(further));
+                cells.push(NumberedCell { group, series: series as u32, cell: whole.to_cell() });
             }
         }
         NumberedSums::of(cells)
+    }
+}
+
+impl Set {
+    fn add(&mut self, values: &[(u32, Added)]) {
+        for (series, added) in values {
+            let series = *series as usize;
+            if self.series.len() <= series {
+                self.series.resize_with(series + 1, || None);
+            }
+            match &mut self.series[series] {
+                Some(slot) => slot.add(added),
+                empty => *empty = Some(Slot::of(added)),
+            }
+        }
     }
 }
 
@@ -114,6 +157,39 @@ impl Slot {
             }
         }
         self.frames += 1;
+    }
+
+    /// Adds the sum of other frames of the same series.
+    fn merge(&mut self, other: &Self) {
+        match (&mut self.sum, &other.sum) {
+            // As above.
+            (DenseSum::Counter(sum), DenseSum::Counter(further)) => *sum += further,
+            (
+                DenseSum::Gauge { sum, min, max, distribution },
+                DenseSum::Gauge { sum: further, min: lowest, max: highest, distribution: other },
+            ) => {
+                *sum += further;
+                *min = (*min).min(*lowest);
+                *max = (*max).max(*highest);
+                // Whether there is one is part of a series too.
+                if let (Some(distribution), Some(other)) = (distribution, other)
+                    && distribution.merge(other).is_err()
+                {
+                    debug_assert!(false, "a count of frames left its range");
+                }
+            }
+            (DenseSum::Histogram(sum), DenseSum::Histogram(other)) => {
+                if sum.merge(other).is_err() {
+                    debug_assert!(false, "a histogram beyond the caps was let in");
+                    return;
+                }
+            }
+            _ => {
+                debug_assert!(false, "a value of another kind than its series");
+                return;
+            }
+        }
+        self.frames += other.frames;
     }
 
     fn to_cell(&self) -> Cell {

@@ -1,6 +1,6 @@
 //! Sums as algebra, and the codec against itself and against noise.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use starling_proto::group::Group;
@@ -103,16 +103,26 @@ proptest! {
     }
 
     #[test]
-    fn the_dense_form_gives_the_same_sums(frames in prop::collection::vec(frame(), 0..12)) {
+    fn the_dense_form_gives_the_same_sums(frames in prop::collection::vec(frame(), 0..12), sets in 0usize..80) {
+        // More sets of groups than are added up apart.
+        let many = (0..sets).map(|i| Frame {
+            groups: [("rack", i % 9), ("role", i / 9)].map(|(label, i)| Group::of(label, &i.to_string()).unwrap()).into(),
+            samples: vec![Sample { series: Series::of(&catalogue::LOAD_5M, &[]), value: Value::Gauge(i as i64) }],
+        });
+        let frames: Vec<Frame> = many.chain(frames).collect();
         let (_, named) = numbered(&total(&frames));
         let mut dense = Accumulator::new();
         for frame in &frames {
             let (one, own) = numbered(&Sums::of_frame(&frame.groups, &frame.samples));
+            let mut by_group = BTreeMap::<u32, Vec<(u32, Added)>>::new();
             for cell in one.cells() {
                 let group = named.groups.binary_search(own.group(cell.group).unwrap()).unwrap() as u32;
                 let series = named.series.binary_search(own.series(cell.series).unwrap()).unwrap() as u32;
-                dense.add(group, series, &added(&cell.cell));
+                by_group.entry(group).or_default().push((series, added(&cell.cell)));
             }
+            // All groups of a frame have the same values.
+            let groups: Vec<u32> = by_group.keys().copied().collect();
+            dense.add(&groups, by_group.values().next().map_or(&[], |values| values));
         }
         prop_assert_eq!(dense.cells().resolve(&named), (total(&frames), 0));
     }

@@ -3,6 +3,8 @@
 //! Whoever keeps a series by its number also keeps the [`Interned`] it belongs to; a number is given to another series
 //! only after the last one of those is gone, by [`Interner::sweep`]. So names that are not in use are forgotten.
 
+mod layout;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -10,6 +12,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+pub use self::layout::{Facts, Layout};
 use crate::{
     catalogue::{self, Kind},
     series::Series,
@@ -87,6 +90,9 @@ impl fmt::Debug for Interned {
 pub trait Resolve {
     /// What the values of `series` count in.
     fn resolve(&self, series: &Series) -> Resolved;
+
+    /// The one copy of the layout of `series`, of which none stands twice.
+    fn layout(&self, series: Vec<Interned>) -> Arc<Layout>;
 }
 
 /// What the values of a series count in.
@@ -104,12 +110,17 @@ impl Resolve for Interner {
     fn resolve(&self, series: &Series) -> Resolved {
         self.intern(series).map_or(Resolved::LeftOut, Resolved::Own)
     }
+
+    fn layout(&self, series: Vec<Interned>) -> Arc<Layout> {
+        self.layouts.of(series)
+    }
 }
 
 /// The table of all series of one process. Shared; a look-up takes a read lock, a new series a write lock.
 #[derive(Debug)]
 pub struct Interner {
     table: RwLock<Table>,
+    layouts: layout::Layouts,
     most: usize,
 }
 
@@ -130,7 +141,7 @@ impl Interner {
     /// An empty table with room for `most` series.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { table: RwLock::default(), most }
+        Self { table: RwLock::default(), layouts: layout::Layouts::default(), most }
     }
 
     /// The one copy of `series` if it is in the table.
@@ -165,6 +176,7 @@ impl Interner {
 
     /// Forgets series that are not held elsewhere. Returns how many. Once a minute is right: it walks the whole table.
     pub fn sweep(&self) -> usize {
+        self.layouts.sweep();
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let Table { by_series, free, .. } = &mut *table;
         let before = by_series.len();
@@ -195,6 +207,7 @@ impl Interner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::Scope;
 
     fn named(value: &str) -> Series {
         Series::of(&catalogue::REQUESTS, &[("protocol", value)])
@@ -220,5 +233,20 @@ mod tests {
         let c = interner.intern(&named("c")).unwrap();
         assert_eq!(c.id(), gone);
         assert_ne!(a.id(), c.id());
+    }
+
+    #[test]
+    fn one_list_of_series_is_one_layout_while_it_is_held() {
+        let interner = Interner::default();
+        let [a, b] = ["a", "b"].map(|value| interner.intern(&named(value)).unwrap());
+        let both = interner.layout(vec![a.clone(), b.clone()]);
+        assert!(Arc::ptr_eq(&both, &interner.layout(vec![a.clone(), b.clone()])));
+        assert_eq!(interner.layout(vec![b.clone(), a.clone()]).series(), [b, a.clone()]);
+        assert_eq!(
+            both.facts()[0],
+            Facts { id: a.id(), kind: Kind::Counter, scope: Scope::Cluster, distribution: false }
+        );
+        drop((both, a));
+        assert_eq!((interner.sweep(), interner.layouts.len(), interner.len()), (2, 0, 0));
     }
 }
