@@ -55,8 +55,9 @@ starling_service::settings! {
             kind::number_of("frames", limits::OFFER_WINDOW..=limits::RING as usize);
         /// About how many bytes those frames may take. The default holds 900 s of 700 series.
         pub ring_max_bytes: usize = UplinkConfig::RING_BYTES, kind::number_of("bytes", 1 << 20..=1 << 30);
-        /// How long a stop may take: the last frames are handed over, then the stream is ended.
-        pub shutdown_grace: Duration = UplinkConfig::GRACE, kind::seconds(1..=60), key "shutdown_grace_secs";
+        /// How long a stop may take: the last frames are handed over and acknowledged, which takes up to 5 s, then the
+        /// stream is ended. What is not acknowledged by then is counted as lost.
+        pub shutdown_grace: Duration = UplinkConfig::GRACE, kind::seconds(5..=60), key "shutdown_grace_secs";
     }
     together together;
 }
@@ -150,6 +151,7 @@ mod tests {
             "admin_listen",
             "otlp_listen",
             "ring_frames: 1 is out of range, wanted: a whole number from 30 to 900 frames",
+            "shutdown_grace_secs: 0",
             "agregators: unknown key, did you mean aggregators?",
         ] {
             assert!(error.contains(part), "{part} is not in\n{error}");

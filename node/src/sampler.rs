@@ -27,8 +27,9 @@ const COLLECT_MAX: Duration = Duration::from_millis(300);
 /// again: the oldest is ended.
 const DRAINING_MAX: usize = 3;
 /// How long a new stream waits for those before it to hand over what they kept. An aggregator keeps one connection a
-/// node; beyond this an outage is likelier than a backlog, and the new stream must find its own way.
-const HOLD_MAX: Duration = Duration::from_secs(3);
+/// node; beyond this an outage is likelier than a backlog, and the new stream must find its own way. Twice the 3 s that
+/// lie between two acknowledgements, so that a stream whose frames are safe ends before the next one dials.
+const HOLD_MAX: Duration = Duration::from_secs(6);
 
 /// What the loop needs.
 pub(crate) struct SamplerConfig {

@@ -199,9 +199,9 @@ async fn bad_input_is_answered_and_everything_else_goes_on() {
 }
 
 #[tokio::test]
-async fn stalled_senders_are_told_to_come_back() {
+async fn stalled_senders_are_asked_to_come_back() {
     let mut settings = config("127.0.0.1:9");
-    settings.shutdown_grace = Duration::from_secs(1);
+    settings.shutdown_grace = Duration::from_secs(5);
     let daemon = start(settings).await;
     let channel = Channel::from_shared(daemon.otlp.clone()).expect("a URL").connect().await.expect("an open receiver");
     let mut stalled = tokio::task::JoinSet::new();
@@ -291,7 +291,7 @@ async fn http_get(address: std::net::SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn without_an_aggregator_it_runs_is_not_ready_and_stops_in_time() {
     let mut settings = config("127.0.0.1:9");
-    settings.shutdown_grace = Duration::from_secs(1);
+    settings.shutdown_grace = Duration::from_secs(5);
     settings.tcp = false;
     let mut daemon = start(settings).await;
     until(&mut daemon.ready, "kept seconds", |ready| {

@@ -54,8 +54,10 @@ impl UplinkConfig {
     pub const RING_FRAMES: usize = RING as usize;
     /// Default of [`UplinkConfig::ring_bytes`]: 900 frames of 700 series.
     pub const RING_BYTES: usize = 16 * 1024 * 1024;
-    /// Default of [`UplinkConfig::grace`].
-    pub const GRACE: Duration = Duration::from_secs(5);
+    /// Default of [`UplinkConfig::grace`]. The last frame is safe on a second aggregator up to 1.4 s after it was sent,
+    /// and its acknowledgement may wait 3 s more for the next one due; the rest is for a slow network and the end of
+    /// stream.
+    pub const GRACE: Duration = Duration::from_secs(8);
 
     /// A node without facts or labels, and the defaults.
     #[must_use]

@@ -27,7 +27,7 @@ use super::{
 pub(super) use types::{Action, Event, Settings, Taker, Totals};
 
 /// Old frames in flight: the rest of the window is kept free for live ones, which never wait behind a backlog.
-/// With an acknowledgement about once a second this is also the rate of a backfill.
+/// With an acknowledgement every 3 s at most, a backfill goes at about a third of this a second.
 pub(super) const BACKLOG_WINDOW: usize = 20;
 /// A dialled aggregator accepts or redirects within this time, or the next one is dialled.
 pub(super) const OPENING_MAX: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ const PATIENCE: [Duration; 5] = [
     Duration::from_secs(60),
 ];
 /// Refusals in a row from which on the aggregator is said to take nothing. Fewer may be odd frames among good ones.
-const REFUSALS_TOLD: u32 = 3;
+const REFUSALS_REPORTED: u32 = 3;
 /// Requests for a fresh start that come this soon after one concern frames sent before it.
 const FRESH_START_PAUSE: Duration = Duration::from_secs(1);
 /// How long the aggregator has to read the end of stream and close the stream.
@@ -257,7 +257,9 @@ impl UplinkSession {
     /// Why nothing is acknowledged; `None` while frames are, or before anything went wrong.
     pub(super) fn trouble(&self) -> Option<String> {
         match self.taker() {
-            Some(taker) if self.refusals >= REFUSALS_TOLD => Some(format!("{}: {}", taker.address, self.refusing())),
+            Some(taker) if self.refusals >= REFUSALS_REPORTED => {
+                Some(format!("{}: {}", taker.address, self.refusing()))
+            }
             _ => self.trouble.clone(),
         }
     }

@@ -512,6 +512,22 @@ fn a_stop_without_acknowledgement_ends_within_the_grace_and_counts() {
 }
 
 #[test]
+fn a_stop_by_default_outlasts_the_slowest_acknowledgement() {
+    let grace = crate::UplinkConfig::GRACE - LEAVING_MAX;
+    let mut bench = Bench::new(Settings { grace, ..settings(&["a:1"], 900) });
+    bench.say(accept(1));
+    let tick = bench.cut();
+    bench.session.stop(bench.now);
+    bench.run();
+    // 1.4 s until the frame has its copy, 3 s between two acknowledgements, and the network.
+    bench.pass(Duration::from_millis(4_900));
+    assert_eq!(bench.end_of_stream, None, "it still waits");
+    bench.ack(vec![tick]);
+    assert_eq!(bench.end_of_stream, Some(tick));
+    assert_eq!(bench.session.totals().lost.total(), 0);
+}
+
+#[test]
 fn what_an_aggregator_must_not_say_ends_the_link() {
     let mut bench = Bench::new(settings(&["a:1"], 900));
     bench.say(ingest_response::Body::Accept(v1::Accept { aggregator_id: "agg".into(), ..v1::Accept::default() }));
