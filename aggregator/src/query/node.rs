@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{Stream, stream};
+use starling_ledger::Coverage;
 use starling_proto::{catalogue, frame::Second, limits::LIVE_WINDOW, v1};
 use tonic::Status;
 
@@ -49,7 +50,8 @@ pub(super) fn series(node: &IngestNode, asked: &Asked) -> v1::SeriesAnswer {
         for tick in asked.from..=asked.to {
             let second = seconds.next_if(|second| second.tick == tick);
             let reading = second.map(|second| Reading::of_wanted(second, |name| asked.needs(name)));
-            fold.take(tick, u32::from(reading.is_some()), 1, reading.as_ref());
+            let coverage = Coverage { reporting: u32::from(reading.is_some()), expected: 1 };
+            fold.take(tick, coverage, 0, reading.as_ref());
         }
         fold.finish()
     }

@@ -197,7 +197,8 @@ pub(super) fn series(views: &Views, group: &Group, asked: &Asked) -> v1::SeriesA
             };
             let cells = second.as_ref().map(|second| second.cells.iter().map(|(series, cell)| (series, cell)));
             let reading = cells.map(Reading::of_cells);
-            fold.take(tick, coverage.reporting, coverage.expected, reading.as_ref());
+            let skipped_cells = second.as_ref().map_or(0, |second| second.skipped_cells);
+            fold.take(tick, coverage, skipped_cells, reading.as_ref());
         }
         fold.finish()
     }
@@ -267,9 +268,13 @@ mod tests {
         let metrics = Metrics::of_a_test();
         let registry = Arc::new(Registry::new(Vec::new(), 10, 10, metrics.clone()));
         let fleet = Arc::new(ClusterFleet::new(ledger.writer(), NodeId::parse("solo").unwrap(), registry, metrics));
-        let view = Views::new("test".into(), ledger, fleet).get(&Group::cluster(), tick);
+        let views = Views::new("test".into(), ledger, fleet);
+        let view = views.get(&Group::cluster(), tick);
         let completeness = view.completeness.unwrap();
         assert_eq!((completeness.nodes_reporting, completeness.skipped_cells), (1, 2));
+        let request = v1::GetSeriesRequest { name: "traffic.requests".into(), ..Default::default() };
+        let points = series(&views, &Group::cluster(), &Asked::parse(&request, tick, tick).unwrap()).points;
+        assert_eq!(points.iter().map(|point| (point.tick, point.skipped_cells)).collect::<Vec<_>>(), [(tick, 2)]);
         let traffic = view.sections.as_ref().unwrap().traffic.as_ref().unwrap();
         assert_eq!(traffic.requests_per_second, 1.0, "one of three series has room");
     }

@@ -72,6 +72,7 @@ pub(super) fn answer(from: &v1::SeriesAnswer) -> Value {
             "seconds": is.seconds,
             "nodesReporting": is.nodes_reporting,
             "nodesExpected": is.nodes_expected,
+            "skippedCells": is.skipped_cells,
         })
     };
     json!({
@@ -119,11 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_reported_is_null() {
+    fn what_was_not_reported_is_null_and_what_was_skipped_is_counted() {
         let statistic =
             v1::StatisticValues { statistic: "p50".into(), values: vec![1.5, f64::NAN], error_bound_ppm: 3_906 };
         let series = v1::Series { name: "traffic.duration".into(), statistics: vec![statistic], ..Default::default() };
-        let answer = answer(&v1::SeriesAnswer { series: vec![series], ..Default::default() });
+        let point = v1::SeriesPoint { tick: 7, skipped_cells: 3, ..Default::default() };
+        let answer = answer(&v1::SeriesAnswer { series: vec![series], points: vec![point], ..Default::default() });
+        assert_eq!(answer["points"][0]["skippedCells"], 3);
         assert_eq!(answer["series"][0]["statistics"][0]["values"], json!([1.5, null]));
         assert_eq!(answer["series"][0]["statistics"][0]["errorBound"], 0.003906);
     }

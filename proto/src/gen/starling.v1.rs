@@ -1008,6 +1008,10 @@ pub struct SeriesPoint {
     /// Nodes expected, the most of any second of it.
     #[prost(uint32, tag = "4")]
     pub nodes_expected: u32,
+    /// Values, of any series and group, that the sums of the cluster lack because the aggregator that answers had no room
+    /// for their name; the most of any second of it. 0 when the sums are whole, and of a single node.
+    #[prost(uint32, tag = "5")]
+    pub skipped_cells: u32,
 }
 /// One series.
 #[derive(Clone, PartialEq, ::prost::Message)]

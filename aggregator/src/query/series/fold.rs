@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use starling_ledger::Coverage;
 use starling_proto::{
     catalogue::{self, Statistic},
     v1,
@@ -45,12 +46,15 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Takes in the second `tick`, in ascending order. `reading` is `None` when nothing of it is known.
-    pub(crate) fn take(&mut self, tick: u32, reporting: u32, expected: u32, reading: Option<&Reading<'_>>) {
+    /// Takes in the second `tick`, in ascending order. `reading` is `None` when nothing of it is known; it lacks
+    /// `skipped_cells` values.
+    pub(crate) fn take(&mut self, tick: u32, coverage: Coverage, skipped_cells: u32, reading: Option<&Reading<'_>>) {
         let at = self.asked.point_of(tick);
         let Some(point) = self.points.get_mut(at) else { return };
-        point.nodes_expected = point.nodes_expected.max(expected);
+        point.nodes_expected = point.nodes_expected.max(coverage.expected);
+        point.skipped_cells = point.skipped_cells.max(skipped_cells);
         let Some(reading) = reading else { return };
+        let reporting = coverage.reporting;
         point.nodes_reporting = if point.seconds == 0 { reporting } else { point.nodes_reporting.min(reporting) };
         point.seconds += 1;
         let mut refused = 0;

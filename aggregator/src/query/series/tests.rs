@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use starling_ledger::Coverage;
 use starling_proto::{
     catalogue::{self, Kind, Scope},
     frame::{Content, Second},
@@ -11,6 +12,9 @@ use starling_proto::{
 
 use super::{fold::SERIES_MAX, *};
 use crate::reading::Reading;
+
+/// One node, and it reported.
+const ONE: Coverage = Coverage { reporting: 1, expected: 1 };
 
 /// What a decoder makes of the frame.
 fn columns(content: &Content) -> Second {
@@ -47,7 +51,8 @@ fn read(request: &v1::GetSeriesRequest) -> v1::SeriesAnswer {
         let content = second(tick, u64::from(tick % 10), u64::from(tick % 10 + 1) * 100);
         let second = columns(&content);
         let reading = Reading::of_node(&second);
-        fold.take(tick, 1, 1, (tick != 1004).then_some(&reading));
+        let skipped_cells = if tick == 1002 { 7 } else { tick % 2 };
+        fold.take(tick, ONE, skipped_cells, (tick != 1004).then_some(&reading));
     }
     fold.finish()
 }
@@ -81,6 +86,8 @@ fn a_total_adds_up_and_a_step_is_a_mean() {
         answer.points.iter().map(|point| (point.tick, point.seconds)).collect::<Vec<_>>(),
         [(1000, 4), (1005, 5)]
     );
+    let skipped: Vec<_> = answer.points.iter().map(|point| point.skipped_cells).collect();
+    assert_eq!(skipped, [7, 1], "the second of a point that lacks most");
 }
 
 #[test]
@@ -124,7 +131,7 @@ fn series_beyond_the_limits_are_counted() {
         Sample { series: series.unwrap(), value: Value::Counter(1) }
     };
     let content = Content { tick: 1000, samples: (0..300).map(sample).collect(), dropped: 0 };
-    fold.take(1000, 1, 1, Some(&Reading::of_node(&columns(&content))));
+    fold.take(1000, ONE, 0, Some(&Reading::of_node(&columns(&content))));
     let answer = fold.finish();
     assert_eq!((answer.series.len(), answer.left_out), (SERIES_MAX, 300 - SERIES_MAX as u32));
 }

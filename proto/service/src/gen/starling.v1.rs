@@ -92,7 +92,7 @@ pub mod ingest_client {
             self
         }
         /// One stream per daemon. The daemon opens with `hello`; the aggregator answers `accept` or `redirect`.
-        /// After `accept` the daemon sends one `frame` per second and the aggregator acknowledges at most once a second.
+        /// After `accept` the daemon sends one `frame` per second and the aggregator acknowledges at most every 3 s.
         /// A message longer than 256 KiB is refused with RESOURCE_EXHAUSTED.
         pub async fn stream(
             &mut self,
@@ -146,7 +146,7 @@ pub mod ingest_server {
             + std::marker::Send
             + 'static;
         /// One stream per daemon. The daemon opens with `hello`; the aggregator answers `accept` or `redirect`.
-        /// After `accept` the daemon sends one `frame` per second and the aggregator acknowledges at most once a second.
+        /// After `accept` the daemon sends one `frame` per second and the aggregator acknowledges at most every 3 s.
         /// A message longer than 256 KiB is refused with RESOURCE_EXHAUSTED.
         async fn stream(
             &self,
