@@ -191,7 +191,7 @@ async fn nodes(State(readers): State<Readers>, Query(query): Query<Parameters>) 
 async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(query): Query<Parameters>) -> Answer {
     query.only(&[])?;
     let node = parameters::node(&id)?;
-    let mut client = readers.aggregator().await?;
+    let (_place, mut client) = readers.aggregator().await?;
     let request = v1::GetNodeRequest { node_id: node.as_str().to_owned() };
     let view = answered(timeout(READ_WAIT, client.get_node(request)).await)?;
     let second = Second::Node(Box::new(view.clone()));
@@ -204,8 +204,7 @@ async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(quer
 /// Any series by name and attributes.
 async fn series(State(readers): State<Readers>, Query(query): Query<Parameters>) -> Answer {
     let request = series::request(&query)?;
-    let _place = readers.place()?;
-    let mut client = readers.aggregator().await?;
+    let (_place, mut client) = readers.aggregator().await?;
     let answer = answered(timeout(SERIES_WAIT, client.get_series(request)).await)?;
     Ok(Json(series::answer(&answer)))
 }

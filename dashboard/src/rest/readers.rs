@@ -35,7 +35,7 @@ impl Readers {
     }
 
     /// A place to wait for data in.
-    pub(super) fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+    fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
         let busy = |_| ApiError::limit(format!("{READERS_MAX} requests are waiting for data; try again in a second"));
         self.places.try_acquire().map_err(busy)
     }
@@ -50,7 +50,7 @@ impl Readers {
         let _place = self.place()?;
         let lease = self.shared.lease(ViewKey::from(source)).map_err(|full| ApiError::limit(full.to_string()))?;
         let reading = self
-            .wait(|hub| match hub.refusal(source) {
+            .found(|hub| match hub.refusal(source) {
                 Some(reason) => Err(ApiError::not_found(format!("{reason}; what there is: /api/v1/nodes"))),
                 None => Ok(hub.reading(source)),
             })
@@ -58,16 +58,24 @@ impl Readers {
         Ok((lease, reading))
     }
 
-    /// A client of the aggregator that is followed.
-    pub(super) async fn aggregator(&self) -> Result<QueryClient<Channel>, ApiError> {
-        self.wait(|_| Ok(Some(()))).await?;
+    /// A client of the aggregator that is followed, and the place to wait for its answer in.
+    pub(super) async fn aggregator(&self) -> Result<(SemaphorePermit<'_>, QueryClient<Channel>), ApiError> {
+        let place = self.place()?;
+        self.found(|_| Ok(Some(()))).await?;
         let channel =
             self.shared.upstream().ok_or_else(|| ApiError::unavailable("no aggregator is reached; try again"))?;
-        Ok(QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
+        Ok((place, QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)))
     }
 
-    /// Looks at the hub until `look` finds something while an aggregator is connected, for at most [`READ_WAIT`].
+    /// Looks at the hub until `look` finds something while an aggregator is connected, for at most [`READ_WAIT`], in a
+    /// place of its own.
     pub(super) async fn wait<T>(&self, look: impl Fn(&Hub) -> Result<Option<T>, ApiError>) -> Result<T, ApiError> {
+        let _place = self.place()?;
+        self.found(look).await
+    }
+
+    /// As [`Readers::wait`], for who has a place.
+    async fn found<T>(&self, look: impl Fn(&Hub) -> Result<Option<T>, ApiError>) -> Result<T, ApiError> {
         let mut published = self.shared.published();
         let found = async {
             loop {
@@ -94,5 +102,42 @@ impl Readers {
                 }
             })),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_proto::group::Group;
+    use starling_service::metrics::Registry;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn all_that_wait_have_a_place_and_further_ones_are_refused() {
+        let readers = Readers::new(Shared::new(8, Metrics::new(&mut Registry::default())));
+        // No aggregator is connected: all of them wait.
+        let mut waiting = JoinSet::new();
+        for n in 0..READERS_MAX {
+            let readers = readers.clone();
+            waiting.spawn(async move {
+                match n % 3 {
+                    0 => readers.wait(|_| Ok(Some(()))).await,
+                    1 => readers.aggregator().await.map(|_| ()),
+                    _ => readers.newest(&Source::Cluster(Group::cluster())).await.map(|_| ()),
+                }
+            });
+        }
+        while readers.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let full = Err(readers.place().unwrap_err());
+        assert_eq!(readers.wait(|_| Ok(Some(()))).await, full);
+        assert_eq!(readers.aggregator().await.map(|_| ()), full);
+        assert_eq!(readers.newest(&Source::Cluster(Group::cluster())).await.map(|_| ()), full);
+        waiting.abort_all();
+        while waiting.join_next().await.is_some() {}
+        assert_eq!(readers.places.available_permits(), READERS_MAX, "a place is given back");
     }
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    hub::{Second, Source, ViewKey},
+    hub::{Second, Source, UnixMillis, ViewKey},
     live::{
         Sockets,
         socket::{self, Client, Refused, Upgrade},
@@ -33,6 +33,9 @@ use crate::{
 
 /// Objects kept of one endpoint: as many seconds as a client may be behind before it jumps, and the newest.
 const MADE_MAX: usize = 4;
+
+/// Milliseconds after which an object is made again for who joins later: its age and its verdict are as of its making.
+const REMAKE_MS: UnixMillis = 1_000;
 
 /// What is followed: one endpoint of the cluster, of a group or of a node.
 type Key = (Source, Endpoint);
@@ -96,37 +99,45 @@ struct Followed {
 /// The object of one second, once it is made.
 struct Made {
     second: Arc<Second>,
+    /// As of when.
+    at: UnixMillis,
     object: Arc<OnceLock<Utf8Bytes>>,
 }
 
 impl Followed {
-    /// The object of a second. Who comes while it is being made waits for it, well under a millisecond.
-    fn object(&self, second: &Arc<Second>) -> Utf8Bytes {
-        let object = {
+    /// The object of a second, as of `now` or at most [`REMAKE_MS`] before. Who comes while it is being made waits for
+    /// it, well under a millisecond.
+    fn object(&self, second: &Arc<Second>, now: UnixMillis) -> Utf8Bytes {
+        let (object, at) = {
             let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            match made.iter().find(|made| Arc::ptr_eq(&made.second, second)) {
-                Some(made) => Arc::clone(&made.object),
+            let known = made.iter().position(|made| Arc::ptr_eq(&made.second, second));
+            match known.filter(|&known| made[known].at.abs_diff(now) <= REMAKE_MS) {
+                Some(known) => (Arc::clone(&made[known].object), made[known].at),
                 None => {
-                    let object = Arc::default();
-                    made.push_back(Made { second: Arc::clone(second), object: Arc::clone(&object) });
+                    let new = Made { second: Arc::clone(second), at: now, object: Arc::default() };
+                    let object = Arc::clone(&new.object);
+                    match known {
+                        Some(known) => made[known] = new,
+                        None => made.push_back(new),
+                    }
                     if made.len() > MADE_MAX {
                         made.pop_front();
                     }
-                    object
+                    (object, now)
                 }
             }
         };
-        object.get_or_init(|| self.make(second)).clone()
+        object.get_or_init(|| self.make(second, at)).clone()
     }
 
-    fn make(&self, second: &Arc<Second>) -> Utf8Bytes {
+    fn make(&self, second: &Arc<Second>, now: UnixMillis) -> Utf8Bytes {
         let newest = second.tick();
         let from = newest.saturating_sub(self.endpoint.tick_seconds() - 1);
         let (reading, columns) = self.shared.with(|hub| {
             let columns = Columns::of(hub, &self.source, self.endpoint.columns(), from..=newest);
             (hub.read(&self.source, second), columns)
         });
-        let facts = Facts { reading: &reading, columns, target_rps: self.target_rps, now: now() };
+        let facts = Facts { reading: &reading, columns, target_rps: self.target_rps, now };
         self.endpoint.tick(&facts).to_string().into()
     }
 }
@@ -160,11 +171,12 @@ impl Client for JsonClient {
             return Some(refusal);
         }
         let Followed { shared, source, .. } = &*self.followed;
-        let second = shared.with(|hub| hub.second_after(source, self.last, now()))?;
+        let now = now();
+        let second = shared.with(|hub| hub.second_after(source, self.last, now))?;
         let tick = second.tick();
         let skipped = if self.last == 0 { 0 } else { tick - self.last - 1 };
         shared.metrics().ticks_skipped.add(skipped.into());
-        let object = self.followed.object(&second);
+        let object = self.followed.object(&second, now);
         self.last = tick;
         Some(Message::Text(if skipped == 0 { object } else { with_skipped(&object, skipped) }))
     }
@@ -193,6 +205,10 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
 
+    const TICK: u32 = 1_700_000_000;
+    /// 200 ms after the end of that second.
+    const NOW: UnixMillis = TICK as UnixMillis * 1_000 + 200;
+
     fn twins() -> Twins {
         let metrics = Metrics::new(&mut Registry::default());
         let shared = Shared::new(8, metrics.clone());
@@ -209,17 +225,33 @@ mod tests {
         let (twins, cluster) = (twins(), || Source::Cluster(Group::cluster()));
         let (one, two) = (twins.followed(cluster(), Endpoint::Cpu), twins.followed(cluster(), Endpoint::Cpu));
         assert!(Arc::ptr_eq(&one, &two));
-        let first = second(1_700_000_000);
-        let object = one.object(&first);
+        let first = second(TICK);
+        let object = one.object(&first, NOW);
         assert!(object.contains("totalUtilization") && object.contains("1700000000"), "{object}");
-        assert_eq!(object.as_ptr(), two.object(&first).as_ptr());
+        assert_eq!(object.as_ptr(), two.object(&first, NOW).as_ptr());
         // The same second, corrected, is another one; so is another endpoint.
-        assert_ne!(object.as_ptr(), one.object(&second(1_700_000_000)).as_ptr());
-        assert_ne!(object.as_ptr(), twins.followed(cluster(), Endpoint::Memory).object(&first).as_ptr());
+        assert_ne!(object.as_ptr(), one.object(&second(TICK), NOW).as_ptr());
+        assert_ne!(object.as_ptr(), twins.followed(cluster(), Endpoint::Memory).object(&first, NOW).as_ptr());
         for tick in 0..10 {
-            one.object(&second(tick));
+            one.object(&second(tick), NOW);
         }
         assert_eq!(one.made.lock().unwrap().len(), MADE_MAX);
+    }
+
+    #[test]
+    fn who_joins_a_silent_view_gets_its_age() {
+        let followed = twins().followed(Source::Cluster(Group::cluster()), Endpoint::Cpu);
+        let only = second(TICK);
+        let age = |now| {
+            let object: serde_json::Value = serde_json::from_str(&followed.object(&only, now)).unwrap();
+            object["completeness"]["ageMs"].as_u64().unwrap()
+        };
+        assert_eq!(age(NOW), 200);
+        assert_eq!(age(NOW + 900), 200, "made less than a second ago");
+        assert_eq!(age(NOW + 20_000), 20_200);
+        assert_eq!(age(NOW + 20_500), 20_200);
+        assert_eq!(age(NOW + 10_000), 10_200, "the clock was set back");
+        assert_eq!(followed.made.lock().unwrap().len(), 1, "made again, not kept twice");
     }
 
     #[test]
