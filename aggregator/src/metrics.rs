@@ -16,6 +16,9 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Between two log lines about a state that lasts.
 const STATE_EVERY: Duration = Duration::from_secs(60);
 
+/// Members named in one log line: a name and a reason are up to some hundred bytes.
+const SKIPPED_SHOWN: usize = 8;
+
 /// More processes than this in the gossip threaten the one datagram that must hold them all.
 const IDENTITIES_ALARM: usize = 500;
 
@@ -39,6 +42,8 @@ starling_service::metrics! {
         gossip_identities: Gauge = "starling_aggregator_gossip_identities";
         /// Other aggregators that gossip calls alive.
         gossip_live_peers: Gauge = "starling_aggregator_gossip_live_peers";
+        /// Members passed over because their facts cannot be read, counted at every look.
+        members_skipped: Counter = "starling_aggregator_members_skipped";
         /// Frames decoded and offered to the ledger.
         frames: Counter = "starling_aggregator_frames";
         /// Bytes of those frames.
@@ -161,7 +166,7 @@ starling_service::metrics! {
         log rows_cut_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
         log gossip_identities_line every STATE_EVERY;
-        log member_skipped_line every STATE_EVERY;
+        log members_skipped_line every STATE_EVERY;
     }
 }
 
@@ -181,10 +186,17 @@ impl Metrics {
         }
     }
 
-    /// What a member says of itself cannot be read, as of every look at the members while that lasts.
-    pub(crate) fn member_skipped(&self, name: &str, reason: &str) {
-        if self.member_skipped_line.allow().is_some() {
-            warn!(member = name, reason, "member skipped, its facts cannot be read");
+    /// What members publish of themselves cannot be read: name and reason of each, as of one look at the members.
+    pub(crate) fn members_skipped(&self, skipped: &[(&str, String)]) {
+        if skipped.is_empty() {
+            return;
+        }
+        self.members_skipped.add(skipped.len() as u64);
+        if let Some(left_out) = self.members_skipped_line.allow() {
+            let more = skipped.len().saturating_sub(SKIPPED_SHOWN);
+            let shown: Vec<_> =
+                skipped.iter().take(SKIPPED_SHOWN).map(|(name, reason)| format!("{name}: {reason}")).collect();
+            warn!(members = shown.join("; "), more, left_out, "members skipped, their facts cannot be read");
         }
     }
 
@@ -406,6 +418,17 @@ mod tests {
             let line = format!("starling_aggregator_frames_total{{service=\"aggregator\",name=\"{name}\"}} {frames}\n");
             assert!(text.contains(&line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn every_member_that_is_skipped_counts_beyond_those_that_a_line_names() {
+        let metrics = Metrics::of_a_test();
+        let skipped: Vec<_> = (0..2 * SKIPPED_SHOWN).map(|_| ("agg-1", "no address".to_owned())).collect();
+        for look in [&skipped[..], &[], &skipped[..1]] {
+            metrics.members_skipped(look);
+        }
+        assert_eq!(metrics.members_skipped.get(), 2 * SKIPPED_SHOWN as u64 + 1);
+        assert_eq!(metrics.members_skipped_line.allow(), None, "one line a minute");
     }
 
     #[test]

@@ -123,7 +123,10 @@ impl Program for Service {
             let Exchange { fleet, ledger, membership, stop, .. } = &*rooms.exchange;
             done(fleet::run(fleet.clone(), ledger.published(), membership.clone(), stop.clone()))
         });
-        parts.start(REBALANCING, |_| done(ingest::rebalance(rooms.intake.clone())));
+        parts.start(REBALANCING, |_| {
+            let Intake { membership, registry, metrics, draining, .. } = &*rooms.intake;
+            done(ingest::rebalance(membership.clone(), registry.clone(), metrics.clone(), draining.clone()))
+        });
         Running { rooms, config, ready, health, parts }.until(shutdown).await
     }
 }

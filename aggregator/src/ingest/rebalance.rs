@@ -8,24 +8,33 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
-use super::{Intake, Registry};
-use crate::membership::{MembershipView, State};
+use super::Registry;
+use crate::{
+    membership::{Membership, MembershipView, State},
+    metrics::Metrics,
+};
 
 /// How long the better owner must have been ready.
 const OWNER_READY_FOR: Duration = Duration::from_secs(15);
 /// Most moves a second, whatever the number of nodes.
 const MOVES_PER_SECOND_MAX: usize = 50;
 
-/// Runs until nodes are handed over for a stop.
-pub(crate) async fn rebalance(intake: Arc<Intake>) {
+/// Runs until `draining`: then all nodes are handed over for a stop.
+pub(crate) async fn rebalance(
+    membership: Membership,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    draining: CancellationToken,
+) {
     let mut timer = tokio::time::interval(Duration::from_secs(1));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = intake.draining.cancelled() => return,
-            _ = timer.tick() => intake.metrics.rebalanced(step(&intake.membership.view(), &intake.registry)),
+            () = draining.cancelled() => return,
+            _ = timer.tick() => metrics.rebalanced(step(&membership.view(), &registry)),
         }
     }
 }

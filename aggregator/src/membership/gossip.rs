@@ -103,7 +103,7 @@ pub(super) async fn start(
     let (load, load_receiver) = watch::channel(Load::default());
     // One caller leaves, once.
     let (commands, receiver) = mpsc::channel(1);
-    let task = Task {
+    let task = GossipTask {
         settings,
         metrics,
         bound,
@@ -220,7 +220,7 @@ fn read(id: &ChitchatId, state: &NodeState) -> Result<Member, FactError> {
 }
 
 /// Owner of everything that gossip touches.
-struct Task {
+struct GossipTask {
     settings: Settings,
     metrics: Arc<Metrics>,
     bound: SocketAddr,
@@ -234,7 +234,7 @@ struct Task {
     since: BTreeMap<NodeId, (State, bool, Instant)>,
 }
 
-impl Task {
+impl GossipTask {
     async fn run(mut self, handle: ChitchatHandle, mut commands: mpsc::Receiver<Command>) {
         let mut handle = Some(handle);
         let (mut failures, mut backoff) = (0, Backoff::new(RESPAWN.0, RESPAWN.1));
@@ -383,12 +383,10 @@ impl Task {
     /// Counts who is there, and reports whose facts cannot be read.
     fn report(&self, seen: &Seen) {
         self.metrics.gossip_identities(seen.identities, seen.live.len());
-        for (name, reason) in &seen.skipped {
-            // Facts arrive one datagram after the name: missing ones are normal for a moment.
-            if !matches!(reason, FactError::Missing(_)) {
-                self.metrics.member_skipped(name, &reason.to_string());
-            }
-        }
+        // Facts arrive one datagram after the name: missing ones are normal for a moment.
+        let unreadable = seen.skipped.iter().filter(|(_, reason)| !matches!(reason, FactError::Missing(_)));
+        let unreadable: Vec<_> = unreadable.map(|(name, reason)| (name.as_str(), reason.to_string())).collect();
+        self.metrics.members_skipped(&unreadable);
     }
 
     fn rebuild(&mut self, now: Duration, seen: &Seen) {
