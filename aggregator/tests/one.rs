@@ -356,7 +356,7 @@ async fn reflection_lists_the_services_in_both_versions() {
 }
 
 #[tokio::test]
-async fn a_taken_port_and_a_foreign_address_are_told() {
+async fn a_taken_port_and_a_foreign_address_are_reported() {
     let aggregator = Aggregator::start("solo", &[]).await;
     let taken =
         starling_aggregator::Config { grpc_listen: aggregator.grpc(), ..starling_aggregator::Config::default() };

@@ -1,6 +1,7 @@
 //! Which views beside the permanent ones are looked at, by how many, and since when no longer.
 //!
-//! Pure: time comes in. A view that is not looked at stays for [`LINGER_MS`], so that a reload or a click back costs nothing.
+//! Pure: time comes in. A view that is not looked at stays for [`LINGER_MS`], so that a reload or a click back costs
+//! nothing.
 
 use std::collections::HashMap;
 

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_told_once_and_then_stay_at_0() {
+    fn losses_are_reported_once_and_then_stay_at_0() {
         let mut reported = LossSamples::default();
         let mut lost = Losses::default();
         let mut cut = |lost| {

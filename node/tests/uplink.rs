@@ -192,7 +192,7 @@ async fn an_aggregator_with_a_wrong_clock_loses_nothing() {
 }
 
 #[tokio::test]
-async fn why_an_aggregator_refuses_the_node_is_told() {
+async fn why_an_aggregator_refuses_the_node_is_reported() {
     let refuse_hello = Some("hello.labels: \"a:b\" breaks a limit".to_owned());
     let aggregator = FakeAggregator::start("agg-1", Manners { refuse_hello, ..ACKS }).await;
     let (handle, _shutdown) = uplink(&[&aggregator]);

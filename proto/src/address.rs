@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_from_the_rest() {
+    fn loopback_is_distinguished_from_the_rest() {
         for here in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "LocalHost:1"] {
             assert_eq!(loopback_host_port(here), Ok(()));
         }

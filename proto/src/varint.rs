@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn overlong_and_cut_numbers_are_told_apart() {
+    fn overlong_and_cut_numbers_are_distinguished() {
         assert_eq!(Reader::new(&[0xff; 11]).u64(), Err(VarintError::TooLong));
         assert_eq!(Reader::new(&[0xff; 3]).u64(), Err(VarintError::Truncated));
         assert_eq!(Reader::new(&[5, 1, 2]).bytes(4), Err(VarintError::TooLong));

@@ -68,7 +68,7 @@ test("a chart zooms by dragging, pins by a click, and reads as a table", () =>
     await eventually("the crosshair is drawn", () => page.locator(".hair:not([hidden])").count());
     await page.keyboard.press("Escape");
     await until("the pin is free", () => address(page), (u) => !u.includes("at="));
-    // Not requests: nobody sends any here.
+    // Not requests: none are sent here.
     await page.locator('button[aria-label="Network: view as table"]').click();
     await until("the table has numbers", () => textOf(page, ".scroll tbody tr"), hasDigits);
     await page.locator('button[aria-label="Network: view as chart"]').click();

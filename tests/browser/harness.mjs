@@ -73,17 +73,17 @@ export async function startStarling(...args) {
 
 /**
  * Runs the page's test feeder: INVENTED data, for what a real cluster on one machine does not have (hundreds of hosts, 15
- * minutes of history at once) or does not do on command. `tell` cuts, silences, restores or restarts it.
+ * minutes of history at once) or does not do on command. `command` cuts, silences, restores or restarts it.
  */
 export async function startFeeder(...args) {
   const feeder = join(root, "dashboard/ui/test/feeder/feeder.mjs");
   const program = startProgram(process.execPath, [feeder, "--port", "0", ...args], (said) => /http:\S+/.exec(said)?.[0]);
   const url = await program.ready;
-  const tell = async (what) => {
+  const command = async (what) => {
     const answer = await fetch(`${url}/feeder/${what}`, { method: "POST" });
     await answer.text();
   };
-  return { url, tell, stop: program.stop };
+  return { url, command, stop: program.stop };
 }
 
 /** The browser named by CHROMIUM, or the system's, without its background traffic. */

@@ -61,15 +61,15 @@ test("a cut connection, another server and silence are each reported as what the
   await says(page, "Live");
   assert.deepEqual(faults, [], "the console is clean");
   const banner = () => textOf(page, ".banner");
-  await feeder.tell("cut");
+  await feeder.command("cut");
   await until("the loss is shown", banner, (t) => /Connection lost|interrupted/.test(t ?? ""));
   await says(page, "Stale");
-  await feeder.tell("restart");
+  await feeder.command("restart");
   // The button is gone already when the page was quicker.
   await page.getByRole("button", { name: "Retry now" }).click({ timeout: 2000 }).catch(() => {});
   await says(page, "Live");
   await eventually("the banner is gone", async () => (await page.locator(".banner").count()) === 0);
-  await feeder.tell("silence");
+  await feeder.command("silence");
   await until("silence is shown", banner, (t) => /No new data/.test(t ?? ""));
   await context.close();
 });

@@ -46,7 +46,7 @@ try {
   });
   await shoot("cluster", `${feeder.url}/cluster`, desktop, "dark");
   await shoot("empty", `${none.url}/`, desktop, "dark");
-  await shoot("missing-node", `${feeder.url}/nodes/nobody`, desktop, "dark");
+  await shoot("missing-node", `${feeder.url}/nodes/no-such-node`, desktop, "dark");
   for (const size of SIZES) {
     await shoot(
       "lost",
@@ -54,9 +54,9 @@ try {
       size,
       "dark",
       async (p) => {
-        await feeder.tell("cut");
+        await feeder.command("cut");
         await p.waitForTimeout(14_000);
-        await feeder.tell("restore");
+        await feeder.command("restore");
       },
       false,
     );

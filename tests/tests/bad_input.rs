@@ -37,7 +37,7 @@ fn an_unknown_key_is_named_by_every_program() {
 }
 
 #[test]
-fn all_mistakes_of_a_file_are_told_at_once() {
+fn all_mistakes_of_a_file_are_reported_at_once() {
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     std::fs::write(file.path(), "grpc_listen = '0.0.0.0:7400'\ncopies = 9\nseeds = ['nowhere']\n").unwrap();
     let stderr = said("starling-aggregator", &["--config", &file.path().display().to_string()]);
@@ -218,7 +218,7 @@ async fn questions_that_make_no_sense_say_which_field() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn malformed_otlp_is_refused_in_words_and_the_door_stays_open() {
+async fn malformed_otlp_is_refused_in_words_and_the_receiver_goes_on() {
     let node = Program::daemon("receiver", &["127.0.0.1:1".to_owned()], &[]);
     let mut receiver = MetricsServiceClient::connect(node.url("otlp")).await.unwrap();
     let point = |bounds: Vec<f64>, counts: Vec<u64>| HistogramDataPoint {

@@ -24,7 +24,7 @@ struct Built {
     stopped: bool,
     entry: Arc<Entry>,
     reader: RowReader,
-    /// The second of the row, only to tell it from the next one: its values are not held twice.
+    /// The second of the row, only to distinguish it from the next one: its values are not held twice.
     latest: Weak<Latest>,
     row: Row,
     /// The numbers of the row were read, not only its second.

@@ -95,7 +95,7 @@ struct State {
     epoch: u64,
     history: History,
     /// A second that is not in its block yet, with the bytes of its histograms. It is written when the next one comes,
-    /// when somebody reads the history, and once a second after the cluster's second is settled: what nobody waits for
+    /// when the history is read, and once a second after the cluster's second is settled: work without a reader
     /// does not delay what all wait for.
     unwritten: Option<(Arc<Latest>, SparseBytes)>,
     latest: Option<Arc<Latest>>,
@@ -369,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_daemons_of_one_name_are_told_from_restarts() {
+    fn two_daemons_of_one_name_are_distinguished_from_restarts() {
         let (mut state, start) = (State::default(), Instant::now());
         let at = |secs| start + Duration::from_secs(secs);
         assert!(!state.taken_over(at(0)) && !state.taken_over(at(40)) && !state.taken_over(at(80)), "restarts");

@@ -197,8 +197,8 @@ impl Registry {
         self.groups().known.retain(|group| used.contains(group));
     }
 
-    /// Writes the newest seconds to their blocks, forgets what is older than the live window, seals blocks, keeps all of them within [`BLOCKS_BYTES_MAX`] and
-    /// shows how much is kept. Once a second.
+    /// Writes the newest seconds to their blocks, forgets what is older than the live window, seals blocks, keeps all of
+    /// them within [`BLOCKS_BYTES_MAX`] and shows how much is kept. Once a second.
     pub(crate) fn prune(&self, now_tick: u32) {
         // Some ten microseconds a node: not under the lock of all of them.
         self.all().iter().for_each(|node| node.write_newest());

@@ -6,8 +6,8 @@ use starling_proto::{limits::LATE_WINDOW, v1};
 use starling_service::metrics::Counter;
 use tokio::sync::Notify;
 
-/// Ticks that wait to be reported. A stream has no more unacknowledged frames than the ledger keeps seconds; beyond it the
-/// oldest go, and their frames are acknowledged when the node sends them again.
+/// Ticks that wait to be reported. A stream has no more unacknowledged frames than the ledger keeps seconds; beyond it
+/// the oldest go, and their frames are acknowledged when the node sends them again.
 const WAITING_MAX: usize = LATE_WINDOW as usize + 64;
 
 /// Filled by the core, emptied by the stream's session.

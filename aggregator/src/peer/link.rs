@@ -269,8 +269,8 @@ mod tests {
         let (one, two) = (WriterId::new([1; 16]), WriterId::new([2; 16]));
         assert_eq!(speaker(&view, &says("agg-1", 1), None).unwrap(), one);
         assert_eq!(speaker(&view, &says("agg-1", 1), Some(one)).unwrap(), one);
-        // An unknown process, another process under a member's name, a member's process under another name, one that is not
-        // alive, another one than was dialled.
+        // An unknown process, another process under a member's name, a member's process under another name, one that
+        // is not alive, another one than was dialled.
         for (digest, wanted) in [
             (says("agg-9", 9), None),
             (says("agg-1", 9), None),

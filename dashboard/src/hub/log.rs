@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_client_jumps_and_is_told() {
+    fn a_slow_client_jumps_and_is_notified() {
         let mut log = log_with(1..=5);
         let mut cursor = log.after_snapshot(5, 1);
         for tick in 6..=10 {

@@ -206,7 +206,7 @@ fn node_table(tick: u32, last_tick: u32, state: v1::NodeState) -> [v1::NodesUpda
 }
 
 #[test]
-fn a_silent_node_is_told_each_second_and_corrected_when_it_comes_back() {
+fn a_silent_node_is_reported_each_second_and_corrected_when_it_comes_back() {
     let mut hub = Hub::new();
     let source = Source::Node(NodeId::parse("n1").unwrap());
     let key = ViewKey::from(&source);

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_degrade_and_every_cause_is_told() {
+    fn limits_degrade_and_every_cause_is_reported() {
         let rows = [row("a", Reporting, 0.99), row("b", Silent, 0.0), row("c", Reporting, 0.1)];
         let verdict = judge(&rows, 2, Errors { requests: 1_000.0, errors: 23.0 });
         assert_eq!((verdict.word.as_str(), verdict.severity()), ("Degraded", live::Severity::Warning));

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_once() {
+    fn a_loss_is_reported_once() {
         let (mut hub, mut session) = (connected(), LiveSession::<()>::new());
         assert!(session.next(&mut hub, 0).is_none());
         hub.disconnected("refused", 0);

@@ -31,7 +31,7 @@ async fn served() -> (Script, Scripted, Server, u32) {
 }
 
 #[tokio::test]
-async fn every_face_answers() {
+async fn every_endpoint_answers() {
     let (_script, _double, server, newest) = served().await;
     for (path, field, wanted) in [
         ("/api/v1/metrics/rps", "/current", json!(100.0)),
@@ -74,7 +74,7 @@ async fn a_series_is_asked_of_the_aggregator() {
 }
 
 #[tokio::test]
-async fn mistakes_are_told_with_the_next_step() {
+async fn mistakes_are_reported_with_the_next_step() {
     let (_script, _double, server, _) = served().await;
     for (path, status, code, words) in [
         ("/api/v1/metrics/requests?range=2h", 400, "invalid", "known: 5m, 15m, 1h, 6h, 24h, 7d"),

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_start_senders_cannot_be_told_apart() {
+    fn without_a_start_senders_cannot_be_distinguished() {
         let mut table = table();
         assert_eq!(table.number(sibling(1, (0, 1010)), 50, at(1010)), Ok(None));
         assert_eq!(table.number(sibling(2, (0, 1020)), 70, at(1020)), Ok(None));

@@ -71,7 +71,7 @@ pub(super) struct Identity {
     pub(super) key: StreamKey,
     /// All streams of one origin, metric and start, whatever their attributes.
     pub(super) family: StreamKey,
-    /// 0 when the sender does not say; then processes that share an origin cannot be told apart, and there are no
+    /// 0 when the sender does not say; then processes that share an origin cannot be distinguished, and there are no
     /// families.
     pub(super) start_unix_ns: u64,
     pub(super) time_unix_ns: u64,

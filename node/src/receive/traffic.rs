@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn protocols_are_told_by_old_and_new_attributes() {
+    fn protocols_are_read_from_old_and_new_attributes() {
         type Pairs = &'static [(&'static str, &'static str)];
         let cases: &[(Pairs, bool, Protocol)] = &[
             (&[], false, Protocol::Http1),

@@ -1,5 +1,5 @@
-//! The wall clock: read here and nowhere else, and the one rule for its steps. Seconds that data is for are seconds of this
-//! clock.
+//! The wall clock: read here and nowhere else, and the one rule for its steps. Seconds that data is for are seconds of
+//! this clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

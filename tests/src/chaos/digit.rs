@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_start_is_told_from_every_other() {
+    fn every_start_differs_from_every_other() {
         let all: Vec<usize> = (0..Digit::ALL).collect();
         let sum = Sum::of(&view(&all));
         assert_eq!(sum.times.len(), Digit::ALL);

@@ -128,7 +128,7 @@ async fn run(config: SwarmConfig, counts: &Arc<Mutex<Counts>>, stop: Cancellatio
         };
         let mut targets = config.targets.clone();
         targets.rotate_left(i % config.targets.len());
-        let node = Node {
+        let node = SwarmNode {
             session: SwarmSession::new(hello, Arc::clone(&config.templates[i % config.templates.len()])),
             offset: config.spread.mul_f64(random.random()),
             random: StdRng::seed_from_u64(random.random()),
@@ -145,7 +145,7 @@ async fn run(config: SwarmConfig, counts: &Arc<Mutex<Counts>>, stop: Cancellatio
 }
 
 /// One node and where it is.
-struct Node {
+struct SwarmNode {
     session: SwarmSession,
     offset: Duration,
     random: StdRng,
@@ -159,7 +159,7 @@ struct Node {
     start: Instant,
 }
 
-impl Node {
+impl SwarmNode {
     async fn run(mut self, stop: CancellationToken) {
         let counts = Arc::clone(&self.counts);
         tokio::select! {

@@ -19,7 +19,7 @@ use crate::{
 /// One node.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Node {
+struct ListedNode {
     id: String,
     /// "reporting", "silent", "stopped".
     state: &'static str,
@@ -36,7 +36,7 @@ struct Node {
     delay_ms: Option<u32>,
 }
 
-impl Node {
+impl ListedNode {
     fn of(host: &Host, table_tick: u32) -> Self {
         Self {
             id: host.id().to_owned(),
@@ -67,7 +67,7 @@ pub(crate) fn nodes(table: &Table, group: &Group, node: Option<&str>, now: UnixM
     let hosts = table.hosts.iter().filter(|host| group.holds(host.labels()) && node.is_none_or(|is| is == host.id()));
     json!({
         "timestamp": rfc3339(table.tick),
-        "nodes": hosts.map(|host| json(Node::of(host, table.tick))).collect::<Vec<_>>(),
+        "nodes": hosts.map(|host| json(ListedNode::of(host, table.tick))).collect::<Vec<_>>(),
         "completeness": json(Completeness::of(table.completeness.as_ref(), table.tick, now)),
     })
 }
@@ -79,7 +79,7 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
     let traffic = facts.second().traffic();
     json!({
         "timestamp": rfc3339(view.tick),
-        "node": view.row.as_ref().and_then(Host::of).map(|host| json(Node::of(&host, view.tick.max(host.last_tick())))),
+        "node": view.row.as_ref().and_then(Host::of).map(|host| json(ListedNode::of(&host, view.tick.max(host.last_tick())))),
         "facts": view.facts.as_ref().map(|is| json!({
             "kernel": is.kernel,
             "os": is.os,

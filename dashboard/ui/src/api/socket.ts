@@ -1,5 +1,5 @@
 /**
- * The one owner of the live WebSocket: connects, says hello, retries, and tells what state it is in.
+ * The one owner of the live WebSocket: connects, says hello, retries, and reports what state it is in.
  * Everything it needs from the browser is passed in, so its tests need no network and no waiting.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";

@@ -82,7 +82,7 @@ export class Frame {
     for (const r of this.readings) r.value = rings.get(r.series.column, second) * scale;
   }
 
-  /** Seconds without any data. What lies before the first data is not missing: nobody measured then. */
+  /** Seconds without any data. What lies before the first data is not missing: nothing was measured then. */
   private findGaps(): Range[] {
     const rings = this.view.shown;
     const { from, to } = this.window;
