@@ -93,7 +93,7 @@ starling_service::metrics! {
         settle_delay: Durations = "starling_aggregator_settle_delay", unit Seconds;
         /// 1 while some log cannot be applied here.
         ledger_trouble: Gauge = "starling_aggregator_ledger_trouble";
-        /// Duration of one step of the ledger.
+        /// Duration of one step of the ledger, and of one request that takes 5 ms or more.
         ledger_step: Durations = "starling_aggregator_ledger_step", unit Seconds;
         /// Acknowledgements dropped because their node does not read them.
         acks_dropped: Counter = "starling_aggregator_acks_dropped";

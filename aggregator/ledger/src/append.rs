@@ -13,7 +13,7 @@ use super::{
     decode::{Body, DecodedEntry, NewNames},
     gather::Waiting,
     hash::next_hash,
-    limits::ENTRY_BYTES_MAX,
+    limits::{ENTRY_BYTES_MAX, RAWS_PER_STEP},
     logs::OWN,
     message::Action,
     tick::Place,
@@ -24,28 +24,33 @@ use crate::rollup::{CELLS_MAX, NumberedSums};
 impl Ledger {
     /// Does what is due: flushes ticks (as soon as every connected stream has reported, at the latest at their
     /// deadline), ships raw frames that waited in vain, packs old ticks.
+    ///
+    /// Not all at once: after a failover thousands of frames are due in one moment, and whoever waits for the ledger
+    /// waits for a few of them only. What is left is due at once again.
     pub(crate) fn poll(&mut self, now_ms: u64) {
         let reported = self.sessions.reported_by_all((now_ms / 1000) as u32);
-        let due: Vec<u32> = self
+        // The newest first: it is the one that is waited for.
+        let due = self
             .gather
             .open
             .iter()
-            .filter(|&(&tick, open)| open.due_ms <= now_ms || (open.live && reported.is_some_and(|all| tick <= all)))
-            .map(|(&tick, _)| tick)
-            .collect();
-        self.flush_ticks(now_ms, &due, Some(now_ms));
+            .rev()
+            .find(|&(&tick, open)| open.due_ms <= now_ms || (open.live && reported.is_some_and(|all| tick <= all)));
+        if let Some((&tick, _)) = due {
+            self.flush_tick(now_ms, tick);
+        }
+        for _ in 0..RAWS_PER_STEP {
+            let Some((tick, stream, frame)) = self.gather.waited(Some(now_ms)) else { break };
+            self.ship_raw(now_ms, tick, stream, &frame);
+        }
         self.ticks.pack(now_ms);
     }
 
     /// Appends everything gathered, whether due or not: before a shutdown.
     pub(crate) fn flush(&mut self, now_ms: u64) {
-        let due: Vec<u32> = self.gather.open.keys().copied().collect();
-        self.flush_ticks(now_ms, &due, None);
-    }
-
-    fn flush_ticks(&mut self, now_ms: u64, due: &[u32], raws_due_ms: Option<u64>) {
-        due.iter().for_each(|&tick| self.flush_tick(now_ms, tick));
-        while let Some((tick, stream, frame)) = self.gather.waited(raws_due_ms) {
+        let all: Vec<u32> = self.gather.open.keys().copied().collect();
+        all.iter().for_each(|&tick| self.flush_tick(now_ms, tick));
+        while let Some((tick, stream, frame)) = self.gather.waited(None) {
             self.ship_raw(now_ms, tick, stream, &frame);
         }
     }

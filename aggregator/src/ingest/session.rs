@@ -36,6 +36,9 @@ const ACK_GATHER: Duration = Duration::from_millis(200);
 /// At most one acknowledgement in this time. Each costs a message and a system call at both ends, and a longer time
 /// costs as many more frames that are offered again when an aggregator dies.
 const ACK_EVERY: Duration = Duration::from_secs(3);
+/// More seconds in one acknowledgement than this: the node sends what it kept while it could not reach us, and sends the
+/// next of it when these are acknowledged. The one after follows after [`ACK_GATHER`].
+const CAUGHT_UP: usize = 4;
 /// A stream without any message for this long is ended; a living daemon sends one a second.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A node that does not read for this long loses its stream: nothing else of the session goes on meanwhile, neither
@@ -173,11 +176,12 @@ impl IngestSession {
                 () = &mut ack, if ack_is_due => {
                     match acks.take(self.intake.ledger.alone()) {
                         Some(due) => {
+                            let pause = if due.ticks.len() > CAUGHT_UP { ACK_GATHER } else { ACK_EVERY };
                             if let Some(end) = self.send(outbox, ingest_response::Body::Ack(due)).await {
                                 return end;
                             }
                             // Further ones will come: they are not waited for one by one.
-                            next_ack = tokio::time::Instant::now() + ACK_EVERY;
+                            next_ack = tokio::time::Instant::now() + pause;
                             ack.as_mut().reset(next_ack);
                         }
                         None => ack_is_due = false,

@@ -108,7 +108,15 @@ impl LedgerTask {
                 () = tokio::time::sleep_until((stepped + sleep).into()) => {}
             }
             let asked = !batch.is_empty();
-            batch.drain(..).for_each(|request| self.take(request));
+            for request in batch.drain(..) {
+                let began = Instant::now();
+                self.take(request);
+                let took = began.elapsed();
+                // Shown beside the steps: nothing else is done meanwhile either.
+                if took >= STEP_EVERY {
+                    self.metrics.ledger_step.record(took);
+                }
+            }
             if stepped.elapsed() >= if asked { STEP_EVERY } else { sleep } {
                 stepped = Instant::now();
                 self.look_at_the_clock(&mut jumps, began.elapsed());

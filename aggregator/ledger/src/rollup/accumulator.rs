@@ -1,6 +1,9 @@
 //! The dense form: many frames into one tick.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use starling_proto::histogram::HistogramSum;
 
@@ -21,6 +24,8 @@ const SETS_MAX: usize = 32;
 pub struct Accumulator {
     /// Sets of groups in the order in which they came: at most [`SETS_MAX`], and one for each group of further frames.
     sets: Vec<Set>,
+    /// Where the set of these groups is.
+    by_groups: HashMap<Box<[u32]>, usize>,
     /// Of the sets, those of several groups or of the first frames.
     shared: usize,
 }
@@ -57,30 +62,32 @@ impl Accumulator {
     /// Adds the values of a frame, by slot of the series, for each of its groups. A frame has each series and each
     /// group once, and its values are within the caps of [`starling_proto::limits`]; then no sum can leave its range.
     pub fn add(&mut self, groups: &[u32], values: &[(u32, Added)]) {
-        if let Some(set) = self.sets.iter_mut().find(|set| *set.groups == *groups) {
-            return set.add(values);
+        if self.shared < SETS_MAX || self.by_groups.contains_key(groups) {
+            self.shared += usize::from(!self.by_groups.contains_key(groups));
+            return self.set(groups).add(values);
         }
-        if self.shared < SETS_MAX {
-            self.shared += 1;
+        groups.chunks(1).for_each(|group| self.set(group).add(values));
+    }
+
+    /// The set of these groups, a new one if need be.
+    fn set(&mut self, groups: &[u32]) -> &mut Set {
+        let at = self.by_groups.get(groups).copied().unwrap_or_else(|| {
+            self.by_groups.insert(groups.into(), self.sets.len());
             self.sets.push(Set { groups: groups.into(), series: Vec::new() });
-            return self.add(groups, values);
-        }
-        for &group in groups {
-            let at = self.sets.iter().position(|set| *set.groups == [group]).unwrap_or_else(|| {
-                self.sets.push(Set { groups: [group].into(), series: Vec::new() });
-                self.sets.len() - 1
-            });
-            self.sets[at].add(values);
-        }
+            self.sets.len() - 1
+        });
+        &mut self.sets[at]
     }
 
     /// The sums so far, sparse, under the slots as numbers.
     #[must_use]
     pub fn cells(&self) -> NumberedSums {
-        let groups: BTreeSet<u32> = self.sets.iter().flat_map(|set| &set.groups).copied().collect();
+        let mut of_group = BTreeMap::<u32, Vec<&Set>>::new();
+        for set in &self.sets {
+            set.groups.iter().for_each(|group| of_group.entry(*group).or_default().push(set));
+        }
         let mut cells = Vec::new();
-        for group in groups {
-            let sets: Vec<&Set> = self.sets.iter().filter(|set| set.groups.contains(&group)).collect();
+        for (group, sets) in of_group {
             let most = sets.iter().map(|set| set.series.len()).max().unwrap_or(0);
             for series in 0..most {
                 let mut slots = sets.iter().filter_map(|set| set.series.get(series)?.as_ref());

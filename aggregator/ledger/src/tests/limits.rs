@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     EntriesError,
-    limits::{GROUPS_PER_FRAME_MAX, OPEN_TICKS_MAX, WAITING_MAX, WRITERS_MAX},
+    limits::{GROUPS_PER_FRAME_MAX, OPEN_TICKS_MAX, RAWS_PER_STEP, WAITING_MAX, WRITERS_MAX},
 };
 
 #[test]
@@ -18,6 +18,25 @@ fn a_tick_too_many_flushes_the_oldest() {
     let oldest_then = T - 60 - OPEN_TICKS_MAX as u32 + 1;
     assert_eq!(poll(&mut a, T_MS + 1), [oldest_then]);
     assert_eq!(flush(&mut a, T_MS + 1).len(), OPEN_TICKS_MAX);
+}
+
+#[test]
+fn what_is_due_at_one_moment_is_done_in_small_steps() {
+    let mut a = ledger(1);
+    let nodes: Vec<StreamNo> = (0..100).map(|number| stream(&mut a, T_MS, number)).collect();
+    for &node in &nodes {
+        offer(&mut a, T_MS, node, T - 1, Some(writer(9)), &[], &samples(1));
+        offer_own(&mut a, T_MS, node, T - 20, 1);
+        offer_own(&mut a, T_MS, node, T, 1);
+    }
+    let late = T_MS + 60_000;
+    let done = |a: &Ledger| (a.stats().merges, a.stats().raws);
+    let newest = |a: &Ledger| a.view(T).unwrap().coverage.reporting;
+    a.poll(late);
+    assert_eq!((done(&a), newest(&a)), ((1, RAWS_PER_STEP as u64), 100), "the newest second comes first");
+    assert!(a.next_deadline().unwrap() <= late, "the rest is due at once");
+    a.poll(late);
+    assert_eq!((done(&a), a.next_deadline()), ((2, 100), None));
 }
 
 #[test]

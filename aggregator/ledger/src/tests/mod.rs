@@ -94,6 +94,9 @@ fn changed(ledger: &mut Ledger) -> Vec<u32> {
 
 fn poll(ledger: &mut Ledger, now_ms: u64) -> Vec<u32> {
     ledger.poll(now_ms);
+    while ledger.next_deadline().is_some_and(|due| due <= now_ms) {
+        ledger.poll(now_ms);
+    }
     changed(ledger)
 }
 
