@@ -52,7 +52,7 @@ describe("shares", () => {
     [0.000001, "<0.001%"],
   ])("percent %d", (v, want) => expect(f.text(f.percent(v))).toBe(want));
 
-  it("tells points from per cent", () => {
+  it("distinguishes points from per cent", () => {
     expect(f.points(0.618, 0.587)).toBe(`↑ 3.1${T}pp`);
     expect(f.points(0.5, 0.5)).toBe(`→ 0${T}pp`);
     expect(f.points(0.00031, 0.00027)).toBe(`↑ 0.004${T}pp`);

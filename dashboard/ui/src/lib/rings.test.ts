@@ -17,7 +17,7 @@ function loaded(): Rings {
 }
 
 describe("Rings", () => {
-  it("takes a snapshot and tells missing seconds from missing values", () => {
+  it("takes a snapshot and distinguishes missing seconds from missing values", () => {
     const r = loaded();
     expect(r.newest).toBe(T + 3);
     expect(r.get("a", T + 1)).toBe(2);
