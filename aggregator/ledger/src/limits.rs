@@ -66,5 +66,5 @@ pub const NUMBER_SECONDS: u32 = 1_200;
 pub const PACK_AFTER: Duration = Duration::from_secs(5);
 /// A session whose newest tick is this far behind leaves the minimum of the closed tick.
 pub const IDLE_SECONDS: u32 = 5;
-/// Raw frames that one step appends: about 50 us each.
-pub(super) const RAWS_PER_STEP: usize = 64;
+/// Raw frames that one step appends: 150 to 300 us each (BENCHMARKS.md, section 2).
+pub(super) const RAWS_PER_STEP: usize = 32;
