@@ -210,7 +210,9 @@ impl Numbering {
     /// What is wrong, in words.
     pub(super) fn check(&self, new: &NewNames, body: &Body, streams: &StreamTable) -> Result<(), String> {
         self.check_new(new, streams)?;
-        let defined = |number: u32| self.streams.contains_key(&number) || new.streams.iter().any(|s| s.0 == number);
+        // Ascending, as was just checked: after a failover thousands are new at once.
+        let is_new = |number: u32| new.streams.binary_search_by_key(&number, |(number, ..)| *number).is_ok();
+        let defined = |number: u32| self.streams.contains_key(&number) || is_new(number);
         let next_series = new.series.last().map_or(self.defined.series, |(number, _)| number + 1);
         let next_group = new.groups.last().map_or(self.defined.groups, |(number, _)| number + 1);
         let known = |sums: &NumberedSums| {

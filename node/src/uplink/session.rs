@@ -27,8 +27,8 @@ use super::{
 pub(super) use types::{Action, Event, Settings, Taker, Totals};
 
 /// Old frames in flight: the rest of the window is kept free for live ones, which never wait behind a backlog.
-/// While a node catches up it is acknowledged as soon as its frames are held (`CAUGHT_UP` of the aggregator's sessions), so
-/// a backfill goes at up to this a second.
+/// While a node catches up it is acknowledged as soon as its frames are held (`CAUGHT_UP` of the aggregator's sessions),
+/// so a backfill goes at up to this a second.
 pub(super) const BACKLOG_WINDOW: usize = 20;
 /// A dialled aggregator accepts or redirects within this time, or the next one is dialled.
 pub(super) const OPENING_MAX: Duration = Duration::from_secs(2);
