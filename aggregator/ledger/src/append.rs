@@ -26,8 +26,8 @@ impl Ledger {
     /// deadline), ships raw frames that waited in vain, packs old ticks.
     ///
     /// Not all at once: after a failover thousands of frames are due in one moment, and whoever waits for the ledger
-    /// waits for a few of them only. What is left is due at once again.
-    pub(crate) fn poll(&mut self, now_ms: u64) {
+    /// waits for a few of them only. What is left is due at once again. Returns whether anything was appended.
+    pub(crate) fn poll(&mut self, now_ms: u64) -> bool {
         let reported = self.sessions.reported_by_all((now_ms / 1000) as u32);
         // The newest first: it is the one that is waited for.
         let due = self
@@ -36,14 +36,17 @@ impl Ledger {
             .iter()
             .rev()
             .find(|&(&tick, open)| open.due_ms <= now_ms || (open.live && reported.is_some_and(|all| tick <= all)));
+        let mut appended = due.is_some();
         if let Some((&tick, _)) = due {
             self.flush_tick(now_ms, tick);
         }
         for _ in 0..RAWS_PER_STEP {
             let Some((tick, stream, frame)) = self.gather.waited(Some(now_ms)) else { break };
             self.ship_raw(now_ms, tick, stream, &frame);
+            appended = true;
         }
         self.ticks.pack(now_ms);
+        appended
     }
 
     /// Appends everything gathered, whether due or not: before a shutdown.

@@ -6,13 +6,11 @@ use starling_proto::ids::WriterId;
 
 use super::{
     Ledger,
+    limits::{BRING_OUT_MS, VIEWS_PER_STEP},
     message::{Action, Event, Outgoing, TickView},
     types::Offer,
 };
 
-/// Changed ticks are brought out at most this often, except when a second is settled: each time the sums are shared
-/// with readers, and the next change copies them.
-const BRING_OUT_MS: u64 = 20;
 /// Ticks and logs are pruned this often.
 const PRUNE_MS: u64 = 1_000;
 /// Seconds that may be settled at once after a long pause of the process; older ones are skipped.
@@ -75,9 +73,10 @@ impl Ledger {
     }
 
     fn tick(&mut self, now_ms: u64) {
-        self.poll(now_ms);
+        let appended = self.poll(now_ms);
         self.apply_ahead(now_ms);
-        if now_ms >= self.pruned_ms + PRUNE_MS {
+        // Not in a step that did much already, unless no other came for long.
+        if now_ms >= self.pruned_ms + if appended { 2 * PRUNE_MS } else { PRUNE_MS } {
             self.pruned_ms = now_ms;
             self.prune(now_ms);
         }
@@ -115,12 +114,16 @@ impl Ledger {
         if now_ms < self.brought_out_ms + BRING_OUT_MS {
             return;
         }
-        self.brought_out_ms = now_ms;
-        for tick in self.ticks.take_changed() {
+        for tick in self.ticks.take_changed(VIEWS_PER_STEP) {
             if let Some(view) = self.snapshot(tick) {
                 self.actions.push_back(Action::Changed(view));
             }
         }
+        if self.ticks.has_changed() {
+            // The rest in the next step.
+            return;
+        }
+        self.brought_out_ms = now_ms;
         for tick in self.ticks.take_packed() {
             if let Some(view) = self.snapshot(tick) {
                 self.actions.push_back(Action::Packed(view));

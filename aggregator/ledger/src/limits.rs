@@ -68,3 +68,8 @@ pub const PACK_AFTER: Duration = Duration::from_secs(5);
 pub const IDLE_SECONDS: u32 = 5;
 /// Raw frames that one step appends: 150 to 300 us each (BENCHMARKS.md, section 2).
 pub(super) const RAWS_PER_STEP: usize = 32;
+/// Views of changed seconds that one step brings out: at 10,000 nodes each asks of every stream whether it is expected.
+pub(super) const VIEWS_PER_STEP: usize = 4;
+/// Changed ticks are brought out at most this often, except when a second is settled: each time the sums are shared
+/// with readers, and the next change copies them.
+pub(super) const BRING_OUT_MS: u64 = 20;

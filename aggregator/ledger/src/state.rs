@@ -15,7 +15,7 @@ use super::{
     LedgerConfig,
     faults::{Fault, Faults},
     gather::{Gather, OpenTick, Waiting},
-    limits::{OPEN_TICKS_MAX, STREAMS_PER_LOG_MAX, WAITING_MAX},
+    limits::{BRING_OUT_MS, OPEN_TICKS_MAX, STREAMS_PER_LOG_MAX, WAITING_MAX},
     logs::Logs,
     message::{Action, Offered},
     names::{Names, Numbers},
@@ -237,10 +237,11 @@ impl Ledger {
         })
     }
 
-    /// When [`super::Event::Tick`] has something to flush or ship next, milliseconds since the Unix epoch; `None` while
-    /// nothing is gathered.
+    /// When [`super::Event::Tick`] has something to flush, ship or bring out next, milliseconds since the Unix epoch;
+    /// `None` while there is nothing.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        self.gather.next_due()
+        let changed = self.ticks.has_changed().then_some(self.brought_out_ms + BRING_OUT_MS);
+        self.gather.next_due().into_iter().chain(changed).min()
     }
 }

@@ -77,11 +77,17 @@ impl Ticks {
         self.changed.remove(&tick)
     }
 
-    /// The ticks that changed. They are brought out, so that it no longer matters whether they were packed.
-    pub(super) fn take_changed(&mut self) -> BTreeSet<u32> {
-        let changed = std::mem::take(&mut self.changed);
+    /// At most `most` of the ticks that changed, the newest. They are brought out, so that it no longer matters whether
+    /// they were packed.
+    pub(super) fn take_changed(&mut self, most: usize) -> Vec<u32> {
+        let changed: Vec<u32> = std::iter::from_fn(|| self.changed.pop_last()).take(most).collect();
         self.packed.retain(|tick| !changed.contains(tick));
         changed
+    }
+
+    /// Whether ticks changed that were not brought out yet.
+    pub(super) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
     /// The ticks that changed, for a test that looks without taking them.

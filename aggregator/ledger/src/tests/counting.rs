@@ -64,7 +64,7 @@ fn a_frame_pinned_elsewhere_waits_then_goes_raw_then_is_taken_back() {
     let offered = offer(&mut b, T_MS + 400, at_b, T, Some(a.writer()), &[], &samples(5));
     assert_eq!(offered, Offer::WaitingRaw);
     assert_eq!(offer(&mut b, T_MS + 401, at_b, T, Some(a.writer()), &[], &samples(5)), Offer::Known);
-    assert_eq!(b.next_deadline(), Some(T_MS + 2400));
+    assert_eq!(b.gather.next_due(), Some(T_MS + 2400));
     assert!(poll(&mut b, T_MS + 2399).is_empty());
     assert_eq!(poll(&mut b, T_MS + 2400), [T]);
     assert_eq!(b.view(T).unwrap().frames, Frames { counted: 1, merged: 0, raw: 1, raw_covered: 0 });
@@ -118,7 +118,7 @@ fn stragglers_and_backfill_are_gathered() {
     let mut a = ledger(1);
     let (one, two) = (stream(&mut a, T_MS, 1), stream(&mut a, T_MS, 2));
     offer_own(&mut a, T_MS + 10, one, T, 1);
-    assert_eq!(a.next_deadline(), Some(T_MS + 300));
+    assert_eq!(a.gather.next_due(), Some(T_MS + 300));
     assert!(poll(&mut a, T_MS + 299).is_empty(), "stream two may still report");
     assert_eq!(poll(&mut a, T_MS + 300), [T]);
     offer_own(&mut a, T_MS + 400, two, T, 2);
@@ -128,7 +128,7 @@ fn stragglers_and_backfill_are_gathered() {
     assert_eq!(a.view(T).unwrap().revision, 2);
     // An old second comes in bulk.
     offer_own(&mut a, T_MS + 700, two, T - 60, 2);
-    assert_eq!(a.next_deadline(), Some(T_MS + 1700));
+    assert_eq!(a.gather.next_due(), Some(T_MS + 1700));
     // A stop waits for nothing.
     assert_eq!(flush(&mut a, T_MS + 701), [T - 60]);
 }

@@ -36,9 +36,9 @@ fn what_is_due_at_one_moment_is_done_in_small_steps() {
     let newest = |a: &Ledger| a.view(T).unwrap().coverage.reporting;
     a.poll(late);
     assert_eq!((done(&a), newest(&a)), ((1, RAWS_PER_STEP as u64), 100), "the newest second comes first");
-    assert!(a.next_deadline().unwrap() <= late, "the rest is due at once");
+    assert!(a.gather.next_due().unwrap() <= late, "the rest is due at once");
     a.poll(late);
-    assert_eq!((done(&a), a.next_deadline()), ((2, RAWS_PER_STEP as u64 + 10), None));
+    assert_eq!((done(&a), a.gather.next_due()), ((2, RAWS_PER_STEP as u64 + 10), None));
 }
 
 #[test]

@@ -89,12 +89,14 @@ fn sync(ledger: &mut Ledger) -> Vec<Action> {
 /// The ticks whose view changed.
 fn changed(ledger: &mut Ledger) -> Vec<u32> {
     sync(ledger);
-    ledger.ticks.take_changed().into_iter().collect()
+    let mut changed = ledger.ticks.take_changed(usize::MAX);
+    changed.sort_unstable();
+    changed
 }
 
 fn poll(ledger: &mut Ledger, now_ms: u64) -> Vec<u32> {
     ledger.poll(now_ms);
-    while ledger.next_deadline().is_some_and(|due| due <= now_ms) {
+    while ledger.gather.next_due().is_some_and(|due| due <= now_ms) {
         ledger.poll(now_ms);
     }
     changed(ledger)
