@@ -48,7 +48,7 @@ fn every_row_has_help_type_and_value() {
         "test_delay_seconds 0.25",
         "test_sent_bytes_total 7",
         "# TYPE test_took_seconds histogram",
-        "test_took_seconds_bucket{le=\"0.004\"} 1",
+        "test_took_seconds_bucket{le=\"0.005\"} 1",
         "test_took_seconds_count 1",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line:?} is not in\n{text}");
