@@ -8,7 +8,7 @@ use crate::{catalogue::Scope, interner::Resolve, limits, v1};
 /// The receiving end of one connection.
 ///
 /// Each entry of its dictionary holds the number of its series in this process, found once when the series is defined;
-/// a second in which the same series are present as in the one before shares its [`super::Layout`].
+/// a second in which the same series are present as in the one before shares its [`crate::interner::Layout`].
 #[derive(Debug, Clone, Default)]
 pub struct Decoder {
     last_sequence: u32,
