@@ -23,7 +23,7 @@ struct Pair {
     bits: u8,
 }
 
-/// By the parameters of both numbers, 4 kB for each two of them.
+/// By the parameters of both numbers, 3 kB for each two of them.
 static PAIRS: [[[Pair; 1 << PAIR_BITS]; TABLE_PARAMETERS]; TABLE_PARAMETERS] = pairs();
 
 const fn pairs() -> [[[Pair; 1 << PAIR_BITS]; TABLE_PARAMETERS]; TABLE_PARAMETERS] {
