@@ -22,22 +22,13 @@ const SETS_MAX: usize = 32;
 /// 37 kB per histogram and set, so one tick has one only while it is gathered.
 #[derive(Debug, Default)]
 pub struct Accumulator {
-    /// Sets of groups in the order in which they came: at most [`SETS_MAX`], and one for each group of further frames.
-    sets: Vec<Set>,
-    /// Where the set of these groups is.
-    by_groups: HashMap<Box<[u32]>, usize>,
-    /// Of the sets, those of several groups or of the first frames.
-    shared: usize,
+    /// By slots of their groups: at most [`SETS_MAX`], and one for each group of further frames.
+    sets: HashMap<Box<[u32]>, Set>,
 }
 
-/// What the frames of one set of groups add up to.
-#[derive(Debug)]
-struct Set {
-    /// Slots of the groups.
-    groups: Box<[u32]>,
-    /// By slot of the series.
-    series: Vec<Option<Slot>>,
-}
+/// What the frames of one set of groups add up to, by slot of the series.
+#[derive(Debug, Default)]
+struct Set(Vec<Option<Slot>>);
 
 #[derive(Debug, Clone)]
 struct Slot {
@@ -62,35 +53,28 @@ impl Accumulator {
     /// Adds the values of a frame, by slot of the series, for each of its groups. A frame has each series and each
     /// group once, and its values are within the caps of [`starling_proto::limits`]; then no sum can leave its range.
     pub fn add(&mut self, groups: &[u32], values: &[(u32, Added)]) {
-        if self.shared < SETS_MAX || self.by_groups.contains_key(groups) {
-            self.shared += usize::from(!self.by_groups.contains_key(groups));
-            return self.set(groups).add(values);
+        if let Some(set) = self.sets.get_mut(groups) {
+            set.add(values);
+        } else if self.sets.len() < SETS_MAX {
+            self.sets.entry(groups.into()).or_default().add(values);
+        } else {
+            groups.chunks(1).for_each(|group| self.sets.entry(group.into()).or_default().add(values));
         }
-        groups.chunks(1).for_each(|group| self.set(group).add(values));
-    }
-
-    /// The set of these groups, a new one if need be.
-    fn set(&mut self, groups: &[u32]) -> &mut Set {
-        let at = self.by_groups.get(groups).copied().unwrap_or_else(|| {
-            self.by_groups.insert(groups.into(), self.sets.len());
-            self.sets.push(Set { groups: groups.into(), series: Vec::new() });
-            self.sets.len() - 1
-        });
-        &mut self.sets[at]
     }
 
     /// The sums so far, sparse, under the slots as numbers.
     #[must_use]
     pub fn cells(&self) -> NumberedSums {
         let mut of_group = BTreeMap::<u32, Vec<&Set>>::new();
-        for set in &self.sets {
-            set.groups.iter().for_each(|group| of_group.entry(*group).or_default().push(set));
+        // In whichever order: sums, extremes and error bounds do not depend on it.
+        for (groups, set) in &self.sets {
+            groups.iter().for_each(|group| of_group.entry(*group).or_default().push(set));
         }
         let mut cells = Vec::new();
         for (group, sets) in of_group {
-            let most = sets.iter().map(|set| set.series.len()).max().unwrap_or(0);
+            let most = sets.iter().map(|set| set.0.len()).max().unwrap_or(0);
             for series in 0..most {
-                let mut slots = sets.iter().filter_map(|set| set.series.get(series)?.as_ref());
+                let mut slots = sets.iter().filter_map(|set| set.0.get(series)?.as_ref());
                 let Some(first) = slots.next() else { continue };
                 let mut whole = Cow::Borrowed(first);
                 slots.for_each(|further| whole.to_mut().merge(further));
@@ -105,10 +89,10 @@ impl Set {
     fn add(&mut self, values: &[(u32, Added)]) {
         for (series, added) in values {
             let series = *series as usize;
-            if self.series.len() <= series {
-                self.series.resize_with(series + 1, || None);
+            if self.0.len() <= series {
+                self.0.resize_with(series + 1, || None);
             }
-            match &mut self.series[series] {
+            match &mut self.0[series] {
                 Some(slot) => slot.add(added),
                 empty => *empty = Some(Slot::of(added)),
             }
