@@ -39,24 +39,38 @@ async fn it_is_ready_at_once_and_acknowledges_alone() {
     .await;
     assert_eq!((view.tick, view.cluster.as_str()), (tick, "test"));
     let completeness = view.completeness.unwrap();
-    assert_eq!((completeness.nodes_reporting, completeness.nodes_expected, completeness.copies), (1, 1, 1));
+    assert_eq!((completeness.nodes_reporting(), completeness.nodes_expected(), completeness.copies), (1, 1, 1));
     let sections = view.sections.unwrap();
     let traffic = sections.traffic.unwrap();
-    assert!((traffic.requests_per_second - 100.0).abs() < 1e-9);
+    assert!((traffic.requests_per_second() - 100.0).abs() < 1e-9);
     let latency = traffic.latency_last_minute.unwrap();
+    assert!(latency.histogram.is_empty(), "not asked for");
     assert!((latency.p50_micros - 2_000.0).abs() < 8.0 && (latency.count - 100.0).abs() < 1e-9, "{latency:?}");
-    assert_eq!(sections.cpu.unwrap().utilization, Some(0.5));
+    assert_eq!(sections.cpu.unwrap().utilization_ratio, Some(0.5));
+    for include_histograms in [false, true] {
+        let asked = v1::GetClusterRequest { tick, include_histograms, ..v1::GetClusterRequest::default() };
+        let view = query.get_cluster(asked).await.unwrap().into_inner();
+        let traffic = view.sections.unwrap().traffic.unwrap();
+        let of_protocols = traffic.protocols.into_iter().map(|protocol| protocol.latency);
+        for latency in of_protocols.chain([traffic.latency, traffic.latency_last_minute]) {
+            assert_eq!(latency.unwrap().histogram.is_empty(), !include_histograms);
+        }
+        let asked = v1::GetNodeRequest { node_id: "web-1".into(), include_histograms };
+        let traffic = query.get_node(asked).await.unwrap().into_inner().sections.unwrap().traffic.unwrap();
+        assert_eq!(traffic.latency.unwrap().histogram.is_empty(), !include_histograms);
+    }
     assert_eq!(view.charted.get("rps.total"), Some(&100.0), "{:?}", view.charted);
 
-    let answer = query.get_node(v1::GetNodeRequest { node_id: "web-1".into() }).await.unwrap().into_inner();
-    assert_eq!((answer.tick, answer.cores.as_slice()), (tick, [0.25, 0.75].as_slice()));
+    let asked = v1::GetNodeRequest { node_id: "web-1".into(), ..Default::default() };
+    let answer = query.get_node(asked).await.unwrap().into_inner();
+    assert_eq!((answer.tick, answer.core_utilization_ratios.as_slice()), (tick, [0.25, 0.75].as_slice()));
     assert_eq!(answer.series.len(), 7);
     assert_eq!(answer.row.unwrap().aggregator_id, "solo");
     let table = query.list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner();
     let row = &table.nodes[0];
-    assert_eq!((row.last_tick, row.cpu, row.requests_per_second), (tick, Some(0.5), Some(100.0)));
-    assert_eq!(row.busiest.first().map(|core| core.core), Some(1));
-    assert_eq!((table.total, table.next_page_token.as_str()), (1, ""));
+    assert_eq!((row.last_tick, row.cpu_utilization_ratio, row.requests_per_second), (tick, Some(0.5), Some(100.0)));
+    assert_eq!(row.busiest.first().and_then(|core| core.core), Some(1));
+    assert_eq!((table.total(), table.next_page_token.as_str()), (1, ""));
     aggregator.stopped().await;
 }
 
@@ -72,11 +86,11 @@ async fn streams_replay_and_follow() {
     node.until_acked(first..first + 15).await;
 
     let mut query = aggregator.query().await;
-    let asked = v1::WatchNodeRequest { node_id: "web-1".into(), from_tick: first + 3 };
+    let asked = v1::WatchNodeRequest { node_id: "web-1".into(), from_tick: first + 3, ..Default::default() };
     let mut nodes = query.watch_node(asked).await.unwrap().into_inner();
     for tick in first + 3..first + 15 {
         let view = nodes.next().await.unwrap().unwrap();
-        assert_eq!((view.tick, view.cores.len()), (tick, 2));
+        assert_eq!((view.tick, view.core_utilization_ratios.len()), (tick, 2));
         let minute = view.sections.unwrap().traffic.unwrap().latency_last_minute.unwrap();
         assert!((minute.count - f64::from(tick - first + 1) * 10.0).abs() < 1e-9, "the minute before is read too");
     }
@@ -85,7 +99,7 @@ async fn streams_replay_and_follow() {
     for tick in first..first + 15 {
         let view = views.next().await.unwrap().unwrap();
         assert_eq!(view.tick, tick);
-        assert!((view.sections.unwrap().traffic.unwrap().requests_per_second - 10.0).abs() < 1e-9);
+        assert!((view.sections.unwrap().traffic.unwrap().requests_per_second() - 10.0).abs() < 1e-9);
     }
     let live = now() + 1;
     node.send(live, 70, 1_000).await;
@@ -96,7 +110,7 @@ async fn streams_replay_and_follow() {
         if view.tick == live
             && let Some(traffic) = view.sections.as_ref().and_then(|is| is.traffic.as_ref())
         {
-            assert!((traffic.requests_per_second - 70.0).abs() < 1e-9);
+            assert!((traffic.requests_per_second() - 70.0).abs() < 1e-9);
             break;
         }
         assert!(view.tick < live + 5, "second {live} was never seen: {seen:?}");
@@ -120,7 +134,7 @@ async fn late_frames_correct_a_second_that_was_sent() {
     let asked = v1::WatchClusterRequest { from_tick: tick, ..v1::WatchClusterRequest::default() };
     let mut views = query.watch_cluster(asked).await.unwrap().into_inner();
     let first = views.next().await.unwrap().unwrap();
-    assert_eq!((first.tick, first.sections.unwrap().traffic.unwrap().requests_per_second as u64), (tick, 10));
+    assert_eq!((first.tick, first.sections.unwrap().traffic.unwrap().requests_per_second() as u64), (tick, 10));
     two.send(tick, 5, 1_000).await;
     let corrected = loop {
         let view = views.next().await.unwrap().unwrap();
@@ -130,7 +144,7 @@ async fn late_frames_correct_a_second_that_was_sent() {
         assert!(view.tick < tick + 20, "no correction came");
     };
     assert!(corrected.revision > first.revision);
-    assert_eq!(corrected.sections.unwrap().traffic.unwrap().requests_per_second as u64, 15);
+    assert_eq!(corrected.sections.unwrap().traffic.unwrap().requests_per_second() as u64, 15);
 }
 
 /// A reader of the table, as a dashboard is one.
@@ -177,7 +191,7 @@ async fn the_table_is_listed_in_pages_and_followed_by_difference() {
     let mut pages = Vec::new();
     loop {
         let page = query.list_nodes(asked.clone()).await.unwrap().into_inner();
-        assert_eq!(page.total, 5);
+        assert_eq!(page.total(), 5);
         asked.page_token.clone_from(&page.next_page_token);
         pages.push(page.nodes.iter().map(|row| row.node_id.clone()).collect::<Vec<_>>());
         if asked.page_token.is_empty() {
@@ -187,7 +201,7 @@ async fn the_table_is_listed_in_pages_and_followed_by_difference() {
     assert_eq!(pages, [vec!["web-0", "web-1"], vec!["web-2", "web-3"], vec!["web-4"]]);
     let of_group = v1::ListNodesRequest { group: "zone:b".into(), page_size: 1, page_token: "web-2".into() };
     let page = query.list_nodes(of_group).await.unwrap().into_inner();
-    assert_eq!((page.nodes[0].node_id.as_str(), page.total, page.next_page_token.as_str()), ("web-4", 2, ""));
+    assert_eq!((page.nodes[0].node_id.as_str(), page.total(), page.next_page_token.as_str()), ("web-4", 2, ""));
     for (size, token, wanted) in [(10_001, "", "page_size: "), (1, "No Name", "page_token: ")] {
         let asked = v1::ListNodesRequest { page_size: size, page_token: token.into(), ..Default::default() };
         let status = query.list_nodes(asked).await.unwrap_err();
@@ -221,7 +235,7 @@ async fn the_table_is_listed_in_pages_and_followed_by_difference() {
     let mut stream = query.watch_nodes(asked).await.unwrap().into_inner();
     let mut reader = mirror();
     let seen = follow(&mut stream, &mut reader, |held| held.nodes().count() == 2).await;
-    assert_eq!(seen.last().unwrap().completeness.unwrap().nodes_expected, 2);
+    assert_eq!(seen.last().unwrap().completeness.unwrap().nodes_expected(), 2);
     aggregator.stopped().await;
 }
 
@@ -242,18 +256,19 @@ async fn mistakes_are_answered_with_the_field() {
         ("rack:7", "nodes are grouped by zone, role, not by \"rack\""),
         ("zone:q", "no node is in zone:q, there are zone:a"),
     ] {
-        let asked = v1::GetClusterRequest { group: group.into(), tick: 0 };
+        let asked = v1::GetClusterRequest { group: group.into(), ..Default::default() };
         let status = query.get_cluster(asked).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().starts_with("group: ") && status.message().contains(wanted), "{status}");
     }
-    let asked = v1::GetClusterRequest { group: String::new(), tick: 5 };
+    let asked = v1::GetClusterRequest { tick: 5, ..Default::default() };
     let status = query.get_cluster(asked).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange);
-    let status = query.get_node(v1::GetNodeRequest { node_id: "web-2".into() }).await.unwrap_err();
+    let status =
+        query.get_node(v1::GetNodeRequest { node_id: "web-2".into(), ..Default::default() }).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     assert!(status.message().contains("similar: web-1"), "{status}");
-    let status = query.get_node(v1::GetNodeRequest { node_id: "Web".into() }).await.unwrap_err();
+    let status = query.get_node(v1::GetNodeRequest { node_id: "Web".into(), ..Default::default() }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 

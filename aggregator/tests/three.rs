@@ -36,7 +36,7 @@ async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count:
                     .sections
                     .as_ref()
                     .and_then(|is| is.traffic.as_ref())
-                    .map_or(0.0, |traffic| traffic.requests_per_second);
+                    .map_or(0.0, |traffic| traffic.requests_per_second());
                 let counted = view
                     .sections
                     .as_ref()
@@ -44,7 +44,7 @@ async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count:
                     .and_then(|t| t.latency.as_ref())
                     .map_or(0.0, |latency| latency.count);
                 let same = (found - requests as f64).abs() < 1e-9 && (counted - requests as f64).abs() < 1e-9;
-                if same && (completeness.nodes_reporting, completeness.nodes_expected) == (count, count) {
+                if same && (completeness.nodes_reporting(), completeness.nodes_expected()) == (count, count) {
                     Ok(())
                 } else {
                     Err(format!("{} at {tick}: {found} of {requests}, {completeness:?}", aggregator.name))
@@ -53,8 +53,8 @@ async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count:
             .await;
             let books =
                 aggregator.cluster().await.get_ledger(v1::GetLedgerRequest { tick }).await.unwrap().into_inner();
-            assert!(books.conservation.as_ref().unwrap().balanced, "{books:?}");
-            assert_eq!((books.frames_counted, books.overlaps, books.forks), (count, 0, 0), "{books:?}");
+            assert!(books.conservation.as_ref().unwrap().balanced(), "{books:?}");
+            assert_eq!((books.frames_counted(), books.overlaps(), books.forks()), (count, 0, 0), "{books:?}");
             hashes.push(books.view_hash);
         }
         assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "views differ at {tick}: {hashes:?}");
@@ -100,21 +100,26 @@ async fn every_aggregator_tells_the_same_sum() {
             .into_inner();
         assert_eq!(odd.nodes.len(), 4);
         for node in &nodes {
-            let view = query.get_node(v1::GetNodeRequest { node_id: node.id.clone() }).await.unwrap().into_inner();
+            let view = query
+                .get_node(v1::GetNodeRequest { node_id: node.id.clone(), ..Default::default() })
+                .await
+                .unwrap()
+                .into_inner();
             assert_eq!((view.tick, view.row.unwrap().aggregator_id.as_str()), (first + 4, node.aggregator()));
         }
-        let asked = v1::WatchNodeRequest { node_id: "node-0".into(), from_tick: first };
+        let asked = v1::WatchNodeRequest { node_id: "node-0".into(), from_tick: first, ..Default::default() };
         let mut watch = query.watch_node(asked).await.unwrap().into_inner();
         for tick in first..first + 5 {
             assert_eq!(watch.next().await.unwrap().unwrap().tick, tick);
         }
-        let asked = v1::GetClusterRequest { group: "zone:even".into(), tick: first };
+        let asked = v1::GetClusterRequest { group: "zone:even".into(), tick: first, ..Default::default() };
         let even = query.get_cluster(asked).await.unwrap().into_inner();
         let wanted: u64 = (1..=9).step_by(2).map(|i| i * 10 + u64::from(first % 7)).sum();
-        assert!((even.sections.unwrap().traffic.unwrap().requests_per_second - wanted as f64).abs() < 1e-9);
+        assert!((even.sections.unwrap().traffic.unwrap().requests_per_second() - wanted as f64).abs() < 1e-9);
         let completeness = even.completeness.unwrap();
-        assert_eq!((completeness.nodes_reporting, completeness.nodes_expected), (5, 5));
-        let status = query.get_node(v1::GetNodeRequest { node_id: "nobody".into() }).await.unwrap_err();
+        assert_eq!((completeness.nodes_reporting(), completeness.nodes_expected()), (5, 5));
+        let status =
+            query.get_node(v1::GetNodeRequest { node_id: "nobody".into(), ..Default::default() }).await.unwrap_err();
         assert_eq!(status.code(), Code::NotFound);
         series_are_the_same_numbers(aggregator, &expected, &nodes[1]).await;
     }
@@ -131,12 +136,15 @@ async fn series_are_the_same_numbers(aggregator: &Aggregator, expected: &BTreeMa
         ..v1::GetSeriesRequest::default()
     };
     let answer = query.get_series(asked("traffic.requests")).await.unwrap().into_inner();
-    assert_eq!((answer.answered_by.as_str(), answer.left_out), (aggregator.name.as_str(), 0));
+    assert_eq!((answer.answered_by.as_str(), answer.left_out()), (aggregator.name.as_str(), 0));
     let wanted: Vec<f64> = expected.values().map(|requests| *requests as f64).collect();
     let [grpc] = answer.series.as_slice() else { panic!("{answer:?}") };
     assert_eq!((grpc.attributes["protocol"].as_str(), &grpc.statistics[0].values), ("grpc", &wanted));
     assert!(
-        answer.points.iter().all(|point| (point.seconds, point.nodes_reporting, point.nodes_expected) == (1, 9, 9))
+        answer
+            .points
+            .iter()
+            .all(|point| (point.seconds(), point.nodes_reporting(), point.nodes_expected()) == (1, 9, 9))
     );
 
     let statistics = vec!["count".to_owned(), "p50".to_owned()];
@@ -223,7 +231,7 @@ async fn a_watcher_follows_its_node_to_another_aggregator() {
         let mut query = aggregator.query().await;
         // A start in the future begins with the next second.
         for from_tick in [first, now() + 3_600] {
-            let asked = || v1::WatchNodeRequest { node_id: node.id.clone(), from_tick };
+            let asked = || v1::WatchNodeRequest { node_id: node.id.clone(), from_tick, ..Default::default() };
             let watch = eventually("a stream of the node", async || {
                 query.watch_node(asked()).await.map_err(|status| status.to_string())
             });

@@ -96,7 +96,7 @@ impl Cluster {
     /// # Errors
     /// What the aggregator answered instead.
     pub async fn view(&self, i: usize, tick: u32) -> Result<ClusterView, String> {
-        let request = GetClusterRequest { tick, ..Default::default() };
+        let request = GetClusterRequest { tick, include_histograms: true, ..Default::default() };
         let answer = self.query(i).await.get_cluster(request).await.map_err(|status| status.to_string())?;
         Ok(answer.into_inner())
     }

@@ -95,7 +95,7 @@ pub async fn every_log_advances(members: &[Member]) -> Result<(), String> {
 
 /// Length by writer of the logs of one member, of all its starts.
 fn own_logs(logs: &[LedgerLog], name: &str) -> BTreeMap<String, u64> {
-    logs.iter().filter(|log| log.aggregator_id == name).map(|log| (log.writer_id.clone(), log.length)).collect()
+    logs.iter().filter(|log| log.aggregator_id == name).map(|log| (log.writer_id.clone(), log.length())).collect()
 }
 
 /// The hash of the view of `tick`, which is the same at every member.
@@ -106,13 +106,13 @@ pub async fn same_view(members: &[Member], tick: u32) -> Result<String, String> 
     let mut hashes = BTreeMap::new();
     for member in members {
         let ledger = member.ledger(tick).await?;
-        let conservation = ledger.conservation.unwrap_or_default();
-        if !conservation.balanced || ledger.overlaps != 0 || ledger.forks != 0 {
+        let conservation = ledger.conservation.clone().unwrap_or_default();
+        if !conservation.balanced() || ledger.overlaps() != 0 || ledger.forks() != 0 {
             let (name, detail) = (&member.name, conservation.detail);
-            let (overlaps, forks) = (ledger.overlaps, ledger.forks);
+            let (overlaps, forks) = (ledger.overlaps(), ledger.forks());
             return Err(format!("tick {tick} at {name}: overlaps {overlaps}, forks {forks}, {detail}"));
         }
-        hashes.insert(member.name.clone(), (ledger.view_hash, ledger.frames_counted));
+        hashes.insert(member.name.clone(), (ledger.view_hash.clone(), ledger.frames_counted()));
     }
     let mut all = hashes.values();
     let first = all.next().cloned().unwrap_or_default();

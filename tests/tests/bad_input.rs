@@ -96,7 +96,7 @@ async fn a_node_without_an_aggregator_says_so_and_loses_nothing() {
         eventually("the second is there", async || {
             let view = query.get_cluster(GetClusterRequest { tick, ..Default::default() }).await;
             let view = view.map_err(|status| status.to_string())?.into_inner();
-            let reporting = view.completeness.unwrap_or_default().nodes_reporting;
+            let reporting = view.completeness.unwrap_or_default().nodes_reporting();
             if reporting == 1 { Ok(()) } else { Err(format!("{reporting} nodes at {tick}")) }
         })
         .await;
@@ -208,12 +208,13 @@ async fn questions_that_make_no_sense_say_which_field() {
     let mut oracle = Oracle::start(1, &cluster.seeds(), 4);
     oracle.cut().await;
     let mut query = cluster.query(0).await;
-    let ask = |group: &str, tick| GetClusterRequest { group: group.to_owned(), tick };
+    let ask = |group: &str, tick| GetClusterRequest { group: group.to_owned(), tick, ..Default::default() };
     let status = query.get_cluster(ask("no-colon", 0)).await.unwrap_err();
     assert!(status.code() == Code::InvalidArgument && status.message().contains("group"), "{status}");
     let status = query.get_cluster(ask("", 5)).await.unwrap_err();
     assert!(status.code() == Code::OutOfRange && status.message().contains("tick"), "{status}");
-    let status = query.get_node(GetNodeRequest { node_id: "nobody".to_owned() }).await.unwrap_err();
+    let status =
+        query.get_node(GetNodeRequest { node_id: "nobody".to_owned(), ..Default::default() }).await.unwrap_err();
     assert!(status.code() == Code::NotFound && status.message().contains("nobody"), "{status}");
 }
 

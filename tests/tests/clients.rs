@@ -54,6 +54,12 @@ async fn a_reflection_client_lists_and_calls_every_service() {
         assert_eq!(said["nodes"]["nodes"].as_array().unwrap().len(), 3);
         assert_eq!(said["aggregators"]["aggregators"].as_array().unwrap().len(), 3);
         assert_eq!(said["ledger"]["conservation"]["balanced"], true, "{}", said["ledger"]);
+        // A zero is sent: what is absent is not known.
+        assert_eq!(said["ledger"]["forks"], "0", "{}", said["ledger"]);
+        assert_eq!(said["ledger"]["framesRaw"], 0, "{}", said["ledger"]);
+        assert_eq!(said["cluster"]["completeness"]["skippedCells"], 0, "{}", said["cluster"]);
+        let latency = &said["cluster"]["sections"]["traffic"]["latency"];
+        assert!(latency["count"].is_number() && latency["histogram"].is_null(), "not asked for: {latency}");
         assert_eq!(said["health"]["status"], "SERVING");
         let ticks: Vec<u64> = said["watched"].as_array().unwrap().iter().map(|v| v["tick"].as_u64().unwrap()).collect();
         assert!(ticks.len() == 3 && ticks.windows(2).all(|pair| pair[0] < pair[1]), "{ticks:?}");
@@ -77,9 +83,10 @@ async fn totals(cluster: &Cluster, from_tick: u32) -> std::collections::BTreeMap
         }
     }
     for protocol in seen.into_values().filter_map(|view| view.sections?.traffic).flat_map(|traffic| traffic.protocols) {
+        let (requests, errors) = (protocol.requests_per_second(), protocol.errors_per_second());
         let total = totals.entry(protocol.protocol).or_default();
-        total.0 += protocol.requests_per_second;
-        total.1 += protocol.errors_per_second;
+        total.0 += requests;
+        total.1 += errors;
         if let Some(latency) = protocol.latency {
             total.2 += latency.mean_micros * latency.count / 1000.0;
         }
@@ -95,7 +102,7 @@ async fn the_opentelemetry_sdk_is_counted_exactly() {
         let cluster = Cluster::start(1).await;
         let node = Program::daemon("otel", &cluster.seeds(), &[]);
         eventually("the node reports", async || match cluster.view(0, 0).await {
-            Ok(view) if view.completeness.is_some_and(|c| c.nodes_reporting == 1) => Ok(()),
+            Ok(view) if view.completeness.is_some_and(|c| c.nodes_reporting() == 1) => Ok(()),
             other => Err(format!("{other:?}")),
         })
         .await;

@@ -9,24 +9,24 @@ use starling_tests::{Cluster, Known, Oracle, eventually};
 async fn check(cluster: &Cluster, aggregator: usize, tick: u32, known: &Known) -> Result<(), String> {
     let view = cluster.view(aggregator, tick).await?;
     let completeness = view.completeness.unwrap_or_default();
-    if completeness.nodes_reporting != known.nodes {
-        return Err(format!("tick {tick}: {} of {} nodes", completeness.nodes_reporting, known.nodes));
+    if completeness.nodes_reporting() != known.nodes {
+        return Err(format!("tick {tick}: {} of {} nodes", completeness.nodes_reporting(), known.nodes));
     }
     let traffic = view.sections.as_ref().and_then(|is| is.traffic.as_ref()).ok_or("no traffic")?;
     let latency = traffic.latency.as_ref().ok_or("no latency")?;
     let histogram = Histogram::decode(&latency.histogram).map_err(|e| e.to_string())?;
     let seen = (
-        traffic.requests_per_second,
-        traffic.errors_per_second,
-        view.sections.as_ref().and_then(|is| is.memory).ok_or("no memory")?.total,
+        traffic.requests_per_second(),
+        traffic.errors_per_second(),
+        view.sections.as_ref().and_then(|is| is.memory).ok_or("no memory")?.total_bytes(),
     );
     let wanted = (known.requests as f64, known.errors as f64, known.memory as f64);
     // Every node is in: from here on a difference is wrong for good, not early.
     assert_eq!(seen, wanted, "tick {tick} at aggregator {aggregator}");
     assert_eq!(histogram, known.latency, "tick {tick} at aggregator {aggregator}");
     let ledger = cluster.ledger(aggregator, tick).await?;
-    assert!(ledger.conservation.as_ref().is_some_and(|c| c.balanced), "{ledger:?}");
-    assert_eq!((ledger.overlaps, ledger.forks, ledger.frames_counted), (0, 0, known.nodes));
+    assert!(ledger.conservation.as_ref().is_some_and(|c| c.balanced()), "{ledger:?}");
+    assert_eq!((ledger.overlaps(), ledger.forks(), ledger.frames_counted()), (0, 0, known.nodes));
     Ok(())
 }
 

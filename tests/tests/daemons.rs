@@ -19,14 +19,14 @@ async fn whole_second(cluster: &Cluster, aggregator: usize) -> u32 {
     eventually("a second holds every node", async || {
         let view = cluster.view(aggregator, 0).await?;
         let completeness = view.completeness.unwrap_or_default();
-        if completeness.nodes_reporting == NODES { Ok(view.tick) } else { Err(format!("{completeness:?}")) }
+        if completeness.nodes_reporting() == NODES { Ok(view.tick) } else { Err(format!("{completeness:?}")) }
     })
     .await
 }
 
 /// One node at one second, asked of an aggregator that may not hold its stream.
 async fn node_at(cluster: &Cluster, aggregator: usize, node_id: String, tick: u32) -> NodeView {
-    let request = WatchNodeRequest { node_id, from_tick: tick };
+    let request = WatchNodeRequest { node_id, from_tick: tick, ..Default::default() };
     let mut views = eventually("the aggregator knows the node", async || {
         let answer = cluster.query(aggregator).await.watch_node(request.clone()).await;
         answer.map(tonic::Response::into_inner).map_err(|status| status.to_string())
@@ -42,13 +42,13 @@ fn figures(sections: &Sections) -> BTreeMap<String, f64> {
     let (memory, network, disk) = (sections.memory.unwrap(), sections.network.unwrap(), sections.disk.unwrap());
     let (connections, cpu) = (sections.connections.as_ref().unwrap(), sections.cpu.as_ref().unwrap());
     let mut figures = BTreeMap::from([
-        ("memory.total".to_owned(), memory.total),
-        ("memory.free".to_owned(), memory.free.unwrap()),
-        ("memory.application".to_owned(), memory.application.unwrap()),
+        ("memory.total".to_owned(), memory.total_bytes()),
+        ("memory.free".to_owned(), memory.free_bytes.unwrap()),
+        ("memory.application".to_owned(), memory.application_bytes.unwrap()),
         ("network.received".to_owned(), network.received_bytes_per_second.unwrap()),
         ("network.packets".to_owned(), network.sent_packets_per_second.unwrap()),
         ("disk.written".to_owned(), disk.written_bytes_per_second.unwrap()),
-        ("filesystem.used".to_owned(), disk.filesystem_used.unwrap()),
+        ("filesystem.used".to_owned(), disk.filesystem_used_bytes.unwrap()),
         ("tcp.segments".to_owned(), connections.segments_sent_per_second.unwrap()),
         ("tcp.total".to_owned(), connections.total.unwrap()),
         ("cpu.cores".to_owned(), cpu.cores.unwrap()),
@@ -83,7 +83,7 @@ async fn the_cluster_is_the_sum_of_its_daemons_at_every_aggregator() {
     for aggregator in 0..3 {
         let view = eventually("the second is whole here too", async || {
             let view = cluster.view(aggregator, tick).await?;
-            let reporting = view.completeness.as_ref().map_or(0, |c| c.nodes_reporting);
+            let reporting = view.completeness.as_ref().map_or(0, |c| c.nodes_reporting());
             if reporting == NODES { Ok(view) } else { Err(format!("{reporting} nodes")) }
         })
         .await;
@@ -98,7 +98,7 @@ async fn no_second_of_a_daemon_is_lost_or_doubled_when_its_aggregator_is_killed(
     let first = whole_second(&cluster, 0).await;
     // A new node is in the table of another aggregator a moment after its first second is in the sums.
     let holder = eventually("another aggregator knows who holds the node", async || {
-        let wanted = starling_proto::v1::GetNodeRequest { node_id: "host-0".into() };
+        let wanted = starling_proto::v1::GetNodeRequest { node_id: "host-0".into(), ..Default::default() };
         let answer = cluster.query(1).await.get_node(wanted).await.map_err(|status| status.to_string())?;
         let holder = answer.into_inner().row.map(|row| row.aggregator_id).unwrap_or_default();
         if holder.is_empty() { Err("nobody".to_owned()) } else { Ok(holder) }
@@ -110,7 +110,7 @@ async fn no_second_of_a_daemon_is_lost_or_doubled_when_its_aggregator_is_killed(
     let survivors: Vec<usize> = (0..3).filter(|&i| i != victim - 1).collect();
     let last = eventually("seconds after the kill hold every node", async || {
         let view = cluster.view(survivors[0], 0).await?;
-        let reporting = view.completeness.as_ref().map_or(0, |c| c.nodes_reporting);
+        let reporting = view.completeness.as_ref().map_or(0, |c| c.nodes_reporting());
         if reporting == NODES && view.tick > killed_at + 3 {
             Ok(view.tick)
         } else {
@@ -122,13 +122,13 @@ async fn no_second_of_a_daemon_is_lost_or_doubled_when_its_aggregator_is_killed(
         for tick in first..=last {
             eventually("the second is whole", async || {
                 let ledger = cluster.ledger(aggregator, tick).await?;
-                assert!(ledger.conservation.as_ref().is_some_and(|c| c.balanced), "{ledger:?}");
-                assert_eq!((ledger.overlaps, ledger.forks), (0, 0), "{ledger:?}");
-                assert!(ledger.frames_counted <= NODES, "doubled: {ledger:?}");
-                if ledger.frames_counted == NODES {
+                assert!(ledger.conservation.as_ref().is_some_and(|c| c.balanced()), "{ledger:?}");
+                assert_eq!((ledger.overlaps(), ledger.forks()), (0, 0), "{ledger:?}");
+                assert!(ledger.frames_counted() <= NODES, "doubled: {ledger:?}");
+                if ledger.frames_counted() == NODES {
                     Ok(())
                 } else {
-                    Err(format!("tick {tick}: {} frames", ledger.frames_counted))
+                    Err(format!("tick {tick}: {} frames", ledger.frames_counted()))
                 }
             })
             .await;

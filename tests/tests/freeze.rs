@@ -39,7 +39,7 @@ async fn all_is_well(cluster: &Cluster, nodes: usize) {
     let members = cluster.members();
     eventually(&format!("every aggregator shows {nodes} nodes"), async || {
         for i in 0..AGGREGATORS {
-            let reporting = cluster.view(i, 0).await?.completeness.unwrap_or_default().nodes_reporting;
+            let reporting = cluster.view(i, 0).await?.completeness.unwrap_or_default().nodes_reporting();
             if reporting as usize != nodes {
                 return Err(format!("aggregator {} shows {reporting} of {nodes}", i + 1));
             }

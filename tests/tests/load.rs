@@ -70,7 +70,7 @@ async fn what_wrk_counted_is_what_is_shown() {
         other => Err(format!("{:?}", other.map(|view| view.tick))),
     })
     .await;
-    let request = WatchClusterRequest { from_tick, ..Default::default() };
+    let request = WatchClusterRequest { from_tick, include_histograms: true, ..Default::default() };
     let mut views = cluster.query(0).await.watch_cluster(request).await.unwrap().into_inner();
     let (mut shown, mut merged, mut error_ppm) = (0.0, HistogramSum::new(), 0);
     loop {
@@ -82,7 +82,7 @@ async fn what_wrk_counted_is_what_is_shown() {
             .flat_map(|t| &t.protocols)
             .filter(|p| p.protocol == "http1")
         {
-            shown += protocol.requests_per_second;
+            shown += protocol.requests_per_second();
             if let Some(latency) = &protocol.latency {
                 merged.add(&Histogram::decode(&latency.histogram).unwrap()).unwrap();
                 error_ppm = error_ppm.max(latency.error_bound_ppm);

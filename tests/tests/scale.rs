@@ -47,6 +47,6 @@ async fn every_frame_of_a_swarm_is_taken_and_acknowledged() {
     // What is shown is what the shape says: five protocols of ten values each, from every node.
     let view = cluster.view(1, 0).await.unwrap();
     let latency = view.sections.unwrap().traffic.unwrap().latency.unwrap();
-    let reporting = u64::from(view.completeness.unwrap().nodes_reporting);
+    let reporting = u64::from(view.completeness.unwrap().nodes_reporting());
     assert_eq!(Histogram::decode(&latency.histogram).unwrap().count(), 50 * reporting);
 }

@@ -289,7 +289,8 @@ impl Table {
     pub(super) fn busiest(&self, tick: u32, group: &Group) -> Vec<v1::CoreUtilization> {
         let core = |&(number, core, utilization): &(u32, u32, f64)| {
             let held = self.held(number).filter(|held| held.row.tick.abs_diff(tick) <= SILENT_AFTER)?;
-            Some(v1::CoreUtilization { node_id: held.entry.id.to_string(), core, utilization })
+            let (core, utilization_ratio) = (Some(core), Some(utilization));
+            Some(v1::CoreUtilization { node_id: held.entry.id.to_string(), core, utilization_ratio })
         };
         self.groups.busiest(group).iter().filter_map(core).collect()
     }
@@ -392,7 +393,11 @@ fn newer((row, entry): (&Row, &Entry), (held, published): (&Row, &Entry)) -> boo
 /// A row as people are shown it.
 pub(super) fn wire_row(entry: &Entry, row: &Row, tick: u32) -> v1::NodeRow {
     use starling_proto::nodes::Measure::{Connections, Cpu, Errors, Load1, Memory, P99, Requests};
-    let core = |(core, utilization)| v1::CoreUtilization { node_id: String::new(), core, utilization };
+    let core = |(core, utilization)| v1::CoreUtilization {
+        node_id: String::new(),
+        core: Some(core),
+        utilization_ratio: Some(utilization),
+    };
     v1::NodeRow {
         node_id: entry.id.to_string(),
         state: nodes::state(entry, row, tick).into(),
@@ -400,8 +405,8 @@ pub(super) fn wire_row(entry: &Entry, row: &Row, tick: u32) -> v1::NodeRow {
         aggregator_id: entry.aggregator.as_ref().map_or_else(String::new, ToString::to_string),
         labels: entry.labels.clone().into_iter().collect(),
         simulated: entry.simulated,
-        cpu: row.value(Cpu),
-        memory: row.value(Memory),
+        cpu_utilization_ratio: row.value(Cpu),
+        memory_used_ratio: row.value(Memory),
         requests_per_second: row.value(Requests),
         errors_per_second: row.value(Errors),
         p99_micros: row.value(P99),

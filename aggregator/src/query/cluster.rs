@@ -112,7 +112,7 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
         version: member.version.clone(),
         generation: member.generation,
         connected_nodes: connected_nodes.filter(|_| !listed.dead),
-        log_length: logs.iter().find(|log| log.writer == member.writer).map_or(0, |log| log.length),
+        log_length: Some(logs.iter().find(|log| log.writer == member.writer).map_or(0, |log| log.length)),
         closed_tick,
         in_state_for: prost_types::Duration::try_from(listed.since.elapsed()).ok(),
         self_: own.is_some(),
@@ -126,13 +126,15 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         None => (Frames::default(), service.ledger.view(tick).map(|view| view.coverage).unwrap_or_default()),
     };
     let conservation = match books.recount.map_or(Check::Unknown, |recount| recount.run()) {
-        Check::Balanced => v1::Conservation { balanced: true, detail: String::new() },
+        Check::Balanced => v1::Conservation { balanced: Some(true), detail: String::new() },
         Check::Partial(cells) => v1::Conservation {
-            balanced: true,
+            balanced: Some(true),
             detail: format!("{cells} cells of series or groups without room here are missing on both sides"),
         },
-        Check::Unbalanced(detail) => v1::Conservation { balanced: false, detail },
-        Check::Unknown => v1::Conservation { balanced: true, detail: "nothing is held of this second".to_owned() },
+        Check::Unbalanced(detail) => v1::Conservation { balanced: Some(false), detail },
+        Check::Unknown => {
+            v1::Conservation { balanced: Some(true), detail: "nothing is held of this second".to_owned() }
+        }
     };
     let peers = books.peers;
     let logs = books.logs.into_iter().map(|log| {
@@ -143,10 +145,10 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         v1::LedgerLog {
             writer_id: log.writer.to_string(),
             aggregator_id: name.unwrap_or_default(),
-            length: log.length,
+            length: Some(log.length),
             first_kept: log.first_kept,
             hash: log.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
-            streams: log.streams,
+            streams: Some(log.streams),
         }
     });
     let logs = logs.collect();
@@ -155,17 +157,17 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         tick,
         answered_by: service.id.to_string(),
         logs,
-        frames_counted: frames.counted,
-        frames_merged: frames.merged,
-        frames_raw: frames.raw,
-        frames_raw_covered: frames.raw_covered,
+        frames_counted: Some(frames.counted),
+        frames_merged: Some(frames.merged),
+        frames_raw: Some(frames.raw),
+        frames_raw_covered: Some(frames.raw_covered),
         completeness: Some(v1::Completeness {
-            skipped_cells: books.view.map_or(0, |view| view.skipped_cells),
+            skipped_cells: Some(books.view.map_or(0, |view| view.skipped_cells)),
             ..completeness(&service.ledger, tick, coverage)
         }),
         conservation: Some(conservation),
         view_hash,
-        overlaps: books.stats.overlaps,
-        forks: books.stats.forks,
+        overlaps: Some(books.stats.overlaps),
+        forks: Some(books.stats.forks),
     }
 }

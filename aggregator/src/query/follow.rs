@@ -29,6 +29,8 @@ struct Follower {
     published: tokio::sync::watch::Receiver<Published>,
     /// Next second to send; what the watcher asked for before the first one.
     next: u32,
+    /// The histograms behind the latencies are wanted too.
+    histograms: bool,
     begun: bool,
     /// Where the seconds come from; `None` while that is not known.
     source: Option<Answers<v1::NodeView>>,
@@ -38,7 +40,7 @@ struct Follower {
     ended: bool,
 }
 
-/// The seconds of `node` from `from` on, as [`node::watch`] gives them, from whichever aggregator holds the node at the
+/// The seconds of `node` that are `asked` for, as [`node::watch`] gives them, from whichever aggregator holds the node at the
 /// time. Ends when no aggregator has held it for [`PATIENCE`].
 ///
 /// # Errors
@@ -47,17 +49,18 @@ pub(super) async fn watch(
     holders: Arc<Holders>,
     streams: Streams,
     node: NodeId,
-    from: u32,
+    asked: v1::WatchNodeRequest,
 ) -> Result<impl Stream<Item = Result<v1::NodeView, Status>>, Status> {
     // A start in the future would be a later one at each next aggregator.
-    let from = from.min(tick_of(now_ms()).saturating_add(1));
-    let source = open(&holders, &streams, &node, from).await?;
+    let (from, histograms) = (asked.from_tick.min(tick_of(now_ms()).saturating_add(1)), asked.include_histograms);
+    let source = open(&holders, &streams, &node, (from, histograms)).await?;
     let follower = Follower {
         published: holders.ledger().published(),
         holders,
         streams,
         node,
         next: from,
+        histograms,
         begun: false,
         source: Some(source),
         opened: Instant::now(),
@@ -74,14 +77,15 @@ async fn open(
     holders: &Arc<Holders>,
     streams: &Streams,
     id: &NodeId,
-    from: u32,
+    (from_tick, include_histograms): (u32, bool),
 ) -> Result<Answers<v1::NodeView>, Status> {
+    let asked = v1::WatchNodeRequest { node_id: id.to_string(), from_tick, include_histograms };
     if let Some(member) = forward::holder(holders, id, false)? {
-        let answers = forward::watch_node(holders, &member, id, from).await?;
+        let answers = forward::watch_node(holders, &member, asked).await?;
         return Ok(Box::pin(answers.map(move |answer| answer.map_err(|status| forward::explained(&member, &status)))));
     }
     let node = holders.registry().get(id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
-    Ok(Box::pin(node::watch(holders.clone(), streams, node, from)))
+    Ok(Box::pin(node::watch(holders.clone(), streams, node, &asked)))
 }
 
 /// Whether another aggregator, or the same one a moment later, may answer better.
@@ -140,7 +144,7 @@ impl Follower {
             changed = self.published.changed() => if changed.is_err() { return None },
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
-        match open(&self.holders, &self.streams, &self.node, self.next).await {
+        match open(&self.holders, &self.streams, &self.node, (self.next, self.histograms)).await {
             Ok(source) => (self.source, self.opened) = (Some(source), Instant::now()),
             Err(status) if may_pass(&status) => {
                 let since = self.lost.as_ref().map_or_else(Instant::now, |(since, _)| *since);

@@ -126,8 +126,12 @@ fn unknown(holders: &Holders, node: &NodeId) -> Status {
 }
 
 /// [`v1::query_client`] `GetNode` at `member`.
-pub(super) async fn get_node(holders: &Holders, member: &Member, node: &NodeId) -> Result<v1::NodeView, Status> {
-    let mut request = marked(v1::GetNodeRequest { node_id: node.to_string() });
+pub(super) async fn get_node(
+    holders: &Holders,
+    member: &Member,
+    request: v1::GetNodeRequest,
+) -> Result<v1::NodeView, Status> {
+    let mut request = marked(request);
     request.set_timeout(TIMEOUT);
     let answer = client(holders, member)?.get_node(request).await;
     Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
@@ -149,11 +153,9 @@ pub(super) async fn get_series(
 pub(super) async fn watch_node(
     holders: &Holders,
     member: &Member,
-    node: &NodeId,
-    from_tick: u32,
+    request: v1::WatchNodeRequest,
 ) -> Result<Streaming<v1::NodeView>, Status> {
-    let request = marked(v1::WatchNodeRequest { node_id: node.to_string(), from_tick });
-    let answer = client(holders, member)?.watch_node(request).await;
+    let answer = client(holders, member)?.watch_node(marked(request)).await;
     Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
 }
 

@@ -10,7 +10,7 @@ use tonic::Status;
 use super::{
     Holders, OpenStream, Streams, forward, off_thread,
     series::{self, Asked, Fold},
-    views::timestamp,
+    views::{strip_histograms, timestamp},
 };
 use crate::{
     clock::{age_ms, now_ms, tick_of},
@@ -25,14 +25,14 @@ const MINUTE: u32 = 60;
 const REPLAY_CHUNK: u32 = 60;
 
 /// The newest second of a node with all its series; `None` before its first frame.
-pub(super) fn newest(holders: &Holders, node: &IngestNode) -> Option<v1::NodeView> {
+pub(super) fn newest(holders: &Holders, node: &IngestNode, histograms: bool) -> Option<v1::NodeView> {
     let latest = node.latest()?;
     let tick = latest.second.tick;
     let mut minute = RollingMinute::default();
     for before in node.slice(tick.saturating_sub(MINUTE - 1), tick.saturating_sub(1)).seconds() {
         minute.push(before.tick, Arc::new(Reading::of_node_shown(&before).duration()));
     }
-    let mut view = view(holders, node, &latest.second, &mut minute);
+    let mut view = view(holders, node, &latest.second, &mut minute, histograms);
     view.series = Reading::of_node(&latest.second).entries().iter().map(series_value).collect();
     Some(view)
 }
@@ -58,25 +58,35 @@ pub(super) fn series(node: &IngestNode, asked: &Asked) -> v1::SeriesAnswer {
 }
 
 /// One second of a node. `minute` must have seen the seconds before it, in order.
-fn view(holders: &Holders, node: &IngestNode, second: &Second, minute: &mut RollingMinute) -> v1::NodeView {
+fn view(
+    holders: &Holders,
+    node: &IngestNode,
+    second: &Second,
+    minute: &mut RollingMinute,
+    histograms: bool,
+) -> v1::NodeView {
     let reading = Reading::of_node_shown(second);
     let merged = minute.push(second.tick, Arc::new(reading.duration()));
+    let mut sections = Some(reading.sections(Some(&merged)));
+    if !histograms {
+        strip_histograms(&mut sections);
+    }
     v1::NodeView {
         tick: second.tick,
         time: Some(timestamp(second.tick)),
         row: holders.fleet().row_of(node),
         facts: Some(node.about().facts.clone()),
         completeness: Some(v1::Completeness {
-            nodes_reporting: 1,
-            nodes_expected: 1,
+            nodes_reporting: Some(1),
+            nodes_expected: Some(1),
             tick: second.tick,
-            age_ms: age_ms(second.tick, now_ms()),
+            age_ms: Some(age_ms(second.tick, now_ms())),
             copies: holders.ledger().copies(),
-            skipped_cells: 0,
+            skipped_cells: Some(0),
         }),
-        sections: Some(reading.sections(Some(&merged))),
+        sections,
         charted: reading.charted(true),
-        cores: reading.cores(),
+        core_utilization_ratios: reading.cores(),
         series: Vec::new(),
         uptime_seconds: reading.value(&catalogue::UPTIME, &[]),
     }
@@ -87,14 +97,18 @@ fn series_value(entry: &Entry<'_>) -> v1::SeriesValue {
     let (value, histogram) = match entry.amount {
         Amount::Counter(number) | Amount::Gauge { sum: number, .. } => (Some(series.to_f64(number)), None),
         Amount::Histogram(histogram) => {
-            let quantiles = histogram.quantiles(&[0.5, 0.99]);
-            let summary = v1::HistogramSummary {
-                count: histogram.count() as f64,
-                sum: series.to_f64(i128::try_from(histogram.sum()).unwrap_or(i128::MAX)),
-                p50: series.to_f64(quantiles[0].into()),
-                p99: series.to_f64(quantiles[1].into()),
-                max: series.to_f64(histogram.max().into()),
+            let value = |number: u64| series.to_f64(number.into());
+            let mut summary = v1::HistogramSummary {
+                count: Some(histogram.count() as f64),
+                sum: Some(series.to_f64(i128::try_from(histogram.sum()).unwrap_or(i128::MAX))),
+                ..v1::HistogramSummary::default()
             };
+            if !histogram.is_empty() {
+                let quantiles = histogram.quantiles(&[0.5, 0.99]);
+                summary.p50 = Some(value(quantiles[0]));
+                summary.p99 = Some(value(quantiles[1]));
+                summary.max = Some(value(histogram.max()));
+            }
             (None, Some(summary))
         }
     };
@@ -123,18 +137,21 @@ struct Cursor {
     primed: bool,
     /// The last word was sent.
     ended: bool,
+    /// The histograms behind the latencies are wanted too.
+    histograms: bool,
     open: OpenStream,
 }
 
-/// The seconds of a node from `from` on (0: from its newest one), oldest first, then as they come. Seconds that come
+/// The seconds of a node from the one asked for on (0: from its newest one), oldest first, then as they come. Seconds that come
 /// later than a newer one are left out. A start in the future begins with the next second. Ends with `UNAVAILABLE`
 /// when another aggregator holds the node, naming it.
 pub(super) fn watch(
     holders: Arc<Holders>,
     streams: &Streams,
     node: Arc<IngestNode>,
-    from: u32,
+    asked: &v1::WatchNodeRequest,
 ) -> impl Stream<Item = Result<v1::NodeView, Status>> + use<> {
+    let from = asked.from_tick;
     let ticks = node.ticks();
     let newest = *ticks.borrow();
     let oldest = tick_of(now_ms()).saturating_sub(LIVE_WINDOW);
@@ -151,6 +168,7 @@ pub(super) fn watch(
         minute: RollingMinute::default(),
         primed: false,
         ended: false,
+        histograms: asked.include_histograms,
         open,
     };
     stream::unfold(cursor, |mut cursor| async move {
@@ -206,7 +224,7 @@ impl Cursor {
     async fn read(&mut self, newest: u32) -> Result<(), Status> {
         let to = newest.min(self.next.saturating_add(REPLAY_CHUNK - 1));
         let first = if self.primed { self.next } else { self.next.saturating_sub(MINUTE - 1) };
-        let (holders, node, next) = (self.holders.clone(), self.node.clone(), self.next);
+        let (holders, node, next, histograms) = (self.holders.clone(), self.node.clone(), self.next, self.histograms);
         let mut minute = std::mem::take(&mut self.minute);
         let (minute, ready) = off_thread(move || {
             let mut ready = VecDeque::new();
@@ -220,7 +238,7 @@ impl Cursor {
                 if second.tick < next {
                     minute.push(second.tick, Arc::new(Reading::of_node_shown(second).duration()));
                 } else {
-                    ready.push_back(view(&holders, &node, second, &mut minute));
+                    ready.push_back(view(&holders, &node, second, &mut minute, histograms));
                 }
             }
             (minute, ready)

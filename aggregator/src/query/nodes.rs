@@ -57,7 +57,7 @@ pub(super) fn page(ledger: &LedgerHandle, fleet: &ClusterFleet, group: &Group, p
         tick,
         completeness: Some(counted(ledger, group, tick, (page.reporting, page.expected))),
         next_page_token: page.last.map_or_else(String::new, |last| last.to_string()),
-        total: page.total,
+        total: Some(page.total),
         nodes: page.rows,
     }
 }
@@ -67,7 +67,7 @@ fn counted(ledger: &LedgerHandle, group: &Group, tick: u32, (reporting, expected
     let coverage = ledger.view(tick).map(|view| view.coverage).unwrap_or_default();
     let mut completeness = completeness(ledger, tick, coverage);
     if !group.is_cluster() {
-        (completeness.nodes_reporting, completeness.nodes_expected) = (reporting, expected);
+        (completeness.nodes_reporting, completeness.nodes_expected) = (Some(reporting), Some(expected));
     }
     completeness
 }

@@ -63,7 +63,7 @@ impl query_server::Query for QueryService {
         let group = self.group(&request.group)?;
         let tick = parse_tick(&self.ledger, request.tick)?;
         let views = self.views.clone();
-        Ok(Response::new(off_thread(move || stamped(&views.get(&group, tick))).await?))
+        Ok(Response::new(off_thread(move || stamped(&views.get(&group, tick), request.include_histograms)).await?))
     }
 
     async fn watch_cluster(
@@ -72,7 +72,8 @@ impl query_server::Query for QueryService {
     ) -> Result<Response<Self::WatchClusterStream>, Status> {
         let request = request.into_inner();
         let group = self.group(&request.group)?;
-        Ok(Response::new(Box::pin(watch::watch_cluster(self.views.clone(), &self.streams, group, request.from_tick))))
+        let (from, histograms) = (request.from_tick, request.include_histograms);
+        Ok(Response::new(Box::pin(watch::watch_cluster(self.views.clone(), &self.streams, group, from, histograms))))
     }
 
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::NodeTable>, Status> {
@@ -100,13 +101,14 @@ impl query_server::Query for QueryService {
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Result<Response<v1::NodeView>, Status> {
         let forwarded = forward::was_forwarded(request.metadata());
-        let id = parse_node(&request.into_inner().node_id)?;
+        let request = request.into_inner();
+        let id = parse_node(&request.node_id)?;
         if let Some(member) = forward::holder(&self.holders, &id, forwarded)? {
-            return Ok(Response::new(forward::get_node(&self.holders, &member, &id).await?));
+            return Ok(Response::new(forward::get_node(&self.holders, &member, request).await?));
         }
         let holders = self.holders.clone();
         let node = self.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
-        let view = off_thread(move || node::newest(&holders, &node)).await?;
+        let view = off_thread(move || node::newest(&holders, &node, request.include_histograms)).await?;
         view.map(Response::new).ok_or_else(|| Status::not_found(format!("node_id: {id} has sent nothing yet")))
     }
 
@@ -148,12 +150,12 @@ impl query_server::Query for QueryService {
         let id = parse_node(&request.node_id)?;
         if !forwarded {
             return Ok(Response::new(Box::pin(
-                follow::watch(self.holders.clone(), self.streams.clone(), id, request.from_tick).await?,
+                follow::watch(self.holders.clone(), self.streams.clone(), id, request).await?,
             )));
         }
         // The aggregator that asks follows the node: it is answered from what is held here, as long as it is held.
         forward::holder(&self.holders, &id, forwarded)?;
         let node = self.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
-        Ok(Response::new(Box::pin(node::watch(self.holders.clone(), &self.streams, node, request.from_tick))))
+        Ok(Response::new(Box::pin(node::watch(self.holders.clone(), &self.streams, node, &request))))
     }
 }

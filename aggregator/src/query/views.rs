@@ -95,7 +95,7 @@ impl Views {
         v1::ClusterView {
             revision: second.revision,
             completeness: Some(v1::Completeness {
-                skipped_cells: second.skipped_cells,
+                skipped_cells: Some(second.skipped_cells),
                 ..completeness(&self.ledger, tick, second.coverage_of(&self.fleet, group, tick))
             }),
             sections: Some(sections),
@@ -122,24 +122,38 @@ impl Views {
     }
 }
 
-/// The view as it is published at this moment.
-pub(crate) fn stamped(view: &v1::ClusterView) -> v1::ClusterView {
+/// The view as it is published at this moment. Without `histograms` those behind the latencies are left out: a person who
+/// asks sees kilobytes of them otherwise.
+pub(super) fn stamped(view: &v1::ClusterView, histograms: bool) -> v1::ClusterView {
     let mut view = view.clone();
+    if !histograms {
+        strip_histograms(&mut view.sections);
+    }
     if let Some(completeness) = &mut view.completeness {
-        completeness.age_ms = age_ms(view.tick, now_ms());
+        completeness.age_ms = Some(age_ms(view.tick, now_ms()));
     }
     view
+}
+
+/// Leaves out the histograms behind the latencies.
+pub(super) fn strip_histograms(sections: &mut Option<v1::Sections>) {
+    let Some(traffic) = sections.as_mut().and_then(|sections| sections.traffic.as_mut()) else { return };
+    let protocols = traffic.protocols.iter_mut().map(|protocol| &mut protocol.latency);
+    let all = protocols.chain([&mut traffic.latency, &mut traffic.latency_last_minute]);
+    for latency in all.flatten() {
+        latency.histogram.clear();
+    }
 }
 
 /// How much of the truth is known of `tick`, without cells that were skipped; the age is filled in when it is published.
 pub(crate) fn completeness(ledger: &LedgerHandle, tick: u32, coverage: Coverage) -> v1::Completeness {
     v1::Completeness {
-        nodes_reporting: coverage.reporting,
-        nodes_expected: coverage.expected,
+        nodes_reporting: Some(coverage.reporting),
+        nodes_expected: Some(coverage.expected),
         tick,
-        age_ms: age_ms(tick, now_ms()),
+        age_ms: Some(age_ms(tick, now_ms())),
         copies: ledger.copies(),
-        skipped_cells: 0,
+        skipped_cells: Some(0),
     }
 }
 
@@ -271,11 +285,11 @@ mod tests {
         let views = Views::new("test".into(), ledger, fleet);
         let view = views.get(&Group::cluster(), tick);
         let completeness = view.completeness.unwrap();
-        assert_eq!((completeness.nodes_reporting, completeness.skipped_cells), (1, 2));
+        assert_eq!((completeness.nodes_reporting(), completeness.skipped_cells()), (1, 2));
         let request = v1::GetSeriesRequest { name: "traffic.requests".into(), ..Default::default() };
         let points = series(&views, &Group::cluster(), &Asked::parse(&request, tick, tick).unwrap()).points;
-        assert_eq!(points.iter().map(|point| (point.tick, point.skipped_cells)).collect::<Vec<_>>(), [(tick, 2)]);
+        assert_eq!(points.iter().map(|point| (point.tick, point.skipped_cells())).collect::<Vec<_>>(), [(tick, 2)]);
         let traffic = view.sections.as_ref().unwrap().traffic.as_ref().unwrap();
-        assert_eq!(traffic.requests_per_second, 1.0, "one of three series has room");
+        assert_eq!(traffic.requests_per_second, Some(1.0), "one of three series has room");
     }
 }

@@ -24,6 +24,8 @@ struct Cursor {
     sent: BTreeMap<u32, u32>,
     /// The newest settled second for which corrections were looked for.
     corrected: u32,
+    /// The histograms behind the latencies are wanted too.
+    histograms: bool,
     open: OpenStream,
 }
 
@@ -34,12 +36,13 @@ pub(super) fn watch_cluster(
     streams: &Streams,
     group: Group,
     from: u32,
+    histograms: bool,
 ) -> impl Stream<Item = Result<v1::ClusterView, Status>> + use<> {
     let published = views.ledger().published();
     let settled = published.borrow().settled;
     let next = if from == 0 { settled } else { from.clamp(first_held(views.ledger(), settled), settled + 1) };
     let open = streams.open();
-    let cursor = Cursor { views, group, published, next, sent: BTreeMap::new(), corrected: settled, open };
+    let cursor = Cursor { views, group, published, next, sent: BTreeMap::new(), corrected: settled, histograms, open };
     stream::unfold(cursor, |mut cursor| async move {
         let item = cursor.next().await?;
         Some((item, cursor))
@@ -101,7 +104,7 @@ impl Cursor {
         while self.sent.len() > CORRECTED_SECONDS as usize + 1 {
             self.sent.pop_first();
         }
-        let (views, group) = (self.views.clone(), self.group.clone());
-        off_thread(move || stamped(&views.get(&group, tick))).await
+        let (views, group, histograms) = (self.views.clone(), self.group.clone(), self.histograms);
+        off_thread(move || stamped(&views.get(&group, tick), histograms)).await
     }
 }

@@ -92,8 +92,8 @@ impl Reading<'_> {
             return None;
         }
         Some(v1::Traffic {
-            requests_per_second: self.value(&catalogue::REQUESTS, &[]).unwrap_or_default(),
-            errors_per_second: self.value(&catalogue::ERRORS, &[]).unwrap_or_default(),
+            requests_per_second: Some(self.value(&catalogue::REQUESTS, &[]).unwrap_or_default()),
+            errors_per_second: Some(self.value(&catalogue::ERRORS, &[]).unwrap_or_default()),
             error_ratio: self.value(&catalogue::ERROR_RATIO, &[]),
             active: self.value(&catalogue::ACTIVE, &[]),
             latency: latency(&self.duration()),
@@ -113,8 +113,8 @@ impl Reading<'_> {
         }
         Some(v1::ProtocolTraffic {
             protocol: protocol.to_owned(),
-            requests_per_second: requests.unwrap_or_default(),
-            errors_per_second: errors.unwrap_or_default(),
+            requests_per_second: Some(requests.unwrap_or_default()),
+            errors_per_second: Some(errors.unwrap_or_default()),
             active,
             latency: duration.as_ref().and_then(latency),
         })
@@ -148,20 +148,20 @@ impl Reading<'_> {
 
     /// Processors.
     fn cpu(&self) -> Option<v1::Cpu> {
-        let utilization = Some(self.busy()?);
+        let utilization_ratio = Some(self.busy()?);
         let of_nodes = |statistic| self.statistic(catalogue::CPU_UTILIZATION.name, &[], statistic);
         let load = |metric| self.value(metric, &[]);
         Some(v1::Cpu {
-            utilization,
+            utilization_ratio,
             cores: self.value(&catalogue::CPU_COUNT, &[]),
-            by_mode: self.by_attribute(&catalogue::CPU_MODE_UTILIZATION, MODE),
+            ratio_by_mode: self.by_attribute(&catalogue::CPU_MODE_UTILIZATION, MODE),
             load1: load(&catalogue::LOAD_1M),
             load5: load(&catalogue::LOAD_5M),
             load15: load(&catalogue::LOAD_15M),
             busiest: Vec::new(),
-            utilization_min: of_nodes(Statistic::Min),
-            utilization_max: of_nodes(Statistic::Max),
-            utilization_p99: of_nodes(Statistic::P99),
+            utilization_ratio_min: of_nodes(Statistic::Min),
+            utilization_ratio_max: of_nodes(Statistic::Max),
+            utilization_ratio_p99: of_nodes(Statistic::P99),
         })
     }
 
@@ -170,17 +170,17 @@ impl Reading<'_> {
         let of = |metric| self.value(metric, &[]);
         let state = |word| self.value(&catalogue::MEMORY_USAGE, &[("system.memory.state", word)]);
         Some(v1::Memory {
-            total: of(&catalogue::MEMORY_LIMIT)?,
-            used: of(&catalogue::MEMORY_USED),
-            available: of(&catalogue::MEMORY_AVAILABLE),
-            buffer_cache: state("buffer_cache"),
-            application: state("application"),
-            system: state("system"),
-            free: state("free"),
-            swap_total: of(&catalogue::SWAP_LIMIT),
-            swap_used: of(&catalogue::SWAP_USAGE),
-            huge_pages_total: of(&catalogue::HUGE_PAGES_LIMIT),
-            huge_pages_used: of(&catalogue::HUGE_PAGES_USAGE),
+            total_bytes: Some(of(&catalogue::MEMORY_LIMIT)?),
+            used_bytes: of(&catalogue::MEMORY_USED),
+            available_bytes: of(&catalogue::MEMORY_AVAILABLE),
+            buffer_cache_bytes: state("buffer_cache"),
+            application_bytes: state("application"),
+            system_bytes: state("system"),
+            free_bytes: state("free"),
+            swap_total_bytes: of(&catalogue::SWAP_LIMIT),
+            swap_used_bytes: of(&catalogue::SWAP_USAGE),
+            huge_pages_total_bytes: of(&catalogue::HUGE_PAGES_LIMIT),
+            huge_pages_used_bytes: of(&catalogue::HUGE_PAGES_USAGE),
             used_ratio: of(&catalogue::MEMORY_UTILIZATION),
         })
     }
@@ -198,8 +198,8 @@ impl Reading<'_> {
             written_bytes_per_second: written,
             reads_per_second: of(&catalogue::DISK_OPERATIONS, "read"),
             writes_per_second: of(&catalogue::DISK_OPERATIONS, "write"),
-            filesystem_total: filesystem,
-            filesystem_used: self.value(&catalogue::FILESYSTEM_USAGE, &[]),
+            filesystem_total_bytes: filesystem,
+            filesystem_used_bytes: self.value(&catalogue::FILESYSTEM_USAGE, &[]),
         })
     }
 
@@ -284,12 +284,12 @@ mod tests {
         let second = columns(&content);
         let reading = Reading::of_node_shown(&second);
         let cpu = reading.cpu().unwrap();
-        assert!(cpu.utilization == Some(0.25) && (cpu.by_mode["idle"] - 0.75).abs() < 1e-9);
+        assert!(cpu.utilization_ratio == Some(0.25) && (cpu.ratio_by_mode["idle"] - 0.75).abs() < 1e-9);
         assert_eq!(reading.cores(), [0.2, 0.1]);
         let connections = reading.connections().unwrap();
         assert_eq!((connections.total, connections.active), (Some(7.0), Some(5.0)));
         let memory = reading.memory().unwrap();
-        assert_eq!((memory.free, memory.used, connections.resets_per_second), (Some(400.0), None, None));
+        assert_eq!((memory.free_bytes, memory.used_bytes, connections.resets_per_second), (Some(400.0), None, None));
         let traffic = reading.traffic(None).unwrap();
         assert_eq!(traffic.error_ratio, Some(0.1));
         assert_eq!(traffic.protocols.len(), 1);
@@ -305,12 +305,12 @@ mod tests {
         }
         let reading = Reading::of_cells(sums.cells(&Group::cluster()));
         let cpu = reading.cpu().unwrap();
-        assert_eq!(cpu.utilization, Some(0.75), "6 of 8 cores are busy: {cpu:?}");
+        assert_eq!(cpu.utilization_ratio, Some(0.75), "6 of 8 cores are busy: {cpu:?}");
         assert_eq!((cpu.load1, cpu.cores), (Some(5.0), Some(8.0)));
-        assert_eq!((cpu.utilization_min, cpu.utilization_max), (Some(0.0), Some(1.0)));
-        assert!(cpu.utilization_p99.is_some_and(|p99| p99 > 0.99));
+        assert_eq!((cpu.utilization_ratio_min, cpu.utilization_ratio_max), (Some(0.0), Some(1.0)));
+        assert!(cpu.utilization_ratio_p99.is_some_and(|p99| p99 > 0.99));
         let traffic = reading.traffic(Some(&reading.duration())).unwrap();
-        assert!((traffic.requests_per_second - 100.0).abs() < 1e-9);
+        assert!((traffic.requests_per_second() - 100.0).abs() < 1e-9);
         let latency = traffic.latency.unwrap();
         assert!((latency.p50_micros - 1_000.0).abs() < 4.0 && latency.p999_micros > 49_000.0, "{latency:?}");
         assert_eq!(traffic.latency_last_minute.unwrap().count, 100.0);

@@ -158,7 +158,7 @@ async fn seconds_of_cluster(
     source: &Source,
     whole: bool,
 ) -> End {
-    let request = v1::WatchClusterRequest { group: group.name().to_owned(), from_tick };
+    let request = v1::WatchClusterRequest { group: group.name().to_owned(), from_tick, include_histograms: true };
     let mut stream = match query.watch_cluster(request).await {
         Ok(answer) => answer.into_inner(),
         Err(status) => return End::of(&status),
@@ -180,7 +180,7 @@ async fn seconds_of_node(
     from_tick: u32,
     source: &Source,
 ) -> End {
-    let request = v1::WatchNodeRequest { node_id: node.to_owned(), from_tick };
+    let request = v1::WatchNodeRequest { node_id: node.to_owned(), from_tick, include_histograms: true };
     let mut stream = match query.watch_node(request).await {
         Ok(answer) => answer.into_inner(),
         Err(status) => return End::of(&status),

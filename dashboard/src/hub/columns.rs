@@ -49,7 +49,7 @@ mod tests {
         let charted = [("cpu.total", 0.5), ("load.1m", 1.5), ("memory.free", 1.0), ("rps.grpc", 7.0)];
         let view = v1::NodeView {
             charted: charted.map(|(name, value)| (name.to_owned(), value)).into(),
-            cores: vec![0.25, 0.75],
+            core_utilization_ratios: vec![0.25, 0.75],
             ..Default::default()
         };
         let names = names(true, 2);

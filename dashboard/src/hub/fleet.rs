@@ -63,8 +63,8 @@ impl Host {
         let (entry, _) = Entry::from_wire(&named).ok()?;
         let mut measured = Row::at(row.last_tick, row.delay_ms);
         for (measure, value) in [
-            (Measure::Cpu, row.cpu),
-            (Measure::Memory, row.memory),
+            (Measure::Cpu, row.cpu_utilization_ratio),
+            (Measure::Memory, row.memory_used_ratio),
             (Measure::Requests, row.requests_per_second),
             (Measure::Errors, row.errors_per_second),
             (Measure::P99, row.p99_micros),
@@ -308,7 +308,12 @@ mod tests {
     use super::*;
 
     fn row(name: &str, cpu: f64) -> v1::NodeRow {
-        v1::NodeRow { node_id: name.into(), state: NodeState::Reporting.into(), cpu: Some(cpu), ..Default::default() }
+        v1::NodeRow {
+            node_id: name.into(),
+            state: NodeState::Reporting.into(),
+            cpu_utilization_ratio: Some(cpu),
+            ..Default::default()
+        }
     }
 
     fn table(tick: u32, nodes: Vec<v1::NodeRow>) -> [v1::NodesUpdate; 1] {

@@ -20,7 +20,8 @@ pub(crate) fn without_histograms(sections: &v1::Sections) -> v1::Sections {
 /// The last minute's latency for drawing, how each protocol is doing, and the verdict.
 pub(crate) fn judged(traffic: Option<&v1::Traffic>, verdict: live::Verdict) -> live::Judged {
     let last_minute = traffic.and_then(|traffic| traffic.latency_last_minute.as_ref());
-    let severity = |is: &v1::ProtocolTraffic| verdict::of_protocol(is.requests_per_second, is.errors_per_second).into();
+    let severity =
+        |is: &v1::ProtocolTraffic| verdict::of_protocol(is.requests_per_second(), is.errors_per_second()).into();
     live::Judged {
         distribution: last_minute
             .map(|latency| distribution(&latency.histogram))
@@ -44,8 +45,8 @@ mod tests {
         let latency = || Some(v1::Latency { count: 3.0, histogram: histogram.clone(), ..Default::default() });
         let protocol = |name: &str, errors: f64| v1::ProtocolTraffic {
             protocol: name.to_owned(),
-            requests_per_second: 100.0,
-            errors_per_second: errors,
+            requests_per_second: Some(100.0),
+            errors_per_second: Some(errors),
             latency: latency(),
             ..Default::default()
         };
@@ -61,7 +62,7 @@ mod tests {
     fn histograms_stay_behind_and_nothing_else_does() {
         let sections = v1::Sections {
             traffic: Some(traffic()),
-            memory: Some(v1::Memory { total: 5.0, ..Default::default() }),
+            memory: Some(v1::Memory { total_bytes: Some(5.0), ..Default::default() }),
             ..Default::default()
         };
         let shown = without_histograms(&sections);

@@ -32,7 +32,7 @@ impl Second {
 
     /// Nodes in it.
     pub(crate) fn reporting(&self) -> u32 {
-        self.completeness().map_or(0, |is| is.nodes_reporting)
+        self.completeness().map_or(0, |is| is.nodes_reporting())
     }
 
     /// Its parts.
@@ -55,7 +55,7 @@ impl Second {
     pub(crate) fn cores(&self) -> &[f64] {
         match self {
             Self::Cluster(_) => &[],
-            Self::Node(view) => &view.cores,
+            Self::Node(view) => &view.core_utilization_ratios,
         }
     }
 

@@ -19,7 +19,7 @@ fn state(body: live::state::Body) -> live::State {
 
 /// Completeness of a second, as old as it is now.
 fn completeness(from: Option<&v1::Completeness>, tick: u32, now: UnixMillis) -> Option<v1::Completeness> {
-    from.map(|&from| v1::Completeness { tick, age_ms: age_ms(tick, now), ..from })
+    from.map(|&from| v1::Completeness { tick, age_ms: Some(age_ms(tick, now)), ..from })
 }
 
 /// The cluster or a group.
@@ -179,12 +179,12 @@ fn hosts_completeness(table: &Table, rows: &[&Host], group: &Group, now: UnixMil
     match whole {
         Some(whole) if group.is_cluster() => whole,
         whole => v1::Completeness {
-            nodes_reporting: count(&|state| state == v1::NodeState::Reporting),
-            nodes_expected: count(&|state| state != v1::NodeState::Stopped),
+            nodes_reporting: Some(count(&|state| state == v1::NodeState::Reporting)),
+            nodes_expected: Some(count(&|state| state != v1::NodeState::Stopped)),
             tick: table.tick,
-            age_ms: age_ms(table.tick, now),
+            age_ms: Some(age_ms(table.tick, now)),
             copies: whole.map_or(0, |whole| whole.copies),
-            skipped_cells: 0,
+            skipped_cells: Some(0),
         },
     }
 }
@@ -210,7 +210,7 @@ mod tests {
             state: v1::NodeState::Reporting.into(),
             labels: HashMap::from([("zone".to_owned(), zone.to_owned())]),
             last_tick,
-            cpu: Some(0.5),
+            cpu_utilization_ratio: Some(0.5),
             ..Default::default()
         };
         let mut fleet = ShownFleet::default();
@@ -270,7 +270,7 @@ mod tests {
         let hosts = hosts_of("zone:y", true);
         assert_eq!(hosts.node_ids, ["b"]);
         let completeness = hosts.completeness.unwrap();
-        assert_eq!((completeness.nodes_reporting, completeness.nodes_expected, completeness.age_ms), (1, 1, 250));
+        assert_eq!((completeness.nodes_reporting(), completeness.nodes_expected(), completeness.age_ms()), (1, 1, 250));
     }
 
     #[test]
@@ -287,13 +287,13 @@ mod tests {
     #[test]
     fn a_second_grows_old_on_the_way_and_keeps_the_rest() {
         let from = v1::Completeness {
-            nodes_reporting: 2,
-            nodes_expected: 3,
+            nodes_reporting: Some(2),
+            nodes_expected: Some(3),
             tick: 10,
-            age_ms: 1,
+            age_ms: Some(1),
             copies: 2,
-            skipped_cells: 3,
+            skipped_cells: Some(3),
         };
-        assert_eq!(completeness(Some(&from), 10, 10_350), Some(v1::Completeness { age_ms: 350, ..from }));
+        assert_eq!(completeness(Some(&from), 10, 10_350), Some(v1::Completeness { age_ms: Some(350), ..from }));
     }
 }

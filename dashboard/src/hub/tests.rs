@@ -15,9 +15,14 @@ fn cluster_second(tick: u32, rps: f64) -> Second {
     Second::Cluster(Box::new(v1::ClusterView {
         tick,
         cluster: "c".into(),
-        completeness: Some(v1::Completeness { nodes_reporting: 1, nodes_expected: 1, tick, ..Default::default() }),
+        completeness: Some(v1::Completeness {
+            nodes_reporting: Some(1),
+            nodes_expected: Some(1),
+            tick,
+            ..Default::default()
+        }),
         sections: Some(v1::Sections {
-            traffic: Some(v1::Traffic { requests_per_second: rps, ..Default::default() }),
+            traffic: Some(v1::Traffic { requests_per_second: Some(rps), ..Default::default() }),
             ..Default::default()
         }),
         charted: [(RPS_TOTAL.to_owned(), rps)].into(),
@@ -197,7 +202,7 @@ fn failures_of_the_last_minute_degrade() {
 }
 
 fn node_second(tick: u32) -> Second {
-    Second::Node(Box::new(v1::NodeView { tick, cores: vec![0.5], ..Default::default() }))
+    Second::Node(Box::new(v1::NodeView { tick, core_utilization_ratios: vec![0.5], ..Default::default() }))
 }
 
 fn node_table(tick: u32, last_tick: u32, state: v1::NodeState) -> [v1::NodesUpdate; 1] {

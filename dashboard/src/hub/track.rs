@@ -173,7 +173,11 @@ mod tests {
     use starling_proto::v1;
 
     fn second(tick: u32, cores: usize) -> Arc<Second> {
-        Arc::new(Second::Node(Box::new(v1::NodeView { tick, cores: vec![0.5; cores], ..Default::default() })))
+        Arc::new(Second::Node(Box::new(v1::NodeView {
+            tick,
+            core_utilization_ratios: vec![0.5; cores],
+            ..Default::default()
+        })))
     }
 
     const NOW: u32 = 1_700_000_000;

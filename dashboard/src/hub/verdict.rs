@@ -42,8 +42,8 @@ pub(crate) fn of_cluster(
     errors: Errors,
 ) -> live::Verdict {
     let rows: Vec<_> = fleet.hosts().iter().filter(|row| member(row)).collect();
-    let expected = completeness.map_or(0, |is| is.nodes_expected);
-    let reporting = completeness.map_or(0, |is| is.nodes_reporting);
+    let expected = completeness.map_or(0, |is| is.nodes_expected());
+    let reporting = completeness.map_or(0, |is| is.nodes_reporting());
     if expected == 0 && reporting == 0 {
         return Draft::default().no_data(live::Severity::Info, "no node has reported in the last 15 minutes.");
     }
@@ -207,7 +207,12 @@ mod tests {
     use starling_testkit::update;
 
     fn row(name: &str, state: v1::NodeState, cpu: f64) -> v1::NodeRow {
-        v1::NodeRow { node_id: name.into(), state: state.into(), cpu: Some(cpu), ..Default::default() }
+        v1::NodeRow {
+            node_id: name.into(),
+            state: state.into(),
+            cpu_utilization_ratio: Some(cpu),
+            ..Default::default()
+        }
     }
 
     fn fleet(rows: &[v1::NodeRow]) -> ShownFleet {
@@ -220,8 +225,8 @@ mod tests {
 
     fn judge(rows: &[v1::NodeRow], reporting: u32, errors: Errors) -> live::Verdict {
         let completeness = v1::Completeness {
-            nodes_reporting: reporting,
-            nodes_expected: u32::try_from(rows.len()).unwrap(),
+            nodes_reporting: Some(reporting),
+            nodes_expected: Some(u32::try_from(rows.len()).unwrap()),
             ..Default::default()
         };
         of_cluster(Some(&completeness), &fleet(rows), |_| true, errors)

@@ -192,7 +192,7 @@ async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(quer
     query.only(&[])?;
     let node = parameters::node(&id)?;
     let (_place, mut client) = readers.aggregator().await?;
-    let request = v1::GetNodeRequest { node_id: node.as_str().to_owned() };
+    let request = v1::GetNodeRequest { node_id: node.as_str().to_owned(), include_histograms: true };
     let view = answered(timeout(READ_WAIT, client.get_node(request)).await)?;
     let second = Second::Node(Box::new(view.clone()));
     let reading = Reading { second: second.into(), verdict: Default::default() };

@@ -78,7 +78,7 @@ pub(super) fn answer(from: &v1::SeriesAnswer) -> Value {
     json!({
         "points": from.points.iter().map(point).collect::<Vec<_>>(),
         "series": from.series.iter().map(series).collect::<Vec<_>>(),
-        "leftOut": from.left_out,
+        "leftOut": from.left_out(),
         "answeredBy": from.answered_by,
     })
 }
@@ -124,7 +124,7 @@ mod tests {
         let statistic =
             v1::StatisticValues { statistic: "p50".into(), values: vec![1.5, f64::NAN], error_bound_ppm: 3_906 };
         let series = v1::Series { name: "traffic.duration".into(), statistics: vec![statistic], ..Default::default() };
-        let point = v1::SeriesPoint { tick: 7, skipped_cells: 3, ..Default::default() };
+        let point = v1::SeriesPoint { tick: 7, skipped_cells: Some(3), ..Default::default() };
         let answer = answer(&v1::SeriesAnswer { series: vec![series], points: vec![point], ..Default::default() });
         assert_eq!(answer["points"][0]["skippedCells"], 3);
         assert_eq!(answer["series"][0]["statistics"][0]["values"], json!([1.5, null]));

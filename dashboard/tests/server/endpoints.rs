@@ -15,13 +15,20 @@ async fn served() -> (Script, Scripted, Server, u32) {
     for tick in newest - 29..=newest {
         script.report(view(tick, 100.0), Some(table(tick, 4)));
         let row = v1::NodeRow { node_id: "n0000".into(), state: 1, last_tick: tick, ..Default::default() };
-        let cpu = Some(v1::Cpu { utilization: Some(0.25), ..Default::default() });
+        let cpu = Some(v1::Cpu { utilization_ratio: Some(0.25), ..Default::default() });
         let sections = Some(v1::Sections { cpu, ..Default::default() });
         let series =
             vec![v1::SeriesValue { name: "system.cpu.utilization".into(), kind: "gauge".into(), ..Default::default() }];
         script.report_node(
             "n0000",
-            v1::NodeView { tick, row: Some(row), sections, cores: vec![0.2, 0.3], series, ..Default::default() },
+            v1::NodeView {
+                tick,
+                row: Some(row),
+                sections,
+                core_utilization_ratios: vec![0.2, 0.3],
+                series,
+                ..Default::default()
+            },
         );
     }
     let double = Scripted::start(&script, "a1", 0).await;

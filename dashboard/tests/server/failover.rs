@@ -57,7 +57,7 @@ async fn late_frames_of_the_new_aggregator_correct_the_last_seconds() {
     while !matches!(page.next().await, live::server_message::Body::Error(error) if error.code == "unavailable") {}
     // The same second as another aggregator saw it, with one node more.
     let mut more = view(newest - 1, 5.0);
-    more.completeness.as_mut().unwrap().nodes_reporting = 3;
+    more.completeness.as_mut().unwrap().nodes_reporting = Some(3);
     script.report(more, None);
     let _second = Scripted::start(&script, "a2", first.address.port()).await;
     let correction = page.tick().await;

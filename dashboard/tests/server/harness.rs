@@ -31,19 +31,19 @@ pub(crate) fn view(tick: u32, rps: f64) -> v1::ClusterView {
         tick,
         cluster: "test".to_owned(),
         completeness: Some(v1::Completeness {
-            nodes_reporting: 2,
-            nodes_expected: 2,
+            nodes_reporting: Some(2),
+            nodes_expected: Some(2),
             tick,
-            age_ms: 0,
+            age_ms: Some(0),
             copies: 1,
-            skipped_cells: 0,
+            skipped_cells: Some(0),
         }),
         sections: Some(v1::Sections {
             traffic: Some(v1::Traffic {
-                requests_per_second: rps,
+                requests_per_second: Some(rps),
                 protocols: vec![v1::ProtocolTraffic {
                     protocol: "http1".to_owned(),
-                    requests_per_second: rps,
+                    requests_per_second: Some(rps),
                     ..Default::default()
                 }],
                 ..Default::default()
@@ -56,11 +56,16 @@ pub(crate) fn view(tick: u32, rps: f64) -> v1::ClusterView {
                 error: Some(0.0),
                 ..Default::default()
             }),
-            cpu: Some(v1::Cpu { utilization: Some(0.5), load1: Some(1.0), cores: Some(8.0), ..Default::default() }),
+            cpu: Some(v1::Cpu {
+                utilization_ratio: Some(0.5),
+                load1: Some(1.0),
+                cores: Some(8.0),
+                ..Default::default()
+            }),
             memory: Some(v1::Memory {
-                total: 1_000.0,
-                used: Some(400.0),
-                available: Some(600.0),
+                total_bytes: Some(1_000.0),
+                used_bytes: Some(400.0),
+                available_bytes: Some(600.0),
                 used_ratio: Some(0.4),
                 ..Default::default()
             }),
@@ -81,7 +86,7 @@ pub(crate) fn table(tick: u32, count: usize) -> v1::NodeTable {
             state: v1::NodeState::Reporting.into(),
             last_tick: tick,
             labels: [("zone".to_owned(), if i % 2 == 0 { "a" } else { "b" }.to_owned())].into(),
-            cpu: Some(f64::from(tick % 10) / 10.0),
+            cpu_utilization_ratio: Some(f64::from(tick % 10) / 10.0),
             ..Default::default()
         })
         .collect();

@@ -14,7 +14,10 @@ async fn served(history: u32) -> (Script, Scripted, Server, u32) {
     for tick in newest - history + 1..=newest {
         script.report(view(tick, f64::from(tick % 1_000)), Some(table(tick, 3)));
         let row = v1::NodeRow { node_id: "n0001".into(), state: 1, last_tick: tick, ..Default::default() };
-        script.report_node("n0001", v1::NodeView { tick, row: Some(row), cores: vec![0.5; 2], ..Default::default() });
+        script.report_node(
+            "n0001",
+            v1::NodeView { tick, row: Some(row), core_utilization_ratios: vec![0.5; 2], ..Default::default() },
+        );
     }
     let double = Scripted::start(&script, "a1", 0).await;
     let server = Server::start(&[double.address]).await;
@@ -113,7 +116,10 @@ async fn a_node_is_followed_once_for_all_pages() {
         assert!(node.median.is_some());
     }
     assert_eq!(script.watched_nodes(), 1);
-    script.report_node("n0001", v1::NodeView { tick: newest + 1, cores: vec![0.25; 4], ..Default::default() });
+    script.report_node(
+        "n0001",
+        v1::NodeView { tick: newest + 1, core_utilization_ratios: vec![0.25; 4], ..Default::default() },
+    );
     for page in &mut pages {
         let tick = page.tick().await;
         assert_eq!((tick.tick, tick.new_columns), (newest + 1, vec!["core.2".to_owned(), "core.3".to_owned()]));

@@ -66,15 +66,15 @@ fn second(tick: u32) -> v1::ClusterView {
     let mut view = view(tick, 100.0);
     let sections = view.sections.as_mut().unwrap();
     let traffic = sections.traffic.as_mut().unwrap();
-    traffic.errors_per_second = 7.0;
+    traffic.errors_per_second = Some(7.0);
     traffic.latency = Some(latency(1_000.0));
     traffic.latency_last_minute = Some(latency(2_000.0));
     traffic.protocols = (0..5u8)
         .zip(["http1", "http2", "http3", "websocket", "grpc"])
         .map(|(i, protocol)| v1::ProtocolTraffic {
             protocol: protocol.to_owned(),
-            requests_per_second: 10.0 + f64::from(i),
-            errors_per_second: 20.0 + f64::from(i),
+            requests_per_second: Some(10.0 + f64::from(i)),
+            errors_per_second: Some(20.0 + f64::from(i)),
             active: Some(30.0 + f64::from(i)),
             latency: Some(latency(3_000.0 + 100.0 * f64::from(i))),
         })
@@ -94,26 +94,26 @@ fn second(tick: u32) -> v1::ClusterView {
         ..Default::default()
     });
     sections.cpu = Some(v1::Cpu {
-        utilization: Some(0.25),
+        utilization_ratio: Some(0.25),
         load1: Some(301.0),
         load5: Some(302.0),
         load15: Some(303.0),
         cores: Some(304.0),
-        utilization_max: Some(0.75),
+        utilization_ratio_max: Some(0.75),
         ..Default::default()
     });
     sections.memory = Some(v1::Memory {
-        total: 1_000.0,
-        used: Some(500.0),
-        available: Some(502.0),
-        buffer_cache: Some(503.0),
-        application: Some(504.0),
-        system: Some(505.0),
-        free: Some(506.0),
-        swap_total: Some(507.0),
-        swap_used: Some(508.0),
-        huge_pages_total: Some(509.0),
-        huge_pages_used: Some(510.0),
+        total_bytes: Some(1_000.0),
+        used_bytes: Some(500.0),
+        available_bytes: Some(502.0),
+        buffer_cache_bytes: Some(503.0),
+        application_bytes: Some(504.0),
+        system_bytes: Some(505.0),
+        free_bytes: Some(506.0),
+        swap_total_bytes: Some(507.0),
+        swap_used_bytes: Some(508.0),
+        huge_pages_total_bytes: Some(509.0),
+        huge_pages_used_bytes: Some(510.0),
         used_ratio: Some(0.5),
     });
     sections.network = Some(v1::Network {

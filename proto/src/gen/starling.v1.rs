@@ -25,34 +25,34 @@ pub struct Sections {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Completeness {
     /// Nodes whose frame for this second is in the answer.
-    #[prost(uint32, tag = "1")]
-    pub nodes_reporting: u32,
+    #[prost(uint32, optional, tag = "1")]
+    pub nodes_reporting: ::core::option::Option<u32>,
     /// Nodes that reported within the last 15 minutes and did not end their stream.
-    #[prost(uint32, tag = "2")]
-    pub nodes_expected: u32,
+    #[prost(uint32, optional, tag = "2")]
+    pub nodes_expected: ::core::option::Option<u32>,
     /// The second the answer is for, Unix seconds.
     #[prost(uint32, tag = "3")]
     pub tick: u32,
     /// Milliseconds between the end of that second and the moment of the answer.
-    #[prost(uint32, tag = "4")]
-    pub age_ms: u32,
+    #[prost(uint32, optional, tag = "4")]
+    pub age_ms: ::core::option::Option<u32>,
     /// On how many aggregators an acknowledged frame is held. 1 means that this aggregator has no peer.
     #[prost(uint32, tag = "5")]
     pub copies: u32,
     /// Values that the sums of this second lack because the answering aggregator had no room for their series or group:
     /// one for each series, group and entry of a log, over all groups. 0 in answers that are no sums.
-    #[prost(uint32, tag = "6")]
-    pub skipped_cells: u32,
+    #[prost(uint32, optional, tag = "6")]
+    pub skipped_cells: ::core::option::Option<u32>,
 }
 /// Requests, errors and latency.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Traffic {
     /// Requests per second, all protocols.
-    #[prost(double, tag = "1")]
-    pub requests_per_second: f64,
+    #[prost(double, optional, tag = "1")]
+    pub requests_per_second: ::core::option::Option<f64>,
     /// Failed requests per second: HTTP 5xx, gRPC server errors, or an error type given by the application.
-    #[prost(double, tag = "2")]
-    pub errors_per_second: f64,
+    #[prost(double, optional, tag = "2")]
+    pub errors_per_second: ::core::option::Option<f64>,
     /// Errors / requests, 0 to 1. Absent without requests.
     #[prost(double, optional, tag = "3")]
     pub error_ratio: ::core::option::Option<f64>,
@@ -96,7 +96,8 @@ pub struct Latency {
     /// Bound of the relative error of a percentile, in parts per million. 3,906 is the histogram's own bound.
     #[prost(uint32, tag = "8")]
     pub error_bound_ppm: u32,
-    /// The histogram itself, nanoseconds, in Starling's sparse form.
+    /// The histogram itself, nanoseconds, in Starling's sparse form. Only sent when it was asked for
+    /// (`include_histograms`).
     #[prost(bytes = "bytes", tag = "9")]
     pub histogram: ::prost::bytes::Bytes,
 }
@@ -107,11 +108,11 @@ pub struct ProtocolTraffic {
     #[prost(string, tag = "1")]
     pub protocol: ::prost::alloc::string::String,
     /// Requests per second.
-    #[prost(double, tag = "2")]
-    pub requests_per_second: f64,
+    #[prost(double, optional, tag = "2")]
+    pub requests_per_second: ::core::option::Option<f64>,
     /// Failed requests per second.
-    #[prost(double, tag = "3")]
-    pub errors_per_second: f64,
+    #[prost(double, optional, tag = "3")]
+    pub errors_per_second: ::core::option::Option<f64>,
     /// Requests or connections open now.
     #[prost(double, optional, tag = "4")]
     pub active: ::core::option::Option<f64>,
@@ -164,13 +165,13 @@ pub struct Connections {
 pub struct Cpu {
     /// Busy share of all cores, 0 to 1.
     #[prost(double, optional, tag = "1")]
-    pub utilization: ::core::option::Option<f64>,
+    pub utilization_ratio: ::core::option::Option<f64>,
     /// Logical processors.
     #[prost(double, optional, tag = "2")]
     pub cores: ::core::option::Option<f64>,
     /// Share of time by mode, 0 to 1: "user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle".
     #[prost(map = "string, double", tag = "3")]
-    pub by_mode: ::std::collections::HashMap<::prost::alloc::string::String, f64>,
+    pub ratio_by_mode: ::std::collections::HashMap<::prost::alloc::string::String, f64>,
     /// Load average of 1 minute: mean over the nodes.
     #[prost(double, optional, tag = "4")]
     pub load1: ::core::option::Option<f64>,
@@ -185,13 +186,13 @@ pub struct Cpu {
     pub busiest: ::prost::alloc::vec::Vec<CoreUtilization>,
     /// Least busy node, 0 to 1.
     #[prost(double, optional, tag = "8")]
-    pub utilization_min: ::core::option::Option<f64>,
+    pub utilization_ratio_min: ::core::option::Option<f64>,
     /// Busiest node, 0 to 1.
     #[prost(double, optional, tag = "9")]
-    pub utilization_max: ::core::option::Option<f64>,
+    pub utilization_ratio_max: ::core::option::Option<f64>,
     /// 99th percentile over the nodes, 0 to 1.
     #[prost(double, optional, tag = "10")]
-    pub utilization_p99: ::core::option::Option<f64>,
+    pub utilization_ratio_p99: ::core::option::Option<f64>,
 }
 /// One core.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -200,49 +201,49 @@ pub struct CoreUtilization {
     #[prost(string, tag = "1")]
     pub node_id: ::prost::alloc::string::String,
     /// Number of the core, from 0.
-    #[prost(uint32, tag = "2")]
-    pub core: u32,
+    #[prost(uint32, optional, tag = "2")]
+    pub core: ::core::option::Option<u32>,
     /// Busy share, 0 to 1.
-    #[prost(double, tag = "3")]
-    pub utilization: f64,
+    #[prost(double, optional, tag = "3")]
+    pub utilization_ratio: ::core::option::Option<f64>,
 }
-/// Memory, bytes. total = application + buffer_cache + system + free.
+/// Memory. total_bytes = application_bytes + buffer_cache_bytes + system_bytes + free_bytes.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Memory {
     /// Physical memory.
-    #[prost(double, tag = "1")]
-    pub total: f64,
-    /// total - available.
+    #[prost(double, optional, tag = "1")]
+    pub total_bytes: ::core::option::Option<f64>,
+    /// total_bytes - available_bytes.
     #[prost(double, optional, tag = "2")]
-    pub used: ::core::option::Option<f64>,
+    pub used_bytes: ::core::option::Option<f64>,
     /// What the kernel estimates can be given to programs without swapping (MemAvailable).
     #[prost(double, optional, tag = "3")]
-    pub available: ::core::option::Option<f64>,
+    pub available_bytes: ::core::option::Option<f64>,
     /// Buffers, page cache and reclaimable slab, without shared memory.
     #[prost(double, optional, tag = "4")]
-    pub buffer_cache: ::core::option::Option<f64>,
+    pub buffer_cache_bytes: ::core::option::Option<f64>,
     /// Anonymous and shared memory of programs.
     #[prost(double, optional, tag = "5")]
-    pub application: ::core::option::Option<f64>,
-    /// The kernel's own: what is neither application, buffer_cache nor free.
+    pub application_bytes: ::core::option::Option<f64>,
+    /// The kernel's own: what is neither application, buffer cache nor free.
     #[prost(double, optional, tag = "6")]
-    pub system: ::core::option::Option<f64>,
+    pub system_bytes: ::core::option::Option<f64>,
     /// Not used for anything.
     #[prost(double, optional, tag = "7")]
-    pub free: ::core::option::Option<f64>,
+    pub free_bytes: ::core::option::Option<f64>,
     /// Swap space.
     #[prost(double, optional, tag = "8")]
-    pub swap_total: ::core::option::Option<f64>,
+    pub swap_total_bytes: ::core::option::Option<f64>,
     /// Swap space in use.
     #[prost(double, optional, tag = "9")]
-    pub swap_used: ::core::option::Option<f64>,
+    pub swap_used_bytes: ::core::option::Option<f64>,
     /// Memory set aside as huge pages, all sizes of the pool reported by /proc/meminfo.
     #[prost(double, optional, tag = "10")]
-    pub huge_pages_total: ::core::option::Option<f64>,
+    pub huge_pages_total_bytes: ::core::option::Option<f64>,
     /// Huge pages in use.
     #[prost(double, optional, tag = "11")]
-    pub huge_pages_used: ::core::option::Option<f64>,
-    /// used / total, 0 to 1. Absent for a host that says it has no memory.
+    pub huge_pages_used_bytes: ::core::option::Option<f64>,
+    /// used_bytes / total_bytes, 0 to 1. Absent for a host that says it has no memory.
     #[prost(double, optional, tag = "12")]
     pub used_ratio: ::core::option::Option<f64>,
 }
@@ -261,12 +262,12 @@ pub struct Disk {
     /// Writes completed per second.
     #[prost(double, optional, tag = "4")]
     pub writes_per_second: ::core::option::Option<f64>,
-    /// Size of the filesystems, bytes.
+    /// Size of the filesystems.
     #[prost(double, optional, tag = "5")]
-    pub filesystem_total: ::core::option::Option<f64>,
-    /// In use, bytes.
+    pub filesystem_total_bytes: ::core::option::Option<f64>,
+    /// In use.
     #[prost(double, optional, tag = "6")]
-    pub filesystem_used: ::core::option::Option<f64>,
+    pub filesystem_used_bytes: ::core::option::Option<f64>,
 }
 /// Physical network interfaces; where a host has none (a container), all but loopback.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -583,6 +584,9 @@ pub struct GetClusterRequest {
     /// Unix seconds, within the last 15 minutes. 0 means the newest settled second.
     #[prost(uint32, tag = "2")]
     pub tick: u32,
+    /// Send the histograms behind the latencies too, 1 to 4 kB each.
+    #[prost(bool, tag = "3")]
+    pub include_histograms: bool,
 }
 /// Where a stream of views starts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -593,6 +597,9 @@ pub struct WatchClusterRequest {
     /// First second wanted, within the last 15 minutes; older ones are skipped. 0 means from now on.
     #[prost(uint32, tag = "2")]
     pub from_tick: u32,
+    /// As in GetClusterRequest.
+    #[prost(bool, tag = "3")]
+    pub include_histograms: bool,
 }
 /// Which nodes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -627,6 +634,9 @@ pub struct GetNodeRequest {
     /// Name of the node.
     #[prost(string, tag = "1")]
     pub node_id: ::prost::alloc::string::String,
+    /// As in GetClusterRequest.
+    #[prost(bool, tag = "2")]
+    pub include_histograms: bool,
 }
 /// Which node, and from when.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -637,6 +647,9 @@ pub struct WatchNodeRequest {
     /// First second wanted, within the last 15 minutes. 0 means from now on.
     #[prost(uint32, tag = "2")]
     pub from_tick: u32,
+    /// As in GetClusterRequest.
+    #[prost(bool, tag = "3")]
+    pub include_histograms: bool,
 }
 /// One second of the cluster or of a group.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -683,8 +696,8 @@ pub struct NodeTable {
     #[prost(string, tag = "4")]
     pub next_page_token: ::prost::alloc::string::String,
     /// Nodes on all pages together.
-    #[prost(uint32, tag = "5")]
-    pub total: u32,
+    #[prost(uint32, optional, tag = "5")]
+    pub total: ::core::option::Option<u32>,
 }
 /// What changed in the node table. Nodes have numbers; who they are is sent once, what they measured each second.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -810,10 +823,10 @@ pub struct NodeRow {
     pub simulated: bool,
     /// Busy share of all cores, 0 to 1.
     #[prost(double, optional, tag = "7")]
-    pub cpu: ::core::option::Option<f64>,
+    pub cpu_utilization_ratio: ::core::option::Option<f64>,
     /// Memory in use, 0 to 1.
     #[prost(double, optional, tag = "8")]
-    pub memory: ::core::option::Option<f64>,
+    pub memory_used_ratio: ::core::option::Option<f64>,
     /// Requests per second.
     #[prost(double, optional, tag = "9")]
     pub requests_per_second: ::core::option::Option<f64>,
@@ -865,7 +878,7 @@ pub struct NodeView {
     pub charted: ::std::collections::HashMap<::prost::alloc::string::String, f64>,
     /// Busy share per core, 0 to 1, by number of the core.
     #[prost(double, repeated, tag = "8")]
-    pub cores: ::prost::alloc::vec::Vec<f64>,
+    pub core_utilization_ratios: ::prost::alloc::vec::Vec<f64>,
     /// All series the node sent in this second, by name and attributes. Only filled by GetNode.
     #[prost(message, repeated, tag = "9")]
     pub series: ::prost::alloc::vec::Vec<SeriesValue>,
@@ -924,20 +937,20 @@ pub struct SeriesValue {
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct HistogramSummary {
     /// Values.
-    #[prost(double, tag = "1")]
-    pub count: f64,
+    #[prost(double, optional, tag = "1")]
+    pub count: ::core::option::Option<f64>,
     /// Their sum.
-    #[prost(double, tag = "2")]
-    pub sum: f64,
-    /// Median.
-    #[prost(double, tag = "3")]
-    pub p50: f64,
+    #[prost(double, optional, tag = "2")]
+    pub sum: ::core::option::Option<f64>,
+    /// Median. Absent without values, as all that follow.
+    #[prost(double, optional, tag = "3")]
+    pub p50: ::core::option::Option<f64>,
     /// 99th percentile.
-    #[prost(double, tag = "4")]
-    pub p99: f64,
+    #[prost(double, optional, tag = "4")]
+    pub p99: ::core::option::Option<f64>,
     /// Largest.
-    #[prost(double, tag = "5")]
-    pub max: f64,
+    #[prost(double, optional, tag = "5")]
+    pub max: ::core::option::Option<f64>,
 }
 /// Which series, and what of them. An empty request lists the series of the cluster.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -987,8 +1000,8 @@ pub struct SeriesAnswer {
     #[prost(message, repeated, tag = "2")]
     pub series: ::prost::alloc::vec::Vec<Series>,
     /// Series that were found and are beyond the limits; 0 when the answer is whole.
-    #[prost(uint32, tag = "3")]
-    pub left_out: u32,
+    #[prost(uint32, optional, tag = "3")]
+    pub left_out: ::core::option::Option<u32>,
     /// Name of the aggregator whose data this is.
     #[prost(string, tag = "4")]
     pub answered_by: ::prost::alloc::string::String,
@@ -1000,18 +1013,18 @@ pub struct SeriesPoint {
     #[prost(uint32, tag = "1")]
     pub tick: u32,
     /// Seconds of it that hold any data.
-    #[prost(uint32, tag = "2")]
-    pub seconds: u32,
+    #[prost(uint32, optional, tag = "2")]
+    pub seconds: ::core::option::Option<u32>,
     /// Nodes in the second of it that has fewest, of those that hold data.
-    #[prost(uint32, tag = "3")]
-    pub nodes_reporting: u32,
+    #[prost(uint32, optional, tag = "3")]
+    pub nodes_reporting: ::core::option::Option<u32>,
     /// Nodes expected, the most of any second of it.
-    #[prost(uint32, tag = "4")]
-    pub nodes_expected: u32,
+    #[prost(uint32, optional, tag = "4")]
+    pub nodes_expected: ::core::option::Option<u32>,
     /// Values, of any series and group, that the sums of the cluster lack because the aggregator that answers had no room
     /// for their name; the most of any second of it. 0 when the sums are whole, and of a single node.
-    #[prost(uint32, tag = "5")]
-    pub skipped_cells: u32,
+    #[prost(uint32, optional, tag = "5")]
+    pub skipped_cells: ::core::option::Option<u32>,
 }
 /// One series.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1316,8 +1329,8 @@ pub struct Aggregator {
     #[prost(uint32, optional, tag = "7")]
     pub connected_nodes: ::core::option::Option<u32>,
     /// Entries of its log that the asked aggregator holds.
-    #[prost(uint64, tag = "8")]
-    pub log_length: u64,
+    #[prost(uint64, optional, tag = "8")]
+    pub log_length: ::core::option::Option<u64>,
     /// Last tick it closed, Unix seconds. 0 when not known.
     #[prost(uint32, tag = "9")]
     pub closed_tick: u32,
@@ -1348,17 +1361,17 @@ pub struct Ledger {
     #[prost(message, repeated, tag = "3")]
     pub logs: ::prost::alloc::vec::Vec<LedgerLog>,
     /// Frames counted for this second.
-    #[prost(uint32, tag = "4")]
-    pub frames_counted: u32,
+    #[prost(uint32, optional, tag = "4")]
+    pub frames_counted: ::core::option::Option<u32>,
     /// Of these, by a Merge entry.
-    #[prost(uint32, tag = "5")]
-    pub frames_merged: u32,
+    #[prost(uint32, optional, tag = "5")]
+    pub frames_merged: ::core::option::Option<u32>,
     /// Of these, by a Raw entry that no Merge covers.
-    #[prost(uint32, tag = "6")]
-    pub frames_raw: u32,
+    #[prost(uint32, optional, tag = "6")]
+    pub frames_raw: ::core::option::Option<u32>,
     /// Raw entries of this second that a Merge took over.
-    #[prost(uint32, tag = "7")]
-    pub frames_raw_covered: u32,
+    #[prost(uint32, optional, tag = "7")]
+    pub frames_raw_covered: ::core::option::Option<u32>,
     /// How many nodes are in it.
     #[prost(message, optional, tag = "8")]
     pub completeness: ::core::option::Option<Completeness>,
@@ -1369,18 +1382,18 @@ pub struct Ledger {
     #[prost(string, tag = "10")]
     pub view_hash: ::prost::alloc::string::String,
     /// Faults seen since start: two writers merged one frame. Must be 0.
-    #[prost(uint64, tag = "11")]
-    pub overlaps: u64,
+    #[prost(uint64, optional, tag = "11")]
+    pub overlaps: ::core::option::Option<u64>,
     /// Faults seen since start: two different entries at one place of a log. Must be 0.
-    #[prost(uint64, tag = "12")]
-    pub forks: u64,
+    #[prost(uint64, optional, tag = "12")]
+    pub forks: ::core::option::Option<u64>,
 }
 /// The check of one second.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Conservation {
     /// True when the live view equals the sum over the entries.
-    #[prost(bool, tag = "1")]
-    pub balanced: bool,
+    #[prost(bool, optional, tag = "1")]
+    pub balanced: ::core::option::Option<bool>,
     /// What differs, in words. Empty when balanced.
     #[prost(string, tag = "2")]
     pub detail: ::prost::alloc::string::String,
@@ -1395,8 +1408,8 @@ pub struct LedgerLog {
     #[prost(string, tag = "2")]
     pub aggregator_id: ::prost::alloc::string::String,
     /// Entries 1..=length are known here.
-    #[prost(uint64, tag = "3")]
-    pub length: u64,
+    #[prost(uint64, optional, tag = "3")]
+    pub length: ::core::option::Option<u64>,
     /// Entries before this one are pruned.
     #[prost(uint64, tag = "4")]
     pub first_kept: u64,
@@ -1404,8 +1417,8 @@ pub struct LedgerLog {
     #[prost(string, tag = "5")]
     pub hash: ::prost::alloc::string::String,
     /// Streams this writer defined.
-    #[prost(uint32, tag = "6")]
-    pub streams: u32,
+    #[prost(uint32, optional, tag = "6")]
+    pub streams: ::core::option::Option<u32>,
 }
 /// How a member is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -66,11 +66,11 @@ impl Sum {
     pub fn of(view: &ClusterView) -> Self {
         let mut sum = Self::default();
         let Some(traffic) = view.sections.as_ref().and_then(|sections| sections.traffic.as_ref()) else { return sum };
-        sum.errors = traffic.errors_per_second as u64;
+        sum.errors = traffic.errors_per_second() as u64;
         sum.values = traffic.latency.as_ref().map_or(0, |latency| latency.count as u64);
         for protocol in &traffic.protocols {
             let Some(at) = PROTOCOLS.iter().position(|name| *name == protocol.protocol) else { continue };
-            let requests = protocol.requests_per_second as u64;
+            let requests = protocol.requests_per_second() as u64;
             for place in 0..PLACES {
                 let times = (requests >> (2 * place) & 3) as u8;
                 if times > 0 {
@@ -109,12 +109,12 @@ mod tests {
         }
         let protocols = protocols.into_iter().map(|(protocol, requests)| ProtocolTraffic {
             protocol: protocol.into(),
-            requests_per_second: requests,
+            requests_per_second: Some(requests),
             ..ProtocolTraffic::default()
         });
         let n = starts.len() as f64;
         let traffic = Traffic {
-            errors_per_second: n,
+            errors_per_second: Some(n),
             latency: Some(Latency { count: n, ..Latency::default() }),
             protocols: protocols.collect(),
             ..Traffic::default()
@@ -139,7 +139,7 @@ mod tests {
     fn twice_and_torn_are_wrong() {
         assert!(Sum::of(&view(&[3, 3, 4])).wrong().unwrap().contains("twice"));
         let mut torn = view(&[3, 4]);
-        torn.sections.as_mut().unwrap().traffic.as_mut().unwrap().errors_per_second = 1.0;
+        torn.sections.as_mut().unwrap().traffic.as_mut().unwrap().errors_per_second = Some(1.0);
         assert!(Sum::of(&torn).wrong().unwrap().contains("1 errors"));
     }
 }

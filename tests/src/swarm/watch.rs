@@ -85,7 +85,7 @@ async fn follow(url: &str, seen: &Mutex<BTreeMap<u32, Seen>>) -> Result<(), Stri
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| error.to_string())?;
         let after = now.saturating_sub(Duration::from_secs(view.tick.into()));
         let completeness = view.completeness.unwrap_or_default();
-        let (last, expected) = (completeness.nodes_reporting, completeness.nodes_expected);
+        let (last, expected) = (completeness.nodes_reporting(), completeness.nodes_expected());
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = seen.entry(view.tick).or_insert(Seen { after, first: last, expected, last, last_after: after });
         (entry.last, entry.last_after) = (last, after);

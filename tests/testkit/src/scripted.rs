@@ -238,7 +238,7 @@ impl query_server::Query for QueryEndpoints {
                 statistics: request.statistics.into_iter().map(values).collect(),
                 ..Default::default()
             }],
-            left_out: 0,
+            left_out: Some(0),
             answered_by: self.name.clone(),
         }))
     }

@@ -20,8 +20,8 @@ pub fn update(table: &v1::NodeTable) -> v1::NodesUpdate {
         };
         let mut row = Row::at(tick, from.delay_ms);
         for (measure, value) in [
-            (Measure::Cpu, from.cpu),
-            (Measure::Memory, from.memory),
+            (Measure::Cpu, from.cpu_utilization_ratio),
+            (Measure::Memory, from.memory_used_ratio),
             (Measure::Requests, from.requests_per_second),
             (Measure::Errors, from.errors_per_second),
             (Measure::P99, from.p99_micros),

@@ -36,7 +36,13 @@ impl<'a> Fold<'a> {
             points: (0..asked.points())
                 .map(|point| {
                     let start = (asked.from / asked.step + point as u32).saturating_mul(asked.step);
-                    v1::SeriesPoint { tick: start.max(asked.from), ..v1::SeriesPoint::default() }
+                    v1::SeriesPoint {
+                        tick: start.max(asked.from),
+                        seconds: Some(0),
+                        nodes_reporting: Some(0),
+                        nodes_expected: Some(0),
+                        skipped_cells: Some(0),
+                    }
                 })
                 .collect(),
             most: (VALUES_MAX / (asked.points() * statistics)).clamp(1, SERIES_MAX),
@@ -51,12 +57,13 @@ impl<'a> Fold<'a> {
     pub(crate) fn take(&mut self, tick: u32, coverage: Coverage, skipped_cells: u32, reading: Option<&Reading<'_>>) {
         let at = self.asked.point_of(tick);
         let Some(point) = self.points.get_mut(at) else { return };
-        point.nodes_expected = point.nodes_expected.max(coverage.expected);
-        point.skipped_cells = point.skipped_cells.max(skipped_cells);
+        point.nodes_expected = Some(point.nodes_expected().max(coverage.expected));
+        point.skipped_cells = Some(point.skipped_cells().max(skipped_cells));
         let Some(reading) = reading else { return };
         let reporting = coverage.reporting;
-        point.nodes_reporting = if point.seconds == 0 { reporting } else { point.nodes_reporting.min(reporting) };
-        point.seconds += 1;
+        let fewest = if point.seconds() == 0 { reporting } else { point.nodes_reporting().min(reporting) };
+        point.nodes_reporting = Some(fewest);
+        point.seconds = Some(point.seconds() + 1);
         let mut refused = 0;
         for (key, about) in self.found(reading) {
             if !self.series.contains_key(&key) {
@@ -103,7 +110,7 @@ impl<'a> Fold<'a> {
         v1::SeriesAnswer {
             series: series.collect(),
             points: self.points,
-            left_out: u32::try_from(self.left_out).unwrap_or(u32::MAX),
+            left_out: Some(u32::try_from(self.left_out).unwrap_or(u32::MAX)),
             answered_by: String::new(),
         }
     }

@@ -27,5 +27,5 @@ pub(crate) fn list(reading: &Reading<'_>, asked: &Asked) -> v1::SeriesAnswer {
     series.sort_by(|a, b| a.name.cmp(&b.name));
     let left_out = u32::try_from(series.len().saturating_sub(LISTED_MAX)).unwrap_or(u32::MAX);
     series.truncate(LISTED_MAX);
-    v1::SeriesAnswer { series, left_out, ..v1::SeriesAnswer::default() }
+    v1::SeriesAnswer { series, left_out: Some(left_out), ..v1::SeriesAnswer::default() }
 }

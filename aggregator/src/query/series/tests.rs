@@ -62,7 +62,7 @@ fn seconds_are_points_and_a_missing_one_is_missing() {
     let answer = read(&request("traffic.requests"));
     assert_eq!(answer.points.len(), 10);
     assert_eq!(
-        (answer.points[4].seconds, answer.points[4].nodes_reporting, answer.points[4].nodes_expected),
+        (answer.points[4].seconds(), answer.points[4].nodes_reporting(), answer.points[4].nodes_expected()),
         (0, 0, 1)
     );
     let names: Vec<_> = answer.series.iter().map(|series| series.attributes["protocol"].as_str()).collect();
@@ -83,10 +83,10 @@ fn a_total_adds_up_and_a_step_is_a_mean() {
     // (0 + 1 + 2 + 3) / 4 and (5 + 6 + 7 + 8 + 9) / 5, and one of http1.
     assert_eq!(total.statistics[0].values, [2.5, 8.0]);
     assert_eq!(
-        answer.points.iter().map(|point| (point.tick, point.seconds)).collect::<Vec<_>>(),
+        answer.points.iter().map(|point| (point.tick, point.seconds())).collect::<Vec<_>>(),
         [(1000, 4), (1005, 5)]
     );
-    let skipped: Vec<_> = answer.points.iter().map(|point| point.skipped_cells).collect();
+    let skipped: Vec<_> = answer.points.iter().map(v1::SeriesPoint::skipped_cells).collect();
     assert_eq!(skipped, [7, 1], "the second of a point that lacks most");
 }
 
@@ -113,7 +113,7 @@ fn what_is_derived_is_read_and_listed_like_the_rest() {
     let listed = list(&Reading::of_node(&columns(&content)), &asked);
     let names: Vec<_> = listed.series.iter().map(|series| (series.name.as_str(), series.derived)).collect();
     assert!(names.is_sorted() && names.contains(&("system.memory.used", true)), "{names:?}");
-    assert!(names.contains(&("traffic.requests", false)) && listed.left_out == 0);
+    assert!(names.contains(&("traffic.requests", false)) && listed.left_out() == 0);
     let mut of_grpc = request("");
     of_grpc.attributes.insert("protocol".into(), "grpc".into());
     let listed = list(&Reading::of_node(&columns(&content)), &Asked::parse(&of_grpc, 1000, 1009).unwrap());
@@ -133,7 +133,7 @@ fn series_beyond_the_limits_are_counted() {
     let content = Content { tick: 1000, samples: (0..300).map(sample).collect(), dropped: 0 };
     fold.take(1000, ONE, 0, Some(&Reading::of_node(&columns(&content))));
     let answer = fold.finish();
-    assert_eq!((answer.series.len(), answer.left_out), (SERIES_MAX, 300 - SERIES_MAX as u32));
+    assert_eq!((answer.series.len(), answer.left_out()), (SERIES_MAX, 300 - SERIES_MAX as u32));
 }
 
 #[test]

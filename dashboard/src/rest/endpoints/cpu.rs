@@ -42,7 +42,7 @@ pub(super) fn answer(facts: &Facts<'_>) -> Cpu {
         numbers: numbers(cpu, numbers::CPU),
         load_average: cpu.and_then(|is| Some(vec![is.load1?, is.load5?, is.load15?])).unwrap_or_default(),
         by_mode: cpu
-            .map(|is| is.by_mode.iter().map(|(mode, share)| (mode.clone(), percent(*share))).collect())
+            .map(|is| is.ratio_by_mode.iter().map(|(mode, share)| (mode.clone(), percent(*share))).collect())
             .unwrap_or_default(),
         cores: cores(facts),
         completeness: facts.completeness(),
@@ -55,12 +55,12 @@ fn cores(facts: &Facts<'_>) -> Vec<Core> {
             .cpu()
             .iter()
             .flat_map(|cpu| &cpu.busiest)
-            .map(|is| Core { node: is.node_id.clone(), core: is.core, utilization: percent(is.utilization) })
+            .map(|is| Core { node: is.node_id.clone(), core: is.core(), utilization: percent(is.utilization_ratio()) })
             .collect(),
         Second::Node(view) => {
             let node = view.row.as_ref().map(|row| row.node_id.clone()).unwrap_or_default();
             (0..)
-                .zip(&view.cores)
+                .zip(&view.core_utilization_ratios)
                 .map(|(core, &is)| Core { node: node.clone(), core, utilization: percent(is) })
                 .collect()
         }

@@ -196,12 +196,12 @@ impl Completeness {
     fn of(from: Option<&v1::Completeness>, tick: u32, now: UnixMillis) -> Self {
         let from = from.copied().unwrap_or_default();
         Self {
-            nodes_reporting: from.nodes_reporting,
-            nodes_expected: from.nodes_expected,
+            nodes_reporting: from.nodes_reporting(),
+            nodes_expected: from.nodes_expected(),
             tick,
             age_ms: age_ms(tick, now),
             copies: from.copies,
-            skipped_cells: from.skipped_cells,
+            skipped_cells: from.skipped_cells(),
         }
     }
 }

@@ -32,9 +32,9 @@ pub(super) const LATENCY: &[Number<v1::Latency>] = &[
 /// One protocol: requests and failed requests per second; mean and 99th percentile in microseconds and the failed share,
 /// 0 to 1, `null` without requests; open requests, `null` when the applications do not report them.
 pub(super) const PROTOCOL: &[Number<v1::ProtocolTraffic>] = &[
-    ("rps", |is| Some(is.requests_per_second)),
-    ("errorRate", |is| Some(is.errors_per_second)),
-    ("errorRatio", |is| (is.requests_per_second > 0.0).then(|| is.errors_per_second / is.requests_per_second)),
+    ("rps", |is| is.requests_per_second),
+    ("errorRate", |is| is.errors_per_second),
+    ("errorRatio", |is| (is.requests_per_second() > 0.0).then(|| is.errors_per_second() / is.requests_per_second())),
     ("avgLatency", |is| Some(is.latency.as_ref()?.mean_micros)),
     ("p99Latency", |is| Some(is.latency.as_ref()?.p99_micros)),
     ("activeConnections", |is| is.active),
@@ -56,27 +56,27 @@ pub(super) const CONNECTION_RATES: &[Number<v1::Connections>] = &[
 /// Processors in percent, over all nodes and of single nodes: the least busy, the busiest, the 99th percentile; and how
 /// many logical ones there are.
 pub(super) const CPU: &[Number<v1::Cpu>] = &[
-    ("totalUtilization", |is| is.utilization.map(percent)),
-    ("minNodeUtilization", |is| is.utilization_min.map(percent)),
-    ("maxNodeUtilization", |is| is.utilization_max.map(percent)),
-    ("p99NodeUtilization", |is| is.utilization_p99.map(percent)),
+    ("totalUtilization", |is| is.utilization_ratio.map(percent)),
+    ("minNodeUtilization", |is| is.utilization_ratio_min.map(percent)),
+    ("maxNodeUtilization", |is| is.utilization_ratio_max.map(percent)),
+    ("p99NodeUtilization", |is| is.utilization_ratio_p99.map(percent)),
     ("logicalCores", |is| is.cores),
 ];
 
 /// Memory in bytes. `totalMemory` is `applicationMemory + bufferCache + systemMemory + freeMemory`, `usedMemory` is
 /// `totalMemory - availableMemory`, and `utilization` used / total in percent.
 pub(super) const MEMORY: &[Number<v1::Memory>] = &[
-    ("totalMemory", |is| Some(is.total)),
-    ("usedMemory", |is| is.used),
-    ("availableMemory", |is| is.available),
-    ("bufferCache", |is| is.buffer_cache),
-    ("swapUsage", |is| is.swap_used),
-    ("swapTotal", |is| is.swap_total),
-    ("hugePagesUsage", |is| is.huge_pages_used),
-    ("hugePagesTotal", |is| is.huge_pages_total),
-    ("applicationMemory", |is| is.application),
-    ("systemMemory", |is| is.system),
-    ("freeMemory", |is| is.free),
+    ("totalMemory", |is| is.total_bytes),
+    ("usedMemory", |is| is.used_bytes),
+    ("availableMemory", |is| is.available_bytes),
+    ("bufferCache", |is| is.buffer_cache_bytes),
+    ("swapUsage", |is| is.swap_used_bytes),
+    ("swapTotal", |is| is.swap_total_bytes),
+    ("hugePagesUsage", |is| is.huge_pages_used_bytes),
+    ("hugePagesTotal", |is| is.huge_pages_total_bytes),
+    ("applicationMemory", |is| is.application_bytes),
+    ("systemMemory", |is| is.system_bytes),
+    ("freeMemory", |is| is.free_bytes),
     ("utilization", |is| is.used_ratio.map(percent)),
 ];
 
@@ -86,8 +86,8 @@ pub(super) const DISK: &[Number<v1::Disk>] = &[
     ("writtenBytesPerSecond", |is| is.written_bytes_per_second),
     ("readsPerSecond", |is| is.reads_per_second),
     ("writesPerSecond", |is| is.writes_per_second),
-    ("filesystemTotal", |is| is.filesystem_total),
-    ("filesystemUsed", |is| is.filesystem_used),
+    ("filesystemTotal", |is| is.filesystem_total_bytes),
+    ("filesystemUsed", |is| is.filesystem_used_bytes),
 ];
 
 /// Network interfaces, per second.
@@ -152,8 +152,8 @@ mod tests {
     fn every_measure_of_a_row_is_in_its_answer() {
         let row = v1::NodeRow {
             node_id: "n1".into(),
-            cpu: Some(0.25),
-            memory: Some(0.5),
+            cpu_utilization_ratio: Some(0.25),
+            memory_used_ratio: Some(0.5),
             requests_per_second: Some(3.0),
             errors_per_second: Some(4.0),
             p99_micros: Some(5.0),

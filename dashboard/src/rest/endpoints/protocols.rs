@@ -39,7 +39,7 @@ pub(super) struct Protocol {
 
 impl Protocol {
     fn of(name: &'static str, from: &v1::ProtocolTraffic) -> Self {
-        let status = match protocol_severity(from.requests_per_second, from.errors_per_second) {
+        let status = match protocol_severity(from.requests_per_second(), from.errors_per_second()) {
             Severity::Error | Severity::Critical => "error",
             Severity::Warning => "warning",
             Severity::Ok | Severity::Info | Severity::Unspecified => "healthy",
@@ -58,7 +58,7 @@ fn reported<'a>(facts: &'a Facts<'_>, name: &str) -> Option<&'a v1::ProtocolTraf
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Protocols {
-    let slice = |name| reported(facts, name).map(|is| Slice { name, value: is.requests_per_second });
+    let slice = |name| reported(facts, name).map(|is| Slice { name, value: is.requests_per_second() });
     Protocols {
         timestamp: facts.timestamp(),
         distribution: PROTOCOLS.into_iter().filter_map(slice).collect(),

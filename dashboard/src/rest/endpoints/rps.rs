@@ -59,7 +59,7 @@ pub(super) fn tick(facts: &Facts<'_>) -> Rps {
 fn without_history(facts: &Facts<'_>) -> Rps {
     Rps {
         timestamp: facts.timestamp(),
-        current: facts.second().traffic().map(|traffic| traffic.requests_per_second),
+        current: facts.second().traffic().and_then(|traffic| traffic.requests_per_second),
         target: facts.target_rps,
         trend: trend(facts.columns.values.first().map_or(&[][..], Vec::as_slice)),
         historical_data: Vec::new(),

@@ -73,7 +73,7 @@ pub(super) fn answer(facts: &Facts<'_>) -> SystemMetrics {
     let connections = facts.second().connections();
     SystemMetrics {
         timestamp: facts.timestamp(),
-        rps: traffic.map(|traffic| traffic.requests_per_second),
+        rps: traffic.and_then(|traffic| traffic.requests_per_second),
         latency: numbers(traffic.and_then(|traffic| traffic.latency.as_ref()), numbers::LATENCY),
         connections: Connections {
             counts: numbers(connections, numbers::CONNECTION_COUNTS),

@@ -20,22 +20,22 @@ fn reading() -> Reading {
     let view = v1::ClusterView {
         tick: 1_700_000_000,
         completeness: Some(v1::Completeness {
-            nodes_reporting: 2,
-            nodes_expected: 3,
+            nodes_reporting: Some(2),
+            nodes_expected: Some(3),
             copies: 1,
-            skipped_cells: 4,
+            skipped_cells: Some(4),
             ..Default::default()
         }),
         sections: Some(v1::Sections {
             traffic: Some(v1::Traffic {
-                requests_per_second: 100.0,
-                errors_per_second: 2.0,
+                requests_per_second: Some(100.0),
+                errors_per_second: Some(2.0),
                 latency: Some(latency.clone()),
                 latency_last_minute: Some(latency),
                 protocols: vec![v1::ProtocolTraffic {
                     protocol: "http2".into(),
-                    requests_per_second: 100.0,
-                    errors_per_second: 2.0,
+                    requests_per_second: Some(100.0),
+                    errors_per_second: Some(2.0),
                     active: Some(7.0),
                     ..Default::default()
                 }],
@@ -51,11 +51,11 @@ fn reading() -> Reading {
                 ..Default::default()
             }),
             cpu: Some(v1::Cpu {
-                utilization: Some(0.25),
+                utilization_ratio: Some(0.25),
                 load1: Some(1.0),
                 load5: Some(2.0),
                 load15: Some(3.0),
-                busiest: vec![v1::CoreUtilization { node_id: "a".into(), core: 1, utilization: 0.5 }],
+                busiest: vec![v1::CoreUtilization { node_id: "a".into(), core: Some(1), utilization_ratio: Some(0.5) }],
                 ..Default::default()
             }),
             ..Default::default()

@@ -34,6 +34,7 @@ function SideBar({ help }: { help: () => void }) {
   const complete = live.overview.state.value?.completeness;
   const cluster = live.hello.value?.cluster || "No cluster yet";
   const expected = complete?.nodesExpected ?? 0;
+  const reporting = complete?.nodesReporting ?? 0;
   return (
     <aside class="side" aria-label="Starling">
       <a class="brand" href="/" aria-label="Starling, overview">
@@ -44,9 +45,9 @@ function SideBar({ help }: { help: () => void }) {
         <b title={cluster}>{cluster}</b>
         <span>
           {complete
-            ? complete.nodesReporting === expected
+            ? reporting === expected
               ? `${plural(expected, "node")} reporting`
-              : `${grouped(complete.nodesReporting)} of ${plural(expected, "node")} reporting`
+              : `${grouped(reporting)} of ${plural(expected, "node")} reporting`
             : "no nodes yet"}
         </span>
       </div>
@@ -72,7 +73,7 @@ function SideBar({ help }: { help: () => void }) {
             </div>
             <div>
               <dt>Data delay</dt>
-              <dd>{(complete.ageMs / 1000).toFixed(1)}&#8239;s</dd>
+              <dd>{((complete.ageMs ?? 0) / 1000).toFixed(1)}&#8239;s</dd>
             </div>
           </>
         )}

@@ -9,10 +9,10 @@ const GROUPS = [
 ] as const;
 
 /** Share of time of each group, 0 to 1. A mode that is not there took no time; without any mode nothing is known. */
-export function modesOf({ byMode }: Pick<Cpu, "byMode">): [name: string, share: number | undefined][] {
-  const reported = Object.keys(byMode).length > 0;
+export function modesOf({ ratioByMode }: Pick<Cpu, "ratioByMode">): [name: string, share: number | undefined][] {
+  const reported = Object.keys(ratioByMode).length > 0;
   return GROUPS.map(([name, modes]) => [
     name,
-    reported ? modes.reduce((sum, mode) => sum + (byMode[mode] ?? 0), 0) : undefined,
+    reported ? modes.reduce((sum, mode) => sum + (ratioByMode[mode] ?? 0), 0) : undefined,
   ]);
 }

@@ -50,9 +50,9 @@ function Summary({ state }: { state: Aggregators }) {
   const facts: [string, string][] = [];
   if (complete) {
     facts.push(
-      ["Nodes reporting", `${f.grouped(complete.nodesReporting)} of ${f.grouped(complete.nodesExpected)}`],
+      ["Nodes reporting", `${f.grouped(complete.nodesReporting ?? 0)} of ${f.grouped(complete.nodesExpected ?? 0)}`],
       ["Stored on", f.plural(complete.copies, "aggregator")],
-      ["Data delay", seconds(complete.ageMs / 1000)],
+      ["Data delay", seconds((complete.ageMs ?? 0) / 1000)],
     );
   }
   if (state.connectedTo !== "") facts.push(["This page reads", state.connectedTo]);

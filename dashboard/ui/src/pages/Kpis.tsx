@@ -100,8 +100,8 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
       </Kpi>
       <Kpi
         label="CPU"
-        change={against("cpu.total", f.points, cpu?.utilization, median?.cpu)}
-        value={f.percent(cpu?.utilization)}
+        change={against("cpu.total", f.points, cpu?.utilizationRatio, median?.cpu)}
+        value={f.percent(cpu?.utilizationRatio)}
         shape={spark("cpu.total", true)}
       >
         {cpu && <span class="fact">{f.plural(cpu.cores, "core")}</span>}
@@ -122,10 +122,10 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
       >
         {memory && (
           <span class="fact">
-            <b>{f.bytesOf(memory.used, memory.total)}</b>
+            <b>{f.bytesOf(memory.usedBytes, memory.totalBytes)}</b>
           </span>
         )}
-        {memory?.hugePagesTotal ? <Fact label="huge" value={f.bytes(memory.hugePagesUsed)} /> : null}
+        {memory?.hugePagesTotalBytes ? <Fact label="huge" value={f.bytes(memory.hugePagesUsedBytes)} /> : null}
       </Kpi>
     </KpiRow>
   );

@@ -32,7 +32,7 @@ export function NodePage({ id }: { id: string }) {
     (): Reference[] => (cores > 0 ? [{ value: cores, label: "one per core" }] : NO_REFERENCE),
     [cores],
   );
-  const limit = node?.sections?.memory?.total ?? 0;
+  const limit = node?.sections?.memory?.totalBytes ?? 0;
   const memoryReference = useMemo(
     (): Reference[] => (limit > 0 ? [{ value: limit, label: "" }] : NO_REFERENCE),
     [limit],

@@ -68,7 +68,7 @@ export function factsOf(node: NodeDetail): [string, string][] {
   if (cpu) {
     facts.push(["CPU", [f.plural(cpu.cores, "core"), node.cpuModel].filter((v) => v !== "").join(", ")]);
   }
-  if (memory) facts.push(["Memory", f.text(f.bytes(memory.total))]);
+  if (memory) facts.push(["Memory", f.text(f.bytes(memory.totalBytes))]);
   if (node.os !== "") facts.push(["System", node.os]);
   if (node.kernel !== "") facts.push(["Kernel", node.kernel]);
   if (node.uptimeSeconds > 0) facts.push(["Up", f.span(node.uptimeSeconds)]);

@@ -180,13 +180,11 @@ export function OverviewPage() {
   );
   const complete = state?.completeness;
   const lacks: string[] = [];
-  if (complete && complete.nodesReporting < complete.nodesExpected)
-    lacks.push(`${f.grouped(complete.nodesReporting)} of ${f.plural(complete.nodesExpected, "node")}`);
-  if (complete && complete.skippedCells > 0)
-    lacks.push(`without ${f.plural(complete.skippedCells, "value")}`);
+  const [nodes, expected] = [complete?.nodesReporting ?? 0, complete?.nodesExpected ?? 0];
+  if (nodes < expected) lacks.push(`${f.grouped(nodes)} of ${f.plural(expected, "node")}`);
+  if (complete?.skippedCells) lacks.push(`without ${f.plural(complete.skippedCells, "value")}`);
   const scope = lacks.length > 0 ? lacks.join(", ") : undefined;
   const waiting = waitingFor(view.status.value);
-  const nodes = complete?.nodesReporting ?? 0;
   const few = fleet !== null && fleet.rows.length <= FEW_NODES;
   const only = fleet?.rows.length === 1 ? fleet.rows[0]?.id : undefined;
   const latency = (
@@ -235,7 +233,7 @@ export function OverviewPage() {
         <CpuPanel cpu={cpu} nodes={nodes} view={view} />
         <MemoryPanel
           memory={memory}
-          note={memory ? `${f.text(f.bytes(memory.total))} over ${f.plural(nodes, "reporting node")}` : ""}
+          note={memory ? `${f.text(f.bytes(memory.totalBytes))} over ${f.plural(nodes, "reporting node")}` : ""}
         />
         <ConnectionsPanel connections={connections} view={view} />
         {only !== undefined ? (

@@ -31,11 +31,11 @@ export function CpuPanel({ cpu, nodes, view }: CpuProps) {
     <Panel title="CPU" note={plural(cpu.cores, "core")} width={4}>
       <div class="side-by-side">
         <Arc
-          parts={[{ share: cpu.utilization, color: "c-h2" }]}
+          parts={[{ share: cpu.utilizationRatio, color: "c-h2" }]}
           size={92}
           thick={9}
-          label={`CPU ${text(percent(cpu.utilization))} of all cores`}
-          middle={text(percent(cpu.utilization))}
+          label={`CPU ${text(percent(cpu.utilizationRatio))} of all cores`}
+          middle={text(percent(cpu.utilizationRatio))}
           middleY={46}
           middleSize={17}
           below="of all cores"
@@ -54,7 +54,7 @@ export function CpuPanel({ cpu, nodes, view }: CpuProps) {
           {nodes > 1 && (
             <div>
               <dt>Busiest node</dt>
-              <dd>{text(percent(cpu.utilizationMax))}</dd>
+              <dd>{text(percent(cpu.utilizationRatioMax))}</dd>
             </div>
           )}
         </dl>
@@ -71,8 +71,8 @@ export function CpuPanel({ cpu, nodes, view }: CpuProps) {
               ) : (
                 <span>core {c.core}</span>
               )}
-              <ShareBar share={c.utilization} />
-              <span>{wholePercent(c.utilization)}</span>
+              <ShareBar share={c.utilizationRatio} />
+              <span>{wholePercent(c.utilizationRatio)}</span>
             </li>
           ))}
         </ul>

@@ -8,29 +8,29 @@ import { bytes, bytesOf, percent, text } from "../lib/format";
 /** What memory is used for, without what is available. */
 function memoryParts(m: Memory): StackPart[] {
   return [
-    { label: "Application", value: m.application, color: "c-h2" },
-    { label: "Buffer and cache", value: m.bufferCache, color: "c-h1" },
-    { label: "System", value: m.system, color: "c-ws" },
-    { label: "Free", value: m.free, color: "surface-3" },
+    { label: "Application", value: m.applicationBytes, color: "c-h2" },
+    { label: "Buffer and cache", value: m.bufferCacheBytes, color: "c-h1" },
+    { label: "System", value: m.systemBytes, color: "c-ws" },
+    { label: "Free", value: m.freeBytes, color: "surface-3" },
   ];
 }
 
 export function MemoryPanel({ memory, note }: { memory: Memory | undefined; note: string }) {
-  if (!memory || memory.total === 0) return <Absent title="Memory" what="No memory data in this second." />;
+  if (!memory?.totalBytes) return <Absent title="Memory" what="No memory data in this second." />;
   const share = memory.usedRatio;
   const parts = memoryParts(memory);
-  const more: StackPart[] = [{ label: "Available", value: memory.available, color: null }];
-  if (memory.swapTotal) {
-    more.push({ label: `Swap, of ${text(bytes(memory.swapTotal))}`, value: memory.swapUsed, color: null });
+  const more: StackPart[] = [{ label: "Available", value: memory.availableBytes, color: null }];
+  if (memory.swapTotalBytes) {
+    more.push({ label: `Swap, of ${text(bytes(memory.swapTotalBytes))}`, value: memory.swapUsedBytes, color: null });
   }
-  if (memory.hugePagesTotal) {
+  if (memory.hugePagesTotalBytes) {
     more.push({
-      label: `Huge pages, of ${text(bytes(memory.hugePagesTotal))}`,
-      value: memory.hugePagesUsed,
+      label: `Huge pages, of ${text(bytes(memory.hugePagesTotalBytes))}`,
+      value: memory.hugePagesUsedBytes,
       color: null,
     });
   }
-  const used = bytesOf(memory.used, memory.total);
+  const used = bytesOf(memory.usedBytes, memory.totalBytes);
   return (
     <Panel title="Memory" note={note} width={4}>
       <div class="centre">
@@ -48,8 +48,8 @@ export function MemoryPanel({ memory, note }: { memory: Memory | undefined; note
           below={used}
         />
       </div>
-      <StackBar parts={parts} whole={memory.total} label="Memory" />
-      <PartList parts={[...parts, ...more]} whole={memory.total} format={bytes} />
+      <StackBar parts={parts} whole={memory.totalBytes} label="Memory" />
+      <PartList parts={[...parts, ...more]} whole={memory.totalBytes} format={bytes} />
     </Panel>
   );
 }

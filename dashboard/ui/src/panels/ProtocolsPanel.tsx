@@ -24,7 +24,12 @@ export function ProtocolsPanel({ traffic, severities, view }: ProtocolsProps) {
     return <Absent title="Protocols" what={NO_REQUESTS} />;
   }
   const all = traffic.protocols
-    .map((p, i) => ({ ...p, name: p.protocol, severity: severities[i] || Severity.OK }))
+    .map((p, i) => ({
+      ...p,
+      name: p.protocol,
+      requestsPerSecond: p.requestsPerSecond ?? 0,
+      severity: severities[i] || Severity.OK,
+    }))
     .sort((a, b) => b.requestsPerSecond - a.requestsPerSecond || a.name.localeCompare(b.name));
   const sum = all.reduce((a, p) => a + p.requestsPerSecond, 0);
   const total = rate(sum);

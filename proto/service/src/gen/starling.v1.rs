@@ -334,8 +334,8 @@ pub mod query_client {
     use tonic::codegen::http::Uri;
     /// The live view, for people, dashboards and scripts. Any aggregator answers for the whole cluster.
     ///
-    /// All rates are per second over the one second named by `tick`. A number that no node reported is an absent field,
-    /// never zero.
+    /// All rates are per second over the one second named by `tick`. A number that no node reported is an absent field, and a
+    /// zero is sent. Names end with their unit, see the sections.
     #[derive(Debug, Clone)]
     pub struct QueryClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -682,8 +682,8 @@ pub mod query_server {
     }
     /// The live view, for people, dashboards and scripts. Any aggregator answers for the whole cluster.
     ///
-    /// All rates are per second over the one second named by `tick`. A number that no node reported is an absent field,
-    /// never zero.
+    /// All rates are per second over the one second named by `tick`. A number that no node reported is an absent field, and a
+    /// zero is sent. Names end with their unit, see the sections.
     #[derive(Debug)]
     pub struct QueryServer<T> {
         inner: Arc<T>,

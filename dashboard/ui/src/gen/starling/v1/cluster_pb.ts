@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/cluster.proto.
  */
 export const file_starling_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0Im0KF0xpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchITCgthbnN3ZXJlZF9ieRgCIAEoCRIPCgdjbHVzdGVyGAMgASgJIr0CCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARISCgpsb2dfbGVuZ3RoGAggASgEEhMKC2Nsb3NlZF90aWNrGAkgASgNEi8KDGluX3N0YXRlX2ZvchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRzZWxmGAsgASgIQhIKEF9jb25uZWN0ZWRfbm9kZXMiIAoQR2V0TGVkZ2VyUmVxdWVzdBIMCgR0aWNrGAEgASgNIsYCCgZMZWRnZXISDAoEdGljaxgBIAEoDRITCgthbnN3ZXJlZF9ieRgCIAEoCRIkCgRsb2dzGAMgAygLMhYuc3RhcmxpbmcudjEuTGVkZ2VyTG9nEhYKDmZyYW1lc19jb3VudGVkGAQgASgNEhUKDWZyYW1lc19tZXJnZWQYBSABKA0SEgoKZnJhbWVzX3JhdxgGIAEoDRIaChJmcmFtZXNfcmF3X2NvdmVyZWQYByABKA0SLwoMY29tcGxldGVuZXNzGAggASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzEi8KDGNvbnNlcnZhdGlvbhgJIAEoCzIZLnN0YXJsaW5nLnYxLkNvbnNlcnZhdGlvbhIRCgl2aWV3X2hhc2gYCiABKAkSEAoIb3ZlcmxhcHMYCyABKAQSDQoFZm9ya3MYDCABKAQiMAoMQ29uc2VydmF0aW9uEhAKCGJhbGFuY2VkGAEgASgIEg4KBmRldGFpbBgCIAEoCSJ4CglMZWRnZXJMb2cSEQoJd3JpdGVyX2lkGAEgASgJEhUKDWFnZ3JlZ2F0b3JfaWQYAiABKAkSDgoGbGVuZ3RoGAMgASgEEhIKCmZpcnN0X2tlcHQYBCABKAQSDAoEaGFzaBgFIAEoCRIPCgdzdHJlYW1zGAYgASgNKqYBCg9BZ2dyZWdhdG9yU3RhdGUSIAocQUdHUkVHQVRPUl9TVEFURV9VTlNQRUNJRklFRBAAEhwKGEFHR1JFR0FUT1JfU1RBVEVfSk9JTklORxABEhoKFkFHR1JFR0FUT1JfU1RBVEVfUkVBRFkQAhIcChhBR0dSRUdBVE9SX1NUQVRFX0xFQVZJTkcQAxIZChVBR0dSRUdBVE9SX1NUQVRFX0RFQUQQBDKoAQoHQ2x1c3RlchJcCg9MaXN0QWdncmVnYXRvcnMSIy5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXF1ZXN0GiQuc3RhcmxpbmcudjEuTGlzdEFnZ3JlZ2F0b3JzUmVzcG9uc2USPwoJR2V0TGVkZ2VyEh0uc3RhcmxpbmcudjEuR2V0TGVkZ2VyUmVxdWVzdBoTLnN0YXJsaW5nLnYxLkxlZGdlcmIGcHJvdG8z", [file_google_protobuf_duration, file_starling_v1_sections]);
+  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0Im0KF0xpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchITCgthbnN3ZXJlZF9ieRgCIAEoCRIPCgdjbHVzdGVyGAMgASgJItECCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAhCEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aCIgChBHZXRMZWRnZXJSZXF1ZXN0EgwKBHRpY2sYASABKA0ixgMKBkxlZGdlchIMCgR0aWNrGAEgASgNEhMKC2Fuc3dlcmVkX2J5GAIgASgJEiQKBGxvZ3MYAyADKAsyFi5zdGFybGluZy52MS5MZWRnZXJMb2cSGwoOZnJhbWVzX2NvdW50ZWQYBCABKA1IAIgBARIaCg1mcmFtZXNfbWVyZ2VkGAUgASgNSAGIAQESFwoKZnJhbWVzX3JhdxgGIAEoDUgCiAEBEh8KEmZyYW1lc19yYXdfY292ZXJlZBgHIAEoDUgDiAEBEi8KDGNvbXBsZXRlbmVzcxgIIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxIvCgxjb25zZXJ2YXRpb24YCSABKAsyGS5zdGFybGluZy52MS5Db25zZXJ2YXRpb24SEQoJdmlld19oYXNoGAogASgJEhUKCG92ZXJsYXBzGAsgASgESASIAQESEgoFZm9ya3MYDCABKARIBYgBAUIRCg9fZnJhbWVzX2NvdW50ZWRCEAoOX2ZyYW1lc19tZXJnZWRCDQoLX2ZyYW1lc19yYXdCFQoTX2ZyYW1lc19yYXdfY292ZXJlZEILCglfb3ZlcmxhcHNCCAoGX2ZvcmtzIkIKDENvbnNlcnZhdGlvbhIVCghiYWxhbmNlZBgBIAEoCEgAiAEBEg4KBmRldGFpbBgCIAEoCUILCglfYmFsYW5jZWQimQEKCUxlZGdlckxvZxIRCgl3cml0ZXJfaWQYASABKAkSFQoNYWdncmVnYXRvcl9pZBgCIAEoCRITCgZsZW5ndGgYAyABKARIAIgBARISCgpmaXJzdF9rZXB0GAQgASgEEgwKBGhhc2gYBSABKAkSFAoHc3RyZWFtcxgGIAEoDUgBiAEBQgkKB19sZW5ndGhCCgoIX3N0cmVhbXMqpgEKD0FnZ3JlZ2F0b3JTdGF0ZRIgChxBR0dSRUdBVE9SX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYQUdHUkVHQVRPUl9TVEFURV9KT0lOSU5HEAESGgoWQUdHUkVHQVRPUl9TVEFURV9SRUFEWRACEhwKGEFHR1JFR0FUT1JfU1RBVEVfTEVBVklORxADEhkKFUFHR1JFR0FUT1JfU1RBVEVfREVBRBAEMqgBCgdDbHVzdGVyElwKD0xpc3RBZ2dyZWdhdG9ycxIjLnN0YXJsaW5nLnYxLkxpc3RBZ2dyZWdhdG9yc1JlcXVlc3QaJC5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXNwb25zZRI/CglHZXRMZWRnZXISHS5zdGFybGluZy52MS5HZXRMZWRnZXJSZXF1ZXN0GhMuc3RhcmxpbmcudjEuTGVkZ2VyYgZwcm90bzM", [file_google_protobuf_duration, file_starling_v1_sections]);
 
 /**
  * Takes no arguments.
@@ -124,9 +124,9 @@ export type Aggregator = Message<"starling.v1.Aggregator"> & {
   /**
    * Entries of its log that the asked aggregator holds.
    *
-   * @generated from field: uint64 log_length = 8;
+   * @generated from field: optional uint64 log_length = 8;
    */
-  logLength: bigint;
+  logLength?: bigint | undefined;
 
   /**
    * Last tick it closed, Unix seconds. 0 when not known.
@@ -208,30 +208,30 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
   /**
    * Frames counted for this second.
    *
-   * @generated from field: uint32 frames_counted = 4;
+   * @generated from field: optional uint32 frames_counted = 4;
    */
-  framesCounted: number;
+  framesCounted?: number | undefined;
 
   /**
    * Of these, by a Merge entry.
    *
-   * @generated from field: uint32 frames_merged = 5;
+   * @generated from field: optional uint32 frames_merged = 5;
    */
-  framesMerged: number;
+  framesMerged?: number | undefined;
 
   /**
    * Of these, by a Raw entry that no Merge covers.
    *
-   * @generated from field: uint32 frames_raw = 6;
+   * @generated from field: optional uint32 frames_raw = 6;
    */
-  framesRaw: number;
+  framesRaw?: number | undefined;
 
   /**
    * Raw entries of this second that a Merge took over.
    *
-   * @generated from field: uint32 frames_raw_covered = 7;
+   * @generated from field: optional uint32 frames_raw_covered = 7;
    */
-  framesRawCovered: number;
+  framesRawCovered?: number | undefined;
 
   /**
    * How many nodes are in it.
@@ -257,16 +257,16 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
   /**
    * Faults seen since start: two writers merged one frame. Must be 0.
    *
-   * @generated from field: uint64 overlaps = 11;
+   * @generated from field: optional uint64 overlaps = 11;
    */
-  overlaps: bigint;
+  overlaps?: bigint | undefined;
 
   /**
    * Faults seen since start: two different entries at one place of a log. Must be 0.
    *
-   * @generated from field: uint64 forks = 12;
+   * @generated from field: optional uint64 forks = 12;
    */
-  forks: bigint;
+  forks?: bigint | undefined;
 };
 
 /**
@@ -285,9 +285,9 @@ export type Conservation = Message<"starling.v1.Conservation"> & {
   /**
    * True when the live view equals the sum over the entries.
    *
-   * @generated from field: bool balanced = 1;
+   * @generated from field: optional bool balanced = 1;
    */
-  balanced: boolean;
+  balanced?: boolean | undefined;
 
   /**
    * What differs, in words. Empty when balanced.
@@ -327,9 +327,9 @@ export type LedgerLog = Message<"starling.v1.LedgerLog"> & {
   /**
    * Entries 1..=length are known here.
    *
-   * @generated from field: uint64 length = 3;
+   * @generated from field: optional uint64 length = 3;
    */
-  length: bigint;
+  length?: bigint | undefined;
 
   /**
    * Entries before this one are pruned.
@@ -348,9 +348,9 @@ export type LedgerLog = Message<"starling.v1.LedgerLog"> & {
   /**
    * Streams this writer defined.
    *
-   * @generated from field: uint32 streams = 6;
+   * @generated from field: optional uint32 streams = 6;
    */
-  streams: number;
+  streams?: number | undefined;
 };
 
 /**

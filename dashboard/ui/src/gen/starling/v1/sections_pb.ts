@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/sections.proto.
  */
 export const file_starling_v1_sections: GenFile = /*@__PURE__*/
-  fileDesc("ChpzdGFybGluZy92MS9zZWN0aW9ucy5wcm90bxILc3RhcmxpbmcudjEi7AEKCFNlY3Rpb25zEiUKB3RyYWZmaWMYASABKAsyFC5zdGFybGluZy52MS5UcmFmZmljEi0KC2Nvbm5lY3Rpb25zGAIgASgLMhguc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMSHQoDY3B1GAMgASgLMhAuc3RhcmxpbmcudjEuQ3B1EiMKBm1lbW9yeRgEIAEoCzITLnN0YXJsaW5nLnYxLk1lbW9yeRIfCgRkaXNrGAUgASgLMhEuc3RhcmxpbmcudjEuRGlzaxIlCgduZXR3b3JrGAYgASgLMhQuc3RhcmxpbmcudjEuTmV0d29yayKEAQoMQ29tcGxldGVuZXNzEhcKD25vZGVzX3JlcG9ydGluZxgBIAEoDRIWCg5ub2Rlc19leHBlY3RlZBgCIAEoDRIMCgR0aWNrGAMgASgNEg4KBmFnZV9tcxgEIAEoDRIOCgZjb3BpZXMYBSABKA0SFQoNc2tpcHBlZF9jZWxscxgGIAEoDSKWAgoHVHJhZmZpYxIbChNyZXF1ZXN0c19wZXJfc2Vjb25kGAEgASgBEhkKEWVycm9yc19wZXJfc2Vjb25kGAIgASgBEhgKC2Vycm9yX3JhdGlvGAMgASgBSACIAQESEwoGYWN0aXZlGAQgASgBSAGIAQESJQoHbGF0ZW5jeRgFIAEoCzIULnN0YXJsaW5nLnYxLkxhdGVuY3kSLwoJcHJvdG9jb2xzGAYgAygLMhwuc3RhcmxpbmcudjEuUHJvdG9jb2xUcmFmZmljEjEKE2xhdGVuY3lfbGFzdF9taW51dGUYByABKAsyFC5zdGFybGluZy52MS5MYXRlbmN5Qg4KDF9lcnJvcl9yYXRpb0IJCgdfYWN0aXZlIr4BCgdMYXRlbmN5EhIKCnA1MF9taWNyb3MYASABKAESEgoKcDk1X21pY3JvcxgCIAEoARISCgpwOTlfbWljcm9zGAMgASgBEhMKC3A5OTlfbWljcm9zGAQgASgBEhMKC21lYW5fbWljcm9zGAUgASgBEhIKCm1heF9taWNyb3MYBiABKAESDQoFY291bnQYByABKAESFwoPZXJyb3JfYm91bmRfcHBtGAggASgNEhEKCWhpc3RvZ3JhbRgJIAEoDCKiAQoPUHJvdG9jb2xUcmFmZmljEhAKCHByb3RvY29sGAEgASgJEhsKE3JlcXVlc3RzX3Blcl9zZWNvbmQYAiABKAESGQoRZXJyb3JzX3Blcl9zZWNvbmQYAyABKAESEwoGYWN0aXZlGAQgASgBSACIAQESJQoHbGF0ZW5jeRgFIAEoCzIULnN0YXJsaW5nLnYxLkxhdGVuY3lCCQoHX2FjdGl2ZSLWBAoLQ29ubmVjdGlvbnMSEwoGYWN0aXZlGAEgASgBSACIAQESEQoEaWRsZRgCIAEoAUgBiAEBEhIKBXRvdGFsGAMgASgBSAKIAQESHgoRb3BlbmVkX3Blcl9zZWNvbmQYBCABKAFIA4gBARIeChFyZXNldHNfcGVyX3NlY29uZBgFIAEoAUgEiAEBEiUKGHNlZ21lbnRzX3NlbnRfcGVyX3NlY29uZBgGIAEoAUgFiAEBEiMKFnJldHJhbnNtaXRzX3Blcl9zZWNvbmQYByABKAFIBogBARI3CghieV9zdGF0ZRgIIAMoCzIlLnN0YXJsaW5nLnYxLkNvbm5lY3Rpb25zLkJ5U3RhdGVFbnRyeRIUCgdoZWFsdGh5GAkgASgBSAeIAQESFAoHd2FybmluZxgKIAEoAUgIiAEBEhIKBWVycm9yGAsgASgBSAmIAQESHQoQcmV0cmFuc21pdF9yYXRpbxgMIAEoAUgKiAEBGi4KDEJ5U3RhdGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQgkKB19hY3RpdmVCBwoFX2lkbGVCCAoGX3RvdGFsQhQKEl9vcGVuZWRfcGVyX3NlY29uZEIUChJfcmVzZXRzX3Blcl9zZWNvbmRCGwoZX3NlZ21lbnRzX3NlbnRfcGVyX3NlY29uZEIZChdfcmV0cmFuc21pdHNfcGVyX3NlY29uZEIKCghfaGVhbHRoeUIKCghfd2FybmluZ0IICgZfZXJyb3JCEwoRX3JldHJhbnNtaXRfcmF0aW8izAMKA0NwdRIYCgt1dGlsaXphdGlvbhgBIAEoAUgAiAEBEhIKBWNvcmVzGAIgASgBSAGIAQESLQoHYnlfbW9kZRgDIAMoCzIcLnN0YXJsaW5nLnYxLkNwdS5CeU1vZGVFbnRyeRISCgVsb2FkMRgEIAEoAUgCiAEBEhIKBWxvYWQ1GAUgASgBSAOIAQESEwoGbG9hZDE1GAYgASgBSASIAQESLQoHYnVzaWVzdBgHIAMoCzIcLnN0YXJsaW5nLnYxLkNvcmVVdGlsaXphdGlvbhIcCg91dGlsaXphdGlvbl9taW4YCCABKAFIBYgBARIcCg91dGlsaXphdGlvbl9tYXgYCSABKAFIBogBARIcCg91dGlsaXphdGlvbl9wOTkYCiABKAFIB4gBARotCgtCeU1vZGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQg4KDF91dGlsaXphdGlvbkIICgZfY29yZXNCCAoGX2xvYWQxQggKBl9sb2FkNUIJCgdfbG9hZDE1QhIKEF91dGlsaXphdGlvbl9taW5CEgoQX3V0aWxpemF0aW9uX21heEISChBfdXRpbGl6YXRpb25fcDk5IkUKD0NvcmVVdGlsaXphdGlvbhIPCgdub2RlX2lkGAEgASgJEgwKBGNvcmUYAiABKA0SEwoLdXRpbGl6YXRpb24YAyABKAEixwMKBk1lbW9yeRINCgV0b3RhbBgBIAEoARIRCgR1c2VkGAIgASgBSACIAQESFgoJYXZhaWxhYmxlGAMgASgBSAGIAQESGQoMYnVmZmVyX2NhY2hlGAQgASgBSAKIAQESGAoLYXBwbGljYXRpb24YBSABKAFIA4gBARITCgZzeXN0ZW0YBiABKAFIBIgBARIRCgRmcmVlGAcgASgBSAWIAQESFwoKc3dhcF90b3RhbBgIIAEoAUgGiAEBEhYKCXN3YXBfdXNlZBgJIAEoAUgHiAEBEh0KEGh1Z2VfcGFnZXNfdG90YWwYCiABKAFICIgBARIcCg9odWdlX3BhZ2VzX3VzZWQYCyABKAFICYgBARIXCgp1c2VkX3JhdGlvGAwgASgBSAqIAQFCBwoFX3VzZWRCDAoKX2F2YWlsYWJsZUIPCg1fYnVmZmVyX2NhY2hlQg4KDF9hcHBsaWNhdGlvbkIJCgdfc3lzdGVtQgcKBV9mcmVlQg0KC19zd2FwX3RvdGFsQgwKCl9zd2FwX3VzZWRCEwoRX2h1Z2VfcGFnZXNfdG90YWxCEgoQX2h1Z2VfcGFnZXNfdXNlZEINCgtfdXNlZF9yYXRpbyLYAgoERGlzaxIiChVyZWFkX2J5dGVzX3Blcl9zZWNvbmQYASABKAFIAIgBARIlChh3cml0dGVuX2J5dGVzX3Blcl9zZWNvbmQYAiABKAFIAYgBARIdChByZWFkc19wZXJfc2Vjb25kGAMgASgBSAKIAQESHgoRd3JpdGVzX3Blcl9zZWNvbmQYBCABKAFIA4gBARIdChBmaWxlc3lzdGVtX3RvdGFsGAUgASgBSASIAQESHAoPZmlsZXN5c3RlbV91c2VkGAYgASgBSAWIAQFCGAoWX3JlYWRfYnl0ZXNfcGVyX3NlY29uZEIbChlfd3JpdHRlbl9ieXRlc19wZXJfc2Vjb25kQhMKEV9yZWFkc19wZXJfc2Vjb25kQhQKEl93cml0ZXNfcGVyX3NlY29uZEITChFfZmlsZXN5c3RlbV90b3RhbEISChBfZmlsZXN5c3RlbV91c2VkIocDCgdOZXR3b3JrEiYKGXJlY2VpdmVkX2J5dGVzX3Blcl9zZWNvbmQYASABKAFIAIgBARIiChVzZW50X2J5dGVzX3Blcl9zZWNvbmQYAiABKAFIAYgBARIoChtyZWNlaXZlZF9wYWNrZXRzX3Blcl9zZWNvbmQYAyABKAFIAogBARIkChdzZW50X3BhY2tldHNfcGVyX3NlY29uZBgEIAEoAUgDiAEBEh4KEWVycm9yc19wZXJfc2Vjb25kGAUgASgBSASIAQESHwoSZHJvcHBlZF9wZXJfc2Vjb25kGAYgASgBSAWIAQFCHAoaX3JlY2VpdmVkX2J5dGVzX3Blcl9zZWNvbmRCGAoWX3NlbnRfYnl0ZXNfcGVyX3NlY29uZEIeChxfcmVjZWl2ZWRfcGFja2V0c19wZXJfc2Vjb25kQhoKGF9zZW50X3BhY2tldHNfcGVyX3NlY29uZEIUChJfZXJyb3JzX3Blcl9zZWNvbmRCFQoTX2Ryb3BwZWRfcGVyX3NlY29uZCpwCglOb2RlU3RhdGUSGgoWTk9ERV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFE5PREVfU1RBVEVfUkVQT1JUSU5HEAESFQoRTk9ERV9TVEFURV9TSUxFTlQQAhIWChJOT0RFX1NUQVRFX1NUT1BQRUQQA2IGcHJvdG8z");
+  fileDesc("ChpzdGFybGluZy92MS9zZWN0aW9ucy5wcm90bxILc3RhcmxpbmcudjEi7AEKCFNlY3Rpb25zEiUKB3RyYWZmaWMYASABKAsyFC5zdGFybGluZy52MS5UcmFmZmljEi0KC2Nvbm5lY3Rpb25zGAIgASgLMhguc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMSHQoDY3B1GAMgASgLMhAuc3RhcmxpbmcudjEuQ3B1EiMKBm1lbW9yeRgEIAEoCzITLnN0YXJsaW5nLnYxLk1lbW9yeRIfCgRkaXNrGAUgASgLMhEuc3RhcmxpbmcudjEuRGlzaxIlCgduZXR3b3JrGAYgASgLMhQuc3RhcmxpbmcudjEuTmV0d29yayLcAQoMQ29tcGxldGVuZXNzEhwKD25vZGVzX3JlcG9ydGluZxgBIAEoDUgAiAEBEhsKDm5vZGVzX2V4cGVjdGVkGAIgASgNSAGIAQESDAoEdGljaxgDIAEoDRITCgZhZ2VfbXMYBCABKA1IAogBARIOCgZjb3BpZXMYBSABKA0SGgoNc2tpcHBlZF9jZWxscxgGIAEoDUgDiAEBQhIKEF9ub2Rlc19yZXBvcnRpbmdCEQoPX25vZGVzX2V4cGVjdGVkQgkKB19hZ2VfbXNCEAoOX3NraXBwZWRfY2VsbHMizgIKB1RyYWZmaWMSIAoTcmVxdWVzdHNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEh4KEWVycm9yc19wZXJfc2Vjb25kGAIgASgBSAGIAQESGAoLZXJyb3JfcmF0aW8YAyABKAFIAogBARITCgZhY3RpdmUYBCABKAFIA4gBARIlCgdsYXRlbmN5GAUgASgLMhQuc3RhcmxpbmcudjEuTGF0ZW5jeRIvCglwcm90b2NvbHMYBiADKAsyHC5zdGFybGluZy52MS5Qcm90b2NvbFRyYWZmaWMSMQoTbGF0ZW5jeV9sYXN0X21pbnV0ZRgHIAEoCzIULnN0YXJsaW5nLnYxLkxhdGVuY3lCFgoUX3JlcXVlc3RzX3Blcl9zZWNvbmRCFAoSX2Vycm9yc19wZXJfc2Vjb25kQg4KDF9lcnJvcl9yYXRpb0IJCgdfYWN0aXZlIr4BCgdMYXRlbmN5EhIKCnA1MF9taWNyb3MYASABKAESEgoKcDk1X21pY3JvcxgCIAEoARISCgpwOTlfbWljcm9zGAMgASgBEhMKC3A5OTlfbWljcm9zGAQgASgBEhMKC21lYW5fbWljcm9zGAUgASgBEhIKCm1heF9taWNyb3MYBiABKAESDQoFY291bnQYByABKAESFwoPZXJyb3JfYm91bmRfcHBtGAggASgNEhEKCWhpc3RvZ3JhbRgJIAEoDCLaAQoPUHJvdG9jb2xUcmFmZmljEhAKCHByb3RvY29sGAEgASgJEiAKE3JlcXVlc3RzX3Blcl9zZWNvbmQYAiABKAFIAIgBARIeChFlcnJvcnNfcGVyX3NlY29uZBgDIAEoAUgBiAEBEhMKBmFjdGl2ZRgEIAEoAUgCiAEBEiUKB2xhdGVuY3kYBSABKAsyFC5zdGFybGluZy52MS5MYXRlbmN5QhYKFF9yZXF1ZXN0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIJCgdfYWN0aXZlItYECgtDb25uZWN0aW9ucxITCgZhY3RpdmUYASABKAFIAIgBARIRCgRpZGxlGAIgASgBSAGIAQESEgoFdG90YWwYAyABKAFIAogBARIeChFvcGVuZWRfcGVyX3NlY29uZBgEIAEoAUgDiAEBEh4KEXJlc2V0c19wZXJfc2Vjb25kGAUgASgBSASIAQESJQoYc2VnbWVudHNfc2VudF9wZXJfc2Vjb25kGAYgASgBSAWIAQESIwoWcmV0cmFuc21pdHNfcGVyX3NlY29uZBgHIAEoAUgGiAEBEjcKCGJ5X3N0YXRlGAggAygLMiUuc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMuQnlTdGF0ZUVudHJ5EhQKB2hlYWx0aHkYCSABKAFIB4gBARIUCgd3YXJuaW5nGAogASgBSAiIAQESEgoFZXJyb3IYCyABKAFICYgBARIdChByZXRyYW5zbWl0X3JhdGlvGAwgASgBSAqIAQEaLgoMQnlTdGF0ZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAFCCQoHX2FjdGl2ZUIHCgVfaWRsZUIICgZfdG90YWxCFAoSX29wZW5lZF9wZXJfc2Vjb25kQhQKEl9yZXNldHNfcGVyX3NlY29uZEIbChlfc2VnbWVudHNfc2VudF9wZXJfc2Vjb25kQhkKF19yZXRyYW5zbWl0c19wZXJfc2Vjb25kQgoKCF9oZWFsdGh5QgoKCF93YXJuaW5nQggKBl9lcnJvckITChFfcmV0cmFuc21pdF9yYXRpbyKMBAoDQ3B1Eh4KEXV0aWxpemF0aW9uX3JhdGlvGAEgASgBSACIAQESEgoFY29yZXMYAiABKAFIAYgBARI4Cg1yYXRpb19ieV9tb2RlGAMgAygLMiEuc3RhcmxpbmcudjEuQ3B1LlJhdGlvQnlNb2RlRW50cnkSEgoFbG9hZDEYBCABKAFIAogBARISCgVsb2FkNRgFIAEoAUgDiAEBEhMKBmxvYWQxNRgGIAEoAUgEiAEBEi0KB2J1c2llc3QYByADKAsyHC5zdGFybGluZy52MS5Db3JlVXRpbGl6YXRpb24SIgoVdXRpbGl6YXRpb25fcmF0aW9fbWluGAggASgBSAWIAQESIgoVdXRpbGl6YXRpb25fcmF0aW9fbWF4GAkgASgBSAaIAQESIgoVdXRpbGl6YXRpb25fcmF0aW9fcDk5GAogASgBSAeIAQEaMgoQUmF0aW9CeU1vZGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQhQKEl91dGlsaXphdGlvbl9yYXRpb0IICgZfY29yZXNCCAoGX2xvYWQxQggKBl9sb2FkNUIJCgdfbG9hZDE1QhgKFl91dGlsaXphdGlvbl9yYXRpb19taW5CGAoWX3V0aWxpemF0aW9uX3JhdGlvX21heEIYChZfdXRpbGl6YXRpb25fcmF0aW9fcDk5InQKD0NvcmVVdGlsaXphdGlvbhIPCgdub2RlX2lkGAEgASgJEhEKBGNvcmUYAiABKA1IAIgBARIeChF1dGlsaXphdGlvbl9yYXRpbxgDIAEoAUgBiAEBQgcKBV9jb3JlQhQKEl91dGlsaXphdGlvbl9yYXRpbyLaBAoGTWVtb3J5EhgKC3RvdGFsX2J5dGVzGAEgASgBSACIAQESFwoKdXNlZF9ieXRlcxgCIAEoAUgBiAEBEhwKD2F2YWlsYWJsZV9ieXRlcxgDIAEoAUgCiAEBEh8KEmJ1ZmZlcl9jYWNoZV9ieXRlcxgEIAEoAUgDiAEBEh4KEWFwcGxpY2F0aW9uX2J5dGVzGAUgASgBSASIAQESGQoMc3lzdGVtX2J5dGVzGAYgASgBSAWIAQESFwoKZnJlZV9ieXRlcxgHIAEoAUgGiAEBEh0KEHN3YXBfdG90YWxfYnl0ZXMYCCABKAFIB4gBARIcCg9zd2FwX3VzZWRfYnl0ZXMYCSABKAFICIgBARIjChZodWdlX3BhZ2VzX3RvdGFsX2J5dGVzGAogASgBSAmIAQESIgoVaHVnZV9wYWdlc191c2VkX2J5dGVzGAsgASgBSAqIAQESFwoKdXNlZF9yYXRpbxgMIAEoAUgLiAEBQg4KDF90b3RhbF9ieXRlc0INCgtfdXNlZF9ieXRlc0ISChBfYXZhaWxhYmxlX2J5dGVzQhUKE19idWZmZXJfY2FjaGVfYnl0ZXNCFAoSX2FwcGxpY2F0aW9uX2J5dGVzQg8KDV9zeXN0ZW1fYnl0ZXNCDQoLX2ZyZWVfYnl0ZXNCEwoRX3N3YXBfdG90YWxfYnl0ZXNCEgoQX3N3YXBfdXNlZF9ieXRlc0IZChdfaHVnZV9wYWdlc190b3RhbF9ieXRlc0IYChZfaHVnZV9wYWdlc191c2VkX2J5dGVzQg0KC191c2VkX3JhdGlvIvACCgREaXNrEiIKFXJlYWRfYnl0ZXNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEiUKGHdyaXR0ZW5fYnl0ZXNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEh0KEHJlYWRzX3Blcl9zZWNvbmQYAyABKAFIAogBARIeChF3cml0ZXNfcGVyX3NlY29uZBgEIAEoAUgDiAEBEiMKFmZpbGVzeXN0ZW1fdG90YWxfYnl0ZXMYBSABKAFIBIgBARIiChVmaWxlc3lzdGVtX3VzZWRfYnl0ZXMYBiABKAFIBYgBAUIYChZfcmVhZF9ieXRlc19wZXJfc2Vjb25kQhsKGV93cml0dGVuX2J5dGVzX3Blcl9zZWNvbmRCEwoRX3JlYWRzX3Blcl9zZWNvbmRCFAoSX3dyaXRlc19wZXJfc2Vjb25kQhkKF19maWxlc3lzdGVtX3RvdGFsX2J5dGVzQhgKFl9maWxlc3lzdGVtX3VzZWRfYnl0ZXMihwMKB05ldHdvcmsSJgoZcmVjZWl2ZWRfYnl0ZXNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEiIKFXNlbnRfYnl0ZXNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEigKG3JlY2VpdmVkX3BhY2tldHNfcGVyX3NlY29uZBgDIAEoAUgCiAEBEiQKF3NlbnRfcGFja2V0c19wZXJfc2Vjb25kGAQgASgBSAOIAQESHgoRZXJyb3JzX3Blcl9zZWNvbmQYBSABKAFIBIgBARIfChJkcm9wcGVkX3Blcl9zZWNvbmQYBiABKAFIBYgBAUIcChpfcmVjZWl2ZWRfYnl0ZXNfcGVyX3NlY29uZEIYChZfc2VudF9ieXRlc19wZXJfc2Vjb25kQh4KHF9yZWNlaXZlZF9wYWNrZXRzX3Blcl9zZWNvbmRCGgoYX3NlbnRfcGFja2V0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIVChNfZHJvcHBlZF9wZXJfc2Vjb25kKnAKCU5vZGVTdGF0ZRIaChZOT0RFX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUTk9ERV9TVEFURV9SRVBPUlRJTkcQARIVChFOT0RFX1NUQVRFX1NJTEVOVBACEhYKEk5PREVfU1RBVEVfU1RPUFBFRBADYgZwcm90bzM");
 
 /**
  * The parts of one second. A part is absent when no node reported it.
@@ -77,16 +77,16 @@ export type Completeness = Message<"starling.v1.Completeness"> & {
   /**
    * Nodes whose frame for this second is in the answer.
    *
-   * @generated from field: uint32 nodes_reporting = 1;
+   * @generated from field: optional uint32 nodes_reporting = 1;
    */
-  nodesReporting: number;
+  nodesReporting?: number | undefined;
 
   /**
    * Nodes that reported within the last 15 minutes and did not end their stream.
    *
-   * @generated from field: uint32 nodes_expected = 2;
+   * @generated from field: optional uint32 nodes_expected = 2;
    */
-  nodesExpected: number;
+  nodesExpected?: number | undefined;
 
   /**
    * The second the answer is for, Unix seconds.
@@ -98,9 +98,9 @@ export type Completeness = Message<"starling.v1.Completeness"> & {
   /**
    * Milliseconds between the end of that second and the moment of the answer.
    *
-   * @generated from field: uint32 age_ms = 4;
+   * @generated from field: optional uint32 age_ms = 4;
    */
-  ageMs: number;
+  ageMs?: number | undefined;
 
   /**
    * On how many aggregators an acknowledged frame is held. 1 means that this aggregator has no peer.
@@ -113,9 +113,9 @@ export type Completeness = Message<"starling.v1.Completeness"> & {
    * Values that the sums of this second lack because the answering aggregator had no room for their series or group:
    * one for each series, group and entry of a log, over all groups. 0 in answers that are no sums.
    *
-   * @generated from field: uint32 skipped_cells = 6;
+   * @generated from field: optional uint32 skipped_cells = 6;
    */
-  skippedCells: number;
+  skippedCells?: number | undefined;
 };
 
 /**
@@ -134,16 +134,16 @@ export type Traffic = Message<"starling.v1.Traffic"> & {
   /**
    * Requests per second, all protocols.
    *
-   * @generated from field: double requests_per_second = 1;
+   * @generated from field: optional double requests_per_second = 1;
    */
-  requestsPerSecond: number;
+  requestsPerSecond?: number | undefined;
 
   /**
    * Failed requests per second: HTTP 5xx, gRPC server errors, or an error type given by the application.
    *
-   * @generated from field: double errors_per_second = 2;
+   * @generated from field: optional double errors_per_second = 2;
    */
-  errorsPerSecond: number;
+  errorsPerSecond?: number | undefined;
 
   /**
    * Errors / requests, 0 to 1. Absent without requests.
@@ -251,7 +251,8 @@ export type Latency = Message<"starling.v1.Latency"> & {
   errorBoundPpm: number;
 
   /**
-   * The histogram itself, nanoseconds, in Starling's sparse form.
+   * The histogram itself, nanoseconds, in Starling's sparse form. Only sent when it was asked for
+   * (`include_histograms`).
    *
    * @generated from field: bytes histogram = 9;
    */
@@ -281,16 +282,16 @@ export type ProtocolTraffic = Message<"starling.v1.ProtocolTraffic"> & {
   /**
    * Requests per second.
    *
-   * @generated from field: double requests_per_second = 2;
+   * @generated from field: optional double requests_per_second = 2;
    */
-  requestsPerSecond: number;
+  requestsPerSecond?: number | undefined;
 
   /**
    * Failed requests per second.
    *
-   * @generated from field: double errors_per_second = 3;
+   * @generated from field: optional double errors_per_second = 3;
    */
-  errorsPerSecond: number;
+  errorsPerSecond?: number | undefined;
 
   /**
    * Requests or connections open now.
@@ -421,9 +422,9 @@ export type Cpu = Message<"starling.v1.Cpu"> & {
   /**
    * Busy share of all cores, 0 to 1.
    *
-   * @generated from field: optional double utilization = 1;
+   * @generated from field: optional double utilization_ratio = 1;
    */
-  utilization?: number | undefined;
+  utilizationRatio?: number | undefined;
 
   /**
    * Logical processors.
@@ -435,9 +436,9 @@ export type Cpu = Message<"starling.v1.Cpu"> & {
   /**
    * Share of time by mode, 0 to 1: "user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle".
    *
-   * @generated from field: map<string, double> by_mode = 3;
+   * @generated from field: map<string, double> ratio_by_mode = 3;
    */
-  byMode: { [key: string]: number };
+  ratioByMode: { [key: string]: number };
 
   /**
    * Load average of 1 minute: mean over the nodes.
@@ -470,23 +471,23 @@ export type Cpu = Message<"starling.v1.Cpu"> & {
   /**
    * Least busy node, 0 to 1.
    *
-   * @generated from field: optional double utilization_min = 8;
+   * @generated from field: optional double utilization_ratio_min = 8;
    */
-  utilizationMin?: number | undefined;
+  utilizationRatioMin?: number | undefined;
 
   /**
    * Busiest node, 0 to 1.
    *
-   * @generated from field: optional double utilization_max = 9;
+   * @generated from field: optional double utilization_ratio_max = 9;
    */
-  utilizationMax?: number | undefined;
+  utilizationRatioMax?: number | undefined;
 
   /**
    * 99th percentile over the nodes, 0 to 1.
    *
-   * @generated from field: optional double utilization_p99 = 10;
+   * @generated from field: optional double utilization_ratio_p99 = 10;
    */
-  utilizationP99?: number | undefined;
+  utilizationRatioP99?: number | undefined;
 };
 
 /**
@@ -512,16 +513,16 @@ export type CoreUtilization = Message<"starling.v1.CoreUtilization"> & {
   /**
    * Number of the core, from 0.
    *
-   * @generated from field: uint32 core = 2;
+   * @generated from field: optional uint32 core = 2;
    */
-  core: number;
+  core?: number | undefined;
 
   /**
    * Busy share, 0 to 1.
    *
-   * @generated from field: double utilization = 3;
+   * @generated from field: optional double utilization_ratio = 3;
    */
-  utilization: number;
+  utilizationRatio?: number | undefined;
 };
 
 /**
@@ -532,7 +533,7 @@ export const CoreUtilizationSchema: GenMessage<CoreUtilization> = /*@__PURE__*/
   messageDesc(file_starling_v1_sections, 7);
 
 /**
- * Memory, bytes. total = application + buffer_cache + system + free.
+ * Memory. total_bytes = application_bytes + buffer_cache_bytes + system_bytes + free_bytes.
  *
  * @generated from message starling.v1.Memory
  */
@@ -540,82 +541,82 @@ export type Memory = Message<"starling.v1.Memory"> & {
   /**
    * Physical memory.
    *
-   * @generated from field: double total = 1;
+   * @generated from field: optional double total_bytes = 1;
    */
-  total: number;
+  totalBytes?: number | undefined;
 
   /**
-   * total - available.
+   * total_bytes - available_bytes.
    *
-   * @generated from field: optional double used = 2;
+   * @generated from field: optional double used_bytes = 2;
    */
-  used?: number | undefined;
+  usedBytes?: number | undefined;
 
   /**
    * What the kernel estimates can be given to programs without swapping (MemAvailable).
    *
-   * @generated from field: optional double available = 3;
+   * @generated from field: optional double available_bytes = 3;
    */
-  available?: number | undefined;
+  availableBytes?: number | undefined;
 
   /**
    * Buffers, page cache and reclaimable slab, without shared memory.
    *
-   * @generated from field: optional double buffer_cache = 4;
+   * @generated from field: optional double buffer_cache_bytes = 4;
    */
-  bufferCache?: number | undefined;
+  bufferCacheBytes?: number | undefined;
 
   /**
    * Anonymous and shared memory of programs.
    *
-   * @generated from field: optional double application = 5;
+   * @generated from field: optional double application_bytes = 5;
    */
-  application?: number | undefined;
+  applicationBytes?: number | undefined;
 
   /**
-   * The kernel's own: what is neither application, buffer_cache nor free.
+   * The kernel's own: what is neither application, buffer cache nor free.
    *
-   * @generated from field: optional double system = 6;
+   * @generated from field: optional double system_bytes = 6;
    */
-  system?: number | undefined;
+  systemBytes?: number | undefined;
 
   /**
    * Not used for anything.
    *
-   * @generated from field: optional double free = 7;
+   * @generated from field: optional double free_bytes = 7;
    */
-  free?: number | undefined;
+  freeBytes?: number | undefined;
 
   /**
    * Swap space.
    *
-   * @generated from field: optional double swap_total = 8;
+   * @generated from field: optional double swap_total_bytes = 8;
    */
-  swapTotal?: number | undefined;
+  swapTotalBytes?: number | undefined;
 
   /**
    * Swap space in use.
    *
-   * @generated from field: optional double swap_used = 9;
+   * @generated from field: optional double swap_used_bytes = 9;
    */
-  swapUsed?: number | undefined;
+  swapUsedBytes?: number | undefined;
 
   /**
    * Memory set aside as huge pages, all sizes of the pool reported by /proc/meminfo.
    *
-   * @generated from field: optional double huge_pages_total = 10;
+   * @generated from field: optional double huge_pages_total_bytes = 10;
    */
-  hugePagesTotal?: number | undefined;
+  hugePagesTotalBytes?: number | undefined;
 
   /**
    * Huge pages in use.
    *
-   * @generated from field: optional double huge_pages_used = 11;
+   * @generated from field: optional double huge_pages_used_bytes = 11;
    */
-  hugePagesUsed?: number | undefined;
+  hugePagesUsedBytes?: number | undefined;
 
   /**
-   * used / total, 0 to 1. Absent for a host that says it has no memory.
+   * used_bytes / total_bytes, 0 to 1. Absent for a host that says it has no memory.
    *
    * @generated from field: optional double used_ratio = 12;
    */
@@ -664,18 +665,18 @@ export type Disk = Message<"starling.v1.Disk"> & {
   writesPerSecond?: number | undefined;
 
   /**
-   * Size of the filesystems, bytes.
+   * Size of the filesystems.
    *
-   * @generated from field: optional double filesystem_total = 5;
+   * @generated from field: optional double filesystem_total_bytes = 5;
    */
-  filesystemTotal?: number | undefined;
+  filesystemTotalBytes?: number | undefined;
 
   /**
-   * In use, bytes.
+   * In use.
    *
-   * @generated from field: optional double filesystem_used = 6;
+   * @generated from field: optional double filesystem_used_bytes = 6;
    */
-  filesystemUsed?: number | undefined;
+  filesystemUsedBytes?: number | undefined;
 };
 
 /**
