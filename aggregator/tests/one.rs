@@ -314,6 +314,44 @@ async fn bad_frames_are_refused_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
+async fn faults_of_collectors_are_facts_of_the_node_until_they_are_taken_back() {
+    let aggregator = Aggregator::start("solo", &[]).await;
+    let mut node = TestNode::new("web-1", "a");
+    node.connect(&aggregator.url()).await;
+    node.send(now() - 1, 10, 1_000).await;
+    let hanging = v1::CollectorTrouble::Hanging.into();
+    let reason = format!("/proc/diskstats does not answer\u{7}{}", "!".repeat(5_000));
+    let fault = v1::CollectorFault { collector: "disk".into(), trouble: hanging, reason, since_unix_s: 7 };
+    let report = |faults| ingest_request::Body::Collectors(v1::CollectorReport { faults });
+    node.raw(report(vec![fault])).await;
+    let query = aggregator.query().await;
+    let faults = async || {
+        let (mut of_list, mut of_one) = (query.clone(), query.clone());
+        let table = of_list.list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner();
+        let asked = v1::GetNodeRequest { node_id: "web-1".into(), ..v1::GetNodeRequest::default() };
+        let view = of_one.get_node(asked).await.map(|view| view.into_inner().row.unwrap_or_default().collector_faults);
+        (table.nodes.into_iter().flat_map(|row| row.collector_faults).collect::<Vec<_>>(), view.unwrap_or_default())
+    };
+    eventually("the fault in the list and at the node", async || match faults().await {
+        (list, one) if list.len() == 1 && list == one => {
+            assert_eq!((list[0].collector.as_str(), list[0].trouble, list[0].since_unix_s), ("disk", hanging, 7));
+            let reason = &list[0].reason;
+            assert!(reason.starts_with("/proc/diskstats does not answer!") && reason.len() == 200, "{reason}");
+            Ok(())
+        }
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    node.raw(report(vec![])).await;
+    eventually("no fault", async || match faults().await {
+        (list, one) if list.is_empty() && one.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    aggregator.stopped().await;
+}
+
+#[tokio::test]
 async fn a_newer_connection_takes_over() {
     let aggregator = Aggregator::start("solo", &[]).await;
     let mut node = TestNode::new("web-1", "a");

@@ -161,5 +161,6 @@ async fn uplink_config(config: &Config) -> UplinkConfig {
         ring_frames: config.ring_frames,
         ring_bytes: config.ring_max_bytes,
         grace: config.shutdown_grace,
+        collectors: None,
     }
 }

@@ -33,6 +33,12 @@ pub const LABELS_MAX: usize = 16;
 pub const LABEL_KEY_LEN_MAX: usize = 32;
 /// Longest value of a label, in characters.
 pub const LABEL_VALUE_LEN_MAX: usize = 64;
+/// Collectors with a fault that are taken of a node: more than a daemon has.
+pub const COLLECTOR_FAULTS_MAX: usize = 32;
+/// Longest name of a collector, in characters.
+pub const COLLECTOR_NAME_LEN_MAX: usize = 32;
+/// Longest reason of a fault of a collector, in characters: a path and what the system says of it.
+pub const COLLECTOR_REASON_LEN_MAX: usize = 200;
 /// Largest increment of a counter in one tick. 10,000 nodes of it add up to 2^54: no sum overflows.
 pub const COUNTER_INCREMENT_MAX: u64 = 1 << 40;
 /// Largest magnitude of a gauge in fixed point: 10,000 nodes of it add up to less than 2^77, kept in 128 bits.

@@ -115,6 +115,7 @@ fn entry_of(node: &IngestNode, about: &About, aggregator: Option<&NodeId>, stopp
         simulated: about.simulated,
         cores: about.facts.cores,
         stopped,
+        collector_faults: about.collector_faults.clone(),
     }
 }
 

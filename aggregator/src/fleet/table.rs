@@ -415,6 +415,7 @@ pub(super) fn wire_row(entry: &Entry, row: &Row, tick: u32) -> v1::NodeRow {
         cores: entry.cores,
         busiest: row.busiest().map(core).collect(),
         delay_ms: row.delay_ms,
+        collector_faults: entry.collector_faults.clone(),
     }
 }
 

@@ -66,6 +66,7 @@ impl Greeting {
                 },
                 labels: hello.labels.into_iter().collect::<BTreeMap<_, _>>(),
                 simulated: hello.simulated,
+                collector_faults: Vec::new(),
             },
             final_hop: hello.final_hop,
         })

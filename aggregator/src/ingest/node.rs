@@ -38,7 +38,7 @@ pub(super) const BLOCKS_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// writes drops its own oldest block.
 const BLOCKS_BYTES_SLACK: usize = BLOCKS_BYTES_MAX / 8;
 
-/// What a node says of itself when it connects.
+/// What a node says of itself: when it connects, and of its collectors whenever it changes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct About {
     /// Facts that change only with a reboot, and the version of the daemon.
@@ -47,6 +47,8 @@ pub(crate) struct About {
     pub(crate) labels: BTreeMap<String, String>,
     /// Its samples are replays.
     pub(crate) simulated: bool,
+    /// Its collectors that do not read all they should, sorted by name; as of [`starling_proto::nodes::taken_faults`].
+    pub(crate) collector_faults: Vec<v1::CollectorFault>,
 }
 
 /// The open stream of a node.
@@ -350,6 +352,14 @@ impl Claim {
             *newest = tick.max(*newest);
             newer
         });
+    }
+
+    /// Replaces what is known of the node's collectors.
+    pub(super) fn collectors(&self, faults: Vec<v1::CollectorFault>) {
+        let mut state = self.node.state();
+        if state.epoch == self.epoch && state.about.collector_faults != faults {
+            state.about = Arc::new(About { collector_faults: faults, ..About::clone(&state.about) });
+        }
     }
 
     /// The session is over; `end_of_stream` when the daemon stopped on purpose.

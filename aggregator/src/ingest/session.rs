@@ -11,6 +11,7 @@ use prost::Message as _;
 use starling_proto::{
     frame::{Decoder, FrameError},
     ids::{NodeId, WriterId},
+    nodes::taken_faults,
     v1::{self, RefusalReason, ingest_request, ingest_response},
 };
 use starling_service::{metrics::Counter, requests::Protocol};
@@ -235,6 +236,15 @@ impl IngestSession {
                         return end;
                     }
                 }
+                None
+            }
+            Some(ingest_request::Body::Collectors(report)) => {
+                let wait = self.bucket.take(Instant::now());
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+                let (faults, _) = taken_faults(&report.faults);
+                self.claim.collectors(faults);
                 None
             }
             Some(ingest_request::Body::EndOfStream(end_of_stream)) => Some(End::Ended(end_of_stream.last_tick)),

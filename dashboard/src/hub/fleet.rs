@@ -58,6 +58,7 @@ impl Host {
             simulated: row.simulated,
             cores: row.cores,
             stopped: row.state() == NodeState::Stopped,
+            collector_faults: row.collector_faults.clone(),
             ..v1::NodeEntry::default()
         };
         let (entry, _) = Entry::from_wire(&named).ok()?;

@@ -47,6 +47,8 @@ pub struct UplinkConfig {
     pub ring_bytes: usize,
     /// How long a stop may take in all.
     pub grace: Duration,
+    /// The collectors of this host that do not read all they should, now and from now on; `None` without collectors.
+    pub collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
 }
 
 impl UplinkConfig {
@@ -71,6 +73,7 @@ impl UplinkConfig {
             ring_frames: Self::RING_FRAMES,
             ring_bytes: Self::RING_BYTES,
             grace: Self::GRACE,
+            collectors: None,
         }
     }
 }
@@ -145,6 +148,7 @@ pub struct Uplink {
     offers: mpsc::Receiver<Arc<Content>>,
     not_taken: Arc<shell::NotTakenCount>,
     stats: watch::Sender<UplinkStats>,
+    collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
     /// Uplinks of the same node whose end the first dial waits for.
     after: Vec<watch::Receiver<UplinkStats>>,
 }
@@ -177,7 +181,8 @@ impl Uplink {
         let (stats, watch) = watch::channel(UplinkStats::default());
         let not_taken = Arc::new(shell::NotTakenCount::default());
         let handle = UplinkHandle { stream_id, offers: sender, not_taken: Arc::clone(&not_taken), stats: watch };
-        (Self { stream_id, settings, offers, not_taken, stats, after: Vec::new() }, handle)
+        let collectors = config.collectors;
+        (Self { stream_id, settings, offers, not_taken, stats, collectors, after: Vec::new() }, handle)
     }
 
     /// Does not dial before the uplinks whose counts these are have ended, at most for `limit`; frames are kept

@@ -90,6 +90,8 @@ pub(super) struct UplinkSession {
     keyframe_grid: u32,
     fresh_start_at: Option<Duration>,
     last_tick: u32,
+    /// The collectors that do not read all they should.
+    faults: Vec<v1::CollectorFault>,
     /// When a stop gives up waiting for acknowledgements.
     stopping: Option<Duration>,
     totals: Totals,
@@ -115,6 +117,7 @@ impl UplinkSession {
             keyframe_grid: 0,
             fresh_start_at: None,
             last_tick: 0,
+            faults: Vec::new(),
             stopping: None,
             totals: Totals::default(),
             actions: VecDeque::new(),
@@ -174,6 +177,23 @@ impl UplinkSession {
         if self.link() == Some(link) {
             self.clock_offset_ms = Some(offset_ms);
         }
+    }
+
+    /// Reports the collectors that do not read all they should, on this link and on those that follow.
+    pub(super) fn collectors(&mut self, faults: &[v1::CollectorFault]) {
+        if self.faults == faults {
+            return;
+        }
+        self.faults = faults.to_vec();
+        if let Phase::Open { link, .. } = &self.phase {
+            self.report_collectors(*link);
+        }
+    }
+
+    fn report_collectors(&mut self, link: u64) {
+        let report = v1::CollectorReport { faults: self.faults.clone() };
+        let request = v1::IngestRequest { body: Some(ingest_request::Body::Collectors(report)) };
+        self.actions.push_back(Action::Send { link, request });
     }
 
     /// Ends [`Settings::hold`]: dials now.

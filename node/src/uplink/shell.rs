@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use starling_proto::frame::Content;
+use starling_proto::{frame::Content, v1};
 use starling_service::{clock, log::LogLimiter};
 use tokio::{
     sync::{mpsc, watch},
@@ -57,7 +57,15 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
         stats: uplink.stats,
         lines: Lines::default(),
     };
-    shell.run(uplink.offers, uplink.after, happened, shutdown).instrument(span).await
+    let from = Sources { offers: uplink.offers, collectors: uplink.collectors, happened };
+    shell.run(from, uplink.after, shutdown).instrument(span).await
+}
+
+/// Where inputs come from.
+struct Sources {
+    offers: mpsc::Receiver<Arc<Content>>,
+    collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
+    happened: mpsc::Receiver<(u64, LinkEvent)>,
 }
 
 struct Shell {
@@ -74,11 +82,14 @@ struct Shell {
 impl Shell {
     async fn run(
         mut self,
-        mut offers: mpsc::Receiver<Arc<Content>>,
+        from: Sources,
         after: Vec<watch::Receiver<UplinkStats>>,
-        mut happened: mpsc::Receiver<(u64, LinkEvent)>,
         shutdown: CancellationToken,
     ) -> UplinkStats {
+        let Sources { mut offers, mut collectors, mut happened } = from;
+        if let Some(collectors) = &mut collectors {
+            collectors.mark_changed();
+        }
         let (mut stopping, mut feeding, mut held) = (false, true, !after.is_empty());
         let mut before = std::pin::pin!(all_ended(after));
         self.session.advance(Duration::ZERO);
@@ -104,6 +115,11 @@ impl Shell {
                         feeding = false;
                         self.session.drain(self.started.elapsed());
                     }
+                },
+                faults = newest(&mut collectors) => match faults {
+                    Some(faults) => self.session.collectors(&faults),
+                    // The collectors have ended; what they reported last stays.
+                    None => collectors = None,
                 },
                 () = &mut before, if held => {
                     held = false;
@@ -244,6 +260,19 @@ impl Default for Lines {
 async fn all_ended(uplinks: Vec<watch::Receiver<UplinkStats>>) {
     for mut stats in uplinks {
         while stats.changed().await.is_ok() {}
+    }
+}
+
+/// The next state of the collectors; `None` when no more will come. Waits forever without collectors.
+async fn newest(
+    collectors: &mut Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
+) -> Option<Arc<[v1::CollectorFault]>> {
+    match collectors {
+        Some(collectors) => {
+            collectors.changed().await.ok()?;
+            Some(Arc::clone(&collectors.borrow_and_update()))
+        }
+        None => std::future::pending().await,
     }
 }
 

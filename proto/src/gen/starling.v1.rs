@@ -21,6 +21,22 @@ pub struct Sections {
     #[prost(message, optional, tag = "6")]
     pub network: ::core::option::Option<Network>,
 }
+/// A collector, the part of a daemon that reads one thing of its host, that does not read all it should.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CollectorFault {
+    /// Its name, as in the series "starling.node.collect.up": "cpu", "memory", "disk".
+    #[prost(string, tag = "1")]
+    pub collector: ::prost::alloc::string::String,
+    /// How much it gives.
+    #[prost(enumeration = "CollectorTrouble", tag = "2")]
+    pub trouble: i32,
+    /// What cannot be read and why, for people: at most 200 characters.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Since when, Unix seconds by the clock of the node.
+    #[prost(uint32, tag = "4")]
+    pub since_unix_s: u32,
+}
 /// How much of the truth an answer holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Completeness {
@@ -291,6 +307,43 @@ pub struct Network {
     #[prost(double, optional, tag = "6")]
     pub dropped_per_second: ::core::option::Option<f64>,
 }
+/// How much a collector with a fault gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CollectorTrouble {
+    /// Not said.
+    Unspecified = 0,
+    /// Nothing: what it reads is missing or cannot be read.
+    Failed = 1,
+    /// Nothing: a read does not return. It is not started again before that; all other collectors go on.
+    Hanging = 2,
+    /// All but what the reason names.
+    Partial = 3,
+}
+impl CollectorTrouble {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COLLECTOR_TROUBLE_UNSPECIFIED",
+            Self::Failed => "COLLECTOR_TROUBLE_FAILED",
+            Self::Hanging => "COLLECTOR_TROUBLE_HANGING",
+            Self::Partial => "COLLECTOR_TROUBLE_PARTIAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COLLECTOR_TROUBLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "COLLECTOR_TROUBLE_FAILED" => Some(Self::Failed),
+            "COLLECTOR_TROUBLE_HANGING" => Some(Self::Hanging),
+            "COLLECTOR_TROUBLE_PARTIAL" => Some(Self::Partial),
+            _ => None,
+        }
+    }
+}
 /// How a node is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -331,7 +384,7 @@ impl NodeState {
 /// What a node sends on its stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IngestRequest {
-    #[prost(oneof = "ingest_request::Body", tags = "1, 2, 3")]
+    #[prost(oneof = "ingest_request::Body", tags = "1, 2, 3, 4")]
     pub body: ::core::option::Option<ingest_request::Body>,
 }
 /// Nested message and enum types in `IngestRequest`.
@@ -347,6 +400,9 @@ pub mod ingest_request {
         /// The daemon stops on purpose: it is no longer expected after its last tick.
         #[prost(message, tag = "3")]
         EndOfStream(super::EndOfStream),
+        /// How the collectors of the daemon do: once the stream is taken when one of them has a fault, and when it changes.
+        #[prost(message, tag = "4")]
+        Collectors(super::CollectorReport),
     }
 }
 /// What an aggregator sends on a node's stream.
@@ -456,6 +512,13 @@ pub struct Frame {
     /// Samples the daemon could not take or keep in this second, by the daemon's own counters. 0 is the normal case.
     #[prost(uint32, tag = "7")]
     pub dropped: u32,
+}
+/// How the collectors of a daemon do. Replaces what the daemon reported before on this stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CollectorReport {
+    /// Those that do not read all they should, by name; at most 32 are taken. Empty means that all work.
+    #[prost(message, repeated, tag = "1")]
+    pub faults: ::prost::alloc::vec::Vec<CollectorFault>,
 }
 /// The daemon is stopping.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -757,6 +820,9 @@ pub struct NodeEntry {
     /// The daemon ended its stream on purpose.
     #[prost(bool, tag = "7")]
     pub stopped: bool,
+    /// Collectors of the daemon that do not read all they should.
+    #[prost(message, repeated, tag = "8")]
+    pub collector_faults: ::prost::alloc::vec::Vec<CollectorFault>,
 }
 /// Latest seconds of some nodes, in columns: place i of every column is the same node. A column of measured numbers is
 /// empty when no node has it; in it 0 means absent and n + 1 means n.
@@ -851,6 +917,10 @@ pub struct NodeRow {
     /// Milliseconds from the end of the second to the arrival of its frame. 0 when unknown.
     #[prost(uint32, tag = "16")]
     pub delay_ms: u32,
+    /// Collectors of the daemon that do not read all they should, as it last reported: what they read is absent. Empty when
+    /// all work.
+    #[prost(message, repeated, tag = "17")]
+    pub collector_faults: ::prost::alloc::vec::Vec<CollectorFault>,
 }
 /// Everything known of one node at one second.
 #[derive(Clone, PartialEq, ::prost::Message)]

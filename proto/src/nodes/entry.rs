@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::faults::{clean, taken_faults};
 use crate::{
     ids::{IdError, NodeId},
     limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX, LABELS_MAX},
@@ -23,6 +24,8 @@ pub struct Entry {
     pub cores: u32,
     /// The daemon ended its stream on purpose.
     pub stopped: bool,
+    /// Its collectors that do not read all they should, sorted by name.
+    pub collector_faults: Vec<v1::CollectorFault>,
 }
 
 impl Entry {
@@ -38,6 +41,7 @@ impl Entry {
             simulated: false,
             cores: 0,
             stopped: false,
+            collector_faults: Vec::new(),
         })
     }
 
@@ -52,11 +56,12 @@ impl Entry {
             simulated: self.simulated,
             cores: self.cores,
             stopped: self.stopped,
+            collector_faults: self.collector_faults.clone(),
         }
     }
 
-    /// Takes what travelled. Labels beyond the limits of a node's hello are cut and left out, not refused: a table is
-    /// a picture, and one odd row must not hide the others. Returns whether anything was cut.
+    /// Takes what travelled. Labels and faults beyond their limits are cut and left out, not refused: a table is a
+    /// picture, and one odd row must not hide the others. Returns whether anything was cut.
     ///
     /// # Errors
     /// [`IdError`] for a name that is none.
@@ -74,6 +79,7 @@ impl Entry {
                 labels.insert(key, value);
             }
         }
+        let (collector_faults, faults_cut) = taken_faults(&from.collector_faults);
         let entry = Self {
             id: NodeId::parse(&from.node_id)?,
             labels,
@@ -81,8 +87,9 @@ impl Entry {
             simulated: from.simulated,
             cores: from.cores,
             stopped: from.stopped,
+            collector_faults,
         };
-        Ok((entry, cut))
+        Ok((entry, cut || faults_cut))
     }
 
     /// Whether what stays while a node moves or stops is the same: name, labels, facts.
@@ -97,15 +104,9 @@ impl Entry {
     pub fn bytes(&self) -> usize {
         let aggregator = self.aggregator.as_ref().map_or(0, |name| name.as_str().len());
         let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-        self.id.as_str().len() + aggregator + labels
+        let faults: usize = self.collector_faults.iter().map(|fault| fault.collector.len() + fault.reason.len()).sum();
+        self.id.as_str().len() + aggregator + labels + faults
     }
-}
-
-/// The printable start of a text, and whether that is all of it.
-fn clean(text: &str, longest: usize) -> (String, bool) {
-    let cleaned: String = text.chars().filter(|c| !c.is_control()).take(longest).collect();
-    let whole = cleaned.len() == text.len();
-    (cleaned, whole)
 }
 
 #[cfg(test)]
@@ -118,6 +119,9 @@ mod tests {
         entry.labels = [("zone".to_owned(), "a".to_owned())].into();
         entry.aggregator = NodeId::parse("one").ok();
         (entry.simulated, entry.cores, entry.stopped) = (true, 8, true);
+        let reason = "/proc/stat: permission denied".to_owned();
+        entry.collector_faults =
+            vec![v1::CollectorFault { collector: "cpu".into(), trouble: 1, reason, since_unix_s: 5 }];
         assert_eq!(Entry::from_wire(&entry.to_wire(7)), Ok((entry.clone(), false)));
 
         let mut odd = entry.to_wire(7);

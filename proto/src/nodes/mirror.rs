@@ -10,7 +10,7 @@ use crate::v1;
 pub struct Most {
     /// Nodes; those with higher numbers are left out.
     pub nodes: usize,
-    /// Bytes of names and labels together; beyond it nodes are kept without labels.
+    /// Bytes of all texts together; beyond it nodes are kept without labels and faults.
     pub bytes: usize,
 }
 
@@ -34,7 +34,7 @@ pub struct Applied {
     pub removed: Vec<u32>,
     /// Nodes with a new second.
     pub rows: Vec<u32>,
-    /// Nodes whose labels were cut to the limits.
+    /// Nodes whose labels or faults were cut to the limits.
     pub cut: usize,
     /// Nodes that were left out: no name, or more than are kept.
     pub left_out: usize,
@@ -103,8 +103,11 @@ impl Mirror {
             Some(held) if held.entry.id == entry.id => held.row,
             _ => Row::default(),
         };
-        if self.bytes + entry.bytes() > self.most.bytes && !entry.labels.is_empty() {
+        if self.bytes + entry.bytes() > self.most.bytes
+            && !(entry.labels.is_empty() && entry.collector_faults.is_empty())
+        {
             entry.labels.clear();
+            entry.collector_faults.clear();
             cut = true;
         }
         applied.cut += usize::from(cut);

@@ -6,10 +6,12 @@
 
 mod columns;
 mod entry;
+mod faults;
 mod mirror;
 
 pub use columns::{Writer, rows};
 pub use entry::Entry;
+pub use faults::taken_faults;
 pub use mirror::{Applied, Mirror, MirroredNode, Most};
 
 use crate::v1::NodeState;

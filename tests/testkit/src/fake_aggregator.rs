@@ -50,6 +50,8 @@ pub struct Seen {
     pub contents: BTreeMap<u32, Content>,
     /// Last ticks of the streams that said their end.
     pub ends_of_stream: Vec<u32>,
+    /// What nodes reported of their collectors.
+    pub collectors: Vec<v1::CollectorReport>,
 }
 
 type Answers = mpsc::Sender<Result<v1::IngestResponse, Status>>;
@@ -227,6 +229,10 @@ impl IngestEndpoint {
                     }
                     let ack = v1::Ack { ticks: vec![tick], copies: 1, alone: true };
                     manners.ack.then_some(ingest_response::Body::Ack(ack))
+                }
+                Some(ingest_request::Body::Collectors(report)) => {
+                    self.seen.send_modify(|seen| seen.collectors.push(report));
+                    None
                 }
                 Some(ingest_request::Body::EndOfStream(end_of_stream)) => {
                     self.seen.send_modify(|seen| seen.ends_of_stream.push(end_of_stream.last_tick));

@@ -39,6 +39,7 @@ pub fn update(table: &v1::NodeTable) -> v1::NodesUpdate {
             simulated: from.simulated,
             cores: from.cores,
             stopped: from.state() == v1::NodeState::Stopped,
+            collector_faults: from.collector_faults.clone(),
         });
     }
     v1::NodesUpdate {

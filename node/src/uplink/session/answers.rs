@@ -33,6 +33,10 @@ impl UplinkSession {
         self.encoder = Encoder::new();
         self.keyframe_grid = 0;
         self.fresh_start_at = None;
+        // An aggregator takes every collector for sound until it hears otherwise.
+        if !self.faults.is_empty() {
+            self.report_collectors(link);
+        }
     }
 
     pub(super) fn redirected(&mut self, redirect: &v1::Redirect, now: Duration) {

@@ -24,6 +24,7 @@ struct Bench {
     lost: BTreeSet<u32>,
     link: Option<FarEnd>,
     end_of_stream: Option<u32>,
+    collectors: Vec<Vec<v1::CollectorFault>>,
     dialled: Vec<(String, v1::Hello)>,
     events: Vec<Event>,
 }
@@ -79,6 +80,7 @@ impl Bench {
             lost: BTreeSet::new(),
             link: None,
             end_of_stream: None,
+            collectors: vec![],
             dialled: vec![],
             events: vec![],
         };
@@ -220,6 +222,7 @@ impl Bench {
                 assert!(far.in_flight.len() <= OFFER_WINDOW, "window");
                 far.sent.push(frame);
             }
+            ingest_request::Body::Collectors(report) => self.collectors.push(report.faults),
             ingest_request::Body::EndOfStream(end_of_stream) => self.end_of_stream = Some(end_of_stream.last_tick),
             ingest_request::Body::Hello(_) => panic!("the shell sends the hello"),
         }
@@ -649,6 +652,29 @@ fn odd_frames_among_good_ones_are_no_reason_to_leave() {
         bench.ack(vec![good]);
     }
     assert_eq!((bench.session.totals().no_ack_hops, bench.dialled.len()), (0, 1));
+}
+
+#[test]
+fn faults_of_collectors_are_reported_when_they_change_and_on_every_new_link() {
+    let fault = v1::CollectorFault { collector: "disk".into(), trouble: 2, reason: "x".into(), since_unix_s: 7 };
+    let mut bench = Bench::new(settings(&["a:1", "b:1"], 900));
+    bench.session.collectors(std::slice::from_ref(&fault));
+    bench.run();
+    assert!(bench.collectors.is_empty(), "nobody to report to");
+    bench.say(accept(1));
+    assert_eq!(bench.collectors, [vec![fault.clone()]]);
+    bench.session.collectors(std::slice::from_ref(&fault));
+    bench.run();
+    assert_eq!(bench.collectors.len(), 1, "nothing new");
+    take_step(&mut bench, Step::Break);
+    bench.say(accept(2));
+    assert_eq!(bench.collectors.len(), 2, "another aggregator knows nothing of it");
+    bench.session.collectors(&[]);
+    bench.run();
+    assert_eq!(bench.collectors[2], []);
+    take_step(&mut bench, Step::Break);
+    bench.say(accept(3));
+    assert_eq!(bench.collectors.len(), 3, "all work, which is what an aggregator takes for granted");
 }
 
 #[test]

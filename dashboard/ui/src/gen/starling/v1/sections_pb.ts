@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/sections.proto.
  */
 export const file_starling_v1_sections: GenFile = /*@__PURE__*/
-  fileDesc("ChpzdGFybGluZy92MS9zZWN0aW9ucy5wcm90bxILc3RhcmxpbmcudjEi7AEKCFNlY3Rpb25zEiUKB3RyYWZmaWMYASABKAsyFC5zdGFybGluZy52MS5UcmFmZmljEi0KC2Nvbm5lY3Rpb25zGAIgASgLMhguc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMSHQoDY3B1GAMgASgLMhAuc3RhcmxpbmcudjEuQ3B1EiMKBm1lbW9yeRgEIAEoCzITLnN0YXJsaW5nLnYxLk1lbW9yeRIfCgRkaXNrGAUgASgLMhEuc3RhcmxpbmcudjEuRGlzaxIlCgduZXR3b3JrGAYgASgLMhQuc3RhcmxpbmcudjEuTmV0d29yayLcAQoMQ29tcGxldGVuZXNzEhwKD25vZGVzX3JlcG9ydGluZxgBIAEoDUgAiAEBEhsKDm5vZGVzX2V4cGVjdGVkGAIgASgNSAGIAQESDAoEdGljaxgDIAEoDRITCgZhZ2VfbXMYBCABKA1IAogBARIOCgZjb3BpZXMYBSABKA0SGgoNc2tpcHBlZF9jZWxscxgGIAEoDUgDiAEBQhIKEF9ub2Rlc19yZXBvcnRpbmdCEQoPX25vZGVzX2V4cGVjdGVkQgkKB19hZ2VfbXNCEAoOX3NraXBwZWRfY2VsbHMizgIKB1RyYWZmaWMSIAoTcmVxdWVzdHNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEh4KEWVycm9yc19wZXJfc2Vjb25kGAIgASgBSAGIAQESGAoLZXJyb3JfcmF0aW8YAyABKAFIAogBARITCgZhY3RpdmUYBCABKAFIA4gBARIlCgdsYXRlbmN5GAUgASgLMhQuc3RhcmxpbmcudjEuTGF0ZW5jeRIvCglwcm90b2NvbHMYBiADKAsyHC5zdGFybGluZy52MS5Qcm90b2NvbFRyYWZmaWMSMQoTbGF0ZW5jeV9sYXN0X21pbnV0ZRgHIAEoCzIULnN0YXJsaW5nLnYxLkxhdGVuY3lCFgoUX3JlcXVlc3RzX3Blcl9zZWNvbmRCFAoSX2Vycm9yc19wZXJfc2Vjb25kQg4KDF9lcnJvcl9yYXRpb0IJCgdfYWN0aXZlIr4BCgdMYXRlbmN5EhIKCnA1MF9taWNyb3MYASABKAESEgoKcDk1X21pY3JvcxgCIAEoARISCgpwOTlfbWljcm9zGAMgASgBEhMKC3A5OTlfbWljcm9zGAQgASgBEhMKC21lYW5fbWljcm9zGAUgASgBEhIKCm1heF9taWNyb3MYBiABKAESDQoFY291bnQYByABKAESFwoPZXJyb3JfYm91bmRfcHBtGAggASgNEhEKCWhpc3RvZ3JhbRgJIAEoDCLaAQoPUHJvdG9jb2xUcmFmZmljEhAKCHByb3RvY29sGAEgASgJEiAKE3JlcXVlc3RzX3Blcl9zZWNvbmQYAiABKAFIAIgBARIeChFlcnJvcnNfcGVyX3NlY29uZBgDIAEoAUgBiAEBEhMKBmFjdGl2ZRgEIAEoAUgCiAEBEiUKB2xhdGVuY3kYBSABKAsyFC5zdGFybGluZy52MS5MYXRlbmN5QhYKFF9yZXF1ZXN0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIJCgdfYWN0aXZlItYECgtDb25uZWN0aW9ucxITCgZhY3RpdmUYASABKAFIAIgBARIRCgRpZGxlGAIgASgBSAGIAQESEgoFdG90YWwYAyABKAFIAogBARIeChFvcGVuZWRfcGVyX3NlY29uZBgEIAEoAUgDiAEBEh4KEXJlc2V0c19wZXJfc2Vjb25kGAUgASgBSASIAQESJQoYc2VnbWVudHNfc2VudF9wZXJfc2Vjb25kGAYgASgBSAWIAQESIwoWcmV0cmFuc21pdHNfcGVyX3NlY29uZBgHIAEoAUgGiAEBEjcKCGJ5X3N0YXRlGAggAygLMiUuc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMuQnlTdGF0ZUVudHJ5EhQKB2hlYWx0aHkYCSABKAFIB4gBARIUCgd3YXJuaW5nGAogASgBSAiIAQESEgoFZXJyb3IYCyABKAFICYgBARIdChByZXRyYW5zbWl0X3JhdGlvGAwgASgBSAqIAQEaLgoMQnlTdGF0ZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAFCCQoHX2FjdGl2ZUIHCgVfaWRsZUIICgZfdG90YWxCFAoSX29wZW5lZF9wZXJfc2Vjb25kQhQKEl9yZXNldHNfcGVyX3NlY29uZEIbChlfc2VnbWVudHNfc2VudF9wZXJfc2Vjb25kQhkKF19yZXRyYW5zbWl0c19wZXJfc2Vjb25kQgoKCF9oZWFsdGh5QgoKCF93YXJuaW5nQggKBl9lcnJvckITChFfcmV0cmFuc21pdF9yYXRpbyKMBAoDQ3B1Eh4KEXV0aWxpemF0aW9uX3JhdGlvGAEgASgBSACIAQESEgoFY29yZXMYAiABKAFIAYgBARI4Cg1yYXRpb19ieV9tb2RlGAMgAygLMiEuc3RhcmxpbmcudjEuQ3B1LlJhdGlvQnlNb2RlRW50cnkSEgoFbG9hZDEYBCABKAFIAogBARISCgVsb2FkNRgFIAEoAUgDiAEBEhMKBmxvYWQxNRgGIAEoAUgEiAEBEi0KB2J1c2llc3QYByADKAsyHC5zdGFybGluZy52MS5Db3JlVXRpbGl6YXRpb24SIgoVdXRpbGl6YXRpb25fcmF0aW9fbWluGAggASgBSAWIAQESIgoVdXRpbGl6YXRpb25fcmF0aW9fbWF4GAkgASgBSAaIAQESIgoVdXRpbGl6YXRpb25fcmF0aW9fcDk5GAogASgBSAeIAQEaMgoQUmF0aW9CeU1vZGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQhQKEl91dGlsaXphdGlvbl9yYXRpb0IICgZfY29yZXNCCAoGX2xvYWQxQggKBl9sb2FkNUIJCgdfbG9hZDE1QhgKFl91dGlsaXphdGlvbl9yYXRpb19taW5CGAoWX3V0aWxpemF0aW9uX3JhdGlvX21heEIYChZfdXRpbGl6YXRpb25fcmF0aW9fcDk5InQKD0NvcmVVdGlsaXphdGlvbhIPCgdub2RlX2lkGAEgASgJEhEKBGNvcmUYAiABKA1IAIgBARIeChF1dGlsaXphdGlvbl9yYXRpbxgDIAEoAUgBiAEBQgcKBV9jb3JlQhQKEl91dGlsaXphdGlvbl9yYXRpbyLaBAoGTWVtb3J5EhgKC3RvdGFsX2J5dGVzGAEgASgBSACIAQESFwoKdXNlZF9ieXRlcxgCIAEoAUgBiAEBEhwKD2F2YWlsYWJsZV9ieXRlcxgDIAEoAUgCiAEBEh8KEmJ1ZmZlcl9jYWNoZV9ieXRlcxgEIAEoAUgDiAEBEh4KEWFwcGxpY2F0aW9uX2J5dGVzGAUgASgBSASIAQESGQoMc3lzdGVtX2J5dGVzGAYgASgBSAWIAQESFwoKZnJlZV9ieXRlcxgHIAEoAUgGiAEBEh0KEHN3YXBfdG90YWxfYnl0ZXMYCCABKAFIB4gBARIcCg9zd2FwX3VzZWRfYnl0ZXMYCSABKAFICIgBARIjChZodWdlX3BhZ2VzX3RvdGFsX2J5dGVzGAogASgBSAmIAQESIgoVaHVnZV9wYWdlc191c2VkX2J5dGVzGAsgASgBSAqIAQESFwoKdXNlZF9yYXRpbxgMIAEoAUgLiAEBQg4KDF90b3RhbF9ieXRlc0INCgtfdXNlZF9ieXRlc0ISChBfYXZhaWxhYmxlX2J5dGVzQhUKE19idWZmZXJfY2FjaGVfYnl0ZXNCFAoSX2FwcGxpY2F0aW9uX2J5dGVzQg8KDV9zeXN0ZW1fYnl0ZXNCDQoLX2ZyZWVfYnl0ZXNCEwoRX3N3YXBfdG90YWxfYnl0ZXNCEgoQX3N3YXBfdXNlZF9ieXRlc0IZChdfaHVnZV9wYWdlc190b3RhbF9ieXRlc0IYChZfaHVnZV9wYWdlc191c2VkX2J5dGVzQg0KC191c2VkX3JhdGlvIvACCgREaXNrEiIKFXJlYWRfYnl0ZXNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEiUKGHdyaXR0ZW5fYnl0ZXNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEh0KEHJlYWRzX3Blcl9zZWNvbmQYAyABKAFIAogBARIeChF3cml0ZXNfcGVyX3NlY29uZBgEIAEoAUgDiAEBEiMKFmZpbGVzeXN0ZW1fdG90YWxfYnl0ZXMYBSABKAFIBIgBARIiChVmaWxlc3lzdGVtX3VzZWRfYnl0ZXMYBiABKAFIBYgBAUIYChZfcmVhZF9ieXRlc19wZXJfc2Vjb25kQhsKGV93cml0dGVuX2J5dGVzX3Blcl9zZWNvbmRCEwoRX3JlYWRzX3Blcl9zZWNvbmRCFAoSX3dyaXRlc19wZXJfc2Vjb25kQhkKF19maWxlc3lzdGVtX3RvdGFsX2J5dGVzQhgKFl9maWxlc3lzdGVtX3VzZWRfYnl0ZXMihwMKB05ldHdvcmsSJgoZcmVjZWl2ZWRfYnl0ZXNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEiIKFXNlbnRfYnl0ZXNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEigKG3JlY2VpdmVkX3BhY2tldHNfcGVyX3NlY29uZBgDIAEoAUgCiAEBEiQKF3NlbnRfcGFja2V0c19wZXJfc2Vjb25kGAQgASgBSAOIAQESHgoRZXJyb3JzX3Blcl9zZWNvbmQYBSABKAFIBIgBARIfChJkcm9wcGVkX3Blcl9zZWNvbmQYBiABKAFIBYgBAUIcChpfcmVjZWl2ZWRfYnl0ZXNfcGVyX3NlY29uZEIYChZfc2VudF9ieXRlc19wZXJfc2Vjb25kQh4KHF9yZWNlaXZlZF9wYWNrZXRzX3Blcl9zZWNvbmRCGgoYX3NlbnRfcGFja2V0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIVChNfZHJvcHBlZF9wZXJfc2Vjb25kKnAKCU5vZGVTdGF0ZRIaChZOT0RFX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUTk9ERV9TVEFURV9SRVBPUlRJTkcQARIVChFOT0RFX1NUQVRFX1NJTEVOVBACEhYKEk5PREVfU1RBVEVfU1RPUFBFRBADYgZwcm90bzM");
+  fileDesc("ChpzdGFybGluZy92MS9zZWN0aW9ucy5wcm90bxILc3RhcmxpbmcudjEi7AEKCFNlY3Rpb25zEiUKB3RyYWZmaWMYASABKAsyFC5zdGFybGluZy52MS5UcmFmZmljEi0KC2Nvbm5lY3Rpb25zGAIgASgLMhguc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMSHQoDY3B1GAMgASgLMhAuc3RhcmxpbmcudjEuQ3B1EiMKBm1lbW9yeRgEIAEoCzITLnN0YXJsaW5nLnYxLk1lbW9yeRIfCgRkaXNrGAUgASgLMhEuc3RhcmxpbmcudjEuRGlzaxIlCgduZXR3b3JrGAYgASgLMhQuc3RhcmxpbmcudjEuTmV0d29yayJ5Cg5Db2xsZWN0b3JGYXVsdBIRCgljb2xsZWN0b3IYASABKAkSLgoHdHJvdWJsZRgCIAEoDjIdLnN0YXJsaW5nLnYxLkNvbGxlY3RvclRyb3VibGUSDgoGcmVhc29uGAMgASgJEhQKDHNpbmNlX3VuaXhfcxgEIAEoDSLcAQoMQ29tcGxldGVuZXNzEhwKD25vZGVzX3JlcG9ydGluZxgBIAEoDUgAiAEBEhsKDm5vZGVzX2V4cGVjdGVkGAIgASgNSAGIAQESDAoEdGljaxgDIAEoDRITCgZhZ2VfbXMYBCABKA1IAogBARIOCgZjb3BpZXMYBSABKA0SGgoNc2tpcHBlZF9jZWxscxgGIAEoDUgDiAEBQhIKEF9ub2Rlc19yZXBvcnRpbmdCEQoPX25vZGVzX2V4cGVjdGVkQgkKB19hZ2VfbXNCEAoOX3NraXBwZWRfY2VsbHMizgIKB1RyYWZmaWMSIAoTcmVxdWVzdHNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEh4KEWVycm9yc19wZXJfc2Vjb25kGAIgASgBSAGIAQESGAoLZXJyb3JfcmF0aW8YAyABKAFIAogBARITCgZhY3RpdmUYBCABKAFIA4gBARIlCgdsYXRlbmN5GAUgASgLMhQuc3RhcmxpbmcudjEuTGF0ZW5jeRIvCglwcm90b2NvbHMYBiADKAsyHC5zdGFybGluZy52MS5Qcm90b2NvbFRyYWZmaWMSMQoTbGF0ZW5jeV9sYXN0X21pbnV0ZRgHIAEoCzIULnN0YXJsaW5nLnYxLkxhdGVuY3lCFgoUX3JlcXVlc3RzX3Blcl9zZWNvbmRCFAoSX2Vycm9yc19wZXJfc2Vjb25kQg4KDF9lcnJvcl9yYXRpb0IJCgdfYWN0aXZlIr4BCgdMYXRlbmN5EhIKCnA1MF9taWNyb3MYASABKAESEgoKcDk1X21pY3JvcxgCIAEoARISCgpwOTlfbWljcm9zGAMgASgBEhMKC3A5OTlfbWljcm9zGAQgASgBEhMKC21lYW5fbWljcm9zGAUgASgBEhIKCm1heF9taWNyb3MYBiABKAESDQoFY291bnQYByABKAESFwoPZXJyb3JfYm91bmRfcHBtGAggASgNEhEKCWhpc3RvZ3JhbRgJIAEoDCLaAQoPUHJvdG9jb2xUcmFmZmljEhAKCHByb3RvY29sGAEgASgJEiAKE3JlcXVlc3RzX3Blcl9zZWNvbmQYAiABKAFIAIgBARIeChFlcnJvcnNfcGVyX3NlY29uZBgDIAEoAUgBiAEBEhMKBmFjdGl2ZRgEIAEoAUgCiAEBEiUKB2xhdGVuY3kYBSABKAsyFC5zdGFybGluZy52MS5MYXRlbmN5QhYKFF9yZXF1ZXN0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIJCgdfYWN0aXZlItYECgtDb25uZWN0aW9ucxITCgZhY3RpdmUYASABKAFIAIgBARIRCgRpZGxlGAIgASgBSAGIAQESEgoFdG90YWwYAyABKAFIAogBARIeChFvcGVuZWRfcGVyX3NlY29uZBgEIAEoAUgDiAEBEh4KEXJlc2V0c19wZXJfc2Vjb25kGAUgASgBSASIAQESJQoYc2VnbWVudHNfc2VudF9wZXJfc2Vjb25kGAYgASgBSAWIAQESIwoWcmV0cmFuc21pdHNfcGVyX3NlY29uZBgHIAEoAUgGiAEBEjcKCGJ5X3N0YXRlGAggAygLMiUuc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMuQnlTdGF0ZUVudHJ5EhQKB2hlYWx0aHkYCSABKAFIB4gBARIUCgd3YXJuaW5nGAogASgBSAiIAQESEgoFZXJyb3IYCyABKAFICYgBARIdChByZXRyYW5zbWl0X3JhdGlvGAwgASgBSAqIAQEaLgoMQnlTdGF0ZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAFCCQoHX2FjdGl2ZUIHCgVfaWRsZUIICgZfdG90YWxCFAoSX29wZW5lZF9wZXJfc2Vjb25kQhQKEl9yZXNldHNfcGVyX3NlY29uZEIbChlfc2VnbWVudHNfc2VudF9wZXJfc2Vjb25kQhkKF19yZXRyYW5zbWl0c19wZXJfc2Vjb25kQgoKCF9oZWFsdGh5QgoKCF93YXJuaW5nQggKBl9lcnJvckITChFfcmV0cmFuc21pdF9yYXRpbyKMBAoDQ3B1Eh4KEXV0aWxpemF0aW9uX3JhdGlvGAEgASgBSACIAQESEgoFY29yZXMYAiABKAFIAYgBARI4Cg1yYXRpb19ieV9tb2RlGAMgAygLMiEuc3RhcmxpbmcudjEuQ3B1LlJhdGlvQnlNb2RlRW50cnkSEgoFbG9hZDEYBCABKAFIAogBARISCgVsb2FkNRgFIAEoAUgDiAEBEhMKBmxvYWQxNRgGIAEoAUgEiAEBEi0KB2J1c2llc3QYByADKAsyHC5zdGFybGluZy52MS5Db3JlVXRpbGl6YXRpb24SIgoVdXRpbGl6YXRpb25fcmF0aW9fbWluGAggASgBSAWIAQESIgoVdXRpbGl6YXRpb25fcmF0aW9fbWF4GAkgASgBSAaIAQESIgoVdXRpbGl6YXRpb25fcmF0aW9fcDk5GAogASgBSAeIAQEaMgoQUmF0aW9CeU1vZGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQhQKEl91dGlsaXphdGlvbl9yYXRpb0IICgZfY29yZXNCCAoGX2xvYWQxQggKBl9sb2FkNUIJCgdfbG9hZDE1QhgKFl91dGlsaXphdGlvbl9yYXRpb19taW5CGAoWX3V0aWxpemF0aW9uX3JhdGlvX21heEIYChZfdXRpbGl6YXRpb25fcmF0aW9fcDk5InQKD0NvcmVVdGlsaXphdGlvbhIPCgdub2RlX2lkGAEgASgJEhEKBGNvcmUYAiABKA1IAIgBARIeChF1dGlsaXphdGlvbl9yYXRpbxgDIAEoAUgBiAEBQgcKBV9jb3JlQhQKEl91dGlsaXphdGlvbl9yYXRpbyLaBAoGTWVtb3J5EhgKC3RvdGFsX2J5dGVzGAEgASgBSACIAQESFwoKdXNlZF9ieXRlcxgCIAEoAUgBiAEBEhwKD2F2YWlsYWJsZV9ieXRlcxgDIAEoAUgCiAEBEh8KEmJ1ZmZlcl9jYWNoZV9ieXRlcxgEIAEoAUgDiAEBEh4KEWFwcGxpY2F0aW9uX2J5dGVzGAUgASgBSASIAQESGQoMc3lzdGVtX2J5dGVzGAYgASgBSAWIAQESFwoKZnJlZV9ieXRlcxgHIAEoAUgGiAEBEh0KEHN3YXBfdG90YWxfYnl0ZXMYCCABKAFIB4gBARIcCg9zd2FwX3VzZWRfYnl0ZXMYCSABKAFICIgBARIjChZodWdlX3BhZ2VzX3RvdGFsX2J5dGVzGAogASgBSAmIAQESIgoVaHVnZV9wYWdlc191c2VkX2J5dGVzGAsgASgBSAqIAQESFwoKdXNlZF9yYXRpbxgMIAEoAUgLiAEBQg4KDF90b3RhbF9ieXRlc0INCgtfdXNlZF9ieXRlc0ISChBfYXZhaWxhYmxlX2J5dGVzQhUKE19idWZmZXJfY2FjaGVfYnl0ZXNCFAoSX2FwcGxpY2F0aW9uX2J5dGVzQg8KDV9zeXN0ZW1fYnl0ZXNCDQoLX2ZyZWVfYnl0ZXNCEwoRX3N3YXBfdG90YWxfYnl0ZXNCEgoQX3N3YXBfdXNlZF9ieXRlc0IZChdfaHVnZV9wYWdlc190b3RhbF9ieXRlc0IYChZfaHVnZV9wYWdlc191c2VkX2J5dGVzQg0KC191c2VkX3JhdGlvIvACCgREaXNrEiIKFXJlYWRfYnl0ZXNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEiUKGHdyaXR0ZW5fYnl0ZXNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEh0KEHJlYWRzX3Blcl9zZWNvbmQYAyABKAFIAogBARIeChF3cml0ZXNfcGVyX3NlY29uZBgEIAEoAUgDiAEBEiMKFmZpbGVzeXN0ZW1fdG90YWxfYnl0ZXMYBSABKAFIBIgBARIiChVmaWxlc3lzdGVtX3VzZWRfYnl0ZXMYBiABKAFIBYgBAUIYChZfcmVhZF9ieXRlc19wZXJfc2Vjb25kQhsKGV93cml0dGVuX2J5dGVzX3Blcl9zZWNvbmRCEwoRX3JlYWRzX3Blcl9zZWNvbmRCFAoSX3dyaXRlc19wZXJfc2Vjb25kQhkKF19maWxlc3lzdGVtX3RvdGFsX2J5dGVzQhgKFl9maWxlc3lzdGVtX3VzZWRfYnl0ZXMihwMKB05ldHdvcmsSJgoZcmVjZWl2ZWRfYnl0ZXNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEiIKFXNlbnRfYnl0ZXNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEigKG3JlY2VpdmVkX3BhY2tldHNfcGVyX3NlY29uZBgDIAEoAUgCiAEBEiQKF3NlbnRfcGFja2V0c19wZXJfc2Vjb25kGAQgASgBSAOIAQESHgoRZXJyb3JzX3Blcl9zZWNvbmQYBSABKAFIBIgBARIfChJkcm9wcGVkX3Blcl9zZWNvbmQYBiABKAFIBYgBAUIcChpfcmVjZWl2ZWRfYnl0ZXNfcGVyX3NlY29uZEIYChZfc2VudF9ieXRlc19wZXJfc2Vjb25kQh4KHF9yZWNlaXZlZF9wYWNrZXRzX3Blcl9zZWNvbmRCGgoYX3NlbnRfcGFja2V0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIVChNfZHJvcHBlZF9wZXJfc2Vjb25kKpEBChBDb2xsZWN0b3JUcm91YmxlEiEKHUNPTExFQ1RPUl9UUk9VQkxFX1VOU1BFQ0lGSUVEEAASHAoYQ09MTEVDVE9SX1RST1VCTEVfRkFJTEVEEAESHQoZQ09MTEVDVE9SX1RST1VCTEVfSEFOR0lORxACEh0KGUNPTExFQ1RPUl9UUk9VQkxFX1BBUlRJQUwQAypwCglOb2RlU3RhdGUSGgoWTk9ERV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFE5PREVfU1RBVEVfUkVQT1JUSU5HEAESFQoRTk9ERV9TVEFURV9TSUxFTlQQAhIWChJOT0RFX1NUQVRFX1NUT1BQRUQQA2IGcHJvdG8z");
 
 /**
  * The parts of one second. A part is absent when no node reported it.
@@ -69,6 +69,48 @@ export const SectionsSchema: GenMessage<Sections> = /*@__PURE__*/
   messageDesc(file_starling_v1_sections, 0);
 
 /**
+ * A collector, the part of a daemon that reads one thing of its host, that does not read all it should.
+ *
+ * @generated from message starling.v1.CollectorFault
+ */
+export type CollectorFault = Message<"starling.v1.CollectorFault"> & {
+  /**
+   * Its name, as in the series "starling.node.collect.up": "cpu", "memory", "disk".
+   *
+   * @generated from field: string collector = 1;
+   */
+  collector: string;
+
+  /**
+   * How much it gives.
+   *
+   * @generated from field: starling.v1.CollectorTrouble trouble = 2;
+   */
+  trouble: CollectorTrouble;
+
+  /**
+   * What cannot be read and why, for people: at most 200 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Since when, Unix seconds by the clock of the node.
+   *
+   * @generated from field: uint32 since_unix_s = 4;
+   */
+  sinceUnixS: number;
+};
+
+/**
+ * Describes the message starling.v1.CollectorFault.
+ * Use `create(CollectorFaultSchema)` to create a new message.
+ */
+export const CollectorFaultSchema: GenMessage<CollectorFault> = /*@__PURE__*/
+  messageDesc(file_starling_v1_sections, 1);
+
+/**
  * How much of the truth an answer holds.
  *
  * @generated from message starling.v1.Completeness
@@ -123,7 +165,7 @@ export type Completeness = Message<"starling.v1.Completeness"> & {
  * Use `create(CompletenessSchema)` to create a new message.
  */
 export const CompletenessSchema: GenMessage<Completeness> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 1);
+  messageDesc(file_starling_v1_sections, 2);
 
 /**
  * Requests, errors and latency.
@@ -186,7 +228,7 @@ export type Traffic = Message<"starling.v1.Traffic"> & {
  * Use `create(TrafficSchema)` to create a new message.
  */
 export const TrafficSchema: GenMessage<Traffic> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 2);
+  messageDesc(file_starling_v1_sections, 3);
 
 /**
  * Percentiles of a merged histogram. Times are microseconds.
@@ -264,7 +306,7 @@ export type Latency = Message<"starling.v1.Latency"> & {
  * Use `create(LatencySchema)` to create a new message.
  */
 export const LatencySchema: GenMessage<Latency> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 3);
+  messageDesc(file_starling_v1_sections, 4);
 
 /**
  * One protocol's share.
@@ -313,7 +355,7 @@ export type ProtocolTraffic = Message<"starling.v1.ProtocolTraffic"> & {
  * Use `create(ProtocolTrafficSchema)` to create a new message.
  */
 export const ProtocolTrafficSchema: GenMessage<ProtocolTraffic> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 4);
+  messageDesc(file_starling_v1_sections, 5);
 
 /**
  * TCP connections.
@@ -411,7 +453,7 @@ export type Connections = Message<"starling.v1.Connections"> & {
  * Use `create(ConnectionsSchema)` to create a new message.
  */
 export const ConnectionsSchema: GenMessage<Connections> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 5);
+  messageDesc(file_starling_v1_sections, 6);
 
 /**
  * Processors.
@@ -495,7 +537,7 @@ export type Cpu = Message<"starling.v1.Cpu"> & {
  * Use `create(CpuSchema)` to create a new message.
  */
 export const CpuSchema: GenMessage<Cpu> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 6);
+  messageDesc(file_starling_v1_sections, 7);
 
 /**
  * One core.
@@ -530,7 +572,7 @@ export type CoreUtilization = Message<"starling.v1.CoreUtilization"> & {
  * Use `create(CoreUtilizationSchema)` to create a new message.
  */
 export const CoreUtilizationSchema: GenMessage<CoreUtilization> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 7);
+  messageDesc(file_starling_v1_sections, 8);
 
 /**
  * Memory. total_bytes = application_bytes + buffer_cache_bytes + system_bytes + free_bytes.
@@ -628,7 +670,7 @@ export type Memory = Message<"starling.v1.Memory"> & {
  * Use `create(MemorySchema)` to create a new message.
  */
 export const MemorySchema: GenMessage<Memory> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 8);
+  messageDesc(file_starling_v1_sections, 9);
 
 /**
  * Disks and filesystems.
@@ -684,7 +726,7 @@ export type Disk = Message<"starling.v1.Disk"> & {
  * Use `create(DiskSchema)` to create a new message.
  */
 export const DiskSchema: GenMessage<Disk> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 9);
+  messageDesc(file_starling_v1_sections, 10);
 
 /**
  * Physical network interfaces; where a host has none (a container), all but loopback.
@@ -740,7 +782,48 @@ export type Network = Message<"starling.v1.Network"> & {
  * Use `create(NetworkSchema)` to create a new message.
  */
 export const NetworkSchema: GenMessage<Network> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 10);
+  messageDesc(file_starling_v1_sections, 11);
+
+/**
+ * How much a collector with a fault gives.
+ *
+ * @generated from enum starling.v1.CollectorTrouble
+ */
+export enum CollectorTrouble {
+  /**
+   * Not said.
+   *
+   * @generated from enum value: COLLECTOR_TROUBLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing: what it reads is missing or cannot be read.
+   *
+   * @generated from enum value: COLLECTOR_TROUBLE_FAILED = 1;
+   */
+  FAILED = 1,
+
+  /**
+   * Nothing: a read does not return. It is not started again before that; all other collectors go on.
+   *
+   * @generated from enum value: COLLECTOR_TROUBLE_HANGING = 2;
+   */
+  HANGING = 2,
+
+  /**
+   * All but what the reason names.
+   *
+   * @generated from enum value: COLLECTOR_TROUBLE_PARTIAL = 3;
+   */
+  PARTIAL = 3,
+}
+
+/**
+ * Describes the enum starling.v1.CollectorTrouble.
+ */
+export const CollectorTroubleSchema: GenEnum<CollectorTrouble> = /*@__PURE__*/
+  enumDesc(file_starling_v1_sections, 0);
 
 /**
  * How a node is doing.
@@ -781,5 +864,5 @@ export enum NodeState {
  * Describes the enum starling.v1.NodeState.
  */
 export const NodeStateSchema: GenEnum<NodeState> = /*@__PURE__*/
-  enumDesc(file_starling_v1_sections, 0);
+  enumDesc(file_starling_v1_sections, 1);
 
