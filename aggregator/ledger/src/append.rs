@@ -13,7 +13,7 @@ use super::{
     decode::{Body, DecodedEntry, NewNames},
     gather::Waiting,
     hash::next_hash,
-    limits::{ENTRY_BYTES_MAX, RAWS_PER_STEP},
+    limits::{ENTRY_BYTES_MAX, RAWS_BESIDE_MERGE, RAWS_PER_STEP},
     logs::OWN,
     message::Action,
     tick::Place,
@@ -40,7 +40,7 @@ impl Ledger {
         if let Some((&tick, _)) = due {
             self.flush_tick(now_ms, tick);
         }
-        for _ in 0..RAWS_PER_STEP {
+        for _ in 0..if appended { RAWS_BESIDE_MERGE } else { RAWS_PER_STEP } {
             let Some((tick, stream, frame)) = self.gather.waited(Some(now_ms)) else { break };
             self.ship_raw(now_ms, tick, stream, &frame);
             appended = true;

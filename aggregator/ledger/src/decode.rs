@@ -1,5 +1,7 @@
 //! Entries read, outside of the ledger: whether they are well formed depends on their bytes alone.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 use prost::Message as _;
 use roaring::RoaringBitmap;
@@ -126,6 +128,30 @@ impl DecodedRun {
             }
         }
         Ok(decoded)
+    }
+
+    /// The same run in pieces of at most `most` entries, in order: what the ledger takes at once holds up everything
+    /// else that is asked of it.
+    pub fn pieces(mut self, most: NonZeroUsize) -> impl Iterator<Item = Self> + Send {
+        let mut left = std::mem::take(&mut self.entries).into_iter();
+        let (mut definitions, mut unreadable) = (self.definitions, self.unreadable);
+        let (mut first, mut previous) = (Some(self.first), self.previous);
+        std::iter::from_fn(move || {
+            let begins = first.take()?;
+            let entries: Vec<_> = left.by_ref().take(most.get()).collect();
+            let before = previous;
+            previous = entries.last().map_or(before, |entry| entry.hash);
+            let ends = left.len() == 0;
+            first = (!ends).then_some(begins + entries.len() as u64);
+            Some(Self {
+                writer: self.writer,
+                first: begins,
+                previous: before,
+                entries,
+                definitions: definitions.take(),
+                unreadable: if ends { unreadable.take() } else { None },
+            })
+        })
     }
 
     /// The log's author.

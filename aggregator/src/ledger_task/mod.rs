@@ -32,7 +32,7 @@ use crate::{
 
 /// At most one step in this time.
 const STEP_EVERY: Duration = Duration::from_millis(5);
-/// Requests taken before it is looked whether a step is due.
+/// Requests taken out of the queue at once.
 const BATCH: usize = 64;
 /// How long it sleeps at most: digests go to peers twice a second.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
@@ -109,25 +109,33 @@ impl LedgerTask {
             }
             let asked = !batch.is_empty();
             for request in batch.drain(..) {
-                let began = Instant::now();
+                let taken = Instant::now();
                 self.take(request);
-                let took = began.elapsed();
                 // Shown beside the steps: nothing else is done meanwhile either.
-                if took >= STEP_EVERY {
-                    self.metrics.ledger_step.record(took);
+                if taken.elapsed() >= STEP_EVERY {
+                    self.metrics.ledger_step.record(taken.elapsed());
+                }
+                if stepped.elapsed() >= STEP_EVERY {
+                    (stepped, sleep) = self.look_and_step(&mut jumps, began);
                 }
             }
-            if stepped.elapsed() >= if asked { STEP_EVERY } else { sleep } {
-                stepped = Instant::now();
-                self.look_at_the_clock(&mut jumps, began.elapsed());
-                sleep = self.step();
-                self.metrics.ledger_step.record(stepped.elapsed());
-            } else if asked {
+            if asked {
                 sleep = sleep.min(STEP_EVERY);
+            } else if stepped.elapsed() >= sleep {
+                (stepped, sleep) = self.look_and_step(&mut jumps, began);
             }
         }
         self.handle(Event::Flush);
         self.handle(Event::Tick);
+    }
+
+    /// One step. Returns when it began and how long nothing will be due.
+    fn look_and_step(&mut self, jumps: &mut Jumps, began: Instant) -> (Instant, Duration) {
+        let stepped = Instant::now();
+        self.look_at_the_clock(jumps, began.elapsed());
+        let sleep = self.step();
+        self.metrics.ledger_step.record(stepped.elapsed());
+        (stepped, sleep)
     }
 
     fn look_at_the_clock(&self, jumps: &mut Jumps, since_start: Duration) {

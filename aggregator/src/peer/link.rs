@@ -17,7 +17,7 @@ use crate::{
     ledger_task::{Ended, Inlet, Outlet},
     membership::{Member, MembershipView},
 };
-use starling_ledger::{DecodedRun, Ledger};
+use starling_ledger::{DecodedRun, Ledger, limits::ENTRIES_PER_EVENT};
 
 /// The other side must say what it holds within this time.
 const FIRST_DIGEST: Duration = Duration::from_secs(5);
@@ -165,7 +165,11 @@ async fn read(
             }
             // Read here, on the task of this stream: the ledger only looks numbers up.
             Some(Body::Entries(entries)) => match DecodedRun::decode(&entries) {
-                Ok(run) => exchange.ledger.entries(peer, run).await,
+                Ok(run) => {
+                    for piece in run.pieces(ENTRIES_PER_EVENT) {
+                        exchange.ledger.entries(peer, piece).await;
+                    }
+                }
                 Err(error) => exchange.metrics.peer_message_refused(&peer.to_string(), &error.to_string()),
             },
             Some(Body::Nodes(update)) => {

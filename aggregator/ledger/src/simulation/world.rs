@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    num::NonZeroUsize,
     sync::Arc,
 };
 
@@ -431,6 +432,7 @@ impl World {
 
     fn deliver_entries(&mut self, from: usize, author: WriterId, to: usize, mut run: v1::Entries) -> Outcome {
         let (now_ms, plant) = (self.now_ms, self.plant);
+        let most = NonZeroUsize::MIN.saturating_add(self.rng.below(4));
         let Some(aggregator) = self.reachable(from, to) else { return Ok(()) };
         let ledger = &mut aggregator.ledger;
         if plant == Plant::GapsClosed
@@ -440,9 +442,11 @@ impl World {
             (run.first_sequence, run.previous_hash) = (held.length + 1, Bytes::copy_from_slice(&held.hash));
         }
         let run = DecodedRun::decode(&run).map_err(|error| error.to_string())?;
-        match ledger.apply_entries(now_ms, author, &run) {
-            Ok(_) | Err(EntriesError::Gap { .. }) => {}
-            Err(error) => return Err(format!("slot {to} refuses entries: {error}")),
+        for piece in run.pieces(most) {
+            match ledger.apply_entries(now_ms, author, &piece) {
+                Ok(_) | Err(EntriesError::Gap { .. }) => {}
+                Err(error) => return Err(format!("slot {to} refuses entries: {error}")),
+            }
         }
         let changed: Vec<u32> = ledger.ticks.changed().collect();
         self.check_logs(to)?;

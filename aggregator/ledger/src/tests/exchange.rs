@@ -1,5 +1,7 @@
 //! Logs from hand to hand, and what is not taken.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -45,6 +47,28 @@ fn gaps_wait_repeats_are_skipped() {
     assert_eq!(apply(&mut b, T_MS + 5000, &part(1, 4)), Ok((2, 1, vec![T + 2, T + 3])));
     assert_eq!(apply(&mut b, T_MS + 5000, &run), Ok((0, 4, vec![])));
     assert_eq!(b.logs()[0].hash, a.logs()[0].hash);
+}
+
+#[test]
+fn a_run_in_pieces_is_the_run() {
+    let mut a = filled(1, T..T + 5);
+    let mut run = whole(&mut a, T_MS + 5000);
+    let pieces = |run: &v1::Entries, most| -> Vec<_> {
+        DecodedRun::decode(run).unwrap().pieces(NonZeroUsize::new(most).unwrap()).collect()
+    };
+    for most in 1..=6 {
+        let mut b = ledger(2);
+        let pieces = pieces(&run, most);
+        assert_eq!(pieces.len(), 5_usize.div_ceil(most));
+        let taken: usize = pieces.iter().map(|piece| b.apply_entries(T_MS, writer(1), piece).unwrap().entries).sum();
+        assert_eq!((taken, b.logs()[0].hash), (5, a.logs()[0].hash));
+    }
+    // Without entries it is one piece: it says how long the log is. What cannot be read is refused at its place.
+    run.payloads[3] = Bytes::from_static(b"\xff");
+    let refused: Vec<_> = pieces(&run, 2).iter().map(|piece| (piece.first, piece.unreadable.is_some())).collect();
+    assert_eq!(refused, [(1, false), (3, true)]);
+    run.payloads.clear();
+    assert_eq!(pieces(&run, 2).len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     EntriesError,
-    limits::{GROUPS_PER_FRAME_MAX, OPEN_TICKS_MAX, RAWS_PER_STEP, WAITING_MAX, WRITERS_MAX},
+    limits::{GROUPS_PER_FRAME_MAX, OPEN_TICKS_MAX, RAWS_BESIDE_MERGE, RAWS_PER_STEP, WAITING_MAX, WRITERS_MAX},
 };
 
 #[test]
@@ -24,7 +24,7 @@ fn a_tick_too_many_flushes_the_oldest() {
 fn what_is_due_at_one_moment_is_done_in_small_steps() {
     let mut a = ledger(1);
     let nodes: Vec<StreamNo> = (0..100).map(|number| stream(&mut a, T_MS, number)).collect();
-    for &node in nodes.iter().take(RAWS_PER_STEP + 10) {
+    for &node in nodes.iter().take(2 * RAWS_BESIDE_MERGE + RAWS_PER_STEP + 5) {
         offer(&mut a, T_MS, node, T - 1, Some(writer(9)), &[], &samples(1));
     }
     for &node in &nodes {
@@ -34,11 +34,16 @@ fn what_is_due_at_one_moment_is_done_in_small_steps() {
     let late = T_MS + 60_000;
     let done = |a: &Ledger| (a.stats().merges, a.stats().raws);
     let newest = |a: &Ledger| a.view(T).unwrap().coverage.reporting;
+    let beside = RAWS_BESIDE_MERGE as u64;
     a.poll(late);
-    assert_eq!((done(&a), newest(&a)), ((1, RAWS_PER_STEP as u64), 100), "the newest second comes first");
+    assert_eq!((done(&a), newest(&a)), ((1, beside), 100), "the newest second comes first");
     assert!(a.gather.next_due().unwrap() <= late, "the rest is due at once");
     a.poll(late);
-    assert_eq!((done(&a), a.gather.next_due()), ((2, RAWS_PER_STEP as u64 + 10), None));
+    assert_eq!(done(&a), (2, 2 * beside));
+    a.poll(late);
+    assert_eq!(done(&a), (2, 2 * beside + RAWS_PER_STEP as u64));
+    a.poll(late);
+    assert_eq!((done(&a), a.gather.next_due()), ((2, 2 * beside + RAWS_PER_STEP as u64 + 5), None));
 }
 
 #[test]
