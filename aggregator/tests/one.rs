@@ -235,7 +235,7 @@ async fn the_table_is_listed_in_pages_and_followed_by_difference() {
     let mut stream = query.watch_nodes(asked).await.unwrap().into_inner();
     let mut reader = mirror();
     let seen = follow(&mut stream, &mut reader, |held| held.nodes().count() == 2).await;
-    assert_eq!(seen.last().unwrap().completeness.unwrap().nodes_expected(), 2);
+    assert_eq!(seen.last().unwrap().completeness.as_ref().unwrap().nodes_expected(), 2);
     aggregator.stopped().await;
 }
 

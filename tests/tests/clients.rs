@@ -102,7 +102,7 @@ async fn the_opentelemetry_sdk_is_counted_exactly() {
         let cluster = Cluster::start(1).await;
         let node = Program::daemon("otel", &cluster.seeds(), &[]);
         eventually("the node reports", async || match cluster.view(0, 0).await {
-            Ok(view) if view.completeness.is_some_and(|c| c.nodes_reporting() == 1) => Ok(()),
+            Ok(view) if view.completeness.as_ref().is_some_and(|c| c.nodes_reporting() == 1) => Ok(()),
             other => Err(format!("{other:?}")),
         })
         .await;

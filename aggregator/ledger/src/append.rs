@@ -168,12 +168,16 @@ fn message(body: &Body) -> Option<log_payload::Body> {
             if coverage.serialize_into(&mut bytes).is_err() {
                 debug_assert!(false, "writing to memory cannot fail");
             }
-            let merge = v1::Merge { tick: *tick, coverage: bytes.into(), sums: sums.encode().into() };
+            let merge =
+                v1::Merge { tick: *tick, coverage: bytes.into(), sums: sums.encode().into(), ..Default::default() };
             log_payload::Body::Merge(merge)
         }
-        Body::Raw { tick, stream, sums } => {
-            log_payload::Body::Raw(v1::Raw { tick: *tick, stream: *stream, sums: sums.encode().into() })
-        }
+        Body::Raw { tick, stream, sums } => log_payload::Body::Raw(v1::Raw {
+            tick: *tick,
+            stream: *stream,
+            sums: sums.encode().into(),
+            ..Default::default()
+        }),
         Body::End { stream, last_tick } => {
             log_payload::Body::End(v1::StreamEnd { stream: *stream, last_tick: *last_tick })
         }

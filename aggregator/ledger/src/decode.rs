@@ -204,7 +204,7 @@ impl Body {
                 Self::Raw { tick: raw.tick, stream: raw.stream, sums }
             }
             Some(log_payload::Body::End(end)) => Self::End { stream: end.stream, last_tick: end.last_tick },
-            None => Self::Other,
+            Some(log_payload::Body::Roster(_)) | None => Self::Other,
         })
     }
 }

@@ -416,6 +416,7 @@ pub(super) fn wire_row(entry: &Entry, row: &Row, tick: u32) -> v1::NodeRow {
         busiest: row.busiest().map(core).collect(),
         delay_ms: row.delay_ms,
         collector_faults: entry.collector_faults.clone(),
+        silent_reason: entry.silent_reason.clone(),
     }
 }
 

@@ -125,15 +125,22 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         Some(view) => (view.frames, view.coverage),
         None => (Frames::default(), service.ledger.view(tick).map(|view| view.coverage).unwrap_or_default()),
     };
+    let sums = books.view.as_ref().map(|view| view.sums().len() as u32);
     let conservation = match books.recount.map_or(Check::Unknown, |recount| recount.run()) {
-        Check::Balanced => v1::Conservation { balanced: Some(true), detail: String::new() },
+        Check::Balanced => v1::Conservation {
+            balanced: Some(true),
+            detail: format!("{} frames, {} sums equal", frames.counted, sums.unwrap_or(0)),
+            sums,
+        },
         Check::Partial(cells) => v1::Conservation {
             balanced: Some(true),
             detail: format!("{cells} cells of series or groups without room here are missing on both sides"),
+            sums,
         },
-        Check::Unbalanced(detail) => v1::Conservation { balanced: Some(false), detail },
+        Check::Unbalanced(detail) => v1::Conservation { balanced: Some(false), detail, sums },
         Check::Unknown => {
-            v1::Conservation { balanced: Some(true), detail: "nothing is held of this second".to_owned() }
+            let detail = "nothing is held of this second".to_owned();
+            v1::Conservation { balanced: Some(true), detail, sums: Some(0) }
         }
     };
     let peers = books.peers;

@@ -83,6 +83,7 @@ fn view(
             age_ms: Some(age_ms(second.tick, now_ms())),
             copies: holders.ledger().copies(),
             skipped_cells: Some(0),
+            ..v1::Completeness::default()
         }),
         sections,
         charted: reading.charted(true),

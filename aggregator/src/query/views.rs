@@ -154,6 +154,7 @@ pub(crate) fn completeness(ledger: &LedgerHandle, tick: u32, coverage: Coverage)
         age_ms: Some(age_ms(tick, now_ms())),
         copies: ledger.copies(),
         skipped_cells: Some(0),
+        ..v1::Completeness::default()
     }
 }
 
@@ -284,7 +285,7 @@ mod tests {
         let fleet = Arc::new(ClusterFleet::new(ledger.writer(), NodeId::parse("solo").unwrap(), registry, metrics));
         let views = Views::new("test".into(), ledger, fleet);
         let view = views.get(&Group::cluster(), tick);
-        let completeness = view.completeness.unwrap();
+        let completeness = view.completeness.clone().unwrap();
         assert_eq!((completeness.nodes_reporting(), completeness.skipped_cells()), (1, 2));
         let request = v1::GetSeriesRequest { name: "traffic.requests".into(), ..Default::default() };
         let points = series(&views, &Group::cluster(), &Asked::parse(&request, tick, tick).unwrap()).points;

@@ -59,6 +59,7 @@ impl Host {
             cores: row.cores,
             stopped: row.state() == NodeState::Stopped,
             collector_faults: row.collector_faults.clone(),
+            silent_reason: row.silent_reason.clone(),
             ..v1::NodeEntry::default()
         };
         let (entry, _) = Entry::from_wire(&named).ok()?;
@@ -185,7 +186,7 @@ impl ShownFleet {
         // Another aggregator may be a second behind the one before it.
         let passed = last.tick.saturating_sub(now.tick);
         now.tick = now.tick.max(last.tick);
-        now.completeness = last.completeness;
+        now.completeness.clone_from(&last.completeness);
         for host in &mut now.hosts {
             host.state = state(&host.entry, &host.row, now.tick);
             host.heat(if known == 0 { 1 } else { passed });

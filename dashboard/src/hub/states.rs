@@ -19,7 +19,7 @@ fn state(body: live::state::Body) -> live::State {
 
 /// Completeness of a second, as old as it is now.
 fn completeness(from: Option<&v1::Completeness>, tick: u32, now: UnixMillis) -> Option<v1::Completeness> {
-    from.map(|&from| v1::Completeness { tick, age_ms: Some(age_ms(tick, now)), ..from })
+    from.map(|from| v1::Completeness { tick, age_ms: Some(age_ms(tick, now)), ..from.clone() })
 }
 
 /// The cluster or a group.
@@ -75,6 +75,7 @@ pub(crate) fn node(
         judged: Some(judged(second.traffic(), verdict)),
         previous_node_id,
         next_node_id,
+        silent_reason: row.map(|row| row.entry().silent_reason.clone()).unwrap_or_default(),
     }))
 }
 
@@ -185,6 +186,7 @@ fn hosts_completeness(table: &Table, rows: &[&Host], group: &Group, now: UnixMil
             age_ms: Some(age_ms(table.tick, now)),
             copies: whole.map_or(0, |whole| whole.copies),
             skipped_cells: Some(0),
+            ..v1::Completeness::default()
         },
     }
 }
@@ -293,6 +295,8 @@ mod tests {
             age_ms: Some(1),
             copies: 2,
             skipped_cells: Some(3),
+            sections: Some(v1::SectionNodes { cpu: Some(2), memory: Some(1), ..v1::SectionNodes::default() }),
+            nodes_missing: vec!["web-3".to_owned()],
         };
         assert_eq!(completeness(Some(&from), 10, 10_350), Some(v1::Completeness { age_ms: Some(350), ..from }));
     }

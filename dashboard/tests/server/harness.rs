@@ -37,6 +37,7 @@ pub(crate) fn view(tick: u32, rps: f64) -> v1::ClusterView {
             age_ms: Some(0),
             copies: 1,
             skipped_cells: Some(0),
+            ..v1::Completeness::default()
         }),
         sections: Some(v1::Sections {
             traffic: Some(v1::Traffic {

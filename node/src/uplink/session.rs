@@ -388,7 +388,8 @@ impl UplinkSession {
         match &self.phase {
             Phase::Open { link, .. } => {
                 let link = *link;
-                let end_of_stream = ingest_request::Body::EndOfStream(v1::EndOfStream { last_tick: self.last_tick });
+                let end_of_stream =
+                    ingest_request::Body::EndOfStream(v1::EndOfStream { last_tick: self.last_tick, continues: false });
                 self.actions.push_back(Action::Send { link, request: v1::IngestRequest { body: Some(end_of_stream) } });
                 self.actions.push_back(Action::Finish { link });
                 self.phase = Phase::Leaving { link, until: now + LEAVING_MAX };

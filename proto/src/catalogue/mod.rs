@@ -10,6 +10,7 @@
 
 mod derivation;
 mod display;
+mod section;
 mod statistic;
 pub mod table;
 
@@ -17,6 +18,7 @@ use crate::v1::MetricKind;
 
 pub use derivation::{Derivation, Operand};
 pub use display::{Chart, Good, Unit, charts};
+pub use section::{Section, SectionSet};
 pub use statistic::{Statistic, StatisticError};
 pub use table::*;
 

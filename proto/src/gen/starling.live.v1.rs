@@ -272,6 +272,9 @@ pub struct NodeDetail {
     /// The one after it.
     #[prost(string, tag = "18")]
     pub next_node_id: ::prost::alloc::string::String,
+    /// As in starling.v1.NodeRow.
+    #[prost(string, tag = "19")]
+    pub silent_reason: ::prost::alloc::string::String,
 }
 /// Medians over the reporting nodes. NaN when none reported it.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

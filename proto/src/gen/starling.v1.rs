@@ -38,12 +38,13 @@ pub struct CollectorFault {
     pub since_unix_s: u32,
 }
 /// How much of the truth an answer holds.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Completeness {
     /// Nodes whose frame for this second is in the answer.
     #[prost(uint32, optional, tag = "1")]
     pub nodes_reporting: ::core::option::Option<u32>,
-    /// Nodes that reported within the last 15 minutes and did not end their stream.
+    /// Nodes that had reported two different seconds by then, the last one within the 15 minutes before, and did not end
+    /// their stream more than 30 s before. At least nodes_reporting.
     #[prost(uint32, optional, tag = "2")]
     pub nodes_expected: ::core::option::Option<u32>,
     /// The second the answer is for, Unix seconds.
@@ -59,6 +60,42 @@ pub struct Completeness {
     /// one for each series, group and entry of a log, over all groups. 0 in answers that are no sums.
     #[prost(uint32, optional, tag = "6")]
     pub skipped_cells: ::core::option::Option<u32>,
+    /// How many of the reporting nodes reported what: a collector may have failed, and a node that serves no requests
+    /// reports none. Absent in answers that are no sums.
+    #[prost(message, optional, tag = "7")]
+    pub sections: ::core::option::Option<SectionNodes>,
+    /// Nodes that were expected and did not report, by name: the first 32 in the order of their names. In a group those of
+    /// them that are known to belong to it.
+    #[prost(string, repeated, tag = "8")]
+    pub nodes_missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Nodes behind the parts of a view.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SectionNodes {
+    /// Reported how busy their processors were.
+    #[prost(uint32, optional, tag = "1")]
+    pub cpu: ::core::option::Option<u32>,
+    /// Their memory.
+    #[prost(uint32, optional, tag = "2")]
+    pub memory: ::core::option::Option<u32>,
+    /// What their disks read and wrote.
+    #[prost(uint32, optional, tag = "3")]
+    pub disk: ::core::option::Option<u32>,
+    /// The size of their filesystems.
+    #[prost(uint32, optional, tag = "4")]
+    pub filesystem: ::core::option::Option<u32>,
+    /// What their network interfaces carried.
+    #[prost(uint32, optional, tag = "5")]
+    pub network: ::core::option::Option<u32>,
+    /// Their TCP sockets.
+    #[prost(uint32, optional, tag = "6")]
+    pub connections: ::core::option::Option<u32>,
+    /// Requests of their applications, were there any or not.
+    #[prost(uint32, optional, tag = "7")]
+    pub traffic: ::core::option::Option<u32>,
+    /// At least one request with its latency.
+    #[prost(uint32, optional, tag = "8")]
+    pub latency: ::core::option::Option<u32>,
 }
 /// Requests, errors and latency.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -397,7 +434,7 @@ pub mod ingest_request {
         /// One second of samples.
         #[prost(message, tag = "2")]
         Frame(super::Frame),
-        /// The daemon stops on purpose: it is no longer expected after its last tick.
+        /// The daemon stops on purpose: it is no longer expected 30 s after its last tick, the time of a restart.
         #[prost(message, tag = "3")]
         EndOfStream(super::EndOfStream),
         /// How the collectors of the daemon do: once the stream is taken when one of them has a fault, and when it changes.
@@ -520,12 +557,15 @@ pub struct CollectorReport {
     #[prost(message, repeated, tag = "1")]
     pub faults: ::prost::alloc::vec::Vec<CollectorFault>,
 }
-/// The daemon is stopping.
+/// The daemon is stopping, or goes on with another stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndOfStream {
     /// Its last tick. 0 when it never cut a frame.
     #[prost(uint32, tag = "1")]
     pub last_tick: u32,
+    /// The daemon goes on with another stream, because its clock was set: its node stays expected.
+    #[prost(bool, tag = "2")]
+    pub continues: bool,
 }
 /// The aggregator takes the stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -823,6 +863,9 @@ pub struct NodeEntry {
     /// Collectors of the daemon that do not read all they should.
     #[prost(message, repeated, tag = "8")]
     pub collector_faults: ::prost::alloc::vec::Vec<CollectorFault>,
+    /// As in NodeRow.
+    #[prost(string, tag = "9")]
+    pub silent_reason: ::prost::alloc::string::String,
 }
 /// Latest seconds of some nodes, in columns: place i of every column is the same node. A column of measured numbers is
 /// empty when no node has it; in it 0 means absent and n + 1 means n.
@@ -921,6 +964,10 @@ pub struct NodeRow {
     /// all work.
     #[prost(message, repeated, tag = "17")]
     pub collector_faults: ::prost::alloc::vec::Vec<CollectorFault>,
+    /// Why none of its newest seconds are counted, when that is known: "its clock is 3600 s ahead: its frames are held".
+    /// Empty otherwise.
+    #[prost(string, tag = "18")]
+    pub silent_reason: ::prost::alloc::string::String,
 }
 /// Everything known of one node at one second.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1222,12 +1269,12 @@ pub struct LogPayload {
     /// Numbers of groups ("zone:a"). Number 0 is the whole cluster and is never defined.
     #[prost(message, repeated, tag = "3")]
     pub groups: ::prost::alloc::vec::Vec<GroupDefinition>,
-    #[prost(oneof = "log_payload::Body", tags = "4, 5, 6")]
+    #[prost(oneof = "log_payload::Body", tags = "4, 5, 6, 7")]
     pub body: ::core::option::Option<log_payload::Body>,
 }
 /// Nested message and enum types in `LogPayload`.
 pub mod log_payload {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Body {
         /// Frames that only this writer may merge.
         #[prost(message, tag = "4")]
@@ -1238,6 +1285,9 @@ pub mod log_payload {
         /// A stream ended on purpose.
         #[prost(message, tag = "6")]
         End(super::StreamEnd),
+        /// Nodes that were known before a restart and of which no other entry speaks.
+        #[prost(message, tag = "7")]
+        Roster(super::Roster),
     }
 }
 /// A daemon start on one node.
@@ -1297,6 +1347,9 @@ pub struct Merge {
     /// Cells, see the rollup codec.
     #[prost(bytes = "bytes", tag = "3")]
     pub sums: ::prost::bytes::Bytes,
+    /// Nodes behind each part of a view, and the busiest cores, for the cluster and each group: see the census codec.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub census: ::prost::bytes::Bytes,
 }
 /// One frame that another writer may also have merged.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1310,6 +1363,9 @@ pub struct Raw {
     /// Sums of this one frame, in the form of Merge.sums.
     #[prost(bytes = "bytes", tag = "3")]
     pub sums: ::prost::bytes::Bytes,
+    /// In the form of Merge.census.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub census: ::prost::bytes::Bytes,
 }
 /// A stream ended on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1320,6 +1376,29 @@ pub struct StreamEnd {
     /// Last tick of the stream, Unix seconds.
     #[prost(uint32, tag = "2")]
     pub last_tick: u32,
+}
+/// Streams as a process remembers them from before its start. Says who is expected; counts nothing.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Roster {
+    /// At most 20,000, those seen last.
+    #[prost(message, repeated, tag = "1")]
+    pub streams: ::prost::alloc::vec::Vec<RosterStream>,
+}
+/// One stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RosterStream {
+    /// Stream number.
+    #[prost(uint32, tag = "1")]
+    pub stream: u32,
+    /// First second of it that was counted, Unix seconds.
+    #[prost(uint32, tag = "2")]
+    pub first_tick: u32,
+    /// Last second of it that was counted.
+    #[prost(uint32, tag = "3")]
+    pub last_tick: u32,
+    /// Its last tick, once it ended on purpose.
+    #[prost(uint32, optional, tag = "4")]
+    pub ended: ::core::option::Option<u32>,
 }
 /// What a series holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1464,9 +1543,12 @@ pub struct Conservation {
     /// True when the live view equals the sum over the entries.
     #[prost(bool, optional, tag = "1")]
     pub balanced: ::core::option::Option<bool>,
-    /// What differs, in words. Empty when balanced.
+    /// What differs, or how much was compared, in words.
     #[prost(string, tag = "2")]
     pub detail: ::prost::alloc::string::String,
+    /// Sums compared: one for each series of each group.
+    #[prost(uint32, optional, tag = "3")]
+    pub sums: ::core::option::Option<u32>,
 }
 /// One log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1474,7 +1556,8 @@ pub struct LedgerLog {
     /// Author: 32 hexadecimal digits.
     #[prost(string, tag = "1")]
     pub writer_id: ::prost::alloc::string::String,
-    /// Name of the aggregator, empty when not known.
+    /// Name of the aggregator. Empty when the process is gone: a restarted aggregator writes another log, and the old one
+    /// is kept for as long as its seconds are.
     #[prost(string, tag = "2")]
     pub aggregator_id: ::prost::alloc::string::String,
     /// Entries 1..=length are known here.

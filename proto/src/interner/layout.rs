@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Interned, SeriesId};
-use crate::catalogue::{Kind, Scope};
+use crate::catalogue::{Kind, Scope, SectionSet};
 
 /// What is asked of a series with every value. Beside each other in memory, where the series themselves are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Facts {
     pub scope: Scope,
     /// As [`Interned::keeps_distribution`].
     pub distribution: bool,
+    /// What a node has reported that sent it.
+    pub sections: SectionSet,
 }
 
 /// The series of a part of a frame by position. Shared by all seconds in which the same series are present, so that two
@@ -39,6 +41,7 @@ impl Layout {
             kind: one.kind(),
             scope: one.scope(),
             distribution: one.keeps_distribution(),
+            sections: one.sections(),
         });
         Self { facts: facts.collect(), series: series.into() }
     }

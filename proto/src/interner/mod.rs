@@ -14,7 +14,7 @@ use std::{
 
 pub use self::layout::{Facts, Layout};
 use crate::{
-    catalogue::{self, Kind},
+    catalogue::{self, Kind, SectionSet},
     series::Series,
 };
 
@@ -42,6 +42,7 @@ struct Entry {
     id: SeriesId,
     series: Series,
     distribution: bool,
+    sections: SectionSet,
 }
 
 impl Interned {
@@ -61,6 +62,12 @@ impl Interned {
     #[must_use]
     pub fn keeps_distribution(&self) -> bool {
         self.0.distribution
+    }
+
+    /// What a node has reported that sent it.
+    #[must_use]
+    pub fn sections(&self) -> SectionSet {
+        self.0.sections
     }
 }
 
@@ -167,9 +174,11 @@ impl Interner {
             table.next += 1;
             table.next - 1
         });
-        let distribution =
-            series.kind() == Kind::Gauge && catalogue::find(series.name()).is_some_and(|metric| metric.distribution);
-        let interned = Interned(Arc::new(Entry { id: SeriesId(number), series: series.clone(), distribution }));
+        let metric = catalogue::find(series.name()).filter(|metric| metric.kind == series.kind());
+        let distribution = series.kind() == Kind::Gauge && metric.is_some_and(|metric| metric.distribution);
+        let sections = metric.map_or(SectionSet::NONE, SectionSet::of_metric);
+        let entry = Entry { id: SeriesId(number), series: series.clone(), distribution, sections };
+        let interned = Interned(Arc::new(entry));
         table.by_series.insert(series.clone(), interned.clone());
         Some(interned)
     }
@@ -242,10 +251,8 @@ mod tests {
         let both = interner.layout(vec![a.clone(), b.clone()]);
         assert!(Arc::ptr_eq(&both, &interner.layout(vec![a.clone(), b.clone()])));
         assert_eq!(interner.layout(vec![b.clone(), a.clone()]).series(), [b, a.clone()]);
-        assert_eq!(
-            both.facts()[0],
-            Facts { id: a.id(), kind: Kind::Counter, scope: Scope::Cluster, distribution: false }
-        );
+        let (kind, scope, sections) = (Kind::Counter, Scope::Cluster, a.sections());
+        assert_eq!(both.facts()[0], Facts { id: a.id(), kind, scope, distribution: false, sections });
         drop((both, a));
         assert_eq!((interner.sweep(), interner.layouts.len(), interner.len()), (2, 0, 0));
     }

@@ -26,7 +26,12 @@ pub struct Entry {
     pub stopped: bool,
     /// Its collectors that do not read all they should, sorted by name.
     pub collector_faults: Vec<v1::CollectorFault>,
+    /// Why none of its newest seconds are counted; empty when that is not known.
+    pub silent_reason: String,
 }
+
+/// Longest [`Entry::silent_reason`], in characters; a longer one is cut.
+pub const SILENT_REASON_LEN_MAX: usize = 128;
 
 impl Entry {
     /// A node of which nothing but the name is known.
@@ -42,6 +47,7 @@ impl Entry {
             cores: 0,
             stopped: false,
             collector_faults: Vec::new(),
+            silent_reason: String::new(),
         })
     }
 
@@ -57,6 +63,7 @@ impl Entry {
             cores: self.cores,
             stopped: self.stopped,
             collector_faults: self.collector_faults.clone(),
+            silent_reason: self.silent_reason.clone(),
         }
     }
 
@@ -80,6 +87,8 @@ impl Entry {
             }
         }
         let (collector_faults, faults_cut) = taken_faults(&from.collector_faults);
+        let (silent_reason, whole_reason) = clean(&from.silent_reason, SILENT_REASON_LEN_MAX);
+        cut |= !whole_reason;
         let entry = Self {
             id: NodeId::parse(&from.node_id)?,
             labels,
@@ -88,6 +97,7 @@ impl Entry {
             cores: from.cores,
             stopped: from.stopped,
             collector_faults,
+            silent_reason,
         };
         Ok((entry, cut || faults_cut))
     }
@@ -105,7 +115,7 @@ impl Entry {
         let aggregator = self.aggregator.as_ref().map_or(0, |name| name.as_str().len());
         let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
         let faults: usize = self.collector_faults.iter().map(|fault| fault.collector.len() + fault.reason.len()).sum();
-        self.id.as_str().len() + aggregator + labels + faults
+        self.id.as_str().len() + aggregator + labels + faults + self.silent_reason.len()
     }
 }
 
@@ -122,11 +132,13 @@ mod tests {
         let reason = "/proc/stat: permission denied".to_owned();
         entry.collector_faults =
             vec![v1::CollectorFault { collector: "cpu".into(), trouble: 1, reason, since_unix_s: 5 }];
+        entry.silent_reason = "its clock is 3600 s ahead: its frames are held".into();
         assert_eq!(Entry::from_wire(&entry.to_wire(7)), Ok((entry.clone(), false)));
 
         let mut odd = entry.to_wire(7);
         odd.labels = (0..100).map(|i| (format!("{i:03}"), "x".repeat(1_000_000))).collect();
         odd.aggregator_id = "Not A Name".into();
+        odd.silent_reason = "\u{1b}".repeat(1_000_000) + &"y".repeat(1_000_000);
         let (cut, was_cut) = Entry::from_wire(&odd).unwrap();
         assert!(was_cut && cut.labels.len() == LABELS_MAX && cut.bytes() < 2_000, "{} bytes", cut.bytes());
         assert_eq!(cut.aggregator, None);

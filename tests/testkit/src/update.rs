@@ -40,6 +40,7 @@ pub fn update(table: &v1::NodeTable) -> v1::NodesUpdate {
             cores: from.cores,
             stopped: from.state() == v1::NodeState::Stopped,
             collector_faults: from.collector_faults.clone(),
+            silent_reason: from.silent_reason.clone(),
         });
     }
     v1::NodesUpdate {
@@ -49,7 +50,7 @@ pub fn update(table: &v1::NodeTable) -> v1::NodesUpdate {
         reset: true,
         entries,
         columns: writer.finish(),
-        completeness: table.completeness,
+        completeness: table.completeness.clone(),
         ..v1::NodesUpdate::default()
     }
 }

@@ -190,11 +190,44 @@ pub(crate) struct Completeness {
     copies: u32,
     /// Values that the sums lack because the aggregator had no room for their series or group.
     skipped_cells: u32,
+    /// Of the reporting nodes, how many reported what; `null` where nothing is added up.
+    sections: Option<SectionNodes>,
+    /// Names of expected nodes that did not report: the first 32.
+    nodes_missing: Vec<String>,
+}
+
+/// Nodes behind the parts of a view.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SectionNodes {
+    cpu: u32,
+    memory: u32,
+    disk: u32,
+    filesystem: u32,
+    network: u32,
+    connections: u32,
+    traffic: u32,
+    latency: u32,
+}
+
+impl SectionNodes {
+    fn of(from: &v1::SectionNodes) -> Self {
+        Self {
+            cpu: from.cpu(),
+            memory: from.memory(),
+            disk: from.disk(),
+            filesystem: from.filesystem(),
+            network: from.network(),
+            connections: from.connections(),
+            traffic: from.traffic(),
+            latency: from.latency(),
+        }
+    }
 }
 
 impl Completeness {
     fn of(from: Option<&v1::Completeness>, tick: u32, now: UnixMillis) -> Self {
-        let from = from.copied().unwrap_or_default();
+        let from = from.cloned().unwrap_or_default();
         Self {
             nodes_reporting: from.nodes_reporting(),
             nodes_expected: from.nodes_expected(),
@@ -202,6 +235,8 @@ impl Completeness {
             age_ms: age_ms(tick, now),
             copies: from.copies,
             skipped_cells: from.skipped_cells(),
+            sections: from.sections.as_ref().map(SectionNodes::of),
+            nodes_missing: from.nodes_missing,
         }
     }
 }

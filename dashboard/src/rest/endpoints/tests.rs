@@ -24,6 +24,8 @@ fn reading() -> Reading {
             nodes_expected: Some(3),
             copies: 1,
             skipped_cells: Some(4),
+            sections: Some(v1::SectionNodes { cpu: Some(2), memory: Some(1), ..Default::default() }),
+            nodes_missing: vec!["web-3".to_owned()],
             ..Default::default()
         }),
         sections: Some(v1::Sections {
@@ -85,7 +87,19 @@ fn every_answer_says_when_and_how_complete() {
         assert_eq!(answer["timestamp"], "2023-11-14T22:13:20.000Z", "{endpoint:?}");
         assert_eq!(
             answer["completeness"],
-            json!({"nodesReporting": 2, "nodesExpected": 3, "tick": 1_700_000_000, "ageMs": 250, "copies": 1, "skippedCells": 4})
+            json!({
+                "nodesReporting": 2,
+                "nodesExpected": 3,
+                "tick": 1_700_000_000,
+                "ageMs": 250,
+                "copies": 1,
+                "skippedCells": 4,
+                "sections": {
+                    "cpu": 2, "memory": 1, "disk": 0, "filesystem": 0, "network": 0, "connections": 0, "traffic": 0,
+                    "latency": 0,
+                },
+                "nodesMissing": ["web-3"],
+            })
         );
     }
 }

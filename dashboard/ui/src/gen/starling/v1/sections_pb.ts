@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/sections.proto.
  */
 export const file_starling_v1_sections: GenFile = /*@__PURE__*/
-  fileDesc("ChpzdGFybGluZy92MS9zZWN0aW9ucy5wcm90bxILc3RhcmxpbmcudjEi7AEKCFNlY3Rpb25zEiUKB3RyYWZmaWMYASABKAsyFC5zdGFybGluZy52MS5UcmFmZmljEi0KC2Nvbm5lY3Rpb25zGAIgASgLMhguc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMSHQoDY3B1GAMgASgLMhAuc3RhcmxpbmcudjEuQ3B1EiMKBm1lbW9yeRgEIAEoCzITLnN0YXJsaW5nLnYxLk1lbW9yeRIfCgRkaXNrGAUgASgLMhEuc3RhcmxpbmcudjEuRGlzaxIlCgduZXR3b3JrGAYgASgLMhQuc3RhcmxpbmcudjEuTmV0d29yayJ5Cg5Db2xsZWN0b3JGYXVsdBIRCgljb2xsZWN0b3IYASABKAkSLgoHdHJvdWJsZRgCIAEoDjIdLnN0YXJsaW5nLnYxLkNvbGxlY3RvclRyb3VibGUSDgoGcmVhc29uGAMgASgJEhQKDHNpbmNlX3VuaXhfcxgEIAEoDSLcAQoMQ29tcGxldGVuZXNzEhwKD25vZGVzX3JlcG9ydGluZxgBIAEoDUgAiAEBEhsKDm5vZGVzX2V4cGVjdGVkGAIgASgNSAGIAQESDAoEdGljaxgDIAEoDRITCgZhZ2VfbXMYBCABKA1IAogBARIOCgZjb3BpZXMYBSABKA0SGgoNc2tpcHBlZF9jZWxscxgGIAEoDUgDiAEBQhIKEF9ub2Rlc19yZXBvcnRpbmdCEQoPX25vZGVzX2V4cGVjdGVkQgkKB19hZ2VfbXNCEAoOX3NraXBwZWRfY2VsbHMizgIKB1RyYWZmaWMSIAoTcmVxdWVzdHNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEh4KEWVycm9yc19wZXJfc2Vjb25kGAIgASgBSAGIAQESGAoLZXJyb3JfcmF0aW8YAyABKAFIAogBARITCgZhY3RpdmUYBCABKAFIA4gBARIlCgdsYXRlbmN5GAUgASgLMhQuc3RhcmxpbmcudjEuTGF0ZW5jeRIvCglwcm90b2NvbHMYBiADKAsyHC5zdGFybGluZy52MS5Qcm90b2NvbFRyYWZmaWMSMQoTbGF0ZW5jeV9sYXN0X21pbnV0ZRgHIAEoCzIULnN0YXJsaW5nLnYxLkxhdGVuY3lCFgoUX3JlcXVlc3RzX3Blcl9zZWNvbmRCFAoSX2Vycm9yc19wZXJfc2Vjb25kQg4KDF9lcnJvcl9yYXRpb0IJCgdfYWN0aXZlIr4BCgdMYXRlbmN5EhIKCnA1MF9taWNyb3MYASABKAESEgoKcDk1X21pY3JvcxgCIAEoARISCgpwOTlfbWljcm9zGAMgASgBEhMKC3A5OTlfbWljcm9zGAQgASgBEhMKC21lYW5fbWljcm9zGAUgASgBEhIKCm1heF9taWNyb3MYBiABKAESDQoFY291bnQYByABKAESFwoPZXJyb3JfYm91bmRfcHBtGAggASgNEhEKCWhpc3RvZ3JhbRgJIAEoDCLaAQoPUHJvdG9jb2xUcmFmZmljEhAKCHByb3RvY29sGAEgASgJEiAKE3JlcXVlc3RzX3Blcl9zZWNvbmQYAiABKAFIAIgBARIeChFlcnJvcnNfcGVyX3NlY29uZBgDIAEoAUgBiAEBEhMKBmFjdGl2ZRgEIAEoAUgCiAEBEiUKB2xhdGVuY3kYBSABKAsyFC5zdGFybGluZy52MS5MYXRlbmN5QhYKFF9yZXF1ZXN0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIJCgdfYWN0aXZlItYECgtDb25uZWN0aW9ucxITCgZhY3RpdmUYASABKAFIAIgBARIRCgRpZGxlGAIgASgBSAGIAQESEgoFdG90YWwYAyABKAFIAogBARIeChFvcGVuZWRfcGVyX3NlY29uZBgEIAEoAUgDiAEBEh4KEXJlc2V0c19wZXJfc2Vjb25kGAUgASgBSASIAQESJQoYc2VnbWVudHNfc2VudF9wZXJfc2Vjb25kGAYgASgBSAWIAQESIwoWcmV0cmFuc21pdHNfcGVyX3NlY29uZBgHIAEoAUgGiAEBEjcKCGJ5X3N0YXRlGAggAygLMiUuc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMuQnlTdGF0ZUVudHJ5EhQKB2hlYWx0aHkYCSABKAFIB4gBARIUCgd3YXJuaW5nGAogASgBSAiIAQESEgoFZXJyb3IYCyABKAFICYgBARIdChByZXRyYW5zbWl0X3JhdGlvGAwgASgBSAqIAQEaLgoMQnlTdGF0ZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAFCCQoHX2FjdGl2ZUIHCgVfaWRsZUIICgZfdG90YWxCFAoSX29wZW5lZF9wZXJfc2Vjb25kQhQKEl9yZXNldHNfcGVyX3NlY29uZEIbChlfc2VnbWVudHNfc2VudF9wZXJfc2Vjb25kQhkKF19yZXRyYW5zbWl0c19wZXJfc2Vjb25kQgoKCF9oZWFsdGh5QgoKCF93YXJuaW5nQggKBl9lcnJvckITChFfcmV0cmFuc21pdF9yYXRpbyKMBAoDQ3B1Eh4KEXV0aWxpemF0aW9uX3JhdGlvGAEgASgBSACIAQESEgoFY29yZXMYAiABKAFIAYgBARI4Cg1yYXRpb19ieV9tb2RlGAMgAygLMiEuc3RhcmxpbmcudjEuQ3B1LlJhdGlvQnlNb2RlRW50cnkSEgoFbG9hZDEYBCABKAFIAogBARISCgVsb2FkNRgFIAEoAUgDiAEBEhMKBmxvYWQxNRgGIAEoAUgEiAEBEi0KB2J1c2llc3QYByADKAsyHC5zdGFybGluZy52MS5Db3JlVXRpbGl6YXRpb24SIgoVdXRpbGl6YXRpb25fcmF0aW9fbWluGAggASgBSAWIAQESIgoVdXRpbGl6YXRpb25fcmF0aW9fbWF4GAkgASgBSAaIAQESIgoVdXRpbGl6YXRpb25fcmF0aW9fcDk5GAogASgBSAeIAQEaMgoQUmF0aW9CeU1vZGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQhQKEl91dGlsaXphdGlvbl9yYXRpb0IICgZfY29yZXNCCAoGX2xvYWQxQggKBl9sb2FkNUIJCgdfbG9hZDE1QhgKFl91dGlsaXphdGlvbl9yYXRpb19taW5CGAoWX3V0aWxpemF0aW9uX3JhdGlvX21heEIYChZfdXRpbGl6YXRpb25fcmF0aW9fcDk5InQKD0NvcmVVdGlsaXphdGlvbhIPCgdub2RlX2lkGAEgASgJEhEKBGNvcmUYAiABKA1IAIgBARIeChF1dGlsaXphdGlvbl9yYXRpbxgDIAEoAUgBiAEBQgcKBV9jb3JlQhQKEl91dGlsaXphdGlvbl9yYXRpbyLaBAoGTWVtb3J5EhgKC3RvdGFsX2J5dGVzGAEgASgBSACIAQESFwoKdXNlZF9ieXRlcxgCIAEoAUgBiAEBEhwKD2F2YWlsYWJsZV9ieXRlcxgDIAEoAUgCiAEBEh8KEmJ1ZmZlcl9jYWNoZV9ieXRlcxgEIAEoAUgDiAEBEh4KEWFwcGxpY2F0aW9uX2J5dGVzGAUgASgBSASIAQESGQoMc3lzdGVtX2J5dGVzGAYgASgBSAWIAQESFwoKZnJlZV9ieXRlcxgHIAEoAUgGiAEBEh0KEHN3YXBfdG90YWxfYnl0ZXMYCCABKAFIB4gBARIcCg9zd2FwX3VzZWRfYnl0ZXMYCSABKAFICIgBARIjChZodWdlX3BhZ2VzX3RvdGFsX2J5dGVzGAogASgBSAmIAQESIgoVaHVnZV9wYWdlc191c2VkX2J5dGVzGAsgASgBSAqIAQESFwoKdXNlZF9yYXRpbxgMIAEoAUgLiAEBQg4KDF90b3RhbF9ieXRlc0INCgtfdXNlZF9ieXRlc0ISChBfYXZhaWxhYmxlX2J5dGVzQhUKE19idWZmZXJfY2FjaGVfYnl0ZXNCFAoSX2FwcGxpY2F0aW9uX2J5dGVzQg8KDV9zeXN0ZW1fYnl0ZXNCDQoLX2ZyZWVfYnl0ZXNCEwoRX3N3YXBfdG90YWxfYnl0ZXNCEgoQX3N3YXBfdXNlZF9ieXRlc0IZChdfaHVnZV9wYWdlc190b3RhbF9ieXRlc0IYChZfaHVnZV9wYWdlc191c2VkX2J5dGVzQg0KC191c2VkX3JhdGlvIvACCgREaXNrEiIKFXJlYWRfYnl0ZXNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEiUKGHdyaXR0ZW5fYnl0ZXNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEh0KEHJlYWRzX3Blcl9zZWNvbmQYAyABKAFIAogBARIeChF3cml0ZXNfcGVyX3NlY29uZBgEIAEoAUgDiAEBEiMKFmZpbGVzeXN0ZW1fdG90YWxfYnl0ZXMYBSABKAFIBIgBARIiChVmaWxlc3lzdGVtX3VzZWRfYnl0ZXMYBiABKAFIBYgBAUIYChZfcmVhZF9ieXRlc19wZXJfc2Vjb25kQhsKGV93cml0dGVuX2J5dGVzX3Blcl9zZWNvbmRCEwoRX3JlYWRzX3Blcl9zZWNvbmRCFAoSX3dyaXRlc19wZXJfc2Vjb25kQhkKF19maWxlc3lzdGVtX3RvdGFsX2J5dGVzQhgKFl9maWxlc3lzdGVtX3VzZWRfYnl0ZXMihwMKB05ldHdvcmsSJgoZcmVjZWl2ZWRfYnl0ZXNfcGVyX3NlY29uZBgBIAEoAUgAiAEBEiIKFXNlbnRfYnl0ZXNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEigKG3JlY2VpdmVkX3BhY2tldHNfcGVyX3NlY29uZBgDIAEoAUgCiAEBEiQKF3NlbnRfcGFja2V0c19wZXJfc2Vjb25kGAQgASgBSAOIAQESHgoRZXJyb3JzX3Blcl9zZWNvbmQYBSABKAFIBIgBARIfChJkcm9wcGVkX3Blcl9zZWNvbmQYBiABKAFIBYgBAUIcChpfcmVjZWl2ZWRfYnl0ZXNfcGVyX3NlY29uZEIYChZfc2VudF9ieXRlc19wZXJfc2Vjb25kQh4KHF9yZWNlaXZlZF9wYWNrZXRzX3Blcl9zZWNvbmRCGgoYX3NlbnRfcGFja2V0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIVChNfZHJvcHBlZF9wZXJfc2Vjb25kKpEBChBDb2xsZWN0b3JUcm91YmxlEiEKHUNPTExFQ1RPUl9UUk9VQkxFX1VOU1BFQ0lGSUVEEAASHAoYQ09MTEVDVE9SX1RST1VCTEVfRkFJTEVEEAESHQoZQ09MTEVDVE9SX1RST1VCTEVfSEFOR0lORxACEh0KGUNPTExFQ1RPUl9UUk9VQkxFX1BBUlRJQUwQAypwCglOb2RlU3RhdGUSGgoWTk9ERV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFE5PREVfU1RBVEVfUkVQT1JUSU5HEAESFQoRTk9ERV9TVEFURV9TSUxFTlQQAhIWChJOT0RFX1NUQVRFX1NUT1BQRUQQA2IGcHJvdG8z");
+  fileDesc("ChpzdGFybGluZy92MS9zZWN0aW9ucy5wcm90bxILc3RhcmxpbmcudjEi7AEKCFNlY3Rpb25zEiUKB3RyYWZmaWMYASABKAsyFC5zdGFybGluZy52MS5UcmFmZmljEi0KC2Nvbm5lY3Rpb25zGAIgASgLMhguc3RhcmxpbmcudjEuQ29ubmVjdGlvbnMSHQoDY3B1GAMgASgLMhAuc3RhcmxpbmcudjEuQ3B1EiMKBm1lbW9yeRgEIAEoCzITLnN0YXJsaW5nLnYxLk1lbW9yeRIfCgRkaXNrGAUgASgLMhEuc3RhcmxpbmcudjEuRGlzaxIlCgduZXR3b3JrGAYgASgLMhQuc3RhcmxpbmcudjEuTmV0d29yayJ5Cg5Db2xsZWN0b3JGYXVsdBIRCgljb2xsZWN0b3IYASABKAkSLgoHdHJvdWJsZRgCIAEoDjIdLnN0YXJsaW5nLnYxLkNvbGxlY3RvclRyb3VibGUSDgoGcmVhc29uGAMgASgJEhQKDHNpbmNlX3VuaXhfcxgEIAEoDSKgAgoMQ29tcGxldGVuZXNzEhwKD25vZGVzX3JlcG9ydGluZxgBIAEoDUgAiAEBEhsKDm5vZGVzX2V4cGVjdGVkGAIgASgNSAGIAQESDAoEdGljaxgDIAEoDRITCgZhZ2VfbXMYBCABKA1IAogBARIOCgZjb3BpZXMYBSABKA0SGgoNc2tpcHBlZF9jZWxscxgGIAEoDUgDiAEBEisKCHNlY3Rpb25zGAcgASgLMhkuc3RhcmxpbmcudjEuU2VjdGlvbk5vZGVzEhUKDW5vZGVzX21pc3NpbmcYCCADKAlCEgoQX25vZGVzX3JlcG9ydGluZ0IRCg9fbm9kZXNfZXhwZWN0ZWRCCQoHX2FnZV9tc0IQCg5fc2tpcHBlZF9jZWxscyKcAgoMU2VjdGlvbk5vZGVzEhAKA2NwdRgBIAEoDUgAiAEBEhMKBm1lbW9yeRgCIAEoDUgBiAEBEhEKBGRpc2sYAyABKA1IAogBARIXCgpmaWxlc3lzdGVtGAQgASgNSAOIAQESFAoHbmV0d29yaxgFIAEoDUgEiAEBEhgKC2Nvbm5lY3Rpb25zGAYgASgNSAWIAQESFAoHdHJhZmZpYxgHIAEoDUgGiAEBEhQKB2xhdGVuY3kYCCABKA1IB4gBAUIGCgRfY3B1QgkKB19tZW1vcnlCBwoFX2Rpc2tCDQoLX2ZpbGVzeXN0ZW1CCgoIX25ldHdvcmtCDgoMX2Nvbm5lY3Rpb25zQgoKCF90cmFmZmljQgoKCF9sYXRlbmN5Is4CCgdUcmFmZmljEiAKE3JlcXVlc3RzX3Blcl9zZWNvbmQYASABKAFIAIgBARIeChFlcnJvcnNfcGVyX3NlY29uZBgCIAEoAUgBiAEBEhgKC2Vycm9yX3JhdGlvGAMgASgBSAKIAQESEwoGYWN0aXZlGAQgASgBSAOIAQESJQoHbGF0ZW5jeRgFIAEoCzIULnN0YXJsaW5nLnYxLkxhdGVuY3kSLwoJcHJvdG9jb2xzGAYgAygLMhwuc3RhcmxpbmcudjEuUHJvdG9jb2xUcmFmZmljEjEKE2xhdGVuY3lfbGFzdF9taW51dGUYByABKAsyFC5zdGFybGluZy52MS5MYXRlbmN5QhYKFF9yZXF1ZXN0c19wZXJfc2Vjb25kQhQKEl9lcnJvcnNfcGVyX3NlY29uZEIOCgxfZXJyb3JfcmF0aW9CCQoHX2FjdGl2ZSK+AQoHTGF0ZW5jeRISCgpwNTBfbWljcm9zGAEgASgBEhIKCnA5NV9taWNyb3MYAiABKAESEgoKcDk5X21pY3JvcxgDIAEoARITCgtwOTk5X21pY3JvcxgEIAEoARITCgttZWFuX21pY3JvcxgFIAEoARISCgptYXhfbWljcm9zGAYgASgBEg0KBWNvdW50GAcgASgBEhcKD2Vycm9yX2JvdW5kX3BwbRgIIAEoDRIRCgloaXN0b2dyYW0YCSABKAwi2gEKD1Byb3RvY29sVHJhZmZpYxIQCghwcm90b2NvbBgBIAEoCRIgChNyZXF1ZXN0c19wZXJfc2Vjb25kGAIgASgBSACIAQESHgoRZXJyb3JzX3Blcl9zZWNvbmQYAyABKAFIAYgBARITCgZhY3RpdmUYBCABKAFIAogBARIlCgdsYXRlbmN5GAUgASgLMhQuc3RhcmxpbmcudjEuTGF0ZW5jeUIWChRfcmVxdWVzdHNfcGVyX3NlY29uZEIUChJfZXJyb3JzX3Blcl9zZWNvbmRCCQoHX2FjdGl2ZSLWBAoLQ29ubmVjdGlvbnMSEwoGYWN0aXZlGAEgASgBSACIAQESEQoEaWRsZRgCIAEoAUgBiAEBEhIKBXRvdGFsGAMgASgBSAKIAQESHgoRb3BlbmVkX3Blcl9zZWNvbmQYBCABKAFIA4gBARIeChFyZXNldHNfcGVyX3NlY29uZBgFIAEoAUgEiAEBEiUKGHNlZ21lbnRzX3NlbnRfcGVyX3NlY29uZBgGIAEoAUgFiAEBEiMKFnJldHJhbnNtaXRzX3Blcl9zZWNvbmQYByABKAFIBogBARI3CghieV9zdGF0ZRgIIAMoCzIlLnN0YXJsaW5nLnYxLkNvbm5lY3Rpb25zLkJ5U3RhdGVFbnRyeRIUCgdoZWFsdGh5GAkgASgBSAeIAQESFAoHd2FybmluZxgKIAEoAUgIiAEBEhIKBWVycm9yGAsgASgBSAmIAQESHQoQcmV0cmFuc21pdF9yYXRpbxgMIAEoAUgKiAEBGi4KDEJ5U3RhdGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQgkKB19hY3RpdmVCBwoFX2lkbGVCCAoGX3RvdGFsQhQKEl9vcGVuZWRfcGVyX3NlY29uZEIUChJfcmVzZXRzX3Blcl9zZWNvbmRCGwoZX3NlZ21lbnRzX3NlbnRfcGVyX3NlY29uZEIZChdfcmV0cmFuc21pdHNfcGVyX3NlY29uZEIKCghfaGVhbHRoeUIKCghfd2FybmluZ0IICgZfZXJyb3JCEwoRX3JldHJhbnNtaXRfcmF0aW8ijAQKA0NwdRIeChF1dGlsaXphdGlvbl9yYXRpbxgBIAEoAUgAiAEBEhIKBWNvcmVzGAIgASgBSAGIAQESOAoNcmF0aW9fYnlfbW9kZRgDIAMoCzIhLnN0YXJsaW5nLnYxLkNwdS5SYXRpb0J5TW9kZUVudHJ5EhIKBWxvYWQxGAQgASgBSAKIAQESEgoFbG9hZDUYBSABKAFIA4gBARITCgZsb2FkMTUYBiABKAFIBIgBARItCgdidXNpZXN0GAcgAygLMhwuc3RhcmxpbmcudjEuQ29yZVV0aWxpemF0aW9uEiIKFXV0aWxpemF0aW9uX3JhdGlvX21pbhgIIAEoAUgFiAEBEiIKFXV0aWxpemF0aW9uX3JhdGlvX21heBgJIAEoAUgGiAEBEiIKFXV0aWxpemF0aW9uX3JhdGlvX3A5ORgKIAEoAUgHiAEBGjIKEFJhdGlvQnlNb2RlRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4AUIUChJfdXRpbGl6YXRpb25fcmF0aW9CCAoGX2NvcmVzQggKBl9sb2FkMUIICgZfbG9hZDVCCQoHX2xvYWQxNUIYChZfdXRpbGl6YXRpb25fcmF0aW9fbWluQhgKFl91dGlsaXphdGlvbl9yYXRpb19tYXhCGAoWX3V0aWxpemF0aW9uX3JhdGlvX3A5OSJ0Cg9Db3JlVXRpbGl6YXRpb24SDwoHbm9kZV9pZBgBIAEoCRIRCgRjb3JlGAIgASgNSACIAQESHgoRdXRpbGl6YXRpb25fcmF0aW8YAyABKAFIAYgBAUIHCgVfY29yZUIUChJfdXRpbGl6YXRpb25fcmF0aW8i2gQKBk1lbW9yeRIYCgt0b3RhbF9ieXRlcxgBIAEoAUgAiAEBEhcKCnVzZWRfYnl0ZXMYAiABKAFIAYgBARIcCg9hdmFpbGFibGVfYnl0ZXMYAyABKAFIAogBARIfChJidWZmZXJfY2FjaGVfYnl0ZXMYBCABKAFIA4gBARIeChFhcHBsaWNhdGlvbl9ieXRlcxgFIAEoAUgEiAEBEhkKDHN5c3RlbV9ieXRlcxgGIAEoAUgFiAEBEhcKCmZyZWVfYnl0ZXMYByABKAFIBogBARIdChBzd2FwX3RvdGFsX2J5dGVzGAggASgBSAeIAQESHAoPc3dhcF91c2VkX2J5dGVzGAkgASgBSAiIAQESIwoWaHVnZV9wYWdlc190b3RhbF9ieXRlcxgKIAEoAUgJiAEBEiIKFWh1Z2VfcGFnZXNfdXNlZF9ieXRlcxgLIAEoAUgKiAEBEhcKCnVzZWRfcmF0aW8YDCABKAFIC4gBAUIOCgxfdG90YWxfYnl0ZXNCDQoLX3VzZWRfYnl0ZXNCEgoQX2F2YWlsYWJsZV9ieXRlc0IVChNfYnVmZmVyX2NhY2hlX2J5dGVzQhQKEl9hcHBsaWNhdGlvbl9ieXRlc0IPCg1fc3lzdGVtX2J5dGVzQg0KC19mcmVlX2J5dGVzQhMKEV9zd2FwX3RvdGFsX2J5dGVzQhIKEF9zd2FwX3VzZWRfYnl0ZXNCGQoXX2h1Z2VfcGFnZXNfdG90YWxfYnl0ZXNCGAoWX2h1Z2VfcGFnZXNfdXNlZF9ieXRlc0INCgtfdXNlZF9yYXRpbyLwAgoERGlzaxIiChVyZWFkX2J5dGVzX3Blcl9zZWNvbmQYASABKAFIAIgBARIlChh3cml0dGVuX2J5dGVzX3Blcl9zZWNvbmQYAiABKAFIAYgBARIdChByZWFkc19wZXJfc2Vjb25kGAMgASgBSAKIAQESHgoRd3JpdGVzX3Blcl9zZWNvbmQYBCABKAFIA4gBARIjChZmaWxlc3lzdGVtX3RvdGFsX2J5dGVzGAUgASgBSASIAQESIgoVZmlsZXN5c3RlbV91c2VkX2J5dGVzGAYgASgBSAWIAQFCGAoWX3JlYWRfYnl0ZXNfcGVyX3NlY29uZEIbChlfd3JpdHRlbl9ieXRlc19wZXJfc2Vjb25kQhMKEV9yZWFkc19wZXJfc2Vjb25kQhQKEl93cml0ZXNfcGVyX3NlY29uZEIZChdfZmlsZXN5c3RlbV90b3RhbF9ieXRlc0IYChZfZmlsZXN5c3RlbV91c2VkX2J5dGVzIocDCgdOZXR3b3JrEiYKGXJlY2VpdmVkX2J5dGVzX3Blcl9zZWNvbmQYASABKAFIAIgBARIiChVzZW50X2J5dGVzX3Blcl9zZWNvbmQYAiABKAFIAYgBARIoChtyZWNlaXZlZF9wYWNrZXRzX3Blcl9zZWNvbmQYAyABKAFIAogBARIkChdzZW50X3BhY2tldHNfcGVyX3NlY29uZBgEIAEoAUgDiAEBEh4KEWVycm9yc19wZXJfc2Vjb25kGAUgASgBSASIAQESHwoSZHJvcHBlZF9wZXJfc2Vjb25kGAYgASgBSAWIAQFCHAoaX3JlY2VpdmVkX2J5dGVzX3Blcl9zZWNvbmRCGAoWX3NlbnRfYnl0ZXNfcGVyX3NlY29uZEIeChxfcmVjZWl2ZWRfcGFja2V0c19wZXJfc2Vjb25kQhoKGF9zZW50X3BhY2tldHNfcGVyX3NlY29uZEIUChJfZXJyb3JzX3Blcl9zZWNvbmRCFQoTX2Ryb3BwZWRfcGVyX3NlY29uZCqRAQoQQ29sbGVjdG9yVHJvdWJsZRIhCh1DT0xMRUNUT1JfVFJPVUJMRV9VTlNQRUNJRklFRBAAEhwKGENPTExFQ1RPUl9UUk9VQkxFX0ZBSUxFRBABEh0KGUNPTExFQ1RPUl9UUk9VQkxFX0hBTkdJTkcQAhIdChlDT0xMRUNUT1JfVFJPVUJMRV9QQVJUSUFMEAMqcAoJTm9kZVN0YXRlEhoKFk5PREVfU1RBVEVfVU5TUEVDSUZJRUQQABIYChROT0RFX1NUQVRFX1JFUE9SVElORxABEhUKEU5PREVfU1RBVEVfU0lMRU5UEAISFgoSTk9ERV9TVEFURV9TVE9QUEVEEANiBnByb3RvMw");
 
 /**
  * The parts of one second. A part is absent when no node reported it.
@@ -124,7 +124,8 @@ export type Completeness = Message<"starling.v1.Completeness"> & {
   nodesReporting?: number | undefined;
 
   /**
-   * Nodes that reported within the last 15 minutes and did not end their stream.
+   * Nodes that had reported two different seconds by then, the last one within the 15 minutes before, and did not end
+   * their stream more than 30 s before. At least nodes_reporting.
    *
    * @generated from field: optional uint32 nodes_expected = 2;
    */
@@ -158,6 +159,22 @@ export type Completeness = Message<"starling.v1.Completeness"> & {
    * @generated from field: optional uint32 skipped_cells = 6;
    */
   skippedCells?: number | undefined;
+
+  /**
+   * How many of the reporting nodes reported what: a collector may have failed, and a node that serves no requests
+   * reports none. Absent in answers that are no sums.
+   *
+   * @generated from field: starling.v1.SectionNodes sections = 7;
+   */
+  sections?: SectionNodes | undefined;
+
+  /**
+   * Nodes that were expected and did not report, by name: the first 32 in the order of their names. In a group those of
+   * them that are known to belong to it.
+   *
+   * @generated from field: repeated string nodes_missing = 8;
+   */
+  nodesMissing: string[];
 };
 
 /**
@@ -166,6 +183,76 @@ export type Completeness = Message<"starling.v1.Completeness"> & {
  */
 export const CompletenessSchema: GenMessage<Completeness> = /*@__PURE__*/
   messageDesc(file_starling_v1_sections, 2);
+
+/**
+ * Nodes behind the parts of a view.
+ *
+ * @generated from message starling.v1.SectionNodes
+ */
+export type SectionNodes = Message<"starling.v1.SectionNodes"> & {
+  /**
+   * Reported how busy their processors were.
+   *
+   * @generated from field: optional uint32 cpu = 1;
+   */
+  cpu?: number | undefined;
+
+  /**
+   * Their memory.
+   *
+   * @generated from field: optional uint32 memory = 2;
+   */
+  memory?: number | undefined;
+
+  /**
+   * What their disks read and wrote.
+   *
+   * @generated from field: optional uint32 disk = 3;
+   */
+  disk?: number | undefined;
+
+  /**
+   * The size of their filesystems.
+   *
+   * @generated from field: optional uint32 filesystem = 4;
+   */
+  filesystem?: number | undefined;
+
+  /**
+   * What their network interfaces carried.
+   *
+   * @generated from field: optional uint32 network = 5;
+   */
+  network?: number | undefined;
+
+  /**
+   * Their TCP sockets.
+   *
+   * @generated from field: optional uint32 connections = 6;
+   */
+  connections?: number | undefined;
+
+  /**
+   * Requests of their applications, were there any or not.
+   *
+   * @generated from field: optional uint32 traffic = 7;
+   */
+  traffic?: number | undefined;
+
+  /**
+   * At least one request with its latency.
+   *
+   * @generated from field: optional uint32 latency = 8;
+   */
+  latency?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.SectionNodes.
+ * Use `create(SectionNodesSchema)` to create a new message.
+ */
+export const SectionNodesSchema: GenMessage<SectionNodes> = /*@__PURE__*/
+  messageDesc(file_starling_v1_sections, 3);
 
 /**
  * Requests, errors and latency.
@@ -228,7 +315,7 @@ export type Traffic = Message<"starling.v1.Traffic"> & {
  * Use `create(TrafficSchema)` to create a new message.
  */
 export const TrafficSchema: GenMessage<Traffic> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 3);
+  messageDesc(file_starling_v1_sections, 4);
 
 /**
  * Percentiles of a merged histogram. Times are microseconds.
@@ -306,7 +393,7 @@ export type Latency = Message<"starling.v1.Latency"> & {
  * Use `create(LatencySchema)` to create a new message.
  */
 export const LatencySchema: GenMessage<Latency> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 4);
+  messageDesc(file_starling_v1_sections, 5);
 
 /**
  * One protocol's share.
@@ -355,7 +442,7 @@ export type ProtocolTraffic = Message<"starling.v1.ProtocolTraffic"> & {
  * Use `create(ProtocolTrafficSchema)` to create a new message.
  */
 export const ProtocolTrafficSchema: GenMessage<ProtocolTraffic> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 5);
+  messageDesc(file_starling_v1_sections, 6);
 
 /**
  * TCP connections.
@@ -453,7 +540,7 @@ export type Connections = Message<"starling.v1.Connections"> & {
  * Use `create(ConnectionsSchema)` to create a new message.
  */
 export const ConnectionsSchema: GenMessage<Connections> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 6);
+  messageDesc(file_starling_v1_sections, 7);
 
 /**
  * Processors.
@@ -537,7 +624,7 @@ export type Cpu = Message<"starling.v1.Cpu"> & {
  * Use `create(CpuSchema)` to create a new message.
  */
 export const CpuSchema: GenMessage<Cpu> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 7);
+  messageDesc(file_starling_v1_sections, 8);
 
 /**
  * One core.
@@ -572,7 +659,7 @@ export type CoreUtilization = Message<"starling.v1.CoreUtilization"> & {
  * Use `create(CoreUtilizationSchema)` to create a new message.
  */
 export const CoreUtilizationSchema: GenMessage<CoreUtilization> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 8);
+  messageDesc(file_starling_v1_sections, 9);
 
 /**
  * Memory. total_bytes = application_bytes + buffer_cache_bytes + system_bytes + free_bytes.
@@ -670,7 +757,7 @@ export type Memory = Message<"starling.v1.Memory"> & {
  * Use `create(MemorySchema)` to create a new message.
  */
 export const MemorySchema: GenMessage<Memory> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 9);
+  messageDesc(file_starling_v1_sections, 10);
 
 /**
  * Disks and filesystems.
@@ -726,7 +813,7 @@ export type Disk = Message<"starling.v1.Disk"> & {
  * Use `create(DiskSchema)` to create a new message.
  */
 export const DiskSchema: GenMessage<Disk> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 10);
+  messageDesc(file_starling_v1_sections, 11);
 
 /**
  * Physical network interfaces; where a host has none (a container), all but loopback.
@@ -782,7 +869,7 @@ export type Network = Message<"starling.v1.Network"> & {
  * Use `create(NetworkSchema)` to create a new message.
  */
 export const NetworkSchema: GenMessage<Network> = /*@__PURE__*/
-  messageDesc(file_starling_v1_sections, 11);
+  messageDesc(file_starling_v1_sections, 12);
 
 /**
  * How much a collector with a fault gives.
