@@ -23,5 +23,6 @@ mod service;
 mod shared;
 
 pub use config::{Config, Limits};
+pub use hub::{MinuteChart, OF_A_MINUTE};
 pub use metrics::Metrics;
 pub use service::Service;

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
-  eventually, fitsInWidth, LOOKS, openPage, says, startBrowser, startFeeder, textOf, until, violations,
+  DESKTOP, eventually, fitsInWidth, LOOKS, openPage, PHONE, says, startBrowser, startFeeder, textOf, until, violations,
 } from "./harness.mjs";
 
 let feeder;
@@ -56,14 +56,127 @@ test("a chart of 15 minutes reads as a table", async () => {
   await context.close();
 });
 
+/** A page over another feeder, which ends with it. */
+async function onFeeder(args, size, look, path = "/") {
+  const own = await startFeeder(...args);
+  try {
+    const { page, context, faults } = await openPage(browser, own.url + path, size);
+    await look(page, own);
+    assert.deepEqual(faults, []);
+    await context.close();
+  } finally {
+    await own.stop();
+  }
+}
+
+for (const [size, high] of [[DESKTOP, 320], [PHONE, 400]]) {
+  test(`the map of 1,000 nodes is seen at one glance, ${size.width} wide`, () =>
+    onFeeder(["--nodes", "1000"], size, async (page) => {
+      const map = page.locator(".hm-plot");
+      await until("the map is there", async () => (await map.boundingBox())?.height ?? 0, (h) => h > 100);
+      assert.ok((await map.boundingBox()).height <= high);
+      // What stands beside it is not pulled to its height.
+      const lines = await page.$$eval(".protocols .spark", (all) => all.map((e) => e.getBoundingClientRect().height));
+      assert.ok(lines.length > 0 && lines.every((height) => height <= 28), `sparklines of ${lines} px`);
+    }));
+}
+
+test("the hatch of a silent tile stays in it, and the tile has a border", () =>
+  onFeeder(["--nodes", "20", "--silent", "7"], DESKTOP, async (page) => {
+    const silent = await page.waitForFunction(() =>
+      [...document.querySelectorAll(".tally a")].some((a) => /1 silent/.test(a.textContent)));
+    assert.ok(silent);
+    const link = page.locator(".hm-focus");
+    await link.focus();
+    await page.keyboard.press("Home");
+    // The tile whose description says so.
+    await until("the silent one is found", async () => {
+      const words = await textOf(page, ".hm-focus .sr");
+      if (!/silent/.test(words)) await page.keyboard.press("ArrowRight");
+      return words;
+    }, (words) => /silent for/.test(words));
+    await page.evaluate(() => document.activeElement.blur());
+    const seen = await link.evaluate((a) => {
+      const px = (name) => Number.parseFloat(a.style[name]);
+      const canvas = document.querySelector(".hm-plot canvas");
+      const ratio = canvas.width / canvas.clientWidth;
+      // A copy that is made for reading: the browser warns of many reads of one that is drawn on.
+      const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+      const g = copy.getContext("2d", { willReadFrequently: true });
+      g.drawImage(canvas, 0, 0);
+      const inked = (x, y, w, h) => {
+        const { data } = g.getImageData(...[x, y, w, h].map((v) => Math.round(v * ratio)));
+        return data.filter((v, i) => i % 4 === 3 && v > 0).length;
+      };
+      const [x, y, w, h] = ["left", "top", "width", "height"].map(px);
+      return {
+        outside: inked(x + w + 1, y, 2, h) + inked(x, y + h + 1, w, 2),
+        inside: inked(x + 4, y + 4, w - 8, h - 8),
+        border: inked(x, y + 5, 1, h - 10),
+        high: h,
+      };
+    });
+    assert.equal(seen.outside, 0, "beside and below the tile");
+    assert.ok(seen.inside > 50, "it is hatched");
+    assert.ok(seen.border >= seen.high - 12, `its border is drawn: ${seen.border} of ${seen.high} px`);
+  }));
+
+test("charts are drawn once when the font comes late", () =>
+  onFeeder(["--nodes", "3"], DESKTOP, async (page, own) => {
+    await page.route("**/*.woff2", async (route) => {
+      await new Promise((done) => setTimeout(done, 2500));
+      await route.continue();
+    });
+    await page.goto(own.url);
+    await page.waitForSelector(".uplot");
+    await page.evaluate(() => document.fonts.ready);
+    await page.waitForTimeout(1000);
+    const plots = await page.$$eval(".ch-plot", (all) => all.map((e) => e.querySelectorAll(".uplot").length));
+    assert.ok(plots.length >= 4 && plots.every((n) => n === 1), `plots in each chart: ${plots}`);
+  }));
+
+for (const [args, words, what] of [
+  [["--alone"], /No aggregator answers \(127\.0\.0\.1:23790: connection refused\)/, "no aggregator"],
+  [["--empty"], /Waiting for the first second of aggregator agg-1/, "no second yet"],
+  [["--nodes", "0"], /No node has reported yet/, "no node"],
+]) {
+  test(`where there is ${what} the page says so, and nothing else`, () =>
+    onFeeder(args, DESKTOP, async (page) => {
+      const said = await until("every empty panel says it", () =>
+        page.$$eval(".absent, .ch-empty", (all) => all.map((e) => e.textContent)),
+        (all) => all.length > 3 && all.every((text) => words.test(text)));
+      assert.ok(said.length > 3);
+      assert.equal(await page.locator(".tally a").count(), 0, "nothing is ticked");
+    }));
+}
+
+test("connections are shares of sockets, and failed attempts are told apart", async () => {
+  const { page, context } = await openPage(browser, feeder.url);
+  const panel = page.locator("section.p", { hasText: "Connection health" });
+  await until("attempts are said", () => panel.locator(".attempts").textContent(), (t) => /failed of .* tried/.test(t));
+  const shares = await panel.locator("tbody td:nth-child(3)").allTextContents();
+  const sum = shares.reduce((all, text) => all + Number.parseFloat(text), 0);
+  assert.ok(Math.abs(sum - 100) < 1, `the rows are the whole: ${shares}`);
+  assert.doesNotMatch(await panel.locator("tbody").textContent(), /Error/);
+  await context.close();
+});
+
 test("a cut connection, another server and silence are each reported as what they are", async () => {
   const { page, context, faults } = await openPage(browser, feeder.url);
   await says(page, "Live");
   assert.deepEqual(faults, [], "the console is clean");
   const banner = () => textOf(page, ".banner");
   await feeder.command("cut");
+  await says(page, "Reconnecting");
   await until("the loss is shown", banner, (t) => /Connection lost|interrupted/.test(t ?? ""));
+  const opacity = (selector) => page.$eval(selector, (e) => Number(getComputedStyle(e).opacity));
+  for (const measured of [".ch", ".kpi .m", ".verdict > p", ".t td", ".arc"]) {
+    assert.ok((await opacity(measured)) < 1, `${measured} is of the past and stays bright`);
+  }
   await says(page, "Stale");
+  await until("the verdict is of the past", () => textOf(page, ".verdict"), (t) => /Stale.*As of \d\d:\d\d:\d\d/.test(t ?? ""));
+  assert.match(await textOf(page, ".foot"), /Data age/);
+  assert.equal(await page.locator(".tally").count(), 0, "who reports is not known");
   await feeder.command("restart");
   // The button is gone already when the page was quicker.
   await page.getByRole("button", { name: "Retry now" }).click({ timeout: 2000 }).catch(() => {});

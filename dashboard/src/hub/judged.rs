@@ -2,7 +2,7 @@
 
 use starling_proto::{live, v1};
 
-use super::{distribution::distribution, verdict};
+use super::{distribution::distribution, minute::LastMinute, verdict};
 
 /// The parts of a second for the page. Histograms are some 20 kB and the page draws only one of them, which [`judged`]
 /// has in a few rows.
@@ -17,11 +17,10 @@ pub(crate) fn without_histograms(sections: &v1::Sections) -> v1::Sections {
     shown
 }
 
-/// The last minute's latency for drawing, how each protocol is doing, and the verdict.
-pub(crate) fn judged(traffic: Option<&v1::Traffic>, verdict: live::Verdict) -> live::Judged {
+/// The last minute's latency for drawing, how each protocol is doing over it, its connections, and the verdict.
+pub(crate) fn judged(traffic: Option<&v1::Traffic>, minute: &LastMinute, verdict: live::Verdict) -> live::Judged {
     let last_minute = traffic.and_then(|traffic| traffic.latency_last_minute.as_ref());
-    let severity =
-        |is: &v1::ProtocolTraffic| verdict::of_protocol(is.requests_per_second(), is.errors_per_second()).into();
+    let severity = |is: &v1::ProtocolTraffic| verdict::of_protocol(minute.protocol(&is.protocol)).into();
     live::Judged {
         distribution: last_minute
             .map(|latency| distribution(&latency.histogram))
@@ -29,12 +28,21 @@ pub(crate) fn judged(traffic: Option<&v1::Traffic>, verdict: live::Verdict) -> l
             .map(Into::into),
         protocols: traffic.map(|traffic| traffic.protocols.iter().map(severity).collect()).unwrap_or_default(),
         verdict: Some(verdict),
+        attempts: attempts(minute),
     }
+}
+
+/// What became of the connections of the last minute; nothing when no node reported it.
+fn attempts(minute: &LastMinute) -> Option<live::Attempts> {
+    let from = minute.connections;
+    let reported = from.opened.is_some() || from.failed.is_some();
+    reported.then_some(live::Attempts { opened: from.opened, failed: from.failed, reset: from.reset })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::{Second, minute::Minute};
     use starling_proto::histogram::HistogramSum;
 
     /// A second with a histogram wherever there can be one.
@@ -75,15 +83,31 @@ mod tests {
     }
 
     #[test]
-    fn severities_are_in_the_order_of_the_protocols() {
-        let judged = judged(Some(&traffic()), live::Verdict::default());
+    fn severities_are_in_the_order_of_the_protocols_and_of_a_minute() {
+        let judge = |grpc: &[(f64, f64)]| {
+            let mut minute = Minute::default();
+            for (tick, &(requests, errors)) in (1..).zip(grpc) {
+                let mut traffic = traffic();
+                traffic.protocols[1].requests_per_second = Some(requests);
+                traffic.protocols[1].errors_per_second = Some(errors);
+                let sections = v1::Sections { traffic: Some(traffic), ..Default::default() };
+                let view = v1::ClusterView { tick, sections: Some(sections), ..Default::default() };
+                minute.apply(&Second::Cluster(Box::new(view)));
+            }
+            judged(Some(&traffic()), &minute.sum(), live::Verdict::default())
+        };
+        let judged = judge(&[(100.0, 10.0)]);
         assert_eq!(judged.protocols, [live::Severity::Ok as i32, live::Severity::Error as i32]);
+        let ok = [live::Severity::Ok as i32; 2];
+        assert_eq!(judge(&[(79.0, 0.0), (1.0, 1.0), (80.0, 0.0)]).protocols, ok, "one of 160");
+        assert_eq!(judge(&[(5.0, 5.0)]).protocols, ok, "too few to say");
         assert_eq!(judged.distribution.unwrap().counts.iter().sum::<f64>(), 3.0);
     }
 
     #[test]
     fn without_requests_only_the_verdict_is_said() {
-        let judged = judged(None, live::Verdict { word: "Healthy".into(), ..Default::default() });
+        let judged =
+            judged(None, &LastMinute::default(), live::Verdict { word: "Healthy".into(), ..Default::default() });
         assert_eq!((judged.distribution, judged.protocols.len()), (None, 0));
         assert_eq!(judged.verdict.unwrap().word, "Healthy");
     }

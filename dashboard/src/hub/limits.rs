@@ -6,13 +6,9 @@ pub(crate) const CPU_MAX: f64 = 0.95;
 pub(crate) const MEMORY_MAX: f64 = 0.95;
 /// Seconds in a row a node must be above, so that a build of one second does not flash.
 pub(crate) const HOLD_SECONDS: u32 = 5;
-/// Failed share of the requests of [`ERROR_WINDOW_SECONDS`] above which the state is degraded.
+/// Failed share of the requests of the last minute above which the state is degraded.
 pub(crate) const ERROR_RATIO_MAX: f64 = 0.01;
 /// Failed share above which it is an error and no longer a warning.
 pub(crate) const ERROR_RATIO_SEVERE: f64 = 0.05;
-/// Seconds over which requests and errors are added up.
-pub(crate) const ERROR_WINDOW_SECONDS: u32 = 60;
-/// Requests the window must hold: one failure of five is no ratio.
-pub(crate) const REQUESTS_MIN: f64 = 60.0;
 /// Share of silent nodes from which it is an error and no longer a warning.
 pub(crate) const SILENT_SEVERE: f64 = 0.5;

@@ -16,6 +16,7 @@ mod judged;
 mod key;
 mod limits;
 mod log;
+mod minute;
 mod sections;
 mod states;
 mod track;
@@ -27,17 +28,18 @@ use std::{collections::HashMap, sync::Arc};
 use starling_proto::{group::Group, live, nodes::UpdateError, v1};
 
 pub(crate) use columns::RPS_TOTAL;
+pub use columns::{MinuteChart, OF_A_MINUTE};
 pub(crate) use distribution::distribution;
 pub(crate) use fleet::{Host, ShownFleet, Table};
 pub(crate) use frame::SharedFrame;
 pub(crate) use key::{Source, ViewKey};
 pub(crate) use log::{Cursor, Publication};
+pub(crate) use minute::LastMinute;
 pub(crate) use sections::Second;
 pub(crate) use verdict::{of_protocol as protocol_severity, text as verdict_text};
 
 use log::Next;
 use track::{Change, Track};
-use verdict::Errors;
 use view::HubView;
 
 /// Milliseconds since the Unix epoch.
@@ -92,6 +94,8 @@ pub(crate) struct Reading {
     pub(crate) second: Arc<Second>,
     /// The verdict on it.
     pub(crate) verdict: live::Verdict,
+    /// The minute up to the newest second.
+    pub(crate) minute: LastMinute,
 }
 
 /// All views.
@@ -156,7 +160,7 @@ impl Hub {
                     revision,
                     point: columns::point(&second, matches!(source, Source::Node(_))),
                     // What the page shows beside the charts is of the newest second only.
-                    state: newest.then(|| state_of(source, &second, &self.fleet, view.errors(), now)),
+                    state: newest.then(|| state_of(source, &second, &self.fleet, &view.minute(), now)),
                     new_columns,
                     ..Default::default()
                 };
@@ -215,7 +219,7 @@ impl Hub {
             let tick = live::Tick {
                 tick: now,
                 point: vec![f32::NAN; track.names().len()],
-                state: Some(state_of(&Source::Node(node.clone()), &nothing, &self.fleet, Errors::default(), 0)),
+                state: Some(state_of(&Source::Node(node.clone()), &nothing, &self.fleet, &LastMinute::default(), 0)),
                 ..Default::default()
             };
             view.silent_until = now;
@@ -334,7 +338,7 @@ impl Hub {
             (_, Some(track)) => track
                 .newest()
                 .zip(key.source())
-                .map(|(second, source)| state_of(&source, second, &self.fleet, view.errors(), now)),
+                .map(|(second, source)| state_of(&source, second, &self.fleet, &view.minute(), now)),
             (_, None) => None,
         };
         let history = view.track.as_ref().map(|track| track.grid().history(track.names()));
@@ -369,8 +373,8 @@ impl Hub {
 
     /// A second of a series, with the verdict on it.
     pub(crate) fn read(&self, source: &Source, second: &Arc<Second>) -> Reading {
-        let errors = self.views.get(&ViewKey::from(source)).map(HubView::errors).unwrap_or_default();
-        Reading { second: Arc::clone(second), verdict: verdict_of(source, second, &self.fleet, errors) }
+        let minute = self.views.get(&ViewKey::from(source)).map(HubView::minute).unwrap_or_default();
+        Reading { second: Arc::clone(second), verdict: verdict_of(source, second, &self.fleet, &minute), minute }
     }
 
     /// Values of charted columns since `from`, oldest first. `NaN` where there is none.
@@ -416,23 +420,23 @@ fn seconds(now: UnixMillis) -> u32 {
     u32::try_from(now / 1000).unwrap_or(u32::MAX)
 }
 
-fn state_of(source: &Source, second: &Second, fleet: &ShownFleet, errors: Errors, now: UnixMillis) -> live::State {
+fn state_of(source: &Source, second: &Second, fleet: &ShownFleet, minute: &LastMinute, now: UnixMillis) -> live::State {
     match (source, second) {
-        (Source::Cluster(group), Second::Cluster(_)) => states::overview(second, group, fleet, errors, now),
-        (Source::Node(node), Second::Node(view)) => states::node(view, second, node, fleet, errors),
+        (Source::Cluster(group), Second::Cluster(_)) => states::overview(second, group, fleet, minute, now),
+        (Source::Node(node), Second::Node(view)) => states::node(view, second, node, fleet, minute),
         // The feed pairs them.
         (Source::Cluster(_), Second::Node(_)) | (Source::Node(_), Second::Cluster(_)) => live::State::default(),
     }
 }
 
-fn verdict_of(source: &Source, second: &Second, fleet: &ShownFleet, errors: Errors) -> live::Verdict {
+fn verdict_of(source: &Source, second: &Second, fleet: &ShownFleet, minute: &LastMinute) -> live::Verdict {
     match source {
         Source::Cluster(group) => {
-            verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), errors)
+            verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), minute.all)
         }
         Source::Node(node) => {
             let tick = fleet.table().map_or(second.tick(), |table| table.tick);
-            verdict::of_node(fleet.host(node.as_str()), tick, errors)
+            verdict::of_node(fleet.host(node.as_str()), tick, minute.all)
         }
     }
 }

@@ -8,8 +8,9 @@ use super::{
     Link, UnixMillis, age_ms,
     fleet::{Host, Medians, ShownFleet, Table},
     judged::{judged, without_histograms},
+    minute::LastMinute,
     sections::Second,
-    verdict::{self, Errors},
+    verdict,
 };
 
 /// The state of a view.
@@ -27,14 +28,14 @@ pub(crate) fn overview(
     second: &Second,
     group: &Group,
     fleet: &ShownFleet,
-    errors: Errors,
+    minute: &LastMinute,
     now: UnixMillis,
 ) -> live::State {
-    let verdict = verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), errors);
+    let verdict = verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), minute.all);
     state(live::state::Body::Overview(live::Overview {
         completeness: completeness(second.completeness(), second.tick(), now),
         sections: second.sections().map(without_histograms),
-        judged: Some(judged(second.traffic(), verdict)),
+        judged: Some(judged(second.traffic(), minute, verdict)),
     }))
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn node(
     second: &Second,
     node: &NodeId,
     fleet: &ShownFleet,
-    errors: Errors,
+    minute: &LastMinute,
 ) -> live::State {
     let shown = view.row.as_ref().and_then(Host::of);
     let row = fleet.host(node.as_str()).or(shown.as_ref());
@@ -55,7 +56,7 @@ pub(crate) fn node(
     let mut labels: Vec<String> =
         row.map(|row| row.labels().iter().map(|(key, value)| format!("{key}:{value}")).collect()).unwrap_or_default();
     labels.sort_unstable();
-    let verdict = verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), errors);
+    let verdict = verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), minute.all);
     state(live::state::Body::Node(live::NodeDetail {
         node_id: node.as_str().to_owned(),
         state: row.map_or(v1::NodeState::Unspecified, Host::state).into(),
@@ -72,7 +73,7 @@ pub(crate) fn node(
         sections: second.sections().map(without_histograms),
         cores: second.cores().iter().map(|&core| core as f32).collect(),
         median: fleet.medians().map(median),
-        judged: Some(judged(second.traffic(), verdict)),
+        judged: Some(judged(second.traffic(), minute, verdict)),
         previous_node_id,
         next_node_id,
         silent_reason: row.map(|row| row.entry().silent_reason.clone()).unwrap_or_default(),
@@ -197,6 +198,10 @@ pub(crate) fn aggregators(known: &[v1::Aggregator], link: &Link, now: UnixMillis
         aggregators: known.to_vec(),
         connected_to: link.name().unwrap_or_default().to_owned(),
         server_time_unix_ms: now as f64,
+        reason: match link {
+            Link::Up { .. } => String::new(),
+            Link::Down { reason } => reason.clone(),
+        },
     }))
 }
 

@@ -192,7 +192,7 @@ fn failures_of_the_last_minute_degrade() {
     let mut hub = hub();
     let mut second = cluster_second(NOW + 1, 100.0);
     if let Second::Cluster(view) = &mut second {
-        view.charted.insert("errors.total".into(), 10.0);
+        view.sections.as_mut().unwrap().traffic.as_mut().unwrap().errors_per_second = Some(10.0);
     }
     hub.apply(&all(), second, millis(NOW + 1));
     let reading = hub.reading(&all()).unwrap();

@@ -8,6 +8,7 @@ use super::{
     UnixMillis, columns,
     grid::{Grid, Inserted},
     log::{BEHIND_MAX, BEHIND_MAX_MS},
+    minute::{LastMinute, Minute},
     sections::Second,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Track {
     node: bool,
     names: Vec<String>,
     grid: Grid,
+    minute: Minute,
     /// With the time of arrival; newest last.
     whole: VecDeque<(UnixMillis, Arc<Second>)>,
     catching_up: bool,
@@ -58,6 +60,7 @@ impl Track {
             node,
             names: columns::names(node, 0),
             grid: Grid::new(PAGE_WINDOW),
+            minute: Minute::default(),
             whole: VecDeque::with_capacity(WHOLE_MAX),
             catching_up: true,
             started: false,
@@ -79,6 +82,7 @@ impl Track {
             Inserted::New => 0,
             Inserted::Corrected(revision) => revision,
         };
+        self.minute.apply(second);
         let new_columns = self.grow(second.cores().len());
         if is_last {
             self.keep(second, now);
@@ -142,6 +146,11 @@ impl Track {
         let (arrived, next) = pending.clone().next()?;
         let late = pending.count() > BEHIND_MAX && now.saturating_sub(*arrived) > BEHIND_MAX_MS;
         if tick == 0 || late { self.newest() } else { Some(next) }
+    }
+
+    /// What the last minute adds up to.
+    pub(crate) fn minute(&self) -> LastMinute {
+        self.minute.sum()
     }
 
     /// Whether history is still coming in.

@@ -14,25 +14,12 @@ use starling_proto::{live, v1};
 
 use super::{
     fleet::{Host, ShownFleet},
-    limits::{ERROR_RATIO_MAX, ERROR_RATIO_SEVERE, HOLD_SECONDS, REQUESTS_MIN, SILENT_SEVERE},
+    limits::{ERROR_RATIO_MAX, ERROR_RATIO_SEVERE, HOLD_SECONDS, SILENT_SEVERE},
+    minute::Errors,
 };
 
 /// Nodes named before "and n more".
 const NAMES_MAX: usize = 3;
-
-/// Requests and failures over [`ERROR_WINDOW_SECONDS`](super::limits::ERROR_WINDOW_SECONDS).
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Errors {
-    pub(crate) requests: f64,
-    pub(crate) errors: f64,
-}
-
-impl Errors {
-    /// Failed share, 0 to 1; `None` with too few requests to say.
-    pub(crate) fn ratio(self) -> Option<f64> {
-        (self.requests >= REQUESTS_MIN).then(|| self.errors / self.requests)
-    }
-}
 
 /// The verdict on the cluster, or on the nodes for which `member` holds.
 pub(crate) fn of_cluster(
@@ -102,12 +89,11 @@ pub(crate) fn of_node(row: Option<&Host>, table_tick: u32, errors: Errors) -> li
     draft.finish("the node reports, nothing is above its limit.".to_owned())
 }
 
-/// The state of one protocol: its failed share in this second.
-pub(crate) fn of_protocol(requests_per_second: f64, errors_per_second: f64) -> live::Severity {
-    let ratio = if requests_per_second > 0.0 { errors_per_second / requests_per_second } else { 0.0 };
-    match ratio {
-        ratio if ratio > ERROR_RATIO_SEVERE => live::Severity::Error,
-        ratio if ratio > ERROR_RATIO_MAX => live::Severity::Warning,
+/// The state of one protocol: its failed share over a minute. With too few requests to say all is well.
+pub(crate) fn of_protocol(errors: Errors) -> live::Severity {
+    match errors.ratio() {
+        Some(ratio) if ratio > ERROR_RATIO_SEVERE => live::Severity::Error,
+        Some(ratio) if ratio > ERROR_RATIO_MAX => live::Severity::Warning,
         _ => live::Severity::Ok,
     }
 }
@@ -300,9 +286,11 @@ mod tests {
 
     #[test]
     fn protocols_are_judged_by_their_failures() {
-        assert_eq!(of_protocol(0.0, 0.0), live::Severity::Ok);
-        assert_eq!(of_protocol(100.0, 1.0), live::Severity::Ok);
-        assert_eq!(of_protocol(100.0, 2.0), live::Severity::Warning);
-        assert_eq!(of_protocol(100.0, 6.0), live::Severity::Error);
+        let of = |requests, errors| of_protocol(Errors { requests, errors });
+        assert_eq!(of(0.0, 0.0), live::Severity::Ok);
+        assert_eq!(of(100.0, 1.0), live::Severity::Ok);
+        assert_eq!(of(100.0, 2.0), live::Severity::Warning);
+        assert_eq!(of(100.0, 6.0), live::Severity::Error);
+        assert_eq!(of(20.0, 1.0), live::Severity::Ok, "one failure of twenty is no ratio");
     }
 }

@@ -6,13 +6,11 @@ use starling_proto::live;
 
 use super::{
     UnixMillis,
-    columns::RPS_TOTAL,
     frame::SharedFrame,
     key::{Source, ViewKey},
-    limits::ERROR_WINDOW_SECONDS,
     log::{Log, Publication},
+    minute::LastMinute,
     track::Track,
-    verdict::Errors,
 };
 
 /// Publications kept of a view with charts: a client that was away for less resumes without a snapshot. An overview is
@@ -64,13 +62,8 @@ impl HubView {
         self.log.push(publication);
     }
 
-    /// Requests and failures of the last minute.
-    pub(super) fn errors(&self) -> Errors {
-        let Some(track) = &self.track else { return Errors::default() };
-        let from = track.grid().newest().unwrap_or(0).saturating_sub(ERROR_WINDOW_SECONDS - 1);
-        let sum = |column: &str| {
-            track.column(column, from).map(|(_, value)| f64::from(value)).filter(|value| !value.is_nan()).sum()
-        };
-        Errors { requests: sum(RPS_TOTAL), errors: sum("errors.total") }
+    /// What the last minute adds up to.
+    pub(super) fn minute(&self) -> LastMinute {
+        self.track.as_ref().map(Track::minute).unwrap_or_default()
     }
 }

@@ -27,7 +27,7 @@ use tonic::{Code, Status};
 
 use crate::{
     error::ApiError,
-    hub::{Reading, Second, Source},
+    hub::{LastMinute, Reading, Second, Source},
     live::Sockets,
     shared::{Shared, now},
 };
@@ -195,7 +195,8 @@ async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(quer
     let request = v1::GetNodeRequest { node_id: node.as_str().to_owned(), include_histograms: true };
     let view = answered(timeout(READ_WAIT, client.get_node(request)).await)?;
     let second = Second::Node(Box::new(view.clone()));
-    let reading = Reading { second: second.into(), verdict: Default::default() };
+    let minute = LastMinute::of(&second);
+    let reading = Reading { second: second.into(), verdict: Default::default(), minute };
     // Of one node nothing is aimed at.
     let facts = Facts { reading: &reading, columns: Columns::default(), target_rps: None, now: now() };
     Ok(Json(endpoints::node(&view, &facts)))

@@ -2,7 +2,8 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use starling_proto::catalogue::{Good, PROTOCOLS, Scope, Unit, charts};
+use starling_dashboard::OF_A_MINUTE;
+use starling_proto::catalogue::{Chart, Good, Metric, PROTOCOLS, Scope, Unit, charts};
 use starling_service::generated;
 
 /// The charts of the catalogue as the page reads them.
@@ -22,22 +23,23 @@ fn written() -> String {
            /** Which direction is good. */\n  good: {};\n  \
            /** Charted for a single node only. */\n  ofNode: boolean;\n\
          }}\n\n\
-         /** Every charted column, in the order in which they are sent. */\n\
+         /** Every charted column, in the order in which they are sent; those of 60 merged seconds stand before those of a node only. */\n\
          export const CHARTS = {{\n",
         union(&units),
         union(&good),
     );
-    for (metric, chart) in charts() {
-        let _ = writeln!(
-            text,
-            "  {:?}: {{ title: {:?}, unit: {:?}, good: {:?}, ofNode: {} }},",
-            chart.name,
-            metric.title,
-            metric.shown_as.as_str(),
-            metric.good.as_str(),
-            chart.of_node || metric.scope == Scope::Node,
-        );
-    }
+    let line = |name: &str, title: &str, unit: Unit, good: Good, of_node: bool| {
+        let (unit, good) = (unit.as_str(), good.as_str());
+        format!("  {name:?}: {{ title: {title:?}, unit: {unit:?}, good: {good:?}, ofNode: {of_node} }},\n")
+    };
+    let of_node = |metric: &Metric, chart: &Chart| chart.of_node || metric.scope == Scope::Node;
+    let (shared, alone): (Vec<_>, Vec<_>) = charts().partition(|(metric, chart)| !of_node(metric, chart));
+    let of_catalogue = |(metric, chart): (&Metric, &Chart)| {
+        line(chart.name, metric.title, metric.shown_as, metric.good, of_node(metric, chart))
+    };
+    text.extend(shared.into_iter().map(of_catalogue));
+    text.extend(OF_A_MINUTE.iter().map(|is| line(is.name, is.title, is.unit, is.good, false)));
+    text.extend(alone.into_iter().map(of_catalogue));
     let _ = write!(
         text,
         "}} as const satisfies Record<string, Chart>;\n\n\

@@ -44,7 +44,7 @@ async fn every_endpoint_answers() {
         ("/api/v1/metrics/rps", "/current", json!(100.0)),
         ("/api/v1/metrics/rps", "/historicalData/29/value", json!(100.0)),
         ("/api/v1/metrics/latency", "/p99", Value::Null),
-        ("/api/v1/connections/metrics", "/healthStatus/healthy", json!({"count": 8.0, "percent": 100.0})),
+        ("/api/v1/connections/metrics", "/healthStatus/healthy", json!({"count": 8.0, "of": 8.0, "ratio": 1.0})),
         ("/api/v1/metrics/requests?range=1h&granularity=second&protocols=http1", "/points/0/http1_rps", json!(100.0)),
         ("/api/v1/metrics/requests?range=1h", "/coverage/availableSeconds", json!(30)),
         ("/api/v1/system/cpu", "/totalUtilization", json!(50.0)),

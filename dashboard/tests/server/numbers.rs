@@ -83,7 +83,7 @@ fn second(tick: u32) -> v1::ClusterView {
         active: Some(201.0),
         idle: Some(202.0),
         total: Some(203.0),
-        opened_per_second: Some(204.0),
+        opened_per_second: Some(250.0),
         resets_per_second: Some(205.0),
         segments_sent_per_second: Some(400.0),
         retransmits_per_second: Some(100.0),
@@ -153,13 +153,14 @@ fn wanted() -> [(&'static str, Option<&'static str>, Value); 6] {
         .map(|(i, name)| {
             let i = f64::from(i);
             json!({
-                "name": name, "status": "error", "rps": 10.0 + i, "avgLatency": 3_004.0 + 100.0 * i,
+                // Ten requests in one known second are too few to be judged.
+                "name": name, "status": "healthy", "rps": 10.0 + i, "avgLatency": 3_004.0 + 100.0 * i,
                 "p99Latency": 3_002.0 + 100.0 * i, "errorRate": 20.0 + i, "errorRatio": (20.0 + i) / (10.0 + i),
                 "activeConnections": 30.0 + i,
             })
         })
         .collect();
-    let share = |count: f64, percent: f64| json!({"count": count, "percent": percent});
+    let share = |count: f64, of: f64| json!({"count": count, "of": of, "ratio": count / of});
     let mut latency = percentiles(1_000.0);
     latency["lastMinute"] = percentiles(2_000.0);
     [
@@ -170,9 +171,10 @@ fn wanted() -> [(&'static str, Option<&'static str>, Value); 6] {
             "/api/v1/connections/metrics",
             Some("/ws/connections/metrics"),
             json!({
-                "active": 201.0, "idle": 202.0, "total": 203.0, "connectionRate": 204.0, "resetsPerSecond": 205.0,
+                "active": 201.0, "idle": 202.0, "total": 203.0, "connectionRate": 250.0, "resetsPerSecond": 205.0,
                 "retransmitRatio": 0.25,
-                "healthStatus": {"healthy": share(120.0, 60.0), "warning": share(60.0, 30.0), "error": share(20.0, 10.0)},
+                "healthStatus": {"healthy": share(120.0, 180.0), "warning": share(60.0, 180.0), "error": share(20.0, 250.0)},
+                "attemptsLastMinute": {"opened": 250.0, "failed": 20.0, "reset": 205.0},
             }),
         ),
         (

@@ -208,12 +208,30 @@ pub struct Judged {
     /// Counts of the last 60 seconds of latency, for drawing. Absent without requests.
     #[prost(message, optional, tag = "1")]
     pub distribution: ::core::option::Option<Distribution>,
-    /// How each protocol is doing by the share of its failed requests, in the order of sections.traffic.protocols.
+    /// How each protocol is doing by the share of its failed requests over 60 seconds, in the order of
+    /// sections.traffic.protocols. With fewer than 60 requests it is SEVERITY_OK.
     #[prost(enumeration = "Severity", repeated, tag = "2")]
     pub protocols: ::prost::alloc::vec::Vec<i32>,
     /// The verdict line. Absent when there is nothing to say beyond the state.
     #[prost(message, optional, tag = "3")]
     pub verdict: ::core::option::Option<Verdict>,
+    /// What became of the TCP connections of the last 60 seconds. Absent when no node reported it.
+    #[prost(message, optional, tag = "4")]
+    pub attempts: ::core::option::Option<Attempts>,
+}
+/// TCP connections that were tried within the last 60 seconds. They are events, and are no part of the sockets that are
+/// open now.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Attempts {
+    /// Opened or tried, in both directions.
+    #[prost(double, optional, tag = "1")]
+    pub opened: ::core::option::Option<f64>,
+    /// Refused, unanswered, reset or timed out.
+    #[prost(double, optional, tag = "2")]
+    pub failed: ::core::option::Option<f64>,
+    /// Of the failed: those that were established before.
+    #[prost(double, optional, tag = "3")]
+    pub reset: ::core::option::Option<f64>,
 }
 /// One node at one second.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -414,6 +432,9 @@ pub struct Aggregators {
     /// The server's clock, milliseconds since the Unix epoch: an aggregator is behind by this less its closed_tick.
     #[prost(double, tag = "3")]
     pub server_time_unix_ms: f64,
+    /// Why the server is connected to none: what it tried and what came of it. Empty while it is connected.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// A request was not served.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

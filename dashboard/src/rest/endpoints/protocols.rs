@@ -8,7 +8,7 @@ use super::{
     Completeness, Facts,
     numbers::{self, numbers},
 };
-use crate::hub::protocol_severity;
+use crate::hub::{LastMinute, protocol_severity};
 
 /// Requests by protocol.
 #[derive(Debug, Serialize)]
@@ -31,15 +31,16 @@ struct Slice {
 #[derive(Debug, Serialize)]
 pub(super) struct Protocol {
     name: &'static str,
-    /// "healthy", "warning" above 1 % of failures, "error" above 5 %.
+    /// Over the last minute: "healthy", "warning" above 1 % of failures, "error" above 5 %; "healthy" with fewer than 60
+    /// requests.
     status: &'static str,
     #[serde(flatten)]
     numbers: Map<String, Value>,
 }
 
 impl Protocol {
-    fn of(name: &'static str, from: &v1::ProtocolTraffic) -> Self {
-        let status = match protocol_severity(from.requests_per_second(), from.errors_per_second()) {
+    fn of(name: &'static str, from: &v1::ProtocolTraffic, minute: &LastMinute) -> Self {
+        let status = match protocol_severity(minute.protocol(name)) {
             Severity::Error | Severity::Critical => "error",
             Severity::Warning => "warning",
             Severity::Ok | Severity::Info | Severity::Unspecified => "healthy",
@@ -50,7 +51,7 @@ impl Protocol {
 
 /// A protocol, if it ever reported.
 pub(super) fn find(facts: &Facts<'_>, name: &'static str) -> Option<Protocol> {
-    reported(facts, name).map(|from| Protocol::of(name, from))
+    reported(facts, name).map(|from| Protocol::of(name, from, &facts.reading.minute))
 }
 
 fn reported<'a>(facts: &'a Facts<'_>, name: &str) -> Option<&'a v1::ProtocolTraffic> {

@@ -4,7 +4,7 @@ use serde_json::json;
 use starling_proto::histogram::HistogramSum;
 
 use super::*;
-use crate::hub::Second;
+use crate::hub::{LastMinute, Second};
 
 fn reading() -> Reading {
     let mut sum = HistogramSum::new();
@@ -49,7 +49,9 @@ fn reading() -> Reading {
                 total: Some(10.0),
                 healthy: Some(8.0),
                 warning: Some(2.0),
-                error: Some(0.0),
+                error: Some(3.0),
+                opened_per_second: Some(12.0),
+                resets_per_second: Some(1.0),
                 ..Default::default()
             }),
             cpu: Some(v1::Cpu {
@@ -64,7 +66,10 @@ fn reading() -> Reading {
         }),
         ..Default::default()
     };
-    Reading { second: Arc::new(Second::Cluster(Box::new(view))), verdict: Default::default() }
+    let second = Second::Cluster(Box::new(view));
+    // The minute up to this second, of which nothing else is known.
+    let minute = LastMinute::of(&second);
+    Reading { second: Arc::new(second), verdict: Default::default(), minute }
 }
 
 fn answer(endpoint: &Endpoint, columns: Columns) -> Value {
@@ -140,8 +145,11 @@ fn the_rest_of_the_shapes() {
     assert_eq!((&cpu["totalUtilization"], &cpu["loadAverage"]), (&json!(25.0), &json!([1.0, 2.0, 3.0])));
     assert_eq!(cpu["cores"], json!([{"node": "a", "core": 1, "utilization": 50.0}]));
     let connections = answer(&Endpoint::Connections, Columns::default());
-    assert_eq!(connections["healthStatus"]["warning"], json!({"count": 2.0, "percent": 20.0}));
-    assert_eq!((&connections["active"], &connections["connectionRate"]), (&json!(6.0), &Value::Null));
+    // Sockets are shares of sockets, attempts of attempts.
+    assert_eq!(connections["healthStatus"]["warning"], json!({"count": 2.0, "of": 10.0, "ratio": 0.2}));
+    assert_eq!(connections["healthStatus"]["error"], json!({"count": 3.0, "of": 12.0, "ratio": 0.25}));
+    assert_eq!(connections["attemptsLastMinute"], json!({"opened": 12.0, "failed": 3.0, "reset": 1.0}));
+    assert_eq!((&connections["active"], &connections["retransmitRatio"]), (&json!(6.0), &Value::Null));
     let protocols = answer(&Endpoint::Protocols, Columns::default());
     assert_eq!(protocols["distribution"], json!([{"name": "http2", "value": 100.0}]));
     assert_eq!(protocols["protocols"][0]["status"], "warning");
@@ -149,7 +157,7 @@ fn the_rest_of_the_shapes() {
     let system = answer(&Endpoint::System, Columns::default());
     assert_eq!(system["protocols"]["http1"], Value::Null);
     assert_eq!(system["protocols"]["http2"]["activeConnections"], 7.0);
-    assert_eq!(system["connections"], json!({"active": 6.0, "idle": 2.0, "total": 10.0, "rate": null}));
+    assert_eq!(system["connections"], json!({"active": 6.0, "idle": 2.0, "total": 10.0, "rate": 12.0}));
     assert_eq!(system["cpu"]["totalUtilization"], 25.0);
 }
 

@@ -1,6 +1,7 @@
 /** What is said across the page when data stopped: since when, and what happens next. */
 import { clock, span, zoneName } from "../lib/format";
 import { ageSeconds, beat, fresh, live, newest } from "../state/page";
+import { path } from "../state/router";
 import { StatusMark } from "./Icons";
 
 export function Banner() {
@@ -8,6 +9,7 @@ export function Banner() {
   const { phase, attempt, retryAt, lostAt, everOpen } = live.connection.value;
   const at = newest.value;
   const now = performance.now();
+  const reason = live.aggregators.state.value?.reason;
   const shown = at === 0 ? "" : ` Showing data up to ${clock(at)} ${zoneName()}.`;
   if (phase === "waiting" || (phase === "connecting" && attempt > 1)) {
     const seconds = retryAt === null ? 0 : Math.max(0, Math.ceil((retryAt - now) / 1000));
@@ -38,11 +40,16 @@ export function Banner() {
         <StatusMark mark="warning" />
         <span>
           <b>No new data for {span(ageSeconds.value)}.</b>
-          {shown} The dashboard server is connected but receives nothing from an aggregator.
+          {shown}{" "}
+          {reason
+            ? `The dashboard server reaches no aggregator (${reason}).`
+            : "The dashboard server is connected but receives nothing from an aggregator."}
         </span>
-        <a class="btn s" href="/cluster">
-          View aggregators
-        </a>
+        {path.value !== "/cluster" && (
+          <a class="btn s" href="/cluster">
+            View aggregators
+          </a>
+        )}
       </div>
     );
   }

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Distribution } from "../gen/starling/live/v1/live_pb";
 import type { Latency } from "../gen/starling/v1/sections_pb";
 import { textWidth } from "../lib/canvas";
-import { axisCount, axisMicros, micros, text } from "../lib/format";
+import { axisCount, axisMicros, microsWithin, text } from "../lib/format";
 import { spread } from "../lib/labels";
 import { niceTicks } from "../lib/ticks";
 
@@ -43,7 +43,8 @@ export function Histogram({ distribution, latency }: Props) {
     ["p99", latency.p99Micros],
     ["p99.9", latency.p999Micros],
   ] as const;
-  const sentence = `Latency of the last 60 seconds: ${marks.map(([n, v]) => `${n} ${text(micros(v))}`).join(", ")}`;
+  const said = (v: number) => text(microsWithin(v, latency.errorBoundPpm));
+  const sentence = `Latency of the last 60 seconds: ${marks.map(([n, v]) => `${n} ${said(v)}`).join(", ")}`;
   // Room for the rarest requests to the right and round powers at both ends.
   const low = Math.log10(Math.max(0.001, bounds[0] ?? 1)) - 0.1;
   const high =
@@ -55,7 +56,7 @@ export function Histogram({ distribution, latency }: Props) {
   const powers: number[] = [];
   for (let e = Math.ceil(low - 1e-9); e <= high + 1e-9; e++) powers.push(10 ** e);
   const labels = placeLabels(
-    marks.map(([name, v]) => ({ name, x: x(v), value: text(micros(v)) })),
+    marks.map(([name, v]) => ({ name, x: x(v), value: said(v) })),
     width.value,
   );
 

@@ -11,13 +11,19 @@ import { cancel, schedule } from "../lib/scheduler";
 import { fresh } from "../state/page";
 import { navigate, nodeHref } from "../state/router";
 import { ramp, theme, token } from "../state/theme";
-import { FILLS, type Fill, fillMax, fillText } from "./fills";
+import { ABSENT, FILLS, type Fill, fillMax, fillText } from "./fills";
 import { NodeTip } from "./NodeTip";
 import { stateText } from "./words";
 
 /** True when the cell can be coloured. */
 function hasValue(row: NodeRow, fill: Fill): boolean {
   return row.state === "reporting" && !Number.isNaN(row[fill]);
+}
+
+/** What a cell says: its value, or why it has none. A node that reports and serves nothing is not a silent one. */
+function cellText(row: NodeRow, fill: Fill): string {
+  if (row.state !== "reporting") return stateText(row);
+  return Number.isNaN(row[fill]) ? ABSENT[fill] : fillText(fill, row[fill]);
 }
 
 interface Props {
@@ -58,33 +64,37 @@ export function HostMap({ fleet, fill, by }: Props) {
       line: token("line-2"),
       text3: token("text-3"),
       text2: token("text-2"),
+      flat: token("surface-2"),
     };
     g.globalAlpha = fresh.peek() === "fresh" ? 1 : 0.62;
     for (const cell of cells) {
       const row = rows[cell.index] as NodeRow;
       const { x, y, w, h } = cell;
+      const radius = Math.min(3, w / 4);
       g.beginPath();
-      g.roundRect(x, y, w, h, 3);
-      if (hasValue(row, fill)) {
-        const color = onRamp(table, row[fill] / max);
+      g.roundRect(x, y, w, h, radius);
+      if (row.state === "reporting") {
+        const color = hasValue(row, fill) ? onRamp(table, row[fill] / max) : colors.flat;
         g.fillStyle = color;
         g.fill();
-        if (tiles) tileText(g, cell, row, fill, inkOn(color));
+        if (tiles) tileText(g, cell, row, fill, hasValue(row, fill) ? inkOn(color) : colors.text2);
         continue;
       }
       g.strokeStyle = row.state === "silent" ? colors.hatch : colors.line;
       g.lineWidth = 1;
       g.save();
       g.clip();
-      if (row.state !== "stopped") hatch(g, colors.hatch, x, y, w, h, 6, 1.2);
+      if (row.state !== "stopped")
+        hatch(g, colors.hatch, x, y, w, h, Math.min(6, w / 2), Math.min(1.2, w / 8));
       g.restore();
-      // The hatch has a path of its own.
+      // The hatch has a path of its own. Half of a line lies outside of it, so the border is drawn inside.
       g.beginPath();
-      g.roundRect(x, y, w, h, 3);
+      g.roundRect(x + 0.5, y + 0.5, w - 1, h - 1, radius);
       g.stroke();
       if (row.state === "stopped") {
         g.fillStyle = colors.text3;
-        g.fillRect(x + w / 2 - 4, y + h / 2 - 1, 8, 2);
+        const dash = Math.min(8, w / 2);
+        g.fillRect(x + (w - dash) / 2, y + h / 2 - 1, dash, Math.min(2, h / 4));
       }
       if (tiles) tileText(g, cell, row, fill, colors.text2, true);
     }
@@ -201,7 +211,7 @@ export function HostMap({ fleet, fill, by }: Props) {
             style={{ transform: `translate(${at.x}px, ${at.y}px)`, width: `${at.w}px`, height: `${at.h}px` }}
           />
         )}
-        {at && row && <NodeTip row={row} x={at.x + at.w} y={at.y} width={width.value} left={at.x} />}
+        {at && row && <NodeTip row={row} by={by} x={at.x + at.w} y={at.y} width={width.value} left={at.x} />}
         <p class="sr" aria-live="polite">
           {at && row && active.value === focused.value ? describe(row, fill) : ""}
         </p>
@@ -213,8 +223,14 @@ export function HostMap({ fleet, fill, by }: Props) {
         <span>{fill === "cpu" || fill === "memory" ? "100%" : fillText(fill, max)}</span>
         <span class="k">
           <i class="sw-hatch" />
-          silent, no data
+          silent
         </span>
+        {rows.some((r) => r.state === "reporting" && !hasValue(r, fill)) && (
+          <span class="k">
+            <i class="sw-flat" />
+            {ABSENT[fill]}
+          </span>
+        )}
         {fleet.stopped > 0 && (
           <span class="k">
             <i class="sw-out" />
@@ -228,7 +244,7 @@ export function HostMap({ fleet, fill, by }: Props) {
 
 function describe(row: NodeRow, fill: Fill): string {
   const label = FILLS.find(([f]) => f === fill)?.[1];
-  const value = hasValue(row, fill) ? `${label} ${fillText(fill, row[fill])}` : stateText(row);
+  const value = hasValue(row, fill) ? `${label} ${cellText(row, fill)}` : cellText(row, fill);
   return `${row.id}${row.simulated ? ", simulated" : ""}, ${value}`;
 }
 
@@ -250,7 +266,7 @@ function tileText(
   g.rect(cell.x, cell.y, cell.w - 6, cell.h);
   g.clip();
   g.fillStyle = ink;
-  const value = hasValue(row, fill) ? fillText(fill, row[fill]) : stateText(row);
+  const value = cellText(row, fill);
   for (const [size, weight, s, y] of [
     [12, 500, row.id, cell.y + 17],
     [11, 400, row.simulated ? `${value} · simulated` : value, cell.y + 32],

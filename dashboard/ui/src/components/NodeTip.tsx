@@ -1,6 +1,7 @@
 /** What is said beside a cell of the host map under the pointer. */
+import { Fragment } from "preact";
 import { clock, significant } from "../lib/format";
-import type { NodeRow } from "../lib/nodes";
+import { labelOf, type NodeRow } from "../lib/nodes";
 import { newest } from "../state/page";
 import { fillText } from "./fills";
 import { StatusMark } from "./Icons";
@@ -8,18 +9,22 @@ import { STATE_MARK, stateText } from "./words";
 
 export function NodeTip({
   row,
+  by,
   x,
   y,
   width,
   left,
 }: {
   row: NodeRow;
+  /** Keys of the labels the map is grouped by: a dense map has no room for their values. */
+  by: { group: string; part: string };
   x: number;
   y: number;
   width: number;
   left: number;
 }) {
   const right = x + 12 + 196 <= width;
+  const places = [by.group, by.part].filter((key) => labelOf(row, key) !== "");
   return (
     <div
       class="tip"
@@ -33,6 +38,12 @@ export function NodeTip({
         {row.id}
       </p>
       <dl>
+        {places.map((key) => (
+          <Fragment key={key}>
+            <dt>{key}</dt>
+            <dd>{labelOf(row, key)}</dd>
+          </Fragment>
+        ))}
         {row.state !== "reporting" && (
           <>
             <dt>State</dt>
@@ -49,6 +60,8 @@ export function NodeTip({
         <dd>{fillText("p99", row.p99)}</dd>
         <dt>Requests</dt>
         <dd>{fillText("requests", row.requests)}</dd>
+        <dt>Errors</dt>
+        <dd>{fillText("errors", row.errors)}</dd>
         <dt>Load</dt>
         <dd>{significant(row.load)}</dd>
       </dl>

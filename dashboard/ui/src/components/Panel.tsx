@@ -3,6 +3,7 @@ import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
 import { Glyph } from "./Icons";
+import { lackText } from "./words";
 
 interface Props {
   title: string;
@@ -43,11 +44,11 @@ export function Panel({ title, note, width, controls, table, children, class: ex
   );
 }
 
-/** A panel whose part of the view is absent. */
+/** A panel whose part of the view is absent: why nothing is there at all, or `what` is not. */
 export function Absent({ title, what, width = 4 }: { title: string; what: string; width?: 4 | 8 }) {
   return (
     <Panel title={title} width={width}>
-      <p class="absent">{what}</p>
+      <p class="absent">{lackText.value ?? what}</p>
     </Panel>
   );
 }

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { AggregatorState } from "../gen/starling/v1/cluster_pb";
 import { clock, grouped, plural, span as spanText, THIN, zoneName } from "../lib/format";
-import { ageSeconds, fresh, live, newest } from "../state/page";
+import { ageSeconds, fresh, live, newest, standing } from "../state/page";
 import { navigate, path, query, setQuery } from "../state/router";
 import { toggleTheme } from "../state/theme";
 import { pausedAt, span, togglePause } from "../state/timeline";
@@ -23,10 +23,10 @@ function current(href: string): "page" | undefined {
   return (href === "/" ? here === "/" : here === href || here.startsWith(`${href}/`)) ? "page" : undefined;
 }
 
-/** Aggregators that are ready, of all that are known. */
+/** Aggregators that are ready, of all that are known; not known once the server hears of none. */
 function aggregatorTally(): string {
-  const rows = live.aggregators.state.value?.aggregators ?? [];
-  if (rows.length === 0) return "–";
+  const { aggregators: rows = [], connectedTo = "" } = live.aggregators.state.value ?? {};
+  if (rows.length === 0 || connectedTo === "" || live.connection.value.phase !== "open") return "–";
   return `${rows.filter((a) => a.state === AggregatorState.READY).length} of ${rows.length}`;
 }
 
@@ -35,6 +35,8 @@ function SideBar({ help }: { help: () => void }) {
   const cluster = live.hello.value?.cluster || "No cluster yet";
   const expected = complete?.nodesExpected ?? 0;
   const reporting = complete?.nodesReporting ?? 0;
+  const stale = standing.value === "stale";
+  const when = stale ? `at ${clock(newest.value)}` : "reporting";
   return (
     <aside class="side" aria-label="Starling">
       <a class="brand" href="/" aria-label="Starling, overview">
@@ -46,8 +48,8 @@ function SideBar({ help }: { help: () => void }) {
         <span>
           {complete
             ? reporting === expected
-              ? `${plural(expected, "node")} reporting`
-              : `${grouped(reporting)} of ${plural(expected, "node")} reporting`
+              ? `${plural(expected, "node")} ${when}`
+              : `${grouped(reporting)} of ${plural(expected, "node")} ${when}`
             : "no nodes yet"}
         </span>
       </div>
@@ -72,8 +74,10 @@ function SideBar({ help }: { help: () => void }) {
               <dd>{plural(complete.copies, "aggregator")}</dd>
             </div>
             <div>
-              <dt>Data delay</dt>
-              <dd>{((complete.ageMs ?? 0) / 1000).toFixed(1)}&#8239;s</dd>
+              <dt>{stale ? "Data age" : "Data delay"}</dt>
+              <dd>
+                {stale ? spanText(ageSeconds.value) : `${((complete.ageMs ?? 0) / 1000).toFixed(1)}${THIN}s`}
+              </dd>
             </div>
           </>
         )}
@@ -113,6 +117,9 @@ function LivePill() {
   } else if (state !== "fresh") {
     word = "Stale";
     detail = `${spanText(ageSeconds.value)} old`;
+    tone = "stale";
+  } else if (standing.value === "reconnecting") {
+    word = "Reconnecting";
     tone = "stale";
   }
   return (
@@ -190,12 +197,11 @@ export function Shell({ title, trail, children }: Props) {
     const cluster = live.hello.value?.cluster;
     document.title = `${title}${cluster ? ` · ${cluster}` : ""} · Starling`;
   }, [title, live.hello.value]);
-  const state = fresh.value;
   return (
     <div
       class="app"
       data-page={path.value}
-      data-state={live.connection.value.everOpen && state !== "fresh" ? "stale" : undefined}
+      data-state={live.connection.value.everOpen && standing.value !== "live" ? "stale" : undefined}
     >
       <a class="sr skip" href="#main">
         Skip to content

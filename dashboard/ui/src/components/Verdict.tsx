@@ -3,6 +3,8 @@ import { effect, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Severity, type Verdict as VerdictMessage } from "../gen/starling/live/v1/live_pb";
+import { clock } from "../lib/format";
+import { newest, standing } from "../state/page";
 import { nodeHref } from "../state/router";
 import { StatusMark, severityMark } from "./Icons";
 
@@ -18,15 +20,20 @@ interface Props {
 }
 
 export function Verdict({ verdict, waiting, label, children }: Props) {
-  const { mark, tone } = severityMark(verdict?.severity ?? Severity.UNSPECIFIED);
-  const sentence = verdict ? `${verdict.word}. ${verdict.parts.map((p) => p.text).join("")}` : waiting;
+  // What was well when data stopped may not be well now.
+  const stale = verdict !== undefined && standing.value === "stale";
+  const { mark, tone } = severityMark((!stale && verdict?.severity) || Severity.UNSPECIFIED);
+  const past = stale ? `As of ${clock(newest.value)}: ` : "";
+  const word = stale ? "Stale" : verdict?.word;
+  const sentence = verdict ? `${word}. ${past}${verdict.parts.map((p) => p.text).join("")}` : waiting;
   return (
     <section class="verdict" aria-label={label}>
       <span class={`state ${tone}`}>
         <StatusMark mark={mark} />
-        {verdict?.word ?? "No data"}
+        {word ?? "No data"}
       </span>
       <p>
+        {past}
         {verdict
           ? verdict.parts.map((part, i) =>
               part.nodeId === "" ? (

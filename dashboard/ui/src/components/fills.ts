@@ -14,6 +14,15 @@ export const FILLS: readonly (readonly [Fill, string])[] = [
   ["memory", "Memory"],
 ];
 
+/** What is said of a node that reports and has no value. */
+export const ABSENT: Record<Fill, string> = {
+  cpu: "no CPU data",
+  p99: "no requests",
+  requests: "no requests",
+  errors: "no requests",
+  memory: "no memory data",
+};
+
 /** A value of a fill in words. */
 export function fillText(fill: Fill, v: number): string {
   if (Number.isNaN(v)) return NONE;

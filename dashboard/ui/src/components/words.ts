@@ -1,19 +1,35 @@
 /** What is said while something is waited for or absent, and the names of node states: the same words everywhere. */
-import type { ViewStatus } from "../api/view";
-import { span } from "../lib/format";
+import { computed } from "@preact/signals";
+import { clock, span } from "../lib/format";
 import type { NodeRow } from "../lib/nodes";
+import { lack, live, newest } from "../state/page";
 import type { Mark } from "./Icons";
 
 export const CONNECTING = "Connecting.";
 export const FIRST_SECOND = "Waiting for the first second.";
 export const NO_NODE = "No node has reported yet. Start a node daemon and it appears here.";
 /** Said by request charts and panels without data. */
-export const NO_REQUESTS = "No requests reported. A daemon takes OTLP metrics on port 4317.";
+export const NO_REQUESTS =
+  "No requests reported. Applications send them by OpenTelemetry to the daemon of their host: port 4317 or 4318, unless it is set otherwise.";
 
-/** What a view without data waits for. */
-export function waitingFor(status: ViewStatus): string {
-  return status === "empty" ? "Waiting for the first frame from a node." : CONNECTING;
-}
+/** Why nothing can be shown at all; null when data comes in. Goes before any word about a single panel. */
+export const lackText = computed((): string | null => {
+  const aggregators = live.aggregators.state.value;
+  switch (lack.value) {
+    case "connecting":
+      return CONNECTING;
+    case "no-aggregator":
+      return `No aggregator answers${aggregators?.reason ? ` (${aggregators.reason})` : ""}. Starling goes on asking.`;
+    case "no-second":
+      return `Waiting for the first second of aggregator ${aggregators?.connectedTo}.`;
+    case "no-node":
+      return NO_NODE;
+    case "stopped":
+      return `No new data since ${clock(newest.value)}.`;
+    case null:
+      return null;
+  }
+});
 
 type State = NodeRow["state"];
 

@@ -15,7 +15,7 @@ export interface Chart {
   ofNode: boolean;
 }
 
-/** Every charted column, in the order in which they are sent. */
+/** Every charted column, in the order in which they are sent; those of 60 merged seconds stand before those of a node only. */
 export const CHARTS = {
   "rps.http1": { title: "Requests", unit: "rate", good: "neither", ofNode: false },
   "rps.http2": { title: "Requests", unit: "rate", good: "neither", ofNode: false },
@@ -41,6 +41,7 @@ export const CHARTS = {
   "disk.written": { title: "Disk", unit: "bytesPerSecond", good: "neither", ofNode: false },
   "load.1m": { title: "Load, 1 min", unit: "number", good: "down", ofNode: false },
   "memory.shared": { title: "Shared memory", unit: "bytes", good: "neither", ofNode: false },
+  "latency.p99_minute": { title: "Latency, 60 s", unit: "micros", good: "down", ofNode: false },
   "load.5m": { title: "Load, 5 min", unit: "number", good: "down", ofNode: true },
   "load.15m": { title: "Load, 15 min", unit: "number", good: "down", ofNode: true },
   "memory.application": { title: "Memory", unit: "bytes", good: "neither", ofNode: true },

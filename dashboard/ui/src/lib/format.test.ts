@@ -3,6 +3,27 @@ import * as f from "./format";
 
 const T = f.THIN;
 
+describe("percentiles with a bound of error", () => {
+  it.each([
+    [80_478.207, 3_906, `80.5${T}ms`],
+    [80_478.207, 48_000, `80${T}ms`],
+    [1_234, 48_000, `1.2${T}ms`],
+    [80_478.207, 1_503_906, `32–200${T}ms`],
+    [900_000, 1_000_000, `0.45–1.8${T}s`],
+    [80_478.207, 10_003_906, `≈80${T}ms`],
+    [10_400_000, 4_294_967_295, `≈10${T}s`],
+    [0.5, 1_000_000, `0.25–1${T}µs`],
+    [Number.NaN, 3_906, "–"],
+  ])("%d µs within %d ppm", (v, ppm, want) => expect(f.text(f.microsWithin(v, ppm))).toBe(want));
+
+  it("are short beside another one", () => {
+    expect(f.microsLike(1_834, 14_200)).toBe("1.8");
+    expect(f.microsLike(51_834, 14_200)).toBe("51.8");
+    expect(f.microsLike(51_834, 14_200, 48_000)).toBe("52");
+    expect(f.microsLike(51_834, 14_200, 1_503_906)).toBe("≈50");
+  });
+});
+
 describe("counts and rates", () => {
   it.each([
     [0, "0"],

@@ -124,12 +124,48 @@ export function axisMicros(v: number): string {
   return `${Number((v * 1000).toPrecision(4))}${THIN}ns`;
 }
 
-/** A duration as a short bare number in the unit of another one, for "p50 1.8" beside "14.2 ms". */
-export function microsLike(v: Maybe, reference: Maybe): string {
-  const size = MICROS.find(([, unit]) => unit === micros(reference).unit)?.[0];
-  if (!known(v) || size === undefined) return text(micros(v));
+/** Relative error, in parts per million, up to which three figures are said, and up to which two. */
+const THREE_FIGURES_PPM = 10_000;
+export const TWO_FIGURES_PPM = 100_000;
+/** From here on nothing is known of one of the buckets: it starts at 0 or has no end. */
+const UNBOUNDED_PPM = 10e6;
+
+/** Rounds to a number of significant figures. */
+const rounded = (v: number, figures: number) => Number(v.toPrecision(figures));
+
+/**
+ * A percentile with as many figures as its bound of error carries: 80.5 ms, 80 ms, and beyond 10% the range in which it
+ * lies, 32–200 ms; ≈80 ms where it has none. The value is somewhere in a bucket whose ends differ by a factor of 1 + the bound.
+ */
+export function microsWithin(v: Maybe, ppm: number): Quantity {
+  if (!known(v) || v <= 0 || ppm <= THREE_FIGURES_PPM) return micros(v);
+  if (ppm <= TWO_FIGURES_PPM) {
+    const q = micros(rounded(v, 2));
+    return { value: String(rounded(Number(q.value.replaceAll(",", "")), 2)), unit: q.unit };
+  }
+  const factor = 1 + ppm / 1e6;
+  const low = rounded(v / factor, 2);
+  if (ppm >= UNBOUNDED_PPM) {
+    const size = unitOf(rounded(v, 1));
+    return { value: `≈${rounded(v / size, 1)}`, unit: micros(rounded(v, 1)).unit };
+  }
+  const high = rounded(v * factor, 2);
+  const size = unitOf(high);
+  return { value: `${rounded(low / size, 2)}–${rounded(high / size, 2)}`, unit: micros(high).unit };
+}
+
+const unitOf = (v: number) => MICROS.find(([, unit]) => unit === micros(v).unit)?.[0] ?? 1e-3;
+
+/**
+ * A duration as a short bare number in the unit of another one, for "p50 1.8" beside "14.2 ms"; with the figures that its
+ * bound of error carries.
+ */
+export function microsLike(v: Maybe, reference: Maybe, ppm = 0): string {
+  if (!known(v) || !known(reference)) return text(micros(v));
+  const size = unitOf(reference);
+  if (ppm > TWO_FIGURES_PPM) return `≈${rounded(v / size, 1)}`;
   // Three figures where they fall before the point, else two.
-  return significant(v / size, v / size >= 10 ? 3 : 2);
+  return significant(v / size, v / size >= 10 && ppm <= THREE_FIGURES_PPM ? 3 : 2);
 }
 
 const BYTES = [

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Cell, cellAt, layout, moveFrom, type Place } from "./hostmap";
+import { type Cell, cellAt, layout, MAP_HIGH, MAP_HIGH_NARROW, moveFrom, type Place } from "./hostmap";
 
 const fleet = (groups: number, parts: number, nodes: number): Place[] =>
   Array.from({ length: groups * parts * nodes }, (_, i) => ({
@@ -17,6 +17,8 @@ describe("layout", () => {
     [3, 4, 21, 340],
     [2, 3, 4, 780],
     [1, 1, 400, 340],
+    [3, 84, 4, 850],
+    [3, 84, 4, 340],
   ])("%d groups x %d parts x %d nodes in %d px: every node once, inside, apart", (z, r, n, width) => {
     const places = fleet(z, r, n);
     const l = layout(places, width);
@@ -26,7 +28,7 @@ describe("layout", () => {
       expect(c.x).toBeGreaterThanOrEqual(0);
       expect(c.x + c.w).toBeLessThanOrEqual(width + 0.01);
       expect(c.y + c.h).toBeLessThanOrEqual(l.height + 0.01);
-      expect(c.w).toBeGreaterThan(8);
+      expect(c.w).toBeGreaterThanOrEqual(8);
     }
     for (let i = 1; i < l.cells.length; i++) {
       for (let k = Math.max(0, i - 60); k < i; k++) {
@@ -48,6 +50,34 @@ describe("layout", () => {
     expect(l.tiles).toBe(true);
     expect(l.groups.map((z) => z.name)).toEqual(["a", "b", ""]);
     expect(l.parts.map((r) => r.text)).toEqual(["r2", "r10"]);
+  });
+
+  it.each([
+    [3, 25, 4, 850],
+    [3, 84, 4, 850],
+    [3, 84, 4, 340],
+    [1, 1, 1000, 340],
+    [3, 667, 4, 850],
+  ])("%d groups x %d parts x %d nodes in %d px are seen at one glance", (z, r, n, width) => {
+    const l = layout(fleet(z, r, n), width);
+    expect(l.height).toBeLessThanOrEqual(width > 500 ? MAP_HIGH : MAP_HIGH_NARROW);
+    expect(l.cells).toHaveLength(z * r * n);
+  });
+
+  it("keeps a part together and names no more than can be read", () => {
+    const places = fleet(3, 84, 4);
+    const l = layout(places, 850);
+    expect(l.parts).toEqual([]);
+    expect(l.groups.map((g) => g.name)).toEqual(["a", "b", "c"]);
+    const lines = new Map<string, Set<number>>();
+    for (const c of l.cells) {
+      const place = places[c.index] as Place;
+      const part = `${place.group}/${place.part}`;
+      lines.set(part, (lines.get(part) ?? new Set()).add(c.y));
+    }
+    expect([...lines.values()].every((ys) => ys.size === 1)).toBe(true);
+    const many = Array.from({ length: 500 }, (_, i) => ({ group: `g${i}`, part: "" }));
+    expect(layout(many, 850).groups).toEqual([]);
   });
 
   it("is empty for nobody", () => {

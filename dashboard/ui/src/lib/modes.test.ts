@@ -2,7 +2,9 @@ import { expect, it } from "vitest";
 import { modesOf } from "./modes";
 
 it("gathers modes", () => {
-  const modes = modesOf({ ratioByMode: { user: 0.25, nice: 0.25, system: 0.125, softirq: 0.125, idle: 0.25 } });
+  const modes = modesOf({
+    ratioByMode: { user: 0.25, nice: 0.25, system: 0.125, softirq: 0.125, idle: 0.25 },
+  });
   expect(modes).toEqual([
     ["User", 0.5],
     ["System", 0.25],

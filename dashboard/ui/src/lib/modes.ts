@@ -9,7 +9,9 @@ const GROUPS = [
 ] as const;
 
 /** Share of time of each group, 0 to 1. A mode that is not there took no time; without any mode nothing is known. */
-export function modesOf({ ratioByMode }: Pick<Cpu, "ratioByMode">): [name: string, share: number | undefined][] {
+export function modesOf({
+  ratioByMode,
+}: Pick<Cpu, "ratioByMode">): [name: string, share: number | undefined][] {
   const reported = Object.keys(ratioByMode).length > 0;
   return GROUPS.map(([name, modes]) => [
     name,

@@ -4,11 +4,11 @@ import { FactList } from "../components/FactList";
 import { type Mark, StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
 import { Shell } from "../components/Shell";
-import { CONNECTING, STATE_MARK } from "../components/words";
+import { CONNECTING, lackText, STATE_MARK } from "../components/words";
 import type { Aggregators } from "../gen/starling/live/v1/live_pb";
 import { type Aggregator, AggregatorState } from "../gen/starling/v1/cluster_pb";
 import * as f from "../lib/format";
-import { live } from "../state/page";
+import { ageSeconds, live, newest, standing } from "../state/page";
 import { nodeHref } from "../state/router";
 import { useHosts } from "./hooks";
 
@@ -45,14 +45,18 @@ function AggregatorMark({ state }: { state: AggregatorState }) {
 function Summary({ state }: { state: Aggregators }) {
   const complete = live.overview.state.value?.completeness;
   const hello = live.hello.value;
+  const stale = standing.value === "stale";
   const ready = state.aggregators.filter((a) => a.state === AggregatorState.READY).length;
   const well = ready === state.aggregators.length;
   const facts: [string, string][] = [];
   if (complete) {
     facts.push(
-      ["Nodes reporting", `${f.grouped(complete.nodesReporting ?? 0)} of ${f.grouped(complete.nodesExpected ?? 0)}`],
+      [
+        "Nodes reporting",
+        `${f.grouped(complete.nodesReporting ?? 0)} of ${f.grouped(complete.nodesExpected ?? 0)}`,
+      ],
       ["Stored on", f.plural(complete.copies, "aggregator")],
-      ["Data delay", seconds((complete.ageMs ?? 0) / 1000)],
+      stale ? ["Data age", f.span(ageSeconds.value)] : ["Data delay", seconds((complete.ageMs ?? 0) / 1000)],
     );
   }
   if (state.connectedTo !== "") facts.push(["This page reads", state.connectedTo]);
@@ -60,10 +64,23 @@ function Summary({ state }: { state: Aggregators }) {
   return (
     <>
       <section class="verdict" aria-label="Cluster state">
-        <span class={`state ${well ? "ok" : "warn"}`}>
-          <StatusMark mark={well ? "ok" : "warning"} />
-          {ready} of {f.plural(state.aggregators.length, "aggregator")} ready
-        </span>
+        {stale ? (
+          <span class="state mute">
+            <StatusMark mark="silent" />
+            Stale
+          </span>
+        ) : (
+          <span class={`state ${well ? "ok" : "warn"}`}>
+            <StatusMark mark={well ? "ok" : "warning"} />
+            {ready} of {f.plural(state.aggregators.length, "aggregator")} ready
+          </span>
+        )}
+        {stale && (
+          <p>
+            As of {f.clock(newest.value)}: {ready} of {f.plural(state.aggregators.length, "aggregator")}{" "}
+            ready.
+          </p>
+        )}
       </section>
       <FactList class="facts" facts={facts} />
     </>
@@ -169,11 +186,7 @@ export function ClusterPage() {
           {state && rows.length > 0 ? (
             <Table state={state} />
           ) : (
-            <p class="absent">
-              {view.status.value === "loading"
-                ? CONNECTING
-                : "The dashboard server has not reached an aggregator yet."}
-            </p>
+            <p class="absent">{lackText.value ?? CONNECTING}</p>
           )}
         </Panel>
         {fleet &&

@@ -6,12 +6,7 @@ import { Sparkline } from "../components/Sparkline";
 import type { Median } from "../gen/starling/live/v1/live_pb";
 import type { Sections } from "../gen/starling/v1/sections_pb";
 import * as f from "../lib/format";
-import type { Rings } from "../lib/rings";
-
-/** What the figures are compared with: five minutes ago, or the cluster's median. */
-const BEFORE_SECONDS = 300;
-/** Both sides of the comparison are means over this many seconds. */
-const MEAN_SECONDS = 10;
+import { moved, movedPercentile } from "../lib/moved";
 
 interface Props {
   label: string;
@@ -23,13 +18,6 @@ interface Props {
   /** Present on a node's page. */
   median: Median | undefined;
   ofNode: boolean;
-}
-
-/** Change of a column against five minutes ago. */
-function moved(rings: Rings, column: Column, how: typeof f.change | typeof f.points): string | null {
-  const now = rings.mean(column, rings.newest, MEAN_SECONDS);
-  const before = rings.mean(column, rings.newest - BEFORE_SECONDS, MEAN_SECONDS);
-  return how(now, before);
 }
 
 export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
@@ -47,6 +35,7 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
     middle: number | undefined,
   ) => (ofNode ? f.timesMedian(value, middle) : moved(rings, column, how));
   const latency = traffic?.latencyLastMinute;
+  const like = (v: number) => f.microsLike(v, latency?.p99Micros, latency?.errorBoundPpm);
   const memoryShare = memory?.usedRatio;
   const requests = traffic?.requestsPerSecond;
   const peak = rings.peak("rps.total", rings.newest - 899, rings.newest);
@@ -66,15 +55,17 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
       </Kpi>
       <Kpi
         label={ofNode ? "p99, 60 s" : "Latency p99, 60 s"}
-        change={against("latency.p99", f.change, latency?.p99Micros, median?.p99Micros)}
-        value={f.micros(latency?.p99Micros)}
+        // The median of the nodes is of one second, so a node too is compared with itself.
+        change={movedPercentile(rings, "latency.p99_minute")}
+        {...(ofNode ? { against: "vs 5 min" } : {})}
+        value={f.microsWithin(latency?.p99Micros, latency?.errorBoundPpm ?? 0)}
         shape={spark("latency.p99", true)}
       >
         {latency ? (
           <>
-            <Fact label="p50" value={f.microsLike(latency.p50Micros, latency.p99Micros)} />
-            <Fact label="p95" value={f.microsLike(latency.p95Micros, latency.p99Micros)} />
-            <Fact label="p99.9" value={f.microsLike(latency.p999Micros, latency.p99Micros)} />
+            <Fact label="p50" value={like(latency.p50Micros)} />
+            <Fact label="p95" value={like(latency.p95Micros)} />
+            <Fact label="p99.9" value={like(latency.p999Micros)} />
           </>
         ) : (
           (traffic && "no requests in the last minute") || f.NONE
@@ -125,7 +116,9 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
             <b>{f.bytesOf(memory.usedBytes, memory.totalBytes)}</b>
           </span>
         )}
-        {memory?.hugePagesTotalBytes ? <Fact label="huge" value={f.bytes(memory.hugePagesUsedBytes)} /> : null}
+        {memory?.hugePagesTotalBytes ? (
+          <Fact label="huge" value={f.bytes(memory.hugePagesUsedBytes)} />
+        ) : null}
       </Kpi>
     </KpiRow>
   );

@@ -70,7 +70,7 @@ export function NodePage({ id }: { id: string }) {
         <TimePanel view={view} panel="requests" height={150} references={requestsMedian} />
         <TimePanel view={view} panel="errors" height={150} />
         <CoresPanel view={view} cores={node?.cores} />
-        <ConnectionsPanel connections={node?.sections?.connections} view={view} />
+        <ConnectionsPanel connections={node?.sections?.connections} judged={node?.judged} view={view} />
         <TimePanel view={view} panel="cpu" references={cpuMedian} />
         <TimePanel
           view={view}

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import { StatusMark } from "../components/Icons";
 import { Shell } from "../components/Shell";
-import { NO_NODE, STATE_MARK, stateText, waitingFor } from "../components/words";
+import { CONNECTING, lackText, NO_NODE, STATE_MARK, stateText } from "../components/words";
 import * as f from "../lib/format";
 import {
   formatSort,
@@ -179,7 +179,9 @@ function Table({ fleet }: { fleet: Fleet }) {
         </table>
       </section>
       {ids.length === 0 && (
-        <p class="absent">{fleet.rows.length === 0 ? NO_NODE : "No node matches the filter."}</p>
+        <p class="absent">
+          {fleet.rows.length === 0 ? (lackText.value ?? NO_NODE) : "No node matches the filter."}
+        </p>
       )}
     </section>
   );
@@ -195,7 +197,7 @@ export function NodesPage() {
           <Table fleet={fleet} />
         ) : (
           <section class="p w12" aria-label="Nodes">
-            <p class="absent">{waitingFor(hosts.status.value)}</p>
+            <p class="absent">{lackText.value ?? CONNECTING}</p>
           </section>
         )}
       </div>

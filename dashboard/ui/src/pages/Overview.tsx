@@ -11,7 +11,7 @@ import { Absent, Choice, Panel, SignalChoice } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
 import { Verdict } from "../components/Verdict";
-import { CONNECTING, NO_NODE, waitingFor } from "../components/words";
+import { CONNECTING, lackText, NO_NODE } from "../components/words";
 import type { Distribution } from "../gen/starling/live/v1/live_pb";
 import type { Latency } from "../gen/starling/v1/sections_pb";
 import * as f from "../lib/format";
@@ -20,7 +20,7 @@ import { CpuPanel } from "../panels/CpuPanel";
 import { MemoryPanel } from "../panels/MemoryPanel";
 import { ProtocolsPanel } from "../panels/ProtocolsPanel";
 import { TimePanel } from "../panels/TimePanel";
-import { live } from "../state/page";
+import { live, standing } from "../state/page";
 import { query, setQuery } from "../state/router";
 import { useHosts } from "./hooks";
 import { Kpis } from "./Kpis";
@@ -34,8 +34,9 @@ const STYLES = [
 /** Up to this many nodes the map needs little room and the latency chart takes its place. */
 const FEW_NODES = 3;
 
-/** Counts of node states, beside the verdict. */
+/** Counts of node states, beside the verdict. Of the past once data has stopped. */
 function Tally({ fleet }: { fleet: Fleet }) {
+  if (standing.value === "stale") return null;
   return (
     <div class="tally">
       {fleet.silent > 0 && (
@@ -84,9 +85,18 @@ function LatencyPanel({
             </span>
           </div>
           <Histogram distribution={distribution} latency={latency} />
+          {latency.errorBoundPpm > f.TWO_FIGURES_PPM && (
+            <p class="small">
+              An application reports coarse buckets, so that percentiles are ranges. Set{" "}
+              <code>
+                OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram
+              </code>{" "}
+              in its environment for 5%.
+            </p>
+          )}
         </>
       ) : (
-        <p class="absent">No requests in the last 60 seconds.</p>
+        <p class="absent">{lackText.value ?? "No requests in the last 60 seconds."}</p>
       )}
     </Panel>
   );
@@ -184,7 +194,7 @@ export function OverviewPage() {
   if (nodes < expected) lacks.push(`${f.grouped(nodes)} of ${f.plural(expected, "node")}`);
   if (complete?.skippedCells) lacks.push(`without ${f.plural(complete.skippedCells, "value")}`);
   const scope = lacks.length > 0 ? lacks.join(", ") : undefined;
-  const waiting = waitingFor(view.status.value);
+  const waiting = lackText.value ?? CONNECTING;
   const few = fleet !== null && fleet.rows.length <= FEW_NODES;
   const only = fleet?.rows.length === 1 ? fleet.rows[0]?.id : undefined;
   const latency = (
@@ -233,9 +243,11 @@ export function OverviewPage() {
         <CpuPanel cpu={cpu} nodes={nodes} view={view} />
         <MemoryPanel
           memory={memory}
-          note={memory ? `${f.text(f.bytes(memory.totalBytes))} over ${f.plural(nodes, "reporting node")}` : ""}
+          note={
+            memory ? `${f.text(f.bytes(memory.totalBytes))} over ${f.plural(nodes, "reporting node")}` : ""
+          }
         />
-        <ConnectionsPanel connections={connections} view={view} />
+        <ConnectionsPanel connections={connections} judged={state?.judged} view={view} />
         {only !== undefined ? (
           <>
             {latency}

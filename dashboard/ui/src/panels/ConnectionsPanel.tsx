@@ -1,68 +1,92 @@
 /** How well the TCP connections of the cluster or of one node are in the newest second. */
 import type { LiveView } from "../api/view";
 import { FactList } from "../components/FactList";
-import { StatusMark } from "../components/Icons";
+import { type Mark, StatusMark } from "../components/Icons";
 import { Absent, Panel } from "../components/Panel";
 import { Sparkline } from "../components/Sparkline";
 import { StackBar } from "../components/StackBar";
+import type { Judged } from "../gen/starling/live/v1/live_pb";
 import type { Connections } from "../gen/starling/v1/sections_pb";
+import { attemptsText } from "../lib/attempts";
 import { count, grouped, known, type Maybe, NONE, percent, rate, text } from "../lib/format";
 
-const HEALTH = [
-  { key: "healthy", label: "Healthy", mark: "ok", color: "ok-f", column: "connections.healthy" },
-  { key: "warning", label: "Warning", mark: "warning", color: "warn-f", column: "connections.warning" },
-  { key: "error", label: "Error", mark: "critical", color: "crit-f", column: "connections.error" },
-] as const;
-
-export function ConnectionsPanel({
-  connections,
-  view,
-}: {
+interface Props {
   connections: Connections | undefined;
+  judged: Judged | undefined;
   view: Pick<LiveView, "shown" | "version">;
-}) {
+}
+
+/** A row of sockets; together they are all that are tracked. */
+interface Row {
+  label: string;
+  mark: Mark;
+  color: string;
+  value: Maybe;
+  column?: "connections.healthy" | "connections.warning";
+}
+
+function rowsOf({ healthy, warning, total, byState }: Connections): Row[] {
+  const waiting = byState.time_wait;
+  const others =
+    known(total) && known(healthy) && known(warning) ? total - healthy - warning - (waiting ?? 0) : undefined;
+  const rows: Row[] = [
+    { label: "Healthy", mark: "ok", color: "ok-f", value: healthy, column: "connections.healthy" },
+    { label: "Warning", mark: "warning", color: "warn-f", value: warning, column: "connections.warning" },
+    { label: "Time-wait", mark: "stopped", color: "line-3", value: waiting },
+  ];
+  if (known(others) && others > 0) {
+    rows.push({ label: "Opening, closing", mark: "info", color: "line-2", value: others });
+  }
+  return rows;
+}
+
+export function ConnectionsPanel({ connections, judged, view }: Props) {
   if (!connections) return <Absent title="Connection health" what="No connection data in this second." />;
-  const { healthy, warning, error } = connections;
-  const sum = known(healthy) && known(warning) && known(error) ? healthy + warning + error : 0;
-  const share = (part: Maybe) => (known(part) && sum > 0 ? text(percent(part / sum)) : NONE);
+  const { healthy, warning, total } = connections;
+  const whole = total ?? 0;
+  const share = (part: Maybe) => (known(part) && whole > 0 ? text(percent(part / whole)) : NONE);
+  const rows = rowsOf(connections);
+  const attempts = attemptsText(judged?.attempts);
   const facts = [
     ["Active", text(count(connections.active))],
     ["Opened", text(rate(connections.openedPerSecond))],
     ["Idle", text(count(connections.idle))],
-    ["Resets", text(rate(connections.resetsPerSecond))],
     ["Retransmits", text(percent(connections.retransmitRatio))],
-    ["Errors", share(error)],
   ] as const;
-  const parts = HEALTH.map((h) => ({ label: h.label, value: connections[h.key], color: h.color }));
+  const open = known(healthy) && known(warning) ? `${grouped(healthy + warning)} open of ` : "";
   return (
-    <Panel title="Connection health" note={`${grouped(connections.total)} tracked`} width={4} class="stacked">
-      <StackBar parts={parts} whole={sum} label="Connections" />
+    <Panel title="Connection health" note={`${open}${grouped(total)} tracked`} width={4} class="stacked">
+      <StackBar parts={rows} whole={whole} label="Connections" />
       <table class="t">
         <thead>
           <tr>
-            <th scope="col">State</th>
-            <th scope="col">Connections</th>
+            <th scope="col">Sockets</th>
+            <th scope="col">Now</th>
             <th scope="col">Share</th>
             <th scope="col">Trend</th>
           </tr>
         </thead>
         <tbody>
-          {HEALTH.map((h) => (
-            <tr key={h.key}>
+          {rows.map((row) => (
+            <tr key={row.label}>
               <th scope="row">
-                <StatusMark mark={h.mark} /> {h.label}
+                <StatusMark mark={row.mark} /> {row.label}
               </th>
-              <td>{grouped(connections[h.key])}</td>
-              <td>{share(connections[h.key])}</td>
+              <td>{grouped(row.value)}</td>
+              <td>{share(row.value)}</td>
               <td class="trend">
-                <Sparkline view={view} column={h.column} color={h.color} />
+                {row.column && <Sparkline view={view} column={row.column} color={row.color} />}
               </td>
             </tr>
           ))}
         </tbody>
       </table>
       <FactList class="kv two" facts={facts} />
-      <p class="small">Warning: open, with over 2% of segments sent again or silent past 300&#8239;s.</p>
+      <p class="small">
+        {attempts && <span class="attempts">{attempts} </span>}
+        Warning: open, with over 2% of segments sent again or silent past 300&#8239;s. Healthy: open without
+        that.
+      </p>
     </Panel>
   );
 }

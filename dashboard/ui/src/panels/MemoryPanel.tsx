@@ -21,7 +21,11 @@ export function MemoryPanel({ memory, note }: { memory: Memory | undefined; note
   const parts = memoryParts(memory);
   const more: StackPart[] = [{ label: "Available", value: memory.availableBytes, color: null }];
   if (memory.swapTotalBytes) {
-    more.push({ label: `Swap, of ${text(bytes(memory.swapTotalBytes))}`, value: memory.swapUsedBytes, color: null });
+    more.push({
+      label: `Swap, of ${text(bytes(memory.swapTotalBytes))}`,
+      value: memory.swapUsedBytes,
+      color: null,
+    });
   }
   if (memory.hugePagesTotalBytes) {
     more.push({

@@ -9,7 +9,7 @@ import { Sparkline } from "../components/Sparkline";
 import { NO_REQUESTS } from "../components/words";
 import { Severity } from "../gen/starling/live/v1/live_pb";
 import type { Traffic } from "../gen/starling/v1/sections_pb";
-import { count, micros, percent, rate, text } from "../lib/format";
+import { count, micros, microsWithin, percent, rate, text } from "../lib/format";
 
 interface ProtocolsProps {
   traffic: Traffic | undefined;
@@ -81,7 +81,7 @@ export function ProtocolsPanel({ traffic, severities, view }: ProtocolsProps) {
                   </th>
                   <td>{text(count(p.requestsPerSecond))}</td>
                   <td>{text(micros(p.latency?.meanMicros))}</td>
-                  <td>{text(micros(p.latency?.p99Micros))}</td>
+                  <td>{text(microsWithin(p.latency?.p99Micros, p.latency?.errorBoundPpm ?? 0))}</td>
                   <td>{text(count(p.errorsPerSecond))}</td>
                   <td>{text(count(p.active))}</td>
                 </tr>

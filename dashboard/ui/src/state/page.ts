@@ -2,6 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import { Live } from "../api/live";
 import { LIVE_PATH, type SocketLike, SUBPROTOCOL } from "../api/socket";
+import { type Lack, lackOf } from "../lib/lack";
 import { type Freshness, freshness } from "../lib/stale";
 
 function liveUrl(): string {
@@ -47,6 +48,23 @@ export const fresh = computed<Freshness>(() => {
   });
   return everOpen && phase === "waiting" && state === "stale" ? "lost" : state;
 });
+
+/** Whether what is shown is the present: "reconnecting" from the moment in which the connection is known to be broken. */
+export const standing = computed<"live" | "reconnecting" | "stale">(() => {
+  if (fresh.value !== "fresh") return "stale";
+  const { phase, everOpen } = live.connection.value;
+  return everOpen && phase !== "open" ? "reconnecting" : "live";
+});
+
+/** Why nothing is shown; null when data comes in. */
+export const lack = computed<Lack | null>(() =>
+  lackOf({
+    connectedTo: live.aggregators.state.value?.connectedTo,
+    newest: newest.value,
+    fresh: fresh.value,
+    nodesExpected: live.overview.state.value?.completeness?.nodesExpected,
+  }),
+);
 
 /** Seconds since the newest second. */
 export const ageSeconds = computed(() => {

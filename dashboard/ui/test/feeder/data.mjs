@@ -31,24 +31,26 @@ function trouble(tick) {
   return Math.max(0, Math.sin(tick / 260)) ** 4;
 }
 
-export function makeFleet(count) {
+/** Large fleets have racks of four, as the worst of real ones do. `silent`: a node that is silent, by its place; -1: none. */
+export function makeFleet(count, silent = count > 30 ? 46 : -1) {
   const zones = count >= 12 ? ["a", "b", "c"] : [""];
+  const racks = count > 500 ? Math.ceil(count / 4) : 12;
   const nodes = [];
   for (let i = 0; i < count; i++) {
     const zone = zones[Math.floor((i * zones.length) / count)];
-    const rack = count >= 12 ? `r${String(1 + Math.floor((i * 12) / count)).padStart(2, "0")}` : "";
+    const rack = count >= 12 ? `r${String(1 + Math.floor((i * racks) / count)).padStart(2, "0")}` : "";
     nodes.push({
       id:
         count === 1
           ? "this-host"
-          : `node-${rack || "x"}-${String(1 + (i % Math.ceil(count / 12))).padStart(2, "0")}`,
+          : `node-${rack || "x"}-${String(1 + (i % Math.ceil(count / racks))).padStart(2, "0")}`,
       zone,
       rack,
       role: i % 5 === 0 ? "edge" : "app",
       simulated: i > 0 && count < 60,
       index: i,
       cores: 32,
-      state: count > 30 && i === 46 ? 2 : count > 30 && i >= count - 3 ? 3 : 1,
+      state: i === silent ? 2 : count > 30 && i >= count - 3 ? 3 : 1,
     });
   }
   nodes.sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -67,6 +69,12 @@ export function nodeCpu(node, tick) {
 
 /** Values of the overview's columns. */
 export function overviewColumns(tick, fleet) {
+  const c = measured(tick, fleet);
+  // Without a node there are columns, and nothing in them.
+  return fleet.length > 0 ? c : Object.fromEntries(Object.keys(c).map((name) => [name, Number.NaN]));
+}
+
+function measured(tick, fleet) {
   const scale = fleet.length / 248;
   const c = {};
   let total = 0;
@@ -79,12 +87,14 @@ export function overviewColumns(tick, fleet) {
   c["latency.p50"] = 1800 * wave(tick, 11, 0.1);
   c["latency.p95"] = 6400 * wave(tick, 12, 0.15) * (1 + trouble(tick));
   c["latency.p99"] = 14_200 * wave(tick, 13, 0.2) * (1 + trouble(tick) * 2);
+  c["latency.p99_minute"] = 14_600 * wave(tick, 13, 0.1) * (1 + trouble(tick) * 1.8);
   c["latency.p999"] = 48_100 * wave(tick, 14, 0.3) * (1 + trouble(tick) * 2);
   c["connections.total"] = 1_257_324 * scale * wave(tick, 15, 0.02);
   c["connections.active"] = 1_043_567 * scale * wave(tick, 16, 0.02);
-  c["connections.healthy"] = c["connections.total"] * 0.982;
+  c["connections.healthy"] = c["connections.total"] * 0.912;
   c["connections.warning"] = c["connections.total"] * 0.017 * wave(tick, 17, 0.2);
-  c["connections.error"] = c["connections.total"] * 0.001 * wave(tick, 18, 0.6);
+  // Events of a minute, of which a busy host may have more than sockets.
+  c["connections.error"] = c["connections.total"] * 1.2 * wave(tick, 18, 0.6);
   c["cpu.total"] = 0.618 * wave(tick, 19, 0.08);
   c["memory.used_ratio"] = 0.748 * wave(tick, 20, 0.01);
   c["network.received"] = 235e9 * scale * wave(tick, 21) * 0.125;
@@ -176,6 +186,7 @@ function shared(c, nodes, memoryTotal, cores) {
       })),
     },
     connections: {
+      byState: { time_wait: Math.round(c["connections.total"] * 0.05) },
       active: c["connections.active"],
       idle: c["connections.total"] - c["connections.active"],
       total: c["connections.total"],
@@ -189,7 +200,12 @@ function shared(c, nodes, memoryTotal, cores) {
     cpu: {
       utilizationRatio: c["cpu.total"],
       cores,
-      ratioByMode: { user: c["cpu.total"] * 0.7, system: c["cpu.total"] * 0.26, iowait: 0.012, steal: 0.0004 },
+      ratioByMode: {
+        user: c["cpu.total"] * 0.7,
+        system: c["cpu.total"] * 0.26,
+        iowait: 0.012,
+        steal: 0.0004,
+      },
       load1: c["load.1m"],
       load5: c["load.1m"] * 0.95,
       load15: c["load.1m"] * 0.9,
@@ -215,7 +231,12 @@ function shared(c, nodes, memoryTotal, cores) {
 }
 
 function judged(c) {
-  return { distribution: distribution(c), protocols: PROTOCOLS.map((name) => (name === "grpc" ? 3 : 1)) };
+  const failed = Math.round(c["connections.error"]);
+  return {
+    attempts: { opened: failed * 2, failed, reset: Math.round(failed / 10) },
+    distribution: distribution(c),
+    protocols: PROTOCOLS.map((name) => (name === "grpc" ? 3 : 1)),
+  };
 }
 
 function verdict(fleet) {
@@ -239,6 +260,18 @@ function verdict(fleet) {
 }
 
 export function overviewState(tick, fleet) {
+  if (fleet.length === 0) {
+    return {
+      completeness: { nodesReporting: 0, nodesExpected: 0, ageMs: 420, copies: 1 },
+      judged: {
+        verdict: {
+          severity: 2,
+          word: "No data",
+          parts: [{ text: "no node has reported in the last 15 minutes." }],
+        },
+      },
+    };
+  }
   const reporting = fleet.filter((n) => n.state === 1);
   const s = shared(
     overviewColumns(tick, fleet),
@@ -247,7 +280,9 @@ export function overviewState(tick, fleet) {
     reporting.length * 32,
   );
   const busy =
-    fleet.length < 12 ? Array(6).fill(fleet[0]) : fleet.filter((n) => n.rack === "r07").slice(0, 5);
+    fleet.length < 12
+      ? fleet.slice(0, 1).flatMap((n) => Array(6).fill(n))
+      : fleet.filter((n) => n.rack === "r07").slice(0, 5);
   s.cpu.busiest = busy.map((n, k) => ({
     nodeId: n.id,
     core: (n.index * 7 + k * 5) % 32,
@@ -339,8 +374,12 @@ export function hostsState(tick, fleet, dictionary) {
   };
 }
 
-export function aggregatorsState() {
+/** `alone`: the server reaches none of them. */
+export function aggregatorsState(alone) {
   const now = Date.now();
+  if (alone) {
+    return { connectedTo: "", reason: "127.0.0.1:23790: connection refused", serverTimeUnixMs: now };
+  }
   return {
     connectedTo: "agg-1",
     serverTimeUnixMs: now,

@@ -3,7 +3,8 @@
 //
 //   npm run build && node test/feeder/feeder.mjs --port 7480 --nodes 248
 //
-// --seconds N: history starts N seconds ago. --empty: no node has reported. --drop N: seconds until data stops.
+// --seconds N: history starts N seconds ago. --silent N: node N is silent. --nodes 0: an aggregator without a node.
+// --empty: no second has come yet. --alone: nor is an aggregator reached.
 // POST /feeder/cut closes every socket and refuses new ones; POST /feeder/restore accepts again;
 // POST /feeder/silence keeps sockets open and sends nothing; POST /feeder/restart restores with a new epoch.
 import { readFile } from "node:fs/promises";
@@ -22,9 +23,10 @@ const option = (name, fallback) => {
   return at < 0 ? fallback : Number(args[at + 1]);
 };
 const port = option("port", 7480);
-const fleet = data.makeFleet(option("nodes", 248));
+const fleet = data.makeFleet(option("nodes", 248), option("silent", undefined));
 const history = option("seconds", 900);
-const empty = args.includes("--empty");
+const alone = args.includes("--alone");
+const empty = alone || args.includes("--empty");
 const started = Math.floor(Date.now() / 1000);
 
 const { module: pb } = await runnerImport(join(ui, "src", "gen", "starling", "live", "v1", "live_pb.ts"), {
@@ -111,7 +113,7 @@ const stateOf = (view, tick, first) => {
     case pb.View.HOSTS:
       return { case: "hosts", value: create(pb.HostsSchema, data.hostsState(tick, fleet, first)) };
     default:
-      return { case: "aggregators", value: create(pb.AggregatorsSchema, data.aggregatorsState()) };
+      return { case: "aggregators", value: create(pb.AggregatorsSchema, data.aggregatorsState(alone)) };
   }
 };
 
@@ -119,7 +121,8 @@ const point = (view, tick) =>
   data.missing(tick) || tick <= started - history ? null : Object.values(columnsOf(view, tick));
 
 function snapshot(view, id, tick) {
-  if (empty) return { case: "snapshot", value: create(pb.SnapshotSchema, { id, tick: 0 }) };
+  if (empty && view.kind !== pb.View.AGGREGATORS)
+    return { case: "snapshot", value: create(pb.SnapshotSchema, { id, tick: 0 }) };
   const names = Object.keys(columnsOf(view, tick));
   const first = tick - 899;
   const columns = names.map((name) => ({ name, values: [] }));

@@ -17,7 +17,7 @@ import {
   zoom,
   zoomTo,
 } from "../../state/timeline";
-import { FIRST_SECOND } from "../words";
+import { FIRST_SECOND, lackText } from "../words";
 import { ChartCore, chartInputs } from "./core";
 import { type ChartSpec, LEFT, type Reading, type Reference, type Series } from "./spec";
 import { TimeTable } from "./TimeTable";
@@ -277,7 +277,9 @@ export function TimeChart(props: Props) {
             <div class="band" style={{ left: `${band.value.left}px`, width: `${band.value.width}px` }} />
           )}
           {!anything.value && drawnReady.value && (
-            <p class="ch-empty">{view.status.value === "empty" ? FIRST_SECOND : props.empty}</p>
+            <p class="ch-empty">
+              {lackText.value ?? (view.status.value === "empty" ? FIRST_SECOND : props.empty)}
+            </p>
           )}
         </div>
       )}

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/live/v1/live.proto.
  */
 export const file_starling_live_v1_live: GenFile = /*@__PURE__*/
-  fileDesc("ChtzdGFybGluZy9saXZlL3YxL2xpdmUucHJvdG8SEHN0YXJsaW5nLmxpdmUudjEi1QEKDUNsaWVudE1lc3NhZ2USMAoJc3Vic2NyaWJlGAEgASgLMhsuc3RhcmxpbmcubGl2ZS52MS5TdWJzY3JpYmVIABI0Cgt1bnN1YnNjcmliZRgCIAEoCzIdLnN0YXJsaW5nLmxpdmUudjEuVW5zdWJzY3JpYmVIABIoCgVwYXVzZRgDIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuUGF1c2VIABIqCgZyZXN1bWUYBCABKAsyGC5zdGFybGluZy5saXZlLnYxLlJlc3VtZUgAQgYKBGJvZHkicgoJU3Vic2NyaWJlEgoKAmlkGAEgASgNEiQKBHZpZXcYAiABKA4yFi5zdGFybGluZy5saXZlLnYxLlZpZXcSDwoHbm9kZV9pZBgDIAEoCRINCgVncm91cBgEIAEoCRITCgtyZXN1bWVfdGljaxgFIAEoDSIZCgtVbnN1YnNjcmliZRIKCgJpZBgBIAEoDSIHCgVQYXVzZSIICgZSZXN1bWUi9gEKDVNlcnZlck1lc3NhZ2USKAoFaGVsbG8YASABKAsyFy5zdGFybGluZy5saXZlLnYxLkhlbGxvSAASLgoIc25hcHNob3QYAiABKAsyGi5zdGFybGluZy5saXZlLnYxLlNuYXBzaG90SAASJgoEdGljaxgDIAEoCzIWLnN0YXJsaW5nLmxpdmUudjEuVGlja0gAEigKBWVycm9yGAQgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5FcnJvckgAEjEKCmdvaW5nX2F3YXkYBSABKAsyGy5zdGFybGluZy5saXZlLnYxLkdvaW5nQXdheUgAQgYKBGJvZHkiegoFSGVsbG8SDQoFZXBvY2gYASABKA0SGwoTc2VydmVyX3RpbWVfdW5peF9tcxgCIAEoARIPCgd0aWNrX21zGAMgASgNEg8KB2NsdXN0ZXIYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRISCgp0YXJnZXRfcnBzGAYgASgBIngKCFNuYXBzaG90EgoKAmlkGAEgASgNEgwKBHRpY2sYAiABKA0SKgoHaGlzdG9yeRgDIAEoCzIZLnN0YXJsaW5nLmxpdmUudjEuSGlzdG9yeRImCgVzdGF0ZRgEIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuU3RhdGUiSAoHSGlzdG9yeRISCgpmaXJzdF90aWNrGAEgASgNEikKB2NvbHVtbnMYAiADKAsyGC5zdGFybGluZy5saXZlLnYxLkNvbHVtbiImCgZDb2x1bW4SDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAIijwEKBFRpY2sSCgoCaWQYASABKA0SDAoEdGljaxgCIAEoDRIQCghyZXZpc2lvbhgDIAEoDRIPCgdza2lwcGVkGAQgASgNEg0KBXBvaW50GAUgAygCEhMKC25ld19jb2x1bW5zGAYgAygJEiYKBXN0YXRlGAcgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5TdGF0ZSLNAQoFU3RhdGUSLgoIb3ZlcnZpZXcYASABKAsyGi5zdGFybGluZy5saXZlLnYxLk92ZXJ2aWV3SAASKAoFaG9zdHMYAiABKAsyFy5zdGFybGluZy5saXZlLnYxLkhvc3RzSAASLAoEbm9kZRgDIAEoCzIcLnN0YXJsaW5nLmxpdmUudjEuTm9kZURldGFpbEgAEjQKC2FnZ3JlZ2F0b3JzGAQgASgLMh0uc3RhcmxpbmcubGl2ZS52MS5BZ2dyZWdhdG9yc0gAQgYKBGJvZHkijgEKCE92ZXJ2aWV3Ei8KDGNvbXBsZXRlbmVzcxgBIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxInCghzZWN0aW9ucxgCIAEoCzIVLnN0YXJsaW5nLnYxLlNlY3Rpb25zEigKBmp1ZGdlZBgDIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuSnVkZ2VkIpkBCgZKdWRnZWQSNAoMZGlzdHJpYnV0aW9uGAEgASgLMh4uc3RhcmxpbmcubGl2ZS52MS5EaXN0cmlidXRpb24SLQoJcHJvdG9jb2xzGAIgAygOMhouc3RhcmxpbmcubGl2ZS52MS5TZXZlcml0eRIqCgd2ZXJkaWN0GAMgASgLMhkuc3RhcmxpbmcubGl2ZS52MS5WZXJkaWN0Is4DCgpOb2RlRGV0YWlsEg8KB25vZGVfaWQYASABKAkSJQoFc3RhdGUYAiABKA4yFi5zdGFybGluZy52MS5Ob2RlU3RhdGUSEQoJbGFzdF90aWNrGAMgASgNEhUKDWFnZ3JlZ2F0b3JfaWQYBCABKAkSDgoGbGFiZWxzGAUgAygJEhEKCXNpbXVsYXRlZBgGIAEoCBIQCghkZWxheV9tcxgHIAEoDRIOCgZrZXJuZWwYCCABKAkSCgoCb3MYCSABKAkSEQoJY3B1X21vZGVsGAogASgJEg8KB3ZlcnNpb24YCyABKAkSFgoOdXB0aW1lX3NlY29uZHMYDCABKAESJwoIc2VjdGlvbnMYDSABKAsyFS5zdGFybGluZy52MS5TZWN0aW9ucxINCgVjb3JlcxgOIAMoAhIoCgZtZWRpYW4YDyABKAsyGC5zdGFybGluZy5saXZlLnYxLk1lZGlhbhIoCgZqdWRnZWQYECABKAsyGC5zdGFybGluZy5saXZlLnYxLkp1ZGdlZBIYChBwcmV2aW91c19ub2RlX2lkGBEgASgJEhQKDG5leHRfbm9kZV9pZBgSIAEoCRIVCg1zaWxlbnRfcmVhc29uGBMgASgJIoYBCgZNZWRpYW4SCwoDY3B1GAEgASgCEg4KBm1lbW9yeRgCIAEoAhIbChNyZXF1ZXN0c19wZXJfc2Vjb25kGAMgASgCEhkKEWVycm9yc19wZXJfc2Vjb25kGAQgASgCEhIKCnA5OV9taWNyb3MYBSABKAISEwoLY29ubmVjdGlvbnMYBiABKAIicwoHVmVyZGljdBIsCghzZXZlcml0eRgBIAEoDjIaLnN0YXJsaW5nLmxpdmUudjEuU2V2ZXJpdHkSDAoEd29yZBgCIAEoCRIsCgVwYXJ0cxgDIAMoCzIdLnN0YXJsaW5nLmxpdmUudjEuVmVyZGljdFBhcnQiLAoLVmVyZGljdFBhcnQSDAoEdGV4dBgBIAEoCRIPCgdub2RlX2lkGAIgASgJIi4KDERpc3RyaWJ1dGlvbhIOCgZib3VuZHMYASADKAISDgoGY291bnRzGAIgAygBIoYECgVIb3N0cxIaChJkaWN0aW9uYXJ5X3ZlcnNpb24YASABKA0SEAoIbm9kZV9pZHMYAiADKAkSLQoGbGFiZWxzGBMgAygLMh0uc3RhcmxpbmcubGl2ZS52MS5MYWJlbENvbHVtbhIXCg9sYWJlbHNfbGVmdF9vdXQYFCABKA0SEQoJc2ltdWxhdGVkGAYgAygIEiYKBnN0YXRlcxgHIAMoDjIWLnN0YXJsaW5nLnYxLk5vZGVTdGF0ZRIWCg5zaWxlbnRfc2Vjb25kcxgIIAMoDRILCgNjcHUYCSADKAISDgoGbWVtb3J5GAogAygCEhsKE3JlcXVlc3RzX3Blcl9zZWNvbmQYCyADKAISGQoRZXJyb3JzX3Blcl9zZWNvbmQYDCADKAISEgoKcDk5X21pY3JvcxgNIAMoAhINCgVsb2FkMRgOIAMoAhITCgtjb25uZWN0aW9ucxgPIAMoAhINCgVjb3JlcxgQIAMoDRITCgthZ2dyZWdhdG9ycxgVIAMoCRIVCg1hZ2dyZWdhdG9yX29mGBYgAygNEi8KDGNvbXBsZXRlbmVzcxgSIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzc0oECAMQBEoECAQQBUoECAUQBkoECBEQElIFem9uZXNSBXJhY2tzUgVyb2xlc1IOYWdncmVnYXRvcl9pZHMiOgoLTGFiZWxDb2x1bW4SCwoDa2V5GAEgASgJEg4KBnZhbHVlcxgCIAMoCRIOCgZwbGFjZXMYAyADKA0ibgoLQWdncmVnYXRvcnMSLAoLYWdncmVnYXRvcnMYASADKAsyFy5zdGFybGluZy52MS5BZ2dyZWdhdG9yEhQKDGNvbm5lY3RlZF90bxgCIAEoCRIbChNzZXJ2ZXJfdGltZV91bml4X21zGAMgASgBIjIKBUVycm9yEgoKAmlkGAEgASgNEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIdCglHb2luZ0F3YXkSEAoIcmV0cnlfbXMYASABKA0qZAoEVmlldxIUChBWSUVXX1VOU1BFQ0lGSUVEEAASEQoNVklFV19PVkVSVklFVxABEg4KClZJRVdfSE9TVFMQAhINCglWSUVXX05PREUQAxIUChBWSUVXX0FHR1JFR0FUT1JTEAQqiQEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASDwoLU0VWRVJJVFlfT0sQARIRCg1TRVZFUklUWV9JTkZPEAISFAoQU0VWRVJJVFlfV0FSTklORxADEhIKDlNFVkVSSVRZX0VSUk9SEAQSFQoRU0VWRVJJVFlfQ1JJVElDQUwQBWIGcHJvdG8z", [file_starling_v1_cluster, file_starling_v1_sections]);
+  fileDesc("ChtzdGFybGluZy9saXZlL3YxL2xpdmUucHJvdG8SEHN0YXJsaW5nLmxpdmUudjEi1QEKDUNsaWVudE1lc3NhZ2USMAoJc3Vic2NyaWJlGAEgASgLMhsuc3RhcmxpbmcubGl2ZS52MS5TdWJzY3JpYmVIABI0Cgt1bnN1YnNjcmliZRgCIAEoCzIdLnN0YXJsaW5nLmxpdmUudjEuVW5zdWJzY3JpYmVIABIoCgVwYXVzZRgDIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuUGF1c2VIABIqCgZyZXN1bWUYBCABKAsyGC5zdGFybGluZy5saXZlLnYxLlJlc3VtZUgAQgYKBGJvZHkicgoJU3Vic2NyaWJlEgoKAmlkGAEgASgNEiQKBHZpZXcYAiABKA4yFi5zdGFybGluZy5saXZlLnYxLlZpZXcSDwoHbm9kZV9pZBgDIAEoCRINCgVncm91cBgEIAEoCRITCgtyZXN1bWVfdGljaxgFIAEoDSIZCgtVbnN1YnNjcmliZRIKCgJpZBgBIAEoDSIHCgVQYXVzZSIICgZSZXN1bWUi9gEKDVNlcnZlck1lc3NhZ2USKAoFaGVsbG8YASABKAsyFy5zdGFybGluZy5saXZlLnYxLkhlbGxvSAASLgoIc25hcHNob3QYAiABKAsyGi5zdGFybGluZy5saXZlLnYxLlNuYXBzaG90SAASJgoEdGljaxgDIAEoCzIWLnN0YXJsaW5nLmxpdmUudjEuVGlja0gAEigKBWVycm9yGAQgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5FcnJvckgAEjEKCmdvaW5nX2F3YXkYBSABKAsyGy5zdGFybGluZy5saXZlLnYxLkdvaW5nQXdheUgAQgYKBGJvZHkiegoFSGVsbG8SDQoFZXBvY2gYASABKA0SGwoTc2VydmVyX3RpbWVfdW5peF9tcxgCIAEoARIPCgd0aWNrX21zGAMgASgNEg8KB2NsdXN0ZXIYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRISCgp0YXJnZXRfcnBzGAYgASgBIngKCFNuYXBzaG90EgoKAmlkGAEgASgNEgwKBHRpY2sYAiABKA0SKgoHaGlzdG9yeRgDIAEoCzIZLnN0YXJsaW5nLmxpdmUudjEuSGlzdG9yeRImCgVzdGF0ZRgEIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuU3RhdGUiSAoHSGlzdG9yeRISCgpmaXJzdF90aWNrGAEgASgNEikKB2NvbHVtbnMYAiADKAsyGC5zdGFybGluZy5saXZlLnYxLkNvbHVtbiImCgZDb2x1bW4SDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAIijwEKBFRpY2sSCgoCaWQYASABKA0SDAoEdGljaxgCIAEoDRIQCghyZXZpc2lvbhgDIAEoDRIPCgdza2lwcGVkGAQgASgNEg0KBXBvaW50GAUgAygCEhMKC25ld19jb2x1bW5zGAYgAygJEiYKBXN0YXRlGAcgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5TdGF0ZSLNAQoFU3RhdGUSLgoIb3ZlcnZpZXcYASABKAsyGi5zdGFybGluZy5saXZlLnYxLk92ZXJ2aWV3SAASKAoFaG9zdHMYAiABKAsyFy5zdGFybGluZy5saXZlLnYxLkhvc3RzSAASLAoEbm9kZRgDIAEoCzIcLnN0YXJsaW5nLmxpdmUudjEuTm9kZURldGFpbEgAEjQKC2FnZ3JlZ2F0b3JzGAQgASgLMh0uc3RhcmxpbmcubGl2ZS52MS5BZ2dyZWdhdG9yc0gAQgYKBGJvZHkijgEKCE92ZXJ2aWV3Ei8KDGNvbXBsZXRlbmVzcxgBIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxInCghzZWN0aW9ucxgCIAEoCzIVLnN0YXJsaW5nLnYxLlNlY3Rpb25zEigKBmp1ZGdlZBgDIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuSnVkZ2VkIscBCgZKdWRnZWQSNAoMZGlzdHJpYnV0aW9uGAEgASgLMh4uc3RhcmxpbmcubGl2ZS52MS5EaXN0cmlidXRpb24SLQoJcHJvdG9jb2xzGAIgAygOMhouc3RhcmxpbmcubGl2ZS52MS5TZXZlcml0eRIqCgd2ZXJkaWN0GAMgASgLMhkuc3RhcmxpbmcubGl2ZS52MS5WZXJkaWN0EiwKCGF0dGVtcHRzGAQgASgLMhouc3RhcmxpbmcubGl2ZS52MS5BdHRlbXB0cyJoCghBdHRlbXB0cxITCgZvcGVuZWQYASABKAFIAIgBARITCgZmYWlsZWQYAiABKAFIAYgBARISCgVyZXNldBgDIAEoAUgCiAEBQgkKB19vcGVuZWRCCQoHX2ZhaWxlZEIICgZfcmVzZXQizgMKCk5vZGVEZXRhaWwSDwoHbm9kZV9pZBgBIAEoCRIlCgVzdGF0ZRgCIAEoDjIWLnN0YXJsaW5nLnYxLk5vZGVTdGF0ZRIRCglsYXN0X3RpY2sYAyABKA0SFQoNYWdncmVnYXRvcl9pZBgEIAEoCRIOCgZsYWJlbHMYBSADKAkSEQoJc2ltdWxhdGVkGAYgASgIEhAKCGRlbGF5X21zGAcgASgNEg4KBmtlcm5lbBgIIAEoCRIKCgJvcxgJIAEoCRIRCgljcHVfbW9kZWwYCiABKAkSDwoHdmVyc2lvbhgLIAEoCRIWCg51cHRpbWVfc2Vjb25kcxgMIAEoARInCghzZWN0aW9ucxgNIAEoCzIVLnN0YXJsaW5nLnYxLlNlY3Rpb25zEg0KBWNvcmVzGA4gAygCEigKBm1lZGlhbhgPIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuTWVkaWFuEigKBmp1ZGdlZBgQIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuSnVkZ2VkEhgKEHByZXZpb3VzX25vZGVfaWQYESABKAkSFAoMbmV4dF9ub2RlX2lkGBIgASgJEhUKDXNpbGVudF9yZWFzb24YEyABKAkihgEKBk1lZGlhbhILCgNjcHUYASABKAISDgoGbWVtb3J5GAIgASgCEhsKE3JlcXVlc3RzX3Blcl9zZWNvbmQYAyABKAISGQoRZXJyb3JzX3Blcl9zZWNvbmQYBCABKAISEgoKcDk5X21pY3JvcxgFIAEoAhITCgtjb25uZWN0aW9ucxgGIAEoAiJzCgdWZXJkaWN0EiwKCHNldmVyaXR5GAEgASgOMhouc3RhcmxpbmcubGl2ZS52MS5TZXZlcml0eRIMCgR3b3JkGAIgASgJEiwKBXBhcnRzGAMgAygLMh0uc3RhcmxpbmcubGl2ZS52MS5WZXJkaWN0UGFydCIsCgtWZXJkaWN0UGFydBIMCgR0ZXh0GAEgASgJEg8KB25vZGVfaWQYAiABKAkiLgoMRGlzdHJpYnV0aW9uEg4KBmJvdW5kcxgBIAMoAhIOCgZjb3VudHMYAiADKAEihgQKBUhvc3RzEhoKEmRpY3Rpb25hcnlfdmVyc2lvbhgBIAEoDRIQCghub2RlX2lkcxgCIAMoCRItCgZsYWJlbHMYEyADKAsyHS5zdGFybGluZy5saXZlLnYxLkxhYmVsQ29sdW1uEhcKD2xhYmVsc19sZWZ0X291dBgUIAEoDRIRCglzaW11bGF0ZWQYBiADKAgSJgoGc3RhdGVzGAcgAygOMhYuc3RhcmxpbmcudjEuTm9kZVN0YXRlEhYKDnNpbGVudF9zZWNvbmRzGAggAygNEgsKA2NwdRgJIAMoAhIOCgZtZW1vcnkYCiADKAISGwoTcmVxdWVzdHNfcGVyX3NlY29uZBgLIAMoAhIZChFlcnJvcnNfcGVyX3NlY29uZBgMIAMoAhISCgpwOTlfbWljcm9zGA0gAygCEg0KBWxvYWQxGA4gAygCEhMKC2Nvbm5lY3Rpb25zGA8gAygCEg0KBWNvcmVzGBAgAygNEhMKC2FnZ3JlZ2F0b3JzGBUgAygJEhUKDWFnZ3JlZ2F0b3Jfb2YYFiADKA0SLwoMY29tcGxldGVuZXNzGBIgASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzSgQIAxAESgQIBBAFSgQIBRAGSgQIERASUgV6b25lc1IFcmFja3NSBXJvbGVzUg5hZ2dyZWdhdG9yX2lkcyI6CgtMYWJlbENvbHVtbhILCgNrZXkYASABKAkSDgoGdmFsdWVzGAIgAygJEg4KBnBsYWNlcxgDIAMoDSJ+CgtBZ2dyZWdhdG9ycxIsCgthZ2dyZWdhdG9ycxgBIAMoCzIXLnN0YXJsaW5nLnYxLkFnZ3JlZ2F0b3ISFAoMY29ubmVjdGVkX3RvGAIgASgJEhsKE3NlcnZlcl90aW1lX3VuaXhfbXMYAyABKAESDgoGcmVhc29uGAQgASgJIjIKBUVycm9yEgoKAmlkGAEgASgNEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIdCglHb2luZ0F3YXkSEAoIcmV0cnlfbXMYASABKA0qZAoEVmlldxIUChBWSUVXX1VOU1BFQ0lGSUVEEAASEQoNVklFV19PVkVSVklFVxABEg4KClZJRVdfSE9TVFMQAhINCglWSUVXX05PREUQAxIUChBWSUVXX0FHR1JFR0FUT1JTEAQqiQEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASDwoLU0VWRVJJVFlfT0sQARIRCg1TRVZFUklUWV9JTkZPEAISFAoQU0VWRVJJVFlfV0FSTklORxADEhIKDlNFVkVSSVRZX0VSUk9SEAQSFQoRU0VWRVJJVFlfQ1JJVElDQUwQBWIGcHJvdG8z", [file_starling_v1_cluster, file_starling_v1_sections]);
 
 /**
  * From the page. At most 16 KiB.
@@ -548,7 +548,8 @@ export type Judged = Message<"starling.live.v1.Judged"> & {
   distribution?: Distribution | undefined;
 
   /**
-   * How each protocol is doing by the share of its failed requests, in the order of sections.traffic.protocols.
+   * How each protocol is doing by the share of its failed requests over 60 seconds, in the order of
+   * sections.traffic.protocols. With fewer than 60 requests it is SEVERITY_OK.
    *
    * @generated from field: repeated starling.live.v1.Severity protocols = 2;
    */
@@ -560,6 +561,13 @@ export type Judged = Message<"starling.live.v1.Judged"> & {
    * @generated from field: starling.live.v1.Verdict verdict = 3;
    */
   verdict?: Verdict | undefined;
+
+  /**
+   * What became of the TCP connections of the last 60 seconds. Absent when no node reported it.
+   *
+   * @generated from field: starling.live.v1.Attempts attempts = 4;
+   */
+  attempts?: Attempts | undefined;
 };
 
 /**
@@ -568,6 +576,42 @@ export type Judged = Message<"starling.live.v1.Judged"> & {
  */
 export const JudgedSchema: GenMessage<Judged> = /*@__PURE__*/
   messageDesc(file_starling_live_v1_live, 13);
+
+/**
+ * TCP connections that were tried within the last 60 seconds. They are events, and are no part of the sockets that are
+ * open now.
+ *
+ * @generated from message starling.live.v1.Attempts
+ */
+export type Attempts = Message<"starling.live.v1.Attempts"> & {
+  /**
+   * Opened or tried, in both directions.
+   *
+   * @generated from field: optional double opened = 1;
+   */
+  opened?: number | undefined;
+
+  /**
+   * Refused, unanswered, reset or timed out.
+   *
+   * @generated from field: optional double failed = 2;
+   */
+  failed?: number | undefined;
+
+  /**
+   * Of the failed: those that were established before.
+   *
+   * @generated from field: optional double reset = 3;
+   */
+  reset?: number | undefined;
+};
+
+/**
+ * Describes the message starling.live.v1.Attempts.
+ * Use `create(AttemptsSchema)` to create a new message.
+ */
+export const AttemptsSchema: GenMessage<Attempts> = /*@__PURE__*/
+  messageDesc(file_starling_live_v1_live, 14);
 
 /**
  * One node at one second.
@@ -714,7 +758,7 @@ export type NodeDetail = Message<"starling.live.v1.NodeDetail"> & {
  * Use `create(NodeDetailSchema)` to create a new message.
  */
 export const NodeDetailSchema: GenMessage<NodeDetail> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 14);
+  messageDesc(file_starling_live_v1_live, 15);
 
 /**
  * Medians over the reporting nodes. NaN when none reported it.
@@ -770,7 +814,7 @@ export type Median = Message<"starling.live.v1.Median"> & {
  * Use `create(MedianSchema)` to create a new message.
  */
 export const MedianSchema: GenMessage<Median> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 15);
+  messageDesc(file_starling_live_v1_live, 16);
 
 /**
  * One sentence about the state and its cause, made of parts so that names can be links.
@@ -805,7 +849,7 @@ export type Verdict = Message<"starling.live.v1.Verdict"> & {
  * Use `create(VerdictSchema)` to create a new message.
  */
 export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 16);
+  messageDesc(file_starling_live_v1_live, 17);
 
 /**
  * A piece of the sentence.
@@ -833,7 +877,7 @@ export type VerdictPart = Message<"starling.live.v1.VerdictPart"> & {
  * Use `create(VerdictPartSchema)` to create a new message.
  */
 export const VerdictPartSchema: GenMessage<VerdictPart> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 17);
+  messageDesc(file_starling_live_v1_live, 18);
 
 /**
  * A histogram for drawing: counts over log-spaced rows; empty rows at the ends are left out.
@@ -861,7 +905,7 @@ export type Distribution = Message<"starling.live.v1.Distribution"> & {
  * Use `create(DistributionSchema)` to create a new message.
  */
 export const DistributionSchema: GenMessage<Distribution> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 18);
+  messageDesc(file_starling_live_v1_live, 19);
 
 /**
  * The fleet in columns; entry i of every column is node i. Sorted by name.
@@ -1001,7 +1045,7 @@ export type Hosts = Message<"starling.live.v1.Hosts"> & {
  * Use `create(HostsSchema)` to create a new message.
  */
 export const HostsSchema: GenMessage<Hosts> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 19);
+  messageDesc(file_starling_live_v1_live, 20);
 
 /**
  * One label of the nodes.
@@ -1036,7 +1080,7 @@ export type LabelColumn = Message<"starling.live.v1.LabelColumn"> & {
  * Use `create(LabelColumnSchema)` to create a new message.
  */
 export const LabelColumnSchema: GenMessage<LabelColumn> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 20);
+  messageDesc(file_starling_live_v1_live, 21);
 
 /**
  * The aggregators.
@@ -1064,6 +1108,13 @@ export type Aggregators = Message<"starling.live.v1.Aggregators"> & {
    * @generated from field: double server_time_unix_ms = 3;
    */
   serverTimeUnixMs: number;
+
+  /**
+   * Why the server is connected to none: what it tried and what came of it. Empty while it is connected.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
 };
 
 /**
@@ -1071,7 +1122,7 @@ export type Aggregators = Message<"starling.live.v1.Aggregators"> & {
  * Use `create(AggregatorsSchema)` to create a new message.
  */
 export const AggregatorsSchema: GenMessage<Aggregators> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 21);
+  messageDesc(file_starling_live_v1_live, 22);
 
 /**
  * A request was not served.
@@ -1106,7 +1157,7 @@ export type Error = Message<"starling.live.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 22);
+  messageDesc(file_starling_live_v1_live, 23);
 
 /**
  * The server stops.
@@ -1127,7 +1178,7 @@ export type GoingAway = Message<"starling.live.v1.GoingAway"> & {
  * Use `create(GoingAwaySchema)` to create a new message.
  */
 export const GoingAwaySchema: GenMessage<GoingAway> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 23);
+  messageDesc(file_starling_live_v1_live, 24);
 
 /**
  * Views the page can subscribe to.
