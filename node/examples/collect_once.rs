@@ -17,6 +17,9 @@ use rustix::time::{ClockId, clock_gettime};
 use starling_node::{CollectConfig, Collectors, host_facts};
 use starling_proto::{catalogue, series::Value};
 
+/// A collector that takes longer is left out.
+const LIMIT: Duration = Duration::from_secs(1);
+
 fn main() {
     let mut numbers = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
     let (Ok(rounds), Ok(pause)) = (numbers.next().unwrap_or(Ok(0)), numbers.next().unwrap_or(Ok(0))) else {
@@ -26,10 +29,10 @@ fn main() {
     let config = CollectConfig::default();
     println!("{:#?}", host_facts(&config));
     let mut collectors = Collectors::new(&config);
-    collectors.collect(Duration::ZERO);
+    collectors.collect(Duration::ZERO, LIMIT);
     let start = Instant::now();
     wait(Duration::from_secs(1));
-    let samples = collectors.collect(start.elapsed());
+    let samples = collectors.collect(start.elapsed(), LIMIT).samples;
     for sample in &samples {
         let (series, scale) = (&sample.series, 10f64.powi(sample.series.scale().into()));
         match &sample.value {
@@ -51,7 +54,7 @@ fn measure(collectors: &mut Collectors, rounds: u64, pause: Duration) {
         wait(pause);
         let before = cpu_ns();
         // A second each, so that what is asked every ten seconds is asked in every tenth round.
-        let samples = collectors.collect(Duration::from_secs(1));
+        let samples = collectors.collect(Duration::from_secs(1), LIMIT).samples;
         spent.push(cpu_ns() - before);
         for sample in samples.iter().filter(|sample| sample.series.is(&catalogue::COLLECT_DURATION)) {
             if let (Value::Counter(ns), Some(name)) = (&sample.value, sample.series.attribute("collector")) {

@@ -3,9 +3,15 @@
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use starling_proto::{ids::NodeId, limits};
-use starling_service::settings::{Mistakes, kind};
+use starling_service::{
+    parts::chain,
+    settings::{Mistakes, kind},
+};
 
-use crate::{CollectConfig, ReceiverLimits, UplinkConfig};
+use crate::{
+    CollectConfig, ReceiverLimits, UplinkConfig,
+    collect::{Switches, readable},
+};
 
 /// Most aggregators that may be listed: more than any cluster has.
 const AGGREGATORS_MAX: usize = 64;
@@ -59,10 +65,26 @@ starling_service::settings! {
         /// stream is ended. What is not acknowledged by then is counted as lost.
         pub shutdown_grace: Duration = UplinkConfig::GRACE, kind::seconds(5..=60), key "shutdown_grace_secs";
     }
+    tables {
+        /// Which collectors run.
+        pub collectors: Switches = Switches::default();
+    }
     together together;
 }
 
 fn together(config: &Config, mistakes: &mut Mistakes) {
+    if config.collectors.any()
+        && let Err(error) = readable(&config.procfs)
+    {
+        mistakes.add(
+            "procfs",
+            format!(
+                "{}: without it nothing of this host can be read; in a container mount the host's /proc and name it \
+                 here, or switch the collectors off",
+                chain(&error)
+            ),
+        );
+    }
     if config.otlp {
         mistakes.distinct(&[("admin_listen", config.admin_listen), ("otlp_listen", config.otlp_listen)]);
     }
@@ -77,6 +99,7 @@ impl Config {
             sysfs: self.sysfs.clone(),
             rootfs: self.rootfs.clone(),
             tcp: self.tcp,
+            collectors: self.collectors.clone(),
         }
     }
 
@@ -171,5 +194,16 @@ mod tests {
         let twice = "admin_listen = '127.0.0.1:4317'";
         assert!(load(twice).unwrap_err().contains("otlp_listen: 127.0.0.1:4317 is the address of admin_listen too"));
         assert!(load(&format!("otlp = false\n{twice}")).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_read_is_a_mistake_with_the_next_step() {
+        let error = load("procfs = '/nonexistent'").unwrap_err();
+        assert!(error.starts_with("procfs: /nonexistent/stat does not exist: without it"), "{error}");
+        assert!(error.contains("mount the host's /proc") && error.lines().count() == 1, "{error}");
+        let off = ["cpu", "load", "memory", "disk", "filesystem", "network", "tcp", "uptime"];
+        let off: String = off.iter().map(|name| format!("collectors.{name} = false\n")).collect();
+        let config = load(&format!("procfs = '/nonexistent'\n{off}")).unwrap();
+        assert!(!config.collectors.any(), "it may still take what applications send");
     }
 }

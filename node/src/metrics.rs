@@ -39,10 +39,14 @@ starling_service::metrics! {
         clock_steps: Counter = "starling_node_clock_steps";
         /// Time from the newest second's end to its frame.
         tick_delay: Gauge = "starling_node_tick_delay", unit Seconds;
-        /// Seconds cut without the host's samples, which were late.
-        collect_overruns: Counter = "starling_node_collect_overruns";
+        /// Seconds cut without a collector's samples, which were late or are still to come, by collector.
+        collect_overruns: By<Counter> = "starling_node_collect_overruns", label "collector";
+        /// 1 for a collector that gave its samples in the newest second, 0 for one that failed or did not return.
+        collector_up: By<Gauge> = "starling_node_collector_up", label "collector";
         /// Samples of the newest frame.
         frame_samples: Gauge = "starling_node_frame_samples";
+        /// Samples left out because they break a limit of a frame or stand in it already.
+        frame_invalid: Counter = "starling_node_frame_invalid_samples";
         /// Samples left out because a frame has no room for them.
         frame_no_room: Counter = "starling_node_frame_no_room_samples";
         /// Export requests taken by the OTLP receiver.
@@ -85,6 +89,12 @@ impl Metrics {
         for &(reason, points) in refused {
             self.otlp_refused.of(reason).add(points);
         }
+    }
+
+    /// Shows which collectors gave their samples, and counts those that were late.
+    pub(crate) fn collectors(&self, up: impl Iterator<Item = (&'static str, bool)>, late: &[&'static str]) {
+        up.for_each(|(collector, up)| self.collector_up.of(collector).set(f64::from(u8::from(up))));
+        late.iter().for_each(|collector| self.collect_overruns.of(collector).inc());
     }
 
     /// Counts a second that was cut, `missed` that were not, how late it was, and its samples.

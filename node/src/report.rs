@@ -1,6 +1,6 @@
 //! Puts one second together: what the host and the applications brought, within the limits of a frame.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use starling_proto::{
     catalogue::{self, Scope},
@@ -30,24 +30,38 @@ pub(crate) struct Report {
     pub(crate) content: Arc<Content>,
     /// Samples that keep all rules and were left out because there were too many of them or they were too long.
     pub(crate) no_room: usize,
+    /// Samples that break a rule, and those of a series that stands in the frame already, and the name of one.
+    pub(crate) invalid: Option<(usize, String)>,
 }
 
 /// Builds the content of a second.
 ///
 /// Samples that break a limit are left out and counted in [`Content::dropped`], so that one odd sample never costs the
-/// second; and so are those beyond the number of series or the bytes of a frame. What is worth least goes first: the
+/// second; so are those of a series that stands twice, of which the first stays; and so are those beyond the number of
+/// series or the bytes of a frame. What is worth least goes first: the
 /// series of applications, then the host's own drill-down, and only then what the cluster adds up.
 pub(crate) fn content(tick: u32, samples: Vec<Sample>, refused: u64) -> Report {
     let came = samples.len();
     let samples = within_room(samples);
     let no_room = came - samples.len();
     let mut content = Content { tick, samples, dropped: 0 };
+    let mut invalid = None;
     if content.check().is_err() {
-        content.samples.retain(|sample| Content { tick, samples: vec![sample.clone()], dropped: 0 }.check().is_ok());
+        let mut seen = HashSet::with_capacity(content.samples.len());
+        content.samples.retain(|sample| {
+            let alone = Content { tick, samples: vec![sample.clone()], dropped: 0 };
+            let why = match alone.check() {
+                Ok(()) if seen.insert(sample.series.clone()) => return true,
+                Ok(()) => format!("{} stands twice", sample.series),
+                Err(error) => error.to_string(),
+            };
+            invalid.get_or_insert((0, why)).0 += 1;
+            false
+        });
     }
     let left_out = (came - content.samples.len()) as u64;
     content.dropped = u32::try_from(left_out.saturating_add(refused)).unwrap_or(u32::MAX);
-    Report { content: Arc::new(content), no_room }
+    Report { content: Arc::new(content), no_room, invalid }
 }
 
 /// Keeps the number of series and the bytes of a keyframe within their limits.
@@ -91,28 +105,38 @@ fn keyframe_bytes(sample: &Sample) -> usize {
     2 + text(series.name()) + text(series.unit()) + attributes + 2 + value
 }
 
-/// Reports samples that found no room, by the counter always and by a line once in a while.
+/// Reports samples that were left out, by counters always and by a line once in a while.
 #[derive(Debug)]
-pub(crate) struct NoRoom(LogLimiter);
+pub(crate) struct LeftOut {
+    no_room: LogLimiter,
+    invalid: LogLimiter,
+}
 
-impl Default for NoRoom {
+impl Default for LeftOut {
     fn default() -> Self {
-        Self(LogLimiter::new(LINE_EVERY))
+        Self { no_room: LogLimiter::new(LINE_EVERY), invalid: LogLimiter::new(LINE_EVERY) }
     }
 }
 
-impl NoRoom {
-    /// Counts `samples` left out of the second `tick`.
-    pub(crate) fn note(&self, tick: u32, samples: usize, metrics: &Metrics) {
-        if samples == 0 {
+impl LeftOut {
+    /// Counts what was left out of a second.
+    pub(crate) fn note(&self, report: &Report, metrics: &Metrics) {
+        let tick = report.content.tick;
+        if let Some((samples, why)) = &report.invalid {
+            metrics.frame_invalid.add(*samples as u64);
+            if let Some(lines_left_out) = self.invalid.allow() {
+                warn!(lines_left_out, tick, left_out = samples, %why, "samples do not fit the rules of a frame");
+            }
+        }
+        if report.no_room == 0 {
             return;
         }
-        metrics.frame_no_room.add(samples as u64);
-        if let Some(lines_left_out) = self.0.allow() {
+        metrics.frame_no_room.add(report.no_room as u64);
+        if let Some(lines_left_out) = self.no_room.allow() {
             warn!(
                 lines_left_out,
                 tick,
-                left_out = samples,
+                left_out = report.no_room,
                 bytes_max = FRAME_BYTES_MAX,
                 series_max = SERIES_PER_NODE_MAX,
                 "application series do not fit a frame, send fewer attributes or shorter ones"
@@ -170,6 +194,15 @@ mod tests {
         assert_eq!((content.samples.len(), content.dropped, content.tick), (2, 5, 7));
         assert_eq!(report.no_room, 0);
         assert!(content.check().is_ok());
+    }
+
+    #[test]
+    fn a_series_that_stands_twice_costs_one_sample() {
+        let report = content(7, vec![app(1, 1), app(2, 2), app(1, 3), app(1, u64::MAX), app(3, 3)], 0);
+        assert_eq!(report.content.samples, [app(1, 1), app(2, 2), app(3, 3)]);
+        assert_eq!((report.content.dropped, report.no_room), (2, 0));
+        assert_eq!(report.invalid, Some((2, "m1 stands twice".to_owned())));
+        assert!(report.content.check().is_ok());
     }
 
     #[test]

@@ -5,23 +5,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use starling_proto::{frame::Content, series::Sample};
+use starling_proto::{frame::Content, series::Sample, v1};
 use starling_service::{admin::Readiness, clock};
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    CollectConfig, Collectors, LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
+    CollectConfig, Collection, Collectors, LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
     metrics::Metrics,
     receive::SharedReceiver,
     report,
-    report::{LossSamples, NoRoom},
+    report::{LeftOut, LossSamples},
     schedule::{Cut, Reading, Schedule, Turn},
 };
 
-/// How long a cut waits for the collectors. A second without them goes out at once; what they read late is part of the
-/// next one, so that nothing is lost.
+/// How long a cut waits for the collectors. A second without one that is late goes out; what it reads late is part of the
+/// second in which it returns, so that nothing is lost.
 const COLLECT_MAX: Duration = Duration::from_millis(300);
 /// Streams of before a step of the clock that still hand over what they kept. More means a clock that is set again and
 /// again: the oldest is ended.
@@ -52,7 +52,7 @@ pub(crate) struct Sampler {
     collecting: Collecting,
     streams: Streams,
     losses: LossSamples,
-    no_room: NoRoom,
+    left_out: LeftOut,
     last_tick: u32,
     /// What the metrics know of the streams.
     counted: UplinkStats,
@@ -62,8 +62,10 @@ impl Sampler {
     /// Reads the host once, for the baselines, and opens the first stream. Streams run on `tracker` and end after
     /// `shutdown`.
     pub(crate) async fn start(config: SamplerConfig, tracker: TaskTracker, shutdown: CancellationToken) -> Self {
-        let streams = Streams::new(config.uplink.clone(), tracker, shutdown);
-        let mut collecting = Collecting::new(config.collect.clone(), Arc::clone(&config.metrics));
+        let (faults, collectors) = watch::channel(Arc::default());
+        let uplink = UplinkConfig { collectors: Some(collectors), ..config.uplink.clone() };
+        let streams = Streams::new(uplink, tracker, shutdown);
+        let mut collecting = Collecting::new(config.collect.clone(), Arc::clone(&config.metrics), faults);
         // The first reading of a counter has no increment; its gauges come again with the first second.
         collecting.read().await;
         Self {
@@ -72,7 +74,7 @@ impl Sampler {
             collecting,
             streams,
             losses: LossSamples::default(),
-            no_room: NoRoom::default(),
+            left_out: LeftOut::default(),
             last_tick: 0,
             counted: UplinkStats::default(),
         }
@@ -132,7 +134,7 @@ impl Sampler {
 
     fn report(&mut self, tick: u32, samples: Vec<Sample>, refused: u64) -> Arc<Content> {
         let report = report::content(tick, samples, refused);
-        self.no_room.note(tick, report.no_room, &self.config.metrics);
+        self.left_out.note(&report, &self.config.metrics);
         report.content
     }
 
@@ -188,43 +190,39 @@ struct Collecting {
     config: CollectConfig,
     /// Where they are between readings.
     idle: Option<Collectors>,
-    running: Option<JoinHandle<(Collectors, Vec<Sample>)>>,
     since: Instant,
     metrics: Arc<Metrics>,
+    faults: watch::Sender<Arc<[v1::CollectorFault]>>,
 }
 
 impl Collecting {
-    fn new(config: CollectConfig, metrics: Arc<Metrics>) -> Self {
-        Self { idle: Some(Collectors::new(&config)), config, running: None, since: Instant::now(), metrics }
+    fn new(config: CollectConfig, metrics: Arc<Metrics>, faults: watch::Sender<Arc<[v1::CollectorFault]>>) -> Self {
+        Self { idle: Some(Collectors::new(&config)), config, since: Instant::now(), metrics, faults }
     }
 
-    /// Reads the host, or takes what a late reading brought. Empty when it takes too long.
+    /// Reads the host: what the collectors bring within [`COLLECT_MAX`].
     async fn read(&mut self) -> Vec<Sample> {
-        let mut running = match self.running.take() {
-            Some(running) => running,
-            None => {
-                let mut collectors = self.idle.take().unwrap_or_else(|| Collectors::new(&self.config));
-                let elapsed = std::mem::replace(&mut self.since, Instant::now()).elapsed();
-                tokio::task::spawn_blocking(move || {
-                    let samples = collectors.collect(elapsed);
-                    (collectors, samples)
-                })
-            }
-        };
-        match timeout(COLLECT_MAX, &mut running).await {
-            Ok(Ok((collectors, samples))) => {
+        let mut collectors = self.idle.take().unwrap_or_else(|| Collectors::new(&self.config));
+        let elapsed = std::mem::replace(&mut self.since, Instant::now()).elapsed();
+        let reading = tokio::task::spawn_blocking(move || {
+            let collection = collectors.collect(elapsed, COLLECT_MAX);
+            (collectors, collection)
+        });
+        match reading.await {
+            Ok((collectors, Collection { samples, late })) => {
+                self.metrics.collectors(collectors.up(), &late);
+                let faults = collectors.faults();
+                self.faults.send_if_modified(|now| {
+                    let changed = *now != faults;
+                    *now = faults;
+                    changed
+                });
                 self.idle = Some(collectors);
                 samples
             }
-            Ok(Err(error)) => {
-                // A bug in a collector; the next reading begins with new ones.
-                error!(%error, "the collectors failed");
-                Vec::new()
-            }
-            Err(_) => {
-                warn!("the collectors are late, cutting without them");
-                self.metrics.collect_overruns.inc();
-                self.running = Some(running);
+            Err(error) => {
+                // A bug; the next reading begins with new ones.
+                error!(%error, "the collectors panicked");
                 Vec::new()
             }
         }

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use starling_proto::frame::Content;
 use starling_service::{
     Program,
@@ -31,6 +30,8 @@ const SAMPLER: &str = "sampler";
 const RECEIVER_GRACE: Duration = Duration::from_secs(1);
 /// How long the sampler has for its last cut; it waits 300 ms at most for the collectors.
 const SAMPLER_GRACE: Duration = Duration::from_secs(2);
+/// How long the facts of the host may take to read. Usually a millisecond.
+const FACTS_WITHIN: Duration = Duration::from_secs(1);
 /// How long the admin port has to finish an answer.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
@@ -146,12 +147,19 @@ impl Program for Service {
 
 async fn uplink_config(config: &Config) -> UplinkConfig {
     let collect = config.collect();
-    let facts = tokio::task::spawn_blocking(move || host_facts(&collect)).await.context("host facts");
-    let host = facts.unwrap_or_else(|failed| {
-        // A bug; the daemon is worth more than its facts.
-        error!(error = ?failed, "the facts of this host are unknown");
-        starling_proto::v1::HostFacts::default()
-    });
+    let facts = tokio::task::spawn_blocking(move || host_facts(&collect));
+    // The daemon is worth more than the facts of its host.
+    let host = match timeout(FACTS_WITHIN, facts).await {
+        Ok(Ok(host)) => host,
+        Ok(Err(bug)) => {
+            error!(error = ?bug, "the facts of this host are unknown");
+            starling_proto::v1::HostFacts::default()
+        }
+        Err(_) => {
+            warn!(procfs = %config.procfs.display(), "the facts of this host are unknown, a read does not return");
+            starling_proto::v1::HostFacts::default()
+        }
+    };
     UplinkConfig {
         node_id: config.node_id.clone(),
         host,

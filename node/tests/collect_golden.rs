@@ -23,6 +23,9 @@ use starling_proto::{
     series::{Sample, Value},
 };
 
+/// Longer than any test machine stands still.
+const LONG: Duration = Duration::from_secs(60);
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
@@ -79,6 +82,7 @@ fn two_ticks() {
         sysfs: root.path().join("sys"),
         rootfs: root.path().join("root"),
         tcp: false,
+        ..CollectConfig::default()
     };
     lay_over(&fixtures().join("root-two-ticks"), &config.rootfs);
     lay_over(&fixtures().join("sys-two-ticks"), &config.sysfs);
@@ -90,10 +94,10 @@ fn two_ticks() {
     let mut collectors = Collectors::new(&config);
     let mut text = String::new();
     writeln!(text, "# host facts\n{:#?}\n\n# first tick", host_facts(&config)).unwrap();
-    text += &reported(&collectors.collect(Duration::ZERO));
+    text += &reported(&collectors.collect(Duration::ZERO, LONG).samples);
     lay_over(&fixtures().join("proc-two-ticks/second"), &config.procfs);
     text += "\n# second tick\n";
-    text += &reported(&collectors.collect(Duration::from_secs(1)));
+    text += &reported(&collectors.collect(Duration::from_secs(1), LONG).samples);
 
     starling_service::generated::is_current(&fixtures().join("two-ticks.txt"), &text).unwrap();
 }
@@ -103,11 +107,11 @@ fn descriptors_do_not_leak() {
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
     let mut collectors = Collectors::new(&CollectConfig::default());
     // Twice, so that the files and the socket are open.
-    collectors.collect(Duration::ZERO);
-    collectors.collect(Duration::from_secs(1));
+    collectors.collect(Duration::ZERO, LONG);
+    collectors.collect(Duration::from_secs(1), LONG);
     let before = descriptors();
     for _ in 0..100 {
-        collectors.collect(Duration::from_secs(11));
+        collectors.collect(Duration::from_secs(11), LONG);
     }
     // The other test of this process may have some open meanwhile; a leak would be a hundred.
     let after = descriptors();

@@ -62,24 +62,33 @@ impl Cpu {
 }
 
 impl Collector for Cpu {
-    fn name(&self) -> &'static str {
-        "cpu"
-    }
-
     fn collect(&mut self, elapsed: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
-        let Some(stat) = self.stat.read()? else { return Ok(Collected::Absent) };
+        let stat = self.stat.read_what_must_be()?;
         // More than this in one tick is a clock that jumped: twice the time that passed, and a second.
-        let plausible = ((2.0 * elapsed.as_secs_f64() + 1.0) * self.ticks_per_second as f64) as u64;
+        let expected = (elapsed.as_secs_f64() * self.ticks_per_second as f64) as u64;
+        let plausible = expected.saturating_mul(2).saturating_add(self.ticks_per_second);
         let mut sum = [0u64; MODES];
         let mut compared = false;
-        let mut online = 0;
+        let (mut online, mut readable) = (0, 0);
         for core in &mut self.cores {
             core.online = false;
         }
         for line in parse(stat) {
-            let (number, now) = line?;
+            let (number, now) = match line {
+                Ok(core) => core,
+                Err(line) => {
+                    // It may be odd for a moment only: the core goes on from what is known of it.
+                    if let Some(core) = line.number.and_then(|number| self.cores.get_mut(number as usize)) {
+                        core.online = true;
+                    }
+                    online += u64::from(line.number.is_some());
+                    sink.left_out(|| format!("stat: {:?} is not a line of a core", text::excerpt(line.text)));
+                    continue;
+                }
+            };
             let number = number as usize;
             online += 1;
+            readable += 1;
             while self.cores.len() <= number {
                 self.cores.push(Core { before: None, online: false, series: None });
             }
@@ -89,7 +98,9 @@ impl Collector for Cpu {
             // `idle` and `iowait` go back by a little now and then (proc_stat(5)); that is 0, not a reset.
             let spent: Times = std::array::from_fn(|mode| now[mode].saturating_sub(before[mode]));
             let total = spent.iter().fold(0, |total: u64, ticks| total.saturating_add(*ticks));
-            if total > plausible {
+            // What went back takes so much out of the sum that a share of the rest says nothing.
+            let went_back = now.iter().zip(&before).any(|(now, before)| now < before);
+            if total > plausible || (went_back && total < expected / 2) {
                 sink.fault();
                 continue;
             }
@@ -109,7 +120,7 @@ impl Collector for Cpu {
         for core in self.cores.iter_mut().filter(|core| !core.online) {
             core.before = None;
         }
-        if online == 0 {
+        if readable == 0 {
             return Err(CollectError::Malformed { file: "stat", what: "cpu0" });
         }
         sink.gauge(&self.count, online);
@@ -131,8 +142,16 @@ fn busy(spent: &Times) -> Option<f64> {
     (total > 0).then(|| (total - spent[IDLE] - spent[IOWAIT]) as f64 / total as f64)
 }
 
+/// A line that is not one of a core.
+#[derive(Debug)]
+struct OddLine<'a> {
+    /// The number of the core, when that can be read.
+    number: Option<u64>,
+    text: &'a [u8],
+}
+
 /// Number and times of each core that is online. Columns an old kernel does not have are 0.
-fn parse(stat: &[u8]) -> impl Iterator<Item = Result<(u64, Times), CollectError>> {
+fn parse(stat: &[u8]) -> impl Iterator<Item = Result<(u64, Times), OddLine<'_>>> {
     text::lines(stat)
         // The lines of the processors come first, and `intr` after them is long.
         .take_while(|line| line.starts_with(b"cpu"))
@@ -142,12 +161,12 @@ fn parse(stat: &[u8]) -> impl Iterator<Item = Result<(u64, Times), CollectError>
             if number.is_empty() {
                 return None; // the sum over all
             }
-            Some(core(number, words).ok_or(CollectError::Malformed { file: "stat", what: "the times of a core" }))
+            let number = text::number(number).filter(|number| *number <= CORE_NUMBER_MAX);
+            Some(number.and_then(|number| Some((number, times(words)?))).ok_or(OddLine { number, text: line }))
         })
 }
 
-fn core<'a>(number: &[u8], words: impl Iterator<Item = &'a [u8]>) -> Option<(u64, Times)> {
-    let number = text::number(number).filter(|number| *number <= CORE_NUMBER_MAX)?;
+fn times<'a>(words: impl Iterator<Item = &'a [u8]>) -> Option<Times> {
     let mut times = Times::default();
     let mut columns = 0;
     for (time, word) in times.iter_mut().zip(words) {
@@ -155,12 +174,13 @@ fn core<'a>(number: &[u8], words: impl Iterator<Item = &'a [u8]>) -> Option<(u64
         columns += 1;
     }
     // user, nice, system and idle are there since the beginning.
-    (columns > IDLE).then_some((number, times))
+    (columns > IDLE).then_some(times)
 }
 
 /// Cores online, for the facts about the host.
 pub(super) fn count(stat: &[u8]) -> u32 {
-    u32::try_from(parse(stat).filter(Result::is_ok).count()).unwrap_or(u32::MAX)
+    let cores = parse(stat).filter(|line| line.as_ref().err().is_none_or(|odd| odd.number.is_some())).count();
+    u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -184,7 +204,7 @@ mod tests {
             samples.clear();
             let mut sink = Sink::new(&mut samples);
             cpu.collect(Duration::from_secs(1), &mut sink).unwrap();
-            faults = sink.faults();
+            (faults, _) = sink.end();
         }
         let reported = samples
             .iter()
@@ -237,9 +257,46 @@ mod tests {
         let (reported, faults) = after(&["cpu0 0 0 0 1000 500\n", "cpu0 50 0 0 1050 490\n"]);
         assert!(reported.contains(&"system.cpu.utilization 5000".to_owned()), "{reported:?}");
         assert_eq!(faults, 0, "iowait may go back");
+        let (reported, faults) = after(&["cpu0 0 0 0 1000\n", "cpu0 2 0 0 998\n"]);
+        assert_eq!((reported, faults), (vec!["system.cpu.logical.count 1".to_owned()], 1), "2 ticks are no second");
         let (reported, faults) = after(&["cpu0 0 0 0 0\n", "cpu0 0 0 0 18446744073709551615\n"]);
         assert_eq!(reported, ["system.cpu.logical.count 1"]);
         assert_eq!(faults, 1);
+    }
+
+    #[test]
+    fn an_odd_line_costs_its_core_only() {
+        let wild = "cpu0 0 0 0 100\ncpu1 18446744073709551616 0 0 100\ncpu2 0 0 0 100\n";
+        let (reported, faults) = after(&[wild, "cpu0 50 0 0 150\ncpu1 -7 0 0 200\ncpu2 10 0 0 190\n"]);
+        assert_eq!(faults, 1);
+        for line in [
+            "system.cpu.core.utilization{cpu.logical_number=0} 5000",
+            "system.cpu.core.utilization{cpu.logical_number=2} 1000",
+            "system.cpu.logical.count 3",
+            "system.cpu.utilization 3000",
+        ] {
+            assert!(reported.iter().any(|reported| reported == line), "{line} is not in {reported:?}");
+        }
+        assert!(reported.iter().all(|line| !line.contains("number=1}")), "{reported:?}");
+        // Back after an odd second it goes on: the share of two seconds is a share.
+        let (reported, faults) =
+            after(&["cpu0 0 0 0 100\n", "cpu0 x 0 0 0\ncpu1 0 0 0 7\n", "cpu0 100 0 0 200\ncpu1 0 0 0 107\n"]);
+        assert!(
+            reported.contains(&"system.cpu.core.utilization{cpu.logical_number=0} 5000".to_owned()),
+            "{reported:?}"
+        );
+        assert_eq!(faults, 0);
+    }
+
+    #[test]
+    fn a_host_without_a_readable_core_fails() {
+        let root = tempfile::tempdir().unwrap();
+        let config = CollectConfig { procfs: root.path().into(), ..CollectConfig::default() };
+        let mut samples = Vec::new();
+        let error = Cpu::new(&config).collect(Duration::ZERO, &mut Sink::new(&mut samples)).unwrap_err();
+        assert!(error.to_string().ends_with("stat does not exist"), "{error}");
+        fs::write(root.path().join("stat"), "cpu 1 2 3 4\ncpu0 x\n").unwrap();
+        assert!(Cpu::new(&config).collect(Duration::ZERO, &mut Sink::new(&mut samples)).is_err());
     }
 
     #[test]

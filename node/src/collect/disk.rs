@@ -67,17 +67,13 @@ impl Disk {
 }
 
 impl Collector for Disk {
-    fn name(&self) -> &'static str {
-        "disk"
-    }
-
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         let Some(diskstats) = self.diskstats.read()? else { return Ok(Collected::Absent) };
         let mut detailed = self.devices.values().filter(|device| device.detail.is_some()).count();
         let mut totals = None;
         for line in text::lines(diskstats).filter(|line| !line.is_empty()) {
             let Some((name, now)) = parse(line) else {
-                sink.fault();
+                sink.left_out(|| format!("diskstats: {:?} is not a line of a disk", text::excerpt(line)));
                 continue;
             };
             let device = self.devices.meet(name, || {
@@ -87,7 +83,7 @@ impl Collector for Disk {
                 Device::new(counted, detail)
             });
             let Some(device) = device else {
-                sink.fault();
+                sink.left_out(|| format!("diskstats: {:?} is there twice, or no room", text::printable(name)));
                 continue;
             };
             if device.counted {
@@ -166,12 +162,17 @@ struct Stats {
 fn parse(line: &[u8]) -> Option<(&[u8], Stats)> {
     let mut words = text::words(line).skip(2); // major, minor
     let name = words.next()?;
-    let mut columns = [0u64; 10];
+    // Only what is used must be a number: some drivers print odd numbers of requests in flight.
+    let mut columns: [Option<&[u8]>; 10] = [None; 10];
     for column in &mut columns {
-        *column = text::number(words.next()?)?;
+        *column = Some(words.next()?);
     }
-    let [reads, _, sectors_read, _, writes, _, sectors_written, _, _, io_time_ms] = columns;
-    Some((name, Stats { operations: [reads, writes], sectors: [sectors_read, sectors_written], io_time_ms }))
+    let [reads, _, sectors_read, _, writes, _, sectors_written, _, _, io_time_ms] =
+        columns.map(|column| column.and_then(text::number));
+    Some((
+        name,
+        Stats { operations: [reads?, writes?], sectors: [sectors_read?, sectors_written?], io_time_ms: io_time_ms? },
+    ))
 }
 
 /// True for a whole disk that stands on no other device.
@@ -212,6 +213,8 @@ mod tests {
         assert_eq!(name, b"vda");
         let expected = Stats { operations: [39_996, 23_563], sectors: [4_895_170, 5_297_200], io_time_ms: 11_772 };
         assert_eq!(stats, expected);
+        let (_, odd) = parse(b"8 0 sda 1 2 3 4 5 6 7 8 -1 10").unwrap();
+        assert_eq!(odd.io_time_ms, 10, "a negative number in flight costs nothing");
         for bad in ["", "8 0", "8 1 sda1 1 2 3 4", "8 0 sda 1 2 3 4 5 6 7 8 9 x", "8 0 sda -1 2 3 4 5 6 7 8 9 10"] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }
@@ -249,7 +252,7 @@ mod tests {
         assert_eq!(totals.take().map(|totals| totals.io), Some([2048, 2048]));
         device.count(&stats(3), &mut totals, &mut sink);
         assert_eq!(totals.take().map(|totals| totals.io), Some([0, 0]));
-        assert_eq!(sink.faults(), 5);
+        assert_eq!(sink.end().0, 5);
     }
 
     proptest! {

@@ -104,6 +104,7 @@ mod tests {
             sysfs: "/nonexistent".into(),
             rootfs: "/nonexistent".into(),
             tcp: false,
+            ..CollectConfig::default()
         };
         assert_eq!(host_facts(&config), v1::HostFacts::default());
     }

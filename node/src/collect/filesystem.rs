@@ -1,9 +1,11 @@
 //! Local filesystems: which ones by `mountinfo`, their sizes by `statvfs`.
 //!
 //! Both are asked once in ten seconds: the list of mounts is the most expensive file of all, and a filesystem fills
-//! slowly beside the tick. Between, the last sizes are repeated.
+//! slowly beside the tick. Between, the last sizes are repeated. A filesystem that does not answer, on a disk that is
+//! dying, is named and holds up no other.
 
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -14,6 +16,7 @@ use starling_proto::{catalogue, series::Series};
 
 use super::{
     CollectConfig, CollectError, Collected, Collector,
+    crew::{Crew, Job, Returned},
     kept::{KeptFile, Shape},
     mounts,
     sink::Sink,
@@ -26,6 +29,13 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub(super) const FILESYSTEMS_DETAILED_MAX: usize = 128;
 /// Filesystems asked for their size. Further ones, by mount point, are left out and count as a fault at each look.
 const FILESYSTEMS_MAX: usize = 1024;
+/// Filesystems that may hang at once, each with a thread. When more do, none is asked any more until one answers.
+const HANGING_MAX: usize = 8;
+/// How long one filesystem may hold up the others. The answer is usually in memory, a few microseconds away.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// How long one look may take in all: less than what a collector has. Who has not answered by then may have at the next
+/// look; the last size is shown until then, and not after it.
+const LOOK_MAX: Duration = Duration::from_millis(50);
 
 /// The collector.
 pub(super) struct Filesystem {
@@ -35,6 +45,10 @@ pub(super) struct Filesystem {
     rootfs: PathBuf,
     since: Duration,
     seen: Vec<Seen>,
+    crew: Crew<Question>,
+    /// Those that did not answer twice, as of the last look.
+    silent: Vec<Box<[u8]>>,
+    ask: fn(&Path) -> Option<Size>,
     limit: Series,
     usage: Series,
 }
@@ -44,6 +58,28 @@ struct Seen {
     point: Box<[u8]>,
     size: Size,
     series: Option<[Series; 2]>,
+    /// It answered at the last look.
+    answered: bool,
+}
+
+/// The size of one filesystem, asked for.
+struct Question {
+    point: Box<[u8]>,
+    path: PathBuf,
+    ask: fn(&Path) -> Option<Size>,
+}
+
+impl Job for Question {
+    type Output = Option<Size>;
+    type Key = Box<[u8]>;
+
+    fn key(&self) -> Box<[u8]> {
+        self.point.clone()
+    }
+
+    fn run(&mut self) -> Option<Size> {
+        (self.ask)(&self.path)
+    }
 }
 
 /// Bytes.
@@ -55,12 +91,19 @@ struct Size {
 
 impl Filesystem {
     pub(super) fn new(config: &CollectConfig) -> Self {
+        Self::asking(config, size)
+    }
+
+    fn asking(config: &CollectConfig, ask: fn(&Path) -> Option<Size>) -> Self {
         Self {
             mountinfo: ["1/mountinfo", "self/mountinfo"]
                 .map(|name| KeptFile::new(config.procfs.join(name), Shape::Records)),
             rootfs: config.rootfs.clone(),
             since: INTERVAL,
             seen: Vec::new(),
+            crew: Crew::new(HANGING_MAX, PATIENCE),
+            silent: Vec::new(),
+            ask,
             limit: Series::of(&catalogue::FILESYSTEM_LIMIT, &[]),
             usage: Series::of(&catalogue::FILESYSTEM_USAGE, &[]),
         }
@@ -74,19 +117,53 @@ impl Filesystem {
             _ => own.read()?,
         };
         let (mut mounts, unknown) = mounts::local(mountinfo.unwrap_or_default());
-        for _ in 0..unknown + u64::from(mounts.len() > FILESYSTEMS_MAX) {
-            sink.fault();
+        for _ in 0..unknown {
+            sink.left_out(|| "mountinfo: a line that is none of a mount".to_owned());
+        }
+        if mounts.len() > FILESYSTEMS_MAX {
+            sink.left_out(|| format!("{} filesystems, {FILESYSTEMS_MAX} are asked", mounts.len()));
         }
         mounts.truncate(FILESYSTEMS_MAX);
+        let answers = self.ask(&mounts);
         let mut before = std::mem::take(&mut self.seen);
+        self.silent.clear();
         for mount in mounts {
-            // `None`: an empty pseudo mount, or one that went since the list was made, or one we may not enter.
-            let Some(size) = size(&self.rootfs, &mount.point) else { continue };
-            let known = before.iter_mut().find(|seen| seen.point == mount.point).and_then(|seen| seen.series.take());
-            let series = known.or_else(|| self.detail(&mount.point));
-            self.seen.push(Seen { point: mount.point, size, series });
+            let known = before.iter_mut().find(|seen| seen.point == mount.point);
+            let (size, answered) = match answers.get(&mount.point) {
+                // `None`: an empty pseudo mount, or one that went since the list was made, or one we may not enter.
+                Some(None) => continue,
+                Some(Some(size)) => (*size, true),
+                // Once it may be the machine that is busy.
+                None => match &known {
+                    Some(seen) if seen.answered => (seen.size, false),
+                    _ => {
+                        self.silent.push(mount.point);
+                        continue;
+                    }
+                },
+            };
+            let series = known.and_then(|seen| seen.series.take()).or_else(|| self.detail(&mount.point));
+            self.seen.push(Seen { point: mount.point, size, series, answered });
         }
         Ok(())
+    }
+
+    /// Asks all that are not asked already. The answers by mount point; who is not among them has not answered.
+    fn ask(&self, mounts: &[mounts::Mount]) -> HashMap<Box<[u8]>, Option<Size>> {
+        let out = self.crew.out();
+        let questions = mounts.iter().filter(|mount| out.iter().all(|(point, _)| *point != mount.point)).map(|mount| {
+            let relative = mount.point.strip_prefix(b"/").unwrap_or(&mount.point);
+            let path = self.rootfs.join(OsStr::from_bytes(relative));
+            Question { point: mount.point.clone(), path, ask: self.ask }
+        });
+        let questions: Vec<Question> = questions.collect();
+        // Those that are handed back are asked at the next look.
+        drop(self.crew.round(questions, LOOK_MAX));
+        let answer = |returned| match returned {
+            Returned::Done(question, size) => (Question::key(&question), size),
+            Returned::Panicked(point) => (point, None),
+        };
+        self.crew.returned().into_iter().map(answer).collect()
     }
 
     /// Series of their own for `point`, while there is room. Two points whose names are the same once cut to the limit of an
@@ -102,15 +179,14 @@ impl Filesystem {
 }
 
 impl Collector for Filesystem {
-    fn name(&self) -> &'static str {
-        "filesystem"
-    }
-
     fn collect(&mut self, elapsed: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         self.since = self.since.saturating_add(elapsed);
         if self.since >= INTERVAL {
             self.since = Duration::ZERO;
             self.look(sink)?;
+        }
+        for point in &self.silent {
+            sink.left_out(|| format!("the filesystem at {} does not answer", text::printable(point)));
         }
         if self.seen.is_empty() {
             return Ok(Collected::Absent);
@@ -130,11 +206,9 @@ impl Collector for Filesystem {
     }
 }
 
-/// Size of the filesystem mounted at `point` below `rootfs`. What is reserved for root counts as free, as in `df`'s
-/// "used" column.
-fn size(rootfs: &Path, point: &[u8]) -> Option<Size> {
-    let relative = point.strip_prefix(b"/").unwrap_or(point);
-    let stat = rustix::fs::statvfs(rootfs.join(OsStr::from_bytes(relative))).ok()?;
+/// Size of the filesystem mounted at `path`. What is reserved for root counts as free, as in `df`'s "used" column.
+fn size(path: &Path) -> Option<Size> {
+    let stat = rustix::fs::statvfs(path).ok()?;
     let total = stat.f_blocks.checked_mul(stat.f_frsize)?;
     let free = stat.f_bfree.checked_mul(stat.f_frsize)?;
     (total > 0).then(|| Size { total, used: total.saturating_sub(free) })
@@ -189,7 +263,52 @@ mod tests {
         let long = format!("/{}", "x".repeat(200)).into_bytes();
         let series = filesystem.detail(&long);
         assert!(series.is_some());
-        filesystem.seen.push(Seen { point: long.clone().into(), size: Size { total: 1, used: 0 }, series });
+        let size = Size { total: 1, used: 0 };
+        filesystem.seen.push(Seen { point: long.clone().into(), size, series, answered: true });
         assert!(filesystem.detail(&[&long[..], b"/other"].concat()).is_none());
+    }
+
+    /// What a dying disk does, until a file of this name beside it says that it answers again.
+    fn hangs_at_m(path: &Path) -> Option<Size> {
+        while path.ends_with("m") && !path.with_extension("answers").exists() {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        Some(Size { total: 100, used: 1 })
+    }
+
+    #[test]
+    fn one_that_does_not_answer_is_named_and_holds_up_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let proc = root.path().join("proc");
+        fs::create_dir_all(proc.join("self")).unwrap();
+        let mountinfo =
+            "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /m rw - xfs b rw\n3 1 8:3 / /n rw - xfs c rw\n".to_owned();
+        fs::write(proc.join("self/mountinfo"), mountinfo).unwrap();
+        let config = CollectConfig { procfs: proc, rootfs: root.path().into(), ..CollectConfig::default() };
+        let mut filesystem = Filesystem::asking(&config, hangs_at_m);
+        let mut look = |elapsed: u64| {
+            let mut samples = Vec::new();
+            let mut sink = Sink::new(&mut samples);
+            filesystem.collect(Duration::from_secs(elapsed), &mut sink).unwrap();
+            let (faults, left_out) = sink.end();
+            let mounts = samples.iter().filter(|sample| sample.series.is(&catalogue::MOUNT_LIMIT)).count();
+            (mounts, faults, left_out.unwrap_or_default())
+        };
+        let named = (2, 1, "the filesystem at /m does not answer".to_owned());
+        assert_eq!(look(0), named, "the other two are there");
+        assert_eq!(look(1), named, "between two looks too");
+        assert_eq!(look(10), named);
+        fs::write(root.path().join("m.answers"), "").unwrap();
+        while !filesystem.crew.out().is_empty() {
+            std::thread::yield_now();
+        }
+        let mut again = |elapsed: u64| {
+            let mut samples = Vec::new();
+            let mut sink = Sink::new(&mut samples);
+            filesystem.collect(Duration::from_secs(elapsed), &mut sink).unwrap();
+            let end = sink.end();
+            (samples.len(), end)
+        };
+        assert_eq!(again(10), (8, (0, None)), "limit and usage of three and of all");
     }
 }

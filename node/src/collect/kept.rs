@@ -67,6 +67,15 @@ impl KeptFile {
         Ok(Some(&self.buffer[..length]))
     }
 
+    /// As [`KeptFile::read`], for a file that every Linux has: one that is not there is hidden from the daemon.
+    ///
+    /// # Errors
+    /// As [`KeptFile::read`], and [`CollectError::Missing`].
+    pub(super) fn read_what_must_be(&mut self) -> Result<&[u8], CollectError> {
+        let path = self.path.clone();
+        self.read()?.ok_or(CollectError::Missing { path })
+    }
+
     fn fill(&mut self, file: &File) -> io::Result<usize> {
         if self.buffer.is_empty() {
             self.buffer.resize(BUFFER_BYTES, 0);

@@ -30,18 +30,19 @@ impl Load {
 }
 
 impl Collector for Load {
-    fn name(&self) -> &'static str {
-        "load"
-    }
-
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
-        let Some(text) = self.loadavg.read()? else { return Ok(Collected::Absent) };
-        let parsed = parse(text)
-            .ok_or(CollectError::Malformed { file: "loadavg", what: "a load average or the process count" })?;
-        for (series, hundredths) in self.averages.iter().zip(parsed.hundredths) {
-            sink.gauge(series, hundredths);
+        let text = self.loadavg.read_what_must_be()?;
+        let LoadAverage { hundredths, processes } = parse(text);
+        if hundredths.iter().chain([&processes]).all(Option::is_none) {
+            return Err(CollectError::Malformed { file: "loadavg", what: "a load average or the process count" });
         }
-        sink.gauge(&self.processes, parsed.processes);
+        let series = self.averages.iter().chain([&self.processes]);
+        for (series, value) in series.zip(hundredths.into_iter().chain([processes])) {
+            match value {
+                Some(value) => sink.gauge(series, value),
+                None => sink.left_out(|| format!("loadavg: {:?} lacks {}", text::excerpt(text), series.name())),
+            }
+        }
         Ok(Collected::Present)
     }
 }
@@ -49,18 +50,20 @@ impl Collector for Load {
 #[derive(Debug, PartialEq, Eq)]
 struct LoadAverage {
     /// Of 1, 5 and 15 minutes; the scale of the catalogue is 2.
-    hundredths: [u64; 3],
-    processes: u64,
+    hundredths: [Option<u64>; 3],
+    processes: Option<u64>,
 }
 
-fn parse(text: &[u8]) -> Option<LoadAverage> {
-    let mut words = text::words(text::lines(text).next()?);
-    let hundredths =
-        [text::hundredths(words.next()?)?, text::hundredths(words.next()?)?, text::hundredths(words.next()?)?];
+/// Each number on its own: an odd one costs no other.
+fn parse(text: &[u8]) -> LoadAverage {
+    let mut words = text::words(text::lines(text).next().unwrap_or_default());
+    let hundredths = [(); 3].map(|()| words.next().and_then(text::hundredths));
     // "running/existing"
-    let entities = words.next()?;
-    let slash = entities.iter().position(|&byte| byte == b'/')?;
-    Some(LoadAverage { hundredths, processes: text::number(&entities[slash + 1..])? })
+    let processes = words.next().and_then(|entities| {
+        let slash = entities.iter().position(|&byte| byte == b'/')?;
+        text::number(&entities[slash + 1..])
+    });
+    LoadAverage { hundredths, processes }
 }
 
 #[cfg(test)]
@@ -71,12 +74,18 @@ mod tests {
 
     #[test]
     fn usual_and_odd() {
-        assert_eq!(
-            parse(b"0.00 1.18 230.25 2/931 12662\n"),
-            Some(LoadAverage { hundredths: [0, 118, 23_025], processes: 931 })
-        );
-        for bad in ["", "\n", "0.00 0.18\n", "0.00 0.18 0.25 2 1\n", "0.00 0.18 0.25 2/ 1\n", "a b c 1/2 3\n"] {
-            assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
+        let parsed = |text: &str| {
+            let LoadAverage { hundredths, processes } = parse(text.as_bytes());
+            (hundredths, processes)
+        };
+        assert_eq!(parsed("0.00 1.18 230.25 2/931 12662\n"), ([Some(0), Some(118), Some(23_025)], Some(931)));
+        assert_eq!(parsed("0.00 99999999999999999999.00 0.25 2/7 1\n"), ([Some(0), None, Some(25)], Some(7)));
+        assert_eq!(parsed("0.00 0.18\n"), ([Some(0), Some(18), None], None));
+        for bad in ["0.00 0.18 0.25 2 1\n", "0.00 0.18 0.25 2/ 1\n", "0.00 0.18 0.25 2/-3 1\n"] {
+            assert_eq!(parsed(bad), ([Some(0), Some(18), Some(25)], None), "{bad:?}");
+        }
+        for bad in ["", "\n", "a b c d 3\n"] {
+            assert_eq!(parsed(bad), ([None; 3], None), "{bad:?}");
         }
     }
 

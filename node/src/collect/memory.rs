@@ -22,6 +22,7 @@ pub(super) struct Memory {
     meminfo: KeptFile,
     limit: Series,
     available: Series,
+    shared: Series,
     usage: [Series; 4],
     swap_limit: Series,
     swap_usage: Series,
@@ -35,6 +36,7 @@ impl Memory {
             meminfo: KeptFile::new(config.procfs.join("meminfo"), Shape::Single),
             limit: Series::of(&catalogue::MEMORY_LIMIT, &[]),
             available: Series::of(&catalogue::MEMORY_AVAILABLE, &[]),
+            shared: Series::of(&catalogue::MEMORY_SHARED, &[]),
             usage: family(
                 &catalogue::MEMORY_USAGE,
                 "system.memory.state",
@@ -49,84 +51,124 @@ impl Memory {
 }
 
 impl Collector for Memory {
-    fn name(&self) -> &'static str {
-        "memory"
-    }
-
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
-        let Some(text) = self.meminfo.read()? else { return Ok(Collected::Absent) };
-        let info = parse(text)?;
-        sink.gauge(&self.limit, info.total);
-        sink.gauge(&self.available, info.available());
-        sink.gauge(&Series::of(&catalogue::MEMORY_SHARED, &[]), info.shared.min(info.total));
-        for (series, bytes) in self.usage.iter().zip(info.split()) {
-            sink.gauge(series, bytes);
+        let info = parse(self.meminfo.read_what_must_be()?)?;
+        for name in &info.odd {
+            sink.left_out(|| format!("meminfo: {name} is not a number of bytes"));
         }
-        sink.gauge(&self.swap_limit, info.swap_total);
-        sink.gauge(&self.swap_usage, info.swap_total.saturating_sub(info.swap_free));
-        sink.gauge(&self.huge_limit, info.huge_total.saturating_mul(info.huge_size));
-        sink.gauge(&self.huge_usage, info.huge_total.saturating_sub(info.huge_free).saturating_mul(info.huge_size));
+        let mut gauge = |series: &Series, bytes: Option<u64>| {
+            if let Some(bytes) = bytes {
+                sink.gauge(series, bytes);
+            }
+        };
+        gauge(&self.limit, Some(info.total));
+        gauge(&self.available, info.available());
+        gauge(&self.shared, info.shared.map(|shared| shared.min(info.total)));
+        for (series, bytes) in self.usage.iter().zip(info.split()) {
+            gauge(series, bytes);
+        }
+        gauge(&self.swap_limit, info.swap_total);
+        gauge(&self.swap_usage, info.swap_used());
+        gauge(&self.huge_limit, info.huge_total.zip(info.huge_size).map(|(pages, size)| pages.saturating_mul(size)));
+        gauge(&self.huge_usage, info.huge_used());
         Ok(Collected::Present)
     }
 }
 
-/// Fields of `/proc/meminfo`. Bytes; huge pages are numbers of pages of `huge_size` bytes, the default size.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Fields of `/proc/meminfo`. Bytes; huge pages are numbers of pages of `huge_size` bytes, the default size. A field that
+/// is not there is 0, one that cannot be read is `None`: containers see numbers made by lxcfs, and some of them are
+/// negative, printed without a sign.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct MemInfo {
     pub(super) total: u64,
-    free: u64,
-    /// `None` before Linux 3.14.
+    free: Option<u64>,
+    /// `None` before Linux 3.14 too.
     available: Option<u64>,
-    buffers: u64,
-    cached: u64,
-    anonymous: u64,
-    shared: u64,
-    reclaimable: u64,
-    swap_total: u64,
-    swap_free: u64,
-    huge_total: u64,
-    huge_free: u64,
-    huge_size: u64,
+    buffers: Option<u64>,
+    cached: Option<u64>,
+    anonymous: Option<u64>,
+    shared: Option<u64>,
+    reclaimable: Option<u64>,
+    swap_total: Option<u64>,
+    swap_free: Option<u64>,
+    huge_total: Option<u64>,
+    huge_free: Option<u64>,
+    huge_size: Option<u64>,
+    /// The fields that cannot be read.
+    odd: Vec<&'static str>,
+}
+
+impl Default for MemInfo {
+    fn default() -> Self {
+        let zero = Some(0);
+        Self {
+            total: 0,
+            free: zero,
+            available: None,
+            buffers: zero,
+            cached: zero,
+            anonymous: zero,
+            shared: zero,
+            reclaimable: zero,
+            swap_total: zero,
+            swap_free: zero,
+            huge_total: zero,
+            huge_free: zero,
+            huge_size: zero,
+            odd: Vec::new(),
+        }
+    }
 }
 
 impl MemInfo {
-    fn cache(&self) -> u64 {
-        self.buffers.saturating_add(self.cached).saturating_add(self.reclaimable).saturating_sub(self.shared)
+    fn cache(&self) -> Option<u64> {
+        let all = self.buffers?.saturating_add(self.cached?).saturating_add(self.reclaimable?);
+        Some(all.saturating_sub(self.shared?))
     }
 
     /// `MemAvailable`, or what an old kernel lets guess; at most the total.
-    fn available(&self) -> u64 {
-        self.available.unwrap_or_else(|| self.free.saturating_add(self.cache())).min(self.total)
+    fn available(&self) -> Option<u64> {
+        let available = self.available.or_else(|| Some(self.free?.saturating_add(self.cache()?)))?;
+        Some(available.min(self.total))
     }
 
-    /// application, buffer_cache, system, free.
-    fn split(&self) -> [u64; 4] {
+    fn swap_used(&self) -> Option<u64> {
+        Some(self.swap_total?.saturating_sub(self.swap_free?))
+    }
+
+    fn huge_used(&self) -> Option<u64> {
+        Some(self.huge_total?.saturating_sub(self.huge_free?).saturating_mul(self.huge_size?))
+    }
+
+    /// application, buffer_cache, system, free. Those that follow from fields that can be read; the rest, `system`, when
+    /// all can be.
+    fn split(&self) -> [Option<u64>; 4] {
         let mut left = self.total;
         let mut take = |bytes: u64| {
             let taken = bytes.min(left);
             left -= taken;
             taken
         };
-        let free = take(self.free);
-        let application = take(self.anonymous.saturating_add(self.shared));
-        let buffer_cache = take(self.cache());
-        [application, buffer_cache, left, free]
+        let free = self.free.map(&mut take);
+        let application = self.anonymous.zip(self.shared).map(|(a, b)| take(a.saturating_add(b)));
+        let buffer_cache = self.cache().map(&mut take);
+        let all = free.is_some() && application.is_some() && buffer_cache.is_some();
+        [application, buffer_cache, all.then_some(left), free]
     }
 }
 
 /// # Errors
-/// When there is no `MemTotal`, or a line that is used is not a number. Other lines may be missing: kernels without
-/// swap or huge pages do not have them.
+/// When `MemTotal` is missing or not a number. Other lines may be missing: kernels without swap or huge pages do not have
+/// them.
 pub(super) fn parse(text: &[u8]) -> Result<MemInfo, CollectError> {
     let mut info = MemInfo::default();
-    let mut total = false;
+    let mut total = None;
     for line in text::lines(text) {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-        let mut available = 0;
-        let (field, what) = match &line[..colon] {
-            b"MemTotal" => (&mut info.total, "MemTotal"),
+        let (field, name) = match &line[..colon] {
+            b"MemTotal" => (&mut total, "MemTotal"),
             b"MemFree" => (&mut info.free, "MemFree"),
-            b"MemAvailable" => (&mut available, "MemAvailable"),
+            b"MemAvailable" => (&mut info.available, "MemAvailable"),
             b"Buffers" => (&mut info.buffers, "Buffers"),
             b"Cached" => (&mut info.cached, "Cached"),
             b"AnonPages" => (&mut info.anonymous, "AnonPages"),
@@ -139,20 +181,23 @@ pub(super) fn parse(text: &[u8]) -> Result<MemInfo, CollectError> {
             b"Hugepagesize" => (&mut info.huge_size, "Hugepagesize"),
             _ => continue,
         };
-        let mut words = text::words(&line[colon + 1..]);
-        let malformed = CollectError::Malformed { file: "meminfo", what };
-        let Some(value) = words.next().and_then(text::number) else { return Err(malformed) };
-        // "kB" is 1,024 bytes; a line without unit is a number of pages.
-        let value = if words.next() == Some(b"kB") { value.checked_mul(1024) } else { Some(value) };
-        let Some(value) = value else { return Err(malformed) };
-        *field = value;
-        match what {
-            "MemTotal" => total = true,
-            "MemAvailable" => info.available = Some(value),
-            _ => {}
+        *field = value(&line[colon + 1..]);
+        if field.is_none() {
+            info.odd.push(name);
         }
     }
-    if total { Ok(info) } else { Err(CollectError::Malformed { file: "meminfo", what: "MemTotal" }) }
+    info.total = total.ok_or(CollectError::Malformed { file: "meminfo", what: "MemTotal" })?;
+    Ok(info)
+}
+
+/// A number, in bytes when it has the unit. `None` for one that no host has: what has wrapped around below zero lies
+/// close to 2^64, in kB or in bytes.
+fn value(words: &[u8]) -> Option<u64> {
+    let mut words = text::words(words);
+    let value = text::number(words.next()?)?;
+    // "kB" is 1,024 bytes; a line without unit is a number of pages.
+    let bytes = if words.next() == Some(b"kB") { value.checked_mul(1024)? } else { value };
+    (bytes < 1 << 63).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -171,23 +216,58 @@ mod tests {
         )
         .unwrap();
         let kib = |n: u64| n * 1024;
-        assert_eq!(info.split(), [kib(230), kib(460), kib(210), kib(100)]);
-        assert_eq!(info.available(), kib(500));
-        assert_eq!((info.huge_total, info.huge_free, info.huge_size), (4, 1, kib(2048)));
+        assert_eq!(info.split(), [230, 460, 210, 100].map(|n| Some(kib(n))));
+        assert_eq!((info.available(), info.swap_used()), (Some(kib(500)), Some(kib(500))));
+        assert_eq!((info.huge_total, info.huge_used()), (Some(4), Some(3 * kib(2048))));
+        assert!(info.odd.is_empty());
     }
 
     #[test]
     fn old_and_odd() {
         let old = parse(b"MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 10 kB\nCached: 200 kB\nShmem: 5 kB\n").unwrap();
-        assert_eq!(old.available(), 305 * 1024);
+        assert_eq!(old.available(), Some(305 * 1024));
         let odd = parse(b"MemTotal: 10 kB\nMemFree: 30 kB\nMemAvailable: 40 kB\nShmem: 7 kB\n").unwrap();
-        assert_eq!(odd.split(), [0, 0, 0, 10 * 1024]);
-        assert_eq!(odd.available(), odd.total);
+        assert_eq!(odd.split(), [0, 0, 0, 10 * 1024].map(Some));
+        assert_eq!(odd.available(), Some(odd.total));
         for bad in ["", "MemFree: 1 kB\n", "MemTotal:\n", "MemTotal: x kB\n", "MemTotal: 18446744073709551615 kB\n"] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
-        let huge = parse(b"MemTotal: 18014398509481983 kB\nAnonPages: 18014398509481983 kB\nShmem: 9 kB\n").unwrap();
-        assert_eq!(huge.split().iter().sum::<u64>(), huge.total);
+        let huge = parse(b"MemTotal: 9007199254740991 kB\nAnonPages: 9007199254740991 kB\nShmem: 9 kB\n").unwrap();
+        assert_eq!(huge.split().iter().flatten().sum::<u64>(), huge.total);
+    }
+
+    #[test]
+    fn a_wild_line_costs_only_what_follows_from_it() {
+        let usual = "MemTotal: 1000 kB\nMemFree: 400 kB\nMemAvailable: 600 kB\nCached: 200 kB\nSwapTotal: 70 kB\n";
+        let of = |line: &str| parse(format!("{usual}{line}").as_bytes()).unwrap();
+        let kib = |n: u64| Some(n * 1024);
+        for wild in ["18446744073709345000 kB", "18446744073709345000", "9999999999999999999999 kB", "-5 kB", "", "x"] {
+            let swap = of(&format!("SwapFree: {wild}\n"));
+            assert_eq!((swap.swap_used(), &swap.odd[..]), (None, &["SwapFree"][..]), "{wild}");
+            assert_eq!((swap.swap_total, swap.available()), (kib(70), kib(600)));
+            assert_eq!(swap.split(), [kib(0), kib(200), kib(400), kib(400)]);
+
+            let anonymous = of(&format!("AnonPages: {wild}\n"));
+            assert_eq!(anonymous.split(), [None, kib(200), None, kib(400)], "{wild}");
+            let available = of(&format!("MemAvailable: {wild}\n"));
+            assert_eq!(available.available(), kib(600), "as an old kernel lets guess: {wild}");
+            let free = of(&format!("MemFree: {wild}\n"));
+            assert_eq!((free.available(), free.split()), (kib(600), [kib(0), kib(200), None, None]), "{wild}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_is_reported() {
+        let root = tempfile::tempdir().unwrap();
+        let config = CollectConfig { procfs: root.path().into(), ..CollectConfig::default() };
+        let text = "MemTotal: 1000 kB\nMemAvailable: 600 kB\nSwapFree: 18446744073709345000 kB\n";
+        std::fs::write(root.path().join("meminfo"), text).unwrap();
+        let mut samples = Vec::new();
+        let mut sink = Sink::new(&mut samples);
+        Memory::new(&config).collect(Duration::ZERO, &mut sink).unwrap();
+        assert_eq!(sink.end(), (1, Some("meminfo: SwapFree is not a number of bytes".to_owned())));
+        let has = |metric| samples.iter().any(|sample| sample.series.is(metric));
+        assert!(has(&catalogue::MEMORY_LIMIT) && has(&catalogue::MEMORY_USAGE) && !has(&catalogue::SWAP_USAGE));
     }
 
     proptest! {
@@ -199,11 +279,12 @@ mod tests {
         #[test]
         fn the_parts_add_up(n in proptest::array::uniform8(any::<u64>())) {
             let info = MemInfo {
-                total: n[0], free: n[1], available: Some(n[2]), buffers: n[3], cached: n[4], anonymous: n[5],
-                shared: n[6], reclaimable: n[7], ..MemInfo::default()
+                total: n[0], free: Some(n[1]), available: Some(n[2]), buffers: Some(n[3]), cached: Some(n[4]),
+                anonymous: Some(n[5]), shared: Some(n[6]), reclaimable: Some(n[7]), ..MemInfo::default()
             };
-            prop_assert_eq!(info.split().iter().map(|part| u128::from(*part)).sum::<u128>(), u128::from(info.total));
-            prop_assert!(info.available() <= info.total);
+            let parts = info.split();
+            prop_assert_eq!(parts.iter().flatten().map(|&part| u128::from(part)).sum::<u128>(), u128::from(info.total));
+            prop_assert!(parts.iter().all(Option::is_some) && info.available() <= Some(info.total));
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Reads this host once a second.
 //!
-//! One module per thing measured, each with a parser over bytes that needs no host. Three rules hold for all:
+//! One module per thing measured, each with a parser over bytes that needs no host. Four rules hold for all:
 //!
 //! - the first reading of a counter only sets its baseline; gauges are there at once;
 //! - what this host does not have is absent, which is not a failure; what it has and cannot be read is a failure,
-//!   and stops no other collector;
+//!   and stops no other collector; of a file, what cannot be understood is left out and named, and the rest stays;
+//! - a read that does not return stops no other collector (`crew`), and its own is not started again before it does;
 //! - files of `/proc` are kept open and read in one go; nothing is read that is not sent.
 
 mod cpu;
+mod crew;
 mod disk;
 mod facts;
 mod filesystem;
+mod health;
 mod kept;
 mod load;
 mod memory;
@@ -21,32 +24,42 @@ mod self_cost;
 mod sink;
 mod sock_diag;
 mod sockets;
+mod switches;
+mod table;
 mod tcp;
 mod text;
 mod uptime;
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use starling_proto::{
     catalogue, limits,
     series::{Sample, Series},
+    v1,
 };
-use starling_service::{log::LogLimiter, parts::chain};
-use tracing::{info, warn};
 
 pub use facts::host_facts;
+pub use switches::Switches;
 
+use crew::{Crew, Job, Returned};
+use health::{Health, Seen};
 use sink::Sink;
+use table::TABLE;
 
-/// A collector that fails is named in the log at most this often.
-const LINE_EVERY: Duration = Duration::from_secs(60);
+/// How long one collector may hold up the others: a hundred times what all of them usually take. A busy machine may
+/// exceed it, which only costs a thread for the moment.
+const PATIENCE: Duration = Duration::from_millis(80);
 
-/// Where the collectors read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How long the first look at a host may take, before anything is started.
+const READABLE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Where the collectors read, and which do.
+#[derive(Debug, Clone, PartialEq)]
 pub struct CollectConfig {
     /// The mount of procfs. Default `/proc`; another one when the daemon runs in a container and the host's is
     /// mounted elsewhere, or for a test.
@@ -59,11 +72,19 @@ pub struct CollectConfig {
     /// states, idle and health; the counters from `/proc/net/snmp` stay. The answer is for the daemon's own
     /// network namespace, whatever `procfs` is, so it belongs off when `procfs` is another host's or a test's.
     pub tcp: bool,
+    /// Which of the other collectors run. Default: all.
+    pub collectors: Switches,
 }
 
 impl Default for CollectConfig {
     fn default() -> Self {
-        Self { procfs: "/proc".into(), sysfs: "/sys".into(), rootfs: "/".into(), tcp: true }
+        Self {
+            procfs: "/proc".into(),
+            sysfs: "/sys".into(),
+            rootfs: "/".into(),
+            tcp: true,
+            collectors: Switches::default(),
+        }
     }
 }
 
@@ -77,6 +98,12 @@ pub(crate) enum CollectError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A file that every host has is not there.
+    #[error("{path} does not exist", path = path.display())]
+    Missing {
+        /// Which one.
+        path: PathBuf,
     },
     /// A file is larger than [`kept::FILE_BYTES_MAX`].
     #[error("{path} is larger than {max} bytes", path = path.display(), max = kept::FILE_BYTES_MAX)]
@@ -108,23 +135,77 @@ pub(crate) enum Collected {
 
 /// Something that measures one part of the host.
 trait Collector: Send {
-    /// Its name, the value of the attribute `collector`.
-    fn name(&self) -> &'static str;
-
     /// Reads and gives samples. `elapsed` is the monotonic time since the previous call, zero at the first. On an
     /// error the samples given in this call are thrown away.
     fn collect(&mut self, elapsed: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError>;
 }
 
-/// One collector with what is said about it.
-struct Slot {
+/// Whether the daemon can read its host at all. A read that hangs is left to the collectors, which name it and go on.
+///
+/// # Errors
+/// Why not, as the path and what the system says: `/proc/stat` is there on every Linux, and what a container may see of
+/// its host begins with it.
+pub(crate) fn readable(procfs: &Path) -> Result<(), CollectError> {
+    let mut stat = kept::KeptFile::new(procfs.join("stat"), kept::Shape::Single);
+    let (answer, answered) = std::sync::mpsc::channel();
+    // Without a thread, or while the read hangs, nothing is known.
+    let _ = std::thread::Builder::new().spawn(move || {
+        let _ = answer.send(stat.read_what_must_be().map(drop));
+    });
+    answered.recv_timeout(READABLE_WITHIN).unwrap_or(Ok(()))
+}
+
+/// One collector on its way.
+struct Round {
+    /// Its place in [`TABLE`].
+    place: usize,
     collector: Box<dyn Collector>,
+    /// Since its previous call; `None` at the first.
+    elapsed: Option<Duration>,
+    /// Kept for its memory.
+    samples: Vec<Sample>,
+}
+
+/// What one call brought, beside the samples.
+struct Outcome {
+    result: Result<Collected, CollectError>,
+    faults: u64,
+    left_out: Option<String>,
+    took: Duration,
+}
+
+impl Job for Round {
+    type Output = Outcome;
+    type Key = usize;
+
+    fn key(&self) -> usize {
+        self.place
+    }
+
+    fn run(&mut self) -> Outcome {
+        let start = Instant::now();
+        self.samples.clear();
+        let mut sink = Sink::new(&mut self.samples);
+        let result = self.collector.collect(self.elapsed.unwrap_or_default(), &mut sink);
+        let (mut faults, left_out) = sink.end();
+        if result.is_err() {
+            self.samples.clear();
+            faults += 1;
+        }
+        self.elapsed = Some(Duration::ZERO);
+        Outcome { result, faults, left_out, took: start.elapsed() }
+    }
+}
+
+/// What is known of one collector while it is here or out.
+struct Slot {
+    round: Option<Round>,
+    health: Health,
     duration: Series,
     failures: Series,
-    /// Of failures.
-    lines: LogLimiter,
-    /// The log says that it fails.
-    failing: bool,
+    up: Series,
+    /// What it brought for the second in the making.
+    brought: Option<Outcome>,
 }
 
 // The tables with names of their own leave room for everything else in a frame.
@@ -138,98 +219,147 @@ const _: () = assert!(
 
 /// All collectors of the host.
 pub struct Collectors {
-    slots: Vec<Slot>,
-    first: bool,
+    config: CollectConfig,
+    /// One for each row of [`TABLE`]; `None` for those that are switched off.
+    slots: Vec<Option<Slot>>,
+    /// A thread for each that may hang, and one more.
+    crew: Crew<Round>,
     samples_last: usize,
+}
+
+/// One second of the host.
+#[derive(Debug)]
+pub struct Collection {
+    /// The samples of all collectors that returned, with the time, the failures and the state of each.
+    pub samples: Vec<Sample>,
+    /// Collectors that did not return in time, by name.
+    pub late: Vec<&'static str>,
 }
 
 impl Collectors {
     /// Sets the collectors up; reads nothing yet.
     #[must_use]
     pub fn new(config: &CollectConfig) -> Self {
-        let mut collectors: Vec<Box<dyn Collector>> = vec![
-            Box::new(cpu::Cpu::new(config)),
-            Box::new(load::Load::new(config)),
-            Box::new(memory::Memory::new(config)),
-            Box::new(disk::Disk::new(config)),
-            Box::new(filesystem::Filesystem::new(config)),
-            Box::new(network::Network::new(config)),
-            Box::new(tcp::Tcp::new(config)),
-            Box::new(uptime::Uptime::new(config)),
-            Box::new(self_cost::SelfCost::new(config)),
-        ];
-        if config.tcp {
-            collectors.push(Box::new(sockets::Sockets::new()));
-        }
-        let slots = collectors
-            .into_iter()
-            .map(|collector| Slot {
-                duration: Series::of(&catalogue::COLLECT_DURATION, &[("collector", collector.name())]),
-                failures: Series::of(&catalogue::COLLECT_FAILURES, &[("collector", collector.name())]),
-                collector,
-                lines: LogLimiter::new(LINE_EVERY),
-                failing: false,
+        let slots = TABLE.iter().enumerate().map(|(place, row)| {
+            let attribute = [("collector", row.name)];
+            (row.on)(config).then(|| Slot {
+                round: Some(round(place, config)),
+                health: Health::new(row.name, row.reads(config)),
+                duration: Series::of(&catalogue::COLLECT_DURATION, &attribute),
+                failures: Series::of(&catalogue::COLLECT_FAILURES, &attribute),
+                up: Series::of(&catalogue::COLLECT_UP, &attribute),
+                brought: None,
             })
-            .collect();
-        Self { slots, first: true, samples_last: 0 }
+        });
+        Self {
+            slots: slots.collect(),
+            config: config.clone(),
+            crew: Crew::new(TABLE.len() + 1, PATIENCE),
+            samples_last: 0,
+        }
     }
 
-    /// Reads everything once, with the time and the failures of each collector among the samples.
+    /// Reads everything once.
     ///
     /// `elapsed` is the monotonic time since the previous call; the first call ignores it and only sets the
     /// baselines of counters. Takes about half a millisecond, and 2 ms more on a host with thousands of TCP
-    /// sockets (`node/examples/collect_once.rs` measures it); it waits for no network.
-    pub fn collect(&mut self, elapsed: Duration) -> Vec<Sample> {
-        let elapsed = if self.first { Duration::ZERO } else { elapsed };
+    /// sockets (`node/examples/collect_once.rs` measures it), and never more than `limit`: a collector that has not
+    /// returned by then is late, and what it brings is part of the second in which it returns.
+    pub fn collect(&mut self, elapsed: Duration, limit: Duration) -> Collection {
+        for slot in self.slots.iter_mut().flatten() {
+            if let Some(since) = slot.round.as_mut().and_then(|round| round.elapsed.as_mut()) {
+                *since = since.saturating_add(elapsed);
+            }
+        }
+        // Late ones first: they are this second's reading of theirs, and need no other.
+        self.take_returned();
+        let rounds: Vec<Round> = self
+            .slots
+            .iter_mut()
+            .flatten()
+            .filter(|slot| slot.brought.is_none())
+            .filter_map(|slot| slot.round.take())
+            .collect();
+        for not_begun in self.crew.round(rounds, limit) {
+            let place = not_begun.place;
+            if let Some(slot) = self.slots[place].as_mut() {
+                slot.round = Some(not_begun);
+            }
+        }
+        self.take_returned();
+        self.assemble()
+    }
+
+    /// The collectors that do not read all they should, by name, as of the last call of [`Collectors::collect`].
+    #[must_use]
+    pub fn faults(&self) -> Arc<[v1::CollectorFault]> {
+        self.slots.iter().flatten().filter_map(|slot| slot.health.reported()).collect()
+    }
+
+    /// Each collector that runs, and whether it gave its samples in the last call of [`Collectors::collect`].
+    pub fn up(&self) -> impl Iterator<Item = (&'static str, bool)> + '_ {
+        self.slots.iter().flatten().map(|slot| (slot.health.name(), slot.health.up()))
+    }
+
+    fn take_returned(&mut self) {
+        for returned in self.crew.returned() {
+            match returned {
+                Returned::Done(round, outcome) => {
+                    if let Some(slot) = self.slots[round.place].as_mut() {
+                        slot.round = Some(round);
+                        slot.brought = Some(outcome);
+                    }
+                }
+                Returned::Panicked(place) => {
+                    if let Some(slot) = self.slots[place].as_mut() {
+                        slot.health.panicked();
+                        slot.round = Some(round(place, &self.config));
+                    }
+                }
+            }
+        }
+    }
+
+    fn assemble(&mut self) -> Collection {
+        let out = self.crew.out();
         // A quarter more than last time: a new disk or core does not make it grow in the middle.
         let mut samples = Vec::with_capacity(self.samples_last + self.samples_last / 4 + 32);
-        for slot in &mut self.slots {
-            let mark = samples.len();
-            let start = Instant::now();
-            let mut sink = Sink::new(&mut samples);
-            let result = slot.collector.collect(elapsed, &mut sink);
-            let mut failures = sink.faults();
-            let took = start.elapsed();
-            if result.is_err() {
-                samples.truncate(mark);
-                failures += 1;
+        let mut late = Vec::new();
+        for (place, slot) in (0..).zip(&mut self.slots) {
+            let Some(slot) = slot else { continue };
+            let brought = slot.brought.take();
+            if let (Some(round), true) = (&mut slot.round, brought.is_some()) {
+                samples.append(&mut round.samples);
             }
-            slot.report(&result);
-            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             let mut sink = Sink::new(&mut samples);
-            sink.increment(&slot.duration, took);
-            sink.increment(&slot.failures, failures);
+            let seen = match &brought {
+                Some(Outcome { result: Ok(_), left_out, .. }) => Seen::Works(left_out.as_deref()),
+                Some(Outcome { result: Err(error), .. }) => Seen::Failed(error),
+                None => {
+                    late.push(slot.health.name());
+                    Seen::Late(out.iter().find(|(key, _)| *key == place).map(|(_, since)| since.elapsed()))
+                }
+            };
+            slot.health.saw(seen);
+            if let Some(outcome) = &brought {
+                sink.increment(&slot.duration, u64::try_from(outcome.took.as_nanos()).unwrap_or(u64::MAX));
+            }
+            sink.increment(&slot.failures, brought.map_or(1, |outcome| outcome.faults));
+            sink.gauge(&slot.up, slot.health.up().into());
         }
-        self.first = false;
         self.samples_last = samples.len();
         debug_assert!(samples.iter().all(|sample| sample.value.kind() == sample.series.kind()));
-        samples
+        Collection { samples, late }
     }
 }
 
-impl Slot {
-    /// Logs a failure now and then, and the first success after one that was logged.
-    fn report(&mut self, result: &Result<Collected, CollectError>) {
-        let collector = self.collector.name();
-        match result {
-            Err(error) => {
-                if let Some(left_out) = self.lines.allow() {
-                    self.failing = true;
-                    warn!(collector, error = chain(error), left_out, "collector failed");
-                }
-            }
-            Ok(_) => {
-                if std::mem::take(&mut self.failing) {
-                    info!(collector, "collector works again");
-                }
-            }
-        }
-    }
+fn round(place: usize, config: &CollectConfig) -> Round {
+    Round { place, collector: (TABLE[place].make)(config), elapsed: None, samples: Vec::new() }
 }
 
 impl std::fmt::Debug for Collectors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.slots.iter().map(|slot| slot.collector.name())).finish()
+        f.debug_list().entries(self.up()).finish()
     }
 }
 
@@ -239,82 +369,4 @@ fn family<const N: usize>(metric: &'static catalogue::Metric, key: &str, values:
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{collections::HashSet, fs};
-
-    use starling_proto::series::Value;
-
-    use super::*;
-
-    fn value(samples: &[Sample], name: &str) -> Option<Value> {
-        samples.iter().find(|sample| sample.series.name() == name).map(|sample| sample.value.clone())
-    }
-
-    #[test]
-    fn this_host_gives_sound_samples() {
-        let mut collectors = Collectors::new(&CollectConfig::default());
-        let first = collectors.collect(Duration::ZERO);
-        assert!(value(&first, "system.cpu.utilization").is_none(), "the first call sets baselines");
-        let second = collectors.collect(Duration::from_secs(1));
-        let mut seen = HashSet::new();
-        for sample in &second {
-            assert!(seen.insert(sample.series.clone()), "{} twice", sample.series);
-            match sample.value {
-                Value::Counter(increment) => assert!(increment <= limits::COUNTER_INCREMENT_MAX),
-                Value::Gauge(gauge) => assert!((0..=limits::GAUGE_MAGNITUDE_MAX).contains(&gauge)),
-                Value::Histogram(_) => panic!("no collector gives histograms"),
-            }
-        }
-        let failed: Vec<_> = second
-            .iter()
-            .filter(|sample| sample.series.is(&catalogue::COLLECT_FAILURES) && sample.value != Value::Counter(0))
-            .collect();
-        assert!(failed.is_empty(), "{failed:?}");
-        for name in ["system.memory.limit", "system.load_average.1m", "starling.node.memory.usage", "system.uptime"] {
-            assert!(value(&second, name).is_some(), "{name}");
-        }
-    }
-
-    #[test]
-    fn an_empty_host_is_absent_and_does_not_fail() {
-        let root = tempfile::tempdir().unwrap();
-        let config = CollectConfig {
-            procfs: root.path().join("proc"),
-            sysfs: root.path().join("sys"),
-            rootfs: root.path().into(),
-            tcp: false,
-        };
-        let mut collectors = Collectors::new(&config);
-        collectors.collect(Duration::ZERO);
-        let samples = collectors.collect(Duration::from_secs(1));
-        assert!(samples.iter().all(|sample| sample.series.name().starts_with("starling.node.")), "{samples:?}");
-        assert!(
-            samples
-                .iter()
-                .filter(|sample| sample.series.is(&catalogue::COLLECT_FAILURES))
-                .all(|sample| sample.value == Value::Counter(0))
-        );
-    }
-
-    #[test]
-    fn one_failure_stops_no_other() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("proc/stat")).unwrap(); // a directory: reading it fails
-        fs::write(root.path().join("proc/meminfo"), "rubbish\n").unwrap();
-        fs::write(root.path().join("proc/loadavg"), "0.10 0.20 0.30 1/20 300\n").unwrap();
-        let config = CollectConfig {
-            procfs: root.path().join("proc"),
-            sysfs: root.path().join("sys"),
-            rootfs: root.path().into(),
-            tcp: false,
-        };
-        let samples = Collectors::new(&config).collect(Duration::ZERO);
-        assert_eq!(value(&samples, "system.load_average.1m"), Some(Value::Gauge(10)));
-        let failed: Vec<_> = samples
-            .iter()
-            .filter(|sample| sample.series.is(&catalogue::COLLECT_FAILURES) && sample.value == Value::Counter(1))
-            .filter_map(|sample| sample.series.attribute("collector"))
-            .collect();
-        assert_eq!(failed, ["cpu", "memory"]);
-    }
-}
+mod tests;

@@ -85,10 +85,6 @@ impl Network {
 }
 
 impl Collector for Network {
-    fn name(&self) -> &'static str {
-        "network"
-    }
-
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         let Some(dev) = self.dev.read()? else { return Ok(Collected::Absent) };
         let mut detailed = self.interfaces.values().filter(|interface| interface.detail.is_some()).count();
@@ -96,7 +92,7 @@ impl Collector for Network {
         // Two lines of heading.
         for line in text::lines(dev).skip(2).filter(|line| !line.is_empty()) {
             let Some((name, now)) = parse(line) else {
-                sink.fault();
+                sink.left_out(|| format!("net/dev: {:?} is not a line of an interface", text::excerpt(line)));
                 continue;
             };
             let interface = self.interfaces.meet(name, || {
@@ -113,7 +109,7 @@ impl Collector for Network {
                     };
                     interface.count(&now, totals, sink);
                 }
-                None => sink.fault(),
+                None => sink.left_out(|| format!("net/dev: {:?} is there twice, or no room", text::printable(name))),
             }
         }
         self.interfaces.sweep();
@@ -167,13 +163,16 @@ fn parse(line: &[u8]) -> Option<(&[u8], Both<u64>)> {
     // The last colon: an alias has one in its name.
     let colon = line.iter().rposition(|&byte| byte == b':')?;
     let name = line[..colon].trim_ascii();
-    let mut columns = [0u64; 16];
+    let mut columns: [Option<&[u8]>; 16] = [None; 16];
     let mut words = text::words(&line[colon + 1..]);
     for column in &mut columns {
-        *column = text::number(words.next()?)?;
+        *column = Some(words.next()?);
     }
-    // Bytes and packets as they are; the errors and drops of a half follow them.
-    let counters = std::array::from_fn(|counter| [columns[counter], columns[8 + counter]]);
+    // Bytes and packets as they are; the errors and drops of a half follow them. Only what is used must be a number.
+    let mut counters = Both::<u64>::default();
+    for (counter, both) in counters.iter_mut().enumerate() {
+        *both = [text::number(columns[counter]?)?, text::number(columns[8 + counter]?)?];
+    }
     (!name.is_empty()).then_some((name, counters))
 }
 
@@ -213,7 +212,7 @@ mod tests {
             let mut samples = Vec::new();
             let mut sink = Sink::new(&mut samples);
             self.network.collect(Duration::from_secs(1), &mut sink).unwrap();
-            let faults = sink.faults();
+            let (faults, _) = sink.end();
             let received = samples.iter().find(|sample| sample.series == self.network.totals[0][0]);
             let received = received.map(|sample| match sample.value {
                 Value::Counter(increment) => increment,
@@ -263,6 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn an_odd_line_costs_its_interface_only_and_names_that_look_alike_stay_apart() {
+        let mut host = Host::new(&["eth0"]);
+        let lines = |n| [("eth0", n), ("w\u{1}", n), ("w\u{2}", n)];
+        host.tick(&lines(0));
+        let (samples, received, faults) = host.tick(&lines(100));
+        assert_eq!((received, faults), (Some(100), 0));
+        let series: std::collections::HashSet<_> = samples.iter().map(|sample| &sample.series).collect();
+        assert_eq!(series.len(), samples.len(), "each stands once: a frame with one twice is refused");
+        let name = |sample: &Sample| sample.series.attribute("network.interface.name").map(str::to_owned);
+        assert!(samples.iter().filter_map(name).any(|name| name == "w\\x01"));
+        let (_, received, faults) = host.tick(&[("eth0", 150), ("odd: 7 7\nw\u{1}", 100)]);
+        assert_eq!((received, faults), (Some(50), 1));
+    }
+
+    #[test]
     fn usual_and_odd_lines() {
         let (name, now) = parse(b"  eth0:538371139   17167    1    2    0     0          0         0  1143240   10609    3    4    0     0       0          0").unwrap();
         assert_eq!(name, b"eth0");
@@ -273,7 +287,7 @@ mod tests {
             "eth0",
             "eth0: 1 2 3",
             ": 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
-            "eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 x",
+            "eth0: 1 2 3 4 5 6 7 8 9 10 11 -12 13 14 15 16",
         ] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }

@@ -35,10 +35,6 @@ impl SelfCost {
 }
 
 impl Collector for SelfCost {
-    fn name(&self) -> &'static str {
-        "self"
-    }
-
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         sink.counter(&self.cpu_time, &mut self.cpu_us, cpu_us());
         if let Some(statm) = self.statm.read()? {

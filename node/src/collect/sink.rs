@@ -42,11 +42,12 @@ impl Baseline {
 pub(super) struct Sink<'a> {
     samples: &'a mut Vec<Sample>,
     faults: u64,
+    left_out: Option<String>,
 }
 
 impl<'a> Sink<'a> {
     pub(super) fn new(samples: &'a mut Vec<Sample>) -> Self {
-        Self { samples, faults: 0 }
+        Self { samples, faults: 0, left_out: None }
     }
 
     /// A value as it is now, in the fixed point of its series. Values beyond
@@ -82,14 +83,21 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// One thing of many could not be taken, and the others could.
+    /// One thing of many could not be taken this time, and the others could.
     pub(super) fn fault(&mut self) {
         self.faults += 1;
     }
 
-    /// Faults so far.
-    pub(super) fn faults(&self) -> u64 {
-        self.faults
+    /// Something this host has is not among the samples; `what` names it and says why, for people. The first one of a
+    /// tick is kept.
+    pub(super) fn left_out(&mut self, what: impl FnOnce() -> String) {
+        self.faults += 1;
+        self.left_out.get_or_insert_with(what);
+    }
+
+    /// How many faults there were, and what was left out.
+    pub(super) fn end(self) -> (u64, Option<String>) {
+        (self.faults, self.left_out)
     }
 
     fn push(&mut self, series: &Series, value: Value) {
@@ -121,8 +129,17 @@ mod tests {
         let mut sink = Sink::new(&mut samples);
         sink.gauge(&Series::of(&catalogue::MEMORY_LIMIT, &[]), u64::MAX);
         sink.increment(&Series::of(&catalogue::TCP_OPENED, &[]), u64::MAX);
-        assert_eq!(sink.faults(), 2);
+        assert_eq!(sink.end(), (2, None));
         assert_eq!(samples[0].value, Value::Gauge(limits::GAUGE_MAGNITUDE_MAX));
         assert_eq!(samples[1].value, Value::Counter(limits::COUNTER_INCREMENT_MAX));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_and_the_first_is_named() {
+        let mut samples = Vec::new();
+        let mut sink = Sink::new(&mut samples);
+        sink.left_out(|| "one".to_owned());
+        sink.left_out(|| "two".to_owned());
+        assert_eq!(sink.end(), (2, Some("one".to_owned())));
     }
 }

@@ -44,10 +44,6 @@ impl Sockets {
 }
 
 impl Collector for Sockets {
-    fn name(&self) -> &'static str {
-        "sockets"
-    }
-
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         match self.diag.read() {
             Ok(Some(tally)) => self.last = Some(tally),

@@ -64,20 +64,31 @@ impl Tcp {
 }
 
 impl Collector for Tcp {
-    fn name(&self) -> &'static str {
-        "tcp"
-    }
-
     fn collect(&mut self, elapsed: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         let Some(snmp) = self.snmp.read()? else { return Ok(Collected::Absent) };
-        let now = parse(snmp).ok_or(CollectError::Malformed { file: "net/snmp", what: "a counter of Tcp" })?;
-        sink.counter(&self.series.opened, &mut self.opened, now.active_opens.saturating_add(now.passive_opens));
-        sink.counter(&self.series.resets, &mut self.resets, now.established_resets);
-        sink.counter(&self.series.segments, &mut self.segments, now.segments_sent);
-        sink.counter(&self.series.retransmits, &mut self.retransmits, now.retransmits);
-        if let Some(failed) = sink.step(&mut self.failed, now.established_resets.saturating_add(now.attempts_failed)) {
+        let now = parse(snmp).ok_or(CollectError::Malformed { file: "net/snmp", what: "a pair of lines of Tcp" })?;
+        for (value, name) in now.named() {
+            if value.is_none() {
+                sink.left_out(|| format!("net/snmp: Tcp {name} is missing or not a number"));
+            }
+        }
+        let series = &self.series;
+        let both = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+        let opened = both(now.active_opens, now.passive_opens);
+        for (series, baseline, value) in [
+            (&series.opened, &mut self.opened, opened),
+            (&series.resets, &mut self.resets, now.established_resets),
+            (&series.segments, &mut self.segments, now.segments_sent),
+            (&series.retransmits, &mut self.retransmits, now.retransmits),
+        ] {
+            if let Some(value) = value {
+                sink.counter(series, baseline, value);
+            }
+        }
+        let failed = both(now.established_resets, now.attempts_failed);
+        if let Some(failed) = failed.and_then(|failed| sink.step(&mut self.failed, failed)) {
             self.errors.add(elapsed, failed);
-            sink.gauge(&self.series.error, self.errors.sum());
+            sink.gauge(&series.error, self.errors.sum());
         }
         Ok(Collected::Present)
     }
@@ -113,24 +124,37 @@ impl Window {
     }
 }
 
-/// Counters of the `Tcp:` lines, by the names of RFC 4022.
+/// Counters of the `Tcp:` lines, by the names of RFC 4022. `None` for one that is not there or not a number.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counters {
-    active_opens: u64,
-    passive_opens: u64,
-    attempts_failed: u64,
-    established_resets: u64,
+    active_opens: Option<u64>,
+    passive_opens: Option<u64>,
+    attempts_failed: Option<u64>,
+    established_resets: Option<u64>,
     /// Without retransmissions: the kernel leaves them out (`__tcp_transmit_skb`).
-    segments_sent: u64,
-    retransmits: u64,
+    segments_sent: Option<u64>,
+    retransmits: Option<u64>,
 }
 
-/// `None` when there is no pair of `Tcp:` lines, or one of the counters is not there.
+impl Counters {
+    /// All of them, with their names in the file.
+    fn named(&self) -> [(Option<u64>, &'static str); 6] {
+        [
+            (self.active_opens, "ActiveOpens"),
+            (self.passive_opens, "PassiveOpens"),
+            (self.attempts_failed, "AttemptFails"),
+            (self.established_resets, "EstabResets"),
+            (self.segments_sent, "OutSegs"),
+            (self.retransmits, "RetransSegs"),
+        ]
+    }
+}
+
+/// `None` when there is no pair of `Tcp:` lines with a counter that is used.
 fn parse(snmp: &[u8]) -> Option<Counters> {
     let mut lines = text::lines(snmp).filter_map(|line| line.strip_prefix(b"Tcp:"));
     let (names, values) = (lines.next()?, lines.next()?);
     let mut counters = Counters::default();
-    let mut found = 0;
     for (name, value) in text::words(names).zip(text::words(values)) {
         let counter = match name {
             b"ActiveOpens" => &mut counters.active_opens,
@@ -141,10 +165,9 @@ fn parse(snmp: &[u8]) -> Option<Counters> {
             b"RetransSegs" => &mut counters.retransmits,
             _ => continue,
         };
-        *counter = text::number(value)?;
-        found += 1;
+        *counter = text::number(value);
     }
-    (found == 6).then_some(counters)
+    counters.named().iter().any(|(value, _)| value.is_some()).then_some(counters)
 }
 
 #[cfg(test)]
@@ -159,15 +182,17 @@ mod tests {
             Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\n\
             Tcp: 1 200 120000 -1 183 2 4 131 6 16867 10369 7 0 209 0\nUdp: InDatagrams\nUdp: 321\n";
         let expected = Counters {
-            active_opens: 183,
-            passive_opens: 2,
-            attempts_failed: 4,
-            established_resets: 131,
-            segments_sent: 10_369,
-            retransmits: 7,
+            active_opens: Some(183),
+            passive_opens: Some(2),
+            attempts_failed: Some(4),
+            established_resets: Some(131),
+            segments_sent: Some(10_369),
+            retransmits: Some(7),
         };
         assert_eq!(parse(snmp), Some(expected));
-        for bad in ["", "Tcp: ActiveOpens\n", "Tcp: ActiveOpens\nTcp: 1\n", "Tcp:\nTcp:\n"] {
+        let one = parse(b"Tcp: ActiveOpens OutSegs\nTcp: 1 -5\n").unwrap();
+        assert_eq!(one, Counters { active_opens: Some(1), ..Counters::default() }, "an odd one costs no other");
+        for bad in ["", "Tcp: ActiveOpens\n", "Tcp: ActiveOpens\nTcp: x\n", "Tcp:\nTcp:\n"] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
         }
     }

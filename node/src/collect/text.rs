@@ -36,20 +36,37 @@ pub(super) fn hundredths(word: &[u8]) -> Option<u64> {
     number(whole)?.checked_mul(100)?.checked_add(number(fraction)?)
 }
 
-/// `name` for people and for a label: bytes that are not UTF-8 become `\xNN`, so that two names never become one.
+/// `name` for people and for a label: bytes that are not UTF-8 and control characters become `\xNN`, and so does a
+/// backslash before an "x", so that two names never become one.
 pub(super) fn printable(name: &[u8]) -> String {
     let mut printable = String::with_capacity(name.len());
+    let escape = |to: &mut String, bytes: &[u8]| bytes.iter().for_each(|byte| to.push_str(&format!("\\x{byte:02x}")));
     for chunk in name.utf8_chunks() {
-        printable.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            printable.push_str(&format!("\\x{byte:02x}"));
+        let mut characters = chunk.valid().chars().peekable();
+        while let Some(character) = characters.next() {
+            let ambiguous = character == '\\' && characters.peek() == Some(&'x');
+            if character.is_control() || ambiguous {
+                escape(&mut printable, character.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                printable.push(character);
+            }
         }
+        escape(&mut printable, chunk.invalid());
     }
     printable
 }
 
+/// The start of a line for people.
+pub(super) fn excerpt(line: &[u8]) -> String {
+    /// Enough to recognise it.
+    const BYTES_MAX: usize = 60;
+    printable(line.get(..BYTES_MAX).unwrap_or(line).trim_ascii())
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -70,6 +87,20 @@ mod tests {
     fn names_that_are_not_utf8_stay_apart() {
         assert_eq!(printable("größe".as_bytes()), "größe");
         assert_eq!(printable(b"/mnt/\xff\xfe"), "/mnt/\\xff\\xfe");
-        assert_ne!(printable(b"\xff"), printable(b"\xfe"));
+        let alike: [&[u8]; 7] = [b"\xff", b"\xfe", b"\\xff", b"\\x5cxff", b"w\x01", b"w\x02", b"w\\x01"];
+        let printed: std::collections::HashSet<String> = alike.iter().map(|name| printable(name)).collect();
+        assert_eq!(printed.len(), alike.len(), "{printed:?}");
+        assert_eq!(printable(b"tab\there \\ \xc2\x85"), "tab\\x09here \\ \\xc2\\x85");
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_names_become_one(
+            a in proptest::collection::vec(prop_oneof![Just(b'\\'), Just(b'x'), Just(b'f'), Just(0xff), Just(1)], 0..8),
+            b in proptest::collection::vec(prop_oneof![Just(b'\\'), Just(b'x'), Just(b'f'), Just(0xff), Just(1)], 0..8),
+        ) {
+            prop_assert_eq!(a == b, printable(&a) == printable(&b));
+            prop_assert!(!printable(&a).chars().any(char::is_control));
+        }
     }
 }

@@ -27,12 +27,8 @@ impl Uptime {
 }
 
 impl Collector for Uptime {
-    fn name(&self) -> &'static str {
-        "uptime"
-    }
-
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
-        let Some(text) = self.file.read()? else { return Ok(Collected::Absent) };
+        let text = self.file.read_what_must_be()?;
         let seconds = parse(text).ok_or(CollectError::Malformed { file: "uptime", what: "the uptime" })?;
         sink.gauge(&self.series, seconds);
         Ok(Collected::Present)

@@ -223,6 +223,10 @@ catalogue! {
     /// Times one collector failed.
     COLLECT_FAILURES = counter("starling.node.collect.failures", "{failure}").of_node().by(&["collector"])
         .shown("Collector failures", Unit::Rate).good(Good::Down);
+    /// Whether a collector gave its samples: 1 when it did, or this host has nothing of the kind, 0 when it failed or
+    /// did not return.
+    COLLECT_UP = gauge("starling.node.collect.up", "1").of_node().by(&["collector"])
+        .shown("Collector works", Unit::Number);
     /// Frames the daemon lost, by reason.
     FRAMES_DROPPED = counter("starling.node.frames.dropped", "{frame}").by(&["reason"])
         .shown("Frames lost", Unit::Rate).good(Good::Down);

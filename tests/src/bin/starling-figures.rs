@@ -34,7 +34,11 @@ async fn frame_bytes() {
     let mut encoder = Encoder::new();
     let (mut last, mut bytes, mut samples, mut keyframe) = (Instant::now(), 0, 0, 0);
     for second in 0..=SECONDS as u32 {
-        let content = Content { tick: 1 + second, samples: collectors.collect(last.elapsed()), dropped: 0 };
+        let content = Content {
+            tick: 1 + second,
+            samples: collectors.collect(last.elapsed(), Duration::from_secs(1)).samples,
+            dropped: 0,
+        };
         last = Instant::now();
         let frame = encoder.encode(&content, None, false);
         let size = frame.encoded_len();

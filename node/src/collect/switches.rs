@@ -1,0 +1,33 @@
+//! Which collectors run.
+
+use starling_service::settings::kind;
+
+starling_service::settings! {
+    /// A switch for each collector. What one that is switched off would read is absent.
+    pub struct Switches {
+        /// Processors, from PROCFS/stat.
+        pub cpu: bool = true, kind::flag();
+        /// Load averages and the number of processes, from PROCFS/loadavg.
+        pub load: bool = true, kind::flag();
+        /// Memory, swap and huge pages, from PROCFS/meminfo.
+        pub memory: bool = true, kind::flag();
+        /// Disks, from PROCFS/diskstats and SYSFS/block.
+        pub disk: bool = true, kind::flag();
+        /// Sizes of local filesystems, from PROCFS/1/mountinfo and the filesystems themselves.
+        pub filesystem: bool = true, kind::flag();
+        /// Network interfaces, from PROCFS/net/dev and SYSFS/class/net.
+        pub network: bool = true, kind::flag();
+        /// Counters of TCP, from PROCFS/net/snmp. Sockets one by one have the setting tcp.
+        pub tcp: bool = true, kind::flag();
+        /// Time since boot, from PROCFS/uptime.
+        pub uptime: bool = true, kind::flag();
+    }
+}
+
+impl Switches {
+    /// Whether any collector reads the host.
+    pub(crate) fn any(&self) -> bool {
+        let Self { cpu, load, memory, disk, filesystem, network, tcp, uptime } = self;
+        [cpu, load, memory, disk, filesystem, network, tcp, uptime].into_iter().any(|on| *on)
+    }
+}
