@@ -6,7 +6,49 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde_json::{Value, json};
+
+/// What an aggregator refused, in the words of this API: its texts begin with the name of a gRPC field and may name a
+/// procedure, which a reader of JSON or of the page does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrpcRefusal {
+    /// The parameter it is about.
+    pub(crate) field: Option<&'static str>,
+    /// Why.
+    pub(crate) message: String,
+}
+
+/// Fields of gRPC requests and the parameters that they come from.
+const FIELDS: [(&str, &str); 9] = [
+    ("node_id", "node"),
+    ("group", "group"),
+    ("name", "name"),
+    ("attributes", "attribute.KEY"),
+    ("statistics", "statistics"),
+    ("from_tick", "from"),
+    ("to_tick", "to"),
+    ("step_seconds", "step"),
+    ("tick", "tick"),
+];
+/// What a text of gRPC says to look at next.
+const LIST_NODES: &str = ", see ListNodes";
+
+impl GrpcRefusal {
+    /// Reads the message of a gRPC status.
+    pub(crate) fn of(message: &str) -> Self {
+        // One that was forwarded begins with the name of the other aggregator.
+        let (from, said) = match message.split_once(": ") {
+            Some((from, rest)) if from.starts_with("aggregator ") => (Some(from), rest),
+            _ => (None, message),
+        };
+        let named = said.split_once(": ").and_then(|(field, rest)| {
+            FIELDS.iter().find(|(is, _)| *is == field).map(|(_, parameter)| (*parameter, rest))
+        });
+        let said = named.map_or(said, |(_, rest)| rest).replace(LIST_NODES, "");
+        let message = from.map_or_else(|| said.clone(), |from| format!("{from}: {said}"));
+        Self { field: named.map(|(parameter, _)| parameter), message }
+    }
+}
 
 /// An answer that is not data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,18 +59,6 @@ pub(crate) struct ApiError {
     field: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    error: Inner<'a>,
-}
-
-#[derive(Serialize)]
-struct Inner<'a> {
-    code: &'a str,
-    message: &'a str,
-    field: Option<&'a str>,
-}
-
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), field: None }
@@ -37,6 +67,24 @@ impl ApiError {
     /// 400: a parameter has a value that is not understood.
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self { field: Some(field), ..Self::new(StatusCode::BAD_REQUEST, "invalid", message) }
+    }
+
+    /// 404 or 400: what the aggregator refused.
+    pub(crate) fn refused(refusal: &GrpcRefusal, status: StatusCode) -> Self {
+        let GrpcRefusal { field, message } = refusal;
+        match status {
+            StatusCode::NOT_FOUND => Self { field: *field, ..Self::nowhere(message) },
+            _ => Self { field: *field, ..Self::new(status, "invalid", message) },
+        }
+    }
+
+    /// 404: there is no such node or group.
+    pub(crate) fn unknown_source(field: &'static str, reason: &str) -> Self {
+        Self { field: Some(field), ..Self::nowhere(reason) }
+    }
+
+    fn nowhere(reason: &str) -> Self {
+        Self::not_found(format!("{reason}; the nodes and their labels are listed at /api/v1/nodes"))
     }
 
     /// 400: a parameter is not known at all.
@@ -86,9 +134,37 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// What is sent, over HTTP and on a WebSocket.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "error": { "code": self.code, "message": self.message, "field": self.field } })
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = Inner { code: self.code, message: &self.message, field: self.field };
-        (self.status, Json(Body { error })).into_response()
+        (self.status, Json(self.to_json())).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_grpc_become_those_of_this_api() {
+        let of = |message: &str| {
+            let GrpcRefusal { field, message } = GrpcRefusal::of(message);
+            (field, message)
+        };
+        let node = "node_id: no node called nope in the last 15 minutes, 3 are known, see ListNodes; similar: nose";
+        let wanted = "no node called nope in the last 15 minutes, 3 are known; similar: nose";
+        assert_eq!(of(node), (Some("node"), wanted.to_owned()));
+        assert_eq!(of("from_tick: 999 is outside of 1 to 2"), (Some("from"), "999 is outside of 1 to 2".to_owned()));
+        let forwarded = "aggregator a1: step_seconds: 901 is too many";
+        assert_eq!(of(forwarded), (Some("step"), "aggregator a1: 901 is too many".to_owned()));
+        assert_eq!(of("something: else"), (None, "something: else".to_owned()));
+        let error = ApiError::refused(&GrpcRefusal::of(node), StatusCode::NOT_FOUND).to_json();
+        assert_eq!((&error["error"]["code"], &error["error"]["field"]), (&json!("not_found"), &json!("node")));
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Closed {
     Invalid,
     /// It sent more than a message may hold.
     TooLarge,
+    /// What it asked for is not known.
+    Refused,
     /// The server stops.
     Shutdown,
 }
@@ -50,6 +52,7 @@ impl Closed {
             Self::Silent => "silent",
             Self::Invalid => "invalid",
             Self::TooLarge => "too_large",
+            Self::Refused => "refused",
             Self::Shutdown => "shutdown",
         }
     }

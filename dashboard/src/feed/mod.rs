@@ -71,7 +71,7 @@ async fn members(channel: &Channel) -> Result<ListAggregatorsResponse, String> {
     let mut client = ClusterClient::new(channel.clone());
     match timeout(ANSWER_TIMEOUT, client.list_aggregators(ListAggregatorsRequest {})).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => Err(format!("ListAggregators: {}", session::words(&status))),
+        Ok(Err(status)) => Err(format!("asked for the aggregators: {}", session::words(&status))),
         Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
     }
 }

@@ -15,6 +15,7 @@ use tracing::debug;
 
 use super::{endpoints::Endpoints, members};
 use crate::{
+    error::GrpcRefusal,
     hub::{Second, Source},
     shared::{Shared, now},
 };
@@ -211,7 +212,9 @@ enum End {
 impl End {
     fn of(status: &Status) -> Self {
         match status.code() {
-            Code::NotFound | Code::InvalidArgument | Code::OutOfRange => Self::Refused(status.message().to_owned()),
+            Code::NotFound | Code::InvalidArgument | Code::OutOfRange => {
+                Self::Refused(GrpcRefusal::of(status.message()).message)
+            }
             _ => Self::Lost(words(status)),
         }
     }

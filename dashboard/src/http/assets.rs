@@ -26,15 +26,28 @@ const INDEX: &str = "index.html";
 /// What is served without the page. It works without styles, which the policy of the page keeps out.
 const MISSING: &str = include_str!("missing.html");
 
+/// What browsers and crawlers ask of every server, whether or not a page was built: name, type and content.
+const ASKED_ANYWHERE: [(&str, &str, &[u8]); 2] = [
+    ("favicon.ico", "image/x-icon", include_bytes!("favicon.ico")),
+    ("robots.txt", "text/plain; charset=utf-8", include_bytes!("robots.txt")),
+];
+/// How long they may be kept, as they have no hash in their names: a day.
+const KEPT_FOR_A_DAY: &str = "public, max-age=86400";
+
 /// A file of the page; the page itself for every path of its own (`/nodes/...`); errors as JSON for the endpoints.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if path == "api" || path == "ws" || path.starts_with("api/") || path.starts_with("ws/") {
-        return ApiError::not_found(format!("{} is not a path of this server; see /api/v1", uri.path()))
+        let hint = if path.ends_with('/') { "without the slash at its end it may be; " } else { "" };
+        return ApiError::not_found(format!("{} is not a path of this server; {hint}see /api/v1", uri.path()))
             .into_response();
     }
     if method != Method::GET && method != Method::HEAD {
         return ApiError::method().into_response();
+    }
+    if let Some((_, form, content)) = ASKED_ANYWHERE.iter().find(|(name, _, _)| *name == path) {
+        let headers = [(header::CONTENT_TYPE, *form), (header::CACHE_CONTROL, KEPT_FOR_A_DAY)];
+        return (headers, Bytes::from_static(content)).into_response();
     }
     if let Some(file) = Page::get(if path.is_empty() { INDEX } else { path }) {
         return answer(path, file, &headers);

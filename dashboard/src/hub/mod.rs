@@ -9,6 +9,7 @@
 
 mod columns;
 mod distribution;
+mod faults;
 mod fleet;
 mod frame;
 mod grid;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use starling_proto::{group::Group, ids::NodeId, live, nodes::Measure, v1};
 
 use super::{
-    Link, UnixMillis, age_ms,
+    Link, UnixMillis, age_ms, faults,
     fleet::{Host, Medians, ShownFleet, Table},
     judged::{judged, without_histograms},
     minute::LastMinute,
@@ -77,6 +77,7 @@ pub(crate) fn node(
         previous_node_id,
         next_node_id,
         silent_reason: row.map(|row| row.entry().silent_reason.clone()).unwrap_or_default(),
+        collector_faults: row.map(|row| row.entry().collector_faults.clone()).unwrap_or_default(),
     }))
 }
 
@@ -117,6 +118,7 @@ pub(crate) fn hosts(fleet: &ShownFleet, group: &Group, with_dictionary: bool, no
         aggregators: aggregators.names(),
         aggregator_of: aggregators.places,
         completeness: Some(hosts_completeness(table, &rows, group, now)),
+        notes: notes(&rows),
         ..Default::default()
     };
     if with_dictionary {
@@ -125,6 +127,25 @@ pub(crate) fn hosts(fleet: &ShownFleet, group: &Group, with_dictionary: bool, no
         hosts.simulated = rows.iter().map(|row| row.entry().simulated).collect();
     }
     state(live::state::Body::Hosts(hosts))
+}
+
+/// Notes of one table, which are sent each second: some 100 bytes each. When more nodes have one, the rest are in what
+/// the verdict and their own pages say.
+const NOTES_MAX: usize = 1_000;
+
+/// What is to be said of nodes beyond their numbers.
+fn notes(rows: &[&Host]) -> Vec<live::HostNote> {
+    let note = |(place, row): (u32, &&Host)| {
+        let entry = row.entry();
+        let silent_reason = match row.state() {
+            v1::NodeState::Silent => entry.silent_reason.clone(),
+            _ => String::new(),
+        };
+        let faults = faults::in_words(&entry.collector_faults);
+        let empty = silent_reason.is_empty() && faults.is_empty();
+        (!empty).then_some(live::HostNote { place, silent_reason, faults })
+    };
+    (0..).zip(rows).filter_map(note).take(NOTES_MAX).collect()
 }
 
 /// Keys of labels in one table. A key beyond the usual handful costs a byte or two per node; each is a column of a table
@@ -270,6 +291,33 @@ mod tests {
         assert_eq!((&tier.values, &tier.places), (&vec!["gold".to_owned()], &vec![1, 1, 1]));
         assert_eq!(columns[0].places, [1, 0, 0]);
         assert!(!columns.iter().any(|column| column.key == "own31"), "the last by name of those one node carries");
+    }
+
+    #[test]
+    fn a_silent_node_says_why_and_one_that_cannot_read_says_what() {
+        let fault = v1::CollectorFault {
+            collector: "memory".into(),
+            trouble: v1::CollectorTrouble::Failed.into(),
+            ..Default::default()
+        };
+        let row = |name: &str, last_tick| v1::NodeRow {
+            node_id: name.into(),
+            last_tick,
+            silent_reason: "its clock is 3600 s ahead".into(),
+            ..Default::default()
+        };
+        let broken = v1::NodeRow { collector_faults: vec![fault], ..row("b", 100) };
+        let mut fleet = ShownFleet::default();
+        let nodes = vec![row("a", 50), broken, row("c", 100)];
+        fleet.apply(&[update(&v1::NodeTable { tick: 100, nodes, ..Default::default() })]).unwrap();
+        let Some(live::state::Body::Hosts(hosts)) = hosts(&fleet, &Group::cluster(), true, 0).body else { panic!() };
+        let note = |place, silent_reason: &str, faults: &str| live::HostNote {
+            place,
+            silent_reason: silent_reason.into(),
+            faults: faults.into(),
+        };
+        // What was the reason once is none for a node that reports.
+        assert_eq!(hosts.notes, [note(0, "its clock is 3600 s ahead", ""), note(1, "", "memory cannot be read")]);
     }
 
     #[test]

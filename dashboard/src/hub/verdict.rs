@@ -4,7 +4,7 @@
 //! |---|---|
 //! | No data | no node is expected, or the node asked for is silent or stopped |
 //! | Degraded | a limit below is broken |
-//! | Partial | nodes are silent, or missing in this second |
+//! | Partial | nodes are silent, missing in this second, or cannot read their host |
 //! | Healthy | none of these |
 //!
 //! The worst word stands in front; the sentence names every cause. These are simple rules over live data; they are not
@@ -13,6 +13,7 @@
 use starling_proto::{live, v1};
 
 use super::{
+    faults,
     fleet::{Host, ShownFleet},
     limits::{ERROR_RATIO_MAX, ERROR_RATIO_SEVERE, HOLD_SECONDS, SILENT_SEVERE},
     minute::Errors,
@@ -55,6 +56,18 @@ pub(crate) fn of_cluster(
     } else if reporting < expected {
         let text = format!("{reporting} of {expected} nodes are in this second");
         draft.cause(Word::Partial, live::Severity::Info, text);
+        let missing = completeness.map_or(&[][..], |is| &is.nodes_missing);
+        if !missing.is_empty() {
+            draft.text(", without ");
+            draft.name(missing);
+        }
+    }
+    let blind = over(&|row| row.state() == v1::NodeState::Reporting && !row.entry().collector_faults.is_empty());
+    if !blind.is_empty() {
+        let lead =
+            if blind.len() == 1 { "a node that cannot read its host: " } else { "nodes that cannot read their host: " };
+        draft.cause(Word::Partial, live::Severity::Warning, lead.to_owned());
+        draft.name(&blind);
     }
     draft.finish(match expected {
         1 => "the node reports, nothing is above its limit.".to_owned(),
@@ -70,7 +83,11 @@ pub(crate) fn of_node(row: Option<&Host>, table_tick: u32, errors: Errors) -> li
     let age = table_tick.saturating_sub(row.last_tick());
     match row.state() {
         v1::NodeState::Silent => {
-            return Draft::default().no_data(live::Severity::Warning, &format!("silent for {age} s."));
+            let why = match row.entry().silent_reason.as_str() {
+                "" => String::new(),
+                reason => format!(": {reason}"),
+            };
+            return Draft::default().no_data(live::Severity::Warning, &format!("silent for {age} s{why}."));
         }
         v1::NodeState::Stopped => {
             return Draft::default().no_data(live::Severity::Info, &format!("its daemon was stopped {age} s ago."));
@@ -86,6 +103,9 @@ pub(crate) fn of_node(row: Option<&Host>, table_tick: u32, errors: Errors) -> li
         draft.cause(Word::Degraded, live::Severity::Warning, format!("memory above 95% for {} s", hot.memory));
     }
     draft.errors(errors);
+    if !row.entry().collector_faults.is_empty() {
+        draft.cause(Word::Partial, live::Severity::Warning, faults::in_words(&row.entry().collector_faults));
+    }
     draft.finish("the node reports, nothing is above its limit.".to_owned())
 }
 
@@ -246,6 +266,37 @@ mod tests {
         let verdict = judge(&[row("a", Reporting, 0.2), row("b", Reporting, 0.2)], 1, Errors::default());
         assert_eq!((verdict.word.as_str(), verdict.severity()), ("Partial", live::Severity::Info));
         assert_eq!(text(&verdict), "1 of 2 nodes are in this second.");
+    }
+
+    #[test]
+    fn what_lacks_is_named() {
+        let rows = [row("a", Reporting, 0.2), row("b", Reporting, 0.2)];
+        let completeness = v1::Completeness {
+            nodes_reporting: Some(1),
+            nodes_expected: Some(2),
+            nodes_missing: vec!["b".into()],
+            ..Default::default()
+        };
+        let verdict = of_cluster(Some(&completeness), &fleet(&rows), |_| true, Errors::default());
+        assert_eq!(text(&verdict), "1 of 2 nodes are in this second, without b.");
+        let fault = v1::CollectorFault {
+            collector: "memory".into(),
+            trouble: v1::CollectorTrouble::Failed.into(),
+            reason: "permission denied".into(),
+            since_unix_s: 1,
+        };
+        let rows =
+            [row("a", Reporting, 0.2), v1::NodeRow { collector_faults: vec![fault], ..row("b", Reporting, 0.2) }];
+        let verdict = judge(&rows, 2, Errors::default());
+        assert_eq!((verdict.word.as_str(), verdict.severity()), ("Partial", live::Severity::Warning));
+        assert_eq!(text(&verdict), "a node that cannot read its host: b.");
+        let of_b = of_node(fleet(&rows).host("b"), 100, Errors::default());
+        assert_eq!(text(&of_b), "memory cannot be read (permission denied).");
+        let lost = [v1::NodeRow { silent_reason: "its clock is 3600 s ahead".into(), ..row("a", Silent, 0.0) }];
+        assert_eq!(
+            text(&of_node(fleet(&lost).host("a"), 138, Errors::default())),
+            "silent for 71 s: its clock is 3600 s ahead."
+        );
     }
 
     #[test]

@@ -45,6 +45,26 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Three pings unanswered.
 const SILENCE_MAX: Duration = Duration::from_secs(70);
 
+/// How the server ends a socket by itself: the close code and the reason, at most 123 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) code: u16,
+    pub(crate) words: String,
+}
+
+/// Codes from 4000 on are an application's own: this one means what 404 means over HTTP.
+pub(crate) const NOT_FOUND: u16 = 4404;
+/// A close frame holds at most 125 bytes, of which two are the code.
+const REASON_MAX: usize = 123;
+
+impl Ending {
+    /// Ends a socket whose source is not known, with what is left of the reason after [`REASON_MAX`] bytes.
+    pub(crate) fn not_found(reason: &str) -> Self {
+        let end = (0..=reason.len().min(REASON_MAX)).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
+        Self { code: NOT_FOUND, words: reason[..end].to_owned() }
+    }
+}
+
 /// What a client sent is not part of its protocol: why.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) &'static str);
@@ -55,6 +75,10 @@ pub(crate) trait Client: Send + 'static {
     const KIND: &'static str;
     /// The next message, if there is one now. Must not block.
     fn next(&mut self) -> Option<Message>;
+    /// Why there will be no further message, when there will be none. Asked after each [`Client::next`] without one.
+    fn ending(&mut self) -> Option<Ending> {
+        None
+    }
     /// A message from the client: text or binary.
     fn received(&mut self, message: Message) -> Result<(), Refused>;
     /// The last message when the server stops.
@@ -159,7 +183,9 @@ async fn serve<C: Client>(socket: WebSocket, mut client: C, place: Place) {
     metrics.clients.of(C::KIND).add(1.0);
     let mut sender = Sender { socket, meter, kind: C::KIND, metrics: metrics.clone() };
     let reason = talk(&mut sender, &mut client, &mut published, &stop).await;
+    let ending = client.ending();
     let (code, words) = match reason {
+        Closed::Refused => ending.as_ref().map_or((NOT_FOUND, ""), |ending| (ending.code, ending.words.as_str())),
         Closed::Client => (close_code::NORMAL, ""),
         Closed::Slow => (close_code::AGAIN, "too slow: nothing was read for 10 s; reconnect for a snapshot"),
         Closed::Silent => (close_code::AWAY, "no answer to pings"),
@@ -191,6 +217,9 @@ async fn talk<C: Client>(
             if let Err(reason) = sender.send(message).await {
                 return reason;
             }
+        }
+        if client.ending().is_some() {
+            return Closed::Refused;
         }
         tokio::select! {
             biased;

@@ -4,6 +4,7 @@
 //! [`others`], and [`LATER`]. The router and the index at `/api/v1` are both made of them.
 
 mod endpoints;
+mod number;
 mod parameters;
 mod readers;
 mod series;
@@ -15,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{FromRef, OriginalUri, Path, Query, State},
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     middleware::map_response,
     response::Response,
     routing::{MethodRouter, any, get},
@@ -26,7 +27,7 @@ use tokio::time::{error::Elapsed, timeout};
 use tonic::{Code, Status};
 
 use crate::{
-    error::ApiError,
+    error::{ApiError, GrpcRefusal},
     hub::{LastMinute, Reading, Second, Source},
     live::Sockets,
     shared::{Shared, now},
@@ -65,13 +66,42 @@ fn seconds() -> [(&'static str, &'static [&'static str], Endpoint); 8] {
     ]
 }
 
-/// The other endpoints over HTTP: path, parameters beside [`SCOPE`], and what answers.
-fn others() -> [(&'static str, &'static [&'static str], MethodRouter<Handles>); 4] {
+/// One of the other endpoints over HTTP.
+struct Other {
+    path: &'static str,
+    about: &'static str,
+    /// Names of its parameters.
+    parameters: Vec<&'static str>,
+    answer: MethodRouter<Handles>,
+}
+
+/// The other endpoints over HTTP.
+fn others() -> [Other; 4] {
     [
-        ("/api/v1/nodes", &[], get(nodes)),
-        ("/api/v1/nodes/{id}", &[], get(node)),
-        ("/api/v1/series", &series::PARAMETERS, get(series)),
-        ("/api/v1/cluster", &[], get(cluster)),
+        Other {
+            path: "/api/v1/nodes",
+            about: "every node at its latest second",
+            parameters: SCOPE.to_vec(),
+            answer: get(nodes),
+        },
+        Other {
+            path: "/api/v1/nodes/{id}",
+            about: "everything known of one node, with all of its series",
+            parameters: Vec::new(),
+            answer: get(node),
+        },
+        Other {
+            path: "/api/v1/series",
+            about: "lists the series of the cluster, of a group or of a node; with `name`, their points over the last 15 minutes",
+            parameters: [&SCOPE[..], &series::PARAMETERS].concat(),
+            answer: get(series),
+        },
+        Other {
+            path: "/api/v1/cluster",
+            about: "the aggregators, and which one this server reads",
+            parameters: Vec::new(),
+            answer: get(cluster),
+        },
     ]
 }
 
@@ -110,7 +140,11 @@ type Answer = Result<Json<Value>, ApiError>;
 /// All paths under `/api` and `/ws` but the page's own socket.
 pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<f64>) -> Router {
     let index = index();
-    let mut api = Router::new().route("/api/v1", get(async || Json(index)));
+    let of_either = |path| (path, index.clone());
+    let mut api = Router::new();
+    for (path, index) in [of_either("/api/v1"), of_either("/api/v1/")] {
+        api = api.route(path, get(async || Json(index)));
+    }
     let mut twins = Router::new();
     for (path, sockets, endpoint) in seconds() {
         for socket in sockets {
@@ -119,8 +153,8 @@ pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<
         }
         api = api.route(path, get(|readers, target, query| answer(readers, target, query, endpoint)));
     }
-    for (path, _, answer) in others() {
-        api = api.route(path, answer);
+    for other in others() {
+        api = api.route(other.path, other.answer);
     }
     for path in LATER {
         api = api.route(path, any(later));
@@ -145,20 +179,21 @@ async fn later(OriginalUri(uri): OriginalUri) -> ApiError {
 
 /// The list of what there is.
 fn index() -> Value {
-    let listed = |path: &str, parameters: &[&str]| match parameters {
-        [] => path.to_owned(),
-        names => format!("{path}?{}=", names.join("=&")),
-    };
+    let listed = |path: &str, about: &str, parameters: &[&str]| json!({ "path": path, "about": about, "parameters": parameters });
     let of_a_second = seconds();
-    let endpoints = of_a_second.iter().map(|(path, _, endpoint)| listed(path, endpoint.parameters()));
-    let sockets = of_a_second
+    let over_http = of_a_second
         .iter()
-        .flat_map(|(_, paths, endpoint)| paths.iter().map(|path| listed(path, endpoint.parameters())));
+        .map(|(path, _, endpoint)| listed(path, endpoint.about(), &[&SCOPE, endpoint.parameters()].concat()));
+    let sockets = of_a_second.iter().flat_map(|(_, paths, endpoint)| {
+        let parameters = [&SCOPE, endpoint.socket_parameters()].concat();
+        paths.iter().map(move |path| listed(path, endpoint.about(), &parameters))
+    });
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "parameters": ["node=ID", "group=label:value"],
-        "endpoints": endpoints
-            .chain(others().iter().map(|(path, parameters, _)| listed(path, parameters)))
+        "units": "names end with their unit: PerSecond, Micros, Bytes, Ms, Ratio (0 to 1); without one they are counts. null: not reported",
+        "parameters": endpoints::parameters(),
+        "endpoints": over_http
+            .chain(others().iter().map(|is| listed(is.path, is.about, &is.parameters)))
             .collect::<Vec<_>>(),
         "webSockets": sockets.collect::<Vec<_>>(),
         "later": LATER,
@@ -215,13 +250,11 @@ fn answered<T>(outcome: Result<Result<tonic::Response<T>, Status>, Elapsed>) -> 
     match outcome {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(match status.code() {
-            Code::NotFound => {
-                ApiError::not_found(format!("{}; the nodes are listed at /api/v1/nodes", status.message()))
-            }
+            Code::NotFound => ApiError::refused(&GrpcRefusal::of(status.message()), StatusCode::NOT_FOUND),
             Code::InvalidArgument | Code::OutOfRange => {
-                ApiError::invalid(series::field_of(status.message()), status.message())
+                ApiError::refused(&GrpcRefusal::of(status.message()), StatusCode::BAD_REQUEST)
             }
-            _ => ApiError::unavailable(format!("the aggregator failed: {}", status.message())),
+            _ => ApiError::unavailable(format!("the aggregator failed: {}", GrpcRefusal::of(status.message()).message)),
         }),
         Err(_) => Err(ApiError::unavailable("the aggregator did not answer in time; try again")),
     }

@@ -54,6 +54,14 @@ impl Parameters {
     }
 }
 
+/// The parameter that names a source.
+pub(crate) fn of(source: &Source) -> &'static str {
+    match source {
+        Source::Cluster(_) => "group",
+        Source::Node(_) => "node",
+    }
+}
+
 /// The name of a node.
 pub(crate) fn node(id: &str) -> Result<NodeId, ApiError> {
     NodeId::parse(id).map_err(|error| ApiError::invalid("node", error.to_string()))

@@ -51,7 +51,7 @@ impl Readers {
         let lease = self.shared.lease(ViewKey::from(source)).map_err(|full| ApiError::limit(full.to_string()))?;
         let reading = self
             .found(|hub| match hub.refusal(source) {
-                Some(reason) => Err(ApiError::not_found(format!("{reason}; what there is: /api/v1/nodes"))),
+                Some(reason) => Err(ApiError::unknown_source(super::parameters::of(source), reason)),
                 None => Ok(hub.reading(source)),
             })
             .await?;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use starling_proto::v1;
 
 use super::{
+    number::Number,
     parameters::{Parameters, SCOPE},
     time::rfc3339,
 };
@@ -46,23 +47,6 @@ pub(super) fn request(query: &Parameters) -> Result<v1::GetSeriesRequest, ApiErr
     })
 }
 
-/// The parameter that an aggregator's refusal is about: its text begins with the name of the field.
-pub(super) fn field_of(message: &str) -> &'static str {
-    // One that was forwarded begins with the name of the other aggregator.
-    let parts = message.split(": ").take(2);
-    let known = parts.filter_map(|field| match field {
-        "from_tick" => Some("from"),
-        "to_tick" => Some("to"),
-        "step_seconds" => Some("step"),
-        "statistics" => Some("statistics"),
-        "attributes" => Some("attribute.KEY"),
-        "group" => Some("group"),
-        "node_id" => Some("node"),
-        _ => None,
-    });
-    known.last().unwrap_or("name")
-}
-
 /// The answer. `null` among the values means that it was not reported.
 pub(super) fn answer(from: &v1::SeriesAnswer) -> Value {
     let point = |is: &v1::SeriesPoint| {
@@ -93,8 +77,8 @@ fn series(from: &v1::Series) -> Value {
         json!({
             "statistic": is.statistic,
             // What is not a number is `null` in JSON.
-            "values": is.values,
-            "errorBound": Some(f64::from(is.error_bound_ppm) / 1e6).filter(|bound| *bound > 0.0),
+            "values": is.values.iter().copied().map(Number).collect::<Vec<_>>(),
+            "errorBoundPpm": Some(is.error_bound_ppm).filter(|bound| *bound > 0),
         })
     };
     json!({
@@ -113,13 +97,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_names_the_parameter() {
-        assert_eq!(field_of("from_tick: 999 is outside of 1000 to 1899"), "from");
-        assert_eq!(field_of("aggregator a1: step_seconds: 901 is given"), "step", "of another aggregator");
-        assert_eq!(field_of("statistics: \"x\" is no statistic"), "statistics");
-    }
-
-    #[test]
     fn what_was_not_reported_is_null_and_what_was_skipped_is_counted() {
         let statistic =
             v1::StatisticValues { statistic: "p50".into(), values: vec![1.5, f64::NAN], error_bound_ppm: 3_906 };
@@ -128,6 +105,6 @@ mod tests {
         let answer = answer(&v1::SeriesAnswer { series: vec![series], points: vec![point], ..Default::default() });
         assert_eq!(answer["points"][0]["skippedCells"], 3);
         assert_eq!(answer["series"][0]["statistics"][0]["values"], json!([1.5, null]));
-        assert_eq!(answer["series"][0]["statistics"][0]["errorBound"], 0.003906);
+        assert_eq!(answer["series"][0]["statistics"][0]["errorBoundPpm"], 3906);
     }
 }

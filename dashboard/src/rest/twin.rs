@@ -19,14 +19,14 @@ use axum::{
 
 use super::{
     endpoints::{Columns, Endpoint, Facts},
-    parameters::Parameters,
+    parameters::{self, Parameters},
 };
 use crate::{
     error::ApiError,
     hub::{Second, Source, UnixMillis, ViewKey},
     live::{
         Sockets,
-        socket::{self, Client, Refused, Upgrade},
+        socket::{self, Client, Ending, Refused, Upgrade},
     },
     shared::{Lease, Shared, now},
 };
@@ -77,12 +77,14 @@ pub(super) async fn follow(
     endpoint: Endpoint,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    let endpoint = endpoint.asked(&query)?;
+    let endpoint = endpoint.followed(&query)?;
     let source = query.source()?;
+    let history = endpoint.wants_history(&query);
     let upgrade = socket::wanted(upgrade)?;
     let place = twins.sockets.place()?;
     let lease = twins.shared.lease(ViewKey::from(&source)).map_err(|full| ApiError::limit(full.to_string()))?;
-    Ok(place.serve(upgrade, JsonClient { followed: twins.followed(source, endpoint), lease: Some(lease), last: 0 }))
+    let followed = twins.followed(source, endpoint);
+    Ok(place.serve(upgrade, JsonClient { followed, lease: Some(lease), last: 0, history, refused: None }))
 }
 
 /// One endpoint of the cluster, of a group or of a node, as all its followers see it.
@@ -130,6 +132,15 @@ impl Followed {
         object.get_or_init(|| self.make(second, at)).clone()
     }
 
+    /// The answer over HTTP, as the first object of a client that asked for what was before.
+    fn history(&self, second: &Arc<Second>, now: UnixMillis) -> Utf8Bytes {
+        let (reading, columns) = self.shared.with(|hub| {
+            (hub.read(&self.source, second), Columns::of(hub, &self.source, self.endpoint.columns(), 0..=second.tick()))
+        });
+        let facts = Facts { reading: &reading, columns, target_rps: self.target_rps, now };
+        self.endpoint.answer(&facts).to_string().into()
+    }
+
     fn make(&self, second: &Arc<Second>, now: UnixMillis) -> Utf8Bytes {
         let newest = second.tick();
         let from = newest.saturating_sub(self.endpoint.tick_seconds() - 1);
@@ -149,15 +160,20 @@ struct JsonClient {
     lease: Option<Lease>,
     /// The second sent last; 0 before the first.
     last: u32,
+    /// Whether its first object holds what was before.
+    history: bool,
+    /// Why it is sent nothing more.
+    refused: Option<String>,
 }
 
 impl JsonClient {
-    /// The refusal of a node or group, reported once.
+    /// The refusal of a node or group, reported once; it ends the socket.
     fn refusal(&mut self) -> Option<Message> {
         let Followed { shared, source, .. } = &*self.followed;
         let reason = shared.with(|hub| hub.refusal(source).map(ToOwned::to_owned))?;
         self.lease = None;
-        let error = serde_json::json!({ "error": { "code": "not_found", "message": reason, "field": null } });
+        let error = ApiError::unknown_source(parameters::of(source), &reason).to_json();
+        self.refused = Some(reason);
         Some(Message::Text(error.to_string().into()))
     }
 }
@@ -176,9 +192,16 @@ impl Client for JsonClient {
         let tick = second.tick();
         let skipped = if self.last == 0 { 0 } else { tick - self.last - 1 };
         shared.metrics().ticks_skipped.add(skipped.into());
-        let object = self.followed.object(&second, now);
+        let object = match self.history && self.last == 0 {
+            true => self.followed.history(&second, now),
+            false => self.followed.object(&second, now),
+        };
         self.last = tick;
         Some(Message::Text(if skipped == 0 { object } else { with_skipped(&object, skipped) }))
+    }
+
+    fn ending(&mut self) -> Option<Ending> {
+        self.refused.as_deref().map(Ending::not_found)
     }
 
     fn received(&mut self, _: Message) -> Result<(), Refused> {
@@ -227,7 +250,7 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &two));
         let first = second(TICK);
         let object = one.object(&first, NOW);
-        assert!(object.contains("totalUtilization") && object.contains("1700000000"), "{object}");
+        assert!(object.contains("utilizationRatio") && object.contains("1700000000"), "{object}");
         assert_eq!(object.as_ptr(), two.object(&first, NOW).as_ptr());
         // The same second, corrected, is another one; so is another endpoint.
         assert_ne!(object.as_ptr(), one.object(&second(TICK), NOW).as_ptr());

@@ -4,6 +4,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use starling_proto::v1;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 use starling_testkit::{Script, Scripted};
 
@@ -41,21 +42,25 @@ async fn served() -> (Script, Scripted, Server, u32) {
 async fn every_endpoint_answers() {
     let (_script, _double, server, newest) = served().await;
     for (path, field, wanted) in [
-        ("/api/v1/metrics/rps", "/current", json!(100.0)),
-        ("/api/v1/metrics/rps", "/historicalData/29/value", json!(100.0)),
-        ("/api/v1/metrics/latency", "/p99", Value::Null),
-        ("/api/v1/connections/metrics", "/healthStatus/healthy", json!({"count": 8.0, "of": 8.0, "ratio": 1.0})),
-        ("/api/v1/metrics/requests?range=1h&granularity=second&protocols=http1", "/points/0/http1_rps", json!(100.0)),
+        ("/api/v1/metrics/rps", "/current", json!(100)),
+        ("/api/v1/metrics/rps", "/historicalData/29/value", json!(100)),
+        ("/api/v1/metrics/latency", "/p99Micros", Value::Null),
+        ("/api/v1/connections/metrics", "/healthStatus/healthy", json!({"count": 8, "of": 8, "ratio": 1})),
+        (
+            "/api/v1/metrics/requests?range=1h&granularity=second&protocols=http1",
+            "/points/0/requestsPerSecond/http1",
+            json!(100),
+        ),
         ("/api/v1/metrics/requests?range=1h", "/coverage/availableSeconds", json!(30)),
-        ("/api/v1/system/cpu", "/totalUtilization", json!(50.0)),
-        ("/api/v1/system/cpu?node=n0000", "/cores/1/utilization", json!(30.0)),
-        ("/api/v1/system/cpu?group=zone:a", "/totalUtilization", json!(50.0)),
-        ("/api/v1/system/memory", "/usedMemory", json!(400.0)),
-        ("/api/v1/metrics/protocols", "/protocols/0/name", json!("http1")),
+        ("/api/v1/system/cpu", "/utilizationRatio", json!(0.5)),
+        ("/api/v1/system/cpu?node=n0000", "/coreUtilizationRatios/1", json!(0.3)),
+        ("/api/v1/system/cpu?group=zone:a", "/utilizationRatio", json!(0.5)),
+        ("/api/v1/system/memory", "/usedBytes", json!(400)),
+        ("/api/v1/metrics/protocols", "/protocols/0/protocol", json!("http1")),
         ("/api/v1/system/metrics", "/verdict/word", json!("Healthy")),
         ("/api/v1/system/metrics", "/protocols/grpc", Value::Null),
-        ("/api/v1/nodes", "/nodes/3/id", json!("n0003")),
-        ("/api/v1/nodes?group=zone:b", "/nodes/0/id", json!("n0001")),
+        ("/api/v1/nodes", "/nodes/3/nodeId", json!("n0003")),
+        ("/api/v1/nodes?group=zone:b", "/nodes/0/nodeId", json!("n0001")),
         ("/api/v1/nodes/n0000", "/series/0/name", json!("system.cpu.utilization")),
         ("/api/v1/cluster", "/connectedTo", json!("a1")),
     ] {
@@ -77,7 +82,7 @@ async fn a_series_is_asked_of_the_aggregator() {
     assert_eq!(answer["points"][0]["timestamp"], "2023-11-14T22:13:20.000Z");
     let series = &answer["series"][0];
     assert_eq!((&series["name"], &series["attributes"]), (&json!("traffic.requests"), &json!({"protocol": "grpc"})));
-    assert_eq!(series["statistics"][1], json!({"statistic": "p99.9", "values": [1.0, null], "errorBound": null}));
+    assert_eq!(series["statistics"][1], json!({"statistic": "p99.9", "values": [1, null], "errorBoundPpm": null}));
 }
 
 #[tokio::test]
@@ -92,7 +97,7 @@ async fn mistakes_are_reported_with_the_next_step() {
         ("/api/v1/system/cpu?node=nope", 404, "not_found", "no node is called"),
         ("/api/v1/nodes/nope", 404, "not_found", "/api/v1/nodes"),
         ("/api/v1/metrics/heatmap/latency", 501, "not_available", "not available"),
-        ("/api/v1/series?name=x&from=1", 400, "invalid", "from_tick: 1 is outside"),
+        ("/api/v1/series?name=x&from=1", 400, "invalid", "1 is outside"),
         ("/api/v1/series?name=x&from=now", 400, "invalid", "no whole number"),
         ("/api/v1/series?name=x&since=1", 400, "invalid", "attribute.KEY"),
         ("/api/v1/series?node=n0000&group=zone:a", 400, "invalid", "not both"),
@@ -100,6 +105,8 @@ async fn mistakes_are_reported_with_the_next_step() {
         ("/api/v1/nothing", 404, "not_found", "/api/v1"),
         ("/ws/metrics/rps", 400, "invalid", "WebSocket"),
         ("/ws/v1/live", 400, "invalid", "WebSocket"),
+        ("/ws/metrics/requests?granularity=minute", 400, "invalid", "known here: node, group, range, protocols"),
+        ("/ws/metrics/rps?range=1h", 400, "invalid", "known here: node, group"),
     ] {
         let (got, answer) = server.get(path).await;
         assert_eq!((got, answer["error"]["code"].as_str()), (status, Some(code)), "{path}: {answer}");
@@ -135,9 +142,49 @@ async fn sockets_send_one_object_a_tick() {
             }
         }
     }
-    let mut socket = server.socket("/ws/metrics/cpu?node=nope").await;
-    let message = timeout(LIMIT, socket.next()).await.expect("an error comes").unwrap().unwrap();
-    assert!(message.to_text().unwrap().contains("no node is called"));
+}
+
+#[tokio::test]
+async fn the_socket_of_an_unknown_node_says_so_and_closes() {
+    let (_script, _double, server, _) = served().await;
+    for path in ["/ws/metrics/cpu?node=nope", "/ws/metrics/rps?group=zone:x"] {
+        let mut socket = server.socket(path).await;
+        let message = timeout(LIMIT, socket.next()).await.expect("an error comes").unwrap().unwrap();
+        let object: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        assert_eq!(object["error"]["code"], "not_found", "{path}: {object}");
+        let field = if path.contains("node") { "node" } else { "group" };
+        assert_eq!(object["error"]["field"], field, "{object}");
+        let end = timeout(LIMIT, socket.next()).await.expect("the socket closes").unwrap().unwrap();
+        let Message::Close(Some(frame)) = end else { panic!("{end:?}") };
+        assert_eq!(u16::from(frame.code), 4404);
+        assert!(frame.reason.contains("no node"), "{}", frame.reason);
+    }
+}
+
+#[tokio::test]
+async fn a_range_on_a_socket_brings_what_was_before() {
+    let (script, _double, server, newest) = served().await;
+    let mut socket = server.socket("/ws/metrics/requests?range=5m&protocols=http1").await;
+    let mut next = async || {
+        let message = timeout(LIMIT, socket.next()).await.expect("an object comes").unwrap().unwrap();
+        serde_json::from_str::<Value>(message.to_text().unwrap()).unwrap()
+    };
+    let first = next().await;
+    assert_eq!(first["points"].as_array().unwrap().len(), 30, "{first}");
+    script.report(view(newest + 1, 7.0), None);
+    let second = next().await;
+    assert_eq!(second["points"].as_array().unwrap().len(), 1, "{second}");
+    assert_eq!(second["points"][0]["requestsPerSecond"], json!({"http1": 7}));
+}
+
+#[tokio::test]
+async fn a_page_for_nobody_has_its_files() {
+    let (_script, _double, server, _) = served().await;
+    for path in ["/api/v1/", "/favicon.ico", "/robots.txt"] {
+        let answer = reqwest::get(format!("http://{}{path}", server.address)).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert!(!answer.bytes().await.unwrap().is_empty(), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -154,7 +201,7 @@ async fn without_an_aggregator_the_reason_is_shown() {
     let script = Script::default();
     script.report(view(now(), 1.0), Some(table(now(), 1)));
     let _double = Scripted::start(&script, "late", port.port()).await;
-    server.get_until("/api/v1/metrics/rps", |answer| answer["current"] == 1.0).await;
+    server.get_until("/api/v1/metrics/rps", |answer| answer["current"] == 1).await;
 }
 
 #[tokio::test]
@@ -166,8 +213,18 @@ async fn what_the_index_lists_is_served() {
     {
         let paths = index[list].as_array().unwrap();
         assert!(!paths.is_empty(), "{list}: {index}");
+        let told = |is: &Value| is["about"].as_str().is_some_and(|about| !about.is_empty());
+        assert!(list == "later" || paths.iter().all(told), "{list}: {index}");
+        let parameters = paths.iter().filter_map(|is| is["parameters"].as_array()).flatten();
+        for parameter in parameters {
+            assert!(
+                index["parameters"][parameter.as_str().unwrap()].is_string(),
+                "{parameter} has no meaning: {index}"
+            );
+        }
         for path in paths {
-            let path = path.as_str().unwrap().split('?').next().unwrap();
+            // What comes later has no meaning yet.
+            let path = path["path"].as_str().or(path.as_str()).unwrap();
             let path = path.replace("{id}", "n0000").replace("{metric}", "latency");
             let (status, answer) = server.get(&path).await;
             assert_eq!(status, wanted, "{path}: {answer}");

@@ -27,10 +27,10 @@ fn latency(first: f64) -> v1::Latency {
 }
 
 /// What the JSON forms make of [`latency`].
-fn percentiles(first: f64) -> Value {
+fn percentiles(first: u32) -> Value {
     json!({
-        "p50": first, "p95": first + 1.0, "p99": first + 2.0, "p999": first + 3.0,
-        "mean": first + 4.0, "max": first + 5.0, "count": first + 6.0, "errorBound": 0.003906,
+        "p50Micros": first, "p95Micros": first + 1, "p99Micros": first + 2, "p999Micros": first + 3,
+        "meanMicros": first + 4, "maxMicros": first + 5, "count": first + 6, "errorBoundPpm": 3906,
     })
 }
 
@@ -74,7 +74,7 @@ fn second(tick: u32) -> v1::ClusterView {
         .map(|(i, protocol)| v1::ProtocolTraffic {
             protocol: protocol.to_owned(),
             requests_per_second: Some(10.0 + f64::from(i)),
-            errors_per_second: Some(20.0 + f64::from(i)),
+            errors_per_second: Some(25.0 + f64::from(i)),
             active: Some(30.0 + f64::from(i)),
             latency: Some(latency(3_000.0 + 100.0 * f64::from(i))),
         })
@@ -139,59 +139,77 @@ async fn served() -> (Script, Scripted, Server, u32) {
     (script, double, server, tick)
 }
 
-/// Fails unless `answer` has each of `wanted`.
-fn has(answer: &Value, wanted: &Value, of: &str) {
-    for (name, value) in wanted.as_object().unwrap() {
-        assert_eq!(answer.get(name), Some(value), "{of}: {name} of {answer}");
+/// The same number: reading JSON may round the last bit of a fraction.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) if x.is_f64() && y.is_f64() => {
+            x.as_f64().zip(y.as_f64()).is_some_and(|(x, y)| (x - y).abs() <= y.abs() * f64::EPSILON)
+        }
+        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
+        (Value::Object(x), Value::Object(y)) => {
+            x.len() == y.len() && x.iter().all(|(name, x)| y.get(name).is_some_and(|y| same(x, y)))
+        }
+        _ => a == b,
     }
 }
 
-/// What an answer of each path must say; also said by its socket.
+/// Fails unless `answer` has each of `wanted`.
+fn has(answer: &Value, wanted: &Value, of: &str) {
+    for (name, value) in wanted.as_object().unwrap() {
+        let is = answer.get(name).unwrap_or(&Value::Null);
+        assert!(same(is, value), "{of}: {name} is {is}, wanted {value}");
+    }
+}
+
+/// What an answer of each path must say; also said by its socket. The names and units are those of gRPC's JSON.
 fn wanted() -> [(&'static str, Option<&'static str>, Value); 6] {
-    let protocols: Vec<Value> = (0..5u8)
+    let protocols: Vec<Value> = (0..5u32)
         .zip(["http1", "http2", "http3", "websocket", "grpc"])
-        .map(|(i, name)| {
-            let i = f64::from(i);
+        .map(|(i, protocol)| {
             json!({
                 // Ten requests in one known second are too few to be judged.
-                "name": name, "status": "healthy", "rps": 10.0 + i, "avgLatency": 3_004.0 + 100.0 * i,
-                "p99Latency": 3_002.0 + 100.0 * i, "errorRate": 20.0 + i, "errorRatio": (20.0 + i) / (10.0 + i),
-                "activeConnections": 30.0 + i,
+                "protocol": protocol, "status": "healthy", "requestsPerSecond": 10 + i, "errorsPerSecond": 25 + i,
+                "errorRatio": Value::from(f64::from(25 + i) / f64::from(10 + i)), "active": 30 + i,
+                "latency": percentiles(3_000 + 100 * i),
             })
         })
         .collect();
-    let share = |count: f64, of: f64| json!({"count": count, "of": of, "ratio": count / of});
-    let mut latency = percentiles(1_000.0);
-    latency["lastMinute"] = percentiles(2_000.0);
+    let share = |count: u32, of: u32| json!({"count": count, "of": of, "ratio": f64::from(count) / f64::from(of)});
+    let mut latency = percentiles(1_000);
+    latency["latencyLastMinute"] = percentiles(2_000);
+    let connections = json!({
+        "active": 201, "idle": 202, "total": 203, "openedPerSecond": 250, "resetsPerSecond": 205,
+        "segmentsSentPerSecond": 400, "retransmitsPerSecond": 100, "retransmitRatio": 0.25,
+    });
+    let mut health = connections.clone();
+    health["healthStatus"] = json!({"healthy": share(120, 180), "warning": share(60, 180), "error": share(20, 250)});
+    health["attemptsLastMinute"] = json!({"opened": 250, "failed": 20, "reset": 205});
     [
         ("/api/v1/metrics/latency", Some("/ws/metrics/latency"), latency),
-        ("/api/v1/system/metrics", Some("/ws/system/health"), json!({"rps": 100.0, "latency": percentiles(1_000.0)})),
-        ("/api/v1/metrics/protocols", None, json!({"protocols": protocols})),
         (
-            "/api/v1/connections/metrics",
-            Some("/ws/connections/metrics"),
+            "/api/v1/system/metrics",
+            Some("/ws/system/health"),
             json!({
-                "active": 201.0, "idle": 202.0, "total": 203.0, "connectionRate": 250.0, "resetsPerSecond": 205.0,
-                "retransmitRatio": 0.25,
-                "healthStatus": {"healthy": share(120.0, 180.0), "warning": share(60.0, 180.0), "error": share(20.0, 250.0)},
-                "attemptsLastMinute": {"opened": 250.0, "failed": 20.0, "reset": 205.0},
+                "requestsPerSecond": 100, "errorsPerSecond": 7, "latency": percentiles(1_000), "connections": connections,
             }),
         ),
+        ("/api/v1/metrics/protocols", None, json!({"protocols": protocols})),
+        ("/api/v1/connections/metrics", Some("/ws/connections/metrics"), health),
         (
             "/api/v1/system/cpu",
             Some("/ws/metrics/cpu"),
             json!({
-                "totalUtilization": 25.0, "loadAverage": [301.0, 302.0, 303.0], "logicalCores": 304.0,
-                "maxNodeUtilization": 75.0,
+                "utilizationRatio": 0.25, "load1": 301, "load5": 302, "load15": 303, "cores": 304,
+                "utilizationRatioMax": 0.75,
             }),
         ),
         (
             "/api/v1/system/memory",
             Some("/ws/metrics/memory"),
             json!({
-                "totalMemory": 1_000.0, "usedMemory": 500.0, "availableMemory": 502.0, "bufferCache": 503.0,
-                "applicationMemory": 504.0, "systemMemory": 505.0, "freeMemory": 506.0, "swapTotal": 507.0,
-                "swapUsage": 508.0, "hugePagesTotal": 509.0, "hugePagesUsage": 510.0, "utilization": 50.0,
+                "totalBytes": 1_000, "usedBytes": 500, "availableBytes": 502, "bufferCacheBytes": 503,
+                "applicationBytes": 504, "systemBytes": 505, "freeBytes": 506, "swapTotalBytes": 507,
+                "swapUsedBytes": 508, "hugePagesTotalBytes": 509, "hugePagesUsedBytes": 510, "usedRatio": 0.5,
             }),
         ),
     ]

@@ -43,6 +43,15 @@ async fn readiness(State(ready): State<watch::Receiver<Readiness>>) -> impl Into
     }
 }
 
+/// What a port of its own says at `/`.
+const INDEX: &str =
+    "/metrics: measurements as Prometheus text\n/live: the process answers\n/ready: it does its work, or why not\n";
+
+/// The routes of a port of its own.
+fn alone(registry: Arc<Registry>, ready: watch::Receiver<Readiness>) -> Router {
+    router(registry, ready).route("/", get(|| async { INDEX }))
+}
+
 /// Serves the admin port until `shutdown`.
 ///
 /// # Errors
@@ -53,7 +62,7 @@ pub async fn serve(
     ready: watch::Receiver<Readiness>,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let server = axum::serve(Connections::of(listener), router(registry, ready));
+    let server = axum::serve(Connections::of(listener), alone(registry, ready));
     server.with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 
@@ -70,7 +79,7 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let ask = async |path: &str| {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            let answer = router(Arc::clone(&registry), ready.clone()).oneshot(request).await.unwrap();
+            let answer = alone(Arc::clone(&registry), ready.clone()).oneshot(request).await.unwrap();
             let (status, form) = (answer.status(), answer.headers()[header::CONTENT_TYPE].clone());
             let body = axum::body::to_bytes(answer.into_body(), 65_536).await.unwrap();
             (status, String::from_utf8(body.to_vec()).unwrap(), form)
@@ -80,6 +89,8 @@ mod tests {
         sender.send(Readiness::Ready).unwrap();
         assert_eq!(ask("/ready").await.0, StatusCode::OK);
         assert_eq!(ask("/live").await.0, StatusCode::OK);
+        let (status, text, _) = ask("/").await;
+        assert!(status == StatusCode::OK && text.contains("/metrics"), "{text}");
         let (_, text, form) = ask("/metrics").await;
         assert!(text.contains("starling_build_info{") && form == TEXT_FORMAT, "{text}");
     }

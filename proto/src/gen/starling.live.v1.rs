@@ -293,6 +293,9 @@ pub struct NodeDetail {
     /// As in starling.v1.NodeRow.
     #[prost(string, tag = "19")]
     pub silent_reason: ::prost::alloc::string::String,
+    /// As in starling.v1.NodeRow.
+    #[prost(message, repeated, tag = "20")]
+    pub collector_faults: ::prost::alloc::vec::Vec<super::super::v1::CollectorFault>,
 }
 /// Medians over the reporting nodes. NaN when none reported it.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -406,6 +409,22 @@ pub struct Hosts {
     /// How many nodes report.
     #[prost(message, optional, tag = "18")]
     pub completeness: ::core::option::Option<super::super::v1::Completeness>,
+    /// What else is to be said of some nodes; sent each second.
+    #[prost(message, repeated, tag = "23")]
+    pub notes: ::prost::alloc::vec::Vec<HostNote>,
+}
+/// What is to be said of one node beyond its numbers.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HostNote {
+    /// Its place in the columns.
+    #[prost(uint32, tag = "1")]
+    pub place: u32,
+    /// As in starling.v1.NodeRow.
+    #[prost(string, tag = "2")]
+    pub silent_reason: ::prost::alloc::string::String,
+    /// As in starling.v1.NodeRow, in one sentence: "memory cannot be read (permission denied)". Empty when all work.
+    #[prost(string, tag = "3")]
+    pub faults: ::prost::alloc::string::String,
 }
 /// One label of the nodes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

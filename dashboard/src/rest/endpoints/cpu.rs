@@ -8,31 +8,31 @@ use serde_json::{Map, Value};
 use super::{
     Completeness, Facts,
     numbers::{self, numbers},
-    percent,
 };
-use crate::hub::Second;
+use crate::{hub::Second, rest::number::Number};
 
-/// Processors, in percent.
+/// Processors.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Cpu {
     timestamp: String,
     #[serde(flatten)]
     numbers: Map<String, Value>,
-    /// 1, 5 and 15 minutes; of a cluster the mean over the nodes. Empty when it was not reported.
-    load_average: Vec<f64>,
-    by_mode: BTreeMap<String, f64>,
-    /// Of a cluster or group the busiest, at most 8; of a node all, by number.
-    cores: Vec<Core>,
+    ratio_by_mode: BTreeMap<String, Number>,
+    /// Of a cluster or group, at most 8. Empty of a node, all of whose cores follow.
+    busiest: Vec<Core>,
+    /// Of a node: how busy each core is, by its number. Empty of a cluster.
+    core_utilization_ratios: Vec<Number>,
     completeness: Completeness,
 }
 
 /// One core.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Core {
-    node: String,
+    node_id: String,
     core: u32,
-    utilization: f64,
+    utilization_ratio: Number,
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Cpu {
@@ -40,29 +40,22 @@ pub(super) fn answer(facts: &Facts<'_>) -> Cpu {
     Cpu {
         timestamp: facts.timestamp(),
         numbers: numbers(cpu, numbers::CPU),
-        load_average: cpu.and_then(|is| Some(vec![is.load1?, is.load5?, is.load15?])).unwrap_or_default(),
-        by_mode: cpu
-            .map(|is| is.ratio_by_mode.iter().map(|(mode, share)| (mode.clone(), percent(*share))).collect())
+        ratio_by_mode: cpu
+            .map(|is| is.ratio_by_mode.iter().map(|(mode, ratio)| (mode.clone(), Number(*ratio))).collect())
             .unwrap_or_default(),
-        cores: cores(facts),
+        busiest: busiest(facts),
+        core_utilization_ratios: facts.second().cores().iter().copied().map(Number).collect(),
         completeness: facts.completeness(),
     }
 }
 
-fn cores(facts: &Facts<'_>) -> Vec<Core> {
-    match &*facts.reading.second {
-        second @ Second::Cluster(_) => second
-            .cpu()
-            .iter()
-            .flat_map(|cpu| &cpu.busiest)
-            .map(|is| Core { node: is.node_id.clone(), core: is.core(), utilization: percent(is.utilization_ratio()) })
-            .collect(),
-        Second::Node(view) => {
-            let node = view.row.as_ref().map(|row| row.node_id.clone()).unwrap_or_default();
-            (0..)
-                .zip(&view.core_utilization_ratios)
-                .map(|(core, &is)| Core { node: node.clone(), core, utilization: percent(is) })
-                .collect()
-        }
-    }
+fn busiest(facts: &Facts<'_>) -> Vec<Core> {
+    let Second::Cluster(_) = facts.second() else { return Vec::new() };
+    let of_cluster = facts.second().cpu().map(|cpu| &cpu.busiest).into_iter().flatten();
+    let core = |is: &starling_proto::v1::CoreUtilization| Core {
+        node_id: is.node_id.clone(),
+        core: is.core(),
+        utilization_ratio: Number(is.utilization_ratio()),
+    };
+    of_cluster.map(core).collect()
 }

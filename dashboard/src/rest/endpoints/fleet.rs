@@ -7,31 +7,36 @@ use serde_json::{Map, Value, json};
 use starling_proto::{group::Group, v1};
 
 use super::{
-    Completeness, Endpoint, Facts, json,
+    Completeness, Endpoint, Facts,
     numbers::{self, numbers},
-    section,
+    section, to_json,
 };
 use crate::{
     hub::{Host, Hub, Link, Second, Source, Table, UnixMillis, age_ms},
-    rest::time::rfc3339,
+    rest::{
+        number::{Number, wide},
+        time::rfc3339,
+    },
 };
 
 /// One node.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ListedNode {
-    id: String,
+    node_id: String,
     /// "reporting", "silent", "stopped".
     state: &'static str,
+    /// Its latest second: Unix seconds, and the same as a time.
+    last_tick: u32,
     last_seen: String,
     silent_seconds: u32,
     /// `null` when no aggregator holds its stream.
-    aggregator: Option<String>,
+    aggregator_id: Option<String>,
     labels: BTreeMap<String, String>,
     simulated: bool,
     #[serde(flatten)]
     numbers: Map<String, Value>,
-    logical_cores: u32,
+    cores: u32,
     /// From the end of its second to the arrival of its frame; `null` when unknown.
     delay_ms: Option<u32>,
 }
@@ -39,15 +44,16 @@ struct ListedNode {
 impl ListedNode {
     fn of(host: &Host, table_tick: u32) -> Self {
         Self {
-            id: host.id().to_owned(),
+            node_id: host.id().to_owned(),
             state: state(host.state()),
+            last_tick: host.last_tick(),
             last_seen: rfc3339(host.last_tick()),
             silent_seconds: table_tick.saturating_sub(host.last_tick()),
-            aggregator: Some(host.aggregator().to_owned()).filter(|name| !name.is_empty()),
+            aggregator_id: Some(host.aggregator().to_owned()).filter(|name| !name.is_empty()),
             labels: host.labels().clone(),
             simulated: host.entry().simulated,
             numbers: numbers(Some(host), numbers::NODE),
-            logical_cores: host.entry().cores,
+            cores: host.entry().cores,
             delay_ms: Some(host.delay_ms()).filter(|&delay| delay > 0),
         }
     }
@@ -67,8 +73,8 @@ pub(crate) fn nodes(table: &Table, group: &Group, node: Option<&str>, now: UnixM
     let hosts = table.hosts.iter().filter(|host| group.holds(host.labels()) && node.is_none_or(|is| is == host.id()));
     json!({
         "timestamp": rfc3339(table.tick),
-        "nodes": hosts.map(|host| json(ListedNode::of(host, table.tick))).collect::<Vec<_>>(),
-        "completeness": json(Completeness::of(table.completeness.as_ref(), table.tick, now)),
+        "nodes": hosts.map(|host| to_json(ListedNode::of(host, table.tick))).collect::<Vec<_>>(),
+        "completeness": to_json(Completeness::of(table.completeness.as_ref(), table.tick, now)),
     })
 }
 
@@ -79,19 +85,18 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
     let traffic = facts.second().traffic();
     json!({
         "timestamp": rfc3339(view.tick),
-        "node": view.row.as_ref().and_then(Host::of).map(|host| json(ListedNode::of(&host, view.tick.max(host.last_tick())))),
+        "node": view.row.as_ref().and_then(Host::of).map(|host| to_json(ListedNode::of(&host, view.tick.max(host.last_tick())))),
         "facts": view.facts.as_ref().map(|is| json!({
             "kernel": is.kernel,
             "os": is.os,
             "cpuModel": is.cpu_model,
-            "logicalCores": is.cores,
-            "memoryBytes": is.memory_bytes,
+            "cores": is.cores,
+            "memoryBytes": Number(is.memory_bytes),
             "bootTime": rfc3339(is.boot_time_unix_s),
-            "daemonVersion": is.version,
+            "version": is.version,
         })),
-        "uptimeSeconds": view.uptime_seconds,
-        "rps": traffic.and_then(|is| is.requests_per_second),
-        "errorRate": traffic.and_then(|is| is.errors_per_second),
+        "uptimeSeconds": view.uptime_seconds.map(Number),
+        "traffic": traffic.map(|is| numbers(Some(is), numbers::TRAFFIC)),
         "latency": endpoint(Endpoint::Latency),
         "protocols": endpoint(Endpoint::Protocols)["protocols"],
         "connections": endpoint(Endpoint::Connections),
@@ -100,21 +105,18 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
         "disk": sections.and_then(|is| is.disk.as_ref()).map(|is| numbers(Some(is), numbers::DISK)),
         "network": sections.and_then(|is| is.network.as_ref()).map(|is| numbers(Some(is), numbers::NETWORK)),
         "series": view.series.iter().map(series).collect::<Vec<_>>(),
-        "completeness": json(facts.completeness()),
+        "completeness": to_json(facts.completeness()),
     })
 }
 
 fn series(from: &v1::SeriesValue) -> Value {
-    let histogram = from
-        .histogram
-        .as_ref()
-        .map(|is| json!({ "count": is.count, "sum": is.sum, "p50": is.p50, "p99": is.p99, "max": is.max }));
+    let histogram = from.histogram.as_ref().map(|is| numbers(Some(is), numbers::SUMMARY));
     json!({
         "name": from.name,
         "attributes": from.attributes,
         "kind": from.kind,
         "unit": from.unit,
-        "value": from.value,
+        "value": from.value.map(Number),
         "histogram": histogram,
     })
 }
@@ -123,7 +125,7 @@ fn series(from: &v1::SeriesValue) -> Value {
 pub(crate) fn cluster(hub: &Hub, now: UnixMillis) -> Value {
     let aggregators: Vec<_> = hub.aggregators().iter().map(|is| aggregator(is, now)).collect();
     let completeness = hub.reading(&Source::Cluster(Group::cluster())).map(|reading| match &*reading.second {
-        Second::Cluster(view) => json(Completeness::of(view.completeness.as_ref(), view.tick, now)),
+        Second::Cluster(view) => to_json(Completeness::of(view.completeness.as_ref(), view.tick, now)),
         Second::Node(_) => Value::Null,
     });
     json!({
@@ -151,14 +153,14 @@ fn aggregator_state(from: v1::AggregatorState) -> &'static str {
 fn aggregator(from: &v1::Aggregator, now: UnixMillis) -> Value {
     let in_state_ms = from.in_state_for.map(|is| is.seconds * 1_000 + i64::from(is.nanos) / 1_000_000);
     json!({
-        "id": from.aggregator_id,
+        "aggregatorId": from.aggregator_id,
         "state": aggregator_state(from.state()),
         "grpcAddress": from.grpc_address,
         "gossipAddress": from.gossip_address,
         "version": from.version,
-        "generation": from.generation,
+        "generation": wide(from.generation),
         "connectedNodes": from.connected_nodes,
-        "logLength": from.log_length,
+        "logLength": from.log_length.map(wide),
         "closedTick": Some(from.closed_tick).filter(|&tick| tick > 0),
         "behindMs": Some(from.closed_tick).filter(|&tick| tick > 0).map(|tick| age_ms(tick, now)),
         "inStateMs": in_state_ms,

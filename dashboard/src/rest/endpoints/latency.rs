@@ -7,9 +7,9 @@ use super::{
     Completeness, Facts,
     numbers::{self, numbers},
 };
-use crate::hub::distribution;
+use crate::{hub::distribution, rest::number::Number};
 
-/// Percentiles of this second, microseconds; `null` when there was no request.
+/// Percentiles of this second; `null` when there was no request.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Latency {
@@ -17,7 +17,7 @@ pub(super) struct Latency {
     #[serde(flatten)]
     now: Map<String, Value>,
     /// The same over the 60 seconds that end with this one.
-    last_minute: Map<String, Value>,
+    latency_last_minute: Map<String, Value>,
     /// Counts of these 60 seconds in log-spaced rows; empty rows at the ends are left out.
     distribution: Vec<Row>,
     completeness: Completeness,
@@ -26,8 +26,8 @@ pub(super) struct Latency {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
-    from_micros: f64,
-    to_micros: f64,
+    from_micros: Number,
+    to_micros: Number,
     count: u64,
 }
 
@@ -35,11 +35,11 @@ pub(super) fn answer(facts: &Facts<'_>) -> Latency {
     let traffic = facts.second().traffic();
     let last_minute = traffic.and_then(|traffic| traffic.latency_last_minute.as_ref());
     let rows = last_minute.map(|latency| distribution(&latency.histogram)).unwrap_or_default();
-    let bounds = rows.bounds.windows(2).map(|pair| (pair[0], pair[1]));
+    let bounds = rows.bounds.windows(2).map(|pair| (Number(pair[0]), Number(pair[1])));
     Latency {
         timestamp: facts.timestamp(),
         now: numbers(traffic.and_then(|traffic| traffic.latency.as_ref()), numbers::LATENCY),
-        last_minute: numbers(last_minute, numbers::LATENCY),
+        latency_last_minute: numbers(last_minute, numbers::LATENCY),
         distribution: bounds
             .zip(&rows.counts)
             .map(|((from_micros, to_micros), &count)| Row { from_micros, to_micros, count })

@@ -1,7 +1,8 @@
 //! The JSON answers: shapes and how they are filled from one second. Pure.
 //!
-//! Names are camelCase. Latencies are microseconds, memory bytes, rates per second, and what is called utilization is
-//! in percent (0 to 100), as the widgets of the reference take it. A number that was not reported is `null`, never 0.
+//! Names and units are those of gRPC's JSON: camelCase, ending with the unit (`PerSecond`, `Micros`, `Bytes`, `Ratio` from 0
+//! to 1); without one it is a count. Whole numbers have no point, 64-bit ones are texts. What was not reported is `null`,
+//! never 0.
 
 mod connections;
 mod cpu;
@@ -17,8 +18,8 @@ mod system;
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
-use serde_json::Value;
-use starling_proto::v1;
+use serde_json::{Value, json};
+use starling_proto::{catalogue::PROTOCOLS, v1};
 
 use super::{
     parameters::{Parameters, SCOPE},
@@ -31,6 +32,25 @@ use crate::{
 
 pub(crate) use fleet::{cluster, node, nodes};
 pub(crate) use requests::Timeline;
+
+/// What each parameter takes, for the index.
+pub(crate) fn parameters() -> Value {
+    let names = |of: &[(&str, u32)]| of.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    json!({
+        "node": "the name of one node; not together with group",
+        "group": "label:value, such as zone:a; the whole cluster without it",
+        "range": names(&requests::RANGES),
+        "granularity": names(&requests::GRANULARITIES),
+        "protocols": PROTOCOLS.join(","),
+        "name": "of a series; without it the series are listed",
+        "attribute.KEY": "only series with this value of the attribute KEY",
+        "total": "true adds up what the attributes leave open",
+        "statistics": "of value, sum, mean, min, max, nodes, count and quantiles such as p99.9, with commas",
+        "from": "first second, Unix seconds",
+        "to": "last second, Unix seconds",
+        "step": "seconds in a point, 1 to 900",
+    })
+}
 
 /// An endpoint: what is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -103,6 +123,23 @@ impl Facts<'_> {
 }
 
 impl Endpoint {
+    /// What it answers, for the index.
+    pub(crate) fn about(&self) -> &'static str {
+        match self {
+            Self::Rps => "requests per second: now, aimed at, against the minute before, and the last 15 minutes",
+            Self::Latency => "percentiles of this second and of the last minute, and the distribution of that minute",
+            Self::Connections => "TCP sockets by state and health, and what failed of the last minute's attempts",
+            Self::Requests(_) => {
+                "requests per second by protocol over time; on a WebSocket the points are the new second, \
+                 after those of `range` when it is given"
+            }
+            Self::Cpu => "processors: busy share, modes, load, and the busiest cores or all cores of a node",
+            Self::Memory => "what memory is used for, swap and huge pages",
+            Self::Protocols => "shares, rates, latency and status of each protocol",
+            Self::System => "all of it in short, and the verdict in one sentence",
+        }
+    }
+
     /// Names of the parameters it takes beside [`SCOPE`].
     pub(crate) fn parameters(&self) -> &'static [&'static str] {
         match self {
@@ -118,6 +155,25 @@ impl Endpoint {
             Self::Requests(_) => Ok(Self::Requests(Timeline::asked(query)?)),
             other => Ok(other),
         }
+    }
+
+    /// Those of them that a WebSocket takes: a second is a second, however coarse one looks.
+    pub(crate) fn socket_parameters(&self) -> &'static [&'static str] {
+        match self {
+            Self::Requests(_) => &requests::SOCKET_PARAMETERS,
+            _ => &[],
+        }
+    }
+
+    /// As [`Endpoint::asked`], for a WebSocket.
+    pub(crate) fn followed(self, query: &Parameters) -> Result<Self, ApiError> {
+        query.only(&[&SCOPE, self.socket_parameters()].concat())?;
+        self.asked(query)
+    }
+
+    /// Whether the first object on a WebSocket is to hold what was before.
+    pub(crate) fn wants_history(&self, query: &Parameters) -> bool {
+        matches!(self, Self::Requests(_)) && query.get(requests::RANGE).is_some()
     }
 
     /// The charted columns it needs.
@@ -140,22 +196,22 @@ impl Endpoint {
     /// The answer to one request.
     pub(crate) fn answer(&self, facts: &Facts<'_>) -> Value {
         match self {
-            Self::Rps => json(rps::answer(facts)),
-            Self::Latency => json(latency::answer(facts)),
-            Self::Connections => json(connections::answer(facts)),
-            Self::Requests(timeline) => json(requests::answer(facts, timeline)),
-            Self::Cpu => json(cpu::answer(facts)),
-            Self::Memory => json(memory::answer(facts)),
-            Self::Protocols => json(protocols::answer(facts)),
-            Self::System => json(system::answer(facts)),
+            Self::Rps => to_json(rps::answer(facts)),
+            Self::Latency => to_json(latency::answer(facts)),
+            Self::Connections => to_json(connections::answer(facts)),
+            Self::Requests(timeline) => to_json(requests::answer(facts, timeline)),
+            Self::Cpu => to_json(cpu::answer(facts)),
+            Self::Memory => to_json(memory::answer(facts)),
+            Self::Protocols => to_json(protocols::answer(facts)),
+            Self::System => to_json(system::answer(facts)),
         }
     }
 
     /// One more second on a WebSocket: the same, but what is a list over time holds the new second only.
     pub(crate) fn tick(&self, facts: &Facts<'_>) -> Value {
         match self {
-            Self::Rps => json(rps::tick(facts)),
-            Self::Requests(timeline) => json(requests::tick(facts, timeline)),
+            Self::Rps => to_json(rps::tick(facts)),
+            Self::Requests(timeline) => to_json(requests::tick(facts, timeline)),
             _ => self.answer(facts),
         }
     }
@@ -172,7 +228,7 @@ fn section(endpoint: &Endpoint, facts: &Facts<'_>) -> Value {
 }
 
 /// The shapes hold nothing that JSON cannot: no map with other keys than text.
-fn json(shape: impl Serialize) -> Value {
+fn to_json(shape: impl Serialize) -> Value {
     serde_json::to_value(shape).unwrap_or_default()
 }
 
@@ -239,11 +295,6 @@ impl Completeness {
             nodes_missing: from.nodes_missing,
         }
     }
-}
-
-/// A share as a percentage.
-fn percent(share: f64) -> f64 {
-    share * 100.0
 }
 
 /// A charted value; `None` for "no data".

@@ -8,14 +8,17 @@ use super::{
     Completeness, Facts,
     numbers::{self, numbers},
 };
-use crate::hub::{LastMinute, protocol_severity};
+use crate::{
+    hub::{LastMinute, protocol_severity},
+    rest::number::Number,
+};
 
 /// Requests by protocol.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Protocols {
     timestamp: String,
-    /// Requests per second of each protocol that ever reported.
+    /// The share of each protocol that ever reported.
     distribution: Vec<Slice>,
     protocols: Vec<Protocol>,
     completeness: Completeness,
@@ -23,19 +26,22 @@ pub(super) struct Protocols {
 
 #[derive(Debug, Serialize)]
 struct Slice {
-    name: &'static str,
-    value: f64,
+    protocol: &'static str,
+    /// Of all requests of the second; `null` without any.
+    ratio: Option<Number>,
 }
 
 /// One protocol.
 #[derive(Debug, Serialize)]
 pub(super) struct Protocol {
-    name: &'static str,
+    protocol: &'static str,
     /// Over the last minute: "healthy", "warning" above 1 % of failures, "error" above 5 %; "healthy" with fewer than 60
     /// requests.
     status: &'static str,
     #[serde(flatten)]
     numbers: Map<String, Value>,
+    /// `null` without requests.
+    latency: Option<Map<String, Value>>,
 }
 
 impl Protocol {
@@ -45,7 +51,12 @@ impl Protocol {
             Severity::Warning => "warning",
             Severity::Ok | Severity::Info | Severity::Unspecified => "healthy",
         };
-        Self { name, status, numbers: numbers(Some(from), numbers::PROTOCOL) }
+        Self {
+            protocol: name,
+            status,
+            numbers: numbers(Some(from), numbers::PROTOCOL),
+            latency: from.latency.as_ref().map(|is| numbers(Some(is), numbers::LATENCY)),
+        }
     }
 }
 
@@ -59,7 +70,9 @@ fn reported<'a>(facts: &'a Facts<'_>, name: &str) -> Option<&'a v1::ProtocolTraf
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Protocols {
-    let slice = |name| reported(facts, name).map(|is| Slice { name, value: is.requests_per_second() });
+    let all = facts.second().traffic().map_or(0.0, |is| is.requests_per_second());
+    let ratio = |is: &v1::ProtocolTraffic| (all > 0.0).then(|| Number(is.requests_per_second() / all));
+    let slice = |protocol| reported(facts, protocol).map(|is| Slice { protocol, ratio: ratio(is) });
     Protocols {
         timestamp: facts.timestamp(),
         distribution: PROTOCOLS.into_iter().filter_map(slice).collect(),

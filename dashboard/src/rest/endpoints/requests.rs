@@ -1,9 +1,8 @@
 //! `/api/v1/metrics/requests`: the request timeline.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 use starling_proto::{
     catalogue::{self, PROTOCOLS},
     limits::PAGE_WINDOW,
@@ -12,14 +11,14 @@ use starling_proto::{
 use super::{Completeness, Facts, charted};
 use crate::{
     error::ApiError,
-    rest::{parameters::Parameters, time::rfc3339},
+    rest::{number::Number, parameters::Parameters, time::rfc3339},
 };
 
 /// Ranges by name, in seconds. This version keeps 15 minutes; a longer range answers what there is and says so.
-const RANGES: [(&str, u32); 6] =
+pub(super) const RANGES: [(&str, u32); 6] =
     [("5m", 300), ("15m", 900), ("1h", 3_600), ("6h", 21_600), ("24h", 86_400), ("7d", 604_800)];
 /// Granularities by name, in seconds.
-const GRANULARITIES: [(&str, u32); 3] = [("second", 1), ("minute", 60), ("hour", 3_600)];
+pub(super) const GRANULARITIES: [(&str, u32); 3] = [("second", 1), ("minute", 60), ("hour", 3_600)];
 
 /// The charted columns of the protocols, in the order of [`PROTOCOLS`].
 pub(super) static COLUMNS: LazyLock<[&str; PROTOCOLS.len()]> = LazyLock::new(|| {
@@ -28,8 +27,12 @@ pub(super) static COLUMNS: LazyLock<[&str; PROTOCOLS.len()]> = LazyLock::new(|| 
     PROTOCOLS.map(|protocol| column(protocol).map_or("", |chart| chart.name))
 });
 
+/// How far back.
+pub(super) const RANGE: &str = "range";
 /// Names of the parameters.
-pub(super) const PARAMETERS: [&str; 3] = ["range", "granularity", "protocols"];
+pub(super) const PARAMETERS: [&str; 3] = [RANGE, "granularity", "protocols"];
+/// Those of a WebSocket.
+pub(super) const SOCKET_PARAMETERS: [&str; 2] = [RANGE, "protocols"];
 
 /// What part of the timeline is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,13 +87,9 @@ impl Timeline {
         self.protocols.iter().map(|&protocol| PROTOCOLS[protocol]).collect()
     }
 
-    /// A point: the time, and one `<protocol>_rps` each.
-    fn point(&self, tick: u32, value: impl Fn(usize) -> Option<f64>) -> Map<String, Value> {
-        let mut point = Map::from_iter([("timestamp".to_owned(), rfc3339(tick).into())]);
-        for &protocol in &self.protocols {
-            point.insert(format!("{}_rps", PROTOCOLS[protocol]), value(protocol).into());
-        }
-        point
+    fn point(&self, tick: u32, value: impl Fn(usize) -> Option<f64>) -> Point {
+        let value = |&protocol: &usize| (PROTOCOLS[protocol], value(protocol).map(Number));
+        Point { timestamp: rfc3339(tick), tick, requests_per_second: self.protocols.iter().map(value).collect() }
     }
 }
 
@@ -98,6 +97,17 @@ fn protocol(name: &str) -> Result<usize, ApiError> {
     PROTOCOLS.iter().position(|is| *is == name.trim()).ok_or_else(|| {
         ApiError::invalid("protocols", format!("{name:?} is not known; known: {}", PROTOCOLS.join(", ")))
     })
+}
+
+/// One step of the timeline.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Point {
+    timestamp: String,
+    /// Its first second, Unix seconds.
+    tick: u32,
+    /// By protocol; `null` where none was reported.
+    requests_per_second: BTreeMap<&'static str, Option<Number>>,
 }
 
 /// The timeline.
@@ -108,7 +118,7 @@ pub(crate) struct Requests {
     granularity: &'static str,
     protocols: Vec<&'static str>,
     /// Oldest first. A coarser point is the mean of its seconds that have data, and stands at its first second.
-    points: Vec<Map<String, Value>>,
+    points: Vec<Point>,
     coverage: Coverage,
     completeness: Completeness,
 }
@@ -124,6 +134,19 @@ struct Coverage {
     complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
+}
+
+impl Coverage {
+    fn of(from: Option<u32>, to: u32, requested: u32, available: u32) -> Self {
+        Self {
+            from: from.map(rfc3339),
+            to: rfc3339(to),
+            requested_seconds: requested,
+            available_seconds: available,
+            complete: available == requested,
+            note: note(available, requested),
+        }
+    }
 }
 
 pub(super) fn answer(facts: &Facts<'_>, timeline: &Timeline) -> Requests {
@@ -150,14 +173,7 @@ pub(super) fn answer(facts: &Facts<'_>, timeline: &Timeline) -> Requests {
         granularity: timeline.granularity,
         protocols: timeline.names(),
         points,
-        coverage: Coverage {
-            from: ticks.first().map(|&tick| rfc3339(tick)),
-            to: rfc3339(newest),
-            requested_seconds: timeline.range_seconds,
-            available_seconds: available,
-            complete: available == timeline.range_seconds,
-            note: note(available, timeline.range_seconds),
-        },
+        coverage: Coverage::of(ticks.first().copied(), newest, timeline.range_seconds, available),
         completeness: facts.completeness(),
     }
 }
@@ -173,14 +189,20 @@ fn note(available: u32, requested: u32) -> Option<String> {
     Some(text)
 }
 
-/// One point more, for the WebSocket.
-pub(super) fn tick(facts: &Facts<'_>, timeline: &Timeline) -> Map<String, Value> {
+/// One point more, for the WebSocket: the same shape, with the new second only.
+pub(super) fn tick(facts: &Facts<'_>, timeline: &Timeline) -> Requests {
+    let newest = facts.tick();
     let columns = &facts.columns;
-    let offset = facts.tick().checked_sub(columns.first_tick);
+    let offset = newest.checked_sub(columns.first_tick);
     let value = |protocol: usize| charted(*columns.values.get(protocol)?.get(offset? as usize)?);
-    let mut point = timeline.point(facts.tick(), value);
-    point.insert("completeness".to_owned(), super::json(facts.completeness()));
-    point
+    Requests {
+        range: timeline.range,
+        granularity: timeline.granularity,
+        protocols: timeline.names(),
+        points: vec![timeline.point(newest, value)],
+        coverage: Coverage::of(Some(newest), newest, 1, 1),
+        completeness: facts.completeness(),
+    }
 }
 
 #[cfg(test)]

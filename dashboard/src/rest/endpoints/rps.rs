@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Completeness, Facts, charted};
-use crate::rest::time::rfc3339;
+use crate::rest::{number::Number, time::rfc3339};
 
 /// Seconds that are compared: the last ones with those before them.
 const TREND_SECONDS: u32 = 60;
@@ -17,8 +17,9 @@ const FLAT: f64 = 0.01;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rps {
     timestamp: String,
-    current: Option<f64>,
-    target: Option<f64>,
+    /// `current`, `target` and the values are requests per second.
+    current: Option<Number>,
+    target: Option<Number>,
     trend: Trend,
     historical_data: Vec<Point>,
     completeness: Completeness,
@@ -31,21 +32,21 @@ pub(crate) struct Trend {
     /// "up", "down", "flat", or "unknown" without enough data.
     direction: &'static str,
     /// Of the mean of the last 60 seconds against the mean of the 60 seconds before; `null` when that is 0 or unknown.
-    change_percent: Option<f64>,
+    change_ratio: Option<Number>,
     versus: &'static str,
 }
 
 #[derive(Debug, Serialize)]
 struct Point {
     timestamp: String,
-    value: Option<f64>,
+    value: Option<Number>,
 }
 
 pub(super) fn answer(facts: &Facts<'_>) -> Rps {
     let values = facts.columns.values.first().map_or(&[][..], Vec::as_slice);
     let historical_data = (facts.columns.first_tick..)
         .zip(values)
-        .map(|(tick, &value)| Point { timestamp: rfc3339(tick), value: charted(value) })
+        .map(|(tick, &value)| Point { timestamp: rfc3339(tick), value: charted(value).map(Number) })
         .collect();
     Rps { historical_data, ..without_history(facts) }
 }
@@ -59,8 +60,8 @@ pub(super) fn tick(facts: &Facts<'_>) -> Rps {
 fn without_history(facts: &Facts<'_>) -> Rps {
     Rps {
         timestamp: facts.timestamp(),
-        current: facts.second().traffic().and_then(|traffic| traffic.requests_per_second),
-        target: facts.target_rps,
+        current: facts.second().traffic().and_then(|traffic| traffic.requests_per_second).map(Number),
+        target: facts.target_rps.map(Number),
         trend: trend(facts.columns.values.first().map_or(&[][..], Vec::as_slice)),
         historical_data: Vec::new(),
         completeness: facts.completeness(),
@@ -81,7 +82,7 @@ fn trend(values: &[f32]) -> Trend {
         Some(change) if change <= -FLAT => "down",
         Some(_) => "flat",
     };
-    Trend { direction, change_percent: change.map(super::percent), versus: "the minute before the last" }
+    Trend { direction, change_ratio: change.map(Number), versus: "the minute before the last" }
 }
 
 /// Mean over the seconds that have data.
@@ -98,10 +99,10 @@ mod tests {
     fn a_trend_compares_two_minutes() {
         let values = |before: f32, last: f32| [vec![before; 60], vec![last; 60]].concat();
         let of = |before, last| trend(&values(before, last));
-        assert_eq!((of(100.0, 112.5).direction, of(100.0, 112.5).change_percent), ("up", Some(12.5)));
+        assert_eq!((of(100.0, 112.5).direction, of(100.0, 112.5).change_ratio), ("up", Some(Number(0.125))));
         assert_eq!(of(100.0, 50.0).direction, "down");
         assert_eq!(of(100.0, 100.5).direction, "flat");
-        assert_eq!(of(0.0, 5.0).change_percent, None);
+        assert_eq!(of(0.0, 5.0).change_ratio, None);
         assert_eq!(of(f32::NAN, 5.0).direction, "unknown");
         assert_eq!(trend(&[1.0; 30]).direction, "unknown");
         assert_eq!(trend(&[]).direction, "unknown");

@@ -19,23 +19,16 @@ use crate::hub::verdict_text;
 #[serde(rename_all = "camelCase")]
 pub(super) struct SystemMetrics {
     timestamp: String,
-    rps: Option<f64>,
+    #[serde(flatten)]
+    traffic: Map<String, Value>,
     latency: Map<String, Value>,
-    connections: Connections,
+    connections: Map<String, Value>,
     memory: Value,
     cpu: Value,
     /// All five; `null` for a protocol that never reported.
     protocols: BTreeMap<&'static str, Option<Protocol>>,
     verdict: Verdict,
     completeness: Completeness,
-}
-
-#[derive(Debug, Serialize)]
-struct Connections {
-    #[serde(flatten)]
-    counts: Map<String, Value>,
-    /// Opened per second.
-    rate: Option<f64>,
 }
 
 /// One sentence about the state.
@@ -73,12 +66,9 @@ pub(super) fn answer(facts: &Facts<'_>) -> SystemMetrics {
     let connections = facts.second().connections();
     SystemMetrics {
         timestamp: facts.timestamp(),
-        rps: traffic.and_then(|traffic| traffic.requests_per_second),
+        traffic: numbers(traffic, numbers::TRAFFIC),
         latency: numbers(traffic.and_then(|traffic| traffic.latency.as_ref()), numbers::LATENCY),
-        connections: Connections {
-            counts: numbers(connections, numbers::CONNECTION_COUNTS),
-            rate: connections.and_then(|is| is.opened_per_second),
-        },
+        connections: numbers(connections, numbers::CONNECTIONS),
         memory: section(&Endpoint::Memory, facts),
         cpu: section(&Endpoint::Cpu, facts),
         protocols: PROTOCOLS.into_iter().map(|name| (name, protocols::find(facts, name))).collect(),

@@ -113,27 +113,27 @@ fn every_answer_says_when_and_how_complete() {
 fn rps_has_its_target_and_history() {
     let columns = Columns { first_tick: 1_699_999_999, values: vec![vec![f32::NAN, 100.0]] };
     let answer = answer(&Endpoint::Rps, columns);
-    assert_eq!((&answer["current"], &answer["target"]), (&json!(100.0), &json!(150.0)));
+    assert_eq!((&answer["current"], &answer["target"]), (&json!(100), &json!(150)));
     assert_eq!(answer["historicalData"][0], json!({"timestamp": "2023-11-14T22:13:19.000Z", "value": null}));
-    assert_eq!(answer["historicalData"][1]["value"], 100.0);
+    assert_eq!(answer["historicalData"][1]["value"], 100);
     assert_eq!(answer["trend"]["direction"], "unknown");
 }
 
 #[test]
 fn latency_is_micros_and_its_rows_hold_every_request() {
     let answer = answer(&Endpoint::Latency, Columns::default());
-    assert_eq!(answer["p50"], 2_000.0);
-    assert_eq!(answer["errorBound"], 0.003906);
+    assert_eq!(answer["p50Micros"], 2_000);
+    assert_eq!(answer["errorBoundPpm"], 3_906);
     let rows = answer["distribution"].as_array().unwrap();
     assert_eq!(rows.iter().map(|row| row["count"].as_u64().unwrap()).sum::<u64>(), 100);
     assert!(rows[0]["fromMicros"].as_f64().unwrap() <= 2_000.0 && rows[0]["toMicros"].as_f64().unwrap() > 2_000.0);
-    assert_eq!(answer["lastMinute"]["count"], 100.0);
+    assert_eq!(answer["latencyLastMinute"]["count"], 100);
 }
 
 #[test]
 fn what_was_not_reported_is_null() {
     let memory = answer(&Endpoint::Memory, Columns::default());
-    for field in ["totalMemory", "usedMemory", "bufferCache", "hugePagesUsage", "applicationMemory"] {
+    for field in ["totalBytes", "usedBytes", "bufferCacheBytes", "hugePagesUsedBytes", "applicationBytes"] {
         assert!(memory.as_object().unwrap().contains_key(field), "{field}");
         assert_eq!(memory[field], Value::Null);
     }
@@ -142,23 +142,24 @@ fn what_was_not_reported_is_null() {
 #[test]
 fn the_rest_of_the_shapes() {
     let cpu = answer(&Endpoint::Cpu, Columns::default());
-    assert_eq!((&cpu["totalUtilization"], &cpu["loadAverage"]), (&json!(25.0), &json!([1.0, 2.0, 3.0])));
-    assert_eq!(cpu["cores"], json!([{"node": "a", "core": 1, "utilization": 50.0}]));
+    assert_eq!((&cpu["utilizationRatio"], &cpu["load15"]), (&json!(0.25), &json!(3)));
+    assert_eq!(cpu["busiest"], json!([{"nodeId": "a", "core": 1, "utilizationRatio": 0.5}]));
     let connections = answer(&Endpoint::Connections, Columns::default());
     // Sockets are shares of sockets, attempts of attempts.
-    assert_eq!(connections["healthStatus"]["warning"], json!({"count": 2.0, "of": 10.0, "ratio": 0.2}));
-    assert_eq!(connections["healthStatus"]["error"], json!({"count": 3.0, "of": 12.0, "ratio": 0.25}));
-    assert_eq!(connections["attemptsLastMinute"], json!({"opened": 12.0, "failed": 3.0, "reset": 1.0}));
-    assert_eq!((&connections["active"], &connections["retransmitRatio"]), (&json!(6.0), &Value::Null));
+    assert_eq!(connections["healthStatus"]["warning"], json!({"count": 2, "of": 10, "ratio": 0.2}));
+    assert_eq!(connections["healthStatus"]["error"], json!({"count": 3, "of": 12, "ratio": 0.25}));
+    assert_eq!(connections["attemptsLastMinute"], json!({"opened": 12, "failed": 3, "reset": 1}));
+    assert_eq!((&connections["active"], &connections["retransmitRatio"]), (&json!(6), &Value::Null));
     let protocols = answer(&Endpoint::Protocols, Columns::default());
-    assert_eq!(protocols["distribution"], json!([{"name": "http2", "value": 100.0}]));
+    assert_eq!(protocols["distribution"], json!([{"protocol": "http2", "ratio": 1}]));
     assert_eq!(protocols["protocols"][0]["status"], "warning");
     assert_eq!(protocols["protocols"][0]["errorRatio"], 0.02);
     let system = answer(&Endpoint::System, Columns::default());
     assert_eq!(system["protocols"]["http1"], Value::Null);
-    assert_eq!(system["protocols"]["http2"]["activeConnections"], 7.0);
-    assert_eq!(system["connections"], json!({"active": 6.0, "idle": 2.0, "total": 10.0, "rate": 12.0}));
-    assert_eq!(system["cpu"]["totalUtilization"], 25.0);
+    assert_eq!(system["protocols"]["http2"]["active"], 7);
+    assert_eq!((&system["connections"]["total"], &system["connections"]["openedPerSecond"]), (&json!(10), &json!(12)));
+    assert_eq!((&system["requestsPerSecond"], &system["errorsPerSecond"]), (&json!(100), &json!(2)));
+    assert_eq!(system["cpu"]["utilizationRatio"], 0.25);
 }
 
 #[test]
@@ -177,5 +178,10 @@ fn the_timeline_is_cut_gathered_and_covered() {
     let endpoint = Endpoint::Requests(Timeline::parse(None, None, None).unwrap());
     let facts = Facts { reading: &reading(), columns, target_rps: None, now: 0 };
     let point = endpoint.tick(&facts);
-    assert_eq!((&point["timestamp"], &point["grpc_rps"]), (&json!("2023-11-14T22:13:20.000Z"), &json!(119.0)));
+    assert_eq!(point["points"].as_array().unwrap().len(), 1);
+    let point = &point["points"][0];
+    assert_eq!(
+        (&point["timestamp"], &point["requestsPerSecond"]["grpc"]),
+        (&json!("2023-11-14T22:13:20.000Z"), &json!(119))
+    );
 }

@@ -57,6 +57,7 @@ export function readFleet(hosts: Hosts, previous: Fleet | null): Fleet | null {
     silent: 0,
     stopped: 0,
   };
+  const notes = new Map(hosts.notes.map((note) => [note.place, note.silentReason || note.faults]));
   for (let i = 0; i < size; i++) {
     const old = sent ? undefined : previous?.rows[i];
     const state = STATES[hosts.states[i] ?? NodeState.UNSPECIFIED] ?? "unknown";
@@ -69,6 +70,7 @@ export function readFleet(hosts: Hosts, previous: Fleet | null): Fleet | null {
       simulated: old?.simulated ?? hosts.simulated[i] ?? false,
       state,
       silentSeconds: hosts.silentSeconds[i] ?? 0,
+      note: notes.get(i) ?? "",
       cpu: number(hosts.cpu, i),
       memory: number(hosts.memory, i),
       requests: number(hosts.requestsPerSecond, i),

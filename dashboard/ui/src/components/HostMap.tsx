@@ -245,7 +245,8 @@ export function HostMap({ fleet, fill, by }: Props) {
 function describe(row: NodeRow, fill: Fill): string {
   const label = FILLS.find(([f]) => f === fill)?.[1];
   const value = hasValue(row, fill) ? `${label} ${cellText(row, fill)}` : cellText(row, fill);
-  return `${row.id}${row.simulated ? ", simulated" : ""}, ${value}`;
+  const note = row.note === "" ? "" : `, ${row.note}`;
+  return `${row.id}${row.simulated ? ", simulated" : ""}, ${value}${note}`;
 }
 
 function inkOn(color: string): string {

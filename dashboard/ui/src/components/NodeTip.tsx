@@ -5,7 +5,7 @@ import { labelOf, type NodeRow } from "../lib/nodes";
 import { newest } from "../state/page";
 import { fillText } from "./fills";
 import { StatusMark } from "./Icons";
-import { STATE_MARK, stateText } from "./words";
+import { rowMark, stateText } from "./words";
 
 export function NodeTip({
   row,
@@ -34,7 +34,7 @@ export function NodeTip({
       }}
     >
       <p class="tip-h">
-        <StatusMark mark={STATE_MARK[row.state]} />
+        <StatusMark mark={rowMark(row)} />
         {row.id}
       </p>
       <dl>
@@ -65,6 +65,7 @@ export function NodeTip({
         <dt>Load</dt>
         <dd>{significant(row.load)}</dd>
       </dl>
+      {row.note !== "" && <p class="tip-n">{row.note}</p>}
       {row.simulated && <p class="tip-n">Simulated: a replay of real samples</p>}
     </div>
   );

@@ -53,3 +53,7 @@ export const STATE_WORD: Record<State, string> = {
 export function stateText({ state, silentSeconds }: { state: State; silentSeconds: number }): string {
   return state === "silent" ? `silent for ${span(silentSeconds)}` : STATE_WORD[state];
 }
+
+/** The mark of a row: one that reports and cannot read all it should is not well. */
+export const rowMark = ({ state, note }: Pick<NodeRow, "state" | "note">): Mark =>
+  state === "reporting" && note !== "" ? "warning" : STATE_MARK[state];

@@ -20,6 +20,8 @@ describe("percentiles with a bound of error", () => {
     expect(f.microsLike(1_834, 14_200)).toBe("1.8");
     expect(f.microsLike(51_834, 14_200)).toBe("51.8");
     expect(f.microsLike(51_834, 14_200, 48_000)).toBe("52");
+    expect(f.microsLike(363_000, 14_200, 48_000)).toBe("360");
+    expect(f.microsLike(3_630_000, 14_200, 48_000)).toBe("3,600");
     expect(f.microsLike(51_834, 14_200, 1_503_906)).toBe("≈50");
   });
 });

@@ -165,7 +165,9 @@ export function microsLike(v: Maybe, reference: Maybe, ppm = 0): string {
   const size = unitOf(reference);
   if (ppm > TWO_FIGURES_PPM) return `≈${rounded(v / size, 1)}`;
   // Three figures where they fall before the point, else two.
-  return significant(v / size, v / size >= 10 && ppm <= THREE_FIGURES_PPM ? 3 : 2);
+  const figures = v / size >= 10 && ppm <= THREE_FIGURES_PPM ? 3 : 2;
+  const short = rounded(v / size, figures);
+  return short >= 100 ? grouped(short) : significant(short, figures);
 }
 
 const BYTES = [

@@ -7,6 +7,7 @@ const row = (id: string, more: Partial<NodeRow> = {}): NodeRow => ({
   simulated: false,
   state: "reporting",
   silentSeconds: 0,
+  note: "",
   cpu: 0.5,
   memory: 0.5,
   requests: 10,

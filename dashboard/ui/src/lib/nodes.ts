@@ -8,6 +8,8 @@ export interface NodeRow {
   simulated: boolean;
   state: "reporting" | "silent" | "stopped" | "unknown";
   silentSeconds: number;
+  /** Why it is silent, or what its daemon cannot read; empty when there is nothing to say. */
+  note: string;
   cpu: number;
   memory: number;
   requests: number;
@@ -33,10 +35,10 @@ export function labelColumn(key: string): SortKey {
 }
 
 /** Columns the table can be sorted by: a field or a label. */
-export type SortKey = Exclude<keyof NodeRow, "labels"> | `${typeof LABEL}${string}`;
+export type SortKey = Exclude<keyof NodeRow, "labels" | "note"> | `${typeof LABEL}${string}`;
 
 /** Value of a column. */
-function cellOf(row: NodeRow, key: SortKey): NodeRow[Exclude<keyof NodeRow, "labels">] {
+function cellOf(row: NodeRow, key: SortKey): NodeRow[Exclude<keyof NodeRow, "labels" | "note">] {
   return key.startsWith(LABEL)
     ? labelOf(row, key.slice(LABEL.length))
     : row[key as Exclude<keyof NodeRow, "labels">];

@@ -4,7 +4,7 @@ import { FactList } from "../components/FactList";
 import { type Mark, StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
 import { Shell } from "../components/Shell";
-import { CONNECTING, lackText, STATE_MARK } from "../components/words";
+import { CONNECTING, lackText, rowMark } from "../components/words";
 import type { Aggregators } from "../gen/starling/live/v1/live_pb";
 import { type Aggregator, AggregatorState } from "../gen/starling/v1/cluster_pb";
 import * as f from "../lib/format";
@@ -157,7 +157,7 @@ function Owned({ id, fleet, width }: { id: string; fleet: Fleet; width: 4 | 12 }
           {shown.map((r) => (
             <li key={r.id}>
               <a href={nodeHref(r.id)}>
-                <StatusMark mark={STATE_MARK[r.state]} />
+                <StatusMark mark={rowMark(r)} />
                 {r.id}
               </a>
             </li>

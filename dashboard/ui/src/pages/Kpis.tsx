@@ -4,7 +4,8 @@ import type { LiveView } from "../api/view";
 import { Fact, Kpi, KpiRow, ShareBar } from "../components/Kpi";
 import { Sparkline } from "../components/Sparkline";
 import type { Median } from "../gen/starling/live/v1/live_pb";
-import type { Sections } from "../gen/starling/v1/sections_pb";
+import type { Completeness, Sections } from "../gen/starling/v1/sections_pb";
+import { nodesBehind, type Section } from "../lib/complete";
 import * as f from "../lib/format";
 import { moved, movedPercentile } from "../lib/moved";
 
@@ -17,10 +18,18 @@ interface Props {
   target: number;
   /** Present on a node's page. */
   median: Median | undefined;
+  /** Of the cluster: how many nodes are behind each part. */
+  complete?: Completeness | undefined;
   ofNode: boolean;
 }
 
-export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
+/** Said in front of the figures of a part that lacks nodes. */
+function Lacks({ complete, section }: { complete: Completeness | undefined; section?: Section }) {
+  const lacks = nodesBehind(complete, section);
+  return lacks ? <span class="fact lack">{lacks}</span> : null;
+}
+
+export function Kpis({ label, view, sections, target, median, complete, ofNode }: Props) {
   const { traffic, connections, cpu, memory } = sections ?? {};
   view.version.value;
   const rings = view.shown;
@@ -49,6 +58,7 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
         breach={target > 0 && f.known(requests) && requests < target}
         shape={spark("rps.total", false, target)}
       >
+        <Lacks complete={complete} />
         {target > 0 && <Fact label="target" value={f.count(target)} />}
         {ofNode && median ? <Fact label="median" value={f.rate(median.requestsPerSecond)} /> : null}
         <Fact label="peak" value={f.rate(peak)} />
@@ -77,6 +87,7 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
         value={f.percent(traffic?.errorRatio)}
         shape={spark("errors.total", true)}
       >
+        <Lacks complete={complete} />
         <Fact value={f.rate(traffic?.errorsPerSecond)} />
         {ofNode && median ? <Fact label="median" value={f.rate(median.errorsPerSecond)} /> : null}
       </Kpi>
@@ -86,6 +97,7 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
         value={f.count(connections?.active)}
         shape={spark("connections.active")}
       >
+        <Lacks complete={complete} section="connections" />
         <Fact label="idle" value={f.count(connections?.idle)} />
         <Fact label="new" value={f.rate(connections?.openedPerSecond)} />
       </Kpi>
@@ -95,6 +107,7 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
         value={f.percent(cpu?.utilizationRatio)}
         shape={spark("cpu.total", true)}
       >
+        <Lacks complete={complete} section="cpu" />
         {cpu && <span class="fact">{f.plural(cpu.cores, "core")}</span>}
         {!cpu && <Fact label="load" value={f.NONE} />}
         {cpu && ofNode && (
@@ -111,6 +124,7 @@ export function Kpis({ label, view, sections, target, median, ofNode }: Props) {
         value={f.percent(memoryShare)}
         shape={<ShareBar share={memoryShare} thick />}
       >
+        <Lacks complete={complete} section="memory" />
         {memory && (
           <span class="fact">
             <b>{f.bytesOf(memory.usedBytes, memory.totalBytes)}</b>

@@ -5,6 +5,8 @@ import { StatusMark } from "../components/Icons";
 import { Verdict } from "../components/Verdict";
 import { STATE_MARK, STATE_WORD } from "../components/words";
 import type { NodeDetail } from "../gen/starling/live/v1/live_pb";
+import { type CollectorFault, CollectorTrouble } from "../gen/starling/v1/sections_pb";
+import { faultText } from "../lib/faults";
 import * as f from "../lib/format";
 import { labelTerm } from "../lib/nodes";
 import { newest } from "../state/page";
@@ -84,7 +86,27 @@ export function factsOf(node: NodeDetail): [string, string][] {
 }
 
 export function Facts({ node }: { node: NodeDetail }) {
-  return <FactList class="facts" facts={factsOf(node)} />;
+  return (
+    <>
+      <FactList class="facts" facts={factsOf(node)} />
+      <Faults faults={node.collectorFaults} />
+    </>
+  );
+}
+
+/** What a daemon cannot read of its host, so that what is absent below is not taken for nothing. */
+function Faults({ faults }: { faults: readonly CollectorFault[] }) {
+  if (faults.length === 0) return null;
+  return (
+    <ul class="faults" aria-label="What the daemon cannot read">
+      {faults.map((fault) => (
+        <li key={fault.collector}>
+          <StatusMark mark={fault.trouble === CollectorTrouble.PARTIAL ? "warning" : "error"} />
+          <span>{faultText(fault)}</span>
+        </li>
+      ))}
+    </ul>
+  );
 }
 
 function Neighbours({ node }: { node: NodeDetail }) {

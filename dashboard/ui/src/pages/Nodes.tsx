@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import { StatusMark } from "../components/Icons";
 import { Shell } from "../components/Shell";
-import { CONNECTING, lackText, NO_NODE, STATE_MARK, stateText } from "../components/words";
+import { CONNECTING, lackText, NO_NODE, rowMark, stateText } from "../components/words";
 import * as f from "../lib/format";
 import {
   formatSort,
@@ -81,8 +81,13 @@ function Row({ row, columns }: { row: NodeRow; columns: readonly Column[] }) {
       </th>
       {columns.map((c) => (
         <td key={c.key} class={c.number ? "" : "tx"}>
-          {c.key === "state" && <StatusMark mark={STATE_MARK[row.state]} />}
+          {c.key === "state" && <StatusMark mark={rowMark(row)} />}
           {c.text(row)}
+          {c.key === "state" && row.note !== "" && (
+            <span class="why" title={row.note}>
+              {row.note}
+            </span>
+          )}
         </td>
       ))}
     </tr>

@@ -14,6 +14,7 @@ import { Verdict } from "../components/Verdict";
 import { CONNECTING, lackText, NO_NODE } from "../components/words";
 import type { Distribution } from "../gen/starling/live/v1/live_pb";
 import type { Latency } from "../gen/starling/v1/sections_pb";
+import { nodesBehind, noted } from "../lib/complete";
 import * as f from "../lib/format";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CpuPanel } from "../panels/CpuPanel";
@@ -64,12 +65,15 @@ function Tally({ fleet }: { fleet: Fleet }) {
 function LatencyPanel({
   latency,
   distribution,
+  lacks,
 }: {
   latency: Latency | undefined;
   distribution: Distribution | undefined;
+  /** "2 of 3 nodes" when some are not in it. */
+  lacks: string | undefined;
 }) {
   return (
-    <Panel title="Latency distribution" note="last 60 s, log scale" width={4}>
+    <Panel title="Latency distribution" note={noted("last 60 s, log scale", lacks)} width={4}>
       {latency && distribution && distribution.counts.length > 0 ? (
         <>
           <div class="lg">
@@ -189,11 +193,10 @@ export function OverviewPage() {
     [target],
   );
   const complete = state?.completeness;
-  const lacks: string[] = [];
-  const [nodes, expected] = [complete?.nodesReporting ?? 0, complete?.nodesExpected ?? 0];
-  if (nodes < expected) lacks.push(`${f.grouped(nodes)} of ${f.plural(expected, "node")}`);
-  if (complete?.skippedCells) lacks.push(`without ${f.plural(complete.skippedCells, "value")}`);
-  const scope = lacks.length > 0 ? lacks.join(", ") : undefined;
+  const nodes = complete?.nodesReporting ?? 0;
+  const lacks = nodesBehind(complete);
+  const skipped = complete?.skippedCells ? `without ${f.plural(complete.skippedCells, "value")}` : undefined;
+  const inMemory = nodesBehind(complete, "memory") ?? f.plural(nodes, "node");
   const waiting = lackText.value ?? CONNECTING;
   const few = fleet !== null && fleet.rows.length <= FEW_NODES;
   const only = fleet?.rows.length === 1 ? fleet.rows[0]?.id : undefined;
@@ -201,13 +204,14 @@ export function OverviewPage() {
     <TimePanel
       view={view}
       panel="latency"
+      over={lacks}
       width={few ? 8 : 4}
       // As tall as the protocol table beside it.
       height={few ? Math.max(176, 103 + 27 * (traffic?.protocols.length ?? 0)) : 132}
     />
   );
   const protocols = (
-    <ProtocolsPanel traffic={traffic} severities={state?.judged?.protocols ?? []} view={view} />
+    <ProtocolsPanel traffic={traffic} severities={state?.judged?.protocols ?? []} view={view} lacks={lacks} />
   );
   const hostMap = <HostsPanel fleet={fleet} waiting={waiting} width={few ? 4 : 8} />;
   return (
@@ -220,6 +224,7 @@ export function OverviewPage() {
         view={view}
         sections={state?.sections}
         target={target}
+        complete={complete}
         median={undefined}
         ofNode={false}
       />
@@ -228,7 +233,7 @@ export function OverviewPage() {
         <TimePanel
           view={view}
           panel="timeline"
-          over={scope}
+          over={noted(lacks, skipped)}
           width={8}
           height={176}
           stacked={style.value === "stacked"}
@@ -237,17 +242,24 @@ export function OverviewPage() {
           noDataLabel
           controls={<SignalChoice label="Draw as" signal={style} options={STYLES} />}
         />
-        <LatencyPanel latency={traffic?.latencyLastMinute} distribution={state?.judged?.distribution} />
+        <LatencyPanel
+          latency={traffic?.latencyLastMinute}
+          distribution={state?.judged?.distribution}
+          lacks={lacks}
+        />
         {only !== undefined ? <OnlyHost id={only} /> : few ? latency : hostMap}
         {only === undefined && protocols}
-        <CpuPanel cpu={cpu} nodes={nodes} view={view} />
+        <CpuPanel cpu={cpu} nodes={nodes} view={view} lacks={nodesBehind(complete, "cpu")} />
         <MemoryPanel
           memory={memory}
-          note={
-            memory ? `${f.text(f.bytes(memory.totalBytes))} over ${f.plural(nodes, "reporting node")}` : ""
-          }
+          note={memory ? `${f.text(f.bytes(memory.totalBytes))} over ${inMemory}` : ""}
         />
-        <ConnectionsPanel connections={connections} judged={state?.judged} view={view} />
+        <ConnectionsPanel
+          connections={connections}
+          judged={state?.judged}
+          view={view}
+          lacks={nodesBehind(complete, "connections")}
+        />
         {only !== undefined ? (
           <>
             {latency}
@@ -258,8 +270,8 @@ export function OverviewPage() {
         ) : (
           latency
         )}
-        <TimePanel view={view} panel="network" over="all nodes" />
-        <TimePanel view={view} panel="disk" over="all nodes" />
+        <TimePanel view={view} panel="network" over={nodesBehind(complete, "network") ?? "all nodes"} />
+        <TimePanel view={view} panel="disk" over={nodesBehind(complete, "disk") ?? "all nodes"} />
         {only !== undefined && <TimePanel view={view} panel="connections" />}
       </div>
     </Shell>

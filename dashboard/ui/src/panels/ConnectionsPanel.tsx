@@ -8,12 +8,15 @@ import { StackBar } from "../components/StackBar";
 import type { Judged } from "../gen/starling/live/v1/live_pb";
 import type { Connections } from "../gen/starling/v1/sections_pb";
 import { attemptsText } from "../lib/attempts";
+import { noted } from "../lib/complete";
 import { count, grouped, known, type Maybe, NONE, percent, rate, text } from "../lib/format";
 
 interface Props {
   connections: Connections | undefined;
   judged: Judged | undefined;
   view: Pick<LiveView, "shown" | "version">;
+  /** "2 of 3 nodes" when some are not in it. */
+  lacks?: string | undefined;
 }
 
 /** A row of sockets; together they are all that are tracked. */
@@ -40,7 +43,7 @@ function rowsOf({ healthy, warning, total, byState }: Connections): Row[] {
   return rows;
 }
 
-export function ConnectionsPanel({ connections, judged, view }: Props) {
+export function ConnectionsPanel({ connections, judged, view, lacks }: Props) {
   if (!connections) return <Absent title="Connection health" what="No connection data in this second." />;
   const { healthy, warning, total } = connections;
   const whole = total ?? 0;
@@ -55,7 +58,12 @@ export function ConnectionsPanel({ connections, judged, view }: Props) {
   ] as const;
   const open = known(healthy) && known(warning) ? `${grouped(healthy + warning)} open of ` : "";
   return (
-    <Panel title="Connection health" note={`${open}${grouped(total)} tracked`} width={4} class="stacked">
+    <Panel
+      title="Connection health"
+      note={noted(`${open}${grouped(total)} tracked`, lacks)}
+      width={4}
+      class="stacked"
+    >
       <StackBar parts={rows} whole={whole} label="Connections" />
       <table class="t">
         <thead>

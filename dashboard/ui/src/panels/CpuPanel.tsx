@@ -5,6 +5,7 @@ import { TimeChart } from "../components/chart";
 import { ShareBar } from "../components/Kpi";
 import { Absent, Panel } from "../components/Panel";
 import type { Cpu } from "../gen/starling/v1/sections_pb";
+import { noted } from "../lib/complete";
 import { percent, plural, significant, text, wholePercent } from "../lib/format";
 import { modesOf } from "../lib/modes";
 import { nodeHref } from "../state/router";
@@ -20,15 +21,17 @@ interface CpuProps {
   cpu: Cpu | undefined;
   nodes: number;
   view: Pick<LiveView, "shown" | "version" | "status">;
+  /** "2 of 3 nodes" when some are not in it. */
+  lacks: string | undefined;
 }
 
-export function CpuPanel({ cpu, nodes, view }: CpuProps) {
+export function CpuPanel({ cpu, nodes, view, lacks }: CpuProps) {
   if (!cpu) return <Absent title="CPU" what="No processor data in this second." />;
   const busiest = cpu.busiest.slice(0, nodes > 1 ? 5 : 6);
   const left = BELOW_RING - BAR * busiest.length;
   const load = `${significant(cpu.load1)} · ${significant(cpu.load5)} · ${significant(cpu.load15)}`;
   return (
-    <Panel title="CPU" note={plural(cpu.cores, "core")} width={4}>
+    <Panel title="CPU" note={noted(plural(cpu.cores, "core"), lacks)} width={4}>
       <div class="side-by-side">
         <Arc
           parts={[{ share: cpu.utilizationRatio, color: "c-h2" }]}

@@ -9,6 +9,7 @@ import { Sparkline } from "../components/Sparkline";
 import { NO_REQUESTS } from "../components/words";
 import { Severity } from "../gen/starling/live/v1/live_pb";
 import type { Traffic } from "../gen/starling/v1/sections_pb";
+import { noted } from "../lib/complete";
 import { count, micros, microsWithin, percent, rate, text } from "../lib/format";
 
 interface ProtocolsProps {
@@ -16,10 +17,12 @@ interface ProtocolsProps {
   /** How each protocol is doing, in the order of `traffic.protocols`. */
   severities: readonly Severity[];
   view: Pick<LiveView, "shown" | "version">;
+  /** "2 of 3 nodes" when some are not in it. */
+  lacks: string | undefined;
 }
 
 /** Where the panel is taller than its table needs, the lines under each protocol take the room. */
-export function ProtocolsPanel({ traffic, severities, view }: ProtocolsProps) {
+export function ProtocolsPanel({ traffic, severities, view, lacks }: ProtocolsProps) {
   if (!traffic || traffic.protocols.length === 0) {
     return <Absent title="Protocols" what={NO_REQUESTS} />;
   }
@@ -35,7 +38,7 @@ export function ProtocolsPanel({ traffic, severities, view }: ProtocolsProps) {
   const total = rate(sum);
   const share = (v: number) => (sum > 0 ? v / sum : Number.NaN);
   return (
-    <Panel title="Protocols" note="share of requests" width={4} class="stacked">
+    <Panel title="Protocols" note={noted("share of requests", lacks)} width={4} class="stacked">
       <div class="side-by-side">
         <Arc
           parts={all.map((p) => ({ share: share(p.requestsPerSecond), color: protocolColor(p.name) }))}

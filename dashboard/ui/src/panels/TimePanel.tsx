@@ -1,6 +1,7 @@
 /** One line of the table of panels, drawn. */
 import type { ComponentProps } from "preact";
 import { ChartPanel } from "../components/ChartPanel";
+import { noted } from "../lib/complete";
 import { PANELS, type PanelName } from "./table";
 
 type ChartProps = ComponentProps<typeof ChartPanel>;
@@ -18,7 +19,7 @@ interface Props
 
 export function TimePanel({ panel, note, over, width = 4, height = 132, ...chart }: Props) {
   const { scale, note: usual, ...line } = PANELS[panel];
-  const said = [note ?? usual, over].filter((part) => part !== undefined && part !== "").join(", ");
+  const said = noted(note ?? usual, over);
   return (
     <ChartPanel
       {...line}
