@@ -3,9 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use starling_proto::{ids::NodeId, limits::NODE_ID_LEN_MAX};
+
 use starling_service::{
     requests::RequestReports,
-    settings::{Mistakes, kind},
+    settings::{
+        Mistakes,
+        kind::{self, Word},
+    },
 };
 
 /// Most copies a frame can be asked to be on before it is acknowledged.
@@ -17,6 +21,20 @@ const GROUP_BY_MAX: usize = 4;
 pub(crate) const NODES_MAX: u32 = 20_000;
 /// Most seeds: every one is asked from time to time.
 const SEEDS_MAX: usize = 64;
+
+/// What becomes of a node whose name another machine holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Duplicates {
+    /// It is not taken; its daemon keeps its frames and asks again.
+    #[default]
+    Refuse,
+    /// It is taken under a name of its own.
+    Rename,
+}
+
+impl Word for Duplicates {
+    const ALL: &'static [(&'static str, Self)] = &[("refuse", Self::Refuse), ("rename", Self::Rename)];
+}
 
 starling_service::settings! {
     /// Settings of one aggregator. The defaults listen on loopback and have no seeds.
@@ -60,6 +78,9 @@ starling_service::settings! {
         /// Nodes this aggregator takes; more are sent to others or refused. About 0.1 MB each with 500 series;
         /// the last 15 minutes of all of them, second by second, share 512 MiB beside that.
         pub nodes_max: u32 = 10_000, kind::number(1..=NODES_MAX);
+        /// What becomes of a node whose name a node on another machine holds: "refuse" until the stream of the first is
+        /// gone, or "rename" it to a name of its own. Machines are told apart by machine-id and boot.
+        pub duplicate_nodes: Duplicates = Duplicates::Refuse, kind::word();
         /// Longest time a stop may take: nodes are sent away, the last seconds handed to the other aggregators.
         pub drain: Duration = Duration::from_secs(10), kind::seconds(1..=300), key "drain_secs";
     }
@@ -104,6 +125,7 @@ mod tests {
             ("cluster = ''", "cluster: \"\" is not taken, wanted: a text of 1 to 64 characters"),
             ("grpc_listen = '0.0.0.0:7400'", "only loopback addresses"),
             ("gossip_listen = '10.0.0.1:7401'", "gossip_listen: 10.0.0.1:7401 can be reached"),
+            ("duplicate_nodes = 'both'", "duplicate_nodes: \"both\" is not \"refuse\" or \"rename\""),
             ("admin_listen = 'here'", "admin_listen: \"here\" is not an address"),
             ("admin_listen = '127.0.0.1:7400'", "admin_listen: 127.0.0.1:7400 is the address of grpc_listen too"),
             ("grpc_advertise = '127.0.0.1'", "grpc_advertise: \"127.0.0.1\" is not \"host:port\""),

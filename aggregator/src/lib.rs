@@ -21,6 +21,6 @@ mod reading;
 mod requests;
 mod service;
 
-pub use config::Config;
+pub use config::{Config, Duplicates};
 pub use metrics::Metrics;
 pub use service::Service;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use starling_proto::v1::RefusalReason;
+use starling_proto::{ids::NodeId, v1::RefusalReason};
 use starling_service::metrics::{By, Counter, Durations, Gauge};
 use tracing::{error, info, warn};
 
@@ -58,6 +58,8 @@ starling_service::metrics! {
         hellos: By<Counter> = "starling_aggregator_hellos", label "answer";
         /// Streams ended because two daemons have one node id.
         node_contests: Counter = "starling_aggregator_node_contests";
+        /// Requests of nodes for a name that another machine holds.
+        name_clashes: Counter = "starling_aggregator_name_clashes";
         /// Nodes forgotten before their 15 minutes, to make room.
         nodes_forgotten_early: Counter = "starling_aggregator_nodes_forgotten_early";
         /// Streams ended because their node did not read.
@@ -158,6 +160,7 @@ starling_service::metrics! {
         log keyframe_requested_line every LINE_EVERY;
         log series_without_place_line every LINE_EVERY;
         log node_contested_line every LINE_EVERY;
+        log name_clash_line every LINE_EVERY;
         log blocks_lost_line every LINE_EVERY;
         log group_other_line every LINE_EVERY;
         log peer_failed_line every LINE_EVERY;
@@ -262,6 +265,24 @@ impl Metrics {
         self.node_contests.inc();
         if let Some(left_out) = self.node_contested_line.allow() {
             warn!(node, left_out, "two daemons call themselves by one node id, each ends the stream of the other");
+        }
+    }
+
+    /// A machine at `second` asks for the name `node`, which the one at `first` holds at `aggregator`. It was refused, or
+    /// renamed.
+    pub(crate) fn name_clash(&self, node: &str, second: &str, first: &str, aggregator: &str, renamed: Option<&NodeId>) {
+        self.name_clashes.inc();
+        if let Some(left_out) = self.name_clash_line.allow() {
+            let renamed_to = renamed.map_or("", NodeId::as_str);
+            warn!(
+                node,
+                first,
+                aggregator,
+                second,
+                renamed_to,
+                left_out,
+                "two machines report as one node, the second is refused or renamed: give one a node_id of its own"
+            );
         }
     }
 

@@ -168,6 +168,7 @@ fn build(
     let (ledger, task) = LedgerTask::new(ledger, copies, membership.clone(), metrics.clone());
     let meter = config.requests.meter("starling-aggregator", config.aggregator_id.as_str());
     let fleet = Arc::new(ClusterFleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone()));
+    let elsewhere = fleet.clone();
     let exchange = Exchange {
         membership: membership.clone(),
         ledger: ledger.clone(),
@@ -178,7 +179,8 @@ fn build(
         stop: CancellationToken::new(),
     };
     let draining = CancellationToken::new();
-    let intake = Intake { membership, ledger, registry, metrics, meter, draining };
+    let duplicates = config.duplicate_nodes;
+    let intake = Intake { membership, ledger, registry, metrics, meter, draining, elsewhere, duplicates };
     (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange) }, task)
 }
 

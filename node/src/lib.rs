@@ -22,7 +22,7 @@ mod schedule;
 mod service;
 mod uplink;
 
-pub use collect::{CollectConfig, Collection, Collectors, Switches, host_facts};
+pub use collect::{CollectConfig, Collection, Collectors, Switches, host_facts, machine};
 pub use config::Config;
 pub use metrics::Metrics;
 pub use receive::ReceiverLimits;

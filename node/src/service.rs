@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    Config, UplinkConfig, UplinkStats, host_facts,
+    Config, UplinkConfig, UplinkStats, host_facts, machine,
     metrics::Metrics,
     receive::{self, SharedReceiver},
     sampler::{Sampler, SamplerConfig},
@@ -147,22 +147,23 @@ impl Program for Service {
 
 async fn uplink_config(config: &Config) -> UplinkConfig {
     let collect = config.collect();
-    let facts = tokio::task::spawn_blocking(move || host_facts(&collect));
+    let facts = tokio::task::spawn_blocking(move || (host_facts(&collect), machine(&collect)));
     // The daemon is worth more than the facts of its host.
-    let host = match timeout(FACTS_WITHIN, facts).await {
-        Ok(Ok(host)) => host,
+    let (host, machine) = match timeout(FACTS_WITHIN, facts).await {
+        Ok(Ok(facts)) => facts,
         Ok(Err(bug)) => {
             error!(error = ?bug, "the facts of this host are unknown");
-            starling_proto::v1::HostFacts::default()
+            Default::default()
         }
         Err(_) => {
             warn!(procfs = %config.procfs.display(), "the facts of this host are unknown, a read does not return");
-            starling_proto::v1::HostFacts::default()
+            Default::default()
         }
     };
     UplinkConfig {
         node_id: config.node_id.clone(),
         host,
+        machine,
         labels: config.labels.clone(),
         simulated: false,
         seeds: config.aggregators.clone(),

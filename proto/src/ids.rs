@@ -134,6 +134,44 @@ id_of_16_bytes! {
     WriterId
 }
 
+/// Which machine a daemon runs on, as far as it can tell. Two that run under one name are told apart by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Made of its machine-id. The same on clones of one image, and after a reboot.
+    pub id: Option<[u8; 16]>,
+    /// Its boot. The same in all containers of one machine, and another one after a reboot.
+    pub boot: Option<[u8; 16]>,
+}
+
+impl Machine {
+    /// Reads both from a message; empty means unknown.
+    ///
+    /// # Errors
+    /// [`IdError::Bytes`] for a length other than 0 and 16.
+    pub fn parse(id: &[u8], boot: &[u8]) -> Result<Self, IdError> {
+        let read = |bytes: &[u8]| match bytes.len() {
+            0 => Ok(None),
+            length => bytes.try_into().map(Some).map_err(|_| IdError::Bytes(length)),
+        };
+        Ok(Self { id: read(id)?, boot: read(boot)? })
+    }
+
+    /// Both for a message.
+    #[must_use]
+    pub fn to_bytes(self) -> (bytes::Bytes, bytes::Bytes) {
+        let write = |part: Option<[u8; 16]>| part.map_or_else(bytes::Bytes::new, bytes::Bytes::from_owner);
+        (write(self.id), write(self.boot))
+    }
+
+    /// Whether the two are known to be different machines, or one before and after a reboot. False as long as they may be
+    /// one.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> bool {
+        let differ = |one: Option<[u8; 16]>, two: Option<[u8; 16]>| one.zip(two).is_some_and(|(one, two)| one != two);
+        differ(self.boot, other.boot) || differ(self.id, other.id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +184,24 @@ mod tests {
         assert_eq!(NodeId::parse("Web"), Err(IdError::Character('W')));
         assert_eq!(NodeId::sanitised("Büro PC").as_str(), "b-ro-pc");
         assert_eq!(NodeId::sanitised("").as_str(), "unnamed");
+    }
+
+    #[test]
+    fn machines_are_told_apart_only_by_what_both_know() {
+        let machine = |id: u8, boot: u8| {
+            let part = |n: u8| if n == 0 { Vec::new() } else { vec![n; 16] };
+            Machine::parse(&part(id), &part(boot)).unwrap()
+        };
+        // A clone of an image, containers of one machine, another machine.
+        for (one, two) in [((1, 1), (1, 2)), ((1, 1), (2, 1)), ((1, 1), (2, 2)), ((1, 0), (2, 5)), ((0, 1), (4, 2))] {
+            assert!(machine(one.0, one.1).differs(&machine(two.0, two.1)), "{one:?} {two:?}");
+        }
+        for (one, two) in [((1, 1), (1, 1)), ((0, 0), (1, 1)), ((1, 0), (0, 1)), ((1, 2), (0, 2)), ((1, 2), (1, 0))] {
+            assert!(!machine(one.0, one.1).differs(&machine(two.0, two.1)), "{one:?} {two:?}");
+        }
+        let (id, boot) = machine(3, 0).to_bytes();
+        assert_eq!((Machine::parse(&id, &boot), boot.len()), (Ok(machine(3, 0)), 0));
+        assert_eq!(Machine::parse(&[1; 15], &[]), Err(IdError::Bytes(15)));
     }
 
     #[test]

@@ -24,8 +24,8 @@ use std::{
 
 use starling_proto::{
     group::Group,
-    ids::{NodeId, WriterId},
-    nodes::{Mirror, Most, UpdateError},
+    ids::{Machine, NodeId, WriterId},
+    nodes::{Entry, Mirror, Most, UpdateError},
     v1,
 };
 use tokio::sync::watch;
@@ -38,7 +38,7 @@ use self::{
 };
 use crate::{
     clock::{now_ms, tick_of},
-    ingest::{IngestNode, Registry},
+    ingest::{ALIVE_FOR, HeldElsewhere, Holder, IngestNode, Registry},
     ledger_task::Published,
     membership::{Membership, MembershipView},
     metrics::Metrics,
@@ -48,6 +48,9 @@ use crate::{
 const WANTED_SECONDS: u32 = 60;
 /// Bytes of names and labels kept of one peer: 10,000 nodes of 16 short labels each take 4 MB.
 const PEER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Seconds by which the row of a node that is alive is old or ahead, with the way from its aggregator.
+const FRESH: u32 = 10;
 
 /// See the module. Shared; every section under a lock is one pass over rows without pointers to follow, a few
 /// milliseconds at 10,000 nodes.
@@ -159,7 +162,31 @@ impl ClusterFleet {
     /// One page of rows; see [`Table::page`].
     pub(crate) fn page(&self, group: &Group, after: Option<&NodeId>, most: usize, bytes: usize, tick: u32) -> Page {
         self.ask();
-        self.table().page(group, after, most, bytes, tick)
+        let mut page = self.table().page(group, after, most, bytes, tick);
+        let now = tick_of(now_ms());
+        for row in &mut page.rows {
+            row.name_clash = self.registry.clashes().of(&row.node_id, now);
+        }
+        page
+    }
+
+    /// The clashes of names that this aggregator has seen in the last minute, for its peers.
+    pub(crate) fn name_clashes(&self) -> Vec<v1::NameClash> {
+        self.registry.clashes().seen_by(&self.aggregator, tick_of(now_ms()))
+    }
+
+    /// Takes those that a peer has seen.
+    pub(crate) fn take_name_clashes(&self, clashes: Vec<v1::NameClash>) {
+        self.registry.clashes().take(clashes, tick_of(now_ms()));
+    }
+
+    /// Ends our own stream of the node in `entry` when another machine held the name first, at `aggregator`.
+    fn yield_to(&self, entry: &Entry, aggregator: &NodeId) {
+        let node = self.registry.get(&entry.id);
+        if let Some(own) = node.and_then(|node| node.yield_to(&entry.origin, aggregator.as_str())) {
+            let (node, first) = (entry.id.as_str(), entry.origin.address.as_str());
+            self.metrics.name_clash(node, &own, first, aggregator.as_str(), None);
+        }
     }
 
     /// Of the nodes of `group` at second `tick`: those that report, and those that report or are silent.
@@ -202,7 +229,21 @@ impl ClusterFleet {
     /// The row of one of our own nodes at its newest second; `None` before its first frame.
     pub(crate) fn row_of(&self, node: &IngestNode) -> Option<v1::NodeRow> {
         let (entry, row) = own::of_one(node, &self.aggregator)?;
-        Some(table::wire_row(&entry, &row, row.tick))
+        let mut row = table::wire_row(&entry, &row, row.tick);
+        row.name_clash = self.registry.clashes().of(&row.node_id, tick_of(now_ms()));
+        Some(row)
+    }
+}
+
+impl HeldElsewhere for ClusterFleet {
+    fn held_by_other(&self, node: &NodeId, machine: &Machine) -> Option<Holder> {
+        let alive_for = u32::try_from(ALIVE_FOR.as_secs()).unwrap_or(u32::MAX);
+        let entry = self.table().held_elsewhere(node, tick_of(now_ms()), alive_for)?;
+        entry.origin.machine.differs(machine).then(|| Holder {
+            address: entry.origin.address.clone(),
+            machine: entry.origin.machine,
+            aggregator: entry.aggregator.as_ref().map_or_else(String::new, ToString::to_string),
+        })
     }
 }
 
@@ -240,6 +281,12 @@ impl PeerRows {
                     self.hints.resize(place + 1, u32::MAX);
                 }
                 left_out += usize::from(!table.merge(self.source, &node.entry, &node.row, now, &mut self.hints[place]));
+            }
+        }
+        // Whoever is silent there holds no name.
+        for node in applied.entries.iter().filter_map(|&number| self.mirror.node(number)) {
+            if let Some(aggregator) = node.entry.aggregator.as_ref().filter(|_| node.row.tick.abs_diff(now) <= FRESH) {
+                fleet.yield_to(&node.entry, aggregator);
             }
         }
         fleet.metrics.rows_left_out(left_out);

@@ -117,6 +117,7 @@ fn entry_of(node: &IngestNode, about: &About, aggregator: Option<&NodeId>, stopp
         stopped,
         collector_faults: about.collector_faults.clone(),
         silent_reason: String::new(),
+        origin: about.origin.clone(),
     }
 }
 

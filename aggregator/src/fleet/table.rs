@@ -53,6 +53,8 @@ pub(super) struct Held {
     /// Of [`Groups::join`].
     groups: Vec<u32>,
     row_changed: u64,
+    /// Our own second at which its row last changed.
+    heard: u32,
 }
 
 /// A number. When no node has it, readers who knew the last one hear of it.
@@ -151,19 +153,19 @@ impl Table {
             return true;
         }
         let Some(number) = self.find(&entry.id, *hint) else {
-            let Some(number) = self.insert(source, entry, row) else { return false };
+            let Some(number) = self.insert(source, entry, row, now) else { return false };
             *hint = number;
             return true;
         };
         *hint = number;
         let shown = self.shown(source, entry);
         let Some(held) = self.slots[number as usize].held.as_mut() else { return true };
-        if held.source != source && !newer((row, entry), (&held.row, &held.published)) {
+        if held.source != source && !wins((source, row, entry), held) {
             return true;
         }
         if held.row != *row {
             held.row = *row;
-            held.row_changed = self.revision;
+            (held.row_changed, held.heard) = (self.revision, now);
         }
         if held.source == source && (Arc::ptr_eq(&held.published, entry) || held.published == *entry) {
             return true;
@@ -194,7 +196,7 @@ impl Table {
         self.names.get(id).copied()
     }
 
-    fn insert(&mut self, source: Source, entry: &Arc<Entry>, row: &Row) -> Option<u32> {
+    fn insert(&mut self, source: Source, entry: &Arc<Entry>, row: &Row, now: u32) -> Option<u32> {
         if self.names.len() >= self.most {
             return None;
         }
@@ -212,6 +214,7 @@ impl Table {
                 source,
                 groups: Vec::new(),
                 row_changed: self.revision,
+                heard: now,
             }),
             entry_changed: self.revision,
         };
@@ -319,6 +322,14 @@ impl Table {
         Some(Place { writer: held.source.writer, aggregator_id })
     }
 
+    /// From where the stream of `node` comes that another aggregator holds, if it reported within `alive_for` seconds
+    /// before `now`.
+    pub(super) fn held_elsewhere(&self, node: &NodeId, now: u32, alive_for: u32) -> Option<Arc<Entry>> {
+        let held = self.held(*self.names.get(node)?)?;
+        let alive = !held.source.own && held.heard.saturating_add(alive_for) > now;
+        (alive && held.entry.aggregator.is_some()).then(|| held.entry.clone())
+    }
+
     /// Names that look like `node`, for an error message, and how many nodes there are.
     pub(super) fn similar(&self, node: &str) -> (Vec<String>, usize) {
         let close = |name: &&NodeId| {
@@ -385,9 +396,17 @@ fn forgotten(row: &Row, now: u32) -> bool {
     row.tick.saturating_add(NODE_FORGOTTEN_AFTER) < now
 }
 
-/// The row of a node that moved: the one with the newer second, of equal ones that with a stream.
-fn newer((row, entry): (&Row, &Entry), (held, published): (&Row, &Entry)) -> bool {
-    (row.tick, entry.aggregator.is_some()) > (held.tick, published.aggregator.is_some())
+/// The row of a node that moved: the one with the newer second, of equal ones that with a stream. A stream that is open
+/// here and not silent is not outdone by another one of the same name: peers must hear of both.
+fn wins((source, row, entry): (Source, &Row, &Entry), held: &Held) -> bool {
+    let (here, was_here) = (source.own, held.source.own && held.published.aggregator.is_some());
+    if here && entry.aggregator.is_some() && row.tick.saturating_add(SILENT_AFTER) >= held.row.tick {
+        return true;
+    }
+    if was_here && held.row.tick.saturating_add(SILENT_AFTER) >= row.tick {
+        return false;
+    }
+    (row.tick, entry.aggregator.is_some()) > (held.row.tick, held.published.aggregator.is_some())
 }
 
 /// A row as people are shown it.
@@ -417,6 +436,8 @@ pub(super) fn wire_row(entry: &Entry, row: &Row, tick: u32) -> v1::NodeRow {
         delay_ms: row.delay_ms,
         collector_faults: entry.collector_faults.clone(),
         silent_reason: entry.silent_reason.clone(),
+        address: if entry.aggregator.is_some() { entry.origin.address.clone() } else { String::new() },
+        name_clash: None,
     }
 }
 

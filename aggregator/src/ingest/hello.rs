@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use starling_proto::{
-    ids::{NodeId, StreamId},
+    ids::{Machine, NodeId, StreamId},
     label,
     limits::{LABELS_MAX, NAME_LEN_MAX},
+    nodes::Origin,
     v1,
 };
 use tonic::Status;
@@ -28,11 +29,11 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    /// Checks a hello.
+    /// Checks a hello that came from `address`.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`, naming the field and what was wanted.
-    pub(crate) fn parse(hello: v1::Hello) -> Result<Self, Status> {
+    pub(crate) fn parse(hello: v1::Hello, address: String) -> Result<Self, Status> {
         let wrong =
             |field: &str, what: &dyn std::fmt::Display| Status::invalid_argument(format!("hello.{field}: {what}"));
         let node = NodeId::parse(&hello.node_id).map_err(|error| wrong("node_id", &error))?;
@@ -50,6 +51,7 @@ impl Greeting {
         if !host.memory_bytes.is_finite() || host.memory_bytes < 0.0 {
             return Err(wrong("host.memory_bytes", &"is not a size"));
         }
+        let machine = Machine::parse(&hello.machine, &hello.boot).map_err(|error| wrong("machine or boot", &error))?;
         Ok(Self {
             node,
             stream,
@@ -67,6 +69,7 @@ impl Greeting {
                 labels: hello.labels.into_iter().collect::<BTreeMap<_, _>>(),
                 simulated: hello.simulated,
                 collector_faults: Vec::new(),
+                origin: Origin { address, machine, since_unix_ms: 0 },
             },
             final_hop: hello.final_hop,
         })
@@ -93,21 +96,26 @@ mod tests {
             simulated: false,
             final_hop: true,
             sent_at_unix_ms: 0,
+            machine: vec![7; 16].into(),
+            boot: Vec::new().into(),
         }
     }
 
     #[test]
     fn a_good_hello_is_taken_and_texts_are_tamed() {
-        let greeting = Greeting::parse(hello()).unwrap();
+        let greeting = Greeting::parse(hello(), "h:1".into()).unwrap();
         assert_eq!((greeting.node.as_str(), greeting.session, greeting.final_hop), ("web-1", 1, true));
         assert_eq!(greeting.about.facts.kernel.chars().count(), NAME_LEN_MAX);
         assert_eq!(greeting.about.labels["zone"], "a");
+        let machine = Machine { id: Some([7; 16]), boot: None };
+        assert_eq!(greeting.about.origin, Origin { address: "h:1".into(), machine, since_unix_ms: 0 });
     }
 
     #[test]
     fn mistakes_name_the_field() {
         type Spoil = fn(&mut v1::Hello);
-        let cases: [(&str, Spoil); 7] = [
+        let cases: [(&str, Spoil); 8] = [
+            ("hello.machine or boot", |h| h.boot = vec![1; 5].into()),
             ("hello.node_id", |h| h.node_id = "Web 1".into()),
             ("hello.stream_id", |h| h.stream_id = vec![1; 3].into()),
             ("hello.session", |h| h.session = 0),
@@ -121,7 +129,7 @@ mod tests {
         for (field, spoil) in cases {
             let mut bad = hello();
             spoil(&mut bad);
-            let status = Greeting::parse(bad).unwrap_err();
+            let status = Greeting::parse(bad, String::new()).unwrap_err();
             assert_eq!(status.code(), tonic::Code::InvalidArgument);
             assert!(status.message().starts_with(field), "{}", status.message());
         }

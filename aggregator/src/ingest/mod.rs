@@ -2,6 +2,7 @@
 
 mod hello;
 mod names;
+mod namesakes;
 mod node;
 mod rebalance;
 mod registry;
@@ -10,7 +11,7 @@ mod session;
 use std::{sync::Arc, time::Duration};
 
 use starling_proto::{
-    ids::NodeId,
+    ids::{Machine, NodeId},
     limits::MESSAGE_BYTES_MAX,
     v1::{self, ingest_request, ingest_response},
 };
@@ -22,12 +23,14 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::{hello::Greeting, session::IngestSession};
 pub(crate) use self::{
+    namesakes::{ALIVE_FOR, HeldElsewhere, Holder},
     node::{About, IngestNode, Latest},
     rebalance::rebalance,
     registry::Registry,
 };
 use crate::{
-    clock::now_ms,
+    clock::{now_ms, tick_of},
+    config::Duplicates,
     ledger_task::LedgerHandle,
     membership::{Membership, MembershipView, endpoint},
     metrics::{Answer, Metrics},
@@ -54,6 +57,55 @@ pub(crate) struct Intake {
     pub(crate) meter: RequestMeter,
     /// Nodes are to be handed over: no new ones are taken.
     pub(crate) draining: CancellationToken,
+    /// Which names are held at other aggregators.
+    pub(crate) elsewhere: Arc<dyn HeldElsewhere>,
+    /// What becomes of a node whose name another machine holds.
+    pub(crate) duplicates: Duplicates,
+}
+
+impl Intake {
+    /// The machine that holds `node`, if it is another one than `machine` and alive.
+    fn holder(&self, node: &NodeId, machine: &Machine) -> Option<Holder> {
+        let here = self.registry.held_by_other(node, machine).map(|origin| Holder {
+            address: origin.address,
+            machine: origin.machine,
+            aggregator: self.membership.view().me.id.to_string(),
+        });
+        here.or_else(|| self.elsewhere.held_by_other(node, machine))
+    }
+
+    /// Lets in whoever says `greeting`: under its name, or under another one when a different machine holds that.
+    ///
+    /// # Errors
+    /// `ALREADY_EXISTS` by policy, or when there is no other name.
+    fn admit(&self, mut greeting: Greeting) -> Result<Greeting, Status> {
+        let machine = greeting.about.origin.machine;
+        let Some(holder) = self.holder(&greeting.node, &machine) else { return Ok(greeting) };
+        let other = match self.duplicates {
+            Duplicates::Refuse => None,
+            Duplicates::Rename => namesakes::other_names(&greeting.node, &machine, &holder)
+                .into_iter()
+                .find(|name| self.holder(name, &machine).is_none()),
+        };
+        let (node, address) = (greeting.node.clone(), &greeting.about.origin.address);
+        self.metrics.name_clash(node.as_str(), address, &holder.address, &holder.aggregator, other.as_ref());
+        let own = &self.membership.view().me.id;
+        self.registry.clashes().asked(&node, address, own, other.as_ref(), tick_of(now_ms()));
+        match other {
+            Some(name) => greeting.node = name,
+            None => return Err(Status::already_exists(held_text(&node, &holder.address, &holder.aggregator))),
+        }
+        Ok(greeting)
+    }
+}
+
+/// What a node is told whose name another machine holds.
+fn held_text(node: &NodeId, address: &str, aggregator: &str) -> String {
+    format!(
+        "another machine at {address} (aggregator {aggregator}) reports as node {node}: give one of the two a node_id of \
+         its own; this one is taken when the other has been silent for {} s",
+        ALIVE_FOR.as_secs()
+    )
 }
 
 /// The gRPC service.
@@ -81,12 +133,14 @@ impl ingest_server::Ingest for IngestService {
         &self,
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
+        let address = request.remote_addr().map_or_else(String::new, |address| address.to_string());
         let (intake, mut inbound) = (&self.intake, request.into_inner());
         let greeting = tokio::select! {
             biased;
             () = intake.draining.cancelled() => return Err(stopping()),
-            greeting = first_message(&mut inbound) => greeting.inspect_err(|_| intake.metrics.hello(Answer::Refused))?,
+            greeting = first_message(&mut inbound, address) => greeting.inspect_err(|_| intake.metrics.hello(Answer::Refused))?,
         };
+        let greeting = intake.admit(greeting).inspect_err(|_| intake.metrics.hello(Answer::Refused))?;
         let (outbox, responses) = mpsc::channel(OUTBOX);
         let view = intake.membership.view();
         if let Some(redirect) = redirect(&view, &greeting) {
@@ -105,6 +159,7 @@ impl ingest_server::Ingest for IngestService {
             ranked: view.rank(session.node()).into_iter().take(RANKED).map(endpoint).collect(),
             known: view.known(),
             sent_at_unix_ms: now_ms(),
+            node_id: session.node().to_string(),
         };
         let _ = outbox.try_send(Ok(respond(ingest_response::Body::Accept(accept))));
         self.tasks.spawn(session.run(inbound, outbox));
@@ -112,12 +167,12 @@ impl ingest_server::Ingest for IngestService {
     }
 }
 
-async fn first_message(inbound: &mut Streaming<v1::IngestRequest>) -> Result<Greeting, Status> {
+async fn first_message(inbound: &mut Streaming<v1::IngestRequest>, address: String) -> Result<Greeting, Status> {
     let message = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
         .await
         .map_err(|_| Status::deadline_exceeded("no hello within 5 s"))??;
     match message.and_then(|message| message.body) {
-        Some(ingest_request::Body::Hello(hello)) => Greeting::parse(hello),
+        Some(ingest_request::Body::Hello(hello)) => Greeting::parse(hello, address),
         _ => Err(Status::invalid_argument("the first message must be hello")),
     }
 }

@@ -3,8 +3,8 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -12,17 +12,22 @@ use std::{
 use bytes::Bytes;
 use starling_proto::{
     frame::{DecodedFrame, Second},
-    ids::{NodeId, StreamId},
+    ids::{Machine, NodeId, StreamId},
     interner::Interner,
     limits::LIVE_WINDOW,
+    nodes::Origin,
     v1,
 };
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::names::{NameQuota, NodeNames};
+use super::{
+    names::{NameQuota, NodeNames},
+    namesakes::ALIVE_FOR,
+};
 use crate::{
     blocks::{History, Slice},
+    clock::now_ms,
     metrics::Metrics,
 };
 
@@ -49,6 +54,8 @@ pub(crate) struct About {
     pub(crate) simulated: bool,
     /// Its collectors that do not read all they should, sorted by name; as of [`starling_proto::nodes::taken_faults`].
     pub(crate) collector_faults: Vec<v1::CollectorFault>,
+    /// From where it comes.
+    pub(crate) origin: Origin,
 }
 
 /// The open stream of a node.
@@ -62,6 +69,8 @@ pub(crate) struct NodeSession {
     pub(crate) replaced: CancellationToken,
     /// Asks the stream to send its node to the owner.
     pub(crate) redirect: Arc<Notify>,
+    /// Why it must end, when another machine holds the name: set before `replaced` is cancelled.
+    pub(super) namesake: Arc<OnceLock<String>>,
     /// When it was accepted.
     pub(crate) since: Instant,
 }
@@ -78,6 +87,8 @@ pub(crate) struct Latest {
 /// What all nodes of a registry have together.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// When the process started.
+    pub(super) started: Instant,
     /// Nodes with an open stream.
     pub(super) connected: AtomicUsize,
     /// Bytes of the blocks of all nodes, counted exactly once a second and by what was written since.
@@ -132,6 +143,8 @@ pub(crate) struct IngestNode {
     /// Plain mutex; taken when the node brings a name that is new to the process.
     quota: Mutex<NameQuota>,
     ticks: watch::Sender<u32>,
+    /// Milliseconds from the start of the process to the newest message of its stream.
+    heard_ms: AtomicU64,
     shared: Arc<Shared>,
 }
 
@@ -143,6 +156,7 @@ pub(crate) struct Claim {
     pub(crate) replaced: CancellationToken,
     /// Notified when the node is to be sent to its owner.
     pub(crate) redirect: Arc<Notify>,
+    namesake: Arc<OnceLock<String>>,
     epoch: u64,
 }
 
@@ -179,7 +193,7 @@ thread_local! {
 impl IngestNode {
     pub(super) fn new(id: NodeId, shared: Arc<Shared>) -> Arc<Self> {
         let (state, quota) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { id, state, quota, ticks: watch::Sender::new(0), shared })
+        Arc::new(Self { id, state, quota, ticks: watch::Sender::new(0), heard_ms: AtomicU64::new(0), shared })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -207,6 +221,37 @@ impl IngestNode {
     /// Its open stream.
     pub(super) fn session(&self) -> Option<NodeSession> {
         self.state().session.clone()
+    }
+
+    fn heard_now(&self) {
+        let since_start = u64::try_from(self.shared.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(since_start, Ordering::Relaxed);
+    }
+
+    fn is_alive(&self) -> bool {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        self.shared.started.elapsed().saturating_sub(heard) < ALIVE_FOR
+    }
+
+    /// From where its open stream comes, if that is another machine than `machine` and alive.
+    pub(super) fn held_by_other(&self, machine: &Machine) -> Option<Origin> {
+        let state = self.state();
+        let held = state.session.is_some() && self.is_alive() && state.about.origin.machine.differs(machine);
+        held.then(|| state.about.origin.clone())
+    }
+
+    /// Ends its stream if `other`, which `aggregator` holds, is another machine and came first: both asked for the name
+    /// before the one aggregator knew of the other. Returns from where our own stream came.
+    pub(crate) fn yield_to(&self, other: &Origin, aggregator: &str) -> Option<String> {
+        let state = self.state();
+        let (session, own) = (state.session.as_ref()?, &state.about.origin);
+        let order = |origin: &Origin| (origin.since_unix_ms, origin.machine.id, origin.machine.boot);
+        if other.since_unix_ms == 0 || !own.machine.differs(&other.machine) || order(other) >= order(own) {
+            return None;
+        }
+        session.namesake.set(super::held_text(&self.id, &other.address, aggregator)).ok()?;
+        session.replaced.cancel();
+        Some(own.address.clone())
     }
 
     /// Its newest tick, now and from now on; 0 before the first frame.
@@ -260,9 +305,14 @@ impl IngestNode {
         self: &Arc<Self>,
         stream: StreamId,
         number: u32,
-        about: About,
+        mut about: About,
     ) -> Result<(Claim, bool), ClaimError> {
         let mut state = self.state();
+        let before = &state.about.origin;
+        about.origin.since_unix_ms = match &state.session {
+            Some(_) if !before.machine.differs(&about.origin.machine) => before.since_unix_ms,
+            _ => now_ms(),
+        };
         match &state.session {
             Some(session) => {
                 if session.stream == stream && session.number > number {
@@ -281,6 +331,7 @@ impl IngestNode {
             number,
             replaced: CancellationToken::new(),
             redirect: Arc::new(Notify::new()),
+            namesake: Arc::default(),
             since: Instant::now(),
         };
         state.epoch += 1;
@@ -288,12 +339,14 @@ impl IngestNode {
             node: self.clone(),
             replaced: session.replaced.clone(),
             redirect: session.redirect.clone(),
+            namesake: session.namesake.clone(),
             epoch: state.epoch,
         };
         state.session = Some(session);
         let relabelled = state.about.labels != about.labels;
         state.about = Arc::new(about);
         state.stopped = false;
+        self.heard_now();
         Ok((claim, relabelled))
     }
 
@@ -326,6 +379,16 @@ impl IngestNode {
 }
 
 impl Claim {
+    /// A message came.
+    pub(super) fn heard(&self) {
+        self.node.heard_now();
+    }
+
+    /// Why the stream must end, when that is because another machine holds the name.
+    pub(super) fn namesake(&self) -> Option<&str> {
+        self.namesake.get().map(String::as_str)
+    }
+
     /// The names of the process within the quota of this node.
     pub(super) fn names<'a>(&'a self, names: &'a Interner) -> NodeNames<'a> {
         NodeNames { names, quota: &self.node.quota, now: Instant::now() }

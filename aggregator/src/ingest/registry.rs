@@ -6,17 +6,19 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use starling_proto::{
     group::Group,
-    ids::{NodeId, StreamId},
+    ids::{Machine, NodeId, StreamId},
     interner::Interner,
     limits::NODE_FORGOTTEN_AFTER,
+    nodes::Origin,
     series::OTHER,
 };
 
+use super::namesakes::Clashes;
 use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, IngestNode, NodeSession, Shared};
 use crate::metrics::Metrics;
 
@@ -41,6 +43,7 @@ pub(crate) struct Registry {
     names: Arc<Interner>,
     /// When [`Interner::sweep`] ran last, as a tick.
     swept: AtomicU32,
+    clashes: Clashes,
     shared: Arc<Shared>,
 }
 
@@ -65,8 +68,19 @@ impl Registry {
             nodes_max: nodes_max as usize,
             names: Arc::default(),
             swept: AtomicU32::new(0),
-            shared: Arc::new(Shared { connected, block_bytes, metrics }),
+            clashes: Clashes::default(),
+            shared: Arc::new(Shared { started: Instant::now(), connected, block_bytes, metrics }),
         }
+    }
+
+    /// The clashes of names in the cluster.
+    pub(crate) const fn clashes(&self) -> &Clashes {
+        &self.clashes
+    }
+
+    /// From where the open stream of `node` comes, if that is another machine than `machine` and alive.
+    pub(super) fn held_by_other(&self, node: &NodeId, machine: &Machine) -> Option<Origin> {
+        self.get(node)?.held_by_other(machine)
     }
 
     /// The series of this process.

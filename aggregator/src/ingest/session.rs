@@ -166,7 +166,7 @@ impl IngestSession {
             tokio::select! {
                 biased;
                 () = &mut draining => return self.drained(),
-                () = &mut replaced => return End::Status(Status::aborted("a newer connection of this node took over")),
+                () = &mut replaced => return self.replaced(),
                 () = &mut redirect => {
                     return End::Redirect(elsewhere(&self.intake.membership.view(), self.node()));
                 }
@@ -196,6 +196,7 @@ impl IngestSession {
                 }
                 message = inbound.message() => {
                     heard_at = tokio::time::Instant::now();
+                    self.claim.heard();
                     let body = match message {
                         Ok(Some(message)) => message.body,
                         Ok(None) => return End::Gone,
@@ -207,6 +208,13 @@ impl IngestSession {
                 }
             }
         }
+    }
+
+    fn replaced(&self) -> End {
+        End::Status(match self.claim.namesake() {
+            Some(text) => Status::already_exists(text),
+            None => Status::aborted("a newer connection of this node took over"),
+        })
     }
 
     fn drained(&self) -> End {

@@ -177,6 +177,7 @@ async fn read(
                     exchange.metrics.peer_message_refused(&peer.to_string(), &error.to_string());
                 }
             }
+            Some(Body::NameClashes(list)) => exchange.fleet.take_name_clashes(list.clashes),
             // A message of a newer protocol.
             None => {}
         }
@@ -217,6 +218,10 @@ async fn write(exchange: &Exchange, outbox: &Outbox, peer: WriterId, mut inlet: 
                     return;
                 }
                 let tick = *rows.borrow_and_update();
+                let clashes = exchange.fleet.name_clashes();
+                if !clashes.is_empty() && !outbox.send(message(Body::NameClashes(v1::NameClashes { clashes }))).await {
+                    return;
+                }
                 for part in exchange.fleet.since(&Filter::Own, seen, tick) {
                     seen = part.revision;
                     if !outbox.send(message(Body::Nodes(part))).await {

@@ -46,6 +46,11 @@ pub(crate) struct Aggregator {
 
 impl Aggregator {
     pub(crate) async fn start(name: &str, seeds: &[String]) -> Self {
+        Self::start_with(name, seeds, Config::default()).await
+    }
+
+    /// With the policies of `like`.
+    pub(crate) async fn start_with(name: &str, seeds: &[String], like: Config) -> Self {
         let state = tempfile::tempdir().unwrap();
         let free = "127.0.0.1:0".parse().unwrap();
         let config = Config {
@@ -58,7 +63,7 @@ impl Aggregator {
             state_dir: state.path().to_owned(),
             requests: RequestReports::off(),
             drain: Duration::from_secs(5),
-            ..Config::default()
+            ..like
         };
         let stop = CancellationToken::new();
         let service = Running::start::<Service>(config, stop.clone()).await.unwrap();
@@ -130,6 +135,11 @@ pub(crate) struct TestNode {
     pub(crate) zone: String,
     stream: StreamId,
     session: u32,
+    /// Machine and boot.
+    pub(crate) machine: (u8, u8),
+    /// The name it was given.
+    pub(crate) known_as: String,
+    hops: bool,
     contents: BTreeMap<u32, (Content, Option<WriterId>)>,
     link: Option<Link>,
 }
@@ -150,13 +160,20 @@ impl TestNode {
             zone: zone.into(),
             stream: StreamId::random(),
             session: 0,
+            machine: (0, 0),
+            known_as: String::new(),
+            hops: false,
             contents: BTreeMap::new(),
             link: None,
         }
     }
 
     pub(crate) fn hello(&self) -> v1::Hello {
+        let part = |n: u8| if n == 0 { Vec::new().into() } else { vec![n; 16].into() };
         v1::Hello {
+            machine: part(self.machine.0),
+            boot: part(self.machine.1),
+            final_hop: self.hops,
             node_id: self.id.clone(),
             stream_id: self.stream.to_bytes(),
             session: self.session,
@@ -169,10 +186,21 @@ impl TestNode {
 
     /// Connects to `url` and goes where it is sent; returns the name of the aggregator that took it.
     pub(crate) async fn connect(&mut self, url: &str) -> String {
+        self.try_connect(url).await.unwrap()
+    }
+
+    /// Connects to `url` and must be taken there.
+    pub(crate) async fn connect_here(&mut self, url: &str) {
+        self.hops = true;
+        self.connect(url).await;
+    }
+
+    /// As [`TestNode::connect`]; an error when it is refused.
+    pub(crate) async fn try_connect(&mut self, url: &str) -> Result<String, tonic::Status> {
         let mut url = url.to_owned();
         for _ in 0..4 {
             self.session += 1;
-            let (outbox, mut inbound) = open(&url, self.hello()).await.unwrap();
+            let (outbox, mut inbound) = open(&url, self.hello()).await?;
             match inbound.message().await.unwrap().unwrap().body.unwrap() {
                 ingest_response::Body::Accept(accept) => {
                     let received = Arc::new(Mutex::new(Received::default()));
@@ -185,7 +213,8 @@ impl TestNode {
                         received,
                         reader,
                     });
-                    return accept.aggregator_id;
+                    self.known_as = accept.node_id;
+                    return Ok(accept.aggregator_id);
                 }
                 ingest_response::Body::Redirect(redirect) => url = format!("http://{}", redirect.ranked[0].address),
                 other => panic!("unexpected {other:?}"),

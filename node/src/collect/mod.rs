@@ -43,7 +43,7 @@ use starling_proto::{
     v1,
 };
 
-pub use facts::host_facts;
+pub use facts::{host_facts, machine};
 pub use switches::Switches;
 
 use crew::{Crew, Job, Returned};

@@ -20,6 +20,21 @@ const DIAL: Dial = Dial { connect_timeout: OPENING_MAX, window: Some(NODE_WINDOW
 /// read; the link is then dropped.
 const OUTGOING_MAX: usize = 2 * OFFER_WINDOW + 4;
 
+/// Why a link is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LinkEnd {
+    /// It was not made, it broke, or the aggregator ended it.
+    Lost(String),
+    /// Another machine reports under our name.
+    NameHeld(String),
+}
+
+impl From<&str> for LinkEnd {
+    fn from(reason: &str) -> Self {
+        Self::Lost(reason.to_owned())
+    }
+}
+
 /// What happened on a link.
 #[derive(Debug)]
 pub(super) enum LinkEvent {
@@ -28,7 +43,7 @@ pub(super) enum LinkEvent {
     /// The aggregator's clock less ours, in milliseconds.
     ClockOffset(i64),
     /// The link is over, and why.
-    Ended(String),
+    Ended(LinkEnd),
 }
 
 /// A link being made or open. Dropping it ends the stream and the connection.
@@ -43,12 +58,10 @@ impl Link {
     pub(super) fn dial(number: u64, address: String, hello: v1::Hello, events: mpsc::Sender<(u64, LinkEvent)>) -> Self {
         let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
         let task = tokio::spawn(async move {
-            let reason = match carry(number, &address, hello, queue, &events).await {
-                Ok(()) => "the aggregator ended the stream".to_owned(),
-                Err(reason) => reason,
-            };
+            let carried = carry(number, &address, hello, queue, &events).await;
+            let end = carried.err().unwrap_or_else(|| "the aggregator ended the stream".into());
             // Without a receiver the session is gone, and so is anyone who would care.
-            let _ = events.send((number, LinkEvent::Ended(reason))).await;
+            let _ = events.send((number, LinkEvent::Ended(end))).await;
         });
         Self { number, outgoing: Some(outgoing), _task: AbortOnDropHandle::new(task) }
     }
@@ -75,8 +88,8 @@ async fn carry(
     hello: v1::Hello,
     queue: mpsc::Receiver<v1::IngestRequest>,
     events: &mpsc::Sender<(u64, LinkEvent)>,
-) -> Result<(), String> {
-    let channel = DIAL.connect(address).await?;
+) -> Result<(), LinkEnd> {
+    let channel = DIAL.connect(address).await.map_err(LinkEnd::Lost)?;
     let mut client = IngestClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
 
     let (said_at, said_at_unix_ms) = (Instant::now(), clock::unix_ms());
@@ -96,8 +109,11 @@ async fn carry(
     Ok(())
 }
 
-fn refused(status: &tonic::Status) -> String {
+fn refused(status: &tonic::Status) -> LinkEnd {
     let message = excerpt(status.message());
-    let code = status.code();
-    if message.is_empty() { code.to_string() } else { format!("{code:?}: {message}") }
+    match status.code() {
+        tonic::Code::AlreadyExists => LinkEnd::NameHeld(message),
+        code if message.is_empty() => LinkEnd::Lost(code.to_string()),
+        code => LinkEnd::Lost(format!("{code:?}: {message}")),
+    }
 }

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use starling_proto::{
     frame::Content,
-    ids::{NodeId, StreamId, WriterId},
+    ids::{Machine, NodeId, StreamId, WriterId},
     limits::RING,
     v1,
 };
@@ -35,6 +35,8 @@ pub struct UplinkConfig {
     pub node_id: NodeId,
     /// Facts about the host.
     pub host: v1::HostFacts,
+    /// Which machine it is.
+    pub machine: Machine,
     /// Operator's labels.
     pub labels: std::collections::HashMap<String, String>,
     /// True when the samples are replays made for a demonstration.
@@ -67,6 +69,7 @@ impl UplinkConfig {
         Self {
             node_id,
             host: v1::HostFacts::default(),
+            machine: Machine::default(),
             labels: std::collections::HashMap::new(),
             simulated: false,
             seeds,
@@ -158,6 +161,7 @@ impl Uplink {
     #[must_use]
     pub fn new(config: UplinkConfig) -> (Self, UplinkHandle) {
         let stream_id = StreamId::random();
+        let (machine, boot) = config.machine.to_bytes();
         let hello = v1::Hello {
             node_id: config.node_id.to_string(),
             stream_id: stream_id.to_bytes(),
@@ -165,6 +169,8 @@ impl Uplink {
             host: Some(config.host),
             labels: config.labels,
             simulated: config.simulated,
+            machine,
+            boot,
             ..v1::Hello::default()
         };
         let settings = session::Settings {

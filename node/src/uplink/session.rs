@@ -43,6 +43,9 @@ const PATIENCE: [Duration; 5] = [
     Duration::from_secs(40),
     Duration::from_secs(60),
 ];
+/// How long to wait before an aggregator is asked again for a name that another machine holds, give or take a fifth: the
+/// name is free some seconds after the other has gone, and asking is no use before somebody has acted.
+const NAME_HELD_RETRY: Duration = Duration::from_secs(10);
 /// Refusals in a row from which on the aggregator is said to take nothing. Fewer may be odd frames among good ones.
 const REFUSALS_REPORTED: u32 = 3;
 /// Requests for a fresh start that come this soon after one concern frames sent before it.
@@ -168,6 +171,20 @@ impl UplinkSession {
     pub(super) fn lost(&mut self, link: u64, reason: &str, now: Duration) {
         if self.link() == Some(link) {
             self.drop_link(reason, now);
+        }
+        self.advance(now);
+    }
+
+    /// An aggregator does not take us, because another machine reports under our name. Others would say the same, so none
+    /// is asked for a while; frames are kept.
+    pub(super) fn name_held(&mut self, link: u64, reason: &str, now: Duration) {
+        if self.link() == Some(link)
+            && let Some((address, _)) = self.abandon(now)
+        {
+            let until = now + self.route.jittered(NAME_HELD_RETRY);
+            self.trouble = Some(format!("{address}: {reason}"));
+            self.report(Event::NameHeld { address, reason: reason.to_owned() });
+            self.phase = Phase::Resting { until };
         }
         self.advance(now);
     }

@@ -19,7 +19,7 @@ use tracing::{Instrument, debug, info, warn};
 
 use super::{
     Connected, LossReason, Uplink, UplinkStats,
-    link::{Link, LinkEvent},
+    link::{Link, LinkEnd, LinkEvent},
     session::{Action, Event, UplinkSession},
 };
 
@@ -135,7 +135,8 @@ impl Shell {
         let now = self.started.elapsed();
         match event {
             LinkEvent::Received(response) => self.session.received(link, response, now, clock::unix()),
-            LinkEvent::Ended(reason) => self.session.lost(link, &reason, now),
+            LinkEvent::Ended(LinkEnd::Lost(reason)) => self.session.lost(link, &reason, now),
+            LinkEvent::Ended(LinkEnd::NameHeld(reason)) => self.session.name_held(link, &reason, now),
             LinkEvent::ClockOffset(offset) => self.session.clock_offset(link, offset),
         }
     }
@@ -211,6 +212,14 @@ impl Shell {
                     warn!(%address, %reason, left_out, "aggregator not reached, or it did not take the stream");
                 }
             }
+            Event::NameHeld { address, reason } => {
+                if let Some(left_out) = self.lines.name_held.allow() {
+                    warn!(%address, %reason, left_out, "this node is not taken, another machine has its name");
+                }
+            }
+            Event::Renamed { name } => {
+                warn!(%name, "another machine has the name of this node, it is shown under another");
+            }
             Event::ClockDiffers { address, tick, reason } => {
                 if let Some(left_out) = self.lines.clock_differs.allow() {
                     warn!(%address, tick, %reason, left_out, "frame refused, trying another aggregator");
@@ -243,6 +252,7 @@ impl Shell {
 struct Lines {
     lost: [LogLimiter; LossReason::ALL.len()],
     not_taken: LogLimiter,
+    name_held: LogLimiter,
     clock_differs: LogLimiter,
 }
 
@@ -251,6 +261,7 @@ impl Default for Lines {
         Self {
             lost: [const { LogLimiter::new(LOST_AGAIN) }; LossReason::ALL.len()],
             not_taken: LogLimiter::new(NOT_TAKEN_AGAIN),
+            name_held: LogLimiter::new(NOT_TAKEN_AGAIN),
             clock_differs: LogLimiter::new(NOT_TAKEN_AGAIN),
         }
     }

@@ -502,6 +502,14 @@ pub struct Hello {
     /// The daemon's clock when it sent this message, milliseconds since the Unix epoch.
     #[prost(uint64, tag = "9")]
     pub sent_at_unix_ms: u64,
+    /// Which machine this is: 16 bytes made of its machine-id, one way. Empty when unknown.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub machine: ::prost::bytes::Bytes,
+    /// Which boot of the machine: the 16 bytes of /proc/sys/kernel/random/boot_id. Empty when unknown. Of two streams of one
+    /// name that come from different machines, or different boots, the second is refused with ALREADY_EXISTS as long as
+    /// the first one lives.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub boot: ::prost::bytes::Bytes,
 }
 /// Facts about a host that change only with a reboot.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -585,6 +593,10 @@ pub struct Accept {
     /// The aggregator's clock when it sent this message, milliseconds since the Unix epoch.
     #[prost(uint64, tag = "5")]
     pub sent_at_unix_ms: u64,
+    /// The name under which this node is shown: another one than it gave itself when that is held by another machine and
+    /// the aggregator renames the second (`duplicate_nodes`).
+    #[prost(string, tag = "6")]
+    pub node_id: ::prost::alloc::string::String,
 }
 /// The stream belongs elsewhere.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -866,6 +878,47 @@ pub struct NodeEntry {
     /// As in NodeRow.
     #[prost(string, tag = "9")]
     pub silent_reason: ::prost::alloc::string::String,
+    /// From where its stream comes.
+    #[prost(message, optional, tag = "20")]
+    pub origin: ::core::option::Option<NodeOrigin>,
+}
+/// From where a node's stream comes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeOrigin {
+    /// "host:port" as the aggregator that holds the stream sees it.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// Hello.machine.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub machine: ::prost::bytes::Bytes,
+    /// Hello.boot.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub boot: ::prost::bytes::Bytes,
+    /// Since when this machine has held the name, by the clock of that aggregator, milliseconds since the Unix epoch.
+    #[prost(uint64, tag = "4")]
+    pub since_unix_ms: u64,
+}
+/// Another machine that asks for the name of a node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NameClash {
+    /// Name of the node.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// "host:port" of the other machine, as the aggregator that it asked sees it.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// Name of the aggregator that it asked.
+    #[prost(string, tag = "3")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// When it last asked, Unix seconds. A clash is forgotten 60 s later.
+    #[prost(uint32, tag = "4")]
+    pub last_asked_unix_s: u32,
+    /// How often it has asked.
+    #[prost(uint32, tag = "5")]
+    pub times: u32,
+    /// The name under which it was taken instead; empty when it was refused.
+    #[prost(string, tag = "6")]
+    pub renamed_to: ::prost::alloc::string::String,
 }
 /// Latest seconds of some nodes, in columns: place i of every column is the same node. A column of measured numbers is
 /// empty when no node has it; in it 0 means absent and n + 1 means n.
@@ -968,6 +1021,12 @@ pub struct NodeRow {
     /// Empty otherwise.
     #[prost(string, tag = "18")]
     pub silent_reason: ::prost::alloc::string::String,
+    /// "host:port" its stream comes from. Empty when it has none.
+    #[prost(string, tag = "20")]
+    pub address: ::prost::alloc::string::String,
+    /// Another machine that calls itself by this name. Absent when none did in the last minute.
+    #[prost(message, optional, tag = "21")]
+    pub name_clash: ::core::option::Option<NameClash>,
 }
 /// Everything known of one node at one second.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1188,7 +1247,7 @@ pub struct StatisticValues {
 /// One step of the exchange.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncMessage {
-    #[prost(oneof = "sync_message::Body", tags = "1, 2, 3")]
+    #[prost(oneof = "sync_message::Body", tags = "1, 2, 3, 10")]
     pub body: ::core::option::Option<sync_message::Body>,
 }
 /// Nested message and enum types in `SyncMessage`.
@@ -1204,7 +1263,17 @@ pub mod sync_message {
         /// The nodes whose streams the sender holds, by difference. Not part of the ledger. A stream begins with a reset.
         #[prost(message, tag = "3")]
         Nodes(super::NodesUpdate),
+        /// The clashes of names that the sender has seen in the last minute, once a second while there are any. At most 64.
+        #[prost(message, tag = "10")]
+        NameClashes(super::NameClashes),
     }
+}
+/// Machines that ask for names which others hold.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NameClashes {
+    /// Those that asked the sender.
+    #[prost(message, repeated, tag = "1")]
+    pub clashes: ::prost::alloc::vec::Vec<NameClash>,
 }
 /// What a process holds of each log.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -4,10 +4,40 @@ use std::collections::BTreeMap;
 
 use super::faults::{clean, taken_faults};
 use crate::{
-    ids::{IdError, NodeId},
+    ids::{IdError, Machine, NodeId},
     limits::{LABEL_KEY_LEN_MAX, LABEL_VALUE_LEN_MAX, LABELS_MAX},
     v1,
 };
+
+/// Longest address of a node: a host name and a port fit.
+const ADDRESS_LEN_MAX: usize = 280;
+
+/// From where a node's stream comes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// "host:port" as the aggregator that holds the stream sees it. Empty when not known.
+    pub address: String,
+    /// The machine.
+    pub machine: Machine,
+    /// Since when it has held the name, milliseconds since the Unix epoch by the clock of that aggregator. 0 when not
+    /// known.
+    pub since_unix_ms: u64,
+}
+
+impl Origin {
+    fn to_wire(&self) -> v1::NodeOrigin {
+        let (machine, boot) = self.machine.to_bytes();
+        v1::NodeOrigin { address: self.address.clone(), machine, boot, since_unix_ms: self.since_unix_ms }
+    }
+
+    fn from_wire(from: &v1::NodeOrigin) -> Self {
+        Self {
+            address: clean(&from.address, ADDRESS_LEN_MAX).0,
+            machine: Machine::parse(&from.machine, &from.boot).unwrap_or_default(),
+            since_unix_ms: from.since_unix_ms,
+        }
+    }
+}
 
 /// Who a node is: changes with a reconnect, a restart or a stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +58,8 @@ pub struct Entry {
     pub collector_faults: Vec<v1::CollectorFault>,
     /// Why none of its newest seconds are counted; empty when that is not known.
     pub silent_reason: String,
+    /// From where its stream comes, or came.
+    pub origin: Origin,
 }
 
 /// Longest [`Entry::silent_reason`], in characters; a longer one is cut.
@@ -48,6 +80,7 @@ impl Entry {
             stopped: false,
             collector_faults: Vec::new(),
             silent_reason: String::new(),
+            origin: Origin::default(),
         })
     }
 
@@ -64,6 +97,7 @@ impl Entry {
             stopped: self.stopped,
             collector_faults: self.collector_faults.clone(),
             silent_reason: self.silent_reason.clone(),
+            origin: Some(self.origin.to_wire()),
         }
     }
 
@@ -98,6 +132,7 @@ impl Entry {
             stopped: from.stopped,
             collector_faults,
             silent_reason,
+            origin: from.origin.as_ref().map(Origin::from_wire).unwrap_or_default(),
         };
         Ok((entry, cut || faults_cut))
     }
@@ -115,7 +150,8 @@ impl Entry {
         let aggregator = self.aggregator.as_ref().map_or(0, |name| name.as_str().len());
         let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
         let faults: usize = self.collector_faults.iter().map(|fault| fault.collector.len() + fault.reason.len()).sum();
-        self.id.as_str().len() + aggregator + labels + faults + self.silent_reason.len()
+        let rest = self.silent_reason.len() + self.origin.address.len();
+        self.id.as_str().len() + aggregator + labels + faults + rest
     }
 }
 
@@ -133,6 +169,8 @@ mod tests {
         entry.collector_faults =
             vec![v1::CollectorFault { collector: "cpu".into(), trouble: 1, reason, since_unix_s: 5 }];
         entry.silent_reason = "its clock is 3600 s ahead: its frames are held".into();
+        let machine = Machine { id: Some([1; 16]), boot: None };
+        entry.origin = Origin { address: "127.0.0.1:5000".into(), machine, since_unix_ms: 7 };
         assert_eq!(Entry::from_wire(&entry.to_wire(7)), Ok((entry.clone(), false)));
 
         let mut odd = entry.to_wire(7);

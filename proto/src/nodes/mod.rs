@@ -10,7 +10,7 @@ mod faults;
 mod mirror;
 
 pub use columns::{Writer, rows};
-pub use entry::{Entry, SILENT_REASON_LEN_MAX};
+pub use entry::{Entry, Origin, SILENT_REASON_LEN_MAX};
 pub use faults::taken_faults;
 pub use mirror::{Applied, Mirror, MirroredNode, Most};
 

@@ -209,6 +209,7 @@ impl IngestEndpoint {
                                     .collect(),
                                 known: vec![],
                                 sent_at_unix_ms: 1,
+                                node_id: String::new(),
                             }))
                         }
                     }

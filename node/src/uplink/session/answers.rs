@@ -28,6 +28,9 @@ impl UplinkSession {
             writer,
             unacknowledged: self.ring.len(),
         });
+        if !accept.node_id.is_empty() && accept.node_id != self.settings.hello.node_id {
+            self.report(Event::Renamed { name: excerpt(&accept.node_id) });
+        }
         self.phase = Phase::Open { link, taker, since: now };
         self.route.learn(&accept.ranked, &accept.known);
         self.encoder = Encoder::new();

@@ -699,3 +699,27 @@ fn a_held_session_keeps_frames_and_dials_when_released_or_at_the_limit() {
     bench.run();
     assert_eq!(bench.dialled.len(), 1, "a stop does not wait");
 }
+
+#[test]
+fn a_name_that_another_machine_holds_is_asked_for_again_later_and_nothing_is_lost() {
+    let mut bench = Bench::new(settings(&["a:1", "b:1"], 900));
+    let tick = bench.cut();
+    let link = bench.session.links();
+    bench.session.name_held(u64::from(link), "another machine at h:1 reports as node n1", bench.now);
+    bench.run();
+    assert!(bench.events.iter().any(|event| matches!(event, Event::NameHeld { .. })), "{:?}", bench.events);
+    assert!(bench.session.trouble().is_some_and(|trouble| trouble.contains("another machine at h:1")));
+    bench.pass(NAME_HELD_RETRY.mul_f64(0.7));
+    assert_eq!(bench.dialled.len(), 1, "no other aggregator is asked meanwhile");
+    bench.pass(NAME_HELD_RETRY.mul_f64(0.6));
+    assert_eq!(bench.dialled.len(), 2);
+    bench.say(ingest_response::Body::Accept(v1::Accept {
+        writer_id: writer(1).to_bytes(),
+        aggregator_id: "agg-1".into(),
+        node_id: "n1.0a0b0c0d".into(),
+        ..v1::Accept::default()
+    }));
+    assert!(bench.events.contains(&Event::Renamed { name: "n1.0a0b0c0d".into() }));
+    bench.ack(vec![tick]);
+    assert_eq!((bench.session.totals().acked, bench.session.trouble()), (1, None));
+}

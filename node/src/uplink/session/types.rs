@@ -11,6 +11,10 @@ use crate::uplink::loss::{LossReason, Losses};
 
 /// What the shell must do.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a request is large by its hello, which is never sent this way; each lives for a moment"
+)]
 pub(in crate::uplink) enum Action {
     /// Connect to `address`, open the stream and send `hello` on it.
     Dial { link: u64, address: String, hello: Box<v1::Hello> },
@@ -33,6 +37,8 @@ pub(in crate::uplink) enum Event {
     LinkLost { address: String, reason: String, was_open: bool },
     RoundFailed { rounds: u32, retry_in: Duration },
     NotAcknowledged { address: String, patience: Duration },
+    NameHeld { address: String, reason: String },
+    Renamed { name: String },
     ClockDiffers { address: String, tick: u32, reason: String },
     FreshStart { reason: String },
     Lost { tick: u32, reason: LossReason, detail: String },

@@ -240,6 +240,36 @@ pub const fn name() -> Checked<NodeId> {
     }
 }
 
+/// A value that is one of some words.
+pub trait Word: Copy + PartialEq + 'static {
+    /// All of them, each with its word.
+    const ALL: &'static [(&'static str, Self)];
+
+    /// Its word.
+    #[must_use]
+    fn word(&self) -> &'static str {
+        Self::ALL.iter().find(|(_, value)| value == self).map_or("", |(word, _)| word)
+    }
+}
+
+fn words<T: Word>() -> String {
+    let words: Vec<String> = T::ALL.iter().map(|(word, _)| format!("{word:?}")).collect();
+    words.join(" or ")
+}
+
+/// One of the words of `T`.
+#[must_use]
+pub const fn word<T: Word>() -> Checked<T> {
+    Checked {
+        wanted: words::<T>,
+        check: |text| {
+            let found = T::ALL.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+            found.ok_or_else(|| format!("{text:?} is not {}", words::<T>()))
+        },
+        show: |value| value.word().to_owned(),
+    }
+}
+
 /// An address and port to listen on or to be reached at, that no other host can reach.
 #[must_use]
 pub const fn listen() -> Checked<SocketAddr> {
