@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_service::metrics::{By, Counter, Gauge};
 
-use crate::uplink::UplinkStats;
+use crate::{receive::ReceiverCut, uplink::UplinkStats};
 
 starling_service::metrics! {
     /// The daemon's own metrics.
@@ -55,6 +55,10 @@ starling_service::metrics! {
         otlp_points: Counter = "starling_node_otlp_points";
         /// Data points refused by the OTLP receiver, by reason.
         otlp_refused: By<Counter> = "starling_node_otlp_refused_points", label "reason";
+        /// Increments that cover more than a second and were counted in one, because too much waits to be played out.
+        otlp_unplayed: Counter = "starling_node_otlp_unplayed_increments";
+        /// About how many bytes wait to be played out over the seconds that follow.
+        otlp_playing: Gauge = "starling_node_otlp_playing", unit Bytes;
         /// Cumulative streams whose last value is kept.
         otlp_streams: Gauge = "starling_node_otlp_streams";
         /// Application series that are present.
@@ -105,9 +109,11 @@ impl Metrics {
         self.frame_samples.set(samples as f64);
     }
 
-    /// Shows how large the tables of the receiver are.
-    pub(crate) fn receiver(&self, series: usize, streams: usize) {
-        self.otlp_series.set(series as f64);
-        self.otlp_streams.set(streams as f64);
+    /// Counts a cut of the receiver, and shows how large its tables are.
+    pub(crate) fn receiver(&self, cut: &ReceiverCut) {
+        self.otlp_unplayed.add(cut.unplayed);
+        self.otlp_series.set(cut.size.series as f64);
+        self.otlp_streams.set(cut.size.streams as f64);
+        self.otlp_playing.set(cut.size.playing_bytes as f64);
     }
 }

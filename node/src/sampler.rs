@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     CollectConfig, Collection, Collectors, LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
     metrics::Metrics,
-    receive::SharedReceiver,
+    receive::{SharedReceiver, WhichCut},
     report,
     report::{LeftOut, LossSamples},
     schedule::{Cut, Reading, Schedule, Turn},
@@ -107,7 +107,7 @@ impl Sampler {
         if cut.missed > 0 {
             warn!(tick = cut.tick, missed = cut.missed, "seconds were missed, this one holds what happened in them");
         }
-        let (mut samples, refused) = self.gather().await;
+        let (mut samples, refused) = self.gather(WhichCut::Seconds(cut.missed.saturating_add(1))).await;
         self.losses.cut(self.streams.lost(), &mut samples);
         let content = self.report(cut.tick, samples, refused);
         debug!(tick = cut.tick, samples = content.samples.len(), delay = ?cut.delay, "cut");
@@ -123,7 +123,7 @@ impl Sampler {
     /// What happened since the last second. It belongs to the second in progress, which has not ended: the frame is
     /// early by less than a second.
     async fn last_cut(&mut self) {
-        let (samples, refused) = self.gather().await;
+        let (samples, refused) = self.gather(WhichCut::Last).await;
         let tick = u32::try_from(self.clocks().wall.as_secs() + 1).unwrap_or(u32::MAX);
         let content = self.report(tick, report::increments(samples), refused);
         if tick > self.last_tick && !content.samples.is_empty() {
@@ -139,12 +139,12 @@ impl Sampler {
     }
 
     /// What the host and the applications brought, and how many points were refused.
-    async fn gather(&mut self) -> (Vec<Sample>, u64) {
+    async fn gather(&mut self, which: WhichCut) -> (Vec<Sample>, u64) {
         let mut samples = self.collecting.read().await;
         let Some(receiver) = &self.config.receiver else { return (samples, 0) };
-        let (refused, size) = receiver.cut(&mut samples);
-        self.config.metrics.receiver(size.series, size.streams);
-        (samples, refused)
+        let cut = receiver.cut(which, &mut samples);
+        self.config.metrics.receiver(&cut);
+        (samples, cut.refused)
     }
 
     fn hand_over(&mut self, content: Arc<Content>) {

@@ -156,6 +156,17 @@ impl Series {
         Self::build(name.clone(), attributes, *kind, unit.clone(), *scale, *scope)
     }
 
+    /// The same series with another number of decimal digits, at most [`limits::SCALE_MAX`].
+    #[must_use]
+    pub fn with_scale(&self, scale: u8) -> Self {
+        if scale == self.0.scale {
+            return self.clone();
+        }
+        let Inner { name, attributes, kind, unit, scope, .. } = &*self.0;
+        let scale = scale.min(limits::SCALE_MAX);
+        Self::build(name.clone(), attributes.to_vec(), *kind, unit.clone(), scale, *scope)
+    }
+
     /// Name by the catalogue or by the application.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -98,6 +98,10 @@ impl Reading<'_> {
             active: self.value(&catalogue::ACTIVE, &[]),
             latency: latency(&self.duration()),
             latency_last_minute: minute.and_then(latency),
+            reported_every_seconds: protocols
+                .iter()
+                .filter_map(|protocol| protocol.reported_every_seconds)
+                .reduce(f64::max),
             protocols,
         })
     }
@@ -117,6 +121,7 @@ impl Reading<'_> {
             errors_per_second: Some(errors.unwrap_or_default()),
             active,
             latency: duration.as_ref().and_then(latency),
+            reported_every_seconds: self.statistic(catalogue::REPORT_INTERVAL.name, &with, Statistic::Max),
         })
     }
 
@@ -271,6 +276,7 @@ mod tests {
                     series: Series::of(&catalogue::DURATION, &http),
                     value: Value::Histogram(Arc::new(duration.to_histogram())),
                 },
+                gauge(&catalogue::REPORT_INTERVAL, &http, 60.0 * busy),
                 gauge(&catalogue::CORE_UTILIZATION, &[("cpu.logical_number", "10")], 0.1),
                 gauge(&catalogue::CORE_UTILIZATION, &[("cpu.logical_number", "2")], 0.2),
             ],
@@ -294,6 +300,10 @@ mod tests {
         assert_eq!(traffic.error_ratio, Some(0.1));
         assert_eq!(traffic.protocols.len(), 1);
         assert!(traffic.latency.is_some() && traffic.latency_last_minute.is_none());
+        assert_eq!(
+            (traffic.reported_every_seconds, traffic.protocols[0].reported_every_seconds),
+            (Some(15.0), Some(15.0))
+        );
         assert!(reading.disk().is_none() && reading.network().is_none());
     }
 
@@ -314,6 +324,7 @@ mod tests {
         let latency = traffic.latency.unwrap();
         assert!((latency.p50_micros - 1_000.0).abs() < 4.0 && latency.p999_micros > 49_000.0, "{latency:?}");
         assert_eq!(traffic.latency_last_minute.unwrap().count, 100.0);
+        assert_eq!(traffic.reported_every_seconds, Some(60.0), "the most seldom of all nodes");
         // Series of one node only are no part of it.
         assert!(reading.cores().is_empty() && reading.value(&catalogue::UPTIME, &[]).is_none());
     }

@@ -67,6 +67,7 @@ fn second(tick: u32) -> v1::ClusterView {
     let sections = view.sections.as_mut().unwrap();
     let traffic = sections.traffic.as_mut().unwrap();
     traffic.errors_per_second = Some(7.0);
+    traffic.reported_every_seconds = Some(60.0);
     traffic.latency = Some(latency(1_000.0));
     traffic.latency_last_minute = Some(latency(2_000.0));
     traffic.protocols = (0..5u8)
@@ -77,6 +78,7 @@ fn second(tick: u32) -> v1::ClusterView {
             errors_per_second: Some(25.0 + f64::from(i)),
             active: Some(30.0 + f64::from(i)),
             latency: Some(latency(3_000.0 + 100.0 * f64::from(i))),
+            reported_every_seconds: Some(61.0 + f64::from(i)),
         })
         .collect();
     sections.connections = Some(v1::Connections {
@@ -170,7 +172,7 @@ fn wanted() -> [(&'static str, Option<&'static str>, Value); 6] {
                 // Ten requests in one known second are too few to be judged.
                 "protocol": protocol, "status": "healthy", "requestsPerSecond": 10 + i, "errorsPerSecond": 25 + i,
                 "errorRatio": Value::from(f64::from(25 + i) / f64::from(10 + i)), "active": 30 + i,
-                "latency": percentiles(3_000 + 100 * i),
+                "reportedEverySeconds": 61 + i, "latency": percentiles(3_000 + 100 * i),
             })
         })
         .collect();
@@ -190,7 +192,7 @@ fn wanted() -> [(&'static str, Option<&'static str>, Value); 6] {
             "/api/v1/system/metrics",
             Some("/ws/system/health"),
             json!({
-                "requestsPerSecond": 100, "errorsPerSecond": 7, "latency": percentiles(1_000), "connections": connections,
+                "requestsPerSecond": 100, "errorsPerSecond": 7, "reportedEverySeconds": 60, "latency": percentiles(1_000), "connections": connections,
             }),
         ),
         ("/api/v1/metrics/protocols", None, json!({"protocols": protocols})),

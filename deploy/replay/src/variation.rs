@@ -67,8 +67,10 @@ impl Variation {
     ///
     /// What must add up still does: memory by state is the whole memory, processor time by mode is the whole time,
     /// requests are the values of the latency histogram, errors are at most the requests, utilization is at most 1.
+    /// What Starling's own servers served on the host, which nearly always is all there is, this node serves to users.
     #[must_use]
     pub fn apply(&self, content: &Content) -> Content {
+        let content = &served_to_users(content);
         let load = self.load(content.tick);
         let memory = MemoryShift::of(content, self.memory * load.powf(0.2));
         let (cpu, busy) = (self.cpu * load, BusyTime::of(content, self.cpu * load));
@@ -150,6 +152,27 @@ impl Variation {
         }
         served
     }
+}
+
+/// Requests of Starling's own servers as requests of users, where the host has none of that protocol; else without them.
+fn served_to_users(content: &Content) -> Content {
+    const OWN: [(&Metric, &Metric); 4] = [
+        (&catalogue::OWN_REQUESTS, &catalogue::REQUESTS),
+        (&catalogue::OWN_ERRORS, &catalogue::ERRORS),
+        (&catalogue::OWN_DURATION, &catalogue::DURATION),
+        (&catalogue::OWN_ACTIVE, &catalogue::ACTIVE),
+    ];
+    let has_users = |protocol: &str| {
+        let of = |sample: &Sample| OWN.iter().any(|(_, users)| sample.series.is(users));
+        content.samples.iter().any(|sample| of(sample) && sample.series.attribute("protocol") == Some(protocol))
+    };
+    let convert = |sample: &Sample| {
+        let Some((_, users)) = OWN.iter().find(|(own, _)| sample.series.is(own)) else { return Some(sample.clone()) };
+        let protocol = sample.series.attribute("protocol").unwrap_or_default();
+        let series = || Series::of(users, &[("protocol", protocol)]);
+        (!has_users(protocol)).then(|| Sample { series: series(), value: sample.value.clone() })
+    };
+    Content { samples: content.samples.iter().filter_map(convert).collect(), ..content.clone() }
 }
 
 /// How much memory a node uses more than the host.
@@ -312,6 +335,26 @@ mod tests {
                 assert!(counter("traffic.errors") <= counter("traffic.requests"));
             }
         }
+    }
+
+    #[test]
+    fn own_requests_of_the_host_are_those_of_users_here() {
+        let sample = |metric, protocol, n| Sample {
+            series: Series::of(metric, &[("protocol", protocol)]),
+            value: Value::Counter(n),
+        };
+        let mut content = host(1000);
+        content.samples.push(sample(&catalogue::OWN_REQUESTS, "grpc", 8));
+        content.samples.push(sample(&catalogue::OWN_REQUESTS, "http1", 70));
+        let varied = Variation::new(1).apply(&content);
+        varied.check().unwrap();
+        assert!(varied.samples.iter().all(|sample| !sample.series.is(&catalogue::OWN_REQUESTS)));
+        let of = |protocol| {
+            let is =
+                |s: &&Sample| s.series.is(&catalogue::REQUESTS) && s.series.attribute("protocol") == Some(protocol);
+            content.samples.iter().chain(&varied.samples).filter(is).count()
+        };
+        assert_eq!((of("grpc"), of("http1")), (1, 2));
     }
 
     #[test]

@@ -8,20 +8,21 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use starling_proto::{
     catalogue::{self, Kind, Scope},
-    histogram::{Histogram, HistogramSum},
-    limits::{ATTRIBUTES_MAX, COUNTER_INCREMENT_MAX},
+    histogram::Histogram,
+    limits::{ATTRIBUTES_MAX, COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
     series::{Sample, Series, Value},
 };
 
-use super::{observation::Observation, point::Point, refusal::Refusal, traffic::unit_ns};
+use super::{fixed::Fixed, observation::Observation, refusal::Refusal, traffic::unit_ns};
 
 /// A series that reported nothing for this long is absent: three of the SDKs' default intervals of a minute.
 const PRESENT_MAX: Duration = Duration::from_secs(180);
 
-/// What a series gathered since the last cut.
+/// What a series gathered and was not cut yet.
 #[derive(Debug)]
 enum Gathered {
-    Counter(u64),
+    /// In the digits of the series that is sent. What exceeds the largest increment of a second is part of the next one.
+    Counter(u128),
     /// Its value is held by the levels.
     Gauge,
     Histogram(Option<Histogram>),
@@ -29,32 +30,34 @@ enum Gathered {
 
 #[derive(Debug)]
 struct Present {
+    /// As it is sent: with digits.
+    shown: Series,
     gathered: Gathered,
     seen: Duration,
 }
 
-/// The application series that are present, within a bound.
+/// The application series that are present, within a bound. Each is known by its series without digits: those are the
+/// finest that its values came with and that hold them.
 #[derive(Debug)]
 pub(super) struct Applications {
     present: HashMap<Series, Present>,
     most: usize,
-    /// For building and adding histograms: 37 kB, once.
-    scratch: HistogramSum,
 }
 
 impl Applications {
     pub(super) fn new(most: usize) -> Self {
-        Self { present: HashMap::new(), most, scratch: HistogramSum::new() }
+        Self { present: HashMap::new(), most }
     }
 
     pub(super) fn len(&self) -> usize {
         self.present.len()
     }
 
-    /// Makes room for a series, or finds it there.
-    pub(super) fn admit(&mut self, series: &Series, now: Duration) -> Result<(), Refusal> {
+    /// Makes room for a series, or finds it there, to hold values with `scale` digits.
+    pub(super) fn admit(&mut self, series: &Series, scale: u8, now: Duration) -> Result<(), Refusal> {
         if let Some(present) = self.present.get_mut(series) {
             present.seen = now;
+            present.refine(scale);
             return Ok(());
         }
         if self.present.len() >= self.most {
@@ -68,28 +71,52 @@ impl Applications {
             Kind::Gauge => Gathered::Gauge,
             Kind::Histogram => Gathered::Histogram(None),
         };
-        self.present.insert(series.clone(), Present { gathered, seen: now });
+        self.present.insert(series.clone(), Present { shown: series.with_scale(scale), gathered, seen: now });
         Ok(())
     }
 
-    /// Counts an increment of an admitted counter.
-    pub(super) fn count(&mut self, series: &Series, increment: u64) -> Result<(), Refusal> {
-        if let Some(Present { gathered: Gathered::Counter(sum), .. }) = self.present.get_mut(series) {
-            let next = sum.checked_add(increment).filter(|&next| next <= COUNTER_INCREMENT_MAX);
-            *sum = next.ok_or(Refusal::OutOfRange("the increment"))?;
+    /// Makes room for the series of a gauge that now has `value`.
+    ///
+    /// # Errors
+    /// [`Refusal::SeriesFull`].
+    pub(super) fn admit_gauge(&mut self, series: &Series, value: Fixed, now: Duration) -> Result<(), Refusal> {
+        self.admit(series, value.scale, now)?;
+        if let Some(present) = self.present.get_mut(series) {
+            // A large value needs room in front of the point.
+            let mut scale = present.shown.scale();
+            while scale > value.scale && value.rescaled(scale).is_none_or(|v| v.value.abs() > GAUGE_MAGNITUDE_MAX) {
+                scale -= 1;
+            }
+            present.shown = present.shown.with_scale(scale);
         }
         Ok(())
     }
 
-    /// Adds a point to an admitted histogram.
-    pub(super) fn record(&mut self, series: &Series, point: &Point, factor: f64) -> Result<(), Refusal> {
+    /// The series as it is sent.
+    pub(super) fn shown(&self, series: &Series) -> Series {
+        self.present.get(series).map_or_else(|| series.clone(), |present| present.shown.clone())
+    }
+
+    /// Counts an increment with `scale` digits of a counter.
+    pub(super) fn count(&mut self, series: &Series, scale: u8, increment: u64, now: Duration) -> Result<(), Refusal> {
+        self.admit(series, scale, now)?;
+        if let Some(Present { shown, gathered: Gathered::Counter(sum), .. }) = self.present.get_mut(series) {
+            // The digits that are sent are at least those, and at most nine.
+            let factor = 10u128.pow(u32::from(shown.scale().saturating_sub(scale)));
+            *sum = sum.saturating_add(u128::from(increment) * factor);
+        }
+        Ok(())
+    }
+
+    /// Adds values to a histogram.
+    pub(super) fn record(&mut self, series: &Series, values: Histogram, now: Duration) -> Result<(), Refusal> {
+        // Its digits are part of its layout and do not change.
+        self.admit(series, series.scale(), now)?;
         if let Some(Present { gathered: Gathered::Histogram(sum), .. }) = self.present.get_mut(series) {
-            self.scratch.clear();
-            point.spread_into(&mut self.scratch, factor)?;
-            if let Some(before) = sum {
-                self.scratch.add(before).map_err(|_| Refusal::OutOfRange("the count"))?;
-            }
-            *sum = Some(self.scratch.to_histogram());
+            *sum = Some(match sum.take() {
+                None => values,
+                Some(before) => before.plus(&values).map_err(|_| Refusal::OutOfRange("the count"))?,
+            });
         }
         Ok(())
     }
@@ -97,22 +124,44 @@ impl Applications {
     /// Takes out what was gathered since the last cut.
     pub(super) fn cut(&mut self, now: Duration, samples: &mut Vec<Sample>) {
         self.sweep(now);
-        for (series, present) in &mut self.present {
+        for present in self.present.values_mut() {
             let value = match &mut present.gathered {
-                Gathered::Counter(sum) => Value::Counter(std::mem::take(sum)),
+                Gathered::Counter(sum) => {
+                    let increment = (*sum).min(COUNTER_INCREMENT_MAX.into());
+                    *sum -= increment;
+                    // At most the largest increment.
+                    Value::Counter(increment as u64)
+                }
                 Gathered::Histogram(sum) => Value::Histogram(Arc::new(sum.take().unwrap_or_default())),
                 Gathered::Gauge => continue,
             };
-            samples.push(Sample { series: series.clone(), value });
+            samples.push(Sample { series: present.shown.clone(), value });
         }
     }
 
     fn sweep(&mut self, now: Duration) {
-        self.present.retain(|_, present| now.saturating_sub(present.seen) <= PRESENT_MAX);
+        self.present.retain(|_, present| {
+            let holds = !matches!(present.gathered, Gathered::Counter(0) | Gathered::Gauge | Gathered::Histogram(None));
+            holds || now.saturating_sub(present.seen) <= PRESENT_MAX
+        });
     }
 }
 
-/// The series of an observation.
+impl Present {
+    /// Takes values of `scale` digits from now on.
+    fn refine(&mut self, scale: u8) {
+        let before = self.shown.scale();
+        if scale <= before {
+            return;
+        }
+        self.shown = self.shown.with_scale(scale);
+        if let Gathered::Counter(sum) = &mut self.gathered {
+            *sum = sum.saturating_mul(10u128.pow(u32::from(scale - before)));
+        }
+    }
+}
+
+/// The series of an observation; of a number without digits, of a histogram with those of its layout.
 pub(super) fn series(observation: &Observation<'_>, kind: Kind, unit: &str, scale: u8) -> Result<Series, Refusal> {
     let name = observation.metric;
     if catalogue::find(name).is_some() {
@@ -134,16 +183,6 @@ pub(super) fn series(observation: &Observation<'_>, kind: Kind, unit: &str, scal
     Ok(Series::application(name, &pairs, kind, unit, scale, Scope::Node)?)
 }
 
-/// Decimal digits kept of a sum or gauge that came as a double: none of bytes, six of seconds and ratios, which are
-/// small, three of everything else.
-pub(super) fn scale(unit: &str) -> u8 {
-    match unit {
-        "By" => 0,
-        "s" | "1" | "" | "%" => 6,
-        _ => 3,
-    }
-}
-
 /// How a histogram of `unit` is kept: unit, scale, and units of the layout in one unit of the sender's. Times become
 /// seconds in nanoseconds, sizes bytes, other things thousandths.
 pub(super) fn histogram_form(unit: &str) -> (&str, u8, f64) {
@@ -156,10 +195,7 @@ pub(super) fn histogram_form(unit: &str) -> (&str, u8, f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        observation::{Attribute, AttributeValue, Identity, Number, Reading},
-        otlp::testing::{decoded_explicit, explicit},
-    };
+    use super::super::observation::{Attribute, AttributeValue, Identity, Number, Reading};
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1);
@@ -169,9 +205,9 @@ mod tests {
     }
 
     fn observation<'a>(metric: &'a str, attributes: Vec<Attribute<'a>>) -> Observation<'a> {
-        let identity = Identity { key: 1, family: 1, start_unix_ns: 0, time_unix_ns: 0 };
+        let identity = Identity { key: 1, family: 1, sender: 1, start_unix_ns: 0, time_unix_ns: 0 };
         let reading = Reading::Level(Some(Number::Integer(1)));
-        Observation { metric, unit: "1", service: None, attributes, identity, reading }
+        Observation { metric, unit: "1", service: None, own: false, attributes, identity, reading }
     }
 
     fn named(name: &str, kind: Kind) -> Series {
@@ -188,22 +224,50 @@ mod tests {
     fn counters_add_up_and_are_present_until_silent() {
         let mut applications = Applications::new(10);
         let jobs = named("jobs", Kind::Counter);
-        applications.admit(&jobs, NOW).unwrap();
-        applications.count(&jobs, 3).unwrap();
-        applications.count(&jobs, 4).unwrap();
-        assert!(matches!(applications.count(&jobs, u64::MAX), Err(Refusal::OutOfRange(_))));
+        applications.count(&jobs, 0, 3, NOW).unwrap();
+        applications.count(&jobs, 0, 4, NOW).unwrap();
         assert_eq!(cut(&mut applications, NOW), [Value::Counter(7)]);
         assert_eq!(cut(&mut applications, NOW), [Value::Counter(0)], "nothing happened, and that is known");
         assert_eq!(cut(&mut applications, NOW + PRESENT_MAX * 2), []);
     }
 
     #[test]
+    fn what_is_too_much_for_a_second_is_part_of_the_next() {
+        let mut applications = Applications::new(10);
+        let rows = named("rows", Kind::Counter);
+        applications.count(&rows, 6, COUNTER_INCREMENT_MAX + 5, NOW).unwrap();
+        assert_eq!(cut(&mut applications, NOW), [Value::Counter(COUNTER_INCREMENT_MAX)]);
+        assert_eq!(cut(&mut applications, NOW + PRESENT_MAX * 2), [Value::Counter(5)], "it is not forgotten before");
+        assert_eq!(cut(&mut applications, NOW + PRESENT_MAX * 2), []);
+    }
+
+    #[test]
+    fn the_finest_digits_hold_for_all_values_of_a_series() {
+        let mut applications = Applications::new(10);
+        let rows = named("rows", Kind::Counter);
+        applications.count(&rows, 0, 3, NOW).unwrap();
+        applications.count(&rows, 6, 500_000, NOW).unwrap();
+        applications.count(&rows, 0, 2, NOW).unwrap();
+        let mut samples = Vec::new();
+        applications.cut(NOW, &mut samples);
+        assert_eq!(samples, [Sample { series: rows.with_scale(6), value: Value::Counter(5_500_000) }]);
+
+        let depth = named("depth", Kind::Gauge);
+        let mut shown = |value, scale| {
+            applications.admit_gauge(&depth, Fixed { value, scale }, NOW).unwrap();
+            applications.shown(&depth).scale()
+        };
+        assert_eq!((shown(5, 0), shown(5_500, 3), shown(7, 0)), (0, 3, 3));
+        assert_eq!((shown(1 << 60, 0), shown(7, 0), shown(1, 9)), (0, 0, 9), "a large value needs the room");
+    }
+
+    #[test]
     fn the_number_of_series_is_bounded() {
         let mut applications = Applications::new(2);
-        applications.admit(&named("a", Kind::Counter), NOW).unwrap();
-        applications.admit(&named("b", Kind::Histogram), NOW).unwrap();
-        assert_eq!(applications.admit(&named("c", Kind::Gauge), NOW), Err(Refusal::SeriesFull(2)));
-        applications.admit(&named("c", Kind::Gauge), NOW + PRESENT_MAX * 2).unwrap();
+        applications.admit(&named("a", Kind::Counter), 0, NOW).unwrap();
+        applications.admit(&named("b", Kind::Histogram), 0, NOW).unwrap();
+        assert_eq!(applications.admit(&named("c", Kind::Gauge), 0, NOW), Err(Refusal::SeriesFull(2)));
+        applications.admit(&named("c", Kind::Gauge), 0, NOW + PRESENT_MAX * 2).unwrap();
         assert_eq!(applications.len(), 1);
     }
 
@@ -211,13 +275,11 @@ mod tests {
     fn histograms_of_one_second_add_up() {
         let mut applications = Applications::new(2);
         let sizes = named("sizes", Kind::Histogram);
-        applications.admit(&sizes, NOW).unwrap();
-        let point = decoded_explicit(&explicit(&[100.0], &[2, 1], 300.0, Some((10.0, 200.0)))).unwrap();
-        applications.record(&sizes, &point, 1.0).unwrap();
-        applications.record(&sizes, &point, 1.0).unwrap();
+        applications.record(&sizes, Histogram::of(100, 2), NOW).unwrap();
+        applications.record(&sizes, Histogram::of(200, 1), NOW).unwrap();
         let values = cut(&mut applications, NOW);
         let [Value::Histogram(histogram)] = &values[..] else { panic!("{values:?}") };
-        assert_eq!((histogram.count(), histogram.sum(), histogram.max()), (6, 600, 200));
+        assert_eq!((histogram.count(), histogram.sum(), histogram.max()), (3, 400, 200));
     }
 
     #[test]

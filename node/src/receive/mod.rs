@@ -5,17 +5,20 @@
 //! ([`traffic`]); everything else becomes application series within bounds ([`application`]). [`otlp`] makes
 //! observations of OTLP.
 //!
-//! - Observations count in the second in which they arrive, whatever time they carry: a second that was sent cannot
-//!   change.
+//! - Observations count from the second on in which they arrive, whatever time they carry: a second that was sent cannot
+//!   change. What covers more than a second is counted evenly over as many seconds ([`playout`]).
 //! - Cumulative values become increments here ([`cumulative`]); deltas are taken as they are.
+//! - Numbers are kept in fixed point, whose digits may change within a stream ([`fixed`]).
 //! - Foreign buckets are spread over ours with exact counts and a stated error ([`point`]).
 //! - An observation is taken whole or refused whole, and the sender hears which metric and why ([`refusal`]).
 
 mod application;
 mod cumulative;
+mod fixed;
 mod levels;
 mod observation;
 mod otlp;
+mod playout;
 mod point;
 mod refusal;
 mod shared;
@@ -25,21 +28,28 @@ use std::time::Duration;
 
 use starling_proto::{
     catalogue::Kind,
-    limits::{COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
+    histogram::HistogramSum,
+    limits::COUNTER_INCREMENT_MAX,
     series::{Sample, Series},
 };
 
 pub(crate) use observation::Moment;
 pub(crate) use otlp::serve;
 pub(crate) use refusal::{Outcome, Refusal};
-pub(crate) use shared::SharedReceiver;
+pub(crate) use shared::{ReceiverCut, SharedReceiver, WhichCut};
 
 use application::Applications;
 use cumulative::Cumulative;
+use fixed::Fixed;
 use levels::Levels;
-use observation::{Number, Observation, Reading, Temporality};
+use observation::{Number, Observation, Reading, StreamKey, Temporality};
+use playout::{Amount, Playout, Span, Target};
 use point::Point;
 use traffic::{Role, Traffic};
+
+/// Largest increment of a counter in one observation, in its fixed point: what a counter of bytes moves in 4 minutes at a
+/// TiB a second. What exceeds the largest increment of a second is part of the seconds that follow.
+const INCREMENT_MAX: u64 = COUNTER_INCREMENT_MAX << 8;
 
 /// What the receiver keeps at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,27 +67,37 @@ pub struct ReceiverLimits {
 pub(crate) struct ReceiverSize {
     pub(crate) series: usize,
     pub(crate) streams: usize,
+    /// What waits to be played out, in bytes.
+    pub(crate) playing_bytes: usize,
 }
 
-/// Application metrics of the second that is not cut yet.
+/// Application metrics of the second that is not cut yet, and of those that follow.
 #[derive(Debug)]
 pub(crate) struct AppReceiver {
     traffic: Traffic,
+    /// Requests of Starling's own servers.
+    own: Traffic,
     applications: Applications,
     cumulative: Cumulative,
     levels: Levels,
+    playout: Playout,
     refused: u64,
+    /// For building histograms: 37 kB, once.
+    scratch: HistogramSum,
 }
 
 impl AppReceiver {
     /// An empty receiver. Sequences that started after `started` count in full.
     pub(crate) fn new(limits: ReceiverLimits, started: Moment) -> Self {
         Self {
-            traffic: Traffic::new(),
+            traffic: Traffic::new(false),
+            own: Traffic::new(true),
             applications: Applications::new(limits.series),
             cumulative: Cumulative::new(limits.streams, started),
             levels: Levels::new(limits.streams, limits.stale_after),
+            playout: Playout::new(),
             refused: 0,
+            scratch: HistogramSum::new(),
         }
     }
 
@@ -109,29 +129,58 @@ impl AppReceiver {
         self.refused += points;
     }
 
-    /// Takes out what came since the last cut, and how many observations were refused.
-    pub(crate) fn cut(&mut self, now: Moment, samples: &mut Vec<Sample>) -> u64 {
+    /// Takes out what belongs to the `seconds` that end now, mostly one, and how many observations were refused.
+    pub(crate) fn cut(&mut self, now: Moment, seconds: u32, samples: &mut Vec<Sample>) -> u64 {
+        let Self { playout, traffic, own, applications, refused, .. } = self;
+        let mut counts = Counts { traffic, own, applications };
+        // Its series was admitted when it came; were it forgotten since and its place taken, that is a refusal.
+        playout.cut(seconds, |target, amount| {
+            *refused += u64::from(counts.count(target, amount, now.monotonic).is_err());
+        });
+        self.take_out(now, samples)
+    }
+
+    /// As [`AppReceiver::cut`], with everything that was still to be counted in seconds that will not come.
+    pub(crate) fn last_cut(&mut self, now: Moment, samples: &mut Vec<Sample>) -> u64 {
+        let Self { playout, traffic, own, applications, refused, .. } = self;
+        let mut counts = Counts { traffic, own, applications };
+        playout.flush(|target, amount| {
+            *refused += u64::from(counts.count(target, amount, now.monotonic).is_err());
+        });
+        self.take_out(now, samples)
+    }
+
+    fn take_out(&mut self, now: Moment, samples: &mut Vec<Sample>) -> u64 {
         self.traffic.cut(now.monotonic, samples);
+        self.own.cut(now.monotonic, samples);
         self.applications.cut(now.monotonic, samples);
-        self.levels.cut(now.monotonic, samples);
+        self.levels.cut(now.monotonic, |series| self.applications.shown(series), samples);
         std::mem::take(&mut self.refused)
     }
 
     /// How large the tables are.
     pub(crate) fn size(&self) -> ReceiverSize {
-        ReceiverSize { series: self.applications.len(), streams: self.cumulative.len() }
+        ReceiverSize {
+            series: self.applications.len(),
+            streams: self.cumulative.len(),
+            playing_bytes: self.playout.bytes(),
+        }
     }
 
-    /// The series of a level, admitted, and the value in its fixed point.
-    fn level(&mut self, observation: &Observation<'_>, value: Number, now: Moment) -> Result<(Series, i64), Refusal> {
+    /// Increments counted at once since the last call, because too much waits to be played out.
+    pub(crate) fn take_unplayed(&mut self) -> u64 {
+        self.playout.take_unplayed()
+    }
+
+    /// The series of a level, admitted, and the value.
+    fn level(&mut self, observation: &Observation<'_>, value: Number, now: Moment) -> Result<(Series, Fixed), Refusal> {
         if let Some(Role::Active { rpc }) = traffic::role(observation.metric) {
-            // Whole requests: a double is rounded.
-            let (value, _) = fixed(value, "By")?;
-            return Ok((traffic::active(traffic::protocol(rpc, &observation.attributes)), value));
+            let protocol = traffic::protocol(rpc, &observation.attributes);
+            return Ok((traffic::active(observation.own, protocol), Fixed::whole(value)?));
         }
-        let (value, scale) = fixed(value, observation.unit)?;
-        let series = application::series(observation, Kind::Gauge, observation.unit, scale)?;
-        self.applications.admit(&series, now.monotonic)?;
+        let value = Fixed::gauge(value, observation.unit)?;
+        let series = application::series(observation, Kind::Gauge, observation.unit, 0)?;
+        self.applications.admit_gauge(&series, value, now.monotonic)?;
         Ok((series, value))
     }
 
@@ -142,32 +191,32 @@ impl AppReceiver {
         temporality: Temporality,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let (value, scale) = fixed(value, observation.unit)?;
-        if value < 0 {
+        let value = Fixed::counter(value, observation.unit)?;
+        if value.value < 0 {
             return Err(Refusal::Negative("a sum that only rises"));
         }
-        let checked = |increment: u64| {
-            (increment <= COUNTER_INCREMENT_MAX).then_some(increment).ok_or(Refusal::OutOfRange("the increment"))
+        let checked = |increment: Fixed| {
+            let n = increment.value.unsigned_abs();
+            (n <= INCREMENT_MAX).then_some((n, increment.scale)).ok_or(Refusal::OutOfRange("the increment"))
         };
-        let delta = (temporality == Temporality::Delta).then(|| checked(value.unsigned_abs())).transpose()?;
-        let series = application::series(observation, Kind::Counter, observation.unit, scale)?;
-        let increment = match delta {
+        let delta = (temporality == Temporality::Delta).then(|| checked(value)).transpose()?;
+        let series = application::series(observation, Kind::Counter, observation.unit, 0)?;
+        let identity = observation.identity;
+        let admitted = self.applications.admit(&series, value.scale, now.monotonic);
+        let (increment, since_unix_ns) = match delta {
             Some(delta) => {
-                self.applications.admit(&series, now.monotonic)?;
-                Some(delta)
+                admitted?;
+                (delta, identity.start_unix_ns)
             }
             None => {
-                self.admit_cumulative(&series, observation, now)?;
-                self.cumulative.number(observation.identity, value, now)?.map(checked).transpose()?
+                admitted.inspect_err(|_| self.cumulative.missed(identity, now))?;
+                let Some(increment) = self.cumulative.number(identity, value, now)? else { return Ok(()) };
+                (checked(increment.number)?, increment.since_unix_ns)
             }
         };
-        increment.map_or(Ok(()), |increment| self.applications.count(&series, increment))
-    }
-
-    /// Makes room for the series of a cumulative value, and remembers the value where there is none.
-    fn admit_cumulative(&mut self, series: &Series, observation: &Observation<'_>, now: Moment) -> Result<(), Refusal> {
-        let admitted = self.applications.admit(series, now.monotonic);
-        admitted.inspect_err(|_| self.cumulative.missed(observation.identity, now))
+        let span = Span { since_unix_ns, until_unix_ns: identity.time_unix_ns };
+        let (amount, target) = (Amount::Count(increment.0), Target::Counter { series, scale: increment.1 });
+        self.play(identity.sender, span, target, amount, now)
     }
 
     fn histogram(
@@ -180,59 +229,97 @@ impl AppReceiver {
         if temporality == Temporality::Delta {
             point.check_interval()?;
         }
-        let cumulative = temporality == Temporality::Cumulative;
-        let attributes = &observation.attributes;
-        let target = match traffic::role(observation.metric) {
-            Some(Role::Duration { rpc, unit_ns }) => {
-                let factor = traffic::unit_ns(observation.unit).unwrap_or(unit_ns);
-                Target::Traffic { protocol: traffic::protocol(rpc, attributes), factor }
+        let (cumulative, identity) = (temporality == Temporality::Cumulative, observation.identity);
+        let (target, factor) = self.histogram_target(observation)?;
+        if let Target::Histogram { series } = &target {
+            let admitted = self.applications.admit(series, series.scale(), now.monotonic);
+            admitted.inspect_err(|_| {
+                if cumulative {
+                    self.cumulative.missed(identity, now)
+                }
+            })?;
+        }
+        let increment = if cumulative { self.cumulative.histogram(identity, point, now)? } else { Some(point) };
+        let Some(point) = increment else {
+            if let Target::Traffic { own, protocol, .. } = target {
+                self.traffic_of(own).saw(protocol, None, now.monotonic);
             }
-            Some(Role::Active { .. }) => return Err(Refusal::Malformed("open requests are no histogram")),
+            return Ok(());
+        };
+        let span = Span { since_unix_ns: point.start_unix_ns, until_unix_ns: point.time_unix_ns };
+        if let Target::Traffic { own, protocol, failed } = target {
+            self.traffic_of(own).saw(protocol, span.reported_every(), now.monotonic);
+            if self.playout.place(identity.sender, span).is_none() {
+                // Nearly all traffic of the senders that report each second: straight into the sum.
+                return self.traffic_of(own).record(protocol, failed, &point, factor, now.monotonic);
+            }
+        }
+        self.scratch.clear();
+        point.spread_into(&mut self.scratch, factor)?;
+        self.play(identity.sender, span, target, Amount::Histogram(self.scratch.to_histogram()), now)
+    }
+
+    /// Where the values of a histogram are counted, and how many units of the layout one of theirs has.
+    fn histogram_target(&self, observation: &Observation<'_>) -> Result<(Target, f64), Refusal> {
+        let attributes = &observation.attributes;
+        match traffic::role(observation.metric) {
+            Some(Role::Duration { rpc, unit_ns }) => {
+                let (protocol, failed) = (traffic::protocol(rpc, attributes), traffic::failed(attributes));
+                let target = Target::Traffic { own: observation.own, protocol, failed };
+                Ok((target, traffic::unit_ns(observation.unit).unwrap_or(unit_ns)))
+            }
+            Some(Role::Active { .. }) => Err(Refusal::Malformed("open requests are no histogram")),
             None => {
                 let (unit, scale, factor) = application::histogram_form(observation.unit);
                 let series = application::series(observation, Kind::Histogram, unit, scale)?;
-                if cumulative {
-                    self.admit_cumulative(&series, observation, now)?;
-                } else {
-                    self.applications.admit(&series, now.monotonic)?;
-                }
-                Target::Application { series, factor }
+                Ok((Target::Histogram { series }, factor))
             }
-        };
-        let increment =
-            if cumulative { self.cumulative.histogram(observation.identity, point, now)? } else { Some(point) };
-        match (target, increment) {
-            (Target::Traffic { protocol, factor }, Some(point)) => {
-                self.traffic.record(protocol, traffic::failed(attributes), &point, factor, now.monotonic)
-            }
-            (Target::Traffic { protocol, .. }, None) => {
-                self.traffic.saw(protocol, now.monotonic);
-                Ok(())
-            }
-            (Target::Application { series, factor }, Some(point)) => self.applications.record(&series, &point, factor),
-            (Target::Application { .. }, None) => Ok(()),
         }
+    }
+
+    /// Counts `amount` over the seconds that follow, as many as `span` has; at once when that is one.
+    fn play(
+        &mut self,
+        sender: StreamKey,
+        span: Span,
+        target: Target,
+        amount: Amount,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let at_once = match self.playout.place(sender, span) {
+            Some(place) => self.playout.put(place, span, target, amount),
+            None => Some((target, amount)),
+        };
+        let Some((target, amount)) = at_once else { return Ok(()) };
+        let Self { traffic, own, applications, .. } = self;
+        Counts { traffic, own, applications }.count(target, amount, now.monotonic)
+    }
+
+    fn traffic_of(&mut self, own: bool) -> &mut Traffic {
+        if own { &mut self.own } else { &mut self.traffic }
     }
 }
 
-/// Where a histogram goes, and how many units of the layout one of its own has.
-enum Target {
-    Traffic { protocol: traffic::Protocol, factor: f64 },
-    Application { series: Series, factor: f64 },
+/// Where increments of the second in progress are counted.
+struct Counts<'a> {
+    traffic: &'a mut Traffic,
+    own: &'a mut Traffic,
+    applications: &'a mut Applications,
 }
 
-/// A number in fixed point, and the scale. Integers keep scale 0.
-fn fixed(number: Number, unit: &str) -> Result<(i64, u8), Refusal> {
-    match number {
-        Number::Integer(value) => Ok((value, 0)),
-        Number::Double(value) if !value.is_finite() => Err(Refusal::NotFinite("the value")),
-        Number::Double(value) => {
-            let scale = application::scale(unit);
-            let fixed = (value * 10f64.powi(i32::from(scale))).round();
-            if fixed.abs() > GAUGE_MAGNITUDE_MAX as f64 {
-                return Err(Refusal::OutOfRange("the value"));
+impl Counts<'_> {
+    fn count(&mut self, target: Target, amount: Amount, now: Duration) -> Result<(), Refusal> {
+        match (target, amount) {
+            (Target::Traffic { own, protocol, failed }, Amount::Histogram(durations)) => {
+                let traffic = if own { &mut *self.own } else { &mut *self.traffic };
+                traffic.add(protocol, failed, &durations, now)
             }
-            Ok((fixed as i64, scale))
+            (Target::Counter { series, scale }, Amount::Count(n)) => self.applications.count(&series, scale, n, now),
+            (Target::Histogram { series }, Amount::Histogram(values)) => self.applications.record(&series, values, now),
+            (target, amount) => {
+                debug_assert!(false, "{target:?} does not take {amount:?}");
+                Ok(())
+            }
         }
     }
 }

@@ -67,11 +67,13 @@ pub(super) fn integer(attributes: &[Attribute<'_>], key: &str) -> Option<i64> {
 /// What names an observation: its stream, the family of that, and when it began and was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// Origin, metric, attributes, and the start of the sequence where there is one.
+    /// Origin, metric and attributes; of what adds up since a start, the start as well.
     pub(super) key: StreamKey,
     /// All streams of one origin, metric and start, whatever their attributes.
     pub(super) family: StreamKey,
-    /// 0 when the sender does not say; then processes that share an origin cannot be distinguished, and there are no
+    /// The origin: what reports everything at the same moment.
+    pub(super) sender: StreamKey,
+    /// Of a cumulative value when it began, of a delta the time of the one before. 0 when the sender does not say; then processes that share an origin cannot be distinguished, and there are no
     /// families.
     pub(super) start_unix_ns: u64,
     pub(super) time_unix_ns: u64,
@@ -114,6 +116,8 @@ pub(super) struct Observation<'a> {
     pub(super) unit: &'a str,
     /// `service.name` of the resource.
     pub(super) service: Option<&'a str>,
+    /// Reported by one of Starling's own servers.
+    pub(super) own: bool,
     pub(super) attributes: Vec<Attribute<'a>>,
     pub(super) identity: Identity,
     pub(super) reading: Reading,

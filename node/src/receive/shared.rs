@@ -10,6 +10,26 @@ use starling_service::clock;
 
 use super::{AppReceiver, Moment, ReceiverLimits, ReceiverSize};
 
+/// Which part of the time is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhichCut {
+    /// So many seconds, mostly one: more when some were missed.
+    Seconds(u32),
+    /// The rest, with everything that was still to be counted: the daemon stops.
+    Last,
+}
+
+/// What one cut says beside its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReceiverCut {
+    /// Points that were refused.
+    pub(crate) refused: u64,
+    /// Increments counted at once because too much waits to be played out.
+    pub(crate) unplayed: u64,
+    /// How large the tables are.
+    pub(crate) size: ReceiverSize,
+}
+
 /// The receiver that servers fill and the sampler empties. The lock is held for one metric or one cut, never across an
 /// await.
 #[derive(Debug, Clone)]
@@ -26,11 +46,15 @@ impl SharedReceiver {
         Self { receiver: Arc::new(Mutex::new(AppReceiver::new(limits, now))), started }
     }
 
-    /// Takes out what came since the last cut, and how many points were refused.
-    pub(crate) fn cut(&self, samples: &mut Vec<Sample>) -> (u64, ReceiverSize) {
+    /// Takes out what belongs to the second that ends now.
+    pub(crate) fn cut(&self, which: WhichCut, samples: &mut Vec<Sample>) -> ReceiverCut {
         let now = self.now();
         let mut receiver = self.lock();
-        (receiver.cut(now, samples), receiver.size())
+        let refused = match which {
+            WhichCut::Seconds(seconds) => receiver.cut(now, seconds, samples),
+            WhichCut::Last => receiver.last_cut(now, samples),
+        };
+        ReceiverCut { refused, unplayed: receiver.take_unplayed(), size: receiver.size() }
     }
 
     pub(super) fn now(&self) -> Moment {

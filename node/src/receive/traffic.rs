@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use starling_proto::{
     catalogue::{self, PROTOCOLS},
-    histogram::HistogramSum,
+    histogram::{Histogram, HistogramSum},
     series::{Sample, Series, Value},
 };
 
@@ -165,22 +165,39 @@ struct Tally {
     durations: Option<HistogramSum>,
     /// When a point came last: until it is long ago, a second without requests is a 0 and not a gap.
     seen: Option<Duration>,
+    /// Seconds between two reports of the sender that reports most seldom, and until when that holds.
+    every: Option<(u32, Duration)>,
 }
 
-/// Requests of the second that is not cut yet, by protocol.
+/// Series of one protocol, in the order in which they are cut.
+#[derive(Debug)]
+struct Names {
+    requests: Series,
+    errors: Series,
+    durations: Series,
+    /// Of Starling's own servers, which report each second, there is none.
+    every: Option<Series>,
+}
+
+/// Requests of the second that is not cut yet, by protocol: of the users' applications, or of Starling's own servers.
 #[derive(Debug)]
 pub(super) struct Traffic {
     tallies: [Tally; Protocol::ALL.len()],
-    series: Vec<[Series; 3]>,
+    names: Vec<Names>,
 }
 
 impl Traffic {
-    pub(super) fn new() -> Self {
-        let series = Protocol::ALL.map(|protocol| {
-            let of = |metric| Series::of(metric, &[("protocol", protocol.name())]);
-            [of(&catalogue::REQUESTS), of(&catalogue::ERRORS), of(&catalogue::DURATION)]
+    pub(super) fn new(own: bool) -> Self {
+        let names = Protocol::ALL.map(|protocol| {
+            let of = |users, owns| Series::of(if own { owns } else { users }, &[("protocol", protocol.name())]);
+            Names {
+                requests: of(&catalogue::REQUESTS, &catalogue::OWN_REQUESTS),
+                errors: of(&catalogue::ERRORS, &catalogue::OWN_ERRORS),
+                durations: of(&catalogue::DURATION, &catalogue::OWN_DURATION),
+                every: (!own).then(|| of(&catalogue::REPORT_INTERVAL, &catalogue::REPORT_INTERVAL)),
+            }
         });
-        Self { tallies: Default::default(), series: series.into() }
+        Self { tallies: Default::default(), names: names.into() }
     }
 
     /// Counts the requests of a point.
@@ -194,47 +211,81 @@ impl Traffic {
     ) -> Result<(), Refusal> {
         let tally = &mut self.tallies[protocol as usize];
         point.spread_into(tally.durations.get_or_insert_with(HistogramSum::new), unit_ns)?;
-        tally.requests += point.count;
-        if failed {
-            tally.errors += point.count;
-        }
-        tally.seen = Some(now);
+        tally.count(point.count, failed, now);
         Ok(())
     }
 
-    /// Notes that a protocol is served, with or without requests.
-    pub(super) fn saw(&mut self, protocol: Protocol, now: Duration) {
-        self.tallies[protocol as usize].seen = Some(now);
+    /// Counts as many requests as there are durations.
+    pub(super) fn add(
+        &mut self,
+        protocol: Protocol,
+        failed: bool,
+        durations: &Histogram,
+        now: Duration,
+    ) -> Result<(), Refusal> {
+        let tally = &mut self.tallies[protocol as usize];
+        let sum = tally.durations.get_or_insert_with(HistogramSum::new);
+        sum.add(durations).map_err(|_| Refusal::OutOfRange("the count"))?;
+        tally.count(durations.count(), failed, now);
+        Ok(())
+    }
+
+    /// Notes that a protocol is served, with or without requests, by a sender that reports every so many seconds when
+    /// that is more than one.
+    pub(super) fn saw(&mut self, protocol: Protocol, every: Option<u32>, now: Duration) {
+        let tally = &mut self.tallies[protocol as usize];
+        tally.seen = Some(now);
+        let Some(every) = every else { return };
+        if tally.every.is_none_or(|(longest, until)| every >= longest || now > until) {
+            // Until it is played out, and the next report of it did not come either.
+            let holds = Duration::from_secs(u64::from(every) * 2 + 2).min(PRESENT_MAX * 4);
+            tally.every = Some((every, now + holds));
+        }
     }
 
     /// Takes out what was counted since the last cut.
     pub(super) fn cut(&mut self, now: Duration, samples: &mut Vec<Sample>) {
-        for (tally, [requests, errors, duration]) in self.tallies.iter_mut().zip(&self.series) {
+        for (tally, names) in self.tallies.iter_mut().zip(&self.names) {
             if tally.seen.is_none_or(|seen| now.saturating_sub(seen) > PRESENT_MAX) {
                 // No application reports it any more: gives its histogram back.
                 *tally = Tally::default();
                 continue;
             }
             let mut put = |series: &Series, value| samples.push(Sample { series: series.clone(), value });
-            put(requests, Value::Counter(std::mem::take(&mut tally.requests)));
-            put(errors, Value::Counter(std::mem::take(&mut tally.errors)));
+            put(&names.requests, Value::Counter(std::mem::take(&mut tally.requests)));
+            put(&names.errors, Value::Counter(std::mem::take(&mut tally.errors)));
             if let Some(durations) = tally.durations.as_mut().filter(|durations| !durations.is_empty()) {
-                put(duration, Value::Histogram(durations.to_histogram().into()));
+                put(&names.durations, Value::Histogram(durations.to_histogram().into()));
                 durations.clear();
+            }
+            tally.every = tally.every.filter(|(_, until)| now <= *until);
+            if let (Some(series), Some((every, _))) = (&names.every, tally.every) {
+                put(series, Value::Gauge(every.into()));
             }
         }
     }
 }
 
-/// The series of open requests by protocol.
-pub(super) fn active(protocol: Protocol) -> Series {
-    Series::of(&catalogue::ACTIVE, &[("protocol", protocol.name())])
+impl Tally {
+    fn count(&mut self, requests: u64, failed: bool, now: Duration) {
+        self.requests = self.requests.saturating_add(requests);
+        if failed {
+            self.errors = self.errors.saturating_add(requests);
+        }
+        self.seen = Some(now);
+    }
+}
+
+/// The series of open requests by protocol; `own`: of Starling's own servers.
+pub(super) fn active(own: bool, protocol: Protocol) -> Series {
+    Series::of(if own { &catalogue::OWN_ACTIVE } else { &catalogue::ACTIVE }, &[("protocol", protocol.name())])
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::observation::AttributeValue;
     use super::*;
+    use starling_proto::catalogue::Kind;
 
     fn attribute<'a>(key: &'a str, value: &'a str) -> Attribute<'a> {
         Attribute { key, value: AttributeValue::Text(value.into()) }
@@ -292,6 +343,38 @@ mod tests {
         ] {
             assert!(!failed(&point), "{point:?}");
         }
+    }
+
+    #[test]
+    fn own_requests_are_kept_apart_and_seldom_reports_are_marked() {
+        let (mut users, mut own) = (Traffic::new(false), Traffic::new(true));
+        let now = Duration::from_secs(100);
+        users.add(Protocol::Http1, false, &Histogram::of(1_000, 3), now).unwrap();
+        users.saw(Protocol::Http1, Some(60), now);
+        users.saw(Protocol::Http1, Some(10), now);
+        own.add(Protocol::Http1, true, &Histogram::of(1_000, 2), now).unwrap();
+        own.saw(Protocol::Http1, Some(60), now);
+        let cut = |traffic: &mut Traffic, seconds| {
+            let mut samples = Vec::new();
+            traffic.cut(now + Duration::from_secs(seconds), &mut samples);
+            let name = |sample: &Sample| (sample.series.name().to_owned(), sample.value.clone());
+            samples.iter().map(name).filter(|(_, value)| value.kind() != Kind::Histogram).collect::<Vec<_>>()
+        };
+        let named = |name: &str, value| (name.to_owned(), value);
+        assert_eq!(
+            cut(&mut users, 1),
+            [
+                named("traffic.requests", Value::Counter(3)),
+                named("traffic.errors", Value::Counter(0)),
+                named("traffic.report_interval", Value::Gauge(60)),
+            ]
+        );
+        assert_eq!(
+            cut(&mut own, 1),
+            [named("starling.requests", Value::Counter(2)), named("starling.errors", Value::Counter(2)),]
+        );
+        users.saw(Protocol::Http1, None, now + Duration::from_secs(150));
+        assert_eq!(cut(&mut users, 150).len(), 2, "it reports every second now");
     }
 
     #[test]

@@ -22,6 +22,12 @@ use tracing::{debug, warn};
 
 use crate::{channel::Dial, settings::kind};
 
+/// Name of the instrumentation scope of own requests. With it, and a service of this kind of name, the daemon tells
+/// them from those of the users.
+pub const SCOPE: &str = "starling";
+/// How the names of Starling's own services begin.
+pub const SERVICES: &str = "starling-";
+
 /// How often the SDK exports.
 const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// An export that takes longer is given up.
@@ -157,7 +163,7 @@ impl RequestMeter {
             .with_view(exponential)
             .with_resource(resource)
             .build();
-        let meter = provider.meter("starling");
+        let meter = provider.meter(SCOPE);
         Self(Some(Arc::new(Inner {
             http_duration: meter.f64_histogram("http.server.request.duration").with_unit("s").build(),
             http_active: meter.i64_up_down_counter("http.server.active_requests").with_unit("{request}").build(),

@@ -51,6 +51,22 @@ catalogue! {
         ]);
     /// Requests or connections open now.
     ACTIVE = gauge("traffic.active", "{request}").by(&["protocol"]).shown("Open requests", Unit::Number);
+    /// Seconds between two reports of the application that reports most seldom, of those that report more seldom than
+    /// each second. What they report is played out evenly over as long a time.
+    REPORT_INTERVAL = gauge("traffic.report_interval", "s").by(&["protocol"]).mean_over_nodes()
+        .shown("Reported every", Unit::Number);
+    /// Requests that Starling's own servers served. They are no part of the traffic of the applications.
+    OWN_REQUESTS = counter("starling.requests", "{request}").by(&["protocol"])
+        .shown("Starling's requests", Unit::Rate);
+    /// Requests that Starling's own servers failed to serve.
+    OWN_ERRORS = counter("starling.errors", "{request}").by(&["protocol"]).shown("Starling's errors", Unit::Rate)
+        .good(Good::Down);
+    /// Time Starling's own servers took to serve a request.
+    OWN_DURATION = histogram("starling.duration", "s").scale(9).by(&["protocol"])
+        .shown("Starling's latency", Unit::Time).good(Good::Down);
+    /// Requests, streams and sockets open at Starling's own servers.
+    OWN_ACTIVE = gauge("starling.active", "{request}").by(&["protocol"])
+        .shown("Starling's open requests", Unit::Number);
     /// TCP sockets by state.
     TCP_CONNECTIONS = gauge("system.tcp.connections", "{connection}").by(&["network.connection.state"])
         .shown("TCP sockets", Unit::Number);

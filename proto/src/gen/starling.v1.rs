@@ -121,6 +121,11 @@ pub struct Traffic {
     /// Latency over the 60 seconds that end with this one. Absent without requests.
     #[prost(message, optional, tag = "7")]
     pub latency_last_minute: ::core::option::Option<Latency>,
+    /// Seconds between two reports of the application that reports most seldom, of those that report more seldom than
+    /// each second: their requests are played out evenly, so that rates and latencies are means over that time and as late.
+    /// Absent when all report each second.
+    #[prost(double, optional, tag = "8")]
+    pub reported_every_seconds: ::core::option::Option<f64>,
 }
 /// Percentiles of a merged histogram. Times are microseconds.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -172,6 +177,9 @@ pub struct ProtocolTraffic {
     /// Absent without requests.
     #[prost(message, optional, tag = "5")]
     pub latency: ::core::option::Option<Latency>,
+    /// As in Traffic, of the applications that serve this protocol.
+    #[prost(double, optional, tag = "6")]
+    pub reported_every_seconds: ::core::option::Option<f64>,
 }
 /// TCP connections.
 #[derive(Clone, PartialEq, ::prost::Message)]

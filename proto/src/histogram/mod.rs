@@ -11,6 +11,7 @@
 mod codec;
 mod foreign;
 mod layout;
+mod part;
 mod sparse;
 mod sum;
 

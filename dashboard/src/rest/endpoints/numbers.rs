@@ -31,12 +31,14 @@ pub(super) const LATENCY: &[Named<v1::Latency>] = &[
     ("errorBoundPpm", |is| Some(is.error_bound_ppm.into())),
 ];
 
-/// Requests of all protocols.
+/// Requests of all protocols. `reportedEverySeconds`: between two reports of the application that reports most seldom,
+/// `null` when all report each second.
 pub(super) const TRAFFIC: &[Named<v1::Traffic>] = &[
     ("requestsPerSecond", |is| is.requests_per_second),
     ("errorsPerSecond", |is| is.errors_per_second),
     ("errorRatio", |is| is.error_ratio),
     ("active", |is| is.active),
+    ("reportedEverySeconds", |is| is.reported_every_seconds),
 ];
 
 /// One protocol; the failed share is `null` without requests, open requests when the applications do not report them.
@@ -45,6 +47,7 @@ pub(super) const PROTOCOL: &[Named<v1::ProtocolTraffic>] = &[
     ("errorsPerSecond", |is| is.errors_per_second),
     ("errorRatio", |is| (is.requests_per_second() > 0.0).then(|| is.errors_per_second() / is.requests_per_second())),
     ("active", |is| is.active),
+    ("reportedEverySeconds", |is| is.reported_every_seconds),
 ];
 
 /// TCP connections: how many there are, and what happens to them. The share of segments sent again is `null` when none

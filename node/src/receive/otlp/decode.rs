@@ -59,9 +59,9 @@ pub(super) fn take(
         ($histogram:ident, $check:ident) => {{
             let temporality = temporality($histogram.aggregation_temporality());
             for point in within(&$histogram.data_points, part) {
-                let start = start(&temporality, point.start_time_unix_nano);
+                let times = (point.start_time_unix_nano, point.time_unix_nano);
                 let reading = distribution(point.flags, &temporality, || $check(point));
-                give(&point.attributes, (start, point.time_unix_nano), reading);
+                give(&point.attributes, times, reading);
             }
         }};
     }
@@ -74,11 +74,11 @@ pub(super) fn take(
         Some(Data::Sum(sum)) => {
             let temporality = temporality(sum.aggregation_temporality());
             for point in within(&sum.data_points, part) {
-                let start = start(&temporality, point.start_time_unix_nano);
+                let times = (point.start_time_unix_nano, point.time_unix_nano);
                 let reading = temporality.clone().and_then(|temporality| {
                     if sum.is_monotonic { counter(point, temporality) } else { change(point, temporality).map(Some) }
                 });
-                give(&point.attributes, (start, point.time_unix_nano), reading);
+                give(&point.attributes, times, reading);
             }
         }
         Some(Data::Histogram(histogram)) => distributions!(histogram, explicit),
@@ -104,9 +104,17 @@ fn observation<'a>(
     (start_unix_ns, time_unix_ns): (u64, u64),
     reading: Reading,
 ) -> Observation<'a> {
+    // Processes that look alike differ by the start of what they add up. A level says where one of them stands; after a
+    // restart it stands elsewhere, which can only be seen of one that says which one it is.
+    let counted_since = match &reading {
+        Reading::Counter(_, Temporality::Cumulative) | Reading::Histogram(_, Temporality::Cumulative) => start_unix_ns,
+        Reading::Level(_) if !origin.is_one => start_unix_ns,
+        Reading::Level(_) | Reading::Change(_) | Reading::Counter(..) | Reading::Histogram(..) => 0,
+    };
     let identity = Identity {
-        key: origin.stream(&metric.name, attributes, start_unix_ns),
-        family: origin.family(&metric.name, start_unix_ns),
+        key: origin.stream(&metric.name, attributes, counted_since),
+        family: origin.family(&metric.name, counted_since),
+        sender: origin.key,
         start_unix_ns,
         time_unix_ns,
     };
@@ -115,7 +123,8 @@ fn observation<'a>(
         .map(|attribute| Attribute { key: &attribute.key, value: value(attribute.value.as_ref()) })
         .collect();
     let service = origin.service_name.as_deref();
-    Observation { metric: &metric.name, unit: &metric.unit, service, attributes, identity, reading }
+    let own = origin.own;
+    Observation { metric: &metric.name, unit: &metric.unit, service, own, attributes, identity, reading }
 }
 
 fn temporality(stated: AggregationTemporality) -> Result<Temporality, Refusal> {
@@ -124,11 +133,6 @@ fn temporality(stated: AggregationTemporality) -> Result<Temporality, Refusal> {
         AggregationTemporality::Cumulative => Ok(Temporality::Cumulative),
         AggregationTemporality::Unspecified => Err(NO_TEMPORALITY),
     }
-}
-
-/// Only a cumulative value has a start that names its sequence.
-fn start(temporality: &Result<Temporality, Refusal>, stated: u64) -> u64 {
-    if *temporality == Ok(Temporality::Cumulative) { stated } else { 0 }
 }
 
 fn number(point: &NumberDataPoint) -> Result<Number, Refusal> {

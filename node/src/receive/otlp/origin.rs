@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use prost::Message;
+use starling_service::requests;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::receive::observation::{AttributeValue, StreamKey};
@@ -25,8 +26,12 @@ pub(super) fn value(value: Option<&AnyValue>) -> AttributeValue<'_> {
 /// Where metrics come from: one resource and instrumentation scope.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
-    key: StreamKey,
+    pub(super) key: StreamKey,
     pub(super) service_name: Option<String>,
+    /// One of Starling's own servers.
+    pub(super) own: bool,
+    /// It says which one of several alike it is (`service.instance.id`), so that one that begins again is the same.
+    pub(super) is_one: bool,
 }
 
 impl Origin {
@@ -46,7 +51,10 @@ impl Origin {
             Some(AttributeValue::Integer(number)) => Some(number.to_string()),
             _ => None,
         };
-        Self { key: xxh3_128(&bytes), service_name }
+        let own = scope.is_some_and(|scope| scope.name == requests::SCOPE)
+            && service_name.as_ref().is_some_and(|name| name.starts_with(requests::SERVICES));
+        let is_one = attributes.iter().any(|attribute| attribute.key == "service.instance.id");
+        Self { key: xxh3_128(&bytes), service_name, own, is_one }
     }
 
     /// The identity of all streams of one metric and start, whatever their attributes.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::{
-    common::v1::KeyValue,
+    common::v1::{InstrumentationScope, KeyValue},
     metrics::v1::{
         AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
         HistogramDataPoint, Metric, NumberDataPoint, Sum, Summary, SummaryDataPoint, metric::Data, number_data_point,
@@ -51,7 +51,7 @@ impl Bench {
 
     fn cut(&mut self, seconds: u64) -> Vec<(String, Value)> {
         let mut samples = Vec::new();
-        self.receiver.cut(at(seconds), &mut samples);
+        self.receiver.cut(at(seconds), 1, &mut samples);
         let mut named: Vec<_> = samples.into_iter().map(|sample| (sample.series.to_string(), sample.value)).collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
         named
@@ -211,6 +211,145 @@ fn fractions_of_a_cumulative_double_are_not_lost() {
 }
 
 #[test]
+fn a_gauge_may_change_its_type_and_its_unit() {
+    let mut bench = Bench::new();
+    bench.taken(&gauge("queue.depth", vec![int(5)]), 1001);
+    assert_eq!(bench.cut(1001), [("queue.depth{service.name=shop}".to_owned(), Value::Gauge(5))]);
+    bench.taken(&gauge("queue.depth", vec![double(5.5)]), 1002);
+    assert_eq!(bench.cut(1002), [("queue.depth{service.name=shop}".to_owned(), Value::Gauge(5_500_000))]);
+    bench.taken(&gauge("queue.depth", vec![int(6)]), 1003);
+    assert_eq!(
+        bench.cut(1003),
+        [("queue.depth{service.name=shop}".to_owned(), Value::Gauge(6_000_000))],
+        "its digits stay"
+    );
+    bench.taken(&metric("queue.depth", "By", Data::Gauge(Gauge { data_points: vec![int(7)] })), 1004);
+    let mut samples = Vec::new();
+    bench.receiver.cut(at(1004), 1, &mut samples);
+    assert_eq!(
+        samples.iter().map(|s| (s.series.unit(), s.value.clone())).collect::<Vec<_>>(),
+        [("By", Value::Gauge(7))]
+    );
+}
+
+#[test]
+fn a_counter_may_change_its_type() {
+    let mut bench = Bench::new();
+    let at_time = |mut point: NumberDataPoint, seconds: u64| {
+        (point.start_time_unix_nano, point.time_unix_nano) = (1_000_500_000_000, seconds * 1_000_000_000);
+        sum("jobs", CUMULATIVE, true, vec![point])
+    };
+    bench.taken(&at_time(int(100), 1001), 1001);
+    assert_eq!(bench.cut(1001), [("jobs{service.name=shop}".to_owned(), Value::Counter(100))]);
+    bench.taken(&at_time(double(100.5), 1002), 1002);
+    assert_eq!(bench.cut(1002), [("jobs{service.name=shop}".to_owned(), Value::Counter(500_000))], "in millionths");
+    bench.taken(&at_time(int(103), 1003), 1003);
+    assert_eq!(bench.cut(1003), [("jobs{service.name=shop}".to_owned(), Value::Counter(2_500_000))]);
+}
+
+#[test]
+fn large_steps_of_a_double_counter_are_not_lost() {
+    let mut bench = Bench::new();
+    let mut total = 0;
+    for (second, rows) in [(1001, 1_000.0), (1002, 1_501_000.0), (1003, 1_502_000.0), (1004, 1_502_000.0)] {
+        let mut point = double(rows);
+        (point.start_time_unix_nano, point.time_unix_nano) = (1_000_500_000_000, second * 1_000_000_000);
+        bench.taken(&sum("rows.read", CUMULATIVE, true, vec![point]), second);
+        let Some(Value::Counter(n)) = bench.value("rows.read{service.name=shop}", second) else { panic!() };
+        total += n;
+    }
+    assert_eq!(total, 1_502_000_000_000, "in millionths");
+}
+
+#[test]
+fn a_server_that_begins_again_does_not_add_its_open_requests() {
+    let mut bench = Bench::new();
+    let resource = |id: &[KeyValue]| Resource {
+        attributes: [&[attribute("service.name", "shop")][..], id].concat(),
+        ..Resource::default()
+    };
+    let open = |n: i64, start: u64| {
+        sum(
+            "http.server.active_requests",
+            CUMULATIVE,
+            false,
+            vec![NumberDataPoint { start_time_unix_nano: start, ..int(n) }],
+        )
+    };
+    bench.origin = Origin::new(Some(&resource(&[attribute("service.instance.id", "shop-1")])), None);
+    bench.taken(&open(50, 7), 1001);
+    bench.taken(&open(3, 9), 1002);
+    assert_eq!(bench.value("traffic.active{protocol=http1}", 1002), Some(Value::Gauge(3)));
+    bench.origin = Origin::new(Some(&resource(&[])), None);
+    bench.taken(&open(10, 11), 1002);
+    bench.taken(&open(20, 12), 1002);
+    assert_eq!(bench.value("traffic.active{protocol=http1}", 1002), Some(Value::Gauge(33)), "these may be two workers");
+}
+
+#[test]
+fn starlings_own_requests_are_kept_apart() {
+    let mut bench = Bench::new();
+    let resource =
+        Resource { attributes: vec![attribute("service.name", "starling-dashboard")], ..Resource::default() };
+    let scope = InstrumentationScope { name: "starling".into(), ..InstrumentationScope::default() };
+    let requests = || histogram("http.server.request.duration", "s", DELTA, vec![request(200, "1.1", &[5, 3, 1], 0.7)]);
+    bench.taken(&requests(), 1001);
+    bench.origin = Origin::new(Some(&resource), Some(&scope));
+    bench.taken(&requests(), 1001);
+    bench.taken(&sum("http.server.active_requests", CUMULATIVE, false, vec![int(4)]), 1001);
+    let samples = bench.cut(1001);
+    let value = |name: &str| samples.iter().find(|(series, _)| series == name).map(|(_, value)| value.clone());
+    assert_eq!(value("traffic.requests{protocol=http1}"), Some(Value::Counter(9)));
+    assert_eq!(value("starling.requests{protocol=http1}"), Some(Value::Counter(9)));
+    assert_eq!(value("starling.active{protocol=http1}"), Some(Value::Gauge(4)));
+    assert_eq!(value("traffic.active{protocol=http1}"), None);
+    let users = Origin::new(Some(&resource), None);
+    assert!(!users.own, "a name alone is nothing");
+}
+
+/// A report each minute, cumulative as the SDKs do it by default, of 165 requests a second.
+#[test]
+fn a_report_of_a_minute_shows_the_rate_in_every_second() {
+    let mut bench = Bench::new();
+    let (requests, mut seen) = ("traffic.requests{protocol=http1}", Vec::new());
+    for second in 1001..1400u64 {
+        if second % 60 == 0 {
+            let served = 165 * (second - 1000);
+            let mut point = request(200, "1.1", &[served / 2, served - served / 2, 0], served as f64 * 0.01);
+            (point.start_time_unix_nano, point.time_unix_nano) = (1_000_500_000_000, second * 1_000_000_000);
+            let jobs = NumberDataPoint {
+                start_time_unix_nano: 1_000_500_000_000,
+                time_unix_nano: second * 1_000_000_000,
+                ..int(served as i64)
+            };
+            bench.taken(&histogram("http.server.request.duration", "s", CUMULATIVE, vec![point]), second);
+            bench.taken(&sum("jobs", CUMULATIVE, true, vec![jobs]), second);
+        }
+        let samples = bench.cut(second);
+        let value = |name: &str| samples.iter().find(|(series, _)| series == name).map(|(_, value)| value.clone());
+        let Some(Value::Counter(n)) = value(requests) else { continue };
+        if n > 0 {
+            let Some(Value::Histogram(durations)) = value("traffic.duration{protocol=http1}") else { panic!() };
+            assert_eq!(durations.count(), n);
+            assert!(durations.quantile(0.25).unwrap() <= 10_200_000 && durations.quantile(0.75).unwrap() > 9_800_000);
+            let interval = value("traffic.report_interval{protocol=http1}");
+            assert!(matches!(interval, Some(Value::Gauge(20 | 60))), "{interval:?}");
+            let Some(Value::Counter(jobs)) = value("jobs{service.name=shop}") else { panic!() };
+            assert!(jobs.abs_diff(n) <= 1, "{jobs} jobs beside {n} requests");
+        }
+        seen.push(n);
+    }
+    // The first report is one of 20 s, and not followed by one after 20 s.
+    assert!(seen[64..].iter().all(|n| (163..=168).contains(n)) && seen.len() > 300, "{seen:?}");
+    let mut samples = Vec::new();
+    bench.receiver.last_cut(at(1400), &mut samples);
+    let rest = samples.iter().find(|sample| sample.series.to_string() == requests);
+    let Some(Value::Counter(rest)) = rest.map(|sample| sample.value.clone()) else { panic!("{samples:?}") };
+    assert_eq!(seen.iter().sum::<u64>() + rest, 165 * 380, "the stop counts what waits");
+    assert_eq!(bench.receiver.size().playing_bytes, 0);
+}
+
+#[test]
 fn bad_points_are_refused_with_metric_and_reason() {
     let mut bench = Bench::new();
     let nan = bench.refused(&gauge("g", vec![double(f64::NAN)]));
@@ -235,7 +374,7 @@ fn bad_points_are_refused_with_metric_and_reason() {
         bench.refused(&histogram("http.server.duration", "ms", DELTA, vec![many])).contains("count of one interval")
     );
     let mut samples = Vec::new();
-    assert_eq!(bench.receiver.cut(at(1001), &mut samples), 13);
+    assert_eq!(bench.receiver.cut(at(1001), 1, &mut samples), 13);
     assert_eq!(samples, [], "nothing of it was counted");
 }
 
@@ -247,7 +386,7 @@ fn caps_hold_and_say_what_to_do() {
     let outcome = bench.take(&sum("logins", DELTA, true, points), 1001);
     assert_eq!((outcome.taken, outcome.refused_total()), (5, 15));
     assert!(outcome.to_string().contains("otlp_series_max"), "{outcome}");
-    assert_eq!(bench.receiver.size(), ReceiverSize { series: 5, streams: 0 });
+    assert_eq!(bench.receiver.size(), ReceiverSize { series: 5, streams: 0, playing_bytes: 0 });
     let requests = (0..20).map(|i| HistogramDataPoint {
         attributes: vec![attribute("user", &i.to_string())],
         ..explicit(&[0.1], &[1, 0], 0.1, None)
@@ -285,7 +424,8 @@ proptest! {
             counts[i % 3] += n;
             happened += n;
             let mut point = request(200, "1.1", &counts, 1.0);
-            (point.start_time_unix_nano, point.time_unix_nano) = (start * 1_000_000_000, now * 1_000_000_000);
+            // A start that is the time itself would say that it is not known.
+            (point.start_time_unix_nano, point.time_unix_nano) = (start * 1_000_000_000 - 1, now * 1_000_000_000);
             bench.taken(&histogram("http.server.request.duration", "s", CUMULATIVE, vec![point]), now);
             if let Some(Value::Counter(n)) = bench.value("traffic.requests{protocol=http1}", now) {
                 counted += n;
