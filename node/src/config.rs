@@ -41,10 +41,13 @@ starling_service::settings! {
         pub tcp: bool = true, kind::flag();
         /// Where /metrics, /live and /ready are served (HTTP).
         pub admin_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7490)), kind::listen();
-        /// Take application metrics by OTLP over gRPC. Without it there are no request metrics.
+        /// Take application metrics by OTLP, over gRPC and HTTP. Without it there are no request metrics.
         pub otlp: bool = true, kind::flag();
         /// Where OTLP over gRPC is taken.
         pub otlp_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 4317)), kind::listen();
+        /// Where OTLP over HTTP (protocol buffers) is taken. Left at its default it is done without when the port is taken
+        /// and otlp_listen was set: it is another daemon's or collector's then.
+        pub otlp_http_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 4318)), kind::listen();
         /// Application series that may be present at once, beside the request metrics. Further ones are refused,
         /// counted, and named in the answer to the sender. One costs about 0.3 kB here and a few bytes a second on the
         /// wire.
@@ -86,7 +89,11 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
         );
     }
     if config.otlp {
-        mistakes.distinct(&[("admin_listen", config.admin_listen), ("otlp_listen", config.otlp_listen)]);
+        mistakes.distinct(&[
+            ("admin_listen", config.admin_listen),
+            ("otlp_listen", config.otlp_listen),
+            ("otlp_http_listen", config.otlp_http_listen),
+        ]);
     }
 }
 

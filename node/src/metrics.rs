@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_service::metrics::{By, Counter, Gauge};
 
-use crate::{receive::ReceiverCut, uplink::UplinkStats};
+use crate::uplink::UplinkStats;
 
 starling_service::metrics! {
     /// The daemon's own metrics.
@@ -51,10 +51,18 @@ starling_service::metrics! {
         frame_no_room: Counter = "starling_node_frame_no_room_samples";
         /// Export requests taken by the OTLP receiver.
         otlp_requests: Counter = "starling_node_otlp_requests";
+        /// OTLP requests of which nothing was taken, by reason. "busy" and "stalled" are asked to come again.
+        otlp_failed: By<Counter> = "starling_node_otlp_failed_requests", label "reason";
+        /// Requests in a protocol that is not spoken on their port, by port: OTLP over HTTP sent to the gRPC port, and the like.
+        otlp_foreign: By<Counter> = "starling_node_otlp_foreign_requests", label "port";
+        /// Requests with traces or logs, which are not taken, by signal.
+        otlp_other_signals: By<Counter> = "starling_node_otlp_other_signals", label "signal";
         /// Data points taken by the OTLP receiver.
         otlp_points: Counter = "starling_node_otlp_points";
         /// Data points refused by the OTLP receiver, by reason.
         otlp_refused: By<Counter> = "starling_node_otlp_refused_points", label "reason";
+        /// Data points left out because their sender reports the same requests under a newer name as well.
+        otlp_superseded: Counter = "starling_node_otlp_superseded_points";
         /// Increments that cover more than a second and were counted in one, because too much waits to be played out.
         otlp_unplayed: Counter = "starling_node_otlp_unplayed_increments";
         /// About how many bytes wait to be played out over the seconds that follow.
@@ -109,11 +117,11 @@ impl Metrics {
         self.frame_samples.set(samples as f64);
     }
 
-    /// Counts a cut of the receiver, and shows how large its tables are.
-    pub(crate) fn receiver(&self, cut: &ReceiverCut) {
-        self.otlp_unplayed.add(cut.unplayed);
-        self.otlp_series.set(cut.size.series as f64);
-        self.otlp_streams.set(cut.size.streams as f64);
-        self.otlp_playing.set(cut.size.playing_bytes as f64);
+    /// Counts increments that the receiver did not play out, and shows how large its tables are.
+    pub(crate) fn receiver(&self, unplayed: u64, series: usize, streams: usize, playing_bytes: usize) {
+        self.otlp_unplayed.add(unplayed);
+        self.otlp_series.set(series as f64);
+        self.otlp_streams.set(streams as f64);
+        self.otlp_playing.set(playing_bytes as f64);
     }
 }

@@ -143,7 +143,7 @@ impl Sampler {
         let mut samples = self.collecting.read().await;
         let Some(receiver) = &self.config.receiver else { return (samples, 0) };
         let cut = receiver.cut(which, &mut samples);
-        self.config.metrics.receiver(&cut);
+        self.config.metrics.receiver(cut.unplayed, cut.size.series, cut.size.streams, cut.size.playing_bytes);
         (samples, cut.refused)
     }
 

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use crate::{
     Config, UplinkConfig, UplinkStats, host_facts, machine,
     metrics::Metrics,
-    receive::{self, SharedReceiver},
+    receive::{self, OtlpPorts, SharedReceiver},
     sampler::{Sampler, SamplerConfig},
 };
 
@@ -41,7 +41,7 @@ pub struct Service {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     admin: (TcpListener, SocketAddr),
-    otlp: Option<(TcpListener, SocketAddr)>,
+    otlp: Option<OtlpPorts>,
     latest: watch::Sender<Option<Arc<Content>>>,
     stats: watch::Sender<UplinkStats>,
     ready: watch::Sender<Readiness>,
@@ -73,7 +73,7 @@ impl Program for Service {
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
-        let otlp = if config.otlp { Some(listen::tcp(config.otlp_listen, "otlp_listen").await?) } else { None };
+        let otlp = if config.otlp { Some(otlp_ports(&config).await?) } else { None };
         let metrics = Arc::new(Metrics::new(&mut registry));
         Ok(Self {
             config,
@@ -87,10 +87,9 @@ impl Program for Service {
         })
     }
 
-    /// `admin`, and `otlp` when application metrics are taken.
+    /// `admin`, and `otlp` and `otlp_http` when application metrics are taken.
     fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        let otlp = self.otlp.as_ref().map(|(_, address)| ("otlp", *address));
-        [("admin", self.admin.1)].into_iter().chain(otlp).collect()
+        [("admin", self.admin.1)].into_iter().chain(self.otlp.iter().flat_map(OtlpPorts::addresses)).collect()
     }
 
     /// Whether an aggregator has the stream.
@@ -108,9 +107,9 @@ impl Program for Service {
         let readiness = ready.subscribe();
         parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin, registry, readiness, stop).await?) });
         let receiver = otlp.as_ref().map(|_| SharedReceiver::new(config.receiver()));
-        if let Some(((listener, _), shared)) = otlp.zip(receiver.clone()) {
+        if let Some((ports, shared)) = otlp.zip(receiver.clone()) {
             let metrics = Arc::clone(&metrics);
-            parts.start(RECEIVER, |stop| async move { Ok(receive::serve(listener, shared, metrics, stop).await?) });
+            parts.start(RECEIVER, |stop| async move { Ok(receive::serve(ports, shared, metrics, stop).await?) });
         }
         let uplink = uplink_config(&config).await;
         info!(node = %config.node_id, aggregators = ?config.aggregators, otlp = config.otlp, "node started");
@@ -143,6 +142,26 @@ impl Program for Service {
         parts.stop(ADMIN, ADMIN_GRACE).await;
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// Opens the ports of OTLP.
+///
+/// # Errors
+/// [`listen::ListenError`], naming the setting. The HTTP port is given up without an error when it was left at its
+/// default and taken, and the gRPC port was set: a second daemon on one host, or one beside an OpenTelemetry Collector.
+async fn otlp_ports(config: &Config) -> Result<OtlpPorts, listen::ListenError> {
+    let grpc = listen::tcp(config.otlp_listen, "otlp_listen").await?;
+    let defaults = Config::default();
+    let is_spare = config.otlp_http_listen == defaults.otlp_http_listen && config.otlp_listen != defaults.otlp_listen;
+    let http = match listen::tcp(config.otlp_http_listen, "otlp_http_listen").await {
+        Ok(http) => Some(http),
+        Err(reason) if is_spare => {
+            warn!(%reason, "OTLP over HTTP is not taken");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(OtlpPorts { grpc, http })
 }
 
 async fn uplink_config(config: &Config) -> UplinkConfig {

@@ -1,6 +1,7 @@
 """An application instrumented with the OpenTelemetry SDK. Records known requests, exports, and says what it did.
 
-Usage: otlp_app.py ENDPOINT TEMPORALITY HISTOGRAM REQUESTS
+Usage: otlp_app.py PROTOCOL ENDPOINT TEMPORALITY HISTOGRAM REQUESTS
+  PROTOCOL     grpc | http, as OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
   TEMPORALITY  cumulative | delta
   HISTOGRAM    explicit | exponential
 Prints one JSON object with the counts per protocol. Every fifth request fails; request i takes 1 + i % 100 ms.
@@ -9,7 +10,8 @@ Prints one JSON object with the counts per protocol. Every fifth request fails; 
 import json
 import sys
 
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as OverGrpc
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as OverHttp
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, ExponentialBucketHistogramAggregation
@@ -22,13 +24,18 @@ PROTOCOLS = {
 }
 
 
-def main(endpoint: str, temporality: str, histogram: str, requests: int) -> None:
+def exporter_of(protocol: str, endpoint: str, **more):
+    if protocol == "http":
+        return OverHttp(endpoint=f"{endpoint}/v1/metrics", timeout=10, **more)
+    return OverGrpc(endpoint=endpoint, insecure=True, timeout=10, **more)
+
+
+def main(protocol: str, endpoint: str, temporality: str, histogram: str, requests: int) -> None:
     chosen = {"cumulative": AggregationTemporality.CUMULATIVE, "delta": AggregationTemporality.DELTA}[temporality]
     shape = {"explicit": ExplicitBucketHistogramAggregation, "exponential": ExponentialBucketHistogramAggregation}
-    exporter = OTLPMetricExporter(
-        endpoint=endpoint,
-        insecure=True,
-        timeout=10,
+    exporter = exporter_of(
+        protocol,
+        endpoint,
         preferred_temporality={Histogram: chosen, Counter: chosen},
         preferred_aggregation={Histogram: shape[histogram]()},
     )
@@ -62,4 +69,4 @@ def main(endpoint: str, temporality: str, histogram: str, requests: int) -> None
     provider.shutdown(timeout_millis=5_000)
 
 
-main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))

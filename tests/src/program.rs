@@ -125,6 +125,7 @@ impl Program {
             format!("aggregators=[{}]", seeds.join(",")),
             "admin_listen=127.0.0.1:0".to_owned(),
             "otlp_listen=127.0.0.1:0".to_owned(),
+            "otlp_http_listen=127.0.0.1:0".to_owned(),
         ];
         let all: Vec<&str> = own.iter().map(String::as_str).chain(settings.iter().copied()).collect();
         Self::with_settings("starling-node", &all)

@@ -96,9 +96,12 @@ async fn totals(cluster: &Cluster, from_tick: u32) -> std::collections::BTreeMap
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_opentelemetry_sdk_is_counted_exactly() {
-    for (temporality, histogram) in
-        [("cumulative", "explicit"), ("cumulative", "exponential"), ("delta", "exponential")]
-    {
+    for (protocol, temporality, histogram) in [
+        ("grpc", "cumulative", "explicit"),
+        ("grpc", "delta", "exponential"),
+        ("http", "cumulative", "exponential"),
+        ("http", "delta", "explicit"),
+    ] {
         let cluster = Cluster::start(1).await;
         let node = Program::daemon("otel", &cluster.seeds(), &[]);
         eventually("the node reports", async || match cluster.view(0, 0).await {
@@ -107,7 +110,9 @@ async fn the_opentelemetry_sdk_is_counted_exactly() {
         })
         .await;
         let start = Oracle::now() - 60;
-        let arguments = [node.url("otlp"), temporality.to_owned(), histogram.to_owned(), "500".to_owned()];
+        let port = if protocol == "http" { "otlp_http" } else { "otlp" };
+        let chosen = [protocol, &node.url(port), temporality, histogram, "500"];
+        let arguments = chosen.map(ToOwned::to_owned);
         let done = python("otlp_app.py", &arguments).await;
         eventually("every request is counted once", async || {
             let totals = totals(&cluster, start).await;

@@ -18,8 +18,10 @@ pub(crate) struct Plan {
     pub simulated: usize,
     /// Where the page is served.
     pub dashboard: SocketAddr,
-    /// Where application metrics are taken.
+    /// Where application metrics are taken over gRPC.
     pub otlp: SocketAddr,
+    /// Where they are taken over HTTP.
+    pub otlp_http: SocketAddr,
     /// Admin port of the node.
     pub node_admin: SocketAddr,
     /// Where state is kept.
@@ -61,6 +63,7 @@ impl Plan {
             // Every other program must know the receiver before it is open, so its port is chosen here. Another process
             // may take it in between; then the start fails and says so.
             otlp: if config.free_ports { free_address()? } else { config.otlp_listen },
+            otlp_http: if config.free_ports { port(0) } else { config.node.otlp_http_listen },
             node_admin: port(config.node_admin_port),
             state: config.state_dir.clone().map_or_else(default_state, Ok)?,
         })

@@ -62,6 +62,7 @@ impl Program for Up {
             aggregators: known.clone(),
             otlp: true,
             otlp_listen: plan.otlp,
+            otlp_http_listen: plan.otlp_http,
             admin_listen: plan.node_admin,
             ..config.node.clone()
         };

@@ -34,9 +34,9 @@ use starling_proto::{
 };
 
 pub(crate) use observation::Moment;
-pub(crate) use otlp::serve;
+pub(crate) use otlp::{OtlpPorts, serve};
 pub(crate) use refusal::{Outcome, Refusal};
-pub(crate) use shared::{ReceiverCut, SharedReceiver, WhichCut};
+pub(crate) use shared::{SharedReceiver, WhichCut};
 
 use application::Applications;
 use cumulative::Cumulative;
@@ -235,7 +235,7 @@ impl AppReceiver {
             let admitted = self.applications.admit(series, series.scale(), now.monotonic);
             admitted.inspect_err(|_| {
                 if cumulative {
-                    self.cumulative.missed(identity, now)
+                    self.cumulative.missed(identity, now);
                 }
             })?;
         }

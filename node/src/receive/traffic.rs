@@ -55,34 +55,49 @@ pub(super) enum Role {
     Active { rpc: bool },
 }
 
+/// Names of one meaning, as sent by the SDKs and as the Prometheus exporters rename them.
+const NAMES: [(&str, &[&str], Role); 6] = [
+    (
+        "http.server.request.duration",
+        &["http_server_request_duration", "http_server_request_duration_seconds"],
+        Role::Duration { rpc: false, unit_ns: 1e9 },
+    ),
+    (
+        "http.server.duration",
+        &["http_server_duration", "http_server_duration_milliseconds"],
+        Role::Duration { rpc: false, unit_ns: 1e6 },
+    ),
+    (
+        "rpc.server.call.duration",
+        &["rpc_server_call_duration", "rpc_server_call_duration_seconds"],
+        Role::Duration { rpc: true, unit_ns: 1e9 },
+    ),
+    (
+        "rpc.server.duration",
+        &["rpc_server_duration", "rpc_server_duration_milliseconds"],
+        Role::Duration { rpc: true, unit_ns: 1e6 },
+    ),
+    ("http.server.active_requests", &["http_server_active_requests"], Role::Active { rpc: false }),
+    ("rpc.server.active_requests", &["rpc_server_active_requests"], Role::Active { rpc: true }),
+];
+
+/// Older names and the newer ones of the same requests, by their place in [`NAMES`].
+const NEWER: [(usize, usize); 2] = [(1, 0), (3, 2)];
+
+fn place(name: &str) -> Option<usize> {
+    NAMES.iter().position(|(main, others, _)| *main == name || others.contains(&name))
+}
+
 /// What `name` means, if anything.
 pub(super) fn role(name: &str) -> Option<Role> {
-    /// As sent by the SDKs, and as the Prometheus exporters rename it.
-    const NAMES: [(&str, &[&str], Role); 6] = [
-        (
-            "http.server.request.duration",
-            &["http_server_request_duration", "http_server_request_duration_seconds"],
-            Role::Duration { rpc: false, unit_ns: 1e9 },
-        ),
-        (
-            "http.server.duration",
-            &["http_server_duration", "http_server_duration_milliseconds"],
-            Role::Duration { rpc: false, unit_ns: 1e6 },
-        ),
-        (
-            "rpc.server.call.duration",
-            &["rpc_server_call_duration", "rpc_server_call_duration_seconds"],
-            Role::Duration { rpc: true, unit_ns: 1e9 },
-        ),
-        (
-            "rpc.server.duration",
-            &["rpc_server_duration", "rpc_server_duration_milliseconds"],
-            Role::Duration { rpc: true, unit_ns: 1e6 },
-        ),
-        ("http.server.active_requests", &["http_server_active_requests"], Role::Active { rpc: false }),
-        ("rpc.server.active_requests", &["rpc_server_active_requests"], Role::Active { rpc: true }),
-    ];
-    NAMES.iter().find(|(main, others, _)| *main == name || others.contains(&name)).map(|&(.., role)| role)
+    place(name).map(|place| NAMES[place].2)
+}
+
+/// True when the requests of `name` are among `names` under their newer name: SDKs in the mode of migration
+/// (`OTEL_SEMCONV_STABILITY_OPT_IN=http/dup`) report each request under both.
+pub(super) fn is_superseded<'a, I: Iterator<Item = &'a str>>(name: &str, names: impl FnOnce() -> I) -> bool {
+    let newer = place(name).and_then(|place| NEWER.iter().find(|(older, _)| *older == place));
+    newer.is_some_and(|&(_, newer)| names().any(|name| place(name) == Some(newer)))
 }
 
 /// Nanoseconds of one `unit` of time; `None` for other units.
@@ -385,6 +400,9 @@ mod tests {
         assert_eq!(role("rpc.server.duration"), Some(Role::Duration { rpc: true, unit_ns: 1e6 }));
         assert_eq!(role("rpc.server.active_requests"), Some(Role::Active { rpc: true }));
         assert_eq!(role("http.client.request.duration"), None);
+        let both = || ["http.server.duration", "http.server.request.duration", "rpc.server.duration"].into_iter();
+        assert!(is_superseded("http.server.duration", both) && is_superseded("http_server_duration", both));
+        assert!(!is_superseded("http.server.request.duration", both) && !is_superseded("rpc.server.duration", both));
         assert_eq!((unit_ns("ms"), unit_ns("By")), (Some(1e6), None));
     }
 }

@@ -1,228 +1,96 @@
-//! OTLP over gRPC: `opentelemetry.proto.collector.metrics.v1.MetricsService`.
+//! OTLP over gRPC: the `Export` of `MetricsService`, `TraceService` and `LogsService`.
+//!
+//! The call is unary and its framing five bytes, so it is read here, by the bounds of [`super::body`]: a library that
+//! reads it would hold a place for every sender that stalls, and would decode before anything can be weighed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::{
-        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-        metrics_service_server::{MetricsService, MetricsServiceServer},
-    },
-    metrics::v1::Metric,
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
-use starling_proto::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
-use starling_service::{listen::Connections, log::LogLimiter};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Server};
-use tower::{limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
-use tracing::warn;
+use http_body_util::{BodyExt as _, Full};
+use prost::Message as _;
+use tonic::{Code, Status};
 
-use super::{decode, origin::Origin};
-use crate::{
-    metrics::Metrics,
-    receive::{Outcome, SharedReceiver},
+use super::{
+    body,
+    failure::Failure,
+    intake::{Intake, Signal},
 };
 
-/// Largest request, after decompression: about 5,000 points of 200 bytes. Exporters split larger ones when set to (the
-/// OpenTelemetry Collector by `send_batch_max_size`).
-const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Requests read, decoded or converted at once. An empty point takes 2 bytes on the wire and up to 208 in memory, so
-/// that the worst message decodes to 104 MiB, half of that again while the list grows for the last time, and the two
-/// to 312 MiB. Beyond two the sender is asked to come back (RESOURCE_EXHAUSTED) and nothing of it is read, where a
-/// queue would hold what it has sent so far.
-const REQUESTS_MAX: usize = 2;
-/// A request that is not read and converted within this time is given up, so that senders that stall cannot keep the
-/// others out.
-const REQUEST_MAX: Duration = Duration::from_secs(5);
-/// Streams of one connection at once.
-const STREAMS_MAX: u32 = 16;
-/// Points converted under one lock: about a millisecond.
-const POINTS_PER_TURN: usize = 200;
-/// A sender whose points are refused is named in the log at most this often.
-const REPEAT_AFTER: Duration = Duration::from_secs(60);
+/// As it is named in log lines and metrics.
+const PORT: &str = "grpc";
 
-/// Serves the receiver until `shutdown`; requests that are being taken are finished.
-///
-/// # Errors
-/// When the listener fails.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    receiver: SharedReceiver,
-    metrics: Arc<Metrics>,
-    shutdown: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
-    let service = MetricsServiceServer::new(OtlpService { receiver, metrics, lines: LogLimiter::new(REPEAT_AFTER) })
-        .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(STREAMS_MAX)
-        .timeout(REQUEST_MAX)
-        .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
-        .add_service(service)
-        .serve_with_incoming_shutdown(Connections::of(listener), shutdown.cancelled_owned())
-        .await
-}
-
-struct OtlpService {
-    receiver: SharedReceiver,
-    metrics: Arc<Metrics>,
-    lines: LogLimiter,
-}
-
-#[tonic::async_trait]
-impl MetricsService for OtlpService {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        let request = request.into_inner();
-        let mut outcome = Outcome::default();
-        for resource in &request.resource_metrics {
-            for scope in &resource.scope_metrics {
-                let origin = Origin::new(resource.resource.as_ref(), scope.scope.as_ref());
-                for metric in &scope.metrics {
-                    self.take(&origin, metric, &mut outcome).await;
-                }
-            }
-        }
-        self.metrics.otlp(outcome.taken, &outcome.refused);
-        Ok(Response::new(ExportMetricsServiceResponse { partial_success: self.partial_success(&outcome) }))
+/// Answers one request on the gRPC port. `http_port`: where OTLP over HTTP is taken, when it is.
+pub(super) async fn answer(intake: Arc<Intake>, http_port: Option<u16>, request: Request) -> Response {
+    if !is_grpc(request.headers()) {
+        return foreign(&intake, http_port, &request);
     }
-}
-
-impl OtlpService {
-    async fn take(&self, origin: &Origin, metric: &Metric, outcome: &mut Outcome) {
-        for from in (0..decode::points(metric)).step_by(POINTS_PER_TURN) {
-            let (now, part) = (self.receiver.now(), from..from + POINTS_PER_TURN);
-            decode::take(&mut self.receiver.lock(), origin, metric, &part, now, outcome);
-            // Gives way by the runtime's own budget, so that a large request does not hold up the second's cut.
-            tokio::task::coop::consume_budget().await;
+    let signal = match request.uri().path() {
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => Signal::Metrics,
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => Signal::Traces,
+        "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => Signal::Logs,
+        other => {
+            let path: String = other.chars().take(100).collect();
+            return Status::unimplemented(format!("{path} is no call of OTLP")).into_http();
         }
-    }
-
-    /// What the sender hears, and once in a while the operator.
-    fn partial_success(&self, outcome: &Outcome) -> Option<ExportMetricsPartialSuccess> {
-        let refused = outcome.refused_total();
-        if refused == 0 {
-            return None;
-        }
-        let message = outcome.to_string();
-        if let Some(left_out) = self.lines.allow() {
-            warn!(left_out, refused, taken = outcome.taken, detail = %message, "data points refused");
-        }
-        Some(ExportMetricsPartialSuccess {
-            rejected_data_points: i64::try_from(refused).unwrap_or(i64::MAX),
-            error_message: message,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use opentelemetry_proto::tonic::metrics::v1::{
-        ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, NumberDataPoint,
-        ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, metric::Data,
     };
-    use prost::Message;
-
-    /// What the doc of [`REQUESTS_MAX`] says of one message.
-    const DECODED_BYTES_MAX: usize = 104 * 1024 * 1024;
-
-    /// Bytes of the longest list of a message of which all is empty elements, after decoding.
-    fn decoded(request: &ExportMetricsServiceRequest, list: fn(&ExportMetricsServiceRequest) -> usize) -> usize {
-        let bytes = request.encode_to_vec();
-        assert!(bytes.len() <= MESSAGE_BYTES_MAX && bytes.len() > MESSAGE_BYTES_MAX - 100, "{} bytes", bytes.len());
-        list(&ExportMetricsServiceRequest::decode(&bytes[..]).unwrap())
-    }
-
-    fn list_bytes<T>(list: &Vec<T>) -> usize {
-        list.capacity() * size_of::<T>()
-    }
-
-    fn data(request: &ExportMetricsServiceRequest) -> &Data {
-        request.resource_metrics[0].scope_metrics[0].metrics[0].data.as_ref().unwrap()
-    }
-
-    #[test]
-    fn the_worst_message_decodes_to_what_the_bound_says() {
-        // Room for the lengths of the messages around the list.
-        const N: usize = (MESSAGE_BYTES_MAX - 40) / 2;
-        let one = |data| {
-            let scope_metrics = vec![ScopeMetrics {
-                metrics: vec![Metric { data: Some(data), ..Metric::default() }],
-                ..ScopeMetrics::default()
-            }];
-            ExportMetricsServiceRequest {
-                resource_metrics: vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }],
+    match take(&intake, signal, request).await {
+        Ok(message) => success(&message),
+        Err(failure) => {
+            intake.note_failure(&failure, PORT);
+            let mut answer: Response = failure.status().into_http();
+            if matches!(failure, Failure::Encoding(_)) {
+                answer.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
             }
-        };
-        let numbers = vec![NumberDataPoint::default(); N];
-        let lists = [
-            decoded(&one(Data::Gauge(Gauge { data_points: numbers.clone() })), |request| match data(request) {
-                Data::Gauge(gauge) => list_bytes(&gauge.data_points),
-                _ => 0,
-            }),
-            decoded(&one(Data::Sum(Sum { data_points: numbers, ..Sum::default() })), |request| match data(request) {
-                Data::Sum(sum) => list_bytes(&sum.data_points),
-                _ => 0,
-            }),
-            decoded(
-                &one(Data::Histogram(Histogram {
-                    data_points: vec![HistogramDataPoint::default(); N],
-                    ..Histogram::default()
-                })),
-                |request| match data(request) {
-                    Data::Histogram(histogram) => list_bytes(&histogram.data_points),
-                    _ => 0,
-                },
-            ),
-            decoded(
-                &one(Data::ExponentialHistogram(ExponentialHistogram {
-                    data_points: vec![ExponentialHistogramDataPoint::default(); N],
-                    ..ExponentialHistogram::default()
-                })),
-                |request| match data(request) {
-                    Data::ExponentialHistogram(histogram) => list_bytes(&histogram.data_points),
-                    _ => 0,
-                },
-            ),
-            decoded(&one(Data::Summary(Summary { data_points: vec![SummaryDataPoint::default(); N] })), |request| {
-                match data(request) {
-                    Data::Summary(summary) => list_bytes(&summary.data_points),
-                    _ => 0,
-                }
-            }),
-            decoded(
-                &ExportMetricsServiceRequest { resource_metrics: vec![ResourceMetrics::default(); N] },
-                |request| list_bytes(&request.resource_metrics),
-            ),
-            decoded(
-                &ExportMetricsServiceRequest {
-                    resource_metrics: vec![ResourceMetrics {
-                        scope_metrics: vec![ScopeMetrics::default(); N],
-                        ..ResourceMetrics::default()
-                    }],
-                },
-                |request| list_bytes(&request.resource_metrics[0].scope_metrics),
-            ),
-            decoded(
-                &ExportMetricsServiceRequest {
-                    resource_metrics: vec![ResourceMetrics {
-                        scope_metrics: vec![ScopeMetrics {
-                            metrics: vec![Metric::default(); N],
-                            ..ScopeMetrics::default()
-                        }],
-                        ..ResourceMetrics::default()
-                    }],
-                },
-                |request| list_bytes(&request.resource_metrics[0].scope_metrics[0].metrics),
-            ),
-        ];
-        let worst = lists.into_iter().max().unwrap_or_default();
-        assert!(worst <= DECODED_BYTES_MAX && worst > DECODED_BYTES_MAX / 2, "{worst} bytes: {lists:?}");
+            answer
+        }
     }
+}
+
+/// True when a request says that it is gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    // "application/grpc+proto" and the like; grpc-web is something else.
+    kind.strip_prefix(b"application/grpc").is_some_and(|rest| !rest.starts_with(b"-"))
+}
+
+async fn take(intake: &Intake, signal: Signal, request: Request) -> Result<Vec<u8>, Failure> {
+    let encoding = request.headers().get("grpc-encoding").cloned();
+    let whole = body::read(request.into_body(), &intake.held).await?;
+    let (compressed, message) = whole.grpc_message()?;
+    let answer = if compressed {
+        match encoding.as_ref().map_or(&[][..], HeaderValue::as_bytes) {
+            b"gzip" => intake.take(signal, &message.gunzipped(&intake.held)?).await?,
+            other => return Err(Failure::Encoding(String::from_utf8_lossy(other).into_owned())),
+        }
+    } else {
+        intake.take(signal, &message).await?
+    };
+    Ok(answer.encode_to_vec())
+}
+
+fn success(message: &[u8]) -> Response {
+    let mut framed = Vec::with_capacity(5 + message.len());
+    framed.push(0);
+    // An answer is a few hundred bytes.
+    framed.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    framed.extend_from_slice(message);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from(Code::Ok as i32));
+    let body = Full::new(bytes::Bytes::from(framed)).with_trailers(std::future::ready(Some(Ok(trailers))));
+    ([(header::CONTENT_TYPE, "application/grpc")], Body::new(body)).into_response()
+}
+
+/// Answers what is not gRPC, most likely OTLP over HTTP that was sent to this port.
+fn foreign(intake: &Intake, http_port: Option<u16>, request: &Request) -> Response {
+    let otherwise = http_port.map_or_else(String::new, |port| format!("send OTLP over HTTP to port {port}, or "));
+    let advice = format!("OTLP over gRPC here; {otherwise}set OTEL_EXPORTER_OTLP_PROTOCOL=grpc");
+    let what: String = format!("{:?} {} {}", request.version(), request.method(), request.uri().path());
+    let what: String = what.chars().take(100).collect();
+    intake.note_foreign(PORT, &what, &advice);
+    (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{advice}\n")).into_response()
 }
