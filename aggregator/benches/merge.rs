@@ -5,7 +5,7 @@
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
-use starling_ledger::rollup::{NumberedCell, NumberedSums, Packed, Sums, decode};
+use starling_ledger::rollup::{Cores, NumberedCell, NumberedSums, Packed, Sums, decode};
 use starling_ledger::{Action, DecodedRun, Event, Ledger, LedgerConfig, Offered, Outgoing};
 use starling_proto::{
     catalogue::{Kind, Scope},
@@ -134,7 +134,10 @@ fn offered(number: u8, offers: &Offers, pinned: bool) -> Ledger {
         });
         let stream = opened.expect("room for 1,000 streams");
         let (columns, groups) = (columns.clone(), Arc::clone(groups));
-        ledger.handle(NOW_MS, Event::Offer(Offered { stream, tick: TICK, pin, groups, columns }));
+        ledger.handle(
+            NOW_MS,
+            Event::Offer(Offered { stream, tick: TICK, pin, groups, columns, cores: Cores::default() }),
+        );
     }
     ledger
 }

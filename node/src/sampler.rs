@@ -254,6 +254,7 @@ impl Streams {
         let (current, end_current) = spawn(&self.config, &self.tracker, &self.shutdown, before);
         let before = std::mem::replace(&mut self.current, current);
         let end_before = std::mem::replace(&mut self.end_current, end_current);
+        before.replaced();
         self.draining.push((before.stats(), end_before));
         if self.draining.len() > DRAINING_MAX {
             self.draining[0].1.cancel();

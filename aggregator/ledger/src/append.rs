@@ -5,21 +5,22 @@ use prost::Message as _;
 use roaring::RoaringBitmap;
 use starling_proto::{
     catalogue::Kind,
+    limits::NODE_FORGOTTEN_AFTER,
     v1::{self, log_payload},
 };
 
 use super::{
     Ledger,
-    decode::{Body, DecodedEntry, NewNames},
+    decode::{Body, DecodedEntry, NewNames, Remembered},
     gather::Waiting,
     hash::next_hash,
-    limits::{ENTRY_BYTES_MAX, RAWS_BESIDE_MERGE, RAWS_PER_STEP},
+    limits::{ENTRY_BYTES_MAX, RAWS_BESIDE_MERGE, RAWS_PER_STEP, ROSTER_MAX},
     logs::OWN,
     message::Action,
     tick::Place,
-    types::StreamNo,
+    types::{KnownStream, StreamNo},
 };
-use crate::rollup::{CELLS_MAX, NumberedSums};
+use crate::rollup::{self, CELLS_MAX, NumberedSums};
 
 impl Ledger {
     /// Does what is due: flushes ticks (as soon as every connected stream has reported, at the latest at their
@@ -62,9 +63,11 @@ impl Ledger {
     pub(super) fn flush_tick(&mut self, now_ms: u64, tick: u32) {
         let Some(open) = self.gather.open.remove(&tick) else { return };
         let mut new = NewNames::default();
-        let coverage: RoaringBitmap = open.coverage.iter().map(|stream| self.own_number(stream, &mut new)).collect();
+        let streams: Vec<(u32, u32)> =
+            open.coverage.iter().map(|stream| (stream, self.own_number(stream, &mut new))).collect();
+        let coverage: RoaringBitmap = streams.iter().map(|(_, number)| *number).collect();
         let slots = self.fitting(open.sums.cells());
-        let sums = self.own.numbered((now_ms / 1000) as u32, &slots, self.logs.own(), &mut new);
+        let sums = self.own.numbered((now_ms / 1000) as u32, &slots, &streams, self.logs.own(), &mut new);
         self.stats.merges += 1;
         self.stats.merged_frames += open.coverage.len();
         self.append(now_ms, new, Body::Merge { tick, coverage, sums });
@@ -80,7 +83,7 @@ impl Ledger {
         };
         if log_is_full || !fits(&slots) {
             self.stats.merges_cut += 1;
-            slots.retain(|cell| cell.group == 0);
+            slots.retain_cluster();
         }
         if !fits(&slots) {
             slots.retain(|cell| cell.cell.kind() != Kind::Histogram);
@@ -100,10 +103,10 @@ impl Ledger {
         let Some(slotted) = self.own.slotted(now, &frame.groups, &frame.columns) else { return };
         self.stats.samples_left_out += slotted.left_out as u64;
         self.stats.samples_to_other += slotted.others as u64;
-        let slots = self.own.one(slotted);
+        let slots = self.own.one(slotted, stream, &frame.cores);
         let mut new = NewNames::default();
         let number = self.own_number(stream, &mut new);
-        let sums = self.own.numbered(now, &slots, self.logs.own(), &mut new);
+        let sums = self.own.numbered(now, &slots, &[(stream, number)], self.logs.own(), &mut new);
         self.stats.raws += 1;
         self.append(now_ms, new, Body::Raw { tick, stream: number, sums });
     }
@@ -116,6 +119,31 @@ impl Ledger {
         let mut new = NewNames::default();
         let number = self.own_number(stream.0, &mut new);
         self.append(now_ms, new, Body::End { stream: number, last_tick });
+    }
+
+    /// Takes streams known from before the start: of nodes of which no log held here speaks.
+    pub(crate) fn recall(&mut self, now_ms: u64, mut known: Vec<KnownStream>) {
+        let now = (now_ms / 1000) as u32;
+        let sound = |known: &KnownStream| {
+            let (first, last) = (known.first_tick, known.last_tick);
+            first <= last && last <= now && last.saturating_add(NODE_FORGOTTEN_AFTER) >= now
+        };
+        known.retain(|known| sound(known) && !self.streams.has_reported(&known.node));
+        known.sort_unstable_by_key(|known| std::cmp::Reverse(known.last_tick));
+        known.truncate(ROSTER_MAX);
+        let mut new = NewNames::default();
+        let (mut taken, mut streams) = (RoaringBitmap::new(), Vec::with_capacity(known.len()));
+        for known in known {
+            let Some(stream) = self.streams.intern(&known.node, known.stream) else { break };
+            if taken.insert(stream) {
+                let number = self.own_number(stream, &mut new);
+                let (first, last, ended) = (known.first_tick, known.last_tick, known.ended);
+                streams.push(Remembered { stream: number, first, last, ended });
+            }
+        }
+        if !streams.is_empty() {
+            self.append(now_ms, new, Body::Roster { streams });
+        }
     }
 
     /// Number of a local stream in the own log; a new one comes with its definition.
@@ -168,18 +196,24 @@ fn message(body: &Body) -> Option<log_payload::Body> {
             if coverage.serialize_into(&mut bytes).is_err() {
                 debug_assert!(false, "writing to memory cannot fail");
             }
-            let merge =
-                v1::Merge { tick: *tick, coverage: bytes.into(), sums: sums.encode().into(), ..Default::default() };
-            log_payload::Body::Merge(merge)
+            let (sums, census) = (sums.encode().into(), rollup::encode_census(sums.census()).into());
+            log_payload::Body::Merge(v1::Merge { tick: *tick, coverage: bytes.into(), sums, census })
         }
-        Body::Raw { tick, stream, sums } => log_payload::Body::Raw(v1::Raw {
-            tick: *tick,
-            stream: *stream,
-            sums: sums.encode().into(),
-            ..Default::default()
-        }),
+        Body::Raw { tick, stream, sums } => {
+            let (sums, census) = (sums.encode().into(), rollup::encode_census(sums.census()).into());
+            log_payload::Body::Raw(v1::Raw { tick: *tick, stream: *stream, sums, census })
+        }
         Body::End { stream, last_tick } => {
             log_payload::Body::End(v1::StreamEnd { stream: *stream, last_tick: *last_tick })
+        }
+        Body::Roster { streams } => {
+            let stream = |known: &Remembered| v1::RosterStream {
+                stream: known.stream,
+                first_tick: known.first,
+                last_tick: known.last,
+                ended: known.ended,
+            };
+            log_payload::Body::Roster(v1::Roster { streams: streams.iter().map(stream).collect() })
         }
         Body::Other => return None,
     })

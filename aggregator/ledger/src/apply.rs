@@ -8,9 +8,13 @@ use super::{
     Ledger,
     decode::Body,
     faults::Fault,
+    streams::Touched,
     tick::{Merged, Place, RawDot},
 };
 use crate::rollup::{NumberedSums, RollupError, Sums};
+
+#[cfg(test)]
+use super::logs::OWN;
 
 impl Ledger {
     /// True when `tick` is further ahead of the clock than a frame may be.
@@ -24,14 +28,18 @@ impl Ledger {
         match body {
             Body::Merge { tick, coverage, sums } => {
                 let streams = log.numbers().streams_of(coverage);
-                streams.iter().for_each(|stream| self.streams.seen(stream, *tick));
+                let mut touched = Touched::default();
+                streams.iter().for_each(|stream| self.streams.seen(stream, *tick, &mut touched));
+                self.expect_again(&touched);
                 if self.comes_in_time(now_ms, place, *tick) {
                     self.apply_merge(now_ms, place, *tick, streams, sums);
                 }
             }
             Body::Raw { tick, stream, sums } => {
                 let Some(stream) = log.numbers().stream(*stream) else { return };
-                self.streams.seen(stream, *tick);
+                let mut touched = Touched::default();
+                self.streams.seen(stream, *tick, &mut touched);
+                self.expect_again(&touched);
                 if self.comes_in_time(now_ms, place, *tick) {
                     self.apply_raw(now_ms, place, *tick, stream, sums);
                 }
@@ -40,6 +48,20 @@ impl Ledger {
                 if let Some(stream) = log.numbers().stream(*stream) {
                     self.apply_end(stream, *last_tick);
                 }
+            }
+            Body::Roster { streams } => {
+                let mut touched = Touched::default();
+                for known in streams {
+                    let Some(stream) = log.numbers().stream(known.stream) else { continue };
+                    self.streams.seen(stream, known.first, &mut touched);
+                    self.streams.seen(stream, known.last, &mut touched);
+                    // No frame of it need be held here: it may be missing from its first tick on.
+                    touched.begun(known.first, u32::MAX);
+                    if let Some(ended) = known.ended {
+                        self.streams.ended(stream, ended, &mut touched);
+                    }
+                }
+                self.expect_again(&touched);
             }
             Body::Other => {}
         }
@@ -72,6 +94,8 @@ impl Ledger {
     fn resolve(&mut self, place: Place, tick: u32, sums: &NumberedSums) -> Sums {
         let Some(log) = self.logs.get(place.log) else { return Sums::new() };
         let (sums, skipped) = sums.resolve(&log.numbers().at(place.sequence));
+        #[cfg(test)]
+        let sums = if self.faults.has(Fault::CoresOfOwnOnly) && place.log != OWN { sums.without_cores() } else { sums };
         if skipped > 0 {
             self.stats.cells_without_room += u64::from(skipped);
             if let Some(state) = self.ticks.get_mut(tick) {
@@ -164,10 +188,18 @@ impl Ledger {
         }
     }
 
+    /// Brings seconds out again at which other nodes are expected now.
+    fn expect_again(&mut self, touched: &Touched) {
+        if !self.faults.has(Fault::ExpectedIsNotNews) {
+            self.ticks.touch(touched);
+        }
+    }
+
     /// Notes the end of a stream: fewer nodes are expected at the ticks after it.
     fn apply_end(&mut self, stream: u32, last_tick: u32) {
-        self.streams.ended(stream, last_tick);
-        self.ticks.touch_after(last_tick);
+        let mut touched = Touched::default();
+        self.streams.ended(stream, last_tick, &mut touched);
+        self.expect_again(&touched);
     }
 
     pub(super) fn change(&mut self, now_ms: u64, tick: u32, change: impl FnOnce(&mut Sums) -> Result<(), RollupError>) {

@@ -13,7 +13,8 @@ pub struct LedgerConfig {
     pub aggregator_id: String,
     /// Aggregators that must hold a frame before its node may forget it, this one included: k + 1. Default 2.
     pub copies: u32,
-    /// Frames older than this are refused, and history is kept this long. Default 900 s.
+    /// Frames older than this are refused, and history is kept this long. Default
+    /// [`LATE_WINDOW`], 1,020 s.
     pub late_seconds: u32,
     /// Frames further ahead than this are refused. Default 10 s.
     pub early_seconds: u32,

@@ -15,7 +15,7 @@ use starling_proto::{
 
 use super::{
     hash::{LogHash, next_hash},
-    limits::{ENTRIES_PER_MESSAGE_MAX, ENTRY_BYTES_MAX, STREAMS_PER_LOG_MAX},
+    limits::{ENTRIES_PER_MESSAGE_MAX, ENTRY_BYTES_MAX, ROSTER_MAX, STREAMS_PER_LOG_MAX},
     types::EntriesError,
 };
 use crate::rollup::{self, NumberedSums};
@@ -76,15 +76,34 @@ pub(crate) enum Body {
         stream: u32,
         last_tick: u32,
     },
+    /// Streams as the author remembers them from before its start: who is expected, and nothing that counts.
+    Roster {
+        streams: Vec<Remembered>,
+    },
     /// A later version's entry: held and relayed, not applied.
     Other,
 }
 
+/// A stream of a roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// By the numbers of the log.
+    pub(crate) stream: u32,
+    /// First tick.
+    pub(crate) first: u32,
+    /// Last tick.
+    pub(crate) last: u32,
+    /// Its own end, once it ended on purpose.
+    pub(crate) ended: Option<u32>,
+}
+
 impl Body {
     /// The tick it is for; 0 when none.
-    pub(crate) const fn tick(&self) -> u32 {
+    pub(crate) fn tick(&self) -> u32 {
         match self {
             Self::Merge { tick, .. } | Self::Raw { tick, .. } | Self::End { last_tick: tick, .. } => *tick,
+            // Kept for as long as it says of any of them that it is expected.
+            Self::Roster { streams } => streams.iter().map(|known| known.last).max().unwrap_or(0),
             Self::Other => 0,
         }
     }
@@ -190,27 +209,52 @@ impl Body {
     pub(crate) fn decode(body: Option<log_payload::Body>) -> Result<Self, String> {
         Ok(match body {
             Some(log_payload::Body::Merge(merge)) => {
-                let (coverage, sums) = (coverage(&merge.coverage)?, sums(&merge.sums)?);
+                let (coverage, sums) = (coverage(&merge.coverage)?, sums(&merge.sums, &merge.census)?);
+                for row in sums.census() {
+                    if u64::from(row.frames) > coverage.len() {
+                        return Err(format!("group {} has more frames than the merge covers", row.group));
+                    }
+                    if let Some(core) = row.cores.iter().find(|core| !coverage.contains(core.stream)) {
+                        return Err(format!("a busy core of stream {}, which the merge does not cover", core.stream));
+                    }
+                }
                 if let Some(cell) = sums.cells().iter().find(|cell| u64::from(cell.cell.frames) > coverage.len()) {
                     return Err(format!("series {} has more frames than the merge covers", cell.series));
                 }
                 Self::Merge { tick: merge.tick, coverage, sums }
             }
             Some(log_payload::Body::Raw(raw)) => {
-                let sums = sums(&raw.sums)?;
-                if sums.cells().iter().any(|cell| cell.cell.frames != 1) {
+                let sums = sums(&raw.sums, &raw.census)?;
+                let several = sums.cells().iter().any(|cell| cell.cell.frames != 1)
+                    || sums.census().iter().any(|row| row.frames != 1);
+                if several {
                     return Err("a raw frame with sums of several frames".into());
+                }
+                if sums.census().iter().flat_map(|row| &row.cores).any(|core| core.stream != raw.stream) {
+                    return Err("a raw frame with a busy core of another stream".into());
                 }
                 Self::Raw { tick: raw.tick, stream: raw.stream, sums }
             }
             Some(log_payload::Body::End(end)) => Self::End { stream: end.stream, last_tick: end.last_tick },
-            Some(log_payload::Body::Roster(_)) | None => Self::Other,
+            Some(log_payload::Body::Roster(roster)) => {
+                if roster.streams.len() > ROSTER_MAX {
+                    return Err(format!("a roster of {} streams", roster.streams.len()));
+                }
+                let remembered = |known: &v1::RosterStream| {
+                    let (first, last) = (known.first_tick, known.last_tick);
+                    (first <= last).then_some(Remembered { stream: known.stream, first, last, ended: known.ended })
+                };
+                let streams: Option<_> = roster.streams.iter().map(remembered).collect();
+                Self::Roster { streams: streams.ok_or("a stream of a roster ends before it begins")? }
+            }
+            None => Self::Other,
         })
     }
 }
 
-fn sums(bytes: &[u8]) -> Result<NumberedSums, String> {
-    rollup::decode(bytes).map_err(|error| error.to_string())
+fn sums(bytes: &[u8], census: &[u8]) -> Result<NumberedSums, String> {
+    let census = rollup::decode_census(census).map_err(|error| error.to_string())?;
+    rollup::decode(bytes).map(|sums| sums.with_census(census)).map_err(|error| error.to_string())
 }
 
 fn coverage(bytes: &[u8]) -> Result<RoaringBitmap, String> {

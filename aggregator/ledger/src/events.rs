@@ -56,6 +56,7 @@ impl Ledger {
             Event::Copies(copies) => self.set_copies(copies),
             Event::Tick => self.tick(now_ms),
             Event::Flush => self.flush(now_ms),
+            Event::Recall(known) => self.recall(now_ms, known),
         }
     }
 

@@ -22,6 +22,10 @@ pub(crate) enum Fault {
     AckBeforeSync,
     /// Takes a peer's entries for as durable as they are received.
     ReceivedIsDurable,
+    /// Knows the busy cores only of the nodes that are connected here.
+    CoresOfOwnOnly,
+    /// Does not bring out again seconds at which other nodes are expected now.
+    ExpectedIsNotNews,
     /// Refuses an entry with a name for which there is no room here.
     RoomDecides,
 }

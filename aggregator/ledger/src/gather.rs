@@ -8,7 +8,7 @@ use std::{
 use roaring::RoaringBitmap;
 use starling_proto::{frame::Columns, group::Group};
 
-use crate::rollup::Accumulator;
+use crate::rollup::{Accumulator, Cores};
 
 /// A tick being gathered for a `Merge`.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(super) struct OpenTick {
 pub(super) struct Waiting {
     pub(super) groups: Arc<[Group]>,
     pub(super) columns: Columns,
+    pub(super) cores: Cores,
 }
 
 /// Frames that wait in memory: dots to merge by tick, and dots that another writer may have.

@@ -20,6 +20,7 @@
 //! | the store has kept what [`Action::Persist`] asked for | [`Event::Synced`] | [`Action::Acks`] |
 //! | the membership changes | [`Event::Live`], [`Event::Copies`] | |
 //! | every few milliseconds while events come, at [`Ledger::next_deadline`], and twice a second | [`Event::Tick`] | [`Action::Changed`], [`Action::Settled`], [`Action::Pruned`], [`Action::Acks`], [`Action::Send`] |
+//! | after a start, once the peers' logs have come | [`Event::Recall`] | |
 //! | before a stop | [`Event::Flush`], then [`Event::Tick`] | |
 //!
 //! The proof of the algorithm is in `docs/ledger.md`.
@@ -67,6 +68,6 @@ pub use state::Ledger;
 pub use stats::LedgerStats;
 pub use tick::TickSums;
 pub use types::{
-    Ack, Applied, Check, Coverage, DigestError, EntriesError, Frames, LogStatus, NodeStatus, Offer, OpenError,
-    PeerStatus, Refused, StreamNo,
+    Ack, Applied, Check, Coverage, DigestError, EntriesError, Frames, KnownStream, LogStatus, NodeStatus, Offer,
+    OpenError, PeerStatus, Refused, StreamNo,
 };

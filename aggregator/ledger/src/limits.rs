@@ -38,6 +38,13 @@ pub const LOG_GROUPS_MAX: usize = 2_048;
 pub const OTHERS_PER_FRAME_MAX: usize = 256;
 /// Groups one frame may belong to besides the cluster; further ones are left out and counted.
 pub const GROUPS_PER_FRAME_MAX: usize = 8;
+/// Streams one roster may name: twice the nodes of the largest cluster that was measured. Further ones, seen longest
+/// ago, are not remembered.
+pub const ROSTER_MAX: usize = 20_000;
+/// A node whose stream ended on purpose stays expected this long: the time of a restart, whose gap is then shown.
+pub const RESTART_SECONDS: u32 = 30;
+/// Missing nodes that a view names.
+pub const MISSING_MAX: usize = 32;
 /// Ticks gathered at one time. The oldest is flushed early when a further one begins: no loss, one more entry.
 pub const OPEN_TICKS_MAX: usize = 32;
 /// Frames that wait for another writer's entry. The oldest is shipped raw early when a further one comes.

@@ -13,9 +13,9 @@ use starling_proto::{
 use super::{
     decode::DecodedRun,
     tick::TickSums,
-    types::{Ack, Applied, Coverage, DigestError, EntriesError, Frames, OpenError, Refused, StreamNo},
+    types::{Ack, Applied, Coverage, DigestError, EntriesError, Frames, KnownStream, OpenError, Refused, StreamNo},
 };
-use crate::rollup::Sums;
+use crate::rollup::{Cores, Sums};
 
 /// What the ledger hears. The crate's documentation says when.
 #[derive(Debug)]
@@ -79,6 +79,9 @@ pub enum Event {
     Tick,
     /// Appends everything gathered, whether due or not: before a stop.
     Flush,
+    /// Streams known from before the start. Those of nodes of which no log speaks go into the own log; to be given once
+    /// what the peers hold has come.
+    Recall(Vec<KnownStream>),
 }
 
 /// A frame that is offered.
@@ -94,6 +97,8 @@ pub struct Offered {
     pub groups: Arc<[Group]>,
     /// The values; those of cluster scope count.
     pub columns: Columns,
+    /// The busiest cores of the node in this second.
+    pub cores: Cores,
 }
 
 /// What the ledger asks for.
@@ -192,6 +197,8 @@ pub struct TickView {
     pub frames: Frames,
     /// Nodes behind it.
     pub coverage: Coverage,
+    /// Nodes that are expected and not behind it, by name: the first [`super::limits::MISSING_MAX`].
+    pub missing: Arc<[NodeId]>,
     /// Cells that are missing in the sums because a table of names was full here.
     pub skipped_cells: u32,
 }

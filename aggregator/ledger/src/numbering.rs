@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
-use starling_proto::{group::Group, series::Series};
+use starling_proto::{group::Group, ids::NodeId, series::Series};
 
 use super::{
     decode::{Body, NewNames},
@@ -128,6 +128,8 @@ impl<T: Name> Named<T> {
 pub(super) struct LogNames {
     series: Named<Series>,
     groups: Named<Group>,
+    /// Of streams.
+    nodes: Numbers<NodeId>,
 }
 
 impl LogNames {
@@ -217,6 +219,9 @@ impl Numbering {
         let next_group = new.groups.last().map_or(self.defined.groups, |(number, _)| number + 1);
         let known = |sums: &NumberedSums| {
             let unknown = sums.cells().iter().find(|cell| cell.group >= next_group || cell.series >= next_series);
+            if let Some(row) = sums.census().iter().find(|row| row.group >= next_group) {
+                return Err(format!("group {} was never defined", row.group));
+            }
             unknown
                 .map_or(Ok(()), |cell| Err(format!("series {} of group {} was never defined", cell.series, cell.group)))
         };
@@ -233,6 +238,10 @@ impl Numbering {
                 known(sums)
             }
             Body::End { stream, .. } if !defined(*stream) => Err(format!("stream {stream} was never defined")),
+            Body::Roster { streams } => {
+                let unknown = streams.iter().find(|known| !defined(known.stream));
+                unknown.map_or(Ok(()), |known| Err(format!("the roster names stream {}, never defined", known.stream)))
+            }
             Body::End { .. } | Body::Other => Ok(()),
         }
     }
@@ -271,6 +280,7 @@ impl Numbering {
             // Room was asked for.
             if let Some(stream) = streams.intern(node, *id) {
                 self.streams.insert(*number, Numbered { name: stream, room_from: sequence, last: tick, sequence });
+                own.nodes.insert(*number, node.clone());
             }
         }
     }
@@ -288,6 +298,9 @@ impl Numbering {
                 self.use_names(sums, sequence, tick);
             }
             Body::End { stream, .. } => self.use_stream(*stream, sequence, tick),
+            Body::Roster { streams } => {
+                streams.iter().for_each(|known| self.use_stream(known.stream, sequence, tick));
+            }
             Body::Other => {}
         }
         self.time = self.time.max(tick);
@@ -301,6 +314,11 @@ impl Numbering {
 
     fn use_names(&mut self, sums: &NumberedSums, sequence: u64, tick: u32) {
         let names = Arc::make_mut(&mut self.names);
+        for row in sums.census() {
+            if let Some(numbered) = names.groups.0.get_mut(&row.group) {
+                numbered.used(sequence, tick);
+            }
+        }
         for cells in sums.cells().chunk_by(|a, b| a.group == b.group) {
             if let Some(numbered) = names.groups.0.get_mut(&cells[0].group) {
                 numbered.used(sequence, tick);
@@ -348,8 +366,14 @@ impl Numbering {
         // A number that a kept entry uses is still needed to read that entry, here and by those it is handed to.
         let (time, seconds) = (self.time, self.number_seconds);
         let kept = |sequence: u64, last: u32| sequence >= first || last.saturating_add(seconds) >= time;
-        self.streams.retain(|_, numbered| kept(numbered.sequence, numbered.last));
         let own = Arc::make_mut(&mut self.names);
+        self.streams.retain(|number, numbered| {
+            let stays = kept(numbered.sequence, numbered.last);
+            if !stays {
+                own.nodes.remove(number);
+            }
+            stays
+        });
         self.roomless -= own.series.forget(kept, names.as_deref_mut()) + own.groups.forget(kept, names.as_deref_mut());
         if let Some(names) = names {
             self.find_room(next, names);
@@ -408,6 +432,10 @@ impl Definitions for At<'_> {
             return Some(cluster());
         }
         self.names.groups.at(number, self.sequence)
+    }
+
+    fn node(&self, stream: u32) -> Option<&NodeId> {
+        self.names.nodes.get(&stream)
     }
 }
 

@@ -7,9 +7,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use starling_proto::{
-    catalogue::{self, Kind, Scope},
+    catalogue::{self, Kind, Scope, Section, SectionSet},
     frame::Columns,
     group::Group,
+    ids::NodeId,
     interner::{Facts, Interned, Interner, SeriesId},
     series::{OTHER, Series},
 };
@@ -20,7 +21,9 @@ use super::{
     limits::{GROUPS_PER_FRAME_MAX, OTHERS_PER_FRAME_MAX},
     log::Log,
 };
-use crate::rollup::{Accumulator, Added, Definitions, NumberedCell, NumberedSums};
+use crate::rollup::{
+    Accumulator, Added, Cores, Definitions, NumberedCell, NumberedCensus, NumberedCore, NumberedSums, Reported,
+};
 
 /// Slot of the whole cluster.
 const CLUSTER: u32 = 0;
@@ -99,11 +102,16 @@ pub(super) struct OwnNames {
     frame: Vec<(u32, Added)>,
 }
 
+/// Of a frame: its node, the number of its stream, its busiest cores.
+pub(super) type Sender<'a> = (&'a NodeId, u32, &'a Cores);
+
 /// The values of one frame by slots, and what was left out of it.
 #[derive(Debug)]
 pub(super) struct Slotted {
     groups: Vec<u32>,
     values: Vec<(u32, Added)>,
+    /// What the frame reports.
+    sections: SectionSet,
     /// Values and groups without any place.
     pub(super) left_out: usize,
     /// Values and groups that went to a place of others.
@@ -210,6 +218,7 @@ impl OwnNames {
         let mut values = std::mem::take(&mut self.frame);
         values.clear();
         let (mut left_out, mut others) = (0, 0);
+        let mut sections = SectionSet::NONE;
         let mut fresh = Vec::new();
         for (position, facts) in columns.layout.facts().iter().enumerate() {
             if facts.scope != Scope::Cluster {
@@ -219,6 +228,10 @@ impl OwnNames {
             if !added.is_within_caps() {
                 return None;
             }
+            sections = sections.and(match &added {
+                Added::Histogram(histogram) if histogram.count() == 0 => facts.sections.without_values(),
+                _ => facts.sections,
+            });
             match self.known(facts.id) {
                 Some(slot) => values.push((slot, added)),
                 None => fresh.extend(columns.layout.series().get(position).map(|series| (series, added))),
@@ -250,22 +263,23 @@ impl OwnNames {
             others += usize::from(folded);
             left_out += usize::from(!folded);
         }
-        Some(Slotted { groups, values, left_out, others })
+        Some(Slotted { groups, values, sections, left_out, others })
     }
 
-    /// Adds a frame to a tick that is gathered.
-    pub(super) fn add(&mut self, now: u32, frame: Slotted, into: &mut Accumulator) {
+    /// Adds a frame of stream `stream` of `node` to a tick that is gathered.
+    pub(super) fn add(&mut self, now: u32, frame: Slotted, (node, stream, cores): Sender<'_>, into: &mut Accumulator) {
         for (slot, _) in &frame.values {
             if let Some(held) = self.series.get_mut(*slot) {
                 held.touched = held.touched.max(now);
             }
         }
-        into.add(&frame.groups, &frame.values);
+        let reported = Reported { node, stream, sections: frame.sections, cores };
+        into.add(&frame.groups, &frame.values, reported);
         self.frame = frame.values;
     }
 
-    /// The sums of one frame, under the slots as numbers.
-    pub(super) fn one(&mut self, frame: Slotted) -> NumberedSums {
+    /// The sums of one frame of stream `stream`, under the slots as numbers.
+    pub(super) fn one(&mut self, frame: Slotted, stream: u32, cores: &Cores) -> NumberedSums {
         let mut cells = Vec::with_capacity(frame.values.len() * frame.groups.len());
         for (series, added) in &frame.values {
             let cell = added.cell();
@@ -273,8 +287,16 @@ impl OwnNames {
                 cells.push(NumberedCell { group, series: *series, cell: cell.clone() });
             }
         }
+        let counts = Section::ALL.map(|section| u32::from(frame.sections.has(section)));
+        let census = frame.groups.iter().map(|&group| NumberedCensus {
+            group,
+            frames: 1,
+            counts,
+            cores: cores.iter().map(|busy| NumberedCore { busy, stream }).collect(),
+        });
+        let census = census.collect();
         self.frame = frame.values;
-        NumberedSums::of(cells)
+        NumberedSums::of(cells).with_census(census)
     }
 
     /// Gives the scratch of a frame back that is not added.
@@ -283,29 +305,34 @@ impl OwnNames {
     }
 
     /// The same sums under the numbers of the own log. Names without a number get the next ones, with their
-    /// definitions.
-    pub(super) fn numbered(&mut self, now: u32, slots: &NumberedSums, log: &Log, new: &mut NewNames) -> NumberedSums {
-        let (mut next_series, mut next_group) = (log.numbers().defined().series, log.numbers().defined().groups);
+    /// definitions. `streams`: the number in the log of each stream behind them, ascending.
+    pub(super) fn numbered(
+        &mut self,
+        now: u32,
+        slots: &NumberedSums,
+        streams: &[(u32, u32)],
+        log: &Log,
+        new: &mut NewNames,
+    ) -> NumberedSums {
+        let mut next_series = log.numbers().defined().series;
+        // The whole cluster, and the group of every frame, are among these.
+        let groups: HashMap<u32, u32> = slots
+            .census()
+            .iter()
+            .filter_map(|row| Some((row.group, self.group_number(now, row.group, log, new)?)))
+            .collect();
+        let number = |core: &NumberedCore| {
+            let place = streams.binary_search_by_key(&core.stream, |(stream, _)| *stream).ok()?;
+            Some(NumberedCore { stream: streams[place].1, ..*core })
+        };
+        let census = slots.census().iter().filter_map(|row| {
+            let cores = row.cores.iter().filter_map(number).collect();
+            Some(NumberedCensus { group: *groups.get(&row.group)?, cores, ..row.clone() })
+        });
+        let census = census.collect();
         let mut cells = Vec::with_capacity(slots.cells().len());
         for of_group in slots.cells().chunk_by(|a, b| a.group == b.group) {
-            let slot = of_group[0].group;
-            let number = match self.groups.get_mut(slot) {
-                _ if slot == CLUSTER => Some(0),
-                Some(held) => {
-                    held.touched = held.touched.max(now);
-                    let kept = held.number.filter(|&number| {
-                        number >= log.numbers().defined().groups || !log.numbers().gave_group_up(number)
-                    });
-                    Some(kept.unwrap_or_else(|| {
-                        held.number = Some(next_group);
-                        new.groups.push((next_group, held.name.clone()));
-                        next_group += 1;
-                        next_group - 1
-                    }))
-                }
-                None => None,
-            };
-            let Some(group) = number else { continue };
+            let Some(&group) = groups.get(&of_group[0].group) else { continue };
             for NumberedCell { series, cell, .. } in of_group {
                 let Some(held) = self.series.get_mut(*series) else { continue };
                 let Some(name) = &held.name else { continue };
@@ -323,7 +350,24 @@ impl OwnNames {
             }
         }
         debug_assert_eq!(cells.len(), slots.cells().len(), "a slot in use was given up");
-        NumberedSums::of(cells)
+        NumberedSums::of(cells).with_census(census)
+    }
+
+    /// The number of a group in the own log; a new one comes with its definition.
+    fn group_number(&mut self, now: u32, slot: u32, log: &Log, new: &mut NewNames) -> Option<u32> {
+        if slot == CLUSTER {
+            return Some(0);
+        }
+        let held = self.groups.get_mut(slot)?;
+        held.touched = held.touched.max(now);
+        let defined = log.numbers().defined().groups;
+        let kept = held.number.filter(|&number| number >= defined || !log.numbers().gave_group_up(number));
+        Some(kept.unwrap_or_else(|| {
+            let number = new.groups.last().map_or(defined, |(number, _)| number + 1);
+            held.number = Some(number);
+            new.groups.push((number, held.name.clone()));
+            number
+        }))
     }
 
     /// Forgets names that were not used for long before `now`. `gathered_since`: when the oldest tick that is still

@@ -103,7 +103,7 @@ impl Recount {
                     sums.add(&part.resolve(&names).0).map_err(|error| error.to_string())?;
                 }
                 Body::Raw { sums: part, .. } => drop(raws.insert(*place, part.resolve(&names).0)),
-                Body::End { .. } | Body::Other => {}
+                Body::End { .. } | Body::Roster { .. } | Body::Other => {}
             }
         }
         for (stream, place) in self.raws.iter().filter(|(stream, _)| !covered.contains(**stream)) {

@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 use starling_proto::{
     ids::{NodeId, StreamId, WriterId},
     interner::Interner,
+    limits::NODE_FORGOTTEN_AFTER,
 };
 
 use super::{
@@ -81,7 +82,7 @@ impl Ledger {
             writer,
             names: Names::new(Arc::clone(&interner), limits.series, limits.groups),
             own: OwnNames::new(interner, limits),
-            streams: StreamTable::new(config.late_seconds),
+            streams: StreamTable::new(NODE_FORGOTTEN_AFTER),
             logs: Logs::new(writer, limits.number_seconds),
             own_numbers: Numbers::default(),
             ticks: Ticks::default(),
@@ -189,8 +190,10 @@ impl Ledger {
             self.stats.samples_to_other += slotted.others as u64;
             self.gather.stop_waiting(tick, stream);
             self.open_tick(now_ms, tick).coverage.insert(stream);
-            if let Some(open) = self.gather.open.get_mut(&tick) {
-                self.own.add(now, slotted, &mut open.sums);
+            if let Some(open) = self.gather.open.get_mut(&tick)
+                && let Some((node, _)) = self.streams.identity(stream)
+            {
+                self.own.add(now, slotted, (node, stream, &offered.cores), &mut open.sums);
             }
             self.stats.pending += 1;
             return Offer::Pending;
@@ -203,7 +206,7 @@ impl Ledger {
             self.ship_raw(now_ms, tick, stream, &frame);
         }
         let due_ms = now_ms + self.config.raw_after.as_millis() as u64;
-        let frame = Waiting { groups: offered.groups, columns: offered.columns };
+        let frame = Waiting { groups: offered.groups, columns: offered.columns, cores: offered.cores };
         self.gather.wait(due_ms, tick, stream, frame);
         self.stats.waited += 1;
         Offer::WaitingRaw

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use roaring::RoaringBitmap;
 use starling_proto::ids::{NodeId, StreamId};
 
-use super::{limits::STREAMS_MAX, types::NodeStatus};
+use super::{
+    limits::{MISSING_MAX, RESTART_SECONDS, STREAMS_MAX},
+    types::{Coverage, KnownStream, NodeStatus},
+};
 
 /// A daemon start on one node.
 #[derive(Debug)]
@@ -26,6 +29,59 @@ struct NodeStreams {
     id: NodeId,
     /// Numbers of those that are kept, the newest last.
     streams: Vec<u32>,
+    /// First tick of any stream of it; `u32::MAX` before.
+    first: u32,
+    /// Last tick of any.
+    last: u32,
+}
+
+impl NodeStreams {
+    const fn of(id: NodeId) -> Self {
+        Self { id, streams: Vec::new(), first: u32::MAX, last: 0 }
+    }
+
+    /// It was seen in two different seconds.
+    const fn is_admitted(&self) -> bool {
+        self.first < self.last
+    }
+}
+
+/// Ticks at which other nodes may be expected than before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Touched {
+    /// Because streams began earlier than was known.
+    between: Option<(u32, u32)>,
+    /// Because nodes became known, or streams ended.
+    begun: Option<(u32, u32)>,
+    /// Because they were seen later: mostly ticks that are still to come.
+    last: Option<(u32, u32)>,
+}
+
+impl Touched {
+    fn between(&mut self, from: u32, to: u32) {
+        widen(&mut self.between, from, to);
+    }
+
+    pub(super) fn begun(&mut self, from: u32, to: u32) {
+        widen(&mut self.begun, from, to);
+    }
+
+    fn last(&mut self, from: u32, to: u32) {
+        widen(&mut self.last, from, to);
+    }
+
+    /// They, which may overlap.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = std::ops::RangeInclusive<u32>> {
+        [self.between, self.begun, self.last].into_iter().flatten().map(|(from, to)| from..=to)
+    }
+}
+
+/// The smallest range that holds a range and `from..=to`.
+fn widen(range: &mut Option<(u32, u32)>, from: u32, to: u32) {
+    if from > to {
+        return;
+    }
+    *range = Some(range.map_or((from, to), |(first, last)| (first.min(from), last.max(to))));
 }
 
 /// All streams and their nodes. Numbers of forgotten streams are used again, once nothing refers to them.
@@ -64,8 +120,7 @@ impl StreamTable {
             return None;
         }
         let node = known.unwrap_or_else(|| {
-            let number =
-                put(&mut self.nodes, &mut self.free_nodes, NodeStreams { id: node.clone(), streams: Vec::new() });
+            let number = put(&mut self.nodes, &mut self.free_nodes, NodeStreams::of(node.clone()));
             self.by_name.insert(node.clone(), number);
             number
         });
@@ -100,19 +155,46 @@ impl StreamTable {
         self.streams.get(stream as usize)?.as_ref()
     }
 
-    /// Notes that a log holds a frame of `stream` for `tick`.
-    pub(super) fn seen(&mut self, stream: u32, tick: u32) {
-        if let Some(Some(stream)) = self.streams.get_mut(stream as usize) {
-            stream.first = stream.first.min(tick);
-            stream.last = stream.last.max(tick);
+    /// Notes that a log holds a frame of `stream` for `tick`, and at which ticks other nodes may be expected now.
+    pub(super) fn seen(&mut self, stream: u32, tick: u32, touched: &mut Touched) {
+        let Some(Some(stream)) = self.streams.get_mut(stream as usize) else { return };
+        let (first, last) = (stream.first, stream.last);
+        stream.first = first.min(tick);
+        stream.last = last.max(tick);
+        let Some(Some(node)) = self.nodes.get_mut(stream.node as usize) else { return };
+        let was_admitted = node.is_admitted();
+        node.first = node.first.min(tick);
+        node.last = node.last.max(tick);
+        if !node.is_admitted() {
+            return;
+        }
+        // At `tick` itself the node reports.
+        if tick < first {
+            // The stream speaks for its node from here on.
+            touched.between(tick.saturating_add(1), first - 1);
+        }
+        if last != 0 && tick > last {
+            let silent = |last: u32| last.saturating_add(self.silent_seconds);
+            touched.last(silent(last).saturating_add(1), silent(tick));
+        }
+        if !was_admitted {
+            touched.between(node.first.saturating_add(1), node.last - 1);
+            touched.begun(node.last.saturating_add(1), u32::MAX);
         }
     }
 
-    /// Notes that a log holds the end of `stream`.
-    pub(super) fn ended(&mut self, stream: u32, last_tick: u32) {
+    /// Notes that a log holds the end of `stream`, and at which ticks other nodes may be expected now.
+    pub(super) fn ended(&mut self, stream: u32, last_tick: u32, touched: &mut Touched) {
         if let Some(Some(stream)) = self.streams.get_mut(stream as usize) {
             stream.ended = Some(stream.ended.map_or(last_tick, |known| known.max(last_tick)));
+            touched.begun(last_tick.saturating_add(RESTART_SECONDS + 1), u32::MAX);
         }
+    }
+
+    /// Whether some log holds a frame of a node.
+    pub(super) fn has_reported(&self, node: &NodeId) -> bool {
+        let number = self.by_name.get(node);
+        number.and_then(|&number| self.nodes.get(number as usize)?.as_ref()).is_some_and(|node| node.last != 0)
     }
 
     /// Identity of a stream: its node's name and its id.
@@ -121,26 +203,60 @@ impl StreamTable {
         Some((&self.nodes.get(stream.node as usize)?.as_ref()?.id, stream.id))
     }
 
-    /// Nodes with a stream in `reporting`, and nodes expected at `tick`, which includes them.
+    /// Nodes with a stream in `reporting`, nodes expected at `tick`, which includes them, and the first of those that
+    /// are missing, by name.
     ///
-    /// A stream is expected from its first tick until it ended, a later stream of its node began, or it was silent
-    /// for `silent_seconds`.
-    pub(super) fn coverage(&self, tick: u32, reporting: &RoaringBitmap) -> (u32, u32) {
-        let (mut nodes_reporting, mut nodes_expected) = (0, 0);
+    /// A node is expected once it was seen in two different seconds: a name alone is cheap. Of its streams the one that
+    /// began last speaks for it, from its first tick until [`RESTART_SECONDS`] after its end or until it was silent for
+    /// `silent_seconds`.
+    pub(super) fn coverage(&self, tick: u32, reporting: &RoaringBitmap) -> (Coverage, Vec<NodeId>) {
+        let mut coverage = Coverage::default();
+        let mut missing: Vec<&NodeId> = Vec::new();
         for node in self.nodes.iter().flatten() {
-            let reports = node.streams.iter().any(|&stream| reporting.contains(stream));
-            nodes_reporting += u32::from(reports);
-            nodes_expected += u32::from(reports || self.is_expected(node, tick));
+            if node.streams.iter().any(|&stream| reporting.contains(stream)) {
+                coverage.reporting += 1;
+                coverage.expected += 1;
+            } else if node.is_admitted() && self.is_expected(node, tick) {
+                coverage.expected += 1;
+                missing.push(&node.id);
+            }
         }
-        (nodes_reporting, nodes_expected)
+        if missing.len() > MISSING_MAX {
+            missing.select_nth_unstable(MISSING_MAX);
+            missing.truncate(MISSING_MAX);
+        }
+        missing.sort_unstable();
+        (coverage, missing.into_iter().cloned().collect())
+    }
+
+    /// The stream of a node that speaks for it at `tick`.
+    fn speaker(&self, node: &NodeStreams, tick: u32) -> Option<&Stream> {
+        let begun = node.streams.iter().filter_map(|&stream| self.get(stream)).filter(|stream| stream.first <= tick);
+        begun.max_by_key(|stream| (stream.first, stream.id))
     }
 
     fn is_expected(&self, node: &NodeStreams, tick: u32) -> bool {
-        // The stream that began last, at or before the tick, speaks for the node.
-        let begun = node.streams.iter().filter_map(|&stream| self.get(stream)).filter(|stream| stream.first <= tick);
-        begun.max_by_key(|stream| (stream.first, stream.id)).is_some_and(|stream| {
-            stream.last.saturating_add(self.silent_seconds) >= tick && stream.ended.is_none_or(|ended| tick <= ended)
+        self.speaker(node, tick).is_some_and(|stream| {
+            stream.last.saturating_add(self.silent_seconds) >= tick
+                && stream.ended.is_none_or(|ended| tick <= ended.saturating_add(RESTART_SECONDS))
         })
+    }
+
+    /// The stream that speaks at `now` for each node that is expected then.
+    pub(super) fn known(&self, now: u32) -> Vec<KnownStream> {
+        let expected = self.nodes.iter().flatten().filter(|node| node.is_admitted() && self.is_expected(node, now));
+        let known = expected.filter_map(|node| {
+            let stream = self.speaker(node, now)?;
+            Some(KnownStream {
+                node: node.id.clone(),
+                stream: stream.id,
+                // That it was seen in two seconds is part of what is known of it.
+                first_tick: node.first.min(stream.first),
+                last_tick: stream.last,
+                ended: stream.ended,
+            })
+        });
+        known.collect()
     }
 
     /// Every node with a tick in some log, by name.
@@ -210,21 +326,50 @@ mod tests {
         NodeId::parse(name).unwrap()
     }
 
+    fn seen(table: &mut StreamTable, stream: u32, ticks: impl IntoIterator<Item = u32>) -> Touched {
+        let mut touched = Touched::default();
+        ticks.into_iter().for_each(|tick| table.seen(stream, tick, &mut touched));
+        touched
+    }
+
+    fn counts(table: &StreamTable, tick: u32, reporting: &RoaringBitmap) -> (u32, u32) {
+        let (coverage, missing) = table.coverage(tick, reporting);
+        assert_eq!(missing.len(), (coverage.expected - coverage.reporting).min(MISSING_MAX as u32) as usize);
+        (coverage.reporting, coverage.expected)
+    }
+
     #[test]
     fn a_node_is_expected_until_it_ends_or_falls_silent() {
         let mut table = StreamTable::new(900);
         let stream = table.intern(&node("a"), StreamId::new([1; 16])).unwrap();
         let none = RoaringBitmap::new();
-        assert_eq!(table.coverage(100, &none), (0, 0));
-        table.seen(stream, 100);
-        table.seen(stream, 110);
-        assert_eq!(table.coverage(99, &none), (0, 0));
-        assert_eq!(table.coverage(105, &none), (0, 1));
-        assert_eq!(table.coverage(1010, &none), (0, 1));
-        assert_eq!(table.coverage(1011, &none), (0, 0));
-        table.ended(stream, 110);
-        assert_eq!(table.coverage(110, &none), (0, 1));
-        assert_eq!(table.coverage(111, &none), (0, 0));
+        assert_eq!(counts(&table, 100, &none), (0, 0));
+        seen(&mut table, stream, [100, 110]);
+        assert_eq!(counts(&table, 99, &none), (0, 0));
+        assert_eq!(counts(&table, 105, &none), (0, 1));
+        assert_eq!(counts(&table, 1010, &none), (0, 1));
+        assert_eq!(counts(&table, 1011, &none), (0, 0));
+        let mut touched = Touched::default();
+        table.ended(stream, 110, &mut touched);
+        assert!(touched.ranges().any(|range| range.contains(&141)));
+        assert_eq!(counts(&table, 140, &none), (0, 1), "it may be starting again");
+        assert_eq!(counts(&table, 141, &none), (0, 0));
+    }
+
+    #[test]
+    fn a_name_alone_is_not_expected() {
+        let mut table = StreamTable::new(900);
+        let stream = table.intern(&node("ghost"), StreamId::new([1; 16])).unwrap();
+        let none = RoaringBitmap::new();
+        seen(&mut table, stream, [100, 100]);
+        assert_eq!(counts(&table, 100, &RoaringBitmap::from_iter([stream])), (1, 1), "it reports");
+        assert_eq!(counts(&table, 101, &none), (0, 0), "one second is not a node");
+        assert!(table.known(101).is_empty());
+        // The second one may come from another start of the daemon.
+        let again = table.intern(&node("ghost"), StreamId::new([2; 16])).unwrap();
+        let touched = seen(&mut table, again, [103]);
+        assert!(touched.ranges().any(|range| range.contains(&101)), "{touched:?}");
+        assert_eq!(counts(&table, 101, &none), (0, 1), "now it was missing there");
     }
 
     #[test]
@@ -233,20 +378,49 @@ mod tests {
         let first = table.intern(&node("a"), StreamId::new([1; 16])).unwrap();
         let second = table.intern(&node("a"), StreamId::new([2; 16])).unwrap();
         assert_eq!(table.intern(&node("a"), StreamId::new([1; 16])), Some(first));
-        table.seen(first, 100);
-        table.seen(second, 105);
-        table.ended(second, 110);
-        // Both report: one node. After the end of stream of the second nothing of the first keeps the node expected.
-        assert_eq!(table.coverage(105, &RoaringBitmap::from_iter([first, second])), (1, 1));
-        assert_eq!(table.coverage(111, &RoaringBitmap::new()), (0, 0));
+        seen(&mut table, first, [100]);
+        seen(&mut table, second, [105]);
+        table.ended(second, 110, &mut Touched::default());
+        // Both report: one node. Long after the end of the second nothing of the first keeps the node expected.
+        assert_eq!(counts(&table, 105, &RoaringBitmap::from_iter([first, second])), (1, 1));
+        assert_eq!(counts(&table, 141, &RoaringBitmap::new()), (0, 0));
         assert_eq!(table.statuses().len(), 1);
+    }
+
+    #[test]
+    fn missing_nodes_are_named_in_order_and_bounded() {
+        let mut table = StreamTable::new(900);
+        for n in 0..MISSING_MAX as u8 + 10 {
+            let stream = table.intern(&node(&format!("n-{:02}", 99 - n)), StreamId::new([n; 16])).unwrap();
+            seen(&mut table, stream, [100, 101]);
+        }
+        let (coverage, missing) = table.coverage(102, &RoaringBitmap::from_iter([0]));
+        assert_eq!((coverage.reporting, coverage.expected), (1, MISSING_MAX as u32 + 10));
+        assert!(missing.len() == MISSING_MAX && missing.is_sorted() && missing[0].as_str() == "n-58", "{missing:?}");
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_speaks_for_an_expected_node() {
+        let mut table = StreamTable::new(900);
+        let [a, b, gone] = [("a", 1), ("b", 2), ("gone", 3)]
+            .map(|(name, id)| table.intern(&node(name), StreamId::new([id; 16])).unwrap());
+        seen(&mut table, a, [100, 101]);
+        seen(&mut table, b, [90, 95]);
+        seen(&mut table, gone, [10, 20]);
+        table.ended(b, 95, &mut Touched::default());
+        table.ended(gone, 20, &mut Touched::default());
+        let known = table.known(110);
+        let of = |known: &KnownStream| (known.node.to_string(), known.first_tick, known.last_tick, known.ended);
+        let of_all: Vec<_> = known.iter().map(of).collect();
+        assert_eq!(of_all, [("a".to_owned(), 100, 101, None), ("b".to_owned(), 90, 95, Some(95))]);
+        assert!(table.has_reported(&node("a")) && !table.has_reported(&node("c")));
     }
 
     #[test]
     fn forgotten_numbers_are_used_again() {
         let mut table = StreamTable::new(900);
         let stream = table.intern(&node("a"), StreamId::new([1; 16])).unwrap();
-        table.seen(stream, 100);
+        seen(&mut table, stream, [100]);
         table.forget(900, &RoaringBitmap::new());
         assert_eq!(table.len(), 1);
         table.forget(1001, &RoaringBitmap::from_iter([stream]));

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{limits::PACK_AFTER, tick::TickState};
+use super::{limits::PACK_AFTER, streams::Touched, tick::TickState};
 use crate::rollup::{Keys, RollupError, Sums};
 
 /// Ticks by their second. Bounded by the window: the ledger takes nothing before its floor and nothing far ahead.
@@ -64,11 +64,13 @@ impl Ticks {
         state.change(now_ms, change)
     }
 
-    /// Every tick after `last` counts as changed: other nodes are expected there.
-    pub(super) fn touch_after(&mut self, last: u32) {
-        for (&tick, state) in self.states.range_mut(last.saturating_add(1)..) {
-            state.revision += 1;
-            self.changed.insert(tick);
+    /// These ticks count as changed: other nodes are expected there.
+    pub(super) fn touch(&mut self, touched: &Touched) {
+        for range in touched.ranges() {
+            for (&tick, state) in self.states.range_mut(range) {
+                state.revision += 1;
+                self.changed.insert(tick);
+            }
         }
     }
 

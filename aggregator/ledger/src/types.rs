@@ -1,6 +1,6 @@
 //! Words of what goes in and out of the ledger.
 
-use starling_proto::ids::{IdError, NodeId, WriterId};
+use starling_proto::ids::{IdError, NodeId, StreamId, WriterId};
 
 /// A stream as this process numbers it. Valid from [`super::Action::Opened`] to [`super::Event::Close`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,12 +138,28 @@ pub struct Frames {
     pub raw_covered: u32,
 }
 
+/// A stream as it is remembered over a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownStream {
+    /// Its node.
+    pub node: NodeId,
+    /// The daemon start.
+    pub stream: StreamId,
+    /// First tick held, Unix seconds.
+    pub first_tick: u32,
+    /// Last tick held.
+    pub last_tick: u32,
+    /// Its last tick, once it ended on purpose.
+    pub ended: Option<u32>,
+}
+
 /// How much of the truth a view holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Nodes with a frame in the view.
     pub reporting: u32,
-    /// Nodes seen at or before this tick that were not silent for 900 s and did not end their stream before it.
+    /// Nodes that reported, and nodes known by two different ticks at least, begun at or before this one, that were not
+    /// silent for 900 s and did not end their stream more than [`super::limits::RESTART_SECONDS`] before it.
     pub expected: u32,
 }
 

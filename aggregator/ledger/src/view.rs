@@ -4,10 +4,11 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
     Ledger,
+    limits::ROSTER_MAX,
     log::Log,
     message::TickView,
     tick::TickState,
-    types::{Coverage, LogStatus, NodeStatus},
+    types::{KnownStream, LogStatus, NodeStatus},
 };
 
 impl Ledger {
@@ -15,28 +16,24 @@ impl Ledger {
     #[must_use]
     pub fn view(&self, tick: u32) -> Option<TickView> {
         let state = self.ticks.get(tick)?;
-        let (reporting, expected) = self.streams.coverage(tick, &state.reporting());
-        Some(TickView {
-            tick,
-            revision: state.revision,
-            sums: state.snapshot(),
-            frames: state.frames(),
-            coverage: Coverage { reporting, expected },
-            skipped_cells: state.skipped_cells,
-        })
+        Some(self.view_of(tick, state))
     }
 
     /// The view of a tick of which nothing is held: only who is expected.
     pub(super) fn nothing_at(&self, tick: u32) -> TickView {
-        let state = TickState::default();
-        let (reporting, expected) = self.streams.coverage(tick, &state.reporting());
+        self.view_of(tick, &TickState::default())
+    }
+
+    fn view_of(&self, tick: u32, state: &TickState) -> TickView {
+        let (coverage, missing) = self.streams.coverage(tick, &state.reporting());
         TickView {
             tick,
-            revision: 0,
+            revision: state.revision,
             sums: state.snapshot(),
             frames: state.frames(),
-            coverage: Coverage { reporting, expected },
-            skipped_cells: 0,
+            coverage,
+            missing: missing.into(),
+            skipped_cells: state.skipped_cells,
         }
     }
 
@@ -49,6 +46,16 @@ impl Ledger {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeStatus> {
         self.streams.statuses()
+    }
+
+    /// What is to be remembered over a restart: the stream that speaks for each node that is expected, or was within
+    /// the last [`super::limits::RESTART_SECONDS`]. Those seen last, at most [`super::limits::ROSTER_MAX`].
+    #[must_use]
+    pub fn known_streams(&self, now_ms: u64) -> Vec<KnownStream> {
+        let mut known = self.streams.known((now_ms / 1000) as u32);
+        known.sort_unstable_by_key(|known| std::cmp::Reverse(known.last_tick));
+        known.truncate(ROSTER_MAX);
+        known
     }
 
     /// Every log held, sorted by writer.

@@ -4,20 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use starling_proto::{group::Group, nodes::Entry};
 
-/// Cores shown of the cluster or of a group.
-const BUSIEST: usize = 8;
-
-/// A busy core: number of the node, core, busy share.
-pub(super) type Core = (u32, u32, f64);
-
 /// The whole cluster or a group.
 #[derive(Debug, Default)]
 struct Index {
     group: Option<Group>,
     members: usize,
     stopped: BTreeSet<u32>,
-    /// The busiest cores at the last [`Groups::rank`], busiest first.
-    top: Vec<Core>,
 }
 
 /// The whole cluster, and every group that has a node.
@@ -85,33 +77,8 @@ impl Groups {
         }
     }
 
-    /// Finds the busiest cores of each: of nodes by number, what they joined, and their cores, busiest first.
-    pub(super) fn rank<'a, C>(&mut self, nodes: impl Iterator<Item = (u32, &'a [u32], C)>)
-    where
-        C: Iterator<Item = (u32, f64)>,
-    {
-        self.indexes.iter_mut().for_each(|index| index.top.clear());
-        for (number, joined, cores) in nodes {
-            for (core, busy) in cores {
-                let mut kept = false;
-                for index in joined {
-                    kept |= insert_top(&mut self.indexes[*index as usize].top, (number, core, busy));
-                }
-                // What is too idle everywhere is followed by what is no busier.
-                if !kept {
-                    break;
-                }
-            }
-        }
-    }
-
     fn index(&self, group: &Group) -> Option<&Index> {
         Some(&self.indexes[*self.by_group.get(group)? as usize])
-    }
-
-    /// The busiest cores of a group as of the last [`Groups::rank`], busiest first.
-    pub(super) fn busiest(&self, group: &Group) -> &[Core] {
-        self.index(group).map_or(&[], |index| &index.top)
     }
 
     /// Nodes of a group, without those that have stopped and for which `still` does not hold.
@@ -130,15 +97,4 @@ impl Groups {
     pub(super) fn contains(&self, group: &Group) -> bool {
         self.by_group.contains_key(group)
     }
-}
-
-/// Puts a core among the busiest. Returns whether it is one of them.
-fn insert_top(top: &mut Vec<(u32, u32, f64)>, core: (u32, u32, f64)) -> bool {
-    if top.len() == BUSIEST && top.last().is_some_and(|last| last.2 >= core.2) {
-        return false;
-    }
-    let place = top.partition_point(|other| other.2 >= core.2);
-    top.insert(place, core);
-    top.truncate(BUSIEST);
-    true
 }

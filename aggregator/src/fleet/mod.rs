@@ -110,7 +110,6 @@ impl ClusterFleet {
             table.set_live(live);
             self.metrics.rows_left_out(builder.merge(&mut table, Source { writer: self.writer, own: true }, now));
             table.prune(now);
-            table.rank(settled);
         }
         if full {
             self.full.store(settled, Ordering::Relaxed);
@@ -134,7 +133,6 @@ impl ClusterFleet {
             let mut table = self.table();
             table.begin();
             self.metrics.rows_left_out(builder.merge(&mut table, Source { writer: self.writer, own: true }, now));
-            table.rank(refreshed);
             self.full.store(refreshed, Ordering::Relaxed);
         }
     }
@@ -220,10 +218,16 @@ impl ClusterFleet {
         self.table().expected(group, tick)
     }
 
-    /// The busiest cores of the nodes that report at second `tick`.
-    pub(crate) fn busiest(&self, tick: u32, group: &Group) -> Vec<v1::CoreUtilization> {
-        self.ask();
-        self.table().busiest(tick, group)
+    /// Those of `nodes` that are known to be in `group`; all of them for the whole cluster.
+    pub(crate) fn of_group<'a>(
+        &self,
+        group: &Group,
+        nodes: &'a [NodeId],
+    ) -> impl Iterator<Item = &'a NodeId> + use<'a> {
+        let table = (!group.is_cluster()).then(|| self.table());
+        let held: Vec<&NodeId> =
+            nodes.iter().filter(|node| table.as_ref().is_none_or(|table| table.is_in(node, group))).collect();
+        held.into_iter()
     }
 
     /// The row of one of our own nodes at its newest second; `None` before its first frame.

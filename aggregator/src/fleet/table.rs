@@ -279,23 +279,10 @@ impl Table {
         self.slots.get(number as usize)?.held.as_ref()
     }
 
-    /// Looks for the busiest cores of the cluster and of each group, among the nodes that report at second `tick`.
-    pub(super) fn rank(&mut self, tick: u32) {
-        let reporting = (0..).zip(&self.slots).filter_map(|(number, slot)| {
-            let held = slot.held.as_ref().filter(|held| held.row.tick.abs_diff(tick) <= SILENT_AFTER)?;
-            Some((number, &*held.groups, held.row.busiest()))
-        });
-        self.groups.rank(reporting);
-    }
-
-    /// The busiest cores as of the last [`Table::rank`], of the nodes that report at second `tick`.
-    pub(super) fn busiest(&self, tick: u32, group: &Group) -> Vec<v1::CoreUtilization> {
-        let core = |&(number, core, utilization): &(u32, u32, f64)| {
-            let held = self.held(number).filter(|held| held.row.tick.abs_diff(tick) <= SILENT_AFTER)?;
-            let (core, utilization_ratio) = (Some(core), Some(utilization));
-            Some(v1::CoreUtilization { node_id: held.entry.id.to_string(), core, utilization_ratio })
-        };
-        self.groups.busiest(group).iter().filter_map(core).collect()
+    /// Whether `node` is known to be in `group`.
+    pub(super) fn is_in(&self, node: &NodeId, group: &Group) -> bool {
+        let number = self.names.get(node);
+        number.and_then(|&number| self.held(number)).is_some_and(|held| group.holds(&held.entry.labels))
     }
 
     /// Nodes of `group` that are expected at second `tick`: seen lately, and not stopped before.

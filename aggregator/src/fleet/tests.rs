@@ -139,22 +139,6 @@ fn groups_are_counted_without_a_walk() {
 }
 
 #[test]
-fn the_busiest_cores_are_those_of_the_group() {
-    let mut table = table();
-    for n in 0..20 {
-        let zone = if n % 2 == 0 { "x" } else { "y" };
-        put(&mut table, own(), &entry(&format!("n{n:02}"), zone, "one"), &row(NOW, f64::from(n) / 20.0));
-    }
-    table.rank(NOW);
-    let names = |group: &Group| table.busiest(NOW, group).into_iter().map(|c| c.node_id).collect::<Vec<_>>();
-    assert_eq!(names(&Group::cluster())[..3], ["n19", "n18", "n17"]);
-    assert_eq!(names(&zone("x"))[..2], ["n18", "n16"]);
-    assert_eq!(names(&zone("x")).len(), 8);
-    assert!(table.busiest(NOW - 100, &zone("x")).is_empty(), "rows are of now");
-    assert!(names(&zone("none")).is_empty());
-}
-
-#[test]
 fn pages_follow_each_other() {
     let mut table = table();
     for n in 0..10 {

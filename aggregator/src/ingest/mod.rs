@@ -1,5 +1,6 @@
 //! The receiver of the nodes: one stream per daemon, frames in, acknowledgements out.
 
+mod cores;
 mod hello;
 mod names;
 mod namesakes;

@@ -20,7 +20,9 @@ use tonic::{Code, Status, Streaming};
 use tracing::{debug, info};
 
 use super::{
-    Intake, elsewhere,
+    Intake,
+    cores::CoreReader,
+    elsewhere,
     hello::Greeting,
     node::{Claim, ClaimError},
     respond, stopping,
@@ -56,6 +58,8 @@ type Outbox = mpsc::Sender<Result<v1::IngestResponse, Status>>;
 enum End {
     /// The daemon ended its stream, with its last tick.
     Ended(u32),
+    /// The daemon goes on with another stream, because its clock was set; with the last tick of this one.
+    Continued(u32),
     /// The connection broke or was closed by the node.
     Gone,
     /// We end it, with this status.
@@ -72,6 +76,7 @@ pub(super) struct IngestSession {
     groups: Arc<[Group]>,
     acks: Arc<AckQueue>,
     decoder: Decoder,
+    cores: CoreReader,
     /// A slice of the newest frame, and so of the buffer it was read into. The first frame, with all names, makes that
     /// buffer some twenty times larger than any later frame needs, and tonic keeps it as long as it
     /// is the only one that uses it when it needs room (`BytesMut::reserve`).
@@ -110,6 +115,7 @@ impl IngestSession {
             groups,
             acks,
             decoder: Decoder::new(),
+            cores: CoreReader::default(),
             before: Bytes::new(),
             awaits_keyframe: false,
             bucket: Bucket::new(Instant::now()),
@@ -130,6 +136,10 @@ impl IngestSession {
             End::Ended(tick) => {
                 info!(node = %self.node(), last_tick = tick, "node ended its stream");
                 (Some(tick), None)
+            }
+            End::Continued(tick) => {
+                info!(node = %self.node(), last_tick = tick, "node goes on with another stream: its clock was set");
+                (None, None)
             }
             End::Gone => {
                 info!(node = %self.node(), "node disconnected");
@@ -255,7 +265,9 @@ impl IngestSession {
                 self.claim.collectors(faults);
                 None
             }
-            Some(ingest_request::Body::EndOfStream(end_of_stream)) => Some(End::Ended(end_of_stream.last_tick)),
+            Some(ingest_request::Body::EndOfStream(end)) => {
+                Some(if end.continues { End::Continued(end.last_tick) } else { End::Ended(end.last_tick) })
+            }
             Some(ingest_request::Body::Hello(_)) => {
                 Some(End::Status(Status::invalid_argument("hello: only the first message may be one")))
             }
@@ -285,7 +297,8 @@ impl IngestSession {
         self.intake.metrics.series_without_place(self.node().as_str(), decoded.left_out, decoded.others);
         let tick = decoded.second.tick;
         let (stream, groups, columns) = (self.seat.stream, Arc::clone(&self.groups), decoded.second.cluster.clone());
-        let offer = self.intake.ledger.offer(Offered { stream, tick, pin, groups, columns }).await;
+        let cores = self.cores.read(&decoded.second.node);
+        let offer = self.intake.ledger.offer(Offered { stream, tick, pin, groups, columns, cores }).await;
         match offer.map_err(|ended| End::Status(Status::unavailable(ended.to_string())))? {
             Err(refused) => {
                 let reason = match refused {

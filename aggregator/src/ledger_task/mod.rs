@@ -345,7 +345,14 @@ pub(crate) mod tests {
     }
 
     fn frame(stream: StreamNo, tick: u32, pin: WriterId) -> Offered {
-        Offered { stream, tick, pin: Some(pin), groups: [].into(), columns: Default::default() }
+        Offered {
+            stream,
+            tick,
+            pin: Some(pin),
+            groups: [].into(),
+            columns: Default::default(),
+            cores: Default::default(),
+        }
     }
 
     #[tokio::test]

@@ -1,18 +1,24 @@
 //! The `Cluster` service: the aggregators themselves and the books they keep.
 
+use std::sync::Arc;
+
 use starling_proto::{
+    group::Group,
     ids::NodeId,
     v1::{self, AggregatorState},
 };
 use starling_service::grpc::cluster_server;
 use tonic::{Request, Response, Status};
 
-use super::{off_thread, parse_tick, views::completeness};
+use super::{
+    off_thread, parse_tick,
+    views::{completeness, section_nodes},
+};
 use crate::{
     ledger_task::{Ended, LedgerHandle},
     membership::{Listed, Membership, State},
 };
-use starling_ledger::{Check, Frames, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
+use starling_ledger::{Check, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
 
 /// See the module.
 #[derive(Clone)]
@@ -121,10 +127,10 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
 
 fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
     let view = service.membership.view();
-    let (frames, coverage) = match &books.view {
-        Some(view) => (view.frames, view.coverage),
-        None => (Frames::default(), service.ledger.view(tick).map(|view| view.coverage).unwrap_or_default()),
-    };
+    let shown = books.view.clone().map(Arc::new).or_else(|| service.ledger.view(tick));
+    let frames = books.view.as_ref().map(|view| view.frames).unwrap_or_default();
+    let (coverage, missing) = shown.map(|view| (view.coverage, Arc::clone(&view.missing))).unwrap_or_default();
+    let census = books.view.as_ref().and_then(|view| view.sums().census(&Group::cluster()).cloned());
     let sums = books.view.as_ref().map(|view| view.sums().len() as u32);
     let conservation = match books.recount.map_or(Check::Unknown, |recount| recount.run()) {
         Check::Balanced => v1::Conservation {
@@ -170,6 +176,8 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         frames_raw_covered: Some(frames.raw_covered),
         completeness: Some(v1::Completeness {
             skipped_cells: Some(books.view.map_or(0, |view| view.skipped_cells)),
+            sections: census.as_ref().map(section_nodes),
+            nodes_missing: missing.iter().map(ToString::to_string).collect(),
             ..completeness(&service.ledger, tick, coverage)
         }),
         conservation: Some(conservation),

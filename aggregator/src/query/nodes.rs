@@ -64,9 +64,12 @@ pub(super) fn page(ledger: &LedgerHandle, fleet: &ClusterFleet, group: &Group, p
 
 /// The ledger counts the nodes of the whole cluster; those of a group are counted by their rows.
 fn counted(ledger: &LedgerHandle, group: &Group, tick: u32, (reporting, expected): (u32, u32)) -> v1::Completeness {
-    let coverage = ledger.view(tick).map(|view| view.coverage).unwrap_or_default();
-    let mut completeness = completeness(ledger, tick, coverage);
-    if !group.is_cluster() {
+    let view = ledger.view(tick);
+    let mut completeness = completeness(ledger, tick, view.as_ref().map(|view| view.coverage).unwrap_or_default());
+    if group.is_cluster() {
+        let missing = view.iter().flat_map(|view| view.missing.iter());
+        completeness.nodes_missing = missing.map(ToString::to_string).collect();
+    } else {
         (completeness.nodes_reporting, completeness.nodes_expected) = (Some(reporting), Some(expected));
     }
     completeness

@@ -6,7 +6,13 @@ use std::{
 };
 
 use prost_types::Timestamp;
-use starling_proto::{catalogue, histogram::Histogram, series::Series, v1};
+use starling_proto::{
+    catalogue::{self, Section},
+    histogram::Histogram,
+    ids::NodeId,
+    series::Series,
+    v1,
+};
 
 use super::{
     built::Built,
@@ -20,7 +26,7 @@ use crate::{
     reading::{Reading, latency::MinuteCache},
 };
 use starling_ledger::Coverage;
-use starling_ledger::rollup::Cell;
+use starling_ledger::rollup::{BusyCore, Cell, Census, SHARE_MAX};
 use starling_proto::group::Group;
 
 /// Views kept: the whole cluster for 15 minutes, or the last seconds of some groups. The oldest go first; a
@@ -45,19 +51,37 @@ struct Second {
     revision: u32,
     skipped_cells: u32,
     coverage: Coverage,
-    /// Frames behind the cell of the group that most of them had.
-    frames: u32,
+    /// Nodes of the whole cluster that are missing, by name.
+    missing: Arc<[NodeId]>,
+    /// Who is behind the group; empty without any frame of it.
+    census: Census,
     cells: Vec<(Series, Cell)>,
 }
 
 impl Second {
-    /// The ledger counts nodes for the whole cluster. In a group a node has at most one frame behind each cell, and
-    /// every node sends the series of its host; who is expected is known from the rows.
+    /// The ledger counts nodes for the whole cluster, and the frames of a group, of which a node has one unless it was
+    /// just started again; who is expected in a group is known from the rows.
     fn coverage_of(&self, fleet: &ClusterFleet, group: &Group, tick: u32) -> Coverage {
         if group.is_cluster() {
             return self.coverage;
         }
-        Coverage { reporting: self.frames, expected: fleet.expected(group, tick).max(self.frames) }
+        let frames = self.census.frames();
+        Coverage { reporting: frames, expected: fleet.expected(group, tick).max(frames) }
+    }
+
+    /// Names of those of the group that are missing.
+    fn missing_of(&self, fleet: &ClusterFleet, group: &Group) -> Vec<String> {
+        fleet.of_group(group, &self.missing).map(ToString::to_string).collect()
+    }
+
+    /// The busiest cores of the group in this second.
+    fn busiest(&self) -> Vec<v1::CoreUtilization> {
+        let core = |core: &BusyCore| v1::CoreUtilization {
+            node_id: core.node.to_string(),
+            core: Some(core.busy.core),
+            utilization_ratio: Some(f64::from(core.busy.share) / f64::from(SHARE_MAX)),
+        };
+        self.census.busiest().iter().map(core).collect()
     }
 }
 
@@ -89,13 +113,14 @@ impl Views {
         let reading = Reading::of_cells(second.cells.iter().map(|(series, cell)| (series, cell)));
         let mut sections = reading.sections(Some(&self.last_minute(group, tick)));
         if let Some(cpu) = &mut sections.cpu {
-            // The rows are of now: for a second of the past the cores are no longer known.
-            cpu.busiest = self.fleet.busiest(tick, group);
+            cpu.busiest = second.busiest();
         }
         v1::ClusterView {
             revision: second.revision,
             completeness: Some(v1::Completeness {
                 skipped_cells: Some(second.skipped_cells),
+                sections: Some(section_nodes(&second.census)),
+                nodes_missing: second.missing_of(&self.fleet, group),
                 ..completeness(&self.ledger, tick, second.coverage_of(&self.fleet, group, tick))
             }),
             sections: Some(sections),
@@ -158,22 +183,38 @@ pub(crate) fn completeness(ledger: &LedgerHandle, tick: u32, coverage: Coverage)
     }
 }
 
+/// How many of the nodes behind a view reported what.
+pub(super) fn section_nodes(census: &Census) -> v1::SectionNodes {
+    let count = |section| Some(census.count(section));
+    v1::SectionNodes {
+        cpu: count(Section::Cpu),
+        memory: count(Section::Memory),
+        disk: count(Section::Disk),
+        filesystem: count(Section::Filesystem),
+        network: count(Section::Network),
+        connections: count(Section::Connections),
+        traffic: count(Section::Traffic),
+        latency: count(Section::Latency),
+    }
+}
+
 /// A second as a timestamp.
 pub(crate) fn timestamp(tick: u32) -> Timestamp {
     Timestamp { seconds: tick.into(), nanos: 0 }
 }
 
 fn empty(views: &Views, group: &Group, tick: u32) -> v1::ClusterView {
+    let (coverage, missing) =
+        views.ledger.view(tick).map(|view| (view.coverage, Arc::clone(&view.missing))).unwrap_or_default();
     v1::ClusterView {
         tick,
         time: Some(timestamp(tick)),
         cluster: views.cluster.clone(),
         group: group.name().to_owned(),
-        completeness: Some(completeness(
-            &views.ledger,
-            tick,
-            views.ledger.view(tick).map(|view| view.coverage).unwrap_or_default(),
-        )),
+        completeness: Some(v1::Completeness {
+            nodes_missing: views.fleet.of_group(group, &missing).map(ToString::to_string).collect(),
+            ..completeness(&views.ledger, tick, coverage)
+        }),
         ..v1::ClusterView::default()
     }
 }
@@ -185,7 +226,8 @@ fn copy(views: &Views, group: &Group, tick: u32, wanted: impl Fn(&Series) -> boo
         revision: view.revision,
         skipped_cells: view.skipped_cells,
         coverage: view.coverage,
-        frames: sums.cells(group).map(|(_, cell)| cell.frames).max().unwrap_or_default(),
+        missing: Arc::clone(&view.missing),
+        census: sums.census(group).cloned().unwrap_or_default(),
         cells: sums
             .cells(group)
             .filter(|(series, _)| wanted(series))
@@ -227,7 +269,9 @@ fn duration(views: &Views, group: &Group, tick: u32) -> Option<Arc<Histogram>> {
 
 #[cfg(test)]
 mod tests {
-    use starling_ledger::{Action, DecodedRun, Event, Ledger, LedgerConfig, LedgerLimits, Offered, Outgoing};
+    use starling_ledger::{
+        Action, DecodedRun, Event, Ledger, LedgerConfig, LedgerLimits, Offered, Outgoing, rollup::Cores,
+    };
     use starling_proto::{
         frame::Columns,
         ids::{NodeId, StreamId, WriterId},
@@ -248,7 +292,7 @@ mod tests {
         let (node, stream) = (NodeId::parse("web-1").unwrap(), StreamId::random());
         ledger.handle(now, Event::Open { key: 1, node, stream });
         let Some(Action::Opened { result: Ok(stream), .. }) = ledger.next_action() else { panic!("not opened") };
-        let offered = Offered { stream, tick, pin: Some(author), groups: [].into(), columns };
+        let offered = Offered { stream, tick, pin: Some(author), groups: [].into(), columns, cores: Cores::default() };
         for event in [
             Event::Offer(offered),
             Event::PeerOpened(peer),

@@ -11,7 +11,13 @@ mod route;
 mod session;
 mod shell;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use starling_proto::{
     frame::Content,
@@ -152,6 +158,7 @@ pub struct Uplink {
     not_taken: Arc<shell::NotTakenCount>,
     stats: watch::Sender<UplinkStats>,
     collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
+    replaced: Arc<AtomicBool>,
     /// Uplinks of the same node whose end the first dial waits for.
     after: Vec<watch::Receiver<UplinkStats>>,
 }
@@ -186,9 +193,16 @@ impl Uplink {
         let (sender, offers) = mpsc::channel(OFFERS_MAX);
         let (stats, watch) = watch::channel(UplinkStats::default());
         let not_taken = Arc::new(shell::NotTakenCount::default());
-        let handle = UplinkHandle { stream_id, offers: sender, not_taken: Arc::clone(&not_taken), stats: watch };
+        let replaced = Arc::new(AtomicBool::new(false));
+        let handle = UplinkHandle {
+            stream_id,
+            offers: sender,
+            not_taken: Arc::clone(&not_taken),
+            stats: watch,
+            replaced: Arc::clone(&replaced),
+        };
         let collectors = config.collectors;
-        (Self { stream_id, settings, offers, not_taken, stats, collectors, after: Vec::new() }, handle)
+        (Self { stream_id, settings, offers, not_taken, stats, collectors, replaced, after: Vec::new() }, handle)
     }
 
     /// Does not dial before the uplinks whose counts these are have ended, at most for `limit`; frames are kept
@@ -223,6 +237,7 @@ pub struct UplinkHandle {
     offers: mpsc::Sender<Arc<Content>>,
     not_taken: Arc<shell::NotTakenCount>,
     stats: watch::Receiver<UplinkStats>,
+    replaced: Arc<AtomicBool>,
 }
 
 impl UplinkHandle {
@@ -241,6 +256,12 @@ impl UplinkHandle {
             self.not_taken.count();
             NotTaken
         })
+    }
+
+    /// Says that another stream goes on for the node: the end of this one is no stop of it. To be said before the last
+    /// handle goes.
+    pub fn replaced(&self) {
+        self.replaced.store(true, Ordering::Release);
     }
 
     /// The counts, kept up to date.

@@ -97,6 +97,8 @@ pub(super) struct UplinkSession {
     faults: Vec<v1::CollectorFault>,
     /// When a stop gives up waiting for acknowledgements.
     stopping: Option<Duration>,
+    /// Another stream takes its place.
+    continues: bool,
     totals: Totals,
     actions: VecDeque<Action>,
 }
@@ -122,6 +124,7 @@ impl UplinkSession {
             last_tick: 0,
             faults: Vec::new(),
             stopping: None,
+            continues: false,
             totals: Totals::default(),
             actions: VecDeque::new(),
             settings,
@@ -228,6 +231,11 @@ impl UplinkSession {
         let until = now + self.settings.grace;
         self.stopping = Some(self.stopping.map_or(until, |earlier| earlier.min(until)));
         self.release(now);
+    }
+
+    /// Another stream takes the place of this one: its end is no stop of the node.
+    pub(super) const fn replaced(&mut self) {
+        self.continues = true;
     }
 
     /// Ends the uplink once everything is acknowledged, however long that takes.
@@ -405,8 +413,10 @@ impl UplinkSession {
         match &self.phase {
             Phase::Open { link, .. } => {
                 let link = *link;
-                let end_of_stream =
-                    ingest_request::Body::EndOfStream(v1::EndOfStream { last_tick: self.last_tick, continues: false });
+                let end_of_stream = ingest_request::Body::EndOfStream(v1::EndOfStream {
+                    last_tick: self.last_tick,
+                    continues: self.continues,
+                });
                 self.actions.push_back(Action::Send { link, request: v1::IngestRequest { body: Some(end_of_stream) } });
                 self.actions.push_back(Action::Finish { link });
                 self.phase = Phase::Leaving { link, until: now + LEAVING_MAX };

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -57,7 +57,8 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
         stats: uplink.stats,
         lines: Lines::default(),
     };
-    let from = Sources { offers: uplink.offers, collectors: uplink.collectors, happened };
+    let replaced = uplink.replaced;
+    let from = Sources { offers: uplink.offers, collectors: uplink.collectors, happened, replaced };
     shell.run(from, uplink.after, shutdown).instrument(span).await
 }
 
@@ -66,6 +67,8 @@ struct Sources {
     offers: mpsc::Receiver<Arc<Content>>,
     collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
     happened: mpsc::Receiver<(u64, LinkEvent)>,
+    /// Another stream goes on for the node.
+    replaced: Arc<AtomicBool>,
 }
 
 struct Shell {
@@ -86,7 +89,7 @@ impl Shell {
         after: Vec<watch::Receiver<UplinkStats>>,
         shutdown: CancellationToken,
     ) -> UplinkStats {
-        let Sources { mut offers, mut collectors, mut happened } = from;
+        let Sources { mut offers, mut collectors, mut happened, replaced } = from;
         if let Some(collectors) = &mut collectors {
             collectors.mark_changed();
         }
@@ -113,6 +116,9 @@ impl Shell {
                     Some(content) => self.session.offer(content, self.started.elapsed()),
                     None => {
                         feeding = false;
+                        if replaced.load(Ordering::Acquire) {
+                            self.session.replaced();
+                        }
                         self.session.drain(self.started.elapsed());
                     }
                 },

@@ -2,13 +2,15 @@
 
 use std::{
     borrow::Cow,
+    cmp::Ordering,
     collections::{BTreeMap, HashMap},
 };
 
-use starling_proto::histogram::HistogramSum;
+use starling_proto::{catalogue::SectionSet, histogram::HistogramSum, ids::NodeId};
 
 use super::{
     cell::{Added, Cell, GaugeSum, Sum, distributed, sparse},
+    census::{self, BUSIEST_MAX, Cores, NumberedCensus, NumberedCore, SectionCounts, counts_of, insert_ranked},
     codec::{NumberedCell, NumberedSums},
 };
 
@@ -28,7 +30,26 @@ pub struct Accumulator {
 
 /// What the frames of one set of groups add up to, by slot of the series.
 #[derive(Debug, Default)]
-struct Set(Vec<Option<Slot>>);
+struct Set {
+    slots: Vec<Option<Slot>>,
+    frames: u32,
+    counts: SectionCounts,
+    /// The busiest cores, with the names that order them.
+    cores: Vec<(NumberedCore, NodeId)>,
+}
+
+/// Whose frame it is, and what it reports beside its values.
+#[derive(Debug, Clone, Copy)]
+pub struct Reported<'a> {
+    /// The node.
+    pub node: &'a NodeId,
+    /// Number of its stream, to find it again.
+    pub stream: u32,
+    /// The sections it reports.
+    pub sections: SectionSet,
+    /// Its busiest cores.
+    pub cores: &'a Cores,
+}
 
 #[derive(Debug, Clone)]
 struct Slot {
@@ -52,13 +73,13 @@ impl Accumulator {
 
     /// Adds the values of a frame, by slot of the series, for each of its groups. A frame has each series and each
     /// group once, and its values are within the caps of [`starling_proto::limits`]; then no sum can leave its range.
-    pub fn add(&mut self, groups: &[u32], values: &[(u32, Added)]) {
+    pub fn add(&mut self, groups: &[u32], values: &[(u32, Added)], of: Reported<'_>) {
         if let Some(set) = self.sets.get_mut(groups) {
-            set.add(values);
+            set.add(values, of);
         } else if self.sets.len() < SETS_MAX {
-            self.sets.entry(groups.into()).or_default().add(values);
+            self.sets.entry(groups.into()).or_default().add(values, of);
         } else {
-            groups.chunks(1).for_each(|group| self.sets.entry(group.into()).or_default().add(values));
+            groups.chunks(1).for_each(|group| self.sets.entry(group.into()).or_default().add(values, of));
         }
     }
 
@@ -70,34 +91,60 @@ impl Accumulator {
         for (groups, set) in &self.sets {
             groups.iter().for_each(|group| of_group.entry(*group).or_default().push(set));
         }
-        let mut cells = Vec::new();
+        let (mut cells, mut census) = (Vec::new(), Vec::new());
         for (group, sets) in of_group {
-            let most = sets.iter().map(|set| set.0.len()).max().unwrap_or(0);
+            census.push(Set::census(group, &sets));
+            let most = sets.iter().map(|set| set.slots.len()).max().unwrap_or(0);
             for series in 0..most {
-                let mut slots = sets.iter().filter_map(|set| set.0.get(series)?.as_ref());
+                let mut slots = sets.iter().filter_map(|set| set.slots.get(series)?.as_ref());
                 let Some(first) = slots.next() else { continue };
                 let mut whole = Cow::Borrowed(first);
                 slots.for_each(|further| whole.to_mut().merge(further));
                 cells.push(NumberedCell { group, series: series as u32, cell: whole.to_cell() });
             }
         }
-        NumberedSums::of(cells)
+        NumberedSums::of(cells).with_census(census)
     }
 }
 
 impl Set {
-    fn add(&mut self, values: &[(u32, Added)]) {
+    /// The census of a group whose frames are in `sets`.
+    fn census(group: u32, sets: &[&Self]) -> NumberedCensus {
+        let (mut frames, mut counts, mut cores) = (0, SectionCounts::default(), Vec::new());
+        for set in sets {
+            frames += set.frames;
+            counts.iter_mut().zip(set.counts).for_each(|(count, further)| *count += further);
+            set.cores.iter().for_each(|core| insert_ranked(&mut cores, core.clone(), order));
+        }
+        NumberedCensus { group, frames, counts, cores: cores.into_iter().map(|(core, _)| core).collect() }
+    }
+
+    fn add(&mut self, values: &[(u32, Added)], of: Reported<'_>) {
+        self.frames += 1;
+        self.counts.iter_mut().zip(counts_of(of.sections)).for_each(|(count, one)| *count += one);
+        for busy in of.cores.iter() {
+            let last = self.cores.get(BUSIEST_MAX - 1);
+            if last.is_some_and(|(last, node)| census::order((last.busy, node), (busy, of.node)).is_le()) {
+                // Those that follow are no busier.
+                break;
+            }
+            insert_ranked(&mut self.cores, (NumberedCore { busy, stream: of.stream }, of.node.clone()), order);
+        }
         for (series, added) in values {
             let series = *series as usize;
-            if self.0.len() <= series {
-                self.0.resize_with(series + 1, || None);
+            if self.slots.len() <= series {
+                self.slots.resize_with(series + 1, || None);
             }
-            match &mut self.0[series] {
+            match &mut self.slots[series] {
                 Some(slot) => slot.add(added),
                 empty => *empty = Some(Slot::of(added)),
             }
         }
     }
+}
+
+fn order((a, of_a): &(NumberedCore, NodeId), (b, of_b): &(NumberedCore, NodeId)) -> Ordering {
+    census::order((a.busy, of_a), (b.busy, of_b))
 }
 
 impl Slot {

@@ -20,14 +20,18 @@
 //! same sums with the same numbers give the same bytes. A reader allocates at most in proportion to the bytes it was
 //! given, and every value is bounded by its frames, so that no later sum can overflow.
 
+use std::collections::BTreeMap;
+
 use starling_proto::{
     group::Group,
+    ids::NodeId,
     series::Series,
     varint::{self, Reader, VarintError},
 };
 
 use super::{
     cell::Cell,
+    census::{BusyCore, Census, NumberedCensus, NumberedCore},
     sums::{Row, Sums},
     value::{self, ValueError},
 };
@@ -41,6 +45,10 @@ pub trait Definitions {
     fn series(&self, number: u32) -> Option<&Series>;
     /// The group with a number, 0 for the whole cluster; `None` when there is no room for it here.
     fn group(&self, number: u32) -> Option<&Group>;
+    /// The node of the stream with a number; `None` when it is not known here.
+    fn node(&self, _stream: u32) -> Option<&NodeId> {
+        None
+    }
 }
 
 /// A cell under the numbers of its log.
@@ -59,6 +67,8 @@ pub struct NumberedCell {
 pub struct NumberedSums {
     /// Strictly ascending by (group, series).
     cells: Vec<NumberedCell>,
+    /// Strictly ascending by group.
+    census: Vec<NumberedCensus>,
 }
 
 impl NumberedSums {
@@ -67,7 +77,21 @@ impl NumberedSums {
     pub fn of(mut cells: Vec<NumberedCell>) -> Self {
         cells.sort_unstable_by_key(|cell| (cell.group, cell.series));
         debug_assert!(cells.is_sorted_by_key(|cell| (cell.group, cell.series)));
-        Self { cells }
+        Self { cells, census: Vec::new() }
+    }
+
+    /// With what is behind them, in any order; no group may stand twice.
+    #[must_use]
+    pub fn with_census(mut self, mut census: Vec<NumberedCensus>) -> Self {
+        census.sort_unstable_by_key(|row| row.group);
+        self.census = census;
+        self
+    }
+
+    /// What is behind the sums, ascending by group.
+    #[must_use]
+    pub fn census(&self) -> &[NumberedCensus] {
+        &self.census
     }
 
     /// The cells, ascending by group and series.
@@ -81,8 +105,14 @@ impl NumberedSums {
         self.cells.retain(keep);
     }
 
-    /// The sums by name, and how many cells were left out: those without room here, and those of another kind than
-    /// their series has by its definition.
+    /// Leaves out all groups but the whole cluster.
+    pub fn retain_cluster(&mut self) {
+        self.cells.retain(|cell| cell.group == 0);
+        self.census.retain(|row| row.group == 0);
+    }
+
+    /// The sums by name, and how many cells were left out: those without room here, those of another kind than their
+    /// series has by its definition, and one for the census of each group without room.
     #[must_use]
     pub fn resolve(&self, definitions: &impl Definitions) -> (Sums, u32) {
         let mut rows = Vec::with_capacity(self.cells.len());
@@ -94,9 +124,17 @@ impl NumberedSums {
                 }
             }
         }
+        let mut census = BTreeMap::new();
+        for row in &self.census {
+            let Some(group) = definitions.group(row.group) else { continue };
+            let core =
+                |core: &NumberedCore| Some(BusyCore { busy: core.busy, node: definitions.node(core.stream)?.clone() });
+            let cores = row.cores.iter().filter_map(core);
+            census.entry(group.clone()).or_insert_with(|| Census::of(row.frames, row.counts, cores));
+        }
         let sums = Sums::from_rows(rows);
-        let left_out = self.cells.len() - sums.len();
-        (sums, left_out as u32)
+        let left_out = self.cells.len() - sums.len() + (self.census.len() - census.len());
+        (sums.with_census(census), left_out as u32)
     }
 
     /// Their bytes.
@@ -161,6 +199,9 @@ pub enum CodecError {
         /// What is wrong with it.
         error: ValueError,
     },
+    /// A core is busier than always.
+    #[error("a core is busy for {0} ten-thousandths of the time")]
+    Share(u64),
     /// A number is cut or too long.
     #[error("sums are damaged")]
     Number(#[from] VarintError),
@@ -192,11 +233,11 @@ pub fn decode(bytes: &[u8]) -> Result<NumberedSums, CodecError> {
     if !reader.is_empty() {
         return Err(CodecError::Trailing(reader.rest().len()));
     }
-    Ok(NumberedSums { cells })
+    Ok(NumberedSums { cells, census: Vec::new() })
 }
 
 /// The number `gap` places after the one before.
-fn next_number(next: &mut u64, gap: u64) -> Result<u32, VarintError> {
+pub(super) fn next_number(next: &mut u64, gap: u64) -> Result<u32, VarintError> {
     let number = next.checked_add(gap).ok_or(VarintError::TooLong)?;
     *next = number.checked_add(1).ok_or(VarintError::TooLong)?;
     u32::try_from(number).map_err(|_| VarintError::TooLong)

@@ -1,10 +1,11 @@
 //! Sums at rest: a tenth of the memory.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use starling_proto::{group::Group, series::Series};
 
 use super::{
+    census::Census,
     codec::{Definitions, NumberedCell, NumberedSums, decode},
     sums::Sums,
 };
@@ -44,6 +45,8 @@ impl Definitions for Keys {
 pub struct Packed {
     keys: Arc<Keys>,
     bytes: Box<[u8]>,
+    /// Small beside the sums.
+    census: BTreeMap<Group, Census>,
 }
 
 impl Packed {
@@ -67,7 +70,7 @@ impl Packed {
             cells.push(NumberedCell { group: group_at as u32, series: series_at as u32, cell: cell.clone() });
             series_at += 1;
         }
-        Self { bytes: NumberedSums::of(cells).encode().into(), keys }
+        Self { bytes: NumberedSums::of(cells).encode().into(), keys, census: sums.censuses().clone() }
     }
 
     /// The names.
@@ -81,6 +84,6 @@ impl Packed {
     pub fn unpack(&self) -> Sums {
         let sums = decode(&self.bytes).map(|numbered| numbered.resolve(&*self.keys));
         debug_assert!(matches!(sums, Ok((_, 0))), "what this process packed it can unpack: {sums:?}");
-        sums.map(|(sums, _)| sums).unwrap_or_default()
+        sums.map(|(sums, _)| sums).unwrap_or_default().with_census(self.census.clone())
     }
 }

@@ -1,10 +1,11 @@
 //! Cells by group and series.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use starling_proto::group::Group;
 use starling_proto::{
-    catalogue::Scope,
+    catalogue::{Scope, SectionSet},
+    ids::NodeId,
     series::{Sample, Series},
     varint,
 };
@@ -12,6 +13,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
     cell::{Cell, RollupError},
+    census::{Census, Cores},
     value,
 };
 
@@ -20,6 +22,8 @@ use super::{
 pub struct Sums {
     /// Strictly ascending by (group, series).
     rows: Vec<Row>,
+    /// Who is behind them.
+    census: BTreeMap<Group, Census>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +48,7 @@ impl Sums {
     /// Sums of nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { rows: Vec::new() }
+        Self { rows: Vec::new(), census: BTreeMap::new() }
     }
 
     /// Sums of one frame, for the whole cluster and for each of `groups`. Series of node scope are skipped; of two
@@ -66,7 +70,40 @@ impl Sums {
     pub(super) fn from_rows(mut rows: Vec<Row>) -> Self {
         rows.sort_by(Row::order);
         rows.dedup_by(|later, first| later.same_key(first));
-        Self { rows }
+        Self { rows, census: BTreeMap::new() }
+    }
+
+    /// With who is behind them.
+    pub(super) fn with_census(self, census: BTreeMap<Group, Census>) -> Self {
+        Self { census, ..self }
+    }
+
+    /// As one frame of `node` that reported `sections`, for the whole cluster and for each of `groups`.
+    #[must_use]
+    pub fn counted(mut self, node: &NodeId, groups: &[Group], sections: SectionSet, cores: &Cores) -> Self {
+        let cluster = Group::cluster();
+        let one = Census::of_frame(node, sections, cores);
+        let groups = std::iter::once(&cluster).chain(groups);
+        self.census = groups.map(|group| (group.clone(), one.clone())).collect();
+        self
+    }
+
+    /// Who is behind the sums of a group; `None` when no frame is.
+    #[must_use]
+    pub fn census(&self, group: &Group) -> Option<&Census> {
+        self.census.get(group)
+    }
+
+    /// Who is behind the sums, by group.
+    pub(super) const fn censuses(&self) -> &BTreeMap<Group, Census> {
+        &self.census
+    }
+
+    /// Without the busy cores.
+    #[cfg(test)]
+    pub(crate) fn without_cores(mut self) -> Self {
+        self.census.values_mut().for_each(Census::forget_cores);
+        self
     }
 
     /// Adds the samples of one frame, for the whole cluster and for each of `groups`.
@@ -82,9 +119,14 @@ impl Sums {
     /// # Errors
     /// [`RollupError::Overflow`] and [`RollupError::Kind`]; `self` is then unchanged.
     pub fn add(&mut self, other: &Self) -> Result<(), RollupError> {
-        if self.rows.is_empty() {
-            self.rows.clone_from(&other.rows);
+        if self.rows.is_empty() && self.census.is_empty() {
+            self.clone_from(other);
             return Ok(());
+        }
+        let mut counted = Vec::with_capacity(other.census.len());
+        for (group, census) in &other.census {
+            let sum = self.census.get(group).map_or_else(|| Ok(census.clone()), |held| held.plus(census))?;
+            counted.push((group.clone(), sum));
         }
         let mut changed = Vec::with_capacity(other.rows.len());
         let mut new = Vec::new();
@@ -101,6 +143,7 @@ impl Sums {
                 }
             }
         }
+        self.census.extend(counted);
         for (at, cell) in changed {
             self.rows[at].cell = cell;
         }
@@ -125,6 +168,17 @@ impl Sums {
             changed.push((at, self.rows[at].cell.minus(&row.cell)?));
             from = at + 1;
         }
+        let mut counted = Vec::with_capacity(other.census.len());
+        for (group, census) in &other.census {
+            let rest = self.census.get(group).ok_or(RollupError::Missing)?.minus(census)?;
+            counted.push((group, rest));
+        }
+        for (group, rest) in counted {
+            match rest {
+                Some(rest) => drop(self.census.insert(group.clone(), rest)),
+                None => drop(self.census.remove(group)),
+            }
+        }
         let mut gone = false;
         for (at, cell) in changed {
             match cell {
@@ -141,9 +195,14 @@ impl Sums {
         Ok(())
     }
 
-    /// True when every cell of `other` has one here whose extremes and error bounds reach at least as far: where these
-    /// sums were added, taking `other` back leaves nothing of it behind.
+    /// True when every cell of `other` has one here whose extremes and error bounds reach at least as far, and no core
+    /// of `other` is busier than those here: where these sums were added, taking `other` back leaves nothing of it
+    /// behind.
     pub(crate) fn spans(&self, other: &Self) -> bool {
+        let mut censuses = other.census.iter();
+        if !censuses.all(|(group, census)| self.census.get(group).is_some_and(|held| held.spans(census))) {
+            return false;
+        }
         let mut from = 0;
         other.rows.iter().all(|row| {
             let found = self.find(row, from);
@@ -213,7 +272,15 @@ impl Sums {
                 None => return Some(format!("{} of {} is on one side only", row.series, row.group)),
             }
         }
-        others.next().map(|o| format!("{} of {} is on one side only", o.series, o.group))
+        if let Some(o) = others.next() {
+            return Some(format!("{} of {} is on one side only", o.series, o.group));
+        }
+        let groups = self.census.keys().chain(other.census.keys());
+        let differs = |group: &&Group| match (self.census.get(group), other.census.get(group)) {
+            (Some(a), Some(b)) => !a.same_counts(b),
+            _ => true,
+        };
+        groups.into_iter().find(differs).map(|group| format!("other frames are behind {group}"))
     }
 
     /// Feeds everything to a hash, by name, in order.
@@ -230,6 +297,12 @@ impl Sums {
             varint::put(&mut bytes, u64::from(row.cell.frames));
             value::put(&mut bytes, &row.cell);
             hasher.update(&bytes);
+        }
+        for (group, census) in &self.census {
+            bytes.clear();
+            varint::put_bytes(&mut bytes, group.name().as_bytes());
+            hasher.update(&bytes);
+            census.hash_into(hasher);
         }
     }
 }

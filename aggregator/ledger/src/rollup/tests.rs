@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 use starling_proto::group::Group;
 use starling_proto::{
-    catalogue,
+    catalogue::{self, Section, SectionSet},
     histogram::{Histogram, HistogramSum},
+    ids::NodeId,
     limits::GAUGE_MAGNITUDE_MAX,
     series::{Sample, Series, Value},
 };
@@ -16,15 +17,37 @@ use super::*;
 /// What one node sends in one second.
 #[derive(Debug, Clone)]
 struct Frame {
+    /// Number of its node.
+    node: u32,
     groups: Vec<Group>,
     samples: Vec<Sample>,
+    cores: Cores,
+}
+
+impl Frame {
+    /// What it reports.
+    fn sections(&self) -> SectionSet {
+        let of = |sample: &Sample| catalogue::find(sample.series.name()).map(SectionSet::of_metric).unwrap_or_default();
+        self.samples.iter().map(of).fold(SectionSet::NONE, SectionSet::and)
+    }
+
+    fn sums(&self) -> Sums {
+        let node = &nodes()[self.node as usize];
+        Sums::of_frame(&self.groups, &self.samples).counted(node, &self.groups, self.sections(), &self.cores)
+    }
+}
+
+/// The nodes of the frames, by number.
+fn nodes() -> Vec<NodeId> {
+    (0..8).map(|number| NodeId::sanitised(&format!("n-{number}"))).collect()
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
     let gauge = prop_oneof![-10i64..10_000, -GAUGE_MAGNITUDE_MAX..=GAUGE_MAGNITUDE_MAX];
     let values = prop::collection::vec((0u64..1 << 42, 1u64..5), 0..6);
-    let parts = (0u64..1 << 40, gauge.clone(), gauge, values, 0u32..32, 0u8..4);
-    parts.prop_map(|(counter, gauge, other, values, present, group)| {
+    let cores = prop::collection::vec((0u16..4, 0u32..100), 0..12);
+    let parts = (0u64..1 << 40, gauge.clone(), gauge, values, 0u32..32, 0u8..4, 0u32..8, cores);
+    parts.prop_map(|(counter, gauge, other, values, present, group, node, cores)| {
         let mut histogram = HistogramSum::new();
         values.iter().for_each(|&(value, n)| histogram.record(value, n));
         let protocol = [("protocol", if group % 2 == 0 { "grpc" } else { "http1" })];
@@ -43,22 +66,24 @@ fn frame() -> impl Strategy<Value = Frame> {
             .filter(|(i, _)| present >> i & 1 == 1)
             .map(|(_, (series, value))| Sample { series, value });
         let groups = if group == 0 { Vec::new() } else { vec![Group::of("zone", &group.to_string()).unwrap()] };
-        Frame { groups, samples: samples.collect() }
+        let cores = Cores::busiest(cores.into_iter().map(|(share, core)| Busy { share: share * 3_333, core }));
+        Frame { node, groups, samples: samples.collect(), cores }
     })
 }
 
 fn total<'a>(frames: impl IntoIterator<Item = &'a Frame>) -> Sums {
     let mut sums = Sums::new();
     for frame in frames {
-        sums.add_samples(&frame.groups, &frame.samples).unwrap();
+        sums.add(&frame.sums()).unwrap();
     }
     sums
 }
 
 /// The sums under the positions of their names, and the names.
 fn numbered(sums: &Sums) -> (NumberedSums, Named) {
-    let mut named = Named { groups: vec![Group::cluster()], series: Vec::new() };
-    named.groups.extend(sums.groups().filter(|group| !group.is_cluster()).cloned());
+    let mut named = Named { groups: vec![Group::cluster()], series: Vec::new(), nodes: nodes() };
+    let groups = sums.groups().chain(sums.censuses().keys()).filter(|group| !group.is_cluster());
+    named.groups.extend(groups.cloned().collect::<std::collections::BTreeSet<_>>());
     named.series.extend(sums.iter().map(|(_, series, _)| series.clone()));
     named.series.sort_unstable();
     named.series.dedup();
@@ -67,12 +92,23 @@ fn numbered(sums: &Sums) -> (NumberedSums, Named) {
         series: named.series.binary_search(series).unwrap() as u32,
         cell: cell.clone(),
     });
-    (NumberedSums::of(cells.collect()), named)
+    let census = sums.censuses().iter().map(|(group, census)| NumberedCensus {
+        group: named.groups.binary_search(group).unwrap() as u32,
+        frames: census.frames(),
+        counts: Section::ALL.map(|section| census.count(section)),
+        cores: census
+            .busiest()
+            .iter()
+            .map(|core| NumberedCore { busy: core.busy, stream: named.nodes.binary_search(&core.node).unwrap() as u32 })
+            .collect(),
+    });
+    (NumberedSums::of(cells.collect()).with_census(census.collect()), named)
 }
 
 struct Named {
     groups: Vec<Group>,
     series: Vec<Series>,
+    nodes: Vec<NodeId>,
 }
 
 impl Definitions for Named {
@@ -83,6 +119,10 @@ impl Definitions for Named {
     fn group(&self, number: u32) -> Option<&Group> {
         self.groups.get(number as usize)
     }
+
+    fn node(&self, stream: u32) -> Option<&NodeId> {
+        self.nodes.get(stream as usize)
+    }
 }
 
 proptest! {
@@ -91,7 +131,7 @@ proptest! {
         let whole = total(&frames);
         let mut parts = vec![Sums::new(); 4];
         for (frame, &owner) in frames.iter().zip(&owners) {
-            parts[owner].add_samples(&frame.groups, &frame.samples).unwrap();
+            parts[owner].add(&frame.sums()).unwrap();
         }
         parts.rotate_left((seed % 4) as usize);
         let mut merged = Sums::new();
@@ -108,12 +148,14 @@ proptest! {
         let many = (0..sets).map(|i| Frame {
             groups: [("rack", i % 9), ("role", i / 9)].map(|(label, i)| Group::of(label, &i.to_string()).unwrap()).into(),
             samples: vec![Sample { series: Series::of(&catalogue::LOAD_5M, &[]), value: Value::Gauge(i as i64) }],
+            node: i as u32 % 8,
+            cores: Cores::busiest((0..9).map(|core| Busy { share: 100 * (core + i as u16 % 7), core: core.into() })),
         });
         let frames: Vec<Frame> = many.chain(frames).collect();
         let (_, named) = numbered(&total(&frames));
         let mut dense = Accumulator::new();
         for frame in &frames {
-            let (one, own) = numbered(&Sums::of_frame(&frame.groups, &frame.samples));
+            let (one, own) = numbered(&frame.sums());
             let mut by_group = BTreeMap::<u32, Vec<(u32, Added)>>::new();
             for cell in one.cells() {
                 let group = named.groups.binary_search(own.group(cell.group).unwrap()).unwrap() as u32;
@@ -121,8 +163,11 @@ proptest! {
                 by_group.entry(group).or_default().push((series, added(&cell.cell)));
             }
             // All groups of a frame have the same values.
-            let groups: Vec<u32> = by_group.keys().copied().collect();
-            dense.add(&groups, by_group.values().next().map_or(&[], |values| values));
+            let groups = one.census().iter().map(|row| own.group(row.group).unwrap());
+            let groups: Vec<u32> = groups.map(|group| named.groups.binary_search(group).unwrap() as u32).collect();
+            let (node, sections) = (&named.nodes[frame.node as usize], frame.sections());
+            let of = Reported { node, stream: frame.node, sections, cores: &frame.cores };
+            dense.add(&groups, by_group.values().next().map_or(&[], |values| values), of);
         }
         prop_assert_eq!(dense.cells().resolve(&named), (total(&frames), 0));
     }
@@ -156,11 +201,16 @@ proptest! {
         let mut sums = total(&frames);
         // Also sums whose extremes are those of frames that were taken back.
         for frame in frames.iter().take(taken.min(frames.len().saturating_sub(1))) {
-            sums.subtract(&Sums::of_frame(&frame.groups, &frame.samples)).unwrap();
+            sums.subtract(&frame.sums()).unwrap();
         }
         let (numbers, named) = numbered(&sums);
         let bytes = numbers.encode();
-        let back = decode(&bytes).unwrap();
+        let census = encode_census(numbers.census());
+        let back = decode(&bytes).unwrap().with_census(decode_census(&census).unwrap());
+        prop_assert_eq!(encode_census(back.census()), census.clone());
+        for end in 1..census.len() {
+            prop_assert!(decode_census(&census[..end]).is_err(), "cut at {} of {} was taken", end, census.len());
+        }
         prop_assert_eq!(back.resolve(&named).0.difference(&sums), None);
         prop_assert_eq!(back.encode(), bytes.clone());
         let packed = Packed::of(&sums, None);
@@ -177,6 +227,8 @@ proptest! {
         let (numbers, named) = numbered(&sums);
         bytes[0] = 2;
         let _ = decode(&bytes);
+        bytes[0] = 1;
+        let _ = decode_census(&bytes);
         let mut damaged = numbers.encode();
         let at = at.index(damaged.len());
         damaged[at] ^= 1 << bit;
@@ -264,6 +316,35 @@ fn groups_hold_their_own_cells() {
     assert_eq!(gauge(&Group::cluster()), (-200, -300, 100));
     assert_eq!(gauge(&a), (100, 100, 100));
     assert_eq!(sums.cells(&a).len(), 1);
+}
+
+#[test]
+fn the_busiest_cores_are_exact_and_equal_ones_stand_by_name() {
+    let [a, b] = ["a", "b"].map(NodeId::sanitised);
+    let cores = |shares: &[u16]| Cores::busiest((0..).zip(shares).map(|(core, &share)| Busy { share, core }));
+    let one = |node: &NodeId, shares: &[u16]| Sums::new().counted(node, &[], SectionSet::NONE, &cores(shares));
+    let mut sums = one(&b, &[10_000, 20_000, 3]);
+    sums.add(&one(&a, &[10_000; 7])).unwrap();
+    let census = sums.census(&Group::cluster()).unwrap();
+    let found: Vec<(&str, u32)> = census.busiest().iter().map(|core| (core.node.as_str(), core.busy.core)).collect();
+    let wanted: Vec<(&str, u32)> = (0..7).map(|core| ("a", core)).chain([("b", 0)]).collect();
+    assert_eq!((found, census.frames()), (wanted, 2));
+    // A frame whose cores are all among the kept ones leaves nothing behind when it is taken back.
+    assert!(sums.spans(&one(&a, &[10_000; 7])) && sums.spans(&one(&b, &[1])));
+    assert!(!one(&a, &[5]).spans(&one(&b, &[1])), "that core is kept and no other frame has it");
+}
+
+#[test]
+fn a_census_beyond_its_frames_is_refused() {
+    // Form, 1 group, number 0, 2 frames, 8 counts, 1 core: share, core, stream.
+    let bytes =
+        |count: u8, share: [u8; 2]| [&[1, 1, 0, 2, count, 0, 0, 0, 0, 0, 0, 0, 1], &share[..], &[3, 7]].concat();
+    let rows = decode_census(&bytes(2, [0x90, 0x4e])).unwrap();
+    assert_eq!(rows[0].cores, [NumberedCore { busy: Busy { share: SHARE_MAX, core: 3 }, stream: 7 }]);
+    assert_eq!(decode_census(&bytes(3, [0x90, 0x4e])), Err(CodecError::Count(3)));
+    assert_eq!(decode_census(&bytes(2, [0x91, 0x4e])), Err(CodecError::Share(10_001)));
+    assert_eq!(decode_census(&[]), Ok(Vec::new()));
+    assert_eq!(decode_census(&[1, 0]), Err(CodecError::Count(0)));
 }
 
 #[test]

@@ -66,4 +66,5 @@ struct Seen {
     disk_crashes: u64,
     cells_without_room: u64,
     to_other: u64,
+    recalled: u64,
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling_proto::{
-    catalogue::{self, Kind, Scope},
+    catalogue::{self, Kind, Scope, SectionSet},
     histogram::HistogramSum,
     ids::{NodeId, StreamId, WriterId},
     series::{Sample, Series, Value},
 };
 
 use super::rng::Rng;
+use crate::rollup::{Busy, Cores};
 use starling_proto::group::Group;
 
 /// Name of a frame.
@@ -23,6 +24,38 @@ pub(super) enum Pin {
     To(WriterId),
     /// The record was lost.
     Unknown,
+}
+
+/// One frame.
+#[derive(Debug)]
+pub(super) struct Cut {
+    /// Whose it is.
+    pub(super) node: usize,
+    pub(super) samples: Vec<Sample>,
+    pub(super) cores: Cores,
+}
+
+impl Cut {
+    /// A frame of `node`. Its cores follow from its samples; many are equally busy.
+    pub(super) fn of(node: usize, samples: Vec<Sample>) -> Self {
+        let seed = samples.iter().find_map(|sample| match sample.value {
+            Value::Counter(increment) => Some(increment),
+            _ => None,
+        });
+        let mut rng = Rng::new(seed.unwrap_or_default());
+        let cores = (0..rng.below(4) as u32).map(|core| Busy { core, share: 2_500 * rng.below(5) as u16 });
+        let cores = Cores::busiest(cores.collect::<Vec<_>>().into_iter());
+        Self { node, samples, cores }
+    }
+
+    /// What it reports, by its samples.
+    pub(super) fn sections(&self) -> SectionSet {
+        self.samples.iter().fold(SectionSet::NONE, |all, sample| {
+            let sections = catalogue::find(sample.series.name()).map_or(SectionSet::NONE, SectionSet::of_metric);
+            let empty = matches!(&sample.value, Value::Histogram(histogram) if histogram.count() == 0);
+            all.and(if empty { sections.without_values() } else { sections })
+        })
+    }
 }
 
 #[derive(Debug)]

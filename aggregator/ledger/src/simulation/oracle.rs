@@ -1,8 +1,11 @@
 //! What must be true, checked from outside: the oracle knows every frame ever cut and every entry ever appended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use starling_proto::ids::WriterId;
+use starling_proto::{group::Group, ids::WriterId};
 
 use super::{
     Pace,
@@ -110,11 +113,14 @@ impl World {
             let Some((_, id)) = ledger.streams.identity(stream) else {
                 return Err(format!("slot {slot} tick {tick}: stream {stream} has no name"));
             };
-            let Some((node, samples)) = self.contents.get(&(id, tick)) else {
+            let Some(cut) = self.contents.get(&(id, tick)) else {
                 return Err(format!("slot {slot} tick {tick}: a frame of {id} that was never cut"));
             };
-            expected.add_samples(&self.nodes[*node].groups, samples).map_err(|error| error.to_string())?;
-            nodes.insert(*node);
+            let node = &self.nodes[cut.node];
+            let one = Sums::of_frame(&node.groups, &cut.samples);
+            let one = one.counted(&node.id, &node.groups, cut.sections(), &cut.cores);
+            expected.add(&one).map_err(|error| error.to_string())?;
+            nodes.insert(cut.node);
             frames += 1;
         }
         if self.small {
@@ -215,6 +221,7 @@ impl World {
             self.check_all(slot)?;
             let Some(aggregator) = &self.slots[slot] else { continue };
             let ledger = &aggregator.ledger;
+            self.readers_see(ledger)?;
             let kept_from = self.now_ms / 1000 - 900;
             for dot in self.contents.keys().filter(|dot| u64::from(dot.1) >= kept_from) {
                 let (acknowledged, lost) = (self.ghost.acknowledged.contains(dot), self.ghost.lost.contains(dot));
@@ -228,6 +235,19 @@ impl World {
             let room = if self.small { 0 } else { stats.cells_without_room + stats.samples_left_out };
             if faults + room + stats.merges_ignored + stats.rebuilds > 0 || ledger.trouble().is_some() {
                 return Err(format!("slot {slot} counted faults: {stats:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I8: what readers were shown last of who is expected is what the logs say.
+    fn readers_see(&self, ledger: &Ledger) -> Outcome {
+        for tick in ledger.ticks().filter(|_| self.pace == Pace::Seconds) {
+            let Some(view) = ledger.view(tick) else { continue };
+            let shown = self.shown.get(&(ledger.writer(), tick));
+            if shown.is_none_or(|(coverage, missing)| *coverage != view.coverage || *missing != view.missing) {
+                let now = (view.coverage, &view.missing);
+                return Err(format!("I8: {} shows {shown:?} of tick {tick}, its logs say {now:?}", ledger.writer()));
             }
         }
         Ok(())
@@ -255,6 +275,11 @@ impl World {
 /// right, and nothing is there of more frames than there are.
 fn partial(view: &TickView, expected: &Sums) -> Outcome {
     let sums = view.sums();
+    let cluster = Group::cluster();
+    match (sums.census(&cluster), expected.census(&cluster)) {
+        (Some(held), Some(whole)) if held.frames() == whole.frames() && held.busiest() == whole.busiest() => {}
+        (held, whole) => return Err(format!("behind the cluster: {held:?} of {whole:?}")),
+    }
     for (group, series, whole) in expected.iter() {
         let Some(cell) = sums.get(group, series) else { continue };
         if cell.frames > whole.frames || (cell.frames == whole.frames && !cell.same_amounts(whole)) {
@@ -273,7 +298,8 @@ fn same_view(a: &Ledger, b: &Ledger, pace: Pace) -> Outcome {
     for tick in ticks(a) {
         // What is expected follows from the same entries, unless one joined after the start was pruned.
         let (Some(at_a), Some(at_b)) = (a.view(tick), b.view(tick)) else { continue };
-        let differs = pace == Pace::Seconds && at_a.coverage != at_b.coverage;
+        let expected = |view: &TickView| (view.coverage, Arc::clone(&view.missing));
+        let differs = pace == Pace::Seconds && expected(&at_a) != expected(&at_b);
         let whole = at_a.skipped_cells == 0 && at_b.skipped_cells == 0;
         let sums_differ = whole && a.view_hash(tick) != b.view_hash(tick);
         if sums_differ || at_a.frames != at_b.frames || differs {

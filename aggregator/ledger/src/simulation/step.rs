@@ -3,6 +3,7 @@
 use starling_proto::ids::StreamId;
 
 use super::{
+    super::limits::BRING_OUT_MS,
     Pace, Seen,
     node::Pin,
     world::{Message, Outcome, World},
@@ -34,6 +35,7 @@ impl World {
         }
         self.heal();
         self.drain()?;
+        self.bring_out()?;
         self.settled()
     }
 
@@ -138,6 +140,7 @@ impl World {
         self.unbury();
         if self.buried.is_none() && self.slots.iter().flatten().count() > 2 {
             self.buried = self.slots[slot].take().map(|aggregator| aggregator.ledger);
+            self.rosters[slot] = self.buried.as_ref().map(|gone| gone.known_streams(self.now_ms)).unwrap_or_default();
             self.seen.crashes += u64::from(self.buried.is_some());
             let gone = self.writers[slot];
             self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peers.closed(gone));
@@ -148,7 +151,8 @@ impl World {
     fn crash_with_disk(&mut self, slot: usize) {
         let all = self.rng.one_in(4);
         for slot in if all { 0..self.slots.len() } else { slot..slot + 1 } {
-            if self.slots[slot].take().is_some() {
+            if let Some(aggregator) = self.slots[slot].take() {
+                self.rosters[slot] = aggregator.ledger.known_streams(self.now_ms);
                 self.seen.crashes += 1;
                 self.seen.disk_crashes += 1;
                 let gone = self.writers[slot];
@@ -262,6 +266,17 @@ impl World {
             }
         }
         Err(format!("not drained after {ROUNDS} rounds: {}", self.what_is_left()))
+    }
+
+    /// Every ledger brings out what changed.
+    fn bring_out(&mut self) -> Outcome {
+        for slot in 0..self.slots.len() {
+            while self.slots[slot].as_ref().is_some_and(|aggregator| aggregator.ledger.ticks.has_changed()) {
+                self.now_ms += BRING_OUT_MS;
+                self.poll(slot)?;
+            }
+        }
+        Ok(())
     }
 
     fn deliver_all(&mut self) -> Outcome {

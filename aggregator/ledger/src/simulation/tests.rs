@@ -61,6 +61,7 @@ impl Seen {
         self.disk_crashes += other.disk_crashes;
         self.cells_without_room += other.cells_without_room;
         self.to_other += other.to_other;
+        self.recalled += other.recalled;
     }
 }
 
@@ -83,6 +84,7 @@ fn every_schedule_counts_every_frame_once() {
         ("crashes with a disk", seen.disk_crashes),
         ("cells without room", seen.cells_without_room),
         ("values of other", seen.to_other),
+        ("rosters", seen.recalled),
     ] {
         assert!(times > 0, "no schedule saw {path}");
     }
@@ -112,6 +114,8 @@ fn every_planted_fault_is_caught() {
         Plant::Ledger(Fault::AckBeforeSync),
         Plant::Ledger(Fault::ReceivedIsDurable),
         Plant::Ledger(Fault::RoomDecides),
+        Plant::Ledger(Fault::CoresOfOwnOnly),
+        Plant::Ledger(Fault::ExpectedIsNotNews),
         Plant::GapsClosed,
         Plant::NoRelay,
         Plant::ReusedWriter,

@@ -9,21 +9,20 @@ use std::{
 use bytes::Bytes;
 use starling_proto::{
     frame::Columns,
-    ids::{StreamId, WriterId},
+    ids::{NodeId, StreamId, WriterId},
     interner::Interner,
-    series::Sample,
     v1,
 };
 
 use super::{
     Pace, Plant, Seen,
-    node::{Connection, Dot, Pin, Shapes, SimulatedNode},
+    node::{Connection, Cut, Dot, Pin, Shapes, SimulatedNode},
     oracle::Ghost,
     rng::Rng,
 };
 use crate::{
-    Action, DecodedRun, EntriesError, Event, Ledger, LedgerConfig, LedgerLimits, Offer, Offered, Outgoing, Refused,
-    StreamNo, faults::Faults,
+    Action, Coverage, DecodedRun, EntriesError, Event, KnownStream, Ledger, LedgerConfig, LedgerLimits, Offer, Offered,
+    Outgoing, Refused, StreamNo, TickView, faults::Faults,
 };
 
 /// What went wrong, and where.
@@ -31,6 +30,9 @@ pub(super) type Outcome = Result<(), String>;
 
 /// Of every connection of a node: the world says which ones are open.
 const KEY: u64 = 0;
+
+/// Who is behind a view, and who is missing.
+pub(super) type Shown = (Coverage, Arc<[NodeId]>);
 
 /// Bytes of entries in one answer: small, so that logs travel in pieces.
 const BUDGET: usize = 600;
@@ -81,7 +83,11 @@ pub(super) struct World {
     pub(super) small: bool,
     /// What the disk of each slot has kept, by log from its first entry; `None` in schedules without disks.
     pub(super) disks: Option<Vec<BTreeMap<WriterId, Vec<Bytes>>>>,
-    pub(super) contents: BTreeMap<Dot, (usize, Vec<Sample>)>,
+    /// What readers last saw of a second of a ledger: who is behind it, and who is missing.
+    pub(super) shown: BTreeMap<(WriterId, u32), Shown>,
+    /// What the process of a slot had written down of its nodes when it crashed.
+    pub(super) rosters: Vec<Vec<KnownStream>>,
+    pub(super) contents: BTreeMap<Dot, Cut>,
     pub(super) ghost: Ghost,
     pub(super) seen: Seen,
 }
@@ -110,6 +116,8 @@ impl World {
             churn: small || rng.one_in(4),
             small,
             disks: disk.then(|| vec![BTreeMap::new(); slots]),
+            shown: BTreeMap::new(),
+            rosters: vec![Vec::new(); slots],
             contents: BTreeMap::new(),
             ghost: Ghost::default(),
             seen: Seen::default(),
@@ -151,6 +159,18 @@ impl World {
         let (sessions, unsynced) = (BTreeMap::new(), VecDeque::new());
         self.slots[slot] = Some(Aggregator { ledger, paused: false, sessions, interner, unsynced });
         self.restore(slot);
+        self.recall(slot);
+    }
+
+    /// Half of the new processes find what the one before wrote down of its nodes.
+    fn recall(&mut self, slot: usize) {
+        let roster = std::mem::take(&mut self.rosters[slot]);
+        let (now_ms, found) = (self.now_ms, self.now_ms.is_multiple_of(2) && self.plant != Plant::ReusedWriter);
+        if let Some(aggregator) = self.slots[slot].as_mut().filter(|_| found && !roster.is_empty()) {
+            let before = aggregator.ledger.logs.own().length();
+            aggregator.ledger.recall(now_ms, roster);
+            self.seen.recalled += aggregator.ledger.logs.own().length() - before;
+        }
     }
 
     /// A new process reads the logs that its disk has kept: they are logs of others now.
@@ -203,8 +223,12 @@ impl World {
                     }
                 }
                 Action::Acks(acks) => acks.into_iter().try_for_each(|ack| self.acknowledge_one(slot, ack))?,
-                Action::Changed(view) => changed.push(view.tick),
-                Action::Settled(_) | Action::Packed(_) | Action::Pruned { .. } => {}
+                Action::Changed(view) => {
+                    changed.push(view.tick);
+                    self.show(author, &view);
+                }
+                Action::Settled(view) => self.show(author, &view),
+                Action::Packed(_) | Action::Pruned { .. } => {}
                 other @ (Action::Opened { .. }
                 | Action::Refused { .. }
                 | Action::Dropped { .. }
@@ -214,6 +238,11 @@ impl World {
         }
         self.appended(slot)?;
         changed.into_iter().try_for_each(|tick| self.check_tick(slot, tick))
+    }
+
+    /// Readers see a view.
+    fn show(&mut self, author: WriterId, view: &TickView) {
+        self.shown.insert((author, view.tick), (view.coverage, Arc::clone(&view.missing)));
     }
 
     /// The disk of a slot keeps the next few entries, and says so.
@@ -251,7 +280,8 @@ impl World {
         node.last_tick = tick;
         let dot = (node.stream, tick);
         node.kept.insert(dot, Pin::Free);
-        self.contents.insert(dot, (number, self.shapes.frame(&mut self.rng, tick, self.histograms, self.churn)));
+        let samples = self.shapes.frame(&mut self.rng, tick, self.histograms, self.churn);
+        self.contents.insert(dot, Cut::of(number, samples));
         self.seen.frames += 1;
     }
 
@@ -392,7 +422,7 @@ impl World {
                 }
                 let id = self.nodes[node].id.clone();
                 let groups = self.nodes[node].groups.clone();
-                let samples = self.contents[&dot].1.clone();
+                let (samples, cores) = (self.contents[&dot].samples.clone(), self.contents[&dot].cores.clone());
                 let (small, tick) = (self.small, dot.1);
                 let Some(aggregator) = self.running(slot) else { return Ok(()) };
                 let ledger = &mut aggregator.ledger;
@@ -402,7 +432,7 @@ impl World {
                 if left_out > 0 && !small {
                     return Err(format!("{left_out} samples left out"));
                 }
-                match ledger.offer(now_ms, Offered { stream, tick, pin, groups: groups.into(), columns }) {
+                match ledger.offer(now_ms, Offered { stream, tick, pin, groups: groups.into(), columns, cores }) {
                     Offer::Refused(Refused::TooLate) => self.network.push(Message::Refused { node, dot }),
                     Offer::Refused(other) => return Err(format!("frame {dot:?} refused: {other}")),
                     Offer::Pending | Offer::WaitingRaw | Offer::Known => {}

@@ -1,7 +1,9 @@
 //! Every frame once, whoever ships it.
 
+use starling_proto::{catalogue::Section, histogram::HistogramSum};
+
 use super::*;
-use crate::{Ack, Check, Coverage, Frames, Refused};
+use crate::{Ack, Check, Coverage, Frames, Refused, limits::RESTART_SECONDS, rollup::Busy};
 
 #[test]
 fn a_frame_is_merged_by_its_pin_and_acknowledged_with_its_second_copy() {
@@ -137,8 +139,8 @@ fn stragglers_and_backfill_are_gathered() {
 fn frames_outside_the_window_are_refused() {
     let mut a = ledger(1);
     let node = stream(&mut a, T_MS, 1);
-    assert_eq!(offer_own(&mut a, T_MS, node, T - 901, 1), Offer::Refused(Refused::TooLate));
-    assert_eq!(offer_own(&mut a, T_MS, node, T - 900, 1), Offer::Pending);
+    assert_eq!(offer_own(&mut a, T_MS, node, T - LATE_WINDOW - 1, 1), Offer::Refused(Refused::TooLate));
+    assert_eq!(offer_own(&mut a, T_MS, node, T - LATE_WINDOW, 1), Offer::Pending);
     assert_eq!(offer_own(&mut a, T_MS, node, T + 11, 1), Offer::Refused(Refused::TooEarly));
     assert_eq!(offer_own(&mut a, T_MS, node, T + 10, 1), Offer::Pending);
     assert_eq!(offer_own(&mut a, T_MS, node, T, (1 << 40) + 1), Offer::Refused(Refused::Invalid));
@@ -152,21 +154,152 @@ fn frames_outside_the_window_are_refused() {
 fn the_end_of_a_stream_ends_the_expectation_everywhere() {
     let (mut a, mut b) = (ledger(1), ledger(2));
     let (one, two) = (stream(&mut a, T_MS, 1), stream(&mut a, T_MS, 2));
-    for tick in [T, T + 1] {
-        offer_own(&mut a, u64::from(tick) * 1000 + 10, one, tick, 1);
-    }
+    let restart = T + RESTART_SECONDS;
+    offer_own(&mut a, T_MS + 10, two, T - 1, 1);
     offer_own(&mut a, T_MS + 10, two, T, 1);
-    poll(&mut a, T_MS + 1400);
-    assert_eq!(a.view(T + 1).unwrap().coverage, Coverage { reporting: 1, expected: 2 });
-    changed(&mut a);
-    a.end_stream(T_MS + 1500, two, T);
-    assert_eq!(changed(&mut a), [T + 1]);
-    exchange(T_MS + 1600, &mut a, &mut b);
+    for tick in [T, T + 1, restart, restart + 1] {
+        offer_own(&mut a, u64::from(tick) * 1000 + 10, one, tick, 1);
+        poll(&mut a, u64::from(tick) * 1000 + 900);
+    }
+    assert_eq!(a.view(restart + 1).unwrap().coverage, Coverage { reporting: 1, expected: 2 });
+    let now_ms = u64::from(restart + 2) * 1000;
+    a.end_stream(now_ms, two, T);
+    assert_eq!(changed(&mut a), [restart + 1]);
+    exchange(now_ms, &mut a, &mut b);
     for ledger in [&a, &b] {
         assert_eq!(ledger.view(T).unwrap().coverage, Coverage { reporting: 2, expected: 2 });
-        assert_eq!(ledger.view(T + 1).unwrap().coverage, Coverage { reporting: 1, expected: 1 });
+        // It may be starting again: what is missing meanwhile is shown, with its name.
+        let view = ledger.view(restart).unwrap();
+        assert_eq!(view.coverage, Coverage { reporting: 1, expected: 2 });
+        assert_eq!(view.missing.iter().map(NodeId::as_str).collect::<Vec<_>>(), ["node-2"]);
+        let view = ledger.view(restart + 1).unwrap();
+        assert_eq!((view.coverage, view.missing.len()), (Coverage { reporting: 1, expected: 1 }, 0));
         assert_eq!(ledger.nodes().iter().map(|node| node.ended).collect::<Vec<_>>(), [false, true]);
     }
+}
+
+/// What a frame reports of its cores, busiest first.
+fn busy(shares: &[(u32, u16)]) -> Cores {
+    Cores::busiest(shares.iter().map(|&(core, share)| Busy { core, share }))
+}
+
+fn offer_cores(ledger: &mut Ledger, now_ms: u64, stream: StreamNo, tick: u32, pin: Option<WriterId>, cores: Cores) {
+    let (columns, _) = Columns::of_samples(ledger.own.interner(), samples(1).iter());
+    let offered = Offered { stream, tick, pin, groups: [].into(), columns, cores };
+    assert!(!matches!(ledger.offer(now_ms, offered), Offer::Refused(_)));
+}
+
+fn busiest(ledger: &Ledger, tick: u32) -> Vec<(String, u32, u16)> {
+    let sums = ledger.view(tick).unwrap().sums();
+    let census = sums.census(&Group::cluster()).unwrap();
+    census.busiest().iter().map(|core| (core.node.to_string(), core.busy.core, core.busy.share)).collect()
+}
+
+#[test]
+fn busy_cores_belong_to_their_second_and_to_its_hash_wherever_they_came_from() {
+    let (mut a, mut b, mut late) = (ledger(1), ledger(2), ledger(3));
+    let (one, two) = (stream(&mut a, T_MS, 1), stream(&mut b, T_MS, 2));
+    let (writer_a, writer_b) = (Some(a.writer()), Some(b.writer()));
+    for (tick, share) in [(T, 9_000), (T + 1, 10)] {
+        let now_ms = u64::from(tick) * 1000 + 10;
+        offer_cores(&mut a, now_ms, one, tick, writer_a, busy(&[(0, share), (1, 500)]));
+        // Node 2 has lost track of its pin: its frame goes in whole.
+        offer_cores(&mut b, now_ms, two, tick, if tick == T { None } else { writer_b }, busy(&[(7, 9_000)]));
+    }
+    poll(&mut a, T_MS + 4_000);
+    poll(&mut b, T_MS + 4_000);
+    assert_eq!(b.view(T).unwrap().frames.raw, 1);
+    exchange(T_MS + 4_100, &mut a, &mut b);
+    // One that catches up from one of them only.
+    exchange(T_MS + 4_200, &mut b, &mut late);
+    for ledger in [&a, &b, &late] {
+        let named = |node: u8, core, share| (format!("node-{node}"), core, share);
+        assert_eq!(busiest(ledger, T), [named(1, 0, 9_000), named(2, 7, 9_000), named(1, 1, 500)]);
+        assert_eq!(busiest(ledger, T + 1), [named(2, 7, 9_000), named(1, 1, 500), named(1, 0, 10)]);
+        assert_eq!((ledger.view_hash(T), ledger.view_hash(T + 1)), (a.view_hash(T), a.view_hash(T + 1)));
+        assert_eq!(ledger.check(T), Check::Balanced);
+    }
+    let mut other = ledger(4);
+    let one = stream(&mut other, T_MS, 1);
+    let pin = Some(other.writer());
+    offer_cores(&mut other, T_MS + 10, one, T, pin, busy(&[(0, 9_000), (1, 501)]));
+    let mut same = ledger(5);
+    let one = stream(&mut same, T_MS, 1);
+    let pin = Some(same.writer());
+    offer_cores(&mut same, T_MS + 10, one, T, pin, busy(&[(0, 9_000), (1, 500)]));
+    poll(&mut other, T_MS + 4_000);
+    poll(&mut same, T_MS + 4_000);
+    assert_ne!(other.view_hash(T), same.view_hash(T), "the hash covers the cores");
+}
+
+#[test]
+fn a_view_counts_the_nodes_behind_each_section() {
+    let mut a = ledger(1);
+    let (one, two) = (stream(&mut a, T_MS, 1), stream(&mut a, T_MS, 2));
+    let zone = Group::of("zone", "a").unwrap();
+    let duration = |values: &[u64]| {
+        let mut sum = HistogramSum::new();
+        values.iter().for_each(|&value| sum.record(value, 1));
+        let series = Series::of(&catalogue::DURATION, &[("protocol", "grpc")]);
+        Sample { series, value: Value::Histogram(sum.to_histogram().into()) }
+    };
+    let gauge = |metric: &'static catalogue::Metric| Sample { series: Series::of(metric, &[]), value: Value::Gauge(1) };
+    let whole = [gauge(&catalogue::CPU_UTILIZATION), gauge(&catalogue::MEMORY_LIMIT), duration(&[5])];
+    // The last second of a daemon that stops: increments alone, and no request.
+    let time = Series::of(&catalogue::CPU_TIME, &[("cpu.mode", "user")]);
+    let last = [Sample { series: time, value: Value::Counter(3) }, duration(&[])];
+    let pin = Some(a.writer());
+    offer(&mut a, T_MS + 10, one, T, pin, std::slice::from_ref(&zone), &whole);
+    offer(&mut a, T_MS + 10, two, T, pin, &[], &last);
+    poll(&mut a, T_MS + 400);
+    let sums = a.view(T).unwrap().sums();
+    let of = |group: &Group| {
+        let census = sums.census(group).unwrap();
+        let count = |section| census.count(section);
+        let counts = [Section::Cpu, Section::Memory, Section::Disk, Section::Traffic, Section::Latency].map(count);
+        (census.frames(), counts)
+    };
+    assert_eq!(of(&Group::cluster()), (2, [1, 1, 0, 2, 1]), "two report, one of them its processors and memory");
+    assert_eq!(of(&zone), (1, [1, 1, 0, 1, 1]));
+}
+
+#[test]
+fn what_was_known_before_a_restart_stays_expected_everywhere() {
+    let (mut before, mut peer) = (ledger(1), ledger(2));
+    let (one, two) = (stream(&mut before, T_MS, 1), stream(&mut before, T_MS, 2));
+    for tick in [T - 1, T] {
+        offer_own(&mut before, T_MS + 10, one, tick, 1);
+        offer_own(&mut before, T_MS + 10, two, tick, 1);
+    }
+    poll(&mut before, T_MS + 1_400);
+    let roster = before.known_streams(T_MS + 1_500);
+    assert_eq!(roster.len(), 2);
+
+    // The restarted process holds nothing, and has met node 3 and again node 1.
+    let mut after = ledger(3);
+    let now_ms = T_MS + 20_000;
+    let (one, three) = (stream(&mut after, now_ms, 1), stream(&mut after, now_ms, 3));
+    offer_own(&mut after, now_ms, one, T + 20, 1);
+    offer_own(&mut after, now_ms, three, T + 20, 1);
+    poll(&mut after, now_ms + 400);
+    assert_eq!(after.view(T + 20).unwrap().coverage, Coverage { reporting: 2, expected: 2 });
+    changed(&mut after);
+    after.recall(now_ms + 500, roster.clone());
+    assert_eq!(changed(&mut after), [T + 20], "readers hear of it");
+    exchange(now_ms + 600, &mut after, &mut peer);
+    for ledger in [&after, &peer] {
+        let view = ledger.view(T + 20).unwrap();
+        assert_eq!(view.coverage, Coverage { reporting: 2, expected: 3 });
+        assert_eq!(view.missing.iter().map(NodeId::as_str).collect::<Vec<_>>(), ["node-2"]);
+        assert_eq!(ledger.check(T + 20), Check::Balanced);
+    }
+    // Nothing of it is news once the logs say it, nor when it is too old.
+    let length = after.logs.own().length();
+    after.recall(now_ms + 700, roster.clone());
+    assert_eq!(after.logs.own().length(), length);
+    let mut old = ledger(4);
+    old.recall(T_MS + 902_000, roster);
+    assert_eq!(old.logs.own().length(), 0);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn open(ledger: &mut Ledger, now_ms: u64, key: u64) -> StreamNo {
 
 fn offered(ledger: &Ledger, stream: StreamNo, tick: u32, pin: WriterId) -> Event {
     let (columns, _) = Columns::of_samples(ledger.own.interner(), samples(5).iter());
-    Event::Offer(Offered { stream, tick, pin: Some(pin), groups: [].into(), columns })
+    Event::Offer(Offered { stream, tick, pin: Some(pin), groups: [].into(), columns, cores: Cores::default() })
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_second_goes_from_offer_to_settled() {
     // Packed in time, and at last pruned with the sums it had.
     let packed = drive(&mut a, T_MS + 6000, Event::Tick);
     assert!(packed.iter().any(|action| matches!(action, Action::Packed(view) if view.tick == T)), "{packed:?}");
-    let pruned = drive(&mut a, T_MS + 962_000, Event::Tick);
+    let pruned = drive(&mut a, T_MS + 1000 * u64::from(KEPT + 1), Event::Tick);
     let last = pruned.iter().find_map(|action| match action {
         Action::Pruned { tick: T, sums, frames } => Some((sums.read(), *frames)),
         _ => None,
@@ -59,7 +59,7 @@ fn a_second_goes_from_offer_to_settled() {
 fn what_is_refused_is_answered() {
     let mut a = ledger(1);
     let stream = open(&mut a, T_MS, 1);
-    let event = offered(&a, stream, T - 901, writer(1));
+    let event = offered(&a, stream, T - LATE_WINDOW - 1, writer(1));
     let actions = drive(&mut a, T_MS, event);
     let late = |action: &Action| matches!(action, Action::Refused { refused: crate::Refused::TooLate, .. });
     assert!(actions.iter().any(late), "{actions:?}");

@@ -163,9 +163,9 @@ fn what_was_sent_is_not_sent_again_until_it_must_have_been_lost() {
 #[test]
 fn who_joins_late_starts_after_the_pruned_part() {
     let mut a = filled(1, T..T + 3);
-    let later = T_MS + 961_000;
+    let later = T_MS + 1000 * u64::from(KEPT);
     let node = stream(&mut a, later, 1);
-    offer_own(&mut a, later, node, T + 961, 7);
+    offer_own(&mut a, later, node, T + KEPT, 7);
     poll(&mut a, later + 300);
     // Before pruning, as a reference.
     let mut early = ledger(2);
@@ -176,14 +176,14 @@ fn who_joins_late_starts_after_the_pruned_part() {
     exchange(later + 400, &mut a, &mut late);
     assert_eq!(late.stats().jumps, 1);
     assert_eq!(late.logs()[0].hash, early.logs()[0].hash);
-    for tick in [T + 1, T + 2, T + 961] {
+    for tick in [T + 1, T + 2, T + KEPT] {
         assert_eq!(late.view_hash(tick), a.view_hash(tick));
         assert_eq!(late.check(tick), Check::Balanced);
     }
     // And it can hand on what it has.
     let mut last = ledger(4);
     exchange(later + 400, &mut late, &mut last);
-    assert_eq!(last.view_hash(T + 961), a.view_hash(T + 961));
+    assert_eq!(last.view_hash(T + KEPT), a.view_hash(T + KEPT));
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn a_writer_too_many_is_refused_until_there_is_room() {
     }
     assert!(matches!(entry_of(999, T_MS, T), Err(EntriesError::Limit { what: "logs", .. })));
     // Writers that are no peers and of which nothing is kept make room.
-    entry_of(999, T_MS + 961_000, T + 961).unwrap();
+    entry_of(999, T_MS + 1000 * u64::from(KEPT), T + KEPT).unwrap();
     assert_eq!(b.logs().len(), 2);
 }
 
@@ -112,13 +112,13 @@ fn an_hour_leaves_no_more_than_15_minutes() {
         a.close_stream(KEY, restarted);
         a.prune(now_ms + 300);
     }
-    assert_eq!(a.ticks().count(), 961);
+    assert_eq!(a.ticks().count(), KEPT as usize);
     assert_eq!(total(&a, T + 3599), Some((2, 2)));
     let log = &a.logs()[0];
-    assert_eq!(log.length - log.first_kept + 1, 961);
+    assert_eq!(log.length - log.first_kept + 1, u64::from(KEPT));
     // Streams of the last half hour, and the one that never went away.
     assert!(a.streams.len() < 250 && log.streams < 250, "{} streams, {} numbers", a.streams.len(), log.streams);
-    assert!(a.unacknowledged.len() <= 961);
+    assert!(a.unacknowledged.len() <= KEPT as usize);
 }
 
 #[test]

@@ -14,17 +14,23 @@ use starling_proto::{
     group::Group,
     ids::{NodeId, StreamId, WriterId},
     interner::Interner,
+    limits::LATE_WINDOW,
     series::{Sample, Series, Value},
     v1,
 };
 
 use super::{Ack, Action, DecodedRun, EntriesError, Event, Ledger, LedgerConfig, Offer, Offered, Outgoing, StreamNo};
-use crate::rollup::Sum;
+use crate::{
+    limits::PRUNE_SLACK_SECONDS,
+    rollup::{Cores, Sum},
+};
 
 /// A tick to start from, and the millisecond it ends.
 const T: u32 = 1_000_000;
 const T_MS: u64 = 1_000_000_000;
 const BUDGET: usize = 1 << 20;
+/// Ticks that are held at one time.
+const KEPT: u32 = LATE_WINDOW + PRUNE_SLACK_SECONDS + 1;
 /// Of every connection of a node.
 const KEY: u64 = 7;
 
@@ -71,7 +77,7 @@ fn offer(
 ) -> Offer {
     let (columns, left_out) = Columns::of_samples(ledger.own.interner(), samples.iter());
     assert_eq!(left_out, 0);
-    ledger.offer(now_ms, Offered { stream, tick, pin, groups: groups.into(), columns })
+    ledger.offer(now_ms, Offered { stream, tick, pin, groups: groups.into(), columns, cores: Cores::default() })
 }
 
 /// A store that keeps everything at once. Returns what else is to be done.

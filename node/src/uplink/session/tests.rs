@@ -6,6 +6,7 @@ use starling_proto::{
     frame::Decoder,
     ids::WriterId,
     interner::Interner,
+    limits::{EARLY_SECONDS, LATE_WINDOW, RING},
     series::{Sample, Series, Value},
 };
 
@@ -24,6 +25,7 @@ struct Bench {
     lost: BTreeSet<u32>,
     link: Option<FarEnd>,
     end_of_stream: Option<u32>,
+    continues: bool,
     collectors: Vec<Vec<v1::CollectorFault>>,
     dialled: Vec<(String, v1::Hello)>,
     events: Vec<Event>,
@@ -80,6 +82,7 @@ impl Bench {
             lost: BTreeSet::new(),
             link: None,
             end_of_stream: None,
+            continues: false,
             collectors: vec![],
             dialled: vec![],
             events: vec![],
@@ -223,7 +226,10 @@ impl Bench {
                 far.sent.push(frame);
             }
             ingest_request::Body::Collectors(report) => self.collectors.push(report.faults),
-            ingest_request::Body::EndOfStream(end_of_stream) => self.end_of_stream = Some(end_of_stream.last_tick),
+            ingest_request::Body::EndOfStream(end) => {
+                self.end_of_stream = Some(end.last_tick);
+                self.continues = end.continues;
+            }
             ingest_request::Body::Hello(_) => panic!("the shell sends the hello"),
         }
     }
@@ -502,6 +508,21 @@ fn a_stop_waits_for_acknowledgements_and_ends_its_stream() {
 }
 
 #[test]
+fn the_end_of_a_replaced_stream_is_no_stop_of_the_node() {
+    for replaced in [false, true] {
+        let mut bench = connected();
+        let tick = bench.cut();
+        if replaced {
+            bench.session.replaced();
+        }
+        bench.session.drain(bench.now);
+        bench.run();
+        bench.ack(vec![tick]);
+        assert_eq!((bench.end_of_stream, bench.continues), (Some(tick), replaced));
+    }
+}
+
+#[test]
 fn a_stop_without_acknowledgement_ends_within_the_grace_and_counts() {
     let mut bench = connected();
     let tick = bench.cut();
@@ -605,11 +626,41 @@ fn when_every_clock_differs_rounds_are_paused_and_the_frames_wait() {
     assert!(bench.dialled.len() < 160, "{} dials in 120 s", bench.dialled.len());
 }
 
+/// An aggregator that refuses what is older than the gate and acknowledges at the slowest pace that was measured: what
+/// is in flight once in 1.5 s.
+#[test]
+fn a_long_outage_costs_only_what_did_not_fit_into_the_ring() {
+    let mut bench = Bench::new(settings(&["a:1"], RING as usize));
+    for _ in 0..1_200 {
+        bench.pass(Duration::from_secs(1));
+        bench.cut();
+    }
+    assert_eq!(bench.session.totals().lost.total(), 1_200 - u64::from(RING), "the ring is full");
+    while bench.link.is_none() {
+        bench.pass(Duration::from_millis(100));
+    }
+    bench.say(accept(1));
+    for round in 0..80 {
+        bench.pass(Duration::from_millis(1_500));
+        for _ in 0..1 + round % 2 {
+            bench.cut();
+        }
+        bench.clock_is_right();
+        let gate = bench.next_tick - 1 - LATE_WINDOW;
+        for tick in bench.in_flight().into_iter().filter(|tick| *tick < gate) {
+            bench.refuse(tick, v1::RefusalReason::TooLate);
+        }
+        bench.ack(bench.in_flight());
+    }
+    assert_eq!(bench.session.totals().lost.get(LossReason::TooLate), 0);
+    assert_eq!(bench.session.ring().len(), 0, "all of it was handed over");
+}
+
 #[test]
 fn a_frame_that_is_really_too_old_or_to_come_is_lost() {
     let mut bench = connected();
     let (old, fresh) = (bench.cut(), bench.cut());
-    bench.wall = Duration::from_secs(u64::from(old) + 890);
+    bench.wall = Duration::from_secs(u64::from(old + LATE_WINDOW - EARLY_SECONDS));
     bench.refuse(old, v1::RefusalReason::TooLate);
     assert_eq!(bench.session.totals().lost.get(LossReason::TooLate), 1);
     assert!(bench.session.taker().is_some(), "the link stays");
