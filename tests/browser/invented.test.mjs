@@ -121,6 +121,22 @@ test("the hatch of a silent tile stays in it, and the tile has a border", () =>
     assert.ok(seen.border >= seen.high - 12, `its border is drawn: ${seen.border} of ${seen.high} px`);
   }));
 
+test("a node that cannot read its memory is named, and what lacks it says so", () =>
+  onFeeder(["--nodes", "20", "--silent", "7", "--blind", "3"], DESKTOP, async (page, own) => {
+    const memory = page.locator(".kpi", { hasText: "Memory" });
+    await until("the card says how many are behind it", () => memory.locator(".lack").textContent(), (t) => t === "18 of 20 nodes");
+    assert.equal(await page.locator(".kpi .lack").count(), 1, "only the part that lacks more than the rest is marked");
+    const panel = await page.locator("section.p", { hasText: "Application" }).locator(".note").textContent();
+    assert.match(panel, /over 18 of 20 nodes/);
+    await page.goto(`${own.url}/nodes?q=state:silent`);
+    await until("why it is silent is said", () => textOf(page, "td .why"), (t) => /clock is 3600 s ahead/.test(t));
+    await page.goto(`${own.url}/nodes?sort=state`);
+    const blind = page.locator("tr", { has: page.locator(".why", { hasText: "memory cannot be read" }) });
+    await blind.locator("th a").click();
+    await until("its page says what and since when", () => textOf(page, ".faults"), (t) => /memory cannot be read since \d\d:\d\d:\d\d: permission denied/.test(t));
+    assert.deepEqual(await violations(page), []);
+  }));
+
 test("charts are drawn once when the font comes late", () =>
   onFeeder(["--nodes", "3"], DESKTOP, async (page, own) => {
     await page.route("**/*.woff2", async (route) => {

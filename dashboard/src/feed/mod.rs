@@ -61,9 +61,15 @@ async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &Cancel
 
 /// Connects and asks who is there, which proves that the other end is an aggregator.
 async fn connect(address: &str) -> Result<(Channel, ListAggregatorsResponse), String> {
-    let channel = Dial::within(CONNECT_TIMEOUT).connect(address).await?;
+    let channel = Dial::within(CONNECT_TIMEOUT).connect(address).await.map_err(|error| plain(&error))?;
     let members = members(&channel).await?;
     Ok((channel, members))
+}
+
+/// Why a connection failed, without the names of the layers that it failed in.
+fn plain(error: &str) -> String {
+    let layers = ["transport error: ", "tcp connect error: "];
+    layers.iter().fold(error, |text, layer| text.strip_prefix(layer).unwrap_or(text)).to_owned()
 }
 
 /// Asks an aggregator for the members of the cluster.
@@ -85,5 +91,16 @@ async fn tidy(shared: &Arc<Shared>, shutdown: &CancellationToken) {
             () = shutdown.cancelled() => break,
             _ = timer.tick() => shared.tidy(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_said_plainly() {
+        assert_eq!(plain("transport error: tcp connect error: Connection refused"), "Connection refused");
+        assert_eq!(plain("timed out"), "timed out");
     }
 }

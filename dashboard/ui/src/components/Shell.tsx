@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { AggregatorState } from "../gen/starling/v1/cluster_pb";
-import { clock, grouped, plural, span as spanText, THIN, zoneName } from "../lib/format";
+import { clock, grouped, NONE, plural, span as spanText, THIN, zoneName } from "../lib/format";
 import { ageSeconds, fresh, live, newest, standing } from "../state/page";
 import { navigate, path, query, setQuery } from "../state/router";
 import { toggleTheme } from "../state/theme";
@@ -24,10 +24,13 @@ function current(href: string): "page" | undefined {
 }
 
 /** Aggregators that are ready, of all that are known; not known once the server hears of none. */
-function aggregatorTally(): string {
+function aggregatorTally(): { text: string; well: boolean } {
   const { aggregators: rows = [], connectedTo = "" } = live.aggregators.state.value ?? {};
-  if (rows.length === 0 || connectedTo === "" || live.connection.value.phase !== "open") return "–";
-  return `${rows.filter((a) => a.state === AggregatorState.READY).length} of ${rows.length}`;
+  if (rows.length === 0 || connectedTo === "" || live.connection.value.phase !== "open") {
+    return { text: NONE, well: true };
+  }
+  const ready = rows.filter((a) => a.state === AggregatorState.READY).length;
+  return { text: `${ready} of ${rows.length}`, well: ready === rows.length };
 }
 
 function SideBar({ help }: { help: () => void }) {
@@ -35,6 +38,7 @@ function SideBar({ help }: { help: () => void }) {
   const cluster = live.hello.value?.cluster || "No cluster yet";
   const expected = complete?.nodesExpected ?? 0;
   const reporting = complete?.nodesReporting ?? 0;
+  const tally = aggregatorTally();
   const stale = standing.value === "stale";
   const when = stale ? `at ${clock(newest.value)}` : "reporting";
   return (
@@ -65,7 +69,9 @@ function SideBar({ help }: { help: () => void }) {
       <dl class="foot">
         <div>
           <dt>Aggregators</dt>
-          <dd>{aggregatorTally()}</dd>
+          <dd class={tally.well ? "" : "warn"}>
+            {tally.well ? tally.text : <a href="/cluster">{tally.text}</a>}
+          </dd>
         </div>
         {complete && (
           <>

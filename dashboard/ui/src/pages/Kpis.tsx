@@ -23,10 +23,11 @@ interface Props {
   ofNode: boolean;
 }
 
-/** Said in front of the figures of a part that lacks nodes. */
+/** Said in front of the figures of a part that lacks nodes; in colour when they report and this part of them is absent. */
 function Lacks({ complete, section }: { complete: Completeness | undefined; section?: Section }) {
   const lacks = nodesBehind(complete, section);
-  return lacks ? <span class="fact lack">{lacks}</span> : null;
+  if (lacks === undefined) return null;
+  return <span class={lacks === nodesBehind(complete) ? "fact" : "fact lack"}>{lacks}</span>;
 }
 
 export function Kpis({ label, view, sections, target, median, complete, ofNode }: Props) {

@@ -31,8 +31,9 @@ function trouble(tick) {
   return Math.max(0, Math.sin(tick / 260)) ** 4;
 }
 
-/** Large fleets have racks of four, as the worst of real ones do. `silent`: a node that is silent, by its place; -1: none. */
-export function makeFleet(count, silent = count > 30 ? 46 : -1) {
+/** Large fleets have racks of four, as the worst of real ones do. `silent`: a node that is silent, by its place; -1: none.
+ * `blind`: one that cannot read its memory. */
+export function makeFleet(count, silent = count > 30 ? 46 : -1, blind = -1) {
   const zones = count >= 12 ? ["a", "b", "c"] : [""];
   const racks = count > 500 ? Math.ceil(count / 4) : 12;
   const nodes = [];
@@ -50,6 +51,7 @@ export function makeFleet(count, silent = count > 30 ? 46 : -1) {
       simulated: i > 0 && count < 60,
       index: i,
       cores: 32,
+      fault: i === blind,
       state: i === silent ? 2 : count > 30 && i >= count - 3 ? 3 : 1,
     });
   }
@@ -290,7 +292,15 @@ export function overviewState(tick, fleet) {
   }));
   return {
     sections: s,
-    completeness: { nodesReporting: reporting.length, nodesExpected: fleet.length, ageMs: 420, copies: 2 },
+    completeness: {
+      nodesReporting: reporting.length,
+      nodesExpected: fleet.length,
+      ageMs: 420,
+      copies: 2,
+      // One node cannot read its memory.
+      sections: { memory: reporting.length - fleet.filter((n) => n.fault).length, cpu: reporting.length },
+      nodesMissing: fleet.filter((n) => n.state === 2).map((n) => n.id),
+    },
     judged: { ...judged(overviewColumns(tick, fleet)), verdict: verdict(fleet) },
   };
 }
@@ -310,6 +320,9 @@ export function nodeState(tick, node, fleet) {
     labels: [node.rack && `rack:${node.rack}`, `role:${node.role}`, node.zone && `zone:${node.zone}`].filter(
       Boolean,
     ),
+    collectorFaults: node.fault
+      ? [{ collector: "memory", trouble: 1, reason: "permission denied", sinceUnixS: tick - 600 }]
+      : [],
     simulated: node.simulated,
     delayMs: 310,
     kernel: "6.12.9",
@@ -353,6 +366,10 @@ export function hostsState(tick, fleet, dictionary) {
           simulated: fleet.map((n) => n.simulated),
         }
       : {}),
+    notes: fleet.flatMap((n, place) => [
+      ...(n.fault ? [{ place, faults: "memory cannot be read (permission denied)" }] : []),
+      ...(n.state === 2 ? [{ place, silentReason: "its clock is 3600 s ahead: its frames are held" }] : []),
+    ]),
     states: fleet.map((n) => n.state),
     silentSeconds: fleet.map((n) => (n.state === 1 ? 0 : n.state === 2 ? 38 : 4000)),
     cpu: value((n) => nodeCpu(n, tick)),
