@@ -130,12 +130,24 @@ test("a node that cannot read its memory is named, and what lacks it says so", (
     assert.match(panel, /over 18 of 20 nodes/);
     await page.goto(`${own.url}/nodes?q=state:silent`);
     await until("why it is silent is said", () => textOf(page, "td .why"), (t) => /clock is 3600 s ahead/.test(t));
+    await page.locator("tr", { has: page.locator(".why", { hasText: "clock" }) }).locator("th a").click();
+    await until("its page says since when nothing is there", () => page.locator(".absent").allTextContents(), (all) =>
+      all.length >= 2 && all.every((text) => /^No data since \d\d:\d\d:\d\d\.$/.test(text)));
     await page.goto(`${own.url}/nodes?sort=state`);
     const blind = page.locator("tr", { has: page.locator(".why", { hasText: "memory cannot be read" }) });
     await blind.locator("th a").click();
     await until("its page says what and since when", () => textOf(page, ".faults"), (t) => /memory cannot be read since \d\d:\d\d:\d\d: permission denied/.test(t));
     assert.deepEqual(await violations(page), []);
   }));
+
+test("two machines of one name are shown in red with both addresses", () =>
+  onFeeder(["--nodes", "20", "--twin", "5"], DESKTOP, async (page) => {
+    const why = await until("the table says it", () => textOf(page, "td .why.crit"), (t) => /10\.0\.0\.2:5000.*10\.0\.0\.1:4000/.test(t ?? ""));
+    assert.ok(why);
+    await page.locator("tr", { has: page.locator(".why.crit") }).locator("th a").click();
+    await until("its page says it", () => textOf(page, ".faults .crit"), (t) => /10\.0\.0\.2:5000/.test(t ?? ""));
+    assert.deepEqual(await violations(page), []);
+  }, "/nodes"));
 
 test("charts are drawn once when the font comes late", () =>
   onFeeder(["--nodes", "3"], DESKTOP, async (page, own) => {

@@ -173,6 +173,11 @@ impl ClusterFleet {
         self.registry.clashes().seen_by(&self.aggregator, tick_of(now_ms()))
     }
 
+    /// The newest clash of each name in the last minute, for people.
+    pub(crate) fn shown_clashes(&self) -> Vec<v1::NameClash> {
+        self.registry.clashes().shown(tick_of(now_ms()))
+    }
+
     /// Takes those that a peer has seen.
     pub(crate) fn take_name_clashes(&self, clashes: Vec<v1::NameClash>) {
         self.registry.clashes().take(clashes, tick_of(now_ms()));

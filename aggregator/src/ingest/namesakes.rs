@@ -125,6 +125,18 @@ impl Clashes {
         own.take(PUBLISHED_MAX).cloned().collect()
     }
 
+    /// The newest clash of each name in the last minute, sorted by name; at most [`PUBLISHED_MAX`].
+    pub(crate) fn shown(&self, now: u32) -> Vec<v1::NameClash> {
+        let mut newest = BTreeMap::<String, v1::NameClash>::new();
+        for clash in self.all().values().filter(|clash| clash.last_asked_unix_s.saturating_add(SHOWN_SECONDS) >= now) {
+            let known = newest.get(&clash.node_id);
+            if known.is_none_or(|known| known.last_asked_unix_s < clash.last_asked_unix_s) {
+                newest.insert(clash.node_id.clone(), clash.clone());
+            }
+        }
+        newest.into_values().take(PUBLISHED_MAX).collect()
+    }
+
     /// The newest clash of a name in the last minute.
     pub(crate) fn of(&self, node: &str, now: u32) -> Option<v1::NameClash> {
         let all = self.all();
@@ -150,6 +162,7 @@ mod tests {
         let shown = clashes.of("web", 170).unwrap();
         assert_eq!((shown.address.as_str(), shown.times), ("h:2", 2));
         assert_eq!(clashes.of("web", 171), None);
+        assert_eq!((clashes.shown(170), clashes.shown(171)), (vec![shown], vec![]));
         assert_eq!((clashes.seen_by(&id("a"), 120).len(), clashes.seen_by(&id("b"), 120).len()), (1, 0));
         let told = |i: u32| v1::NameClash {
             node_id: format!("n{i}"),

@@ -146,6 +146,7 @@ impl Cursor {
             if let Some(last) = parts.last_mut() {
                 let counts = if group.is_cluster() { (0, 0) } else { fleet.counts(&group, tick) };
                 last.completeness = Some(counted(&ledger, &group, tick, counts));
+                last.name_clashes = fleet.shown_clashes();
             }
             parts.into()
         })

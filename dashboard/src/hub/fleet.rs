@@ -46,6 +46,8 @@ pub(crate) struct Host {
     row: Row,
     state: NodeState,
     hot: Hot,
+    /// Another machine calls itself so.
+    clash: Option<Box<v1::NameClash>>,
 }
 
 impl Host {
@@ -60,6 +62,7 @@ impl Host {
             stopped: row.state() == NodeState::Stopped,
             collector_faults: row.collector_faults.clone(),
             silent_reason: row.silent_reason.clone(),
+            origin: Some(v1::NodeOrigin { address: row.address.clone(), ..Default::default() }),
             ..v1::NodeEntry::default()
         };
         let (entry, _) = Entry::from_wire(&named).ok()?;
@@ -75,7 +78,8 @@ impl Host {
         ] {
             measured.set(measure, value);
         }
-        Some(Self { entry: entry.into(), row: measured, state: row.state(), hot: Hot::default() })
+        let clash = row.name_clash.clone().map(Box::new);
+        Some(Self { entry: entry.into(), row: measured, state: row.state(), hot: Hot::default(), clash })
     }
 
     /// Name, labels and facts.
@@ -116,6 +120,11 @@ impl Host {
     /// A number of that second.
     pub(crate) fn value(&self, measure: Measure) -> Option<f64> {
         self.row.value(measure)
+    }
+
+    /// Another machine that calls itself by its name.
+    pub(crate) fn clash(&self) -> Option<&v1::NameClash> {
+        self.clash.as_deref()
     }
 
     /// How long it has been over its limits.
@@ -187,7 +196,13 @@ impl ShownFleet {
         let passed = last.tick.saturating_sub(now.tick);
         now.tick = now.tick.max(last.tick);
         now.completeness.clone_from(&last.completeness);
+        let clashes: HashMap<&str, &v1::NameClash> =
+            last.name_clashes.iter().map(|clash| (clash.node_id.as_str(), clash)).collect();
         for host in &mut now.hosts {
+            // Seldom there is any; what is not told again is over.
+            if host.clash.is_some() || !clashes.is_empty() {
+                host.clash = clashes.get(host.id()).map(|clash| Box::new((*clash).clone()));
+            }
             host.state = state(&host.entry, &host.row, now.tick);
             host.heat(if known == 0 { 1 } else { passed });
         }
@@ -223,7 +238,8 @@ impl ShownFleet {
             }
             self.places[number] = place;
             let hot = hot.get(node.entry.id.as_str()).copied().unwrap_or_default();
-            table.hosts.push(Host { entry: node.entry.clone(), row: node.row, state: NodeState::Silent, hot });
+            let entry = node.entry.clone();
+            table.hosts.push(Host { entry, row: node.row, state: NodeState::Silent, hot, clash: None });
         }
         let same = |(a, b): (&Host, &Host)| Arc::ptr_eq(&a.entry, &b.entry) || a.entry.same_dictionary(&b.entry);
         if before.len() != table.hosts.len() || !before.iter().zip(&table.hosts).all(same) || before.is_empty() {

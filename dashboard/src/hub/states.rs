@@ -78,6 +78,7 @@ pub(crate) fn node(
         next_node_id,
         silent_reason: row.map(|row| row.entry().silent_reason.clone()).unwrap_or_default(),
         collector_faults: row.map(|row| row.entry().collector_faults.clone()).unwrap_or_default(),
+        clash: row.map(faults::clash_in_words).unwrap_or_default(),
     }))
 }
 
@@ -142,8 +143,9 @@ fn notes(rows: &[&Host]) -> Vec<live::HostNote> {
             _ => String::new(),
         };
         let faults = faults::in_words(&entry.collector_faults);
-        let empty = silent_reason.is_empty() && faults.is_empty();
-        (!empty).then_some(live::HostNote { place, silent_reason, faults })
+        let clash = faults::clash_in_words(row);
+        let empty = silent_reason.is_empty() && faults.is_empty() && clash.is_empty();
+        (!empty).then_some(live::HostNote { place, silent_reason, faults, clash })
     };
     (0..).zip(rows).filter_map(note).take(NOTES_MAX).collect()
 }
@@ -315,6 +317,7 @@ mod tests {
             place,
             silent_reason: silent_reason.into(),
             faults: faults.into(),
+            clash: String::new(),
         };
         // What was the reason once is none for a node that reports.
         assert_eq!(hosts.notes, [note(0, "its clock is 3600 s ahead", ""), note(1, "", "memory cannot be read")]);

@@ -39,6 +39,11 @@ pub(crate) fn of_cluster(
     let over = |is: &dyn Fn(&Host) -> bool| -> Vec<String> {
         rows.iter().filter(|row| is(row)).map(|row| row.id().to_owned()).collect()
     };
+    let namesakes = over(&|row| row.clash().is_some());
+    if !namesakes.is_empty() {
+        draft.cause(Word::Degraded, live::Severity::Error, "two machines call themselves ".to_owned());
+        draft.name(&namesakes);
+    }
     draft.nodes("CPU above 95% on ", &over(&|row| row.hot().cpu >= HOLD_SECONDS));
     draft.nodes("memory above 95% on ", &over(&|row| row.hot().memory >= HOLD_SECONDS));
     draft.errors(errors);
@@ -95,6 +100,9 @@ pub(crate) fn of_node(row: Option<&Host>, table_tick: u32, errors: Errors) -> li
         v1::NodeState::Reporting | v1::NodeState::Unspecified => {}
     }
     let mut draft = Draft::default();
+    if row.clash().is_some() {
+        draft.cause(Word::Degraded, live::Severity::Error, faults::clash_in_words(row));
+    }
     let hot = row.hot();
     if hot.cpu >= HOLD_SECONDS {
         draft.cause(Word::Degraded, live::Severity::Warning, format!("CPU above 95% for {} s", hot.cpu));
@@ -266,6 +274,20 @@ mod tests {
         let verdict = judge(&[row("a", Reporting, 0.2), row("b", Reporting, 0.2)], 1, Errors::default());
         assert_eq!((verdict.word.as_str(), verdict.severity()), ("Partial", live::Severity::Info));
         assert_eq!(text(&verdict), "1 of 2 nodes are in this second.");
+    }
+
+    #[test]
+    fn two_machines_of_one_name_are_an_error() {
+        let clash = v1::NameClash { node_id: "a".into(), address: "10.0.0.2:7".into(), ..Default::default() };
+        let rows = [v1::NodeRow { name_clash: Some(clash), ..row("a", Reporting, 0.2) }, row("b", Reporting, 0.2)];
+        let verdict = judge(&rows, 2, Errors::default());
+        assert_eq!((verdict.word.as_str(), verdict.severity()), ("Degraded", live::Severity::Error));
+        assert_eq!(text(&verdict), "two machines call themselves a.");
+        assert!(text(&of_node(fleet(&rows).host("a"), 105, Errors::default())).contains("at 10.0.0.2:7"));
+        let mut fleet = fleet(&rows);
+        let over = [row("a", Reporting, 0.2), row("b", Reporting, 0.2)].to_vec();
+        fleet.apply(&[update(&v1::NodeTable { tick: 200, nodes: over, ..Default::default() })]).unwrap();
+        assert!(fleet.hosts().iter().all(|host| host.clash().is_none()), "what is not said again is over");
     }
 
     #[test]

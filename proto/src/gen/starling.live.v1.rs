@@ -296,6 +296,9 @@ pub struct NodeDetail {
     /// As in starling.v1.NodeRow.
     #[prost(message, repeated, tag = "20")]
     pub collector_faults: ::prost::alloc::vec::Vec<super::super::v1::CollectorFault>,
+    /// As in HostNote.
+    #[prost(string, tag = "21")]
+    pub clash: ::prost::alloc::string::String,
 }
 /// Medians over the reporting nodes. NaN when none reported it.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -425,6 +428,9 @@ pub struct HostNote {
     /// As in starling.v1.NodeRow, in one sentence: "memory cannot be read (permission denied)". Empty when all work.
     #[prost(string, tag = "3")]
     pub faults: ::prost::alloc::string::String,
+    /// Another machine calls itself by this name, in one sentence with both addresses. Empty when none does.
+    #[prost(string, tag = "4")]
+    pub clash: ::prost::alloc::string::String,
 }
 /// One label of the nodes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

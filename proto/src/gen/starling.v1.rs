@@ -852,6 +852,10 @@ pub struct NodesUpdate {
     /// How many nodes report. Absent between aggregators.
     #[prost(message, optional, tag = "9")]
     pub completeness: ::core::option::Option<Completeness>,
+    /// Machines that asked within the last minute for names which others hold, the newest of each name; at most 64. All of
+    /// them stand in the last message of each update: none means that there are none. Absent between aggregators.
+    #[prost(message, repeated, tag = "10")]
+    pub name_clashes: ::prost::alloc::vec::Vec<NameClash>,
 }
 /// Who a node is.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -52,6 +52,7 @@ pub fn update(table: &v1::NodeTable) -> v1::NodesUpdate {
         entries,
         columns: writer.finish(),
         completeness: table.completeness.clone(),
+        name_clashes: table.nodes.iter().filter_map(|row| row.name_clash.clone()).collect(),
         ..v1::NodesUpdate::default()
     }
 }

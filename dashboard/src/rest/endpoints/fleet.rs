@@ -32,6 +32,14 @@ struct ListedNode {
     silent_seconds: u32,
     /// `null` when no aggregator holds its stream.
     aggregator_id: Option<String>,
+    /// Where its stream comes from; `null` when it has none.
+    address: Option<String>,
+    /// Another machine that calls itself by this name; `null` when none did within the last minute.
+    name_clash: Option<Value>,
+    /// What its daemon cannot read.
+    collector_faults: Vec<Value>,
+    /// Why none of its newest seconds are counted; `null` when that is not known.
+    silent_reason: Option<String>,
     labels: BTreeMap<String, String>,
     simulated: bool,
     #[serde(flatten)]
@@ -50,6 +58,10 @@ impl ListedNode {
             last_seen: rfc3339(host.last_tick()),
             silent_seconds: table_tick.saturating_sub(host.last_tick()),
             aggregator_id: Some(host.aggregator().to_owned()).filter(|name| !name.is_empty()),
+            address: Some(host.entry().origin.address.clone()).filter(|address| !address.is_empty()),
+            name_clash: host.clash().map(clash),
+            collector_faults: host.entry().collector_faults.iter().map(fault).collect(),
+            silent_reason: Some(host.entry().silent_reason.clone()).filter(|reason| !reason.is_empty()),
             labels: host.labels().clone(),
             simulated: host.entry().simulated,
             numbers: numbers(Some(host), numbers::NODE),
@@ -57,6 +69,31 @@ impl ListedNode {
             delay_ms: Some(host.delay_ms()).filter(|&delay| delay > 0),
         }
     }
+}
+
+fn clash(from: &v1::NameClash) -> Value {
+    json!({
+        "address": from.address,
+        "aggregatorId": from.aggregator_id,
+        "lastAsked": rfc3339(from.last_asked_unix_s),
+        "times": from.times,
+        "renamedTo": Some(&from.renamed_to).filter(|name| !name.is_empty()),
+    })
+}
+
+fn fault(from: &v1::CollectorFault) -> Value {
+    let trouble = match from.trouble() {
+        v1::CollectorTrouble::Unspecified => "unknown",
+        v1::CollectorTrouble::Failed => "failed",
+        v1::CollectorTrouble::Hanging => "hanging",
+        v1::CollectorTrouble::Partial => "partial",
+    };
+    json!({
+        "collector": from.collector,
+        "trouble": trouble,
+        "reason": from.reason,
+        "since": rfc3339(from.since_unix_s),
+    })
 }
 
 fn state(from: v1::NodeState) -> &'static str {

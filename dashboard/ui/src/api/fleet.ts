@@ -1,5 +1,5 @@
 /** The fleet: columns of live.proto turned into rows. */
-import type { Hosts } from "../gen/starling/live/v1/live_pb";
+import type { HostNote, Hosts } from "../gen/starling/live/v1/live_pb";
 import { NodeState } from "../gen/starling/v1/sections_pb";
 import type { NodeRow } from "../lib/nodes";
 
@@ -27,6 +27,11 @@ export const STATES: Record<NodeState, NodeRow["state"]> = {
   [NodeState.SILENT]: "silent",
   [NodeState.STOPPED]: "stopped",
 };
+
+/** What is said of a node, the gravest first. */
+function said(note: HostNote | undefined): string {
+  return note?.clash || note?.silentReason || note?.faults || "";
+}
 
 /**
  * Reads the columns. Names and labels are sent only when they change, so they are taken from `previous` when absent;
@@ -57,7 +62,7 @@ export function readFleet(hosts: Hosts, previous: Fleet | null): Fleet | null {
     silent: 0,
     stopped: 0,
   };
-  const notes = new Map(hosts.notes.map((note) => [note.place, note.silentReason || note.faults]));
+  const notes = new Map(hosts.notes.map((note) => [note.place, note]));
   for (let i = 0; i < size; i++) {
     const old = sent ? undefined : previous?.rows[i];
     const state = STATES[hosts.states[i] ?? NodeState.UNSPECIFIED] ?? "unknown";
@@ -70,7 +75,8 @@ export function readFleet(hosts: Hosts, previous: Fleet | null): Fleet | null {
       simulated: old?.simulated ?? hosts.simulated[i] ?? false,
       state,
       silentSeconds: hosts.silentSeconds[i] ?? 0,
-      note: notes.get(i) ?? "",
+      note: said(notes.get(i)),
+      clash: (notes.get(i)?.clash ?? "") !== "",
       cpu: number(hosts.cpu, i),
       memory: number(hosts.memory, i),
       requests: number(hosts.requestsPerSecond, i),

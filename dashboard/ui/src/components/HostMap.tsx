@@ -5,7 +5,7 @@ import type { Fleet } from "../api/fleet";
 import { font, hatch, prepare } from "../lib/canvas";
 import { luminance, onRamp, type Rgb } from "../lib/color";
 import { rate, text, wholePercent } from "../lib/format";
-import { cellAt, type Layout, layout, moveFrom } from "../lib/hostmap";
+import { type Cell, cellAt, type Layout, layout, moveFrom } from "../lib/hostmap";
 import { labelOf, type NodeRow } from "../lib/nodes";
 import { cancel, schedule } from "../lib/scheduler";
 import { fresh } from "../state/page";
@@ -65,6 +65,7 @@ export function HostMap({ fleet, fill, by }: Props) {
       text3: token("text-3"),
       text2: token("text-2"),
       flat: token("surface-2"),
+      critical: token("crit-f"),
     };
     g.globalAlpha = fresh.peek() === "fresh" ? 1 : 0.62;
     for (const cell of cells) {
@@ -78,6 +79,7 @@ export function HostMap({ fleet, fill, by }: Props) {
         g.fillStyle = color;
         g.fill();
         if (tiles) tileText(g, cell, row, fill, hasValue(row, fill) ? inkOn(color) : colors.text2);
+        if (row.clash) ring(g, cell, colors.critical, radius);
         continue;
       }
       g.strokeStyle = row.state === "silent" ? colors.hatch : colors.line;
@@ -240,6 +242,16 @@ export function HostMap({ fleet, fill, by }: Props) {
       </div>
     </div>
   );
+}
+
+/** The ring of what needs somebody now, inside of its cell. */
+function ring(g: CanvasRenderingContext2D, { x, y, w, h }: Cell, color: string, radius: number): void {
+  g.strokeStyle = color;
+  g.lineWidth = Math.min(2, w / 4);
+  const half = g.lineWidth / 2;
+  g.beginPath();
+  g.roundRect(x + half, y + half, w - 2 * half, h - 2 * half, radius);
+  g.stroke();
 }
 
 function describe(row: NodeRow, fill: Fill): string {

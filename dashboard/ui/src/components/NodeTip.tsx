@@ -65,7 +65,7 @@ export function NodeTip({
         <dt>Load</dt>
         <dd>{significant(row.load)}</dd>
       </dl>
-      {row.note !== "" && <p class="tip-n">{row.note}</p>}
+      {row.note !== "" && <p class={row.clash ? "tip-n crit" : "tip-n"}>{row.note}</p>}
       {row.simulated && <p class="tip-n">Simulated: a replay of real samples</p>}
     </div>
   );

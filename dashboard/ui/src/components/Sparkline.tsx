@@ -18,6 +18,9 @@ interface Props {
   zero?: boolean;
 }
 
+/** Trailing seconds that may be missing at the live end: a second needs time to arrive. */
+const SLACK = 3;
+
 export function Sparkline({ view, column, color = "c-h2", reference, zero = false }: Props) {
   const svg = useRef<SVGSVGElement>(null);
   useEffect(() => {
@@ -56,19 +59,23 @@ export function Sparkline({ view, column, color = "c-h2", reference, zero = fals
       let d = "";
       let fill = "";
       let end: [number, number] | null = null;
+      let last = 0;
       for (const [start, stop] of runs(values)) {
         const p = envelope(values, start, stop, x, y);
         let part = "";
         for (let i = 0; i < p.length; i += 2) {
           part += `${i === 0 ? "M" : "L"}${(p[i] as number).toFixed(1)} ${(p[i + 1] as number).toFixed(1)}`;
         }
+        last = stop;
         d += p.length === 2 ? `${part}h1` : part;
         end = [p[p.length - 2] as number, p[p.length - 1] as number];
         fill += `${part}L${end[0].toFixed(1)} ${height}L${(p[0] as number).toFixed(1)} ${height}Z`;
       }
       line.setAttribute("d", d);
       area.setAttribute("d", fill);
-      if (end) {
+      // A dot is the present: a line that ended before has none.
+      if (end && values.length - last > SLACK) dot.setAttribute("r", "0");
+      else if (end) {
         dot.setAttribute("cx", end[0].toFixed(1));
         dot.setAttribute("cy", end[1].toFixed(1));
         dot.setAttribute("r", "2.5");

@@ -54,6 +54,8 @@ export function stateText({ state, silentSeconds }: { state: State; silentSecond
   return state === "silent" ? `silent for ${span(silentSeconds)}` : STATE_WORD[state];
 }
 
-/** The mark of a row: one that reports and cannot read all it should is not well. */
-export const rowMark = ({ state, note }: Pick<NodeRow, "state" | "note">): Mark =>
-  state === "reporting" && note !== "" ? "warning" : STATE_MARK[state];
+/** The mark of a row: one whose name two machines have, or that cannot read all it should, is not well. */
+export function rowMark({ state, note, clash }: Pick<NodeRow, "state" | "note" | "clash">): Mark {
+  if (clash) return "critical";
+  return state === "reporting" && note !== "" ? "warning" : STATE_MARK[state];
+}

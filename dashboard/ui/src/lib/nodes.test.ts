@@ -8,6 +8,7 @@ const row = (id: string, more: Partial<NodeRow> = {}): NodeRow => ({
   state: "reporting",
   silentSeconds: 0,
   note: "",
+  clash: false,
   cpu: 0.5,
   memory: 0.5,
   requests: 10,

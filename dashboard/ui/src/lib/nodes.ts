@@ -8,8 +8,10 @@ export interface NodeRow {
   simulated: boolean;
   state: "reporting" | "silent" | "stopped" | "unknown";
   silentSeconds: number;
-  /** Why it is silent, or what its daemon cannot read; empty when there is nothing to say. */
+  /** Who else has its name, why it is silent, or what its daemon cannot read; empty when there is nothing to say. */
   note: string;
+  /** Another machine calls itself so. */
+  clash: boolean;
   cpu: number;
   memory: number;
   requests: number;
@@ -35,10 +37,10 @@ export function labelColumn(key: string): SortKey {
 }
 
 /** Columns the table can be sorted by: a field or a label. */
-export type SortKey = Exclude<keyof NodeRow, "labels" | "note"> | `${typeof LABEL}${string}`;
+export type SortKey = Exclude<keyof NodeRow, "labels" | "note" | "clash"> | `${typeof LABEL}${string}`;
 
 /** Value of a column. */
-function cellOf(row: NodeRow, key: SortKey): NodeRow[Exclude<keyof NodeRow, "labels" | "note">] {
+function cellOf(row: NodeRow, key: SortKey): NodeRow[Exclude<keyof NodeRow, "labels" | "note" | "clash">] {
   return key.startsWith(LABEL)
     ? labelOf(row, key.slice(LABEL.length))
     : row[key as Exclude<keyof NodeRow, "labels">];

@@ -1,5 +1,6 @@
 /** One node: facts, figures against the cluster's median, charts on one time axis. */
 import { useMemo } from "preact/hooks";
+import { STATES } from "../api/fleet";
 import type { Reference } from "../components/chart/spec";
 import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
@@ -38,6 +39,10 @@ export function NodePage({ id }: { id: string }) {
     [limit],
   );
 
+  // What is not there is not there because the node is gone.
+  const gone =
+    node && STATES[node.state] !== "reporting" ? `No data since ${f.clock(node.lastTick)}.` : undefined;
+
   if (error && !node) {
     return (
       <Shell title={id} trail={<Trail id={id} node={null} />}>
@@ -66,26 +71,33 @@ export function NodePage({ id }: { id: string }) {
       />
       <PinRow />
       <div class="grid">
-        <TimePanel view={view} panel="latency" height={150} references={latencyMedian} />
-        <TimePanel view={view} panel="requests" height={150} references={requestsMedian} />
-        <TimePanel view={view} panel="errors" height={150} />
-        <CoresPanel view={view} cores={node?.cores} />
-        <ConnectionsPanel connections={node?.sections?.connections} judged={node?.judged} view={view} />
-        <TimePanel view={view} panel="cpu" references={cpuMedian} />
+        <TimePanel view={view} absent={gone} panel="latency" height={150} references={latencyMedian} />
+        <TimePanel view={view} absent={gone} panel="requests" height={150} references={requestsMedian} />
+        <TimePanel view={view} absent={gone} panel="errors" height={150} />
+        <CoresPanel view={view} cores={node?.cores} absent={gone} />
+        <ConnectionsPanel
+          connections={node?.sections?.connections}
+          judged={node?.judged}
+          view={view}
+          absent={gone}
+        />
+        <TimePanel view={view} absent={gone} panel="cpu" references={cpuMedian} />
         <TimePanel
           view={view}
+          absent={gone}
           panel="memory"
           note={limit > 0 ? `of ${f.text(f.bytes(limit))}` : ""}
           references={memoryReference}
         />
         <TimePanel
           view={view}
+          absent={gone}
           panel="load"
           note={cores > 0 ? f.plural(cores, "core") : ""}
           references={loadReference}
         />
         {ON_NODE.map((panel) => (
-          <TimePanel key={panel} view={view} panel={panel} />
+          <TimePanel key={panel} view={view} absent={gone} panel={panel} />
         ))}
       </div>
     </Shell>

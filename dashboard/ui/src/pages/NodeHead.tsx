@@ -89,16 +89,25 @@ export function Facts({ node }: { node: NodeDetail }) {
   return (
     <>
       <FactList class="facts" facts={factsOf(node)} />
-      <Faults faults={node.collectorFaults} />
+      <Faults faults={node.collectorFaults} clash={node.clash} />
     </>
   );
 }
 
-/** What a daemon cannot read of its host, so that what is absent below is not taken for nothing. */
-function Faults({ faults }: { faults: readonly CollectorFault[] }) {
-  if (faults.length === 0) return null;
+/**
+ * Who else has the name of the node, and what its daemon cannot read of its host, so that what is absent below is not
+ * taken for nothing.
+ */
+function Faults({ faults, clash }: { faults: readonly CollectorFault[]; clash: string }) {
+  if (faults.length === 0 && clash === "") return null;
   return (
-    <ul class="faults" aria-label="What the daemon cannot read">
+    <ul class="faults" aria-label="What is wrong with this node">
+      {clash !== "" && (
+        <li class="crit">
+          <StatusMark mark="critical" />
+          <span>{clash}</span>
+        </li>
+      )}
       {faults.map((fault) => (
         <li key={fault.collector}>
           <StatusMark mark={fault.trouble === CollectorTrouble.PARTIAL ? "warning" : "error"} />

@@ -84,7 +84,7 @@ function Row({ row, columns }: { row: NodeRow; columns: readonly Column[] }) {
           {c.key === "state" && <StatusMark mark={rowMark(row)} />}
           {c.text(row)}
           {c.key === "state" && row.note !== "" && (
-            <span class="why" title={row.note}>
+            <span class={row.clash ? "why crit" : "why"} title={row.note}>
               {row.note}
             </span>
           )}

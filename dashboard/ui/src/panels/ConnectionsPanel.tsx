@@ -17,6 +17,8 @@ interface Props {
   view: Pick<LiveView, "shown" | "version">;
   /** "2 of 3 nodes" when some are not in it. */
   lacks?: string | undefined;
+  /** Why there is nothing: of a node that is silent. */
+  absent?: string | undefined;
 }
 
 /** A row of sockets; together they are all that are tracked. */
@@ -43,8 +45,10 @@ function rowsOf({ healthy, warning, total, byState }: Connections): Row[] {
   return rows;
 }
 
-export function ConnectionsPanel({ connections, judged, view, lacks }: Props) {
-  if (!connections) return <Absent title="Connection health" what="No connection data in this second." />;
+export function ConnectionsPanel({ connections, judged, view, lacks, absent }: Props) {
+  if (!connections) {
+    return <Absent title="Connection health" what={absent ?? "No connection data in this second."} />;
+  }
   const { healthy, warning, total } = connections;
   const whole = total ?? 0;
   const share = (part: Maybe) => (known(part) && whole > 0 ? text(percent(part / whole)) : NONE);

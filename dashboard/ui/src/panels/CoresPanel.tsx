@@ -14,9 +14,11 @@ interface Props {
   view: Pick<LiveView, "shown" | "version">;
   /** Busy share of each core in the newest second; empty when there is none, undefined before the first second. */
   cores: readonly number[] | undefined;
+  /** Why there is none: of a node that is silent. */
+  absent?: string | undefined;
 }
 
-export function CoresPanel({ view, cores }: Props) {
+export function CoresPanel({ view, cores, absent }: Props) {
   const order = useSignal<CoreOrder>("core");
   return (
     <Panel
@@ -38,7 +40,7 @@ export function CoresPanel({ view, cores }: Props) {
       {cores && cores.length > 0 ? (
         <CoreStrips view={view} cores={cores} order={order.value} />
       ) : (
-        <p class="absent">{cores ? "No per-core data in this second." : FIRST_SECOND}</p>
+        <p class="absent">{absent ?? (cores ? "No per-core data in this second." : FIRST_SECOND)}</p>
       )}
     </Panel>
   );

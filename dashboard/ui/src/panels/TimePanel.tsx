@@ -11,13 +11,15 @@ interface Props
   panel: PanelName;
   /** In place of the note of the table. */
   note?: string;
+  /** Why nothing may be there, in place of what the table says: of a node that is silent. */
+  absent?: string | undefined;
   /** What the panel is over, after its note: "all nodes". */
   over?: string | undefined;
   width?: ChartProps["width"];
   height?: number;
 }
 
-export function TimePanel({ panel, note, over, width = 4, height = 132, ...chart }: Props) {
+export function TimePanel({ panel, note, absent, over, width = 4, height = 132, ...chart }: Props) {
   const { scale, note: usual, ...line } = PANELS[panel];
   const said = noted(note ?? usual, over);
   return (
@@ -25,6 +27,7 @@ export function TimePanel({ panel, note, over, width = 4, height = 132, ...chart
       {...line}
       {...scale}
       {...chart}
+      {...(absent === undefined ? {} : { empty: absent })}
       width={width}
       height={height}
       {...(said === "" ? {} : { note: said })}

@@ -32,8 +32,8 @@ function trouble(tick) {
 }
 
 /** Large fleets have racks of four, as the worst of real ones do. `silent`: a node that is silent, by its place; -1: none.
- * `blind`: one that cannot read its memory. */
-export function makeFleet(count, silent = count > 30 ? 46 : -1, blind = -1) {
+ * `blind`: one that cannot read its memory. `twin`: one whose name two machines have. */
+export function makeFleet(count, silent = count > 30 ? 46 : -1, blind = -1, twin = -1) {
   const zones = count >= 12 ? ["a", "b", "c"] : [""];
   const racks = count > 500 ? Math.ceil(count / 4) : 12;
   const nodes = [];
@@ -52,12 +52,16 @@ export function makeFleet(count, silent = count > 30 ? 46 : -1, blind = -1) {
       index: i,
       cores: 32,
       fault: i === blind,
+      clash: i === twin,
       state: i === silent ? 2 : count > 30 && i >= count - 3 ? 3 : 1,
     });
   }
   nodes.sort((a, b) => (a.id < b.id ? -1 : 1));
   return nodes;
 }
+
+const clashOf = (node) =>
+  `another machine, at 10.0.0.2:5000, calls itself ${node.id} (it asked agg-1 and was refused); the stream that is shown comes from 10.0.0.1:4000`;
 
 function hot(node) {
   return node.index % 83 === 60;
@@ -310,9 +314,10 @@ export function nodeState(tick, node, fleet) {
   const s = shared(c, 1, 64 * GIB, node.cores);
   const at = fleet.indexOf(node);
   const cores = Array.from({ length: node.cores }, (_, k) => c[`core.${k}`]);
+  const reports = node.state === 1;
   return {
-    sections: s,
-    judged: judged(c),
+    sections: reports ? s : undefined,
+    judged: reports ? judged(c) : {},
     nodeId: node.id,
     state: node.state,
     lastTick: node.state === 1 ? tick : tick - 38,
@@ -320,6 +325,7 @@ export function nodeState(tick, node, fleet) {
     labels: [node.rack && `rack:${node.rack}`, `role:${node.role}`, node.zone && `zone:${node.zone}`].filter(
       Boolean,
     ),
+    clash: node.clash ? clashOf(node) : "",
     collectorFaults: node.fault
       ? [{ collector: "memory", trouble: 1, reason: "permission denied", sinceUnixS: tick - 600 }]
       : [],
@@ -330,7 +336,7 @@ export function nodeState(tick, node, fleet) {
     cpuModel: "EPYC 9354",
     version: "0.1.0",
     uptimeSeconds: 3_564_000,
-    cores,
+    cores: reports ? cores : [],
     ...(fleet.length > 2
       ? {
           median: {
@@ -367,6 +373,7 @@ export function hostsState(tick, fleet, dictionary) {
         }
       : {}),
     notes: fleet.flatMap((n, place) => [
+      ...(n.clash ? [{ place, clash: clashOf(n) }] : []),
       ...(n.fault ? [{ place, faults: "memory cannot be read (permission denied)" }] : []),
       ...(n.state === 2 ? [{ place, silentReason: "its clock is 3600 s ahead: its frames are held" }] : []),
     ]),
