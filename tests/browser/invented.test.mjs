@@ -149,6 +149,17 @@ test("two machines of one name are shown in red with both addresses", () =>
     assert.deepEqual(await violations(page), []);
   }, "/nodes"));
 
+test("what is reported every 60 s is marked, with what makes it live", () =>
+  onFeeder(["--nodes", "20", "--every", "60"], DESKTOP, async (page) => {
+    const panel = page.locator("section.p", { hasText: "Protocols" });
+    await until("the protocols say it", () => panel.locator(".small").textContent(), (t) =>
+      /reported every 60.s.*OTEL_METRIC_EXPORT_INTERVAL=1000/.test(t));
+    assert.deepEqual(await panel.locator("th", { has: page.locator("sup") }).allTextContents(), [" gRPC*"]);
+    assert.match(await textOf(page, "section:has(h2:text-is('Request timeline')) .note"), /reported every 60.s/);
+    assert.match(await page.locator(".kpi", { hasText: "Requests" }).textContent(), /every 60.s/);
+    assert.deepEqual(await violations(page), []);
+  }));
+
 test("charts are drawn once when the font comes late", () =>
   onFeeder(["--nodes", "3"], DESKTOP, async (page, own) => {
     await page.route("**/*.woff2", async (route) => {

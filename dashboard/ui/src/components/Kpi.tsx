@@ -7,6 +7,8 @@ interface Props {
   change?: string | null;
   /** What the change is measured against, when it is said here. */
   against?: string;
+  /** How many nodes are behind the figures, in place of the change; marked when it is fewer than report. */
+  lacks?: { text: string; marked: boolean } | undefined;
   value: Quantity;
   /** Sparkline, or a bar for a share of a whole. */
   shape: ComponentChildren;
@@ -15,12 +17,13 @@ interface Props {
   breach?: boolean;
 }
 
-export function Kpi({ label, change, against, value, shape, children, breach = false }: Props) {
+export function Kpi({ label, change, against, lacks, value, shape, children, breach = false }: Props) {
   return (
     <div class={breach ? "kpi care" : "kpi"}>
       <div class="l">
         <h2>{label}</h2>
-        {change && (
+        {lacks && <span class={lacks.marked ? "d lack" : "d"}>{lacks.text}</span>}
+        {!lacks && change && (
           <span class={breach ? "d warn" : "d"}>
             {change}
             {against && <span class="hide-s"> {against}</span>}

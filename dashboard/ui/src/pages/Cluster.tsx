@@ -83,6 +83,13 @@ function Summary({ state }: { state: Aggregators }) {
         )}
       </section>
       <FactList class="facts" facts={facts} />
+      <p class="small own">
+        What Starling's own servers answer is in no figure of this page.{" "}
+        <a href="/api/v1/series?name=starling.requests&total=true" download="starling.requests.json">
+          Its requests
+        </a>{" "}
+        are the series <code>starling.requests</code>.
+      </p>
     </>
   );
 }

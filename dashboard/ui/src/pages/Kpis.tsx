@@ -7,6 +7,7 @@ import type { Median } from "../gen/starling/live/v1/live_pb";
 import type { Completeness, Sections } from "../gen/starling/v1/sections_pb";
 import { nodesBehind, type Section } from "../lib/complete";
 import * as f from "../lib/format";
+import { everyText } from "../lib/interval";
 import { moved, movedPercentile } from "../lib/moved";
 
 interface Props {
@@ -21,13 +22,6 @@ interface Props {
   /** Of the cluster: how many nodes are behind each part. */
   complete?: Completeness | undefined;
   ofNode: boolean;
-}
-
-/** Said in front of the figures of a part that lacks nodes; in colour when they report and this part of them is absent. */
-function Lacks({ complete, section }: { complete: Completeness | undefined; section?: Section }) {
-  const lacks = nodesBehind(complete, section);
-  if (lacks === undefined) return null;
-  return <span class={lacks === nodesBehind(complete) ? "fact" : "fact lack"}>{lacks}</span>;
 }
 
 export function Kpis({ label, view, sections, target, median, complete, ofNode }: Props) {
@@ -46,6 +40,13 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
   ) => (ofNode ? f.timesMedian(value, middle) : moved(rings, column, how));
   const latency = traffic?.latencyLastMinute;
   const like = (v: number) => f.microsLike(v, latency?.p99Micros, latency?.errorBoundPpm);
+  /** Said in place of the change: what lacks nodes is not to be compared with what had them. */
+  const lacks = (section?: Section) => {
+    const behind = nodesBehind(complete, section);
+    // In colour when the nodes report and this part of them is absent.
+    return behind === undefined ? undefined : { text: behind, marked: behind !== nodesBehind(complete) };
+  };
+  const every = everyText(traffic?.reportedEverySeconds);
   const memoryShare = memory?.usedRatio;
   const requests = traffic?.requestsPerSecond;
   const peak = rings.peak("rps.total", rings.newest - 899, rings.newest);
@@ -53,19 +54,25 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
     <KpiRow label={label}>
       <Kpi
         label="Requests"
+        lacks={lacks()}
         change={against("rps.total", f.change, requests, median?.requestsPerSecond)}
         {...(ofNode ? {} : { against: "vs 5 min" })}
         value={f.rate(requests)}
         breach={target > 0 && f.known(requests) && requests < target}
         shape={spark("rps.total", false, target)}
       >
-        <Lacks complete={complete} />
         {target > 0 && <Fact label="target" value={f.count(target)} />}
         {ofNode && median ? <Fact label="median" value={f.rate(median.requestsPerSecond)} /> : null}
+        {every && (
+          <span class="fact" title={every}>
+            {every.replace("reported ", "")}
+          </span>
+        )}
         <Fact label="peak" value={f.rate(peak)} />
       </Kpi>
       <Kpi
         label={ofNode ? "p99, 60 s" : "Latency p99, 60 s"}
+        lacks={lacks()}
         // The median of the nodes is of one second, so a node too is compared with itself.
         change={movedPercentile(rings, "latency.p99_minute")}
         {...(ofNode ? { against: "vs 5 min" } : {})}
@@ -84,31 +91,31 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
       </Kpi>
       <Kpi
         label="Errors"
+        lacks={lacks()}
         change={ofNode ? null : moved(rings, "errors.total", f.change)}
         value={f.percent(traffic?.errorRatio)}
         shape={spark("errors.total", true)}
       >
-        <Lacks complete={complete} />
         <Fact value={f.rate(traffic?.errorsPerSecond)} />
         {ofNode && median ? <Fact label="median" value={f.rate(median.errorsPerSecond)} /> : null}
       </Kpi>
       <Kpi
         label="Connections"
+        lacks={lacks("connections")}
         change={against("connections.active", f.change, connections?.total, median?.connections)}
         value={f.count(connections?.active)}
         shape={spark("connections.active")}
       >
-        <Lacks complete={complete} section="connections" />
         <Fact label="idle" value={f.count(connections?.idle)} />
         <Fact label="new" value={f.rate(connections?.openedPerSecond)} />
       </Kpi>
       <Kpi
         label="CPU"
+        lacks={lacks("cpu")}
         change={against("cpu.total", f.points, cpu?.utilizationRatio, median?.cpu)}
         value={f.percent(cpu?.utilizationRatio)}
         shape={spark("cpu.total", true)}
       >
-        <Lacks complete={complete} section="cpu" />
         {cpu && <span class="fact">{f.plural(cpu.cores, "core")}</span>}
         {!cpu && <Fact label="load" value={f.NONE} />}
         {cpu && ofNode && (
@@ -121,11 +128,11 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
       </Kpi>
       <Kpi
         label="Memory"
+        lacks={lacks("memory")}
         change={against("memory.used_ratio", f.points, memoryShare, median?.memory)}
         value={f.percent(memoryShare)}
         shape={<ShareBar share={memoryShare} thick />}
       >
-        <Lacks complete={complete} section="memory" />
         {memory && (
           <span class="fact">
             <b>{f.bytesOf(memory.usedBytes, memory.totalBytes)}</b>

@@ -5,6 +5,7 @@ import type { Reference } from "../components/chart/spec";
 import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
 import * as f from "../lib/format";
+import { everyText } from "../lib/interval";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CoresPanel } from "../panels/CoresPanel";
 import { TimePanel } from "../panels/TimePanel";
@@ -39,6 +40,7 @@ export function NodePage({ id }: { id: string }) {
     [limit],
   );
 
+  const every = everyText(node?.sections?.traffic?.reportedEverySeconds);
   // What is not there is not there because the node is gone.
   const gone =
     node && STATES[node.state] !== "reporting" ? `No data since ${f.clock(node.lastTick)}.` : undefined;
@@ -72,7 +74,14 @@ export function NodePage({ id }: { id: string }) {
       <PinRow />
       <div class="grid">
         <TimePanel view={view} absent={gone} panel="latency" height={150} references={latencyMedian} />
-        <TimePanel view={view} absent={gone} panel="requests" height={150} references={requestsMedian} />
+        <TimePanel
+          view={view}
+          absent={gone}
+          over={every}
+          panel="requests"
+          height={150}
+          references={requestsMedian}
+        />
         <TimePanel view={view} absent={gone} panel="errors" height={150} />
         <CoresPanel view={view} cores={node?.cores} absent={gone} />
         <ConnectionsPanel

@@ -16,6 +16,7 @@ import type { Distribution } from "../gen/starling/live/v1/live_pb";
 import type { Latency } from "../gen/starling/v1/sections_pb";
 import { nodesBehind, noted } from "../lib/complete";
 import * as f from "../lib/format";
+import { everyText } from "../lib/interval";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CpuPanel } from "../panels/CpuPanel";
 import { MemoryPanel } from "../panels/MemoryPanel";
@@ -196,6 +197,7 @@ export function OverviewPage() {
   const nodes = complete?.nodesReporting ?? 0;
   const lacks = nodesBehind(complete);
   const skipped = complete?.skippedCells ? `without ${f.plural(complete.skippedCells, "value")}` : undefined;
+  const every = everyText(traffic?.reportedEverySeconds);
   const inMemory = nodesBehind(complete, "memory") ?? f.plural(nodes, "node");
   const waiting = lackText.value ?? CONNECTING;
   const few = fleet !== null && fleet.rows.length <= FEW_NODES;
@@ -233,7 +235,7 @@ export function OverviewPage() {
         <TimePanel
           view={view}
           panel="timeline"
-          over={noted(lacks, skipped)}
+          over={noted(lacks, skipped, every)}
           width={8}
           height={176}
           stacked={style.value === "stacked"}

@@ -11,6 +11,7 @@ import { Severity } from "../gen/starling/live/v1/live_pb";
 import type { Traffic } from "../gen/starling/v1/sections_pb";
 import { noted } from "../lib/complete";
 import { count, micros, microsWithin, percent, rate, text } from "../lib/format";
+import { everyText } from "../lib/interval";
 
 interface ProtocolsProps {
   traffic: Traffic | undefined;
@@ -26,6 +27,7 @@ export function ProtocolsPanel({ traffic, severities, view, lacks }: ProtocolsPr
   if (!traffic || traffic.protocols.length === 0) {
     return <Absent title="Protocols" what={NO_REQUESTS} />;
   }
+  const every = everyText(traffic.reportedEverySeconds);
   const all = traffic.protocols
     .map((p, i) => ({
       ...p,
@@ -81,6 +83,9 @@ export function ProtocolsPanel({ traffic, severities, view, lacks }: ProtocolsPr
                 <tr>
                   <th scope="row">
                     <StatusMark mark={severityMark(p.severity).mark} /> {protocolLabel(p.name)}
+                    {p.reportedEverySeconds !== undefined && (
+                      <sup title={everyText(p.reportedEverySeconds)}>*</sup>
+                    )}
                   </th>
                   <td>{text(count(p.requestsPerSecond))}</td>
                   <td>{text(micros(p.latency?.meanMicros))}</td>
@@ -103,6 +108,12 @@ export function ProtocolsPanel({ traffic, severities, view, lacks }: ProtocolsPr
           </tbody>
         </table>
       </div>
+      {every && (
+        <p class="small">
+          * {every}: shown evenly over that time, exact in total, and as late.{" "}
+          <code>OTEL_METRIC_EXPORT_INTERVAL=1000</code> in the application makes it live.
+        </p>
+      )}
     </Panel>
   );
 }

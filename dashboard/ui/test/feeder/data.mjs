@@ -6,6 +6,12 @@ const PROTOCOLS = ["http1", "http2", "http3", "websocket", "grpc"];
 const BASE = { http1: 1.42e6, http2: 2.31e6, http3: 0.94e6, websocket: 0.19e6, grpc: 0.38e6 };
 const MEAN = { http1: 2400, http2: 1700, http3: 1900, websocket: 900, grpc: 3800 };
 
+/** Seconds between two reports of the application that reports most seldom; undefined: each second. */
+let every;
+export function reportEvery(seconds) {
+  every = seconds;
+}
+
 /** A number 0 to 1 that depends on its arguments only. */
 export function noise(a, b = 0) {
   let h = (a * 374761393 + b * 668265263) | 0;
@@ -179,6 +185,7 @@ function shared(c, nodes, memoryTotal, cores) {
     traffic: {
       requestsPerSecond: c["rps.total"],
       errorsPerSecond: c["errors.total"],
+      reportedEverySeconds: every,
       errorRatio: c["errors.total"] / c["rps.total"],
       active: c["rps.total"] * 0.004,
       latency: latency(c),
@@ -187,6 +194,7 @@ function shared(c, nodes, memoryTotal, cores) {
         protocol: name,
         requestsPerSecond: c[`rps.${name}`],
         errorsPerSecond: c["errors.total"] * (name === "grpc" ? 0.3 : 0.17),
+        ...(name === "grpc" ? { reportedEverySeconds: every } : {}),
         active: c[`rps.${name}`] * 0.21,
         latency: { meanMicros: MEAN[name], p99Micros: MEAN[name] * 7 },
       })),
