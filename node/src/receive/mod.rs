@@ -42,8 +42,8 @@ use application::Applications;
 use cumulative::Cumulative;
 use fixed::Fixed;
 use levels::Levels;
-use observation::{Number, Observation, Reading, StreamKey, Temporality};
-use playout::{Amount, Playout, Span, Target};
+use observation::{Number, Observation, Reading, Temporality};
+use playout::{Amount, Place, Playout, Span, Target};
 use point::Point;
 use traffic::{Role, Traffic};
 
@@ -216,7 +216,8 @@ impl AppReceiver {
         };
         let span = Span { since_unix_ns, until_unix_ns: identity.time_unix_ns };
         let (amount, target) = (Amount::Count(increment.0), Target::Counter { series, scale: increment.1 });
-        self.play(identity.sender, span, target, amount, now)
+        let place = self.playout.place(identity.sender, span);
+        self.play(place, span, target, amount, now)
     }
 
     fn histogram(
@@ -247,16 +248,17 @@ impl AppReceiver {
             return Ok(());
         };
         let span = Span { since_unix_ns: point.start_unix_ns, until_unix_ns: point.time_unix_ns };
+        let place = self.playout.place(identity.sender, span);
         if let Target::Traffic { own, protocol, failed } = target {
             self.traffic_of(own).saw(protocol, span.reported_every(), now.monotonic);
-            if self.playout.place(identity.sender, span).is_none() {
+            if place.is_none() {
                 // Nearly all traffic of the senders that report each second: straight into the sum.
                 return self.traffic_of(own).record(protocol, failed, &point, factor, now.monotonic);
             }
         }
         self.scratch.clear();
         point.spread_into(&mut self.scratch, factor)?;
-        self.play(identity.sender, span, target, Amount::Histogram(self.scratch.to_histogram()), now)
+        self.play(place, span, target, Amount::Histogram(self.scratch.to_histogram()), now)
     }
 
     /// Where the values of a histogram are counted, and how many units of the layout one of theirs has.
@@ -277,16 +279,16 @@ impl AppReceiver {
         }
     }
 
-    /// Counts `amount` over the seconds that follow, as many as `span` has; at once when that is one.
+    /// Counts `amount` at its `place` in the seconds that follow; at once when it has none.
     fn play(
         &mut self,
-        sender: StreamKey,
+        place: Option<Place>,
         span: Span,
         target: Target,
         amount: Amount,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let at_once = match self.playout.place(sender, span) {
+        let at_once = match place {
             Some(place) => self.playout.put(place, span, target, amount),
             None => Some((target, amount)),
         };

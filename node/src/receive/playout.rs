@@ -3,7 +3,7 @@
 //! A sender with the SDKs' default interval reports the requests of a whole minute at once. Counted in the second in
 //! which they arrive they would make a rate that never was, and zeros beside it. So they are played out: the report of
 //! an interval is counted over as many seconds as it covers, evenly, in whole numbers that add up to it, beginning with
-//! the next second or the one after it.
+//! the second after next, or a little later.
 //!
 //! Each sender has a timeline: its own clock, moved to where its first interval is played. Reports whose intervals
 //! follow each other are played one after the other, without a gap and without a second counted twice, however they
@@ -23,20 +23,32 @@ use super::{observation::StreamKey, traffic::Protocol};
 const SECOND: i64 = 1_000_000_000;
 /// What covers no more than this is counted at once: an interval of a second with the jitter of a busy sender.
 const AT_ONCE_MAX: i64 = SECOND + SECOND / 2;
+/// So is the first report of a sender that covers no more than this: who asks twice within two seconds reports each second,
+/// or did once. The reports that follow it are played.
+const FIRST_AT_ONCE_MAX: i64 = 2 * SECOND + SECOND / 2;
 /// An increment that covers more is taken for one of this length: five of the SDKs' default intervals. What a
 /// forwarder held back over an outage of hours must not appear for hours.
 const INTERVAL_MAX: i64 = 300 * SECOND;
-/// The share of its interval, in whole seconds from 1 to the second number, after which a report is played: so much later
-/// than the first one may the next ones arrive, beside what is left of a second, before their place is past.
-const LEAD: (i64, i64) = (30, 3);
+/// A thirtieth of its interval after the last cut a report begins to be played, in whole seconds from the second number to
+/// the third: so much later than the first one on its way, less a second, may the next ones be before their place is past.
+const LEAD: (i64, i64, i64) = (30, 2, 3);
 /// A report that comes too late for its place by no more than this share of its interval is played in what is left of
 /// it: 2 % faster, where beginning later would leave a gap.
 const SQUEEZED: i64 = 50;
-/// Beyond its own interval a report waits for no longer than this.
+/// Beyond its own interval a report waits for no longer than this, unless it follows the one before without a gap: the last
+/// report of a sender that stops is short and comes early.
 const WAIT_MAX: i64 = 2 * SECOND;
+/// Intervals that follow each other may differ by as much.
+const GAP: i64 = SECOND / 1_000;
+/// Intervals at which senders usually report. The first report of one covers a little less, because what it counts began
+/// after the sender did: it is played for the whole interval, up to a quarter longer than it covers, so that no gap is
+/// left until the next one.
+const USUAL: [i64; 6] = [5 * SECOND, 10 * SECOND, 15 * SECOND, 20 * SECOND, 30 * SECOND, 60 * SECOND];
 /// What may wait to be played, in bytes: 8 MiB, about 800 histograms over a decade of values. A third of what the daemon
 /// may use. When it is full, increments are counted at once, as if they covered a second, and that is counted.
 pub(super) const WAITING_BYTES_MAX: usize = 8 << 20;
+/// Senders whose first report was counted at once and is remembered; of more, it is played like all others.
+const SENDERS_MAX: usize = 1024;
 /// Bytes of a part without its buckets: key, part and their place in the table.
 const PART_BYTES: usize = 256;
 /// Bytes of one bucket in use.
@@ -182,8 +194,12 @@ impl Part {
 struct Timeline {
     /// Cut time less the sender's time.
     shift: i64,
-    /// The end of its newest interval.
+    /// Its newest interval, and where that begins to be played.
+    since: i64,
     until: i64,
+    from: i64,
+    /// The end of the interval that was counted at once, with which the timeline began; 0 when there was none.
+    at_once: i64,
     /// The cut time after which it holds no longer: all of it is played, and the next report too late.
     ends: i64,
 }
@@ -217,18 +233,33 @@ impl Playout {
     }
 
     /// The place of what `sender` reports of `span`; `None` when it is to be counted at once.
-    pub(super) fn place(&self, sender: StreamKey, span: Span) -> Option<Place> {
+    pub(super) fn place(&mut self, sender: StreamKey, span: Span) -> Option<Place> {
         let (since, until, length) = span.parts()?;
         let now = self.position * SECOND;
-        let lead = (length / LEAD.0 / SECOND).clamp(1, LEAD.1) * SECOND;
-        let fresh = Place { sender, from: now + lead, to: now + lead + length };
-        let Some(line) = self.senders.get(&sender) else { return (length > AT_ONCE_MAX).then_some(fresh) };
+        let whole = USUAL.into_iter().find(|&usual| length <= usual && usual - length <= length / 4).unwrap_or(length);
+        let lead = (whole / LEAD.0 / SECOND).clamp(LEAD.1, LEAD.2) * SECOND;
+        let fresh = Place { sender, from: now + lead, to: now + lead + whole };
+        let Some(line) = self.senders.get(&sender) else {
+            if length > AT_ONCE_MAX && length <= FIRST_AT_ONCE_MAX && self.senders.len() < SENDERS_MAX {
+                // As if it were played, so that the next one follows it.
+                let Place { from, to, .. } = fresh;
+                let line = Timeline { shift: to - until, since, until, from, at_once: until, ends: to + length };
+                self.senders.insert(sender, line);
+                return None;
+            }
+            return (length > AT_ONCE_MAX).then_some(fresh);
+        };
+        if until == line.at_once {
+            return None;
+        }
         let (from, to) = (since.saturating_add(line.shift), until.saturating_add(line.shift));
         if until == line.until && to > now {
             // The rest of a report that is being played already.
+            let from = if since == line.since { line.from } else { from };
             return Some(Place { sender, from: from.max(now), to });
         }
-        if (now - length / SQUEEZED..=now + length + WAIT_MAX).contains(&from) {
+        let patience = if since.abs_diff(line.until) <= GAP.unsigned_abs() { INTERVAL_MAX } else { length };
+        if (now - length / SQUEEZED..=now + patience + WAIT_MAX).contains(&from) {
             return Some(Place { sender, from: from.max(now), to });
         }
         (length > AT_ONCE_MAX).then_some(fresh)
@@ -256,13 +287,19 @@ impl Playout {
             self.bytes = self.bytes - before + part.rest.bytes();
             return None;
         }
+        // A place is only given for what is an interval.
+        let Some((since, until, _)) = span.parts() else { return Some((key.1, amount)) };
         self.bytes += bytes;
         self.phase = (self.phase + GOLDEN).fract();
-        let until = i64::try_from(span.until_unix_ns).unwrap_or(i64::MAX);
         let ends = place.to + (place.to - place.from) / SQUEEZED;
-        let line = self.senders.entry(place.sender).or_insert(Timeline { shift: 0, until, ends });
+        let from = place.from;
+        let fresh = Timeline { shift: 0, since, until, from, at_once: 0, ends };
+        let line = self.senders.entry(place.sender).or_insert(fresh);
         line.shift = place.to.saturating_sub(until);
-        (line.until, line.ends) = (until.max(line.until), ends.max(line.ends));
+        if until >= line.until {
+            (line.since, line.until, line.from) = (since, until, from);
+        }
+        line.ends = ends.max(line.ends);
         self.parts.insert(key, Part { total, played: 0, rest: amount, phase: self.phase, turns: 0 });
         None
     }
@@ -384,6 +421,23 @@ mod tests {
     }
 
     #[test]
+    fn a_first_report_of_two_seconds_is_counted_at_once_and_those_after_it_are_played() {
+        let mut bench = Bench::new();
+        bench.report(1, 0.0, 2.03, 20);
+        bench.report(1, 0.0, 2.03, 10);
+        bench.cuts(2);
+        assert_eq!(bench.seconds, [30, 0]);
+        for i in 1..20 {
+            let since = f64::from(i) * 2.03;
+            bench.report(1, since, since + 2.03, 40);
+            bench.cuts(2);
+        }
+        assert!(bench.seconds[5..40].iter().all(|n| (19..=21).contains(n)), "{:?}", bench.seconds);
+        bench.cuts(9);
+        assert_eq!((bench.total(), bench.playout.senders.len()), (30 + 19 * 40, 0));
+    }
+
+    #[test]
     fn few_are_spread_as_evenly_as_many() {
         let mut bench = Bench::new();
         bench.report(1, 0.0, 60.0, 90);
@@ -425,7 +479,7 @@ mod tests {
 
     #[test]
     fn intervals_follow_each_other_without_gap_or_double_however_they_jitter() {
-        for interval in [60.0, 60.013, 10.0, 5.004, 2.0] {
+        for interval in [60.0, 60.013, 10.0, 5.004, 2.6] {
             let delays: Vec<f64> = (0..40).map(|i| 0.02 + f64::from(i * 37 % 40) / 45.0).collect();
             let seconds = steady(interval, &delays);
             assert!(seconds.len() as f64 > interval * 37.0);
@@ -456,12 +510,36 @@ mod tests {
         bench.report(1, 0.0, 60.0, 600);
         bench.cut();
         // Restarted, with the same resource and an interval of five seconds.
-        bench.report(1, 60.0, 65.0, 500);
-        bench.cuts(6);
+        bench.report(1, 61.0, 66.0, 500);
+        bench.cuts(7);
         assert!(bench.seconds[2..].iter().sum::<u64>() > 500, "{:?}", bench.seconds);
-        bench.report(1, 65.0, 66.0, 100);
-        bench.cut();
-        assert!(bench.seconds[7] >= 100, "{:?}", bench.seconds);
+        // And again, with one of a second.
+        bench.report(1, 68.0, 69.0, 100);
+        bench.cuts(4);
+        assert!(bench.seconds[8..].iter().sum::<u64>() >= 100, "{:?}", bench.seconds);
+    }
+
+    #[test]
+    fn the_last_report_of_a_sender_that_stops_follows_the_one_before() {
+        let mut bench = Bench::new();
+        bench.report(1, 0.0, 60.0, 600);
+        bench.cuts(5);
+        bench.report(1, 60.0, 65.0, 50);
+        bench.cuts(64);
+        assert!(bench.seconds[2..67].iter().all(|&n| n == 10), "{:?}", bench.seconds);
+        assert_eq!(bench.total(), 650);
+    }
+
+    #[test]
+    fn a_first_report_that_is_short_of_its_interval_leaves_no_gap() {
+        let mut bench = Bench::new();
+        bench.report(1, 5.2, 60.0, 274);
+        bench.report(1, 5.2, 60.0, 274);
+        bench.cuts(60);
+        bench.report(1, 60.0, 120.0, 600);
+        bench.cuts(64);
+        assert!(bench.seconds[2..62].iter().all(|n| (9..=10).contains(n)), "{:?}", bench.seconds);
+        assert!(bench.seconds[62..122].iter().all(|&n| n == 10), "{:?}", bench.seconds);
     }
 
     #[test]
@@ -487,10 +565,10 @@ mod tests {
         let mut bench = Bench::new();
         bench.report(1, 0.0, 10.0, 100);
         bench.report(1, 0.0, 10.0, 100);
-        bench.cuts(3);
+        bench.cuts(4);
         bench.report(1, 0.0, 10.0, 80);
         bench.cuts(8);
-        assert_eq!(bench.seconds, [0, 20, 20, 30, 30, 30, 30, 30, 30, 30, 30]);
+        assert_eq!(bench.seconds, [0, 0, 20, 20, 30, 30, 30, 30, 30, 30, 30, 30]);
         assert_eq!(bench.total(), 280);
     }
 
