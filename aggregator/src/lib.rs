@@ -19,6 +19,7 @@ mod peer;
 mod query;
 mod reading;
 mod requests;
+mod roster;
 mod service;
 
 pub use config::{Config, Duplicates};

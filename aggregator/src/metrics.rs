@@ -60,6 +60,10 @@ starling_service::metrics! {
         node_contests: Counter = "starling_aggregator_node_contests";
         /// Requests of nodes for a name that another machine holds.
         name_clashes: Counter = "starling_aggregator_name_clashes";
+        /// Nodes new to the cluster that were sent away because too many came at once.
+        newcomers_refused: Counter = "starling_aggregator_newcomers_refused";
+        /// Times the file of known nodes could not be read or written.
+        roster_failures: Counter = "starling_aggregator_roster_failures";
         /// Nodes forgotten before their 15 minutes, to make room.
         nodes_forgotten_early: Counter = "starling_aggregator_nodes_forgotten_early";
         /// Streams ended because their node did not read.
@@ -160,6 +164,8 @@ starling_service::metrics! {
         log keyframe_requested_line every LINE_EVERY;
         log series_without_place_line every LINE_EVERY;
         log node_contested_line every LINE_EVERY;
+        log newcomer_line every LINE_EVERY;
+        log roster_line every LINE_EVERY;
         log name_clash_line every LINE_EVERY;
         log blocks_lost_line every LINE_EVERY;
         log group_other_line every LINE_EVERY;
@@ -258,6 +264,22 @@ impl Metrics {
             Answer::Refused => "refused",
         };
         self.hellos.of(label).inc();
+    }
+
+    /// A node was sent away because too many are new to the cluster.
+    pub(crate) fn newcomer_refused(&self, node: &str) {
+        self.newcomers_refused.inc();
+        if let Some(left_out) = self.newcomer_line.allow() {
+            warn!(node, left_out, "too many nodes are new to the cluster at once, they are to come again");
+        }
+    }
+
+    /// The file of known nodes could not be read or written.
+    pub(crate) fn roster_failed(&self, path: &std::path::Path, error: &std::io::Error) {
+        self.roster_failures.inc();
+        if let Some(left_out) = self.roster_line.allow() {
+            warn!(path = %path.display(), %error, left_out, "nodes that are silent now are forgotten by a restart");
+        }
     }
 
     /// Two daemons call themselves `node`: they take the place of each other again and again.

@@ -38,6 +38,7 @@ use crate::{
     peer::{self, Exchange, Links, PeerService},
     query::{ClusterService, Holders, QueryService, Streams, Views},
     requests::MeterLayer,
+    roster,
 };
 use starling_ledger::{Ledger, LedgerConfig, LedgerLimits};
 
@@ -57,6 +58,7 @@ const LEDGER: &str = "ledger";
 const DIALLER: &str = "peer dialler";
 const ROWS: &str = "node rows";
 const REBALANCING: &str = "rebalancing";
+const ROSTER: &str = "roster";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
@@ -126,6 +128,10 @@ impl Program for Service {
         parts.start(REBALANCING, |_| {
             let Intake { membership, registry, metrics, draining, .. } = &*rooms.intake;
             done(ingest::rebalance(membership.clone(), registry.clone(), metrics.clone(), draining.clone()))
+        });
+        parts.start(ROSTER, |stop| {
+            let Intake { membership, ledger, metrics, .. } = &*rooms.intake;
+            done(roster::run(config.state_dir.clone(), ledger.clone(), membership.clone(), metrics.clone(), stop))
         });
         Running { rooms, config, ready, health, parts }.until(shutdown).await
     }
@@ -311,7 +317,7 @@ impl Running {
         if tokio::time::timeout_at(deadline.into(), exchange.tasks.wait()).await.is_err() {
             warn!(tasks = exchange.tasks.len(), "streams did not end in time");
         }
-        for part in [DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER] {
+        for part in [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER] {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
         intake.meter.clone().shutdown().await;

@@ -445,3 +445,39 @@ async fn an_unknown_process_cannot_speak_for_a_peer() {
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("not a member that is known here yet"), "{status}");
 }
+
+#[tokio::test]
+async fn a_silent_node_is_remembered_over_a_restart_of_the_only_aggregator() {
+    let aggregator = Aggregator::start("solo", &[]).await;
+    aggregator.service.ready().await;
+    let mut gone = TestNode::new("web-1", "a");
+    gone.connect(&aggregator.url()).await;
+    let first = now();
+    for tick in [first - 1, first] {
+        gone.send(tick, 1, 1_000).await;
+    }
+    gone.until_acked([first - 1, first]).await;
+    let state = aggregator.stopped_with_state().await;
+
+    let again = Aggregator::start_in("solo", &[], starling_aggregator::Config::default(), state).await;
+    let mut here = TestNode::new("web-2", "a");
+    here.connect(&again.url()).await;
+    let tick = now();
+    here.send(tick, 1, 1_000).await;
+    let (mut query, mut cluster) = (again.query().await, again.cluster().await);
+    eventually("what is missing has a name", async || {
+        let asked = v1::GetClusterRequest { tick, ..v1::GetClusterRequest::default() };
+        let view = query.get_cluster(asked).await.map_err(|status| status.to_string())?.into_inner();
+        let asked = v1::GetLedgerRequest { tick };
+        let books = cluster.get_ledger(asked).await.map_err(|status| status.to_string())?.into_inner();
+        for said in [view.completeness.unwrap(), books.completeness.unwrap()] {
+            let found = (said.nodes_reporting(), said.nodes_expected(), said.nodes_missing);
+            if found != (1, 2, vec!["web-1".to_owned()]) {
+                return Err(format!("{found:?}"));
+            }
+        }
+        Ok(())
+    })
+    .await;
+    again.stopped().await;
+}

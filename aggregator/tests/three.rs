@@ -25,7 +25,7 @@ async fn nodes(aggregators: &[Aggregator], count: usize) -> Vec<TestNode> {
 /// Every aggregator shows `expected` requests at each tick, from `count` nodes, and the same books.
 async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count: u32) {
     for (&tick, &requests) in expected {
-        let mut hashes = Vec::new();
+        let (mut hashes, mut busiest) = (Vec::new(), Vec::new());
         for aggregator in aggregators {
             let mut query = aggregator.query().await;
             eventually("the sum of what the nodes sent", async || {
@@ -56,8 +56,17 @@ async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count:
             assert!(books.conservation.as_ref().unwrap().balanced(), "{books:?}");
             assert_eq!((books.frames_counted(), books.overlaps(), books.forks()), (count, 0, 0), "{books:?}");
             hashes.push(books.view_hash);
+            let asked = v1::GetClusterRequest { tick, ..v1::GetClusterRequest::default() };
+            let view = query.get_cluster(asked).await.unwrap().into_inner();
+            let behind = view.completeness.unwrap();
+            let sections = behind.sections.unwrap();
+            let reported = [sections.cpu(), sections.memory(), sections.traffic(), sections.latency(), sections.disk()];
+            assert_eq!((reported, behind.nodes_missing), ([count, count, count, count, 0], Vec::new()));
+            busiest.push(view.sections.unwrap().cpu.unwrap().busiest);
         }
         assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "views differ at {tick}: {hashes:?}");
+        // The busiest cores are those of this second, wherever their nodes are connected.
+        assert!(!busiest[0].is_empty() && busiest.windows(2).all(|pair| pair[0] == pair[1]), "{tick}: {busiest:?}");
     }
 }
 

@@ -98,7 +98,7 @@ fn own_logs(logs: &[LedgerLog], name: &str) -> BTreeMap<String, u64> {
     logs.iter().filter(|log| log.aggregator_id == name).map(|log| (log.writer_id.clone(), log.length())).collect()
 }
 
-/// The hash of the view of `tick`, which is the same at every member.
+/// The hash of the view of `tick`, which is the same at every member, as are the nodes behind it and those missing.
 ///
 /// # Errors
 /// How they differ, or books that do not balance, or faults that are never to be.
@@ -112,7 +112,11 @@ pub async fn same_view(members: &[Member], tick: u32) -> Result<String, String> 
             let (overlaps, forks) = (ledger.overlaps(), ledger.forks());
             return Err(format!("tick {tick} at {name}: overlaps {overlaps}, forks {forks}, {detail}"));
         }
-        hashes.insert(member.name.clone(), (ledger.view_hash.clone(), ledger.frames_counted()));
+        let behind = ledger
+            .completeness
+            .as_ref()
+            .map(|of| (of.nodes_reporting, of.nodes_expected, of.sections, of.nodes_missing.clone()));
+        hashes.insert(member.name.clone(), (ledger.view_hash.clone(), ledger.frames_counted(), behind));
     }
     let mut all = hashes.values();
     let first = all.next().cloned().unwrap_or_default();

@@ -245,6 +245,10 @@ impl ClusterFleet {
 }
 
 impl HeldElsewhere for ClusterFleet {
+    fn knows(&self, node: &NodeId) -> bool {
+        self.place(node).is_some()
+    }
+
     fn held_by_other(&self, node: &NodeId, machine: &Machine) -> Option<Holder> {
         let alive_for = u32::try_from(ALIVE_FOR.as_secs()).unwrap_or(u32::MAX);
         let entry = self.table().held_elsewhere(node, tick_of(now_ms()), alive_for)?;

@@ -116,7 +116,7 @@ fn entry_of(node: &IngestNode, about: &About, aggregator: Option<&NodeId>, stopp
         cores: about.facts.cores,
         stopped,
         collector_faults: about.collector_faults.clone(),
-        silent_reason: String::new(),
+        silent_reason: about.silent_reason.clone(),
         origin: about.origin.clone(),
     }
 }

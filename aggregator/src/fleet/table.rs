@@ -422,7 +422,11 @@ pub(super) fn wire_row(entry: &Entry, row: &Row, tick: u32) -> v1::NodeRow {
         busiest: row.busiest().map(core).collect(),
         delay_ms: row.delay_ms,
         collector_faults: entry.collector_faults.clone(),
-        silent_reason: entry.silent_reason.clone(),
+        silent_reason: if nodes::state(entry, row, tick) == NodeState::Silent {
+            entry.silent_reason.clone()
+        } else {
+            String::new()
+        },
         address: if entry.aggregator.is_some() { entry.origin.address.clone() } else { String::new() },
         name_clash: None,
     }

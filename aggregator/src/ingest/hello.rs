@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use starling_proto::{
     ids::{Machine, NodeId, StreamId},
     label,
-    limits::{LABELS_MAX, NAME_LEN_MAX},
+    limits::{EARLY_SECONDS, LABELS_MAX, LATE_WINDOW, NAME_LEN_MAX},
     nodes::Origin,
     v1,
 };
 use tonic::Status;
 
 use super::node::About;
+use crate::clock::now_ms;
 
 /// A hello that keeps all rules.
 #[derive(Debug, Clone)]
@@ -68,6 +69,7 @@ impl Greeting {
                 },
                 labels: hello.labels.into_iter().collect::<BTreeMap<_, _>>(),
                 simulated: hello.simulated,
+                silent_reason: silent_reason(hello.sent_at_unix_ms, now_ms()),
                 collector_faults: Vec::new(),
                 origin: Origin { address, machine, since_unix_ms: 0 },
             },
@@ -79,6 +81,23 @@ impl Greeting {
 /// Texts for people only: an odd one is cut, not refused.
 fn shortened(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(NAME_LEN_MAX).collect()
+}
+
+/// What a clock that was at `sent_ms` when ours was at `now_ms` does to the frames of its node. Empty when it is right, or
+/// when the daemon does not say.
+fn silent_reason(sent_ms: u64, now_ms: u64) -> String {
+    let (ahead, behind) = (sent_ms.saturating_sub(now_ms) / 1000, now_ms.saturating_sub(sent_ms) / 1000);
+    if sent_ms == 0 {
+        String::new()
+    } else if ahead > u64::from(EARLY_SECONDS) {
+        format!("its clock is {ahead} s ahead: its frames are held")
+    } else if behind > u64::from(LATE_WINDOW) {
+        format!("its clock is {behind} s behind: its frames are held")
+    } else if behind > u64::from(EARLY_SECONDS) {
+        format!("its clock is {behind} s behind: its seconds are counted late")
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +128,16 @@ mod tests {
         assert_eq!(greeting.about.labels["zone"], "a");
         let machine = Machine { id: Some([7; 16]), boot: None };
         assert_eq!(greeting.about.origin, Origin { address: "h:1".into(), machine, since_unix_ms: 0 });
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_the_reason_for_silence() {
+        let now = 1_700_000_000_000_u64;
+        let of = |offset: i64| silent_reason(now.saturating_add_signed(offset * 1000), now);
+        assert_eq!(of(3_600), "its clock is 3600 s ahead: its frames are held");
+        assert_eq!(of(-3_600), "its clock is 3600 s behind: its frames are held");
+        assert_eq!(of(-60), "its clock is 60 s behind: its seconds are counted late");
+        assert_eq!((of(10), of(-10), of(0), silent_reason(0, now)), Default::default());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The receiver of the nodes: one stream per daemon, frames in, acknowledgements out.
 
+mod bucket;
 mod cores;
 mod hello;
 mod names;
@@ -73,6 +74,11 @@ impl Intake {
             aggregator: self.membership.view().me.id.to_string(),
         });
         here.or_else(|| self.elsewhere.held_by_other(node, machine))
+    }
+
+    /// No aggregator has heard of `node` in the last 15 minutes.
+    fn is_new(&self, node: &NodeId) -> bool {
+        self.registry.get(node).is_none() && !self.elsewhere.knows(node)
     }
 
     /// Lets in whoever says `greeting`: under its name, or under another one when a different machine holds that.

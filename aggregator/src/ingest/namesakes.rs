@@ -42,6 +42,9 @@ pub(crate) struct Holder {
 pub(crate) trait HeldElsewhere: Send + Sync {
     /// Who holds `node` at another aggregator, if that is known to be another machine than `machine` and alive.
     fn held_by_other(&self, node: &NodeId, machine: &Machine) -> Option<Holder>;
+
+    /// Whether some aggregator has heard of `node` in the last 15 minutes.
+    fn knows(&self, node: &NodeId) -> bool;
 }
 
 /// Names for the second machine of the name `node`, best first: the same after a restart and, unless both are clones of

@@ -50,6 +50,8 @@ pub(crate) struct About {
     pub(crate) facts: v1::NodeFacts,
     /// Operator's labels.
     pub(crate) labels: BTreeMap<String, String>,
+    /// Why none of its newest seconds may be counted: how far its clock is off. Empty when it is right.
+    pub(crate) silent_reason: String,
     /// Its samples are replays.
     pub(crate) simulated: bool,
     /// Its collectors that do not read all they should, sorted by name; as of [`starling_proto::nodes::taken_faults`].

@@ -18,6 +18,7 @@ use starling_proto::{
     series::OTHER,
 };
 
+use super::bucket::Bucket;
 use super::namesakes::Clashes;
 use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, IngestNode, NodeSession, Shared};
 use crate::metrics::Metrics;
@@ -25,6 +26,12 @@ use crate::metrics::Metrics;
 /// Nodes without a stream whose last 15 minutes are kept beside `nodes_max` connected ones. Beyond it the one that went
 /// longest ago is forgotten early.
 const GONE_MAX: usize = 1_000;
+/// Nodes that are new to the cluster and that this aggregator takes at once: all of its own after a first start of 4,000
+/// nodes. Beyond it so many a second as [`NEWCOMERS_PER_SECOND`]; a further one is sent away, counted, and comes again: names
+/// made up one after the other neither fill the node table nor count as expected.
+const NEWCOMERS_BURST: f64 = 4_096.0;
+/// See [`NEWCOMERS_BURST`].
+pub(super) const NEWCOMERS_PER_SECOND: f64 = 256.0;
 /// Seconds between two sweeps of the names: each walks the whole table.
 const SWEEP_SECONDS: u32 = 60;
 /// A block is sealed within so many seconds of being due: all nodes' blocks are over at the same moment, and sealing
@@ -44,6 +51,8 @@ pub(crate) struct Registry {
     /// When [`Interner::sweep`] ran last, as a tick.
     swept: AtomicU32,
     clashes: Clashes,
+    /// Plain mutex, short sections.
+    newcomers: Mutex<Bucket>,
     shared: Arc<Shared>,
 }
 
@@ -69,8 +78,14 @@ impl Registry {
             names: Arc::default(),
             swept: AtomicU32::new(0),
             clashes: Clashes::default(),
+            newcomers: Mutex::new(Bucket::new(Instant::now(), NEWCOMERS_BURST, NEWCOMERS_PER_SECOND)),
             shared: Arc::new(Shared { started: Instant::now(), connected, block_bytes, metrics }),
         }
+    }
+
+    /// Whether one more node that is new to the cluster is taken now.
+    pub(super) fn takes_newcomer(&self, now: Instant) -> bool {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).try_take(now)
     }
 
     /// The clashes of names in the cluster.
@@ -291,6 +306,13 @@ mod tests {
         let samples = vec![Sample { series: Series::of(&catalogue::UPTIME, &[]), value: Value::Gauge(tick.into()) }];
         let frame = Encoder::new().encode(&Content { tick, samples, dropped: 0 }, None, false);
         claim.keep(Decoder::new().decode(&frame, &Interner::default()).unwrap(), 5);
+    }
+
+    #[test]
+    fn made_up_names_come_in_at_a_bounded_rate() {
+        let (registry, now) = (registry(), Instant::now());
+        let taken = |at| (0..20_000).filter(|_| registry.takes_newcomer(at)).count() as f64;
+        assert_eq!((taken(now), taken(now + Duration::from_secs(1))), (NEWCOMERS_BURST, NEWCOMERS_PER_SECOND));
     }
 
     #[test]

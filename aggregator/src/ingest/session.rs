@@ -21,10 +21,12 @@ use tracing::{debug, info};
 
 use super::{
     Intake,
+    bucket::Bucket,
     cores::CoreReader,
     elsewhere,
     hello::Greeting,
     node::{Claim, ClaimError},
+    registry::NEWCOMERS_PER_SECOND,
     respond, stopping,
 };
 use crate::{
@@ -89,6 +91,12 @@ pub(super) struct IngestSession {
 impl IngestSession {
     /// Takes the node's place in the registry and in the ledger.
     pub(super) async fn open(intake: &Arc<Intake>, greeting: Greeting) -> Result<Self, Status> {
+        if intake.is_new(&greeting.node) && !intake.registry.takes_newcomer(Instant::now()) {
+            intake.metrics.newcomer_refused(greeting.node.as_str());
+            return Err(Status::unavailable(format!(
+                "more than {NEWCOMERS_PER_SECOND} nodes a second are new to the cluster: try again in a few seconds"
+            )));
+        }
         let claim = intake.registry.claim(&greeting.node, greeting.stream, greeting.session, greeting.about).map_err(
             |error| match error {
                 ClaimError::Older => Status::aborted(error.to_string()),
@@ -118,7 +126,7 @@ impl IngestSession {
             cores: CoreReader::default(),
             before: Bytes::new(),
             awaits_keyframe: false,
-            bucket: Bucket::new(Instant::now()),
+            bucket: Bucket::new(Instant::now(), FRAMES_BURST, FRAMES_PER_SECOND),
         })
     }
 
@@ -353,26 +361,6 @@ async fn send(outbox: &Outbox, body: ingest_response::Body, stalls: &Counter) ->
     }
 }
 
-/// Token bucket of the frames of one node. Pure.
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    const fn new(now: Instant) -> Self {
-        Self { tokens: FRAMES_BURST, at: now }
-    }
-
-    /// Takes one token; returns how long to wait for it.
-    fn take(&mut self, now: Instant) -> Duration {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * FRAMES_PER_SECOND;
-        self.tokens = (self.tokens + gained).min(FRAMES_BURST) - 1.0;
-        self.at = now;
-        if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / FRAMES_PER_SECOND) }
-    }
-}
-
 /// Why the next message of a node could not be read: its fault is reported, a broken connection cannot be.
 fn unreadable(status: &Status) -> End {
     match status.code() {
@@ -404,14 +392,5 @@ mod tests {
         assert!(send(&outbox, ack(), &stalls).await.is_none());
         drop(inbound);
         assert!(matches!(send(&outbox, ack(), &stalls).await, Some(End::Gone)));
-    }
-
-    #[test]
-    fn a_burst_passes_and_a_flood_waits() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(start);
-        assert!((0..120).all(|_| bucket.take(start).is_zero()));
-        assert_eq!(bucket.take(start), Duration::from_millis(25));
-        assert!(bucket.take(start + Duration::from_secs(2)).is_zero());
     }
 }

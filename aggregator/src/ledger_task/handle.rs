@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use starling_ledger::{DecodedRun, DigestError, Ledger, Offered, OpenError, Outgoing, Refused, StreamNo, TickView};
+use starling_ledger::{
+    DecodedRun, DigestError, KnownStream, Ledger, Offered, OpenError, Outgoing, Refused, StreamNo, TickView,
+};
 use starling_proto::{
     ids::{NodeId, StreamId, WriterId},
     v1,
@@ -134,6 +136,7 @@ pub(super) enum Request {
         from: WriterId,
         run: DecodedRun,
     },
+    Recall(Vec<KnownStream>),
     Flush(oneshot::Sender<()>),
     Ask(Question),
 }
@@ -313,6 +316,11 @@ impl LedgerHandle {
     /// A run that the peer `from` sent, read already.
     pub(crate) async fn entries(&self, from: WriterId, run: DecodedRun) {
         let _ = self.request(Request::Entries { from, run }).await;
+    }
+
+    /// Streams known from before the start; of nodes of which no log speaks they go into our own.
+    pub(crate) async fn recall(&self, known: Vec<KnownStream>) {
+        let _ = self.request(Request::Recall(known)).await;
     }
 
     /// Everything pending becomes an entry now, for a stop.

@@ -230,6 +230,7 @@ impl LedgerTask {
                 let _ = answer.send(refused.map_or(Ok(()), Err));
             }
             Request::Entries { from, run } => drop(self.handle(Event::Entries { from, run })),
+            Request::Recall(known) => drop(self.handle(Event::Recall(known))),
             Request::Flush(answer) => {
                 self.handle(Event::Flush);
                 self.handle(Event::Tick);

@@ -51,7 +51,11 @@ impl Aggregator {
 
     /// With the policies of `like`.
     pub(crate) async fn start_with(name: &str, seeds: &[String], like: Config) -> Self {
-        let state = tempfile::tempdir().unwrap();
+        Self::start_in(name, seeds, like, tempfile::tempdir().unwrap()).await
+    }
+
+    /// With the state folder of one that was there before.
+    pub(crate) async fn start_in(name: &str, seeds: &[String], like: Config, state: TempDir) -> Self {
         let free = "127.0.0.1:0".parse().unwrap();
         let config = Config {
             aggregator_id: NodeId::parse(name).unwrap(),
@@ -94,9 +98,15 @@ impl Aggregator {
         ClusterClient::new(self.channel().await)
     }
 
-    pub(crate) async fn stopped(mut self) {
+    pub(crate) async fn stopped(self) {
+        drop(self.stopped_with_state().await);
+    }
+
+    /// Stops it; its state folder stays.
+    pub(crate) async fn stopped_with_state(mut self) -> TempDir {
         self.stop.cancel();
         tokio::time::timeout(LIMIT, self.service.ended()).await.expect("it stops in time").unwrap();
+        self.state
     }
 }
 
