@@ -16,13 +16,20 @@ MINUTES ?= 10
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
-build: page ## Build the page and the release binaries
+build: needs page ## Build the page and the release binaries
+	@[ -e target/release/starling ] || echo "the first build takes about 10 minutes on two processors, later ones seconds"
 	cargo build --release -p starling -p starling-node -p starling-aggregator -p starling-dashboard
+
+.PHONY: needs
+needs:
+	@command -v cargo >/dev/null || { echo "cargo is missing (Rust 1.95 or later): see https://rustup.rs, then open a new shell"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install build-essential"; exit 1; }
 
 page: dashboard/ui/dist/index.html ## Build the page only
 
 %/node_modules: %/package-lock.json
-	@command -v npm >/dev/null || { echo "the page needs Node 20: apt-get install nodejs npm (Debian 12 backports) or see nodejs.org"; exit 1; }
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null \
+		|| { echo "the page needs Node 20.19 or later (Debian 12 has 18): see README, \"See this host, now\""; exit 1; }
 	@# The locked versions, as npm ci would; that one also wants the tools' builds for every platform in the lock file,
 	@# which not every registry carries.
 	cd $* && npm install --no-save --no-audit --no-fund

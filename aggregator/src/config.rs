@@ -1,6 +1,12 @@
 //! Settings of an aggregator: one table. The example file in `deploy/config/aggregator.toml` is written from it.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use starling_proto::{ids::NodeId, limits::NODE_ID_LEN_MAX};
 
@@ -58,8 +64,10 @@ starling_service::settings! {
         pub seeds: Vec<String> = Vec::new(), kind::list(0..=SEEDS_MAX, kind::host_port());
         /// Where /metrics, /live and /ready are served (HTTP).
         pub admin_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7402)), kind::listen();
-        /// Folder for what must survive a restart: today one number.
-        pub state_dir: PathBuf = "/var/lib/starling/aggregator".into(), kind::folder();
+        /// Folder for what must survive a restart: today one number. Default: $STATE_DIRECTORY, which systemd sets; for
+        /// root /var/lib/starling/aggregator; for others $XDG_STATE_HOME/starling/aggregator, else
+        /// ~/.local/state/starling/aggregator.
+        pub state_dir: PathBuf = default_state(), kind::folder(), example "\"/var/lib/starling/aggregator\"";
         /// Labels of nodes whose values get views of their own, such as zone:a. The same at every aggregator. Each
         /// label costs about as much merging as the cluster view itself.
         pub group_by: Vec<String> = vec!["zone".to_owned(), "role".to_owned()],
@@ -92,6 +100,31 @@ starling_service::settings! {
 }
 
 /// Gossip is left out: it listens on UDP.
+/// See [`Config::state_dir`].
+fn default_state() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    // /proc/self belongs to the effective user.
+    let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    state_dir(&variable, root)
+}
+
+fn state_dir(variable: &dyn Fn(&str) -> Option<OsString>, root: bool) -> PathBuf {
+    // systemd.exec(5): several folders are separated by colons.
+    let of_service = variable("STATE_DIRECTORY").and_then(|all| {
+        let first = all.as_bytes().split(|&byte| byte == b':').next().unwrap_or_default();
+        Some(PathBuf::from(OsStr::from_bytes(first))).filter(|path| path.is_absolute())
+    });
+    let of_user = || {
+        // XDG Base Directory Specification: a path that is not absolute is to be ignored.
+        let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+        Some(state.join("starling/aggregator"))
+    };
+    of_service
+        .or_else(|| (!root).then(of_user).flatten())
+        .unwrap_or_else(|| PathBuf::from("/var/lib/starling/aggregator"))
+}
+
 fn together(config: &Config, mistakes: &mut Mistakes) {
     mistakes.distinct(&[("grpc_listen", config.grpc_listen), ("admin_listen", config.admin_listen)]);
 }
@@ -166,8 +199,26 @@ mod tests {
             aggregator_id: NodeId::parse("aggregator-1").unwrap(),
             grpc_advertise: Some("127.0.0.1:7400".into()),
             gossip_advertise: Some("127.0.0.1:7401".parse().unwrap()),
+            state_dir: "/var/lib/starling/aggregator".into(),
             ..Config::default()
         };
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn the_state_folder_follows_the_service_and_then_the_user() {
+        let of = |set: &[(&str, &str)], root| {
+            let found = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+            state_dir(&found, root).display().to_string()
+        };
+        let service = ("STATE_DIRECTORY", "/var/lib/private/starling:/other");
+        let (xdg, home) = (("XDG_STATE_HOME", "/x"), ("HOME", "/home/a"));
+        assert_eq!(of(&[service, xdg, home], false), "/var/lib/private/starling");
+        assert_eq!(of(&[service], true), "/var/lib/private/starling");
+        assert_eq!(of(&[xdg, home], false), "/x/starling/aggregator");
+        assert_eq!(of(&[("XDG_STATE_HOME", "relative"), home], false), "/home/a/.local/state/starling/aggregator");
+        for (set, root) in [(&[xdg, home][..], true), (&[], false)] {
+            assert_eq!(of(set, root), "/var/lib/starling/aggregator");
+        }
     }
 }

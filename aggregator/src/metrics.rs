@@ -160,6 +160,7 @@ starling_service::metrics! {
         /// Series known in this process.
         series: Gauge = "starling_aggregator_series";
 
+        log node_stream_line most 50 every LINE_EVERY;
         log frame_refused_line every LINE_EVERY;
         log keyframe_requested_line every LINE_EVERY;
         log series_without_place_line every LINE_EVERY;

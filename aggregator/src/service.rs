@@ -303,7 +303,7 @@ impl Running {
     /// streams; end the servers. [`Config::drain`] bounds it all.
     async fn stop(mut self, why: String) {
         let deadline = Instant::now() + self.config.drain;
-        info!(why, "stopping");
+        info!(why, "draining");
         self.show(Readiness::NotReady(why)).await;
         let (intake, exchange) = (self.rooms.intake.clone(), self.rooms.exchange.clone());
         intake.draining.cancel();

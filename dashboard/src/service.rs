@@ -140,7 +140,7 @@ impl Program for Service {
             failure = parts.failed() => Some(failure),
         };
         let why = failure.as_ref().map_or_else(|| "stopping".to_owned(), |failure| format!("{failure:#}"));
-        info!(why, "stopping");
+        info!(why, "draining");
         parts.stop(READINESS, GRACE).await;
         ready.send_replace(Readiness::NotReady(why));
         stop.cancel();

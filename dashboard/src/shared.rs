@@ -10,7 +10,6 @@ use starling_proto::{nodes::UpdateError, v1};
 use starling_service::clock;
 use tokio::sync::watch;
 use tonic::transport::Channel;
-use tracing::warn;
 
 use crate::{
     demand::{Demand, Full, Leased},
@@ -120,14 +119,13 @@ impl Shared {
         self.apply_aggregators(answer);
     }
 
-    /// No aggregator is reached.
-    pub(crate) fn disconnected(&self, reason: &str) {
+    /// No aggregator is reached. Returns true when that is news: after a connection, and the first time.
+    pub(crate) fn disconnected(&self, reason: &str) -> bool {
         self.metrics.upstream_losses.inc();
         self.upstream.send_replace(None);
-        if self.with(|hub| hub.disconnected(reason, now())) {
-            warn!(reason, "no aggregator is reached");
-        }
+        let news = self.with(|hub| hub.disconnected(reason, now()));
         self.notify();
+        news
     }
 
     /// The aggregator refused a series.

@@ -126,7 +126,7 @@ impl Program for Service {
             failure = parts.failed() => Some(failure),
         };
         let why = failure.as_ref().map_or_else(|| "stopping".to_owned(), |failure| format!("{failure:#}"));
-        info!(why, "stopping");
+        info!(why, "draining");
         // The sampler publishes readiness until it ends, hence again after it.
         ready.send_replace(Readiness::NotReady(why.clone()));
         // First the receiver, so that what it has taken is part of the last second. A sender that keeps its connection

@@ -97,3 +97,48 @@ fn a_log_that_no_terminal_reads_has_no_colours() {
     assert!(log.contains("INFO") && log.contains("stopped"), "{log}");
     assert!(!log.contains('\u{1b}'), "{log}");
 }
+
+#[test]
+fn a_daemon_that_cannot_read_its_host_does_not_start() {
+    for flags in [&["--check-config"][..], &[]] {
+        let arguments = [&["--set", "procfs=/nonexistent"], flags].concat();
+        let (code, _, said) = run("starling-node", &arguments, &[]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(
+            said.contains("  procfs: /nonexistent/stat does not exist") && said.contains("mount the host's"),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 2, "{said}");
+    }
+}
+
+#[test]
+fn a_person_hears_of_the_first_data_and_of_the_stop_and_two_signals_at_once_are_one() {
+    let state = tempfile::tempdir().unwrap();
+    let mut child = Command::new(binary("starling"))
+        .args(["up", "--free-ports", "--state", &state.path().display().to_string()])
+        .env_remove("STARLING_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut seen = Vec::new();
+    for line in lines.map_while(Result::ok) {
+        let last = line.starts_with("first data after ");
+        seen.push(line);
+        if last {
+            break;
+        }
+    }
+    let process = rustix::process::Pid::from_child(&child);
+    for _ in 0..2 {
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    }
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    let log = String::from_utf8(stderr).unwrap();
+    assert!(seen.last().is_some_and(|line| line.starts_with("first data after ")), "{seen:?}\n{log}");
+    assert_eq!(status.code(), Some(0), "as timeout(1) stops what it runs: {log}");
+    assert!(log.contains("stopping; again to stop at once") && !log.contains("stopping at once"), "{log}");
+}

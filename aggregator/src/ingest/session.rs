@@ -115,7 +115,10 @@ impl IngestSession {
                 TakeError::Ended(_) => Status::unavailable(error.to_string()),
             }
         })?;
-        info!(node = %greeting.node, stream = %greeting.stream, session = greeting.session, "node connected");
+        if let Some(left_out) = intake.metrics.node_stream_line.allow() {
+            let (node, stream, session) = (&greeting.node, greeting.stream, greeting.session);
+            info!(%node, %stream, session, left_out, "node connected");
+        }
         Ok(Self {
             intake: intake.clone(),
             claim,
@@ -142,7 +145,9 @@ impl IngestSession {
         drop(open);
         let (last_tick, last_message) = match end {
             End::Ended(tick) => {
-                info!(node = %self.node(), last_tick = tick, "node ended its stream");
+                if let Some(left_out) = self.intake.metrics.node_stream_line.allow() {
+                    info!(node = %self.node(), last_tick = tick, left_out, "node ended its stream");
+                }
                 (Some(tick), None)
             }
             End::Continued(tick) => {
@@ -150,11 +155,16 @@ impl IngestSession {
                 (None, None)
             }
             End::Gone => {
-                info!(node = %self.node(), "node disconnected");
+                if let Some(left_out) = self.intake.metrics.node_stream_line.allow() {
+                    info!(node = %self.node(), left_out, "node disconnected");
+                }
                 (None, None)
             }
             End::Status(status) => {
-                info!(node = %self.node(), %status, "stream of a node ended");
+                if let Some(left_out) = self.intake.metrics.node_stream_line.allow() {
+                    let (code, message) = (status.code(), status.message());
+                    info!(node = %self.node(), ?code, message, left_out, "stream of a node ended");
+                }
                 (None, Some(Err(status)))
             }
             End::Redirect(redirect) => {

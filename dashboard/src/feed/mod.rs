@@ -13,7 +13,7 @@ use starling_service::{channel::Dial, grpc::cluster_client::ClusterClient};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::shared::Shared;
 use endpoints::Endpoints;
@@ -32,6 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>, configured: Vec<String>, shutdown: 
 
 async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &CancellationToken) {
     let mut endpoints = Endpoints::new(configured);
+    let mut said = false;
     while !shutdown.is_cancelled() {
         let address = endpoints.next();
         shared.metrics().upstream_dials.inc();
@@ -49,8 +50,17 @@ async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &Cancel
             end = attempt => end.err().unwrap_or_else(|| "the stream ended".to_owned()),
         };
         debug!(%address, reason, "aggregator failed");
-        shared.disconnected(&format!("{address}: {reason}"));
+        let reason = format!("{address}: {reason}");
+        let news = shared.disconnected(&reason);
         let delay = endpoints.failed(rand::random());
+        said &= !news;
+        if news && delay.is_zero() {
+            info!(reason, "this aggregator is not followed, trying the next");
+        }
+        // All have been asked, one after the other. Said once until one is reached.
+        if !delay.is_zero() && !std::mem::replace(&mut said, true) {
+            warn!(reason, "no aggregator is reached");
+        }
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,

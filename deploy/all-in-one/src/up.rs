@@ -33,7 +33,8 @@ impl Program for Up {
     const NAME: &'static str = "starling";
     const ABOUT: &'static str = "Run everything in one process: aggregator, this host's node and the dashboard";
     const SETTINGS: &'static str = "up";
-    const LOG: &'static str = "warn";
+    // A person at a terminal: what goes wrong, and that a stop was heard.
+    const LOG: &'static str = "warn,starling_service::shutdown=info";
     type Config = Config;
 
     /// Each service counts in a registry of its own, which says in every line whose it is.
@@ -53,7 +54,9 @@ impl Program for Up {
             own.requests = requests.clone();
             let registry = Registry::of_service(AGGREGATOR, own.aggregator_id.as_str());
             let bound = starling_aggregator::Service::bind(own, registry).await;
-            aggregators.push(bound.with_context(|| format!("aggregator {} did not start, see --grpc-port", i + 1))?);
+            aggregators.push(
+                bound.with_context(|| format!("aggregator {} did not start, see --grpc-port and --state", i + 1))?,
+            );
         }
         let grpc: Vec<SocketAddr> = aggregators.iter().filter_map(|aggregator| address(aggregator, "grpc")).collect();
         let known: Vec<String> = grpc.iter().map(SocketAddr::to_string).collect();

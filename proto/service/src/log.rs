@@ -8,8 +8,11 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// Libraries that write a line for what any outsider can send. Raised by `--log chitchat=info` and the like.
-const QUIET: &str = "chitchat=error,h2=error";
+/// Libraries that write a line for what any outsider can send, and those whose news is not ours. Raised by
+/// `--log chitchat=info` and the like.
+const QUIET: &str = "chitchat=error,h2=error,hyper=warn,hyper_util=warn,tonic=warn,tower=warn,tower_http=warn,axum=warn,\
+                     tungstenite=error,tokio_tungstenite=error,opentelemetry=warn,opentelemetry_sdk=warn,\
+                     opentelemetry_otlp=warn";
 
 /// Flags for the log of every program.
 #[derive(Debug, Clone, clap::Args)]
@@ -63,15 +66,31 @@ impl LogArgs {
 /// every occurrence, the line says how many lines were left out.
 #[derive(Debug)]
 pub struct LogLimiter {
+    /// Lines per interval.
+    most: u32,
     every: Duration,
-    state: Mutex<(Option<Instant>, u64)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When the interval began, and the lines written in it.
+    since: Option<Instant>,
+    written: u32,
+    left_out: u64,
 }
 
 impl LogLimiter {
     /// One line per `every`.
     #[must_use]
     pub const fn new(every: Duration) -> Self {
-        Self { every, state: Mutex::new((None, 0)) }
+        Self::of(1, every)
+    }
+
+    /// At most `most` lines per `every`: for lines that usually come one by one and in a burst at worst.
+    #[must_use]
+    pub const fn of(most: u32, every: Duration) -> Self {
+        Self { most, every, state: Mutex::new(State { since: None, written: 0, left_out: 0 }) }
     }
 
     /// How many lines were left out since the last one, when one may be written now.
@@ -83,12 +102,15 @@ impl LogLimiter {
     pub fn allow_at(&self, now: Instant) -> Option<u64> {
         // A short section without a way to panic; what is left of a poisoned one is right.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0.is_some_and(|last| now.saturating_duration_since(last) < self.every) {
-            state.1 += 1;
+        if state.since.is_none_or(|since| now.saturating_duration_since(since) >= self.every) {
+            (state.since, state.written) = (Some(now), 0);
+        }
+        if state.written >= self.most {
+            state.left_out += 1;
             return None;
         }
-        state.0 = Some(now);
-        Some(std::mem::take(&mut state.1))
+        state.written += 1;
+        Some(std::mem::take(&mut state.left_out))
     }
 }
 
@@ -104,6 +126,16 @@ mod tests {
         assert!((1..10).all(|n| limiter.allow_at(start + n * Duration::from_secs(1)).is_none()));
         assert_eq!(limiter.allow_at(start + every), Some(9));
         assert_eq!(limiter.allow_at(start + 3 * every), Some(0));
+    }
+
+    #[test]
+    fn a_burst_passes_and_a_flood_does_not() {
+        let every = Duration::from_secs(10);
+        let (limiter, start) = (LogLimiter::of(3, every), Instant::now());
+        let allowed =
+            |at: u32, n: usize| (0..n).filter_map(|_| limiter.allow_at(start + at * every)).collect::<Vec<_>>();
+        assert_eq!(allowed(0, 1000), [0, 0, 0]);
+        assert_eq!(allowed(1, 2), [997, 0]);
     }
 
     #[test]

@@ -8,7 +8,11 @@ use std::{
 };
 
 use clap::{Args as _, FromArgMatches as _};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -24,6 +28,8 @@ use crate::{
 
 /// How long blocking work, such as a read of a filesystem that does not answer, may hold up the end of the process.
 const BLOCKING_GRACE: Duration = Duration::from_millis(500);
+/// How often a person is told what a program still waits for. Data usually comes within 2 s.
+const WAITING_AGAIN: Duration = Duration::from_secs(5);
 /// The process could not do its work.
 const FAILED: u8 = 1;
 /// Flags or settings were not taken; service managers need not try again.
@@ -176,14 +182,41 @@ fn run<P: Program>(config: P::Config) -> anyhow::Result<()> {
         // First, so that a signal during the start is a stop and not a kill.
         let shutdown = shutdown::on_signal()?;
         let program = P::bind(config, Registry::default()).await?;
-        if let Some(introduction) = program.introduction() {
+        let introduction = program.introduction();
+        let introduced = introduction.is_some();
+        if let Some(introduction) = introduction {
             println!("{introduction}");
         }
         println!("{}", announcement(P::NAME, &program.addresses()));
-        program.run(shutdown).await
+        let told = introduced.then(|| tokio::spawn(tell_first_data(program.readiness(), tell)));
+        let result = program.run(shutdown).await;
+        if let Some(told) = told {
+            told.abort();
+        }
+        result
     });
     runtime.shutdown_timeout(BLOCKING_GRACE);
     result
+}
+
+fn tell(line: &str) {
+    println!("{line}");
+}
+
+/// Tells a person when a program has its first data, and every few seconds before that what it waits for.
+async fn tell_first_data(mut ready: watch::Receiver<Readiness>, tell: impl Fn(&str)) {
+    let start = Instant::now();
+    loop {
+        match timeout(WAITING_AGAIN, ready.wait_for(|ready| *ready == Readiness::Ready)).await {
+            Ok(Ok(_)) => return tell(&format!("first data after {:.1} s", start.elapsed().as_secs_f64())),
+            // It ended.
+            Ok(Err(_)) => return,
+            Err(_) => {}
+        }
+        if let Readiness::NotReady(why) = &*ready.borrow() {
+            tell(&format!("waiting for the first data: {why}"));
+        }
+    }
 }
 
 /// The one line on standard output that says that a program works and where: its name, the word `listening`, and

@@ -5,7 +5,10 @@
 //! [`RequestMeter::record`] is called: an HTTP request, a unary gRPC call, one message of a stream.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,11 +19,15 @@ use opentelemetry::{
 use opentelemetry_otlp::{MetricExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::{
     Resource,
-    metrics::{Aggregation, Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream, Temporality},
+    error::OTelSdkResult,
+    metrics::{
+        Aggregation, Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream, Temporality,
+        data::ResourceMetrics, exporter::PushMetricExporter,
+    },
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use crate::{channel::Dial, settings::kind};
+use crate::{channel::Dial, log::LogLimiter, settings::kind};
 
 /// Name of the instrumentation scope of own requests. With it, and a service of this kind of name, the daemon tells
 /// them from those of the users.
@@ -32,6 +39,10 @@ pub const SERVICES: &str = "starling-";
 const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// An export that takes longer is given up.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// So many exports fail before a line says so: what is started together need not be there at once.
+const FAILING_AFTER: u64 = 10;
+/// That line is written at most this often.
+const FAILING_AGAIN: Duration = Duration::from_secs(600);
 /// Buckets and scale of the exponential histograms: 160 buckets at scale 5 span a factor of 32 at 2.2 % width; the
 /// SDK lowers the scale by itself when the values of a second span more.
 const EXPONENTIAL_BUCKETS: u32 = 160;
@@ -159,7 +170,9 @@ impl RequestMeter {
             ])
             .build();
         let provider = SdkMeterProvider::builder()
-            .with_reader(PeriodicReader::builder(exporter).with_interval(EXPORT_INTERVAL).build())
+            .with_reader(
+                PeriodicReader::builder(Noticed::new(exporter, endpoint)).with_interval(EXPORT_INTERVAL).build(),
+            )
             .with_view(exponential)
             .with_resource(resource)
             .build();
@@ -207,6 +220,74 @@ impl RequestMeter {
     }
 }
 
+/// An exporter whose failures are seen: the SDK says nothing of them.
+#[derive(Debug)]
+struct Noticed<E> {
+    exporter: E,
+    endpoint: String,
+    /// Exports that failed in a row.
+    failed: AtomicU64,
+    lines: LogLimiter,
+    /// The log says that exports fail.
+    said: AtomicBool,
+}
+
+impl<E> Noticed<E> {
+    fn new(exporter: E, endpoint: &str) -> Self {
+        Self {
+            exporter,
+            endpoint: endpoint.to_owned(),
+            failed: AtomicU64::new(0),
+            lines: LogLimiter::new(FAILING_AGAIN),
+            said: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes note of one export; true when a line was written.
+    fn note(&self, failure: Option<&dyn std::fmt::Display>) -> bool {
+        let Some(error) = failure else {
+            self.failed.store(0, Ordering::Relaxed);
+            let said = self.said.swap(false, Ordering::Relaxed);
+            if said {
+                info!(endpoint = self.endpoint, "own requests are reported again");
+            }
+            return said;
+        };
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        if failed < FAILING_AFTER || self.lines.allow().is_none() {
+            return false;
+        }
+        self.said.store(true, Ordering::Relaxed);
+        warn!(
+            endpoint = self.endpoint,
+            seconds = failed,
+            %error,
+            "own requests are not reported: start a starling-node there, or set requests.endpoint or requests.report = false"
+        );
+        true
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for Noticed<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.exporter.export(metrics).await;
+        self.note(result.as_ref().err().map(|error| error as &dyn std::fmt::Display));
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}
+
 /// A request, stream or socket that is open.
 #[derive(Debug)]
 pub struct OpenRequest {
@@ -225,5 +306,22 @@ impl OpenRequest {
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.meter.add_active(self.protocol, -1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exports_that_fail_are_said_once_and_so_is_their_end() {
+        let noticed = Noticed::new((), "http://127.0.0.1:4317");
+        let refused: &dyn std::fmt::Display = &"refused";
+        assert!(!noticed.note(None));
+        assert!((1..FAILING_AFTER).all(|_| !noticed.note(Some(refused))), "it may still start");
+        assert!(!noticed.note(None), "it did, and nothing was said");
+        let lines = (0..FAILING_AFTER + 300).filter(|_| noticed.note(Some(refused))).count();
+        assert_eq!(lines, 1, "one in ten minutes");
+        assert!(noticed.note(None) && !noticed.note(None), "the end once");
     }
 }

@@ -25,7 +25,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     // Owned by the process: it lives until the process ends.
     tokio::spawn(async move {
         let first = next(&mut terminate, &mut interrupt).await;
-        info!(signal = first, "stopping, a second signal stops at once");
+        info!(signal = first, "stopping; again to stop at once");
         asked.cancel();
         let since = Instant::now();
         loop {

@@ -34,8 +34,8 @@ impl Row {
 /// and `label "reason"`. Types are [`Counter`](crate::metrics::Counter), [`Gauge`](crate::metrics::Gauge),
 /// [`Durations`](crate::metrics::Durations), and [`By`](crate::metrics::By) of the first two.
 ///
-/// After the rows, `log name every duration` gives the service a limit of its own for one kind of log line: a
-/// [`LogLimiter`](crate::log::LogLimiter) beside the counter of what it says.
+/// After the rows, `log name every duration`, or `log name most 20 every duration`, gives the service a limit of its own
+/// for one kind of log line: a [`LogLimiter`](crate::log::LogLimiter) beside the counter of what it says.
 ///
 /// ```
 /// use starling_service::metrics::{By, Counter, Registry};
@@ -68,7 +68,7 @@ macro_rules! metrics {
                 $(#[doc = $help:literal])+
                 $field:ident: $type:ty = $outside:literal $(, unit $unit:ident)? $(, label $label:literal)?;
             )*
-            $(log $line:ident every $every:expr;)*
+            $(log $line:ident $(most $most:literal)? every $every:expr;)*
         }
     ) => {
         $(#[doc = $about])*
@@ -84,7 +84,7 @@ macro_rules! metrics {
             $vis fn new(registry: &mut $crate::metrics::Registry) -> Self {
                 let metrics = Self {
                     $($field: <$type as $crate::metrics::Metric>::create($crate::metrics!(@label $($label)?)),)*
-                    $($line: std::sync::Arc::new($crate::log::LogLimiter::new($every)),)*
+                    $($line: std::sync::Arc::new($crate::log::LogLimiter::of($crate::metrics!(@most $($most)?), $every)),)*
                 };
                 // One row a field, in the same order.
                 let mut rows = Self::rows().into_iter();
@@ -107,6 +107,8 @@ macro_rules! metrics {
             }
         }
     };
+    (@most) => { 1 };
+    (@most $most:literal) => { $most };
     (@unit) => { None };
     (@unit $unit:ident) => { Some($crate::metrics::Unit::$unit) };
     (@label) => { "" };

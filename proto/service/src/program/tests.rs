@@ -129,3 +129,17 @@ fn an_announcement_is_one_line_of_pairs() {
     let address = "127.0.0.1:7400".parse().unwrap();
     assert_eq!(announcement("starling-node", &[("otlp", address)]), "starling-node listening otlp=127.0.0.1:7400");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_person_hears_what_is_waited_for_and_of_the_first_data() {
+    let (sender, ready) = watch::channel(Readiness::NotReady("no aggregator is reached".to_owned()));
+    let lines = std::sync::Mutex::new(Vec::new());
+    let told = tell_first_data(ready, |line| lines.lock().unwrap().push(line.to_owned()));
+    let starts = async {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        sender.send_replace(Readiness::Ready);
+    };
+    tokio::join!(told, starts);
+    let waits = "waiting for the first data: no aggregator is reached";
+    assert_eq!(*lines.lock().unwrap(), [waits, waits, "first data after 12.0 s"]);
+}

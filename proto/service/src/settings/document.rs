@@ -15,6 +15,18 @@ use super::{Mistakes, Origin, Row, Sources, given::Given};
 /// A name this close (Jaro-Winkler, 0 to 1) to an unknown one is offered instead of it: one or two letters off.
 const CLOSE: f64 = 0.85;
 
+/// What programs are called in the names of variables.
+const PROGRAMS: [&str; 4] = ["NODE", "AGGREGATOR", "DASHBOARD", "UP"];
+
+/// The name that a variable was to have whose program is almost one of ours. Others are left alone: they are not ours.
+fn other_program(name: &str) -> Option<String> {
+    let (program, key) = name.strip_prefix("STARLING_")?.split_once("__")?;
+    let close = |known: &&str| strsim::jaro_winkler(known, program);
+    let nearest = PROGRAMS.into_iter().max_by(|a, b| close(a).total_cmp(&close(b)))?;
+    let misspelt = !PROGRAMS.contains(&program) && close(&nearest) > CLOSE;
+    misspelt.then(|| format!("STARLING_{nearest}__{key}"))
+}
+
 /// All given values by dotted key. Tables are taken apart, so that `labels.zone` of one source and `labels.role` of
 /// another stand side by side.
 #[derive(Debug, Default)]
@@ -43,6 +55,9 @@ impl Document {
         let mut variables: Vec<_> = sources.environment.iter().collect();
         variables.sort();
         for (name, value) in variables {
+            if let Some(meant) = other_program(name) {
+                mistakes.add_source(format!("{name}: there is no such program, did you mean {meant}? (environment)"));
+            }
             if let Some(key) = name.strip_prefix(&prefix) {
                 let key = key.to_lowercase().replace("__", ".");
                 document.set_written(&key, value, Origin::Environment(name.clone()));

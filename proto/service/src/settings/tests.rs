@@ -144,6 +144,18 @@ fn one_underscore_too_few_is_noticed_and_other_names_are_left_alone() {
 }
 
 #[test]
+fn a_misspelt_program_is_noticed_and_the_others_of_ours_are_not() {
+    let ours = [("STARLING_AGGREGATOR__COPIES", "1"), ("STARLING_UP__NODES", "3"), ("STARLING_X__COPIES", "1")];
+    assert!(load(None, &ours, &[]).is_ok());
+    for (name, meant) in
+        [("STARLING_NOED__COPIES", "STARLING_NODE__COPIES"), ("STARLING_AGGREGATORS__A", "STARLING_AGGREGATOR__A")]
+    {
+        let error = load(None, &[(name, "1")], &[]).unwrap_err();
+        assert!(error.contains(&format!("{name}: there is no such program, did you mean {meant}?")), "{error}");
+    }
+}
+
+#[test]
 fn two_listeners_want_two_addresses() {
     let error = load(None, &[], &["admin_listen=127.0.0.1:7400"]).unwrap_err();
     assert!(error.contains("admin_listen: 127.0.0.1:7400 is the address of listen too"), "{error}");
