@@ -160,6 +160,17 @@ test("what is reported every 60 s is marked, with what makes it live", () =>
     assert.deepEqual(await violations(page), []);
   }));
 
+for (const size of [DESKTOP, PHONE]) {
+  test(`percentiles of coarse buckets are ranges, and the page says what makes them sharp, ${size.width} wide`, () =>
+    onFeeder(["--nodes", "3", "--bound", "1503906"], size, async (page) => {
+      await until("a card has a range", () => page.locator(".kpi", { hasText: "p99" }).locator(".v").textContent(), (t) => /^[\d.]+–[\d.]+/.test(t));
+      await page.locator("details.small summary").click();
+      assert.match(await textOf(page, "details.small code"), /base2_exponential_bucket_histogram/);
+      assert.ok(await fitsInWidth(page), "the name of the variable breaks");
+      assert.deepEqual(await violations(page), []);
+    }));
+}
+
 test("charts are drawn once when the font comes late", () =>
   onFeeder(["--nodes", "3"], DESKTOP, async (page, own) => {
     await page.route("**/*.woff2", async (route) => {

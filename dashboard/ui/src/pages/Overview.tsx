@@ -91,13 +91,14 @@ function LatencyPanel({
           </div>
           <Histogram distribution={distribution} latency={latency} />
           {latency.errorBoundPpm > f.TWO_FIGURES_PPM && (
-            <p class="small">
-              An application reports coarse buckets, so that percentiles are ranges. Set{" "}
+            <details class="small">
+              <summary>Coarse buckets: percentiles are ranges</summary>
+              An application sends few, wide buckets. In its environment{" "}
               <code>
                 OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram
               </code>{" "}
-              in its environment for 5%.
-            </p>
+              makes them sharp, to 5% or less.
+            </details>
           )}
         </>
       ) : (

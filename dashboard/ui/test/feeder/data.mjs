@@ -6,6 +6,12 @@ const PROTOCOLS = ["http1", "http2", "http3", "websocket", "grpc"];
 const BASE = { http1: 1.42e6, http2: 2.31e6, http3: 0.94e6, websocket: 0.19e6, grpc: 0.38e6 };
 const MEAN = { http1: 2400, http2: 1700, http3: 1900, websocket: 900, grpc: 3800 };
 
+/** Bound of error of percentiles, parts per million. */
+let bound = 3906;
+export function boundError(ppm) {
+  bound = ppm ?? bound;
+}
+
 /** Seconds between two reports of the application that reports most seldom; undefined: each second. */
 let every;
 export function reportEvery(seconds) {
@@ -174,7 +180,7 @@ function latency(c) {
     meanMicros: c["latency.p50"] * 1.3,
     maxMicros: c["latency.p999"] * 3,
     count: c["rps.total"] * 60,
-    errorBoundPpm: 3906,
+    errorBoundPpm: bound,
   };
 }
 

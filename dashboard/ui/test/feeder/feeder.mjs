@@ -4,7 +4,8 @@
 //   npm run build && node test/feeder/feeder.mjs --port 7480 --nodes 248
 //
 // --seconds N: history starts N seconds ago. --silent N: node N is silent. --blind N: node N cannot read
-// its memory. --twin N: two machines have its name. --every N: gRPC is reported each N s. --nodes 0: an aggregator without a node.
+// its memory. --twin N: two machines have its name. --every N: gRPC is reported each N s.
+// --bound N: error of percentiles in ppm. --nodes 0: an aggregator without a node.
 // --empty: no second has come yet. --alone: nor is an aggregator reached.
 // POST /feeder/cut closes every socket and refuses new ones; POST /feeder/restore accepts again;
 // POST /feeder/silence keeps sockets open and sends nothing; POST /feeder/restart restores with a new epoch.
@@ -31,6 +32,7 @@ const fleet = data.makeFleet(
   option("twin", undefined),
 );
 data.reportEvery(option("every", undefined));
+data.boundError(option("bound", undefined));
 const history = option("seconds", 900);
 const alone = args.includes("--alone");
 const empty = alone || args.includes("--empty");
