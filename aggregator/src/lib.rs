@@ -8,6 +8,7 @@
 //! [`Service`] is one aggregator; the binary `starling-aggregator` runs one in a process of its own.
 
 pub mod blocks;
+mod catch_up;
 mod clock;
 mod config;
 mod fleet;

@@ -3,7 +3,7 @@
 //!
 //! Each aggregator of a process has numbers and limits of log lines of its own.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use starling_proto::{ids::NodeId, v1::RefusalReason};
 use starling_service::metrics::{By, Counter, Durations, Gauge};
@@ -40,6 +40,8 @@ starling_service::metrics! {
         gossip_failures: Counter = "starling_aggregator_gossip_failures";
         /// Processes that gossip knows of, dead ones included.
         gossip_identities: Gauge = "starling_aggregator_gossip_identities";
+        /// Messages of gossip from members of another cluster, or by which we are told that we belong to another one.
+        gossip_wrong_cluster: Counter = "starling_aggregator_gossip_wrong_cluster";
         /// Other aggregators that gossip calls alive.
         gossip_live_peers: Gauge = "starling_aggregator_gossip_live_peers";
         /// Members passed over because their facts cannot be read, counted at every look.
@@ -176,6 +178,7 @@ starling_service::metrics! {
         log rows_cut_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
         log gossip_identities_line every STATE_EVERY;
+        log wrong_cluster_line every STATE_EVERY;
         log members_skipped_line every STATE_EVERY;
     }
 }
@@ -185,6 +188,21 @@ impl Metrics {
     pub(crate) fn gossip_failed(&self, cause: &str, in_a_row: u32) {
         self.gossip_failures.inc();
         error!(cause, in_a_row, "gossip stopped, it is started again");
+    }
+
+    /// The member at `peer` is of another cluster than `ours`: of `theirs`, which is empty when it only says so.
+    pub(crate) fn wrong_cluster(&self, peer: SocketAddr, ours: &str, theirs: &str) {
+        self.gossip_wrong_cluster.inc();
+        if let Some(left_out) = self.wrong_cluster_line.allow() {
+            let theirs: String = theirs.chars().take(64).collect();
+            warn!(
+                %peer,
+                ours,
+                theirs,
+                left_out,
+                "gossip with a member of another cluster: give both one `cluster`, or take its address out of `seeds`"
+            );
+        }
     }
 
     /// Processes that gossip knows of, dead ones included, and those alive.

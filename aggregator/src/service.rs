@@ -30,6 +30,7 @@ use tracing::{info, warn};
 
 use crate::{
     Config,
+    catch_up::{self, CatchUp},
     fleet::{self, ClusterFleet},
     ingest::{self, IngestService, Intake, Registry},
     ledger_task::LedgerTask,
@@ -133,6 +134,9 @@ impl Program for Service {
             let Intake { membership, ledger, metrics, .. } = &*rooms.intake;
             done(roster::run(config.state_dir.clone(), ledger.clone(), membership.clone(), metrics.clone(), stop))
         });
+        // It ends once this process has caught up.
+        let Exchange { catch_up, ledger, membership, stop, tasks, .. } = &*rooms.exchange;
+        tasks.spawn(catch_up::run(catch_up.clone(), membership.clone(), ledger.clone(), stop.clone()));
         Running { rooms, config, ready, health, parts }.until(shutdown).await
     }
 }
@@ -175,7 +179,9 @@ fn build(
     let meter = config.requests.meter("starling-aggregator", config.aggregator_id.as_str());
     let fleet = Arc::new(ClusterFleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone()));
     let elsewhere = fleet.clone();
+    let catch_up = Arc::new(CatchUp::new(config.aggregator_id.clone()));
     let exchange = Exchange {
+        catch_up,
         membership: membership.clone(),
         ledger: ledger.clone(),
         fleet,
@@ -210,8 +216,9 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
         registry,
         fleet,
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
+        catch_up: exchange.catch_up.clone(),
     };
-    let cluster = ClusterService { id, cluster, membership, ledger };
+    let cluster = ClusterService { id, cluster, membership, ledger, catch_up: exchange.catch_up.clone() };
     Ok(Server::builder()
         .initial_stream_window_size(NODE_WINDOW_BYTES)
         .initial_connection_window_size(NODE_WINDOW_BYTES)
@@ -250,16 +257,29 @@ impl Running {
         let mut membership = self.rooms.intake.membership.subscribe();
         let mut published = self.rooms.intake.ledger.published();
         let mut trouble = self.rooms.intake.ledger.trouble();
+        let mut catch_up = self.rooms.exchange.catch_up.behind();
         let failure = loop {
             let cannot_apply = trouble.borrow_and_update().clone();
             let view = membership.borrow_and_update().clone();
+            if let Some(conflict) = &view.conflict {
+                break Some(anyhow!(conflict.clone()));
+            }
+            let behind = catch_up.borrow_and_update().clone();
             let readiness = match view.me.state {
                 _ if view.degraded => Readiness::NotReady("gossip keeps failing".to_owned()),
                 State::Leaving => Readiness::NotReady("leaving".to_owned()),
                 _ if cannot_apply.is_some() => {
                     Readiness::NotReady(format!("a log cannot be applied: {}", cannot_apply.unwrap_or_default()))
                 }
-                State::Ready => Readiness::Ready,
+                State::Ready => match (&view.silent_seeds, behind) {
+                    (Some(seeds), _) => Readiness::NotReady(format!(
+                        "none of the seeds {seeds} answers: it takes nodes alone; see that they run and have the same \
+                         `cluster` ({}), or take them out of `seeds`",
+                        self.config.cluster
+                    )),
+                    (None, Some(behind)) => Readiness::NotReady(format!("catching up: {behind}")),
+                    (None, None) => Readiness::Ready,
+                },
                 State::Joining => Readiness::NotReady("joining: the membership has not settled yet".to_owned()),
             };
             self.show(readiness).await;
@@ -273,6 +293,7 @@ impl Running {
                 failure = self.parts.failed() => break Some(failure),
                 changed = membership.changed() => if changed.is_err() { break Some(anyhow!("the gossip ended by itself")) },
                 Ok(()) = trouble.changed() => {}
+                Ok(()) = catch_up.changed() => {}
                 changed = published.changed() => if changed.is_err() { break Some(anyhow!("the ledger ended by itself")) },
             }
         };

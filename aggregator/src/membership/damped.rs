@@ -16,6 +16,8 @@ pub(crate) struct Timing {
     pub(crate) add_after: Duration,
     /// The same during [`Timing::settling`], when nothing can flap yet and everybody waits for us.
     pub(crate) add_after_settling: Duration,
+    /// A newer process of the name was absent for this long, while an older one is seen: it has the name again.
+    pub(crate) older_after: Duration,
     /// From the start of the process.
     pub(crate) settling: Duration,
     /// Absent without a break for this long before it is removed.
@@ -35,6 +37,7 @@ impl Default for Timing {
         Self {
             add_after: Duration::from_secs(2),
             add_after_settling: Duration::from_millis(500),
+            older_after: Duration::from_secs(10),
             settling: Duration::from_secs(5),
             remove_after: Duration::from_secs(3),
             guard: Duration::from_secs(3),
@@ -141,7 +144,13 @@ impl Damped {
             (track.generation, track.left, track.seen_since) = (sighting.generation, false, None);
         }
         if sighting.generation < track.generation {
-            return;
+            track.seen_since = None;
+            let absent_since = *track.absent_since.get_or_insert(now);
+            if now - absent_since < self.timing.older_after {
+                return;
+            }
+            track.present = false;
+            (track.generation, track.left) = (sighting.generation, false);
         }
         if sighting.leaving {
             (track.present, track.left) = (false, true);
@@ -291,6 +300,18 @@ mod tests {
         assert_eq!(run.show(3 * SECOND, &[seen("b", 1), seen("c", 1)]), None);
         assert!(run.show(10 * SECOND, &[seen("b", 2), seen("c", 2)]).is_some());
         assert_eq!(run.names(), ["b", "c"]);
+    }
+
+    #[test]
+    fn an_older_process_has_its_name_again_when_the_newer_one_stays_away() {
+        let mut run = Run::new();
+        run.show(5 * SECOND, &[seen("b", 1)]);
+        // A second process came for a moment under its name and left.
+        run.show(3 * SECOND, &[seen("b", 2)]);
+        run.show(STEP, &[Sighting { leaving: true, ..seen("b", 2) }]);
+        assert_eq!(run.show(9 * SECOND, &[seen("b", 1)]), None);
+        assert!(run.show(30 * SECOND, &[seen("b", 1)]).is_some());
+        assert_eq!(run.names(), ["b"]);
     }
 
     #[test]

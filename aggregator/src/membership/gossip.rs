@@ -29,7 +29,9 @@ use super::{
     damped::{Damped, Sighting, Timing},
     generation,
     member::{FactError, Member, State},
+    namesake::{self, Namesakes},
     settle::Settle,
+    socket::ClusterSocket,
     view::{Listed, MembershipView},
 };
 use crate::metrics::Metrics;
@@ -56,6 +58,9 @@ const LEAVE_WAIT: Duration = Duration::from_secs(1);
 const RESPAWN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A task that ran for this long is not failing over and over.
 const HEALTHY_AFTER: Duration = Duration::from_secs(300);
+/// Version of our own facts from which on they are not written any more: far beyond what a process writes, so somebody
+/// else did. The library would panic beyond the largest number.
+const OWN_VERSION_MAX: u64 = 1 << 62;
 /// Failures in a row after which the membership is called degraded.
 const DEGRADED_AFTER: u32 = 3;
 
@@ -89,7 +94,7 @@ pub(super) async fn start(
     if settle.observe(Duration::ZERO, false, 0, 0) {
         me.state = State::Ready;
     }
-    let handle = spawn(&settings, &me, bound, Some(socket)).await?;
+    let handle = spawn(&settings, &me, bound, Some(socket), &metrics).await?;
     let started = Instant::now();
     let view = MembershipView {
         listed: vec![Listed { member: me.clone(), dead: false, since: started }],
@@ -98,6 +103,8 @@ pub(super) async fn start(
         live: Vec::new(),
         suspects_partition: false,
         degraded: false,
+        silent_seeds: None,
+        conflict: None,
     };
     let (view_sender, view) = watch::channel(Arc::new(view));
     let (load, load_receiver) = watch::channel(Load::default());
@@ -111,6 +118,8 @@ pub(super) async fn start(
         load: load_receiver,
         damped: Damped::new(Timing::default()),
         settle,
+        answered: alone,
+        namesakes: Namesakes::default(),
         started,
         published_at: started,
         since: BTreeMap::new(),
@@ -129,7 +138,11 @@ fn next_generation(settings: &Settings) -> anyhow::Result<u64> {
 
 /// Hands over a socket that is already open, so that its port is known before the first message names it. Opened
 /// again by address when the task is started again.
-struct OpenTransport(Mutex<Option<UdpSocket>>);
+struct OpenTransport {
+    open: Mutex<Option<UdpSocket>>,
+    cluster: String,
+    metrics: Arc<Metrics>,
+}
 
 impl Transport for OpenTransport {
     fn open<'a, 'b>(
@@ -142,11 +155,12 @@ impl Transport for OpenTransport {
     {
         Box::pin(async move {
             // Short section: the lock is released before the wait below.
-            let ready = self.0.lock().ok().and_then(|mut socket| socket.take());
+            let ready = self.open.lock().ok().and_then(|mut socket| socket.take());
             let socket = match ready {
                 Some(socket) => socket,
                 None => UdpSocket::open(listen_addr).await?,
             };
+            let socket = ClusterSocket::new(socket, self.cluster.clone(), self.metrics.clone());
             Ok(Box::new(socket) as Box<dyn Socket>)
         })
     }
@@ -157,6 +171,7 @@ async fn spawn(
     me: &Member,
     listen_addr: SocketAddr,
     socket: Option<UdpSocket>,
+    metrics: &Arc<Metrics>,
 ) -> anyhow::Result<ChitchatHandle> {
     let config = ChitchatConfig {
         chitchat_id: ChitchatId::new(me.id.as_str(), me.generation, me.gossip),
@@ -176,7 +191,8 @@ async fn spawn(
         extra_liveness_predicate: None,
         protocol_version: ProtocolVersion::V1,
     };
-    spawn_chitchat(config, me.facts(), &OpenTransport(Mutex::new(socket))).await
+    let (cluster, metrics) = (settings.cluster.clone(), metrics.clone());
+    spawn_chitchat(config, me.facts(), &OpenTransport { open: Mutex::new(socket), cluster, metrics }).await
 }
 
 /// What one look at the gossip state gives.
@@ -185,6 +201,8 @@ struct Seen {
     live: Vec<Member>,
     dead: Vec<Member>,
     skipped: Vec<(String, FactError)>,
+    /// Other processes under our own name.
+    namesakes: Vec<Member>,
     identities: usize,
 }
 
@@ -195,14 +213,18 @@ fn look(chitchat: &Chitchat) -> Seen {
     let mut seen = Seen { identities: chitchat.node_states().len(), ..Seen::default() };
     let mut newest: BTreeMap<NodeId, (Member, bool)> = BTreeMap::new();
     for (id, state) in chitchat.node_states() {
-        if id == me || id.node_id == me.node_id {
+        if id == me {
+            continue;
+        }
+        if id.node_id == me.node_id {
+            seen.namesakes.extend(read(id, state));
             continue;
         }
         match read(id, state) {
             Ok(member) => {
                 let entry = (member.clone(), live.contains(&id));
                 match newest.get(&member.id) {
-                    Some((other, _)) if other.generation > member.generation => {}
+                    Some(other) if stands_for_its_name(&entry, other).is_lt() => {}
                     _ => drop(newest.insert(member.id, entry)),
                 }
             }
@@ -213,6 +235,14 @@ fn look(chitchat: &Chitchat) -> Seen {
         if alive { seen.live.push(member) } else { seen.dead.push(member) }
     }
     seen
+}
+
+/// Which of two processes of one name stands for it: one that is alive, and of two that are the ready one before one that
+/// has still to find out whether the name is free. One that has the address of the other took its place.
+fn stands_for_its_name(one: &(Member, bool), other: &(Member, bool)) -> std::cmp::Ordering {
+    let moved = one.0.grpc != other.0.grpc;
+    let key = |(member, alive): &(Member, bool)| (*alive, moved && member.state == State::Ready, member.generation);
+    key(one).cmp(&key(other))
 }
 
 fn read(id: &ChitchatId, state: &NodeState) -> Result<Member, FactError> {
@@ -228,6 +258,9 @@ struct GossipTask {
     load: watch::Receiver<Load>,
     damped: Damped,
     settle: Settle,
+    /// Some other member was seen, or there is none to be seen.
+    answered: bool,
+    namesakes: Namesakes,
     started: Instant,
     published_at: Instant,
     /// Since when each name has had its state and liveness.
@@ -277,7 +310,7 @@ impl GossipTask {
         let generation = next_generation(&self.settings)?;
         self.change(|view| view.me.generation = generation);
         let me = self.view.borrow().me.clone();
-        spawn(&self.settings, &me, self.bound, None).await
+        spawn(&self.settings, &me, self.bound, None, &self.metrics).await
     }
 
     /// Polls until somebody leaves (`None`) or the gossip task ends (its reason).
@@ -298,11 +331,21 @@ impl GossipTask {
                     }
                     #[cfg(test)]
                     Some(Command::Crash) => handle.abort(),
+                    #[cfg(test)]
+                    Some(Command::Overwrite) => {
+                        handle.with_chitchat(|chitchat| chitchat.self_node_state().set_max_version(u64::MAX)).await;
+                    }
                     // Every handle is gone.
                     None => return None,
                 },
                 result = &mut ended => {
                     return Some(result.err().map_or_else(|| "ended".to_owned(), |error| format!("{error:#}")));
+                }
+                alive = self.namesakes.answered() => {
+                    let conflict = namesake::conflict(&self.view.borrow().me, &alive.member);
+                    if let Some(conflict) = conflict {
+                        self.change(|view| view.conflict = Some(conflict));
+                    }
                 }
                 _ = poll.tick() => {
                     if last.elapsed() > POLL + PAUSE {
@@ -311,41 +354,52 @@ impl GossipTask {
                         self.damped.local_pause(self.started.elapsed());
                     }
                     last = Instant::now();
-                    self.poll(handle).await;
+                    if !self.poll(handle).await {
+                        return Some("our own facts were overwritten by somebody".to_owned());
+                    }
                 }
             }
         }
     }
 
     async fn leave(&mut self, handle: &ChitchatHandle) {
-        self.set_state(handle, State::Leaving).await;
+        // Facts that cannot be written are not read either: the others find us gone.
+        let _ = self.set_state(handle, State::Leaving).await;
         if !self.view.borrow().live.is_empty() {
             tokio::time::sleep(LEAVE_WAIT).await;
         }
         info!("left the cluster");
     }
 
-    async fn set_state(&mut self, handle: &ChitchatHandle, state: State) {
+    #[must_use]
+    async fn set_state(&mut self, handle: &ChitchatHandle, state: State) -> bool {
         self.change(|view| view.me.state = state);
-        self.publish(handle).await;
+        self.publish(handle).await
     }
 
-    /// Writes the facts that changed.
-    async fn publish(&mut self, handle: &ChitchatHandle) {
+    /// Writes the facts that changed. False when somebody has made them unwritable: a new generation is needed.
+    #[must_use]
+    async fn publish(&mut self, handle: &ChitchatHandle) -> bool {
         let facts = self.view.borrow().me.facts();
         handle
             .with_chitchat(|chitchat| {
                 let own = chitchat.self_node_state();
                 for (key, value) in &facts {
+                    if own.max_version() >= OWN_VERSION_MAX {
+                        return false;
+                    }
                     if own.get(key) != Some(value) {
                         own.set(key, value);
                     }
                 }
+                true
             })
-            .await;
+            .await
     }
 
-    async fn poll(&mut self, handle: &ChitchatHandle) {
+    /// False when our facts cannot be written any more.
+    #[must_use]
+    async fn poll(&mut self, handle: &ChitchatHandle) -> bool {
         let seen = handle.with_chitchat(|chitchat| look(chitchat)).await;
         let now = self.started.elapsed();
         self.report(&seen);
@@ -358,6 +412,9 @@ impl GossipTask {
                 leaving: member.state == State::Leaving,
             })
             .collect();
+        self.answered |= seen.identities > 1;
+        let me = self.view.borrow().me.clone();
+        self.namesakes.ask(&me, &self.settings.cluster, &seen.namesakes);
         let changed = self.damped.observe(now, &sightings);
         let in_view = self.damped.members().count();
         let ready = self.settle.observe(now, changed, in_view, seen.live.len());
@@ -367,17 +424,19 @@ impl GossipTask {
             let members: Vec<&str> = view.everybody().map(|member| member.id.as_str()).collect();
             info!(?members, suspects_partition = view.suspects_partition, "membership changed");
         }
-        let state = self.view.borrow().me.state;
-        if ready && state == State::Joining {
+        if ready && me.state == State::Joining && self.namesakes.is_settled() {
             info!(members = in_view + 1, "settled, ready for nodes");
-            self.set_state(handle, State::Ready).await;
+            if !self.set_state(handle, State::Ready).await {
+                return false;
+            }
         }
         if self.published_at.elapsed() >= PUBLISH_EVERY {
             self.published_at = Instant::now();
             let load = *self.load.borrow();
             self.change(|view| (view.me.load, view.me.closed) = (Some(load.nodes), load.closed));
-            self.publish(handle).await;
+            return self.publish(handle).await;
         }
+        true
     }
 
     /// Counts who is there, and reports whose facts cannot be read.
@@ -412,7 +471,9 @@ impl GossipTask {
         self.since.retain(|id, _| listed.iter().any(|entry| entry.member.id == *id));
         let suspects_partition = self.damped.suspects_partition(now);
         let live = seen.live.clone();
+        let silent_seeds = (!self.answered).then(|| self.settings.seeds.join(", "));
         self.change(move |view| {
+            view.silent_seeds = silent_seeds;
             (view.others, view.live, view.listed) = (others, live, listed);
             view.suspects_partition = suspects_partition;
         });

@@ -8,8 +8,10 @@ mod damped;
 mod generation;
 mod gossip;
 mod member;
+mod namesake;
 mod ownership;
 mod settle;
+mod socket;
 mod view;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -67,6 +69,9 @@ enum Command {
     /// Lose the gossip library's task, as after a panic.
     #[cfg(test)]
     Crash,
+    /// Have our own facts at a version that cannot be followed by another, as after a forged packet.
+    #[cfg(test)]
+    Overwrite,
 }
 
 /// Handle to the membership. Cheap to clone.
@@ -171,6 +176,22 @@ mod tests {
         one.leave().await;
         tasks.close();
         tasks.wait().await;
+    }
+
+    #[tokio::test]
+    async fn facts_that_somebody_made_unwritable_are_published_by_a_new_generation() {
+        let tasks = TaskTracker::new();
+        let (one, _state_one) = member("one", vec![], &tasks).await;
+        let (two, _state_two) = member("two", vec![one.gossip_addr().to_string()], &tasks).await;
+        until(&one, "the other", |view| view.others.len() == 1).await;
+        let generation = two.view().me.generation;
+        two.commands.send(Command::Overwrite).await.unwrap();
+        two.publish(Load { nodes: 3, closed: 7 });
+        until(&two, "a new generation", |view| view.me.generation > generation).await;
+        let new_life = |view: &MembershipView| {
+            view.others.iter().any(|other| other.generation > generation && other.load == Some(3))
+        };
+        until(&one, "its facts", new_life).await;
     }
 
     #[tokio::test]

@@ -43,6 +43,10 @@ pub(crate) struct MembershipView {
     pub(crate) suspects_partition: bool,
     /// The gossip task keeps failing; the view is the last one it had.
     pub(crate) degraded: bool,
+    /// The seeds, while none of them has ever answered.
+    pub(crate) silent_seeds: Option<String>,
+    /// Why this process must end: another one has its name.
+    pub(crate) conflict: Option<String>,
 }
 
 impl MembershipView {
@@ -136,6 +140,8 @@ mod tests {
             listed: Vec::new(),
             suspects_partition: false,
             degraded: false,
+            silent_seeds: None,
+            conflict: None,
         }
     }
 

@@ -127,6 +127,7 @@ pub(super) async fn run(
     let Some(v1::SyncMessage { body: Some(Body::Digest(first)) }) = first else { return Err(LinkError::NoDigest) };
     let peer = speaker(&exchange.membership.view(), &first, wanted).inspect_err(|error| outbox.refuse(error))?;
     let name = first.aggregator_id.clone();
+    exchange.catch_up.held_by(peer, &first);
     exchange.ledger.digest(first).await??;
     let (ended, link) = exchange.links.add(peer, &exchange.stop);
     let (outlet, inlet) = Outlet::new();
@@ -175,6 +176,9 @@ async fn read(
             Some(Body::Nodes(update)) => {
                 if let Err(error) = nodes.take(&exchange.fleet, &update) {
                     exchange.metrics.peer_message_refused(&peer.to_string(), &error.to_string());
+                }
+                if !update.more {
+                    exchange.catch_up.rows_of(peer);
                 }
             }
             Some(Body::NameClashes(list)) => exchange.fleet.take_name_clashes(list.clashes),
@@ -269,6 +273,8 @@ mod tests {
             listed: Vec::new(),
             suspects_partition: false,
             degraded: false,
+            silent_seeds: None,
+            conflict: None,
         };
         let says = |name: &str, writer: u8| v1::Digest {
             writer_id: WriterId::new([writer; 16]).to_bytes(),

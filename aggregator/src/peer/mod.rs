@@ -23,7 +23,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::dial::{DIAL, dial_peers};
 use self::link::Outbox;
-use crate::{fleet::ClusterFleet, ledger_task::LedgerHandle, membership::Membership, metrics::Metrics};
+use crate::{
+    catch_up::CatchUp, fleet::ClusterFleet, ledger_task::LedgerHandle, membership::Membership, metrics::Metrics,
+};
 
 /// Messages to one peer on their way. A message holds up to a megabyte of entries; the writer waits when it is full
 /// and what it would have sent stays in the log.
@@ -77,6 +79,8 @@ pub(crate) struct Exchange {
     pub(crate) ledger: LedgerHandle,
     /// Node rows, which go along.
     pub(crate) fleet: Arc<ClusterFleet>,
+    /// Hears what peers hold.
+    pub(crate) catch_up: Arc<CatchUp>,
     /// The streams that are up.
     pub(crate) links: Links,
     /// What is counted.

@@ -15,6 +15,7 @@ use super::{
     views::{completeness, section_nodes},
 };
 use crate::{
+    catch_up::CatchUp,
     ledger_task::{Ended, LedgerHandle},
     membership::{Listed, Membership, State},
 };
@@ -31,6 +32,8 @@ pub(crate) struct ClusterService {
     pub(crate) membership: Membership,
     /// The books.
     pub(crate) ledger: LedgerHandle,
+    /// Whether it answers yet.
+    pub(crate) catch_up: Arc<CatchUp>,
 }
 
 impl ClusterService {
@@ -46,6 +49,7 @@ impl cluster_server::Cluster for ClusterService {
         &self,
         _: Request<v1::ListAggregatorsRequest>,
     ) -> Result<Response<v1::ListAggregatorsResponse>, Status> {
+        self.catch_up.check()?;
         let view = self.membership.view();
         let asked = self.ledger.ask(|ledger| (ledger.logs(), ledger.peers(), ledger.closed(), ledger.sessions_len()));
         let (logs, peers, own_closed, own_nodes) = asked.await.map_err(ended)?;
@@ -66,6 +70,7 @@ impl cluster_server::Cluster for ClusterService {
     }
 
     async fn get_ledger(&self, request: Request<v1::GetLedgerRequest>) -> Result<Response<v1::Ledger>, Status> {
+        self.catch_up.check()?;
         let tick = parse_tick(&self.ledger, request.into_inner().tick)?;
         let asked = self.ledger.ask(move |ledger| Books {
             view: ledger.view(tick),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use starling_proto::{ids::NodeId, limits::PEER_MESSAGE_BYTES_MAX, v1};
 use starling_service::grpc::query_server;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
     Answers, Holders, Streams, Views, check_group, follow, forward, node, nodes, off_thread, oldest_kept, parse_group,
@@ -13,7 +13,7 @@ use super::{
     views::{self, stamped},
     watch,
 };
-use crate::{fleet::ClusterFleet, ingest::Registry, ledger_task::LedgerHandle};
+use crate::{catch_up::CatchUp, fleet::ClusterFleet, ingest::Registry, ledger_task::LedgerHandle};
 use starling_proto::group::Group;
 
 /// Requests hold a name and a number.
@@ -35,6 +35,8 @@ pub(crate) struct QueryService {
     pub(crate) holders: Arc<Holders>,
     /// For answers that go on.
     pub(crate) streams: Streams,
+    /// Whether it answers yet.
+    pub(crate) catch_up: Arc<CatchUp>,
 }
 
 impl QueryService {
@@ -43,6 +45,18 @@ impl QueryService {
         query_server::QueryServer::new(self)
             .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
+    }
+
+    /// Whether another aggregator asks, about a node that is held here: that can be answered from the start.
+    ///
+    /// # Errors
+    /// [`CatchUp::check`], for anybody else.
+    fn asked_by_peer(&self, metadata: &MetadataMap) -> Result<bool, Status> {
+        let forwarded = forward::was_forwarded(metadata);
+        if !forwarded {
+            self.catch_up.check()?;
+        }
+        Ok(forwarded)
     }
 
     fn group(&self, text: &str) -> Result<Group, Status> {
@@ -59,6 +73,7 @@ impl query_server::Query for QueryService {
     type WatchNodeStream = Answers<v1::NodeView>;
 
     async fn get_cluster(&self, request: Request<v1::GetClusterRequest>) -> Result<Response<v1::ClusterView>, Status> {
+        self.catch_up.check()?;
         let request = request.into_inner();
         let group = self.group(&request.group)?;
         let tick = parse_tick(&self.ledger, request.tick)?;
@@ -70,6 +85,7 @@ impl query_server::Query for QueryService {
         &self,
         request: Request<v1::WatchClusterRequest>,
     ) -> Result<Response<Self::WatchClusterStream>, Status> {
+        self.catch_up.check()?;
         let request = request.into_inner();
         let group = self.group(&request.group)?;
         let (from, histograms) = (request.from_tick, request.include_histograms);
@@ -77,6 +93,7 @@ impl query_server::Query for QueryService {
     }
 
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::NodeTable>, Status> {
+        self.catch_up.check()?;
         let request = request.into_inner();
         let group = self.group(&request.group)?;
         let paging = nodes::Paging::parse(&request)?;
@@ -88,6 +105,7 @@ impl query_server::Query for QueryService {
         &self,
         request: Request<v1::WatchNodesRequest>,
     ) -> Result<Response<Self::WatchNodesStream>, Status> {
+        self.catch_up.check()?;
         let request = request.into_inner();
         let group = self.group(&request.group)?;
         let known = (request.generation, request.revision);
@@ -100,7 +118,7 @@ impl query_server::Query for QueryService {
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Result<Response<v1::NodeView>, Status> {
-        let forwarded = forward::was_forwarded(request.metadata());
+        let forwarded = self.asked_by_peer(request.metadata())?;
         let request = request.into_inner();
         let id = parse_node(&request.node_id)?;
         if let Some(member) = forward::holder(&self.holders, &id, forwarded)? {
@@ -113,7 +131,7 @@ impl query_server::Query for QueryService {
     }
 
     async fn get_series(&self, request: Request<v1::GetSeriesRequest>) -> Result<Response<v1::SeriesAnswer>, Status> {
-        let forwarded = forward::was_forwarded(request.metadata());
+        let forwarded = self.asked_by_peer(request.metadata())?;
         let request = request.into_inner();
         let answered_by = self.id.to_string();
         let settled = self.ledger.published().borrow().settled;
@@ -145,7 +163,7 @@ impl query_server::Query for QueryService {
         &self,
         request: Request<v1::WatchNodeRequest>,
     ) -> Result<Response<Self::WatchNodeStream>, Status> {
-        let forwarded = forward::was_forwarded(request.metadata());
+        let forwarded = self.asked_by_peer(request.metadata())?;
         let request = request.into_inner();
         let id = parse_node(&request.node_id)?;
         if !forwarded {

@@ -49,7 +49,7 @@ impl Aggregator {
         Self::start_with(name, seeds, Config::default()).await
     }
 
-    /// With the policies of `like`.
+    /// With the policies and the cluster of `like`; "test" when that says nothing else than usual.
     pub(crate) async fn start_with(name: &str, seeds: &[String], like: Config) -> Self {
         Self::start_in(name, seeds, like, tempfile::tempdir().unwrap()).await
     }
@@ -57,9 +57,11 @@ impl Aggregator {
     /// With the state folder of one that was there before.
     pub(crate) async fn start_in(name: &str, seeds: &[String], like: Config, state: TempDir) -> Self {
         let free = "127.0.0.1:0".parse().unwrap();
+        let usual = like.cluster == Config::default().cluster;
+        let cluster = if usual { "test".to_owned() } else { like.cluster.clone() };
         let config = Config {
             aggregator_id: NodeId::parse(name).unwrap(),
-            cluster: "test".into(),
+            cluster,
             grpc_listen: free,
             gossip_listen: free,
             admin_listen: free,
@@ -120,7 +122,8 @@ pub(crate) async fn cluster(count: usize) -> Vec<Aggregator> {
     for aggregator in &aggregators {
         let mut client = aggregator.cluster().await;
         eventually("a cluster of ready members", async || {
-            let list = client.list_aggregators(v1::ListAggregatorsRequest {}).await.unwrap().into_inner();
+            let list = client.list_aggregators(v1::ListAggregatorsRequest {}).await;
+            let list = list.map_err(|status| status.to_string())?.into_inner();
             let ready = list.aggregators.iter().filter(|a| a.state() == v1::AggregatorState::Ready).count();
             if ready == count { Ok(()) } else { Err(format!("{list:?}")) }
         })
