@@ -5,6 +5,7 @@ use std::{
     net::Ipv4Addr,
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -26,16 +27,23 @@ const ADMIN: u16 = 7402;
 /// Longest stop by SIGTERM: the drain of 10 s, and a slow machine.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
+/// How far the ports of a namesake are from those of the aggregator whose name it has.
+const NAMESAKE: u16 = 10;
+/// How soon a namesake must have ended.
+const REFUSED_WITHIN: Duration = Duration::from_secs(20);
+
 /// What one start of a node said.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
+    /// Number of the node.
+    pub(super) node: usize,
     /// Seconds it cut, or was about to cut when it was killed.
     pub(super) cut: Vec<u32>,
     /// Acknowledged, not acknowledged and lost, as it said last.
     pub(super) acked: u64,
     pub(super) unacked: u64,
     pub(super) lost: u64,
-    /// It was not killed.
+    /// It was neither killed nor asked to stop.
     pub(super) alive: bool,
 }
 
@@ -52,6 +60,8 @@ pub(super) struct ChaosFleet {
     aggregators: Vec<Option<Program>>,
     nodes: Vec<Option<(usize, Program)>>,
     said: AllSaid,
+    /// Namesakes that were not refused.
+    strange: Vec<String>,
     /// Aggregator and node, where every user may run them.
     binaries: [PathBuf; 2],
 }
@@ -81,6 +91,7 @@ impl ChaosFleet {
             aggregators: (0..config.aggregators).map(|_| None).collect(),
             nodes: (0..config.nodes).map(|_| None).collect(),
             said: AllSaid::default(),
+            strange: Vec::new(),
             binaries,
         };
         for i in 0..config.aggregators {
@@ -129,6 +140,11 @@ impl ChaosFleet {
         Ipv4Addr::new(a, b, c, i as u8 + 1)
     }
 
+    fn seeds(&self) -> String {
+        let seeds = (0..self.aggregators.len()).map(|i| format!("\"{}:{GOSSIP}\"", self.address(i)));
+        format!("[{}]", seeds.collect::<Vec<_>>().join(","))
+    }
+
     fn user(&self, party: Party) -> Option<u32> {
         self.network.as_ref().map(|network| network.user(party))
     }
@@ -140,13 +156,11 @@ impl ChaosFleet {
         if let Some(user) = self.user(party) {
             chown(&state, Some(user), Some(user)).expect("only root starts programs as others");
         }
-        let seeds: Vec<String> =
-            (0..self.aggregators.len()).map(|i| format!("\"{}:{GOSSIP}\"", self.address(i))).collect();
         let own = self.address(i);
         let settings = [
             format!("aggregator_id={party}"),
             "cluster=chaos".into(),
-            format!("seeds=[{}]", seeds.join(",")),
+            format!("seeds={}", self.seeds()),
             format!("grpc_listen={own}:{GRPC}"),
             format!("gossip_listen={own}:{GOSSIP}"),
             format!("admin_listen={own}:{ADMIN}"),
@@ -162,7 +176,7 @@ impl ChaosFleet {
         let party = Party::Node(i);
         let start = {
             let mut said = self.said();
-            said.push(Said { alive: true, ..Said::default() });
+            said.push(Said { node: i, alive: true, ..Said::default() });
             said.len() - 1
         };
         assert!(Digit::of(start).is_some(), "nodes are started {} times at most", Digit::ALL);
@@ -190,19 +204,15 @@ impl ChaosFleet {
         self.nodes[i] = Some((start, Program::launch(launch)));
     }
 
-    /// Sends a signal; a killed node is marked.
+    /// Sends a signal; a node that ends is marked.
     pub(super) fn signal(&mut self, party: Party, signal: Signal) {
-        let program = match party {
-            Party::Aggregator(i) => self.aggregators[i].as_mut(),
-            Party::Node(i) => self.nodes[i].as_mut().map(|(_, program)| program),
-        };
-        let Some(program) = program else { return };
+        let Some(program) = self.program(party) else { return };
         if signal == Signal::KILL {
             program.kill();
         } else {
             program.signal(signal);
         }
-        if let (Party::Node(i), Signal::KILL) = (party, signal)
+        if let (Party::Node(i), Signal::KILL | Signal::TERM) = (party, signal)
             && let Some((start, _)) = self.nodes[i]
         {
             self.said()[start].alive = false;
@@ -211,20 +221,61 @@ impl ChaosFleet {
 
     /// Starts a killed process again, a stopping one as soon as it has ended.
     pub(super) async fn start_again(&mut self, party: Party) -> Result<(), String> {
+        let begun = Instant::now();
+        while self.program(party).is_some_and(Program::is_running) {
+            if begun.elapsed() > STOP_WITHIN {
+                return Err(format!("{party} does not stop"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         match party {
             Party::Node(i) => self.start_node(i),
-            Party::Aggregator(i) => {
-                let begun = Instant::now();
-                while self.aggregators[i].as_mut().is_some_and(Program::is_running) {
-                    if begun.elapsed() > STOP_WITHIN {
-                        return Err(format!("{party} does not stop"));
-                    }
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                self.start_aggregator(i);
-            }
+            Party::Aggregator(i) => self.start_aggregator(i),
         }
         Ok(())
+    }
+
+    /// Starts an aggregator with the name of one that is well, under other addresses: it must not stay.
+    pub(super) async fn namesake(&mut self, party: Party) -> Result<(), String> {
+        let Party::Aggregator(i) = party else { return Ok(()) };
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let own = self.address(i);
+        let settings = [
+            format!("aggregator_id={party}"),
+            "cluster=chaos".into(),
+            format!("seeds={}", self.seeds()),
+            format!("grpc_listen={own}:{}", GRPC + NAMESAKE),
+            format!("gossip_listen={own}:{}", GOSSIP + NAMESAKE),
+            format!("admin_listen={own}:{}", ADMIN + NAMESAKE),
+            format!("state_dir={}", directory.path().display()),
+            "requests.report=false".into(),
+        ];
+        let mut command = tokio::process::Command::new(&self.binaries[0]);
+        command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let output = tokio::time::timeout(REFUSED_WITHIN, command.output()).await;
+        let said = match output {
+            Ok(Ok(output)) if output.status.code() == Some(1) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Ok(Ok(output)) => format!("it ended with {}", output.status),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it goes on".to_owned(),
+        };
+        if !said.contains("is alive") {
+            self.strange.push(format!("a second {party}: {said}"));
+        }
+        Ok(())
+    }
+
+    /// What was done against the rules by somebody who is no part of the cluster.
+    pub(super) fn strange(&self) -> &[String] {
+        &self.strange
+    }
+
+    fn program(&mut self, party: Party) -> Option<&mut Program> {
+        match party {
+            Party::Aggregator(i) => self.aggregators[i].as_mut(),
+            Party::Node(i) => self.nodes[i].as_mut().map(|(_, program)| program),
+        }
     }
 
     /// Cuts links.

@@ -29,7 +29,7 @@ pub use verdict::Verdict;
 use self::{
     fleet::ChaosFleet,
     plan::{Plan, Step},
-    reader::Readers,
+    reader::{Expects, Readers},
 };
 use crate::Oracle;
 
@@ -64,7 +64,8 @@ pub async fn run(config: &ChaosConfig) -> Result<Verdict, String> {
     println!("seed {}", config.seed);
     let mut fleet = ChaosFleet::start(config).await?;
     let begin = Oracle::now() + 2;
-    let readers = Readers::start(fleet.members(), begin, config.seed);
+    let expects = Expects { begin, nodes: config.nodes };
+    let readers = Readers::start(fleet.members(), expects, config.seed);
     sleep(FORMING).await;
 
     let mut plan = Plan::new(StdRng::seed_from_u64(config.seed), config.aggregators, config.nodes, config.network);
@@ -85,7 +86,7 @@ pub async fn run(config: &ChaosConfig) -> Result<Verdict, String> {
         fleet.apply(&step).await?;
     }
     let drawn = plan.drawn();
-    verdict::read(config, &fleet, readers, begin, drawn).await
+    verdict::read(config, &fleet, readers, expects, drawn).await
 }
 
 impl ChaosFleet {
@@ -94,6 +95,7 @@ impl ChaosFleet {
         match step {
             Step::Signal(party, signal) => self.signal(*party, *signal),
             Step::Start(party) => self.start_again(*party).await?,
+            Step::Namesake(party) => self.namesake(*party).await?,
             Step::Network(faults) => return self.network(faults),
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::{
 use clap::Parser;
 use starling_node::{Uplink, UplinkConfig};
 use starling_proto::ids::NodeId;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Digit;
@@ -49,14 +50,16 @@ impl Line {
     }
 }
 
-/// Runs until it is ended from outside.
+/// Runs until it is ended from outside; after a SIGTERM as soon as its frames are acknowledged.
 ///
 /// # Panics
 /// When there is no digit for this start, or what it prints is not read.
 pub async fn run_node(arguments: NodeArguments) {
     let digit = Digit::of(arguments.start).expect("a digit for every start");
     let config = UplinkConfig::new(NodeId::sanitised(&arguments.node), arguments.seeds);
-    let uplink = Uplink::spawn(config, CancellationToken::new());
+    let stop = CancellationToken::new();
+    let uplink = Uplink::spawn(config, stop.clone());
+    let mut term = signal(SignalKind::terminate()).expect("signals can be caught");
     let mut stats = uplink.stats();
     say("starling-oracle-node listening ");
     let mut last = 0;
@@ -71,14 +74,23 @@ pub async fn run_node(arguments: NodeArguments) {
         }
         last = tick.max(last);
         let rest = Duration::from_nanos(1_000_000_000 - u64::from(now.subsec_nanos()));
-        tokio::time::sleep(rest / 2).await;
+        tokio::select! {
+            () = tokio::time::sleep(rest / 2) => {}
+            _ = term.recv() => break,
+        }
         let (acked, unacked, lost) = {
             let stats = stats.borrow_and_update();
             (stats.acked, stats.unacked, stats.lost.total())
         };
         say(&format!("stats {acked} {unacked} {lost}"));
-        tokio::time::sleep(rest / 2).await;
+        tokio::select! {
+            () = tokio::time::sleep(rest / 2) => {}
+            _ = term.recv() => break,
+        }
     }
+    stop.cancel();
+    let last = uplink.ended().await.expect("the uplink does not panic");
+    say(&format!("stats {} {} {}", last.acked, last.unacked, last.lost.total()));
 }
 
 fn say(line: &str) {

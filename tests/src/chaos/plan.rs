@@ -31,6 +31,8 @@ pub(super) enum Step {
     Signal(Party, Signal),
     /// Start a process that was killed.
     Start(Party),
+    /// Start another process with the name of this one.
+    Namesake(Party),
     /// From now on these cuts and no others.
     Network(Vec<Cut>),
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Step {
         match self {
             Self::Signal(party, signal) => write!(f, "{} {party}", name(*signal)),
             Self::Start(party) => write!(f, "start {party}"),
+            Self::Namesake(party) => write!(f, "another {party}"),
             Self::Network(cuts) if cuts.is_empty() => write!(f, "network whole"),
             Self::Network(cuts) => {
                 write!(f, "network")?;
@@ -69,7 +72,9 @@ enum Kind {
     TermAggregator,
     StopAggregator,
     KillNode,
+    TermNode,
     StopNode,
+    Namesake,
     Partition,
     OneWay,
     NodePartition,
@@ -77,8 +82,15 @@ enum Kind {
 }
 
 impl Kind {
-    const PROCESSES: [Self; 5] =
-        [Self::KillAggregator, Self::TermAggregator, Self::StopAggregator, Self::KillNode, Self::StopNode];
+    const PROCESSES: [Self; 7] = [
+        Self::KillAggregator,
+        Self::TermAggregator,
+        Self::StopAggregator,
+        Self::KillNode,
+        Self::TermNode,
+        Self::StopNode,
+        Self::Namesake,
+    ];
     const NETWORK: [Self; 4] = [Self::Partition, Self::OneWay, Self::NodePartition, Self::Loss];
 
     const fn name(self) -> &'static str {
@@ -87,7 +99,9 @@ impl Kind {
             Self::TermAggregator => "SIGTERM",
             Self::StopAggregator => "STOP",
             Self::KillNode => "node kill",
+            Self::TermNode => "node SIGTERM",
             Self::StopNode => "node STOP",
+            Self::Namesake => "namesake",
             Self::Partition => "partition",
             Self::OneWay => "one-way",
             Self::NodePartition => "node partition",
@@ -174,6 +188,7 @@ impl Plan {
     fn ended(&mut self, step: &Step) {
         match step {
             Step::Signal(party, _) | Step::Start(party) => drop(self.out.remove(party)),
+            Step::Namesake(_) => {}
             Step::Network(cuts) => self.cut = !cuts.is_empty(),
         }
     }
@@ -225,9 +240,18 @@ impl Plan {
                 let party = self.node();
                 self.end(now, party, Signal::KILL)
             }
+            Kind::TermNode => {
+                let party = self.node();
+                self.end(now, party, Signal::TERM)
+            }
             Kind::StopNode => {
                 let party = self.node();
                 self.hold(now, party)
+            }
+            // While it is well, and everyone can know that it is.
+            Kind::Namesake => {
+                let party = self.aggregator();
+                (!self.cut && !self.killed && self.aggregators_out() == 0).then_some(Step::Namesake(party))
             }
             Kind::Partition | Kind::OneWay | Kind::NodePartition | Kind::Loss => self.spoil(now, kind),
         }?;
@@ -352,6 +376,7 @@ mod tests {
                     Step::Signal(party, Signal::CONT) | Step::Start(party) => drop(trouble.remove(&Some(*party))),
                     Step::Network(cuts) if cuts.is_empty() => drop(trouble.remove(&None)),
                     Step::Network(_) => drop(trouble.insert(None)),
+                    Step::Namesake(party) => assert!(matches!(party, Party::Aggregator(_))),
                     Step::Signal(..) => {}
                 }
                 if !trouble.is_empty() {

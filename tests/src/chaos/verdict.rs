@@ -1,18 +1,26 @@
 //! What is true after everything was healed.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
+use starling_proto::v1::ClusterView;
 use tokio::time::sleep;
 
 use super::{
     ChaosConfig, Digit, Sum,
     fleet::{ChaosFleet, Said},
-    reader::{Readers, Reads, view},
+    reader::{Expects, Readers, Reads, view},
 };
 use crate::{
     Oracle, eventually,
     health::{Member, every_log_advances, same_view},
 };
+
+/// Wrong claims that are described: they come in long rows.
+const CLAIMS_TOLD: u64 = 10;
 
 /// What the run found. Everything but the first few counts must be 0.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +43,14 @@ pub struct Verdict {
     pub acknowledged_lost: u64,
     /// Frames that no node sent.
     pub invented: u64,
+    /// Answers that said to be complete and lacked a node, or did not name who is missing.
+    pub wrong_claims: u64,
+    /// Seconds of which an aggregator says anything that another does not say.
+    pub answers_differ: u64,
+    /// Seconds that exist and were not sent by the stream of views of some aggregator.
+    pub not_watched: u64,
+    /// Second processes of one name that were not refused.
+    pub namesakes: u64,
     /// Seconds that aggregators see differently.
     pub hashes_differ: u64,
     /// Seconds whose books do not balance, and overlaps and forks.
@@ -50,7 +66,8 @@ impl Verdict {
     #[must_use]
     pub fn is_good(&self) -> bool {
         let wrong = self.counted_twice + self.acknowledged_lost + self.invented;
-        wrong + self.hashes_differ + self.unbalanced + self.standing == 0
+        let shown = self.wrong_claims + self.answers_differ + self.not_watched + self.namesakes;
+        wrong + shown + self.hashes_differ + self.unbalanced + self.standing == 0
     }
 }
 
@@ -58,13 +75,14 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| faults | seconds x aggregators | reads under faults | frames cut | lost and not acknowledged | counted twice | acknowledged and lost | invented | hashes differ | unbalanced | logs that stopped advancing |"
+            "| faults | seconds x aggregators | reads under faults | frames cut | lost and not acknowledged | counted twice | acknowledged and lost | invented | wrong claims | answers differ | not sent by a stream | namesakes | hashes differ | unbalanced | logs that stopped advancing |"
         )?;
-        writeln!(f, "|---|---|---|---|---|---|---|---|---|---|---|")?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
         write!(f, "| {} | {} x {} | {} ", self.drawn, self.seconds, self.aggregators, self.reads)?;
         write!(f, "| {} | {} | {} ", self.frames, self.lost_unacknowledged, self.counted_twice)?;
-        write!(f, "| {} | {} | {} ", self.acknowledged_lost, self.invented, self.hashes_differ)?;
-        writeln!(f, "| {} | {} |", self.unbalanced, self.standing)?;
+        write!(f, "| {} | {} | {} ", self.acknowledged_lost, self.invented, self.wrong_claims)?;
+        write!(f, "| {} | {} | {} ", self.answers_differ, self.not_watched, self.namesakes)?;
+        writeln!(f, "| {} | {} | {} |", self.hashes_differ, self.unbalanced, self.standing)?;
         self.findings.iter().try_for_each(|finding| writeln!(f, "- {finding}"))
     }
 }
@@ -74,7 +92,7 @@ pub(super) async fn read(
     config: &ChaosConfig,
     fleet: &ChaosFleet,
     readers: Readers,
-    begin: u32,
+    expects: Expects,
     drawn: String,
 ) -> Result<Verdict, String> {
     fleet.everybody_ready().await;
@@ -84,16 +102,17 @@ pub(super) async fn read(
         if waiting.is_empty() { Ok(()) } else { Err(format!("{waiting:?}")) }
     })
     .await;
-    let last = Oracle::now();
+    let (begin, last) = (expects.begin, Oracle::now());
     // The newest frames are acknowledged, and every entry is everywhere.
     sleep(Duration::from_secs(6)).await;
-    let Reads { answered, wrong, findings, .. } = readers.end();
+    let Reads { answered, wrong, claims, watched, findings, .. } = readers.end();
     let mut verdict = Verdict {
         drawn,
         aggregators: config.aggregators,
         seconds: last - begin + 1,
         reads: answered,
         counted_twice: wrong,
+        wrong_claims: claims,
         findings,
         ..Verdict::default()
     };
@@ -103,8 +122,11 @@ pub(super) async fn read(
         verdict.findings.push(standing);
     }
     let said = fleet.said().clone();
-    let present = seconds(&members, begin, last, &mut verdict).await?;
+    let present = seconds(&members, expects, last, &mut verdict).await?;
     frames(&said, &present, begin, last, &mut verdict);
+    streams(&members, &watched, &present, &mut verdict);
+    verdict.namesakes += fleet.strange().len() as u64;
+    verdict.findings.extend_from_slice(fleet.strange());
     verdict.findings.extend(fleet.errors());
     verdict.findings.truncate(40);
     Ok(verdict)
@@ -113,20 +135,35 @@ pub(super) async fn read(
 /// Reads every second at every member; gives who is in it.
 async fn seconds(
     members: &[Member],
-    begin: u32,
+    expects: Expects,
     last: u32,
     verdict: &mut Verdict,
 ) -> Result<BTreeMap<u32, Sum>, String> {
     let mut present = BTreeMap::new();
     let mut clients: Vec<_> = members.iter().map(|_| None).collect();
-    for tick in begin..=last {
+    for tick in expects.begin..=last {
+        let mut first_answer = None;
         for (member, client) in members.iter().zip(&mut clients) {
-            let sum = match view(member, client, tick).await {
-                Ok(view) => Sum::of(&view),
+            let answer = match view(member, client, tick).await {
+                Ok(view) => Some(comparable(view)),
                 // A second in which no frame was cut is not there.
-                Err(error) if error.contains("NotFound") || error.contains("not found") => Sum::default(),
+                Err(error) if error.contains("NotFound") || error.contains("not found") => None,
                 Err(error) => return Err(format!("second {tick} at {}: {error}", member.name)),
             };
+            let sum = answer.as_ref().map_or_else(Sum::default, Sum::of);
+            if let Some(claim) = answer.as_ref().and_then(|view| expects.wrong_claim(view)) {
+                verdict.wrong_claims += 1;
+                if verdict.wrong_claims < CLAIMS_TOLD {
+                    verdict.findings.push(format!("second {tick} at {}, at the end: {claim}", member.name));
+                }
+            }
+            let known = first_answer.get_or_insert_with(|| answer.clone());
+            if *known != answer {
+                verdict.answers_differ += 1;
+                verdict
+                    .findings
+                    .push(format!("second {tick} at {}: {answer:?}; the first says {known:?}", member.name));
+            }
             if let Some(wrong) = sum.wrong() {
                 verdict.counted_twice += 1;
                 verdict.findings.push(format!("second {tick} at {}, at the end: {wrong}", member.name));
@@ -143,6 +180,35 @@ async fn seconds(
         }
     }
     Ok(present)
+}
+
+/// A view without what belongs to its answer: when it was asked for, and how often this aggregator saw it change.
+fn comparable(mut view: ClusterView) -> ClusterView {
+    view.revision = 0;
+    if let Some(completeness) = &mut view.completeness {
+        completeness.age_ms = None;
+    }
+    view
+}
+
+/// Looks for seconds that somebody's stream of views did not send.
+fn streams(
+    members: &[Member],
+    watched: &BTreeMap<String, BTreeSet<u32>>,
+    present: &BTreeMap<u32, Sum>,
+    verdict: &mut Verdict,
+) {
+    let there = present.iter().filter(|(_, sum)| !sum.times.is_empty()).map(|(&tick, _)| tick);
+    // The newest ones were on their way.
+    let there: BTreeSet<u32> = there.rev().skip(2).collect();
+    for member in members {
+        let sent = watched.get(&member.name).cloned().unwrap_or_default();
+        let missing: Vec<u32> = there.difference(&sent).copied().collect();
+        if !missing.is_empty() {
+            verdict.not_watched += missing.len() as u64;
+            verdict.findings.push(format!("the stream of {} did not send {missing:?}", member.name));
+        }
+    }
 }
 
 /// Compares who is in the seconds with what the nodes said.
@@ -176,6 +242,16 @@ fn frames(said: &[Said], present: &BTreeMap<u32, Sum>, begin: u32, last: u32, ve
         if !strange.is_empty() {
             verdict.invented += strange.len() as u64;
             verdict.findings.push(format!("start {start} is in {strange:?} and cut none of these"));
+        }
+    }
+    for (tick, sum) in present {
+        let mut nodes: Vec<usize> = sum.times.keys().filter_map(|d| Some(said.get(d.number())?.node)).collect();
+        let all = nodes.len();
+        nodes.sort_unstable();
+        nodes.dedup();
+        if nodes.len() < all {
+            verdict.counted_twice += 1;
+            verdict.findings.push(format!("second {tick} has two starts of one node: {:?}", sum.times));
         }
     }
 }
