@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
+use starling_node::UplinkStats;
 use starling_proto::ids::NodeId;
 use starling_replay::{FleetConfig, ReplayFleet};
 use starling_service::{Program, admin::Readiness, metrics::Registry, parts::Parts, requests::RequestReports};
@@ -16,6 +17,7 @@ use crate::{Config, plan::Plan};
 const NODE: &str = "node";
 const DASHBOARD: &str = "dashboard";
 const AGGREGATOR: &str = "aggregator";
+const READINESS: &str = "readiness";
 /// The parts bound their own stops; what takes longer by this is ended by force.
 const BEYOND: Duration = Duration::from_secs(10);
 
@@ -27,6 +29,7 @@ pub struct Up {
     grpc: Vec<SocketAddr>,
     node: starling_node::Service,
     dashboard: starling_dashboard::Service,
+    ready: watch::Sender<Readiness>,
 }
 
 impl Program for Up {
@@ -81,7 +84,8 @@ impl Program for Up {
         };
         let dashboard = starling_dashboard::Service::bind(dashboard, Registry::of_service(DASHBOARD, DASHBOARD)).await;
         let dashboard = dashboard.context("the dashboard did not start, see --listen")?;
-        Ok(Self { plan, config, aggregators, grpc, node, dashboard })
+        let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
+        Ok(Self { plan, config, aggregators, grpc, node, dashboard, ready })
     }
 
     /// `http`, `grpc` of the first aggregator, and `otlp`.
@@ -91,9 +95,9 @@ impl Program for Up {
         http.into_iter().chain(grpc).chain([("otlp", self.plan.otlp)]).collect()
     }
 
-    /// That of the dashboard: it is ready when this host's seconds have come all the way to it.
+    /// Ready when the dashboard is and a second of this host has been counted: its data is on the page.
     fn readiness(&self) -> watch::Receiver<Readiness> {
-        self.dashboard.readiness()
+        self.ready.subscribe()
     }
 
     fn introduction(&self) -> Option<String> {
@@ -119,7 +123,7 @@ impl Program for Up {
     /// Stops first the nodes, so that their last second is counted, then the dashboard, then the aggregators, all at
     /// once, because they hand over to each other.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { plan, config, aggregators, grpc, node, dashboard } = self;
+        let Self { plan, config, aggregators, grpc, node, dashboard, ready } = self;
         let (stop_nodes, stop_aggregators) = (CancellationToken::new(), CancellationToken::new());
         let mut parts = Parts::default();
         let running = aggregators.len();
@@ -132,6 +136,11 @@ impl Program for Up {
             host: starling_node::host_facts(&config.node.collect()),
         };
         let fleet = ReplayFleet::start(&fleet, &node.latest(), &stop_nodes);
+        let (page, host) = (dashboard.readiness(), node.stats());
+        parts.start(READINESS, |stop| async move {
+            watch_readiness(page, host, &ready, stop).await;
+            Ok(())
+        });
         parts.start(NODE, |stop| node.run(stop));
         parts.start(DASHBOARD, |stop| dashboard.run(stop));
 
@@ -139,6 +148,7 @@ impl Program for Up {
             () = shutdown.cancelled() => None,
             failure = parts.failed() => Some(failure),
         };
+        parts.stop(READINESS, BEYOND).await;
         stop_nodes.cancel();
         fleet.ended().await;
         parts.stop(NODE, config.node.shutdown_grace + BEYOND).await;
@@ -152,6 +162,33 @@ impl Program for Up {
     }
 }
 
+/// See [`Up::readiness`]. Until `stop`.
+async fn watch_readiness(
+    mut page: watch::Receiver<Readiness>,
+    mut host: watch::Receiver<UplinkStats>,
+    ready: &watch::Sender<Readiness>,
+    stop: CancellationToken,
+) {
+    loop {
+        let counted = host.borrow_and_update().acked > 0;
+        let now = match page.borrow_and_update().clone() {
+            Readiness::Ready if !counted => Readiness::NotReady("no second of this host has been counted".to_owned()),
+            of_page => of_page,
+        };
+        ready.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Ok(()) = page.changed() => {}
+            Ok(()) = host.changed() => {}
+            // Both have ended: what they said last stays.
+            else => break,
+        }
+    }
+    stop.cancelled().await;
+    ready.send_replace(Readiness::NotReady("stopping".to_owned()));
+}
+
 fn address(program: &impl Program, what: &str) -> Option<SocketAddr> {
     program.addresses().into_iter().find(|(name, _)| *name == what).map(|(_, address)| address)
 }
@@ -161,6 +198,29 @@ mod tests {
     use std::path::Path;
 
     use starling_service::{generated, metrics::reference};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_data_is_a_second_of_this_host_that_was_counted() {
+        let (page, of_page) = watch::channel(Readiness::NotReady("no aggregator".to_owned()));
+        let (host, of_host) = watch::channel(UplinkStats::default());
+        let (ready, stop) = (watch::Sender::new(Readiness::Ready), CancellationToken::new());
+        let mut seen = ready.subscribe();
+        let task = tokio::spawn({
+            let stop = stop.clone();
+            async move { watch_readiness(of_page, of_host, &ready, stop).await }
+        });
+        let not = |why: &str| Readiness::NotReady(why.to_owned());
+        seen.wait_for(|ready| *ready == not("no aggregator")).await.unwrap();
+        page.send_replace(Readiness::Ready);
+        seen.wait_for(|ready| *ready == not("no second of this host has been counted")).await.unwrap();
+        host.send_modify(|stats| stats.acked = 1);
+        seen.wait_for(|ready| *ready == Readiness::Ready).await.unwrap();
+        stop.cancel();
+        seen.wait_for(|ready| *ready == not("stopping")).await.unwrap();
+        task.await.unwrap();
+    }
 
     #[test]
     fn the_reference_of_metrics_is_written_from_the_tables() {

@@ -258,10 +258,15 @@ impl<E> Noticed<E> {
             return false;
         }
         self.said.store(true, Ordering::Relaxed);
+        // The libraries below name a cause in their own text and again as the cause.
+        let error = error.to_string();
+        let mut causes: Vec<&str> = error.split(": ").collect();
+        causes.dedup();
+        let error = causes.join(": ");
         warn!(
             endpoint = self.endpoint,
             seconds = failed,
-            %error,
+            error,
             "own requests are not reported: start a starling-node there, or set requests.endpoint or requests.report = false"
         );
         true
