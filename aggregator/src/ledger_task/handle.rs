@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -238,6 +239,12 @@ impl LedgerHandle {
     /// How often the view of a second has changed: rises with every change.
     pub(crate) fn revision(&self, tick: u32) -> Option<u32> {
         self.view(tick).map(|view| view.revision)
+    }
+
+    /// Rises when the view of any of these seconds changes, as long as all are kept.
+    pub(crate) fn revisions(&self, ticks: RangeInclusive<u32>) -> u64 {
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        views.range(ticks).map(|(_, view)| u64::from(view.revision)).sum()
     }
 
     /// The first second from `tick` on of which anything is held.

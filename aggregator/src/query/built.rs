@@ -12,7 +12,7 @@ type Slot<V> = Arc<OnceLock<Arc<V>>>;
 pub(super) struct Built<K, V> {
     max: usize,
     /// With the version each is of. A plain mutex: it is held to find a slot, never while a value is made.
-    slots: Mutex<BTreeMap<K, (u32, Slot<V>)>>,
+    slots: Mutex<BTreeMap<K, (u64, Slot<V>)>>,
 }
 
 impl<K: Ord, V> Built<K, V> {
@@ -23,7 +23,7 @@ impl<K: Ord, V> Built<K, V> {
 
     /// The value of `key` in its `version`; made with `build` unless it was already. Blocks while another caller makes
     /// this very value.
-    pub(super) fn get(&self, key: K, version: u32, build: impl FnOnce() -> V) -> Arc<V> {
+    pub(super) fn get(&self, key: K, version: u64, build: impl FnOnce() -> V) -> Arc<V> {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             match slots.get(&key) {

@@ -23,7 +23,10 @@ use crate::{
     clock::{age_ms, now_ms},
     fleet::ClusterFleet,
     ledger_task::LedgerHandle,
-    reading::{Reading, latency::MinuteCache},
+    reading::{
+        Reading,
+        latency::{MINUTE, MinuteCache},
+    },
 };
 use starling_ledger::Coverage;
 use starling_ledger::rollup::{BusyCore, Cell, Census, SHARE_MAX};
@@ -101,8 +104,10 @@ impl Views {
     pub(crate) fn get(&self, group: &Group, tick: u32) -> Arc<v1::ClusterView> {
         match self.ledger.revision(tick) {
             // What is built may be newer than the revision; then the next reader builds it again.
+            // "The last minute" of a view is of the seconds before it too.
             Some(revision) if revision > 0 => {
-                self.built.get((tick, group.clone()), revision, || self.build(group, tick))
+                let revisions = self.ledger.revisions(tick.saturating_sub(MINUTE - 1)..=tick);
+                self.built.get((tick, group.clone()), revisions, || self.build(group, tick))
             }
             _ => Arc::new(empty(self, group, tick)),
         }
@@ -283,6 +288,13 @@ mod tests {
     use super::*;
     use crate::{clock::tick_of, ingest::Registry, ledger_task::tests::task_limited, metrics::Metrics};
 
+    fn views(ledger: LedgerHandle) -> Views {
+        let metrics = Metrics::of_a_test();
+        let registry = Arc::new(Registry::new(Vec::new(), 10, 10, metrics.clone()));
+        let fleet = Arc::new(ClusterFleet::new(ledger.writer(), NodeId::parse("solo").unwrap(), registry, metrics));
+        Views::new("test".into(), ledger, fleet)
+    }
+
     /// What another aggregator sends to `peer` after one frame with these samples.
     fn entries_of(author: WriterId, peer: WriterId, tick: u32, samples: &[Sample]) -> Vec<v1::Entries> {
         let interner = Arc::new(Interner::default());
@@ -324,10 +336,7 @@ mod tests {
         }
         published.wait_for(|_| ledger.revision(tick) > Some(0)).await.unwrap();
 
-        let metrics = Metrics::of_a_test();
-        let registry = Arc::new(Registry::new(Vec::new(), 10, 10, metrics.clone()));
-        let fleet = Arc::new(ClusterFleet::new(ledger.writer(), NodeId::parse("solo").unwrap(), registry, metrics));
-        let views = Views::new("test".into(), ledger, fleet);
+        let views = views(ledger);
         let view = views.get(&Group::cluster(), tick);
         let completeness = view.completeness.clone().unwrap();
         assert_eq!((completeness.nodes_reporting(), completeness.skipped_cells()), (1, 2));
@@ -336,5 +345,30 @@ mod tests {
         assert_eq!(points.iter().map(|point| (point.tick, point.skipped_cells())).collect::<Vec<_>>(), [(tick, 2)]);
         let traffic = view.sections.as_ref().unwrap().traffic.as_ref().unwrap();
         assert_eq!(traffic.requests_per_second, Some(1.0), "one of three series has room");
+    }
+
+    #[tokio::test]
+    async fn a_late_frame_changes_the_last_minute_of_the_seconds_after_it() {
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let ledger = task_limited(&tasks, &state, LedgerLimits::default()).await;
+        let sample = Sample {
+            series: Series::of(&catalogue::DURATION, &[("protocol", "grpc")]),
+            value: Value::Histogram(Arc::new(Histogram::of(1_000_000, 3))),
+        };
+        let tick = tick_of(now_ms()) - 1;
+        let mut published = ledger.published();
+        let views = views(ledger.clone());
+        let last_minute = || {
+            let sections = views.get(&Group::cluster(), tick).sections.clone().unwrap();
+            sections.traffic.unwrap().latency_last_minute.unwrap().count
+        };
+        for (late, seen) in [(0, 3.0), (30, 6.0)] {
+            let author = WriterId::random();
+            for run in entries_of(author, ledger.writer(), tick - late, std::slice::from_ref(&sample)) {
+                ledger.entries(author, DecodedRun::decode(&run).unwrap()).await;
+            }
+            published.wait_for(|_| ledger.revision(tick - late) > Some(0)).await.unwrap();
+            assert_eq!(last_minute(), seen);
+        }
     }
 }

@@ -12,7 +12,7 @@ use starling_proto::{
 use tracing::warn;
 
 /// Seconds merged into "the last minute".
-const MINUTE: u32 = 60;
+pub(crate) const MINUTE: u32 = 60;
 const NANOS_PER_MICRO: f64 = 1_000.0;
 
 /// The percentiles of `histogram` (nanoseconds); `None` without values.
