@@ -109,7 +109,11 @@ export async function openPage(browser, url, { width, height, theme = "dark" } =
   const faults = [];
   page.on("console", (m) => ["error", "warning"].includes(m.type()) && faults.push(`console: ${m.text()}`));
   page.on("pageerror", (error) => faults.push(`exception: ${error.message}`));
-  page.on("requestfailed", (request) => faults.push(`request failed: ${request.url()}`));
+  // Aborted is what the page itself left, as when it goes elsewhere while its icon is on the way.
+  page.on("requestfailed", (request) => {
+    const error = request.failure()?.errorText;
+    if (error !== "net::ERR_ABORTED") faults.push(`request failed: ${request.url()}: ${error}`);
+  });
   await page.goto(url);
   await page.waitForSelector(".kpi .v, table.nodes, .empty-page, .live");
   return { page, context, faults };
