@@ -22,6 +22,7 @@ mod reading;
 mod requests;
 mod roster;
 mod service;
+mod state_file;
 
 pub use config::{Config, Duplicates};
 pub use metrics::Metrics;

@@ -4,8 +4,7 @@
 //! not a part of the books: a file that cannot be read or written is reported, and nothing else depends on it.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,6 +19,7 @@ use crate::{
     ledger_task::LedgerHandle,
     membership::{Membership, State},
     metrics::Metrics,
+    state_file,
 };
 
 /// Name of the file in the state folder.
@@ -115,7 +115,6 @@ fn stream_of(hex: &str) -> Option<StreamId> {
     Some(StreamId::new(number.to_be_bytes()))
 }
 
-/// Writes beside the file and renames, so that a crash leaves the old one or the new one.
 fn write(path: &Path, known: &[KnownStream]) -> io::Result<()> {
     let mut text = format!("{HEAD}\n");
     for KnownStream { node, stream, first_tick, last_tick, ended } in known {
@@ -123,11 +122,7 @@ fn write(path: &Path, known: &[KnownStream]) -> io::Result<()> {
         let ended = ended.map_or_else(|| "-".to_owned(), |tick| tick.to_string());
         text.push_str(&format!("{node} {stream:032x} {first_tick} {last_tick} {ended}\n"));
     }
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    state_file::replace(path, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -2,13 +2,11 @@
 //!
 //! Gossip must never see one generation twice: peers would give the previous life's facts back to the new one.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use anyhow::Context;
+
+use crate::state_file;
 
 /// Name of the file in the state folder.
 const FILE: &str = "generation";
@@ -33,18 +31,9 @@ pub(crate) fn next(state_dir: &Path, unix_ms: u64) -> anyhow::Result<u64> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}{NEXT_STEP}", path.display())),
     };
     let generation = unix_ms.max(last.saturating_add(1));
-    store(state_dir, &path, generation).with_context(|| format!("cannot store {}{NEXT_STEP}", path.display()))?;
+    let stored = state_file::replace(&path, format!("{generation}\n").as_bytes());
+    stored.with_context(|| format!("cannot store {}{NEXT_STEP}", path.display()))?;
     Ok(generation)
-}
-
-/// Writes beside the file and renames, so that a crash leaves the old number or the new one.
-fn store(state_dir: &Path, path: &Path, generation: u64) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    writeln!(file, "{generation}")?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(state_dir)?.sync_all()
 }
 
 #[cfg(test)]

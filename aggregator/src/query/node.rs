@@ -16,11 +16,12 @@ use crate::{
     clock::{age_ms, now_ms, tick_of},
     ingest::IngestNode,
     ledger_task::Published,
-    reading::{Amount, Entry, Reading, latency::RollingMinute},
+    reading::{
+        Amount, Entry, Reading,
+        latency::{MINUTE, RollingMinute},
+    },
 };
 
-/// Seconds read before the first one that is shown, for "the last minute".
-const MINUTE: u32 = 60;
 /// Seconds decoded at once when a stream starts in the past: about 10 ms of work.
 const REPLAY_CHUNK: u32 = 60;
 
