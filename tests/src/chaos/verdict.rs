@@ -198,9 +198,8 @@ fn streams(
     present: &BTreeMap<u32, Sum>,
     verdict: &mut Verdict,
 ) {
-    let there = present.iter().filter(|(_, sum)| !sum.times.is_empty()).map(|(&tick, _)| tick);
-    // The newest ones were on their way.
-    let there: BTreeSet<u32> = there.rev().skip(2).collect();
+    let with_frames = present.iter().filter(|(_, sum)| !sum.times.is_empty());
+    let there: BTreeSet<u32> = with_frames.map(|(&tick, _)| tick).collect();
     for member in members {
         let sent = watched.get(&member.name).cloned().unwrap_or_default();
         let missing: Vec<u32> = there.difference(&sent).copied().collect();
