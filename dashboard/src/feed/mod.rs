@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use starling_proto::v1::{ListAggregatorsRequest, ListAggregatorsResponse};
 use starling_service::{channel::Dial, grpc::cluster_client::ClusterClient};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{debug, info, warn};
@@ -22,6 +22,8 @@ use endpoints::Endpoints;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An aggregator that does not answer a small question within this time is passed over.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Nothing is reached for so long before it is said: an aggregator that has just started answers within two seconds.
+const SAY_AFTER: Duration = Duration::from_secs(3);
 /// How often what is over is looked for: history caught up with, views that are not looked at.
 const TIDY_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -32,7 +34,7 @@ pub(crate) async fn run(shared: Arc<Shared>, configured: Vec<String>, shutdown: 
 
 async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &CancellationToken) {
     let mut endpoints = Endpoints::new(configured);
-    let mut said = false;
+    let (mut said, mut since) = (false, Instant::now());
     while !shutdown.is_cancelled() {
         let address = endpoints.next();
         shared.metrics().upstream_dials.inc();
@@ -53,12 +55,15 @@ async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &Cancel
         let reason = format!("{address}: {reason}");
         let news = shared.disconnected(&reason);
         let delay = endpoints.failed(rand::random());
-        said &= !news;
+        if news {
+            (said, since) = (false, Instant::now());
+        }
         if news && delay.is_zero() {
             info!(reason, "this aggregator is not followed, trying the next");
         }
         // All have been asked, one after the other. Said once until one is reached.
-        if !delay.is_zero() && !std::mem::replace(&mut said, true) {
+        if !delay.is_zero() && !said && since.elapsed() >= SAY_AFTER {
+            said = true;
             warn!(reason, "no aggregator is reached");
         }
         tokio::select! {

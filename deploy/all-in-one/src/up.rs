@@ -115,7 +115,8 @@ impl Program for Up {
                 _ => writeln!(text, "         {address}"),
             };
         }
-        let _ = writeln!(text, "  OTLP   http://{} takes the metrics of applications", self.plan.otlp);
+        let http = address(&self.node, "otlp_http").map_or_else(String::new, |at| format!(", {at} by HTTP"));
+        let _ = writeln!(text, "  OTLP   {} by gRPC{http}: takes the metrics of applications", self.plan.otlp);
         let _ = writeln!(text, "  state  {}\n\nStop it with Ctrl-C.\n", self.plan.state.display());
         Some(text)
     }
