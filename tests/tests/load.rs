@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use std::{
+    collections::BTreeMap,
     process::Command,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -73,24 +74,27 @@ async fn what_wrk_counted_is_what_is_shown() {
     .await;
     let request = WatchClusterRequest { from_tick, include_histograms: true, ..Default::default() };
     let mut views = cluster.query(0).await.watch_cluster(request).await.unwrap().into_inner();
-    let (mut shown, mut merged, mut error_ppm) = (0.0, HistogramSum::new(), 0);
+    // A second that changed after it was sent is sent again: the last view of it counts.
+    let mut seconds = BTreeMap::new();
     loop {
         let view = views.message().await.unwrap().expect("the stream goes on");
-        for protocol in view
-            .sections
-            .iter()
-            .filter_map(|is| is.traffic.as_ref())
-            .flat_map(|t| &t.protocols)
-            .filter(|p| p.protocol == "http1")
-        {
-            shown += protocol.requests_per_second();
-            if let Some(latency) = &protocol.latency {
-                merged.add(&Histogram::decode(&latency.histogram).unwrap()).unwrap();
-                error_ppm = error_ppm.max(latency.error_bound_ppm);
-            }
-        }
-        if view.tick >= until {
+        let tick = view.tick;
+        seconds.insert(tick, view);
+        if tick >= until {
             break;
+        }
+    }
+    let (mut shown, mut merged, mut error_ppm) = (0.0, HistogramSum::new(), 0);
+    for protocol in seconds
+        .values()
+        .filter_map(|view| view.sections.as_ref()?.traffic.as_ref())
+        .flat_map(|traffic| &traffic.protocols)
+        .filter(|protocol| protocol.protocol == "http1")
+    {
+        shown += protocol.requests_per_second();
+        if let Some(latency) = &protocol.latency {
+            merged.add(&Histogram::decode(&latency.histogram).unwrap()).unwrap();
+            error_ppm = error_ppm.max(latency.error_bound_ppm);
         }
     }
     // wrk does not count the requests it cuts off at the end: at most one a connection.
