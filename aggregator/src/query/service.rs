@@ -159,6 +159,25 @@ impl query_server::Query for QueryService {
         Ok(Response::new(v1::SeriesAnswer { answered_by, ..answer }))
     }
 
+    async fn query_range(&self, _: Request<v1::QueryRangeRequest>) -> Result<Response<v1::RangeAnswer>, Status> {
+        Err(Status::unimplemented("this aggregator keeps no history yet"))
+    }
+
+    async fn get_heatmap(&self, _: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {
+        Err(Status::unimplemented("this aggregator keeps no history yet"))
+    }
+
+    async fn summarize(&self, _: Request<v1::SummarizeRequest>) -> Result<Response<v1::Summary>, Status> {
+        Err(Status::unimplemented("this aggregator keeps no history yet"))
+    }
+
+    async fn get_distribution(
+        &self,
+        _: Request<v1::GetDistributionRequest>,
+    ) -> Result<Response<v1::Distribution>, Status> {
+        Err(Status::unimplemented("this aggregator keeps no history yet"))
+    }
+
     async fn watch_node(
         &self,
         request: Request<v1::WatchNodeRequest>,

@@ -243,6 +243,25 @@ impl query_server::Query for QueryEndpoints {
         }))
     }
 
+    async fn query_range(&self, _: Request<v1::QueryRangeRequest>) -> Result<Response<v1::RangeAnswer>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
+    async fn get_heatmap(&self, _: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
+    async fn summarize(&self, _: Request<v1::SummarizeRequest>) -> Result<Response<v1::Summary>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
+    async fn get_distribution(
+        &self,
+        _: Request<v1::GetDistributionRequest>,
+    ) -> Result<Response<v1::Distribution>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
     async fn watch_node(
         &self,
         request: Request<v1::WatchNodeRequest>,

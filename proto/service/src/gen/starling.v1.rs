@@ -590,6 +590,108 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "GetSeries"));
             self.inner.unary(req, path, codec).await
         }
+        /// Any series of the cluster, of a group or of nodes over any range that is kept.
+        pub async fn query_range(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::QueryRangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::RangeAnswer>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/QueryRange",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "QueryRange"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Values by time and value, or by time and node.
+        pub async fn get_heatmap(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::GetHeatmapRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Heatmap>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/GetHeatmap",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "GetHeatmap"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Average, peak, low, deviation, the periods before, and what stands out.
+        pub async fn summarize(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::SummarizeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Summary>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/Summarize",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "Summarize"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The merged histogram of any range and scope, with its quantiles and their errors.
+        pub async fn get_distribution(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::starling_proto::v1::GetDistributionRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Distribution>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/GetDistribution",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "GetDistribution"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -677,6 +779,38 @@ pub mod query_server {
             request: tonic::Request<::starling_proto::v1::GetSeriesRequest>,
         ) -> std::result::Result<
             tonic::Response<::starling_proto::v1::SeriesAnswer>,
+            tonic::Status,
+        >;
+        /// Any series of the cluster, of a group or of nodes over any range that is kept.
+        async fn query_range(
+            &self,
+            request: tonic::Request<::starling_proto::v1::QueryRangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::RangeAnswer>,
+            tonic::Status,
+        >;
+        /// Values by time and value, or by time and node.
+        async fn get_heatmap(
+            &self,
+            request: tonic::Request<::starling_proto::v1::GetHeatmapRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Heatmap>,
+            tonic::Status,
+        >;
+        /// Average, peak, low, deviation, the periods before, and what stands out.
+        async fn summarize(
+            &self,
+            request: tonic::Request<::starling_proto::v1::SummarizeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Summary>,
+            tonic::Status,
+        >;
+        /// The merged histogram of any range and scope, with its quantiles and their errors.
+        async fn get_distribution(
+            &self,
+            request: tonic::Request<::starling_proto::v1::GetDistributionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Distribution>,
             tonic::Status,
         >;
     }
@@ -1079,6 +1213,197 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSeriesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/QueryRange" => {
+                    #[allow(non_camel_case_types)]
+                    struct QueryRangeSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::QueryRangeRequest,
+                    > for QueryRangeSvc<T> {
+                        type Response = ::starling_proto::v1::RangeAnswer;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::QueryRangeRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::query_range(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = QueryRangeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/GetHeatmap" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetHeatmapSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::GetHeatmapRequest,
+                    > for GetHeatmapSvc<T> {
+                        type Response = ::starling_proto::v1::Heatmap;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::GetHeatmapRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::get_heatmap(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetHeatmapSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/Summarize" => {
+                    #[allow(non_camel_case_types)]
+                    struct SummarizeSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<::starling_proto::v1::SummarizeRequest>
+                    for SummarizeSvc<T> {
+                        type Response = ::starling_proto::v1::Summary;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::SummarizeRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::summarize(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SummarizeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/GetDistribution" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDistributionSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::GetDistributionRequest,
+                    > for GetDistributionSvc<T> {
+                        type Response = ::starling_proto::v1::Distribution;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::GetDistributionRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::get_distribution(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDistributionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
