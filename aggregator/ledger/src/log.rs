@@ -125,6 +125,11 @@ impl Log {
         if sequence + 1 == self.first { Some(self.base_hash) } else { self.entry(sequence).map(|entry| entry.hash) }
     }
 
+    /// Running hash before the first entry kept.
+    pub(super) const fn base_hash(&self) -> &LogHash {
+        &self.base_hash
+    }
+
     /// Running hash after the last entry.
     pub(super) fn hash(&self) -> LogHash {
         self.entries.back().map_or(self.base_hash, |entry| entry.hash)
