@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use starling_proto::v1;
 use support::{Aggregator, TestNode, cluster, eventually, now};
@@ -254,13 +257,17 @@ async fn a_watcher_follows_its_node_to_another_aggregator() {
     // It moves twice: away from its owner, which stays alive, and on to the third one.
     let others = aggregators.iter().filter(|aggregator| aggregator.name != holder);
     for (other, tick) in others.zip(now() + 2..) {
+        let moved = Instant::now();
         assert_eq!(node.connect(&other.url()).await, other.name);
         node.send(tick, 10, 1_000).await;
         for (name, from, watch) in &mut watchers {
             let next = tokio::time::timeout(support::LIMIT, watch.next()).await;
             let view = next.unwrap_or_else(|_| panic!("{name} never showed {tick}, from {from}")).unwrap().unwrap();
             assert_eq!(view.tick, tick, "at {name} from {from}");
-            assert_eq!(view.row.unwrap().aggregator_id, other.name);
+            // After 15 s there, which a busy machine may take, it is sent back to its owner.
+            if moved.elapsed() < Duration::from_secs(12) {
+                assert_eq!(view.row.unwrap().aggregator_id, other.name);
+            }
         }
     }
 }
