@@ -1,0 +1,30 @@
+//! The files of the history: an append-only log with group commit, and sealed segments that hold blocks by tier, subject
+//! and time. It knows nothing of what a record or a block means, has no runtime and starts no threads.
+//!
+//! [`Store`] is the whole of it; the table there says what survives what. Files of our own and no engine, because
+//! retention is to be an unlink, opening independent of the size, and every flipped byte found without costing the rest.
+
+mod checksum;
+mod disk;
+mod folder;
+mod index_cache;
+mod log;
+mod quarantine;
+mod segment;
+mod shelf;
+mod stats;
+mod store;
+
+pub use self::{
+    disk::FileError,
+    folder::{Findings, OpenError},
+    index_cache::IndexStats,
+    log::{
+        LogDamage, LogError, LogFault, LogRecord, LogStats, Paused, Position, RECORD_MAX, Removed, Replay, Replayed,
+    },
+    quarantine::BadBlock,
+    segment::{BLOCKS_MAX, BODY_MAX, BlockKey, SUBJECT_MAX, SegmentId, WriteError},
+    shelf::SegmentInfo,
+    stats::{StoreStats, TierStats},
+    store::{BlockRef, Found, Options, ReadError, Recovered, Store, Subjects, Unreadable},
+};

@@ -1,0 +1,15 @@
+//! The append-only log: what is not sealed yet.
+
+mod record;
+mod replay;
+mod writer;
+
+pub(crate) use self::{
+    record::FileKey,
+    writer::{Log, LogLimits},
+};
+pub use self::{
+    record::Position,
+    replay::{LogDamage, LogFault, LogRecord, Replay, Replayed},
+    writer::{LogError, LogStats, Paused, RECORD_MAX, Removed},
+};
