@@ -102,6 +102,29 @@ impl Series {
         scale: u8,
         scope: Scope,
     ) -> Result<Self, SeriesError> {
+        let series = Self::kept(name, attributes, kind, unit, scale, scope)?;
+        if let Some(metric) = catalogue::find(name)
+            && (!metric.is_sent()
+                || (metric.kind, metric.unit, metric.scale, metric.scope) != (kind, unit, scale, scope))
+        {
+            return Err(SeriesError::Catalogue(name.into()));
+        }
+        Ok(series)
+    }
+
+    /// A series by its parts, as it was kept: also one that is computed on reading, and one that the catalogue had
+    /// otherwise when it was written.
+    ///
+    /// # Errors
+    /// [`SeriesError`], naming the part and its limit; never [`SeriesError::Catalogue`].
+    pub fn kept(
+        name: &str,
+        attributes: &[(&str, &str)],
+        kind: Kind,
+        unit: &str,
+        scale: u8,
+        scope: Scope,
+    ) -> Result<Self, SeriesError> {
         if !clean(name, 1, limits::NAME_LEN_MAX) {
             return Err(SeriesError::Name(excerpt(name)));
         }
@@ -122,12 +145,6 @@ impl Series {
         }
         if scale > limits::SCALE_MAX {
             return Err(SeriesError::Scale { name: name.into(), scale });
-        }
-        if let Some(metric) = catalogue::find(name)
-            && (!metric.is_sent()
-                || (metric.kind, metric.unit, metric.scale, metric.scope) != (kind, unit, scale, scope))
-        {
-            return Err(SeriesError::Catalogue(name.into()));
         }
         let attributes = attributes.iter().map(|&(key, value)| (key.into(), value.into())).collect();
         Ok(Self::build(name.into(), attributes, kind, unit.into(), scale, scope))

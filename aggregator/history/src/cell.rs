@@ -19,8 +19,9 @@ pub struct Cell {
     pub seconds: u32,
     /// Sum of the values of the seconds. Of a counter: the growth.
     pub sum: f64,
-    /// Sum of their squares; not a number when it is not known.
-    pub square_sum: f64,
+    /// Sum of the squares of their distances from their mean; not a number when it is not known. Kept instead of the sum
+    /// of squares, of which nothing is left to see where values are large and vary little.
+    pub spread: f64,
     /// Smallest value of a second.
     pub min: f64,
     /// Largest value of a second. Of a counter: the highest rate.
@@ -40,11 +41,11 @@ pub struct Cell {
 impl Cell {
     /// One second of one node.
     #[must_use]
-    pub const fn second(value: f64) -> Self {
+    pub fn second(value: f64) -> Self {
         Self {
             seconds: 1,
             sum: value,
-            square_sum: value * value,
+            spread: if value.is_finite() { 0.0 } else { f64::NAN },
             min: value,
             max: value,
             last: value,
@@ -61,12 +62,16 @@ impl Cell {
     /// [`OverflowError`] when counts of histograms do not fit 64 bits; `self` is then unchanged.
     pub fn append(&mut self, later: &Self) -> Result<(), OverflowError> {
         self.histogram = merged(self.histogram.as_ref(), later.histogram.as_ref())?;
+        self.spread = spread_together(self, later);
         self.seconds = self.seconds.saturating_add(later.seconds);
         self.sum += later.sum;
-        self.square_sum += later.square_sum;
         // `f64::min` and `max` prefer numbers to what is none.
         self.min = self.min.min(later.min);
         self.max = self.max.max(later.max);
+        if self.min == self.max && self.spread.is_finite() {
+            // Sums beyond 2^53 are rounded.
+            self.spread = 0.0;
+        }
         self.last = later.last;
         self.nodes = self.nodes.saturating_add(later.nodes);
         self.node_min = both(self.node_min, later.node_min, f64::min);
@@ -78,7 +83,7 @@ impl Cell {
     ///
     /// Sum, nodes, extremes over nodes and histogram are exact. How the sum over the nodes went within the step is known
     /// only for steps of a second: for longer ones the smallest and largest sum are bounds (sums of extremes), and the
-    /// sum of squares is that of nodes that vary independently of each other.
+    /// spread is that of nodes that vary independently of each other.
     ///
     /// # Errors
     /// [`OverflowError`] when counts of histograms do not fit 64 bits; `self` is then unchanged.
@@ -88,16 +93,12 @@ impl Cell {
         let low = |cell: &Self| cell.node_min.unwrap_or(cell.min);
         let high = |cell: &Self| cell.node_max.unwrap_or(cell.max);
         (self.node_min, self.node_max) = (Some(low(self).min(low(other))), Some(high(self).max(high(other))));
-        let seconds = self.seconds.max(other.seconds);
-        let mean = |cell: &Self| cell.sum / f64::from(cell.seconds.max(1));
-        let spread = |cell: &Self| cell.square_sum - cell.sum * mean(cell);
-        let (sum, spread) = (self.sum + other.sum, spread(self) + spread(other));
-        self.square_sum = if seconds <= 1 { sum * sum } else { sum * sum / f64::from(seconds) + spread.max(0.0) };
-        self.sum = sum;
+        self.spread += other.spread;
+        self.sum += other.sum;
         self.min += other.min;
         self.max += other.max;
         self.last += other.last;
-        self.seconds = seconds;
+        self.seconds = self.seconds.max(other.seconds);
         self.nodes = self.nodes.saturating_add(other.nodes);
         Ok(())
     }
@@ -117,10 +118,13 @@ impl Cell {
     /// The standard deviation of the seconds with data; not a number when it is not known.
     #[must_use]
     pub fn deviation(&self) -> f64 {
-        let mean = self.mean();
-        let variance = self.square_sum / f64::from(self.seconds.max(1)) - mean * mean;
-        // Rounding may leave a little less than nothing; `max` would turn what is no number into 0.
-        if variance < 0.0 { 0.0 } else { variance.sqrt() }
+        (self.spread / f64::from(self.seconds.max(1))).sqrt()
+    }
+
+    /// Sum of the squares of the values; not a number when it is not known.
+    #[must_use]
+    pub fn square_sum(&self) -> f64 {
+        self.spread + self.sum * self.mean()
     }
 
     /// The value of the mean node: sum / nodes.
@@ -139,13 +143,20 @@ impl Cell {
         }
         Self {
             sum: self.sum / nodes,
-            square_sum: self.square_sum / (nodes * nodes),
+            spread: self.spread / (nodes * nodes),
             min: self.min / nodes,
             max: self.max / nodes,
             last: self.last / nodes,
             ..self.clone()
         }
     }
+}
+
+/// The spread of the seconds of both, by the update of Chan, Golub and LeVeque (1979).
+fn spread_together(a: &Cell, b: &Cell) -> f64 {
+    let (of_a, of_b) = (f64::from(a.seconds), f64::from(b.seconds));
+    let apart = a.mean() - b.mean();
+    a.spread + b.spread + apart * apart * (of_a * of_b / (of_a + of_b).max(1.0))
 }
 
 fn both(a: Option<f64>, b: Option<f64>, choose: fn(f64, f64) -> f64) -> Option<f64> {
@@ -203,11 +214,20 @@ mod tests {
         let mut cell = Cell::second(3.0);
         cell.add_over_nodes(&Cell::second(5.0)).unwrap();
         cell.add_over_nodes(&Cell::second(-1.0)).unwrap();
-        assert_eq!((cell.sum, cell.min, cell.max, cell.last, cell.square_sum), (7.0, 7.0, 7.0, 7.0, 49.0));
+        assert_eq!((cell.sum, cell.min, cell.max, cell.last, cell.square_sum()), (7.0, 7.0, 7.0, 7.0, 49.0));
         assert_eq!((cell.nodes, cell.seconds, cell.node_min, cell.node_max), (3, 1, Some(-1.0), Some(5.0)));
         assert!((cell.node_mean() - 7.0 / 3.0).abs() < 1e-12);
         let mean = cell.over_nodes(OverNodes::Mean);
         assert!((mean.max - 7.0 / 3.0).abs() < 1e-12 && (mean.mean() - mean.max).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_stays_the_same_does_not_vary_however_large_it_is() {
+        let cell = of(&[1e15; 600]);
+        assert_eq!((cell.deviation(), cell.square_sum() > 0.0), (0.0, true));
+        let mut cell = of(&[1e12; 600]);
+        cell.append(&of(&[1e12 + 2.0; 600])).unwrap();
+        assert!((cell.deviation() - 1.0).abs() < 1e-9, "{}", cell.deviation());
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! The last 15 minutes of a node, in blocks of 300 seconds. Pure.
 //!
 //! A block holds all it needs to be read: which series there are, which of the 300 seconds are held, and of each series
-//! its values over them (`column`). It can be read at any second, and sent to somebody who knows nothing of the
+//! its values over them ([`starling_history::column`]). It can be read at any second, and sent to somebody who knows nothing of the
 //! connection its frames came over ([`Block::encode`]; the bytes are described in `docs/blocks.md`).
 //!
 //! - [`OpenBlock`]: takes seconds as they come, in any order, at the cost of what changed;
 //! - [`Block`]: sealed, one column a series;
 //! - [`History`]: the blocks of one node. A second that comes late opens its block again.
 
-mod column;
 mod history;
 mod open;
 mod sealed;
 #[cfg(test)]
 mod tests;
 
+use starling_history::column::ColumnError;
 use starling_proto::{limits, varint::VarintError};
 
 pub use self::{
@@ -27,8 +27,6 @@ pub use self::{
 pub const BLOCK_SECONDS: u32 = 300;
 /// Series in one block: what one connection can define. A second with further ones is not kept.
 const SERIES_MAX: usize = limits::DICTIONARY_MAX;
-/// Bytes of one histogram: all buckets in use by varints, and the numbers before them, take less.
-const HISTOGRAM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one block as it is sent: it fits one message between aggregators.
 const BLOCK_BYTES_MAX: usize = limits::PEER_MESSAGE_BYTES_MAX - 64 * 1024;
 
@@ -50,15 +48,9 @@ pub enum BlockError {
     /// A series that is none, stands twice, or has a value beyond the limits of a frame.
     #[error("a block with a series that is refused: {0}")]
     Refused(String),
-    /// The first byte of a column names no form.
-    #[error("a column of form {0}, known are 0 to 8")]
-    Form(u8),
-    /// A number of bits above 64.
-    #[error("a column of {0} bits a value, at most 64 are taken")]
-    Bits(u32),
-    /// A place after the last one.
-    #[error("a place beyond the seconds of a block")]
-    Beyond,
+    /// A column is none.
+    #[error(transparent)]
+    Column(#[from] ColumnError),
     /// A number is cut or too long.
     #[error("a block is damaged: {0}")]
     Number(#[from] VarintError),

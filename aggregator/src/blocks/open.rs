@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use starling_history::column;
 use starling_proto::{
     bits,
     catalogue::Kind,
@@ -13,7 +14,7 @@ use starling_proto::{
 };
 
 use super::{
-    BLOCK_SECONDS, SERIES_MAX, column,
+    BLOCK_SECONDS, SERIES_MAX,
     sealed::{Block, Cells},
     start_of,
 };
@@ -279,7 +280,7 @@ impl Rows {
                     }
                     Kind::Gauge => last[number],
                     Kind::Histogram if listed => {
-                        histograms.push((position, reader.bytes(super::HISTOGRAM_BYTES_MAX).unwrap_or_default()));
+                        histograms.push((position, reader.bytes(column::HISTOGRAM_BYTES_MAX).unwrap_or_default()));
                         0
                     }
                     Kind::Counter | Kind::Histogram => 0,

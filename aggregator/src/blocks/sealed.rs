@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
+use starling_history::column::{self, ColumnError};
 use starling_proto::{
     bits,
     catalogue::{Kind, Scope},
@@ -14,7 +15,7 @@ use starling_proto::{
     varint::{self, Reader},
 };
 
-use super::{BLOCK_BYTES_MAX, BLOCK_SECONDS, BlockError, SERIES_MAX, column, start_of};
+use super::{BLOCK_BYTES_MAX, BLOCK_SECONDS, BlockError, SERIES_MAX, start_of};
 
 /// The form that [`Block::encode`] writes.
 const VERSION: u8 = 1;
@@ -306,7 +307,7 @@ fn read_column<'a>(reader: &mut Reader<'a>, kind: Kind, count: usize) -> Result<
             all
         }
         1 => column::read_map(&mut reader, count)?,
-        form => return Err(BlockError::Form(form)),
+        form => return Err(ColumnError::Form(form).into()),
     };
     let held = bits::ones(&present).count();
     let values = if kind == Kind::Histogram {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use starling_history::column::{self, ColumnError};
 use starling_proto::{
     catalogue::{self, Kind, Scope},
     frame::{Content, DecodedFrame, Decoder, Encoder, Second},
@@ -180,7 +181,7 @@ fn limits_are_checked_before_allocation() {
     assert_eq!(decode(&vec![0; BLOCK_BYTES_MAX + 1]), BlockError::Bytes(BLOCK_BYTES_MAX + 1));
     // 38 bytes of held seconds, the last of which ends after 4 bits.
     let head = |last: u8| [&[1, 0][..], &[0; 37], &[last]].concat();
-    assert_eq!(decode(&head(0x10)), BlockError::Beyond);
+    assert_eq!(decode(&head(0x10)), BlockError::Column(ColumnError::Beyond));
     assert_eq!(decode(&[&head(0)[..], &[0xff, 0xff, 0x7f]].concat()), BlockError::Series(0x001f_ffff));
     assert_eq!(decode(&[&head(0)[..], &[200, 1, 0, 0]].concat()), BlockError::Series(200), "more than bytes");
 

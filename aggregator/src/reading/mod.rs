@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use starling_ledger::rollup::Cell;
 use starling_proto::{
-    catalogue::{self, Derivation, Kind, Metric, OverNodes, Scope, Statistic},
+    catalogue::{self, Attributes, Derivation, Derived, Kind, Metric, OverNodes, Scope, Statistic},
     frame::Second,
     histogram::Histogram,
     series::Series,
@@ -25,22 +25,11 @@ pub(crate) use entry::{Amount, Entry};
 use total::Total;
 pub(crate) use total::of_histogram;
 
-/// Keys and values that select series.
-pub(crate) type Attributes<'a> = [(&'a str, &'a str)];
-
 /// One second.
 #[derive(Debug, Default)]
 pub(crate) struct Reading<'a> {
     /// Sorted by series, hence by name.
     entries: Vec<Entry<'a>>,
-}
-
-/// What a derived value comes to, with the nodes behind it.
-#[derive(Debug, Clone, Copy)]
-struct Derived {
-    value: f64,
-    nodes: u32,
-    gauge: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -111,8 +100,8 @@ impl<'a> Reading<'a> {
     pub(crate) fn statistics(&self, name: &str, with: &Attributes<'_>, wanted: &[Statistic]) -> Vec<Option<f64>> {
         let metric = catalogue::find(name);
         if let Some(metric) = metric.filter(|metric| !metric.is_sent()) {
-            let derived = self.derived(metric, with, &[]);
-            return wanted.iter().map(|&statistic| derived?.statistic(metric, statistic)).collect();
+            let derived = self.derived(metric, with);
+            return wanted.iter().map(|&statistic| statistic_of(derived?, metric, statistic)).collect();
         }
         let Some(total) = self.total(name, with, &[]) else { return vec![None; wanted.len()] };
         total.statistics(metric.map_or(OverNodes::Sum, |metric| metric.over_nodes), wanted)
@@ -132,70 +121,36 @@ impl<'a> Reading<'a> {
 
     /// The attributes of the series of `metric` that can be computed here, sorted. Only of derived ones.
     pub(crate) fn derived_series(&self, metric: &Metric) -> Vec<Vec<(&'a str, &'a str)>> {
-        let Some(derivation) = metric.derivation else { return Vec::new() };
-        let mut part = derivation.operands()[0];
-        // What is derived from something derived has the attributes of what that comes from.
-        while let Some(inner) = part.metric.derivation {
-            part = inner.operands()[0];
+        if metric.is_sent() {
+            return Vec::new();
         }
         let of_metric = |entry: &Entry<'a>| {
             let all = entry.series.attributes().iter().map(|(key, value)| (&**key, &**value));
             all.filter(|(key, _)| metric.attributes.contains(key)).collect::<Vec<_>>()
         };
-        let found: BTreeSet<_> = self.named(part.metric.name).iter().map(of_metric).collect();
-        found.into_iter().filter(|with| self.derived(metric, with, &[]).is_some()).collect()
+        let found: BTreeSet<_> = self.named(metric.base().name).iter().map(of_metric).collect();
+        found.into_iter().filter(|with| self.derived(metric, with).is_some()).collect()
     }
 
     /// The sum over nodes of a metric that is sent, or what a derived one is computed to.
-    fn derived(&self, metric: &Metric, with: &Attributes<'_>, without: &Attributes<'_>) -> Option<Derived> {
-        let Some(derivation) = metric.derivation else {
+    fn derived(&self, metric: &Metric, with: &Attributes<'_>) -> Option<Derived> {
+        metric.derive(with, &[], &mut |metric, with, without| {
             let total = self.total(metric.name, with, without)?;
-            let gauge = total.kind() == Kind::Gauge;
-            return Some(Derived { value: total.sum()?, nodes: total.nodes(), gauge });
-        };
-        if !with.iter().all(|(key, _)| metric.attributes.contains(key)) {
-            return None;
-        }
-        let read = |operand: &catalogue::Operand| {
-            let asked = with.iter().filter(|(key, _)| !operand.whole && operand.metric.attributes.contains(key));
-            let with: Vec<_> = asked.chain(operand.with).copied().collect();
-            self.derived(operand.metric, &with, operand.without)
-        };
-        match &derivation {
-            Derivation::Ratio { part, whole } => {
-                let (part, whole) = (read(part)?, read(whole)?);
-                (whole.value > 0.0 && part.comparable(whole)).then(|| Derived {
-                    value: part.value / whole.value,
-                    nodes: part.nodes.min(whole.nodes),
-                    gauge: true,
-                })
-            }
-            Derivation::Difference { of, less } => {
-                let (of, less) = (read(of)?, read(less)?);
-                of.comparable(less).then(|| Derived { value: (of.value - less.value).max(0.0), ..of })
-            }
-            Derivation::Sum { of } => read(of),
-        }
+            Some(Derived { value: total.sum()?, nodes: total.nodes(), gauge: total.kind() == Kind::Gauge })
+        })
     }
 }
 
-impl Derived {
-    /// Two gauges of different nodes say nothing about each other; of counters, nothing happened where none was sent.
-    fn comparable(self, other: Self) -> bool {
-        !self.gauge || !other.gauge || self.nodes == other.nodes
-    }
-
-    fn statistic(self, metric: &Metric, statistic: Statistic) -> Option<f64> {
-        let ratio = matches!(metric.derivation, Some(Derivation::Ratio { .. }));
-        match statistic {
-            Statistic::Nodes => Some(f64::from(self.nodes)),
-            Statistic::Value => Some(self.value),
-            Statistic::Sum | Statistic::Mean | Statistic::Min | Statistic::Max if self.nodes <= 1 => Some(self.value),
-            // A ratio of sums is no sum of ratios.
-            Statistic::Sum if !ratio => Some(self.value),
-            Statistic::Mean if !ratio => Some(self.value / f64::from(self.nodes)),
-            _ => None,
-        }
+fn statistic_of(derived: Derived, metric: &Metric, statistic: Statistic) -> Option<f64> {
+    let ratio = matches!(metric.derivation, Some(Derivation::Ratio { .. }));
+    match statistic {
+        Statistic::Nodes => Some(f64::from(derived.nodes)),
+        Statistic::Value => Some(derived.value),
+        Statistic::Sum | Statistic::Mean | Statistic::Min | Statistic::Max if derived.nodes <= 1 => Some(derived.value),
+        // A ratio of sums is no sum of ratios.
+        Statistic::Sum if !ratio => Some(derived.value),
+        Statistic::Mean if !ratio => Some(derived.value / f64::from(derived.nodes)),
+        _ => None,
     }
 }
 

@@ -16,7 +16,7 @@ pub mod table;
 
 use crate::v1::MetricKind;
 
-pub use derivation::{Derivation, Operand};
+pub use derivation::{Attributes, Derivation, Derived, Operand};
 pub use display::{Chart, Good, Unit, charts};
 pub use section::{Section, SectionSet};
 pub use statistic::{Statistic, StatisticError};

@@ -36,7 +36,7 @@ pub use columns::{Columns, DecodedFrame, Second};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, put_series};
 pub use error::FrameError;
-pub use part::read_series;
+pub use part::{SeriesText, read_series};
 
 use std::collections::HashSet;
 

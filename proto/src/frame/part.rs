@@ -267,28 +267,54 @@ fn read_gap(reader: &mut Reader<'_>, next: usize, dictionary: usize) -> Result<u
     }
 }
 
+/// A series as [`put_series`](super::put_series) wrote it, not yet checked and not yet built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesText<'a> {
+    /// What it holds.
+    pub kind: Kind,
+    /// Decimal digits of fixed point.
+    pub scale: u8,
+    /// Its name.
+    pub name: &'a str,
+    /// Its unit.
+    pub unit: &'a str,
+    /// Its attributes, in the order they stand in.
+    pub attributes: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> SeriesText<'a> {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`FrameError::Invalid`], naming what is wrong and the limit.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, FrameError> {
+        let byte = reader.byte()?;
+        let kind = Kind::from_code(byte & 3).ok_or_else(|| FrameError::invalid("a series without a kind"))?;
+        let name = read_text(reader, limits::NAME_LEN_MAX)?;
+        let unit = read_text(reader, limits::UNIT_LEN_MAX)?;
+        let n = reader.u64()?;
+        if n > limits::ATTRIBUTES_MAX as u64 {
+            return Err(FrameError::invalid(format!(
+                "{name} has {n} attributes, at most {} are taken",
+                limits::ATTRIBUTES_MAX
+            )));
+        }
+        let mut attributes = Vec::with_capacity(n as usize);
+        for _ in 0..n {
+            let key = read_text(reader, limits::ATTRIBUTE_KEY_LEN_MAX)?;
+            attributes.push((key, read_text(reader, limits::ATTRIBUTE_VALUE_LEN_MAX)?));
+        }
+        Ok(Self { kind, scale: byte >> 2, name, unit, attributes })
+    }
+}
+
 /// Reads a series as [`put_series`](super::put_series) wrote it.
 ///
 /// # Errors
 /// [`FrameError::Invalid`], naming what is wrong and the limit.
 pub fn read_series(reader: &mut Reader<'_>, scope: Scope) -> Result<Series, FrameError> {
-    let byte = reader.byte()?;
-    let kind = Kind::from_code(byte & 3).ok_or_else(|| FrameError::invalid("a series without a kind"))?;
-    let name = read_text(reader, limits::NAME_LEN_MAX)?;
-    let unit = read_text(reader, limits::UNIT_LEN_MAX)?;
-    let n = reader.u64()?;
-    if n > limits::ATTRIBUTES_MAX as u64 {
-        return Err(FrameError::invalid(format!(
-            "{name} has {n} attributes, at most {} are taken",
-            limits::ATTRIBUTES_MAX
-        )));
-    }
-    let mut attributes = Vec::with_capacity(n as usize);
-    for _ in 0..n {
-        let key = read_text(reader, limits::ATTRIBUTE_KEY_LEN_MAX)?;
-        attributes.push((key, read_text(reader, limits::ATTRIBUTE_VALUE_LEN_MAX)?));
-    }
-    Series::application(name, &attributes, kind, unit, byte >> 2, scope)
+    let text = SeriesText::read(reader)?;
+    Series::application(text.name, &text.attributes, text.kind, text.unit, text.scale, scope)
         .map_err(|error| FrameError::invalid(error.to_string()))
 }
 

@@ -6,8 +6,10 @@
 //! - [`Histogram`]: immutable and sparse, for keeping and sending;
 //! - [`HistogramSum`]: dense, for recording, merging and taking back;
 //! - `codec`: the sparse bytes on the wire and on disk;
+//! - `coarse`: the same with one digit, for what is kept long;
 //! - `foreign`: how OTLP and Prometheus buckets are spread over ours.
 
+mod coarse;
 mod codec;
 mod foreign;
 mod layout;
@@ -15,6 +17,7 @@ mod part;
 mod sparse;
 mod sum;
 
+pub use coarse::COARSE_ERROR_PPM;
 pub use codec::DecodeError;
 pub use layout::{BUCKETS, ERROR_PPM, HIGHEST, LOWEST, SIGNIFICANT_DIGITS, bucket_bounds, bucket_index, bucket_middle};
 pub use sum::{HistogramSum, OverflowError};

@@ -19,10 +19,28 @@ use std::collections::HashMap;
 
 use starling_proto::{
     bits::{self, BitReader, BitWriter},
-    varint::{self, Reader, zigzag},
+    varint::{self, Reader, VarintError, zigzag},
 };
 
-use super::BlockError;
+/// Bytes of one histogram: all buckets in use by varints, and the numbers before them, take less.
+pub const HISTOGRAM_BYTES_MAX: usize = 64 * 1024;
+
+/// Why bytes are not a column.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ColumnError {
+    /// The first byte names no form.
+    #[error("a column of form {0}, which is not known")]
+    Form(u8),
+    /// A number of bits above 64.
+    #[error("a column of {0} bits a value, at most 64 are taken")]
+    Bits(u32),
+    /// A place after the last one.
+    #[error("a place beyond the seconds of a block")]
+    Beyond,
+    /// A number is cut or too long.
+    #[error("a column is damaged: {0}")]
+    Number(#[from] VarintError),
+}
 
 const CONSTANT: u8 = 0;
 const STEP: u8 = 1;
@@ -35,7 +53,7 @@ const MASKED: u8 = 7;
 const MASKED_DELTAS: u8 = 8;
 
 /// Appends `values` in the form that takes the fewest bytes. Nothing for no values.
-pub(super) fn put(out: &mut Vec<u8>, values: &[i64]) {
+pub fn put(out: &mut Vec<u8>, values: &[i64]) {
     let Some((&first, rest)) = values.split_first() else { return };
     let deltas: Vec<i64> = values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
     if rest.iter().all(|value| *value == first) {
@@ -76,11 +94,11 @@ pub(super) fn put(out: &mut Vec<u8>, values: &[i64]) {
     }
 }
 
-/// Reads `count` values, at most [`super::BLOCK_SECONDS`].
+/// Reads `count` values and allocates room for them: a number that the caller has bounded.
 ///
 /// # Errors
-/// [`BlockError`], naming what is wrong.
-pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, BlockError> {
+/// [`ColumnError`], naming what is wrong.
+pub fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, ColumnError> {
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -110,7 +128,7 @@ pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Bl
             }));
             values
         }
-        form => return Err(BlockError::Form(form)),
+        form => return Err(ColumnError::Form(form)),
     })
 }
 
@@ -142,11 +160,11 @@ impl Packed {
     }
 }
 
-fn read_packed(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, BlockError> {
+fn read_packed(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, ColumnError> {
     let least = reader.i64()?;
     let bits = u32::from(reader.byte()?);
     if bits > u64::BITS {
-        return Err(BlockError::Bits(bits));
+        return Err(ColumnError::Bits(bits));
     }
     let mut packed = BitReader::new(reader.take((count * bits as usize).div_ceil(8))?);
     (0..count).map(|_| Ok(least.wrapping_add(packed.read(bits)?.cast_signed()))).collect()
@@ -187,13 +205,13 @@ fn put_sparse(out: &mut Vec<u8>, values: &[i64], base: i64) {
     }
 }
 
-fn read_sparse(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, BlockError> {
+fn read_sparse(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, ColumnError> {
     let base = reader.i64()?;
     let mut values = vec![base; count];
     let mut rest = values.iter_mut();
     for _ in 0..reader.u64()? {
-        let gap = usize::try_from(reader.u64()?).map_err(|_| BlockError::Beyond)?;
-        *rest.nth(gap).ok_or(BlockError::Beyond)? = base.wrapping_add(reader.i64()?);
+        let gap = usize::try_from(reader.u64()?).map_err(|_| ColumnError::Beyond)?;
+        *rest.nth(gap).ok_or(ColumnError::Beyond)? = base.wrapping_add(reader.i64()?);
     }
     Ok(values)
 }
@@ -217,7 +235,7 @@ fn put_masked(out: &mut Vec<u8>, values: &[i64], base: i64) {
     Packed::of(&some).put(out, &some);
 }
 
-fn read_masked(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, BlockError> {
+fn read_masked(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, ColumnError> {
     let base = reader.i64()?;
     let mask = read_map(reader, count)?;
     let some = read_packed(reader, bits::ones(&mask).count())?;
@@ -235,7 +253,7 @@ const fn signed_len(value: i64) -> usize {
 }
 
 /// Appends histograms by their sparse bytes; `None` for an empty one.
-pub(super) fn put_histograms(out: &mut Vec<u8>, histograms: &[Option<&[u8]>]) {
+pub fn put_histograms(out: &mut Vec<u8>, histograms: &[Option<&[u8]>]) {
     let mut some = vec![0u64; histograms.len().div_ceil(64)];
     for (at, _) in histograms.iter().enumerate().filter(|(_, histogram)| histogram.is_some()) {
         bits::set(&mut some, at);
@@ -247,28 +265,29 @@ pub(super) fn put_histograms(out: &mut Vec<u8>, histograms: &[Option<&[u8]>]) {
 /// Reads `count` histograms as their bytes, which are not looked into.
 ///
 /// # Errors
-/// [`BlockError`], naming what is wrong.
-pub(super) fn read_histograms<'a>(reader: &mut Reader<'a>, count: usize) -> Result<Vec<Option<&'a [u8]>>, BlockError> {
+/// [`ColumnError`], naming what is wrong.
+pub fn read_histograms<'a>(reader: &mut Reader<'a>, count: usize) -> Result<Vec<Option<&'a [u8]>>, ColumnError> {
     let some = read_map(reader, count)?;
-    let limit = super::HISTOGRAM_BYTES_MAX;
-    (0..count).map(|at| Ok(if bits::is_set(&some, at) { Some(reader.bytes(limit)?) } else { None })).collect()
+    (0..count)
+        .map(|at| Ok(if bits::is_set(&some, at) { Some(reader.bytes(HISTOGRAM_BYTES_MAX)?) } else { None }))
+        .collect()
 }
 
 /// Appends the first `count` bits of `map`.
-pub(super) fn put_map(out: &mut Vec<u8>, map: &[u64], count: usize) {
+pub fn put_map(out: &mut Vec<u8>, map: &[u64], count: usize) {
     out.extend(map.iter().flat_map(|word| word.to_le_bytes()).take(count.div_ceil(8)));
 }
 
 /// Reads `count` bits.
 ///
 /// # Errors
-/// [`BlockError::Beyond`] when a bit after them is set.
-pub(super) fn read_map(reader: &mut Reader<'_>, count: usize) -> Result<Vec<u64>, BlockError> {
+/// [`ColumnError::Beyond`] when a bit after them is set.
+pub fn read_map(reader: &mut Reader<'_>, count: usize) -> Result<Vec<u64>, ColumnError> {
     let mut map = vec![0u64; count.div_ceil(64)];
     for (at, byte) in reader.take(count.div_ceil(8))?.iter().enumerate() {
         map[at / 8] |= u64::from(*byte) << (at % 8 * 8);
     }
-    if bits::ones(&map).any(|at| at >= count) { Err(BlockError::Beyond) } else { Ok(map) }
+    if bits::ones(&map).any(|at| at >= count) { Err(ColumnError::Beyond) } else { Ok(map) }
 }
 
 #[cfg(test)]
@@ -351,9 +370,9 @@ mod tests {
 
     #[test]
     fn what_lies_beyond_is_refused() {
-        assert_eq!(read(&mut Reader::new(&[9]), 3), Err(BlockError::Form(9)));
-        assert_eq!(read(&mut Reader::new(&[PACKED, 0, 65]), 3), Err(BlockError::Bits(65)));
-        assert_eq!(read(&mut Reader::new(&[SPARSE, 0, 1, 3, 2]), 3), Err(BlockError::Beyond));
-        assert_eq!(read_map(&mut Reader::new(&[0b1000]), 3), Err(BlockError::Beyond));
+        assert_eq!(read(&mut Reader::new(&[9]), 3), Err(ColumnError::Form(9)));
+        assert_eq!(read(&mut Reader::new(&[PACKED, 0, 65]), 3), Err(ColumnError::Bits(65)));
+        assert_eq!(read(&mut Reader::new(&[SPARSE, 0, 1, 3, 2]), 3), Err(ColumnError::Beyond));
+        assert_eq!(read_map(&mut Reader::new(&[0b1000]), 3), Err(ColumnError::Beyond));
     }
 }
