@@ -19,9 +19,21 @@ pub(crate) struct GrpcRefusal {
 }
 
 /// Fields of gRPC requests and the parameters that they come from.
-const FIELDS: [(&str, &str); 9] = [
+const FIELDS: [(&str, &str); 21] = [
     ("node_id", "node"),
+    ("scope.node_id", "node"),
     ("group", "group"),
+    ("scope.group", "group"),
+    ("scope.each_node", "eachNode"),
+    ("each_node", "eachNode"),
+    ("max_points", "points"),
+    ("max_columns", "columns"),
+    ("max_rows", "rows"),
+    ("statistic", "statistic"),
+    ("top", "top"),
+    ("top_by", "topBy"),
+    ("time_zone", "timeZone"),
+    ("over_nodes", "overNodes"),
     ("name", "name"),
     ("attributes", "attribute.KEY"),
     ("statistics", "statistics"),
@@ -135,6 +147,16 @@ impl ApiError {
 }
 
 impl ApiError {
+    /// The same about the parameter `to`, when it is about `from`: what an aggregator calls it is called otherwise here.
+    pub(crate) fn about(self, from: &str, to: &'static str) -> Self {
+        if self.field == Some(from) { Self { field: Some(to), ..self } } else { self }
+    }
+
+    /// Why.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What is sent, over HTTP and on a WebSocket.
     pub(crate) fn to_json(&self) -> Value {
         json!({ "error": { "code": self.code, "message": self.message, "field": self.field } })

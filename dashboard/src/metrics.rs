@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     Host,
     /// The `Origin` header is of another site.
     Origin,
+    /// A parameter is not known, or has a value that is not understood.
+    Parameter,
 }
 
 impl Refusal {
@@ -21,6 +23,7 @@ impl Refusal {
             Self::Clients => "clients",
             Self::Host => "host",
             Self::Origin => "origin",
+            Self::Parameter => "parameter",
         }
     }
 }
@@ -87,7 +90,7 @@ starling_service::metrics! {
         upstream_connections: Counter = "starling_dashboard_upstream_connections";
         /// Connections to aggregators that failed or ended.
         upstream_losses: Counter = "starling_dashboard_upstream_losses";
-        /// HTTP requests refused before they were looked at, by reason.
+        /// HTTP requests refused, by reason: host, origin, parameter.
         requests_refused: By<Counter> = "starling_dashboard_requests_refused", label "reason";
     }
 }

@@ -1,23 +1,26 @@
 //! The JSON endpoints over HTTP, and their WebSocket twins.
 //!
-//! What there is stands in three lists: [`seconds`] (what is answered for one second, over HTTP and as a WebSocket),
-//! [`others`], and [`LATER`]. The router and the index at `/api/v1` are both made of them.
+//! What there is stands in four lists: [`seconds`] (what is answered for one second, over HTTP and as a WebSocket),
+//! [`others`], [`history::others`] (what is answered over time), and [`LATER`]. The router and the index at `/api/v1` are
+//! both made of them.
 
 mod endpoints;
+mod history;
+mod moment;
 mod number;
 mod parameters;
+mod period;
 mod readers;
-mod series;
 mod time;
 mod twin;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
     extract::{FromRef, OriginalUri, Path, Query, State},
     http::{HeaderValue, StatusCode, header},
-    middleware::map_response,
+    middleware::{map_response, map_response_with_state},
     response::Response,
     routing::{MethodRouter, any, get},
 };
@@ -30,39 +33,36 @@ use crate::{
     error::{ApiError, GrpcRefusal},
     hub::{LastMinute, Reading, Second, Source},
     live::Sockets,
+    metrics::{Metrics, Refusal},
     shared::{Shared, now},
 };
 use endpoints::{Columns, Endpoint, Facts, Timeline};
+use history::{Asker, Exports};
 use parameters::{Parameters, SCOPE};
 use readers::{READ_WAIT, Readers};
 use twin::Twins;
 
-/// How long an aggregator may take to read 15 minutes of series, longer than it waits for another one itself.
-const SERIES_WAIT: Duration = Duration::from_secs(8);
-
 /// Paths the reference names whose data comes with later versions. They say so instead of inventing an answer.
-const LATER: [&str; 8] = [
-    "/api/v1/metrics/heatmap/{metric}",
-    "/api/v1/metrics/historical",
+const LATER: [&str; 5] = [
     "/api/v1/alerts/performance",
     "/api/v1/alerts/{id}/ack",
     "/api/v1/connections/report",
-    "/api/v1/export",
     "/api/v1/report",
     "/ws/alerts",
 ];
 
-/// What is answered for one second: its path over HTTP, those of its WebSocket twin, and what it is.
-fn seconds() -> [(&'static str, &'static [&'static str], Endpoint); 8] {
+/// What is answered for one second: its path over HTTP, those of its WebSocket twin, and what it is. The request
+/// timeline is followed here; over HTTP it is one of [`history::others`].
+fn seconds() -> [(Option<&'static str>, &'static [&'static str], Endpoint); 8] {
     [
-        ("/api/v1/metrics/rps", &["/ws/metrics/rps"], Endpoint::Rps),
-        ("/api/v1/metrics/latency", &["/ws/metrics/latency"], Endpoint::Latency),
-        ("/api/v1/metrics/requests", &["/ws/metrics/requests"], Endpoint::Requests(Timeline::default())),
-        ("/api/v1/metrics/protocols", &[], Endpoint::Protocols),
-        ("/api/v1/connections/metrics", &["/ws/connections", "/ws/connections/metrics"], Endpoint::Connections),
-        ("/api/v1/system/cpu", &["/ws/metrics/cpu"], Endpoint::Cpu),
-        ("/api/v1/system/memory", &["/ws/metrics/memory"], Endpoint::Memory),
-        ("/api/v1/system/metrics", &["/ws/system/health"], Endpoint::System),
+        (Some("/api/v1/metrics/rps"), &["/ws/metrics/rps"], Endpoint::Rps),
+        (Some("/api/v1/metrics/latency"), &["/ws/metrics/latency"], Endpoint::Latency),
+        (None, &["/ws/metrics/requests"], Endpoint::Requests(Timeline::default())),
+        (Some("/api/v1/metrics/protocols"), &[], Endpoint::Protocols),
+        (Some("/api/v1/connections/metrics"), &["/ws/connections", "/ws/connections/metrics"], Endpoint::Connections),
+        (Some("/api/v1/system/cpu"), &["/ws/metrics/cpu"], Endpoint::Cpu),
+        (Some("/api/v1/system/memory"), &["/ws/metrics/memory"], Endpoint::Memory),
+        (Some("/api/v1/system/metrics"), &["/ws/system/health"], Endpoint::System),
     ]
 }
 
@@ -76,7 +76,7 @@ struct Other {
 }
 
 /// The other endpoints over HTTP.
-fn others() -> [Other; 4] {
+fn others() -> [Other; 3] {
     [
         Other {
             path: "/api/v1/nodes",
@@ -89,12 +89,6 @@ fn others() -> [Other; 4] {
             about: "everything known of one node, with all of its series",
             parameters: Vec::new(),
             answer: get(node),
-        },
-        Other {
-            path: "/api/v1/series",
-            about: "lists the series of the cluster, of a group or of a node; with `name`, their points over the last 15 minutes",
-            parameters: [&SCOPE[..], &series::PARAMETERS].concat(),
-            answer: get(series),
         },
         Other {
             path: "/api/v1/cluster",
@@ -115,6 +109,20 @@ struct Handles {
     readers: Readers,
     target: Target,
     twins: Twins,
+    asker: Asker,
+    exports: Exports,
+}
+
+impl FromRef<Handles> for Asker {
+    fn from_ref(from: &Handles) -> Self {
+        from.asker.clone()
+    }
+}
+
+impl FromRef<Handles> for Exports {
+    fn from_ref(from: &Handles) -> Self {
+        from.exports.clone()
+    }
 }
 
 impl FromRef<Handles> for Readers {
@@ -151,17 +159,25 @@ pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<
             let endpoint = endpoint.clone();
             twins = twins.route(socket, any(|twins, query, upgrade| twin::follow(twins, query, endpoint, upgrade)));
         }
-        api = api.route(path, get(|readers, target, query| answer(readers, target, query, endpoint)));
+        if let Some(path) = path {
+            api = api.route(path, get(|readers, target, query| answer(readers, target, query, endpoint)));
+        }
     }
-    for other in others() {
+    for other in others().into_iter().chain(history::others()) {
         api = api.route(other.path, other.answer);
     }
     for path in LATER {
         api = api.route(path, any(later));
     }
-    let api = api.method_not_allowed_fallback(async || ApiError::method()).layer(map_response(no_store));
+    let api = api
+        .method_not_allowed_fallback(async || ApiError::method())
+        .layer(map_response_with_state(shared.metrics().clone(), counted))
+        .layer(map_response(no_store));
+    let readers = Readers::new(Arc::clone(shared));
     api.merge(twins).with_state(Handles {
-        readers: Readers::new(Arc::clone(shared)),
+        asker: Asker::new(readers.clone()),
+        exports: Exports::default(),
+        readers,
         target: Target(target_rps),
         twins: Twins::new(Arc::clone(shared), sockets, target_rps),
     })
@@ -173,6 +189,14 @@ async fn no_store(mut response: Response) -> Response {
     response
 }
 
+/// Counts what was refused for its parameters.
+async fn counted(State(metrics): State<Metrics>, response: Response) -> Response {
+    if response.status() == StatusCode::BAD_REQUEST {
+        metrics.request_refused(Refusal::Parameter);
+    }
+    response
+}
+
 async fn later(OriginalUri(uri): OriginalUri) -> ApiError {
     ApiError::not_in_this_version(uri.path())
 }
@@ -181,9 +205,8 @@ async fn later(OriginalUri(uri): OriginalUri) -> ApiError {
 fn index() -> Value {
     let listed = |path: &str, about: &str, parameters: &[&str]| json!({ "path": path, "about": about, "parameters": parameters });
     let of_a_second = seconds();
-    let over_http = of_a_second
-        .iter()
-        .map(|(path, _, endpoint)| listed(path, endpoint.about(), &[&SCOPE, endpoint.parameters()].concat()));
+    let over_http =
+        of_a_second.iter().filter_map(|(path, _, endpoint)| Some(listed((*path)?, endpoint.about(), &SCOPE)));
     let sockets = of_a_second.iter().flat_map(|(_, paths, endpoint)| {
         let parameters = [&SCOPE, endpoint.socket_parameters()].concat();
         paths.iter().map(move |path| listed(path, endpoint.about(), &parameters))
@@ -191,9 +214,9 @@ fn index() -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "units": "names end with their unit: PerSecond, Micros, Bytes, Ms, Ratio (0 to 1); without one they are counts. null: not reported",
-        "parameters": endpoints::parameters(),
+        "parameters": endpoints::parameters(&history::metrics()),
         "endpoints": over_http
-            .chain(others().iter().map(|is| listed(is.path, is.about, &is.parameters)))
+            .chain(others().iter().chain(&history::others()).map(|is| listed(is.path, is.about, &is.parameters)))
             .collect::<Vec<_>>(),
         "webSockets": sockets.collect::<Vec<_>>(),
         "later": LATER,
@@ -235,14 +258,6 @@ async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(quer
     // Of one node nothing is aimed at.
     let facts = Facts { reading: &reading, columns: Columns::default(), target_rps: None, now: now() };
     Ok(Json(endpoints::node(&view, &facts)))
-}
-
-/// Any series by name and attributes.
-async fn series(State(readers): State<Readers>, Query(query): Query<Parameters>) -> Answer {
-    let request = series::request(&query)?;
-    let (_place, mut client) = readers.aggregator().await?;
-    let answer = answered(timeout(SERIES_WAIT, client.get_series(request)).await)?;
-    Ok(Json(series::answer(&answer)))
 }
 
 /// What an aggregator answered, or why it did not.

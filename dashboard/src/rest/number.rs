@@ -31,6 +31,17 @@ impl From<Number> for Value {
     }
 }
 
+/// A value in another unit, to twelve figures: 29.5 ms are 29500 µs, and not 29500.000000000004.
+pub(crate) fn scaled(value: f64, factor: f64) -> f64 {
+    let scaled = value * factor;
+    if factor == 1.0 || scaled == 0.0 || !scaled.is_finite() {
+        return scaled;
+    }
+    let last_figure = 10_f64.powf(11.0 - scaled.abs().log10().floor());
+    let rounded = (scaled * last_figure).round() / last_figure;
+    if rounded.is_finite() { rounded } else { scaled }
+}
+
 /// A 64-bit whole number: as text, as gRPC's JSON has it, because not every reader has all of them as a number.
 pub(crate) fn wide(from: u64) -> Value {
     from.to_string().into()
@@ -39,6 +50,17 @@ pub(crate) fn wide(from: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_unit_brings_no_figures_of_its_own() {
+        assert_eq!(scaled(0.029_5, 1e6), 29_500.0);
+        assert_eq!(scaled(0.059, 1e6), 59_000.0);
+        assert_eq!(scaled(1.234_567_891_234_5e-9, 1e6), 0.001_234_567_891_23);
+        assert_eq!(scaled(0.1 + 0.2, 1.0), 0.1 + 0.2, "what stays in its unit stays as it is");
+        assert_eq!(scaled(-0.003, 1e3), -3.0);
+        assert!(scaled(f64::NAN, 1e6).is_nan() && scaled(f64::INFINITY, 1e6).is_infinite() && scaled(0.0, 1e6) == 0.0);
+        assert!(scaled(5e-324, 1e3) > 0.0, "the smallest number there is does not vanish");
+    }
 
     #[test]
     fn whole_numbers_have_no_point_and_wide_ones_are_safe() {

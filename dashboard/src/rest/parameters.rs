@@ -41,6 +41,12 @@ impl Parameters {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// For tests.
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     /// The whole cluster, `?node=` or `?group=`.
     pub(crate) fn source(&self) -> Result<Source, ApiError> {
         match (self.get("node"), self.get("group")) {
@@ -72,7 +78,7 @@ mod tests {
     use super::*;
 
     fn of(pairs: &[(&str, &str)]) -> Parameters {
-        Parameters(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        Parameters::of(pairs)
     }
 
     #[test]

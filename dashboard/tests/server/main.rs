@@ -7,6 +7,7 @@ mod catalogue;
 mod endpoints;
 mod failover;
 mod harness;
+mod history;
 mod live;
 mod numbers;
 mod slow;

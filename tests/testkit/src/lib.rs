@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod fake_aggregator;
+mod over_time;
 mod scripted;
 mod update;
 mod wait;

@@ -21,7 +21,7 @@ use tokio_stream::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::update::update;
+use crate::{over_time, update::update};
 
 /// What all doubles of one cluster report, in this order. Corrections are reported again.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,7 @@ struct Reported {
     nodes: BTreeMap<String, Vec<v1::NodeView>>,
     aggregators: Vec<v1::Aggregator>,
     watched_nodes: usize,
+    ranges: Vec<v1::QueryRangeRequest>,
 }
 
 impl Script {
@@ -72,6 +73,15 @@ impl Script {
     #[must_use]
     pub fn watched_nodes(&self) -> usize {
         self.0.reported.lock().unwrap().watched_nodes
+    }
+
+    /// What was asked by `QueryRange` so far, in order.
+    ///
+    /// # Panics
+    /// When another user of the script panicked.
+    #[must_use]
+    pub fn asked_ranges(&self) -> Vec<v1::QueryRangeRequest> {
+        self.0.reported.lock().unwrap().ranges.clone()
     }
 
     fn add_aggregator(&self, name: &str, address: SocketAddr) {
@@ -221,38 +231,37 @@ impl query_server::Query for QueryEndpoints {
         view.map(Response::new).ok_or_else(|| Status::not_found(format!("no node is called {id:?}")))
     }
 
-    /// One series of two points, named as asked; the second one is missing.
+    /// One series of the name `made.up`, for a list; points are asked by `QueryRange`.
     async fn get_series(&self, request: Request<v1::GetSeriesRequest>) -> Result<Response<v1::SeriesAnswer>, Status> {
         self.alive()?;
         let request = request.into_inner();
-        if request.from_tick == 1 {
-            return Err(Status::out_of_range("from_tick: 1 is outside of 2 to 9"));
+        if !request.name.is_empty() {
+            return Err(Status::unimplemented("the dashboard does not ask this"));
         }
-        let values = |statistic| v1::StatisticValues { statistic, values: vec![1.0, f64::NAN], error_bound_ppm: 0 };
-        let point = |tick| v1::SeriesPoint { tick, ..Default::default() };
+        let series = v1::Series { name: "made.up".into(), attributes: request.attributes, ..Default::default() };
         Ok(Response::new(v1::SeriesAnswer {
-            points: vec![point(request.to_tick), point(request.to_tick + 1)],
-            series: vec![v1::Series {
-                name: request.name,
-                attributes: request.attributes,
-                statistics: request.statistics.into_iter().map(values).collect(),
-                ..Default::default()
-            }],
+            series: vec![series],
             left_out: Some(0),
             answered_by: self.name.clone(),
+            ..Default::default()
         }))
     }
 
-    async fn query_range(&self, _: Request<v1::QueryRangeRequest>) -> Result<Response<v1::RangeAnswer>, Status> {
-        Err(Status::unimplemented("the dashboard does not ask this"))
+    async fn query_range(&self, request: Request<v1::QueryRangeRequest>) -> Result<Response<v1::RangeAnswer>, Status> {
+        self.alive()?;
+        let request = request.into_inner();
+        self.script.0.reported.lock().unwrap().ranges.push(request.clone());
+        over_time::range(&request, &self.name).map(Response::new)
     }
 
-    async fn get_heatmap(&self, _: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {
-        Err(Status::unimplemented("the dashboard does not ask this"))
+    async fn get_heatmap(&self, request: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {
+        self.alive()?;
+        over_time::heatmap(&request.into_inner(), &self.name).map(Response::new)
     }
 
-    async fn summarize(&self, _: Request<v1::SummarizeRequest>) -> Result<Response<v1::Summary>, Status> {
-        Err(Status::unimplemented("the dashboard does not ask this"))
+    async fn summarize(&self, request: Request<v1::SummarizeRequest>) -> Result<Response<v1::Summary>, Status> {
+        self.alive()?;
+        over_time::summary(&request.into_inner(), &self.name).map(Response::new)
     }
 
     async fn get_distribution(

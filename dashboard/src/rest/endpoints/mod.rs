@@ -23,6 +23,7 @@ use starling_proto::{catalogue::PROTOCOLS, v1};
 
 use super::{
     parameters::{Parameters, SCOPE},
+    period,
     time::rfc3339,
 };
 use crate::{
@@ -31,24 +32,40 @@ use crate::{
 };
 
 pub(crate) use fleet::{cluster, node, nodes};
-pub(crate) use requests::Timeline;
+pub(crate) use requests::{COLUMNS as REQUEST_COLUMNS, Timeline, protocols};
 
-/// What each parameter takes, for the index.
-pub(crate) fn parameters() -> Value {
+/// What each parameter takes, for the index. `metrics` have a short name.
+pub(crate) fn parameters(metrics: &str) -> Value {
     let names = |of: &[(&str, u32)]| of.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let range = format!("{}, or any length such as 90m or 30d; custom: from and to", period::RANGES);
     json!({
         "node": "the name of one node; not together with group",
         "group": "label:value, such as zone:a; the whole cluster without it",
-        "range": names(&requests::RANGES),
-        "granularity": names(&requests::GRANULARITIES),
+        "range": range,
+        "timeRange": range,
+        "granularity": names(&period::GRANULARITIES),
         "protocols": PROTOCOLS.join(","),
         "name": "of a series; without it the series are listed",
         "attribute.KEY": "only series with this value of the attribute KEY",
         "total": "true adds up what the attributes leave open",
-        "statistics": "of value, sum, mean, min, max, nodes, count and quantiles such as p99.9, with commas",
-        "from": "first second, Unix seconds",
-        "to": "last second, Unix seconds",
-        "step": "seconds in a point, 1 to 900",
+        "statistics": "of value, sum, mean, min, max, last, deviation, nodes, count, rate, increase and quantiles such as \
+            p99.9, with commas",
+        "statistic": "value, or a quantile of a histogram such as p99",
+        "from": "first second: RFC 3339, Unix seconds, or now-15m; a fraction is of the second it lies in",
+        "to": "last second, as from; empty means now",
+        "step": "seconds in a point, or a length such as 5m; chosen without it",
+        "columns": "of charts: names of charted columns, with commas; of a heatmap: how many at most, 1 to 1000",
+        "rows": "how many at most, 2 to 1000",
+        "metric": format!("{metrics}, or the name of a series"),
+        "points": "how many at most, 1 to 11000",
+        "timeZone": "of the week ago, such as Europe/Berlin; without it 168 hours",
+        "eachNode": "true reads the nodes one by one instead of what was merged over them",
+        "top": "only so many series, the highest by topBy",
+        "bottom": "only so many series, the lowest by topBy",
+        "topBy": "statistic by which top and bottom rank; mean without it",
+        "overNodes": "with eachNode: sum, mean, min, max or count over the nodes",
+        "strict": "true: an error instead of an answer that lacks what another aggregator holds",
+        "format": "csv, json",
     })
 }
 
@@ -130,8 +147,8 @@ impl Endpoint {
             Self::Latency => "percentiles of this second and of the last minute, and the distribution of that minute",
             Self::Connections => "TCP sockets by state and health, and what failed of the last minute's attempts",
             Self::Requests(_) => {
-                "requests per second by protocol over time; on a WebSocket the points are the new second, \
-                 after those of `range` when it is given"
+                "requests per second by protocol: the points are the new second, after those of `range`, of which a socket \
+                 has 15 minutes at most"
             }
             Self::Cpu => "processors: busy share, modes, load, and the busiest cores or all cores of a node",
             Self::Memory => "what memory is used for, swap and huge pages",
@@ -140,27 +157,16 @@ impl Endpoint {
         }
     }
 
-    /// Names of the parameters it takes beside [`SCOPE`].
-    pub(crate) fn parameters(&self) -> &'static [&'static str] {
-        match self {
-            Self::Requests(_) => &requests::PARAMETERS,
-            _ => &[],
-        }
-    }
-
-    /// The same endpoint with the parameters of a request; others are refused.
+    /// The same endpoint with the parameters of a request over HTTP; others than [`SCOPE`] are refused.
     pub(crate) fn asked(self, query: &Parameters) -> Result<Self, ApiError> {
-        query.only(&[&SCOPE, self.parameters()].concat())?;
-        match self {
-            Self::Requests(_) => Ok(Self::Requests(Timeline::asked(query)?)),
-            other => Ok(other),
-        }
+        query.only(&SCOPE)?;
+        Ok(self)
     }
 
-    /// Those of them that a WebSocket takes: a second is a second, however coarse one looks.
+    /// Names of the parameters that its WebSocket takes beside [`SCOPE`].
     pub(crate) fn socket_parameters(&self) -> &'static [&'static str] {
         match self {
-            Self::Requests(_) => &requests::SOCKET_PARAMETERS,
+            Self::Requests(_) => &requests::PARAMETERS,
             _ => &[],
         }
     }
@@ -168,7 +174,10 @@ impl Endpoint {
     /// As [`Endpoint::asked`], for a WebSocket.
     pub(crate) fn followed(self, query: &Parameters) -> Result<Self, ApiError> {
         query.only(&[&SCOPE, self.socket_parameters()].concat())?;
-        self.asked(query)
+        match self {
+            Self::Requests(_) => Ok(Self::Requests(Timeline::asked(query)?)),
+            other => Ok(other),
+        }
     }
 
     /// Whether the first object on a WebSocket is to hold what was before.

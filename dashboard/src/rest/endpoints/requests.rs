@@ -1,4 +1,4 @@
-//! `/api/v1/metrics/requests`: the request timeline.
+//! `/ws/metrics/requests`: the request timeline as it goes on. Over HTTP it is asked of an aggregator, see `history`.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -14,14 +14,12 @@ use crate::{
     rest::{number::Number, parameters::Parameters, time::rfc3339},
 };
 
-/// Ranges by name, in seconds. This version keeps 15 minutes; a longer range answers what there is and says so.
-pub(super) const RANGES: [(&str, u32); 6] =
+/// Ranges by name, in seconds. A socket has the last 15 minutes; `/api/v1/metrics/requests` has all of them.
+const RANGES: [(&str, u32); 6] =
     [("5m", 300), ("15m", 900), ("1h", 3_600), ("6h", 21_600), ("24h", 86_400), ("7d", 604_800)];
-/// Granularities by name, in seconds.
-pub(super) const GRANULARITIES: [(&str, u32); 3] = [("second", 1), ("minute", 60), ("hour", 3_600)];
 
 /// The charted columns of the protocols, in the order of [`PROTOCOLS`].
-pub(super) static COLUMNS: LazyLock<[&str; PROTOCOLS.len()]> = LazyLock::new(|| {
+pub(crate) static COLUMNS: LazyLock<[&str; PROTOCOLS.len()]> = LazyLock::new(|| {
     let charts = catalogue::REQUESTS.charts;
     let column = |protocol| charts.iter().find(|chart| chart.attributes == [(catalogue::PROTOCOL, protocol)]);
     PROTOCOLS.map(|protocol| column(protocol).map_or("", |chart| chart.name))
@@ -30,17 +28,13 @@ pub(super) static COLUMNS: LazyLock<[&str; PROTOCOLS.len()]> = LazyLock::new(|| 
 /// How far back.
 pub(super) const RANGE: &str = "range";
 /// Names of the parameters.
-pub(super) const PARAMETERS: [&str; 3] = [RANGE, "granularity", "protocols"];
-/// Those of a WebSocket.
-pub(super) const SOCKET_PARAMETERS: [&str; 2] = [RANGE, "protocols"];
+pub(super) const PARAMETERS: [&str; 2] = [RANGE, "protocols"];
 
 /// What part of the timeline is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Timeline {
     range: &'static str,
     range_seconds: u32,
-    granularity: &'static str,
-    step: u32,
     /// Indices into [`PROTOCOLS`].
     protocols: Vec<usize>,
 }
@@ -49,38 +43,20 @@ impl Default for Timeline {
     /// The last 15 minutes by the second, all protocols.
     fn default() -> Self {
         let (range, range_seconds) = RANGES[1];
-        let (granularity, step) = GRANULARITIES[0];
-        Self { range, range_seconds, granularity, step, protocols: (0..PROTOCOLS.len()).collect() }
+        Self { range, range_seconds, protocols: (0..PROTOCOLS.len()).collect() }
     }
 }
 
 impl Timeline {
-    /// Reads [`PARAMETERS`].
+    /// Reads [`PARAMETERS`]; absent ones are those of [`Timeline::default`].
     pub(super) fn asked(query: &Parameters) -> Result<Self, ApiError> {
-        let [range, granularity, protocols] = PARAMETERS.map(|name| query.get(name));
-        Self::parse(range, granularity, protocols)
-    }
-
-    /// Reads the parameters; absent ones are those of [`Timeline::default`].
-    pub(super) fn parse(
-        range: Option<&str>,
-        granularity: Option<&str>,
-        protocols: Option<&str>,
-    ) -> Result<Self, ApiError> {
-        let pick = |field, text: &str, known: &[(&'static str, u32)]| {
-            known.iter().find(|(name, _)| *name == text).copied().ok_or_else(|| {
-                let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-                ApiError::invalid(field, format!("{text:?} is not known; known: {}", names.join(", ")))
-            })
-        };
         let absent = Self::default();
-        let (range, range_seconds) = pick("range", range.unwrap_or(absent.range), &RANGES)?;
-        let (granularity, step) = pick("granularity", granularity.unwrap_or(absent.granularity), &GRANULARITIES)?;
-        let protocols = match protocols {
-            None => absent.protocols,
-            Some(list) => list.split(',').map(protocol).collect::<Result<Vec<_>, _>>()?,
-        };
-        Ok(Self { range, range_seconds, granularity, step, protocols })
+        let text = query.get(RANGE).unwrap_or(absent.range);
+        let (range, range_seconds) = RANGES.into_iter().find(|(name, _)| *name == text).ok_or_else(|| {
+            let names: Vec<_> = RANGES.iter().map(|(name, _)| *name).collect();
+            ApiError::invalid(RANGE, format!("{text:?} is not known; known: {}", names.join(", ")))
+        })?;
+        Ok(Self { range, range_seconds, protocols: protocols(query)? })
     }
 
     fn names(&self) -> Vec<&'static str> {
@@ -93,18 +69,23 @@ impl Timeline {
     }
 }
 
-fn protocol(name: &str) -> Result<usize, ApiError> {
-    PROTOCOLS.iter().position(|is| *is == name.trim()).ok_or_else(|| {
-        ApiError::invalid("protocols", format!("{name:?} is not known; known: {}", PROTOCOLS.join(", ")))
-    })
+/// The protocols that are asked for, all without `protocols`: places in [`PROTOCOLS`].
+pub(crate) fn protocols(query: &Parameters) -> Result<Vec<usize>, ApiError> {
+    let Some(list) = query.get("protocols") else { return Ok((0..PROTOCOLS.len()).collect()) };
+    let place = |name: &str| {
+        PROTOCOLS.iter().position(|is| *is == name.trim()).ok_or_else(|| {
+            ApiError::invalid("protocols", format!("{name:?} is not known; known: {}", PROTOCOLS.join(", ")))
+        })
+    };
+    list.split(',').map(place).collect()
 }
 
-/// One step of the timeline.
+/// One second of the timeline.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Point {
     timestamp: String,
-    /// Its first second, Unix seconds.
+    /// The same, Unix seconds.
     tick: u32,
     /// By protocol; `null` where none was reported.
     requests_per_second: BTreeMap<&'static str, Option<Number>>,
@@ -115,9 +96,8 @@ pub(crate) struct Point {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Requests {
     range: &'static str,
-    granularity: &'static str,
     protocols: Vec<&'static str>,
-    /// Oldest first. A coarser point is the mean of its seconds that have data, and stands at its first second.
+    /// Oldest first.
     points: Vec<Point>,
     coverage: Coverage,
     completeness: Completeness,
@@ -159,18 +139,11 @@ pub(super) fn answer(facts: &Facts<'_>, timeline: &Timeline) -> Requests {
     let at = |protocol: usize, tick: u32| {
         columns.values.get(protocol).and_then(|is| is.get((tick - columns.first_tick) as usize))
     };
-    let mean = |protocol: usize, bucket: &[u32]| {
-        let known: Vec<_> = bucket.iter().filter_map(|&tick| charted(*at(protocol, tick)?)).collect();
-        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-    };
-    let points = ticks
-        .chunk_by(|a, b| a / timeline.step == b / timeline.step)
-        .map(|bucket| timeline.point(bucket[0], |protocol| mean(protocol, bucket)))
-        .collect();
+    let value = |protocol: usize, tick: u32| charted(*at(protocol, tick)?);
+    let points = ticks.iter().map(|&tick| timeline.point(tick, |protocol| value(protocol, tick))).collect();
     let available = u32::try_from(ticks.len()).unwrap_or(u32::MAX).min(timeline.range_seconds);
     Requests {
         range: timeline.range,
-        granularity: timeline.granularity,
         protocols: timeline.names(),
         points,
         coverage: Coverage::of(ticks.first().copied(), newest, timeline.range_seconds, available),
@@ -182,7 +155,11 @@ fn note(available: u32, requested: u32) -> Option<String> {
     let text = if available >= requested {
         return None;
     } else if requested > PAGE_WINDOW {
-        format!("this version keeps {} minutes; the points cover {available} s of {requested} s", PAGE_WINDOW / 60)
+        format!(
+            "a socket begins with {} minutes at most, /api/v1/metrics/requests has more; the points cover {available} s \
+             of {requested} s",
+            PAGE_WINDOW / 60
+        )
     } else {
         format!("data has been coming in for less; the points cover {available} s of {requested} s")
     };
@@ -197,7 +174,6 @@ pub(super) fn tick(facts: &Facts<'_>, timeline: &Timeline) -> Requests {
     let value = |protocol: usize| charted(*columns.values.get(protocol)?.get(offset? as usize)?);
     Requests {
         range: timeline.range,
-        granularity: timeline.granularity,
         protocols: timeline.names(),
         points: vec![timeline.point(newest, value)],
         coverage: Coverage::of(Some(newest), newest, 1, 1),
@@ -211,13 +187,11 @@ mod tests {
 
     #[test]
     fn parameters_are_checked() {
-        let timeline = Timeline::parse(Some("1h"), Some("minute"), Some("grpc,http1")).unwrap();
-        assert_eq!((timeline.range_seconds, timeline.step, timeline.names()), (3_600, 60, vec!["grpc", "http1"]));
-        for (range, granularity, protocols) in
-            [(Some("2h"), None, None), (None, Some("day"), None), (None, None, Some("http1,smtp"))]
-        {
-            assert!(Timeline::parse(range, granularity, protocols).is_err());
-        }
+        let asked = |pairs: &[(&str, &str)]| Timeline::asked(&Parameters::of(pairs));
+        let timeline = asked(&[("range", "1h"), ("protocols", "grpc,http1")]).unwrap();
+        assert_eq!((timeline.range_seconds, timeline.names()), (3_600, vec!["grpc", "http1"]));
+        assert!(asked(&[("range", "2h")]).is_err());
+        assert!(asked(&[("protocols", "http1,smtp")]).is_err());
     }
 
     #[test]
@@ -229,7 +203,7 @@ mod tests {
     #[test]
     fn a_note_says_why_a_range_is_short() {
         assert_eq!(note(900, 900), None);
-        assert!(note(900, 3_600).unwrap().contains("keeps 15 minutes"));
+        assert!(note(900, 3_600).unwrap().contains("begins with 15 minutes"));
         assert!(note(10, 300).unwrap().contains("coming in for less"));
     }
 }
