@@ -21,6 +21,7 @@ mod query;
 mod reading;
 mod requests;
 mod roster;
+mod select;
 mod service;
 mod state_file;
 

@@ -97,6 +97,14 @@ starling_service::metrics! {
         node_rows_left_out: Counter = "starling_aggregator_node_rows_left_out";
         /// Steps of the clock of this host, by direction.
         clock_jumps: By<Counter> = "starling_aggregator_clock_jumps", label "direction";
+        /// Questions over time, by kind.
+        history_questions: By<Counter> = "starling_aggregator_history_questions", label "kind";
+        /// Questions over time that were refused, by reason.
+        history_questions_refused: By<Counter> = "starling_aggregator_history_questions_refused", label "reason";
+        /// Answers to questions over time that lack what another aggregator holds.
+        history_answers_partial: Counter = "starling_aggregator_history_answers_partial";
+        /// From a question over time to its answer.
+        history_answer: Durations = "starling_aggregator_history_answer", unit Seconds;
         /// From the end of a second to its being settled.
         settle_delay: Durations = "starling_aggregator_settle_delay", unit Seconds;
         /// 1 while some log cannot be applied here.

@@ -37,9 +37,10 @@ use crate::{
     membership::{self, Load, Membership, State},
     metrics::Metrics,
     peer::{self, Exchange, Links, PeerService},
-    query::{ClusterService, Holders, QueryService, Streams, Views},
+    query::{ClusterService, Holders, OverTime, QueryService, Streams, Views},
     requests::MeterLayer,
     roster,
+    select::{Held, Memory},
 };
 use starling_ledger::{Ledger, LedgerConfig, LedgerLimits};
 
@@ -180,11 +181,13 @@ fn build(
     let fleet = Arc::new(ClusterFleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone()));
     let elsewhere = fleet.clone();
     let catch_up = Arc::new(CatchUp::new(config.aggregator_id.clone()));
+    let held = Held::new(vec![Box::new(Memory::new(ledger.clone(), registry.clone(), fleet.clone()))]);
     let exchange = Exchange {
         catch_up,
         membership: membership.clone(),
         ledger: ledger.clone(),
         fleet,
+        held,
         links: Links::new(metrics.clone()),
         metrics: metrics.clone(),
         tasks,
@@ -208,11 +211,13 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
     let (membership, ledger) = (intake.membership.clone(), intake.ledger.clone());
     let (registry, fleet) = (intake.registry.clone(), exchange.fleet.clone());
     let ingest = IngestService { id: id.clone(), intake: intake.clone(), tasks: exchange.tasks.clone() };
+    let holders = Arc::new(Holders::new(membership.clone(), ledger.clone(), registry.clone(), fleet.clone()));
     let query = QueryService {
         id: id.clone(),
+        over_time: OverTime::new(id.clone(), exchange.held.clone(), holders.clone(), exchange.metrics.clone()),
         ledger: ledger.clone(),
         views: Arc::new(Views::new(cluster.clone(), ledger.clone(), fleet.clone())),
-        holders: Arc::new(Holders::new(membership.clone(), ledger.clone(), registry.clone(), fleet.clone())),
+        holders,
         registry,
         fleet,
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },

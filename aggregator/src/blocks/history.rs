@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use starling_proto::frame::Second;
+use starling_proto::{frame::Second, series::Series};
 
-use super::{BLOCK_SECONDS, Block, OpenBlock, open::Rows, start_of};
+use super::{BLOCK_SECONDS, Block, OpenBlock, Picked, open::Rows, start_of};
 
 /// A block without a new second for so many calls of [`History::prune`] is sealed once its time is over.
 const QUIET_BEFORE_SEAL: u32 = 10;
@@ -200,5 +200,19 @@ impl Slice {
             }
         }
         seconds
+    }
+
+    /// Reads only the series that are wanted, over the wanted seconds: a fraction of what [`Slice::seconds`] costs.
+    #[must_use]
+    pub fn pick(&self, wanted: impl Fn(&Series) -> bool) -> Picked {
+        let mut picked = Picked::default();
+        for part in &self.parts {
+            match part {
+                Part::Open(rows) => rows.pick(self.from, self.to, &wanted, &mut picked),
+                Part::Sealed(block) => block.pick(self.from, self.to, &wanted, &mut picked),
+            }
+        }
+        picked.sort();
+        picked
     }
 }

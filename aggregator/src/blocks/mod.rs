@@ -10,6 +10,7 @@
 
 mod history;
 mod open;
+mod picked;
 mod sealed;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use starling_proto::{limits, varint::VarintError};
 pub use self::{
     history::{History, Slice},
     open::OpenBlock,
+    picked::{Picked, PickedValue},
     sealed::Block,
 };
 

@@ -10,11 +10,12 @@ use starling_proto::{
     frame::{Columns, Second},
     histogram::Histogram,
     interner::{Interned, Layout, SeriesId},
+    series::Series,
     varint::{self, Reader},
 };
 
 use super::{
-    BLOCK_SECONDS, SERIES_MAX,
+    BLOCK_SECONDS, Picked, PickedValue, SERIES_MAX,
     sealed::{Block, Cells},
     start_of,
 };
@@ -316,5 +317,29 @@ impl Rows {
             });
         });
         seconds
+    }
+
+    /// Adds the wanted series of the seconds `from..=to` to `picked`.
+    pub(super) fn pick(&self, from: u32, to: u32, wanted: &impl Fn(&Series) -> bool, picked: &mut Picked) {
+        let wants: Vec<bool> = self.series.iter().map(|one| wanted(one.series())).collect();
+        self.replay(|row, plan, values, histograms| {
+            let tick = self.start + u32::from(row.offset);
+            if !(from..=to).contains(&tick) {
+                return;
+            }
+            picked.seconds.push((tick, row.dropped));
+            let positions = plan.numbers.iter().map(|number| *number as usize).zip(values).enumerate();
+            for (position, (number, value)) in positions.filter(|(_, (number, _))| wants[*number]) {
+                let one = &self.series[number];
+                let value = if one.kind() == Kind::Histogram {
+                    let bytes = histograms.iter().find(|(at, _)| *at == position).map(|(_, bytes)| *bytes);
+                    // They were read once when they came.
+                    PickedValue::Histogram(bytes.and_then(|bytes| Histogram::decode(bytes).ok()).map(Arc::new))
+                } else {
+                    PickedValue::Integer(*value)
+                };
+                picked.push(one.series(), tick, value);
+            }
+        });
     }
 }

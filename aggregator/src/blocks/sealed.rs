@@ -15,7 +15,7 @@ use starling_proto::{
     varint::{self, Reader},
 };
 
-use super::{BLOCK_BYTES_MAX, BLOCK_SECONDS, BlockError, SERIES_MAX, start_of};
+use super::{BLOCK_BYTES_MAX, BLOCK_SECONDS, BlockError, Picked, PickedValue, SERIES_MAX, start_of};
 
 /// The form that [`Block::encode`] writes.
 const VERSION: u8 = 1;
@@ -149,6 +149,45 @@ impl Block {
             present.numbers.iter().for_each(|number| next[*number] += 1);
         }
         Ok(seconds)
+    }
+
+    /// Adds the wanted series of the seconds `from..=to` to `picked`.
+    pub(super) fn pick(&self, from: u32, to: u32, wanted: &impl Fn(&Series) -> bool, picked: &mut Picked) {
+        // Written by ourselves, or checked by `decode`: it can be read.
+        let read = self.read_some(from, to, wanted, picked);
+        debug_assert_eq!(read, Ok(()));
+    }
+
+    fn read_some(
+        &self,
+        from: u32,
+        to: u32,
+        wanted: &impl Fn(&Series) -> bool,
+        picked: &mut Picked,
+    ) -> Result<(), BlockError> {
+        let ticks: Vec<u32> = bits::ones(&self.held).map(|offset| self.start + offset as u32).collect();
+        let asked = |tick: u32| (from..=to).contains(&tick);
+        let mut reader = Reader::new(&self.columns);
+        let dropped = column::read(&mut reader, ticks.len())?;
+        let lost = dropped.iter().map(|lost| u32::try_from(*lost).unwrap_or(u32::MAX));
+        picked.seconds.extend(ticks.iter().copied().zip(lost).filter(|(tick, _)| asked(*tick)));
+        for one in self.series.iter() {
+            if !wanted(one.series()) {
+                reader.bytes(BLOCK_BYTES_MAX)?;
+                continue;
+            }
+            let Column { present, values } = read_column(&mut reader, one.kind(), ticks.len())?;
+            for (at, rank) in bits::ones(&present).enumerate().filter(|(_, rank)| asked(ticks[*rank])) {
+                let value = match &values {
+                    Values::Integers(all) => PickedValue::Integer(all[at]),
+                    Values::Histograms(all) => {
+                        PickedValue::Histogram(all[at].and_then(|bytes| Histogram::decode(bytes).ok()).map(Arc::new))
+                    }
+                };
+                picked.push(one.series(), ticks[rank], value);
+            }
+        }
+        Ok(())
     }
 
     fn present(&self, numbers: Vec<usize>) -> Present {

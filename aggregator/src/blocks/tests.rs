@@ -75,6 +75,24 @@ fn by_tick(seconds: &[Second]) -> BTreeMap<u32, Content> {
     seconds.iter().map(|second| (second.tick, sorted(second.content()))).collect()
 }
 
+/// What is picked of these seconds.
+fn picked_of(seconds: &BTreeMap<u32, Content>, lost: &[(u32, u32)]) -> Picked {
+    let mut picked = Picked { seconds: lost.to_vec(), ..Picked::default() };
+    for content in seconds.values() {
+        for sample in content.samples.iter().filter(|sample| sample.series.name().ends_with(['1', '2', '3'])) {
+            let value = match &sample.value {
+                Value::Counter(increment) => PickedValue::Integer(increment.cast_signed()),
+                Value::Gauge(value) => PickedValue::Integer(*value),
+                Value::Histogram(histogram) => {
+                    PickedValue::Histogram((!histogram.is_empty()).then(|| histogram.clone()))
+                }
+            };
+            picked.series.entry(sample.series.clone()).or_default().push((content.tick, value));
+        }
+    }
+    picked
+}
+
 /// Values of some ticks of one block, in any order; a tick may stand twice.
 fn ticks() -> impl Strategy<Value = Vec<(u32, Vec<Option<i64>>)>> {
     let value = prop_oneof![Just(None), Just(Some(0)), Just(Some(7)), Just(Some(7)), any::<i64>().prop_map(Some)];
@@ -109,6 +127,21 @@ proptest! {
         let part: BTreeMap<_, _> = expected.range(from..=from + length).map(|(tick, content)| (*tick, content.clone())).collect();
         prop_assert_eq!(&by_tick(&read.seconds(from, from + length)), &part);
         prop_assert_eq!(&by_tick(&open.rows().seconds(from, from + length)), &part);
+        // Some of its series.
+        let mut history = History::default();
+        for frame in decoded(&contents, &names) {
+            prop_assert!(history.push(&frame.second, &frame.sparse));
+        }
+        for sealed in [false, true] {
+            if sealed {
+                (0..20).for_each(|_| quiet(&mut history, 0));
+                seal(&mut history, 2000);
+            }
+            let picked = history.slice(from, from + length).pick(|series| series.name().ends_with(['1', '2', '3']));
+            let lost: Vec<_> = part.values().map(|content| (content.tick, content.dropped)).collect();
+            prop_assert_eq!(&picked.seconds, &lost);
+            prop_assert_eq!(&picked, &picked_of(&part, &lost));
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::{
     },
 };
 
+use starling_ledger::Coverage;
 use starling_proto::{
     group::Group,
     ids::{Machine, NodeId, WriterId},
@@ -221,6 +222,21 @@ impl ClusterFleet {
     /// Nodes of `group` that are expected at second `tick`: seen lately, and not stopped before.
     pub(crate) fn expected(&self, group: &Group, tick: u32) -> u32 {
         self.table().expected(group, tick)
+    }
+
+    /// The nodes of `group` that reported at second `from` or later, by name.
+    pub(crate) fn known(&self, group: &Group, from: u32) -> Vec<NodeId> {
+        self.table().known(group, from)
+    }
+
+    /// How many nodes of `group` there are in the second `tick`: the ledger counts nodes for the whole `cluster`, and the
+    /// `frames` of a group, of which a node has one unless it was just started again; who is expected in a group is known
+    /// from the rows.
+    pub(crate) fn coverage(&self, group: &Group, tick: u32, cluster: Coverage, frames: u32) -> Coverage {
+        if group.is_cluster() {
+            return cluster;
+        }
+        Coverage { reporting: frames, expected: self.expected(group, tick).max(frames) }
     }
 
     /// Those of `nodes` that are known to be in `group`; all of them for the whole cluster.

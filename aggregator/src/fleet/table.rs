@@ -291,6 +291,13 @@ impl Table {
         count(self.groups.expected(group, then))
     }
 
+    /// The nodes of `group` whose newest second is `from` or later, by name.
+    pub(super) fn known(&self, group: &Group, from: u32) -> Vec<NodeId> {
+        let wanted = |held: &Held| held.row.tick >= from && group.holds(&held.entry.labels);
+        let known = self.names.iter().filter(|(_, number)| self.held(**number).is_some_and(wanted));
+        known.map(|(node, _)| node.clone()).collect()
+    }
+
     /// The values of label `key` among all nodes, as groups ("label:value"), sorted. Only of labels that nodes are
     /// grouped by.
     pub(super) fn groups_of(&self, key: &str) -> Vec<String> {

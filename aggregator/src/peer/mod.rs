@@ -2,8 +2,11 @@
 //!
 //! Of two aggregators the one with the lower name dials; the stream carries both directions. Each direction has its
 //! own task half: reading never waits for writing, so two slow sides cannot block each other.
+//!
+//! Beside it they ask each other for what one alone holds of the history ([`history`]).
 
 mod dial;
+mod history;
 mod link;
 
 use std::{
@@ -22,9 +25,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::dial::{DIAL, dial_peers};
-use self::link::Outbox;
+use self::{history::Reads, link::Outbox};
 use crate::{
     catch_up::CatchUp, fleet::ClusterFleet, ledger_task::LedgerHandle, membership::Membership, metrics::Metrics,
+    select::Held,
 };
 
 /// Messages to one peer on their way. A message holds up to a megabyte of entries; the writer waits when it is full
@@ -79,6 +83,8 @@ pub(crate) struct Exchange {
     pub(crate) ledger: LedgerHandle,
     /// Node rows, which go along.
     pub(crate) fleet: Arc<ClusterFleet>,
+    /// History that is asked for.
+    pub(crate) held: Held,
     /// Hears what peers hold.
     pub(crate) catch_up: Arc<CatchUp>,
     /// The streams that are up.
@@ -92,12 +98,16 @@ pub(crate) struct Exchange {
 }
 
 /// The gRPC service.
-pub(crate) struct PeerService(Arc<Exchange>);
+pub(crate) struct PeerService {
+    exchange: Arc<Exchange>,
+    reads: Reads,
+}
 
 impl PeerService {
     /// The service with its limits.
     pub(crate) fn server(exchange: Arc<Exchange>) -> peer_server::PeerServer<Self> {
-        peer_server::PeerServer::new(Self(exchange))
+        let reads = Reads::new(exchange.held.clone(), exchange.fleet.clone());
+        peer_server::PeerServer::new(Self { exchange, reads })
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
     }
@@ -106,19 +116,27 @@ impl PeerService {
 #[tonic::async_trait]
 impl peer_server::Peer for PeerService {
     type SyncStream = ReceiverStream<Result<v1::SyncMessage, Status>>;
+    type ReadHistoryStream = ReceiverStream<Result<v1::HistoryPart, Status>>;
 
     async fn sync(&self, request: Request<Streaming<v1::SyncMessage>>) -> Result<Response<Self::SyncStream>, Status> {
-        if self.0.stop.is_cancelled() {
+        if self.exchange.stop.is_cancelled() {
             return Err(Status::unavailable("this aggregator is stopping"));
         }
         let (outbox, responses) = mpsc::channel(OUTBOX);
-        let exchange = self.0.clone();
-        self.0.tasks.spawn(async move {
+        let exchange = self.exchange.clone();
+        self.exchange.tasks.spawn(async move {
             let outbox = Outbox::Answered(outbox);
             if let Err(error) = link::run(&exchange, request.into_inner(), outbox, None).await {
                 exchange.metrics.peer_failed("inbound", &error.to_string());
             }
         });
         Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn read_history(
+        &self,
+        request: Request<v1::ReadHistoryRequest>,
+    ) -> Result<Response<Self::ReadHistoryStream>, Status> {
+        Ok(Response::new(ReceiverStream::new(self.reads.begin(request)?)))
     }
 }

@@ -3,11 +3,11 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use starling_proto::{ids::NodeId, limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::grpc::query_client::QueryClient;
+use starling_service::grpc::{peer_client::PeerClient, query_client::QueryClient};
 use tonic::{
     Request, Status, Streaming,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -78,6 +78,11 @@ impl Holders {
         &self.registry
     }
 
+    /// Who else is there.
+    pub(super) const fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
     /// The rows of all nodes.
     pub(super) fn fleet(&self) -> &ClusterFleet {
         &self.fleet
@@ -117,7 +122,8 @@ pub(super) fn holder(holders: &Holders, node: &NodeId, forwarded: bool) -> Resul
     }
 }
 
-fn unknown(holders: &Holders, node: &NodeId) -> Status {
+/// `NOT_FOUND` for a node that is not known, with names that are close.
+pub(super) fn unknown(holders: &Holders, node: &NodeId) -> Status {
     let (similar, count) = holders.fleet.similar(node.as_str());
     let hint = if similar.is_empty() { String::new() } else { format!("; similar: {}", similar.join(", ")) };
     Status::not_found(format!(
@@ -159,12 +165,28 @@ pub(super) async fn watch_node(
     Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
 }
 
+/// [`v1::peer_client`] `ReadHistory` at `member`, which is to end at `until`.
+pub(super) async fn read_history(
+    holders: &Holders,
+    member: &Member,
+    request: v1::ReadHistoryRequest,
+    until: Instant,
+) -> Result<Streaming<v1::HistoryPart>, Status> {
+    let mut request = marked(request);
+    request.set_timeout(until.saturating_duration_since(Instant::now()));
+    let client = PeerClient::new(channel(holders, member)?);
+    let mut client =
+        client.max_decoding_message_size(PEER_MESSAGE_BYTES_MAX).max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    Ok(client.read_history(request).await?.into_inner())
+}
+
 fn client(holders: &Holders, member: &Member) -> Result<QueryClient<Channel>, Status> {
-    let channel = holders
-        .channels
-        .get(&member.grpc)
-        .map_err(|error| Status::unavailable(format!("aggregator {} at {}: {error}", member.id, member.grpc)))?;
-    Ok(QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
+    Ok(QueryClient::new(channel(holders, member)?).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
+}
+
+fn channel(holders: &Holders, member: &Member) -> Result<Channel, Status> {
+    let unavailable = |error| Status::unavailable(format!("aggregator {} at {}: {error}", member.id, member.grpc));
+    holders.channels.get(&member.grpc).map_err(unavailable)
 }
 
 fn marked<T>(message: T) -> Request<T> {

@@ -6,6 +6,7 @@ mod follow;
 mod forward;
 mod node;
 mod nodes;
+mod over_time;
 mod series;
 mod service;
 mod views;
@@ -19,7 +20,9 @@ use starling_service::requests::{OpenRequest, Protocol, RequestMeter};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-pub(crate) use self::{cluster::ClusterService, forward::Holders, service::QueryService, views::Views};
+pub(crate) use self::{
+    cluster::ClusterService, forward::Holders, over_time::OverTime, service::QueryService, views::Views,
+};
 use crate::{fleet::ClusterFleet, ingest::Registry, ledger_task::LedgerHandle};
 use starling_proto::group::Group;
 

@@ -7,8 +7,8 @@ use starling_service::grpc::query_server;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
-    Answers, Holders, Streams, Views, check_group, follow, forward, node, nodes, off_thread, oldest_kept, parse_group,
-    parse_node, parse_tick,
+    Answers, Holders, OverTime, Streams, Views, check_group, follow, forward, node, nodes, off_thread, oldest_kept,
+    parse_group, parse_node, parse_tick,
     series::Asked,
     views::{self, stamped},
     watch,
@@ -16,8 +16,8 @@ use super::{
 use crate::{catch_up::CatchUp, fleet::ClusterFleet, ingest::Registry, ledger_task::LedgerHandle};
 use starling_proto::group::Group;
 
-/// Requests hold a name and a number.
-const REQUEST_BYTES_MAX: usize = 4 * 1024;
+/// Requests hold names and numbers, and conditions that may list 500 names of nodes.
+const REQUEST_BYTES_MAX: usize = 128 * 1024;
 
 /// See the module.
 pub(crate) struct QueryService {
@@ -33,6 +33,8 @@ pub(crate) struct QueryService {
     pub(crate) views: Arc<Views>,
     /// Who else to ask.
     pub(crate) holders: Arc<Holders>,
+    /// Questions over time.
+    pub(crate) over_time: OverTime,
     /// For answers that go on.
     pub(crate) streams: Streams,
     /// Whether it answers yet.
@@ -159,8 +161,9 @@ impl query_server::Query for QueryService {
         Ok(Response::new(v1::SeriesAnswer { answered_by, ..answer }))
     }
 
-    async fn query_range(&self, _: Request<v1::QueryRangeRequest>) -> Result<Response<v1::RangeAnswer>, Status> {
-        Err(Status::unimplemented("this aggregator keeps no history yet"))
+    async fn query_range(&self, request: Request<v1::QueryRangeRequest>) -> Result<Response<v1::RangeAnswer>, Status> {
+        self.catch_up.check()?;
+        Ok(Response::new(self.over_time.query_range(request).await?))
     }
 
     async fn get_heatmap(&self, _: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {

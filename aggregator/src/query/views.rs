@@ -62,14 +62,8 @@ struct Second {
 }
 
 impl Second {
-    /// The ledger counts nodes for the whole cluster, and the frames of a group, of which a node has one unless it was
-    /// just started again; who is expected in a group is known from the rows.
     fn coverage_of(&self, fleet: &ClusterFleet, group: &Group, tick: u32) -> Coverage {
-        if group.is_cluster() {
-            return self.coverage;
-        }
-        let frames = self.census.frames();
-        Coverage { reporting: frames, expected: fleet.expected(group, tick).max(frames) }
+        fleet.coverage(group, tick, self.coverage, self.census.frames())
     }
 
     /// Names of those of the group that are missing.

@@ -48,7 +48,7 @@ impl<'a> Entry<'a> {
         let amount = match series.kind() {
             Kind::Counter => Amount::Counter(value.into()),
             Kind::Gauge => Amount::Gauge { sum: value.into(), min: value, max: value, distribution: None },
-            Kind::Histogram => Amount::Histogram(columns.histogram(position).map_or(&*EMPTY, |histogram| &**histogram)),
+            Kind::Histogram => Amount::of_histogram(columns.histogram(position).map(|histogram| &**histogram)),
         };
         Self { series, nodes: 1, amount }
     }
@@ -71,5 +71,12 @@ impl<'a> Entry<'a> {
     /// Whether the series has all of these attributes.
     pub(crate) fn has(&self, attributes: &Attributes<'_>) -> bool {
         attributes.iter().all(|(key, value)| self.series.attribute(key) == Some(value))
+    }
+}
+
+impl<'a> Amount<'a> {
+    /// Of one node; `None` stands for one without values.
+    pub(crate) fn of_histogram(histogram: Option<&'a Histogram>) -> Self {
+        Self::Histogram(histogram.unwrap_or(&EMPTY))
     }
 }

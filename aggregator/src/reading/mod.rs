@@ -68,6 +68,12 @@ impl<'a> Reading<'a> {
         Self { entries }
     }
 
+    /// Of these, sorted by series.
+    pub(crate) fn of_entries(entries: Vec<Entry<'a>>) -> Self {
+        debug_assert!(entries.is_sorted_by(|a, b| a.series < b.series));
+        Self { entries }
+    }
+
     /// Every series that was sent, sorted.
     pub(crate) fn entries(&self) -> &[Entry<'a>] {
         &self.entries

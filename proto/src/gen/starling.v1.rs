@@ -1816,6 +1816,128 @@ pub struct StatisticValues {
     #[prost(uint32, tag = "3")]
     pub error_bound_ppm: u32,
 }
+/// Whose history, which series, and when.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadHistoryRequest {
+    /// "cluster", "group/LABEL:VALUE" or "node/NAME"; at most 4,096. Empty: every node of `group`.
+    #[prost(string, repeated, tag = "1")]
+    pub subjects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// "label:value"; empty for all nodes. Only without `subjects`.
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    /// Names of nodes that the asker has whole: left out. Only without `subjects`; at most 16,384.
+    #[prost(string, repeated, tag = "3")]
+    pub except: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What the name must match, all of them; their key is empty. At most 16.
+    #[prost(message, repeated, tag = "4")]
+    pub names: ::prost::alloc::vec::Vec<AttributeMatcher>,
+    /// What the attributes must match, all of them. At most 24.
+    #[prost(message, repeated, tag = "5")]
+    pub attributes: ::prost::alloc::vec::Vec<AttributeMatcher>,
+    /// First second, Unix time.
+    #[prost(uint32, tag = "6")]
+    pub from_tick: u32,
+    /// Last second.
+    #[prost(uint32, tag = "7")]
+    pub to_tick: u32,
+    /// Seconds of a step of the question: says how coarse the cells may be.
+    #[prost(uint32, tag = "8")]
+    pub step_seconds: u32,
+    /// Histograms too.
+    #[prost(bool, tag = "9")]
+    pub histograms: bool,
+}
+/// A part of what is known of one subject.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryPart {
+    /// As in ReadHistoryRequest.
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    /// The steps there are, by tier. In the first part of a subject.
+    #[prost(message, repeated, tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<HistorySteps>,
+    /// Cells of some series.
+    #[prost(message, repeated, tag = "3")]
+    pub series: ::prost::alloc::vec::Vec<HistorySeries>,
+    /// The next part is of the same subject.
+    #[prost(bool, tag = "4")]
+    pub more: bool,
+    /// Nothing follows although more is held: the time was over. Without a subject.
+    #[prost(bool, tag = "5")]
+    pub cut: bool,
+}
+/// How much there is of the steps of one tier. A list of one number stands for the same number at each step.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistorySteps {
+    /// Seconds of a step: 1, 10, 60 or 3600.
+    #[prost(uint32, tag = "1")]
+    pub tier_seconds: u32,
+    /// First second of each, as the difference to the one before in steps; the first in steps since 1970. Ascending.
+    #[prost(uint32, repeated, tag = "2")]
+    pub starts: ::prost::alloc::vec::Vec<u32>,
+    /// Seconds with data.
+    #[prost(uint32, repeated, tag = "3")]
+    pub seconds: ::prost::alloc::vec::Vec<u32>,
+    /// Nodes in the second with the fewest.
+    #[prost(uint32, repeated, tag = "4")]
+    pub nodes_reporting: ::prost::alloc::vec::Vec<u32>,
+    /// Nodes in the second with the most that were expected.
+    #[prost(uint32, repeated, tag = "5")]
+    pub nodes_expected: ::prost::alloc::vec::Vec<u32>,
+    /// Samples that were lost on the way.
+    #[prost(uint64, repeated, tag = "6")]
+    pub dropped: ::prost::alloc::vec::Vec<u64>,
+}
+/// Cells of one series, of one tier. Lists have one number for each cell, or one for all of them; those that are empty have
+/// what is written beside them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistorySeries {
+    /// Kind and scale, name, unit and attributes, as in a frame.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub series: ::prost::bytes::Bytes,
+    /// Of the scope of a node.
+    #[prost(bool, tag = "2")]
+    pub of_node: bool,
+    /// Computed from other series.
+    #[prost(bool, tag = "3")]
+    pub derived: bool,
+    /// Seconds of a step.
+    #[prost(uint32, tag = "4")]
+    pub tier_seconds: u32,
+    /// As in HistorySteps.
+    #[prost(uint32, repeated, tag = "5")]
+    pub starts: ::prost::alloc::vec::Vec<u32>,
+    /// Sums of the values of the seconds.
+    #[prost(double, repeated, tag = "6")]
+    pub sums: ::prost::alloc::vec::Vec<f64>,
+    /// Seconds with data. Empty: 1.
+    #[prost(uint32, repeated, tag = "7")]
+    pub seconds: ::prost::alloc::vec::Vec<u32>,
+    /// Sums of the squares of their distances from their mean, NaN for not known. Empty: of a single second.
+    #[prost(double, repeated, tag = "8")]
+    pub spreads: ::prost::alloc::vec::Vec<f64>,
+    /// Smallest values. Empty: the sums.
+    #[prost(double, repeated, tag = "9")]
+    pub mins: ::prost::alloc::vec::Vec<f64>,
+    /// Largest values. Empty: the sums.
+    #[prost(double, repeated, tag = "10")]
+    pub maxs: ::prost::alloc::vec::Vec<f64>,
+    /// Last values. Empty: the sums.
+    #[prost(double, repeated, tag = "11")]
+    pub lasts: ::prost::alloc::vec::Vec<f64>,
+    /// Sums over the seconds of the nodes. Empty: 1.
+    #[prost(uint64, repeated, tag = "12")]
+    pub nodes: ::prost::alloc::vec::Vec<u64>,
+    /// Smallest values of a node, NaN for none. Empty: none.
+    #[prost(double, repeated, tag = "13")]
+    pub node_mins: ::prost::alloc::vec::Vec<f64>,
+    /// Largest values of a node, NaN for none. Empty: none.
+    #[prost(double, repeated, tag = "14")]
+    pub node_maxs: ::prost::alloc::vec::Vec<f64>,
+    /// Histograms in Starling's sparse form, empty for none. Never one for all. Empty: none.
+    #[prost(bytes = "bytes", repeated, tag = "15")]
+    pub histograms: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
 /// One step of the exchange.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncMessage {

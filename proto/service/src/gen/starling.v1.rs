@@ -1576,6 +1576,32 @@ pub mod peer_client {
             req.extensions_mut().insert(GrpcMethod::new("starling.v1.Peer", "Sync"));
             self.inner.streaming(req, path, codec).await
         }
+        /// What the receiver holds of the history of some subjects: the cells of the wanted series. Ends early, saying so, when
+        /// the time of the asker is over.
+        pub async fn read_history(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ReadHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::starling_proto::v1::HistoryPart>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Peer/ReadHistory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Peer", "ReadHistory"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1606,6 +1632,24 @@ pub mod peer_server {
             &self,
             request: tonic::Request<tonic::Streaming<::starling_proto::v1::SyncMessage>>,
         ) -> std::result::Result<tonic::Response<Self::SyncStream>, tonic::Status>;
+        /// Server streaming response type for the ReadHistory method.
+        type ReadHistoryStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::starling_proto::v1::HistoryPart,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What the receiver holds of the history of some subjects: the cells of the wanted series. Ends early, saying so, when
+        /// the time of the asker is over.
+        async fn read_history(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ReadHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ReadHistoryStream>,
+            tonic::Status,
+        >;
     }
     /// How aggregators keep one ledger. For aggregators only.
     #[derive(Debug)]
@@ -1728,6 +1772,55 @@ pub mod peer_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Peer/ReadHistory" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadHistorySvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::ServerStreamingService<
+                        ::starling_proto::v1::ReadHistoryRequest,
+                    > for ReadHistorySvc<T> {
+                        type Response = ::starling_proto::v1::HistoryPart;
+                        type ResponseStream = T::ReadHistoryStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ReadHistoryRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::read_history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadHistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

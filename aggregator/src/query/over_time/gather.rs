@@ -1,0 +1,358 @@
+//! Reads what a question asks for: here, and from the other aggregators what is not here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::future::join_all;
+use starling_history::Subject;
+use starling_proto::{group::Group, ids::NodeId, v1};
+use tonic::Status;
+
+use super::{
+    super::{Holders, forward},
+    asked::{Wanted, Whose},
+    found::{Found, Keep},
+    work::Turn,
+};
+use crate::{
+    membership::Member,
+    select::{Folded, Held, Part, Span, Stop, wire},
+};
+
+/// Cells of one question that are held before they are in its steps, with those of other aggregators: about 110 MB.
+const OPEN_CELLS_MAX: usize = 1_000_000;
+/// Names of nodes in one part of what is missing.
+const MISSING_NAMES_MAX: usize = 32;
+
+/// What is asked, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// Whose series.
+    pub(crate) whose: Whose,
+    /// Which series.
+    pub(crate) wanted: Wanted,
+    /// When, in which steps.
+    pub(crate) span: Span,
+    /// All series of a subject in one.
+    pub(crate) total: bool,
+    /// Whether something is read of histograms.
+    pub(crate) histograms: bool,
+    /// What is kept of many series.
+    pub(crate) keep: Keep,
+}
+
+impl Question {
+    fn fold(&self, part: &Part) -> Result<Folded, Status> {
+        let overflow = |_| Status::out_of_range("name: the counts of its histograms over this range exceed 64 bits");
+        if !self.total {
+            return Folded::of(part, &self.span).map_err(overflow);
+        }
+        let total = Folded::total(part, &self.wanted.with).map_err(overflow)?;
+        let total = total.unwrap_or_else(|| Part { series: Vec::new(), coverage: part.coverage.clone() });
+        Folded::of(&total, &self.span).map_err(overflow)
+    }
+}
+
+/// What is read so far.
+struct State {
+    question: Arc<Question>,
+    /// Newest settled second.
+    settled: u32,
+    found: Found,
+    /// Of which another aggregator may hold more.
+    open: BTreeMap<Subject, Part>,
+    open_cells: usize,
+    /// From where on something is missing, of those that stay incomplete.
+    incomplete: BTreeMap<NodeId, u32>,
+}
+
+impl State {
+    /// Adds a reading of `subject`. What is whole is put into its steps at once.
+    fn add(&mut self, subject: Subject, part: Part) -> Result<(), Status> {
+        let mut part = part;
+        if let Some(held) = self.open.remove(&subject) {
+            self.open_cells -= cells(&held);
+            let theirs = std::mem::replace(&mut part, held);
+            part.merge(theirs);
+        } else if self.found.has(&subject) {
+            // It was whole.
+            return Ok(());
+        }
+        let Span { from, to, .. } = self.question.span;
+        if part.first_missing(from, to.min(self.settled)).is_none() {
+            let folded = self.question.fold(&part)?;
+            return self.found.add(subject, folded);
+        }
+        self.open_cells += cells(&part);
+        if self.open_cells > OPEN_CELLS_MAX {
+            return Err(Status::resource_exhausted(format!(
+                "from_tick: more than {OPEN_CELLS_MAX} cells would be read: ask for fewer nodes or series, or for a shorter range"
+            )));
+        }
+        self.open.insert(subject, part);
+        Ok(())
+    }
+
+    /// Nothing more comes: what is open goes into its steps as it is.
+    fn close(&mut self) -> Result<(), Status> {
+        let Span { from, to, .. } = self.question.span;
+        for (subject, part) in std::mem::take(&mut self.open) {
+            if let (Some(missing), Some(node)) = (part.first_missing(from, to.min(self.settled)), subject.node()) {
+                self.incomplete.insert(node.clone(), missing);
+            }
+            let folded = self.question.fold(&part)?;
+            self.found.add(subject, folded)?;
+        }
+        Ok(())
+    }
+}
+
+fn cells(part: &Part) -> usize {
+    part.series.iter().map(|series| series.cells.len()).sum()
+}
+
+/// Who did not answer, and why.
+struct Silent {
+    aggregator: String,
+    reason: String,
+}
+
+/// Finds what `question` asks for, of nodes that are `known` to have reported.
+///
+/// # Errors
+/// The limit that it exceeds.
+pub(crate) async fn find(
+    held: &Held,
+    holders: &Holders,
+    turn: &Turn,
+    question: Question,
+    known: &BTreeSet<NodeId>,
+) -> Result<(Found, Vec<v1::MissingPart>), Status> {
+    let question = Arc::new(question);
+    let settled = holders.ledger().published().borrow().settled;
+    let found = Found::new(question.span, question.keep);
+    let state = State {
+        question: Arc::clone(&question),
+        settled,
+        found,
+        open: BTreeMap::new(),
+        open_cells: 0,
+        incomplete: BTreeMap::new(),
+    };
+    let local = {
+        let (held, question, known) = (held.clone(), Arc::clone(&question), known.clone());
+        turn.run(move |stop| read_here(&held, &question, &known, state, stop)).await?
+    };
+    let (state, unread) = local?;
+    let whole = state.open.is_empty() && !question.whose.is_each_node() && !state.found.is_empty();
+    let mut silent = Vec::new();
+    let state = Mutex::new(state);
+    if !whole {
+        let members = holders.membership().view().live.clone();
+        let asked = members.iter().map(|member| ask(holders, member, &state, turn.stop()));
+        for (member, answer) in members.iter().zip(join_all(asked).await) {
+            match answer {
+                Ok(()) => {}
+                Err(Failed::Silent(reason)) => silent.push(Silent { aggregator: member.id.to_string(), reason }),
+                Err(Failed::Refused(status)) => return Err(*status),
+            }
+        }
+        if question.whose.is_each_node() || question.whose.node().is_some() {
+            silent.extend(gone(holders));
+        }
+    }
+    let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let closed = turn.run(move |_| {
+        let mut state = state;
+        state.close().map(|()| state)
+    });
+    let state = closed.await??;
+    let missing = missing(holders, &question, &state, known, &silent, &unread);
+    Ok((state.found, missing))
+}
+
+/// The nodes that are asked for and known to have reported since `from`.
+pub(super) fn known(holders: &Holders, whose: &Whose, from: u32) -> BTreeSet<NodeId> {
+    let group = match whose {
+        Whose::EachNode(group) => group.clone(),
+        Whose::Subject(_) => Group::cluster(),
+    };
+    let wanted = whose.node();
+    let all = holders.fleet().known(&group, from).into_iter();
+    match whose {
+        Whose::Subject(Subject::Cluster | Subject::Group(_)) => BTreeSet::new(),
+        _ => all.filter(|node| wanted.is_none_or(|wanted| wanted == node)).collect(),
+    }
+}
+
+/// Reads what is held here; returns also the nodes that were not read because the time was over.
+fn read_here(
+    held: &Held,
+    question: &Question,
+    known: &BTreeSet<NodeId>,
+    mut state: State,
+    stop: &Stop,
+) -> Result<(State, Vec<NodeId>), Status> {
+    let Span { from, to, step, .. } = question.span;
+    let selection = question.wanted.selection(from, to, question.histograms);
+    let subjects: Vec<Subject> = match &question.whose {
+        Whose::Subject(subject) => vec![subject.clone()],
+        Whose::EachNode(group) => {
+            let here = held.nodes(from, to).into_iter();
+            here.filter(|node| group.is_cluster() || known.contains(node)).map(Subject::Node).collect()
+        }
+    };
+    let mut unread = Vec::new();
+    for subject in subjects {
+        if stop.is_due() {
+            unread.extend(subject.node().cloned());
+            continue;
+        }
+        let part = held.read(&subject, &selection, step, stop);
+        if !part.coverage.is_empty() {
+            state.add(subject, part)?;
+        }
+    }
+    Ok((state, unread))
+}
+
+/// Why another aggregator has not answered.
+enum Failed {
+    /// It did not, in time or at all.
+    Silent(String),
+    /// The question exceeds a limit of ours.
+    Refused(Box<Status>),
+}
+
+/// Asks `member` for what is not whole yet, and adds what it says.
+async fn ask(holders: &Holders, member: &Member, state: &Mutex<State>, stop: Stop) -> Result<(), Failed> {
+    let request = {
+        let state = lock(state);
+        let question = &state.question;
+        let mut request = question.wanted.request();
+        match &question.whose {
+            Whose::Subject(subject) => request.subjects.push(subject.to_string()),
+            Whose::EachNode(group) => {
+                request.group = group.name().to_owned();
+                request.except = state.found.nodes().map(ToString::to_string).collect();
+            }
+        }
+        let Span { from, to, step, .. } = question.span;
+        let (from_tick, to_tick, step_seconds, histograms) = (from, to, step, question.histograms);
+        v1::ReadHistoryRequest { from_tick, to_tick, step_seconds, histograms, ..request }
+    };
+    let talk = async {
+        let silent = |status: &Status| Failed::Silent(forward::explained(member, status).message().to_owned());
+        let mut parts =
+            forward::read_history(holders, member, request, stop.until()).await.map_err(|status| silent(&status))?;
+        let mut gathered: Option<(Subject, Part)> = None;
+        while let Some(message) = parts.message().await.map_err(|status| silent(&status))? {
+            if message.cut {
+                return Err(Failed::Silent(format!("aggregator {} had more than it could send in time", member.id)));
+            }
+            let odd =
+                |text: String| Failed::Silent(format!("aggregator {} sent what cannot be read: {text}", member.id));
+            let subject = Subject::parse(&message.subject).map_err(|error| odd(error.to_string()))?;
+            if !lock(state).question.asks_for(&subject) {
+                return Err(odd(format!("{subject} was not asked for")));
+            }
+            let (_, part) = match &mut gathered {
+                Some(held) if held.0 == subject => held,
+                none => none.insert((subject.clone(), Part::default())),
+            };
+            wire::take(part, &subject, &message).map_err(|error| odd(error.to_string()))?;
+            if !message.more
+                && let Some((subject, part)) = gathered.take()
+            {
+                lock(state).add(subject, part).map_err(|status| Failed::Refused(Box::new(status)))?;
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout_at(stop.until().into(), talk).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Failed::Silent(format!("aggregator {} did not answer in time", member.id))),
+    }
+}
+
+impl Question {
+    fn asks_for(&self, subject: &Subject) -> bool {
+        match &self.whose {
+            Whose::Subject(asked) => asked == subject,
+            Whose::EachNode(_) => !subject.is_merged(),
+        }
+    }
+}
+
+/// Short sections: a part put into its steps takes some ten microseconds.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The aggregators that have gone in the last 15 minutes.
+fn gone(holders: &Holders) -> Vec<Silent> {
+    let view = holders.membership().view();
+    let dead = view.listed.iter().filter(|listed| listed.dead);
+    let dead = dead.map(|listed| Silent {
+        aggregator: listed.member.id.to_string(),
+        reason: format!("aggregator {} is gone", listed.member.id),
+    });
+    dead.collect()
+}
+
+/// What an answer lacks.
+fn missing(
+    holders: &Holders,
+    question: &Question,
+    state: &State,
+    known: &BTreeSet<NodeId>,
+    silent: &[Silent],
+    unread: &[NodeId],
+) -> Vec<v1::MissingPart> {
+    let Span { from, to, .. } = question.span;
+    let to = to.min(state.settled).max(from);
+    let mut parts = Vec::new();
+    if !unread.is_empty() {
+        parts.push(part_of(String::new(), "the time was over before they were read", unread.iter(), (from, to)));
+    }
+    let of_nodes = question.whose.is_each_node() || question.whose.node().is_some();
+    if !of_nodes {
+        let incomplete = state.found.is_empty() || state.found.lacks_seconds(state.settled);
+        for Silent { aggregator, reason } in silent.iter().filter(|_| incomplete) {
+            parts.push(part_of(aggregator.clone(), reason, [].iter(), (from, to)));
+        }
+        return parts;
+    }
+    // Who lacks something, and from when on.
+    let absent = known.iter().filter(|node| !state.found.has(&Subject::Node((*node).clone())));
+    let mut lacking: BTreeMap<&NodeId, u32> = absent.map(|node| (node, from)).collect();
+    lacking.extend(state.incomplete.iter().map(|(node, since)| (node, *since)));
+    let mut by_silent: BTreeMap<usize, Vec<(&NodeId, u32)>> = BTreeMap::new();
+    for (node, since) in lacking {
+        let place = holders.fleet().place(node);
+        let held =
+            silent.iter().position(|one| place.as_ref().is_some_and(|place| place.aggregator_id == one.aggregator));
+        if let Some(at) = held.or_else(|| (!silent.is_empty()).then_some(0)) {
+            by_silent.entry(at).or_default().push((node, since));
+        }
+    }
+    for (at, nodes) in by_silent {
+        let since = nodes.iter().map(|(_, since)| *since).min().unwrap_or(from);
+        let Silent { aggregator, reason } = &silent[at];
+        parts.push(part_of(aggregator.clone(), reason, nodes.iter().map(|(node, _)| *node), (since, to)));
+    }
+    parts
+}
+
+fn part_of<'a>(
+    aggregator_id: String,
+    reason: &str,
+    nodes: impl ExactSizeIterator<Item = &'a NodeId>,
+    (from_tick, to_tick): (u32, u32),
+) -> v1::MissingPart {
+    let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+    let node_ids = nodes.take(MISSING_NAMES_MAX).map(ToString::to_string).collect();
+    v1::MissingPart { aggregator_id, node_ids, nodes: count, from_tick, to_tick, reason: reason.to_owned() }
+}

@@ -1,0 +1,240 @@
+//! Cells of any tier becoming the steps of a question. Pure.
+
+use std::collections::BTreeMap;
+
+use starling_history::{Cell, Coverage, Tier};
+use starling_proto::{histogram::OverflowError, series::Series};
+
+use super::{Part, Span};
+
+/// Which series of a subject.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// Its identity.
+    pub(crate) series: Series,
+    /// Computed from others.
+    pub(crate) derived: bool,
+}
+
+/// One subject in the steps of a [`Span`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Folded {
+    /// Of each step.
+    pub(crate) coverage: Vec<Coverage>,
+    /// Of each series a cell for each step that has data.
+    pub(crate) series: BTreeMap<Key, Vec<Option<Cell>>>,
+    /// Seconds of the coarsest cell behind it; 0 without any.
+    pub(crate) resolution: u32,
+}
+
+impl Folded {
+    /// `part` in the steps of `span`.
+    ///
+    /// A step of a tier belongs to the step of the span in which it begins. One that is longer than the steps of the span
+    /// stands in all those that it covers, with its mean and extremes, its sum and its seconds spread evenly over them: over
+    /// the range they come to the whole.
+    ///
+    /// # Errors
+    /// [`OverflowError`] when counts of histograms do not fit 64 bits.
+    pub(crate) fn of(part: &Part, span: &Span) -> Result<Self, OverflowError> {
+        let points = span.points() as usize;
+        let mut folded = Self { coverage: vec![Coverage::default(); points], ..Self::default() };
+        for ((start, tier), coverage) in &part.coverage {
+            if coverage.seconds > 0 {
+                folded.resolution = folded.resolution.max(tier.seconds());
+            }
+            for (point, share) in places(span, *start, *tier) {
+                let seconds = spread(coverage.seconds, share);
+                folded.coverage[point].append(&Coverage { seconds, ..*coverage });
+                if seconds == 0 {
+                    // Who was expected is known of a second without data too.
+                    let most = folded.coverage[point].nodes_expected.max(coverage.nodes_expected);
+                    folded.coverage[point].nodes_expected = most;
+                }
+            }
+        }
+        for series in &part.series {
+            let key = Key { series: series.series.clone(), derived: series.derived };
+            let steps = folded.series.entry(key).or_insert_with(|| vec![None; points]);
+            for (start, cell) in &series.cells {
+                for (point, share) in places(span, *start, series.tier) {
+                    let cell = if share == 1.0 { cell.clone() } else { shared(cell, share) };
+                    match &mut steps[point] {
+                        Some(step) => step.append(&cell)?,
+                        empty => *empty = Some(cell),
+                    }
+                }
+            }
+        }
+        Ok(folded)
+    }
+
+    /// All series in one with the attributes `with`, step by step. `None` without any, and for series of one name that mean
+    /// different things.
+    ///
+    /// How the sum over the series went within a step is known only of steps of a second: of longer cells the smallest and
+    /// largest sum are bounds ([`Cell::add_over_nodes`]).
+    ///
+    /// # Errors
+    /// [`OverflowError`] when counts of histograms do not fit 64 bits.
+    pub(crate) fn total(part: &Part, with: &[(String, String)]) -> Result<Option<Part>, OverflowError> {
+        let Some(first) = part.series.first() else { return Ok(None) };
+        let one = &first.series;
+        let with: Vec<(&str, &str)> = with.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let named = Series::kept(one.name(), &with, one.kind(), one.unit(), one.scale(), one.scope());
+        // Attributes beyond the limits select nothing.
+        let Ok(named) = named else { return Ok(None) };
+        let means = |a: &Series, b: &Series| (a.kind(), a.unit(), a.scale()) == (b.kind(), b.unit(), b.scale());
+        if !part.series.iter().all(|one| means(&one.series, &first.series)) {
+            return Ok(None);
+        }
+        let mut by_tier: BTreeMap<Tier, BTreeMap<u32, Cell>> = BTreeMap::new();
+        for series in &part.series {
+            let cells = by_tier.entry(series.tier).or_default();
+            for (start, cell) in &series.cells {
+                match cells.get_mut(start) {
+                    Some(sum) => {
+                        // The same nodes are behind each of the series.
+                        let nodes = sum.nodes.max(cell.nodes);
+                        sum.add_over_nodes(cell)?;
+                        (sum.nodes, sum.node_min, sum.node_max) = (nodes, None, None);
+                    }
+                    None => drop(cells.insert(*start, cell.clone())),
+                }
+            }
+        }
+        let series = by_tier.into_iter().map(|(tier, cells)| starling_history::SeriesCells {
+            subject: first.subject.clone(),
+            series: named.clone(),
+            derived: first.derived,
+            tier,
+            cells: cells.into_iter().collect(),
+        });
+        Ok(Some(Part { series: series.collect(), coverage: part.coverage.clone() }))
+    }
+}
+
+/// The points of `span` that a step of a tier belongs to, and which share of it.
+fn places(span: &Span, start: u32, tier: Tier) -> impl Iterator<Item = (usize, f64)> + use<> {
+    let (first, last) = (start.max(span.from), (start + (tier.seconds() - 1)).min(span.to));
+    let span = *span;
+    let (from, to) = match (span.point_of(first), span.point_of(last)) {
+        (Some(from), Some(to)) if first <= last => (from, if tier.seconds() <= span.step { from } else { to }),
+        _ => (1, 0),
+    };
+    let whole = f64::from(last.saturating_sub(first) + 1);
+    (from..=to).map(move |point| {
+        if from == to {
+            return (point as usize, 1.0);
+        }
+        let begin = span.tick_of(point).max(first);
+        let end = (span.tick_of(point) + span.seconds_of(point) - 1).min(last);
+        (point as usize, f64::from(end + 1 - begin) / whole)
+    })
+}
+
+fn spread(seconds: u32, share: f64) -> u32 {
+    // A share is at most 1.
+    (f64::from(seconds) * share).round() as u32
+}
+
+fn shared(cell: &Cell, share: f64) -> Cell {
+    let seconds = spread(cell.seconds, share).max(1);
+    let scale = f64::from(seconds) / f64::from(cell.seconds.max(1));
+    Cell {
+        seconds,
+        sum: cell.sum * scale,
+        spread: cell.spread * scale,
+        nodes: ((cell.nodes as f64 * scale).round() as u64).max(1),
+        ..cell.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_history::{SeriesCells, Subject};
+    use starling_proto::catalogue;
+
+    use super::*;
+
+    fn counted(tier: Tier, cells: &[(u32, &[f64])]) -> Part {
+        let mut part = Part::default();
+        let mut all = Vec::new();
+        for (start, values) in cells {
+            let mut cell = Cell::second(values[0]);
+            values[1..].iter().for_each(|value| cell.append(&Cell::second(*value)).unwrap());
+            let coverage = Coverage { seconds: cell.seconds, nodes_reporting: 1, nodes_expected: 1, dropped: 0 };
+            part.coverage.insert((*start, tier), coverage);
+            all.push((*start, cell));
+        }
+        let series = Series::of(&catalogue::REQUESTS, &[("protocol", "grpc")]);
+        part.series.push(SeriesCells { subject: Subject::Cluster, series, derived: false, tier, cells: all });
+        part
+    }
+
+    fn span(from: u32, to: u32, step: u32) -> Span {
+        Span { from, to, step }
+    }
+
+    fn only(folded: &Folded) -> &[Option<Cell>] {
+        folded.series.values().next().unwrap()
+    }
+
+    /// Scenario 4.
+    #[test]
+    fn every_second_is_in_exactly_one_step() {
+        let cells: Vec<(u32, &[f64])> = (0..=600).map(|tick| (tick, &[1.0][..])).collect();
+        let folded = Folded::of(&counted(Tier::Second, &cells), &span(0, 600, 60)).unwrap();
+        let sums: Vec<f64> = only(&folded).iter().map(|cell| cell.as_ref().unwrap().sum).collect();
+        assert_eq!((sums.len(), sums[0], sums[10], sums.iter().sum::<f64>()), (11, 60.0, 1.0, 601.0));
+        assert_eq!(folded.coverage.iter().map(|coverage| coverage.seconds).sum::<u32>(), 601);
+    }
+
+    /// Scenario 59: the highest rate is still there when only coarse cells are left.
+    #[test]
+    fn a_coarse_cell_stands_in_all_steps_it_covers() {
+        let mut values = [10.0; 60];
+        values[34] = 5_010.0;
+        let part = counted(Tier::Minute, &[(1_200, &values)]);
+        let folded = Folded::of(&part, &span(1_200, 1_259, 15)).unwrap();
+        assert_eq!(folded.resolution, 60);
+        for cell in only(&folded).iter().flatten() {
+            assert_eq!((cell.max, cell.min, cell.seconds), (5_010.0, 10.0, 15));
+            assert!((cell.mean() - 5_600.0 / 60.0).abs() < 1e-9);
+        }
+        let growth: f64 = only(&folded).iter().flatten().map(|cell| cell.sum).sum();
+        assert!((growth - 5_600.0).abs() < 1e-9, "the shares come to the whole: {growth}");
+        // Asked for a part of it: the cell that holds it.
+        let folded = Folded::of(&part, &span(1_220, 1_229, 10)).unwrap();
+        assert!((only(&folded)[0].as_ref().unwrap().sum - 5_600.0).abs() < 1e-9);
+        assert_eq!(Folded::of(&part, &span(1_260, 1_300, 10)).unwrap().coverage[0].seconds, 0, "none of it");
+    }
+
+    /// Scenario 26.
+    #[test]
+    fn nothing_is_not_zero() {
+        let zeros: Vec<(u32, &[f64])> = (120..180).map(|tick| (tick, &[0.0][..])).collect();
+        let folded = Folded::of(&counted(Tier::Second, &zeros), &span(120, 239, 60)).unwrap();
+        let cells = only(&folded);
+        assert_eq!((cells[0].as_ref().unwrap().sum, &cells[1], folded.coverage[1].seconds), (0.0, &None, 0));
+        let folded = Folded::of(&counted(Tier::Second, &zeros), &span(120, 239, 120)).unwrap();
+        let (mean, coverage) = (only(&folded)[0].as_ref().unwrap().mean(), folded.coverage[0]);
+        assert_eq!((mean, coverage.seconds, coverage.completeness(120)), (0.0, 60, 0.5));
+    }
+
+    #[test]
+    fn a_total_adds_series_up_second_by_second() {
+        let mut part = counted(Tier::Second, &[(0, &[3.0]), (1, &[7.0])]);
+        let mut other = counted(Tier::Second, &[(1, &[5.0])]).series.remove(0);
+        other.series = Series::of(&catalogue::REQUESTS, &[("protocol", "http1")]);
+        part.series.push(other);
+        let total = Folded::total(&part, &[]).unwrap().unwrap();
+        let folded = Folded::of(&total, &span(0, 1, 2)).unwrap();
+        let cell = only(&folded)[0].as_ref().unwrap();
+        assert_eq!((cell.sum, cell.max, cell.min, cell.seconds, cell.nodes), (15.0, 12.0, 3.0, 2, 2));
+        let odd = Series::of(&catalogue::LOAD_1M, &[]);
+        part.series.push(SeriesCells { series: odd, ..part.series[0].clone() });
+        assert_eq!(Folded::total(&part, &[]).unwrap(), None, "requests and loads do not add up");
+        assert_eq!(Folded::total(&Part::default(), &[]).unwrap(), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! The last 15 minutes as they are in memory: the ledger's views of the cluster and of its groups, and the blocks of the
+//! nodes that are held here.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use starling_history::{Cell, Coverage, Selection, SeriesCells, Subject, Tier};
+use starling_proto::{
+    catalogue::{self, Kind, Metric, Statistic},
+    group::Group,
+    histogram::Histogram,
+    ids::NodeId,
+    limits::LIVE_WINDOW,
+    series::Series,
+};
+
+use super::{Part, Source, Stop};
+use crate::{
+    blocks::PickedValue,
+    fleet::ClusterFleet,
+    ingest::Registry,
+    ledger_task::LedgerHandle,
+    reading::{Amount, Entry, Reading},
+};
+
+/// See the module.
+pub(crate) struct Memory {
+    ledger: LedgerHandle,
+    registry: Arc<Registry>,
+    fleet: Arc<ClusterFleet>,
+}
+
+impl Memory {
+    /// What these hold.
+    pub(crate) const fn new(ledger: LedgerHandle, registry: Arc<Registry>, fleet: Arc<ClusterFleet>) -> Self {
+        Self { ledger, registry, fleet }
+    }
+
+    /// The part of `from..=to` that can be here: nothing newer than what is settled.
+    fn window(&self, from: u32, to: u32) -> (u32, u32) {
+        let settled = self.ledger.published().borrow().settled;
+        (from.max(settled.saturating_sub(LIVE_WINDOW - 1)), to.min(settled))
+    }
+
+    fn of_node(&self, node: &NodeId, selection: &Selection, (from, to): (u32, u32)) -> Part {
+        let Some(node) = self.registry.get(node) else { return Part::default() };
+        let mut seconds = Seconds::new(Subject::Node(node.id.clone()), selection);
+        let picked = node.slice(from, to).pick(|series| seconds.needs(series));
+        let mut columns: Vec<_> =
+            picked.series.iter().map(|(series, values)| (series, values.iter().peekable())).collect();
+        for (tick, dropped) in &picked.seconds {
+            let mut entries = Vec::with_capacity(columns.len());
+            for (series, values) in &mut columns {
+                if let Some((_, value)) = values.next_if(|(at, _)| at == tick) {
+                    entries.push(Entry { series, nodes: 1, amount: amount(series, value) });
+                }
+            }
+            seconds.take(*tick, Coverage::second(1, 1, u64::from(*dropped)), &Reading::of_entries(entries));
+        }
+        seconds.finish()
+    }
+
+    fn of_group(&self, group: &Group, selection: &Selection, (from, to): (u32, u32), stop: &Stop) -> Part {
+        let mut seconds = Seconds::new(Subject::from(group.clone()), selection);
+        for tick in from..=to {
+            if stop.is_due() {
+                break;
+            }
+            let Some(view) = self.ledger.view(tick) else { continue };
+            if view.revision == 0 {
+                let expected = Coverage { nodes_expected: view.coverage.expected, ..Coverage::default() };
+                seconds.coverage.insert((tick, Tier::Second), expected);
+                continue;
+            }
+            let sums = view.sums();
+            let frames = sums.census(group).map_or(0, |census| census.frames());
+            let nodes = self.fleet.coverage(group, tick, view.coverage, frames);
+            let coverage = Coverage::second(nodes.reporting, nodes.expected, u64::from(view.skipped_cells));
+            let wanted = sums.cells(group).filter(|(series, _)| seconds.needs(series));
+            seconds.take(tick, coverage, &Reading::of_cells(wanted));
+        }
+        seconds.finish()
+    }
+}
+
+impl Source for Memory {
+    fn nodes(&self, from: u32, to: u32) -> Vec<NodeId> {
+        let (from, to) = self.window(from, to);
+        let held = |node: &Arc<crate::ingest::IngestNode>| *node.ticks().borrow() >= from && from <= to;
+        self.registry.all().iter().filter(|node| held(node)).map(|node| node.id.clone()).collect()
+    }
+
+    fn read(&self, subject: &Subject, selection: &Selection, _: u32, stop: &Stop) -> Part {
+        let window = self.window(selection.from, selection.to);
+        if window.0 > window.1 {
+            return Part::default();
+        }
+        match subject {
+            Subject::Node(node) => self.of_node(node, selection, window),
+            Subject::Group(group) => self.of_group(group, selection, window, stop),
+            Subject::Cluster => self.of_group(&Group::cluster(), selection, window, stop),
+        }
+    }
+}
+
+fn amount<'a>(series: &Series, value: &'a PickedValue) -> Amount<'a> {
+    match value {
+        PickedValue::Integer(value) if series.kind() == Kind::Counter => Amount::Counter((*value).into()),
+        PickedValue::Integer(value) => {
+            Amount::Gauge { sum: (*value).into(), min: *value, max: *value, distribution: None }
+        }
+        PickedValue::Histogram(histogram) => Amount::of_histogram(histogram.as_deref()),
+    }
+}
+
+/// Seconds of one subject becoming cells.
+struct Seconds<'a> {
+    subject: Subject,
+    selection: &'a Selection,
+    /// The wanted metrics that are computed.
+    derived: Vec<&'static Metric>,
+    /// What those come from.
+    operands: Vec<&'static str>,
+    cells: BTreeMap<(Series, bool), Vec<(u32, Cell)>>,
+    coverage: BTreeMap<(u32, Tier), Coverage>,
+}
+
+impl<'a> Seconds<'a> {
+    fn new(subject: Subject, selection: &'a Selection) -> Self {
+        let wanted = |metric: &&'static Metric| !metric.is_sent() && selection.wants_name(metric.name);
+        let derived: Vec<_> = catalogue::METRICS.iter().copied().filter(wanted).collect();
+        let mut operands = Vec::new();
+        derived.iter().for_each(|metric| add_operands(metric, &mut operands));
+        Self { subject, selection, derived, operands, cells: BTreeMap::new(), coverage: BTreeMap::new() }
+    }
+
+    /// Whether a series is wanted, or something that is wanted comes from it.
+    fn needs(&self, series: &Series) -> bool {
+        self.selection.wants_series(series) || self.operands.contains(&series.name())
+    }
+
+    /// Takes in one second, in ascending order.
+    fn take(&mut self, tick: u32, coverage: Coverage, reading: &Reading<'_>) {
+        self.coverage.insert((tick, Tier::Second), coverage);
+        for entry in reading.entries().iter().filter(|entry| self.selection.wants_series(entry.series)) {
+            let cell = cell(entry, self.selection.histograms);
+            self.cells.entry((entry.series.clone(), false)).or_default().push((tick, cell));
+        }
+        for metric in &self.derived {
+            for with in reading.derived_series(metric) {
+                if !self.selection.wants(metric.name, &with) {
+                    continue;
+                }
+                let read = reading.statistics(metric.name, &with, &[Statistic::Value, Statistic::Nodes]);
+                let [Some(value), Some(nodes)] = read[..] else { continue };
+                let kept =
+                    Series::kept(metric.name, &with, metric.kind, metric.unit, metric.kept_scale(), metric.scope);
+                if let Ok(series) = kept {
+                    let cell = Cell { nodes: nodes as u64, ..Cell::second(value) };
+                    self.cells.entry((series, true)).or_default().push((tick, cell));
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Part {
+        let Self { subject, cells, coverage, .. } = self;
+        let series = cells.into_iter().map(|((series, derived), cells)| SeriesCells {
+            subject: subject.clone(),
+            series,
+            derived,
+            tier: Tier::Second,
+            cells,
+        });
+        Part { series: series.collect(), coverage }
+    }
+}
+
+fn add_operands(metric: &Metric, names: &mut Vec<&'static str>) {
+    for operand in metric.derivation.iter().flat_map(|derivation| derivation.operands()) {
+        names.push(operand.metric.name);
+        add_operands(operand.metric, names);
+    }
+}
+
+/// One second of a series.
+fn cell(entry: &Entry<'_>, histograms: bool) -> Cell {
+    let series = entry.series;
+    let shared = |histogram: &Histogram| histograms.then(|| Arc::new(histogram.clone()));
+    let cell = match entry.amount {
+        Amount::Counter(sum) => Cell::second(series.to_f64(sum)),
+        Amount::Gauge { sum, min, max, distribution } => Cell {
+            node_min: Some(series.to_f64(min.into())),
+            node_max: Some(series.to_f64(max.into())),
+            histogram: distribution.and_then(shared),
+            ..Cell::second(series.to_f64(sum))
+        },
+        Amount::Histogram(histogram) => Cell { histogram: shared(histogram), ..Cell::second(histogram.count() as f64) },
+    };
+    Cell { nodes: entry.nodes.into(), ..cell }
+}

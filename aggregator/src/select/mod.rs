@@ -1,0 +1,72 @@
+//! The one primitive behind every question over time: the cells of some series of some subjects over a range.
+//!
+//! - [`Source`]: where cells come from; [`Memory`] is the last 15 minutes;
+//! - [`Part`]: what was read of one subject, and how two readings become one: each second once;
+//! - [`Span`]: which seconds are asked for, in which steps; [`Folded`]: cells in those steps;
+//! - [`wire`]: parts as aggregators send them to each other;
+//! - [`Stop`]: when work on a question is to end.
+//!
+//! What is held by other aggregators is asked of them by whoever answers the question (`query`).
+
+mod fold;
+mod memory;
+mod part;
+mod span;
+mod stop;
+pub(crate) mod wire;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use starling_history::{Selection, Subject};
+use starling_proto::ids::NodeId;
+
+pub(crate) use self::{
+    fold::{Folded, Key},
+    memory::Memory,
+    part::Part,
+    span::{Most, NODES_RANGE_MAX, POINTS, POINTS_MAX, POINTS_USUAL, RANGE_MAX, Span},
+    stop::{Stop, time_of},
+};
+
+/// Where cells come from. Reading blocks: not for a runtime thread.
+pub(crate) trait Source: Send + Sync {
+    /// Nodes of which something of `from..=to` is held.
+    fn nodes(&self, from: u32, to: u32) -> Vec<NodeId>;
+
+    /// The wanted series of `subject`, each second of the range in one step of one tier: the finest that still has it, or
+    /// the coarsest of which steps of `step` seconds can be made. Ends early, with less, once `stop` is due.
+    fn read(&self, subject: &Subject, selection: &Selection, step: u32, stop: &Stop) -> Part;
+}
+
+/// All that is held here.
+#[derive(Clone)]
+pub(crate) struct Held {
+    /// What is asked first is believed first.
+    sources: Arc<[Box<dyn Source>]>,
+}
+
+impl Held {
+    /// By these sources, of which the earlier ones are asked first: a later one is asked for what they lack.
+    pub(crate) fn new(sources: Vec<Box<dyn Source>>) -> Self {
+        Self { sources: sources.into() }
+    }
+
+    /// Nodes of which something of `from..=to` is held, by name.
+    pub(crate) fn nodes(&self, from: u32, to: u32) -> BTreeSet<NodeId> {
+        self.sources.iter().flat_map(|source| source.nodes(from, to)).collect()
+    }
+
+    /// What is held of `subject`; see [`Source::read`].
+    pub(crate) fn read(&self, subject: &Subject, selection: &Selection, step: u32, stop: &Stop) -> Part {
+        let mut part = Part::default();
+        for source in self.sources.iter() {
+            let Some(missing) = part.first_missing(selection.from, selection.to) else { break };
+            if stop.is_due() {
+                break;
+            }
+            let rest = Selection { from: missing, ..selection.clone() };
+            part.merge(source.read(subject, &rest, step, stop));
+        }
+        part
+    }
+}
