@@ -8,13 +8,16 @@ use std::{
 use crate::{
     checksum::plain,
     disk::{Disk, FileError, Lock, read_exactly, remove_if_there},
-    log::FileKey,
+    log::{FileKey, UNFINISHED},
     quarantine,
     segment::{SegmentId, SegmentName},
 };
 
 /// What this build writes and reads. Another number needs a way from this one.
 const VERSION: u32 = 1;
+
+/// Most tiers: four are usual, and their number fits a byte.
+const TIERS_MAX: usize = 16;
 
 const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";
@@ -47,7 +50,7 @@ pub enum OpenError {
         version: u32,
     },
     /// A tier's name cannot be that of a folder.
-    #[error("`{0}` is no name of a tier: 1 to 16 of a-z, 0-9")]
+    #[error("`{0}` is no name of a tier: 1 to 16 of a-z, 0-9, each once, at most {TIERS_MAX} tiers")]
     TierName(String),
     /// The disk refuses something that opening needs.
     #[error(transparent)]
@@ -57,7 +60,7 @@ pub enum OpenError {
 /// What opening found beside the data, for the log of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Unfinished segments of a process that ended while it wrote them, removed.
+    /// Unfinished files of a process that ended while it wrote them, removed.
     pub unfinished: usize,
     /// Segments that a later one replaces, removed: the process ended between the two.
     pub replaced: usize,
@@ -67,6 +70,13 @@ pub struct Findings {
     pub damaged_heads: Vec<PathBuf>,
     /// Names in the folder that no store writes, left alone.
     pub unknown: Vec<PathBuf>,
+}
+
+impl Findings {
+    /// Whether there is anything that a person should be told; what a crash leaves is not.
+    pub fn is_noteworthy(&self) -> bool {
+        self.format_damaged || !self.damaged_heads.is_empty() || !self.unknown.is_empty()
+    }
 }
 
 /// A folder that this process has for itself.
@@ -82,8 +92,8 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn take(disk: &Arc<dyn Disk>, root: &Path, tiers: &[String]) -> Result<Folder, OpenError> {
-        for name in tiers {
-            let right = (1..=16).contains(&name.len());
+        for (at, name) in tiers.iter().enumerate() {
+            let right = (1..=16).contains(&name.len()) && at < TIERS_MAX && !tiers[..at].contains(name);
             if !right || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
                 return Err(OpenError::TierName(name.clone()));
             }
@@ -135,6 +145,10 @@ impl Folder {
             let path = self.log.join(&name);
             match FileKey::parse(&name) {
                 Some(key) => files.push((key, path)),
+                None if name.ends_with(UNFINISHED) => {
+                    remove_if_there(disk, &path).map_err(FileError::at("cannot remove", &path))?;
+                    self.findings.unfinished += 1;
+                }
                 None => self.findings.unknown.push(path),
             }
         }

@@ -10,10 +10,13 @@ mod folder;
 mod index_cache;
 mod log;
 mod quarantine;
+mod replaced;
 mod segment;
 mod shelf;
 mod stats;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     disk::FileError,
@@ -26,5 +29,8 @@ pub use self::{
     segment::{BLOCKS_MAX, BODY_MAX, BlockKey, SUBJECT_MAX, SegmentId, WriteError},
     shelf::SegmentInfo,
     stats::{StoreStats, TierStats},
-    store::{BlockRef, Found, Options, ReadError, Recovered, Store, Subjects, Unreadable},
+    store::{
+        BlockRef, CheckProgress, CheckReport, Fault, Found, Options, ReadError, Recovered, Retained, SegmentFault,
+        Store, Subjects, TierLimit, Unreadable,
+    },
 };

@@ -50,7 +50,7 @@ impl Quarantine {
 
     /// Sets a block aside; false if it was already. The file is written as well as the disk allows: it only spares the
     /// next process finding out again.
-    pub(crate) fn add(&self, disk: &dyn Disk, id: SegmentId, block: BadBlock) -> bool {
+    pub(crate) fn add(&self, disk: &dyn Disk, id: SegmentId, block: &BadBlock) -> bool {
         let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
         let of_segment = bad.entry(id).or_default();
         if of_segment.iter().any(|known| known.offset == block.offset) {
@@ -58,7 +58,7 @@ impl Quarantine {
         }
         if of_segment.len() < REMEMBERED_MAX {
             let path = sidecar(&block.path, id);
-            of_segment.push(block);
+            of_segment.push(block.clone());
             let _ = write(disk, &path, id, of_segment);
         }
         true

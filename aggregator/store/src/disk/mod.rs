@@ -8,6 +8,8 @@ use std::{
 };
 
 mod real;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 pub(crate) use real::RealDisk;
 

@@ -6,7 +6,7 @@ mod writer;
 
 pub(crate) use self::{
     record::FileKey,
-    writer::{Log, LogLimits},
+    writer::{Log, LogLimits, UNFINISHED},
 };
 pub use self::{
     record::Position,

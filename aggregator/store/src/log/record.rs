@@ -1,11 +1,11 @@
 //! How a record and the head of a log file look in bytes.
 //!
 //! ```text
-//! file    "STRLLOG1" number:8 salt:4 void-file:8 void-offset:8 crc:4
+//! file    "STRLLOG1" number:8 salt:4 crc:4
 //! record  marker:3 kind:1 length:4 crc-of-payload:4 crc-of-the-12-before:4 payload
 //! ```
-//! Numbers are little-endian. Both checksums of a record are seeded with the file (number and salt, which its name
-//! carries too, so that a damaged head costs nothing) and the second with the offset: a record is valid only in its place.
+//! Numbers are little-endian. The second checksum of a record is seeded with the file (number and salt, which its name
+//! carries, so that a damaged head costs nothing) and the offset: a record is valid only in its place.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(crate) const RECORD_HEAD: usize = 16;
 const MAGIC: &[u8; 8] = b"STRLLOG1";
 
 /// Bytes of a log file before its first record.
-pub(crate) const FILE_HEAD: usize = 40;
+pub(crate) const FILE_HEAD: usize = 24;
 
 /// A place in the log. Later records have greater positions, over restarts too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -37,11 +37,15 @@ impl fmt::Display for Position {
     }
 }
 
-/// Which file a record is in, for its checksums.
+/// Which file a record is in, and which records of earlier files it declares void. All of it is in the name, which a
+/// file system changes as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileKey {
     pub(crate) number: u64,
     pub(crate) salt: u32,
+    /// Records at or after this, in files before this one, do not count: a write or a sync of theirs failed, and what
+    /// had to be kept of them was written again in this file before it got its name.
+    pub(crate) void: Option<Position>,
 }
 
 impl FileKey {
@@ -49,41 +53,39 @@ impl FileKey {
         self.number ^ (u64::from(self.salt) << 32)
     }
 
+    /// `NUMBER-SALT.log` or `NUMBER-SALT-FILE-OFFSET.log`, in hexadecimal.
     pub(crate) fn name(self) -> String {
-        format!("{:016x}-{:08x}.log", self.number, self.salt)
+        let FileKey { number, salt, void } = self;
+        match void {
+            None => format!("{number:016x}-{salt:08x}.log"),
+            Some(Position { file, offset }) => format!("{number:016x}-{salt:08x}-{file:016x}-{offset:x}.log"),
+        }
     }
 
     pub(crate) fn parse(name: &str) -> Option<FileKey> {
-        let (number, salt) = name.strip_suffix(".log")?.split_once('-')?;
-        let key = FileKey { number: u64::from_str_radix(number, 16).ok()?, salt: u32::from_str_radix(salt, 16).ok()? };
+        let mut parts = name.strip_suffix(".log")?.split('-');
+        let mut number = || Some(u64::from_str_radix(parts.next()?, 16));
+        let key = FileKey {
+            number: number()?.ok()?,
+            salt: number()?.ok()?.try_into().ok()?,
+            void: match number() {
+                None => None,
+                Some(file) => Some(Position { file: file.ok()?, offset: number()?.ok()? }),
+            },
+        };
         (key.name() == name).then_some(key)
     }
 }
 
-/// The head of a file. Records at or after `void`, in files before this one, do not count: what had to be kept of them
-/// was written again in this one, because a write or a sync of theirs failed.
-pub(crate) fn file_head(key: FileKey, void: Position) -> [u8; FILE_HEAD] {
+/// What stands before the first record.
+pub(crate) fn file_head(key: FileKey) -> [u8; FILE_HEAD] {
     let mut bytes = [0; FILE_HEAD];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..16].copy_from_slice(&key.number.to_le_bytes());
     bytes[16..20].copy_from_slice(&key.salt.to_le_bytes());
-    bytes[20..28].copy_from_slice(&void.file.to_le_bytes());
-    bytes[28..36].copy_from_slice(&void.offset.to_le_bytes());
-    let crc = placed(key.seed(), 0, &[&bytes[..36]]);
-    bytes[36..].copy_from_slice(&crc.to_le_bytes());
+    let crc = placed(key.seed(), 0, &[&bytes[..20]]);
+    bytes[20..].copy_from_slice(&crc.to_le_bytes());
     bytes
-}
-
-/// Where the records that this file replaces begin; `None` when the head is damaged.
-pub(crate) fn read_file_head(bytes: &[u8], key: FileKey) -> Option<Position> {
-    let mut fields = Fields(bytes);
-    let checked = Fields(bytes).bytes(36)?;
-    let magic = fields.bytes(8)?;
-    let (number, salt) = (fields.u64()?, fields.u32()?);
-    let void = Position { file: fields.u64()?, offset: fields.u64()? };
-    let right =
-        magic == MAGIC && (FileKey { number, salt }) == key && fields.u32()? == placed(key.seed(), 0, &[checked]);
-    right.then_some(void)
 }
 
 /// What stands before a payload.
@@ -129,13 +131,22 @@ pub(crate) fn read_head(bytes: &[u8], key: FileKey, offset: u64) -> Option<Head>
 mod tests {
     use super::*;
 
-    const KEY: FileKey = FileKey { number: 7, salt: 0xDEAD };
+    const KEY: FileKey = FileKey { number: 7, salt: 0xDEAD, void: None };
 
     #[test]
     fn names_of_files_sort_by_number_and_read_back() {
-        assert_eq!(FileKey::parse(&KEY.name()), Some(KEY));
-        assert!(KEY.name() < FileKey { number: 16, salt: 0 }.name());
-        for wrong in ["7-dead.log", "0000000000000007-0000dead.tmp", "0000000000000007-0000DEAD.log", ""] {
+        let void = FileKey { void: Some(Position { file: 3, offset: 99 }), ..KEY };
+        for key in [KEY, void] {
+            assert_eq!(FileKey::parse(&key.name()), Some(key));
+        }
+        assert!(KEY.name() < FileKey { number: 16, ..KEY }.name());
+        for wrong in [
+            "7-dead.log",
+            "0000000000000007-0000dead.tmp",
+            "0000000000000007-0000DEAD.log",
+            "0000000000000007-0000dead-0000000000000003.log",
+            "",
+        ] {
             assert_eq!(FileKey::parse(wrong), None, "{wrong}");
         }
     }
@@ -154,18 +165,5 @@ mod tests {
             flipped[at] ^= 0x10;
             assert_eq!(read_head(&flipped, KEY, 40), None, "byte {at}");
         }
-    }
-
-    #[test]
-    fn the_head_of_a_file_reads_back_and_no_flipped_byte_passes() {
-        let void = Position { file: 3, offset: 99 };
-        let head = file_head(KEY, void);
-        assert_eq!(read_file_head(&head, KEY), Some(void));
-        for at in 0..FILE_HEAD {
-            let mut flipped = head;
-            flipped[at] ^= 1;
-            assert_eq!(read_file_head(&flipped, KEY), None, "byte {at}");
-        }
-        assert_eq!(read_file_head(&head[..FILE_HEAD - 1], KEY), None);
     }
 }

@@ -1,10 +1,15 @@
 //! Reading the log back at a start: every record that is whole, and every damage by name.
 
-use std::{collections::VecDeque, fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     RECORD_MAX,
-    record::{FILE_HEAD, FileKey, Head, MARKER, Position, RECORD_HEAD, read_file_head, read_head},
+    record::{FILE_HEAD, FileKey, Head, MARKER, Position, RECORD_HEAD, file_head, read_head},
 };
 use crate::disk::{Disk, FileError, ReadFile, read_around_errors};
 
@@ -52,8 +57,7 @@ pub enum LogFault {
     Tail,
     /// Whole records follow behind: bytes changed on the disk. At least one record is lost.
     Corrupt,
-    /// The head of the file is damaged. Its records are not; only if a write or a sync had failed just before it, some
-    /// of them may come twice.
+    /// The head of the file is damaged. Its records are not.
     Head,
     /// The file cannot be opened.
     Unreadable(FileError),
@@ -106,6 +110,7 @@ impl Replay {
             let opened = disk.open(&path).and_then(|file| Ok((file.length()?, file)));
             let (length, file) = match opened {
                 Ok(opened) => opened,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     sizes.push((key, 0));
                     let what = LogFault::Unreadable(FileError::at("cannot open", &path)(error));
@@ -113,26 +118,35 @@ impl Replay {
                     continue;
                 }
             };
+            if let Some(void) = key.void {
+                for earlier in files.iter_mut().rev().take_while(|earlier| earlier.key.number >= void.file) {
+                    earlier.end = if earlier.key.number > void.file { 0 } else { earlier.end.min(void.offset) };
+                }
+            }
             let mut head = [0; FILE_HEAD];
             let count = read_around_errors(&*file, &mut head, 0);
-            match read_file_head(&head[..count], key) {
-                Some(void) => {
-                    for earlier in files.iter_mut().rev().take_while(|earlier| earlier.key.number >= void.file) {
-                        earlier.end = if earlier.key.number > void.file { 0 } else { earlier.end.min(void.offset) };
-                    }
-                }
-                // A head that was not finished is the tail of a crash, and reading on says so.
-                None if length < FILE_HEAD as u64 => {}
-                None => {
-                    let what = LogFault::Head;
-                    faults.push_back(LogDamage { path: path.clone(), offset: 0, bytes: FILE_HEAD as u64, what });
-                }
+            // A head that was not finished is the tail of a crash, and reading on says so.
+            if count == FILE_HEAD && head != file_head(key) {
+                let what = LogFault::Head;
+                faults.push_back(LogDamage { path: path.clone(), offset: 0, bytes: FILE_HEAD as u64, what });
             }
             sizes.push((key, length));
             files.push(Planned { key, path, end: length });
         }
         let total = files.iter().map(|file| file.end).sum();
         (Replay { disk, files: files.into(), current: None, faults, total, done: 0 }, sizes)
+    }
+
+    /// The records of a log that is in use, up to where its files held records.
+    pub(crate) fn up_to(disk: Arc<dyn Disk>, folder: &Path, files: &[(FileKey, u64)]) -> Replay {
+        let found = files.iter().map(|(key, _)| (*key, folder.join(key.name()))).collect();
+        let (mut replay, _) = Replay::plan(disk, found);
+        for planned in &mut replay.files {
+            let known = files.iter().find(|(key, _)| *key == planned.key).map_or(0, |(_, bytes)| *bytes);
+            planned.end = planned.end.min(known);
+        }
+        replay.total = replay.files.iter().map(|file| file.end).sum();
+        replay
     }
 
     /// How many bytes there are to read in all, and how many are read.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -16,6 +16,9 @@ use crate::{
 
 /// Longest payload of one record, bytes: an entry of a ledger is at most 4 MiB on the wire, a second of a node less.
 pub const RECORD_MAX: usize = 16 << 20;
+
+/// What the name of a file ends in while records are written again to it.
+pub(crate) const UNFINISHED: &str = ".tmp";
 
 /// Bounds of the log.
 #[derive(Debug, Clone, Copy)]
@@ -120,8 +123,8 @@ struct State {
     /// A caller is in `fdatasync`, without the lock.
     syncing: bool,
     next: u64,
-    /// What the next file declares void: where its forerunners ended well.
-    void: Position,
+    /// What the next file declares void, after a failed write or sync.
+    void: Option<Position>,
     /// A sync failed, and what it should have made safe is not written again yet.
     doubtful: bool,
     paused: Option<Paused>,
@@ -149,8 +152,7 @@ impl Log {
         let next = files.iter().map(|(key, _)| key.number + 1).max().unwrap_or(1);
         let start = Position { file: next, offset: 0 };
         let files = files.into_iter().map(|(key, bytes)| (key.number, (key, bytes))).collect();
-        // Nothing before `next` is void: positions of that number and beyond do not exist in older files.
-        let state = State { files, next, void: start, written: start, safe: start, ..State::default() };
+        let state = State { files, next, written: start, safe: start, ..State::default() };
         Log { disk, folder, limits, state: Mutex::new(state), ended: Condvar::new() }
     }
 
@@ -186,25 +188,20 @@ impl Log {
     /// One `write` of all records into the active file, or into a new one; what was written.
     fn write(&self, state: &mut State, records: &[(u8, &[u8])]) -> Result<Vec<u8>, FileError> {
         let mut active = match state.active.take() {
-            // A second file would declare the first one void while doubts are settled: then one takes all, which is at
-            // most what may be unsynced.
-            Some(active) if active.length < self.limits.file_bytes || state.doubtful => active,
+            Some(active) if active.length < self.limits.file_bytes => active,
             full => {
-                full.into_iter().for_each(|full| state.retire(full));
+                state.waiting.extend(full.map(|full| (full.key, full.file)));
                 self.begin_file(state)?
             }
         };
-        let mut encoded = Vec::with_capacity(records.iter().map(|(_, payload)| payload.len() + RECORD_HEAD).sum());
-        for (kind, payload) in records {
-            let offset = active.length + encoded.len() as u64;
-            write_record(&mut encoded, active.key, offset, *kind, payload);
-        }
+        let encoded = encode(active.key, active.length, records);
         let written = active.file.write(&encoded);
         if let Err(error) = written {
             // An unknown part of the records is in the file: it is not written to again, and the next one says that
-            // nothing behind its good end counts.
+            // nothing behind its good end counts. What is before that is still synced.
             let path = self.folder.join(active.key.name());
-            state.retire(active);
+            state.void = Some(Position { file: active.key.number, offset: active.length });
+            state.waiting.push((active.key, active.file));
             return Err(state.failed_write(FileError::at("cannot write", &path)(error)));
         }
         active.length += encoded.len() as u64;
@@ -215,11 +212,11 @@ impl Log {
     }
 
     fn begin_file(&self, state: &mut State) -> Result<Active, FileError> {
-        let key = FileKey { number: state.next, salt: salt() };
+        let key = FileKey { number: state.next, salt: salt(), void: state.void };
         state.next += 1;
         let path = self.folder.join(key.name());
         let begun = self.disk.create(&path).and_then(|file| {
-            file.write(&file_head(key, state.void)).map(|()| file).inspect_err(|_| {
+            file.write(&file_head(key)).map(|()| file).inspect_err(|_| {
                 // Where even this fails, a file without records stays behind; the next start finds it and counts it.
                 let _ = self.disk.remove(&path);
             })
@@ -228,6 +225,7 @@ impl Log {
         let length = FILE_HEAD as u64;
         state.files.insert(key.number, (key, length));
         state.folder_dirty = true;
+        state.void = None;
         Ok(Active { key, file, length })
     }
 
@@ -282,50 +280,57 @@ impl Log {
         Ok(state.safe)
     }
 
-    /// After a failed sync: writes what is not known to be safe again, into a new file, and syncs that.
+    /// After a failed sync: writes what is not known to be safe again, into a new file that gets its name when all of it
+    /// is there and synced, and with it declares what it replaces void: over a crash each record counts once.
     fn settle_doubts(&self, state: &mut State) -> Result<(), FileError> {
         if !state.doubtful {
             return Ok(());
         }
-        state.active = None;
-        state.waiting.clear();
-        let chunks = mem::take(&mut state.unsynced);
-        let again = self.write_again(state, &chunks);
-        match again {
-            Ok(()) => {
-                state.doubtful = false;
-                state.void = state.written;
-                state.folder_dirty = false;
-                state.syncs += 1;
-                let safe = state.written;
-                state.now_safe(safe);
-                state.unsynced_bytes = 0;
-                state.paused = None;
-                Ok(())
-            }
-            Err(error) => {
-                // The new file is as doubtful as the old ones: the next attempt declares it void with them.
-                state.active = None;
-                state.waiting.clear();
-                state.unsynced = chunks;
-                Err(error)
-            }
-        }
+        let key = FileKey { number: state.next, salt: salt(), void: Some(state.safe) };
+        state.next += 1;
+        let path = self.folder.join(key.name());
+        let temporary = self.folder.join(format!("{}{UNFINISHED}", key.name()));
+        let again = self.write_again(key, &path, &temporary, &state.unsynced);
+        let active = again.inspect_err(|error| {
+            // Where this fails too: the next start removes the one, the next attempt declares the other void.
+            let _ = self.disk.remove(&temporary);
+            let _ = self.disk.remove(&path);
+            state.failed_sync(error);
+        })?;
+        state.doubtful = false;
+        state.syncs += 1;
+        state.written = Position { file: key.number, offset: active.length };
+        state.files.insert(key.number, (key, active.length));
+        state.active = Some(active);
+        state.unsynced_bytes = 0;
+        state.unsynced.clear();
+        state.safe = state.written;
+        state.folder_dirty = false;
+        state.void = None;
+        state.paused = None;
+        Ok(())
     }
 
-    fn write_again(&self, state: &mut State, chunks: &VecDeque<Chunk>) -> Result<(), FileError> {
+    fn write_again(
+        &self,
+        key: FileKey,
+        path: &Path,
+        temporary: &Path,
+        chunks: &VecDeque<Chunk>,
+    ) -> Result<Active, FileError> {
+        let file = self.disk.create(temporary).map_err(FileError::at("cannot begin", temporary))?;
+        let failed = || FileError::at("cannot write", temporary);
+        file.write(&file_head(key)).map_err(failed())?;
+        let mut length = FILE_HEAD as u64;
         for chunk in chunks {
-            self.write(state, &records(&chunk.encoded))?;
+            let encoded = encode(key, length, &records(&chunk.encoded));
+            file.write(&encoded).map_err(failed())?;
+            length += encoded.len() as u64;
         }
-        let Some((key, file)) = state.active.as_ref().map(|active| (active.key, active.file.clone())) else {
-            return Ok(());
-        };
-        let path = self.folder.join(key.name());
-        let synced = file
-            .sync()
-            .map_err(FileError::at("cannot sync", &path))
-            .and_then(|()| self.disk.sync_folder(&self.folder).map_err(FileError::at("cannot sync", &self.folder)));
-        synced.inspect_err(|error| state.failed_sync(error))
+        file.sync().map_err(FileError::at("cannot sync", temporary))?;
+        self.disk.rename(temporary, path).map_err(FileError::at("cannot rename to", path))?;
+        self.disk.sync_folder(&self.folder).map_err(FileError::at("cannot sync", &self.folder))?;
+        Ok(Active { key, file, length })
     }
 
     pub(crate) fn checkpoint(&self, up_to: Position) -> Result<Removed, FileError> {
@@ -346,6 +351,11 @@ impl Log {
         Ok(removed)
     }
 
+    /// The files on disk, and up to where they hold records.
+    pub(crate) fn files(&self) -> Vec<(FileKey, u64)> {
+        self.lock().files.values().copied().collect()
+    }
+
     pub(crate) fn stats(&self) -> LogStats {
         let state = self.lock();
         LogStats {
@@ -364,18 +374,10 @@ impl Log {
 }
 
 impl State {
-    /// The file takes no more; what is in it up to its good end is still synced.
-    fn retire(&mut self, active: Active) {
-        if !self.doubtful {
-            self.void = Position { file: active.key.number, offset: active.length };
-        }
-        self.waiting.push((active.key, active.file));
-    }
-
-    /// What was written since the last good sync may be lost at a power loss, in whatever file it is.
+    /// What was written since the last good sync may be lost at a power loss, in whatever file it is. None of these is
+    /// synced again.
     fn doubt(&mut self) {
         self.doubtful = true;
-        self.void = self.safe;
         self.active = None;
         self.waiting.clear();
     }
@@ -399,6 +401,16 @@ impl State {
         self.failed_syncs += 1;
         Paused::note(&mut self.paused, error);
     }
+}
+
+/// The bytes of records that will stand at `offset`.
+fn encode(key: FileKey, offset: u64, records: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(records.iter().map(|(_, payload)| payload.len() + RECORD_HEAD).sum());
+    for (kind, payload) in records {
+        let at = offset + encoded.len() as u64;
+        write_record(&mut encoded, key, at, *kind, payload);
+    }
+    encoded
 }
 
 /// The records of bytes that [`write_record`] made.

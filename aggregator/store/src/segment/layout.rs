@@ -100,18 +100,23 @@ pub(crate) fn read_head(bytes: &[u8], id: SegmentId) -> Option<Head> {
 
 /// The head of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BlockHead {
-    pub(super) key: BlockKey,
-    pub(super) revision: u64,
-    pub(super) length: u32,
+pub(crate) struct BlockHead {
+    pub(crate) key: BlockKey,
+    pub(crate) revision: u64,
+    pub(crate) length: u32,
     /// CRC-32 of the body.
-    pub(super) crc: u32,
+    pub(crate) crc: u32,
 }
 
 impl BlockHead {
-    pub(super) fn encoded_length(&self) -> usize {
-        BLOCK_HEAD + self.key.subject.len() + BLOCK_HEAD_CRC
+    pub(super) fn encoded_length(&self) -> u64 {
+        block_head_length(&self.key.subject)
     }
+}
+
+/// Bytes of the head of a block of this subject.
+pub(crate) fn block_head_length(subject: &str) -> u64 {
+    (BLOCK_HEAD + subject.len() + BLOCK_HEAD_CRC) as u64
 }
 
 pub(super) fn write_block_head(out: &mut Vec<u8>, id: SegmentId, offset: u64, head: &BlockHead) {
@@ -129,7 +134,7 @@ pub(super) fn write_block_head(out: &mut Vec<u8>, id: SegmentId, offset: u64, he
 }
 
 /// The head of a block that stands at `offset`; `None` when there is none.
-pub(super) fn read_block_head(bytes: &[u8], id: SegmentId, offset: u64) -> Option<BlockHead> {
+pub(crate) fn read_block_head(bytes: &[u8], id: SegmentId, offset: u64) -> Option<BlockHead> {
     let mut fields = Fields(bytes);
     if fields.bytes(4)? != MARKER {
         return None;

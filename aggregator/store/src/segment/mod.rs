@@ -18,7 +18,7 @@ mod writer;
 
 pub(crate) use self::{
     index::{Entry, Index, load},
-    layout::{Head, REPLACED_MAX, head_length, read_head},
+    layout::{Head, REPLACED_MAX, block_head_length, head_length, read_block_head, read_head},
     name::SegmentName,
     writer::seal,
 };

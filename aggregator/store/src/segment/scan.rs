@@ -29,7 +29,7 @@ pub(super) fn rescan(file: &dyn ReadFile, id: SegmentId, length: u64) -> Vec<Row
             at = offset + 1;
             continue;
         };
-        let body = offset + head.encoded_length() as u64;
+        let body = offset + head.encoded_length();
         at = body + u64::from(head.length);
         // A block that the end of the file cuts off is lost, and so is all behind it.
         if at <= length {

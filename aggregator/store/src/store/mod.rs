@@ -1,28 +1,34 @@
 //! The store: one folder, one log, sealed segments by tier.
 
+mod check;
+mod find;
+mod retention;
+
 use std::{
-    collections::HashSet,
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use bytes::Bytes;
 
+pub use self::{
+    check::{CheckProgress, CheckReport, Fault, SegmentFault},
+    find::{BlockRef, Found, ReadError, Subjects, Unreadable},
+    retention::{Retained, TierLimit},
+};
 use crate::{
-    checksum::{plain, salt},
-    disk::{Disk, FileError, RealDisk, remove_if_there},
+    checksum::salt,
+    disk::{Disk, FileError, RealDisk},
     folder::{Findings, Folder, OpenError},
     index_cache::IndexCache,
     log::{Log, LogError, LogLimits, Paused, Position, Removed, Replay},
-    quarantine::{BadBlock, Quarantine},
-    segment::{
-        BlockKey, Entry, Head, Index, REPLACED_MAX, SegmentId, SegmentName, WriteError, head_length, load, read_head,
-        seal,
-    },
+    quarantine::Quarantine,
+    replaced::drop_replaced,
+    segment::{BlockKey, Head, REPLACED_MAX, SegmentId, WriteError, seal},
     shelf::{Segment, SegmentInfo},
     stats::{StoreStats, TierStats},
 };
@@ -62,96 +68,6 @@ pub struct Recovered {
     pub findings: Findings,
 }
 
-/// A block that is not to be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Its bytes are not those that were written. It is set aside: [`Store::find`] no longer gives it, but names it.
-    #[error("the block of {} from {} at offset {} of {} is corrupt", .0.key.subject, .0.key.start, .0.offset, .0.path.display())]
-    Corrupt(BadBlock),
-    /// The disk does not give it. It is not set aside.
-    #[error(transparent)]
-    Disk(#[from] FileError),
-}
-
-/// Whose blocks to find.
-#[derive(Debug, Clone, Copy)]
-pub enum Subjects<'a> {
-    /// All.
-    All,
-    /// One subject.
-    One(&'a str),
-    /// Those that begin so.
-    Prefix(&'a str),
-    /// These, in any order.
-    Among(&'a [&'a str]),
-}
-
-/// A block that [`Store::find`] found. Stays readable while it is held, also when its segment is deleted or replaced.
-#[derive(Clone)]
-pub struct BlockRef {
-    segment: Arc<Segment>,
-    index: Arc<Index>,
-    entry: Entry,
-}
-
-impl BlockRef {
-    /// Its tier.
-    pub fn tier(&self) -> u8 {
-        self.segment.tier
-    }
-
-    /// Its segment. Of two blocks of equal revision the one of the greater id is newer.
-    pub fn segment(&self) -> SegmentId {
-        self.segment.name.id
-    }
-
-    /// Whose data it is.
-    pub fn subject(&self) -> &str {
-        self.index.subject(&self.entry)
-    }
-
-    /// The seconds that it stands for.
-    pub fn window(&self) -> Range<u32> {
-        self.entry.start..self.entry.start.saturating_add(self.entry.seconds)
-    }
-
-    /// Its revision.
-    pub fn revision(&self) -> u64 {
-        self.entry.revision
-    }
-
-    /// Bytes of its body.
-    pub fn bytes(&self) -> usize {
-        self.entry.length as usize
-    }
-
-    /// Its key.
-    pub fn key(&self) -> BlockKey {
-        let Entry { start, seconds, .. } = self.entry;
-        BlockKey { subject: self.subject().into(), start, seconds }
-    }
-}
-
-/// A segment whose blocks are not known because the disk does not give them.
-#[derive(Debug)]
-pub struct Unreadable {
-    /// The segment.
-    pub segment: SegmentInfo,
-    /// Why.
-    pub error: FileError,
-}
-
-/// What [`Store::find`] found, and what it knows to be missing.
-#[derive(Default)]
-pub struct Found {
-    /// By subject, start, revision and segment.
-    pub blocks: Vec<BlockRef>,
-    /// Blocks that would be among them and are set aside as corrupt.
-    pub bad: Vec<BadBlock>,
-    /// Segments that may hold some of them and cannot be read.
-    pub unreadable: Vec<Unreadable>,
-}
-
 /// The files of the history. All methods block on the disk and may be called from several threads at once.
 ///
 /// # What survives
@@ -164,9 +80,11 @@ pub struct Found {
 /// | `write_segment` did not return | nothing of it is seen; its file is removed by the next open | the same, or the whole segment |
 /// | [`replace`](Store::replace) did not return | the old segments, all, or the new one, whole | the same |
 ///
-/// "There" means byte for byte, once, in order. A record whose `append` did not return may be there as well: whoever
-/// appends must be able to read one again that it was not told of. Only when the head of the very log file that follows
-/// a failed write or sync is damaged later may records come twice.
+/// "There" means byte for byte, once, in order. A record whose `append` did not return may be there as well, and one
+/// whose `append` failed if the process ended before the next: whoever appends must be able to meet such a record again.
+///
+/// What a disk then changes by itself (bit rot, a sector that cannot be read) is found by checksums when it is read:
+/// no other bytes than those written are ever given out, and the rest stays readable.
 pub struct Store {
     disk: Arc<dyn Disk>,
     folder: Folder,
@@ -315,8 +233,8 @@ impl Store {
             }
         }
         let id = SegmentId::new(self.next_segment.fetch_add(1, Relaxed), salt());
-        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let head = Head { tier: name.into(), start: window.start, end: window.end, replaced: old.to_vec() };
+        let head =
+            Head { tier: self.tier_name(tier).into(), start: window.start, end: window.end, replaced: old.to_vec() };
         let sealed = seal(&*self.disk, folder, id, &head, blocks);
         let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         let sealed = match sealed {
@@ -344,8 +262,7 @@ impl Store {
                 gone.extend(replaced.then(|| segment.clone()));
                 !replaced
             });
-            let at = segments.partition_point(|other| order(other) < order(&segment));
-            segments.insert(at, segment);
+            insert(&mut segments, segment);
         }
         for segment in gone {
             self.forget(&segment);
@@ -365,128 +282,12 @@ impl Store {
         self.read_segments().iter().filter(|segment| segment.tier == tier).map(|segment| segment.info()).collect()
     }
 
-    /// The blocks of `tier` that hold a second of `range`. Reads the footers of the segments in question unless they are
-    /// in memory; a segment whose footer is damaged is read whole once.
-    pub fn find(&self, tier: u8, subjects: Subjects<'_>, range: Range<u32>) -> Found {
-        let touched: Vec<Arc<Segment>> = {
-            let segments = self.read_segments();
-            let touches = |segment: &&Arc<Segment>| {
-                segment.tier == tier && segment.name.start < range.end && segment.name.end > range.start
-            };
-            segments.iter().filter(touches).cloned().collect()
-        };
-        let mut found = Found::default();
-        for segment in touched {
-            match self.index(&segment) {
-                Ok(index) => self.collect(&segment, &index, subjects, &range, &mut found),
-                Err(error) => found.unreadable.push(Unreadable { segment: segment.info(), error }),
-            }
-        }
-        found.blocks.sort_by(|a, b| {
-            let key = |block: &BlockRef| (block.entry.start, block.entry.revision, block.segment.name.id);
-            a.subject().cmp(b.subject()).then_with(|| key(a).cmp(&key(b)))
-        });
-        found
-    }
-
-    fn collect(
-        &self,
-        segment: &Arc<Segment>,
-        index: &Arc<Index>,
-        subjects: Subjects<'_>,
-        range: &Range<u32>,
-        found: &mut Found,
-    ) {
-        let bad = self.quarantine.of(segment.name.id);
-        let mut take = |first: &str, wanted: &dyn Fn(&str) -> bool| {
-            for entry in index.entries_from(first) {
-                if !wanted(index.subject(entry)) {
-                    break;
-                }
-                let end = entry.start.saturating_add(entry.seconds);
-                if entry.start >= range.end || end <= range.start {
-                    continue;
-                }
-                match bad.iter().find(|bad| bad.offset == entry.offset) {
-                    Some(bad) => found.bad.push(bad.clone()),
-                    None => {
-                        let (segment, index) = (segment.clone(), index.clone());
-                        found.blocks.push(BlockRef { segment, index, entry: *entry });
-                    }
-                }
-            }
-        };
-        match subjects {
-            Subjects::All => take("", &|_| true),
-            Subjects::One(one) => take(one, &|subject| subject == one),
-            Subjects::Prefix(prefix) => take(prefix, &|subject| subject.starts_with(prefix)),
-            Subjects::Among(some) => {
-                let mut some = some.to_vec();
-                some.sort_unstable();
-                some.dedup();
-                for one in some {
-                    take(one, &|subject| subject == one);
-                }
-            }
-        }
-    }
-
-    fn index(&self, segment: &Arc<Segment>) -> Result<Arc<Index>, FileError> {
-        let id = segment.name.id;
-        if let Some(index) = self.cache.get(id) {
-            return Ok(index);
-        }
-        let loaded = segment
-            .open(&*self.disk)
-            .and_then(|file| load(&*file, id).map_err(FileError::at("cannot read", &segment.path)))
-            .inspect_err(|_| self.note_failed_read())?;
-        if loaded.rescanned {
-            self.counters.damaged_footers.fetch_add(1, Relaxed);
-        }
-        let index = Arc::new(loaded.index);
-        self.cache.keep(id, &index);
-        Ok(index)
-    }
-
-    /// The body of a block, byte for byte as it was written.
-    ///
-    /// # Errors
-    /// [`ReadError`]; never other bytes than those that were written.
-    pub fn read(&self, block: &BlockRef) -> Result<Bytes, ReadError> {
-        let file = block.segment.open(&*self.disk).inspect_err(|_| self.note_failed_read())?;
-        let mut body = vec![0; block.bytes()];
-        let count = file
-            .read_at(&mut body, block.entry.offset)
-            .map_err(FileError::at("cannot read", &block.segment.path))
-            .inspect_err(|_| self.note_failed_read())?;
-        if count == body.len() && plain(&body) == block.entry.crc {
-            return Ok(body.into());
-        }
-        let bad = BadBlock {
-            path: block.segment.path.clone(),
-            tier: block.segment.tier,
-            key: block.key(),
-            revision: block.entry.revision,
-            offset: block.entry.offset,
-            bytes: block.entry.length,
-        };
-        if self.quarantine.add(&*self.disk, block.segment.name.id, bad.clone()) {
-            self.counters.corrupt_blocks.fetch_add(1, Relaxed);
-        }
-        Err(ReadError::Corrupt(bad))
-    }
-
-    /// The blocks that are set aside as corrupt.
-    pub fn bad_blocks(&self) -> Vec<BadBlock> {
-        self.quarantine.list()
-    }
-
     /// What the store holds. `now`, Unix time: what ends after it is of the future.
     pub fn stats(&self, now: u32) -> StoreStats {
-        let tier = |(tier, folder): (usize, &PathBuf)| {
-            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let mut stats = TierStats { name, bytes: self.quarantine.disk_bytes(tier as u8), ..TierStats::default() };
-            for segment in self.read_segments().iter().filter(|segment| usize::from(segment.tier) == tier) {
+        let tier = |tier: u8| {
+            let name = self.tier_name(tier).to_owned();
+            let mut stats = TierStats { name, bytes: self.quarantine.disk_bytes(tier), ..TierStats::default() };
+            for segment in self.read_segments().iter().filter(|segment| segment.tier == tier) {
                 stats.segments += 1;
                 stats.bytes += segment.name.bytes;
                 let Range { start, end } = segment.window();
@@ -501,7 +302,7 @@ impl Store {
             stats
         };
         StoreStats {
-            tiers: self.folder.tiers.iter().enumerate().map(tier).collect(),
+            tiers: (0..self.folder.tiers.len()).map(|at| tier(at as u8)).collect(),
             log: self.log.stats(),
             indexes: self.cache.stats(),
             bad_blocks: self.quarantine.count(),
@@ -519,48 +320,22 @@ impl Store {
         &self.folder.root
     }
 
-    fn note_failed_read(&self) {
-        self.counters.failed_reads.fetch_add(1, Relaxed);
+    fn tier_name(&self, tier: u8) -> &str {
+        let folder = self.folder.tiers.get(usize::from(tier));
+        folder.and_then(|folder| folder.file_name()?.to_str()).unwrap_or_default()
     }
 
-    fn read_segments(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Segment>>> {
+    fn read_segments(&self) -> RwLockReadGuard<'_, Vec<Arc<Segment>>> {
         self.segments.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// By tier, start and age.
 fn order(segment: &Segment) -> (u8, u32, SegmentId) {
     (segment.tier, segment.name.start, segment.name.id)
 }
 
-/// Finishes replacements that a crash interrupted. Reads the heads of segments that replace others, but only of those
-/// that have an older one inside their window: else there is nothing left to remove.
-fn drop_replaced(
-    disk: &dyn Disk,
-    findings: &mut Findings,
-    segments: &mut Vec<(SegmentName, PathBuf)>,
-) -> Result<(), FileError> {
-    segments.sort_by_key(|(name, _)| (name.start, name.id));
-    let mut replaced = HashSet::new();
-    for (name, path) in segments.iter().filter(|(name, _)| name.replaces) {
-        let from = segments.partition_point(|(other, _)| other.start < name.start);
-        let mut inside = segments[from..].iter().take_while(|(other, _)| other.start < name.end);
-        if !inside.any(|(other, _)| other.id < name.id && other.end <= name.end) {
-            continue;
-        }
-        let read = disk.open(path).and_then(|file| {
-            let mut bytes = vec![0; head_length("0123456789abcdef", REPLACED_MAX)];
-            let count = file.read_at(&mut bytes, 0)?;
-            bytes.truncate(count);
-            Ok(read_head(&bytes, name.id))
-        });
-        match read {
-            Ok(Some(head)) => replaced.extend(head.replaced),
-            _ => findings.damaged_heads.push(path.clone()),
-        }
-    }
-    for (_, path) in segments.extract_if(.., |(name, _)| replaced.contains(&name.id)) {
-        remove_if_there(disk, &path).map_err(FileError::at("cannot remove", &path))?;
-        findings.replaced += 1;
-    }
-    Ok(())
+fn insert(segments: &mut Vec<Arc<Segment>>, segment: Arc<Segment>) {
+    let at = segments.partition_point(|other| order(other) < order(&segment));
+    segments.insert(at, segment);
 }
