@@ -88,7 +88,8 @@ pub(crate) fn tokens(query: &str) -> Result<Vec<Token<'_>>, ParseError> {
                 }
                 operators += usize::from(BETWEEN.contains(&token.text));
             }
-            Piece::Sign => operators += 1,
+            // Between labels and lengths there are signs that are no operators.
+            Piece::Sign => operators += usize::from(open.last().is_none_or(|bracket| bracket.text == "(")),
             _ => {}
         }
         if operators > OPERATORS_MAX {
