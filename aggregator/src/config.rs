@@ -64,8 +64,9 @@ starling_service::settings! {
         pub seeds: Vec<String> = Vec::new(), kind::list(0..=SEEDS_MAX, kind::host_port());
         /// Where /metrics, /live and /ready are served (HTTP).
         pub admin_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7402)), kind::listen();
-        /// Folder for what must survive a restart: today one number. Default: $STATE_DIRECTORY, which systemd sets; for
-        /// root /var/lib/starling/aggregator; for others $XDG_STATE_HOME/starling/aggregator, else
+        /// Folder for all that must survive a restart: a number that grows with each start, the nodes that are known, and
+        /// the history (see `history`). One process at a time may use it. Default: $STATE_DIRECTORY, which systemd sets;
+        /// for root /var/lib/starling/aggregator; for others $XDG_STATE_HOME/starling/aggregator, else
         /// ~/.local/state/starling/aggregator.
         pub state_dir: PathBuf = default_state(), kind::folder(), example "\"/var/lib/starling/aggregator\"";
         /// Labels of nodes whose values get views of their own, such as zone:a. The same at every aggregator. Each
@@ -95,11 +96,66 @@ starling_service::settings! {
     tables {
         /// The requests this aggregator serves, counted like those of any application.
         pub requests: RequestReports = RequestReports::default();
+        /// The history this aggregator keeps on its disk, in the folder `history` of `state_dir`.
+        pub history: HistorySettings = HistorySettings::default();
     }
     together together;
 }
 
-/// Gossip is left out: it listens on UDP.
+/// Shortest time the finest tier can be asked to keep: an hour that can still change, and the one before it.
+const KEEP_LEAST: u64 = 2 * 3_600;
+/// Longest time that any tier can be asked to keep: ten years.
+const KEEP_MOST: u64 = 3_650 * DAY;
+const DAY: u64 = 86_400;
+const MIB: u64 = 1024 * 1024;
+/// Least bytes of a tier.
+const TIER_LEAST: u64 = 16 * MIB;
+/// Most bytes of a tier: 1 PiB.
+const TIER_MOST: u64 = 1 << 50;
+
+starling_service::settings! {
+    /// What an aggregator keeps on its disk, by tier: how long, and in how many bytes. Beyond either the oldest goes.
+    pub struct HistorySettings {
+        /// Keep history on the disk. Without it the last 15 minutes are all there is, and a restart loses them.
+        pub enabled: bool = true, kind::flag();
+        /// Seconds of which every second is kept. About 0.3 byte a value: 1,000 nodes of 500 series fill 12 GB a day.
+        pub keep_1s: Duration = Duration::from_secs(DAY), kind::seconds(KEEP_LEAST..=KEEP_MOST), key "keep_1s_secs";
+        /// Seconds of which cells of 10 seconds are kept.
+        pub keep_10s: Duration = Duration::from_secs(7 * DAY), kind::seconds(KEEP_LEAST..=KEEP_MOST), key "keep_10s_secs";
+        /// Seconds of which cells of a minute are kept.
+        pub keep_1m: Duration = Duration::from_secs(30 * DAY), kind::seconds(KEEP_LEAST..=KEEP_MOST), key "keep_1m_secs";
+        /// Seconds of which cells of an hour are kept.
+        pub keep_1h: Duration = Duration::from_secs(730 * DAY), kind::seconds(KEEP_LEAST..=KEEP_MOST), key "keep_1h_secs";
+        /// Bytes of the seconds. The defaults of all tiers together are 10 GiB.
+        pub max_bytes_1s: u64 = 5 * 1024 * MIB, kind::number_of("bytes", TIER_LEAST..=TIER_MOST);
+        /// Bytes of the cells of 10 seconds.
+        pub max_bytes_10s: u64 = 2 * 1024 * MIB, kind::number_of("bytes", TIER_LEAST..=TIER_MOST);
+        /// Bytes of the cells of a minute.
+        pub max_bytes_1m: u64 = 2 * 1024 * MIB, kind::number_of("bytes", TIER_LEAST..=TIER_MOST);
+        /// Bytes of the cells of an hour.
+        pub max_bytes_1h: u64 = 1024 * MIB, kind::number_of("bytes", TIER_LEAST..=TIER_MOST);
+        /// Processor time that sealing, rolling up and compacting may take, in hundredths of one core. When the work is
+        /// behind by more than a window of 300 seconds it may take a whole core.
+        pub work_percent: u8 = 50, kind::number(1..=100);
+    }
+}
+
+fn tiers_together(settings: &HistorySettings, mistakes: &mut Mistakes) {
+    let tiers = [
+        ("history.keep_1s_secs", settings.keep_1s),
+        ("history.keep_10s_secs", settings.keep_10s),
+        ("history.keep_1m_secs", settings.keep_1m),
+        ("history.keep_1h_secs", settings.keep_1h),
+    ];
+    for pair in tiers.windows(2) {
+        let [(_, finer), (key, coarser)] = pair else { continue };
+        if coarser < finer {
+            let what = format!("{} is less than the {} of {}", coarser.as_secs(), finer.as_secs(), pair[0].0);
+            mistakes.add(key, format!("{what}: a coarser tier keeps at least as long as a finer one"));
+        }
+    }
+}
+
 /// See [`Config::state_dir`].
 fn default_state() -> PathBuf {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -125,8 +181,10 @@ fn state_dir(variable: &dyn Fn(&str) -> Option<OsString>, root: bool) -> PathBuf
         .unwrap_or_else(|| PathBuf::from("/var/lib/starling/aggregator"))
 }
 
+/// Gossip is left out: it listens on UDP.
 fn together(config: &Config, mistakes: &mut Mistakes) {
     mistakes.distinct(&[("grpc_listen", config.grpc_listen), ("admin_listen", config.admin_listen)]);
+    tiers_together(&config.history, mistakes);
 }
 
 #[cfg(test)]
@@ -171,6 +229,12 @@ mod tests {
             ("copies = 9", "copies: 9 is out of range, wanted: a whole number from 1 to 5"),
             ("nodes_max = 20001", "nodes_max: 20001 is out of range, wanted: a whole number from 1 to 20000"),
             ("drain_secs = 0", "drain_secs: 0 is out of range"),
+            ("history.keep_1s_secs = 60", "history.keep_1s_secs: 60 is out of range, wanted: a whole number from 7200"),
+            ("history.max_bytes_1h = 5", "history.max_bytes_1h: 5 is out of range"),
+            (
+                "history.keep_10s_secs = 7200",
+                "history.keep_10s_secs: 7200 is less than the 86400 of history.keep_1s_secs",
+            ),
             ("requests.endpoint = 'localhost'", "requests.endpoint: \"localhost\" does not start with http://"),
             ("grcp_listen = '127.0.0.1:1'", "grcp_listen: unknown key, did you mean grpc_listen?"),
         ] {

@@ -25,6 +25,6 @@ mod select;
 mod service;
 mod state_file;
 
-pub use config::{Config, Duplicates};
+pub use config::{Config, Duplicates, HistorySettings};
 pub use metrics::Metrics;
 pub use service::Service;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use starling_proto::{frame::Second, series::Series};
 
-use super::{BLOCK_SECONDS, Block, OpenBlock, Picked, open::Rows, start_of};
+use super::{BLOCK_SECONDS, Block, Lost, OpenBlock, Picked, open::Rows, start_of};
 
 /// A block without a new second for so many calls of [`History::prune`] is sealed once its time is over.
 const QUIET_BEFORE_SEAL: u32 = 10;
@@ -17,21 +17,27 @@ const BLOCKS_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub struct History {
     /// By start.
-    blocks: BTreeMap<u32, Stored>,
-    bytes: usize,
+    pub(super) blocks: BTreeMap<u32, Stored>,
+    pub(super) bytes: usize,
+    /// What went before it was kept elsewhere, since somebody asked.
+    lost: Lost,
 }
 
 #[derive(Debug)]
-enum Stored {
+pub(super) enum Stored {
     Open(Box<OpenBlock>),
-    Sealed(Block),
+    Sealed {
+        block: Block,
+        /// Kept elsewhere.
+        kept: bool,
+    },
 }
 
 impl Stored {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Open(block) => block.bytes(),
-            Self::Sealed(block) => block.bytes(),
+            Self::Sealed { block, .. } => block.bytes(),
         }
     }
 }
@@ -62,7 +68,7 @@ impl History {
             self.blocks.insert(start, Stored::Open(Box::new(block)));
         }
         let Some(stored) = self.blocks.get_mut(&start) else { return false };
-        if let Stored::Sealed(block) = stored {
+        if let Stored::Sealed { block, .. } = stored {
             if block.holds(second.tick) {
                 return true;
             }
@@ -70,13 +76,18 @@ impl History {
         }
         let kept = match stored {
             Stored::Open(block) => block.push(second, sparse),
-            Stored::Sealed(_) => false,
+            Stored::Sealed { .. } => false,
         };
         self.bytes = self.bytes - before + stored.bytes();
+        self.bound();
+        kept
+    }
+
+    /// Keeps to the number of blocks.
+    pub(super) fn bound(&mut self) {
         while self.blocks.len() > BLOCKS_MAX {
             self.drop_oldest();
         }
-        kept
     }
 
     /// Drops blocks of which nothing is in the last `window` seconds. Returns whether a block is due to be sealed.
@@ -110,15 +121,67 @@ impl History {
             && block.len() == open.len()
         {
             self.bytes = self.bytes - block.bytes() + sealed.bytes();
-            self.blocks.insert(open.start(), Stored::Sealed(sealed));
+            self.blocks.insert(open.start(), Stored::Sealed { block: sealed, kept: false });
         }
+    }
+
+    /// The sealed blocks that are not kept elsewhere, oldest first.
+    #[must_use]
+    pub fn unkept(&self) -> Vec<Block> {
+        let unkept = |stored: &Stored| match stored {
+            Stored::Sealed { block, kept: false } => Some(block.clone()),
+            _ => None,
+        };
+        self.blocks.values().filter_map(unkept).collect()
+    }
+
+    /// `block` is kept elsewhere. Nothing changes when it was opened again since.
+    pub fn now_kept(&mut self, block: &Block) {
+        if let Some(Stored::Sealed { block: held, kept }) = self.blocks.get_mut(&block.start()) {
+            *kept |= held.is(block);
+        }
+    }
+
+    /// Starts of the blocks that are not kept elsewhere, open ones included, ascending; true with those that are
+    /// sealed.
+    pub fn waiting(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
+        self.blocks.iter().filter_map(|(start, stored)| match stored {
+            Stored::Open(_) => Some((*start, false)),
+            Stored::Sealed { kept, .. } => (!kept).then_some((*start, true)),
+        })
+    }
+
+    /// The seconds that went since the last call before they were kept elsewhere.
+    pub fn take_lost(&mut self) -> Lost {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// The last second held.
+    #[must_use]
+    pub fn newest(&self) -> Option<u32> {
+        self.blocks.values().rev().find_map(|stored| match stored {
+            Stored::Open(block) => block.newest(),
+            Stored::Sealed { block, .. } => block.newest(),
+        })
     }
 
     /// Forgets the oldest block. Returns its bytes; 0 when there is none.
     pub fn drop_oldest(&mut self) -> usize {
-        let lost = self.blocks.pop_first().map_or(0, |(_, stored)| stored.bytes());
-        self.bytes -= lost;
-        lost
+        let Some((start, stored)) = self.blocks.pop_first() else { return 0 };
+        let seconds = match &stored {
+            Stored::Open(block) => block.len(),
+            Stored::Sealed { kept: true, .. } => 0,
+            Stored::Sealed { block, kept: false } => block.len(),
+        };
+        self.lost.add(start, seconds);
+        self.bytes -= stored.bytes();
+        stored.bytes()
     }
 
     /// Blocks that are not sealed.
@@ -132,7 +195,7 @@ impl History {
     pub(super) fn shares_series(&self) -> bool {
         let open = |stored: &Stored| match stored {
             Stored::Open(block) => Some(block.rows()),
-            Stored::Sealed(_) => None,
+            Stored::Sealed { .. } => None,
         };
         let rows: Vec<Rows> = self.blocks.values().filter_map(open).collect();
         rows.windows(2).all(|pair| pair[0].shares_series(&pair[1]))
@@ -149,7 +212,7 @@ impl History {
     pub fn slice(&self, from: u32, to: u32) -> Slice {
         let parts = self.blocks.range(start_of(from)..=to).map(|(_, stored)| match stored {
             Stored::Open(block) => Part::Open(block.rows()),
-            Stored::Sealed(block) => Part::Sealed(block.clone()),
+            Stored::Sealed { block, .. } => Part::Sealed(block.clone()),
         });
         Slice { from, to, parts: parts.collect() }
     }

@@ -9,6 +9,7 @@
 //! - [`History`]: the blocks of one node. A second that comes late opens its block again.
 
 mod history;
+mod logged;
 mod open;
 mod picked;
 mod sealed;
@@ -20,6 +21,7 @@ use starling_proto::{limits, varint::VarintError};
 
 pub use self::{
     history::{History, Slice},
+    logged::{LogRow, LogRows, Restored},
     open::OpenBlock,
     picked::{Picked, PickedValue},
     sealed::Block,
@@ -59,6 +61,33 @@ pub enum BlockError {
     /// Bytes after the end.
     #[error("{0} bytes after the end of a block or a column")]
     Trailing(usize),
+}
+
+/// Seconds that went from memory before they were kept elsewhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// How many.
+    pub seconds: u64,
+    /// Start of the first block.
+    pub first: u32,
+    /// Start of the last block.
+    pub last: u32,
+}
+
+impl Lost {
+    fn add(&mut self, start: u32, seconds: usize) {
+        self.merge(Self { seconds: seconds as u64, first: start, last: start });
+    }
+
+    /// Adds what went elsewhere.
+    pub fn merge(&mut self, other: Self) {
+        if other.seconds == 0 {
+            return;
+        }
+        self.first = if self.seconds == 0 { other.first } else { self.first.min(other.first) };
+        self.last = self.last.max(other.last);
+        self.seconds += other.seconds;
+    }
 }
 
 /// The start of the block that holds `tick`.

@@ -15,7 +15,7 @@ use starling_proto::{
 };
 
 use super::{
-    BLOCK_SECONDS, Picked, PickedValue, SERIES_MAX,
+    BLOCK_SECONDS, LogRow, LogRows, Picked, PickedValue, SERIES_MAX,
     sealed::{Block, Cells},
     start_of,
 };
@@ -30,8 +30,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn is_of(&self, second: &Second) -> bool {
-        Arc::ptr_eq(&self.cluster, &second.cluster.layout) && Arc::ptr_eq(&self.node, &second.node.layout)
+    fn is_of(&self, cluster: &Arc<Layout>, node: &Arc<Layout>) -> bool {
+        Arc::ptr_eq(&self.cluster, cluster) && Arc::ptr_eq(&self.node, node)
     }
 
     /// What a plan takes beside the layouts, which the connection holds too.
@@ -82,6 +82,8 @@ pub struct OpenBlock {
     bytes: usize,
     /// Seconds since the last row, as counted by whoever prunes.
     pub(super) quiet: u32,
+    /// Rows that a log has.
+    pub(super) logged: u32,
 }
 
 impl OpenBlock {
@@ -94,6 +96,7 @@ impl OpenBlock {
             last: Vec::new(),
             bytes: size_of::<Self>(),
             quiet: 0,
+            logged: 0,
         }
     }
 
@@ -102,7 +105,7 @@ impl OpenBlock {
     #[must_use]
     pub(super) fn next(&self, start: u32, second: &Second) -> Self {
         let mut next = Self::new(start);
-        let newest = self.rows.plans.iter().rfind(|plan| plan.is_of(second));
+        let newest = self.rows.plans.iter().rfind(|plan| plan.is_of(&second.cluster.layout, &second.node.layout));
         if let Some(plan) = newest.filter(|plan| plan.numbers.len() == self.rows.series.len()) {
             next.rows.series = Arc::clone(&self.rows.series);
             next.take(Arc::clone(plan), plan.numbers.len());
@@ -148,7 +151,7 @@ impl OpenBlock {
         if offset >= BLOCK_SECONDS || bits::is_set(&self.held, offset as usize) {
             return true;
         }
-        let Some(at) = self.plan(second) else { return false };
+        let Some(at) = self.plan(&second.cluster.layout, &second.node.layout) else { return false };
         let plan = Arc::clone(&self.rows.plans[at]);
         let count = plan.numbers.len();
         let mut listed = vec![0u64; count.div_ceil(64)];
@@ -195,13 +198,65 @@ impl OpenBlock {
         true
     }
 
+    /// The rows that no log has; they count as logged from now on.
+    pub(super) fn unlogged(&mut self) -> Option<LogRows> {
+        let first = std::mem::replace(&mut self.logged, self.rows.rows.len() as u32);
+        let rows = self.rows.rows.get(first as usize..).filter(|rows| !rows.is_empty())?;
+        let row = |row: &Row| {
+            let plan = self.rows.plans.get(usize::from(row.plan))?;
+            let layouts = [Arc::clone(&plan.cluster), Arc::clone(&plan.node)];
+            Some(LogRow { offset: row.offset, dropped: row.dropped, layouts, bytes: Arc::clone(&row.bytes) })
+        };
+        Some(LogRows { start: self.rows.start, first, rows: rows.iter().filter_map(row).collect() })
+    }
+
+    /// Adds the row that follows those it has, as a log held it. False when it is none of this block, or cannot be read.
+    pub(super) fn restore(&mut self, row: LogRow) -> bool {
+        let LogRow { offset, dropped, layouts: [cluster, node], bytes } = row;
+        if u32::from(offset) >= BLOCK_SECONDS || bits::is_set(&self.held, offset.into()) {
+            return false;
+        }
+        let Some(at) = self.plan(&cluster, &node) else { return false };
+        let plan = Arc::clone(&self.rows.plans[at]);
+        let mut reader = Reader::new(&bytes);
+        let Ok(listed) = column::read_map(&mut reader, plan.numbers.len()) else { return false };
+        let mut gauges = Vec::new();
+        for position in bits::ones(&listed) {
+            let number = plan.numbers[position] as usize;
+            let read = match self.rows.series[number].kind() {
+                Kind::Counter => reader.u64().map(drop),
+                Kind::Gauge => reader.i64().map(|difference| gauges.push((number, difference))),
+                Kind::Histogram => reader.bytes(super::HISTOGRAM_BYTES_MAX).map(drop),
+            };
+            if read.is_err() {
+                return false;
+            }
+        }
+        if !reader.is_empty() {
+            return false;
+        }
+        for (number, difference) in gauges {
+            self.last[number] = self.last[number].wrapping_add(difference);
+        }
+        let row = Row { offset, plan: at as u16, dropped, bytes };
+        self.bytes += row.cost();
+        self.rows.rows.push(row);
+        bits::set(&mut self.held, offset.into());
+        true
+    }
+
+    /// The last second it holds.
+    pub(super) fn newest(&self) -> Option<u32> {
+        Some(self.rows.start + bits::ones(&self.held).last()? as u32)
+    }
+
     /// The plan of a second; a new one when its layouts are new. `None` when there is no room for its series.
-    fn plan(&mut self, second: &Second) -> Option<usize> {
+    fn plan(&mut self, cluster: &Arc<Layout>, node: &Arc<Layout>) -> Option<usize> {
         // Mostly the newest.
-        if let Some(at) = self.rows.plans.iter().rposition(|plan| plan.is_of(second)) {
+        if let Some(at) = self.rows.plans.iter().rposition(|plan| plan.is_of(cluster, node)) {
             return Some(at);
         }
-        let all = || second.cluster.layout.series().iter().chain(second.node.layout.series());
+        let all = || cluster.series().iter().chain(node.series());
         let known: HashMap<SeriesId, u32> = self.rows.series.iter().map(|one| one.id()).zip(0u32..).collect();
         let new = all().filter(|one| !known.contains_key(&one.id())).count();
         if self.rows.series.len() + new > SERIES_MAX {
@@ -216,7 +271,7 @@ impl OpenBlock {
                 })
             })
             .collect();
-        let (cluster, node) = (Arc::clone(&second.cluster.layout), Arc::clone(&second.node.layout));
+        let (cluster, node) = (Arc::clone(cluster), Arc::clone(node));
         self.take(Arc::new(Plan { cluster, node, numbers }), new);
         Some(self.rows.plans.len() - 1)
     }

@@ -98,6 +98,35 @@ impl Block {
         Self { start, held: *held, series: series.as_slice().into(), columns: columns.into() }
     }
 
+    /// Its first second.
+    #[must_use]
+    pub const fn start(&self) -> u32 {
+        self.start
+    }
+
+    /// Seconds it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        bits::ones(&self.held).count()
+    }
+
+    /// True without seconds.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The last second it holds.
+    pub(super) fn newest(&self) -> Option<u32> {
+        Some(self.start + bits::ones(&self.held).last()? as u32)
+    }
+
+    /// Whether `other` is a clone of this one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.start == other.start && self.columns.as_ptr() == other.columns.as_ptr()
+    }
+
     /// Bytes it takes. The series themselves are the process's.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -171,6 +171,63 @@ proptest! {
     }
 
     #[test]
+    fn a_log_gives_back_the_seconds_it_took(
+        ticks in prop::collection::vec((0u32..1200, prop::collection::vec(prop_oneof![Just(None), any::<i64>().prop_map(Some)], 12)), 1..40),
+        takes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..5),
+        seal_at: prop::sample::Index,
+        hole: Option<prop::sample::Index>,
+    ) {
+        let names = Interner::default();
+        let contents: Vec<Content> = ticks.iter().map(|(tick, values)| content(*tick, values)).collect();
+        let mut expected = BTreeMap::new();
+        let (mut history, mut log) = (History::default(), Vec::new());
+        let seal_at = seal_at.index(ticks.len());
+        for (i, (frame, content)) in decoded(&contents, &names).iter().zip(&contents).enumerate() {
+            if i == seal_at {
+                // A block that is opened again stands in the log a second time.
+                log.extend(history.unlogged());
+                (0..20).for_each(|_| quiet(&mut history, 0));
+                seal(&mut history, 2000);
+            }
+            prop_assert!(history.push(&frame.second, &frame.sparse));
+            expected.entry(content.tick).or_insert_with(|| sorted(content.clone()));
+            for (_, fails) in takes.iter().filter(|(at, _)| at.index(ticks.len()) == i) {
+                let taken = history.unlogged();
+                if *fails {
+                    // Some of it may have been written.
+                    taken.iter().for_each(|rows| history.log_again(rows.start, rows.first));
+                    log.extend(taken.into_iter().take(1));
+                } else {
+                    log.extend(taken);
+                }
+            }
+        }
+        log.extend(history.unlogged());
+        prop_assert!(history.unlogged().is_empty());
+        let mut again = History::default();
+        for rows in log.clone() {
+            prop_assert_eq!(again.restore(rows).lost, 0);
+        }
+        prop_assert_eq!(&by_tick(&again.slice(0, 2000).seconds()), &expected);
+        prop_assert_eq!((again.bytes(), again.newest()), (again.counted(), expected.keys().last().copied()));
+        // It goes on where it was.
+        prop_assert!(again.unlogged().is_empty());
+        let next = decoded(&[content(1199, &[Some(3); 12])], &names);
+        prop_assert!(again.push(&next[0].second, &next[0].sparse) && history.push(&next[0].second, &next[0].sparse));
+        prop_assert_eq!(by_tick(&again.slice(0, 2000).seconds()), by_tick(&history.slice(0, 2000).seconds()));
+        // What stands in a log after a hole is absent, never wrong.
+        if let Some(hole) = hole {
+            let mut holed = History::default();
+            let hole = hole.index(log.len());
+            log.remove(hole);
+            log.into_iter().for_each(|rows| drop(holed.restore(rows)));
+            for (tick, content) in by_tick(&holed.slice(0, 2000).seconds()) {
+                prop_assert_eq!(Some(&content), expected.get(&tick));
+            }
+        }
+    }
+
+    #[test]
     fn damaged_blocks_never_panic(ticks in ticks(), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), random in prop::collection::vec(any::<u8>(), 0..300)) {
         let names = Interner::default();
         let contents: Vec<Content> = ticks.iter().map(|(tick, values)| content(*tick, values)).collect();
@@ -203,6 +260,46 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn rows_that_cannot_be_read_are_lost_and_counted() {
+    let names = Interner::default();
+    let mut history = History::default();
+    for frame in decoded(&[content(600, &[Some(5); 12]), content(601, &[Some(6); 12])], &names) {
+        history.push(&frame.second, &frame.sparse);
+    }
+    let taken = history.unlogged();
+    let with = |change: fn(&mut LogRows)| {
+        let mut rows = taken[0].clone();
+        change(&mut rows);
+        History::default().restore(rows)
+    };
+    assert_eq!(with(|_| ()), Restored { rows: 2, lost: 0 });
+    assert_eq!(with(|rows| rows.rows[0].bytes = rows.rows[0].bytes[1..].into()), Restored { rows: 0, lost: 2 });
+    assert_eq!(with(|rows| rows.rows[1].bytes = [&rows.rows[1].bytes[..], &[0]].concat().into()).lost, 1);
+    assert_eq!(with(|rows| rows.rows[0].offset = 300).lost, 2);
+    assert_eq!(with(|rows| rows.first = 1).lost, 2, "a row before them is missing");
+}
+
+#[test]
+fn what_was_not_kept_elsewhere_is_told() {
+    let names = Interner::default();
+    let mut history = History::default();
+    for frame in
+        decoded(&[content(10, &[Some(5); 12]), content(310, &[Some(5); 12]), content(311, &[Some(5); 12])], &names)
+    {
+        history.push(&frame.second, &frame.sparse);
+    }
+    assert_eq!(history.waiting().collect::<Vec<_>>(), [(0, false), (300, false)]);
+    (0..20).for_each(|_| quiet(&mut history, 600));
+    seal(&mut history, 600);
+    let unkept = history.unkept();
+    history.now_kept(&unkept[0]);
+    assert_eq!((history.unkept().len(), history.waiting().collect::<Vec<_>>()), (1, vec![(300, true)]));
+    while history.drop_oldest() > 0 {}
+    let lost = Lost { seconds: 2, first: 300, last: 300 };
+    assert_eq!((history.take_lost(), history.take_lost(), history.is_empty()), (lost, Lost::default(), true));
 }
 
 #[test]

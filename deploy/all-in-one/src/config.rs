@@ -31,7 +31,7 @@ starling_service::settings! {
         pub node_admin_port: u16 = 7490, kind::number(1..=u16::MAX);
         /// Take free ports instead of those above and print them; for tests.
         pub free_ports: bool = false, kind::flag();
-        /// Folder for what must survive a restart. Default: $XDG_STATE_HOME/starling, else ~/.local/state/starling.
+        /// Folder for what must survive a restart, the history among it. Default: $XDG_STATE_HOME/starling, else ~/.local/state/starling.
         pub state_dir: Option<PathBuf> = None, kind::optional(kind::folder()), example "\"/var/lib/starling\"";
     }
     tables {
@@ -127,7 +127,7 @@ pub struct UpArgs {
     /// Take free ports instead of those above and print them; for tests
     #[arg(long)]
     free_ports: bool,
-    /// Folder for what must survive a restart
+    /// Folder for what must survive a restart, the history among it [default: ~/.local/state/starling]
     #[arg(long, value_name = "DIR")]
     state: Option<String>,
 }

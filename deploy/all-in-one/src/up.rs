@@ -117,7 +117,7 @@ impl Program for Up {
         }
         let http = address(&self.node, "otlp_http").map_or_else(String::new, |at| format!(", {at} by HTTP"));
         let _ = writeln!(text, "  OTLP   {} by gRPC{http}: takes the metrics of applications", self.plan.otlp);
-        let _ = writeln!(text, "  state  {}\n\nStop it with Ctrl-C.\n", self.plan.state.display());
+        let _ = writeln!(text, "  state  {} (history too)\n\nStop it with Ctrl-C.\n", self.plan.state.display());
         Some(text)
     }
 
