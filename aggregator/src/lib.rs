@@ -12,6 +12,7 @@ mod catch_up;
 mod clock;
 mod config;
 mod fleet;
+mod history;
 mod ingest;
 mod ledger_task;
 mod membership;

@@ -169,6 +169,36 @@ starling_service::metrics! {
         values_other: Counter = "starling_aggregator_values_other";
         /// Series known in this process.
         series: Gauge = "starling_aggregator_series";
+        /// Bytes written to the log of the seconds that are not sealed yet.
+        history_logged_bytes: Counter = "starling_aggregator_history_logged", unit Bytes;
+        /// Times the log could not be written.
+        history_log_failures: Counter = "starling_aggregator_history_log_failures";
+        /// 1 while the disk takes neither the log nor segments; what memory forgets meanwhile is lost.
+        history_paused: Gauge = "starling_aggregator_history_paused";
+        /// Seconds of nodes that a start read from the log.
+        history_replayed_rows: Counter = "starling_aggregator_history_replayed_node_seconds";
+        /// Seconds of nodes and records in the log that a start could not use.
+        history_replay_lost_rows: Counter = "starling_aggregator_history_replay_lost_node_seconds";
+        /// Seconds of nodes that memory forgot before they were on the disk.
+        history_lost_seconds: Counter = "starling_aggregator_history_lost_node_seconds";
+        /// Jobs of sealing, rolling up, joining, retention and deleting that failed; they are tried again.
+        history_failures: Counter = "starling_aggregator_history_failures";
+        /// Blocks written to the disk, by tier.
+        history_blocks: By<Counter> = "starling_aggregator_history_blocks_written", label "tier";
+        /// Bytes of the segments, by tier.
+        history_tier_bytes: By<Gauge> = "starling_aggregator_history_tier_size", label "tier";
+        /// Unix time of the oldest second held, by tier; 0 without one.
+        history_tier_oldest: By<Gauge> = "starling_aggregator_history_tier_oldest_unix", label "tier";
+        /// Bytes of the log on the disk.
+        history_log_bytes: Gauge = "starling_aggregator_history_log_size", unit Bytes;
+        /// Blocks that were found corrupt and set aside.
+        history_corrupt_blocks: Gauge = "starling_aggregator_history_corrupt_blocks";
+        /// Pieces of background work that are due, by kind.
+        history_backlog: By<Gauge> = "starling_aggregator_history_backlog", label "work";
+        /// One piece of background work, its pauses included.
+        history_work: Durations = "starling_aggregator_history_work", unit Seconds;
+        /// Segments deleted because they were older than is kept or more than the bytes allow.
+        history_deleted: Counter = "starling_aggregator_history_segments_deleted";
 
         log node_stream_line most 50 every LINE_EVERY;
         log frame_refused_line every LINE_EVERY;
@@ -184,6 +214,8 @@ starling_service::metrics! {
         log peer_message_refused_line every LINE_EVERY;
         log rows_left_out_line every LINE_EVERY;
         log rows_cut_line every LINE_EVERY;
+        log history_line every LINE_EVERY;
+        log history_lost_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
         log gossip_identities_line every STATE_EVERY;
         log wrong_cluster_line every STATE_EVERY;
@@ -425,6 +457,54 @@ impl Metrics {
     pub(crate) fn log_rebuilt(&self, writer: &str) {
         if let Some(left_out) = self.log_rebuilt_line.allow() {
             error!(writer, left_out, "the author of a log holds other entries than this process: fetching it again");
+        }
+    }
+
+    /// The log of the open seconds was not written.
+    pub(crate) fn history_not_logged(&self, error: &starling_store::LogError) {
+        self.history_log_failures.inc();
+        if let Some(left_out) = self.history_line.allow() {
+            warn!(%error, left_out, "the open seconds are in memory only, writing them is tried again every second");
+        }
+    }
+
+    /// The disk does not take the log or segments, since when and why; or it does again.
+    pub(crate) fn history_paused(&self, paused: Option<&starling_store::Paused>) {
+        let before = self.history_paused.get() > 0.0;
+        match (before, paused) {
+            (false, Some(paused)) => {
+                self.history_paused.set(1.0);
+                error!(cause = paused.cause, "the history is paused: the live view goes on, writing is tried again");
+            }
+            (true, None) => {
+                self.history_paused.set(0.0);
+                info!("the history is written again");
+            }
+            _ => {}
+        }
+    }
+
+    /// Work on the history failed; it is tried again.
+    pub(crate) fn history_failed(&self, work: &str, error: &dyn std::fmt::Display) {
+        self.history_failures.inc();
+        if let Some(left_out) = self.history_line.allow() {
+            warn!(work, %error, left_out, "work on the history failed, it is tried again");
+        }
+    }
+
+    /// Memory forgot seconds before they were on the disk.
+    #[expect(dead_code, reason = "used by what seals and reads, which follows")]
+    pub(crate) fn history_lost(&self, lost: crate::blocks::Lost) {
+        if lost.seconds == 0 {
+            return;
+        }
+        self.history_lost_seconds.add(lost.seconds);
+        if let Some(left_out) = self.history_lost_line.allow() {
+            let (first, last) = (lost.first, lost.last + crate::blocks::BLOCK_SECONDS - 1);
+            error!(
+                node_seconds = lost.seconds,
+                first, last, left_out, "a gap: seconds of nodes went before the disk took them"
+            );
         }
     }
 

@@ -32,6 +32,7 @@ use crate::{
     Config,
     catch_up::{self, CatchUp},
     fleet::{self, ClusterFleet},
+    history::{self, History},
     ingest::{self, IngestService, Intake, Registry},
     ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
@@ -61,6 +62,7 @@ const DIALLER: &str = "peer dialler";
 const ROWS: &str = "node rows";
 const REBALANCING: &str = "rebalancing";
 const ROSTER: &str = "roster";
+const HISTORY: &str = "history";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
@@ -68,6 +70,7 @@ pub struct Service {
     rooms: Rooms,
     registry: Arc<MetricsRegistry>,
     ledger: LedgerTask,
+    history: Option<(Arc<History>, history::Starting)>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     ready: watch::Sender<Readiness>,
@@ -87,10 +90,22 @@ impl Program for Service {
         let tasks = TaskTracker::new();
         let writer = WriterId::random();
         let metrics = Arc::new(Metrics::new(&mut registry));
+        // First: another process may have the folder.
+        let opened = match config.history.enabled {
+            true => Some(history::open(config.state_dir.clone()).await?),
+            false => None,
+        };
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
         let (rooms, ledger) = build(&config, writer, membership, tasks, metrics);
+        let history = match opened {
+            Some((disk, recovered)) => {
+                let Intake { registry, ledger, metrics, .. } = &*rooms.intake;
+                Some(History::start(disk, recovered, registry.clone(), ledger.clone(), metrics.clone()).await?)
+            }
+            None => None,
+        };
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
-        Ok(Self { config, rooms, registry: Arc::new(registry), ledger, grpc, admin, ready })
+        Ok(Self { config, rooms, registry: Arc::new(registry), ledger, history, grpc, admin, ready })
     }
 
     /// `grpc`, `gossip` (UDP) and `admin`.
@@ -107,7 +122,7 @@ impl Program for Service {
     /// error, when the clock of this host went back: whoever watches over this process starts a new one, which is a new
     /// writer by the new time.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, rooms, registry, ledger, grpc, admin, ready } = self;
+        let Self { config, rooms, registry, ledger, history, grpc, admin, ready } = self;
         info!(
             aggregator = %config.aggregator_id, cluster = config.cluster, writer = %rooms.intake.ledger.writer(),
             grpc = %grpc.1, gossip = %rooms.intake.membership.gossip_addr(), admin = %admin.1, "aggregator started"
@@ -121,6 +136,9 @@ impl Program for Service {
             Ok(router.serve_with_incoming_shutdown(Connections::of(grpc.0), stop.cancelled_owned()).await?)
         });
         parts.start(LEDGER, |stop| done(ledger.run(stop)));
+        if let Some((history, starting)) = history {
+            parts.start(HISTORY, |stop| history.run(starting, stop));
+        }
         // These end with the streams, by a token of their own.
         parts.start(DIALLER, |_| done(peer::dial_peers(rooms.exchange.clone())));
         parts.start(ROWS, |_| {
@@ -343,7 +361,7 @@ impl Running {
         if tokio::time::timeout_at(deadline.into(), exchange.tasks.wait()).await.is_err() {
             warn!(tasks = exchange.tasks.len(), "streams did not end in time");
         }
-        for part in [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER] {
+        for part in [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER, HISTORY] {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
         intake.meter.clone().shutdown().await;

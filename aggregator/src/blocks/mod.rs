@@ -12,6 +12,7 @@ mod history;
 mod logged;
 mod open;
 mod picked;
+mod restore;
 mod sealed;
 #[cfg(test)]
 mod tests;

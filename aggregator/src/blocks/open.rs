@@ -226,7 +226,7 @@ impl OpenBlock {
             let read = match self.rows.series[number].kind() {
                 Kind::Counter => reader.u64().map(drop),
                 Kind::Gauge => reader.i64().map(|difference| gauges.push((number, difference))),
-                Kind::Histogram => reader.bytes(super::HISTOGRAM_BYTES_MAX).map(drop),
+                Kind::Histogram => reader.bytes(column::HISTOGRAM_BYTES_MAX).map(drop),
             };
             if read.is_err() {
                 return false;

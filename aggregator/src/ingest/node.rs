@@ -26,7 +26,7 @@ use super::{
     namesakes::ALIVE_FOR,
 };
 use crate::{
-    blocks::{History, Slice},
+    blocks::{Block, History, LogRows, Lost, Restored, Slice},
     clock::now_ms,
     metrics::Metrics,
 };
@@ -184,6 +184,8 @@ pub(super) struct Pruned {
     pub(super) last_tick: u32,
     /// A block is due to be sealed.
     pub(super) due: bool,
+    /// What went before it was kept on the disk, since the last time.
+    pub(super) lost: Lost,
 }
 
 #[cfg(test)]
@@ -357,7 +359,50 @@ impl IngestNode {
         let mut state = self.state();
         self.write(&mut state);
         let due = state.history.prune(now_tick, LIVE_WINDOW);
-        Pruned { bytes: state.history.bytes(), connected: state.session.is_some(), last_tick: state.last_tick(), due }
+        // What a log brought back is older than the first frame.
+        let last_tick = state.last_tick().max(state.history.newest().unwrap_or(0));
+        let (bytes, lost) = (state.history.bytes(), state.history.take_lost());
+        Pruned { bytes, connected: state.session.is_some(), last_tick, due, lost }
+    }
+
+    /// The rows of its blocks that no log has, its newest second among them; they count as logged from now on.
+    pub(crate) fn unlogged(&self) -> Vec<LogRows> {
+        let mut state = self.state();
+        self.write(&mut state);
+        state.history.unlogged()
+    }
+
+    /// As [`History::log_again`].
+    pub(crate) fn log_again(&self, start: u32, first: u32) {
+        self.state().history.log_again(start, first);
+    }
+
+    /// Puts rows that a log held back.
+    pub(super) fn restore(&self, rows: LogRows) -> Restored {
+        self.state().history.restore(rows)
+    }
+
+    /// Its sealed blocks that are not kept on the disk, oldest first.
+    #[expect(dead_code, reason = "used by what seals and reads, which follows")]
+    pub(crate) fn unkept(&self) -> Vec<Block> {
+        self.state().history.unkept()
+    }
+
+    /// `block` is kept on the disk.
+    #[expect(dead_code, reason = "used by what seals and reads, which follows")]
+    pub(crate) fn now_kept(&self, block: &Block) {
+        self.state().history.now_kept(block);
+    }
+
+    /// As [`History::waiting`]: the starts of blocks that are not kept on the disk, and whether they are sealed.
+    pub(crate) fn waiting(&self) -> Vec<(u32, bool)> {
+        self.state().history.waiting().collect()
+    }
+
+    /// Whether no second of it is held.
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.history.is_empty() && state.unwritten.is_none()
     }
 
     /// Seals the blocks that are due. The work, about 2 ms for 500 series, is done outside of the lock.

@@ -21,7 +21,10 @@ use starling_proto::{
 use super::bucket::Bucket;
 use super::namesakes::Clashes;
 use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, IngestNode, NodeSession, Shared};
-use crate::metrics::Metrics;
+use crate::{
+    blocks::{LogRows, Lost, Restored},
+    metrics::Metrics,
+};
 
 /// Nodes without a stream whose last 15 minutes are kept beside `nodes_max` connected ones. Beyond it the one that went
 /// longest ago is forgotten early.
@@ -43,6 +46,11 @@ const SEAL_SPREAD_SECONDS: usize = 128;
 pub(crate) struct Registry {
     /// Plain mutex, short sections.
     nodes: Mutex<HashMap<NodeId, Arc<IngestNode>>>,
+    /// Nodes whose seconds a log brought back and that have not come themselves: no part of any table. Plain mutex, taken
+    /// after that of the nodes.
+    absent: Mutex<HashMap<NodeId, Arc<IngestNode>>>,
+    /// What went from memory before it was kept on the disk. Plain mutex.
+    lost: Mutex<Lost>,
     groups: Mutex<Groups>,
     group_by: Vec<String>,
     groups_max: usize,
@@ -71,6 +79,8 @@ impl Registry {
         let (connected, block_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Self {
             nodes: Mutex::default(),
+            absent: Mutex::default(),
+            lost: Mutex::default(),
             groups: Mutex::default(),
             group_by,
             groups_max: groups_max as usize,
@@ -122,6 +132,38 @@ impl Registry {
         self.nodes().values().cloned().collect()
     }
 
+    fn absent(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<IngestNode>>> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All nodes of which seconds are held here, those among them that have not come since the start.
+    pub(crate) fn holders(&self) -> Vec<Arc<IngestNode>> {
+        let mut all = self.all();
+        all.extend(self.absent().values().cloned());
+        all
+    }
+
+    /// The node called `id` as far as seconds of it are held here, though it may not have come since the start.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used by what seals and reads, which follows"))]
+    pub(crate) fn holder(&self, id: &NodeId) -> Option<Arc<IngestNode>> {
+        self.get(id).or_else(|| self.absent().get(id).cloned())
+    }
+
+    /// Puts rows that a log held back, before the node itself comes.
+    pub(crate) fn restore(&self, id: &NodeId, rows: LogRows) -> Restored {
+        let node = self.get(id).unwrap_or_else(|| {
+            let mut absent = self.absent();
+            absent.entry(id.clone()).or_insert_with(|| IngestNode::new(id.clone(), self.shared.clone())).clone()
+        });
+        node.restore(rows)
+    }
+
+    /// What went from memory since the last call before it was kept on the disk.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used by what seals and reads, which follows"))]
+    pub(crate) fn take_lost(&self) -> Lost {
+        std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// How many nodes have an open stream.
     pub(crate) fn connected_len(&self) -> usize {
         self.shared.connected.load(Ordering::Relaxed)
@@ -156,7 +198,8 @@ impl Registry {
                 if nodes.len() >= self.nodes_max + GONE_MAX {
                     self.forget_some(&mut nodes);
                 }
-                let node = IngestNode::new(id.clone(), self.shared.clone());
+                let restored = self.absent().remove(id);
+                let node = restored.unwrap_or_else(|| IngestNode::new(id.clone(), self.shared.clone()));
                 nodes.insert(id.clone(), node.clone());
                 node
             }
@@ -233,6 +276,7 @@ impl Registry {
         self.all().iter().for_each(|node| node.write_newest());
         let mut bytes = 0;
         let mut due = Vec::new();
+        let mut lost = Lost::default();
         let mut nodes = self.nodes();
         let before = nodes.len();
         nodes.retain(|_, node| {
@@ -242,8 +286,17 @@ impl Registry {
                 bytes += pruned.bytes;
                 due.extend(pruned.due.then(|| node.clone()));
             }
+            lost.merge(pruned.lost);
             kept
         });
+        self.absent().retain(|_, node| {
+            let pruned = node.prune(now_tick);
+            bytes += pruned.bytes;
+            due.extend(pruned.due.then(|| node.clone()));
+            lost.merge(pruned.lost);
+            !node.is_empty()
+        });
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).merge(lost);
         let most = nodes.len() / SEAL_SPREAD_SECONDS + 1;
         if nodes.len() != before {
             self.groups().stale = true;
@@ -266,7 +319,7 @@ impl Registry {
     /// Drops the oldest blocks of all nodes until their `bytes` are at most `most`.
     fn keep_within(&self, mut bytes: usize, most: usize) {
         while bytes > most {
-            let nodes = self.all();
+            let nodes = self.holders();
             let Some(oldest) = nodes.iter().filter_map(|node| node.oldest_block()).min() else { return };
             for node in nodes {
                 if bytes > most && node.oldest_block() == Some(oldest) {
@@ -404,6 +457,31 @@ mod tests {
         let (groups, _one) = connect("a", 3, "y");
         registry.prune(2000);
         assert_eq!((&groups[..], &registry.groups_of(&about("w").labels)[..]), (&zone("y")[..], &zone("w")[..]));
+    }
+
+    #[test]
+    fn what_a_log_brought_back_is_in_no_table_until_its_node_comes() {
+        let registry = registry();
+        let claim = registry.claim(&id("a"), StreamId::random(), 1, About::default()).unwrap();
+        (900..910).for_each(|tick| send(&claim, tick));
+        let logged = claim.node.unlogged();
+        assert_eq!((logged.len(), claim.node.unlogged().len()), (1, 0));
+        let again = self::registry();
+        assert_eq!(again.restore(&id("a"), logged[0].clone()), Restored { rows: 10, lost: 0 });
+        assert_eq!((again.all().len(), again.holders().len()), (0, 1));
+        let held = |from: u32| again.holder(&id("a")).map_or(0, |node| node.slice(from, 2_000).seconds().len());
+        again.prune(912);
+        assert_eq!(held(900), 10);
+        let claim = again.claim(&id("a"), StreamId::random(), 1, About::default()).unwrap();
+        send(&claim, 912);
+        again.prune(913);
+        assert_eq!((held(900), again.all().len(), again.holders().len()), (11, 1, 1), "it goes on");
+        // A node that never comes back goes with its last second.
+        assert_eq!(again.restore(&id("b"), logged[0].clone()).rows, 10);
+        again.prune(2_200);
+        assert_eq!(again.holders().len(), 1);
+        assert_eq!(again.take_lost(), Lost { seconds: 21, first: 900, last: 900 }, "no disk kept them");
+        assert_eq!(again.take_lost(), Lost::default());
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl Aggregator {
         Self { name: name.to_owned(), service, stop, state }
     }
 
+    /// Its state folder.
+    pub(crate) fn state(&self) -> &std::path::Path {
+        self.state.path()
+    }
+
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.service.address("grpc").unwrap()
     }

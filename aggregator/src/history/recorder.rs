@@ -1,0 +1,177 @@
+//! Writes the seconds that are not sealed yet to the log, once a second and before anything is answered from them.
+//!
+//! The names of an epoch stand in the log once; it is over after 300 seconds. A log file goes when all the epochs in it are
+//! over and none of the windows of 300 seconds that they speak of waits for the disk any more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use starling_store::{LogError, Position};
+
+use super::{
+    disk::{Disk, LogPart},
+    record::RecordWriter,
+};
+use crate::{
+    blocks::{BLOCK_SECONDS, LogRows},
+    ingest::{IngestNode, Registry},
+    ledger_task::LedgerHandle,
+    metrics::Metrics,
+};
+
+/// Rows are appended in pieces of so many bytes; the store takes up to 32 MiB between two syncs.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Seconds of the cluster written in one step: those of a minute that peers brought at once, and more in the next steps.
+const VIEWS_A_STEP: usize = 60;
+/// Settled seconds that may still change: as long as frames are taken, and some.
+pub(super) const CHANGES_FOR: u32 = starling_proto::limits::LATE_WINDOW + 60;
+
+/// See the module.
+pub(super) struct Recorder {
+    disk: Arc<Disk>,
+    registry: Arc<Registry>,
+    ledger: LedgerHandle,
+    metrics: Arc<Metrics>,
+    writer: RecordWriter,
+    /// Number of the epoch that is written.
+    epoch: u64,
+    /// Oldest first; the last one is written.
+    epochs: VecDeque<Epoch>,
+    /// The revision of each second of the cluster that is in the log.
+    views: BTreeMap<u32, u32>,
+}
+
+/// A piece of the log.
+struct Epoch {
+    /// Where it begins.
+    began: Position,
+    /// Starts of the windows that it speaks of.
+    windows: BTreeSet<u32>,
+}
+
+/// What was taken from the nodes for one append.
+#[derive(Default)]
+struct Taken {
+    rows: Vec<(Arc<IngestNode>, u32, u32)>,
+    views: Vec<(u32, u32)>,
+    bytes: usize,
+}
+
+impl Recorder {
+    /// Goes on after a log that speaks of `windows`.
+    pub(super) fn new(
+        disk: Arc<Disk>,
+        registry: Arc<Registry>,
+        ledger: LedgerHandle,
+        metrics: Arc<Metrics>,
+        windows: BTreeSet<u32>,
+    ) -> Self {
+        let before = Epoch { began: Position::default(), windows };
+        Self {
+            disk,
+            registry,
+            ledger,
+            metrics,
+            writer: RecordWriter::new(0),
+            epoch: 0,
+            epochs: VecDeque::from([before]),
+            views: BTreeMap::new(),
+        }
+    }
+
+    /// Appends all that is new; with `sync` it survives a power loss afterwards. A disk that does not take it is reported,
+    /// and it is tried again with the next call.
+    pub(super) fn step(&mut self, now_ms: u64, sync: bool) {
+        let recorded = self.record(now_ms);
+        let synced = recorded.and_then(|()| if sync { self.disk.store().sync().map(drop) } else { Ok(()) });
+        if let Err(error) = &synced {
+            self.metrics.history_not_logged(error);
+        }
+        self.metrics.history_paused(self.disk.paused().as_ref());
+    }
+
+    fn record(&mut self, now_ms: u64) -> Result<(), LogError> {
+        if now_ms >= self.epoch + u64::from(BLOCK_SECONDS) * 1_000 {
+            self.begin(now_ms)?;
+        }
+        let mut taken = Taken::default();
+        for node in self.registry.holders() {
+            for rows in node.unlogged() {
+                let LogRows { start, first, .. } = rows;
+                self.writer.node(&node.id, &rows);
+                taken.bytes += rows.rows.iter().map(|row| row.bytes.len() + 16).sum::<usize>();
+                taken.rows.push((node.clone(), start, first));
+            }
+            if taken.bytes >= BATCH_BYTES {
+                self.append(std::mem::take(&mut taken), now_ms)?;
+            }
+        }
+        let settled = self.ledger.published().borrow().settled;
+        let oldest = settled.saturating_sub(CHANGES_FOR);
+        self.views = self.views.split_off(&oldest);
+        for tick in oldest..=settled {
+            let Some(view) = self.ledger.view(tick).filter(|view| view.revision > 0) else { continue };
+            if self.views.get(&tick) != Some(&view.revision) {
+                self.writer.cluster(&view);
+                taken.views.push((tick, view.revision));
+                if taken.views.len() >= VIEWS_A_STEP {
+                    break;
+                }
+            }
+        }
+        self.append(taken, now_ms)
+    }
+
+    /// Begins an epoch: names are written again.
+    fn begin(&mut self, now_ms: u64) -> Result<(), LogError> {
+        let began = self.disk.store().append(&[])?;
+        self.epoch = now_ms.max(self.epoch + 1);
+        self.writer = RecordWriter::new(self.epoch);
+        self.epochs.push_back(Epoch { began, windows: BTreeSet::new() });
+        Ok(())
+    }
+
+    fn append(&mut self, taken: Taken, now_ms: u64) -> Result<(), LogError> {
+        let records = self.writer.take();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let windows = taken.rows.iter().map(|(_, start, _)| *start);
+        let windows = windows.chain(taken.views.iter().map(|(tick, _)| tick - tick % BLOCK_SECONDS));
+        if let Some(epoch) = self.epochs.back_mut() {
+            epoch.windows.extend(windows);
+        }
+        let records: Vec<(u8, &[u8])> = records.iter().map(|(kind, bytes)| (*kind as u8, &bytes[..])).collect();
+        match self.disk.store().append(&records) {
+            Ok(_) => {
+                self.views.extend(taken.views);
+                self.metrics.history_logged_bytes.add(records.iter().map(|(_, bytes)| bytes.len() as u64).sum());
+                Ok(())
+            }
+            Err(error) => {
+                for (node, start, first) in taken.rows {
+                    node.log_again(start, first);
+                }
+                // Names may have been among what was not written.
+                self.epoch = self.epoch.max(now_ms);
+                self.writer = RecordWriter::new(self.epoch + 1);
+                self.epoch += 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets log files go that speak only of windows which do not wait.
+    pub(super) fn forget(&mut self, waiting: &BTreeSet<u32>) {
+        let before = self.epochs.len();
+        while self.epochs.len() > 1 && self.epochs.front().is_some_and(|epoch| epoch.windows.is_disjoint(waiting)) {
+            self.epochs.pop_front();
+        }
+        let (Some(oldest), true) = (self.epochs.front(), self.epochs.len() < before) else { return };
+        if let Err(error) = self.disk.needs_from(LogPart::History, oldest.began) {
+            self.metrics.history_failed("delete a log file", &error);
+        }
+    }
+}
