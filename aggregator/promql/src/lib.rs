@@ -2,7 +2,8 @@
 //!
 //! - [`Query::parse`]: the text, checked; what is not supported is refused by name and place;
 //! - [`Query::selects`]: which samples it needs, of which time;
-//! - [`Query::evaluate`]: its answer from these, as Prometheus 3 gives it.
+//! - [`Query::evaluate`]: its answer from these, as Prometheus 3 gives it;
+//! - [`names`]: Starling's series in Prometheus's spelling, and back.
 //!
 //! Beside Prometheus 3 these differ, on purpose: a quantile of one of Starling's own histograms is the middle of its bucket
 //! and at most the largest value, as everywhere in Starling; a subquery without a resolution takes
@@ -16,6 +17,7 @@ mod eval;
 mod histogram;
 mod labels;
 pub mod limits;
+pub mod names;
 mod plan;
 mod query;
 mod range;

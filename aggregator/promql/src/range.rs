@@ -83,7 +83,8 @@ impl Default for Options<'_> {
 pub struct Hint {
     /// Length of the window of a range function; 0 when the newest sample is taken.
     pub range_ms: i64,
-    /// Only how much a counter or histogram grew is looked at: where its running sum began does not matter.
+    /// Of histograms only the growth is looked at: what they held before the first increment does not matter. A counter's
+    /// running sum always does, because it is not stretched to below zero.
     pub growth_only: bool,
 }
 

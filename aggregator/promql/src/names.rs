@@ -1,0 +1,271 @@
+//! Starling's series in Prometheus's spelling, and back.
+//!
+//! Names follow OpenTelemetry's translation for Prometheus: what is no letter, digit or colon becomes `_`, the unit follows
+//! (`By` as `bytes`, `s` as `seconds`, a gauge of `1` as `ratio`) unless the name has it already, and `_total` ends the name
+//! of a counter. `system.network.io` in `By` is `system_network_io_bytes_total`.
+//!
+//! A node's own series have the label `node` and the labels of the node. What is merged over nodes has a name of its own,
+//! `cluster:NAME` and `group:NAME` with the group's label, so that `sum(NAME)` never counts twice.
+//!
+//! Keys of attributes become labels in the same way. Where two want one name: two attributes are joined with `;`, in the
+//! order of their keys; an attribute that would take a name of ours (`node`, `__name__`, `le`) becomes `exported_NAME`; a
+//! label of the node that an attribute already has becomes `node_NAME`.
+
+use std::collections::BTreeMap;
+
+use starling_history::Subject;
+use starling_proto::{catalogue::Kind, series::Series};
+
+use crate::{BOUND, LabelMatcher, Labels, NAME};
+
+/// The label that names a node.
+pub const NODE: &str = "node";
+/// Before names of what is merged over the cluster.
+pub const OF_CLUSTER: &str = "cluster:";
+/// Before names of what is merged over the nodes of a group.
+pub const OF_GROUP: &str = "group:";
+
+/// Words for units of UCUM.
+const UNITS: [(&str, &str); 24] = [
+    ("s", "seconds"),
+    ("ms", "milliseconds"),
+    ("us", "microseconds"),
+    ("ns", "nanoseconds"),
+    ("min", "minutes"),
+    ("h", "hours"),
+    ("d", "days"),
+    ("By", "bytes"),
+    ("KiBy", "kibibytes"),
+    ("MiBy", "mebibytes"),
+    ("GiBy", "gibibytes"),
+    ("TiBy", "tibibytes"),
+    ("KBy", "kilobytes"),
+    ("MBy", "megabytes"),
+    ("GBy", "gigabytes"),
+    ("TBy", "terabytes"),
+    ("bit", "bits"),
+    ("Hz", "hertz"),
+    ("Cel", "celsius"),
+    ("%", "percent"),
+    ("V", "volts"),
+    ("A", "amperes"),
+    ("W", "watts"),
+    ("J", "joules"),
+];
+/// Words for units after a `/`.
+const PER: [(&str, &str); 6] =
+    [("s", "second"), ("m", "minute"), ("min", "minute"), ("h", "hour"), ("d", "day"), ("By", "byte")];
+/// Most words that are put behind a name: `bytes_per_second_total`.
+const SUFFIX_WORDS: usize = 4;
+
+/// The name of a metric in Prometheus's spelling, without what it is merged over.
+#[must_use]
+pub fn metric_name(name: &str, kind: Kind, unit: &str) -> String {
+    let mut words: Vec<String> = words(name).map(str::to_owned).collect();
+    for word in unit_words(unit, kind) {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    if kind == Kind::Counter && words.last().is_none_or(|last| last != "total") {
+        words.push("total".into());
+    }
+    let name = words.join("_");
+    if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() { format!("_{name}") } else { name }
+}
+
+/// What stands between characters that no name may have.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').filter(|word| !word.is_empty())
+}
+
+fn unit_words(unit: &str, kind: Kind) -> Vec<String> {
+    if unit == "1" {
+        return if kind == Kind::Gauge { vec!["ratio".into()] } else { Vec::new() };
+    }
+    let (amount, per) = unit.split_once('/').unwrap_or((unit, ""));
+    // What stands in braces is said, not measured.
+    let said = |unit: &str| unit.starts_with('{') || unit.is_empty();
+    let word = |unit: &str, table: &[(&str, &str)]| {
+        let known = table.iter().find(|(code, _)| *code == unit).map(|(_, word)| (*word).to_owned());
+        known.unwrap_or_else(|| words(unit).collect::<Vec<_>>().join("_"))
+    };
+    let mut found = Vec::new();
+    if !said(amount) && amount != "1" {
+        found.push(word(amount, &UNITS));
+    }
+    if !said(per) {
+        found.extend(["per".to_owned(), word(per, &PER)]);
+    }
+    found.retain(|word| !word.is_empty());
+    found
+}
+
+/// The name of a label.
+fn label_name(key: &str) -> String {
+    let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("key_{name}") } else { name }
+}
+
+/// The labels of a series of `subject`. Of a node `node_labels` are the operator's labels.
+#[must_use]
+pub fn labels(subject: &Subject, series: &Series, node_labels: &[(String, String)]) -> Labels {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for (key, value) in series.attributes() {
+        let name = label_name(key);
+        let name = if [NODE, NAME, BOUND].contains(&name.as_str()) { format!("exported_{name}") } else { name };
+        all.entry(name).and_modify(|held| *held = format!("{held};{value}")).or_insert_with(|| value.to_string());
+    }
+    let mut add = |key: &str, value: &str| {
+        let name = label_name(key);
+        let name = if all.contains_key(&name) { format!("node_{name}") } else { name };
+        all.insert(name, value.to_owned());
+    };
+    let plain = metric_name(series.name(), series.kind(), series.unit());
+    let name = match subject {
+        Subject::Cluster => format!("{OF_CLUSTER}{plain}"),
+        Subject::Group(group) => {
+            if let Some((key, value)) = group.label() {
+                add(key, value);
+            }
+            format!("{OF_GROUP}{plain}")
+        }
+        Subject::Node(node) => {
+            add(NODE, node.as_str());
+            node_labels.iter().filter(|(key, _)| key != NODE).for_each(|(key, value)| add(key, value));
+            plain
+        }
+    };
+    Labels::new(all.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain([(NAME, name.as_str())]))
+}
+
+/// Whose series a selector can match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Nodes, one by one.
+    Nodes,
+    /// The cluster.
+    Cluster,
+    /// Groups, one by one.
+    Groups,
+}
+
+/// Whose series these conditions can hold for. A name that is not given as a whole may be that of any.
+#[must_use]
+pub fn whose(matchers: &[LabelMatcher]) -> Vec<Whose> {
+    match name_of(matchers) {
+        Some(name) if name.starts_with(OF_CLUSTER) => vec![Whose::Cluster],
+        Some(name) if name.starts_with(OF_GROUP) => vec![Whose::Groups],
+        Some(_) => vec![Whose::Nodes],
+        None => vec![Whose::Nodes, Whose::Cluster, Whose::Groups],
+    }
+}
+
+/// A regular expression for the names of the series that can be meant, in Starling's spelling: all that are meant and
+/// few others. `None` when the name is not given as a whole.
+#[must_use]
+pub fn pattern(matchers: &[LabelMatcher]) -> Option<String> {
+    let name = name_of(matchers)?;
+    let name = name.strip_prefix(OF_CLUSTER).or(name.strip_prefix(OF_GROUP)).unwrap_or(name);
+    let words: Vec<&str> = words(name).collect();
+    // Each of the last words may be the unit's.
+    let shortest = words.len().saturating_sub(SUFFIX_WORDS).max(1);
+    let apart = "[^0-9A-Za-z:]+";
+    let forms: Vec<String> = (shortest..=words.len()).rev().map(|n| words[..n.min(words.len())].join(apart)).collect();
+    Some(format!("[^0-9A-Za-z:]*(?:{})[^0-9A-Za-z:]*", forms.join("|")))
+}
+
+/// The name, when a condition gives it as a whole.
+fn name_of(matchers: &[LabelMatcher]) -> Option<&str> {
+    matchers.iter().filter(|matcher| matcher.label == NAME).find_map(|matcher| matcher.condition.only())
+}
+
+/// The node, when a condition gives it as a whole.
+#[must_use]
+pub fn node_of(matchers: &[LabelMatcher]) -> Option<&str> {
+    matchers.iter().filter(|matcher| matcher.label == NODE).find_map(|matcher| matcher.condition.only())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use starling_history::Matcher;
+    use starling_proto::{
+        catalogue::{METRICS, Scope},
+        group::Group,
+        ids::NodeId,
+    };
+
+    use super::*;
+
+    fn named(name: &str) -> Vec<LabelMatcher> {
+        vec![LabelMatcher { label: NAME.into(), condition: Matcher::equal(name) }]
+    }
+
+    fn app(name: &str, attributes: &[(&str, &str)], unit: &str) -> Series {
+        Series::application(name, attributes, Kind::Counter, unit, 0, Scope::Node).unwrap()
+    }
+
+    #[test]
+    fn names_follow_the_translation() {
+        for (name, kind, unit, wanted) in [
+            ("system.network.io", Kind::Counter, "By", "system_network_io_bytes_total"),
+            ("system.memory.usage", Kind::Gauge, "By", "system_memory_usage_bytes"),
+            ("system.memory.utilization", Kind::Gauge, "1", "system_memory_utilization_ratio"),
+            ("traffic.requests", Kind::Counter, "{request}", "traffic_requests_total"),
+            ("traffic.duration", Kind::Histogram, "s", "traffic_duration_seconds"),
+            ("http.duration.seconds", Kind::Gauge, "s", "http_duration_seconds"),
+            ("disk.speed", Kind::Gauge, "By/s", "disk_speed_bytes_per_second"),
+            ("a--b..c", Kind::Gauge, "", "a_b_c"),
+            ("5xx", Kind::Counter, "1", "_5xx_total"),
+            ("jobs_total", Kind::Counter, "1", "jobs_total"),
+        ] {
+            assert_eq!(metric_name(name, kind, unit), wanted);
+        }
+    }
+
+    #[test]
+    fn every_metric_of_the_catalogue_has_one_name_and_is_found_by_it() {
+        let mut names = std::collections::HashSet::new();
+        for metric in METRICS {
+            let name = metric_name(metric.name, metric.kind, metric.unit);
+            assert!(names.insert(name.clone()), "{name} twice");
+            for prefix in ["", OF_CLUSTER, OF_GROUP] {
+                let pattern = pattern(&named(&format!("{prefix}{name}"))).unwrap();
+                assert!(Matcher::regex(&pattern).unwrap().matches(metric.name), "{pattern} for {}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_that_want_one_name_are_told_apart() {
+        let node = Subject::Node(NodeId::parse("web-1").unwrap());
+        let series = app("jobs", &[("a.b", "1"), ("a_b", "2"), ("node", "x"), ("zone", "app"), ("1st", "y")], "");
+        let own = [("zone".to_owned(), "z1".to_owned()), ("rack".to_owned(), "r".to_owned())];
+        let all = labels(&node, &series, &own);
+        assert_eq!(
+            all.to_string(),
+            "jobs_total{a_b=\"1;2\", exported_node=\"x\", key_1st=\"y\", node=\"web-1\", node_zone=\"z1\", rack=\"r\", zone=\"app\"}"
+        );
+        let group = Subject::Group(Group::of("zone", "a").unwrap());
+        assert_eq!(labels(&group, &app("jobs", &[], ""), &[]).to_string(), "group:jobs_total{zone=\"a\"}");
+        assert_eq!(labels(&Subject::Cluster, &app("jobs", &[], ""), &[]).to_string(), "cluster:jobs_total");
+    }
+
+    #[test]
+    fn a_selector_says_whose_series_it_means() {
+        assert_eq!(whose(&named("up")), [Whose::Nodes]);
+        assert_eq!(whose(&named("cluster:up")), [Whose::Cluster]);
+        assert_eq!(whose(&named("group:up")), [Whose::Groups]);
+        let regex = [LabelMatcher { label: NAME.into(), condition: Matcher::regex("up.*").unwrap() }];
+        assert_eq!((whose(&regex).len(), pattern(&regex)), (3, None));
+    }
+
+    proptest! {
+        #[test]
+        fn any_series_is_found_by_its_name(name in "[a-zA-Z0-9:._/ -]{0,20}[a-z][a-zA-Z0-9:._/ -]{0,20}", unit in prop::sample::select(&["", "1", "s", "By", "By/s", "{x}", "{x}/s", "furlong"][..]), kind in prop::sample::select(&[Kind::Counter, Kind::Gauge, Kind::Histogram][..])) {
+            let pattern = pattern(&named(&metric_name(&name, kind, unit))).unwrap();
+            prop_assert!(Matcher::regex(&pattern).unwrap().matches(&name), "{} for {}", pattern, name);
+        }
+    }
+}
