@@ -269,6 +269,7 @@ fn answered<T>(outcome: Result<Result<tonic::Response<T>, Status>, Elapsed>) -> 
             Code::InvalidArgument | Code::OutOfRange => {
                 ApiError::refused(&GrpcRefusal::of(status.message()), StatusCode::BAD_REQUEST)
             }
+            Code::ResourceExhausted => ApiError::limit(GrpcRefusal::of(status.message()).message),
             _ => ApiError::unavailable(format!("the aggregator failed: {}", GrpcRefusal::of(status.message()).message)),
         }),
         Err(_) => Err(ApiError::unavailable("the aggregator did not answer in time; try again")),

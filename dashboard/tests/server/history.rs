@@ -68,7 +68,7 @@ async fn the_timeline_has_every_range_and_what_is_not_known_is_null() {
     assert_eq!(points[1]["requestsPerSecondMax"], json!({"http1": 59, "grpc": 59}), "a peak of one second is there");
     assert_eq!(points[1]["requestsPerSecondMin"]["http1"], 0);
     assert_eq!((&points[1]["nodesReporting"], &points[1]["nodesExpected"]), (&json!(2), &json!(3)));
-    assert_eq!(answer["coverage"]["note"], "history begins at 2023-11-14T22:21:00.000Z; 120 s of 180 s hold data");
+    assert_eq!(answer["coverage"]["note"], "the first data is of 2023-11-14T22:21:00.000Z; 120 s of 180 s hold data");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub(super) struct Completeness {
     /// Whether late data can still change a point.
     provisional: bool,
     /// The first step that holds data, when steps before it hold none.
-    history_begins: Option<String>,
+    first_data: Option<String>,
     /// What could not be had, and from whom.
     missing: Vec<Value>,
 }
@@ -51,7 +51,7 @@ impl Completeness {
             tick: period.to,
             age_ms: age_ms(period.to, now),
             provisional: points.iter().any(|point| point.provisional),
-            history_begins: held().next().filter(|_| empty_before).map(|first| rfc3339(first.tick)),
+            first_data: held().next().filter(|_| empty_before).map(|first| rfc3339(first.tick)),
             missing: missing.iter().map(missing_part).collect(),
         }
     }
@@ -68,7 +68,7 @@ impl Completeness {
             return None;
         }
         let held = format!("{seconds} s of {expected} s hold data");
-        Some(self.history_begins.as_ref().map_or_else(|| held.clone(), |at| format!("history begins at {at}; {held}")))
+        Some(self.first_data.as_ref().map_or_else(|| held.clone(), |at| format!("the first data is of {at}; {held}")))
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_says_where_its_history_begins_and_what_it_lacks() {
+    fn a_range_says_where_its_first_data_and_what_it_lacks() {
         let period = Period { from: 1_699_999_980, to: 1_700_000_159 };
         let points = [step(1_699_999_980, 0, 0), step(1_700_000_040, 30, 2), step(1_700_000_100, 60, 3)];
         let missing =
@@ -140,7 +140,7 @@ mod tests {
             (Some(2), Some(3), 90, 180)
         );
         assert_eq!((of.ratio, of.age_ms), (Some(Number(0.5)), 1_500));
-        assert_eq!(of.note().unwrap(), "history begins at 2023-11-14T22:14:00.000Z; 90 s of 180 s hold data");
+        assert_eq!(of.note().unwrap(), "the first data is of 2023-11-14T22:14:00.000Z; 90 s of 180 s hold data");
         assert_eq!((&of.missing[0]["aggregatorId"], &of.missing[0]["reason"]), (&json!("a2"), &json!("stopped")));
         // A gap in the middle is none before the beginning.
         let of = Completeness::of(&[points[2], points[0]], &[], period, 0);

@@ -7,7 +7,7 @@ import { onRamp } from "../lib/color";
 import { wholePercent } from "../lib/format";
 import { cancel, schedule } from "../lib/scheduler";
 import { ramp, theme, token } from "../state/theme";
-import { cursor, hover, pin, pinned, range, stepCursor } from "../state/timeline";
+import { cursor, hover, liveRange, pin, pinned, stepCursor } from "../state/timeline";
 
 /** Order of the strips. */
 export type CoreOrder = "core" | "busiest";
@@ -51,7 +51,7 @@ export function CoreStrips({ view, cores, order }: Props) {
   const draw = () => {
     const g = canvas.current && prepare(canvas.current, width.peek(), height);
     if (!g || strip < 10) return;
-    const { from, to } = range.peek();
+    const { from, to } = liveRange.peek();
     const table = ramp.peek();
     const rings = view.shown;
     const at = cursor.peek();
@@ -131,7 +131,7 @@ export function CoreStrips({ view, cores, order }: Props) {
     resize.observe(element);
     const stop = effect(() => {
       view.version.value;
-      range.value;
+      liveRange.value;
       cursor.value;
       theme.value;
       schedule(element, () => latest.current());
@@ -151,7 +151,7 @@ export function CoreStrips({ view, cores, order }: Props) {
     if (!box) return null;
     const x = (clientX - box.left) % (cell + GUTTER);
     if (x < NUMBER || x > NUMBER + strip) return null;
-    const { from, to } = range.peek();
+    const { from, to } = liveRange.peek();
     return Math.round(from + ((x - NUMBER) / strip) * (to - from));
   };
   const busiest = cores

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { live } from "../state/page";
 import { navigate, nodeHref, path } from "../state/router";
 import { toggleTheme } from "../state/theme";
-import { pan, pin, range, resume, stepCursor, togglePause, zoom, zoomBy } from "../state/timeline";
+import { pan, past, pin, range, resume, stepCursor, togglePause, zoom, zoomBy } from "../state/timeline";
 
 /** A second key of a two-key shortcut must follow within this time, milliseconds. */
 const CHORD_MS = 1_200;
@@ -16,7 +16,8 @@ const LIST = [
   ["g then o, n, c", "Overview, Nodes, Cluster"],
   ["Space", "Pause and go on"],
   [".", "Back to live"],
-  ["← →", "Move the crosshair by a second, with Shift by ten"],
+  ["← →", "Move the crosshair by a point, with Shift by ten"],
+  ["t", "Range of time"],
   ["+ −", "Zoom in and out"],
   ["[ ]", "Previous and next node"],
   ["Esc", "Free the crosshair, leave the zoom, close"],
@@ -78,12 +79,15 @@ export function useKeys(toggleHelp: () => void): void {
           navigate(nodeHref(id));
           break;
         }
+        case "t":
+          document.querySelector<HTMLElement>('.times [aria-pressed="true"]')?.focus();
+          break;
         case "+":
         case "=":
           zoomBy(0.5);
           break;
         case "-":
-          if (zoom.peek()) zoomBy(2);
+          if (zoom.peek() || past.peek()) zoomBy(2);
           break;
         case "ArrowLeft":
         case "ArrowRight": {

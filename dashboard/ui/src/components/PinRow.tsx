@@ -1,18 +1,20 @@
 /** Says that the crosshair is held or that a part of the range is shown, and how to leave. */
-import { clock } from "../lib/format";
-import { pin, pinned, resume, zoom } from "../state/timeline";
+import { clock, clockWithin } from "../lib/format";
+import { past, pin, pinned, resume, zoom } from "../state/timeline";
 import { Glyph } from "./Icons";
 
 export function PinRow() {
   const at = pinned.value;
   const part = zoom.value;
+  const before = past.value;
   if (at === null && part === null) return null;
   return (
     <div class="pinrow">
       {at !== null && (
         <button type="button" class="pinchip" onClick={() => pin(null)} aria-label="Free the crosshair">
           <Glyph name="cross" />
-          Crosshair pinned at <b>{clock(at)}</b>
+          Crosshair pinned at{" "}
+          <b>{before === null ? clock(at) : clockWithin(at, before.to - before.from, before.step)}</b>
           <kbd>Esc</kbd>
         </button>
       )}
@@ -25,7 +27,10 @@ export function PinRow() {
           <kbd>.</kbd>
         </button>
       )}
-      <span class="mute">All charts read the same second. Drag to zoom, double-click to reset.</span>
+      <span class="mute">
+        All charts read the same {before === null || before.step === 1 ? "second" : "point"}. Drag to zoom,
+        double-click to reset.
+      </span>
     </div>
   );
 }

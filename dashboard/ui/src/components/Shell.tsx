@@ -4,13 +4,15 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { AggregatorState } from "../gen/starling/v1/cluster_pb";
 import { clock, grouped, NONE, plural, span as spanText, THIN, zoneName } from "../lib/format";
+import { media } from "../lib/media";
 import { ageSeconds, fresh, live, newest, standing } from "../state/page";
 import { navigate, path, query, setQuery } from "../state/router";
 import { toggleTheme } from "../state/theme";
-import { pausedAt, span, togglePause } from "../state/timeline";
+import { pausedAt, togglePause } from "../state/timeline";
 import { Banner } from "./Banner";
 import { Glyph, Logo, StatusMark } from "./Icons";
 import { ShortcutList, useKeys } from "./Keys";
+import { RangePicker } from "./RangePicker";
 
 const PAGES = [
   { href: "/", label: "Overview", glyph: "overview" },
@@ -193,7 +195,12 @@ interface Props {
   children: ComponentChildren;
 }
 
+/** From this width on the top bar has room for the range. */
+const WIDE = media("(min-width: 1340px)");
+
 export function Shell({ title, trail, children }: Props) {
+  // The other pages show the present only.
+  const charted = path.value === "/" || path.value.startsWith("/nodes/");
   const help = useSignal(false);
   const copied = useSignal(false);
   useKeys(() => {
@@ -222,9 +229,7 @@ export function Shell({ title, trail, children }: Props) {
           {trail ?? <h1>{title}</h1>}
           <span class="sp" />
           <Find />
-          <span class="range hide-s" title="All charts show the same time, at one second">
-            Last {span.value < 60 ? `${span.value}${THIN}s` : `${span.value / 60}${THIN}min`} · 1{THIN}s
-          </span>
+          {charted && WIDE.value && <RangePicker />}
           <LivePill />
           <button
             type="button"
@@ -257,6 +262,7 @@ export function Shell({ title, trail, children }: Props) {
         </header>
         <main id="main" tabIndex={-1}>
           <Banner />
+          {charted && !WIDE.value && <RangePicker />}
           {children}
         </main>
       </div>

@@ -5,7 +5,7 @@ import type { Column } from "../api/columns";
 import type { LiveView } from "../api/view";
 import { envelope, runs } from "../lib/polyline";
 import { cancel, schedule } from "../lib/scheduler";
-import { range } from "../state/timeline";
+import { liveRange } from "../state/timeline";
 
 interface Props {
   view: Pick<LiveView, "shown" | "version">;
@@ -36,7 +36,7 @@ export function Sparkline({ view, column, color = "c-h2", reference, zero = fals
     const draw = () => {
       const width = element.clientWidth;
       const height = element.clientHeight;
-      const { from, to } = range.peek();
+      const { from, to } = liveRange.peek();
       const any = view.shown.window(column, from, to, values);
       if (!any || width < 16 || height < 8) {
         for (const e of [line, area]) e.removeAttribute("d");
@@ -87,7 +87,7 @@ export function Sparkline({ view, column, color = "c-h2", reference, zero = fals
     };
     const stop = effect(() => {
       view.version.value;
-      range.value;
+      liveRange.value;
       schedule(element, draw);
     });
     const resize = new ResizeObserver(() => schedule(element, draw));

@@ -17,6 +17,16 @@ export function nodesBehind(complete: Known | undefined, section?: Section): str
   return `${grouped(there)} of ${plural(expected, "node")}`;
 }
 
+/** What of its range an answer over time holds. */
+export interface Held {
+  nodesReporting: number | null;
+  nodesExpected: number | null;
+  seconds: number;
+  secondsExpected: number;
+  firstData: string | null;
+  missing: { aggregatorId: string | null; reason: string }[];
+}
+
 /** Parts of a note with commas between. */
 export function noted(...parts: readonly (string | undefined)[]): string {
   return parts.filter((part) => part !== undefined && part !== "").join(", ");

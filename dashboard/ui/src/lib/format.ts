@@ -261,7 +261,11 @@ export function span(seconds: number): string {
 
 /** The length of a range in words: "30 seconds", "15 minutes". */
 export function lengthInWords(seconds: number): string {
-  return seconds < 60 ? plural(seconds, "second") : plural(Math.round(seconds / 60), "minute");
+  if (seconds < 60) return plural(seconds, "second");
+  if (seconds < 7200) return plural(Math.round(seconds / 60), "minute");
+  return seconds < 172_800
+    ? plural(Math.round(seconds / 3600), "hour")
+    : plural(Math.round(seconds / 86_400), "day");
 }
 
 /** A share as an axis label: 0, 50%, 100%. */
@@ -307,6 +311,31 @@ export function clock(unixSeconds: number): string {
 /** Local time of day without seconds: 14:32. */
 export function clockMinute(unixSeconds: number): string {
   return clock(unixSeconds).slice(0, 5);
+}
+
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+
+/** Local day of a Unix second: 26 Nov. */
+export function day(unixSeconds: number): string {
+  const d = new Date(unixSeconds * 1000);
+  return `${d.getDate()} ${MONTHS[d.getMonth()]}`;
+}
+
+/** Local day and time of day: 26 Nov 14:32. */
+export function dated(unixSeconds: number): string {
+  return `${day(unixSeconds)} ${clockMinute(unixSeconds)}`;
+}
+
+/** The day at midnight, else the time of day: for an axis over days. */
+export function dayOrMinute(unixSeconds: number): string {
+  const minute = clockMinute(unixSeconds);
+  return minute === "00:00" ? day(unixSeconds) : minute;
+}
+
+/** A second of a chart over so many seconds, with no more than its points and its length need. */
+export function clockWithin(unixSeconds: number, seconds: number, step: number): string {
+  if (seconds >= 86_399) return dated(unixSeconds);
+  return step % 60 === 0 ? clockMinute(unixSeconds) : clock(unixSeconds);
 }
 
 /** Short name of the time zone in which `clock` speaks, for example "UTC" or "GMT+2". */

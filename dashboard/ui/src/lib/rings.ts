@@ -1,4 +1,5 @@
 /** Columns of one view over the last seconds, in typed arrays that never grow with time. */
+import type { Shown } from "./shown";
 
 /** Seconds kept: the 900 the server sends and some more, so that late corrections find their place. */
 export const RING_SECONDS = 1024;
@@ -16,7 +17,10 @@ export interface IncomingColumn {
  * One ring per column, indexed by second. A slot remembers which second it holds, so skipped seconds read as
  * missing without being cleared.
  */
-export class Rings {
+export class Rings implements Shown {
+  readonly step = 1;
+  readonly live = true;
+  readonly end = Number.POSITIVE_INFINITY;
   /** Newest second held. 0 when empty. */
   newest = 0;
   private readonly names: string[] = [];
@@ -99,6 +103,15 @@ export class Rings {
       if (this.present(t)) return t;
     }
     return 0;
+  }
+
+  first(): number {
+    return this.firstPresent(this.newest - this.capacity + 1);
+  }
+
+  /** A point is a second. */
+  extremes(): null {
+    return null;
   }
 
   /** Copies `from..=to` of a column into `out`, null where missing. Returns false when nothing is there. */

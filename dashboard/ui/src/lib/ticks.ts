@@ -20,12 +20,16 @@ export function niceTicks(max: number, count = 4, unit = 1): number[] {
   return ticks;
 }
 
-const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600] as const;
+const TIME_STEPS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800,
+  259_200, 604_800,
+] as const;
 
 /** Round seconds in `from..=to` for at most `labels` labels, aligned to the local clock. */
 export function timeTicks(from: number, to: number, labels: number): number[] {
-  const step = TIME_STEPS.find((s) => (to - from) / s <= Math.max(1, labels)) ?? 600;
-  // Zones with a half hour still have round minutes, and steps divide 30 minutes or an hour.
+  const step = TIME_STEPS.find((s) => (to - from) / s <= Math.max(1, labels)) ?? 2_592_000;
+  // Steps divide a day or are days, so that the day begins at a label. Where clocks change within it the labels after
+  // the change are off by the hour.
   const offset = new Date(from * 1000).getTimezoneOffset() * 60;
   const first = Math.ceil((from - offset) / step) * step + offset;
   const ticks: number[] = [];

@@ -13,6 +13,7 @@ import { ON_NODE } from "../panels/table";
 import { useNode } from "./hooks";
 import { Kpis } from "./Kpis";
 import { Facts, State, Trail } from "./NodeHead";
+import { Heatmap, History } from "./OverTime";
 
 const NO_REFERENCE: Reference[] = [];
 
@@ -108,6 +109,8 @@ export function NodePage({ id }: { id: string }) {
         {ON_NODE.map((panel) => (
           <TimePanel key={panel} view={view} absent={gone} panel={panel} />
         ))}
+        <Heatmap node={id} />
+        <History node={id} />
       </div>
     </Shell>
   );

@@ -27,6 +27,7 @@ import { query, setQuery } from "../state/router";
 import { useHosts } from "./hooks";
 import { Kpis } from "./Kpis";
 import { loadOthers, others } from "./lazy";
+import { Heatmap, History } from "./OverTime";
 
 const STYLES = [
   ["stacked", "Stacked"],
@@ -209,8 +210,8 @@ export function OverviewPage() {
       panel="latency"
       over={lacks}
       width={few ? 8 : 4}
-      // As tall as the protocol table beside it.
-      height={few ? Math.max(176, 103 + 27 * (traffic?.protocols.length ?? 0)) : 132}
+      // As tall as the protocol table beside it, or as the heatmap.
+      height={few ? Math.max(176, 103 + 27 * (traffic?.protocols.length ?? 0)) : 214}
     />
   );
   const protocols = (
@@ -263,19 +264,18 @@ export function OverviewPage() {
           view={view}
           lacks={nodesBehind(complete, "connections")}
         />
-        {only !== undefined ? (
+        {only !== undefined && (
           <>
             {latency}
             {protocols}
           </>
-        ) : few ? (
-          hostMap
-        ) : (
-          latency
         )}
+        <Heatmap />
+        {only !== undefined ? <TimePanel view={view} panel="connections" /> : few ? hostMap : latency}
         <TimePanel view={view} panel="network" over={nodesBehind(complete, "network") ?? "all nodes"} />
         <TimePanel view={view} panel="disk" over={nodesBehind(complete, "disk") ?? "all nodes"} />
-        {only !== undefined && <TimePanel view={view} panel="connections" />}
+        <TimePanel view={view} panel="errors" over={lacks} />
+        <History />
       </div>
     </Shell>
   );

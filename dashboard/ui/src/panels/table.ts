@@ -21,7 +21,7 @@ export interface Scale {
   max?: number;
 }
 
-const SCALES: Record<Unit, Scale> = {
+export const SCALES: Record<Unit, Scale> = {
   number: { axis: f.axisCount, value: f.count },
   rate: { axis: f.axisCount, value: f.rate },
   share: { axis: f.axisPercent, value: f.percent, max: 1 },

@@ -10,19 +10,33 @@ function read(): void {
   here.value = { path: window.location.pathname, search: window.location.search };
 }
 
-/** Query parameters that survive a change of page. */
-const KEPT = ["at"] as const;
+/** Query parameters that survive a change of page: the time that is looked at. */
+const KEPT = ["at", "range", "from", "to", "granularity"] as const;
 
 /** Goes to an address of this page. */
 export function navigate(to: string): void {
   const url = new URL(to, window.location.href);
+  // An address that says its own time has all of it.
+  const own = url.searchParams.has("range");
   for (const key of KEPT) {
     const v = query.peek().get(key);
-    if (v !== null && !url.searchParams.has(key)) url.searchParams.set(key, v);
+    if (v !== null && !own && !url.searchParams.has(key)) url.searchParams.set(key, v);
   }
   window.history.pushState(null, "", url);
   read();
   window.scrollTo(0, 0);
+}
+
+/** Changes query parameters as a step in the history: Back leads to what was shown before. */
+export function navigateHere(changes: Record<string, string | null>): void {
+  const url = new URL(window.location.href);
+  for (const [key, value] of Object.entries(changes)) {
+    if (value === null) url.searchParams.delete(key);
+    else url.searchParams.set(key, value);
+  }
+  if (url.href === window.location.href) return;
+  window.history.pushState(null, "", url);
+  read();
 }
 
 /** Changes one query parameter in place, without a step in the history. */

@@ -1,8 +1,17 @@
 /** One time for the whole page: range, pause, zoom, crosshair. */
 import { batch, computed, signal } from "@preact/signals";
+import {
+  type Period,
+  readGranularity,
+  readPeriod,
+  SHORTEST,
+  stepOf,
+  type Window,
+  windowOf,
+} from "../lib/period";
 import { windowEnd, windowSpan } from "../lib/stale";
 import { beat, fresh, live, newest, serverNow } from "./page";
-import { query, setQuery } from "./router";
+import { navigateHere, query, setQuery } from "./router";
 
 /** Seconds from and to, both included. */
 export interface Range {
@@ -32,8 +41,73 @@ const first = computed(() => {
 /** Length of the live window: up to 15 minutes, shorter while there is less data. */
 export const span = computed(() => windowSpan(first.value, newest.value));
 
-/** What the charts show. */
-export const range = computed<Range>(() => {
+/** The part of the past that the address asks for; null while live. */
+export const period = computed(() => readPeriod(query.value));
+
+/** Its granularity when the address says one, else null: it is chosen. */
+export const granularity = computed(() => period.value && readGranularity(query.value, period.value));
+
+/** The same window as long as it holds the same seconds: what depends on it is not read again each second. */
+function steady(): (next: Window) => Window {
+  let last: Window | null = null;
+  return (next) => {
+    if (last?.from !== next.from || last.to !== next.to || last.step !== next.step) last = next;
+    return last;
+  };
+}
+
+/** The last second that is shown, or could be: the newest one, that of the pause, or the present when data has stopped. */
+function lastSecond(): number {
+  // A range is not held up by data that has stopped: its end is then hatched.
+  if (fresh.value !== "fresh") beat.value;
+  const end =
+    newest.value === 0 ? Math.floor(serverNow()) : windowEnd(newest.value, serverNow(), fresh.value);
+  return pausedAt.value ?? end;
+}
+
+const steadyPast = steady();
+
+/** The seconds of the past that are shown, and their step; null while live. The same object until they change. */
+export const past = computed<Window | null>(() => {
+  const asked = period.value;
+  if (asked === null) return null;
+  return steadyPast(windowOf(asked, stepOf(asked, granularity.value), lastSecond()));
+});
+
+/** The live window, for what is asked of the server and not drawn by the second. */
+const LIVE_PERIOD: Period = { name: "custom", seconds: 900 };
+const steadyAsked = steady();
+
+/** What panels ask the server for that follow the range of the page: the past, the zoom, or the last 15 minutes. */
+export const asked = computed<Window>(() => {
+  const part = zoom.value;
+  if (past.value !== null) return past.value;
+  if (part !== null) return steadyAsked({ ...part, step: 1 });
+  return steadyAsked(windowOf(LIVE_PERIOD, 1, lastSecond()));
+});
+
+/** Shows another part of the past, null for live; a step in the history of the browser. */
+export function choosePeriod(name: string | null, ends?: Range): void {
+  batch(() => {
+    zoom.value = null;
+    if (pinned.peek() !== null) pin(null);
+    navigateHere({
+      range: name,
+      from: ends ? String(ends.from) : null,
+      to: ends ? String(ends.to) : null,
+      // A range that cannot carry the granularity would ignore it; the choice is made again there.
+      granularity: null,
+    });
+  });
+}
+
+/** Chooses the granularity, null for the one that suits. */
+export function chooseGranularity(name: string | null): void {
+  navigateHere({ granularity: name });
+}
+
+/** What the live charts show, whatever the others do. */
+export const liveRange = computed<Range>(() => {
   if (zoom.value) return zoom.value;
   // Once data has stopped, the window follows the clock.
   if (fresh.value !== "fresh") beat.value;
@@ -42,6 +116,9 @@ export const range = computed<Range>(() => {
   const to = pausedAt.value ?? end;
   return { from: to - span.value + 1, to };
 });
+
+/** What the charts show. */
+export const range = computed<Range>(() => past.value ?? liveRange.value);
 
 /** Holds the view. */
 export function pause(): void {
@@ -55,6 +132,7 @@ export function pause(): void {
 /** Back to live. */
 export function resume(): void {
   batch(() => {
+    if (period.peek() !== null) choosePeriod(null);
     zoom.value = null;
     pausedAt.value = null;
     live.hold(false);
@@ -70,6 +148,12 @@ export function togglePause(): void {
 /** Looks at a part, which holds the view: a moving window cannot be read. */
 export function zoomTo(from: number, to: number): void {
   if (to - from < 5) return;
+  const window = past.peek();
+  if (window !== null) {
+    const last = Math.min(window.to, Math.ceil(to) + window.step - 1);
+    if (last - from + 1 >= SHORTEST) choosePeriod("custom", { from: Math.floor(from), to: last });
+    return;
+  }
   batch(() => {
     pause();
     zoom.value = { from, to };
@@ -91,6 +175,10 @@ export function zoomBy(factor: number): void {
   const middle = cursor.peek() ?? (from + to) / 2;
   const a = Math.round(middle - (middle - from) * factor);
   const b = Math.round(middle + (to - middle) * factor);
+  if (past.peek() !== null) {
+    zoomTo(a, b);
+    return;
+  }
   const end = pausedAt.peek() ?? newest.peek();
   if (b - a >= span.peek() - 1) zoom.value = null;
   else zoomTo(Math.max(a, end - span.peek() + 1), Math.min(b, end));
@@ -105,11 +193,11 @@ export function pin(second: number | null): void {
   setQuery("at", second === null ? null : String(second));
 }
 
-/** Moves the crosshair by keyboard. */
+/** Moves the crosshair by keyboard, by so many points. */
 export function stepCursor(seconds: number): void {
   const { from, to } = range.peek();
   const at = cursor.peek() ?? to;
-  const next = Math.min(to, Math.max(from, at + seconds));
+  const next = Math.min(to, Math.max(from, at + seconds * (past.peek()?.step ?? 1)));
   if (pinned.peek() === null) hover.value = next;
   else pin(next);
 }

@@ -17,6 +17,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { runnerImport } from "vite";
 import { WebSocketServer } from "ws";
 import * as data from "./data.mjs";
+import { makePast } from "./past.mjs";
 
 const ui = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const args = process.argv.slice(2);
@@ -37,6 +38,9 @@ const history = option("seconds", 900);
 const alone = args.includes("--alone");
 const empty = alone || args.includes("--empty");
 const started = Math.floor(Date.now() / 1000);
+
+// --days N: history began N days ago, else 8. --without: an aggregator does not answer for its part.
+const past = makePast({ fleet, started, days: option("days", 8), without: args.includes("--without") });
 
 const { module: pb } = await runnerImport(join(ui, "src", "gen", "starling", "live", "v1", "live_pb.ts"), {
   logLevel: "error",
@@ -87,10 +91,17 @@ const CONTROLS = {
 };
 
 const http = createServer(async (request, response) => {
-  const path = new URL(request.url ?? "/", "http://feeder").pathname;
+  const url = new URL(request.url ?? "/", "http://feeder");
+  const path = url.pathname;
   if (request.method === "POST" && CONTROLS[path]) {
     CONTROLS[path]();
     response.end("done\n");
+    return;
+  }
+  if (path.startsWith("/api/")) {
+    const [status, body] = cut ? [503, { error: { message: "cut off" } }] : past(path, url.searchParams);
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify(body));
     return;
   }
   const file = path.startsWith("/assets/") ? normalize(path) : "/index.html";

@@ -2,8 +2,9 @@
 import { effect, useComputed, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Column } from "../../api/columns";
+import type { PastView } from "../../api/past";
 import type { LiveView } from "../../api/view";
-import { known, lengthInWords, NONE, type Quantity, text } from "../../lib/format";
+import { dated, known, lengthInWords, NONE, type Quantity, text } from "../../lib/format";
 import { cancel, schedule } from "../../lib/scheduler";
 import {
   cursor,
@@ -19,11 +20,12 @@ import {
 } from "../../state/timeline";
 import { FIRST_SECOND, lackText } from "../words";
 import { ChartCore, chartInputs } from "./core";
-import { type ChartSpec, LEFT, type Reading, type Reference, type Series } from "./spec";
+import { usePast } from "./past";
+import { type ChartSpec, type ChartView, LEFT, type Reading, type Reference, type Series } from "./spec";
 import { TimeTable } from "./TimeTable";
 
 interface Props {
-  view: Pick<LiveView, "shown" | "version" | "status">;
+  view: Pick<LiveView, "shown" | "version" | "status" | "nodeId">;
   /** What the chart shows, for its sentence. */
   title: string;
   series: readonly Series[];
@@ -53,7 +55,10 @@ const NO_REFERENCES: readonly Reference[] = [];
 const OFF_SCREEN_EVERY_MS = 5000;
 
 export function TimeChart(props: Props) {
-  const { view, title, series, height, left = LEFT, scale = 1, value } = props;
+  const { title, series, height, left = LEFT, scale = 1, value } = props;
+  const total = props.totalColumn;
+  const before = usePast(props.view.nodeId, [...series.map((s) => s.column), ...(total ? [total] : [])]);
+  const view: ChartView = before ?? props.view;
   const host = useRef<HTMLDivElement>(null);
   const core = useRef<ChartCore | null>(null);
   const hidden = useSignal<ReadonlySet<string>>(new Set());
@@ -75,6 +80,7 @@ export function TimeChart(props: Props) {
     references: props.references ?? NO_REFERENCES,
     hidden: hidden.value,
     noDataLabel: props.noDataLabel ?? false,
+    total,
   };
   const latest = useRef(spec);
   latest.current = spec;
@@ -173,7 +179,6 @@ export function TimeChart(props: Props) {
     else hidden.value = new Set(all.filter((c) => c !== column));
   };
 
-  const total = props.totalColumn;
   const at = cursor.value ?? view.shown.newest;
   return (
     <>
@@ -276,15 +281,36 @@ export function TimeChart(props: Props) {
           {band.value && (
             <div class="band" style={{ left: `${band.value.left}px`, width: `${band.value.width}px` }} />
           )}
-          {!anything.value && drawnReady.value && (
+          {before !== null && anything.value && <PastNote view={before} />}
+          {!anything.value && (drawnReady.value || before !== null) && (
             <p class="ch-empty">
-              {lackText.value ?? (view.status.value === "empty" ? FIRST_SECOND : props.empty)}
+              {before !== null
+                ? (before.problem.value ?? emptyPast(before, props.empty))
+                : (lackText.value ?? (view.status.value === "empty" ? FIRST_SECOND : props.empty))}
             </p>
           )}
         </div>
       )}
     </>
   );
+}
+
+/** What is said below a chart of the past that lacks something. */
+function PastNote({ view }: { view: PastView }) {
+  const { firstData, missing = [] } = view.completeness.value ?? {};
+  const problem = view.problem.value;
+  const lacks = missing.map((part) => `without ${part.aggregatorId ?? "a part"}: ${part.reason}`);
+  if (problem !== null) lacks.unshift(`not read again: ${problem}`);
+  if (firstData) lacks.push(`data from ${dated(Date.parse(firstData) / 1000)} on`);
+  return lacks.length === 0 ? null : <p class="ch-note">{lacks.join("; ")}</p>;
+}
+
+/** Why a part of the past is empty. */
+function emptyPast(view: PastView, usual: string): string {
+  if (view.status.value === "loading") return "Reading.";
+  const complete = view.completeness.value;
+  if (complete !== null && complete.seconds > 0) return usual;
+  return "No history in this time: it begins with the first second that an aggregator stored.";
 }
 
 function describe(title: string, chart: ChartCore, spec: ChartSpec): string {

@@ -1,8 +1,7 @@
 /** Draws one time chart: uPlot for axes and series, and an overlay of our own for the common crosshair. */
 import uPlot from "uplot";
-import type { LiveView } from "../../api/view";
 import { font } from "../../lib/canvas";
-import { clock, clockMinute } from "../../lib/format";
+import { clock, clockMinute, dayOrMinute } from "../../lib/format";
 import { polyline, runs, withOwnLine } from "../../lib/polyline";
 import { timeTicks } from "../../lib/ticks";
 import { fresh } from "../../state/page";
@@ -11,13 +10,15 @@ import { cursor, range } from "../../state/timeline";
 import { Crosshair } from "./crosshair";
 import { Frame } from "./frame";
 import { drawOver, drawUnder } from "./paint";
-import { BOTTOM, type ChartSpec, type Reading, RIGHT, type Series, TOP } from "./spec";
+import { BOTTOM, type ChartSpec, type ChartView, type Reading, RIGHT, type Series, TOP } from "./spec";
 
 /** Half the width of a time label, pixels: with and without seconds. */
 const HALF_CLOCK = 25;
 const HALF_MINUTE = 16;
 /** Pixels one time label needs with the space beside it. */
 const LABEL_ROOM = 95;
+/** From this length on the axis names days: both ends are included. */
+const DAY = 86_400 - 1;
 
 export class ChartCore {
   private plot: uPlot | null = null;
@@ -27,7 +28,7 @@ export class ChartCore {
 
   constructor(
     private readonly host: HTMLElement,
-    private readonly view: Pick<LiveView, "shown">,
+    private readonly view: Pick<ChartView, "shown">,
     private spec: ChartSpec,
     private readonly height: number,
     readonly left: number,
@@ -126,7 +127,10 @@ export class ChartCore {
           grid: { show: false },
           ticks: { show: false },
           splits: (u) => this.timeSplits(u.width),
-          values: (_, splits) => splits.map(wholeMinutes(splits) ? clockMinute : clock),
+          values: (_, splits) => {
+            const { from, to } = frame.window;
+            return splits.map(to - from >= DAY ? dayOrMinute : wholeMinutes(splits) ? clockMinute : clock);
+          },
         },
         {
           size: this.left,
@@ -162,7 +166,7 @@ export class ChartCore {
         const drawn = this.frame.drawn(stacked());
         const own = drawn[k] ?? [];
         const below = stacked() && k > 0 ? drawn[k - 1] : null;
-        const x = (i: number) => u.valToPos(this.frame.window.from + i, "x", true);
+        const x = (i: number) => u.valToPos(this.frame.seconds[i] ?? 0, "x", true);
         const y = (v: number) => u.valToPos(v, "y", true);
         const line = new Path2D();
         const area = new Path2D();

@@ -1,5 +1,5 @@
 /** The common crosshair over one chart: line, time tag and a dot on each series. */
-import { clock } from "../../lib/format";
+import { clock, clockWithin } from "../../lib/format";
 import type { Frame } from "./frame";
 import { BOTTOM, type ChartSpec, RIGHT, TOP } from "./spec";
 
@@ -44,13 +44,16 @@ export class Crosshair {
     if (!inside) return;
     const width = this.host.clientWidth - this.left - RIGHT;
     const plot = this.height - TOP - BOTTOM;
-    const x = this.left + (width * (at - from)) / Math.max(1, to - from);
+    const index = frame.index(at);
+    // A point stands at its first second.
+    const x = this.left + (width * ((frame.seconds[index] ?? at) - from)) / Math.max(1, to - from);
     this.line.style.transform = `translateX(${Math.round(x)}px)`;
     this.line.style.top = `${TOP}px`;
     this.line.style.height = `${plot}px`;
-    this.tag.textContent = clock(at);
-    const tagX = Math.min(this.left + width - HALF_TAG, Math.max(this.left + HALF_TAG, x));
-    this.tag.style.transform = `translateX(${Math.round(tagX - HALF_TAG)}px)`;
+    this.tag.textContent = frame.step === 1 ? clock(at) : clockWithin(at, to - from, frame.step);
+    const half = this.tag.offsetWidth / 2 || HALF_TAG;
+    const tagX = Math.min(this.left + width - half, Math.max(this.left + half, x));
+    this.tag.style.transform = `translateX(${Math.round(tagX - half)}px)`;
     const drawn = frame.drawn(spec.stacked);
     spec.series.forEach((s, k) => {
       let dot = this.dots[k];
@@ -59,8 +62,8 @@ export class Crosshair {
         this.dots[k] = dot;
         this.overlay.append(dot);
       }
-      const v = frame.raw[k]?.[at - from] ?? null;
-      const y = drawn[k]?.[at - from] ?? null;
+      const v = frame.raw[k]?.[index] ?? null;
+      const y = drawn[k]?.[index] ?? null;
       dot.hidden = v === null || y === null;
       if (y === null) return;
       dot.style.backgroundColor = `var(--${s.color})`;

@@ -1,11 +1,15 @@
 /** What a chart draws besides its series: the ground line and gaps below them, limits and captions above. */
 import uPlot from "uplot";
 import { font, hatch } from "../../lib/canvas";
+import { polyline, runs } from "../../lib/polyline";
 import { token } from "../../state/theme";
 import type { Frame } from "./frame";
 import type { ChartSpec } from "./spec";
 
-/** Ground line and hatched gaps. */
+/** A thirteenth: the lines and the grid are seen through it. */
+const BAND_ALPHA = "33";
+
+/** Ground line, hatched gaps, and what lies between the extremes. */
 export function drawUnder(u: uPlot, frame: Frame): void {
   const ratio = uPlot.pxRatio;
   const g = u.ctx;
@@ -18,6 +22,30 @@ export function drawUnder(u: uPlot, frame: Frame): void {
     const b = Math.min(left + width, u.valToPos(gap.to, "x", true));
     const w = Math.max(2 * ratio, b - a);
     hatch(g, token("hatch"), a, top, w, height, 8 * ratio, 1.25 * ratio);
+  }
+  const x = (i: number) => u.valToPos(frame.seconds[i] ?? 0, "x", true);
+  const y = (v: number) => u.valToPos(v, "y", true);
+  for (const { low, high, color } of frame.bands) {
+    const area = new Path2D();
+    for (const [start, end] of runs(high)) {
+      const above = polyline(high, start, end, x, y);
+      const below = polyline(low, start, end, x, y);
+      area.moveTo(above[0] as number, above[1] as number);
+      for (let i = 2; i < above.length; i += 2) area.lineTo(above[i] as number, above[i + 1] as number);
+      for (let i = below.length - 2; i >= 0; i -= 2) area.lineTo(below[i] as number, below[i + 1] as number);
+      // A point alone has no width.
+      if (end - start === 1) {
+        area.rect(
+          (above[0] as number) - ratio,
+          above[1] as number,
+          2 * ratio,
+          (below[1] as number) - (above[1] as number),
+        );
+      }
+      area.closePath();
+    }
+    g.fillStyle = token(color) + BAND_ALPHA;
+    g.fill(area);
   }
   g.restore();
 }

@@ -1,6 +1,16 @@
 /** What a time chart is asked to show, and where its plot lies in its box. */
+import type { ReadonlySignal } from "@preact/signals";
 import type { Column } from "../../api/columns";
+import type { ViewStatus } from "../../api/view";
 import type { Quantity } from "../../lib/format";
+import type { Shown } from "../../lib/shown";
+
+/** What a chart reads: live, or of the past. */
+export interface ChartView {
+  readonly shown: Shown;
+  readonly version: ReadonlySignal<number>;
+  readonly status: ReadonlySignal<ViewStatus>;
+}
 
 /** One line or layer. */
 export interface Series {
@@ -33,6 +43,8 @@ export interface ChartSpec {
   references: readonly Reference[];
   hidden: ReadonlySet<string>;
   noDataLabel: boolean;
+  /** The sum of all layers, of which a stack shows the extremes. */
+  total: Column | undefined;
 }
 
 /** A legend entry: NaN when the second has no value. */

@@ -1,0 +1,129 @@
+/** Which time the charts show, and in what points. Both stand in the address, and each choice is a step back. */
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { lengthInWords, span as spanText } from "../lib/format";
+import { carries, GRANULARITIES, type Granularity, RANGES, SHORTEST } from "../lib/period";
+import { chooseGranularity, choosePeriod, granularity, past, period, range, span } from "../state/timeline";
+
+/** Live: the last 15 minutes. */
+const LIVE = "15m";
+const NAMES = [LIVE, ...Object.keys(RANGES)];
+
+/** What `<input type="datetime-local">` takes: local time by the second. */
+function localTime(unixSeconds: number): string {
+  const offset = new Date(unixSeconds * 1000).getTimezoneOffset() * 60;
+  return new Date((unixSeconds - offset) * 1000).toISOString().slice(0, 19);
+}
+
+function Custom({ close }: { close: () => void }) {
+  const form = useRef<HTMLFormElement>(null);
+  const problem = useSignal("");
+  const { from, to } = range.peek();
+  useEffect(() => form.current?.querySelector("input")?.focus(), []);
+  return (
+    <form
+      class="custom"
+      ref={form}
+      aria-label="Custom range"
+      onKeyDown={(e) => {
+        if (e.key === "Escape") close();
+      }}
+      onSubmit={(e) => {
+        e.preventDefault();
+        const data = new FormData(e.currentTarget);
+        const [a, b] = ["from", "to"].map((name) => Math.floor(Date.parse(String(data.get(name))) / 1000));
+        if (a === undefined || b === undefined || !(b - a + 1 >= SHORTEST)) {
+          problem.value = `From must be at least ${SHORTEST} s before To.`;
+          return;
+        }
+        choosePeriod("custom", { from: a, to: b });
+        close();
+      }}
+    >
+      <label>
+        From
+        <input name="from" type="datetime-local" step="1" required value={localTime(from)} />
+      </label>
+      <label>
+        To
+        <input name="to" type="datetime-local" step="1" required value={localTime(to)} />
+      </label>
+      <button type="submit" class="btn">
+        Show
+      </button>
+      <button type="button" class="btn" onClick={close}>
+        Cancel
+      </button>
+      <p role="alert">{problem.value}</p>
+    </form>
+  );
+}
+
+export function RangePicker() {
+  const asking = useSignal(false);
+  const shown = period.value;
+  const step = past.value?.step ?? 1;
+  const stepText = step % 60 === 0 ? lengthInWords(step) : spanText(step);
+  const able = (name: Granularity) => (shown === null ? name === "second" : carries(shown, name));
+  return (
+    <div class="times">
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as one line of buttons */}
+      <div class="seg" role="group" aria-label="Range of time">
+        {NAMES.map((name) => (
+          <button
+            type="button"
+            key={name}
+            aria-pressed={(shown?.name ?? LIVE) === name}
+            title={name === LIVE ? `Live: the last ${lengthInWords(span.value)}` : `The last ${name}`}
+            onClick={() => choosePeriod(name === LIVE ? null : name)}
+          >
+            {name}
+          </button>
+        ))}
+        <button
+          type="button"
+          aria-pressed={shown?.name === "custom"}
+          aria-expanded={asking.value}
+          onClick={() => {
+            asking.value = !asking.value;
+          }}
+        >
+          Custom
+        </button>
+      </div>
+      {/* biome-ignore lint/a11y/useSemanticElements: as above */}
+      <div class="seg" role="group" aria-label="Time in a point">
+        <button
+          type="button"
+          aria-pressed={shown === null ? false : granularity.value === null}
+          disabled={shown === null}
+          title={shown === null ? "Live charts are by the second" : `Chosen by the range: ${stepText}`}
+          onClick={() => chooseGranularity(null)}
+        >
+          {shown !== null && granularity.value === null ? `auto, ${spanText(step)}` : "auto"}
+        </button>
+        {(Object.keys(GRANULARITIES) as Granularity[]).map((name) => (
+          <button
+            type="button"
+            key={name}
+            aria-pressed={shown === null ? name === "second" : granularity.value === name}
+            disabled={!able(name)}
+            title={able(name) ? `One point a ${name}` : `This range is not shown by the ${name}`}
+            onClick={() => {
+              if (shown !== null) chooseGranularity(name);
+            }}
+          >
+            {name}
+          </button>
+        ))}
+      </div>
+      {asking.value && (
+        <Custom
+          close={() => {
+            asking.value = false;
+          }}
+        />
+      )}
+    </div>
+  );
+}

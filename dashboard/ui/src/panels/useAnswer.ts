@@ -1,0 +1,43 @@
+/** An answer of the JSON endpoints, read again when the question changes. */
+import { type Signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { ask, Refused } from "../api/ask";
+import { beat } from "../state/page";
+
+type Parameters = Record<string, string | number | undefined>;
+
+/** Seconds after which a question that failed is asked again. */
+const AGAIN_AFTER = 10;
+
+interface Read<T> {
+  answer: T | null;
+  /** Why there is no newer answer; null when there is. */
+  problem: string | null;
+}
+
+/** The last answer about `subject`, kept while the next one is read. */
+export function useAnswer<T>(subject: string, path: string, parameters: Parameters): Read<T> {
+  const nothing = { subject, answer: null, problem: null };
+  const state: Signal<Read<T> & { subject: string }> = useSignal(nothing);
+  const key = JSON.stringify([path, parameters]);
+  const failed = state.value.problem !== null;
+  // Only while it has failed does the beat matter.
+  const attempt = failed ? Math.floor(beat.value / AGAIN_AFTER) : 0;
+  // The key holds path and parameters.
+  useEffect(() => {
+    const mine = new AbortController();
+    ask<T>(path, parameters, mine.signal).then(
+      (answer) => {
+        state.value = { subject, answer, problem: null };
+      },
+      (error) => {
+        if (mine.signal.aborted) return;
+        const problem = error instanceof Refused ? error.message : "The server does not answer.";
+        const before = state.peek();
+        state.value = { ...(before.subject === subject ? before : nothing), problem };
+      },
+    );
+    return () => mine.abort();
+  }, [key, attempt]);
+  return state.value.subject === subject ? state.value : nothing;
+}
