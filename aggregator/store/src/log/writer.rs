@@ -356,6 +356,10 @@ impl Log {
         self.lock().files.values().copied().collect()
     }
 
+    pub(crate) fn paused(&self) -> Option<Paused> {
+        self.lock().paused.clone()
+    }
+
     pub(crate) fn stats(&self) -> LogStats {
         let state = self.lock();
         LogStats {

@@ -44,7 +44,7 @@ pub enum Subjects<'a> {
 #[derive(Clone)]
 pub struct BlockRef {
     segment: Arc<Segment>,
-    index: Arc<Index>,
+    subject: Arc<str>,
     entry: Entry,
 }
 
@@ -61,7 +61,7 @@ impl BlockRef {
 
     /// Whose data it is.
     pub fn subject(&self) -> &str {
-        self.index.subject(&self.entry)
+        &self.subject
     }
 
     /// The seconds that it stands for.
@@ -113,7 +113,10 @@ impl Store {
         let touched: Vec<Arc<Segment>> = {
             let segments = self.read_segments();
             let touches = |segment: &&Arc<Segment>| {
-                segment.tier == tier && segment.name.start < range.end && segment.name.end > range.start
+                segment.tier == tier
+                    && !range.is_empty()
+                    && segment.name.start < range.end
+                    && segment.name.end > range.start
             };
             segments.iter().filter(touches).cloned().collect()
         };
@@ -134,12 +137,13 @@ impl Store {
     fn collect(
         &self,
         segment: &Arc<Segment>,
-        index: &Arc<Index>,
+        index: &Index,
         subjects: Subjects<'_>,
         range: &Range<u32>,
         found: &mut Found,
     ) {
         let bad = self.quarantine.of(segment.name.id);
+        let mut last: Option<Arc<str>> = None;
         let mut take = |first: &str, wanted: &dyn Fn(&str) -> bool| {
             for entry in index.entries_from(first) {
                 if !wanted(index.subject(entry)) {
@@ -152,8 +156,12 @@ impl Store {
                 match bad.iter().find(|bad| bad.offset == entry.offset) {
                     Some(bad) => found.bad.push(bad.clone()),
                     None => {
-                        let (segment, index) = (segment.clone(), index.clone());
-                        found.blocks.push(BlockRef { segment, index, entry: *entry });
+                        // Not the index itself: what was found must not keep all that was looked through.
+                        let subject = match &last {
+                            Some(last) if **last == *index.subject(entry) => last.clone(),
+                            _ => last.insert(index.subject(entry).into()).clone(),
+                        };
+                        found.blocks.push(BlockRef { segment: segment.clone(), subject, entry: *entry });
                     }
                 }
             }

@@ -96,6 +96,8 @@ pub struct Store {
     counters: Counters,
     /// Why the last segment could not be written.
     paused: Mutex<Option<Paused>>,
+    /// Held while segments are replaced.
+    replacing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -153,6 +155,7 @@ impl Store {
             quarantine,
             counters: Counters::default(),
             paused: Mutex::default(),
+            replacing: Mutex::default(),
         };
         Ok((store, recovered))
     }
@@ -224,6 +227,8 @@ impl Store {
         if old.len() > REPLACED_MAX {
             return Err(WriteError::TooManyReplaced);
         }
+        // One replacement at a time: two of the same segments would both find them there.
+        let _alone = (!old.is_empty()).then(|| self.replacing.lock().unwrap_or_else(PoisonError::into_inner));
         for &id in old {
             let inside = |segment: &Arc<Segment>| {
                 segment.tier == tier && segment.name.start >= window.start && segment.name.end <= window.end
@@ -280,6 +285,11 @@ impl Store {
     /// The segments of a tier, by start and then by age.
     pub fn segments(&self, tier: u8) -> Vec<SegmentInfo> {
         self.read_segments().iter().filter(|segment| segment.tier == tier).map(|segment| segment.info()).collect()
+    }
+
+    /// Since when and why the disk takes no records, or else no segments; `None` when the last of each were taken.
+    pub fn paused(&self) -> Option<Paused> {
+        self.log.paused().or_else(|| self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// What the store holds. `now`, Unix time: what ends after it is of the future.

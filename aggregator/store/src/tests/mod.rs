@@ -6,3 +6,5 @@ mod crash;
 mod damage;
 mod full;
 mod model;
+mod opening;
+mod properties;
