@@ -100,6 +100,23 @@ async fn the_last_minutes_are_answered_with_what_is_missing() {
     assert_eq!(counted, (from + 10..=to).filter(|t| !hole.contains(t)).map(requests).sum::<u64>() as f64);
     assert!(values(series, 0).into_iter().flatten().all(|p99| (p99 - 0.002).abs() < 0.002 * 0.004), "{series:?}");
     assert!(series.statistics[0].error_bound_ppm > 0 && series.statistics[1].error_bound_ppm == 0);
+    // GetSeries reads the same when it begins before the last 15 minutes.
+    let long = v1::GetSeriesRequest {
+        name: "traffic.requests".into(),
+        total: true,
+        statistics: vec!["value".into(), "nodes".into()],
+        from_tick: to - 4_000,
+        to_tick: to,
+        ..v1::GetSeriesRequest::default()
+    };
+    let series = aggregator.query().await.get_series(long).await.unwrap().into_inner();
+    assert_eq!((series.points.len(), series.answered_by.as_str()), (4_001, "solo"));
+    let last = series.series[0].statistics.iter().map(|one| one.values[4_000]).collect::<Vec<_>>();
+    assert_eq!(last, [2.0 * requests(to) as f64, 2.0]);
+    assert!(series.series[0].statistics[0].values[..3_900].iter().all(|value| value.is_nan()));
+    let listed = v1::GetSeriesRequest { from_tick: 0, to_tick: to - 1_000, ..v1::GetSeriesRequest::default() };
+    let listed = aggregator.query().await.get_series(listed).await.unwrap().into_inner();
+    assert!(listed.series.is_empty() && listed.points.is_empty(), "nothing is kept of then");
     // What is computed is computed at each second.
     let busy = v1::QueryRangeRequest { name: "traffic.error_ratio".into(), ..asked(from, to, None, &["value"]) };
     assert!(query(&aggregator, busy).await.unwrap().series.iter().all(|series| series.derived));
@@ -237,5 +254,92 @@ async fn an_asker_that_has_no_time_gets_what_there_is_in_time() {
     request.set_timeout(std::time::Duration::from_millis(400));
     let answer = aggregator.query().await.query_range(request).await.unwrap().into_inner();
     assert_eq!(answer.series.len(), 1);
+    aggregator.stopped().await;
+}
+
+#[tokio::test]
+async fn heatmaps_distributions_and_summaries_say_the_same_as_the_seconds() {
+    let aggregator = Aggregator::start("solo", &[]).await;
+    let mut nodes = [TestNode::new("web-1", "a"), TestNode::new("web-2", "a")];
+    let to_tick = now() - 2;
+    let from_tick = to_tick - 29;
+    for (node, micros) in nodes.iter_mut().zip([10_000, 1_000_000]) {
+        node.connect(&aggregator.url()).await;
+        for some in (from_tick..=to_tick).collect::<Vec<_>>().chunks(15) {
+            for tick in some {
+                // One slow request a second beside 50 quick ones.
+                node.send(*tick, if micros > 10_000 { 1 } else { 50 }, micros).await;
+            }
+            node.until_acked(some.iter().copied()).await;
+        }
+    }
+    let mut client = aggregator.query().await;
+    // Scenario 5: the percentile of all requests, in any way it is asked for.
+    for each_node in [false, true] {
+        let scope = Some(v1::Scope { each_node, ..v1::Scope::default() });
+        let request = v1::GetDistributionRequest {
+            scope,
+            from_tick,
+            to_tick,
+            quantiles: vec![0.5, 0.99],
+            include_histogram: true,
+            ..Default::default()
+        };
+        let answer = client.get_distribution(request).await.unwrap().into_inner();
+        assert_eq!((answer.count, answer.unit.as_str()), (Some(51.0 * 30.0), "s"), "{answer:?}");
+        assert!((answer.quantiles[0].value - 0.01).abs() < 0.0001 && (answer.quantiles[1].value - 1.0).abs() < 0.004);
+        assert!(answer.quantiles[1].lower <= answer.quantiles[1].value && !answer.histogram.is_empty());
+        let completeness = answer.completeness.unwrap();
+        assert_eq!((completeness.seconds(), completeness.nodes_reporting()), (30, 2));
+        assert_eq!(answer.answered_by, "solo");
+    }
+    let busy = v1::GetDistributionRequest { name: "traffic.requests".into(), from_tick, to_tick, ..Default::default() };
+    let status = client.get_distribution(busy).await.unwrap_err();
+    assert!(status.message().starts_with("name: traffic.requests is a counter"), "{status}");
+
+    let request = v1::GetHeatmapRequest { from_tick, to_tick, step_seconds: 1, ..Default::default() };
+    let map = client.get_heatmap(request).await.unwrap().into_inner();
+    assert_eq!((map.columns.len(), map.cells_are.as_str()), (30, "counts"));
+    for value in [0.01, 1.0] {
+        let row = map.rows.iter().find(|row| row.lower() <= value && value < row.upper()).unwrap();
+        assert!(row.cells.iter().all(|count| *count == if value < 1.0 { 50.0 } else { 1.0 }), "{row:?}");
+    }
+    let request =
+        v1::GetHeatmapRequest { name: "throughput".into(), from_tick, to_tick, step_seconds: 60, ..Default::default() };
+    let map = client.get_heatmap(request).await.unwrap().into_inner();
+    let counted: f64 = map.rows.iter().flat_map(|row| &row.cells).sum();
+    assert_eq!(counted, 30.0, "each second once: {map:?}");
+    let request = v1::GetHeatmapRequest {
+        scope: each_node(),
+        name: "traffic.requests".into(),
+        from_tick,
+        to_tick,
+        step_seconds: 60,
+        ..Default::default()
+    };
+    let map = client.get_heatmap(request).await.unwrap().into_inner();
+    let rows: Vec<_> = map
+        .rows
+        .iter()
+        .map(|row| (row.node_id.as_str(), row.cells.iter().find(|cell| !cell.is_nan()).copied()))
+        .collect();
+    assert_eq!(rows, [("web-1", Some(50.0)), ("web-2", Some(1.0))]);
+
+    let request = v1::SummarizeRequest { from_tick, to_tick, time_zone: "Europe/Berlin".into(), ..Default::default() };
+    let summary = client.summarize(request).await.unwrap().into_inner();
+    assert_eq!(
+        (summary.average, summary.total, summary.standard_deviation),
+        (Some(51.0), Some(51.0 * 30.0), Some(0.0))
+    );
+    assert_eq!(summary.peak.unwrap(), v1::Extreme { value: 51.0, tick: from_tick, resolution_seconds: 1 });
+    assert_eq!((summary.seconds, summary.seconds_expected), (30, 30));
+    let week = summary.week_ago.unwrap();
+    assert_eq!((week.average, week.counted_in.as_str()), (None, "Europe/Berlin"), "nothing is known of then");
+    assert_eq!(summary.period_before.unwrap().to_tick, from_tick - 1);
+    let series = summary.series.unwrap();
+    assert_eq!((series.points.len(), series.series.len()), (30, 1));
+    let request = v1::SummarizeRequest { name: "traffic.duration".into(), from_tick, to_tick, ..Default::default() };
+    let summary = client.summarize(request).await.unwrap().into_inner();
+    assert!((summary.average.unwrap() - 1.0).abs() < 0.004, "the p99 of all, not a mean: {summary:?}");
     aggregator.stopped().await;
 }

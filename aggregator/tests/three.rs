@@ -184,12 +184,10 @@ async fn series_are_the_same_numbers(aggregator: &Aggregator, expected: &BTreeMa
     let names: Vec<_> = listed.get_ref().series.iter().map(|series| series.name.as_str()).collect();
     assert!(names.contains(&"system.cpu.core.utilization") && names.is_sorted(), "{names:?}");
 
+    // All that is kept can be read; a second for each of fifty years is too much.
     let early = v1::GetSeriesRequest { from_tick: 1, ..asked("traffic.requests") };
     let status = query.get_series(early).await.unwrap_err();
-    assert!(
-        status.code() == Code::OutOfRange && status.message().starts_with("from_tick: 1 is outside of"),
-        "{status}"
-    );
+    assert!(status.code() == Code::InvalidArgument && status.message().starts_with("from_tick: "), "{status}");
     let both = v1::GetSeriesRequest { group: "zone:even".into(), ..of_node("traffic.requests") };
     assert_eq!(query.get_series(both).await.unwrap_err().code(), Code::InvalidArgument);
 }

@@ -134,10 +134,14 @@ impl query_server::Query for QueryService {
 
     async fn get_series(&self, request: Request<v1::GetSeriesRequest>) -> Result<Response<v1::SeriesAnswer>, Status> {
         let forwarded = self.asked_by_peer(request.metadata())?;
-        let request = request.into_inner();
-        let answered_by = self.id.to_string();
         let settled = self.ledger.published().borrow().settled;
         let oldest = oldest_kept(settled);
+        let before = |tick: u32| (1..oldest).contains(&tick);
+        if before(request.get_ref().from_tick) || before(request.get_ref().to_tick) {
+            return Ok(Response::new(self.over_time.series(request).await?));
+        }
+        let request = request.into_inner();
+        let answered_by = self.id.to_string();
         if request.node_id.is_empty() {
             let group = self.group(&request.group)?;
             let asked = Asked::parse(&request, oldest, settled)?;
@@ -166,19 +170,22 @@ impl query_server::Query for QueryService {
         Ok(Response::new(self.over_time.query_range(request).await?))
     }
 
-    async fn get_heatmap(&self, _: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {
-        Err(Status::unimplemented("this aggregator keeps no history yet"))
+    async fn get_heatmap(&self, request: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {
+        self.catch_up.check()?;
+        Ok(Response::new(self.over_time.heatmap(request).await?))
     }
 
-    async fn summarize(&self, _: Request<v1::SummarizeRequest>) -> Result<Response<v1::Summary>, Status> {
-        Err(Status::unimplemented("this aggregator keeps no history yet"))
+    async fn summarize(&self, request: Request<v1::SummarizeRequest>) -> Result<Response<v1::Summary>, Status> {
+        self.catch_up.check()?;
+        Ok(Response::new(self.over_time.summarize(request).await?))
     }
 
     async fn get_distribution(
         &self,
-        _: Request<v1::GetDistributionRequest>,
+        request: Request<v1::GetDistributionRequest>,
     ) -> Result<Response<v1::Distribution>, Status> {
-        Err(Status::unimplemented("this aggregator keeps no history yet"))
+        self.catch_up.check()?;
+        Ok(Response::new(self.over_time.distribution(request).await?))
     }
 
     async fn watch_node(

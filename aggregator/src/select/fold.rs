@@ -69,6 +69,32 @@ impl Folded {
         Ok(folded)
     }
 
+    /// The same in the longer steps of `span`, which begins and ends with `of`, in whose steps it is now.
+    ///
+    /// # Errors
+    /// [`OverflowError`] when counts of histograms do not fit 64 bits.
+    pub(crate) fn regrouped(&self, of: &Span, span: &Span) -> Result<Self, OverflowError> {
+        let points = span.points() as usize;
+        let place = |at: usize| span.point_of(of.tick_of(at as u32)).map_or(0, |point| point as usize);
+        let mut coverage = vec![Coverage::default(); points];
+        for (at, one) in self.coverage.iter().enumerate() {
+            coverage[place(at)].append(one);
+        }
+        let mut series = BTreeMap::new();
+        for (key, steps) in &self.series {
+            let mut longer: Vec<Option<Cell>> = vec![None; points];
+            for (at, cell) in steps.iter().enumerate() {
+                let Some(cell) = cell else { continue };
+                match &mut longer[place(at)] {
+                    Some(step) => step.append(cell)?,
+                    empty => *empty = Some(cell.clone()),
+                }
+            }
+            series.insert(key.clone(), longer);
+        }
+        Ok(Self { coverage, series, resolution: self.resolution })
+    }
+
     /// All series in one with the attributes `with`, step by step. `None` without any, and for series of one name that mean
     /// different things.
     ///

@@ -24,7 +24,7 @@ pub(crate) use self::{
     fold::{Folded, Key},
     memory::Memory,
     part::Part,
-    span::{Most, NODES_RANGE_MAX, POINTS, POINTS_MAX, POINTS_USUAL, RANGE_MAX, Span},
+    span::{Most, NODES_RANGE_MAX, Names, POINTS, POINTS_MAX, POINTS_USUAL, RANGE_MAX, Span},
     stop::{Stop, time_of},
 };
 

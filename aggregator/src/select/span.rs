@@ -113,6 +113,19 @@ impl Span {
         Ok(asked)
     }
 
+    /// `from..=to` in one step.
+    pub(crate) const fn one(from: u32, to: u32) -> Self {
+        Self { from, to, step: u32::MAX }
+    }
+
+    /// How coarse the cells may be that are read for it: of a step of the span, and such that what is read beyond its ends is
+    /// nothing, or less than a third of a percent of it.
+    pub(crate) fn grain(&self) -> u32 {
+        let ends = |grain: u32| self.from.is_multiple_of(grain) && (self.to + 1).is_multiple_of(grain);
+        let fits = |grain: &u32| *grain <= self.step && (ends(*grain) || self.seconds() / 300 >= *grain);
+        [3_600, 60, 10].into_iter().find(fits).unwrap_or(1)
+    }
+
     /// Seconds of the range.
     pub(crate) const fn seconds(&self) -> u32 {
         self.to - self.from + 1
@@ -173,6 +186,18 @@ mod tests {
         assert_eq!(span(SETTLED - 86_399, SETTLED, 0, 10).unwrap().step, 10_800);
         assert_eq!(span(SETTLED - 86_399, SETTLED, 0, 1_000).unwrap().step, 120);
         assert_eq!(span(SETTLED - 599, SETTLED, 0, 0).unwrap().step, 1);
+    }
+
+    #[test]
+    fn cells_are_as_coarse_as_the_ends_allow() {
+        let grain = |from, to, step| Span { from, to, step }.grain();
+        assert_eq!(grain(7_200, 14_399, 3_600), 3_600);
+        assert_eq!(grain(7_200, 14_400, 3_600), 10, "an hour more would be read for one second");
+        assert_eq!(grain(7_201, 7_260, 60), 1);
+        assert_eq!(grain(7_200, 7_259, 15), 10);
+        assert_eq!(Span::one(1, 604_800).grain(), 60);
+        assert_eq!(Span::one(1, 604_800).points(), 1);
+        assert_eq!(Span::one(SETTLED - 3_599, SETTLED).seconds_of(0), 3_600);
     }
 
     #[test]

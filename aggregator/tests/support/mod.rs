@@ -256,6 +256,12 @@ impl TestNode {
         self.offer(tick).await;
     }
 
+    /// Sends one second of these samples.
+    pub(crate) async fn send_samples(&mut self, tick: u32, samples: Vec<Sample>) {
+        self.contents.insert(tick, (Content { tick, samples, dropped: 0 }, None));
+        self.offer(tick).await;
+    }
+
     /// Sends a second that was measured before.
     pub(crate) async fn offer(&mut self, tick: u32) {
         let writer = self.link().writer;

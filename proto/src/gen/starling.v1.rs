@@ -1726,13 +1726,14 @@ pub struct GetSeriesRequest {
     /// the value of a counter (per second) or gauge; count, mean, p50, p99 and max of a histogram.
     #[prost(string, repeated, tag = "6")]
     pub statistics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// First second, within the last 15 minutes. 0: 59 seconds before the last one.
+    /// First second, of all that is kept. 0: 59 seconds before the last one.
     #[prost(uint32, tag = "7")]
     pub from_tick: u32,
-    /// Last second. 0: the newest settled one, of a node its newest.
+    /// Last second. 0: the newest settled one, of a node its newest. Of a list the second whose series are listed.
     #[prost(uint32, tag = "8")]
     pub to_tick: u32,
-    /// Seconds in a point, 1 to 900; 0 means 1. A point holds the seconds whose Unix time divided by the step is the same:
+    /// Seconds in a point, 0 means 1; within the last 15 minutes up to 900, beyond them as many that there are at most 11,000
+    /// points. A point holds the seconds whose Unix time divided by the step is the same:
     /// rates and values are their mean, min and max their extremes, counts and histograms are added up before a quantile is
     /// read.
     #[prost(uint32, tag = "9")]

@@ -79,7 +79,7 @@ fn within(prefix: &str, status: &Status) -> Status {
 /// Which series are asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// Name of the metric.
+    /// Name of the metric; empty for all.
     pub(crate) name: String,
     /// Attributes a series must have, sorted.
     pub(crate) with: Vec<(String, String)>,
@@ -125,7 +125,7 @@ impl Wanted {
         };
         let with = self.with.iter().map(|(key, value)| equal(key, value));
         v1::ReadHistoryRequest {
-            names: vec![equal("", &self.name)],
+            names: if self.name.is_empty() { Vec::new() } else { vec![equal("", &self.name)] },
             attributes: with.chain(self.given.iter().cloned()).collect(),
             ..v1::ReadHistoryRequest::default()
         }
@@ -133,7 +133,9 @@ impl Wanted {
 
     /// The same as a selection of `from..=to`.
     pub(crate) fn selection(&self, from: u32, to: u32, histograms: bool) -> Selection {
-        let mut selection = Selection { histograms, ..Selection::named(&self.name, from, to) };
+        let all = Selection::all(from, to);
+        let named = if self.name.is_empty() { all } else { Selection::named(&self.name, from, to) };
+        let mut selection = Selection { histograms, ..named };
         for (key, value) in &self.with {
             selection = selection.with(key, value);
         }

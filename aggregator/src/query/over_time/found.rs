@@ -25,8 +25,7 @@ pub(crate) struct Keep {
 
 impl Keep {
     /// All of them.
-    #[cfg(test)]
-    const ALL: Self = Self { top: 0, by: RangeStatistic::Mean, bottom: false };
+    pub(crate) const ALL: Self = Self { top: 0, by: RangeStatistic::Mean, bottom: false };
 
     /// Whether `a` comes before `b`. What has no value is last.
     fn order(self, a: Option<f64>, b: Option<f64>) -> std::cmp::Ordering {
@@ -132,6 +131,21 @@ impl Found {
             }
             self.ranks.remove(&(subject, key));
         }
+    }
+
+    /// The same in the steps of `span`, which begins and ends with those it is in.
+    ///
+    /// # Errors
+    /// `OUT_OF_RANGE` when counts do not fit 64 bits.
+    pub(crate) fn regrouped(&self, span: &Span) -> Result<Self, Status> {
+        let mut longer = Self::new(*span, Keep::ALL);
+        for (subject, folded) in &self.subjects {
+            let regrouped = folded.regrouped(&self.span, span);
+            let regrouped =
+                regrouped.map_err(|_| Status::out_of_range("from_tick: the counts of this range exceed 64 bits"))?;
+            longer.add(subject.clone(), regrouped)?;
+        }
+        Ok(longer)
     }
 
     /// Whether some second up to `settled` has no data.

@@ -195,7 +195,7 @@ fn read_here(
     mut state: State,
     stop: &Stop,
 ) -> Result<(State, Vec<NodeId>), Status> {
-    let Span { from, to, step, .. } = question.span;
+    let Span { from, to, .. } = question.span;
     let selection = question.wanted.selection(from, to, question.histograms);
     let subjects: Vec<Subject> = match &question.whose {
         Whose::Subject(subject) => vec![subject.clone()],
@@ -210,7 +210,7 @@ fn read_here(
             unread.extend(subject.node().cloned());
             continue;
         }
-        let part = held.read(&subject, &selection, step, stop);
+        let part = held.read(&subject, &selection, question.span.grain(), stop);
         if !part.coverage.is_empty() {
             state.add(subject, part)?;
         }
@@ -239,8 +239,9 @@ async fn ask(holders: &Holders, member: &Member, state: &Mutex<State>, stop: Sto
                 request.except = state.found.nodes().map(ToString::to_string).collect();
             }
         }
-        let Span { from, to, step, .. } = question.span;
-        let (from_tick, to_tick, step_seconds, histograms) = (from, to, step, question.histograms);
+        let Span { from, to, .. } = question.span;
+        let (from_tick, to_tick, histograms) = (from, to, question.histograms);
+        let step_seconds = question.span.grain();
         v1::ReadHistoryRequest { from_tick, to_tick, step_seconds, histograms, ..request }
     };
     let talk = async {

@@ -1,16 +1,24 @@
 //! Questions over time.
 //!
-//! - [`asked`]: whose series and which, checked; [`range`]: the request of `QueryRange` and its answer;
+//! - [`asked`]: whose series and which, checked; [`range`], [`heatmap`], [`summary`], [`distribution`], [`series`]: the request
+//!   of each rpc and its answer;
+//! - [`insight`]: rules about what stands out, for which [`standing_out`] reads what they need;
 //! - [`statistic`]: what is read of a series over a step;
 //! - [`work`]: how many questions are worked on, and for how long;
 //! - [`gather`]: reads here what is here, and asks the other aggregators for the rest;
 //! - [`found`]: what was read, in the steps of the question.
 
 mod asked;
+mod distribution;
 mod found;
 mod gather;
+mod heatmap;
+mod insight;
 mod range;
+mod series;
+mod standing_out;
 mod statistic;
+mod summary;
 mod work;
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
@@ -21,6 +29,7 @@ use tonic::{Request, Status};
 use self::{
     found::Found,
     gather::{Question, find},
+    standing_out::Known,
     work::{Turn, Work},
 };
 use super::{Holders, check_group, forward};
@@ -68,6 +77,123 @@ impl OverTime {
         let answer = turn.run(move |_| asked.answer(found, settled, &known)).await?;
         self.metrics.history_answer.record(began.elapsed());
         Ok(v1::RangeAnswer { missing, answered_by: self.id.to_string(), ..answer })
+    }
+
+    /// `GetSeries` of seconds before the last 15 minutes.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or the limit it exceeds.
+    pub(crate) async fn series(&self, request: Request<v1::GetSeriesRequest>) -> Result<v1::SeriesAnswer, Status> {
+        let began = Instant::now();
+        let (metadata, _, request) = request.into_parts();
+        let asked = series::Asked::parse(request, self.settled()).map_err(|status| self.work.refused(status))?;
+        let turn = self.work.turn("series", &metadata).await?;
+        let Read { found, .. } = self.read(&turn, asked.question(), false).await?;
+        let answer = turn.run(move |_| asked.answer(&found)).await?;
+        self.metrics.history_answer.record(began.elapsed());
+        Ok(v1::SeriesAnswer { answered_by: self.id.to_string(), ..answer })
+    }
+
+    /// `GetHeatmap`.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or the limit it exceeds.
+    pub(crate) async fn heatmap(&self, request: Request<v1::GetHeatmapRequest>) -> Result<v1::Heatmap, Status> {
+        let began = Instant::now();
+        let (metadata, _, request) = request.into_parts();
+        let strict = request.strict;
+        let asked = heatmap::Asked::parse(request, self.settled()).map_err(|status| self.work.refused(status))?;
+        let turn = self.work.turn("heatmap", &metadata).await?;
+        let Read { found, missing, known, settled } = self.read(&turn, asked.question(), strict).await?;
+        let map = turn
+            .run(move |_| {
+                let columns = found.regrouped(asked.span())?.points(settled, &known);
+                Ok::<_, Status>(v1::Heatmap { columns, ..asked.answer(found)? })
+            })
+            .await??;
+        self.metrics.history_answer.record(began.elapsed());
+        Ok(v1::Heatmap { missing, answered_by: self.id.to_string(), ..map })
+    }
+
+    /// `GetDistribution`.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or the limit it exceeds.
+    pub(crate) async fn distribution(
+        &self,
+        request: Request<v1::GetDistributionRequest>,
+    ) -> Result<v1::Distribution, Status> {
+        let began = Instant::now();
+        let (metadata, _, request) = request.into_parts();
+        let strict = request.strict;
+        let asked = distribution::Asked::parse(request, self.settled()).map_err(|status| self.work.refused(status))?;
+        let turn = self.work.turn("distribution", &metadata).await?;
+        let Read { found, missing, known, settled } = self.read(&turn, asked.question(), strict).await?;
+        let completeness = move |found: &Found| found.points(settled, &known).into_iter().next();
+        let answer = turn.run(move |_| asked.answer(&found, completeness(&found))).await??;
+        self.metrics.history_answer.record(began.elapsed());
+        Ok(v1::Distribution { missing, answered_by: self.id.to_string(), ..answer })
+    }
+
+    /// `Summarize`.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or the limit it exceeds.
+    pub(crate) async fn summarize(&self, request: Request<v1::SummarizeRequest>) -> Result<v1::Summary, Status> {
+        let began = Instant::now();
+        let (metadata, _, request) = request.into_parts();
+        let asked =
+            summary::Asked::parse(request.clone(), self.settled()).map_err(|status| self.work.refused(status))?;
+        let turn = self.work.turn("summary", &metadata).await?;
+        let read = self.read(&turn, asked.question(), request.strict).await?;
+        let Read { found, missing, known, settled } = read;
+        let mut extremes = asked.extremes(&found);
+        if let Some((peak, low)) = &mut extremes {
+            for (extreme, is_peak) in [(peak, true), (low, false)] {
+                if let Some(question) = asked.question_within(extreme) {
+                    let within = self.read(&turn, question, false).await?;
+                    *extreme = asked.within(*extreme, &within.found, is_peak);
+                }
+            }
+        }
+        let (period, week) = asked.before();
+        let mut compared = [None, None];
+        let mut peaks_before = Vec::new();
+        for (slot, before) in compared.iter_mut().zip([period, week]) {
+            if let Some(before) = before {
+                let then = self.read(&turn, asked.question_before(&before), false).await?;
+                peaks_before.extend(asked.extremes(&then.found).map(|(peak, _)| peak.value));
+                *slot = Some((before, asked.totals(&then.found)));
+            }
+        }
+        let (asked, found, totals) = turn
+            .run(move |_| {
+                let totals = asked.totals(&found);
+                let longer = found.regrouped(asked.span())?;
+                Ok::<_, Status>((asked, longer, totals))
+            })
+            .await??;
+        let out = Known {
+            found: &found,
+            average: totals.average,
+            peak: extremes.map(|(peak, _)| (peak.value, peak.tick)),
+            peaks_before: &peaks_before,
+            period: compared[0].as_ref().map(|(before, _)| before),
+            week: compared[1].as_ref().map(|(before, then)| (before, then.average)),
+        };
+        let insights = self.stands_out(&turn, &asked, &request, out).await?;
+        let evidence = asked.evidence(&request);
+        let answer = turn
+            .run(move |_| {
+                let answer = asked.answer(summary::unit(&found), &totals, extremes, compared);
+                let series = range::Asked::parse(evidence, settled)?.answer(found, settled, &known);
+                Ok::<_, Status>(v1::Summary { series: Some(series), insights, ..answer })
+            })
+            .await??;
+        self.metrics.history_answer.record(began.elapsed());
+        let series =
+            answer.series.map(|series| v1::RangeAnswer { missing, answered_by: self.id.to_string(), ..series });
+        Ok(v1::Summary { series, answered_by: self.id.to_string(), ..answer })
     }
 
     /// Reads what `question` asks for; `strict` makes an error of what is missing.

@@ -7,30 +7,30 @@ use starling_proto::{
 };
 
 /// Attributes of a series, by key.
-pub(super) type Pairs = Vec<(String, String)>;
+pub(crate) type Pairs = Vec<(String, String)>;
 
 /// Borrowed attributes of a key.
-pub(super) fn borrowed(pairs: &Pairs) -> Vec<(&str, &str)> {
+pub(crate) fn borrowed(pairs: &Pairs) -> Vec<(&str, &str)> {
     pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 /// The key of a series with these attributes.
-pub(super) fn owned(pairs: &[(&str, &str)]) -> Pairs {
+pub(crate) fn owned(pairs: &[(&str, &str)]) -> Pairs {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The key of a series.
-pub(super) fn pairs(series: &Series) -> Pairs {
+pub(crate) fn pairs(series: &Series) -> Pairs {
     series.attributes().iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
 /// What a series is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct About<'a> {
-    pub(super) kind: Kind,
-    pub(super) unit: &'a str,
-    pub(super) scope: Scope,
-    pub(super) derived: bool,
+pub(crate) struct About<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) unit: &'a str,
+    pub(crate) scope: Scope,
+    pub(crate) derived: bool,
 }
 
 impl<'a> From<&'a Series> for About<'a> {
@@ -47,7 +47,7 @@ impl From<&'static catalogue::Metric> for About<'_> {
 
 impl About<'_> {
     /// The series with these values.
-    pub(super) fn series(self, name: &str, attributes: &Pairs, statistics: Vec<v1::StatisticValues>) -> v1::Series {
+    pub(crate) fn series(self, name: &str, attributes: &Pairs, statistics: Vec<v1::StatisticValues>) -> v1::Series {
         let scope = match self.scope {
             Scope::Cluster => "cluster",
             Scope::Node => "node",
@@ -64,7 +64,7 @@ impl About<'_> {
     }
 
     /// What is read when nothing is asked for.
-    pub(super) fn usual(self) -> Vec<Statistic> {
+    pub(crate) fn usual(self) -> Vec<Statistic> {
         match self.kind {
             Kind::Histogram => {
                 vec![Statistic::Count, Statistic::Mean, Statistic::P50, Statistic::P99, Statistic::Max]

@@ -10,9 +10,9 @@ use tonic::Status;
 use super::about::Pairs;
 
 /// Statistics asked for at once.
-const STATISTICS_MAX: usize = 16;
+pub(crate) const STATISTICS_MAX: usize = 16;
 /// Seconds before the last one that are read when no first one is given.
-const USUAL_SECONDS: u32 = 60;
+pub(crate) const USUAL_SECONDS: u32 = 60;
 
 /// A request, checked.
 #[derive(Debug)]

@@ -11,7 +11,8 @@ mod fold;
 mod list;
 mod track;
 
-pub(super) use asked::Asked;
+pub(super) use about::{About, pairs};
+pub(super) use asked::{Asked, STATISTICS_MAX, USUAL_SECONDS};
 pub(super) use fold::Fold;
 pub(super) use list::list;
 

@@ -565,7 +565,7 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "WatchNode"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Lists the series of the cluster, of a group or of a node, or reads some of them over the last 15 minutes.
+        /// Lists the series of the cluster, of a group or of a node, or reads some of them over time.
         pub async fn get_series(
             &mut self,
             request: impl tonic::IntoRequest<::starling_proto::v1::GetSeriesRequest>,
@@ -773,7 +773,7 @@ pub mod query_server {
             &self,
             request: tonic::Request<::starling_proto::v1::WatchNodeRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchNodeStream>, tonic::Status>;
-        /// Lists the series of the cluster, of a group or of a node, or reads some of them over the last 15 minutes.
+        /// Lists the series of the cluster, of a group or of a node, or reads some of them over time.
         async fn get_series(
             &self,
             request: tonic::Request<::starling_proto::v1::GetSeriesRequest>,
