@@ -132,7 +132,8 @@ fn opening(dir: &Path) {
 
 fn main() {
     for part in [log, segments, opening] {
-        let dir = tempfile::tempdir_in(std::env::var_os("STARLING_BENCH_DIR").unwrap_or_else(|| "target".into()));
+        // On the disk of the build, not in memory as a temporary folder may be.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         part(dir.expect("a folder").path());
     }
 }
