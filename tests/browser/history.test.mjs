@@ -30,13 +30,23 @@ const pressed = (page, label) => textOf(page, `[aria-label="${label}"] [aria-pre
 const choose = (page, label, name) => page.locator(`[aria-label="${label}"] button`, { hasText: name }).click();
 const timeline = (page) => page.locator(".ch").first();
 const sentence = (page) => timeline(page).getAttribute("aria-label");
+/** Scrolls to a panel: it is asked of history when it is looked at. */
+const lookAt = (page, title) =>
+  eventually(`${title} is on the page`, () =>
+    page.evaluate((wanted) => {
+      const head = [...document.querySelectorAll("section.p h2")].find((h2) => h2.textContent === wanted);
+      head?.closest("section").scrollIntoView({ block: "center" });
+      return head !== undefined;
+    }, title));
 const drawn = (page) => until("the past is drawn", () => sentence(page), (text) => / hours|days|60 minutes/.test(text) && !/no data/.test(text));
 
 for (const look of LOOKS) {
   test(`axe finds nothing in the past, ${look.theme}, ${look.width} wide`, async () => {
     for (const path of ["/?range=24h", `${NODE}?range=7d`]) {
       await on(path, async (page) => {
+        await lookAt(page, "Performance heatmap");
         await page.waitForSelector(".heat canvas");
+        await lookAt(page, "Historical analysis");
         await page.waitForSelector(".trend-chart svg");
         await drawn(page);
         assert.deepEqual(await violations(page), [], path);
@@ -136,6 +146,7 @@ test("a hole of two hours is a gap and a peak of one second is seen in a day", (
 test("the heatmap reads cell by cell, and no data is no zero", () =>
   on("/?range=7d", async (page) => {
     const heat = page.locator(".heat");
+    await lookAt(page, "Performance heatmap");
     await page.waitForSelector(".heat canvas");
     await heat.focus();
     await page.keyboard.press("End");
@@ -164,6 +175,8 @@ test("the heatmap reads cell by cell, and no data is no zero", () =>
 test("the historical analysis says its figures, compares, and leads to its evidence", () =>
   on("/", async (page) => {
     const panel = page.locator(".p", { has: page.locator("h2", { hasText: "Historical analysis" }) });
+    assert.equal(await page.locator(".summary").count(), 0, "nothing is asked before it is looked at");
+    await lookAt(page, "Historical analysis");
     await until("the figures are there", () => textOf(page, ".summary"), (text) => /Average[\d.]+ms/.test(text ?? ""));
     const summary = await textOf(page, ".summary");
     assert.match(summary, /Peak, .*\d\d:\d\d/, "the peak has its time");
@@ -191,6 +204,7 @@ test("an empty past and a part that is missing are said in words", async () => {
     const [from, to] = [9, 8].map((days) => Math.floor(Date.now() / 1000) - days * 86_400);
     await on(`/?range=custom&from=${from}&to=${to}`, async (page) => {
       await until("why it is empty", () => textOf(page, ".ch-empty"), (text) => /No history in this time/.test(text ?? ""));
+      await lookAt(page, "Performance heatmap");
       await eventually("the panels say it too", () => page.evaluate(() => document.querySelectorAll(".absent").length >= 1));
     }, DESKTOP, young);
   } finally {

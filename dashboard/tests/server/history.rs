@@ -213,12 +213,12 @@ async fn an_export_is_streamed_in_parts_and_whole() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(
         lines[0],
-        "timestamp,node,name,attributes,mean,max,seconds,seconds_expected,nodes_reporting,nodes_expected,missing"
+        "timestamp,node,name,attributes,unit,mean,max,seconds,seconds_expected,nodes_reporting,nodes_expected,missing"
     );
     assert_eq!(lines.len(), 1_201, "every second once");
-    assert_eq!(lines[1], "2023-11-14T22:20:00.000Z,n0000,g,,,,0,1,,,", "nothing known is empty");
-    assert_eq!(lines[61], "2023-11-14T22:21:00.000Z,n0000,g,,0,0,1,1,2,3,", "and zero is zero");
-    assert_eq!(lines[1_200].split(',').nth(4), Some("59"));
+    assert_eq!(lines[1], "2023-11-14T22:20:00.000Z,n0000,g,,1,,,0,1,,,", "nothing known is empty");
+    assert_eq!(lines[61], "2023-11-14T22:21:00.000Z,n0000,g,,1,0,0,1,1,2,3,", "and zero is zero");
+    assert_eq!(lines[1_200].split(',').nth(5), Some("59"));
     assert_eq!(script.asked_ranges().len(), 3, "in parts of 500 points");
 
     let (_, kind, text) = get(format!("/api/v1/export?name=g&format=json&attribute.a=b&{range}")).await;

@@ -96,6 +96,7 @@ pub(super) async fn answer(
         question,
         known: Vec::new(),
         statistics: None,
+        unit: String::new(),
         begun: false,
         _place: place,
     };
@@ -133,6 +134,8 @@ struct Export {
     known: Vec<Key>,
     /// Once the first series is met: all have one name, so one kind.
     statistics: Option<Vec<String>>,
+    /// The unit of their values, known at the same time.
+    unit: String,
     begun: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -170,6 +173,9 @@ impl Export {
     fn write(&mut self, answer: &v1::RangeAnswer) -> String {
         for series in &answer.series {
             let key = key(series);
+            if self.statistics.is_none() {
+                self.unit.clone_from(&series.unit);
+            }
             if !self.known.contains(&key) {
                 self.known.push(key);
             }
@@ -186,8 +192,14 @@ impl Export {
                     of.and_then(|is| is.values.get(place).copied()).unwrap_or(f64::NAN)
                 };
                 let values: Vec<_> = statistics.iter().map(|name| (name.as_str(), value(name))).collect();
-                let row =
-                    Row { name: &self.question.name, key: known, point, values: &values, missing: missing.as_deref() };
+                let row = Row {
+                    name: &self.question.name,
+                    unit: &self.unit,
+                    key: known,
+                    point,
+                    values: &values,
+                    missing: missing.as_deref(),
+                };
                 let first = !std::mem::replace(&mut self.begun, true);
                 match self.format {
                     Format::Csv if first => text.extend([row.csv_head(), row.csv()]),
@@ -223,6 +235,7 @@ fn missing(parts: &[v1::MissingPart], tick: u32, step: u32) -> Option<String> {
 /// One series at one step.
 struct Row<'a> {
     name: &'a str,
+    unit: &'a str,
     key: &'a Key,
     point: &'a v1::RangePoint,
     values: &'a [(&'a str, f64)],
@@ -231,7 +244,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn csv_head(&self) -> String {
-        let mut head = vec!["timestamp", "node", "name", "attributes"];
+        let mut head = vec!["timestamp", "node", "name", "attributes", "unit"];
         head.extend(self.values.iter().map(|(name, _)| *name));
         head.extend(["seconds", "seconds_expected", "nodes_reporting", "nodes_expected", "missing"]);
         line(head.into_iter().map(quoted))
@@ -247,7 +260,7 @@ impl Row<'_> {
             known => known.to_string(),
         };
         let point = self.point;
-        let fields = [rfc3339(point.tick), quoted(node), quoted(self.name), quoted(&attributes)];
+        let fields = [rfc3339(point.tick), quoted(node), quoted(self.name), quoted(&attributes), quoted(self.unit)];
         let counts = [
             count(Some(point.seconds())),
             count(point.seconds_expected),
@@ -265,6 +278,7 @@ impl Row<'_> {
             "timestamp": rfc3339(point.tick),
             "nodeId": Some(node).filter(|id| !id.is_empty()),
             "name": self.name,
+            "unit": self.unit,
             "attributes": attributes.iter().map(|(key, value)| (key.clone(), json!(value))).collect::<Map<_, _>>(),
             "values": self.values.iter().map(|(name, value)| ((*name).to_owned(), number(*value, 1.0))).collect::<Map<_, _>>(),
             "seconds": point.seconds(),
@@ -298,12 +312,12 @@ mod tests {
         let key = ("n1".to_owned(), vec![("a".to_owned(), "x,y".to_owned()), ("b".to_owned(), "z".to_owned())]);
         let point = v1::RangePoint { tick: 0, seconds: Some(0), seconds_expected: Some(60), ..Default::default() };
         let values = [("mean", 0.0), ("max", f64::NAN)];
-        let row = Row { name: "g", key: &key, point: &point, values: &values, missing: Some("a2 stopped") };
+        let row = Row { name: "g", unit: "By", key: &key, point: &point, values: &values, missing: Some("a2 stopped") };
         assert_eq!(
             row.csv_head(),
-            "timestamp,node,name,attributes,mean,max,seconds,seconds_expected,nodes_reporting,nodes_expected,missing\r\n"
+            "timestamp,node,name,attributes,unit,mean,max,seconds,seconds_expected,nodes_reporting,nodes_expected,missing\r\n"
         );
-        assert_eq!(row.csv(), "1970-01-01T00:00:00.000Z,n1,g,\"a=x,y;b=z\",0,,0,60,,,a2 stopped\r\n");
+        assert_eq!(row.csv(), "1970-01-01T00:00:00.000Z,n1,g,\"a=x,y;b=z\",By,0,,0,60,,,a2 stopped\r\n");
         assert_eq!(row.json()["values"], json!({"mean": 0, "max": null}));
     }
 

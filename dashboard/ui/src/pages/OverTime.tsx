@@ -1,31 +1,66 @@
-/** The panels over time, in their places while they are loaded. */
-import { useEffect } from "preact/hooks";
-import { Absent, Panel } from "../components/Panel";
+/**
+ * The panels over time, in their places until they are looked at: they are asked of history, and nobody pays for what stands
+ * below the screen.
+ */
+import { useSignal } from "@preact/signals";
+import type { ComponentType } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { Panel } from "../components/Panel";
 import { lazy } from "../lib/lazy";
 
-const { part: analysis, load: loadAnalysis } = lazy(() => import("./analysis"));
+const parts = lazy(() => import("./analysis"));
+type Parts = NonNullable<typeof parts.part.value>;
+type OfNode = ComponentType<{ node?: string }>;
 
-const LOADING = "Loading.";
+/** How far below the screen a panel may be and count as looked at. */
+const NEAR = "150px";
 
-export function Heatmap({ node, width = 8 }: { node?: string; width?: 8 | 12 }) {
-  useEffect(loadAnalysis, []);
-  const parts = analysis.value;
-  const title = "Performance heatmap";
-  if (parts) return <parts.HeatmapPanel width={width} {...(node === undefined ? {} : { node })} />;
-  return width === 8 ? <Absent title={title} what={LOADING} width={8} /> : <Loading title={title} />;
+interface Props {
+  title: string;
+  width: 8 | 12;
+  node: string | undefined;
+  pick: (parts: Parts) => OfNode;
+}
+
+function WhenSeen({ title, width, node, pick }: Props) {
+  const place = useRef<HTMLParagraphElement>(null);
+  const seen = useSignal(false);
+  useEffect(() => {
+    const element = place.current;
+    if (!element) return;
+    const look = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        look.disconnect();
+        seen.value = true;
+        parts.load();
+      },
+      { rootMargin: NEAR },
+    );
+    look.observe(element);
+    return () => look.disconnect();
+  }, []);
+  if (seen.value && parts.part.value) {
+    const Part = pick(parts.part.value);
+    return <Part {...(node === undefined ? {} : { node })} />;
+  }
+  return (
+    <Panel title={title} width={width}>
+      <p class="later" ref={place}>
+        {parts.failed.value && (
+          <button type="button" class="btn" onClick={() => window.location.reload()}>
+            Load again
+          </button>
+        )}
+      </p>
+    </Panel>
+  );
+}
+
+export function Heatmap({ node }: { node?: string }) {
+  return <WhenSeen title="Performance heatmap" width={8} node={node} pick={(all) => all.HeatmapPanel} />;
 }
 
 export function History({ node }: { node?: string }) {
-  useEffect(loadAnalysis, []);
-  const parts = analysis.value;
-  if (parts) return <parts.HistoryPanel {...(node === undefined ? {} : { node })} />;
-  return <Loading title="Historical analysis" />;
-}
-
-function Loading({ title }: { title: string }) {
-  return (
-    <Panel title={title} width={12}>
-      <p class="absent">{LOADING}</p>
-    </Panel>
-  );
+  return <WhenSeen title="Historical analysis" width={12} node={node} pick={(all) => all.HistoryPanel} />;
 }

@@ -54,7 +54,7 @@ const WORDS: Record<
 /** Bounds have the figures of the buckets; an axis has room for two. */
 const round = (v: number) => Number(v.toPrecision(2));
 
-export function HeatmapPanel({ node = "", width = 8 }: { node?: string; width?: 8 | 12 }) {
+export function HeatmapPanel({ node = "" }: { node?: string }) {
   const table = useSignal(false);
   const named = query.value.get("heat");
   const metric = METRICS.find(([key]) => key === named)?.[0] ?? "latency";
@@ -84,7 +84,7 @@ export function HeatmapPanel({ node = "", width = 8 }: { node?: string; width?: 
         ...(lacks ?? []),
         stale,
       )}
-      width={width}
+      width={8}
       controls={
         <Choice<Metric>
           label="Show"
