@@ -3,21 +3,31 @@
 //! - [`Subject`]: whose seconds; [`Tier`]: how fine they are kept;
 //! - [`Cell`]: one series over one step, as a reader sees it; [`Coverage`]: how much of the step there is;
 //! - [`column`]: whole numbers in the shortest of nine forms;
+//! - [`Block`]: some steps of a subject in columns, from a [`BlockBuilder`] or by [`roll_up`];
 //! - [`Selection`] of [`Matcher`]s: which series, and when.
 //!
 //! Pure: no file, no clock, no runtime. The shell in the aggregator feeds it and keeps its bytes.
 
+mod block;
 mod cell;
 pub mod column;
 mod coverage;
+mod derive;
+mod exact;
 mod matcher;
+mod numbers;
+mod rollup;
 mod selection;
 mod subject;
+mod table;
 mod tier;
 
+pub use block::{Block, BlockBuilder, BlockError, CELLS_MAX, FRAME_BYTES_MAX, RowError, SERIES_MAX, SecondValue};
 pub use cell::{Cell, SeriesCells};
 pub use coverage::Coverage;
 pub use matcher::{Matcher, MatcherError, PATTERN_LEN_MAX};
+pub use rollup::roll_up;
 pub use selection::Selection;
 pub use subject::{Subject, SubjectError};
+pub use table::STEPS_MAX;
 pub use tier::Tier;

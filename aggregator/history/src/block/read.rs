@@ -1,0 +1,216 @@
+//! Bytes to tables and cells.
+
+use std::sync::Arc;
+
+use starling_proto::{bits, catalogue::Kind, frame::SeriesText, histogram::Histogram, series::Series, varint::Reader};
+
+use super::{
+    Block, BlockError, FRAME_BYTES_MAX,
+    bytes::{DERIVED, FLOATS, HISTOGRAMS, Head, Named},
+    encode::covered,
+    packing::Unpacker,
+};
+use crate::{
+    Selection, SeriesCells, Tier,
+    column::{self, ColumnError},
+    derive,
+    numbers::Numbers,
+    table::{Table, Track, components},
+};
+
+impl Block {
+    /// The series it has, and whether each is computed from others. Those that are computed from seconds on reading are
+    /// not among them.
+    ///
+    /// # Errors
+    /// [`BlockError`] for damaged names.
+    pub fn series(&self) -> Result<Vec<(Series, bool)>, BlockError> {
+        let raw = self.names(&mut Unpacker::new())?;
+        self.named(&raw)?.iter().map(|named| Ok((named.series()?, named.has(DERIVED)))).collect()
+    }
+
+    /// The cells of the wanted series, of the steps that overlap the range; what is computed from others is computed where
+    /// seconds are kept, and stands as it was computed in the other tiers. Only the groups of columns that hold a wanted
+    /// series are unpacked.
+    ///
+    /// # Errors
+    /// [`BlockError`] for damaged columns.
+    pub fn read(&self, selection: &Selection) -> Result<Vec<SeriesCells>, BlockError> {
+        self.read_where(selection, |text| selection.wants(text.name, &text.attributes))
+    }
+
+    /// As [`Block::read`], with a condition of the caller's own on the series instead of that of the selection.
+    ///
+    /// # Errors
+    /// [`BlockError`] for damaged columns.
+    pub fn read_where(
+        &self,
+        selection: &Selection,
+        wanted: impl Fn(&SeriesText<'_>) -> bool,
+    ) -> Result<Vec<SeriesCells>, BlockError> {
+        let second = self.tier() == Tier::Second;
+        let derived = if second { derive::wanted(|metric| selection.wants_name(metric.name)) } else { Vec::new() };
+        let operands = derive::operands(&derived);
+        let opened = self.open(selection.histograms, |text| wanted(text) || operands.contains(&text.name))?;
+        let of = |track: &Track| {
+            let attributes = track.series.attributes().iter().map(|(key, value)| (&**key, &**value)).collect();
+            let (kind, scale) = (track.series.kind(), track.series.scale());
+            wanted(&SeriesText { kind, scale, name: track.series.name(), unit: track.series.unit(), attributes })
+        };
+        let computed = derive::tracks(&opened, &derived);
+        let tracks = opened.tracks.iter().chain(&computed).filter(|track| operands.is_empty() || of(track));
+        Ok(tracks.map(|track| cells(&opened, track, selection.from, selection.to)).collect())
+    }
+
+    /// All of it.
+    pub(crate) fn table(&self) -> Result<Table, BlockError> {
+        let table = self.open(true, |_| true)?;
+        if let Some(pair) = table
+            .tracks
+            .windows(2)
+            .find(|pair| (&pair[0].series, pair[0].derived) >= (&pair[1].series, pair[1].derived))
+        {
+            return Err(BlockError::Series(format!("{} stands twice or out of order", pair[1].series)));
+        }
+        Ok(table)
+    }
+
+    fn open(&self, histograms: bool, wanted: impl Fn(&SeriesText<'_>) -> bool) -> Result<Table, BlockError> {
+        let mut unpacker = Unpacker::new();
+        let raw = self.names(&mut unpacker)?;
+        let named = self.named(&raw)?;
+        let wanted: Vec<bool> = named.iter().map(|named| wanted(&named.text)).collect();
+        let head = &*self.head;
+        let mut tracks: Vec<(usize, Track)> = Vec::new();
+        let mut first = 0;
+        for group in &head.groups {
+            let members = first..first + group.series;
+            first = members.end;
+            if !wanted[members.clone()].contains(&true) {
+                continue;
+            }
+            let raw = unpacker.unpack(&self.bytes, group.place)?;
+            let mut reader = Reader::new(&raw);
+            let mut ranks: Vec<u16> = Vec::new();
+            for number in members {
+                let mut columns = Reader::new(reader.bytes(FRAME_BYTES_MAX)?);
+                read_ranks(&mut columns, &mut ranks, head.held.len())?;
+                if wanted[number] {
+                    tracks.push((number, read_columns(&mut columns, &named[number], &ranks, head)?));
+                }
+            }
+            if !reader.is_empty() {
+                return Err(BlockError::Trailing(reader.rest().len()));
+            }
+        }
+        if histograms {
+            self.open_histograms(&mut unpacker, &named, &mut tracks)?;
+        }
+        let Head { subject, tier, start, steps, held, .. } = head;
+        let tracks = tracks.into_iter().map(|(_, track)| track).collect();
+        Ok(Table { subject: subject.clone(), tier: *tier, start: *start, steps: *steps, held: held.clone(), tracks })
+    }
+
+    /// Adds the histograms to the tracks that have some.
+    fn open_histograms(
+        &self,
+        unpacker: &mut Unpacker,
+        named: &[Named<'_>],
+        tracks: &mut [(usize, Track)],
+    ) -> Result<(), BlockError> {
+        let mut with = named.iter().enumerate().filter(|(_, named)| named.has(HISTOGRAMS)).map(|(number, _)| number);
+        for group in &self.head.histograms {
+            let members: Vec<usize> = with.by_ref().take(group.series).collect();
+            if members.len() < group.series {
+                return Err(BlockError::Packed);
+            }
+            if !members.iter().any(|number| tracks.binary_search_by_key(number, |(n, _)| *n).is_ok()) {
+                continue;
+            }
+            let raw = unpacker.unpack(&self.bytes, group.place)?;
+            let mut reader = Reader::new(&raw);
+            for number in members {
+                let mut inner = Reader::new(reader.bytes(FRAME_BYTES_MAX)?);
+                let Ok(at) = tracks.binary_search_by_key(&number, |(n, _)| *n) else { continue };
+                let track = &mut tracks[at].1;
+                let found = column::read_histograms(&mut inner, track.ranks.len())?;
+                if !inner.is_empty() {
+                    return Err(BlockError::Trailing(inner.rest().len()));
+                }
+                let decode = |bytes: Option<&[u8]>| bytes.map(Histogram::decode).transpose();
+                let found = found.into_iter().map(|bytes| Ok(decode(bytes)?.map(Arc::new)));
+                track.histograms = Some(found.collect::<Result<_, BlockError>>()?);
+            }
+            if !reader.is_empty() {
+                return Err(BlockError::Trailing(reader.rest().len()));
+            }
+        }
+        Ok(())
+    }
+
+    fn named<'a>(&self, raw: &'a [u8]) -> Result<Vec<Named<'a>>, BlockError> {
+        let mut reader = Reader::new(raw);
+        let one = |_| {
+            let flags = reader.byte()?;
+            let text = SeriesText::read(&mut reader).map_err(|error| BlockError::Series(error.to_string()))?;
+            Ok(Named { flags, text })
+        };
+        let named = (0..self.head.series).map(one).collect::<Result<Vec<_>, BlockError>>()?;
+        if reader.is_empty() { Ok(named) } else { Err(BlockError::Trailing(reader.rest().len())) }
+    }
+}
+
+/// Leaves `ranks` as they are when they are those of the series before.
+fn read_ranks(reader: &mut Reader<'_>, ranks: &mut Vec<u16>, held: usize) -> Result<(), BlockError> {
+    match reader.byte()? {
+        0 => *ranks = (0..held as u16).collect(),
+        1 => *ranks = bits::ones(&column::read_map(reader, held)?).map(|rank| rank as u16).collect(),
+        2 => {}
+        form => return Err(ColumnError::Form(form).into()),
+    }
+    Ok(())
+}
+
+fn read_columns(reader: &mut Reader<'_>, named: &Named<'_>, ranks: &[u16], head: &Head) -> Result<Track, BlockError> {
+    let series = named.series()?;
+    let parts = components(head.tier, series.kind(), head.subject.is_merged());
+    let mut columns: Vec<Numbers> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let float = named.has(FLOATS) && part.is_value();
+        let covered = covered(&head.held, ranks, head.tier, *part);
+        columns.push(Numbers::read(reader, ranks.len(), float, &columns, &covered)?);
+    }
+    if !reader.is_empty() {
+        return Err(BlockError::Trailing(reader.rest().len()));
+    }
+    Ok(Track { series, derived: named.has(DERIVED), ranks: ranks.to_vec(), columns, histograms: None })
+}
+
+/// The cells of a track, of the steps that overlap `from..=to`.
+fn cells(table: &Table, track: &Track, from: u32, to: u32) -> SeriesCells {
+    let merged = table.merged();
+    let wanted = |tick: u32| tick <= to && tick + (table.tier.seconds() - 1) >= from;
+    let cell = |(at, rank): (usize, &u16)| {
+        let tick = table.tick(usize::from(*rank));
+        if !wanted(tick) {
+            return None;
+        }
+        let histogram = match track.histogram(at) {
+            None if track.series.kind() == Kind::Histogram && track.histograms.is_some() => Some(Arc::default()),
+            histogram => histogram.cloned(),
+        };
+        let mut cell = track.exact(at, table.tier, merged).cell(&track.series, histogram);
+        if track.derived && merged {
+            // What a ratio of sums is at a single node is not known.
+            (cell.node_min, cell.node_max) = (None, None);
+        }
+        Some((tick, cell))
+    };
+    SeriesCells {
+        subject: table.subject.clone(),
+        series: track.series.clone(),
+        derived: track.derived,
+        tier: table.tier,
+        cells: track.ranks.iter().enumerate().filter_map(cell).collect(),
+    }
+}
