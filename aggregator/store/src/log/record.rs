@@ -73,7 +73,8 @@ impl FileKey {
                 Some(file) => Some(Position { file: file.ok()?, offset: number()?.ok()? }),
             },
         };
-        (key.name() == name).then_some(key)
+        // Beyond any number a store reaches, and so that the next one exists.
+        (key.name() == name && key.number < u64::MAX / 2).then_some(key)
     }
 }
 
@@ -145,6 +146,7 @@ mod tests {
             "0000000000000007-0000dead.tmp",
             "0000000000000007-0000DEAD.log",
             "0000000000000007-0000dead-0000000000000003.log",
+            "ffffffffffffffff-0000dead.log",
             "",
         ] {
             assert_eq!(FileKey::parse(wrong), None, "{wrong}");

@@ -51,7 +51,9 @@ impl SegmentName {
             bytes: parts.next()?.parse().ok()?,
             replaces,
         };
-        (parts.next().is_none() && parsed.start < parsed.end && parsed.to_string() == name).then_some(parsed)
+        let right = parts.next().is_none() && parsed.start < parsed.end && parsed.to_string() == name;
+        // Beyond any number a store reaches, and so that the next one exists.
+        (right && parsed.id.number() < u32::MAX / 2).then_some(parsed)
     }
 }
 
@@ -73,6 +75,7 @@ mod tests {
             "1700000100-1700000400-0000000300000009-77.tmp",
             "1700000100-1700000400-0000000300000009-077.seg",
             "1700000100-1700000400-0000000300000009-77-x.seg",
+            "1700000100-1700000400-ffffffff00000009-77.seg",
         ] {
             assert_eq!(SegmentName::parse(wrong), None, "{wrong}");
         }
