@@ -7,6 +7,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures_util::future::join_all;
 use starling_proto::{
     catalogue::{Kind, Scope},
     series::{Sample, Series, Value},
@@ -104,6 +105,41 @@ async fn each_second_shows_its_own_value() {
     })
     .await;
     assert!(shown.len() >= 9, "{shown:?}");
+    aggregator.stopped().await;
+}
+
+/// 13. Top 3 over a time shows six lines, or broken ones.
+#[tokio::test]
+async fn the_top_three_are_three_with_all_their_points() {
+    let aggregator = Aggregator::start("solo", &[]).await;
+    let from = start(240, 60);
+    let half = |k: i64, tick: u32| if tick < from + 120 { k } else { 40 - 2 * k };
+    let mut nodes = Vec::new();
+    for k in 1..=20 {
+        nodes.push((k, node_at(&aggregator, &format!("n{k}")).await));
+    }
+    // All at once: an acknowledgement waits for the ledger.
+    let feeds =
+        nodes.iter_mut().map(|(k, node)| feed(node, from..from + 240, |tick| vec![gauge("cpu", half(*k, tick))]));
+    join_all(feeds).await;
+    let top = |by: &str| v1::QueryRangeRequest {
+        scope: Some(v1::Scope { each_node: true, ..v1::Scope::default() }),
+        top: 3,
+        top_by: by.into(),
+        ..ask("cpu", from, from + 239, 60, &["mean"])
+    };
+    for (by, wanted) in [
+        ("mean", [("n1", 19.5), ("n2", 19.0), ("n3", 18.5)]),
+        ("max", [("n1", 38.0), ("n2", 36.0), ("n3", 34.0)]),
+        ("last", [("n1", 38.0), ("n2", 36.0), ("n3", 34.0)]),
+    ] {
+        let answer = query(&aggregator, top(by)).await;
+        let ranked: Vec<_> =
+            answer.series.iter().map(|series| (series.node_id.as_str(), series.rank_value.unwrap())).collect();
+        assert_eq!(ranked, wanted, "by {by}");
+        assert!(answer.series.iter().all(|series| known(&series.statistics[0].values).iter().flatten().count() == 4));
+        assert_eq!(known(&answer.series[0].statistics[0].values), [1.0, 1.0, 38.0, 38.0].map(Some));
+    }
     aggregator.stopped().await;
 }
 

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use roaring::RoaringBitmap;
+use starling_proto::{group::Group, series::Series};
 
 use super::types::Frames;
-use crate::rollup::{Keys, Packed, RollupError, Sums};
+use crate::rollup::{Cell, Census, Keys, Packed, RollupError, Sums};
 
 /// Where an entry is: number of the log in this process, sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +59,20 @@ impl TickSums {
         match &self.0 {
             Kept::Open(sums) => Arc::clone(sums),
             Kept::Packed(packed) => Arc::new(packed.unpack()),
+        }
+    }
+
+    /// The cells of `group` whose series are `wanted`, sorted by series, and who is behind the group. Of an old tick some
+    /// ten microseconds, and what the histograms cost that are wanted.
+    #[must_use]
+    pub fn some(&self, group: &Group, wanted: impl Fn(&Series) -> bool) -> (Vec<(Series, Cell)>, Census) {
+        match &self.0 {
+            Kept::Packed(packed) => packed.unpack_some(group, wanted),
+            Kept::Open(sums) => {
+                let cells = sums.cells(group).filter(|(series, _)| wanted(series));
+                let cells = cells.map(|(series, cell)| (series.clone(), cell.clone())).collect();
+                (cells, sums.census(group).cloned().unwrap_or_default())
+            }
         }
     }
 }

@@ -71,12 +71,10 @@ impl Memory {
                 seconds.coverage.insert((tick, Tier::Second), expected);
                 continue;
             }
-            let sums = view.sums();
-            let frames = sums.census(group).map_or(0, |census| census.frames());
-            let nodes = self.fleet.coverage(group, tick, view.coverage, frames);
+            let (cells, census) = view.sums.some(group, |series| seconds.needs(series));
+            let nodes = self.fleet.coverage(group, tick, view.coverage, census.frames());
             let coverage = Coverage::second(nodes.reporting, nodes.expected, u64::from(view.skipped_cells));
-            let wanted = sums.cells(group).filter(|(series, _)| seconds.needs(series));
-            seconds.take(tick, coverage, &Reading::of_cells(wanted));
+            seconds.take(tick, coverage, &Reading::of_cells(cells.iter().map(|(series, cell)| (series, cell))));
         }
         seconds.finish()
     }

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use starling_proto::{group::Group, series::Series};
 
 use super::{
+    cell::Cell,
     census::Census,
-    codec::{Definitions, NumberedCell, NumberedSums, decode},
+    codec::{Definitions, NumberedCell, NumberedSums, decode, decode_some},
     sums::Sums,
 };
 
@@ -77,6 +78,19 @@ impl Packed {
     #[must_use]
     pub const fn keys(&self) -> &Arc<Keys> {
         &self.keys
+    }
+
+    /// The cells of `group` whose series are `wanted`, sorted by series, and who is behind the group.
+    #[must_use]
+    pub fn unpack_some(&self, group: &Group, wanted: impl Fn(&Series) -> bool) -> (Vec<(Series, Cell)>, Census) {
+        let census = self.census.get(group).cloned().unwrap_or_default();
+        let number = self.keys.groups.iter().position(|other| other == group);
+        let Some(number) = number else { return (Vec::new(), census) };
+        let by_number = |series: u32| self.keys.series.get(series as usize);
+        let cells = decode_some(&self.bytes, number as u32, |series| by_number(series).is_some_and(&wanted));
+        debug_assert!(cells.is_ok(), "what this process packed it can unpack: {cells:?}");
+        let cells = cells.unwrap_or_default().into_iter();
+        (cells.filter_map(|(series, cell)| Some((by_number(series)?.clone(), cell))).collect(), census)
     }
 
     /// The sums again.

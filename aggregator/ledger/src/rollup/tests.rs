@@ -215,6 +215,17 @@ proptest! {
         prop_assert_eq!(back.encode(), bytes.clone());
         let packed = Packed::of(&sums, None);
         prop_assert_eq!(packed.unpack().difference(&sums), None);
+        for group in sums.groups().cloned().chain([Group::of("no", "one").unwrap()]) {
+            // By turns all, and every other one.
+            for every in [1, 2] {
+                let wanted = |series: &Series| series.name().len().is_multiple_of(every);
+                let (cells, census) = packed.unpack_some(&group, wanted);
+                let cells: Vec<_> = cells.iter().map(|(series, cell)| (series, cell)).collect();
+                let expected: Vec<_> = sums.cells(&group).filter(|(series, _)| wanted(series)).collect();
+                prop_assert_eq!(cells, expected);
+                prop_assert_eq!(census, sums.census(&group).cloned().unwrap_or_default());
+            }
+        }
         prop_assert!(Arc::ptr_eq(Packed::of(&sums, Some(packed.keys())).keys(), packed.keys()));
         for end in 0..bytes.len() {
             prop_assert!(decode(&bytes[..end]).is_err(), "cut at {end} of {} was taken", bytes.len());

@@ -98,6 +98,27 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: u64, frames: u32) -> Result<Ce
     Ok(Cell { frames, sum })
 }
 
+/// Passes over the cell of one series.
+///
+/// # Errors
+/// [`ValueError`] for numbers that are cut; what is beyond limits is not noticed.
+pub(super) fn skip(reader: &mut Reader<'_>, kind: u64) -> Result<(), ValueError> {
+    match kind {
+        0 => drop(reader.u128()?),
+        1 | 2 => {
+            reader.i64()?;
+            if reader.u64()? > 0 {
+                reader.u128()?;
+                if kind == 2 {
+                    reader.bytes(HISTOGRAM_BYTES_MAX)?;
+                }
+            }
+        }
+        _ => drop(reader.bytes(HISTOGRAM_BYTES_MAX)?),
+    }
+    Ok(())
+}
+
 fn decode_histogram(reader: &mut Reader<'_>, frames: u32) -> Result<Arc<Histogram>, ValueError> {
     let histogram = Histogram::decode(reader.bytes(HISTOGRAM_BYTES_MAX)?)?;
     let within = u128::from(histogram.count()) <= u128::from(HISTOGRAM_COUNT_MAX) * u128::from(frames)
