@@ -1,6 +1,6 @@
 //! When and how a query is evaluated, and what it needs for that.
 
-use std::sync::atomic::AtomicBool;
+use std::fmt;
 
 use crate::{
     LabelMatcher,
@@ -59,7 +59,7 @@ impl Range {
 }
 
 /// How a query is evaluated.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Options<'a> {
     /// How old a sample may be to stand for a later moment, in milliseconds. One exactly as old does not.
     pub lookback_ms: i64,
@@ -67,8 +67,15 @@ pub struct Options<'a> {
     pub subquery_step_ms: i64,
     /// What it may use.
     pub limits: Limits,
-    /// Set it to stop the evaluation; it is looked at every few thousand samples.
-    pub cancelled: Option<&'a AtomicBool>,
+    /// Whether to stop the evaluation: asked every few thousand samples.
+    pub cancelled: Option<&'a (dyn Fn() -> bool + Sync)>,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lookback_ms, subquery_step_ms, limits, .. } = self;
+        write!(f, "look-back {lookback_ms} ms, subqueries by {subquery_step_ms} ms, {limits:?}")
+    }
 }
 
 impl Default for Options<'_> {

@@ -301,8 +301,7 @@ fn limits_and_cancelling_stop_a_query() {
     assert_eq!((few_samples.failure, few_samples.text.contains("1000000")), (Failure::Limit, true), "{few_samples}");
     assert_eq!(failed(Limits { cells: 50_000, ..Limits::default() }).failure, Failure::Limit);
     assert_eq!(failed(Limits { series: 99, ..Limits::default() }).failure, Failure::Limit);
-    let flag = std::sync::atomic::AtomicBool::new(true);
-    let options = Options { cancelled: Some(&flag), ..Options::default() };
+    let options = Options { cancelled: Some(&|| true), ..Options::default() };
     assert_eq!(store.ask_with("sum_over_time(g[1h])", range, &options).unwrap_err().failure, Failure::Cancelled);
 }
 

@@ -93,6 +93,11 @@ impl Groups {
         self.by_group.keys().filter(of_key).map(|group| group.name().to_owned()).collect()
     }
 
+    /// Every group that has a node, without the whole cluster, sorted.
+    pub(super) fn all(&self) -> Vec<Group> {
+        self.by_group.keys().filter(|group| !group.is_cluster()).cloned().collect()
+    }
+
     /// Whether it is the whole cluster or some node is in it.
     pub(super) fn contains(&self, group: &Group) -> bool {
         self.by_group.contains_key(group)

@@ -15,7 +15,7 @@ mod rows;
 mod table;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -212,6 +212,16 @@ impl ClusterFleet {
     /// The values of label `key` among all nodes, as groups ("label:value"), sorted.
     pub(crate) fn groups_of(&self, key: &str) -> Vec<String> {
         self.table().groups_of(key)
+    }
+
+    /// Every group that has a node, sorted.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        self.table().groups()
+    }
+
+    /// The operator's labels of every node.
+    pub(crate) fn labels(&self) -> BTreeMap<NodeId, Vec<(String, String)>> {
+        self.table().labels()
     }
 
     /// Whether some node is in `group`.

@@ -304,6 +304,18 @@ impl Table {
         self.groups.of_label(key)
     }
 
+    /// Every group that has a node, sorted.
+    pub(super) fn groups(&self) -> Vec<Group> {
+        self.groups.all()
+    }
+
+    /// The operator's labels of every node.
+    pub(super) fn labels(&self) -> BTreeMap<NodeId, Vec<(String, String)>> {
+        let held = self.names.iter().filter_map(|(node, number)| Some((node, self.held(*number)?)));
+        let labels = |held: &Held| held.entry.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        held.map(|(node, held)| (node.clone(), labels(held))).collect()
+    }
+
     /// Whether some node is in `group`.
     pub(super) fn has_group(&self, group: &Group) -> bool {
         self.groups.contains(group)

@@ -170,6 +170,22 @@ impl query_server::Query for QueryService {
         Ok(Response::new(self.over_time.query_range(request).await?))
     }
 
+    async fn query_promql(
+        &self,
+        request: Request<v1::QueryPromqlRequest>,
+    ) -> Result<Response<v1::PromqlAnswer>, Status> {
+        self.catch_up.check()?;
+        Ok(Response::new(self.over_time.query_promql(request).await?))
+    }
+
+    async fn list_promql_series(
+        &self,
+        request: Request<v1::ListPromqlSeriesRequest>,
+    ) -> Result<Response<v1::PromqlSeriesList>, Status> {
+        self.catch_up.check()?;
+        Ok(Response::new(self.over_time.list_promql_series(request).await?))
+    }
+
     async fn get_heatmap(&self, request: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {
         self.catch_up.check()?;
         Ok(Response::new(self.over_time.heatmap(request).await?))

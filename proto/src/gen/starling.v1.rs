@@ -518,6 +518,142 @@ pub struct DistributionBucket {
     #[prost(double, tag = "3")]
     pub count: f64,
 }
+/// A query about one moment or over a range.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryPromqlRequest {
+    /// PromQL.
+    #[prost(string, tag = "1")]
+    pub query: ::prost::alloc::string::String,
+    /// First step.
+    #[prost(sint64, tag = "2")]
+    pub start_ms: i64,
+    /// Last moment at which there may be a step; not before the first.
+    #[prost(sint64, tag = "3")]
+    pub end_ms: i64,
+    /// Time between steps, at most 11,000 of them; 0 for a query about one moment.
+    #[prost(sint64, tag = "4")]
+    pub step_ms: i64,
+    /// How old a sample may be to stand for a later moment. 0: 10 s, and at least two steps of the tier that is read.
+    #[prost(sint64, tag = "5")]
+    pub lookback_ms: i64,
+    /// Only check the query and write it in its usual spelling.
+    #[prost(bool, tag = "6")]
+    pub check_only: bool,
+    /// An error instead of an answer that lacks what another aggregator holds.
+    #[prost(bool, tag = "7")]
+    pub strict: bool,
+}
+/// The answer to a query. An error begins with "bad_data: " or "execution: " and the place in the query.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromqlAnswer {
+    /// "scalar", "string", "vector" or "matrix"; empty after `check_only`.
+    #[prost(string, tag = "1")]
+    pub result_type: ::prost::alloc::string::String,
+    /// A scalar as one series without labels.
+    #[prost(message, repeated, tag = "2")]
+    pub series: ::prost::alloc::vec::Vec<PromqlSeries>,
+    /// A string, or the query in its usual spelling.
+    #[prost(string, tag = "3")]
+    pub text: ::prost::alloc::string::String,
+    /// What makes the answer doubtful: what is missing and who holds it among them.
+    #[prost(string, repeated, tag = "4")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What is worth knowing: the true resolution of the samples among them.
+    #[prost(string, repeated, tag = "5")]
+    pub infos: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Name of the aggregator that answered.
+    #[prost(string, tag = "6")]
+    pub answered_by: ::prost::alloc::string::String,
+}
+/// A series and its values, numbers and histograms apart; ascending in time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromqlSeries {
+    /// Its labels, the name as `__name__`.
+    #[prost(map = "string, string", tag = "1")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// When each number is.
+    #[prost(sint64, repeated, tag = "2")]
+    pub times_ms: ::prost::alloc::vec::Vec<i64>,
+    /// Numbers.
+    #[prost(double, repeated, tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<f64>,
+    /// Histograms.
+    #[prost(message, repeated, tag = "4")]
+    pub histograms: ::prost::alloc::vec::Vec<PromqlHistogram>,
+}
+/// A histogram at one time, in the unit of the series.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromqlHistogram {
+    /// When.
+    #[prost(sint64, tag = "1")]
+    pub time_ms: i64,
+    /// Values.
+    #[prost(double, tag = "2")]
+    pub count: f64,
+    /// Their sum.
+    #[prost(double, tag = "3")]
+    pub sum: f64,
+    /// Upper bounds of the buckets in use, each part of its bucket.
+    #[prost(double, repeated, tag = "4")]
+    pub uppers: ::prost::alloc::vec::Vec<f64>,
+    /// Lower bounds, not part of the bucket unless they equal the upper one.
+    #[prost(double, repeated, tag = "5")]
+    pub lowers: ::prost::alloc::vec::Vec<f64>,
+    /// Values in each.
+    #[prost(double, repeated, tag = "6")]
+    pub counts: ::prost::alloc::vec::Vec<f64>,
+}
+/// Which series there are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPromqlSeriesRequest {
+    /// Selectors such as up{node="a"}, at most 16; a series that one of them matches is listed. Empty: all.
+    #[prost(string, repeated, tag = "1")]
+    pub selectors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// First moment. 0: an hour before the last.
+    #[prost(sint64, tag = "2")]
+    pub start_ms: i64,
+    /// Last moment. 0: now.
+    #[prost(sint64, tag = "3")]
+    pub end_ms: i64,
+    /// Most series, at most 10,000. 0 means 10,000.
+    #[prost(uint32, tag = "4")]
+    pub limit: u32,
+}
+/// Series that have samples.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromqlSeriesList {
+    /// By their labels.
+    #[prost(message, repeated, tag = "1")]
+    pub series: ::prost::alloc::vec::Vec<PromqlSeriesEntry>,
+    /// There are more.
+    #[prost(bool, tag = "2")]
+    pub cut: bool,
+    /// What could not be had.
+    #[prost(string, repeated, tag = "3")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A series that has samples.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromqlSeriesEntry {
+    /// Its labels, the name as `__name__`.
+    #[prost(map = "string, string", tag = "1")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// "counter", "gauge" or "histogram".
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// Unit by UCUM.
+    #[prost(string, tag = "3")]
+    pub unit: ::prost::alloc::string::String,
+    /// What it is, for people; empty for what an application named.
+    #[prost(string, tag = "4")]
+    pub help: ::prost::alloc::string::String,
+}
 /// How a text is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -8,6 +8,7 @@
 
 mod fake_aggregator;
 mod over_time;
+mod promql;
 mod scripted;
 mod update;
 mod wait;

@@ -21,7 +21,7 @@ use tokio_stream::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::{over_time, update::update};
+use crate::{over_time, promql, update::update};
 
 /// What all doubles of one cluster report, in this order. Corrections are reported again.
 #[derive(Debug, Clone, Default)]
@@ -252,6 +252,22 @@ impl query_server::Query for QueryEndpoints {
         let request = request.into_inner();
         self.script.0.reported.lock().unwrap().ranges.push(request.clone());
         over_time::range(&request, &self.name).map(Response::new)
+    }
+
+    async fn query_promql(
+        &self,
+        request: Request<v1::QueryPromqlRequest>,
+    ) -> Result<Response<v1::PromqlAnswer>, Status> {
+        self.alive()?;
+        promql::answer(&request.into_inner(), &self.name).map(Response::new)
+    }
+
+    async fn list_promql_series(
+        &self,
+        request: Request<v1::ListPromqlSeriesRequest>,
+    ) -> Result<Response<v1::PromqlSeriesList>, Status> {
+        self.alive()?;
+        promql::series(&request.into_inner()).map(Response::new)
     }
 
     async fn get_heatmap(&self, request: Request<v1::GetHeatmapRequest>) -> Result<Response<v1::Heatmap>, Status> {

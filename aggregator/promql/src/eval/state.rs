@@ -1,9 +1,6 @@
 //! What one evaluation is given, may use, and has to say.
 
-use std::{
-    cell::{Cell, RefCell},
-    sync::atomic::Ordering,
-};
+use std::cell::{Cell, RefCell};
 
 use super::table::{Row, joined};
 use crate::{Answer, EvalError, Failure, Options, Position, Range, SeriesSamples, Value, plan::At};
@@ -71,7 +68,7 @@ impl<'a> Evaluation<'a> {
         self.looked.set(self.looked.get() + samples + 1);
         if self.looked.get() >= LOOK_EVERY {
             self.looked.set(0);
-            if self.options.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            if self.options.cancelled.is_some_and(|cancelled| cancelled()) {
                 return Err(self.fault(Failure::Cancelled, at, "the query was cancelled"));
             }
         }

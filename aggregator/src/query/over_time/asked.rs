@@ -79,8 +79,10 @@ fn within(prefix: &str, status: &Status) -> Status {
 /// Which series are asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// Name of the metric; empty for all.
+    /// Name of the metric; empty for all, or when `names` says which.
     pub(crate) name: String,
+    /// In place of a name a pattern, or none for every name.
+    names: Option<(Vec<Matcher>, Vec<v1::AttributeMatcher>)>,
     /// Attributes a series must have, sorted.
     pub(crate) with: Vec<(String, String)>,
     matchers: Vec<(Box<str>, Matcher)>,
@@ -113,7 +115,26 @@ impl Wanted {
         }
         let mut with: Vec<(String, String)> = attributes.into_iter().collect();
         with.sort_unstable();
-        Ok(Self { name, with, matchers, given: given.to_vec() })
+        Ok(Self { name, names: None, with, matchers, given: given.to_vec() })
+    }
+
+    /// The series whose name matches `pattern`, or all of them.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` when the pattern is none.
+    pub(crate) fn named_like(pattern: Option<&str>) -> Result<Self, Status> {
+        let given: Vec<v1::AttributeMatcher> = pattern
+            .map(|value| v1::AttributeMatcher {
+                key: String::new(),
+                kind: v1::MatchKind::Regex.into(),
+                value: value.to_owned(),
+            })
+            .into_iter()
+            .collect();
+        let matchers = wire::matchers("names", &given).map_err(Status::invalid_argument)?;
+        let names = matchers.into_iter().map(|(_, matcher)| matcher).collect();
+        let (name, with, matchers) = (String::new(), Vec::new(), Vec::new());
+        Ok(Self { name, names: Some((names, given)), with, matchers, given: Vec::new() })
     }
 
     /// The same as a question to another aggregator, without subjects and seconds.
@@ -125,7 +146,11 @@ impl Wanted {
         };
         let with = self.with.iter().map(|(key, value)| equal(key, value));
         v1::ReadHistoryRequest {
-            names: if self.name.is_empty() { Vec::new() } else { vec![equal("", &self.name)] },
+            names: match &self.names {
+                Some((_, given)) => given.clone(),
+                None if self.name.is_empty() => Vec::new(),
+                None => vec![equal("", &self.name)],
+            },
             attributes: with.chain(self.given.iter().cloned()).collect(),
             ..v1::ReadHistoryRequest::default()
         }
@@ -136,6 +161,9 @@ impl Wanted {
         let all = Selection::all(from, to);
         let named = if self.name.is_empty() { all } else { Selection::named(&self.name, from, to) };
         let mut selection = Selection { histograms, ..named };
+        if let Some((names, _)) = &self.names {
+            selection.names.clone_from(names);
+        }
         for (key, value) in &self.with {
             selection = selection.with(key, value);
         }

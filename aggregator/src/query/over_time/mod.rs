@@ -6,7 +6,8 @@
 //! - [`statistic`]: what is read of a series over a step;
 //! - [`work`]: how many questions are worked on, and for how long;
 //! - [`gather`]: reads here what is here, and asks the other aggregators for the rest;
-//! - [`found`]: what was read, in the steps of the question.
+//! - [`found`]: what was read, in the steps of the question;
+//! - [`promql`]: queries in Prometheus's language over the same; [`samples`]: what was found as its samples.
 
 mod asked;
 mod distribution;
@@ -14,7 +15,9 @@ mod found;
 mod gather;
 mod heatmap;
 mod insight;
+mod promql;
 mod range;
+mod samples;
 mod series;
 mod standing_out;
 mod statistic;

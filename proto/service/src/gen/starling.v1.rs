@@ -692,6 +692,58 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "GetDistribution"));
             self.inner.unary(req, path, codec).await
         }
+        /// PromQL over all series: the cluster's, those of groups and those of nodes.
+        pub async fn query_promql(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::QueryPromqlRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::PromqlAnswer>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/QueryPromql",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "QueryPromql"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The series there are in Prometheus's spelling.
+        pub async fn list_promql_series(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::starling_proto::v1::ListPromqlSeriesRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::PromqlSeriesList>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/ListPromqlSeries",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "ListPromqlSeries"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -811,6 +863,22 @@ pub mod query_server {
             request: tonic::Request<::starling_proto::v1::GetDistributionRequest>,
         ) -> std::result::Result<
             tonic::Response<::starling_proto::v1::Distribution>,
+            tonic::Status,
+        >;
+        /// PromQL over all series: the cluster's, those of groups and those of nodes.
+        async fn query_promql(
+            &self,
+            request: tonic::Request<::starling_proto::v1::QueryPromqlRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::PromqlAnswer>,
+            tonic::Status,
+        >;
+        /// The series there are in Prometheus's spelling.
+        async fn list_promql_series(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListPromqlSeriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::PromqlSeriesList>,
             tonic::Status,
         >;
     }
@@ -1404,6 +1472,102 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDistributionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/QueryPromql" => {
+                    #[allow(non_camel_case_types)]
+                    struct QueryPromqlSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::QueryPromqlRequest,
+                    > for QueryPromqlSvc<T> {
+                        type Response = ::starling_proto::v1::PromqlAnswer;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::QueryPromqlRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::query_promql(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = QueryPromqlSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/ListPromqlSeries" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPromqlSeriesSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ListPromqlSeriesRequest,
+                    > for ListPromqlSeriesSvc<T> {
+                        type Response = ::starling_proto::v1::PromqlSeriesList;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListPromqlSeriesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::list_promql_series(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPromqlSeriesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
