@@ -22,6 +22,8 @@ interface Props {
   axis: (v: number) => string;
   read: (v: number) => string;
   unit: ((max: number) => number) | undefined;
+  /** Top of the axis when it is fixed. */
+  max: number | undefined;
   sentence: string;
 }
 
@@ -40,6 +42,7 @@ export function TrendChart({
   axis,
   read,
   unit,
+  max,
   sentence,
 }: Props) {
   const host = useRef<HTMLDivElement>(null);
@@ -62,7 +65,8 @@ export function TrendChart({
   const tall = height - TOP - BOTTOM;
   const known = [...values, ...high].filter((v): v is number => v !== null);
   const highest = Math.max(0, ...known, peak?.value ?? 0);
-  const marks = niceTicks(highest * 1.04, 3, unit?.(highest * 1.04) ?? 1);
+  const limit = max ?? highest * 1.04;
+  const marks = niceTicks(limit, 3, unit?.(limit) ?? 1);
   const top = marks.at(-1) as number;
   const xOf = (second: number) => LEFT + (plot * (second - from)) / Math.max(1, to - from);
   const x = (i: number) => xOf(ticks[i] ?? 0);

@@ -138,7 +138,7 @@ function Shown({
   label: string;
   table: boolean;
 }) {
-  const { value, axis, unit } = SCALE[metric];
+  const { value, axis, unit, max } = SCALE[metric];
   const { timeSeries: points, peak, peakAt, lowAt, comparisons, stepSeconds } = answer;
   const over = (points.at(-1)?.tick ?? 0) - (points[0]?.tick ?? 0) + stepSeconds;
   const when = (time: string | null) => (time === null ? "" : `, ${f.clockWithin(secondOf(time), over, 1)}`);
@@ -180,6 +180,7 @@ function Shown({
             axis={axis}
             read={read}
             unit={unit}
+            max={max}
             sentence={`${label} over ${f.lengthInWords(over)}: average ${read(answer.average ?? Number.NaN)}, peak ${f.text(figure(peak))}${when(peakAt)}`}
           />
         )}

@@ -1,14 +1,6 @@
 /** One time for the whole page: range, pause, zoom, crosshair. */
 import { batch, computed, signal } from "@preact/signals";
-import {
-  type Period,
-  readGranularity,
-  readPeriod,
-  SHORTEST,
-  stepOf,
-  type Window,
-  windowOf,
-} from "../lib/period";
+import { readGranularity, readPeriod, SHORTEST, stepOf, type Window, windowOf } from "../lib/period";
 import { windowEnd, windowSpan } from "../lib/stale";
 import { beat, fresh, live, newest, serverNow } from "./page";
 import { navigateHere, query, setQuery } from "./router";
@@ -74,8 +66,6 @@ export const past = computed<Window | null>(() => {
   return steadyPast(windowOf(asked, stepOf(asked, granularity.value), lastSecond()));
 });
 
-/** The live window, for what is asked of the server and not drawn by the second. */
-const LIVE_PERIOD: Period = { name: "custom", seconds: 900 };
 const steadyAsked = steady();
 
 /** What panels ask the server for that follow the range of the page: the past, the zoom, or the last 15 minutes. */
@@ -83,7 +73,8 @@ export const asked = computed<Window>(() => {
   const part = zoom.value;
   if (past.value !== null) return past.value;
   if (part !== null) return steadyAsked({ ...part, step: 1 });
-  return steadyAsked(windowOf(LIVE_PERIOD, 1, lastSecond()));
+  // As long as the live charts are.
+  return steadyAsked(windowOf({ name: "custom", seconds: span.value }, 1, lastSecond()));
 });
 
 /** Shows another part of the past, null for live; a step in the history of the browser. */
