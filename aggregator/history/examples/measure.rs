@@ -26,7 +26,19 @@ use starling_proto::{
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: measure FILE")?;
     let seconds = frames(&path)?;
-    let samples: usize = seconds.iter().map(|second| second.cluster.len() + second.node.len()).sum();
+    println!("all series:");
+    measure(&seconds, |_| true)?;
+    println!("\nwithout what the daemon says of itself:");
+    measure(&seconds, |series| !series.name().starts_with("starling."))
+}
+
+fn measure(seconds: &[Second], wanted: fn(&Series) -> bool) -> Result<(), Box<dyn Error>> {
+    let samples: usize = seconds
+        .iter()
+        .flat_map(|second| [&second.cluster, &second.node])
+        .flat_map(|part| part.layout.series())
+        .filter(|series| wanted(series.series()))
+        .count();
     println!("{} seconds, {} samples, {:.0} series a second", seconds.len(), samples, per(samples, seconds.len()));
     let subject = Subject::Node(NodeId::parse("host")?);
     let mut by_block: BTreeMap<u32, Vec<&Second>> = BTreeMap::new();
@@ -36,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut builders = Vec::new();
     for seconds in by_block.values() {
         let mut builder = BlockBuilder::new(subject.clone(), seconds[0].tick);
-        seconds.iter().try_for_each(|second| push(&mut builder, second))?;
+        seconds.iter().try_for_each(|second| push(&mut builder, second, wanted))?;
         builders.push(builder);
     }
     let built = cpu_ns();
@@ -79,10 +91,13 @@ fn frames(path: &str) -> Result<Vec<Second>, Box<dyn Error>> {
     Ok(seconds)
 }
 
-fn push(builder: &mut BlockBuilder, second: &Second) -> Result<(), Box<dyn Error>> {
+fn push(builder: &mut BlockBuilder, second: &Second, wanted: fn(&Series) -> bool) -> Result<(), Box<dyn Error>> {
     let mut values: Vec<(&Series, SecondValue<'_>)> = Vec::new();
     for columns in [&second.cluster, &second.node] {
         for (position, series) in columns.layout.series().iter().enumerate() {
+            if !wanted(series.series()) {
+                continue;
+            }
             let number = columns.values[position];
             let value = match series.kind() {
                 Kind::Counter => SecondValue::Counter { sum: number.into(), nodes: 1 },

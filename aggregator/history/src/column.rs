@@ -15,8 +15,6 @@
 //! ```
 //! Differences are modulo 2^64: every pair of values has one. How many values there are is known from the block.
 
-use std::collections::HashMap;
-
 use starling_proto::{
     bits::{self, BitReader, BitWriter},
     varint::{self, Reader, VarintError, zigzag},
@@ -172,9 +170,11 @@ fn read_packed(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Column
 
 /// The value that stands most often; of several the least.
 fn most_common(values: &[i64]) -> i64 {
-    let mut counts: HashMap<i64, usize> = HashMap::with_capacity(values.len());
-    values.iter().for_each(|value| *counts.entry(*value).or_default() += 1);
-    counts.into_iter().max_by_key(|&(value, count)| (count, std::cmp::Reverse(value))).map_or(0, |(value, _)| value)
+    // Sorting a few hundred numbers takes less than hashing them.
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let runs = sorted.chunk_by(|a, b| a == b).map(|run| (run.len(), std::cmp::Reverse(run[0])));
+    runs.max().map_or(0, |(_, value)| value.0)
 }
 
 /// Distance to the exception before, and the exception itself.

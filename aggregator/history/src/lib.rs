@@ -16,6 +16,7 @@ mod derive;
 mod exact;
 mod matcher;
 mod numbers;
+mod range;
 mod rollup;
 mod selection;
 mod subject;

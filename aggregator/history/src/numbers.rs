@@ -9,13 +9,18 @@
 //!   4 covered    the same as the coverage says of each step: its seconds
 //!   5 decimals   1 byte scale, then a column of value * 10^scale
 //!   6 floats     8 planes of bytes, the highest first: each value's bits xor those of the one before
+//!   7 learnt     varint length, then the values by a range coder ([`crate::range`])
+//!   8 learnt deltas  the same of the differences of each to the one before, the first to 0
 //! ```
-//! Numbers with a fraction are those of imports. What is a decimal of at most nine places comes back bit for bit from a
+//! Whole numbers are written learnt when that is shorter. Numbers with a fraction are those of imports. What is a decimal of at most nine places comes back bit for bit from a
 //! whole number; everything else (infinities, what is no number, -0.0) from its own bits.
 
 use starling_proto::varint::{self, Reader};
 
-use crate::column::{self, ColumnError};
+use crate::{
+    column::{self, ColumnError},
+    range,
+};
 
 const WHOLE: u8 = 0;
 const MULTIPLES: u8 = 1;
@@ -24,6 +29,10 @@ const SAME: u8 = 3;
 const COVERED: u8 = 4;
 const DECIMALS: u8 = 5;
 const FLOATS: u8 = 6;
+const LEARNT: u8 = 7;
+const LEARNT_DELTAS: u8 = 8;
+/// Bytes of a column of fewer are left as they are: what there is to gain is less than the length in front.
+const SHORT: usize = 12;
 
 /// Most places of a decimal.
 const PLACES_MAX: u8 = 9;
@@ -161,6 +170,11 @@ impl Numbers {
                 earlier.get(same).cloned().ok_or(ColumnError::Beyond)?
             }
             COVERED if covered.len() == count => Self::Whole(covered.to_vec()),
+            LEARNT | LEARNT_DELTAS => {
+                // No number takes more than 88 bits, most of them far less.
+                let bytes = reader.bytes(count.saturating_mul(16) + 16)?;
+                Self::Whole(range::decode(bytes, count, kind == LEARNT_DELTAS)?)
+            }
             DECIMALS => {
                 let scale = reader.byte()?;
                 if scale > PLACES_MAX {
@@ -185,15 +199,35 @@ fn put_whole(out: &mut Vec<u8>, values: &[i64]) {
             break;
         }
     }
+    let start = out.len();
     // A factor of 2 saves less than it takes.
     if factor < 4 || factor > i64::MAX.cast_unsigned() || values.iter().all(|value| *value == values[0]) {
         out.push(WHOLE);
-        return column::put(out, values);
+        column::put(out, values);
+    } else {
+        out.push(MULTIPLES);
+        varint::put(out, factor);
+        let divided: Vec<i64> = values.iter().map(|value| value / factor.cast_signed()).collect();
+        column::put(out, &divided);
     }
-    out.push(MULTIPLES);
-    varint::put(out, factor);
-    let divided: Vec<i64> = values.iter().map(|value| value / factor.cast_signed()).collect();
-    column::put(out, &divided);
+    if out.len() - start > SHORT {
+        put_learnt(out, start, values);
+    }
+}
+
+/// Puts the learnt form in place of what stands from `start` on, when it is shorter.
+fn put_learnt(out: &mut Vec<u8>, start: usize, values: &[i64]) {
+    let bits = |value: i64| u64::from(u64::BITS - value.unsigned_abs().leading_zeros());
+    let plain: u64 = values.iter().map(|value| bits(*value)).sum();
+    let deltas: u64 = values.windows(2).map(|pair| bits(pair[1].wrapping_sub(pair[0]))).sum();
+    let differences = deltas < plain;
+    let bytes = range::encode(values, differences);
+    // The length and the kind stand in front.
+    if bytes.len() + 2 < out.len() - start {
+        out.truncate(start);
+        out.push(if differences { LEARNT_DELTAS } else { LEARNT });
+        varint::put_bytes(out, &bytes);
+    }
 }
 
 /// By Euclid; 0 has every factor.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use starling_proto::{catalogue::Kind, histogram::Histogram};
+use starling_proto::histogram::Histogram;
 
 use crate::{
     Block, BlockError, Tier, derive,
@@ -88,8 +88,6 @@ fn fold(track: &Track, from: Tier, to: Tier, merged: bool, goes: &[u16], coarse:
         }
     }
     open.into_iter().for_each(close);
-    if track.series.kind() == Kind::Histogram && out.histograms.is_none() {
-        out.histograms = Some(vec![None; out.ranks.len()]);
-    }
+    out.complete();
     out
 }

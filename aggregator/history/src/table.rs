@@ -29,7 +29,7 @@ pub(crate) enum Component {
     High,
     /// Last less the smallest; of floats the last.
     Last,
-    /// [`Fixed::residual`], -1 when it is not known; of floats the sum of squares.
+    /// [`Fixed::short`] of [`Fixed::residual`], -1 when it is not known; of floats the sum of squares.
     Residual,
     /// Nodes behind the value, added over the seconds.
     Nodes,
@@ -113,6 +113,13 @@ impl Track {
         }
     }
 
+    /// A histogram series has histograms, also when all of them are empty.
+    pub(crate) fn complete(&mut self) {
+        if self.series.kind() == Kind::Histogram && self.histograms.is_none() {
+            self.histograms = Some(vec![None; self.ranks.len()]);
+        }
+    }
+
     pub(crate) fn histogram(&self, at: usize) -> Option<&Arc<Histogram>> {
         self.histograms.as_ref()?.get(at)?.as_ref()
     }
@@ -154,7 +161,7 @@ impl Track {
             let max = mean.saturating_add(whole(Component::High));
             Amount::Fixed(Fixed {
                 sum,
-                squares: Fixed::squares_of(whole(Component::Residual), sum, seconds),
+                squares: Fixed::squares_of(Fixed::long(whole(Component::Residual)), sum, seconds),
                 min,
                 max,
                 last: min.saturating_add(whole(Component::Last)),
@@ -179,7 +186,7 @@ impl Track {
                         Component::Low => mean.saturating_sub(fixed.min),
                         Component::High => fixed.max.saturating_sub(mean),
                         Component::Last => fixed.last.saturating_sub(fixed.min),
-                        Component::Residual => fixed.residual(exact.seconds).unwrap_or(-1),
+                        Component::Residual => Fixed::short(fixed.residual(exact.seconds).unwrap_or(-1)),
                         Component::NodeMin => fixed.node_min,
                         _ => fixed.node_max,
                     });
@@ -286,6 +293,7 @@ impl Table {
                 places.sort_unstable();
                 let mut track = Track::new(series, derived, components(tier, parts[0].1.series.kind(), merged), float);
                 places.into_iter().for_each(|(rank, part, at)| track.push_from(rank, &parts[part].1, at));
+                track.complete();
                 track
             })
             .filter(|track| !track.ranks.is_empty())

@@ -194,9 +194,7 @@ impl Track {
         self.ranks.push(rank);
         self.columns.iter_mut().zip(numbers).for_each(|(column, number)| column.push(number));
         self.push_histogram(histogram.cloned());
-        if self.series.kind() == Kind::Histogram && self.histograms.is_none() {
-            self.histograms = Some(vec![None; self.ranks.len()]);
-        }
+        self.complete();
         true
     }
 }
