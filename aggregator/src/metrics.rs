@@ -492,8 +492,18 @@ impl Metrics {
         }
     }
 
+    /// What the store holds.
+    pub(crate) fn history_stats(&self, stats: &starling_store::StoreStats) {
+        for (tier, stats) in starling_history::Tier::ALL.iter().zip(&stats.tiers) {
+            self.history_tier_bytes.of(tier.name()).set(stats.bytes as f64);
+            let oldest = stats.window.as_ref().map_or(0, |window| window.start);
+            self.history_tier_oldest.of(tier.name()).set(oldest.into());
+        }
+        self.history_log_bytes.set(stats.log.bytes as f64);
+        self.history_corrupt_blocks.set(stats.bad_blocks as f64);
+    }
+
     /// Memory forgot seconds before they were on the disk.
-    #[expect(dead_code, reason = "used by what seals and reads, which follows")]
     pub(crate) fn history_lost(&self, lost: crate::blocks::Lost) {
         if lost.seconds == 0 {
             return;

@@ -32,7 +32,7 @@ use crate::{
     Config,
     catch_up::{self, CatchUp},
     fleet::{self, ClusterFleet},
-    history::{self, History},
+    history::{self, Disk, History, LogHandle},
     ingest::{self, IngestService, Intake, Registry},
     ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
@@ -41,7 +41,7 @@ use crate::{
     query::{ClusterService, Holders, OverTime, QueryService, Streams, Views},
     requests::MeterLayer,
     roster,
-    select::{Held, Memory},
+    select::{Held, Memory, Source, Stored},
 };
 use starling_ledger::{Ledger, LedgerConfig, LedgerLimits};
 
@@ -96,11 +96,15 @@ impl Program for Service {
             false => None,
         };
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
-        let (rooms, ledger) = build(&config, writer, membership, tasks, metrics);
+        let (log, requests) = LogHandle::new();
+        let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log));
+        let (rooms, ledger) = build(&config, writer, membership, tasks, (metrics, disk));
         let history = match opened {
             Some((disk, recovered)) => {
                 let Intake { registry, ledger, metrics, .. } = &*rooms.intake;
-                Some(History::start(disk, recovered, registry.clone(), ledger.clone(), metrics.clone()).await?)
+                let how = (config.history.clone(), rooms.exchange.fleet.clone() as Arc<dyn history::Expects>, requests);
+                let (registry, ledger, metrics) = (registry.clone(), ledger.clone(), metrics.clone());
+                Some(History::start(disk, recovered, registry, ledger, metrics, how).await?)
             }
             None => None,
         };
@@ -185,7 +189,7 @@ fn build(
     writer: WriterId,
     membership: Membership,
     tasks: TaskTracker,
-    metrics: Arc<Metrics>,
+    (metrics, disk): (Arc<Metrics>, Option<(Arc<Disk>, LogHandle)>),
 ) -> (Rooms, LedgerTask) {
     let copies = u32::from(config.copies);
     let registry =
@@ -199,7 +203,13 @@ fn build(
     let fleet = Arc::new(ClusterFleet::new(writer, config.aggregator_id.clone(), registry.clone(), metrics.clone()));
     let elsewhere = fleet.clone();
     let catch_up = Arc::new(CatchUp::new(config.aggregator_id.clone()));
-    let held = Held::new(vec![Box::new(Memory::new(ledger.clone(), registry.clone(), fleet.clone()))]);
+    let mut sources: Vec<Box<dyn Source>> =
+        vec![Box::new(Memory::new(ledger.clone(), registry.clone(), fleet.clone()))];
+    let log = disk.map(|(disk, log)| {
+        sources.push(Box::new(Stored::new(disk, metrics.clone())));
+        log
+    });
+    let held = Held::new(sources, log);
     let exchange = Exchange {
         catch_up,
         membership: membership.clone(),

@@ -55,6 +55,81 @@ async fn the_open_seconds_of_a_node_are_there_after_a_restart_and_go_on() {
     again.stopped().await;
 }
 
+/// A series over a range, as QueryRange has it: the values that there are.
+async fn range(
+    aggregator: &Aggregator,
+    scope: v1::Scope,
+    [from, to, step]: [u32; 3],
+) -> Result<Vec<(u32, f64)>, String> {
+    let asked = v1::QueryRangeRequest {
+        scope: Some(scope),
+        name: "traffic.requests".into(),
+        total: true,
+        statistics: vec!["increase".into()],
+        from_tick: from,
+        to_tick: to,
+        step_seconds: step,
+        ..v1::QueryRangeRequest::default()
+    };
+    let answer = aggregator.query().await.query_range(asked).await.map_err(|status| status.to_string())?.into_inner();
+    let values = answer.series.iter().flat_map(|series| series.statistics.iter().flat_map(|one| one.values.clone()));
+    let points = answer.points.iter().map(|point| point.tick).zip(values);
+    Ok(points.filter(|(_, value)| !value.is_nan()).collect())
+}
+
+/// Segments of the finest tier.
+fn segments(aggregator: &Aggregator) -> usize {
+    let folder = aggregator.state().join("history/segments/1s");
+    let files =
+        std::fs::read_dir(folder).map(|files| files.filter_map(Result::ok).collect::<Vec<_>>()).unwrap_or_default();
+    files.iter().filter(|file| file.path().extension().is_some_and(|is| is == "seg")).count()
+}
+
+#[tokio::test]
+async fn windows_that_are_over_are_on_the_disk_of_node_cluster_and_group() {
+    let aggregator = Aggregator::start("solo", &[]).await;
+    let mut node = TestNode::new("web-1", "a");
+    node.connect(&aggregator.url()).await;
+    let start = (now() - 800).next_multiple_of(300);
+    for tick in start..start + 300 {
+        node.send(tick, u64::from(tick % 17), 1_000).await;
+    }
+    node.until_acked(start..start + 300).await;
+    eventually("a sealed window", async || match segments(&aggregator) {
+        0 => Err("no segment".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    // The node's block is sealed after ten seconds without a new one, the cluster at once: both are there then.
+    let of_node = || v1::Scope { node_id: "web-1".into(), ..v1::Scope::default() };
+    let of_zone = || v1::Scope { group: "zone:a".into(), ..v1::Scope::default() };
+    let expected: Vec<(u32, f64)> = (start..start + 300).map(|tick| (tick, f64::from(tick % 17))).collect();
+    let before = range(&aggregator, of_node(), [start, start + 299, 1]).await.unwrap();
+    assert_eq!(before, expected);
+    eventually("the node on the disk", async || match segments(&aggregator) {
+        0 | 1 => Err("one segment".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    let state = aggregator.stopped_with_state().await;
+    // Only what was sealed is left.
+    std::fs::remove_dir_all(state.path().join("history/log")).unwrap();
+    let again = Aggregator::start_in("solo", &[], Config::default(), state).await;
+    let mut node = TestNode::new("web-2", "a");
+    node.connect(&again.url()).await;
+    node.send(now(), 1, 1_000).await;
+    for scope in [of_node(), v1::Scope::default(), of_zone()] {
+        let after = eventually("an answer", async || range(&again, scope.clone(), [start, start + 299, 1]).await).await;
+        assert_eq!(after, expected, "{scope:?}");
+        let minutes = range(&again, scope.clone(), [start, start + 299, 60]).await.unwrap();
+        assert_eq!(minutes.len(), 5);
+        let (sum, all) =
+            (minutes.iter().map(|(_, sum)| sum).sum::<f64>(), expected.iter().map(|(_, one)| one).sum::<f64>());
+        assert!((sum - all).abs() < 1e-9, "{scope:?}: {minutes:?}");
+    }
+    again.stopped().await;
+}
+
 #[tokio::test]
 async fn two_processes_on_one_folder_are_refused_with_the_name_of_the_setting() {
     let aggregator = Aggregator::start("solo", &[]).await;

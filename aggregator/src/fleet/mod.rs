@@ -364,5 +364,11 @@ pub(crate) async fn run(
     }
 }
 
+impl crate::history::Expects for ClusterFleet {
+    fn coverage(&self, group: &Group, tick: u32, cluster: Coverage, frames: u32) -> Coverage {
+        Self::coverage(self, group, tick, cluster, frames)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,26 +2,39 @@
 //!
 //! - [`disk`]: the one store of the process, whose log history shares with the ledger;
 //! - [`record`], [`recorder`], [`recording`], [`replay`]: the open seconds, in the log once a second and back after a
-//!   restart.
+//!   restart;
+//! - [`agenda`]: what is to be sealed, rolled up and joined next, pure; [`seal`]: blocks of what memory holds; [`worker`]: the
+//!   thread that does it, at its [`pace`].
 
-#![expect(dead_code, reason = "what is sealed and read back follows")]
-
+mod agenda;
 mod disk;
+mod pace;
 mod record;
 mod recorder;
 mod recording;
 mod replay;
+mod seal;
+mod worker;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::Context as _;
 use starling_store::Recovered;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::disk::{Disk, LogPart};
-use self::{recorder::Recorder, recording::Request, replay::Replay};
-use crate::{ingest::Registry, ledger_task::LedgerHandle, metrics::Metrics};
+pub(crate) use self::{
+    disk::{Disk, LogPart},
+    recording::{LogHandle, LogRequests},
+    seal::Expects,
+};
+use self::{record::Recalled, recorder::Recorder, replay::Replay, worker::Worker};
+use crate::{config::HistorySettings, ingest::Registry, ledger_task::LedgerHandle, metrics::Metrics};
 
 /// The history of a process; see the module. Shared.
 pub(crate) struct History {
@@ -29,13 +42,15 @@ pub(crate) struct History {
     registry: Arc<Registry>,
     ledger: LedgerHandle,
     metrics: Arc<Metrics>,
-    requests: mpsc::Sender<Request>,
 }
 
 /// What [`History::run`] needs, once.
 pub(crate) struct Starting {
     recorder: Recorder,
-    requests: mpsc::Receiver<Request>,
+    requests: LogRequests,
+    recalled: Recalled,
+    settings: HistorySettings,
+    expects: Arc<dyn Expects>,
 }
 
 /// Opens the store in `state_dir`.
@@ -58,33 +73,36 @@ impl History {
         registry: Arc<Registry>,
         ledger: LedgerHandle,
         metrics: Arc<Metrics>,
+        (settings, expects, requests): (HistorySettings, Arc<dyn Expects>, LogRequests),
     ) -> anyhow::Result<(Arc<Self>, Starting)> {
         let read = {
             let (registry, metrics) = (registry.clone(), metrics.clone());
             move || Replay::run(recovered, &registry, &metrics)
         };
-        let Replay { windows, .. } = tokio::task::spawn_blocking(read).await.context("the log was not read")?;
+        let Replay { windows, recalled, .. } =
+            tokio::task::spawn_blocking(read).await.context("the log was not read")?;
         let recorder = Recorder::new(disk.clone(), registry.clone(), ledger.clone(), metrics.clone(), windows);
-        let (sender, requests) = mpsc::channel(recording::REQUESTS);
-        let history = Self { disk, registry, ledger, metrics, requests: sender };
-        Ok((Arc::new(history), Starting { recorder, requests }))
+        let history = Self { disk, registry, ledger, metrics };
+        Ok((Arc::new(history), Starting { recorder, requests, recalled, settings, expects }))
     }
 
-    /// Writes the open seconds until `stop`.
+    /// Writes the open seconds, and in the background what is over, until `stop`.
     ///
     /// # Errors
-    /// When that panics.
+    /// When one of the two panics.
     pub(crate) async fn run(self: Arc<Self>, starting: Starting, stop: CancellationToken) -> anyhow::Result<()> {
-        recording::run(&self, starting.recorder, starting.requests, stop).await
-    }
-
-    /// Waits until all that is known now is in the log: what is answered afterwards is there after the end of the process.
-    /// A disk that does not take it does not hold an answer up.
-    pub(crate) async fn recorded(&self) {
-        let (request, done) = tokio::sync::oneshot::channel();
-        if self.requests.send(request).await.is_ok() {
-            // Dropped at the stop.
-            let _ = done.await;
-        }
+        let Starting { recorder, requests, recalled, settings, expects } = starting;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let worker = Worker::new(self.clone(), settings, expects, recalled, stopped.clone());
+        let mut work = tokio::task::spawn_blocking(move || worker.run());
+        let recording = recording::run(&self, recorder, requests, stop);
+        let ended = tokio::select! {
+            ended = recording => ended,
+            // It goes on until it is told.
+            ended = &mut work => return ended.context("the work on the history ended"),
+        };
+        stopped.store(true, Ordering::Relaxed);
+        work.await.context("the work on the history")?;
+        ended
     }
 }

@@ -8,7 +8,8 @@
 //! 1 node seconds     epoch, node, start of the block / 300, number of the first row, varint n, then of each row:
 //!                    varint offset, layout, varint dropped, varint length and bytes of the row
 //! 2 ledger entry     as the ledger writes it
-//! 3 cluster second   epoch, varint tick, frames, nodes reporting, nodes expected, sums by the rollup codec
+//! 3 cluster second   epoch, varint tick, frames, nodes reporting, nodes expected, cells skipped, varint n and
+//!                    n times group and its frames, sums by the rollup codec
 //! 4 names            epoch, then to the end: 1 byte what, its number, and
 //!                    0 node: name    1 group: name    2 series: 1 byte scope, series as in a frame
 //!                    3 layout: varint n and n series of cluster scope, varint n and n of node scope
@@ -22,7 +23,7 @@ use std::{
 use bytes::Bytes;
 use starling_ledger::{
     Coverage, TickView,
-    rollup::{self, Definitions, NumberedCell, NumberedSums, Sums},
+    rollup::{self, Census, Definitions, NumberedCell, NumberedSums, Sums},
 };
 use starling_proto::{
     catalogue::Scope,
@@ -144,26 +145,37 @@ impl RecordWriter {
 
     /// Writes a second of the cluster.
     pub(crate) fn cluster(&mut self, view: &TickView) {
-        self.second(view.tick, view.frames.counted, view.coverage, &view.sums());
+        self.second(view.tick, [view.frames.counted, view.skipped_cells], view.coverage, &view.sums());
     }
 
-    fn second(&mut self, tick: u32, frames: u32, coverage: Coverage, sums: &Sums) {
+    fn second(&mut self, tick: u32, [frames, skipped]: [u32; 2], coverage: Coverage, sums: &Sums) {
         let Coverage { reporting, expected } = coverage;
         let mut record = Vec::new();
         varint::put(&mut record, self.epoch);
-        for part in [tick, frames, reporting, expected] {
+        let groups = sums.groups().count() as u32;
+        for part in [tick, frames, reporting, expected, skipped, groups] {
             varint::put(&mut record, part.into());
+        }
+        for group in sums.groups() {
+            let frames = sums.census(group).map_or(0, Census::frames);
+            for part in [self.group(group), frames] {
+                varint::put(&mut record, part.into());
+            }
         }
         let mut cells = Vec::with_capacity(sums.len());
         for (group, series, cell) in sums.iter() {
-            let group = numbered(&mut self.groups, group, GROUP, &mut self.names, |out, group| {
-                varint::put_bytes(out, group.name().as_bytes());
-            });
+            let group = self.group(group);
             let series = numbered(&mut self.series, series, SERIES, &mut self.names, put_scoped);
             cells.push(NumberedCell { group, series, cell: cell.clone() });
         }
         record.extend(NumberedSums::of(cells).encode());
         self.push(RecordKind::ClusterSecond, record);
+    }
+
+    fn group(&mut self, group: &Group) -> u32 {
+        numbered(&mut self.groups, group, GROUP, &mut self.names, |out, group| {
+            varint::put_bytes(out, group.name().as_bytes());
+        })
     }
 
     fn layout(&mut self, layouts: &[Arc<Layout>; 2]) -> u32 {
@@ -245,7 +257,9 @@ struct Recall {
     epoch: u64,
     frames: u32,
     coverage: Coverage,
-    sums: Bytes,
+    skipped: u32,
+    /// Frames by group, and the sums.
+    rest: Bytes,
 }
 
 /// A second of the cluster that was read again.
@@ -255,6 +269,10 @@ pub(crate) struct RecalledSecond {
     pub(crate) frames: u32,
     /// Nodes behind it.
     pub(crate) coverage: Coverage,
+    /// Cells that are missing in the sums.
+    pub(crate) skipped: u32,
+    /// Frames behind each group.
+    pub(crate) frames_of: BTreeMap<Group, u32>,
     /// By group and series.
     pub(crate) sums: Arc<Sums>,
 }
@@ -309,10 +327,11 @@ impl Recalled {
                 let tick = number(&mut reader)?;
                 let frames = number(&mut reader)?;
                 let coverage = Coverage { reporting: number(&mut reader)?, expected: number(&mut reader)? };
+                let skipped = number(&mut reader)?;
                 // Of one second that with most frames says most; of equals the later one.
                 if self.seconds.get(&tick).is_none_or(|known| known.frames <= frames) {
-                    let sums = Bytes::copy_from_slice(reader.rest());
-                    self.seconds.insert(tick, Recall { epoch, frames, coverage, sums });
+                    let rest = Bytes::copy_from_slice(reader.rest());
+                    self.seconds.insert(tick, Recall { epoch, frames, coverage, skipped, rest });
                 }
                 return Ok(Said::Cluster(tick));
             }
@@ -327,10 +346,20 @@ impl Recalled {
 
     /// A second; `None` when it is not among them, or cannot be read.
     pub(crate) fn second(&self, tick: u32) -> Option<RecalledSecond> {
-        let Recall { epoch, frames, coverage, sums } = self.seconds.get(&tick)?;
+        let Recall { epoch, frames, coverage, skipped, rest } = self.seconds.get(&tick)?;
         let tables = self.epochs.get(epoch)?;
-        let (sums, _) = rollup::decode(sums).ok()?.resolve(tables);
-        Some(RecalledSecond { frames: *frames, coverage: *coverage, sums: Arc::new(sums) })
+        let mut reader = Reader::new(rest);
+        let mut frames_of = BTreeMap::new();
+        for _ in 0..reader.u64().ok()? {
+            let (group, frames) = (number(&mut reader).ok()?, number(&mut reader).ok()?);
+            if let Some(group) = tables.groups.get(&group) {
+                frames_of.insert(group.clone(), frames);
+            }
+        }
+        let (sums, without_name) = rollup::decode(reader.rest()).ok()?.resolve(tables);
+        let skipped = skipped.saturating_add(without_name);
+        let sums = Arc::new(sums);
+        Some(RecalledSecond { frames: *frames, coverage: *coverage, skipped, frames_of, sums })
     }
 
     /// The seconds there are, ascending.
@@ -528,7 +557,7 @@ mod tests {
         for (epoch, frames) in [(1u64, 3u32), (2, 1)] {
             let mut writer = RecordWriter::new(epoch);
             let sums = if frames == 3 { sums.clone() } else { Sums::new() };
-            writer.second(600, frames, Coverage { reporting: frames, expected: 4 }, &sums);
+            writer.second(600, [frames, 0], Coverage { reporting: frames, expected: 4 }, &sums);
             for (kind, payload) in writer.take() {
                 recalled.read(kind as u8, &payload, &names).unwrap();
             }

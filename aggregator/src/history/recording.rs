@@ -2,15 +2,13 @@
 
 use std::{
     collections::BTreeSet,
+    sync::mpsc as sync_channel,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use starling_proto::limits::LIVE_WINDOW;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::MissedTickBehavior,
-};
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{History, recorder::Recorder};
@@ -20,8 +18,10 @@ use crate::{
     ingest::Registry,
 };
 
-/// Questions that wait for the log. When so many wait whoever asks waits before.
-pub(super) const REQUESTS: usize = 256;
+/// Questions that wait for the log: more than are worked on at once.
+const REQUESTS: usize = 256;
+/// A disk that hangs does not hold a question up for longer.
+const WAIT: Duration = Duration::from_millis(500);
 /// The log is written at least so often.
 const EVERY: Duration = Duration::from_secs(1);
 /// Changes of settled seconds come in numbers: not more often than this for their sake.
@@ -30,13 +30,39 @@ const AT_MOST_EVERY: Duration = Duration::from_millis(200);
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 /// Somebody waits until all that is known is in the log.
-pub(super) type Request = oneshot::Sender<()>;
+type Request = sync_channel::SyncSender<()>;
+
+/// By which answers wait for the log. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct LogHandle(mpsc::Sender<Request>);
+
+/// The other end of a [`LogHandle`].
+#[derive(Debug)]
+pub(crate) struct LogRequests(mpsc::Receiver<Request>);
+
+impl LogHandle {
+    /// Both ends.
+    pub(crate) fn new() -> (Self, LogRequests) {
+        let (sender, receiver) = mpsc::channel(REQUESTS);
+        (Self(sender), LogRequests(receiver))
+    }
+
+    /// Waits until all that is known now is in the log: what is answered afterwards is there after the end of the
+    /// process. Returns after half a second in any case. Blocks: not for a runtime thread.
+    pub(crate) fn written(&self) {
+        let (request, done) = sync_channel::sync_channel(1);
+        if self.0.try_send(request).is_ok() {
+            // Dropped at the stop.
+            let _ = done.recv_timeout(WAIT);
+        }
+    }
+}
 
 /// Writes until `stop`, and once more then.
 pub(super) async fn run(
     history: &History,
     mut recorder: Recorder,
-    mut requests: mpsc::Receiver<Request>,
+    LogRequests(mut requests): LogRequests,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut published = history.ledger.published();
@@ -68,7 +94,7 @@ pub(super) async fn run(
         recorder = tokio::task::spawn_blocking(step).await.context("the log of the open seconds")?;
         for request in waiting.drain(..) {
             // Whoever asked may have gone.
-            let _ = request.send(());
+            let _ = request.try_send(());
         }
         if forget {
             forgot = Instant::now();

@@ -383,13 +383,11 @@ impl IngestNode {
     }
 
     /// Its sealed blocks that are not kept on the disk, oldest first.
-    #[expect(dead_code, reason = "used by what seals and reads, which follows")]
     pub(crate) fn unkept(&self) -> Vec<Block> {
         self.state().history.unkept()
     }
 
     /// `block` is kept on the disk.
-    #[expect(dead_code, reason = "used by what seals and reads, which follows")]
     pub(crate) fn now_kept(&self, block: &Block) {
         self.state().history.now_kept(block);
     }
@@ -397,6 +395,12 @@ impl IngestNode {
     /// As [`History::waiting`]: the starts of blocks that are not kept on the disk, and whether they are sealed.
     pub(crate) fn waiting(&self) -> Vec<(u32, bool)> {
         self.state().history.waiting().collect()
+    }
+
+    /// The newest second of it that is held; 0 without one.
+    pub(crate) fn newest(&self) -> u32 {
+        let state = self.state();
+        state.last_tick().max(state.history.newest().unwrap_or(0))
     }
 
     /// Whether no second of it is held.

@@ -144,7 +144,6 @@ impl Registry {
     }
 
     /// The node called `id` as far as seconds of it are held here, though it may not have come since the start.
-    #[cfg_attr(not(test), expect(dead_code, reason = "used by what seals and reads, which follows"))]
     pub(crate) fn holder(&self, id: &NodeId) -> Option<Arc<IngestNode>> {
         self.get(id).or_else(|| self.absent().get(id).cloned())
     }
@@ -159,7 +158,6 @@ impl Registry {
     }
 
     /// What went from memory since the last call before it was kept on the disk.
-    #[cfg_attr(not(test), expect(dead_code, reason = "used by what seals and reads, which follows"))]
     pub(crate) fn take_lost(&self) -> Lost {
         std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner))
     }

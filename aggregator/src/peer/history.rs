@@ -103,6 +103,7 @@ fn read(
     stop: &Stop,
     outbox: &mpsc::Sender<Result<v1::HistoryPart, Status>>,
 ) {
+    held.begin();
     let subjects = match asked {
         Asked::Subjects(subjects) => subjects,
         Asked::Nodes { group, except } => {

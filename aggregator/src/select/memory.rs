@@ -42,7 +42,7 @@ impl Memory {
     }
 
     fn of_node(&self, node: &NodeId, selection: &Selection, (from, to): (u32, u32)) -> Part {
-        let Some(node) = self.registry.get(node) else { return Part::default() };
+        let Some(node) = self.registry.holder(node) else { return Part::default() };
         let mut seconds = Seconds::new(Subject::Node(node.id.clone()), selection);
         let picked = node.slice(from, to).pick(|series| seconds.needs(series));
         let mut columns: Vec<_> =
@@ -83,8 +83,8 @@ impl Memory {
 impl Source for Memory {
     fn nodes(&self, from: u32, to: u32) -> Vec<NodeId> {
         let (from, to) = self.window(from, to);
-        let held = |node: &Arc<crate::ingest::IngestNode>| *node.ticks().borrow() >= from && from <= to;
-        self.registry.all().iter().filter(|node| held(node)).map(|node| node.id.clone()).collect()
+        let held = |node: &Arc<crate::ingest::IngestNode>| node.newest() >= from && from <= to;
+        self.registry.holders().iter().filter(|node| held(node)).map(|node| node.id.clone()).collect()
     }
 
     fn read(&self, subject: &Subject, selection: &Selection, _: u32, stop: &Stop) -> Part {

@@ -1,6 +1,6 @@
 //! The one primitive behind every question over time: the cells of some series of some subjects over a range.
 //!
-//! - [`Source`]: where cells come from; [`Memory`] is the last 15 minutes;
+//! - [`Source`]: where cells come from; [`Memory`] is the last 15 minutes, [`Stored`] the disk;
 //! - [`Part`]: what was read of one subject, and how two readings become one: each second once;
 //! - [`Span`]: which seconds are asked for, in which steps; [`Folded`]: cells in those steps;
 //! - [`wire`]: parts as aggregators send them to each other;
@@ -13,6 +13,7 @@ mod memory;
 mod part;
 mod span;
 mod stop;
+mod stored;
 pub(crate) mod wire;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -20,12 +21,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use starling_history::{Selection, Subject};
 use starling_proto::ids::NodeId;
 
+use crate::history::LogHandle;
+
 pub(crate) use self::{
     fold::{Folded, Key},
     memory::Memory,
     part::Part,
     span::{Most, NODES_RANGE_MAX, Names, POINTS, POINTS_MAX, POINTS_USUAL, RANGE_MAX, Span},
     stop::{Stop, time_of},
+    stored::Stored,
 };
 
 /// Where cells come from. Reading blocks: not for a runtime thread.
@@ -43,12 +47,19 @@ pub(crate) trait Source: Send + Sync {
 pub(crate) struct Held {
     /// What is asked first is believed first.
     sources: Arc<[Box<dyn Source>]>,
+    /// Where what is answered must stand before.
+    log: Option<LogHandle>,
 }
 
 impl Held {
     /// By these sources, of which the earlier ones are asked first: a later one is asked for what they lack.
-    pub(crate) fn new(sources: Vec<Box<dyn Source>>) -> Self {
-        Self { sources: sources.into() }
+    pub(crate) fn new(sources: Vec<Box<dyn Source>>, log: Option<LogHandle>) -> Self {
+        Self { sources: sources.into(), log }
+    }
+
+    /// Before the first reading for an answer: what is read afterwards survives the end of the process.
+    pub(crate) fn begin(&self) {
+        self.log.iter().for_each(LogHandle::written);
     }
 
     /// Nodes of which something of `from..=to` is held, by name.

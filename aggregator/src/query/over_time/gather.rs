@@ -195,6 +195,7 @@ fn read_here(
     mut state: State,
     stop: &Stop,
 ) -> Result<(State, Vec<NodeId>), Status> {
+    held.begin();
     let Span { from, to, .. } = question.span;
     let selection = question.wanted.selection(from, to, question.histograms);
     let subjects: Vec<Subject> = match &question.whose {

@@ -1,0 +1,390 @@
+//! Seals, rolls up, joins and deletes: one blocking thread that does what the [`agenda`](super::agenda) says, at a share of
+//! one core.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use starling_history::{Block, BlockError, Tier, roll_up};
+use starling_proto::ids::NodeId;
+use starling_store::{BlockKey, BlockRef, FileError, ReadError, SegmentId, Subjects, TierLimit, WriteError};
+
+use super::{
+    History,
+    agenda::{Backlog, Facts, HOUR, Job, Piece, Waiting},
+    disk::Disk,
+    pace::{self, Pace},
+    record::{Recalled, RecalledSecond},
+    recorder::CHANGES_FOR,
+    seal::{self, ClusterSecond, Expects},
+};
+use crate::{
+    blocks::{self, BLOCK_SECONDS},
+    clock::{now_ms, tick_of},
+    config::HistorySettings,
+    ingest::IngestNode,
+};
+
+/// Between two looks at the agenda when nothing is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two times that old segments are deleted and the numbers of the store are shown.
+const RETAIN_EVERY: Duration = Duration::from_secs(10);
+/// After a job that failed: a disk that is full is asked again within 10 seconds.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Worker {
+    history: Arc<History>,
+    settings: HistorySettings,
+    expects: Arc<dyn Expects>,
+    /// Seconds of the cluster from the log of the former process, until they are on the disk.
+    recalled: Recalled,
+    /// The revision of each second of the cluster that is on the disk.
+    views: BTreeMap<u32, u32>,
+    /// When each window was last written.
+    written: BTreeMap<u32, u32>,
+    /// The end of the newest segment of the finest tier that was deleted.
+    deleted_up_to: u32,
+    pace: Pace,
+    stop: Arc<AtomicBool>,
+}
+
+/// A block for the store.
+type Row = (BlockKey, u64, Bytes);
+
+impl Worker {
+    pub(super) fn new(
+        history: Arc<History>,
+        settings: HistorySettings,
+        expects: Arc<dyn Expects>,
+        recalled: Recalled,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let pace = Pace::new(settings.work_percent);
+        let (views, written) = (BTreeMap::new(), BTreeMap::new());
+        Self { history, settings, expects, recalled, views, written, deleted_up_to: 0, pace, stop }
+    }
+
+    /// Works until the stop. A job that is cut short by it is done again by the next process.
+    pub(super) fn run(mut self) {
+        self.keep_recalled();
+        let mut retained: Option<Instant> = None;
+        while !self.stops() {
+            let (job, backlog) = self.look();
+            self.show(backlog);
+            if retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY) {
+                retained = Some(Instant::now());
+                self.retain();
+            }
+            match job {
+                Some(job) => self.work(job, backlog),
+                None => self.rest(LOOK_EVERY),
+            }
+        }
+    }
+
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn rest(&self, time: Duration) {
+        let began = Instant::now();
+        while !self.stops() && began.elapsed() < time {
+            pace::sleep(Duration::from_millis(100).min(time));
+        }
+    }
+
+    fn work(&mut self, job: Job<SegmentId>, backlog: Backlog) {
+        let began = Instant::now();
+        // What is behind by more than a window takes a whole core.
+        let behind = backlog.oldest_seconds > 2 * BLOCK_SECONDS;
+        self.pace.begin(if behind { 100 } else { self.settings.work_percent });
+        let (what, done) = match job {
+            Job::Seal(start) => ("seal", self.seal(start)),
+            Job::RollUp { hour, tiers } => ("roll up", tiers.into_iter().try_for_each(|tier| self.roll_up(tier, hour))),
+            Job::Join { tier, window, pieces } => ("join", self.join(tier, window, &pieces)),
+        };
+        self.history.metrics.history_work.record(began.elapsed());
+        match done {
+            Ok(()) => {}
+            Err(_) if self.stops() => {}
+            Err(error) => {
+                self.history.metrics.history_failed(what, &error);
+                self.rest(AFTER_FAILURE);
+            }
+        }
+    }
+
+    /// What is due.
+    fn look(&self) -> (Option<Job<SegmentId>>, Backlog) {
+        let waiting = self.waiting();
+        let store = self.history.disk.store();
+        let tiers = Tier::ALL.map(|tier| {
+            let segments = store.segments(tier.code()).into_iter();
+            segments.map(|segment| Piece { window: segment.window, id: segment.id }).collect()
+        });
+        let now = tick_of(now_ms());
+        let kept = u32::try_from(self.settings.keep_1s.as_secs()).unwrap_or(u32::MAX);
+        let gone_before = self.deleted_up_to.max(now.saturating_sub(kept));
+        Facts { now, waiting: &waiting, gone_before, tiers: &tiers }.next()
+    }
+
+    /// What of each window is in memory and not on the disk.
+    fn waiting(&self) -> BTreeMap<u32, Waiting> {
+        let mut waiting = BTreeMap::<u32, Waiting>::new();
+        for node in self.history.registry.holders() {
+            for (start, sealed) in node.waiting() {
+                let window = waiting.entry(start).or_default();
+                *(if sealed { &mut window.sealed } else { &mut window.open }) += 1;
+            }
+        }
+        for tick in self.changed_views() {
+            waiting.entry(tick - tick % BLOCK_SECONDS).or_default().cluster = true;
+        }
+        for (start, window) in &mut waiting {
+            window.written = self.written.get(start).copied().unwrap_or(0);
+        }
+        waiting
+    }
+
+    /// Settled seconds of the cluster that are not on the disk as they are now.
+    fn changed_views(&self) -> impl Iterator<Item = u32> + '_ {
+        let ledger = &self.history.ledger;
+        let settled = ledger.published().borrow().settled;
+        let changed = |tick: &u32| {
+            let revision = ledger.revision(*tick).filter(|revision| *revision > 0);
+            revision.is_some_and(|revision| self.views.get(tick) != Some(&revision))
+        };
+        (settled.saturating_sub(CHANGES_FOR)..=settled).filter(changed)
+    }
+
+    /// A second of the cluster: of what the ledger has and what was recalled the one with more frames.
+    fn cluster_second(&self, tick: u32) -> Option<ClusterSecond> {
+        let view = self.history.ledger.view(tick).filter(|view| view.revision > 0);
+        let recalled = self.recalled.frames(tick);
+        if view.as_ref().is_none_or(|view| recalled > Some(view.frames.counted))
+            && let Some(second) = self.recalled.second(tick)
+        {
+            let RecalledSecond { frames, coverage, skipped, frames_of, sums } = second;
+            return Some(ClusterSecond { tick, frames, coverage, frames_of, skipped, sums });
+        }
+        let view = view?;
+        let sums = view.sums();
+        let frames_of = |group: &starling_proto::group::Group| {
+            (group.clone(), sums.census(group).map_or(0, starling_ledger::rollup::Census::frames))
+        };
+        Some(ClusterSecond {
+            tick,
+            frames: view.frames.counted,
+            coverage: view.coverage,
+            frames_of: sums.groups().map(frames_of).collect(),
+            skipped: view.skipped_cells,
+            sums,
+        })
+    }
+
+    /// Puts what the former process knew of the cluster on the disk at once: from there it is answered.
+    fn keep_recalled(&mut self) {
+        let windows: BTreeSet<u32> = self.recalled.ticks().map(|tick| tick - tick % BLOCK_SECONDS).collect();
+        for start in windows {
+            let rows = self.cluster_rows(start, tick_of(now_ms()));
+            if let Err(error) = self.write(Tier::Second, start..start + BLOCK_SECONDS, rows.into_iter()) {
+                self.history.metrics.history_failed("keep what was read again", &error);
+                return;
+            }
+        }
+    }
+
+    fn cluster_rows(&self, start: u32, now: u32) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let second = |tick| self.cluster_second(tick);
+        seal::of_cluster(start, now, &*self.expects, second, |block| match block {
+            Ok(block) => rows.push(row(&block)),
+            Err(error) => self.history.metrics.history_failed("seal a window of the cluster", &error),
+        });
+        rows
+    }
+
+    fn seal(&mut self, start: u32) -> Result<(), WriteError> {
+        let now = tick_of(now_ms());
+        let mut waiting: Vec<(Arc<IngestNode>, blocks::Block)> = Vec::new();
+        for node in self.history.registry.holders() {
+            let unkept = node.unkept().into_iter().filter(|block| block.start() == start);
+            waiting.extend(unkept.map(|block| (node.clone(), block)));
+        }
+        let window = start..start + BLOCK_SECONDS;
+        let ledger = &self.history.ledger;
+        let views: Vec<(u32, u32)> =
+            window.clone().filter_map(|tick| Some((tick, ledger.revision(tick).filter(|one| *one > 0)?))).collect();
+        let cluster = if self.changed_views().any(|tick| window.contains(&tick)) {
+            self.cluster_rows(start, now)
+        } else {
+            Vec::new()
+        };
+        let mut taken = 0;
+        let (pace, stop, metrics) = (&mut self.pace, &self.stop, &self.history.metrics);
+        let nodes = waiting.iter().map_while(|(node, block)| {
+            pace.pause(stop);
+            // The nodes that are left wait for the next process: their seconds are in the log.
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            taken += 1;
+            Some(of_node(&node.id, block, now))
+        });
+        let nodes = nodes.filter_map(|sealed| {
+            sealed.inspect_err(|error| metrics.history_failed("seal a window of a node", error)).ok()
+        });
+        let disk = &self.history.disk;
+        match disk.store().write_segment(Tier::Second.code(), window, cluster.into_iter().chain(nodes)) {
+            Ok(_) | Err(WriteError::NoBlocks) => {}
+            Err(error) => return Err(error),
+        }
+        metrics.history_blocks.of(Tier::Second.name()).add(taken as u64);
+        waiting.iter().take(taken).for_each(|(node, block)| node.now_kept(block));
+        self.views.extend(views);
+        self.views = self.views.split_off(&now.saturating_sub(2 * CHANGES_FOR));
+        self.recalled.forget_before(now.saturating_sub(2 * CHANGES_FOR));
+        self.written.insert(start, now);
+        self.written = self.written.split_off(&now.saturating_sub(2 * HOUR));
+        Ok(())
+    }
+
+    fn write(&self, tier: Tier, window: Range<u32>, rows: impl Iterator<Item = Row>) -> Result<(), WriteError> {
+        match self.history.disk.store().write_segment(tier.code(), window, rows) {
+            Ok(_) | Err(WriteError::NoBlocks) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes one tier of an hour from the one before it, in the place of what was made of it earlier.
+    fn roll_up(&mut self, tier: Tier, hour: u32) -> Result<(), WriteError> {
+        let window = hour..hour + HOUR;
+        let finer = Tier::ALL[usize::from(tier.code()) - 1];
+        let old = self.segments(tier, |segment| *segment == window);
+        self.rewrite(finer, tier, window, &old, |blocks| Ok(vec![roll_up(blocks, tier, hour)?]))
+    }
+
+    /// Joins segments; what is too large for one block stays in several.
+    fn join(&mut self, tier: Tier, window: Range<u32>, pieces: &[SegmentId]) -> Result<(), WriteError> {
+        let join = |blocks: &[Block]| Ok(Block::join(blocks).map_or_else(|_| blocks.to_vec(), |joined| vec![joined]));
+        self.rewrite(tier, tier, window, pieces, join)
+    }
+
+    /// Writes a segment of what `make` makes of the blocks of each subject in `window`, in the place of `old` ones.
+    fn rewrite(
+        &mut self,
+        from: Tier,
+        to: Tier,
+        window: Range<u32>,
+        old: &[SegmentId],
+        make: impl Fn(&[Block]) -> Result<Vec<Block>, BlockError>,
+    ) -> Result<(), WriteError> {
+        let (disk, metrics) = (&self.history.disk, &self.history.metrics);
+        let found = disk.store().find(from.code(), Subjects::All, window.clone());
+        // What cannot be read now may be read later: nothing takes its place until then.
+        if let Some(unreadable) = found.unreadable.into_iter().next() {
+            return Err(unreadable.error.into());
+        }
+        let (pace, stop) = (&mut self.pace, &self.stop);
+        let mut failed = None;
+        let rows = found.blocks.chunk_by(|a, b| a.subject() == b.subject()).flat_map(|blocks| {
+            pace.pause(stop);
+            if stop.load(Ordering::Relaxed) || failed.is_some() {
+                return vec![no_row()];
+            }
+            match read_all(disk, blocks) {
+                Ok(blocks) if blocks.is_empty() => Vec::new(),
+                Ok(blocks) => match make(&blocks) {
+                    Ok(made) => made.iter().map(row).collect(),
+                    Err(error) => {
+                        metrics.history_failed("make a coarser block", &error);
+                        Vec::new()
+                    }
+                },
+                Err(error) => {
+                    failed = Some(error);
+                    vec![no_row()]
+                }
+            }
+        });
+        let mut count = 0;
+        let written = disk.store().replace(old, to.code(), window, rows.inspect(|_| count += 1));
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        match written {
+            Ok(_) => metrics.history_blocks.of(to.name()).add(count),
+            Err(WriteError::NoBlocks) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Deletes what is older or more than is kept, and shows what there is.
+    fn retain(&mut self) {
+        let History { disk, ledger, metrics, registry, .. } = &*self.history;
+        let settled = ledger.published().borrow().settled;
+        let HistorySettings { keep_1s, keep_10s, keep_1m, keep_1h, .. } = self.settings;
+        let HistorySettings { max_bytes_1s, max_bytes_10s, max_bytes_1m, max_bytes_1h, .. } = self.settings;
+        let limits =
+            [(keep_1s, max_bytes_1s), (keep_10s, max_bytes_10s), (keep_1m, max_bytes_1m), (keep_1h, max_bytes_1h)];
+        let limits = limits.into_iter().zip(0u8..).map(|((seconds, bytes), tier)| {
+            let seconds = u32::try_from(seconds.as_secs()).unwrap_or(u32::MAX);
+            TierLimit { tier, seconds: Some(seconds), bytes: Some(bytes) }
+        });
+        let retained = disk.store().retain(settled, &limits.collect::<Vec<_>>());
+        metrics.history_deleted.add(retained.removed.len() as u64);
+        let finest = retained.removed.iter().filter(|segment| segment.tier == Tier::Second.code());
+        self.deleted_up_to = finest.map(|segment| segment.window.end).max().unwrap_or(0).max(self.deleted_up_to);
+        retained.failed.iter().for_each(|error| metrics.history_failed("delete a segment", error));
+        metrics.history_lost(registry.take_lost());
+        metrics.history_stats(&disk.store().stats(settled));
+    }
+
+    fn show(&self, backlog: Backlog) {
+        let metrics = &self.history.metrics;
+        for (work, count) in [("seal", backlog.windows), ("roll_up", backlog.hours), ("join", backlog.joins)] {
+            metrics.history_backlog.of(work).set(count as f64);
+        }
+    }
+
+    fn segments(&self, tier: Tier, wanted: impl Fn(&Range<u32>) -> bool) -> Vec<SegmentId> {
+        let all = self.history.disk.store().segments(tier.code());
+        all.into_iter().filter(|segment| wanted(&segment.window)).map(|segment| segment.id).collect()
+    }
+}
+
+fn row(block: &Block) -> Row {
+    let key = BlockKey { subject: block.subject().to_string().into(), start: block.start(), seconds: block.seconds() };
+    (key, block.revision(), block.encode())
+}
+
+/// A row that no store takes: the segment is given up, and nothing of it is left.
+fn no_row() -> Row {
+    (BlockKey { subject: "".into(), start: 0, seconds: 0 }, 0, Bytes::new())
+}
+
+/// The blocks, without those that are corrupt: these are set aside by the store.
+fn read_all(disk: &Disk, blocks: &[BlockRef]) -> Result<Vec<Block>, FileError> {
+    let mut read = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        match disk.store().read(block) {
+            Ok(bytes) => read.extend(Block::decode(bytes)),
+            Err(ReadError::Corrupt(_)) => {}
+            Err(ReadError::Disk(error)) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+fn of_node(node: &NodeId, block: &blocks::Block, now: u32) -> Result<Row, BlockError> {
+    seal::of_node(node, block, now).map(|block| row(&block))
+}

@@ -1,0 +1,191 @@
+//! What the disk holds, by tier.
+//!
+//! A range is read from the coarsest tier of which the steps asked for can be made. Windows of which it has no block, the
+//! newest hour and what it no longer keeps, are read from finer tiers, and what these no longer keep from coarser ones:
+//! each window from one tier.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use starling_history::{Block, Coverage, Selection, SeriesCells, Subject, Tier};
+use starling_proto::ids::NodeId;
+use starling_store::{BlockRef, Subjects};
+
+use super::{Part, Source, Stop};
+use crate::{history::Disk, metrics::Metrics};
+
+/// How nodes are called as subjects.
+const NODES: &str = "node/";
+/// Newest seconds of which the nodes are looked up in the finest tier, before them in that of hours: more than the time
+/// until an hour is rolled up.
+const NOT_ROLLED_UP: u32 = 3 * 3_600;
+
+/// See the module.
+pub(crate) struct Stored {
+    disk: Arc<Disk>,
+    metrics: Arc<Metrics>,
+}
+
+/// Seconds `from..to`.
+type Window = (u32, u32);
+
+impl Stored {
+    /// Of the store of this process.
+    pub(crate) const fn new(disk: Arc<Disk>, metrics: Arc<Metrics>) -> Self {
+        Self { disk, metrics }
+    }
+
+    /// Adds what `tier` holds of a window to `part`; the windows of which it has no block.
+    fn read_tier(
+        &self,
+        tier: Tier,
+        (subject, name): (&Subject, &str),
+        selection: &Selection,
+        window: Window,
+        part: &mut Part,
+        stop: &Stop,
+    ) -> Vec<Window> {
+        let found = self.disk.store().find(tier.code(), Subjects::One(name), window.0..window.1);
+        for unreadable in &found.unreadable {
+            self.metrics.history_failed("read the index of a segment", &unreadable.error);
+        }
+        let mut holes = Vec::new();
+        let mut next = window.0;
+        for together in overlapping(&found.blocks) {
+            if stop.is_due() {
+                // What is left out is not read from elsewhere either.
+                return Vec::new();
+            }
+            let Some(block) = self.block(together) else { continue };
+            if block.start() > next {
+                holes.push((next, block.start()));
+            }
+            let end = block.start().saturating_add(block.seconds());
+            let selection = Selection { from: window.0.max(next), to: window.1 - 1, ..selection.clone() };
+            match block.read(&selection) {
+                Ok(series) => add(part, &block, series, (selection.from, selection.to)),
+                Err(error) => self.metrics.history_failed(&format!("read a block of {subject}"), &error),
+            }
+            next = next.max(end);
+        }
+        if next < window.1 {
+            holes.push((next, window.1));
+        }
+        holes
+    }
+
+    /// One block of several versions and pieces.
+    fn block(&self, together: &[BlockRef]) -> Option<Block> {
+        let mut blocks = Vec::with_capacity(together.len());
+        for block in together {
+            match self.disk.store().read(block) {
+                Ok(bytes) => match Block::decode(bytes) {
+                    Ok(block) => blocks.push(block),
+                    Err(error) => self.metrics.history_failed("decode a block", &error),
+                },
+                Err(error) => self.metrics.history_failed("read a block", &error),
+            }
+        }
+        match &blocks[..] {
+            [] => None,
+            [only] => Some(only.clone()),
+            several => Block::join(several)
+                .inspect_err(|error| self.metrics.history_failed("join versions of a block", error))
+                .ok()
+                .or_else(|| several.last().cloned()),
+        }
+    }
+}
+
+impl Source for Stored {
+    fn nodes(&self, from: u32, to: u32) -> Vec<NodeId> {
+        let end = to.saturating_add(1);
+        let recent = from.max(end.saturating_sub(NOT_ROLLED_UP));
+        let mut names = BTreeSet::<Box<str>>::new();
+        for (tier, window) in [(Tier::Second, recent..end), (Tier::Hour, from..end)] {
+            let found = self.disk.store().find(tier.code(), Subjects::Prefix(NODES), window);
+            names.extend(found.blocks.iter().map(|block| Box::from(block.subject())));
+        }
+        names.iter().filter_map(|name| Subject::parse(name).ok()?.node().cloned()).collect()
+    }
+
+    fn read(&self, subject: &Subject, selection: &Selection, step: u32, stop: &Stop) -> Part {
+        let mut part = Part::default();
+        let name = subject.to_string();
+        let mut windows = vec![(selection.from, selection.to.saturating_add(1))];
+        for tier in preferred(step) {
+            let mut holes = Vec::new();
+            for window in windows {
+                holes.extend(self.read_tier(tier, (subject, &name), selection, window, &mut part, stop));
+            }
+            windows = holes;
+            if windows.is_empty() {
+                break;
+            }
+        }
+        part.series.retain(|series| !series.cells.is_empty());
+        part.series.iter_mut().for_each(|series| series.cells.sort_by_key(|(start, _)| *start));
+        part
+    }
+}
+
+/// The tiers for steps of `step` seconds: the coarsest of which they can be made, then finer ones, then coarser ones.
+fn preferred(step: u32) -> impl Iterator<Item = Tier> {
+    let fits = |tier: &&Tier| step.is_multiple_of(tier.seconds());
+    let best = Tier::ALL.iter().rposition(|tier| fits(&tier)).unwrap_or(0);
+    let finer = Tier::ALL.into_iter().take(best + 1).rev();
+    finer.chain(Tier::ALL.into_iter().skip(best + 1))
+}
+
+/// Blocks by start, in runs whose windows touch the same seconds.
+fn overlapping(blocks: &[BlockRef]) -> Vec<&[BlockRef]> {
+    let mut runs = Vec::new();
+    let (mut first, mut end) = (0, 0);
+    for (at, block) in blocks.iter().enumerate() {
+        let window = block.window();
+        if at > first && window.start >= end {
+            runs.push(&blocks[first..at]);
+            first = at;
+        }
+        end = end.max(window.end);
+    }
+    if first < blocks.len() {
+        runs.push(&blocks[first..]);
+    }
+    runs
+}
+
+/// Adds the steps of `block` that overlap `from..=to` and of which no second is there from another tier.
+fn add(part: &mut Part, block: &Block, series: Vec<SeriesCells>, (from, to): (u32, u32)) {
+    let tier = block.tier();
+    let end = |start: u32| start.saturating_add(tier.seconds());
+    let is_new = |start: u32| part.coverage.range((start, Tier::Second)..(end(start), Tier::Second)).next().is_none();
+    let wanted = |(start, _): &(u32, Coverage)| *start <= to && end(*start) > from && is_new(*start);
+    let steps: Vec<(u32, Coverage)> = block.coverage().filter(wanted).collect();
+    let is_step = |start: u32| steps.binary_search_by_key(&start, |(start, _)| *start).is_ok();
+    for mut theirs in series {
+        theirs.cells.retain(|(start, _)| is_step(*start));
+        let same = |ours: &&mut SeriesCells| {
+            (ours.tier, ours.derived) == (theirs.tier, theirs.derived) && ours.series == theirs.series
+        };
+        match part.series.iter_mut().find(same) {
+            Some(ours) => ours.cells.extend(theirs.cells),
+            None => part.series.push(theirs),
+        }
+    }
+    part.coverage.extend(steps.into_iter().map(|(start, coverage)| ((start, tier), coverage)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coarsest_tier_that_fits_comes_first() {
+        let of = |step| preferred(step).map(Tier::name).collect::<Vec<_>>();
+        assert_eq!(of(1), ["1s", "10s", "1m", "1h"]);
+        assert_eq!(of(15), ["1s", "10s", "1m", "1h"]);
+        assert_eq!(of(30), ["10s", "1s", "1m", "1h"]);
+        assert_eq!(of(300), ["1m", "10s", "1s", "1h"]);
+        assert_eq!(of(86_400), ["1h", "1m", "10s", "1s"]);
+    }
+}
