@@ -45,24 +45,6 @@ impl Ledger {
         runs
     }
 
-    /// Where each log that is held begins, without its entries: what a store needs, beside the entries that it was asked
-    /// to keep, to hand the log to the process after this one as a run. What stands before it may be forgotten.
-    #[must_use]
-    pub fn heads(&self) -> Vec<v1::Entries> {
-        self.logs.iter().map(|(_, log)| self.head(log)).collect()
-    }
-
-    fn head(&self, log: &Log) -> v1::Entries {
-        let first = log.first_kept();
-        v1::Entries {
-            writer_id: log.writer().to_bytes(),
-            first_sequence: first,
-            previous_hash: Bytes::copy_from_slice(log.base_hash()),
-            payloads: Vec::new(),
-            definitions: (first > 1).then(|| log.base_definitions(&self.streams).message()),
-        }
-    }
-
     fn run_for(&mut self, now_ms: u64, to: WriterId, writer: WriterId, budget: usize) -> Option<v1::Entries> {
         let author_is_live = self.peers.is_open(writer);
         let relay_before =

@@ -47,6 +47,7 @@ mod peers;
 mod prune;
 mod recount;
 pub mod rollup;
+mod saving;
 mod sessions;
 #[cfg(test)]
 mod simulation;
@@ -64,6 +65,7 @@ pub use config::{LedgerConfig, LedgerLimits};
 pub use decode::DecodedRun;
 pub use message::{Action, Event, Offered, Outgoing, TickView};
 pub use recount::Recount;
+pub use saving::{Restored, Saved, Unsaved};
 pub use state::Ledger;
 pub use stats::LedgerStats;
 pub use tick::TickSums;

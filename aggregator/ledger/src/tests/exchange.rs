@@ -1,9 +1,6 @@
 //! Logs from hand to hand, and what is not taken.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroUsize,
-};
+use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -187,58 +184,6 @@ fn who_joins_late_starts_after_the_pruned_part() {
     let mut last = ledger(4);
     exchange(later + 400, &mut late, &mut last);
     assert_eq!(last.view_hash(T + KEPT), a.view_hash(T + KEPT));
-}
-
-#[test]
-fn the_process_after_it_reads_what_the_store_was_asked_to_keep() {
-    // It holds the pruned log of a writer that is gone, and a log of its own.
-    let (mut a, mut b) = (filled(1, T..T + 3), ledger(2));
-    let later = T_MS + 1000 * u64::from(KEPT) + 1000;
-    let run = whole(&mut a, T_MS + 5000);
-    let mut stored = BTreeMap::new();
-    let mut keep = |ledger: &mut Ledger| {
-        while let Some(action) = ledger.next_action() {
-            if let Action::Persist { writer, sequence, payload } = action {
-                stored.insert((writer, sequence), payload);
-                ledger.synced(writer, sequence);
-            }
-        }
-    };
-    b.apply_entries(T_MS + 5000, writer(1), &DecodedRun::decode(&run).unwrap()).unwrap();
-    keep(&mut b);
-    for now in [T_MS + 10, later - 5000] {
-        let node = stream(&mut b, now, 2);
-        offer_own(&mut b, now, node, (now / 1000) as u32, 5);
-        b.flush(now);
-        keep(&mut b);
-    }
-    b.prune(later);
-    // The store keeps what the heads leave it.
-    let heads = b.heads();
-    let place = |head: &v1::Entries| (head.writer_id[0], head.first_sequence, head.definitions.is_some());
-    let places: BTreeSet<_> = heads.iter().map(place).collect();
-    assert_eq!(places, BTreeSet::from([(1, 3, true), (2, 2, true)]));
-    let mut next = ledger(3);
-    for head in heads {
-        let author = WriterId::parse(&head.writer_id).unwrap();
-        let of_log = stored.range((author, head.first_sequence)..=(author, u64::MAX));
-        let kept = v1::Entries { payloads: of_log.map(|(_, payload)| payload.clone()).collect(), ..head };
-        let restored = next.apply_entries(later, writer(3), &DecodedRun::decode(&kept).unwrap());
-        assert_eq!(restored.unwrap().entries, kept.payloads.len());
-    }
-    let books = |ledger: &Ledger| -> Vec<_> {
-        let logs = ledger.logs().into_iter().filter(|log| log.writer != ledger.writer());
-        logs.map(|log| (log.writer, log.length, log.hash)).collect()
-    };
-    let of_b: Vec<_> = b.logs().into_iter().map(|log| (log.writer, log.length, log.hash)).collect();
-    let mut restored = books(&next);
-    restored.sort_unstable();
-    let mut wanted = of_b;
-    wanted.sort_unstable();
-    assert_eq!(restored, wanted);
-    let shown = (later / 1000) as u32 - 5;
-    assert_eq!((total(&next, shown), total(&next, T)), (Some((5, 1)), None));
-    assert_eq!(total(&b, shown), total(&next, shown));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod events;
 mod exchange;
 mod limits;
 mod names;
+mod saving;
 
 use std::sync::Arc;
 
