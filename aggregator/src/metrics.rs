@@ -111,6 +111,14 @@ starling_service::metrics! {
         ledger_trouble: Gauge = "starling_aggregator_ledger_trouble";
         /// Duration of one step of the ledger, and of one request that takes 5 ms or more.
         ledger_step: Durations = "starling_aggregator_ledger_step", unit Seconds;
+        /// Bytes of the ledger's logs written to the disk.
+        ledger_stored_bytes: Counter = "starling_aggregator_ledger_stored", unit Bytes;
+        /// Duration of one write of the ledger's logs with its sync.
+        ledger_store_write: Durations = "starling_aggregator_ledger_store_write", unit Seconds;
+        /// Writes of the ledger's logs that the disk did not take; what they held is written later.
+        ledger_store_failures: Counter = "starling_aggregator_ledger_store_failures";
+        /// 1 while frames are acknowledged though no disk of this aggregator holds them, because it takes nothing.
+        ledger_memory_counts: Gauge = "starling_aggregator_ledger_memory_counts";
         /// Acknowledgements dropped because their node does not read them.
         acks_dropped: Counter = "starling_aggregator_acks_dropped";
         /// Frames offered to the ledger.
@@ -217,6 +225,7 @@ starling_service::metrics! {
         log history_line every LINE_EVERY;
         log history_lost_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
+        log ledger_store_line every LINE_EVERY;
         log gossip_identities_line every STATE_EVERY;
         log wrong_cluster_line every STATE_EVERY;
         log members_skipped_line every STATE_EVERY;
@@ -516,6 +525,36 @@ impl Metrics {
                 first, last, left_out, "a gap: seconds of nodes went before the disk took them"
             );
         }
+    }
+
+    /// A part of the ledger's logs is on the disk.
+    pub(crate) fn ledger_stored(&self, bytes: usize, took: Duration) {
+        self.ledger_stored_bytes.add(bytes as u64);
+        self.ledger_store_write.record(took);
+    }
+
+    /// The disk did not take a part of the ledger's logs.
+    pub(crate) fn ledger_store_failed(&self, error: &dyn std::fmt::Display) {
+        self.ledger_store_failures.inc();
+        if let Some(left_out) = self.ledger_store_line.allow() {
+            error!(%error, left_out, "the ledger cannot be written to the disk; it goes on in memory and is written later");
+        }
+    }
+
+    /// The disk takes nothing for so long that memory counts as a copy, or takes it again.
+    pub(crate) fn ledger_memory_counts(&self, counts: bool) {
+        self.ledger_memory_counts.set(f64::from(u8::from(counts)));
+        if counts {
+            warn!("frames are acknowledged without the disk of this aggregator until it takes writes again");
+        } else {
+            info!("the disk takes writes again: what it lacked of the ledger is written");
+        }
+    }
+
+    /// The logs that the store kept were read.
+    pub(crate) fn ledger_restored(&self, logs: u64, entries: u64, took: Duration) {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        info!(logs, entries, took_ms, "the logs of the ledger were read from the disk");
     }
 
     /// What the ledger counted since it started.

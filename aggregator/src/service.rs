@@ -63,6 +63,7 @@ const ROWS: &str = "node rows";
 const REBALANCING: &str = "rebalancing";
 const ROSTER: &str = "roster";
 const HISTORY: &str = "history";
+const LEDGER_LOGS: &str = "logs of the ledger";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
@@ -70,7 +71,7 @@ pub struct Service {
     rooms: Rooms,
     registry: Arc<MetricsRegistry>,
     ledger: LedgerTask,
-    history: Option<(Arc<History>, history::Starting)>,
+    history: Option<(Arc<History>, history::Starting, history::LedgerLogs)>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     ready: watch::Sender<Readiness>,
@@ -98,7 +99,7 @@ impl Program for Service {
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
         let (log, requests) = LogHandle::new();
         let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log));
-        let (rooms, ledger) = build(&config, writer, membership, tasks, (metrics, disk));
+        let (rooms, mut ledger) = build(&config, writer, membership, tasks, (metrics, disk));
         let history = match opened {
             Some((disk, recovered)) => {
                 let Intake { registry, ledger, metrics, .. } = &*rooms.intake;
@@ -108,6 +109,11 @@ impl Program for Service {
             }
             None => None,
         };
+        let history = history.map(|(history, mut starting)| {
+            let saved = ledger.restore(std::mem::take(&mut starting.ledger));
+            let logs = history.ledger_logs(saved);
+            (history, starting, logs)
+        });
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
         Ok(Self { config, rooms, registry: Arc::new(registry), ledger, history, grpc, admin, ready })
     }
@@ -140,7 +146,8 @@ impl Program for Service {
             Ok(router.serve_with_incoming_shutdown(Connections::of(grpc.0), stop.cancelled_owned()).await?)
         });
         parts.start(LEDGER, |stop| done(ledger.run(stop)));
-        if let Some((history, starting)) = history {
+        if let Some((history, starting, logs)) = history {
+            parts.start(LEDGER_LOGS, |stop| done(logs.run(stop)));
             parts.start(HISTORY, |stop| history.run(starting, stop));
         }
         // These end with the streams, by a token of their own.
@@ -318,7 +325,11 @@ impl Running {
             self.show(readiness).await;
             let settled = published.borrow_and_update().settled;
             let nodes = u32::try_from(self.rooms.intake.ledger.sessions()).unwrap_or(u32::MAX);
-            self.rooms.intake.membership.publish(Load { nodes, closed: settled });
+            self.rooms.intake.membership.publish(Load {
+                nodes,
+                closed: settled,
+                on_disk: self.rooms.intake.ledger.on_disk(),
+            });
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break None,
@@ -371,7 +382,7 @@ impl Running {
         if tokio::time::timeout_at(deadline.into(), exchange.tasks.wait()).await.is_err() {
             warn!(tasks = exchange.tasks.len(), "streams did not end in time");
         }
-        for part in [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER, HISTORY] {
+        for part in [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER_LOGS, LEDGER, HISTORY] {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
         intake.meter.clone().shutdown().await;

@@ -23,6 +23,8 @@ use crate::cost::Cost;
 #[derive(Debug)]
 pub struct Program {
     name: String,
+    path: PathBuf,
+    arguments: Vec<String>,
     child: Child,
     directory: TempDir,
     addresses: HashMap<String, SocketAddr>,
@@ -78,9 +80,10 @@ impl Program {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let log = File::create(directory.path().join("log")).expect("a log file");
         let folder = directory.path().display().to_string();
+        let arguments: Vec<String> = arguments.iter().map(|argument| argument.replace("{dir}", &folder)).collect();
         let mut command = Command::new(&path);
         command
-            .args(arguments.iter().map(|argument| argument.replace("{dir}", &folder)))
+            .args(&arguments)
             .env("STARLING_LOG", std::env::var("STARLING_LOG").unwrap_or_else(|_| "info".to_owned()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -89,9 +92,15 @@ impl Program {
             chown(directory.path(), Some(user), Some(user)).expect("only root starts programs as others");
             command.uid(user).gid(user);
         }
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", path.display()));
-        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut program = Self { name, child, directory, addresses: HashMap::new() };
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", path.display()));
+        let mut program = Self { name, path, arguments, child, directory, addresses: HashMap::new() };
+        program.listen(sink);
+        program
+    }
+
+    /// Reads what it prints until it has announced its addresses, and goes on in the background.
+    fn listen(&mut self, sink: Option<Lines>) {
+        let lines = BufReader::new(self.child.stdout.take().expect("a pipe"));
         let (sender, announced) = mpsc::channel();
         // Ends with the program's output.
         std::thread::spawn(move || {
@@ -103,10 +112,29 @@ impl Program {
                 }
             }
         });
-        program.addresses = announced
+        self.addresses = announced
             .recv_timeout(LIMIT)
-            .unwrap_or_else(|_| panic!("{} announced nothing; its log:\n{}", program.name, program.log()));
-        program
+            .unwrap_or_else(|_| panic!("{} announced nothing; its log:\n{}", self.name, self.log()));
+    }
+
+    /// Starts it again as it was started, in its folder and at the addresses that it announced; what runs is killed before.
+    ///
+    /// # Panics
+    /// As [`Program::start`].
+    pub fn start_again(&mut self) {
+        self.kill();
+        for (what, address) in &self.addresses {
+            let (free, taken) = (format!("{what}_listen=127.0.0.1:0"), format!("{what}_listen={address}"));
+            self.arguments
+                .iter_mut()
+                .filter(|argument| **argument == free)
+                .for_each(|argument| argument.clone_from(&taken));
+        }
+        let log = File::options().append(true).open(self.directory.path().join("log")).expect("its log");
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        self.child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.path.display()));
+        self.listen(None);
     }
 
     /// Starts `name` with each of `settings` (`key=value`) as a `--set` flag; see [`Program::start`].

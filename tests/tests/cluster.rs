@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use starling_proto::histogram::Histogram;
-use starling_tests::{Cluster, Known, Oracle, eventually};
+use starling_tests::{Cluster, Known, Oracle, Program, eventually};
 
 /// Checks one second at one aggregator against what the nodes sent.
 async fn check(cluster: &Cluster, aggregator: usize, tick: u32, known: &Known) -> Result<(), String> {
@@ -57,6 +57,29 @@ async fn three_aggregators_show_the_sum_of_what_three_nodes_sent() {
         oracle.cut().await;
     }
     settle(&cluster, &oracle, &[0, 1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_killed_aggregators_acknowledged_is_on_their_disks() {
+    let mut cluster = Cluster::start(2).await;
+    let mut oracle = Oracle::start(3, &cluster.seeds(), rand::random());
+    for _ in 0..5 {
+        oracle.cut().await;
+    }
+    settle(&cluster, &oracle, &[0, 1]).await;
+    let newest = *oracle.known().keys().next_back().unwrap();
+    let completeness = cluster.view(0, newest).await.unwrap().completeness.unwrap();
+    assert_eq!((completeness.copies, completeness.copies_on_disk()), (2, 2));
+    // The nodes have forgotten these frames: nobody holds them but the disks.
+    cluster.aggregators.iter_mut().for_each(Program::kill);
+    cluster.aggregators.iter_mut().for_each(Program::start_again);
+    cluster.agree(2).await;
+    oracle.cut().await;
+    settle(&cluster, &oracle, &[0, 1]).await;
+    // And from the disk of one alone.
+    cluster.aggregators.iter_mut().for_each(Program::kill);
+    cluster.aggregators[1].start_again();
+    settle(&cluster, &oracle, &[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

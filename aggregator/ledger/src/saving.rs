@@ -57,6 +57,11 @@ impl Saved {
         self.0.insert(run.writer, run.end);
     }
 
+    /// How far each log is kept.
+    pub fn lengths(&self) -> impl Iterator<Item = (WriterId, u64)> {
+        self.0.iter().map(|(writer, place)| (*writer, place.sequence))
+    }
+
     /// Logs that are no longer held need no place.
     pub fn retain(&mut self, heads: &[Unsaved]) {
         self.0.retain(|writer, _| heads.iter().any(|head| head.writer == *writer));
@@ -93,6 +98,13 @@ impl Ledger {
             runs.push(Unsaved { run, writer: log.writer(), end });
         }
         runs
+    }
+
+    /// Everything that is held, as saved: it was read from the store.
+    #[must_use]
+    pub fn all_saved(&self) -> Saved {
+        let end = |log: &Log| (log.writer(), Place { sequence: log.length(), hash: log.hash() });
+        Saved(self.logs.iter().map(|(_, log)| end(log)).collect())
     }
 
     /// Where each log begins that is held, without its entries: what stands before it in the store may be forgotten once

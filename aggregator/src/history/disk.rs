@@ -17,6 +17,8 @@ pub(crate) const FOLDER: &str = "history";
 pub(crate) enum LogPart {
     /// The open seconds.
     History,
+    /// The logs of the ledger.
+    Ledger,
 }
 
 /// See the module. Shared.

@@ -1,6 +1,7 @@
 //! What an aggregator keeps on its disk.
 //!
 //! - [`disk`]: the one store of the process, whose log history shares with the ledger;
+//! - [`ledger_logs`]: the logs of the ledger, so that what is acknowledged is on the disk;
 //! - [`record`], [`recorder`], [`recording`], [`replay`]: the open seconds, in the log once a second and back after a
 //!   restart;
 //! - [`agenda`]: what is to be sealed, rolled up and joined next, pure; [`seal`]: blocks of what memory holds; [`worker`]: the
@@ -8,6 +9,7 @@
 
 mod agenda;
 mod disk;
+mod ledger_logs;
 mod pace;
 mod record;
 mod recorder;
@@ -25,11 +27,13 @@ use std::{
 };
 
 use anyhow::Context as _;
+use starling_ledger::{Restored, Saved};
 use starling_store::Recovered;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     disk::{Disk, LogPart},
+    ledger_logs::LedgerLogs,
     recording::{LogHandle, LogRequests},
     seal::Expects,
 };
@@ -46,6 +50,8 @@ pub(crate) struct History {
 
 /// What [`History::run`] needs, once.
 pub(crate) struct Starting {
+    /// The logs of the ledger as they were kept, for the ledger.
+    pub(crate) ledger: Restored,
     recorder: Recorder,
     requests: LogRequests,
     recalled: Recalled,
@@ -58,7 +64,7 @@ pub(crate) struct Starting {
 /// # Errors
 /// As [`Disk::open`].
 pub(crate) async fn open(state_dir: PathBuf) -> anyhow::Result<(Arc<Disk>, Recovered)> {
-    let opened = tokio::task::spawn_blocking(move || Disk::open(&state_dir, &[LogPart::History]));
+    let opened = tokio::task::spawn_blocking(move || Disk::open(&state_dir, &[LogPart::History, LogPart::Ledger]));
     opened.await.context("the store was not opened")?
 }
 
@@ -79,11 +85,16 @@ impl History {
             let (registry, metrics) = (registry.clone(), metrics.clone());
             move || Replay::run(recovered, &registry, &metrics)
         };
-        let Replay { windows, recalled, .. } =
+        let Replay { windows, recalled, ledger: logs, .. } =
             tokio::task::spawn_blocking(read).await.context("the log was not read")?;
         let recorder = Recorder::new(disk.clone(), registry.clone(), ledger.clone(), metrics.clone(), windows);
         let history = Self { disk, registry, ledger, metrics };
-        Ok((Arc::new(history), Starting { recorder, requests, recalled, settings, expects }))
+        Ok((Arc::new(history), Starting { ledger: logs, recorder, requests, recalled, settings, expects }))
+    }
+
+    /// What keeps the logs of the ledger, of which all that is in the store was `saved`.
+    pub(crate) fn ledger_logs(&self, saved: Saved) -> LedgerLogs {
+        LedgerLogs::new(self.ledger.clone(), self.disk.clone(), self.metrics.clone(), saved)
     }
 
     /// Writes the open seconds, and in the background what is over, until `stop`.
@@ -91,7 +102,7 @@ impl History {
     /// # Errors
     /// When one of the two panics.
     pub(crate) async fn run(self: Arc<Self>, starting: Starting, stop: CancellationToken) -> anyhow::Result<()> {
-        let Starting { recorder, requests, recalled, settings, expects } = starting;
+        let Starting { recorder, requests, recalled, settings, expects, .. } = starting;
         let stopped = Arc::new(AtomicBool::new(false));
         let worker = Worker::new(self.clone(), settings, expects, recalled, stopped.clone());
         let mut work = tokio::task::spawn_blocking(move || worker.run());

@@ -7,7 +7,7 @@
 //! ```text
 //! 1 node seconds     epoch, node, start of the block / 300, number of the first row, varint n, then of each row:
 //!                    varint offset, layout, varint dropped, varint length and bytes of the row
-//! 2 ledger entry     as the ledger writes it
+//! 2 ledger entry     a run of a log, `Entries` of peer.proto; alone it has no epoch
 //! 3 cluster second   epoch, varint tick, frames, nodes reporting, nodes expected, cells skipped, varint n and
 //!                    n times group and its frames, sums by the rollup codec
 //! 4 names            epoch, then to the end: 1 byte what, its number, and

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use starling_proto::ids::NodeId;
+use prost::Message as _;
+use starling_proto::{ids::NodeId, v1};
 use starling_store::{Recovered, Replayed};
 
-use super::record::{Recalled, Said};
+use super::record::{Recalled, RecordKind, Said};
 use crate::{
     blocks::{BLOCK_SECONDS, LogRows, Restored},
     ingest::Registry,
@@ -26,6 +27,8 @@ pub(super) struct Replay {
     pub(super) recalled: Recalled,
     /// Starts of the windows of which something was read.
     pub(super) windows: BTreeSet<u32>,
+    /// Logs of the ledger.
+    pub(super) ledger: starling_ledger::Restored,
     /// Rows of nodes.
     rows: Restored,
     records: u64,
@@ -61,6 +64,13 @@ impl Replay {
 
     fn take(&mut self, kind: u8, payload: &[u8], registry: &Registry) {
         self.records += 1;
+        if RecordKind::of(kind) == Some(RecordKind::LedgerEntry) {
+            match v1::Entries::decode(payload) {
+                Ok(run) => self.ledger.take(run),
+                Err(_) => self.odd += 1,
+            }
+            return;
+        }
         match self.recalled.read(kind, payload, registry.names()) {
             Ok(Said::Node(node, rows)) => self.restore(&node, rows, registry),
             Ok(Said::Cluster(tick)) => drop(self.windows.insert(tick - tick % BLOCK_SECONDS)),

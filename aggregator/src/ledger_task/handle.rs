@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use starling_proto::{
     ids::{NodeId, StreamId, WriterId},
     v1,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::AckQueue;
@@ -138,6 +138,7 @@ pub(super) enum Request {
         run: DecodedRun,
     },
     Recall(Vec<KnownStream>),
+    Stored(Vec<(WriterId, u64)>),
     Flush(oneshot::Sender<()>),
     Ask(Question),
 }
@@ -160,6 +161,10 @@ pub(super) struct Shared {
     /// Why the next entry of some log cannot be applied, while that lasts.
     pub(super) trouble: watch::Sender<Option<String>>,
     pub(super) sessions: AtomicUsize,
+    /// Only what a store has kept counts as a copy; else what is in memory does.
+    pub(super) on_disk: AtomicBool,
+    /// There is something for the store to keep.
+    pub(super) persist: Notify,
 }
 
 impl Shared {
@@ -186,6 +191,8 @@ impl LedgerHandle {
             clock_back: watch::Sender::new(None),
             trouble: watch::Sender::new(None),
             sessions: AtomicUsize::new(0),
+            on_disk: AtomicBool::new(false),
+            persist: Notify::new(),
         };
         (Self(Arc::new(shared)), inbox)
     }
@@ -202,6 +209,27 @@ impl LedgerHandle {
     /// On how many aggregators a frame must be held now before it is acknowledged.
     pub(crate) fn copies(&self) -> u32 {
         self.0.membership.view().copies(self.0.wanted_copies, Instant::now())
+    }
+
+    /// Whether only what is on the disk of this process counts as a copy.
+    pub(crate) fn on_disk(&self) -> bool {
+        self.0.on_disk.load(Ordering::Relaxed)
+    }
+
+    /// From now on only what [`LedgerHandle::stored`] says counts as a copy, or what is in memory does too. Returns whether
+    /// that changed.
+    pub(crate) fn count_disk_only(&self, disk_only: bool) -> bool {
+        self.0.on_disk.swap(disk_only, Ordering::Relaxed) != disk_only
+    }
+
+    /// Waits until there is something for a store to keep. One waits at a time.
+    pub(crate) async fn unsaved(&self) {
+        self.0.persist.notified().await;
+    }
+
+    /// On how many disks an acknowledged frame is at least.
+    pub(crate) fn copies_on_disk(&self) -> u32 {
+        self.0.membership.view().copies_on_disk(self.copies(), self.on_disk())
     }
 
     /// No other aggregator is known: frames are acknowledged on our own.
@@ -328,6 +356,14 @@ impl LedgerHandle {
     /// Streams known from before the start; of nodes of which no log speaks they go into our own.
     pub(crate) async fn recall(&self, known: Vec<KnownStream>) {
         let _ = self.request(Request::Recall(known)).await;
+    }
+
+    /// The store holds each of these logs up to an entry.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(crate) async fn stored(&self, up_to: Vec<(WriterId, u64)>) -> Result<(), Ended> {
+        self.request(Request::Stored(up_to)).await
     }
 
     /// Everything pending becomes an entry now, for a stop.

@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use starling_ledger::{Action, EntriesError, Event, Ledger, StreamNo};
+use starling_ledger::{
+    Action, DecodedRun, EntriesError, Event, Ledger, Restored, Saved, StreamNo, limits::ENTRIES_PER_EVENT,
+};
 use starling_proto::ids::WriterId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -91,6 +93,28 @@ impl LedgerTask {
             metered_at: Instant::now(),
         };
         (handle, task)
+    }
+
+    /// Takes the logs that the store kept for the process before this one, as those of others: they are shown, and passed
+    /// on to whoever lacks them. From now on only what the store keeps counts as a copy. Returns what it has kept.
+    pub(crate) fn restore(&mut self, restored: Restored) -> Saved {
+        self.shared.on_disk.store(true, Ordering::Relaxed);
+        let (me, began) = (self.shared.writer, Instant::now());
+        let (mut logs, mut entries) = (0u64, 0u64);
+        for run in restored.runs() {
+            let Ok(run) = DecodedRun::decode(&run) else { continue };
+            logs += 1;
+            entries += run.len() as u64;
+            for piece in run.pieces(ENTRIES_PER_EVENT) {
+                self.handle(Event::Entries { from: me, run: piece });
+            }
+        }
+        for log in self.ledger.logs() {
+            self.handle(Event::Synced { writer: log.writer, up_to: log.length });
+        }
+        self.handle(Event::Tick);
+        self.metrics.ledger_restored(logs, entries, began.elapsed());
+        self.ledger.all_saved()
     }
 
     /// Drives the ledger until `stop`, then hands everything pending to the log.
@@ -231,6 +255,11 @@ impl LedgerTask {
             }
             Request::Entries { from, run } => drop(self.handle(Event::Entries { from, run })),
             Request::Recall(known) => drop(self.handle(Event::Recall(known))),
+            Request::Stored(logs) => {
+                for (writer, up_to) in logs {
+                    self.handle(Event::Synced { writer, up_to });
+                }
+            }
             Request::Flush(answer) => {
                 self.handle(Event::Flush);
                 self.handle(Event::Tick);
@@ -255,8 +284,10 @@ impl LedgerTask {
             Action::Opened { result, .. } => outcome.opened = Some(result),
             Action::Refused { refused, .. } => outcome.refused = Some(refused),
             Action::DigestRefused { error, .. } => outcome.digest_refused = Some(error),
+            Action::Persist { .. } if self.shared.on_disk.load(Ordering::Relaxed) => self.shared.persist.notify_one(),
             // Kept in memory: as durable as it gets.
             Action::Persist { writer, sequence, .. } => {
+                self.shared.persist.notify_one();
                 self.ledger.handle(now_ms(), Event::Synced { writer, up_to: sequence });
             }
             Action::Dropped { writer } => self.metrics.log_rebuilt(&writer.to_string()),

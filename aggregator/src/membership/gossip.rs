@@ -87,6 +87,7 @@ pub(super) async fn start(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         load: None,
         closed: 0,
+        on_disk: false,
     };
     let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, advertise));
     let mut settle = Settle::new(alone);
@@ -433,7 +434,9 @@ impl GossipTask {
         if self.published_at.elapsed() >= PUBLISH_EVERY {
             self.published_at = Instant::now();
             let load = *self.load.borrow();
-            self.change(|view| (view.me.load, view.me.closed) = (Some(load.nodes), load.closed));
+            self.change(|view| {
+                (view.me.load, view.me.closed, view.me.on_disk) = (Some(load.nodes), load.closed, load.on_disk);
+            });
             return self.publish(handle).await;
         }
         true

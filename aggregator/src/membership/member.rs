@@ -8,7 +8,7 @@ use starling_proto::{
     limits::NODE_ID_LEN_MAX,
 };
 
-/// Keys on the wire. All but [`key::LOAD`] and [`key::CLOSED`] are required for a member to be seen.
+/// Keys on the wire. All but [`key::LOAD`], [`key::CLOSED`] and [`key::DISK`] are required for a member to be seen.
 mod key {
     pub(super) const SCHEMA: &str = "v";
     pub(super) const STATE: &str = "st";
@@ -20,6 +20,7 @@ mod key {
     pub(super) const SOFTWARE: &str = "sw";
     pub(super) const LOAD: &str = "load";
     pub(super) const CLOSED: &str = "closed";
+    pub(super) const DISK: &str = "disk";
 }
 
 /// Version of the meaning of the keys.
@@ -80,6 +81,8 @@ pub(crate) struct Member {
     pub(crate) load: Option<u32>,
     /// Last tick it closed, a few seconds old. 0 when not known.
     pub(crate) closed: u32,
+    /// It keeps the ledger on its disk, a few seconds ago.
+    pub(crate) on_disk: bool,
 }
 
 /// Why a member's facts were skipped.
@@ -115,6 +118,7 @@ impl Member {
         if self.closed > 0 {
             facts.push((key::CLOSED, self.closed.to_string()));
         }
+        facts.push((key::DISK, u8::from(self.on_disk).to_string()));
         facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
@@ -157,6 +161,7 @@ impl Member {
             version: fact(key::SOFTWARE).filter(|text| text.len() <= NODE_ID_LEN_MAX).unwrap_or_default().to_owned(),
             load: fact(key::LOAD).and_then(|load| load.parse().ok()),
             closed: fact(key::CLOSED).and_then(|tick| tick.parse().ok()).unwrap_or(0),
+            on_disk: fact(key::DISK) == Some("1"),
         })
     }
 }
@@ -187,6 +192,7 @@ mod tests {
             version: "0.1.0".into(),
             load: Some(12),
             closed: 1_700_000_000,
+            on_disk: true,
         }
     }
 

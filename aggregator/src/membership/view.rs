@@ -91,6 +91,14 @@ impl MembershipView {
         wanted.min(u32::try_from(ready + 1).unwrap_or(u32::MAX).max(2))
     }
 
+    /// On how many disks an entry is once `copies` aggregators hold it: `own` says whether this one keeps the ledger on its
+    /// disk. At least so many, by what the others said some seconds ago.
+    pub(crate) fn copies_on_disk(&self, copies: u32, own: bool) -> u32 {
+        let members = self.live.iter().map(|member| member.on_disk).chain([own]);
+        let in_memory = members.filter(|on_disk| !on_disk).count();
+        copies.saturating_sub(u32::try_from(in_memory).unwrap_or(u32::MAX))
+    }
+
     /// Everybody a node may know of, ready ones first.
     pub(crate) fn known(&self) -> Vec<v1::Endpoint> {
         let mut known: Vec<&Member> = self.everybody().filter(|member| member.state != State::Leaving).collect();
@@ -128,6 +136,7 @@ mod tests {
             version: String::new(),
             load: None,
             closed: 0,
+            on_disk: false,
         }
     }
 

@@ -261,6 +261,7 @@ mod tests {
             version: String::new(),
             load: None,
             closed: 0,
+            on_disk: false,
         }
     }
 

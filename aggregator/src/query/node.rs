@@ -83,6 +83,7 @@ fn view(
             tick: second.tick,
             age_ms: Some(age_ms(second.tick, now_ms())),
             copies: holders.ledger().copies(),
+            copies_on_disk: Some(holders.ledger().copies_on_disk()),
             skipped_cells: Some(0),
             ..v1::Completeness::default()
         }),

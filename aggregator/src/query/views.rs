@@ -177,6 +177,7 @@ pub(crate) fn completeness(ledger: &LedgerHandle, tick: u32, coverage: Coverage)
         tick,
         age_ms: Some(age_ms(tick, now_ms())),
         copies: ledger.copies(),
+        copies_on_disk: Some(ledger.copies_on_disk()),
         skipped_cells: Some(0),
         ..v1::Completeness::default()
     }

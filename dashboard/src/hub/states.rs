@@ -353,6 +353,7 @@ mod tests {
             skipped_cells: Some(3),
             sections: Some(v1::SectionNodes { cpu: Some(2), memory: Some(1), ..v1::SectionNodes::default() }),
             nodes_missing: vec!["web-3".to_owned()],
+            copies_on_disk: Some(1),
         };
         assert_eq!(completeness(Some(&from), 10, 10_350), Some(v1::Completeness { age_ms: Some(350), ..from }));
     }

@@ -764,6 +764,10 @@ pub struct Completeness {
     /// them that are known to belong to it.
     #[prost(string, repeated, tag = "8")]
     pub nodes_missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// On how many disks, at least, an acknowledged frame is: `copies` less the aggregators that keep the ledger in memory
+    /// only, because no folder was given or the disk takes nothing.
+    #[prost(uint32, optional, tag = "9")]
+    pub copies_on_disk: ::core::option::Option<u32>,
 }
 /// Nodes behind the parts of a view.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2134,7 +2138,7 @@ pub struct LogLength {
     /// Entries 1..=received are held (older ones may have been pruned).
     #[prost(uint64, tag = "2")]
     pub received: u64,
-    /// Entries 1..=durable survive a crash of the holder. Equal to `received` while the ledger lives in memory.
+    /// Entries 1..=durable survive a crash of the holder. Equal to `received` when its ledger lives in memory only.
     #[prost(uint64, tag = "3")]
     pub durable: u64,
 }

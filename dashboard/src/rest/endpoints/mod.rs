@@ -253,6 +253,8 @@ pub(crate) struct Completeness {
     age_ms: u32,
     /// Aggregators that hold an acknowledged frame.
     copies: u32,
+    /// On how many disks at least; `null` when the aggregator does not say.
+    copies_on_disk: Option<u32>,
     /// Values that the sums lack because the aggregator had no room for their series or group.
     skipped_cells: u32,
     /// Of the reporting nodes, how many reported what; `null` where nothing is added up.
@@ -299,6 +301,7 @@ impl Completeness {
             tick,
             age_ms: age_ms(tick, now),
             copies: from.copies,
+            copies_on_disk: from.copies_on_disk,
             skipped_cells: from.skipped_cells(),
             sections: from.sections.as_ref().map(SectionNodes::of),
             nodes_missing: from.nodes_missing,

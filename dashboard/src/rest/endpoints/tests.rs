@@ -23,6 +23,7 @@ fn reading() -> Reading {
             nodes_reporting: Some(2),
             nodes_expected: Some(3),
             copies: 1,
+            copies_on_disk: Some(1),
             skipped_cells: Some(4),
             sections: Some(v1::SectionNodes { cpu: Some(2), memory: Some(1), ..Default::default() }),
             nodes_missing: vec!["web-3".to_owned()],
@@ -98,6 +99,7 @@ fn every_answer_says_when_and_how_complete() {
                 "tick": 1_700_000_000,
                 "ageMs": 250,
                 "copies": 1,
+                "copiesOnDisk": 1,
                 "skippedCells": 4,
                 "sections": {
                     "cpu": 2, "memory": 1, "disk": 0, "filesystem": 0, "network": 0, "connections": 0, "traffic": 0,

@@ -55,7 +55,10 @@ function Summary({ state }: { state: Aggregators }) {
         "Nodes reporting",
         `${f.grouped(complete.nodesReporting ?? 0)} of ${f.grouped(complete.nodesExpected ?? 0)}`,
       ],
-      ["Stored on", f.plural(complete.copies, "aggregator")],
+      [
+        "Stored on",
+        `${f.plural(complete.copies, "aggregator")}, ${complete.copiesOnDisk ? f.plural(complete.copiesOnDisk, "disk") : "no disk"}`,
+      ],
       stale ? ["Data age", f.span(ageSeconds.value)] : ["Data delay", seconds((complete.ageMs ?? 0) / 1000)],
     );
   }
