@@ -10,6 +10,7 @@ mod moment;
 mod number;
 mod parameters;
 mod period;
+mod prometheus;
 mod readers;
 mod time;
 mod twin;
@@ -174,7 +175,8 @@ pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<
         .layer(map_response_with_state(shared.metrics().clone(), counted))
         .layer(map_response(no_store));
     let readers = Readers::new(Arc::clone(shared));
-    api.merge(twins).with_state(Handles {
+    let prometheus = prometheus::router().layer(map_response(no_store));
+    api.merge(twins).merge(prometheus).with_state(Handles {
         asker: Asker::new(readers.clone()),
         exports: Exports::default(),
         readers,

@@ -10,4 +10,5 @@ mod harness;
 mod history;
 mod live;
 mod numbers;
+mod prometheus;
 mod slow;
