@@ -97,11 +97,11 @@ async fn not_offered() -> Refused {
 async fn build_information() -> Json<Value> {
     // Grafana reads the version to know what it may ask; "features" would make it take this for another product.
     json_of(
-        json!({ "version": LIKE_VERSION, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": "" }),
+        &json!({ "version": LIKE_VERSION, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": "" }),
     )
 }
 
-fn json_of(data: Value) -> Json<Value> {
+fn json_of(data: &Value) -> Json<Value> {
     Json(json!({ "status": "success", "data": data }))
 }
 
@@ -170,12 +170,12 @@ async fn exemplars(State(readers): State<Readers>, form: Form) -> Outcome {
         return Err(Refused::parameter("end", "end timestamp must not be before start time"));
     }
     checked(&readers, query_text(&form)?).await?;
-    Ok(json_of(json!([])))
+    Ok(json_of(&json!([])))
 }
 
 async fn format_query(State(readers): State<Readers>, form: Form) -> Outcome {
     let form = form.checked()?;
-    Ok(json_of(json!(checked(&readers, query_text(&form)?).await?)))
+    Ok(json_of(&json!(checked(&readers, query_text(&form)?).await?)))
 }
 
 /// The query in its usual spelling.
@@ -185,7 +185,7 @@ async fn checked(readers: &Readers, query: String) -> Result<String, Refused> {
 }
 
 async fn ask(readers: &Readers, request: v1::QueryPromqlRequest) -> Result<v1::PromqlAnswer, Refused> {
-    let (_place, mut client) = readers.aggregator().await.map_err(unreached)?;
+    let (_place, mut client) = readers.aggregator().await.map_err(|error| unreached(&error))?;
     let mut request = tonic::Request::new(request);
     request.set_timeout(ANSWER_WAIT);
     match timeout(ANSWER_WAIT, client.query_promql(request)).await {
@@ -194,7 +194,7 @@ async fn ask(readers: &Readers, request: v1::QueryPromqlRequest) -> Result<v1::P
     }
 }
 
-fn unreached(error: crate::error::ApiError) -> Refused {
+fn unreached(error: &crate::error::ApiError) -> Refused {
     Status::unavailable(error.message()).into()
 }
 
@@ -205,7 +205,7 @@ async fn listed(readers: &Readers, form: &Form, limited: bool) -> Result<v1::Pro
     }
     let limit = if limited { form.limit()?.map_or(0, |limit| u32::try_from(limit).unwrap_or(u32::MAX)) } else { 0 };
     let request = v1::ListPromqlSeriesRequest { selectors: form.all("match[]"), start_ms, end_ms, limit };
-    let (_place, mut client) = readers.aggregator().await.map_err(unreached)?;
+    let (_place, mut client) = readers.aggregator().await.map_err(|error| unreached(&error))?;
     let mut request = tonic::Request::new(request);
     request.set_timeout(ANSWER_WAIT);
     match timeout(ANSWER_WAIT, client.list_promql_series(request)).await {
@@ -218,10 +218,10 @@ async fn listed(readers: &Readers, form: &Form, limited: bool) -> Result<v1::Pro
 fn texts(list: &v1::PromqlSeriesList, texts: BTreeSet<&str>, limit: Option<usize>) -> Json<Value> {
     let most = limit.unwrap_or(usize::MAX);
     let cut = list.cut || texts.len() > most;
-    noted(json!(texts.into_iter().take(most).collect::<Vec<_>>()), list, cut)
+    noted(&json!(texts.into_iter().take(most).collect::<Vec<_>>()), list, cut)
 }
 
-fn noted(data: Value, list: &v1::PromqlSeriesList, cut: bool) -> Json<Value> {
+fn noted(data: &Value, list: &v1::PromqlSeriesList, cut: bool) -> Json<Value> {
     let mut warnings = list.warnings.clone();
     if cut {
         warnings.push("results truncated due to limit".to_owned());
@@ -254,7 +254,7 @@ async fn series(State(readers): State<Readers>, form: Form) -> Outcome {
     }
     let list = listed(&readers, &form, true).await?;
     let data = list.series.iter().map(|series| answer::labels(&series.labels)).collect();
-    Ok(noted(Value::Array(data), &list, list.cut))
+    Ok(noted(&Value::Array(data), &list, list.cut))
 }
 
 async fn metadata(State(readers): State<Readers>, form: Form) -> Outcome {
@@ -271,5 +271,5 @@ async fn metadata(State(readers): State<Readers>, form: Form) -> Outcome {
     let most = form.limit()?.unwrap_or(usize::MAX);
     let data: Map<String, Value> =
         metrics.into_iter().take(most).map(|(name, about)| (name.to_owned(), about)).collect();
-    Ok(noted(Value::Object(data), &list, false))
+    Ok(noted(&Value::Object(data), &list, false))
 }
