@@ -48,6 +48,15 @@ pub(crate) struct History {
     metrics: Arc<Metrics>,
 }
 
+/// Ends the work on the history when it goes.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What [`History::run`] needs, once.
 pub(crate) struct Starting {
     /// The logs of the ledger as they were kept, for the ledger.
@@ -104,7 +113,9 @@ impl History {
     pub(crate) async fn run(self: Arc<Self>, starting: Starting, stop: CancellationToken) -> anyhow::Result<()> {
         let Starting { recorder, requests, recalled, settings, expects, .. } = starting;
         let stopped = Arc::new(AtomicBool::new(false));
-        let worker = Worker::new(self.clone(), settings, expects, recalled, stopped.clone());
+        // However this ends: a runtime that is shut down waits for its threads.
+        let stop_worker = StopOnDrop(stopped.clone());
+        let worker = Worker::new(self.clone(), settings, expects, recalled, stopped);
         let mut work = tokio::task::spawn_blocking(move || worker.run());
         let recording = recording::run(&self, recorder, requests, stop);
         let ended = tokio::select! {
@@ -112,7 +123,7 @@ impl History {
             // It goes on until it is told.
             ended = &mut work => return ended.context("the work on the history ended"),
         };
-        stopped.store(true, Ordering::Relaxed);
+        drop(stop_worker);
         work.await.context("the work on the history")?;
         ended
     }
