@@ -187,6 +187,8 @@ fn comparable(mut view: ClusterView) -> ClusterView {
     view.revision = 0;
     if let Some(completeness) = &mut view.completeness {
         completeness.age_ms = None;
+        // Of the moment, not of the second: what the others said by gossip some seconds ago.
+        completeness.copies_on_disk = None;
     }
     view
 }
