@@ -2,7 +2,7 @@
 //!
 //! - [`Subject`]: whose seconds; [`Tier`]: how fine they are kept;
 //! - [`Cell`]: one series over one step, as a reader sees it; [`Coverage`]: how much of the step there is;
-//! - [`column`]: whole numbers in the shortest of nine forms;
+//! - [`mod@column`]: whole numbers in the shortest of nine forms;
 //! - [`Block`]: some steps of a subject in columns, from a [`BlockBuilder`] or by [`roll_up`];
 //! - [`Selection`] of [`Matcher`]s: which series, and when.
 //!
