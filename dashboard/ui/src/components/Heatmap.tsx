@@ -10,6 +10,7 @@ import { timeTicks } from "../lib/ticks";
 import { ramp, theme, token } from "../state/theme";
 import { cursor, hover, pin, pinned } from "../state/timeline";
 import { BOTTOM, LEFT, RIGHT, TOP } from "./chart/spec";
+import { useWidth } from "./useWidth";
 
 /** Pixels a time label and a value label need. */
 const LABEL_ROOM = 95;
@@ -34,7 +35,7 @@ interface Props {
 export function Heatmap({ heat, height, axis, bounds, amount, sentence }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
-  const width = useSignal(0);
+  const width = useWidth(host);
   const at = useSignal<{ row: number; column: number } | null>(null);
   const byKey = useSignal(false);
 
@@ -89,17 +90,12 @@ export function Heatmap({ heat, height, axis, bounds, amount, sentence }: Props)
     const element = host.current;
     if (!element) return;
     const again = () => schedule(element, () => latest.current());
-    const resize = new ResizeObserver(() => {
-      width.value = element.clientWidth;
-    });
-    resize.observe(element);
     const stop = effect(() => {
       theme.value;
       again();
     });
     document.fonts?.ready.then(again);
     return () => {
-      resize.disconnect();
       stop();
       cancel(element);
     };

@@ -1,12 +1,12 @@
 /** The latency of the last minute as bars on a log axis, with its percentiles marked. */
-import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import type { Distribution } from "../gen/starling/live/v1/live_pb";
 import type { Latency } from "../gen/starling/v1/sections_pb";
 import { textWidth } from "../lib/canvas";
 import { axisCount, axisMicros, microsWithin, text } from "../lib/format";
 import { spread } from "../lib/labels";
 import { niceTicks } from "../lib/ticks";
+import { useWidth } from "./useWidth";
 
 const HEIGHT = 176;
 const LEFT = 34;
@@ -23,16 +23,7 @@ interface Props {
 
 export function Histogram({ distribution, latency }: Props) {
   const host = useRef<HTMLDivElement>(null);
-  const width = useSignal(0);
-  useEffect(() => {
-    const element = host.current;
-    if (!element) return;
-    const resize = new ResizeObserver(() => {
-      width.value = element.clientWidth;
-    });
-    resize.observe(element);
-    return () => resize.disconnect();
-  }, []);
+  const width = useWidth(host);
 
   const { bounds, counts } = distribution;
   const pw = width.value - LEFT - RIGHT;

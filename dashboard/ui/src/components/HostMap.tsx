@@ -13,6 +13,7 @@ import { navigate, nodeHref } from "../state/router";
 import { ramp, theme, token } from "../state/theme";
 import { ABSENT, FILLS, type Fill, fillMax, fillText } from "./fills";
 import { NodeTip } from "./NodeTip";
+import { useWidth } from "./useWidth";
 import { stateText } from "./words";
 
 /** True when the cell can be coloured. */
@@ -41,7 +42,7 @@ export interface GroupBy {
 export function HostMap({ fleet, fill, by }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
-  const width = useSignal(0);
+  const width = useWidth(host);
   const active = useSignal<number | null>(null);
   const focused = useSignal(0);
   const place = useRef<{ key: string; layout: Layout }>({ key: "", layout: layout([], 0) });
@@ -131,10 +132,6 @@ export function HostMap({ fleet, fill, by }: Props) {
     const element = host.current;
     if (!element) return;
     const again = () => latest.current();
-    const resize = new ResizeObserver(() => {
-      width.value = element.clientWidth;
-    });
-    resize.observe(element);
     const stop = effect(() => {
       theme.value;
       fresh.value;
@@ -143,7 +140,6 @@ export function HostMap({ fleet, fill, by }: Props) {
     document.fonts?.ready.then(() => schedule(element, again));
     return () => {
       stop();
-      resize.disconnect();
       cancel(element);
     };
   }, []);

@@ -1,10 +1,11 @@
 /** A line over a range of its own, with the band between the smallest and the largest second of each point. */
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import { clockMinute, clockWithin, dayOrMinute } from "../lib/format";
 import { polyline, runs } from "../lib/polyline";
 import { niceTicks, timeTicks } from "../lib/ticks";
 import { BOTTOM, LEFT, RIGHT, TOP } from "./chart/spec";
+import { useWidth } from "./useWidth";
 
 type Values = readonly (number | null)[];
 
@@ -46,18 +47,9 @@ export function TrendChart({
   sentence,
 }: Props) {
   const host = useRef<HTMLDivElement>(null);
-  const width = useSignal(0);
+  const width = useWidth(host);
   const at = useSignal<number | null>(null);
   const byKey = useSignal(false);
-  useEffect(() => {
-    const element = host.current;
-    if (!element) return;
-    const resize = new ResizeObserver(() => {
-      width.value = element.clientWidth;
-    });
-    resize.observe(element);
-    return () => resize.disconnect();
-  }, []);
 
   const from = ticks[0] ?? 0;
   const to = (ticks.at(-1) ?? 0) + step;
