@@ -35,12 +35,6 @@ impl Query {
             .map_err(|text| ParseError { position: Position { line: 1, column: 1 }, text })
     }
 
-    /// True when the answer depends on no series.
-    #[must_use]
-    pub const fn is_constant(&self) -> bool {
-        self.selectors == 0
-    }
-
     /// The matchers of every selector, for questions about series alone (`match[]`): the query must be one selector.
     ///
     /// # Errors
