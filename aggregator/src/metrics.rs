@@ -117,6 +117,8 @@ starling_service::metrics! {
         ledger_store_write: Durations = "starling_aggregator_ledger_store_write", unit Seconds;
         /// Writes of the ledger's logs that the disk did not take; what they held is written later.
         ledger_store_failures: Counter = "starling_aggregator_ledger_store_failures";
+        /// Runs of the ledger's logs on the disk that a start could not read.
+        ledger_restore_left_out: Counter = "starling_aggregator_ledger_restore_left_out";
         /// 1 while frames are acknowledged though no disk of this aggregator holds them, because it takes nothing.
         ledger_memory_counts: Gauge = "starling_aggregator_ledger_memory_counts";
         /// Acknowledgements dropped because their node does not read them.
@@ -551,10 +553,17 @@ impl Metrics {
         }
     }
 
-    /// The logs that the store kept were read.
-    pub(crate) fn ledger_restored(&self, logs: u64, entries: u64, took: Duration) {
+    /// The logs that the store kept were read; `left_out` runs of them could not be.
+    pub(crate) fn ledger_restored(&self, logs: u64, entries: u64, left_out: u64, took: Duration) {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         info!(logs, entries, took_ms, "the logs of the ledger were read from the disk");
+        if left_out > 0 {
+            self.ledger_restore_left_out.add(left_out);
+            error!(
+                left_out,
+                "runs of the ledger on the disk cannot be read: what they hold comes from peers or not at all"
+            );
+        }
     }
 
     /// What the ledger counted since it started.

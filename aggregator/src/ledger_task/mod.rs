@@ -100,9 +100,12 @@ impl LedgerTask {
     pub(crate) fn restore(&mut self, restored: Restored) -> Saved {
         self.shared.on_disk.store(true, Ordering::Relaxed);
         let (me, began) = (self.shared.writer, Instant::now());
-        let (mut logs, mut entries) = (0u64, 0u64);
+        let (mut logs, mut entries, mut left_out) = (0u64, 0u64, restored.left_out() as u64);
         for run in restored.runs() {
-            let Ok(run) = DecodedRun::decode(&run) else { continue };
+            let Ok(run) = DecodedRun::decode(&run) else {
+                left_out += 1;
+                continue;
+            };
             logs += 1;
             entries += run.len() as u64;
             for piece in run.pieces(ENTRIES_PER_EVENT) {
@@ -113,7 +116,7 @@ impl LedgerTask {
             self.handle(Event::Synced { writer: log.writer, up_to: log.length });
         }
         self.handle(Event::Tick);
-        self.metrics.ledger_restored(logs, entries, began.elapsed());
+        self.metrics.ledger_restored(logs, entries, left_out, began.elapsed());
         self.ledger.all_saved()
     }
 
