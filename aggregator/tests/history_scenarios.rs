@@ -216,7 +216,7 @@ async fn nothing_is_neither_zero_nor_the_last_value() {
     let summary = aggregator.query().await.summarize(request).await.unwrap().into_inner();
     assert_eq!((summary.average, summary.seconds, summary.seconds_expected), (Some(32.5), 240, 480));
     assert!((summary.standard_deviation.unwrap() - 38.9711).abs() < 1e-3, "{summary:?}");
-    assert_eq!((summary.low.unwrap().value, summary.peak.unwrap().value), (10.0, 100.0));
+    assert_eq!((summary.low.unwrap().value, summary.peak.unwrap().value), (Some(10.0), Some(100.0)));
     aggregator.stopped().await;
 }
 

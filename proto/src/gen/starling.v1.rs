@@ -362,8 +362,8 @@ pub struct Summary {
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Extreme {
     /// The value.
-    #[prost(double, tag = "1")]
-    pub value: f64,
+    #[prost(double, optional, tag = "1")]
+    pub value: ::core::option::Option<f64>,
     /// First second that holds it: exact when `resolution_seconds` is 1, else the first of the cell.
     #[prost(uint32, tag = "2")]
     pub tick: u32,
@@ -490,33 +490,33 @@ pub struct Distribution {
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Quantile {
     /// Between 0 and 1.
-    #[prost(double, tag = "1")]
-    pub quantile: f64,
+    #[prost(double, optional, tag = "1")]
+    pub quantile: ::core::option::Option<f64>,
     /// The value.
-    #[prost(double, tag = "2")]
-    pub value: f64,
+    #[prost(double, optional, tag = "2")]
+    pub value: ::core::option::Option<f64>,
     /// Bound of the relative error of the bucket, in parts per million.
     #[prost(uint32, tag = "3")]
     pub error_bound_ppm: u32,
     /// Lower end of the interval in which the quantile of the source lies with 95 % confidence, by the number of values.
-    #[prost(double, tag = "4")]
-    pub lower: f64,
+    #[prost(double, optional, tag = "4")]
+    pub lower: ::core::option::Option<f64>,
     /// Its upper end.
-    #[prost(double, tag = "5")]
-    pub upper: f64,
+    #[prost(double, optional, tag = "5")]
+    pub upper: ::core::option::Option<f64>,
 }
 /// Values between two bounds.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct DistributionBucket {
     /// Lower bound, included.
-    #[prost(double, tag = "1")]
-    pub lower: f64,
+    #[prost(double, optional, tag = "1")]
+    pub lower: ::core::option::Option<f64>,
     /// Upper bound, not included.
-    #[prost(double, tag = "2")]
-    pub upper: f64,
+    #[prost(double, optional, tag = "2")]
+    pub upper: ::core::option::Option<f64>,
     /// Values.
-    #[prost(double, tag = "3")]
-    pub count: f64,
+    #[prost(double, optional, tag = "3")]
+    pub count: ::core::option::Option<f64>,
 }
 /// A query about one moment or over a range.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -148,7 +148,7 @@ pub(crate) fn summary(request: &v1::SummarizeRequest, name: &str) -> Result<v1::
     let all: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
     let extreme = |best: fn(f64, f64) -> bool| {
         let first = values.iter().copied().reduce(|kept, next| if best(next.1, kept.1) { next } else { kept })?;
-        Some(v1::Extreme { value: first.1, tick: first.0, resolution_seconds: 1 })
+        Some(v1::Extreme { value: Some(first.1), tick: first.0, resolution_seconds: 1 })
     };
     let seconds = to - from + 1;
     let average = (!all.is_empty()).then(|| mean(&all));

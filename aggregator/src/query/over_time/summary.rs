@@ -322,7 +322,7 @@ impl Asked {
 
 impl From<Extreme> for v1::Extreme {
     fn from(extreme: Extreme) -> Self {
-        Self { value: extreme.value, tick: extreme.tick, resolution_seconds: extreme.seconds }
+        Self { value: Some(extreme.value), tick: extreme.tick, resolution_seconds: extreme.seconds }
     }
 }
 
@@ -428,7 +428,7 @@ mod tests {
         let answer = asked.answer("1".into(), &totals, Some(extremes), [None, None]);
         assert!((answer.average.unwrap() - 11.4754).abs() < 1e-4, "never 55: {answer:?}");
         assert!((answer.standard_deviation.unwrap() - 11.428).abs() < 1e-3);
-        assert_eq!((answer.low.unwrap().value, answer.peak.unwrap().value), (10.0, 100.0));
+        assert_eq!((answer.low.unwrap().value, answer.peak.unwrap().value), (Some(10.0), Some(100.0)));
         assert_eq!((answer.seconds, answer.seconds_expected), (3_660, 7_200));
     }
 

@@ -74,11 +74,11 @@ fn shown(
         "to": rfc3339(period.to),
         "unit": unit,
         "average": value(summary.average),
-        "peak": value(summary.peak.as_ref().map(|is| is.value)),
+        "peak": value(summary.peak.as_ref().and_then(|is| is.value)),
         "peakAt": extreme(&summary.peak),
         // 1: `peakAt` is the second; else the first second of a cell that holds it.
         "peakResolutionSeconds": cell(&summary.peak),
-        "low": value(summary.low.as_ref().map(|is| is.value)),
+        "low": value(summary.low.as_ref().and_then(|is| is.value)),
         "lowAt": extreme(&summary.low),
         "lowResolutionSeconds": cell(&summary.low),
         "standardDeviation": value(summary.standard_deviation),
@@ -216,7 +216,7 @@ mod tests {
         let summary = v1::Summary {
             unit: "s".into(),
             average: Some(0.002),
-            peak: Some(v1::Extreme { value: 0.004, tick: 61, resolution_seconds: 1 }),
+            peak: Some(v1::Extreme { value: Some(0.004), tick: 61, resolution_seconds: 1 }),
             seconds: 60,
             seconds_expected: 120,
             week_ago: Some(v1::Comparison { average: Some(0.001), change_ratio: Some(1.0), ..Default::default() }),
