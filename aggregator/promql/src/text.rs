@@ -79,11 +79,11 @@ pub(crate) fn tokens(query: &str) -> Result<Vec<Token<'_>>, ParseError> {
             }
             Piece::Word => {
                 let in_range = open.last().is_some_and(|o| o.text == "[");
-                let length = token.text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-                    && (in_range
-                        || found.last().is_some_and(|t: &Token<'_>| follows_offset(t, &found))
-                        || has_unit(token.text));
-                if length || in_range {
+                // Whatever stands there, `NaN` and `Inf` too: the parser takes numbers, and cannot make a length of these.
+                let is_wanted = in_range || found.last().is_some_and(|t: &Token<'_>| follows_offset(t, &found));
+                let is_length =
+                    token.text.starts_with(|c: char| c.is_ascii_digit() || c == '.') && has_unit(token.text);
+                if is_wanted || is_length {
                     parse_duration(token.text).map_err(|text| fault(at, text))?;
                 }
                 operators += usize::from(BETWEEN.contains(&token.text));
@@ -269,6 +269,9 @@ mod tests {
         assert!(fault("up[0s]").starts_with("1:4:"), "{}", fault("up[0s]"));
         assert!(fault("up[1000000y]").starts_with("1:4:"));
         assert!(fault("up offset 1e300").starts_with("1:11:"));
+        for none in ["NaN", "Inf", "-Inf", "up"] {
+            assert!(fault(&format!("up offset {none}")).contains("is no length of time"), "{none}");
+        }
         assert!(fault("up[1e300]").contains("100 years"));
     }
 

@@ -118,6 +118,8 @@ fn the_longest_and_deepest_are_answered_or_refused() {
         [deep(n), chain(n), minus(n), nested(n), power(n)].iter().for_each(|text| answered(text));
     }
     answered("up[1e300]");
+    answered("up offset NaN [5m]");
+    answered("up offset -Inf");
     answered("up offset 1e300");
     answered("up @ 1e300");
     answered("up @ -1e18");
