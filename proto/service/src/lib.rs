@@ -1,6 +1,6 @@
 //! What every Starling program does alike, written once: its settings and how it is started (`settings`,
 //! [`program`]), its parts and their supervision ([`parts`]), what it counts (`metrics`), the log, the admin port, how
-//! it listens and dials ([`listen`], [`channel`]), the wall clock, waits between attempts, signals, the gRPC stubs, and
+//! it listens and dials ([`listen`], [`channel`], [`http_client`]), the wall clock, waits between attempts, signals, the gRPC stubs, and
 //! how its own requests reach the daemon's OTLP receiver.
 
 pub mod admin;
@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod channel;
 pub mod clock;
 pub mod generated;
+pub mod http_client;
 pub mod listen;
 pub mod log;
 pub mod metrics;

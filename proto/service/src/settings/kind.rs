@@ -13,6 +13,7 @@ use starling_proto::{
 use toml::{Table, Value};
 
 use super::given::Given;
+use crate::http_client;
 
 /// What a key may hold.
 pub trait Kind {
@@ -313,6 +314,25 @@ pub const fn http_endpoint() -> Checked<String> {
     }
 }
 
+/// "http://host:port/path" on this machine.
+#[must_use]
+pub const fn http_url() -> Checked<String> {
+    Checked {
+        wanted: || "\"http://host:port\", with a path or without; loopback only in this version".to_owned(),
+        check: |text| {
+            let wanted = || format!("{text:?} does not start with http://; write \"http://127.0.0.1:9090\"");
+            let rest = text.strip_prefix("http://").ok_or_else(wanted)?;
+            let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
+            address::loopback_host_port(address)?;
+            if path.chars().any(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#')) {
+                return Err(format!("{text:?} has a path with a blank, '?', '#' or what is not ASCII"));
+            }
+            Ok(text.to_owned())
+        },
+        show: String::clone,
+    }
+}
+
 /// A host name without scheme, port or path.
 #[must_use]
 pub const fn host() -> Checked<String> {
@@ -436,6 +456,48 @@ impl<K: Kind> Kind for List<K> {
 
     fn show(&self, value: &Self::Value) -> Option<Value> {
         Some(Value::Array(value.iter().filter_map(|entry| self.kind.show(entry)).collect()))
+    }
+}
+
+/// Most headers that are sent with each request of a client.
+const HEADERS_MAX: usize = 16;
+
+/// Headers that are sent with each request of a client.
+#[must_use]
+pub const fn headers() -> Headers {
+    Headers
+}
+
+/// See [`headers`].
+#[derive(Debug)]
+pub struct Headers;
+
+impl Kind for Headers {
+    type Value = HashMap<String, String>;
+
+    fn wanted(&self) -> String {
+        format!("a table of at most {HEADERS_MAX} texts, by the name of the header")
+    }
+
+    fn read(&self, given: &Given, wrong: &mut Vec<String>) -> Option<Self::Value> {
+        let Value::Table(table) = &given.value else { return refuse(self, given, wrong) };
+        if table.len() > HEADERS_MAX {
+            wrong.push(format!("{} headers, wanted: {}", table.len(), self.wanted()));
+        }
+        let mut headers = HashMap::new();
+        for (name, value) in table {
+            match value.as_str().map(|value| (http_client::header(name, value), value)) {
+                Some((Ok(_), value)) => drop(headers.insert(name.clone(), value.to_owned())),
+                Some((Err(error), _)) => wrong.push(error),
+                None => wrong.push(format!("the header {name:?} has the value {value}, wanted: a text")),
+            }
+        }
+        Some(headers)
+    }
+
+    fn show(&self, value: &Self::Value) -> Option<Value> {
+        let table: Table = value.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect();
+        Some(Value::Table(table))
     }
 }
 
