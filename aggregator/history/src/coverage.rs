@@ -13,6 +13,25 @@ pub struct Coverage {
     pub dropped: u64,
 }
 
+/// A version of one step: what says which of several is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Step {
+    /// Seconds with data; 0 for nothing.
+    pub seconds: u32,
+    /// A later version of the same seconds has a higher one.
+    pub revision: u64,
+}
+
+impl Step {
+    /// Of two versions that of the higher rank is kept. What is merged over nodes is counted again as frames come, so that a
+    /// newer version knows more; a second of a node never changes, so that whoever has more of them knows more.
+    #[must_use]
+    pub const fn rank(self, merged: bool) -> (u64, u64) {
+        let seconds = self.seconds as u64;
+        if merged { (self.revision, seconds) } else { (seconds, self.revision) }
+    }
+}
+
 impl Coverage {
     /// One second.
     #[must_use]

@@ -8,7 +8,7 @@ use std::{
 use starling_proto::{catalogue::Kind, histogram::Histogram, series::Series};
 
 use crate::{
-    Coverage, Subject, Tier,
+    Coverage, Step, Subject, Tier,
     exact::{Amount, Exact, Fixed, Float},
     numbers::Numbers,
 };
@@ -73,10 +73,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Which of two versions of a step is kept: the newer one; of the same revision the more complete one.
-    fn rank(&self) -> (u64, u32, u32, u32) {
-        let Coverage { seconds, nodes_reporting, nodes_expected, .. } = self.coverage;
-        (self.revision, seconds, nodes_reporting, nodes_expected)
+    /// Which of two versions of a step is kept, see [`Step::rank`]; of equal ones that with more nodes.
+    fn rank(&self, merged: bool) -> ((u64, u64), u32, u32) {
+        (self.version().rank(merged), self.coverage.nodes_reporting, self.coverage.nodes_expected)
+    }
+
+    pub(crate) fn version(&self) -> Step {
+        Step { seconds: self.coverage.seconds, revision: self.revision }
     }
 }
 
@@ -248,10 +251,10 @@ impl Table {
         self.start + u32::from(self.held[rank].step) * self.tier.seconds()
     }
 
-    /// Several tables of one subject and tier in one window, step by step: of several versions of a step the newest
-    /// counts, whatever the order of the tables is.
+    /// Several tables of one subject and tier in one window, step by step: of several versions of a step the one of the
+    /// highest rank counts, whatever the order of the tables is.
     pub(crate) fn combined(subject: Subject, tier: Tier, start: u32, steps: u16, tables: Vec<Self>) -> Self {
-        let seconds = tier.seconds();
+        let (seconds, merged) = (tier.seconds(), subject.is_merged());
         let mut best: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
         for (n, table) in tables.iter().enumerate() {
             for (rank, held) in table.held.iter().enumerate() {
@@ -261,7 +264,7 @@ impl Table {
                     continue;
                 }
                 let (winner, at) = *best.entry(step).or_insert((n, rank));
-                if held.rank() > tables[winner].held[at].rank() {
+                if held.rank(merged) > tables[winner].held[at].rank(merged) {
                     best.insert(step, (n, rank));
                 }
             }
@@ -276,7 +279,6 @@ impl Table {
                 by_series.entry((track.series.clone(), track.derived)).or_default().push((n, track));
             }
         }
-        let merged = subject.is_merged();
         let mut tracks: Vec<Track> = by_series
             .into_iter()
             .map(|((series, derived), mut parts)| {

@@ -10,7 +10,7 @@ use super::{
     packing::{Place, Unpacker},
 };
 use crate::{
-    Coverage, Subject, Tier, column,
+    Coverage, Step, Subject, Tier, column,
     table::{Held, STEPS_MAX, Table},
 };
 
@@ -126,6 +126,11 @@ impl Block {
         self.head.held.iter().map(|held| (self.head.tick(held), held.coverage))
     }
 
+    /// The steps that are there by their first second, each in its version.
+    pub fn steps(&self) -> impl Iterator<Item = (u32, Step)> + '_ {
+        self.head.held.iter().map(|held| (self.head.tick(held), held.version()))
+    }
+
     /// Looks into every column.
     ///
     /// # Errors
@@ -134,8 +139,9 @@ impl Block {
         self.table().map(drop)
     }
 
-    /// The steps of both; of a step that is in both the one with the higher revision counts, whichever is called on the
-    /// other. The window spans both.
+    /// The steps of both, whichever is called on the other. Of a step that is in both the one with the higher revision
+    /// counts, and then the one with more seconds; of a node, whose seconds never change, first the one with more seconds. The
+    /// window spans both.
     ///
     /// # Errors
     /// [`BlockError::Apart`] for another subject or tier, others for damaged columns or too long a window.
