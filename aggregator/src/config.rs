@@ -110,6 +110,10 @@ const DAY: u64 = 86_400;
 const MIB: u64 = 1024 * 1024;
 /// Least bytes of a tier.
 const TIER_LEAST: u64 = 16 * MIB;
+/// Least bytes a second for copies.
+const COPY_RATE_LEAST: u64 = 64 * 1024;
+/// Most bytes a second for copies.
+const COPY_RATE_MOST: u64 = 1024 * MIB;
 /// Most bytes of a tier: 1 PiB.
 const TIER_MOST: u64 = 1 << 50;
 
@@ -134,9 +138,14 @@ starling_service::settings! {
         pub max_bytes_1m: u64 = 2 * 1024 * MIB, kind::number_of("bytes", TIER_LEAST..=TIER_MOST);
         /// Bytes of the cells of an hour.
         pub max_bytes_1h: u64 = 1024 * MIB, kind::number_of("bytes", TIER_LEAST..=TIER_MOST);
-        /// Processor time that sealing, rolling up and compacting may take, in hundredths of one core. When the work is
-        /// behind by more than a window of 300 seconds it may take a whole core.
+        /// Processor time that sealing, rolling up, compacting and keeping copies may take, in hundredths of one core. When
+        /// sealing is behind by more than a window of 300 seconds it may take a whole core.
         pub work_percent: u8 = 50, kind::number(1..=100);
+        /// Bytes a second that copies of the history of nodes may take from other aggregators.
+        pub copy_bytes_per_sec: u64 = 8 * MIB, kind::number_of("bytes", COPY_RATE_LEAST..=COPY_RATE_MOST);
+        /// An aggregator must be gone for so long before the others restore the copies it had: longer than a restart. What is
+        /// new is copied to whoever is there at once.
+        pub restore_after: Duration = Duration::from_secs(600), kind::seconds(1..=DAY), key "restore_after_secs";
     }
 }
 

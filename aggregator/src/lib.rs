@@ -11,6 +11,7 @@ pub mod blocks;
 mod catch_up;
 mod clock;
 mod config;
+mod copies;
 mod fleet;
 mod history;
 mod ingest;

@@ -210,6 +210,27 @@ starling_service::metrics! {
         /// Segments deleted because they were older than is kept or more than the bytes allow.
         history_deleted: Counter = "starling_aggregator_history_segments_deleted";
 
+        /// Blocks of nodes' history that other aggregators have and this one lacks, in the span of time that is looked through.
+        history_copies_lacking: Gauge = "starling_aggregator_history_copies_lacking";
+        /// Blocks of nodes' history fetched from other aggregators, by tier.
+        history_copies_blocks: By<Counter> = "starling_aggregator_history_copies_blocks", label "tier";
+        /// Their bytes.
+        history_copies_bytes: Counter = "starling_aggregator_history_copies_fetched", unit Bytes;
+        /// Bytes of blocks sent to other aggregators that keep copies.
+        history_copies_served_bytes: Counter = "starling_aggregator_history_copies_served", unit Bytes;
+        /// Blocks of other aggregators that are not what they were said to be, by reason; they are not taken.
+        history_copies_refused: By<Counter> = "starling_aggregator_history_copies_refused", label "reason";
+        /// Times copies could not be looked for or written, by reason; it is tried again.
+        history_copies_failures: By<Counter> = "starling_aggregator_history_copies_failures", label "reason";
+        /// 1 while copies of all times are restored.
+        history_copies_restoring: Gauge = "starling_aggregator_history_copies_restoring";
+        /// Spans of time that the look through all of history has behind it.
+        history_copies_spans_done: Gauge = "starling_aggregator_history_copies_spans_done";
+        /// Spans of time that it looks through.
+        history_copies_spans: Gauge = "starling_aggregator_history_copies_spans";
+        /// Unix time at which all copies were last found to be whole; 0 when they never were.
+        history_copies_whole: Gauge = "starling_aggregator_history_copies_whole_unix";
+
         log node_stream_line most 50 every LINE_EVERY;
         log frame_refused_line every LINE_EVERY;
         log keyframe_requested_line every LINE_EVERY;
@@ -226,6 +247,8 @@ starling_service::metrics! {
         log rows_cut_line every LINE_EVERY;
         log history_line every LINE_EVERY;
         log history_lost_line every LINE_EVERY;
+        log history_copies_line every LINE_EVERY;
+        log history_copy_refused_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
         log ledger_store_line every LINE_EVERY;
         log gossip_identities_line every STATE_EVERY;
@@ -501,6 +524,37 @@ impl Metrics {
         if let Some(left_out) = self.history_line.allow() {
             warn!(work, %error, left_out, "work on the history failed, it is tried again");
         }
+    }
+
+    /// Copies could not be looked for, fetched or written; it is tried again. `from` is an aggregator, or "here".
+    pub(crate) fn history_copies_failed(&self, reason: &'static str, from: &str, error: &dyn std::fmt::Display) {
+        self.history_copies_failures.of(reason).inc();
+        if let Some(left_out) = self.history_copies_line.allow() {
+            warn!(reason, from, %error, left_out, "copies of the history of nodes were not fetched, it is tried again");
+        }
+    }
+
+    /// A block of another aggregator is not what it was said to be.
+    pub(crate) fn history_copy_refused(&self, reason: &'static str, from: &str, node: &NodeId) {
+        self.history_copies_refused.of(reason).inc();
+        if let Some(left_out) = self.history_copy_refused_line.allow() {
+            warn!(reason, from, %node, left_out, "a copy of history was refused: its bytes are not what was listed");
+        }
+    }
+
+    /// Blocks of another aggregator are on the disk.
+    pub(crate) fn history_copies_kept(&self, tier: &'static str, blocks: u64, bytes: u64) {
+        self.history_copies_blocks.of(tier).add(blocks);
+        self.history_copies_bytes.add(bytes);
+    }
+
+    /// How far copying is.
+    pub(crate) fn history_copies(&self, lacking: u64, restoring: bool, (done, spans): (u64, u64), whole_tick: u32) {
+        self.history_copies_lacking.set(lacking as f64);
+        self.history_copies_restoring.set(f64::from(u8::from(restoring)));
+        self.history_copies_spans_done.set(done as f64);
+        self.history_copies_spans.set(spans as f64);
+        self.history_copies_whole.set(whole_tick.into());
     }
 
     /// What the store holds.

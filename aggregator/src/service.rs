@@ -31,8 +31,9 @@ use tracing::{info, warn};
 use crate::{
     Config,
     catch_up::{self, CatchUp},
+    copies::{self, Copies},
     fleet::{self, ClusterFleet},
-    history::{self, Disk, History, LogHandle},
+    history::{self, Chores, Copying, Disk, History, LogHandle},
     ingest::{self, IngestService, Intake, Registry},
     ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
@@ -64,6 +65,7 @@ const REBALANCING: &str = "rebalancing";
 const ROSTER: &str = "roster";
 const HISTORY: &str = "history";
 const LEDGER_LOGS: &str = "logs of the ledger";
+const COPIES: &str = "copies of history";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
@@ -71,7 +73,7 @@ pub struct Service {
     rooms: Rooms,
     registry: Arc<MetricsRegistry>,
     ledger: LedgerTask,
-    history: Option<(Arc<History>, history::Starting, history::LedgerLogs)>,
+    history: Option<(Arc<History>, history::Starting, history::LedgerLogs, Copies)>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     ready: watch::Sender<Readiness>,
@@ -103,16 +105,21 @@ impl Program for Service {
         let history = match opened {
             Some((disk, recovered)) => {
                 let Intake { registry, ledger, metrics, .. } = &*rooms.intake;
-                let how = (config.history.clone(), rooms.exchange.fleet.clone() as Arc<dyn history::Expects>, requests);
+                let (membership, status) = (rooms.intake.membership.clone(), rooms.copies.clone());
                 let (registry, ledger, metrics) = (registry.clone(), ledger.clone(), metrics.clone());
-                Some(History::start(disk, recovered, registry, ledger, metrics, how).await?)
+                let ((chores, queue), copying) = (Chores::new(), Copying::new());
+                let with = (chores, copying.clone());
+                let copies = Copies::new(membership, disk.clone(), with, metrics.clone(), &config.history, status);
+                let (settings, expects) = (config.history.clone(), rooms.exchange.fleet.clone());
+                let with = history::With { settings, expects, requests, chores: queue, copying };
+                Some((History::start(disk, recovered, registry, ledger, metrics, with).await?, copies))
             }
             None => None,
         };
-        let history = history.map(|(history, mut starting)| {
+        let history = history.map(|((history, mut starting), copies)| {
             let saved = ledger.restore(std::mem::take(&mut starting.ledger));
             let logs = history.ledger_logs(saved);
-            (history, starting, logs)
+            (history, starting, logs, copies)
         });
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
         Ok(Self { config, rooms, registry: Arc::new(registry), ledger, history, grpc, admin, ready })
@@ -146,7 +153,8 @@ impl Program for Service {
             Ok(router.serve_with_incoming_shutdown(Connections::of(grpc.0), stop.cancelled_owned()).await?)
         });
         parts.start(LEDGER, |stop| done(ledger.run(stop)));
-        if let Some((history, starting, logs)) = history {
+        if let Some((history, starting, logs, copies)) = history {
+            parts.start(COPIES, |stop| done(copies.run(stop)));
             parts.start(LEDGER_LOGS, |stop| done(logs.run(stop)));
             parts.start(HISTORY, |stop| history.run(starting, stop));
         }
@@ -212,10 +220,8 @@ fn build(
     let catch_up = Arc::new(CatchUp::new(config.aggregator_id.clone()));
     let mut sources: Vec<Box<dyn Source>> =
         vec![Box::new(Memory::new(ledger.clone(), registry.clone(), fleet.clone()))];
-    let log = disk.map(|(disk, log)| {
-        sources.push(Box::new(Stored::new(disk, metrics.clone())));
-        log
-    });
+    let (disk, log) = disk.unzip();
+    sources.extend(disk.iter().map(|disk| -> Box<dyn Source> { Box::new(Stored::new(disk.clone(), metrics.clone())) }));
     let held = Held::new(sources, log);
     let exchange = Exchange {
         catch_up,
@@ -223,15 +229,17 @@ fn build(
         ledger: ledger.clone(),
         fleet,
         held,
+        disk,
         links: Links::new(metrics.clone()),
         metrics: metrics.clone(),
         tasks,
         stop: CancellationToken::new(),
     };
+    let copies = copies::Status::new(metrics.clone());
     let draining = CancellationToken::new();
     let duplicates = config.duplicate_nodes;
     let intake = Intake { membership, ledger, registry, metrics, meter, draining, elsewhere, duplicates };
-    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange) }, task)
+    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange), copies }, task)
 }
 
 /// The services of the gRPC port, but for health.
@@ -241,7 +249,7 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let Rooms { intake, exchange } = rooms;
+    let Rooms { intake, exchange, copies } = rooms;
     let (id, cluster) = (config.aggregator_id.clone(), config.cluster.clone());
     let (membership, ledger) = (intake.membership.clone(), intake.ledger.clone());
     let (registry, fleet) = (intake.registry.clone(), exchange.fleet.clone());
@@ -258,7 +266,9 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
         catch_up: exchange.catch_up.clone(),
     };
-    let cluster = ClusterService { id, cluster, membership, ledger, catch_up: exchange.catch_up.clone() };
+    let catch_up = exchange.catch_up.clone();
+    let copies = exchange.disk.as_ref().map(|_| copies.clone());
+    let cluster = ClusterService { id, cluster, membership, ledger, catch_up, copies };
     Ok(Server::builder()
         .initial_stream_window_size(NODE_WINDOW_BYTES)
         .initial_connection_window_size(NODE_WINDOW_BYTES)
@@ -280,6 +290,7 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
 struct Rooms {
     intake: Arc<Intake>,
     exchange: Arc<Exchange>,
+    copies: copies::Status,
 }
 
 struct Running {
@@ -392,7 +403,7 @@ impl Running {
     /// Makes entries of everything pending and waits until some peer holds all of it. True when nothing is lost by
     /// going now.
     async fn hand_over(&self, deadline: Instant) -> bool {
-        let Rooms { intake, exchange } = &self.rooms;
+        let Rooms { intake, exchange, .. } = &self.rooms;
         let ledger = &intake.ledger;
         while intake.registry.connected_len() > 0 && Instant::now() < deadline {
             tokio::time::sleep(HANDOVER_POLL).await;

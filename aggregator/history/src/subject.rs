@@ -37,6 +37,9 @@ pub enum SubjectError {
 }
 
 impl Subject {
+    /// How the names of nodes as subjects begin.
+    pub const NODES: &str = NODE;
+
     /// Reads what `Display` writes.
     ///
     /// # Errors

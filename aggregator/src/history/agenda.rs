@@ -30,6 +30,8 @@ const PRESSING_AFTER: u32 = LIVE_WINDOW - 120;
 const FINAL_AFTER: u32 = LATE_WINDOW + 60;
 /// An hour of which some window still waits is rolled up all the same.
 const FINAL_AT_LATEST: u32 = 3 * FINAL_AFTER;
+/// While copies come, hours that are over so long wait: those of one hour come one after the other, from several holders.
+const WAITS_FOR_COPIES_AFTER: u32 = 3 * HOUR;
 /// Seconds of an hour.
 pub(super) const HOUR: u32 = 3_600;
 
@@ -64,6 +66,8 @@ pub(super) struct Facts<'a, Id> {
     pub(super) waiting: &'a BTreeMap<u32, Waiting>,
     /// Seconds before this one may have gone from the finest tier.
     pub(super) gone_before: u32,
+    /// Copies of all times are being fetched.
+    pub(super) copies_come: bool,
     /// The segments of each tier, finest first.
     pub(super) tiers: &'a [Vec<Piece<Id>>; 4],
 }
@@ -157,6 +161,9 @@ impl<Id: Copy + Ord> Facts<'_, Id> {
 
     fn is_final(&self, hour: u32) -> bool {
         let over = self.now.saturating_sub(hour.saturating_add(HOUR));
+        if self.copies_come && over >= WAITS_FOR_COPIES_AFTER {
+            return false;
+        }
         let waits = self.waiting.range(hour..hour.saturating_add(HOUR)).next().is_some();
         over >= FINAL_AFTER && (!waits || over >= FINAL_AT_LATEST)
     }
@@ -212,13 +219,15 @@ mod tests {
         tiers: [Vec<Piece<u32>>; 4],
         last: u32,
         gone_before: u32,
+        copies_come: bool,
         /// The number of the last change of each window that was written.
         changed: BTreeMap<u32, u32>,
     }
 
     impl World {
         fn next(&self) -> (Option<Job<u32>>, Backlog) {
-            Facts { now: self.now, waiting: &self.waiting, gone_before: self.gone_before, tiers: &self.tiers }.next()
+            let Self { now, gone_before, copies_come, .. } = *self;
+            Facts { now, waiting: &self.waiting, gone_before, copies_come, tiers: &self.tiers }.next()
         }
 
         fn write(&mut self, tier: Tier, window: Range<u32>) {
@@ -332,6 +341,18 @@ mod tests {
         assert_eq!(world.next().0, Some(Job::Seal(0)), "memory forgets it soon");
         world.waiting.insert(0, waiting(0, 1));
         assert_eq!(world.next().0, None, "there is nothing to write");
+    }
+
+    #[test]
+    fn an_old_hour_waits_while_copies_of_it_come() {
+        let mut world = World { now: 10 * HOUR, copies_come: true, ..World::default() };
+        world.write(Tier::Second, 0..300);
+        world.write(Tier::Second, 8 * HOUR..8 * HOUR + 300);
+        assert!(matches!(world.next().0, Some(Job::RollUp { hour, .. }) if hour == 8 * HOUR), "{:?}", world.next());
+        world.run(world.next().0.unwrap(), None);
+        assert_eq!(world.next().0, None);
+        world.copies_come = false;
+        assert!(matches!(world.next().0, Some(Job::RollUp { hour: 0, .. })));
     }
 
     #[test]

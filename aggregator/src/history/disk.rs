@@ -6,11 +6,21 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use starling_history::Tier;
-use starling_store::{FileError, OpenError, Options, Paused, Position, Recovered, Removed, Store};
+use bytes::Bytes;
+use starling_history::{Block, Tier};
+use starling_store::{BlockKey, FileError, OpenError, Options, Paused, Position, Recovered, Removed, Store};
 
 /// Folder of the store in the state folder.
 pub(crate) const FOLDER: &str = "history";
+
+/// A block as the store takes it.
+pub(super) type Row = (BlockKey, u64, Bytes);
+
+/// A block for the store.
+pub(crate) fn row(block: &Block) -> Row {
+    let key = BlockKey { subject: block.subject().to_string().into(), start: block.start(), seconds: block.seconds() };
+    (key, block.revision(), block.encode())
+}
 
 /// Who writes to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,11 +5,14 @@
 //! - [`record`], [`recorder`], [`recording`], [`replay`]: the open seconds, in the log once a second and back after a
 //!   restart;
 //! - [`agenda`]: what is to be sealed, rolled up and joined next, pure; [`seal`]: blocks of what memory holds; [`worker`]: the
-//!   thread that does it, at its [`pace`].
+//!   thread that does it, at its [`pace`], and beside it the [`chores`] of others;
+//! - [`listing`]: which blocks of nodes are on a disk, for other aggregators.
 
 mod agenda;
+mod chores;
 mod disk;
 mod ledger_logs;
+pub(crate) mod listing;
 mod pace;
 mod record;
 mod recorder;
@@ -32,7 +35,8 @@ use starling_store::Recovered;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    disk::{Disk, LogPart},
+    chores::{ChoreQueue, Chores, Copying, Shift},
+    disk::{Disk, LogPart, row},
     ledger_logs::LedgerLogs,
     recording::{LogHandle, LogRequests},
     seal::Expects,
@@ -46,6 +50,7 @@ pub(crate) struct History {
     registry: Arc<Registry>,
     ledger: LedgerHandle,
     metrics: Arc<Metrics>,
+    copying: Arc<Copying>,
 }
 
 /// Ends the work on the history when it goes.
@@ -62,10 +67,22 @@ pub(crate) struct Starting {
     /// The logs of the ledger as they were kept, for the ledger.
     pub(crate) ledger: Restored,
     recorder: Recorder,
-    requests: LogRequests,
     recalled: Recalled,
-    settings: HistorySettings,
-    expects: Arc<dyn Expects>,
+    with: With,
+}
+
+/// What the history works with beside what it keeps.
+pub(crate) struct With {
+    /// How long and how much is kept.
+    pub(crate) settings: HistorySettings,
+    /// Who is expected.
+    pub(crate) expects: Arc<dyn Expects>,
+    /// Who waits for the log.
+    pub(crate) requests: LogRequests,
+    /// What others want done.
+    pub(crate) chores: ChoreQueue,
+    /// What is known of copies.
+    pub(crate) copying: Arc<Copying>,
 }
 
 /// Opens the store in `state_dir`.
@@ -88,7 +105,7 @@ impl History {
         registry: Arc<Registry>,
         ledger: LedgerHandle,
         metrics: Arc<Metrics>,
-        (settings, expects, requests): (HistorySettings, Arc<dyn Expects>, LogRequests),
+        with: With,
     ) -> anyhow::Result<(Arc<Self>, Starting)> {
         let read = {
             let (registry, metrics) = (registry.clone(), metrics.clone());
@@ -97,8 +114,8 @@ impl History {
         let Replay { windows, recalled, ledger: logs, .. } =
             tokio::task::spawn_blocking(read).await.context("the log was not read")?;
         let recorder = Recorder::new(disk.clone(), registry.clone(), ledger.clone(), metrics.clone(), windows);
-        let history = Self { disk, registry, ledger, metrics };
-        Ok((Arc::new(history), Starting { ledger: logs, recorder, requests, recalled, settings, expects }))
+        let history = Self { disk, registry, ledger, metrics, copying: with.copying.clone() };
+        Ok((Arc::new(history), Starting { ledger: logs, recorder, recalled, with }))
     }
 
     /// What keeps the logs of the ledger, of which all that is in the store was `saved`.
@@ -111,11 +128,12 @@ impl History {
     /// # Errors
     /// When one of the two panics.
     pub(crate) async fn run(self: Arc<Self>, starting: Starting, stop: CancellationToken) -> anyhow::Result<()> {
-        let Starting { recorder, requests, recalled, settings, expects, .. } = starting;
+        let Starting { recorder, recalled, with, .. } = starting;
+        let With { settings, expects, requests, chores, .. } = with;
         let stopped = Arc::new(AtomicBool::new(false));
         // However this ends: a runtime that is shut down waits for its threads.
         let stop_worker = StopOnDrop(stopped.clone());
-        let worker = Worker::new(self.clone(), settings, expects, recalled, stopped);
+        let worker = Worker::new(self.clone(), (settings, expects), recalled, chores, stopped);
         let mut work = tokio::task::spawn_blocking(move || worker.run());
         let recording = recording::run(&self, recorder, requests, stop);
         let ended = tokio::select! {

@@ -19,7 +19,8 @@ use starling_store::{BlockKey, BlockRef, FileError, ReadError, SegmentId, Subjec
 use super::{
     History,
     agenda::{Backlog, Facts, HOUR, Job, Piece, Waiting},
-    disk::Disk,
+    chores::{ChoreQueue, Shift},
+    disk::{Disk, Row, row},
     pace::{self, Pace},
     record::{Recalled, RecalledSecond},
     recorder::CHANGES_FOR,
@@ -36,6 +37,11 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two times that old segments are deleted and the numbers of the store are shown.
 const RETAIN_EVERY: Duration = Duration::from_secs(10);
+/// Old hours wait for copies that come no longer than this: they are rolled up again when more of them come.
+const WAIT_FOR_COPIES: Duration = Duration::from_secs(1_800);
+/// A tier that has reached this many hundredths of its bytes takes no copies of what is older than its oldest segment: they would
+/// go again at once.
+const FULL_PERCENT: u64 = 90;
 /// After a job that failed: a disk that is full is asked again within 10 seconds.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -50,26 +56,27 @@ pub(super) struct Worker {
     views: BTreeMap<u32, u32>,
     /// When each window was last written.
     written: BTreeMap<u32, u32>,
-    /// The end of the newest segment of the finest tier that was deleted.
-    deleted_up_to: u32,
+    /// The end of the newest segment of each tier that was deleted.
+    deleted_up_to: [u32; 4],
+    chores: ChoreQueue,
+    /// Since when copies of all times come.
+    copies_since: Option<Instant>,
     pace: Pace,
     stop: Arc<AtomicBool>,
 }
 
-/// A block for the store.
-type Row = (BlockKey, u64, Bytes);
-
 impl Worker {
     pub(super) fn new(
         history: Arc<History>,
-        settings: HistorySettings,
-        expects: Arc<dyn Expects>,
+        (settings, expects): (HistorySettings, Arc<dyn Expects>),
         recalled: Recalled,
+        chores: ChoreQueue,
         stop: Arc<AtomicBool>,
     ) -> Self {
         let pace = Pace::new(settings.work_percent);
         let (views, written) = (BTreeMap::new(), BTreeMap::new());
-        Self { history, settings, expects, recalled, views, written, deleted_up_to: 0, pace, stop }
+        let (deleted_up_to, copies_since) = ([0; 4], None);
+        Self { history, settings, expects, recalled, views, written, deleted_up_to, chores, copies_since, pace, stop }
     }
 
     /// Works until the stop. A job that is cut short by it is done again by the next process.
@@ -85,9 +92,19 @@ impl Worker {
             }
             match job {
                 Some(job) => self.work(job, backlog),
-                None => self.rest(LOOK_EVERY),
+                None => self.do_chores(),
             }
         }
+    }
+
+    /// Nothing is due: what others want done, until it is time to look again.
+    fn do_chores(&mut self) {
+        let Some(chore) = self.chores.next(&self.stop, LOOK_EVERY) else { return };
+        let began = Instant::now();
+        self.pace.begin(self.settings.work_percent);
+        chore(&mut Shift { pace: &mut self.pace, stop: &self.stop });
+        self.pace.pause(&self.stop);
+        self.history.metrics.history_work.record(began.elapsed());
     }
 
     fn stops(&self) -> bool {
@@ -123,7 +140,10 @@ impl Worker {
     }
 
     /// What is due.
-    fn look(&self) -> (Option<Job<SegmentId>>, Backlog) {
+    fn look(&mut self) -> (Option<Job<SegmentId>>, Backlog) {
+        let copies_come = self.history.copying.is_restoring();
+        self.copies_since = copies_come.then(|| self.copies_since.unwrap_or_else(Instant::now));
+        let copies_come = self.copies_since.is_some_and(|since| since.elapsed() < WAIT_FOR_COPIES);
         let waiting = self.waiting();
         let store = self.history.disk.store();
         let tiers = Tier::ALL.map(|tier| {
@@ -132,8 +152,8 @@ impl Worker {
         });
         let now = tick_of(now_ms());
         let kept = u32::try_from(self.settings.keep_1s.as_secs()).unwrap_or(u32::MAX);
-        let gone_before = self.deleted_up_to.max(now.saturating_sub(kept));
-        Facts { now, waiting: &waiting, gone_before, tiers: &tiers }.next()
+        let gone_before = self.deleted_up_to[0].max(now.saturating_sub(kept));
+        Facts { now, waiting: &waiting, gone_before, copies_come, tiers: &tiers }.next()
     }
 
     /// What of each window is in memory and not on the disk.
@@ -264,7 +284,8 @@ impl Worker {
         }
     }
 
-    /// Makes one tier of an hour from the one before it, in the place of what was made of it earlier.
+    /// Makes one tier of an hour from the one before it, in the place of what was made of it earlier or came as a copy: nothing
+    /// of that is lost where it knows more.
     fn roll_up(&mut self, tier: Tier, hour: u32) -> Result<(), WriteError> {
         let window = hour..hour + HOUR;
         let finer = Tier::ALL[usize::from(tier.code()) - 1];
@@ -288,32 +309,44 @@ impl Worker {
         make: impl Fn(&[Block]) -> Result<Vec<Block>, BlockError>,
     ) -> Result<(), WriteError> {
         let (disk, metrics) = (&self.history.disk, &self.history.metrics);
-        let found = disk.store().find(from.code(), Subjects::All, window.clone());
-        // What cannot be read now may be read later: nothing takes its place until then.
-        if let Some(unreadable) = found.unreadable.into_iter().next() {
-            return Err(unreadable.error.into());
-        }
+        let find = |tier: Tier| {
+            let found = disk.store().find(tier.code(), Subjects::All, window.clone());
+            // What cannot be read now may be read later: nothing takes its place until then.
+            match found.unreadable.into_iter().next() {
+                Some(unreadable) => Err(WriteError::from(unreadable.error)),
+                None => Ok(found.blocks),
+            }
+        };
+        let found = find(from)?;
+        let before = if from == to || old.is_empty() { Vec::new() } else { find(to)? };
+        let before: Vec<BlockRef> = before.into_iter().filter(|block| old.contains(&block.segment())).collect();
         let (pace, stop) = (&mut self.pace, &self.stop);
         let mut failed = None;
-        let rows = found.blocks.chunk_by(|a, b| a.subject() == b.subject()).flat_map(|blocks| {
+        let rows = by_subject(&found, &before).into_iter().flat_map(|(blocks, before)| {
             pace.pause(stop);
             if stop.load(Ordering::Relaxed) || failed.is_some() {
                 return vec![no_row()];
             }
-            match read_all(disk, blocks) {
-                Ok(blocks) if blocks.is_empty() => Vec::new(),
-                Ok(blocks) => match make(&blocks) {
-                    Ok(made) => made.iter().map(row).collect(),
-                    Err(error) => {
-                        metrics.history_failed("make a coarser block", &error);
-                        Vec::new()
-                    }
-                },
+            let (blocks, before) = match read_all(disk, blocks).and_then(|blocks| Ok((blocks, read_all(disk, before)?)))
+            {
+                Ok(read) => read,
                 Err(error) => {
                     failed = Some(error);
-                    vec![no_row()]
+                    return vec![no_row()];
                 }
+            };
+            let mut made = match if blocks.is_empty() { Ok(Vec::new()) } else { make(&blocks) } {
+                Ok(made) => made,
+                Err(error) => {
+                    metrics.history_failed("make a coarser block", &error);
+                    Vec::new()
+                }
+            };
+            if !before.is_empty() {
+                made.extend(before);
+                made = Block::join(&made).map_or(made, |joined| vec![joined]);
             }
+            made.iter().map(row).collect()
         });
         let mut count = 0;
         let written = disk.store().replace(old, to.code(), window, rows.inspect(|_| count += 1));
@@ -330,23 +363,35 @@ impl Worker {
 
     /// Deletes what is older or more than is kept, and shows what there is.
     fn retain(&mut self) {
-        let History { disk, ledger, metrics, registry, .. } = &*self.history;
+        let History { disk, ledger, metrics, registry, copying, .. } = &*self.history;
         let settled = ledger.published().borrow().settled;
         let HistorySettings { keep_1s, keep_10s, keep_1m, keep_1h, .. } = self.settings;
         let HistorySettings { max_bytes_1s, max_bytes_10s, max_bytes_1m, max_bytes_1h, .. } = self.settings;
         let limits =
             [(keep_1s, max_bytes_1s), (keep_10s, max_bytes_10s), (keep_1m, max_bytes_1m), (keep_1h, max_bytes_1h)];
-        let limits = limits.into_iter().zip(0u8..).map(|((seconds, bytes), tier)| {
+        let of_tiers = limits.iter().zip(0u8..).map(|((seconds, bytes), tier)| {
             let seconds = u32::try_from(seconds.as_secs()).unwrap_or(u32::MAX);
-            TierLimit { tier, seconds: Some(seconds), bytes: Some(bytes) }
+            TierLimit { tier, seconds: Some(seconds), bytes: Some(*bytes) }
         });
-        let retained = disk.store().retain(settled, &limits.collect::<Vec<_>>());
+        let retained = disk.store().retain(settled, &of_tiers.collect::<Vec<_>>());
         metrics.history_deleted.add(retained.removed.len() as u64);
-        let finest = retained.removed.iter().filter(|segment| segment.tier == Tier::Second.code());
-        self.deleted_up_to = finest.map(|segment| segment.window.end).max().unwrap_or(0).max(self.deleted_up_to);
+        for segment in &retained.removed {
+            let end = &mut self.deleted_up_to[usize::from(segment.tier)];
+            *end = segment.window.end.max(*end);
+        }
         retained.failed.iter().for_each(|error| metrics.history_failed("delete a segment", error));
         metrics.history_lost(registry.take_lost());
-        metrics.history_stats(&disk.store().stats(settled));
+        let stats = disk.store().stats(settled);
+        metrics.history_stats(&stats);
+        let now = tick_of(now_ms());
+        let kept_from = std::array::from_fn(|tier| {
+            let (seconds, bytes) = limits[tier];
+            let kept = now.saturating_sub(u32::try_from(seconds.as_secs()).unwrap_or(u32::MAX));
+            let full = stats.tiers.get(tier).filter(|tier| tier.bytes >= bytes / 100 * FULL_PERCENT);
+            let oldest = full.and_then(|tier| Some(tier.window.as_ref()?.start)).unwrap_or(0);
+            kept.max(self.deleted_up_to[tier]).max(oldest)
+        });
+        copying.kept_from(kept_from);
     }
 
     fn show(&self, backlog: Backlog) {
@@ -362,9 +407,17 @@ impl Worker {
     }
 }
 
-fn row(block: &Block) -> Row {
-    let key = BlockKey { subject: block.subject().to_string().into(), start: block.start(), seconds: block.seconds() };
-    (key, block.revision(), block.encode())
+/// The blocks of each subject in both lists, which are sorted by it.
+fn by_subject<'a>(a: &'a [BlockRef], b: &'a [BlockRef]) -> Vec<(&'a [BlockRef], &'a [BlockRef])> {
+    let mut subjects = BTreeMap::<&str, (&[BlockRef], &[BlockRef])>::new();
+    let same = |a: &BlockRef, b: &BlockRef| a.subject() == b.subject();
+    for blocks in a.chunk_by(same) {
+        subjects.entry(blocks[0].subject()).or_default().0 = blocks;
+    }
+    for blocks in b.chunk_by(same) {
+        subjects.entry(blocks[0].subject()).or_default().1 = blocks;
+    }
+    subjects.into_values().collect()
 }
 
 /// A row that no store takes: the segment is given up, and nothing of it is left.

@@ -3,8 +3,11 @@
 //! Of two aggregators the one with the lower name dials; the stream carries both directions. Each direction has its
 //! own task half: reading never waits for writing, so two slow sides cannot block each other.
 //!
-//! Beside it they ask each other for what one alone holds of the history ([`history`]).
+//! Beside it they ask each other for what one alone holds of the history ([`history`]), and for the blocks of which they are to
+//! keep copies ([`blocks`]), over [`channels`] of their own.
 
+mod blocks;
+mod channels;
 mod dial;
 mod history;
 mod link;
@@ -24,11 +27,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use self::dial::{DIAL, dial_peers};
-use self::{history::Reads, link::Outbox};
+use self::{blocks::Blocks, history::Reads, link::Outbox};
+pub(crate) use self::{
+    blocks::WANTED_MAX,
+    channels::Channels,
+    dial::{DIAL, dial_peers},
+};
 use crate::{
-    catch_up::CatchUp, fleet::ClusterFleet, ledger_task::LedgerHandle, membership::Membership, metrics::Metrics,
-    select::Held,
+    catch_up::CatchUp, fleet::ClusterFleet, history::Disk, ledger_task::LedgerHandle, membership::Membership,
+    metrics::Metrics, select::Held,
 };
 
 /// Messages to one peer on their way. A message holds up to a megabyte of entries; the writer waits when it is full
@@ -85,6 +92,8 @@ pub(crate) struct Exchange {
     pub(crate) fleet: Arc<ClusterFleet>,
     /// History that is asked for.
     pub(crate) held: Held,
+    /// Blocks that are copied; `None` without history.
+    pub(crate) disk: Option<Arc<Disk>>,
     /// Hears what peers hold.
     pub(crate) catch_up: Arc<CatchUp>,
     /// The streams that are up.
@@ -101,13 +110,15 @@ pub(crate) struct Exchange {
 pub(crate) struct PeerService {
     exchange: Arc<Exchange>,
     reads: Reads,
+    blocks: Blocks,
 }
 
 impl PeerService {
     /// The service with its limits.
     pub(crate) fn server(exchange: Arc<Exchange>) -> peer_server::PeerServer<Self> {
         let reads = Reads::new(exchange.held.clone(), exchange.fleet.clone());
-        peer_server::PeerServer::new(Self { exchange, reads })
+        let blocks = Blocks::new(exchange.disk.clone(), exchange.metrics.clone());
+        peer_server::PeerServer::new(Self { exchange, reads, blocks })
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
     }
@@ -117,6 +128,8 @@ impl PeerService {
 impl peer_server::Peer for PeerService {
     type SyncStream = ReceiverStream<Result<v1::SyncMessage, Status>>;
     type ReadHistoryStream = ReceiverStream<Result<v1::HistoryPart, Status>>;
+    type ListBlocksStream = ReceiverStream<Result<v1::BlockList, Status>>;
+    type ReadBlocksStream = ReceiverStream<Result<v1::BlockPart, Status>>;
 
     async fn sync(&self, request: Request<Streaming<v1::SyncMessage>>) -> Result<Response<Self::SyncStream>, Status> {
         if self.exchange.stop.is_cancelled() {
@@ -138,5 +151,19 @@ impl peer_server::Peer for PeerService {
         request: Request<v1::ReadHistoryRequest>,
     ) -> Result<Response<Self::ReadHistoryStream>, Status> {
         Ok(Response::new(ReceiverStream::new(self.reads.begin(request)?)))
+    }
+
+    async fn list_blocks(
+        &self,
+        request: Request<v1::ListBlocksRequest>,
+    ) -> Result<Response<Self::ListBlocksStream>, Status> {
+        Ok(Response::new(ReceiverStream::new(self.blocks.list(request.get_ref())?)))
+    }
+
+    async fn read_blocks(
+        &self,
+        request: Request<v1::ReadBlocksRequest>,
+    ) -> Result<Response<Self::ReadBlocksStream>, Status> {
+        Ok(Response::new(ReceiverStream::new(self.blocks.read(request.into_inner())?)))
     }
 }

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     catch_up::CatchUp,
+    copies::{self, CopyStatus},
     ledger_task::{Ended, LedgerHandle},
     membership::{Listed, Membership, State},
 };
@@ -34,6 +35,8 @@ pub(crate) struct ClusterService {
     pub(crate) ledger: LedgerHandle,
     /// Whether it answers yet.
     pub(crate) catch_up: Arc<CatchUp>,
+    /// How far copies are; `None` without history.
+    pub(crate) copies: Option<copies::Status>,
 }
 
 impl ClusterService {
@@ -59,7 +62,8 @@ impl cluster_server::Cluster for ClusterService {
             .iter()
             .map(|listed| {
                 let own = (listed.member.writer == self.ledger.writer()).then_some((own_nodes, own_closed));
-                aggregator(listed, &logs, &peers, own)
+                let history_copies = own.and(self.copies.as_ref()).map(|copies| copies_of(copies.read()));
+                v1::Aggregator { history_copies, ..aggregator(listed, &logs, &peers, own) }
             })
             .collect();
         Ok(Response::new(v1::ListAggregatorsResponse {
@@ -100,6 +104,11 @@ fn ended(ended: Ended) -> Status {
     Status::unavailable(ended.to_string())
 }
 
+fn copies_of(status: CopyStatus) -> v1::HistoryCopies {
+    let CopyStatus { restoring, spans_done, spans, lacking_blocks, fetched_blocks, fetched_bytes, whole_tick } = status;
+    v1::HistoryCopies { restoring, spans_done, spans, lacking_blocks, fetched_blocks, fetched_bytes, whole_tick }
+}
+
 /// One line of the list. The digest of a peer is newer than what gossip says of it. `own`: nodes and closed tick.
 fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Option<(u32, u32)>) -> v1::Aggregator {
     let member = &listed.member;
@@ -127,6 +136,7 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
         closed_tick,
         in_state_for: prost_types::Duration::try_from(listed.since.elapsed()).ok(),
         self_: own.is_some(),
+        history_copies: None,
     }
 }
 

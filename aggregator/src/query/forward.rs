@@ -1,13 +1,12 @@
 //! Asks another aggregator for what only it holds.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use starling_proto::{ids::NodeId, limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::grpc::{peer_client::PeerClient, query_client::QueryClient};
+use starling_service::grpc::query_client::QueryClient;
 use tonic::{
     Request, Status, Streaming,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -19,34 +18,13 @@ use crate::{
     ingest::Registry,
     ledger_task::LedgerHandle,
     membership::{Member, Membership},
-    peer::DIAL,
+    peer::Channels,
 };
 
 /// Marks a request that was forwarded once: it is answered from what is held, or not at all.
 const FORWARDED: &str = "starling-forwarded";
-/// Connections kept; all go when a further one is needed, and those in use are made again.
-const CHANNELS_MAX: usize = 64;
 /// A unary question to another aggregator takes this long at most.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Connections to other aggregators, made when first needed.
-#[derive(Default)]
-struct Channels(Mutex<HashMap<String, Channel>>);
-
-impl Channels {
-    fn get(&self, address: &str) -> Result<Channel, String> {
-        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.get(address) {
-            return Ok(channel.clone());
-        }
-        let channel = DIAL.connect_lazy(address)?;
-        if channels.len() >= CHANNELS_MAX {
-            channels.clear();
-        }
-        channels.insert(address.to_owned(), channel.clone());
-        Ok(channel)
-    }
-}
 
 /// Which aggregator holds a node, and the way to it.
 pub(crate) struct Holders {
@@ -174,9 +152,7 @@ pub(super) async fn read_history(
 ) -> Result<Streaming<v1::HistoryPart>, Status> {
     let mut request = marked(request);
     request.set_timeout(until.saturating_duration_since(Instant::now()));
-    let client = PeerClient::new(channel(holders, member)?);
-    let mut client =
-        client.max_decoding_message_size(PEER_MESSAGE_BYTES_MAX).max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    let mut client = holders.channels.peer(&member.grpc).map_err(|error| unreachable(member, &error))?;
     Ok(client.read_history(request).await?.into_inner())
 }
 
@@ -185,8 +161,11 @@ fn client(holders: &Holders, member: &Member) -> Result<QueryClient<Channel>, St
 }
 
 fn channel(holders: &Holders, member: &Member) -> Result<Channel, Status> {
-    let unavailable = |error| Status::unavailable(format!("aggregator {} at {}: {error}", member.id, member.grpc));
-    holders.channels.get(&member.grpc).map_err(unavailable)
+    holders.channels.get(&member.grpc).map_err(|error| unreachable(member, &error))
+}
+
+fn unreachable(member: &Member, error: &str) -> Status {
+    Status::unavailable(format!("aggregator {} at {}: {error}", member.id, member.grpc))
 }
 
 fn marked<T>(message: T) -> Request<T> {

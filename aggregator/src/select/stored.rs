@@ -13,8 +13,6 @@ use starling_store::{BlockRef, Subjects};
 use super::{Part, Source, Stop};
 use crate::{history::Disk, metrics::Metrics};
 
-/// How nodes are called as subjects.
-const NODES: &str = "node/";
 /// Newest seconds of which the nodes are looked up in the finest tier, before them in that of hours: more than the time
 /// until an hour is rolled up.
 const NOT_ROLLED_UP: u32 = 3 * 3_600;
@@ -102,7 +100,7 @@ impl Source for Stored {
         let recent = from.max(end.saturating_sub(NOT_ROLLED_UP));
         let mut names = BTreeSet::<Box<str>>::new();
         for (tier, window) in [(Tier::Second, recent..end), (Tier::Hour, from..end)] {
-            let found = self.disk.store().find(tier.code(), Subjects::Prefix(NODES), window);
+            let found = self.disk.store().find(tier.code(), Subjects::Prefix(Subject::NODES), window);
             names.extend(found.blocks.iter().map(|block| Box::from(block.subject())));
         }
         names.iter().filter_map(|name| Subject::parse(name).ok()?.node().cloned()).collect()

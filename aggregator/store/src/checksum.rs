@@ -18,7 +18,7 @@ pub(crate) fn placed(file: u64, offset: u64, parts: &[&[u8]]) -> u32 {
 }
 
 /// CRC-32 of `bytes` alone, for contents whose place is checked elsewhere.
-pub(crate) fn plain(bytes: &[u8]) -> u32 {
+pub fn plain(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 

@@ -19,6 +19,7 @@ mod store;
 mod tests;
 
 pub use self::{
+    checksum::plain as checksum,
     disk::FileError,
     folder::{Findings, OpenError},
     index_cache::IndexStats,

@@ -1957,6 +1957,118 @@ pub struct StatisticValues {
     #[prost(uint32, tag = "3")]
     pub error_bound_ppm: u32,
 }
+/// Which blocks are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBlocksRequest {
+    /// Seconds of a step: 1, 10, 60 or 3600.
+    #[prost(uint32, tag = "1")]
+    pub tier_seconds: u32,
+    /// Of blocks that hold a second from here on, Unix time.
+    #[prost(uint32, tag = "2")]
+    pub from_tick: u32,
+    /// Up to here.
+    #[prost(uint32, tag = "3")]
+    pub to_tick: u32,
+    /// Only what was written after the segment of this number. 0: all.
+    #[prost(uint32, tag = "4")]
+    pub after_segment: u32,
+}
+/// Some of the blocks; the first message comes also when there are none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BlockList {
+    /// By node. At most 4,096 blocks in one message.
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeBlocks>,
+    /// Number of the newest segment that is looked through, of any tier: the next list may begin after it. In the first message.
+    #[prost(uint32, tag = "2")]
+    pub newest_segment: u32,
+    /// First second of the tier that is held; 0 when nothing is. In the first message.
+    #[prost(uint32, tag = "3")]
+    pub oldest_tick: u32,
+}
+/// Blocks of one node. Lists have one number for each block.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeBlocks {
+    /// Name of the node.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// First second of each.
+    #[prost(uint32, repeated, tag = "2")]
+    pub starts: ::prost::alloc::vec::Vec<u32>,
+    /// Seconds of their windows.
+    #[prost(uint32, repeated, tag = "3")]
+    pub seconds: ::prost::alloc::vec::Vec<u32>,
+    /// Their revisions.
+    #[prost(uint64, repeated, tag = "4")]
+    pub revisions: ::prost::alloc::vec::Vec<u64>,
+    /// CRC-32 of their bytes.
+    #[prost(fixed32, repeated, tag = "5")]
+    pub checksums: ::prost::alloc::vec::Vec<u32>,
+    /// Their lengths.
+    #[prost(uint32, repeated, tag = "6")]
+    pub bytes: ::prost::alloc::vec::Vec<u32>,
+}
+/// Blocks of one tier that the asker lacks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadBlocksRequest {
+    /// As in ListBlocksRequest.
+    #[prost(uint32, tag = "1")]
+    pub tier_seconds: u32,
+    /// At most 1,024.
+    #[prost(message, repeated, tag = "2")]
+    pub blocks: ::prost::alloc::vec::Vec<WantedBlock>,
+}
+/// One block, as it was listed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WantedBlock {
+    /// Name of the node.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// First second.
+    #[prost(uint32, tag = "2")]
+    pub start: u32,
+    /// Seconds of its window.
+    #[prost(uint32, tag = "3")]
+    pub seconds: u32,
+    /// Its revision.
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
+    /// CRC-32 of its bytes.
+    #[prost(fixed32, tag = "5")]
+    pub checksum: u32,
+    /// What the asker holds of its window, from its first step on: the block is sent only when it is better. Empty: nothing.
+    #[prost(message, repeated, tag = "6")]
+    pub held: ::prost::alloc::vec::Vec<HeldSteps>,
+}
+/// Steps that follow each other of which the same is held.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeldSteps {
+    /// How many.
+    #[prost(uint32, tag = "1")]
+    pub steps: u32,
+    /// Seconds that are held of each; 0 when none are.
+    #[prost(uint32, tag = "2")]
+    pub seconds: u32,
+    /// Their revision.
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+}
+/// What became of one wanted block, in the order of the request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlockPart {
+    /// Its place in the request.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// A piece of its bytes, at most a megabyte.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub bytes: ::prost::bytes::Bytes,
+    /// The next part is of the same block.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
+    /// Why it is not sent.
+    #[prost(enumeration = "BlockAbsence", tag = "4")]
+    pub absence: i32,
+}
 /// Whose history, which series, and when.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReadHistoryRequest {
@@ -2304,6 +2416,39 @@ pub struct RosterStream {
     #[prost(uint32, optional, tag = "4")]
     pub ended: ::core::option::Option<u32>,
 }
+/// Why a block is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BlockAbsence {
+    /// It is sent.
+    Unspecified = 0,
+    /// The asker holds all of it.
+    NoBetter = 1,
+    /// It is no longer there, or cannot be read.
+    Gone = 2,
+}
+impl BlockAbsence {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BLOCK_ABSENCE_UNSPECIFIED",
+            Self::NoBetter => "BLOCK_ABSENCE_NO_BETTER",
+            Self::Gone => "BLOCK_ABSENCE_GONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BLOCK_ABSENCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BLOCK_ABSENCE_NO_BETTER" => Some(Self::NoBetter),
+            "BLOCK_ABSENCE_GONE" => Some(Self::Gone),
+            _ => None,
+        }
+    }
+}
 /// What a series holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2393,6 +2538,34 @@ pub struct Aggregator {
     /// This member is the one that answers.
     #[prost(bool, tag = "11")]
     pub self_: bool,
+    /// How far its copies of the history of nodes are. Only of the one that answers, and absent when it keeps no history.
+    #[prost(message, optional, tag = "12")]
+    pub history_copies: ::core::option::Option<HistoryCopies>,
+}
+/// Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryCopies {
+    /// What it lacks of all times is being fetched.
+    #[prost(bool, tag = "1")]
+    pub restoring: bool,
+    /// Spans of time, by tier, that it has looked through, of how many. Both 0 before the first time.
+    #[prost(uint64, tag = "2")]
+    pub spans_done: u64,
+    /// See above.
+    #[prost(uint64, tag = "3")]
+    pub spans: u64,
+    /// Blocks that it is known to lack in the span that it looks through.
+    #[prost(uint64, tag = "4")]
+    pub lacking_blocks: u64,
+    /// Blocks fetched from others since its start.
+    #[prost(uint64, tag = "5")]
+    pub fetched_blocks: u64,
+    /// Their bytes.
+    #[prost(uint64, tag = "6")]
+    pub fetched_bytes: u64,
+    /// Unix time at which all copies were last found to be whole; 0 when they never were.
+    #[prost(uint32, tag = "7")]
+    pub whole_tick: u32,
 }
 /// What to check.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

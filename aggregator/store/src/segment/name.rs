@@ -11,7 +11,8 @@ impl SegmentId {
         SegmentId((u64::from(number) << 32) | u64::from(salt))
     }
 
-    pub(crate) fn number(self) -> u32 {
+    /// Rises with each segment that a store writes, in whatever tier.
+    pub fn number(self) -> u32 {
         (self.0 >> 32) as u32
     }
 }

@@ -79,6 +79,11 @@ impl BlockRef {
         self.entry.length as usize
     }
 
+    /// The checksum of its body: of two blocks with one key, revision and length it tells whether they are the same.
+    pub fn checksum(&self) -> u32 {
+        self.entry.crc
+    }
+
     /// Its key.
     pub fn key(&self) -> BlockKey {
         let Entry { start, seconds, .. } = self.entry;

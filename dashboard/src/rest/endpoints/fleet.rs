@@ -202,5 +202,18 @@ fn aggregator(from: &v1::Aggregator, now: UnixMillis) -> Value {
         "behindMs": Some(from.closed_tick).filter(|&tick| tick > 0).map(|tick| age_ms(tick, now)),
         "inStateMs": in_state_ms,
         "self": from.self_,
+        "historyCopies": from.history_copies.as_ref().map(history_copies),
+    })
+}
+
+fn history_copies(from: &v1::HistoryCopies) -> Value {
+    json!({
+        "restoring": from.restoring,
+        "spansDone": wide(from.spans_done),
+        "spans": wide(from.spans),
+        "lackingBlocks": wide(from.lacking_blocks),
+        "fetchedBlocks": wide(from.fetched_blocks),
+        "fetchedBytes": wide(from.fetched_bytes),
+        "wholeTick": Some(from.whole_tick).filter(|&tick| tick > 0),
     })
 }

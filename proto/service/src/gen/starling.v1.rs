@@ -1766,6 +1766,56 @@ pub mod peer_client {
                 .insert(GrpcMethod::new("starling.v1.Peer", "ReadHistory"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Which blocks of the history of nodes the receiver keeps on its disk.
+        pub async fn list_blocks(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ListBlocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::starling_proto::v1::BlockList>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Peer/ListBlocks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Peer", "ListBlocks"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// The bytes of blocks that were listed.
+        pub async fn read_blocks(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ReadBlocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::starling_proto::v1::BlockPart>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Peer/ReadBlocks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Peer", "ReadBlocks"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1814,6 +1864,34 @@ pub mod peer_server {
             tonic::Response<Self::ReadHistoryStream>,
             tonic::Status,
         >;
+        /// Server streaming response type for the ListBlocks method.
+        type ListBlocksStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::starling_proto::v1::BlockList,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Which blocks of the history of nodes the receiver keeps on its disk.
+        async fn list_blocks(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListBlocksRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ListBlocksStream>, tonic::Status>;
+        /// Server streaming response type for the ReadBlocks method.
+        type ReadBlocksStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::starling_proto::v1::BlockPart,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The bytes of blocks that were listed.
+        async fn read_blocks(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ReadBlocksRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ReadBlocksStream>, tonic::Status>;
     }
     /// How aggregators keep one ledger. For aggregators only.
     #[derive(Debug)]
@@ -1974,6 +2052,104 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadHistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Peer/ListBlocks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBlocksSvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::ServerStreamingService<
+                        ::starling_proto::v1::ListBlocksRequest,
+                    > for ListBlocksSvc<T> {
+                        type Response = ::starling_proto::v1::BlockList;
+                        type ResponseStream = T::ListBlocksStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListBlocksRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::list_blocks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBlocksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Peer/ReadBlocks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadBlocksSvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::ServerStreamingService<
+                        ::starling_proto::v1::ReadBlocksRequest,
+                    > for ReadBlocksSvc<T> {
+                        type Response = ::starling_proto::v1::BlockPart;
+                        type ResponseStream = T::ReadBlocksStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ReadBlocksRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::read_blocks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadBlocksSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

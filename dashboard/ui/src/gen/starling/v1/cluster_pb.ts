@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/cluster.proto.
  */
 export const file_starling_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0Im0KF0xpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchITCgthbnN3ZXJlZF9ieRgCIAEoCRIPCgdjbHVzdGVyGAMgASgJItECCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAhCEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aCIgChBHZXRMZWRnZXJSZXF1ZXN0EgwKBHRpY2sYASABKA0ixgMKBkxlZGdlchIMCgR0aWNrGAEgASgNEhMKC2Fuc3dlcmVkX2J5GAIgASgJEiQKBGxvZ3MYAyADKAsyFi5zdGFybGluZy52MS5MZWRnZXJMb2cSGwoOZnJhbWVzX2NvdW50ZWQYBCABKA1IAIgBARIaCg1mcmFtZXNfbWVyZ2VkGAUgASgNSAGIAQESFwoKZnJhbWVzX3JhdxgGIAEoDUgCiAEBEh8KEmZyYW1lc19yYXdfY292ZXJlZBgHIAEoDUgDiAEBEi8KDGNvbXBsZXRlbmVzcxgIIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxIvCgxjb25zZXJ2YXRpb24YCSABKAsyGS5zdGFybGluZy52MS5Db25zZXJ2YXRpb24SEQoJdmlld19oYXNoGAogASgJEhUKCG92ZXJsYXBzGAsgASgESASIAQESEgoFZm9ya3MYDCABKARIBYgBAUIRCg9fZnJhbWVzX2NvdW50ZWRCEAoOX2ZyYW1lc19tZXJnZWRCDQoLX2ZyYW1lc19yYXdCFQoTX2ZyYW1lc19yYXdfY292ZXJlZEILCglfb3ZlcmxhcHNCCAoGX2ZvcmtzIl4KDENvbnNlcnZhdGlvbhIVCghiYWxhbmNlZBgBIAEoCEgAiAEBEg4KBmRldGFpbBgCIAEoCRIRCgRzdW1zGAMgASgNSAGIAQFCCwoJX2JhbGFuY2VkQgcKBV9zdW1zIpkBCglMZWRnZXJMb2cSEQoJd3JpdGVyX2lkGAEgASgJEhUKDWFnZ3JlZ2F0b3JfaWQYAiABKAkSEwoGbGVuZ3RoGAMgASgESACIAQESEgoKZmlyc3Rfa2VwdBgEIAEoBBIMCgRoYXNoGAUgASgJEhQKB3N0cmVhbXMYBiABKA1IAYgBAUIJCgdfbGVuZ3RoQgoKCF9zdHJlYW1zKqYBCg9BZ2dyZWdhdG9yU3RhdGUSIAocQUdHUkVHQVRPUl9TVEFURV9VTlNQRUNJRklFRBAAEhwKGEFHR1JFR0FUT1JfU1RBVEVfSk9JTklORxABEhoKFkFHR1JFR0FUT1JfU1RBVEVfUkVBRFkQAhIcChhBR0dSRUdBVE9SX1NUQVRFX0xFQVZJTkcQAxIZChVBR0dSRUdBVE9SX1NUQVRFX0RFQUQQBDKoAQoHQ2x1c3RlchJcCg9MaXN0QWdncmVnYXRvcnMSIy5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXF1ZXN0GiQuc3RhcmxpbmcudjEuTGlzdEFnZ3JlZ2F0b3JzUmVzcG9uc2USPwoJR2V0TGVkZ2VyEh0uc3RhcmxpbmcudjEuR2V0TGVkZ2VyUmVxdWVzdBoTLnN0YXJsaW5nLnYxLkxlZGdlcmIGcHJvdG8z", [file_google_protobuf_duration, file_starling_v1_sections]);
+  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0Im0KF0xpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchITCgthbnN3ZXJlZF9ieRgCIAEoCRIPCgdjbHVzdGVyGAMgASgJIoUDCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAgSMgoOaGlzdG9yeV9jb3BpZXMYDCABKAsyGi5zdGFybGluZy52MS5IaXN0b3J5Q29waWVzQhIKEF9jb25uZWN0ZWRfbm9kZXNCDQoLX2xvZ19sZW5ndGgioAEKDUhpc3RvcnlDb3BpZXMSEQoJcmVzdG9yaW5nGAEgASgIEhIKCnNwYW5zX2RvbmUYAiABKAQSDQoFc3BhbnMYAyABKAQSFgoObGFja2luZ19ibG9ja3MYBCABKAQSFgoOZmV0Y2hlZF9ibG9ja3MYBSABKAQSFQoNZmV0Y2hlZF9ieXRlcxgGIAEoBBISCgp3aG9sZV90aWNrGAcgASgNIiAKEEdldExlZGdlclJlcXVlc3QSDAoEdGljaxgBIAEoDSLGAwoGTGVkZ2VyEgwKBHRpY2sYASABKA0SEwoLYW5zd2VyZWRfYnkYAiABKAkSJAoEbG9ncxgDIAMoCzIWLnN0YXJsaW5nLnYxLkxlZGdlckxvZxIbCg5mcmFtZXNfY291bnRlZBgEIAEoDUgAiAEBEhoKDWZyYW1lc19tZXJnZWQYBSABKA1IAYgBARIXCgpmcmFtZXNfcmF3GAYgASgNSAKIAQESHwoSZnJhbWVzX3Jhd19jb3ZlcmVkGAcgASgNSAOIAQESLwoMY29tcGxldGVuZXNzGAggASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzEi8KDGNvbnNlcnZhdGlvbhgJIAEoCzIZLnN0YXJsaW5nLnYxLkNvbnNlcnZhdGlvbhIRCgl2aWV3X2hhc2gYCiABKAkSFQoIb3ZlcmxhcHMYCyABKARIBIgBARISCgVmb3JrcxgMIAEoBEgFiAEBQhEKD19mcmFtZXNfY291bnRlZEIQCg5fZnJhbWVzX21lcmdlZEINCgtfZnJhbWVzX3Jhd0IVChNfZnJhbWVzX3Jhd19jb3ZlcmVkQgsKCV9vdmVybGFwc0IICgZfZm9ya3MiXgoMQ29uc2VydmF0aW9uEhUKCGJhbGFuY2VkGAEgASgISACIAQESDgoGZGV0YWlsGAIgASgJEhEKBHN1bXMYAyABKA1IAYgBAUILCglfYmFsYW5jZWRCBwoFX3N1bXMimQEKCUxlZGdlckxvZxIRCgl3cml0ZXJfaWQYASABKAkSFQoNYWdncmVnYXRvcl9pZBgCIAEoCRITCgZsZW5ndGgYAyABKARIAIgBARISCgpmaXJzdF9rZXB0GAQgASgEEgwKBGhhc2gYBSABKAkSFAoHc3RyZWFtcxgGIAEoDUgBiAEBQgkKB19sZW5ndGhCCgoIX3N0cmVhbXMqpgEKD0FnZ3JlZ2F0b3JTdGF0ZRIgChxBR0dSRUdBVE9SX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYQUdHUkVHQVRPUl9TVEFURV9KT0lOSU5HEAESGgoWQUdHUkVHQVRPUl9TVEFURV9SRUFEWRACEhwKGEFHR1JFR0FUT1JfU1RBVEVfTEVBVklORxADEhkKFUFHR1JFR0FUT1JfU1RBVEVfREVBRBAEMqgBCgdDbHVzdGVyElwKD0xpc3RBZ2dyZWdhdG9ycxIjLnN0YXJsaW5nLnYxLkxpc3RBZ2dyZWdhdG9yc1JlcXVlc3QaJC5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXNwb25zZRI/CglHZXRMZWRnZXISHS5zdGFybGluZy52MS5HZXRMZWRnZXJSZXF1ZXN0GhMuc3RhcmxpbmcudjEuTGVkZ2VyYgZwcm90bzM", [file_google_protobuf_duration, file_starling_v1_sections]);
 
 /**
  * Takes no arguments.
@@ -148,6 +148,13 @@ export type Aggregator = Message<"starling.v1.Aggregator"> & {
    * @generated from field: bool self = 11;
    */
   self: boolean;
+
+  /**
+   * How far its copies of the history of nodes are. Only of the one that answers, and absent when it keeps no history.
+   *
+   * @generated from field: starling.v1.HistoryCopies history_copies = 12;
+   */
+  historyCopies?: HistoryCopies | undefined;
 };
 
 /**
@@ -156,6 +163,69 @@ export type Aggregator = Message<"starling.v1.Aggregator"> & {
  */
 export const AggregatorSchema: GenMessage<Aggregator> = /*@__PURE__*/
   messageDesc(file_starling_v1_cluster, 2);
+
+/**
+ * Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
+ *
+ * @generated from message starling.v1.HistoryCopies
+ */
+export type HistoryCopies = Message<"starling.v1.HistoryCopies"> & {
+  /**
+   * What it lacks of all times is being fetched.
+   *
+   * @generated from field: bool restoring = 1;
+   */
+  restoring: boolean;
+
+  /**
+   * Spans of time, by tier, that it has looked through, of how many. Both 0 before the first time.
+   *
+   * @generated from field: uint64 spans_done = 2;
+   */
+  spansDone: bigint;
+
+  /**
+   * See above.
+   *
+   * @generated from field: uint64 spans = 3;
+   */
+  spans: bigint;
+
+  /**
+   * Blocks that it is known to lack in the span that it looks through.
+   *
+   * @generated from field: uint64 lacking_blocks = 4;
+   */
+  lackingBlocks: bigint;
+
+  /**
+   * Blocks fetched from others since its start.
+   *
+   * @generated from field: uint64 fetched_blocks = 5;
+   */
+  fetchedBlocks: bigint;
+
+  /**
+   * Their bytes.
+   *
+   * @generated from field: uint64 fetched_bytes = 6;
+   */
+  fetchedBytes: bigint;
+
+  /**
+   * Unix time at which all copies were last found to be whole; 0 when they never were.
+   *
+   * @generated from field: uint32 whole_tick = 7;
+   */
+  wholeTick: number;
+};
+
+/**
+ * Describes the message starling.v1.HistoryCopies.
+ * Use `create(HistoryCopiesSchema)` to create a new message.
+ */
+export const HistoryCopiesSchema: GenMessage<HistoryCopies> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 3);
 
 /**
  * What to check.
@@ -176,7 +246,7 @@ export type GetLedgerRequest = Message<"starling.v1.GetLedgerRequest"> & {
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema: GenMessage<GetLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 3);
+  messageDesc(file_starling_v1_cluster, 4);
 
 /**
  * The books of one second.
@@ -274,7 +344,7 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
  * Use `create(LedgerSchema)` to create a new message.
  */
 export const LedgerSchema: GenMessage<Ledger> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 4);
+  messageDesc(file_starling_v1_cluster, 5);
 
 /**
  * The check of one second.
@@ -309,7 +379,7 @@ export type Conservation = Message<"starling.v1.Conservation"> & {
  * Use `create(ConservationSchema)` to create a new message.
  */
 export const ConservationSchema: GenMessage<Conservation> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 5);
+  messageDesc(file_starling_v1_cluster, 6);
 
 /**
  * One log.
@@ -366,7 +436,7 @@ export type LedgerLog = Message<"starling.v1.LedgerLog"> & {
  * Use `create(LedgerLogSchema)` to create a new message.
  */
 export const LedgerLogSchema: GenMessage<LedgerLog> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 6);
+  messageDesc(file_starling_v1_cluster, 7);
 
 /**
  * How a member is doing.
