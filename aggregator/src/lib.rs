@@ -18,6 +18,7 @@ mod ingest;
 mod ledger_task;
 mod membership;
 mod metrics;
+mod out;
 mod peer;
 mod query;
 mod reading;

@@ -209,7 +209,6 @@ starling_service::metrics! {
         history_work: Durations = "starling_aggregator_history_work", unit Seconds;
         /// Segments deleted because they were older than is kept or more than the bytes allow.
         history_deleted: Counter = "starling_aggregator_history_segments_deleted";
-
         /// Blocks of nodes' history that other aggregators have and this one lacks, in the span of time that is looked through.
         history_copies_lacking: Gauge = "starling_aggregator_history_copies_lacking";
         /// Blocks of nodes' history fetched from other aggregators, by tier.
@@ -230,6 +229,12 @@ starling_service::metrics! {
         history_copies_spans: Gauge = "starling_aggregator_history_copies_spans";
         /// Unix time at which all copies were last found to be whole; 0 when they never were.
         history_copies_whole: Gauge = "starling_aggregator_history_copies_whole_unix";
+        /// From a scrape of the series of the cluster to its answer.
+        scrape_answer: Durations = "starling_aggregator_scrape_answer", unit Seconds;
+        /// Scrapes of the series of the cluster that were refused, by reason.
+        scrapes_refused: By<Counter> = "starling_aggregator_scrapes_refused", label "reason";
+        /// Times a series had no room or no name of its own among those to be scraped, by scope.
+        scrape_series_left_out: By<Gauge> = "starling_aggregator_scrape_series_left_out", label "scope";
 
         log node_stream_line most 50 every LINE_EVERY;
         log frame_refused_line every LINE_EVERY;

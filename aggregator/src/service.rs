@@ -38,6 +38,7 @@ use crate::{
     ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
     metrics::Metrics,
+    out::{self, Follow, Scrapes},
     peer::{self, Exchange, Links, PeerService},
     query::{ClusterService, Holders, OverTime, QueryService, Streams, Views},
     requests::MeterLayer,
@@ -64,6 +65,7 @@ const ROWS: &str = "node rows";
 const REBALANCING: &str = "rebalancing";
 const ROSTER: &str = "roster";
 const HISTORY: &str = "history";
+const SCRAPES: &str = "series to be scraped";
 const LEDGER_LOGS: &str = "logs of the ledger";
 const COPIES: &str = "copies of history";
 
@@ -148,7 +150,10 @@ impl Program for Service {
         let router = router(&config, &rooms)?.add_service(health_service);
         let mut parts = Parts::default();
         let is_ready = ready.subscribe();
-        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin.0, registry, is_ready, stop).await?) });
+        let scrapes = rooms.scrapes.clone();
+        let beside = admin::Beside { routes: out::routes(scrapes.clone()), index: out::INDEX };
+        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin.0, registry, is_ready, beside, stop).await?) });
+        parts.start(SCRAPES, |stop| done(scrapes.run(stop)));
         parts.start(GRPC, |stop| async move {
             Ok(router.serve_with_incoming_shutdown(Connections::of(grpc.0), stop.cancelled_owned()).await?)
         });
@@ -223,6 +228,8 @@ fn build(
     let (disk, log) = disk.unzip();
     sources.extend(disk.iter().map(|disk| -> Box<dyn Source> { Box::new(Stored::new(disk.clone(), metrics.clone())) }));
     let held = Held::new(sources, log);
+    let follow = Follow::new(ledger.clone(), registry.clone(), fleet.clone());
+    let scrapes = Arc::new(Scrapes::new(follow, metrics.clone()));
     let exchange = Exchange {
         catch_up,
         membership: membership.clone(),
@@ -239,7 +246,7 @@ fn build(
     let draining = CancellationToken::new();
     let duplicates = config.duplicate_nodes;
     let intake = Intake { membership, ledger, registry, metrics, meter, draining, elsewhere, duplicates };
-    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange), copies }, task)
+    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange), copies, scrapes }, task)
 }
 
 /// The services of the gRPC port, but for health.
@@ -249,7 +256,7 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let Rooms { intake, exchange, copies } = rooms;
+    let Rooms { intake, exchange, copies, .. } = rooms;
     let (id, cluster) = (config.aggregator_id.clone(), config.cluster.clone());
     let (membership, ledger) = (intake.membership.clone(), intake.ledger.clone());
     let (registry, fleet) = (intake.registry.clone(), exchange.fleet.clone());
@@ -291,6 +298,7 @@ struct Rooms {
     intake: Arc<Intake>,
     exchange: Arc<Exchange>,
     copies: copies::Status,
+    scrapes: Arc<Scrapes>,
 }
 
 struct Running {
@@ -393,7 +401,7 @@ impl Running {
         if tokio::time::timeout_at(deadline.into(), exchange.tasks.wait()).await.is_err() {
             warn!(tasks = exchange.tasks.len(), "streams did not end in time");
         }
-        for part in [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, LEDGER_LOGS, LEDGER, HISTORY] {
+        for part in [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, SCRAPES, LEDGER_LOGS, LEDGER, HISTORY] {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
         intake.meter.clone().shutdown().await;

@@ -118,7 +118,9 @@ impl Program for Service {
         let beside = if admin.is_none() { Some(admin::router(registry.clone(), ready.subscribe())) } else { None };
         if let Some((listener, _)) = admin {
             let is_ready = ready.subscribe();
-            parts.start(ADMIN, |stop| async move { Ok(admin::serve(listener, registry, is_ready, stop).await?) });
+            parts.start(ADMIN, |stop| async move {
+                Ok(admin::serve(listener, registry, is_ready, admin::Beside::default(), stop).await?)
+            });
         }
         let metrics = shared.metrics().clone();
         let guard = http::Guard::new(http::Hosts::new(&config.allowed_hosts), metrics.clone());

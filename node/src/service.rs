@@ -105,7 +105,9 @@ impl Program for Service {
         let mut parts = Parts::default();
 
         let readiness = ready.subscribe();
-        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin, registry, readiness, stop).await?) });
+        parts.start(ADMIN, |stop| async move {
+            Ok(admin::serve(admin, registry, readiness, admin::Beside::default(), stop).await?)
+        });
         let receiver = otlp.as_ref().map(|_| SharedReceiver::new(config.receiver()));
         if let Some((ports, shared)) = otlp.zip(receiver.clone()) {
             let metrics = Arc::clone(&metrics);

@@ -47,9 +47,19 @@ async fn readiness(State(ready): State<watch::Receiver<Readiness>>) -> impl Into
 const INDEX: &str =
     "/metrics: measurements as Prometheus text\n/live: the process answers\n/ready: it does its work, or why not\n";
 
+/// What a program serves at its admin port beside the routes of all programs.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Its routes.
+    pub routes: Router,
+    /// What `/` says of them, a line each.
+    pub index: &'static str,
+}
+
 /// The routes of a port of its own.
-fn alone(registry: Arc<Registry>, ready: watch::Receiver<Readiness>) -> Router {
-    router(registry, ready).route("/", get(|| async { INDEX }))
+fn alone(registry: Arc<Registry>, ready: watch::Receiver<Readiness>, beside: Beside) -> Router {
+    let index = format!("{INDEX}{}", beside.index);
+    router(registry, ready).merge(beside.routes).route("/", get(async move || index.clone()))
 }
 
 /// Serves the admin port until `shutdown`.
@@ -60,9 +70,10 @@ pub async fn serve(
     listener: TcpListener,
     registry: Arc<Registry>,
     ready: watch::Receiver<Readiness>,
+    beside: Beside,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let server = axum::serve(Connections::of(listener), alone(registry, ready));
+    let server = axum::serve(Connections::of(listener), alone(registry, ready, beside));
     server.with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 
@@ -79,7 +90,9 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let ask = async |path: &str| {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            let answer = alone(Arc::clone(&registry), ready.clone()).oneshot(request).await.unwrap();
+            let routes = Router::new().route("/more", get(|| async { "more" }));
+            let beside = Beside { routes, index: "/more: more\n" };
+            let answer = alone(Arc::clone(&registry), ready.clone(), beside).oneshot(request).await.unwrap();
             let (status, form) = (answer.status(), answer.headers()[header::CONTENT_TYPE].clone());
             let body = axum::body::to_bytes(answer.into_body(), 65_536).await.unwrap();
             (status, String::from_utf8(body.to_vec()).unwrap(), form)
@@ -90,7 +103,8 @@ mod tests {
         assert_eq!(ask("/ready").await.0, StatusCode::OK);
         assert_eq!(ask("/live").await.0, StatusCode::OK);
         let (status, text, _) = ask("/").await;
-        assert!(status == StatusCode::OK && text.contains("/metrics"), "{text}");
+        assert!(status == StatusCode::OK && text.contains("/metrics") && text.ends_with("/more: more\n"), "{text}");
+        assert_eq!(ask("/more").await.1, "more");
         let (_, text, form) = ask("/metrics").await;
         assert!(text.contains("starling_build_info{") && form == TEXT_FORMAT, "{text}");
     }

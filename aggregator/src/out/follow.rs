@@ -1,0 +1,109 @@
+//! Whose series there are here, and their seconds one after another.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use starling_history::{Selection, SeriesCells, Subject};
+use starling_proto::{ids::NodeId, limits::LIVE_WINDOW};
+
+use crate::{
+    fleet::ClusterFleet,
+    ingest::Registry,
+    ledger_task::LedgerHandle,
+    select::{Memory, Source as _, Stop},
+};
+
+/// Whose series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Those of the cluster.
+    Cluster,
+    /// Those of every group.
+    Groups,
+    /// Those of the nodes that stream to this aggregator.
+    Nodes,
+}
+
+impl Scope {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Cluster, Self::Groups, Self::Nodes];
+
+    /// Its word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Groups => "groups",
+            Self::Nodes => "nodes",
+        }
+    }
+
+    /// By its word.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.word() == word)
+    }
+}
+
+/// The last 15 minutes of all that is here. Reading blocks: not for a runtime thread.
+pub(crate) struct Follow {
+    memory: Memory,
+    ledger: LedgerHandle,
+    registry: Arc<Registry>,
+    fleet: Arc<ClusterFleet>,
+}
+
+impl Follow {
+    /// What these hold.
+    pub(crate) fn new(ledger: LedgerHandle, registry: Arc<Registry>, fleet: Arc<ClusterFleet>) -> Self {
+        Self { memory: Memory::new(ledger.clone(), registry.clone(), fleet.clone()), ledger, registry, fleet }
+    }
+
+    /// The newest settled second.
+    pub(crate) fn settled(&self) -> u32 {
+        self.ledger.published().borrow().settled
+    }
+
+    /// The first second that can still be here.
+    pub(crate) fn oldest(&self) -> u32 {
+        self.settled().saturating_sub(LIVE_WINDOW - 1)
+    }
+
+    /// Whose series there are in `scope`.
+    pub(crate) fn subjects(&self, scope: Scope) -> Vec<Subject> {
+        match scope {
+            Scope::Cluster => vec![Subject::Cluster],
+            Scope::Groups => self.fleet.groups().into_iter().map(Subject::from).collect(),
+            Scope::Nodes => self.registry.holders().iter().map(|node| Subject::Node(node.id.clone())).collect(),
+        }
+    }
+
+    /// The operator's labels of every node.
+    pub(crate) fn labels(&self) -> BTreeMap<NodeId, Vec<(String, String)>> {
+        self.fleet.labels()
+    }
+
+    /// All series of `subject` over the settled seconds `from..=to`, and the second after the last one that is taken. Of a
+    /// node that is the one after its newest, since what it holds back comes in order. A second of what is merged that lacks
+    /// nodes is waited for, with all that follow, for `patience` seconds: a node that sends late, or comes back, is in it then.
+    pub(crate) fn read(&self, subject: &Subject, from: u32, to: u32, patience: u32) -> (Vec<SeriesCells>, u32) {
+        let to = if subject.is_merged() { self.complete(from, to, patience) } else { to };
+        if from > to {
+            return (Vec::new(), from);
+        }
+        let part = self.memory.read(subject, &Selection::all(from, to), 1, &Stop::at(Instant::now() + STEP_MAX));
+        let newest = part.coverage.keys().next_back().map_or(from.saturating_sub(1), |(tick, _)| *tick);
+        let next = if subject.is_merged() { to + 1 } else { newest + 1 };
+        (part.series, next)
+    }
+
+    /// The last second before one of `from..=to` that lacks nodes and may still get them.
+    fn complete(&self, from: u32, to: u32, patience: u32) -> u32 {
+        let lacks = |tick: &u32| {
+            let view = self.ledger.view(*tick);
+            view.is_none_or(|view| view.coverage.reporting < view.coverage.expected)
+        };
+        let waits_from = self.settled().saturating_sub(patience).saturating_add(1).max(from);
+        (waits_from..=to).find(lacks).map_or(to, |tick| tick - 1)
+    }
+}
+
+/// Reading memory takes milliseconds; a step that takes longer than this is broken off and what it read is taken.
+const STEP_MAX: std::time::Duration = std::time::Duration::from_secs(60);

@@ -1,0 +1,146 @@
+//! Real engines of others, as Debian packages them, each in a folder of its own that goes with it.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value as Json;
+use starling_testkit::eventually;
+use tempfile::TempDir;
+
+/// A running engine. Killed when dropped.
+pub(crate) struct Engine {
+    child: Child,
+    command: Box<dyn Fn() -> Command + Send + Sync>,
+    pub(crate) port: u16,
+    dir: TempDir,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether a program is installed; what is compared with it is skipped without. `make` installs them.
+pub(crate) fn installed(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        eprintln!("skipped: {program} is not installed, see .ci/install-tools");
+    }
+    found
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
+}
+
+impl Engine {
+    /// Prometheus with native histograms, a receiver of remote write, and `scrapes` in its settings.
+    pub(crate) async fn prometheus(scrapes: &str) -> Self {
+        let settings = format!("global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{scrapes}\n");
+        let command = |dir: &std::path::Path, port: u16| {
+            let mut command = Command::new("prometheus");
+            command
+                .arg(format!("--config.file={}", dir.join("p.yml").display()))
+                .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
+                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+                .args(["--web.enable-remote-write-receiver", "--enable-feature=native-histograms"]);
+            command
+        };
+        Self::start(command, "/-/ready", Some(&settings)).await
+    }
+
+    /// VictoriaMetrics.
+    pub(crate) async fn victoria() -> Self {
+        let command = |dir: &std::path::Path, port: u16| {
+            let mut command = Command::new("victoria-metrics");
+            command
+                .arg(format!("-storageDataPath={}", dir.join("data").display()))
+                .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+                .args(["-retentionPeriod=1d", "-search.latencyOffset=0s", "-memory.allowedBytes=256MiB"]);
+            command
+        };
+        Self::start(command, "/health", None).await
+    }
+
+    async fn start(command: fn(&std::path::Path, u16) -> Command, ready: &'static str, settings: Option<&str>) -> Self {
+        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        if let Some(settings) = settings {
+            std::fs::write(dir.path().join("p.yml"), settings).unwrap();
+        }
+        let path = dir.path().to_owned();
+        let command = move || {
+            let mut command = command(&path, port);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        let child = command().spawn().unwrap();
+        let engine = Self { child, command: Box::new(command), port, dir };
+        engine.is_ready(ready).await;
+        engine
+    }
+
+    async fn is_ready(&self, path: &str) {
+        eventually("an engine that is ready", async || {
+            let answer = reqwest::get(self.url(path)).await.map_err(|error| error.to_string())?;
+            if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string()) }
+        })
+        .await;
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on its data.
+    pub(crate) async fn again(&mut self, ready: &str) {
+        self.kill();
+        self.child = (self.command)().spawn().unwrap();
+        self.is_ready(ready).await;
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The answer to a query about now; all series with their labels and either value or histogram.
+    pub(crate) async fn ask(&self, query: &str) -> Result<Vec<Json>, String> {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+        let request = client.get(self.url("/api/v1/query")).query(&[("query", query)]);
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let answer: Json = answer.json().await.map_err(|error| error.to_string())?;
+        answer["data"]["result"].as_array().cloned().ok_or_else(|| format!("{query}: {answer}"))
+    }
+
+    /// The only number that a query about now gives; `None` without a series.
+    pub(crate) async fn number(&self, query: &str) -> Result<Option<f64>, String> {
+        let found = self.ask(query).await?;
+        match &found[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(one["value"][1].as_str().ok_or_else(|| format!("{query}: {one}"))?.parse().unwrap())),
+            more => Err(format!("{query}: {more:?}")),
+        }
+    }
+
+    /// All samples of a selector over a while, in order: series, then seconds and value.
+    pub(crate) async fn samples(&self, selector: &str, range: &str) -> Result<Vec<(Json, Vec<(f64, f64)>)>, String> {
+        let point = |point: &Json| (point[0].as_f64().unwrap(), point[1].as_str().unwrap().parse().unwrap());
+        let found = self.ask(&format!("{selector}[{range}]")).await?;
+        let points =
+            |one: &Json| one["values"].as_array().map(|all| all.iter().map(point).collect()).unwrap_or_default();
+        Ok(found.iter().map(|one| (one["metric"].clone(), points(one))).collect())
+    }
+}
+
+/// What a counter grew by over its samples, its restarts known by a fall.
+pub(crate) fn growth(samples: &[(f64, f64)]) -> f64 {
+    let step = |pair: &[(f64, f64)]| if pair[1].1 < pair[0].1 { pair[1].1 } else { pair[1].1 - pair[0].1 };
+    samples.windows(2).map(step).sum()
+}
