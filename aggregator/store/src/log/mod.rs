@@ -1,5 +1,6 @@
 //! The append-only log: what is not sealed yet.
 
+mod readers;
 mod record;
 mod replay;
 mod writer;

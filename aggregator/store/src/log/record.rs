@@ -31,6 +31,25 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Position {
+    /// Where the payload of each record begins, of those whose append returned this position; by their lengths.
+    #[must_use]
+    pub fn payloads(self, lengths: &[usize]) -> Vec<Position> {
+        let mut end = self.offset;
+        let mut starts: Vec<Position> = lengths
+            .iter()
+            .rev()
+            .map(|length| {
+                let start = end.saturating_sub(*length as u64);
+                end = start.saturating_sub(RECORD_HEAD as u64);
+                Position { file: self.file, offset: start }
+            })
+            .collect();
+        starts.reverse();
+        starts
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.offset)

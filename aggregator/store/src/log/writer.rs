@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use super::record::{FILE_HEAD, FileKey, Position, RECORD_HEAD, file_head, write_record};
+use super::{
+    readers::Readers,
+    record::{FILE_HEAD, FileKey, Position, RECORD_HEAD, file_head, write_record},
+};
 use crate::{
     checksum::salt,
     disk::{Disk, FileError, WriteFile, remove_if_there},
@@ -102,6 +105,7 @@ pub(crate) struct Log {
     folder: PathBuf,
     limits: LogLimits,
     state: Mutex<State>,
+    readers: Readers,
     /// Signalled at the end of each sync.
     ended: Condvar,
 }
@@ -153,7 +157,8 @@ impl Log {
         let start = Position { file: next, offset: 0 };
         let files = files.into_iter().map(|(key, bytes)| (key.number, (key, bytes))).collect();
         let state = State { files, next, written: start, safe: start, ..State::default() };
-        Log { disk, folder, limits, state: Mutex::new(state), ended: Condvar::new() }
+        let readers = Readers::new(disk.clone(), folder.clone());
+        Log { disk, folder, limits, state: Mutex::new(state), readers, ended: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -348,7 +353,13 @@ impl Log {
             removed.files += 1;
             removed.bytes += bytes;
         }
+        drop(state);
+        self.readers.forget_before(kept_from);
         Ok(removed)
+    }
+
+    pub(crate) fn read(&self, at: Position, length: usize) -> Result<Vec<u8>, FileError> {
+        self.readers.read(at, length, || self.lock().files.get(&at.file).map(|(key, _)| *key))
     }
 
     /// The files on disk, and up to where they hold records.

@@ -25,7 +25,7 @@ use crate::{
     disk::{Disk, FileError, RealDisk},
     folder::{Findings, Folder, OpenError},
     index_cache::IndexCache,
-    log::{Log, LogError, LogLimits, Paused, Position, Removed, Replay},
+    log::{Log, LogError, LogLimits, LogStats, Paused, Position, Removed, Replay},
     quarantine::Quarantine,
     replaced::drop_replaced,
     segment::{BlockKey, Head, REPLACED_MAX, SegmentId, WriteError, seal},
@@ -180,6 +180,20 @@ impl Store {
     /// append or sync tries again.
     pub fn sync(&self) -> Result<Position, LogError> {
         self.log.sync()
+    }
+
+    /// Bytes of the log from `at` on, as they are on the disk now: of records that are synced and that no checkpoint dropped.
+    /// They are not checked; whoever reads a piece of a record knows its checksum.
+    ///
+    /// # Errors
+    /// When the file is gone, ends before, or cannot be read.
+    pub fn read_log(&self, at: Position, length: usize) -> Result<Vec<u8>, FileError> {
+        self.log.read(at, length)
+    }
+
+    /// What the log holds and what happened to it.
+    pub fn log_stats(&self) -> LogStats {
+        self.log.stats()
     }
 
     /// Deletes the log files that lie wholly before `up_to`: their records are sealed elsewhere or no longer wanted.

@@ -42,6 +42,32 @@ fn subject() -> impl Strategy<Value = String> {
     prop_oneof![Just("cluster".to_owned()), "(group|node)/[a-c]{1,2}", ".{1,8}"]
 }
 
+#[test]
+fn pieces_of_the_log_are_read_while_it_grows_until_a_checkpoint_drops_them() {
+    let disk = SimulatedDisk::new();
+    let (store, _) = open(&disk).unwrap();
+    let mut places = Vec::new();
+    for batch in 0..40_u8 {
+        let payloads: Vec<Vec<u8>> = (0..batch % 4).map(|i| vec![batch + i; usize::from(batch * 3 + i)]).collect();
+        let records: Vec<(u8, &[u8])> = payloads.iter().map(|payload| (1, &**payload)).collect();
+        let end = store.append(&records).unwrap();
+        let lengths: Vec<usize> = payloads.iter().map(Vec::len).collect();
+        places.extend(end.payloads(&lengths).into_iter().zip(payloads));
+    }
+    assert!(places.last().unwrap().0.file > 5, "several files");
+    for (at, payload) in &places {
+        assert_eq!(&store.read_log(*at, payload.len()).unwrap(), payload, "{at}");
+    }
+    let (kept, _) = places[places.len() / 2];
+    store.checkpoint(kept).unwrap();
+    for (at, payload) in &places {
+        assert_eq!(store.read_log(*at, payload.len()).is_ok(), at.file >= kept.file, "{at}");
+    }
+    let (last, payload) = places.last().unwrap();
+    let beyond = store.read_log(*last, payload.len() + 1).unwrap_err().to_string();
+    assert!(beyond.starts_with("cannot read /store/log/") && beyond.contains(".log"), "{beyond}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
