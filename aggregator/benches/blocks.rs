@@ -33,8 +33,8 @@ fn main() {
         plain.cluster.histograms = Box::default();
         without.push(&plain, &<[Box<[bytes::Bytes]>; 2]>::default());
     }
-    let (sealed, plain) = (open.seal(), without.seal());
-    measure("seal a block of 300 seconds", 1, || drop(black_box(open.seal())));
+    let (sealed, plain) = (open.seal(None).0, without.seal(None).0);
+    measure("seal a block of 300 seconds", 1, || drop(black_box(open.seal(None))));
     let at = start + BLOCK_SECONDS - 1;
     let mut history = History::default();
     assert!(decoded[..BLOCK_SECONDS as usize].iter().all(|frame| history.push(&frame.second, &frame.sparse)));

@@ -25,7 +25,10 @@ mod subject;
 mod table;
 mod tier;
 
-pub use block::{Block, BlockBuilder, BlockError, CELLS_MAX, FRAME_BYTES_MAX, RowError, SERIES_MAX, SecondValue};
+pub use block::{
+    Block, BlockBuilder, BlockError, CELLS_MAX, FRAME_BYTES_MAX, NodeSecond, NodeSeconds, RowError, SERIES_MAX,
+    SecondValue,
+};
 pub use cell::{Cell, SeriesCells};
 pub use coverage::{Coverage, Step};
 pub use matcher::{Matcher, MatcherError, PATTERN_LEN_MAX};

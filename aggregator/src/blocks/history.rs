@@ -1,11 +1,11 @@
 //! The blocks of one node.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use starling_proto::{frame::Second, series::Series};
+use starling_proto::{frame::Second, ids::NodeId, series::Series};
 
-use super::{BLOCK_SECONDS, Block, Lost, OpenBlock, Picked, open::Rows, start_of};
+use super::{BLOCK_SECONDS, Backing, Block, LogPlace, Lost, OpenBlock, Picked, open::Rows, start_of};
 
 /// A block without a new second for so many calls of [`History::prune`] is sealed once its time is over.
 const QUIET_BEFORE_SEAL: u32 = 10;
@@ -26,18 +26,14 @@ pub struct History {
 #[derive(Debug)]
 pub(super) enum Stored {
     Open(Box<OpenBlock>),
-    Sealed {
-        block: Block,
-        /// Kept elsewhere.
-        kept: bool,
-    },
+    Sealed(Block),
 }
 
 impl Stored {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Open(block) => block.bytes(),
-            Self::Sealed { block, .. } => block.bytes(),
+            Self::Sealed(block) => block.bytes(),
         }
     }
 }
@@ -68,7 +64,7 @@ impl History {
             self.blocks.insert(start, Stored::Open(Box::new(block)));
         }
         let Some(stored) = self.blocks.get_mut(&start) else { return false };
-        if let Stored::Sealed { block, .. } = stored {
+        if let Stored::Sealed(block) = stored {
             if block.holds(second.tick) {
                 return true;
             }
@@ -76,7 +72,7 @@ impl History {
         }
         let kept = match stored {
             Stored::Open(block) => block.push(second, sparse),
-            Stored::Sealed { .. } => false,
+            Stored::Sealed(_) => false,
         };
         self.bytes = self.bytes - before + stored.bytes();
         self.bound();
@@ -121,33 +117,34 @@ impl History {
             && block.len() == open.len()
         {
             self.bytes = self.bytes - block.bytes() + sealed.bytes();
-            self.blocks.insert(open.start(), Stored::Sealed { block: sealed, kept: false });
+            self.blocks.insert(open.start(), Stored::Sealed(sealed));
         }
     }
 
-    /// The sealed blocks that are not kept elsewhere, oldest first.
-    #[must_use]
-    pub fn unkept(&self) -> Vec<Block> {
-        let unkept = |stored: &Stored| match stored {
-            Stored::Sealed { block, kept: false } => Some(block.clone()),
-            _ => None,
-        };
-        self.blocks.values().filter_map(unkept).collect()
-    }
-
-    /// `block` is kept elsewhere. Nothing changes when it was opened again since.
-    pub fn now_kept(&mut self, block: &Block) {
-        if let Some(Stored::Sealed { block: held, kept }) = self.blocks.get_mut(&block.start()) {
-            *kept |= held.is(block);
+    /// Forgets the open block at `start`, whose first `seconds` are kept elsewhere now, unless it was written to meanwhile.
+    pub fn forget(&mut self, start: u32, seconds: usize) {
+        if let Some(Stored::Open(block)) = self.blocks.get(&start)
+            && block.len() == seconds
+        {
+            self.bytes -= block.bytes();
+            self.blocks.remove(&start);
         }
     }
 
-    /// Starts of the blocks that are not kept elsewhere, open ones included, ascending; true with those that are
-    /// sealed.
-    pub fn waiting(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
-        self.blocks.iter().filter_map(|(start, stored)| match stored {
-            Stored::Open(_) => Some((*start, false)),
-            Stored::Sealed { kept, .. } => (!kept).then_some((*start, true)),
+    /// A log has `bytes`, those of row `number` of the open block at `start`, at `place`.
+    pub fn now_logged(&mut self, start: u32, number: usize, bytes: &Arc<[u8]>, place: LogPlace) {
+        if let Some(Stored::Open(block)) = self.blocks.get_mut(&start) {
+            let before = block.bytes();
+            block.now_logged(number, bytes, place);
+            self.bytes = self.bytes - before + block.bytes();
+        }
+    }
+
+    /// Starts of the blocks that are not kept elsewhere, ascending; true with those that are sealed or due to be.
+    pub fn waiting(&self, now_tick: u32) -> impl Iterator<Item = (u32, bool)> + '_ {
+        self.blocks.iter().map(move |(start, stored)| match stored {
+            Stored::Open(block) => (*start, is_due(*start, block, now_tick)),
+            Stored::Sealed(_) => (*start, true),
         })
     }
 
@@ -167,7 +164,7 @@ impl History {
     pub fn newest(&self) -> Option<u32> {
         self.blocks.values().rev().find_map(|stored| match stored {
             Stored::Open(block) => block.newest(),
-            Stored::Sealed { block, .. } => block.newest(),
+            Stored::Sealed(block) => block.newest(),
         })
     }
 
@@ -176,8 +173,7 @@ impl History {
         let Some((start, stored)) = self.blocks.pop_first() else { return 0 };
         let seconds = match &stored {
             Stored::Open(block) => block.len(),
-            Stored::Sealed { kept: true, .. } => 0,
-            Stored::Sealed { block, kept: false } => block.len(),
+            Stored::Sealed(block) => block.len(),
         };
         self.lost.add(start, seconds);
         self.bytes -= stored.bytes();
@@ -195,7 +191,7 @@ impl History {
     pub(super) fn shares_series(&self) -> bool {
         let open = |stored: &Stored| match stored {
             Stored::Open(block) => Some(block.rows()),
-            Stored::Sealed { .. } => None,
+            Stored::Sealed(_) => None,
         };
         let rows: Vec<Rows> = self.blocks.values().filter_map(open).collect();
         rows.windows(2).all(|pair| pair[0].shares_series(&pair[1]))
@@ -212,9 +208,9 @@ impl History {
     pub fn slice(&self, from: u32, to: u32) -> Slice {
         let parts = self.blocks.range(start_of(from)..=to).map(|(_, stored)| match stored {
             Stored::Open(block) => Part::Open(block.rows()),
-            Stored::Sealed { block, .. } => Part::Sealed(block.clone()),
+            Stored::Sealed(block) => Part::Sealed(block.clone()),
         });
-        Slice { from, to, parts: parts.collect() }
+        Slice { from, to, parts: parts.collect(), backing: None }
     }
 }
 
@@ -239,6 +235,7 @@ pub struct Slice {
     from: u32,
     to: u32,
     parts: Vec<Part>,
+    backing: Option<(NodeId, Arc<dyn Backing>)>,
 }
 
 #[derive(Debug)]
@@ -248,30 +245,45 @@ enum Part {
 }
 
 impl Slice {
-    /// Reads the wanted seconds, ascending.
+    /// What is not in memory of this node is on the backing.
+    #[must_use]
+    pub fn of(mut self, node: &NodeId, backing: Option<&Arc<dyn Backing>>) -> Self {
+        self.backing = backing.map(|backing| (node.clone(), backing.clone()));
+        self
+    }
+
+    fn backing(&self) -> Option<&dyn Backing> {
+        self.backing.as_ref().map(|(_, backing)| &**backing)
+    }
+
+    /// Reads the wanted seconds, ascending: those in memory and those that are kept.
     #[must_use]
     pub fn seconds(&self) -> Vec<Second> {
         let mut seconds = Vec::new();
         for part in &self.parts {
             match part {
-                Part::Open(rows) => {
-                    let mut rows = rows.seconds(self.from, self.to);
-                    rows.sort_by_key(|second| second.tick);
-                    seconds.extend(rows);
-                }
+                Part::Open(rows) => seconds.extend(rows.seconds(self.backing(), self.from, self.to).0),
                 Part::Sealed(block) => seconds.extend(block.seconds(self.from, self.to)),
             }
         }
+        if let Some((node, backing)) = &self.backing
+            && seconds.len() <= self.to.saturating_sub(self.from) as usize
+        {
+            // Of a second in both, memory is as good.
+            seconds.extend(backing.kept(node, self.from, self.to));
+        }
+        seconds.sort_by_key(|second| second.tick);
+        seconds.dedup_by_key(|second| second.tick);
         seconds
     }
 
-    /// Reads only the series that are wanted, over the wanted seconds: a fraction of what [`Slice::seconds`] costs.
+    /// Reads only the series that are wanted, over the wanted seconds in memory: a fraction of what [`Slice::seconds`] costs.
     #[must_use]
     pub fn pick(&self, wanted: impl Fn(&Series) -> bool) -> Picked {
         let mut picked = Picked::default();
         for part in &self.parts {
             match part {
-                Part::Open(rows) => rows.pick(self.from, self.to, &wanted, &mut picked),
+                Part::Open(rows) => rows.pick(self.backing(), (self.from, self.to), &wanted, &mut picked),
                 Part::Sealed(block) => block.pick(self.from, self.to, &wanted, &mut picked),
             }
         }

@@ -22,7 +22,7 @@ use starling_proto::{limits, varint::VarintError};
 
 pub use self::{
     history::{History, Slice},
-    logged::{LogRow, LogRows, Restored},
+    logged::{Backing, LogPlace, LogRow, LogRows, Restored},
     open::OpenBlock,
     picked::{Picked, PickedValue},
     sealed::Block,

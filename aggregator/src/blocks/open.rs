@@ -15,7 +15,8 @@ use starling_proto::{
 };
 
 use super::{
-    BLOCK_SECONDS, LogRow, LogRows, Picked, PickedValue, SERIES_MAX,
+    BLOCK_SECONDS, Backing, LogPlace, LogRow, LogRows, Picked, PickedValue, SERIES_MAX,
+    logged::RowBytes,
     sealed::{Block, Cells},
     start_of,
 };
@@ -51,13 +52,12 @@ struct Row {
     /// A bit for each position with a value, then the values: counters as varint, gauges as the zigzag difference to
     /// the row before that has the series, histograms as varint length and sparse bytes. What has no value is 0, the
     /// same as before, or empty.
-    bytes: Arc<[u8]>,
+    bytes: RowBytes,
 }
 
 impl Row {
-    /// With what the allocator and the counts of the [`Arc`] add.
     fn cost(&self) -> usize {
-        size_of::<Self>() + self.bytes.len() + 32
+        size_of::<Self>() + self.bytes.cost()
     }
 }
 
@@ -190,7 +190,12 @@ impl OpenBlock {
         column::put_map(&mut bytes, &listed, count);
         bytes.extend_from_slice(&values);
         // At most 300 rows: both fit 16 bits.
-        let row = Row { offset: offset as u16, plan: at as u16, dropped: second.dropped, bytes: bytes.into() };
+        let row = Row {
+            offset: offset as u16,
+            plan: at as u16,
+            dropped: second.dropped,
+            bytes: RowBytes::Here(bytes.into()),
+        };
         self.bytes += row.cost();
         self.rows.rows.push(row);
         bits::set(&mut self.held, offset as usize);
@@ -205,14 +210,26 @@ impl OpenBlock {
         let row = |row: &Row| {
             let plan = self.rows.plans.get(usize::from(row.plan))?;
             let layouts = [Arc::clone(&plan.cluster), Arc::clone(&plan.node)];
-            Some(LogRow { offset: row.offset, dropped: row.dropped, layouts, bytes: Arc::clone(&row.bytes) })
+            // What no log has is here.
+            let bytes = row.bytes.read(None)?;
+            Some(LogRow { offset: row.offset, dropped: row.dropped, layouts, bytes, place: None })
         };
         Some(LogRows { start: self.rows.start, first, rows: rows.iter().filter_map(row).collect() })
     }
 
+    /// A log has `bytes`, those of row `number`, at `place`: memory need not. Nothing changes when that row is another now.
+    pub(super) fn now_logged(&mut self, number: usize, bytes: &Arc<[u8]>, place: LogPlace) {
+        let Some(row) = self.rows.rows.get_mut(number) else { return };
+        if matches!(&row.bytes, RowBytes::Here(held) if Arc::ptr_eq(held, bytes)) {
+            let before = row.cost();
+            row.bytes = RowBytes::logged(bytes, place);
+            self.bytes = self.bytes - before + row.cost();
+        }
+    }
+
     /// Adds the row that follows those it has, as a log held it. False when it is none of this block, or cannot be read.
     pub(super) fn restore(&mut self, row: LogRow) -> bool {
-        let LogRow { offset, dropped, layouts: [cluster, node], bytes } = row;
+        let LogRow { offset, dropped, layouts: [cluster, node], bytes, place } = row;
         if u32::from(offset) >= BLOCK_SECONDS || bits::is_set(&self.held, offset.into()) {
             return false;
         }
@@ -238,6 +255,10 @@ impl OpenBlock {
         for (number, difference) in gauges {
             self.last[number] = self.last[number].wrapping_add(difference);
         }
+        let bytes = match place {
+            Some(place) => RowBytes::logged(&bytes, place),
+            None => RowBytes::Here(bytes),
+        };
         let row = Row { offset, plan: at as u16, dropped, bytes };
         self.bytes += row.cost();
         self.rows.rows.push(row);
@@ -283,11 +304,15 @@ impl OpenBlock {
         self.rows.plans.push(plan);
     }
 
-    /// The same as columns.
+    /// The same as columns, and how many of its seconds `backing` did not give back: those are not in it.
     #[must_use]
-    pub fn seal(&self) -> Block {
+    pub fn seal(&self, backing: Option<&dyn Backing>) -> (Block, usize) {
         let mut cells = vec![Cells::default(); self.rows.series.len()];
-        self.rows.replay(|row, plan, values, histograms| {
+        let (mut held, mut dropped) = ([0u64; BLOCK_SECONDS.div_ceil(64) as usize], Vec::new());
+        let bytes = self.rows.read(backing);
+        self.rows.replay(&bytes, |row, plan, values, histograms| {
+            bits::set(&mut held, row.offset.into());
+            dropped.push((row.offset, i64::from(row.dropped)));
             let mut histograms = histograms.iter().peekable();
             for (position, (&number, &value)) in plan.numbers.iter().zip(values).enumerate() {
                 let number = number as usize;
@@ -299,11 +324,18 @@ impl OpenBlock {
                 }
             }
         });
-        let mut dropped: Vec<(u16, i64)> =
-            self.rows.rows.iter().map(|row| (row.offset, i64::from(row.dropped))).collect();
         dropped.sort_unstable();
         let dropped: Vec<i64> = dropped.into_iter().map(|(_, n)| n).collect();
-        Block::of(self.rows.start, &self.held, &dropped, &self.rows.series, cells)
+        let block = Block::of(self.rows.start, &held, &dropped, &self.rows.series, cells);
+        (block, self.rows.rows.len() - bytes.len())
+    }
+
+    /// Its seconds, ascending, and how many `backing` did not give back.
+    #[must_use]
+    pub fn seconds(&self, backing: Option<&dyn Backing>) -> (Vec<Second>, usize) {
+        let (mut seconds, unread) = self.rows.seconds(backing, 0, u32::MAX);
+        seconds.sort_by_key(|second| second.tick);
+        (seconds, unread)
     }
 }
 
@@ -314,16 +346,25 @@ impl Rows {
         Arc::ptr_eq(&self.series, &other.series)
     }
 
-    /// Goes through the rows as they came: each with its plan, its values by position (0 for histograms) and the bytes
-    /// of the histograms that are not empty.
-    fn replay<'a>(&'a self, mut each: impl FnMut(&'a Row, &'a Plan, &[i64], &[(usize, &'a [u8])])) {
+    /// The bytes of the rows up to the first that `backing` does not give back, since the gauges after it cannot be known.
+    fn read(&self, backing: Option<&dyn Backing>) -> Vec<Arc<[u8]>> {
+        self.rows.iter().map_while(|row| row.bytes.read(backing)).collect()
+    }
+
+    /// Goes through rows of which these are the bytes, as they came: each with its plan, its values by position (0 for
+    /// histograms) and the bytes of the histograms that are not empty.
+    fn replay<'a>(
+        &'a self,
+        bytes: &'a [Arc<[u8]>],
+        mut each: impl FnMut(&'a Row, &'a Plan, &[i64], &[(usize, &'a [u8])]),
+    ) {
         let mut last = vec![0i64; self.series.len()];
         let (mut values, mut histograms) = (Vec::new(), Vec::new());
-        for row in &self.rows {
+        for (row, bytes) in self.rows.iter().zip(bytes) {
             let Some(plan) = self.plans.get(usize::from(row.plan)) else { continue };
             values.clear();
             histograms.clear();
-            let mut reader = Reader::new(&row.bytes);
+            let mut reader = Reader::new(bytes);
             // Written by `push`: it can be read.
             let Ok(listed) = column::read_map(&mut reader, plan.numbers.len()) else { continue };
             for (position, &number) in plan.numbers.iter().enumerate() {
@@ -347,10 +388,10 @@ impl Rows {
         }
     }
 
-    /// The seconds `from..=to`, in the order in which they came.
-    pub(super) fn seconds(&self, from: u32, to: u32) -> Vec<Second> {
-        let mut seconds = Vec::new();
-        self.replay(|row, plan, values, histograms| {
+    /// The seconds `from..=to`, in the order in which they came, and how many rows `backing` did not give back.
+    pub(super) fn seconds(&self, backing: Option<&dyn Backing>, from: u32, to: u32) -> (Vec<Second>, usize) {
+        let (mut seconds, bytes) = (Vec::new(), self.read(backing));
+        self.replay(&bytes, |row, plan, values, histograms| {
             let tick = self.start + u32::from(row.offset);
             if !(from..=to).contains(&tick) {
                 return;
@@ -371,13 +412,19 @@ impl Rows {
                 node: columns(&plan.node, &values[split..], split),
             });
         });
-        seconds
+        (seconds, self.rows.len() - bytes.len())
     }
 
     /// Adds the wanted series of the seconds `from..=to` to `picked`.
-    pub(super) fn pick(&self, from: u32, to: u32, wanted: &impl Fn(&Series) -> bool, picked: &mut Picked) {
+    pub(super) fn pick(
+        &self,
+        backing: Option<&dyn Backing>,
+        (from, to): (u32, u32),
+        wanted: &impl Fn(&Series) -> bool,
+        picked: &mut Picked,
+    ) {
         let wants: Vec<bool> = self.series.iter().map(|one| wanted(one.series())).collect();
-        self.replay(|row, plan, values, histograms| {
+        self.replay(&self.read(backing), |row, plan, values, histograms| {
             let tick = self.start + u32::from(row.offset);
             if !(from..=to).contains(&tick) {
                 return;

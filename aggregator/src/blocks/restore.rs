@@ -10,7 +10,7 @@ impl History {
     pub fn unlogged(&mut self) -> Vec<LogRows> {
         let open = |stored: &mut Stored| match stored {
             Stored::Open(block) => block.unlogged(),
-            Stored::Sealed { .. } => None,
+            Stored::Sealed(_) => None,
         };
         self.blocks.values_mut().filter_map(open).collect()
     }

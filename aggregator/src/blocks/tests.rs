@@ -1,6 +1,9 @@
 //! Blocks against the seconds they were made of, and against noise.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,6 +12,7 @@ use starling_proto::{
     catalogue::{self, Kind, Scope},
     frame::{Content, DecodedFrame, Decoder, Encoder, Second},
     histogram::HistogramSum,
+    ids::NodeId,
     interner::Interner,
     limits::COUNTER_INCREMENT_MAX,
     series::{Sample, Series, Value},
@@ -59,15 +63,55 @@ fn sorted(mut content: Content) -> Content {
     content
 }
 
+/// A log in memory, by number of the row.
+#[derive(Debug, Default)]
+struct RowsHeld(Mutex<Vec<Vec<u8>>>);
+
+impl RowsHeld {
+    /// Takes rows out of the memory of a history; gives them with their places.
+    fn take(&self, mut rows: LogRows, history: &mut History) -> LogRows {
+        let mut held = self.0.lock().unwrap();
+        for (number, row) in rows.rows.iter_mut().enumerate() {
+            let place = LogPlace { file: 7, offset: held.len() as u64 };
+            history.now_logged(rows.start, rows.first as usize + number, &row.bytes, place);
+            held.push(row.bytes.to_vec());
+            row.place = Some(place);
+        }
+        rows
+    }
+
+    /// Changes a byte, if there is one.
+    fn damage(&self, at: prop::sample::Index) {
+        let mut held = self.0.lock().unwrap();
+        let rows = held.len();
+        if let Some(byte) = (rows > 0).then(|| at.index(rows)).and_then(|row| held[row].first_mut()) {
+            *byte ^= 1;
+        }
+    }
+}
+
+impl Backing for RowsHeld {
+    fn row(&self, place: LogPlace, length: usize) -> Option<Vec<u8>> {
+        let held = self.0.lock().unwrap().get(place.offset as usize)?.clone();
+        (place.file == 7 && held.len() == length).then_some(held)
+    }
+
+    fn kept(&self, _: &NodeId, _: u32, _: u32) -> Vec<Second> {
+        Vec::new()
+    }
+}
+
 /// A second in which nothing comes.
 fn quiet(history: &mut History, now_tick: u32) {
     history.prune(now_tick, 900);
 }
 
 /// Seals what is due, as whoever keeps the history does.
-fn seal(history: &mut History, now_tick: u32) {
+fn seal(history: &mut History, now_tick: u32, log: Option<&dyn Backing>) {
     for open in history.due(now_tick) {
-        history.seal(&open, open.seal());
+        let (sealed, unread) = open.seal(log);
+        assert_eq!(unread, 0);
+        history.seal(&open, sealed);
     }
 }
 
@@ -114,8 +158,8 @@ proptest! {
         for frame in decoded(&contents, &names) {
             prop_assert!(open.push(&frame.second, &frame.sparse));
         }
-        prop_assert_eq!(&by_tick(&open.rows().seconds(0, u32::MAX)), &expected);
-        let sealed = open.seal();
+        prop_assert_eq!(&by_tick(&open.rows().seconds(None, 0, u32::MAX).0), &expected);
+        let sealed = open.seal(None).0;
         prop_assert_eq!(&by_tick(&sealed.seconds(0, u32::MAX)), &expected);
         prop_assert!((590..910).all(|tick| sealed.holds(tick) == expected.contains_key(&tick)));
         // Somebody else, with names of his own.
@@ -126,7 +170,7 @@ proptest! {
         // Any part of it.
         let part: BTreeMap<_, _> = expected.range(from..=from + length).map(|(tick, content)| (*tick, content.clone())).collect();
         prop_assert_eq!(&by_tick(&read.seconds(from, from + length)), &part);
-        prop_assert_eq!(&by_tick(&open.rows().seconds(from, from + length)), &part);
+        prop_assert_eq!(&by_tick(&open.rows().seconds(None, from, from + length).0), &part);
         // Some of its series.
         let mut history = History::default();
         for frame in decoded(&contents, &names) {
@@ -135,7 +179,7 @@ proptest! {
         for sealed in [false, true] {
             if sealed {
                 (0..20).for_each(|_| quiet(&mut history, 0));
-                seal(&mut history, 2000);
+                seal(&mut history, 2000, None);
             }
             let picked = history.slice(from, from + length).pick(|series| series.name().ends_with(['1', '2', '3']));
             let lost: Vec<_> = part.values().map(|content| (content.tick, content.dropped)).collect();
@@ -154,7 +198,7 @@ proptest! {
         for (i, (frame, content)) in decoded(&contents, &names).iter().zip(&contents).enumerate() {
             if i == seal_at {
                 (0..20).for_each(|_| quiet(&mut history, 0));
-                seal(&mut history, 2000);
+                seal(&mut history, 2000, None);
                 prop_assert_eq!(history.blocks_open(), 0);
             }
             prop_assert!(history.push(&frame.second, &frame.sparse));
@@ -176,18 +220,21 @@ proptest! {
         takes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..5),
         seal_at: prop::sample::Index,
         hole: Option<prop::sample::Index>,
+        damage: prop::sample::Index,
     ) {
         let names = Interner::default();
         let contents: Vec<Content> = ticks.iter().map(|(tick, values)| content(*tick, values)).collect();
         let mut expected = BTreeMap::new();
         let (mut history, mut log) = (History::default(), Vec::new());
+        let (bytes, web) = (Arc::new(RowsHeld::default()), NodeId::parse("web").unwrap());
+        let backing: Arc<dyn Backing> = bytes.clone();
         let seal_at = seal_at.index(ticks.len());
         for (i, (frame, content)) in decoded(&contents, &names).iter().zip(&contents).enumerate() {
             if i == seal_at {
                 // A block that is opened again stands in the log a second time.
                 log.extend(history.unlogged());
                 (0..20).for_each(|_| quiet(&mut history, 0));
-                seal(&mut history, 2000);
+                seal(&mut history, 2000, Some(&*bytes));
             }
             prop_assert!(history.push(&frame.second, &frame.sparse));
             expected.entry(content.tick).or_insert_with(|| sorted(content.clone()));
@@ -198,23 +245,33 @@ proptest! {
                     taken.iter().for_each(|rows| history.log_again(rows.start, rows.first));
                     log.extend(taken.into_iter().take(1));
                 } else {
-                    log.extend(taken);
+                    // From now on memory does not hold them.
+                    log.extend(taken.into_iter().map(|rows| bytes.take(rows, &mut history)));
                 }
             }
         }
-        log.extend(history.unlogged());
+        log.extend(history.unlogged().into_iter().map(|rows| bytes.take(rows, &mut history)));
         prop_assert!(history.unlogged().is_empty());
+        prop_assert_eq!(history.bytes(), history.counted());
+        let read = |history: &History| by_tick(&history.slice(0, 2000).of(&web, Some(&backing)).seconds());
+        prop_assert_eq!(&read(&history), &expected);
         let mut again = History::default();
         for rows in log.clone() {
             prop_assert_eq!(again.restore(rows).lost, 0);
         }
-        prop_assert_eq!(&by_tick(&again.slice(0, 2000).seconds()), &expected);
+        prop_assert_eq!(&read(&again), &expected);
         prop_assert_eq!((again.bytes(), again.newest()), (again.counted(), expected.keys().last().copied()));
         // It goes on where it was.
         prop_assert!(again.unlogged().is_empty());
         let next = decoded(&[content(1199, &[Some(3); 12])], &names);
         prop_assert!(again.push(&next[0].second, &next[0].sparse) && history.push(&next[0].second, &next[0].sparse));
-        prop_assert_eq!(by_tick(&again.slice(0, 2000).seconds()), by_tick(&history.slice(0, 2000).seconds()));
+        prop_assert_eq!(read(&again), read(&history));
+        // What a log does not give back is absent, never wrong, and so is what follows it in its block.
+        bytes.damage(damage);
+        expected.entry(1199).or_insert_with(|| sorted(content(1199, &[Some(3); 12])));
+        for (tick, content) in read(&history) {
+            prop_assert_eq!(Some(&content), expected.get(&tick));
+        }
         // What stands in a log after a hole is absent, never wrong.
         if let Some(hole) = hole {
             let mut holed = History::default();
@@ -223,7 +280,7 @@ proptest! {
             for rows in log {
                 holed.restore(rows);
             }
-            for (tick, content) in by_tick(&holed.slice(0, 2000).seconds()) {
+            for (tick, content) in read(&holed) {
                 prop_assert_eq!(Some(&content), expected.get(&tick));
             }
         }
@@ -237,7 +294,7 @@ proptest! {
         for frame in decoded(&contents, &names) {
             open.push(&frame.second, &frame.sparse);
         }
-        let good = open.seal().encode();
+        let good = open.seal(None).0.encode();
         for end in (0..good.len()).step_by(1 + good.len() / 50) {
             prop_assert!(Block::decode(&good[..end], &names).is_err(), "cut at {end} of {} was taken", good.len());
         }
@@ -293,12 +350,14 @@ fn what_was_not_kept_elsewhere_is_told() {
     {
         history.push(&frame.second, &frame.sparse);
     }
-    assert_eq!(history.waiting().collect::<Vec<_>>(), [(0, false), (300, false)]);
+    let waiting = |history: &History| history.waiting(600).collect::<Vec<_>>();
+    assert_eq!(waiting(&history), [(0, false), (300, false)]);
     (0..20).for_each(|_| quiet(&mut history, 600));
-    seal(&mut history, 600);
-    let unkept = history.unkept();
-    history.now_kept(&unkept[0]);
-    assert_eq!((history.unkept().len(), history.waiting().collect::<Vec<_>>()), (1, vec![(300, true)]));
+    assert_eq!((waiting(&history), history.due(600).len()), (vec![(0, true), (300, true)], 2));
+    // Somebody keeps the first one; of the other a second came while it was being written.
+    history.forget(0, 1);
+    history.forget(300, 1);
+    assert_eq!((waiting(&history), history.bytes()), (vec![(300, true)], history.counted()));
     while history.drop_oldest() > 0 {}
     let lost = Lost { seconds: 2, first: 300, last: 300 };
     assert_eq!((history.take_lost(), history.take_lost(), history.is_empty()), (lost, Lost::default(), true));
@@ -346,7 +405,7 @@ fn a_series_without_a_number_is_left_out_and_the_others_are_read() {
     for frame in decoded(&contents, &Interner::default()) {
         open.push(&frame.second, &frame.sparse);
     }
-    let (block, left_out) = Block::decode(&open.seal().encode(), &Interner::new(5)).unwrap();
+    let (block, left_out) = Block::decode(&open.seal(None).0.encode(), &Interner::new(5)).unwrap();
     assert_eq!(left_out, 7);
     let seconds = block.seconds(0, u32::MAX);
     assert_eq!(seconds.iter().map(|second| second.cluster.len() + second.node.len()).collect::<Vec<_>>(), [5, 5]);
@@ -405,10 +464,10 @@ fn fifteen_minutes_of_a_host_take_less_than_eighty_kilobytes() {
         assert!(history.push(&frame.second, &frame.sparse));
         open = open.max(history.bytes());
         history.prune(frame.second.tick, 900);
-        seal(&mut history, frame.second.tick);
+        seal(&mut history, frame.second.tick, None);
     }
     (0..20).for_each(|_| quiet(&mut history, 900));
-    seal(&mut history, 900);
+    seal(&mut history, 900, None);
     assert_eq!(by_tick(&history.slice(0, 900).seconds()).len(), 900);
     let sealed = history.bytes();
     println!("15 minutes of 500 series: at most {open} bytes with the last block open, {sealed} sealed");

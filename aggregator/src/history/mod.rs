@@ -4,11 +4,13 @@
 //! - [`ledger_logs`]: the logs of the ledger, so that what is acknowledged is on the disk;
 //! - [`record`], [`recorder`], [`recording`], [`replay`]: the open seconds, in the log once a second and back after a
 //!   restart;
-//! - [`agenda`]: what is to be sealed, rolled up and joined next, pure; [`seal`]: blocks of what memory holds; [`worker`]: the
+//! - [`agenda`]: what is to be sealed, rolled up and joined next, pure; [`seal`]: blocks of the open seconds; [`worker`]: the
 //!   thread that does it, at its [`pace`], and beside it the [`chores`] of others;
-//! - [`listing`]: which blocks of nodes are on a disk, for other aggregators.
+//! - [`backing`]: what of nodes is on the disk and not in memory; [`versions`]: one block of several; [`listing`]: which
+//!   blocks of nodes are on a disk, for other aggregators.
 
 mod agenda;
+mod backing;
 mod chores;
 mod disk;
 mod ledger_logs;
@@ -19,6 +21,7 @@ mod recorder;
 mod recording;
 mod replay;
 mod seal;
+mod versions;
 mod worker;
 
 use std::{
@@ -34,15 +37,16 @@ use starling_ledger::{Restored, Saved};
 use starling_store::Recovered;
 use tokio_util::sync::CancellationToken;
 
+use self::{backing::NodeBacking, record::Recalled, recorder::Recorder, replay::Replay, worker::Worker};
 pub(crate) use self::{
     chores::{ChoreQueue, Chores, Copying, Shift},
     disk::{Disk, LogPart, row},
     ledger_logs::LedgerLogs,
     recording::{LogHandle, LogRequests},
     seal::Expects,
+    versions::{one_of, overlapping},
 };
-use self::{record::Recalled, recorder::Recorder, replay::Replay, worker::Worker};
-use crate::{config::HistorySettings, ingest::Registry, ledger_task::LedgerHandle, metrics::Metrics};
+use crate::{blocks::Backing, config::HistorySettings, ingest::Registry, ledger_task::LedgerHandle, metrics::Metrics};
 
 /// The history of a process; see the module. Shared.
 pub(crate) struct History {
@@ -51,6 +55,7 @@ pub(crate) struct History {
     ledger: LedgerHandle,
     metrics: Arc<Metrics>,
     copying: Arc<Copying>,
+    backing: Arc<dyn Backing>,
 }
 
 /// Ends the work on the history when it goes.
@@ -107,6 +112,9 @@ impl History {
         metrics: Arc<Metrics>,
         with: With,
     ) -> anyhow::Result<(Arc<Self>, Starting)> {
+        let backing: Arc<dyn Backing> =
+            Arc::new(NodeBacking { disk: disk.clone(), names: registry.names().clone(), metrics: metrics.clone() });
+        registry.keep_on(backing.clone());
         let read = {
             let (registry, metrics) = (registry.clone(), metrics.clone());
             move || Replay::run(recovered, &registry, &metrics)
@@ -114,7 +122,7 @@ impl History {
         let Replay { windows, recalled, ledger: logs, .. } =
             tokio::task::spawn_blocking(read).await.context("the log was not read")?;
         let recorder = Recorder::new(disk.clone(), registry.clone(), ledger.clone(), metrics.clone(), windows);
-        let history = Self { disk, registry, ledger, metrics, copying: with.copying.clone() };
+        let history = Self { disk, registry, ledger, metrics, copying: with.copying.clone(), backing };
         Ok((Arc::new(history), Starting { ledger: logs, recorder, recalled, with }))
     }
 

@@ -36,7 +36,7 @@ use starling_proto::{
     varint::{self, Reader, VarintError},
 };
 
-use crate::blocks::{BLOCK_SECONDS, LogRow, LogRows};
+use crate::blocks::{BLOCK_SECONDS, LogPlace, LogRow, LogRows};
 
 /// What a record of the log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,27 @@ pub(crate) struct RecordWriter {
     /// Definitions that are in no record yet.
     names: Vec<u8>,
     records: Vec<(RecordKind, Vec<u8>)>,
+    rows: Vec<WrittenRow>,
+}
+
+/// A row of a node in a record.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenRow {
+    /// Number of the record among those that were taken with it.
+    pub(crate) record: usize,
+    /// Where its bytes begin in the payload.
+    pub(crate) offset: usize,
+    /// They.
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+/// What was written since the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// The records, in their order.
+    pub(crate) records: Vec<(RecordKind, Vec<u8>)>,
+    /// The rows of nodes in them, in the order in which they were given.
+    pub(crate) rows: Vec<WrittenRow>,
 }
 
 impl RecordWriter {
@@ -130,14 +151,19 @@ impl RecordWriter {
             let head =
                 [self.epoch, number.into(), (rows.start / BLOCK_SECONDS).into(), first.into(), some.len() as u64];
             head.into_iter().for_each(|part| varint::put(&mut record, part));
-            for LogRow { offset, dropped, layouts, bytes } in some {
+            let before = self.rows.len();
+            for LogRow { offset, dropped, layouts, bytes, .. } in some {
                 let layout = self.layout(layouts);
                 for part in [u32::from(*offset), layout, *dropped] {
                     varint::put(&mut record, part.into());
                 }
                 varint::put_bytes(&mut record, bytes);
+                let offset = record.len() - bytes.len();
+                self.rows.push(WrittenRow { record: 0, offset, bytes: bytes.clone() });
             }
             self.push(RecordKind::NodeSeconds, record);
+            let record = self.records.len() - 1;
+            self.rows[before..].iter_mut().for_each(|row| row.record = record);
             first += some.len() as u32;
             rest = after;
         }
@@ -210,9 +236,9 @@ impl RecordWriter {
         self.records.push((kind, record));
     }
 
-    /// The records since the last call.
-    pub(crate) fn take(&mut self) -> Vec<(RecordKind, Vec<u8>)> {
-        std::mem::take(&mut self.records)
+    /// What was written since the last call.
+    pub(crate) fn take(&mut self) -> Written {
+        Written { records: std::mem::take(&mut self.records), rows: std::mem::take(&mut self.rows) }
     }
 }
 
@@ -304,11 +330,17 @@ impl Definitions for Tables {
 }
 
 impl Recalled {
-    /// Reads one record of the log; `names` are those of the process.
+    /// Reads one record of the log, whose payload begins at `at`; `names` are those of the process.
     ///
     /// # Errors
     /// [`RecordError`]; the records after it are read all the same.
-    pub(crate) fn read(&mut self, code: u8, payload: &[u8], names: &Interner) -> Result<Said, RecordError> {
+    pub(crate) fn read(
+        &mut self,
+        code: u8,
+        payload: &[u8],
+        at: LogPlace,
+        names: &Interner,
+    ) -> Result<Said, RecordError> {
         let kind = RecordKind::of(code).ok_or(RecordError::Kind(code))?;
         if kind == RecordKind::LedgerEntry {
             return Ok(Said::Nothing);
@@ -320,7 +352,7 @@ impl Recalled {
             RecordKind::LedgerEntry => {}
             RecordKind::Names => tables.read(&mut reader, names)?,
             RecordKind::NodeSeconds => {
-                let (node, rows) = tables.rows(&mut reader)?;
+                let (node, rows) = tables.rows(&mut reader, (payload.len(), at))?;
                 return Ok(Said::Node(node, rows));
             }
             RecordKind::ClusterSecond => {
@@ -411,7 +443,8 @@ impl Tables {
         Ok(series.map(|series| names.layout(series)))
     }
 
-    fn rows(&self, reader: &mut Reader<'_>) -> Result<(NodeId, LogRows), RecordError> {
+    /// Rows of a payload of `length` bytes that begins at `at`.
+    fn rows(&self, reader: &mut Reader<'_>, (length, at): (usize, LogPlace)) -> Result<(NodeId, LogRows), RecordError> {
         let node = self.nodes.get(&number(reader)?).cloned().ok_or(RecordError::Unnamed)?;
         let start = number(reader)?.checked_mul(BLOCK_SECONDS).ok_or_else(|| odd("a block beyond all time"))?;
         let first = number(reader)?;
@@ -424,8 +457,10 @@ impl Tables {
             let offset = u16::try_from(reader.u64()?).map_err(odd)?;
             let layouts = self.layouts.get(&number(reader)?).cloned().ok_or(RecordError::Unnamed)?;
             let dropped = number(reader)?;
-            let bytes = reader.bytes(limits::MESSAGE_BYTES_MAX * 4)?.into();
-            rows.push(LogRow { offset, dropped, layouts, bytes });
+            let bytes: Arc<[u8]> = reader.bytes(limits::MESSAGE_BYTES_MAX * 4)?.into();
+            let begins = length.saturating_sub(reader.rest().len() + bytes.len());
+            let place = Some(LogPlace { offset: at.offset + begins as u64, ..at });
+            rows.push(LogRow { offset, dropped, layouts, bytes, place });
         }
         if reader.is_empty() { Ok((node, LogRows { start, first, rows })) } else { Err(odd("bytes after its end")) }
     }
@@ -443,12 +478,12 @@ fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, RecordError> {
 mod tests {
     use starling_proto::{
         catalogue,
-        frame::{Content, Decoder, Encoder},
+        frame::{Content, Decoder, Encoder, Second},
         series::{Sample, Value},
     };
 
     use super::*;
-    use crate::blocks::History;
+    use crate::blocks::{Backing, History};
 
     fn contents(ticks: std::ops::Range<u32>) -> Vec<Content> {
         let sample = |metric, attributes: &[(&str, &str)], value| Sample {
@@ -482,17 +517,37 @@ mod tests {
         NodeId::parse(name).unwrap()
     }
 
-    /// What a log brings back of each node.
-    fn read(records: &[(RecordKind, Vec<u8>)], names: &Interner) -> (BTreeMap<NodeId, History>, usize) {
+    /// Records by the number of their file.
+    #[derive(Debug)]
+    struct Files(Vec<Vec<u8>>);
+
+    impl Backing for Files {
+        fn row(&self, place: LogPlace, length: usize) -> Option<Vec<u8>> {
+            let payload = self.0.get(place.file as usize)?;
+            Some(payload.get(place.offset as usize..)?.get(..length)?.to_vec())
+        }
+
+        fn kept(&self, _: &NodeId, _: u32, _: u32) -> Vec<Second> {
+            Vec::new()
+        }
+    }
+
+    /// What a log brings back of each node; memory holds nothing of it.
+    fn read(records: &[(RecordKind, Vec<u8>)], names: &Interner) -> (BTreeMap<NodeId, Vec<Content>>, usize) {
         let (mut recalled, mut nodes, mut odd) = (Recalled::default(), BTreeMap::<NodeId, History>::new(), 0);
-        for (kind, payload) in records {
-            match recalled.read(*kind as u8, payload, names) {
+        for (file, (kind, payload)) in records.iter().enumerate() {
+            match recalled.read(*kind as u8, payload, LogPlace { file: file as u64, offset: 0 }, names) {
                 Ok(Said::Node(node, rows)) => drop(nodes.entry(node).or_default().restore(rows)),
                 Ok(_) => {}
                 Err(_) => odd += 1,
             }
         }
-        (nodes, odd)
+        let files: Arc<dyn Backing> = Arc::new(Files(records.iter().map(|(_, payload)| payload.clone()).collect()));
+        (nodes.into_iter().map(|(node, history)| (node, seconds(&history, Some(&files)))).collect(), odd)
+    }
+
+    fn seconds(history: &History, log: Option<&Arc<dyn Backing>>) -> Vec<Content> {
+        history.slice(0, 1_000).of(&node("any"), log).seconds().iter().map(|one| one.content()).collect()
     }
 
     #[test]
@@ -508,41 +563,42 @@ mod tests {
                     history.unlogged().iter().for_each(|rows| writer.node(&node(name), rows));
                 }
             }
-            records.extend(writer.take());
-            assert!(writer.take().is_empty());
+            let Written { records: some, rows } = writer.take();
+            assert!(rows.iter().all(|row| some[row.record].1[row.offset..].starts_with(&row.bytes)));
+            records.extend(some);
+            assert!(writer.take().records.is_empty());
         }
         let theirs = Interner::default();
         let (back, odd) = read(&records, &theirs);
         assert_eq!((odd, back.len()), (0, 2));
-        let seconds =
-            |history: &History| history.slice(0, 1_000).seconds().iter().map(|one| one.content()).collect::<Vec<_>>();
         for (name, history) in &nodes {
-            assert_eq!(seconds(&back[&node(name)]), seconds(history));
+            assert_eq!(back[&node(name)], seconds(history, None));
         }
         for lost in 0..records.len() {
             let mut rest = records.clone();
             rest.remove(lost);
-            for (name, history) in read(&rest, &theirs).0 {
-                let whole: BTreeMap<u32, Content> =
-                    seconds(&back[&name]).into_iter().map(|content| (content.tick, content)).collect();
-                assert!(seconds(&history).iter().all(|content| whole.get(&content.tick) == Some(content)), "{name}");
+            for (name, contents) in read(&rest, &theirs).0 {
+                let whole: BTreeMap<u32, &Content> =
+                    back[&name].iter().map(|content| (content.tick, content)).collect();
+                assert!(contents.iter().all(|content| whole.get(&content.tick) == Some(&content)), "{name}");
             }
         }
+        let at = LogPlace { file: 0, offset: 0 };
         // Bytes that are cut or changed are refused, or say something else; they never panic.
         for (kind, payload) in &records {
             for end in 0..payload.len().min(200) {
                 let mut changed = payload.clone();
                 changed[end] ^= 0x55;
                 for bytes in [&payload[..end], &changed] {
-                    let _ = Recalled::default().read(*kind as u8, bytes, &theirs);
+                    let _ = Recalled::default().read(*kind as u8, bytes, at, &theirs);
                     let mut after = records.clone();
                     after[0] = (*kind, bytes.to_vec());
                     read(&after[..2], &theirs);
                 }
             }
         }
-        assert_eq!(Recalled::default().read(77, &[], &theirs), Err(RecordError::Kind(77)));
-        assert_eq!(Recalled::default().read(2, &[1, 2], &theirs), Ok(Said::Nothing), "of the ledger");
+        assert_eq!(Recalled::default().read(77, &[], at, &theirs), Err(RecordError::Kind(77)));
+        assert_eq!(Recalled::default().read(2, &[1, 2], at, &theirs), Ok(Said::Nothing), "of the ledger");
     }
 
     #[test]
@@ -558,8 +614,8 @@ mod tests {
             let mut writer = RecordWriter::new(epoch);
             let sums = if frames == 3 { sums.clone() } else { Sums::new() };
             writer.second(600, [frames, 0], Coverage { reporting: frames, expected: 4 }, &sums);
-            for (kind, payload) in writer.take() {
-                recalled.read(kind as u8, &payload, &names).unwrap();
+            for (kind, payload) in writer.take().records {
+                recalled.read(kind as u8, &payload, LogPlace { file: 0, offset: 0 }, &names).unwrap();
             }
         }
         let second = recalled.second(600).unwrap();

@@ -12,10 +12,10 @@ use starling_store::{LogError, Position};
 
 use super::{
     disk::{Disk, LogPart},
-    record::RecordWriter,
+    record::{RecordWriter, Written, WrittenRow},
 };
 use crate::{
-    blocks::{BLOCK_SECONDS, LogRows},
+    blocks::{BLOCK_SECONDS, LogPlace, LogRows},
     ingest::{IngestNode, Registry},
     ledger_task::LedgerHandle,
     metrics::Metrics,
@@ -41,6 +41,19 @@ pub(super) struct Recorder {
     epochs: VecDeque<Epoch>,
     /// The revision of each second of the cluster that is in the log.
     views: BTreeMap<u32, u32>,
+    /// Rows that were appended and not synced yet: memory holds them until then. At most what the store takes between two
+    /// syncs.
+    unsynced: Vec<Logged>,
+    /// Syncs of the log that had failed before these were appended.
+    failed_syncs: u64,
+}
+
+/// Rows of one block that the log has, from number `first` on.
+struct Logged {
+    node: Arc<IngestNode>,
+    start: u32,
+    first: u32,
+    rows: Vec<(Arc<[u8]>, LogPlace)>,
 }
 
 /// A piece of the log.
@@ -54,7 +67,10 @@ struct Epoch {
 /// What was taken from the nodes for one append.
 #[derive(Default)]
 struct Taken {
-    rows: Vec<(Arc<IngestNode>, u32, u32)>,
+    /// Rows of one block each, without the rows.
+    rows: Vec<Logged>,
+    /// How many rows each of them has.
+    counts: Vec<usize>,
     views: Vec<(u32, u32)>,
     bytes: usize,
 }
@@ -78,6 +94,8 @@ impl Recorder {
             epoch: 0,
             epochs: VecDeque::from([before]),
             views: BTreeMap::new(),
+            unsynced: Vec::new(),
+            failed_syncs: 0,
         }
     }
 
@@ -85,11 +103,25 @@ impl Recorder {
     /// and it is tried again with the next call.
     pub(super) fn step(&mut self, now_ms: u64, sync: bool) {
         let recorded = self.record(now_ms);
-        let synced = recorded.and_then(|()| if sync { self.disk.store().sync().map(drop) } else { Ok(()) });
+        let synced = recorded.and_then(|()| if sync { self.sync() } else { Ok(()) });
         if let Err(error) = &synced {
             self.metrics.history_not_logged(error);
         }
         self.metrics.history_paused(self.disk.paused().as_ref());
+    }
+
+    /// What survives a power loss now is read from the disk from now on. After a failed sync records stand elsewhere than
+    /// where they were appended: those stay in memory until their block is sealed.
+    fn sync(&mut self) -> Result<(), LogError> {
+        self.disk.store().sync()?;
+        let failed_syncs = self.disk.store().log_stats().failed_syncs;
+        if failed_syncs == self.failed_syncs {
+            for Logged { node, start, first, rows } in self.unsynced.drain(..) {
+                node.now_logged(start, first, &rows);
+            }
+        }
+        self.unsynced.clear();
+        Ok(())
     }
 
     fn record(&mut self, now_ms: u64) -> Result<(), LogError> {
@@ -102,7 +134,8 @@ impl Recorder {
                 let LogRows { start, first, .. } = rows;
                 self.writer.node(&node.id, &rows);
                 taken.bytes += rows.rows.iter().map(|row| row.bytes.len() + 16).sum::<usize>();
-                taken.rows.push((node.clone(), start, first));
+                taken.rows.push(Logged { node: node.clone(), start, first, rows: Vec::new() });
+                taken.counts.push(rows.rows.len());
             }
             if taken.bytes >= BATCH_BYTES {
                 self.append(std::mem::take(&mut taken), now_ms)?;
@@ -134,24 +167,37 @@ impl Recorder {
     }
 
     fn append(&mut self, taken: Taken, now_ms: u64) -> Result<(), LogError> {
-        let records = self.writer.take();
+        let Written { records, rows } = self.writer.take();
         if records.is_empty() {
             return Ok(());
         }
-        let windows = taken.rows.iter().map(|(_, start, _)| *start);
+        if self.unsynced.is_empty() {
+            self.failed_syncs = self.disk.store().log_stats().failed_syncs;
+        }
+        let windows = taken.rows.iter().map(|logged| logged.start);
         let windows = windows.chain(taken.views.iter().map(|(tick, _)| tick - tick % BLOCK_SECONDS));
         if let Some(epoch) = self.epochs.back_mut() {
             epoch.windows.extend(windows);
         }
         let records: Vec<(u8, &[u8])> = records.iter().map(|(kind, bytes)| (*kind as u8, &bytes[..])).collect();
         match self.disk.store().append(&records) {
-            Ok(_) => {
+            Ok(end) => {
+                let lengths: Vec<usize> = records.iter().map(|(_, bytes)| bytes.len()).collect();
+                let (payloads, mut rows) = (end.payloads(&lengths), rows.into_iter());
+                let place = |row: WrittenRow| {
+                    let at = payloads.get(row.record)?;
+                    Some((row.bytes, LogPlace { file: at.file, offset: at.offset + row.offset as u64 }))
+                };
+                self.unsynced.extend(taken.rows.into_iter().zip(taken.counts).map(|(logged, count)| {
+                    let rows = rows.by_ref().take(count).filter_map(place).collect();
+                    Logged { rows, ..logged }
+                }));
                 self.views.extend(taken.views);
                 self.metrics.history_logged_bytes.add(records.iter().map(|(_, bytes)| bytes.len() as u64).sum());
                 Ok(())
             }
             Err(error) => {
-                for (node, start, first) in taken.rows {
+                for Logged { node, start, first, .. } in taken.rows {
                     node.log_again(start, first);
                 }
                 // Names may have been among what was not written.

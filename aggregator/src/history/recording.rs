@@ -109,7 +109,7 @@ pub(super) async fn run(
 /// can still change.
 fn still_waiting(registry: &Registry, now: u32) -> BTreeSet<u32> {
     let mut waiting: BTreeSet<u32> =
-        registry.holders().iter().flat_map(|node| node.waiting()).map(|(start, _)| start).collect();
+        registry.holders().iter().flat_map(|node| node.waiting(now)).map(|(start, _)| start).collect();
     let oldest = now.saturating_sub(LIVE_WINDOW + BLOCK_SECONDS);
     waiting.extend((oldest - oldest % BLOCK_SECONDS..=now + BLOCK_SECONDS).step_by(BLOCK_SECONDS as usize));
     waiting

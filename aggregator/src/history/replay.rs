@@ -8,11 +8,11 @@ use std::{
 
 use prost::Message as _;
 use starling_proto::{ids::NodeId, v1};
-use starling_store::{Recovered, Replayed};
+use starling_store::{LogRecord, Recovered, Replayed};
 
 use super::record::{Recalled, RecordKind, Said};
 use crate::{
-    blocks::{BLOCK_SECONDS, LogRows, Restored},
+    blocks::{BLOCK_SECONDS, LogPlace, LogRows, Restored},
     ingest::Registry,
     metrics::Metrics,
 };
@@ -48,7 +48,7 @@ impl Replay {
         }
         for replayed in recovered.log {
             match replayed {
-                Replayed::Record(record) => replay.take(record.kind, &record.payload, registry),
+                Replayed::Record(record) => replay.take(&record, registry),
                 Replayed::Damage(damage) => {
                     replay.damages += 1;
                     if replay.damages <= DAMAGES_NAMED {
@@ -62,16 +62,17 @@ impl Replay {
         replay
     }
 
-    fn take(&mut self, kind: u8, payload: &[u8], registry: &Registry) {
+    fn take(&mut self, LogRecord { end, kind, payload }: &LogRecord, registry: &Registry) {
         self.records += 1;
+        let (kind, begin) = (*kind, end.offset.saturating_sub(payload.len() as u64));
         if RecordKind::of(kind) == Some(RecordKind::LedgerEntry) {
-            match v1::Entries::decode(payload) {
+            match v1::Entries::decode(&payload[..]) {
                 Ok(run) => self.ledger.take(run),
                 Err(_) => self.odd += 1,
             }
             return;
         }
-        match self.recalled.read(kind, payload, registry.names()) {
+        match self.recalled.read(kind, payload, LogPlace { file: end.file, offset: begin }, registry.names()) {
             Ok(Said::Node(node, rows)) => self.restore(&node, rows, registry),
             Ok(Said::Cluster(tick)) => drop(self.windows.insert(tick - tick % BLOCK_SECONDS)),
             Ok(Said::Nothing) => {}

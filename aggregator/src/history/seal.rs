@@ -19,7 +19,7 @@ use starling_proto::{
     series::Series,
 };
 
-use crate::blocks::{self, BLOCK_SECONDS};
+use crate::blocks::BLOCK_SECONDS;
 
 /// Groups whose seconds are gathered at once: each takes some megabytes for 200 series.
 const GROUPS_AT_ONCE: usize = 8;
@@ -50,16 +50,15 @@ pub(super) struct ClusterSecond {
     pub(super) sums: Arc<Sums>,
 }
 
-/// A block of a node, sealed at `now`: of two versions the later one counts.
+/// A block of the `seconds` of a node in the window at `start`, ascending, sealed at `now`: of two versions the later one counts.
 ///
 /// # Errors
 /// [`BlockError`] when it is beyond the limits of a block.
-pub(super) fn of_node(node: &NodeId, block: &blocks::Block, now: u32) -> Result<Block, BlockError> {
-    let start = block.start();
+pub(super) fn of_node(node: &NodeId, start: u32, seconds: &[Second], now: u32) -> Result<Block, BlockError> {
     let mut builder = BlockBuilder::new(Subject::Node(node.clone()), start);
-    for second in block.seconds(start, start + (BLOCK_SECONDS - 1)) {
+    for second in seconds {
         let coverage = Coverage::second(1, 1, second.dropped.into());
-        let pushed = builder.push(second.tick, now.into(), coverage, values(&second));
+        let pushed = builder.push(second.tick, now.into(), coverage, values(second));
         debug_assert!(pushed.is_ok(), "seconds of a block ascend");
     }
     builder.seal()

@@ -13,7 +13,6 @@ use std::{
 
 use bytes::Bytes;
 use starling_history::{Block, BlockError, Tier, roll_up};
-use starling_proto::ids::NodeId;
 use starling_store::{BlockKey, BlockRef, FileError, ReadError, SegmentId, Subjects, TierLimit, WriteError};
 
 use super::{
@@ -27,7 +26,7 @@ use super::{
     seal::{self, ClusterSecond, Expects},
 };
 use crate::{
-    blocks::{self, BLOCK_SECONDS},
+    blocks::{BLOCK_SECONDS, Lost},
     clock::{now_ms, tick_of},
     config::HistorySettings,
     ingest::IngestNode,
@@ -159,8 +158,9 @@ impl Worker {
     /// What of each window is in memory and not on the disk.
     fn waiting(&self) -> BTreeMap<u32, Waiting> {
         let mut waiting = BTreeMap::<u32, Waiting>::new();
+        let now = tick_of(now_ms());
         for node in self.history.registry.holders() {
-            for (start, sealed) in node.waiting() {
+            for (start, sealed) in node.waiting(now) {
                 let window = waiting.entry(start).or_default();
                 *(if sealed { &mut window.sealed } else { &mut window.open }) += 1;
             }
@@ -234,11 +234,6 @@ impl Worker {
 
     fn seal(&mut self, start: u32) -> Result<(), WriteError> {
         let now = tick_of(now_ms());
-        let mut waiting: Vec<(Arc<IngestNode>, blocks::Block)> = Vec::new();
-        for node in self.history.registry.holders() {
-            let unkept = node.unkept().into_iter().filter(|block| block.start() == start);
-            waiting.extend(unkept.map(|block| (node.clone(), block)));
-        }
         let window = start..start + BLOCK_SECONDS;
         let ledger = &self.history.ledger;
         let views: Vec<(u32, u32)> =
@@ -248,27 +243,37 @@ impl Worker {
         } else {
             Vec::new()
         };
-        let mut taken = 0;
+        let mut taken = Vec::<(Arc<IngestNode>, usize)>::new();
         let (pace, stop, metrics) = (&mut self.pace, &self.stop, &self.history.metrics);
-        let nodes = waiting.iter().map_while(|(node, block)| {
+        let (registry, backing) = (&self.history.registry, &self.history.backing);
+        let due = |node: Arc<IngestNode>| {
+            let open = node.due(now).into_iter().find(|open| open.start() == start)?;
+            Some((node, open))
+        };
+        // One after the other: memory holds the seconds of one node.
+        let nodes = registry.holders().into_iter().filter_map(due).map_while(|(node, open)| {
             pace.pause(stop);
             // The nodes that are left wait for the next process: their seconds are in the log.
             if stop.load(Ordering::Relaxed) {
                 return None;
             }
-            taken += 1;
-            Some(of_node(&node.id, block, now))
+            let (seconds, unread) = open.seconds(Some(&**backing));
+            metrics.history_lost(Lost { seconds: unread as u64, first: start, last: start });
+            let sealed = seal::of_node(&node.id, start, &seconds, now);
+            taken.push((node, open.len()));
+            Some(sealed)
         });
         let nodes = nodes.filter_map(|sealed| {
-            sealed.inspect_err(|error| metrics.history_failed("seal a window of a node", error)).ok()
+            let failed = |error: &BlockError| metrics.history_failed("seal a window of a node", error);
+            sealed.inspect_err(failed).ok().map(|block| row(&block))
         });
         let disk = &self.history.disk;
         match disk.store().write_segment(Tier::Second.code(), window, cluster.into_iter().chain(nodes)) {
             Ok(_) | Err(WriteError::NoBlocks) => {}
             Err(error) => return Err(error),
         }
-        metrics.history_blocks.of(Tier::Second.name()).add(taken as u64);
-        waiting.iter().take(taken).for_each(|(node, block)| node.now_kept(block));
+        metrics.history_blocks.of(Tier::Second.name()).add(taken.len() as u64);
+        taken.iter().for_each(|(node, seconds)| node.forget_block(start, *seconds));
         self.views.extend(views);
         self.views = self.views.split_off(&now.saturating_sub(2 * CHANGES_FOR));
         self.recalled.forget_before(now.saturating_sub(2 * CHANGES_FOR));
@@ -436,8 +441,4 @@ fn read_all(disk: &Disk, blocks: &[BlockRef]) -> Result<Vec<Block>, FileError> {
         }
     }
     Ok(read)
-}
-
-fn of_node(node: &NodeId, block: &blocks::Block, now: u32) -> Result<Row, BlockError> {
-    seal::of_node(node, block, now).map(|block| row(&block))
 }

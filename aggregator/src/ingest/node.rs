@@ -26,7 +26,7 @@ use super::{
     namesakes::ALIVE_FOR,
 };
 use crate::{
-    blocks::{Block, History, LogRows, Lost, Restored, Slice},
+    blocks::{Backing, History, LogPlace, LogRows, Lost, OpenBlock, Restored, Slice},
     clock::now_ms,
     metrics::Metrics,
 };
@@ -95,8 +95,19 @@ pub(super) struct Shared {
     pub(super) connected: AtomicUsize,
     /// Bytes of the blocks of all nodes, counted exactly once a second and by what was written since.
     pub(super) block_bytes: AtomicUsize,
+    /// Where is what memory does not hold; none without a disk. Blocks that are over wait for whoever keeps them there,
+    /// instead of being sealed in memory.
+    pub(super) backing: OnceLock<Arc<dyn Backing>>,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// Blocks take so many bytes less. The exact count may have come before: never below 0.
+    fn freed(&self, bytes: usize) {
+        let less = |now: usize| Some(now.saturating_sub(bytes));
+        let _ = self.block_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
 }
 
 /// As [`DecodedFrame::sparse`] has them.
@@ -267,7 +278,7 @@ impl IngestNode {
     pub(crate) fn slice(&self, from: u32, to: u32) -> Slice {
         let mut state = self.state();
         self.write(&mut state);
-        state.history.slice(from, to)
+        state.history.slice(from, to).of(&self.id, self.shared.backing.get())
     }
 
     /// Puts the newest second into its block if it is not there yet.
@@ -377,24 +388,41 @@ impl IngestNode {
         self.state().history.log_again(start, first);
     }
 
+    /// As [`History::now_logged`], of rows of one block from number `first` on.
+    pub(crate) fn now_logged(&self, start: u32, first: u32, rows: &[(Arc<[u8]>, LogPlace)]) {
+        let mut state = self.state();
+        let before = state.history.bytes();
+        for ((bytes, place), number) in rows.iter().zip(first as usize..) {
+            state.history.now_logged(start, number, bytes, *place);
+        }
+        let freed = before.saturating_sub(state.history.bytes());
+        drop(state);
+        self.shared.freed(freed);
+    }
+
     /// Puts rows that a log held back.
     pub(super) fn restore(&self, rows: LogRows) -> Restored {
         self.state().history.restore(rows)
     }
 
-    /// Its sealed blocks that are not kept on the disk, oldest first.
-    pub(crate) fn unkept(&self) -> Vec<Block> {
-        self.state().history.unkept()
+    /// As [`History::waiting`]: the starts of blocks that are not kept on the disk, and whether they can be now.
+    pub(crate) fn waiting(&self, now_tick: u32) -> Vec<(u32, bool)> {
+        self.state().history.waiting(now_tick).collect()
     }
 
-    /// `block` is kept on the disk.
-    pub(crate) fn now_kept(&self, block: &Block) {
-        self.state().history.now_kept(block);
+    /// Its open blocks that are due to be kept on the disk, to be read outside of the lock.
+    pub(crate) fn due(&self, now_tick: u32) -> Vec<OpenBlock> {
+        self.state().history.due(now_tick)
     }
 
-    /// As [`History::waiting`]: the starts of blocks that are not kept on the disk, and whether they are sealed.
-    pub(crate) fn waiting(&self) -> Vec<(u32, bool)> {
-        self.state().history.waiting().collect()
+    /// As [`History::forget`]: what is kept on the disk, memory need not.
+    pub(crate) fn forget_block(&self, block: u32, seconds: usize) {
+        let mut state = self.state();
+        let before = state.history.bytes();
+        state.history.forget(block, seconds);
+        let freed = before.saturating_sub(state.history.bytes());
+        drop(state);
+        self.shared.freed(freed);
     }
 
     /// The newest second of it that is held; 0 without one.
@@ -409,11 +437,11 @@ impl IngestNode {
         state.history.is_empty() && state.unwritten.is_none()
     }
 
-    /// Seals the blocks that are due. The work, about 2 ms for 500 series, is done outside of the lock.
+    /// Seals the blocks that are due, without a disk to keep them on. The work, about 2 ms for 500 series, is done outside of the lock.
     pub(super) fn seal(&self, now_tick: u32) {
         let due = self.state().history.due(now_tick);
         for open in due {
-            let sealed = open.seal();
+            let (sealed, _) = open.seal(None);
             self.state().history.seal(&open, sealed);
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ use super::bucket::Bucket;
 use super::namesakes::Clashes;
 use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, IngestNode, NodeSession, Shared};
 use crate::{
-    blocks::{LogRows, Lost, Restored},
+    blocks::{Backing, LogRows, Lost, Restored},
     metrics::Metrics,
 };
 
@@ -89,7 +89,13 @@ impl Registry {
             swept: AtomicU32::new(0),
             clashes: Clashes::default(),
             newcomers: Mutex::new(Bucket::new(Instant::now(), NEWCOMERS_BURST, NEWCOMERS_PER_SECOND)),
-            shared: Arc::new(Shared { started: Instant::now(), connected, block_bytes, metrics }),
+            shared: Arc::new(Shared {
+                started: Instant::now(),
+                connected,
+                block_bytes,
+                backing: OnceLock::new(),
+                metrics,
+            }),
         }
     }
 
@@ -146,6 +152,12 @@ impl Registry {
     /// The node called `id` as far as seconds of it are held here, though it may not have come since the start.
     pub(crate) fn holder(&self, id: &NodeId) -> Option<Arc<IngestNode>> {
         self.get(id).or_else(|| self.absent().get(id).cloned())
+    }
+
+    /// From now on memory need not hold what `backing` does, and blocks that are over wait for whoever keeps them there. The
+    /// first one stays.
+    pub(crate) fn keep_on(&self, backing: Arc<dyn Backing>) {
+        let _ = self.shared.backing.set(backing);
     }
 
     /// Puts rows that a log held back, before the node itself comes.
@@ -300,7 +312,9 @@ impl Registry {
             self.groups().stale = true;
         }
         drop(nodes);
-        due.iter().take(most).for_each(|node| node.seal(now_tick));
+        if self.shared.backing.get().is_none() {
+            due.iter().take(most).for_each(|node| node.seal(now_tick));
+        }
         self.shared.block_bytes.store(bytes, Ordering::Relaxed);
         self.keep_within(bytes, BLOCKS_BYTES_MAX);
         self.forget_groups();

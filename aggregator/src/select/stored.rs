@@ -8,10 +8,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use starling_history::{Block, Coverage, Selection, SeriesCells, Subject, Tier};
 use starling_proto::ids::NodeId;
-use starling_store::{BlockRef, Subjects};
+use starling_store::Subjects;
 
 use super::{Part, Source, Stop};
-use crate::{history::Disk, metrics::Metrics};
+use crate::{
+    history::{Disk, one_of, overlapping},
+    metrics::Metrics,
+};
 
 /// Newest seconds of which the nodes are looked up in the finest tier, before them in that of hours: more than the time
 /// until an hour is rolled up.
@@ -53,7 +56,7 @@ impl Stored {
                 // What is left out is not read from elsewhere either.
                 return Vec::new();
             }
-            let Some(block) = self.block(together) else { continue };
+            let Some(block) = one_of(&self.disk, together, &self.metrics) else { continue };
             if block.start() > next {
                 holes.push((next, block.start()));
             }
@@ -69,28 +72,6 @@ impl Stored {
             holes.push((next, window.1));
         }
         holes
-    }
-
-    /// One block of several versions and pieces.
-    fn block(&self, together: &[BlockRef]) -> Option<Block> {
-        let mut blocks = Vec::with_capacity(together.len());
-        for block in together {
-            match self.disk.store().read(block) {
-                Ok(bytes) => match Block::decode(bytes) {
-                    Ok(block) => blocks.push(block),
-                    Err(error) => self.metrics.history_failed("decode a block", &error),
-                },
-                Err(error) => self.metrics.history_failed("read a block", &error),
-            }
-        }
-        match &blocks[..] {
-            [] => None,
-            [only] => Some(only.clone()),
-            several => Block::join(several)
-                .inspect_err(|error| self.metrics.history_failed("join versions of a block", error))
-                .ok()
-                .or_else(|| several.last().cloned()),
-        }
     }
 }
 
@@ -132,24 +113,6 @@ fn preferred(step: u32) -> impl Iterator<Item = Tier> {
     let best = Tier::ALL.iter().rposition(|tier| fits(&tier)).unwrap_or(0);
     let finer = Tier::ALL.into_iter().take(best + 1).rev();
     finer.chain(Tier::ALL.into_iter().skip(best + 1))
-}
-
-/// Blocks by start, in runs whose windows touch the same seconds.
-fn overlapping(blocks: &[BlockRef]) -> Vec<&[BlockRef]> {
-    let mut runs = Vec::new();
-    let (mut first, mut end) = (0, 0);
-    for (at, block) in blocks.iter().enumerate() {
-        let window = block.window();
-        if at > first && window.start >= end {
-            runs.push(&blocks[first..at]);
-            first = at;
-        }
-        end = end.max(window.end);
-    }
-    if first < blocks.len() {
-        runs.push(&blocks[first..]);
-    }
-    runs
 }
 
 /// Adds the steps of `block` that overlap `from..=to` and of which no second is there from another tier.

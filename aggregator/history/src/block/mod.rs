@@ -6,6 +6,7 @@
 
 mod bytes;
 mod encode;
+mod node;
 mod packing;
 mod read;
 mod seal;
@@ -16,6 +17,7 @@ use starling_proto::varint::VarintError;
 
 pub use self::{
     bytes::Block,
+    node::{NodeSecond, NodeSeconds},
     seal::{BlockBuilder, RowError, SecondValue},
 };
 use crate::{column::ColumnError, table::STEPS_MAX};
