@@ -1,5 +1,7 @@
 //! Settings of an aggregator: one table. The example file in `deploy/config/aggregator.toml` is written from it.
 
+mod remote_write;
+
 use std::{
     ffi::{OsStr, OsString},
     net::SocketAddr,
@@ -17,6 +19,8 @@ use starling_service::{
         kind::{self, Word},
     },
 };
+
+pub use self::remote_write::{RemoteWriteSettings, WriteScope, WriteVersion};
 
 /// Most copies a frame can be asked to be on before it is acknowledged.
 const COPIES_MAX: u8 = 5;
@@ -98,6 +102,8 @@ starling_service::settings! {
         pub requests: RequestReports = RequestReports::default();
         /// The history this aggregator keeps on its disk, in the folder `history` of `state_dir`.
         pub history: HistorySettings = HistorySettings::default();
+        /// Series sent to a receiver of Prometheus's remote write.
+        pub remote_write: RemoteWriteSettings = RemoteWriteSettings::default();
     }
     together together;
 }
@@ -194,6 +200,7 @@ fn state_dir(variable: &dyn Fn(&str) -> Option<OsString>, root: bool) -> PathBuf
 fn together(config: &Config, mistakes: &mut Mistakes) {
     mistakes.distinct(&[("grpc_listen", config.grpc_listen), ("admin_listen", config.admin_listen)]);
     tiers_together(&config.history, mistakes);
+    remote_write::together(&config.remote_write, mistakes);
 }
 
 #[cfg(test)]
@@ -244,6 +251,24 @@ mod tests {
                 "history.keep_10s_secs = 7200",
                 "history.keep_10s_secs: 7200 is less than the 86400 of history.keep_1s_secs",
             ),
+            (
+                "remote_write.url = 'https://x/api/v1/write'",
+                "remote_write.url: \"https://x/api/v1/write\" does not start with http://",
+            ),
+            ("remote_write.url = 'http://127.0.0.1:9090/'", "remote_write.url: \"http://127.0.0.1:9090/\" has no path"),
+            ("remote_write.protocol = '3'", "remote_write.protocol: \"3\" is not \"1.0\" or \"2.0\""),
+            (
+                "remote_write.scopes = ['all']",
+                "remote_write.scopes: \"all\" is not \"cluster\" or \"groups\" or \"nodes\"",
+            ),
+            ("remote_write.scopes = []", "remote_write.scopes: 0 entries"),
+            ("remote_write.names = ['a(']", "remote_write.names: \"a(\" is not a regular expression"),
+            (
+                "remote_write.external_labels = { 'a.b' = 'c' }",
+                "remote_write.external_labels: \"a.b\" is not the name of a label",
+            ),
+            ("remote_write.user = 'ann'", "remote_write.user: it wants a password: set remote_write.secret_file too"),
+            ("remote_write.queue_bytes = 1000", "remote_write.queue_bytes: 1000 is out of range"),
             ("requests.endpoint = 'localhost'", "requests.endpoint: \"localhost\" does not start with http://"),
             ("grcp_listen = '127.0.0.1:1'", "grcp_listen: unknown key, did you mean grpc_listen?"),
         ] {
@@ -273,6 +298,12 @@ mod tests {
             grpc_advertise: Some("127.0.0.1:7400".into()),
             gossip_advertise: Some("127.0.0.1:7401".parse().unwrap()),
             state_dir: "/var/lib/starling/aggregator".into(),
+            remote_write: RemoteWriteSettings {
+                url: Some("http://127.0.0.1:9090/api/v1/write".into()),
+                secret_file: Some("/etc/starling/write-secret".into()),
+                user: Some("starling".into()),
+                ..RemoteWriteSettings::default()
+            },
             ..Config::default()
         };
         assert_eq!(config, expected);

@@ -28,6 +28,6 @@ mod select;
 mod service;
 mod state_file;
 
-pub use config::{Config, Duplicates, HistorySettings};
+pub use config::{Config, Duplicates, HistorySettings, RemoteWriteSettings, WriteScope, WriteVersion};
 pub use metrics::Metrics;
 pub use service::Service;

@@ -3,6 +3,8 @@
 //!
 //! Each aggregator of a process has numbers and limits of log lines of its own.
 
+mod remote_write;
+
 use std::{net::SocketAddr, time::Duration};
 
 use starling_proto::{ids::NodeId, v1::RefusalReason};
@@ -235,6 +237,32 @@ starling_service::metrics! {
         scrapes_refused: By<Counter> = "starling_aggregator_scrapes_refused", label "reason";
         /// Times a series had no room or no name of its own among those to be scraped, by scope.
         scrape_series_left_out: By<Gauge> = "starling_aggregator_scrape_series_left_out", label "scope";
+        /// Samples put into the queue of remote write, those that waited at the start included.
+        remote_write_queued: Counter = "starling_aggregator_remote_write_samples_queued";
+        /// Samples that the receiver of remote write took.
+        remote_write_sent: Counter = "starling_aggregator_remote_write_samples_sent";
+        /// Samples that are not sent, or that the receiver refused for good, by reason.
+        remote_write_dropped: By<Counter> = "starling_aggregator_remote_write_samples_dropped", label "reason";
+        /// Samples that wait for the receiver. What was queued is sent, dropped or waits.
+        remote_write_waiting: Gauge = "starling_aggregator_remote_write_samples_waiting";
+        /// Bytes of the queue on the disk.
+        remote_write_queue_bytes: Gauge = "starling_aggregator_remote_write_queue_size", unit Bytes;
+        /// Unix time of the first second that waits; 0 when none does.
+        remote_write_oldest: Gauge = "starling_aggregator_remote_write_oldest_unix";
+        /// Seconds of nodes, groups and the cluster that memory forgot before they were queued.
+        remote_write_lost_seconds: Counter = "starling_aggregator_remote_write_lost_subject_seconds";
+        /// Requests to the receiver that are sent again, and writes of the queue that are tried again, by reason.
+        remote_write_failures: By<Counter> = "starling_aggregator_remote_write_failures", label "reason";
+        /// Duration of a request to the receiver.
+        remote_write_request: Durations = "starling_aggregator_remote_write_request", unit Seconds;
+        /// 1 while the receiver has taken nothing for 10 seconds though something waits.
+        remote_write_away: Gauge = "starling_aggregator_remote_write_away";
+        /// Records of the queue that could not be read.
+        remote_write_damage: Counter = "starling_aggregator_remote_write_damage";
+        /// Series that are sent and have not ended.
+        remote_write_series: Gauge = "starling_aggregator_remote_write_series";
+        /// Times a series had no room or no name of its own among those that are sent.
+        remote_write_series_left_out: Gauge = "starling_aggregator_remote_write_series_left_out";
 
         log node_stream_line most 50 every LINE_EVERY;
         log frame_refused_line every LINE_EVERY;
@@ -256,6 +284,10 @@ starling_service::metrics! {
         log history_copy_refused_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
         log ledger_store_line every LINE_EVERY;
+        log remote_write_line every LINE_EVERY;
+        log remote_write_full_line every LINE_EVERY;
+        log remote_write_refused_line every LINE_EVERY;
+        log remote_write_again_line every STATE_EVERY;
         log gossip_identities_line every STATE_EVERY;
         log wrong_cluster_line every STATE_EVERY;
         log members_skipped_line every STATE_EVERY;

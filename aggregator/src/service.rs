@@ -38,7 +38,7 @@ use crate::{
     ledger_task::LedgerTask,
     membership::{self, Load, Membership, State},
     metrics::Metrics,
-    out::{self, Follow, Scrapes},
+    out::{self, Follow, RemoteWrite, Scrapes},
     peer::{self, Exchange, Links, PeerService},
     query::{ClusterService, Holders, OverTime, QueryService, Streams, Views},
     requests::MeterLayer,
@@ -65,6 +65,7 @@ const ROWS: &str = "node rows";
 const REBALANCING: &str = "rebalancing";
 const ROSTER: &str = "roster";
 const HISTORY: &str = "history";
+const REMOTE_WRITE: &str = "remote write";
 const SCRAPES: &str = "series to be scraped";
 const LEDGER_LOGS: &str = "logs of the ledger";
 const COPIES: &str = "copies of history";
@@ -76,6 +77,7 @@ pub struct Service {
     registry: Arc<MetricsRegistry>,
     ledger: LedgerTask,
     history: Option<(Arc<History>, history::Starting, history::LedgerLogs, Copies)>,
+    remote_write: Option<RemoteWrite>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     ready: watch::Sender<Readiness>,
@@ -100,6 +102,7 @@ impl Program for Service {
             true => Some(history::open(config.state_dir.clone()).await?),
             false => None,
         };
+        let remote_write = RemoteWrite::open(&config.state_dir, &config.remote_write, metrics.clone()).await?;
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
         let (log, requests) = LogHandle::new();
         let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log));
@@ -124,7 +127,7 @@ impl Program for Service {
             (history, starting, logs, copies)
         });
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
-        Ok(Self { config, rooms, registry: Arc::new(registry), ledger, history, grpc, admin, ready })
+        Ok(Self { config, rooms, registry: Arc::new(registry), ledger, history, remote_write, grpc, admin, ready })
     }
 
     /// `grpc`, `gossip` (UDP) and `admin`.
@@ -141,7 +144,7 @@ impl Program for Service {
     /// error, when the clock of this host went back: whoever watches over this process starts a new one, which is a new
     /// writer by the new time.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, rooms, registry, ledger, history, grpc, admin, ready } = self;
+        let Self { config, rooms, registry, ledger, history, remote_write, grpc, admin, ready } = self;
         info!(
             aggregator = %config.aggregator_id, cluster = config.cluster, writer = %rooms.intake.ledger.writer(),
             grpc = %grpc.1, gossip = %rooms.intake.membership.gossip_addr(), admin = %admin.1, "aggregator started"
@@ -162,6 +165,13 @@ impl Program for Service {
             parts.start(COPIES, |stop| done(copies.run(stop)));
             parts.start(LEDGER_LOGS, |stop| done(logs.run(stop)));
             parts.start(HISTORY, |stop| history.run(starting, stop));
+        }
+        if let Some(remote_write) = remote_write {
+            let Intake { membership, registry, metrics, ledger, .. } = &*rooms.intake;
+            let Exchange { held, fleet, .. } = &*rooms.exchange;
+            let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone());
+            let (holders, metrics) = ((registry.clone(), membership.clone()), metrics.clone());
+            parts.start(REMOTE_WRITE, |stop| remote_write.run(follow, holders, metrics, stop));
         }
         // These end with the streams, by a token of their own.
         parts.start(DIALLER, |_| done(peer::dial_peers(rooms.exchange.clone())));
@@ -228,7 +238,7 @@ fn build(
     let (disk, log) = disk.unzip();
     sources.extend(disk.iter().map(|disk| -> Box<dyn Source> { Box::new(Stored::new(disk.clone(), metrics.clone())) }));
     let held = Held::new(sources, log);
-    let follow = Follow::new(ledger.clone(), registry.clone(), fleet.clone());
+    let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone());
     let scrapes = Arc::new(Scrapes::new(follow, metrics.clone()));
     let exchange = Exchange {
         catch_up,
@@ -401,7 +411,9 @@ impl Running {
         if tokio::time::timeout_at(deadline.into(), exchange.tasks.wait()).await.is_err() {
             warn!(tasks = exchange.tasks.len(), "streams did not end in time");
         }
-        for part in [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, SCRAPES, LEDGER_LOGS, LEDGER, HISTORY] {
+        for part in
+            [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, SCRAPES, REMOTE_WRITE, LEDGER_LOGS, LEDGER, HISTORY]
+        {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
         intake.meter.clone().shutdown().await;

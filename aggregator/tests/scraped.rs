@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
-mod engines;
 mod support;
 
 use std::{
@@ -11,8 +10,7 @@ use std::{
     time::Duration,
 };
 
-use engines::{Engine, growth, installed};
-use starling_testkit::eventually;
+use starling_testkit::{Engine, eventually, growth, installed};
 use support::{Aggregator, TestNode, now};
 use tokio::sync::oneshot;
 

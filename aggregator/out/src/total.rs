@@ -110,10 +110,18 @@ enum Held {
     LeftOut(u32),
 }
 
+/// The series of a subject.
+#[derive(Debug, Default)]
+struct OfSubject {
+    /// The labels it had when they began.
+    labels: Vec<(String, String)>,
+    series: HashMap<Key, Held>,
+}
+
 /// What all series of some subjects have reached, bounded in number.
 #[derive(Debug)]
 pub struct Totals {
-    subjects: BTreeMap<Subject, HashMap<Key, Held>>,
+    subjects: BTreeMap<Subject, OfSubject>,
     /// Two series that would be spelled the same are one to a reader: the first stays.
     taken: HashSet<Labels>,
     most: usize,
@@ -138,7 +146,13 @@ impl Totals {
         wanted: impl Fn(&Labels) -> bool,
         mut each: impl FnMut(&Total, u32),
     ) {
-        let held = self.subjects.entry(subject.clone()).or_default();
+        let of_subject = self.subjects.entry(subject.clone()).or_default();
+        if of_subject.labels != of_node {
+            // Other labels are other series.
+            free(&mut self.taken, of_subject);
+            of_subject.labels = of_node.to_vec();
+        }
+        let held = &mut of_subject.series;
         for one in series {
             let Some((first, _)) = one.cells.first() else { continue };
             let held = held.entry((one.series.clone(), one.derived)).or_insert_with(|| {
@@ -164,8 +178,8 @@ impl Totals {
     /// Forgets series without data for [`FORGOTTEN_AFTER`] seconds.
     pub fn forget(&mut self, settled: u32) {
         let taken = &mut self.taken;
-        self.subjects.retain(|_, held| {
-            held.retain(|_, one| {
+        self.subjects.retain(|_, OfSubject { series, .. }| {
+            series.retain(|_, one| {
                 let (Held::Total(Total { last, .. }) | Held::LeftOut(last)) = one;
                 let stays = last.saturating_add(FORGOTTEN_AFTER) > settled;
                 if let (Held::Total(total), false) = (one, stays) {
@@ -173,13 +187,13 @@ impl Totals {
                 }
                 stays
             });
-            !held.is_empty()
+            !series.is_empty()
         });
     }
 
     /// All series, by subject.
     pub fn all(&self) -> impl Iterator<Item = &Total> {
-        self.subjects.values().flat_map(HashMap::values).filter_map(|held| match held {
+        self.subjects.values().flat_map(|held| held.series.values()).filter_map(|held| match held {
             Held::Total(total) => Some(total),
             Held::LeftOut(_) => None,
         })
@@ -189,6 +203,15 @@ impl Totals {
     #[must_use]
     pub const fn left_out(&self) -> u64 {
         self.left_out
+    }
+}
+
+/// Forgets all series of a subject.
+fn free(taken: &mut HashSet<Labels>, of_subject: &mut OfSubject) {
+    for held in of_subject.series.drain().map(|(_, held)| held) {
+        if let Held::Total(total) = held {
+            taken.remove(&total.labels);
+        }
     }
 }
 
@@ -261,6 +284,18 @@ mod tests {
         )];
         totals.take(&Subject::Cluster, &[], &part, |_| true, |_, _| {});
         assert_eq!(totals.all().next().unwrap().reached, Reached::Gauge(2.5));
+    }
+
+    #[test]
+    fn a_node_that_comes_back_with_other_labels_has_other_series() {
+        let subject = Subject::Node(NodeId::parse("web-1").unwrap());
+        let mut totals = Totals::new(10);
+        let part = |tick| [cells(&subject, counter(), vec![(tick, Cell::second(3.0))])];
+        let rack = |name: &str| [("rack".to_owned(), name.to_owned())];
+        totals.take(&subject, &rack("r1"), &part(10), |_| true, |_, _| {});
+        totals.take(&subject, &rack("r2"), &part(11), |_| true, |_, _| {});
+        let all: Vec<_> = totals.all().map(|total| (total.labels.get("rack"), total.created)).collect();
+        assert_eq!((all, totals.taken.len()), (vec![("r2", 10)], 1));
     }
 
     #[test]

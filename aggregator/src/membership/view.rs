@@ -53,11 +53,16 @@ impl MembershipView {
     /// The ready members in the order in which they are to take `node`. While none is ready, this process alone:
     /// a cluster that starts takes nodes at once, and moves them when it has settled.
     pub(crate) fn rank(&self, node: &NodeId) -> Vec<&Member> {
+        self.ranked(node.as_str())
+    }
+
+    /// The same for any name of which one aggregator is to take care.
+    pub(crate) fn ranked(&self, name: &str) -> Vec<&Member> {
         let ready: Vec<&Member> = self.everybody().filter(|member| member.state == State::Ready).collect();
         if ready.is_empty() {
             return vec![&self.me];
         }
-        ownership::rank(node.as_str(), ready.iter().map(|member| (member.id.as_str(), member.weight)))
+        ownership::rank(name, ready.iter().map(|member| (member.id.as_str(), member.weight)))
             .into_iter()
             .filter_map(|id| ready.iter().find(|member| member.id.as_str() == id).copied())
             .collect()

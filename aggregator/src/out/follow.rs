@@ -1,15 +1,15 @@
 //! Whose series there are here, and their seconds one after another.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use starling_history::{Selection, SeriesCells, Subject};
-use starling_proto::{ids::NodeId, limits::LIVE_WINDOW};
+use starling_history::{Selection, SeriesCells, Subject, Tier};
+use starling_proto::limits::LIVE_WINDOW;
 
 use crate::{
     fleet::ClusterFleet,
     ingest::Registry,
     ledger_task::LedgerHandle,
-    select::{Memory, Source as _, Stop},
+    select::{Held, Memory, Source as _, Stop},
 };
 
 /// Whose series.
@@ -44,7 +44,10 @@ impl Scope {
 
 /// The last 15 minutes of all that is here. Reading blocks: not for a runtime thread.
 pub(crate) struct Follow {
+    /// What is merged is in memory for 15 minutes.
     memory: Memory,
+    /// Of nodes only what is new is in memory.
+    held: Held,
     ledger: LedgerHandle,
     registry: Arc<Registry>,
     fleet: Arc<ClusterFleet>,
@@ -52,8 +55,8 @@ pub(crate) struct Follow {
 
 impl Follow {
     /// What these hold.
-    pub(crate) fn new(ledger: LedgerHandle, registry: Arc<Registry>, fleet: Arc<ClusterFleet>) -> Self {
-        Self { memory: Memory::new(ledger.clone(), registry.clone(), fleet.clone()), ledger, registry, fleet }
+    pub(crate) fn new(held: Held, ledger: LedgerHandle, registry: Arc<Registry>, fleet: Arc<ClusterFleet>) -> Self {
+        Self { memory: Memory::new(ledger.clone(), registry.clone(), fleet.clone()), held, ledger, registry, fleet }
     }
 
     /// The newest settled second.
@@ -75,9 +78,19 @@ impl Follow {
         }
     }
 
-    /// The operator's labels of every node.
-    pub(crate) fn labels(&self) -> BTreeMap<NodeId, Vec<(String, String)>> {
-        self.fleet.labels()
+    /// The last second that is here of a node; of what is merged the newest settled one.
+    pub(crate) fn newest(&self, subject: &Subject) -> u32 {
+        let settled = self.settled();
+        let Some(node) = subject.node() else { return settled };
+        self.registry.holder(node).map_or(0, |node| node.newest()).min(settled)
+    }
+
+    /// The operator's labels of a node, which it brings when it connects; none of what is merged. `None` of a node that has
+    /// not come since the start.
+    pub(crate) fn labels(&self, subject: &Subject) -> Option<Vec<(String, String)>> {
+        let Some(node) = subject.node() else { return Some(Vec::new()) };
+        let about = self.registry.get(node)?.about();
+        Some(about.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     /// All series of `subject` over the settled seconds `from..=to`, and the second after the last one that is taken. Of a
@@ -88,8 +101,14 @@ impl Follow {
         if from > to {
             return (Vec::new(), from);
         }
-        let part = self.memory.read(subject, &Selection::all(from, to), 1, &Stop::at(Instant::now() + STEP_MAX));
-        let newest = part.coverage.keys().next_back().map_or(from.saturating_sub(1), |(tick, _)| *tick);
+        let (selection, stop) = (Selection::all(from, to), Stop::at(Instant::now() + STEP_MAX));
+        let mut part = match subject.is_merged() {
+            true => self.memory.read(subject, &selection, 1, &stop),
+            false => self.held.read(subject, &selection, 1, &stop),
+        };
+        part.series.retain(|series| series.tier == Tier::Second);
+        let seconds = part.coverage.keys().filter(|(_, tier)| *tier == Tier::Second);
+        let newest = seconds.map(|(tick, _)| *tick).max().unwrap_or(from.saturating_sub(1));
         let next = if subject.is_merged() { to + 1 } else { newest + 1 };
         (part.series, next)
     }
@@ -105,5 +124,5 @@ impl Follow {
     }
 }
 
-/// Reading memory takes milliseconds; a step that takes longer than this is broken off and what it read is taken.
+/// Reading takes milliseconds; a step that takes longer than this is broken off and what it read is taken.
 const STEP_MAX: std::time::Duration = std::time::Duration::from_secs(60);

@@ -133,7 +133,6 @@ impl Scrapes {
 
     fn catch_up(&self, scope: Scope, followed: &mut Followed) {
         let settled = self.follow.settled();
-        let labels = if scope == Scope::Nodes { self.follow.labels() } else { BTreeMap::new() };
         let oldest = self.follow.oldest();
         followed.next.retain(|_, next| *next >= oldest);
         for subject in self.follow.subjects(scope) {
@@ -141,9 +140,9 @@ impl Scrapes {
             if from > settled {
                 continue;
             }
+            let Some(labels) = self.follow.labels(&subject) else { continue };
             let (series, next) = self.follow.read(&subject, from, settled, PATIENCE);
-            let own = subject.node().and_then(|node| labels.get(node)).map(Vec::as_slice).unwrap_or_default();
-            followed.totals.take(&subject, own, &series, |_| true, |_, _| {});
+            followed.totals.take(&subject, &labels, &series, |_| true, |_, _| {});
             followed.next.insert(subject, next);
         }
         followed.totals.forget(settled);

@@ -63,6 +63,38 @@ fn what_was_appended_is_replayed_in_order_over_several_starts() {
 }
 
 #[test]
+fn the_log_is_read_while_it_is_written_from_any_record_on() {
+    let dir = tempfile::tempdir().unwrap();
+    // Without tiers a store is only a log.
+    let options = Options { log_file_bytes: 200, ..Options::new([]) };
+    let read = |store: &Store, from| -> Vec<(Position, Vec<u8>)> {
+        let whole = |item| match item {
+            Replayed::Record(record) => (record.end, record.payload),
+            Replayed::Damage(damage) => panic!("{damage}"),
+        };
+        store.replay_log(from).map(whole).collect()
+    };
+    let (store, _) = Store::open(dir.path(), &options).unwrap();
+    let begin = store.append(&[]).unwrap();
+    assert_eq!(read(&store, begin), []);
+    let mut ends = Vec::new();
+    for n in 0..20_u8 {
+        ends.push(store.append(&[(1, &[n; 50])]).unwrap());
+    }
+    assert!(ends[19].file > ends[0].file + 4, "several files");
+    drop(store);
+    // Those of an earlier process, and of this one.
+    let (store, _) = Store::open(dir.path(), &options).unwrap();
+    ends.push(store.append(&[(1, &[20; 50])]).unwrap());
+    for (n, from) in [begin].into_iter().chain(ends.clone()).enumerate() {
+        let expected: Vec<_> = (n..21).map(|n| (ends[n], vec![n as u8; 50])).collect();
+        assert_eq!(read(&store, from), expected, "behind record {n}");
+    }
+    store.checkpoint(ends[10]).unwrap();
+    assert_eq!(read(&store, ends[18]).len(), 2);
+}
+
+#[test]
 fn a_store_has_one_user_and_only_a_folder_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -268,7 +268,8 @@ mod tests {
     #[test]
     fn a_counter_begins_with_zero_and_goes_on_without() {
         let (mut outlet, web) = (outlet(1_000), node("web-1"));
-        outlet.take(&web, &[("rack".into(), "r".into())], &[requests(&web, &[(100, 5.0), (101, 0.0)])], 101);
+        let rack = [("rack".to_owned(), "r".to_owned())];
+        outlet.take(&web, &rack, &[requests(&web, &[(100, 5.0), (101, 0.0)])], 101);
         let batches = outlet.batches(101);
         assert_eq!(numbers(&batches), [(99_500, 0.0), (100_000, 5.0), (101_000, 5.0)]);
         assert_eq!(
@@ -281,7 +282,7 @@ mod tests {
             "traffic_requests_total{cluster=\"c1\", node=\"web-1\", protocol=\"grpc\", rack=\"r\"}"
         );
         assert_eq!(points.created_ms, 99_000);
-        outlet.take(&web, &[], &[requests(&web, &[(101, 9.0), (102, 2.0)])], 102);
+        outlet.take(&web, &rack, &[requests(&web, &[(101, 9.0), (102, 2.0)])], 102);
         assert_eq!(numbers(&outlet.batches(102)), [(102_000, 7.0)], "no second twice");
     }
 

@@ -96,6 +96,8 @@ pub struct Replay {
 struct Planned {
     key: FileKey,
     path: PathBuf,
+    /// First byte that is read; 0 for all of them.
+    start: u64,
     end: u64,
 }
 
@@ -131,7 +133,7 @@ impl Replay {
                 faults.push_back(LogDamage { path: path.clone(), offset: 0, bytes: FILE_HEAD as u64, what });
             }
             sizes.push((key, length));
-            files.push(Planned { key, path, end: length });
+            files.push(Planned { key, path, start: 0, end: length });
         }
         let total = files.iter().map(|file| file.end).sum();
         (Replay { disk, files: files.into(), current: None, faults, total, done: 0 }, sizes)
@@ -147,6 +149,16 @@ impl Replay {
         }
         replay.total = replay.files.iter().map(|file| file.end).sum();
         replay
+    }
+
+    /// Only what is at or after `from`, where a record begins.
+    pub(crate) fn after(mut self, from: Position) -> Replay {
+        self.files.retain(|planned| planned.key.number >= from.file);
+        if let Some(first) = self.files.front_mut().filter(|first| first.key.number == from.file) {
+            first.start = from.offset;
+        }
+        self.total = self.files.iter().map(|file| file.end.saturating_sub(file.start)).sum();
+        self
     }
 
     /// How many bytes there are to read in all, and how many are read.
@@ -175,8 +187,8 @@ impl Iterator for Replay {
             let planned = self.files.pop_front()?;
             match self.disk.open(&planned.path) {
                 Ok(file) => {
-                    let at = (FILE_HEAD as u64).min(planned.end);
-                    self.done += at;
+                    let at = planned.start.max(FILE_HEAD as u64).min(planned.end);
+                    self.done += at.saturating_sub(planned.start);
                     let short = (at < FILE_HEAD as u64 && at > 0).then(|| LogDamage {
                         path: planned.path.clone(),
                         offset: 0,
@@ -188,11 +200,13 @@ impl Iterator for Replay {
                         return Some(Replayed::Damage(damage));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.done += planned.end,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.done += planned.end.saturating_sub(planned.start);
+                }
                 Err(error) => {
-                    self.done += planned.end;
+                    let bytes = planned.end.saturating_sub(planned.start);
+                    self.done += bytes;
                     let what = LogFault::Unreadable(FileError::at("cannot open", &planned.path)(error));
-                    let bytes = planned.end;
                     return Some(Replayed::Damage(LogDamage { path: planned.path, offset: 0, bytes, what }));
                 }
             }

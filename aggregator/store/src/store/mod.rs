@@ -182,6 +182,14 @@ impl Store {
         self.log.sync()
     }
 
+    /// The records at or after `from`, the end of a record or where a file begins, as far as they are written now, those of
+    /// this process too. After a failed write or sync a record may come a second time, at another place.
+    pub fn replay_log(&self, from: Position) -> Replay {
+        let mut files = self.log.files();
+        files.retain(|(key, _)| key.number >= from.file);
+        Replay::up_to(self.disk.clone(), &self.folder.log, &files).after(from)
+    }
+
     /// Bytes of the log from `at` on, as they are on the disk now: of records that are synced and that no checkpoint dropped.
     /// They are not checked; whoever reads a piece of a record knows its checksum.
     ///

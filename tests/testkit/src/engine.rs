@@ -1,7 +1,5 @@
 //! Real engines of others, as Debian packages them, each in a folder of its own that goes with it.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -9,15 +7,20 @@ use std::{
 };
 
 use serde_json::Value as Json;
-use starling_testkit::eventually;
 use tempfile::TempDir;
 
+use crate::eventually;
+
 /// A running engine. Killed when dropped.
-pub(crate) struct Engine {
+#[allow(missing_debug_implementations, reason = "it holds a function")]
+pub struct Engine {
     child: Child,
     command: Box<dyn Fn() -> Command + Send + Sync>,
-    pub(crate) port: u16,
-    dir: TempDir,
+    /// Where it listens on loopback.
+    pub port: u16,
+    /// Answers when it is ready.
+    ready: &'static str,
+    _dir: TempDir,
 }
 
 impl Drop for Engine {
@@ -26,8 +29,12 @@ impl Drop for Engine {
     }
 }
 
+/// Samples of one series: seconds and value.
+pub type EngineSamples = Vec<(f64, f64)>;
+
 /// Whether a program is installed; what is compared with it is skipped without. `make` installs them.
-pub(crate) fn installed(program: &str) -> bool {
+#[must_use]
+pub fn installed(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
         eprintln!("skipped: {program} is not installed, see .ci/install-tools");
@@ -41,7 +48,10 @@ fn free_port() -> u16 {
 
 impl Engine {
     /// Prometheus with native histograms, a receiver of remote write, and `scrapes` in its settings.
-    pub(crate) async fn prometheus(scrapes: &str) -> Self {
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn prometheus(scrapes: &str) -> Self {
         let settings = format!("global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{scrapes}\n");
         let command = |dir: &std::path::Path, port: u16| {
             let mut command = Command::new("prometheus");
@@ -56,7 +66,10 @@ impl Engine {
     }
 
     /// VictoriaMetrics.
-    pub(crate) async fn victoria() -> Self {
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn victoria() -> Self {
         let command = |dir: &std::path::Path, port: u16| {
             let mut command = Command::new("victoria-metrics");
             command
@@ -80,38 +93,57 @@ impl Engine {
             command
         };
         let child = command().spawn().unwrap();
-        let engine = Self { child, command: Box::new(command), port, dir };
-        engine.is_ready(ready).await;
+        let engine = Self { child, command: Box::new(command), port, ready, _dir: dir };
+        engine.is_ready().await;
         engine
     }
 
-    async fn is_ready(&self, path: &str) {
+    async fn is_ready(&self) {
         eventually("an engine that is ready", async || {
-            let answer = reqwest::get(self.url(path)).await.map_err(|error| error.to_string())?;
+            let answer = reqwest::get(self.url(self.ready)).await.map_err(|error| error.to_string())?;
             if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string()) }
         })
         .await;
     }
 
     /// Ends it at once.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Starts it again on its data.
-    pub(crate) async fn again(&mut self, ready: &str) {
-        self.kill();
-        self.child = (self.command)().spawn().unwrap();
-        self.is_ready(ready).await;
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn stop(&mut self) {
+        // SIGTERM: what it took is on its disk then.
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(asked.success());
+        let _ = self.child.wait();
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
+    /// Starts it again on its data.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn again(&mut self) {
+        self.kill();
+        self.child = (self.command)().spawn().unwrap();
+        self.is_ready().await;
+    }
+
+    /// The address of a path of it.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     /// The answer to a query about now; all series with their labels and either value or histogram.
-    pub(crate) async fn ask(&self, query: &str) -> Result<Vec<Json>, String> {
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub async fn ask(&self, query: &str) -> Result<Vec<Json>, String> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
         let request = client.get(self.url("/api/v1/query")).query(&[("query", query)]);
         let answer = request.send().await.map_err(|error| error.to_string())?;
@@ -120,7 +152,10 @@ impl Engine {
     }
 
     /// The only number that a query about now gives; `None` without a series.
-    pub(crate) async fn number(&self, query: &str) -> Result<Option<f64>, String> {
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub async fn number(&self, query: &str) -> Result<Option<f64>, String> {
         let found = self.ask(query).await?;
         match &found[..] {
             [] => Ok(None),
@@ -130,7 +165,10 @@ impl Engine {
     }
 
     /// All samples of a selector over a while, in order: series, then seconds and value.
-    pub(crate) async fn samples(&self, selector: &str, range: &str) -> Result<Vec<(Json, Vec<(f64, f64)>)>, String> {
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub async fn samples(&self, selector: &str, range: &str) -> Result<Vec<(Json, EngineSamples)>, String> {
         let point = |point: &Json| (point[0].as_f64().unwrap(), point[1].as_str().unwrap().parse().unwrap());
         let found = self.ask(&format!("{selector}[{range}]")).await?;
         let points =
@@ -140,7 +178,8 @@ impl Engine {
 }
 
 /// What a counter grew by over its samples, its restarts known by a fall.
-pub(crate) fn growth(samples: &[(f64, f64)]) -> f64 {
+#[must_use]
+pub fn growth(samples: &[(f64, f64)]) -> f64 {
     let step = |pair: &[(f64, f64)]| if pair[1].1 < pair[0].1 { pair[1].1 } else { pair[1].1 - pair[0].1 };
     samples.windows(2).map(step).sum()
 }
