@@ -1,6 +1,6 @@
 //! Seconds of open blocks on their way to a log, and back after a restart.
 //!
-//! A log takes the rows of a block as they stand there: the differences of gauges are those to the row before, so rows
+//! A log takes the rows of a block as they stand there: the differences of gauges are those to a row before, so rows
 //! go back in the order in which they came, each at its number. What follows a row that is missing cannot be read and
 //! waits until the block begins again with its row 0.
 

@@ -1,11 +1,13 @@
 //! What stands in the log of an aggregator, and how it is read back. Pure.
 //!
+//! Kind 1 was node seconds whose gauges were differences from the first row of a block on.
+//!
 //! Every record of history begins with a varint, the number of its *epoch*: names are written once in an epoch and used by
 //! number in it. Numbers ascend from 0 and every definition says its own, so that a record which is lost takes nothing
 //! with it but what it said itself.
 //!
 //! ```text
-//! 1 node seconds     epoch, node, start of the block / 300, number of the first row, varint n, then of each row:
+//! 5 node seconds     epoch, node, start of the block / 300, number of the first row, varint n, then of each row:
 //!                    varint offset, layout, varint dropped, varint length and bytes of the row
 //! 2 ledger entry     a run of a log, `Entries` of peer.proto; alone it has no epoch
 //! 3 cluster second   epoch, varint tick, frames, nodes reporting, nodes expected, cells skipped, varint n and
@@ -43,7 +45,7 @@ use crate::blocks::{BLOCK_SECONDS, LogPlace, LogRow, LogRows};
 #[repr(u8)]
 pub(crate) enum RecordKind {
     /// Seconds of one node.
-    NodeSeconds = 1,
+    NodeSeconds = 5,
     /// An entry of a ledger; the history does not read it.
     LedgerEntry = 2,
     /// A settled second of the cluster and its groups.
