@@ -1,9 +1,12 @@
 //! Cells of any tier becoming the steps of a question. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use starling_history::{Cell, Coverage, Tier};
-use starling_proto::{histogram::OverflowError, series::Series};
+use starling_proto::{
+    histogram::{Histogram, HistogramSum, OverflowError},
+    series::Series,
+};
 
 use super::{Part, Span};
 
@@ -14,6 +17,37 @@ pub(crate) struct Key {
     pub(crate) series: Series,
     /// Computed from others.
     pub(crate) derived: bool,
+}
+
+/// Histograms of one step on their way into one: most steps gather many.
+#[derive(Default)]
+struct Gathered {
+    /// Which step.
+    point: usize,
+    sum: HistogramSum,
+    /// Whether any came.
+    some: bool,
+}
+
+impl Gathered {
+    fn add(&mut self, histogram: Option<Arc<Histogram>>) -> Result<(), OverflowError> {
+        if let Some(histogram) = histogram {
+            self.sum.add(&histogram)?;
+            self.some = true;
+        }
+        Ok(())
+    }
+
+    /// Gives its step what was gathered.
+    fn put(&mut self, steps: &mut [Option<Cell>]) {
+        if !std::mem::take(&mut self.some) {
+            return;
+        }
+        if let Some(Some(step)) = steps.get_mut(self.point) {
+            step.histogram = Some(Arc::new(self.sum.to_histogram()));
+        }
+        self.sum.clear();
+    }
 }
 
 /// One subject in the steps of a [`Span`].
@@ -53,18 +87,28 @@ impl Folded {
                 }
             }
         }
+        let mut gathered = Gathered::default();
         for series in &part.series {
             let key = Key { series: series.series.clone(), derived: series.derived };
             let steps = folded.series.entry(key).or_insert_with(|| vec![None; points]);
             for (start, cell) in &series.cells {
                 for (point, share) in places(span, *start, series.tier) {
-                    let cell = if share == 1.0 { cell.clone() } else { shared(cell, share) };
+                    let mut cell = if share == 1.0 { cell.clone() } else { shared(cell, share) };
+                    if gathered.point != point {
+                        gathered.put(steps);
+                        gathered.point = point;
+                    }
                     match &mut steps[point] {
-                        Some(step) => step.append(&cell)?,
+                        Some(step) => {
+                            gathered.add(step.histogram.take())?;
+                            gathered.add(cell.histogram.take())?;
+                            step.append(&cell)?;
+                        }
                         empty => *empty = Some(cell),
                     }
                 }
             }
+            gathered.put(steps);
         }
         Ok(folded)
     }
