@@ -229,6 +229,8 @@ starling_service::metrics! {
         history_copies_spans_done: Gauge = "starling_aggregator_history_copies_spans_done";
         /// Spans of time that it looks through.
         history_copies_spans: Gauge = "starling_aggregator_history_copies_spans";
+        /// Seconds of nodes that were taken over from the memory of their former owners.
+        history_copies_recent: Counter = "starling_aggregator_history_copies_recent_node_seconds";
         /// Unix time at which all copies were last found to be whole; 0 when they never were.
         history_copies_whole: Gauge = "starling_aggregator_history_copies_whole_unix";
         /// From a scrape of the series of the cluster to its answer.

@@ -31,7 +31,7 @@ use tracing::{info, warn};
 use crate::{
     Config,
     catch_up::{self, CatchUp},
-    copies::{self, Copies},
+    copies::{self, Copies, TakingOver},
     fleet::{self, ClusterFleet},
     history::{self, Chores, Copying, Disk, History, LogHandle},
     ingest::{self, IngestService, Intake, Registry},
@@ -69,6 +69,7 @@ const REMOTE_WRITE: &str = "remote write";
 const SCRAPES: &str = "series to be scraped";
 const LEDGER_LOGS: &str = "logs of the ledger";
 const COPIES: &str = "copies of history";
+const TAKING_OVER: &str = "last minutes of nodes";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
@@ -187,6 +188,10 @@ impl Program for Service {
             let Intake { membership, ledger, metrics, .. } = &*rooms.intake;
             done(roster::run(config.state_dir.clone(), ledger.clone(), membership.clone(), metrics.clone(), stop))
         });
+        parts.start(TAKING_OVER, |stop| {
+            let Exchange { membership, registry, metrics, .. } = &*rooms.exchange;
+            done(TakingOver::new(membership.clone(), registry.clone(), metrics.clone()).run(stop))
+        });
         // It ends once this process has caught up.
         let Exchange { catch_up, ledger, membership, stop, tasks, .. } = &*rooms.exchange;
         tasks.spawn(catch_up::run(catch_up.clone(), membership.clone(), ledger.clone(), stop.clone()));
@@ -247,6 +252,7 @@ fn build(
         fleet,
         held,
         disk,
+        registry: registry.clone(),
         links: Links::new(metrics.clone()),
         metrics: metrics.clone(),
         tasks,

@@ -89,6 +89,31 @@ async fn asked(
     Ok((values, answer.missing))
 }
 
+/// What the owner of a node shows of its last 15 minutes, from `from_tick` on.
+async fn last_minutes(aggregator: &Aggregator, node: &str, from_tick: u32) -> Result<BTreeMap<u32, f64>, String> {
+    let request = v1::GetSeriesRequest {
+        node_id: node.into(),
+        name: "traffic.requests".into(),
+        total: true,
+        statistics: vec!["value".into()],
+        from_tick,
+        ..v1::GetSeriesRequest::default()
+    };
+    let answer = aggregator.query().await.get_series(request).await.map_err(|status| status.to_string())?.into_inner();
+    let values = answer.series.iter().flat_map(|series| series.statistics[0].values.clone());
+    Ok(answer.points.iter().map(|point| point.tick).zip(values).filter(|(_, value)| !value.is_nan()).collect())
+}
+
+/// Waits until the last minutes of a node begin with what it sent elsewhere.
+async fn goes_on(aggregator: &Aggregator, node: &str, expected: &BTreeMap<u32, f64>) {
+    let first = *expected.keys().next().unwrap();
+    eventually("the last minutes of a node that moved", async || {
+        let held = last_minutes(aggregator, node, first).await?;
+        if held == *expected { Ok(()) } else { Err(format!("{} of {} seconds", held.len(), expected.len())) }
+    })
+    .await;
+}
+
 fn requests(node: u32, tick: u32) -> u64 {
     u64::from(tick % 17 + 100 * node)
 }
@@ -149,6 +174,17 @@ async fn the_history_of_a_node_is_at_two_aggregators_whoever_loses_its_disk() {
     agree(&[&b, &c]).await;
     copied(&[&b, &c], range, 2).await;
     all_answer(&[&b, &c], start_tick).await;
+    // Whoever has its nodes now shows their last minutes, from its own copies.
+    for (at, node) in (0..).zip(&mut nodes).filter(|(_, node)| node.aggregator() == "agg-a") {
+        let owner = node.connect(&b.url()).await;
+        let owner = [&b, &c].into_iter().find(|one| one.name == owner).unwrap();
+        let newest = now();
+        node.send(newest, 7, 1_000).await;
+        let mut expected: BTreeMap<u32, f64> =
+            (start_tick..start_tick + WINDOW).map(|tick| (tick, requests(at, tick) as f64)).collect();
+        expected.insert(newest, 7.0);
+        goes_on(owner, &node.id, &expected).await;
+    }
 
     // Another one takes its place and gets what it is to have.
     let a = start("agg-a", &[&b, &c]).await;
@@ -178,4 +214,39 @@ async fn the_history_of_a_node_is_at_two_aggregators_whoever_loses_its_disk() {
     all_answer(&[&a, &c], start_tick).await;
     a.stopped().await;
     c.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_minutes_of_a_node_go_where_it_goes() {
+    let a = start("agg-a", &[]).await;
+    let b = start("agg-b", &[&a]).await;
+    agree(&[&a, &b]).await;
+    let mut node = TestNode::new("node-1", "a");
+    node.connect(&a.url()).await;
+    let (from, to) = if node.aggregator() == "agg-a" { (&a, &b) } else { (&b, &a) };
+    // Two windows, the later of which is still open.
+    let newest = now() - 2;
+    let first = newest - 400;
+    for tick in first..newest {
+        node.send(tick, requests(1, tick), 1_000).await;
+    }
+    node.until_acked(first..newest).await;
+    assert_eq!(last_minutes(from, "node-1", first).await.unwrap().len(), 400);
+
+    node.connect_here(&to.url()).await;
+    assert_eq!(node.aggregator(), to.name);
+    node.send(newest, requests(1, newest), 1_000).await;
+    let expected: BTreeMap<u32, f64> = (first..=newest).map(|tick| (tick, requests(1, tick) as f64)).collect();
+    for aggregator in [to, from] {
+        goes_on(aggregator, "node-1", &expected).await;
+    }
+    // And watched from a second before it moved, none is left out.
+    let asked = v1::WatchNodeRequest { node_id: "node-1".into(), from_tick: first, ..v1::WatchNodeRequest::default() };
+    let mut seconds = to.query().await.watch_node(asked).await.unwrap().into_inner();
+    for tick in expected.keys() {
+        let view = tokio::time::timeout(support::LIMIT, seconds.message()).await.unwrap().unwrap().unwrap();
+        assert_eq!(view.tick, *tick);
+    }
+    a.stopped().await;
+    b.stopped().await;
 }

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use starling_proto::{frame::Second, ids::NodeId, series::Series};
 
-use super::{BLOCK_SECONDS, Backing, Block, LogPlace, Lost, OpenBlock, Picked, open::Rows, start_of};
+use super::{
+    BLOCK_SECONDS, Backing, Block, LogPlace, Lost, OpenBlock, Picked,
+    open::{Rows, sparse},
+    start_of,
+};
 
 /// A block without a new second for so many calls of [`History::prune`] is sealed once its time is over.
 const QUIET_BEFORE_SEAL: u32 = 10;
@@ -222,9 +226,7 @@ fn is_due(start: u32, block: &OpenBlock, now_tick: u32) -> bool {
 fn reopened(start: u32, block: &Block) -> OpenBlock {
     let mut open = OpenBlock::new(start);
     for second in block.seconds(start, start + BLOCK_SECONDS - 1) {
-        let sparse = [&second.cluster, &second.node]
-            .map(|columns| columns.histograms.iter().map(|(_, histogram)| histogram.encode()).collect());
-        open.push(&second, &sparse);
+        open.push(&second, &sparse(&second));
     }
     open
 }

@@ -8,6 +8,7 @@
 //! - [`Block`]: sealed, one column a series;
 //! - [`History`]: the blocks of one node. A second that comes late opens its block again.
 
+mod adopt;
 mod history;
 mod logged;
 mod open;
@@ -20,7 +21,9 @@ mod tests;
 use starling_history::column::ColumnError;
 use starling_proto::{limits, varint::VarintError};
 
+pub(crate) use self::open::sparse;
 pub use self::{
+    adopt::Recent,
     history::{History, Slice},
     logged::{Backing, LogPlace, LogRow, LogRows, Restored},
     open::OpenBlock,

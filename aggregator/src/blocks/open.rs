@@ -141,6 +141,13 @@ impl OpenBlock {
         self.bytes
     }
 
+    /// Whether `tick` is in it.
+    #[must_use]
+    pub fn holds(&self, tick: u32) -> bool {
+        let offset = tick.checked_sub(self.rows.start).filter(|offset| *offset < BLOCK_SECONDS);
+        offset.is_some_and(|offset| bits::is_set(&self.held, offset as usize))
+    }
+
     /// The rows, to be read elsewhere.
     pub(super) fn rows(&self) -> Rows {
         self.rows.clone()
@@ -349,6 +356,12 @@ impl OpenBlock {
         seconds.sort_by_key(|second| second.tick);
         (seconds, unread)
     }
+}
+
+/// The bytes of the histograms of a second, as [`OpenBlock::push`] takes them.
+pub(crate) fn sparse(second: &Second) -> [Box<[Bytes]>; 2] {
+    [&second.cluster, &second.node]
+        .map(|columns| columns.histograms.iter().map(|(_, histogram)| histogram.encode()).collect())
 }
 
 impl Rows {

@@ -8,7 +8,8 @@
 //!   what came is what was asked for and adds something, pure;
 //! - [`ask`]: the questions to others; [`shelf`]: what is here, read and written on the thread of the history, within its
 //!   budget;
-//! - [`status`]: how far it is.
+//! - [`status`]: how far it is;
+//! - [`taking_over`]: the last 15 minutes in memory of a node that moved here.
 
 mod ask;
 mod plan;
@@ -17,6 +18,7 @@ mod shelf;
 #[cfg(test)]
 mod simulation;
 mod status;
+mod taking_over;
 mod verdict;
 
 use std::{
@@ -30,12 +32,15 @@ use starling_history::Tier;
 use starling_proto::ids::{NodeId, WriterId};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::status::{CopyStatus, Status};
 use self::{
     ask::{AskError, Has},
     plan::{Errand, HOLDERS, PassedOver},
     rounds::{Owners, Round, Rounds},
     shelf::{Lacking, Shelf},
+};
+pub(crate) use self::{
+    status::{CopyStatus, Status},
+    taking_over::TakingOver,
 };
 use crate::{
     clock::{now_ms, tick_of},
@@ -145,7 +150,8 @@ impl Copies {
     /// Does what is due.
     async fn look(&mut self) {
         let view = self.membership.view();
-        if view.me.state != State::Ready || view.suspects_partition || view.degraded {
+        // A disk that takes nothing is not asked to: whoever seals notices when it does again.
+        if view.me.state != State::Ready || view.suspects_partition || view.degraded || self.shelf.is_paused() {
             return;
         }
         let owners = owners(&view);
@@ -221,8 +227,9 @@ impl Copies {
                 self.rounds.ended(self.now(), Round::Recent, owners, !recent.undone);
             }
         }
+        let first = self.status.read().whole_tick == 0;
         self.status.ended(!outcome.undone);
-        if said {
+        if said || (first && !outcome.undone) {
             let Outcome { undone, blocks, bytes } = outcome;
             let seconds = began.elapsed().as_secs();
             if undone {

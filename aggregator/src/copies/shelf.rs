@@ -60,6 +60,11 @@ impl Shelf {
         Self { disk, metrics }
     }
 
+    /// Whether the disk takes nothing.
+    pub(super) fn is_paused(&self) -> bool {
+        self.disk.paused().is_some()
+    }
+
     /// What is lacking of a tier and range of what the others have, see [`plan::wishes`].
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! - [`record`], [`recorder`], [`recording`], [`replay`]: the open seconds, in the log once a second and back after a
 //!   restart;
 //! - [`agenda`]: what is to be sealed, rolled up and joined next, pure; [`seal`]: blocks of the open seconds; [`worker`]: the
-//!   thread that does it, at its [`pace`], and beside it the [`chores`] of others;
+//!   thread that does it, at its [`pace`], with [`remake`]: segments made of others, and beside it the [`chores`] of others;
 //! - [`backing`]: what of nodes is on the disk and not in memory; [`versions`]: one block of several; [`listing`]: which
 //!   blocks of nodes are on a disk, for other aggregators.
 
@@ -19,6 +19,7 @@ mod pace;
 mod record;
 mod recorder;
 mod recording;
+mod remake;
 mod replay;
 mod seal;
 mod versions;

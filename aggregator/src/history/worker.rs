@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use starling_history::{Block, BlockError, Tier, roll_up};
-use starling_store::{BlockKey, BlockRef, FileError, ReadError, SegmentId, Subjects, TierLimit, WriteError};
+use starling_history::{Block, BlockError, Subject, Tier, roll_up};
+use starling_proto::ids::NodeId;
+use starling_store::{SegmentId, Subjects, TierLimit, WriteError};
 
 use super::{
     History,
@@ -23,10 +23,11 @@ use super::{
     pace::{self, Pace},
     record::{Recalled, RecalledSecond},
     recorder::CHANGES_FOR,
+    remake::{read_all, remake},
     seal::{self, ClusterSecond, Expects},
 };
 use crate::{
-    blocks::{BLOCK_SECONDS, Lost},
+    blocks::{BLOCK_SECONDS, Lost, OpenBlock},
     clock::{now_ms, tick_of},
     config::HistorySettings,
     ingest::IngestNode,
@@ -245,7 +246,7 @@ impl Worker {
         };
         let mut taken = Vec::<(Arc<IngestNode>, usize)>::new();
         let (pace, stop, metrics) = (&mut self.pace, &self.stop, &self.history.metrics);
-        let (registry, backing) = (&self.history.registry, &self.history.backing);
+        let (registry, backing, disk) = (&self.history.registry, &self.history.backing, &self.history.disk);
         let due = |node: Arc<IngestNode>| {
             let open = node.due(now).into_iter().find(|open| open.start() == start)?;
             Some((node, open))
@@ -257,17 +258,18 @@ impl Worker {
             if stop.load(Ordering::Relaxed) {
                 return None;
             }
-            let (seconds, unread) = open.seconds(Some(&**backing));
-            metrics.history_lost(Lost { seconds: unread as u64, first: start, last: start });
-            let sealed = seal::of_node(&node.id, start, &seconds, now);
+            let sealed = (!is_on_disk(disk, &node.id, &open)).then(|| {
+                let (seconds, unread) = open.seconds(Some(&**backing));
+                metrics.history_lost(Lost { seconds: unread as u64, first: start, last: start });
+                seal::of_node(&node.id, start, &seconds, now)
+            });
             taken.push((node, open.len()));
             Some(sealed)
         });
-        let nodes = nodes.filter_map(|sealed| {
+        let nodes = nodes.flatten().filter_map(|sealed| {
             let failed = |error: &BlockError| metrics.history_failed("seal a window of a node", error);
             sealed.inspect_err(failed).ok().map(|block| row(&block))
         });
-        let disk = &self.history.disk;
         match disk.store().write_segment(Tier::Second.code(), window, cluster.into_iter().chain(nodes)) {
             Ok(_) | Err(WriteError::NoBlocks) => {}
             Err(error) => return Err(error),
@@ -295,74 +297,26 @@ impl Worker {
         let window = hour..hour + HOUR;
         let finer = Tier::ALL[usize::from(tier.code()) - 1];
         let old = self.segments(tier, |segment| *segment == window);
-        self.rewrite(finer, tier, window, &old, |blocks| Ok(vec![roll_up(blocks, tier, hour)?]))
+        self.rewrite((finer, tier), window, &old, |blocks| Ok(vec![roll_up(blocks, tier, hour)?]))
     }
 
     /// Joins segments; what is too large for one block stays in several.
     fn join(&mut self, tier: Tier, window: Range<u32>, pieces: &[SegmentId]) -> Result<(), WriteError> {
         let join = |blocks: &[Block]| Ok(Block::join(blocks).map_or_else(|_| blocks.to_vec(), |joined| vec![joined]));
-        self.rewrite(tier, tier, window, pieces, join)
+        self.rewrite((tier, tier), window, pieces, join)
     }
 
-    /// Writes a segment of what `make` makes of the blocks of each subject in `window`, in the place of `old` ones.
     fn rewrite(
         &mut self,
-        from: Tier,
-        to: Tier,
+        tiers: (Tier, Tier),
         window: Range<u32>,
         old: &[SegmentId],
         make: impl Fn(&[Block]) -> Result<Vec<Block>, BlockError>,
     ) -> Result<(), WriteError> {
-        let (disk, metrics) = (&self.history.disk, &self.history.metrics);
-        let find = |tier: Tier| {
-            let found = disk.store().find(tier.code(), Subjects::All, window.clone());
-            // What cannot be read now may be read later: nothing takes its place until then.
-            match found.unreadable.into_iter().next() {
-                Some(unreadable) => Err(WriteError::from(unreadable.error)),
-                None => Ok(found.blocks),
-            }
-        };
-        let found = find(from)?;
-        let before = if from == to || old.is_empty() { Vec::new() } else { find(to)? };
-        let before: Vec<BlockRef> = before.into_iter().filter(|block| old.contains(&block.segment())).collect();
-        let (pace, stop) = (&mut self.pace, &self.stop);
-        let mut failed = None;
-        let rows = by_subject(&found, &before).into_iter().flat_map(|(blocks, before)| {
-            pace.pause(stop);
-            if stop.load(Ordering::Relaxed) || failed.is_some() {
-                return vec![no_row()];
-            }
-            let (blocks, before) = match read_all(disk, blocks).and_then(|blocks| Ok((blocks, read_all(disk, before)?)))
-            {
-                Ok(read) => read,
-                Err(error) => {
-                    failed = Some(error);
-                    return vec![no_row()];
-                }
-            };
-            let mut made = match if blocks.is_empty() { Ok(Vec::new()) } else { make(&blocks) } {
-                Ok(made) => made,
-                Err(error) => {
-                    metrics.history_failed("make a coarser block", &error);
-                    Vec::new()
-                }
-            };
-            if !before.is_empty() {
-                made.extend(before);
-                made = Block::join(&made).map_or(made, |joined| vec![joined]);
-            }
-            made.iter().map(row).collect()
-        });
-        let mut count = 0;
-        let written = disk.store().replace(old, to.code(), window, rows.inspect(|_| count += 1));
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-        match written {
-            Ok(_) => metrics.history_blocks.of(to.name()).add(count),
-            Err(WriteError::NoBlocks) => {}
-            Err(error) => return Err(error),
-        }
+        let History { disk, metrics, .. } = &*self.history;
+        let mut shift = Shift { pace: &mut self.pace, stop: &self.stop };
+        let count = remake(disk, metrics, &mut shift, tiers, window, old, make)?;
+        metrics.history_blocks.of(tiers.1.name()).add(count);
         Ok(())
     }
 
@@ -412,33 +366,12 @@ impl Worker {
     }
 }
 
-/// The blocks of each subject in both lists, which are sorted by it.
-fn by_subject<'a>(a: &'a [BlockRef], b: &'a [BlockRef]) -> Vec<(&'a [BlockRef], &'a [BlockRef])> {
-    let mut subjects = BTreeMap::<&str, (&[BlockRef], &[BlockRef])>::new();
-    let same = |a: &BlockRef, b: &BlockRef| a.subject() == b.subject();
-    for blocks in a.chunk_by(same) {
-        subjects.entry(blocks[0].subject()).or_default().0 = blocks;
-    }
-    for blocks in b.chunk_by(same) {
-        subjects.entry(blocks[0].subject()).or_default().1 = blocks;
-    }
-    subjects.into_values().collect()
-}
-
-/// A row that no store takes: the segment is given up, and nothing of it is left.
-fn no_row() -> Row {
-    (BlockKey { subject: "".into(), start: 0, seconds: 0 }, 0, Bytes::new())
-}
-
-/// The blocks, without those that are corrupt: these are set aside by the store.
-fn read_all(disk: &Disk, blocks: &[BlockRef]) -> Result<Vec<Block>, FileError> {
-    let mut read = Vec::with_capacity(blocks.len());
-    for block in blocks {
-        match disk.store().read(block) {
-            Ok(bytes) => read.extend(Block::decode(bytes)),
-            Err(ReadError::Corrupt(_)) => {}
-            Err(ReadError::Disk(error)) => return Err(error),
-        }
-    }
-    Ok(read)
+/// Whether all seconds of an open block are on the disk: a node that moved here brings some along of which copies are here too.
+fn is_on_disk(disk: &Disk, node: &NodeId, open: &OpenBlock) -> bool {
+    let window = open.start()..open.start() + BLOCK_SECONDS;
+    let subject = Subject::Node(node.clone()).to_string();
+    let found = disk.store().find(Tier::Second.code(), Subjects::One(&subject), window.clone()).blocks;
+    let read = read_all(disk, &found).unwrap_or_default();
+    let kept: BTreeSet<u32> = read.iter().flat_map(|block| block.steps().map(|(tick, _)| tick)).collect();
+    window.filter(|tick| open.holds(*tick)).all(|tick| kept.contains(&tick))
 }

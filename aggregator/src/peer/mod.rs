@@ -4,13 +4,14 @@
 //! own task half: reading never waits for writing, so two slow sides cannot block each other.
 //!
 //! Beside it they ask each other for what one alone holds of the history ([`history`]), and for the blocks of which they are to
-//! keep copies ([`blocks`]), over [`channels`] of their own.
+//! keep copies ([`blocks`]), and for the last 15 minutes of nodes that moved ([`recent`]), over [`channels`] of their own.
 
 mod blocks;
 mod channels;
 mod dial;
 mod history;
 mod link;
+mod recent;
 
 use std::{
     collections::HashMap,
@@ -27,15 +28,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use self::{blocks::Blocks, history::Reads, link::Outbox};
+use self::{blocks::Blocks, history::Reads, link::Outbox, recent::Recents};
 pub(crate) use self::{
     blocks::WANTED_MAX,
     channels::Channels,
     dial::{DIAL, dial_peers},
+    recent::NODES_MAX,
 };
 use crate::{
-    catch_up::CatchUp, fleet::ClusterFleet, history::Disk, ledger_task::LedgerHandle, membership::Membership,
-    metrics::Metrics, select::Held,
+    catch_up::CatchUp, fleet::ClusterFleet, history::Disk, ingest::Registry, ledger_task::LedgerHandle,
+    membership::Membership, metrics::Metrics, select::Held,
 };
 
 /// Messages to one peer on their way. A message holds up to a megabyte of entries; the writer waits when it is full
@@ -94,6 +96,8 @@ pub(crate) struct Exchange {
     pub(crate) held: Held,
     /// Blocks that are copied; `None` without history.
     pub(crate) disk: Option<Arc<Disk>>,
+    /// The nodes that have, or had, a stream here.
+    pub(crate) registry: Arc<Registry>,
     /// Hears what peers hold.
     pub(crate) catch_up: Arc<CatchUp>,
     /// The streams that are up.
@@ -111,6 +115,7 @@ pub(crate) struct PeerService {
     exchange: Arc<Exchange>,
     reads: Reads,
     blocks: Blocks,
+    recents: Recents,
 }
 
 impl PeerService {
@@ -118,7 +123,8 @@ impl PeerService {
     pub(crate) fn server(exchange: Arc<Exchange>) -> peer_server::PeerServer<Self> {
         let reads = Reads::new(exchange.held.clone(), exchange.fleet.clone());
         let blocks = Blocks::new(exchange.disk.clone(), exchange.metrics.clone());
-        peer_server::PeerServer::new(Self { exchange, reads, blocks })
+        let recents = Recents::new(exchange.registry.clone());
+        peer_server::PeerServer::new(Self { exchange, reads, blocks, recents })
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
     }
@@ -129,6 +135,7 @@ impl peer_server::Peer for PeerService {
     type SyncStream = ReceiverStream<Result<v1::SyncMessage, Status>>;
     type ReadHistoryStream = ReceiverStream<Result<v1::HistoryPart, Status>>;
     type ListBlocksStream = ReceiverStream<Result<v1::BlockList, Status>>;
+    type ReadRecentStream = ReceiverStream<Result<v1::RecentBlock, Status>>;
     type ReadBlocksStream = ReceiverStream<Result<v1::BlockPart, Status>>;
 
     async fn sync(&self, request: Request<Streaming<v1::SyncMessage>>) -> Result<Response<Self::SyncStream>, Status> {
@@ -165,5 +172,12 @@ impl peer_server::Peer for PeerService {
         request: Request<v1::ReadBlocksRequest>,
     ) -> Result<Response<Self::ReadBlocksStream>, Status> {
         Ok(Response::new(ReceiverStream::new(self.blocks.read(request.into_inner())?)))
+    }
+
+    async fn read_recent(
+        &self,
+        request: Request<v1::ReadRecentRequest>,
+    ) -> Result<Response<Self::ReadRecentStream>, Status> {
+        Ok(Response::new(ReceiverStream::new(self.recents.begin(request.get_ref())?)))
     }
 }

@@ -1957,6 +1957,26 @@ pub struct StatisticValues {
     #[prost(uint32, tag = "3")]
     pub error_bound_ppm: u32,
 }
+/// Nodes that the asker has taken over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadRecentRequest {
+    /// Names; at most 256.
+    #[prost(string, repeated, tag = "1")]
+    pub node_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// First second, Unix time.
+    #[prost(uint32, tag = "2")]
+    pub from_tick: u32,
+}
+/// Up to 300 seconds of one node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecentBlock {
+    /// Name of the node.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// As docs/blocks.md describes it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub block: ::prost::bytes::Bytes,
+}
 /// Which blocks are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListBlocksRequest {

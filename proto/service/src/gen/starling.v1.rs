@@ -1816,6 +1816,31 @@ pub mod peer_client {
                 .insert(GrpcMethod::new("starling.v1.Peer", "ReadBlocks"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// The last 15 minutes of nodes as the receiver has them in memory: of those that had a stream to it.
+        pub async fn read_recent(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ReadRecentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::starling_proto::v1::RecentBlock>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Peer/ReadRecent",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Peer", "ReadRecent"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1892,6 +1917,20 @@ pub mod peer_server {
             &self,
             request: tonic::Request<::starling_proto::v1::ReadBlocksRequest>,
         ) -> std::result::Result<tonic::Response<Self::ReadBlocksStream>, tonic::Status>;
+        /// Server streaming response type for the ReadRecent method.
+        type ReadRecentStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::starling_proto::v1::RecentBlock,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The last 15 minutes of nodes as the receiver has them in memory: of those that had a stream to it.
+        async fn read_recent(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ReadRecentRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ReadRecentStream>, tonic::Status>;
     }
     /// How aggregators keep one ledger. For aggregators only.
     #[derive(Debug)]
@@ -2150,6 +2189,55 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadBlocksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Peer/ReadRecent" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadRecentSvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::ServerStreamingService<
+                        ::starling_proto::v1::ReadRecentRequest,
+                    > for ReadRecentSvc<T> {
+                        type Response = ::starling_proto::v1::RecentBlock;
+                        type ResponseStream = T::ReadRecentStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ReadRecentRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::read_recent(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadRecentSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
