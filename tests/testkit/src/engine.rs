@@ -42,8 +42,11 @@ pub fn installed(program: &str) -> bool {
     found
 }
 
+/// One below those that the system gives to connections: whoever dials a port of that range while nobody listens may be given
+/// it himself, and then the engine cannot listen there again.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
+    let begin = 20_000 + (std::process::id() % 10_000) as u16;
+    (begin..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 impl Engine {
