@@ -3,6 +3,7 @@
 mod remote_write;
 
 use std::{
+    collections::HashMap,
     ffi::{OsStr, OsString},
     net::SocketAddr,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
@@ -13,6 +14,7 @@ use std::{
 use starling_proto::{ids::NodeId, limits::NODE_ID_LEN_MAX};
 
 use starling_service::{
+    http_client::{Access, Credentials},
     requests::RequestReports,
     settings::{
         Mistakes,
@@ -153,6 +155,61 @@ starling_service::settings! {
         /// new is copied to whoever is there at once.
         pub restore_after: Duration = Duration::from_secs(600), kind::seconds(1..=DAY), key "restore_after_secs";
     }
+    tables {
+        /// An engine that keeps what is older than what is kept here.
+        pub engine: EngineSettings = EngineSettings::default();
+    }
+}
+
+/// Labels that scrapers, collectors and replicas add.
+const ADDED_LABELS: [&str; 6] = ["instance", "job", "prometheus", "prometheus_replica", "replica", "receive"];
+/// Longest name of a tenant: that of Mimir.
+const TENANT_LEN_MAX: usize = 150;
+
+starling_service::settings! {
+    /// An engine with Prometheus's query API (Prometheus, Mimir, Thanos, VictoriaMetrics) that keeps longer than this aggregator. What is
+    /// older than what is kept here is asked from it.
+    pub struct EngineSettings {
+        /// Where it is: what stands before /api/v1/query_range. Without it no engine is asked.
+        pub url: Option<String> = None, kind::optional(kind::http_url()), example "\"http://127.0.0.1:9090\"";
+        /// Whose data it is, for engines with several tenants: sent as X-Scope-OrgID.
+        pub tenant: String = String::new(), kind::text(0..=TENANT_LEN_MAX);
+        /// Further headers of every request.
+        pub headers: HashMap<String, String> = HashMap::new(), kind::headers(), example "{ X-Source = \"starling\" }";
+        /// File whose first line is sent as a bearer token, or as the password of `user`. It is read for every request.
+        pub secret_file: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
+            example "\"/etc/starling/engine-secret\"";
+        /// The name that is sent by basic authentication, with the password in `secret_file`.
+        pub user: Option<String> = None, kind::optional(kind::text(1..=TENANT_LEN_MAX)), example "\"starling\"";
+        /// How long a request may take. A question never waits longer than its own time, 2 s when it does not say.
+        pub timeout: Duration = Duration::from_secs(10), kind::seconds(1..=60), key "timeout_secs";
+        /// Seconds between the samples that it holds: 1 of what remote write sends, else the interval of the scrapes. Steps
+        /// that are shorter are not asked of it.
+        pub interval: Duration = Duration::from_secs(1), kind::seconds(1..=3600), key "interval_secs";
+        /// Labels that the series of this cluster have there, when it also holds others.
+        pub matchers: HashMap<String, String> = HashMap::new(), kind::labels(), example "{ source = \"starling\" }";
+        /// Labels that were added on the way and are no attributes of a series.
+        pub ignore_labels: Vec<String> = ADDED_LABELS.map(str::to_owned).to_vec(), kind::list(0..=64, kind::label_key());
+    }
+}
+
+fn engine_together(engine: &EngineSettings, mistakes: &mut Mistakes) {
+    if engine.user.is_some() && engine.secret_file.is_none() {
+        mistakes.add("history.engine.user", "it wants a password: set history.engine.secret_file too");
+    }
+}
+
+impl EngineSettings {
+    /// How it is reached; `None` without one.
+    pub(crate) fn access(&self) -> Option<Access> {
+        let tenant = Some(("X-Scope-OrgID".to_owned(), self.tenant.clone())).filter(|(_, tenant)| !tenant.is_empty());
+        let headers = self.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Some(Access {
+            url: self.url.clone()?,
+            headers: headers.chain(tenant).collect(),
+            credentials: Credentials::of(self.secret_file.as_deref(), self.user.as_deref()),
+        })
+    }
 }
 
 fn tiers_together(settings: &HistorySettings, mistakes: &mut Mistakes) {
@@ -201,6 +258,7 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
     mistakes.distinct(&[("grpc_listen", config.grpc_listen), ("admin_listen", config.admin_listen)]);
     tiers_together(&config.history, mistakes);
     remote_write::together(&config.remote_write, mistakes);
+    engine_together(&config.history.engine, mistakes);
 }
 
 #[cfg(test)]
@@ -269,6 +327,24 @@ mod tests {
             ),
             ("remote_write.user = 'ann'", "remote_write.user: it wants a password: set remote_write.secret_file too"),
             ("remote_write.queue_bytes = 1000", "remote_write.queue_bytes: 1000 is out of range"),
+            (
+                "history.engine.url = 'localhost:9090'",
+                "history.engine.url: \"localhost:9090\" does not start with http://",
+            ),
+            ("history.engine.url = 'http://10.0.0.1:9090'", "is on another machine: only loopback addresses"),
+            (
+                "history.engine.url = 'http://localhost:9/a?b=c'",
+                "history.engine.url: \"http://localhost:9/a?b=c\" has a path with",
+            ),
+            ("history.engine.timeout_secs = 0", "history.engine.timeout_secs: 0 is out of range"),
+            ("history.engine.interval_secs = 4000", "history.engine.interval_secs: 4000 is out of range"),
+            (
+                "history.engine.user = 'ann'",
+                "history.engine.user: it wants a password: set history.engine.secret_file too",
+            ),
+            ("history.engine.headers = { 'a b' = 'c' }", "history.engine.headers: \"a b\" is not the name of a header"),
+            ("history.engine.headers = { authorization = 'c' }", "for credentials there are keys of their own"),
+            ("history.engine.matchers = { a = 7 }", "history.engine.matchers: the label \"a\" has the value 7"),
             ("requests.endpoint = 'localhost'", "requests.endpoint: \"localhost\" does not start with http://"),
             ("grcp_listen = '127.0.0.1:1'", "grcp_listen: unknown key, did you mean grpc_listen?"),
         ] {
@@ -303,6 +379,17 @@ mod tests {
                 secret_file: Some("/etc/starling/write-secret".into()),
                 user: Some("starling".into()),
                 ..RemoteWriteSettings::default()
+            },
+            history: HistorySettings {
+                engine: EngineSettings {
+                    url: Some("http://127.0.0.1:9090".into()),
+                    headers: [("X-Source".into(), "starling".into())].into(),
+                    secret_file: Some("/etc/starling/engine-secret".into()),
+                    user: Some("starling".into()),
+                    matchers: [("source".into(), "starling".into())].into(),
+                    ..EngineSettings::default()
+                },
+                ..HistorySettings::default()
             },
             ..Config::default()
         };

@@ -12,6 +12,7 @@ mod catch_up;
 mod clock;
 mod config;
 mod copies;
+mod engine;
 mod fleet;
 mod history;
 mod ingest;
@@ -28,6 +29,6 @@ mod select;
 mod service;
 mod state_file;
 
-pub use config::{Config, Duplicates, HistorySettings, RemoteWriteSettings, WriteScope, WriteVersion};
+pub use config::{Config, Duplicates, EngineSettings, HistorySettings, RemoteWriteSettings, WriteScope, WriteVersion};
 pub use metrics::Metrics;
 pub use service::Service;

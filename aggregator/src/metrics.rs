@@ -107,6 +107,16 @@ starling_service::metrics! {
         history_answers_partial: Counter = "starling_aggregator_history_answers_partial";
         /// From a question over time to its answer.
         history_answer: Durations = "starling_aggregator_history_answer", unit Seconds;
+        /// Requests to the engine that keeps older history, by outcome.
+        history_engine_requests: By<Counter> = "starling_aggregator_history_engine_requests", label "outcome";
+        /// From a request to the engine to the end of its answer.
+        history_engine_answer: Durations = "starling_aggregator_history_engine_answer", unit Seconds;
+        /// Bytes of the engine's answers.
+        history_engine_bytes: Counter = "starling_aggregator_history_engine_answered", unit Bytes;
+        /// Requests that were not sent, because the engine had failed and is left alone for a while.
+        history_engine_skipped: Counter = "starling_aggregator_history_engine_skipped";
+        /// 1 while the engine is left alone.
+        history_engine_paused: Gauge = "starling_aggregator_history_engine_paused";
         /// From the end of a second to its being settled.
         settle_delay: Durations = "starling_aggregator_settle_delay", unit Seconds;
         /// 1 while some log cannot be applied here.
@@ -284,6 +294,7 @@ starling_service::metrics! {
         log history_lost_line every LINE_EVERY;
         log history_copies_line every LINE_EVERY;
         log history_copy_refused_line every LINE_EVERY;
+        log history_engine_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
         log ledger_store_line every LINE_EVERY;
         log remote_write_line every LINE_EVERY;
@@ -554,6 +565,14 @@ impl Metrics {
                 info!("the history is written again");
             }
             _ => {}
+        }
+    }
+
+    /// A request to the engine that keeps older history failed.
+    pub(crate) fn history_engine_failed(&self, outcome: &'static str, engine: &str, reason: &str) {
+        self.history_engine_requests.of(outcome).inc();
+        if let Some(left_out) = self.history_engine_line.allow() {
+            warn!(engine, reason, left_out, "the engine of older history did not answer");
         }
     }
 

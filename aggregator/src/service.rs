@@ -32,6 +32,7 @@ use crate::{
     Config,
     catch_up::{self, CatchUp},
     copies::{self, Copies, TakingOver},
+    engine::Engine,
     fleet::{self, ClusterFleet},
     history::{self, Chores, Copying, Disk, History, LogHandle},
     ingest::{self, IngestService, Intake, Registry},
@@ -280,10 +281,15 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
     let holders = Arc::new(Holders::new(membership.clone(), ledger.clone(), registry.clone(), fleet.clone()));
     let query = QueryService {
         id: id.clone(),
-        over_time: OverTime::new(id.clone(), exchange.held.clone(), holders.clone(), exchange.metrics.clone()),
+        over_time: OverTime::new(
+            id.clone(),
+            (exchange.held.clone(), Engine::new(&config.history.engine, exchange.metrics.clone())?),
+            holders.clone(),
+            exchange.metrics.clone(),
+        ),
         ledger: ledger.clone(),
         views: Arc::new(Views::new(cluster.clone(), ledger.clone(), fleet.clone())),
-        holders,
+        holders: holders.clone(),
         registry,
         fleet,
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
@@ -291,7 +297,8 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
     };
     let catch_up = exchange.catch_up.clone();
     let copies = exchange.disk.as_ref().map(|_| copies.clone());
-    let cluster = ClusterService { id, cluster, membership, ledger, catch_up, copies };
+    let cluster =
+        ClusterService { id, cluster, membership, ledger, catch_up, copies, disk: exchange.disk.clone(), holders };
     Ok(Server::builder()
         .initial_stream_window_size(NODE_WINDOW_BYTES)
         .initial_connection_window_size(NODE_WINDOW_BYTES)

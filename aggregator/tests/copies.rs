@@ -137,7 +137,7 @@ async fn all_answer(aggregators: &[&Aggregator], start: u32) {
 
 async fn copies_of(aggregator: &Aggregator) -> v1::HistoryCopies {
     let list = aggregator.cluster().await.list_aggregators(v1::ListAggregatorsRequest {}).await.unwrap().into_inner();
-    let mut own = list.aggregators.into_iter().filter(|one| one.history_copies.is_some());
+    let mut own = list.aggregators.into_iter().filter(|one| one.self_);
     let (own, more) = (own.next().unwrap(), own.next());
     assert_eq!((own.aggregator_id.as_str(), more), (aggregator.name.as_str(), None));
     own.history_copies.unwrap()

@@ -28,7 +28,7 @@ pub struct Cell {
     pub max: f64,
     /// Value of the last second with data.
     pub last: f64,
-    /// Sum over the seconds of the nodes behind the value, at least `seconds`.
+    /// Sum over the seconds of the nodes behind the value, at least `seconds`; 0 when their number is not known.
     pub nodes: u64,
     /// Smallest value of a node in a second, of gauges.
     pub node_min: Option<f64>,
@@ -73,7 +73,7 @@ impl Cell {
             self.spread = 0.0;
         }
         self.last = later.last;
-        self.nodes = self.nodes.saturating_add(later.nodes);
+        self.nodes = if self.nodes == 0 || later.nodes == 0 { 0 } else { self.nodes.saturating_add(later.nodes) };
         self.node_min = both(self.node_min, later.node_min, f64::min);
         self.node_max = both(self.node_max, later.node_max, f64::max);
         Ok(())
@@ -127,10 +127,10 @@ impl Cell {
         self.spread + self.sum * self.mean()
     }
 
-    /// The value of the mean node: sum / nodes.
+    /// The value of the mean node: sum / nodes; not a number when their number is not known.
     #[must_use]
     pub fn node_mean(&self) -> f64 {
-        self.sum / self.nodes.max(1) as f64
+        if self.nodes == 0 { f64::NAN } else { self.sum / self.nodes as f64 }
     }
 
     /// The cell as its metric is read over nodes: for means every number is divided by the nodes behind a second. Exact
@@ -243,6 +243,16 @@ mod tests {
         let cell = of(&[1.5, f64::INFINITY, f64::NAN, f64::NEG_INFINITY, 2.33]);
         assert_eq!((cell.min, cell.max, cell.last), (f64::NEG_INFINITY, f64::INFINITY, 2.33));
         assert!(cell.mean().is_nan() && cell.deviation().is_nan());
+    }
+
+    #[test]
+    fn nodes_that_are_not_known_of_a_part_are_not_known_of_the_whole() {
+        let unknown = Cell { nodes: 0, ..Cell::second(3.0) };
+        for (mut a, b) in [(unknown.clone(), Cell::second(1.0)), (Cell::second(1.0), unknown)] {
+            a.append(&b).unwrap();
+            assert_eq!((a.nodes, a.seconds, a.sum), (0, 2, 4.0));
+            assert!(a.node_mean().is_nan());
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub struct Coverage {
     pub seconds: u32,
     /// Nodes that reported, in the second with the fewest; 1 of a node.
     pub nodes_reporting: u32,
-    /// Nodes that were expected, in the second with the most; 1 of a node.
+    /// Nodes that were expected, in the second with the most; 1 of a node. 0 when their number is not known.
     pub nodes_expected: u32,
     /// Samples that were lost on the way.
     pub dropped: u64,
@@ -41,9 +41,10 @@ impl Coverage {
 
     /// Adds other seconds of the same subject.
     pub fn append(&mut self, other: &Self) {
-        self.nodes_reporting = match (self.seconds, other.seconds) {
-            (0, _) => other.nodes_reporting,
-            (_, 0) => self.nodes_reporting,
+        let silent = |one: &Self| one.seconds == 0 || one.nodes_expected == 0;
+        self.nodes_reporting = match (silent(self), silent(other)) {
+            (true, _) => other.nodes_reporting,
+            (_, true) => self.nodes_reporting,
             _ => self.nodes_reporting.min(other.nodes_reporting),
         };
         self.seconds = self.seconds.saturating_add(other.seconds);

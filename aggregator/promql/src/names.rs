@@ -102,7 +102,8 @@ fn unit_words(unit: &str, kind: Kind) -> Vec<String> {
 }
 
 /// The name of a label.
-fn label_name(key: &str) -> String {
+#[must_use]
+pub fn label_name(key: &str) -> String {
     let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("key_{name}") } else { name }
 }
@@ -139,6 +140,37 @@ pub fn labels(subject: &Subject, series: &Series, node_labels: &[(String, String
     Labels::new(all.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain([(NAME, name.as_str())]))
 }
 
+/// What a series is that is called `spelled` and comes from one called `name`: its kind, unless it may be a gauge or a
+/// histogram, and its unit. `None` when it comes from no series of that name. `spelled` has no [`OF_CLUSTER`] or [`OF_GROUP`].
+#[must_use]
+pub fn read_back(spelled: &str, name: &str) -> Option<(Option<Kind>, String)> {
+    let (mut rest, mut own) = (words(spelled), words(name));
+    let begins = own.by_ref().all(|word| rest.next() == Some(word));
+    let mut suffix: Vec<&str> = rest.collect();
+    if !begins || suffix.len() > SUFFIX_WORDS {
+        return None;
+    }
+    let counter = suffix.last() == Some(&"total") || (suffix.is_empty() && words(name).last() == Some("total"));
+    if suffix.last() == Some(&"total") {
+        suffix.pop();
+    }
+    let code = |word: &str, table: &[(&str, &str)]| {
+        table.iter().find(|(_, known)| *known == word).map_or_else(|| word.to_owned(), |(code, _)| (*code).to_owned())
+    };
+    let unit = match suffix[..] {
+        [] => String::new(),
+        ["ratio"] => "1".to_owned(),
+        [one] => code(one, &UNITS),
+        ["per", per] => format!("1/{}", code(per, &PER)),
+        [one, "per", per] => format!("{}/{}", code(one, &UNITS), code(per, &PER)),
+        // Words of no unit: another series.
+        _ => return None,
+    };
+    let kind = counter.then_some(Kind::Counter);
+    let same = |kind| metric_name(name, kind, &unit) == spelled;
+    (kind.map_or_else(|| same(Kind::Gauge) || same(Kind::Histogram), same)).then_some((kind, unit))
+}
+
 /// Whose series a selector can match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
@@ -150,13 +182,21 @@ pub enum Whose {
     Groups,
 }
 
+/// What a name is merged over, and the rest of it.
+#[must_use]
+pub fn merged_over(name: &str) -> (Whose, &str) {
+    match (name.strip_prefix(OF_CLUSTER), name.strip_prefix(OF_GROUP)) {
+        (Some(rest), _) => (Whose::Cluster, rest),
+        (None, Some(rest)) => (Whose::Groups, rest),
+        (None, None) => (Whose::Nodes, name),
+    }
+}
+
 /// Whose series these conditions can hold for. A name that is not given as a whole may be that of any.
 #[must_use]
 pub fn whose(matchers: &[LabelMatcher]) -> Vec<Whose> {
     match name_of(matchers) {
-        Some(name) if name.starts_with(OF_CLUSTER) => vec![Whose::Cluster],
-        Some(name) if name.starts_with(OF_GROUP) => vec![Whose::Groups],
-        Some(_) => vec![Whose::Nodes],
+        Some(name) => vec![merged_over(name).0],
         None => vec![Whose::Nodes, Whose::Cluster, Whose::Groups],
     }
 }
@@ -165,8 +205,7 @@ pub fn whose(matchers: &[LabelMatcher]) -> Vec<Whose> {
 /// few others. `None` when the name is not given as a whole.
 #[must_use]
 pub fn pattern(matchers: &[LabelMatcher]) -> Option<String> {
-    let name = name_of(matchers)?;
-    let name = name.strip_prefix(OF_CLUSTER).or(name.strip_prefix(OF_GROUP)).unwrap_or(name);
+    let (_, name) = merged_over(name_of(matchers)?);
     let words: Vec<&str> = words(name).collect();
     // Each of the last words may be the unit's.
     let shortest = words.len().saturating_sub(SUFFIX_WORDS).max(1);
@@ -176,7 +215,8 @@ pub fn pattern(matchers: &[LabelMatcher]) -> Option<String> {
 }
 
 /// The name, when a condition gives it as a whole.
-fn name_of(matchers: &[LabelMatcher]) -> Option<&str> {
+#[must_use]
+pub fn name_of(matchers: &[LabelMatcher]) -> Option<&str> {
     matchers.iter().filter(|matcher| matcher.label == NAME).find_map(|matcher| matcher.condition.only())
 }
 
@@ -234,6 +274,21 @@ mod tests {
                 let pattern = pattern(&named(&format!("{prefix}{name}"))).unwrap();
                 assert!(Matcher::regex(&pattern).unwrap().matches(metric.name), "{pattern} for {}", metric.name);
             }
+        }
+    }
+
+    #[test]
+    fn kind_and_unit_are_read_back_from_a_name() {
+        for metric in METRICS {
+            let spelled = metric_name(metric.name, metric.kind, metric.unit);
+            let Some((kind, unit)) = read_back(&spelled, metric.name) else { panic!("{spelled}") };
+            assert_eq!(kind == Some(Kind::Counter), metric.kind == Kind::Counter, "{spelled}");
+            assert_eq!(metric_name(metric.name, metric.kind, &unit), spelled);
+        }
+        assert_eq!(read_back("jobs_bytes_total", "jobs"), Some((Some(Kind::Counter), "By".to_owned())));
+        assert_eq!(read_back("jobs_total", "jobs_total"), Some((Some(Kind::Counter), String::new())));
+        for other in ["job", "jobs_done_today_at_last_total", "jobs_of_all_things_total"] {
+            assert_eq!(read_back(other, "jobs"), None, "{other}");
         }
     }
 

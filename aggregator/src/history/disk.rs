@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::blocks::Lost;
 use bytes::Bytes;
 use starling_history::{Block, Tier};
 use starling_store::{BlockKey, FileError, OpenError, Options, Paused, Position, Recovered, Removed, Store};
@@ -31,9 +32,22 @@ pub(crate) enum LogPart {
     Ledger,
 }
 
+/// What the work on the store says of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Progress {
+    /// Windows to seal, hours to roll up, segments to join.
+    pub(crate) due: [usize; 3],
+    /// What memory forgot before the disk took it, since the start.
+    pub(crate) lost: Lost,
+    /// Bytes that each tier may have.
+    pub(crate) bytes_max: [u64; 4],
+}
+
 /// See the module. Shared.
 pub(crate) struct Disk {
     store: Store,
+    /// Plain mutex, short sections.
+    progress: Mutex<Progress>,
     /// From where on each of the writers needs the log. Plain mutex.
     needed: Mutex<BTreeMap<LogPart, Position>>,
 }
@@ -55,12 +69,22 @@ impl Disk {
                 .context(format!("state_dir: no history can be kept in {}{hint}", folder.display()))
         })?;
         let needed = parts.iter().map(|part| (*part, Position::default())).collect();
-        Ok((Arc::new(Self { store, needed: Mutex::new(needed) }), recovered))
+        Ok((Arc::new(Self { store, progress: Mutex::default(), needed: Mutex::new(needed) }), recovered))
     }
 
     /// The store.
     pub(crate) const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// How far the work on the store is.
+    pub(crate) fn progress(&self) -> Progress {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The work on the store went on.
+    pub(super) fn progresses(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Since when and why the disk takes neither the log nor segments.

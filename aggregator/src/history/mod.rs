@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use self::{backing::NodeBacking, record::Recalled, recorder::Recorder, replay::Replay, worker::Worker};
 pub(crate) use self::{
     chores::{ChoreQueue, Chores, Copying, Shift},
-    disk::{Disk, LogPart, row},
+    disk::{Disk, LogPart, Progress, row},
     ledger_logs::LedgerLogs,
     recording::{LogHandle, LogRequests},
     seal::Expects,

@@ -260,7 +260,9 @@ impl Worker {
             }
             let sealed = (!is_on_disk(disk, &node.id, &open)).then(|| {
                 let (seconds, unread) = open.seconds(Some(&**backing));
-                metrics.history_lost(Lost { seconds: unread as u64, first: start, last: start });
+                let lost = Lost { seconds: unread as u64, first: start, last: start };
+                disk.progresses(|progress| progress.lost.merge(lost));
+                metrics.history_lost(lost);
                 seal::of_node(&node.id, start, &seconds, now)
             });
             taken.push((node, open.len()));
@@ -339,7 +341,12 @@ impl Worker {
             *end = segment.window.end.max(*end);
         }
         retained.failed.iter().for_each(|error| metrics.history_failed("delete a segment", error));
-        metrics.history_lost(registry.take_lost());
+        let lost = registry.take_lost();
+        disk.progresses(|progress| {
+            progress.bytes_max = limits.map(|(_, bytes)| bytes);
+            progress.lost.merge(lost);
+        });
+        metrics.history_lost(lost);
         let stats = disk.store().stats(settled);
         metrics.history_stats(&stats);
         let now = tick_of(now_ms());
@@ -354,7 +361,8 @@ impl Worker {
     }
 
     fn show(&self, backlog: Backlog) {
-        let metrics = &self.history.metrics;
+        let History { metrics, disk, .. } = &*self.history;
+        disk.progresses(|progress| progress.due = [backlog.windows, backlog.hours, backlog.joins]);
         for (work, count) in [("seal", backlog.windows), ("roll_up", backlog.hours), ("join", backlog.joins)] {
             metrics.history_backlog.of(work).set(count as f64);
         }

@@ -1,26 +1,35 @@
 //! The `Cluster` service: the aggregators themselves and the books they keep.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
+use starling_history::Tier;
 use starling_proto::{
     group::Group,
-    ids::NodeId,
+    ids::{NodeId, WriterId},
     v1::{self, AggregatorState},
 };
 use starling_service::grpc::cluster_server;
 use tonic::{Request, Response, Status};
 
 use super::{
+    forward::{self, Holders},
     off_thread, parse_tick,
     views::{completeness, section_nodes},
 };
 use crate::{
     catch_up::CatchUp,
+    clock::{now_ms, tick_of},
     copies::{self, CopyStatus},
+    history::{Disk, Progress},
     ledger_task::{Ended, LedgerHandle},
-    membership::{Listed, Membership, State},
+    membership::{Listed, Member, Membership, State},
 };
 use starling_ledger::{Check, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
+use starling_store::Paused;
+
+/// How long another aggregator has to say how its history is: the list is asked for every second.
+const HISTORY_WITHIN: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Clone)]
@@ -37,6 +46,10 @@ pub(crate) struct ClusterService {
     pub(crate) catch_up: Arc<CatchUp>,
     /// How far copies are; `None` without history.
     pub(crate) copies: Option<copies::Status>,
+    /// What the disk holds; `None` without history.
+    pub(crate) disk: Option<Arc<Disk>>,
+    /// The way to the others.
+    pub(crate) holders: Arc<Holders>,
 }
 
 impl ClusterService {
@@ -50,10 +63,15 @@ impl ClusterService {
 impl cluster_server::Cluster for ClusterService {
     async fn list_aggregators(
         &self,
-        _: Request<v1::ListAggregatorsRequest>,
+        request: Request<v1::ListAggregatorsRequest>,
     ) -> Result<Response<v1::ListAggregatorsResponse>, Status> {
         self.catch_up.check()?;
         let view = self.membership.view();
+        // Whoever asks for another one wants to know of this one alone.
+        let others = match forward::was_forwarded(request.metadata()) {
+            true => Vec::new(),
+            false => self.histories(&view.live).await,
+        };
         let asked = self.ledger.ask(|ledger| (ledger.logs(), ledger.peers(), ledger.closed(), ledger.sessions_len()));
         let (logs, peers, own_closed, own_nodes) = asked.await.map_err(ended)?;
         let own_nodes = u32::try_from(own_nodes).unwrap_or(u32::MAX);
@@ -62,8 +80,14 @@ impl cluster_server::Cluster for ClusterService {
             .iter()
             .map(|listed| {
                 let own = (listed.member.writer == self.ledger.writer()).then_some((own_nodes, own_closed));
-                let history_copies = own.and(self.copies.as_ref()).map(|copies| copies_of(copies.read()));
-                v1::Aggregator { history_copies, ..aggregator(listed, &logs, &peers, own) }
+                let (history_copies, history_store) = match own {
+                    Some(_) => (self.copies.as_ref().map(|copies| copies_of(copies.read())), self.store()),
+                    None => others
+                        .iter()
+                        .find(|(writer, ..)| *writer == listed.member.writer)
+                        .map_or_else(Default::default, |(_, copies, store)| (*copies, store.clone())),
+                };
+                v1::Aggregator { history_copies, history_store, ..aggregator(listed, &logs, &peers, own) }
             })
             .collect();
         Ok(Response::new(v1::ListAggregatorsResponse {
@@ -87,6 +111,53 @@ impl cluster_server::Cluster for ClusterService {
         let (service, books) = (self.clone(), asked.await.map_err(ended)?);
         // Adding up the entries of a second again takes milliseconds.
         Ok(Response::new(off_thread(move || ledger(&service, tick, books)).await?))
+    }
+}
+
+/// What another aggregator says of its history.
+type History = (WriterId, Option<v1::HistoryCopies>, Option<v1::HistoryStore>);
+
+impl ClusterService {
+    /// What the others say of their history, of those that do within [`HISTORY_WITHIN`].
+    async fn histories(&self, live: &[Member]) -> Vec<History> {
+        let ask = async |member: &Member| {
+            let asked = forward::list_aggregators(&self.holders, member, HISTORY_WITHIN).await.ok()?;
+            let own = asked.aggregators.into_iter().find(|one| one.self_)?;
+            Some((member.writer, own.history_copies, own.history_store))
+        };
+        join_all(live.iter().map(ask)).await.into_iter().flatten().collect()
+    }
+
+    /// What the disk here holds.
+    fn store(&self) -> Option<v1::HistoryStore> {
+        let disk = self.disk.as_ref()?;
+        let stats = disk.store().stats(self.ledger.published().borrow().settled);
+        let Progress { due, lost, bytes_max } = disk.progress();
+        let paused = stats.log.paused.as_ref().or(stats.paused.as_ref());
+        let since = |paused: &Paused| now_ms().saturating_sub(paused.since.elapsed().as_millis() as u64);
+        let tiers = stats.tiers.iter().zip(bytes_max).map(|(tier, bytes_max)| v1::HistoryTier {
+            name: tier.name.clone(),
+            bytes: tier.bytes,
+            bytes_max,
+            oldest_tick: tier.window.as_ref().map_or(0, |window| window.start),
+            newest_tick: tier.window.as_ref().map_or(0, |window| window.end.saturating_sub(1)),
+            segments: tier.segments as u64,
+        });
+        let [windows_to_seal, hours_to_roll_up, segments_to_join] = due.map(|due| due as u64);
+        Some(v1::HistoryStore {
+            tiers: tiers.collect(),
+            log_bytes: stats.log.bytes,
+            windows_to_seal,
+            hours_to_roll_up,
+            segments_to_join,
+            paused_since_tick: paused.map_or(0, |paused| tick_of(since(paused))),
+            paused_reason: paused.map_or_else(String::new, |paused| paused.cause.clone()),
+            corrupt_blocks: stats.bad_blocks as u64,
+            lost_node_seconds: lost.seconds,
+            lost_from_tick: lost.first,
+            // It is the start of a window.
+            lost_to_tick: if lost.seconds == 0 { 0 } else { lost.last + (Tier::Second.block_seconds() - 1) },
+        })
     }
 }
 
@@ -137,6 +208,7 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
         in_state_for: prost_types::Duration::try_from(listed.since.elapsed()).ok(),
         self_: own.is_some(),
         history_copies: None,
+        history_store: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use starling_proto::{ids::NodeId, limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::grpc::query_client::QueryClient;
+use starling_service::grpc::{cluster_client::ClusterClient, query_client::QueryClient};
 use tonic::{
     Request, Status, Streaming,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -154,6 +154,19 @@ pub(super) async fn read_history(
     request.set_timeout(until.saturating_duration_since(Instant::now()));
     let mut client = holders.channels.peer(&member.grpc).map_err(|error| unreachable(member, &error))?;
     Ok(client.read_history(request).await?.into_inner())
+}
+
+/// `Cluster.ListAggregators` at `member`, of which only what it says of itself is meant.
+pub(super) async fn list_aggregators(
+    holders: &Holders,
+    member: &Member,
+    within: Duration,
+) -> Result<v1::ListAggregatorsResponse, Status> {
+    let mut request = marked(v1::ListAggregatorsRequest {});
+    request.set_timeout(within);
+    let asked = async { ClusterClient::new(channel(holders, member)?).list_aggregators(request).await };
+    let answer = tokio::time::timeout(within, asked).await;
+    Ok(answer.map_err(|_| Status::deadline_exceeded("it did not answer in time"))??.into_inner())
 }
 
 fn client(holders: &Holders, member: &Member) -> Result<QueryClient<Channel>, Status> {

@@ -215,7 +215,7 @@ fn shared(cell: &Cell, share: f64) -> Cell {
         seconds,
         sum: cell.sum * scale,
         spread: cell.spread * scale,
-        nodes: ((cell.nodes as f64 * scale).round() as u64).max(1),
+        nodes: ((cell.nodes as f64 * scale).round() as u64).max(cell.nodes.min(1)),
         ..cell.clone()
     }
 }

@@ -87,6 +87,11 @@ impl Source for Memory {
         self.registry.holders().iter().filter(|node| held(node)).map(|node| node.id.clone()).collect()
     }
 
+    fn oldest(&self) -> Option<u32> {
+        let (from, to) = self.window(0, u32::MAX);
+        (from..=to).find(|tick| self.ledger.view(*tick).is_some_and(|view| view.revision > 0))
+    }
+
     fn read(&self, subject: &Subject, selection: &Selection, _: u32, stop: &Stop) -> Part {
         let window = self.window(selection.from, selection.to);
         if window.0 > window.1 {

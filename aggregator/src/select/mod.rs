@@ -37,6 +37,9 @@ pub(crate) trait Source: Send + Sync {
     /// Nodes of which something of `from..=to` is held.
     fn nodes(&self, from: u32, to: u32) -> Vec<NodeId>;
 
+    /// The oldest second that is held of anything. `None` without any.
+    fn oldest(&self) -> Option<u32>;
+
     /// The wanted series of `subject`, each second of the range in one step of one tier: the finest that still has it, or
     /// the coarsest of which steps of `step` seconds can be made. Ends early, with less, once `stop` is due.
     fn read(&self, subject: &Subject, selection: &Selection, step: u32, stop: &Stop) -> Part;
@@ -65,6 +68,11 @@ impl Held {
     /// Nodes of which something of `from..=to` is held, by name.
     pub(crate) fn nodes(&self, from: u32, to: u32) -> BTreeSet<NodeId> {
         self.sources.iter().flat_map(|source| source.nodes(from, to)).collect()
+    }
+
+    /// The oldest second that is held of anything. `None` without any.
+    pub(crate) fn oldest(&self) -> Option<u32> {
+        self.sources.iter().filter_map(|source| source.oldest()).min()
     }
 
     /// What is held of `subject`; see [`Source::read`].

@@ -39,6 +39,50 @@ impl Part {
         (next <= to).then_some(next)
     }
 
+    /// The first second that is known.
+    pub(crate) fn first(&self) -> Option<u32> {
+        self.coverage.iter().find(|(_, coverage)| coverage.seconds > 0).map(|((start, _), _)| *start)
+    }
+
+    /// The last second of the last step, and the longest step; of those that hold something.
+    pub(crate) fn last(&self) -> Option<(u32, Tier)> {
+        let held = || self.coverage.iter().filter(|(_, coverage)| coverage.seconds > 0).map(|(step, _)| *step);
+        let longest = held().map(|(_, tier)| tier).max()?;
+        held().map(|(start, tier)| start + (tier.seconds() - 1)).max().map(|last| (last, longest))
+    }
+
+    /// Leaves out the steps that do not end before `second`.
+    pub(crate) fn end_before(&mut self, second: u32) {
+        let ends = |start: u32, tier: Tier| start.saturating_add(tier.seconds()) <= second;
+        self.coverage.retain(|(start, tier), _| ends(*start, *tier));
+        for series in &mut self.series {
+            let tier = series.tier;
+            series.cells.retain(|(start, _)| ends(*start, tier));
+        }
+        self.series.retain(|series| !series.cells.is_empty());
+    }
+
+    /// Adds what `other` knows of the same subject and of other seconds.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.coverage.append(&mut other.coverage);
+        for theirs in other.series {
+            self.append_series(theirs);
+        }
+    }
+
+    fn append_series(&mut self, theirs: SeriesCells) {
+        let same = |ours: &&mut SeriesCells| {
+            (&ours.series, ours.derived, ours.tier) == (&theirs.series, theirs.derived, theirs.tier)
+        };
+        match self.series.iter_mut().find(same) {
+            Some(ours) => {
+                ours.cells.extend(theirs.cells);
+                ours.cells.sort_by_key(|(start, _)| *start);
+            }
+            None => self.series.push(theirs),
+        }
+    }
+
     /// Adds what `other` knows of the same subject. Where both know something, whichever has more seconds of the coarsest
     /// step there is taken for all of it, of equal ones `self`: no second counts twice, and two readings of single
     /// seconds fill the holes of each other.
@@ -50,19 +94,7 @@ impl Part {
         };
         self.retain(|tick| !in_taken(tick));
         other.retain(in_taken);
-        self.coverage.append(&mut other.coverage);
-        for theirs in other.series {
-            let same = |ours: &&mut SeriesCells| {
-                (&ours.series, ours.derived, ours.tier) == (&theirs.series, theirs.derived, theirs.tier)
-            };
-            match self.series.iter_mut().find(same) {
-                Some(ours) => {
-                    ours.cells.extend(theirs.cells);
-                    ours.cells.sort_by_key(|(start, _)| *start);
-                }
-                None => self.series.push(theirs),
-            }
-        }
+        self.append(other);
         self.series.retain(|series| !series.cells.is_empty());
     }
 

@@ -87,6 +87,12 @@ impl Source for Stored {
         names.iter().filter_map(|name| Subject::parse(name).ok()?.node().cloned()).collect()
     }
 
+    fn oldest(&self) -> Option<u32> {
+        // The time only tells which segments lie in the future.
+        let stats = self.disk.store().stats(u32::MAX);
+        stats.tiers.iter().filter_map(|tier| tier.window.as_ref()).map(|window| window.start).min()
+    }
+
     fn read(&self, subject: &Subject, selection: &Selection, step: u32, stop: &Stop) -> Part {
         let mut part = Part::default();
         let name = subject.to_string();

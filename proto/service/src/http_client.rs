@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::http::{
-    HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
     header::{AUTHORIZATION, HOST, LOCATION, RETRY_AFTER, USER_AGENT},
     uri::PathAndQuery,
 };
@@ -53,6 +53,18 @@ pub enum Credentials {
     Bearer(PathBuf),
     /// By a name, and the password in this file.
     Basic(String, PathBuf),
+}
+
+impl Credentials {
+    /// Of the settings `secret_file` and `user`: with a user the file holds a password, else a token.
+    #[must_use]
+    pub fn of(secret_file: Option<&Path>, user: Option<&str>) -> Self {
+        match (secret_file, user) {
+            (None, _) => Self::None,
+            (Some(file), Some(user)) => Self::Basic(user.to_owned(), file.to_owned()),
+            (Some(file), None) => Self::Bearer(file.to_owned()),
+        }
+    }
 }
 
 /// An answer, whatever its status.
@@ -173,8 +185,28 @@ impl HttpClient {
         within: Duration,
         most: usize,
     ) -> Result<Answer, HttpError> {
+        self.ask(Method::POST, path, headers, body, (within, most)).await
+    }
+
+    /// Asks for `path`, which begins with "/" and may have a query; see [`HttpClient::post`].
+    ///
+    /// # Errors
+    /// [`HttpError`]; an answer of any status is none.
+    pub async fn get(&self, path: &str, within: Duration, most: usize) -> Result<Answer, HttpError> {
+        self.ask(Method::GET, path, &[], Bytes::new(), (within, most)).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, &'static str)],
+        body: Bytes,
+        (within, most): (Duration, usize),
+    ) -> Result<Answer, HttpError> {
         let answered = async {
-            let request = self.request(path, headers, body).await?;
+            let mut request = self.request(path, headers, body).await?;
+            *request.method_mut() = method;
             let answer = self.client.request(request).await;
             let (head, body) = answer.map_err(|error| HttpError::Unreachable(chain(&error)))?.into_parts();
             let collected = Limited::new(body, most).collect().await.map_err(|error| {
@@ -200,7 +232,7 @@ impl HttpClient {
         let path_and_query: PathAndQuery = format!("{}{path}", self.prefix).parse().map_err(|error| invalid(&error))?;
         uri.path_and_query = Some(path_and_query);
         let uri = Uri::from_parts(uri).map_err(|error| invalid(&error))?;
-        let mut request = Request::post(uri).body(Full::new(body)).map_err(|error| invalid(&error))?;
+        let mut request = Request::builder().uri(uri).body(Full::new(body)).map_err(|error| invalid(&error))?;
         request
             .headers_mut()
             .extend(headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));

@@ -106,6 +106,9 @@ pub struct RangeAnswer {
     /// Name of the aggregator that answered.
     #[prost(string, tag = "7")]
     pub answered_by: ::prost::alloc::string::String,
+    /// What came from an engine; absent when nothing did.
+    #[prost(message, optional, tag = "8")]
+    pub from_engine: ::core::option::Option<FromEngine>,
 }
 /// One step and how much of the truth is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -176,7 +179,7 @@ pub struct RangeValues {
 /// What an answer lacks.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MissingPart {
-    /// The aggregator that holds it, when that is known.
+    /// The aggregator that holds it, when that is known; empty when it was to come from an engine.
     #[prost(string, tag = "1")]
     pub aggregator_id: ::prost::alloc::string::String,
     /// Nodes of which data is missing: the first 32 by name. Empty: of what was merged over nodes.
@@ -194,6 +197,24 @@ pub struct MissingPart {
     /// Why, for people.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
+}
+/// Seconds that are older than what is kept, and were read from an engine (`history.engine`) instead: no second comes from both.
+/// Extremes and deviations of that time are those of the samples which the engine holds; of growth they are those of the means of
+/// its steps. Of what is merged over nodes their number is not known.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FromEngine {
+    /// Its address.
+    #[prost(string, tag = "1")]
+    pub engine: ::prost::alloc::string::String,
+    /// First second that was read from it.
+    #[prost(uint32, tag = "2")]
+    pub from_tick: u32,
+    /// Last second.
+    #[prost(uint32, tag = "3")]
+    pub to_tick: u32,
+    /// Seconds in the longest step that was read from it.
+    #[prost(uint32, tag = "4")]
+    pub resolution_seconds: u32,
 }
 /// A picture of values over time. An empty request: the latency of the cluster over the last hour.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -257,6 +278,9 @@ pub struct Heatmap {
     /// "counts": cells say how many values fell into the row. "values": cells are values of the node.
     #[prost(string, tag = "8")]
     pub cells_are: ::prost::alloc::string::String,
+    /// What came from an engine; absent when nothing did.
+    #[prost(message, optional, tag = "9")]
+    pub from_engine: ::core::option::Option<FromEngine>,
 }
 /// One row of a heatmap.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -485,6 +509,9 @@ pub struct Distribution {
     /// Name of the aggregator that answered.
     #[prost(string, tag = "12")]
     pub answered_by: ::prost::alloc::string::String,
+    /// What came from an engine; absent when nothing did.
+    #[prost(message, optional, tag = "13")]
+    pub from_engine: ::core::option::Option<FromEngine>,
 }
 /// A quantile with its two errors.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -1894,6 +1921,12 @@ pub struct SeriesAnswer {
     /// Name of the aggregator whose data this is.
     #[prost(string, tag = "4")]
     pub answered_by: ::prost::alloc::string::String,
+    /// What could not be had of the seconds before the last 15 minutes.
+    #[prost(message, repeated, tag = "5")]
+    pub missing: ::prost::alloc::vec::Vec<MissingPart>,
+    /// What came from an engine; absent when nothing did.
+    #[prost(message, optional, tag = "6")]
+    pub from_engine: ::core::option::Option<FromEngine>,
 }
 /// One step and how much of the truth is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2523,7 +2556,7 @@ pub struct ListAggregatorsResponse {
     pub cluster: ::prost::alloc::string::String,
 }
 /// One aggregator.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Aggregator {
     /// Its name.
     #[prost(string, tag = "1")]
@@ -2558,9 +2591,71 @@ pub struct Aggregator {
     /// This member is the one that answers.
     #[prost(bool, tag = "11")]
     pub self_: bool,
-    /// How far its copies of the history of nodes are. Only of the one that answers, and absent when it keeps no history.
+    /// How far its copies of the history of nodes are. Absent when it keeps no history, or did not say within half a second.
     #[prost(message, optional, tag = "12")]
     pub history_copies: ::core::option::Option<HistoryCopies>,
+    /// What its disk holds of the history. Absent when it keeps none, or did not say within half a second.
+    #[prost(message, optional, tag = "13")]
+    pub history_store: ::core::option::Option<HistoryStore>,
+}
+/// The history on the disk of one aggregator.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryStore {
+    /// Finest first.
+    #[prost(message, repeated, tag = "1")]
+    pub tiers: ::prost::alloc::vec::Vec<HistoryTier>,
+    /// Bytes of the log: the seconds that are not sealed yet, and the logs of the ledger.
+    #[prost(uint64, tag = "2")]
+    pub log_bytes: u64,
+    /// Windows of 300 s that are over and wait to be sealed.
+    #[prost(uint64, tag = "3")]
+    pub windows_to_seal: u64,
+    /// Hours that are final and wait to be rolled up.
+    #[prost(uint64, tag = "4")]
+    pub hours_to_roll_up: u64,
+    /// Days and months whose segments wait to be joined.
+    #[prost(uint64, tag = "5")]
+    pub segments_to_join: u64,
+    /// Unix time since which the disk takes nothing; 0 while it does. The live view goes on; writing is tried again every few seconds.
+    #[prost(uint32, tag = "6")]
+    pub paused_since_tick: u32,
+    /// Why, for people; empty while it does.
+    #[prost(string, tag = "7")]
+    pub paused_reason: ::prost::alloc::string::String,
+    /// Blocks that were found corrupt and are set aside.
+    #[prost(uint64, tag = "8")]
+    pub corrupt_blocks: u64,
+    /// Seconds of nodes that memory forgot before the disk took them, since its start: they are missing for good.
+    #[prost(uint64, tag = "9")]
+    pub lost_node_seconds: u64,
+    /// First and last second of those; 0 without any.
+    #[prost(uint32, tag = "10")]
+    pub lost_from_tick: u32,
+    /// See above.
+    #[prost(uint32, tag = "11")]
+    pub lost_to_tick: u32,
+}
+/// One tier of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryTier {
+    /// "1s", "10s", "1m" or "1h": the length of its steps.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Bytes of its files.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// Beyond so many the oldest goes.
+    #[prost(uint64, tag = "3")]
+    pub bytes_max: u64,
+    /// Its first second; 0 when it holds nothing.
+    #[prost(uint32, tag = "4")]
+    pub oldest_tick: u32,
+    /// Its last second; 0 when it holds nothing.
+    #[prost(uint32, tag = "5")]
+    pub newest_tick: u32,
+    /// Its files.
+    #[prost(uint64, tag = "6")]
+    pub segments: u64,
 }
 /// Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

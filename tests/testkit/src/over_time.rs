@@ -105,6 +105,7 @@ pub(crate) fn range(request: &v1::QueryRangeRequest, name: &str) -> Result<v1::R
         missing: missing.into_iter().collect(),
         left_out: Some(beyond.into()),
         answered_by: name.to_owned(),
+        from_engine: None,
     })
 }
 
@@ -136,6 +137,7 @@ pub(crate) fn heatmap(request: &v1::GetHeatmapRequest, name: &str) -> Result<v1:
         missing: Vec::new(),
         answered_by: name.to_owned(),
         cells_are: "counts".into(),
+        from_engine: None,
     })
 }
 

@@ -57,11 +57,7 @@ impl RemoteWrite {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(url) = settings.url.clone() else { return Ok(None) };
-        let credentials = match (&settings.secret_file, &settings.user) {
-            (Some(file), None) => Credentials::Bearer(file.clone()),
-            (Some(file), Some(user)) => Credentials::Basic(user.clone(), file.clone()),
-            (None, _) => Credentials::None,
-        };
+        let credentials = Credentials::of(settings.secret_file.as_deref(), settings.user.as_deref());
         let headers = settings.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let client = HttpClient::new(Access { url, headers, credentials })
             .map_err(|error| anyhow::anyhow!("remote_write: {error}"))?;

@@ -12,6 +12,7 @@ use starling_proto::{
 use tonic::Status;
 
 use super::super::{parse_group, parse_node};
+use crate::engine::Called;
 use crate::select::{NODES_RANGE_MAX, RANGE_MAX, wire};
 
 /// Whose series are asked for.
@@ -83,6 +84,8 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     /// In place of a name a pattern, or none for every name.
     names: Option<(Vec<Matcher>, Vec<v1::AttributeMatcher>)>,
+    /// The name in Prometheus's spelling, when that is what is asked for.
+    spelled: Option<String>,
     /// Attributes a series must have, sorted.
     pub(crate) with: Vec<(String, String)>,
     matchers: Vec<(Box<str>, Matcher)>,
@@ -115,14 +118,14 @@ impl Wanted {
         }
         let mut with: Vec<(String, String)> = attributes.into_iter().collect();
         with.sort_unstable();
-        Ok(Self { name, names: None, with, matchers, given: given.to_vec() })
+        Ok(Self { name, names: None, spelled: None, with, matchers, given: given.to_vec() })
     }
 
-    /// The series whose name matches `pattern`, or all of them.
+    /// The series whose name matches `pattern`, or all of them; `spelled` is the name that it stands for.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` when the pattern is none.
-    pub(crate) fn named_like(pattern: Option<&str>) -> Result<Self, Status> {
+    pub(crate) fn named_like(pattern: Option<&str>, spelled: Option<&str>) -> Result<Self, Status> {
         let given: Vec<v1::AttributeMatcher> = pattern
             .map(|value| v1::AttributeMatcher {
                 key: String::new(),
@@ -134,7 +137,14 @@ impl Wanted {
         let matchers = wire::matchers("names", &given).map_err(Status::invalid_argument)?;
         let names = matchers.into_iter().map(|(_, matcher)| matcher).collect();
         let (name, with, matchers) = (String::new(), Vec::new(), Vec::new());
-        Ok(Self { name, names: Some((names, given)), with, matchers, given: Vec::new() })
+        let spelled = spelled.map(str::to_owned);
+        Ok(Self { name, names: Some((names, given)), spelled, with, matchers, given: Vec::new() })
+    }
+
+    /// The name that an engine can be asked for; `None` when it is not one.
+    pub(crate) fn called(&self) -> Option<Called> {
+        let ours = Some(&self.name).filter(|name| !name.is_empty()).cloned().map(Called::Ours);
+        ours.or_else(|| self.spelled.clone().map(Called::Theirs))
     }
 
     /// The same as a question to another aggregator, without subjects and seconds.

@@ -12,7 +12,7 @@ use tonic::Status;
 use super::{
     asked::{Wanted, Whose},
     found::{Found, Keep, whole},
-    gather::Question,
+    question::Question,
     statistic::RangeStatistic,
 };
 use crate::select::Span;

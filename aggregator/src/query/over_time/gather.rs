@@ -12,48 +12,22 @@ use tonic::Status;
 
 use super::{
     super::{Holders, forward},
-    asked::{Wanted, Whose},
-    found::{Found, Keep},
+    asked::Whose,
+    found::Found,
+    older::{self, Older},
+    question::Question,
     work::Turn,
 };
 use crate::{
+    engine::Engine,
     membership::Member,
-    select::{Folded, Held, Part, Span, Stop, wire},
+    select::{Held, Part, Span, Stop, wire},
 };
 
 /// Cells of one question that are held before they are in its steps, with those of other aggregators: about 110 MB.
 const OPEN_CELLS_MAX: usize = 1_000_000;
 /// Names of nodes in one part of what is missing.
 const MISSING_NAMES_MAX: usize = 32;
-
-/// What is asked, checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Question {
-    /// Whose series.
-    pub(crate) whose: Whose,
-    /// Which series.
-    pub(crate) wanted: Wanted,
-    /// When, in which steps.
-    pub(crate) span: Span,
-    /// All series of a subject in one.
-    pub(crate) total: bool,
-    /// Whether something is read of histograms.
-    pub(crate) histograms: bool,
-    /// What is kept of many series.
-    pub(crate) keep: Keep,
-}
-
-impl Question {
-    fn fold(&self, part: &Part) -> Result<Folded, Status> {
-        let overflow = |_| Status::out_of_range("name: the counts of its histograms over this range exceed 64 bits");
-        if !self.total {
-            return Folded::of(part, &self.span).map_err(overflow);
-        }
-        let total = Folded::total(part, &self.wanted.with).map_err(overflow)?;
-        let total = total.unwrap_or_else(|| Part { series: Vec::new(), coverage: part.coverage.clone() });
-        Folded::of(&total, &self.span).map_err(overflow)
-    }
-}
 
 /// What is read so far.
 struct State {
@@ -86,12 +60,28 @@ impl State {
             return self.found.add(subject, folded);
         }
         self.open_cells += cells(&part);
+        self.open.insert(subject, part);
+        self.bounded()
+    }
+
+    /// Adds what an engine knows of the seconds before the first one that is known here or elsewhere.
+    fn add_older(&mut self, subject: Subject, mut older: Part) -> Result<(), Status> {
+        if self.found.has(&subject) {
+            return Ok(());
+        }
+        let part = self.open.entry(subject).or_default();
+        older.end_before(part.first().unwrap_or(u32::MAX));
+        self.open_cells += cells(&older);
+        part.append(older);
+        self.bounded()
+    }
+
+    fn bounded(&self) -> Result<(), Status> {
         if self.open_cells > OPEN_CELLS_MAX {
             return Err(Status::resource_exhausted(format!(
                 "from_tick: more than {OPEN_CELLS_MAX} cells would be read: ask for fewer nodes or series, or for a shorter range"
             )));
         }
-        self.open.insert(subject, part);
         Ok(())
     }
 
@@ -113,6 +103,16 @@ fn cells(part: &Part) -> usize {
     part.series.iter().map(|series| series.cells.len()).sum()
 }
 
+/// What was found for a question, and what was not.
+pub(crate) struct Gathered {
+    /// In the steps of the question.
+    pub(crate) found: Found,
+    /// What could not be had.
+    pub(crate) missing: Vec<v1::MissingPart>,
+    /// What came from an engine.
+    pub(crate) from_engine: Option<v1::FromEngine>,
+}
+
 /// Who did not answer, and why.
 struct Silent {
     aggregator: String,
@@ -124,12 +124,12 @@ struct Silent {
 /// # Errors
 /// The limit that it exceeds.
 pub(crate) async fn find(
-    held: &Held,
+    (held, engine): (&Held, Option<&Engine>),
     holders: &Holders,
     turn: &Turn,
     question: Question,
     known: &BTreeSet<NodeId>,
-) -> Result<(Found, Vec<v1::MissingPart>), Status> {
+) -> Result<Gathered, Status> {
     let question = Arc::new(question);
     let settled = holders.ledger().published().borrow().settled;
     let found = Found::new(question.span, question.keep);
@@ -143,16 +143,28 @@ pub(crate) async fn find(
     };
     let local = {
         let (held, question, known) = (held.clone(), Arc::clone(&question), known.clone());
-        turn.run(move |stop| read_here(&held, &question, &known, state, stop)).await?
+        let wanted = engine.is_some();
+        turn.run(move |stop| {
+            let (state, unread) = read_here(&held, &question, &known, state, stop)?;
+            Ok::<_, Status>((state, unread, wanted.then(|| held.oldest()).flatten()))
+        })
+        .await?
     };
-    let (state, unread) = local?;
+    let (state, unread, oldest) = local?;
     let whole = state.open.is_empty() && !question.whose.is_each_node() && !state.found.is_empty();
     let mut silent = Vec::new();
+    let older = engine
+        .filter(|_| !whole)
+        .and_then(|engine| Older::of(engine, &question, (oldest, settled), holders.fleet(), &state.found, &state.open));
     let state = Mutex::new(state);
+    let mut answered = None;
     if !whole {
         let members = holders.membership().view().live.clone();
-        let asked = members.iter().map(|member| ask(holders, member, &state, turn.stop()));
-        for (member, answer) in members.iter().zip(join_all(asked).await) {
+        let asked = join_all(members.iter().map(|member| ask(holders, member, &state, turn.stop())));
+        // At the same time: what is slow is not waited for twice.
+        let (answers, from_engine) = tokio::join!(asked, older::read(older, turn.stop().until()));
+        answered = from_engine;
+        for (member, answer) in members.iter().zip(answers) {
             match answer {
                 Ok(()) => {}
                 Err(Failed::Silent(reason)) => silent.push(Silent { aggregator: member.id.to_string(), reason }),
@@ -163,14 +175,21 @@ pub(crate) async fn find(
             silent.extend(gone(holders));
         }
     }
-    let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (parts, unanswered) = answered.map_or_else(Default::default, |answered| (answered.parts, answered.missing));
     let closed = turn.run(move |_| {
-        let mut state = state;
-        state.close().map(|()| state)
+        let mut told = None;
+        for (subject, part) in parts {
+            older::tell(&mut told, &part);
+            state.add_older(subject, part)?;
+        }
+        state.close().map(|()| (state, told))
     });
-    let state = closed.await??;
-    let missing = missing(holders, &question, &state, known, &silent, &unread);
-    Ok((state.found, missing))
+    let (state, told) = closed.await??;
+    let mut missing = missing(holders, &question, &state, known, &silent, &unread);
+    missing.extend(unanswered.map(|(from, to, reason)| part_of(String::new(), &reason, [].iter(), (from, to))));
+    let from_engine = engine.and_then(|engine| Some(v1::FromEngine { engine: engine.name().to_owned(), ..told? }));
+    Ok(Gathered { found: state.found, missing, from_engine })
 }
 
 /// The nodes that are asked for and known to have reported since `from`.
@@ -276,15 +295,6 @@ async fn ask(holders: &Holders, member: &Member, state: &Mutex<State>, stop: Sto
     match tokio::time::timeout_at(stop.until().into(), talk).await {
         Ok(answer) => answer,
         Err(_) => Err(Failed::Silent(format!("aggregator {} did not answer in time", member.id))),
-    }
-}
-
-impl Question {
-    fn asks_for(&self, subject: &Subject) -> bool {
-        match &self.whose {
-            Whose::Subject(asked) => asked == subject,
-            Whose::EachNode(_) => !subject.is_merged(),
-        }
     }
 }
 

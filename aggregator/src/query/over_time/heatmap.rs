@@ -12,7 +12,7 @@ use tonic::Status;
 use super::{
     asked::{Wanted, Whose},
     found::{Found, Keep},
-    gather::Question,
+    question::Question,
     statistic::RangeStatistic,
 };
 use crate::select::{Folded, Key, Most, Names, Span};

@@ -6,6 +6,7 @@
 //! - [`statistic`]: what is read of a series over a step;
 //! - [`work`]: how many questions are worked on, and for how long;
 //! - [`gather`]: reads here what is here, and asks the other aggregators for the rest;
+//! - [`older`]: what is older than what is kept, from an engine;
 //! - [`found`]: what was read, in the steps of the question;
 //! - [`promql`]: queries in Prometheus's language over the same; [`samples`]: what was found as its samples.
 
@@ -15,7 +16,9 @@ mod found;
 mod gather;
 mod heatmap;
 mod insight;
+mod older;
 mod promql;
+mod question;
 mod range;
 mod samples;
 mod series;
@@ -31,17 +34,19 @@ use tonic::{Request, Status};
 
 use self::{
     found::Found,
-    gather::{Question, find},
+    gather::{Gathered, find},
+    question::Question,
     standing_out::Known,
     work::{Turn, Work},
 };
 use super::{Holders, check_group, forward};
-use crate::{metrics::Metrics, select::Held};
+use crate::{engine::Engine, metrics::Metrics, select::Held};
 
 /// Answers questions over time.
 pub(crate) struct OverTime {
     id: NodeId,
     held: Held,
+    engine: Option<Engine>,
     holders: Arc<Holders>,
     work: Work,
     metrics: Arc<Metrics>,
@@ -51,14 +56,20 @@ pub(crate) struct OverTime {
 struct Read {
     found: Found,
     missing: Vec<v1::MissingPart>,
+    from_engine: Option<v1::FromEngine>,
     known: BTreeSet<NodeId>,
     settled: u32,
 }
 
 impl OverTime {
-    /// Of the aggregator `id`, from what is held here and, by `holders`, elsewhere.
-    pub(crate) fn new(id: NodeId, held: Held, holders: Arc<Holders>, metrics: Arc<Metrics>) -> Self {
-        Self { id, held, holders, work: Work::new(metrics.clone()), metrics }
+    /// Of the aggregator `id`, from what is held here and, by `holders`, elsewhere; what is older from the engine, if any.
+    pub(crate) fn new(
+        id: NodeId,
+        (held, engine): (Held, Option<Engine>),
+        holders: Arc<Holders>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { id, held, engine, holders, work: Work::new(metrics.clone()), metrics }
     }
 
     fn settled(&self) -> u32 {
@@ -76,10 +87,10 @@ impl OverTime {
         let asked = range::Asked::parse(request, self.settled()).map_err(|status| self.work.refused(status))?;
         let turn = self.work.turn("range", &metadata).await?;
         let read = self.read(&turn, asked.question(), strict).await?;
-        let Read { found, missing, known, settled } = read;
+        let Read { found, missing, from_engine, known, settled } = read;
         let answer = turn.run(move |_| asked.answer(found, settled, &known)).await?;
         self.metrics.history_answer.record(began.elapsed());
-        Ok(v1::RangeAnswer { missing, answered_by: self.id.to_string(), ..answer })
+        Ok(v1::RangeAnswer { missing, from_engine, answered_by: self.id.to_string(), ..answer })
     }
 
     /// `GetSeries` of seconds before the last 15 minutes.
@@ -91,10 +102,10 @@ impl OverTime {
         let (metadata, _, request) = request.into_parts();
         let asked = series::Asked::parse(request, self.settled()).map_err(|status| self.work.refused(status))?;
         let turn = self.work.turn("series", &metadata).await?;
-        let Read { found, .. } = self.read(&turn, asked.question(), false).await?;
+        let Read { found, missing, from_engine, .. } = self.read(&turn, asked.question(), false).await?;
         let answer = turn.run(move |_| asked.answer(&found)).await?;
         self.metrics.history_answer.record(began.elapsed());
-        Ok(v1::SeriesAnswer { answered_by: self.id.to_string(), ..answer })
+        Ok(v1::SeriesAnswer { missing, from_engine, answered_by: self.id.to_string(), ..answer })
     }
 
     /// `GetHeatmap`.
@@ -107,7 +118,7 @@ impl OverTime {
         let strict = request.strict;
         let asked = heatmap::Asked::parse(request, self.settled()).map_err(|status| self.work.refused(status))?;
         let turn = self.work.turn("heatmap", &metadata).await?;
-        let Read { found, missing, known, settled } = self.read(&turn, asked.question(), strict).await?;
+        let Read { found, missing, from_engine, known, settled } = self.read(&turn, asked.question(), strict).await?;
         let map = turn
             .run(move |_| {
                 let columns = found.regrouped(asked.span())?.points(settled, &known);
@@ -115,7 +126,7 @@ impl OverTime {
             })
             .await??;
         self.metrics.history_answer.record(began.elapsed());
-        Ok(v1::Heatmap { missing, answered_by: self.id.to_string(), ..map })
+        Ok(v1::Heatmap { missing, from_engine, answered_by: self.id.to_string(), ..map })
     }
 
     /// `GetDistribution`.
@@ -131,11 +142,11 @@ impl OverTime {
         let strict = request.strict;
         let asked = distribution::Asked::parse(request, self.settled()).map_err(|status| self.work.refused(status))?;
         let turn = self.work.turn("distribution", &metadata).await?;
-        let Read { found, missing, known, settled } = self.read(&turn, asked.question(), strict).await?;
+        let Read { found, missing, from_engine, known, settled } = self.read(&turn, asked.question(), strict).await?;
         let completeness = move |found: &Found| found.points(settled, &known).into_iter().next();
         let answer = turn.run(move |_| asked.answer(&found, completeness(&found))).await??;
         self.metrics.history_answer.record(began.elapsed());
-        Ok(v1::Distribution { missing, answered_by: self.id.to_string(), ..answer })
+        Ok(v1::Distribution { missing, from_engine, answered_by: self.id.to_string(), ..answer })
     }
 
     /// `Summarize`.
@@ -149,7 +160,7 @@ impl OverTime {
             summary::Asked::parse(request.clone(), self.settled()).map_err(|status| self.work.refused(status))?;
         let turn = self.work.turn("summary", &metadata).await?;
         let read = self.read(&turn, asked.question(), request.strict).await?;
-        let Read { found, missing, known, settled } = read;
+        let Read { found, missing, from_engine, known, settled } = read;
         let mut extremes = asked.extremes(&found);
         if let Some((peak, low)) = &mut extremes {
             for (extreme, is_peak) in [(peak, true), (low, false)] {
@@ -194,8 +205,12 @@ impl OverTime {
             })
             .await??;
         self.metrics.history_answer.record(began.elapsed());
-        let series =
-            answer.series.map(|series| v1::RangeAnswer { missing, answered_by: self.id.to_string(), ..series });
+        let series = answer.series.map(|series| v1::RangeAnswer {
+            missing,
+            from_engine,
+            answered_by: self.id.to_string(),
+            ..series
+        });
         Ok(v1::Summary { series, answered_by: self.id.to_string(), ..answer })
     }
 
@@ -207,7 +222,8 @@ impl OverTime {
         let settled = self.settled();
         let known = gather::known(&self.holders, &question.whose, question.span.from);
         let node = question.whose.node().cloned();
-        let (found, missing) = find(&self.held, &self.holders, turn, question, &known).await?;
+        let held = (&self.held, self.engine.as_ref());
+        let Gathered { found, missing, from_engine } = find(held, &self.holders, turn, question, &known).await?;
         if let Some(node) = node
             && found.is_empty()
             && missing.is_empty()
@@ -220,13 +236,13 @@ impl OverTime {
         }
         match missing.first() {
             Some(first) if strict => Err(Status::unavailable(format!(
-                "strict: the answer lacks what another aggregator holds, of {} nodes from {} to {}: {}",
+                "strict: the answer lacks what another aggregator or an engine holds, of {} nodes from {} to {}: {}",
                 missing.iter().map(|part| part.nodes).sum::<u32>(),
                 missing.iter().map(|part| part.from_tick).min().unwrap_or(first.from_tick),
                 missing.iter().map(|part| part.to_tick).max().unwrap_or(first.to_tick),
                 first.reason
             ))),
-            _ => Ok(Read { found, missing, known, settled }),
+            _ => Ok(Read { found, missing, from_engine, known, settled }),
         }
     }
 }

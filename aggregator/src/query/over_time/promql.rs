@@ -17,7 +17,7 @@ use super::{
     OverTime,
     asked::{Wanted, Whose},
     found::{Found, Keep},
-    gather::Question,
+    question::Question,
     samples::{self, Bases},
     statistic::RangeStatistic,
     work::Turn,
@@ -146,7 +146,7 @@ impl OverTime {
         let newest_only = select.hint.range_ms == 0;
         // Of these only the newest sample of each step of the query is looked at.
         let of_query = if newest_only { u32::try_from(range.step_ms / 1_000).unwrap_or(u32::MAX).max(1) } else { 1 };
-        let pattern = names::pattern(&select.matchers);
+        let name = Name::of(&select.matchers);
         for whose in self.whose(&select.matchers) {
             let mut steps = steps(of_query, to - from).into_iter();
             let mut step = steps.next().unwrap_or(86_400);
@@ -154,7 +154,7 @@ impl OverTime {
                 if !newest_only && step > 1 && window < 2 * step {
                     return Err(too_narrow(step));
                 }
-                let question = question(whose.clone(), pattern.as_deref(), (from, to), step)?;
+                let question = question(whose.clone(), &name, (from, to), step)?;
                 match self.read(turn, question, strict).await {
                     // Too much in such short steps.
                     Err(status) if status.code() == Code::ResourceExhausted => match steps.next() {
@@ -168,6 +168,12 @@ impl OverTime {
             };
             let Some(read) = found else { continue };
             read.missing.iter().for_each(|part| notes.missing(part));
+            notes.infos.extend(read.from_engine.as_ref().map(|from| {
+                let v1::FromEngine { engine, from_tick, to_tick, resolution_seconds } = from;
+                format!(
+                    "from {from_tick} to {to_tick} read from the engine {engine}, in steps of {resolution_seconds} s"
+                )
+            }));
             let resolution = step.max(read.found.resolution());
             if !newest_only && resolution > 1 && window < 2 * resolution {
                 return Err(too_narrow(resolution));
@@ -178,7 +184,7 @@ impl OverTime {
             selected.step = selected.step.max(resolution);
             let first = samples::midnight(from);
             let bases = if from > first && samples::has_sums(&read.found) {
-                let question = question(whose, pattern.as_deref(), (first, from - 1), 86_400)?;
+                let question = question(whose, &name, (first, from - 1), 86_400)?;
                 self.read(turn, question, false).await.map(|read| Bases::of(&read.found))?
             } else {
                 Bases::default()
@@ -236,10 +242,10 @@ impl OverTime {
         let (nodes, mut notes) = (self.holders.fleet().labels(), Notes::default());
         let mut listed: BTreeMap<Labels, v1::PromqlSeriesEntry> = BTreeMap::new();
         for matchers in &selectors {
-            let pattern = names::pattern(matchers);
+            let name = Name::of(matchers);
             for whose in self.whose(matchers) {
                 let span = (from, to);
-                let question = question(whose, pattern.as_deref(), span, to - from + 1)?;
+                let question = question(whose, &name, span, to - from + 1)?;
                 let read = match self.read(&turn, question, false).await {
                     Err(status) if status.code() == Code::NotFound => continue,
                     read => read?,
@@ -269,10 +275,25 @@ impl OverTime {
     }
 }
 
-fn question(whose: Whose, pattern: Option<&str>, (from, to): (u32, u32), step: u32) -> Result<Question, Status> {
+/// The name that a selector asks for, when it gives one.
+struct Name {
+    /// For names in Starling's spelling.
+    pattern: Option<String>,
+    /// As it is given, without what it is merged over.
+    spelled: Option<String>,
+}
+
+impl Name {
+    fn of(matchers: &[LabelMatcher]) -> Self {
+        let spelled = names::name_of(matchers).map(|name| names::merged_over(name).1.to_owned());
+        Self { pattern: names::pattern(matchers), spelled }
+    }
+}
+
+fn question(whose: Whose, name: &Name, (from, to): (u32, u32), step: u32) -> Result<Question, Status> {
     Ok(Question {
         whose,
-        wanted: Wanted::named_like(pattern)?,
+        wanted: Wanted::named_like(name.pattern.as_deref(), name.spelled.as_deref())?,
         span: Span { from, to, step },
         total: false,
         histograms: true,

@@ -9,7 +9,7 @@ use tonic::Status;
 use super::{
     asked::{Wanted, Whose},
     found::{Found, Keep},
-    gather::Question,
+    question::Question,
     statistic::RangeStatistic,
 };
 use crate::select::{Key, Most, POINTS, POINTS_MAX, POINTS_USUAL, Span};

@@ -11,7 +11,7 @@ use super::{
     super::series::{About, STATISTICS_MAX, USUAL_SECONDS},
     asked::{Wanted, Whose},
     found::{Found, Keep},
-    gather::Question,
+    question::Question,
     statistic::RangeStatistic,
 };
 use crate::select::{Key, Most, POINTS, POINTS_MAX, RANGE_MAX, Span};
@@ -99,7 +99,7 @@ impl Asked {
             points: if self.list { Vec::new() } else { folded.coverage.iter().zip(0..).map(point).collect() },
             series: series.collect(),
             left_out: Some(u32::try_from(folded.series.len().saturating_sub(most)).unwrap_or(u32::MAX)),
-            answered_by: String::new(),
+            ..v1::SeriesAnswer::default()
         }
     }
 
@@ -127,7 +127,7 @@ impl Asked {
 /// A statistic as it is read of single seconds: over the nodes, in the mean of the seconds of a step.
 fn read(statistic: Statistic, key: &Key, cell: &Cell) -> Option<f64> {
     let histogram = key.series.kind() == Kind::Histogram;
-    let one_node = cell.nodes <= u64::from(cell.seconds);
+    let one_node = (1..=u64::from(cell.seconds)).contains(&cell.nodes);
     let ratio = find(key.series.name()).is_some_and(|metric| key.derived && metric.over_nodes == OverNodes::Mean);
     match statistic {
         Statistic::Quantile(ppm) => RangeStatistic::Quantile(ppm).of(key, cell),

@@ -95,7 +95,7 @@ impl RangeStatistic {
             return Some(series.to_f64(found.into()));
         }
         if self == Self::Nodes {
-            return Some(cell.nodes as f64 / f64::from(cell.seconds.max(1)));
+            return (cell.nodes > 0).then(|| cell.nodes as f64 / f64::from(cell.seconds.max(1)));
         }
         match series.kind() {
             Kind::Histogram => self.of_histogram(key, cell),

@@ -8,7 +8,7 @@ use tonic::Status;
 use super::{
     asked::{Wanted, Whose},
     found::{Found, Keep, whole},
-    gather::Question,
+    question::Question,
     statistic::RangeStatistic,
 };
 use crate::select::{Folded, Key, Most, POINTS, POINTS_MAX, RANGE_MAX, Span};

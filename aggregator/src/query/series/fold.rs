@@ -111,7 +111,7 @@ impl<'a> Fold<'a> {
             series: series.collect(),
             points: self.points,
             left_out: Some(u32::try_from(self.left_out).unwrap_or(u32::MAX)),
-            answered_by: String::new(),
+            ..v1::SeriesAnswer::default()
         }
     }
 }

@@ -203,6 +203,34 @@ fn aggregator(from: &v1::Aggregator, now: UnixMillis) -> Value {
         "inStateMs": in_state_ms,
         "self": from.self_,
         "historyCopies": from.history_copies.as_ref().map(history_copies),
+        "historyStore": from.history_store.as_ref().map(history_store),
+    })
+}
+
+fn history_store(from: &v1::HistoryStore) -> Value {
+    let time = |tick: u32| Some(tick).filter(|&tick| tick > 0).map(rfc3339);
+    let tier = |tier: &v1::HistoryTier| {
+        json!({
+            "name": tier.name,
+            "bytes": wide(tier.bytes),
+            "bytesMax": wide(tier.bytes_max),
+            "oldest": time(tier.oldest_tick),
+            "newest": time(tier.newest_tick),
+            "segments": wide(tier.segments),
+        })
+    };
+    json!({
+        "tiers": from.tiers.iter().map(tier).collect::<Vec<_>>(),
+        "logBytes": wide(from.log_bytes),
+        "windowsToSeal": wide(from.windows_to_seal),
+        "hoursToRollUp": wide(from.hours_to_roll_up),
+        "segmentsToJoin": wide(from.segments_to_join),
+        "pausedSince": time(from.paused_since_tick),
+        "pausedReason": Some(&from.paused_reason).filter(|reason| !reason.is_empty()),
+        "corruptBlocks": wide(from.corrupt_blocks),
+        "lostNodeSeconds": wide(from.lost_node_seconds),
+        "lostFrom": time(from.lost_from_tick),
+        "lostTo": time(from.lost_to_tick),
     })
 }
 

@@ -34,17 +34,29 @@ pub(super) struct Completeness {
     first_data: Option<String>,
     /// What could not be had, and from whom.
     missing: Vec<Value>,
+    /// What is older than what is kept and came from an engine; `null` when nothing did.
+    engine: Option<Value>,
 }
 
+/// What an answer lacks, and what of it came from an engine.
+pub(super) type Sources<'a> = (&'a [v1::MissingPart], Option<&'a v1::FromEngine>);
+
 impl Completeness {
-    pub(super) fn of(points: &[v1::RangePoint], missing: &[v1::MissingPart], period: Period, now: UnixMillis) -> Self {
+    pub(super) fn of(
+        points: &[v1::RangePoint],
+        (missing, engine): Sources<'_>,
+        period: Period,
+        now: UnixMillis,
+    ) -> Self {
         let held = || points.iter().filter(|point| point.seconds() > 0);
+        // An engine does not say how many nodes were behind what is merged.
+        let counted = || held().filter(|point| point.nodes_expected() > 0);
         let sum = |of: fn(&v1::RangePoint) -> u32| points.iter().map(|point| u64::from(of(point))).sum::<u64>();
         let (seconds, expected) = (sum(v1::RangePoint::seconds), sum(v1::RangePoint::seconds_expected));
         let empty_before = points.first().is_some_and(|first| first.seconds() == 0);
         Self {
-            nodes_reporting: held().filter_map(|point| point.nodes_reporting).min(),
-            nodes_expected: held().filter_map(|point| point.nodes_expected).max(),
+            nodes_reporting: counted().filter_map(|point| point.nodes_reporting).min(),
+            nodes_expected: counted().filter_map(|point| point.nodes_expected).max(),
             seconds,
             seconds_expected: expected,
             ratio: ratio(seconds, expected),
@@ -53,6 +65,7 @@ impl Completeness {
             provisional: points.iter().any(|point| point.provisional),
             first_data: held().next().filter(|_| empty_before).map(|first| rfc3339(first.tick)),
             missing: missing.iter().map(missing_part).collect(),
+            engine: engine.map(from_engine),
         }
     }
 
@@ -74,6 +87,20 @@ impl Completeness {
 
 fn ratio(seconds: u64, expected: u64) -> Option<Number> {
     (expected > 0).then(|| Number(seconds as f64 / expected as f64))
+}
+
+/// Those of a range.
+pub(super) fn sources(answer: &v1::RangeAnswer) -> Sources<'_> {
+    (&answer.missing, answer.from_engine.as_ref())
+}
+
+fn from_engine(from: &v1::FromEngine) -> Value {
+    json!({
+        "address": from.engine,
+        "from": rfc3339(from.from_tick),
+        "to": rfc3339(from.to_tick),
+        "resolutionSeconds": from.resolution_seconds,
+    })
 }
 
 fn missing_part(from: &v1::MissingPart) -> Value {
@@ -134,7 +161,9 @@ mod tests {
         let points = [step(1_699_999_980, 0, 0), step(1_700_000_040, 30, 2), step(1_700_000_100, 60, 3)];
         let missing =
             v1::MissingPart { aggregator_id: "a2".into(), nodes: 1, reason: "stopped".into(), ..Default::default() };
-        let of = Completeness::of(&points, &[missing], period, 1_700_000_160_500);
+        let engine = v1::FromEngine { engine: "http://e:1".into(), from_tick: 1_700_000_000, ..Default::default() };
+        let of = Completeness::of(&points, (&[missing], Some(&engine)), period, 1_700_000_160_500);
+        assert_eq!(of.engine.as_ref().unwrap()["address"], "http://e:1");
         assert_eq!(
             (of.nodes_reporting, of.nodes_expected, of.seconds, of.seconds_expected),
             (Some(2), Some(3), 90, 180)
@@ -143,11 +172,11 @@ mod tests {
         assert_eq!(of.note().unwrap(), "the first data is of 2023-11-14T22:14:00.000Z; 90 s of 180 s hold data");
         assert_eq!((&of.missing[0]["aggregatorId"], &of.missing[0]["reason"]), (&json!("a2"), &json!("stopped")));
         // A gap in the middle is none before the beginning.
-        let of = Completeness::of(&[points[2], points[0]], &[], period, 0);
+        let of = Completeness::of(&[points[2], points[0]], (&[], None), period, 0);
         assert_eq!(of.note().unwrap(), "60 s of 120 s hold data");
-        let of = Completeness::of(&points[2..], &[], period, 0);
+        let of = Completeness::of(&points[2..], (&[], None), period, 0);
         assert_eq!(of.note(), None);
-        let of = Completeness::of(&[], &[], period, 0);
+        let of = Completeness::of(&[], (&[], None), period, 0);
         assert_eq!((of.ratio, of.nodes_reporting), (None, None));
     }
 }

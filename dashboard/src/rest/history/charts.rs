@@ -15,7 +15,7 @@ use starling_proto::{
 
 use super::{
     Asker, OVER,
-    answer::{Completeness, numbers},
+    answer::{Completeness, numbers, sources},
     ask::Asking,
     present, scope,
 };
@@ -130,6 +130,7 @@ pub(super) async fn read(
     let whole = |mut all: v1::RangeAnswer, more: &v1::RangeAnswer| {
         let new = more.missing.iter().filter(|part| !all.missing.contains(part)).cloned().collect::<Vec<_>>();
         all.missing.extend(new);
+        all.from_engine = all.from_engine.or_else(|| more.from_engine.clone());
         all.resolution_seconds = all.resolution_seconds.max(more.resolution_seconds);
         all
     };
@@ -213,7 +214,7 @@ pub(super) async fn answer(State(asker): State<Asker>, Query(query): Query<Param
         },
         "columns": columns.iter().zip(&read.columns).map(column).collect::<Vec<Value>>(),
         "answeredBy": read.answer.answered_by,
-        "completeness": json!(Completeness::of(points, &read.answer.missing, period, at.now)),
+        "completeness": json!(Completeness::of(points, sources(&read.answer), period, at.now)),
     })))
 }
 

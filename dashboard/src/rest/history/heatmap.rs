@@ -84,7 +84,7 @@ fn shown(name: &str, map: &v1::Heatmap, period: Period, now: UnixMillis) -> Valu
         "rows": map.rows.iter().map(row).collect::<Vec<_>>(),
         "grid": map.rows.iter().map(grid).collect::<Vec<_>>(),
         "answeredBy": map.answered_by,
-        "completeness": json!(Completeness::of(&map.columns, &map.missing, period, now)),
+        "completeness": json!(Completeness::of(&map.columns, (&map.missing, map.from_engine.as_ref()), period, now)),
     })
 }
 

@@ -9,7 +9,7 @@ use starling_proto::v1;
 
 use super::{
     ATTRIBUTE, ATTRIBUTES, Asker, OVER,
-    answer::{Completeness, number, point},
+    answer::{Completeness, number, point, sources},
     attributes, metric, present, scope, whole,
 };
 use crate::{
@@ -92,7 +92,7 @@ fn shown(
         "insights": summary.insights.iter().map(|is| insight(is, source)).collect::<Vec<_>>(),
         "answeredBy": summary.answered_by,
         "completeness": json!(
-            Completeness::of(&series.points, &series.missing, period, now)
+            Completeness::of(&series.points, sources(series), period, now)
                 .holding(summary.seconds.into(), summary.seconds_expected.into())
         ),
     })

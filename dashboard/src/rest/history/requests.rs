@@ -9,7 +9,7 @@ use starling_proto::catalogue::PROTOCOLS;
 
 use super::{
     Asker, OVER,
-    answer::{Completeness, point},
+    answer::{Completeness, point, sources},
     charts::{self, Charted, Column, known},
     present,
 };
@@ -50,7 +50,7 @@ pub(super) async fn answer(State(asker): State<Asker>, Query(query): Query<Param
         }
         Value::from(shown)
     };
-    let completeness = Completeness::of(points, &read.answer.missing, period, at.now);
+    let completeness = Completeness::of(points, sources(&read.answer), period, at.now);
     Ok(Json(json!({
         "range": query.get(RANGE),
         "granularity": query.get("granularity"),

@@ -9,7 +9,7 @@ use starling_proto::v1;
 
 use super::{
     ATTRIBUTE, ATTRIBUTES, Asker, OVER,
-    answer::{Completeness, numbers, point},
+    answer::{Completeness, numbers, point, sources},
     attributes, present, scope, whole, yes,
 };
 use crate::{
@@ -131,7 +131,7 @@ fn shown(from: &v1::RangeAnswer, period: Period, now: UnixMillis) -> Value {
         "series": from.series.iter().map(series).collect::<Vec<_>>(),
         "leftOut": from.left_out(),
         "answeredBy": from.answered_by,
-        "completeness": json!(Completeness::of(&from.points, &from.missing, period, now)),
+        "completeness": json!(Completeness::of(&from.points, sources(from), period, now)),
     })
 }
 

@@ -11,6 +11,7 @@ import { copiesText } from "../lib/copies";
 import * as f from "../lib/format";
 import { ageSeconds, live, newest, standing } from "../state/page";
 import { nodeHref } from "../state/router";
+import { HistoryTable } from "./HistoryTable";
 import { useHosts } from "./hooks";
 
 /** How each state is marked and called. */
@@ -202,6 +203,11 @@ export function ClusterPage() {
             <p class="absent">{lackText.value ?? CONNECTING}</p>
           )}
         </Panel>
+        {state && rows.some((a) => a.historyStore) && (
+          <Panel title="History on disk" note="how far back each tier reaches" width={12}>
+            <HistoryTable state={state} />
+          </Panel>
+        )}
         {fleet &&
           rows.map((a) => (
             <Owned

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/cluster.proto.
  */
 export const file_starling_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0Im0KF0xpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchITCgthbnN3ZXJlZF9ieRgCIAEoCRIPCgdjbHVzdGVyGAMgASgJIoUDCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAgSMgoOaGlzdG9yeV9jb3BpZXMYDCABKAsyGi5zdGFybGluZy52MS5IaXN0b3J5Q29waWVzQhIKEF9jb25uZWN0ZWRfbm9kZXNCDQoLX2xvZ19sZW5ndGgioAEKDUhpc3RvcnlDb3BpZXMSEQoJcmVzdG9yaW5nGAEgASgIEhIKCnNwYW5zX2RvbmUYAiABKAQSDQoFc3BhbnMYAyABKAQSFgoObGFja2luZ19ibG9ja3MYBCABKAQSFgoOZmV0Y2hlZF9ibG9ja3MYBSABKAQSFQoNZmV0Y2hlZF9ieXRlcxgGIAEoBBISCgp3aG9sZV90aWNrGAcgASgNIiAKEEdldExlZGdlclJlcXVlc3QSDAoEdGljaxgBIAEoDSLGAwoGTGVkZ2VyEgwKBHRpY2sYASABKA0SEwoLYW5zd2VyZWRfYnkYAiABKAkSJAoEbG9ncxgDIAMoCzIWLnN0YXJsaW5nLnYxLkxlZGdlckxvZxIbCg5mcmFtZXNfY291bnRlZBgEIAEoDUgAiAEBEhoKDWZyYW1lc19tZXJnZWQYBSABKA1IAYgBARIXCgpmcmFtZXNfcmF3GAYgASgNSAKIAQESHwoSZnJhbWVzX3Jhd19jb3ZlcmVkGAcgASgNSAOIAQESLwoMY29tcGxldGVuZXNzGAggASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzEi8KDGNvbnNlcnZhdGlvbhgJIAEoCzIZLnN0YXJsaW5nLnYxLkNvbnNlcnZhdGlvbhIRCgl2aWV3X2hhc2gYCiABKAkSFQoIb3ZlcmxhcHMYCyABKARIBIgBARISCgVmb3JrcxgMIAEoBEgFiAEBQhEKD19mcmFtZXNfY291bnRlZEIQCg5fZnJhbWVzX21lcmdlZEINCgtfZnJhbWVzX3Jhd0IVChNfZnJhbWVzX3Jhd19jb3ZlcmVkQgsKCV9vdmVybGFwc0IICgZfZm9ya3MiXgoMQ29uc2VydmF0aW9uEhUKCGJhbGFuY2VkGAEgASgISACIAQESDgoGZGV0YWlsGAIgASgJEhEKBHN1bXMYAyABKA1IAYgBAUILCglfYmFsYW5jZWRCBwoFX3N1bXMimQEKCUxlZGdlckxvZxIRCgl3cml0ZXJfaWQYASABKAkSFQoNYWdncmVnYXRvcl9pZBgCIAEoCRITCgZsZW5ndGgYAyABKARIAIgBARISCgpmaXJzdF9rZXB0GAQgASgEEgwKBGhhc2gYBSABKAkSFAoHc3RyZWFtcxgGIAEoDUgBiAEBQgkKB19sZW5ndGhCCgoIX3N0cmVhbXMqpgEKD0FnZ3JlZ2F0b3JTdGF0ZRIgChxBR0dSRUdBVE9SX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYQUdHUkVHQVRPUl9TVEFURV9KT0lOSU5HEAESGgoWQUdHUkVHQVRPUl9TVEFURV9SRUFEWRACEhwKGEFHR1JFR0FUT1JfU1RBVEVfTEVBVklORxADEhkKFUFHR1JFR0FUT1JfU1RBVEVfREVBRBAEMqgBCgdDbHVzdGVyElwKD0xpc3RBZ2dyZWdhdG9ycxIjLnN0YXJsaW5nLnYxLkxpc3RBZ2dyZWdhdG9yc1JlcXVlc3QaJC5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXNwb25zZRI/CglHZXRMZWRnZXISHS5zdGFybGluZy52MS5HZXRMZWRnZXJSZXF1ZXN0GhMuc3RhcmxpbmcudjEuTGVkZ2VyYgZwcm90bzM", [file_google_protobuf_duration, file_starling_v1_sections]);
+  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0Im0KF0xpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchITCgthbnN3ZXJlZF9ieRgCIAEoCRIPCgdjbHVzdGVyGAMgASgJIrcDCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAgSMgoOaGlzdG9yeV9jb3BpZXMYDCABKAsyGi5zdGFybGluZy52MS5IaXN0b3J5Q29waWVzEjAKDWhpc3Rvcnlfc3RvcmUYDSABKAsyGS5zdGFybGluZy52MS5IaXN0b3J5U3RvcmVCEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aCKqAgoMSGlzdG9yeVN0b3JlEicKBXRpZXJzGAEgAygLMhguc3RhcmxpbmcudjEuSGlzdG9yeVRpZXISEQoJbG9nX2J5dGVzGAIgASgEEhcKD3dpbmRvd3NfdG9fc2VhbBgDIAEoBBIYChBob3Vyc190b19yb2xsX3VwGAQgASgEEhgKEHNlZ21lbnRzX3RvX2pvaW4YBSABKAQSGQoRcGF1c2VkX3NpbmNlX3RpY2sYBiABKA0SFQoNcGF1c2VkX3JlYXNvbhgHIAEoCRIWCg5jb3JydXB0X2Jsb2NrcxgIIAEoBBIZChFsb3N0X25vZGVfc2Vjb25kcxgJIAEoBBIWCg5sb3N0X2Zyb21fdGljaxgKIAEoDRIUCgxsb3N0X3RvX3RpY2sYCyABKA0ieQoLSGlzdG9yeVRpZXISDAoEbmFtZRgBIAEoCRINCgVieXRlcxgCIAEoBBIRCglieXRlc19tYXgYAyABKAQSEwoLb2xkZXN0X3RpY2sYBCABKA0SEwoLbmV3ZXN0X3RpY2sYBSABKA0SEAoIc2VnbWVudHMYBiABKAQioAEKDUhpc3RvcnlDb3BpZXMSEQoJcmVzdG9yaW5nGAEgASgIEhIKCnNwYW5zX2RvbmUYAiABKAQSDQoFc3BhbnMYAyABKAQSFgoObGFja2luZ19ibG9ja3MYBCABKAQSFgoOZmV0Y2hlZF9ibG9ja3MYBSABKAQSFQoNZmV0Y2hlZF9ieXRlcxgGIAEoBBISCgp3aG9sZV90aWNrGAcgASgNIiAKEEdldExlZGdlclJlcXVlc3QSDAoEdGljaxgBIAEoDSLGAwoGTGVkZ2VyEgwKBHRpY2sYASABKA0SEwoLYW5zd2VyZWRfYnkYAiABKAkSJAoEbG9ncxgDIAMoCzIWLnN0YXJsaW5nLnYxLkxlZGdlckxvZxIbCg5mcmFtZXNfY291bnRlZBgEIAEoDUgAiAEBEhoKDWZyYW1lc19tZXJnZWQYBSABKA1IAYgBARIXCgpmcmFtZXNfcmF3GAYgASgNSAKIAQESHwoSZnJhbWVzX3Jhd19jb3ZlcmVkGAcgASgNSAOIAQESLwoMY29tcGxldGVuZXNzGAggASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzEi8KDGNvbnNlcnZhdGlvbhgJIAEoCzIZLnN0YXJsaW5nLnYxLkNvbnNlcnZhdGlvbhIRCgl2aWV3X2hhc2gYCiABKAkSFQoIb3ZlcmxhcHMYCyABKARIBIgBARISCgVmb3JrcxgMIAEoBEgFiAEBQhEKD19mcmFtZXNfY291bnRlZEIQCg5fZnJhbWVzX21lcmdlZEINCgtfZnJhbWVzX3Jhd0IVChNfZnJhbWVzX3Jhd19jb3ZlcmVkQgsKCV9vdmVybGFwc0IICgZfZm9ya3MiXgoMQ29uc2VydmF0aW9uEhUKCGJhbGFuY2VkGAEgASgISACIAQESDgoGZGV0YWlsGAIgASgJEhEKBHN1bXMYAyABKA1IAYgBAUILCglfYmFsYW5jZWRCBwoFX3N1bXMimQEKCUxlZGdlckxvZxIRCgl3cml0ZXJfaWQYASABKAkSFQoNYWdncmVnYXRvcl9pZBgCIAEoCRITCgZsZW5ndGgYAyABKARIAIgBARISCgpmaXJzdF9rZXB0GAQgASgEEgwKBGhhc2gYBSABKAkSFAoHc3RyZWFtcxgGIAEoDUgBiAEBQgkKB19sZW5ndGhCCgoIX3N0cmVhbXMqpgEKD0FnZ3JlZ2F0b3JTdGF0ZRIgChxBR0dSRUdBVE9SX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYQUdHUkVHQVRPUl9TVEFURV9KT0lOSU5HEAESGgoWQUdHUkVHQVRPUl9TVEFURV9SRUFEWRACEhwKGEFHR1JFR0FUT1JfU1RBVEVfTEVBVklORxADEhkKFUFHR1JFR0FUT1JfU1RBVEVfREVBRBAEMqgBCgdDbHVzdGVyElwKD0xpc3RBZ2dyZWdhdG9ycxIjLnN0YXJsaW5nLnYxLkxpc3RBZ2dyZWdhdG9yc1JlcXVlc3QaJC5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXNwb25zZRI/CglHZXRMZWRnZXISHS5zdGFybGluZy52MS5HZXRMZWRnZXJSZXF1ZXN0GhMuc3RhcmxpbmcudjEuTGVkZ2VyYgZwcm90bzM", [file_google_protobuf_duration, file_starling_v1_sections]);
 
 /**
  * Takes no arguments.
@@ -150,11 +150,18 @@ export type Aggregator = Message<"starling.v1.Aggregator"> & {
   self: boolean;
 
   /**
-   * How far its copies of the history of nodes are. Only of the one that answers, and absent when it keeps no history.
+   * How far its copies of the history of nodes are. Absent when it keeps no history, or did not say within half a second.
    *
    * @generated from field: starling.v1.HistoryCopies history_copies = 12;
    */
   historyCopies?: HistoryCopies | undefined;
+
+  /**
+   * What its disk holds of the history. Absent when it keeps none, or did not say within half a second.
+   *
+   * @generated from field: starling.v1.HistoryStore history_store = 13;
+   */
+  historyStore?: HistoryStore | undefined;
 };
 
 /**
@@ -163,6 +170,153 @@ export type Aggregator = Message<"starling.v1.Aggregator"> & {
  */
 export const AggregatorSchema: GenMessage<Aggregator> = /*@__PURE__*/
   messageDesc(file_starling_v1_cluster, 2);
+
+/**
+ * The history on the disk of one aggregator.
+ *
+ * @generated from message starling.v1.HistoryStore
+ */
+export type HistoryStore = Message<"starling.v1.HistoryStore"> & {
+  /**
+   * Finest first.
+   *
+   * @generated from field: repeated starling.v1.HistoryTier tiers = 1;
+   */
+  tiers: HistoryTier[];
+
+  /**
+   * Bytes of the log: the seconds that are not sealed yet, and the logs of the ledger.
+   *
+   * @generated from field: uint64 log_bytes = 2;
+   */
+  logBytes: bigint;
+
+  /**
+   * Windows of 300 s that are over and wait to be sealed.
+   *
+   * @generated from field: uint64 windows_to_seal = 3;
+   */
+  windowsToSeal: bigint;
+
+  /**
+   * Hours that are final and wait to be rolled up.
+   *
+   * @generated from field: uint64 hours_to_roll_up = 4;
+   */
+  hoursToRollUp: bigint;
+
+  /**
+   * Days and months whose segments wait to be joined.
+   *
+   * @generated from field: uint64 segments_to_join = 5;
+   */
+  segmentsToJoin: bigint;
+
+  /**
+   * Unix time since which the disk takes nothing; 0 while it does. The live view goes on; writing is tried again every few seconds.
+   *
+   * @generated from field: uint32 paused_since_tick = 6;
+   */
+  pausedSinceTick: number;
+
+  /**
+   * Why, for people; empty while it does.
+   *
+   * @generated from field: string paused_reason = 7;
+   */
+  pausedReason: string;
+
+  /**
+   * Blocks that were found corrupt and are set aside.
+   *
+   * @generated from field: uint64 corrupt_blocks = 8;
+   */
+  corruptBlocks: bigint;
+
+  /**
+   * Seconds of nodes that memory forgot before the disk took them, since its start: they are missing for good.
+   *
+   * @generated from field: uint64 lost_node_seconds = 9;
+   */
+  lostNodeSeconds: bigint;
+
+  /**
+   * First and last second of those; 0 without any.
+   *
+   * @generated from field: uint32 lost_from_tick = 10;
+   */
+  lostFromTick: number;
+
+  /**
+   * See above.
+   *
+   * @generated from field: uint32 lost_to_tick = 11;
+   */
+  lostToTick: number;
+};
+
+/**
+ * Describes the message starling.v1.HistoryStore.
+ * Use `create(HistoryStoreSchema)` to create a new message.
+ */
+export const HistoryStoreSchema: GenMessage<HistoryStore> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 3);
+
+/**
+ * One tier of it.
+ *
+ * @generated from message starling.v1.HistoryTier
+ */
+export type HistoryTier = Message<"starling.v1.HistoryTier"> & {
+  /**
+   * "1s", "10s", "1m" or "1h": the length of its steps.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Bytes of its files.
+   *
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * Beyond so many the oldest goes.
+   *
+   * @generated from field: uint64 bytes_max = 3;
+   */
+  bytesMax: bigint;
+
+  /**
+   * Its first second; 0 when it holds nothing.
+   *
+   * @generated from field: uint32 oldest_tick = 4;
+   */
+  oldestTick: number;
+
+  /**
+   * Its last second; 0 when it holds nothing.
+   *
+   * @generated from field: uint32 newest_tick = 5;
+   */
+  newestTick: number;
+
+  /**
+   * Its files.
+   *
+   * @generated from field: uint64 segments = 6;
+   */
+  segments: bigint;
+};
+
+/**
+ * Describes the message starling.v1.HistoryTier.
+ * Use `create(HistoryTierSchema)` to create a new message.
+ */
+export const HistoryTierSchema: GenMessage<HistoryTier> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 4);
 
 /**
  * Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
@@ -225,7 +379,7 @@ export type HistoryCopies = Message<"starling.v1.HistoryCopies"> & {
  * Use `create(HistoryCopiesSchema)` to create a new message.
  */
 export const HistoryCopiesSchema: GenMessage<HistoryCopies> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 3);
+  messageDesc(file_starling_v1_cluster, 5);
 
 /**
  * What to check.
@@ -246,7 +400,7 @@ export type GetLedgerRequest = Message<"starling.v1.GetLedgerRequest"> & {
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema: GenMessage<GetLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 4);
+  messageDesc(file_starling_v1_cluster, 6);
 
 /**
  * The books of one second.
@@ -344,7 +498,7 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
  * Use `create(LedgerSchema)` to create a new message.
  */
 export const LedgerSchema: GenMessage<Ledger> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 5);
+  messageDesc(file_starling_v1_cluster, 7);
 
 /**
  * The check of one second.
@@ -379,7 +533,7 @@ export type Conservation = Message<"starling.v1.Conservation"> & {
  * Use `create(ConservationSchema)` to create a new message.
  */
 export const ConservationSchema: GenMessage<Conservation> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 6);
+  messageDesc(file_starling_v1_cluster, 8);
 
 /**
  * One log.
@@ -436,7 +590,7 @@ export type LedgerLog = Message<"starling.v1.LedgerLog"> & {
  * Use `create(LedgerLogSchema)` to create a new message.
  */
 export const LedgerLogSchema: GenMessage<LedgerLog> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 7);
+  messageDesc(file_starling_v1_cluster, 9);
 
 /**
  * How a member is doing.

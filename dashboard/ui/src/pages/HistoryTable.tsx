@@ -1,0 +1,129 @@
+/** What the disks of the aggregators hold of the history, and what their work on it is at. */
+import { StatusMark } from "../components/Icons";
+import type { Aggregators } from "../gen/starling/live/v1/live_pb";
+import type { Aggregator, HistoryStore } from "../gen/starling/v1/cluster_pb";
+import * as f from "../lib/format";
+
+/** How long ago the oldest second is. */
+const reach = (oldest: number, now: number) => (oldest > 0 ? f.span(Math.max(0, now - oldest)) : f.NONE);
+
+/** Bytes of all tiers and of the log. */
+const size = (store: HistoryStore) =>
+  f.text(f.bytes(Number(store.tiers.reduce((sum, tier) => sum + tier.bytes, store.logBytes))));
+
+/** What waits to be done, in words. */
+export function backlog({ windowsToSeal, hoursToRollUp, segmentsToJoin }: HistoryStore): string {
+  const waiting = [
+    [windowsToSeal, "to seal"],
+    [hoursToRollUp, "to roll up"],
+    [segmentsToJoin, "to join"],
+  ] as const;
+  const words = waiting.filter(([count]) => count > 0n).map(([count, what]) => `${f.grouped(Number(count))} ${what}`);
+  return words.length > 0 ? words.join(", ") : "none";
+}
+
+/** How the copies of the history of nodes are, in words. */
+export function copies({ historyCopies }: Aggregator): string {
+  if (!historyCopies) return f.NONE;
+  const { restoring, spansDone, spans, wholeTick } = historyCopies;
+  if (restoring) return `restoring, ${f.wholePercent(Number(spansDone) / Math.max(1, Number(spans)))}`;
+  return wholeTick > 0 ? "whole" : "being looked through";
+}
+
+function State({ store }: { store: HistoryStore }) {
+  if (store.pausedSinceTick > 0) {
+    return (
+      <>
+        <StatusMark mark="critical" /> paused since {f.clock(store.pausedSinceTick)}
+        <span class="sample">{store.pausedReason}</span>
+      </>
+    );
+  }
+  const lost = Number(store.lostNodeSeconds);
+  if (lost > 0) {
+    return (
+      <>
+        <StatusMark mark="warning" /> a gap of {f.plural(lost, "node second")}
+        <span class="sample">
+          {f.dated(store.lostFromTick)} to {f.dated(store.lostToTick)}
+        </span>
+      </>
+    );
+  }
+  if (store.corruptBlocks > 0n) {
+    return (
+      <>
+        <StatusMark mark="warning" /> {f.plural(Number(store.corruptBlocks), "block")} set aside
+      </>
+    );
+  }
+  return (
+    <>
+      <StatusMark mark="ok" /> written
+    </>
+  );
+}
+
+/** A row for each aggregator; what one did not say is a dash. */
+export function HistoryTable({ state }: { state: Aggregators }) {
+  const now = state.serverTimeUnixMs / 1000;
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+    <section class="wide" tabIndex={0} aria-label="Table of the history on disk">
+      <table class="t nodes">
+        <thead>
+          <tr>
+            <th scope="col" class="tx">
+              Aggregator
+            </th>
+            <th scope="col" class="tx">
+              State
+            </th>
+            <th scope="col">On disk</th>
+            <th scope="col">Log</th>
+            <th scope="col">Every second</th>
+            <th scope="col">10 seconds</th>
+            <th scope="col">Minutes</th>
+            <th scope="col">Hours</th>
+            <th scope="col" class="tx">
+              Work due
+            </th>
+            <th scope="col" class="tx">
+              Copies
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {state.aggregators.map((a) => (
+            <tr key={a.aggregatorId}>
+              <th scope="row">{a.aggregatorId}</th>
+              {a.historyStore ? (
+                <>
+                  <td class="tx">
+                    <State store={a.historyStore} />
+                  </td>
+                  <td>{size(a.historyStore)}</td>
+                  <td>{f.text(f.bytes(Number(a.historyStore.logBytes)))}</td>
+                  {[0, 1, 2, 3].map((tier) => {
+                    const held = a.historyStore?.tiers[tier];
+                    return (
+                      <td key={tier} title={held && `${f.text(f.bytes(Number(held.bytes)))} of at most ${f.text(f.bytes(Number(held.bytesMax)))}`}>
+                        {reach(held?.oldestTick ?? 0, now)}
+                      </td>
+                    );
+                  })}
+                  <td class="tx">{backlog(a.historyStore)}</td>
+                  <td class="tx">{copies(a)}</td>
+                </>
+              ) : (
+                <td class="tx" colSpan={9}>
+                  {f.NONE}
+                </td>
+              )}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
