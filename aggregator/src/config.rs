@@ -110,8 +110,8 @@ starling_service::settings! {
     together together;
 }
 
-/// Shortest time the finest tier can be asked to keep: an hour that can still change, and the one before it.
-const KEEP_LEAST: u64 = 2 * 3_600;
+/// Shortest time a tier can be asked to keep. Seconds stay until they are rolled up, however short it is.
+const KEEP_LEAST: u64 = 60;
 /// Longest time that any tier can be asked to keep: ten years.
 const KEEP_MOST: u64 = 3_650 * DAY;
 const DAY: u64 = 86_400;
@@ -130,7 +130,7 @@ starling_service::settings! {
     pub struct HistorySettings {
         /// Keep history on the disk. Without it the last 15 minutes are all there is, and a restart loses them.
         pub enabled: bool = true, kind::flag();
-        /// Seconds of which every second is kept. About 0.3 byte a value: 1,000 nodes of 500 series fill 12 GB a day.
+        /// Seconds of which every second is kept, and until they are rolled up: 78 minutes at most. About 0.3 byte a value: 1,000 nodes of 500 series fill 12 GB a day.
         pub keep_1s: Duration = Duration::from_secs(DAY), kind::seconds(KEEP_LEAST..=KEEP_MOST), key "keep_1s_secs";
         /// Seconds of which cells of 10 seconds are kept.
         pub keep_10s: Duration = Duration::from_secs(7 * DAY), kind::seconds(KEEP_LEAST..=KEEP_MOST), key "keep_10s_secs";
@@ -303,7 +303,7 @@ mod tests {
             ("copies = 9", "copies: 9 is out of range, wanted: a whole number from 1 to 5"),
             ("nodes_max = 20001", "nodes_max: 20001 is out of range, wanted: a whole number from 1 to 20000"),
             ("drain_secs = 0", "drain_secs: 0 is out of range"),
-            ("history.keep_1s_secs = 60", "history.keep_1s_secs: 60 is out of range, wanted: a whole number from 7200"),
+            ("history.keep_1s_secs = 59", "history.keep_1s_secs: 59 is out of range, wanted: a whole number from 60"),
             ("history.max_bytes_1h = 5", "history.max_bytes_1h: 5 is out of range"),
             (
                 "history.keep_10s_secs = 7200",

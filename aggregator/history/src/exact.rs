@@ -48,6 +48,9 @@ pub(crate) struct Float {
     pub(crate) min: f64,
     pub(crate) max: f64,
     pub(crate) last: f64,
+    /// Of a single node; of gauges.
+    pub(crate) node_min: f64,
+    pub(crate) node_max: f64,
 }
 
 impl Exact {
@@ -58,9 +61,10 @@ impl Exact {
         Self { seconds: 1, nodes, amount: Amount::Fixed(fixed) }
     }
 
-    /// One second of a number with a fraction.
-    pub(crate) fn float(value: f64, nodes: u64) -> Self {
-        let float = Float { sum: value, squares: value * value, min: value, max: value, last: value };
+    /// One second of a number with a fraction over `nodes`, with the extremes of single nodes.
+    pub(crate) fn float(value: f64, nodes: u64, (node_min, node_max): (f64, f64)) -> Self {
+        let float =
+            Float { sum: value, squares: value * value, min: value, max: value, last: value, node_min, node_max };
         Self { seconds: 1, nodes, amount: Amount::Float(float) }
     }
 
@@ -88,6 +92,8 @@ impl Exact {
                 a.min = a.min.min(b.min);
                 a.max = a.max.max(b.max);
                 a.last = b.last;
+                a.node_min = a.node_min.min(b.node_min);
+                a.node_max = a.node_max.max(b.node_max);
             }
             // A track has one kind of number.
             _ => return,
@@ -102,7 +108,8 @@ impl Exact {
         let of = |value| series.to_f64(value);
         let squares = fixed.squares.map_or(f64::NAN, |squares| series.to_f64(squares) * series.to_f64(1));
         let (sum, min, max, last) = (of(fixed.sum), of(fixed.min), of(fixed.max), of(fixed.last));
-        Self { amount: Amount::Float(Float { sum, squares, min, max, last }), ..self }
+        let (node_min, node_max) = (of(fixed.node_min), of(fixed.node_max));
+        Self { amount: Amount::Float(Float { sum, squares, min, max, last, node_min, node_max }), ..self }
     }
 
     /// Towards a reader.
@@ -139,8 +146,8 @@ impl Exact {
                     max: float.max,
                     last: float.last,
                     nodes: self.nodes,
-                    node_min: gauge.then_some(float.min),
-                    node_max: gauge.then_some(float.max),
+                    node_min: gauge.then_some(float.node_min),
+                    node_max: gauge.then_some(float.node_max),
                     histogram,
                 }
             }

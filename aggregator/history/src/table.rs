@@ -141,7 +141,9 @@ impl Track {
         if tier == Tier::Second {
             let nodes = find(Component::Nodes).map_or(1, |column| u64::try_from(column.whole(at)).unwrap_or_default());
             if self.is_float() {
-                return Exact::float(float(Component::Sum), nodes);
+                let value = float(Component::Sum);
+                let extreme = |part| find(part).map_or(value, |column| column.float(at));
+                return Exact::float(value, nodes, (extreme(Component::NodeMin), extreme(Component::NodeMax)));
             }
             let value = find(Component::Sum).map_or_else(|| self.count(at), |column| column.whole(at));
             let extreme = |part| find(part).map_or(value, |column| column.whole(at));
@@ -156,6 +158,8 @@ impl Track {
                 min: float(Component::Low),
                 max: float(Component::High),
                 last: float(Component::Last),
+                node_min: find(Component::NodeMin).map_or(float(Component::Low), |column| column.float(at)),
+                node_max: find(Component::NodeMax).map_or(float(Component::High), |column| column.float(at)),
             })
         } else {
             let sum = whole(Component::Sum);
@@ -196,7 +200,9 @@ impl Track {
                 }
                 (Amount::Float(float), _) => column.push_float(match part {
                     Component::Sum => float.sum,
-                    Component::Low | Component::NodeMin => float.min,
+                    Component::Low => float.min,
+                    Component::NodeMin => float.node_min,
+                    Component::NodeMax => float.node_max,
                     Component::Last => float.last,
                     Component::Residual => float.squares,
                     _ => float.max,
@@ -273,6 +279,46 @@ impl Table {
         // Where each rank of each table goes.
         let mut goes: Vec<Vec<Option<u16>>> = tables.iter().map(|table| vec![None; table.held.len()]).collect();
         best.values().zip(0u16..).for_each(|((n, rank), new)| goes[*n][*rank] = Some(new));
+        Self { subject, tier, start, steps, held, tracks: Vec::new() }.filled(tables, &goes)
+    }
+
+    /// Several tables as [`Table::combined`], of which the later ones are corrections of some series: nothing of a step
+    /// goes, and of a series that several have in it that of the last one counts.
+    pub(crate) fn overlaid(subject: Subject, tier: Tier, start: u32, steps: u16, tables: Vec<Self>) -> Self {
+        let seconds = tier.seconds();
+        let step_of = |table: &Self, rank: usize| {
+            let step = u16::try_from(table.tick(rank).checked_sub(start)? / seconds).ok()?;
+            (step < steps).then_some(step)
+        };
+        let mut all: BTreeMap<u16, Held> = BTreeMap::new();
+        for table in &tables {
+            for (rank, held) in table.held.iter().enumerate() {
+                let Some(step) = step_of(table, rank) else { continue };
+                let known = all.entry(step).or_insert(Held { step, ..*held });
+                known.revision = known.revision.max(held.revision);
+                let (a, b) = (known.coverage, held.coverage);
+                known.coverage = Coverage {
+                    seconds: a.seconds.max(b.seconds),
+                    nodes_reporting: a.nodes_reporting.max(b.nodes_reporting),
+                    nodes_expected: a.nodes_expected.max(b.nodes_expected),
+                    dropped: a.dropped.max(b.dropped),
+                };
+            }
+        }
+        let places: BTreeMap<u16, u16> = all.keys().copied().zip(0..).collect();
+        let goes: Vec<Vec<Option<u16>>> = tables
+            .iter()
+            .map(|table| (0..table.held.len()).map(|rank| places.get(&step_of(table, rank)?).copied()).collect())
+            .collect();
+        let held = all.into_values().collect();
+        Self { subject, tier, start, steps, held, tracks: Vec::new() }.filled(tables, &goes)
+    }
+
+    /// The same with the tracks of `tables`, each rank of which goes where `goes` says. Of several that go to one place the
+    /// last counts.
+    fn filled(self, tables: Vec<Self>, goes: &[Vec<Option<u16>>]) -> Self {
+        let Self { subject, tier, start, steps, held, .. } = self;
+        let merged = subject.is_merged();
         let mut by_series: HashMap<(Series, bool), Vec<(usize, Track)>> = HashMap::new();
         for (n, table) in tables.into_iter().enumerate() {
             for track in table.tracks {
@@ -293,6 +339,10 @@ impl Table {
                     places.extend(track.ranks.iter().enumerate().filter_map(|(at, rank)| Some((to(rank)?, part, at))));
                 }
                 places.sort_unstable();
+                // Of those with the same rank the last.
+                places.reverse();
+                places.dedup_by_key(|(rank, ..)| *rank);
+                places.reverse();
                 let mut track = Track::new(series, derived, components(tier, parts[0].1.series.kind(), merged), float);
                 places.into_iter().for_each(|(rank, part, at)| track.push_from(rank, &parts[part].1, at));
                 track.complete();

@@ -114,7 +114,9 @@ pub fn labels(subject: &Subject, series: &Series, node_labels: &[(String, String
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     for (key, value) in series.attributes() {
         let name = label_name(key);
-        let name = if [NODE, NAME, BOUND].contains(&name.as_str()) { format!("exported_{name}") } else { name };
+        // A bound of a classic bucket stays one, where the series is a number.
+        let ours = [NODE, NAME].contains(&name.as_str()) || (name == BOUND && series.kind() == Kind::Histogram);
+        let name = if ours { format!("exported_{name}") } else { name };
         all.entry(name).and_modify(|held| *held = format!("{held};{value}")).or_insert_with(|| value.to_string());
     }
     let mut add = |key: &str, value: &str| {

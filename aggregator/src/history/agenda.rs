@@ -136,11 +136,22 @@ impl<Id: Copy + Ord> Facts<'_, Id> {
 
     /// Hours to be rolled up, oldest first.
     fn hours(&self) -> Vec<Job<Id>> {
+        let due = |(hour, tiers): (u32, Vec<Tier>)| self.is_final(hour).then_some(Job::RollUp { hour, tiers });
+        self.not_rolled_up().into_iter().filter_map(due).collect()
+    }
+
+    /// The oldest hour that coarser tiers lack, or of which they are out of date: its seconds are needed.
+    pub(super) fn oldest_not_rolled_up(&self) -> Option<u32> {
+        self.not_rolled_up().first().map(|(hour, _)| *hour)
+    }
+
+    /// Hours with the tiers that lack them or are out of date, oldest first.
+    fn not_rolled_up(&self) -> Vec<(u32, Vec<Tier>)> {
         let [seconds, tens, ..] = self.tiers;
         let newest_seconds = newest_by_hour(seconds);
         let newest_tens = newest_by_hour(tens);
         let all: BTreeSet<u32> = newest_seconds.keys().chain(newest_tens.keys()).copied().collect();
-        let due = |hour: u32| {
+        let lacking = |hour: u32| {
             let (of_seconds, of_tens) = (newest_seconds.get(&hour), newest_tens.get(&hour));
             // An hour whose first seconds went is made of all it had, once.
             let whole = of_tens.is_none() || hour >= self.gone_before;
@@ -154,9 +165,9 @@ impl<Id: Copy + Ord> Facts<'_, Id> {
                     tiers.push(tier);
                 }
             }
-            (!tiers.is_empty() && self.is_final(hour)).then_some(Job::RollUp { hour, tiers })
+            (!tiers.is_empty()).then_some((hour, tiers))
         };
-        all.into_iter().filter_map(due).collect()
+        all.into_iter().filter_map(lacking).collect()
     }
 
     fn is_final(&self, hour: u32) -> bool {
@@ -228,6 +239,11 @@ mod tests {
         fn next(&self) -> (Option<Job<u32>>, Backlog) {
             let Self { now, gone_before, copies_come, .. } = *self;
             Facts { now, waiting: &self.waiting, gone_before, copies_come, tiers: &self.tiers }.next()
+        }
+
+        fn not_rolled_up(&self) -> Option<u32> {
+            let Self { now, gone_before, copies_come, .. } = *self;
+            Facts { now, waiting: &self.waiting, gone_before, copies_come, tiers: &self.tiers }.oldest_not_rolled_up()
         }
 
         fn write(&mut self, tier: Tier, window: Range<u32>) {
@@ -359,12 +375,14 @@ mod tests {
     fn an_hour_that_lost_its_first_seconds_is_not_made_again() {
         let mut world = World { now: 10 * HOUR, ..World::default() };
         world.write(Tier::Second, 3_900..4_200);
+        assert_eq!(world.not_rolled_up(), Some(HOUR), "its seconds are needed");
         assert_eq!(
             world.next().0,
             Some(Job::RollUp { hour: HOUR, tiers: vec![Tier::TenSeconds, Tier::Minute, Tier::Hour] })
         );
         world.run(world.next().0.unwrap(), None);
         assert_eq!(world.next().0, None);
+        assert_eq!(world.not_rolled_up(), None);
         // Its window from 3,600 on was deleted meanwhile, and a copy of another one came.
         world.gone_before = 3_900;
         world.write(Tier::Second, 3_900..4_200);

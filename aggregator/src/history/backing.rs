@@ -9,12 +9,9 @@ use starling_proto::{
     ids::NodeId,
     interner::{Interned, Interner, Layout, Resolve as _},
 };
-use starling_store::{Position, Subjects};
+use starling_store::{Position, Subjects, overlapping};
 
-use super::{
-    disk::Disk,
-    versions::{one_of, overlapping},
-};
+use super::{disk::Disk, versions::one_of};
 use crate::{
     blocks::{Backing, LogPlace},
     metrics::Metrics,

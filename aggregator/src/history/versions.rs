@@ -6,24 +6,6 @@ use starling_store::BlockRef;
 use super::Disk;
 use crate::metrics::Metrics;
 
-/// Blocks by start, in runs whose windows touch the same seconds.
-pub(crate) fn overlapping(blocks: &[BlockRef]) -> Vec<&[BlockRef]> {
-    let mut runs = Vec::new();
-    let (mut first, mut end) = (0, 0);
-    for (at, block) in blocks.iter().enumerate() {
-        let window = block.window();
-        if at > first && window.start >= end {
-            runs.push(&blocks[first..at]);
-            first = at;
-        }
-        end = end.max(window.end);
-    }
-    if first < blocks.len() {
-        runs.push(&blocks[first..]);
-    }
-    runs
-}
-
 /// One block of such a run; without those that cannot be read, which are counted. `None` when none can.
 pub(crate) fn one_of(disk: &Disk, together: &[BlockRef], metrics: &Metrics) -> Option<Block> {
     let mut blocks = Vec::with_capacity(together.len());

@@ -144,7 +144,15 @@ impl Worker {
         let copies_come = self.history.copying.is_restoring();
         self.copies_since = copies_come.then(|| self.copies_since.unwrap_or_else(Instant::now));
         let copies_come = self.copies_since.is_some_and(|since| since.elapsed() < WAIT_FOR_COPIES);
-        let waiting = self.waiting();
+        self.with_facts(&self.waiting(), copies_come, |facts| facts.next())
+    }
+
+    fn with_facts<T>(
+        &self,
+        waiting: &BTreeMap<u32, Waiting>,
+        copies_come: bool,
+        tell: impl Fn(&Facts<'_, SegmentId>) -> T,
+    ) -> T {
         let store = self.history.disk.store();
         let tiers = Tier::ALL.map(|tier| {
             let segments = store.segments(tier.code()).into_iter();
@@ -153,7 +161,7 @@ impl Worker {
         let now = tick_of(now_ms());
         let kept = u32::try_from(self.settings.keep_1s.as_secs()).unwrap_or(u32::MAX);
         let gone_before = self.deleted_up_to[0].max(now.saturating_sub(kept));
-        Facts { now, waiting: &waiting, gone_before, copies_come, tiers: &tiers }.next()
+        tell(&Facts { now, waiting, gone_before, copies_come, tiers: &tiers })
     }
 
     /// What of each window is in memory and not on the disk.
@@ -330,9 +338,12 @@ impl Worker {
         let HistorySettings { max_bytes_1s, max_bytes_10s, max_bytes_1m, max_bytes_1h, .. } = self.settings;
         let limits =
             [(keep_1s, max_bytes_1s), (keep_10s, max_bytes_10s), (keep_1m, max_bytes_1m), (keep_1h, max_bytes_1h)];
+        // Of these seconds coarser tiers are still to be made.
+        let needed = self.with_facts(&BTreeMap::new(), false, |facts| facts.oldest_not_rolled_up());
         let of_tiers = limits.iter().zip(0u8..).map(|((seconds, bytes), tier)| {
+            let needed_from = needed.filter(|_| tier == Tier::Second.code());
             let seconds = u32::try_from(seconds.as_secs()).unwrap_or(u32::MAX);
-            TierLimit { tier, seconds: Some(seconds), bytes: Some(*bytes) }
+            TierLimit { tier, seconds: Some(seconds), bytes: Some(*bytes), needed_from }
         });
         let retained = disk.store().retain(settled, &of_tiers.collect::<Vec<_>>());
         metrics.history_deleted.add(retained.removed.len() as u64);

@@ -8,11 +8,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use starling_history::{Block, Coverage, Selection, SeriesCells, Subject, Tier};
 use starling_proto::ids::NodeId;
-use starling_store::Subjects;
+use starling_store::{Subjects, overlapping};
 
 use super::{Part, Source, Stop};
 use crate::{
-    history::{Disk, one_of, overlapping},
+    history::{Disk, one_of},
     metrics::Metrics,
 };
 

@@ -19,13 +19,17 @@ const VERSION: u32 = 1;
 /// Most tiers: four are usual, and their number fits a byte.
 const TIERS_MAX: usize = 16;
 
-const LOCK: &str = "LOCK";
-const FORMAT: &str = "FORMAT";
-const LOG: &str = "log";
-const SEGMENTS: &str = "segments";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const FORMAT: &str = "FORMAT";
+pub(crate) const LOG: &str = "log";
+pub(crate) const SEGMENTS: &str = "segments";
+/// What a snapshot consists of; in a snapshot alone.
+pub(crate) const SNAPSHOT: &str = "SNAPSHOT";
+/// Where a restore comes from, while it is not finished.
+pub(crate) const RESTORING: &str = "RESTORING";
 
 /// Names that may stand in a folder that has no `FORMAT`; anything else means that it is not ours.
-const EXPECTED: [&str; 5] = [LOCK, LOG, SEGMENTS, "FORMAT.tmp", "lost+found"];
+const EXPECTED: [&str; 6] = [LOCK, LOG, SEGMENTS, "FORMAT.tmp", SNAPSHOT, "lost+found"];
 
 /// Why a store was not opened. Nothing in its folder has changed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,20 @@ pub enum OpenError {
         path: PathBuf,
         /// One of the things in it.
         found: String,
+    },
+    /// There is nothing to read.
+    #[error("{} holds no store", .0.display())]
+    NoStore(PathBuf),
+    /// A restore into it was not finished.
+    #[error(
+        "{} is half restored; run the restore from {} again, which finishes it (`starling store restore`)",
+        path.display(), from
+    )]
+    HalfRestored {
+        /// The folder.
+        path: PathBuf,
+        /// The snapshot.
+        from: String,
     },
     /// A later version wrote it.
     #[error("{} has format {version}, this program reads format {VERSION}; run the version that wrote it or a later one", path.display())]
@@ -101,6 +119,10 @@ impl Folder {
         let create = |path: &Path| disk.create_folder(path).map_err(FileError::at("cannot create", path));
         create(root)?;
         let names = list(&**disk, root)?;
+        if names.iter().any(|name| name == RESTORING) {
+            let from = half_restored_from(root);
+            return Err(OpenError::HalfRestored { path: root.to_owned(), from });
+        }
         let had_format = names.iter().any(|name| name == FORMAT);
         let foreign = names.iter().find(|name| !EXPECTED.contains(&name.as_str()));
         if let (false, Some(found)) = (had_format, foreign) {
@@ -175,6 +197,18 @@ impl Folder {
         }
         Ok(shelf)
     }
+}
+
+/// Whether a folder looks like that of a store.
+pub(crate) fn is_store(root: &Path) -> bool {
+    [FORMAT, LOG, SEGMENTS, RESTORING].iter().any(|name| root.join(name).exists())
+}
+
+/// The snapshot that an unfinished restore read from.
+pub(crate) fn half_restored_from(root: &Path) -> String {
+    let text = std::fs::read_to_string(root.join(RESTORING)).unwrap_or_default();
+    let text: String = text.trim().chars().filter(|one| !one.is_control()).take(1_024).collect();
+    if text.is_empty() { "its snapshot".to_owned() } else { text }
 }
 
 /// What a tier's folder holds.

@@ -13,6 +13,7 @@ mod quarantine;
 mod replaced;
 mod segment;
 mod shelf;
+mod snapshot;
 mod stats;
 mod store;
 #[cfg(test)]
@@ -29,9 +30,10 @@ pub use self::{
     quarantine::BadBlock,
     segment::{BLOCKS_MAX, BODY_MAX, BlockKey, SUBJECT_MAX, SegmentId, WriteError},
     shelf::SegmentInfo,
+    snapshot::{Copied, CopyError, CopyProgress, restore, snapshot},
     stats::{StoreStats, TierStats},
     store::{
         BlockRef, CheckProgress, CheckReport, Fault, Found, Options, ReadError, Recovered, Retained, SegmentFault,
-        Store, Subjects, TierLimit, Unreadable,
+        Store, Subjects, TierLimit, Unreadable, overlapping,
     },
 };

@@ -44,8 +44,8 @@ fn a_tier_stays_within_its_bytes_with_the_log_and_takes_nothing_it_need_not() {
     write(&store, 1, NOW, 30_000);
     let limits = |bytes| {
         [
-            TierLimit { tier: 0, seconds: Some(DAY), bytes: Some(bytes) },
-            TierLimit { tier: 1, seconds: Some(7 * DAY), bytes: Some(50_000) },
+            TierLimit { tier: 0, seconds: Some(DAY), bytes: Some(bytes), needed_from: None },
+            TierLimit { tier: 1, seconds: Some(7 * DAY), bytes: Some(50_000), needed_from: None },
         ]
     };
     let segments = dir.path().join("segments/1s");
@@ -85,7 +85,7 @@ fn a_tier_stays_within_its_bytes_with_the_log_and_takes_nothing_it_need_not() {
 fn a_year_ahead_and_back_over_a_restart_keeps_the_true_day_and_tells_the_future() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let limits = [TierLimit { tier: 0, seconds: Some(DAY), bytes: None }];
+    let limits = [TierLimit { tier: 0, seconds: Some(DAY), bytes: None, needed_from: None }];
     for start in (NOW - 2 * DAY..NOW).step_by(300) {
         write(&store, 0, start, 10);
     }
@@ -131,7 +131,7 @@ fn what_is_known_of_a_corrupt_block_goes_with_its_segment() {
     drop(store);
     let store = open(dir.path());
     assert_eq!(store.bad_blocks(), again.bad);
-    store.retain(NOW + 600, &[TierLimit { tier: 0, seconds: Some(300), bytes: None }]);
+    store.retain(NOW + 600, &[TierLimit { tier: 0, seconds: Some(300), bytes: None, needed_from: None }]);
     assert!(store.bad_blocks().is_empty());
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 }
@@ -196,7 +196,7 @@ fn readers_never_meet_a_segment_that_is_half_gone() {
                 let window = segments[0].window.start..start + 10;
                 store.replace(&old, 0, window.clone(), window.step_by(10).map(block)).unwrap();
             }
-            store.retain(start + 10, &[TierLimit { tier: 0, seconds: Some(150), bytes: None }]);
+            store.retain(start + 10, &[TierLimit { tier: 0, seconds: Some(150), bytes: None, needed_from: None }]);
         }
         over.store(true, Ordering::Relaxed);
     });

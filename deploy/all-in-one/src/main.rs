@@ -1,4 +1,4 @@
-//! `starling up`: see this host, now.
+//! `starling up`: see this host, now. `starling store`: look into the history that is kept on a disk, and move it.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use starling_service::{
     program::{self, CommonArgs},
     version::VERSION,
 };
+use starling_store_tools::StoreArgs;
 
 /// As in the aggregator's own binary.
 #[global_allocator]
@@ -22,14 +23,20 @@ fn main() -> ExitCode {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(program::describe::<Up>(up))
+        .subcommand(StoreArgs::augment_args(Command::new("store")))
         .get_matches();
-    let parsed = matches
-        .subcommand_matches("up")
-        .map(|up| UpArgs::from_arg_matches(up).and_then(|own| Ok((own, CommonArgs::from_arg_matches(up)?))));
-    match parsed {
-        Some(Ok((own, common))) => ExitCode::from(program::execute::<Up>(common, own.overrides())),
-        Some(Err(error)) => error.exit(),
-        // The only subcommand, and one is required.
-        None => ExitCode::FAILURE,
+    match matches.subcommand() {
+        Some(("up", up)) => {
+            match UpArgs::from_arg_matches(up).and_then(|own| Ok((own, CommonArgs::from_arg_matches(up)?))) {
+                Ok((own, common)) => ExitCode::from(program::execute::<Up>(common, own.overrides())),
+                Err(error) => error.exit(),
+            }
+        }
+        Some(("store", store)) => match StoreArgs::from_arg_matches(store) {
+            Ok(args) => ExitCode::from(args.run()),
+            Err(error) => error.exit(),
+        },
+        // One of them is required.
+        _ => ExitCode::FAILURE,
     }
 }

@@ -159,8 +159,27 @@ impl Block {
         Self::of_table(&Self::tables(blocks, start, end - start)?)
     }
 
+    /// One block of several of one window, of which the later ones are corrections of some series: unlike
+    /// [`Block::join`] nothing of a step goes, and of a series that several have in it that of the last one counts. A step
+    /// has the highest of the revisions.
+    ///
+    /// # Errors
+    /// As [`Block::join`].
+    pub fn overlay(blocks: &[Self]) -> Result<Self, BlockError> {
+        let start = blocks.iter().map(Self::start).min().ok_or(BlockError::Apart("no block"))?;
+        let end = blocks.iter().map(|block| block.start() + block.seconds()).max().unwrap_or(start);
+        let (subject, tier, steps, tables) = Self::apart(blocks, start, end - start)?;
+        Self::of_table(&Table::overlaid(subject, tier, start, steps, tables))
+    }
+
     /// Blocks of one subject and tier as one table of the window from `start` of so many seconds.
     pub(crate) fn tables(blocks: &[Self], start: u32, seconds: u32) -> Result<Table, BlockError> {
+        let (subject, tier, steps, tables) = Self::apart(blocks, start, seconds)?;
+        Ok(Table::combined(subject, tier, start, steps, tables))
+    }
+
+    /// The tables of blocks that go together, whose they are, and how many steps the window from `start` has.
+    fn apart(blocks: &[Self], start: u32, seconds: u32) -> Result<(Subject, Tier, u16, Vec<Table>), BlockError> {
         let first = blocks.first().ok_or(BlockError::Apart("no block"))?;
         let (subject, tier) = (first.subject(), first.tier());
         if blocks.iter().any(|block| block.subject() != subject) {
@@ -174,7 +193,7 @@ impl Block {
         let steps = u16::try_from(steps).ok().filter(|steps| (1..=STEPS_MAX).contains(&usize::from(*steps)));
         let steps = steps.ok_or_else(window)?;
         let tables = blocks.iter().map(Self::table).collect::<Result<Vec<_>, _>>()?;
-        Ok(Table::combined(subject.clone(), tier, start, steps, tables))
+        Ok((subject.clone(), tier, steps, tables))
     }
 
     /// The names, unpacked.
@@ -268,7 +287,7 @@ fn read_coverage(raw: &[u8], tier: Tier, steps: &[usize]) -> Result<Vec<Held>, B
     let mut reader = Reader::new(raw);
     let mut column = || column::read(&mut reader, steps.len());
     let revisions = column()?;
-    let seconds = if tier == Tier::Second { vec![1; steps.len()] } else { column()? };
+    let seconds = if tier == Tier::Second { None } else { Some(column()?) };
     let (reporting, expected, dropped) = (column()?, column()?, column()?);
     if !reader.is_empty() {
         return Err(BlockError::Trailing(reader.rest().len()));
@@ -276,7 +295,11 @@ fn read_coverage(raw: &[u8], tier: Tier, steps: &[usize]) -> Result<Vec<Held>, B
     let small = |value: i64| u32::try_from(value).map_err(|_| BlockError::Column(column::ColumnError::Beyond));
     let held = |(n, step): (usize, &usize)| {
         let coverage = Coverage {
-            seconds: small(seconds[n])?.min(tier.seconds()),
+            // A second from which nobody reported has no data, only what is known of it by those around it.
+            seconds: match &seconds {
+                None => u32::from(reporting[n] != 0),
+                Some(seconds) => small(seconds[n])?.min(tier.seconds()),
+            },
             nodes_reporting: small(reporting[n])?,
             nodes_expected: small(expected[n])?,
             dropped: dropped[n].cast_unsigned(),

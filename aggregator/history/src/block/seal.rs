@@ -40,8 +40,17 @@ pub enum SecondValue<'a> {
         /// Nodes behind it, at least 1.
         nodes: u32,
     },
-    /// A value of one node that is no fixed point, in the unit of the series: of imports.
-    Float(f64),
+    /// A value that is no fixed point, in the unit of the series: of imports.
+    Float {
+        /// The value; over several nodes their sum.
+        sum: f64,
+        /// Nodes behind it, at least 1.
+        nodes: u32,
+        /// Smallest of a node.
+        min: f64,
+        /// Largest of a node.
+        max: f64,
+    },
 }
 
 /// Why a second was not taken.
@@ -87,7 +96,9 @@ impl BlockBuilder {
         Self { table, numbers: HashMap::new(), before: Vec::new(), left_out: 0 }
     }
 
-    /// Adds a second with its `revision`: a later version of it has a higher one. Of a series that stands twice the first
+    /// Adds a second with its `revision`: a later version of it has a higher one. A second of which the coverage says that
+    /// nobody reported counts as one without data: what stands in it was spread over it from the seconds around it. Of a
+    /// series that stands twice the first
     /// counts, and a series beyond [`SERIES_MAX`], or of another kind of number than before, is left out.
     ///
     /// # Errors
@@ -104,12 +115,16 @@ impl BlockBuilder {
         let after = |step: &u32| self.table.held.last().is_none_or(|held| u32::from(held.step) < *step);
         let Some(step) = step.filter(after) else { return Err(RowError::Tick { tick, start, seconds }) };
         let rank = self.table.held.len() as u16;
-        self.table.held.push(Held { step: step as u16, revision, coverage: Coverage { seconds: 1, ..coverage } });
+        self.table.held.push(Held {
+            step: step as u16,
+            revision,
+            coverage: Coverage { seconds: u32::from(coverage.nodes_reporting > 0), ..coverage },
+        });
         for (position, (series, value)) in values.into_iter().enumerate() {
             let hint = self.before.get(position).copied();
             let number = match hint.filter(|number| self.table.tracks[*number].series == *series) {
                 Some(number) => number,
-                None => match self.number(series, matches!(value, SecondValue::Float(_))) {
+                None => match self.number(series, matches!(value, SecondValue::Float { .. })) {
                     Some(number) => number,
                     None => {
                         self.left_out += 1;
@@ -174,12 +189,11 @@ impl Track {
         }
         let float = self.is_float();
         let (numbers, histogram) = match (value, self.series.kind()) {
-            (SecondValue::Float(value), Kind::Counter | Kind::Gauge) if float => {
+            (SecondValue::Float { sum, nodes, min, max }, Kind::Counter | Kind::Gauge) if float => {
                 self.ranks.push(rank);
-                // Nodes are whole: there is one.
-                self.columns
-                    .iter_mut()
-                    .for_each(|one| if one.is_float() { one.push_float(value) } else { one.push(1) });
+                for (number, column) in [sum, f64::from(nodes), min, max].into_iter().zip(&mut self.columns) {
+                    if column.is_float() { column.push_float(number) } else { column.push(nodes.into()) }
+                }
                 return true;
             }
             (SecondValue::Counter { sum, nodes }, Kind::Counter) if !float => ([sum, nodes.into(), 0, 0], None),

@@ -50,7 +50,7 @@ impl Value {
                 SecondValue::Gauge { sum: *sum, nodes, min: *min, max: *max, distribution: distribution.as_ref() }
             }
             Self::Histogram(histogram) => SecondValue::Histogram { histogram, nodes },
-            Self::Float(value) => SecondValue::Float(*value),
+            Self::Float(value) => SecondValue::Float { sum: *value, nodes: 1, min: *value, max: *value },
         }
     }
 }
@@ -442,4 +442,40 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_second_that_was_filled_counts_as_one_without_data() {
+    let series = gauge("g");
+    let mut builder = BlockBuilder::new(node(), T0);
+    for t in 0..60 {
+        let there = !(20..25).contains(&t);
+        let value = SecondValue::Gauge { sum: 7, nodes: 1, min: 7, max: 7, distribution: None };
+        builder.push(T0 + t, 1, Coverage::second(u32::from(there), 1, 0), [(&series, value)]).unwrap();
+    }
+    let block = builder.seal().unwrap();
+    let read = Block::decode(block.encode()).unwrap();
+    assert_eq!(read.coverage().filter(|(_, coverage)| coverage.seconds == 0).count(), 5);
+    let minute = roll_up(&[read], Tier::Minute, T0).unwrap();
+    let coverage = minute.coverage().next().unwrap().1;
+    assert_eq!((coverage.seconds, coverage.nodes_reporting, coverage.nodes_expected), (55, 1, 1));
+    assert_eq!(cells(&[minute], "g")[0].1.sum, 420.0);
+}
+
+#[test]
+fn a_correction_of_one_series_leaves_the_others() {
+    let other = Series::of(&catalogue::UPTIME, &[]);
+    let fixed = |value: i64| Value::Gauge(value.into(), value, value, None);
+    let rows: Vec<Row> = (0..5).map(|t| (T0 + t, 1, vec![(gauge("g"), fixed(1)), (other.clone(), fixed(2))])).collect();
+    let base = blocks(&node(), 1, &rows);
+    let rows: Vec<Row> = (3..8).map(|t| (T0 + t, 9, vec![(gauge("g"), Value::Float(0.5))])).collect();
+    let corrected = Block::overlay(&[base[0].clone(), blocks(&node(), 1, &rows)[0].clone()]).unwrap();
+    let values = |name: &str| {
+        cells(std::slice::from_ref(&corrected), name).into_iter().map(|(t, cell)| (t, cell.sum)).collect::<Vec<_>>()
+    };
+    assert_eq!(values(other.name()), [(0, 2.0), (1, 2.0), (2, 2.0), (3, 2.0), (4, 2.0)]);
+    let own: Vec<f64> = values("g").into_iter().map(|(_, value)| value).collect();
+    let unit = 1.0;
+    assert_eq!(own, [unit, unit, unit, 0.5, 0.5, 0.5, 0.5, 0.5]);
+    assert_eq!((corrected.revision(), corrected.coverage().len()), (9, 8));
 }

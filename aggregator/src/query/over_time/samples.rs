@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use starling_history::{Cell, Subject};
+use starling_history::{Cell, Coverage, Subject};
 use starling_promql::{HistogramSamples, LabelMatcher, Labels, Samples, SeriesSamples, names};
 use starling_proto::{catalogue::Kind, ids::NodeId};
 
@@ -76,7 +76,7 @@ pub(super) fn samples(
                 continue;
             }
             let base = bases.0.get(&(subject.clone(), key.clone()));
-            let samples = of_series(key, cells, found.span(), base);
+            let samples = of_series(key, cells, &folded.coverage, found.span(), base);
             if !samples.is_empty() {
                 all.push(SeriesSamples { labels, samples });
             }
@@ -86,17 +86,21 @@ pub(super) fn samples(
     all
 }
 
-/// A sample stands at the last second of its step.
-fn of_series(key: &Key, cells: &[Option<Cell>], span: &Span, base: Option<&Cell>) -> Samples {
+/// A sample stands at the last second of its step. A step without a second of data has none: what stands in it was spread
+/// over a hole, and counts from the next sample on.
+fn of_series(key: &Key, cells: &[Option<Cell>], coverage: &[Coverage], span: &Span, base: Option<&Cell>) -> Samples {
     let known = (0..).zip(cells).filter_map(|(point, cell)| {
         let last = span.tick_of(point) + span.seconds_of(point) - 1;
         Some((last, cell.as_ref()?))
     });
+    let is_sample =
+        |last: u32| span.point_of(last).and_then(|at| coverage.get(at as usize)).is_none_or(|held| held.seconds > 0);
     match key.series.kind() {
         Kind::Histogram => Samples::Histograms(HistogramSamples {
             scale: key.series.scale(),
             base: base.and_then(|base| base.histogram.clone()),
             increments: known
+                .filter(|(last, _)| is_sample(*last))
                 .map(|(last, cell)| (ms(last), Some(cell.histogram.clone().unwrap_or_default())))
                 .collect(),
         }),
@@ -107,9 +111,10 @@ fn of_series(key: &Key, cells: &[Option<Cell>], span: &Span, base: Option<&Cell>
                     (day, sum) = (midnight(last), 0.0);
                 }
                 sum += cell.sum;
-                (ms(last), sum)
+                (last, sum)
             };
-            Samples::Floats(known.map(running).collect())
+            let samples = known.map(running).filter(|(last, _)| is_sample(*last));
+            Samples::Floats(samples.map(|(last, sum)| (ms(last), sum)).collect())
         }
         Kind::Gauge => {
             let value = |(last, cell): (u32, &Cell)| Some((ms(last), RangeStatistic::Last.of(key, cell)?));

@@ -7,11 +7,12 @@ use std::{
     sync::Arc,
 };
 
+mod beside;
 mod real;
 #[cfg(test)]
 pub(crate) mod simulated;
 
-pub(crate) use real::RealDisk;
+pub(crate) use self::{beside::Beside, real::RealDisk};
 
 /// A file system, as far as the store needs one. Paths are whole.
 pub(crate) trait Disk: Send + Sync {

@@ -55,7 +55,8 @@ pub enum LogFault {
     /// The file ends in an unfinished record: the process or the machine ended while it was written. Expected after a
     /// crash; nothing that was acknowledged is in it, unless the disk lost what it had confirmed.
     Tail,
-    /// Whole records follow behind: bytes changed on the disk. At least one record is lost.
+    /// Bytes changed on the disk: they are no record, and no end of a file that was cut in one. At least one record is
+    /// lost.
     Corrupt,
     /// The head of the file is damaged. Its records are not.
     Head,
@@ -235,7 +236,7 @@ impl Reader {
         let what = loop {
             let Some(candidate) = self.next_marker(at) else {
                 self.at = self.planned.end;
-                break LogFault::Tail;
+                break if self.is_cut(start) { LogFault::Tail } else { LogFault::Corrupt };
             };
             if self.head_at(candidate).is_some_and(|head| self.payload(candidate, head).is_some()) {
                 self.at = candidate;
@@ -245,6 +246,13 @@ impl Reader {
         };
         let bytes = self.at - start;
         Some(Replayed::Damage(LogDamage { path: self.planned.path.clone(), offset: start, bytes, what }))
+    }
+
+    /// Whether the file ends within the record at `at`: what a write that was interrupted leaves.
+    fn is_cut(&mut self, at: u64) -> bool {
+        let rest = self.planned.end - at;
+        let head = RECORD_HEAD as u64;
+        rest < head || self.head_at(at).is_some_and(|found| head + u64::from(found.length) > rest)
     }
 
     fn record_at(&mut self, at: u64) -> Option<LogRecord> {

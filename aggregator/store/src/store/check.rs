@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
     num::NonZeroU64,
     ops::ControlFlow,
     path::PathBuf,
@@ -46,6 +46,8 @@ pub struct CheckReport {
     pub finished: bool,
     /// Segments read.
     pub segments: usize,
+    /// Segments that the process which has the store deleted or replaced meanwhile.
+    pub deleted: usize,
     /// Blocks that are right.
     pub blocks: u64,
     /// Records of the log that are right.
@@ -203,6 +205,11 @@ impl<P: FnMut(&CheckProgress) -> ControlFlow<()>> Check<'_, P> {
         });
         let (loaded, length, file) = match read {
             Ok(read) => read,
+            Err(error) if self.store.beside && error.error.kind() == io::ErrorKind::NotFound => {
+                self.report.deleted += 1;
+                self.state.files += 1;
+                return self.read(segment.name.bytes);
+            }
             Err(error) => {
                 self.fault(segment, Fault::Unreadable(error));
                 return self.read(segment.name.bytes);

@@ -91,6 +91,25 @@ impl BlockRef {
     }
 }
 
+/// Blocks of one subject by start, in runs whose windows touch the same seconds.
+#[must_use]
+pub fn overlapping(blocks: &[BlockRef]) -> Vec<&[BlockRef]> {
+    let mut runs = Vec::new();
+    let (mut first, mut end) = (0, 0);
+    for (at, block) in blocks.iter().enumerate() {
+        let window = block.window();
+        if at > first && window.start >= end {
+            runs.push(&blocks[first..at]);
+            first = at;
+        }
+        end = end.max(window.end);
+    }
+    if first < blocks.len() {
+        runs.push(&blocks[first..]);
+    }
+    runs
+}
+
 /// A segment whose blocks are not known because the disk does not give them.
 #[derive(Debug)]
 pub struct Unreadable {

@@ -17,13 +17,13 @@ use bytes::Bytes;
 
 pub use self::{
     check::{CheckProgress, CheckReport, Fault, SegmentFault},
-    find::{BlockRef, Found, ReadError, Subjects, Unreadable},
+    find::{BlockRef, Found, ReadError, Subjects, Unreadable, overlapping},
     retention::{Retained, TierLimit},
 };
 use crate::{
     checksum::salt,
-    disk::{Disk, FileError, RealDisk},
-    folder::{Findings, Folder, OpenError},
+    disk::{Beside, Disk, FileError, RealDisk},
+    folder::{Findings, Folder, OpenError, is_store},
     index_cache::IndexCache,
     log::{Log, LogError, LogLimits, LogStats, Paused, Position, Removed, Replay},
     quarantine::Quarantine,
@@ -98,6 +98,8 @@ pub struct Store {
     paused: Mutex<Option<Paused>>,
     /// Held while segments are replaced.
     replacing: Mutex<()>,
+    /// Only read, while another process may have it.
+    beside: bool,
 }
 
 #[derive(Default)]
@@ -119,6 +121,22 @@ impl Store {
     /// [`OpenError`], when another process has it, when it is no store, or when the disk refuses.
     pub fn open(dir: &Path, options: &Options) -> Result<(Store, Recovered), OpenError> {
         Store::open_on(Arc::new(RealDisk), dir, options)
+    }
+
+    /// Opens the store in `dir` to be read while another process may have it: nothing in the folder changes, corrupt blocks
+    /// are named and not noted, and what would write fails. It shows the segments and the log as they are now. What the
+    /// other process deletes or replaces later cannot be read any more ([`io::ErrorKind::NotFound`]); open it again then.
+    ///
+    /// # Errors
+    /// [`OpenError`], when there is no store or the disk refuses.
+    ///
+    /// [`io::ErrorKind::NotFound`]: std::io::ErrorKind::NotFound
+    pub fn open_beside(dir: &Path, options: &Options) -> Result<(Store, Recovered), OpenError> {
+        if !is_store(dir) {
+            return Err(OpenError::NoStore(dir.to_owned()));
+        }
+        let (store, recovered) = Store::open_on(Arc::new(Beside), dir, options)?;
+        Ok((Store { beside: true, ..store }, recovered))
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<(Store, Recovered), OpenError> {
@@ -156,6 +174,7 @@ impl Store {
             counters: Counters::default(),
             paused: Mutex::default(),
             replacing: Mutex::default(),
+            beside: false,
         };
         Ok((store, recovered))
     }

@@ -16,6 +16,8 @@ pub struct TierLimit {
     /// At most so many bytes on disk, plus one segment: segments and the notes of corrupt blocks; of tier 0, whose open
     /// part it holds, the log too. `None`: size deletes nothing.
     pub bytes: Option<u64>,
+    /// What ends after this second does not go by time, only by bytes: something is still to be made of it.
+    pub needed_from: Option<u32>,
 }
 
 /// What [`Store::retain`] did.
@@ -77,7 +79,9 @@ fn expired(segments: &[SegmentInfo], settled: u32, limit: TierLimit, beside: u64
         let covered = Covered::new(&past);
         let old = |segment: &&SegmentInfo| {
             let end = segment.window.end;
-            settled - end >= seconds && covered.after(end) >= u64::from(seconds)
+            limit.needed_from.is_none_or(|needed| end <= needed)
+                && settled - end >= seconds
+                && covered.after(end) >= u64::from(seconds)
         };
         gone = past.iter().take_while(|segment| old(segment)).count();
     }
@@ -141,7 +145,7 @@ mod tests {
     }
 
     fn kept(segments: &[SegmentInfo], settled: u32, limit: (Option<u32>, Option<u64>), beside: u64) -> Vec<u32> {
-        let limit = TierLimit { tier: 0, seconds: limit.0, bytes: limit.1 };
+        let limit = TierLimit { tier: 0, seconds: limit.0, bytes: limit.1, needed_from: None };
         let gone = expired(segments, settled, limit, beside);
         segments.iter().filter(|segment| !gone.contains(&segment.id)).map(|segment| segment.window.start).collect()
     }
@@ -189,6 +193,14 @@ mod tests {
         assert_eq!(kept(&all, NOW, (Some(DAY), Some(30_000)), 0).len(), 288, "room for all: nothing goes");
         assert_eq!(kept(&all, NOW, (None, Some(0)), 5_000), [NOW - 300], "the newest stays");
         assert_eq!(kept(&all, NOW - DAY, (Some(0), Some(0)), 0).len(), 288, "nothing behind what is settled");
+    }
+
+    #[test]
+    fn what_something_is_still_to_be_made_of_goes_by_bytes_alone() {
+        let all = segments(NOW - 2 * DAY..NOW);
+        let limit = |bytes| TierLimit { tier: 0, seconds: Some(300), bytes, needed_from: Some(NOW - DAY) };
+        assert_eq!(expired(&all, NOW, limit(None), 0).len(), 288);
+        assert_eq!(expired(&all, NOW, limit(Some(1_000)), 0).len(), 566);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Model {
             let body = self.blocks.remove(&name).unwrap();
             self.maybe.insert(name, body);
         }
-        store.retain(u32::MAX, &[TierLimit { tier, seconds: None, bytes: Some(0) }]);
+        store.retain(u32::MAX, &[TierLimit { tier, seconds: None, bytes: Some(0), needed_from: None }]);
     }
 
     /// Opens what a crash left and compares.

@@ -18,7 +18,9 @@ export function backlog({ windowsToSeal, hoursToRollUp, segmentsToJoin }: Histor
     [hoursToRollUp, "to roll up"],
     [segmentsToJoin, "to join"],
   ] as const;
-  const words = waiting.filter(([count]) => count > 0n).map(([count, what]) => `${f.grouped(Number(count))} ${what}`);
+  const words = waiting
+    .filter(([count]) => count > 0n)
+    .map(([count, what]) => `${f.grouped(Number(count))} ${what}`);
   return words.length > 0 ? words.join(", ") : "none";
 }
 
@@ -107,7 +109,13 @@ export function HistoryTable({ state }: { state: Aggregators }) {
                   {[0, 1, 2, 3].map((tier) => {
                     const held = a.historyStore?.tiers[tier];
                     return (
-                      <td key={tier} title={held && `${f.text(f.bytes(Number(held.bytes)))} of at most ${f.text(f.bytes(Number(held.bytesMax)))}`}>
+                      <td
+                        key={tier}
+                        title={
+                          held &&
+                          `${f.text(f.bytes(Number(held.bytes)))} of at most ${f.text(f.bytes(Number(held.bytesMax)))}`
+                        }
+                      >
                         {reach(held?.oldestTick ?? 0, now)}
                       </td>
                     );
