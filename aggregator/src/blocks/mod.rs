@@ -14,6 +14,7 @@ mod logged;
 mod open;
 mod picked;
 mod restore;
+mod scan;
 mod sealed;
 #[cfg(test)]
 mod tests;

@@ -10,12 +10,11 @@ use starling_proto::{
     frame::{Columns, Second},
     histogram::Histogram,
     interner::{Interned, Layout, SeriesId},
-    series::Series,
     varint::{self, Reader},
 };
 
 use super::{
-    BLOCK_SECONDS, Backing, LogPlace, LogRow, LogRows, Picked, PickedValue, SERIES_MAX,
+    BLOCK_SECONDS, Backing, LogPlace, LogRow, LogRows, SERIES_MAX,
     logged::RowBytes,
     sealed::{Block, Cells},
     start_of,
@@ -23,15 +22,15 @@ use super::{
 
 /// Every so many rows a row has its gauges whole instead of as differences, so that a reader of some seconds begins there.
 /// It makes a log 3 % longer.
-const WHOLE_EVERY: usize = 16;
+pub(super) const WHOLE_EVERY: usize = 16;
 
 /// Which series a second has, both parts: shared by all seconds of the same layouts.
 #[derive(Debug)]
-struct Plan {
+pub(super) struct Plan {
     cluster: Arc<Layout>,
     node: Arc<Layout>,
     /// Number in the block by position, cluster first.
-    numbers: Box<[u32]>,
+    pub(super) numbers: Box<[u32]>,
 }
 
 impl Plan {
@@ -47,12 +46,12 @@ impl Plan {
 
 /// One second.
 #[derive(Debug, Clone)]
-struct Row {
+pub(super) struct Row {
     /// Seconds after the start of the block.
-    offset: u16,
+    pub(super) offset: u16,
     /// Index into the plans.
-    plan: u16,
-    dropped: u32,
+    pub(super) plan: u16,
+    pub(super) dropped: u32,
     /// A bit for each position with a value, then the values: counters as varint, gauges as the zigzag difference to
     /// the row before that has the series (to 0 from every row on whose number is a multiple of [`WHOLE_EVERY`]), histograms
     /// as varint length and sparse bytes. What has no value is 0, the same as before, or empty.
@@ -68,11 +67,11 @@ impl Row {
 /// The rows written so far; cheap to clone, to be read outside of a lock.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rows {
-    start: u32,
-    plans: Vec<Arc<Plan>>,
-    rows: Vec<Row>,
+    pub(super) start: u32,
+    pub(super) plans: Vec<Arc<Plan>>,
+    pub(super) rows: Vec<Row>,
     /// Of the series by number.
-    series: Arc<Vec<Interned>>,
+    pub(super) series: Arc<Vec<Interned>>,
 }
 
 /// See the module. Cheap to clone.
@@ -373,7 +372,7 @@ impl Rows {
 
     /// The rows from which the seconds `from..=to` can be read, and their bytes up to the first that `backing` does not give
     /// back, since the gauges after it cannot be known.
-    fn read(&self, backing: Option<&dyn Backing>, from: u32, to: u32) -> (Range<usize>, Vec<Arc<[u8]>>) {
+    pub(super) fn read(&self, backing: Option<&dyn Backing>, from: u32, to: u32) -> (Range<usize>, Vec<Arc<[u8]>>) {
         let wanted = |row: &Row| (from..=to).contains(&(self.start + u32::from(row.offset)));
         let first = self.rows.iter().position(wanted).unwrap_or(self.rows.len());
         let end = self.rows.iter().rposition(wanted).map_or(first, |last| last + 1);
@@ -449,36 +448,5 @@ impl Rows {
             });
         });
         (seconds, rows.len() - bytes.len())
-    }
-
-    /// Adds the wanted series of the seconds `from..=to` to `picked`.
-    pub(super) fn pick(
-        &self,
-        backing: Option<&dyn Backing>,
-        (from, to): (u32, u32),
-        wanted: &impl Fn(&Series) -> bool,
-        picked: &mut Picked,
-    ) {
-        let wants: Vec<bool> = self.series.iter().map(|one| wanted(one.series())).collect();
-        let (rows, bytes) = self.read(backing, from, to);
-        self.replay(rows.start, &bytes, |row, plan, values, histograms| {
-            let tick = self.start + u32::from(row.offset);
-            if !(from..=to).contains(&tick) {
-                return;
-            }
-            picked.seconds.push((tick, row.dropped));
-            let positions = plan.numbers.iter().map(|number| *number as usize).zip(values).enumerate();
-            for (position, (number, value)) in positions.filter(|(_, (number, _))| wants[*number]) {
-                let one = &self.series[number];
-                let value = if one.kind() == Kind::Histogram {
-                    let bytes = histograms.iter().find(|(at, _)| *at == position).map(|(_, bytes)| *bytes);
-                    // They were read once when they came.
-                    PickedValue::Histogram(bytes.and_then(|bytes| Histogram::decode(bytes).ok()).map(Arc::new))
-                } else {
-                    PickedValue::Integer(*value)
-                };
-                picked.push(one.series(), tick, value);
-            }
-        });
     }
 }
