@@ -419,7 +419,7 @@ mod tests {
     /// Scenarios 17 and 19.
     #[test]
     fn growth_adds_up_also_over_a_hole() {
-        let slow: Vec<(u32, f64)> = (START - 7..START + 301).map(|at| (at, f64::from((at - START + 7) / 7))).collect();
+        let slow: Vec<(u32, f64)> = (START - 7..START + 301).map(|at| (at, f64::from((at + 7 - START) / 7))).collect();
         let known = counter(&seen(&slow, Tier::TenSeconds, 30), sampling(Tier::TenSeconds, 1), START);
         assert_eq!((sums(&known).iter().sum::<f64>(), known.len()), (43.0, 30));
         assert!(sums(&known).iter().all(|growth| growth.fract() == 0.0));

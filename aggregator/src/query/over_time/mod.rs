@@ -165,7 +165,7 @@ impl OverTime {
         if let Some((peak, low)) = &mut extremes {
             for (extreme, is_peak) in [(peak, true), (low, false)] {
                 if let Some(question) = asked.question_within(extreme) {
-                    let within = self.read(&turn, question, false).await?;
+                    let within = self.read_any(&turn, question, false).await?;
                     *extreme = asked.within(*extreme, &within.found, is_peak);
                 }
             }
@@ -175,7 +175,7 @@ impl OverTime {
         let mut peaks_before = Vec::new();
         for (slot, before) in compared.iter_mut().zip([period, week]) {
             if let Some(before) = before {
-                let then = self.read(&turn, asked.question_before(&before), false).await?;
+                let then = self.read_any(&turn, asked.question_before(&before), false).await?;
                 peaks_before.extend(asked.extremes(&then.found).map(|(peak, _)| peak.value));
                 *slot = Some((before, asked.totals(&then.found)));
             }
@@ -214,23 +214,30 @@ impl OverTime {
         Ok(v1::Summary { series, answered_by: self.id.to_string(), ..answer })
     }
 
-    /// Reads what `question` asks for; `strict` makes an error of what is missing.
+    /// Reads what `question` asks for; `strict` makes an error of what is missing. A node of which nothing is known, live or
+    /// kept, is an error.
     async fn read(&self, turn: &Turn, question: Question, strict: bool) -> Result<Read, Status> {
+        let node = question.whose.node().cloned();
+        let read = self.read_any(turn, question, strict).await?;
+        match node {
+            Some(node)
+                if read.found.is_empty() && read.missing.is_empty() && self.holders.fleet().place(&node).is_none() =>
+            {
+                Err(forward::unknown(&self.holders, &node))
+            }
+            _ => Ok(read),
+        }
+    }
+
+    /// The same of a node that is known by another reading: nothing of it here is no error.
+    async fn read_any(&self, turn: &Turn, question: Question, strict: bool) -> Result<Read, Status> {
         if let Some(group) = question.whose.group() {
             check_group(self.holders.registry(), self.holders.fleet(), group)?;
         }
         let settled = self.settled();
         let known = gather::known(&self.holders, &question.whose, question.span.from);
-        let node = question.whose.node().cloned();
         let held = (&self.held, self.engine.as_ref());
         let Gathered { found, missing, from_engine } = find(held, &self.holders, turn, question, &known).await?;
-        if let Some(node) = node
-            && found.is_empty()
-            && missing.is_empty()
-            && self.holders.fleet().place(&node).is_none()
-        {
-            return Err(forward::unknown(&self.holders, &node));
-        }
         if !missing.is_empty() {
             self.metrics.history_answers_partial.inc();
         }
