@@ -121,6 +121,8 @@ test("any label groups the map and sorts the table", () =>
     await until("the map is grouped", () => textOf(page, "section:has(.hm) .note"), (note) => / by role/.test(note));
     assert.match(page.url(), /by=role/);
     await typed(page, "gn");
+    // The field belongs to the page that is shown: what is written before the next one is there is gone with the old one.
+    await until("the nodes are listed", () => page.locator("table.nodes tbody tr").count(), (n) => n > 0);
     await page.locator("#find").fill("role:web");
     const roles = () => page.$$eval("table.nodes tbody tr", (rows) => rows.map((row) => row.textContent));
     await until("only web nodes are left", roles, (rows) => rows.length > 0 && rows.every((row) => row.includes("web")));
