@@ -38,8 +38,11 @@ async fn every_aggregator_says_what_the_disks_of_all_hold() {
             let whole = |store: &Option<v1::HistoryStore>| {
                 store.as_ref().is_some_and(|store| {
                     let names: Vec<&str> = store.tiers.iter().map(|tier| tier.name.as_str()).collect();
-                    let limits = store.tiers.iter().all(|tier| tier.bytes_max > 0);
-                    names == ["1s", "10s", "1m", "1h"] && limits && store.log_bytes > 0 && store.paused_since_tick == 0
+                    let limits = store.tiers.iter().all(|tier| tier.bytes_max() > 0);
+                    names == ["1s", "10s", "1m", "1h"]
+                        && limits
+                        && store.log_bytes() > 0
+                        && store.paused_since_tick == 0
                 })
             };
             if stores.len() == 2 && stores.iter().all(|(_, store)| whole(store)) {

@@ -137,23 +137,23 @@ impl ClusterService {
         let since = |paused: &Paused| now_ms().saturating_sub(paused.since.elapsed().as_millis() as u64);
         let tiers = stats.tiers.iter().zip(bytes_max).map(|(tier, bytes_max)| v1::HistoryTier {
             name: tier.name.clone(),
-            bytes: tier.bytes,
-            bytes_max,
+            bytes: Some(tier.bytes),
+            bytes_max: Some(bytes_max),
             oldest_tick: tier.window.as_ref().map_or(0, |window| window.start),
             newest_tick: tier.window.as_ref().map_or(0, |window| window.end.saturating_sub(1)),
-            segments: tier.segments as u64,
+            segments: Some(tier.segments as u64),
         });
-        let [windows_to_seal, hours_to_roll_up, segments_to_join] = due.map(|due| due as u64);
+        let [windows_to_seal, hours_to_roll_up, segments_to_join] = due.map(|due| Some(due as u64));
         Some(v1::HistoryStore {
             tiers: tiers.collect(),
-            log_bytes: stats.log.bytes,
+            log_bytes: Some(stats.log.bytes),
             windows_to_seal,
             hours_to_roll_up,
             segments_to_join,
             paused_since_tick: paused.map_or(0, |paused| tick_of(since(paused))),
             paused_reason: paused.map_or_else(String::new, |paused| paused.cause.clone()),
-            corrupt_blocks: stats.bad_blocks as u64,
-            lost_node_seconds: lost.seconds,
+            corrupt_blocks: Some(stats.bad_blocks as u64),
+            lost_node_seconds: Some(lost.seconds),
             lost_from_tick: lost.first,
             // It is the start of a window.
             lost_to_tick: if lost.seconds == 0 { 0 } else { lost.last + (Tier::Second.block_seconds() - 1) },
@@ -177,7 +177,15 @@ fn ended(ended: Ended) -> Status {
 
 fn copies_of(status: CopyStatus) -> v1::HistoryCopies {
     let CopyStatus { restoring, spans_done, spans, lacking_blocks, fetched_blocks, fetched_bytes, whole_tick } = status;
-    v1::HistoryCopies { restoring, spans_done, spans, lacking_blocks, fetched_blocks, fetched_bytes, whole_tick }
+    v1::HistoryCopies {
+        restoring: Some(restoring),
+        spans_done: Some(spans_done),
+        spans: Some(spans),
+        lacking_blocks: Some(lacking_blocks),
+        fetched_blocks: Some(fetched_blocks),
+        fetched_bytes: Some(fetched_bytes),
+        whole_tick,
+    }
 }
 
 /// One line of the list. The digest of a peer is newer than what gossip says of it. `own`: nodes and closed tick.

@@ -2605,17 +2605,17 @@ pub struct HistoryStore {
     #[prost(message, repeated, tag = "1")]
     pub tiers: ::prost::alloc::vec::Vec<HistoryTier>,
     /// Bytes of the log: the seconds that are not sealed yet, and the logs of the ledger.
-    #[prost(uint64, tag = "2")]
-    pub log_bytes: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub log_bytes: ::core::option::Option<u64>,
     /// Windows of 300 s that are over and wait to be sealed.
-    #[prost(uint64, tag = "3")]
-    pub windows_to_seal: u64,
+    #[prost(uint64, optional, tag = "3")]
+    pub windows_to_seal: ::core::option::Option<u64>,
     /// Hours that are final and wait to be rolled up.
-    #[prost(uint64, tag = "4")]
-    pub hours_to_roll_up: u64,
+    #[prost(uint64, optional, tag = "4")]
+    pub hours_to_roll_up: ::core::option::Option<u64>,
     /// Days and months whose segments wait to be joined.
-    #[prost(uint64, tag = "5")]
-    pub segments_to_join: u64,
+    #[prost(uint64, optional, tag = "5")]
+    pub segments_to_join: ::core::option::Option<u64>,
     /// Unix time since which the disk takes nothing; 0 while it does. The live view goes on; writing is tried again every few seconds.
     #[prost(uint32, tag = "6")]
     pub paused_since_tick: u32,
@@ -2623,11 +2623,11 @@ pub struct HistoryStore {
     #[prost(string, tag = "7")]
     pub paused_reason: ::prost::alloc::string::String,
     /// Blocks that were found corrupt and are set aside.
-    #[prost(uint64, tag = "8")]
-    pub corrupt_blocks: u64,
+    #[prost(uint64, optional, tag = "8")]
+    pub corrupt_blocks: ::core::option::Option<u64>,
     /// Seconds of nodes that memory forgot before the disk took them, since its start: they are missing for good.
-    #[prost(uint64, tag = "9")]
-    pub lost_node_seconds: u64,
+    #[prost(uint64, optional, tag = "9")]
+    pub lost_node_seconds: ::core::option::Option<u64>,
     /// First and last second of those; 0 without any.
     #[prost(uint32, tag = "10")]
     pub lost_from_tick: u32,
@@ -2642,11 +2642,11 @@ pub struct HistoryTier {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Bytes of its files.
-    #[prost(uint64, tag = "2")]
-    pub bytes: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub bytes: ::core::option::Option<u64>,
     /// Beyond so many the oldest goes.
-    #[prost(uint64, tag = "3")]
-    pub bytes_max: u64,
+    #[prost(uint64, optional, tag = "3")]
+    pub bytes_max: ::core::option::Option<u64>,
     /// Its first second; 0 when it holds nothing.
     #[prost(uint32, tag = "4")]
     pub oldest_tick: u32,
@@ -2654,30 +2654,30 @@ pub struct HistoryTier {
     #[prost(uint32, tag = "5")]
     pub newest_tick: u32,
     /// Its files.
-    #[prost(uint64, tag = "6")]
-    pub segments: u64,
+    #[prost(uint64, optional, tag = "6")]
+    pub segments: ::core::option::Option<u64>,
 }
 /// Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HistoryCopies {
     /// What it lacks of all times is being fetched.
-    #[prost(bool, tag = "1")]
-    pub restoring: bool,
+    #[prost(bool, optional, tag = "1")]
+    pub restoring: ::core::option::Option<bool>,
     /// Spans of time, by tier, that it has looked through, of how many. Both 0 before the first time.
-    #[prost(uint64, tag = "2")]
-    pub spans_done: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub spans_done: ::core::option::Option<u64>,
     /// See above.
-    #[prost(uint64, tag = "3")]
-    pub spans: u64,
+    #[prost(uint64, optional, tag = "3")]
+    pub spans: ::core::option::Option<u64>,
     /// Blocks that it is known to lack in the span that it looks through.
-    #[prost(uint64, tag = "4")]
-    pub lacking_blocks: u64,
+    #[prost(uint64, optional, tag = "4")]
+    pub lacking_blocks: ::core::option::Option<u64>,
     /// Blocks fetched from others since its start.
-    #[prost(uint64, tag = "5")]
-    pub fetched_blocks: u64,
+    #[prost(uint64, optional, tag = "5")]
+    pub fetched_blocks: ::core::option::Option<u64>,
     /// Their bytes.
-    #[prost(uint64, tag = "6")]
-    pub fetched_bytes: u64,
+    #[prost(uint64, optional, tag = "6")]
+    pub fetched_bytes: ::core::option::Option<u64>,
     /// Unix time at which all copies were last found to be whole; 0 when they never were.
     #[prost(uint32, tag = "7")]
     pub whole_tick: u32,

@@ -212,23 +212,23 @@ fn history_store(from: &v1::HistoryStore) -> Value {
     let tier = |tier: &v1::HistoryTier| {
         json!({
             "name": tier.name,
-            "bytes": wide(tier.bytes),
-            "bytesMax": wide(tier.bytes_max),
+            "bytes": tier.bytes.map(wide),
+            "bytesMax": tier.bytes_max.map(wide),
             "oldest": time(tier.oldest_tick),
             "newest": time(tier.newest_tick),
-            "segments": wide(tier.segments),
+            "segments": tier.segments.map(wide),
         })
     };
     json!({
         "tiers": from.tiers.iter().map(tier).collect::<Vec<_>>(),
-        "logBytes": wide(from.log_bytes),
-        "windowsToSeal": wide(from.windows_to_seal),
-        "hoursToRollUp": wide(from.hours_to_roll_up),
-        "segmentsToJoin": wide(from.segments_to_join),
+        "logBytes": from.log_bytes.map(wide),
+        "windowsToSeal": from.windows_to_seal.map(wide),
+        "hoursToRollUp": from.hours_to_roll_up.map(wide),
+        "segmentsToJoin": from.segments_to_join.map(wide),
         "pausedSince": time(from.paused_since_tick),
         "pausedReason": Some(&from.paused_reason).filter(|reason| !reason.is_empty()),
-        "corruptBlocks": wide(from.corrupt_blocks),
-        "lostNodeSeconds": wide(from.lost_node_seconds),
+        "corruptBlocks": from.corrupt_blocks.map(wide),
+        "lostNodeSeconds": from.lost_node_seconds.map(wide),
         "lostFrom": time(from.lost_from_tick),
         "lostTo": time(from.lost_to_tick),
     })
@@ -237,11 +237,11 @@ fn history_store(from: &v1::HistoryStore) -> Value {
 fn history_copies(from: &v1::HistoryCopies) -> Value {
     json!({
         "restoring": from.restoring,
-        "spansDone": wide(from.spans_done),
-        "spans": wide(from.spans),
-        "lackingBlocks": wide(from.lacking_blocks),
-        "fetchedBlocks": wide(from.fetched_blocks),
-        "fetchedBytes": wide(from.fetched_bytes),
+        "spansDone": from.spans_done.map(wide),
+        "spans": from.spans.map(wide),
+        "lackingBlocks": from.lacking_blocks.map(wide),
+        "fetchedBlocks": from.fetched_blocks.map(wide),
+        "fetchedBytes": from.fetched_bytes.map(wide),
         "wholeTick": Some(from.whole_tick).filter(|&tick| tick > 0),
     })
 }

@@ -4,10 +4,13 @@ import * as f from "./format";
 
 type Copies = Pick<HistoryCopies, "restoring" | "spansDone" | "spans" | "wholeTick">;
 
-/** As one fact: being restored and how far, whole and since when that is known, or not looked through yet. */
-export function copiesText({ restoring, spansDone, spans, wholeTick }: Copies): string {
+/** In words; a dash when it did not say. `alone`: there is no other aggregator that could have a copy. */
+export function copiesText(copies: Copies | undefined, alone: boolean): string {
+  if (!copies) return f.NONE;
+  if (alone) return "none: the only aggregator";
+  const { restoring, spansDone = 0n, spans = 0n, wholeTick } = copies;
   if (restoring) {
     return `being restored, ${f.wholePercent(spans > 0n ? Number(spansDone) / Number(spans) : undefined)}`;
   }
-  return wholeTick > 0 ? `whole, as of ${f.dated(wholeTick)}` : "not looked through yet";
+  return wholeTick > 0 ? "whole" : "being looked through";
 }

@@ -7,7 +7,6 @@ import { Shell } from "../components/Shell";
 import { CONNECTING, lackText, rowMark } from "../components/words";
 import type { Aggregators } from "../gen/starling/live/v1/live_pb";
 import { type Aggregator, AggregatorState } from "../gen/starling/v1/cluster_pb";
-import { copiesText } from "../lib/copies";
 import * as f from "../lib/format";
 import { ageSeconds, live, newest, standing } from "../state/page";
 import { nodeHref } from "../state/router";
@@ -65,8 +64,6 @@ function Summary({ state }: { state: Aggregators }) {
     );
   }
   if (state.connectedTo !== "") facts.push(["This page reads", state.connectedTo]);
-  const copies = state.aggregators.find((a) => a.historyCopies)?.historyCopies;
-  if (copies) facts.push([`Copies of history at ${state.connectedTo}`, copiesText(copies)]);
   if (hello) facts.push(["Dashboard", hello.version]);
   return (
     <>

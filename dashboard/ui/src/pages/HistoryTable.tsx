@@ -1,7 +1,8 @@
 /** What the disks of the aggregators hold of the history, and what their work on it is at. */
 import { StatusMark } from "../components/Icons";
 import type { Aggregators } from "../gen/starling/live/v1/live_pb";
-import type { Aggregator, HistoryStore } from "../gen/starling/v1/cluster_pb";
+import type { HistoryStore } from "../gen/starling/v1/cluster_pb";
+import { copiesText } from "../lib/copies";
 import * as f from "../lib/format";
 
 /** How long ago the oldest second is. */
@@ -9,10 +10,10 @@ const reach = (oldest: number, now: number) => (oldest > 0 ? f.span(Math.max(0, 
 
 /** Bytes of all tiers and of the log. */
 const size = (store: HistoryStore) =>
-  f.text(f.bytes(Number(store.tiers.reduce((sum, tier) => sum + tier.bytes, store.logBytes))));
+  f.text(f.bytes(Number(store.tiers.reduce((sum, tier) => sum + (tier.bytes ?? 0n), store.logBytes ?? 0n))));
 
 /** What waits to be done, in words. */
-export function backlog({ windowsToSeal, hoursToRollUp, segmentsToJoin }: HistoryStore): string {
+function backlog({ windowsToSeal = 0n, hoursToRollUp = 0n, segmentsToJoin = 0n }: HistoryStore): string {
   const waiting = [
     [windowsToSeal, "to seal"],
     [hoursToRollUp, "to roll up"],
@@ -24,14 +25,6 @@ export function backlog({ windowsToSeal, hoursToRollUp, segmentsToJoin }: Histor
   return words.length > 0 ? words.join(", ") : "none";
 }
 
-/** How the copies of the history of nodes are, in words. */
-export function copies({ historyCopies }: Aggregator): string {
-  if (!historyCopies) return f.NONE;
-  const { restoring, spansDone, spans, wholeTick } = historyCopies;
-  if (restoring) return `restoring, ${f.wholePercent(Number(spansDone) / Math.max(1, Number(spans)))}`;
-  return wholeTick > 0 ? "whole" : "being looked through";
-}
-
 function State({ store }: { store: HistoryStore }) {
   if (store.pausedSinceTick > 0) {
     return (
@@ -41,7 +34,7 @@ function State({ store }: { store: HistoryStore }) {
       </>
     );
   }
-  const lost = Number(store.lostNodeSeconds);
+  const lost = Number(store.lostNodeSeconds ?? 0n);
   if (lost > 0) {
     return (
       <>
@@ -52,10 +45,11 @@ function State({ store }: { store: HistoryStore }) {
       </>
     );
   }
-  if (store.corruptBlocks > 0n) {
+  const corrupt = Number(store.corruptBlocks ?? 0n);
+  if (corrupt > 0) {
     return (
       <>
-        <StatusMark mark="warning" /> {f.plural(Number(store.corruptBlocks), "block")} set aside
+        <StatusMark mark="warning" /> {f.plural(corrupt, "block")} set aside
       </>
     );
   }
@@ -105,7 +99,7 @@ export function HistoryTable({ state }: { state: Aggregators }) {
                     <State store={a.historyStore} />
                   </td>
                   <td>{size(a.historyStore)}</td>
-                  <td>{f.text(f.bytes(Number(a.historyStore.logBytes)))}</td>
+                  <td>{f.text(f.bytes(Number(a.historyStore.logBytes ?? 0n)))}</td>
                   {[0, 1, 2, 3].map((tier) => {
                     const held = a.historyStore?.tiers[tier];
                     return (
@@ -113,7 +107,7 @@ export function HistoryTable({ state }: { state: Aggregators }) {
                         key={tier}
                         title={
                           held &&
-                          `${f.text(f.bytes(Number(held.bytes)))} of at most ${f.text(f.bytes(Number(held.bytesMax)))}`
+                          `${f.text(f.bytes(Number(held.bytes ?? 0n)))} of at most ${f.text(f.bytes(Number(held.bytesMax ?? 0n)))}`
                         }
                       >
                         {reach(held?.oldestTick ?? 0, now)}
@@ -121,7 +115,7 @@ export function HistoryTable({ state }: { state: Aggregators }) {
                     );
                   })}
                   <td class="tx">{backlog(a.historyStore)}</td>
-                  <td class="tx">{copies(a)}</td>
+                  <td class="tx">{copiesText(a.historyCopies, state.aggregators.length < 2)}</td>
                 </>
               ) : (
                 <td class="tx" colSpan={9}>

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/cluster.proto.
  */
 export const file_starling_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0Im0KF0xpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchITCgthbnN3ZXJlZF9ieRgCIAEoCRIPCgdjbHVzdGVyGAMgASgJIrcDCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAgSMgoOaGlzdG9yeV9jb3BpZXMYDCABKAsyGi5zdGFybGluZy52MS5IaXN0b3J5Q29waWVzEjAKDWhpc3Rvcnlfc3RvcmUYDSABKAsyGS5zdGFybGluZy52MS5IaXN0b3J5U3RvcmVCEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aCKqAgoMSGlzdG9yeVN0b3JlEicKBXRpZXJzGAEgAygLMhguc3RhcmxpbmcudjEuSGlzdG9yeVRpZXISEQoJbG9nX2J5dGVzGAIgASgEEhcKD3dpbmRvd3NfdG9fc2VhbBgDIAEoBBIYChBob3Vyc190b19yb2xsX3VwGAQgASgEEhgKEHNlZ21lbnRzX3RvX2pvaW4YBSABKAQSGQoRcGF1c2VkX3NpbmNlX3RpY2sYBiABKA0SFQoNcGF1c2VkX3JlYXNvbhgHIAEoCRIWCg5jb3JydXB0X2Jsb2NrcxgIIAEoBBIZChFsb3N0X25vZGVfc2Vjb25kcxgJIAEoBBIWCg5sb3N0X2Zyb21fdGljaxgKIAEoDRIUCgxsb3N0X3RvX3RpY2sYCyABKA0ieQoLSGlzdG9yeVRpZXISDAoEbmFtZRgBIAEoCRINCgVieXRlcxgCIAEoBBIRCglieXRlc19tYXgYAyABKAQSEwoLb2xkZXN0X3RpY2sYBCABKA0SEwoLbmV3ZXN0X3RpY2sYBSABKA0SEAoIc2VnbWVudHMYBiABKAQioAEKDUhpc3RvcnlDb3BpZXMSEQoJcmVzdG9yaW5nGAEgASgIEhIKCnNwYW5zX2RvbmUYAiABKAQSDQoFc3BhbnMYAyABKAQSFgoObGFja2luZ19ibG9ja3MYBCABKAQSFgoOZmV0Y2hlZF9ibG9ja3MYBSABKAQSFQoNZmV0Y2hlZF9ieXRlcxgGIAEoBBISCgp3aG9sZV90aWNrGAcgASgNIiAKEEdldExlZGdlclJlcXVlc3QSDAoEdGljaxgBIAEoDSLGAwoGTGVkZ2VyEgwKBHRpY2sYASABKA0SEwoLYW5zd2VyZWRfYnkYAiABKAkSJAoEbG9ncxgDIAMoCzIWLnN0YXJsaW5nLnYxLkxlZGdlckxvZxIbCg5mcmFtZXNfY291bnRlZBgEIAEoDUgAiAEBEhoKDWZyYW1lc19tZXJnZWQYBSABKA1IAYgBARIXCgpmcmFtZXNfcmF3GAYgASgNSAKIAQESHwoSZnJhbWVzX3Jhd19jb3ZlcmVkGAcgASgNSAOIAQESLwoMY29tcGxldGVuZXNzGAggASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzEi8KDGNvbnNlcnZhdGlvbhgJIAEoCzIZLnN0YXJsaW5nLnYxLkNvbnNlcnZhdGlvbhIRCgl2aWV3X2hhc2gYCiABKAkSFQoIb3ZlcmxhcHMYCyABKARIBIgBARISCgVmb3JrcxgMIAEoBEgFiAEBQhEKD19mcmFtZXNfY291bnRlZEIQCg5fZnJhbWVzX21lcmdlZEINCgtfZnJhbWVzX3Jhd0IVChNfZnJhbWVzX3Jhd19jb3ZlcmVkQgsKCV9vdmVybGFwc0IICgZfZm9ya3MiXgoMQ29uc2VydmF0aW9uEhUKCGJhbGFuY2VkGAEgASgISACIAQESDgoGZGV0YWlsGAIgASgJEhEKBHN1bXMYAyABKA1IAYgBAUILCglfYmFsYW5jZWRCBwoFX3N1bXMimQEKCUxlZGdlckxvZxIRCgl3cml0ZXJfaWQYASABKAkSFQoNYWdncmVnYXRvcl9pZBgCIAEoCRITCgZsZW5ndGgYAyABKARIAIgBARISCgpmaXJzdF9rZXB0GAQgASgEEgwKBGhhc2gYBSABKAkSFAoHc3RyZWFtcxgGIAEoDUgBiAEBQgkKB19sZW5ndGhCCgoIX3N0cmVhbXMqpgEKD0FnZ3JlZ2F0b3JTdGF0ZRIgChxBR0dSRUdBVE9SX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYQUdHUkVHQVRPUl9TVEFURV9KT0lOSU5HEAESGgoWQUdHUkVHQVRPUl9TVEFURV9SRUFEWRACEhwKGEFHR1JFR0FUT1JfU1RBVEVfTEVBVklORxADEhkKFUFHR1JFR0FUT1JfU1RBVEVfREVBRBAEMqgBCgdDbHVzdGVyElwKD0xpc3RBZ2dyZWdhdG9ycxIjLnN0YXJsaW5nLnYxLkxpc3RBZ2dyZWdhdG9yc1JlcXVlc3QaJC5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXNwb25zZRI/CglHZXRMZWRnZXISHS5zdGFybGluZy52MS5HZXRMZWRnZXJSZXF1ZXN0GhMuc3RhcmxpbmcudjEuTGVkZ2VyYgZwcm90bzM", [file_google_protobuf_duration, file_starling_v1_sections]);
+  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0Im0KF0xpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchITCgthbnN3ZXJlZF9ieRgCIAEoCRIPCgdjbHVzdGVyGAMgASgJIrcDCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAgSMgoOaGlzdG9yeV9jb3BpZXMYDCABKAsyGi5zdGFybGluZy52MS5IaXN0b3J5Q29waWVzEjAKDWhpc3Rvcnlfc3RvcmUYDSABKAsyGS5zdGFybGluZy52MS5IaXN0b3J5U3RvcmVCEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aCK9AwoMSGlzdG9yeVN0b3JlEicKBXRpZXJzGAEgAygLMhguc3RhcmxpbmcudjEuSGlzdG9yeVRpZXISFgoJbG9nX2J5dGVzGAIgASgESACIAQESHAoPd2luZG93c190b19zZWFsGAMgASgESAGIAQESHQoQaG91cnNfdG9fcm9sbF91cBgEIAEoBEgCiAEBEh0KEHNlZ21lbnRzX3RvX2pvaW4YBSABKARIA4gBARIZChFwYXVzZWRfc2luY2VfdGljaxgGIAEoDRIVCg1wYXVzZWRfcmVhc29uGAcgASgJEhsKDmNvcnJ1cHRfYmxvY2tzGAggASgESASIAQESHgoRbG9zdF9ub2RlX3NlY29uZHMYCSABKARIBYgBARIWCg5sb3N0X2Zyb21fdGljaxgKIAEoDRIUCgxsb3N0X3RvX3RpY2sYCyABKA1CDAoKX2xvZ19ieXRlc0ISChBfd2luZG93c190b19zZWFsQhMKEV9ob3Vyc190b19yb2xsX3VwQhMKEV9zZWdtZW50c190b19qb2luQhEKD19jb3JydXB0X2Jsb2Nrc0IUChJfbG9zdF9ub2RlX3NlY29uZHMirQEKC0hpc3RvcnlUaWVyEgwKBG5hbWUYASABKAkSEgoFYnl0ZXMYAiABKARIAIgBARIWCglieXRlc19tYXgYAyABKARIAYgBARITCgtvbGRlc3RfdGljaxgEIAEoDRITCgtuZXdlc3RfdGljaxgFIAEoDRIVCghzZWdtZW50cxgGIAEoBEgCiAEBQggKBl9ieXRlc0IMCgpfYnl0ZXNfbWF4QgsKCV9zZWdtZW50cyKdAgoNSGlzdG9yeUNvcGllcxIWCglyZXN0b3JpbmcYASABKAhIAIgBARIXCgpzcGFuc19kb25lGAIgASgESAGIAQESEgoFc3BhbnMYAyABKARIAogBARIbCg5sYWNraW5nX2Jsb2NrcxgEIAEoBEgDiAEBEhsKDmZldGNoZWRfYmxvY2tzGAUgASgESASIAQESGgoNZmV0Y2hlZF9ieXRlcxgGIAEoBEgFiAEBEhIKCndob2xlX3RpY2sYByABKA1CDAoKX3Jlc3RvcmluZ0INCgtfc3BhbnNfZG9uZUIICgZfc3BhbnNCEQoPX2xhY2tpbmdfYmxvY2tzQhEKD19mZXRjaGVkX2Jsb2Nrc0IQCg5fZmV0Y2hlZF9ieXRlcyIgChBHZXRMZWRnZXJSZXF1ZXN0EgwKBHRpY2sYASABKA0ixgMKBkxlZGdlchIMCgR0aWNrGAEgASgNEhMKC2Fuc3dlcmVkX2J5GAIgASgJEiQKBGxvZ3MYAyADKAsyFi5zdGFybGluZy52MS5MZWRnZXJMb2cSGwoOZnJhbWVzX2NvdW50ZWQYBCABKA1IAIgBARIaCg1mcmFtZXNfbWVyZ2VkGAUgASgNSAGIAQESFwoKZnJhbWVzX3JhdxgGIAEoDUgCiAEBEh8KEmZyYW1lc19yYXdfY292ZXJlZBgHIAEoDUgDiAEBEi8KDGNvbXBsZXRlbmVzcxgIIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxIvCgxjb25zZXJ2YXRpb24YCSABKAsyGS5zdGFybGluZy52MS5Db25zZXJ2YXRpb24SEQoJdmlld19oYXNoGAogASgJEhUKCG92ZXJsYXBzGAsgASgESASIAQESEgoFZm9ya3MYDCABKARIBYgBAUIRCg9fZnJhbWVzX2NvdW50ZWRCEAoOX2ZyYW1lc19tZXJnZWRCDQoLX2ZyYW1lc19yYXdCFQoTX2ZyYW1lc19yYXdfY292ZXJlZEILCglfb3ZlcmxhcHNCCAoGX2ZvcmtzIl4KDENvbnNlcnZhdGlvbhIVCghiYWxhbmNlZBgBIAEoCEgAiAEBEg4KBmRldGFpbBgCIAEoCRIRCgRzdW1zGAMgASgNSAGIAQFCCwoJX2JhbGFuY2VkQgcKBV9zdW1zIpkBCglMZWRnZXJMb2cSEQoJd3JpdGVyX2lkGAEgASgJEhUKDWFnZ3JlZ2F0b3JfaWQYAiABKAkSEwoGbGVuZ3RoGAMgASgESACIAQESEgoKZmlyc3Rfa2VwdBgEIAEoBBIMCgRoYXNoGAUgASgJEhQKB3N0cmVhbXMYBiABKA1IAYgBAUIJCgdfbGVuZ3RoQgoKCF9zdHJlYW1zKqYBCg9BZ2dyZWdhdG9yU3RhdGUSIAocQUdHUkVHQVRPUl9TVEFURV9VTlNQRUNJRklFRBAAEhwKGEFHR1JFR0FUT1JfU1RBVEVfSk9JTklORxABEhoKFkFHR1JFR0FUT1JfU1RBVEVfUkVBRFkQAhIcChhBR0dSRUdBVE9SX1NUQVRFX0xFQVZJTkcQAxIZChVBR0dSRUdBVE9SX1NUQVRFX0RFQUQQBDKoAQoHQ2x1c3RlchJcCg9MaXN0QWdncmVnYXRvcnMSIy5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXF1ZXN0GiQuc3RhcmxpbmcudjEuTGlzdEFnZ3JlZ2F0b3JzUmVzcG9uc2USPwoJR2V0TGVkZ2VyEh0uc3RhcmxpbmcudjEuR2V0TGVkZ2VyUmVxdWVzdBoTLnN0YXJsaW5nLnYxLkxlZGdlcmIGcHJvdG8z", [file_google_protobuf_duration, file_starling_v1_sections]);
 
 /**
  * Takes no arguments.
@@ -187,30 +187,30 @@ export type HistoryStore = Message<"starling.v1.HistoryStore"> & {
   /**
    * Bytes of the log: the seconds that are not sealed yet, and the logs of the ledger.
    *
-   * @generated from field: uint64 log_bytes = 2;
+   * @generated from field: optional uint64 log_bytes = 2;
    */
-  logBytes: bigint;
+  logBytes?: bigint | undefined;
 
   /**
    * Windows of 300 s that are over and wait to be sealed.
    *
-   * @generated from field: uint64 windows_to_seal = 3;
+   * @generated from field: optional uint64 windows_to_seal = 3;
    */
-  windowsToSeal: bigint;
+  windowsToSeal?: bigint | undefined;
 
   /**
    * Hours that are final and wait to be rolled up.
    *
-   * @generated from field: uint64 hours_to_roll_up = 4;
+   * @generated from field: optional uint64 hours_to_roll_up = 4;
    */
-  hoursToRollUp: bigint;
+  hoursToRollUp?: bigint | undefined;
 
   /**
    * Days and months whose segments wait to be joined.
    *
-   * @generated from field: uint64 segments_to_join = 5;
+   * @generated from field: optional uint64 segments_to_join = 5;
    */
-  segmentsToJoin: bigint;
+  segmentsToJoin?: bigint | undefined;
 
   /**
    * Unix time since which the disk takes nothing; 0 while it does. The live view goes on; writing is tried again every few seconds.
@@ -229,16 +229,16 @@ export type HistoryStore = Message<"starling.v1.HistoryStore"> & {
   /**
    * Blocks that were found corrupt and are set aside.
    *
-   * @generated from field: uint64 corrupt_blocks = 8;
+   * @generated from field: optional uint64 corrupt_blocks = 8;
    */
-  corruptBlocks: bigint;
+  corruptBlocks?: bigint | undefined;
 
   /**
    * Seconds of nodes that memory forgot before the disk took them, since its start: they are missing for good.
    *
-   * @generated from field: uint64 lost_node_seconds = 9;
+   * @generated from field: optional uint64 lost_node_seconds = 9;
    */
-  lostNodeSeconds: bigint;
+  lostNodeSeconds?: bigint | undefined;
 
   /**
    * First and last second of those; 0 without any.
@@ -278,16 +278,16 @@ export type HistoryTier = Message<"starling.v1.HistoryTier"> & {
   /**
    * Bytes of its files.
    *
-   * @generated from field: uint64 bytes = 2;
+   * @generated from field: optional uint64 bytes = 2;
    */
-  bytes: bigint;
+  bytes?: bigint | undefined;
 
   /**
    * Beyond so many the oldest goes.
    *
-   * @generated from field: uint64 bytes_max = 3;
+   * @generated from field: optional uint64 bytes_max = 3;
    */
-  bytesMax: bigint;
+  bytesMax?: bigint | undefined;
 
   /**
    * Its first second; 0 when it holds nothing.
@@ -306,9 +306,9 @@ export type HistoryTier = Message<"starling.v1.HistoryTier"> & {
   /**
    * Its files.
    *
-   * @generated from field: uint64 segments = 6;
+   * @generated from field: optional uint64 segments = 6;
    */
-  segments: bigint;
+  segments?: bigint | undefined;
 };
 
 /**
@@ -327,44 +327,44 @@ export type HistoryCopies = Message<"starling.v1.HistoryCopies"> & {
   /**
    * What it lacks of all times is being fetched.
    *
-   * @generated from field: bool restoring = 1;
+   * @generated from field: optional bool restoring = 1;
    */
-  restoring: boolean;
+  restoring?: boolean | undefined;
 
   /**
    * Spans of time, by tier, that it has looked through, of how many. Both 0 before the first time.
    *
-   * @generated from field: uint64 spans_done = 2;
+   * @generated from field: optional uint64 spans_done = 2;
    */
-  spansDone: bigint;
+  spansDone?: bigint | undefined;
 
   /**
    * See above.
    *
-   * @generated from field: uint64 spans = 3;
+   * @generated from field: optional uint64 spans = 3;
    */
-  spans: bigint;
+  spans?: bigint | undefined;
 
   /**
    * Blocks that it is known to lack in the span that it looks through.
    *
-   * @generated from field: uint64 lacking_blocks = 4;
+   * @generated from field: optional uint64 lacking_blocks = 4;
    */
-  lackingBlocks: bigint;
+  lackingBlocks?: bigint | undefined;
 
   /**
    * Blocks fetched from others since its start.
    *
-   * @generated from field: uint64 fetched_blocks = 5;
+   * @generated from field: optional uint64 fetched_blocks = 5;
    */
-  fetchedBlocks: bigint;
+  fetchedBlocks?: bigint | undefined;
 
   /**
    * Their bytes.
    *
-   * @generated from field: uint64 fetched_bytes = 6;
+   * @generated from field: optional uint64 fetched_bytes = 6;
    */
-  fetchedBytes: bigint;
+  fetchedBytes?: bigint | undefined;
 
   /**
    * Unix time at which all copies were last found to be whole; 0 when they never were.
