@@ -175,9 +175,13 @@ async fn what_a_receiver_missed_is_sent_by_the_next_process() {
     let from = now();
     live(&mut node, from, from + 4).await;
     node.until_acked(from..=from + 4).await;
-    let mut query = aggregator.query().await;
-    let view = query.get_cluster(starling_proto::v1::GetClusterRequest::default()).await.unwrap().into_inner();
-    assert!(view.tick >= from + 2, "{}", view.tick);
+    let query = aggregator.query().await;
+    eventually("a live view of the last second", async || {
+        let view = query.clone().get_cluster(starling_proto::v1::GetClusterRequest::default()).await;
+        let tick = view.map_err(|status| status.to_string())?.into_inner().tick;
+        if tick >= from + 4 { Ok(()) } else { Err(format!("{tick}, wanted {}", from + 4)) }
+    })
+    .await;
     let state = aggregator.stopped_with_state().await;
     let aggregator = Aggregator::start_in("solo", &[], writing(&receiver, WriteVersion::One), state).await;
     let mut node = TestNode::new("web-1", "a");
