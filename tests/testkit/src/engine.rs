@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::eventually;
 
-/// A running engine. Killed when dropped.
+/// A running engine. Killed when dropped, and by the system when the thread that started it is gone without that.
 #[allow(missing_debug_implementations, reason = "it holds a function")]
 pub struct Engine {
     child: Child,
@@ -49,6 +49,21 @@ fn free_port() -> u16 {
     (begin..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
+/// Runs what follows it as the same process, which ends with the thread that started it, also when that is killed, and has no
+/// open files but standard input, output and error: a lock that this process inherited is not held on by it.
+const ALONE: &str = r#"for file in /proc/self/fd/*; do
+    file=${file##*/}
+    if [ "$file" -gt 2 ]; then exec {file}>&-; fi
+done
+exec setpriv --pdeathsig KILL -- "$@""#;
+
+/// A program that is started as [`ALONE`] says.
+fn alone(program: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-c", ALONE, program, program]);
+    command
+}
+
 impl Engine {
     /// Prometheus with native histograms, a receiver of remote write, and `scrapes` in its settings.
     ///
@@ -57,7 +72,7 @@ impl Engine {
     pub async fn prometheus(scrapes: &str) -> Self {
         let settings = format!("global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{scrapes}\n");
         let command = |dir: &std::path::Path, port: u16| {
-            let mut command = Command::new("prometheus");
+            let mut command = alone("prometheus");
             command
                 .arg(format!("--config.file={}", dir.join("p.yml").display()))
                 .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
@@ -74,7 +89,7 @@ impl Engine {
     /// When it does not start.
     pub async fn victoria() -> Self {
         let command = |dir: &std::path::Path, port: u16| {
-            let mut command = Command::new("victoria-metrics");
+            let mut command = alone("victoria-metrics");
             command
                 .arg(format!("-storageDataPath={}", dir.join("data").display()))
                 .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
@@ -92,7 +107,7 @@ impl Engine {
         let path = dir.path().to_owned();
         let command = move || {
             let mut command = command(&path, port);
-            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             command
         };
         let child = command().spawn().unwrap();
@@ -185,4 +200,55 @@ impl Engine {
 pub fn growth(samples: &[(f64, f64)]) -> f64 {
     let step = |pair: &[(f64, f64)]| if pair[1].1 < pair[0].1 { pair[1].1 } else { pair[1].1 - pair[0].1 };
     samples.windows(2).map(step).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+
+    use super::*;
+
+    /// `inner` as a child of a shell that does `before`.
+    fn under(before: &str, inner: &Command) -> Command {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", before, "bash"]).arg(inner.get_program()).args(inner.get_args());
+        shell
+    }
+
+    #[test]
+    fn an_engine_holds_no_file_of_whoever_starts_it() {
+        let mut list = Command::new("ls");
+        list.arg("/proc/self/fd");
+        let files = |inner: &Command| {
+            let output = under("exec 7</dev/null 19</dev/null; \"$@\"", inner).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let inherited = files(&list);
+        assert!(inherited.contains(&"7".to_owned()) && inherited.contains(&"19".to_owned()), "{inherited:?}");
+        let mut list = alone("ls");
+        list.arg("/proc/self/fd");
+        // 3 is the folder that it lists.
+        assert_eq!(files(&list), ["0", "1", "2", "3"]);
+    }
+
+    #[tokio::test]
+    async fn an_engine_ends_with_whoever_started_it() {
+        let mut sleep = alone("sleep");
+        sleep.arg("600");
+        let mut starter = under("\"$@\" & echo $!; wait", &sleep).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(starter.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let stat = format!("/proc/{}/stat", said.trim());
+        let running = |name: &str| {
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            // "123 (sleep) S ...": a zombie has ended.
+            let (head, state) = stat.rsplit_once(") ").unwrap_or_default();
+            head.ends_with(&format!("({name}")) && !state.starts_with('Z')
+        };
+        eventually("it runs", async || if running("sleep") { Ok(()) } else { Err("not yet".to_owned()) }).await;
+        starter.kill().unwrap();
+        starter.wait().unwrap();
+        eventually("it ended too", async || if running("sleep") { Err("it runs".to_owned()) } else { Ok(()) }).await;
+    }
 }
