@@ -9,9 +9,13 @@ use std::{
 };
 
 use starling_proto::v1;
-use starling_service::grpc::query_client::QueryClient;
+use starling_service::{
+    grpc::query_client::QueryClient,
+    requests::{Protocol, RequestMeter},
+};
 use starling_testkit::{Engine, EngineSamples, eventually, growth, installed};
 use starling_tests::{Program, Scrape};
+use tokio_util::task::AbortOnDropHandle;
 
 fn now() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32
@@ -58,6 +62,19 @@ async fn only(engine: &Engine, selector: &str) -> EngineSamples {
     samples.clone()
 }
 
+/// An application that serves 100 requests a second, until this is dropped: of 200 in a row each takes another whole number of
+/// milliseconds, from 1 to 200.
+fn serving(daemon: &Program) -> AbortOnDropHandle<()> {
+    let meter = RequestMeter::start(&daemon.url("otlp"), "remote-write-test", "1");
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut timer = tokio::time::interval(Duration::from_millis(10));
+        for n in 0u64.. {
+            timer.tick().await;
+            meter.record(Protocol::Http1, Duration::from_millis(n * 37 % 200 + 1), false);
+        }
+    }))
+}
+
 async fn compare(mut engine: Engine, native: bool) {
     let url = format!("remote_write.url=\"{}\"", engine.url("/api/v1/write"));
     let mut aggregator = Program::with_settings(
@@ -74,7 +91,8 @@ async fn compare(mut engine: Engine, native: bool) {
         ],
     );
     let seeds = [aggregator.address("grpc").to_string()];
-    let _daemon = Program::daemon("web-1", &seeds, &[]);
+    let daemon = Program::daemon("web-1", &seeds, &[]);
+    let _serving = serving(&daemon);
     let load = "system_memory_utilization_ratio{node=\"web-1\"}";
     eventually("series at the engine", async || {
         let found = engine.ask("cluster:system_cpu_time_seconds_total{cpu_mode=\"user\"}").await?;
@@ -135,24 +153,23 @@ async fn compare(mut engine: Engine, native: bool) {
         assert!(falls <= 1, "{selector}: {there:?}");
     }
     if native {
-        // The requests of the aggregator itself, as the daemon was told of them.
+        // What the application served in the last 20 seconds.
+        let quantile =
+            |at: &str| format!("histogram_quantile(0.9, sum(rate(cluster:traffic_duration_seconds[20s]{at})))");
         let mut client = QueryClient::connect(aggregator.url("grpc")).await.unwrap();
         let request = v1::QueryPromqlRequest {
-            query: "histogram_quantile(0.9, sum(rate(cluster:traffic_duration_seconds[20s])))".into(),
+            query: quantile(""),
             start_ms: i64::from(to) * 1_000,
             end_ms: i64::from(to) * 1_000,
             ..v1::QueryPromqlRequest::default()
         };
         let here = client.query_promql(request).await.unwrap().into_inner();
-        let here = here.series.first().and_then(|one| one.values.first()).copied().filter(|value| value.is_finite());
-        let there = engine
-            .number(&format!("histogram_quantile(0.9, sum(rate(cluster:traffic_duration_seconds[20s] @ {to})))"))
-            .await
-            .unwrap()
-            .filter(|value| value.is_finite());
-        if let (Some(here), Some(there)) = (here, there) {
-            assert!((here - there).abs() <= 0.03 * here, "{here} here, {there} there");
-        }
+        let [here] = &here.series[..] else { panic!("{here:?}") };
+        let here = here.values[0];
+        let there = engine.number(&quantile(&format!(" @ {to}"))).await.unwrap().unwrap();
+        // It took 1 to 200 ms, each as often.
+        assert!((here - 0.180).abs() <= 0.180 * 0.03, "{here} here");
+        assert!((here - there).abs() <= 0.03 * here, "{here} here, {there} there");
     }
 }
 
