@@ -104,7 +104,7 @@ impl Program for Service {
             true => Some(history::open(config.state_dir.clone()).await?),
             false => None,
         };
-        let remote_write = RemoteWrite::open(&config.state_dir, &config.remote_write, metrics.clone()).await?;
+        let remote_write = RemoteWrite::open(&config.state_dir, &config.remote_write).await?;
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
         let (log, requests) = LogHandle::new();
         let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log));

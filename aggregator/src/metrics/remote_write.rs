@@ -60,6 +60,17 @@ impl Metrics {
         }
     }
 
+    /// A request is longer than the queue can hold.
+    pub(crate) fn remote_write_dropped_long(&self, error: &dyn Display, samples: u64, (first, last): (u32, u32)) {
+        self.remote_write_dropped.of("too_long").add(samples);
+        if let Some(left_out) = self.remote_write_line.allow() {
+            error!(
+                %error, samples, first_second = first, last_second = last, left_out,
+                "a request of remote write is too long for its queue and dropped: lower remote_write.batch_samples"
+            );
+        }
+    }
+
     /// Memory forgot seconds of `subject` before they were taken.
     pub(crate) fn remote_write_lost_seconds(&self, subject: &Subject, seconds: u32) {
         if seconds == 0 {

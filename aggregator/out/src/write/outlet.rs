@@ -75,9 +75,9 @@ impl Outlet {
     }
 
     /// Seconds that are taken, by subject, of those that are not older than `oldest`; the others are forgotten.
-    pub fn all_taken(&mut self, oldest: u32) -> impl Iterator<Item = (&Subject, u32)> {
+    pub fn all_taken(&mut self, oldest: u32) -> &BTreeMap<Subject, u32> {
         self.taken.retain(|_, last| *last >= oldest);
-        self.taken.iter().map(|(subject, last)| (subject, *last))
+        &self.taken
     }
 
     /// Series of `subject` that have not ended.

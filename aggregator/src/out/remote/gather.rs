@@ -92,9 +92,7 @@ impl Gather {
             self.queue.put(self.what.protocol, batch, body)?;
             self.unwritten.pop_front();
         }
-        let oldest = self.follow.oldest();
-        let taken: Taken = self.outlet.all_taken(oldest).map(|(subject, tick)| (subject.clone(), tick)).collect();
-        self.queue.settle(&|| taken.clone())
+        self.queue.settle(self.outlet.all_taken(self.follow.oldest()))
     }
 
     fn take(&mut self, settled: u32) {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     gather::{Gather, What},
-    queue::{Queue, Taken},
+    queue::Opened,
     send::Sender,
 };
 use super::follow::{Follow, Scope};
@@ -42,8 +42,7 @@ use crate::{
 pub(crate) struct RemoteWrite {
     settings: RemoteWriteSettings,
     client: HttpClient,
-    queue: Arc<Queue>,
-    taken: Taken,
+    queue: Opened,
 }
 
 impl RemoteWrite {
@@ -51,33 +50,29 @@ impl RemoteWrite {
     ///
     /// # Errors
     /// When another process has it, the disk refuses, or the receiver's address is none.
-    pub(crate) async fn open(
-        state_dir: &Path,
-        settings: &RemoteWriteSettings,
-        metrics: Arc<Metrics>,
-    ) -> anyhow::Result<Option<Self>> {
+    pub(crate) async fn open(state_dir: &Path, settings: &RemoteWriteSettings) -> anyhow::Result<Option<Self>> {
         let Some(url) = settings.url.clone() else { return Ok(None) };
         let credentials = Credentials::of(settings.secret_file.as_deref(), settings.user.as_deref());
         let headers = settings.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let client = HttpClient::new(Access { url, headers, credentials })
             .map_err(|error| anyhow::anyhow!("remote_write: {error}"))?;
         let (folder, bytes) = (state_dir.to_owned(), settings.queue_bytes);
-        let opened = tokio::task::spawn_blocking(move || Queue::open(&folder, bytes, metrics)).await;
-        let (queue, taken) = opened.context("the queue of remote write was not opened")?.map_err(|error| {
+        let opened = tokio::task::spawn_blocking(move || Opened::of(&folder, bytes)).await;
+        let queue = opened.context("the queue of remote write was not opened")?.map_err(|error| {
             let hint = match &error {
                 OpenError::InUse(_) => "each aggregator wants a `state_dir` of its own",
                 _ => "set another `state_dir`, or no `remote_write.url`",
             };
             anyhow::Error::new(error).context(format!("state_dir: no queue of remote write can be kept; {hint}"))
         })?;
-        Ok(Some(Self { settings: settings.clone(), client, queue, taken }))
+        Ok(Some(Self { settings: settings.clone(), client, queue }))
     }
 
-    /// Gathers and sends until `stop`; then everything that is settled goes to the queue, and what waits is sent as far as
-    /// that works at once.
+    /// Reads what a former process left, which takes seconds when the receiver was long away, then gathers and sends until
+    /// `stop`; then everything that is settled goes to the queue, and what waits is sent as far as that works at once.
     ///
     /// # Errors
-    /// When one of the two panics.
+    /// When one of these panics.
     pub(crate) async fn run(
         self,
         follow: Follow,
@@ -85,7 +80,12 @@ impl RemoteWrite {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { settings, client, queue, taken } = self;
+        let Self { settings, client, queue } = self;
+        let read = {
+            let (metrics, stop) = (metrics.clone(), stop.clone());
+            tokio::task::spawn_blocking(move || queue.read(metrics, &stop)).await
+        };
+        let Some((queue, taken)) = read.context("the queue of remote write was not read")? else { return Ok(()) };
         let sender = Sender { queue: queue.clone(), client, timeout: settings.timeout, metrics: metrics.clone() };
         let gathered = CancellationToken::new();
         let mut sending: JoinHandle<()> = tokio::spawn(sender.run(gathered.clone()));

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use starling_history::Subject;
 use starling_out::write::{Backlog, Batch, Gone, Protocol, Waiting};
 use starling_proto::varint::{self, Reader, VarintError};
-use starling_store::{LogError, OpenError, Options, Position, Replayed, Store};
+use starling_store::{LogError, OpenError, Options, Position, Replay, Replayed, Store};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
@@ -53,7 +54,7 @@ pub(super) struct Request {
 pub(super) type Taken = BTreeMap<Subject, u32>;
 
 /// See the module. Shared.
-pub(crate) struct Queue {
+pub(super) struct Queue {
     store: Store,
     bytes_max: u64,
     state: Mutex<State>,
@@ -68,20 +69,32 @@ struct State {
     done: Position,
 }
 
-impl Queue {
-    /// Opens the queue in `state_dir` with what a former process left, and what is taken by then.
+/// A queue that is ours, with what a former process left, not read yet.
+pub(super) struct Opened {
+    store: Store,
+    log: Replay,
+    bytes_max: u64,
+}
+
+impl Opened {
+    /// The queue in `state_dir`. Takes no longer when much waits in it.
     ///
     /// # Errors
     /// When another process has it, or the disk refuses.
-    pub(crate) fn open(
-        state_dir: &Path,
-        bytes_max: u64,
-        metrics: Arc<Metrics>,
-    ) -> Result<(Arc<Self>, Taken), OpenError> {
+    pub(super) fn of(state_dir: &Path, bytes_max: u64) -> Result<Self, OpenError> {
         let options = Options { log_file_bytes: (bytes_max / FILES).min(FILE_MAX), ..Options::new([]) };
         let (store, recovered) = Store::open(&state_dir.join(FOLDER), &options)?;
+        Ok(Self { store, log: recovered.log, bytes_max })
+    }
+
+    /// Reads all of it: the queue, and what is taken. `None` when `stop` came before.
+    pub(super) fn read(self, metrics: Arc<Metrics>, stop: &CancellationToken) -> Option<(Arc<Queue>, Taken)> {
+        let Self { store, log, bytes_max } = self;
         let (mut backlog, mut done, mut taken) = (Backlog::default(), Position::default(), Taken::new());
-        for replayed in recovered.log {
+        for replayed in log {
+            if stop.is_cancelled() {
+                return None;
+            }
             let record = match replayed {
                 Replayed::Record(record) => record,
                 Replayed::Damage(damage) => {
@@ -113,13 +126,15 @@ impl Queue {
         backlog.done(done);
         metrics.remote_write_queued.add(backlog.samples());
         metrics.remote_write_recovered(backlog.len(), backlog.samples());
-        let queue =
-            Self { store, bytes_max, state: Mutex::new(State { backlog, done }), metrics, filled: Notify::new() };
+        let state = Mutex::new(State { backlog, done });
+        let queue = Queue { store, bytes_max, state, metrics, filled: Notify::new() };
         queue.show();
         queue.filled.notify_one();
-        Ok((Arc::new(queue), taken))
+        Some((Arc::new(queue), taken))
     }
+}
 
+impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,20 +144,29 @@ impl Queue {
         self.metrics.remote_write_waiting.set(state.backlog.samples() as f64);
         self.metrics.remote_write_oldest.set(state.backlog.first().map_or(0.0, |first| f64::from(first.seconds.0)));
         drop(state);
-        self.metrics.remote_write_queue_bytes.set(self.store.stats(u32::MAX).log.bytes as f64);
+        self.metrics.remote_write_queue_bytes.set(self.store.log_stats().bytes as f64);
     }
 
-    /// Appends `batch` as a request with this compressed `body`: it survives the end of the process from then on.
+    /// Appends `batch` as a request with this compressed `body`: it survives the end of the process from then on. One that is
+    /// longer than a record can be is dropped and counted: it would never fit, and all behind it would wait.
     ///
     /// # Errors
     /// When the disk does not take it; nothing of it is there then.
     pub(super) fn put(&self, protocol: Protocol, batch: &Batch, body: &[u8]) -> Result<(), LogError> {
         let record = write_request(protocol, batch, body);
-        let end = self.store.append(&[(kind::REQUEST, &record)])?;
-        if batch.samples() > 0 {
-            let seconds = batch.seconds.unwrap_or_default();
-            self.state().backlog.push(Waiting { end, samples: batch.samples(), seconds });
-            self.metrics.remote_write_queued.add(batch.samples());
+        let (samples, seconds) = (batch.samples(), batch.seconds.unwrap_or_default());
+        let end = match self.store.append(&[(kind::REQUEST, &record)]) {
+            Ok(end) => end,
+            Err(error @ LogError::TooLong { .. }) => {
+                self.metrics.remote_write_queued.add(samples);
+                self.metrics.remote_write_dropped_long(&error, samples, seconds);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if samples > 0 {
+            self.state().backlog.push(Waiting { end, samples, seconds });
+            self.metrics.remote_write_queued.add(samples);
         }
         Ok(())
     }
@@ -152,15 +176,12 @@ impl Queue {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub(super) fn settle(&self, taken: &dyn Fn() -> Taken) -> Result<(), LogError> {
+    pub(super) fn settle(&self, taken: &Taken) -> Result<(), LogError> {
         self.store.sync()?;
         loop {
-            let stats = self.store.stats(u32::MAX).log;
-            if stats.bytes <= self.bytes_max || stats.files <= 1 {
-                break;
-            }
+            let stats = self.store.log_stats();
+            let Some(oldest) = stats.oldest.filter(|_| stats.bytes > self.bytes_max && stats.files > 1) else { break };
             // All of the oldest file: the next one begins behind it.
-            let oldest = self.oldest_file().unwrap_or(stats.written.file.saturating_sub(1));
             let up_to = Position { file: oldest + 1, offset: 0 };
             let gone = {
                 let mut state = self.state();
@@ -171,7 +192,7 @@ impl Queue {
                 self.metrics.remote_write_dropped_full(&gone);
             }
             self.give_back(taken)?;
-            if self.store.stats(u32::MAX).log.files >= stats.files {
+            if self.store.log_stats().oldest == stats.oldest {
                 // The disk does not let it go; it is tried again with the next round.
                 break;
             }
@@ -183,29 +204,21 @@ impl Queue {
     }
 
     /// Deletes the files of which all requests are done.
-    fn give_back(&self, taken: &dyn Fn() -> Taken) -> Result<(), LogError> {
+    fn give_back(&self, taken: &Taken) -> Result<(), LogError> {
         let (done, first) = {
             let state = self.state();
             (state.done, state.backlog.first().map(|first| first.end))
         };
-        let end = self.store.append(&[])?;
-        let needed = first.map_or(end, |first| first.min(end));
-        if self.oldest_file().is_some_and(|oldest| oldest < needed.file) {
-            self.store.append(&[(kind::STATE, &write_state(done, &taken()))])?;
+        let stats = self.store.log_stats();
+        let needed = first.map_or(stats.written, |first| first.min(stats.written));
+        if stats.oldest.is_some_and(|oldest| oldest < needed.file) {
+            self.store.append(&[(kind::STATE, &write_state(done, taken))])?;
             self.store.sync()?;
             if let Err(error) = self.store.checkpoint(Position { file: needed.file, offset: 0 }) {
                 self.metrics.remote_write_not_kept(&error);
             }
         }
         Ok(())
-    }
-
-    /// Number of the oldest file that holds a record.
-    fn oldest_file(&self) -> Option<u64> {
-        self.store.replay_log(Position::default()).find_map(|replayed| match replayed {
-            Replayed::Record(record) => Some(record.end.file),
-            Replayed::Damage(_) => None,
-        })
     }
 
     /// The oldest request that waits; `None` when none does. What cannot be read any more is dropped and counted.
@@ -252,7 +265,7 @@ impl Queue {
 #[derive(Default)]
 pub(super) struct Cursor {
     /// What is read of the log, with the end of the last record.
-    reading: Option<starling_store::Replay>,
+    reading: Option<Replay>,
     at: Position,
 }
 
@@ -364,7 +377,7 @@ mod tests {
     }
 
     fn open(dir: &Path, bytes: u64) -> (Arc<Queue>, Taken) {
-        Queue::open(dir, bytes, Metrics::of_a_test()).unwrap()
+        Opened::of(dir, bytes).unwrap().read(Metrics::of_a_test(), &CancellationToken::new()).unwrap()
     }
 
     fn all(queue: &Queue, cursor: &mut Cursor) -> Vec<(u32, Vec<u8>)> {
@@ -391,7 +404,7 @@ mod tests {
                 queue.put(Protocol::V1, &batch(tick, 10), &[tick as u8; 4_096]).unwrap();
                 produced += 10;
                 let known = Taken::from([(Subject::Cluster, tick)]);
-                queue.settle(&|| known.clone()).unwrap();
+                queue.settle(&known).unwrap();
                 // Some are sent by each process.
                 if n % 5 == 0 {
                     let request = queue.next(&mut cursor).unwrap();
@@ -415,8 +428,8 @@ mod tests {
         let (queue, _) = open(dir.path(), 160 * 1_024);
         for tick in 0..100u32 {
             queue.put(Protocol::V2, &batch(tick, 10), &[7; 4_096]).unwrap();
-            queue.settle(&|| Taken::from([(Subject::Cluster, tick)])).unwrap();
-            assert!(queue.store.stats(u32::MAX).log.bytes <= (160 + 16) * 1_024);
+            queue.settle(&Taken::from([(Subject::Cluster, tick)])).unwrap();
+            assert!(queue.store.log_stats().bytes <= (160 + 16) * 1_024);
         }
         let dropped = queue.metrics.remote_write_dropped.of("full").get();
         let mut cursor = Cursor::default();
@@ -426,10 +439,21 @@ mod tests {
         assert_eq!(queue.metrics.remote_write_queued.get(), 1_000);
         // All done: the files go with the next round, and what is taken is still known.
         queue.put(Protocol::V2, &batch(100, 0), &[]).unwrap();
-        queue.settle(&|| Taken::from([(Subject::Cluster, 100)])).unwrap();
-        assert!(queue.store.stats(u32::MAX).log.files <= 2);
+        queue.settle(&Taken::from([(Subject::Cluster, 100)])).unwrap();
+        assert!(queue.store.log_stats().files <= 2);
         drop(queue);
         let (queue, taken) = open(dir.path(), 160 * 1_024);
         assert_eq!((taken.get(&Subject::Cluster), queue.next(&mut Cursor::default()).is_none()), (Some(&100), true));
+    }
+
+    #[test]
+    fn a_request_that_no_record_holds_is_dropped_and_the_next_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (queue, _) = open(dir.path(), 64 << 20);
+        queue.put(Protocol::V1, &batch(1, 10), &vec![7; starling_store::RECORD_MAX + 1]).unwrap();
+        queue.put(Protocol::V1, &batch(2, 10), &[7]).unwrap();
+        assert_eq!(queue.metrics.remote_write_dropped.of("too_long").get(), 10);
+        assert_eq!(queue.metrics.remote_write_queued.get(), 20);
+        assert_eq!(all(&queue, &mut Cursor::default()), [(2, vec![7])]);
     }
 }

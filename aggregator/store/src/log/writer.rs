@@ -73,6 +73,8 @@ pub struct LogStats {
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// Number of the oldest of them.
+    pub oldest: Option<u64>,
     /// Everything before this is written: it survives the end of the process.
     pub written: Position,
     /// Everything before this is synced: it survives a power loss.
@@ -376,6 +378,7 @@ impl Log {
         LogStats {
             files: state.files.len(),
             bytes: state.files.values().map(|(_, bytes)| bytes).sum(),
+            oldest: state.files.keys().next().copied(),
             written: state.written,
             safe: state.safe,
             unsynced_bytes: state.unsynced_bytes,
