@@ -22,7 +22,7 @@ use starling_service::{
     },
 };
 
-pub use self::remote_write::{RemoteWriteSettings, WriteScope, WriteVersion};
+pub use self::remote_write::{RemoteWriteSettings, SeriesScope, WriteVersion};
 
 /// Most copies a frame can be asked to be on before it is acknowledged.
 const COPIES_MAX: u8 = 5;

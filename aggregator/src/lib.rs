@@ -29,6 +29,6 @@ mod select;
 mod service;
 mod state_file;
 
-pub use config::{Config, Duplicates, EngineSettings, HistorySettings, RemoteWriteSettings, WriteScope, WriteVersion};
+pub use config::{Config, Duplicates, EngineSettings, HistorySettings, RemoteWriteSettings, SeriesScope, WriteVersion};
 pub use metrics::Metrics;
 pub use service::Service;

@@ -28,9 +28,9 @@ impl Word for WriteVersion {
     const ALL: &'static [(&'static str, Self)] = &[("1.0", Self::One), ("2.0", Self::Two)];
 }
 
-/// Whose series are sent.
+/// Whose series are sent or scraped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteScope {
+pub enum SeriesScope {
     /// Those of the cluster.
     Cluster,
     /// Those of every group.
@@ -39,7 +39,7 @@ pub enum WriteScope {
     Nodes,
 }
 
-impl Word for WriteScope {
+impl Word for SeriesScope {
     const ALL: &'static [(&'static str, Self)] =
         &[("cluster", Self::Cluster), ("groups", Self::Groups), ("nodes", Self::Nodes)];
 }
@@ -53,7 +53,7 @@ starling_service::settings! {
         /// The version of remote write: "1.0", which every receiver understands, or "2.0".
         pub protocol: WriteVersion = WriteVersion::One, kind::word();
         /// Whose series: "cluster", "groups", "nodes".
-        pub scopes: Vec<WriteScope> = vec![WriteScope::Cluster, WriteScope::Groups, WriteScope::Nodes],
+        pub scopes: Vec<SeriesScope> = vec![SeriesScope::Cluster, SeriesScope::Groups, SeriesScope::Nodes],
             kind::list(1..=3, kind::word());
         /// Regular expressions for the names, in Prometheus's spelling; a series is sent when one matches all of its name.
         /// Without any all are.

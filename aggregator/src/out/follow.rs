@@ -6,41 +6,12 @@ use starling_history::{Selection, SeriesCells, Subject, Tier};
 use starling_proto::limits::LIVE_WINDOW;
 
 use crate::{
+    config::SeriesScope,
     fleet::ClusterFleet,
     ingest::Registry,
     ledger_task::LedgerHandle,
     select::{Held, Memory, Source as _, Stop},
 };
-
-/// Whose series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// Those of the cluster.
-    Cluster,
-    /// Those of every group.
-    Groups,
-    /// Those of the nodes that stream to this aggregator.
-    Nodes,
-}
-
-impl Scope {
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Cluster, Self::Groups, Self::Nodes];
-
-    /// Its word.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Cluster => "cluster",
-            Self::Groups => "groups",
-            Self::Nodes => "nodes",
-        }
-    }
-
-    /// By its word.
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.word() == word)
-    }
-}
 
 /// The last 15 minutes of all that is here. Reading blocks: not for a runtime thread.
 pub(crate) struct Follow {
@@ -70,11 +41,11 @@ impl Follow {
     }
 
     /// Whose series there are in `scope`.
-    pub(crate) fn subjects(&self, scope: Scope) -> Vec<Subject> {
+    pub(crate) fn subjects(&self, scope: SeriesScope) -> Vec<Subject> {
         match scope {
-            Scope::Cluster => vec![Subject::Cluster],
-            Scope::Groups => self.fleet.groups().into_iter().map(Subject::from).collect(),
-            Scope::Nodes => self.registry.holders().iter().map(|node| Subject::Node(node.id.clone())).collect(),
+            SeriesScope::Cluster => vec![Subject::Cluster],
+            SeriesScope::Groups => self.fleet.groups().into_iter().map(Subject::from).collect(),
+            SeriesScope::Nodes => self.registry.holders().iter().map(|node| Subject::Node(node.id.clone())).collect(),
         }
     }
 

@@ -22,12 +22,13 @@ use starling_out::{
     exposition::{Format, accepted, expose},
 };
 use starling_promql::{LabelMatcher, Query as PromqlQuery};
+use starling_service::settings::kind::Word as _;
 use tokio::{sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
-use super::follow::{Follow, Scope};
-use crate::metrics::Metrics;
+use super::follow::Follow;
+use crate::{config::SeriesScope, metrics::Metrics};
 
 /// What the admin port says of it at `/`.
 pub(crate) const INDEX: &str =
@@ -61,7 +62,7 @@ pub(crate) struct Scrapes {
 
 /// What a scrape asks for.
 struct Asked {
-    scopes: Vec<Scope>,
+    scopes: Vec<SeriesScope>,
     /// A series must satisfy all conditions of one of them; all do without any.
     selectors: Vec<Vec<LabelMatcher>>,
 }
@@ -75,7 +76,7 @@ impl Asked {
             match key.as_str() {
                 "scope" => {
                     for word in value.split(',') {
-                        let scope = Scope::parse(word).ok_or_else(|| {
+                        let scope = SeriesScope::parse(word).ok_or_else(|| {
                             let word: String = word.chars().take(32).collect();
                             format!("scope: {word:?} is not \"cluster\", \"groups\" or \"nodes\"")
                         })?;
@@ -95,7 +96,7 @@ impl Asked {
             }
         }
         if scopes.is_empty() {
-            scopes = vec![Scope::Cluster, Scope::Groups];
+            scopes = vec![SeriesScope::Cluster, SeriesScope::Groups];
         }
         Ok(Self { scopes, selectors })
     }
@@ -120,9 +121,9 @@ impl Scrapes {
             let scrapes = self.clone();
             let step = move || {
                 let mut followed = scrapes.followed.lock().unwrap_or_else(PoisonError::into_inner);
-                for scope in Scope::ALL {
-                    if let Some(held) = followed.get_mut(scope.word()) {
-                        scrapes.catch_up(scope, held);
+                for (word, scope) in SeriesScope::ALL {
+                    if let Some(held) = followed.get_mut(word) {
+                        scrapes.catch_up(*scope, held);
                     }
                 }
             };
@@ -131,7 +132,7 @@ impl Scrapes {
         }
     }
 
-    fn catch_up(&self, scope: Scope, followed: &mut Followed) {
+    fn catch_up(&self, scope: SeriesScope, followed: &mut Followed) {
         let settled = self.follow.settled();
         let oldest = self.follow.oldest();
         followed.next.retain(|_, next| *next >= oldest);
@@ -212,10 +213,10 @@ mod tests {
 
     #[test]
     fn parameters_are_read_or_named() {
-        assert_eq!(asked(&[]).unwrap().scopes, [Scope::Cluster, Scope::Groups]);
+        assert_eq!(asked(&[]).unwrap().scopes, [SeriesScope::Cluster, SeriesScope::Groups]);
         assert_eq!(
             asked(&[("scope", "nodes,cluster"), ("scope", "nodes")]).unwrap().scopes,
-            [Scope::Nodes, Scope::Cluster]
+            [SeriesScope::Nodes, SeriesScope::Cluster]
         );
         assert_eq!(asked(&[("match[]", "{zone=\"a\"}")]).unwrap().selectors.len(), 1);
         for (parameter, wanted) in [

@@ -27,7 +27,7 @@ struct Family<'a> {
 /// Units that a name can end in, by their words in OpenMetrics.
 const UNITS: [&str; 5] = ["seconds", "bytes", "ratio", "hertz", "celsius"];
 
-/// The series with data of late at the settled second `settled`, in `format`. Sorted by name and labels.
+/// These series in `format`, sorted by name and labels.
 #[must_use]
 pub fn expose<'a>(totals: impl Iterator<Item = &'a Total>, format: Format) -> Vec<u8> {
     let families = families(totals);

@@ -14,10 +14,11 @@ use super::{
     turns::{Now, Turn, Turns},
 };
 use crate::{
+    config::SeriesScope,
     ingest::Registry,
     membership::{Membership, MembershipView, State},
     metrics::Metrics,
-    out::follow::{Follow, Scope},
+    out::follow::Follow,
 };
 
 /// A second of what is merged that lacks nodes is waited for so long: nodes come back after a restart within this time.
@@ -32,7 +33,7 @@ const UNWRITTEN_MAX: usize = 32 * 1024 * 1024;
 /// What is sent, and how.
 #[derive(Debug, Clone)]
 pub(super) struct What {
-    pub(super) scopes: Vec<Scope>,
+    pub(super) scopes: Vec<SeriesScope>,
     pub(super) protocol: Protocol,
     pub(super) outlet: OutletSettings,
 }

@@ -17,10 +17,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use starling_history::Matcher;
 use starling_out::write::{OutletSettings, Protocol};
-use starling_service::{
-    http_client::{Access, Credentials, HttpClient},
-    settings::kind::Word as _,
-};
+use starling_service::http_client::{Access, Credentials, HttpClient};
 use starling_store::OpenError;
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +27,7 @@ use self::{
     queue::Opened,
     send::Sender,
 };
-use super::follow::{Follow, Scope};
+use super::follow::Follow;
 use crate::{
     config::{RemoteWriteSettings, WriteVersion},
     ingest::Registry,
@@ -120,7 +117,7 @@ fn what(settings: &RemoteWriteSettings) -> What {
     let mut external: Vec<_> = settings.external_labels.clone().into_iter().collect();
     external.sort_unstable();
     What {
-        scopes: settings.scopes.iter().filter_map(|scope| Scope::parse(scope.word())).collect(),
+        scopes: settings.scopes.clone(),
         protocol: match settings.protocol {
             WriteVersion::One => Protocol::V1,
             WriteVersion::Two => Protocol::V2,

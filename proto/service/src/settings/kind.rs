@@ -251,6 +251,12 @@ pub trait Word: Copy + PartialEq + 'static {
     fn word(&self) -> &'static str {
         Self::ALL.iter().find(|(_, value)| value == self).map_or("", |(word, _)| word)
     }
+
+    /// By its word.
+    #[must_use]
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+    }
 }
 
 fn words<T: Word>() -> String {
@@ -263,10 +269,7 @@ fn words<T: Word>() -> String {
 pub const fn word<T: Word>() -> Checked<T> {
     Checked {
         wanted: words::<T>,
-        check: |text| {
-            let found = T::ALL.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-            found.ok_or_else(|| format!("{text:?} is not {}", words::<T>()))
-        },
+        check: |text| T::parse(text).ok_or_else(|| format!("{text:?} is not {}", words::<T>())),
         show: |value| value.word().to_owned(),
     }
 }
