@@ -72,7 +72,14 @@ impl Aggregator {
             ..like
         };
         let stop = CancellationToken::new();
-        let service = Running::start::<Service>(config, stop.clone()).await.unwrap();
+        // A connection or a reader of the one before may end a moment after it: only the end of a process ends them all.
+        let service = Box::pin(eventually("its state folder is free", async || {
+            match Running::start::<Service>(config.clone(), stop.clone()).await.map_err(|error| format!("{error:#}")) {
+                Err(error) if !error.contains("in use by another process") => panic!("{error}"),
+                started => started,
+            }
+        }))
+        .await;
         Self { name: name.to_owned(), service, stop, state }
     }
 
