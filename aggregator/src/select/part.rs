@@ -119,11 +119,12 @@ impl Part {
         let mut at = 0;
         while let Some(((start, Reverse(tier), _), _)) = all.get(at) {
             let window = (*start, start.saturating_add(tier.seconds()));
-            let (mut ours, mut theirs) = (0, 0);
+            // Nothing is less than steps without a second of data: these hold what was spread over a gap.
+            let (mut ours, mut theirs) = (None, None);
             while let Some(((start, _, seconds), is_theirs)) = all.get(at).filter(|((start, ..), _)| *start < window.1)
             {
                 debug_assert!(*start >= window.0);
-                *(if *is_theirs { &mut theirs } else { &mut ours }) += seconds;
+                *(if *is_theirs { &mut theirs } else { &mut ours }).get_or_insert(0) += seconds;
                 at += 1;
             }
             if theirs > ours {
@@ -194,6 +195,17 @@ mod tests {
             let before = merged.clone();
             merged.merge(without(b));
             assert_eq!(merged, before, "nothing counts twice");
+        }
+    }
+
+    /// Scenario 19: seconds without data hold what was spread over a gap, also when they come from another reading.
+    #[test]
+    fn what_was_spread_over_a_gap_survives_a_merge() {
+        let held: Vec<(u32, u32)> = (1..=120).map(|tick| (tick, u32::from(!(60..65).contains(&tick)))).collect();
+        let whole = part(Tier::Second, &held, 300.0);
+        for (mut a, b) in [(Part::default(), whole.clone()), (whole, Part::default())] {
+            a.merge(b);
+            assert_eq!((a.seconds(), sums(&a).iter().map(|(_, sum)| sum).sum::<f64>()), (115, 36_000.0));
         }
     }
 
