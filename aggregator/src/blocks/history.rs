@@ -90,9 +90,15 @@ impl History {
         }
     }
 
-    /// Drops blocks of which nothing is in the last `window` seconds. Returns whether a block is due to be sealed.
-    pub fn prune(&mut self, now_tick: u32, window: u32) -> bool {
-        while self.oldest().is_some_and(|start| start + BLOCK_SECONDS + window <= now_tick) {
+    /// Drops blocks of which nothing is in the last `window` seconds; of those that are to be kept `on_disk` none that was
+    /// written to within so many calls, since what a log brought back after a long stop is older from the start. Returns
+    /// whether a block is due to be sealed.
+    pub fn prune(&mut self, now_tick: u32, window: u32, on_disk: bool) -> bool {
+        let is_over = |(start, stored): (&u32, &Stored)| {
+            let waits = on_disk && matches!(stored, Stored::Open(block) if block.quiet < window);
+            start + BLOCK_SECONDS + window <= now_tick && !waits
+        };
+        while self.blocks.first_key_value().is_some_and(is_over) {
             self.drop_oldest();
         }
         let mut due = false;

@@ -103,7 +103,7 @@ impl Backing for RowsHeld {
 
 /// A second in which nothing comes.
 fn quiet(history: &mut History, now_tick: u32) {
-    history.prune(now_tick, 900);
+    history.prune(now_tick, 900, false);
 }
 
 /// Seals what is due, as whoever keeps the history does.
@@ -207,7 +207,7 @@ proptest! {
         prop_assert_eq!(&by_tick(&history.slice(0, 2000).seconds()), &expected);
         prop_assert!(history.slice(0, 2000).seconds().is_sorted_by_key(|second| second.tick));
         prop_assert_eq!(history.bytes(), history.counted());
-        history.prune(1500, 900);
+        history.prune(1500, 900, false);
         expected.retain(|tick, _| *tick >= 600);
         prop_assert_eq!(&by_tick(&history.slice(0, 2000).seconds()), &expected);
         while history.drop_oldest() > 0 {}
@@ -463,7 +463,7 @@ fn fifteen_minutes_of_a_host_take_less_than_eighty_kilobytes() {
     for frame in decoded(&contents, &names) {
         assert!(history.push(&frame.second, &frame.sparse));
         open = open.max(history.bytes());
-        history.prune(frame.second.tick, 900);
+        history.prune(frame.second.tick, 900, false);
         seal(&mut history, frame.second.tick, None);
     }
     (0..20).for_each(|_| quiet(&mut history, 900));

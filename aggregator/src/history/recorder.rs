@@ -113,14 +113,14 @@ impl Recorder {
     /// What survives a power loss now is read from the disk from now on. After a failed sync records stand elsewhere than
     /// where they were appended: those stay in memory until their block is sealed.
     fn sync(&mut self) -> Result<(), LogError> {
+        let unsynced = std::mem::take(&mut self.unsynced);
         self.disk.store().sync()?;
         let failed_syncs = self.disk.store().log_stats().failed_syncs;
         if failed_syncs == self.failed_syncs {
-            for Logged { node, start, first, rows } in self.unsynced.drain(..) {
+            for Logged { node, start, first, rows } in unsynced {
                 node.now_logged(start, first, &rows);
             }
         }
-        self.unsynced.clear();
         Ok(())
     }
 

@@ -368,11 +368,11 @@ impl IngestNode {
         Ok((claim, relabelled))
     }
 
-    /// Forgets what is older than the live window.
+    /// Forgets what is older than the live window, as [`History::prune`] does.
     pub(super) fn prune(&self, now_tick: u32) -> Pruned {
         let mut state = self.state();
         self.write(&mut state);
-        let due = state.history.prune(now_tick, LIVE_WINDOW);
+        let due = state.history.prune(now_tick, LIVE_WINDOW, self.shared.backing.get().is_some());
         // What a log brought back is older than the first frame.
         let last_tick = state.last_tick().max(state.history.newest().unwrap_or(0));
         let (bytes, lost) = (state.history.bytes(), state.history.take_lost());

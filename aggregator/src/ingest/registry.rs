@@ -144,14 +144,16 @@ impl Registry {
 
     /// All nodes of which seconds are held here, those among them that have not come since the start.
     pub(crate) fn holders(&self) -> Vec<Arc<IngestNode>> {
-        let mut all = self.all();
-        all.extend(self.absent().values().cloned());
-        all
+        // One that comes meanwhile is in the one table or the other.
+        let nodes = self.nodes();
+        let absent = self.absent();
+        nodes.values().chain(absent.values()).cloned().collect()
     }
 
     /// The node called `id` as far as seconds of it are held here, though it may not have come since the start.
     pub(crate) fn holder(&self, id: &NodeId) -> Option<Arc<IngestNode>> {
-        self.get(id).or_else(|| self.absent().get(id).cloned())
+        let nodes = self.nodes();
+        nodes.get(id).or(self.absent().get(id)).cloned()
     }
 
     /// From now on memory need not hold what `backing` does, and blocks that are over wait for whoever keeps them there. The
@@ -494,6 +496,46 @@ mod tests {
         assert_eq!(again.holders().len(), 1);
         assert_eq!(again.take_lost(), Lost { seconds: 21, first: 900, last: 900 }, "no disk kept them");
         assert_eq!(again.take_lost(), Lost::default());
+    }
+
+    #[test]
+    fn what_a_log_brought_back_after_a_long_stop_waits_for_the_disk() {
+        #[derive(Debug)]
+        struct Nothing;
+
+        impl Backing for Nothing {
+            fn row(&self, _: crate::blocks::LogPlace, _: usize) -> Option<Vec<u8>> {
+                None
+            }
+
+            fn kept(&self, _: &NodeId, _: u32, _: u32) -> Vec<starling_proto::frame::Second> {
+                Vec::new()
+            }
+        }
+
+        let registry = registry();
+        let claim = registry.claim(&id("a"), StreamId::random(), 1, About::default()).unwrap();
+        (900..910).for_each(|tick| send(&claim, tick));
+        let logged = claim.node.unlogged();
+        let again = self::registry();
+        again.keep_on(Arc::new(Nothing));
+        for name in ["a", "b"] {
+            assert_eq!(again.restore(&id(name), logged[0].clone()).rows, 10);
+        }
+        let node = |name: &str| again.holder(&id(name)).unwrap();
+        // A day later.
+        let start = 90_000;
+        (start..start + 11).for_each(|now| again.prune(now));
+        assert_eq!(
+            node("a").due(start + 11).iter().map(|block| (block.start(), block.len())).collect::<Vec<_>>(),
+            [(900, 10)]
+        );
+        node("a").forget_block(900, 10);
+        again.prune(start + 11);
+        assert_eq!((again.holders().len(), again.take_lost()), (1, Lost::default()), "the other one waits still");
+        // A disk that takes nothing for as long as memory holds seconds.
+        (start + 12..start + 1_000).for_each(|now| again.prune(now));
+        assert_eq!((again.holders().len(), again.take_lost()), (0, Lost { seconds: 10, first: 900, last: 900 }));
     }
 
     #[test]
