@@ -78,7 +78,7 @@ impl Folded {
                 folded.resolution = folded.resolution.max(tier.seconds());
             }
             for (point, share) in places(span, *start, *tier) {
-                let seconds = spread(coverage.seconds, share);
+                let seconds = share.of(coverage.seconds);
                 folded.coverage[point].append(&Coverage { seconds, ..*coverage });
                 if seconds == 0 {
                     // Who was expected is known of a second without data too.
@@ -93,7 +93,7 @@ impl Folded {
             let steps = folded.series.entry(key).or_insert_with(|| vec![None; points]);
             for (start, cell) in &series.cells {
                 for (point, share) in places(span, *start, series.tier) {
-                    let mut cell = if share == 1.0 { cell.clone() } else { shared(cell, share) };
+                    let Some(mut cell) = share.of_cell(cell) else { continue };
                     if gathered.point != point {
                         gathered.put(steps);
                         gathered.point = point;
@@ -184,8 +184,47 @@ impl Folded {
     }
 }
 
-/// The points of `span` that a step of a tier belongs to, and which share of it.
-fn places(span: &Span, start: u32, tier: Tier) -> impl Iterator<Item = (usize, f64)> + use<> {
+/// Which part of a step of a tier: both ends as fractions of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Share {
+    begin: f64,
+    end: f64,
+}
+
+impl Share {
+    const WHOLE: Self = Self { begin: 0.0, end: 1.0 };
+
+    /// This part of `seconds`, rounded so that all parts come to the whole.
+    fn of(self, seconds: u32) -> u32 {
+        let until = |fraction: f64| (f64::from(seconds) * fraction).round() as u32;
+        until(self.end) - until(self.begin)
+    }
+
+    /// This part of `cell`: its mean and extremes, its sum and its seconds by the share. `None` when none of its seconds
+    /// fall into it: which of them had data is not known, so that they are spread evenly.
+    fn of_cell(self, cell: &Cell) -> Option<Cell> {
+        if self == Self::WHOLE {
+            return Some(cell.clone());
+        }
+        let seconds = self.of(cell.seconds);
+        // Without seconds it holds what was spread over a gap.
+        let scale = match cell.seconds {
+            0 => self.end - self.begin,
+            _ if seconds == 0 => return None,
+            all => f64::from(seconds) / f64::from(all),
+        };
+        Some(Cell {
+            seconds,
+            sum: cell.sum * scale,
+            spread: cell.spread * scale,
+            nodes: ((cell.nodes as f64 * scale).round() as u64).max(cell.nodes.min(1)),
+            ..cell.clone()
+        })
+    }
+}
+
+/// The points of `span` that a step of a tier belongs to, and which part of it.
+fn places(span: &Span, start: u32, tier: Tier) -> impl Iterator<Item = (usize, Share)> + use<> {
     let (first, last) = (start.max(span.from), (start + (tier.seconds() - 1)).min(span.to));
     let span = *span;
     let (from, to) = match (span.point_of(first), span.point_of(last)) {
@@ -195,29 +234,13 @@ fn places(span: &Span, start: u32, tier: Tier) -> impl Iterator<Item = (usize, f
     let whole = f64::from(last.saturating_sub(first) + 1);
     (from..=to).map(move |point| {
         if from == to {
-            return (point as usize, 1.0);
+            return (point as usize, Share::WHOLE);
         }
         let begin = span.tick_of(point).max(first);
-        let end = (span.tick_of(point) + span.seconds_of(point) - 1).min(last);
-        (point as usize, f64::from(end + 1 - begin) / whole)
+        let end = (span.tick_of(point) + span.seconds_of(point) - 1).min(last) + 1;
+        let fraction = |tick: u32| f64::from(tick - first) / whole;
+        (point as usize, Share { begin: fraction(begin), end: fraction(end) })
     })
-}
-
-fn spread(seconds: u32, share: f64) -> u32 {
-    // A share is at most 1.
-    (f64::from(seconds) * share).round() as u32
-}
-
-fn shared(cell: &Cell, share: f64) -> Cell {
-    let seconds = spread(cell.seconds, share).max(1);
-    let scale = f64::from(seconds) / f64::from(cell.seconds.max(1));
-    Cell {
-        seconds,
-        sum: cell.sum * scale,
-        spread: cell.spread * scale,
-        nodes: ((cell.nodes as f64 * scale).round() as u64).max(cell.nodes.min(1)),
-        ..cell.clone()
-    }
 }
 
 #[cfg(test)]
@@ -278,6 +301,20 @@ mod tests {
         let folded = Folded::of(&part, &span(1_220, 1_229, 10)).unwrap();
         assert!((only(&folded)[0].as_ref().unwrap().sum - 5_600.0).abs() < 1e-9);
         assert_eq!(Folded::of(&part, &span(1_260, 1_300, 10)).unwrap().coverage[0].seconds, 0, "none of it");
+    }
+
+    /// Scenario 50.
+    #[test]
+    fn a_coarse_cell_with_few_seconds_weighs_what_it_has() {
+        let part = counted(Tier::Hour, &[(0, &[10.0; 3_600]), (3_600, &[100.0; 60])]);
+        for step in [1, 7, 15, 900] {
+            let folded = Folded::of(&part, &span(0, 7_199, step)).unwrap();
+            let mut all = only(&folded).iter().flatten().cloned();
+            let mut whole = all.next().unwrap();
+            all.for_each(|cell| whole.append(&cell).unwrap());
+            assert_eq!((whole.seconds, whole.sum.round()), (3_660, 42_000.0), "steps of {step} s");
+            assert_eq!(folded.coverage.iter().map(|coverage| coverage.seconds).sum::<u32>(), 3_660);
+        }
     }
 
     /// Scenario 26.

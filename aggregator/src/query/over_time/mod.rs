@@ -33,14 +33,18 @@ use starling_proto::{ids::NodeId, v1};
 use tonic::{Request, Status};
 
 use self::{
-    found::Found,
+    found::{Found, Keep},
     gather::{Gathered, find},
     question::Question,
     standing_out::Known,
     work::{Turn, Work},
 };
 use super::{Holders, check_group, forward};
-use crate::{engine::Engine, metrics::Metrics, select::Held};
+use crate::{
+    engine::Engine,
+    metrics::Metrics,
+    select::{Held, RANGE_MAX, Span},
+};
 
 /// Answers questions over time.
 pub(crate) struct OverTime {
@@ -161,11 +165,12 @@ impl OverTime {
         let turn = self.work.turn("summary", &metadata).await?;
         let read = self.read(&turn, asked.question(), request.strict).await?;
         let Read { found, missing, from_engine, known, settled } = read;
-        let mut extremes = asked.extremes(&found);
+        let coarser = self.read_coarser(&turn, &asked, &found).await?;
+        let mut extremes = asked.extremes(coarser.as_ref().unwrap_or(&found));
         if let Some((peak, low)) = &mut extremes {
             for (extreme, is_peak) in [(peak, true), (low, false)] {
                 if let Some(question) = asked.question_within(extreme) {
-                    let within = self.read_any(&turn, question, false).await?;
+                    let within = self.read(&turn, question, false).await?;
                     *extreme = asked.within(*extreme, &within.found, is_peak);
                 }
             }
@@ -175,14 +180,15 @@ impl OverTime {
         let mut peaks_before = Vec::new();
         for (slot, before) in compared.iter_mut().zip([period, week]) {
             if let Some(before) = before {
-                let then = self.read_any(&turn, asked.question_before(&before), false).await?;
-                peaks_before.extend(asked.extremes(&then.found).map(|(peak, _)| peak.value));
-                *slot = Some((before, asked.totals(&then.found)));
+                let then = self.read(&turn, asked.question_before(&before), false).await?;
+                let then = self.read_coarser(&turn, &asked, &then.found).await?.unwrap_or(then.found);
+                peaks_before.extend(asked.extremes(&then).map(|(peak, _)| peak.value));
+                *slot = Some((before, asked.totals(&then)));
             }
         }
         let (asked, found, totals) = turn
             .run(move |_| {
-                let totals = asked.totals(&found);
+                let totals = asked.totals(coarser.as_ref().unwrap_or(&found));
                 let longer = found.regrouped(asked.span())?;
                 Ok::<_, Status>((asked, longer, totals))
             })
@@ -214,30 +220,41 @@ impl OverTime {
         Ok(v1::Summary { series, answered_by: self.id.to_string(), ..answer })
     }
 
-    /// Reads what `question` asks for; `strict` makes an error of what is missing. A node of which nothing is known, live or
-    /// kept, is an error.
-    async fn read(&self, turn: &Turn, question: Question, strict: bool) -> Result<Read, Status> {
-        let node = question.whose.node().cloned();
-        let read = self.read_any(turn, question, strict).await?;
-        match node {
-            Some(node)
-                if read.found.is_empty() && read.missing.is_empty() && self.holders.fleet().place(&node).is_none() =>
-            {
-                Err(forward::unknown(&self.holders, &node))
-            }
-            _ => Ok(read),
-        }
+    /// What `found` was read from, in steps as long as those that are kept; `None` when its steps are.
+    async fn read_coarser(&self, turn: &Turn, asked: &summary::Asked, found: &Found) -> Result<Option<Found>, Status> {
+        let Some(question) = asked.question_coarser(found) else { return Ok(None) };
+        self.read(turn, question, false).await.map(|read| Some(read.found))
     }
 
-    /// The same of a node that is known by another reading: nothing of it here is no error.
-    async fn read_any(&self, turn: &Turn, question: Question, strict: bool) -> Result<Read, Status> {
+    /// Whether anything of the series that `question` asks for is kept of its node at any time, by anybody who answers.
+    async fn was_ever(&self, turn: &Turn, question: &Question) -> Result<bool, Status> {
+        let to = self.settled();
+        let span = Span { from: to.saturating_sub(RANGE_MAX), to, step: RANGE_MAX };
+        let ever = Question { span, total: false, histograms: false, keep: Keep::ALL, ..question.clone() };
+        let known = gather::known(&self.holders, &ever.whose, span.from);
+        let Gathered { found, missing, .. } = find((&self.held, None), &self.holders, turn, ever, &known).await?;
+        Ok(!found.is_empty() || !missing.is_empty())
+    }
+
+    /// Reads what `question` asks for; `strict` makes an error of what is missing. A node of which nothing is known, live or
+    /// kept, is an error; one that has nothing in the range is none.
+    async fn read(&self, turn: &Turn, question: Question, strict: bool) -> Result<Read, Status> {
         if let Some(group) = question.whose.group() {
             check_group(self.holders.registry(), self.holders.fleet(), group)?;
         }
         let settled = self.settled();
         let known = gather::known(&self.holders, &question.whose, question.span.from);
         let held = (&self.held, self.engine.as_ref());
-        let Gathered { found, missing, from_engine } = find(held, &self.holders, turn, question, &known).await?;
+        let Gathered { found, missing, from_engine } =
+            find(held, &self.holders, turn, question.clone(), &known).await?;
+        if let Some(node) = question.whose.node()
+            && found.is_empty()
+            && missing.is_empty()
+            && self.holders.fleet().place(node).is_none()
+            && !self.was_ever(turn, &question).await?
+        {
+            return Err(forward::unknown(&self.holders, node));
+        }
         if !missing.is_empty() {
             self.metrics.history_answers_partial.inc();
         }

@@ -185,7 +185,7 @@ impl OverTime {
             let first = samples::midnight(from);
             let bases = if from > first && samples::has_sums(&read.found) {
                 let question = question(whose, &name, (first, from - 1), 86_400)?;
-                self.read_any(turn, question, false).await.map(|read| Bases::of(&read.found))?
+                self.read(turn, question, false).await.map(|read| Bases::of(&read.found))?
             } else {
                 Bases::default()
             };

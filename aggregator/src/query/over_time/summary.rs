@@ -1,7 +1,7 @@
 //! `Summarize`: what a series was like over a range, and over the same range before. Pure.
 
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
-use starling_history::{Cell, Subject};
+use starling_history::{Cell, Subject, Tier};
 use starling_proto::{catalogue::Kind, group::Group, v1};
 use tonic::Status;
 
@@ -108,10 +108,19 @@ impl Asked {
         Ok(Self { whose, wanted, span, statistic, zone })
     }
 
-    /// What is to be read for it: by the second, as far as that is not too much.
+    /// What is to be read for it: by the second, as far as that is not too much, else in steps of a tier.
     pub(crate) fn question(&self) -> Question {
-        let step = self.span.seconds().div_ceil(STEPS_MAX).min(self.span.step);
+        let least = self.span.seconds().div_ceil(STEPS_MAX);
+        let nested = |seconds: &u32| *seconds >= least && self.span.step.is_multiple_of(*seconds);
+        let step = Tier::ALL.iter().map(|tier| tier.seconds()).find(nested).unwrap_or(self.span.step);
         self.question_of(Span { step, ..self.span })
+    }
+
+    /// What is to be read instead of `question` when only longer steps than those are kept of the range: a step that is
+    /// spread over several would bring its histogram to each of them.
+    pub(crate) fn question_coarser(&self, found: &Found) -> Option<Question> {
+        let step = found.resolution();
+        (step > found.span().step).then(|| self.question_of(Span { step, ..*found.span() }))
     }
 
     /// The same over a range that it is compared with.
