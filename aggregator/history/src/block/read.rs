@@ -59,7 +59,7 @@ impl Block {
         };
         let computed = derive::tracks(&opened, &derived);
         let tracks = opened.tracks.iter().chain(&computed).filter(|track| operands.is_empty() || of(track));
-        Ok(tracks.map(|track| cells(&opened, track, selection.from, selection.to)).collect())
+        Ok(tracks.map(|track| cells(&opened, track, selection)).collect())
     }
 
     /// All of it.
@@ -103,35 +103,42 @@ impl Block {
                 return Err(BlockError::Trailing(reader.rest().len()));
             }
         }
-        if histograms {
-            self.open_histograms(&mut unpacker, &named, &mut tracks)?;
+        // How many values a histogram took in stands in no column of a second: it is counted in the histogram.
+        let counted = head.tier == Tier::Second;
+        if histograms || counted {
+            let needed = |track: &Track| histograms || track.series.kind() == Kind::Histogram;
+            self.open_histograms(&mut unpacker, &named, &mut tracks, needed)?;
         }
         let Head { subject, tier, start, steps, held, .. } = head;
         let tracks = tracks.into_iter().map(|(_, track)| track).collect();
         Ok(Table { subject: subject.clone(), tier: *tier, start: *start, steps: *steps, held: held.clone(), tracks })
     }
 
-    /// Adds the histograms to the tracks that have some.
+    /// Adds the histograms to the `needed` tracks that have some.
     fn open_histograms(
         &self,
         unpacker: &mut Unpacker,
         named: &[Named<'_>],
         tracks: &mut [(usize, Track)],
+        needed: impl Fn(&Track) -> bool,
     ) -> Result<(), BlockError> {
+        let place = |number: usize| tracks.binary_search_by_key(&number, |(n, _)| *n).ok();
+        let needed: Vec<Option<usize>> =
+            (0..named.len()).map(|number| place(number).filter(|at| needed(&tracks[*at].1))).collect();
         let mut with = named.iter().enumerate().filter(|(_, named)| named.has(HISTOGRAMS)).map(|(number, _)| number);
         for group in &self.head.histograms {
             let members: Vec<usize> = with.by_ref().take(group.series).collect();
             if members.len() < group.series {
                 return Err(BlockError::Packed);
             }
-            if !members.iter().any(|number| tracks.binary_search_by_key(number, |(n, _)| *n).is_ok()) {
+            if !members.iter().any(|number| needed[*number].is_some()) {
                 continue;
             }
             let raw = unpacker.unpack(&self.bytes, group.place)?;
             let mut reader = Reader::new(&raw);
             for number in members {
                 let mut inner = Reader::new(reader.bytes(FRAME_BYTES_MAX)?);
-                let Ok(at) = tracks.binary_search_by_key(&number, |(n, _)| *n) else { continue };
+                let Some(at) = needed[number] else { continue };
                 let track = &mut tracks[at].1;
                 let found = column::read_histograms(&mut inner, track.ranks.len())?;
                 if !inner.is_empty() {
@@ -186,10 +193,11 @@ fn read_columns(reader: &mut Reader<'_>, named: &Named<'_>, ranks: &[u16], head:
     Ok(Track { series, derived: named.has(DERIVED), ranks: ranks.to_vec(), columns, histograms: None })
 }
 
-/// The cells of a track, of the steps that overlap `from..=to`.
-fn cells(table: &Table, track: &Track, from: u32, to: u32) -> SeriesCells {
+/// The cells of a track, of the steps that overlap the range; without histograms that are not wanted.
+fn cells(table: &Table, track: &Track, selection: &Selection) -> SeriesCells {
     let merged = table.merged();
-    let wanted = |tick: u32| tick <= to && tick + (table.tier.seconds() - 1) >= from;
+    let Selection { from, to, histograms, .. } = selection;
+    let wanted = |tick: u32| tick <= *to && tick + (table.tier.seconds() - 1) >= *from;
     let cell = |(at, rank): (usize, &u16)| {
         let tick = table.tick(usize::from(*rank));
         if !wanted(tick) {
@@ -200,6 +208,9 @@ fn cells(table: &Table, track: &Track, from: u32, to: u32) -> SeriesCells {
             histogram => histogram.cloned(),
         };
         let mut cell = track.exact(at, table.tier, merged).cell(&track.series, histogram);
+        if !histograms {
+            cell.histogram = None;
+        }
         if track.derived && merged {
             // What a ratio of sums is at a single node is not known.
             (cell.node_min, cell.node_max) = (None, None);

@@ -401,6 +401,21 @@ proptest! {
         }
     }
 
+    /// Of a single node and merged: a count is the same, whether the histogram that it stands in at seconds is wanted or not.
+    #[test]
+    fn without_histograms_every_number_is_the_same(rows in rows(300), single: bool) {
+        let seconds = blocks(&if single { node() } else { Subject::Cluster }, if single { 1 } else { 2 }, &rows);
+        let others = Tier::ALL.into_iter().skip(1).map(|tier| roll_up(&seconds, tier, T0).unwrap());
+        for block in seconds.iter().cloned().chain(others) {
+            let with = Selection::all(0, u32::MAX);
+            let mut wanted = block.read(&with).unwrap();
+            wanted.iter_mut().flat_map(|series| &mut series.cells).for_each(|(_, cell)| cell.histogram = None);
+            // Compared as text: NaN is equal to itself.
+            let without = block.read(&with.without_histograms()).unwrap();
+            prop_assert_eq!(format!("{without:?}"), format!("{wanted:?}"), "{:?}", block.tier());
+        }
+    }
+
     #[test]
     fn merging_loses_nothing_in_any_order(rows in rows(300), second: Vec<bool>) {
         let mine = |first: bool| -> Vec<Row> {
