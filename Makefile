@@ -15,6 +15,8 @@ DEMO_STATE ?= target/demo-state
 ARGS ?=
 # How long chaos lasts.
 MINUTES ?= 10
+# How often an aggregator is killed.
+ROUNDS ?= 1000
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -97,6 +99,11 @@ bench-scale: ## Cost and lateness under 100 to 10,000 nodes, then a failover (AR
 chaos: ## A cluster under kills, stops, partitions and loss, every second of it checked (MINUTES=10; links need root)
 	cargo build --release -p starling-aggregator -p starling-tests --bins
 	target/release/starling-chaos --minutes $(MINUTES) $(ARGS)
+
+.PHONY: kills
+kills: ## kill -9 at random moments through an aggregator under load (ROUNDS=1000, some 2 seconds each)
+	cargo build -p starling-aggregator --bins
+	STARLING_KILLS=$(ROUNDS) cargo test -p starling-tests --test kills -- --nocapture
 
 tools: $(VENV)/ready ## Install what the tests need, or say the exact command
 	@.ci/install-tools

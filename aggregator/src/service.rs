@@ -124,7 +124,7 @@ impl Program for Service {
             None => None,
         };
         let history = history.map(|((history, mut starting), copies)| {
-            let saved = ledger.restore(std::mem::take(&mut starting.ledger));
+            let saved = ledger.restore(std::mem::take(&mut starting.ledger), starting.settled);
             let logs = history.ledger_logs(saved);
             (history, starting, logs, copies)
         });

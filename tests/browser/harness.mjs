@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
@@ -50,20 +51,70 @@ function startProgram(program, args, announced) {
   return { child, ready, stop, log: () => log };
 }
 
-/** Runs `starling up` with free ports; resolves when it announced its addresses. */
-export async function startStarling(...args) {
-  const state = mkdtempSync(join(tmpdir(), "starling-browser-"));
+function starlingUp(args) {
   const binary = process.env.STARLING_BINARY ?? join(root, "target/debug/starling");
-  const program = startProgram(binary, ["up", "--free-ports", "--state", state, ...args], (said) => {
+  return startProgram(binary, ["up", ...args], (said) => {
     const line = said.split("\n").find((l) => l.startsWith("starling listening "));
     return line && Object.fromEntries(line.split(" ").slice(2).map((pair) => pair.split("=")));
   });
+}
+
+/** Runs `starling up` with free ports; resolves when it announced its addresses. */
+export async function startStarling(...args) {
+  const state = mkdtempSync(join(tmpdir(), "starling-browser-"));
+  const program = starlingUp(["--free-ports", "--state", state, ...args]);
   const addresses = await program.ready;
   return {
     url: `http://${addresses.http}`,
     addresses,
     child: program.child,
     log: program.log,
+    async stop() {
+      await program.stop();
+      rmSync(state, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Ports that nobody listens on, below those that the system gives to connections. */
+async function freePorts(count) {
+  const free = [];
+  for (let port = 20_000 + (process.pid % 10_000); free.length < count; port++) {
+    const isFree = await new Promise((done) => {
+      const server = createServer();
+      server.once("error", () => done(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
+    });
+    // One after the other: aggregators take theirs in a row.
+    if (isFree) free.push(port);
+    else free.length = 0;
+  }
+  return free;
+}
+
+/** Runs `starling up` at ports of its own, where it can be killed and started again. */
+export async function startRestartable(...args) {
+  const state = mkdtempSync(join(tmpdir(), "starling-browser-"));
+  const ports = await freePorts(40);
+  const at = (i) => `127.0.0.1:${ports[i]}`;
+  const all = [
+    "--state", state, "--grpc-port", `${ports[0]}`, "--listen", at(35), "--otlp-listen", at(36),
+    "--node-admin-port", `${ports[37]}`, "--set", `node.otlp_http_listen=${at(38)}`, ...args,
+  ];
+  let program = starlingUp(all);
+  await program.ready;
+  return {
+    url: `http://${at(35)}`,
+    /** Without a chance to say anything. */
+    async kill() {
+      const ended = new Promise((done) => program.child.once("exit", done));
+      program.child.kill("SIGKILL");
+      await ended;
+    },
+    async startAgain() {
+      program = starlingUp(all);
+      await program.ready;
+    },
     async stop() {
       await program.stop();
       rmSync(state, { recursive: true, force: true });

@@ -18,23 +18,26 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `n` aggregators and waits until each sees all of them ready.
     pub async fn start(n: usize) -> Self {
+        Self::start_with(n, &[]).await
+    }
+
+    /// As [`Cluster::start`], each with further `settings`.
+    pub async fn start_with(n: usize, settings: &[&str]) -> Self {
         let mut aggregators: Vec<Program> = Vec::new();
         for i in 0..n {
             let id = format!("aggregator_id=agg-{}", i + 1);
             let seeds: Vec<String> = aggregators.iter().map(|a| format!("\"{}\"", a.address("gossip"))).collect();
             let seeds = format!("seeds=[{}]", seeds.join(","));
-            aggregators.push(Program::with_settings(
-                "starling-aggregator",
-                &[
-                    &id,
-                    &seeds,
-                    "cluster=test",
-                    "grpc_listen=127.0.0.1:0",
-                    "gossip_listen=127.0.0.1:0",
-                    "admin_listen=127.0.0.1:0",
-                    "state_dir={dir}/state",
-                ],
-            ));
+            let own = [
+                &id,
+                &seeds,
+                "cluster=test",
+                "grpc_listen=127.0.0.1:0",
+                "gossip_listen=127.0.0.1:0",
+                "admin_listen=127.0.0.1:0",
+                "state_dir={dir}/state",
+            ];
+            aggregators.push(Program::with_settings("starling-aggregator", &[&own, settings].concat()));
         }
         let cluster = Self { aggregators };
         cluster.agree(n).await;

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     os::unix::{fs::chown, process::CommandExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     time::Duration,
@@ -19,7 +19,8 @@ use starling_testkit::{LIMIT, eventually};
 
 use crate::cost::Cost;
 
-/// A running program of this workspace. Killed when dropped; its log is printed when the test fails.
+/// A running program of this workspace. Killed when dropped, and by the system when the thread that started it is gone without
+/// that; its log is printed when the test fails.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -57,6 +58,13 @@ pub fn binary(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no {name} near {}: run `cargo build --workspace --bins` first", own.display()))
 }
 
+/// A program as the same process as `setpriv`: it ends with the thread that started it, also when that is killed.
+fn ends_with_us(path: &Path, arguments: &[String]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(path).args(arguments);
+    command
+}
+
 impl Program {
     /// Starts `name` with `arguments` and waits until it announces its addresses. Every occurrence of `{dir}` in an
     /// argument becomes a folder of its own.
@@ -81,9 +89,8 @@ impl Program {
         let log = File::create(directory.path().join("log")).expect("a log file");
         let folder = directory.path().display().to_string();
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.replace("{dir}", &folder)).collect();
-        let mut command = Command::new(&path);
+        let mut command = ends_with_us(&path, &arguments);
         command
-            .args(&arguments)
             .env("STARLING_LOG", std::env::var("STARLING_LOG").unwrap_or_else(|_| "info".to_owned()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -131,8 +138,8 @@ impl Program {
                 .for_each(|argument| argument.clone_from(&taken));
         }
         let log = File::options().append(true).open(self.directory.path().join("log")).expect("its log");
-        let mut command = Command::new(&self.path);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut command = ends_with_us(&self.path, &self.arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         self.child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.path.display()));
         self.listen(None);
     }
@@ -211,6 +218,12 @@ impl Program {
             other => Err(format!("{other:?}")),
         })
         .await
+    }
+
+    /// Its folder: what `{dir}` stands for.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Its process id.

@@ -436,6 +436,8 @@ async fn any_range_of_any_nodes_is_one_histogram_of_all_samples() {
     let [state, copy] = input.import(dir.path());
     for (folder, settings, grains) in [(&state, &[][..], [1, 10, 60, HOUR]), (&copy, &SHORT[..], [HOUR; 4])] {
         let stack = Stack::start(folder, settings).await;
+        // Nothing is joined that is too old to stay.
+        assert!(!stack.aggregator.log().contains("work=\"join\""), "{}", stack.aggregator.log());
         for case in 0..40 {
             let grain = grains[case % 4];
             let steps = 4 * HOUR / grain;

@@ -4,7 +4,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use starling_tests::binary;
+use starling_tests::{Program, binary, eventually};
 
 const PROGRAMS: [&str; 3] = ["starling-node", "starling-aggregator", "starling-dashboard"];
 
@@ -141,4 +141,19 @@ fn a_person_hears_of_the_first_data_and_of_the_stop_and_two_signals_at_once_are_
     assert!(seen.last().is_some_and(|line| line.starts_with("first data after ")), "{seen:?}\n{log}");
     assert_eq!(status.code(), Some(0), "as timeout(1) stops what it runs: {log}");
     assert!(log.contains("stopping; again to stop at once") && !log.contains("stopping at once"), "{log}");
+}
+
+#[tokio::test]
+async fn a_program_ends_with_the_thread_that_started_it() {
+    let settings = ["grpc_listen", "gossip_listen", "admin_listen"].map(|key| format!("{key}=127.0.0.1:0"));
+    let start = move || {
+        let settings: Vec<&str> = settings.iter().map(String::as_str).chain(["state_dir={dir}/state"]).collect();
+        Program::with_settings("starling-aggregator", &settings)
+    };
+    let mut program = std::thread::spawn(start).join().unwrap();
+    eventually("it ended too", async || match program.is_running() {
+        true => Err("it runs".to_owned()),
+        false => Ok(()),
+    })
+    .await;
 }

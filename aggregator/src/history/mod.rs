@@ -72,6 +72,8 @@ impl Drop for StopOnDrop {
 pub(crate) struct Starting {
     /// The logs of the ledger as they were kept, for the ledger.
     pub(crate) ledger: Restored,
+    /// The newest second of the cluster in the log: it was settled.
+    pub(crate) settled: Option<u32>,
     recorder: Recorder,
     recalled: Recalled,
     with: With,
@@ -124,7 +126,8 @@ impl History {
             tokio::task::spawn_blocking(read).await.context("the log was not read")?;
         let recorder = Recorder::new(disk.clone(), registry.clone(), ledger.clone(), metrics.clone(), windows);
         let history = Self { disk, registry, ledger, metrics, copying: with.copying.clone(), backing };
-        Ok((Arc::new(history), Starting { ledger: logs, recorder, recalled, with }))
+        let settled = recalled.ticks().max();
+        Ok((Arc::new(history), Starting { ledger: logs, settled, recorder, recalled, with }))
     }
 
     /// What keeps the logs of the ledger, of which all that is in the store was `saved`.

@@ -84,12 +84,13 @@ impl Worker {
         self.keep_recalled();
         let mut retained: Option<Instant> = None;
         while !self.stops() {
-            let (job, backlog) = self.look();
-            self.show(backlog);
+            // Before it looks: what is to be done names segments, which are there until it is done.
             if retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY) {
                 retained = Some(Instant::now());
                 self.retain();
             }
+            let (job, backlog) = self.look();
+            self.show(backlog);
             match job {
                 Some(job) => self.work(job, backlog),
                 None => self.do_chores(),

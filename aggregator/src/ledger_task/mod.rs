@@ -97,7 +97,9 @@ impl LedgerTask {
 
     /// Takes the logs that the store kept for the process before this one, as those of others: they are shown, and passed
     /// on to whoever lacks them. From now on only what the store keeps counts as a copy. Returns what it has kept.
-    pub(crate) fn restore(&mut self, restored: Restored) -> Saved {
+    ///
+    /// `settled` is the newest second that was settled then: it was answered, and is so again from the first answer on.
+    pub(crate) fn restore(&mut self, restored: Restored, settled: Option<u32>) -> Saved {
         self.shared.on_disk.store(true, Ordering::Relaxed);
         let (me, began) = (self.shared.writer, Instant::now());
         let (mut logs, mut entries, mut left_out) = (0u64, 0u64, restored.left_out() as u64);
@@ -116,6 +118,10 @@ impl LedgerTask {
             self.handle(Event::Synced { writer: log.writer, up_to: log.length });
         }
         self.handle(Event::Tick);
+        // One that lies ahead is of a clock that was put back since.
+        if let Some(settled) = settled.filter(|settled| *settled <= tick_of(now_ms())) {
+            self.shared.published.send_modify(|published| published.settled = published.settled.max(settled));
+        }
         self.metrics.ledger_restored(logs, entries, left_out, began.elapsed());
         self.ledger.all_saved()
     }
@@ -359,6 +365,16 @@ pub(crate) mod tests {
         state: &tempfile::TempDir,
         limits: LedgerLimits,
     ) -> LedgerHandle {
+        let (handle, task) = not_started(tasks, state, limits).await;
+        tokio::spawn(task.run(CancellationToken::new()));
+        handle
+    }
+
+    async fn not_started(
+        tasks: &TaskTracker,
+        state: &tempfile::TempDir,
+        limits: LedgerLimits,
+    ) -> (LedgerHandle, LedgerTask) {
         let writer = WriterId::random();
         let settings = Settings {
             id: NodeId::parse("solo").unwrap(),
@@ -374,9 +390,22 @@ pub(crate) mod tests {
         };
         let membership = Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap();
         let ledger = Ledger::new(writer, LedgerConfig { limits, ..LedgerConfig::default() }, Arc::default());
-        let (handle, task) = LedgerTask::new(ledger, 2, membership, Metrics::of_a_test());
-        tokio::spawn(task.run(CancellationToken::new()));
-        handle
+        LedgerTask::new(ledger, 2, membership, Metrics::of_a_test())
+    }
+
+    #[tokio::test]
+    async fn what_was_settled_before_a_restart_is_settled_from_the_start() {
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let (handle, mut task) = not_started(&tasks, &state, LedgerLimits::default()).await;
+        let settled = || handle.published().borrow().settled;
+        task.restore(Restored::default(), Some(tick_of(now_ms()) + 1_000));
+        assert!(settled() <= tick_of(now_ms()), "by a clock that was ahead");
+        // By itself it settles a second when that is over for one.
+        let now = tick_of(now_ms());
+        task.restore(Restored::default(), Some(now));
+        assert!(settled() >= now, "{} and {now}", settled());
+        task.restore(Restored::default(), Some(now - 100));
+        assert!(settled() >= now, "it never goes back");
     }
 
     fn frame(stream: StreamNo, tick: u32, pin: WriterId) -> Offered {

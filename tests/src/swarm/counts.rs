@@ -17,6 +17,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Frames acknowledged.
     pub acked: u64,
+    /// The same by second, of the newest [`SECONDS_MAX`].
+    pub acked_of: BTreeMap<u32, u64>,
     /// Frames kept and not acknowledged.
     pub unacked: u64,
     /// Frames given up because the ring of the node was full.
@@ -37,6 +39,8 @@ pub struct Counts {
     pub troubles: Vec<String>,
 }
 
+/// Seconds of which acknowledgements are counted one by one: the hour of the longest test of a lost acknowledgement.
+const SECONDS_MAX: usize = 3_600;
 /// Troubles kept for the report: more of them say nothing new.
 const TROUBLES_MAX: usize = 8;
 
@@ -45,6 +49,15 @@ impl Counts {
     pub(super) fn trouble(&mut self, trouble: String) {
         if self.troubles.len() < TROUBLES_MAX {
             self.troubles.push(trouble);
+        }
+    }
+
+    /// A frame of second `tick` is acknowledged.
+    pub(super) fn acked(&mut self, tick: u32) {
+        self.acked += 1;
+        *self.acked_of.entry(tick).or_default() += 1;
+        if self.acked_of.len() > SECONDS_MAX {
+            self.acked_of.pop_first();
         }
     }
 

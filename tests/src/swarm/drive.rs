@@ -297,8 +297,8 @@ impl SwarmNode {
                 Outcome::Acked(ticks) => {
                     let now = now();
                     let mut counts = lock(&self.counts);
-                    counts.acked += ticks.len() as u64;
                     for tick in ticks {
+                        counts.acked(tick);
                         let age = now.saturating_sub(Duration::from_secs(tick.into()));
                         counts.acked_after.record(age.as_nanos() as u64, 1);
                     }

@@ -145,8 +145,11 @@ impl SwarmSession {
                 }
             }
             Some(ingest_response::Body::Ack(ack)) => {
-                self.kept.retain(|kept| !ack.ticks.contains(&kept.tick));
-                Outcome::Acked(ack.ticks)
+                // Of what was sent again both acknowledgements may come.
+                let (acked, kept): (VecDeque<_>, _) =
+                    self.kept.drain(..).partition(|kept: &Kept| ack.ticks.contains(&kept.tick));
+                self.kept = kept;
+                Outcome::Acked(acked.into_iter().map(|kept| kept.tick).collect())
             }
             Some(ingest_response::Body::KeyframeRequest(request)) => {
                 self.sequence = 0;

@@ -40,7 +40,9 @@ impl Prometheus {
         std::fs::write(&settings, "global: {evaluation_interval: 1s}\n").expect("settings are written");
         run(Command::new("promtool").args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&samples).arg(&data));
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let mut child = Command::new("prometheus")
+        // It ends with the thread that starts it, also when that is killed.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--", "prometheus"])
             .arg(format!("--config.file={}", settings.display()))
             .arg(format!("--storage.tsdb.path={}", data.display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
