@@ -19,7 +19,7 @@
 
 use bytes::Bytes;
 
-use super::{BUCKETS, Histogram};
+use super::{BUCKETS, Histogram, HistogramSum};
 use crate::{
     bits::{BitReader, BitWriter, RICE_MAX, rice_parameter},
     varint::{self, Reader, VarintError},
@@ -112,49 +112,40 @@ impl Histogram {
     /// # Errors
     /// [`DecodeError`], naming what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let form = reader.byte()?;
-        if form == FORM_EMPTY {
-            return if reader.is_empty() { Ok(Self::empty()) } else { Err(DecodeError::Trailing(reader.rest().len())) };
-        }
-        if form > FORM_RICE {
-            return Err(DecodeError::Form(form));
-        }
-        let n = reader.u64()?;
-        let sum = reader.u128()?;
-        let max = reader.u64()?;
-        let error_ppm = u32::try_from(reader.u64()?).map_err(|_| VarintError::TooLong)?;
-        let first = reader.u64()?;
-        // Two numbers a bucket, of at least a byte or a bit each.
-        let room = if form == FORM_VARINT { reader.rest().len() / 2 } else { reader.rest().len() * 4 };
-        if n == 0 || n > BUCKETS as u64 || n > room as u64 {
-            return Err(DecodeError::Buckets(n));
-        }
-        let n = n as usize;
-        let mut buckets = Buckets { indices: vec![0; n], counts: vec![0; n] };
-        let mut filling = buckets.fill(first);
-        if form == FORM_VARINT {
-            for _ in 0..n {
-                filling.put(reader.u64()?, reader.u64()?);
-            }
-        } else {
-            let (k_gap, k_count) = (reader.byte()?, reader.byte()?);
-            if let Some(&k) = [k_gap, k_count].iter().find(|&&k| k > RICE_MAX) {
-                return Err(DecodeError::Parameter(k));
-            }
-            let mut bits = BitReader::new(reader.rest());
-            bits.rice_pairs(n, (k_gap, k_count), |gap, count| filling.put(gap, count))?;
-            reader = Reader::new(bits.rest());
-        }
-        let count = filling.check()?;
-        if !reader.is_empty() {
-            return Err(DecodeError::Trailing(reader.rest().len()));
-        }
+        let mut buckets = Buckets::default();
+        let Totals { count, sum, max, error_ppm } = buckets.read(bytes)?;
         Ok(Self::from_parts(buckets.indices, buckets.counts, count, sum, max, error_ppm))
     }
 }
 
+/// Adds histograms that are given by their sparse bytes, at less than half of what it takes to make each of them first.
+#[derive(Debug, Default)]
+pub struct HistogramAdder(Buckets);
+
+impl HistogramAdder {
+    /// Adds what [`Histogram::decode`] reads to `sum`, as [`HistogramSum::add`] does, and returns how many values that was.
+    ///
+    /// # Errors
+    /// As [`Histogram::decode`], and [`DecodeError::Count`] when the sum would leave its range; `sum` is then unchanged.
+    pub fn add(&mut self, bytes: &[u8], sum: &mut HistogramSum) -> Result<u64, DecodeError> {
+        let Totals { count, sum: total, max, error_ppm } = self.0.read(bytes)?;
+        let buckets = self.0.indices.iter().zip(&self.0.counts).map(|(&index, &n)| (usize::from(index), n));
+        sum.add_buckets(buckets, (count, total), (max, error_ppm)).map_err(|_| DecodeError::Count)?;
+        Ok(count)
+    }
+}
+
+/// What stands beside the buckets.
+#[derive(Default)]
+struct Totals {
+    count: u64,
+    sum: u128,
+    max: u64,
+    error_ppm: u32,
+}
+
 /// Buckets that are being read.
+#[derive(Debug, Default)]
 struct Buckets {
     indices: Vec<u16>,
     counts: Vec<u64>,
@@ -170,6 +161,54 @@ struct Filling<'a> {
 }
 
 impl Buckets {
+    /// Reads exactly one histogram in place of what was read before.
+    fn read(&mut self, bytes: &[u8]) -> Result<Totals, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let form = reader.byte()?;
+        self.indices.clear();
+        self.counts.clear();
+        if form == FORM_EMPTY {
+            let totals = Totals::default();
+            return if reader.is_empty() { Ok(totals) } else { Err(DecodeError::Trailing(reader.rest().len())) };
+        }
+        if form > FORM_RICE {
+            return Err(DecodeError::Form(form));
+        }
+        let n = reader.u64()?;
+        let sum = reader.u128()?;
+        let max = reader.u64()?;
+        let error_ppm = u32::try_from(reader.u64()?).map_err(|_| VarintError::TooLong)?;
+        let first = reader.u64()?;
+        // Two numbers a bucket, of at least a byte or a bit each.
+        let room = if form == FORM_VARINT { reader.rest().len() / 2 } else { reader.rest().len() * 4 };
+        if n == 0 || n > BUCKETS as u64 || n > room as u64 {
+            return Err(DecodeError::Buckets(n));
+        }
+        let n = n as usize;
+        self.indices.resize(n, 0);
+        self.counts.resize(n, 0);
+        let mut filling = self.fill(first);
+        if form == FORM_VARINT {
+            for _ in 0..n {
+                filling.put(reader.u64()?, reader.u64()?);
+            }
+        } else {
+            let (k_gap, k_count) = (reader.byte()?, reader.byte()?);
+            if let Some(&k) = [k_gap, k_count].iter().find(|&&k| k > RICE_MAX) {
+                return Err(DecodeError::Parameter(k));
+            }
+            let mut bits = BitReader::new(reader.rest());
+            bits.rice_pairs(n, (k_gap, k_count), |gap, count| filling.put(gap, count))?;
+            reader = Reader::new(bits.rest());
+        }
+        let count = filling.check()?;
+        if reader.is_empty() {
+            Ok(Totals { count, sum, max, error_ppm })
+        } else {
+            Err(DecodeError::Trailing(reader.rest().len()))
+        }
+    }
+
     fn fill(&mut self, first: u64) -> Filling<'_> {
         Filling { places: self.indices.iter_mut().zip(&mut self.counts), count: 0, next: first }
     }
@@ -199,7 +238,7 @@ impl Filling<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::histogram::{HIGHEST, HistogramSum};
+    use crate::histogram::HIGHEST;
     use proptest::prelude::*;
 
     fn of(values: &[(u64, u64)], error_ppm: u32) -> Histogram {
@@ -217,6 +256,12 @@ mod tests {
                 let mut bytes = Vec::new();
                 histogram.encode_form(&mut bytes, form);
                 prop_assert_eq!(Histogram::decode(&bytes), Ok(histogram.clone()));
+                let (mut adder, mut direct, mut by_way) = (HistogramAdder::default(), HistogramSum::new(), HistogramSum::new());
+                for _ in 0..2 {
+                    prop_assert_eq!(adder.add(&bytes, &mut direct), Ok(histogram.count()));
+                    by_way.add(&histogram).unwrap();
+                }
+                prop_assert_eq!(direct.to_histogram(), by_way.to_histogram());
                 if !histogram.is_empty() {
                     prop_assert!(Histogram::decode(&bytes[..bytes.len() - 1]).is_err(), "a cut histogram was taken");
                 }

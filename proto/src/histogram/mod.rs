@@ -18,7 +18,7 @@ mod sparse;
 mod sum;
 
 pub use coarse::COARSE_ERROR_PPM;
-pub use codec::DecodeError;
+pub use codec::{DecodeError, HistogramAdder};
 pub use layout::{BUCKETS, ERROR_PPM, HIGHEST, LOWEST, SIGNIFICANT_DIGITS, bucket_bounds, bucket_index, bucket_middle};
 pub use sum::{HistogramSum, OverflowError};
 
@@ -100,6 +100,12 @@ impl Histogram {
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64)
+    }
+
+    /// Bytes it takes in memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.indices) + size_of_val(&*self.counts)
     }
 
     /// Buckets in use, ascending: number and count.

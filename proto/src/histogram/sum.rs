@@ -63,15 +63,27 @@ impl HistogramSum {
     /// # Errors
     /// [`OverflowError`] when a count or sum would leave its range; `self` is then unchanged.
     pub fn add(&mut self, other: &Histogram) -> Result<(), OverflowError> {
-        let count = self.count.checked_add(other.count).ok_or(OverflowError)?;
-        let sum = self.sum.checked_add(other.sum).ok_or(OverflowError)?;
+        self.add_buckets(other.buckets(), (other.count, other.sum), (other.max, other.error_ppm))
+    }
+
+    /// As [`HistogramSum::add`], of what a histogram is made of: its buckets, whose counts add up to the first number, its sum,
+    /// its maximum and its error bound.
+    #[inline]
+    pub(super) fn add_buckets(
+        &mut self,
+        buckets: impl Iterator<Item = (usize, u64)>,
+        (count, sum): (u64, u128),
+        (max, error_ppm): (u64, u32),
+    ) -> Result<(), OverflowError> {
+        let count = self.count.checked_add(count).ok_or(OverflowError)?;
+        let sum = self.sum.checked_add(sum).ok_or(OverflowError)?;
         // No bucket exceeds the total, so none can overflow.
-        for (index, n) in other.buckets() {
+        for (index, n) in buckets {
             self.counts[index] += n;
         }
         (self.count, self.sum) = (count, sum);
-        self.max = self.max.max(other.max);
-        self.error_ppm = self.error_ppm.max(other.error_ppm);
+        self.max = self.max.max(max);
+        self.error_ppm = self.error_ppm.max(error_ppm);
         Ok(())
     }
 
