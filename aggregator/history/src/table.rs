@@ -94,12 +94,14 @@ pub(crate) struct Track {
     pub(crate) columns: Vec<Numbers>,
     /// Of histogram series, and of gauges that keep a distribution; one a rank.
     pub(crate) histograms: Option<Vec<Option<Arc<Histogram>>>>,
+    /// How many values the histogram of each rank holds, when several of them were merged into one.
+    pub(crate) counts: Option<Vec<u64>>,
 }
 
 impl Track {
     pub(crate) fn new(series: Series, derived: bool, parts: &[Component], float: bool) -> Self {
         let columns = parts.iter().map(|part| Numbers::new(float && part.is_value())).collect();
-        Self { series, derived, ranks: Vec::new(), columns, histograms: None }
+        Self { series, derived, ranks: Vec::new(), columns, histograms: None, counts: None }
     }
 
     pub(crate) fn is_float(&self) -> bool {
@@ -129,7 +131,10 @@ impl Track {
 
     /// How many values the histogram at `at` holds.
     fn count(&self, at: usize) -> i128 {
-        self.histogram(at).map_or(0, |histogram| i128::from(histogram.count()))
+        match &self.counts {
+            Some(counts) => counts.get(at).copied().unwrap_or_default().into(),
+            None => self.histogram(at).map_or(0, |histogram| i128::from(histogram.count())),
+        }
     }
 
     /// The cell at `at`.

@@ -133,6 +133,14 @@ impl HistogramAdder {
         sum.add_buckets(buckets, (count, total), (max, error_ppm)).map_err(|_| DecodeError::Count)?;
         Ok(count)
     }
+
+    /// How many values [`Histogram::decode`] reads.
+    ///
+    /// # Errors
+    /// As [`Histogram::decode`].
+    pub fn count(&mut self, bytes: &[u8]) -> Result<u64, DecodeError> {
+        self.0.read(bytes).map(|totals| totals.count)
+    }
 }
 
 /// What stands beside the buckets.
@@ -262,6 +270,7 @@ mod tests {
                     by_way.add(&histogram).unwrap();
                 }
                 prop_assert_eq!(direct.to_histogram(), by_way.to_histogram());
+                prop_assert_eq!(adder.count(&bytes), Ok(histogram.count()));
                 if !histogram.is_empty() {
                     prop_assert!(Histogram::decode(&bytes[..bytes.len() - 1]).is_err(), "a cut histogram was taken");
                 }

@@ -1,8 +1,15 @@
 //! Bytes to tables and cells.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use starling_proto::{bits, catalogue::Kind, frame::SeriesText, histogram::Histogram, series::Series, varint::Reader};
+use starling_proto::{
+    bits,
+    catalogue::Kind,
+    frame::SeriesText,
+    histogram::{Histogram, HistogramAdder, HistogramSum},
+    series::Series,
+    varint::Reader,
+};
 
 use super::{
     Block, BlockError, FRAME_BYTES_MAX,
@@ -17,6 +24,20 @@ use crate::{
     numbers::Numbers,
     table::{Table, Track, components},
 };
+
+/// What a histogram series that counted nothing has.
+static EMPTY: LazyLock<Arc<Histogram>> = LazyLock::new(Arc::default);
+
+/// Which histograms are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Histograms {
+    /// None of the steps that overlap these seconds, only how many values they hold where that stands nowhere else.
+    Counted(u32, u32),
+    /// Those of the steps that overlap these seconds.
+    Each(u32, u32),
+    /// The same, those of so many seconds on the grid merged into one.
+    Merged(u32, u32, u32),
+}
 
 impl Block {
     /// The series it has, and whether each is computed from others. Those that are computed from seconds on reading are
@@ -39,6 +60,20 @@ impl Block {
         self.read_where(selection, |text| selection.wants(text.name, &text.attributes))
     }
 
+    /// As [`Block::read`] for a caller who puts the cells into steps of `step` seconds: the histograms of all cells that begin
+    /// in one such step, a multiple of `step` and what follows, stand merged in the last of these cells that has one, at a
+    /// fraction of what it takes to make each of them.
+    ///
+    /// # Errors
+    /// [`BlockError`] for damaged columns, or when the counts of a step do not fit 64 bits.
+    pub fn read_merged(&self, selection: &Selection, step: u32) -> Result<Vec<SeriesCells>, BlockError> {
+        let histograms = match selection.histograms {
+            true => Histograms::Merged(selection.from, selection.to, step.max(1)),
+            false => Histograms::Counted(selection.from, selection.to),
+        };
+        self.read_as(selection, histograms, |text| selection.wants(text.name, &text.attributes))
+    }
+
     /// As [`Block::read`], with a condition of the caller's own on the series instead of that of the selection.
     ///
     /// # Errors
@@ -48,10 +83,23 @@ impl Block {
         selection: &Selection,
         wanted: impl Fn(&SeriesText<'_>) -> bool,
     ) -> Result<Vec<SeriesCells>, BlockError> {
+        let histograms = match selection.histograms {
+            true => Histograms::Each(selection.from, selection.to),
+            false => Histograms::Counted(selection.from, selection.to),
+        };
+        self.read_as(selection, histograms, wanted)
+    }
+
+    fn read_as(
+        &self,
+        selection: &Selection,
+        histograms: Histograms,
+        wanted: impl Fn(&SeriesText<'_>) -> bool,
+    ) -> Result<Vec<SeriesCells>, BlockError> {
         let second = self.tier() == Tier::Second;
         let derived = if second { derive::wanted(|metric| selection.wants_name(metric.name)) } else { Vec::new() };
         let operands = derive::operands(&derived);
-        let opened = self.open(selection.histograms, |text| wanted(text) || operands.contains(&text.name))?;
+        let opened = self.open(histograms, |text| wanted(text) || operands.contains(&text.name))?;
         let of = |track: &Track| {
             let attributes = track.series.attributes().iter().map(|(key, value)| (&**key, &**value)).collect();
             let (kind, scale) = (track.series.kind(), track.series.scale());
@@ -64,7 +112,7 @@ impl Block {
 
     /// All of it.
     pub(crate) fn table(&self) -> Result<Table, BlockError> {
-        let table = self.open(true, |_| true)?;
+        let table = self.open(Histograms::Each(0, u32::MAX), |_| true)?;
         if let Some(pair) = table
             .tracks
             .windows(2)
@@ -75,7 +123,7 @@ impl Block {
         Ok(table)
     }
 
-    fn open(&self, histograms: bool, wanted: impl Fn(&SeriesText<'_>) -> bool) -> Result<Table, BlockError> {
+    fn open(&self, histograms: Histograms, wanted: impl Fn(&SeriesText<'_>) -> bool) -> Result<Table, BlockError> {
         let mut unpacker = Unpacker::new();
         let raw = self.names(&mut unpacker)?;
         let named = self.named(&raw)?;
@@ -105,9 +153,10 @@ impl Block {
         }
         // How many values a histogram took in stands in no column of a second: it is counted in the histogram.
         let counted = head.tier == Tier::Second;
-        if histograms || counted {
-            let needed = |track: &Track| histograms || track.series.kind() == Kind::Histogram;
-            self.open_histograms(&mut unpacker, &named, &mut tracks, needed)?;
+        let wanted = !matches!(histograms, Histograms::Counted(..));
+        if wanted || counted {
+            let needed = |track: &Track| wanted || track.series.kind() == Kind::Histogram;
+            self.open_histograms(&mut unpacker, &named, &mut tracks, (histograms, &needed))?;
         }
         let Head { subject, tier, start, steps, held, .. } = head;
         let tracks = tracks.into_iter().map(|(_, track)| track).collect();
@@ -120,13 +169,15 @@ impl Block {
         unpacker: &mut Unpacker,
         named: &[Named<'_>],
         tracks: &mut [(usize, Track)],
-        needed: impl Fn(&Track) -> bool,
+        (wanted, needed): (Histograms, &dyn Fn(&Track) -> bool),
     ) -> Result<(), BlockError> {
+        let mut merging = Merging::default();
+        let head = &*self.head;
         let place = |number: usize| tracks.binary_search_by_key(&number, |(n, _)| *n).ok();
         let needed: Vec<Option<usize>> =
             (0..named.len()).map(|number| place(number).filter(|at| needed(&tracks[*at].1))).collect();
         let mut with = named.iter().enumerate().filter(|(_, named)| named.has(HISTOGRAMS)).map(|(number, _)| number);
-        for group in &self.head.histograms {
+        for group in &head.histograms {
             let members: Vec<usize> = with.by_ref().take(group.series).collect();
             if members.len() < group.series {
                 return Err(BlockError::Packed);
@@ -144,9 +195,31 @@ impl Block {
                 if !inner.is_empty() {
                     return Err(BlockError::Trailing(inner.rest().len()));
                 }
-                let decode = |bytes: Option<&[u8]>| bytes.map(Histogram::decode).transpose();
-                let found = found.into_iter().map(|bytes| Ok(decode(bytes)?.map(Arc::new)));
-                track.histograms = Some(found.collect::<Result<_, BlockError>>()?);
+                let ticks = track.ranks.iter().map(|rank| head.tick(&head.held[usize::from(*rank)]));
+                let overlaps = |tick: u32, from, to| tick <= to && tick + (head.tier.seconds() - 1) >= from;
+                match wanted {
+                    Histograms::Counted(from, to) => {
+                        let mut count = |(bytes, tick): (Option<&[u8]>, u32)| {
+                            let bytes = bytes.filter(|_| overlaps(tick, from, to));
+                            bytes.map_or(Ok(0), |bytes| merging.adder.count(bytes))
+                        };
+                        let counts = found.into_iter().zip(ticks).map(&mut count).collect::<Result<_, _>>()?;
+                        track.counts = Some(counts);
+                    }
+                    Histograms::Each(from, to) => {
+                        let decode = |(bytes, tick): (Option<&[u8]>, u32)| {
+                            let bytes = bytes.filter(|_| overlaps(tick, from, to));
+                            Ok(bytes.map(Histogram::decode).transpose()?.map(Arc::new))
+                        };
+                        let all = found.into_iter().zip(ticks).map(decode).collect::<Result<_, BlockError>>()?;
+                        track.histograms = Some(all);
+                    }
+                    Histograms::Merged(from, to, step) => {
+                        let group = |tick: u32| overlaps(tick, from, to).then_some(tick / step);
+                        let (merged, counts) = merging.run(&found, ticks.map(group))?;
+                        (track.histograms, track.counts) = (Some(merged), Some(counts));
+                    }
+                }
             }
             if !reader.is_empty() {
                 return Err(BlockError::Trailing(reader.rest().len()));
@@ -164,6 +237,41 @@ impl Block {
         };
         let named = (0..self.head.series).map(one).collect::<Result<Vec<_>, BlockError>>()?;
         if reader.is_empty() { Ok(named) } else { Err(BlockError::Trailing(reader.rest().len())) }
+    }
+}
+
+/// Histograms becoming one for each group of them.
+#[derive(Default)]
+struct Merging {
+    adder: HistogramAdder,
+    sum: HistogramSum,
+}
+
+impl Merging {
+    /// Those of one group, which follow each other, in the place of the last of them; and how many values each had.
+    #[expect(clippy::type_complexity, reason = "two columns of a track")]
+    fn run(
+        &mut self,
+        found: &[Option<&[u8]>],
+        groups: impl Iterator<Item = Option<u32>>,
+    ) -> Result<(Vec<Option<Arc<Histogram>>>, Vec<u64>), BlockError> {
+        let (mut merged, mut counts) = (vec![None; found.len()], vec![0; found.len()]);
+        // Where the sum so far goes, and of which group it is.
+        let mut open: Option<(usize, u32)> = None;
+        for (at, (bytes, group)) in found.iter().zip(groups).enumerate() {
+            let (Some(bytes), Some(group)) = (bytes, group) else { continue };
+            if let Some((last, _)) = open.filter(|(_, before)| *before != group) {
+                merged[last] = Some(Arc::new(self.sum.to_histogram()));
+                self.sum.clear();
+            }
+            counts[at] = self.adder.add(bytes, &mut self.sum)?;
+            open = Some((at, group));
+        }
+        if let Some((last, _)) = open {
+            merged[last] = Some(Arc::new(self.sum.to_histogram()));
+            self.sum.clear();
+        }
+        Ok((merged, counts))
     }
 }
 
@@ -190,13 +298,13 @@ fn read_columns(reader: &mut Reader<'_>, named: &Named<'_>, ranks: &[u16], head:
     if !reader.is_empty() {
         return Err(BlockError::Trailing(reader.rest().len()));
     }
-    Ok(Track { series, derived: named.has(DERIVED), ranks: ranks.to_vec(), columns, histograms: None })
+    Ok(Track { series, derived: named.has(DERIVED), ranks: ranks.to_vec(), columns, histograms: None, counts: None })
 }
 
-/// The cells of a track, of the steps that overlap the range; without histograms that are not wanted.
+/// The cells of a track, of the steps that overlap the range.
 fn cells(table: &Table, track: &Track, selection: &Selection) -> SeriesCells {
     let merged = table.merged();
-    let Selection { from, to, histograms, .. } = selection;
+    let Selection { from, to, .. } = selection;
     let wanted = |tick: u32| tick <= *to && tick + (table.tier.seconds() - 1) >= *from;
     let cell = |(at, rank): (usize, &u16)| {
         let tick = table.tick(usize::from(*rank));
@@ -204,13 +312,10 @@ fn cells(table: &Table, track: &Track, selection: &Selection) -> SeriesCells {
             return None;
         }
         let histogram = match track.histogram(at) {
-            None if track.series.kind() == Kind::Histogram && track.histograms.is_some() => Some(Arc::default()),
+            None if track.series.kind() == Kind::Histogram && track.histograms.is_some() => Some(EMPTY.clone()),
             histogram => histogram.cloned(),
         };
         let mut cell = track.exact(at, table.tier, merged).cell(&track.series, histogram);
-        if !histograms {
-            cell.histogram = None;
-        }
         if track.derived && merged {
             // What a ratio of sums is at a single node is not known.
             (cell.node_min, cell.node_max) = (None, None);

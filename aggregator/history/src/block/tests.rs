@@ -1,6 +1,6 @@
 //! Blocks as their readers and writers see them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -11,8 +11,8 @@ use starling_proto::{
 };
 
 use crate::{
-    Block, BlockBuilder, BlockError, Cell, Coverage, RowError, SecondValue, Selection, Subject, Tier, roll_up,
-    table::Table,
+    Block, BlockBuilder, BlockError, Cell, Coverage, RowError, SecondValue, Selection, SeriesCells, Subject, Tier,
+    roll_up, table::Table,
 };
 
 const T0: u32 = 1_800_000_000;
@@ -377,6 +377,29 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn histograms_merged_on_reading_are_those_merged_afterwards(rows in rows(300), step in 1u32..400, from in 0u32..300, length in 0u32..300, single: bool) {
+        let subject = if single { node() } else { Subject::Cluster };
+        let block = blocks(&subject, if single { 1 } else { 2 }, &rows).remove(0);
+        let selection = Selection::all(T0 + from, T0 + from + length);
+        let in_steps = |all: Vec<SeriesCells>| -> Vec<String> {
+            let one = |one: SeriesCells| {
+                let mut steps: BTreeMap<u32, Cell> = BTreeMap::new();
+                for (tick, cell) in one.cells {
+                    match steps.get_mut(&(tick / step)) {
+                        Some(sum) => sum.append(&cell).unwrap(),
+                        None => drop(steps.insert(tick / step, cell)),
+                    }
+                }
+                format!("{} {} {steps:?}", one.series, one.derived)
+            };
+            all.into_iter().map(one).collect()
+        };
+        prop_assert_eq!(in_steps(block.read_merged(&selection, step).unwrap()), in_steps(block.read(&selection).unwrap()));
+        let none = selection.without_histograms();
+        prop_assert_eq!(in_steps(block.read_merged(&none, step).unwrap()), in_steps(block.read(&none).unwrap()));
     }
 
     #[test]
