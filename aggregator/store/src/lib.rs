@@ -7,9 +7,9 @@
 mod checksum;
 mod disk;
 mod folder;
-mod index_cache;
 mod log;
 mod quarantine;
+mod recent;
 mod replaced;
 mod segment;
 mod shelf;
@@ -23,11 +23,11 @@ pub use self::{
     checksum::plain as checksum,
     disk::FileError,
     folder::{Findings, OpenError},
-    index_cache::IndexStats,
     log::{
         LogDamage, LogError, LogFault, LogRecord, LogStats, Paused, Position, RECORD_MAX, Removed, Replay, Replayed,
     },
     quarantine::BadBlock,
+    recent::{Recent, RecentStats},
     segment::{BLOCKS_MAX, BODY_MAX, BlockKey, SUBJECT_MAX, SegmentId, WriteError},
     shelf::SegmentInfo,
     snapshot::{Copied, CopyError, CopyProgress, restore, snapshot},

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::{
-    index_cache::IndexStats,
     log::{LogStats, Paused},
+    recent::RecentStats,
 };
 
 /// What a store holds and what happened to it since it was opened.
@@ -15,7 +15,7 @@ pub struct StoreStats {
     /// The log.
     pub log: LogStats,
     /// The indexes in memory.
-    pub indexes: IndexStats,
+    pub indexes: RecentStats,
     /// Blocks that are set aside as corrupt.
     pub bad_blocks: usize,
     /// Blocks that were found corrupt since the store was opened.

@@ -207,7 +207,7 @@ impl Store {
 
     fn index(&self, segment: &Arc<Segment>) -> Result<Arc<Index>, FileError> {
         let id = segment.name.id;
-        if let Some(index) = self.cache.get(id) {
+        if let Some(index) = self.cache.get(&id) {
             return Ok(index);
         }
         let loaded = segment
@@ -218,7 +218,7 @@ impl Store {
             self.counters.damaged_footers.fetch_add(1, Relaxed);
         }
         let index = Arc::new(loaded.index);
-        self.cache.keep(id, &index);
+        self.cache.keep(id, index.clone(), index.memory());
         Ok(index)
     }
 

@@ -24,11 +24,11 @@ use crate::{
     checksum::salt,
     disk::{Beside, Disk, FileError, RealDisk},
     folder::{Findings, Folder, OpenError, is_store},
-    index_cache::IndexCache,
     log::{Log, LogError, LogLimits, LogStats, Paused, Position, Removed, Replay},
     quarantine::Quarantine,
+    recent::Recent,
     replaced::drop_replaced,
-    segment::{BlockKey, Head, REPLACED_MAX, SegmentId, WriteError, seal},
+    segment::{BlockKey, Head, Index, REPLACED_MAX, SegmentId, WriteError, seal},
     shelf::{Segment, SegmentInfo},
     stats::{StoreStats, TierStats},
 };
@@ -91,7 +91,7 @@ pub struct Store {
     log: Log,
     segments: RwLock<Vec<Arc<Segment>>>,
     next_segment: AtomicU32,
-    cache: IndexCache,
+    cache: Recent<SegmentId, Arc<Index>>,
     quarantine: Quarantine,
     counters: Counters,
     /// Why the last segment could not be written.
@@ -169,7 +169,7 @@ impl Store {
             log,
             segments: RwLock::new(segments),
             next_segment: AtomicU32::new(last + 1),
-            cache: IndexCache::new(options.index_cache_bytes),
+            cache: Recent::new(options.index_cache_bytes),
             quarantine,
             counters: Counters::default(),
             paused: Mutex::default(),
@@ -299,7 +299,8 @@ impl Store {
         };
         drop(paused);
         let segment = Segment::new(tier, sealed.name, folder.join(sealed.name.to_string()));
-        self.cache.keep(id, &Arc::new(sealed.index));
+        let index = Arc::new(sealed.index);
+        self.cache.keep(id, index.clone(), index.memory());
         let mut gone = Vec::new();
         {
             let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
@@ -319,7 +320,7 @@ impl Store {
 
     /// Drops what is kept in memory about a segment.
     pub(crate) fn forget(&self, segment: &Segment) {
-        self.cache.forget(segment.name.id);
+        self.cache.forget(&segment.name.id);
         self.quarantine.forget(&*self.disk, &segment.path, segment.name.id);
     }
 
