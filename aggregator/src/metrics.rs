@@ -105,6 +105,11 @@ starling_service::metrics! {
         history_questions_refused: By<Counter> = "starling_aggregator_history_questions_refused", label "reason";
         /// Answers to questions over time that lack what another aggregator holds.
         history_answers_partial: Counter = "starling_aggregator_history_answers_partial";
+        /// Windows of sealed blocks in the steps of a question, by whether they were kept in memory from an earlier one (`found`)
+        /// or read from the disk (`made`).
+        history_kept_steps_lookups: By<Counter> = "starling_aggregator_history_kept_steps_lookups", label "outcome";
+        /// What is kept in memory of sealed blocks in the steps of questions, in bytes.
+        history_kept_steps_bytes: Gauge = "starling_aggregator_history_kept_steps", unit Bytes;
         /// From a question over time to its answer.
         history_answer: Durations = "starling_aggregator_history_answer", unit Seconds;
         /// Requests to the engine that keeps older history, by outcome.

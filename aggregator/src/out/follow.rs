@@ -74,7 +74,7 @@ impl Follow {
         }
         let (selection, stop) = (Selection::all(from, to), Stop::at(Instant::now() + STEP_MAX));
         let mut part = match subject.is_merged() {
-            true => self.memory.read(subject, &selection, 1, &stop),
+            true => self.memory.read(subject, (&selection, 1), None, &stop).part,
             false => self.held.read(subject, &selection, 1, &stop),
         };
         part.series.retain(|series| series.tier == Tier::Second);

@@ -1,6 +1,6 @@
 //! One series at one second.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use starling_ledger::rollup::{Cell, Sum};
 use starling_proto::{catalogue::Kind, frame::Columns, histogram::Histogram, series::Series};
@@ -8,7 +8,7 @@ use starling_proto::{catalogue::Kind, frame::Columns, histogram::Histogram, seri
 use super::Attributes;
 
 /// What a histogram series that counted nothing in a second reported.
-static EMPTY: LazyLock<Histogram> = LazyLock::new(Histogram::empty);
+static EMPTY: LazyLock<Arc<Histogram>> = LazyLock::new(Arc::default);
 
 /// A series with what was reported of it.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +35,10 @@ pub(crate) enum Amount<'a> {
         /// Largest.
         max: i64,
         /// The nodes' values, of metrics that keep them.
-        distribution: Option<&'a Histogram>,
+        distribution: Option<&'a Arc<Histogram>>,
     },
     /// Of all nodes together.
-    Histogram(&'a Histogram),
+    Histogram(&'a Arc<Histogram>),
 }
 
 impl<'a> Entry<'a> {
@@ -48,7 +48,7 @@ impl<'a> Entry<'a> {
         let amount = match series.kind() {
             Kind::Counter => Amount::Counter(value.into()),
             Kind::Gauge => Amount::Gauge { sum: value.into(), min: value, max: value, distribution: None },
-            Kind::Histogram => Amount::of_histogram(columns.histogram(position).map(|histogram| &**histogram)),
+            Kind::Histogram => Amount::of_histogram(columns.histogram(position)),
         };
         Self { series, nodes: 1, amount }
     }
@@ -61,7 +61,7 @@ impl<'a> Entry<'a> {
                 sum: gauge.sum,
                 min: gauge.min,
                 max: gauge.max,
-                distribution: gauge.distribution.as_deref(),
+                distribution: gauge.distribution.as_ref(),
             },
             Sum::Histogram(histogram) => Amount::Histogram(histogram),
         };
@@ -76,7 +76,7 @@ impl<'a> Entry<'a> {
 
 impl<'a> Amount<'a> {
     /// Of one node; `None` stands for one without values.
-    pub(crate) fn of_histogram(histogram: Option<&'a Histogram>) -> Self {
+    pub(crate) fn of_histogram(histogram: Option<&'a Arc<Histogram>>) -> Self {
         Self::Histogram(histogram.unwrap_or(&EMPTY))
     }
 }

@@ -32,8 +32,10 @@ impl<'a> Total<'a> {
         for entry in entries {
             let (sum, spread, histogram) = match entry.amount {
                 Amount::Counter(sum) => (sum, None, None),
-                Amount::Gauge { sum, min, max, distribution } => (sum, Some((min, max, distribution)), None),
-                Amount::Histogram(histogram) => (0, None, Some(histogram)),
+                Amount::Gauge { sum, min, max, distribution } => {
+                    (sum, Some((min, max, distribution.map(|one| &**one))), None)
+                }
+                Amount::Histogram(histogram) => (0, None, Some(&**histogram)),
             };
             match &mut total {
                 None => {

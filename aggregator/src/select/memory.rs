@@ -13,7 +13,7 @@ use starling_proto::{
     series::Series,
 };
 
-use super::{Part, Source, Stop};
+use super::{Folding, Mixed, Part, Source, Stop};
 use crate::{
     blocks::PickedValue,
     fleet::ClusterFleet,
@@ -92,16 +92,23 @@ impl Source for Memory {
         (from..=to).find(|tick| self.ledger.view(*tick).is_some_and(|view| view.revision > 0))
     }
 
-    fn read(&self, subject: &Subject, selection: &Selection, _: u32, stop: &Stop) -> Part {
+    fn read(
+        &self,
+        subject: &Subject,
+        (selection, _): (&Selection, u32),
+        _: Option<(&Folding<'_>, u32)>,
+        stop: &Stop,
+    ) -> Mixed {
         let window = self.window(selection.from, selection.to);
         if window.0 > window.1 {
-            return Part::default();
+            return Mixed::default();
         }
-        match subject {
+        let part = match subject {
             Subject::Node(node) => self.of_node(node, selection, window),
             Subject::Group(group) => self.of_group(group, selection, window, stop),
             Subject::Cluster => self.of_group(&Group::cluster(), selection, window, stop),
-        }
+        };
+        Mixed { part, ..Mixed::default() }
     }
 }
 
@@ -111,7 +118,7 @@ fn amount<'a>(series: &Series, value: &'a PickedValue) -> Amount<'a> {
         PickedValue::Integer(value) => {
             Amount::Gauge { sum: (*value).into(), min: *value, max: *value, distribution: None }
         }
-        PickedValue::Histogram(histogram) => Amount::of_histogram(histogram.as_deref()),
+        PickedValue::Histogram(histogram) => Amount::of_histogram(histogram.as_ref()),
     }
 }
 
@@ -188,7 +195,7 @@ fn add_operands(metric: &Metric, names: &mut Vec<&'static str>) {
 /// One second of a series.
 fn cell(entry: &Entry<'_>, histograms: bool) -> Cell {
     let series = entry.series;
-    let shared = |histogram: &Histogram| histograms.then(|| Arc::new(histogram.clone()));
+    let shared = |histogram: &Arc<Histogram>| histograms.then(|| histogram.clone());
     let cell = match entry.amount {
         Amount::Counter(sum) => Cell::second(series.to_f64(sum)),
         Amount::Gauge { sum, min, max, distribution } => Cell {

@@ -2,6 +2,7 @@
 //!
 //! - [`Source`]: where cells come from; [`Memory`] is the last 15 minutes, [`Stored`] the disk;
 //! - [`Part`]: what was read of one subject, and how two readings become one: each second once;
+//! - [`Mixed`]: a part, and beside it what sealed blocks come to in the steps of a question, which is kept in memory;
 //! - [`Span`]: which seconds are asked for, in which steps; [`Folded`]: cells in those steps;
 //! - [`wire`]: parts as aggregators send them to each other;
 //! - [`Stop`]: when work on a question is to end.
@@ -11,9 +12,12 @@
 mod fold;
 mod memory;
 mod part;
+mod piece;
 mod span;
 mod stop;
 mod stored;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -27,6 +31,7 @@ pub(crate) use self::{
     fold::{Folded, Key},
     memory::Memory,
     part::Part,
+    piece::{Folding, Mixed},
     span::{Most, NODES_RANGE_MAX, Names, POINTS, POINTS_MAX, POINTS_USUAL, RANGE_MAX, Span},
     stop::{Stop, time_of},
     stored::Stored,
@@ -41,8 +46,15 @@ pub(crate) trait Source: Send + Sync {
     fn oldest(&self) -> Option<u32>;
 
     /// The wanted series of `subject`, each second of the range in one step of one tier: the finest that still has it, or
-    /// the coarsest of which steps of `step` seconds can be made. Ends early, with less, once `stop` is due.
-    fn read(&self, subject: &Subject, selection: &Selection, step: u32, stop: &Stop) -> Part;
+    /// the coarsest of which steps of `step` seconds can be made. With `folding` windows before some second may come in the
+    /// steps of the question already. Ends early, with less, once `stop` is due.
+    fn read(
+        &self,
+        subject: &Subject,
+        selection: (&Selection, u32),
+        folding: Option<(&Folding<'_>, u32)>,
+        stop: &Stop,
+    ) -> Mixed;
 }
 
 /// All that is held here.
@@ -75,17 +87,36 @@ impl Held {
         self.sources.iter().filter_map(|source| source.oldest()).min()
     }
 
-    /// What is held of `subject`; see [`Source::read`].
+    /// The cells that are held of `subject`; see [`Source::read`].
     pub(crate) fn read(&self, subject: &Subject, selection: &Selection, step: u32, stop: &Stop) -> Part {
-        let mut part = Part::default();
+        self.read_folding(subject, (selection, step), None, stop).part
+    }
+
+    /// What is held of `subject`; see [`Source::read`].
+    pub(crate) fn read_folding(
+        &self,
+        subject: &Subject,
+        (selection, step): (&Selection, u32),
+        folding: Option<&Folding<'_>>,
+        stop: &Stop,
+    ) -> Mixed {
+        let mut mixed = Mixed::default();
         for source in self.sources.iter() {
-            let Some(missing) = part.first_missing(selection.from, selection.to) else { break };
+            let Some(missing) = mixed.first_missing(selection.from, selection.to) else { break };
             if stop.is_due() {
                 break;
             }
-            let rest = Selection { from: missing, ..selection.clone() };
-            part.merge(source.read(subject, &rest, step, stop));
+            // Of what is whole from some second on only the seconds before are lacking.
+            let whole = mixed.part.first().filter(|first| mixed.part.first_missing(*first, selection.to).is_none());
+            let to = whole.filter(|first| *first > missing).map_or(selection.to, |first| first - 1);
+            let rest = Selection { from: missing, to, ..selection.clone() };
+            // What is known stands in cells: only windows before it can come in steps.
+            let known = mixed.part.coverage.keys().next().map_or(u32::MAX, |(start, _)| *start);
+            let folding = folding.filter(|_| mixed.pieces.is_empty()).map(|folding| (folding, known));
+            let read = source.read(subject, (&rest, step), folding, stop);
+            mixed.merge(read.part);
+            mixed.pieces.extend(read.pieces);
         }
-        part
+        mixed
     }
 }

@@ -62,6 +62,17 @@ impl Part {
         self.series.retain(|series| !series.cells.is_empty());
     }
 
+    /// Leaves out the steps that hold a second of `from..to`.
+    pub(crate) fn leave_out(&mut self, from: u32, to: u32) {
+        let apart = |start: u32, tier: Tier| start >= to || start.saturating_add(tier.seconds()) <= from;
+        self.coverage.retain(|(start, tier), _| apart(*start, *tier));
+        for series in &mut self.series {
+            let tier = series.tier;
+            series.cells.retain(|(start, _)| apart(*start, tier));
+        }
+        self.series.retain(|series| !series.cells.is_empty());
+    }
+
     /// Adds what `other` knows of the same subject and of other seconds.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.coverage.append(&mut other.coverage);

@@ -8,9 +8,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use starling_history::{Block, Coverage, Selection, SeriesCells, Subject, Tier};
 use starling_proto::ids::NodeId;
-use starling_store::{Subjects, overlapping};
+use starling_store::{BlockRef, Subjects, overlapping};
 
-use super::{Part, Source, Stop};
+use super::{
+    Source, Span, Stop,
+    piece::{Folding, KEPT_BYTES_MAX, Mixed, Piece, PieceKey, Pieces, Steps},
+};
 use crate::{
     history::{Disk, one_of},
     metrics::Metrics,
@@ -24,6 +27,8 @@ const NOT_ROLLED_UP: u32 = 3 * 3_600;
 pub(crate) struct Stored {
     disk: Arc<Disk>,
     metrics: Arc<Metrics>,
+    /// What sealed blocks came to in the steps of questions.
+    pieces: Pieces,
 }
 
 /// Seconds `from..to`.
@@ -31,18 +36,18 @@ type Window = (u32, u32);
 
 impl Stored {
     /// Of the store of this process.
-    pub(crate) const fn new(disk: Arc<Disk>, metrics: Arc<Metrics>) -> Self {
-        Self { disk, metrics }
+    pub(crate) fn new(disk: Arc<Disk>, metrics: Arc<Metrics>) -> Self {
+        Self { disk, metrics, pieces: Pieces::new(KEPT_BYTES_MAX) }
     }
 
-    /// Adds what `tier` holds of a window to `part`; the windows of which it has no block.
+    /// Adds what `tier` holds of a window to `mixed`; the windows of which it has no block.
     fn read_tier(
         &self,
         tier: Tier,
         (subject, name): (&Subject, &str),
-        selection: &Selection,
+        (selection, folding): (&Selection, Option<(&Folding<'_>, u32)>),
         window: Window,
-        part: &mut Part,
+        mixed: &mut Mixed,
         stop: &Stop,
     ) -> Vec<Window> {
         let found = self.disk.store().find(tier.code(), Subjects::One(name), window.0..window.1);
@@ -51,10 +56,28 @@ impl Stored {
         }
         let mut holes = Vec::new();
         let mut next = window.0;
-        for together in overlapping(&found.blocks) {
+        // Blocks that stand before this one are in the steps of the question.
+        let mut taken = 0;
+        let runs = overlapping(&found.blocks);
+        for (at, together) in runs.iter().enumerate() {
             if stop.is_due() {
                 // What is left out is not read from elsewhere either.
                 return Vec::new();
+            }
+            if at < taken {
+                continue;
+            }
+            let piece = folding.and_then(|(folding, before)| {
+                self.piece(folding, selection, &runs[at..], (window.0.max(next), window.1.min(before)), stop)
+            });
+            if let Some((count, piece)) = piece {
+                if piece.start > next {
+                    holes.push((next, piece.start));
+                }
+                next = piece.end;
+                taken = at + count;
+                mixed.pieces.push(piece);
+                continue;
             }
             let Some(block) = one_of(&self.disk, together, &self.metrics) else { continue };
             if block.start() > next {
@@ -63,7 +86,7 @@ impl Stored {
             let end = block.start().saturating_add(block.seconds());
             let selection = Selection { from: window.0.max(next), to: window.1 - 1, ..selection.clone() };
             match block.read(&selection) {
-                Ok(series) => add(part, &block, series, (selection.from, selection.to)),
+                Ok(series) => add(mixed, &block, series, (selection.from, selection.to)),
                 Err(error) => self.metrics.history_failed(&format!("read a block of {subject}"), &error),
             }
             next = next.max(end);
@@ -72,6 +95,86 @@ impl Stored {
             holes.push((next, window.1));
         }
         holes
+    }
+
+    /// The first of `runs`, or as many of them as end where a step of the question does, in its steps; how many that are. `None`
+    /// when they do not begin where a step does, or not all of them lie within `window`, or a second is missing in them.
+    fn piece(
+        &self,
+        folding: &Folding<'_>,
+        selection: &Selection,
+        runs: &[&[BlockRef]],
+        window: Window,
+        stop: &Stop,
+    ) -> Option<(usize, Piece)> {
+        let step = folding.span.step;
+        let span = |run: &[BlockRef]| {
+            let windows = || run.iter().map(BlockRef::window);
+            Some((windows().map(|one| one.start).min()?, windows().map(|one| one.end).max()?))
+        };
+        let (start, mut end) = span(runs.first()?)?;
+        if start < window.0 || !start.is_multiple_of(step) {
+            return None;
+        }
+        let mut count = 1;
+        while !end.is_multiple_of(step) {
+            let (next, after) = span(runs.get(count)?)?;
+            if next != end {
+                return None;
+            }
+            (end, count) = (after, count + 1);
+        }
+        if end > window.1 {
+            return None;
+        }
+        let blocks: Vec<BlockRef> = runs[..count].iter().flat_map(|run| run.iter().cloned()).collect();
+        let key = PieceKey::new(folding, &blocks);
+        let kept = self.pieces.get(&key);
+        self.metrics.history_kept_steps_lookups.of(if kept.is_some() { "found" } else { "made" }).inc();
+        let steps = match kept {
+            Some(kept) => kept,
+            None => {
+                let steps = self.fold(folding, selection, &runs[..count], (start, end), stop);
+                // What was broken off says nothing.
+                if stop.is_due() {
+                    return None;
+                }
+                let steps = steps.map(Arc::new);
+                let bytes = key.bytes() + steps.as_ref().map_or(0, |steps| steps.bytes());
+                self.pieces.keep(key, steps.clone(), bytes);
+                self.metrics.history_kept_steps_bytes.set(self.pieces.stats().bytes as f64);
+                steps
+            }
+        };
+        Some((count, Piece { start, end, steps: steps? }))
+    }
+
+    fn fold(
+        &self,
+        folding: &Folding<'_>,
+        selection: &Selection,
+        runs: &[&[BlockRef]],
+        (start, end): Window,
+        stop: &Stop,
+    ) -> Option<Steps> {
+        let span = Span { from: start, to: end - 1, step: folding.span.step };
+        let selection = Selection { from: start, to: end - 1, ..selection.clone() };
+        let mut mixed = Mixed::default();
+        for together in runs {
+            if stop.is_due() {
+                return None;
+            }
+            let block = one_of(&self.disk, together, &self.metrics)?;
+            if block.coverage().map(|(_, coverage)| coverage.seconds).sum::<u32>() < block.seconds() {
+                return None;
+            }
+            // A block that cannot be read is reported where it is read by itself.
+            let series = block.read_merged(&selection, span.step).ok()?;
+            add(&mut mixed, &block, series, (start, end - 1));
+        }
+        let mut part = mixed.part;
+        part.series.retain(|series| !series.cells.is_empty());
+        (folding.fold)(&part, &span).map(Steps::of)
     }
 }
 
@@ -93,23 +196,32 @@ impl Source for Stored {
         stats.tiers.iter().filter_map(|tier| tier.window.as_ref()).map(|window| window.start).min()
     }
 
-    fn read(&self, subject: &Subject, selection: &Selection, step: u32, stop: &Stop) -> Part {
-        let mut part = Part::default();
+    fn read(
+        &self,
+        subject: &Subject,
+        (selection, step): (&Selection, u32),
+        folding: Option<(&Folding<'_>, u32)>,
+        stop: &Stop,
+    ) -> Mixed {
+        let mut mixed = Mixed::default();
         let name = subject.to_string();
         let mut windows = vec![(selection.from, selection.to.saturating_add(1))];
         for tier in preferred(step) {
             let mut holes = Vec::new();
             for window in windows {
-                holes.extend(self.read_tier(tier, (subject, &name), selection, window, &mut part, stop));
+                let read = self.read_tier(tier, (subject, &name), (selection, folding), window, &mut mixed, stop);
+                holes.extend(read);
             }
             windows = holes;
             if windows.is_empty() {
                 break;
             }
         }
+        let Mixed { pieces, part } = &mut mixed;
+        pieces.sort_by_key(|piece| piece.start);
         part.series.retain(|series| !series.cells.is_empty());
         part.series.iter_mut().for_each(|series| series.cells.sort_by_key(|(start, _)| *start));
-        part
+        mixed
     }
 }
 
@@ -122,10 +234,14 @@ fn preferred(step: u32) -> impl Iterator<Item = Tier> {
 }
 
 /// Adds the steps of `block` that overlap `from..=to` and of which no second is there from another tier.
-fn add(part: &mut Part, block: &Block, series: Vec<SeriesCells>, (from, to): (u32, u32)) {
+fn add(mixed: &mut Mixed, block: &Block, series: Vec<SeriesCells>, (from, to): (u32, u32)) {
+    let Mixed { pieces, part } = mixed;
     let tier = block.tier();
     let end = |start: u32| start.saturating_add(tier.seconds());
-    let is_new = |start: u32| part.coverage.range((start, Tier::Second)..(end(start), Tier::Second)).next().is_none();
+    let is_new = |start: u32| {
+        part.coverage.range((start, Tier::Second)..(end(start), Tier::Second)).next().is_none()
+            && pieces.iter().all(|piece| piece.start >= end(start) || piece.end <= start)
+    };
     let wanted = |(start, _): &(u32, Coverage)| *start <= to && end(*start) > from && is_new(*start);
     let steps: Vec<(u32, Coverage)> = block.coverage().filter(wanted).collect();
     let is_step = |start: u32| steps.binary_search_by_key(&start, |(start, _)| *start).is_ok();

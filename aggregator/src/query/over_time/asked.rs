@@ -91,6 +91,8 @@ pub(crate) struct Wanted {
     matchers: Vec<(Box<str>, Matcher)>,
     /// As they were given, to be asked of others.
     given: Vec<v1::AttributeMatcher>,
+    /// What the name of a node must match, where nodes are asked for one by one.
+    nodes: Vec<Matcher>,
 }
 
 impl Wanted {
@@ -118,7 +120,7 @@ impl Wanted {
         }
         let mut with: Vec<(String, String)> = attributes.into_iter().collect();
         with.sort_unstable();
-        Ok(Self { name, names: None, spelled: None, with, matchers, given: given.to_vec() })
+        Ok(Self { name, names: None, spelled: None, with, matchers, given: given.to_vec(), nodes: Vec::new() })
     }
 
     /// The series whose name matches `pattern`, or all of them; `spelled` is the name that it stands for.
@@ -138,7 +140,17 @@ impl Wanted {
         let names = matchers.into_iter().map(|(_, matcher)| matcher).collect();
         let (name, with, matchers) = (String::new(), Vec::new(), Vec::new());
         let spelled = spelled.map(str::to_owned);
-        Ok(Self { name, names: Some((names, given)), spelled, with, matchers, given: Vec::new() })
+        Ok(Self { name, names: Some((names, given)), spelled, with, matchers, given: Vec::new(), nodes: Vec::new() })
+    }
+
+    /// Of the nodes only those whose name all of these match.
+    pub(crate) fn of_nodes(self, nodes: Vec<Matcher>) -> Self {
+        Self { nodes, ..self }
+    }
+
+    /// Whether a node is among those that are asked for one by one.
+    pub(crate) fn wants_node(&self, node: &NodeId) -> bool {
+        self.nodes.iter().all(|matcher| matcher.matches(node.as_str()))
     }
 
     /// The name that an engine can be asked for; `None` when it is not one.

@@ -3,14 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling_history::{Cell, Coverage, Subject};
-use starling_proto::{ids::NodeId, limits::LATE_WINDOW, v1};
+use starling_proto::{histogram::Histogram, ids::NodeId, limits::LATE_WINDOW, v1};
 use tonic::Status;
 
-use super::statistic::RangeStatistic;
+use super::{
+    grown::{Grown, grown},
+    statistic::RangeStatistic,
+};
 use crate::select::{Folded, Key, Span};
 
 /// Steps of series that are held for one question: 600 of each of 1,000 nodes, about 70 MB.
 const STEPS_MAX: usize = 600_000;
+/// Samples of PromQL count by their bytes, as so many of a step.
+const STEP_BYTES: usize = size_of::<Option<Cell>>();
+/// So many bytes of histograms count as a step: up to 170 MB, five series of the cluster for an hour by the second.
+const HISTOGRAM_BYTES: usize = 3 * STEP_BYTES;
 
 /// Which series are kept of many.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,11 +28,13 @@ pub(crate) struct Keep {
     pub(crate) by: RangeStatistic,
     /// The lowest instead of the highest.
     pub(crate) bottom: bool,
+    /// Only what samples of PromQL are made of: a sixth of the memory.
+    pub(crate) samples: bool,
 }
 
 impl Keep {
     /// All of them.
-    pub(crate) const ALL: Self = Self { top: 0, by: RangeStatistic::Mean, bottom: false };
+    pub(crate) const ALL: Self = Self { top: 0, by: RangeStatistic::Mean, bottom: false, samples: false };
 
     /// Whether `a` comes before `b`. What has no value is last.
     fn order(self, a: Option<f64>, b: Option<f64>) -> std::cmp::Ordering {
@@ -43,6 +52,8 @@ pub(crate) struct Found {
     span: Span,
     keep: Keep,
     subjects: BTreeMap<Subject, Folded>,
+    /// In place of their steps, when only samples are kept.
+    grown: BTreeMap<Subject, Vec<(Key, Grown)>>,
     /// Of what is kept, when only some is.
     ranks: BTreeMap<(Subject, Key), Option<f64>>,
     steps: usize,
@@ -50,8 +61,9 @@ pub(crate) struct Found {
 
 impl Found {
     /// Nothing yet.
-    pub(crate) const fn new(span: Span, keep: Keep) -> Self {
-        Self { span, keep, subjects: BTreeMap::new(), ranks: BTreeMap::new(), steps: 0 }
+    pub(crate) fn new(span: Span, keep: Keep) -> Self {
+        let (subjects, grown, ranks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { span, keep, subjects, grown, ranks, steps: 0 }
     }
 
     /// Whether anything of `subject` was added.
@@ -67,6 +79,17 @@ impl Found {
     /// The nodes of which something was added.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeId> {
         self.subjects.keys().filter_map(Subject::node)
+    }
+
+    /// What samples are made of, by subject; see [`Keep::samples`].
+    pub(crate) fn into_grown(self) -> BTreeMap<Subject, Vec<(Key, Grown)>> {
+        self.grown
+    }
+
+    /// The series that were added, each as often as a subject has it.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        let steps = self.subjects.values().flat_map(|folded| folded.series.keys());
+        steps.chain(self.grown.values().flatten().map(|(key, _)| key))
     }
 
     /// What was added, by subject.
@@ -88,7 +111,24 @@ impl Found {
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED` beyond the limit of steps.
-    pub(crate) fn add(&mut self, subject: Subject, folded: Folded) -> Result<(), Status> {
+    pub(crate) fn add(&mut self, subject: Subject, mut folded: Folded) -> Result<(), Status> {
+        if self.keep.samples {
+            let series = std::mem::take(&mut folded.series);
+            let grown = |(key, steps): (Key, Vec<Option<Cell>>)| {
+                let grown = grown(&key, &steps, &folded.coverage, &self.span);
+                (key, grown)
+            };
+            let grown: Vec<_> = series.into_iter().map(grown).collect();
+            self.steps += grown
+                .iter()
+                .map(|(_, grown)| grown.bytes() / STEP_BYTES + grown.histogram_bytes() / HISTOGRAM_BYTES)
+                .sum::<usize>();
+            if !subject.is_merged() {
+                // Of nodes nothing is said of each step.
+                folded.coverage = Vec::new();
+            }
+            self.grown.insert(subject.clone(), grown);
+        }
         if self.keep.top > 0 {
             for (key, steps) in &folded.series {
                 let rank = whole(steps, self.keep.by).and_then(|cell| self.keep.by.of(key, &cell));
@@ -127,7 +167,7 @@ impl Found {
             if let Some(folded) = self.subjects.get_mut(&subject)
                 && let Some(steps) = folded.series.remove(&key)
             {
-                self.steps -= steps.len();
+                self.steps -= weight(&steps);
             }
             self.ranks.remove(&(subject, key));
         }
@@ -207,7 +247,13 @@ impl Found {
 }
 
 fn size(folded: &Folded) -> usize {
-    folded.series.values().map(Vec::len).sum()
+    folded.series.values().map(|steps| weight(steps)).sum()
+}
+
+/// Steps, and the histograms in them by their bytes.
+fn weight(steps: &[Option<Cell>]) -> usize {
+    let histograms = steps.iter().flatten().filter_map(|cell| cell.histogram.as_deref());
+    steps.len() + histograms.map(Histogram::memory).sum::<usize>() / HISTOGRAM_BYTES
 }
 
 /// All steps in one cell, as far as `statistic` needs it. `None` without data.
@@ -256,7 +302,7 @@ mod tests {
     fn the_top_is_of_the_whole_range_with_stable_ties() {
         let span = Span { from: 0, to: 3_599, step: 1 };
         let top = |by, bottom| {
-            let mut found = Found::new(span, Keep { top: 3, by, bottom });
+            let mut found = Found::new(span, Keep { top: 3, by, bottom, ..Keep::ALL });
             for k in 1..=20u32 {
                 let half = |tick| if tick < 1_800 { f64::from(k) } else { f64::from(40 - 2 * k) };
                 let values: Vec<_> = (0..3_600).map(|tick| Some(half(tick))).collect();

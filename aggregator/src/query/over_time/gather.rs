@@ -2,7 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    num::NonZero,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures_util::future::join_all;
@@ -21,11 +25,16 @@ use super::{
 use crate::{
     engine::Engine,
     membership::Member,
-    select::{Held, Part, Span, Stop, wire},
+    select::{Folded, Folding, Held, Mixed, Part, Span, Stop, wire},
 };
 
 /// Cells of one question that are held before they are in its steps, with those of other aggregators: about 110 MB.
 const OPEN_CELLS_MAX: usize = 1_000_000;
+/// Threads that read the nodes of one question: enough for a question of all nodes to be answered while somebody waits, and
+/// together no more than a few dozen.
+const READERS_MAX: usize = 4;
+/// Nodes that are worth a thread.
+const SUBJECTS_A_READER: usize = 8;
 /// Names of nodes in one part of what is missing.
 const MISSING_NAMES_MAX: usize = 32;
 
@@ -36,32 +45,40 @@ struct State {
     settled: u32,
     found: Found,
     /// Of which another aggregator may hold more.
-    open: BTreeMap<Subject, Part>,
+    open: BTreeMap<Subject, Mixed>,
     open_cells: usize,
     /// From where on something is missing, of those that stay incomplete.
     incomplete: BTreeMap<NodeId, u32>,
 }
 
 impl State {
-    /// Adds a reading of `subject`. What is whole is put into its steps at once.
-    fn add(&mut self, subject: Subject, part: Part) -> Result<(), Status> {
-        let mut part = part;
-        if let Some(held) = self.open.remove(&subject) {
-            self.open_cells -= cells(&held);
-            let theirs = std::mem::replace(&mut part, held);
-            part.merge(theirs);
-        } else if self.found.has(&subject) {
+    /// Adds a reading of `subject`.
+    fn add(&mut self, subject: Subject, read: Mixed) -> Result<(), Status> {
+        let readied = Readied::of(read, &self.question, self.settled)?;
+        self.put(subject, readied)
+    }
+
+    fn put(&mut self, subject: Subject, readied: Readied) -> Result<(), Status> {
+        match readied {
+            Readied::Whole(folded) => self.found.add(subject, folded),
+            Readied::Open(read) => {
+                self.open_cells += cells(&read.part);
+                self.open.insert(subject, read);
+                self.bounded()
+            }
+        }
+    }
+
+    /// Adds what another aggregator holds of `subject`.
+    fn add_theirs(&mut self, subject: Subject, theirs: Part) -> Result<(), Status> {
+        if self.found.has(&subject) {
             // It was whole.
             return Ok(());
         }
-        let Span { from, to, .. } = self.question.span;
-        if part.first_missing(from, to.min(self.settled)).is_none() {
-            let folded = self.question.fold(&part)?;
-            return self.found.add(subject, folded);
-        }
-        self.open_cells += cells(&part);
-        self.open.insert(subject, part);
-        self.bounded()
+        let mut read = self.open.remove(&subject).unwrap_or_default();
+        self.open_cells -= cells(&read.part);
+        read.merge(theirs);
+        self.add(subject, read)
     }
 
     /// Adds what an engine knows of the seconds before the first one that is known here or elsewhere.
@@ -69,10 +86,10 @@ impl State {
         if self.found.has(&subject) {
             return Ok(());
         }
-        let part = self.open.entry(subject).or_default();
-        older.end_before(part.first().unwrap_or(u32::MAX));
+        let read = self.open.entry(subject).or_default();
+        older.end_before(read.first().unwrap_or(u32::MAX));
         self.open_cells += cells(&older);
-        part.append(older);
+        read.part.append(older);
         self.bounded()
     }
 
@@ -88,14 +105,29 @@ impl State {
     /// Nothing more comes: what is open goes into its steps as it is.
     fn close(&mut self) -> Result<(), Status> {
         let Span { from, to, .. } = self.question.span;
-        for (subject, part) in std::mem::take(&mut self.open) {
-            if let (Some(missing), Some(node)) = (part.first_missing(from, to.min(self.settled)), subject.node()) {
+        for (subject, read) in std::mem::take(&mut self.open) {
+            if let (Some(missing), Some(node)) = (read.first_missing(from, to.min(self.settled)), subject.node()) {
                 self.incomplete.insert(node.clone(), missing);
             }
-            let folded = self.question.fold(&part)?;
+            let folded = self.question.fold(&read)?;
             self.found.add(subject, folded)?;
         }
         Ok(())
+    }
+}
+
+/// A reading of one subject.
+enum Readied {
+    /// Nothing is missing: it is in its steps.
+    Whole(Folded),
+    Open(Mixed),
+}
+
+impl Readied {
+    fn of(read: Mixed, question: &Question, settled: u32) -> Result<Self, Status> {
+        let Span { from, to, .. } = question.span;
+        let whole = read.first_missing(from, to.min(settled)).is_none();
+        if whole { question.fold(&read).map(Self::Whole) } else { Ok(Self::Open(read)) }
     }
 }
 
@@ -192,50 +224,73 @@ pub(crate) async fn find(
     Ok(Gathered { found: state.found, missing, from_engine })
 }
 
-/// The nodes that are asked for and known to have reported since `from`.
-pub(super) fn known(holders: &Holders, whose: &Whose, from: u32) -> BTreeSet<NodeId> {
+/// The nodes that `question` asks for and that are known to have reported since its first second.
+pub(super) fn known(holders: &Holders, question: &Question) -> BTreeSet<NodeId> {
+    let whose = &question.whose;
     let group = match whose {
         Whose::EachNode(group) => group.clone(),
         Whose::Subject(_) => Group::cluster(),
     };
     let wanted = whose.node();
-    let all = holders.fleet().known(&group, from).into_iter();
+    let all = holders.fleet().known(&group, question.span.from).into_iter();
+    let all = all.filter(|node| question.wanted.wants_node(node));
     match whose {
         Whose::Subject(Subject::Cluster | Subject::Group(_)) => BTreeSet::new(),
         _ => all.filter(|node| wanted.is_none_or(|wanted| wanted == node)).collect(),
     }
 }
 
-/// Reads what is held here; returns also the nodes that were not read because the time was over.
+/// Reads what is held here, many nodes with several threads; returns also the nodes that were not read because the time was over.
 fn read_here(
     held: &Held,
     question: &Question,
     known: &BTreeSet<NodeId>,
-    mut state: State,
+    state: State,
     stop: &Stop,
 ) -> Result<(State, Vec<NodeId>), Status> {
     held.begin();
     let Span { from, to, .. } = question.span;
-    let selection = question.wanted.selection(from, to, question.histograms);
+    let selection = question.selection();
+    let fold = |part: &Part, span: &Span| question.steps(part, span).ok();
+    let folding = Folding { span: question.span, identity: question.identity(), fold: &fold };
     let subjects: Vec<Subject> = match &question.whose {
         Whose::Subject(subject) => vec![subject.clone()],
         Whose::EachNode(group) => {
             let here = held.nodes(from, to).into_iter();
-            here.filter(|node| group.is_cluster() || known.contains(node)).map(Subject::Node).collect()
+            let asked =
+                |node: &NodeId| question.wanted.wants_node(node) && (group.is_cluster() || known.contains(node));
+            here.filter(asked).map(Subject::Node).collect()
         }
     };
-    let mut unread = Vec::new();
-    for subject in subjects {
-        if stop.is_due() {
-            unread.extend(subject.node().cloned());
-            continue;
+    let settled = state.settled;
+    let read = |subject: &Subject| {
+        let read = held.read_folding(subject, (&selection, question.span.grain()), Some(&folding), stop);
+        (!read.is_empty()).then(|| Readied::of(read, question, settled)).transpose()
+    };
+    let (state, unread) = (Mutex::new(state), Mutex::new(Vec::new()));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(subject) = subjects.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if stop.is_due() {
+                unread.lock().unwrap_or_else(PoisonError::into_inner).extend(subject.node().cloned());
+            } else if let Some(readied) = read(subject)? {
+                lock(&state).put(subject.clone(), readied)?;
+            }
         }
-        let part = held.read(&subject, &selection, question.span.grain(), stop);
-        if !part.coverage.is_empty() {
-            state.add(subject, part)?;
-        }
-    }
-    Ok((state, unread))
+        Ok::<_, Status>(())
+    };
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let others = cores.min(READERS_MAX).min(subjects.len() / SUBJECTS_A_READER).saturating_sub(1);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let ended = |other: std::thread::ScopedJoinHandle<'_, _>| {
+            other.join().unwrap_or_else(|_| Err(Status::internal("a thread that read for this question ended")))
+        };
+        others.into_iter().map(ended).fold(own, Result::and)
+    })?;
+    let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((state, unread.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// Why another aggregator has not answered.
@@ -256,7 +311,10 @@ async fn ask(holders: &Holders, member: &Member, state: &Mutex<State>, stop: Sto
             Whose::Subject(subject) => request.subjects.push(subject.to_string()),
             Whose::EachNode(group) => {
                 request.group = group.name().to_owned();
-                request.except = state.found.nodes().map(ToString::to_string).collect();
+                let all = holders.fleet().known(group, question.span.from).into_iter();
+                let others = all.filter(|node| !question.wanted.wants_node(node));
+                let except: BTreeSet<_> = state.found.nodes().cloned().chain(others).collect();
+                request.except = except.iter().map(ToString::to_string).collect();
             }
         }
         let Span { from, to, .. } = question.span;
@@ -286,8 +344,9 @@ async fn ask(holders: &Holders, member: &Member, state: &Mutex<State>, stop: Sto
             wire::take(part, &subject, &message).map_err(|error| odd(error.to_string()))?;
             if !message.more
                 && let Some((subject, part)) = gathered.take()
+                && subject.node().is_none_or(|node| lock(state).question.wanted.wants_node(node))
             {
-                lock(state).add(subject, part).map_err(|status| Failed::Refused(Box::new(status)))?;
+                lock(state).add_theirs(subject, part).map_err(|status| Failed::Refused(Box::new(status)))?;
             }
         }
         Ok(())

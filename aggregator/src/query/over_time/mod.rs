@@ -8,12 +8,13 @@
 //! - [`gather`]: reads here what is here, and asks the other aggregators for the rest;
 //! - [`older`]: what is older than what is kept, from an engine;
 //! - [`found`]: what was read, in the steps of the question;
-//! - [`promql`]: queries in Prometheus's language over the same; [`samples`]: what was found as its samples.
+//! - [`promql`]: queries in Prometheus's language over the same; [`grown`], [`samples`]: what was found as its samples.
 
 mod asked;
 mod distribution;
 mod found;
 mod gather;
+mod grown;
 mod heatmap;
 mod insight;
 mod older;
@@ -231,7 +232,7 @@ impl OverTime {
         let to = self.settled();
         let span = Span { from: to.saturating_sub(RANGE_MAX), to, step: RANGE_MAX };
         let ever = Question { span, total: false, histograms: false, keep: Keep::ALL, ..question.clone() };
-        let known = gather::known(&self.holders, &ever.whose, span.from);
+        let known = gather::known(&self.holders, &ever);
         let Gathered { found, missing, .. } = find((&self.held, None), &self.holders, turn, ever, &known).await?;
         Ok(!found.is_empty() || !missing.is_empty())
     }
@@ -243,7 +244,7 @@ impl OverTime {
             check_group(self.holders.registry(), self.holders.fleet(), group)?;
         }
         let settled = self.settled();
-        let known = gather::known(&self.holders, &question.whose, question.span.from);
+        let known = gather::known(&self.holders, &question);
         let held = (&self.held, self.engine.as_ref());
         let Gathered { found, missing, from_engine } =
             find(held, &self.holders, turn, question.clone(), &known).await?;

@@ -12,7 +12,7 @@ use super::{asked::Whose, found::Found, question::Question};
 use crate::{
     engine::{Answered, Asked, Engine, Owners},
     fleet::ClusterFleet,
-    select::{Key, Part},
+    select::{Key, Mixed, Part},
 };
 
 /// What is kept may begin with a part of an hour, of which a subject has nothing before its first second.
@@ -33,11 +33,11 @@ impl<'a> Older<'a> {
         (oldest, settled): (Option<u32>, u32),
         fleet: &ClusterFleet,
         found: &Found,
-        open: &BTreeMap<Subject, Part>,
+        open: &BTreeMap<Subject, Mixed>,
     ) -> Option<Self> {
         let (from, to) = (question.span.from, question.span.to.min(settled));
         let kept = oldest.unwrap_or(u32::MAX);
-        let first = open.values().filter_map(Part::first).min();
+        let first = open.values().filter_map(Mixed::first).min();
         // Of several the first one: what of the others is older is asked for in any case.
         let seam = match first {
             Some(first) if first <= kept.saturating_add(FIRST_HOUR) => first,
@@ -53,12 +53,7 @@ impl<'a> Older<'a> {
                 Owners::Nodes(group.label().map(|(key, value)| (key.to_owned(), value.to_owned())))
             }
         };
-        let mut held: Vec<Key> = open
-            .values()
-            .flat_map(|part| &part.series)
-            .map(|series| Key { series: series.series.clone(), derived: series.derived })
-            .chain(found.subjects().values().flat_map(|folded| folded.series.keys().cloned()))
-            .collect();
+        let mut held: Vec<Key> = open.values().flat_map(Mixed::keys).chain(found.keys().cloned()).collect();
         held.sort_unstable();
         held.dedup();
         let asked = Asked {

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use starling_history::Subject;
+use starling_history::{Matcher, Subject};
 use starling_promql::{
     Answer, EvalError, Failure, LabelMatcher, Labels, Options, Query, Range, SampleValue, Select, SeriesValues, Value,
     names,
@@ -19,7 +19,6 @@ use super::{
     found::{Found, Keep},
     question::Question,
     samples::{self, Bases},
-    statistic::RangeStatistic,
     work::Turn,
 };
 use crate::select::{Span, Stop};
@@ -99,11 +98,11 @@ impl OverTime {
         let nodes = self.holders.fleet().labels();
         let evaluated = turn.run(move |stop: &Stop| {
             let data: Vec<_> = read
-                .iter()
+                .into_iter()
                 .zip(&selects)
                 .map(|(selected, select)| {
-                    let of = |(found, bases): &(Found, Bases)| samples::samples(found, bases, &select.matchers, &nodes);
-                    selected.found.iter().flat_map(of).collect()
+                    let of = |(found, bases): (Found, Bases)| samples::samples(found, &bases, &select.matchers, &nodes);
+                    selected.found.into_iter().flat_map(of).collect()
                 })
                 .collect();
             let cancelled = || stop.is_due();
@@ -154,7 +153,10 @@ impl OverTime {
                 if !newest_only && step > 1 && window < 2 * step {
                     return Err(too_narrow(step));
                 }
-                let question = question(whose.clone(), &name, (from, to), step)?;
+                let question = Question {
+                    keep: Keep { samples: true, ..Keep::ALL },
+                    ..question(whose.clone(), &name, (from, to), step)?
+                };
                 match self.read(turn, question, strict).await {
                     // Too much in such short steps.
                     Err(status) if status.code() == Code::ResourceExhausted => match steps.next() {
@@ -275,29 +277,33 @@ impl OverTime {
     }
 }
 
-/// The name that a selector asks for, when it gives one.
+/// The name that a selector asks for, when it gives one, and of which nodes.
 struct Name {
     /// For names in Starling's spelling.
     pattern: Option<String>,
     /// As it is given, without what it is merged over.
     spelled: Option<String>,
+    /// What the names of nodes must match.
+    nodes: Vec<Matcher>,
 }
 
 impl Name {
     fn of(matchers: &[LabelMatcher]) -> Self {
         let spelled = names::name_of(matchers).map(|name| names::merged_over(name).1.to_owned());
-        Self { pattern: names::pattern(matchers), spelled }
+        let of_node = matchers.iter().filter(|matcher| matcher.label == names::NODE);
+        let nodes = of_node.map(|matcher| matcher.condition.clone()).collect();
+        Self { pattern: names::pattern(matchers), spelled, nodes }
     }
 }
 
 fn question(whose: Whose, name: &Name, (from, to): (u32, u32), step: u32) -> Result<Question, Status> {
     Ok(Question {
         whose,
-        wanted: Wanted::named_like(name.pattern.as_deref(), name.spelled.as_deref())?,
+        wanted: Wanted::named_like(name.pattern.as_deref(), name.spelled.as_deref())?.of_nodes(name.nodes.clone()),
         span: Span { from, to, step },
         total: false,
         histograms: true,
-        keep: Keep { top: 0, by: RangeStatistic::Mean, bottom: false },
+        keep: Keep::ALL,
     })
 }
 

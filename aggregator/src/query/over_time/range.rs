@@ -95,7 +95,7 @@ impl Asked {
         let range = Span::range(request.from_tick, request.to_tick, settled, whose.range_max())?;
         let most = Most { asked: request.max_points, usual: POINTS_USUAL, limit: POINTS_MAX };
         let span = Span::of(range, request.step_seconds, most, POINTS)?;
-        let keep = Keep { top: request.top as usize, by, bottom: request.bottom };
+        let keep = Keep { top: request.top as usize, by, bottom: request.bottom, ..Keep::ALL };
         Ok(Self { whose, wanted, span, total: request.total, statistics, keep, over_nodes })
     }
 

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use starling_history::{Cell, Coverage, Subject};
+use starling_history::{Cell, Subject};
 use starling_promql::{HistogramSamples, LabelMatcher, Labels, Samples, SeriesSamples, names};
 use starling_proto::{catalogue::Kind, ids::NodeId};
 
-use super::{found::Found, statistic::RangeStatistic};
-use crate::select::{Key, Span};
+use super::{
+    found::Found,
+    grown::{Grown, ms},
+};
+use crate::select::Key;
 
 const DAY: u32 = 86_400;
 
@@ -57,26 +60,25 @@ pub(super) fn matches(matchers: &[LabelMatcher], labels: &Labels) -> bool {
 
 /// Whether something of `found` has a running sum.
 pub(super) fn has_sums(found: &Found) -> bool {
-    let sums = |key: &Key| key.series.kind() != Kind::Gauge;
-    found.subjects().values().any(|folded| folded.series.keys().any(sums))
+    found.keys().any(|key| key.series.kind() != Kind::Gauge)
 }
 
-/// The series of `found` that `matchers` want.
+/// The series of `found` that `matchers` want. `found` was asked for samples.
 pub(super) fn samples(
-    found: &Found,
+    found: Found,
     bases: &Bases,
     matchers: &[LabelMatcher],
     of_nodes: &BTreeMap<NodeId, Vec<(String, String)>>,
 ) -> Vec<SeriesSamples> {
     let mut all = Vec::new();
-    for (subject, folded) in found.subjects() {
-        for (key, cells) in &folded.series {
-            let labels = labels(subject, key, of_nodes);
+    let from = found.span().from;
+    for (subject, series) in found.into_grown() {
+        for (key, grown) in series {
+            let labels = labels(&subject, &key, of_nodes);
             if !matches(matchers, &labels) {
                 continue;
             }
-            let base = bases.0.get(&(subject.clone(), key.clone()));
-            let samples = of_series(key, cells, &folded.coverage, found.span(), base);
+            let samples = finished(&key, grown, from, bases.0.get(&(subject.clone(), key.clone())));
             if !samples.is_empty() {
                 all.push(SeriesSamples { labels, samples });
             }
@@ -86,43 +88,25 @@ pub(super) fn samples(
     all
 }
 
-/// A sample stands at the last second of its step. A step without a second of data has none: what stands in it was spread
-/// over a hole, and counts from the next sample on.
-fn of_series(key: &Key, cells: &[Option<Cell>], coverage: &[Coverage], span: &Span, base: Option<&Cell>) -> Samples {
-    let known = (0..).zip(cells).filter_map(|(point, cell)| {
-        let last = span.tick_of(point) + span.seconds_of(point) - 1;
-        Some((last, cell.as_ref()?))
-    });
-    let is_sample =
-        |last: u32| span.point_of(last).and_then(|at| coverage.get(at as usize)).is_none_or(|held| held.seconds > 0);
-    match key.series.kind() {
-        Kind::Histogram => Samples::Histograms(HistogramSamples {
+/// Samples of a series that held `base` on the day of `from` before it.
+fn finished(key: &Key, grown: Grown, from: u32, base: Option<&Cell>) -> Samples {
+    match grown {
+        Grown::Values(values) => Samples::Floats(values),
+        Grown::Histograms(increments) => Samples::Histograms(HistogramSamples {
             scale: key.series.scale(),
             base: base.and_then(|base| base.histogram.clone()),
-            increments: known
-                .filter(|(last, _)| is_sample(*last))
-                .map(|(last, cell)| (ms(last), Some(cell.histogram.clone().unwrap_or_default())))
-                .collect(),
+            increments,
         }),
-        Kind::Counter => {
-            let (mut day, mut sum) = (midnight(span.from), base.map_or(0.0, |base| base.sum));
-            let running = |(last, cell): (u32, &Cell)| {
+        Grown::Sums(sums) => {
+            let (mut day, mut sum) = (midnight(from), base.map_or(0.0, |base| base.sum));
+            let running = |(last, is_sample, growth): (u32, bool, f64)| {
                 if midnight(last) != day {
                     (day, sum) = (midnight(last), 0.0);
                 }
-                sum += cell.sum;
-                (last, sum)
+                sum += growth;
+                is_sample.then(|| (ms(last), sum))
             };
-            let samples = known.map(running).filter(|(last, _)| is_sample(*last));
-            Samples::Floats(samples.map(|(last, sum)| (ms(last), sum)).collect())
-        }
-        Kind::Gauge => {
-            let value = |(last, cell): (u32, &Cell)| Some((ms(last), RangeStatistic::Last.of(key, cell)?));
-            Samples::Floats(known.filter_map(value).collect())
+            Samples::Floats(sums.into_iter().filter_map(running).collect())
         }
     }
-}
-
-fn ms(tick: u32) -> i64 {
-    i64::from(tick) * 1_000
 }
