@@ -38,9 +38,15 @@ impl Shape {
     /// `count` templates that differ in their values. The same `seed` gives the same bytes.
     #[must_use]
     pub fn templates(&self, count: usize, seed: u64) -> Vec<Arc<Template>> {
+        self.periods(count, seed).iter().map(|seconds| Arc::new(Template::of(seconds))).collect()
+    }
+
+    /// What the templates of the same arguments hold: of each the seconds of its period.
+    #[must_use]
+    pub fn periods(&self, count: usize, seed: u64) -> Vec<Vec<Content>> {
         let series = self.list();
         let mut random = StdRng::seed_from_u64(seed);
-        (0..count).map(|_| Arc::new(Template::of(&self.contents(&series, &mut random)))).collect()
+        (0..count).map(|_| self.contents(&series, &mut random)).collect()
     }
 
     fn list(&self) -> Vec<Series> {

@@ -22,12 +22,13 @@ pub(crate) const HEAD: &str = "\
 
 /// Measures `nodes` nodes for `seconds`.
 pub(crate) async fn run(
-    path: &Path,
+    path: (&Path, Option<&Path>),
     nodes: usize,
     templates: &[Arc<Template>],
     seconds: Duration,
 ) -> Result<(String, Value), Box<dyn std::error::Error>> {
     let aggregator = crate::aggregator(path, 1, &[]).await;
+    eprintln!("the aggregator answers at {}", aggregator.url("grpc"));
     let empty = Cost::of(aggregator.id())?;
     let aggregators = [aggregator];
     let swarm = crate::swarm(&aggregators, nodes, templates);

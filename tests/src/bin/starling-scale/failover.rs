@@ -27,9 +27,9 @@ pub(crate) async fn run(
     templates: &[Arc<Template>],
     seconds: Duration,
 ) -> Result<(String, Value), Box<dyn std::error::Error>> {
-    let mut aggregators = vec![crate::aggregator(path, 1, &[]).await];
+    let mut aggregators = vec![crate::aggregator((path, None), 1, &[]).await];
     for id in 2..=3 {
-        let next = crate::aggregator(path, id, &aggregators.iter().collect::<Vec<_>>()).await;
+        let next = crate::aggregator((path, None), id, &aggregators.iter().collect::<Vec<_>>()).await;
         aggregators.push(next);
     }
     // Membership is agreed on before the first node asks for its owner.

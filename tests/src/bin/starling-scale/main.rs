@@ -6,7 +6,13 @@ mod cost;
 mod failover;
 mod table;
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Parser;
 use starling_tests::{
@@ -39,6 +45,10 @@ struct Arguments {
     /// Kill one of three aggregators without a word instead of measuring one alone.
     #[arg(long)]
     kill: bool,
+    /// The folder that the aggregator keeps its history in, such as one that `starling-past` wrote; by default an empty one. Not
+    /// with `--kill`.
+    #[arg(long, conflicts_with = "kill")]
+    state_dir: Option<PathBuf>,
     /// The aggregator's binary; by default the one beside this program.
     #[arg(long)]
     aggregator: Option<PathBuf>,
@@ -64,7 +74,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (row, mut line) = if arguments.kill {
             failover::run(&path, nodes, &templates, seconds).await?
         } else {
-            cost::run(&path, nodes, &templates, seconds).await?
+            cost::run((&path, arguments.state_dir.as_deref()), nodes, &templates, seconds).await?
         };
         println!("{row}");
         line["label"] = arguments.label.clone().into();
@@ -82,8 +92,8 @@ fn raise_open_files() -> Result<(), rustix::io::Errno> {
     setrlimit(Resource::Nofile, limit)
 }
 
-/// Starts an aggregator that takes any number of nodes, and waits until it is ready.
-async fn aggregator(path: &std::path::Path, id: usize, seeds: &[&Program]) -> Program {
+/// Starts an aggregator that takes any number of nodes, in `state` or an empty folder, and waits until it is ready.
+async fn aggregator((path, state): (&Path, Option<&Path>), id: usize, seeds: &[&Program]) -> Program {
     let seeds: Vec<String> = seeds.iter().map(|seed| format!("\"{}\"", seed.address("gossip"))).collect();
     let settings = [
         format!("aggregator_id=agg-{id}"),
@@ -92,7 +102,7 @@ async fn aggregator(path: &std::path::Path, id: usize, seeds: &[&Program]) -> Pr
         "grpc_listen=127.0.0.1:0".into(),
         "gossip_listen=127.0.0.1:0".into(),
         "admin_listen=127.0.0.1:0".into(),
-        "state_dir={dir}/state".into(),
+        state.map_or("state_dir={dir}/state".into(), |state| format!("state_dir={}", state.display())),
         "nodes_max=20000".into(),
         "requests.report=false".into(),
     ];
