@@ -96,8 +96,8 @@ bench-scale: ## Cost and lateness under 100 to 10,000 nodes, then a failover (AR
 	target/release/starling-scale $(ARGS)
 	target/release/starling-scale --kill --nodes 1000,10000 --seconds 30 $(ARGS)
 
-chaos: ## A cluster under kills, stops, partitions and loss, every second of it checked (MINUTES=10; links need root)
-	cargo build --release -p starling-aggregator -p starling-tests --bins
+chaos: page ## A cluster under kills, stops, set clocks, partitions and loss, every second checked (MINUTES=10; links need root)
+	cargo build --release -p starling-aggregator -p starling-dashboard -p starling-tests --bins
 	target/release/starling-chaos --minutes $(MINUTES) $(ARGS)
 
 .PHONY: kills

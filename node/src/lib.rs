@@ -10,7 +10,8 @@
 //! receive ──┘  (schedule)
 //! ```
 //!
-//! [`Uplink`] stands alone, so that simulated nodes and tests send what they want by the same rules.
+//! [`Uplink`] stands alone, as do [`Schedule`] and [`Streams`], so that simulated nodes and tests send what they want by the
+//! same rules.
 
 mod collect;
 mod config;
@@ -20,11 +21,14 @@ mod report;
 mod sampler;
 mod schedule;
 mod service;
+mod streams;
 mod uplink;
 
 pub use collect::{CollectConfig, Collection, Collectors, Switches, host_facts, machine};
 pub use config::Config;
 pub use metrics::Metrics;
 pub use receive::ReceiverLimits;
+pub use schedule::{Cut, Reading, Schedule, Turn};
 pub use service::Service;
+pub use streams::Streams;
 pub use uplink::{BrokenOff, Connected, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats};

@@ -11,16 +11,16 @@ const STEP_MAX: Duration = TICK;
 
 /// Two clocks read together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub struct Reading {
     /// Since the Unix epoch.
-    pub(crate) wall: Duration,
+    pub wall: Duration,
     /// Since any fixed moment; never goes back.
-    pub(crate) monotonic: Duration,
+    pub monotonic: Duration,
 }
 
 /// What a reading means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// The second is not over, or was cut before.
     Early,
     /// Cut now.
@@ -29,31 +29,32 @@ pub(crate) enum Turn {
 
 /// A second to cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cut {
+pub struct Cut {
     /// The second that has just ended, in Unix seconds.
-    pub(crate) tick: u32,
+    pub tick: u32,
     /// How late this cut is.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
     /// Seconds since the cut before that were never cut. What happened in them is part of this one.
-    pub(crate) missed: u32,
+    pub missed: u32,
     /// The wall clock was set: a new stream begins.
-    pub(crate) stepped: bool,
+    pub stepped: bool,
 }
 
 /// Remembers the cut before.
 #[derive(Debug, Default)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     last: Option<(u32, Jumps)>,
 }
 
 impl Schedule {
     /// How long until the next second begins.
-    pub(crate) fn wait(now: Reading) -> Duration {
+    #[must_use]
+    pub fn wait(now: Reading) -> Duration {
         TICK - Duration::from_nanos(u64::from(now.wall.subsec_nanos()))
     }
 
     /// Decides whether to cut now.
-    pub(crate) fn turn(&mut self, now: Reading) -> Turn {
+    pub fn turn(&mut self, now: Reading) -> Turn {
         // Seconds beyond 2106 do not fit; the clock of a host that says so is wrong anyway.
         let tick = u32::try_from(now.wall.as_secs()).unwrap_or(u32::MAX);
         let delay = Duration::from_nanos(u64::from(now.wall.subsec_nanos()));

@@ -46,8 +46,8 @@ use view::HubView;
 /// Milliseconds since the Unix epoch.
 pub(crate) type UnixMillis = u64;
 
-/// After a change of the aggregator this many seconds are asked for again: the new one may hold late frames that the
-/// old one did not.
+/// After a change of the aggregator this many seconds of a node are asked for again: the new one may hold late frames that
+/// the old one did not.
 const OVERLAP_SECONDS: u32 = 5;
 
 /// Whether and where the server is connected.
@@ -280,9 +280,12 @@ impl Hub {
         view.publish(&live::Tick { tick, state: Some(state), ..Default::default() }, now);
     }
 
-    /// First second to ask an aggregator for, so that nothing is missing and late frames are seen again.
+    /// First second to ask an aggregator for, so that nothing is missing and late frames are seen again. Any second of a
+    /// sum over nodes may have changed while nobody was followed, and an aggregator corrects only what it sent: all that
+    /// is shown is asked for again, as at the start. What is the same reaches no client.
     pub(crate) fn resume_from(&self, source: &Source, now: UnixMillis) -> u32 {
         let oldest = seconds(now).saturating_sub(starling_proto::limits::PAGE_WINDOW - 1).max(1);
+        let Source::Node(_) = source else { return oldest };
         let known = self.track(source).and_then(|track| track.grid().newest());
         known.map_or(oldest, |newest| (newest + 1).saturating_sub(OVERLAP_SECONDS).max(oldest))
     }

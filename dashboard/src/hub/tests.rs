@@ -128,11 +128,31 @@ fn an_unbroken_client_resumes_and_one_of_another_server_too() {
 }
 
 #[test]
-fn an_upstream_is_resumed_with_an_overlap() {
-    let hub = hub();
-    assert_eq!(hub.resume_from(&all(), millis(NOW)), NOW - 4);
-    assert_eq!(hub.resume_from(&all(), millis(NOW + 5_000)), NOW + 5_000 - 899, "never before the ring");
-    assert_eq!(Hub::new().resume_from(&all(), millis(NOW)), NOW - 899);
+fn sums_are_asked_for_again_whole_and_a_node_with_an_overlap() {
+    let mut hub = hub();
+    let oldest = NOW - 899;
+    assert_eq!(hub.resume_from(&all(), millis(NOW)), oldest, "any second may have changed meanwhile");
+    assert_eq!(Hub::new().resume_from(&all(), millis(NOW)), oldest);
+    let source = Source::Node(NodeId::parse("n1").unwrap());
+    hub.open(&ViewKey::from(&source));
+    assert_eq!(hub.resume_from(&source, millis(NOW)), oldest);
+    hub.apply(&source, node_second(NOW), millis(NOW));
+    assert_eq!(hub.resume_from(&source, millis(NOW)), NOW - 4);
+    assert_eq!(hub.resume_from(&source, millis(NOW + 5_000)), NOW + 5_000 - 899, "never before the ring");
+}
+
+#[test]
+fn what_comes_again_after_a_change_of_the_aggregator_is_sent_only_where_it_differs() {
+    let mut hub = hub();
+    let mut cursor = hub.cursor(&overview(), 0);
+    snapshot(&mut hub, &overview(), &mut cursor);
+    for again in NOW - 100..=NOW {
+        let rate = if again == NOW - 60 { 2.0 } else { 1.0 };
+        hub.apply(&all(), cluster_second(again, rate), millis(NOW + 1));
+    }
+    let corrected = tick(&mut hub, &overview(), &mut cursor);
+    assert_eq!((corrected.tick, corrected.revision), (NOW - 60, 1));
+    assert!(hub.next(&overview(), &mut cursor, millis(NOW + 1)).is_none());
 }
 
 #[test]

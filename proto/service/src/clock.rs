@@ -1,12 +1,43 @@
 //! The wall clock: read here and nowhere else, and the one rule for its steps. Seconds that data is for are seconds of
 //! this clock.
+//!
+//! With the feature `testsuite` a process can be given a clock that is wrong (`set_wrong_for_test`), as no namespace of
+//! Linux can.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Time since the Unix epoch; zero for a clock set before it.
 #[must_use]
 pub fn unix() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    let right = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    #[cfg(feature = "testsuite")]
+    let right = wrong::wrong(right);
+    right
+}
+
+#[cfg(feature = "testsuite")]
+pub use wrong::set_wrong_for_test;
+
+#[cfg(feature = "testsuite")]
+mod wrong {
+    use std::{
+        sync::atomic::{AtomicI64, Ordering},
+        time::Duration,
+    };
+
+    /// Milliseconds that the clock of this process is ahead; negative: behind.
+    static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
+
+    /// From now on the wall clock of this process shows `ahead_ms` more than it should, or less when that is negative.
+    pub fn set_wrong_for_test(ahead_ms: i64) {
+        AHEAD_MS.store(ahead_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn wrong(right: Duration) -> Duration {
+        let ahead = AHEAD_MS.load(Ordering::Relaxed);
+        let by = Duration::from_millis(ahead.unsigned_abs());
+        if ahead < 0 { right.saturating_sub(by) } else { right.saturating_add(by) }
+    }
 }
 
 /// Milliseconds since the Unix epoch.

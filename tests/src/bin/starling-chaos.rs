@@ -1,4 +1,5 @@
-//! `make chaos`: a cluster under kills, stops, partitions and loss, and whether its books are right afterwards.
+//! `make chaos`: a cluster under kills, stops, set clocks, clashes of names, partitions and loss, and whether its books
+//! and all it shows are right.
 //!
 //! As root it runs itself again in a network namespace of its own, where it may cut links; else the faults are those
 //! of processes only, and it says so.
@@ -11,7 +12,7 @@ use starling_tests::chaos::{ChaosConfig, FAULTS_MAX, network_available, run};
 /// Lets faults come over a cluster and checks every second of it.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Minutes of faults, at most 12.
+    /// Minutes of faults, at most 30.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
     /// Decides every draw; random when it is not given.
@@ -46,9 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let faults = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
     if faults > FAULTS_MAX {
-        return Err(
-            format!("at most {} minutes: aggregators hold 15, and all is read", FAULTS_MAX.as_secs() / 60).into()
-        );
+        return Err(format!("at most {} minutes", FAULTS_MAX.as_secs() / 60).into());
     }
     let config = ChaosConfig {
         aggregators: arguments.aggregators.into(),

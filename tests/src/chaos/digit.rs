@@ -19,10 +19,10 @@ const PLACES: usize = 20;
 pub struct Digit(usize);
 
 impl Digit {
-    /// Starts that have a digit of their own.
+    /// How many there are.
     pub const ALL: usize = PLACES * PROTOCOLS.len();
 
-    /// The digit of the `number`-th start of any node; `None` when all are used.
+    /// The digit of a number; `None` when there are not so many.
     #[must_use]
     pub fn of(number: usize) -> Option<Self> {
         (number < Self::ALL).then_some(Self(number))

@@ -2,11 +2,11 @@
 
 use std::{
     fs::{self, Permissions},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use super::{
     ChaosConfig, Digit,
     network::{Cut, Network, Party},
-    node::Line,
+    node::{Clock, Line, Start},
+    said::{AllSaid, Said},
 };
 use crate::{Launch, Program, binary, eventually, health::Member};
 
@@ -32,23 +33,8 @@ const NAMESAKE: u16 = 10;
 /// How soon a namesake must have ended.
 const REFUSED_WITHIN: Duration = Duration::from_secs(20);
 
-/// What one start of a node said.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Said {
-    /// Number of the node.
-    pub(super) node: usize,
-    /// Seconds it cut, or was about to cut when it was killed.
-    pub(super) cut: Vec<u32>,
-    /// Acknowledged, not acknowledged and lost, as it said last.
-    pub(super) acked: u64,
-    pub(super) unacked: u64,
-    pub(super) lost: u64,
-    /// It was neither killed nor asked to stop.
-    pub(super) alive: bool,
-}
-
-/// What all starts said, by number of the start.
-pub(super) type AllSaid = Arc<Mutex<Vec<Said>>>;
+/// Numbers of the machines of second daemons; those of the nodes are below.
+const SECOND_MACHINE: u8 = 128;
 
 /// All processes.
 #[derive(Debug)]
@@ -58,7 +44,11 @@ pub(super) struct ChaosFleet {
     network: Option<Network>,
     base: [u8; 3],
     aggregators: Vec<Option<Program>>,
-    nodes: Vec<Option<(usize, Program)>>,
+    nodes: Vec<Option<Program>>,
+    /// Second daemons, by the node whose name they have.
+    seconds: Vec<Option<Program>>,
+    /// One for each aggregator, which it asks first.
+    dashboards: Vec<Program>,
     said: AllSaid,
     /// Namesakes that were not refused.
     strange: Vec<String>,
@@ -90,6 +80,8 @@ impl ChaosFleet {
             base,
             aggregators: (0..config.aggregators).map(|_| None).collect(),
             nodes: (0..config.nodes).map(|_| None).collect(),
+            seconds: (0..config.nodes).map(|_| None).collect(),
+            dashboards: Vec::new(),
             said: AllSaid::default(),
             strange: Vec::new(),
             binaries,
@@ -100,8 +92,11 @@ impl ChaosFleet {
         fleet.everybody_ready().await;
         // Membership is agreed on before the first node asks for its owner.
         tokio::time::sleep(Duration::from_secs(4)).await;
+        for i in 0..config.aggregators {
+            fleet.start_dashboard(i);
+        }
         for i in 0..config.nodes {
-            fleet.start_node(i);
+            fleet.start_node(i)?;
         }
         Ok(fleet)
     }
@@ -121,6 +116,11 @@ impl ChaosFleet {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same, for who reads meanwhile.
+    pub(super) fn all_said(&self) -> AllSaid {
+        Arc::clone(&self.said)
+    }
+
     /// Waits until `/ready` of every aggregator says so.
     pub(super) async fn everybody_ready(&self) {
         for member in self.members() {
@@ -131,7 +131,7 @@ impl ChaosFleet {
     /// Lines that a log should not hold: what every aggregator logged as an error.
     pub(super) fn errors(&self) -> Vec<String> {
         let logs = self.aggregators.iter().flatten().map(Program::log);
-        logs.flat_map(|log| log.lines().filter(|line| line.contains("ERROR")).map(str::to_owned).collect::<Vec<_>>())
+        logs.flat_map(|log| log.lines().filter(|line| line.contains(" ERROR ")).map(str::to_owned).collect::<Vec<_>>())
             .collect()
     }
 
@@ -172,39 +172,103 @@ impl ChaosFleet {
         self.aggregators[i] = Some(Program::launch(launch));
     }
 
-    fn start_node(&mut self, i: usize) {
-        let party = Party::Node(i);
-        let start = {
-            let mut said = self.said();
-            said.push(Said { node: i, alive: true, ..Said::default() });
-            said.len() - 1
-        };
-        assert!(Digit::of(start).is_some(), "nodes are started {} times at most", Digit::ALL);
-        let mut seeds: Vec<String> =
-            (0..self.aggregators.len()).map(|i| format!("{}:{GRPC}", self.address(i))).collect();
-        let n = seeds.len();
-        seeds.rotate_left(i % n);
-        let arguments = ["--node", &party.to_string(), "--start", &start.to_string(), "--seeds", &seeds.join(",")];
-        let all = Arc::clone(&self.said);
-        let launch = Launch {
-            path: self.binaries[1].clone(),
-            arguments: arguments.map(str::to_owned).into(),
-            user: self.user(party),
-            lines: Some(Box::new(move |line| {
-                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-                match Line::parse(line) {
-                    Some(Line::Cut(tick)) => all[start].cut.push(tick),
-                    Some(Line::Stats { acked, unacked, lost }) => {
-                        (all[start].acked, all[start].unacked, all[start].lost) = (acked, unacked, lost);
-                    }
-                    None => {}
-                }
-            })),
-        };
-        self.nodes[i] = Some((start, Program::launch(launch)));
+    /// The addresses of the dashboards.
+    pub(super) fn dashboards(&self) -> Vec<SocketAddr> {
+        self.dashboards.iter().map(|dashboard| dashboard.address("http")).collect()
     }
 
-    /// Sends a signal; a node that ends is marked.
+    fn start_dashboard(&mut self, i: usize) {
+        let seeds: Vec<String> = self.addresses_from(i).iter().map(|seed| format!("\"{seed}\"")).collect();
+        let seeds = format!("aggregators=[{}]", seeds.join(","));
+        let settings = [&seeds, "listen=127.0.0.1:0", "admin_listen=127.0.0.1:0"];
+        self.dashboards.push(Program::with_settings("starling-dashboard", &settings));
+    }
+
+    /// The gRPC addresses of all aggregators, the `i`-th first.
+    fn addresses_from(&self, i: usize) -> Vec<String> {
+        let mut all: Vec<String> = (0..self.aggregators.len()).map(|i| format!("{}:{GRPC}", self.address(i))).collect();
+        let n = all.len();
+        all.rotate_left(i % n);
+        all
+    }
+
+    /// The next start of a node, with a digit that nobody has.
+    fn next_start(&self, node: usize) -> Result<Start, String> {
+        let mut said = self.said();
+        let free = |digit: &Digit| said.iter().all(|said| said.digit != *digit || said.is_free());
+        let digit = (0..Digit::ALL).filter_map(Digit::of).find(free).ok_or("too many starts in a short time")?;
+        said.push(Said::new(node, digit));
+        Ok(Start { number: said.len() - 1, digit })
+    }
+
+    fn start_node(&mut self, i: usize) -> Result<(), String> {
+        let start = self.next_start(i)?;
+        self.nodes[i] = Some(self.launch_node(i, start, i as u8));
+        Ok(())
+    }
+
+    fn launch_node(&self, i: usize, start: Start, machine: u8) -> Program {
+        let party = Party::Node(i);
+        let (clock, seeds) = (self.clock_file(i), self.addresses_from(i).join(","));
+        let clock = if machine < SECOND_MACHINE { clock } else { clock.with_extension("second") };
+        let arguments = [
+            ["--node", &party.to_string()],
+            ["--machine", &machine.to_string()],
+            ["--start", &start.to_string()],
+            ["--seeds", &seeds],
+            ["--clock", &clock.display().to_string()],
+        ];
+        let all = Arc::clone(&self.said);
+        Program::launch(Launch {
+            path: self.binaries[1].clone(),
+            arguments: arguments.as_flattened().iter().map(|&argument| argument.to_owned()).collect(),
+            user: self.user(party),
+            lines: Some(Box::new(move |line| {
+                let Some((start, line)) = Line::parse(line) else { return };
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(said) = all.get_mut(start) {
+                    said.take(line);
+                }
+            })),
+        })
+    }
+
+    /// Where a node reads how far its clock is ahead.
+    fn clock_file(&self, i: usize) -> PathBuf {
+        self.directory.path().join(format!("clock-{i}"))
+    }
+
+    /// Sets the clock of a node; a new stream begins.
+    pub(super) fn set_clock(&mut self, party: Party, ahead_ms: i64) -> Result<(), String> {
+        let Party::Node(i) = party else { return Ok(()) };
+        let start = self.next_start(i)?;
+        self.said()[start.number].ahead_ms = ahead_ms;
+        Clock { ahead_ms, start }.write(&self.clock_file(i)).map_err(|error| error.to_string())
+    }
+
+    /// Starts a daemon on another machine with the name of a node that is well: it must not be counted.
+    pub(super) fn start_second(&mut self, party: Party) -> Result<(), String> {
+        let Party::Node(i) = party else { return Ok(()) };
+        let start = self.next_start(i)?;
+        self.said()[start.number].second = true;
+        self.seconds[i] = Some(self.launch_node(i, start, SECOND_MACHINE + i as u8));
+        Ok(())
+    }
+
+    /// Kills it.
+    pub(super) fn end_second(&mut self, party: Party) {
+        let Party::Node(i) = party else { return };
+        // Killed when dropped.
+        drop(self.seconds[i].take());
+        self.said().iter_mut().filter(|said| said.node == i && said.second).for_each(Said::end);
+    }
+
+    /// Notes that something happens to an aggregator or to a link.
+    pub(super) fn disturb(&self) {
+        self.said().iter_mut().filter(|said| said.second && said.alive).for_each(|said| said.disturbed = true);
+    }
+
+    /// Sends a signal; the streams of a node that ends are marked.
     pub(super) fn signal(&mut self, party: Party, signal: Signal) {
         let Some(program) = self.program(party) else { return };
         if signal == Signal::KILL {
@@ -212,10 +276,8 @@ impl ChaosFleet {
         } else {
             program.signal(signal);
         }
-        if let (Party::Node(i), Signal::KILL | Signal::TERM) = (party, signal)
-            && let Some((start, _)) = self.nodes[i]
-        {
-            self.said()[start].alive = false;
+        if let (Party::Node(i), Signal::KILL | Signal::TERM) = (party, signal) {
+            self.said().iter_mut().filter(|said| said.node == i && !said.second).for_each(Said::end);
         }
     }
 
@@ -229,7 +291,7 @@ impl ChaosFleet {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         match party {
-            Party::Node(i) => self.start_node(i),
+            Party::Node(i) => self.start_node(i)?,
             Party::Aggregator(i) => self.start_aggregator(i),
         }
         Ok(())
@@ -274,7 +336,7 @@ impl ChaosFleet {
     fn program(&mut self, party: Party) -> Option<&mut Program> {
         match party {
             Party::Aggregator(i) => self.aggregators[i].as_mut(),
-            Party::Node(i) => self.nodes[i].as_mut().map(|(_, program)| program),
+            Party::Node(i) => self.nodes[i].as_mut(),
         }
     }
 

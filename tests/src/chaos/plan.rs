@@ -21,6 +21,11 @@ const GONE_MS: (u64, u64) = (1_000, 6_000);
 /// How long a process or a link is held. Shorter than the 20 s after which an aggregator that is cut off acknowledges
 /// on its own.
 const HELD_MS: (u64, u64) = (5_000, 15_000);
+/// How far the clock of a node is set ahead; negative: back. All beyond the second that is borne; some seconds come too
+/// late to be shown at once, some too early, some never.
+const AHEAD_MS: [i64; 8] = [-120_000, -20_000, -3_000, -1_500, 1_500, 5_000, 30_000, 3_600_000];
+/// How far back a node may bring a second that it cuts now, in seconds: the most of [`AHEAD_MS`], and some.
+pub(super) const BEHIND: u32 = 125;
 /// Aggregators out of order at one time.
 const OUT_MAX: usize = 2;
 
@@ -31,8 +36,14 @@ pub(super) enum Step {
     Signal(Party, Signal),
     /// Start a process that was killed.
     Start(Party),
-    /// Start another process with the name of this one.
+    /// Start another process with the name of this aggregator.
     Namesake(Party),
+    /// Start a daemon on another machine with the name of this node, which is well.
+    Second(Party),
+    /// End that daemon.
+    SecondEnds(Party),
+    /// Set the clock of this node: milliseconds ahead.
+    Clock(Party, i64),
     /// From now on these cuts and no others.
     Network(Vec<Cut>),
 }
@@ -42,7 +53,9 @@ impl fmt::Display for Step {
         match self {
             Self::Signal(party, signal) => write!(f, "{} {party}", name(*signal)),
             Self::Start(party) => write!(f, "start {party}"),
-            Self::Namesake(party) => write!(f, "another {party}"),
+            Self::Namesake(party) | Self::Second(party) => write!(f, "another {party}"),
+            Self::SecondEnds(party) => write!(f, "kill the other {party}"),
+            Self::Clock(party, ahead_ms) => write!(f, "clock {party} {:+} s", *ahead_ms as f64 / 1_000.0),
             Self::Network(cuts) if cuts.is_empty() => write!(f, "network whole"),
             Self::Network(cuts) => {
                 write!(f, "network")?;
@@ -75,6 +88,8 @@ enum Kind {
     TermNode,
     StopNode,
     Namesake,
+    SecondNode,
+    ClockStep,
     Partition,
     OneWay,
     NodePartition,
@@ -82,7 +97,7 @@ enum Kind {
 }
 
 impl Kind {
-    const PROCESSES: [Self; 7] = [
+    const PROCESSES: [Self; 9] = [
         Self::KillAggregator,
         Self::TermAggregator,
         Self::StopAggregator,
@@ -90,6 +105,8 @@ impl Kind {
         Self::TermNode,
         Self::StopNode,
         Self::Namesake,
+        Self::SecondNode,
+        Self::ClockStep,
     ];
     const NETWORK: [Self; 4] = [Self::Partition, Self::OneWay, Self::NodePartition, Self::Loss];
 
@@ -102,6 +119,8 @@ impl Kind {
             Self::TermNode => "node SIGTERM",
             Self::StopNode => "node STOP",
             Self::Namesake => "namesake",
+            Self::SecondNode => "second node",
+            Self::ClockStep => "clock step",
             Self::Partition => "partition",
             Self::OneWay => "one-way",
             Self::NodePartition => "node partition",
@@ -187,8 +206,10 @@ impl Plan {
 
     fn ended(&mut self, step: &Step) {
         match step {
-            Step::Signal(party, _) | Step::Start(party) => drop(self.out.remove(party)),
-            Step::Namesake(_) => {}
+            Step::Signal(party, _) | Step::Start(party) | Step::SecondEnds(party) | Step::Clock(party, _) => {
+                self.out.remove(party);
+            }
+            Step::Namesake(_) | Step::Second(_) => {}
             Step::Network(cuts) => self.cut = !cuts.is_empty(),
         }
     }
@@ -248,10 +269,18 @@ impl Plan {
                 let party = self.node();
                 self.hold(now, party)
             }
-            // While it is well, and everyone can know that it is.
             Kind::Namesake => {
                 let party = self.aggregator();
-                (!self.cut && !self.killed && self.aggregators_out() == 0).then_some(Step::Namesake(party))
+                self.known_to_be_well().then_some(Step::Namesake(party))
+            }
+            Kind::SecondNode => {
+                let party = self.node();
+                self.known_to_be_well().then_some(())?;
+                self.change(now, party, Step::Second(party), Step::SecondEnds(party))
+            }
+            Kind::ClockStep => {
+                let (party, ahead_ms) = (self.node(), *AHEAD_MS.choose(&mut self.random)?);
+                self.change(now, party, Step::Clock(party, ahead_ms), Step::Clock(party, 0))
             }
             Kind::Partition | Kind::OneWay | Kind::NodePartition | Kind::Loss => self.spoil(now, kind),
         }?;
@@ -276,10 +305,20 @@ impl Plan {
     }
 
     fn hold(&mut self, now: Duration, party: Party) -> Option<Step> {
+        self.change(now, party, Step::Signal(party, Signal::STOP), Step::Signal(party, Signal::CONT))
+    }
+
+    /// Does something for a while to somebody to whom nothing else is done.
+    fn change(&mut self, now: Duration, party: Party, step: Step, end: Step) -> Option<Step> {
         self.out.insert(party).then_some(())?;
         let back = now + self.millis(HELD_MS);
-        self.ends.push((back, Step::Signal(party, Signal::CONT)));
-        Some(Step::Signal(party, Signal::STOP))
+        self.ends.push((back, end));
+        Some(step)
+    }
+
+    /// Whether every aggregator is well and everyone can know it.
+    fn known_to_be_well(&self) -> bool {
+        !self.cut && !self.killed && self.aggregators_out() == 0
     }
 
     /// Cuts or spoils links; one such fault at a time, and none before an aggregator that was killed is made good.
@@ -377,6 +416,9 @@ mod tests {
                     Step::Network(cuts) if cuts.is_empty() => drop(trouble.remove(&None)),
                     Step::Network(_) => drop(trouble.insert(None)),
                     Step::Namesake(party) => assert!(matches!(party, Party::Aggregator(_))),
+                    Step::Second(party) | Step::SecondEnds(party) | Step::Clock(party, _) => {
+                        assert!(matches!(party, Party::Node(_)));
+                    }
                     Step::Signal(..) => {}
                 }
                 if !trouble.is_empty() {

@@ -10,13 +10,16 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use starling_proto::{
     limits::PEER_MESSAGE_BYTES_MAX,
-    v1::{ClusterView, GetClusterRequest, WatchClusterRequest},
+    v1::{ClusterView, Completeness, GetClusterRequest, WatchClusterRequest},
 };
 use starling_service::grpc::query_client::QueryClient;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use super::Sum;
+use super::{
+    Sum,
+    said::{AllSaid, nodes_in},
+};
 use crate::{Oracle, health::Member};
 
 const PAUSE: Duration = Duration::from_millis(500);
@@ -26,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Findings kept: one is enough to fail, a few help to understand.
 const FINDINGS_MAX: usize = 20;
+
+/// Seconds back that are read: aggregators hold 900.
+const BACK: u32 = 850;
 
 /// Seconds after the first one in which not every node need be known yet.
 const KNOWN_AFTER: u32 = 8;
@@ -46,16 +52,22 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    fn look_at(&mut self, view: &ClusterView, member: &Member, expects: Expects) {
+    fn look_at(&mut self, view: &ClusterView, member: &Member, expects: &Expects) {
         self.answered += 1;
-        if let Some(wrong) = Sum::of(view).wrong() {
+        let sum = Sum::of(view);
+        if let Some(wrong) = sum.wrong() {
             self.wrong += 1;
             self.found(format!("second {} at {}: {wrong}", view.tick, member.name));
         }
-        if let Some(claim) = expects.wrong_claim(view) {
-            self.claims += 1;
-            self.found(format!("second {} at {}: {claim}", view.tick, member.name));
+        if let Some(claim) = expects.wrong_claim(view, &sum) {
+            self.claim(format!("second {} at {}: {claim}", view.tick, member.name));
         }
+    }
+
+    /// Somebody claimed what is not true.
+    pub(super) fn claim(&mut self, finding: String) {
+        self.claims += 1;
+        self.found(finding);
     }
 
     fn found(&mut self, finding: String) {
@@ -66,22 +78,35 @@ impl Reads {
 }
 
 /// What every answer must know of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Expects {
     /// First second of the run.
     pub(super) begin: u32,
     /// Nodes of the cluster, each of which is expected whatever happens to it.
     pub(super) nodes: usize,
+    /// What they said.
+    pub(super) said: AllSaid,
 }
 
 impl Expects {
-    /// A claim to be complete that is not true: a node is neither reported nor missed.
-    pub(super) fn wrong_claim(self, view: &ClusterView) -> Option<String> {
+    /// A claim of a view that is not true: of its completeness, or of how many nodes are in its sums.
+    pub(super) fn wrong_claim(&self, view: &ClusterView, sum: &Sum) -> Option<String> {
         let completeness = view.completeness.clone().unwrap_or_default();
+        let inside = nodes_in(&self.said.lock().unwrap_or_else(PoisonError::into_inner), sum, view.tick);
+        let reporting = completeness.nodes_reporting() as usize;
+        let other = || {
+            let inside = inside.filter(|inside| *inside != reporting)?;
+            Some(format!("{reporting} nodes reporting, {inside} are in the sum"))
+        };
+        self.wrong_completeness(view.tick, &completeness).or_else(other)
+    }
+
+    /// A claim to be complete that is not true: a node is neither reported nor missed.
+    pub(super) fn wrong_completeness(&self, tick: u32, completeness: &Completeness) -> Option<String> {
         let (reporting, expected) = (completeness.nodes_reporting(), completeness.nodes_expected());
         let missing = completeness.nodes_missing.len();
         let all = expected as usize == self.nodes && reporting as usize + missing == self.nodes;
-        (view.tick >= self.begin + KNOWN_AFTER && !all)
+        (tick >= self.begin + KNOWN_AFTER && !all)
             .then(|| format!("{reporting} of {expected} nodes, {missing} named, there are {}", self.nodes))
     }
 }
@@ -90,21 +115,27 @@ impl Expects {
 #[derive(Debug)]
 pub(super) struct Readers {
     reads: Arc<Mutex<Reads>>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Readers {
-    pub(super) fn start(members: Vec<Member>, expects: Expects, seed: u64) -> Self {
+    pub(super) fn start(members: Vec<Member>, expects: &Expects, seed: u64) -> Self {
         let (reads, mut tasks) = (Arc::new(Mutex::new(Reads::default())), JoinSet::new());
         for (i, member) in members.into_iter().enumerate() {
             let random = StdRng::seed_from_u64(seed.wrapping_add(i as u64));
-            tasks.spawn(read(member.clone(), expects, random, Arc::clone(&reads)));
-            tasks.spawn(watch(member, expects, Arc::clone(&reads)));
+            tasks.spawn(read(member.clone(), expects.clone(), random, Arc::clone(&reads)));
+            tasks.spawn(watch(member, expects.clone(), Arc::clone(&reads)));
         }
-        Self { reads, _tasks: tasks }
+        Self { reads, tasks }
     }
 
-    pub(super) fn end(self) -> Reads {
+    /// What was read so far; wrong claims of others are added to it.
+    pub(super) fn reads(&self) -> Arc<Mutex<Reads>> {
+        Arc::clone(&self.reads)
+    }
+
+    pub(super) fn end(mut self) -> Reads {
+        self.tasks.abort_all();
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -112,12 +143,13 @@ impl Readers {
 async fn read(member: Member, expects: Expects, mut random: StdRng, reads: Arc<Mutex<Reads>>) {
     let mut client = None;
     loop {
-        let old = random.random_range(expects.begin..=Oracle::now().max(expects.begin + 1));
+        let now = Oracle::now().max(expects.begin + 1);
+        let old = random.random_range(expects.begin.max(now - BACK)..=now);
         for tick in [0, old] {
             let answer = tokio::time::timeout(PATIENCE, view(&member, &mut client, tick)).await;
             let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
             match answer {
-                Ok(Ok(view)) => reads.look_at(&view, &member, expects),
+                Ok(Ok(view)) => reads.look_at(&view, &member, &expects),
                 Ok(Err(_)) | Err(_) => {
                     reads.unanswered += 1;
                     client = None;
@@ -133,12 +165,12 @@ async fn watch(member: Member, expects: Expects, reads: Arc<Mutex<Reads>>) {
     let mut next = expects.begin;
     loop {
         // Held, cut off, killed or not caught up yet: it is asked again.
-        let _ = follow(&member, expects, &mut next, &reads).await;
+        let _ = follow(&member, &expects, &mut next, &reads).await;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn follow(member: &Member, expects: Expects, next: &mut u32, reads: &Mutex<Reads>) -> Result<(), String> {
+async fn follow(member: &Member, expects: &Expects, next: &mut u32, reads: &Mutex<Reads>) -> Result<(), String> {
     let request = WatchClusterRequest { from_tick: *next, ..WatchClusterRequest::default() };
     let opened = tokio::time::timeout(PATIENCE, async {
         let mut client = connect(member).await?;
