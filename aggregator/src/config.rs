@@ -1,5 +1,6 @@
 //! Settings of an aggregator: one table. The example file in `deploy/config/aggregator.toml` is written from it.
 
+mod alerts;
 mod remote_write;
 
 use std::{
@@ -22,7 +23,10 @@ use starling_service::{
     },
 };
 
-pub use self::remote_write::{RemoteWriteSettings, SeriesScope, WriteVersion};
+pub use self::{
+    alerts::AlertSettings,
+    remote_write::{RemoteWriteSettings, SeriesScope, WriteVersion},
+};
 
 /// Most copies a frame can be asked to be on before it is acknowledged.
 const COPIES_MAX: u8 = 5;
@@ -104,6 +108,8 @@ starling_service::settings! {
         pub requests: RequestReports = RequestReports::default();
         /// The history this aggregator keeps on its disk, in the folder `history` of `state_dir`.
         pub history: HistorySettings = HistorySettings::default();
+        /// Alert rules and what becomes of what they say.
+        pub alerts: AlertSettings = AlertSettings::default();
         /// Series sent to a receiver of Prometheus's remote write.
         pub remote_write: RemoteWriteSettings = RemoteWriteSettings::default();
     }
@@ -374,6 +380,11 @@ mod tests {
             grpc_advertise: Some("127.0.0.1:7400".into()),
             gossip_advertise: Some("127.0.0.1:7401".parse().unwrap()),
             state_dir: "/var/lib/starling/aggregator".into(),
+            alerts: AlertSettings {
+                rules: vec!["/etc/starling/rules.toml".into()],
+                defaults_off: vec!["disk-busy".into()],
+                ..AlertSettings::default()
+            },
             remote_write: RemoteWriteSettings {
                 url: Some("http://127.0.0.1:9090/api/v1/write".into()),
                 secret_file: Some("/etc/starling/write-secret".into()),

@@ -7,6 +7,7 @@
 //!
 //! [`Service`] is one aggregator; the binary `starling-aggregator` runs one in a process of its own.
 
+mod alerts;
 pub mod blocks;
 mod catch_up;
 mod clock;
@@ -29,6 +30,8 @@ mod select;
 mod service;
 mod state_file;
 
-pub use config::{Config, Duplicates, EngineSettings, HistorySettings, RemoteWriteSettings, SeriesScope, WriteVersion};
+pub use config::{
+    AlertSettings, Config, Duplicates, EngineSettings, HistorySettings, RemoteWriteSettings, SeriesScope, WriteVersion,
+};
 pub use metrics::Metrics;
 pub use service::Service;

@@ -3,6 +3,7 @@
 //!
 //! Each aggregator of a process has numbers and limits of log lines of its own.
 
+mod alerts;
 mod remote_write;
 
 use std::{net::SocketAddr, time::Duration};
@@ -280,6 +281,20 @@ starling_service::metrics! {
         remote_write_series: Gauge = "starling_aggregator_remote_write_series";
         /// Times a series had no room or no name of its own among those that are sent.
         remote_write_series_left_out: Gauge = "starling_aggregator_remote_write_series_left_out";
+        /// Judging one second by all rules.
+        alerts_evaluation: Durations = "starling_alerts_evaluation", unit Seconds;
+        /// Seconds that were not judged because the evaluation was behind.
+        alerts_missed: Counter = "starling_alerts_missed_evaluations";
+        /// Episodes that are open in the cluster.
+        alerts_open: Gauge = "starling_alerts_open";
+        /// Transitions of episodes that this aggregator judged, by state.
+        alert_transitions: By<Counter> = "starling_alerts_transitions", label "state";
+        /// Times a set of attributes found no place in a rule, which judges at most 256 of a subject.
+        alerts_left_out: Gauge = "starling_alerts_left_out";
+        /// 1 while files of rules are refused.
+        alert_rules_refused: Gauge = "starling_alerts_rules_refused";
+        /// Records that were not taken, written or exchanged, by reason.
+        alerts_failures: By<Counter> = "starling_alerts_failures", label "reason";
 
         log node_stream_line most 50 every LINE_EVERY;
         log frame_refused_line every LINE_EVERY;
@@ -301,6 +316,8 @@ starling_service::metrics! {
         log history_copy_refused_line every LINE_EVERY;
         log history_engine_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
+        log alerts_line every LINE_EVERY;
+        log alert_transition_line most 50 every LINE_EVERY;
         log ledger_store_line every LINE_EVERY;
         log remote_write_line every LINE_EVERY;
         log remote_write_full_line every LINE_EVERY;

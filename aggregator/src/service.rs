@@ -30,6 +30,7 @@ use tracing::{info, warn};
 
 use crate::{
     Config,
+    alerts::{self, Alerts, Evaluator},
     catch_up::{self, CatchUp},
     copies::{self, Copies, TakingOver},
     engine::Engine,
@@ -41,7 +42,7 @@ use crate::{
     metrics::Metrics,
     out::{self, Follow, RemoteWrite, Scrapes},
     peer::{self, Exchange, Links, PeerService},
-    query::{ClusterService, Holders, OverTime, QueryService, Streams, Views},
+    query::{AlertService, ClusterService, Holders, OverTime, QueryService, Streams, Views},
     requests::MeterLayer,
     roster,
     select::{Held, Memory, Source, Stored},
@@ -71,6 +72,8 @@ const SCRAPES: &str = "series to be scraped";
 const LEDGER_LOGS: &str = "logs of the ledger";
 const COPIES: &str = "copies of history";
 const TAKING_OVER: &str = "last minutes of nodes";
+const ALERTS: &str = "alerts";
+const ALERT_RECORDS: &str = "records of alerts";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
@@ -80,6 +83,7 @@ pub struct Service {
     ledger: LedgerTask,
     history: Option<(Arc<History>, history::Starting, history::LedgerLogs, Copies)>,
     remote_write: Option<RemoteWrite>,
+    evaluator: Option<(Alerts, Evaluator)>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     ready: watch::Sender<Readiness>,
@@ -108,7 +112,26 @@ impl Program for Service {
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
         let (log, requests) = LogHandle::new();
         let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log));
-        let (rooms, mut ledger) = build(&config, writer, membership, tasks, (metrics, disk));
+        let opened_alerts = match config.alerts.enabled {
+            true => Some(alerts::open(&config, metrics.clone()).await?),
+            false => None,
+        };
+        let shared = opened_alerts.as_ref().map(|(alerts, _)| alerts.clone());
+        let (rooms, mut ledger) = build(&config, writer, membership, tasks, (metrics, disk), shared);
+        let evaluator = opened_alerts.map(|(alerts, files)| {
+            let Exchange { membership, ledger, fleet, registry, catch_up, metrics, .. } = &*rooms.exchange;
+            let parts = alerts::Parts {
+                ledger: ledger.clone(),
+                registry: registry.clone(),
+                fleet: fleet.clone(),
+                membership: membership.clone(),
+                catch_up: catch_up.clone(),
+                metrics: metrics.clone(),
+                copies: config.copies.into(),
+                keeps_history: config.history.enabled,
+            };
+            (alerts.clone(), Evaluator::new(alerts, files, parts))
+        });
         let history = match opened {
             Some((disk, recovered)) => {
                 let Intake { registry, ledger, metrics, .. } = &*rooms.intake;
@@ -129,7 +152,18 @@ impl Program for Service {
             (history, starting, logs, copies)
         });
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
-        Ok(Self { config, rooms, registry: Arc::new(registry), ledger, history, remote_write, grpc, admin, ready })
+        Ok(Self {
+            config,
+            rooms,
+            registry: Arc::new(registry),
+            ledger,
+            history,
+            remote_write,
+            evaluator,
+            grpc,
+            admin,
+            ready,
+        })
     }
 
     /// `grpc`, `gossip` (UDP) and `admin`.
@@ -146,7 +180,7 @@ impl Program for Service {
     /// error, when the clock of this host went back: whoever watches over this process starts a new one, which is a new
     /// writer by the new time.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, rooms, registry, ledger, history, remote_write, grpc, admin, ready } = self;
+        let Self { config, rooms, registry, ledger, history, remote_write, evaluator, grpc, admin, ready } = self;
         info!(
             aggregator = %config.aggregator_id, cluster = config.cluster, writer = %rooms.intake.ledger.writer(),
             grpc = %grpc.1, gossip = %rooms.intake.membership.gossip_addr(), admin = %admin.1, "aggregator started"
@@ -174,6 +208,12 @@ impl Program for Service {
             let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone());
             let (holders, metrics) = ((registry.clone(), membership.clone()), metrics.clone());
             parts.start(REMOTE_WRITE, |stop| remote_write.run(follow, holders, metrics, stop));
+        }
+        if let Some((alerts, evaluator)) = evaluator {
+            let Exchange { membership, metrics, .. } = &*rooms.exchange;
+            let (membership, metrics) = (membership.clone(), metrics.clone());
+            parts.start(ALERTS, |stop| evaluator.run(stop));
+            parts.start(ALERT_RECORDS, |stop| done(peer::share_alerts(alerts, membership, metrics, stop)));
         }
         // These end with the streams, by a token of their own.
         parts.start(DIALLER, |_| done(peer::dial_peers(rooms.exchange.clone())));
@@ -226,6 +266,7 @@ fn build(
     membership: Membership,
     tasks: TaskTracker,
     (metrics, disk): (Arc<Metrics>, Option<(Arc<Disk>, LogHandle)>),
+    alerts: Option<Alerts>,
 ) -> (Rooms, LedgerTask) {
     let copies = u32::from(config.copies);
     let registry =
@@ -247,6 +288,7 @@ fn build(
     let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone());
     let scrapes = Arc::new(Scrapes::new(follow, metrics.clone()));
     let exchange = Exchange {
+        alerts,
         catch_up,
         membership: membership.clone(),
         ledger: ledger.clone(),
@@ -297,6 +339,14 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
     };
     let catch_up = exchange.catch_up.clone();
     let copies = exchange.disk.as_ref().map(|_| copies.clone());
+    let alerts = AlertService {
+        id: id.clone(),
+        alerts: exchange.alerts.clone(),
+        ledger: ledger.clone(),
+        registry: intake.registry.clone(),
+        streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
+        catch_up: exchange.catch_up.clone(),
+    };
     let cluster =
         ClusterService { id, cluster, membership, ledger, catch_up, copies, disk: exchange.disk.clone(), holders };
     Ok(Server::builder()
@@ -312,6 +362,7 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
         .add_service(PeerService::server(exchange.clone()))
         .add_service(query.server())
         .add_service(cluster.server())
+        .add_service(alerts.server())
         .add_service(reflection().build_v1().context("descriptors for reflection")?)
         .add_service(reflection().build_v1alpha().context("descriptors for reflection")?))
 }
@@ -400,7 +451,13 @@ impl Running {
                 Readiness::NotReady(_) => ServingStatus::NotServing,
             };
             self.health.set_service_status("", status).await;
-            for service in ["starling.v1.Ingest", "starling.v1.Query", "starling.v1.Cluster", "starling.v1.Peer"] {
+            for service in [
+                "starling.v1.Ingest",
+                "starling.v1.Query",
+                "starling.v1.Cluster",
+                "starling.v1.Peer",
+                "starling.v1.Alerts",
+            ] {
                 self.health.set_service_status(service, status).await;
             }
         }
@@ -424,9 +481,21 @@ impl Running {
         if tokio::time::timeout_at(deadline.into(), exchange.tasks.wait()).await.is_err() {
             warn!(tasks = exchange.tasks.len(), "streams did not end in time");
         }
-        for part in
-            [ROSTER, DIALLER, ROWS, REBALANCING, GRPC, ADMIN, SCRAPES, REMOTE_WRITE, LEDGER_LOGS, LEDGER, HISTORY]
-        {
+        for part in [
+            ROSTER,
+            DIALLER,
+            ROWS,
+            REBALANCING,
+            GRPC,
+            ADMIN,
+            ALERTS,
+            ALERT_RECORDS,
+            SCRAPES,
+            REMOTE_WRITE,
+            LEDGER_LOGS,
+            LEDGER,
+            HISTORY,
+        ] {
             self.parts.stop(part, deadline.saturating_duration_since(Instant::now())).await;
         }
         intake.meter.clone().shutdown().await;

@@ -49,6 +49,7 @@ pub const PROTO_FILES: &[&str] = &[
     "starling/v1/history.proto",
     "starling/v1/sections.proto",
     "starling/v1/ingest.proto",
+    "starling/v1/alerts.proto",
     "starling/v1/peer.proto",
     "starling/v1/query.proto",
     "starling/v1/cluster.proto",

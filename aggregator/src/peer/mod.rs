@@ -6,6 +6,7 @@
 //! Beside it they ask each other for what one alone holds of the history ([`history`]), and for the blocks of which they are to
 //! keep copies ([`blocks`]), and for the last 15 minutes of nodes that moved ([`recent`]), over [`channels`] of their own.
 
+mod alerts;
 mod blocks;
 mod channels;
 mod dial;
@@ -28,15 +29,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use self::{blocks::Blocks, history::Reads, link::Outbox, recent::Recents};
 pub(crate) use self::{
+    alerts::share_alerts,
     blocks::WANTED_MAX,
     channels::Channels,
     dial::{DIAL, dial_peers},
     recent::NODES_MAX,
 };
+use self::{blocks::Blocks, history::Reads, link::Outbox, recent::Recents};
 use crate::{
-    catch_up::CatchUp, fleet::ClusterFleet, history::Disk, ingest::Registry, ledger_task::LedgerHandle,
+    alerts::Alerts, catch_up::CatchUp, fleet::ClusterFleet, history::Disk, ingest::Registry, ledger_task::LedgerHandle,
     membership::Membership, metrics::Metrics, select::Held,
 };
 
@@ -98,6 +100,8 @@ pub(crate) struct Exchange {
     pub(crate) disk: Option<Arc<Disk>>,
     /// The nodes that have, or had, a stream here.
     pub(crate) registry: Arc<Registry>,
+    /// Records of alerts; `None` when they are off.
+    pub(crate) alerts: Option<Alerts>,
     /// Hears what peers hold.
     pub(crate) catch_up: Arc<CatchUp>,
     /// The streams that are up.
@@ -128,6 +132,10 @@ impl PeerService {
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
     }
+
+    fn alerts(&self) -> Result<&Alerts, Status> {
+        self.exchange.alerts.as_ref().ok_or_else(|| Status::unimplemented("alerts are off here (alerts.enabled)"))
+    }
 }
 
 #[tonic::async_trait]
@@ -137,6 +145,7 @@ impl peer_server::Peer for PeerService {
     type ListBlocksStream = ReceiverStream<Result<v1::BlockList, Status>>;
     type ReadRecentStream = ReceiverStream<Result<v1::RecentBlock, Status>>;
     type ReadBlocksStream = ReceiverStream<Result<v1::BlockPart, Status>>;
+    type ReadAlertsStream = ReceiverStream<Result<v1::AlertRecords, Status>>;
 
     async fn sync(&self, request: Request<Streaming<v1::SyncMessage>>) -> Result<Response<Self::SyncStream>, Status> {
         if self.exchange.stop.is_cancelled() {
@@ -179,5 +188,13 @@ impl peer_server::Peer for PeerService {
         request: Request<v1::ReadRecentRequest>,
     ) -> Result<Response<Self::ReadRecentStream>, Status> {
         Ok(Response::new(ReceiverStream::new(self.recents.begin(request.get_ref())?)))
+    }
+
+    async fn put_alerts(&self, request: Request<v1::AlertRecords>) -> Result<Response<v1::AlertDigest>, Status> {
+        Ok(Response::new(alerts::take(self.alerts()?, request.into_inner())?))
+    }
+
+    async fn read_alerts(&self, _: Request<v1::ReadAlertsRequest>) -> Result<Response<Self::ReadAlertsStream>, Status> {
+        Ok(Response::new(ReceiverStream::new(alerts::all(self.alerts()?))))
     }
 }

@@ -1,5 +1,6 @@
 //! Answers for people, dashboards and scripts. Any aggregator answers for the whole cluster.
 
+mod alerts;
 mod built;
 mod cluster;
 mod follow;
@@ -21,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub(crate) use self::{
-    cluster::ClusterService, forward::Holders, over_time::OverTime, service::QueryService, views::Views,
+    alerts::AlertService, cluster::ClusterService, forward::Holders, over_time::OverTime, service::QueryService,
+    views::Views,
 };
 use crate::{fleet::ClusterFleet, ingest::Registry, ledger_task::LedgerHandle};
 use starling_proto::group::Group;

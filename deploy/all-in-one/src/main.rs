@@ -1,4 +1,7 @@
 //! `starling up`: see this host, now. `starling store`: look into the history that is kept on a disk, and move it.
+//! `starling rules`: check and test alert rules.
+
+mod rules;
 
 use std::process::ExitCode;
 
@@ -10,6 +13,8 @@ use starling_service::{
     version::VERSION,
 };
 use starling_store_tools::StoreArgs;
+
+use crate::rules::RulesArgs;
 
 /// As in the aggregator's own binary.
 #[global_allocator]
@@ -24,6 +29,7 @@ fn main() -> ExitCode {
         .arg_required_else_help(true)
         .subcommand(program::describe::<Up>(up))
         .subcommand(StoreArgs::augment_args(Command::new("store")))
+        .subcommand(RulesArgs::augment_args(Command::new("rules")))
         .get_matches();
     match matches.subcommand() {
         Some(("up", up)) => {
@@ -33,6 +39,10 @@ fn main() -> ExitCode {
             }
         }
         Some(("store", store)) => match StoreArgs::from_arg_matches(store) {
+            Ok(args) => ExitCode::from(args.run()),
+            Err(error) => error.exit(),
+        },
+        Some(("rules", rules)) => match RulesArgs::from_arg_matches(rules) {
             Ok(args) => ExitCode::from(args.run()),
             Err(error) => error.exit(),
         },

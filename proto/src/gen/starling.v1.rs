@@ -1425,6 +1425,697 @@ impl RefusalReason {
         }
     }
 }
+/// One attribute of the series an episode is about.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertAttribute {
+    /// Key, such as "system.filesystem.mountpoint".
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Value.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+/// A severity an episode had.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertSeveritySince {
+    /// From this second on.
+    #[prost(uint32, tag = "1")]
+    pub tick: u32,
+    /// Which.
+    #[prost(enumeration = "AlertSeverity", tag = "2")]
+    pub severity: i32,
+}
+/// One episode: a rule, a subject, from the first bad second to its end. Seconds are Unix time, of the data.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertEpisode {
+    /// 16 hexadecimal digits; the same at every aggregator, and the key by which receivers of messages know it again.
+    #[prost(string, tag = "1")]
+    pub episode_id: ::prost::alloc::string::String,
+    /// Name of the rule.
+    #[prost(string, tag = "2")]
+    pub rule: ::prost::alloc::string::String,
+    /// Identity of what the rule judged.
+    #[prost(fixed64, tag = "3")]
+    pub rule_fingerprint: u64,
+    /// Whom it is about.
+    #[prost(enumeration = "AlertScope", tag = "4")]
+    pub scope: i32,
+    /// Name of the node, or "label:value" of the group; empty for the cluster.
+    #[prost(string, tag = "5")]
+    pub subject: ::prost::alloc::string::String,
+    /// What of it, of rules that judge several series of a subject.
+    #[prost(message, repeated, tag = "6")]
+    pub attributes: ::prost::alloc::vec::Vec<AlertAttribute>,
+    /// Where it stands.
+    #[prost(enumeration = "AlertState", tag = "7")]
+    pub state: i32,
+    /// How bad it is; of one that is over how bad it was last.
+    #[prost(enumeration = "AlertSeverity", tag = "8")]
+    pub severity: i32,
+    /// The severities it had, the newest 16.
+    #[prost(message, repeated, tag = "9")]
+    pub severities: ::prost::alloc::vec::Vec<AlertSeveritySince>,
+    /// The first bad second.
+    #[prost(uint32, tag = "10")]
+    pub since_tick: u32,
+    /// When it fired. Absent when it did not.
+    #[prost(uint32, optional, tag = "11")]
+    pub fired_tick: ::core::option::Option<u32>,
+    /// When it was over. Absent while it is open.
+    #[prost(uint32, optional, tag = "12")]
+    pub ended_tick: ::core::option::Option<u32>,
+    /// Why it is over.
+    #[prost(enumeration = "AlertOutcome", tag = "13")]
+    pub outcome: i32,
+    /// The second that was judged last.
+    #[prost(uint32, tag = "14")]
+    pub judged_tick: u32,
+    /// The last value.
+    #[prost(double, optional, tag = "15")]
+    pub value: ::core::option::Option<f64>,
+    /// The value when it fired.
+    #[prost(double, optional, tag = "16")]
+    pub value_at_firing: ::core::option::Option<f64>,
+    /// The worst value.
+    #[prost(double, optional, tag = "17")]
+    pub worst: ::core::option::Option<f64>,
+    /// Beyond this it began.
+    #[prost(double, optional, tag = "18")]
+    pub limit: ::core::option::Option<f64>,
+    /// At this or on the other side of it, it is over.
+    #[prost(double, optional, tag = "19")]
+    pub clear: ::core::option::Option<f64>,
+    /// The first of the good seconds that were judged last.
+    #[prost(uint32, optional, tag = "20")]
+    pub good_since_tick: ::core::option::Option<u32>,
+    /// The first of the seconds without a verdict that came last.
+    #[prost(uint32, optional, tag = "21")]
+    pub absent_since_tick: ::core::option::Option<u32>,
+    /// How often it went from bad to good and back.
+    #[prost(uint32, tag = "22")]
+    pub crossings: u32,
+    /// When the same rule fired for the same subject, in the ten minutes before it fired last and then.
+    #[prost(uint32, repeated, tag = "23")]
+    pub fires: ::prost::alloc::vec::Vec<u32>,
+    /// Nodes that were in the second judged last.
+    #[prost(uint32, optional, tag = "24")]
+    pub nodes_reporting: ::core::option::Option<u32>,
+    /// Nodes that were expected in it.
+    #[prost(uint32, optional, tag = "25")]
+    pub nodes_expected: ::core::option::Option<u32>,
+    /// Grows with each transition.
+    #[prost(uint32, tag = "26")]
+    pub sequence: u32,
+}
+/// An episode as it is shown.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Alert {
+    /// What is known of it.
+    #[prost(message, optional, tag = "1")]
+    pub episode: ::core::option::Option<AlertEpisode>,
+    /// The episode in one sentence.
+    #[prost(string, tag = "2")]
+    pub sentence: ::prost::alloc::string::String,
+    /// What it means, with values.
+    #[prost(string, tag = "3")]
+    pub description: ::prost::alloc::string::String,
+    /// What to do.
+    #[prost(string, tag = "4")]
+    pub resolution: ::prost::alloc::string::String,
+    /// Link to more; empty for none.
+    #[prost(string, tag = "5")]
+    pub runbook: ::prost::alloc::string::String,
+    /// The expression of the rule.
+    #[prost(string, tag = "6")]
+    pub expression: ::prost::alloc::string::String,
+    /// Labels of the rule.
+    #[prost(map = "string, string", tag = "7")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// How its values are written: "share", "time", "bytes", "bytes_per_second", "rate", "number".
+    #[prost(string, tag = "8")]
+    pub unit: ::prost::alloc::string::String,
+    /// The last value, the worst and the limit, written for people.
+    #[prost(string, tag = "9")]
+    pub value_text: ::prost::alloc::string::String,
+    /// See `value_text`.
+    #[prost(string, tag = "10")]
+    pub worst_text: ::prost::alloc::string::String,
+    /// See `value_text`.
+    #[prost(string, tag = "11")]
+    pub limit_text: ::prost::alloc::string::String,
+    /// Bad is above the limit; else below.
+    #[prost(bool, tag = "12")]
+    pub above: bool,
+    /// Who looks after it. Absent when nobody said so.
+    #[prost(message, optional, tag = "13")]
+    pub acknowledgement: ::core::option::Option<AlertAcknowledgement>,
+    /// The silences that keep it quiet.
+    #[prost(string, repeated, tag = "14")]
+    pub silenced_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Episodes of nodes that stand under this one, by their ids.
+    #[prost(string, repeated, tag = "15")]
+    pub children: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The open episode of a wider scope that this one stands under; empty for none.
+    #[prost(string, tag = "16")]
+    pub parent: ::prost::alloc::string::String,
+}
+/// Somebody looks after an episode.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertAcknowledgement {
+    /// Who.
+    #[prost(string, tag = "1")]
+    pub author: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "2")]
+    pub comment: ::prost::alloc::string::String,
+    /// When, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub at_unix_ms: u64,
+    /// Until when, Unix seconds. Absent for as long as the episode is open.
+    #[prost(uint32, optional, tag = "4")]
+    pub until_tick: ::core::option::Option<u32>,
+}
+/// What a silence covers.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertMatcher {
+    /// "rule", "scope", "subject", "severity", or the key of an attribute of the episode or of a label of the rule or node.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// The value, or a regular expression that matches all of it.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+    /// `value` is a regular expression.
+    #[prost(bool, tag = "3")]
+    pub regex: bool,
+    /// Holds of what does not match.
+    #[prost(bool, tag = "4")]
+    pub negate: bool,
+}
+/// Makes what matches quiet for a time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertSilence {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub silence_id: ::prost::alloc::string::String,
+    /// All of them must match.
+    #[prost(message, repeated, tag = "2")]
+    pub matchers: ::prost::alloc::vec::Vec<AlertMatcher>,
+    /// Who.
+    #[prost(string, tag = "3")]
+    pub author: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "4")]
+    pub comment: ::prost::alloc::string::String,
+    /// From this second on.
+    #[prost(uint32, tag = "5")]
+    pub starts_tick: u32,
+    /// To this second.
+    #[prost(uint32, tag = "6")]
+    pub ends_tick: u32,
+    /// When it was made, in milliseconds since 1970.
+    #[prost(uint64, tag = "7")]
+    pub at_unix_ms: u64,
+}
+/// Which alerts are wanted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAlertsRequest {
+    /// Only of this node, with all that stands above it. Empty for all.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// Pending ones too.
+    #[prost(bool, tag = "2")]
+    pub include_pending: bool,
+    /// At least this bad.
+    #[prost(enumeration = "AlertSeverity", tag = "3")]
+    pub min_severity: i32,
+    /// Most alerts of the answer; 0 for 500, at most 10,000.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    /// From the answer before.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// What is open.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAlertsResponse {
+    /// Worst first, then oldest.
+    #[prost(message, repeated, tag = "1")]
+    pub alerts: ::prost::alloc::vec::Vec<Alert>,
+    /// For the next page; empty for none.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// The second that was judged last.
+    #[prost(uint32, tag = "3")]
+    pub judged_tick: u32,
+    /// Which aggregator answers.
+    #[prost(string, tag = "4")]
+    pub answered_by: ::prost::alloc::string::String,
+    /// The state in words: the worst open episodes, each with what, where and since when.
+    #[prost(message, optional, tag = "5")]
+    pub verdict: ::core::option::Option<AlertVerdict>,
+}
+/// The state in words.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertVerdict {
+    /// The worst severity that is open; unspecified when nothing is.
+    #[prost(enumeration = "AlertSeverity", tag = "1")]
+    pub severity: i32,
+    /// "Healthy", "Degraded", "Partial" or "No data".
+    #[prost(string, tag = "2")]
+    pub word: ::prost::alloc::string::String,
+    /// The sentence in pieces: text, and names of nodes that can be followed.
+    #[prost(message, repeated, tag = "3")]
+    pub parts: ::prost::alloc::vec::Vec<AlertVerdictPart>,
+}
+/// A piece of a verdict.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertVerdictPart {
+    /// The text.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// Name of the node that the text is; empty when it is none.
+    #[prost(string, tag = "2")]
+    pub node_id: ::prost::alloc::string::String,
+    /// The episode that the text is about; empty when it is none.
+    #[prost(string, tag = "3")]
+    pub episode_id: ::prost::alloc::string::String,
+}
+/// Which alerts are watched.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAlertsRequest {
+    /// Pending ones too.
+    #[prost(bool, tag = "1")]
+    pub include_pending: bool,
+}
+/// A change of what is open.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertsUpdate {
+    /// The first one: everything that is open follows in `changed`, and nothing else is.
+    #[prost(bool, tag = "1")]
+    pub whole: bool,
+    /// Alerts that are new or changed, those among them that are over.
+    #[prost(message, repeated, tag = "2")]
+    pub changed: ::prost::alloc::vec::Vec<Alert>,
+    /// Ids of alerts that are no longer shown.
+    #[prost(string, repeated, tag = "3")]
+    pub removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The second that was judged last.
+    #[prost(uint32, tag = "4")]
+    pub judged_tick: u32,
+    /// The state in words.
+    #[prost(message, optional, tag = "5")]
+    pub verdict: ::core::option::Option<AlertVerdict>,
+}
+/// Which episode.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetAlertRequest {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub episode_id: ::prost::alloc::string::String,
+}
+/// Somebody looks after an episode.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcknowledgeRequest {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub episode_id: ::prost::alloc::string::String,
+    /// Who.
+    #[prost(string, tag = "2")]
+    pub author: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "3")]
+    pub comment: ::prost::alloc::string::String,
+    /// For so many seconds; 0 for as long as it is open.
+    #[prost(uint32, tag = "4")]
+    pub for_seconds: u32,
+}
+/// Nobody looks after it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnacknowledgeRequest {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub episode_id: ::prost::alloc::string::String,
+    /// Who says so.
+    #[prost(string, tag = "2")]
+    pub author: ::prost::alloc::string::String,
+}
+/// A silence.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SilenceRequest {
+    /// What it covers. At least one, and not all that is.
+    #[prost(message, repeated, tag = "1")]
+    pub matchers: ::prost::alloc::vec::Vec<AlertMatcher>,
+    /// Who.
+    #[prost(string, tag = "2")]
+    pub author: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "3")]
+    pub comment: ::prost::alloc::string::String,
+    /// From this second on; 0 for now.
+    #[prost(uint32, tag = "4")]
+    pub starts_tick: u32,
+    /// For so many seconds, at most 30 days.
+    #[prost(uint32, tag = "5")]
+    pub for_seconds: u32,
+    /// Say what it would cover, and do nothing.
+    #[prost(bool, tag = "6")]
+    pub preview: bool,
+}
+/// What a silence is and covers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SilenceResponse {
+    /// The silence; without an id for a preview.
+    #[prost(message, optional, tag = "1")]
+    pub silence: ::core::option::Option<AlertSilence>,
+    /// Open episodes that it covers.
+    #[prost(message, repeated, tag = "2")]
+    pub covers: ::prost::alloc::vec::Vec<Alert>,
+}
+/// Which silence ends.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnsilenceRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub silence_id: ::prost::alloc::string::String,
+    /// Who says so.
+    #[prost(string, tag = "2")]
+    pub author: ::prost::alloc::string::String,
+}
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSilencesRequest {}
+/// Silences.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSilencesResponse {
+    /// By their end.
+    #[prost(message, repeated, tag = "1")]
+    pub silences: ::prost::alloc::vec::Vec<AlertSilence>,
+}
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRulesRequest {}
+/// A threshold.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct AlertLevel {
+    /// How bad.
+    #[prost(enumeration = "AlertSeverity", tag = "1")]
+    pub severity: i32,
+    /// Beyond this it begins.
+    #[prost(double, optional, tag = "2")]
+    pub fire: ::core::option::Option<f64>,
+    /// Back at this it is over.
+    #[prost(double, optional, tag = "3")]
+    pub clear: ::core::option::Option<f64>,
+}
+/// A rule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertRule {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The file it stands in; empty for the default set.
+    #[prost(string, tag = "2")]
+    pub file: ::prost::alloc::string::String,
+    /// Whom it judges.
+    #[prost(enumeration = "AlertScope", tag = "3")]
+    pub scope: i32,
+    /// What it computes.
+    #[prost(string, tag = "4")]
+    pub expression: ::prost::alloc::string::String,
+    /// Without this it says nothing; empty for none.
+    #[prost(string, tag = "5")]
+    pub when: ::prost::alloc::string::String,
+    /// Attributes that make subjects of their own.
+    #[prost(string, repeated, tag = "6")]
+    pub by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Bad is above; else below.
+    #[prost(bool, tag = "7")]
+    pub above: bool,
+    /// Least severe first.
+    #[prost(message, repeated, tag = "8")]
+    pub levels: ::prost::alloc::vec::Vec<AlertLevel>,
+    /// Seconds a value must be bad.
+    #[prost(uint32, optional, tag = "9")]
+    pub for_seconds: ::core::option::Option<u32>,
+    /// Seconds it must be good.
+    #[prost(uint32, optional, tag = "10")]
+    pub hold_seconds: ::core::option::Option<u32>,
+    /// "evaluate", "hold" or "majority_only".
+    #[prost(string, tag = "11")]
+    pub on_partial: ::prost::alloc::string::String,
+    /// Labels.
+    #[prost(map = "string, string", tag = "12")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What is wrong, in a few words.
+    #[prost(string, tag = "13")]
+    pub summary: ::prost::alloc::string::String,
+    /// More of it.
+    #[prost(string, tag = "14")]
+    pub description: ::prost::alloc::string::String,
+    /// What to do.
+    #[prost(string, tag = "15")]
+    pub resolution: ::prost::alloc::string::String,
+    /// Link to more.
+    #[prost(string, tag = "16")]
+    pub runbook: ::prost::alloc::string::String,
+    /// Open episodes.
+    #[prost(uint32, optional, tag = "17")]
+    pub open: ::core::option::Option<u32>,
+    /// How its values are written.
+    #[prost(string, tag = "18")]
+    pub unit: ::prost::alloc::string::String,
+}
+/// The rules.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRulesResponse {
+    /// In force, in the order of the files.
+    #[prost(message, repeated, tag = "1")]
+    pub rules: ::prost::alloc::vec::Vec<AlertRule>,
+    /// Two aggregators with the same one judge alike.
+    #[prost(fixed64, tag = "2")]
+    pub fingerprint: u64,
+    /// What is wrong with the files, if they were refused: "file: rule: key: what".
+    #[prost(string, repeated, tag = "3")]
+    pub mistakes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Since when they are refused, Unix seconds. Absent when they are not.
+    #[prost(uint32, optional, tag = "4")]
+    pub refused_since_tick: ::core::option::Option<u32>,
+}
+/// Which episodes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEpisodesRequest {
+    /// Only of this rule.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// Only of this subject.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// That were open at this second or later; 0 for all that are kept.
+    #[prost(uint32, tag = "3")]
+    pub from_tick: u32,
+    /// That began at this second or before; 0 for now.
+    #[prost(uint32, tag = "4")]
+    pub to_tick: u32,
+    /// Most episodes of the answer; 0 for 500, at most 10,000.
+    #[prost(uint32, tag = "5")]
+    pub page_size: u32,
+    /// From the answer before.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Episodes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEpisodesResponse {
+    /// Newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub episodes: ::prost::alloc::vec::Vec<Alert>,
+    /// For the next page; empty for none.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Which notifier.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestNotifierRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub notifier: ::prost::alloc::string::String,
+}
+/// How it went.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestNotifierResponse {
+    /// It was taken.
+    #[prost(bool, tag = "1")]
+    pub delivered: bool,
+    /// What the receiver said, or what went wrong.
+    #[prost(string, tag = "2")]
+    pub detail: ::prost::alloc::string::String,
+}
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AlertSeverity {
+    /// Not set.
+    Unspecified = 0,
+    /// To be known.
+    Info = 1,
+    /// To be looked at in working hours.
+    Warning = 2,
+    /// To be looked at now.
+    Error = 3,
+    /// Users are hurt.
+    Critical = 4,
+}
+impl AlertSeverity {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ALERT_SEVERITY_UNSPECIFIED",
+            Self::Info => "ALERT_SEVERITY_INFO",
+            Self::Warning => "ALERT_SEVERITY_WARNING",
+            Self::Error => "ALERT_SEVERITY_ERROR",
+            Self::Critical => "ALERT_SEVERITY_CRITICAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ALERT_SEVERITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "ALERT_SEVERITY_INFO" => Some(Self::Info),
+            "ALERT_SEVERITY_WARNING" => Some(Self::Warning),
+            "ALERT_SEVERITY_ERROR" => Some(Self::Error),
+            "ALERT_SEVERITY_CRITICAL" => Some(Self::Critical),
+            _ => None,
+        }
+    }
+}
+/// Where an episode stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AlertState {
+    /// Not set.
+    Unspecified = 0,
+    /// Bad, and not yet for as long as the rule wants.
+    Pending = 1,
+    /// Open.
+    Firing = 2,
+    /// Over.
+    Cleared = 3,
+}
+impl AlertState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ALERT_STATE_UNSPECIFIED",
+            Self::Pending => "ALERT_STATE_PENDING",
+            Self::Firing => "ALERT_STATE_FIRING",
+            Self::Cleared => "ALERT_STATE_CLEARED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ALERT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ALERT_STATE_PENDING" => Some(Self::Pending),
+            "ALERT_STATE_FIRING" => Some(Self::Firing),
+            "ALERT_STATE_CLEARED" => Some(Self::Cleared),
+            _ => None,
+        }
+    }
+}
+/// Whom a rule judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AlertScope {
+    /// Not set.
+    Unspecified = 0,
+    /// The cluster as a whole.
+    Cluster = 1,
+    /// Each group of nodes.
+    Group = 2,
+    /// Each node.
+    Node = 3,
+}
+impl AlertScope {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ALERT_SCOPE_UNSPECIFIED",
+            Self::Cluster => "ALERT_SCOPE_CLUSTER",
+            Self::Group => "ALERT_SCOPE_GROUP",
+            Self::Node => "ALERT_SCOPE_NODE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ALERT_SCOPE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ALERT_SCOPE_CLUSTER" => Some(Self::Cluster),
+            "ALERT_SCOPE_GROUP" => Some(Self::Group),
+            "ALERT_SCOPE_NODE" => Some(Self::Node),
+            _ => None,
+        }
+    }
+}
+/// Why an episode is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AlertOutcome {
+    /// It is not over.
+    Unspecified = 0,
+    /// The value is good again.
+    Recovered = 1,
+    /// The value was good again before the rule fired.
+    Passed = 2,
+    /// The rule was changed or removed.
+    RuleChanged = 3,
+    /// The node left as planned.
+    Left = 4,
+    /// The subject, or the series that was judged, is no longer known.
+    Forgotten = 5,
+}
+impl AlertOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ALERT_OUTCOME_UNSPECIFIED",
+            Self::Recovered => "ALERT_OUTCOME_RECOVERED",
+            Self::Passed => "ALERT_OUTCOME_PASSED",
+            Self::RuleChanged => "ALERT_OUTCOME_RULE_CHANGED",
+            Self::Left => "ALERT_OUTCOME_LEFT",
+            Self::Forgotten => "ALERT_OUTCOME_FORGOTTEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ALERT_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "ALERT_OUTCOME_RECOVERED" => Some(Self::Recovered),
+            "ALERT_OUTCOME_PASSED" => Some(Self::Passed),
+            "ALERT_OUTCOME_RULE_CHANGED" => Some(Self::RuleChanged),
+            "ALERT_OUTCOME_LEFT" => Some(Self::Left),
+            "ALERT_OUTCOME_FORGOTTEN" => Some(Self::Forgotten),
+            _ => None,
+        }
+    }
+}
 /// Which part of the cluster, and when.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetClusterRequest {
@@ -1989,6 +2680,112 @@ pub struct StatisticValues {
     /// Quantiles: bound of the relative error, in parts per million, the largest of all points. Else 0.
     #[prost(uint32, tag = "3")]
     pub error_bound_ppm: u32,
+}
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadAlertsRequest {}
+/// Records of alerts. Each has a key; of two with one key the newer stays, everywhere.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertRecords {
+    /// At most 1,024.
+    #[prost(message, repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<AlertRecord>,
+    /// Of all records of the sender, once it has sent these.
+    #[prost(fixed64, tag = "2")]
+    pub digest: u64,
+}
+/// What the receiver holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertDigest {
+    /// Of all its records.
+    #[prost(fixed64, tag = "1")]
+    pub digest: u64,
+}
+/// One record of alerts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertRecord {
+    #[prost(oneof = "alert_record::Record", tags = "1, 2, 3")]
+    pub record: ::core::option::Option<alert_record::Record>,
+}
+/// Nested message and enum types in `AlertRecord`.
+pub mod alert_record {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Record {
+        /// An episode.
+        #[prost(message, tag = "1")]
+        Episode(super::AlertEpisode),
+        /// An acknowledgement or a silence.
+        #[prost(message, tag = "2")]
+        Control(super::AlertControl),
+        /// What a receiver was told.
+        #[prost(message, tag = "3")]
+        Delivery(super::AlertDelivery),
+    }
+}
+/// What a person said. The newest version by `version`, then by `origin`, stays.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertControl {
+    /// Hybrid logical time: milliseconds since 1970 times 65,536, and a counter.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Which aggregator took it.
+    #[prost(string, tag = "2")]
+    pub origin: ::prost::alloc::string::String,
+    /// It was taken back.
+    #[prost(bool, tag = "3")]
+    pub deleted: bool,
+    /// It is forgotten after this second, Unix time.
+    #[prost(uint32, tag = "4")]
+    pub expires_tick: u32,
+    /// Who said so last, of a record that was taken back.
+    #[prost(string, tag = "5")]
+    pub author: ::prost::alloc::string::String,
+    #[prost(oneof = "alert_control::What", tags = "6, 7")]
+    pub what: ::core::option::Option<alert_control::What>,
+}
+/// Nested message and enum types in `AlertControl`.
+pub mod alert_control {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum What {
+        /// Of an episode.
+        #[prost(message, tag = "6")]
+        Acknowledgement(super::EpisodeAcknowledgement),
+        /// A silence.
+        #[prost(message, tag = "7")]
+        Silence(super::AlertSilence),
+    }
+}
+/// Who looks after an episode.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EpisodeAcknowledgement {
+    /// Which episode.
+    #[prost(string, tag = "1")]
+    pub episode_id: ::prost::alloc::string::String,
+    /// The rule, the subject and the attributes in one: the acknowledgement holds for what follows within its time too.
+    #[prost(fixed64, tag = "2")]
+    pub cause: u64,
+    /// Who, why, when.
+    #[prost(message, optional, tag = "3")]
+    pub acknowledgement: ::core::option::Option<AlertAcknowledgement>,
+}
+/// What a notifier was told of an episode.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertDelivery {
+    /// Name of the notifier.
+    #[prost(string, tag = "1")]
+    pub notifier: ::prost::alloc::string::String,
+    /// Of which episode.
+    #[prost(string, tag = "2")]
+    pub episode_id: ::prost::alloc::string::String,
+    /// Up to which transition.
+    #[prost(uint32, tag = "3")]
+    pub sequence: u32,
+    /// As open; else as over.
+    #[prost(bool, tag = "4")]
+    pub firing: bool,
+    /// When it took it, in milliseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub at_unix_ms: u64,
 }
 /// Nodes that the asker has taken over.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

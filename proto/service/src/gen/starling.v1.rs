@@ -322,6 +322,1114 @@ pub mod ingest_server {
     }
 }
 /// Generated client implementations.
+pub mod alerts_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Alert rules, and the episodes that come of them. Every aggregator answers for the whole cluster.
+    #[derive(Debug, Clone)]
+    pub struct AlertsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl AlertsClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> AlertsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AlertsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AlertsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// What is open now, worst first.
+        pub async fn list(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ListAlertsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListAlertsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/starling.v1.Alerts/List");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("starling.v1.Alerts", "List"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What is open now, then every change of it.
+        pub async fn watch(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::WatchAlertsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::starling_proto::v1::AlertsUpdate>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/starling.v1.Alerts/Watch");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("starling.v1.Alerts", "Watch"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// One episode with all that is known of it.
+        pub async fn get(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::GetAlertRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Alert>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/starling.v1.Alerts/Get");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("starling.v1.Alerts", "Get"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says that somebody looks after an episode. It is quiet until it is over or until a time, also when it flaps.
+        pub async fn acknowledge(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::AcknowledgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Alert>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/Acknowledge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "Acknowledge"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes that back.
+        pub async fn unacknowledge(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::UnacknowledgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Alert>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/Unacknowledge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "Unacknowledge"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes what matches quiet for a time. With `preview` it only says what that would be.
+        pub async fn silence(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::SilenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::SilenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/Silence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "Silence"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a silence now.
+        pub async fn unsilence(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::UnsilenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::AlertSilence>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/Unsilence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "Unsilence"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Silences that are or will be in force, and those that ended within a day.
+        pub async fn list_silences(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ListSilencesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListSilencesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/ListSilences",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "ListSilences"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The rules in force, and what is wrong with a file that was refused.
+        pub async fn list_rules(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ListRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListRulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/ListRules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "ListRules"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Episodes that are over and open ones, newest first.
+        pub async fn list_episodes(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ListEpisodesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListEpisodesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/ListEpisodes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "ListEpisodes"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends a message that says it is a test to one notifier, and reports how that went.
+        pub async fn test_notifier(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::TestNotifierRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::TestNotifierResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/TestNotifier",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "TestNotifier"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod alerts_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AlertsServer.
+    #[async_trait]
+    pub trait Alerts: std::marker::Send + std::marker::Sync + 'static {
+        /// What is open now, worst first.
+        async fn list(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListAlertsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListAlertsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the Watch method.
+        type WatchStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::starling_proto::v1::AlertsUpdate,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What is open now, then every change of it.
+        async fn watch(
+            &self,
+            request: tonic::Request<::starling_proto::v1::WatchAlertsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        /// One episode with all that is known of it.
+        async fn get(
+            &self,
+            request: tonic::Request<::starling_proto::v1::GetAlertRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Alert>,
+            tonic::Status,
+        >;
+        /// Says that somebody looks after an episode. It is quiet until it is over or until a time, also when it flaps.
+        async fn acknowledge(
+            &self,
+            request: tonic::Request<::starling_proto::v1::AcknowledgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Alert>,
+            tonic::Status,
+        >;
+        /// Takes that back.
+        async fn unacknowledge(
+            &self,
+            request: tonic::Request<::starling_proto::v1::UnacknowledgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Alert>,
+            tonic::Status,
+        >;
+        /// Makes what matches quiet for a time. With `preview` it only says what that would be.
+        async fn silence(
+            &self,
+            request: tonic::Request<::starling_proto::v1::SilenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::SilenceResponse>,
+            tonic::Status,
+        >;
+        /// Ends a silence now.
+        async fn unsilence(
+            &self,
+            request: tonic::Request<::starling_proto::v1::UnsilenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::AlertSilence>,
+            tonic::Status,
+        >;
+        /// Silences that are or will be in force, and those that ended within a day.
+        async fn list_silences(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListSilencesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListSilencesResponse>,
+            tonic::Status,
+        >;
+        /// The rules in force, and what is wrong with a file that was refused.
+        async fn list_rules(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListRulesResponse>,
+            tonic::Status,
+        >;
+        /// Episodes that are over and open ones, newest first.
+        async fn list_episodes(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListEpisodesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListEpisodesResponse>,
+            tonic::Status,
+        >;
+        /// Sends a message that says it is a test to one notifier, and reports how that went.
+        async fn test_notifier(
+            &self,
+            request: tonic::Request<::starling_proto::v1::TestNotifierRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::TestNotifierResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Alert rules, and the episodes that come of them. Every aggregator answers for the whole cluster.
+    #[derive(Debug)]
+    pub struct AlertsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AlertsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AlertsServer<T>
+    where
+        T: Alerts,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/starling.v1.Alerts/List" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ListAlertsRequest,
+                    > for ListSvc<T> {
+                        type Response = ::starling_proto::v1::ListAlertsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListAlertsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/Watch" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::ServerStreamingService<
+                        ::starling_proto::v1::WatchAlertsRequest,
+                    > for WatchSvc<T> {
+                        type Response = ::starling_proto::v1::AlertsUpdate;
+                        type ResponseStream = T::WatchStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::WatchAlertsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::watch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/Get" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<::starling_proto::v1::GetAlertRequest>
+                    for GetSvc<T> {
+                        type Response = ::starling_proto::v1::Alert;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::GetAlertRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::get(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/Acknowledge" => {
+                    #[allow(non_camel_case_types)]
+                    struct AcknowledgeSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::AcknowledgeRequest,
+                    > for AcknowledgeSvc<T> {
+                        type Response = ::starling_proto::v1::Alert;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::AcknowledgeRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::acknowledge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AcknowledgeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/Unacknowledge" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnacknowledgeSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::UnacknowledgeRequest,
+                    > for UnacknowledgeSvc<T> {
+                        type Response = ::starling_proto::v1::Alert;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::UnacknowledgeRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::unacknowledge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnacknowledgeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/Silence" => {
+                    #[allow(non_camel_case_types)]
+                    struct SilenceSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<::starling_proto::v1::SilenceRequest>
+                    for SilenceSvc<T> {
+                        type Response = ::starling_proto::v1::SilenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::starling_proto::v1::SilenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::silence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SilenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/Unsilence" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnsilenceSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<::starling_proto::v1::UnsilenceRequest>
+                    for UnsilenceSvc<T> {
+                        type Response = ::starling_proto::v1::AlertSilence;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::UnsilenceRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::unsilence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnsilenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/ListSilences" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSilencesSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ListSilencesRequest,
+                    > for ListSilencesSvc<T> {
+                        type Response = ::starling_proto::v1::ListSilencesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListSilencesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::list_silences(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSilencesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/ListRules" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRulesSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<::starling_proto::v1::ListRulesRequest>
+                    for ListRulesSvc<T> {
+                        type Response = ::starling_proto::v1::ListRulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListRulesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::list_rules(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/ListEpisodes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEpisodesSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ListEpisodesRequest,
+                    > for ListEpisodesSvc<T> {
+                        type Response = ::starling_proto::v1::ListEpisodesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListEpisodesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::list_episodes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEpisodesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/TestNotifier" => {
+                    #[allow(non_camel_case_types)]
+                    struct TestNotifierSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::TestNotifierRequest,
+                    > for TestNotifierSvc<T> {
+                        type Response = ::starling_proto::v1::TestNotifierResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::TestNotifierRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::test_notifier(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TestNotifierSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AlertsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "starling.v1.Alerts";
+    impl<T> tonic::server::NamedService for AlertsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
 pub mod query_client {
     #![allow(
         unused_variables,
@@ -1841,6 +2949,56 @@ pub mod peer_client {
                 .insert(GrpcMethod::new("starling.v1.Peer", "ReadRecent"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Records of alerts that are new or changed at the caller. What the receiver has newer stays.
+        pub async fn put_alerts(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::AlertRecords>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::AlertDigest>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Peer/PutAlerts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Peer", "PutAlerts"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// All records of alerts that the receiver holds.
+        pub async fn read_alerts(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ReadAlertsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::starling_proto::v1::AlertRecords>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Peer/ReadAlerts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Peer", "ReadAlerts"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1931,6 +3089,28 @@ pub mod peer_server {
             &self,
             request: tonic::Request<::starling_proto::v1::ReadRecentRequest>,
         ) -> std::result::Result<tonic::Response<Self::ReadRecentStream>, tonic::Status>;
+        /// Records of alerts that are new or changed at the caller. What the receiver has newer stays.
+        async fn put_alerts(
+            &self,
+            request: tonic::Request<::starling_proto::v1::AlertRecords>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::AlertDigest>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ReadAlerts method.
+        type ReadAlertsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::starling_proto::v1::AlertRecords,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// All records of alerts that the receiver holds.
+        async fn read_alerts(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ReadAlertsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ReadAlertsStream>, tonic::Status>;
     }
     /// How aggregators keep one ledger. For aggregators only.
     #[derive(Debug)]
@@ -2238,6 +3418,100 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadRecentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Peer/PutAlerts" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutAlertsSvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::UnaryService<::starling_proto::v1::AlertRecords>
+                    for PutAlertsSvc<T> {
+                        type Response = ::starling_proto::v1::AlertDigest;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::starling_proto::v1::AlertRecords>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::put_alerts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutAlertsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Peer/ReadAlerts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadAlertsSvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::ServerStreamingService<
+                        ::starling_proto::v1::ReadAlertsRequest,
+                    > for ReadAlertsSvc<T> {
+                        type Response = ::starling_proto::v1::AlertRecords;
+                        type ResponseStream = T::ReadAlertsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ReadAlertsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::read_alerts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadAlertsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,0 +1,240 @@
+//! All rules over all subjects, a second at a time.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Episode, Outcome, Rule, Rules, Subject,
+    expression::{Inputs, Sight, Values, evaluate},
+    judge::{self, Judged},
+};
+
+/// Most sets of attributes one rule makes subjects of, of one node, group or cluster. What is beyond is counted and not
+/// judged: the first ones by name are.
+pub(crate) const INSTANCES_MAX: usize = 256;
+/// Seconds an episode that is over is remembered for what comes after it.
+const OVER_SECONDS: u32 = judge::FLAP_SECONDS;
+
+/// One second of one subject.
+#[derive(Clone, Copy)]
+pub struct Second<'a> {
+    /// Which.
+    pub tick: u32,
+    /// Whose.
+    pub subject: &'a Subject,
+    /// Its values; `None` of a subject that has none.
+    pub values: Option<&'a dyn Values>,
+    /// Nodes that are in it, and that are expected.
+    pub coverage: (u32, u32),
+}
+
+/// What is known beside.
+#[derive(Clone, Copy)]
+pub struct Whole<'a> {
+    /// The same second of the cluster, to compare nodes with each other.
+    pub values: Option<&'a dyn Values>,
+    /// For how many subjects a rule fires now.
+    pub firing: &'a dyn Fn(&str) -> f64,
+}
+
+/// One rule for one subject and one set of attributes.
+struct Instance {
+    attributes: Vec<(String, String)>,
+    inputs: Inputs,
+    when: Option<Inputs>,
+    last: Option<Episode>,
+    /// The last second in which the series were there.
+    seen: u32,
+}
+
+impl Instance {
+    fn new(rule: &Rule, attributes: Vec<(String, String)>, tick: u32) -> Self {
+        let inputs = Inputs::new(&rule.expression, attributes.clone());
+        let when = rule.when.as_ref().map(|when| Inputs::new(&when.expression, attributes.clone()));
+        Self { attributes, inputs, when, last: None, seen: tick }
+    }
+
+    fn judge(&mut self, rule: &Rule, second: &Second<'_>, whole: &Whole<'_>) -> Option<&Episode> {
+        let mut value = None;
+        if let Some(own) = second.values {
+            let sight = Sight { own, whole: whole.values, firing: whole.firing };
+            self.inputs.take(&rule.expression, second.tick, sight);
+            let mut judges = rule.on_partial.judges(second.coverage.0, second.coverage.1);
+            if let (Some(when), Some(inputs)) = (&rule.when, &mut self.when) {
+                inputs.take(&when.expression, second.tick, sight);
+                judges &= when.holds(evaluate(&when.expression, inputs));
+            }
+            value = evaluate(&rule.expression, &self.inputs).filter(|_| judges);
+        }
+        let judged = Judged { tick: second.tick, value, coverage: second.coverage };
+        let next = judge::step(rule, (second.subject, &self.attributes), self.last.as_ref(), judged);
+        let over = |one: &Episode| one.ended.is_some_and(|(end, _)| end + OVER_SECONDS < second.tick);
+        let next = next.filter(|next| !over(next));
+        let changed = match (&self.last, &next) {
+            (Some(last), Some(next)) => last != next,
+            (None, next) => next.is_some(),
+            (Some(_), None) => false,
+        };
+        self.last = next;
+        self.last.as_ref().filter(|_| changed)
+    }
+}
+
+/// See the module.
+pub struct Board {
+    rules: Rules,
+    /// By subject, then by the place of the rule.
+    subjects: HashMap<Subject, Vec<Vec<Instance>>>,
+    left_out: u64,
+}
+
+impl Board {
+    /// Of these rules; nothing seen yet.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, subjects: HashMap::new(), left_out: 0 }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Sets of attributes that found no place so far ([`INSTANCES_MAX`]).
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Judges a second by all rules of its scope. Returns the episodes that it changed, those too of which only the value or
+    /// the second is another.
+    pub fn judge(&mut self, second: &Second<'_>, whole: &Whole<'_>) -> Vec<Episode> {
+        let rules = self.rules.all();
+        let of_subject =
+            self.subjects.entry(second.subject.clone()).or_insert_with(|| rules.iter().map(|_| Vec::new()).collect());
+        let mut changed = Vec::new();
+        for (rule, instances) in rules.iter().zip(of_subject) {
+            if rule.scope != second.subject.scope() {
+                continue;
+            }
+            self.left_out += grow(rule, instances, second);
+            for instance in instances.iter_mut() {
+                changed.extend(instance.judge(rule, second, whole).cloned());
+            }
+            // What is no longer reported is forgotten, unless something is open that waits for it.
+            instances.retain(|instance| {
+                instance.last.as_ref().is_some_and(Episode::is_open) || instance.seen + OVER_SECONDS > second.tick
+            });
+        }
+        changed
+    }
+
+    /// Goes on with an episode that another process judged: it takes the place of what is known here, if it is the newer
+    /// one, or began earlier of two that are open.
+    pub fn adopt(&mut self, episode: &Episode) {
+        let rules = self.rules.all();
+        let Some((at, rule)) = rules.iter().enumerate().find(|(_, rule)| rule.name == episode.rule) else { return };
+        if rule.fingerprint() != episode.fingerprint {
+            return;
+        }
+        let of_subject =
+            self.subjects.entry(episode.subject.clone()).or_insert_with(|| rules.iter().map(|_| Vec::new()).collect());
+        let instances = &mut of_subject[at];
+        let instance = match instances.iter().position(|one| one.attributes == episode.attributes) {
+            Some(at) => &mut instances[at],
+            None if instances.len() < INSTANCES_MAX => {
+                instances.push(Instance::new(rule, episode.attributes.clone(), episode.judged));
+                let last = instances.len() - 1;
+                &mut instances[last]
+            }
+            None => return,
+        };
+        let takes = match &instance.last {
+            None => true,
+            Some(last) if last.id == episode.id => episode.newer(last).is_gt(),
+            Some(last) if last.is_open() && episode.is_open() => episode.since < last.since,
+            Some(last) => episode.since > last.since,
+        };
+        if takes {
+            instance.last = Some(episode.clone());
+        }
+    }
+
+    /// Puts other rules in force. Open episodes of rules that judge as before go on; the others end at `tick`, and are
+    /// returned.
+    pub fn replace(&mut self, rules: Rules, tick: u32) -> Vec<Episode> {
+        let before = std::mem::replace(&mut self.rules, rules);
+        let places: Vec<Option<usize>> = before
+            .all()
+            .iter()
+            .map(|old| {
+                let same = |new: &Arc<Rule>| new.name == old.name && new.fingerprint() == old.fingerprint();
+                self.rules.all().iter().position(same)
+            })
+            .collect();
+        let mut ended = Vec::new();
+        for of_subject in self.subjects.values_mut() {
+            let mut next: Vec<Vec<Instance>> = self.rules.all().iter().map(|_| Vec::new()).collect();
+            for (place, instances) in places.iter().zip(std::mem::take(of_subject)) {
+                match place {
+                    Some(place) => next[*place] = instances,
+                    None => ended.extend(instances.into_iter().filter_map(|one| over(one, tick, Outcome::RuleChanged))),
+                }
+            }
+            *of_subject = next;
+        }
+        ended
+    }
+
+    /// Forgets a subject. Its open episodes end at `tick`, and are returned.
+    pub fn forget(&mut self, subject: &Subject, tick: u32, outcome: Outcome) -> Vec<Episode> {
+        let all = self.subjects.remove(subject).into_iter().flatten().flatten();
+        all.filter_map(|instance| over(instance, tick, outcome)).collect()
+    }
+
+    /// Forgets the episodes of some subjects, without an end, and keeps what was looked back on.
+    pub fn begin_again(&mut self, of: impl Fn(&Subject) -> bool) {
+        let subjects = self.subjects.iter_mut().filter(|(subject, _)| of(subject));
+        subjects.flat_map(|(_, rules)| rules).flatten().for_each(|instance| instance.last = None);
+    }
+
+    /// Stops judging a subject that another process judges from now on: nothing ends.
+    pub fn hand_over(&mut self, subject: &Subject) {
+        self.subjects.remove(subject);
+    }
+
+    /// Whom it judges or has judged.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.subjects.keys()
+    }
+}
+
+/// Makes instances for the attributes that are there. Returns how many found no place.
+fn grow(rule: &Rule, instances: &mut Vec<Instance>, second: &Second<'_>) -> u64 {
+    let Some(values) = second.values else { return 0 };
+    let sets = match (rule.by.as_slice(), rule.expression.first_metric()) {
+        ([], _) | (_, None) => vec![Vec::new()],
+        (by, Some(metric)) => values.attributes(&metric.name, by),
+    };
+    let mut left_out = 0;
+    for set in sets {
+        let is = |one: &Instance| one.attributes.iter().map(|(_, value)| value).eq(&set);
+        match instances.iter().position(is) {
+            Some(known) => instances[known].seen = second.tick,
+            None if instances.len() < INSTANCES_MAX => {
+                instances.push(Instance::new(rule, rule.by.iter().cloned().zip(set).collect(), second.tick));
+            }
+            None => left_out += 1,
+        }
+    }
+    left_out
+}
+
+fn over(instance: Instance, tick: u32, outcome: Outcome) -> Option<Episode> {
+    let mut last = instance.last.filter(Episode::is_open)?;
+    last.end(tick, outcome);
+    Some(last)
+}
+
+#[cfg(test)]
+mod tests;

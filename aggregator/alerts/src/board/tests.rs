@@ -1,0 +1,110 @@
+use starling_proto::ids::NodeId;
+
+use super::*;
+use crate::{State, samples::Made};
+
+fn rules(text: &str) -> Rules {
+    Rules::read(&[("test", text)]).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+fn rule(name: &str, rest: &str) -> String {
+    format!("[[rule]]\nname = \"{name}\"\nsummary = \"is bad\"\nseverity = \"error\"\n{rest}\n")
+}
+
+fn node(name: &str) -> Subject {
+    Subject::Node(NodeId::parse(name).unwrap())
+}
+
+fn judge(board: &mut Board, tick: u32, subject: &Subject, values: &Made) -> Vec<Episode> {
+    let second = Second { tick, subject, values: Some(values), coverage: (1, 1) };
+    board.judge(&second, &Whole { values: None, firing: &|rule| if rule == "busy" { 3.0 } else { 0.0 } })
+}
+
+const BUSY: &str = "scope = \"node\"\nexpression = \"system.cpu.utilization\"\nabove = 0.9\nfor = \"10s\"";
+const HOT: fn() -> Made = || Made::of_nodes(1.0).with("system.cpu.utilization", 0.95);
+
+#[test]
+fn one_episode_for_each_set_of_attributes() {
+    let text = rule(
+        "full",
+        "scope = \"node\"\nexpression = \"system.filesystem.mount.utilization\"\nby = [\"system.filesystem.mountpoint\"]\nabove = 0.9",
+    );
+    let mut board = Board::new(rules(&text));
+    let mount = |path: &str| format!("system.filesystem.mount.utilization{{system.filesystem.mountpoint={path}}}");
+    let values = Made::of_nodes(1.0).with(&mount("/"), 0.95).with(&mount("/home"), 0.5).with(&mount("/var"), 0.99);
+    let found = judge(&mut board, 100, &node("a"), &values);
+    let of: Vec<_> = found.iter().map(|one| one.attributes[0].1.as_str()).collect();
+    assert_eq!(of, ["/", "/var"]);
+    assert!(found[0].id != found[1].id && found.iter().all(|one| one.state == State::Firing));
+    // Scenario A45, and a series that goes: it is not recovered.
+    let fewer = Made::of_nodes(1.0).with(&mount("/home"), 0.5);
+    let later = judge(&mut board, 101, &node("a"), &fewer);
+    assert!(later.iter().all(|one| one.state == State::Firing && one.absent_since == Some(101)));
+    let many = (0..300).fold(Made::of_nodes(1.0), |made, at| made.with(&mount(&format!("/{at:03}")), 0.1));
+    judge(&mut board, 102, &node("b"), &many);
+    assert_eq!(board.left_out(), 300 - INSTANCES_MAX as u64);
+}
+
+#[test]
+fn a_reload_resets_nobody_who_did_not_change() {
+    // Scenario A05.
+    let text =
+        rule("busy", BUSY) + &rule("other", "scope = \"node\"\nexpression = \"system.cpu.utilization\"\nabove = 0.8");
+    let mut board = Board::new(rules(&text));
+    for tick in 100..108 {
+        judge(&mut board, tick, &node("a"), &HOT());
+    }
+    let described = text.replace("is bad", "is quite bad");
+    assert_eq!(board.replace(rules(&described), 108), [], "texts change nothing");
+    let moved = rule("new", "scope = \"cluster\"\nexpression = \"system.cpu.busy\"\nabove = 0.8") + &described;
+    assert_eq!(board.replace(rules(&moved), 108), []);
+    let fired: Vec<_> = (108..111).flat_map(|tick| judge(&mut board, tick, &node("a"), &HOT())).collect();
+    let busy = fired.iter().find(|one| one.rule == "busy" && one.state == State::Firing).unwrap();
+    assert_eq!((busy.since, busy.fired), (100, Some(110)));
+    let ended = board.replace(rules(&moved.replace("above = 0.8", "above = 0.7")), 112);
+    let of: Vec<_> = ended.iter().map(|one| (one.rule.as_str(), one.ended)).collect();
+    assert_eq!(of, [("other", Some((112, Outcome::RuleChanged)))]);
+}
+
+#[test]
+fn another_goes_on_where_one_stopped() {
+    // Scenario A01.
+    let text = rule("busy", BUSY);
+    let (mut first, mut second) = (Board::new(rules(&text)), Board::new(rules(&text)));
+    let last = (100..107).flat_map(|tick| judge(&mut first, tick, &node("a"), &HOT())).last().unwrap();
+    second.adopt(&last);
+    let fired = (107..=110).flat_map(|tick| judge(&mut second, tick, &node("a"), &HOT())).last().unwrap();
+    assert_eq!((fired.id, fired.state, fired.fired), (last.id, State::Firing, Some(110)));
+    // One that began for itself takes the older one.
+    let mut third = Board::new(rules(&text));
+    judge(&mut third, 109, &node("a"), &HOT());
+    third.adopt(&last);
+    assert_eq!(judge(&mut third, 110, &node("a"), &HOT())[0].since, 100);
+    third.adopt(&Episode { judged: 50, sequence: 0, ..last.clone() });
+    assert_eq!(judge(&mut third, 111, &node("a"), &HOT())[0].fired, Some(110), "what is older changes nothing");
+}
+
+#[test]
+fn who_left_is_over_and_episodes_are_counted() {
+    let text =
+        rule("busy", BUSY) + &rule("many", "scope = \"cluster\"\nexpression = \"firing(\\\"busy\\\")\"\nabove = 2");
+    let mut board = Board::new(rules(&text));
+    judge(&mut board, 100, &node("a"), &HOT());
+    let ended = board.forget(&node("a"), 101, Outcome::Left);
+    assert_eq!(ended[0].ended, Some((101, Outcome::Left)));
+    assert_eq!(board.subjects().count(), 0);
+    let many = judge(&mut board, 101, &Subject::Cluster, &Made::default());
+    assert_eq!((many[0].rule.as_str(), many[0].value), ("many", 3.0));
+}
+
+#[test]
+fn a_second_with_few_nodes_is_not_judged_where_the_rule_says_so() {
+    let text = rule("errors", "scope = \"cluster\"\nexpression = \"traffic.errors\"\nabove = 1\non_partial = \"hold\"");
+    let mut board = Board::new(rules(&text));
+    let values = Made::of_nodes(1.0).with("traffic.errors", 5.0);
+    let mut judge = |tick, coverage| {
+        let second = Second { tick, subject: &Subject::Cluster, values: Some(&values), coverage };
+        board.judge(&second, &Whole { values: None, firing: &|_| 0.0 }).len()
+    };
+    assert_eq!((judge(1, (8, 10)), judge(2, (9, 10))), (0, 1));
+}

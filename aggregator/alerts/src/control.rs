@@ -1,0 +1,164 @@
+//! What people say: acknowledgements and silences, as records of which the newest version stays.
+
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use prost::Message as _;
+use regex::Regex;
+use starling_proto::v1::{self, alert_control::What};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Episode, Rule, Scope};
+
+/// Most matchers of a silence.
+const MATCHERS_MAX: usize = 16;
+/// Longest text of a matcher, name or comment.
+const TEXT_MAX: usize = 1_000;
+/// Longest silence, and longest time an acknowledgement can be given: 30 days.
+pub(crate) const SECONDS_MAX: u32 = 30 * 86_400;
+/// Bytes of one record.
+const RECORD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes a compiled regular expression may take.
+const REGEX_BYTES_MAX: usize = 64 * 1024;
+
+/// A key by which an episode is matched, and its value.
+pub type Label = (String, String);
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {what}")]
+pub struct ControlError {
+    /// Which field.
+    pub field: String,
+    /// What is wrong, and what is wanted.
+    pub what: String,
+}
+
+fn wrong(field: impl Into<String>, what: impl Into<String>) -> ControlError {
+    ControlError { field: field.into(), what: what.into() }
+}
+
+/// The name of a silence that `author` makes at `version`.
+#[must_use]
+pub(crate) fn silence_id(author: &str, version: u64) -> String {
+    format!("{:016x}", xxh3_64(format!("{author:?} {version}").as_bytes()))
+}
+
+/// Checks a text that a person writes.
+///
+/// # Errors
+/// The field, when it is empty where it must not be, too long, or holds control characters.
+pub(crate) fn text(field: &str, text: &str, needed: bool) -> Result<(), ControlError> {
+    if needed && text.trim().is_empty() {
+        return Err(wrong(field, "is missing"));
+    }
+    if text.chars().count() > TEXT_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(wrong(
+            field,
+            format!("wanted are at most {TEXT_MAX} characters, none of them a control character"),
+        ));
+    }
+    Ok(())
+}
+
+/// What an episode is matched by.
+#[must_use]
+pub fn labels(episode: &Episode, rule: Option<&Rule>, of_node: &[Label]) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<String, String> = of_node.iter().cloned().collect();
+    labels.extend(rule.into_iter().flat_map(|rule| rule.labels.clone()));
+    labels.extend(episode.attributes.iter().cloned());
+    let scope = episode.subject.scope();
+    if scope == Scope::Node {
+        labels.insert("node".to_owned(), episode.subject.name().to_owned());
+    }
+    for (key, value) in [
+        ("rule", episode.rule.as_str()),
+        ("scope", scope.as_str()),
+        ("subject", episode.subject.name()),
+        ("severity", episode.severity.as_str()),
+    ] {
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    labels
+}
+
+/// Whether all matchers hold; a key that is not there has the empty value.
+#[must_use]
+pub fn matches(matchers: &[v1::AlertMatcher], labels: &BTreeMap<String, String>) -> bool {
+    !matchers.is_empty()
+        && matchers.iter().all(|matcher| {
+            let value = labels.get(&matcher.key).map_or("", String::as_str);
+            let is = match matcher.regex {
+                false => value == matcher.value,
+                true => regex(&matcher.value).is_ok_and(|regex| regex.is_match(value)),
+            };
+            is != matcher.negate
+        })
+}
+
+fn regex(text: &str) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(REGEX_BYTES_MAX).build()
+}
+
+/// Checks a silence.
+///
+/// # Errors
+/// The field that is wrong, and what is wanted.
+pub(crate) fn check_silence(silence: &v1::AlertSilence) -> Result<(), ControlError> {
+    if silence.matchers.is_empty() || silence.matchers.len() > MATCHERS_MAX {
+        return Err(wrong("matchers", format!("wanted are 1 to {MATCHERS_MAX}")));
+    }
+    for (at, matcher) in silence.matchers.iter().enumerate() {
+        text(&format!("matchers[{at}].key"), &matcher.key, true)?;
+        text(&format!("matchers[{at}].value"), &matcher.value, false)?;
+        if matcher.regex
+            && let Err(error) = regex(&matcher.value)
+        {
+            let error = error.to_string();
+            let last = error.lines().last().unwrap_or_default().to_owned();
+            return Err(wrong(format!("matchers[{at}].value"), format!("is no regular expression: {last}")));
+        }
+    }
+    // Of an episode nothing is known: what matches that matches everything.
+    if matches(&silence.matchers, &BTreeMap::new()) {
+        return Err(wrong("matchers", "they match everything: wanted is one that needs a value"));
+    }
+    text("author", &silence.author, true)?;
+    text("comment", &silence.comment, false)?;
+    match silence.ends_tick.checked_sub(silence.starts_tick) {
+        Some(seconds @ 1..=SECONDS_MAX) if seconds > 0 => Ok(()),
+        _ => Err(wrong("for_seconds", format!("wanted are 1 to {SECONDS_MAX}"))),
+    }
+}
+
+/// The key of a record: of all with one key the newest stays.
+pub(crate) fn key(control: &v1::AlertControl) -> Option<String> {
+    match control.what.as_ref()? {
+        What::Acknowledgement(one) => Some(format!("acknowledgement/{}", one.episode_id)),
+        What::Silence(one) => Some(format!("silence/{}", one.silence_id)),
+    }
+}
+
+/// Whether a record from another aggregator can be taken.
+pub(crate) fn check(control: &v1::AlertControl) -> Result<(), ControlError> {
+    if control.encoded_len() > RECORD_BYTES_MAX {
+        return Err(wrong("record", format!("is longer than {RECORD_BYTES_MAX} bytes")));
+    }
+    match &control.what {
+        None => Err(wrong("record", "is neither an acknowledgement nor a silence")),
+        Some(What::Silence(silence)) => check_silence(silence),
+        Some(What::Acknowledgement(one)) => {
+            if super::EpisodeId::parse(&one.episode_id).is_none() {
+                return Err(wrong("episode_id", "is no id"));
+            }
+            let author = one.acknowledgement.as_ref().map_or("", |one| &one.author);
+            text("author", author, true)?;
+            text("comment", one.acknowledgement.as_ref().map_or("", |one| &one.comment), false)
+        }
+    }
+}
+
+/// Which of two versions of a record is the newer; never equal unless they are the same.
+pub(crate) fn newer(a: &v1::AlertControl, b: &v1::AlertControl) -> Ordering {
+    let hash = |one: &v1::AlertControl| xxh3_64(&one.encode_to_vec());
+    (a.version, &a.origin).cmp(&(b.version, &b.origin)).then_with(|| hash(a).cmp(&hash(b)))
+}

@@ -1,0 +1,193 @@
+//! Each default rule with seconds in which it must fire, and with seconds in which it must not.
+
+use starling_proto::ids::NodeId;
+
+use super::*;
+use crate::{Board, Scope, Second, State, Subject, Whole, samples::Made};
+
+/// A case: the rule, the second in which it fires, the second in which it does not, how many seconds of each.
+type Case = (&'static str, fn() -> Made, fn() -> Made, u32);
+
+fn peers() -> Made {
+    Made::of_nodes(10.0).with_histogram("traffic.duration", 0.01, 100_000).with("traffic.duration", 1.0)
+}
+
+fn traffic(requests: f64, errors: f64) -> Made {
+    Made::of_nodes(1.0).with("traffic.requests{protocol=grpc}", requests).with("traffic.errors{protocol=grpc}", errors)
+}
+
+fn slow(seconds: f64, count: u64) -> Made {
+    Made::of_nodes(1.0).with_histogram("traffic.duration", seconds, count)
+}
+
+fn one(what: &str, value: f64) -> Made {
+    Made::of_nodes(1.0).with(what, value)
+}
+
+fn packets(what: &str, bad: f64) -> Made {
+    one("system.network.packets", 10_000.0).with(what, bad)
+}
+
+const MOUNT: &str = "system.filesystem.mount.utilization{system.filesystem.mountpoint=/}";
+
+const CASES: &[Case] = &[
+    ("node-gone", || one("node.silent_seconds", 4.0), || one("node.silent_seconds", 3.0), 1),
+    ("node-name-clash", || one("node.name_clash", 1.0), || one("node.name_clash", 0.0), 1),
+    ("node-cannot-read", || one("node.collector_faults", 2.0), || one("node.collector_faults", 0.0), 31),
+    ("clock-off", || one("node.clock_refused", 1.0), || one("node.clock_refused", 0.0), 1),
+    ("cpu-busy", || one("system.cpu.utilization", 0.97), || one("system.cpu.utilization", 0.94), 140),
+    (
+        "load-high",
+        || one("system.load_average.5m", 20.0).with("system.cpu.logical.count", 8.0),
+        || one("system.load_average.5m", 12.0).with("system.cpu.logical.count", 8.0),
+        310,
+    ),
+    ("memory-low", || one("system.memory.utilization", 0.95), || one("system.memory.utilization", 0.9), 80),
+    (
+        "swap-full",
+        || one("system.paging.utilization", 0.9).with("system.paging.limit", 1e9),
+        || one("system.paging.utilization", 0.9).with("system.paging.limit", 1e6),
+        310,
+    ),
+    ("disk-full", || one(MOUNT, 0.93), || one(MOUNT, 0.89), 31),
+    ("network-errors", || packets("system.network.errors", 20.0), || packets("system.network.errors", 2.0), 70),
+    ("network-drops", || packets("system.network.dropped", 200.0), || packets("system.network.dropped", 50.0), 130),
+    (
+        "tcp-retransmits",
+        || one("system.tcp.segments_sent", 1_000.0).with("system.tcp.retransmits", 80.0),
+        || one("system.tcp.segments_sent", 1_000.0).with("system.tcp.retransmits", 20.0),
+        70,
+    ),
+    (
+        "connections-failing",
+        || one("system.tcp.open", 100.0).with("system.tcp.health{health=error}", 15.0),
+        || one("system.tcp.open", 10.0).with("system.tcp.health{health=error}", 5.0),
+        40,
+    ),
+    (
+        "disk-busy",
+        || one("system.disk.device.io_time{system.device=sda}", 1.0),
+        || one("system.disk.device.io_time{system.device=sda}", 0.9),
+        610,
+    ),
+    ("errors", || traffic(100.0, 2.0), || traffic(100.0, 0.9), 10),
+    ("node-errors", || traffic(100.0, 15.0), || traffic(0.5, 0.5), 10),
+    ("latency", || slow(1.2, 100), || slow(0.9, 100), 20),
+    ("node-slow", || slow(0.05, 100), || slow(0.02, 100), 20),
+    ("many-nodes-gone", || lost(2.0, 10.0), || lost(1.0, 4.0), 1),
+    ("aggregator-lost", || one("cluster.aggregators_lost", 1.0), || one("cluster.aggregators_lost", 0.0), 1),
+    ("copies-missing", || one("cluster.copies_missing", 1.0), || one("cluster.copies_missing", 0.0), 61),
+    ("store-paused", || one("cluster.stores_paused", 1.0), || one("cluster.stores_paused", 0.0), 1),
+    ("rules-refused", || one("cluster.rules_refused", 1.0), || one("cluster.rules_refused", 0.0), 1),
+    ("alerts-late", || one("cluster.evaluation_lag_seconds", 9.0), || one("cluster.evaluation_lag_seconds", 2.0), 11),
+];
+
+fn lost(silent: f64, expected: f64) -> Made {
+    one("cluster.nodes_silent", silent).with("cluster.nodes_expected", expected)
+}
+
+/// The names of the rules that fire after so many seconds of `second`.
+fn fired(scope: Scope, seconds: impl IntoIterator<Item = Made>) -> Vec<String> {
+    let mut board = Board::new(with(&[], &[]).unwrap());
+    let subject = match scope {
+        Scope::Node => Subject::Node(NodeId::parse("web-1").unwrap()),
+        _ => Subject::Cluster,
+    };
+    let mut fired = Vec::new();
+    for (tick, second) in (1_800_000_000..).zip(seconds) {
+        let peers = peers().and(&second);
+        let second = Second { tick, subject: &subject, values: Some(&second), coverage: (10, 10) };
+        let whole = Whole { values: Some(&peers), firing: &|_| 0.0 };
+        let changed = board.judge(&second, &whole);
+        fired.extend(changed.into_iter().filter(|one| one.state == State::Firing).map(|one| one.rule));
+    }
+    fired.sort();
+    fired.dedup();
+    fired
+}
+
+#[test]
+fn each_fires_when_it_must_and_only_then() {
+    let rules = with(&[], &[]).unwrap();
+    for (name, bad, good, seconds) in CASES {
+        let scope = rules.get(name).unwrap_or_else(|| panic!("no rule {name}")).scope;
+        let run = |make: fn() -> Made, seconds: u32| fired(scope, (0..seconds).map(|_| make()));
+        assert_eq!(run(*bad, seconds + 5), [*name]);
+        assert!(run(*good, 700).is_empty(), "{name} fires of what is in order");
+        if *seconds > 1 {
+            assert!(run(*bad, seconds / 2).is_empty(), "{name} fires early");
+        }
+    }
+    let grown = ["disk-full-soon", "requests-fell"];
+    let tested: Vec<&str> = CASES.iter().map(|case| case.0).chain(grown).collect();
+    for rule in rules.all() {
+        assert!(tested.contains(&rule.name.as_str()), "{} has no case", rule.name);
+        assert!(!rule.description.is_empty() && !rule.resolution.is_empty(), "{} says not enough", rule.name);
+    }
+}
+
+#[test]
+fn a_disk_that_fills_is_seen_before_it_is_full() {
+    let filling = |per_hour: f64| move |second: u32| one(MOUNT, 0.7 + per_hour / 3_600.0 * f64::from(second));
+    assert_eq!(fired(Scope::Node, (0..5_400).map(filling(0.1))), ["disk-full-soon"]);
+    assert!(fired(Scope::Node, (0..5_400).map(filling(0.02))).is_empty(), "in twelve hours");
+    assert!(fired(Scope::Node, (0..5_400).map(filling(-0.1))).is_empty(), "it gets emptier");
+}
+
+#[test]
+fn requests_that_cease_are_missed() {
+    let requests = |second: u32| one("traffic.requests", if second < 900 { 100.0 } else { 5.0 });
+    assert_eq!(fired(Scope::Cluster, (0..1_100).map(requests)), ["requests-fell"]);
+    let halved = |second: u32| one("traffic.requests", if second < 900 { 100.0 } else { 50.0 });
+    assert!(fired(Scope::Cluster, (0..2_000).map(halved)).is_empty());
+}
+
+#[test]
+fn defaults_are_replaced_and_left_out() {
+    let own = "[[rule]]\nname = \"cpu-busy\"\nscope = \"node\"\nexpression = \"system.cpu.utilization\"\nabove = 0.5\nseverity = \"info\"\nsummary = \"is busy\"";
+    let rules = with(&[("mine.toml", own)], &["disk-busy".to_owned()]).unwrap();
+    assert_eq!(&*rules.get("cpu-busy").unwrap().file, "mine.toml");
+    assert!(rules.get("disk-busy").is_none() && rules.get("disk-full").is_some());
+    let mistakes = with(&[], &["disk-buzy".to_owned()]).unwrap_err();
+    assert!(mistakes[0].to_string().contains("there is no default rule \"disk-buzy\""), "{mistakes:?}");
+}
+
+/// The end of `docs/alerts.md` is written from the rules: with `STARLING_BLESS=1` in the environment.
+#[test]
+fn the_documentation_lists_every_rule() {
+    use std::fmt::Write as _;
+    const MARK: &str = "<!-- generated by a test of starling-alerts: facts and the default set -->\n";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/alerts.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, committed) = text.split_once(MARK).expect("the mark is there");
+    let mut wanted = "\n## Facts\n\n| name | of | what |\n|---|---|---|\n".to_owned();
+    for fact in crate::facts::FACTS {
+        let _ = writeln!(wanted, "| `{}` | {} | {} |", fact.name, fact.scope.as_str(), fact.help);
+    }
+    wanted += "\n## The default set\n\n`starling rules defaults` prints it.\n\n| rule | of | fires | for | over at | hold |\n|---|---|---|---|---|---|\n";
+    for rule in with(&[], &[]).unwrap().all() {
+        let side = if rule.above { "above" } else { "below" };
+        let value = |value: f64| crate::words::value(value, rule.unit);
+        let levels = |of: fn(&crate::rule::Level) -> f64| {
+            rule.levels.iter().map(|level| value(of(level))).collect::<Vec<_>>().join(", ")
+        };
+        let severities: Vec<_> = rule.levels.iter().map(|level| level.severity.as_str()).collect();
+        let text = rule.text.replace('|', "\\|");
+        let _ = writeln!(
+            wanted,
+            "| {} | {} | `{text}` {side} {} ({}) | {} | {} | {} |",
+            rule.name,
+            rule.scope.as_str(),
+            levels(|level| level.fire),
+            severities.join(", "),
+            crate::words::length(rule.pending),
+            levels(|level| level.clear),
+            crate::words::length(rule.hold)
+        );
+    }
+    if std::env::var_os("STARLING_BLESS").is_some() {
+        std::fs::write(&path, format!("{before}{MARK}{wanted}")).unwrap();
+        return;
+    }
+    assert!(committed == wanted, "docs/alerts.md is stale: run this test with STARLING_BLESS=1");
+}

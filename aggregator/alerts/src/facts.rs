@@ -1,0 +1,87 @@
+//! What an aggregator knows of a node or of the cluster beside its metrics. Facts are read in expressions by name, like
+//! metrics; they are never absent where they apply: 0 stands for "no" and "none".
+
+use starling_proto::catalogue::Unit;
+
+use super::Scope;
+
+/// One fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fact {
+    /// Its name in expressions.
+    pub name: &'static str,
+    /// Of whom it is known.
+    pub scope: Scope,
+    /// How its values are written.
+    pub unit: Unit,
+    /// What it says.
+    pub help: &'static str,
+}
+
+const fn fact(name: &'static str, scope: Scope, unit: Unit, help: &'static str) -> Fact {
+    Fact { name, scope, unit, help }
+}
+
+/// Seconds since the last second a node reported; of one that left as planned 0.
+pub const NODE_SILENT: &str = "node.silent_seconds";
+/// Another machine reports under the name of a node.
+pub const NODE_CLASH: &str = "node.name_clash";
+/// Collectors of a node that do not work.
+pub const NODE_FAULTS: &str = "node.collector_faults";
+/// The seconds of a node are refused because its clock is off.
+pub const NODE_CLOCK: &str = "node.clock_refused";
+/// Nodes that are expected and silent.
+pub const CLUSTER_SILENT: &str = "cluster.nodes_silent";
+/// Nodes that are expected.
+pub const CLUSTER_EXPECTED: &str = "cluster.nodes_expected";
+/// Aggregators that were lost without leaving.
+pub const CLUSTER_LOST: &str = "cluster.aggregators_lost";
+/// Copies that frames lack before they can be forgotten.
+pub const CLUSTER_COPIES: &str = "cluster.copies_missing";
+/// Aggregators whose history is not written.
+pub const CLUSTER_STORES: &str = "cluster.stores_paused";
+/// Alert rules that are refused.
+pub const CLUSTER_RULES: &str = "cluster.rules_refused";
+/// Seconds by which the evaluation of alerts is behind.
+pub const CLUSTER_LAG: &str = "cluster.evaluation_lag_seconds";
+
+/// All of them.
+pub const FACTS: [Fact; 11] = [
+    fact(
+        NODE_SILENT,
+        Scope::Node,
+        Unit::Number,
+        "seconds since the last second that the node reported; 0 of one that left as planned",
+    ),
+    fact(NODE_CLASH, Scope::Node, Unit::Number, "1 while another machine reports under the same name"),
+    fact(NODE_FAULTS, Scope::Node, Unit::Number, "collectors of the node that do not work"),
+    fact(NODE_CLOCK, Scope::Node, Unit::Number, "1 while the seconds of the node are refused because its clock is off"),
+    fact(CLUSTER_SILENT, Scope::Cluster, Unit::Number, "expected nodes that are silent"),
+    fact(CLUSTER_EXPECTED, Scope::Cluster, Unit::Number, "nodes that are expected"),
+    fact(
+        CLUSTER_LOST,
+        Scope::Cluster,
+        Unit::Number,
+        "aggregators that vanished without leaving, in the last 15 minutes",
+    ),
+    fact(
+        CLUSTER_COPIES,
+        Scope::Cluster,
+        Unit::Number,
+        "copies that frames lack of those wanted before a node may forget them",
+    ),
+    fact(CLUSTER_STORES, Scope::Cluster, Unit::Number, "aggregators that do not write their history"),
+    fact(
+        CLUSTER_RULES,
+        Scope::Cluster,
+        Unit::Number,
+        "1 while the file of rules is refused and former rules are in force",
+    ),
+    fact(CLUSTER_LAG, Scope::Cluster, Unit::Number, "seconds by which the evaluation of rules is behind"),
+];
+
+/// The fact called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Fact> {
+    FACTS.iter().find(|fact| fact.name == name)
+}

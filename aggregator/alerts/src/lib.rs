@@ -1,0 +1,44 @@
+//! Alert rules, what they say of each second, and the episodes that come of it. Pure: no clock, no runtime, no disk.
+//!
+//! Reading order:
+//!
+//! - [`Subject`]: whom a rule judges; [`facts`]: what is known of a node or of the cluster beside its metrics;
+//! - [`expression`]: what a rule computes, over [`Values`] of a second and a [`window`] of those before;
+//! - [`rule`]: the rules, read from TOML with every mistake named; [`defaults`]: those that are on from the start;
+//! - [`judge`]: the state of one rule for one subject, from second to second;
+//! - [`Episode`]: one incident from the first bad second to its end, and which of two readings of it is the newer;
+//! - [`Board`]: all rules over all subjects, a second at a time: out come the episodes that changed;
+//! - [`words`]: episodes in sentences; [`verdict`]: the worst of them in one;
+//! - [`Book`]: the episodes, acknowledgements and silences of the cluster, the same everywhere after an exchange;
+//! - [`trial`]: tests of rules from a file;
+//! - [`shown`]: an episode with all that people want to know of it.
+//!
+//! Time is event time: the second (Unix time) whose values are judged, never the clock of who judges.
+
+mod board;
+mod book;
+pub mod control;
+pub mod defaults;
+mod episode;
+pub mod expression;
+pub mod facts;
+pub mod judge;
+pub mod rule;
+#[cfg(test)]
+mod samples;
+pub mod shown;
+mod subject;
+pub mod trial;
+pub mod verdict;
+mod window;
+mod wire;
+pub mod words;
+
+pub use board::{Board, Second, Whole};
+pub use book::{Book, Put, Record, Taken};
+pub use control::{ControlError, Label};
+pub use episode::{Episode, EpisodeId, Outcome, State};
+pub use expression::Values;
+pub use rule::{Mistake, Rule, Rules, Severity};
+pub use subject::{Scope, Subject};
+pub use wire::WireError;

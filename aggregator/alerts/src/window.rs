@@ -1,0 +1,166 @@
+//! The last seconds that an expression looks back on.
+
+use std::collections::VecDeque;
+
+use starling_proto::histogram::Histogram;
+
+/// Parts of a window: it ends with the second that is judged and is shorter than asked for by less than one part. What is
+/// kept of a window does not depend on how long it is.
+const SLOTS: u32 = 12;
+
+/// What was seen in one part.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Slot {
+    /// Number of the part: its first second divided by the length of a part.
+    number: u32,
+    seconds: u32,
+    sum: f64,
+    low: f64,
+    high: f64,
+    histogram: Option<Histogram>,
+}
+
+/// One value over the last seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Window {
+    /// Seconds of a part, at least 1.
+    part: u32,
+    /// At most `parts`, ascending.
+    slots: VecDeque<Slot>,
+    parts: u32,
+}
+
+impl Window {
+    /// Over `seconds`, at least 1; nothing seen yet.
+    pub(crate) fn new(seconds: u32) -> Self {
+        let part = seconds.div_ceil(SLOTS).max(1);
+        Self { part, slots: VecDeque::new(), parts: seconds.div_ceil(part) }
+    }
+
+    /// Takes what second `tick` has. A second before the newest part is taken into its part while that is kept.
+    pub(crate) fn push(&mut self, tick: u32, value: Option<f64>, histogram: Option<&Histogram>) {
+        let number = tick / self.part;
+        while self.slots.front().is_some_and(|slot| slot.number + self.parts <= number) {
+            self.slots.pop_front();
+        }
+        if value.is_none() && histogram.is_none() {
+            return;
+        }
+        let at = self.slots.partition_point(|slot| slot.number < number);
+        if self.slots.get(at).is_none_or(|slot| slot.number != number) {
+            if self.slots.back().is_some_and(|newest| number + self.parts <= newest.number) {
+                return;
+            }
+            self.slots.insert(at, Slot { number, low: f64::INFINITY, high: f64::NEG_INFINITY, ..Slot::default() });
+        }
+        let slot = &mut self.slots[at];
+        slot.seconds += 1;
+        if let Some(value) = value {
+            slot.sum += value;
+            slot.low = slot.low.min(value);
+            slot.high = slot.high.max(value);
+        }
+        if let Some(histogram) = histogram {
+            slot.histogram = match slot.histogram.take() {
+                None => Some(histogram.clone()),
+                // Beyond 64 bits the first part stands.
+                Some(held) => Some(held.plus(histogram).unwrap_or(held)),
+            };
+        }
+    }
+
+    /// Seconds that have data.
+    pub(crate) fn seconds(&self) -> u32 {
+        self.slots.iter().map(|slot| slot.seconds).sum()
+    }
+
+    /// The sum of the seconds; `None` without any.
+    pub(crate) fn sum(&self) -> Option<f64> {
+        (!self.slots.is_empty()).then(|| self.slots.iter().map(|slot| slot.sum).sum())
+    }
+
+    /// The mean of the seconds that have data.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        self.sum().map(|sum| sum / f64::from(self.seconds().max(1)))
+    }
+
+    /// The smallest second.
+    pub(crate) fn low(&self) -> Option<f64> {
+        self.slots.iter().map(|slot| slot.low).min_by(f64::total_cmp)
+    }
+
+    /// The largest second.
+    pub(crate) fn high(&self) -> Option<f64> {
+        self.slots.iter().map(|slot| slot.high).max_by(f64::total_cmp)
+    }
+
+    /// All values in one histogram.
+    pub(crate) fn histogram(&self) -> Option<Histogram> {
+        let mut all = self.slots.iter().filter_map(|slot| slot.histogram.as_ref());
+        let first = all.next()?.clone();
+        Some(all.fold(first, |sum, next| sum.plus(next).unwrap_or(sum)))
+    }
+
+    /// Change per second by the straight line that fits the parts best (least squares), with its value now; `None` with
+    /// fewer than half of the parts.
+    pub(crate) fn trend(&self) -> Option<(f64, f64)> {
+        let points: Vec<(f64, f64)> =
+            self.slots.iter().map(|slot| (f64::from(slot.number), slot.sum / f64::from(slot.seconds.max(1)))).collect();
+        let n = points.len() as f64;
+        if points.len() < 3 || n < f64::from(self.parts) / 2.0 {
+            return None;
+        }
+        let (x_mean, y_mean) = points.iter().fold((0.0, 0.0), |(x, y), (px, py)| (x + px / n, y + py / n));
+        let spread: f64 = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
+        let together: f64 = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+        let slope = together / spread;
+        let now = y_mean + slope * (points.last()?.0 - x_mean);
+        Some((slope / f64::from(self.part), now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_go_once_they_are_older_than_the_window() {
+        let mut window = Window::new(60);
+        for tick in 1_000..1_200 {
+            window.push(tick, Some(f64::from(tick)), None);
+        }
+        assert_eq!((window.seconds(), window.high(), window.low()), (60, Some(1_199.0), Some(1_140.0)));
+        window.push(1_300, None, None);
+        assert_eq!((window.seconds(), window.mean()), (0, None), "a second without data moves the window too");
+    }
+
+    #[test]
+    fn a_short_window_is_exact() {
+        let mut window = Window::new(5);
+        for (tick, value) in (0..20).zip([1.0, 2.0].into_iter().cycle()) {
+            window.push(tick, Some(value), None);
+        }
+        assert_eq!((window.seconds(), window.sum()), (5, Some(8.0)), "{window:?}");
+    }
+
+    #[test]
+    fn histograms_are_merged() {
+        let mut window = Window::new(60);
+        for tick in 0..60 {
+            window.push(tick, None, Some(&Histogram::of(1_000, 2)));
+        }
+        assert_eq!(window.histogram().map(|all| all.count()), Some(120));
+        window.push(600, None, None);
+        assert_eq!(window.histogram(), None);
+    }
+
+    #[test]
+    fn a_trend_is_that_of_a_straight_line() {
+        let mut window = Window::new(3_600);
+        (0..1_000).for_each(|tick| window.push(tick, Some(f64::from(tick) * 0.001), None));
+        assert_eq!(window.trend(), None, "less than half of it");
+        (1_000..3_600).for_each(|tick| window.push(tick, Some(f64::from(tick) * 0.001), None));
+        let (slope, now) = window.trend().unwrap();
+        assert!((slope - 0.001).abs() < 1e-9 && (now - 3.45).abs() < 0.01, "{slope} {now}");
+    }
+}

@@ -1,0 +1,136 @@
+//! Episodes in sentences.
+
+use std::fmt::Write as _;
+
+use starling_proto::catalogue::Unit;
+
+use super::{Episode, Rule, State};
+
+/// A value with its unit.
+#[must_use]
+pub fn value(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Share => format!("{} %", digits(value * 100.0)),
+        Unit::Number => digits(value),
+        Unit::Rate => format!("{} /s", digits(value)),
+        Unit::Bytes => bytes(value),
+        Unit::BytesPerSecond => format!("{}/s", bytes(value)),
+        Unit::Time => time(value),
+    }
+}
+
+/// A length of time: "45 s", "12 min", "3 h 20 min", "4 d".
+#[must_use]
+pub fn length(seconds: u32) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..3_600 => format!("{minutes} min"),
+        3_600..86_400 if minutes == 0 => format!("{hours} h"),
+        3_600..86_400 => format!("{hours} h {minutes} min"),
+        _ if hours == 0 => format!("{days} d"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+fn digits(value: f64) -> String {
+    let text = match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    };
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+fn bytes(value: f64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut at) = (value, 0);
+    while value.abs() >= 1_024.0 && at + 1 < UNITS.len() {
+        (value, at) = (value / 1_024.0, at + 1);
+    }
+    format!("{} {}", digits(value), UNITS[at])
+}
+
+fn time(seconds: f64) -> String {
+    match seconds.abs() {
+        60.0.. => length(seconds.round() as u32),
+        1.0.. => format!("{} s", digits(seconds)),
+        1e-3.. => format!("{} ms", digits(seconds * 1e3)),
+        _ => format!("{} us", digits(seconds * 1e6)),
+    }
+}
+
+/// `text` with what its placeholders stand for. Text from outside is put in once: what it brings is not read again.
+#[must_use]
+pub fn filled(text: &str, rule: &Rule, episode: &Episode) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let Some((name, after)) = after.split_once('}') else {
+            rest = after;
+            continue;
+        };
+        match name {
+            "subject" => {
+                let _ = write!(out, "{}", episode.subject);
+            }
+            "value" => out.push_str(&value(episode.value, rule.unit)),
+            "limit" => out.push_str(&value(episode.limit.0, rule.unit)),
+            "worst" => out.push_str(&value(episode.worst, rule.unit)),
+            "for" => out.push_str(&length(episode.seconds())),
+            key => {
+                let found = episode.attributes.iter().find(|(name, _)| name == key);
+                out.push_str(found.map_or("", |(_, value)| value));
+            }
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The episode in one sentence, without a full stop.
+#[must_use]
+pub fn sentence(rule: &Rule, episode: &Episode) -> String {
+    let what = format!("{} {}", episode.subject, filled(&rule.summary, rule, episode));
+    let side = if rule.above { "below" } else { "above" };
+    match (episode.state, episode.ended) {
+        (State::Cleared, Some((_, outcome))) => format!(
+            "{} is {} now (over {side} {}); open for {}, worst {}: {}",
+            episode.subject,
+            value(episode.value, rule.unit),
+            value(episode.limit.1, rule.unit),
+            length(episode.seconds()),
+            value(episode.worst, rule.unit),
+            outcome.as_str()
+        ),
+        (State::Pending, _) => format!("{what}, for {} of {}", length(episode.seconds()), length(rule.pending)),
+        _ => match episode.absent_since {
+            Some(since) => format!("{what}; no data for {}", length(episode.judged.saturating_sub(since))),
+            None => what,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_for_people() {
+        for (number, unit, wanted) in [
+            (0.953_4, Unit::Share, "95.3 %"),
+            (1.0, Unit::Share, "100 %"),
+            (0.0263, Unit::Time, "26.3 ms"),
+            (75.0, Unit::Time, "75 s"),
+            (7_500.0, Unit::Time, "2 h 5 min"),
+            (1_610_612_736.0, Unit::Bytes, "1.5 GiB"),
+            (12.0, Unit::Rate, "12 /s"),
+            (0.004, Unit::Number, "0"),
+            (100.0, Unit::Number, "100"),
+        ] {
+            assert_eq!(value(number, unit), wanted);
+        }
+        assert_eq!(length(90_000), "1 d 1 h");
+    }
+}

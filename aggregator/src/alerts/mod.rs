@@ -1,0 +1,166 @@
+//! Alerts: rules judged second by second, and the records that all aggregators share.
+//!
+//! - [`Alerts`]: the records and the rules, for all who read or write them;
+//! - [`files`]: the rules from their files, again when these change;
+//! - [`sight`]: what expressions read of a second;
+//! - [`evaluator`]: the part that judges: nodes whose stream is here, and of what is merged what this aggregator is to take
+//!   care of;
+//! - [`disk`]: the records over a restart.
+
+mod disk;
+mod evaluator;
+mod files;
+mod sight;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use starling_alerts::{Book, Mistake, Put, Record, Rules};
+use starling_proto::v1;
+use tokio::sync::watch;
+
+pub(crate) use self::evaluator::{Evaluator, Parts};
+use self::files::Files;
+use crate::{
+    Config,
+    clock::{now_ms, tick_of},
+    metrics::Metrics,
+};
+
+/// Name of the file in the state folder.
+const FILE: &str = "alerts";
+
+/// The records and the rules of an aggregator that starts.
+///
+/// # Errors
+/// When the work ends without an answer.
+pub(crate) async fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<(Alerts, Files)> {
+    let (settings, path) = (config.alerts.clone(), config.state_dir.join(FILE));
+    let opened = tokio::task::spawn_blocking(move || {
+        let (files, in_force) = files::read(&settings, tick_of(now_ms()));
+        metrics.alert_rules(&in_force.rules, &in_force.mistakes);
+        (Alerts::open(path, in_force, metrics), files)
+    });
+    Ok(opened.await?)
+}
+
+/// Records in one message.
+pub(crate) const RECORDS_MAX: usize = 1_024;
+
+/// The rules, and what is wrong with the files that were read last.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    /// In force.
+    pub(crate) rules: Arc<Rules>,
+    /// Why files were refused; none when they are in force.
+    pub(crate) mistakes: Arc<[Mistake]>,
+    /// Since which second they are.
+    pub(crate) refused_since: Option<u32>,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Alerts(Arc<Shared>);
+
+struct Shared {
+    /// Plain mutex; the longest section is one pass over the records.
+    book: Mutex<Book>,
+    /// Plain mutex, short sections.
+    in_force: Mutex<InForce>,
+    /// The revision of the book.
+    changed: watch::Sender<u64>,
+    /// The last second that was judged.
+    judged: AtomicU32,
+    path: PathBuf,
+    metrics: Arc<Metrics>,
+}
+
+impl Alerts {
+    /// What `path` holds, judged by `in_force`. Blocks.
+    pub(crate) fn open(path: PathBuf, in_force: InForce, metrics: Arc<Metrics>) -> Self {
+        let mut book = Book::default();
+        match disk::read(&path) {
+            Ok(records) => {
+                let now = now_ms();
+                records.into_iter().for_each(|record| drop(book.put(record, now)));
+                book.expire((now / 1_000) as u32);
+            }
+            Err(error) => metrics.alerts_not_read(&path, &error),
+        }
+        let changed = watch::Sender::new(book.revision());
+        Self(Arc::new(Shared {
+            book: Mutex::new(book),
+            in_force: Mutex::new(in_force),
+            changed,
+            judged: AtomicU32::new(0),
+            path,
+            metrics,
+        }))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the records.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
+        read(&self.book())
+    }
+
+    /// Takes records, counts those that are refused, and wakes all who follow.
+    pub(crate) fn put(&self, records: impl IntoIterator<Item = Record>) {
+        let (now, mut refused) = (now_ms(), Vec::new());
+        let revision = {
+            let mut book = self.book();
+            for record in records {
+                if let Put::Refused(why) = book.put(record, now) {
+                    refused.push(why);
+                }
+            }
+            book.revision()
+        };
+        refused.iter().for_each(|why| self.0.metrics.alert_record_refused(why));
+        self.0.changed.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+    }
+
+    /// Takes what a peer sent. Returns the digest of all records.
+    pub(crate) fn put_wire(&self, records: Vec<v1::AlertRecord>) -> u64 {
+        let records = records
+            .into_iter()
+            .filter_map(|wire| Record::try_from(wire).map_err(|why| self.0.metrics.alert_record_refused(&why)).ok());
+        self.put(records);
+        self.read(Book::digest)
+    }
+
+    /// The revision of the records, now and from now on.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// The rules.
+    pub(crate) fn in_force(&self) -> InForce {
+        self.0.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_in_force(&self, in_force: InForce) {
+        *self.0.in_force.lock().unwrap_or_else(PoisonError::into_inner) = in_force;
+    }
+
+    /// The last second that was judged; 0 before the first.
+    pub(crate) fn judged(&self) -> u32 {
+        self.0.judged.load(Ordering::Relaxed)
+    }
+
+    /// Writes the records down. Blocks.
+    pub(crate) fn save(&self) {
+        let records = self.read(|book| book.since(0));
+        if let Err(error) = disk::write(&self.0.path, records) {
+            self.0.metrics.alerts_not_kept(&self.0.path, &error);
+        }
+    }
+}
