@@ -19,7 +19,7 @@ pub(crate) struct GrpcRefusal {
 }
 
 /// Fields of gRPC requests and the parameters that they come from.
-const FIELDS: [(&str, &str); 21] = [
+const FIELDS: [(&str, &str); 29] = [
     ("node_id", "node"),
     ("scope.node_id", "node"),
     ("group", "group"),
@@ -41,6 +41,14 @@ const FIELDS: [(&str, &str); 21] = [
     ("to_tick", "to"),
     ("step_seconds", "step"),
     ("tick", "tick"),
+    ("episode_id", "id"),
+    ("silence_id", "id"),
+    ("author", "who"),
+    ("comment", "comment"),
+    ("matchers", "matchers"),
+    ("for_seconds", "forSeconds"),
+    ("starts_tick", "starts"),
+    ("page_token", "page"),
 ];
 /// What a text of gRPC says to look at next.
 const LIST_NODES: &str = ", see ListNodes";
@@ -85,6 +93,7 @@ impl ApiError {
     pub(crate) fn refused(refusal: &GrpcRefusal, status: StatusCode) -> Self {
         let GrpcRefusal { field, message } = refusal;
         match status {
+            StatusCode::NOT_FOUND if *field == Some("id") => Self { field: *field, ..Self::not_found(message) },
             StatusCode::NOT_FOUND => Self { field: *field, ..Self::nowhere(message) },
             _ => Self { field: *field, ..Self::new(status, "invalid", message) },
         }
@@ -121,9 +130,27 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
-    /// 405: only reading.
+    /// 405: the path is there, and not for this.
     pub(crate) fn method() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this path is read with GET")
+        let message =
+            "this path does not take that method; the paths, and what changes something, are listed at /api/v1";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", message)
+    }
+
+    /// 415: the body is not what is read.
+    pub(crate) fn media_type() -> Self {
+        let message = "the body is a JSON object, sent with the header content-type: application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", message)
+    }
+
+    /// 413: the body is longer than a limit.
+    pub(crate) fn too_large(bytes: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body may have {bytes} bytes"))
+    }
+
+    /// 409: it cannot be done as things are.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 
     /// 501: named by the reference, not part of this version.

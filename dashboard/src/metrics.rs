@@ -90,6 +90,8 @@ starling_service::metrics! {
         upstream_connections: Counter = "starling_dashboard_upstream_connections";
         /// Connections to aggregators that failed or ended.
         upstream_losses: Counter = "starling_dashboard_upstream_losses";
+        /// Alerts that there was no room for.
+        alerts_left_out: Counter = "starling_dashboard_alerts_left_out";
         /// HTTP requests refused, by reason: host, origin, parameter.
         requests_refused: By<Counter> = "starling_dashboard_requests_refused", label "reason";
     }
@@ -116,6 +118,11 @@ impl Metrics {
         self.frames_sent.of(kind).inc();
         self.frame_bytes_sent.of(kind).add(bytes as u64);
         self.send_duration.record(took);
+    }
+
+    /// So many alerts were left out.
+    pub(crate) fn alerts_left_out(&self, count: u32) {
+        self.alerts_left_out.add(count.into());
     }
 
     /// A second was taken in, `age_ms` after its end.

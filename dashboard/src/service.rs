@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::{
     config::Config,
     feed, http,
-    hub::{Link, Source},
+    hub::{Link, Source, Standing},
     live,
     metrics::Metrics,
     rest,
@@ -170,12 +170,16 @@ fn prepare(stream: &TcpStream) {
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES);
 }
 
-/// Ready means: an aggregator is connected and the cluster's seconds come in.
+/// Ready means: an aggregator is connected, the cluster's seconds come in, and what is open is known or that it has no
+/// alerts.
 async fn watch_readiness(shared: Arc<Shared>, ready: watch::Sender<Readiness>, stop: CancellationToken) {
     let mut published = shared.published();
     loop {
         let now = shared.with(|hub| match hub.link() {
             Link::Down { reason } => Readiness::NotReady(format!("no aggregator is reached ({reason})")),
+            Link::Up { name } if *hub.alerts_standing() == Standing::Waiting => {
+                Readiness::NotReady(format!("no alerts from aggregator {name} yet"))
+            }
             Link::Up { .. } if hub.reading(&Source::Cluster(Group::cluster())).is_some() => Readiness::Ready,
             Link::Up { name } => Readiness::NotReady(format!("no data from aggregator {name} yet")),
         });

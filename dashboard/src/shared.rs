@@ -106,6 +106,24 @@ impl Shared {
         Ok(())
     }
 
+    /// Takes in what is new of alerts. Clients get it with the next second.
+    pub(crate) fn apply_alerts(&self, update: v1::AlertsUpdate) {
+        let left_out = self.with(|hub| hub.apply_alerts(update));
+        self.metrics.alerts_left_out(left_out);
+        self.notify();
+    }
+
+    /// The aggregator has no alerts.
+    pub(crate) fn no_alerts(&self, reason: String) {
+        self.with(|hub| hub.no_alerts(reason));
+        self.notify();
+    }
+
+    /// How many rules are in force; `None` when that is not known.
+    pub(crate) fn set_rules(&self, rules: Option<u32>) {
+        self.with(|hub| hub.set_rules(rules));
+    }
+
     /// Takes in the members of the cluster.
     pub(crate) fn apply_aggregators(&self, answer: v1::ListAggregatorsResponse) {
         self.with(|hub| hub.apply_aggregators(answer, now()));

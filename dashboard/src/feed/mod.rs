@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::shared::Shared;
 use endpoints::Endpoints;
+pub(crate) use session::without_alerts;
 
 /// A host that does not answer a connection attempt within this time is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,10 +1,10 @@
-//! One aggregator, followed until something fails: the streams of the whole cluster and of the table, the members each
-//! second, and one stream per node or group that somebody looks at.
+//! One aggregator, followed until something fails: the streams of the whole cluster, of the table and of alerts, the members
+//! each second, and one stream per node or group that somebody looks at.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use starling_proto::{group::Group, limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::grpc::query_client::QueryClient;
+use starling_service::grpc::{alerts_client::AlertsClient, query_client::QueryClient};
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -13,7 +13,7 @@ use tokio::{
 use tonic::{Code, Status, Streaming, transport::Channel};
 use tracing::debug;
 
-use super::{endpoints::Endpoints, members};
+use super::{ANSWER_TIMEOUT, endpoints::Endpoints, members};
 use crate::{
     error::GrpcRefusal,
     hub::{Second, Source},
@@ -37,6 +37,9 @@ const PARTS_MAX: usize = 128;
 /// A node or group that the aggregator does not know is asked for again after this time, while somebody looks at it.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
 
+/// How often the rules in force are counted: they change when somebody changes a file.
+const RULES_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Follows the aggregator behind `channel`. Returns why it can no longer be followed.
 pub(crate) async fn follow(shared: &Arc<Shared>, channel: Channel, endpoints: &mut Endpoints) -> Result<(), String> {
     let query = QueryClient::new(channel.clone()).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
@@ -44,6 +47,7 @@ pub(crate) async fn follow(shared: &Arc<Shared>, channel: Channel, endpoints: &m
     let mut streams = JoinSet::new();
     streams.spawn(table(Arc::clone(shared), query.clone()));
     streams.spawn(series(Arc::clone(shared), query.clone(), Source::Cluster(Group::cluster())));
+    streams.spawn(alerts(Arc::clone(shared), channel.clone()));
     let (reported, mut learnt) = watch::channel(v1::ListAggregatorsResponse::default());
     streams.spawn(poll_members(Arc::clone(shared), channel, reported));
 
@@ -123,6 +127,43 @@ async fn table(shared: Arc<Shared>, mut query: QueryClient<Channel>) -> String {
         }
         parts.clear();
     }
+}
+
+/// What is open, and how many rules there are. An aggregator without alerts is followed all the same.
+async fn alerts(shared: Arc<Shared>, channel: Channel) -> String {
+    let mut client = AlertsClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    let mut stream = match client.watch(v1::WatchAlertsRequest { include_pending: true }).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return no_alerts(&shared, &status).await,
+    };
+    let mut rules = interval(RULES_INTERVAL);
+    rules.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = rules.tick() => {
+                let answer = timeout(ANSWER_TIMEOUT, client.list_rules(v1::ListRulesRequest {})).await;
+                let count = |rules: v1::ListRulesResponse| u32::try_from(rules.rules.len()).unwrap_or(u32::MAX);
+                // Not knowing is no reason to leave the aggregator.
+                shared.set_rules(answer.ok().and_then(Result::ok).map(|answer| count(answer.into_inner())));
+            }
+            // While nothing changes nothing comes.
+            next = stream.message() => match next {
+                Ok(Some(update)) => shared.apply_alerts(update),
+                Ok(None) => return "Alerts.Watch: the aggregator ended the stream".to_owned(),
+                Err(status) => return no_alerts(&shared, &status).await,
+            },
+        }
+    }
+}
+
+/// An aggregator that has no alerts, being older or set so, is no failure and will have none while it runs; anything else is
+/// a failure of the aggregator.
+async fn no_alerts(shared: &Shared, status: &Status) -> String {
+    match status.code() {
+        Code::Unimplemented => shared.no_alerts(without_alerts(status)),
+        _ => return format!("Alerts.Watch: {}", words(status)),
+    }
+    std::future::pending().await
 }
 
 /// The seconds of the cluster, of a group or of a node.
@@ -242,6 +283,14 @@ fn received<T>(next: Result<Option<T>, Status>) -> Result<T, End> {
         Ok(Some(message)) => Ok(message),
         Ok(None) => Err(End::Lost("the aggregator ended the stream".to_owned())),
         Err(status) => Err(End::of(&status)),
+    }
+}
+
+/// Why an aggregator answers that it has no alerts: one that knows of them says so itself.
+pub(crate) fn without_alerts(status: &Status) -> String {
+    match status.message() {
+        "" => "this aggregator is of a version without alerts".to_owned(),
+        said => said.to_owned(),
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! The server has no log-in in this version and listens on loopback. A web page from elsewhere can still make the
 //! visitor's browser ask it: by a name of its own that resolves to 127.0.0.1 (DNS rebinding), against which the `Host`
-//! header is checked; or by opening a WebSocket, which browsers allow across sites, against which `Origin` is checked.
+//! header is checked; or by opening a WebSocket, which browsers allow across sites, or by sending a form that changes
+//! something, against both of which `Origin` is checked.
 
 use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, Uri, header, uri::Authority},
+    http::{HeaderMap, Method, Uri, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -21,6 +22,9 @@ use crate::{
 
 /// Names of this host that need no setting.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// Paths below this one change nothing.
+const READ_BY_POST: &str = "/prometheus/";
 
 /// Names the server answers to.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ enum NotAdmitted {
     Origin(String),
 }
 
-fn admit(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), NotAdmitted> {
+fn admit(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), NotAdmitted> {
     // HTTP/2 has the name in the request line, as :authority.
     let named = headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
     let named = named.or_else(|| uri.authority().map(ToString::to_string)).unwrap_or_default();
@@ -60,7 +64,7 @@ fn admit(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), NotAdmitte
     let is_upgrade = headers.contains_key(header::UPGRADE) || headers.contains_key(header::SEC_WEBSOCKET_VERSION);
     match headers.get(header::ORIGIN) {
         // Only browsers send it; other clients can say what they like anyway.
-        Some(origin) if is_upgrade => {
+        Some(origin) if is_upgrade || changes(method, uri) => {
             let text = String::from_utf8_lossy(origin.as_bytes());
             let same = text
                 .split_once("://")
@@ -71,6 +75,11 @@ fn admit(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), NotAdmitte
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a request is one that changes something. Prometheus's API reads by POST too.
+fn changes(method: &Method, uri: &Uri) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !uri.path().starts_with(READ_BY_POST)
 }
 
 /// What the check needs. Cheap to clone.
@@ -89,7 +98,7 @@ impl Guard {
 
 /// Lets a request through or answers 403.
 pub(crate) async fn check(State(Guard { hosts, metrics }): State<Guard>, request: Request, next: Next) -> Response {
-    let refused = match admit(&hosts, request.uri(), request.headers()) {
+    let refused = match admit(&hosts, request.method(), request.uri(), request.headers()) {
         Ok(()) => return next.run(request).await,
         Err(refused) => refused,
     };
@@ -104,8 +113,9 @@ pub(crate) async fn check(State(Guard { hosts, metrics }): State<Guard>, request
         NotAdmitted::Origin(origin) => {
             metrics.request_refused(Refusal::Origin);
             metrics.client_refused(Refusal::Origin);
-            let message =
-                format!("a page from {origin:?} may not open this WebSocket; open it from the server's own page");
+            let message = format!(
+                "a page from {origin:?} may not open a WebSocket here nor change anything; do it from the server's own page"
+            );
             ApiError::forbidden("origin", message)
         }
     };
@@ -123,7 +133,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        admit(&Hosts::new(&["Dash.Example.org".to_owned()]), &Uri::from_static("/"), &headers)
+        admit(&Hosts::new(&["Dash.Example.org".to_owned()]), &Method::GET, &Uri::from_static("/"), &headers)
     }
 
     #[test]
@@ -150,9 +160,29 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_something_comes_from_the_same_origin_only() {
+        let of = |method: Method, uri: &'static str, origin: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "localhost:7480".parse().unwrap());
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            admit(&Hosts::new(&[]), &method, &Uri::from_static(uri), &headers)
+        };
+        assert_eq!(of(Method::POST, "/api/v1/silences", "http://localhost:7480"), Ok(()));
+        for method in [Method::POST, Method::DELETE, Method::PUT] {
+            assert!(of(method, "/api/v1/silences", "http://evil.example").is_err());
+        }
+        assert_eq!(
+            of(Method::GET, "/api/v1/silences", "http://evil.example"),
+            Ok(()),
+            "reading is the browser's matter"
+        );
+        assert_eq!(of(Method::POST, "/prometheus/api/v1/query", "http://grafana.example"), Ok(()));
+    }
+
+    #[test]
     fn http2_names_the_host_in_the_request_line() {
         let hosts = Hosts::new(&[]);
-        let of = |uri: &'static str| admit(&hosts, &Uri::from_static(uri), &HeaderMap::new());
+        let of = |uri: &'static str| admit(&hosts, &Method::GET, &Uri::from_static(uri), &HeaderMap::new());
         assert_eq!(of("http://localhost:7480/"), Ok(()));
         assert!(of("http://evil.example/").is_err());
         assert!(of("/").is_err(), "no name at all");

@@ -1,4 +1,4 @@
-//! The table of nodes: its dictionary, its medians, and which nodes have been over a limit for how long.
+//! The table of nodes: its dictionary and its medians.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,23 +10,12 @@ use starling_proto::{
     v1::{self, NodeState},
 };
 
-use super::limits::{CPU_MAX, MEMORY_MAX};
-
 /// Nodes of a table: as many as an aggregator keeps.
 const NODES_MAX: usize = 100_000;
 /// Bytes of names and labels: 100,000 nodes of 16 short labels each.
 const TEXT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Nodes a median needs: of two nodes it is neither.
 const MEDIAN_NODES_MIN: usize = 3;
-
-/// How long a node has been over its limits, in ticks in a row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Hot {
-    /// Above [`CPU_MAX`].
-    pub(crate) cpu: u32,
-    /// Above [`MEMORY_MAX`].
-    pub(crate) memory: u32,
-}
 
 /// Medians over the reporting nodes; `None` when no node reported the number.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -45,7 +34,6 @@ pub(crate) struct Host {
     entry: Arc<Entry>,
     row: Row,
     state: NodeState,
-    hot: Hot,
     /// Another machine calls itself so.
     clash: Option<Box<v1::NameClash>>,
 }
@@ -79,7 +67,7 @@ impl Host {
             measured.set(measure, value);
         }
         let clash = row.name_clash.clone().map(Box::new);
-        Some(Self { entry: entry.into(), row: measured, state: row.state(), hot: Hot::default(), clash })
+        Some(Self { entry: entry.into(), row: measured, state: row.state(), clash })
     }
 
     /// Name, labels and facts.
@@ -125,11 +113,6 @@ impl Host {
     /// Another machine that calls itself by its name.
     pub(crate) fn clash(&self) -> Option<&v1::NameClash> {
         self.clash.as_deref()
-    }
-
-    /// How long it has been over its limits.
-    pub(crate) fn hot(&self) -> Hot {
-        self.hot
     }
 }
 
@@ -193,7 +176,6 @@ impl ShownFleet {
             }
         }
         // Another aggregator may be a second behind the one before it.
-        let passed = last.tick.saturating_sub(now.tick);
         now.tick = now.tick.max(last.tick);
         now.completeness.clone_from(&last.completeness);
         let clashes: HashMap<&str, &v1::NameClash> =
@@ -204,7 +186,6 @@ impl ShownFleet {
                 host.clash = clashes.get(host.id()).map(|clash| Box::new((*clash).clone()));
             }
             host.state = state(&host.entry, &host.row, now.tick);
-            host.heat(if known == 0 { 1 } else { passed });
         }
         self.table = Some(table);
         Ok(true)
@@ -223,8 +204,6 @@ impl ShownFleet {
     /// The nodes by name, after some came, went, or changed who they are.
     fn rebuild(&mut self, table: &mut Table) {
         let before = std::mem::take(&mut table.hosts);
-        let hot: HashMap<&str, Hot> =
-            before.iter().filter(|host| host.hot != Hot::default()).map(|host| (host.id(), host.hot)).collect();
         // A node that has sent nothing yet is not shown.
         let mut nodes: Vec<_> = self.mirror.nodes().filter(|(_, node)| node.row.tick != 0).collect();
         nodes.sort_unstable_by(|(_, a), (_, b)| a.entry.id.cmp(&b.entry.id));
@@ -237,9 +216,8 @@ impl ShownFleet {
                 self.places.resize(number + 1, u32::MAX);
             }
             self.places[number] = place;
-            let hot = hot.get(node.entry.id.as_str()).copied().unwrap_or_default();
             let entry = node.entry.clone();
-            table.hosts.push(Host { entry, row: node.row, state: NodeState::Silent, hot, clash: None });
+            table.hosts.push(Host { entry, row: node.row, state: NodeState::Silent, clash: None });
         }
         let same = |(a, b): (&Host, &Host)| Arc::ptr_eq(&a.entry, &b.entry) || a.entry.same_dictionary(&b.entry);
         if before.len() != table.hosts.len() || !before.iter().zip(&table.hosts).all(same) || before.is_empty() {
@@ -294,19 +272,6 @@ impl ShownFleet {
             p99_micros: of(Measure::P99),
             connections: of(Measure::Connections),
         })
-    }
-}
-
-impl Host {
-    /// `passed` more ticks have gone by.
-    fn heat(&mut self, passed: u32) {
-        let over =
-            |measure, limit| self.state == NodeState::Reporting && self.value(measure).is_some_and(|is| is > limit);
-        let count = |before: u32, over: bool| if over { before.saturating_add(passed) } else { 0 };
-        self.hot = Hot {
-            cpu: count(self.hot.cpu, over(Measure::Cpu, CPU_MAX)),
-            memory: count(self.hot.memory, over(Measure::Memory, MEMORY_MAX)),
-        };
     }
 }
 
@@ -393,19 +358,6 @@ mod tests {
         // From an aggregator that is a second behind.
         assert_eq!(fleet.apply(&table(9, vec![row("a", 0.4)])), Ok(true));
         assert_eq!((fleet.table().unwrap().tick, fleet.hosts()[0].value(Measure::Cpu)), (10, Some(0.4)));
-    }
-
-    #[test]
-    fn heat_counts_seconds_in_a_row() {
-        let mut fleet = ShownFleet::default();
-        let mut apply = |tick, cpu| {
-            fleet.apply(&table(tick, vec![row("a", cpu)])).unwrap();
-            fleet.host("a").unwrap().hot()
-        };
-        apply(1, 0.99);
-        apply(2, 0.99);
-        assert_eq!(apply(4, 0.99).cpu, 4);
-        assert_eq!(apply(5, 0.5), Hot::default());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use starling_proto::{live, v1};
 
-use super::{distribution::distribution, minute::LastMinute, verdict};
+use super::{OfSource, distribution::distribution, minute::LastMinute};
 
 /// The parts of a second for the page. Histograms are some 20 kB and the page draws only one of them, which [`judged`]
 /// has in a few rows.
@@ -17,10 +17,15 @@ pub(crate) fn without_histograms(sections: &v1::Sections) -> v1::Sections {
     shown
 }
 
-/// The last minute's latency for drawing, how each protocol is doing over it, its connections, and the verdict.
-pub(crate) fn judged(traffic: Option<&v1::Traffic>, minute: &LastMinute, verdict: live::Verdict) -> live::Judged {
+/// The last minute's latency for drawing, how each protocol is doing, the minute's connections, and the verdict.
+pub(crate) fn judged(
+    traffic: Option<&v1::Traffic>,
+    minute: &LastMinute,
+    verdict: live::Verdict,
+    alerts: &OfSource,
+) -> live::Judged {
     let last_minute = traffic.and_then(|traffic| traffic.latency_last_minute.as_ref());
-    let severity = |is: &v1::ProtocolTraffic| verdict::of_protocol(minute.protocol(&is.protocol)).into();
+    let severity = |is: &v1::ProtocolTraffic| alerts.protocol(&is.protocol).into();
     live::Judged {
         distribution: last_minute
             .map(|latency| distribution(&latency.histogram))
@@ -42,8 +47,12 @@ fn attempts(minute: &LastMinute) -> Option<live::Attempts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Second, minute::Minute};
-    use starling_proto::histogram::HistogramSum;
+    use crate::hub::{
+        Source,
+        alerts::{Alerts, tests::alert},
+        fleet::ShownFleet,
+    };
+    use starling_proto::{group::Group, histogram::HistogramSum};
 
     /// A second with a histogram wherever there can be one.
     fn traffic() -> v1::Traffic {
@@ -83,31 +92,22 @@ mod tests {
     }
 
     #[test]
-    fn severities_are_in_the_order_of_the_protocols_and_of_a_minute() {
-        let judge = |grpc: &[(f64, f64)]| {
-            let mut minute = Minute::default();
-            for (tick, &(requests, errors)) in (1..).zip(grpc) {
-                let mut traffic = traffic();
-                traffic.protocols[1].requests_per_second = Some(requests);
-                traffic.protocols[1].errors_per_second = Some(errors);
-                let sections = v1::Sections { traffic: Some(traffic), ..Default::default() };
-                let view = v1::ClusterView { tick, sections: Some(sections), ..Default::default() };
-                minute.apply(&Second::Cluster(Box::new(view)));
-            }
-            judged(Some(&traffic()), &minute.sum(), live::Verdict::default())
-        };
-        let judged = judge(&[(100.0, 10.0)]);
+    fn severities_are_in_the_order_of_the_protocols() {
+        let mut alerts = Alerts::default();
+        let mut open = alert("1", "errors", "", v1::AlertSeverity::Error);
+        let grpc = v1::AlertAttribute { key: "protocol".into(), value: "grpc".into() };
+        open.episode.as_mut().unwrap().attributes.push(grpc);
+        alerts.apply(v1::AlertsUpdate { whole: true, changed: vec![open], ..Default::default() });
+        let alerts = alerts.of(&Source::Cluster(Group::cluster()), &ShownFleet::default());
+        let judged = judged(Some(&traffic()), &LastMinute::default(), live::Verdict::default(), &alerts);
         assert_eq!(judged.protocols, [live::Severity::Ok as i32, live::Severity::Error as i32]);
-        let ok = [live::Severity::Ok as i32; 2];
-        assert_eq!(judge(&[(79.0, 0.0), (1.0, 1.0), (80.0, 0.0)]).protocols, ok, "one of 160");
-        assert_eq!(judge(&[(5.0, 5.0)]).protocols, ok, "too few to say");
         assert_eq!(judged.distribution.unwrap().counts.iter().sum::<f64>(), 3.0);
     }
 
     #[test]
     fn without_requests_only_the_verdict_is_said() {
-        let judged =
-            judged(None, &LastMinute::default(), live::Verdict { word: "Healthy".into(), ..Default::default() });
+        let verdict = live::Verdict { word: "Healthy".into(), ..Default::default() };
+        let judged = judged(None, &LastMinute::default(), verdict, &OfSource::default());
         assert_eq!((judged.distribution, judged.protocols.len()), (None, 0));
         assert_eq!(judged.verdict.unwrap().word, "Healthy");
     }

@@ -7,6 +7,7 @@
 //! Everything is bounded: rings by [`limits::PAGE_WINDOW`](starling_proto::limits::PAGE_WINDOW), logs by
 //! [`view::CHARTED_LOG_MAX`] and [`view::TABLE_LOG_MAX`], the number of views by the caller, who opens and closes those that are not permanent.
 
+mod alerts;
 mod columns;
 mod distribution;
 mod faults;
@@ -15,7 +16,6 @@ mod frame;
 mod grid;
 mod judged;
 mod key;
-mod limits;
 mod log;
 mod minute;
 mod sections;
@@ -28,6 +28,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use starling_proto::{group::Group, live, nodes::UpdateError, v1};
 
+pub(crate) use alerts::{OfSource, Standing, state as alert_state};
 pub(crate) use columns::RPS_TOTAL;
 pub use columns::{MinuteChart, OF_A_MINUTE};
 pub(crate) use distribution::distribution;
@@ -37,8 +38,9 @@ pub(crate) use key::{Source, ViewKey};
 pub(crate) use log::{Cursor, Publication};
 pub(crate) use minute::LastMinute;
 pub(crate) use sections::Second;
-pub(crate) use verdict::{of_protocol as protocol_severity, text as verdict_text};
+pub(crate) use verdict::text as verdict_text;
 
+use alerts::Alerts;
 use log::Next;
 use track::{Change, Track};
 use view::HubView;
@@ -95,6 +97,8 @@ pub(crate) struct Reading {
     pub(crate) second: Arc<Second>,
     /// The verdict on it.
     pub(crate) verdict: live::Verdict,
+    /// Alerts of who it is of.
+    pub(crate) alerts: OfSource,
     /// The minute up to the newest second.
     pub(crate) minute: LastMinute,
 }
@@ -104,6 +108,7 @@ pub(crate) struct Reading {
 pub(crate) struct Hub {
     views: HashMap<ViewKey, HubView>,
     fleet: ShownFleet,
+    alerts: Alerts,
     aggregators: Vec<v1::Aggregator>,
     cluster: String,
     link: Link,
@@ -116,6 +121,7 @@ impl Hub {
         Self {
             views: permanent.into_iter().map(|key| (key.clone(), HubView::new(&key))).collect(),
             fleet: ShownFleet::default(),
+            alerts: Alerts::default(),
             aggregators: Vec::new(),
             cluster: String::new(),
             link: Link::default(),
@@ -161,7 +167,7 @@ impl Hub {
                     revision,
                     point: columns::point(&second, matches!(source, Source::Node(_))),
                     // What the page shows beside the charts is of the newest second only.
-                    state: newest.then(|| state_of(source, &second, &self.fleet, &view.minute(), now)),
+                    state: newest.then(|| state_of(source, &second, &self.fleet, &self.alerts, &view.minute(), now)),
                     new_columns,
                     ..Default::default()
                 };
@@ -220,12 +226,44 @@ impl Hub {
             let tick = live::Tick {
                 tick: now,
                 point: vec![f32::NAN; track.names().len()],
-                state: Some(state_of(&Source::Node(node.clone()), &nothing, &self.fleet, &LastMinute::default(), 0)),
+                state: Some(state_of(
+                    &Source::Node(node.clone()),
+                    &nothing,
+                    &self.fleet,
+                    &self.alerts,
+                    &LastMinute::default(),
+                    0,
+                )),
                 ..Default::default()
             };
             view.silent_until = now;
             view.publish(&tick, u64::from(now) * 1000);
         }
+    }
+
+    /// Takes in what is new of alerts. Pages are sent it with the next second. Returns how many there was no room for.
+    pub(crate) fn apply_alerts(&mut self, update: v1::AlertsUpdate) -> u32 {
+        self.alerts.apply(update)
+    }
+
+    /// The aggregator has no alerts.
+    pub(crate) fn no_alerts(&mut self, reason: String) {
+        self.alerts.absent(reason);
+    }
+
+    /// How many rules are in force; `None` when that is not known.
+    pub(crate) fn set_rules(&mut self, rules: Option<u32>) {
+        self.alerts.set_rules(rules);
+    }
+
+    /// Alerts of the cluster, of a group or of a node.
+    pub(crate) fn alerts(&self, source: &Source) -> OfSource {
+        self.alerts.of(source, &self.fleet)
+    }
+
+    /// Whether anything is known of alerts.
+    pub(crate) fn alerts_standing(&self) -> &Standing {
+        self.alerts.standing()
     }
 
     /// How many seconds a node's series is behind what the table says the node last reported.
@@ -342,7 +380,7 @@ impl Hub {
             (_, Some(track)) => track
                 .newest()
                 .zip(key.source())
-                .map(|(second, source)| state_of(&source, second, &self.fleet, &view.minute(), now)),
+                .map(|(second, source)| state_of(&source, second, &self.fleet, &self.alerts, &view.minute(), now)),
             (_, None) => None,
         };
         let history = view.track.as_ref().map(|track| track.grid().history(track.names()));
@@ -378,7 +416,9 @@ impl Hub {
     /// A second of a series, with the verdict on it.
     pub(crate) fn read(&self, source: &Source, second: &Arc<Second>) -> Reading {
         let minute = self.views.get(&ViewKey::from(source)).map(HubView::minute).unwrap_or_default();
-        Reading { second: Arc::clone(second), verdict: verdict_of(source, second, &self.fleet, &minute), minute }
+        let alerts = self.alerts.of(source, &self.fleet);
+        let verdict = verdict_of(source, second, &self.fleet, &alerts, &self.alerts);
+        Reading { second: Arc::clone(second), verdict, alerts, minute }
     }
 
     /// Values of charted columns since `from`, oldest first. `NaN` where there is none.
@@ -424,23 +464,34 @@ fn seconds(now: UnixMillis) -> u32 {
     u32::try_from(now / 1000).unwrap_or(u32::MAX)
 }
 
-fn state_of(source: &Source, second: &Second, fleet: &ShownFleet, minute: &LastMinute, now: UnixMillis) -> live::State {
+fn state_of(
+    source: &Source,
+    second: &Second,
+    fleet: &ShownFleet,
+    alerts: &Alerts,
+    minute: &LastMinute,
+    now: UnixMillis,
+) -> live::State {
+    let own = alerts.of(source, fleet);
+    let verdict = verdict_of(source, second, fleet, &own, alerts);
     match (source, second) {
-        (Source::Cluster(group), Second::Cluster(_)) => states::overview(second, group, fleet, minute, now),
-        (Source::Node(node), Second::Node(view)) => states::node(view, second, node, fleet, minute),
+        (Source::Cluster(_), Second::Cluster(_)) => states::overview(second, &own, verdict, minute, now),
+        (Source::Node(node), Second::Node(view)) => states::node(view, second, node, fleet, (&own, verdict), minute),
         // The feed pairs them.
         (Source::Cluster(_), Second::Node(_)) | (Source::Node(_), Second::Cluster(_)) => live::State::default(),
     }
 }
 
-fn verdict_of(source: &Source, second: &Second, fleet: &ShownFleet, minute: &LastMinute) -> live::Verdict {
+/// `own` are the alerts of the source.
+fn verdict_of(source: &Source, second: &Second, fleet: &ShownFleet, own: &OfSource, all: &Alerts) -> live::Verdict {
     match source {
         Source::Cluster(group) => {
-            verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), minute.all)
+            let said = group.is_cluster().then(|| all.verdict());
+            verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), own, said)
         }
         Source::Node(node) => {
             let tick = fleet.table().map_or(second.tick(), |table| table.tick);
-            verdict::of_node(fleet.host(node.as_str()), tick, minute.all)
+            verdict::of_node(fleet.host(node.as_str()), tick, own)
         }
     }
 }

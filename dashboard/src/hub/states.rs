@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use starling_proto::{group::Group, ids::NodeId, live, nodes::Measure, v1};
 
 use super::{
-    Link, UnixMillis, age_ms, faults,
+    Link, OfSource, UnixMillis, age_ms, faults,
     fleet::{Host, Medians, ShownFleet, Table},
     judged::{judged, without_histograms},
     minute::LastMinute,
     sections::Second,
-    verdict,
 };
 
 /// The state of a view.
@@ -26,16 +25,16 @@ fn completeness(from: Option<&v1::Completeness>, tick: u32, now: UnixMillis) -> 
 /// The cluster or a group.
 pub(crate) fn overview(
     second: &Second,
-    group: &Group,
-    fleet: &ShownFleet,
+    alerts: &OfSource,
+    verdict: live::Verdict,
     minute: &LastMinute,
     now: UnixMillis,
 ) -> live::State {
-    let verdict = verdict::of_cluster(second.completeness(), fleet, |host| group.holds(host.labels()), minute.all);
     state(live::state::Body::Overview(live::Overview {
         completeness: completeness(second.completeness(), second.tick(), now),
         sections: second.sections().map(without_histograms),
-        judged: Some(judged(second.traffic(), minute, verdict)),
+        judged: Some(judged(second.traffic(), minute, verdict, alerts)),
+        alerts: Some(alerts.for_page()),
     }))
 }
 
@@ -46,6 +45,7 @@ pub(crate) fn node(
     second: &Second,
     node: &NodeId,
     fleet: &ShownFleet,
+    (alerts, verdict): (&OfSource, live::Verdict),
     minute: &LastMinute,
 ) -> live::State {
     let shown = view.row.as_ref().and_then(Host::of);
@@ -56,7 +56,6 @@ pub(crate) fn node(
     let mut labels: Vec<String> =
         row.map(|row| row.labels().iter().map(|(key, value)| format!("{key}:{value}")).collect()).unwrap_or_default();
     labels.sort_unstable();
-    let verdict = verdict::of_node(row, fleet.table().map_or(view.tick, |table| table.tick), minute.all);
     state(live::state::Body::Node(live::NodeDetail {
         node_id: node.as_str().to_owned(),
         state: row.map_or(v1::NodeState::Unspecified, Host::state).into(),
@@ -73,12 +72,13 @@ pub(crate) fn node(
         sections: second.sections().map(without_histograms),
         cores: second.cores().iter().map(|&core| core as f32).collect(),
         median: fleet.medians().map(median),
-        judged: Some(judged(second.traffic(), minute, verdict)),
+        judged: Some(judged(second.traffic(), minute, verdict, alerts)),
         previous_node_id,
         next_node_id,
         silent_reason: row.map(|row| row.entry().silent_reason.clone()).unwrap_or_default(),
         collector_faults: row.map(|row| row.entry().collector_faults.clone()).unwrap_or_default(),
         clash: row.map(faults::clash_in_words).unwrap_or_default(),
+        alerts: Some(alerts.for_page()),
     }))
 }
 

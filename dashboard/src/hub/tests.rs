@@ -208,17 +208,37 @@ fn json_endpoints_follow_and_jump() {
 }
 
 #[test]
-fn failures_of_the_last_minute_degrade() {
+fn what_is_open_is_the_verdict_and_goes_with_the_next_second() {
     let mut hub = hub();
-    let mut second = cluster_second(NOW + 1, 100.0);
-    if let Second::Cluster(view) = &mut second {
-        view.sections.as_mut().unwrap().traffic.as_mut().unwrap().errors_per_second = Some(10.0);
-    }
-    hub.apply(&all(), second, millis(NOW + 1));
+    let part = |text: &str| v1::AlertVerdictPart { text: text.into(), episode_id: "e1".into(), ..Default::default() };
+    let verdict = v1::AlertVerdict {
+        severity: v1::AlertSeverity::Error.into(),
+        word: "Degraded".into(),
+        parts: vec![part("gRPC fails 15 % since 15:01.")],
+    };
+    let open = alerts::tests::alert("e1", "errors", "", v1::AlertSeverity::Error);
+    let update = v1::AlertsUpdate {
+        whole: true,
+        changed: vec![open],
+        judged_tick: NOW,
+        verdict: Some(verdict),
+        ..Default::default()
+    };
+    assert_eq!(hub.reading(&all()).unwrap().verdict.word, "Partial", "nothing is known of alerts yet");
+    assert_eq!(hub.apply_alerts(update), 0);
     let reading = hub.reading(&all()).unwrap();
-    assert_eq!(reading.verdict.word, "Degraded");
-    // 59 seconds of 1 request and one of 100.
-    assert_eq!(verdict_text(&reading.verdict), "6.3% of the requests of the last minute failed.");
+    assert_eq!((reading.verdict.word.as_str(), reading.alerts.list.len()), ("Degraded", 1));
+    assert_eq!(verdict_text(&reading.verdict), "gRPC fails 15 % since 15:01.");
+    let mut cursor = hub.cursor(&overview(), 0);
+    snapshot(&mut hub, &overview(), &mut cursor);
+    hub.apply(&all(), cluster_second(NOW + 1, 1.0), millis(NOW + 1));
+    let Some(live::state::Body::Overview(state)) = tick(&mut hub, &overview(), &mut cursor).state.unwrap().body else {
+        panic!("an overview")
+    };
+    assert_eq!(state.alerts.unwrap().alerts[0].episode.as_ref().unwrap().episode_id, "e1");
+    hub.no_alerts("this aggregator has none".into());
+    let text = verdict_text(&hub.reading(&all()).unwrap().verdict);
+    assert_eq!(text, "limits are not judged: this aggregator has none.");
 }
 
 fn node_second(tick: u32) -> Second {

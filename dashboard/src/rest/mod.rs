@@ -1,9 +1,10 @@
 //! The JSON endpoints over HTTP, and their WebSocket twins.
 //!
-//! What there is stands in four lists: [`seconds`] (what is answered for one second, over HTTP and as a WebSocket),
-//! [`others`], [`history::others`] (what is answered over time), and [`LATER`]. The router and the index at `/api/v1` are
-//! both made of them.
+//! What there is stands in lists: [`seconds`] (what is answered for one second, over HTTP and as a WebSocket), [`others`],
+//! [`history::others`] (what is answered over time), [`alerts::others`] and [`alerts::changes`] (what changes something),
+//! and [`LATER`]. The router and the index at `/api/v1` are both made of them.
 
+mod alerts;
 mod endpoints;
 mod history;
 mod moment;
@@ -44,17 +45,11 @@ use readers::{READ_WAIT, Readers};
 use twin::Twins;
 
 /// Paths the reference names whose data comes with later versions. They say so instead of inventing an answer.
-const LATER: [&str; 5] = [
-    "/api/v1/alerts/performance",
-    "/api/v1/alerts/{id}/ack",
-    "/api/v1/connections/report",
-    "/api/v1/report",
-    "/ws/alerts",
-];
+const LATER: [&str; 2] = ["/api/v1/connections/report", "/api/v1/report"];
 
 /// What is answered for one second: its path over HTTP, those of its WebSocket twin, and what it is. The request
 /// timeline is followed here; over HTTP it is one of [`history::others`].
-fn seconds() -> [(Option<&'static str>, &'static [&'static str], Endpoint); 8] {
+fn seconds() -> [(Option<&'static str>, &'static [&'static str], Endpoint); 9] {
     [
         (Some("/api/v1/metrics/rps"), &["/ws/metrics/rps"], Endpoint::Rps),
         (Some("/api/v1/metrics/latency"), &["/ws/metrics/latency"], Endpoint::Latency),
@@ -64,6 +59,7 @@ fn seconds() -> [(Option<&'static str>, &'static [&'static str], Endpoint); 8] {
         (Some("/api/v1/system/cpu"), &["/ws/metrics/cpu"], Endpoint::Cpu),
         (Some("/api/v1/system/memory"), &["/ws/metrics/memory"], Endpoint::Memory),
         (Some("/api/v1/system/metrics"), &["/ws/system/health"], Endpoint::System),
+        (None, &["/ws/alerts"], Endpoint::Alerts),
     ]
 }
 
@@ -74,6 +70,17 @@ struct Other {
     /// Names of its parameters.
     parameters: Vec<&'static str>,
     answer: MethodRouter<Handles>,
+}
+
+/// What changes something.
+struct Changed {
+    method: &'static str,
+    path: &'static str,
+    about: &'static str,
+    /// Fields of its JSON body.
+    body: &'static [&'static str],
+    /// Of the first one of a path that has no [`Other`].
+    answer: Option<MethodRouter<Handles>>,
 }
 
 /// The other endpoints over HTTP.
@@ -164,8 +171,13 @@ pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<
             api = api.route(path, get(|readers, target, query| answer(readers, target, query, endpoint)));
         }
     }
-    for other in others().into_iter().chain(history::others()) {
+    for other in others().into_iter().chain(history::others()).chain(alerts::others()) {
         api = api.route(other.path, other.answer);
+    }
+    for changed in alerts::changes() {
+        if let Some(answer) = changed.answer {
+            api = api.route(changed.path, answer);
+        }
     }
     for path in LATER {
         api = api.route(path, any(later));
@@ -218,7 +230,17 @@ fn index() -> Value {
         "units": "names end with their unit: PerSecond, Micros, Bytes, Ms, Ratio (0 to 1); without one they are counts. null: not reported",
         "parameters": endpoints::parameters(&history::metrics()),
         "endpoints": over_http
-            .chain(others().iter().chain(&history::others()).map(|is| listed(is.path, is.about, &is.parameters)))
+            .chain(
+                others()
+                    .iter()
+                    .chain(&history::others())
+                    .chain(&alerts::others())
+                    .map(|is| listed(is.path, is.about, &is.parameters)),
+            )
+            .collect::<Vec<_>>(),
+        "changes": alerts::changes()
+            .iter()
+            .map(|is| json!({ "method": is.method, "path": is.path, "about": is.about, "body": is.body }))
             .collect::<Vec<_>>(),
         "webSockets": sockets.collect::<Vec<_>>(),
         "later": LATER,
@@ -256,7 +278,8 @@ async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(quer
     let view = answered(timeout(READ_WAIT, client.get_node(request)).await)?;
     let second = Second::Node(Box::new(view.clone()));
     let minute = LastMinute::of(&second);
-    let reading = Reading { second: second.into(), verdict: Default::default(), minute };
+    let alerts = readers.with(|hub| hub.alerts(&Source::Node(node)));
+    let reading = Reading { second: second.into(), verdict: Default::default(), alerts, minute };
     // Of one node nothing is aimed at.
     let facts = Facts { reading: &reading, columns: Columns::default(), target_rps: None, now: now() };
     Ok(Json(endpoints::node(&view, &facts)))

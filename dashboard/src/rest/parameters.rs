@@ -1,6 +1,6 @@
 //! Parameters of the JSON endpoints, checked.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::Deserialize;
 use starling_proto::{group::Group, ids::NodeId};
@@ -39,6 +39,15 @@ impl Parameters {
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A whole number within bounds; 0, which means what the aggregator finds usual, when it is not given.
+    pub(crate) fn whole(&self, name: &'static str, bounds: RangeInclusive<u32>) -> Result<u32, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(0) };
+        text.parse().ok().filter(|is| bounds.contains(is)).ok_or_else(|| {
+            let (least, most) = (bounds.start(), bounds.end());
+            ApiError::invalid(name, format!("{text:?} is no whole number from {least} to {most}"))
+        })
     }
 
     /// For tests.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use starling_proto::limits::PEER_MESSAGE_BYTES_MAX;
-use starling_service::grpc::query_client::QueryClient;
+use starling_service::grpc::{alerts_client::AlertsClient, query_client::QueryClient};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
@@ -60,11 +60,22 @@ impl Readers {
 
     /// A client of the aggregator that is followed, and the place to wait for its answer in.
     pub(super) async fn aggregator(&self) -> Result<(SemaphorePermit<'_>, QueryClient<Channel>), ApiError> {
+        let (place, channel) = self.upstream().await?;
+        Ok((place, QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)))
+    }
+
+    /// The same, to ask about alerts.
+    pub(super) async fn alerts(&self) -> Result<(SemaphorePermit<'_>, AlertsClient<Channel>), ApiError> {
+        let (place, channel) = self.upstream().await?;
+        Ok((place, AlertsClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)))
+    }
+
+    async fn upstream(&self) -> Result<(SemaphorePermit<'_>, Channel), ApiError> {
         let place = self.place()?;
         self.found(|_| Ok(Some(()))).await?;
         let channel =
             self.shared.upstream().ok_or_else(|| ApiError::unavailable("no aggregator is reached; try again"))?;
-        Ok((place, QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)))
+        Ok((place, channel))
     }
 
     /// Looks at the hub until `look` finds something while an aggregator is connected, for at most [`READ_WAIT`], in a

@@ -81,7 +81,7 @@ async fn mistakes_are_reported_with_the_next_step() {
         ("/api/v1/series?name=x&from=soon", 400, "invalid", "wanted: RFC 3339"),
         ("/api/v1/series?name=x&since=1", 400, "invalid", "attribute.KEY"),
         ("/api/v1/series?node=n0000&group=zone:a", 400, "invalid", "not both"),
-        ("/api/v1/alerts/performance", 501, "not_available", "not available"),
+        ("/api/v1/report", 501, "not_available", "not available"),
         ("/api/v1/nothing", 404, "not_found", "/api/v1"),
         ("/ws/metrics/rps", 400, "invalid", "WebSocket"),
         ("/ws/v1/live", 400, "invalid", "WebSocket"),
@@ -109,6 +109,7 @@ async fn sockets_send_one_object_a_tick() {
         "/ws/connections",
         "/ws/connections/metrics",
         "/ws/system/health",
+        "/ws/alerts",
     ];
     for (offset, path) in (0..).zip(paths) {
         let mut socket = server.socket(path).await;
@@ -186,8 +187,19 @@ async fn without_an_aggregator_the_reason_is_shown() {
 
 #[tokio::test]
 async fn what_the_index_lists_is_served() {
-    let (_script, _double, server, _) = served().await;
+    let (script, _double, server, _) = served().await;
+    let episode = v1::AlertEpisode { episode_id: "n0000".into(), ..Default::default() };
+    script.report_alerts(vec![v1::Alert { episode: Some(episode), ..Default::default() }], Vec::new(), now());
     let (_, index) = server.get("/api/v1").await;
+    for change in index["changes"].as_array().unwrap() {
+        let path = change["path"].as_str().unwrap().replace("{id}", "n0000");
+        let method = change["method"].as_str().unwrap().parse().unwrap();
+        let request = reqwest::Client::new().request(method, format!("http://{}{path}", server.address));
+        let response = request.json(&json!({})).send().await.unwrap();
+        let (status, answer) = (response.status(), response.json::<Value>().await.unwrap());
+        assert_eq!((status.as_u16(), &answer["error"]["code"]), (400, &json!("invalid")), "{change}: {answer}");
+        assert!(answer["error"]["field"].is_string() && change["about"].is_string(), "{change}: {answer}");
+    }
     for (list, wanted, words) in
         [("endpoints", 200, ""), ("webSockets", 400, "this path is a WebSocket"), ("later", 501, "not available")]
     {

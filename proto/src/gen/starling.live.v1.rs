@@ -201,6 +201,26 @@ pub struct Overview {
     /// What the server says of it.
     #[prost(message, optional, tag = "3")]
     pub judged: ::core::option::Option<Judged>,
+    /// What is open in it.
+    #[prost(message, optional, tag = "4")]
+    pub alerts: ::core::option::Option<OpenAlerts>,
+}
+/// Alerts that are open, of what a view is about.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OpenAlerts {
+    /// Worst first, then oldest; those that are looked after stand behind. At most 50. Without what only their details show:
+    /// labels, expression, runbook, former severities and fires, children.
+    #[prost(message, repeated, tag = "1")]
+    pub alerts: ::prost::alloc::vec::Vec<super::super::v1::Alert>,
+    /// How many are open, with those that are not in `alerts`.
+    #[prost(uint32, tag = "2")]
+    pub open: u32,
+    /// Rules in force. Absent when that is not known.
+    #[prost(uint32, optional, tag = "3")]
+    pub rules: ::core::option::Option<u32>,
+    /// Why nothing is known of alerts, in words. Empty when they are followed.
+    #[prost(string, tag = "4")]
+    pub unavailable: ::prost::alloc::string::String,
 }
 /// What the dashboard server computes of a second.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -208,8 +228,8 @@ pub struct Judged {
     /// Counts of the last 60 seconds of latency, for drawing. Absent without requests.
     #[prost(message, optional, tag = "1")]
     pub distribution: ::core::option::Option<Distribution>,
-    /// How each protocol is doing by the share of its failed requests over 60 seconds, in the order of
-    /// sections.traffic.protocols. With fewer than 60 requests it is SEVERITY_OK.
+    /// How each protocol is doing, in the order of sections.traffic.protocols: the worst open alert about its failures,
+    /// SEVERITY_OK without one. SEVERITY_UNSPECIFIED when nothing is known of alerts.
     #[prost(enumeration = "Severity", repeated, tag = "2")]
     pub protocols: ::prost::alloc::vec::Vec<i32>,
     /// The verdict line. Absent when there is nothing to say beyond the state.
@@ -299,6 +319,9 @@ pub struct NodeDetail {
     /// As in HostNote.
     #[prost(string, tag = "21")]
     pub clash: ::prost::alloc::string::String,
+    /// What is open of it.
+    #[prost(message, optional, tag = "22")]
+    pub alerts: ::core::option::Option<OpenAlerts>,
 }
 /// Medians over the reporting nodes. NaN when none reported it.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -344,6 +367,9 @@ pub struct VerdictPart {
     /// When not empty, `text` is the name of this node.
     #[prost(string, tag = "2")]
     pub node_id: ::prost::alloc::string::String,
+    /// When not empty, `text` is about this episode.
+    #[prost(string, tag = "3")]
+    pub episode_id: ::prost::alloc::string::String,
 }
 /// A histogram for drawing: counts over log-spaced rows; empty rows at the ends are left out.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -7,6 +7,7 @@
 //! - [`update`]: a table of nodes as the message that an aggregator begins a stream with.
 #![allow(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
+mod alerts;
 mod engine;
 mod fake_aggregator;
 mod over_time;

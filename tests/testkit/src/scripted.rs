@@ -9,7 +9,10 @@ use std::{
 };
 
 use starling_proto::v1::{self};
-use starling_service::grpc::{cluster_server, cluster_server::ClusterServer, query_server, query_server::QueryServer};
+use starling_service::grpc::{
+    alerts_server, alerts_server::AlertsServer, cluster_server, cluster_server::ClusterServer, query_server,
+    query_server::QueryServer,
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -21,7 +24,7 @@ use tokio_stream::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::{over_time, promql, update::update};
+use crate::{alerts::AlertBook, over_time, promql, update::update};
 
 /// What all doubles of one cluster report, in this order. Corrections are reported again.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +44,7 @@ struct Reported {
     aggregators: Vec<v1::Aggregator>,
     watched_nodes: usize,
     ranges: Vec<v1::QueryRangeRequest>,
+    alerts: AlertBook,
 }
 
 impl Script {
@@ -64,6 +68,31 @@ impl Script {
     pub fn report_node(&self, node: &str, view: v1::NodeView) {
         self.0.reported.lock().unwrap().nodes.entry(node.to_owned()).or_default().push(view);
         self.0.grown.send_replace(());
+    }
+
+    /// Alerts that are new or changed, and ids of those that are no longer shown, as of `judged_tick`.
+    ///
+    /// # Panics
+    /// When another user of the script panicked.
+    pub fn report_alerts(&self, changed: Vec<v1::Alert>, removed: Vec<String>, judged_tick: u32) {
+        self.0.reported.lock().unwrap().alerts.push(changed, removed, judged_tick);
+        self.0.grown.send_replace(());
+    }
+
+    /// The rules in force.
+    ///
+    /// # Panics
+    /// When another user of the script panicked.
+    pub fn set_rules(&self, rules: Vec<v1::AlertRule>) {
+        self.0.reported.lock().unwrap().alerts.rules = rules;
+    }
+
+    /// Doubles answer as aggregators of a version without alerts.
+    ///
+    /// # Panics
+    /// When another user of the script panicked.
+    pub fn without_alerts(&self) {
+        self.0.reported.lock().unwrap().alerts.missing = true;
     }
 
     /// How many streams of nodes were asked for.
@@ -163,6 +192,7 @@ impl Scripted {
         let endpoints = QueryEndpoints { script: script.clone(), name: name.to_owned(), dead: dead.clone() };
         let server = Server::builder()
             .add_service(QueryServer::new(endpoints.clone()))
+            .add_service(AlertsServer::new(endpoints.clone()))
             .add_service(ClusterServer::new(endpoints))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), dead.clone().cancelled_owned());
         tokio::spawn(server);
@@ -184,6 +214,20 @@ impl Drop for Scripted {
 impl QueryEndpoints {
     fn alive(&self) -> Result<(), Status> {
         if self.dead.is_cancelled() { Err(Status::unavailable("killed by the test")) } else { Ok(()) }
+    }
+
+    /// Does something with the alerts, if there are any.
+    fn alerts<T>(&self, act: impl FnOnce(&mut AlertBook) -> Result<T, Status>) -> Result<Response<T>, Status> {
+        self.alive()?;
+        let answer = {
+            let mut reported = self.script.0.reported.lock().unwrap();
+            if reported.alerts.missing {
+                return Err(Status::unimplemented(""));
+            }
+            act(&mut reported.alerts)?
+        };
+        self.script.0.grown.send_replace(());
+        Ok(Response::new(answer))
     }
 }
 
@@ -323,6 +367,72 @@ impl cluster_server::Cluster for QueryEndpoints {
     }
 
     async fn get_ledger(&self, _: Request<v1::GetLedgerRequest>) -> Result<Response<v1::Ledger>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+}
+
+#[tonic::async_trait]
+impl alerts_server::Alerts for QueryEndpoints {
+    type WatchStream = Boxed<v1::AlertsUpdate>;
+
+    async fn list(&self, _: Request<v1::ListAlertsRequest>) -> Result<Response<v1::ListAlertsResponse>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
+    async fn watch(&self, _: Request<v1::WatchAlertsRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.alerts(|_| Ok(()))?;
+        Ok(Response::new(self.script.stream(self.dead.clone(), |reported| Some(reported.alerts.watched()))))
+    }
+
+    async fn get(&self, request: Request<v1::GetAlertRequest>) -> Result<Response<v1::Alert>, Status> {
+        self.alerts(|book| book.get(&request.into_inner().episode_id))
+    }
+
+    async fn acknowledge(&self, request: Request<v1::AcknowledgeRequest>) -> Result<Response<v1::Alert>, Status> {
+        self.alerts(|book| book.acknowledge(request.into_inner()))
+    }
+
+    async fn unacknowledge(&self, request: Request<v1::UnacknowledgeRequest>) -> Result<Response<v1::Alert>, Status> {
+        self.alerts(|book| book.unacknowledge(&request.into_inner().episode_id))
+    }
+
+    async fn silence(&self, request: Request<v1::SilenceRequest>) -> Result<Response<v1::SilenceResponse>, Status> {
+        self.alerts(|book| book.silence(&request.into_inner()))
+    }
+
+    async fn unsilence(&self, request: Request<v1::UnsilenceRequest>) -> Result<Response<v1::AlertSilence>, Status> {
+        self.alerts(|book| book.unsilence(&request.into_inner().silence_id))
+    }
+
+    async fn list_silences(
+        &self,
+        _: Request<v1::ListSilencesRequest>,
+    ) -> Result<Response<v1::ListSilencesResponse>, Status> {
+        self.alerts(|book| Ok(v1::ListSilencesResponse { silences: book.silences() }))
+    }
+
+    async fn list_rules(&self, _: Request<v1::ListRulesRequest>) -> Result<Response<v1::ListRulesResponse>, Status> {
+        self.alerts(|book| Ok(v1::ListRulesResponse { rules: book.rules.clone(), ..Default::default() }))
+    }
+
+    async fn list_episodes(
+        &self,
+        request: Request<v1::ListEpisodesRequest>,
+    ) -> Result<Response<v1::ListEpisodesResponse>, Status> {
+        let asked = request.into_inner();
+        let of = |is: &v1::Alert| {
+            is.episode.as_ref().is_some_and(|episode| asked.rule.is_empty() || asked.rule == episode.rule)
+        };
+        self.alerts(|book| {
+            let episodes = book.all().into_iter().filter(of).collect();
+            Ok(v1::ListEpisodesResponse { episodes, next_page_token: String::new() })
+        })
+    }
+
+    async fn test_notifier(
+        &self,
+        _: Request<v1::TestNotifierRequest>,
+    ) -> Result<Response<v1::TestNotifierResponse>, Status> {
         Err(Status::unimplemented("the dashboard does not ask this"))
     }
 }

@@ -4,6 +4,7 @@
 //! to 1); without one it is a count. Whole numbers have no point, 64-bit ones are texts. What was not reported is `null`,
 //! never 0.
 
+mod alerts;
 mod connections;
 mod cpu;
 mod fleet;
@@ -66,7 +67,16 @@ pub(crate) fn parameters(metrics: &str) -> Value {
         "overNodes": "with eachNode: sum, mean, min, max or count over the nodes",
         "strict": "true: an error instead of an answer that lacks what another aggregator holds",
         "format": "csv, json",
+        "state": alerts_states(),
+        "rule": "the name of a rule",
+        "subject": "the name of a node, or label:value of a group",
+        "limit": "how many at most, 1 to 10000; 500 without it",
+        "page": "nextPage of the answer before",
     })
+}
+
+fn alerts_states() -> String {
+    format!("{}; all that is open without it", super::alerts::STATES.join(", "))
 }
 
 /// An endpoint: what is asked for.
@@ -88,6 +98,8 @@ pub(crate) enum Endpoint {
     Protocols,
     /// All of it in short.
     System,
+    /// What is open.
+    Alerts,
 }
 
 /// Charted columns, oldest first.
@@ -154,6 +166,7 @@ impl Endpoint {
             Self::Memory => "what memory is used for, swap and huge pages",
             Self::Protocols => "shares, rates, latency and status of each protocol",
             Self::System => "all of it in short, and the verdict in one sentence",
+            Self::Alerts => "the alerts that are open, worst first, and the verdict in one sentence",
         }
     }
 
@@ -213,6 +226,7 @@ impl Endpoint {
             Self::Memory => to_json(memory::answer(facts)),
             Self::Protocols => to_json(protocols::answer(facts)),
             Self::System => to_json(system::answer(facts)),
+            Self::Alerts => alerts::answer(facts),
         }
     }
 

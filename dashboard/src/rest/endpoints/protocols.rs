@@ -8,10 +8,7 @@ use super::{
     Completeness, Facts,
     numbers::{self, numbers},
 };
-use crate::{
-    hub::{LastMinute, protocol_severity},
-    rest::number::Number,
-};
+use crate::{hub::OfSource, rest::number::Number};
 
 /// Requests by protocol.
 #[derive(Debug, Serialize)]
@@ -35,8 +32,7 @@ struct Slice {
 #[derive(Debug, Serialize)]
 pub(super) struct Protocol {
     protocol: &'static str,
-    /// Over the last minute: "healthy", "warning" above 1 % of failures, "error" above 5 %; "healthy" with fewer than 60
-    /// requests.
+    /// By its open alerts about failures: "healthy", "warning", "error"; "unknown" when alerts are not known.
     status: &'static str,
     #[serde(flatten)]
     numbers: Map<String, Value>,
@@ -45,11 +41,12 @@ pub(super) struct Protocol {
 }
 
 impl Protocol {
-    fn of(name: &'static str, from: &v1::ProtocolTraffic, minute: &LastMinute) -> Self {
-        let status = match protocol_severity(minute.protocol(name)) {
+    fn of(name: &'static str, from: &v1::ProtocolTraffic, alerts: &OfSource) -> Self {
+        let status = match alerts.protocol(name) {
             Severity::Error | Severity::Critical => "error",
             Severity::Warning => "warning",
-            Severity::Ok | Severity::Info | Severity::Unspecified => "healthy",
+            Severity::Ok | Severity::Info => "healthy",
+            Severity::Unspecified => "unknown",
         };
         Self {
             protocol: name,
@@ -62,7 +59,7 @@ impl Protocol {
 
 /// A protocol, if it ever reported.
 pub(super) fn find(facts: &Facts<'_>, name: &'static str) -> Option<Protocol> {
-    reported(facts, name).map(|from| Protocol::of(name, from, &facts.reading.minute))
+    reported(facts, name).map(|from| Protocol::of(name, from, &facts.reading.alerts))
 }
 
 fn reported<'a>(facts: &'a Facts<'_>, name: &str) -> Option<&'a v1::ProtocolTraffic> {

@@ -33,7 +33,7 @@ pub(super) struct SystemMetrics {
 
 /// One sentence about the state.
 #[derive(Debug, Serialize)]
-struct Verdict {
+pub(super) struct Verdict {
     /// "Healthy", "Degraded", "Partial", "No data".
     word: String,
     /// "ok", "info", "warning", "error", "critical".
@@ -44,7 +44,7 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn of(from: &live::Verdict) -> Self {
+    pub(super) fn of(from: &live::Verdict) -> Self {
         Self {
             word: from.word.clone(),
             severity: match from.severity() {

@@ -4,7 +4,7 @@ use serde_json::json;
 use starling_proto::histogram::HistogramSum;
 
 use super::*;
-use crate::hub::{LastMinute, Second};
+use crate::hub::{LastMinute, OfSource, Second, Standing};
 
 fn reading() -> Reading {
     let mut sum = HistogramSum::new();
@@ -70,7 +70,20 @@ fn reading() -> Reading {
     let second = Second::Cluster(Box::new(view));
     // The minute up to this second, of which nothing else is known.
     let minute = LastMinute::of(&second);
-    Reading { second: Arc::new(second), verdict: Default::default(), minute }
+    Reading { second: Arc::new(second), verdict: Default::default(), alerts: warned(), minute }
+}
+
+/// An open alert about the failures of HTTP/2.
+fn warned() -> OfSource {
+    let episode = v1::AlertEpisode {
+        rule: "errors".into(),
+        attributes: vec![v1::AlertAttribute { key: "protocol".into(), value: "http2".into() }],
+        state: v1::AlertState::Firing.into(),
+        severity: v1::AlertSeverity::Warning.into(),
+        ..Default::default()
+    };
+    let alert = v1::Alert { episode: Some(episode), ..Default::default() };
+    OfSource { standing: Standing::Followed, list: vec![alert.into()], ..Default::default() }
 }
 
 fn answer(endpoint: &Endpoint, columns: Columns) -> Value {

@@ -10,7 +10,7 @@ use starling_proto::v1;
 use super::{
     ATTRIBUTE, ATTRIBUTES, Asker,
     answer::{Completeness, number, point},
-    attributes, metric, present, scope, whole, yes,
+    attributes, metric, present, scope, yes,
 };
 use crate::{
     hub::UnixMillis,
@@ -44,8 +44,8 @@ pub(super) async fn answer(
         from_tick: period.from,
         to_tick: period.to,
         step_seconds: 0,
-        max_columns: whole(&query, "columns", 1..=1_000)?,
-        max_rows: whole(&query, "rows", 2..=1_000)?,
+        max_columns: query.whole("columns", 1..=1_000)?,
+        max_rows: query.whole("rows", 2..=1_000)?,
         strict: false,
     };
     let asking = asker.aggregator().await?;

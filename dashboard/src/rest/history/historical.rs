@@ -10,7 +10,7 @@ use starling_proto::v1;
 use super::{
     ATTRIBUTE, ATTRIBUTES, Asker, OVER,
     answer::{Completeness, number, point, sources},
-    attributes, metric, present, scope, whole,
+    attributes, metric, present, scope,
 };
 use crate::{
     hub::{Source, UnixMillis},
@@ -40,7 +40,7 @@ pub(super) async fn answer(State(asker): State<Asker>, Query(query): Query<Param
         statistic: query.get("statistic").unwrap_or(statistic).to_owned(),
         from_tick: period.from,
         to_tick: period.to,
-        max_points: whole(&query, "points", 1..=11_000)?,
+        max_points: query.whole("points", 1..=11_000)?,
         time_zone: query.get("timeZone").unwrap_or_default().to_owned(),
         strict: false,
     };

@@ -112,15 +112,6 @@ fn attributes(query: &Parameters) -> std::collections::HashMap<String, String> {
     query.starting_with(ATTRIBUTE).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// A whole number within bounds; 0, which means what the aggregator finds usual, when it is not given.
-fn whole(query: &Parameters, name: &'static str, bounds: std::ops::RangeInclusive<u32>) -> Result<u32, ApiError> {
-    let Some(text) = query.get(name) else { return Ok(0) };
-    text.parse().ok().filter(|is| bounds.contains(is)).ok_or_else(|| {
-        let (least, most) = (bounds.start(), bounds.end());
-        ApiError::invalid(name, format!("{text:?} is no whole number from {least} to {most}"))
-    })
-}
-
 /// A switch.
 fn yes(query: &Parameters, name: &'static str) -> Result<bool, ApiError> {
     match query.get(name) {

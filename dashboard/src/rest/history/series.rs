@@ -10,7 +10,7 @@ use starling_proto::v1;
 use super::{
     ATTRIBUTE, ATTRIBUTES, Asker, OVER,
     answer::{Completeness, numbers, point, sources},
-    attributes, present, scope, whole, yes,
+    attributes, present, scope, yes,
 };
 use crate::{
     error::ApiError,
@@ -69,7 +69,7 @@ pub(super) fn question(
     let chosen = query.get("step").or(query.get("granularity")).is_none();
     let step = if chosen { period.chosen(POINTS_USUAL) } else { period.step(query, points_max)? };
     let text = |name: &str| query.get(name).unwrap_or_default();
-    let (top, bottom) = (whole(query, "top", 1..=TOP_MAX)?, whole(query, "bottom", 1..=TOP_MAX)?);
+    let (top, bottom) = (query.whole("top", 1..=TOP_MAX)?, query.whole("bottom", 1..=TOP_MAX)?);
     if top > 0 && bottom > 0 {
         return Err(ApiError::invalid("top", "give top or bottom, not both"));
     }

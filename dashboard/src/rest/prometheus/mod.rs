@@ -3,6 +3,7 @@
 //! Every answer is JSON of Prometheus's form, errors too: `{"status":"error","errorType","error"}`. What is not offered is
 //! 404 in that form. Parameters come behind the `?` or, with POST, as a form.
 
+mod alerting;
 mod answer;
 mod form;
 
@@ -82,6 +83,8 @@ pub(super) fn router() -> Router<Handles> {
         .route(&path("label/{name}/values"), get(label_values))
         .route(&path("series"), get(series).post(series))
         .route(&path("metadata"), get(metadata))
+        .route(&path("rules"), get(alerting::rules))
+        .route(&path("alerts"), get(alerting::alerts))
         .route(&path("status/buildinfo"), get(build_information))
         .route("/prometheus", any(not_offered))
         .route("/prometheus/{*rest}", any(not_offered))
@@ -90,7 +93,7 @@ pub(super) fn router() -> Router<Handles> {
 
 async fn not_offered() -> Refused {
     let text = "this call is not offered; there are query, query_range, query_exemplars, format_query, labels, \
-                label/NAME/values, series, metadata and status/buildinfo under /prometheus/api/v1";
+                label/NAME/values, series, metadata, rules, alerts and status/buildinfo under /prometheus/api/v1";
     Refused { status: StatusCode::NOT_FOUND, kind: "not_found", text: text.to_owned() }
 }
 

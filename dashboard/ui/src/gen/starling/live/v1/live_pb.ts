@@ -9,6 +9,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Alert } from "../../v1/alerts_pb";
+import { file_starling_v1_alerts } from "../../v1/alerts_pb";
 import type { Aggregator } from "../../v1/cluster_pb";
 import { file_starling_v1_cluster } from "../../v1/cluster_pb";
 import type { CollectorFault, Completeness, NodeState, Sections } from "../../v1/sections_pb";
@@ -19,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/live/v1/live.proto.
  */
 export const file_starling_live_v1_live: GenFile = /*@__PURE__*/
-  fileDesc("ChtzdGFybGluZy9saXZlL3YxL2xpdmUucHJvdG8SEHN0YXJsaW5nLmxpdmUudjEi1QEKDUNsaWVudE1lc3NhZ2USMAoJc3Vic2NyaWJlGAEgASgLMhsuc3RhcmxpbmcubGl2ZS52MS5TdWJzY3JpYmVIABI0Cgt1bnN1YnNjcmliZRgCIAEoCzIdLnN0YXJsaW5nLmxpdmUudjEuVW5zdWJzY3JpYmVIABIoCgVwYXVzZRgDIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuUGF1c2VIABIqCgZyZXN1bWUYBCABKAsyGC5zdGFybGluZy5saXZlLnYxLlJlc3VtZUgAQgYKBGJvZHkicgoJU3Vic2NyaWJlEgoKAmlkGAEgASgNEiQKBHZpZXcYAiABKA4yFi5zdGFybGluZy5saXZlLnYxLlZpZXcSDwoHbm9kZV9pZBgDIAEoCRINCgVncm91cBgEIAEoCRITCgtyZXN1bWVfdGljaxgFIAEoDSIZCgtVbnN1YnNjcmliZRIKCgJpZBgBIAEoDSIHCgVQYXVzZSIICgZSZXN1bWUi9gEKDVNlcnZlck1lc3NhZ2USKAoFaGVsbG8YASABKAsyFy5zdGFybGluZy5saXZlLnYxLkhlbGxvSAASLgoIc25hcHNob3QYAiABKAsyGi5zdGFybGluZy5saXZlLnYxLlNuYXBzaG90SAASJgoEdGljaxgDIAEoCzIWLnN0YXJsaW5nLmxpdmUudjEuVGlja0gAEigKBWVycm9yGAQgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5FcnJvckgAEjEKCmdvaW5nX2F3YXkYBSABKAsyGy5zdGFybGluZy5saXZlLnYxLkdvaW5nQXdheUgAQgYKBGJvZHkiegoFSGVsbG8SDQoFZXBvY2gYASABKA0SGwoTc2VydmVyX3RpbWVfdW5peF9tcxgCIAEoARIPCgd0aWNrX21zGAMgASgNEg8KB2NsdXN0ZXIYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRISCgp0YXJnZXRfcnBzGAYgASgBIngKCFNuYXBzaG90EgoKAmlkGAEgASgNEgwKBHRpY2sYAiABKA0SKgoHaGlzdG9yeRgDIAEoCzIZLnN0YXJsaW5nLmxpdmUudjEuSGlzdG9yeRImCgVzdGF0ZRgEIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuU3RhdGUiSAoHSGlzdG9yeRISCgpmaXJzdF90aWNrGAEgASgNEikKB2NvbHVtbnMYAiADKAsyGC5zdGFybGluZy5saXZlLnYxLkNvbHVtbiImCgZDb2x1bW4SDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAIijwEKBFRpY2sSCgoCaWQYASABKA0SDAoEdGljaxgCIAEoDRIQCghyZXZpc2lvbhgDIAEoDRIPCgdza2lwcGVkGAQgASgNEg0KBXBvaW50GAUgAygCEhMKC25ld19jb2x1bW5zGAYgAygJEiYKBXN0YXRlGAcgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5TdGF0ZSLNAQoFU3RhdGUSLgoIb3ZlcnZpZXcYASABKAsyGi5zdGFybGluZy5saXZlLnYxLk92ZXJ2aWV3SAASKAoFaG9zdHMYAiABKAsyFy5zdGFybGluZy5saXZlLnYxLkhvc3RzSAASLAoEbm9kZRgDIAEoCzIcLnN0YXJsaW5nLmxpdmUudjEuTm9kZURldGFpbEgAEjQKC2FnZ3JlZ2F0b3JzGAQgASgLMh0uc3RhcmxpbmcubGl2ZS52MS5BZ2dyZWdhdG9yc0gAQgYKBGJvZHkijgEKCE92ZXJ2aWV3Ei8KDGNvbXBsZXRlbmVzcxgBIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxInCghzZWN0aW9ucxgCIAEoCzIVLnN0YXJsaW5nLnYxLlNlY3Rpb25zEigKBmp1ZGdlZBgDIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuSnVkZ2VkIscBCgZKdWRnZWQSNAoMZGlzdHJpYnV0aW9uGAEgASgLMh4uc3RhcmxpbmcubGl2ZS52MS5EaXN0cmlidXRpb24SLQoJcHJvdG9jb2xzGAIgAygOMhouc3RhcmxpbmcubGl2ZS52MS5TZXZlcml0eRIqCgd2ZXJkaWN0GAMgASgLMhkuc3RhcmxpbmcubGl2ZS52MS5WZXJkaWN0EiwKCGF0dGVtcHRzGAQgASgLMhouc3RhcmxpbmcubGl2ZS52MS5BdHRlbXB0cyJoCghBdHRlbXB0cxITCgZvcGVuZWQYASABKAFIAIgBARITCgZmYWlsZWQYAiABKAFIAYgBARISCgVyZXNldBgDIAEoAUgCiAEBQgkKB19vcGVuZWRCCQoHX2ZhaWxlZEIICgZfcmVzZXQilAQKCk5vZGVEZXRhaWwSDwoHbm9kZV9pZBgBIAEoCRIlCgVzdGF0ZRgCIAEoDjIWLnN0YXJsaW5nLnYxLk5vZGVTdGF0ZRIRCglsYXN0X3RpY2sYAyABKA0SFQoNYWdncmVnYXRvcl9pZBgEIAEoCRIOCgZsYWJlbHMYBSADKAkSEQoJc2ltdWxhdGVkGAYgASgIEhAKCGRlbGF5X21zGAcgASgNEg4KBmtlcm5lbBgIIAEoCRIKCgJvcxgJIAEoCRIRCgljcHVfbW9kZWwYCiABKAkSDwoHdmVyc2lvbhgLIAEoCRIWCg51cHRpbWVfc2Vjb25kcxgMIAEoARInCghzZWN0aW9ucxgNIAEoCzIVLnN0YXJsaW5nLnYxLlNlY3Rpb25zEg0KBWNvcmVzGA4gAygCEigKBm1lZGlhbhgPIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuTWVkaWFuEigKBmp1ZGdlZBgQIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuSnVkZ2VkEhgKEHByZXZpb3VzX25vZGVfaWQYESABKAkSFAoMbmV4dF9ub2RlX2lkGBIgASgJEhUKDXNpbGVudF9yZWFzb24YEyABKAkSNQoQY29sbGVjdG9yX2ZhdWx0cxgUIAMoCzIbLnN0YXJsaW5nLnYxLkNvbGxlY3RvckZhdWx0Eg0KBWNsYXNoGBUgASgJIoYBCgZNZWRpYW4SCwoDY3B1GAEgASgCEg4KBm1lbW9yeRgCIAEoAhIbChNyZXF1ZXN0c19wZXJfc2Vjb25kGAMgASgCEhkKEWVycm9yc19wZXJfc2Vjb25kGAQgASgCEhIKCnA5OV9taWNyb3MYBSABKAISEwoLY29ubmVjdGlvbnMYBiABKAIicwoHVmVyZGljdBIsCghzZXZlcml0eRgBIAEoDjIaLnN0YXJsaW5nLmxpdmUudjEuU2V2ZXJpdHkSDAoEd29yZBgCIAEoCRIsCgVwYXJ0cxgDIAMoCzIdLnN0YXJsaW5nLmxpdmUudjEuVmVyZGljdFBhcnQiLAoLVmVyZGljdFBhcnQSDAoEdGV4dBgBIAEoCRIPCgdub2RlX2lkGAIgASgJIi4KDERpc3RyaWJ1dGlvbhIOCgZib3VuZHMYASADKAISDgoGY291bnRzGAIgAygBIrEECgVIb3N0cxIaChJkaWN0aW9uYXJ5X3ZlcnNpb24YASABKA0SEAoIbm9kZV9pZHMYAiADKAkSLQoGbGFiZWxzGBMgAygLMh0uc3RhcmxpbmcubGl2ZS52MS5MYWJlbENvbHVtbhIXCg9sYWJlbHNfbGVmdF9vdXQYFCABKA0SEQoJc2ltdWxhdGVkGAYgAygIEiYKBnN0YXRlcxgHIAMoDjIWLnN0YXJsaW5nLnYxLk5vZGVTdGF0ZRIWCg5zaWxlbnRfc2Vjb25kcxgIIAMoDRILCgNjcHUYCSADKAISDgoGbWVtb3J5GAogAygCEhsKE3JlcXVlc3RzX3Blcl9zZWNvbmQYCyADKAISGQoRZXJyb3JzX3Blcl9zZWNvbmQYDCADKAISEgoKcDk5X21pY3JvcxgNIAMoAhINCgVsb2FkMRgOIAMoAhITCgtjb25uZWN0aW9ucxgPIAMoAhINCgVjb3JlcxgQIAMoDRITCgthZ2dyZWdhdG9ycxgVIAMoCRIVCg1hZ2dyZWdhdG9yX29mGBYgAygNEi8KDGNvbXBsZXRlbmVzcxgSIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxIpCgVub3RlcxgXIAMoCzIaLnN0YXJsaW5nLmxpdmUudjEuSG9zdE5vdGVKBAgDEARKBAgEEAVKBAgFEAZKBAgREBJSBXpvbmVzUgVyYWNrc1IFcm9sZXNSDmFnZ3JlZ2F0b3JfaWRzIk8KCEhvc3ROb3RlEg0KBXBsYWNlGAEgASgNEhUKDXNpbGVudF9yZWFzb24YAiABKAkSDgoGZmF1bHRzGAMgASgJEg0KBWNsYXNoGAQgASgJIjoKC0xhYmVsQ29sdW1uEgsKA2tleRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkSDgoGcGxhY2VzGAMgAygNIn4KC0FnZ3JlZ2F0b3JzEiwKC2FnZ3JlZ2F0b3JzGAEgAygLMhcuc3RhcmxpbmcudjEuQWdncmVnYXRvchIUCgxjb25uZWN0ZWRfdG8YAiABKAkSGwoTc2VydmVyX3RpbWVfdW5peF9tcxgDIAEoARIOCgZyZWFzb24YBCABKAkiMgoFRXJyb3ISCgoCaWQYASABKA0SDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIh0KCUdvaW5nQXdheRIQCghyZXRyeV9tcxgBIAEoDSpkCgRWaWV3EhQKEFZJRVdfVU5TUEVDSUZJRUQQABIRCg1WSUVXX09WRVJWSUVXEAESDgoKVklFV19IT1NUUxACEg0KCVZJRVdfTk9ERRADEhQKEFZJRVdfQUdHUkVHQVRPUlMQBCqJAQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIPCgtTRVZFUklUWV9PSxABEhEKDVNFVkVSSVRZX0lORk8QAhIUChBTRVZFUklUWV9XQVJOSU5HEAMSEgoOU0VWRVJJVFlfRVJST1IQBBIVChFTRVZFUklUWV9DUklUSUNBTBAFYgZwcm90bzM", [file_starling_v1_cluster, file_starling_v1_sections]);
+  fileDesc("ChtzdGFybGluZy9saXZlL3YxL2xpdmUucHJvdG8SEHN0YXJsaW5nLmxpdmUudjEi1QEKDUNsaWVudE1lc3NhZ2USMAoJc3Vic2NyaWJlGAEgASgLMhsuc3RhcmxpbmcubGl2ZS52MS5TdWJzY3JpYmVIABI0Cgt1bnN1YnNjcmliZRgCIAEoCzIdLnN0YXJsaW5nLmxpdmUudjEuVW5zdWJzY3JpYmVIABIoCgVwYXVzZRgDIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuUGF1c2VIABIqCgZyZXN1bWUYBCABKAsyGC5zdGFybGluZy5saXZlLnYxLlJlc3VtZUgAQgYKBGJvZHkicgoJU3Vic2NyaWJlEgoKAmlkGAEgASgNEiQKBHZpZXcYAiABKA4yFi5zdGFybGluZy5saXZlLnYxLlZpZXcSDwoHbm9kZV9pZBgDIAEoCRINCgVncm91cBgEIAEoCRITCgtyZXN1bWVfdGljaxgFIAEoDSIZCgtVbnN1YnNjcmliZRIKCgJpZBgBIAEoDSIHCgVQYXVzZSIICgZSZXN1bWUi9gEKDVNlcnZlck1lc3NhZ2USKAoFaGVsbG8YASABKAsyFy5zdGFybGluZy5saXZlLnYxLkhlbGxvSAASLgoIc25hcHNob3QYAiABKAsyGi5zdGFybGluZy5saXZlLnYxLlNuYXBzaG90SAASJgoEdGljaxgDIAEoCzIWLnN0YXJsaW5nLmxpdmUudjEuVGlja0gAEigKBWVycm9yGAQgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5FcnJvckgAEjEKCmdvaW5nX2F3YXkYBSABKAsyGy5zdGFybGluZy5saXZlLnYxLkdvaW5nQXdheUgAQgYKBGJvZHkiegoFSGVsbG8SDQoFZXBvY2gYASABKA0SGwoTc2VydmVyX3RpbWVfdW5peF9tcxgCIAEoARIPCgd0aWNrX21zGAMgASgNEg8KB2NsdXN0ZXIYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRISCgp0YXJnZXRfcnBzGAYgASgBIngKCFNuYXBzaG90EgoKAmlkGAEgASgNEgwKBHRpY2sYAiABKA0SKgoHaGlzdG9yeRgDIAEoCzIZLnN0YXJsaW5nLmxpdmUudjEuSGlzdG9yeRImCgVzdGF0ZRgEIAEoCzIXLnN0YXJsaW5nLmxpdmUudjEuU3RhdGUiSAoHSGlzdG9yeRISCgpmaXJzdF90aWNrGAEgASgNEikKB2NvbHVtbnMYAiADKAsyGC5zdGFybGluZy5saXZlLnYxLkNvbHVtbiImCgZDb2x1bW4SDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAIijwEKBFRpY2sSCgoCaWQYASABKA0SDAoEdGljaxgCIAEoDRIQCghyZXZpc2lvbhgDIAEoDRIPCgdza2lwcGVkGAQgASgNEg0KBXBvaW50GAUgAygCEhMKC25ld19jb2x1bW5zGAYgAygJEiYKBXN0YXRlGAcgASgLMhcuc3RhcmxpbmcubGl2ZS52MS5TdGF0ZSLNAQoFU3RhdGUSLgoIb3ZlcnZpZXcYASABKAsyGi5zdGFybGluZy5saXZlLnYxLk92ZXJ2aWV3SAASKAoFaG9zdHMYAiABKAsyFy5zdGFybGluZy5saXZlLnYxLkhvc3RzSAASLAoEbm9kZRgDIAEoCzIcLnN0YXJsaW5nLmxpdmUudjEuTm9kZURldGFpbEgAEjQKC2FnZ3JlZ2F0b3JzGAQgASgLMh0uc3RhcmxpbmcubGl2ZS52MS5BZ2dyZWdhdG9yc0gAQgYKBGJvZHkivAEKCE92ZXJ2aWV3Ei8KDGNvbXBsZXRlbmVzcxgBIAEoCzIZLnN0YXJsaW5nLnYxLkNvbXBsZXRlbmVzcxInCghzZWN0aW9ucxgCIAEoCzIVLnN0YXJsaW5nLnYxLlNlY3Rpb25zEigKBmp1ZGdlZBgDIAEoCzIYLnN0YXJsaW5nLmxpdmUudjEuSnVkZ2VkEiwKBmFsZXJ0cxgEIAEoCzIcLnN0YXJsaW5nLmxpdmUudjEuT3BlbkFsZXJ0cyJxCgpPcGVuQWxlcnRzEiIKBmFsZXJ0cxgBIAMoCzISLnN0YXJsaW5nLnYxLkFsZXJ0EgwKBG9wZW4YAiABKA0SEgoFcnVsZXMYAyABKA1IAIgBARITCgt1bmF2YWlsYWJsZRgEIAEoCUIICgZfcnVsZXMixwEKBkp1ZGdlZBI0CgxkaXN0cmlidXRpb24YASABKAsyHi5zdGFybGluZy5saXZlLnYxLkRpc3RyaWJ1dGlvbhItCglwcm90b2NvbHMYAiADKA4yGi5zdGFybGluZy5saXZlLnYxLlNldmVyaXR5EioKB3ZlcmRpY3QYAyABKAsyGS5zdGFybGluZy5saXZlLnYxLlZlcmRpY3QSLAoIYXR0ZW1wdHMYBCABKAsyGi5zdGFybGluZy5saXZlLnYxLkF0dGVtcHRzImgKCEF0dGVtcHRzEhMKBm9wZW5lZBgBIAEoAUgAiAEBEhMKBmZhaWxlZBgCIAEoAUgBiAEBEhIKBXJlc2V0GAMgASgBSAKIAQFCCQoHX29wZW5lZEIJCgdfZmFpbGVkQggKBl9yZXNldCLCBAoKTm9kZURldGFpbBIPCgdub2RlX2lkGAEgASgJEiUKBXN0YXRlGAIgASgOMhYuc3RhcmxpbmcudjEuTm9kZVN0YXRlEhEKCWxhc3RfdGljaxgDIAEoDRIVCg1hZ2dyZWdhdG9yX2lkGAQgASgJEg4KBmxhYmVscxgFIAMoCRIRCglzaW11bGF0ZWQYBiABKAgSEAoIZGVsYXlfbXMYByABKA0SDgoGa2VybmVsGAggASgJEgoKAm9zGAkgASgJEhEKCWNwdV9tb2RlbBgKIAEoCRIPCgd2ZXJzaW9uGAsgASgJEhYKDnVwdGltZV9zZWNvbmRzGAwgASgBEicKCHNlY3Rpb25zGA0gASgLMhUuc3RhcmxpbmcudjEuU2VjdGlvbnMSDQoFY29yZXMYDiADKAISKAoGbWVkaWFuGA8gASgLMhguc3RhcmxpbmcubGl2ZS52MS5NZWRpYW4SKAoGanVkZ2VkGBAgASgLMhguc3RhcmxpbmcubGl2ZS52MS5KdWRnZWQSGAoQcHJldmlvdXNfbm9kZV9pZBgRIAEoCRIUCgxuZXh0X25vZGVfaWQYEiABKAkSFQoNc2lsZW50X3JlYXNvbhgTIAEoCRI1ChBjb2xsZWN0b3JfZmF1bHRzGBQgAygLMhsuc3RhcmxpbmcudjEuQ29sbGVjdG9yRmF1bHQSDQoFY2xhc2gYFSABKAkSLAoGYWxlcnRzGBYgASgLMhwuc3RhcmxpbmcubGl2ZS52MS5PcGVuQWxlcnRzIoYBCgZNZWRpYW4SCwoDY3B1GAEgASgCEg4KBm1lbW9yeRgCIAEoAhIbChNyZXF1ZXN0c19wZXJfc2Vjb25kGAMgASgCEhkKEWVycm9yc19wZXJfc2Vjb25kGAQgASgCEhIKCnA5OV9taWNyb3MYBSABKAISEwoLY29ubmVjdGlvbnMYBiABKAIicwoHVmVyZGljdBIsCghzZXZlcml0eRgBIAEoDjIaLnN0YXJsaW5nLmxpdmUudjEuU2V2ZXJpdHkSDAoEd29yZBgCIAEoCRIsCgVwYXJ0cxgDIAMoCzIdLnN0YXJsaW5nLmxpdmUudjEuVmVyZGljdFBhcnQiQAoLVmVyZGljdFBhcnQSDAoEdGV4dBgBIAEoCRIPCgdub2RlX2lkGAIgASgJEhIKCmVwaXNvZGVfaWQYAyABKAkiLgoMRGlzdHJpYnV0aW9uEg4KBmJvdW5kcxgBIAMoAhIOCgZjb3VudHMYAiADKAEisQQKBUhvc3RzEhoKEmRpY3Rpb25hcnlfdmVyc2lvbhgBIAEoDRIQCghub2RlX2lkcxgCIAMoCRItCgZsYWJlbHMYEyADKAsyHS5zdGFybGluZy5saXZlLnYxLkxhYmVsQ29sdW1uEhcKD2xhYmVsc19sZWZ0X291dBgUIAEoDRIRCglzaW11bGF0ZWQYBiADKAgSJgoGc3RhdGVzGAcgAygOMhYuc3RhcmxpbmcudjEuTm9kZVN0YXRlEhYKDnNpbGVudF9zZWNvbmRzGAggAygNEgsKA2NwdRgJIAMoAhIOCgZtZW1vcnkYCiADKAISGwoTcmVxdWVzdHNfcGVyX3NlY29uZBgLIAMoAhIZChFlcnJvcnNfcGVyX3NlY29uZBgMIAMoAhISCgpwOTlfbWljcm9zGA0gAygCEg0KBWxvYWQxGA4gAygCEhMKC2Nvbm5lY3Rpb25zGA8gAygCEg0KBWNvcmVzGBAgAygNEhMKC2FnZ3JlZ2F0b3JzGBUgAygJEhUKDWFnZ3JlZ2F0b3Jfb2YYFiADKA0SLwoMY29tcGxldGVuZXNzGBIgASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzEikKBW5vdGVzGBcgAygLMhouc3RhcmxpbmcubGl2ZS52MS5Ib3N0Tm90ZUoECAMQBEoECAQQBUoECAUQBkoECBEQElIFem9uZXNSBXJhY2tzUgVyb2xlc1IOYWdncmVnYXRvcl9pZHMiTwoISG9zdE5vdGUSDQoFcGxhY2UYASABKA0SFQoNc2lsZW50X3JlYXNvbhgCIAEoCRIOCgZmYXVsdHMYAyABKAkSDQoFY2xhc2gYBCABKAkiOgoLTGFiZWxDb2x1bW4SCwoDa2V5GAEgASgJEg4KBnZhbHVlcxgCIAMoCRIOCgZwbGFjZXMYAyADKA0ifgoLQWdncmVnYXRvcnMSLAoLYWdncmVnYXRvcnMYASADKAsyFy5zdGFybGluZy52MS5BZ2dyZWdhdG9yEhQKDGNvbm5lY3RlZF90bxgCIAEoCRIbChNzZXJ2ZXJfdGltZV91bml4X21zGAMgASgBEg4KBnJlYXNvbhgEIAEoCSIyCgVFcnJvchIKCgJpZBgBIAEoDRIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiHQoJR29pbmdBd2F5EhAKCHJldHJ5X21zGAEgASgNKmQKBFZpZXcSFAoQVklFV19VTlNQRUNJRklFRBAAEhEKDVZJRVdfT1ZFUlZJRVcQARIOCgpWSUVXX0hPU1RTEAISDQoJVklFV19OT0RFEAMSFAoQVklFV19BR0dSRUdBVE9SUxAEKokBCghTZXZlcml0eRIYChRTRVZFUklUWV9VTlNQRUNJRklFRBAAEg8KC1NFVkVSSVRZX09LEAESEQoNU0VWRVJJVFlfSU5GTxACEhQKEFNFVkVSSVRZX1dBUk5JTkcQAxISCg5TRVZFUklUWV9FUlJPUhAEEhUKEVNFVkVSSVRZX0NSSVRJQ0FMEAViBnByb3RvMw", [file_starling_v1_alerts, file_starling_v1_cluster, file_starling_v1_sections]);
 
 /**
  * From the page. At most 16 KiB.
@@ -525,6 +527,13 @@ export type Overview = Message<"starling.live.v1.Overview"> & {
    * @generated from field: starling.live.v1.Judged judged = 3;
    */
   judged?: Judged | undefined;
+
+  /**
+   * What is open in it.
+   *
+   * @generated from field: starling.live.v1.OpenAlerts alerts = 4;
+   */
+  alerts?: OpenAlerts | undefined;
 };
 
 /**
@@ -533,6 +542,49 @@ export type Overview = Message<"starling.live.v1.Overview"> & {
  */
 export const OverviewSchema: GenMessage<Overview> = /*@__PURE__*/
   messageDesc(file_starling_live_v1_live, 12);
+
+/**
+ * Alerts that are open, of what a view is about.
+ *
+ * @generated from message starling.live.v1.OpenAlerts
+ */
+export type OpenAlerts = Message<"starling.live.v1.OpenAlerts"> & {
+  /**
+   * Worst first, then oldest; those that are looked after stand behind. At most 50. Without what only their details show:
+   * labels, expression, runbook, former severities and fires, children.
+   *
+   * @generated from field: repeated starling.v1.Alert alerts = 1;
+   */
+  alerts: Alert[];
+
+  /**
+   * How many are open, with those that are not in `alerts`.
+   *
+   * @generated from field: uint32 open = 2;
+   */
+  open: number;
+
+  /**
+   * Rules in force. Absent when that is not known.
+   *
+   * @generated from field: optional uint32 rules = 3;
+   */
+  rules?: number | undefined;
+
+  /**
+   * Why nothing is known of alerts, in words. Empty when they are followed.
+   *
+   * @generated from field: string unavailable = 4;
+   */
+  unavailable: string;
+};
+
+/**
+ * Describes the message starling.live.v1.OpenAlerts.
+ * Use `create(OpenAlertsSchema)` to create a new message.
+ */
+export const OpenAlertsSchema: GenMessage<OpenAlerts> = /*@__PURE__*/
+  messageDesc(file_starling_live_v1_live, 13);
 
 /**
  * What the dashboard server computes of a second.
@@ -548,8 +600,8 @@ export type Judged = Message<"starling.live.v1.Judged"> & {
   distribution?: Distribution | undefined;
 
   /**
-   * How each protocol is doing by the share of its failed requests over 60 seconds, in the order of
-   * sections.traffic.protocols. With fewer than 60 requests it is SEVERITY_OK.
+   * How each protocol is doing, in the order of sections.traffic.protocols: the worst open alert about its failures,
+   * SEVERITY_OK without one. SEVERITY_UNSPECIFIED when nothing is known of alerts.
    *
    * @generated from field: repeated starling.live.v1.Severity protocols = 2;
    */
@@ -575,7 +627,7 @@ export type Judged = Message<"starling.live.v1.Judged"> & {
  * Use `create(JudgedSchema)` to create a new message.
  */
 export const JudgedSchema: GenMessage<Judged> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 13);
+  messageDesc(file_starling_live_v1_live, 14);
 
 /**
  * TCP connections that were tried within the last 60 seconds. They are events, and are no part of the sockets that are
@@ -611,7 +663,7 @@ export type Attempts = Message<"starling.live.v1.Attempts"> & {
  * Use `create(AttemptsSchema)` to create a new message.
  */
 export const AttemptsSchema: GenMessage<Attempts> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 14);
+  messageDesc(file_starling_live_v1_live, 15);
 
 /**
  * One node at one second.
@@ -765,6 +817,13 @@ export type NodeDetail = Message<"starling.live.v1.NodeDetail"> & {
    * @generated from field: string clash = 21;
    */
   clash: string;
+
+  /**
+   * What is open of it.
+   *
+   * @generated from field: starling.live.v1.OpenAlerts alerts = 22;
+   */
+  alerts?: OpenAlerts | undefined;
 };
 
 /**
@@ -772,7 +831,7 @@ export type NodeDetail = Message<"starling.live.v1.NodeDetail"> & {
  * Use `create(NodeDetailSchema)` to create a new message.
  */
 export const NodeDetailSchema: GenMessage<NodeDetail> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 15);
+  messageDesc(file_starling_live_v1_live, 16);
 
 /**
  * Medians over the reporting nodes. NaN when none reported it.
@@ -828,7 +887,7 @@ export type Median = Message<"starling.live.v1.Median"> & {
  * Use `create(MedianSchema)` to create a new message.
  */
 export const MedianSchema: GenMessage<Median> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 16);
+  messageDesc(file_starling_live_v1_live, 17);
 
 /**
  * One sentence about the state and its cause, made of parts so that names can be links.
@@ -863,7 +922,7 @@ export type Verdict = Message<"starling.live.v1.Verdict"> & {
  * Use `create(VerdictSchema)` to create a new message.
  */
 export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 17);
+  messageDesc(file_starling_live_v1_live, 18);
 
 /**
  * A piece of the sentence.
@@ -884,6 +943,13 @@ export type VerdictPart = Message<"starling.live.v1.VerdictPart"> & {
    * @generated from field: string node_id = 2;
    */
   nodeId: string;
+
+  /**
+   * When not empty, `text` is about this episode.
+   *
+   * @generated from field: string episode_id = 3;
+   */
+  episodeId: string;
 };
 
 /**
@@ -891,7 +957,7 @@ export type VerdictPart = Message<"starling.live.v1.VerdictPart"> & {
  * Use `create(VerdictPartSchema)` to create a new message.
  */
 export const VerdictPartSchema: GenMessage<VerdictPart> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 18);
+  messageDesc(file_starling_live_v1_live, 19);
 
 /**
  * A histogram for drawing: counts over log-spaced rows; empty rows at the ends are left out.
@@ -919,7 +985,7 @@ export type Distribution = Message<"starling.live.v1.Distribution"> & {
  * Use `create(DistributionSchema)` to create a new message.
  */
 export const DistributionSchema: GenMessage<Distribution> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 19);
+  messageDesc(file_starling_live_v1_live, 20);
 
 /**
  * The fleet in columns; entry i of every column is node i. Sorted by name.
@@ -1066,7 +1132,7 @@ export type Hosts = Message<"starling.live.v1.Hosts"> & {
  * Use `create(HostsSchema)` to create a new message.
  */
 export const HostsSchema: GenMessage<Hosts> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 20);
+  messageDesc(file_starling_live_v1_live, 21);
 
 /**
  * What is to be said of one node beyond its numbers.
@@ -1108,7 +1174,7 @@ export type HostNote = Message<"starling.live.v1.HostNote"> & {
  * Use `create(HostNoteSchema)` to create a new message.
  */
 export const HostNoteSchema: GenMessage<HostNote> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 21);
+  messageDesc(file_starling_live_v1_live, 22);
 
 /**
  * One label of the nodes.
@@ -1143,7 +1209,7 @@ export type LabelColumn = Message<"starling.live.v1.LabelColumn"> & {
  * Use `create(LabelColumnSchema)` to create a new message.
  */
 export const LabelColumnSchema: GenMessage<LabelColumn> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 22);
+  messageDesc(file_starling_live_v1_live, 23);
 
 /**
  * The aggregators.
@@ -1185,7 +1251,7 @@ export type Aggregators = Message<"starling.live.v1.Aggregators"> & {
  * Use `create(AggregatorsSchema)` to create a new message.
  */
 export const AggregatorsSchema: GenMessage<Aggregators> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 23);
+  messageDesc(file_starling_live_v1_live, 24);
 
 /**
  * A request was not served.
@@ -1220,7 +1286,7 @@ export type Error = Message<"starling.live.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 24);
+  messageDesc(file_starling_live_v1_live, 25);
 
 /**
  * The server stops.
@@ -1241,7 +1307,7 @@ export type GoingAway = Message<"starling.live.v1.GoingAway"> & {
  * Use `create(GoingAwaySchema)` to create a new message.
  */
 export const GoingAwaySchema: GenMessage<GoingAway> = /*@__PURE__*/
-  messageDesc(file_starling_live_v1_live, 25);
+  messageDesc(file_starling_live_v1_live, 26);
 
 /**
  * Views the page can subscribe to.
