@@ -64,6 +64,23 @@ test("what is shown of this host is what the kernel says", async () => {
   assert.equal(cpu.coreUtilizationRatios.length, cpus().length);
 });
 
+test("what is watched and what is open is what the aggregators judge", async () => {
+  const { rules } = await (await fetch(`${starling.url}/api/v1/rules`)).json();
+  assert.ok(rules.length > 10, `${rules.length} rules`);
+  const { page, context, faults } = await openPage(browser, starling.url);
+  const panel = page.locator("section.p", { has: page.locator("h2", { hasText: "Performance alerts" }) });
+  await eventually("the panel says what is open, or how many rules are watched", async () => {
+    const [text, { alerts, unavailable }] = await Promise.all([
+      panel.textContent(), (await fetch(`${starling.url}/api/v1/alerts`)).json(),
+    ]);
+    assert.equal(unavailable, null);
+    const words = alerts.length === 0 ? `${rules.length} rules watched` : `${alerts.length} open`;
+    return text.includes(words);
+  });
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 test("a server that dies is reported, and its return fills the page again", async () => {
   const own = await startStarling();
   const { page, context } = await openPage(browser, own.url);

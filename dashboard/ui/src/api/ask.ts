@@ -13,7 +13,16 @@ export async function ask<T>(
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== undefined && value !== "") query.set(name, String(value));
   }
-  const response = await fetch(`${path}?${query}`, { signal, headers: { accept: "application/json" } });
+  return answered<T>(await fetch(`${path}?${query}`, { signal, headers: { accept: "application/json" } }));
+}
+
+/** Changes something, with the fields of `body`. */
+export async function change<T>(method: "POST" | "DELETE", path: string, body?: object): Promise<T> {
+  const headers = { accept: "application/json", "content-type": "application/json" };
+  return answered<T>(await fetch(path, { method, headers, ...(body && { body: JSON.stringify(body) }) }));
+}
+
+async function answered<T>(response: Response): Promise<T> {
   const body = await response.json().catch(() => null);
   if (response.ok && body !== null) return body as T;
   throw new Refused(body?.error?.message ?? `The server answered ${response.status}.`);

@@ -25,6 +25,8 @@ export function Verdict({ verdict, waiting, label, children }: Props) {
   const { mark, tone } = severityMark((!stale && verdict?.severity) || Severity.UNSPECIFIED);
   const past = stale ? `As of ${clock(newest.value)}: ` : "";
   const word = stale ? "Stale" : verdict?.word;
+  // Values move each second; what is spoken changes with the word and with what is wrong.
+  const causes = `${word}|${(verdict?.parts ?? []).map((p) => p.episodeId || p.nodeId || p.text.replace(/[0-9.,]+/g, "#")).join("|")}`;
   const sentence = verdict ? `${word}. ${past}${verdict.parts.map((p) => p.text).join("")}` : waiting;
   return (
     <section class="verdict" aria-label={label}>
@@ -47,27 +49,31 @@ export function Verdict({ verdict, waiting, label, children }: Props) {
           : waiting}
       </p>
       {children}
-      <Announcer text={sentence} />
+      <Announcer text={sentence} causes={causes} />
     </section>
   );
 }
 
-/** Speaks a changed sentence, but not each second. */
-function Announcer({ text }: { text: string }) {
+/** Speaks the sentence when what causes it has changed, but not each second. */
+function Announcer({ text, causes }: { text: string; causes: string }) {
   const spoken = useSignal("");
-  const wanted = useSignal(text);
-  wanted.value = text;
+  const latest = useRef(text);
+  latest.current = text;
+  const wanted = useSignal(causes);
+  wanted.value = causes;
+  const about = useRef("");
   const last = useRef(Number.NEGATIVE_INFINITY);
   useEffect(() => {
     let timer = 0;
     const stop = effect(() => {
       const next = wanted.value;
       window.clearTimeout(timer);
-      if (next === spoken.peek()) return;
+      if (next === about.current) return;
       const wait = Math.max(0, last.current + ANNOUNCE_EVERY_MS - performance.now());
       timer = window.setTimeout(() => {
         last.current = performance.now();
-        spoken.value = next;
+        about.current = next;
+        spoken.value = latest.current;
       }, wait);
     });
     return () => {

@@ -6,6 +6,7 @@ import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
 import * as f from "../lib/format";
 import { everyText } from "../lib/interval";
+import { AlertsPanel } from "../panels/AlertsPanel";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CoresPanel } from "../panels/CoresPanel";
 import { TimePanel } from "../panels/TimePanel";
@@ -74,12 +75,21 @@ export function NodePage({ id }: { id: string }) {
       />
       <PinRow />
       <div class="grid">
-        <TimePanel view={view} absent={gone} panel="latency" height={150} references={latencyMedian} />
+        <TimePanel
+          view={view}
+          absent={gone}
+          panel="latency"
+          width={8}
+          height={176}
+          references={latencyMedian}
+        />
+        <AlertsPanel alerts={node?.alerts} ofNode />
         <TimePanel
           view={view}
           absent={gone}
           over={every}
           panel="requests"
+          width={8}
           height={150}
           references={requestsMedian}
         />

@@ -17,6 +17,7 @@ import type { Latency } from "../gen/starling/v1/sections_pb";
 import { nodesBehind, noted } from "../lib/complete";
 import * as f from "../lib/format";
 import { everyText } from "../lib/interval";
+import { AlertsPanel } from "../panels/AlertsPanel";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CpuPanel } from "../panels/CpuPanel";
 import { MemoryPanel } from "../panels/MemoryPanel";
@@ -205,18 +206,12 @@ export function OverviewPage() {
   const few = fleet !== null && fleet.rows.length <= FEW_NODES;
   const only = fleet?.rows.length === 1 ? fleet.rows[0]?.id : undefined;
   const latency = (
-    <TimePanel
-      view={view}
-      panel="latency"
-      over={lacks}
-      width={few ? 8 : 4}
-      // As tall as the protocol table beside it, or as the heatmap.
-      height={few ? Math.max(176, 103 + 27 * (traffic?.protocols.length ?? 0)) : 214}
-    />
+    <TimePanel view={view} panel="latency" over={lacks} width={few ? 8 : 4} height={few ? 214 : 132} />
   );
   const protocols = (
     <ProtocolsPanel traffic={traffic} severities={state?.judged?.protocols ?? []} view={view} lacks={lacks} />
   );
+  const alerts = <AlertsPanel alerts={state?.alerts} />;
   const hostMap = <HostsPanel fleet={fleet} waiting={waiting} width={few ? 4 : 8} />;
   return (
     <Shell title="Overview">
@@ -252,7 +247,10 @@ export function OverviewPage() {
           lacks={lacks}
         />
         {only !== undefined ? <OnlyHost id={only} /> : few ? latency : hostMap}
-        {only === undefined && protocols}
+        {only !== undefined && latency}
+        {alerts}
+        <Heatmap />
+        {protocols}
         <CpuPanel cpu={cpu} nodes={nodes} view={view} lacks={nodesBehind(complete, "cpu")} />
         <MemoryPanel
           memory={memory}
@@ -264,17 +262,12 @@ export function OverviewPage() {
           view={view}
           lacks={nodesBehind(complete, "connections")}
         />
-        {only !== undefined && (
-          <>
-            {latency}
-            {protocols}
-          </>
-        )}
-        <Heatmap />
-        {only !== undefined ? <TimePanel view={view} panel="connections" /> : few ? hostMap : latency}
+        {few && only === undefined && hostMap}
+        {!few && latency}
         <TimePanel view={view} panel="network" over={nodesBehind(complete, "network") ?? "all nodes"} />
         <TimePanel view={view} panel="disk" over={nodesBehind(complete, "disk") ?? "all nodes"} />
         <TimePanel view={view} panel="errors" over={lacks} />
+        {only === undefined && <TimePanel view={view} panel="connections" width={8} />}
         <History />
       </div>
     </Shell>

@@ -6,6 +6,7 @@
 // --seconds N: history starts N seconds ago. --silent N: node N is silent. --blind N: node N cannot read
 // its memory. --twin N: two machines have its name. --every N: gRPC is reported each N s.
 // --bound N: error of percentiles in ppm. --nodes 0: an aggregator without a node.
+// --alerts N: so many are open, else 4. --unjudged: the aggregator has no alerts.
 // --empty: no second has come yet. --alone: nor is an aggregator reached.
 // POST /feeder/cut closes every socket and refuses new ones; POST /feeder/restore accepts again;
 // POST /feeder/silence keeps sockets open and sends nothing; POST /feeder/restart restores with a new epoch.
@@ -16,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { runnerImport } from "vite";
 import { WebSocketServer } from "ws";
+import { makeAlerts } from "./alerts.mjs";
 import * as data from "./data.mjs";
 import { makePast } from "./past.mjs";
 
@@ -41,6 +43,13 @@ const started = Math.floor(Date.now() / 1000);
 
 // --days N: history began N days ago, else 8. --without: an aggregator does not answer for its part.
 const past = makePast({ fleet, started, days: option("days", 8), without: args.includes("--without") });
+
+const alerts = makeAlerts({
+  fleet,
+  count: args.includes("--unjudged") ? 0 : option("alerts", 4),
+  started,
+  unavailable: args.includes("--unjudged") ? "this aggregator is of a version without alerts" : "",
+});
 
 const { module: pb } = await runnerImport(join(ui, "src", "gen", "starling", "live", "v1", "live_pb.ts"), {
   logLevel: "error",
@@ -98,6 +107,13 @@ const http = createServer(async (request, response) => {
     response.end("done\n");
     return;
   }
+  const body = request.method === "POST" ? JSON.parse((await request.toArray()).join("") || "{}") : {};
+  const ofAlert = cut ? null : alerts.answer(request.method, path, body);
+  if (ofAlert) {
+    response.writeHead(ofAlert[0], { "content-type": "application/json" });
+    response.end(JSON.stringify(ofAlert[1]));
+    return;
+  }
   if (path.startsWith("/api/")) {
     const [status, body] = cut ? [503, { error: { message: "cut off" } }] : past(path, url.searchParams);
     response.writeHead(status, { "content-type": "application/json" });
@@ -127,9 +143,18 @@ const columnsOf = (view, tick) => {
 const stateOf = (view, tick, first) => {
   switch (view.kind) {
     case pb.View.OVERVIEW:
-      return { case: "overview", value: create(pb.OverviewSchema, data.overviewState(tick, fleet)) };
+      return {
+        case: "overview",
+        value: create(pb.OverviewSchema, { ...data.overviewState(tick, fleet), alerts: alerts.open() }),
+      };
     case pb.View.NODE:
-      return { case: "node", value: create(pb.NodeDetailSchema, data.nodeState(tick, view.node, fleet)) };
+      return {
+        case: "node",
+        value: create(pb.NodeDetailSchema, {
+          ...data.nodeState(tick, view.node, fleet),
+          alerts: alerts.open(view.node.id),
+        }),
+      };
     case pb.View.HOSTS:
       return { case: "hosts", value: create(pb.HostsSchema, data.hostsState(tick, fleet, first)) };
     default:

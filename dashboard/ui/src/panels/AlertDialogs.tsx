@@ -1,0 +1,206 @@
+/** What one alert is in full, and the form that says that somebody looks after it. Loaded when first asked for. */
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { type AlertDetails, acknowledge, alertDetails } from "../api/alerts";
+import { Refused } from "../api/ask";
+import { Dialog } from "../components/Dialog";
+import { FactList } from "../components/FactList";
+import { ruleTitle, webAddress } from "../lib/alerts";
+import * as f from "../lib/format";
+import { ownName, rememberName } from "../state/name";
+import { serverNow } from "../state/page";
+
+/** For how long nobody else needs to look, seconds; 0 until it is over. */
+const TERMS = [
+  [0, "until it is over"],
+  [3_600, "for an hour"],
+  [28_800, "for 8 hours"],
+  [86_400, "for a day"],
+] as const;
+
+const problemOf = (error: unknown) =>
+  error instanceof Refused ? error.message : "The server does not answer.";
+
+interface AcknowledgeProps {
+  id: string;
+  sentence: string;
+  done: (alert: AlertDetails) => void;
+  close: () => void;
+}
+
+export function AcknowledgeDialog({ id, sentence, done, close }: AcknowledgeProps) {
+  const problem = useSignal("");
+  const busy = useSignal(false);
+  const send = (form: HTMLFormElement) => {
+    const of = (name: string) => String(new FormData(form).get(name) ?? "").trim();
+    const who = of("who");
+    busy.value = true;
+    rememberName(who);
+    acknowledge(id, who, of("comment"), Number(of("term"))).then(done, (error) => {
+      problem.value = problemOf(error);
+      busy.value = false;
+    });
+  };
+  return (
+    <Dialog title="Acknowledge" close={close}>
+      <p class="said">{sentence}.</p>
+      <form
+        class="fields"
+        onSubmit={(e) => {
+          e.preventDefault();
+          send(e.currentTarget);
+        }}
+      >
+        <label>
+          Your name
+          <input
+            class="input"
+            name="who"
+            required
+            maxLength={100}
+            autocomplete="name"
+            defaultValue={ownName()}
+          />
+        </label>
+        <label>
+          Comment
+          <input class="input" name="comment" maxLength={1000} autocomplete="off" />
+        </label>
+        <label>
+          Quiet
+          <select class="select" name="term">
+            {TERMS.map(([seconds, text]) => (
+              <option key={seconds} value={seconds}>
+                {text}
+              </option>
+            ))}
+          </select>
+        </label>
+        {problem.value !== "" && (
+          <p class="problem" role="alert">
+            {problem.value}
+          </p>
+        )}
+        <div class="row">
+          <button type="submit" class="btn main" disabled={busy.value}>
+            Acknowledge
+          </button>
+          <button type="button" class="btn" onClick={close}>
+            Cancel
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+/** Unix seconds of a time of the JSON endpoints. */
+const seconds = (time: string) => Date.parse(time) / 1000;
+const moment = (time: string) => `${f.dated(seconds(time))} ${f.zoneName()}`;
+
+/** A value of the rule's unit, as far as this page can write it; the server has written those of now. */
+export function written(value: number | null, unit: string): string {
+  if (value === null) return f.NONE;
+  switch (unit) {
+    case "share":
+      return f.text(f.percent(value));
+    case "time":
+      return value < 60 ? f.text(f.micros(value * 1e6)) : f.span(value);
+    case "bytes":
+      return f.text(f.bytes(value));
+    case "bytes_per_second":
+      return f.text(f.byteRate(value));
+    case "rate":
+      return f.text(f.rate(value));
+    default:
+      return f.significant(value);
+  }
+}
+
+function factsOf(a: AlertDetails): [string, string][] {
+  const facts: [string, string][] = [
+    ["Rule", a.metric],
+    [
+      "Severity",
+      a.severities.length > 1
+        ? a.severities.map((s) => `${s.severity} ${f.clock(seconds(s.since))}`).join(", ")
+        : a.severity,
+    ],
+    ["State", a.state],
+    ["Since", `${moment(a.since)}, ${f.span(serverNow() - seconds(a.since))}`],
+    ["Value", a.currentText ?? f.NONE],
+    ["At firing", written(a.valueAtFiring, a.unit)],
+    ["Limit", `${a.direction} ${a.thresholdText ?? written(a.threshold, a.unit)}`],
+    ["Over at", written(a.clearThreshold, a.unit)],
+    ["Worst", a.worstText ?? f.NONE],
+  ];
+  if (a.firedAt) facts.push(["Fired", moment(a.firedAt)]);
+  if (a.endedAt) facts.push(["Ended", moment(a.endedAt)]);
+  if (a.noDataSince) facts.push(["No data since", moment(a.noDataSince)]);
+  if (a.crossings > 1) facts.push(["Crossings", `${f.grouped(a.crossings)} times bad and good again`]);
+  if (a.nodesExpected !== null) {
+    facts.push(["Nodes in it", `${f.grouped(a.nodesReporting ?? 0)} of ${f.grouped(a.nodesExpected)}`]);
+  }
+  for (const [key, value] of Object.entries({ ...a.attributes, ...a.labels })) facts.push([key, value]);
+  if (a.acknowledgement) {
+    const { who, at, until, comment } = a.acknowledgement;
+    const term = until ? `, until ${f.dated(seconds(until))}` : "";
+    facts.push([
+      "Acknowledged",
+      `${who}, ${f.dated(seconds(at))}${term}${comment === "" ? "" : `: ${comment}`}`,
+    ]);
+  }
+  if (a.silencedBy.length > 0) facts.push(["Silenced by", a.silencedBy.join(", ")]);
+  if (a.children.length > 0) facts.push(["Stands above", f.plural(a.children.length, "alert")]);
+  return facts;
+}
+
+export function DetailsDialog({ id, close }: { id: string; close: () => void }) {
+  const alert = useSignal<AlertDetails | null>(null);
+  const problem = useSignal("");
+  useEffect(() => {
+    const mine = new AbortController();
+    alertDetails(id, mine.signal).then(
+      (answer) => {
+        alert.value = answer;
+      },
+      (error) => {
+        if (!mine.signal.aborted) problem.value = problemOf(error);
+      },
+    );
+    return () => mine.abort();
+  }, [id]);
+  const a = alert.value;
+  const runbook = a?.runbook ? webAddress(a.runbook) : null;
+  return (
+    <Dialog title={a ? ruleTitle(a.metric) : "Alert"} close={close}>
+      {a ? (
+        <>
+          <p class="said">{a.sentence}.</p>
+          {a.description !== "" && <p class="said">{a.description}</p>}
+          {a.resolution && (
+            <p class="said">
+              <b>What to do:</b> {a.resolution}
+            </p>
+          )}
+          <pre>{a.expression}</pre>
+          <FactList class="kv details" facts={factsOf(a)} />
+        </>
+      ) : (
+        <p class="said" role="status">
+          {problem.value === "" ? "Loading." : problem.value}
+        </p>
+      )}
+      <div class="row">
+        <button type="button" class="btn" onClick={close}>
+          Close
+        </button>
+        {runbook && (
+          <a class="btn" href={runbook} target="_blank" rel="noreferrer">
+            Runbook
+          </a>
+        )}
+      </div>
+    </Dialog>
+  );
+}
