@@ -383,6 +383,7 @@ mod tests {
             alerts: AlertSettings {
                 rules: vec!["/etc/starling/rules.toml".into()],
                 defaults_off: vec!["disk-busy".into()],
+                notify: Some("/etc/starling/notify.toml".into()),
                 ..AlertSettings::default()
             },
             remote_write: RemoteWriteSettings {

@@ -30,7 +30,7 @@ use tracing::{info, warn};
 
 use crate::{
     Config,
-    alerts::{self, Alerts, Evaluator},
+    alerts::{self, Alerts, Evaluator, Messages},
     catch_up::{self, CatchUp},
     copies::{self, Copies, TakingOver},
     engine::Engine,
@@ -48,6 +48,7 @@ use crate::{
     select::{Held, Memory, Source, Stored},
 };
 use starling_ledger::{Ledger, LedgerConfig, LedgerLimits};
+use starling_notify::Notifiers;
 
 /// Streams one client may have open on one connection: a dashboard watches the cluster, the table and some nodes.
 const STREAMS_PER_CONNECTION: u32 = 128;
@@ -74,6 +75,8 @@ const COPIES: &str = "copies of history";
 const TAKING_OVER: &str = "last minutes of nodes";
 const ALERTS: &str = "alerts";
 const ALERT_RECORDS: &str = "records of alerts";
+const NOTIFIERS: &str = "notifiers";
+const MESSAGES: &str = "messages of alerts";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
@@ -84,6 +87,7 @@ pub struct Service {
     history: Option<(Arc<History>, history::Starting, history::LedgerLogs, Copies)>,
     remote_write: Option<RemoteWrite>,
     evaluator: Option<(Alerts, Evaluator)>,
+    messages: Option<(Notifiers, Messages)>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     ready: watch::Sender<Readiness>,
@@ -117,7 +121,23 @@ impl Program for Service {
             false => None,
         };
         let shared = opened_alerts.as_ref().map(|(alerts, _)| alerts.clone());
-        let (rooms, mut ledger) = build(&config, writer, membership, tasks, (metrics, disk), shared);
+        let of_notifiers = starling_notify::Metrics::new(&mut registry);
+        let told = match (&config.alerts.notify, &shared) {
+            (Some(path), Some(_)) => {
+                let path = path.clone();
+                let file = tokio::task::spawn_blocking(move || alerts::read_notifiers(&path)).await??;
+                Some(Notifiers::new(&file, &config.cluster, config.aggregator_id.as_str(), of_notifiers))
+            }
+            _ => None,
+        };
+        let notifiers = told.as_ref().map(|(notifiers, _)| notifiers.clone());
+        let (rooms, mut ledger) = build(&config, writer, membership, tasks, (metrics, disk), (shared, notifiers));
+        let messages = told.zip(rooms.exchange.alerts.clone()).zip(config.alerts.notify.clone());
+        let messages = messages.map(|((told, alerts), path)| {
+            let Exchange { membership, ledger, registry, metrics, .. } = &*rooms.exchange;
+            let asked = (membership.clone(), registry.clone(), ledger.clone());
+            (told.0.clone(), Messages::new((alerts, path), told, asked, metrics.clone()))
+        });
         let evaluator = opened_alerts.map(|(alerts, files)| {
             let Exchange { membership, ledger, fleet, registry, catch_up, metrics, .. } = &*rooms.exchange;
             let parts = alerts::Parts {
@@ -160,6 +180,7 @@ impl Program for Service {
             history,
             remote_write,
             evaluator,
+            messages,
             grpc,
             admin,
             ready,
@@ -180,7 +201,8 @@ impl Program for Service {
     /// error, when the clock of this host went back: whoever watches over this process starts a new one, which is a new
     /// writer by the new time.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, rooms, registry, ledger, history, remote_write, evaluator, grpc, admin, ready } = self;
+        let Self { config, rooms, registry, ledger, history, remote_write, evaluator, messages, grpc, admin, ready } =
+            self;
         info!(
             aggregator = %config.aggregator_id, cluster = config.cluster, writer = %rooms.intake.ledger.writer(),
             grpc = %grpc.1, gossip = %rooms.intake.membership.gossip_addr(), admin = %admin.1, "aggregator started"
@@ -214,6 +236,10 @@ impl Program for Service {
             let (membership, metrics) = (membership.clone(), metrics.clone());
             parts.start(ALERTS, |stop| evaluator.run(stop));
             parts.start(ALERT_RECORDS, |stop| done(peer::share_alerts(alerts, membership, metrics, stop)));
+        }
+        if let Some((notifiers, messages)) = messages {
+            parts.start(NOTIFIERS, |stop| done(notifiers.run(stop)));
+            parts.start(MESSAGES, |stop| messages.run(stop));
         }
         // These end with the streams, by a token of their own.
         parts.start(DIALLER, |_| done(peer::dial_peers(rooms.exchange.clone())));
@@ -266,7 +292,7 @@ fn build(
     membership: Membership,
     tasks: TaskTracker,
     (metrics, disk): (Arc<Metrics>, Option<(Arc<Disk>, LogHandle)>),
-    alerts: Option<Alerts>,
+    (alerts, notifiers): (Option<Alerts>, Option<Notifiers>),
 ) -> (Rooms, LedgerTask) {
     let copies = u32::from(config.copies);
     let registry =
@@ -289,6 +315,7 @@ fn build(
     let scrapes = Arc::new(Scrapes::new(follow, metrics.clone()));
     let exchange = Exchange {
         alerts,
+        notifiers,
         catch_up,
         membership: membership.clone(),
         ledger: ledger.clone(),
@@ -342,6 +369,7 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
     let alerts = AlertService {
         id: id.clone(),
         alerts: exchange.alerts.clone(),
+        notifiers: exchange.notifiers.clone(),
         ledger: ledger.clone(),
         registry: intake.registry.clone(),
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
@@ -489,6 +517,8 @@ impl Running {
             GRPC,
             ADMIN,
             ALERTS,
+            MESSAGES,
+            NOTIFIERS,
             ALERT_RECORDS,
             SCRAPES,
             REMOTE_WRITE,

@@ -5,11 +5,13 @@
 //! - [`sight`]: what expressions read of a second;
 //! - [`evaluator`]: the part that judges: nodes whose stream is here, and of what is merged what this aggregator is to take
 //!   care of;
+//! - [`messages`]: what notifiers need to know;
 //! - [`disk`]: the records over a restart.
 
 mod disk;
 mod evaluator;
 mod files;
+mod messages;
 mod sight;
 
 use std::{
@@ -20,15 +22,19 @@ use std::{
     },
 };
 
-use starling_alerts::{Book, Mistake, Put, Record, Rules};
-use starling_proto::v1;
+use starling_alerts::{Book, Mistake, Put, Record, Rules, control::Label, shown::Shown};
+use starling_proto::{ids::NodeId, v1};
 use tokio::sync::watch;
 
-pub(crate) use self::evaluator::{Evaluator, Parts};
 use self::files::Files;
+pub(crate) use self::{
+    evaluator::{Evaluator, Parts},
+    messages::{Messages, read as read_notifiers},
+};
 use crate::{
     Config,
     clock::{now_ms, tick_of},
+    ingest::Registry,
     metrics::Metrics,
 };
 
@@ -110,6 +116,16 @@ impl Alerts {
     /// Reads the records.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
         read(&self.book())
+    }
+
+    /// Reads with everything that an alert is shown with.
+    pub(crate) fn shown<T>(&self, registry: &Registry, read: impl FnOnce(&Shown<'_>) -> T) -> T {
+        let rules = self.in_force().rules;
+        let labels = |node: &str| -> Vec<Label> {
+            let known = NodeId::parse(node).ok().and_then(|id| registry.get(&id));
+            known.map_or_else(Vec::new, |known| known.about().labels.clone().into_iter().collect())
+        };
+        self.read(|book| read(&Shown { rules: &rules, book, labels: &labels, tick: tick_of(now_ms()) }))
     }
 
     /// Takes records, counts those that are refused, and wakes all who follow.

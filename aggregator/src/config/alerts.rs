@@ -21,5 +21,9 @@ starling_service::settings! {
         /// Names of default rules that are left out.
         pub defaults_off: Vec<String> = Vec::new(), kind::list(0..=OFF_MAX, kind::text(1..=64)),
             example "[\"disk-busy\"]";
+        /// The file of notifiers and routes: who is told of an alert (TOML, see docs/alerts.md), read again when it changes.
+        /// Default: nobody.
+        pub notify: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
+            example "\"/etc/starling/notify.toml\"";
     }
 }

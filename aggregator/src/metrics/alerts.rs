@@ -51,6 +51,14 @@ impl Metrics {
         }
     }
 
+    /// The file of notifiers is refused, the one before stays in force.
+    pub(crate) fn notifiers_refused(&self, error: &anyhow::Error) {
+        self.alerts_failures.of("notify").inc();
+        if let Some(left_out) = self.alerts_line.allow() {
+            error!(%error, left_out, "the file of notifiers is refused, the former one stays in force");
+        }
+    }
+
     /// An episode fired, became another severity or is over.
     pub(crate) fn alert_transition(&self, episode: &Episode) {
         self.alert_transitions.of(episode.state.as_str()).inc();

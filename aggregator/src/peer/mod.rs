@@ -22,6 +22,7 @@ use std::{
     },
 };
 
+use starling_notify::Notifiers;
 use starling_proto::{ids::WriterId, limits::PEER_MESSAGE_BYTES_MAX, v1};
 use starling_service::grpc::peer_server;
 use tokio::sync::mpsc;
@@ -102,6 +103,8 @@ pub(crate) struct Exchange {
     pub(crate) registry: Arc<Registry>,
     /// Records of alerts; `None` when they are off.
     pub(crate) alerts: Option<Alerts>,
+    /// Who is told of alerts; `None` when nobody is.
+    pub(crate) notifiers: Option<Notifiers>,
     /// Hears what peers hold.
     pub(crate) catch_up: Arc<CatchUp>,
     /// The streams that are up.

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 use futures_util::stream;
 use starling_alerts::{
     EpisodeId, Record, Taken,
-    control::{ControlError, Label},
+    control::ControlError,
     shown::{self, Shown},
 };
+use starling_notify::Notifiers;
 use starling_proto::{ids::NodeId, v1};
 use starling_service::grpc::alerts_server;
 use tonic::{Request, Response, Status};
@@ -36,6 +37,8 @@ pub(crate) struct AlertService {
     pub(crate) id: NodeId,
     /// `None` when alerts are off.
     pub(crate) alerts: Option<Alerts>,
+    /// Who is told; `None` when nobody is.
+    pub(crate) notifiers: Option<Notifiers>,
     /// How many nodes report.
     pub(crate) ledger: LedgerHandle,
     /// The labels of nodes.
@@ -55,14 +58,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads with everything that an alert is shown with.
     fn shown<T>(&self, read: impl FnOnce(&Shown<'_>) -> T) -> T {
-        let rules = self.alerts.in_force().rules;
-        let labels = |node: &str| -> Vec<Label> {
-            let known = NodeId::parse(node).ok().and_then(|id| self.registry.get(&id));
-            known.map_or_else(Vec::new, |known| known.about().labels.clone().into_iter().collect())
-        };
-        self.alerts.read(|book| read(&Shown { rules: &rules, book, labels: &labels, tick: tick_of(now_ms()) }))
+        self.alerts.shown(&self.registry, read)
     }
 
     fn verdict(&self, shown: &Shown<'_>) -> v1::AlertVerdict {
@@ -319,7 +316,16 @@ impl alerts_server::Alerts for AlertService {
     ) -> Result<Response<v1::TestNotifierResponse>, Status> {
         self.reader()?;
         let name: String = request.into_inner().notifier.chars().take(64).collect();
-        Err(Status::not_found(format!("notifier: there is none called {name:?}")))
+        let unknown = || Status::not_found(format!("notifier: there is none called {name:?}"));
+        let notifiers = self.notifiers.as_ref().ok_or_else(unknown)?;
+        if !notifiers.names().iter().any(|(known, _)| *known == name) {
+            return Err(unknown());
+        }
+        let answer = match notifiers.test(&name).await {
+            Ok(()) => v1::TestNotifierResponse { delivered: true, detail: "it was taken".to_owned() },
+            Err(detail) => v1::TestNotifierResponse { delivered: false, detail },
+        };
+        Ok(Response::new(answer))
     }
 }
 

@@ -20,15 +20,13 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use crate::parts::chain;
+use crate::{parts::chain, secret::first_line};
 
 /// A host that does not answer a connection attempt within this time is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that are kept without a request, and for how long: servers close them after a minute or so.
 const IDLE_MAX: usize = 4;
 const IDLE_FOR: Duration = Duration::from_secs(30);
-/// Longest token or password: that of a service account in Kubernetes has 1 to 2 KiB.
-const SECRET_LEN_MAX: u64 = 16 * 1024;
 /// Characters of an answer that stand in an error.
 const EXCERPT: usize = 200;
 
@@ -248,10 +246,8 @@ impl Credentials {
     async fn header(&self) -> Result<Option<HeaderValue>, String> {
         let (text, file) = match self {
             Self::None => return Ok(None),
-            Self::Bearer(file) => (format!("Bearer {}", secret(file).await?), file),
-            Self::Basic(user, file) => {
-                (format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", secret(file).await?))), file)
-            }
+            Self::Bearer(file) => (format!("Bearer {}", first_line(file).await?), file),
+            Self::Basic(user, file) => (basic(user, &first_line(file).await?), file),
         };
         let mut value = HeaderValue::try_from(text)
             .map_err(|_| format!("{} holds characters that no header may have", file.display()))?;
@@ -260,18 +256,10 @@ impl Credentials {
     }
 }
 
-/// The first line of a file.
-async fn secret(file: &Path) -> Result<String, String> {
-    let shown = file.display();
-    let length = tokio::fs::metadata(file).await.map_err(|error| format!("cannot read {shown}: {error}"))?.len();
-    if length > SECRET_LEN_MAX {
-        return Err(format!("{shown} has {length} bytes, a token or password has at most {SECRET_LEN_MAX}"));
-    }
-    let text = tokio::fs::read_to_string(file).await.map_err(|error| format!("cannot read {shown}: {error}"))?;
-    match text.lines().next().map(str::trim) {
-        Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(format!("{shown} is empty, wanted: a token or password in its first line")),
-    }
+/// The value of `Authorization` by a name and a password.
+#[must_use]
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }
 
 /// A header of the settings.

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod parts;
 pub mod program;
 pub mod requests;
+pub mod secret;
 pub mod settings;
 pub mod shutdown;
 pub mod version;

@@ -2774,7 +2774,7 @@ pub struct AlertDelivery {
     /// Name of the notifier.
     #[prost(string, tag = "1")]
     pub notifier: ::prost::alloc::string::String,
-    /// Of which episode.
+    /// Of which episode. 16 zeros: it fails, the sender looks after it until `at_unix_ms`, and others leave it alone till then.
     #[prost(string, tag = "2")]
     pub episode_id: ::prost::alloc::string::String,
     /// Up to which transition.
@@ -2786,6 +2786,9 @@ pub struct AlertDelivery {
     /// When it took it, in milliseconds since 1970.
     #[prost(uint64, tag = "5")]
     pub at_unix_ms: u64,
+    /// It did not take it, and is not asked again.
+    #[prost(bool, tag = "6")]
+    pub given_up: bool,
 }
 /// Nodes that the asker has taken over.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

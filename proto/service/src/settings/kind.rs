@@ -13,7 +13,7 @@ use starling_proto::{
 use toml::{Table, Value};
 
 use super::given::Given;
-use crate::http_client;
+use crate::{http_client, secret::Secret};
 
 /// What a key may hold.
 pub trait Kind {
@@ -360,6 +360,19 @@ pub const fn label_key() -> Checked<String> {
         wanted: || "the key of a label".to_owned(),
         check: |text| label::check_key(text).map(|()| text.to_owned()).map_err(|error| error.to_string()),
         show: String::clone,
+    }
+}
+
+/// Where a secret stands: "file:/path" or "env:NAME". What else stands there is not repeated: it may be the secret itself.
+#[must_use]
+pub const fn secret() -> Checked<Secret> {
+    Checked {
+        wanted: || "where the secret stands: \"file:/path\" or \"env:NAME\"".to_owned(),
+        check: |text| {
+            Secret::parse(text)
+                .ok_or_else(|| "is not \"file:/path\" or \"env:NAME\"; a secret never stands here itself".to_owned())
+        },
+        show: Secret::to_string,
     }
 }
 

@@ -42,6 +42,14 @@ pub enum Origin {
     Flag(String),
 }
 
+impl SettingsError {
+    /// A line a mistake.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.0
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,6 +130,15 @@ pub fn load<S: Settings>(program: &str, sources: &Sources) -> Result<Loaded<S>, 
     S::default().rows("", &mut rows);
     let document = Document::read(program, sources, &rows, &mut mistakes);
     read_document(document, mistakes)
+}
+
+/// Reads settings from one table of a file that holds several of a kind, such as a list of routes.
+///
+/// # Errors
+/// Every mistake at once, each with its key and what was wanted.
+pub fn of_table<S: Settings>(table: &toml::Table) -> Result<S, SettingsError> {
+    let given = table.iter().map(|(key, value)| (key.clone(), value.clone()));
+    read_document::<S>(Document::of(given), Mistakes::default()).map(|loaded| loaded.settings)
 }
 
 fn read_document<S: Settings>(document: Document, mistakes: Mistakes) -> Result<Loaded<S>, SettingsError> {

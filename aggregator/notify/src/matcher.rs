@@ -1,0 +1,82 @@
+//! What a route covers.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use starling_proto::v1;
+
+/// A condition on one label, checked.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    wire: v1::AlertMatcher,
+    regex: Option<Regex>,
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        self.wire == other.wire
+    }
+}
+
+impl Matcher {
+    /// Of what was asked for.
+    ///
+    /// # Errors
+    /// What of it is no regular expression, or that there is no key.
+    pub fn new(wire: v1::AlertMatcher) -> Result<Self, String> {
+        if wire.key.is_empty() {
+            return Err("no label stands before the sign".to_owned());
+        }
+        let compiled = |text: &str| Regex::new(&format!("^(?:{text})$")).map_err(|error| error.to_string());
+        let regex = if wire.regex { Some(compiled(&wire.value)?) } else { None };
+        Ok(Self { wire, regex })
+    }
+
+    /// Of "key=value", "key!=value", "key=~regex" or "key!~regex".
+    ///
+    /// # Errors
+    /// What of it is not so.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wanted = || format!("{text:?} is not \"key=value\", \"key!=value\", \"key=~regex\" or \"key!~regex\"");
+        let at = text.find(['=', '!']).ok_or_else(wanted)?;
+        let (key, rest) = text.split_at(at);
+        let signs = [("=~", true, false), ("!~", true, true), ("!=", false, true), ("=", false, false)];
+        let found = signs.iter().find_map(|(sign, regex, negate)| Some((rest.strip_prefix(sign)?, *regex, *negate)));
+        let (value, regex, negate) = found.ok_or_else(wanted)?;
+        let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+        Self::new(v1::AlertMatcher { key, value, regex, negate }).map_err(|what| format!("{text:?}: {what}"))
+    }
+
+    /// Whether it holds of `labels`. A label that is not there is empty.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.wire.key).map_or("", String::as_str);
+        let is = self.regex.as_ref().map_or_else(|| value == self.wire.value, |regex| regex.is_match(value));
+        is != self.wire.negate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matcher_covers_whole_values_and_names_what_is_wrong() {
+        let labels = BTreeMap::from([("severity".to_owned(), "critical".to_owned())]);
+        for (text, wanted) in [
+            ("severity=critical", true),
+            ("severity = critical", true),
+            ("severity=~crit", false),
+            ("severity=~error|critical", true),
+            ("severity!~info|warning", true),
+            ("severity!=critical", false),
+            ("zone=", true),
+            ("zone!=a", true),
+        ] {
+            assert_eq!(Matcher::parse(text).unwrap().matches(&labels), wanted, "{text}");
+        }
+        for text in ["severity", "=x", "severity=~(", "a!b"] {
+            assert!(Matcher::parse(text).is_err(), "{text}");
+        }
+    }
+}
