@@ -93,16 +93,17 @@ pub fn filled(text: &str, rule: &Rule, episode: &Episode) -> String {
 #[must_use]
 pub fn sentence(rule: &Rule, episode: &Episode) -> String {
     let what = format!("{} {}", episode.subject, filled(&rule.summary, rule, episode));
-    let side = if rule.above { "below" } else { "above" };
+    let side = if rule.above { "at or below" } else { "at or above" };
     match (episode.state, episode.ended) {
         (State::Cleared, Some((_, outcome))) => format!(
-            "{} is {} now (over {side} {}); open for {}, worst {}: {}",
+            "{}: {} is over after {} ({}); now {}, over {side} {}, worst {}",
             episode.subject,
+            episode.rule,
+            length(episode.seconds()),
+            outcome.as_str(),
             value(episode.value, rule.unit),
             value(episode.limit.1, rule.unit),
-            length(episode.seconds()),
             value(episode.worst, rule.unit),
-            outcome.as_str()
         ),
         (State::Pending, _) => format!("{what}, for {} of {}", length(episode.seconds()), length(rule.pending)),
         _ => match episode.absent_since {

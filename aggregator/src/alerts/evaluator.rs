@@ -223,7 +223,10 @@ impl Evaluator {
         let whole = Whole { values: None, firing: &firing };
         let of = Second { tick, subject: &Subject::Cluster, values: Some(&cluster), coverage };
         let mut of_merged = self.board.judge(&of, &whole);
-        for group in self.parts.fleet.groups() {
+        // Reading a group costs as much as reading the cluster: only where a rule asks for it.
+        let judges_groups = self.board.rules().all().iter().any(|rule| rule.scope == starling_alerts::Scope::Group);
+        let groups = if judges_groups { self.parts.fleet.groups() } else { Vec::new() };
+        for group in groups {
             let (cells, census) = second.sums.some(&group, wanted);
             let nodes = self.parts.fleet.coverage(&group, tick, second.coverage, census.frames());
             let reading = Reading::of_cells(cells.iter().map(|(series, cell)| (series, cell)));

@@ -154,7 +154,8 @@ impl Variation {
     }
 }
 
-/// Requests of Starling's own servers as requests of users, where the host has none of that protocol; else without them.
+/// Requests of Starling's own servers as requests of users, where the host has none of that protocol; else without them. What
+/// these refuse, while they start for one, is no error of users: a demonstration that begins would begin with an alert.
 fn served_to_users(content: &Content) -> Content {
     const OWN: [(&Metric, &Metric); 4] = [
         (&catalogue::OWN_REQUESTS, &catalogue::REQUESTS),
@@ -170,7 +171,8 @@ fn served_to_users(content: &Content) -> Content {
         let Some((_, users)) = OWN.iter().find(|(own, _)| sample.series.is(own)) else { return Some(sample.clone()) };
         let protocol = sample.series.attribute("protocol").unwrap_or_default();
         let series = || Series::of(users, &[("protocol", protocol)]);
-        (!has_users(protocol)).then(|| Sample { series: series(), value: sample.value.clone() })
+        let value = || if sample.series.is(&catalogue::OWN_ERRORS) { Value::Counter(0) } else { sample.value.clone() };
+        (!has_users(protocol)).then(|| Sample { series: series(), value: value() })
     };
     Content { samples: content.samples.iter().filter_map(convert).collect(), ..content.clone() }
 }

@@ -77,7 +77,7 @@ const CASES: &[Case] = &[
     ("many-nodes-gone", || lost(2.0, 10.0), || lost(1.0, 4.0), 1),
     ("aggregator-lost", || one("cluster.aggregators_lost", 1.0), || one("cluster.aggregators_lost", 0.0), 1),
     ("copies-missing", || one("cluster.copies_missing", 1.0), || one("cluster.copies_missing", 0.0), 61),
-    ("store-paused", || one("cluster.stores_paused", 1.0), || one("cluster.stores_paused", 0.0), 1),
+    ("store-paused", || one("cluster.stores_paused", 1.0), || one("cluster.stores_paused", 0.0), 31),
     ("rules-refused", || one("cluster.rules_refused", 1.0), || one("cluster.rules_refused", 0.0), 1),
     ("alerts-late", || one("cluster.evaluation_lag_seconds", 9.0), || one("cluster.evaluation_lag_seconds", 2.0), 11),
 ];
