@@ -35,3 +35,4 @@ pub use config::{
 };
 pub use metrics::Metrics;
 pub use service::Service;
+pub use starling_notify::Metrics as NotifierMetrics;

@@ -234,7 +234,10 @@ mod tests {
             .to_owned();
         for (program, rows) in [
             ("starling-node", starling_node::Metrics::rows()),
-            ("starling-aggregator", starling_aggregator::Metrics::rows()),
+            (
+                "starling-aggregator",
+                [starling_aggregator::Metrics::rows(), starling_aggregator::NotifierMetrics::rows()].concat(),
+            ),
             ("starling-dashboard", starling_dashboard::Metrics::rows()),
         ] {
             text.push_str(&format!("\n## {program}\n\n{}", reference(&rows)));
