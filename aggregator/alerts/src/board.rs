@@ -202,11 +202,6 @@ impl Board {
     pub fn hand_over(&mut self, subject: &Subject) {
         self.subjects.remove(subject);
     }
-
-    /// Whom it judges or has judged.
-    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
-        self.subjects.keys()
-    }
 }
 
 /// Makes instances for the attributes that are there. Returns how many found no place.

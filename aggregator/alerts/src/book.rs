@@ -8,7 +8,7 @@ use starling_proto::v1::{self, alert_control::What, alert_record::Record as Wire
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    Episode, EpisodeId, State,
+    Episode, EpisodeId, Matcher, State,
     control::{self, ControlError},
     judge::FLAP_SECONDS,
 };
@@ -105,6 +105,8 @@ struct Held<T> {
 pub struct Book {
     episodes: BTreeMap<EpisodeId, Held<Episode>>,
     controls: BTreeMap<String, Held<v1::AlertControl>>,
+    /// What the silences among them match, by their key.
+    matchers: BTreeMap<String, Vec<Matcher>>,
     deliveries: BTreeMap<(EpisodeId, String), Held<v1::AlertDelivery>>,
     revision: u64,
     /// The newest version of a control that was seen.
@@ -159,6 +161,13 @@ impl Book {
             return Put::Refused("it was made in the far future: the clock of who took it is wrong".to_owned());
         }
         let Some(key) = control::key(&control) else { return Put::Refused("it says nothing".to_owned()) };
+        let matchers = match &control.what {
+            Some(What::Silence(silence)) => match control::compiled(&silence.matchers) {
+                Ok(matchers) => Some(matchers),
+                Err(error) => return Put::Refused(error.to_string()),
+            },
+            _ => None,
+        };
         let (revision, version, held) = (self.revision + 1, control.version, self.controls.len());
         match self.controls.get_mut(&key) {
             Some(held) if control::newer(&control, &held.record).is_gt() => *held = Held { record: control, revision },
@@ -167,7 +176,10 @@ impl Book {
             None if held >= CONTROLS_MAX => {
                 return Put::Refused(format!("{CONTROLS_MAX} acknowledgements and silences are kept: end some first"));
             }
-            None => drop(self.controls.insert(key, Held { record: control, revision })),
+            None => drop(self.controls.insert(key.clone(), Held { record: control, revision })),
+        }
+        if let Some(matchers) = matchers {
+            self.matchers.insert(key, matchers);
         }
         self.version = self.version.max(version);
         Put::Taken
@@ -207,6 +219,7 @@ impl Book {
         let outdated: Vec<EpisodeId> = outdated.map(|held| held.record.id).collect();
         outdated.into_iter().for_each(|id| self.remove(id));
         self.controls.retain(|_, held| held.record.expires_tick >= now_tick);
+        self.matchers.retain(|key, _| self.controls.contains_key(key));
     }
 
     /// The records that came after `revision`, those that came first in front.
@@ -310,7 +323,9 @@ impl Book {
     #[must_use]
     pub fn silenced_by(&self, labels: &BTreeMap<String, String>, tick: u32) -> Vec<String> {
         let covers = |silence: &&v1::AlertSilence| {
-            (silence.starts_tick..silence.ends_tick).contains(&tick) && control::matches(&silence.matchers, labels)
+            let matchers = self.matchers.get(&control::silence_key(&silence.silence_id));
+            (silence.starts_tick..silence.ends_tick).contains(&tick)
+                && matchers.is_some_and(|matchers| control::matches(matchers, labels))
         };
         self.silences().filter(covers).map(|silence| silence.silence_id.clone()).collect()
     }
@@ -343,7 +358,6 @@ impl Book {
             author: acknowledgement.author.clone(),
             what: Some(What::Acknowledgement(v1::EpisodeAcknowledgement {
                 episode_id: episode.id.to_string(),
-                cause: episode.cause(),
                 acknowledgement: Some(acknowledgement),
             })),
         })
@@ -377,7 +391,7 @@ impl Book {
     pub fn take_back(&self, key: &Taken<'_>, author: &str, origin: &str, now_ms: u64) -> Option<v1::AlertControl> {
         let key = match key {
             Taken::Acknowledgement(id) => format!("acknowledgement/{id}"),
-            Taken::Silence(id) => format!("silence/{id}"),
+            Taken::Silence(id) => control::silence_key(id),
         };
         let held = self.controls.get(&key).filter(|held| !held.record.deleted)?;
         let mut control = v1::AlertControl {

@@ -3,11 +3,10 @@
 use std::{cmp::Ordering, collections::BTreeMap};
 
 use prost::Message as _;
-use regex::Regex;
 use starling_proto::v1::{self, alert_control::What};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Episode, Rule, Scope};
+use super::{Episode, Matcher, Rule};
 
 /// Most matchers of a silence.
 const MATCHERS_MAX: usize = 16;
@@ -17,8 +16,6 @@ const TEXT_MAX: usize = 1_000;
 pub(crate) const SECONDS_MAX: u32 = 30 * 86_400;
 /// Bytes of one record.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
-/// Bytes a compiled regular expression may take.
-const REGEX_BYTES_MAX: usize = 64 * 1024;
 
 /// A key by which an episode is matched, and its value.
 pub type Label = (String, String);
@@ -66,37 +63,37 @@ pub fn labels(episode: &Episode, rule: Option<&Rule>, of_node: &[Label]) -> BTre
     let mut labels: BTreeMap<String, String> = of_node.iter().cloned().collect();
     labels.extend(rule.into_iter().flat_map(|rule| rule.labels.clone()));
     labels.extend(episode.attributes.iter().cloned());
-    let scope = episode.subject.scope();
-    if scope == Scope::Node {
-        labels.insert("node".to_owned(), episode.subject.name().to_owned());
-    }
-    for (key, value) in [
-        ("rule", episode.rule.as_str()),
-        ("scope", scope.as_str()),
-        ("subject", episode.subject.name()),
-        ("severity", episode.severity.as_str()),
-    ] {
-        labels.insert(key.to_owned(), value.to_owned());
-    }
+    let of = (episode.subject.scope().as_str(), episode.subject.name());
+    add_names(&mut labels, &episode.rule, of, episode.severity.as_str());
     labels
 }
 
-/// Whether all matchers hold; a key that is not there has the empty value.
-#[must_use]
-pub fn matches(matchers: &[v1::AlertMatcher], labels: &BTreeMap<String, String>) -> bool {
-    !matchers.is_empty()
-        && matchers.iter().all(|matcher| {
-            let value = labels.get(&matcher.key).map_or("", String::as_str);
-            let is = match matcher.regex {
-                false => value == matcher.value,
-                true => regex(&matcher.value).is_ok_and(|regex| regex.is_match(value)),
-            };
-            is != matcher.negate
-        })
+/// Adds the labels that every episode has, in the place of those of the same name: `rule`, `scope`, `subject`, `severity`; of a
+/// node `node`, of a group its label.
+pub fn add_names(labels: &mut BTreeMap<String, String>, rule: &str, (scope, subject): (&str, &str), severity: &str) {
+    let own = match (scope, subject.split_once(':')) {
+        ("node", _) => Some(("node", subject)),
+        ("group", Some(label)) => Some(label),
+        _ => None,
+    };
+    let all = [("rule", rule), ("scope", scope), ("subject", subject), ("severity", severity)];
+    labels.extend(all.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value.to_owned())));
 }
 
-fn regex(text: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(REGEX_BYTES_MAX).build()
+/// The matchers of a silence, checked.
+///
+/// # Errors
+/// The field of the first that is wrong.
+pub fn compiled(matchers: &[v1::AlertMatcher]) -> Result<Vec<Matcher>, ControlError> {
+    let of = matchers.iter().enumerate();
+    of.map(|(at, matcher)| Matcher::new(matcher.clone()).map_err(|error| wrong(format!("matchers[{at}]"), error)))
+        .collect()
+}
+
+/// Whether all matchers hold, and there is one.
+#[must_use]
+pub fn matches(matchers: &[Matcher], labels: &BTreeMap<String, String>) -> bool {
+    !matchers.is_empty() && matchers.iter().all(|matcher| matcher.matches(labels))
 }
 
 /// Checks a silence.
@@ -110,16 +107,9 @@ pub(crate) fn check_silence(silence: &v1::AlertSilence) -> Result<(), ControlErr
     for (at, matcher) in silence.matchers.iter().enumerate() {
         text(&format!("matchers[{at}].key"), &matcher.key, true)?;
         text(&format!("matchers[{at}].value"), &matcher.value, false)?;
-        if matcher.regex
-            && let Err(error) = regex(&matcher.value)
-        {
-            let error = error.to_string();
-            let last = error.lines().last().unwrap_or_default().to_owned();
-            return Err(wrong(format!("matchers[{at}].value"), format!("is no regular expression: {last}")));
-        }
     }
     // Of an episode nothing is known: what matches that matches everything.
-    if matches(&silence.matchers, &BTreeMap::new()) {
+    if matches(&compiled(&silence.matchers)?, &BTreeMap::new()) {
         return Err(wrong("matchers", "they match everything: wanted is one that needs a value"));
     }
     text("author", &silence.author, true)?;
@@ -130,11 +120,16 @@ pub(crate) fn check_silence(silence: &v1::AlertSilence) -> Result<(), ControlErr
     }
 }
 
+/// The key of the silence of this name.
+pub(crate) fn silence_key(id: &str) -> String {
+    format!("silence/{id}")
+}
+
 /// The key of a record: of all with one key the newest stays.
 pub(crate) fn key(control: &v1::AlertControl) -> Option<String> {
     match control.what.as_ref()? {
         What::Acknowledgement(one) => Some(format!("acknowledgement/{}", one.episode_id)),
-        What::Silence(one) => Some(format!("silence/{}", one.silence_id)),
+        What::Silence(one) => Some(silence_key(&one.silence_id)),
     }
 }
 

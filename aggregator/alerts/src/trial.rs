@@ -42,10 +42,39 @@ pub struct Outcome {
 /// Values of a second by "name" or "name{key=value}"; percentiles of histograms are made of values that are all the same:
 /// `"traffic.duration" = { value = 0.02, count = 100 }`.
 #[derive(Debug, Clone, Default)]
-struct Given {
+pub(crate) struct Given {
     values: BTreeMap<String, f64>,
     histograms: BTreeMap<String, Histogram>,
     nodes: f64,
+}
+
+#[cfg(test)]
+impl Given {
+    /// Of so many nodes.
+    pub(crate) fn of_nodes(nodes: f64) -> Self {
+        Self { nodes, ..Self::default() }
+    }
+
+    /// With a value of "name" or "name{key=value}", or a fact.
+    pub(crate) fn with(mut self, what: &str, value: f64) -> Self {
+        self.values.insert(what.to_owned(), value);
+        self
+    }
+
+    /// With so many values of so many seconds each.
+    pub(crate) fn with_histogram(mut self, name: &str, seconds: f64, count: u64) -> Self {
+        self.histograms.insert(name.to_owned(), Histogram::of((seconds * 1e9) as u64, count));
+        self
+    }
+
+    /// The same with what another has of histograms.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        for (name, histogram) in &other.histograms {
+            let sum = self.histograms.get(name).map_or_else(|| histogram.clone(), |own| own.plus(histogram).unwrap());
+            self.histograms.insert(name.clone(), sum);
+        }
+        self
+    }
 }
 
 fn key(name: &str, with: &[(&str, &str)]) -> String {

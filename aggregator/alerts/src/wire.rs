@@ -39,6 +39,31 @@ impl TryFrom<v1::AlertSeverity> for Severity {
     }
 }
 
+/// The word for a severity from elsewhere.
+#[must_use]
+pub fn severity_word(severity: v1::AlertSeverity) -> &'static str {
+    Severity::try_from(severity).map_or("unknown", Severity::as_str)
+}
+
+/// The word for a scope from elsewhere.
+#[must_use]
+pub fn scope_word(scope: v1::AlertScope) -> &'static str {
+    Scope::try_from(scope).map_or("unknown", Scope::as_str)
+}
+
+impl TryFrom<v1::AlertScope> for Scope {
+    type Error = WireError;
+
+    fn try_from(scope: v1::AlertScope) -> Result<Self, WireError> {
+        match scope {
+            v1::AlertScope::Cluster => Ok(Self::Cluster),
+            v1::AlertScope::Group => Ok(Self::Group),
+            v1::AlertScope::Node => Ok(Self::Node),
+            v1::AlertScope::Unspecified => Err(WireError("scope")),
+        }
+    }
+}
+
 impl From<Scope> for v1::AlertScope {
     fn from(scope: Scope) -> Self {
         match scope {
@@ -125,12 +150,7 @@ impl TryFrom<v1::AlertEpisode> for Episode {
         if wire.severities.len() > LIST_MAX || wire.fires.len() > LIST_MAX {
             return Err(WireError("list"));
         }
-        let scope = match wire.scope() {
-            v1::AlertScope::Cluster => Scope::Cluster,
-            v1::AlertScope::Group => Scope::Group,
-            v1::AlertScope::Node => Scope::Node,
-            v1::AlertScope::Unspecified => return Err(WireError("scope")),
-        };
+        let scope = wire.scope().try_into()?;
         let state = match wire.state() {
             v1::AlertState::Pending => State::Pending,
             v1::AlertState::Firing => State::Firing,

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use starling_alerts::Matcher;
 use starling_proto::v1::Alert;
 use starling_service::settings::{Settings, of_table};
 use toml::{Table, Value};
 
 use crate::{
     labels::labels,
-    matcher::Matcher,
     settings::{Kind, NotifierSettings, RouteSettings},
 };
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use starling_alerts::Matcher;
 use starling_service::{
     secret::Secret,
     settings::{
@@ -10,10 +11,7 @@ use starling_service::{
     },
 };
 
-use crate::{
-    destination::{Network, Target},
-    matcher::Matcher,
-};
+use crate::destination::{Network, Target};
 
 /// Longest URL.
 const URL_LEN_MAX: usize = 2_048;

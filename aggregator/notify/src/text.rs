@@ -2,12 +2,10 @@
 
 use std::{cmp::Ordering, fmt::Write as _};
 
+use starling_alerts::severity_word;
 use starling_proto::v1::{AlertEpisode, AlertScope, AlertSeverity, AlertState};
 
-use crate::{
-    labels::severity,
-    message::{Item, Message, What},
-};
+use crate::message::{Item, Message, What};
 
 /// Episodes that the text of a message names; the others are counted.
 pub(crate) const NAMED_MAX: usize = 10;
@@ -81,18 +79,18 @@ pub(crate) fn line(item: &Item) -> String {
                 episode.severities.iter().rev().nth(1).map_or(AlertSeverity::Unspecified, |one| one.severity());
             format!(
                 "no longer {} ({}, {}): {sentence}",
-                severity(before),
-                severity(episode.severity()),
+                severity_word(before),
+                severity_word(episode.severity()),
                 item.alert.value_text
             )
         }
-        What::Changed => format!("now {}: {sentence}, since {since}", severity(episode.severity())),
-        What::Repeat => format!("still {}: {sentence}, since {since}", severity(episode.severity())),
+        What::Changed => format!("now {}: {sentence}, since {since}", severity_word(episode.severity())),
+        What::Repeat => format!("still {}: {sentence}, since {since}", severity_word(episode.severity())),
         _ if item.firing && episode.state() == AlertState::Cleared => {
             let ended = episode.ended_tick.map(time).unwrap_or_default();
             format!("fired {}, cleared {ended}: {sentence}", time(fired(episode)))
         }
-        _ if item.firing => format!("{}: {sentence}, since {since}", severity(episode.severity())),
+        _ if item.firing => format!("{}: {sentence}, since {since}", severity_word(episode.severity())),
         _ => sentence,
     }
 }

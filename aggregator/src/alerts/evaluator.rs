@@ -86,8 +86,6 @@ pub(crate) struct Evaluator {
     /// No node counts as silent for the time before this second.
     grace: u32,
     lost: usize,
-    /// The revision of the records up to which episodes of others were taken.
-    revision: u64,
 }
 
 impl Evaluator {
@@ -106,7 +104,6 @@ impl Evaluator {
             first: false,
             grace: 0,
             lost: 0,
-            revision: 0,
         }
     }
 
@@ -370,11 +367,7 @@ impl Evaluator {
         if !records.is_empty() {
             self.alerts.put(records);
         }
-        let open = self.alerts.read(|book| {
-            let (revision, open) = (book.revision(), book.open());
-            self.revision = revision;
-            open.iter().filter(|one| one.has_fired()).count()
-        });
+        let open = self.alerts.read(|book| book.open().iter().filter(|one| one.has_fired()).count());
         self.parts.metrics.alerts_open.set(open as f64);
         self.parts.metrics.alerts_left_out.set(self.board.left_out() as f64);
     }

@@ -36,8 +36,7 @@ pub(crate) struct Messages {
     records: mpsc::Receiver<v1::AlertDelivery>,
     path: PathBuf,
     stamp: Option<SystemTime>,
-    /// What is asked.
-    pub(crate) membership: Membership,
+    membership: Membership,
     registry: Arc<Registry>,
     ledger: LedgerHandle,
     metrics: Arc<Metrics>,

@@ -225,11 +225,12 @@ impl alerts_server::Alerts for AlertService {
             .alerts
             .read(|book| book.silence(silence.clone(), self.id.as_str(), now))
             .map_err(|error| refused(&error))?;
+        let matchers = starling_alerts::control::compiled(&silence.matchers).map_err(|error| refused(&error))?;
         let covers = reader.shown(|shown| {
             let is = |alert: &v1::Alert| {
                 let id = alert.episode.as_ref().and_then(|episode| EpisodeId::parse(&episode.episode_id));
                 let episode = id.and_then(|id| shown.book.episode(id));
-                episode.is_some_and(|one| starling_alerts::control::matches(&silence.matchers, &shown.labels(one)))
+                episode.is_some_and(|one| starling_alerts::control::matches(&matchers, &shown.labels(one)))
             };
             shown.open().into_iter().filter(is).take(PAGE_USUAL as usize).collect()
         });

@@ -2761,11 +2761,8 @@ pub struct EpisodeAcknowledgement {
     /// Which episode.
     #[prost(string, tag = "1")]
     pub episode_id: ::prost::alloc::string::String,
-    /// The rule, the subject and the attributes in one: the acknowledgement holds for what follows within its time too.
-    #[prost(fixed64, tag = "2")]
-    pub cause: u64,
     /// Who, why, when.
-    #[prost(message, optional, tag = "3")]
+    #[prost(message, optional, tag = "2")]
     pub acknowledgement: ::core::option::Option<AlertAcknowledgement>,
 }
 /// What a notifier was told of an episode.

@@ -3,28 +3,28 @@
 use starling_proto::ids::NodeId;
 
 use super::*;
-use crate::{Board, Scope, Second, State, Subject, Whole, samples::Made};
+use crate::{Board, Scope, Second, State, Subject, Whole, trial::Given};
 
 /// A case: the rule, the second in which it fires, the second in which it does not, how many seconds of each.
-type Case = (&'static str, fn() -> Made, fn() -> Made, u32);
+type Case = (&'static str, fn() -> Given, fn() -> Given, u32);
 
-fn peers() -> Made {
-    Made::of_nodes(10.0).with_histogram("traffic.duration", 0.01, 100_000).with("traffic.duration", 1.0)
+fn peers() -> Given {
+    Given::of_nodes(10.0).with_histogram("traffic.duration", 0.01, 100_000).with("traffic.duration", 1.0)
 }
 
-fn traffic(requests: f64, errors: f64) -> Made {
-    Made::of_nodes(1.0).with("traffic.requests{protocol=grpc}", requests).with("traffic.errors{protocol=grpc}", errors)
+fn traffic(requests: f64, errors: f64) -> Given {
+    Given::of_nodes(1.0).with("traffic.requests{protocol=grpc}", requests).with("traffic.errors{protocol=grpc}", errors)
 }
 
-fn slow(seconds: f64, count: u64) -> Made {
-    Made::of_nodes(1.0).with_histogram("traffic.duration", seconds, count)
+fn slow(seconds: f64, count: u64) -> Given {
+    Given::of_nodes(1.0).with_histogram("traffic.duration", seconds, count)
 }
 
-fn one(what: &str, value: f64) -> Made {
-    Made::of_nodes(1.0).with(what, value)
+fn one(what: &str, value: f64) -> Given {
+    Given::of_nodes(1.0).with(what, value)
 }
 
-fn packets(what: &str, bad: f64) -> Made {
+fn packets(what: &str, bad: f64) -> Given {
     one("system.network.packets", 10_000.0).with(what, bad)
 }
 
@@ -82,12 +82,12 @@ const CASES: &[Case] = &[
     ("alerts-late", || one("cluster.evaluation_lag_seconds", 9.0), || one("cluster.evaluation_lag_seconds", 2.0), 11),
 ];
 
-fn lost(silent: f64, expected: f64) -> Made {
+fn lost(silent: f64, expected: f64) -> Given {
     one("cluster.nodes_silent", silent).with("cluster.nodes_expected", expected)
 }
 
 /// The names of the rules that fire after so many seconds of `second`.
-fn fired(scope: Scope, seconds: impl IntoIterator<Item = Made>) -> Vec<String> {
+fn fired(scope: Scope, seconds: impl IntoIterator<Item = Given>) -> Vec<String> {
     let mut board = Board::new(with(&[], &[]).unwrap());
     let subject = match scope {
         Scope::Node => Subject::Node(NodeId::parse("web-1").unwrap()),
@@ -111,7 +111,7 @@ fn each_fires_when_it_must_and_only_then() {
     let rules = with(&[], &[]).unwrap();
     for (name, bad, good, seconds) in CASES {
         let scope = rules.get(name).unwrap_or_else(|| panic!("no rule {name}")).scope;
-        let run = |make: fn() -> Made, seconds: u32| fired(scope, (0..seconds).map(|_| make()));
+        let run = |make: fn() -> Given, seconds: u32| fired(scope, (0..seconds).map(|_| make()));
         assert_eq!(run(*bad, seconds + 5), [*name]);
         assert!(run(*good, 700).is_empty(), "{name} fires of what is in order");
         if *seconds > 1 {

@@ -139,19 +139,25 @@ pub struct Rule {
     /// The rule whose episodes stand under those of this one, when they agree in the attributes that both have; empty for
     /// none.
     pub children: String,
+    /// See [`Rule::fingerprint`].
+    fingerprint: u64,
 }
 
 impl Rule {
     /// What decides whether an episode of a former version of the rule goes on: whom and what it judges, from where on.
     #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let Self { name, scope, text, by, when_text, above, levels, pending, hold, on_partial, labels, .. } = self;
-        xxh3_64(
-            format!(
-                "{name:?}{scope:?}{text:?}{by:?}{when_text:?}{above}{levels:?}{pending} {hold}{on_partial:?}{labels:?}"
-            )
-            .as_bytes(),
-        )
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The rule with its fingerprint.
+    fn finished(mut self) -> Self {
+        let Self { name, scope, text, by, when_text, above, levels, pending, hold, on_partial, labels, .. } = &self;
+        let judged = format!(
+            "{name:?}{scope:?}{text:?}{by:?}{when_text:?}{above}{levels:?}{pending} {hold}{on_partial:?}{labels:?}"
+        );
+        self.fingerprint = xxh3_64(judged.as_bytes());
+        self
     }
 
     /// The metrics it reads.

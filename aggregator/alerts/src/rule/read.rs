@@ -193,7 +193,7 @@ fn read_one(mut reader: Reader<'_>, before: &[Rule]) -> Option<Rule> {
     if reader.end(&KEYS) > mistakes {
         return None;
     }
-    Some(Rule {
+    let rule = Rule {
         name,
         file,
         scope: scope?,
@@ -214,7 +214,9 @@ fn read_one(mut reader: Reader<'_>, before: &[Rule]) -> Option<Rule> {
         resolution,
         runbook,
         children,
-    })
+        fingerprint: 0,
+    };
+    Some(rule.finished())
 }
 
 fn file_of(rule: &Rule) -> String {

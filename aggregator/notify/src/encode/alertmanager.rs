@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value as Json, json};
+use starling_alerts::severity_word;
 use starling_proto::v1::{AlertSeverity, AlertState};
 
 use super::{Speaker, webhook::link};
 use crate::{
-    labels::severity,
     message::{Item, Message},
     text::{cut, fired, time},
 };
@@ -75,7 +75,7 @@ fn alert(item: &Item, speaker: &Speaker, of: AlertSeverity, end: u32) -> Json {
     }
     labels.remove("rule");
     set(&mut labels, "alertname", &episode.rule);
-    set(&mut labels, "severity", severity(of));
+    set(&mut labels, "severity", severity_word(of));
     set(&mut labels, "cluster", &speaker.cluster);
     let coverage = match (episode.nodes_reporting, episode.nodes_expected) {
         (Some(reporting), Some(expected)) => format!("{reporting} of {expected}"),

@@ -4,10 +4,10 @@ use serde_json::{Value as Json, json};
 
 use super::Speaker;
 use crate::{
-    labels::severity,
     message::{Item, Message},
     text::{body, cut, line, one_line, title, worse},
 };
+use starling_alerts::severity_word;
 
 /// Slack takes 40,000 characters of text and shows some 4,000 of them.
 const SLACK_BYTES_MAX: usize = 4_000;
@@ -52,7 +52,7 @@ pub(super) fn pagerduty(message: &Message, speaker: &Speaker, key: &str) -> Json
     let mut items: Vec<&Item> = message.items.iter().collect();
     items.sort_by(|one, other| worse(one, other));
     let worst = items.iter().find(|item| item.firing).or(items.first()).copied();
-    let of = worst.map_or("info", |item| severity(item.episode().severity()));
+    let of = worst.map_or("info", |item| severity_word(item.episode().severity()));
     let source = worst.map_or(speaker.cluster.as_str(), |item| match item.episode().subject.as_str() {
         "" => speaker.cluster.as_str(),
         subject => subject,

@@ -1,11 +1,11 @@
 //! Our own JSON. `docs/alerts.md` describes it.
 
 use serde_json::{Value as Json, json};
+use starling_alerts::{scope_word, severity_word};
 use starling_proto::v1::{Alert, AlertEpisode, AlertOutcome, AlertState};
 
 use super::Speaker;
 use crate::{
-    labels::{scope, severity},
     message::{Item, Message},
     text::{cut, time, title},
 };
@@ -77,8 +77,8 @@ fn alert(item: &Item, speaker: &Speaker, text_max: usize) -> Json {
         "what": item.what.as_str(),
         "repeat": !item.what.is_news(),
         "rule": episode.rule,
-        "severity": severity(episode.severity()),
-        "scope": scope(episode.scope()),
+        "severity": severity_word(episode.severity()),
+        "scope": scope_word(episode.scope()),
         "subject": episode.subject,
         "labels": *item.labels,
         "sentence": cut(&alert.sentence, text_max),

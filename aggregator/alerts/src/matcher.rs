@@ -1,9 +1,12 @@
-//! What a route covers.
+//! A condition on a label of an episode: what a silence covers, and a route.
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use starling_proto::v1;
+
+/// Bytes a compiled regular expression may take.
+const REGEX_BYTES_MAX: usize = 64 * 1024;
 
 /// A condition on one label, checked.
 #[derive(Debug, Clone)]
@@ -27,7 +30,14 @@ impl Matcher {
         if wire.key.is_empty() {
             return Err("no label stands before the sign".to_owned());
         }
-        let compiled = |text: &str| Regex::new(&format!("^(?:{text})$")).map_err(|error| error.to_string());
+        let compiled = |text: &str| {
+            let built = RegexBuilder::new(&format!("^(?:{text})$")).size_limit(REGEX_BYTES_MAX).build();
+            built.map_err(|error| {
+                let error = error.to_string();
+                let last = error.lines().last().unwrap_or_default();
+                format!("{text:?} is no regular expression: {}", last.trim_start_matches("error: "))
+            })
+        };
         let regex = if wire.regex { Some(compiled(&wire.value)?) } else { None };
         Ok(Self { wire, regex })
     }
