@@ -62,29 +62,26 @@ pub fn is_child(rule: &Rule, parent: &Episode, episode: &Episode) -> bool {
 
 fn cause(parts: &mut Vec<v1::AlertVerdictPart>, rule: &Rule, episodes: &[&Episode], firing: &[&(&Rule, &Episode)]) {
     let first = episodes[0];
+    parts.push(subject(first));
+    let text = format!(" {}", words::filled(&rule.summary, rule, first));
+    parts.push(v1::AlertVerdictPart { text, node_id: String::new(), episode_id: first.id.to_string() });
+    names(parts, ", also ", &episodes[1..]);
+    let mut under: Vec<&Episode> =
+        firing.iter().map(|(_, one)| *one).filter(|one| is_child(rule, first, one)).collect();
+    under.sort_by(|a, b| b.worst.total_cmp(&a.worst).then_with(|| a.subject.cmp(&b.subject)));
+    names(parts, ": ", &under);
+    parts.push(plain(format!(" since {}", clock(episodes.iter().map(|one| one.since).min().unwrap_or(first.since)))));
+}
+
+/// The subjects of `episodes` after `lead`; nothing without any.
+fn names(parts: &mut Vec<v1::AlertVerdictPart>, lead: &str, episodes: &[&Episode]) {
     for (at, episode) in episodes.iter().take(NAMES_MAX).enumerate() {
-        if at > 0 {
-            parts.push(plain(", ".to_owned()));
-        }
+        parts.push(plain(if at == 0 { lead } else { ", " }.to_owned()));
         parts.push(subject(episode));
     }
     if episodes.len() > NAMES_MAX {
         parts.push(plain(format!(" and {} more", episodes.len() - NAMES_MAX)));
     }
-    let each = if episodes.len() > 1 { " each" } else { "" };
-    let text = format!("{each} {}", words::filled(&rule.summary, rule, first));
-    parts.push(v1::AlertVerdictPart { text, node_id: String::new(), episode_id: first.id.to_string() });
-    let mut under: Vec<&Episode> =
-        firing.iter().map(|(_, one)| *one).filter(|one| is_child(rule, first, one)).collect();
-    under.sort_by(|a, b| b.worst.total_cmp(&a.worst).then_with(|| a.subject.cmp(&b.subject)));
-    for (at, child) in under.iter().take(NAMES_MAX).enumerate() {
-        parts.push(plain(if at == 0 { ": " } else { ", " }.to_owned()));
-        parts.push(subject(child));
-    }
-    if under.len() > NAMES_MAX {
-        parts.push(plain(format!(" and {} more", under.len() - NAMES_MAX)));
-    }
-    parts.push(plain(format!(" since {}", clock(episodes.iter().map(|one| one.since).min().unwrap_or(first.since)))));
 }
 
 fn subject(episode: &Episode) -> v1::AlertVerdictPart {
@@ -106,4 +103,76 @@ fn clock(tick: u32) -> String {
 #[must_use]
 pub fn text(verdict: &v1::AlertVerdict) -> String {
     verdict.parts.iter().map(|part| part.text.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use starling_proto::ids::NodeId;
+
+    use super::*;
+    use crate::{
+        Rules, Subject, defaults,
+        judge::{self, Judged},
+    };
+
+    /// 15:01 UTC.
+    const SINCE: u32 = 1_800_025_260;
+
+    fn fired(rules: &Rules, rule: &str, of: &str, since: u32, value: f64) -> (Arc<Rule>, Episode) {
+        let rule = rules.get(rule).unwrap();
+        let subject = match of {
+            "" => Subject::Cluster,
+            node => Subject::Node(NodeId::parse(node).unwrap()),
+        };
+        let attributes: Vec<_> = rule.by.iter().map(|key| (key.clone(), "grpc".to_owned())).collect();
+        let mut last = None;
+        for tick in since..=since + rule.pending {
+            let judged = Judged { tick, value: Some(value), coverage: (3, 3) };
+            last = judge::step(rule, (&subject, &attributes), last.as_ref(), judged);
+        }
+        (rule.clone(), last.unwrap())
+    }
+
+    fn said(all: &[(Arc<Rule>, Episode)]) -> v1::AlertVerdict {
+        of(&all.iter().map(|(rule, one)| (&**rule, one)).collect::<Vec<_>>(), "all is well.")
+    }
+
+    #[test]
+    fn the_worst_is_said_first_with_who_and_since_when() {
+        let rules = defaults::with(&[], &[]).unwrap();
+        let nothing = said(&[]);
+        assert_eq!((nothing.word.as_str(), text(&nothing).as_str()), ("Healthy", "all is well."));
+        let of = |rule, node, since, value| fired(&rules, rule, node, since, value);
+        let mut all = vec![
+            of("cpu-busy", "web-1", SINCE + 60, 0.97),
+            of("cpu-busy", "web-2", SINCE, 0.99),
+            of("node-gone", "web-3", SINCE + 120, 4.0),
+        ];
+        let verdict = said(&all);
+        assert_eq!((verdict.word.as_str(), verdict.severity()), ("Degraded", v1::AlertSeverity::Error));
+        assert_eq!(
+            text(&verdict),
+            "web-3 is gone: it has not reported for 4 s since 15:03 UTC; \
+             web-2 has its CPU 99 % busy, also web-1 since 15:01 UTC."
+        );
+        all.swap(0, 2);
+        assert_eq!(said(&all), verdict, "whatever the order in which they came");
+        let linked: Vec<_> = verdict.parts.iter().filter(|part| !part.node_id.is_empty()).collect();
+        assert_eq!(linked.iter().map(|part| part.node_id.as_str()).collect::<Vec<_>>(), ["web-3", "web-2", "web-1"]);
+    }
+
+    #[test]
+    fn who_stands_under_another_one_is_named_there() {
+        let rules = defaults::with(&[], &[]).unwrap();
+        let mut all = vec![fired(&rules, "errors", "", SINCE, 0.15)];
+        for (at, value) in [0.06, 0.3, 0.1, 0.07, 0.08].into_iter().enumerate() {
+            all.push(fired(&rules, "node-errors", &format!("web-{at}"), SINCE + 5, value));
+        }
+        assert_eq!(
+            text(&said(&all)),
+            "the cluster fails 15 % of its grpc requests: web-1, web-2, web-4 and 2 more since 15:01 UTC."
+        );
+    }
 }

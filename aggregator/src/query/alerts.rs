@@ -67,11 +67,11 @@ impl Reader {
         let coverage = self.ledger.view(settled).map(|view| view.coverage).unwrap_or_default();
         let healthy = match (coverage.reporting, coverage.expected) {
             (_, 0) => "no node has reported in the last 15 minutes.".to_owned(),
-            (1, 1) => "the node reports, nothing is above its limit.".to_owned(),
+            (1, 1) => "the node reports, nothing is beyond its limit.".to_owned(),
             (reporting, expected) if reporting == expected => {
-                format!("all {expected} nodes report, nothing is above its limit.")
+                format!("all {expected} nodes report, nothing is beyond its limit.")
             }
-            (reporting, expected) => format!("{reporting} of {expected} nodes report, nothing is above its limit."),
+            (reporting, expected) => format!("{reporting} of {expected} nodes report, nothing is beyond its limit."),
         };
         let verdict = shown.verdict(&healthy);
         if coverage.expected == 0 && verdict.severity == 0 {
