@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Episode, Outcome, Rule, Rules, Subject,
-    expression::{Inputs, Sight, Values, evaluate},
+    expression::{Inputs, Sight, Values, Wholes, evaluate},
     judge::{self, Judged},
 };
 
@@ -53,10 +53,9 @@ impl Instance {
         Self { attributes, inputs, when, last: None, seen: tick }
     }
 
-    fn judge(&mut self, rule: &Rule, second: &Second<'_>, whole: &Whole<'_>) -> Option<&Episode> {
+    fn judge(&mut self, rule: &Rule, second: &Second<'_>, sight: Option<Sight<'_>>) -> Option<&Episode> {
         let mut value = None;
-        if let Some(own) = second.values {
-            let sight = Sight { own, whole: whole.values, firing: whole.firing };
+        if let Some(sight) = sight {
             self.inputs.take(&rule.expression, second.tick, sight);
             let mut judges = rule.on_partial.judges(second.coverage.0, second.coverage.1);
             if let (Some(when), Some(inputs)) = (&rule.when, &mut self.when) {
@@ -84,6 +83,8 @@ pub struct Board {
     rules: Rules,
     /// By subject, then by the place of the rule.
     subjects: HashMap<Subject, Vec<Vec<Instance>>>,
+    /// Of rules that compare nodes, by the place of the rule and the attributes: the cluster.
+    wholes: HashMap<(usize, Vec<(String, String)>), Wholes>,
     left_out: u64,
 }
 
@@ -91,7 +92,7 @@ impl Board {
     /// Of these rules; nothing seen yet.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, subjects: HashMap::new(), left_out: 0 }
+        Self { rules, subjects: HashMap::new(), wholes: HashMap::new(), left_out: 0 }
     }
 
     /// The rules in force.
@@ -113,18 +114,28 @@ impl Board {
         let of_subject =
             self.subjects.entry(second.subject.clone()).or_insert_with(|| rules.iter().map(|_| Vec::new()).collect());
         let mut changed = Vec::new();
-        for (rule, instances) in rules.iter().zip(of_subject) {
+        for (place, (rule, instances)) in rules.iter().zip(of_subject).enumerate() {
             if rule.scope != second.subject.scope() {
                 continue;
             }
             self.left_out += grow(rule, instances, second);
             for instance in instances.iter_mut() {
-                changed.extend(instance.judge(rule, second, whole).cloned());
+                let all = whole.values.filter(|_| rule.expression.compares).map(|values| {
+                    let key = (place, instance.attributes.clone());
+                    let all = self.wholes.entry(key).or_insert_with(|| Wholes::new(&rule.expression));
+                    all.take(&rule.expression, &instance.attributes, second.tick, values);
+                    &*all
+                });
+                let sight = second.values.map(|own| Sight { own, whole: all, firing: whole.firing });
+                changed.extend(instance.judge(rule, second, sight).cloned());
             }
             // What is no longer reported is forgotten, unless something is open that waits for it.
             instances.retain(|instance| {
                 instance.last.as_ref().is_some_and(Episode::is_open) || instance.seen + OVER_SECONDS > second.tick
             });
+        }
+        if *second.subject == Subject::Cluster {
+            self.wholes.retain(|_, all| all.is_of_late(second.tick));
         }
         changed
     }
@@ -164,6 +175,7 @@ impl Board {
     /// returned.
     pub fn replace(&mut self, rules: Rules, tick: u32) -> Vec<Episode> {
         let before = std::mem::replace(&mut self.rules, rules);
+        self.wholes.clear();
         let places: Vec<Option<usize>> = before
             .all()
             .iter()

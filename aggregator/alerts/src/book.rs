@@ -98,6 +98,8 @@ struct Held<T> {
     record: T,
     /// The revision of the book with which it came.
     revision: u64,
+    /// Of an episode [`Episode::cause`], which does not change.
+    cause: u64,
 }
 
 /// See the module.
@@ -137,7 +139,10 @@ impl Book {
         }
         let revision = self.revision + 1;
         match self.episodes.get_mut(&episode.id) {
-            Some(held) if episode.newer(&held.record).is_gt() => *held = Held { record: episode, revision },
+            Some(held) if episode.newer(&held.record).is_gt() => {
+                let cause = held.cause;
+                *held = Held { record: episode, revision, cause };
+            }
             Some(_) => return Put::Known,
             None => {
                 if is_outdated(&episode, (now_ms / 1_000) as u32) {
@@ -150,7 +155,8 @@ impl Book {
                     };
                     self.remove(oldest);
                 }
-                self.episodes.insert(episode.id, Held { record: episode, revision });
+                let cause = episode.cause();
+                self.episodes.insert(episode.id, Held { record: episode, revision, cause });
             }
         }
         Put::Taken
@@ -170,13 +176,15 @@ impl Book {
         };
         let (revision, version, held) = (self.revision + 1, control.version, self.controls.len());
         match self.controls.get_mut(&key) {
-            Some(held) if control::newer(&control, &held.record).is_gt() => *held = Held { record: control, revision },
+            Some(held) if control::newer(&control, &held.record).is_gt() => {
+                *held = Held { record: control, revision, cause: 0 }
+            }
             Some(_) => return Put::Known,
             None if u64::from(control.expires_tick) * 1_000 < now_ms => return Put::Known,
             None if held >= CONTROLS_MAX => {
                 return Put::Refused(format!("{CONTROLS_MAX} acknowledgements and silences are kept: end some first"));
             }
-            None => drop(self.controls.insert(key.clone(), Held { record: control, revision })),
+            None => drop(self.controls.insert(key.clone(), Held { record: control, revision, cause: 0 })),
         }
         if let Some(matchers) = matchers {
             self.matchers.insert(key, matchers);
@@ -190,13 +198,15 @@ impl Book {
         let order = |one: &v1::AlertDelivery| (one.sequence, !one.firing, one.at_unix_ms);
         let (revision, key) = (self.revision + 1, (id, delivery.notifier.clone()));
         match self.deliveries.get_mut(&key) {
-            Some(held) if order(&delivery) > order(&held.record) => *held = Held { record: delivery, revision },
+            Some(held) if order(&delivery) > order(&held.record) => {
+                *held = Held { record: delivery, revision, cause: 0 }
+            }
             Some(_) => return Put::Known,
             None => {
                 if self.deliveries.len() >= DELIVERIES_MAX {
                     self.deliveries.pop_first();
                 }
-                self.deliveries.insert(key, Held { record: delivery, revision });
+                self.deliveries.insert(key, Held { record: delivery, revision, cause: 0 });
             }
         }
         Put::Taken
@@ -258,10 +268,10 @@ impl Book {
     #[must_use]
     pub fn open(&self) -> Vec<&Episode> {
         let mut by_cause: BTreeMap<u64, &Episode> = BTreeMap::new();
-        for episode in self.episodes().filter(|episode| episode.is_open()) {
-            let first = by_cause.entry(episode.cause()).or_insert(episode);
-            if (episode.since, episode.id) < (first.since, first.id) {
-                *first = episode;
+        for Held { record, cause, .. } in self.episodes.values().filter(|held| held.record.is_open()) {
+            let first = by_cause.entry(*cause).or_insert(record);
+            if (record.since, record.id) < (first.since, first.id) {
+                *first = record;
             }
         }
         by_cause.into_values().collect()

@@ -88,6 +88,7 @@ impl Values for Given {
     fn statistic(&self, name: &str, with: &[(&str, &str)], statistic: Statistic) -> Option<f64> {
         match statistic {
             Statistic::Nodes => Some(self.nodes),
+            Statistic::Count => self.histograms.get(&key(name, with)).map(|histogram| histogram.count() as f64),
             _ => self.values.get(&key(name, with)).copied(),
         }
     }

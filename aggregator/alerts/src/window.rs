@@ -17,7 +17,7 @@ struct Slot {
     sum: f64,
     low: f64,
     high: f64,
-    histogram: Option<Histogram>,
+    histogram: Option<Box<Histogram>>,
 }
 
 /// One value over the last seconds.
@@ -28,13 +28,17 @@ pub(crate) struct Window {
     /// At most `parts`, ascending.
     slots: VecDeque<Slot>,
     parts: u32,
+    /// The part that the newest second is in, with data or without.
+    current: u32,
+    /// The histograms of the parts before it in one: merged once a part, not once a second.
+    past: Option<Box<Histogram>>,
 }
 
 impl Window {
     /// Over `seconds`, at least 1; nothing seen yet.
     pub(crate) fn new(seconds: u32) -> Self {
         let part = seconds.div_ceil(SLOTS).max(1);
-        Self { part, slots: VecDeque::new(), parts: seconds.div_ceil(part) }
+        Self { part, slots: VecDeque::new(), parts: seconds.div_ceil(part), current: 0, past: None }
     }
 
     /// Takes what second `tick` has. A second before the newest part is taken into its part while that is kept.
@@ -42,6 +46,10 @@ impl Window {
         let number = tick / self.part;
         while self.slots.front().is_some_and(|slot| slot.number + self.parts <= number) {
             self.slots.pop_front();
+        }
+        if self.current < number {
+            self.current = number;
+            self.past = merged(self.slots.iter().filter_map(|slot| slot.histogram.as_deref())).map(Box::new);
         }
         if value.is_none() && histogram.is_none() {
             return;
@@ -61,11 +69,10 @@ impl Window {
             slot.high = slot.high.max(value);
         }
         if let Some(histogram) = histogram {
-            slot.histogram = match slot.histogram.take() {
-                None => Some(histogram.clone()),
-                // Beyond 64 bits the first part stands.
-                Some(held) => Some(held.plus(histogram).unwrap_or(held)),
-            };
+            slot.histogram = merged(slot.histogram.as_deref().into_iter().chain([histogram])).map(Box::new);
+            if number < self.current {
+                self.past = merged(self.past.as_deref().into_iter().chain([histogram])).map(Box::new);
+            }
         }
     }
 
@@ -96,9 +103,9 @@ impl Window {
 
     /// All values in one histogram.
     pub(crate) fn histogram(&self) -> Option<Histogram> {
-        let mut all = self.slots.iter().filter_map(|slot| slot.histogram.as_ref());
-        let first = all.next()?.clone();
-        Some(all.fold(first, |sum, next| sum.plus(next).unwrap_or(sum)))
+        let newest = self.slots.back().filter(|slot| slot.number == self.current);
+        let newest = newest.and_then(|slot| slot.histogram.as_deref());
+        merged(self.past.as_deref().into_iter().chain(newest))
     }
 
     /// Change per second by the straight line that fits the parts best (least squares), with its value now; `None` with
@@ -117,6 +124,12 @@ impl Window {
         let now = y_mean + slope * (points.last()?.0 - x_mean);
         Some((slope / f64::from(self.part), now))
     }
+}
+
+/// All in one; beyond 64 bits the first ones stand.
+fn merged<'a>(mut all: impl Iterator<Item = &'a Histogram>) -> Option<Histogram> {
+    let first = all.next()?.clone();
+    Some(all.fold(first, |sum, next| sum.plus(next).unwrap_or(sum)))
 }
 
 #[cfg(test)]
@@ -152,6 +165,18 @@ mod tests {
         assert_eq!(window.histogram().map(|all| all.count()), Some(120));
         window.push(600, None, None);
         assert_eq!(window.histogram(), None);
+    }
+
+    #[test]
+    fn what_is_merged_is_all_of_the_window() {
+        let mut window = Window::new(60);
+        for tick in 0..300u32 {
+            // Some seconds come late, some never.
+            let tick = if tick % 7 == 3 { tick.saturating_sub(6) } else { tick };
+            window.push(tick, None, (tick % 11 != 0).then(|| Histogram::of(u64::from(tick), 1)).as_ref());
+            let all = window.slots.iter().filter_map(|slot| slot.histogram.as_deref());
+            assert_eq!(window.histogram(), merged(all), "at {tick}");
+        }
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(crate) struct Parts {
 struct Known {
     last_tick: u32,
     ended: bool,
+    /// The second of it that was judged last.
+    taken: u32,
 }
 
 /// See the module.
@@ -181,13 +183,14 @@ impl Evaluator {
     /// Takes note of who is there.
     fn see(&mut self, nodes: &[NodeStatus], view: &MembershipView, settled: u32) {
         for status in nodes {
-            let known = Known { last_tick: status.last_tick, ended: status.ended };
+            let known = Known { last_tick: status.last_tick, ended: status.ended, taken: 0 };
             let held = self.known.entry(status.node.clone()).or_insert(known);
             if known.last_tick >= held.last_tick {
-                *held = known;
+                *held = Known { taken: held.taken, ..known };
             }
         }
-        self.known.retain(|_, known| known.last_tick.saturating_add(SILENT_KEPT) > settled);
+        // Once what is open of it has ended.
+        self.known.retain(|_, known| known.last_tick.saturating_add(SILENT_KEPT + BEHIND_MAX) > settled);
         let lost = view.listed.iter().filter(|listed| listed.dead && listed.member.state != State::Leaving).count();
         if lost > self.lost {
             self.grace = settled + GRACE;
@@ -257,7 +260,8 @@ impl Evaluator {
     ) -> u32 {
         let mut silent = 0;
         let now = tick_of(now_ms());
-        for (node, known) in &self.known {
+        let mut all = std::mem::take(&mut self.known);
+        for (node, known) in &mut all {
             let subject = Subject::Node(node.clone());
             let own = self.parts.registry.get(node);
             let latest = own.as_ref().and_then(|own| own.latest());
@@ -268,8 +272,13 @@ impl Evaluator {
             if !connected && !self.takes_care(node, view) {
                 continue;
             }
-            if known.ended && !connected {
-                changed.extend(self.board.forget(&subject, tick, Outcome::Left));
+            let over = match () {
+                () if known.ended && !connected => Some(Outcome::Left),
+                () if last.saturating_add(SILENT_KEPT) <= tick => Some(Outcome::Forgotten),
+                () => None,
+            };
+            if let Some(outcome) = over {
+                changed.extend(self.board.forget(&subject, tick, outcome));
                 continue;
             }
             let about = own.as_ref().map(|own| own.about());
@@ -282,7 +291,10 @@ impl Evaluator {
                 (facts::NODE_FAULTS, if quiet == 0 { faults as f64 } else { 0.0 }),
                 (facts::NODE_CLOCK, f64::from(u8::from(refused))),
             ]);
-            let fresh = latest.as_ref().filter(|latest| latest.second.tick + 1 >= tick);
+            // Each second of it once: when it is ahead of the cluster's, the next one.
+            let fresh = latest.as_ref().map(|latest| latest.second.tick).filter(|at| *at >= tick && *at > known.taken);
+            known.taken = fresh.unwrap_or(known.taken);
+            let fresh = latest.as_ref().filter(|_| fresh.is_some());
             let reading = fresh.map(|latest| Reading::of_wanted(&latest.second, |name| self.wanted.contains(name)));
             let sight = Sight { reading, facts };
             // Only a second that the cluster has too can be taken out of it.
@@ -292,6 +304,7 @@ impl Evaluator {
             changed.extend(self.board.judge(&second, &whole));
             mine.insert(subject);
         }
+        self.known = all;
         silent
     }
 
@@ -325,7 +338,7 @@ impl Evaluator {
     fn adopt(&mut self, open: &[Episode]) {
         for episode in open {
             if let Some(node) = episode.subject.node() {
-                self.known.entry(node.clone()).or_insert(Known { last_tick: episode.since, ended: false });
+                self.known.entry(node.clone()).or_insert(Known { last_tick: episode.since, ended: false, taken: 0 });
                 if !self.mine.contains(&episode.subject) {
                     self.board.adopt(episode);
                 }

@@ -28,7 +28,7 @@ use crate::facts;
 
 pub use parse::ExpressionError;
 pub(crate) use parse::number;
-pub(crate) use value::{Inputs, Sight, evaluate};
+pub(crate) use value::{Inputs, Sight, Wholes, evaluate};
 
 /// What is read of a second of a subject.
 pub trait Values {

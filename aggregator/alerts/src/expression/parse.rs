@@ -269,6 +269,12 @@ impl<'a> Parser<'a> {
     }
 
     fn input(&mut self, input: Input) -> Result<Node, ExpressionError> {
+        let apart = matches!(&input, Input::Metric { over: Over::Mean | Over::Growth, .. });
+        if self.in_peers && !apart {
+            return Err(self.error(
+                "of this the others cannot be told apart from the whole: peers(...) takes values and quantiles",
+            ));
+        }
         let at = match self.inputs.iter().position(|known| *known == input) {
             Some(at) => at,
             None if self.inputs.len() == INPUTS_MAX => {
@@ -428,6 +434,7 @@ mod tests {
             ("traffic.errors{protocol=grpc}", 25, "wanted is \"\\\"\""),
             ("nodes(traffic.errors > 1)", 22, "keeps no distribution over nodes"),
             ("peers(peers(traffic.errors))", 13, "within peers"),
+            ("peers(highest(traffic.errors[60s]))", 34, "cannot be told apart"),
             ("5 mb", 3, "an operator or the end"),
             ("5mb", 2, "is no unit"),
             ("(((((((((((((((((((1)))))))))))))))))))", 18, "nested deeper"),

@@ -2,7 +2,7 @@
 
 use starling_proto::{catalogue::Statistic, histogram::Histogram};
 
-use super::{Expression, Input, Node, Operator, Over, Selector, Values};
+use super::{Expression, Input, Node, Operator, Over, Values};
 use crate::window::Window;
 
 /// The inputs of one expression for one subject, with what they look back on.
@@ -10,10 +10,28 @@ use crate::window::Window;
 pub(crate) struct Inputs {
     /// The attributes that are read beside those of the expression.
     with: Vec<(String, String)>,
-    own: Vec<Option<Window>>,
-    peers: Vec<Option<Window>>,
+    windows: Vec<Option<Window>>,
     now: Vec<Option<f64>>,
-    now_peers: Vec<Option<f64>>,
+    /// Of expressions that compare: the same of the other nodes.
+    others: Vec<Option<f64>>,
+}
+
+/// The inputs of an expression that compares, of the cluster: once for all its nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct Wholes {
+    /// The second that was taken last.
+    tick: u32,
+    windows: Vec<Option<Window>>,
+    now: Vec<Option<All>>,
+}
+
+/// One input of all nodes together.
+#[derive(Debug, Clone)]
+struct All {
+    /// The sum over nodes, of a window its mean or sum over time.
+    sum: f64,
+    nodes: f64,
+    histogram: Option<Histogram>,
 }
 
 /// Of whom a second is read.
@@ -21,134 +39,161 @@ pub(crate) struct Inputs {
 pub(crate) struct Sight<'a> {
     pub(crate) own: &'a dyn Values,
     /// The cluster, to compare a node with the others.
-    pub(crate) whole: Option<&'a dyn Values>,
+    pub(crate) whole: Option<&'a Wholes>,
     /// How many subjects another rule fires for.
     pub(crate) firing: &'a dyn Fn(&str) -> f64,
 }
 
+fn windows(expression: &Expression) -> Vec<Option<Window>> {
+    let window = |input: &Input| input.selector().and_then(|selector| selector.window).map(Window::new);
+    expression.inputs.iter().map(window).collect()
+}
+
+fn attributes<'a>(input: &'a Input, with: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+    let own = input.selector().map_or(&[][..], |selector| &selector.with);
+    own.iter().chain(with).map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
+const fn is_quantile(statistic: Statistic) -> bool {
+    matches!(statistic, Statistic::Quantile(_))
+}
+
+impl Wholes {
+    pub(crate) fn new(expression: &Expression) -> Self {
+        Self { tick: 0, windows: windows(expression), now: vec![None; expression.inputs.len()] }
+    }
+
+    /// Whether a second of the last ten minutes was taken: else nobody is compared with it any more.
+    pub(crate) const fn is_of_late(&self, tick: u32) -> bool {
+        self.tick.saturating_add(600) > tick
+    }
+
+    /// Takes second `tick`, once.
+    pub(crate) fn take(&mut self, expression: &Expression, with: &[(String, String)], tick: u32, values: &dyn Values) {
+        if self.tick == tick {
+            return;
+        }
+        self.tick = tick;
+        for ((input, window), now) in expression.inputs.iter().zip(&mut self.windows).zip(&mut self.now) {
+            let Input::Metric { selector, statistic, over } = input else { continue };
+            let (name, with) = (selector.name.as_str(), attributes(input, with));
+            let seen = |statistic| values.statistic(name, &with, statistic);
+            let histogram = if is_quantile(*statistic) { values.histogram(name, &with) } else { None };
+            let nodes = seen(Statistic::Nodes);
+            let sum = match *statistic {
+                Statistic::Quantile(_) => None,
+                Statistic::Count => seen(Statistic::Count),
+                _ => seen(Statistic::Sum).or_else(|| seen(Statistic::Value)),
+            };
+            let (sum, histogram) = match window {
+                None => (sum, histogram),
+                Some(window) => {
+                    window.push(tick, sum, histogram.as_ref());
+                    let sum = if *over == Over::Growth { window.sum() } else { window.mean() };
+                    (sum, if is_quantile(*statistic) { window.histogram() } else { None })
+                }
+            };
+            let nodes = nodes.unwrap_or(0.0);
+            *now = (sum.is_some() || histogram.is_some()).then(|| All { sum: sum.unwrap_or(0.0), nodes, histogram });
+        }
+    }
+}
+
 impl Inputs {
     pub(crate) fn new(expression: &Expression, with: Vec<(String, String)>) -> Self {
-        let window = |input: &Input| input.selector().and_then(|selector| selector.window).map(Window::new);
-        let windows: Vec<_> = expression.inputs.iter().map(window).collect();
-        let count = windows.len();
-        let peers = if expression.compares { windows.clone() } else { Vec::new() };
-        let now_peers = if expression.compares { vec![None; count] } else { Vec::new() };
-        Self { with, own: windows, peers, now: vec![None; count], now_peers }
+        let count = expression.inputs.len();
+        let others = if expression.compares { vec![None; count] } else { Vec::new() };
+        Self { with, windows: windows(expression), now: vec![None; count], others }
     }
 
     /// Takes second `tick`.
     pub(crate) fn take(&mut self, expression: &Expression, tick: u32, sight: Sight<'_>) {
         for (at, input) in expression.inputs.iter().enumerate() {
-            let with: Vec<(&str, &str)> = match input.selector() {
-                Some(Selector { with, .. }) => {
-                    let all = with.iter().chain(&self.with);
-                    all.map(|(key, value)| (key.as_str(), value.as_str())).collect()
-                }
-                None => Vec::new(),
-            };
-            self.now[at] = read(input, &with, tick, sight, self.own[at].as_mut(), |name, with, statistic| {
-                Seen::of(sight.own, name, with, statistic)
-            });
-            if expression.compares {
-                let window = self.peers[at].as_mut();
-                self.now_peers[at] = read(input, &with, tick, sight, window, |name, with, statistic| {
-                    Seen::of_others(sight.own, sight.whole?, name, with, statistic)
-                });
+            let with = attributes(input, &self.with);
+            let (value, histogram) = read(input, &with, tick, sight, self.windows[at].as_mut());
+            self.now[at] = value;
+            if let Some(others) = self.others.get_mut(at) {
+                let whole = sight.whole.and_then(|whole| whole.now[at].as_ref());
+                *others = whole.and_then(|all| of_others(input, all, value, histogram.as_ref()));
             }
         }
     }
 }
 
-/// One reading of a second.
-struct Seen {
-    value: Option<f64>,
-    histogram: Option<Histogram>,
-}
-
-impl Seen {
-    fn of(values: &dyn Values, name: &str, with: &[(&str, &str)], statistic: Statistic) -> Option<Self> {
-        if let Statistic::Quantile(_) | Statistic::Count = statistic
-            && let Some(histogram) = values.histogram(name, with)
-        {
-            return Some(Self { value: of_histogram(&histogram, statistic), histogram: Some(histogram) });
-        }
-        values.statistic(name, with, statistic).map(|value| Self { value: Some(value), histogram: None })
-    }
-
-    /// Of all nodes but our own: of histograms all values less ours, else the mean of the others.
-    fn of_others(
-        own: &dyn Values,
-        whole: &dyn Values,
-        name: &str,
-        with: &[(&str, &str)],
-        statistic: Statistic,
-    ) -> Option<Self> {
-        if let Statistic::Quantile(_) | Statistic::Count = statistic
-            && let Some(all) = whole.histogram(name, with)
-        {
-            let others = match own.histogram(name, with) {
-                // A second in which the cluster has not yet what we have says nothing of the others.
-                Some(ours) => all.minus(&ours).ok()?,
-                None => all,
-            };
-            return Some(Self { value: of_histogram(&others, statistic), histogram: Some(others) });
-        }
-        let (sum, nodes) =
-            (whole.statistic(name, with, Statistic::Sum), whole.statistic(name, with, Statistic::Nodes)?);
-        let sum = sum.or_else(|| whole.statistic(name, with, Statistic::Value))?;
-        let (ours, mine) = match own.statistic(name, with, Statistic::Value) {
-            Some(value) => (value, 1.0),
-            None => (0.0, 0.0),
+/// Of all nodes but our own: of histograms all values less ours, else the mean of the others. A second that the cluster does
+/// not have yet as we have it says nothing of the others.
+fn of_others(input: &Input, all: &All, value: Option<f64>, ours: Option<&Histogram>) -> Option<f64> {
+    if let (Input::Metric { statistic: statistic @ Statistic::Quantile(_), .. }, Some(whole)) = (input, &all.histogram)
+    {
+        return match ours {
+            Some(ours) => of_histogram(&whole.minus(ours).ok()?, *statistic),
+            None => of_histogram(whole, *statistic),
         };
-        let others = nodes - mine;
-        (others >= 1.0).then(|| Self { value: Some((sum - ours) / others), histogram: None })
     }
+    let (ours, mine) = value.map_or((0.0, 0.0), |value| (value, 1.0));
+    let others = all.nodes - mine;
+    (others >= 1.0).then(|| (all.sum - ours) / others)
 }
 
 fn of_histogram(histogram: &Histogram, statistic: Statistic) -> Option<f64> {
-    match statistic {
-        Statistic::Count => Some(histogram.count() as f64),
-        // Histograms are in billionths of their unit.
-        Statistic::Quantile(ppm) => histogram.quantile(f64::from(ppm) / 1e6).map(|value| value as f64 / 1e9),
-        _ => None,
-    }
+    let Statistic::Quantile(ppm) = statistic else { return None };
+    // Histograms are in billionths of their unit.
+    histogram.quantile(f64::from(ppm) / 1e6).map(|value| value as f64 / 1e9)
 }
 
+/// What an input comes to; of quantiles with what they are read of.
 fn read(
     input: &Input,
     with: &[(&str, &str)],
     tick: u32,
     sight: Sight<'_>,
     window: Option<&mut Window>,
-    see: impl Fn(&str, &[(&str, &str)], Statistic) -> Option<Seen>,
-) -> Option<f64> {
-    match input {
-        Input::Fact(name) => sight.own.fact(name),
+) -> (Option<f64>, Option<Histogram>) {
+    let own = sight.own;
+    let value = match input {
+        Input::Fact(name) => own.fact(name),
         Input::Firing(rule) => Some((sight.firing)(rule)),
-        Input::Nodes { selector, than } => sight.own.nodes_above(&selector.name, with, *than),
-        Input::Until { selector, limit } => {
-            let window = window?;
-            let seen = see(&selector.name, with, Statistic::Value);
-            window.push(tick, seen.and_then(|seen| seen.value), None);
+        Input::Nodes { selector, than } => own.nodes_above(&selector.name, with, *than),
+        Input::Until { selector, limit } => window.and_then(|window| {
+            window.push(tick, own.statistic(&selector.name, with, Statistic::Value), None);
             let (slope, now) = window.trend()?;
             let left = limit - now;
             // Away from the limit, or not at all, is never.
             (left * slope > 0.0).then(|| left / slope)
+        }),
+        Input::Metric { selector, statistic, .. } if is_quantile(*statistic) => {
+            let seen = own.histogram(&selector.name, with);
+            let all = match window {
+                Some(window) => {
+                    window.push(tick, None, seen.as_ref());
+                    window.histogram()
+                }
+                None => seen,
+            };
+            // A quantile over the nodes of a gauge is read of no histogram of values.
+            let value = match &all {
+                Some(all) => of_histogram(all, *statistic),
+                None => own.statistic(&selector.name, with, *statistic),
+            };
+            return (value, all);
         }
         Input::Metric { selector, statistic, over } => {
-            let seen = see(&selector.name, with, *statistic);
-            let Some(window) = window else { return seen?.value };
-            let (value, histogram) = seen.map_or((None, None), |seen| (seen.value, seen.histogram));
-            window.push(tick, value, histogram.as_ref().filter(|_| matches!(statistic, Statistic::Quantile(_))));
-            match (over, statistic) {
-                (Over::Mean, Statistic::Quantile(_)) => of_histogram(&window.histogram()?, *statistic),
-                (Over::Mean, Statistic::Count) | (Over::Growth, _) => window.sum(),
-                (Over::Mean, _) => window.mean(),
-                (Over::Highest, _) => window.high(),
-                (Over::Lowest, _) => window.low(),
+            let seen = own.statistic(&selector.name, with, *statistic);
+            match window {
+                None => seen,
+                Some(window) => {
+                    window.push(tick, seen, None);
+                    match over {
+                        Over::Mean => window.mean(),
+                        Over::Growth => window.sum(),
+                        Over::Highest => window.high(),
+                        Over::Lowest => window.low(),
+                    }
+                }
             }
         }
-    }
+    };
+    (value, None)
 }
 
 /// What the expression comes to in the second that was taken last.
@@ -159,7 +204,7 @@ pub(crate) fn evaluate(expression: &Expression, inputs: &Inputs) -> Option<f64> 
 fn of_node(node: &Node, inputs: &Inputs) -> Option<f64> {
     match node {
         Node::Number(value) => Some(*value),
-        Node::Input { at, peers: true } => *inputs.now_peers.get(*at)?,
+        Node::Input { at, peers: true } => *inputs.others.get(*at)?,
         Node::Input { at, peers: false } => *inputs.now.get(*at)?,
         Node::Two(left, operator, right) => {
             let (left, right) = (of_node(left, inputs)?, of_node(right, inputs)?);

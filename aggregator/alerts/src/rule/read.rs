@@ -168,6 +168,9 @@ fn read_one(mut reader: Reader<'_>, before: &[Rule]) -> Option<Rule> {
             reader.wrong("by", "the expression reads no metric that could have attributes");
         }
     }
+    if when.as_ref().is_some_and(|when| when.expression.compares) {
+        reader.wrong("when", "peers(...) stands in the expression only");
+    }
     if let (Some(when), Some(scope)) = (&when, scope) {
         fits(&mut reader, "when", &when.expression, scope);
     }
