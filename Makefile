@@ -55,7 +55,6 @@ test: tools lint edges deny test-page test-rust test-browser ## Everything that 
 test-rust: tools page ## Rust tests, real processes among them
 	cargo build --workspace --bins
 	STARLING_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python .ci/cargo-test --workspace
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 test-page: dashboard/ui/node_modules page ## Page: lints, generated types, unit tests, size; the wire against the released one
 	cd dashboard/ui && npm run lint && npm run wire && npm run gen:check && npm test && npm run size
@@ -67,9 +66,10 @@ test-browser: tools page tests/browser/node_modules ## Headless Chromium: a real
 	cargo build --workspace --bins
 	cd tests/browser && npm test
 
-lint: ## Format and lints of the Rust code
+lint: ## Format and lints of the Rust code, links of its documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 edges: ## The one direction of dependencies between crates and between the rooms of a crate
 	.ci/edges

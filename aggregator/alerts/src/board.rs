@@ -101,7 +101,7 @@ impl Board {
         &self.rules
     }
 
-    /// Sets of attributes that found no place so far ([`INSTANCES_MAX`]).
+    /// Sets of attributes that found no place so far (`INSTANCES_MAX`).
     #[must_use]
     pub const fn left_out(&self) -> u64 {
         self.left_out

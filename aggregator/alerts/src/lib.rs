@@ -3,7 +3,7 @@
 //! Reading order:
 //!
 //! - [`Subject`]: whom a rule judges; [`facts`]: what is known of a node or of the cluster beside its metrics;
-//! - [`expression`]: what a rule computes, over [`Values`] of a second and a [`window`] of those before;
+//! - [`expression`]: what a rule computes, over [`Values`] of a second and a window of those before;
 //! - [`rule`]: the rules, read from TOML with every mistake named; [`defaults`]: those that are on from the start;
 //! - [`judge`]: the state of one rule for one subject, from second to second;
 //! - [`Episode`]: one incident from the first bad second to its end, and which of two readings of it is the newer;

@@ -17,7 +17,7 @@ pub struct Counts {
     pub bytes: u64,
     /// Frames acknowledged.
     pub acked: u64,
-    /// The same by second, of the newest [`SECONDS_MAX`].
+    /// The same by second, of the newest `SECONDS_MAX`.
     pub acked_of: BTreeMap<u32, u64>,
     /// Frames kept and not acknowledged.
     pub unacked: u64,
