@@ -18,7 +18,7 @@ use super::{
     CollectConfig, CollectError, Collected, Collector, family,
     kept::{KeptFile, Shape},
     roster::Roster,
-    sink::{Baseline, Sink},
+    sink::{Baseline, Sink, Step},
     text,
 };
 
@@ -43,6 +43,7 @@ struct Device {
     counted: bool,
     io: [Baseline; 2],
     operations: [Baseline; 2],
+    operation_time: [Baseline; 2],
     io_time: Baseline,
     detail: Option<Detail>,
 }
@@ -50,6 +51,7 @@ struct Device {
 struct Detail {
     io: [Series; 2],
     operations: [Series; 2],
+    operation_time: [Series; 2],
     io_time: Series,
 }
 
@@ -110,13 +112,21 @@ struct Totals {
 
 impl Device {
     fn new(counted: bool, detail: Option<Detail>) -> Self {
-        Self { counted, io: Default::default(), operations: Default::default(), io_time: Baseline::default(), detail }
+        Self {
+            counted,
+            io: Default::default(),
+            operations: Default::default(),
+            operation_time: Default::default(),
+            io_time: Baseline::default(),
+            detail,
+        }
     }
 
     fn count(&mut self, now: &Stats, totals: &mut Option<Totals>, sink: &mut Sink<'_>) {
         for direction in 0..2 {
             let bytes = sink.step(&mut self.io[direction], now.sectors[direction].saturating_mul(SECTOR_BYTES));
             let operations = sink.step(&mut self.operations[direction], now.operations[direction]);
+            let took = self.operation_time[direction].advance(now.operation_time_ms[direction]);
             let (Some(bytes), Some(operations)) = (bytes, operations) else { continue };
             let totals = totals.get_or_insert_default();
             totals.io[direction] = totals.io[direction].saturating_add(bytes);
@@ -124,6 +134,10 @@ impl Device {
             if let Some(detail) = &self.detail {
                 sink.increment(&detail.io[direction], bytes);
                 sink.increment(&detail.operations[direction], operations);
+                // 32 bits before Linux 5.1: it wraps after 49 days of operations, many at once, which is no fault.
+                if let Step::Increment(ms) = took {
+                    sink.increment(&detail.operation_time[direction], ms);
+                }
             }
         }
         let io_time = sink.step(&mut self.io_time, now.io_time_ms);
@@ -143,6 +157,7 @@ impl Detail {
         Self {
             io: both(&catalogue::DISK_DEVICE_IO),
             operations: both(&catalogue::DISK_DEVICE_OPERATIONS),
+            operation_time: both(&catalogue::DISK_DEVICE_OPERATION_TIME),
             io_time: Series::of(&catalogue::DISK_DEVICE_IO_TIME, &[("system.device", device)]),
         }
     }
@@ -153,6 +168,7 @@ impl Detail {
 struct Stats {
     operations: [u64; 2],
     sectors: [u64; 2],
+    operation_time_ms: [u64; 2],
     /// The catalogue's scale is 3: milliseconds fit as they are.
     io_time_ms: u64,
 }
@@ -167,11 +183,16 @@ fn parse(line: &[u8]) -> Option<(&[u8], Stats)> {
     for column in &mut columns {
         *column = Some(words.next()?);
     }
-    let [reads, _, sectors_read, _, writes, _, sectors_written, _, _, io_time_ms] =
+    let [reads, _, sectors_read, read_ms, writes, _, sectors_written, write_ms, _, io_time_ms] =
         columns.map(|column| column.and_then(text::number));
     Some((
         name,
-        Stats { operations: [reads?, writes?], sectors: [sectors_read?, sectors_written?], io_time_ms: io_time_ms? },
+        Stats {
+            operations: [reads?, writes?],
+            sectors: [sectors_read?, sectors_written?],
+            operation_time_ms: [read_ms?, write_ms?],
+            io_time_ms: io_time_ms?,
+        },
     ))
 }
 
@@ -211,7 +232,12 @@ mod tests {
     fn usual_and_odd_lines() {
         let (name, stats) = parse(VDA).unwrap();
         assert_eq!(name, b"vda");
-        let expected = Stats { operations: [39_996, 23_563], sectors: [4_895_170, 5_297_200], io_time_ms: 11_772 };
+        let expected = Stats {
+            operations: [39_996, 23_563],
+            sectors: [4_895_170, 5_297_200],
+            operation_time_ms: [39_560, 25_270],
+            io_time_ms: 11_772,
+        };
         assert_eq!(stats, expected);
         let (_, odd) = parse(b"8 0 sda 1 2 3 4 5 6 7 8 -1 10").unwrap();
         assert_eq!(odd.io_time_ms, 10, "a negative number in flight costs nothing");
@@ -245,7 +271,7 @@ mod tests {
         let mut sink = Sink::new(&mut samples);
         let mut device = Device::new(true, None);
         let mut totals = None;
-        let stats = |n: u64| Stats { operations: [n, n], sectors: [n, n], io_time_ms: n };
+        let stats = |n: u64| Stats { operations: [n, n], sectors: [n, n], operation_time_ms: [n, n], io_time_ms: n };
         device.count(&stats(10), &mut totals, &mut sink);
         assert!(totals.is_none(), "a new disk sets its baselines");
         device.count(&stats(14), &mut totals, &mut sink);

@@ -57,7 +57,7 @@ pub(super) struct Filesystem {
 struct Seen {
     point: Box<[u8]>,
     size: Size,
-    series: Option<[Series; 2]>,
+    series: Option<[Series; 4]>,
     /// It answered at the last look.
     answered: bool,
 }
@@ -82,9 +82,16 @@ impl Job for Question {
     }
 }
 
-/// Bytes.
+/// Bytes, and inodes where their number is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Size {
+    total: u64,
+    used: u64,
+    inodes: Option<Inodes>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Inodes {
     total: u64,
     used: u64,
 }
@@ -168,10 +175,15 @@ impl Filesystem {
 
     /// Series of their own for `point`, while there is room. Two points whose names are the same once cut to the limit of an
     /// attribute would be one series: the second has none.
-    fn detail(&self, point: &[u8]) -> Option<[Series; 2]> {
+    fn detail(&self, point: &[u8]) -> Option<[Series; 4]> {
         let name = text::printable(point);
-        let series = [&catalogue::MOUNT_LIMIT, &catalogue::MOUNT_USAGE]
-            .map(|metric| Series::of(metric, &[("system.filesystem.mountpoint", &name)]));
+        let metrics = [
+            &catalogue::MOUNT_LIMIT,
+            &catalogue::MOUNT_USAGE,
+            &catalogue::MOUNT_INODES_LIMIT,
+            &catalogue::MOUNT_INODES_USAGE,
+        ];
+        let series = metrics.map(|metric| Series::of(metric, &[("system.filesystem.mountpoint", &name)]));
         let mut detailed = self.seen.iter().filter_map(|seen| seen.series.as_ref());
         let room = detailed.clone().count() < FILESYSTEMS_DETAILED_MAX;
         (room && detailed.all(|other| other != &series)).then_some(series)
@@ -191,17 +203,21 @@ impl Collector for Filesystem {
         if self.seen.is_empty() {
             return Ok(Collected::Absent);
         }
-        let mut total = Size { total: 0, used: 0 };
+        let (mut total, mut used) = (0u64, 0u64);
         for Seen { size, series, .. } in &self.seen {
-            total.total = total.total.saturating_add(size.total);
-            total.used = total.used.saturating_add(size.used);
-            if let Some([limit, usage]) = series {
+            total = total.saturating_add(size.total);
+            used = used.saturating_add(size.used);
+            if let Some([limit, usage, inodes_limit, inodes_usage]) = series {
                 sink.gauge(limit, size.total);
                 sink.gauge(usage, size.used);
+                if let Some(inodes) = size.inodes {
+                    sink.gauge(inodes_limit, inodes.total);
+                    sink.gauge(inodes_usage, inodes.used);
+                }
             }
         }
-        sink.gauge(&self.limit, total.total);
-        sink.gauge(&self.usage, total.used);
+        sink.gauge(&self.limit, total);
+        sink.gauge(&self.usage, used);
         Ok(Collected::Present)
     }
 }
@@ -211,7 +227,10 @@ fn size(path: &Path) -> Option<Size> {
     let stat = rustix::fs::statvfs(path).ok()?;
     let total = stat.f_blocks.checked_mul(stat.f_frsize)?;
     let free = stat.f_bfree.checked_mul(stat.f_frsize)?;
-    (total > 0).then(|| Size { total, used: total.saturating_sub(free) })
+    // Filesystems that make inodes as they go say 0.
+    let inodes =
+        (stat.f_files > 0).then(|| Inodes { total: stat.f_files, used: stat.f_files.saturating_sub(stat.f_ffree) });
+    (total > 0).then(|| Size { total, used: total.saturating_sub(free), inodes })
 }
 
 #[cfg(test)]
@@ -228,6 +247,13 @@ mod tests {
         samples
     }
 
+    /// Without inodes: the filesystem of the test may be one that has no limit of them.
+    fn sizes(filesystem: &mut Filesystem, elapsed: u64) -> Vec<Sample> {
+        let mut samples = collect(filesystem, elapsed);
+        samples.retain(|sample| !sample.series.name().contains("inodes"));
+        samples
+    }
+
     #[test]
     fn sizes_are_asked_every_ten_seconds() {
         let root = tempfile::tempdir().unwrap();
@@ -238,7 +264,7 @@ mod tests {
         fs::write(&mountinfo, "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /mnt/a rw - xfs b rw\n").unwrap();
         let config = CollectConfig { procfs: proc, rootfs: root.path().into(), ..CollectConfig::default() };
         let mut filesystem = Filesystem::new(&config);
-        let samples = collect(&mut filesystem, 0);
+        let samples = sizes(&mut filesystem, 0);
         assert_eq!(samples.len(), 6);
         let of = |metric, samples: &[Sample]| {
             samples
@@ -252,8 +278,8 @@ mod tests {
         };
         assert_eq!(of(&catalogue::FILESYSTEM_LIMIT, &samples), of(&catalogue::MOUNT_LIMIT, &samples));
         fs::write(&mountinfo, "1 0 8:1 / / rw - ext4 a rw\n3 1 8:3 / /gone rw - xfs b rw\n").unwrap();
-        assert_eq!(collect(&mut filesystem, 9).len(), 6);
-        assert_eq!(collect(&mut filesystem, 1).len(), 4, "one unmounted, one that cannot be found");
+        assert_eq!(sizes(&mut filesystem, 9).len(), 6);
+        assert_eq!(sizes(&mut filesystem, 1).len(), 4, "one unmounted, one that cannot be found");
     }
 
     #[test]
@@ -263,7 +289,7 @@ mod tests {
         let long = format!("/{}", "x".repeat(200)).into_bytes();
         let series = filesystem.detail(&long);
         assert!(series.is_some());
-        let size = Size { total: 1, used: 0 };
+        let size = Size { total: 1, used: 0, inodes: None };
         filesystem.seen.push(Seen { point: long.clone().into(), size, series, answered: true });
         assert!(filesystem.detail(&[&long[..], b"/other"].concat()).is_none());
     }
@@ -273,7 +299,7 @@ mod tests {
         while path.ends_with("m") && !path.with_extension("answers").exists() {
             std::thread::park_timeout(Duration::from_millis(2));
         }
-        Some(Size { total: 100, used: 1 })
+        Some(Size { total: 100, used: 1, inodes: (!path.ends_with("n")).then_some(Inodes { total: 10, used: 2 }) })
     }
 
     #[test]
@@ -309,6 +335,6 @@ mod tests {
             let end = sink.end();
             (samples.len(), end)
         };
-        assert_eq!(again(10), (8, (0, None)), "limit and usage of three and of all");
+        assert_eq!(again(10), (12, (0, None)), "limit and usage of three and of all, inodes of two");
     }
 }

@@ -19,6 +19,8 @@ mod load;
 mod memory;
 mod mounts;
 mod network;
+mod paging;
+mod pressure;
 mod roster;
 mod self_cost;
 mod sink;
@@ -211,10 +213,10 @@ struct Slot {
 // The tables with names of their own leave room for everything else in a frame.
 const _: () = assert!(
     cpu::CORES_MAX
-        + 5 * disk::DISKS_DETAILED_MAX
-        + 2 * filesystem::FILESYSTEMS_DETAILED_MAX
+        + 7 * disk::DISKS_DETAILED_MAX
+        + 4 * filesystem::FILESYSTEMS_DETAILED_MAX
         + 8 * network::INTERFACES_DETAILED_MAX
-        <= limits::SERIES_PER_NODE_MAX * 3 / 4
+        <= limits::SERIES_PER_NODE_MAX * 7 / 8
 );
 
 /// All collectors of the host.

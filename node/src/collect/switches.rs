@@ -17,8 +17,12 @@ starling_service::settings! {
         pub filesystem: bool = true, kind::flag();
         /// Network interfaces, from PROCFS/net/dev and SYSFS/class/net.
         pub network: bool = true, kind::flag();
-        /// Counters of TCP, from PROCFS/net/snmp. Sockets one by one have the setting tcp.
+        /// Counters of TCP, from PROCFS/net/snmp and PROCFS/net/netstat. Sockets one by one have the setting tcp.
         pub tcp: bool = true, kind::flag();
+        /// Time that tasks waited for processor, memory, input and output, from PROCFS/pressure.
+        pub pressure: bool = true, kind::flag();
+        /// Pages swapped and programs killed for lack of memory, from PROCFS/vmstat.
+        pub paging: bool = true, kind::flag();
         /// Time since boot, from PROCFS/uptime.
         pub uptime: bool = true, kind::flag();
     }
@@ -27,7 +31,7 @@ starling_service::settings! {
 impl Switches {
     /// Whether any collector reads the host.
     pub(crate) fn any(&self) -> bool {
-        let Self { cpu, load, memory, disk, filesystem, network, tcp, uptime } = self;
-        [cpu, load, memory, disk, filesystem, network, tcp, uptime].into_iter().any(|on| *on)
+        let Self { cpu, load, memory, disk, filesystem, network, tcp, pressure, paging, uptime } = self;
+        [cpu, load, memory, disk, filesystem, network, tcp, pressure, paging, uptime].into_iter().any(|on| *on)
     }
 }

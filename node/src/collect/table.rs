@@ -1,6 +1,9 @@
 //! The collectors by name.
 
-use super::{CollectConfig, Collector, cpu, disk, filesystem, load, memory, network, self_cost, sockets, tcp, uptime};
+use super::{
+    CollectConfig, Collector, cpu, disk, filesystem, load, memory, network, paging, pressure, self_cost, sockets, tcp,
+    uptime,
+};
 
 /// One collector.
 pub(super) struct Row {
@@ -37,7 +40,7 @@ impl Row {
 }
 
 /// Every collector. The order is that of their samples and that in which they are started.
-pub(super) static TABLE: [Row; 10] = [
+pub(super) static TABLE: [Row; 12] = [
     Row {
         name: "cpu",
         reads: &[Proc("stat")],
@@ -76,9 +79,21 @@ pub(super) static TABLE: [Row; 10] = [
     },
     Row {
         name: "tcp",
-        reads: &[Proc("net/snmp")],
+        reads: &[Proc("net/snmp"), Proc("net/netstat")],
         on: |config| config.collectors.tcp,
         make: |config| Box::new(tcp::Tcp::new(config)),
+    },
+    Row {
+        name: "pressure",
+        reads: &[Proc("pressure")],
+        on: |config| config.collectors.pressure,
+        make: |config| Box::new(pressure::Pressure::new(config)),
+    },
+    Row {
+        name: "paging",
+        reads: &[Proc("vmstat")],
+        on: |config| config.collectors.paging,
+        make: |config| Box::new(paging::Paging::new(config)),
     },
     Row {
         name: "uptime",

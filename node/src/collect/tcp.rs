@@ -1,4 +1,4 @@
-//! Counters of TCP, from `/proc/net/snmp`, and the connections in error.
+//! Counters of TCP, from `/proc/net/snmp` and `/proc/net/netstat`, and the connections in error.
 //!
 //! A connection is in error for 60 s after it was reset, refused or timed out. The kernel counts all three in two
 //! places (`tcp_set_state` and `tcp_done` in `net/ipv4/tcp.c`): `EstabResets` for a connection that was established,
@@ -25,11 +25,13 @@ const ERROR_SECONDS: usize = 60;
 /// The collector.
 pub(super) struct Tcp {
     snmp: KeptFile,
+    netstat: KeptFile,
     opened: Baseline,
     resets: Baseline,
     segments: Baseline,
     retransmits: Baseline,
     failed: Baseline,
+    overflows: Baseline,
     errors: Window,
     series: Names,
 }
@@ -39,6 +41,7 @@ struct Names {
     resets: Series,
     segments: Series,
     retransmits: Series,
+    overflows: Series,
     error: Series,
 }
 
@@ -46,17 +49,20 @@ impl Tcp {
     pub(super) fn new(config: &CollectConfig) -> Self {
         Self {
             snmp: KeptFile::new(config.procfs.join("net/snmp"), Shape::Single),
+            netstat: KeptFile::new(config.procfs.join("net/netstat"), Shape::Single),
             opened: Baseline::default(),
             resets: Baseline::default(),
             segments: Baseline::default(),
             retransmits: Baseline::default(),
             failed: Baseline::default(),
+            overflows: Baseline::default(),
             errors: Window::new(),
             series: Names {
                 opened: Series::of(&catalogue::TCP_OPENED, &[]),
                 resets: Series::of(&catalogue::TCP_RESETS, &[]),
                 segments: Series::of(&catalogue::TCP_SEGMENTS_SENT, &[]),
                 retransmits: Series::of(&catalogue::TCP_RETRANSMITS, &[]),
+                overflows: Series::of(&catalogue::TCP_LISTEN_OVERFLOWS, &[]),
                 error: Series::of(&catalogue::TCP_HEALTH, &[("health", "error")]),
             },
         }
@@ -73,6 +79,13 @@ impl Collector for Tcp {
             }
         }
         let series = &self.series;
+        if let Some(netstat) = self.netstat.read()? {
+            match overflows(netstat).map(text::number) {
+                Some(Some(overflows)) => sink.counter(&series.overflows, &mut self.overflows, overflows),
+                Some(None) => sink.left_out(|| "net/netstat: TcpExt ListenOverflows is not a number".to_owned()),
+                None => {}
+            }
+        }
         let both = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
         let opened = both(now.active_opens, now.passive_opens);
         for (series, baseline, value) in [
@@ -152,10 +165,8 @@ impl Counters {
 
 /// `None` when there is no pair of `Tcp:` lines with a counter that is used.
 fn parse(snmp: &[u8]) -> Option<Counters> {
-    let mut lines = text::lines(snmp).filter_map(|line| line.strip_prefix(b"Tcp:"));
-    let (names, values) = (lines.next()?, lines.next()?);
     let mut counters = Counters::default();
-    for (name, value) in text::words(names).zip(text::words(values)) {
+    for (name, value) in pair(snmp, b"Tcp:")? {
         let counter = match name {
             b"ActiveOpens" => &mut counters.active_opens,
             b"PassiveOpens" => &mut counters.passive_opens,
@@ -168,6 +179,18 @@ fn parse(snmp: &[u8]) -> Option<Counters> {
         *counter = text::number(value);
     }
     counters.named().iter().any(|(value, _)| value.is_some()).then_some(counters)
+}
+
+/// `ListenOverflows` of the `TcpExt:` lines, where the kernel or the sandbox has it.
+fn overflows(netstat: &[u8]) -> Option<&[u8]> {
+    pair(netstat, b"TcpExt:")?.find(|(name, _)| *name == b"ListenOverflows").map(|(_, value)| value)
+}
+
+/// The names of the first line that begins with `prefix`, each with its value in the second.
+fn pair<'a>(text: &'a [u8], prefix: &'a [u8]) -> Option<impl Iterator<Item = (&'a [u8], &'a [u8])>> {
+    let mut lines = text::lines(text).filter_map(|line| line.strip_prefix(prefix));
+    let (names, values) = (lines.next()?, lines.next()?);
+    Some(text::words(names).zip(text::words(values)))
 }
 
 #[cfg(test)]
@@ -195,6 +218,15 @@ mod tests {
         for bad in ["", "Tcp: ActiveOpens\n", "Tcp: ActiveOpens\nTcp: x\n", "Tcp:\nTcp:\n"] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn connections_turned_away() {
+        let netstat =
+            b"TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 0 17 20\nIpExt: InNoRoutes\nIpExt: 0\n";
+        assert_eq!(overflows(netstat), Some(&b"17"[..]));
+        assert_eq!(overflows(b"TcpExt: SyncookiesSent\nTcpExt: 0\n"), None);
+        assert_eq!(overflows(b"TcpExt: ListenOverflows\n"), None);
     }
 
     #[test]

@@ -97,6 +97,9 @@ catalogue! {
     /// Segments sent again.
     TCP_RETRANSMITS = counter("system.tcp.retransmits", "{segment}").shown("Segments sent again", Unit::Rate)
         .good(Good::Down);
+    /// Connections that a full queue of a listening socket turned away.
+    TCP_LISTEN_OVERFLOWS = counter("system.tcp.listen_overflows", "{connection}").shown("Connections turned away", Unit::Rate)
+        .good(Good::Down);
     /// Segments sent again / segments sent, 0 to 1.
     TCP_RETRANSMIT_RATIO = derived("system.tcp.retransmit_ratio", "1",
         ratio(Operand::of(&TCP_RETRANSMITS), Operand::of(&TCP_SEGMENTS_SENT)))
@@ -168,6 +171,16 @@ catalogue! {
     /// Used share of the swap space, 0 to 1.
     SWAP_UTILIZATION = derived("system.paging.utilization", "1",
         ratio(Operand::of(&SWAP_USAGE), Operand::of(&SWAP_LIMIT))).shown("Swap used", Unit::Share).good(Good::Down);
+    /// Pages moved from and to swap: in, out.
+    PAGING_OPERATIONS = counter("system.paging.operations", "{operation}").by(&["system.paging.direction"])
+        .shown("Pages swapped", Unit::Rate).good(Good::Down);
+    /// Programs that the kernel ended for lack of memory.
+    OOM_KILLS = counter("system.memory.oom_kills", "{process}").shown("Programs killed for memory", Unit::Rate)
+        .good(Good::Down);
+    /// Time in which tasks waited for a processor, for memory or for input and output: cpu, memory, io; at least one of them
+    /// or all that were not idle: some, full.
+    PRESSURE_TIME = counter("system.pressure.time", "s").scale(6).of_node()
+        .by(&["system.pressure.resource", "system.pressure.tasks"]).shown("Waiting", Unit::Share).good(Good::Down);
     /// Memory set aside as huge pages.
     HUGE_PAGES_LIMIT = gauge("system.memory.huge_pages.limit", "By").shown("Huge pages", Unit::Bytes);
     /// Huge pages in use.
@@ -181,6 +194,13 @@ catalogue! {
     /// Operations completed by one disk.
     DISK_DEVICE_OPERATIONS = counter("system.disk.device.operations", "{operation}").of_node()
         .by(&["disk.io.direction", "system.device"]).shown("Disk operations", Unit::Rate);
+    /// Time that the operations completed by one disk took together.
+    DISK_DEVICE_OPERATION_TIME = counter("system.disk.device.operation_time", "s").scale(3).of_node()
+        .by(&["disk.io.direction", "system.device"]).shown("Time of disk operations", Unit::Share);
+    /// Mean time of an operation of one disk, waiting in its queue included.
+    DISK_DEVICE_LATENCY = derived("system.disk.device.latency", "s",
+        ratio(Operand::of(&DISK_DEVICE_OPERATION_TIME), Operand::of(&DISK_DEVICE_OPERATIONS))).of_node()
+        .by(&["disk.io.direction", "system.device"]).shown("Disk latency", Unit::Time).good(Good::Down);
     /// Time in which one disk was busy.
     DISK_DEVICE_IO_TIME = counter("system.disk.device.io_time", "s").scale(3).of_node().by(&["system.device"])
         .shown("Disk busy", Unit::Share);
@@ -202,6 +222,16 @@ catalogue! {
     MOUNT_UTILIZATION = derived("system.filesystem.mount.utilization", "1",
         ratio(Operand::of(&MOUNT_USAGE), Operand::of(&MOUNT_LIMIT))).of_node().by(&["system.filesystem.mountpoint"])
         .shown("Filesystem used", Unit::Share).good(Good::Down);
+    /// Files and directories that one filesystem has room for; not of those that make room as they go (btrfs).
+    MOUNT_INODES_LIMIT = gauge("system.filesystem.mount.inodes.limit", "{inode}").of_node()
+        .by(&["system.filesystem.mountpoint"]).shown("Inodes", Unit::Number);
+    /// Files and directories on one filesystem.
+    MOUNT_INODES_USAGE = gauge("system.filesystem.mount.inodes.usage", "{inode}").of_node()
+        .by(&["system.filesystem.mountpoint"]).shown("Inodes used", Unit::Number);
+    /// Used share of the inodes of one filesystem, 0 to 1.
+    MOUNT_INODES_UTILIZATION = derived("system.filesystem.mount.inodes.utilization", "1",
+        ratio(Operand::of(&MOUNT_INODES_USAGE), Operand::of(&MOUNT_INODES_LIMIT))).of_node()
+        .by(&["system.filesystem.mountpoint"]).shown("Inodes used", Unit::Share).good(Good::Down);
     /// Packets over the same interfaces.
     NETWORK_PACKETS = counter("system.network.packets", "{packet}").by(&["network.io.direction"])
         .shown("Packets", Unit::Rate);

@@ -28,6 +28,20 @@ fn packets(what: &str, bad: f64) -> Given {
     one("system.network.packets", 10_000.0).with(what, bad)
 }
 
+const OOM: &str = "system.memory.oom_kills";
+const INODES: &str = "system.filesystem.mount.inodes.utilization{system.filesystem.mountpoint=/}";
+const OVERFLOWS: &str = "system.tcp.listen_overflows";
+
+fn stalled(resource: &str, tasks: &str, share: f64) -> Given {
+    let series = format!("system.pressure.time{{system.pressure.resource={resource},system.pressure.tasks={tasks}}}");
+    one(&series, share).with("system.cpu.utilization", 0.9)
+}
+
+fn disk(operations: f64, seconds: f64) -> Given {
+    one("system.disk.device.operations{disk.io.direction=write,system.device=sda}", operations)
+        .with("system.disk.device.operation_time{disk.io.direction=write,system.device=sda}", seconds)
+}
+
 const MOUNT: &str = "system.filesystem.mount.utilization{system.filesystem.mountpoint=/}";
 
 const CASES: &[Case] = &[
@@ -49,6 +63,13 @@ const CASES: &[Case] = &[
         || one("system.paging.utilization", 0.9).with("system.paging.limit", 1e6),
         310,
     ),
+    ("memory-killed", || one(OOM, 1.0), || one(OOM, 0.0), 1),
+    ("memory-pressure", || stalled("memory", "full", 0.2), || stalled("memory", "some", 0.2), 80),
+    ("io-pressure", || stalled("io", "full", 0.7), || stalled("io", "full", 0.5), 320),
+    ("cpu-pressure", || stalled("cpu", "some", 0.9), || stalled("cpu", "some", 0.7), 320),
+    ("inodes-full", || one(INODES, 0.93), || one(INODES, 0.89), 31),
+    ("disk-slow", || disk(10.0, 2.0), || disk(10.0, 0.5), 320),
+    ("connections-turned-away", || one(OVERFLOWS, 5.0), || one(OVERFLOWS, 0.0), 10),
     ("disk-full", || one(MOUNT, 0.93), || one(MOUNT, 0.89), 31),
     ("network-errors", || packets("system.network.errors", 20.0), || packets("system.network.errors", 2.0), 70),
     ("network-drops", || packets("system.network.dropped", 200.0), || packets("system.network.dropped", 50.0), 130),
