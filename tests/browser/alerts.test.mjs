@@ -99,6 +99,59 @@ test("a storm is shown in part and does not make the page longer", () =>
     assert.ok(height < 3000, `the page is ${height} px tall`);
   }));
 
+const rows = (page, table) => page.locator(`section[aria-label="${table}"] tbody tr`);
+
+for (const look of LOOKS) {
+  test(`axe finds nothing in the silence dialog, ${look.theme}, ${look.width} wide`, () =>
+    on(["--nodes", "248"], look, async (page) => {
+      await page.locator("button", { hasText: "New silence" }).click();
+      await page.waitForSelector("dialog[open] .matcher");
+      assert.deepEqual(await violations(page), []);
+      assert.ok(await fitsInWidth(page));
+    }, "/alerts"));
+}
+
+test("the page of alerts: one below what explains it, found by words, silenced with a preview, ended again", () =>
+  on(["--nodes", "248", "--alerts", "8"], DESKTOP, async (page) => {
+    const open = rows(page, "Table of open alerts");
+    await until("eight are open", () => open.count(), (n) => n === 8);
+    const under = await page.locator(".open-alerts th.under").textContent();
+    assert.match(under, /Node slow/);
+    await page.locator('input[aria-label^="Filter alerts"]').fill("disk node-r07-04");
+    await until("one has these words", () => open.count(), (n) => n === 1);
+    assert.match(page.url(), /q=disk/, "the address says so");
+    await open.first().locator("button", { hasText: "Silence" }).click();
+    await until("what it covers", () => textOf(page, "dialog .said"), (text) => text?.includes("Covers 1 open alert now"));
+    const values = await page.locator("dialog .matcher input").evaluateAll((all) => all.map((e) => e.value));
+    assert.deepEqual(values, [
+      "rule", "disk-full", "node", "node-r07-04", "system.filesystem.mountpoint", "/var/lib",
+    ]);
+    await page.locator('dialog input[aria-label="Value of matcher 2"]').fill("web-9");
+    await until("nothing", () => textOf(page, "dialog .said"), (text) => text?.includes("Covers no open alert now"));
+    await page.locator('dialog input[aria-label="Value of matcher 2"]').fill("node-r07-04");
+    await page.locator("dialog input[name=who]").fill("op-1");
+    await page.locator("dialog input[name=comment]").fill("moved tonight");
+    await page.locator("dialog button.main").click();
+    await until("it is silenced", () => open.first().textContent(), (text) => text.includes("silenced"));
+    const silences = rows(page, "Table of silences");
+    await until("who and why", () => silences.allTextContents(), (all) => all.length === 1 && /op-1.*moved tonight/.test(all[0]));
+    await silences.locator("button", { hasText: "End now" }).click();
+    await until("it fires again", () => open.first().textContent(), (text) => text.includes("firing"));
+    await until("it ended", () => silences.allTextContents(), ([first]) => first.includes("ended"));
+  }, "/alerts"));
+
+test("past alerts are turned by pages, rules are shown on request", () =>
+  on(["--nodes", "248"], DESKTOP, async (page) => {
+    const past = rows(page, "Table of past alerts");
+    await until("a page of fifty", () => past.count(), (n) => n === 50);
+    await page.locator("button", { hasText: "Older" }).click();
+    await until("the rest", () => past.count(), (n) => n === 30);
+    await page.locator("button", { hasText: "Newer" }).click();
+    await until("the newest again", () => past.count(), (n) => n === 50);
+    await page.locator("button", { hasText: "Show" }).click();
+    await until("the rules", () => rows(page, "Table of rules").allTextContents(), (all) => all.some((text) => text.includes("node.silent_seconds")));
+  }, "/alerts"));
+
 test("nothing open says what is watched, and no alerts say why", async () => {
   const said = (page, words) =>
     until(words, () => page.locator(".absent").allTextContents(), (all) => all.some((text) => text.includes(words)));

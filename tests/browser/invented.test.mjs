@@ -21,6 +21,7 @@ const SHOWN = {
   "/": ".kpi .v",
   "/nodes/node-r03-19": ".cores canvas",
   "/nodes": "table.nodes tbody th",
+  "/alerts": ".open-alerts tbody tr",
   "/cluster": "tbody tr",
 };
 

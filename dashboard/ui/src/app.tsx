@@ -49,12 +49,14 @@ function decoded(part: string): string {
 }
 
 const nodesPage = (pages: Pages) => pages.NodesPage;
+const alertsPage = (pages: Pages) => pages.AlertsPage;
 const clusterPage = (pages: Pages) => pages.ClusterPage;
 
 export function App() {
   const here = path.value;
   if (here === "/" || here === "/index.html") return <OverviewPage />;
   if (here === "/nodes") return <Other key="nodes" title="Nodes" pick={nodesPage} />;
+  if (here === "/alerts") return <Other key="alerts" title="Alerts" pick={alertsPage} />;
   if (here === "/cluster") return <Other key="cluster" title="Cluster" pick={clusterPage} />;
   const id = decoded(/^\/nodes\/([^/]+)$/.exec(here)?.[1] ?? "");
   if (id !== "") {

@@ -17,6 +17,7 @@ import { RangePicker } from "./RangePicker";
 const PAGES = [
   { href: "/", label: "Overview", glyph: "overview" },
   { href: "/nodes", label: "Nodes", glyph: "nodes" },
+  { href: "/alerts", label: "Alerts", glyph: "alerts" },
   { href: "/cluster", label: "Cluster", glyph: "cluster" },
 ] as const;
 
@@ -40,6 +41,7 @@ function SideBar({ help }: { help: () => void }) {
   const cluster = live.hello.value?.cluster || "No cluster yet";
   const expected = complete?.nodesExpected ?? 0;
   const reporting = complete?.nodesReporting ?? 0;
+  const open = live.overview.state.value?.alerts?.open ?? 0;
   const tally = aggregatorTally();
   const stale = standing.value === "stale";
   const when = stale ? `at ${clock(newest.value)}` : "reporting";
@@ -65,6 +67,7 @@ function SideBar({ help }: { help: () => void }) {
             <Glyph name={p.glyph} />
             {p.label}
             {p.href === "/nodes" && expected > 0 && <span class="n">{grouped(expected)}</span>}
+            {p.href === "/alerts" && open > 0 && <span class="n">{grouped(open)}</span>}
           </a>
         ))}
       </nav>

@@ -1,7 +1,19 @@
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { AlertEpisodeSchema, AlertSchema, AlertScope } from "../gen/starling/v1/alerts_pb";
-import { emptyText, held, nodeOf, ruleTitle, subjectText, valueText, webAddress } from "./alerts";
+import {
+  emptyText,
+  families,
+  held,
+  holds,
+  matcherText,
+  nodeOf,
+  ruleTitle,
+  subjectText,
+  valueText,
+  webAddress,
+  written,
+} from "./alerts";
 
 describe("an alert in words", () => {
   it("is titled by its rule", () => {
@@ -50,4 +62,52 @@ it("only the web is followed", () => {
     null,
     null,
   ]);
+});
+
+describe("alerts in a table", () => {
+  const of = (id: string, parent: string | null) => ({ id, parent });
+  const ids = (rows: { alert: { id: string }; under: boolean }[]) =>
+    rows.map(({ alert, under }) => (under ? `-${alert.id}` : alert.id));
+
+  it("stand below the one that explains them", () => {
+    const rows = families([of("a", "z"), of("z", null), of("b", null), of("c", "z"), of("d", "gone")]);
+    expect(ids(rows)).toEqual(["z", "-a", "-c", "b", "d"]);
+  });
+
+  it("are all there, whatever is said of parents", () => {
+    expect(ids(families([of("a", "b"), of("b", "a"), of("c", "c")])).sort()).toEqual(["a", "b", "c"]);
+  });
+
+  it("are found by any of their words", () => {
+    const alert = {
+      metric: "cpu-busy",
+      subject: "web-1",
+      severity: "warning",
+      state: "firing",
+      attributes: {},
+      labels: { zone: "a" },
+    };
+    expect(["", "CPU web", "zone:a warning", "web-2", "cpu disk"].map((text) => holds(alert, text))).toEqual([
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  it("are matched as Alertmanager writes it", () => {
+    const text = (regex: boolean, negate: boolean) =>
+      matcherText({ key: "node", value: 'w"1', regex, negate });
+    expect([text(false, false), text(true, true)]).toEqual(['node="w\\"1"', 'node!~"w\\"1"']);
+  });
+
+  it("write values in the unit of their rule", () => {
+    expect(written(null, "share")).toBe("–");
+    expect([written(0.5, "share"), written(90, "time"), written(3, "number")]).toEqual([
+      expect.stringMatching(/^50.*%$/),
+      expect.stringMatching(/^1.*m/),
+      expect.stringMatching(/^3/),
+    ]);
+  });
 });

@@ -5,7 +5,7 @@ import { type AlertDetails, acknowledge, alertDetails } from "../api/alerts";
 import { Refused } from "../api/ask";
 import { Dialog } from "../components/Dialog";
 import { FactList } from "../components/FactList";
-import { ruleTitle, webAddress } from "../lib/alerts";
+import { ruleTitle, webAddress, written } from "../lib/alerts";
 import * as f from "../lib/format";
 import { ownName, rememberName } from "../state/name";
 import { serverNow } from "../state/page";
@@ -27,6 +27,8 @@ interface AcknowledgeProps {
   done: (alert: AlertDetails) => void;
   close: () => void;
 }
+
+export { SilenceDialog } from "./SilenceDialog";
 
 export function AcknowledgeDialog({ id, sentence, done, close }: AcknowledgeProps) {
   const problem = useSignal("");
@@ -97,25 +99,6 @@ export function AcknowledgeDialog({ id, sentence, done, close }: AcknowledgeProp
 /** Unix seconds of a time of the JSON endpoints. */
 const seconds = (time: string) => Date.parse(time) / 1000;
 const moment = (time: string) => `${f.dated(seconds(time))} ${f.zoneName()}`;
-
-/** A value of the rule's unit, as far as this page can write it; the server has written those of now. */
-export function written(value: number | null, unit: string): string {
-  if (value === null) return f.NONE;
-  switch (unit) {
-    case "share":
-      return f.text(f.percent(value));
-    case "time":
-      return value < 60 ? f.text(f.micros(value * 1e6)) : f.span(value);
-    case "bytes":
-      return f.text(f.bytes(value));
-    case "bytes_per_second":
-      return f.text(f.byteRate(value));
-    case "rate":
-      return f.text(f.rate(value));
-    default:
-      return f.significant(value);
-  }
-}
 
 function factsOf(a: AlertDetails): [string, string][] {
   const facts: [string, string][] = [

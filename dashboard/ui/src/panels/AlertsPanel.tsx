@@ -213,9 +213,7 @@ export function AlertsPanel({ alerts, ofNode = false, width = 4 }: Props) {
             )}
             {alerts.open > list.length && (
               <li class="more">
-                <a href="/api/v1/alerts/performance" download="alerts.json">
-                  {grouped(alerts.open - list.length)} more
-                </a>
+                <a href="/alerts">{grouped(alerts.open - list.length)} more</a>
               </li>
             )}
           </ul>

@@ -15,14 +15,27 @@ interface Read<T> {
   problem: string | null;
 }
 
+interface When {
+  /** Asked again after so many seconds. */
+  every?: number | undefined;
+  /** Asked again at once when this changes. */
+  changes?: number;
+}
+
 /** The last answer about `subject`, kept while the next one is read. */
-export function useAnswer<T>(subject: string, path: string, parameters: Parameters): Read<T> {
+export function useAnswer<T>(
+  subject: string,
+  path: string,
+  parameters: Parameters,
+  { every, changes }: When = {},
+): Read<T> {
   const nothing = { subject, answer: null, problem: null };
   const state: Signal<Read<T> & { subject: string }> = useSignal(nothing);
   const key = JSON.stringify([path, parameters]);
   const failed = state.value.problem !== null;
-  // Only while it has failed does the beat matter.
-  const attempt = failed ? Math.floor(beat.value / AGAIN_AFTER) : 0;
+  // Else the beat does not matter.
+  const period = failed ? AGAIN_AFTER : every;
+  const attempt = period === undefined ? 0 : Math.floor(beat.value / period);
   // The key holds path and parameters.
   useEffect(() => {
     const mine = new AbortController();
@@ -38,6 +51,6 @@ export function useAnswer<T>(subject: string, path: string, parameters: Paramete
       },
     );
     return () => mine.abort();
-  }, [key, attempt]);
+  }, [key, attempt, changes]);
   return state.value.subject === subject ? state.value : nothing;
 }

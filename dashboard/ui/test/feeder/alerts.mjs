@@ -1,5 +1,5 @@
-// INVENTED alerts of the test feeder: what is open, and the JSON endpoints of one alert. Acknowledging works, for all that
-// look at this feeder.
+// INVENTED alerts of the test feeder: what is open, and the JSON endpoints of alerts, silences, episodes and rules.
+// Acknowledging and silencing work, for all that look at this feeder.
 
 /** `limit` texts and numbers of a rule, with what to do. */
 const RULES = [
@@ -104,14 +104,35 @@ export function makeAlerts({ fleet, count, started, unavailable = "" }) {
       unavailable,
     };
   };
-  const details = ({ of, message }) => {
+  const time = (tick) => new Date(tick * 1000).toISOString();
+  const silences = [];
+  /** Whether all matchers of one silence hold; only equality is known here. */
+  const covers = (matchers, { message: { episode } }) =>
+    matchers.every(({ key, value }) =>
+      key === "rule"
+        ? episode.rule === value
+        : ["node", "subject"].includes(key)
+          ? episode.subject === value
+          : (episode.attributes ?? []).some((is) => is.key === key && is.value === value),
+    );
+  const now = () => Date.now() / 1000;
+  const silencing = (alert) =>
+    silences
+      .filter((is) => Date.parse(is.ends) / 1000 > now() && covers(is.matchers, alert))
+      .map((is) => is.id);
+  const details = (alert) => {
+    const { of, message } = alert;
     const { episode, acknowledgement: ack } = message;
-    const time = (tick) => new Date(tick * 1000).toISOString();
+    const silencedBy = silencing(alert);
     return {
       id: episode.episodeId,
       severity: SEVERITIES[of.severity],
       metric: of.rule,
-      state: ack ? "acknowledged" : "firing",
+      state: silencedBy.length > 0 ? "silenced" : ack ? "acknowledged" : "firing",
+      scope: of.cluster ? "cluster" : "node",
+      subject: episode.subject || null,
+      outcome: null,
+      worst: 0.98,
       sentence: message.sentence,
       description: "Invented by the test feeder.",
       resolution: of.todo,
@@ -145,13 +166,81 @@ export function makeAlerts({ fleet, count, started, unavailable = "" }) {
             until: null,
           }
         : null,
-      silencedBy: [],
-      children: [],
-      parent: null,
+      silencedBy,
+      // The slow node is told as what is behind the errors of all.
+      children: of.cluster ? [alerts[0].message.episode.episodeId] : [],
+      parent:
+        alert === alerts[0]
+          ? (alerts.find((one) => one.of.cluster)?.message.episode.episodeId ?? null)
+          : null,
     };
   };
+  /** Two pages of what is over. */
+  const past = (page) => {
+    const over = Array.from({ length: 80 }, (_, i) => {
+      const of = RULES[i % RULES.length];
+      const node = of.cluster ? "" : (fleet[(i * 7) % Math.max(1, fleet.length)]?.id ?? "");
+      const since = started - 3_600 * (i + 1);
+      const episode = {
+        episodeId: `e${i}`.padStart(16, "0"),
+        rule: of.rule,
+        subject: node,
+        sinceTick: since,
+        severity: of.severity,
+      };
+      const alert = details({ of, message: { episode, sentence: `${node || "the cluster"} ${of.says}` } });
+      return {
+        ...alert,
+        state: "cleared",
+        endedAt: time(since + 60 + 37 * i),
+        outcome: "recovered",
+        children: [],
+      };
+    });
+    return page === "older"
+      ? { episodes: over.slice(50), nextPage: null }
+      : { episodes: over.slice(0, 50), nextPage: "older" };
+  };
+  const rules = () => ({
+    rules: RULES.map((of) => ({
+      name: of.rule,
+      file: null,
+      scope: of.cluster ? "cluster" : "node",
+      expression: of.expression,
+      direction: "above",
+      levels: [{ severity: SEVERITIES[of.severity], fire: 0.95, clear: 0.9 }],
+      forSeconds: 30,
+      holdSeconds: 10,
+      description: "Invented by the test feeder.",
+      open: alerts.filter((alert) => alert.of === of).length,
+      unit: of.unit,
+    })),
+    mistakes: [],
+    refusedSince: null,
+  });
+  const silence = (body) => {
+    if (!body.preview && !body.who) {
+      return [400, { error: { message: "who is missing: say who wants it quiet", field: "who" } }];
+    }
+    const of = { matchers: body.matchers, who: body.who ?? "", comment: body.comment ?? "" };
+    const made = { ...of, id: null, starts: time(now()), ends: time(now() + body.forSeconds) };
+    if (!body.preview) silences.unshift({ ...made, id: `s${silences.length + 1}` });
+    const covered = alerts.filter((alert) => covers(body.matchers, alert));
+    return [200, { silence: made, covers: covered.map((alert) => details(alert)) }];
+  };
   /** Status and body, or null when the path is of something else. */
-  const answer = (method, path, body) => {
+  const answer = (method, path, body, query) => {
+    if (path === "/api/v1/alerts") {
+      return [200, { unavailable: unavailable || null, rules: 27, alerts: alerts.map(details) }];
+    }
+    if (path === "/api/v1/episodes") return [200, past(query.get("page"))];
+    if (path === "/api/v1/rules") return [200, rules()];
+    if (path === "/api/v1/silences") return method === "POST" ? silence(body) : [200, { silences }];
+    const quiet = silences.find((is) => path === `/api/v1/silences/${is.id}`);
+    if (quiet && method === "DELETE") {
+      quiet.ends = time(now());
+      return [200, quiet];
+    }
     const [, id, ack] = /^\/api\/v1\/alerts\/([0-9a-f]{16})(\/ack)?$/.exec(path) ?? [];
     const found = alerts.find(({ message }) => message.episode.episodeId === id);
     if (id === undefined) return null;

@@ -108,7 +108,7 @@ const http = createServer(async (request, response) => {
     return;
   }
   const body = request.method === "POST" ? JSON.parse((await request.toArray()).join("") || "{}") : {};
-  const ofAlert = cut ? null : alerts.answer(request.method, path, body);
+  const ofAlert = cut ? null : alerts.answer(request.method, path, body, url.searchParams);
   if (ofAlert) {
     response.writeHead(ofAlert[0], { "content-type": "application/json" });
     response.end(JSON.stringify(ofAlert[1]));

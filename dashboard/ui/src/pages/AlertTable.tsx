@@ -1,0 +1,139 @@
+/** Open alerts as a table; those that another one explains stand below it. */
+import type { AlertDetails } from "../api/alerts";
+import { type Mark, StatusMark } from "../components/Icons";
+import { ruleTitle } from "../lib/alerts";
+import * as f from "../lib/format";
+import { serverNow } from "../state/page";
+import { nodeHref } from "../state/router";
+
+const MARKS: Record<string, Mark> = {
+  info: "info",
+  warning: "warning",
+  error: "error",
+  critical: "critical",
+};
+
+/** The mark of a severity, by its word. */
+export const markOf = (severity: string): Mark => MARKS[severity] ?? "silent";
+
+/** Unix seconds of a time of the JSON endpoints. */
+export const secondsOf = (time: string) => Date.parse(time) / 1000;
+
+/** Rule and parts: "Disk full /var". */
+export function titleOf(alert: AlertDetails): string {
+  return [ruleTitle(alert.metric), ...Object.values(alert.attributes)].join(" ");
+}
+
+/** Whom it is about: a node leads to its page. */
+export function Subject({ alert }: { alert: AlertDetails }) {
+  if (alert.node) return <a href={nodeHref(alert.node)}>{alert.node}</a>;
+  return <>{alert.subject ?? "cluster"}</>;
+}
+
+type Act = (alert: AlertDetails) => void;
+
+interface Props {
+  rows: { alert: AlertDetails; under: boolean }[];
+  acknowledge: Act;
+  silence: Act;
+  details: Act;
+}
+
+function State({ alert }: { alert: AlertDetails }) {
+  const by = alert.acknowledgement;
+  if (alert.state === "acknowledged" && by) {
+    return <span title={by.comment || undefined}>acknowledged by {by.who}</span>;
+  }
+  return <>{alert.state}</>;
+}
+
+function Row({ alert, under, acknowledge, silence, details }: Omit<Props, "rows"> & Props["rows"][number]) {
+  const title = titleOf(alert);
+  const whose = `${title}, ${alert.subject ?? "cluster"}`;
+  const quiet = alert.state === "acknowledged" || alert.state === "silenced";
+  const below = alert.children.length;
+  return (
+    <tr class={quiet || alert.state === "pending" ? "dim" : ""} data-episode={alert.id}>
+      <th scope="row" class={under ? "under" : ""}>
+        <StatusMark mark={markOf(alert.severity)} />
+        <span class="sr">{alert.severity}: </span>
+        <button
+          type="button"
+          class="lk"
+          aria-label={`View details of ${whose}`}
+          onClick={() => details(alert)}
+        >
+          {title}
+        </button>
+        {below > 0 && <span class="sample">{f.grouped(below)} below</span>}
+        <span class="of-small">
+          <Subject alert={alert} />
+        </span>
+      </th>
+      <td class="tx wide-only">
+        <Subject alert={alert} />
+      </td>
+      <td>{alert.currentText ?? f.NONE}</td>
+      <td class="wide-only">{alert.thresholdText ?? f.NONE}</td>
+      <td class="wide-only">{alert.worstText ?? f.NONE}</td>
+      <td title={alert.since}>{f.span(serverNow() - secondsOf(alert.since))}</td>
+      <td class="tx wide-only">
+        <State alert={alert} />
+      </td>
+      <td class="tx acts">
+        {alert.acknowledgement === null && (
+          <button
+            type="button"
+            class="lk"
+            aria-label={`Acknowledge ${whose}`}
+            onClick={() => acknowledge(alert)}
+          >
+            Acknowledge
+          </button>
+        )}
+        <button type="button" class="lk" aria-label={`Silence ${whose}`} onClick={() => silence(alert)}>
+          Silence
+        </button>
+      </td>
+    </tr>
+  );
+}
+
+export function AlertTable({ rows, ...acts }: Props) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+    <section class="wide" tabIndex={0} aria-label="Table of open alerts">
+      <table class="t nodes open-alerts alerts-t">
+        <thead>
+          <tr>
+            <th scope="col" class="tx">
+              Alert
+            </th>
+            <th scope="col" class="tx wide-only">
+              Of
+            </th>
+            <th scope="col">Value</th>
+            <th scope="col" class="wide-only">
+              Limit
+            </th>
+            <th scope="col" class="wide-only">
+              Worst
+            </th>
+            <th scope="col">For</th>
+            <th scope="col" class="tx wide-only">
+              State
+            </th>
+            <th scope="col" class="tx">
+              <span class="sr">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(({ alert, under }) => (
+            <Row key={alert.id} alert={alert} under={under} {...acts} />
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

@@ -1,0 +1,107 @@
+/** The rules in force, and what is wrong with files that were refused. */
+import type { RuleDetails, RulesAnswer } from "../api/alerts";
+import { Panel } from "../components/Panel";
+import { ruleTitle, written } from "../lib/alerts";
+import * as f from "../lib/format";
+import { useAnswer } from "../panels/useAnswer";
+import { query, setQuery } from "../state/router";
+import { secondsOf } from "./AlertTable";
+
+/** Seconds after which they are asked for again: files are read again when they change. */
+const EVERY = 15;
+
+function Row({ rule }: { rule: RuleDetails }) {
+  const levels = rule.levels.map(
+    ({ severity, fire }) => `${severity} ${rule.direction} ${written(fire, rule.unit)}`,
+  );
+  return (
+    <tr>
+      <th scope="row" title={rule.description}>
+        {ruleTitle(rule.name)}
+      </th>
+      <td class="tx">{rule.scope}</td>
+      <td class="tx">
+        <code>{rule.expression}</code>
+      </td>
+      <td class="tx">{levels.join(", ")}</td>
+      <td>{rule.forSeconds > 0 ? f.span(rule.forSeconds) : "at once"}</td>
+      <td>{f.grouped(rule.open)}</td>
+      <td class="tx">{rule.file ?? "default"}</td>
+    </tr>
+  );
+}
+
+export function RuleTable() {
+  const { answer, problem } = useAnswer<RulesAnswer>("rules", "/api/v1/rules", {}, { every: EVERY });
+  const shown = query.value.has("rules");
+  const rules = answer?.rules ?? [];
+  return (
+    <Panel
+      title="Rules"
+      note={rules.length > 0 ? `${f.grouped(rules.length)} watched each second` : ""}
+      width={12}
+      controls={
+        <button
+          type="button"
+          class="lk"
+          aria-expanded={shown}
+          onClick={() => setQuery("rules", shown ? null : "shown")}
+        >
+          {shown ? "Hide" : "Show"}
+        </button>
+      }
+      class="flush"
+    >
+      {problem !== null && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      {answer !== null && answer.mistakes.length > 0 && (
+        <div class="problem" role="alert">
+          The files of rules are refused
+          {answer.refusedSince && ` since ${f.dated(secondsOf(answer.refusedSince))}`}; the former rules are
+          in force:
+          <ul>
+            {answer.mistakes.map((mistake) => (
+              <li key={mistake}>{mistake}</li>
+            ))}
+          </ul>
+        </div>
+      )}
+      {shown && rules.length > 0 && (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+        <section class="wide" tabIndex={0} aria-label="Table of rules">
+          <table class="t nodes">
+            <thead>
+              <tr>
+                <th scope="col" class="tx">
+                  Rule
+                </th>
+                <th scope="col" class="tx">
+                  Of
+                </th>
+                <th scope="col" class="tx">
+                  Expression
+                </th>
+                <th scope="col" class="tx">
+                  Fires
+                </th>
+                <th scope="col">After</th>
+                <th scope="col">Open</th>
+                <th scope="col" class="tx">
+                  From
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {rules.map((rule) => (
+                <Row key={rule.name} rule={rule} />
+              ))}
+            </tbody>
+          </table>
+        </section>
+      )}
+    </Panel>
+  );
+}
