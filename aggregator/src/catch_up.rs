@@ -151,6 +151,10 @@ pub(crate) async fn run(catch_up: Arc<CatchUp>, membership: Membership, ledger: 
         }
         catch_up.behind.send_if_modified(|shown| shown.replace(reason.clone()).is_none_or(|before| before != reason));
     }
+    // An ended ledger ends this process.
+    if ledger.brought_out().await.is_err() {
+        return;
+    }
     tracing::info!(after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "caught up, answers");
     catch_up.caught_up();
 }

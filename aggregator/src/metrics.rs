@@ -663,9 +663,13 @@ impl Metrics {
         }
     }
 
-    /// A part of the ledger's logs is on the disk.
-    pub(crate) fn ledger_stored(&self, bytes: usize, took: Duration) {
+    /// A part of the ledger's logs is in the log.
+    pub(crate) fn ledger_appended(&self, bytes: usize) {
         self.ledger_stored_bytes.add(bytes as u64);
+    }
+
+    /// What was appended is safe.
+    pub(crate) fn ledger_synced(&self, took: Duration) {
         self.ledger_store_write.record(took);
     }
 

@@ -114,8 +114,8 @@ impl Program for Service {
         };
         let remote_write = RemoteWrite::open(&config.state_dir, &config.remote_write).await?;
         let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
-        let (log, requests) = LogHandle::new();
-        let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log));
+        let (log, requests, of_entries) = LogHandle::new();
+        let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log.clone()));
         let opened_alerts = match config.alerts.enabled {
             true => Some(alerts::open(&config, metrics.clone()).await?),
             false => None,
@@ -168,7 +168,7 @@ impl Program for Service {
         };
         let history = history.map(|((history, mut starting), copies)| {
             let saved = ledger.restore(std::mem::take(&mut starting.ledger), starting.settled);
-            let logs = history.ledger_logs(saved);
+            let logs = history.ledger_logs(saved, (log, of_entries));
             (history, starting, logs, copies)
         });
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
@@ -310,7 +310,7 @@ fn build(
         vec![Box::new(Memory::new(ledger.clone(), registry.clone(), fleet.clone()))];
     let (disk, log) = disk.unzip();
     sources.extend(disk.iter().map(|disk| -> Box<dyn Source> { Box::new(Stored::new(disk.clone(), metrics.clone())) }));
-    let held = Held::new(sources, log);
+    let held = Held::new(sources, log.map(|log| (log, ledger.clone())));
     let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone());
     let scrapes = Arc::new(Scrapes::new(follow, metrics.clone()));
     let exchange = Exchange {

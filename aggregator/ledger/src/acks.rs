@@ -17,7 +17,8 @@ impl Ledger {
         self.enough = copies.max(1);
     }
 
-    /// Dots of connected streams that enough aggregators hold by now, each reported once, sorted.
+    /// Dots of connected streams that enough aggregators hold by now, each reported once, sorted. Only such as readers see:
+    /// a second that changed since it was brought out waits for that.
     pub(crate) fn acks(&mut self) -> Vec<Ack> {
         // Without news there is nothing to look for.
         if !std::mem::take(&mut self.acks_due) {
@@ -27,6 +28,10 @@ impl Ledger {
         let mut acks = Vec::new();
         let mut waiting = std::mem::take(&mut self.unacknowledged);
         waiting.retain(|&tick, streams| {
+            if self.ticks.is_changed(tick) && !self.faults.has(Fault::AckBeforeShown) {
+                self.acks_due = true;
+                return true;
+            }
             if let Some(state) = self.ticks.get(tick) {
                 self.acks_of(tick, state, streams, enough, &mut acks);
             }

@@ -55,6 +55,7 @@ impl Ledger {
             Event::Live(live) => self.live = live,
             Event::Copies(copies) => self.set_copies(copies),
             Event::Tick => self.tick(now_ms),
+            Event::BringOut => self.bring_out_at_most(usize::MAX),
             Event::Flush => self.flush(now_ms),
             Event::Recall(known) => self.recall(now_ms, known),
         }
@@ -115,11 +116,7 @@ impl Ledger {
         if now_ms < self.brought_out_ms + BRING_OUT_MS {
             return;
         }
-        for tick in self.ticks.take_changed(VIEWS_PER_STEP) {
-            if let Some(view) = self.snapshot(tick) {
-                self.actions.push_back(Action::Changed(view));
-            }
-        }
+        self.bring_out_at_most(VIEWS_PER_STEP);
         if self.ticks.has_changed() {
             // The rest in the next step.
             return;
@@ -128,6 +125,14 @@ impl Ledger {
         for tick in self.ticks.take_packed() {
             if let Some(view) = self.snapshot(tick) {
                 self.actions.push_back(Action::Packed(view));
+            }
+        }
+    }
+
+    fn bring_out_at_most(&mut self, views: usize) {
+        for tick in self.ticks.take_changed(views) {
+            if let Some(view) = self.snapshot(tick) {
+                self.actions.push_back(Action::Changed(view));
             }
         }
     }

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     AckOnSent,
     /// Acknowledges what no store holds yet.
     AckBeforeSync,
+    /// Acknowledges what readers do not see yet.
+    AckBeforeShown,
     /// Takes a peer's entries for as durable as they are received.
     ReceivedIsDurable,
     /// Knows the busy cores only of the nodes that are connected here.

@@ -21,6 +21,7 @@
 //! | the membership changes | [`Event::Live`], [`Event::Copies`] | |
 //! | every few milliseconds while events come, at [`Ledger::next_deadline`], and twice a second | [`Event::Tick`] | [`Action::Changed`], [`Action::Settled`], [`Action::Pruned`], [`Action::Acks`], [`Action::Send`] |
 //! | after a start, once the peers' logs have come | [`Event::Recall`] | |
+//! | before the first answer after a start, once the logs have come | [`Event::BringOut`] | [`Action::Changed`] |
 //! | before a stop | [`Event::Flush`], then [`Event::Tick`] | |
 //!
 //! The proof of the algorithm is in `docs/ledger.md`.

@@ -2,9 +2,9 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-/// Logs held, live and dead writers together. Entries of a further writer are refused
-/// ([`super::EntriesError::Limit`]) until an empty log is dropped.
-pub const WRITERS_MAX: usize = 256;
+/// Logs held, live and dead writers together: one process that starts again each second for as long as entries are kept.
+/// Entries of a further writer are refused ([`super::EntriesError::Limit`]) until an empty log is dropped.
+pub const WRITERS_MAX: usize = 1_024;
 /// Peers whose digests are kept. A further peer's digest is refused.
 pub const PEERS_MAX: usize = 64;
 /// Logs one digest may name; more is refused whole.

@@ -77,6 +77,8 @@ pub enum Event {
     Copies(u32),
     /// Time has passed. Does what is due, and brings out what changed.
     Tick,
+    /// Brings out all that changed, at once: after a start, before the first answer. Later a step brings out a few.
+    BringOut,
     /// Appends everything gathered, whether due or not: before a stop.
     Flush,
     /// Streams known from before the start. Those of nodes of which no log speaks go into the own log; to be given once

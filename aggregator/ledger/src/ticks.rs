@@ -79,12 +79,19 @@ impl Ticks {
         self.changed.remove(&tick)
     }
 
-    /// At most `most` of the ticks that changed, the newest. They are brought out, so that it no longer matters whether
-    /// they were packed.
+    /// At most `most` of the ticks that changed: the oldest, so that none waits for ever, and else the newest. They are
+    /// brought out, so that it no longer matters whether they were packed.
     pub(super) fn take_changed(&mut self, most: usize) -> Vec<u32> {
-        let changed: Vec<u32> = std::iter::from_fn(|| self.changed.pop_last()).take(most).collect();
+        let oldest = self.changed.pop_first();
+        let newest = std::iter::from_fn(|| self.changed.pop_last()).take(most.saturating_sub(1));
+        let changed: Vec<u32> = oldest.into_iter().chain(newest).collect();
         self.packed.retain(|tick| !changed.contains(tick));
         changed
+    }
+
+    /// Whether a tick changed and was not brought out yet: readers do not see all that is known of it.
+    pub(super) fn is_changed(&self, tick: u32) -> bool {
+        self.changed.contains(&tick)
     }
 
     /// Whether ticks changed that were not brought out yet.

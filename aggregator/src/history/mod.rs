@@ -130,9 +130,10 @@ impl History {
         Ok((Arc::new(history), Starting { ledger: logs, settled, recorder, recalled, with }))
     }
 
-    /// What keeps the logs of the ledger, of which all that is in the store was `saved`.
-    pub(crate) fn ledger_logs(&self, saved: Saved) -> LedgerLogs {
-        LedgerLogs::new(self.ledger.clone(), self.disk.clone(), self.metrics.clone(), saved)
+    /// What keeps the logs of the ledger, of which all that is in the store was `saved`, for those who wait for them, and
+    /// with them the seconds of nodes.
+    pub(crate) fn ledger_logs(&self, saved: Saved, log: (LogHandle, LogRequests)) -> LedgerLogs {
+        LedgerLogs::new(self.ledger.clone(), self.disk.clone(), log, self.metrics.clone(), saved)
     }
 
     /// Writes the open seconds, and in the background what is over, until `stop`.

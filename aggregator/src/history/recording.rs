@@ -30,28 +30,40 @@ const AT_MOST_EVERY: Duration = Duration::from_millis(200);
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 /// Somebody waits until all that is known is in the log.
-type Request = sync_channel::SyncSender<()>;
+pub(super) type Request = sync_channel::SyncSender<()>;
 
 /// By which answers wait for the log. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct LogHandle(mpsc::Sender<Request>);
+pub(crate) struct LogHandle {
+    seconds: mpsc::Sender<Request>,
+    entries: mpsc::Sender<Request>,
+}
 
-/// The other end of a [`LogHandle`].
+/// One of the other ends of a [`LogHandle`].
 #[derive(Debug)]
-pub(crate) struct LogRequests(mpsc::Receiver<Request>);
+pub(crate) struct LogRequests(pub(super) mpsc::Receiver<Request>);
 
 impl LogHandle {
-    /// Both ends.
-    pub(crate) fn new() -> (Self, LogRequests) {
-        let (sender, receiver) = mpsc::channel(REQUESTS);
-        (Self(sender), LogRequests(receiver))
+    /// All ends: for the open seconds, and for the entries of the ledger.
+    pub(crate) fn new() -> (Self, LogRequests, LogRequests) {
+        let ((seconds, of_seconds), (entries, of_entries)) = (mpsc::channel(REQUESTS), mpsc::channel(REQUESTS));
+        (Self { seconds, entries }, LogRequests(of_seconds), LogRequests(of_entries))
     }
 
-    /// Waits until all that is known now is in the log: what is answered afterwards is there after the end of the
+    /// Waits until all seconds that are known now are in the log: what was read of nodes before is there after the end of the
     /// process. Returns after half a second in any case. Blocks: not for a runtime thread.
-    pub(crate) fn written(&self) {
+    pub(crate) fn seconds_written(&self) {
+        Self::wait(&self.seconds);
+    }
+
+    /// The same of the entries of the ledger, and of what was read of the cluster.
+    pub(crate) fn entries_written(&self) {
+        Self::wait(&self.entries);
+    }
+
+    fn wait(at: &mpsc::Sender<Request>) {
         let (request, done) = sync_channel::sync_channel(1);
-        if self.0.try_send(request).is_ok() {
+        if at.try_send(request).is_ok() {
             // Dropped at the stop.
             let _ = done.recv_timeout(WAIT);
         }

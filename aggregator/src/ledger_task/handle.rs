@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -140,6 +140,7 @@ pub(super) enum Request {
     Recall(Vec<KnownStream>),
     Stored(Vec<(WriterId, u64)>),
     Flush(oneshot::Sender<()>),
+    BringOut(oneshot::Sender<()>),
     Ask(Question),
 }
 
@@ -165,6 +166,10 @@ pub(super) struct Shared {
     pub(super) on_disk: AtomicBool,
     /// There is something for the store to keep.
     pub(super) persist: Notify,
+    /// Entries that the store was to keep, since the start.
+    pub(super) persists: AtomicU64,
+    /// How many of them are in its log.
+    pub(super) in_log: AtomicU64,
 }
 
 impl Shared {
@@ -193,6 +198,8 @@ impl LedgerHandle {
             sessions: AtomicUsize::new(0),
             on_disk: AtomicBool::new(false),
             persist: Notify::new(),
+            persists: AtomicU64::new(0),
+            in_log: AtomicU64::new(0),
         };
         (Self(Arc::new(shared)), inbox)
     }
@@ -225,6 +232,21 @@ impl LedgerHandle {
     /// Waits until there is something for a store to keep. One waits at a time.
     pub(crate) async fn unsaved(&self) {
         self.0.persist.notified().await;
+    }
+
+    /// Entries that the store was to keep so far: readers may see these.
+    pub(crate) fn persists(&self) -> u64 {
+        self.0.persists.load(Ordering::Acquire)
+    }
+
+    /// So many of them are in its log.
+    pub(crate) fn now_in_log(&self, persists: u64) {
+        self.0.in_log.fetch_max(persists, Ordering::AcqRel);
+    }
+
+    /// Whether all of them are: what readers see survives the end of the process.
+    pub(crate) fn is_in_log(&self) -> bool {
+        self.persists() <= self.0.in_log.load(Ordering::Acquire)
     }
 
     /// On how many disks an acknowledged frame is at least.
@@ -369,6 +391,14 @@ impl LedgerHandle {
     /// Everything pending becomes an entry now, for a stop.
     pub(crate) async fn flush(&self) {
         let _ = self.ask_for(Request::Flush).await;
+    }
+
+    /// Returns when readers see all that the ledger knew when it was asked.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(crate) async fn brought_out(&self) -> Result<(), Ended> {
+        self.ask_for(Request::BringOut).await
     }
 
     /// Asks the ledger something that takes microseconds.

@@ -118,6 +118,8 @@ impl LedgerTask {
             self.handle(Event::Synced { writer: log.writer, up_to: log.length });
         }
         self.handle(Event::Tick);
+        // A step brings out a few seconds only: until all were, answers would lack what was acknowledged.
+        self.handle(Event::BringOut);
         // One that lies ahead is of a clock that was put back since.
         if let Some(settled) = settled.filter(|settled| *settled <= tick_of(now_ms())) {
             self.shared.published.send_modify(|published| published.settled = published.settled.max(settled));
@@ -274,6 +276,10 @@ impl LedgerTask {
                 self.handle(Event::Tick);
                 let _ = answer.send(());
             }
+            Request::BringOut(answer) => {
+                self.handle(Event::BringOut);
+                let _ = answer.send(());
+            }
             Request::Ask(question) => question(&self.ledger),
         }
     }
@@ -293,9 +299,13 @@ impl LedgerTask {
             Action::Opened { result, .. } => outcome.opened = Some(result),
             Action::Refused { refused, .. } => outcome.refused = Some(refused),
             Action::DigestRefused { error, .. } => outcome.digest_refused = Some(error),
-            Action::Persist { .. } if self.shared.on_disk.load(Ordering::Relaxed) => self.shared.persist.notify_one(),
+            Action::Persist { .. } if self.shared.on_disk.load(Ordering::Relaxed) => {
+                self.shared.persists.fetch_add(1, Ordering::AcqRel);
+                self.shared.persist.notify_one();
+            }
             // Kept in memory: as durable as it gets.
             Action::Persist { writer, sequence, .. } => {
+                self.shared.persists.fetch_add(1, Ordering::AcqRel);
                 self.shared.persist.notify_one();
                 self.ledger.handle(now_ms(), Event::Synced { writer, up_to: sequence });
             }
@@ -436,6 +446,48 @@ pub(crate) mod tests {
         assert_eq!((ledger.first_from(0), ledger.sessions()), (Some(tick), 1));
         let refused = ledger.offer(frame(seat.stream, tick - 2000, ledger.writer())).await.unwrap();
         assert_eq!(refused, Err(Refused::TooLate));
+    }
+
+    /// Entries of `seconds` from `from` on, as a process before this one kept them.
+    fn kept(from: u32, seconds: u32) -> Vec<starling_proto::v1::Entries> {
+        let mut before = Ledger::new(WriterId::random(), LedgerConfig::default(), Arc::default());
+        let now = u64::from(from) * 1000 - 1000;
+        let (node, stream) = (NodeId::parse("web-1").unwrap(), StreamId::random());
+        before.handle(now, Event::Open { key: 1, node, stream });
+        let Some(Action::Opened { result: Ok(stream), .. }) = before.next_action() else { panic!("not opened") };
+        for tick in from..from + seconds {
+            before.handle(u64::from(tick) * 1000, Event::Offer(frame(stream, tick, before.writer())));
+            before.handle(u64::from(tick) * 1000, Event::Flush);
+        }
+        before.unsaved(&Saved::default(), usize::MAX).into_iter().map(|unsaved| unsaved.run).collect()
+    }
+
+    /// An answer right after a start lacked what had been acknowledged just before the end.
+    #[tokio::test]
+    async fn all_that_was_kept_is_shown_before_the_first_answer() {
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let (handle, mut task) = not_started(&tasks, &state, LedgerLimits::default()).await;
+        let from = tick_of(now_ms()) - 200;
+        let mut restored = Restored::default();
+        kept(from, 150).into_iter().for_each(|run| restored.take(run));
+        task.restore(restored, None);
+        let shown = (from..from + 150).filter(|tick| handle.revision(*tick) > Some(0)).count();
+        assert_eq!(shown, 150);
+    }
+
+    /// The same of what peers held, before this process says that it has caught up.
+    #[tokio::test]
+    async fn what_peers_sent_is_shown_before_it_has_caught_up() {
+        let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
+        let ledger = task(&tasks, &state).await;
+        let from = tick_of(now_ms()) - 200;
+        for run in kept(from, 150) {
+            let run = DecodedRun::decode(&run).unwrap();
+            ledger.entries(run.writer(), run).await;
+        }
+        ledger.brought_out().await.unwrap();
+        let shown = (from..from + 150).filter(|tick| ledger.revision(*tick) > Some(0)).count();
+        assert_eq!(shown, 150);
     }
 
     #[tokio::test]

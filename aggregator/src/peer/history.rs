@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message as _;
 use starling_history::{Selection, Subject};
 use starling_proto::{group::Group, ids::NodeId, v1};
 use tokio::sync::{Semaphore, mpsc};
@@ -20,6 +21,8 @@ use crate::{
 const READS_MAX: usize = 8;
 /// Messages on their way to one asker: up to a megabyte each.
 const OUTBOX: usize = 4;
+/// What is read is passed on in pieces of so many bytes, each once it survives the end of this process.
+const PASSED_BYTES: usize = 4 << 20;
 /// Subjects in one question.
 const SUBJECTS_MAX: usize = 4_096;
 /// Nodes in one question that the asker has whole.
@@ -103,7 +106,11 @@ fn read(
     stop: &Stop,
     outbox: &mpsc::Sender<Result<v1::HistoryPart, Status>>,
 ) {
-    held.begin();
+    let (mut read, mut bytes) = (Vec::new(), 0);
+    let pass = |read: &mut Vec<v1::HistoryPart>| {
+        held.written();
+        read.drain(..).all(|message| outbox.blocking_send(Ok(message)).is_ok())
+    };
     let subjects = match asked {
         Asked::Subjects(subjects) => subjects,
         Asked::Nodes { group, except } => {
@@ -117,6 +124,7 @@ fn read(
             return;
         }
         if stop.is_due() {
+            pass(&mut read);
             // Who asks may be gone.
             let _ = outbox.blocking_send(Ok(v1::HistoryPart { cut: true, ..v1::HistoryPart::default() }));
             return;
@@ -125,10 +133,14 @@ fn read(
         if part.coverage.is_empty() {
             continue;
         }
-        for message in wire::messages(&subject, &part) {
-            if outbox.blocking_send(Ok(message)).is_err() {
+        let messages = wire::messages(&subject, &part).into_iter();
+        read.extend(messages.inspect(|message| bytes += message.encoded_len()));
+        if bytes >= PASSED_BYTES {
+            bytes = 0;
+            if !pass(&mut read) {
                 return;
             }
         }
     }
+    pass(&mut read);
 }

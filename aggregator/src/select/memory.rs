@@ -9,7 +9,7 @@ use starling_proto::{
     group::Group,
     histogram::Histogram,
     ids::NodeId,
-    limits::LIVE_WINDOW,
+    limits::{LATE_WINDOW, LIVE_WINDOW},
     series::Series,
 };
 
@@ -99,7 +99,12 @@ impl Source for Memory {
         _: Option<(&Folding<'_>, u32)>,
         stop: &Stop,
     ) -> Mixed {
-        let window = self.window(selection.from, selection.to);
+        let mut window = self.window(selection.from, selection.to);
+        if !matches!(subject, Subject::Node(_)) {
+            // As long as frames are taken: what has just been acknowledged is on the disk only some time later.
+            let settled = self.ledger.published().borrow().settled;
+            window.0 = selection.from.max(settled.saturating_sub(LATE_WINDOW - 1));
+        }
         if window.0 > window.1 {
             return Mixed::default();
         }

@@ -25,7 +25,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use starling_history::{Selection, Subject};
 use starling_proto::ids::NodeId;
 
-use crate::history::LogHandle;
+use crate::{history::LogHandle, ledger_task::LedgerHandle};
 
 pub(crate) use self::{
     fold::{Folded, Key},
@@ -63,18 +63,24 @@ pub(crate) struct Held {
     /// What is asked first is believed first.
     sources: Arc<[Box<dyn Source>]>,
     /// Where what is answered must stand before.
-    log: Option<LogHandle>,
+    log: Option<(LogHandle, LedgerHandle)>,
 }
 
 impl Held {
     /// By these sources, of which the earlier ones are asked first: a later one is asked for what they lack.
-    pub(crate) fn new(sources: Vec<Box<dyn Source>>, log: Option<LogHandle>) -> Self {
+    pub(crate) fn new(sources: Vec<Box<dyn Source>>, log: Option<(LogHandle, LedgerHandle)>) -> Self {
         Self { sources: sources.into(), log }
     }
 
-    /// Before the first reading for an answer: what is read afterwards survives the end of the process.
-    pub(crate) fn begin(&self) {
-        self.log.iter().for_each(LogHandle::written);
+    /// After the last reading for an answer, before that is given: what was read survives the end of the process.
+    pub(crate) fn written(&self) {
+        if let Some((log, ledger)) = &self.log {
+            // A sync that others wait for takes its time: only what is not in the log is waited for.
+            if !ledger.is_in_log() {
+                log.entries_written();
+            }
+            log.seconds_written();
+        }
     }
 
     /// Nodes of which something of `from..=to` is held, by name.

@@ -17,7 +17,7 @@ pub struct Counts {
     pub bytes: u64,
     /// Frames acknowledged.
     pub acked: u64,
-    /// The same by second, of the newest `SECONDS_MAX`.
+    /// The same by second, of the newest `SECONDS_MAX`: which of the first 64 nodes, a bit for each.
     pub acked_of: BTreeMap<u32, u64>,
     /// Frames kept and not acknowledged.
     pub unacked: u64,
@@ -52,10 +52,10 @@ impl Counts {
         }
     }
 
-    /// A frame of second `tick` is acknowledged.
-    pub(super) fn acked(&mut self, tick: u32) {
+    /// The frame of second `tick` of the node `node` is acknowledged.
+    pub(super) fn acked(&mut self, node: usize, tick: u32) {
         self.acked += 1;
-        *self.acked_of.entry(tick).or_default() += 1;
+        *self.acked_of.entry(tick).or_default() |= 1_u64.checked_shl(node as u32).unwrap_or(0);
         if self.acked_of.len() > SECONDS_MAX {
             self.acked_of.pop_first();
         }

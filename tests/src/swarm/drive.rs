@@ -129,6 +129,7 @@ async fn run(config: SwarmConfig, counts: &Arc<Mutex<Counts>>, stop: Cancellatio
         let mut targets = config.targets.clone();
         targets.rotate_left(i % config.targets.len());
         let node = SwarmNode {
+            number: i,
             session: SwarmSession::new(hello, Arc::clone(&config.templates[i % config.templates.len()])),
             offset: config.spread.mul_f64(random.random()),
             random: StdRng::seed_from_u64(random.random()),
@@ -146,6 +147,7 @@ async fn run(config: SwarmConfig, counts: &Arc<Mutex<Counts>>, stop: Cancellatio
 
 /// One node and where it is.
 struct SwarmNode {
+    number: usize,
     session: SwarmSession,
     offset: Duration,
     random: StdRng,
@@ -298,7 +300,7 @@ impl SwarmNode {
                     let now = now();
                     let mut counts = lock(&self.counts);
                     for tick in ticks {
-                        counts.acked(tick);
+                        counts.acked(self.number, tick);
                         let age = now.saturating_sub(Duration::from_secs(tick.into()));
                         counts.acked_after.record(age.as_nanos() as u64, 1);
                     }

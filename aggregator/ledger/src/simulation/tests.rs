@@ -112,6 +112,7 @@ fn every_planted_fault_is_caught() {
         Plant::Ledger(Fault::AckBeforeCopies),
         Plant::Ledger(Fault::AckOnSent),
         Plant::Ledger(Fault::AckBeforeSync),
+        Plant::Ledger(Fault::AckBeforeShown),
         Plant::Ledger(Fault::ReceivedIsDurable),
         Plant::Ledger(Fault::RoomDecides),
         Plant::Ledger(Fault::CoresOfOwnOnly),

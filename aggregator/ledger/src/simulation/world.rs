@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use roaring::RoaringBitmap;
 use starling_proto::{
     frame::Columns,
     ids::{NodeId, StreamId, WriterId},
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     Action, Coverage, DecodedRun, EntriesError, Event, KnownStream, Ledger, LedgerConfig, LedgerLimits, Offer, Offered,
-    Outgoing, Refused, StreamNo, TickView, faults::Faults,
+    Outgoing, Refused, StreamNo, TickView, faults::Faults, tick::TickState,
 };
 
 /// What went wrong, and where.
@@ -85,6 +86,8 @@ pub(super) struct World {
     pub(super) disks: Option<Vec<BTreeMap<WriterId, Vec<Bytes>>>>,
     /// What readers last saw of a second of a ledger: who is behind it, and who is missing.
     pub(super) shown: BTreeMap<(WriterId, u32), Shown>,
+    /// The streams whose frame of a second readers of a ledger last saw.
+    pub(super) seen_by_readers: BTreeMap<(WriterId, u32), RoaringBitmap>,
     /// What the process of a slot had written down of its nodes when it crashed.
     pub(super) rosters: Vec<Vec<KnownStream>>,
     pub(super) contents: BTreeMap<Dot, Cut>,
@@ -117,6 +120,7 @@ impl World {
             small,
             disks: disk.then(|| vec![BTreeMap::new(); slots]),
             shown: BTreeMap::new(),
+            seen_by_readers: BTreeMap::new(),
             rosters: vec![Vec::new(); slots],
             contents: BTreeMap::new(),
             ghost: Ghost::default(),
@@ -225,9 +229,9 @@ impl World {
                 Action::Acks(acks) => acks.into_iter().try_for_each(|ack| self.acknowledge_one(slot, ack))?,
                 Action::Changed(view) => {
                     changed.push(view.tick);
-                    self.show(author, &view);
+                    self.show(slot, author, &view);
                 }
-                Action::Settled(view) => self.show(author, &view),
+                Action::Settled(view) => self.show(slot, author, &view),
                 Action::Packed(_) | Action::Pruned { .. } => {}
                 other @ (Action::Opened { .. }
                 | Action::Refused { .. }
@@ -241,7 +245,9 @@ impl World {
     }
 
     /// Readers see a view.
-    fn show(&mut self, author: WriterId, view: &TickView) {
+    fn show(&mut self, slot: usize, author: WriterId, view: &TickView) {
+        let state = self.slots[slot].as_ref().and_then(|aggregator| aggregator.ledger.ticks.get(view.tick));
+        self.seen_by_readers.insert((author, view.tick), state.map(TickState::reporting).unwrap_or_default());
         self.shown.insert((author, view.tick), (view.coverage, Arc::clone(&view.missing)));
     }
 
@@ -355,8 +361,11 @@ impl World {
 
     /// Sends acknowledgements that are due.
     pub(super) fn acknowledge(&mut self, slot: usize) -> Outcome {
+        let now_ms = self.now_ms;
         let Some(aggregator) = self.running(slot) else { return Ok(()) };
+        aggregator.ledger.handle(now_ms, Event::BringOut);
         let acks = aggregator.ledger.acks();
+        self.act(slot)?;
         acks.into_iter().try_for_each(|ack| self.acknowledge_one(slot, ack))
     }
 
@@ -365,6 +374,10 @@ impl World {
             return Ok(());
         };
         let dot = (stream, ack.tick);
+        let seen = self.seen_by_readers.get(&(self.writers[slot], ack.tick));
+        if !seen.is_some_and(|streams| streams.contains(ack.stream.0)) {
+            return Err(format!("I5: slot {slot} acknowledges {dot:?}, which no reader sees"));
+        }
         self.acknowledged(dot, ack.copies)?;
         self.network.push(Message::Acknowledged { node, dot });
         Ok(())

@@ -238,6 +238,8 @@ fn an_own_entry_is_a_copy_when_the_store_has_kept_it() {
     a.peer_digest(T_MS + 320, &b.digest(T_MS + 320)).unwrap();
     assert!(a.acks().is_empty(), "one copy, at b");
     sync(&mut a);
+    assert!(a.acks().is_empty(), "two copies, and no reader sees it yet");
+    assert_eq!(changed(&mut a), [T]);
     assert_eq!(a.acks(), [Ack { stream: node, tick: T, copies: 2 }]);
 }
 

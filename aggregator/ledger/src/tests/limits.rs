@@ -92,9 +92,9 @@ fn a_writer_too_many_is_refused_until_there_is_room() {
     for number in 1..WRITERS_MAX as u16 {
         entry_of(number, T_MS, T).unwrap();
     }
-    assert!(matches!(entry_of(999, T_MS, T), Err(EntriesError::Limit { what: "logs", .. })));
+    assert!(matches!(entry_of(9_999, T_MS, T), Err(EntriesError::Limit { what: "logs", .. })));
     // Writers that are no peers and of which nothing is kept make room.
-    entry_of(999, T_MS + 1000 * u64::from(KEPT), T + KEPT).unwrap();
+    entry_of(9_999, T_MS + 1000 * u64::from(KEPT), T + KEPT).unwrap();
     assert_eq!(b.logs().len(), 2);
 }
 

@@ -248,7 +248,6 @@ fn read_here(
     state: State,
     stop: &Stop,
 ) -> Result<(State, Vec<NodeId>), Status> {
-    held.begin();
     let Span { from, to, .. } = question.span;
     let selection = question.selection();
     let fold = |part: &Part, span: &Span| question.steps(part, span).ok();
@@ -289,6 +288,7 @@ fn read_here(
         };
         others.into_iter().map(ended).fold(own, Result::and)
     })?;
+    held.written();
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok((state, unread.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
