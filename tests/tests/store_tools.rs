@@ -368,3 +368,45 @@ async fn requests(aggregator: &Program, tick: u32) -> Result<f64, String> {
     let value = answer.series.first().and_then(|series| series.statistics[0].values.first().copied());
     value.filter(|value| !value.is_nan()).ok_or_else(|| format!("no value of {tick}"))
 }
+
+/// A tool that passes over what it cannot read says so: what, where, how much, and by its exit code.
+#[test]
+fn whatever_cannot_be_read_is_named_counted_and_fails_the_command() {
+    let state = State::new();
+    let text = |values: std::ops::Range<u32>| -> String {
+        values.map(|t| format!("g{{node=\"n1\"}} {} {}\n", t * 7919 % 1009, T0 + t)).collect()
+    };
+    state.import("a.om", &text(0..300));
+    let whole = state.export(&[]);
+    let [segment] = &files(&state.path("state/history/segments/1s"))[..] else { panic!("one window") };
+    let name = segment.file_name().unwrap().to_str().unwrap();
+    // The body of a block begins with its subject, behind the length of that in one byte.
+    let mut bytes = fs::read(segment).unwrap();
+    let subject = b"\x07node/n1";
+    let body = bytes.windows(subject.len()).position(|here| here == subject).unwrap();
+    bytes[body + subject.len() + 20] ^= 1;
+    fs::write(segment, &bytes).unwrap();
+
+    for (arguments, last) in [
+        (&["check"][..], "1 damages"),
+        (&["check", "--deep"], "1 damages"),
+        (&["stats"], "1 could not be read"),
+        (&["export"], "1 could not be read"),
+    ] {
+        let said = state.call(arguments);
+        let all = format!("{}{}", said.out, said.err);
+        assert_eq!(said.code, 1, "{arguments:?}: {all}");
+        let named = all.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{arguments:?}: {all}"));
+        assert!(named.contains("offset") && named.contains("node/n1") && named.contains(&T0.to_string()), "{named}");
+        let end = if said.err.is_empty() { &said.out } else { &said.err };
+        assert!(end.lines().last().unwrap().starts_with(last), "{arguments:?}: {all}");
+    }
+    let left = state.call(&["export"]).out;
+    assert!(left.len() < whole.len() && !left.contains("node/n1"), "{left}");
+
+    let said = state.try_import("b.om", &text(300..310));
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.err.contains("not read: ") && said.err.contains(name), "{}", said.err);
+    let last = said.out.lines().last().unwrap();
+    assert_eq!(number(last, "blocks that were there could not be read"), 1, "{last}");
+}

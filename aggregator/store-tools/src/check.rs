@@ -1,12 +1,13 @@
 //! `store check`: every byte of a store, and with `--deep` what the bytes say.
 
-use std::{num::NonZeroU64, ops::ControlFlow, path::Path};
+use std::{collections::BTreeSet, num::NonZeroU64, ops::ControlFlow, path::Path};
 
 use serde_json::json;
 use starling_history::{Cell, Selection, SeriesCells, Tier, roll_up};
 use starling_store::LogFault;
 
 use crate::{
+    damages::of_block,
     place,
     progress::Progress,
     reader::{Piece, Reader, grid},
@@ -46,28 +47,13 @@ pub(crate) fn run(folder: &Path, args: &CheckArgs, quiet: bool) -> anyhow::Resul
         ControlFlow::Continue(())
     });
     drop(progress);
-    let mut damages: Vec<String> = report
-        .bad
-        .iter()
-        .map(|bad| {
-            let (key, tier) = (&bad.key, Tier::from_code(bad.tier).map_or("?", Tier::name));
-            format!(
-                "{}: the block at offset {} ({} bytes) is corrupt: {} of {tier}, {} to {}",
-                bad.path.display(),
-                bad.offset,
-                bad.bytes,
-                key.subject,
-                key.start,
-                key.end() - 1
-            )
-        })
-        .collect();
+    let mut damages: BTreeSet<String> = report.bad.iter().map(of_block).collect();
     damages.extend(report.faults.iter().map(ToString::to_string));
     let (cut, log): (Vec<_>, Vec<_>) = report.log.iter().partition(|damage| matches!(damage.what, LogFault::Tail));
     damages.extend(log.iter().map(ToString::to_string));
     let findings = recovered.findings;
     if findings.format_damaged {
-        damages.push(format!("{}: missing or damaged, nothing is lost", folder.join("FORMAT").display()));
+        damages.insert(format!("{}: missing or damaged, nothing is lost", folder.join("FORMAT").display()));
     }
     let notes: Vec<String> = cut
         .iter()
@@ -104,7 +90,7 @@ pub(crate) fn run(folder: &Path, args: &CheckArgs, quiet: bool) -> anyhow::Resul
     Ok(damages.is_empty())
 }
 
-fn deep(folder: &Path, quiet: bool, damages: &mut Vec<String>) -> anyhow::Result<Deep> {
+fn deep(folder: &Path, quiet: bool, damages: &mut BTreeSet<String>) -> anyhow::Result<Deep> {
     let mut reader = Reader::open(folder)?;
     let mut progress = Progress::new("take apart", quiet);
     let total = Tier::ALL.iter().flat_map(|tier| reader.store.segments(tier.code())).map(|one| one.bytes).sum();
@@ -123,7 +109,8 @@ fn deep(folder: &Path, quiet: bool, damages: &mut Vec<String>) -> anyhow::Result
             }
         }
     }
-    damages.extend(std::mem::take(&mut reader.damages).into_iter().filter(|damage| !damage.ends_with("is set aside")));
+    // What was found corrupt before reads the same.
+    damages.extend(reader.damages.lines());
     Ok(found)
 }
 
@@ -134,7 +121,7 @@ fn compare(
     hour: u32,
     seconds: &[Piece],
     found: &mut Deep,
-    damages: &mut Vec<String>,
+    damages: &mut BTreeSet<String>,
 ) -> anyhow::Result<()> {
     let blocks: Vec<_> = seconds.iter().map(|piece| piece.block.clone()).collect();
     let newest = seconds.iter().map(|piece| piece.segment).max();
@@ -165,11 +152,13 @@ fn compare(
             for (tick, cell) in &series.cells {
                 match theirs.iter().find(|(at, _)| at == tick) {
                     Some((_, other)) if is_same(cell, other) => found.right += 1,
-                    other => damages.push(format!(
-                        "{subject}: {} from {tick} of {tier} is not what its seconds make: {:?} instead of {cell:?}",
-                        series.series,
-                        other.map(|(_, cell)| cell)
-                    )),
+                    other => {
+                        damages.insert(format!(
+                            "{subject}: {} from {tick} of {tier} is not what its seconds make: {:?} instead of {cell:?}",
+                            series.series,
+                            other.map(|(_, cell)| cell)
+                        ));
+                    }
                 }
             }
         }

@@ -69,8 +69,8 @@ impl StoreArgs {
         let folder = place::store_in(&self.state);
         match &self.what {
             What::Check(args) => check::run(&folder, args, self.quiet),
-            What::Stats(args) => stats::run(&folder, args, self.quiet, now()).map(|()| true),
-            What::Export(args) => export::run(&folder, args, self.quiet).map(|()| true),
+            What::Stats(args) => stats::run(&folder, args, self.quiet, now()),
+            What::Export(args) => export::run(&folder, args, self.quiet),
             What::Import(args) => import::run(&folder, args, self.quiet, now()),
             What::Snapshot(args) => copies::take(&folder, args, self.quiet).map(|()| true),
             What::Restore(args) => copies::put_back(&folder, args, self.quiet).map(|()| true),

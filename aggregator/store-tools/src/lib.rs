@@ -6,6 +6,7 @@
 mod check;
 mod command;
 mod copies;
+mod damages;
 mod export;
 mod hex;
 mod import;

@@ -11,19 +11,16 @@ use anyhow::Context as _;
 use starling_history::{Block, Tier};
 use starling_store::{BlockRef, Found, ReadError, SegmentId, Store, Subjects, overlapping};
 
-use crate::place;
+use crate::{damages::Damages, place};
 
 /// Openings of one window before it is given up.
 const TRIES: usize = 20;
-/// Damages that are named one by one.
-const NAMED_MAX: usize = 1_000;
 
 /// See the module.
 pub(crate) struct Reader {
     folder: PathBuf,
     pub(crate) store: Store,
-    /// What cannot be read, in words.
-    pub(crate) damages: BTreeSet<String>,
+    pub(crate) damages: Damages,
 }
 
 /// A block with the newest segment that it comes from, and its bytes in all versions.
@@ -46,7 +43,7 @@ pub(crate) const fn grid(tier: Tier) -> u32 {
 impl Reader {
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         let (store, _) = place::to_read(folder)?;
-        Ok(Self { folder: folder.to_owned(), store, damages: BTreeSet::new() })
+        Ok(Self { folder: folder.to_owned(), store, damages: Damages::default() })
     }
 
     /// The windows of [`grid`] in which `tier` has something of `range`, ascending.
@@ -91,17 +88,10 @@ impl Reader {
             self.again()?;
         }
         for bad in &found.bad {
-            let name = format!(
-                "{}: {} from {} at offset {} is set aside",
-                bad.path.display(),
-                bad.key.subject,
-                bad.key.start,
-                bad.offset
-            );
-            self.damaged(name);
+            self.damages.block(bad);
         }
         for unreadable in &found.unreadable {
-            self.damaged(unreadable.error.to_string());
+            self.damages.add(unreadable.error.to_string());
         }
         Ok(found)
     }
@@ -114,8 +104,12 @@ impl Reader {
             for version in run {
                 let body = match self.store.read(version) {
                     Err(ReadError::Disk(error)) if error.error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    Err(ReadError::Corrupt(bad)) => {
+                        self.damages.block(&bad);
+                        continue;
+                    }
                     Err(error) => {
-                        self.damaged(error.to_string());
+                        self.damages.add(error.to_string());
                         continue;
                     }
                     Ok(body) => body,
@@ -123,11 +117,7 @@ impl Reader {
                 bytes += body.len() as u64;
                 match Block::decode(body).and_then(|block| block.check().map(|()| block)) {
                     Ok(block) => blocks.push(block),
-                    Err(error) => self.damaged(format!(
-                        "the block of {} from {}: {error}",
-                        version.subject(),
-                        version.window().start
-                    )),
+                    Err(error) => self.damages.not_understood(version, &error),
                 }
             }
             let versions = blocks.len() as u64;
@@ -145,11 +135,5 @@ impl Reader {
     fn again(&mut self) -> anyhow::Result<()> {
         self.store = place::to_read(&self.folder)?.0;
         Ok(())
-    }
-
-    fn damaged(&mut self, what: String) {
-        if self.damages.len() < NAMED_MAX {
-            self.damages.insert(what);
-        }
     }
 }

@@ -42,7 +42,8 @@ struct Told {
     gaps: Vec<Range<u32>>,
 }
 
-pub(crate) fn run(folder: &Path, args: &StatsArgs, quiet: bool, now: u32) -> anyhow::Result<()> {
+/// Tells; false when something could not be read.
+pub(crate) fn run(folder: &Path, args: &StatsArgs, quiet: bool, now: u32) -> anyhow::Result<bool> {
     let (store, _) = place::to_read(folder)?;
     let files = store.stats(now);
     drop(store);
@@ -65,17 +66,21 @@ pub(crate) fn run(folder: &Path, args: &StatsArgs, quiet: bool, now: u32) -> any
         let all = json!({
             "folder": folder.display().to_string(), "bytes": bytes, "tiers": tiers,
             "log": { "files": log.files, "bytes": log.bytes },
-            "blocks_set_aside": bad, "damages": reader.damages,
+            "blocks_set_aside": bad, "damages": reader.damages.lines().collect::<Vec<_>>(),
+            "not_read": reader.damages.count(),
         });
         println!("{all:#}");
-        return Ok(());
+        return Ok(reader.damages.is_empty());
     }
     println!("{}: {} ({bytes} bytes)", folder.display(), HumanBytes(bytes));
     tiers.iter().for_each(Told::print);
     println!("log: {} files, {} ({} bytes)", log.files, HumanBytes(log.bytes), log.bytes);
     println!("blocks set aside as corrupt: {bad}");
-    reader.damages.iter().for_each(|damage| println!("damaged: {damage}"));
-    Ok(())
+    reader.damages.lines().for_each(|damage| println!("damaged: {damage}"));
+    if !reader.damages.is_empty() {
+        println!("{} could not be read: what they hold is in no number above", reader.damages.count());
+    }
+    Ok(reader.damages.is_empty())
 }
 
 fn tell(

@@ -64,7 +64,8 @@ pub(crate) struct Part<'a> {
     pub(crate) cells: &'a SeriesCells,
 }
 
-pub(crate) fn run(folder: &Path, args: &ExportArgs, quiet: bool) -> anyhow::Result<()> {
+/// Exports; false when something could not be read and is left out.
+pub(crate) fn run(folder: &Path, args: &ExportArgs, quiet: bool) -> anyhow::Result<bool> {
     let time = |name: &str, text: &Option<String>, usual: u32| match text {
         None => Ok(usual),
         Some(text) => tick(text).with_context(|| format!("{name}: {text:?} is no time")),
@@ -92,8 +93,11 @@ pub(crate) fn run(folder: &Path, args: &ExportArgs, quiet: bool) -> anyhow::Resu
     }
     out.flush().context("the export was not written")?;
     drop(progress);
-    reader.damages.iter().for_each(|damage| eprintln!("left out: {damage}"));
-    Ok(())
+    reader.damages.lines().for_each(|damage| eprintln!("left out: {damage}"));
+    if !reader.damages.is_empty() {
+        eprintln!("{} could not be read: what they hold is not in the export", reader.damages.count());
+    }
+    Ok(reader.damages.is_empty())
 }
 
 impl Wanted {

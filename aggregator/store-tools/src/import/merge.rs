@@ -1,4 +1,8 @@
 //! The cluster of its nodes, second by second, as a ledger merges it.
+//!
+//! In the ledger's own form, exact integers in the fixed point of the series, as long as all nodes have a value that it can hold. Its
+//! `Sums` are not used for that: an import also has numbers with a fraction, which no frame can carry and of which the ledger has no sum.
+//! A series in which one of them occurs is summed in floats, and its block says so.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},

@@ -34,7 +34,7 @@ use self::{
     spill::{HOUR, Sample, Spill, tick_of},
     text::Text,
 };
-use crate::{place, progress::Progress, times::told};
+use crate::{damages::Damages, place, progress::Progress, times::told};
 
 /// Longest line: a series of 300 s with histograms.
 const LINE_MAX: u64 = 16 << 20;
@@ -87,7 +87,7 @@ impl Format {
     }
 }
 
-/// Imports; false when lines were refused.
+/// Imports; false when lines were refused, or blocks that were there are damaged.
 pub(crate) fn run(folder: &Path, args: &ImportArgs, quiet: bool, now: u32) -> anyhow::Result<bool> {
     let subject = Subject::parse(&args.subject).context("--subject")?;
     let reading = Reading { subject, node_label: args.node_label.clone(), group_label: args.group_label.clone() };
@@ -102,11 +102,12 @@ pub(crate) fn run(folder: &Path, args: &ImportArgs, quiet: bool, now: u32) -> an
     drop(progress);
     let mut progress = Progress::new("write", quiet);
     let last = import.told.last.unwrap_or(0);
-    let sealer = Sealer { store: &store, now, merge: !args.no_merge, last, became: Became::default() };
+    let merge = !args.no_merge;
+    let sealer = Sealer { store: &store, now, merge, last, became: Became::default(), damages: Damages::default() };
     let end = import.seal(sealer, &mut |done, total| progress.at(done, total))?;
     drop(progress);
     end.print(quiet);
-    Ok(end.refused == 0)
+    Ok(end.refused == 0 && end.damages.is_empty())
 }
 
 struct Import {
@@ -134,6 +135,7 @@ struct Told {
     last: Option<u32>,
     met: Met,
     became: Became,
+    damages: Damages,
 }
 
 impl Import {
@@ -283,6 +285,7 @@ impl Import {
             sealer.hour(hour, rows, &self.series)?;
         }
         self.told.became = sealer.became;
+        self.told.damages = sealer.damages;
         self.told.series = self.series.len();
         Ok(self.told)
     }
@@ -310,6 +313,7 @@ impl Told {
         if self.refused > self.named.len() as u64 {
             eprintln!("refused: {} lines more", self.refused - self.named.len() as u64);
         }
+        self.damages.lines().for_each(|damage| eprintln!("not read: {damage}"));
         if quiet {
             return;
         }
@@ -335,6 +339,10 @@ impl Told {
                 println!("  {count} {what}");
             }
         }
-        println!("  {} hours written, {}", became.hours, HumanBytes(became.bytes));
+        let not_read = match self.damages.count() {
+            0 => String::new(),
+            count => format!("; {count} blocks that were there could not be read: what they held is not in it"),
+        };
+        println!("  {} hours written, {}{not_read}", became.hours, HumanBytes(became.bytes));
     }
 }

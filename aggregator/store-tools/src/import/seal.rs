@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use starling_history::{Block, BlockBuilder, Cell, Coverage, SecondValue, Selection, Subject, Tier, roll_up};
 use starling_proto::{catalogue::Kind, limits::LATE_WINDOW, series::Series};
-use starling_store::{BlockKey, Store, Subjects, WriteError, overlapping};
+use starling_store::{BlockKey, BlockRef, ReadError, Store, Subjects, WriteError, overlapping};
 
 use super::{
     fixed::fixed,
@@ -18,6 +18,7 @@ use super::{
     rows::{How, Row, Value},
     spill::HOUR,
 };
+use crate::damages::Damages;
 
 /// How nodes are called as subjects.
 const NODES: &str = "node/";
@@ -51,6 +52,8 @@ pub(crate) struct Sealer<'a> {
     /// The last second of the import.
     pub(crate) last: u32,
     pub(crate) became: Became,
+    /// Blocks of the hours that were there and cannot be read: what they held is not in what is written.
+    pub(crate) damages: Damages,
 }
 
 impl Sealer<'_> {
@@ -91,13 +94,12 @@ impl Sealer<'_> {
         self.write(hour, &made)
     }
 
-    /// The blocks of a subject in an hour, each version that counts; what is corrupt is not among them.
-    fn there(&self, subject: &Subject, tier: Tier, hour: u32) -> anyhow::Result<Vec<Block>> {
-        let found = self.store.find(tier.code(), Subjects::One(&subject.to_string()), hour..hour + HOUR);
+    /// The blocks of a subject in an hour, each version that counts; what is damaged is not among them, and counted.
+    fn there(&mut self, subject: &Subject, tier: Tier, hour: u32) -> anyhow::Result<Vec<Block>> {
+        let blocks = self.found(tier, Subjects::One(&subject.to_string()), hour..hour + HOUR)?;
         let mut all = Vec::new();
-        for run in overlapping(&found.blocks) {
-            let read = run.iter().filter_map(|block| self.store.read(block).ok());
-            let blocks: Vec<Block> = read.filter_map(|bytes| Block::decode(bytes).ok()).collect();
+        for run in overlapping(&blocks) {
+            let blocks = self.read(run)?;
             match &blocks[..] {
                 [] => {}
                 [only] => all.push(only.clone()),
@@ -105,6 +107,32 @@ impl Sealer<'_> {
             }
         }
         Ok(all)
+    }
+
+    /// What is in the indexes; those that are set aside already are counted.
+    fn found(&mut self, tier: Tier, subjects: Subjects<'_>, window: Range<u32>) -> anyhow::Result<Vec<BlockRef>> {
+        let found = self.store.find(tier.code(), subjects, window);
+        // It may be read later: nothing is laid over it until then.
+        if let Some(unreadable) = found.unreadable.into_iter().next() {
+            return Err(unreadable.error).context("the index of a segment is not read");
+        }
+        found.bad.iter().for_each(|bad| self.damages.block(bad));
+        Ok(found.blocks)
+    }
+
+    fn read(&mut self, found: &[BlockRef]) -> anyhow::Result<Vec<Block>> {
+        let mut blocks = Vec::with_capacity(found.len());
+        for block in found {
+            match self.store.read(block) {
+                Ok(bytes) => match Block::decode(bytes) {
+                    Ok(block) => blocks.push(block),
+                    Err(error) => self.damages.not_understood(block, &error),
+                },
+                Err(ReadError::Corrupt(bad)) => self.damages.block(&bad),
+                Err(ReadError::Disk(error)) => return Err(error.into()),
+            }
+        }
+        Ok(blocks)
     }
 
     /// The windows of a subject that change, as they are then.
@@ -167,7 +195,7 @@ impl Sealer<'_> {
     }
 
     /// Whether coarser steps of the hour know more seconds than are left.
-    fn is_too_old(&self, subject: &Subject, hour: u32, there: &[Block]) -> anyhow::Result<bool> {
+    fn is_too_old(&mut self, subject: &Subject, hour: u32, there: &[Block]) -> anyhow::Result<bool> {
         let held: u32 = there.iter().flat_map(Block::coverage).map(|(_, coverage)| coverage.seconds).sum();
         let inside = |tick: u32| (hour..hour + HOUR).contains(&tick);
         for tier in &Tier::ALL[1..] {
@@ -202,13 +230,12 @@ impl Sealer<'_> {
                 }
             }
             let window = start..start + Tier::Second.block_seconds();
-            let found = self.store.find(Tier::Second.code(), Subjects::Prefix(NODES), window);
-            for of_node in found.blocks.chunk_by(|a, b| a.subject() == b.subject()) {
+            let found = self.found(Tier::Second, Subjects::Prefix(NODES), window)?;
+            for of_node in found.chunk_by(|a, b| a.subject() == b.subject()) {
                 if taken.contains(of_node[0].subject()) {
                     continue;
                 }
-                let read = of_node.iter().filter_map(|block| self.store.read(block).ok());
-                let blocks: Vec<Block> = read.filter_map(|bytes| Block::decode(bytes).ok()).collect();
+                let blocks = self.read(of_node)?;
                 if !blocks.is_empty() {
                     sums.add(&Block::join(&blocks)?, but)?;
                 }

@@ -2,6 +2,7 @@
 
 use std::{
     ops::Range,
+    path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -67,6 +68,11 @@ impl BlockRef {
     /// The seconds that it stands for.
     pub fn window(&self) -> Range<u32> {
         self.entry.start..self.entry.start.saturating_add(self.entry.seconds)
+    }
+
+    /// The file it is in.
+    pub fn path(&self) -> &Path {
+        &self.segment.path
     }
 
     /// Its revision.
