@@ -439,7 +439,7 @@ impl Running {
                         self.config.cluster
                     )),
                     (None, Some(behind)) => Readiness::NotReady(format!("catching up: {behind}")),
-                    (None, None) => Readiness::Ready,
+                    (None, None) => self.of_disk(),
                 },
                 State::Joining => Readiness::NotReady("joining: the membership has not settled yet".to_owned()),
             };
@@ -467,6 +467,18 @@ impl Running {
         failure.map_or(Ok(()), Err)
     }
 
+    /// A disk that takes nothing stops neither the live view nor the taking of frames.
+    fn of_disk(&self) -> Readiness {
+        let paused = self.rooms.exchange.disk.as_ref().and_then(|disk| disk.store().paused());
+        paused.map_or(Readiness::Ready, |paused| {
+            Readiness::Impaired(format!(
+                "the history is not written, and what comes is in memory only ({}); the live view goes on, and so does \
+                 writing as soon as the disk takes it",
+                paused.cause
+            ))
+        })
+    }
+
     async fn show(&self, readiness: Readiness) {
         let changed = self.ready.send_if_modified(|shown| {
             let differs = *shown != readiness;
@@ -475,7 +487,7 @@ impl Running {
         });
         if changed {
             let status = match readiness {
-                Readiness::Ready => ServingStatus::Serving,
+                Readiness::Ready | Readiness::Impaired(_) => ServingStatus::Serving,
                 Readiness::NotReady(_) => ServingStatus::NotServing,
             };
             self.health.set_service_status("", status).await;

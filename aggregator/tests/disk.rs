@@ -155,3 +155,51 @@ async fn a_full_disk_stops_nothing_but_the_writing() {
     drop(mounted);
     drop(state);
 }
+
+/// A file system that becomes read-only, as after an error of the disk, and can be written again: no more than writing stops, and it
+/// goes on by itself.
+#[tokio::test]
+async fn a_file_system_that_becomes_read_only_stops_nothing_but_the_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_owned();
+    let aggregator = Aggregator::start_in("solo", &[], Config::default(), folder).await;
+    let mount = |arguments: &[&str]| {
+        let output = Command::new("mount").args(arguments).arg(&state).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    // What is open stays open for writing, as it would; nothing can be begun.
+    if !mount(&["--bind", state.to_str().unwrap()]) {
+        println!("SKIPPED: this process may not mount a file system");
+        return;
+    }
+    let mounted = Mounted(state.clone());
+    assert!(mount(&["-o", "remount,bind,ro"]));
+    let mut node = TestNode::new("web-1", "a");
+    node.connect(&aggregator.url()).await;
+    // A window that is over and is to be sealed.
+    let first = (now() - 600) / 300 * 300;
+    let last = first + 59;
+    let expected: Vec<_> = (first..=last).map(|tick| (tick, f64::from(tick % 7 + 1))).collect();
+    for tick in first..=last {
+        node.send(tick, u64::from(tick % 7 + 1), 1_000).await;
+    }
+    node.until_acked(first..=last).await;
+    eventually("a disk that cannot be written", async || {
+        let store = stores(&aggregator).await?.remove(0).1.unwrap();
+        if store.paused_reason.contains("Read-only file system") { Ok(()) } else { Err(format!("{store:?}")) }
+    })
+    .await;
+    eventually("the live view", async || {
+        let shown = growth(&aggregator, first, last).await?;
+        if shown == expected { Ok(()) } else { Err(format!("{shown:?}")) }
+    })
+    .await;
+    drop(mounted);
+    eventually("writing that resumes", async || {
+        let store = stores(&aggregator).await?.remove(0).1.unwrap();
+        let sealed = store.tiers[0].segments.is_some_and(|segments| segments > 0);
+        if store.paused_since_tick == 0 && sealed { Ok(()) } else { Err(format!("{store:?}")) }
+    })
+    .await;
+    aggregator.stopped().await;
+}

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     checksum::plain,
     disk::{Disk, FileError, Lock, read_exactly, remove_if_there},
-    log::{FileKey, UNFINISHED},
+    log::{FileKey, LOST, UNFINISHED},
     quarantine,
     segment::{SegmentId, SegmentName},
 };
@@ -105,7 +105,7 @@ pub(crate) struct Folder {
     pub(crate) tiers: Vec<PathBuf>,
     pub(crate) findings: Findings,
     /// Held, never used.
-    _lock: Box<dyn Lock>,
+    lock: Box<dyn Lock>,
 }
 
 impl Folder {
@@ -157,7 +157,7 @@ impl Folder {
         }
         let strange = |name: &&String| !EXPECTED.contains(&name.as_str()) && name.as_str() != FORMAT;
         findings.unknown.extend(names.iter().filter(strange).map(|name| root.join(name)));
-        Ok(Folder { root: root.to_owned(), log, tiers, findings, _lock: lock })
+        Ok(Folder { root: root.to_owned(), log, tiers, findings, lock })
     }
 
     /// The files of the log.
@@ -175,6 +175,15 @@ impl Folder {
             }
         }
         Ok(files)
+    }
+
+    /// Whether the folder that this process took is still the one of that name.
+    ///
+    /// # Errors
+    /// When it was deleted, moved away, replaced or mounted over: what is written would be somewhere else, or nowhere.
+    pub(crate) fn is_in_place(&self) -> Result<(), FileError> {
+        let path = self.root.join(LOCK);
+        self.lock.is_at(&path).map_err(FileError::at(LOST, &path))
     }
 
     /// The segments of a tier, by their names alone, and which of them have a note of bad blocks. Removes what a process

@@ -173,7 +173,9 @@ async fn watch_readiness(
     loop {
         let counted = host.borrow_and_update().acked > 0;
         let now = match page.borrow_and_update().clone() {
-            Readiness::Ready if !counted => Readiness::NotReady("no second of this host has been counted".to_owned()),
+            of_page if of_page.is_ready() && !counted => {
+                Readiness::NotReady("no second of this host has been counted".to_owned())
+            }
             of_page => of_page,
         };
         ready.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);

@@ -22,8 +22,18 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub enum Readiness {
     /// It does.
     Ready,
+    /// It does, but for something that a person should look at: what, and the next step.
+    Impaired(String),
     /// Not yet or no longer: why, in words.
     NotReady(String),
+}
+
+impl Readiness {
+    /// Whether it does its work.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready | Self::Impaired(_))
+    }
 }
 
 /// The routes, for a program that serves them beside its own.
@@ -39,6 +49,7 @@ pub fn router(registry: Arc<Registry>, ready: watch::Receiver<Readiness>) -> Rou
 async fn readiness(State(ready): State<watch::Receiver<Readiness>>) -> impl IntoResponse {
     match &*ready.borrow() {
         Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        Readiness::Impaired(what) => (StatusCode::OK, format!("ready, but: {what}\n")),
         Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
     }
 }

@@ -207,7 +207,7 @@ fn tell(line: &str) {
 async fn tell_first_data(mut ready: watch::Receiver<Readiness>, tell: impl Fn(&str)) {
     let start = Instant::now();
     loop {
-        match timeout(WAITING_AGAIN, ready.wait_for(|ready| *ready == Readiness::Ready)).await {
+        match timeout(WAITING_AGAIN, ready.wait_for(Readiness::is_ready)).await {
             Ok(Ok(_)) => return tell(&format!("first data after {:.1} s", start.elapsed().as_secs_f64())),
             // It ended.
             Ok(Err(_)) => return,
@@ -274,7 +274,7 @@ impl Running {
     /// Waits until it is ready. Returns at once when it has stopped.
     pub async fn ready(&self) {
         // An error means that it stopped.
-        let _ = self.readiness.clone().wait_for(|ready| *ready == Readiness::Ready).await;
+        let _ = self.readiness.clone().wait_for(Readiness::is_ready).await;
     }
 
     /// Waits until it has stopped. Cancel safe.

@@ -41,6 +41,11 @@ pub(crate) trait WriteFile: Send + Sync {
     /// Makes what was written safe from power loss. After an error nobody knows what is, and asking again proves
     /// nothing: the system reports a failed write-back once and then takes the pages for clean.
     fn sync(&self) -> io::Result<()>;
+    /// Whether `path` still names this file: else what is written to it is gone when it is closed.
+    ///
+    /// # Errors
+    /// That it does not, in words.
+    fn is_at(&self, path: &Path) -> io::Result<()>;
 }
 
 /// A file that is read anywhere.
@@ -51,7 +56,10 @@ pub(crate) trait ReadFile: Send + Sync {
 }
 
 /// Held while a store is open.
-pub(crate) trait Lock: Send + Sync {}
+pub(crate) trait Lock: Send + Sync {
+    /// As [`WriteFile::is_at`].
+    fn is_at(&self, path: &Path) -> io::Result<()>;
+}
 
 /// Reads exactly `length` bytes.
 pub(crate) fn read_exactly(file: &dyn ReadFile, offset: u64, length: usize) -> io::Result<Vec<u8>> {

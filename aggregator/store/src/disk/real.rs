@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::Path,
     sync::Arc,
 };
@@ -65,6 +65,25 @@ impl WriteFile for Appended {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
+
+    fn is_at(&self, path: &Path) -> io::Result<()> {
+        is_at(&self.0, path)
+    }
+}
+
+/// Two `stat`s: some microseconds.
+fn is_at(file: &File, path: &Path) -> io::Result<()> {
+    let (here, there) = match (file.metadata(), fs::metadata(path)) {
+        (Ok(here), Ok(there)) => (here, there),
+        (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(io::Error::new(error.kind(), "it was deleted or moved away while this process has it open"));
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    match (here.dev(), here.ino()) == (there.dev(), there.ino()) {
+        true => Ok(()),
+        false => Err(io::Error::other("another file stands there than the one that this process has open")),
+    }
 }
 
 struct Opened(File);
@@ -89,6 +108,10 @@ impl ReadFile for Opened {
 }
 
 /// The system releases the lock when the file is closed, also when the process is killed.
-struct Locked(#[expect(dead_code, reason = "held, never used")] File);
+struct Locked(File);
 
-impl Lock for Locked {}
+impl Lock for Locked {
+    fn is_at(&self, path: &Path) -> io::Result<()> {
+        is_at(&self.0, path)
+    }
+}

@@ -333,7 +333,11 @@ impl Disk for SimulatedDisk {
 
 struct Held(SimulatedDisk);
 
-impl Lock for Held {}
+impl Lock for Held {
+    fn is_at(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -347,6 +351,13 @@ struct Open {
 }
 
 impl WriteFile for Open {
+    fn is_at(&self, path: &Path) -> io::Result<()> {
+        match self.disk.state().names.get(path) {
+            Some(file) if *file == self.file => Ok(()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
         let mut outcome = state.step("write")?;

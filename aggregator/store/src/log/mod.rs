@@ -7,7 +7,7 @@ mod writer;
 
 pub(crate) use self::{
     record::FileKey,
-    writer::{Log, LogLimits, UNFINISHED},
+    writer::{LOST, Log, LogLimits, UNFINISHED},
 };
 pub use self::{
     record::Position,

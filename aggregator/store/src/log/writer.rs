@@ -20,6 +20,9 @@ use crate::{
 /// Longest payload of one record, bytes: an entry of a ledger is at most 4 MiB on the wire, a second of a node less.
 pub const RECORD_MAX: usize = 16 << 20;
 
+/// What is said of a file that is not where it was.
+pub(crate) const LOST: &str = "nothing more is stored, put it back or start this process again, for";
+
 /// What the name of a file ends in while records are written again to it.
 pub(crate) const UNFINISHED: &str = ".tmp";
 
@@ -182,6 +185,7 @@ impl Log {
         if records.is_empty() {
             return Ok(state.written);
         }
+        self.is_in_place(&mut state)?;
         self.settle_doubts(&mut state)?;
         let encoded = self.write(&mut state, records)?;
         let end = state.written;
@@ -190,6 +194,21 @@ impl Log {
         state.records += records.len() as u64;
         state.paused = None;
         Ok(end)
+    }
+
+    /// Notes that nothing can be written, whatever the log itself could do.
+    pub(crate) fn refused(&self, error: FileError) -> LogError {
+        self.lock().failed_write(error).into()
+    }
+
+    /// What is written to a file that nothing names is gone with this process: then nothing is.
+    fn is_in_place(&self, state: &mut State) -> Result<(), FileError> {
+        let Some(active) = &state.active else { return Ok(()) };
+        let path = self.folder.join(active.key.name());
+        match active.file.is_at(&path) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(state.failed_write(FileError::at(LOST, &path)(error))),
+        }
     }
 
     /// One `write` of all records into the active file, or into a new one; what was written.
@@ -244,6 +263,7 @@ impl Log {
                 state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
+            self.is_in_place(&mut state)?;
             if state.doubtful {
                 self.settle_doubts(&mut state)?;
                 continue;

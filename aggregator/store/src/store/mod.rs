@@ -187,6 +187,7 @@ impl Store {
     /// [`LogError`]: nothing of the call counts as appended. After a failed write or sync the log goes on in a new file
     /// with the next call that the disk takes; what was acknowledged before is written again there if it must be.
     pub fn append(&self, records: &[(u8, &[u8])]) -> Result<Position, LogError> {
+        self.folder.is_in_place().map_err(|error| self.log.refused(error))?;
         self.log.append(records)
     }
 
@@ -198,6 +199,7 @@ impl Store {
     /// [`LogError::Disk`] when that fails too: nothing new is safe, what was appended stays in memory, and the next
     /// append or sync tries again.
     pub fn sync(&self) -> Result<Position, LogError> {
+        self.folder.is_in_place().map_err(|error| self.log.refused(error))?;
         self.log.sync()
     }
 
@@ -281,7 +283,10 @@ impl Store {
         let id = SegmentId::new(self.next_segment.fetch_add(1, Relaxed), salt());
         let head =
             Head { tier: self.tier_name(tier).into(), start: window.start, end: window.end, replaced: old.to_vec() };
-        let sealed = seal(&*self.disk, folder, id, &head, blocks);
+        let sealed = match self.folder.is_in_place() {
+            Ok(()) => seal(&*self.disk, folder, id, &head, blocks),
+            Err(error) => Err(error.into()),
+        };
         let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         let sealed = match sealed {
             Ok(sealed) => {

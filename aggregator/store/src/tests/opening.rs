@@ -27,6 +27,10 @@ impl WriteFile for HastyFile {
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
+
+    fn is_at(&self, path: &Path) -> io::Result<()> {
+        self.0.is_at(path)
+    }
 }
 
 impl Disk for Hasty {
