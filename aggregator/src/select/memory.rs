@@ -100,11 +100,15 @@ impl Source for Memory {
         stop: &Stop,
     ) -> Mixed {
         let mut window = self.window(selection.from, selection.to);
-        if !matches!(subject, Subject::Node(_)) {
+        window.0 = match subject {
+            // Blocks are held until they are on the disk, however old they are by then.
+            Subject::Node(_) => selection.from,
             // As long as frames are taken: what has just been acknowledged is on the disk only some time later.
-            let settled = self.ledger.published().borrow().settled;
-            window.0 = selection.from.max(settled.saturating_sub(LATE_WINDOW - 1));
-        }
+            Subject::Group(_) | Subject::Cluster => {
+                let settled = self.ledger.published().borrow().settled;
+                selection.from.max(settled.saturating_sub(LATE_WINDOW - 1))
+            }
+        };
         if window.0 > window.1 {
             return Mixed::default();
         }
