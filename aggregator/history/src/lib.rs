@@ -27,7 +27,7 @@ mod tier;
 
 pub use block::{
     Block, BlockBuilder, BlockError, CELLS_MAX, FRAME_BYTES_MAX, NodeSecond, NodeSeconds, RowError, SERIES_MAX,
-    SecondValue,
+    SecondValue, Versions,
 };
 pub use cell::{Cell, SeriesCells};
 pub use coverage::{Coverage, Step};

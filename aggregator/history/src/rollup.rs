@@ -3,7 +3,7 @@
 //! A step is always made of those of the next finer tier, whichever tier one starts from: an hour is the same bit for
 //! bit whether it comes from seconds or from minutes, also where numbers have fractions.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use starling_proto::histogram::Histogram;
 
@@ -25,11 +25,62 @@ pub fn roll_up(blocks: &[Block], to: Tier, start: u32) -> Result<Block, BlockErr
     if !start.is_multiple_of(to.seconds()) {
         return Err(BlockError::Window { start: start.into(), steps: (to.block_seconds() / to.seconds()).into() });
     }
-    let mut table = Block::tables(blocks, start, to.block_seconds())?;
+    let mut table = match by_window(blocks, (start, to.block_seconds()))? {
+        Some(table) => table,
+        None => Block::tables(blocks, start, to.block_seconds())?,
+    };
     while table.tier < to {
         table = coarser(table);
     }
     Block::of_table(&table)
+}
+
+/// Blocks of seconds in steps of ten, one window after the other: taken apart, an hour of seconds is many times what it comes to.
+/// `None` for blocks that this does not fit: those that do not lie on the grid, are of another tier or of several subjects, or of
+/// which a series has fractions in some windows only.
+fn by_window(blocks: &[Block], (start, seconds): (u32, u32)) -> Result<Option<Table>, BlockError> {
+    let Some(first) = blocks.first() else { return Ok(None) };
+    let tier = Tier::TenSeconds;
+    let fits = |block: &Block| block.tier() == Tier::Second && block.subject() == first.subject();
+    let mut all: Vec<&Block> = blocks.iter().filter(|block| fits(block)).collect();
+    if all.len() < blocks.len() {
+        return Ok(None);
+    }
+    let window = |block: &Block| (block.start(), block.start().saturating_add(block.seconds()));
+    // What is equal here stays in its order: of two versions of the same rank the first counts.
+    all.sort_by_key(|block| block.start());
+    let mut runs: Vec<((u32, u32), Vec<Block>)> = Vec::new();
+    for block in all {
+        let (from, to) = window(block);
+        match runs.last_mut() {
+            Some(((_, end), run)) if from < *end => {
+                *end = to.max(*end);
+                run.push(block.clone());
+            }
+            _ => runs.push(((from, to), vec![block.clone()])),
+        }
+    }
+    if runs.iter().any(|((from, to), _)| !from.is_multiple_of(tier.seconds()) || !to.is_multiple_of(tier.seconds())) {
+        return Ok(None);
+    }
+    let mut tables = Vec::with_capacity(runs.len());
+    let mut floats = HashMap::new();
+    for ((from, to), run) in &runs {
+        let (from, to) = (*from.max(&start), *to.min(&(start.saturating_add(seconds))));
+        if from >= to {
+            continue;
+        }
+        let table = coarser(Block::tables(run, from, to - from)?);
+        let is_other = |track: &Track| {
+            *floats.entry((track.series.clone(), track.derived)).or_insert(track.is_float()) != track.is_float()
+        };
+        if table.tracks.iter().any(is_other) {
+            return Ok(None);
+        }
+        tables.push(table);
+    }
+    let steps = (seconds / tier.seconds()) as u16;
+    Ok(Some(Table::combined(first.subject().clone(), tier, start, steps, tables)))
 }
 
 /// The next coarser tier of a table.

@@ -180,6 +180,14 @@ impl Block {
 
     /// The tables of blocks that go together, whose they are, and how many steps the window from `start` has.
     fn apart(blocks: &[Self], start: u32, seconds: u32) -> Result<(Subject, Tier, u16, Vec<Table>), BlockError> {
+        let (subject, tier) = Self::whose(blocks)?;
+        let steps = steps_of(tier, start, seconds)?;
+        let tables = blocks.iter().map(Self::table).collect::<Result<Vec<_>, _>>()?;
+        Ok((subject, tier, steps, tables))
+    }
+
+    /// Whose blocks these are, of which tier.
+    fn whose(blocks: &[Self]) -> Result<(Subject, Tier), BlockError> {
         let first = blocks.first().ok_or(BlockError::Apart("no block"))?;
         let (subject, tier) = (first.subject(), first.tier());
         if blocks.iter().any(|block| block.subject() != subject) {
@@ -188,12 +196,15 @@ impl Block {
         if blocks.iter().any(|block| block.tier() != tier) {
             return Err(BlockError::Apart("several tiers"));
         }
-        let steps = seconds / tier.seconds();
-        let window = || BlockError::Window { start: start.into(), steps: steps.into() };
-        let steps = u16::try_from(steps).ok().filter(|steps| (1..=STEPS_MAX).contains(&usize::from(*steps)));
-        let steps = steps.ok_or_else(window)?;
-        let tables = blocks.iter().map(Self::table).collect::<Result<Vec<_>, _>>()?;
-        Ok((subject.clone(), tier, steps, tables))
+        Ok((subject.clone(), tier))
+    }
+
+    /// Whose blocks these are, of which tier, where the window of all of them begins, and how many steps it has.
+    pub(super) fn together(blocks: &[Self]) -> Result<(Subject, Tier, (u32, u16)), BlockError> {
+        let (subject, tier) = Self::whose(blocks)?;
+        let start = blocks.iter().map(Self::start).min().unwrap_or_default();
+        let end = blocks.iter().map(|block| block.start() + block.seconds()).max().unwrap_or(start);
+        Ok((subject, tier, (start, steps_of(tier, start, end - start)?)))
     }
 
     /// The names, unpacked.
@@ -258,6 +269,13 @@ impl Head {
         let held = read_coverage(&raw, tier, &steps_held)?;
         Ok(Self { subject, tier, start, steps, held, series: series as usize, names, groups, histograms })
     }
+}
+
+/// Steps of `tier` in a window of so many seconds.
+fn steps_of(tier: Tier, start: u32, seconds: u32) -> Result<u16, BlockError> {
+    let steps = seconds / tier.seconds();
+    let fits = u16::try_from(steps).ok().filter(|steps| (1..=STEPS_MAX).contains(&usize::from(*steps)));
+    fits.ok_or_else(|| BlockError::Window { start: start.into(), steps: steps.into() })
 }
 
 fn window(tier: Tier, start: u64, steps: u64) -> Result<(u32, u16), BlockError> {

@@ -2,7 +2,8 @@
 //! `docs/history.md` has the bytes.
 //!
 //! - [`BlockBuilder`]: a block of seconds from what was measured;
-//! - [`Block`]: read, merged and joined; only the groups of columns that are wanted are opened.
+//! - [`Block`]: read, merged and joined; only the groups of columns that are wanted are opened;
+//! - [`Versions`]: several of the same seconds, read as one.
 
 mod bytes;
 mod encode;
@@ -12,6 +13,7 @@ mod read;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use starling_proto::varint::VarintError;
 
@@ -19,6 +21,7 @@ pub use self::{
     bytes::Block,
     node::{NodeSecond, NodeSeconds},
     seal::{BlockBuilder, RowError, SecondValue},
+    versions::Versions,
 };
 use crate::{column::ColumnError, table::STEPS_MAX};
 

@@ -90,16 +90,59 @@ impl Block {
         self.read_as(selection, histograms, wanted)
     }
 
+    /// As [`Block::read`] of what [`Block::join`] makes of `blocks`.
+    pub(super) fn read_versions(blocks: &[Self], selection: &Selection) -> Result<Vec<SeriesCells>, BlockError> {
+        let wanted = |text: &SeriesText<'_>| selection.wants(text.name, &text.attributes);
+        // How many values a histogram took in is counted in it: it is there until they are together.
+        let histograms = Histograms::Each(selection.from, selection.to);
+        let mut all = Self::read_opened(Self::heads(blocks)?.tier, selection, wanted, |wanted| {
+            let open = |block: &Self| block.open(histograms, wanted);
+            let tables = blocks.iter().map(open).collect::<Result<_, _>>()?;
+            let Table { subject, tier, start, steps, .. } = Self::heads(blocks)?;
+            Ok(Table::combined(subject, tier, start, steps, tables))
+        })?;
+        if !selection.histograms {
+            all.iter_mut().flat_map(|series| &mut series.cells).for_each(|(_, cell)| cell.histogram = None);
+        }
+        Ok(all)
+    }
+
+    /// The steps of what [`Block::join`] makes of `blocks`, without series.
+    pub(super) fn heads(blocks: &[Self]) -> Result<Table, BlockError> {
+        let table = |block: &Self| {
+            let Head { subject, tier, start, steps, held, .. } = &*block.head;
+            let (subject, held) = (subject.clone(), held.clone());
+            Table { subject, tier: *tier, start: *start, steps: *steps, held, tracks: Vec::new() }
+        };
+        match blocks {
+            [only] => Ok(table(only)),
+            several => {
+                let (subject, tier, (start, steps)) = Self::together(several)?;
+                Ok(Table::combined(subject, tier, start, steps, several.iter().map(table).collect()))
+            }
+        }
+    }
+
     fn read_as(
         &self,
         selection: &Selection,
         histograms: Histograms,
         wanted: impl Fn(&SeriesText<'_>) -> bool,
     ) -> Result<Vec<SeriesCells>, BlockError> {
-        let second = self.tier() == Tier::Second;
+        Self::read_opened(self.tier(), selection, wanted, |wanted| self.open(histograms, wanted))
+    }
+
+    /// The cells of the series that are `wanted`, of a table of `tier` that `open` gives with the series that it is asked for.
+    fn read_opened(
+        tier: Tier,
+        selection: &Selection,
+        wanted: impl Fn(&SeriesText<'_>) -> bool,
+        open: impl FnOnce(&dyn Fn(&SeriesText<'_>) -> bool) -> Result<Table, BlockError>,
+    ) -> Result<Vec<SeriesCells>, BlockError> {
+        let second = tier == Tier::Second;
         let derived = if second { derive::wanted(|metric| selection.wants_name(metric.name)) } else { Vec::new() };
         let operands = derive::operands(&derived);
-        let opened = self.open(histograms, |text| wanted(text) || operands.contains(&text.name))?;
+        let opened = open(&|text| wanted(text) || operands.contains(&text.name))?;
         let of = |track: &Track| {
             let attributes = track.series.attributes().iter().map(|(key, value)| (&**key, &**value)).collect();
             let (kind, scale) = (track.series.kind(), track.series.scale());

@@ -12,7 +12,7 @@ use starling_proto::{
 
 use crate::{
     Block, BlockBuilder, BlockError, Cell, Coverage, RowError, SecondValue, Selection, SeriesCells, Subject, Tier,
-    roll_up, table::Table,
+    Versions, roll_up, table::Table,
 };
 
 const T0: u32 = 1_800_000_000;
@@ -347,6 +347,20 @@ fn rows(length: u32) -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
+#[test]
+fn versions_go_together() {
+    let second = |subject: &Subject| blocks(subject, 1, &[(T0, 0, vec![(counter("c"), Value::Counter(1))])]).remove(0);
+    let (node, cluster) = (second(&node()), second(&Subject::Cluster));
+    let coarse = roll_up(std::slice::from_ref(&cluster), Tier::TenSeconds, T0).unwrap();
+    for (apart, why) in [
+        (vec![], "no block"),
+        (vec![node, cluster.clone()], "several subjects"),
+        (vec![cluster, coarse], "several tiers"),
+    ] {
+        assert_eq!(Versions::of(apart).unwrap_err(), BlockError::Apart(why));
+    }
+}
+
 fn taken_apart(blocks: &[Block]) -> Table {
     Block::tables(blocks, T0, 3_600).unwrap()
 }
@@ -403,10 +417,37 @@ proptest! {
     }
 
     #[test]
+    fn versions_are_read_as_what_they_are_joined_to(
+        all in prop::collection::vec(rows(300), 1..4), tier in 0usize..2, step in 1u32..400, from in 0u32..300, length in 0u32..300, single: bool,
+    ) {
+        let subject = if single { node() } else { Subject::Cluster };
+        let of = |rows| blocks(&subject, if single { 1 } else { 2 }, rows);
+        let coarser = |blocks: Vec<Block>| vec![roll_up(&blocks, Tier::TenSeconds, T0).unwrap()];
+        let versions: Vec<Block> = all.iter().flat_map(|rows| if tier == 0 { of(rows) } else { coarser(of(rows)) }).collect();
+        let joined = Block::join(&versions).unwrap();
+        let read = Versions::of(versions).unwrap();
+        prop_assert_eq!((read.tier(), read.start(), read.seconds()), (joined.tier(), joined.start(), joined.seconds()));
+        prop_assert!(read.coverage().eq(joined.coverage()));
+        // Floats may be no numbers: as text these are equal.
+        let text = |found: Vec<SeriesCells>| format!("{found:?}");
+        let some = Selection::named(latency().name(), T0 + from, T0 + from + length);
+        for selection in [Selection::all(T0 + from, T0 + from + length), some] {
+            let none = selection.clone().without_histograms();
+            prop_assert_eq!(text(read.read(&selection).unwrap()), text(joined.read(&selection).unwrap()));
+            prop_assert_eq!(text(read.read(&none).unwrap()), text(joined.read(&none).unwrap()));
+            let merged = Versions::of(vec![joined.clone()]).unwrap().read_merged(&selection, step).unwrap();
+            prop_assert_eq!(text(merged), text(joined.read_merged(&selection, step).unwrap()));
+        }
+    }
+
+    #[test]
     fn every_way_to_an_hour_gives_the_same_bytes(rows in rows(3_600), single: bool) {
         let subject = if single { node() } else { Subject::Cluster };
         let seconds = blocks(&subject, if single { 1 } else { 2 }, &rows);
         let [tens, minutes, hour] = Tier::ALL.map(|tier| (tier > Tier::Second).then(|| roll_up(&seconds, tier, T0).unwrap())).into_iter().flatten().collect::<Vec<_>>().try_into().unwrap();
+        // One block of all the seconds is no window of 300.
+        let whole = Block::join(&seconds).unwrap();
+        prop_assert_eq!(roll_up(std::slice::from_ref(&whole), Tier::TenSeconds, T0).unwrap().encode(), tens.encode());
         prop_assert_eq!(roll_up(std::slice::from_ref(&tens), Tier::Minute, T0).unwrap().encode(), minutes.encode());
         prop_assert_eq!(roll_up(&[minutes], Tier::Hour, T0).unwrap().encode(), hour.encode());
         prop_assert_eq!(roll_up(&[tens], Tier::Hour, T0).unwrap().encode(), hour.encode());
