@@ -62,6 +62,16 @@ impl TickSums {
         }
     }
 
+    /// Frames behind `group`.
+    #[must_use]
+    pub fn frames(&self, group: &Group) -> u32 {
+        let census = match &self.0 {
+            Kept::Packed(packed) => packed.census(group),
+            Kept::Open(sums) => sums.census(group),
+        };
+        census.map_or(0, Census::frames)
+    }
+
     /// The cells of `group` whose series are `wanted`, sorted by series, and who is behind the group. Of an old tick some
     /// ten microseconds, and what the histograms cost that are wanted.
     #[must_use]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use starling_proto::{frame::Second, ids::NodeId, series::Series};
 
 use super::{
-    BLOCK_SECONDS, Backing, Block, LogPlace, Lost, OpenBlock, Picked,
-    open::{Rows, sparse},
+    BLOCK_SECONDS, Backing, Begun, Block, LogPlace, Lost, OpenBlock, Picked, WantedOfLayouts,
+    open::{Rows, Tail, sparse},
     start_of,
 };
 
@@ -213,6 +213,19 @@ impl History {
         self.blocks.values().map(Stored::bytes).sum()
     }
 
+    /// What is held of `from..=to`, to be picked from outside of any lock, but for what was `begun` with.
+    #[must_use]
+    pub fn picking(&self, from: u32, to: u32, begun: &[Arc<Begun>]) -> Picking {
+        let parts = self.blocks.range(start_of(from)..=to).map(|(start, stored)| match stored {
+            Stored::Open(block) => {
+                let begun = begun.iter().find(|begun| begun.start == *start);
+                PickingPart::Open(block.tail((from, to), |block, first| begun?.reaches(block, first)))
+            }
+            Stored::Sealed(block) => PickingPart::Sealed(block.clone()),
+        });
+        Picking { from, to, parts: parts.collect() }
+    }
+
     /// What is held of `from..=to`, to be read outside of any lock.
     #[must_use]
     pub fn slice(&self, from: u32, to: u32) -> Slice {
@@ -284,18 +297,45 @@ impl Slice {
         seconds.dedup_by_key(|second| second.tick);
         seconds
     }
+}
 
-    /// Reads only the series that are wanted, over the wanted seconds in memory: a fraction of what [`Slice::seconds`] costs.
+/// Some series over seconds of a history, not yet read.
+#[derive(Debug)]
+pub struct Picking {
+    from: u32,
+    to: u32,
+    parts: Vec<PickingPart>,
+}
+
+#[derive(Debug)]
+enum PickingPart {
+    Open(Tail),
+    Sealed(Block),
+}
+
+impl Picking {
+    /// Reads the series that are wanted, over the wanted seconds in memory and, in `backing`, of open blocks: a fraction of what
+    /// [`Slice::seconds`] costs. `begun` is what was given to [`History::picking`]; what it has become comes back.
     #[must_use]
-    pub fn pick(&self, wanted: impl Fn(&Series) -> bool) -> Picked {
-        let mut picked = Picked::default();
+    pub fn pick(
+        &self,
+        begun: &[Arc<Begun>],
+        backing: Option<&dyn Backing>,
+        (wanted, of_layouts): (impl Fn(&Series) -> bool, &WantedOfLayouts),
+    ) -> (Picked, Vec<Arc<Begun>>) {
+        let (mut picked, mut all) = (Picked::default(), Vec::new());
         for part in &self.parts {
             match part {
-                Part::Open(rows) => rows.pick(self.backing(), (self.from, self.to), &wanted, &mut picked),
-                Part::Sealed(block) => block.pick(self.from, self.to, &wanted, &mut picked),
+                PickingPart::Open(tail) => {
+                    let begun = begun.iter().find(|begun| begun.start == tail.start);
+                    let of_block = tail.pick(begun, backing, (&wanted, of_layouts));
+                    of_block.put((self.from, self.to), &mut picked);
+                    all.push(of_block);
+                }
+                PickingPart::Sealed(block) => block.pick(self.from, self.to, &wanted, &mut picked),
             }
         }
         picked.sort();
-        picked
+        (picked, all)
     }
 }

@@ -25,10 +25,11 @@ use starling_proto::{limits, varint::VarintError};
 pub(crate) use self::open::sparse;
 pub use self::{
     adopt::Recent,
-    history::{History, Slice},
+    history::{History, Picking, Slice},
     logged::{Backing, LogPlace, LogRow, LogRows, Restored},
     open::OpenBlock,
     picked::{Picked, PickedValue},
+    scan::{Begun, WantedOfLayouts},
     sealed::Block,
 };
 

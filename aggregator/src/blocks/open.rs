@@ -38,6 +38,10 @@ impl Plan {
         Arc::ptr_eq(&self.cluster, cluster) && Arc::ptr_eq(&self.node, node)
     }
 
+    pub(super) const fn layouts(&self) -> [&Arc<Layout>; 2] {
+        [&self.cluster, &self.node]
+    }
+
     /// What a plan takes beside the layouts, which the connection holds too.
     fn cost(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.numbers)
@@ -62,6 +66,11 @@ impl Row {
     fn cost(&self) -> usize {
         size_of::<Self>() + self.bytes.cost()
     }
+
+    /// Its bytes; `None` when the backing does not give back what it took.
+    pub(super) fn bytes(&self, backing: Option<&dyn Backing>) -> Option<Arc<[u8]>> {
+        self.bytes.read(backing)
+    }
 }
 
 /// The rows written so far; cheap to clone, to be read outside of a lock.
@@ -74,10 +83,28 @@ pub(super) struct Rows {
     pub(super) series: Arc<Vec<Interned>>,
 }
 
+/// Some rows that follow each other, of which series are picked.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// The same for all that is read of one block.
+    pub(super) block: Arc<()>,
+    pub(super) start: u32,
+    /// Seconds that are asked for.
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) plans: Vec<Arc<Plan>>,
+    pub(super) series: Arc<Vec<Interned>>,
+    /// Number of the first of them.
+    pub(super) first: usize,
+    pub(super) rows: Vec<Row>,
+}
+
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct OpenBlock {
     rows: Rows,
+    /// Nothing but itself: rows are only ever added to one block, so that what was read of some of them stays right.
+    identity: Arc<()>,
     /// A bit per second that is held.
     held: [u64; BLOCK_SECONDS.div_ceil(64) as usize],
     /// Last value of each gauge by number of the series.
@@ -95,6 +122,7 @@ impl OpenBlock {
     pub fn new(start: u32) -> Self {
         Self {
             rows: Rows { start, ..Rows::default() },
+            identity: Arc::default(),
             held: Default::default(),
             last: Vec::new(),
             bytes: size_of::<Self>(),
@@ -145,6 +173,17 @@ impl OpenBlock {
     pub fn holds(&self, tick: u32) -> bool {
         let offset = tick.checked_sub(self.rows.start).filter(|offset| *offset < BLOCK_SECONDS);
         offset.is_some_and(|offset| bits::is_set(&self.held, offset as usize))
+    }
+
+    /// The rows from which series are picked over the seconds `from..=to`; `known` says, of this block and the first of them, the
+    /// first one that is not known yet.
+    pub(super) fn tail(&self, (from, to): (u32, u32), known: impl Fn(&Arc<()>, usize) -> Option<usize>) -> Tail {
+        let Range { start: first, end } = self.rows.range(from, to);
+        let first = known(&self.identity, first).unwrap_or(first);
+        let Rows { start, plans, rows, series } = &self.rows;
+        let rows = rows.get(first..end.max(first)).unwrap_or_default().to_vec();
+        let (block, plans, series) = (self.identity.clone(), plans.clone(), series.clone());
+        Tail { block, start: *start, from, to, plans, series, first, rows }
     }
 
     /// The rows, to be read elsewhere.
@@ -370,13 +409,18 @@ impl Rows {
         Arc::ptr_eq(&self.series, &other.series)
     }
 
-    /// The rows from which the seconds `from..=to` can be read, and their bytes up to the first that `backing` does not give
-    /// back, since the gauges after it cannot be known.
-    pub(super) fn read(&self, backing: Option<&dyn Backing>, from: u32, to: u32) -> (Range<usize>, Vec<Arc<[u8]>>) {
+    /// The rows from which the seconds `from..=to` can be read.
+    fn range(&self, from: u32, to: u32) -> Range<usize> {
         let wanted = |row: &Row| (from..=to).contains(&(self.start + u32::from(row.offset)));
         let first = self.rows.iter().position(wanted).unwrap_or(self.rows.len());
         let end = self.rows.iter().rposition(wanted).map_or(first, |last| last + 1);
-        let range = first.min(end) / WHOLE_EVERY * WHOLE_EVERY..end;
+        first.min(end) / WHOLE_EVERY * WHOLE_EVERY..end
+    }
+
+    /// The rows from which the seconds `from..=to` can be read, and their bytes up to the first that `backing` does not give
+    /// back, since the gauges after it cannot be known.
+    pub(super) fn read(&self, backing: Option<&dyn Backing>, from: u32, to: u32) -> (Range<usize>, Vec<Arc<[u8]>>) {
+        let range = self.range(from, to);
         let rows = self.rows.get(range.clone()).unwrap_or_default();
         (range, rows.iter().map_while(|row| row.bytes.read(backing)).collect())
     }

@@ -31,6 +31,14 @@ impl Picked {
         }
     }
 
+    /// Adds values of a series.
+    pub(super) fn extend(&mut self, series: &Series, values: impl Iterator<Item = (u32, PickedValue)>) {
+        match self.series.get_mut(series) {
+            Some(held) => held.extend(values),
+            None => drop(self.series.insert(series.clone(), values.collect())),
+        }
+    }
+
     /// Brings what was added into the order of time.
     pub(super) fn sort(&mut self) {
         self.seconds.sort_unstable();

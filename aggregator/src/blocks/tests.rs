@@ -181,10 +181,45 @@ proptest! {
                 (0..20).for_each(|_| quiet(&mut history, 0));
                 seal(&mut history, 2000, None);
             }
-            let picked = history.slice(from, from + length).pick(|series| series.name().ends_with(['1', '2', '3']));
+            let wanted = |series: &Series| series.name().ends_with(['1', '2', '3']);
+            let (picked, _) = history.picking(from, from + length, &[]).pick(&[], None, (wanted, &WantedOfLayouts::default()));
             let lost: Vec<_> = part.values().map(|content| (content.tick, content.dropped)).collect();
             prop_assert_eq!(&picked.seconds, &lost);
             prop_assert_eq!(&picked, &picked_of(&part, &lost));
+        }
+    }
+
+    #[test]
+    fn what_was_picked_is_gone_on_with(
+        ticks in prop::collection::btree_map(0u32..900, prop::collection::vec(prop_oneof![Just(None), (0i64..9).prop_map(Some)], 12), 1..60),
+        order in any::<u64>(),
+        asked in prop::collection::vec((0u32..900, 0u32..900, 1usize..30), 1..8),
+        again in 0usize..40,
+    ) {
+        let names = Interner::default();
+        let mut contents: Vec<Content> = ticks.iter().map(|(tick, values)| content(*tick, values)).collect();
+        // Some come late.
+        contents.sort_by_key(|content| content.tick + (u64::from(content.tick).wrapping_mul(order | 1) % 40) as u32);
+        let frames = decoded(&contents, &names);
+        let mut frames = frames.iter();
+        let (mut history, of_layouts) = (History::default(), WantedOfLayouts::default());
+        let wanted = |series: &Series| series.name().ends_with(['1', '2', '3']);
+        let mut begun = Vec::new();
+        for (at, (a, b, count)) in asked.iter().enumerate() {
+            for frame in frames.by_ref().take(*count) {
+                prop_assert!(history.push(&frame.second, &frame.sparse));
+            }
+            if at == again {
+                // As blocks that begin again have other rows.
+                (0..20).for_each(|_| quiet(&mut history, 0));
+                seal(&mut history, 2000, None);
+            }
+            let (from, to) = (*a.min(b), *a.max(b));
+            let (picked, after) = history.picking(from, to, &begun).pick(&begun, None, (wanted, &of_layouts));
+            let (afresh, _) = history.picking(from, to, &[]).pick(&[], None, (wanted, &WantedOfLayouts::default()));
+            prop_assert_eq!(&picked, &afresh, "{} to {}", from, to);
+            prop_assert!(after.iter().all(|begun| begun.bytes() > 0));
+            begun = after;
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) use self::{
     ledger_logs::LedgerLogs,
     recording::{LogHandle, LogRequests},
     seal::Expects,
-    versions::one_of,
+    versions::versions_of,
 };
 use crate::{blocks::Backing, config::HistorySettings, ingest::Registry, ledger_task::LedgerHandle, metrics::Metrics};
 

@@ -16,6 +16,7 @@ use starling_proto::{
     interner::Interner,
     limits::LIVE_WINDOW,
     nodes::Origin,
+    series::Series,
     v1,
 };
 use tokio::sync::{Notify, watch};
@@ -26,7 +27,10 @@ use super::{
     namesakes::ALIVE_FOR,
 };
 use crate::{
-    blocks::{BLOCK_SECONDS, Backing, Block, History, LogPlace, LogRows, Lost, OpenBlock, Restored, Slice, sparse},
+    blocks::{
+        BLOCK_SECONDS, Backing, Begun, Block, History, LogPlace, LogRows, Lost, OpenBlock, Picked, Restored, Slice,
+        WantedOfLayouts, sparse,
+    },
     clock::now_ms,
     metrics::Metrics,
 };
@@ -282,6 +286,22 @@ impl IngestNode {
         let mut state = self.state();
         self.write(&mut state);
         state.history.slice(from, to).of(&self.id, self.shared.backing.get())
+    }
+
+    /// Some series over the seconds `from..=to` as far as they are in open blocks or in memory, and what was picked of open blocks;
+    /// `begun` is what an earlier call gave for the same `wanted` series.
+    pub(crate) fn pick(
+        &self,
+        (from, to): (u32, u32),
+        begun: &[Arc<Begun>],
+        wanted: (impl Fn(&Series) -> bool, &WantedOfLayouts),
+    ) -> (Picked, Vec<Arc<Begun>>) {
+        let picking = {
+            let mut state = self.state();
+            self.write(&mut state);
+            state.history.picking(from, to, begun)
+        };
+        picking.pick(begun, self.shared.backing.get().map(|backing| &**backing), wanted)
     }
 
     /// Puts the newest second into its block if it is not there yet.

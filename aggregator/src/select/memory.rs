@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use starling_history::{Cell, Coverage, Selection, SeriesCells, Subject, Tier};
+use starling_ledger::TickView;
 use starling_proto::{
     catalogue::{self, Kind, Metric, Statistic},
     group::Group,
@@ -13,9 +14,13 @@ use starling_proto::{
     series::Series,
 };
 
-use super::{Folding, Mixed, Part, Source, Stop};
+use super::{
+    Folding, Mixed, Part, Source, Stop,
+    chunks::{Chunks, KEPT_BYTES_MAX, Version},
+    picks::Picks,
+};
 use crate::{
-    blocks::PickedValue,
+    blocks::{Picked, PickedValue, WantedOfLayouts},
     fleet::ClusterFleet,
     ingest::Registry,
     ledger_task::LedgerHandle,
@@ -27,12 +32,16 @@ pub(crate) struct Memory {
     ledger: LedgerHandle,
     registry: Arc<Registry>,
     fleet: Arc<ClusterFleet>,
+    /// What was read of the cluster and of groups.
+    chunks: Chunks,
+    /// What was picked of nodes.
+    picks: Picks,
 }
 
 impl Memory {
     /// What these hold.
-    pub(crate) const fn new(ledger: LedgerHandle, registry: Arc<Registry>, fleet: Arc<ClusterFleet>) -> Self {
-        Self { ledger, registry, fleet }
+    pub(crate) fn new(ledger: LedgerHandle, registry: Arc<Registry>, fleet: Arc<ClusterFleet>) -> Self {
+        Self { ledger, registry, fleet, chunks: Chunks::new(KEPT_BYTES_MAX), picks: Picks::new() }
     }
 
     /// The part of `from..=to` that can be here: nothing newer than what is settled.
@@ -41,10 +50,24 @@ impl Memory {
         (from.max(settled.saturating_sub(LIVE_WINDOW - 1)), to.min(settled))
     }
 
-    fn of_node(&self, node: &NodeId, selection: &Selection, (from, to): (u32, u32)) -> Part {
+    /// A node, in seconds; with `folding` what is picked of open blocks is gone on with at the next question of the same kind.
+    fn of_node(
+        &self,
+        node: &NodeId,
+        selection: &Selection,
+        (from, to): (u32, u32),
+        folding: Option<&Folding<'_>>,
+    ) -> Part {
         let Some(node) = self.registry.holder(node) else { return Part::default() };
         let mut seconds = Seconds::new(Subject::Node(node.id.clone()), selection);
-        let picked = node.slice(from, to).pick(|series| seconds.needs(series));
+        let needs = |series: &Series| seconds.needs(series);
+        let picked = match folding {
+            Some(folding) => self.picks.pick((&node, &folding.identity), (from, to), needs),
+            None => node.pick((from, to), &[], (needs, &WantedOfLayouts::default())).0,
+        };
+        if seconds.derived.is_empty() {
+            return seconds.of_picked(&picked);
+        }
         let mut columns: Vec<_> =
             picked.series.iter().map(|(series, values)| (series, values.iter().peekable())).collect();
         for (tick, dropped) in &picked.seconds {
@@ -59,7 +82,25 @@ impl Memory {
         seconds.finish()
     }
 
-    fn of_group(&self, group: &Group, selection: &Selection, (from, to): (u32, u32), stop: &Stop) -> Part {
+    /// What is merged, in seconds; with `folding` in the steps of its question histograms may be merged already.
+    fn of_group(
+        &self,
+        group: &Group,
+        selection: &Selection,
+        (from, to): (u32, u32),
+        folding: Option<&Folding<'_>>,
+        stop: &Stop,
+    ) -> Part {
+        let read = |from: u32, to: u32| self.seconds_of_group(group, selection, (from, to), stop);
+        let Some(folding) = folding else { return read(from, to) };
+        let version = |tick: u32| {
+            let view = self.ledger.view(tick).filter(|view| view.revision > 0)?;
+            Some(Version { revision: view.revision, coverage: self.coverage(group, &view, view.sums.frames(group)) })
+        };
+        self.chunks.of_memory((folding, group.name()), (from, to), version, read, stop)
+    }
+
+    fn seconds_of_group(&self, group: &Group, selection: &Selection, (from, to): (u32, u32), stop: &Stop) -> Part {
         let mut seconds = Seconds::new(Subject::from(group.clone()), selection);
         for tick in from..=to {
             if stop.is_due() {
@@ -72,11 +113,16 @@ impl Memory {
                 continue;
             }
             let (cells, census) = view.sums.some(group, |series| seconds.needs(series));
-            let nodes = self.fleet.coverage(group, tick, view.coverage, census.frames());
-            let coverage = Coverage::second(nodes.reporting, nodes.expected, u64::from(view.skipped_cells));
+            let coverage = self.coverage(group, &view, census.frames());
             seconds.take(tick, coverage, &Reading::of_cells(cells.iter().map(|(series, cell)| (series, cell))));
         }
         seconds.finish()
+    }
+
+    /// How much there is of a second of `group`, of which `frames` are in the view.
+    fn coverage(&self, group: &Group, view: &TickView, frames: u32) -> Coverage {
+        let nodes = self.fleet.coverage(group, view.tick, view.coverage, frames);
+        Coverage::second(nodes.reporting, nodes.expected, u64::from(view.skipped_cells))
     }
 }
 
@@ -96,7 +142,7 @@ impl Source for Memory {
         &self,
         subject: &Subject,
         (selection, _): (&Selection, u32),
-        _: Option<(&Folding<'_>, u32)>,
+        folding: Option<(&Folding<'_>, u32)>,
         stop: &Stop,
     ) -> Mixed {
         let mut window = self.window(selection.from, selection.to);
@@ -112,10 +158,11 @@ impl Source for Memory {
         if window.0 > window.1 {
             return Mixed::default();
         }
+        let folding = folding.map(|(folding, _)| folding);
         let part = match subject {
-            Subject::Node(node) => self.of_node(node, selection, window),
-            Subject::Group(group) => self.of_group(group, selection, window, stop),
-            Subject::Cluster => self.of_group(&Group::cluster(), selection, window, stop),
+            Subject::Node(node) => self.of_node(node, selection, window, folding),
+            Subject::Group(group) => self.of_group(group, selection, window, folding, stop),
+            Subject::Cluster => self.of_group(&Group::cluster(), selection, window, folding, stop),
         };
         Mixed { part, ..Mixed::default() }
     }
@@ -179,6 +226,26 @@ impl<'a> Seconds<'a> {
                 }
             }
         }
+    }
+
+    /// Of one node, when nothing that is computed is wanted.
+    fn of_picked(self, picked: &Picked) -> Part {
+        let second =
+            |(tick, dropped): &(u32, u32)| ((*tick, Tier::Second), Coverage::second(1, 1, u64::from(*dropped)));
+        let series = picked.series.iter().map(|(series, values)| SeriesCells {
+            subject: self.subject.clone(),
+            series: series.clone(),
+            derived: false,
+            tier: Tier::Second,
+            cells: values
+                .iter()
+                .map(|(tick, value)| {
+                    let entry = Entry { series, nodes: 1, amount: amount(series, value) };
+                    (*tick, cell(&entry, self.selection.histograms))
+                })
+                .collect(),
+        });
+        Part { series: series.collect(), coverage: picked.seconds.iter().map(second).collect() }
     }
 
     fn finish(self) -> Part {

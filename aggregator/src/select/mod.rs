@@ -2,16 +2,19 @@
 //!
 //! - [`Source`]: where cells come from; [`Memory`] is the last 15 minutes, [`Stored`] the disk;
 //! - [`Part`]: what was read of one subject, and how two readings become one: each second once;
-//! - [`Mixed`]: a part, and beside it what sealed blocks come to in the steps of a question, which is kept in memory;
+//! - [`Mixed`]: a part, and beside it what sealed blocks come to in the steps of a question, which is kept in memory; [`chunks`]
+//!   are what is kept of the rest;
 //! - [`Span`]: which seconds are asked for, in which steps; [`Folded`]: cells in those steps;
 //! - [`wire`]: parts as aggregators send them to each other;
 //! - [`Stop`]: when work on a question is to end.
 //!
 //! What is held by other aggregators is asked of them by whoever answers the question (`query`).
 
+mod chunks;
 mod fold;
 mod memory;
 mod part;
+mod picks;
 mod piece;
 mod span;
 mod stop;

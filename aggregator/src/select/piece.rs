@@ -33,13 +33,27 @@ pub(crate) struct PieceKey {
     blocks: Box<[BlockId]>,
 }
 
+/// A sealed block of some subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct BlockId {
+pub(crate) struct BlockId {
     segment: SegmentId,
     start: u32,
     end: u32,
     revision: u64,
     checksum: u32,
+}
+
+impl BlockId {
+    /// Of a block of some subject.
+    pub(crate) fn of(block: &BlockRef) -> Self {
+        Self {
+            segment: block.segment(),
+            start: block.window().start,
+            end: block.window().end,
+            revision: block.revision(),
+            checksum: block.checksum(),
+        }
+    }
 }
 
 /// What is kept of sealed blocks. `None` of those that lack seconds, which others may have.
@@ -48,18 +62,11 @@ pub(crate) type Pieces = Recent<PieceKey, Option<Arc<Steps>>>;
 impl PieceKey {
     /// Of `blocks` of one subject, every version of them.
     pub(crate) fn new(folding: &Folding<'_>, blocks: &[BlockRef]) -> Self {
-        let id = |block: &BlockRef| BlockId {
-            segment: block.segment(),
-            start: block.window().start,
-            end: block.window().end,
-            revision: block.revision(),
-            checksum: block.checksum(),
-        };
         Self {
             question: folding.identity.clone(),
             step: folding.span.step,
             subject: blocks.first().map_or("", BlockRef::subject).into(),
-            blocks: blocks.iter().map(id).collect(),
+            blocks: blocks.iter().map(BlockId::of).collect(),
         }
     }
 

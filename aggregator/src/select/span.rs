@@ -12,6 +12,9 @@ pub(crate) const SECONDS_USUAL: u32 = 3_600;
 pub(crate) const RANGE_MAX: u32 = (2 * 366 + 7) * 86_400;
 /// Longest range of the nodes one by one: what they keep by the minute, with a day of leap.
 pub(crate) const NODES_RANGE_MAX: u32 = 31 * 86_400;
+/// Cells of a series that are read for a step that is no multiple of the next longer ones: three hours of seconds, 30 hours of
+/// ten seconds, a week of minutes. Beyond it a cell counts in the step in which it begins.
+const FINE_MAX: u32 = 11_000;
 /// A range may begin after the newest settled second, as clocks differ, by so much.
 const AHEAD_MAX: u32 = 3_600;
 /// Steps that are chosen: those that people read without arithmetic. Beyond them whole days.
@@ -118,12 +121,17 @@ impl Span {
         Self { from, to, step: u32::MAX }
     }
 
-    /// How coarse the cells may be that are read for it: of a step of the span, and such that what is read beyond its ends is
-    /// nothing, or less than a third of a percent of it.
+    /// How coarse the cells may be that are read for it: such that its steps are made of whole ones, as long as that takes at most
+    /// [`FINE_MAX`] of them, and that what is read beyond its ends is nothing, or less than a third of a percent of it.
     pub(crate) fn grain(&self) -> u32 {
         let ends = |grain: u32| self.from.is_multiple_of(grain) && (self.to + 1).is_multiple_of(grain);
-        let fits = |grain: &u32| *grain <= self.step && (ends(*grain) || self.seconds() / 300 >= *grain);
-        [3_600, 60, 10].into_iter().find(fits).unwrap_or(1)
+        let whole = |grain: u32| self.points() == 1 || self.step.is_multiple_of(grain);
+        let fits = |(grain, finer): &(u32, u32)| {
+            *grain <= self.step
+                && (ends(*grain) || self.seconds() / 300 >= *grain)
+                && (whole(*grain) || self.seconds() / finer > FINE_MAX)
+        };
+        [(3_600, 60), (60, 10), (10, 1)].into_iter().find(fits).map_or(1, |(grain, _)| grain)
     }
 
     /// Seconds of the range.
@@ -194,7 +202,14 @@ mod tests {
         assert_eq!(grain(7_200, 14_399, 3_600), 3_600);
         assert_eq!(grain(7_200, 14_400, 3_600), 10, "an hour more would be read for one second");
         assert_eq!(grain(7_201, 7_260, 60), 1);
-        assert_eq!(grain(7_200, 7_259, 15), 10);
+        assert_eq!(grain(7_200, 7_259, 15), 1, "steps of 15 s are not made of tens");
+        assert_eq!([20, 15, 90, 100].map(|step| grain(7_200, 7_200 + 10_799, step)), [10, 1, 10, 10]);
+        assert_eq!(
+            [15, 90].map(|step| grain(7_200, 7_200 + 21_599, step)),
+            [10, 10],
+            "6 hours of seconds are too many"
+        );
+        assert_eq!([90, 120, 5_400, 7_200].map(|step| grain(7_200, 7_200 + 172_799, step)), [60, 60, 60, 3_600]);
         assert_eq!(Span::one(1, 604_800).grain(), 60);
         assert_eq!(Span::one(1, 604_800).points(), 1);
         assert_eq!(Span::one(SETTLED - 3_599, SETTLED).seconds_of(0), 3_600);

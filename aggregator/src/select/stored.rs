@@ -4,18 +4,22 @@
 //! newest hour and what it no longer keeps, are read from finer tiers, and what these no longer keep from coarser ones:
 //! each window from one tier.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use starling_history::{Block, Coverage, Selection, SeriesCells, Subject, Tier};
+use starling_history::{BlockError, Coverage, Selection, SeriesCells, Subject, Tier, Versions};
 use starling_proto::ids::NodeId;
 use starling_store::{BlockRef, Subjects, overlapping};
 
 use super::{
-    Source, Span, Stop,
-    piece::{Folding, KEPT_BYTES_MAX, Mixed, Piece, PieceKey, Pieces, Steps},
+    Part, Source, Span, Stop,
+    chunks::{self, Chunk, ChunkKey, Chunks, length},
+    piece::{BlockId, Folding, KEPT_BYTES_MAX, Mixed, Piece, PieceKey, Pieces, Steps},
 };
 use crate::{
-    history::{Disk, one_of},
+    history::{Disk, versions_of},
     metrics::Metrics,
 };
 
@@ -29,6 +33,8 @@ pub(crate) struct Stored {
     metrics: Arc<Metrics>,
     /// What sealed blocks came to in the steps of questions.
     pieces: Pieces,
+    /// What of the others was read of something merged.
+    chunks: Chunks,
 }
 
 /// Seconds `from..to`.
@@ -37,7 +43,7 @@ type Window = (u32, u32);
 impl Stored {
     /// Of the store of this process.
     pub(crate) fn new(disk: Arc<Disk>, metrics: Arc<Metrics>) -> Self {
-        Self { disk, metrics, pieces: Pieces::new(KEPT_BYTES_MAX) }
+        Self { disk, metrics, pieces: Pieces::new(KEPT_BYTES_MAX), chunks: Chunks::new(chunks::KEPT_BYTES_MAX) }
     }
 
     /// Adds what `tier` holds of a window to `mixed`; the windows of which it has no block.
@@ -79,15 +85,21 @@ impl Stored {
                 mixed.pieces.push(piece);
                 continue;
             }
-            let Some(block) = one_of(&self.disk, together, &self.metrics) else { continue };
+            let Some(block) = versions_of(&self.disk, together, &self.metrics) else { continue };
             if block.start() > next {
                 holes.push((next, block.start()));
             }
             let end = block.start().saturating_add(block.seconds());
-            let selection = Selection { from: window.0.max(next), to: window.1 - 1, ..selection.clone() };
-            match block.read(&selection) {
-                Ok(series) => add(mixed, &block, series, (selection.from, selection.to)),
-                Err(error) => self.metrics.history_failed(&format!("read a block of {subject}"), &error),
+            let folding = folding.map(|(folding, _)| folding).filter(|_| subject.is_merged());
+            let range = (window.0.max(next), window.1 - 1);
+            let read = match folding {
+                Some(folding) => self.in_chunks((folding, name), (&block, together), selection, range, (mixed, stop)),
+                None => block
+                    .read(&Selection { from: range.0, to: range.1, ..selection.clone() })
+                    .map(|series| add(mixed, (block.tier(), block.coverage()), series, range)),
+            };
+            if let Err(error) = read {
+                self.metrics.history_failed(&format!("read a block of {subject}"), &error);
             }
             next = next.max(end);
         }
@@ -95,6 +107,79 @@ impl Stored {
             holes.push((next, window.1));
         }
         holes
+    }
+
+    /// Adds the seconds `from..=to` of a block, of which chunks are kept.
+    fn in_chunks(
+        &self,
+        (folding, name): (&Folding<'_>, &str),
+        (block, together): (&Versions, &[BlockRef]),
+        selection: &Selection,
+        (from, to): Window,
+        (mixed, stop): (&mut Mixed, &Stop),
+    ) -> Result<(), BlockError> {
+        let tier = block.tier();
+        let steps: Vec<(u32, Coverage)> = block.coverage().collect();
+        let in_order = |from: u32, to: u32| {
+            let at = |tick: u32| steps.partition_point(|(start, _)| *start < tick);
+            &steps[at(from)..at(to.saturating_add(1))]
+        };
+        let (from, to) = (from.max(block.start()), to.min(block.start().saturating_add(block.seconds() - 1)));
+        let ids: Arc<[BlockId]> = together.iter().map(BlockId::of).collect();
+        // A cell of a chunk may hold the histograms of those before it: they are taken or left together.
+        let is_whole = |from: u32, to: u32| {
+            let steps = in_order(from, to);
+            to - from == length(tier) - 1
+                && steps.len() as u32 * tier.seconds() == length(tier)
+                && steps.iter().all(|(start, held)| held.seconds == tier.seconds() && is_new(mixed, tier, *start))
+        };
+        let mut all: Vec<(Window, Option<ChunkKey>, Option<Arc<Chunk>>)> = Vec::new();
+        let mut start = from;
+        while start <= to {
+            let end = (start - start % length(tier)).saturating_add(length(tier) - 1).min(to);
+            let key = is_whole(start, end).then(|| ChunkKey::new(folding, name, &ids, (tier, start)));
+            let kept = key.as_ref().and_then(|key| self.chunks.get(key));
+            all.push(((start, end), key, kept));
+            let Some(next) = end.checked_add(1) else { break };
+            start = next;
+        }
+        for run in all.chunk_by_mut(|(.., a), (.., b)| a.is_none() && b.is_none()) {
+            let Some((((from, _), ..), ((_, to), ..))) = run.first().zip(run.last()) else { continue };
+            if let Some((.., Some(kept))) = run.first() {
+                add(mixed, (tier, in_order(*from, *to).iter().copied()), kept.part.series.clone(), (*from, *to));
+                continue;
+            }
+            // What is not kept is read at once.
+            let read = block.read(&Selection { from: *from, to: *to, ..selection.clone() })?;
+            for ((from, to), key, _) in run {
+                let window = (*from, *to);
+                let of_window = |series: &SeriesCells| {
+                    let at = |tick: u32| series.cells.partition_point(|(start, _)| *start < tick);
+                    // The first step may begin before what is asked for.
+                    let first =
+                        series.cells.partition_point(|(start, _)| start.saturating_add(tier.seconds()) <= window.0);
+                    let cells = series.cells[first..at(window.1.saturating_add(1)).max(first)].to_vec();
+                    let SeriesCells { subject, series, derived, tier, .. } = series;
+                    SeriesCells {
+                        subject: subject.clone(),
+                        series: series.clone(),
+                        derived: *derived,
+                        tier: *tier,
+                        cells,
+                    }
+                };
+                let series: Vec<SeriesCells> = read.iter().map(of_window).collect();
+                let series = match key.take() {
+                    Some(key) => {
+                        let part = Part { series, coverage: BTreeMap::new() };
+                        self.chunks.keep(key, Box::default(), part, stop).part.series.clone()
+                    }
+                    None => series,
+                };
+                add(mixed, (tier, steps.iter().copied()), series, window);
+            }
+        }
+        Ok(())
     }
 
     /// The first of `runs`, or as many of them as end where a step of the question does, in its steps; how many that are. `None`
@@ -142,7 +227,8 @@ impl Stored {
                 let steps = steps.map(Arc::new);
                 let bytes = key.bytes() + steps.as_ref().map_or(0, |steps| steps.bytes());
                 self.pieces.keep(key, steps.clone(), bytes);
-                self.metrics.history_kept_steps_bytes.set(self.pieces.stats().bytes as f64);
+                let bytes = self.pieces.stats().bytes + self.chunks.bytes();
+                self.metrics.history_kept_steps_bytes.set(bytes as f64);
                 steps
             }
         };
@@ -164,13 +250,13 @@ impl Stored {
             if stop.is_due() {
                 return None;
             }
-            let block = one_of(&self.disk, together, &self.metrics)?;
+            let block = versions_of(&self.disk, together, &self.metrics)?;
             if block.coverage().map(|(_, coverage)| coverage.seconds).sum::<u32>() < block.seconds() {
                 return None;
             }
             // A block that cannot be read is reported where it is read by itself.
             let series = block.read_merged(&selection, span.step).ok()?;
-            add(&mut mixed, &block, series, (start, end - 1));
+            add(&mut mixed, (block.tier(), block.coverage()), series, (start, end - 1));
         }
         let mut part = mixed.part;
         part.series.retain(|series| !series.cells.is_empty());
@@ -233,17 +319,24 @@ fn preferred(step: u32) -> impl Iterator<Item = Tier> {
     finer.chain(Tier::ALL.into_iter().skip(best + 1))
 }
 
-/// Adds the steps of `block` that overlap `from..=to` and of which no second is there from another tier.
-fn add(mixed: &mut Mixed, block: &Block, series: Vec<SeriesCells>, (from, to): (u32, u32)) {
-    let Mixed { pieces, part } = mixed;
-    let tier = block.tier();
+/// Whether no second of the step of `tier` that begins at `start` is there from elsewhere.
+fn is_new(Mixed { pieces, part }: &Mixed, tier: Tier, start: u32) -> bool {
+    let end = start.saturating_add(tier.seconds());
+    part.coverage.range((start, Tier::Second)..(end, Tier::Second)).next().is_none()
+        && pieces.iter().all(|piece| piece.start >= end || piece.end <= start)
+}
+
+/// Adds the steps of a block that overlap `from..=to` and of which no second is there from another tier.
+fn add(
+    mixed: &mut Mixed,
+    (tier, steps): (Tier, impl Iterator<Item = (u32, Coverage)>),
+    series: Vec<SeriesCells>,
+    (from, to): Window,
+) {
     let end = |start: u32| start.saturating_add(tier.seconds());
-    let is_new = |start: u32| {
-        part.coverage.range((start, Tier::Second)..(end(start), Tier::Second)).next().is_none()
-            && pieces.iter().all(|piece| piece.start >= end(start) || piece.end <= start)
-    };
-    let wanted = |(start, _): &(u32, Coverage)| *start <= to && end(*start) > from && is_new(*start);
-    let steps: Vec<(u32, Coverage)> = block.coverage().filter(wanted).collect();
+    let wanted = |(start, _): &(u32, Coverage)| *start <= to && end(*start) > from && is_new(mixed, tier, *start);
+    let steps: Vec<(u32, Coverage)> = steps.filter(wanted).collect();
+    let part = &mut mixed.part;
     let is_step = |start: u32| steps.binary_search_by_key(&start, |(start, _)| *start).is_ok();
     for mut theirs in series {
         theirs.cells.retain(|(start, _)| is_step(*start));

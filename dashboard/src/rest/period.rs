@@ -19,9 +19,9 @@ const CUSTOM: &str = "custom";
 pub(super) const GRANULARITIES: [(&str, u32); 3] = [("second", 1), ("minute", 60), ("hour", 3_600)];
 /// Most points of an answer.
 pub(super) const POINTS_MAX: u32 = 11_000;
-/// Steps that are chosen when none is asked for: an hour by the second, 6 h by 15 s, a day by the minute, a week by
+/// Steps that are chosen when none is asked for: an hour by the second, 6 h by 20 s, a day by the minute, a week by
 /// 5 min. Beyond them whole days.
-const LADDER: [u32; 8] = [1, 15, 60, 300, 900, 3_600, 21_600, 86_400];
+const LADDER: [u32; 8] = [1, 20, 60, 300, 900, 3_600, 21_600, 86_400];
 /// Points up to which a step of the ladder is chosen: an hour of seconds.
 const CHOSEN_MAX: u32 = 3_600;
 /// Longest range: what the coarsest tier keeps by default, with leap days.
@@ -206,7 +206,7 @@ mod tests {
     fn a_step_is_chosen_and_the_limit_is_explained() {
         let week = asked(&[("range", "7d")]).unwrap();
         let step = |period: Period, pairs: &[(&str, &str)]| period.step(&of(pairs), POINTS_MAX);
-        for (range, wanted) in [("1h", 1), ("6h", 15), ("24h", 60), ("7d", 300), ("30d", 900), ("1y", 21_600)] {
+        for (range, wanted) in [("1h", 1), ("6h", 20), ("24h", 60), ("7d", 300), ("30d", 900), ("1y", 21_600)] {
             assert_eq!(step(asked(&[("range", range)]).unwrap(), &[]), Ok(wanted), "{range}");
         }
         assert_eq!(step(week, &[("step", "1d")]), Ok(86_400));

@@ -25,6 +25,9 @@ struct Arguments {
     /// The node that is asked for.
     #[arg(long, default_value = "scale-00007")]
     node: String,
+    /// Only questions whose name holds this text.
+    #[arg(long, default_value = "")]
+    only: String,
     /// Answers of each question; the first one counts apart.
     #[arg(long, default_value_t = 21)]
     rounds: usize,
@@ -162,7 +165,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     print!("| question | answer holds | first, ms | median, p95 of {}, ms |", arguments.rounds - 1);
     arguments.beside.iter().for_each(|(name, _)| print!(" {name}: holds | first, ms | median, p95, ms |"));
     println!("\n|---|---|---|---|{}", "---|---|---|".repeat(arguments.beside.len()));
-    for question in questions(&arguments.node, newest) {
+    let asked = |question: &Question| question.what.contains(&arguments.only);
+    for question in questions(&arguments.node, newest).into_iter().filter(asked) {
         let mut row = format!("| {} |", question.what);
         let mut times = Times::default();
         for _ in 0..arguments.rounds {

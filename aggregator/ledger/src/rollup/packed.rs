@@ -80,6 +80,12 @@ impl Packed {
         &self.keys
     }
 
+    /// Who is behind `group`; `None` without cells of it.
+    #[must_use]
+    pub fn census(&self, group: &Group) -> Option<&Census> {
+        self.census.get(group)
+    }
+
     /// The cells of `group` whose series are `wanted`, sorted by series, and who is behind the group.
     #[must_use]
     pub fn unpack_some(&self, group: &Group, wanted: impl Fn(&Series) -> bool) -> (Vec<(Series, Cell)>, Census) {

@@ -20,7 +20,7 @@ test("the address names a range or its ends; anything else is live", () => {
 
 test("steps are those of the server, and a granularity is one that the range carries", () => {
   expect(["1h", "6h", "24h", "7d"].map((name) => stepOf(read(`range=${name}`), null))).toEqual([
-    1, 15, 60, 300,
+    1, 20, 60, 300,
   ]);
   expect(carries(read("range=6h"), "second")).toBe(false);
   expect(carries(read("range=1h"), "hour")).toBe(false);

@@ -18,7 +18,7 @@ export type Granularity = keyof typeof GRANULARITIES;
 /** Points the server answers at most. */
 const POINTS_MAX = 11_000;
 /** Steps that are chosen, and up to how many points: as the server does. */
-const LADDER = [1, 15, 60, 300, 900, 3_600, 21_600, 86_400] as const;
+const LADDER = [1, 20, 60, 300, 900, 3_600, 21_600, 86_400] as const;
 const CHOSEN_MAX = 3_600;
 /** A range of the present is read again at most this often, seconds. */
 const AGAIN_EVERY = 10;
