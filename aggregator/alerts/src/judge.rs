@@ -105,8 +105,7 @@ pub fn step(
                 return Some(episode);
             }
             let since = *episode.good_since.get_or_insert(tick);
-            let hold = if is_flapping(&episode) { rule.hold.max(FLAP_HOLD) } else { rule.hold };
-            if tick - since >= hold {
+            if tick - since >= hold(rule, &episode) {
                 match bad {
                     Some((_, severity)) => episode.become_severity(rule, tick, severity),
                     None => episode.end(tick, Outcome::Recovered),
@@ -118,6 +117,48 @@ pub fn step(
         }
     }
     Some(episode)
+}
+
+/// The episode after the seconds `judged.tick..=to`, which all have the value of `judged`: the same as [`step`] for each of
+/// them.
+#[must_use]
+pub fn span(
+    rule: &Rule,
+    who: (&Subject, &[(String, String)]),
+    last: Option<Episode>,
+    judged: Judged,
+    to: u32,
+) -> Option<Episode> {
+    let is_bad = judged.value.is_some_and(|value| rule.level(value).is_some());
+    let mut last = last;
+    let mut tick = judged.tick;
+    loop {
+        if !is_bad && last.as_ref().is_none_or(|last| !last.is_open()) {
+            return last;
+        }
+        last = step(rule, who, last.as_ref(), Judged { tick, ..judged });
+        if tick >= to {
+            return last;
+        }
+        // The next second in which something happens though the value stays.
+        let due = last.as_ref().and_then(|last| due(rule, last, judged.value.is_some()));
+        tick = due.filter(|due| *due > tick).unwrap_or(to).min(to);
+    }
+}
+
+/// When an episode changes while the value, or that there is none, stays.
+fn due(rule: &Rule, episode: &Episode, has_value: bool) -> Option<u32> {
+    match (episode.state, has_value) {
+        (State::Pending, true) => Some(episode.since + rule.pending),
+        (State::Pending, false) => episode.absent_since.map(|since| since + ABSENT_MAX + 1),
+        (State::Firing, true) => episode.good_since.map(|since| since + hold(rule, episode)),
+        (State::Firing, false) | (State::Cleared, _) => None,
+    }
+}
+
+/// How long it must be good.
+fn hold(rule: &Rule, episode: &Episode) -> u32 {
+    if is_flapping(episode) { rule.hold.max(FLAP_HOLD) } else { rule.hold }
 }
 
 fn fire(episode: &mut Episode, tick: u32, value: f64) {

@@ -11,10 +11,12 @@
 //! - [`words`]: episodes in sentences; [`verdict`]: the worst of them in one;
 //! - [`Book`]: the episodes, acknowledgements and silences of the cluster, the same everywhere after an exchange;
 //! - [`trial`]: tests of rules from a file;
+//! - [`backtest`]: what a rule would have said of history;
 //! - [`shown`]: an episode with all that people want to know of it.
 //!
 //! Time is event time: the second (Unix time) whose values are judged, never the clock of who judges.
 
+pub mod backtest;
 mod board;
 mod book;
 pub mod control;
@@ -39,6 +41,8 @@ pub use control::{ControlError, Label};
 pub use episode::{Episode, EpisodeId, Outcome, State};
 pub use expression::Values;
 pub use matcher::Matcher;
+// As `for` and `hold` are written.
 pub use rule::{Mistake, Rule, Rules, Severity};
+pub use starling_promql::parse_duration;
 pub use subject::{Scope, Subject};
 pub use wire::{WireError, scope_word, severity_word};

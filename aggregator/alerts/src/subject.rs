@@ -72,6 +72,17 @@ impl Subject {
         }
     }
 
+    /// The subject that a person writes: "cluster", "group zone:a" or "node web-1".
+    ///
+    /// # Errors
+    /// What of it is not so.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (scope, name) = text.split_once(' ').unwrap_or((text, ""));
+        let scope = Scope::ALL.into_iter().find(|(word, _)| *word == scope);
+        let (_, scope) = scope.ok_or_else(|| format!("{text:?} begins with none of cluster, group, node"))?;
+        Self::of(scope, name).map_err(|name| format!("{name:?} is no name of a {}", scope.as_str()))
+    }
+
     /// The subject of a scope and a name.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use starling_promql::parse_duration;
 use starling_proto::{catalogue::Statistic, histogram::Histogram};
 use toml::{Table, Value};
 
-use super::{Board, Rules, Scope, Second, State, Subject, Values, Whole, facts};
+use super::{Board, Rules, Second, State, Subject, Values, Whole, facts};
 
 /// Longest test: a day.
 const SECONDS_MAX: i64 = 86_400;
@@ -154,10 +154,7 @@ fn seconds(value: Option<&Value>, key: &str) -> Result<u32, String> {
 
 fn subject(test: &Value) -> Result<Subject, String> {
     let text = test.get("subject").and_then(Value::as_str).ok_or("subject: is missing, wanted is \"node web-1\"")?;
-    let (scope, name) = text.split_once(' ').unwrap_or((text, ""));
-    let scope = Scope::ALL.into_iter().find(|(word, _)| *word == scope);
-    let (_, scope) = scope.ok_or_else(|| format!("subject: {text:?} begins with none of cluster, group, node"))?;
-    Subject::of(scope, name).map_err(|name| format!("subject: {name:?} is no name of a {}", scope.as_str()))
+    Subject::parse(text).map_err(|error| format!("subject: {error}"))
 }
 
 fn given(value: Option<&Value>, key: &str) -> Result<Given, String> {

@@ -20,6 +20,25 @@ struct Slot {
     histogram: Option<Box<Histogram>>,
 }
 
+/// One value of one or more seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Span {
+    /// How many.
+    pub(crate) seconds: u32,
+    pub(crate) mean: f64,
+    /// The smallest and the largest of them.
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl Span {
+    /// Of one second.
+    #[cfg(test)]
+    pub(crate) const fn second(value: f64) -> Self {
+        Self { seconds: 1, mean: value, low: value, high: value }
+    }
+}
+
 /// One value over the last seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Window {
@@ -42,7 +61,13 @@ impl Window {
     }
 
     /// Takes what second `tick` has. A second before the newest part is taken into its part while that is kept.
+    #[cfg(test)]
     pub(crate) fn push(&mut self, tick: u32, value: Option<f64>, histogram: Option<&Histogram>) {
+        self.push_span(tick, value.map(Span::second), histogram);
+    }
+
+    /// Takes what the seconds up to `tick` have, of which each has what `value` says.
+    pub(crate) fn push_span(&mut self, tick: u32, value: Option<Span>, histogram: Option<&Histogram>) {
         let number = tick / self.part;
         while self.slots.front().is_some_and(|slot| slot.number + self.parts <= number) {
             self.slots.pop_front();
@@ -62,11 +87,11 @@ impl Window {
             self.slots.insert(at, Slot { number, low: f64::INFINITY, high: f64::NEG_INFINITY, ..Slot::default() });
         }
         let slot = &mut self.slots[at];
-        slot.seconds += 1;
-        if let Some(value) = value {
-            slot.sum += value;
-            slot.low = slot.low.min(value);
-            slot.high = slot.high.max(value);
+        slot.seconds += value.map_or(1, |value| value.seconds);
+        if let Some(Span { seconds, mean, low, high }) = value {
+            slot.sum += mean * f64::from(seconds);
+            slot.low = slot.low.min(low);
+            slot.high = slot.high.max(high);
         }
         if let Some(histogram) = histogram {
             slot.histogram = merged(slot.histogram.as_deref().into_iter().chain([histogram])).map(Box::new);

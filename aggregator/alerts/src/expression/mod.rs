@@ -42,6 +42,14 @@ pub trait Values {
     fn attributes(&self, name: &str, keys: &[String]) -> Vec<Vec<String>>;
     /// A fact; `None` where it does not apply.
     fn fact(&self, name: &str) -> Option<f64>;
+    /// Seconds that are read in one: their means are read then.
+    fn seconds(&self) -> u32 {
+        1
+    }
+    /// The smallest and the largest of several seconds; `None` of one, and where they are not known.
+    fn extremes(&self, _name: &str, _with: &[(&str, &str)]) -> Option<(f64, f64)> {
+        None
+    }
 }
 
 /// Over the seconds of a window.

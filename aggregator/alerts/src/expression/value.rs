@@ -3,7 +3,7 @@
 use starling_proto::{catalogue::Statistic, histogram::Histogram};
 
 use super::{Expression, Input, Node, Operator, Over, Values};
-use crate::window::Window;
+use crate::window::{Span, Window};
 
 /// The inputs of one expression for one subject, with what they look back on.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ impl Wholes {
             let (sum, histogram) = match window {
                 None => (sum, histogram),
                 Some(window) => {
-                    window.push(tick, sum, histogram.as_ref());
+                    window.push_span(tick, sum.map(|sum| span(values, input, &with, sum)), histogram.as_ref());
                     let sum = if *over == Over::Growth { window.sum() } else { window.mean() };
                     (sum, if is_quantile(*statistic) { window.histogram() } else { None })
                 }
@@ -135,6 +135,13 @@ fn of_others(input: &Input, all: &All, value: Option<f64>, ours: Option<&Histogr
     (others >= 1.0).then(|| (all.sum - ours) / others)
 }
 
+/// What a window takes of `values`, of which `input` reads `mean`.
+fn span(values: &dyn Values, input: &Input, with: &[(&str, &str)], mean: f64) -> Span {
+    let extremes = input.selector().and_then(|selector| values.extremes(&selector.name, with));
+    let (low, high) = extremes.unwrap_or((mean, mean));
+    Span { seconds: values.seconds(), mean, low, high }
+}
+
 fn of_histogram(histogram: &Histogram, statistic: Statistic) -> Option<f64> {
     let Statistic::Quantile(ppm) = statistic else { return None };
     // Histograms are in billionths of their unit.
@@ -155,7 +162,8 @@ fn read(
         Input::Firing(rule) => Some((sight.firing)(rule)),
         Input::Nodes { selector, than } => own.nodes_above(&selector.name, with, *than),
         Input::Until { selector, limit } => window.and_then(|window| {
-            window.push(tick, own.statistic(&selector.name, with, Statistic::Value), None);
+            let seen = own.statistic(&selector.name, with, Statistic::Value);
+            window.push_span(tick, seen.map(|seen| span(own, input, with, seen)), None);
             let (slope, now) = window.trend()?;
             let left = limit - now;
             // Away from the limit, or not at all, is never.
@@ -165,7 +173,7 @@ fn read(
             let seen = own.histogram(&selector.name, with);
             let all = match window {
                 Some(window) => {
-                    window.push(tick, None, seen.as_ref());
+                    window.push_span(tick, None, seen.as_ref());
                     window.histogram()
                 }
                 None => seen,
@@ -182,7 +190,7 @@ fn read(
             match window {
                 None => seen,
                 Some(window) => {
-                    window.push(tick, seen, None);
+                    window.push_span(tick, seen.map(|seen| span(own, input, with, seen)), None);
                     match over {
                         Over::Mean => window.mean(),
                         Over::Growth => window.sum(),

@@ -146,3 +146,29 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn seconds_that_are_alike_can_be_judged_at_once(
+        spans in prop::collection::vec((1u32..400, prop_oneof![2 => (0u8..12).prop_map(Some), 1 => Just(None)]), 1..30),
+        pending in 0u32..150,
+        hold in 0u32..150,
+    ) {
+        let rule = rule(&format!(
+            "above = {{ warning = 0.5, error = 0.8 }}\nclear = {{ warning = 0.3, error = 0.7 }}\nfor = \"{pending}s\"\nhold = \"{hold}s\""
+        ));
+        let (mut each, mut at_once): (Option<Episode>, Option<Episode>) = (None, None);
+        let mut tick = 1_000;
+        for (seconds, value) in spans {
+            let value = value.map(|tenths| f64::from(tenths) / 10.0);
+            let to = tick + seconds - 1;
+            let judged = |tick| Judged { tick, value, coverage: (3, 3) };
+            for tick in tick..=to {
+                each = step(&rule, (&SUBJECT, &[]), each.as_ref(), judged(tick));
+            }
+            at_once = span(&rule, (&SUBJECT, &[]), at_once, judged(tick), to);
+            prop_assert_eq!(&each, &at_once);
+            tick = to + 1;
+        }
+    }
+}

@@ -160,6 +160,12 @@ impl Rule {
         self
     }
 
+    /// The same with another `for` and hold, to be tried.
+    #[must_use]
+    pub(crate) fn lasting(&self, pending: u32, hold: u32) -> Self {
+        Self { pending, hold, ..self.clone() }.finished()
+    }
+
     /// The metrics it reads.
     pub fn metrics(&self) -> impl Iterator<Item = &str> {
         let inputs = self.expression.inputs.iter().chain(self.when.iter().flat_map(|when| &when.expression.inputs));

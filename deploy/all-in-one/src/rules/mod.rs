@@ -1,17 +1,25 @@
-//! `starling rules`: alert rules checked and tested without an aggregator.
+//! `starling rules`: alert rules checked and tested without an aggregator, and judged over history with one.
+//!
+//! - [`history`]: what rules read of history, asked of an aggregator;
+//! - [`backtest`]: when they would have fired.
+
+mod backtest;
+mod history;
 
 use std::{fs, path::PathBuf};
 
 use starling_alerts::{Rules, defaults, trial};
 
+use self::backtest::BacktestArgs;
+
 /// Something is wrong with the rules, or a test failed.
 const FOUND: u8 = 1;
-/// A file could not be read.
+/// A file could not be read, or an aggregator not be asked.
 const CANNOT: u8 = 2;
 
 /// Checks and tests alert rules.
 ///
-/// Exit codes: 0 all is well, 1 a mistake in the rules or a test that fails, 2 a file cannot be read.
+/// Exit codes: 0 all is well, 1 a mistake in the rules or a test that fails, 2 a file cannot be read or no aggregator answers.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RulesArgs {
     #[command(subcommand)]
@@ -35,6 +43,8 @@ enum What {
         #[arg(long, value_name = "FILE")]
         rules: Vec<PathBuf>,
     },
+    /// Say when rules would have fired in the history that an aggregator has, also with other lengths of `for` and `hold`
+    Backtest(BacktestArgs),
     /// Print the default rules
     Defaults,
 }
@@ -45,6 +55,7 @@ impl RulesArgs {
         let done = match &self.what {
             What::Check { files } => check(files),
             What::Test { tests, rules } => test(tests, rules),
+            What::Backtest(args) => backtest(args),
             What::Defaults => {
                 print!("{}", defaults::TEXT);
                 Ok(true)
@@ -90,6 +101,13 @@ fn check(files: &[PathBuf]) -> Result<bool, String> {
         rules.all().len()
     );
     Ok(true)
+}
+
+fn backtest(args: &BacktestArgs) -> Result<bool, String> {
+    match rules(&read(&args.files)?) {
+        Some(rules) => args.run(&rules),
+        None => Ok(false),
+    }
 }
 
 fn test(tests: &[PathBuf], files: &[PathBuf]) -> Result<bool, String> {
