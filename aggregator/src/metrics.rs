@@ -285,6 +285,12 @@ starling_service::metrics! {
         alerts_evaluation: Durations = "starling_alerts_evaluation", unit Seconds;
         /// Seconds that were not judged because the evaluation was behind.
         alerts_missed: Counter = "starling_alerts_missed_evaluations";
+        /// How long the evaluation of a rule in PromQL took, failed ones too.
+        alert_queries: Durations = "starling_alerts_query", unit Seconds;
+        /// Evaluations of rules in PromQL that failed.
+        alert_queries_failed: Counter = "starling_alerts_queries_failed";
+        /// Evaluations of rules in PromQL that were left out because others were still being answered.
+        alert_queries_late: Counter = "starling_alerts_queries_late";
         /// Episodes that are open in the cluster.
         alerts_open: Gauge = "starling_alerts_open";
         /// Transitions of episodes that this aggregator judged, by state.
@@ -317,6 +323,7 @@ starling_service::metrics! {
         log history_engine_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
         log alerts_line every LINE_EVERY;
+        log alert_query_line most 10 every STATE_EVERY;
         log alert_transition_line most 50 every LINE_EVERY;
         log ledger_store_line every LINE_EVERY;
         log remote_write_line every LINE_EVERY;

@@ -74,6 +74,7 @@ const LEDGER_LOGS: &str = "logs of the ledger";
 const COPIES: &str = "copies of history";
 const TAKING_OVER: &str = "last minutes of nodes";
 const ALERTS: &str = "alerts";
+const ALERT_QUERIES: &str = "queries of alerts";
 const ALERT_RECORDS: &str = "records of alerts";
 const NOTIFIERS: &str = "notifiers";
 const MESSAGES: &str = "messages of alerts";
@@ -208,7 +209,9 @@ impl Program for Service {
             grpc = %grpc.1, gossip = %rooms.intake.membership.gossip_addr(), admin = %admin.1, "aggregator started"
         );
         let (health, health_service) = tonic_health::server::health_reporter();
-        let router = router(&config, &rooms)?.add_service(health_service);
+        let holders = Arc::new(holders(&rooms));
+        let over_time = Arc::new(over_time(&config, &rooms, holders.clone())?);
+        let router = router(&config, &rooms, (holders, over_time.clone()))?.add_service(health_service);
         let mut parts = Parts::default();
         let is_ready = ready.subscribe();
         let scrapes = rooms.scrapes.clone();
@@ -235,6 +238,10 @@ impl Program for Service {
             let Exchange { membership, metrics, .. } = &*rooms.exchange;
             let (membership, metrics) = (membership.clone(), metrics.clone());
             parts.start(ALERTS, |stop| evaluator.run(stop));
+            let Exchange { ledger, catch_up, .. } = &*rooms.exchange;
+            let of = (ledger.clone(), membership.clone(), catch_up.clone());
+            let queries = alerts::Queries::new(alerts.clone(), over_time, of, metrics.clone());
+            parts.start(ALERT_QUERIES, |stop| queries.run(stop));
             parts.start(ALERT_RECORDS, |stop| done(peer::share_alerts(alerts, membership, metrics, stop)));
         }
         if let Some((notifiers, messages)) = messages {
@@ -335,8 +342,26 @@ fn build(
     (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange), copies, scrapes }, task)
 }
 
+/// Who holds which seconds.
+fn holders(rooms: &Rooms) -> Holders {
+    let Rooms { intake, exchange, .. } = rooms;
+    let (membership, ledger) = (intake.membership.clone(), intake.ledger.clone());
+    Holders::new(membership, ledger, intake.registry.clone(), exchange.fleet.clone())
+}
+
+/// Who answers questions over time, of people and of rules.
+fn over_time(config: &Config, rooms: &Rooms, holders: Arc<Holders>) -> anyhow::Result<OverTime> {
+    let Exchange { held, metrics, .. } = &*rooms.exchange;
+    let engine = Engine::new(&config.history.engine, metrics.clone())?;
+    Ok(OverTime::new(config.aggregator_id.clone(), (held.clone(), engine), holders, metrics.clone()))
+}
+
 /// The services of the gRPC port, but for health.
-fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLayer, Identity>>> {
+fn router(
+    config: &Config,
+    rooms: &Rooms,
+    (holders, over_time): (Arc<Holders>, Arc<OverTime>),
+) -> anyhow::Result<Router<Stack<MeterLayer, Identity>>> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -347,15 +372,9 @@ fn router(config: &Config, rooms: &Rooms) -> anyhow::Result<Router<Stack<MeterLa
     let (membership, ledger) = (intake.membership.clone(), intake.ledger.clone());
     let (registry, fleet) = (intake.registry.clone(), exchange.fleet.clone());
     let ingest = IngestService { id: id.clone(), intake: intake.clone(), tasks: exchange.tasks.clone() };
-    let holders = Arc::new(Holders::new(membership.clone(), ledger.clone(), registry.clone(), fleet.clone()));
     let query = QueryService {
         id: id.clone(),
-        over_time: OverTime::new(
-            id.clone(),
-            (exchange.held.clone(), Engine::new(&config.history.engine, exchange.metrics.clone())?),
-            holders.clone(),
-            exchange.metrics.clone(),
-        ),
+        over_time,
         ledger: ledger.clone(),
         views: Arc::new(Views::new(cluster.clone(), ledger.clone(), fleet.clone())),
         holders: holders.clone(),

@@ -196,6 +196,85 @@ async fn a_mistake_in_the_rules_is_reported_and_changes_nothing() {
     assert!(status.message().contains("16 hexadecimal digits"), "{status}");
 }
 
+/// A rule in PromQL has an episode for each set of labels; one that cannot be evaluated says so, and is an alert itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_is_a_rule_and_its_failure_is_seen() {
+    const QUERIES: &str = r#"
+[[rule]]
+name = "many-processors"
+promql = "sum(system_cpu_logical_count) by (node)"
+every = "5s"
+above = 0
+severity = "warning"
+summary = "has {value} processors at {node}"
+
+[[rule]]
+name = "two-of-one"
+promql = "sum(system_cpu_logical_count) by (node) + on (node) group_right() {__name__=~\"system_cpu_.*\"}"
+every = "5s"
+above = 0
+severity = "warning"
+summary = "is"
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rules.toml");
+    fs::write(&path, QUERIES).unwrap();
+    let cluster = Cluster::start_with(3, &[&format!("alerts.rules=[\"{}\"]", path.display())]).await;
+    let mut nodes: Vec<Program> =
+        ["query-a", "query-b"].iter().map(|name| Program::daemon(name, &cluster.seeds(), &[])).collect();
+    let of_query = async |at: usize| {
+        let request = v1::ListAlertsRequest::default();
+        let answer =
+            client(&cluster.aggregators[at]).await?.list(request).await.map_err(|status| status.to_string())?;
+        let alerts = answer.into_inner().alerts.into_iter();
+        let own = alerts.filter(|one| one.episode.as_ref().is_some_and(|episode| episode.rule == "many-processors"));
+        let mut of: Vec<(String, String)> = own
+            .map(|one| {
+                (one.episode.as_ref().map(|one| one.attributes[0].value.clone()).unwrap_or_default(), one.sentence)
+            })
+            .collect();
+        of.sort();
+        Ok::<_, String>(of)
+    };
+    for at in 0..3 {
+        eventually("each node has an episode of its own, everywhere", async || {
+            let found = of_query(at).await?;
+            let names: Vec<&str> = found.iter().map(|(node, _)| node.as_str()).collect();
+            if names == ["query-a", "query-b"] { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    }
+    let sentence = of_query(1).await.unwrap()[1].1.clone();
+    assert!(sentence.starts_with("the cluster has ") && sentence.ends_with(" processors at query-b"), "{sentence}");
+    // Exactly one of them asks.
+    eventually("what fails is named by who asks", async || {
+        let mut errors = Vec::new();
+        for aggregator in &cluster.aggregators {
+            let rules = client(aggregator).await?.list_rules(v1::ListRulesRequest {}).await;
+            let rules = rules.map_err(|status| status.to_string())?.into_inner().rules;
+            let query = rules.into_iter().find(|one| one.name == "two-of-one").ok_or("no rule")?;
+            errors.extend(query.evaluated_tick.map(|_| (query.every_seconds, query.last_error)));
+        }
+        match errors.as_slice() {
+            [(Some(5), error)] if error.contains("same labels") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    firing(&cluster.aggregators[0], "alert-query-failed").await.unwrap_err();
+    eventually("it is an alert once it lasts", async || {
+        open(&cluster.aggregators[0], "alert-query-failed").await.map(|_| ())
+    })
+    .await;
+    // What an answer no longer has is over, though nobody said that it is good.
+    nodes[1].stop().await;
+    eventually("one that left is over", async || {
+        let found = of_query(2).await?;
+        if found.len() == 1 { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+}
+
 /// A receiver that takes everything: the bodies it was sent, with the time of each.
 async fn sink() -> (std::net::SocketAddr, std::sync::Arc<std::sync::Mutex<Vec<(u64, serde_json::Value)>>>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

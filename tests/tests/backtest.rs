@@ -24,7 +24,7 @@ const RULES: &str = r#"
 [[rule]]
 name = "queue-long"
 scope = "cluster"
-expression = "shop_queue[60s]"
+expression = "shop.queue[60s]"
 above = 100
 clear = 80
 for = "2m"
@@ -34,12 +34,20 @@ summary = "has {value} waiting"
 [[rule]]
 name = "queue-of-node"
 scope = "node"
-expression = "shop_queue[60s]"
+expression = "shop.queue[60s]"
 by = ["shop"]
 above = 60
 for = "2m"
 severity = "warning"
 summary = "has {value} waiting"
+
+[[rule]]
+name = "queue-asked"
+promql = "max_over_time(shop_queue{shop=\"a\"}[10m])"
+every = "5m"
+above = 60
+severity = "warning"
+summary = "has {value} waiting at {node}"
 
 [[rule]]
 name = "silent"
@@ -60,14 +68,22 @@ fn starling(arguments: &[&str]) -> (bool, String) {
 fn import(state: &Path, dir: &Path, end: u32) {
     let first = end - 7 * DAY;
     let mut text = String::new();
-    for tick in (first..end).step_by(EVERY) {
-        let (hour, minute) = ((tick - first) / 3_600, (tick - first) / 60 % 60);
-        let busy = BUSY.iter().any(|(at, minutes)| *at == hour && minutes.contains(&minute));
-        let of_one = if busy { 130 } else { 20 };
-        let _ = writeln!(text, "shop_queue{{node=\"web-1\",shop=\"a\"}} {of_one} {tick}");
-        let _ = writeln!(text, "shop_queue{{node=\"web-2\",shop=\"a\"}} 10 {tick}");
+    // A day a line.
+    for from in (first..end).step_by(DAY as usize) {
+        let times: Vec<u32> = (from..from + DAY).step_by(EVERY).collect();
+        let busy = |tick: &u32| {
+            let (hour, minute) = ((tick - first) / 3_600, (tick - first) / 60 % 60);
+            let is_busy = BUSY.iter().any(|(at, minutes)| *at == hour && minutes.contains(&minute));
+            if is_busy { 130 } else { 20 }
+        };
+        for (node, values) in [("web-1", times.iter().map(busy).collect()), ("web-2", vec![10; times.len()])] {
+            let _ = writeln!(
+                text,
+                "{{\"subject\":\"node/{node}\",\"name\":\"shop.queue\",\"attributes\":{{\"shop\":\"a\"}},\"times\":{times:?},\"values\":{values:?}}}"
+            );
+        }
     }
-    let input = dir.join("input.om");
+    let input = dir.join("input.jsonl");
     fs::write(&input, text).unwrap();
     let (done, told) = starling(&["store", "import", input.to_str().unwrap(), "--state", state.to_str().unwrap()]);
     assert!(done, "{told}");
@@ -116,6 +132,11 @@ async fn rules_are_judged_over_seven_days() {
     let fired = of_node["runs"][0]["fired"].as_array().unwrap();
     assert_eq!((of_node["subjects"].as_u64(), fired.len()), (Some(2), 3), "{of_node}");
     assert!(fired.iter().all(|one| one["subject"] == "web-1" && one["attributes"]["shop"] == "a"), "{of_node}");
+    // Asked every five minutes for the worst of ten: what lies less than that apart is one.
+    let asked = rule("queue-asked");
+    let fired = asked["runs"][0]["fired"].as_array().unwrap();
+    assert_eq!((asked["stepSeconds"].as_u64(), fired.len()), (Some(300), 2), "{asked}");
+    assert!(fired.iter().all(|one| one["attributes"]["node"] == "web-1" && one["worst"] == 130.0), "{asked}");
     assert!(rule("silent")["refused"].as_str().unwrap().contains("node.silent_seconds is a fact"), "{told}");
 
     let (done, told) = starling(&[&usual[..], &["--rule", "queue-long", "--try-hold", "90s"]].concat());

@@ -6,11 +6,9 @@ use super::{
     Episode, Outcome, Rule, Rules, Subject,
     expression::{Inputs, Sight, Values, Wholes, evaluate},
     judge::{self, Judged},
+    subject::INSTANCES_MAX,
 };
 
-/// Most sets of attributes one rule makes subjects of, of one node, group or cluster. What is beyond is counted and not
-/// judged: the first ones by name are.
-pub(crate) const INSTANCES_MAX: usize = 256;
 /// Seconds an episode that is over is remembered for what comes after it.
 const OVER_SECONDS: u32 = judge::FLAP_SECONDS;
 
@@ -66,8 +64,7 @@ impl Instance {
         }
         let judged = Judged { tick: second.tick, value, coverage: second.coverage };
         let next = judge::step(rule, (second.subject, &self.attributes), self.last.as_ref(), judged);
-        let over = |one: &Episode| one.ended.is_some_and(|(end, _)| end + OVER_SECONDS < second.tick);
-        let next = next.filter(|next| !over(next));
+        let next = next.filter(|next| !is_past(next, second.tick));
         let changed = match (&self.last, &next) {
             (Some(last), Some(next)) => last != next,
             (None, next) => next.is_some(),
@@ -115,7 +112,7 @@ impl Board {
             self.subjects.entry(second.subject.clone()).or_insert_with(|| rules.iter().map(|_| Vec::new()).collect());
         let mut changed = Vec::new();
         for (place, (rule, instances)) in rules.iter().zip(of_subject).enumerate() {
-            if rule.scope != second.subject.scope() {
+            if rule.scope != second.subject.scope() || rule.every.is_some() {
                 continue;
             }
             self.left_out += grow(rule, instances, second);
@@ -137,6 +134,52 @@ impl Board {
         if *second.subject == Subject::Cluster {
             self.wholes.retain(|_, all| all.is_of_late(second.tick));
         }
+        changed
+    }
+
+    /// Judges what the query of a rule answered of second `tick`. Returns the episodes that it changed.
+    pub fn answered(
+        &mut self,
+        rule: &str,
+        tick: u32,
+        answer: &crate::query::Answered,
+        coverage: (u32, u32),
+    ) -> Vec<Episode> {
+        let rules = self.rules.all();
+        let found = rules.iter().position(|known| known.name == rule);
+        let Some((place, rule)) = found.map(|place| (place, &rules[place])).filter(|(_, rule)| rule.every.is_some())
+        else {
+            return Vec::new();
+        };
+        self.left_out += answer.left_out;
+        let of_subject =
+            self.subjects.entry(Subject::Cluster).or_insert_with(|| rules.iter().map(|_| Vec::new()).collect());
+        let instances = &mut of_subject[place];
+        let known: HashMap<&[(String, String)], f64> =
+            answer.values.iter().map(|(labels, value)| (labels.as_slice(), *value)).collect();
+        for (labels, _) in &answer.values {
+            if instances.iter().any(|one| one.attributes == *labels) {
+                continue;
+            }
+            if instances.len() < INSTANCES_MAX {
+                instances.push(Instance::new(rule, labels.clone(), tick));
+            } else {
+                self.left_out += 1;
+            }
+        }
+        let mut changed = Vec::new();
+        for instance in instances.iter_mut() {
+            let value = known.get(instance.attributes.as_slice()).copied();
+            let judged = Judged { tick, value, coverage };
+            let last = instance.last.as_ref();
+            let next = judge::answered(rule, (&Subject::Cluster, &instance.attributes), last, judged);
+            instance.seen = if value.is_some() { tick } else { instance.seen };
+            if let Some(next) = next.as_ref().filter(|next| Some(*next) != last) {
+                changed.push(next.clone());
+            }
+            instance.last = next.filter(|next| !is_past(next, tick));
+        }
+        instances.retain(|one| one.last.is_some() || one.seen == tick);
         changed
     }
 
@@ -214,6 +257,11 @@ impl Board {
     pub fn hand_over(&mut self, subject: &Subject) {
         self.subjects.remove(subject);
     }
+}
+
+/// Whether an episode is over for so long that it says nothing of the next one.
+fn is_past(episode: &Episode, tick: u32) -> bool {
+    episode.ended.is_some_and(|(end, _)| end + OVER_SECONDS < tick)
 }
 
 /// Makes instances for the attributes that are there. Returns how many found no place.

@@ -44,9 +44,11 @@ pub const CLUSTER_STORES: &str = "cluster.stores_paused";
 pub const CLUSTER_RULES: &str = "cluster.rules_refused";
 /// Seconds by which the evaluation of alerts is behind.
 pub const CLUSTER_LAG: &str = "cluster.evaluation_lag_seconds";
+/// Rules whose queries fail.
+pub const CLUSTER_QUERIES: &str = "cluster.alert_queries_failing";
 
 /// All of them.
-pub const FACTS: [Fact; 11] = [
+pub const FACTS: [Fact; 12] = [
     fact(
         NODE_SILENT,
         Scope::Node,
@@ -78,6 +80,7 @@ pub const FACTS: [Fact; 11] = [
         "1 while the file of rules is refused and former rules are in force",
     ),
     fact(CLUSTER_LAG, Scope::Cluster, Unit::Number, "seconds by which the evaluation of rules is behind"),
+    fact(CLUSTER_QUERIES, Scope::Cluster, Unit::Number, "rules in PromQL whose last evaluation failed"),
 ];
 
 /// The fact called `name`.

@@ -146,6 +146,27 @@ pub fn span(
     }
 }
 
+/// The episode after an answer to a query of `judged.tick`. A set of labels that a whole answer does not have is no
+/// recovery at once: what was pending is over, what fires is no longer known after `hold`, at least after two answers.
+#[must_use]
+pub fn answered(
+    rule: &Rule,
+    who: (&Subject, &[(String, String)]),
+    last: Option<&Episode>,
+    judged: Judged,
+) -> Option<Episode> {
+    let mut next = step(rule, who, last, judged)?;
+    if judged.value.is_none() && next.is_open() && next.judged == judged.tick {
+        let absent = judged.tick - next.absent_since.unwrap_or(judged.tick);
+        match next.state {
+            State::Pending => next.end(judged.tick, Outcome::Passed),
+            _ if absent >= hold(rule, &next).max(rule.every.unwrap_or(1)) => next.end(judged.tick, Outcome::Forgotten),
+            _ => {}
+        }
+    }
+    Some(next)
+}
+
 /// When an episode changes while the value, or that there is none, stays.
 fn due(rule: &Rule, episode: &Episode, has_value: bool) -> Option<u32> {
     match (episode.state, has_value) {

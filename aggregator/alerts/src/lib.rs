@@ -5,6 +5,7 @@
 //! - [`Subject`]: whom a rule judges; [`facts`]: what is known of a node or of the cluster beside its metrics;
 //! - [`expression`]: what a rule computes, over [`Values`] of a second and a window of those before;
 //! - [`rule`]: the rules, read from TOML with every mistake named; [`defaults`]: those that are on from the start;
+//! - [`query`]: rules that are queries in PromQL;
 //! - [`judge`]: the state of one rule for one subject, from second to second;
 //! - [`Episode`]: one incident from the first bad second to its end, and which of two readings of it is the newer;
 //! - [`Board`]: all rules over all subjects, a second at a time: out come the episodes that changed;
@@ -26,6 +27,7 @@ pub mod expression;
 pub mod facts;
 pub mod judge;
 mod matcher;
+pub mod query;
 pub mod rule;
 pub mod shown;
 mod subject;

@@ -128,5 +128,7 @@ pub fn rule(rule: &Rule, open: u32) -> v1::AlertRule {
         runbook: rule.runbook.clone(),
         open: Some(open),
         unit: unit(rule.unit).to_owned(),
+        every_seconds: rule.every,
+        ..v1::AlertRule::default()
     }
 }

@@ -4,6 +4,10 @@ use std::fmt;
 
 use starling_proto::{group::Group, ids::NodeId};
 
+/// Most sets of attributes one rule makes subjects of, of one node, group or cluster. What is beyond is counted and not
+/// judged: the first ones by name are.
+pub(crate) const INSTANCES_MAX: usize = 256;
+
 /// Which kind of subject a rule judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {

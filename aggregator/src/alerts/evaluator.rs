@@ -15,7 +15,7 @@ use starling_ledger::{Ledger, NodeStatus};
 use starling_proto::{catalogue, group::Group, ids::NodeId, series::Series};
 use tokio_util::sync::CancellationToken;
 
-use super::{Alerts, Files, sight::Sight};
+use super::{Alerts, Files, MERGED, queries::Evaluated, sight::Sight};
 use crate::{
     catch_up::CatchUp,
     clock::{now_ms, tick_of},
@@ -40,8 +40,6 @@ const GRACE: u32 = 5;
 const SILENT_KEPT: u32 = 7 * 86_400;
 /// Seconds between two records of an episode of which only the value changes.
 const VALUE_EVERY: u32 = 5;
-/// The name of what is merged, for who takes care of it.
-const MERGED: &str = "alerts of the cluster";
 
 /// What is judged, and who knows it.
 pub(crate) struct Parts {
@@ -236,9 +234,11 @@ impl Evaluator {
             let of = Second { tick, subject: &subject, values: Some(&sight), coverage };
             of_merged.extend(self.board.judge(&of, &whole));
         }
+        let answers = self.alerts.0.answers.take();
         if first {
             mine.insert(Subject::Cluster);
             changed.extend(of_merged);
+            changed.extend(answers.into_iter().flat_map(|(rule, answer)| self.answered(&rule, answer, coverage)));
         }
         // Others take care of those from now on: what is open stays as it is.
         for gone in self.mine.difference(&mine).filter(|subject| subject.node().is_some()) {
@@ -308,6 +308,16 @@ impl Evaluator {
         silent
     }
 
+    /// Judges what the query of a rule answered; of one that failed, or was asked by a rule as it no longer is, nothing.
+    fn answered(&mut self, rule: &str, evaluated: Evaluated, coverage: (u32, u32)) -> Vec<Episode> {
+        let Some(rule) = self.board.rules().get(rule).cloned() else { return Vec::new() };
+        let judges = rule.fingerprint() == evaluated.fingerprint && rule.on_partial.judges(coverage.0, coverage.1);
+        match evaluated.answer {
+            Ok(answer) if judges => self.board.answered(&rule.name, evaluated.tick, &answer, coverage),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether a node without a stream here is ours to judge: no other has its stream, and we are the first to take it.
     fn takes_care(&self, node: &NodeId, view: &MembershipView) -> bool {
         let elsewhere = self.parts.fleet.place(node).is_some_and(|place| {
@@ -331,6 +341,7 @@ impl Evaluator {
             (facts::CLUSTER_STORES, f64::from(paused)),
             (facts::CLUSTER_RULES, f64::from(u8::from(refused))),
             (facts::CLUSTER_LAG, f64::from(lag)),
+            (facts::CLUSTER_QUERIES, self.alerts.0.answers.failing() as f64),
         ])
     }
 

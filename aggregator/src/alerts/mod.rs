@@ -5,6 +5,7 @@
 //! - [`sight`]: what expressions read of a second;
 //! - [`evaluator`]: the part that judges: nodes whose stream is here, and of what is merged what this aggregator is to take
 //!   care of;
+//! - [`queries`]: the part that asks rules which are queries;
 //! - [`messages`]: what notifiers need to know;
 //! - [`disk`]: the records over a restart.
 
@@ -12,9 +13,11 @@ mod disk;
 mod evaluator;
 mod files;
 mod messages;
+mod queries;
 mod sight;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -30,6 +33,7 @@ use self::files::Files;
 pub(crate) use self::{
     evaluator::{Evaluator, Parts},
     messages::{Messages, read as read_notifiers},
+    queries::{Asks, Queries, Standing},
 };
 use crate::{
     Config,
@@ -38,6 +42,8 @@ use crate::{
     metrics::Metrics,
 };
 
+/// The name of what is merged, for who takes care of it.
+const MERGED: &str = "alerts of the cluster";
 /// Name of the file in the state folder.
 const FILE: &str = "alerts";
 
@@ -82,6 +88,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     /// The last second that was judged.
     judged: AtomicU32,
+    /// What queries came to.
+    answers: queries::Answers,
     path: PathBuf,
     metrics: Arc<Metrics>,
 }
@@ -104,6 +112,7 @@ impl Alerts {
             in_force: Mutex::new(in_force),
             changed,
             judged: AtomicU32::new(0),
+            answers: queries::Answers::default(),
             path,
             metrics,
         }))
@@ -170,6 +179,11 @@ impl Alerts {
     /// The last second that was judged; 0 before the first.
     pub(crate) fn judged(&self) -> u32 {
         self.0.judged.load(Ordering::Relaxed)
+    }
+
+    /// How the last evaluations of queries went, by the name of the rule; of those that are asked from here.
+    pub(crate) fn queries(&self) -> BTreeMap<String, Standing> {
+        self.0.answers.standing()
     }
 
     /// Writes the records down. Blocks.

@@ -1,6 +1,6 @@
 //! What happens to alerts: each failure counted and logged by one function.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use starling_alerts::{Episode, Mistake, Rules, words};
 use tracing::{error, info, warn};
@@ -12,6 +12,18 @@ impl Metrics {
     pub(crate) fn alerts_not_read(&self, path: &Path, error: &io::Error) {
         self.alerts_failures.of("disk").inc();
         error!(path = %path.display(), %error, "the records of alerts cannot be read: those of the other aggregators are taken");
+    }
+
+    /// The query of a rule was evaluated; `error` is empty when it succeeded.
+    pub(crate) fn alert_query(&self, rule: &str, took: Duration, error: &str) {
+        self.alert_queries.record(took);
+        if error.is_empty() {
+            return;
+        }
+        self.alert_queries_failed.inc();
+        if let Some(left_out) = self.alert_query_line.allow() {
+            warn!(rule, error, left_out, "a rule in PromQL could not be evaluated: its alerts stay as they are");
+        }
     }
 
     /// The records of alerts could not be written; they are tried again.

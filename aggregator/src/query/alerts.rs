@@ -277,9 +277,22 @@ impl alerts_server::Alerts for AlertService {
             let firing = book.open().into_iter().filter(|one| one.has_fired());
             firing.for_each(|one| *open.entry(one.rule.clone()).or_default() += 1);
         });
-        let rules = in_force.rules.all().iter();
+        let (rules, standing) = (in_force.rules.all().iter(), reader.alerts.queries());
         Ok(Response::new(v1::ListRulesResponse {
-            rules: rules.map(|rule| shown::rule(rule, open.get(&rule.name).copied().unwrap_or(0))).collect(),
+            rules: rules
+                .map(|rule| {
+                    let listed = shown::rule(rule, open.get(&rule.name).copied().unwrap_or(0));
+                    match standing.get(&rule.name) {
+                        Some(one) => v1::AlertRule {
+                            last_error: one.error.clone(),
+                            evaluated_tick: Some(one.tick),
+                            evaluation_ms: Some(u32::try_from(one.took.as_millis()).unwrap_or(u32::MAX)),
+                            ..listed
+                        },
+                        None => listed,
+                    }
+                })
+                .collect(),
             fingerprint: in_force.rules.fingerprint(),
             mistakes: in_force.mistakes.iter().map(ToString::to_string).collect(),
             refused_since_tick: in_force.refused_since,

@@ -34,7 +34,7 @@ pub(crate) struct QueryService {
     /// Who else to ask.
     pub(crate) holders: Arc<Holders>,
     /// Questions over time.
-    pub(crate) over_time: OverTime,
+    pub(crate) over_time: Arc<OverTime>,
     /// For answers that go on.
     pub(crate) streams: Streams,
     /// Whether it answers yet.

@@ -1890,6 +1890,18 @@ pub struct AlertRule {
     /// How its values are written.
     #[prost(string, tag = "18")]
     pub unit: ::prost::alloc::string::String,
+    /// Of a rule whose expression is a query in PromQL: seconds between two evaluations. Absent: it is judged every second.
+    #[prost(uint32, optional, tag = "19")]
+    pub every_seconds: ::core::option::Option<u32>,
+    /// Why its last evaluation failed; empty when it did not, and at aggregators that do not evaluate it.
+    #[prost(string, tag = "20")]
+    pub last_error: ::prost::alloc::string::String,
+    /// The second its query was evaluated at last. Absent when it was not here.
+    #[prost(uint32, optional, tag = "21")]
+    pub evaluated_tick: ::core::option::Option<u32>,
+    /// How long that took, in milliseconds.
+    #[prost(uint32, optional, tag = "22")]
+    pub evaluation_ms: ::core::option::Option<u32>,
 }
 /// The rules.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -100,6 +100,11 @@ pub fn variants(rule: &Rule, holds: &[u32], pendings: &[u32]) -> Vec<Rule> {
 #[must_use]
 pub fn values(plan: &Plan, steps: &Steps, columns: &Columns) -> Vec<Option<f64>> {
     let rule = &plan.rule;
+    if rule.every.is_some() {
+        // The answer is the value.
+        let column = columns.values.first().and_then(|one| one.first());
+        return column.into_iter().flatten().map(|value| (!value.is_nan()).then_some(*value)).collect();
+    }
     let mut inputs = Inputs::new(&rule.expression, columns.attributes.clone());
     let mut when = rule.when.as_ref().map(|when| (when, Inputs::new(&when.expression, columns.attributes.clone())));
     let all = steps.ticks.iter().zip(&steps.seconds).zip(&steps.coverage).enumerate();
@@ -119,7 +124,7 @@ pub fn values(plan: &Plan, steps: &Steps, columns: &Columns) -> Vec<Option<f64>>
     each.collect()
 }
 
-/// When `rule` would have fired for a subject that had these values.
+/// When `rule` would have fired for a subject that had these values; of a query those of a set of labels.
 #[must_use]
 pub fn fired(
     rule: &Rule,
@@ -131,8 +136,11 @@ pub fn fired(
     let each = steps.ticks.iter().zip(&steps.seconds).zip(&steps.coverage).zip(values);
     for (((&tick, &seconds), &coverage), &value) in each {
         let open = last.as_ref().is_some_and(Episode::is_open);
-        let judged = Judged { tick, value, coverage };
-        last = judge::span(rule, (subject, attributes), last, judged, tick + seconds.saturating_sub(1));
+        let (who, judged) = ((subject, attributes), Judged { tick, value, coverage });
+        last = match rule.every {
+            None => judge::span(rule, who, last, judged, tick + seconds.saturating_sub(1)),
+            Some(_) => judge::answered(rule, who, last.as_ref(), judged),
+        };
         let Some(episode) = &last else { continue };
         if let (true, Some(fired), State::Cleared) = (open, episode.fired, episode.state) {
             all.push(Fired::of(episode, fired));

@@ -34,9 +34,9 @@ pub struct Wanted {
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(super) rule: Arc<Rule>,
-    /// What is to be read.
+    /// What is to be read; of a query nothing but itself.
     pub wanted: Vec<Wanted>,
-    /// Seconds of a step.
+    /// Seconds of a step, of a query between two evaluations.
     pub step: u32,
     /// What differs from the rule as it is judged live, for people.
     pub notes: Vec<String>,
@@ -57,6 +57,9 @@ impl Plan {
     /// # Errors
     /// What of the rule history does not hold.
     pub fn of(rule: &Arc<Rule>) -> Result<Self, String> {
+        if let Some(every) = rule.every {
+            return Ok(Self { rule: Arc::clone(rule), wanted: Vec::new(), step: every, notes: Vec::new() });
+        }
         if rule.expression.compares {
             return Err(
                 "peers(...) compares each node with the values of all others in one second: history keeps each \
@@ -100,6 +103,12 @@ impl Plan {
     pub fn judge_by(&mut self, step: u32) {
         self.step = step;
         self.notes.clear();
+        if let Some(every) = self.rule.every {
+            if step != every {
+                self.notes.push(format!("asked every {} instead of every {}", length(step), length(every)));
+            }
+            return;
+        }
         if step == 1 {
             return;
         }

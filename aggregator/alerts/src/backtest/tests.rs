@@ -107,6 +107,7 @@ fn the_default_set_is_planned_in_steps_that_show_it() {
         assert!(planned.contains(&known), "{known:?}: {planned:?}");
     }
     let facts = ["node-gone", "node-name-clash", "node-cannot-read", "clock-off", "node-slow", "many-nodes-gone"];
-    let of_us = ["aggregator-lost", "copies-missing", "store-paused", "rules-refused", "alerts-late"];
+    let of_us =
+        ["aggregator-lost", "copies-missing", "store-paused", "rules-refused", "alerts-late", "alert-query-failed"];
     assert_eq!(refused, [&facts[..], &of_us[..]].concat());
 }

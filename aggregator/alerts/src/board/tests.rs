@@ -108,3 +108,72 @@ fn a_second_with_few_nodes_is_not_judged_where_the_rule_says_so() {
     };
     assert_eq!((judge(1, (8, 10)), judge(2, (9, 10))), (0, 1));
 }
+
+/// The rules of a file with one query.
+fn queries(rest: &str) -> Rules {
+    let text = format!(
+        "[[rule]]\nname = \"q\"\npromql = \"sum(queue) by (pod)\"\nabove = 10\nseverity = \"error\"\nsummary = \"of {{pod}} is long\"\n{rest}"
+    );
+    Rules::read(&[("test", &text)]).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+fn answer(values: &[(&str, f64)]) -> crate::query::Answered {
+    let set = |(pod, value): &(&str, f64)| (vec![("pod".to_owned(), (*pod).to_owned())], *value);
+    crate::query::Answered { values: values.iter().map(set).collect(), left_out: 0 }
+}
+
+#[test]
+fn each_set_of_labels_of_an_answer_is_an_episode_of_its_own() {
+    let mut board = Board::new(queries("every = \"10s\"\nfor = \"20s\"\nhold = \"10s\""));
+    let mut states = Vec::new();
+    for (at, values) in [
+        &[("a", 20.0), ("b", 5.0)][..],
+        &[("a", 20.0), ("b", 50.0)],
+        &[("a", 21.0), ("b", 5.0)],
+        &[("a", 1.0)],
+        &[("a", 1.0)],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let tick = 1_000 + 10 * at as u32;
+        for episode in board.answered("q", tick, &answer(values), (3, 3)) {
+            states.push((tick, episode.attributes[0].1.clone(), episode.state, episode.ended.map(|(_, why)| why)));
+        }
+    }
+    let of = |pod: &str| -> Vec<(u32, State, Option<Outcome>)> {
+        states.iter().filter(|one| one.1 == pod).map(|one| (one.0, one.2, one.3)).collect()
+    };
+    assert_eq!(
+        of("a"),
+        [
+            (1_000, State::Pending, None),
+            (1_010, State::Pending, None),
+            (1_020, State::Firing, None),
+            (1_030, State::Firing, None),
+            (1_040, State::Cleared, Some(Outcome::Recovered)),
+        ]
+    );
+    assert_eq!(of("b"), [(1_010, State::Pending, None), (1_020, State::Cleared, Some(Outcome::Passed))]);
+}
+
+#[test]
+fn what_an_answer_no_longer_has_is_over_after_hold_and_not_at_once() {
+    let mut board = Board::new(queries("every = \"10s\"\nhold = \"15s\""));
+    assert_eq!(board.answered("q", 1_000, &answer(&[("a", 20.0)]), (3, 3))[0].state, State::Firing);
+    assert_eq!(board.answered("q", 1_010, &answer(&[]), (3, 3))[0].state, State::Firing, "it may come again");
+    assert_eq!(board.answered("q", 1_020, &answer(&[]), (3, 3))[0].state, State::Firing);
+    let over = &board.answered("q", 1_030, &answer(&[]), (3, 3))[0];
+    assert_eq!(over.ended, Some((1_030, Outcome::Forgotten)));
+    assert!(board.answered("q", 1_040, &answer(&[]), (3, 3)).is_empty());
+    assert!(board.answered("none", 1_040, &answer(&[("a", 20.0)]), (3, 3)).is_empty(), "no rule of that name");
+}
+
+#[test]
+fn the_sets_of_an_answer_are_bounded() {
+    let mut board = Board::new(queries(""));
+    let names: Vec<String> = (0..300).map(|at| format!("{at:04}")).collect();
+    let values: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 20.0)).collect();
+    let changed = board.answered("q", 1_000, &answer(&values), (3, 3));
+    assert_eq!((changed.len(), board.left_out()), (256, 44));
+}

@@ -100,6 +100,12 @@ const CASES: &[Case] = &[
     ("copies-missing", || one("cluster.copies_missing", 1.0), || one("cluster.copies_missing", 0.0), 61),
     ("store-paused", || one("cluster.stores_paused", 1.0), || one("cluster.stores_paused", 0.0), 31),
     ("rules-refused", || one("cluster.rules_refused", 1.0), || one("cluster.rules_refused", 0.0), 1),
+    (
+        "alert-query-failed",
+        || one("cluster.alert_queries_failing", 1.0),
+        || one("cluster.alert_queries_failing", 0.0),
+        61,
+    ),
     ("alerts-late", || one("cluster.evaluation_lag_seconds", 9.0), || one("cluster.evaluation_lag_seconds", 2.0), 11),
 ];
 

@@ -162,6 +162,11 @@ impl Input {
 }
 
 impl Expression {
+    /// One that reads nothing and has no value.
+    pub(crate) const fn none() -> Self {
+        Self { inputs: Vec::new(), root: Node::Number(f64::NAN), compares: false }
+    }
+
     /// The first metric it reads.
     pub(crate) fn first_metric(&self) -> Option<&Selector> {
         self.inputs.iter().find_map(Input::selector)

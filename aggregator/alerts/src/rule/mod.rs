@@ -106,8 +106,11 @@ pub struct Rule {
     pub file: Arc<str>,
     /// Whom it judges.
     pub scope: Scope,
-    /// The expression as written.
+    /// The expression or the query as written.
     pub text: String,
+    /// Of a query in PromQL the seconds between two evaluations; `None`: it is an expression, judged every second.
+    pub every: Option<u32>,
+    /// Of a query one that reads nothing.
     pub(crate) expression: Expression,
     /// Attributes of the first metric of the expression that make subjects of their own: one for each filesystem, say.
     pub by: Vec<String>,
@@ -156,7 +159,8 @@ impl Rule {
         let judged = format!(
             "{name:?}{scope:?}{text:?}{by:?}{when_text:?}{above}{levels:?}{pending} {hold}{on_partial:?}{labels:?}"
         );
-        self.fingerprint = xxh3_64(judged.as_bytes());
+        let every = self.every.map_or_else(String::new, |every| format!(" every {every}"));
+        self.fingerprint = xxh3_64((judged + &every).as_bytes());
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use starling_promql::limits::TEXT_LEN_MAX;
 use starling_proto::catalogue::{self, Unit};
 use toml::{Table, Value};
 
@@ -12,13 +13,16 @@ use crate::{
     Scope,
     expression::{Condition, Expression},
     facts,
+    query::check,
 };
 
 /// Keys of a rule, in the order of the documentation.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 21] = [
     "name",
     "scope",
     "expression",
+    "promql",
+    "every",
     "by",
     "when",
     "above",
@@ -40,6 +44,9 @@ const KEYS: [&str; 19] = [
 const NAME_MAX: usize = 64;
 /// Longest `for` and `hold`: a day.
 const LENGTH_MAX: u32 = 86_400;
+/// Between two evaluations of a query, in seconds: at least, when nothing is said, at most. Each costs what a person's question
+/// costs.
+const EVERY: [u32; 3] = [5, 30, 3_600];
 /// Most labels of a rule, and most attributes in `by`.
 const LABELS_MAX: usize = 16;
 /// Names beginning with these are all in the catalogue.
@@ -156,9 +163,20 @@ fn read_one(mut reader: Reader<'_>, before: &[Rule]) -> Option<Rule> {
     if let Some(other) = before.iter().find(|other| other.name == name) {
         reader.wrong("name", format!("{} has a rule of that name already", file_of(other)));
     }
-    let scope = reader.word("scope", &Scope::ALL, None);
-    let text = reader.needed("expression", "what is judged, such as \"system.cpu.utilization[60s]\"");
-    let expression = parsed(&mut reader, "expression", &text, Expression::parse);
+    let is_query = reader.has("promql");
+    let scope = reader.word("scope", &Scope::ALL, is_query.then_some(Scope::Cluster));
+    let every = reader.has("every").then(|| reader.seconds("every", EVERY[2]));
+    let (text, expression, every) = if is_query {
+        let text = query(&mut reader, scope, every);
+        (text, Some(Expression::none()), Some(every.unwrap_or(EVERY[1])))
+    } else {
+        if every.is_some() {
+            reader.wrong("every", "stands without promql: an expression is judged every second");
+        }
+        let text = reader.needed("expression", "what is judged, such as \"system.cpu.utilization[60s]\"");
+        let expression = parsed(&mut reader, "expression", &text, Expression::parse);
+        (text, expression, None)
+    };
     let when_text = reader.text("when");
     let when = parsed(&mut reader, "when", &when_text, Condition::parse);
     let by = reader.list("by", LABELS_MAX);
@@ -188,7 +206,8 @@ fn read_one(mut reader: Reader<'_>, before: &[Rule]) -> Option<Rule> {
         reader.wrong("runbook", "is no address: wanted is https://...");
     }
     for (key, text) in [("summary", &summary), ("description", &description), ("resolution", &resolution)] {
-        if let Err(what) = placeholders(text, &by) {
+        // Which labels a query answers with is not known before it does.
+        if let Err(what) = placeholders(text, (!is_query).then_some(&by)) {
             reader.wrong(key, what);
         }
     }
@@ -201,6 +220,7 @@ fn read_one(mut reader: Reader<'_>, before: &[Rule]) -> Option<Rule> {
         file,
         scope: scope?,
         text,
+        every,
         expression: expression?,
         by,
         when_text,
@@ -220,6 +240,27 @@ fn read_one(mut reader: Reader<'_>, before: &[Rule]) -> Option<Rule> {
         fingerprint: 0,
     };
     Some(rule.finished())
+}
+
+/// The query of a rule, with what does not go with it.
+fn query(reader: &mut Reader<'_>, scope: Option<Scope>, every: Option<u32>) -> String {
+    let text = reader.lines("promql", TEXT_LEN_MAX);
+    if let Err(what) = check(&text) {
+        reader.wrong("promql", what);
+    }
+    if scope.is_some_and(|scope| scope != Scope::Cluster) {
+        reader.wrong("scope", "a query is asked of the whole cluster: its labels say whom it is about");
+    }
+    if every.is_some_and(|every| every < EVERY[0]) {
+        reader.wrong("every", format!("wanted are {} s to {} s", EVERY[0], EVERY[2]));
+    }
+    for key in ["expression", "by", "when", "children"] {
+        if reader.has(key) {
+            reader.take(key);
+            reader.wrong(key, "stands beside promql: the query says it all");
+        }
+    }
+    text
 }
 
 fn file_of(rule: &Rule) -> String {

@@ -63,6 +63,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text of at most `most` bytes, of any number of lines.
+    pub(super) fn lines(&mut self, key: &str, most: usize) -> String {
+        match self.take(key) {
+            Some(Value::String(text)) if text.len() <= most => text,
+            _ => {
+                self.wrong(key, format!("wanted is a text of at most {most} bytes"));
+                String::new()
+            }
+        }
+    }
+
     /// A text that must be there.
     pub(super) fn needed(&mut self, key: &str, wanted: &str) -> String {
         if !self.has(key) {

@@ -92,3 +92,31 @@ proptest! {
         let _ = Rules::read(&[("f", &text)]);
     }
 }
+
+#[test]
+fn a_query_is_a_rule_with_the_place_of_its_mistake() {
+    const QUERY: &str = "[[rule]]\nname = \"q\"\npromql = \"sum(queue) by (pod)\"\nevery = \"1m\"\nabove = 10\nseverity = \"error\"\nsummary = \"{pod} is long\"\n";
+    let rules = Rules::read(&[("f", QUERY)]).unwrap();
+    let rule = &rules.all()[0];
+    assert_eq!((rule.text.as_str(), rule.every, rule.scope), ("sum(queue) by (pod)", Some(60), Scope::Cluster));
+    assert_eq!(rule.metrics().count(), 0, "nothing of it is read second by second");
+    let usual = Rules::read(&[("f", &QUERY.replace("every = \"1m\"\n", ""))]).unwrap();
+    assert_eq!(usual.all()[0].every, Some(30));
+    assert_ne!(usual.all()[0].fingerprint(), rule.fingerprint());
+    for (from, to, wanted) in [
+        ("sum(queue) by (pod)", "sum(queue by (pod)", "rules.toml: q: promql: 1:"),
+        ("sum(queue) by (pod)", "queue[5m]", "promql: 1:1: it gives all samples of a range"),
+        ("every = \"1m\"", "every = \"1s\"", "every: wanted are 5 s to 3600 s"),
+        ("every = \"1m\"", "scope = \"node\"", "scope: a query is asked of the whole cluster"),
+        ("every = \"1m\"", "by = [\"pod\"]", "by: stands beside promql"),
+        ("every = \"1m\"", "expression = \"system.cpu.busy\"", "expression: stands beside promql"),
+        (
+            "promql = \"sum(queue) by (pod)\"",
+            "scope = \"cluster\"\nexpression = \"system.cpu.utilization\"",
+            "every: stands without promql",
+        ),
+    ] {
+        let found = mistakes(&QUERY.replace(from, to));
+        assert!(found.iter().any(|line| line.contains(wanted)), "{wanted}: {found:?}");
+    }
+}

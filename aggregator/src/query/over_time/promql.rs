@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use starling_history::{Matcher, Subject};
@@ -21,7 +21,10 @@ use super::{
     samples::{self, Bases},
     work::Turn,
 };
-use crate::select::{Span, Stop};
+use crate::{
+    alerts::Asks,
+    select::{Span, Stop},
+};
 
 /// How old a sample may be: what did not report for so long has ended.
 const LOOKBACK_MS: i64 = 10_000;
@@ -56,6 +59,17 @@ impl Notes {
     fn missing(&mut self, part: &v1::MissingPart) {
         let v1::MissingPart { nodes, from_tick, to_tick, reason, .. } = part;
         self.warnings.insert(format!("incomplete: {nodes} nodes from {from_tick} to {to_tick}: {reason}"));
+    }
+}
+
+#[tonic::async_trait]
+impl Asks for OverTime {
+    async fn ask(&self, query: &str, tick: u32, within: Duration) -> Result<v1::PromqlAnswer, String> {
+        let at = i64::from(tick) * 1_000;
+        let asked = v1::QueryPromqlRequest { query: query.to_owned(), start_ms: at, end_ms: at, ..Default::default() };
+        let mut request = Request::new(asked);
+        request.set_timeout(within);
+        self.query_promql(request).await.map_err(|status| status.message().to_owned())
     }
 }
 

@@ -204,6 +204,8 @@ pub(super) fn rule(from: &v1::AlertRule) -> Value {
         "by": from.by,
         "direction": if from.above { "above" } else { "below" },
         "levels": levels,
+        "everySeconds": from.every_seconds,
+        "lastError": from.last_error,
         "forSeconds": from.for_seconds,
         "holdSeconds": from.hold_seconds,
         "onPartial": from.on_partial,

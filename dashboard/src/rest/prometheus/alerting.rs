@@ -90,20 +90,22 @@ pub(super) async fn rules(State(readers): State<Readers>, Query(query): Query<Pa
         of_rule.entry(alert.episode.as_ref().map_or("", |is| &is.rule)).or_default().push(alert);
     }
     let judged = rfc3339_ms(u64::from(known.judged_tick) * 1_000);
-    let mut files: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    // Those of a file that are judged each second, and those that are asked in one period.
+    let mut files: BTreeMap<(&str, u32), Vec<Value>> = BTreeMap::new();
     if query.get("type") != Some("record") {
         for from in &answer.rules {
             let open = of_rule.get(from.name.as_str()).map_or(&[][..], Vec::as_slice);
-            files.entry(&from.file).or_default().push(rule(from, open, &judged));
+            files.entry((&from.file, from.every_seconds.unwrap_or(1))).or_default().push(rule(from, open, &judged));
         }
     }
     let groups: Vec<_> = files
         .into_iter()
-        .map(|(file, rules)| {
+        .map(|((file, every), rules)| {
+            let name = if file.is_empty() { DEFAULTS } else { file };
             json!({
-                "name": if file.is_empty() { DEFAULTS } else { file },
+                "name": if every == 1 { name.to_owned() } else { format!("{name}, every {every} s") },
                 "file": file,
-                "interval": 1,
+                "interval": every,
                 "limit": 0,
                 "rules": rules,
                 "evaluationTime": 0,
@@ -135,9 +137,10 @@ fn rule(from: &v1::AlertRule, open: &[&v1::Alert], judged: &str) -> Value {
         "labels": labels,
         "annotations": annotations(&from.summary, &from.description, &from.resolution, &from.runbook),
         "alerts": open.iter().map(|is| alert(is)).collect::<Vec<_>>(),
-        "health": "ok",
-        "evaluationTime": 0,
-        "lastEvaluation": judged,
+        "health": if from.last_error.is_empty() { "ok" } else { "err" },
+        "lastError": from.last_error,
+        "evaluationTime": f64::from(from.evaluation_ms.unwrap_or(0)) / 1e3,
+        "lastEvaluation": from.evaluated_tick.map_or_else(|| judged.to_owned(), rfc3339),
         "type": "alerting",
     })
 }
@@ -156,6 +159,20 @@ mod tests {
         ] {
             assert_eq!(plain(is), wanted);
         }
+    }
+
+    #[test]
+    fn a_query_that_fails_is_no_healthy_rule() {
+        let query = v1::AlertRule { name: "q".into(), every_seconds: Some(30), ..Default::default() };
+        let well = v1::AlertRule { evaluated_tick: Some(1_800_000_000), evaluation_ms: Some(1_500), ..query.clone() };
+        let json = rule(&well, &[], "judged");
+        assert_eq!(
+            (&json["health"], &json["lastError"], &json["evaluationTime"]),
+            (&json!("ok"), &json!(""), &json!(1.5))
+        );
+        assert_eq!(json["lastEvaluation"], rfc3339(1_800_000_000));
+        let json = rule(&v1::AlertRule { last_error: "execution: too much".into(), ..query }, &[], "judged");
+        assert_eq!((&json["health"], &json["lastError"]), (&json!("err"), &json!("execution: too much")));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use starling_alerts::{
     Rule, Scope, Subject,
     backtest::{Columns, Plan, Steps, Wanted},
+    query,
 };
 use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
 use starling_service::{channel::Dial, grpc::query_client::QueryClient};
@@ -88,6 +89,9 @@ impl History {
         (from, to): (u32, u32),
         only: Option<&Subject>,
     ) -> Result<Found, String> {
+        if plan.rule().every.is_some() {
+            return self.answers(plan, (from, to)).await;
+        }
         loop {
             let step = plan.step;
             // Whole steps.
@@ -117,6 +121,54 @@ impl History {
             }
             return found.ok_or_else(|| "no group of nodes is known".to_owned());
         }
+    }
+
+    /// What the query of a rule answers in each step.
+    async fn answers(&self, plan: &Plan, (from, to): (u32, u32)) -> Result<Found, String> {
+        let step = plan.step;
+        let ticks: Vec<u32> = (from.next_multiple_of(step)..=to).step_by(step as usize).collect();
+        let mut sets: BTreeMap<Vec<(String, String)>, Vec<f64>> = BTreeMap::new();
+        let mut notes: Vec<String> = Vec::new();
+        for part in ticks.chunks(POINTS_MAX as usize) {
+            let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
+            let ms = |tick: u32| i64::from(tick) * 1_000;
+            let request = v1::QueryPromqlRequest {
+                query: plan.rule().text.clone(),
+                start_ms: ms(*first),
+                end_ms: ms(*last),
+                step_ms: ms(step),
+                ..v1::QueryPromqlRequest::default()
+            };
+            let answer = self.client.clone().query_promql(within(request)).await;
+            let answer = answer.map_err(|status| failed(&status))?.into_inner();
+            notes.extend(answer.warnings);
+            notes.extend(answer.infos);
+            for series in &answer.series {
+                let column = sets.entry(query::labels(series)?).or_insert_with(|| vec![f64::NAN; ticks.len()]);
+                for (time, value) in series.times_ms.iter().zip(&series.values) {
+                    let place = ticks.partition_point(|tick| ms(*tick) < *time);
+                    if let Some(slot) = column.get_mut(place).filter(|_| value.is_finite()) {
+                        *slot = *value;
+                    }
+                }
+            }
+        }
+        notes.sort();
+        notes.dedup();
+        if sets.len() > SETS_MAX {
+            notes.push(format!("{} sets of labels, of which the first {SETS_MAX} are judged", sets.len()));
+        }
+        let columns = sets
+            .into_iter()
+            .take(SETS_MAX)
+            .map(|(attributes, values)| (Subject::Cluster, Columns { attributes, values: vec![vec![values]] }));
+        let count = ticks.len();
+        Ok(Found {
+            steps: Steps { ticks, seconds: vec![step; count], coverage: vec![(1, 1); count] },
+            seconds: count as u64 * u64::from(step),
+            columns: columns.collect(),
+            notes,
+        })
     }
 
     /// Whose series are read for the subjects of a rule.

@@ -16,6 +16,10 @@
 //!   { at = "180s", rule = "cpu-busy", state = "cleared" },
 //! ]
 //! ```
+//!
+//! Rules that are queries are judged by tests that give `series` in place of `seconds`: see `trial/series.rs`.
+
+mod series;
 
 use std::collections::BTreeMap;
 
@@ -23,7 +27,7 @@ use starling_promql::parse_duration;
 use starling_proto::{catalogue::Statistic, histogram::Histogram};
 use toml::{Table, Value};
 
-use super::{Board, Rules, Second, State, Subject, Values, Whole, facts};
+use super::{Board, Episode, Rules, Second, State, Subject, Values, Whole, facts};
 
 /// Longest test: a day.
 const SECONDS_MAX: i64 = 86_400;
@@ -178,7 +182,29 @@ fn given(value: Option<&Value>, key: &str) -> Result<Given, String> {
     Ok(given)
 }
 
+/// After how many seconds which rule became what, for whom of its attributes.
+type Seen = (u32, (String, Vec<(String, String)>, State));
+
+/// Notes the changes among `changed` that people would hear of.
+fn see(seen: &mut Vec<Seen>, tick: u32, changed: Vec<Episode>) {
+    for episode in changed {
+        let is = (episode.rule, episode.attributes, episode.state);
+        let heard = match is.2 {
+            State::Firing => true,
+            State::Pending => false,
+            State::Cleared => episode.fired.is_some(),
+        };
+        let last = seen.iter().rev().find(|(_, other)| (&other.0, &other.1) == (&is.0, &is.1));
+        if heard && last.is_none_or(|(_, last)| last.2 != is.2) {
+            seen.push((tick - BEGIN, is));
+        }
+    }
+}
+
 fn run_one(rules: &Rules, test: &Value) -> Result<Vec<String>, String> {
+    if test.get("series").is_some() {
+        return compare(rules, test, &series::run(rules, test)?);
+    }
     let subject = subject(test)?;
     let coverage = match test.get("coverage").and_then(Value::as_array).map(Vec::as_slice) {
         None => (1, 1),
@@ -197,27 +223,18 @@ fn run_one(rules: &Rules, test: &Value) -> Result<Vec<String>, String> {
             let second =
                 Second { tick, subject: &subject, values: has_values.then_some(&values as &dyn Values), coverage };
             let beside = Whole { values: has_peers.then_some(&whole as &dyn Values), firing: &|_| 0.0 };
-            for episode in board.judge(&second, &beside) {
-                let is = (episode.rule, episode.attributes, episode.state);
-                let heard = match is.2 {
-                    State::Firing => true,
-                    State::Pending => false,
-                    State::Cleared => episode.fired.is_some(),
-                };
-                let last = seen
-                    .iter()
-                    .rev()
-                    .find(|(_, other): &&(u32, (String, _, State))| (&other.0, &other.1) == (&is.0, &is.1));
-                if heard && last.is_none_or(|(_, last)| last.2 != is.2) {
-                    seen.push((tick - BEGIN, is));
-                }
-            }
+            see(&mut seen, tick, board.judge(&second, &beside));
             tick += 1;
             if i64::from(tick - BEGIN) > SECONDS_MAX {
                 return Err("seconds: more than a day".to_owned());
             }
         }
     }
+    compare(rules, test, &seen)
+}
+
+/// What of the changes that were seen was not expected, and what was expected and not seen.
+fn compare(rules: &Rules, test: &Value, seen: &[Seen]) -> Result<Vec<String>, String> {
     let mut happened: Vec<String> =
         seen.iter().map(|(at, (rule, _, state))| format!("{at} s: {rule} {}", state.as_str())).collect();
     let mut differs = Vec::new();
@@ -233,8 +250,14 @@ fn run_one(rules: &Rules, test: &Value) -> Result<Vec<String>, String> {
             value.ok_or_else(|| format!("expect[{at}].{key}: is missing"))
         };
         let (rule, state) = (text("rule")?, text("state")?);
-        if rules.get(rule).is_none() {
+        let Some(known) = rules.get(rule) else {
             return Err(format!("expect[{at}].rule: there is no rule {rule:?}"));
+        };
+        if known.every.is_some() != test.get("series").is_some() {
+            return Err(match known.every {
+                Some(_) => format!("expect[{at}].rule: {rule} is a query: give the test series in place of seconds"),
+                None => format!("expect[{at}].rule: {rule} is no query: give the test seconds in place of series"),
+            });
         }
         let wanted = format!("{} s: {rule} {state}", seconds(one.get("at"), &format!("expect[{at}].at"))?);
         match happened.iter().position(|is| *is == wanted) {
@@ -249,6 +272,47 @@ fn run_one(rules: &Rules, test: &Value) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn queries_are_judged_on_series_that_are_given() {
+        let rule = "[[rule]]\nname = \"queue\"\npromql = \"sum(queue) by (pod) / 10\"\nevery = \"10s\"\nabove = 9\nfor = \"20s\"\nseverity = \"error\"\nsummary = \"of {pod} is long\"\n";
+        let rules = crate::defaults::with(&[("own", rule)], &[]).unwrap();
+        let test = r#"
+[[test]]
+name = "a long queue"
+series = [
+  { name = "queue", labels = { pod = "a", shop = "1" }, values = [{ for = "30s", value = 10 }, { for = "60s", value = 100 }, { for = "30s", value = 5 }] },
+  { name = "queue", labels = { pod = "b", shop = "1" }, values = [{ for = "120s", from = 0, to = 120 }] },
+]
+expect = [
+  { at = "50s", rule = "queue", state = "firing" },
+  { at = "90s", rule = "queue", state = "cleared" },
+  { at = "110s", rule = "queue", state = "firing" },
+]
+"#;
+        // b is above 90 from 100 s on: for 20 s at 120 s, when there are no values any more.
+        let wanted = "expected, and did not happen: 110 s: queue firing";
+        assert_eq!(run(&rules, test).unwrap()[0].differs, [wanted]);
+        let right = test.replace("  { at = \"110s\", rule = \"queue\", state = \"firing\" },\n", "");
+        assert_eq!(run(&rules, &right).unwrap()[0].differs, [""; 0]);
+        for (from, to, wanted) in [
+            (
+                "rule = \"queue\", state = \"cleared\"",
+                "rule = \"cpu-busy\", state = \"cleared\"",
+                "cpu-busy is no query",
+            ),
+            (
+                "name = \"queue\", labels = { pod = \"b\"",
+                "named = \"queue\", labels = { pod = \"b\"",
+                "series[1].name: is missing",
+            ),
+            ("value = 100 }", "value = 100, to = 5 }", "series[0].values[1]: wanted is { for ="),
+            ("{ for = \"120s\"", "{ for = \"90000s\"", "series[1].values[0].for: wanted are whole seconds"),
+        ] {
+            let found = run(&rules, &test.replacen(from, to, 1));
+            assert!(found.as_ref().is_err_and(|all| all[0].contains(wanted)), "{wanted}: {found:?}");
+        }
+    }
 
     const GOOD: &str = r#"
 [[test]]
