@@ -391,6 +391,7 @@ fn router(
         notifiers: exchange.notifiers.clone(),
         ledger: ledger.clone(),
         registry: intake.registry.clone(),
+        holders: holders.clone(),
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
         catch_up: exchange.catch_up.clone(),
     };

@@ -31,6 +31,8 @@ starling_service::metrics! {
         dropped: By<Counter> = "starling_alerts_notifications_dropped", label "notifier";
         /// Messages that were given up or refused, by notifier.
         given_up: By<Counter> = "starling_alerts_notifications_given_up", label "notifier";
+        /// Dead letters that are sent again because somebody asked for it, by notifier.
+        resent: By<Counter> = "starling_alerts_notifications_resent", label "notifier";
         /// Episodes that wait for the receiver, by notifier.
         queued: By<Gauge> = "starling_alerts_notifications_queued", label "notifier";
         /// Dead letters that are listed, by notifier.
@@ -97,6 +99,12 @@ impl Metrics {
             }
             Outcome::Stale => {}
         }
+    }
+
+    /// Dead letters of notifier `name` are sent again.
+    pub(crate) fn resent(&self, name: &str, count: usize) {
+        self.resent.of(label(name)).add(count as u64);
+        info!(notifier = name, count, "dead letters are sent again");
     }
 
     /// Where notifier `name` stands.

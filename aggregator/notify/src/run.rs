@@ -139,12 +139,20 @@ impl Notifiers {
         self.state().desk.dead_letters().cloned().collect()
     }
 
-    /// Sends a dead letter again. `false`: there is none of that id.
+    /// Sends the dead letter `id` of a notifier again, or all of them. Returns how many there were.
     #[must_use]
-    pub fn resend(&self, notifier: &str, id: u64) -> bool {
-        let found = self.state().desk.resend(notifier, id);
+    pub fn resend(&self, notifier: &str, id: Option<u64>) -> usize {
+        let count = {
+            let desk = &mut self.state().desk;
+            let own = |letter: &&DeadLetter| letter.notifier == notifier && id.is_none_or(|id| letter.id == id);
+            let ids: Vec<u64> = desk.dead_letters().filter(own).map(|letter| letter.id).collect();
+            ids.into_iter().filter(|id| desk.resend(notifier, *id)).count()
+        };
+        if count > 0 {
+            self.metrics.resent(notifier, count);
+        }
         self.wake.notify_one();
-        found
+        count
     }
 
     /// Names of the notifiers, and whether each works: failures in a row.

@@ -1,5 +1,7 @@
 //! The `Alerts` service.
 
+mod letters;
+
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::stream;
@@ -13,7 +15,7 @@ use starling_proto::{ids::NodeId, v1};
 use starling_service::grpc::alerts_server;
 use tonic::{Request, Response, Status};
 
-use super::{Answers, OpenStream, Streams, off_thread};
+use super::{Answers, Holders, OpenStream, Streams, off_thread};
 use crate::{
     alerts::Alerts,
     catch_up::CatchUp,
@@ -43,6 +45,8 @@ pub(crate) struct AlertService {
     pub(crate) ledger: LedgerHandle,
     /// The labels of nodes.
     pub(crate) registry: Arc<Registry>,
+    /// Who else has dead letters.
+    pub(crate) holders: Arc<Holders>,
     /// For answers that go on.
     pub(crate) streams: Streams,
     /// Whether it answers yet.
@@ -340,6 +344,22 @@ impl alerts_server::Alerts for AlertService {
             Err(detail) => v1::TestNotifierResponse { delivered: false, detail },
         };
         Ok(Response::new(answer))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
+        self.reader()?;
+        letters::list(self, request).await.map(Response::new)
+    }
+
+    async fn resend_dead_letters(
+        &self,
+        request: Request<v1::ResendDeadLettersRequest>,
+    ) -> Result<Response<v1::ResendDeadLettersResponse>, Status> {
+        self.reader()?;
+        letters::resend(self, request).await.map(Response::new)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use starling_proto::{ids::NodeId, limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::grpc::{cluster_client::ClusterClient, query_client::QueryClient};
+use starling_service::grpc::{alerts_client::AlertsClient, cluster_client::ClusterClient, query_client::QueryClient};
 use tonic::{
     Request, Status, Streaming,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -167,6 +167,30 @@ pub(super) async fn list_aggregators(
     let asked = async { ClusterClient::new(channel(holders, member)?).list_aggregators(request).await };
     let answer = tokio::time::timeout(within, asked).await;
     Ok(answer.map_err(|_| Status::deadline_exceeded("it did not answer in time"))??.into_inner())
+}
+
+/// `Alerts.ListDeadLetters` at `member`, of its own.
+pub(super) async fn list_dead_letters(
+    holders: &Holders,
+    member: &Member,
+    request: v1::ListDeadLettersRequest,
+) -> Result<v1::ListDeadLettersResponse, Status> {
+    let mut request = marked(request);
+    request.set_timeout(TIMEOUT);
+    let mut client = AlertsClient::new(channel(holders, member)?).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    Ok(client.list_dead_letters(request).await.map_err(|status| explained(member, &status))?.into_inner())
+}
+
+/// `Alerts.ResendDeadLetters` at `member`, of its own.
+pub(super) async fn resend_dead_letters(
+    holders: &Holders,
+    member: &Member,
+    request: v1::ResendDeadLettersRequest,
+) -> Result<v1::ResendDeadLettersResponse, Status> {
+    let mut request = marked(request);
+    request.set_timeout(TIMEOUT);
+    let mut client = AlertsClient::new(channel(holders, member)?);
+    Ok(client.resend_dead_letters(request).await.map_err(|status| explained(member, &status))?.into_inner())
 }
 
 fn client(holders: &Holders, member: &Member) -> Result<QueryClient<Channel>, Status> {

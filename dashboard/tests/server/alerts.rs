@@ -260,3 +260,45 @@ async fn alerts_follow_to_the_next_aggregator() {
     script.report_alerts(vec![alert("a9", "load-high", "n0000", Warning, Firing)], Vec::new(), newest + 1);
     server.get_until("/api/v1/alerts/performance?node=n0000", |list| ids(list) == ["a9"]).await;
 }
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_sent_again() {
+    let (script, _double, server, _) = served().await;
+    let item =
+        v1::DeadLetterItem { episode_id: "a1".into(), what: "firing".into(), sentence: "cpu-busy of n0001".into() };
+    let letter = |notifier: &str, letter_id: u64| v1::DeadLetter {
+        aggregator_id: "a1".into(),
+        notifier: notifier.into(),
+        letter_id,
+        at_unix_ms: 1_700_000_000_500,
+        reason: "503: busy".into(),
+        attempts: 12,
+        items: vec![item.clone()],
+        episodes: 1,
+    };
+    script.set_letters(vec![letter("ops", 7), letter("ops", 8), letter("mail", 9)]);
+    let (status, all) = server.get("/api/v1/alerts/dead-letters").await;
+    assert_eq!((status, all["deadLetters"].as_array().unwrap().len()), (200, 3), "{all}");
+    let first = &all["deadLetters"][0];
+    let wanted = json!({
+        "aggregator": "a1", "notifier": "ops", "id": 7, "givenUpAt": "2023-11-14T22:13:20.500Z", "reason": "503: busy",
+        "attempts": 12, "episodes": 1, "alerts": [{ "id": "a1", "what": "firing", "sentence": "cpu-busy of n0001" }],
+    });
+    assert_eq!(first, &wanted);
+    let (_, some) = server.get("/api/v1/alerts/dead-letters?notifier=mail").await;
+    assert_eq!(some["deadLetters"].as_array().unwrap().len(), 1);
+    let again = "/api/v1/alerts/dead-letters/resend";
+    let (status, answer) =
+        send(&server, Method::POST, again, json!({ "notifier": "ops", "aggregator": "a1", "id": 7 })).await;
+    assert_eq!((status, &answer["resent"]), (200, &json!(1)), "{answer}");
+    let (status, _) =
+        send(&server, Method::POST, again, json!({ "notifier": "ops", "aggregator": "a1", "id": 7 })).await;
+    assert_eq!(status, 404, "it is on its way");
+    let (_, answer) = send(&server, Method::POST, again, json!({ "notifier": "ops" })).await;
+    assert_eq!(answer["resent"], 1);
+    for (body, field) in [(json!({}), "notifier"), (json!({ "notifier": "ops", "id": "x" }), "id")] {
+        let (status, answer) = send(&server, Method::POST, again, body).await;
+        assert_eq!((status, &answer["error"]["field"]), (400, &json!(field)), "{answer}");
+    }
+    assert_eq!(server.get("/api/v1/alerts/dead-letters").await.1["deadLetters"].as_array().unwrap().len(), 1);
+}

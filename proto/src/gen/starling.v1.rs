@@ -1968,6 +1968,93 @@ pub struct TestNotifierResponse {
     #[prost(string, tag = "2")]
     pub detail: ::prost::alloc::string::String,
 }
+/// Which dead letters. An empty request lists all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDeadLettersRequest {
+    /// Only of this notifier.
+    #[prost(string, tag = "1")]
+    pub notifier: ::prost::alloc::string::String,
+    /// Most letters of the answer; 0 for 500, at most 10,000.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+}
+/// Messages that were given up.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeadLettersResponse {
+    /// Newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// Letters that are there beyond those of the answer.
+    #[prost(uint32, tag = "2")]
+    pub left_out: u32,
+    /// Aggregators that did not answer, each with the reason: their letters are not among these.
+    #[prost(string, repeated, tag = "3")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A message that a receiver did not take.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeadLetter {
+    /// The aggregator that tried, and has it.
+    #[prost(string, tag = "1")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// Name of the notifier.
+    #[prost(string, tag = "2")]
+    pub notifier: ::prost::alloc::string::String,
+    /// Its number at that aggregator, until that ends.
+    #[prost(uint64, tag = "3")]
+    pub letter_id: u64,
+    /// When it was given up, in milliseconds since 1970.
+    #[prost(uint64, tag = "4")]
+    pub at_unix_ms: u64,
+    /// What went wrong last.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// How often it was tried.
+    #[prost(uint32, tag = "6")]
+    pub attempts: u32,
+    /// What it says: the first 20 episodes.
+    #[prost(message, repeated, tag = "7")]
+    pub items: ::prost::alloc::vec::Vec<DeadLetterItem>,
+    /// Episodes that it is about.
+    #[prost(uint32, tag = "8")]
+    pub episodes: u32,
+}
+/// One episode of a message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetterItem {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub episode_id: ::prost::alloc::string::String,
+    /// "firing", "severity_changed", "repeat", "refresh", "cleared" or "severity_left".
+    #[prost(string, tag = "2")]
+    pub what: ::prost::alloc::string::String,
+    /// The episode in one sentence, as it was then.
+    #[prost(string, tag = "3")]
+    pub sentence: ::prost::alloc::string::String,
+}
+/// Which dead letters are sent again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResendDeadLettersRequest {
+    /// Name of the notifier.
+    #[prost(string, tag = "1")]
+    pub notifier: ::prost::alloc::string::String,
+    /// The aggregator that has it. Empty: those of all aggregators.
+    #[prost(string, tag = "2")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// Its number there; only with an aggregator. 0: all of the notifier.
+    #[prost(uint64, tag = "3")]
+    pub letter_id: u64,
+}
+/// What is sent again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResendDeadLettersResponse {
+    /// Letters that are on their way again; what of them is no longer so is left away.
+    #[prost(uint32, tag = "1")]
+    pub resent: u32,
+    /// Aggregators that did not answer, each with the reason.
+    #[prost(string, repeated, tag = "2")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

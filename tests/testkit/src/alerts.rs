@@ -15,6 +15,8 @@ pub(crate) struct AlertBook {
     open: BTreeMap<String, v1::Alert>,
     silences: Vec<v1::AlertSilence>,
     pub(crate) rules: Vec<v1::AlertRule>,
+    /// What a receiver did not take.
+    pub(crate) letters: Vec<v1::DeadLetter>,
 }
 
 /// The worst one, in its own words.

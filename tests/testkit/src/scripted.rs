@@ -87,6 +87,14 @@ impl Script {
         self.0.reported.lock().unwrap().alerts.rules = rules;
     }
 
+    /// Messages that a receiver did not take.
+    ///
+    /// # Panics
+    /// When another user of the script panicked.
+    pub fn set_letters(&self, letters: Vec<v1::DeadLetter>) {
+        self.0.reported.lock().unwrap().alerts.letters = letters;
+    }
+
     /// Doubles answer as aggregators of a version without alerts.
     ///
     /// # Panics
@@ -434,5 +442,34 @@ impl alerts_server::Alerts for QueryEndpoints {
         _: Request<v1::TestNotifierRequest>,
     ) -> Result<Response<v1::TestNotifierResponse>, Status> {
         Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
+        let notifier = request.into_inner().notifier;
+        self.alerts(|book| {
+            let wanted = |one: &&v1::DeadLetter| notifier.is_empty() || one.notifier == notifier;
+            let letters = book.letters.iter().filter(wanted).cloned().collect();
+            Ok(v1::ListDeadLettersResponse { letters, ..Default::default() })
+        })
+    }
+
+    async fn resend_dead_letters(
+        &self,
+        request: Request<v1::ResendDeadLettersRequest>,
+    ) -> Result<Response<v1::ResendDeadLettersResponse>, Status> {
+        let asked = request.into_inner();
+        self.alerts(|book| {
+            let before = book.letters.len();
+            book.letters.retain(|one| {
+                one.notifier != asked.notifier || (asked.letter_id != 0 && one.letter_id != asked.letter_id)
+            });
+            match before - book.letters.len() {
+                0 => Err(Status::not_found(format!("letter_id: {} is none", asked.letter_id))),
+                resent => Ok(v1::ResendDeadLettersResponse { resent: resent as u32, ..Default::default() }),
+            }
+        })
     }
 }

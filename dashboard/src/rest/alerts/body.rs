@@ -78,6 +78,12 @@ impl Body {
         seconds.ok_or_else(|| ApiError::invalid(field, format!("{value} is no whole number of seconds")))
     }
 
+    /// A whole number; 0 when it is not there.
+    pub(super) fn whole(&mut self, field: &'static str) -> Result<u64, ApiError> {
+        let Some(value) = self.take(field) else { return Ok(0) };
+        value.as_u64().ok_or_else(|| ApiError::invalid(field, format!("{value} is no whole number")))
+    }
+
     /// A list of objects; empty when it is not there.
     pub(super) fn objects(&mut self, field: &'static str) -> Result<Vec<Self>, ApiError> {
         let object = |value: Value| match value {

@@ -66,6 +66,12 @@ pub(super) fn others() -> Vec<Other> {
             of_scope(),
             get(async |readers, query| listed(readers, query, false).await),
         ),
+        other(
+            "/api/v1/alerts/dead-letters",
+            "messages that a receiver did not take, newest first",
+            LETTERS.to_vec(),
+            get(letters),
+        ),
         other("/api/v1/alerts/{id}", "one alert, open or over, by the id of its episode", Vec::new(), get(one)),
         other(
             "/api/v1/silences",
@@ -96,6 +102,13 @@ pub(super) fn changes() -> Vec<Changed> {
             Some(post(acknowledge).delete(unacknowledge)),
         ),
         changed("DELETE", "/api/v1/alerts/{id}/ack", "nobody does any more; ?who= says who says so", &[], None),
+        changed(
+            "POST",
+            "/api/v1/alerts/dead-letters/resend",
+            "sends dead letters of a notifier again: all of them, or the one of an id at an aggregator",
+            &RESEND,
+            Some(post(resend)),
+        ),
         changed(
             "POST",
             "/api/v1/silences",
@@ -178,6 +191,33 @@ async fn acknowledge(State(readers): State<Readers>, Path(id): Path<String>, mut
     body.end(&ACKNOWLEDGE)?;
     let alert = ask(&readers, async |mut client| client.acknowledge(request).await).await?;
     Ok(Json(shape::alert(&alert)))
+}
+
+/// Parameters of dead letters.
+const LETTERS: [&str; 2] = ["notifier", "limit"];
+
+async fn letters(State(readers): State<Readers>, Query(query): Query<Parameters>) -> Answer {
+    query.only(&LETTERS)?;
+    let notifier = query.get(LETTERS[0]).unwrap_or_default().to_owned();
+    let request = v1::ListDeadLettersRequest { notifier, page_size: query.whole(LETTERS[1], 1..=LIMIT_MAX)? };
+    let answer = ask(&readers, async |mut client| client.list_dead_letters(request).await).await?;
+    Ok(Json(json!({
+        "deadLetters": answer.letters.iter().map(shape::letter).collect::<Vec<_>>(),
+        "leftOut": answer.left_out,
+        "missing": answer.missing,
+    })))
+}
+
+/// Fields of what is sent again.
+const RESEND: [&str; 3] = ["notifier", "aggregator", "id"];
+
+async fn resend(State(readers): State<Readers>, mut body: Body) -> Answer {
+    let notifier = body.needed(RESEND[0], "whose dead letters are sent again")?;
+    let (aggregator_id, letter_id) = (body.text(RESEND[1])?, body.whole(RESEND[2])?);
+    body.end(&RESEND)?;
+    let request = v1::ResendDeadLettersRequest { notifier, aggregator_id, letter_id };
+    let answer = ask(&readers, async |mut client| client.resend_dead_letters(request).await).await?;
+    Ok(Json(json!({ "resent": answer.resent, "missing": answer.missing })))
 }
 
 /// Who does something, of a DELETE.

@@ -188,6 +188,21 @@ pub(super) fn silence(from: &v1::AlertSilence) -> Value {
     })
 }
 
+/// A message that a receiver did not take.
+pub(super) fn letter(from: &v1::DeadLetter) -> Value {
+    let item = |is: &v1::DeadLetterItem| json!({ "id": is.episode_id, "what": is.what, "sentence": is.sentence });
+    json!({
+        "aggregator": from.aggregator_id,
+        "notifier": from.notifier,
+        "id": from.letter_id,
+        "givenUpAt": rfc3339_ms(from.at_unix_ms),
+        "reason": from.reason,
+        "attempts": from.attempts,
+        "episodes": from.episodes,
+        "alerts": from.items.iter().map(item).collect::<Vec<_>>(),
+    })
+}
+
 /// A rule.
 pub(super) fn rule(from: &v1::AlertRule) -> Value {
     let levels: Vec<_> = from

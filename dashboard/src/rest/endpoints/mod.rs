@@ -69,6 +69,7 @@ pub(crate) fn parameters(metrics: &str) -> Value {
         "format": "csv, json",
         "state": alerts_states(),
         "rule": "the name of a rule",
+        "notifier": "the name of a notifier",
         "subject": "the name of a node, or label:value of a group",
         "limit": "how many at most, 1 to 10000; 500 without it",
         "page": "nextPage of the answer before",

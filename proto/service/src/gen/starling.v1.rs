@@ -679,6 +679,60 @@ pub mod alerts_client {
                 .insert(GrpcMethod::new("starling.v1.Alerts", "TestNotifier"));
             self.inner.unary(req, path, codec).await
         }
+        /// Messages that a receiver did not take and that are not tried any more, at whichever aggregator they are.
+        pub async fn list_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::starling_proto::v1::ListDeadLettersRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListDeadLettersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/ListDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "ListDeadLetters"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends one of them, or all of a notifier, again.
+        pub async fn resend_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::starling_proto::v1::ResendDeadLettersRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ResendDeadLettersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Alerts/ResendDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Alerts", "ResendDeadLetters"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -786,6 +840,22 @@ pub mod alerts_server {
             request: tonic::Request<::starling_proto::v1::TestNotifierRequest>,
         ) -> std::result::Result<
             tonic::Response<::starling_proto::v1::TestNotifierResponse>,
+            tonic::Status,
+        >;
+        /// Messages that a receiver did not take and that are not tried any more, at whichever aggregator they are.
+        async fn list_dead_letters(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ListDeadLettersResponse>,
+            tonic::Status,
+        >;
+        /// Sends one of them, or all of a notifier, again.
+        async fn resend_dead_letters(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ResendDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ResendDeadLettersResponse>,
             tonic::Status,
         >;
     }
@@ -1374,6 +1444,102 @@ pub mod alerts_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TestNotifierSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/ListDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeadLettersSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ListDeadLettersRequest,
+                    > for ListDeadLettersSvc<T> {
+                        type Response = ::starling_proto::v1::ListDeadLettersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListDeadLettersRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::list_dead_letters(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Alerts/ResendDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResendDeadLettersSvc<T: Alerts>(pub Arc<T>);
+                    impl<
+                        T: Alerts,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ResendDeadLettersRequest,
+                    > for ResendDeadLettersSvc<T> {
+                        type Response = ::starling_proto::v1::ResendDeadLettersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ResendDeadLettersRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Alerts>::resend_dead_letters(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResendDeadLettersSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
