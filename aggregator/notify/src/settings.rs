@@ -1,6 +1,6 @@
 //! The keys of a notifier and of a route, each from one table.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use starling_alerts::Matcher;
 use starling_service::{
@@ -83,6 +83,9 @@ starling_service::settings! {
         pub routing_key: Option<Secret> = None, kind::optional(kind::secret()), example "\"file:/etc/starling/pager-key\"";
         /// Headers that are sent with every request.
         pub headers: HashMap<String, String> = HashMap::new(), kind::headers();
+        /// The certificates of the CAs (PEM) by which a receiver proves who it is over TLS, and no others. Without it those that this
+        /// host trusts. Read for each connection: it is renewed in place.
+        pub ca_file: Option<PathBuf> = None, kind::optional(kind::absolute_path()), example "\"/etc/starling/hooks-ca.pem\"";
         /// Networks and addresses within this machine or its network that may be connected to. Others there are refused.
         pub allow_networks: Vec<String> = Vec::new(), kind::list(0..=32, kind::text(1..=50));
         /// How long a receiver may take for one message.
@@ -180,6 +183,12 @@ fn notifier_together(settings: &NotifierSettings, mistakes: &mut Mistakes) {
     }
     if settings.user.is_some() && settings.secret.is_none() {
         mistakes.add("user", "it wants a password: set secret too");
+    }
+    if settings.ca_file.is_some() && settings.kind == Kind::Email && settings.protection == Protection::Clear {
+        mistakes.add("ca_file", "with protection = \"none\" nobody proves who it is");
+    }
+    if settings.ca_file.is_some() && settings.url.as_ref().is_some_and(|url| url.starts_with("http://")) {
+        mistakes.add("ca_file", "over http:// nobody proves who it is: write https://");
     }
     if settings.kind == Kind::Email && settings.secret.is_some() && settings.protection == Protection::Clear {
         mistakes.add("secret", "with protection = \"none\" it would be sent in the clear");

@@ -16,6 +16,8 @@ use tokio::{
 use super::*;
 use crate::samples::{alert, cleared, hostile_texts};
 
+mod pair;
+
 /// What a sink was sent: when, head, body.
 type Asked = (Instant, String, String);
 
@@ -173,6 +175,51 @@ async fn a_redirect_is_a_dead_letter_and_leads_nowhere() {
     let error = self::bench(&config).notifiers.test("a").await.unwrap_err();
     assert!(error.contains("destination refused"), "{error}");
     assert!(asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_sent_again_once_the_receiver_works() {
+    let works = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let state = works.clone();
+    let (port, mut asked) = sink(move |n| {
+        if state.load(std::sync::atomic::Ordering::SeqCst) {
+            return ok(n);
+        }
+        Some("HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\nno key".to_owned())
+    })
+    .await;
+    let bench = bench(&file(&[("hook", format!("url = \"http://127.0.0.1:{port}/\""))]));
+    bench.notifiers.tick(Pulse { judged_tick: now(), rules: 1, ..Pulse::default() });
+    for id in [7, 8] {
+        bench.notifiers.changed(alert(id, &format!("web-{id}"), AlertSeverity::Error, now()), &BTreeMap::new());
+        next(&mut asked).await;
+    }
+    let letters = async |wanted: usize| {
+        let there = async {
+            while bench.notifiers.dead_letters().len() != wanted {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), there).await.expect("that many letters");
+        bench.notifiers.dead_letters()
+    };
+    let first = letters(2).await.remove(0);
+    assert!(first.reason.contains("403") && first.reason.contains("no key") && first.attempts == 1, "{first:?}");
+    assert_eq!((bench.notifiers.resend("hook", Some(0)), bench.notifiers.resend("none", None)), (0, 0));
+    // It still fails: the letter comes back with another number.
+    assert_eq!(bench.notifiers.resend("hook", Some(first.id)), 1);
+    next(&mut asked).await;
+    assert!(letters(2).await.iter().all(|letter| letter.id != first.id));
+    works.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(bench.notifiers.resend("hook", None), 2);
+    let bodies = [next(&mut asked).await.2, next(&mut asked).await.2].concat();
+    assert!(bodies.contains("web-7") && bodies.contains("web-8"), "{bodies}");
+    letters(0).await;
+    assert!(bench.registry.render().contains("starling_alerts_notifications_resent_total{notifier=\"hook\"} 3"));
+    // What was told late ends like all else.
+    let one = alert(7, "web-7", AlertSeverity::Error, now());
+    bench.notifiers.changed(cleared(one, now()), &BTreeMap::new());
+    assert_eq!(next(&mut asked).await.2.parse::<Json>().unwrap()["state"], "cleared");
 }
 
 /// A mail server that takes everything: recipients and data of each mail.

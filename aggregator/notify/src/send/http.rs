@@ -75,7 +75,7 @@ pub(super) async fn post(settings: &NotifierSettings, url: &str, body: Bytes, de
         Ok(headers) => headers,
         Err(what) => return retry(what),
     };
-    let stream = match connect(&target, &allowed).await {
+    let stream = match connect(&target, &allowed, settings.ca_file.as_deref()).await {
         Ok(stream) => stream,
         Err(error @ ConnectError::Denied(_)) => return Outcome::Refused(error.to_string()),
         Err(error) => return retry(error.to_string()),

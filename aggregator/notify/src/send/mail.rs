@@ -7,14 +7,14 @@ use lettre::{
     transport::smtp::{
         Error as SmtpError,
         authentication::{Credentials, Mechanism},
-        client::{AsyncSmtpConnection, TlsParameters},
+        client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters},
         extension::ClientId,
     },
 };
 
 use super::retry;
 use crate::{
-    connect::{ConnectError, dial},
+    connect::{ConnectError, dial, plain, read_ca},
     desk::Outcome,
     encode::Speaker,
     message::Message,
@@ -65,12 +65,25 @@ pub(super) async fn send(settings: &NotifierSettings, message: &Message, speaker
         },
         None => None,
     };
+    let authority = match &settings.ca_file {
+        Some(path) => match read_ca(path).await {
+            Ok(pem) => Some(pem),
+            Err(what) => return retry(what),
+        },
+        None => None,
+    };
+    let name = host.clone();
     let talk = async {
         let hello = ClientId::Domain("starling".to_owned());
         let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await?;
         if settings.protection == Protection::Starttls {
             // Fails when the server does not offer it.
-            connection.starttls(TlsParameters::new_rustls(host)?, &hello).await?;
+            let mut protection = TlsParameters::builder(host);
+            if let Some(pem) = authority {
+                protection = protection.certificate_store(CertificateStore::None);
+                protection = protection.add_root_certificate(Certificate::from_pem(&pem)?);
+            }
+            connection.starttls(protection.build_rustls()?, &hello).await?;
         }
         if let Some(password) = password {
             let user = settings.user.clone().unwrap_or_default();
@@ -84,7 +97,7 @@ pub(super) async fn send(settings: &NotifierSettings, message: &Message, speaker
     match talk.await {
         Ok(()) => Outcome::Accepted,
         Err(error) if error.is_permanent() => Outcome::Refused(said(&error)),
-        Err(error) => retry(said(&error)),
+        Err(error) => retry(plain(&said(&error), &name, settings.ca_file.as_deref())),
     }
 }
 
