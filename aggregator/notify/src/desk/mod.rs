@@ -55,10 +55,13 @@ const SLEPT: u64 = 3_000;
 const GUARD: u64 = 5_000;
 /// A desk that gets a better place says nothing for so long, in milliseconds.
 const PROMOTED: u64 = 2_000;
+/// And so much longer for each place before it, in milliseconds: who has that now may have been promoted in the same moment, and
+/// what it says is heard first.
+const PROMOTED_BEHIND: u64 = 3_000;
 /// A message that was not begun within this time is given back, in milliseconds.
 const BEGIN_WITHIN: u64 = 1_500;
 /// A receiver that takes longer than this is claimed, in milliseconds: before rank 1 would try.
-const CLAIM_AFTER: u64 = 2_000;
+const CLAIM_AFTER: u64 = 1_500;
 /// A claim holds for so long beyond what it is for: a record takes that long at most, in milliseconds.
 const CLAIM_SLACK: u64 = 5_000;
 /// What each rank waits longer than the one before, in seconds.
@@ -223,8 +226,9 @@ impl Desk {
     pub fn rank(&mut self, rank: Option<u32>) {
         if rank != self.rank {
             // Who had the place before may have spoken just now: its records arrive first.
-            if self.ranked && rank.is_some_and(|rank| self.rank.is_none_or(|before| rank < before)) {
-                self.guard_until = self.guard_until.max(self.now + PROMOTED);
+            if let Some(rank) = rank.filter(|rank| self.ranked && self.rank.is_none_or(|before| *rank < before)) {
+                let waits = PROMOTED + u64::from(rank) * PROMOTED_BEHIND;
+                self.guard_until = self.guard_until.max(self.now + waits);
             }
             self.ranked |= rank.is_some();
             self.rank = rank;
