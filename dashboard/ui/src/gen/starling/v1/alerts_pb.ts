@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/alerts.proto.
  */
 export const file_starling_v1_alerts: GenFile = /*@__PURE__*/
-  fileDesc("ChhzdGFybGluZy92MS9hbGVydHMucHJvdG8SC3N0YXJsaW5nLnYxIiwKDkFsZXJ0QXR0cmlidXRlEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJQChJBbGVydFNldmVyaXR5U2luY2USDAoEdGljaxgBIAEoDRIsCghzZXZlcml0eRgCIAEoDjIaLnN0YXJsaW5nLnYxLkFsZXJ0U2V2ZXJpdHkijAcKDEFsZXJ0RXBpc29kZRISCgplcGlzb2RlX2lkGAEgASgJEgwKBHJ1bGUYAiABKAkSGAoQcnVsZV9maW5nZXJwcmludBgDIAEoBhImCgVzY29wZRgEIAEoDjIXLnN0YXJsaW5nLnYxLkFsZXJ0U2NvcGUSDwoHc3ViamVjdBgFIAEoCRIvCgphdHRyaWJ1dGVzGAYgAygLMhsuc3RhcmxpbmcudjEuQWxlcnRBdHRyaWJ1dGUSJgoFc3RhdGUYByABKA4yFy5zdGFybGluZy52MS5BbGVydFN0YXRlEiwKCHNldmVyaXR5GAggASgOMhouc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eRIzCgpzZXZlcml0aWVzGAkgAygLMh8uc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eVNpbmNlEhIKCnNpbmNlX3RpY2sYCiABKA0SFwoKZmlyZWRfdGljaxgLIAEoDUgAiAEBEhcKCmVuZGVkX3RpY2sYDCABKA1IAYgBARIqCgdvdXRjb21lGA0gASgOMhkuc3RhcmxpbmcudjEuQWxlcnRPdXRjb21lEhMKC2p1ZGdlZF90aWNrGA4gASgNEhIKBXZhbHVlGA8gASgBSAKIAQESHAoPdmFsdWVfYXRfZmlyaW5nGBAgASgBSAOIAQESEgoFd29yc3QYESABKAFIBIgBARISCgVsaW1pdBgSIAEoAUgFiAEBEhIKBWNsZWFyGBMgASgBSAaIAQESHAoPZ29vZF9zaW5jZV90aWNrGBQgASgNSAeIAQESHgoRYWJzZW50X3NpbmNlX3RpY2sYFSABKA1ICIgBARIRCgljcm9zc2luZ3MYFiABKA0SDQoFZmlyZXMYFyADKA0SHAoPbm9kZXNfcmVwb3J0aW5nGBggASgNSAmIAQESGwoObm9kZXNfZXhwZWN0ZWQYGSABKA1ICogBARIQCghzZXF1ZW5jZRgaIAEoDUINCgtfZmlyZWRfdGlja0INCgtfZW5kZWRfdGlja0IICgZfdmFsdWVCEgoQX3ZhbHVlX2F0X2ZpcmluZ0IICgZfd29yc3RCCAoGX2xpbWl0QggKBl9jbGVhckISChBfZ29vZF9zaW5jZV90aWNrQhQKEl9hYnNlbnRfc2luY2VfdGlja0ISChBfbm9kZXNfcmVwb3J0aW5nQhEKD19ub2Rlc19leHBlY3RlZCK+AwoFQWxlcnQSKgoHZXBpc29kZRgBIAEoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0RXBpc29kZRIQCghzZW50ZW5jZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRISCgpyZXNvbHV0aW9uGAQgASgJEg8KB3J1bmJvb2sYBSABKAkSEgoKZXhwcmVzc2lvbhgGIAEoCRIuCgZsYWJlbHMYByADKAsyHi5zdGFybGluZy52MS5BbGVydC5MYWJlbHNFbnRyeRIMCgR1bml0GAggASgJEhIKCnZhbHVlX3RleHQYCSABKAkSEgoKd29yc3RfdGV4dBgKIAEoCRISCgpsaW1pdF90ZXh0GAsgASgJEg0KBWFib3ZlGAwgASgIEjoKD2Fja25vd2xlZGdlbWVudBgNIAEoCzIhLnN0YXJsaW5nLnYxLkFsZXJ0QWNrbm93bGVkZ2VtZW50EhMKC3NpbGVuY2VkX2J5GA4gAygJEhAKCGNoaWxkcmVuGA8gAygJEg4KBnBhcmVudBgQIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInMKFEFsZXJ0QWNrbm93bGVkZ2VtZW50Eg4KBmF1dGhvchgBIAEoCRIPCgdjb21tZW50GAIgASgJEhIKCmF0X3VuaXhfbXMYAyABKAQSFwoKdW50aWxfdGljaxgEIAEoDUgAiAEBQg0KC191bnRpbF90aWNrIkkKDEFsZXJ0TWF0Y2hlchILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkSDQoFcmVnZXgYAyABKAgSDgoGbmVnYXRlGAQgASgIIqwBCgxBbGVydFNpbGVuY2USEgoKc2lsZW5jZV9pZBgBIAEoCRIrCghtYXRjaGVycxgCIAMoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0TWF0Y2hlchIOCgZhdXRob3IYAyABKAkSDwoHY29tbWVudBgEIAEoCRITCgtzdGFydHNfdGljaxgFIAEoDRIRCgllbmRzX3RpY2sYBiABKA0SEgoKYXRfdW5peF9tcxgHIAEoBCKWAQoRTGlzdEFsZXJ0c1JlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIXCg9pbmNsdWRlX3BlbmRpbmcYAiABKAgSMAoMbWluX3NldmVyaXR5GAMgASgOMhouc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eRIRCglwYWdlX3NpemUYBCABKA0SEgoKcGFnZV90b2tlbhgFIAEoCSKnAQoSTGlzdEFsZXJ0c1Jlc3BvbnNlEiIKBmFsZXJ0cxgBIAMoCzISLnN0YXJsaW5nLnYxLkFsZXJ0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRITCgtqdWRnZWRfdGljaxgDIAEoDRITCgthbnN3ZXJlZF9ieRgEIAEoCRIqCgd2ZXJkaWN0GAUgASgLMhkuc3RhcmxpbmcudjEuQWxlcnRWZXJkaWN0IngKDEFsZXJ0VmVyZGljdBIsCghzZXZlcml0eRgBIAEoDjIaLnN0YXJsaW5nLnYxLkFsZXJ0U2V2ZXJpdHkSDAoEd29yZBgCIAEoCRIsCgVwYXJ0cxgDIAMoCzIdLnN0YXJsaW5nLnYxLkFsZXJ0VmVyZGljdFBhcnQiRQoQQWxlcnRWZXJkaWN0UGFydBIMCgR0ZXh0GAEgASgJEg8KB25vZGVfaWQYAiABKAkSEgoKZXBpc29kZV9pZBgDIAEoCSItChJXYXRjaEFsZXJ0c1JlcXVlc3QSFwoPaW5jbHVkZV9wZW5kaW5nGAEgASgIIpQBCgxBbGVydHNVcGRhdGUSDQoFd2hvbGUYASABKAgSIwoHY2hhbmdlZBgCIAMoCzISLnN0YXJsaW5nLnYxLkFsZXJ0Eg8KB3JlbW92ZWQYAyADKAkSEwoLanVkZ2VkX3RpY2sYBCABKA0SKgoHdmVyZGljdBgFIAEoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0VmVyZGljdCIlCg9HZXRBbGVydFJlcXVlc3QSEgoKZXBpc29kZV9pZBgBIAEoCSJeChJBY2tub3dsZWRnZVJlcXVlc3QSEgoKZXBpc29kZV9pZBgBIAEoCRIOCgZhdXRob3IYAiABKAkSDwoHY29tbWVudBgDIAEoCRITCgtmb3Jfc2Vjb25kcxgEIAEoDSI6ChRVbmFja25vd2xlZGdlUmVxdWVzdBISCgplcGlzb2RlX2lkGAEgASgJEg4KBmF1dGhvchgCIAEoCSKZAQoOU2lsZW5jZVJlcXVlc3QSKwoIbWF0Y2hlcnMYASADKAsyGS5zdGFybGluZy52MS5BbGVydE1hdGNoZXISDgoGYXV0aG9yGAIgASgJEg8KB2NvbW1lbnQYAyABKAkSEwoLc3RhcnRzX3RpY2sYBCABKA0SEwoLZm9yX3NlY29uZHMYBSABKA0SDwoHcHJldmlldxgGIAEoCCJhCg9TaWxlbmNlUmVzcG9uc2USKgoHc2lsZW5jZRgBIAEoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0U2lsZW5jZRIiCgZjb3ZlcnMYAiADKAsyEi5zdGFybGluZy52MS5BbGVydCI2ChBVbnNpbGVuY2VSZXF1ZXN0EhIKCnNpbGVuY2VfaWQYASABKAkSDgoGYXV0aG9yGAIgASgJIhUKE0xpc3RTaWxlbmNlc1JlcXVlc3QiQwoUTGlzdFNpbGVuY2VzUmVzcG9uc2USKwoIc2lsZW5jZXMYASADKAsyGS5zdGFybGluZy52MS5BbGVydFNpbGVuY2UiEgoQTGlzdFJ1bGVzUmVxdWVzdCJ0CgpBbGVydExldmVsEiwKCHNldmVyaXR5GAEgASgOMhouc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eRIRCgRmaXJlGAIgASgBSACIAQESEgoFY2xlYXIYAyABKAFIAYgBAUIHCgVfZmlyZUIICgZfY2xlYXIi9wMKCUFsZXJ0UnVsZRIMCgRuYW1lGAEgASgJEgwKBGZpbGUYAiABKAkSJgoFc2NvcGUYAyABKA4yFy5zdGFybGluZy52MS5BbGVydFNjb3BlEhIKCmV4cHJlc3Npb24YBCABKAkSDAoEd2hlbhgFIAEoCRIKCgJieRgGIAMoCRINCgVhYm92ZRgHIAEoCBInCgZsZXZlbHMYCCADKAsyFy5zdGFybGluZy52MS5BbGVydExldmVsEhgKC2Zvcl9zZWNvbmRzGAkgASgNSACIAQESGQoMaG9sZF9zZWNvbmRzGAogASgNSAGIAQESEgoKb25fcGFydGlhbBgLIAEoCRIyCgZsYWJlbHMYDCADKAsyIi5zdGFybGluZy52MS5BbGVydFJ1bGUuTGFiZWxzRW50cnkSDwoHc3VtbWFyeRgNIAEoCRITCgtkZXNjcmlwdGlvbhgOIAEoCRISCgpyZXNvbHV0aW9uGA8gASgJEg8KB3J1bmJvb2sYECABKAkSEQoEb3BlbhgRIAEoDUgCiAEBEgwKBHVuaXQYEiABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIOCgxfZm9yX3NlY29uZHNCDwoNX2hvbGRfc2Vjb25kc0IHCgVfb3BlbiKZAQoRTGlzdFJ1bGVzUmVzcG9uc2USJQoFcnVsZXMYASADKAsyFi5zdGFybGluZy52MS5BbGVydFJ1bGUSEwoLZmluZ2VycHJpbnQYAiABKAYSEAoIbWlzdGFrZXMYAyADKAkSHwoScmVmdXNlZF9zaW5jZV90aWNrGAQgASgNSACIAQFCFQoTX3JlZnVzZWRfc2luY2VfdGljayJ/ChNMaXN0RXBpc29kZXNSZXF1ZXN0EgwKBHJ1bGUYASABKAkSDwoHc3ViamVjdBgCIAEoCRIRCglmcm9tX3RpY2sYAyABKA0SDwoHdG9fdGljaxgEIAEoDRIRCglwYWdlX3NpemUYBSABKA0SEgoKcGFnZV90b2tlbhgGIAEoCSJVChRMaXN0RXBpc29kZXNSZXNwb25zZRIkCghlcGlzb2RlcxgBIAMoCzISLnN0YXJsaW5nLnYxLkFsZXJ0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSInChNUZXN0Tm90aWZpZXJSZXF1ZXN0EhAKCG5vdGlmaWVyGAEgASgJIjkKFFRlc3ROb3RpZmllclJlc3BvbnNlEhEKCWRlbGl2ZXJlZBgBIAEoCBIOCgZkZXRhaWwYAiABKAkqmwEKDUFsZXJ0U2V2ZXJpdHkSHgoaQUxFUlRfU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIXChNBTEVSVF9TRVZFUklUWV9JTkZPEAESGgoWQUxFUlRfU0VWRVJJVFlfV0FSTklORxACEhgKFEFMRVJUX1NFVkVSSVRZX0VSUk9SEAMSGwoXQUxFUlRfU0VWRVJJVFlfQ1JJVElDQUwQBCpzCgpBbGVydFN0YXRlEhsKF0FMRVJUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTQUxFUlRfU1RBVEVfUEVORElORxABEhYKEkFMRVJUX1NUQVRFX0ZJUklORxACEhcKE0FMRVJUX1NUQVRFX0NMRUFSRUQQAypvCgpBbGVydFNjb3BlEhsKF0FMRVJUX1NDT1BFX1VOU1BFQ0lGSUVEEAASFwoTQUxFUlRfU0NPUEVfQ0xVU1RFUhABEhUKEUFMRVJUX1NDT1BFX0dST1VQEAISFAoQQUxFUlRfU0NPUEVfTk9ERRADKrkBCgxBbGVydE91dGNvbWUSHQoZQUxFUlRfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF0FMRVJUX09VVENPTUVfUkVDT1ZFUkVEEAESGAoUQUxFUlRfT1VUQ09NRV9QQVNTRUQQAhIeChpBTEVSVF9PVVRDT01FX1JVTEVfQ0hBTkdFRBADEhYKEkFMRVJUX09VVENPTUVfTEVGVBAEEhsKF0FMRVJUX09VVENPTUVfRk9SR09UVEVOEAUytQYKBkFsZXJ0cxJHCgRMaXN0Eh4uc3RhcmxpbmcudjEuTGlzdEFsZXJ0c1JlcXVlc3QaHy5zdGFybGluZy52MS5MaXN0QWxlcnRzUmVzcG9uc2USRQoFV2F0Y2gSHy5zdGFybGluZy52MS5XYXRjaEFsZXJ0c1JlcXVlc3QaGS5zdGFybGluZy52MS5BbGVydHNVcGRhdGUwARI3CgNHZXQSHC5zdGFybGluZy52MS5HZXRBbGVydFJlcXVlc3QaEi5zdGFybGluZy52MS5BbGVydBJCCgtBY2tub3dsZWRnZRIfLnN0YXJsaW5nLnYxLkFja25vd2xlZGdlUmVxdWVzdBoSLnN0YXJsaW5nLnYxLkFsZXJ0EkYKDVVuYWNrbm93bGVkZ2USIS5zdGFybGluZy52MS5VbmFja25vd2xlZGdlUmVxdWVzdBoSLnN0YXJsaW5nLnYxLkFsZXJ0EkQKB1NpbGVuY2USGy5zdGFybGluZy52MS5TaWxlbmNlUmVxdWVzdBocLnN0YXJsaW5nLnYxLlNpbGVuY2VSZXNwb25zZRJFCglVbnNpbGVuY2USHS5zdGFybGluZy52MS5VbnNpbGVuY2VSZXF1ZXN0Ghkuc3RhcmxpbmcudjEuQWxlcnRTaWxlbmNlElMKDExpc3RTaWxlbmNlcxIgLnN0YXJsaW5nLnYxLkxpc3RTaWxlbmNlc1JlcXVlc3QaIS5zdGFybGluZy52MS5MaXN0U2lsZW5jZXNSZXNwb25zZRJKCglMaXN0UnVsZXMSHS5zdGFybGluZy52MS5MaXN0UnVsZXNSZXF1ZXN0Gh4uc3RhcmxpbmcudjEuTGlzdFJ1bGVzUmVzcG9uc2USUwoMTGlzdEVwaXNvZGVzEiAuc3RhcmxpbmcudjEuTGlzdEVwaXNvZGVzUmVxdWVzdBohLnN0YXJsaW5nLnYxLkxpc3RFcGlzb2Rlc1Jlc3BvbnNlElMKDFRlc3ROb3RpZmllchIgLnN0YXJsaW5nLnYxLlRlc3ROb3RpZmllclJlcXVlc3QaIS5zdGFybGluZy52MS5UZXN0Tm90aWZpZXJSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChhzdGFybGluZy92MS9hbGVydHMucHJvdG8SC3N0YXJsaW5nLnYxIiwKDkFsZXJ0QXR0cmlidXRlEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJQChJBbGVydFNldmVyaXR5U2luY2USDAoEdGljaxgBIAEoDRIsCghzZXZlcml0eRgCIAEoDjIaLnN0YXJsaW5nLnYxLkFsZXJ0U2V2ZXJpdHkijAcKDEFsZXJ0RXBpc29kZRISCgplcGlzb2RlX2lkGAEgASgJEgwKBHJ1bGUYAiABKAkSGAoQcnVsZV9maW5nZXJwcmludBgDIAEoBhImCgVzY29wZRgEIAEoDjIXLnN0YXJsaW5nLnYxLkFsZXJ0U2NvcGUSDwoHc3ViamVjdBgFIAEoCRIvCgphdHRyaWJ1dGVzGAYgAygLMhsuc3RhcmxpbmcudjEuQWxlcnRBdHRyaWJ1dGUSJgoFc3RhdGUYByABKA4yFy5zdGFybGluZy52MS5BbGVydFN0YXRlEiwKCHNldmVyaXR5GAggASgOMhouc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eRIzCgpzZXZlcml0aWVzGAkgAygLMh8uc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eVNpbmNlEhIKCnNpbmNlX3RpY2sYCiABKA0SFwoKZmlyZWRfdGljaxgLIAEoDUgAiAEBEhcKCmVuZGVkX3RpY2sYDCABKA1IAYgBARIqCgdvdXRjb21lGA0gASgOMhkuc3RhcmxpbmcudjEuQWxlcnRPdXRjb21lEhMKC2p1ZGdlZF90aWNrGA4gASgNEhIKBXZhbHVlGA8gASgBSAKIAQESHAoPdmFsdWVfYXRfZmlyaW5nGBAgASgBSAOIAQESEgoFd29yc3QYESABKAFIBIgBARISCgVsaW1pdBgSIAEoAUgFiAEBEhIKBWNsZWFyGBMgASgBSAaIAQESHAoPZ29vZF9zaW5jZV90aWNrGBQgASgNSAeIAQESHgoRYWJzZW50X3NpbmNlX3RpY2sYFSABKA1ICIgBARIRCgljcm9zc2luZ3MYFiABKA0SDQoFZmlyZXMYFyADKA0SHAoPbm9kZXNfcmVwb3J0aW5nGBggASgNSAmIAQESGwoObm9kZXNfZXhwZWN0ZWQYGSABKA1ICogBARIQCghzZXF1ZW5jZRgaIAEoDUINCgtfZmlyZWRfdGlja0INCgtfZW5kZWRfdGlja0IICgZfdmFsdWVCEgoQX3ZhbHVlX2F0X2ZpcmluZ0IICgZfd29yc3RCCAoGX2xpbWl0QggKBl9jbGVhckISChBfZ29vZF9zaW5jZV90aWNrQhQKEl9hYnNlbnRfc2luY2VfdGlja0ISChBfbm9kZXNfcmVwb3J0aW5nQhEKD19ub2Rlc19leHBlY3RlZCK+AwoFQWxlcnQSKgoHZXBpc29kZRgBIAEoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0RXBpc29kZRIQCghzZW50ZW5jZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRISCgpyZXNvbHV0aW9uGAQgASgJEg8KB3J1bmJvb2sYBSABKAkSEgoKZXhwcmVzc2lvbhgGIAEoCRIuCgZsYWJlbHMYByADKAsyHi5zdGFybGluZy52MS5BbGVydC5MYWJlbHNFbnRyeRIMCgR1bml0GAggASgJEhIKCnZhbHVlX3RleHQYCSABKAkSEgoKd29yc3RfdGV4dBgKIAEoCRISCgpsaW1pdF90ZXh0GAsgASgJEg0KBWFib3ZlGAwgASgIEjoKD2Fja25vd2xlZGdlbWVudBgNIAEoCzIhLnN0YXJsaW5nLnYxLkFsZXJ0QWNrbm93bGVkZ2VtZW50EhMKC3NpbGVuY2VkX2J5GA4gAygJEhAKCGNoaWxkcmVuGA8gAygJEg4KBnBhcmVudBgQIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInMKFEFsZXJ0QWNrbm93bGVkZ2VtZW50Eg4KBmF1dGhvchgBIAEoCRIPCgdjb21tZW50GAIgASgJEhIKCmF0X3VuaXhfbXMYAyABKAQSFwoKdW50aWxfdGljaxgEIAEoDUgAiAEBQg0KC191bnRpbF90aWNrIkkKDEFsZXJ0TWF0Y2hlchILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkSDQoFcmVnZXgYAyABKAgSDgoGbmVnYXRlGAQgASgIIqwBCgxBbGVydFNpbGVuY2USEgoKc2lsZW5jZV9pZBgBIAEoCRIrCghtYXRjaGVycxgCIAMoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0TWF0Y2hlchIOCgZhdXRob3IYAyABKAkSDwoHY29tbWVudBgEIAEoCRITCgtzdGFydHNfdGljaxgFIAEoDRIRCgllbmRzX3RpY2sYBiABKA0SEgoKYXRfdW5peF9tcxgHIAEoBCKWAQoRTGlzdEFsZXJ0c1JlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIXCg9pbmNsdWRlX3BlbmRpbmcYAiABKAgSMAoMbWluX3NldmVyaXR5GAMgASgOMhouc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eRIRCglwYWdlX3NpemUYBCABKA0SEgoKcGFnZV90b2tlbhgFIAEoCSKnAQoSTGlzdEFsZXJ0c1Jlc3BvbnNlEiIKBmFsZXJ0cxgBIAMoCzISLnN0YXJsaW5nLnYxLkFsZXJ0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRITCgtqdWRnZWRfdGljaxgDIAEoDRITCgthbnN3ZXJlZF9ieRgEIAEoCRIqCgd2ZXJkaWN0GAUgASgLMhkuc3RhcmxpbmcudjEuQWxlcnRWZXJkaWN0IngKDEFsZXJ0VmVyZGljdBIsCghzZXZlcml0eRgBIAEoDjIaLnN0YXJsaW5nLnYxLkFsZXJ0U2V2ZXJpdHkSDAoEd29yZBgCIAEoCRIsCgVwYXJ0cxgDIAMoCzIdLnN0YXJsaW5nLnYxLkFsZXJ0VmVyZGljdFBhcnQiRQoQQWxlcnRWZXJkaWN0UGFydBIMCgR0ZXh0GAEgASgJEg8KB25vZGVfaWQYAiABKAkSEgoKZXBpc29kZV9pZBgDIAEoCSItChJXYXRjaEFsZXJ0c1JlcXVlc3QSFwoPaW5jbHVkZV9wZW5kaW5nGAEgASgIIpQBCgxBbGVydHNVcGRhdGUSDQoFd2hvbGUYASABKAgSIwoHY2hhbmdlZBgCIAMoCzISLnN0YXJsaW5nLnYxLkFsZXJ0Eg8KB3JlbW92ZWQYAyADKAkSEwoLanVkZ2VkX3RpY2sYBCABKA0SKgoHdmVyZGljdBgFIAEoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0VmVyZGljdCIlCg9HZXRBbGVydFJlcXVlc3QSEgoKZXBpc29kZV9pZBgBIAEoCSJeChJBY2tub3dsZWRnZVJlcXVlc3QSEgoKZXBpc29kZV9pZBgBIAEoCRIOCgZhdXRob3IYAiABKAkSDwoHY29tbWVudBgDIAEoCRITCgtmb3Jfc2Vjb25kcxgEIAEoDSI6ChRVbmFja25vd2xlZGdlUmVxdWVzdBISCgplcGlzb2RlX2lkGAEgASgJEg4KBmF1dGhvchgCIAEoCSKZAQoOU2lsZW5jZVJlcXVlc3QSKwoIbWF0Y2hlcnMYASADKAsyGS5zdGFybGluZy52MS5BbGVydE1hdGNoZXISDgoGYXV0aG9yGAIgASgJEg8KB2NvbW1lbnQYAyABKAkSEwoLc3RhcnRzX3RpY2sYBCABKA0SEwoLZm9yX3NlY29uZHMYBSABKA0SDwoHcHJldmlldxgGIAEoCCJhCg9TaWxlbmNlUmVzcG9uc2USKgoHc2lsZW5jZRgBIAEoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0U2lsZW5jZRIiCgZjb3ZlcnMYAiADKAsyEi5zdGFybGluZy52MS5BbGVydCI2ChBVbnNpbGVuY2VSZXF1ZXN0EhIKCnNpbGVuY2VfaWQYASABKAkSDgoGYXV0aG9yGAIgASgJIhUKE0xpc3RTaWxlbmNlc1JlcXVlc3QiQwoUTGlzdFNpbGVuY2VzUmVzcG9uc2USKwoIc2lsZW5jZXMYASADKAsyGS5zdGFybGluZy52MS5BbGVydFNpbGVuY2UiEgoQTGlzdFJ1bGVzUmVxdWVzdCJ0CgpBbGVydExldmVsEiwKCHNldmVyaXR5GAEgASgOMhouc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eRIRCgRmaXJlGAIgASgBSACIAQESEgoFY2xlYXIYAyABKAFIAYgBAUIHCgVfZmlyZUIICgZfY2xlYXIilwUKCUFsZXJ0UnVsZRIMCgRuYW1lGAEgASgJEgwKBGZpbGUYAiABKAkSJgoFc2NvcGUYAyABKA4yFy5zdGFybGluZy52MS5BbGVydFNjb3BlEhIKCmV4cHJlc3Npb24YBCABKAkSDAoEd2hlbhgFIAEoCRIKCgJieRgGIAMoCRINCgVhYm92ZRgHIAEoCBInCgZsZXZlbHMYCCADKAsyFy5zdGFybGluZy52MS5BbGVydExldmVsEhgKC2Zvcl9zZWNvbmRzGAkgASgNSACIAQESGQoMaG9sZF9zZWNvbmRzGAogASgNSAGIAQESEgoKb25fcGFydGlhbBgLIAEoCRIyCgZsYWJlbHMYDCADKAsyIi5zdGFybGluZy52MS5BbGVydFJ1bGUuTGFiZWxzRW50cnkSDwoHc3VtbWFyeRgNIAEoCRITCgtkZXNjcmlwdGlvbhgOIAEoCRISCgpyZXNvbHV0aW9uGA8gASgJEg8KB3J1bmJvb2sYECABKAkSEQoEb3BlbhgRIAEoDUgCiAEBEgwKBHVuaXQYEiABKAkSGgoNZXZlcnlfc2Vjb25kcxgTIAEoDUgDiAEBEhIKCmxhc3RfZXJyb3IYFCABKAkSGwoOZXZhbHVhdGVkX3RpY2sYFSABKA1IBIgBARIaCg1ldmFsdWF0aW9uX21zGBYgASgNSAWIAQEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIOCgxfZm9yX3NlY29uZHNCDwoNX2hvbGRfc2Vjb25kc0IHCgVfb3BlbkIQCg5fZXZlcnlfc2Vjb25kc0IRCg9fZXZhbHVhdGVkX3RpY2tCEAoOX2V2YWx1YXRpb25fbXMimQEKEUxpc3RSdWxlc1Jlc3BvbnNlEiUKBXJ1bGVzGAEgAygLMhYuc3RhcmxpbmcudjEuQWxlcnRSdWxlEhMKC2ZpbmdlcnByaW50GAIgASgGEhAKCG1pc3Rha2VzGAMgAygJEh8KEnJlZnVzZWRfc2luY2VfdGljaxgEIAEoDUgAiAEBQhUKE19yZWZ1c2VkX3NpbmNlX3RpY2sifwoTTGlzdEVwaXNvZGVzUmVxdWVzdBIMCgRydWxlGAEgASgJEg8KB3N1YmplY3QYAiABKAkSEQoJZnJvbV90aWNrGAMgASgNEg8KB3RvX3RpY2sYBCABKA0SEQoJcGFnZV9zaXplGAUgASgNEhIKCnBhZ2VfdG9rZW4YBiABKAkiVQoUTGlzdEVwaXNvZGVzUmVzcG9uc2USJAoIZXBpc29kZXMYASADKAsyEi5zdGFybGluZy52MS5BbGVydBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJwoTVGVzdE5vdGlmaWVyUmVxdWVzdBIQCghub3RpZmllchgBIAEoCSI5ChRUZXN0Tm90aWZpZXJSZXNwb25zZRIRCglkZWxpdmVyZWQYASABKAgSDgoGZGV0YWlsGAIgASgJIj0KFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEAoIbm90aWZpZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNImYKF0xpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEigKB2xldHRlcnMYASADKAsyFy5zdGFybGluZy52MS5EZWFkTGV0dGVyEhAKCGxlZnRfb3V0GAIgASgNEg8KB21pc3NpbmcYAyADKAkivAEKCkRlYWRMZXR0ZXISFQoNYWdncmVnYXRvcl9pZBgBIAEoCRIQCghub3RpZmllchgCIAEoCRIRCglsZXR0ZXJfaWQYAyABKAQSEgoKYXRfdW5peF9tcxgEIAEoBBIOCgZyZWFzb24YBSABKAkSEAoIYXR0ZW1wdHMYBiABKA0SKgoFaXRlbXMYByADKAsyGy5zdGFybGluZy52MS5EZWFkTGV0dGVySXRlbRIQCghlcGlzb2RlcxgIIAEoDSJECg5EZWFkTGV0dGVySXRlbRISCgplcGlzb2RlX2lkGAEgASgJEgwKBHdoYXQYAiABKAkSEAoIc2VudGVuY2UYAyABKAkiVgoYUmVzZW5kRGVhZExldHRlcnNSZXF1ZXN0EhAKCG5vdGlmaWVyGAEgASgJEhUKDWFnZ3JlZ2F0b3JfaWQYAiABKAkSEQoJbGV0dGVyX2lkGAMgASgEIjwKGVJlc2VuZERlYWRMZXR0ZXJzUmVzcG9uc2USDgoGcmVzZW50GAEgASgNEg8KB21pc3NpbmcYAiADKAkqmwEKDUFsZXJ0U2V2ZXJpdHkSHgoaQUxFUlRfU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIXChNBTEVSVF9TRVZFUklUWV9JTkZPEAESGgoWQUxFUlRfU0VWRVJJVFlfV0FSTklORxACEhgKFEFMRVJUX1NFVkVSSVRZX0VSUk9SEAMSGwoXQUxFUlRfU0VWRVJJVFlfQ1JJVElDQUwQBCpzCgpBbGVydFN0YXRlEhsKF0FMRVJUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTQUxFUlRfU1RBVEVfUEVORElORxABEhYKEkFMRVJUX1NUQVRFX0ZJUklORxACEhcKE0FMRVJUX1NUQVRFX0NMRUFSRUQQAypvCgpBbGVydFNjb3BlEhsKF0FMRVJUX1NDT1BFX1VOU1BFQ0lGSUVEEAASFwoTQUxFUlRfU0NPUEVfQ0xVU1RFUhABEhUKEUFMRVJUX1NDT1BFX0dST1VQEAISFAoQQUxFUlRfU0NPUEVfTk9ERRADKrkBCgxBbGVydE91dGNvbWUSHQoZQUxFUlRfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF0FMRVJUX09VVENPTUVfUkVDT1ZFUkVEEAESGAoUQUxFUlRfT1VUQ09NRV9QQVNTRUQQAhIeChpBTEVSVF9PVVRDT01FX1JVTEVfQ0hBTkdFRBADEhYKEkFMRVJUX09VVENPTUVfTEVGVBAEEhsKF0FMRVJUX09VVENPTUVfRk9SR09UVEVOEAUy9wcKBkFsZXJ0cxJHCgRMaXN0Eh4uc3RhcmxpbmcudjEuTGlzdEFsZXJ0c1JlcXVlc3QaHy5zdGFybGluZy52MS5MaXN0QWxlcnRzUmVzcG9uc2USRQoFV2F0Y2gSHy5zdGFybGluZy52MS5XYXRjaEFsZXJ0c1JlcXVlc3QaGS5zdGFybGluZy52MS5BbGVydHNVcGRhdGUwARI3CgNHZXQSHC5zdGFybGluZy52MS5HZXRBbGVydFJlcXVlc3QaEi5zdGFybGluZy52MS5BbGVydBJCCgtBY2tub3dsZWRnZRIfLnN0YXJsaW5nLnYxLkFja25vd2xlZGdlUmVxdWVzdBoSLnN0YXJsaW5nLnYxLkFsZXJ0EkYKDVVuYWNrbm93bGVkZ2USIS5zdGFybGluZy52MS5VbmFja25vd2xlZGdlUmVxdWVzdBoSLnN0YXJsaW5nLnYxLkFsZXJ0EkQKB1NpbGVuY2USGy5zdGFybGluZy52MS5TaWxlbmNlUmVxdWVzdBocLnN0YXJsaW5nLnYxLlNpbGVuY2VSZXNwb25zZRJFCglVbnNpbGVuY2USHS5zdGFybGluZy52MS5VbnNpbGVuY2VSZXF1ZXN0Ghkuc3RhcmxpbmcudjEuQWxlcnRTaWxlbmNlElMKDExpc3RTaWxlbmNlcxIgLnN0YXJsaW5nLnYxLkxpc3RTaWxlbmNlc1JlcXVlc3QaIS5zdGFybGluZy52MS5MaXN0U2lsZW5jZXNSZXNwb25zZRJKCglMaXN0UnVsZXMSHS5zdGFybGluZy52MS5MaXN0UnVsZXNSZXF1ZXN0Gh4uc3RhcmxpbmcudjEuTGlzdFJ1bGVzUmVzcG9uc2USUwoMTGlzdEVwaXNvZGVzEiAuc3RhcmxpbmcudjEuTGlzdEVwaXNvZGVzUmVxdWVzdBohLnN0YXJsaW5nLnYxLkxpc3RFcGlzb2Rlc1Jlc3BvbnNlElMKDFRlc3ROb3RpZmllchIgLnN0YXJsaW5nLnYxLlRlc3ROb3RpZmllclJlcXVlc3QaIS5zdGFybGluZy52MS5UZXN0Tm90aWZpZXJSZXNwb25zZRJcCg9MaXN0RGVhZExldHRlcnMSIy5zdGFybGluZy52MS5MaXN0RGVhZExldHRlcnNSZXF1ZXN0GiQuc3RhcmxpbmcudjEuTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USYgoRUmVzZW5kRGVhZExldHRlcnMSJS5zdGFybGluZy52MS5SZXNlbmREZWFkTGV0dGVyc1JlcXVlc3QaJi5zdGFybGluZy52MS5SZXNlbmREZWFkTGV0dGVyc1Jlc3BvbnNlYgZwcm90bzM");
 
 /**
  * One attribute of the series an episode is about.
@@ -1195,6 +1195,34 @@ export type AlertRule = Message<"starling.v1.AlertRule"> & {
    * @generated from field: string unit = 18;
    */
   unit: string;
+
+  /**
+   * Of a rule whose expression is a query in PromQL: seconds between two evaluations. Absent: it is judged every second.
+   *
+   * @generated from field: optional uint32 every_seconds = 19;
+   */
+  everySeconds?: number | undefined;
+
+  /**
+   * Why its last evaluation failed; empty when it did not, and at aggregators that do not evaluate it.
+   *
+   * @generated from field: string last_error = 20;
+   */
+  lastError: string;
+
+  /**
+   * The second its query was evaluated at last. Absent when it was not here.
+   *
+   * @generated from field: optional uint32 evaluated_tick = 21;
+   */
+  evaluatedTick?: number | undefined;
+
+  /**
+   * How long that took, in milliseconds.
+   *
+   * @generated from field: optional uint32 evaluation_ms = 22;
+   */
+  evaluationMs?: number | undefined;
 };
 
 /**
@@ -1378,6 +1406,237 @@ export type TestNotifierResponse = Message<"starling.v1.TestNotifierResponse"> &
  */
 export const TestNotifierResponseSchema: GenMessage<TestNotifierResponse> = /*@__PURE__*/
   messageDesc(file_starling_v1_alerts, 28);
+
+/**
+ * Which dead letters. An empty request lists all.
+ *
+ * @generated from message starling.v1.ListDeadLettersRequest
+ */
+export type ListDeadLettersRequest = Message<"starling.v1.ListDeadLettersRequest"> & {
+  /**
+   * Only of this notifier.
+   *
+   * @generated from field: string notifier = 1;
+   */
+  notifier: string;
+
+  /**
+   * Most letters of the answer; 0 for 500, at most 10,000.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message starling.v1.ListDeadLettersRequest.
+ * Use `create(ListDeadLettersRequestSchema)` to create a new message.
+ */
+export const ListDeadLettersRequestSchema: GenMessage<ListDeadLettersRequest> = /*@__PURE__*/
+  messageDesc(file_starling_v1_alerts, 29);
+
+/**
+ * Messages that were given up.
+ *
+ * @generated from message starling.v1.ListDeadLettersResponse
+ */
+export type ListDeadLettersResponse = Message<"starling.v1.ListDeadLettersResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated starling.v1.DeadLetter letters = 1;
+   */
+  letters: DeadLetter[];
+
+  /**
+   * Letters that are there beyond those of the answer.
+   *
+   * @generated from field: uint32 left_out = 2;
+   */
+  leftOut: number;
+
+  /**
+   * Aggregators that did not answer, each with the reason: their letters are not among these.
+   *
+   * @generated from field: repeated string missing = 3;
+   */
+  missing: string[];
+};
+
+/**
+ * Describes the message starling.v1.ListDeadLettersResponse.
+ * Use `create(ListDeadLettersResponseSchema)` to create a new message.
+ */
+export const ListDeadLettersResponseSchema: GenMessage<ListDeadLettersResponse> = /*@__PURE__*/
+  messageDesc(file_starling_v1_alerts, 30);
+
+/**
+ * A message that a receiver did not take.
+ *
+ * @generated from message starling.v1.DeadLetter
+ */
+export type DeadLetter = Message<"starling.v1.DeadLetter"> & {
+  /**
+   * The aggregator that tried, and has it.
+   *
+   * @generated from field: string aggregator_id = 1;
+   */
+  aggregatorId: string;
+
+  /**
+   * Name of the notifier.
+   *
+   * @generated from field: string notifier = 2;
+   */
+  notifier: string;
+
+  /**
+   * Its number at that aggregator, until that ends.
+   *
+   * @generated from field: uint64 letter_id = 3;
+   */
+  letterId: bigint;
+
+  /**
+   * When it was given up, in milliseconds since 1970.
+   *
+   * @generated from field: uint64 at_unix_ms = 4;
+   */
+  atUnixMs: bigint;
+
+  /**
+   * What went wrong last.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * How often it was tried.
+   *
+   * @generated from field: uint32 attempts = 6;
+   */
+  attempts: number;
+
+  /**
+   * What it says: the first 20 episodes.
+   *
+   * @generated from field: repeated starling.v1.DeadLetterItem items = 7;
+   */
+  items: DeadLetterItem[];
+
+  /**
+   * Episodes that it is about.
+   *
+   * @generated from field: uint32 episodes = 8;
+   */
+  episodes: number;
+};
+
+/**
+ * Describes the message starling.v1.DeadLetter.
+ * Use `create(DeadLetterSchema)` to create a new message.
+ */
+export const DeadLetterSchema: GenMessage<DeadLetter> = /*@__PURE__*/
+  messageDesc(file_starling_v1_alerts, 31);
+
+/**
+ * One episode of a message.
+ *
+ * @generated from message starling.v1.DeadLetterItem
+ */
+export type DeadLetterItem = Message<"starling.v1.DeadLetterItem"> & {
+  /**
+   * Which.
+   *
+   * @generated from field: string episode_id = 1;
+   */
+  episodeId: string;
+
+  /**
+   * "firing", "severity_changed", "repeat", "refresh", "cleared" or "severity_left".
+   *
+   * @generated from field: string what = 2;
+   */
+  what: string;
+
+  /**
+   * The episode in one sentence, as it was then.
+   *
+   * @generated from field: string sentence = 3;
+   */
+  sentence: string;
+};
+
+/**
+ * Describes the message starling.v1.DeadLetterItem.
+ * Use `create(DeadLetterItemSchema)` to create a new message.
+ */
+export const DeadLetterItemSchema: GenMessage<DeadLetterItem> = /*@__PURE__*/
+  messageDesc(file_starling_v1_alerts, 32);
+
+/**
+ * Which dead letters are sent again.
+ *
+ * @generated from message starling.v1.ResendDeadLettersRequest
+ */
+export type ResendDeadLettersRequest = Message<"starling.v1.ResendDeadLettersRequest"> & {
+  /**
+   * Name of the notifier.
+   *
+   * @generated from field: string notifier = 1;
+   */
+  notifier: string;
+
+  /**
+   * The aggregator that has it. Empty: those of all aggregators.
+   *
+   * @generated from field: string aggregator_id = 2;
+   */
+  aggregatorId: string;
+
+  /**
+   * Its number there; only with an aggregator. 0: all of the notifier.
+   *
+   * @generated from field: uint64 letter_id = 3;
+   */
+  letterId: bigint;
+};
+
+/**
+ * Describes the message starling.v1.ResendDeadLettersRequest.
+ * Use `create(ResendDeadLettersRequestSchema)` to create a new message.
+ */
+export const ResendDeadLettersRequestSchema: GenMessage<ResendDeadLettersRequest> = /*@__PURE__*/
+  messageDesc(file_starling_v1_alerts, 33);
+
+/**
+ * What is sent again.
+ *
+ * @generated from message starling.v1.ResendDeadLettersResponse
+ */
+export type ResendDeadLettersResponse = Message<"starling.v1.ResendDeadLettersResponse"> & {
+  /**
+   * Letters that are on their way again; what of them is no longer so is left away.
+   *
+   * @generated from field: uint32 resent = 1;
+   */
+  resent: number;
+
+  /**
+   * Aggregators that did not answer, each with the reason.
+   *
+   * @generated from field: repeated string missing = 2;
+   */
+  missing: string[];
+};
+
+/**
+ * Describes the message starling.v1.ResendDeadLettersResponse.
+ * Use `create(ResendDeadLettersResponseSchema)` to create a new message.
+ */
+export const ResendDeadLettersResponseSchema: GenMessage<ResendDeadLettersResponse> = /*@__PURE__*/
+  messageDesc(file_starling_v1_alerts, 34);
 
 /**
  * How bad it is.
@@ -1679,6 +1938,26 @@ export const Alerts: GenService<{
     methodKind: "unary";
     input: typeof TestNotifierRequestSchema;
     output: typeof TestNotifierResponseSchema;
+  },
+  /**
+   * Messages that a receiver did not take and that are not tried any more, at whichever aggregator they are.
+   *
+   * @generated from rpc starling.v1.Alerts.ListDeadLetters
+   */
+  listDeadLetters: {
+    methodKind: "unary";
+    input: typeof ListDeadLettersRequestSchema;
+    output: typeof ListDeadLettersResponseSchema;
+  },
+  /**
+   * Sends one of them, or all of a notifier, again.
+   *
+   * @generated from rpc starling.v1.Alerts.ResendDeadLetters
+   */
+  resendDeadLetters: {
+    methodKind: "unary";
+    input: typeof ResendDeadLettersRequestSchema;
+    output: typeof ResendDeadLettersResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_starling_v1_alerts, 0);
