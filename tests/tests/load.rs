@@ -105,7 +105,9 @@ async fn what_wrk_counted_is_what_is_shown() {
     exact.sort_unstable();
     assert_eq!(shown, exact.len() as f64, "the application served and what is shown");
     let bound = f64::from(error_ppm) / 1e6;
-    assert!(bound < 0.06, "exponential histograms keep the error small, stated is {bound}");
+    // The SDK has 160 buckets for all from the fastest to the slowest: at scale 3 its bound is 9 %, which is what it takes when a
+    // busy machine makes a request wait for a second.
+    assert!(bound < 0.1, "exponential histograms keep the error small, stated is {bound}");
     let merged = merged.to_histogram();
     for q in [0.5, 0.95, 0.99] {
         let wanted = exact[((q * exact.len() as f64).ceil() as usize).max(1) - 1] as f64;
