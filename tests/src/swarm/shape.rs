@@ -83,6 +83,8 @@ impl Shape {
                 let samples = series.iter().zip(&mut levels).map(|(series, level)| {
                     let moves = random.random_bool(self.change);
                     let value = match series.kind() {
+                        // 2 in 1,000 requests fail: an ordinary node, of which no default rule fires.
+                        Kind::Counter if series.is(&catalogue::ERRORS) => Value::Counter(random.random_range(0..3)),
                         Kind::Counter => Value::Counter(if moves { random.random_range(1..1_000) } else { 0 }),
                         Kind::Gauge => {
                             // Below the size of a share in fixed point, whatever the gauge is.
