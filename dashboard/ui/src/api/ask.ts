@@ -1,7 +1,11 @@
 /** Asks the JSON endpoints. */
 
 /** What the server refused, in its words. */
-export class Refused extends Error {}
+class Refused extends Error {}
+
+/** Why something could not be done, for people. */
+export const problemOf = (error: unknown) =>
+  error instanceof Refused ? error.message : "The server does not answer.";
 
 /** What `path` answers. Parameters that are empty or undefined are left out. */
 export async function ask<T>(

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import type { Held } from "../lib/complete";
 import type { Window } from "../lib/period";
 import { Stepped, type SteppedColumn } from "../lib/stepped";
-import { ask, Refused } from "./ask";
+import { ask, problemOf } from "./ask";
 import type { ViewStatus } from "./view";
 
 /** What `/api/v1/metrics/charts` answers, as far as it is read. */
@@ -44,7 +44,7 @@ export class PastView {
       this.status.value = "ready";
     } catch (error) {
       if (mine.signal.aborted) return;
-      this.problem.value = error instanceof Refused ? error.message : "The server does not answer.";
+      this.problem.value = problemOf(error);
       if (this.status.peek() !== "ready") this.status.value = "failed";
     }
     this.version.value++;

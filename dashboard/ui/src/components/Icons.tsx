@@ -58,6 +58,19 @@ export function StatusMark({ mark }: { mark: Mark }) {
   );
 }
 
+/** The mark of an alert's severity, by its word. */
+export function alertMark(severity: string): Mark {
+  switch (severity) {
+    case "info":
+    case "warning":
+    case "error":
+    case "critical":
+      return severity;
+    default:
+      return "silent";
+  }
+}
+
 /** Mark and text colour of a severity. */
 export function severityMark(s: Severity): { mark: Mark; tone: string } {
   switch (s) {

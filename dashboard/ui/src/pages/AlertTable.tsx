@@ -1,23 +1,23 @@
 /** Open alerts as a table; those that another one explains stand below it. */
 import type { AlertDetails } from "../api/alerts";
-import { type Mark, StatusMark } from "../components/Icons";
+import { alertMark, StatusMark } from "../components/Icons";
+import { ACTIONS, WideTable } from "../components/WideTable";
 import { ruleTitle } from "../lib/alerts";
+import { secondOf } from "../lib/analysis";
 import * as f from "../lib/format";
 import { serverNow } from "../state/page";
 import { nodeHref } from "../state/router";
 
-const MARKS: Record<string, Mark> = {
-  info: "info",
-  warning: "warning",
-  error: "error",
-  critical: "critical",
-};
-
-/** The mark of a severity, by its word. */
-export const markOf = (severity: string): Mark => MARKS[severity] ?? "silent";
-
-/** Unix seconds of a time of the JSON endpoints. */
-export const secondsOf = (time: string) => Date.parse(time) / 1000;
+const COLUMNS = [
+  ["Alert", "tx"],
+  ["Of", "tx wide-only"],
+  ["Value"],
+  ["Limit", "wide-only"],
+  ["Worst", "wide-only"],
+  ["For"],
+  ["State", "tx wide-only"],
+  ACTIONS,
+] as const;
 
 /** Rule and parts: "Disk full /var". */
 export function titleOf(alert: AlertDetails): string {
@@ -55,7 +55,7 @@ function Row({ alert, under, acknowledge, silence, details }: Omit<Props, "rows"
   return (
     <tr class={quiet || alert.state === "pending" ? "dim" : ""} data-episode={alert.id}>
       <th scope="row" class={under ? "under" : ""}>
-        <StatusMark mark={markOf(alert.severity)} />
+        <StatusMark mark={alertMark(alert.severity)} />
         <span class="sr">{alert.severity}: </span>
         <button
           type="button"
@@ -76,7 +76,7 @@ function Row({ alert, under, acknowledge, silence, details }: Omit<Props, "rows"
       <td>{alert.currentText ?? f.NONE}</td>
       <td class="wide-only">{alert.thresholdText ?? f.NONE}</td>
       <td class="wide-only">{alert.worstText ?? f.NONE}</td>
-      <td title={alert.since}>{f.span(serverNow() - secondsOf(alert.since))}</td>
+      <td title={alert.since}>{f.span(serverNow() - secondOf(alert.since))}</td>
       <td class="tx wide-only">
         <State alert={alert} />
       </td>
@@ -101,39 +101,10 @@ function Row({ alert, under, acknowledge, silence, details }: Omit<Props, "rows"
 
 export function AlertTable({ rows, ...acts }: Props) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
-    <section class="wide" tabIndex={0} aria-label="Table of open alerts">
-      <table class="t nodes open-alerts alerts-t">
-        <thead>
-          <tr>
-            <th scope="col" class="tx">
-              Alert
-            </th>
-            <th scope="col" class="tx wide-only">
-              Of
-            </th>
-            <th scope="col">Value</th>
-            <th scope="col" class="wide-only">
-              Limit
-            </th>
-            <th scope="col" class="wide-only">
-              Worst
-            </th>
-            <th scope="col">For</th>
-            <th scope="col" class="tx wide-only">
-              State
-            </th>
-            <th scope="col" class="tx">
-              <span class="sr">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(({ alert, under }) => (
-            <Row key={alert.id} alert={alert} under={under} {...acts} />
-          ))}
-        </tbody>
-      </table>
-    </section>
+    <WideTable label="Table of open alerts" columns={COLUMNS} class="open-alerts alerts-t">
+      {rows.map(({ alert, under }) => (
+        <Row key={alert.id} alert={alert} under={under} {...acts} />
+      ))}
+    </WideTable>
   );
 }

@@ -4,6 +4,7 @@ import { FactList } from "../components/FactList";
 import { type Mark, StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
 import { Shell } from "../components/Shell";
+import { WideTable } from "../components/WideTable";
 import { CONNECTING, lackText, rowMark } from "../components/words";
 import type { Aggregators } from "../gen/starling/live/v1/live_pb";
 import { type Aggregator, AggregatorState } from "../gen/starling/v1/cluster_pb";
@@ -98,48 +99,34 @@ function Summary({ state }: { state: Aggregators }) {
   );
 }
 
+const COLUMNS = [
+  ["Aggregator", "tx"],
+  ["State", "tx"],
+  ["gRPC address", "tx"],
+  ["Version", "tx"],
+  ["Nodes connected"],
+  ["Behind"],
+] as const;
+
 function Table({ state }: { state: Aggregators }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
-    <section class="wide" tabIndex={0} aria-label="Table of aggregators">
-      <table class="t nodes">
-        <thead>
-          <tr>
-            <th scope="col" class="tx">
-              Aggregator
-            </th>
-            <th scope="col" class="tx">
-              State
-            </th>
-            <th scope="col" class="tx">
-              gRPC address
-            </th>
-            <th scope="col" class="tx">
-              Version
-            </th>
-            <th scope="col">Nodes connected</th>
-            <th scope="col">Behind</th>
-          </tr>
-        </thead>
-        <tbody>
-          {state.aggregators.map((a) => (
-            <tr key={a.aggregatorId}>
-              <th scope="row">
-                {a.aggregatorId}
-                {a.aggregatorId === state.connectedTo && <span class="sample">this page reads here</span>}
-              </th>
-              <td class="tx">
-                <AggregatorMark state={a.state} />
-              </td>
-              <td class="tx">{a.grpcAddress}</td>
-              <td class="tx">{a.version}</td>
-              <td>{f.grouped(a.connectedNodes)}</td>
-              <td>{seconds(behind(a, state.serverTimeUnixMs))}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
+    <WideTable label="Table of aggregators" columns={COLUMNS}>
+      {state.aggregators.map((a) => (
+        <tr key={a.aggregatorId}>
+          <th scope="row">
+            {a.aggregatorId}
+            {a.aggregatorId === state.connectedTo && <span class="sample">this page reads here</span>}
+          </th>
+          <td class="tx">
+            <AggregatorMark state={a.state} />
+          </td>
+          <td class="tx">{a.grpcAddress}</td>
+          <td class="tx">{a.version}</td>
+          <td>{f.grouped(a.connectedNodes)}</td>
+          <td>{seconds(behind(a, state.serverTimeUnixMs))}</td>
+        </tr>
+      ))}
+    </WideTable>
   );
 }
 

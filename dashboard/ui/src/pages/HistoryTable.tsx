@@ -1,9 +1,23 @@
 /** What the disks of the aggregators hold of the history, and what their work on it is at. */
 import { StatusMark } from "../components/Icons";
+import { WideTable } from "../components/WideTable";
 import type { Aggregators } from "../gen/starling/live/v1/live_pb";
 import type { HistoryStore } from "../gen/starling/v1/cluster_pb";
 import { copiesText } from "../lib/copies";
 import * as f from "../lib/format";
+
+const COLUMNS = [
+  ["Aggregator", "tx"],
+  ["State", "tx"],
+  ["On disk"],
+  ["Log"],
+  ["Every second"],
+  ["10 seconds"],
+  ["Minutes"],
+  ["Hours"],
+  ["Work due", "tx"],
+  ["Copies", "tx"],
+] as const;
 
 /** How long ago the oldest second is. */
 const reach = (oldest: number, now: number) => (oldest > 0 ? f.span(Math.max(0, now - oldest)) : f.NONE);
@@ -64,68 +78,41 @@ function State({ store }: { store: HistoryStore }) {
 export function HistoryTable({ state }: { state: Aggregators }) {
   const now = state.serverTimeUnixMs / 1000;
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
-    <section class="wide" tabIndex={0} aria-label="Table of the history on disk">
-      <table class="t nodes">
-        <thead>
-          <tr>
-            <th scope="col" class="tx">
-              Aggregator
-            </th>
-            <th scope="col" class="tx">
-              State
-            </th>
-            <th scope="col">On disk</th>
-            <th scope="col">Log</th>
-            <th scope="col">Every second</th>
-            <th scope="col">10 seconds</th>
-            <th scope="col">Minutes</th>
-            <th scope="col">Hours</th>
-            <th scope="col" class="tx">
-              Work due
-            </th>
-            <th scope="col" class="tx">
-              Copies
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {state.aggregators.map((a) => (
-            <tr key={a.aggregatorId}>
-              <th scope="row">{a.aggregatorId}</th>
-              {a.historyStore ? (
-                <>
-                  <td class="tx">
-                    <State store={a.historyStore} />
+    <WideTable label="Table of the history on disk" columns={COLUMNS}>
+      {state.aggregators.map((a) => (
+        <tr key={a.aggregatorId}>
+          <th scope="row">{a.aggregatorId}</th>
+          {a.historyStore ? (
+            <>
+              <td class="tx">
+                <State store={a.historyStore} />
+              </td>
+              <td>{size(a.historyStore)}</td>
+              <td>{f.text(f.bytes(Number(a.historyStore.logBytes ?? 0n)))}</td>
+              {[0, 1, 2, 3].map((tier) => {
+                const held = a.historyStore?.tiers[tier];
+                return (
+                  <td
+                    key={tier}
+                    title={
+                      held &&
+                      `${f.text(f.bytes(Number(held.bytes ?? 0n)))} of at most ${f.text(f.bytes(Number(held.bytesMax ?? 0n)))}`
+                    }
+                  >
+                    {reach(held?.oldestTick ?? 0, now)}
                   </td>
-                  <td>{size(a.historyStore)}</td>
-                  <td>{f.text(f.bytes(Number(a.historyStore.logBytes ?? 0n)))}</td>
-                  {[0, 1, 2, 3].map((tier) => {
-                    const held = a.historyStore?.tiers[tier];
-                    return (
-                      <td
-                        key={tier}
-                        title={
-                          held &&
-                          `${f.text(f.bytes(Number(held.bytes ?? 0n)))} of at most ${f.text(f.bytes(Number(held.bytesMax ?? 0n)))}`
-                        }
-                      >
-                        {reach(held?.oldestTick ?? 0, now)}
-                      </td>
-                    );
-                  })}
-                  <td class="tx">{backlog(a.historyStore)}</td>
-                  <td class="tx">{copiesText(a.historyCopies, state.aggregators.length < 2)}</td>
-                </>
-              ) : (
-                <td class="tx" colSpan={9}>
-                  {f.NONE}
-                </td>
-              )}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
+                );
+              })}
+              <td class="tx">{backlog(a.historyStore)}</td>
+              <td class="tx">{copiesText(a.historyCopies, state.aggregators.length < 2)}</td>
+            </>
+          ) : (
+            <td class="tx" colSpan={9}>
+              {f.NONE}
+            </td>
+          )}
+        </tr>
+      ))}
+    </WideTable>
   );
 }

@@ -1,17 +1,29 @@
 /** Alerts that are over, newest first, a page at a time. */
 import { useSignal } from "@preact/signals";
 import type { AlertDetails, EpisodesAnswer } from "../api/alerts";
-import { StatusMark } from "../components/Icons";
+import { alertMark, StatusMark } from "../components/Icons";
 import { Panel } from "../components/Panel";
+import { WideTable } from "../components/WideTable";
 import { holds, written } from "../lib/alerts";
+import { secondOf } from "../lib/analysis";
 import * as f from "../lib/format";
 import { useAnswer } from "../panels/useAnswer";
-import { markOf, Subject, secondsOf, titleOf } from "./AlertTable";
+import { Subject, titleOf } from "./AlertTable";
 
 /** Alerts of a page. */
 const LIMIT = 50;
 /** Seconds after which the newest page is asked for again. */
 const EVERY = 15;
+
+const COLUMNS = [
+  ["Alert", "tx"],
+  ["Of", "tx wide-only"],
+  [`Since, ${f.zoneName()}`, "tx"],
+  ["Lasted"],
+  ["Worst", "wide-only"],
+  ["Limit", "wide-only"],
+  ["Ended", "tx wide-only"],
+] as const;
 
 /** How an alert ended, in words; the others say it themselves. */
 const OUTCOMES: Record<string, string> = { passed: "passed before it fired", ruleChanged: "rule changed" };
@@ -20,12 +32,12 @@ const OUTCOMES: Record<string, string> = { passed: "passed before it fired", rul
 const outcomeText = (outcome: string | null) => (outcome === null ? f.NONE : (OUTCOMES[outcome] ?? outcome));
 
 function Row({ alert, details }: { alert: AlertDetails; details: (alert: AlertDetails) => void }) {
-  const since = secondsOf(alert.since);
+  const since = secondOf(alert.since);
   const title = titleOf(alert);
   return (
     <tr>
       <th scope="row">
-        <StatusMark mark={markOf(alert.severity)} />
+        <StatusMark mark={alertMark(alert.severity)} />
         <span class="sr">{alert.severity}: </span>
         <button
           type="button"
@@ -43,7 +55,7 @@ function Row({ alert, details }: { alert: AlertDetails; details: (alert: AlertDe
         <Subject alert={alert} />
       </td>
       <td class="tx">{f.dated(since)}</td>
-      <td>{alert.endedAt ? f.span(secondsOf(alert.endedAt) - since) : f.NONE}</td>
+      <td>{alert.endedAt ? f.span(secondOf(alert.endedAt) - since) : f.NONE}</td>
       <td class="wide-only">{written(alert.worst, alert.unit)}</td>
       <td class="wide-only">{written(alert.threshold, alert.unit)}</td>
       <td class="tx wide-only">{outcomeText(alert.outcome)}</td>
@@ -101,39 +113,11 @@ export function PastAlerts({ words, details }: { words: string; details: (alert:
         <p class="absent">{words === "" ? "No alert is over yet." : "None on this page has these words."}</p>
       )}
       {rows.length > 0 && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
-        <section class="wide" tabIndex={0} aria-label="Table of past alerts">
-          <table class="t nodes alerts-t">
-            <thead>
-              <tr>
-                <th scope="col" class="tx">
-                  Alert
-                </th>
-                <th scope="col" class="tx wide-only">
-                  Of
-                </th>
-                <th scope="col" class="tx">
-                  Since, {f.zoneName()}
-                </th>
-                <th scope="col">Lasted</th>
-                <th scope="col" class="wide-only">
-                  Worst
-                </th>
-                <th scope="col" class="wide-only">
-                  Limit
-                </th>
-                <th scope="col" class="tx wide-only">
-                  Ended
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map((alert) => (
-                <Row key={alert.id} alert={alert} details={details} />
-              ))}
-            </tbody>
-          </table>
-        </section>
+        <WideTable label="Table of past alerts" columns={COLUMNS} class="alerts-t">
+          {rows.map((alert) => (
+            <Row key={alert.id} alert={alert} details={details} />
+          ))}
+        </WideTable>
       )}
     </Panel>
   );

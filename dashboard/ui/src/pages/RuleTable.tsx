@@ -1,14 +1,25 @@
 /** The rules in force, and what is wrong with files that were refused. */
 import type { RuleDetails, RulesAnswer } from "../api/alerts";
 import { Panel } from "../components/Panel";
+import { WideTable } from "../components/WideTable";
 import { ruleTitle, written } from "../lib/alerts";
+import { secondOf } from "../lib/analysis";
 import * as f from "../lib/format";
 import { useAnswer } from "../panels/useAnswer";
 import { query, setQuery } from "../state/router";
-import { secondsOf } from "./AlertTable";
 
 /** Seconds after which they are asked for again: files are read again when they change. */
 const EVERY = 15;
+
+const COLUMNS = [
+  ["Rule", "tx"],
+  ["Of", "tx"],
+  ["Expression", "tx"],
+  ["Fires", "tx"],
+  ["After"],
+  ["Open"],
+  ["From", "tx"],
+] as const;
 
 function Row({ rule }: { rule: RuleDetails }) {
   const levels = rule.levels.map(
@@ -60,8 +71,8 @@ export function RuleTable() {
       {answer !== null && answer.mistakes.length > 0 && (
         <div class="problem" role="alert">
           The files of rules are refused
-          {answer.refusedSince && ` since ${f.dated(secondsOf(answer.refusedSince))}`}; the former rules are
-          in force:
+          {answer.refusedSince && ` since ${f.dated(secondOf(answer.refusedSince))}`}; the former rules are in
+          force:
           <ul>
             {answer.mistakes.map((mistake) => (
               <li key={mistake}>{mistake}</li>
@@ -70,37 +81,11 @@ export function RuleTable() {
         </div>
       )}
       {shown && rules.length > 0 && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
-        <section class="wide" tabIndex={0} aria-label="Table of rules">
-          <table class="t nodes">
-            <thead>
-              <tr>
-                <th scope="col" class="tx">
-                  Rule
-                </th>
-                <th scope="col" class="tx">
-                  Of
-                </th>
-                <th scope="col" class="tx">
-                  Expression
-                </th>
-                <th scope="col" class="tx">
-                  Fires
-                </th>
-                <th scope="col">After</th>
-                <th scope="col">Open</th>
-                <th scope="col" class="tx">
-                  From
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {rules.map((rule) => (
-                <Row key={rule.name} rule={rule} />
-              ))}
-            </tbody>
-          </table>
-        </section>
+        <WideTable label="Table of rules" columns={COLUMNS}>
+          {rules.map((rule) => (
+            <Row key={rule.name} rule={rule} />
+          ))}
+        </WideTable>
       )}
     </Panel>
   );

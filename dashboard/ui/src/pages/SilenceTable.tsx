@@ -1,24 +1,34 @@
 /** Silences in force, to come, and those that ended within a day. */
 import { type Signal, useSignal } from "@preact/signals";
 import { endSilence, type SilenceDetails, type SilencesAnswer } from "../api/alerts";
-import { Refused } from "../api/ask";
+import { problemOf } from "../api/ask";
 import { Panel } from "../components/Panel";
+import { ACTIONS, WideTable } from "../components/WideTable";
 import { matcherText } from "../lib/alerts";
+import { secondOf } from "../lib/analysis";
 import * as f from "../lib/format";
 import { useAnswer } from "../panels/useAnswer";
 import { ownName } from "../state/name";
 import { serverNow } from "../state/page";
-import { secondsOf } from "./AlertTable";
 
 /** Seconds after which they are asked for again. */
 const EVERY = 5;
 
+const COLUMNS = [
+  ["What", "tx"],
+  ["Who", "tx"],
+  ["Comment", "tx"],
+  [`Until, ${f.zoneName()}`, "tx"],
+  ["State", "tx"],
+  ACTIONS,
+] as const;
+
 /** Where a silence stands, and how long it stays there. */
 function standing({ starts, ends }: SilenceDetails): { text: string; over: boolean } {
   const now = serverNow();
-  if (secondsOf(ends) <= now) return { text: `ended ${f.span(now - secondsOf(ends))} ago`, over: true };
-  if (secondsOf(starts) > now) return { text: `begins in ${f.span(secondsOf(starts) - now)}`, over: false };
-  return { text: `${f.span(secondsOf(ends) - now)} left`, over: false };
+  if (secondOf(ends) <= now) return { text: `ended ${f.span(now - secondOf(ends))} ago`, over: true };
+  if (secondOf(starts) > now) return { text: `begins in ${f.span(secondOf(starts) - now)}`, over: false };
+  return { text: `${f.span(secondOf(ends) - now)} left`, over: false };
 }
 
 function Row({ silence, end }: { silence: SilenceDetails; end: () => void }) {
@@ -31,7 +41,7 @@ function Row({ silence, end }: { silence: SilenceDetails; end: () => void }) {
       </th>
       <td class="tx">{silence.who}</td>
       <td class="tx">{silence.comment || f.NONE}</td>
-      <td class="tx">{f.dated(secondsOf(silence.ends))}</td>
+      <td class="tx">{f.dated(secondOf(silence.ends))}</td>
       <td class="tx">{text}</td>
       <td class="tx acts">
         {!over && silence.id !== null && (
@@ -60,7 +70,7 @@ export function SilenceTable({ changed, add }: { changed: Signal<number>; add: (
         changed.value++;
       },
       (error) => {
-        refused.value = error instanceof Refused ? error.message : "The server does not answer.";
+        refused.value = problemOf(error);
       },
     );
   };
@@ -85,38 +95,11 @@ export function SilenceTable({ changed, add }: { changed: Signal<number>; add: (
       )}
       {answer !== null && rows.length === 0 && <p class="absent">Nothing is silenced.</p>}
       {rows.length > 0 && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
-        <section class="wide" tabIndex={0} aria-label="Table of silences">
-          <table class="t nodes">
-            <thead>
-              <tr>
-                <th scope="col" class="tx">
-                  What
-                </th>
-                <th scope="col" class="tx">
-                  Who
-                </th>
-                <th scope="col" class="tx">
-                  Comment
-                </th>
-                <th scope="col" class="tx">
-                  Until, {f.zoneName()}
-                </th>
-                <th scope="col" class="tx">
-                  State
-                </th>
-                <th scope="col" class="tx">
-                  <span class="sr">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map((silence) => (
-                <Row key={silence.id} silence={silence} end={() => end(silence)} />
-              ))}
-            </tbody>
-          </table>
-        </section>
+        <WideTable label="Table of silences" columns={COLUMNS}>
+          {rows.map((silence) => (
+            <Row key={silence.id} silence={silence} end={() => end(silence)} />
+          ))}
+        </WideTable>
       )}
     </Panel>
   );

@@ -2,13 +2,14 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { type AlertDetails, acknowledge, alertDetails } from "../api/alerts";
-import { Refused } from "../api/ask";
+import { problemOf } from "../api/ask";
 import { Dialog } from "../components/Dialog";
 import { FactList } from "../components/FactList";
 import { ruleTitle, webAddress, written } from "../lib/alerts";
+import { secondOf } from "../lib/analysis";
 import * as f from "../lib/format";
-import { ownName, rememberName } from "../state/name";
 import { serverNow } from "../state/page";
+import { DialogForm } from "./DialogForm";
 
 /** For how long nobody else needs to look, seconds; 0 until it is over. */
 const TERMS = [
@@ -17,9 +18,6 @@ const TERMS = [
   [28_800, "for 8 hours"],
   [86_400, "for a day"],
 ] as const;
-
-const problemOf = (error: unknown) =>
-  error instanceof Refused ? error.message : "The server does not answer.";
 
 interface AcknowledgeProps {
   id: string;
@@ -31,74 +29,21 @@ interface AcknowledgeProps {
 export { SilenceDialog } from "./SilenceDialog";
 
 export function AcknowledgeDialog({ id, sentence, done, close }: AcknowledgeProps) {
-  const problem = useSignal("");
-  const busy = useSignal(false);
-  const send = (form: HTMLFormElement) => {
-    const of = (name: string) => String(new FormData(form).get(name) ?? "").trim();
-    const who = of("who");
-    busy.value = true;
-    rememberName(who);
-    acknowledge(id, who, of("comment"), Number(of("term"))).then(done, (error) => {
-      problem.value = problemOf(error);
-      busy.value = false;
-    });
-  };
   return (
     <Dialog title="Acknowledge" close={close}>
       <p class="said">{sentence}.</p>
-      <form
-        class="fields"
-        onSubmit={(e) => {
-          e.preventDefault();
-          send(e.currentTarget);
-        }}
-      >
-        <label>
-          Your name
-          <input
-            class="input"
-            name="who"
-            required
-            maxLength={100}
-            autocomplete="name"
-            defaultValue={ownName()}
-          />
-        </label>
-        <label>
-          Comment
-          <input class="input" name="comment" maxLength={1000} autocomplete="off" />
-        </label>
-        <label>
-          Quiet
-          <select class="select" name="term">
-            {TERMS.map(([seconds, text]) => (
-              <option key={seconds} value={seconds}>
-                {text}
-              </option>
-            ))}
-          </select>
-        </label>
-        {problem.value !== "" && (
-          <p class="problem" role="alert">
-            {problem.value}
-          </p>
-        )}
-        <div class="row">
-          <button type="submit" class="btn main" disabled={busy.value}>
-            Acknowledge
-          </button>
-          <button type="button" class="btn" onClick={close}>
-            Cancel
-          </button>
-        </div>
-      </form>
+      <DialogForm
+        submit="Acknowledge"
+        term={{ label: "Quiet", options: TERMS, first: 0 }}
+        send={(who, comment, seconds) => acknowledge(id, who, comment, seconds)}
+        done={done}
+        close={close}
+      />
     </Dialog>
   );
 }
 
-/** Unix seconds of a time of the JSON endpoints. */
-const seconds = (time: string) => Date.parse(time) / 1000;
-const moment = (time: string) => `${f.dated(seconds(time))} ${f.zoneName()}`;
+const moment = (time: string) => `${f.dated(secondOf(time))} ${f.zoneName()}`;
 
 function factsOf(a: AlertDetails): [string, string][] {
   const facts: [string, string][] = [
@@ -106,11 +51,11 @@ function factsOf(a: AlertDetails): [string, string][] {
     [
       "Severity",
       a.severities.length > 1
-        ? a.severities.map((s) => `${s.severity} ${f.clock(seconds(s.since))}`).join(", ")
+        ? a.severities.map((s) => `${s.severity} ${f.clock(secondOf(s.since))}`).join(", ")
         : a.severity,
     ],
     ["State", a.state],
-    ["Since", `${moment(a.since)}, ${f.span(serverNow() - seconds(a.since))}`],
+    ["Since", `${moment(a.since)}, ${f.span(serverNow() - secondOf(a.since))}`],
     ["Value", a.currentText ?? f.NONE],
     ["At firing", written(a.valueAtFiring, a.unit)],
     ["Limit", `${a.direction} ${a.thresholdText ?? written(a.threshold, a.unit)}`],
@@ -127,10 +72,10 @@ function factsOf(a: AlertDetails): [string, string][] {
   for (const [key, value] of Object.entries({ ...a.attributes, ...a.labels })) facts.push([key, value]);
   if (a.acknowledgement) {
     const { who, at, until, comment } = a.acknowledgement;
-    const term = until ? `, until ${f.dated(seconds(until))}` : "";
+    const term = until ? `, until ${f.dated(secondOf(until))}` : "";
     facts.push([
       "Acknowledged",
-      `${who}, ${f.dated(seconds(at))}${term}${comment === "" ? "" : `: ${comment}`}`,
+      `${who}, ${f.dated(secondOf(at))}${term}${comment === "" ? "" : `: ${comment}`}`,
     ]);
   }
   if (a.silencedBy.length > 0) facts.push(["Silenced by", a.silencedBy.join(", ")]);

@@ -2,11 +2,11 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { unacknowledge } from "../api/alerts";
-import { Refused } from "../api/ask";
-import { type Mark, StatusMark } from "../components/Icons";
+import { problemOf } from "../api/ask";
+import { alertMark, StatusMark } from "../components/Icons";
 import { Absent, Panel } from "../components/Panel";
 import type { OpenAlerts } from "../gen/starling/live/v1/live_pb";
-import { type Alert, type AlertEpisode, AlertSeverity } from "../gen/starling/v1/alerts_pb";
+import type { Alert, AlertEpisode } from "../gen/starling/v1/alerts_pb";
 import * as a from "../lib/alerts";
 import { clockWithin, grouped, span } from "../lib/format";
 import { lazy } from "../lib/lazy";
@@ -15,14 +15,6 @@ import { newest } from "../state/page";
 import { nodeHref } from "../state/router";
 
 const dialogs = lazy(() => import("./AlertDialogs"));
-
-const MARKS: Record<AlertSeverity, Mark> = {
-  [AlertSeverity.UNSPECIFIED]: "silent",
-  [AlertSeverity.INFO]: "info",
-  [AlertSeverity.WARNING]: "warning",
-  [AlertSeverity.ERROR]: "error",
-  [AlertSeverity.CRITICAL]: "critical",
-};
 
 /** What was answered to this page and the live view may not have yet, for so many seconds. */
 const ANSWERED_SECONDS = 5;
@@ -73,7 +65,7 @@ function Item({ alert, episode, who, ofNode, now, acknowledge, takeBack, details
   const quiet = who !== null || alert.silencedBy.length > 0;
   return (
     <li class={quiet ? "quiet" : ""} data-episode={episode.episodeId}>
-      <StatusMark mark={MARKS[episode.severity] ?? "silent"} />
+      <StatusMark mark={alertMark(a.severityWord(episode.severity))} />
       <div class="h">
         <span class="sr">{a.severityWord(episode.severity)}: </span>
         <b title={alert.sentence}>{title}</b>
@@ -163,7 +155,7 @@ export function AlertsPanel({ alerts, ofNode = false, width = 4 }: Props) {
     unacknowledge(idOf(alert), ownName() || whoOf(alert) || "somebody").then(
       () => knows(alert, null),
       (error) => {
-        problem.value = error instanceof Refused ? error.message : "The server does not answer.";
+        problem.value = problemOf(error);
       },
     );
   };

@@ -2,11 +2,11 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { type AlertDetails, type Covered, makeSilence, previewSilence } from "../api/alerts";
-import { Refused } from "../api/ask";
+import { problemOf } from "../api/ask";
 import { Dialog } from "../components/Dialog";
 import type { Matcher } from "../lib/alerts";
 import * as f from "../lib/format";
-import { ownName, rememberName } from "../state/name";
+import { DialogForm } from "./DialogForm";
 
 const TERMS = [
   [900, "15 minutes"],
@@ -39,9 +39,6 @@ interface Line {
   sign: string;
   value: string;
 }
-
-const problemOf = (error: unknown) =>
-  error instanceof Refused ? error.message : "The server does not answer.";
 
 /** What the form begins with: the rule and whom it is about. */
 function linesOf(alert: AlertDetails | null): Line[] {
@@ -160,26 +157,14 @@ interface Props {
 
 export function SilenceDialog({ of, done, close }: Props) {
   const lines = useSignal<Line[]>(linesOf(of));
-  const problem = useSignal("");
-  const busy = useSignal(false);
-  const send = (form: HTMLFormElement) => {
-    const field = (name: string) => String(new FormData(form).get(name) ?? "").trim();
-    const who = field("who");
-    busy.value = true;
-    rememberName(who);
-    makeSilence(matchersOf(lines.value), who, field("comment"), Number(field("term"))).then(done, (error) => {
-      problem.value = problemOf(error);
-      busy.value = false;
-    });
-  };
   return (
     <Dialog title="Silence" close={close}>
-      <form
-        class="fields"
-        onSubmit={(e) => {
-          e.preventDefault();
-          send(e.currentTarget);
-        }}
+      <DialogForm
+        submit="Silence"
+        term={{ label: "For", options: TERMS, first: TERM }}
+        send={(who, comment, seconds) => makeSilence(matchersOf(lines.value), who, comment, seconds)}
+        done={done}
+        close={close}
       >
         <fieldset class="matchers">
           <legend>Alerts of which all of this is true</legend>
@@ -209,45 +194,7 @@ export function SilenceDialog({ of, done, close }: Props) {
           </button>
         </fieldset>
         <Preview lines={lines.value} />
-        <label>
-          For
-          <select class="select" name="term">
-            {TERMS.map(([seconds, text]) => (
-              <option key={seconds} value={seconds} selected={seconds === TERM}>
-                {text}
-              </option>
-            ))}
-          </select>
-        </label>
-        <label>
-          Your name
-          <input
-            class="input"
-            name="who"
-            required
-            maxLength={100}
-            autocomplete="name"
-            defaultValue={ownName()}
-          />
-        </label>
-        <label>
-          Comment
-          <input class="input" name="comment" maxLength={1000} autocomplete="off" />
-        </label>
-        {problem.value !== "" && (
-          <p class="problem" role="alert">
-            {problem.value}
-          </p>
-        )}
-        <div class="row">
-          <button type="submit" class="btn main" disabled={busy.value}>
-            Silence
-          </button>
-          <button type="button" class="btn" onClick={close}>
-            Cancel
-          </button>
-        </div>
-      </form>
+      </DialogForm>
     </Dialog>
   );
 }

@@ -1,7 +1,7 @@
 /** An answer of the JSON endpoints, read again when the question changes. */
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { ask, Refused } from "../api/ask";
+import { ask, problemOf } from "../api/ask";
 import { beat } from "../state/page";
 
 type Parameters = Record<string, string | number | undefined>;
@@ -45,7 +45,7 @@ export function useAnswer<T>(
       },
       (error) => {
         if (mine.signal.aborted) return;
-        const problem = error instanceof Refused ? error.message : "The server does not answer.";
+        const problem = problemOf(error);
         const before = state.peek();
         state.value = { ...(before.subject === subject ? before : nothing), problem };
       },
