@@ -212,7 +212,7 @@ impl Evaluator {
         let mut changed = Vec::new();
         let silent = self.judge_nodes((tick, coverage), view, &cluster, &firing, (&mut mine, &mut changed));
         cluster.facts.insert(facts::CLUSTER_SILENT, f64::from(silent));
-        let first = view.ranked(MERGED).first().is_some_and(|member| member.id == view.me.id);
+        let first = view.is_first(MERGED);
         if first && !self.first {
             self.board.begin_again(|subject| subject.scope() != starling_alerts::Scope::Node);
             open.iter().filter(|one| one.subject.node().is_none()).for_each(|one| self.board.adopt(one));

@@ -177,9 +177,7 @@ impl Queries {
     /// Whether this aggregator judges what is merged.
     fn is_mine(&self) -> bool {
         let view = self.membership.view();
-        view.me.state == State::Ready
-            && self.catch_up.behind().borrow().is_none()
-            && view.ranked(MERGED).first().is_some_and(|member| member.id == view.me.id)
+        view.me.state == State::Ready && self.catch_up.behind().borrow().is_none() && view.is_first(MERGED)
     }
 }
 

@@ -68,6 +68,11 @@ impl MembershipView {
             .collect()
     }
 
+    /// Whether this process is the first to take care of `name`.
+    pub(crate) fn is_first(&self, name: &str) -> bool {
+        self.ranked(name).first().is_some_and(|member| member.id == self.me.id)
+    }
+
     /// This process and the other members of the damped view.
     pub(crate) fn everybody(&self) -> impl Iterator<Item = &Member> {
         std::iter::once(&self.me).chain(&self.others)

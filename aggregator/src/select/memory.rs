@@ -44,10 +44,10 @@ impl Memory {
         Self { ledger, registry, fleet, chunks: Chunks::new(KEPT_BYTES_MAX), picks: Picks::new() }
     }
 
-    /// The part of `from..=to` that can be here: nothing newer than what is settled.
-    fn window(&self, from: u32, to: u32) -> (u32, u32) {
+    /// The part of `from..=to` that can be here of the last `back` seconds: nothing newer than what is settled.
+    fn window(&self, (from, to): (u32, u32), back: u32) -> (u32, u32) {
         let settled = self.ledger.published().borrow().settled;
-        (from.max(settled.saturating_sub(LIVE_WINDOW - 1)), to.min(settled))
+        (from.max(settled.saturating_sub(back - 1)), to.min(settled))
     }
 
     /// A node, in seconds; with `folding` what is picked of open blocks is gone on with at the next question of the same kind.
@@ -128,13 +128,13 @@ impl Memory {
 
 impl Source for Memory {
     fn nodes(&self, from: u32, to: u32) -> Vec<NodeId> {
-        let (from, to) = self.window(from, to);
+        let (from, to) = self.window((from, to), LIVE_WINDOW);
         let held = |node: &Arc<crate::ingest::IngestNode>| node.newest() >= from && from <= to;
         self.registry.holders().iter().filter(|node| held(node)).map(|node| node.id.clone()).collect()
     }
 
     fn oldest(&self) -> Option<u32> {
-        let (from, to) = self.window(0, u32::MAX);
+        let (from, to) = self.window((0, u32::MAX), LIVE_WINDOW);
         (from..=to).find(|tick| self.ledger.view(*tick).is_some_and(|view| view.revision > 0))
     }
 
@@ -145,16 +145,13 @@ impl Source for Memory {
         folding: Option<(&Folding<'_>, u32)>,
         stop: &Stop,
     ) -> Mixed {
-        let mut window = self.window(selection.from, selection.to);
-        window.0 = match subject {
+        let back = match subject {
             // Blocks are held until they are on the disk, however old they are by then.
-            Subject::Node(_) => selection.from,
+            Subject::Node(_) => u32::MAX,
             // As long as frames are taken: what has just been acknowledged is on the disk only some time later.
-            Subject::Group(_) | Subject::Cluster => {
-                let settled = self.ledger.published().borrow().settled;
-                selection.from.max(settled.saturating_sub(LATE_WINDOW - 1))
-            }
+            Subject::Group(_) | Subject::Cluster => LATE_WINDOW,
         };
+        let window = self.window((selection.from, selection.to), back);
         if window.0 > window.1 {
             return Mixed::default();
         }

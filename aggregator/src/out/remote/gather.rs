@@ -167,8 +167,7 @@ impl Gather {
 
 /// Whether this aggregator is the first for a merged subject. One that leaves is not.
 fn is_first(view: &MembershipView, subject: &Subject) -> bool {
-    view.me.state != State::Leaving
-        && view.ranked(&subject.to_string()).first().is_some_and(|first| first.id == view.me.id)
+    view.me.state != State::Leaving && view.is_first(&subject.to_string())
 }
 
 /// The body of a request, as a block of snappy.
