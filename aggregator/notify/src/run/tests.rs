@@ -17,6 +17,7 @@ use super::*;
 use crate::samples::{alert, cleared, hostile_texts};
 
 mod pair;
+mod secured;
 
 /// What a sink was sent: when, head, body.
 type Asked = (Instant, String, String);
