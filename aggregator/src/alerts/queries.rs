@@ -30,11 +30,12 @@ const ERROR_MAX: usize = 500;
 /// Who answers queries.
 #[tonic::async_trait]
 pub(crate) trait Asks: Send + Sync {
-    /// Asks what `query` comes to at second `tick`, for at most `within`.
+    /// Asks what `query` comes to at second `tick`, for at most `within`, and what of it could not be read.
     ///
     /// # Errors
     /// Why there is no answer.
-    async fn ask(&self, query: &str, tick: u32, within: Duration) -> Result<v1::PromqlAnswer, String>;
+    async fn ask(&self, query: &str, tick: u32, within: Duration)
+    -> Result<(v1::PromqlAnswer, Option<String>), String>;
 }
 
 /// What came of one evaluation.
@@ -204,10 +205,8 @@ async fn evaluate(rule: Arc<Rule>, tick: u32, alerts: Alerts, asks: Arc<dyn Asks
         Err(_) => Err(format!("it was not answered within {} s", within.as_secs())),
         Ok(Err(why)) => Err(why),
         // A part of the truth is judged only by rules that want it.
-        Ok(Ok(answer)) => match answer.warnings.iter().find(|one| one.starts_with("incomplete: ")) {
-            Some(missing) if !rule.on_partial.judges(0, 1) => Err(missing.clone()),
-            _ => query::values(&answer),
-        },
+        Ok(Ok((_, Some(missing)))) if !rule.on_partial.judges(0, 1) => Err(missing),
+        Ok(Ok((answer, _))) => query::values(&answer),
     };
     let took = began.elapsed();
     let error: String = answer.as_ref().err().map(|why| why.chars().take(ERROR_MAX).collect()).unwrap_or_default();

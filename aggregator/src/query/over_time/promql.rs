@@ -28,6 +28,8 @@ use crate::{
 
 /// How old a sample may be: what did not report for so long has ended.
 const LOOKBACK_MS: i64 = 10_000;
+/// How a warning begins that says what could not be read.
+const INCOMPLETE: &str = "incomplete: ";
 /// Steps of one series that are read; beyond it samples are taken of longer steps.
 const STEPS_MAX: u32 = 11_000;
 /// Seconds of a step, shortest first.
@@ -58,18 +60,25 @@ struct Notes {
 impl Notes {
     fn missing(&mut self, part: &v1::MissingPart) {
         let v1::MissingPart { nodes, from_tick, to_tick, reason, .. } = part;
-        self.warnings.insert(format!("incomplete: {nodes} nodes from {from_tick} to {to_tick}: {reason}"));
+        self.warnings.insert(format!("{INCOMPLETE}{nodes} nodes from {from_tick} to {to_tick}: {reason}"));
     }
 }
 
 #[tonic::async_trait]
 impl Asks for OverTime {
-    async fn ask(&self, query: &str, tick: u32, within: Duration) -> Result<v1::PromqlAnswer, String> {
+    async fn ask(
+        &self,
+        query: &str,
+        tick: u32,
+        within: Duration,
+    ) -> Result<(v1::PromqlAnswer, Option<String>), String> {
         let at = i64::from(tick) * 1_000;
         let asked = v1::QueryPromqlRequest { query: query.to_owned(), start_ms: at, end_ms: at, ..Default::default() };
         let mut request = Request::new(asked);
         request.set_timeout(within);
-        self.query_promql(request).await.map_err(|status| status.message().to_owned())
+        let answer = self.query_promql(request).await.map_err(|status| status.message().to_owned())?;
+        let missing = answer.warnings.iter().find(|one| one.starts_with(INCOMPLETE)).cloned();
+        Ok((answer, missing))
     }
 }
 
