@@ -1,7 +1,8 @@
 //! What is older than what is kept, from the engine that keeps longer.
 //!
 //! The seam is the first second that is known of a subject here or at another aggregator; the engine is asked for what is before
-//! it. A subject that came long after what is kept begins, such as a new node, is asked for only before that.
+//! it. Of a subject that came long after what is kept begins, such as a new node, and of one of which nothing is known here, it
+//! is asked for no more than [`FIRST_HOUR`] beyond that.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -15,7 +16,7 @@ use crate::{
     select::{Key, Mixed, Part},
 };
 
-/// What is kept may begin with a part of an hour, of which a subject has nothing before its first second.
+/// Seconds: what is kept may begin with a part of an hour, of which a subject has nothing before its first second.
 const FIRST_HOUR: u32 = 3_600;
 
 /// A question to the engine.
@@ -37,13 +38,9 @@ impl<'a> Older<'a> {
     ) -> Option<Self> {
         let (from, to) = (question.span.from, question.span.to.min(settled));
         let kept = oldest.unwrap_or(u32::MAX);
-        let first = open.values().filter_map(Mixed::first).min();
         // Of several the first one: what of the others is older is asked for in any case.
-        let seam = match first {
-            Some(first) if first <= kept.saturating_add(FIRST_HOUR) => first,
-            _ => kept,
-        };
-        let end = seam.min(to.saturating_add(1));
+        let first = open.values().filter_map(Mixed::first).min().unwrap_or(u32::MAX);
+        let end = first.min(kept.saturating_add(FIRST_HOUR)).min(to.saturating_add(1));
         if from >= end || from >= kept {
             return None;
         }
