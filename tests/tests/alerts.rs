@@ -83,6 +83,9 @@ async fn a_node_that_is_killed_is_named_and_is_over_when_it_returns() {
     let gone: Vec<_> =
         past.iter().filter_map(|one| one.episode.as_ref()).filter(|one| one.rule == "node-gone").collect();
     assert_eq!((gone.len(), gone[0].outcome()), (1, v1::AlertOutcome::Recovered), "{gone:?}");
+    // Aggregators hear of each other before they hear each other: a start is no loss.
+    let rules: Vec<_> = past.iter().filter_map(|one| one.episode.as_ref()).map(|one| one.rule.as_str()).collect();
+    assert!(!rules.contains(&"aggregator-lost"), "{rules:?}");
     // A planned stop is no loss.
     nodes[2].stop().await;
     tokio::time::sleep(Duration::from_secs(7)).await;

@@ -189,7 +189,8 @@ impl Evaluator {
         }
         // Once what is open of it has ended.
         self.known.retain(|_, known| known.last_tick.saturating_add(SILENT_KEPT + BEHIND_MAX) > settled);
-        let lost = view.listed.iter().filter(|listed| listed.dead && listed.member.state != State::Leaving).count();
+        let now = Instant::now();
+        let lost = view.listed.iter().filter(|listed| listed.is_lost(now)).count();
         if lost > self.lost {
             self.grace = settled + GRACE;
         }

@@ -98,7 +98,7 @@ pub(super) async fn start(
     let handle = spawn(&settings, &me, bound, Some(socket), &metrics).await?;
     let started = Instant::now();
     let view = MembershipView {
-        listed: vec![Listed { member: me.clone(), dead: false, since: started }],
+        listed: vec![Listed::after(None, &me, false, started)],
         me,
         others: Vec::new(),
         live: Vec::new(),
@@ -123,7 +123,6 @@ pub(super) async fn start(
         namesakes: Namesakes::default(),
         started,
         published_at: started,
-        since: BTreeMap::new(),
     };
     tasks.spawn(task.run(handle, receiver));
     Ok(Membership { view, load, commands, gossip_addr: advertise })
@@ -264,8 +263,6 @@ struct GossipTask {
     namesakes: Namesakes,
     started: Instant,
     published_at: Instant,
-    /// Since when each name has had its state and liveness.
-    since: BTreeMap<NodeId, (State, bool, Instant)>,
 }
 
 impl GossipTask {
@@ -463,15 +460,12 @@ impl GossipTask {
         let everybody = std::iter::once((&old.me, false))
             .chain(seen.live.iter().map(|member| (member, false)))
             .chain(seen.dead.iter().map(|member| (member, true)));
+        let at = Instant::now();
         for (member, dead) in everybody {
-            let since = self.since.entry(member.id.clone()).or_insert((member.state, dead, self.started));
-            if (since.0, since.1) != (member.state, dead) {
-                *since = (member.state, dead, Instant::now());
-            }
-            listed.push(Listed { member: member.clone(), dead, since: since.2 });
+            let before = old.listed.iter().find(|listed| listed.member.id == member.id);
+            listed.push(Listed::after(before, member, dead, at));
         }
         listed.sort_by(|a, b| a.member.id.cmp(&b.member.id));
-        self.since.retain(|id, _| listed.iter().any(|entry| entry.member.id == *id));
         let suspects_partition = self.damped.suspects_partition(now);
         let live = seen.live.clone();
         let silent_seeds = (!self.answered).then(|| self.settings.seeds.join(", "));

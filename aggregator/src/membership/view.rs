@@ -16,6 +16,9 @@ use super::{
 /// may be a cut network, and its node of the other side would be the only one to have its frames. Nodes keep what is
 /// not acknowledged for 15 minutes, so waiting costs nothing; a supervisor restarts a process well within this time.
 const MOURNED: Duration = Duration::from_secs(20);
+/// A member that was never seen alive from here counts as lost only after this long: who starts hears of the others before it
+/// hears them, and gossip takes them for dead until then.
+const HEARSAY: Duration = Duration::from_secs(5);
 
 /// A member with how long it has been the way it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,27 @@ pub(crate) struct Listed {
     pub(crate) dead: bool,
     /// Since when state and liveness have been these.
     pub(crate) since: Instant,
+    /// It was seen alive from here.
+    pub(crate) met: bool,
+}
+
+impl Listed {
+    /// `member` as it is seen at `now`, after it was seen as `before`.
+    pub(crate) fn after(before: Option<&Self>, member: &Member, dead: bool, now: Instant) -> Self {
+        let same = before.filter(|before| (before.member.state, before.dead) == (member.state, dead));
+        let met = !dead || before.is_some_and(|before| before.met);
+        Self { member: member.clone(), dead, since: same.map_or(now, |before| before.since), met }
+    }
+
+    /// It is gone, and did not say that it leaves.
+    fn vanished(&self) -> bool {
+        self.dead && self.member.state != State::Leaving
+    }
+
+    /// It is gone without having left, and this is more than hearsay.
+    pub(crate) fn is_lost(&self, now: Instant) -> bool {
+        self.vanished() && (self.met || now.saturating_duration_since(self.since) >= HEARSAY)
+    }
 }
 
 /// The membership at one moment. Snapshots are immutable and shared.
@@ -80,11 +104,7 @@ impl MembershipView {
 
     /// No other aggregator is known, and none vanished without leaving a moment ago.
     pub(crate) fn is_alone(&self, now: Instant) -> bool {
-        let vanished = |listed: &Listed| {
-            listed.dead
-                && listed.member.state != State::Leaving
-                && now.saturating_duration_since(listed.since) < MOURNED
-        };
+        let vanished = |listed: &Listed| listed.vanished() && now.saturating_duration_since(listed.since) < MOURNED;
         self.me.state != State::Joining
             && self.live.is_empty()
             && self.others.is_empty()
@@ -179,7 +199,7 @@ mod tests {
     fn one_copy_is_not_enough_just_after_a_death() {
         let now = Instant::now();
         let mut view = view(&[]);
-        let listed = |state| Listed { member: member("b", state), dead: true, since: now };
+        let listed = |state| Listed { member: member("b", state), dead: true, since: now, met: true };
         view.listed = vec![listed(State::Leaving)];
         assert!(view.is_alone(now), "it ended its stream");
         view.listed = vec![listed(State::Ready)];
@@ -187,5 +207,21 @@ mod tests {
         assert_eq!(view.copies(2, now + MOURNED / 2), 2);
         assert!(view.is_alone(now + MOURNED));
         assert_eq!(view.copies(2, now + MOURNED), 1);
+    }
+
+    #[test]
+    fn who_was_only_heard_of_is_not_lost_at_once() {
+        let now = Instant::now();
+        let later = now + HEARSAY / 2;
+        let b = member("b", State::Ready);
+        let heard = Listed::after(None, &b, true, now);
+        assert!(!heard.is_lost(later) && heard.is_lost(now + HEARSAY), "nobody ever heard it: it is gone");
+        let seen = Listed::after(Some(&heard), &b, false, later);
+        assert!(!seen.is_lost(now + HEARSAY) && seen.since == later);
+        let gone = Listed::after(Some(&seen), &b, true, later);
+        assert!(gone.is_lost(later), "who was alive and is gone is lost at once");
+        assert_eq!(Listed::after(Some(&gone), &b, true, now + HEARSAY).since, later, "since it went");
+        let left = Listed::after(Some(&seen), &member("b", State::Leaving), true, later);
+        assert!(!left.is_lost(now + 2 * HEARSAY), "it said so");
     }
 }
