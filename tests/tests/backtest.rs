@@ -150,3 +150,13 @@ async fn rules_are_judged_over_seven_days() {
     let (done, told) = starling(&[&usual[..], &["--rule", "nothing"]].concat());
     assert!(!done && told.contains("there is no rule \"nothing\""), "{told}");
 }
+
+/// As with `starling rules defaults | head -1`.
+#[test]
+fn output_that_nobody_reads_ends_a_tool_without_a_word() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(binary("starling")).args(["rules", "defaults"]).stdout(writer).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), told.as_ref()), (Some(141), ""));
+}

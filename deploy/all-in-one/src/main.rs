@@ -2,6 +2,7 @@
 //! `starling rules`: check and test alert rules.
 
 mod rules;
+mod unread;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ use crate::rules::RulesArgs;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    unread::ends_quietly();
     let up = CommonArgs::augment_args(UpArgs::augment_args(Command::new("up").about(Up::ABOUT)));
     let matches = Command::new(Up::NAME)
         .about("Starling watches a fleet of hosts as one machine")
