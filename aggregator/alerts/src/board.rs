@@ -183,35 +183,49 @@ impl Board {
         changed
     }
 
-    /// Goes on with an episode that another process judged: it takes the place of what is known here, if it is the newer
-    /// one, or began earlier of two that are open.
-    pub fn adopt(&mut self, episode: &Episode) {
+    /// Goes on at second `tick` with an episode as the book has it: it takes the place of what is known here when it is a newer
+    /// reading of the same one, began first of two that are open, or is open while what is known here is over. Returns what the
+    /// book is to have in its place: one that is over although it is open there, or a reading with more transitions.
+    pub fn adopt(&mut self, episode: &Episode, tick: u32) -> Option<Episode> {
+        let over = |outcome| {
+            let mut over = episode.clone();
+            over.end(tick, outcome);
+            over
+        };
         let rules = self.rules.all();
-        let Some((at, rule)) = rules.iter().enumerate().find(|(_, rule)| rule.name == episode.rule) else { return };
-        if rule.fingerprint() != episode.fingerprint {
-            return;
+        let same = |rule: &Arc<Rule>| rule.name == episode.rule && rule.fingerprint() == episode.fingerprint;
+        let Some(at) = rules.iter().position(same) else {
+            return episode.is_open().then(|| over(Outcome::RuleChanged));
+        };
+        if !self.subjects.contains_key(&episode.subject) {
+            self.subjects.insert(episode.subject.clone(), rules.iter().map(|_| Vec::new()).collect());
         }
-        let of_subject =
-            self.subjects.entry(episode.subject.clone()).or_insert_with(|| rules.iter().map(|_| Vec::new()).collect());
-        let instances = &mut of_subject[at];
+        let instances = &mut self.subjects.get_mut(&episode.subject)?[at];
         let instance = match instances.iter().position(|one| one.attributes == episode.attributes) {
             Some(at) => &mut instances[at],
             None if instances.len() < INSTANCES_MAX => {
-                instances.push(Instance::new(rule, episode.attributes.clone(), episode.judged));
-                let last = instances.len() - 1;
-                &mut instances[last]
+                instances.push(Instance::new(&rules[at], episode.attributes.clone(), episode.judged));
+                instances.last_mut()?
             }
-            None => return,
+            None => return None,
         };
         let takes = match &instance.last {
             None => true,
+            Some(last) if last.id == episode.id && last.sequence > episode.sequence => return Some(last.clone()),
             Some(last) if last.id == episode.id => episode.newer(last).is_gt(),
-            Some(last) if last.is_open() && episode.is_open() => episode.since < last.since,
-            Some(last) => episode.since > last.since,
+            Some(last) if last.is_open() && episode.is_open() => {
+                if (last.since, last.id) < (episode.since, episode.id) {
+                    return Some(over(Outcome::Merged));
+                }
+                true
+            }
+            Some(last) if last.is_open() => false,
+            Some(last) => episode.is_open() || episode.judged > last.judged,
         };
         if takes {
             instance.last = Some(episode.clone());
         }
+        None
     }
 
     /// Puts other rules in force. Open episodes of rules that judge as before go on; the others end at `tick`, and are
@@ -245,12 +259,6 @@ impl Board {
     pub fn forget(&mut self, subject: &Subject, tick: u32, outcome: Outcome) -> Vec<Episode> {
         let all = self.subjects.remove(subject).into_iter().flatten().flatten();
         all.filter_map(|instance| over(instance, tick, outcome)).collect()
-    }
-
-    /// Forgets the episodes of some subjects, without an end, and keeps what was looked back on.
-    pub fn begin_again(&mut self, of: impl Fn(&Subject) -> bool) {
-        let subjects = self.subjects.iter_mut().filter(|(subject, _)| of(subject));
-        subjects.flat_map(|(_, rules)| rules).flatten().for_each(|instance| instance.last = None);
     }
 
     /// Stops judging a subject that another process judges from now on: nothing ends.

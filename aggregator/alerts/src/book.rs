@@ -2,7 +2,7 @@
 //! key the newer stays, whoever has it and in whatever order they come, so that all books are equal once all records were
 //! exchanged.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use starling_proto::v1::{self, alert_control::What, alert_record::Record as Wire};
 use xxhash_rust::xxh3::xxh3_64;
@@ -100,12 +100,25 @@ struct Held<T> {
     revision: u64,
     /// Of an episode [`Episode::cause`], which does not change.
     cause: u64,
+    /// Its part in the digest; 0 for none.
+    hash: u64,
+}
+
+impl<T> Held<T> {
+    fn new(record: T, revision: u64, cause: u64, named: Option<&str>) -> Self {
+        Self { record, revision, cause, hash: named.map_or(0, |text| xxh3_64(text.as_bytes())) }
+    }
+}
+
+fn held_episode(episode: Episode, revision: u64, cause: u64) -> Held<Arc<Episode>> {
+    let named = episode.has_fired().then(|| format!("{} {}", episode.id, episode.sequence));
+    Held::new(Arc::new(episode), revision, cause, named.as_deref())
 }
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
-    episodes: BTreeMap<EpisodeId, Held<Episode>>,
+    episodes: BTreeMap<EpisodeId, Held<Arc<Episode>>>,
     controls: BTreeMap<String, Held<v1::AlertControl>>,
     /// What the silences among them match, by their key.
     matchers: BTreeMap<String, Vec<Matcher>>,
@@ -141,7 +154,7 @@ impl Book {
         match self.episodes.get_mut(&episode.id) {
             Some(held) if episode.newer(&held.record).is_gt() => {
                 let cause = held.cause;
-                *held = Held { record: episode, revision, cause };
+                *held = held_episode(episode, revision, cause);
             }
             Some(_) => return Put::Known,
             None => {
@@ -156,7 +169,7 @@ impl Book {
                     self.remove(oldest);
                 }
                 let cause = episode.cause();
-                self.episodes.insert(episode.id, Held { record: episode, revision, cause });
+                self.episodes.insert(episode.id, held_episode(episode, revision, cause));
             }
         }
         Put::Taken
@@ -175,16 +188,17 @@ impl Book {
             _ => None,
         };
         let (revision, version, held) = (self.revision + 1, control.version, self.controls.len());
+        let named = format!("{key} {version}");
         match self.controls.get_mut(&key) {
             Some(held) if control::newer(&control, &held.record).is_gt() => {
-                *held = Held { record: control, revision, cause: 0 }
+                *held = Held::new(control, revision, 0, Some(&named));
             }
             Some(_) => return Put::Known,
             None if u64::from(control.expires_tick) * 1_000 < now_ms => return Put::Known,
             None if held >= CONTROLS_MAX => {
                 return Put::Refused(format!("{CONTROLS_MAX} acknowledgements and silences are kept: end some first"));
             }
-            None => drop(self.controls.insert(key.clone(), Held { record: control, revision, cause: 0 })),
+            None => drop(self.controls.insert(key.clone(), Held::new(control, revision, 0, Some(&named)))),
         }
         if let Some(matchers) = matchers {
             self.matchers.insert(key, matchers);
@@ -197,16 +211,17 @@ impl Book {
         let Some(id) = EpisodeId::parse(&delivery.episode_id) else { return Put::Refused("no id".to_owned()) };
         let order = |one: &v1::AlertDelivery| (one.sequence, !one.firing, one.at_unix_ms);
         let (revision, key) = (self.revision + 1, (id, delivery.notifier.clone()));
+        let named = format!("{id} {} {}", delivery.notifier, delivery.sequence);
         match self.deliveries.get_mut(&key) {
             Some(held) if order(&delivery) > order(&held.record) => {
-                *held = Held { record: delivery, revision, cause: 0 }
+                *held = Held::new(delivery, revision, 0, Some(&named));
             }
             Some(_) => return Put::Known,
             None => {
                 if self.deliveries.len() >= DELIVERIES_MAX {
                     self.deliveries.pop_first();
                 }
-                self.deliveries.insert(key, Held { record: delivery, revision, cause: 0 });
+                self.deliveries.insert(key, Held::new(delivery, revision, 0, Some(&named)));
             }
         }
         Put::Taken
@@ -238,7 +253,7 @@ impl Book {
         let mut found: Vec<(u64, Record)> = Vec::new();
         let new = |at: u64| at > revision;
         let episodes = self.episodes.values().filter(|held| new(held.revision));
-        found.extend(episodes.map(|held| (held.revision, Record::Episode(held.record.clone()))));
+        found.extend(episodes.map(|held| (held.revision, Record::Episode((*held.record).clone()))));
         let controls = self.controls.values().filter(|held| new(held.revision));
         found.extend(controls.map(|held| (held.revision, Record::Control(held.record.clone()))));
         let deliveries = self.deliveries.values().filter(|held| new(held.revision));
@@ -250,18 +265,22 @@ impl Book {
     /// Of two books with the same one nobody has a transition, a word of a person or a delivery that the other lacks.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let hash = |text: String| xxh3_64(text.as_bytes());
-        let heard = self.episodes.values().filter(|held| held.record.has_fired());
-        let episodes = heard.map(|held| hash(format!("{} {}", held.record.id, held.record.sequence)));
-        let controls = self.controls.iter().map(|(key, held)| hash(format!("{key} {}", held.record.version)));
-        let deliveries = self.deliveries.iter();
-        let deliveries = deliveries.map(|((id, name), held)| hash(format!("{id} {name} {}", held.record.sequence)));
+        let episodes = self.episodes.values().map(|held| held.hash);
+        let controls = self.controls.values().map(|held| held.hash);
+        let deliveries = self.deliveries.values().map(|held| held.hash);
         episodes.chain(controls).chain(deliveries).fold(0, |all, one| all ^ one)
     }
 
     /// All episodes, in no order.
     pub fn episodes(&self) -> impl Iterator<Item = &Episode> {
-        self.episodes.values().map(|held| &held.record)
+        self.episodes.values().map(|held| &*held.record)
+    }
+
+    /// What those that judge go on with at second `tick`: all that are open, and those that were over for less than ten minutes.
+    #[must_use]
+    pub fn recent(&self, tick: u32) -> Vec<Arc<Episode>> {
+        let recent = |one: &Episode| one.ended.is_none_or(|(end, _)| end.saturating_add(FLAP_SECONDS) > tick);
+        self.episodes.values().filter(|held| recent(&held.record)).map(|held| Arc::clone(&held.record)).collect()
     }
 
     /// Those that are open: of several of one rule, subject and attributes the one that began first.
@@ -280,7 +299,7 @@ impl Book {
     /// One of them.
     #[must_use]
     pub fn episode(&self, id: EpisodeId) -> Option<&Episode> {
-        self.episodes.get(&id).map(|held| &held.record)
+        self.episodes.get(&id).map(|held| &*held.record)
     }
 
     /// What a notifier was told of an episode.
@@ -385,7 +404,7 @@ impl Book {
     ) -> Result<v1::AlertControl, ControlError> {
         control::check_silence(&silence)?;
         let version = self.next_version(now_ms);
-        let silence_id = control::silence_id(&silence.author, version);
+        let silence_id = control::silence_id(&silence.author, version, origin);
         Ok(v1::AlertControl {
             version,
             origin: origin.to_owned(),

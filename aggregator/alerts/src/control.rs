@@ -34,10 +34,10 @@ fn wrong(field: impl Into<String>, what: impl Into<String>) -> ControlError {
     ControlError { field: field.into(), what: what.into() }
 }
 
-/// The name of a silence that `author` makes at `version`.
+/// The name of a silence that `author` makes at `version` by the aggregator `origin`: two may make one each in one millisecond.
 #[must_use]
-pub(crate) fn silence_id(author: &str, version: u64) -> String {
-    format!("{:016x}", xxh3_64(format!("{author:?} {version}").as_bytes()))
+pub(crate) fn silence_id(author: &str, version: u64, origin: &str) -> String {
+    format!("{:016x}", xxh3_64(format!("{author:?} {version} {origin:?}").as_bytes()))
 }
 
 /// Checks a text that a person writes.

@@ -68,11 +68,14 @@ pub enum Outcome {
     Left,
     /// The subject, or the series that was judged, is no longer known.
     Forgotten,
+    /// An episode of the same cause began earlier, and goes on: they were begun on two sides of a partition.
+    Merged,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Recovered, Self::Passed, Self::RuleChanged, Self::Left, Self::Forgotten];
+    pub const ALL: [Self; 6] =
+        [Self::Recovered, Self::Passed, Self::RuleChanged, Self::Left, Self::Forgotten, Self::Merged];
 
     /// In words.
     #[must_use]
@@ -83,6 +86,7 @@ impl Outcome {
             Self::RuleChanged => "rule changed",
             Self::Left => "left as planned",
             Self::Forgotten => "no longer known",
+            Self::Merged => "goes on in an earlier alert of the same cause",
         }
     }
 }

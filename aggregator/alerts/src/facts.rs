@@ -1,5 +1,6 @@
 //! What an aggregator knows of a node or of the cluster beside its metrics. Facts are read in expressions by name, like
-//! metrics; they are never absent where they apply: 0 stands for "no" and "none".
+//! metrics; they are never absent where they apply, 0 stands for "no" and "none": but for how long nodes are silent, which is
+//! open while they may be on their way to another aggregator.
 
 use starling_proto::catalogue::Unit;
 
@@ -22,7 +23,7 @@ const fn fact(name: &'static str, scope: Scope, unit: Unit, help: &'static str) 
     Fact { name, scope, unit, help }
 }
 
-/// Seconds since the last second a node reported; of one that left as planned 0.
+/// Seconds since the last second a node reported.
 pub const NODE_SILENT: &str = "node.silent_seconds";
 /// Another machine reports under the name of a node.
 pub const NODE_CLASH: &str = "node.name_clash";
@@ -53,7 +54,7 @@ pub const FACTS: [Fact; 12] = [
         NODE_SILENT,
         Scope::Node,
         Unit::Number,
-        "seconds since the last second that the node reported; 0 of one that left as planned",
+        "seconds since the last second that the node reported; absent while it may be on its way to another aggregator",
     ),
     fact(NODE_CLASH, Scope::Node, Unit::Number, "1 while another machine reports under the same name"),
     fact(NODE_FAULTS, Scope::Node, Unit::Number, "collectors of the node that do not work"),

@@ -11,6 +11,8 @@
 //! - [`Board`]: all rules over all subjects, a second at a time: out come the episodes that changed;
 //! - [`words`]: episodes in sentences; [`verdict`]: the worst of them in one;
 //! - [`Book`]: the episodes, acknowledgements and silences of the cluster, the same everywhere after an exchange;
+//! - [`Evaluation`]: which subjects one aggregator of several judges, with what it goes on, and what is written down;
+//! - [`Exchange`]: what one aggregator gives another; [`News`]: what notifiers are to hear of the book, and when;
 //! - [`trial`]: tests of rules from a file;
 //! - [`backtest`]: what a rule would have said of history;
 //! - [`shown`]: an episode with all that people want to know of it.
@@ -23,10 +25,13 @@ mod book;
 pub mod control;
 pub mod defaults;
 mod episode;
+mod evaluation;
+mod exchange;
 pub mod expression;
 pub mod facts;
 pub mod judge;
 mod matcher;
+mod news;
 pub mod query;
 pub mod rule;
 pub mod shown;
@@ -41,8 +46,11 @@ pub use board::{Board, Second, Whole};
 pub use book::{Book, Put, Record, Taken};
 pub use control::{ControlError, Label};
 pub use episode::{Episode, EpisodeId, Outcome, State};
+pub use evaluation::{Answer, Evaluation, Now, ReadGroup, Sources, Stream, Written, records};
+pub use exchange::{Exchange, Offer};
 pub use expression::Values;
 pub use matcher::Matcher;
+pub use news::{News, Told};
 // As `for` and `hold` are written.
 pub use rule::{Mistake, Rule, Rules, Severity};
 pub use starling_promql::parse_duration;

@@ -92,6 +92,7 @@ impl From<Outcome> for v1::AlertOutcome {
             Outcome::RuleChanged => Self::RuleChanged,
             Outcome::Left => Self::Left,
             Outcome::Forgotten => Self::Forgotten,
+            Outcome::Merged => Self::Merged,
         }
     }
 }

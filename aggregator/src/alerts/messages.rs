@@ -1,16 +1,17 @@
 //! What notifiers need to know: episodes and what people said of them, what other aggregators told, and whose turn it is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, anyhow};
-use starling_alerts::{Episode, EpisodeId, Record};
+use starling_alerts::{Episode, News, Record};
 use starling_notify::{Config, Notifiers, Pulse};
 use starling_proto::v1;
+use starling_service::clock;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,8 @@ use crate::{
 
 /// Between two looks when nothing changes: whose turn it is may.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks while something waits until another aggregator has it.
+const WAITING_EVERY: Duration = Duration::from_millis(100);
 /// Between two looks at the file.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
 /// The name of all messages, for whose turn it is.
@@ -40,7 +43,8 @@ pub(crate) struct Messages {
     registry: Arc<Registry>,
     ledger: LedgerHandle,
     metrics: Arc<Metrics>,
-    revision: u64,
+    news: News,
+    began: Instant,
 }
 
 /// Reads the file of notifiers. Blocks.
@@ -62,19 +66,33 @@ impl Messages {
         metrics: Arc<Metrics>,
     ) -> Self {
         let stamp = modified(&path);
-        Self { alerts, notifiers, records, path, stamp, membership, registry, ledger, metrics, revision: 0 }
+        Self {
+            alerts,
+            notifiers,
+            records,
+            path,
+            stamp,
+            membership,
+            registry,
+            ledger,
+            metrics,
+            news: News::default(),
+            began: Instant::now(),
+        }
     }
 
     /// Hands on what changes, until the stop.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut changed = self.alerts.changed();
+        let (mut changed, mut shared) = (self.alerts.changed(), self.alerts.shared());
         let mut reloaded = tokio::time::Instant::now();
         loop {
             if reloaded.elapsed() >= RELOAD_EVERY {
                 reloaded = tokio::time::Instant::now();
                 self.reload().await?;
             }
-            self.hand_on();
+            let heard = *shared.borrow_and_update();
+            self.hand_on(heard);
+            let waits = self.news.waits();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -86,7 +104,8 @@ impl Messages {
                     self.alerts.put(all);
                 }
                 result = changed.changed() => result?,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                result = shared.changed(), if waits => result?,
+                () = tokio::time::sleep(if waits { WAITING_EVERY } else { LOOK_EVERY }) => {}
             }
         }
     }
@@ -106,28 +125,16 @@ impl Messages {
         Ok(())
     }
 
-    fn hand_on(&mut self) {
+    fn hand_on(&mut self, shared: Option<u64>) {
         let view = self.membership.view();
         let place = view.ranked(MESSAGES).iter().position(|member| member.id == view.me.id);
         let rank = place.filter(|_| view.me.state == State::Ready).and_then(|place| u32::try_from(place).ok());
         self.notifiers.rank(rank);
-        let (records, revision) = self.alerts.read(|book| (book.since(self.revision), book.revision()));
-        self.revision = revision;
-        let (mut ids, mut said) = (BTreeSet::<EpisodeId>::new(), false);
-        // What was told before comes first: then nothing is told twice.
-        for record in records {
-            match record {
-                Record::Delivery(delivery) => self.notifiers.delivery(&delivery),
-                Record::Episode(episode) if episode.has_fired() => drop(ids.insert(episode.id)),
-                Record::Episode(_) => {}
-                Record::Control(_) => said = true,
-            }
-        }
+        let now = clock::millis(self.began.elapsed());
+        let told = self.alerts.read(|book| self.news.next(book, now, shared));
+        told.deliveries.iter().for_each(|delivery| self.notifiers.delivery(delivery));
         let alerts = self.alerts.shown(&self.registry, |shown| {
-            if said {
-                ids.extend(shown.book.open().iter().filter(|one| one.has_fired()).map(|one| one.id));
-            }
-            let episodes: Vec<&Episode> = ids.iter().filter_map(|id| shown.book.episode(*id)).collect();
+            let episodes: Vec<&Episode> = told.episodes.iter().filter_map(|id| shown.book.episode(*id)).collect();
             let with_labels = |episode: &Episode| -> (v1::Alert, BTreeMap<String, String>) {
                 let labels = (shown.labels)(episode.subject.name()).into_iter().collect();
                 (shown.alert(episode), labels)

@@ -3,8 +3,7 @@
 //! - [`Alerts`]: the records and the rules, for all who read or write them;
 //! - [`files`]: the rules from their files, again when these change;
 //! - [`sight`]: what expressions read of a second;
-//! - [`evaluator`]: the part that judges: nodes whose stream is here, and of what is merged what this aggregator is to take
-//!   care of;
+//! - [`evaluator`]: the part that judges: brings the seconds to the rules;
 //! - [`queries`]: the part that asks rules which are queries;
 //! - [`messages`]: what notifiers need to know;
 //! - [`disk`]: the records over a restart.
@@ -86,6 +85,8 @@ struct Shared {
     in_force: Mutex<InForce>,
     /// The revision of the book.
     changed: watch::Sender<u64>,
+    /// The revision up to which another aggregator has everything; `None` while there is no other.
+    shared: watch::Sender<Option<u64>>,
     /// The last second that was judged.
     judged: AtomicU32,
     /// What queries came to.
@@ -111,6 +112,7 @@ impl Alerts {
             book: Mutex::new(book),
             in_force: Mutex::new(in_force),
             changed,
+            shared: watch::Sender::new(None),
             judged: AtomicU32::new(0),
             answers: queries::Answers::default(),
             path,
@@ -165,6 +167,30 @@ impl Alerts {
     /// The revision of the records, now and from now on.
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
+    }
+
+    /// The revision up to which another aggregator has everything, now and from now on; `None` while there is no other.
+    pub(crate) fn shared(&self) -> watch::Receiver<Option<u64>> {
+        self.0.shared.subscribe()
+    }
+
+    /// Whether there are other aggregators.
+    pub(crate) fn set_alone(&self, alone: bool) {
+        self.0.shared.send_if_modified(|shared| {
+            let next = (!alone).then(|| shared.unwrap_or(0));
+            std::mem::replace(shared, next) != next
+        });
+    }
+
+    /// Another aggregator has everything up to `revision`.
+    pub(crate) fn set_shared(&self, revision: u64) {
+        self.0.shared.send_if_modified(|shared| {
+            let more = shared.is_some_and(|shared| shared < revision);
+            if more {
+                *shared = Some(revision);
+            }
+            more
+        });
     }
 
     /// The rules.

@@ -1,6 +1,6 @@
-//! What expressions read of a second: its values, and facts.
+//! What expressions read of a second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use starling_alerts::Values;
 use starling_proto::{
@@ -10,25 +10,17 @@ use starling_proto::{
 
 use crate::reading::Reading;
 
-/// See the module.
-#[derive(Default)]
-pub(super) struct Sight<'a> {
-    /// `None` of a subject that did not report in the second.
-    pub(super) reading: Option<Reading<'a>>,
-    pub(super) facts: BTreeMap<&'static str, f64>,
-}
-
-impl Values for Sight<'_> {
+impl Values for Reading<'_> {
     fn statistic(&self, name: &str, with: &[(&str, &str)], statistic: Statistic) -> Option<f64> {
-        self.reading.as_ref()?.statistic(name, with, statistic)
+        Reading::statistic(self, name, with, statistic)
     }
 
     fn histogram(&self, name: &str, with: &[(&str, &str)]) -> Option<Histogram> {
-        self.reading.as_ref()?.histogram(name, with)
+        Reading::histogram(self, name, with)
     }
 
     fn nodes_above(&self, name: &str, with: &[(&str, &str)], than: f64) -> Option<f64> {
-        let (series, distribution) = self.reading.as_ref()?.distribution(name, with)?;
+        let (series, distribution) = self.distribution(name, with)?;
         let limit = than * 10f64.powi(series.scale().into());
         let above = distribution
             .buckets()
@@ -37,10 +29,9 @@ impl Values for Sight<'_> {
     }
 
     fn attributes(&self, name: &str, keys: &[String]) -> Vec<Vec<String>> {
-        let Some(reading) = &self.reading else { return Vec::new() };
         // A metric that is computed has the attributes of what it is computed from.
         let base = catalogue::find(name).map_or(name, |metric| metric.base().name);
-        let found: BTreeSet<Vec<String>> = reading
+        let found: BTreeSet<Vec<String>> = self
             .named(base)
             .iter()
             .filter_map(|entry| keys.iter().map(|key| entry.series.attribute(key).map(str::to_owned)).collect())
@@ -48,7 +39,7 @@ impl Values for Sight<'_> {
         found.into_iter().collect()
     }
 
-    fn fact(&self, name: &str) -> Option<f64> {
-        self.facts.get(name).copied()
+    fn fact(&self, _: &str) -> Option<f64> {
+        None
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use starling_alerts::Exchange;
 use starling_proto::v1;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -17,14 +18,14 @@ use crate::{
 
 /// Without anything new the digests are compared this often.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
-/// An answer takes this long at most.
-const ANSWER: Duration = Duration::from_secs(2);
+/// An answer takes this long at most: what was on its way when a partition heals is not to hold up what comes after it.
+const ANSWER: Duration = Duration::from_secs(1);
 /// All records take this long at most.
 const READ: Duration = Duration::from_secs(20);
 /// Messages on their way to one asker.
 const OUTBOX: usize = 4;
-/// So many comparisons in a row that differ, before all records are asked for.
-const DIFFER: u32 = 2;
+/// After a failure it is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(300);
 
 /// Gives records to the other aggregators, until the stop.
 pub(crate) async fn share_alerts(
@@ -37,7 +38,9 @@ pub(crate) async fn share_alerts(
     let mut view = membership.subscribe();
     let (mut tasks, mut running) = (JoinSet::new(), HashMap::new());
     loop {
-        let others: Vec<Member> = view.borrow_and_update().others.clone();
+        // Those too that nodes are not sent to yet: after a partition they are to agree at once.
+        let others: Vec<Member> = view.borrow_and_update().live.clone();
+        alerts.set_alone(others.is_empty());
         running.retain(|writer, token: &mut CancellationToken| {
             let stays = others.iter().any(|member| member.writer == *writer);
             if !stays {
@@ -64,28 +67,27 @@ pub(crate) async fn share_alerts(
 }
 
 async fn give(alerts: Alerts, channels: Arc<Channels>, member: Member, metrics: Arc<Metrics>, stop: CancellationToken) {
-    let (mut changed, mut given, mut differ) = (alerts.changed(), 0, 0u32);
+    let (mut changed, mut exchange) = (alerts.changed(), Exchange::default());
     loop {
-        let revision = *changed.borrow_and_update();
-        let (records, digest) = alerts.read(|book| (book.since(given), book.digest()));
+        changed.mark_unchanged();
+        let offer = alerts.read(|book| exchange.offer(book));
         let mut answer = Ok(None);
-        for part in chunks(records, digest) {
+        for part in chunks(offer.records.clone(), offer.digest) {
             answer = put(&channels, &member, part).await.map(Some);
             if answer.is_err() {
                 break;
             }
         }
+        let mut again = COMPARE_EVERY;
         match answer {
             Ok(theirs) => {
-                given = revision;
-                differ = if theirs == Some(digest) { 0 } else { differ + 1 };
-                if differ >= DIFFER {
-                    differ = 0;
+                let asks = exchange.taken(&offer, theirs.unwrap_or_default());
+                alerts.set_shared(exchange.given());
+                if asks {
                     match read(&channels, &member).await {
-                        // What is then still different they lack: everything is given again.
                         Ok(records) => {
                             alerts.put_wire(records);
-                            given = 0;
+                            exchange.asked();
                         }
                         Err(status) => metrics.alert_peer_failed(member.id.as_str(), status.message()),
                     }
@@ -93,13 +95,16 @@ async fn give(alerts: Alerts, channels: Arc<Channels>, member: Member, metrics: 
             }
             // One of a version without alerts takes none.
             Err(status) if status.code() == Code::Unimplemented => {}
-            Err(status) => metrics.alert_peer_failed(member.id.as_str(), status.message()),
+            Err(status) => {
+                again = RETRY_AFTER;
+                metrics.alert_peer_failed(member.id.as_str(), status.message());
+            }
         }
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(COMPARE_EVERY) => {}
-            result = changed.changed() => if result.is_err() { return },
+            () = tokio::time::sleep(again) => {}
+            result = changed.changed(), if again == COMPARE_EVERY => if result.is_err() { return },
         }
     }
 }
@@ -121,7 +126,7 @@ async fn put(channels: &Channels, member: &Member, records: v1::AlertRecords) ->
     request.set_timeout(ANSWER);
     let mut client = channels.peer(&member.grpc).map_err(Status::unavailable)?;
     let answer = tokio::time::timeout(ANSWER, client.put_alerts(request)).await;
-    Ok(answer.map_err(|_| Status::deadline_exceeded("no answer within 2 s"))??.into_inner().digest)
+    Ok(answer.map_err(|_| Status::deadline_exceeded("no answer within 1 s"))??.into_inner().digest)
 }
 
 async fn read(channels: &Channels, member: &Member) -> Result<Vec<v1::AlertRecord>, Status> {

@@ -2186,6 +2186,8 @@ pub enum AlertOutcome {
     Left = 4,
     /// The subject, or the series that was judged, is no longer known.
     Forgotten = 5,
+    /// An episode of the same cause began earlier, and goes on: they were begun on two sides of a partition.
+    Merged = 6,
 }
 impl AlertOutcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2200,6 +2202,7 @@ impl AlertOutcome {
             Self::RuleChanged => "ALERT_OUTCOME_RULE_CHANGED",
             Self::Left => "ALERT_OUTCOME_LEFT",
             Self::Forgotten => "ALERT_OUTCOME_FORGOTTEN",
+            Self::Merged => "ALERT_OUTCOME_MERGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2211,6 +2214,7 @@ impl AlertOutcome {
             "ALERT_OUTCOME_RULE_CHANGED" => Some(Self::RuleChanged),
             "ALERT_OUTCOME_LEFT" => Some(Self::Left),
             "ALERT_OUTCOME_FORGOTTEN" => Some(Self::Forgotten),
+            "ALERT_OUTCOME_MERGED" => Some(Self::Merged),
             _ => None,
         }
     }

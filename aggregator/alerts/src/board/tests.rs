@@ -72,15 +72,15 @@ fn another_goes_on_where_one_stopped() {
     let text = rule("busy", BUSY);
     let (mut first, mut second) = (Board::new(rules(&text)), Board::new(rules(&text)));
     let last = (100..107).flat_map(|tick| judge(&mut first, tick, &node("a"), &HOT())).last().unwrap();
-    second.adopt(&last);
+    second.adopt(&last, 107);
     let fired = (107..=110).flat_map(|tick| judge(&mut second, tick, &node("a"), &HOT())).last().unwrap();
     assert_eq!((fired.id, fired.state, fired.fired), (last.id, State::Firing, Some(110)));
     // One that began for itself takes the older one.
     let mut third = Board::new(rules(&text));
     judge(&mut third, 109, &node("a"), &HOT());
-    third.adopt(&last);
+    third.adopt(&last, 109);
     assert_eq!(judge(&mut third, 110, &node("a"), &HOT())[0].since, 100);
-    third.adopt(&Episode { judged: 50, sequence: 0, ..last.clone() });
+    third.adopt(&Episode { judged: 50, sequence: 0, ..last.clone() }, 110);
     assert_eq!(judge(&mut third, 111, &node("a"), &HOT())[0].fired, Some(110), "what is older changes nothing");
 }
 

@@ -55,6 +55,7 @@ const fn outcome(outcome: AlertOutcome) -> Option<&'static str> {
         AlertOutcome::RuleChanged => "rule_changed",
         AlertOutcome::Left => "left",
         AlertOutcome::Forgotten => "forgotten",
+        AlertOutcome::Merged => "merged",
     })
 }
 

@@ -55,6 +55,7 @@ fn outcome(from: v1::AlertOutcome) -> Option<&'static str> {
         v1::AlertOutcome::RuleChanged => Some("ruleChanged"),
         v1::AlertOutcome::Left => Some("left"),
         v1::AlertOutcome::Forgotten => Some("forgotten"),
+        v1::AlertOutcome::Merged => Some("merged"),
     }
 }
 

@@ -26,7 +26,11 @@ const COLUMNS = [
 ] as const;
 
 /** How an alert ended, in words; the others say it themselves. */
-const OUTCOMES: Record<string, string> = { passed: "passed before it fired", ruleChanged: "rule changed" };
+const OUTCOMES: Record<string, string> = {
+  passed: "passed before it fired",
+  ruleChanged: "rule changed",
+  merged: "goes on in an earlier one",
+};
 
 /** Why it is over. */
 const outcomeText = (outcome: string | null) => (outcome === null ? f.NONE : (OUTCOMES[outcome] ?? outcome));

@@ -1,0 +1,119 @@
+//! What notifiers are to hear of the book, and when.
+//!
+//! An episode is told once another aggregator has it too: whoever goes on with it, should this one be lost in the moment in which
+//! a receiver takes the message, then goes on with the same episode, and says the same by the same key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use starling_proto::v1;
+
+use super::{Book, EpisodeId, Record};
+
+/// Longest wait for another aggregator to have it, in milliseconds: a message is late by that at most.
+const SHARED_WITHIN: u64 = 500;
+
+/// What is to be handed on, in this order: what receivers were told comes first, so that nothing is told twice.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// What receivers were told.
+    pub deliveries: Vec<v1::AlertDelivery>,
+    /// Episodes that changed, or that somebody said something of.
+    pub episodes: BTreeSet<EpisodeId>,
+}
+
+/// From the first record on.
+#[derive(Debug, Default)]
+pub struct News {
+    revision: u64,
+    /// What is not told yet: the revision with which it is in the book, and until when it waits, in milliseconds.
+    waiting: BTreeMap<EpisodeId, (u64, u64)>,
+}
+
+impl News {
+    /// What is new in the book at `now_ms`. `shared` is the revision up to which another aggregator has everything; `None` when
+    /// there is no other.
+    pub fn next(&mut self, book: &Book, now_ms: u64, shared: Option<u64>) -> Told {
+        let mut told = Told::default();
+        let revision = book.revision();
+        let mut said = false;
+        for record in book.since(self.revision) {
+            match record {
+                Record::Delivery(delivery) => told.deliveries.push(delivery),
+                Record::Episode(episode) if episode.has_fired() => {
+                    self.waiting.entry(episode.id).or_insert((revision, now_ms + SHARED_WITHIN)).0 = revision;
+                }
+                Record::Episode(_) => {}
+                Record::Control(_) => said = true,
+            }
+        }
+        self.revision = revision;
+        self.waiting.retain(|id, (revision, until)| {
+            let waits = now_ms < *until && shared.is_some_and(|shared| shared < *revision);
+            if !waits {
+                told.episodes.insert(*id);
+            }
+            waits
+        });
+        if said {
+            let open = book.open().into_iter().filter(|one| one.has_fired() && !self.waiting.contains_key(&one.id));
+            told.episodes.extend(open.map(|one| one.id));
+        }
+        told
+    }
+
+    /// Whether something waits to be told.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_proto::ids::NodeId;
+
+    use super::*;
+    use crate::{
+        Episode, Rules, Subject,
+        judge::{self, Judged},
+    };
+
+    const T0: u32 = 1_800_000_000;
+
+    fn episode() -> Episode {
+        let text = "[[rule]]\nname = \"r\"\nscope = \"node\"\nexpression = \"system.cpu.utilization\"\nsummary = \"is busy\"\nabove = 0.5\nseverity = \"error\"";
+        let rules = Rules::read(&[("f", text)]).unwrap();
+        let subject = Subject::Node(NodeId::parse("a").unwrap());
+        let judged = Judged { tick: T0, value: Some(0.9), coverage: (1, 1) };
+        judge::step(&rules.all()[0], (&subject, &[]), None, judged).unwrap()
+    }
+
+    #[test]
+    fn an_episode_is_told_once_another_has_it_or_after_half_a_second() {
+        let (mut book, one) = (Book::default(), episode());
+        book.put(Record::Episode(one.clone()), u64::from(T0) * 1_000);
+        let all = BTreeSet::from([one.id]);
+        let mut alone = News::default();
+        assert_eq!(alone.next(&book, 0, None).episodes, all);
+        let mut shared = News::default();
+        assert!(shared.next(&book, 0, Some(0)).episodes.is_empty() && shared.waits());
+        assert_eq!(shared.next(&book, 10, Some(book.revision())).episodes, all);
+        assert!(!shared.waits() && shared.next(&book, 20, Some(0)).episodes.is_empty(), "once");
+        let mut slow = News::default();
+        assert!(slow.next(&book, 0, Some(0)).episodes.is_empty());
+        assert!(slow.next(&book, SHARED_WITHIN - 1, Some(0)).episodes.is_empty());
+        assert_eq!(slow.next(&book, SHARED_WITHIN, Some(0)).episodes, all);
+    }
+
+    #[test]
+    fn what_somebody_says_is_news_of_all_that_is_told() {
+        let (mut book, one, now) = (Book::default(), episode(), u64::from(T0) * 1_000);
+        book.put(Record::Episode(one.clone()), now);
+        let mut news = News::default();
+        news.next(&book, 0, None);
+        let by = v1::AlertAcknowledgement { author: "eve".to_owned(), ..v1::AlertAcknowledgement::default() };
+        let said = book.acknowledge(&one, by, "agg", now).unwrap();
+        book.put(Record::Control(said), now);
+        assert_eq!(news.next(&book, 1, Some(0)).episodes, BTreeSet::from([one.id]));
+    }
+}
