@@ -24,6 +24,8 @@ mod run;
 mod samples;
 mod send;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod text;
 
 pub use config::{Config, Notifier, Plan, Route};
