@@ -30,7 +30,9 @@ const SAVE_EVERY: u64 = 5_000;
 /// A node leaves an aggregator that ended after so long, and one that does not answer, in milliseconds.
 const NODE_LEAVES: (u64, u64) = (1_000, 3_000);
 /// What fires often ends so much later, in milliseconds.
-const HELD_MAX: u64 = 330_000;
+const HELD_MAX: u64 = 360_000;
+/// All is told so long after it ended, in milliseconds.
+const TOLD_AFTER: u64 = 30_000;
 /// Parts of a step.
 pub(super) const PHASES: u8 = 4;
 
@@ -146,11 +148,15 @@ impl<'a> Cluster<'a> {
     /// The run, with the oracle beside it.
     pub(super) fn play(mut self) -> Result<Vec<Taken>, String> {
         let mut oracle = Oracle::default();
-        let end = u64::from(self.schedule.seconds) * 1_000;
-        while self.now < end || self.is_held() && self.now < end + HELD_MAX {
+        let mut end = u64::from(self.schedule.seconds) * 1_000;
+        let latest = end + HELD_MAX;
+        while self.now < end.min(latest) {
             self.step(&mut oracle);
             oracle.look(&self)?;
             self.now += STEP;
+            if self.is_held() {
+                end = end.max(self.now + TOLD_AFTER);
+            }
         }
         oracle.judge(&self)?;
         Ok(self.taken)
@@ -189,6 +195,7 @@ impl<'a> Cluster<'a> {
         }
         if now.is_multiple_of(1_000) {
             self.report();
+            self.catch_up();
         }
         self.deliver();
         self.receive();
@@ -255,7 +262,9 @@ impl<'a> Cluster<'a> {
         let member = &mut self.members[at];
         let Some(process) = member.process.as_mut().filter(|process| now >= process.saved + SAVE_EVERY) else { return };
         process.saved = now;
-        member.saved = process.book.since(0);
+        if self.plant != Some(Plant::SavesNothing) {
+            member.saved = process.book.since(0);
+        }
     }
 
     /// Whether a node or an aggregator reaches an aggregator that answers.
@@ -300,6 +309,21 @@ impl<'a> Cluster<'a> {
                 let connected = self.schedule.connects(now, (MEMBER, owner), (MEMBER, to));
                 if let Some(process) = self.members[to].process.as_mut().filter(|_| connected) {
                     process.frames.take(node, tick);
+                }
+            }
+        }
+    }
+
+    /// What one holds the others get, once they hear each other.
+    fn catch_up(&mut self) {
+        let last =
+            |member: &Member| member.process.as_ref().map(|process| process.frames.last.clone()).unwrap_or_default();
+        let held: Vec<BTreeMap<usize, u32>> = self.members.iter().map(last).collect();
+        for (from, held) in held.into_iter().enumerate() {
+            for to in 0..self.members.len() {
+                let connected = self.schedule.connects(self.now, (MEMBER, from), (MEMBER, to));
+                if let Some(process) = self.members[to].process.as_mut().filter(|_| connected) {
+                    held.iter().for_each(|(node, tick)| process.frames.take(*node, *tick));
                 }
             }
         }
@@ -415,7 +439,9 @@ impl<'a> Cluster<'a> {
         let (now, unix_ms) = (self.now, self.unix_ms());
         let settled = self.tick() - 1 - LAG;
         let process = self.members[at].process.as_mut().unwrap();
-        process.book.expire((unix_ms / 1_000) as u32);
+        if self.plant != Some(Plant::KeepsOutdated) {
+            process.book.expire((unix_ms / 1_000) as u32);
+        }
         if settled <= process.settled {
             return;
         }
@@ -459,7 +485,10 @@ impl<'a> Cluster<'a> {
             let moment = Now { tick, coverage, first, values: &values, facts: BTreeMap::new(), answers: Vec::new() };
             let (streams, cares) = (streams.clone(), cares.clone());
             let around = Around { schedule: self.schedule, tick, frames: &process.frames, streams, cares };
-            let changed = process.evaluation.judge(&moment, &recent, &around);
+            let mut changed = process.evaluation.judge(&moment, &recent, &around);
+            if plant == Some(Plant::KeepsBoth) {
+                changed.retain(|one| !matches!(one.ended, Some((_, starling_alerts::Outcome::Merged))));
+            }
             let written = records(changed, &process.book, (tick, unix_ms), &at.to_string());
             for record in written.records {
                 process.book.put(record, unix_ms);
@@ -476,7 +505,10 @@ impl<'a> Cluster<'a> {
             if !process.links[other].wants(now, revision) {
                 continue;
             }
-            let offer = process.links[other].exchange.offer(&process.book);
+            let mut offer = process.links[other].exchange.offer(&process.book);
+            if self.plant == Some(Plant::GivesNothing) {
+                offer.records.clear();
+            }
             let records = offer.records.clone();
             let number = process.links[other].offered(now, offer, revision);
             self.send(at, other, Body::Records { records, number });

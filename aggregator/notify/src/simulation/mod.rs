@@ -216,8 +216,24 @@ enum Plant {
     AdoptsNothing,
     /// What others told is not heard.
     DeafToDeliveries,
+    /// Of two open episodes of one cause none ends.
+    KeepsBoth,
+    /// Nothing is saved.
+    SavesNothing,
+    /// What ran out is kept.
+    KeepsOutdated,
+    /// What is new is not given to others.
+    GivesNothing,
 }
 
 impl Plant {
-    const ALL: [Self; 3] = [Self::ToldAtOnce, Self::AdoptsNothing, Self::DeafToDeliveries];
+    const ALL: [Self; 7] = [
+        Self::ToldAtOnce,
+        Self::AdoptsNothing,
+        Self::DeafToDeliveries,
+        Self::KeepsBoth,
+        Self::SavesNothing,
+        Self::KeepsOutdated,
+        Self::GivesNothing,
+    ];
 }

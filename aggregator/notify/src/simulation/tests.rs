@@ -171,8 +171,33 @@ fn without_faults_each_of_ten_thousand_transitions_is_told_once() {
     assert!(told >= 10_000, "{told}");
 }
 
+/// All end at once, and start again from what they saved; some causes go meanwhile.
+fn all_start_again() -> Schedule {
+    let kill = |who| Fault::Kill { who, at: 25_000, phase: 0, back: Some(15) };
+    let bad = vec![
+        (Cause::Errors, Span::of(12, 60)),
+        (Cause::Load, Span::of(10, 24)),
+        (Cause::Zone(0), Span::of(11, 50)),
+        (Cause::Busy(0), Span::of(13, 20)),
+        (Cause::Slow(1), Span::of(9, 60)),
+    ];
+    Schedule { bad, faults: (0..3).map(kill).collect(), ..Schedule::calm(3, 120) }
+}
+
+#[test]
+fn what_was_told_before_all_start_again_is_not_told_again_and_what_ended_meanwhile_is() {
+    // Scenario A02.
+    let told = play(&all_start_again(), None).unwrap_or_else(|what| panic!("{what}"));
+    assert_eq!(told.len(), 2 * all_start_again().bad.len(), "{told:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_befalls_a_cluster(schedule in schedules()) {
+        prop_assert_eq!(play(&schedule, None).err(), None, "{:?}", schedule);
+    }
 
     #[test]
     fn each_side_of_a_partition_tells_once(schedule in partitions()) {
@@ -188,7 +213,7 @@ fn planted_mistakes_are_found() {
         let kill = Fault::Kill { who, at: 8_000 + second * 1_000, phase: PHASES - 1, back: None };
         Schedule { bad: episodes(), faults: vec![kill], ..Schedule::calm(3, 60) }
     });
-    let all: Vec<Schedule> = kills.chain(cuts).chain(mixed).collect();
+    let all: Vec<Schedule> = [all_start_again()].into_iter().chain(kills).chain(cuts).chain(mixed).collect();
     for plant in Plant::ALL {
         let finds = |schedule: &Schedule| play(schedule, Some(plant)).is_err() && play(schedule, None).is_ok();
         assert!(all.iter().any(finds), "{plant:?} was not found");
