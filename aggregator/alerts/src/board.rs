@@ -211,7 +211,7 @@ impl Board {
         };
         let takes = match &instance.last {
             None => true,
-            Some(last) if last.id == episode.id && last.sequence > episode.sequence => return Some(last.clone()),
+            Some(last) if last.id == episode.id && last.progress() > episode.progress() => return Some(last.clone()),
             Some(last) if last.id == episode.id => episode.newer(last).is_gt(),
             Some(last) if last.is_open() && episode.is_open() => {
                 if (last.since, last.id) < (episode.since, episode.id) {

@@ -200,11 +200,18 @@ impl Episode {
         EpisodeId::of(&self.rule, &self.subject, &self.attributes, 0).0
     }
 
-    /// Which of two readings of one episode is the newer: the one with more transitions, then the one that judged later.
-    /// Of equal ones they are ordered all the same, so that all who compare agree.
+    /// How far it went: whether it fired, and its transitions. One that fired is ahead of one that did not: on one side of a partition
+    /// it may be over as one that passed, when the other side told of it.
+    #[must_use]
+    pub const fn progress(&self) -> (bool, u32) {
+        (self.has_fired(), self.sequence)
+    }
+
+    /// Which of two readings of one episode is the newer: the one that went farther, then the one that judged later. Of equal ones
+    /// they are ordered all the same, so that all who compare agree.
     #[must_use]
     pub fn newer(&self, other: &Self) -> Ordering {
-        let key = |one: &Self| (one.sequence, one.judged, one.state, one.severity, one.value.to_bits());
+        let key = |one: &Self| (one.progress(), one.judged, one.state, one.severity, one.value.to_bits());
         key(self).cmp(&key(other))
     }
 

@@ -30,7 +30,7 @@ pub fn records(changed: Vec<Episode>, book: &Book, (tick, now_ms): (u32, u64), o
         if known.is_some_and(|known| episode.newer(known).is_le()) {
             continue;
         }
-        let is_transition = known.is_none_or(|known| known.sequence < episode.sequence);
+        let is_transition = known.is_none_or(|known| known.progress() < episode.progress());
         if !is_transition && !(u64::from(tick) + episode.id.0).is_multiple_of(u64::from(VALUE_EVERY)) {
             continue;
         }

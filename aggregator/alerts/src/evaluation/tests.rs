@@ -323,3 +323,24 @@ fn what_ended_before_somebody_took_it_over_ends() {
         [(a.open()[0].id, Some((T0 + 5, Outcome::Recovered)))]
     );
 }
+
+#[test]
+fn what_fired_on_one_side_of_a_partition_did_not_pass_on_the_other() {
+    let of = || rules(&[("slow", SLOW)]);
+    let (mut a, mut b) = (Side::new(of()), Side::new(of()));
+    a.streams.insert(node("n"), Some(0.95));
+    a.sees("n", T0, 0);
+    b.sees("n", T0, 0);
+    a.seconds(5);
+    b.hears(&a);
+    // The other side waits for a node that it does not see.
+    b.cares.insert(node("n"));
+    b.tick = a.tick;
+    b.seconds(40);
+    let fired = a.seconds(20).remove(0);
+    assert!(b.open().is_empty() && b.book.episode(fired.id).and_then(ended) == Some(Outcome::Passed));
+    a.tick = b.tick;
+    a.hears(&b);
+    b.hears(&a);
+    assert!(a.book.episode(fired.id).is_some_and(Episode::is_open) && b.open().len() == 1);
+}
