@@ -5,6 +5,7 @@
 //! - [`Oracle`]: nodes whose every frame is known, so that a test can add up what the cluster must show;
 //! - [`Cluster`]: aggregators that know each other;
 //! - [`swarm`]: thousands of cheap nodes in one process;
+//! - [`imported`]: history that was imported, and programs that answer from it;
 //! - [`chaos`]: a cluster under faults, every second of it checked;
 //! - [`every_log_advances`] and [`same_view`]: whether a cluster as a whole is well;
 //! - [`Cost`] and [`Scrape`]: what a process costs and what it says of itself.
@@ -13,6 +14,7 @@ pub mod chaos;
 mod cluster;
 mod cost;
 mod health;
+pub mod imported;
 mod oracle;
 mod program;
 mod scrape;

@@ -3,191 +3,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::Value;
 use starling_proto::{
     histogram::{Histogram, HistogramSum},
     v1,
 };
-use starling_service::grpc::query_client::QueryClient;
-use starling_tests::{Program, binary, eventually, http_get};
-use tonic::transport::Channel;
+use starling_tests::imported::{Input, SHORT, Stack, now, promql};
 
 const HOUR: u32 = 3_600;
 const DAY: u32 = 86_400;
 /// Every second of the import stays.
 const LONG: [&str; 1] = ["history.keep_1s_secs=600000"];
-/// Tiers of which only the hours stay.
-const SHORT: [&str; 3] = ["history.keep_1s_secs=60", "history.keep_10s_secs=60", "history.keep_1m_secs=60"];
-
-/// What is imported: lines of text, and of JSON.
-#[derive(Default)]
-struct Input {
-    text: String,
-    json: String,
-}
-
-impl Input {
-    fn line(&mut self, series: &str, value: impl std::fmt::Display, tick: u32) {
-        let _ = writeln!(self.text, "{series} {value} {tick}");
-    }
-
-    /// Values of some seconds of one histogram series of a node.
-    fn histograms(&mut self, node: &str, name: &str, seconds: &[(u32, Arc<Histogram>)]) {
-        let hex = |bytes: &[u8]| {
-            bytes.iter().fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
-        };
-        let times: Vec<String> = seconds.iter().map(|(tick, _)| tick.to_string()).collect();
-        let all: Vec<String> =
-            seconds.iter().map(|(_, one)| format!("{{\"bytes\":\"{}\"}}", hex(&one.encode()))).collect();
-        let _ = writeln!(
-            self.json,
-            "{{\"subject\":\"node/{node}\",\"name\":\"{name}\",\"unit\":\"s\",\"times\":[{}],\"histograms\":[{}]}}",
-            times.join(","),
-            all.join(",")
-        );
-    }
-
-    /// Into a new store; and a copy of it.
-    fn import(&self, dir: &Path) -> [PathBuf; 2] {
-        let [state, copy, text, json] = ["state", "copy", "input.om", "input.jsonl"].map(|name| dir.join(name));
-        fs::write(&text, &self.text).unwrap();
-        fs::write(&json, &self.json).unwrap();
-        for arguments in
-            [vec!["import".as_ref(), text.as_path(), json.as_path()], vec!["snapshot".as_ref(), copy.as_path()]]
-        {
-            let output =
-                Command::new(binary("starling")).arg("store").args(arguments).arg("--state").arg(&state).output();
-            let output = output.unwrap();
-            let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{told}");
-        }
-        [state, copy]
-    }
-}
-
-/// An aggregator on an imported store, and a dashboard beside it.
-struct Stack {
-    aggregator: Program,
-    dashboard: Program,
-    client: QueryClient<Channel>,
-}
-
-impl Stack {
-    /// With [`SHORT`] it waits until retention took the seconds.
-    async fn start(state: &Path, settings: &[&str]) -> Self {
-        let folder = format!("state_dir={}", state.display());
-        let free = ["grpc_listen=127.0.0.1:0", "gossip_listen=127.0.0.1:0", "admin_listen=127.0.0.1:0", "cluster=test"];
-        let all = [&[folder.as_str()], &free[..], settings].concat();
-        let aggregator = Program::with_settings("starling-aggregator", &all);
-        let seeds = format!("aggregators=[\"{}\"]", aggregator.address("grpc"));
-        let dashboard =
-            Program::with_settings("starling-dashboard", &[&seeds, "listen=127.0.0.1:0", "admin_listen=127.0.0.1:0"]);
-        let client = QueryClient::connect(aggregator.url("grpc")).await.unwrap();
-        let stack = Self { aggregator, dashboard, client };
-        eventually("it answers, and the seconds have gone", async || {
-            let left = fs::read_dir(state.join("history/segments/1s")).map_err(|error| error.to_string())?.count();
-            let settled = stack.client.clone().get_cluster(v1::GetClusterRequest::default()).await;
-            settled.map_err(|status| status.to_string())?;
-            if settings != SHORT || left <= 2 { Ok(()) } else { Err(format!("{left} segments")) }
-        })
-        .await;
-        stack
-    }
-
-    async fn range(
-        &self,
-        node: &str,
-        name: &str,
-        (from, to, step): (u32, u32, u32),
-        statistics: &[&str],
-    ) -> v1::RangeAnswer {
-        let request = v1::QueryRangeRequest {
-            scope: scope(node),
-            name: name.into(),
-            from_tick: from,
-            to_tick: to,
-            step_seconds: step,
-            statistics: statistics.iter().map(ToString::to_string).collect(),
-            ..Default::default()
-        };
-        let answer = self.client.clone().query_range(request).await;
-        let answer = answer.unwrap_or_else(|status| panic!("{name}: {status}")).into_inner();
-        assert_eq!(answer.series.len(), 1, "{name}: {answer:?}");
-        answer
-    }
-
-    /// The values of one statistic of the one series there is.
-    async fn values(&self, node: &str, name: &str, range: (u32, u32, u32), statistic: &str) -> Vec<f64> {
-        self.range(node, name, range, &[statistic]).await.series[0].statistics[0].values.clone()
-    }
-
-    /// The points of the one series there is, by second.
-    async fn points(&self, query: &str, range: (u32, u32, u32)) -> BTreeMap<u32, f64> {
-        let answer = self.client.clone().query_promql(promql(query, range)).await;
-        let answer = answer.unwrap_or_else(|status| panic!("{query}: {status}")).into_inner();
-        assert!(answer.series.len() <= 1, "{query}: {answer:?}");
-        let one = answer.series.first().cloned().unwrap_or_default();
-        one.times_ms.iter().map(|ms| (ms / 1_000) as u32).zip(one.values).collect()
-    }
-
-    async fn summary(&self, name: &str, from_tick: u32, to_tick: u32, zone: &str) -> v1::Summary {
-        let (name, time_zone) = (name.to_owned(), zone.to_owned());
-        let request =
-            v1::SummarizeRequest { scope: scope("n1"), name, from_tick, to_tick, time_zone, ..Default::default() };
-        let answer = self.client.clone().summarize(request).await;
-        answer.unwrap_or_else(|status| panic!("{status}")).into_inner()
-    }
-
-    async fn distribution(&self, node: &str, name: &str, from: u32, to: u32) -> Result<v1::Distribution, String> {
-        let request = v1::GetDistributionRequest {
-            scope: scope(node),
-            name: name.into(),
-            from_tick: from,
-            to_tick: to,
-            quantiles: vec![0.5, 0.9, 0.99],
-            include_histogram: true,
-            ..Default::default()
-        };
-        let answer = self.client.clone().get_distribution(request).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| status.to_string())
-    }
-
-    async fn rest(&self, path: &str) -> Value {
-        let (_, text) = http_get(self.dashboard.address("http"), path).await.unwrap();
-        // The body may come in pieces, with their lengths around them.
-        let body = text.find('{').zip(text.rfind('}')).map_or("", |(from, to)| &text[from..=to]);
-        serde_json::from_str(body).unwrap_or_else(|_| panic!("{text}"))
-    }
-}
-
-fn promql(query: &str, (start, end, step): (u32, u32, u32)) -> v1::QueryPromqlRequest {
-    let ms = |tick: u32| i64::from(tick) * 1_000;
-    let step_ms = if start == end { 0 } else { ms(step) };
-    v1::QueryPromqlRequest { query: query.into(), start_ms: ms(start), end_ms: ms(end), step_ms, ..Default::default() }
-}
-
-fn scope(node: &str) -> Option<v1::Scope> {
-    Some(v1::Scope { node_id: node.into(), ..Default::default() })
-}
 
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-4 * b.abs().max(1.0)
-}
-
-fn now() -> u32 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as u32
 }
 
 /// The hour of a case; a day and more lies after all of them.
@@ -398,6 +228,112 @@ async fn zeros_are_a_row(stack: &Stack, t: u32) {
     assert!(value(0) == 0.0 && (value(1) - 1.0).abs() < 0.035, "58: {:?}", found.quantiles);
     assert_eq!(found.count, Some(1_000.0), "58");
     assert!(found.buckets.iter().all(|bucket| bucket.lower.unwrap() >= 0.0), "58: {:?}", found.buckets);
+}
+
+/// 14. Heat map rows sorted as text, +Inf at the bottom.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_heat_map_rise_and_hold_their_values() {
+    const MICROS: [u64; 6] = [50, 2_000, 200_000, 3_000_000, 12_000_000, 90_000_000];
+    let dir = tempfile::tempdir().unwrap();
+    let t = (now() - DAY) / HOUR * HOUR;
+    let mut sum = HistogramSum::new();
+    MICROS.iter().for_each(|micros| sum.record(micros * 1_000, 1));
+    let each = Arc::new(sum.to_histogram());
+    let mut input = Input::default();
+    input.histograms("n1", "traffic.duration", &(t..t + 60).map(|tick| (tick, each.clone())).collect::<Vec<_>>());
+    let [state, _] = input.import(dir.path());
+    let stack = Stack::start(&state, &LONG).await;
+    let request = v1::GetHeatmapRequest { from_tick: t, to_tick: t + 59, step_seconds: 1, ..Default::default() };
+    let map = stack.client.clone().get_heatmap(request).await.unwrap().into_inner();
+    let bounds: Vec<[Option<f64>; 2]> = map.rows.iter().map(|row| [row.lower, row.upper]).collect();
+    let grid: Vec<Vec<f64>> = map.rows.iter().map(|row| row.cells.clone()).collect();
+    rises(&bounds, &grid, 1e-6);
+    let path = format!("/api/v1/metrics/heatmap/latency?from={t}&to={}&columns=60", t + 59);
+    let shown = stack.rest(&path).await;
+    let all = |of: &serde_json::Value| of.as_array().unwrap_or_else(|| panic!("{shown}")).clone();
+    let bounds: Vec<[Option<f64>; 2]> =
+        all(&shown["rows"]).iter().map(|row| ["lower", "upper"].map(|key| row[key].as_f64())).collect();
+    let cell = |cell: &serde_json::Value| cell["value"].as_f64().unwrap_or(f64::NAN);
+    let grid: Vec<Vec<f64>> = all(&shown["grid"]).iter().map(|row| all(row).iter().map(cell).collect()).collect();
+    assert_eq!((shown["unit"].as_str(), shown["stepSeconds"].as_u64()), (Some("us"), Some(1)), "{shown}");
+    rises(&bounds, &grid, 1.0);
+
+    fn rises(bounds: &[[Option<f64>; 2]], grid: &[Vec<f64>], unit: f64) {
+        let [lower, upper] = [0, 1].map(|side| move |row: &[Option<f64>; 2]| row[side].unwrap_or(f64::INFINITY));
+        assert!(bounds.iter().all(|row| lower(row) < upper(row)), "{bounds:?}");
+        assert!(bounds.windows(2).all(|pair| upper(&pair[0]) <= lower(&pair[1])), "{bounds:?}");
+        for column in 0..60 {
+            assert_eq!(grid.iter().map(|row| row[column]).sum::<f64>(), 6.0, "{column}");
+            for micros in MICROS {
+                let value = micros as f64 * unit;
+                let row = bounds.iter().position(|row| lower(row) <= value && value < upper(row));
+                assert_eq!(row.map(|row| grid[row][column]), Some(1.0), "{micros} us in {bounds:?}");
+            }
+        }
+    }
+}
+
+/// 49. The same time a week ago, across the change of clocks: 2026-10-25 in Berlin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_week_ago_is_the_same_time_of_the_day_across_the_change_of_clocks() {
+    /// 2026-10-25 00:00Z: at 01:00Z it is 02:00 there instead of 03:00.
+    const CHANGE: u32 = 1_792_886_400;
+    let dir = tempfile::tempdir().unwrap();
+    // It is nine there.
+    let nine = |day: u32| {
+        let hour = if day < 25 { 7 } else { 8 };
+        CHANGE + day * DAY - 25 * DAY + hour * HOUR
+    };
+    let mut input = Input::default();
+    for day in 16..=30 {
+        // By the minute, the hours on both sides with it.
+        for tick in (nine(day) - 2 * HOUR..nine(day) + 3 * HOUR).step_by(60) {
+            let busy = (nine(day)..nine(day) + HOUR).contains(&tick);
+            input.line("rps{node=\"n1\"}", if busy { 1_000 } else { 100 }, tick);
+            input.line(
+                "odd{node=\"n1\"}",
+                if !busy {
+                    100
+                } else if day == 28 {
+                    300
+                } else {
+                    1_000
+                },
+                tick,
+            );
+        }
+    }
+    let [state, _] = input.import(dir.path());
+    let stack = Stack::start(&state, &LONG).await;
+    for (day, zone) in (24..=30).flat_map(|day| ["Europe/Berlin", ""].map(|zone| (day, zone))) {
+        let (from, to) = (nine(day), nine(day) + HOUR - 1);
+        let summary = stack.summary("rps", from, to, zone).await;
+        let week = summary.week_ago.clone().unwrap();
+        let is_after = (25..=31).contains(&day);
+        let wanted = if zone.is_empty() { from - 7 * DAY } else { nine(day - 7) };
+        assert_eq!(week.from_tick, wanted, "{day} {zone:?}");
+        assert_eq!(from - week.from_tick == 608_400, is_after && !zone.is_empty(), "{day} {zone:?}");
+        assert_eq!(week.counted_in, if zone.is_empty() { "168 hours in UTC" } else { zone });
+        assert_eq!(summary.average, Some(1_000.0), "{day}");
+        if !zone.is_empty() {
+            assert_eq!((week.average, week.change_ratio), (Some(1_000.0), Some(0.0)), "{day}");
+        }
+        let broken = |summary: &v1::Summary| summary.insights.iter().any(|one| one.r#type == "daily_pattern");
+        assert!(!broken(&summary), "{day} {zone:?}: {:?}", summary.insights);
+        // One that is broken is told with and without the zone.
+        assert_eq!(broken(&stack.summary("odd", from, to, zone).await), day == 28, "{day} {zone:?}");
+        let zone = if zone.is_empty() { String::new() } else { format!("&timeZone={zone}") };
+        let shown =
+            stack.rest(&format!("/api/v1/metrics/historical?metric=rps&node=n1&from={from}&to={to}{zone}")).await;
+        assert!(shown["average"] == 1_000.0 && shown["insights"].is_array(), "{shown}");
+        assert!(!shown["insights"].to_string().contains("daily_pattern"), "{shown}");
+    }
+    // In PromQL a week is 604,800 s: on the 19th it is nine an hour earlier.
+    for (hour, wanted) in [(7, 1_000.0), (8, 100.0)] {
+        let at = CHANGE + DAY + (hour + 1) * HOUR - 1;
+        let mean = stack.points("avg_over_time(rps{node=\"n1\"}[1h] offset 1w)", (at, at, 0)).await[&at];
+        assert!((mean - wanted).abs() <= 0.02 * 1_000.0, "{hour}: {mean}");
+    }
 }
 
 /// A percentile over any tier, range and set is that of one histogram of all samples, bucket for bucket.
