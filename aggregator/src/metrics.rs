@@ -111,6 +111,22 @@ starling_service::metrics! {
         history_kept_steps_lookups: By<Counter> = "starling_aggregator_history_kept_steps_lookups", label "outcome";
         /// What is kept in memory of sealed blocks in the steps of questions, in bytes.
         history_kept_steps_bytes: Gauge = "starling_aggregator_history_kept_steps", unit Bytes;
+        /// Sixty steps of something merged that a question read, by whether they were kept in memory from an earlier one (`found`),
+        /// read (`made`), or read again because a second of them had changed (`changed`).
+        history_kept_chunks_lookups: By<Counter> = "starling_aggregator_history_kept_chunks_lookups", label "outcome";
+        /// What is kept of them, in bytes, by where they were read: of the newest 15 minutes in `memory`, and of the `disk`.
+        history_kept_chunks_bytes: By<Gauge> = "starling_aggregator_history_kept_chunks_size", label "of";
+        /// Readings of the open seconds of a node for a question, by whether an earlier one had read all of it (`found`), some
+        /// (`continued`) or nothing (`made`).
+        history_picks_lookups: By<Counter> = "starling_aggregator_history_picks_lookups", label "outcome";
+        /// What is kept in memory of such readings, in bytes.
+        history_picks_bytes: Gauge = "starling_aggregator_history_picks", unit Bytes;
+        /// Open seconds of nodes that questions read, by whether they were in `memory` or only in the `log`.
+        open_rows_read: By<Counter> = "starling_aggregator_history_open_seconds_read", label "from";
+        /// Newest seconds of each node that are in memory beside the log; fewer when all of them take too many bytes.
+        newest_rows: Gauge = "starling_aggregator_history_newest_seconds_kept";
+        /// Their bytes, of all nodes.
+        newest_rows_bytes: Gauge = "starling_aggregator_history_newest_seconds", unit Bytes;
         /// From a question over time to its answer.
         history_answer: Durations = "starling_aggregator_history_answer", unit Seconds;
         /// Requests to the engine that keeps older history, by outcome.
@@ -485,6 +501,15 @@ impl Metrics {
         self.blocks_lost_bytes.add(bytes as u64);
         if let Some(left_out) = self.blocks_lost_line.allow() {
             warn!(bytes, left_out, "the blocks of all nodes are over their budget, the oldest go early");
+        }
+    }
+
+    /// Open seconds of a node were read for a question: so many in memory, so many from the log.
+    pub(crate) fn open_rows_read(&self, here: usize, logged: usize) {
+        for (from, rows) in [("memory", here), ("log", logged)] {
+            if rows > 0 {
+                self.open_rows_read.of(from).add(rows as u64);
+            }
         }
     }
 

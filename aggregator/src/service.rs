@@ -230,7 +230,7 @@ impl Program for Service {
         if let Some(remote_write) = remote_write {
             let Intake { membership, registry, metrics, ledger, .. } = &*rooms.intake;
             let Exchange { held, fleet, .. } = &*rooms.exchange;
-            let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone());
+            let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone(), metrics.clone());
             let (holders, metrics) = ((registry.clone(), membership.clone()), metrics.clone());
             parts.start(REMOTE_WRITE, |stop| remote_write.run(follow, holders, metrics, stop));
         }
@@ -314,11 +314,11 @@ fn build(
     let elsewhere = fleet.clone();
     let catch_up = Arc::new(CatchUp::new(config.aggregator_id.clone()));
     let mut sources: Vec<Box<dyn Source>> =
-        vec![Box::new(Memory::new(ledger.clone(), registry.clone(), fleet.clone()))];
+        vec![Box::new(Memory::new(ledger.clone(), registry.clone(), fleet.clone(), metrics.clone()))];
     let (disk, log) = disk.unzip();
     sources.extend(disk.iter().map(|disk| -> Box<dyn Source> { Box::new(Stored::new(disk.clone(), metrics.clone())) }));
     let held = Held::new(sources, log.map(|log| (log, ledger.clone())));
-    let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone());
+    let follow = Follow::new(held.clone(), ledger.clone(), registry.clone(), fleet.clone(), metrics.clone());
     let scrapes = Arc::new(Scrapes::new(follow, metrics.clone()));
     let exchange = Exchange {
         alerts,

@@ -111,6 +111,12 @@ pub fn label_name(key: &str) -> String {
 /// The labels of a series of `subject`. Of a node `node_labels` are the operator's labels.
 #[must_use]
 pub fn labels(subject: &Subject, series: &Series, node_labels: &[(String, String)]) -> Labels {
+    labels_named(&metric_name(series.name(), series.kind(), series.unit()), subject, series, node_labels)
+}
+
+/// As [`labels`], of a series whose [`metric_name`] is `plain`: known once for many subjects.
+#[must_use]
+pub fn labels_named(plain: &str, subject: &Subject, series: &Series, node_labels: &[(String, String)]) -> Labels {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     for (key, value) in series.attributes() {
         let name = label_name(key);
@@ -124,7 +130,6 @@ pub fn labels(subject: &Subject, series: &Series, node_labels: &[(String, String
         let name = if all.contains_key(&name) { format!("node_{name}") } else { name };
         all.insert(name, value.to_owned());
     };
-    let plain = metric_name(series.name(), series.kind(), series.unit());
     let name = match subject {
         Subject::Cluster => format!("{OF_CLUSTER}{plain}"),
         Subject::Group(group) => {
@@ -136,7 +141,7 @@ pub fn labels(subject: &Subject, series: &Series, node_labels: &[(String, String
         Subject::Node(node) => {
             add(NODE, node.as_str());
             node_labels.iter().filter(|(key, _)| key != NODE).for_each(|(key, value)| add(key, value));
-            plain
+            plain.to_owned()
         }
     };
     Labels::new(all.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain([(NAME, name.as_str())]))

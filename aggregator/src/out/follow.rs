@@ -10,6 +10,7 @@ use crate::{
     fleet::ClusterFleet,
     ingest::Registry,
     ledger_task::LedgerHandle,
+    metrics::Metrics,
     select::{Held, Memory, Source as _, Stop},
 };
 
@@ -26,8 +27,15 @@ pub(crate) struct Follow {
 
 impl Follow {
     /// What these hold.
-    pub(crate) fn new(held: Held, ledger: LedgerHandle, registry: Arc<Registry>, fleet: Arc<ClusterFleet>) -> Self {
-        Self { memory: Memory::new(ledger.clone(), registry.clone(), fleet.clone()), held, ledger, registry, fleet }
+    pub(crate) fn new(
+        held: Held,
+        ledger: LedgerHandle,
+        registry: Arc<Registry>,
+        fleet: Arc<ClusterFleet>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let memory = Memory::new(ledger.clone(), registry.clone(), fleet.clone(), metrics);
+        Self { memory, held, ledger, registry, fleet }
     }
 
     /// The newest settled second.

@@ -11,6 +11,7 @@ use starling_proto::histogram::HistogramSum;
 use starling_store::Recent;
 
 use super::{Folding, Part, Stop, piece::BlockId};
+use crate::metrics::Metrics;
 
 /// Steps of a chunk.
 const STEPS: u32 = 60;
@@ -73,23 +74,28 @@ pub(crate) struct Chunk {
 }
 
 /// See the module.
-#[derive(Debug)]
-pub(crate) struct Chunks(Recent<ChunkKey, Arc<Chunk>>);
+pub(crate) struct Chunks {
+    kept: Recent<ChunkKey, Arc<Chunk>>,
+    /// Of what they are, as it is counted.
+    of: &'static str,
+    metrics: Arc<Metrics>,
+}
 
 impl Chunks {
-    /// Keeps up to `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self(Recent::new(limit))
-    }
-
-    /// Bytes of what is kept.
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.stats().bytes
+    /// Keeps up to `limit` bytes, counted as those `of` memory or disk.
+    pub(crate) fn new(limit: usize, of: &'static str, metrics: Arc<Metrics>) -> Self {
+        Self { kept: Recent::new(limit), of, metrics }
     }
 
     /// What is kept for `key`.
     pub(crate) fn get(&self, key: &ChunkKey) -> Option<Arc<Chunk>> {
-        self.0.get(key)
+        let kept = self.kept.get(key);
+        self.looked_up(if kept.is_some() { "found" } else { "made" });
+        kept
+    }
+
+    fn looked_up(&self, outcome: &'static str) {
+        self.metrics.history_kept_chunks_lookups.of(outcome).inc();
     }
 
     /// What `part` comes to, which was read for `key` and of which no second is missing; kept, unless the reading was broken off.
@@ -98,7 +104,8 @@ impl Chunks {
         let chunk = Arc::new(Chunk { versions, part });
         let bytes = chunk.bytes() + key.question.len() + key.subject.len() + size_of_val(&*key.blocks);
         if bytes <= ONE_BYTES_MAX && !stop.is_due() {
-            self.0.keep(key, chunk.clone(), bytes);
+            self.kept.keep(key, chunk.clone(), bytes);
+            self.metrics.history_kept_chunks_bytes.of(self.of).set(self.kept.stats().bytes as f64);
         }
         chunk
     }
@@ -133,10 +140,16 @@ impl Chunks {
     }
 
     fn current(&self, key: ChunkKey, versions: Box<[Version]>, read: impl Fn() -> Part, stop: &Stop) -> Arc<Chunk> {
-        match self.get(&key) {
-            Some(kept) if kept.versions == versions => return kept,
-            Some(_) => self.0.forget(&key),
-            None => {}
+        match self.kept.get(&key) {
+            Some(kept) if kept.versions == versions => {
+                self.looked_up("found");
+                return kept;
+            }
+            Some(_) => {
+                self.looked_up("changed");
+                self.kept.forget(&key);
+            }
+            None => self.looked_up("made"),
         }
         self.keep(key, versions, read(), stop)
     }
@@ -250,7 +263,7 @@ mod tests {
         ) {
             let seconds = Seconds(RefCell::new(vec![Some(1); TICKS as usize]));
             missing.iter().for_each(|tick| seconds.0.borrow_mut()[*tick as usize] = None);
-            let chunks = Chunks::new(KEPT_BYTES_MAX);
+            let chunks = Chunks::new(KEPT_BYTES_MAX, "memory", Metrics::of_a_test());
             for change in [None].into_iter().chain(changed.into_iter().map(Some)) {
                 if let Some(tick) = change {
                     let now = seconds.0.borrow()[tick as usize].map_or(1, |revision| revision + 1);
@@ -278,7 +291,8 @@ mod tests {
     #[test]
     fn what_is_in_memory_is_read_once_until_it_changes() {
         let seconds = Seconds(RefCell::new(vec![Some(1); TICKS as usize]));
-        let (chunks, reads) = (Chunks::new(KEPT_BYTES_MAX), Shared::new(0));
+        let metrics = Metrics::of_a_test();
+        let (chunks, reads) = (Chunks::new(KEPT_BYTES_MAX, "memory", metrics.clone()), Shared::new(0));
         let ask = |question: &str, subject: &str, step: u32, stop: &Stop| {
             let none = |_: &Part, _: &Span| None;
             let folding = Folding { span: Span { from: 50, to: 310, step }, identity: question.into(), fold: &none };
@@ -308,5 +322,8 @@ mod tests {
         let due = Stop::at(std::time::Instant::now());
         assert_eq!(ask("other", "cluster", 15, &due), 0);
         assert_eq!(ask("other", "cluster", 15, &stop()), 261, "nothing of what was broken off is kept");
+        let looked_up = |outcome| metrics.history_kept_chunks_lookups.of(outcome).get();
+        assert_eq!((looked_up("found"), looked_up("changed"), looked_up("made")), (21, 1, 23));
+        assert!(metrics.history_kept_chunks_bytes.of("memory").get() > 0.0);
     }
 }

@@ -25,15 +25,16 @@ pub(crate) struct Key {
 struct Gathered {
     /// Which step.
     point: usize,
-    sum: HistogramSum,
-    /// Whether any came.
+    /// Made with the first one: it has room for every bucket, which what has no histograms need not pay.
+    sum: Option<HistogramSum>,
+    /// Whether any came since the last step.
     some: bool,
 }
 
 impl Gathered {
     fn add(&mut self, histogram: Option<Arc<Histogram>>) -> Result<(), OverflowError> {
         if let Some(histogram) = histogram {
-            self.sum.add(&histogram)?;
+            self.sum.get_or_insert_default().add(&histogram)?;
             self.some = true;
         }
         Ok(())
@@ -41,13 +42,11 @@ impl Gathered {
 
     /// Gives its step what was gathered.
     fn put(&mut self, steps: &mut [Option<Cell>]) {
-        if !std::mem::take(&mut self.some) {
-            return;
-        }
+        let Some(sum) = self.sum.as_mut().filter(|_| std::mem::take(&mut self.some)) else { return };
         if let Some(Some(step)) = steps.get_mut(self.point) {
-            step.histogram = Some(Arc::new(self.sum.to_histogram()));
+            step.histogram = Some(Arc::new(sum.to_histogram()));
         }
-        self.sum.clear();
+        sum.clear();
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use starling_history::{Cell, Coverage, Selection, SeriesCells, Subject, Tier};
 use starling_ledger::TickView;
 use starling_proto::{
-    catalogue::{self, Kind, Metric, Statistic},
+    catalogue::{Kind, Statistic},
     group::Group,
     histogram::Histogram,
     ids::NodeId,
@@ -17,13 +17,14 @@ use starling_proto::{
 use super::{
     Folding, Mixed, Part, Source, Stop,
     chunks::{Chunks, KEPT_BYTES_MAX, Version},
-    picks::Picks,
+    picks::{Needs, Picks},
 };
 use crate::{
-    blocks::{Picked, PickedValue, WantedOfLayouts},
+    blocks::{Picked, PickedValue},
     fleet::ClusterFleet,
     ingest::Registry,
     ledger_task::LedgerHandle,
+    metrics::Metrics,
     reading::{Amount, Entry, Reading},
 };
 
@@ -40,8 +41,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// What these hold.
-    pub(crate) fn new(ledger: LedgerHandle, registry: Arc<Registry>, fleet: Arc<ClusterFleet>) -> Self {
-        Self { ledger, registry, fleet, chunks: Chunks::new(KEPT_BYTES_MAX), picks: Picks::new() }
+    pub(crate) fn new(
+        ledger: LedgerHandle,
+        registry: Arc<Registry>,
+        fleet: Arc<ClusterFleet>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let chunks = Chunks::new(KEPT_BYTES_MAX, "memory", metrics.clone());
+        Self { ledger, registry, fleet, chunks, picks: Picks::new(metrics) }
     }
 
     /// The part of `from..=to` that can be here of the last `back` seconds: nothing newer than what is settled.
@@ -59,13 +66,12 @@ impl Memory {
         folding: Option<&Folding<'_>>,
     ) -> Part {
         let Some(node) = self.registry.holder(node) else { return Part::default() };
-        let mut seconds = Seconds::new(Subject::Node(node.id.clone()), selection);
-        let needs = |series: &Series| seconds.needs(series);
-        let picked = match folding {
-            Some(folding) => self.picks.pick((&node, &folding.identity), (from, to), needs),
-            None => node.pick((from, to), &[], (needs, &WantedOfLayouts::default())).0,
-        };
-        if seconds.derived.is_empty() {
+        let question = folding.map(|folding| &folding.identity);
+        let needs = question.map(|question| self.picks.needs(question, selection));
+        let needs = needs.unwrap_or_else(|| Arc::new(Needs::of(selection)));
+        let mut seconds = Seconds::new(Subject::Node(node.id.clone()), selection, &needs);
+        let picked = self.picks.pick((&node, question), selection, &needs, (from, to));
+        if needs.derived.is_empty() {
             return seconds.of_picked(&picked);
         }
         let mut columns: Vec<_> =
@@ -101,7 +107,8 @@ impl Memory {
     }
 
     fn seconds_of_group(&self, group: &Group, selection: &Selection, (from, to): (u32, u32), stop: &Stop) -> Part {
-        let mut seconds = Seconds::new(Subject::from(group.clone()), selection);
+        let needs = Needs::of(selection);
+        let mut seconds = Seconds::new(Subject::from(group.clone()), selection, &needs);
         for tick in from..=to {
             if stop.is_due() {
                 break;
@@ -112,7 +119,7 @@ impl Memory {
                 seconds.coverage.insert((tick, Tier::Second), expected);
                 continue;
             }
-            let (cells, census) = view.sums.some(group, |series| seconds.needs(series));
+            let (cells, census) = view.sums.some(group, |series| needs.needs(selection, series));
             let coverage = self.coverage(group, &view, census.frames());
             seconds.take(tick, coverage, &Reading::of_cells(cells.iter().map(|(series, cell)| (series, cell))));
         }
@@ -179,26 +186,14 @@ fn amount<'a>(series: &Series, value: &'a PickedValue) -> Amount<'a> {
 struct Seconds<'a> {
     subject: Subject,
     selection: &'a Selection,
-    /// The wanted metrics that are computed.
-    derived: Vec<&'static Metric>,
-    /// What those come from.
-    operands: Vec<&'static str>,
+    needs: &'a Needs,
     cells: BTreeMap<(Series, bool), Vec<(u32, Cell)>>,
     coverage: BTreeMap<(u32, Tier), Coverage>,
 }
 
 impl<'a> Seconds<'a> {
-    fn new(subject: Subject, selection: &'a Selection) -> Self {
-        let wanted = |metric: &&'static Metric| !metric.is_sent() && selection.wants_name(metric.name);
-        let derived: Vec<_> = catalogue::METRICS.iter().copied().filter(wanted).collect();
-        let mut operands = Vec::new();
-        derived.iter().for_each(|metric| add_operands(metric, &mut operands));
-        Self { subject, selection, derived, operands, cells: BTreeMap::new(), coverage: BTreeMap::new() }
-    }
-
-    /// Whether a series is wanted, or something that is wanted comes from it.
-    fn needs(&self, series: &Series) -> bool {
-        self.selection.wants_series(series) || self.operands.contains(&series.name())
+    const fn new(subject: Subject, selection: &'a Selection, needs: &'a Needs) -> Self {
+        Self { subject, selection, needs, cells: BTreeMap::new(), coverage: BTreeMap::new() }
     }
 
     /// Takes in one second, in ascending order.
@@ -208,7 +203,7 @@ impl<'a> Seconds<'a> {
             let cell = cell(entry, self.selection.histograms);
             self.cells.entry((entry.series.clone(), false)).or_default().push((tick, cell));
         }
-        for metric in &self.derived {
+        for metric in &self.needs.derived {
             for with in reading.derived_series(metric) {
                 if !self.selection.wants(metric.name, &with) {
                     continue;
@@ -255,13 +250,6 @@ impl<'a> Seconds<'a> {
             cells,
         });
         Part { series: series.collect(), coverage }
-    }
-}
-
-fn add_operands(metric: &Metric, names: &mut Vec<&'static str>) {
-    for operand in metric.derivation.iter().flat_map(|derivation| derivation.operands()) {
-        names.push(operand.metric.name);
-        add_operands(operand.metric, names);
     }
 }
 

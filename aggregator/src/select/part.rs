@@ -98,6 +98,11 @@ impl Part {
     /// step there is taken for all of it, of equal ones `self`: no second counts twice, and two readings of single
     /// seconds fill the holes of each other.
     pub(crate) fn merge(&mut self, mut other: Self) {
+        if self.coverage.is_empty() && self.series.is_empty() {
+            other.series.retain(|series| !series.cells.is_empty());
+            *self = other;
+            return;
+        }
         let taken = self.taken_from(&other);
         let in_taken = |tick: u32| {
             let at = taken.partition_point(|(_, to)| *to <= tick);

@@ -43,7 +43,8 @@ type Window = (u32, u32);
 impl Stored {
     /// Of the store of this process.
     pub(crate) fn new(disk: Arc<Disk>, metrics: Arc<Metrics>) -> Self {
-        Self { disk, metrics, pieces: Pieces::new(KEPT_BYTES_MAX), chunks: Chunks::new(chunks::KEPT_BYTES_MAX) }
+        let chunks = Chunks::new(chunks::KEPT_BYTES_MAX, "disk", metrics.clone());
+        Self { disk, metrics, pieces: Pieces::new(KEPT_BYTES_MAX), chunks }
     }
 
     /// Adds what `tier` holds of a window to `mixed`; the windows of which it has no block.
@@ -227,8 +228,7 @@ impl Stored {
                 let steps = steps.map(Arc::new);
                 let bytes = key.bytes() + steps.as_ref().map_or(0, |steps| steps.bytes());
                 self.pieces.keep(key, steps.clone(), bytes);
-                let bytes = self.pieces.stats().bytes + self.chunks.bytes();
-                self.metrics.history_kept_steps_bytes.set(bytes as f64);
+                self.metrics.history_kept_steps_bytes.set(self.pieces.stats().bytes as f64);
                 steps
             }
         };

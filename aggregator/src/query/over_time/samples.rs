@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use starling_history::{Cell, Subject};
 use starling_promql::{HistogramSamples, LabelMatcher, Labels, Samples, SeriesSamples, names};
-use starling_proto::{catalogue::Kind, ids::NodeId};
+use starling_proto::{catalogue::Kind, ids::NodeId, series::Series};
 
 use super::{
     found::Found,
@@ -47,10 +47,16 @@ impl Bases {
     }
 }
 
+/// The operator's labels of nodes.
+type NodeLabels = BTreeMap<NodeId, Vec<(String, String)>>;
+
+fn own<'a>(subject: &Subject, of_nodes: &'a NodeLabels) -> &'a [(String, String)] {
+    subject.node().and_then(|node| of_nodes.get(node)).map(Vec::as_slice).unwrap_or_default()
+}
+
 /// The labels of a series as PromQL sees it.
-pub(super) fn labels(subject: &Subject, key: &Key, of_nodes: &BTreeMap<NodeId, Vec<(String, String)>>) -> Labels {
-    let own = subject.node().and_then(|node| of_nodes.get(node)).map(Vec::as_slice).unwrap_or_default();
-    names::labels(subject, &key.series, own)
+pub(super) fn labels(subject: &Subject, key: &Key, of_nodes: &NodeLabels) -> Labels {
+    names::labels(subject, &key.series, own(subject, of_nodes))
 }
 
 /// Whether all conditions hold.
@@ -68,13 +74,19 @@ pub(super) fn samples(
     found: Found,
     bases: &Bases,
     matchers: &[LabelMatcher],
-    of_nodes: &BTreeMap<NodeId, Vec<(String, String)>>,
+    of_nodes: &NodeLabels,
 ) -> Vec<SeriesSamples> {
     let mut all = Vec::new();
+    // The same for all subjects that have the series.
+    let mut plain: BTreeMap<Series, String> = BTreeMap::new();
     let from = found.span().from;
     for (subject, series) in found.into_grown() {
         for (key, grown) in series {
-            let labels = labels(&subject, &key, of_nodes);
+            let series = &key.series;
+            let plain = plain
+                .entry(series.clone())
+                .or_insert_with(|| names::metric_name(series.name(), series.kind(), series.unit()));
+            let labels = names::labels_named(plain, &subject, series, own(&subject, of_nodes));
             if !matches(matchers, &labels) {
                 continue;
             }

@@ -128,7 +128,7 @@ impl Asked {
 fn read(statistic: Statistic, key: &Key, cell: &Cell) -> Option<f64> {
     let histogram = key.series.kind() == Kind::Histogram;
     let one_node = (1..=u64::from(cell.seconds)).contains(&cell.nodes);
-    let ratio = find(key.series.name()).is_some_and(|metric| key.derived && metric.over_nodes == OverNodes::Mean);
+    let ratio = key.derived && find(key.series.name()).is_some_and(|metric| metric.over_nodes == OverNodes::Mean);
     match statistic {
         Statistic::Quantile(ppm) => RangeStatistic::Quantile(ppm).of(key, cell),
         Statistic::Value => RangeStatistic::Value.of(key, cell),

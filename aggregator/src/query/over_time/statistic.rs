@@ -105,10 +105,14 @@ impl RangeStatistic {
                 _ => self.of_number(cell),
             },
             Kind::Gauge => {
-                let over_nodes = catalogue::find(series.name()).map_or(OverNodes::Sum, |metric| metric.over_nodes);
-                // What is computed was computed over all nodes at once.
-                let mean = over_nodes == OverNodes::Mean && !key.derived;
-                if mean { self.of_number(&cell.over_nodes(over_nodes)) } else { self.of_number(cell) }
+                // What is computed was computed over all nodes at once; what is of one node is its own mean.
+                let several = !key.derived && cell.nodes > u64::from(cell.seconds.max(1));
+                let over_nodes = || catalogue::find(series.name()).map_or(OverNodes::Sum, |metric| metric.over_nodes);
+                if several && over_nodes() == OverNodes::Mean {
+                    self.of_number(&cell.over_nodes(OverNodes::Mean))
+                } else {
+                    self.of_number(cell)
+                }
             }
         }
         .filter(|number| !number.is_nan())
