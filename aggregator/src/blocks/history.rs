@@ -7,7 +7,8 @@ use starling_proto::{frame::Second, ids::NodeId, series::Series};
 
 use super::{
     BLOCK_SECONDS, Backing, Begun, Block, LogPlace, Lost, OpenBlock, Picked, WantedOfLayouts,
-    open::{Rows, Tail, sparse},
+    open::sparse,
+    rows::{Rows, Tail},
     start_of,
 };
 
@@ -16,6 +17,9 @@ const QUIET_BEFORE_SEAL: u32 = 10;
 /// Blocks of one node: the last 15 minutes touch four, a frame may be seconds ahead of our clock, and two are on
 /// their way out. Beyond it the oldest goes.
 const BLOCKS_MAX: usize = 8;
+/// Newest rows of a node that are in memory though a log has them, at most: the last minute, with those before it from which
+/// its gauges are read, and some seconds of delay. 57 KiB of 500 series.
+pub const NEWEST_ROWS_MAX: usize = 80;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -90,6 +94,29 @@ impl History {
         }
     }
 
+    /// Keeps of the rows that a log has at most `most` in memory, too, the newest.
+    pub fn keep_newest(&mut self, most: usize) {
+        let mut left = most;
+        for stored in self.blocks.values_mut().rev() {
+            if let Stored::Open(block) = stored {
+                let before = block.bytes();
+                block.keep_newest(left);
+                left -= block.newest_rows().0;
+                self.bytes = self.bytes - before + block.bytes();
+            }
+        }
+    }
+
+    /// Bytes of the rows that are in memory though a log has them.
+    #[must_use]
+    pub fn newest_bytes(&self) -> usize {
+        let open = |stored: &Stored| match stored {
+            Stored::Open(block) => block.newest_rows().1,
+            Stored::Sealed(_) => 0,
+        };
+        self.blocks.values().map(open).sum()
+    }
+
     /// Drops blocks of which nothing is in the last `window` seconds; of those that are to be kept `on_disk` none that was
     /// written to within so many calls, since what a log brought back after a long stop is older from the start. Returns
     /// whether a block is due to be sealed.
@@ -105,6 +132,11 @@ impl History {
         for (start, stored) in &mut self.blocks {
             if let Stored::Open(block) = stored {
                 block.quiet += 1;
+                if block.quiet as usize > NEWEST_ROWS_MAX {
+                    let before = block.bytes();
+                    block.keep_newest(0);
+                    self.bytes = self.bytes - before + block.bytes();
+                }
                 due |= is_due(*start, block, now_tick);
             }
         }
@@ -314,6 +346,16 @@ enum PickingPart {
 }
 
 impl Picking {
+    /// Rows of open blocks that are to be read: those in memory, and those in a log.
+    #[must_use]
+    pub fn rows(&self) -> (usize, usize) {
+        let open = self.parts.iter().filter_map(|part| match part {
+            PickingPart::Open(tail) => Some(tail.count()),
+            PickingPart::Sealed(_) => None,
+        });
+        open.fold((0, 0), |sum, (here, logged)| (sum.0 + here, sum.1 + logged))
+    }
+
     /// Reads the series that are wanted, over the wanted seconds in memory and, in `backing`, of open blocks: a fraction of what
     /// [`Slice::seconds`] costs. `begun` is what was given to [`History::picking`]; what it has become comes back.
     #[must_use]

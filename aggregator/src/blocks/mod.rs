@@ -11,9 +11,11 @@
 mod adopt;
 mod history;
 mod logged;
+mod newest;
 mod open;
 mod picked;
 mod restore;
+mod rows;
 mod scan;
 mod sealed;
 #[cfg(test)]
@@ -25,7 +27,7 @@ use starling_proto::{limits, varint::VarintError};
 pub(crate) use self::open::sparse;
 pub use self::{
     adopt::Recent,
-    history::{History, Picking, Slice},
+    history::{History, NEWEST_ROWS_MAX, Picking, Slice},
     logged::{Backing, LogPlace, LogRow, LogRows, Restored},
     open::OpenBlock,
     picked::{Picked, PickedValue},

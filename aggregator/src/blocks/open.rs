@@ -7,8 +7,7 @@ use starling_history::column;
 use starling_proto::{
     bits,
     catalogue::Kind,
-    frame::{Columns, Second},
-    histogram::Histogram,
+    frame::Second,
     interner::{Interned, Layout, SeriesId},
     varint::{self, Reader},
 };
@@ -16,88 +15,11 @@ use starling_proto::{
 use super::{
     BLOCK_SECONDS, Backing, LogPlace, LogRow, LogRows, SERIES_MAX,
     logged::RowBytes,
+    newest::NewestRows,
+    rows::{Plan, Row, Rows, Tail, WHOLE_EVERY},
     sealed::{Block, Cells},
     start_of,
 };
-
-/// Every so many rows a row has its gauges whole instead of as differences, so that a reader of some seconds begins there.
-/// It makes a log 3 % longer.
-pub(super) const WHOLE_EVERY: usize = 16;
-
-/// Which series a second has, both parts: shared by all seconds of the same layouts.
-#[derive(Debug)]
-pub(super) struct Plan {
-    cluster: Arc<Layout>,
-    node: Arc<Layout>,
-    /// Number in the block by position, cluster first.
-    pub(super) numbers: Box<[u32]>,
-}
-
-impl Plan {
-    fn is_of(&self, cluster: &Arc<Layout>, node: &Arc<Layout>) -> bool {
-        Arc::ptr_eq(&self.cluster, cluster) && Arc::ptr_eq(&self.node, node)
-    }
-
-    pub(super) const fn layouts(&self) -> [&Arc<Layout>; 2] {
-        [&self.cluster, &self.node]
-    }
-
-    /// What a plan takes beside the layouts, which the connection holds too.
-    fn cost(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.numbers)
-    }
-}
-
-/// One second.
-#[derive(Debug, Clone)]
-pub(super) struct Row {
-    /// Seconds after the start of the block.
-    pub(super) offset: u16,
-    /// Index into the plans.
-    pub(super) plan: u16,
-    pub(super) dropped: u32,
-    /// A bit for each position with a value, then the values: counters as varint, gauges as the zigzag difference to
-    /// the row before that has the series (to 0 from every row on whose number is a multiple of [`WHOLE_EVERY`]), histograms
-    /// as varint length and sparse bytes. What has no value is 0, the same as before, or empty.
-    bytes: RowBytes,
-}
-
-impl Row {
-    fn cost(&self) -> usize {
-        size_of::<Self>() + self.bytes.cost()
-    }
-
-    /// Its bytes; `None` when the backing does not give back what it took.
-    pub(super) fn bytes(&self, backing: Option<&dyn Backing>) -> Option<Arc<[u8]>> {
-        self.bytes.read(backing)
-    }
-}
-
-/// The rows written so far; cheap to clone, to be read outside of a lock.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Rows {
-    pub(super) start: u32,
-    pub(super) plans: Vec<Arc<Plan>>,
-    pub(super) rows: Vec<Row>,
-    /// Of the series by number.
-    pub(super) series: Arc<Vec<Interned>>,
-}
-
-/// Some rows that follow each other, of which series are picked.
-#[derive(Debug)]
-pub(super) struct Tail {
-    /// The same for all that is read of one block.
-    pub(super) block: Arc<()>,
-    pub(super) start: u32,
-    /// Seconds that are asked for.
-    pub(super) from: u32,
-    pub(super) to: u32,
-    pub(super) plans: Vec<Arc<Plan>>,
-    pub(super) series: Arc<Vec<Interned>>,
-    /// Number of the first of them.
-    pub(super) first: usize,
-    pub(super) rows: Vec<Row>,
-}
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -114,6 +36,8 @@ pub struct OpenBlock {
     pub(super) quiet: u32,
     /// Rows that a log has.
     pub(super) logged: u32,
+    /// Of these the newest.
+    newest: NewestRows,
 }
 
 impl OpenBlock {
@@ -128,6 +52,7 @@ impl OpenBlock {
             bytes: size_of::<Self>(),
             quiet: 0,
             logged: 0,
+            newest: NewestRows::default(),
         }
     }
 
@@ -178,17 +103,66 @@ impl OpenBlock {
     /// The rows from which series are picked over the seconds `from..=to`; `known` says, of this block and the first of them, the
     /// first one that is not known yet.
     pub(super) fn tail(&self, (from, to): (u32, u32), known: impl Fn(&Arc<()>, usize) -> Option<usize>) -> Tail {
-        let Range { start: first, end } = self.rows.range(from, to);
+        let Range { start: first, end } = self.range(from, to);
         let first = known(&self.identity, first).unwrap_or(first);
         let Rows { start, plans, rows, series } = &self.rows;
-        let rows = rows.get(first..end.max(first)).unwrap_or_default().to_vec();
+        let rows = rows.get(first..end.max(first)).unwrap_or_default();
+        let rows = self.with_newest(rows, first).collect();
         let (block, plans, series) = (self.identity.clone(), plans.clone(), series.clone());
         Tail { block, start: *start, from, to, plans, series, first, rows }
     }
 
+    /// As [`Rows::range`], of which the newest are looked at first: the usual question is about these.
+    fn range(&self, from: u32, to: u32) -> Range<usize> {
+        let Rows { start, rows, .. } = &self.rows;
+        let offset = |tick: u32| tick.saturating_sub(*start).min(BLOCK_SECONDS);
+        // Each second stands once: with as many as are held all are found.
+        let mut left =
+            (offset(from)..offset(to.saturating_add(1))).filter(|at| bits::is_set(&self.held, *at as usize)).count();
+        let (mut first, mut end) = (rows.len(), rows.len());
+        if left == 0 {
+            return first..end;
+        }
+        let mut found = false;
+        for (number, row) in rows.iter().enumerate().rev() {
+            if (from..=to).contains(&(start + u32::from(row.offset))) {
+                if !found {
+                    (found, end) = (true, number + 1);
+                }
+                (first, left) = (number, left - 1);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        first / WHOLE_EVERY * WHOLE_EVERY..end
+    }
+
     /// The rows, to be read elsewhere.
     pub(super) fn rows(&self) -> Rows {
-        self.rows.clone()
+        let Rows { start, plans, rows, series } = &self.rows;
+        let rows = self.with_newest(rows, 0).collect();
+        Rows { start: *start, plans: plans.clone(), rows, series: series.clone() }
+    }
+
+    /// `rows`, of which the first has number `first`, with the bytes of those that are in memory.
+    fn with_newest<'a>(&'a self, rows: &'a [Row], first: usize) -> impl Iterator<Item = Row> + 'a {
+        rows.iter().zip(first..).map(|(row, number)| match self.newest.get(number) {
+            Some(bytes) => Row { bytes: RowBytes::Here(bytes.clone()), ..*row },
+            None => row.clone(),
+        })
+    }
+
+    /// Keeps of the rows that a log has at most `most` in memory, too, the newest.
+    pub(super) fn keep_newest(&mut self, most: usize) {
+        self.bytes -= self.newest.bytes();
+        self.newest.keep(most);
+        self.bytes += self.newest.bytes();
+    }
+
+    /// The rows that are in memory though a log has them: how many, and their bytes.
+    pub(super) fn newest_rows(&self) -> (usize, usize) {
+        (self.newest.len(), self.newest.bytes())
     }
 
     /// Keeps a second of this block; `sparse` are the bytes of its histograms, as
@@ -267,13 +241,15 @@ impl OpenBlock {
         Some(LogRows { start: self.rows.start, first, rows: rows.iter().filter_map(row).collect() })
     }
 
-    /// A log has `bytes`, those of row `number`, at `place`: memory need not. Nothing changes when that row is another now.
+    /// A log has `bytes`, those of row `number`, at `place`: memory need not, and does until [`OpenBlock::keep_newest`] says
+    /// otherwise. Nothing changes when that row is another now.
     pub(super) fn now_logged(&mut self, number: usize, bytes: &Arc<[u8]>, place: LogPlace) {
         let Some(row) = self.rows.rows.get_mut(number) else { return };
         if matches!(&row.bytes, RowBytes::Here(held) if Arc::ptr_eq(held, bytes)) {
-            let before = row.cost();
+            let before = row.cost() + self.newest.bytes();
             row.bytes = RowBytes::logged(bytes, place);
-            self.bytes = self.bytes - before + row.cost();
+            self.newest.push(number, bytes);
+            self.bytes = self.bytes - before + row.cost() + self.newest.bytes();
         }
     }
 
@@ -325,7 +301,8 @@ impl OpenBlock {
 
     /// The last second it holds.
     pub(super) fn newest(&self) -> Option<u32> {
-        Some(self.rows.start + bits::ones(&self.held).last()? as u32)
+        let (at, word) = self.held.iter().enumerate().rfind(|(_, word)| **word != 0)?;
+        Some(self.rows.start + at as u32 * 64 + word.ilog2())
     }
 
     /// The plan of a second; a new one when its layouts are new. `None` when there is no room for its series.
@@ -400,97 +377,4 @@ impl OpenBlock {
 pub(crate) fn sparse(second: &Second) -> [Box<[Bytes]>; 2] {
     [&second.cluster, &second.node]
         .map(|columns| columns.histograms.iter().map(|(_, histogram)| histogram.encode()).collect())
-}
-
-impl Rows {
-    /// Whether both have one list of series.
-    #[cfg(test)]
-    pub(super) fn shares_series(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.series, &other.series)
-    }
-
-    /// The rows from which the seconds `from..=to` can be read.
-    fn range(&self, from: u32, to: u32) -> Range<usize> {
-        let wanted = |row: &Row| (from..=to).contains(&(self.start + u32::from(row.offset)));
-        let first = self.rows.iter().position(wanted).unwrap_or(self.rows.len());
-        let end = self.rows.iter().rposition(wanted).map_or(first, |last| last + 1);
-        first.min(end) / WHOLE_EVERY * WHOLE_EVERY..end
-    }
-
-    /// The rows from which the seconds `from..=to` can be read, and their bytes up to the first that `backing` does not give
-    /// back, since the gauges after it cannot be known.
-    pub(super) fn read(&self, backing: Option<&dyn Backing>, from: u32, to: u32) -> (Range<usize>, Vec<Arc<[u8]>>) {
-        let range = self.range(from, to);
-        let rows = self.rows.get(range.clone()).unwrap_or_default();
-        (range, rows.iter().map_while(|row| row.bytes.read(backing)).collect())
-    }
-
-    /// Goes through rows from number `first` on, of which these are the bytes, as they came: each with its plan, its values by
-    /// position (0 for histograms) and the bytes of the histograms that are not empty.
-    fn replay<'a>(
-        &'a self,
-        first: usize,
-        bytes: &'a [Arc<[u8]>],
-        mut each: impl FnMut(&'a Row, &'a Plan, &[i64], &[(usize, &'a [u8])]),
-    ) {
-        let mut last = vec![0i64; self.series.len()];
-        let (mut values, mut histograms) = (Vec::new(), Vec::new());
-        for ((row, bytes), number) in self.rows.iter().skip(first).zip(bytes).zip(first..) {
-            let Some(plan) = self.plans.get(usize::from(row.plan)) else { continue };
-            if number.is_multiple_of(WHOLE_EVERY) {
-                last.fill(0);
-            }
-            values.clear();
-            histograms.clear();
-            let mut reader = Reader::new(bytes);
-            // Written by `push`: it can be read.
-            let Ok(listed) = column::read_map(&mut reader, plan.numbers.len()) else { continue };
-            for (position, &number) in plan.numbers.iter().enumerate() {
-                let (number, listed) = (number as usize, bits::is_set(&listed, position));
-                let value = match self.series[number].kind() {
-                    Kind::Counter if listed => reader.u64().unwrap_or_default().cast_signed(),
-                    Kind::Gauge if listed => {
-                        last[number] = last[number].wrapping_add(reader.i64().unwrap_or_default());
-                        last[number]
-                    }
-                    Kind::Gauge => last[number],
-                    Kind::Histogram if listed => {
-                        histograms.push((position, reader.bytes(column::HISTOGRAM_BYTES_MAX).unwrap_or_default()));
-                        0
-                    }
-                    Kind::Counter | Kind::Histogram => 0,
-                };
-                values.push(value);
-            }
-            each(row, plan, &values, &histograms);
-        }
-    }
-
-    /// The seconds `from..=to`, in the order in which they came, and how many rows `backing` did not give back.
-    pub(super) fn seconds(&self, backing: Option<&dyn Backing>, from: u32, to: u32) -> (Vec<Second>, usize) {
-        let (rows, bytes) = self.read(backing, from, to);
-        let mut seconds = Vec::new();
-        self.replay(rows.start, &bytes, |row, plan, values, histograms| {
-            let tick = self.start + u32::from(row.offset);
-            if !(from..=to).contains(&tick) {
-                return;
-            }
-            let split = plan.cluster.series().len();
-            let columns = |layout: &Arc<Layout>, values: &[i64], first: usize| {
-                let mine = histograms.iter().filter(|(at, _)| (first..first + values.len()).contains(at));
-                let decoded = mine.filter_map(|(at, bytes)| {
-                    // They were read once when they came.
-                    Some(((at - first) as u32, Arc::new(Histogram::decode(bytes).ok()?)))
-                });
-                Columns::alone(Arc::clone(layout), values.into(), decoded.collect())
-            };
-            seconds.push(Second {
-                tick,
-                dropped: row.dropped,
-                cluster: columns(&plan.cluster, &values[..split], 0),
-                node: columns(&plan.node, &values[split..], split),
-            });
-        });
-        (seconds, rows.len() - bytes.len())
-    }
 }

@@ -11,7 +11,7 @@ use starling_proto::{bits, catalogue::Kind, histogram::Histogram, interner::Layo
 
 use super::{
     Backing, Picked, PickedValue,
-    open::{Plan, Tail, WHOLE_EVERY},
+    rows::{Plan, Tail, WHOLE_EVERY},
 };
 
 /// Pairs of layouts that one question remembers: nodes of one kind share one.

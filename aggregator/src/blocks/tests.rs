@@ -256,6 +256,7 @@ proptest! {
         seal_at: prop::sample::Index,
         hole: Option<prop::sample::Index>,
         damage: prop::sample::Index,
+        newest in 0usize..20,
     ) {
         let names = Interner::default();
         let contents: Vec<Content> = ticks.iter().map(|(tick, values)| content(*tick, values)).collect();
@@ -280,14 +281,17 @@ proptest! {
                     taken.iter().for_each(|rows| history.log_again(rows.start, rows.first));
                     log.extend(taken.into_iter().take(1));
                 } else {
-                    // From now on memory does not hold them.
+                    // From now on memory holds only some of them.
                     log.extend(taken.into_iter().map(|rows| bytes.take(rows, &mut history)));
+                    history.keep_newest(newest);
                 }
             }
         }
         log.extend(history.unlogged().into_iter().map(|rows| bytes.take(rows, &mut history)));
         prop_assert!(history.unlogged().is_empty());
+        history.keep_newest(newest);
         prop_assert_eq!(history.bytes(), history.counted());
+        prop_assert!(history.picking(0, 2000, &[]).rows().0 <= newest);
         let read = |history: &History| by_tick(&history.slice(0, 2000).of(&web, Some(&backing)).seconds());
         prop_assert_eq!(&read(&history), &expected);
         let mut again = History::default();
@@ -354,6 +358,45 @@ proptest! {
             }
         }
     }
+}
+
+/// Of the last minute nothing is read from the log, also just after the turn of a block.
+#[test]
+fn the_newest_rows_are_read_from_memory() {
+    let names = Interner::default();
+    let contents: Vec<Content> = (190..340).map(|tick| content(tick, &[Some(i64::from(tick * tick)); 12])).collect();
+    let (mut history, log) = (History::default(), RowsHeld::default());
+    let wanted = |series: &Series| series.name().ends_with(['1', '2', '3']);
+    let pick = |history: &History, from: u32, to: u32, log: Option<&dyn Backing>| {
+        history.picking(from, to, &[]).pick(&[], log, (wanted, &WantedOfLayouts::default())).0
+    };
+    for frame in decoded(&contents, &names) {
+        assert!(history.push(&frame.second, &frame.sparse));
+        for rows in history.unlogged() {
+            log.take(rows, &mut history);
+        }
+        history.keep_newest(NEWEST_ROWS_MAX);
+        let to = frame.second.tick;
+        let from = to.saturating_sub(61).max(190);
+        assert_eq!(history.picking(from, to, &[]).rows().1, 0, "{from} to {to}");
+        let lost: Vec<_> = (from..=to).map(|tick| (tick, tick % 3)).collect();
+        let part = contents.iter().filter(|one| (from..=to).contains(&one.tick));
+        let part = part.map(|one| (one.tick, sorted(one.clone()))).collect();
+        assert_eq!(pick(&history, from, to, None), picked_of(&part, &lost));
+    }
+    // Of what is before some is in the log only, and is the same.
+    let (here, logged) = history.picking(190, 339, &[]).rows();
+    assert_eq!((here, logged), (80, 70));
+    let before = pick(&history, 190, 339, Some(&log));
+    let kept = history.newest_bytes();
+    history.keep_newest(20);
+    assert_eq!((history.picking(190, 339, &[]).rows(), pick(&history, 190, 339, Some(&log))), ((20, 130), before));
+    assert!(history.newest_bytes() < kept && history.bytes() == history.counted());
+    // A node that is gone takes nothing.
+    for _ in 0..=NEWEST_ROWS_MAX {
+        history.prune(340, 900, true);
+    }
+    assert_eq!((history.newest_bytes(), history.bytes()), (0, history.counted()));
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub(super) struct Shared {
     pub(super) connected: AtomicUsize,
     /// Bytes of the blocks of all nodes, counted exactly once a second and by what was written since.
     pub(super) block_bytes: AtomicUsize,
+    /// Newest rows of each node that stay in memory when a log has them.
+    pub(super) newest_rows: AtomicUsize,
     /// Where is what memory does not hold; none without a disk. Blocks that are over wait for whoever keeps them there,
     /// instead of being sealed in memory.
     pub(super) backing: OnceLock<Arc<dyn Backing>>,
@@ -196,6 +198,8 @@ pub(crate) enum ClaimError {
 pub(super) struct Pruned {
     /// Bytes of its blocks.
     pub(super) bytes: usize,
+    /// Of these, what a log has, too.
+    pub(super) newest_bytes: usize,
     /// It has a stream.
     pub(super) connected: bool,
     /// Its newest tick; 0 before the first frame.
@@ -301,6 +305,8 @@ impl IngestNode {
             self.write(&mut state);
             state.history.picking(from, to, begun)
         };
+        let (here, logged) = picking.rows();
+        self.shared.metrics.open_rows_read(here, logged);
         picking.pick(begun, self.shared.backing.get().map(|backing| &**backing), wanted)
     }
 
@@ -393,10 +399,12 @@ impl IngestNode {
         let mut state = self.state();
         self.write(&mut state);
         let due = state.history.prune(now_tick, LIVE_WINDOW, self.shared.backing.get().is_some());
+        state.history.keep_newest(self.shared.newest_rows.load(Ordering::Relaxed));
         // What a log brought back is older than the first frame.
         let last_tick = state.last_tick().max(state.history.newest().unwrap_or(0));
-        let (bytes, lost) = (state.history.bytes(), state.history.take_lost());
-        Pruned { bytes, connected: state.session.is_some(), last_tick, due, lost }
+        let (bytes, newest_bytes) = (state.history.bytes(), state.history.newest_bytes());
+        let lost = state.history.take_lost();
+        Pruned { bytes, newest_bytes, connected: state.session.is_some(), last_tick, due, lost }
     }
 
     /// The rows of its blocks that no log has, its newest second among them; they count as logged from now on.
@@ -418,6 +426,7 @@ impl IngestNode {
         for ((bytes, place), number) in rows.iter().zip(first as usize..) {
             state.history.now_logged(start, number, bytes, *place);
         }
+        state.history.keep_newest(self.shared.newest_rows.load(Ordering::Relaxed));
         let freed = before.saturating_sub(state.history.bytes());
         drop(state);
         self.shared.freed(freed);

@@ -22,7 +22,7 @@ use super::bucket::Bucket;
 use super::namesakes::Clashes;
 use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, IngestNode, NodeSession, Shared};
 use crate::{
-    blocks::{Backing, LogRows, Lost, Restored},
+    blocks::{Backing, LogRows, Lost, NEWEST_ROWS_MAX, Restored},
     metrics::Metrics,
 };
 
@@ -35,6 +35,9 @@ const GONE_MAX: usize = 1_000;
 const NEWCOMERS_BURST: f64 = 4_096.0;
 /// See [`NEWCOMERS_BURST`].
 pub(super) const NEWCOMERS_PER_SECOND: f64 = 256.0;
+/// Bytes of the newest rows of all nodes that are in memory though a log has them. Beyond it fewer of each node are: of 1,000 nodes
+/// of 500 series some 44, enough for questions about now, which look back 10 seconds.
+const NEWEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Seconds between two sweeps of the names: each walks the whole table.
 const SWEEP_SECONDS: u32 = 60;
 /// A block is sealed within so many seconds of being due: all nodes' blocks are over at the same moment, and sealing
@@ -77,6 +80,7 @@ impl Registry {
     /// An empty one; see [`crate::Config`] for the limits.
     pub(crate) fn new(group_by: Vec<String>, groups_max: u32, nodes_max: u32, metrics: Arc<Metrics>) -> Self {
         let (connected, block_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let newest_rows = AtomicUsize::new(NEWEST_ROWS_MAX);
         Self {
             nodes: Mutex::default(),
             absent: Mutex::default(),
@@ -93,6 +97,7 @@ impl Registry {
                 started: Instant::now(),
                 connected,
                 block_bytes,
+                newest_rows,
                 backing: OnceLock::new(),
                 metrics,
             }),
@@ -286,7 +291,7 @@ impl Registry {
     pub(crate) fn prune(&self, now_tick: u32) {
         // Some ten microseconds a node: not under the lock of all of them.
         self.all().iter().for_each(|node| node.write_newest());
-        let mut bytes = 0;
+        let (mut bytes, mut newest_bytes) = (0, 0);
         let mut due = Vec::new();
         let mut lost = Lost::default();
         let mut nodes = self.nodes();
@@ -296,6 +301,7 @@ impl Registry {
             let kept = pruned.connected || pruned.last_tick + NODE_FORGOTTEN_AFTER >= now_tick;
             if kept {
                 bytes += pruned.bytes;
+                newest_bytes += pruned.newest_bytes;
                 due.extend(pruned.due.then(|| node.clone()));
             }
             lost.merge(pruned.lost);
@@ -304,6 +310,7 @@ impl Registry {
         self.absent().retain(|_, node| {
             let pruned = node.prune(now_tick);
             bytes += pruned.bytes;
+            newest_bytes += pruned.newest_bytes;
             due.extend(pruned.due.then(|| node.clone()));
             lost.merge(pruned.lost);
             !node.is_empty()
@@ -319,6 +326,8 @@ impl Registry {
         }
         self.shared.block_bytes.store(bytes, Ordering::Relaxed);
         self.keep_within(bytes, BLOCKS_BYTES_MAX);
+        let rows = newest_rows(self.shared.newest_rows.load(Ordering::Relaxed), newest_bytes, NEWEST_BYTES_MAX);
+        self.shared.newest_rows.store(rows, Ordering::Relaxed);
         self.forget_groups();
         if now_tick.saturating_sub(self.swept.load(Ordering::Relaxed)) >= SWEEP_SECONDS {
             self.swept.store(now_tick, Ordering::Relaxed);
@@ -328,6 +337,8 @@ impl Registry {
         metrics.series.set(self.names.len() as f64);
         metrics.block_bytes.set(self.shared.block_bytes.load(Ordering::Relaxed) as f64);
         metrics.node_sessions.set(self.connected_len() as f64);
+        metrics.newest_rows.set(rows as f64);
+        metrics.newest_rows_bytes.set(newest_bytes as f64);
     }
 
     /// Drops the oldest blocks of all nodes until their `bytes` are at most `most`.
@@ -348,6 +359,11 @@ impl Registry {
 
     /// How long a session must be open before its node is moved without need.
     pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(15);
+}
+
+/// How many of the newest rows of each node stay in memory, when `rows` of each took `bytes` and `most` are allowed.
+fn newest_rows(rows: usize, bytes: usize, most: usize) -> usize {
+    (rows * most).checked_div(bytes).map_or(NEWEST_ROWS_MAX, |fitting| fitting.clamp(1, NEWEST_ROWS_MAX))
 }
 
 #[cfg(test)]
@@ -373,6 +389,16 @@ mod tests {
         let samples = vec![Sample { series: Series::of(&catalogue::UPTIME, &[]), value: Value::Gauge(tick.into()) }];
         let frame = Encoder::new().encode(&Content { tick, samples, dropped: 0 }, None, false);
         claim.keep(Decoder::new().decode(&frame, &Interner::default()).unwrap(), 5);
+    }
+
+    #[test]
+    fn the_newest_rows_of_all_nodes_fit_their_bytes() {
+        assert_eq!(newest_rows(80, 0, 1_000), 80);
+        assert_eq!((newest_rows(80, 1_000, 1_000), newest_rows(80, 500, 1_000)), (80, 80));
+        assert_eq!(newest_rows(80, 4_000, 1_000), 20);
+        assert_eq!(newest_rows(20, 1_000, 1_000), 20, "it stays there");
+        assert_eq!(newest_rows(20, 500, 1_000), 40, "half of the nodes went");
+        assert_eq!(newest_rows(1, 9_000, 1_000), 1);
     }
 
     #[test]
