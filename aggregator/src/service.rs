@@ -135,8 +135,8 @@ impl Program for Service {
         let (rooms, mut ledger) = build(&config, writer, membership, tasks, (metrics, disk), (shared, notifiers));
         let messages = told.zip(rooms.exchange.alerts.clone()).zip(config.alerts.notify.clone());
         let messages = messages.map(|((told, alerts), path)| {
-            let Exchange { membership, ledger, registry, metrics, .. } = &*rooms.exchange;
-            let asked = (membership.clone(), registry.clone(), ledger.clone());
+            let Exchange { membership, ledger, fleet, metrics, .. } = &*rooms.exchange;
+            let asked = (membership.clone(), fleet.clone(), ledger.clone());
             (told.0.clone(), Messages::new((alerts, path), told, asked, metrics.clone()))
         });
         let evaluator = opened_alerts.map(|(alerts, files)| {
@@ -390,7 +390,7 @@ fn router(
         alerts: exchange.alerts.clone(),
         notifiers: exchange.notifiers.clone(),
         ledger: ledger.clone(),
-        registry: intake.registry.clone(),
+        fleet: exchange.fleet.clone(),
         holders: holders.clone(),
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
         catch_up: exchange.catch_up.clone(),

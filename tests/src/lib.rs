@@ -18,6 +18,7 @@ pub mod imported;
 mod oracle;
 mod program;
 mod scrape;
+pub mod sink;
 pub mod swarm;
 
 pub use cluster::Cluster;

@@ -10,7 +10,7 @@ use std::{
 
 use starling_proto::v1;
 use starling_service::grpc::alerts_client::AlertsClient;
-use starling_tests::{Cluster, Program, eventually};
+use starling_tests::{Cluster, Program, eventually, sink::Sink};
 use tonic::transport::Channel;
 
 const LONG: &str = "[[rule]]\nname = \"always\"\nscope = \"cluster\"\nexpression = \"system.cpu.logical.count\"\nabove = 0\nfor = \"20s\"\nseverity = \"warning\"\nsummary = \"has processors\"\n";
@@ -423,47 +423,16 @@ summary = "is"
     .await;
 }
 
-/// A receiver that takes everything: the bodies it was sent, with the time of each.
-async fn sink() -> (std::net::SocketAddr, std::sync::Arc<std::sync::Mutex<Vec<(u64, serde_json::Value)>>>) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, taken) = (listener.local_addr().unwrap(), std::sync::Arc::new(std::sync::Mutex::new(Vec::new())));
-    let bodies = taken.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let bodies = bodies.clone();
-            tokio::spawn(async move {
-                let mut bytes = Vec::new();
-                while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
-                    let text = String::from_utf8_lossy(&bytes).into_owned();
-                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                    let length = head
-                        .lines()
-                        .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-                    if body.len() < length.unwrap_or(0) {
-                        continue;
-                    }
-                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-                    bodies.lock().unwrap().push((now as u64, serde_json::from_str(body).unwrap()));
-                    let _ =
-                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
-                    return;
-                }
-            });
-        }
-    });
-    (address, taken)
-}
-
 /// From a rule's breach to the webhook, over three aggregators: once, though each of them knows the episode.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_is_told_once() {
     let dir = tempfile::tempdir().unwrap();
     let (rules, notify) = (dir.path().join("rules.toml"), dir.path().join("notify.toml"));
-    let (address, taken) = sink().await;
+    let sink = Sink::start().await;
     fs::write(&rules, LONG.replace("20s", "0s")).unwrap();
     let file = format!(
-        "[notifier.ops]\nkind = \"webhook\"\nurl = \"http://{address}/hook\"\nallow_networks = [\"127.0.0.0/8\"]\n\n[[route]]\nnotifiers = [\"ops\"]\nmatch = [\"rule=always\"]\ngroup_wait_secs = 0\n"
+        "[notifier.ops]\nkind = \"webhook\"\nurl = \"{}\"\nallow_networks = [\"127.0.0.0/8\"]\n\n[[route]]\nnotifiers = [\"ops\"]\nmatch = [\"rule=always\"]\ngroup_wait_secs = 0\n",
+        sink.url()
     );
     fs::write(&notify, file).unwrap();
     let settings =
@@ -472,14 +441,14 @@ async fn a_webhook_is_told_once() {
     let cluster = Cluster::start_with(3, &settings).await;
     let _node = Program::daemon("alert-g", &cluster.seeds(), &[]);
     let text = |body: &serde_json::Value| body.to_string();
-    eventually("the webhook is told", async || match taken.lock().unwrap().as_slice() {
-        [] => Err("nothing yet".to_owned()),
-        _ => Ok(()),
-    })
+    eventually(
+        "the webhook is told",
+        async || if sink.taken().is_empty() { Err("nothing yet".to_owned()) } else { Ok(()) },
+    )
     .await;
     let episode = firing(&cluster.aggregators[0], "always").await.unwrap();
     tokio::time::sleep(Duration::from_secs(12)).await;
-    let told: Vec<(u64, String)> = taken.lock().unwrap().iter().map(|(at, body)| (*at, text(body))).collect();
+    let told: Vec<(u64, String)> = sink.taken().iter().map(|(at, body)| (*at, text(body))).collect();
     assert_eq!(told.len(), 1, "each of three aggregators knows it, one tells: {told:?}");
     assert!(told[0].1.contains(&episode.episode_id) && told[0].1.contains("firing"), "{told:?}");
     let delay = told[0].0.saturating_sub(u64::from(episode.since_tick) * 1_000);
@@ -492,7 +461,7 @@ async fn a_webhook_is_told_once() {
     assert!(answer.delivered, "{answer:?}");
     fs::write(&rules, "").unwrap();
     eventually("its end is told", async || {
-        let told: Vec<String> = taken.lock().unwrap().iter().map(|(_, body)| text(body)).collect();
+        let told: Vec<String> = sink.taken().iter().map(|(_, body)| text(body)).collect();
         let ends = told.iter().filter(|body| body.contains(&episode.episode_id)).count();
         if ends == 2 { Ok(()) } else { Err(format!("{told:?}")) }
     })

@@ -31,6 +31,12 @@ pub const NODE_CLASH: &str = "node.name_clash";
 pub const NODE_FAULTS: &str = "node.collector_faults";
 /// The seconds of a node are refused because its clock is off.
 pub const NODE_CLOCK: &str = "node.clock_refused";
+/// Nodes of a group that are expected and silent.
+pub const GROUP_SILENT: &str = "group.nodes_silent";
+/// Nodes of a group that are expected.
+pub const GROUP_EXPECTED: &str = "group.nodes_expected";
+/// Most aggregators vanished at once.
+pub const CLUSTER_PARTITION: &str = "cluster.partition_suspected";
 /// Nodes that are expected and silent.
 pub const CLUSTER_SILENT: &str = "cluster.nodes_silent";
 /// Nodes that are expected.
@@ -49,7 +55,7 @@ pub const CLUSTER_LAG: &str = "cluster.evaluation_lag_seconds";
 pub const CLUSTER_QUERIES: &str = "cluster.alert_queries_failing";
 
 /// All of them.
-pub const FACTS: [Fact; 12] = [
+pub const FACTS: [Fact; 15] = [
     fact(
         NODE_SILENT,
         Scope::Node,
@@ -59,6 +65,14 @@ pub const FACTS: [Fact; 12] = [
     fact(NODE_CLASH, Scope::Node, Unit::Number, "1 while another machine reports under the same name"),
     fact(NODE_FAULTS, Scope::Node, Unit::Number, "collectors of the node that do not work"),
     fact(NODE_CLOCK, Scope::Node, Unit::Number, "1 while the seconds of the node are refused because its clock is off"),
+    fact(GROUP_SILENT, Scope::Group, Unit::Number, "expected nodes of the group that are silent"),
+    fact(GROUP_EXPECTED, Scope::Group, Unit::Number, "nodes of the group that are expected"),
+    fact(
+        CLUSTER_PARTITION,
+        Scope::Cluster,
+        Unit::Number,
+        "1 for a moment after most aggregators of this side vanished at once",
+    ),
     fact(CLUSTER_SILENT, Scope::Cluster, Unit::Number, "expected nodes that are silent"),
     fact(CLUSTER_EXPECTED, Scope::Cluster, Unit::Number, "nodes that are expected"),
     fact(

@@ -9,7 +9,8 @@
 //! - [`judge`]: the state of one rule for one subject, from second to second;
 //! - [`Episode`]: one incident from the first bad second to its end, and which of two readings of it is the newer;
 //! - [`Board`]: all rules over all subjects, a second at a time: out come the episodes that changed;
-//! - [`words`]: episodes in sentences; [`verdict`]: the worst of them in one;
+//! - [`words`]: episodes in sentences;
+//! - [`family`]: who stands under whom; [`verdict`]: the worst in one sentence;
 //! - [`Book`]: the episodes, acknowledgements and silences of the cluster, the same everywhere after an exchange;
 //! - [`Evaluation`]: which subjects one aggregator of several judges, with what it goes on, and what is written down;
 //! - [`Exchange`]: what one aggregator gives another; [`News`]: what notifiers are to hear of the book, and when;
@@ -29,6 +30,7 @@ mod evaluation;
 mod exchange;
 pub mod expression;
 pub mod facts;
+pub mod family;
 pub mod judge;
 mod matcher;
 mod news;

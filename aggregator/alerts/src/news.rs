@@ -1,13 +1,14 @@
 //! What notifiers are to hear of the book, and when.
 //!
 //! An episode is told once another aggregator has it too: whoever goes on with it, should this one be lost in the moment in which
-//! a receiver takes the message, then goes on with the same episode, and says the same by the same key.
+//! a receiver takes the message, then goes on with the same episode, and says the same by the same key. One that may stand under
+//! another one ([`super::family`]) waits in any case: what it stands under may come from another aggregator a moment later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use starling_proto::v1;
 
-use super::{Book, EpisodeId, Record};
+use super::{Book, EpisodeId, Record, Rules};
 
 /// Longest wait for another aggregator to have it, in milliseconds: a message is late by that at most.
 const SHARED_WITHIN: u64 = 500;
@@ -25,11 +26,31 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct News {
     revision: u64,
-    /// What is not told yet: the revision with which it is in the book, and until when it waits, in milliseconds.
-    waiting: BTreeMap<EpisodeId, (u64, u64)>,
+    /// What is not told yet.
+    waiting: BTreeMap<EpisodeId, Waiting>,
+    /// Rules that have others under them, and those others.
+    parents: HashSet<String>,
+    children: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// The revision with which it is in the book.
+    revision: u64,
+    /// Until when it waits, in milliseconds.
+    until: u64,
+    /// Also when another one has it.
+    in_any_case: bool,
 }
 
 impl News {
+    /// Puts rules in force.
+    pub fn by(&mut self, rules: &Rules) {
+        let parents = || rules.all().iter().filter(|rule| !rule.children.is_empty());
+        self.parents = parents().map(|rule| rule.name.clone()).collect();
+        self.children = parents().flat_map(|rule| rule.children.clone()).collect();
+    }
+
     /// What is new in the book at `now_ms`. `shared` is the revision up to which another aggregator has everything; `None` when
     /// there is no other.
     pub fn next(&mut self, book: &Book, now_ms: u64, shared: Option<u64>) -> Told {
@@ -40,15 +61,20 @@ impl News {
             match record {
                 Record::Delivery(delivery) => told.deliveries.push(delivery),
                 Record::Episode(episode) if episode.has_fired() => {
-                    self.waiting.entry(episode.id).or_insert((revision, now_ms + SHARED_WITHIN)).0 = revision;
+                    // Whether those under it are told depends on it.
+                    said |= self.parents.contains(&episode.rule);
+                    let in_any_case = episode.is_open() && self.children.contains(&episode.rule);
+                    let new = Waiting { revision, until: now_ms + SHARED_WITHIN, in_any_case };
+                    self.waiting.entry(episode.id).or_insert(new).revision = revision;
                 }
                 Record::Episode(_) => {}
                 Record::Control(_) => said = true,
             }
         }
         self.revision = revision;
-        self.waiting.retain(|id, (revision, until)| {
-            let waits = now_ms < *until && shared.is_some_and(|shared| shared < *revision);
+        self.waiting.retain(|id, one| {
+            let is_shared = shared.is_none_or(|shared| shared >= one.revision);
+            let waits = now_ms < one.until && (one.in_any_case || !is_shared);
             if !waits {
                 told.episodes.insert(*id);
             }
@@ -103,6 +129,27 @@ mod tests {
         assert!(slow.next(&book, 0, Some(0)).episodes.is_empty());
         assert!(slow.next(&book, SHARED_WITHIN - 1, Some(0)).episodes.is_empty());
         assert_eq!(slow.next(&book, SHARED_WITHIN, Some(0)).episodes, all);
+    }
+
+    #[test]
+    fn one_that_may_stand_under_another_one_waits_and_is_told_again_with_it() {
+        let text = |name: &str, scope: &str, more: &str| {
+            format!(
+                "[[rule]]\nname = \"{name}\"\nscope = \"{scope}\"\nexpression = \"system.cpu.utilization\"\nsummary = \"is busy\"\nabove = 0.5\nseverity = \"error\"\n{more}\n"
+            )
+        };
+        let text = text("all", "cluster", "children = [\"r\"]") + &text("r", "node", "");
+        let rules = Rules::read(&[("f", &text)]).unwrap();
+        let (mut book, one, now) = (Book::default(), episode(), u64::from(T0) * 1_000);
+        book.put(Record::Episode(one.clone()), now);
+        let mut news = News::default();
+        news.by(&rules);
+        assert!(news.next(&book, 0, None).episodes.is_empty(), "its parent may come");
+        assert_eq!(news.next(&book, SHARED_WITHIN, None).episodes, BTreeSet::from([one.id]));
+        let judged = Judged { tick: T0, value: Some(0.9), coverage: (1, 1) };
+        let parent = judge::step(rules.get("all").unwrap(), (&Subject::Cluster, &[]), None, judged).unwrap();
+        book.put(Record::Episode(parent.clone()), now);
+        assert_eq!(news.next(&book, SHARED_WITHIN, None).episodes, BTreeSet::from([one.id, parent.id]));
     }
 
     #[test]

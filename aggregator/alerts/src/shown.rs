@@ -4,7 +4,14 @@ use std::collections::BTreeMap;
 
 use starling_proto::{catalogue::Unit, v1};
 
-use super::{Book, Episode, Rule, Rules, control, control::Label, verdict, words};
+use super::{
+    Book, Episode, Rule, Rules, State, control,
+    family::{self, LabelsOf},
+    verdict, words,
+};
+
+/// Names that a message has of those that stand under what it is about.
+const NAMES_MAX: usize = 5;
 
 /// Makes alerts of episodes.
 pub struct Shown<'a> {
@@ -13,12 +20,53 @@ pub struct Shown<'a> {
     /// All records.
     pub book: &'a Book,
     /// The labels of a node.
-    pub labels: &'a dyn Fn(&str) -> Vec<Label>,
+    pub labels: &'a LabelsOf<'a>,
     /// The second now.
     pub tick: u32,
+    /// What fires and has others under it, and whether it is silenced.
+    parents: Vec<(&'a Rule, &'a Episode, bool)>,
 }
 
-impl Shown<'_> {
+impl<'a> Shown<'a> {
+    /// By `rules`, of the records in `book` as they are at `tick`; `labels` are those of a node.
+    #[must_use]
+    pub fn new(rules: &'a Rules, book: &'a Book, labels: &'a LabelsOf<'a>, tick: u32) -> Self {
+        let mut shown = Self { rules, book, labels, tick, parents: Vec::new() };
+        let has_children = rules.all().iter().any(|rule| !rule.children.is_empty());
+        let open = if has_children { book.open() } else { Vec::new() };
+        let parents = open.into_iter().filter(|one| one.state == State::Firing).filter_map(|one| {
+            let rule: &'a Rule = rules.get(&one.rule).filter(|rule| !rule.children.is_empty())?;
+            Some((rule, one, !book.silenced_by(&shown.labels(one), tick).is_empty()))
+        });
+        shown.parents = parents.collect();
+        shown
+    }
+
+    /// The firing episode that messages about `episode` wait for, see [`family::holds_back`].
+    fn held_back_by(&self, episode: &Episode) -> Option<&'a Episode> {
+        let holds = |(rule, parent, is_silenced): &&(&Rule, &Episode, bool)| {
+            family::is_child(rule, parent, episode, self.labels)
+                && family::holds_back(parent, *is_silenced, episode.severity)
+        };
+        self.parents.iter().find(holds).map(|(_, parent, _)| *parent)
+    }
+
+    /// One alert as messages have it: with the names of those that stand under it.
+    #[must_use]
+    pub fn told(&self, episode: &Episode) -> v1::Alert {
+        let mut alert = self.alert(episode);
+        if let Some((rule, parent, _)) = self.parents.iter().find(|(_, parent, _)| parent.id == episode.id) {
+            let under = family::culprits(rule, parent, self.book.open().into_iter(), self.labels);
+            for (at, one) in under.iter().take(NAMES_MAX).enumerate() {
+                alert.sentence += if at == 0 { ": " } else { ", " };
+                alert.sentence += &one.subject.to_string();
+            }
+            if under.len() > NAMES_MAX {
+                alert.sentence += &format!(" and {} more", under.len() - NAMES_MAX);
+            }
+        }
+        alert
+    }
     /// The labels by which an episode is matched.
     #[must_use]
     pub fn labels(&self, episode: &Episode) -> BTreeMap<String, String> {
@@ -32,7 +80,9 @@ impl Shown<'_> {
         let rule = self.rules.get(&episode.rule);
         let acknowledgement = self.book.acknowledgement(episode, self.tick).cloned();
         let silenced_by = self.book.silenced_by(&self.labels(episode), self.tick);
+        let held_back_by = self.held_back_by(episode).map_or_else(String::new, |parent| parent.id.to_string());
         let bare = v1::Alert {
+            held_back_by,
             episode: Some(episode.into()),
             sentence: format!("{}: {}", episode.subject, episode.rule),
             acknowledgement,
@@ -62,14 +112,15 @@ impl Shown<'_> {
     pub fn open(&self) -> Vec<v1::Alert> {
         let mut open = self.book.open();
         open.sort_by(|a, b| {
-            let key =
-                |one: &Episode| (one.state != super::State::Firing, std::cmp::Reverse(one.severity), one.since, one.id);
+            let key = |one: &Episode| (one.state != State::Firing, std::cmp::Reverse(one.severity), one.since, one.id);
             key(a).cmp(&key(b))
         });
         let mut alerts: Vec<v1::Alert> = open.iter().map(|episode| self.alert(episode)).collect();
         for (parent_at, parent) in open.iter().enumerate() {
             let Some(rule) = self.rules.get(&parent.rule).filter(|rule| !rule.children.is_empty()) else { continue };
-            for (at, child) in open.iter().enumerate().filter(|(_, one)| verdict::is_child(rule, parent, one)) {
+            for (at, child) in
+                open.iter().enumerate().filter(|(_, one)| family::is_child(rule, parent, one, self.labels))
+            {
                 alerts[at].parent = parent.id.to_string();
                 alerts[parent_at].children.push(child.id.to_string());
             }
@@ -84,7 +135,7 @@ impl Shown<'_> {
         let heard = open.into_iter().filter(|one| self.book.silenced_by(&self.labels(one), self.tick).is_empty());
         let with_rules: Vec<(&Rule, &Episode)> =
             heard.filter_map(|one| Some((&**self.rules.get(&one.rule)?, one))).collect();
-        verdict::of(&with_rules, healthy)
+        verdict::of(&with_rules, self.labels, healthy)
     }
 }
 

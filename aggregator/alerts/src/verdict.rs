@@ -3,17 +3,21 @@
 
 use starling_proto::v1;
 
-use super::{Episode, Rule, Scope, Severity, State, words};
+use super::{
+    Episode, Rule, Scope, Severity, State,
+    family::{self, LabelsOf},
+    words,
+};
 
 /// Causes in one sentence.
 const CAUSES_MAX: usize = 3;
 /// Nodes named of one cause.
 const NAMES_MAX: usize = 3;
 
-/// The verdict over episodes with their rules, of which those count that fire and are wanted. `healthy` is what stands there
-/// when none does.
+/// The verdict over episodes with their rules, of which those count that fire and are wanted. `labels` are those of a node;
+/// `healthy` is what stands there when none fires.
 #[must_use]
-pub fn of(open: &[(&Rule, &Episode)], healthy: &str) -> v1::AlertVerdict {
+pub fn of(open: &[(&Rule, &Episode)], labels: &LabelsOf<'_>, healthy: &str) -> v1::AlertVerdict {
     let mut firing: Vec<&(&Rule, &Episode)> = open.iter().filter(|(_, one)| one.state == State::Firing).collect();
     firing.sort_by(|(_, a), (_, b)| {
         b.severity.cmp(&a.severity).then(a.since.cmp(&b.since)).then_with(|| a.id.cmp(&b.id))
@@ -25,7 +29,7 @@ pub fn of(open: &[(&Rule, &Episode)], healthy: &str) -> v1::AlertVerdict {
     let severity = worst.severity;
     // What stands under another one is told by that.
     let parents: Vec<&&(&Rule, &Episode)> = firing.iter().filter(|(rule, _)| !rule.children.is_empty()).collect();
-    let is_told = |one: &Episode| parents.iter().any(|(rule, parent)| is_child(rule, parent, one));
+    let is_told = |one: &Episode| parents.iter().any(|(rule, parent)| family::is_child(rule, parent, one, labels));
     let mut causes: Vec<(&Rule, Vec<&Episode>)> = Vec::new();
     for (rule, episode) in firing.iter().copied().filter(|(_, one)| !is_told(one)) {
         let same =
@@ -40,7 +44,8 @@ pub fn of(open: &[(&Rule, &Episode)], healthy: &str) -> v1::AlertVerdict {
         if at > 0 {
             parts.push(plain("; ".to_owned()));
         }
-        cause(&mut parts, rule, episodes, &firing);
+        let under = family::culprits(rule, episodes[0], firing.iter().map(|(_, one)| *one), labels);
+        cause(&mut parts, rule, episodes, &under);
     }
     if causes.len() > CAUSES_MAX {
         parts.push(plain(format!("; and {} more", causes.len() - CAUSES_MAX)));
@@ -50,26 +55,13 @@ pub fn of(open: &[(&Rule, &Episode)], healthy: &str) -> v1::AlertVerdict {
     v1::AlertVerdict { severity: v1::AlertSeverity::from(severity).into(), word: word.to_owned(), parts }
 }
 
-/// Whether `episode` stands under `parent`, an episode of `rule`.
-#[must_use]
-pub fn is_child(rule: &Rule, parent: &Episode, episode: &Episode) -> bool {
-    let agrees = |(key, value): &(String, String)| {
-        let other = episode.attributes.iter().find(|(other, _)| other == key);
-        other.is_none_or(|(_, other)| other == value)
-    };
-    episode.rule == rule.children && parent.attributes.iter().all(agrees)
-}
-
-fn cause(parts: &mut Vec<v1::AlertVerdictPart>, rule: &Rule, episodes: &[&Episode], firing: &[&(&Rule, &Episode)]) {
+fn cause(parts: &mut Vec<v1::AlertVerdictPart>, rule: &Rule, episodes: &[&Episode], under: &[&Episode]) {
     let first = episodes[0];
     parts.push(subject(first));
     let text = format!(" {}", words::filled(&rule.summary, rule, first));
     parts.push(v1::AlertVerdictPart { text, node_id: String::new(), episode_id: first.id.to_string() });
     names(parts, ", also ", &episodes[1..]);
-    let mut under: Vec<&Episode> =
-        firing.iter().map(|(_, one)| *one).filter(|one| is_child(rule, first, one)).collect();
-    under.sort_by(|a, b| b.worst.total_cmp(&a.worst).then_with(|| a.subject.cmp(&b.subject)));
-    names(parts, ": ", &under);
+    names(parts, ": ", under);
     parts.push(plain(format!(" since {}", clock(episodes.iter().map(|one| one.since).min().unwrap_or(first.since)))));
 }
 
@@ -136,7 +128,8 @@ mod tests {
     }
 
     fn said(all: &[(Arc<Rule>, Episode)]) -> v1::AlertVerdict {
-        of(&all.iter().map(|(rule, one)| (&**rule, one)).collect::<Vec<_>>(), "all is well.")
+        let zone = |node: &str| vec![("zone".to_owned(), if node < "web-3" { "a" } else { "b" }.to_owned())];
+        of(&all.iter().map(|(rule, one)| (&**rule, one)).collect::<Vec<_>>(), &zone, "all is well.")
     }
 
     #[test]

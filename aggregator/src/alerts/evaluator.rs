@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use starling_alerts::{Answer, Episode, Evaluation, Now, ReadGroup, Sources, Stream, Values, facts};
+use starling_alerts::{Answer, Episode, Evaluation, Now, ReadGroup, Rules, Scope, Sources, Stream, Values, facts};
 use starling_ledger::{Ledger, NodeStatus, TickView};
 use starling_proto::{catalogue, group::Group, ids::NodeId, series::Series};
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,8 @@ pub(crate) struct Evaluator {
     evaluation: Evaluation,
     /// Names that some rule reads.
     wanted: Arc<HashSet<String>>,
+    /// Those that some rule reads of groups.
+    of_groups: HashSet<String>,
     lost: usize,
 }
 
@@ -63,8 +65,8 @@ impl Evaluator {
     /// Judges by the rules of `alerts`, which are read again from `files`.
     pub(crate) fn new(alerts: Alerts, files: Files, parts: Parts) -> Self {
         let rules = alerts.in_force().rules;
-        let wanted = Arc::new(names(&rules));
-        Self { alerts, files, parts, evaluation: Evaluation::new((*rules).clone()), wanted, lost: 0 }
+        let (wanted, of_groups) = (Arc::new(names(&rules, None)), names(&rules, Some(Scope::Group)));
+        Self { alerts, files, parts, evaluation: Evaluation::new((*rules).clone()), wanted, of_groups, lost: 0 }
     }
 
     /// Judges until the stop.
@@ -126,7 +128,8 @@ impl Evaluator {
         self.parts.metrics.alert_rules(&next.rules, &next.mistakes);
         if next.rules.fingerprint() != before.rules.fingerprint() || next.rules != before.rules {
             let ended = self.evaluation.replace((*next.rules).clone(), tick);
-            self.wanted = Arc::new(names(&next.rules));
+            self.wanted = Arc::new(names(&next.rules, None));
+            self.of_groups = names(&next.rules, Some(Scope::Group));
             self.write(ended, tick);
         }
         self.alerts.set_in_force(next);
@@ -158,8 +161,14 @@ impl Evaluator {
             facts: self.cluster_facts(view, coverage, settled - tick),
             answers: self.alerts.0.answers.take().into_iter().map(answer).collect(),
         };
-        let sources =
-            Around { parts: &self.parts, view, second: &second, wanted: &self.wanted, now: tick_of(now_ms()) };
+        let sources = Around {
+            parts: &self.parts,
+            view,
+            second: &second,
+            wanted: &self.wanted,
+            of_groups: &self.of_groups,
+            now: tick_of(now_ms()),
+        };
         let changed = self.evaluation.judge(&now, &recent, &sources);
         self.write(changed, tick);
         self.alerts.0.judged.store(tick, Ordering::Relaxed);
@@ -176,6 +185,7 @@ impl Evaluator {
         BTreeMap::from([
             (facts::CLUSTER_EXPECTED, f64::from(coverage.1)),
             (facts::CLUSTER_LOST, self.lost as f64),
+            (facts::CLUSTER_PARTITION, f64::from(u8::from(view.suspects_partition))),
             (facts::CLUSTER_COPIES, f64::from(missing)),
             (facts::CLUSTER_STORES, f64::from(paused)),
             (facts::CLUSTER_RULES, f64::from(u8::from(refused))),
@@ -206,6 +216,7 @@ struct Around<'a> {
     view: &'a MembershipView,
     second: &'a TickView,
     wanted: &'a HashSet<String>,
+    of_groups: &'a HashSet<String>,
     now: u32,
 }
 
@@ -245,18 +256,23 @@ impl Sources for Around<'_> {
         self.parts.fleet.groups()
     }
 
+    fn in_group(&self, group: &Group, nodes: &[NodeId]) -> u32 {
+        u32::try_from(self.parts.fleet.of_group(group, nodes).count()).unwrap_or(u32::MAX)
+    }
+
     fn read_group(&self, group: &Group, read: &mut ReadGroup<'_>) {
-        let (cells, census) = self.second.sums.some(group, |series: &Series| self.wanted.contains(series.name()));
+        let (cells, census) = self.second.sums.some(group, |series: &Series| self.of_groups.contains(series.name()));
         let nodes = self.parts.fleet.coverage(group, self.second.tick, self.second.coverage, census.frames());
         let reading = Reading::of_cells(cells.iter().map(|(series, cell)| (series, cell)));
         read(&reading, (nodes.reporting, nodes.expected));
     }
 }
 
-/// The names of metrics that the rules read, those too that computed ones are made of.
-fn names(rules: &starling_alerts::Rules) -> HashSet<String> {
+/// The names of metrics that the rules read, those too that computed ones are made of; of one scope, or of all.
+fn names(rules: &Rules, scope: Option<Scope>) -> HashSet<String> {
     let mut names = HashSet::new();
-    let mut left: Vec<String> = rules.all().iter().flat_map(|rule| rule.metrics().map(str::to_owned)).collect();
+    let of_scope = rules.all().iter().filter(|rule| scope.is_none_or(|scope| rule.scope == scope));
+    let mut left: Vec<String> = of_scope.flat_map(|rule| rule.metrics().map(str::to_owned)).collect();
     while let Some(name) = left.pop() {
         if let Some(derivation) = catalogue::find(&name).and_then(|metric| metric.derivation.as_ref()) {
             left.extend(derivation.operands().iter().map(|operand| operand.metric.name.to_owned()));

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Alerts;
 use crate::{
-    ingest::Registry,
+    fleet::ClusterFleet,
     ledger_task::LedgerHandle,
     membership::{Membership, State},
     metrics::Metrics,
@@ -40,7 +40,7 @@ pub(crate) struct Messages {
     path: PathBuf,
     stamp: Option<SystemTime>,
     membership: Membership,
-    registry: Arc<Registry>,
+    fleet: Arc<ClusterFleet>,
     ledger: LedgerHandle,
     metrics: Arc<Metrics>,
     news: News,
@@ -62,7 +62,7 @@ impl Messages {
     pub(crate) fn new(
         (alerts, path): (Alerts, PathBuf),
         (notifiers, records): (Notifiers, mpsc::Receiver<v1::AlertDelivery>),
-        (membership, registry, ledger): (Membership, Arc<Registry>, LedgerHandle),
+        (membership, fleet, ledger): (Membership, Arc<ClusterFleet>, LedgerHandle),
         metrics: Arc<Metrics>,
     ) -> Self {
         let stamp = modified(&path);
@@ -73,7 +73,7 @@ impl Messages {
             path,
             stamp,
             membership,
-            registry,
+            fleet,
             ledger,
             metrics,
             news: News::default(),
@@ -131,13 +131,14 @@ impl Messages {
         let rank = place.filter(|_| view.me.state == State::Ready).and_then(|place| u32::try_from(place).ok());
         self.notifiers.rank(rank);
         let now = clock::millis(self.began.elapsed());
+        self.news.by(&self.alerts.in_force().rules);
         let told = self.alerts.read(|book| self.news.next(book, now, shared));
         told.deliveries.iter().for_each(|delivery| self.notifiers.delivery(delivery));
-        let alerts = self.alerts.shown(&self.registry, |shown| {
+        let alerts = self.alerts.shown(&self.fleet, |shown| {
             let episodes: Vec<&Episode> = told.episodes.iter().filter_map(|id| shown.book.episode(*id)).collect();
             let with_labels = |episode: &Episode| -> (v1::Alert, BTreeMap<String, String>) {
                 let labels = (shown.labels)(episode.subject.name()).into_iter().collect();
-                (shown.alert(episode), labels)
+                (shown.told(episode), labels)
             };
             episodes.into_iter().map(with_labels).collect::<Vec<_>>()
         });

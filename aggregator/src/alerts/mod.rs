@@ -37,7 +37,7 @@ pub(crate) use self::{
 use crate::{
     Config,
     clock::{now_ms, tick_of},
-    ingest::Registry,
+    fleet::ClusterFleet,
     metrics::Metrics,
 };
 
@@ -130,13 +130,12 @@ impl Alerts {
     }
 
     /// Reads with everything that an alert is shown with.
-    pub(crate) fn shown<T>(&self, registry: &Registry, read: impl FnOnce(&Shown<'_>) -> T) -> T {
+    pub(crate) fn shown<T>(&self, fleet: &ClusterFleet, read: impl FnOnce(&Shown<'_>) -> T) -> T {
         let rules = self.in_force().rules;
         let labels = |node: &str| -> Vec<Label> {
-            let known = NodeId::parse(node).ok().and_then(|id| registry.get(&id));
-            known.map_or_else(Vec::new, |known| known.about().labels.clone().into_iter().collect())
+            NodeId::parse(node).map_or_else(|_| Vec::new(), |node| fleet.labels_of(&node))
         };
-        self.read(|book| read(&Shown { rules: &rules, book, labels: &labels, tick: tick_of(now_ms()) }))
+        self.read(|book| read(&Shown::new(&rules, book, &labels, tick_of(now_ms()))))
     }
 
     /// Takes records, counts those that are refused, and wakes all who follow.

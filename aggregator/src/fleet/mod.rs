@@ -224,6 +224,11 @@ impl ClusterFleet {
         self.table().labels()
     }
 
+    /// The operator's labels of a node, whichever aggregator has it; none of one that is not known.
+    pub(crate) fn labels_of(&self, node: &NodeId) -> Vec<(String, String)> {
+        self.table().labels_of(node)
+    }
+
     /// Whether some node is in `group`.
     pub(crate) fn has_group(&self, group: &Group) -> bool {
         self.table().has_group(group)

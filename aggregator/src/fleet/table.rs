@@ -316,6 +316,12 @@ impl Table {
         held.map(|(node, held)| (node.clone(), labels(held))).collect()
     }
 
+    /// The operator's labels of a node; none of one that is not known.
+    pub(super) fn labels_of(&self, node: &NodeId) -> Vec<(String, String)> {
+        let held = self.names.get(node).and_then(|&number| self.held(number));
+        held.into_iter().flat_map(|held| &held.entry.labels).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     /// Whether some node is in `group`.
     pub(super) fn has_group(&self, group: &Group) -> bool {
         self.groups.contains(group)

@@ -20,7 +20,7 @@ use crate::{
     alerts::Alerts,
     catch_up::CatchUp,
     clock::{now_ms, tick_of},
-    ingest::Registry,
+    fleet::ClusterFleet,
     ledger_task::LedgerHandle,
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct AlertService {
     /// How many nodes report.
     pub(crate) ledger: LedgerHandle,
     /// The labels of nodes.
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) fleet: Arc<ClusterFleet>,
     /// Who else has dead letters.
     pub(crate) holders: Arc<Holders>,
     /// For answers that go on.
@@ -58,12 +58,12 @@ pub(crate) struct AlertService {
 struct Reader {
     alerts: Alerts,
     ledger: LedgerHandle,
-    registry: Arc<Registry>,
+    fleet: Arc<ClusterFleet>,
 }
 
 impl Reader {
     fn shown<T>(&self, read: impl FnOnce(&Shown<'_>) -> T) -> T {
-        self.alerts.shown(&self.registry, read)
+        self.alerts.shown(&self.fleet, read)
     }
 
     fn verdict(&self, shown: &Shown<'_>) -> v1::AlertVerdict {
@@ -128,7 +128,7 @@ impl AlertService {
         self.catch_up.check()?;
         let off = || Status::unimplemented("alerts are off at this aggregator (alerts.enabled)");
         let alerts = self.alerts.clone().ok_or_else(off)?;
-        Ok(Reader { alerts, ledger: self.ledger.clone(), registry: self.registry.clone() })
+        Ok(Reader { alerts, ledger: self.ledger.clone(), fleet: self.fleet.clone() })
     }
 
     /// Puts what a person said and answers once it is on the disk here; the others get it meanwhile.

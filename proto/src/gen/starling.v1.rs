@@ -1581,6 +1581,9 @@ pub struct Alert {
     /// The open episode of a wider scope that this one stands under; empty for none.
     #[prost(string, tag = "16")]
     pub parent: ::prost::alloc::string::String,
+    /// The firing episode of a wider scope that notifiers are told in its place; empty for none.
+    #[prost(string, tag = "17")]
+    pub held_back_by: ::prost::alloc::string::String,
 }
 /// Somebody looks after an episode.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -106,8 +106,8 @@ fn the_default_set_is_planned_in_steps_that_show_it() {
     for known in [("errors", 60), ("latency", 60), ("cpu-busy", 60), ("disk-full", 10), ("disk-full-soon", 60)] {
         assert!(planned.contains(&known), "{known:?}: {planned:?}");
     }
-    let facts = ["node-gone", "node-name-clash", "node-cannot-read", "clock-off", "node-slow", "many-nodes-gone"];
-    let of_us =
-        ["aggregator-lost", "copies-missing", "store-paused", "rules-refused", "alerts-late", "alert-query-failed"];
-    assert_eq!(refused, [&facts[..], &of_us[..]].concat());
+    let facts =
+        ["node-gone", "node-name-clash", "node-cannot-read", "clock-off", "node-slow", "many-nodes-gone", "group-gone"];
+    let of_us = ["partition-suspected", "aggregator-lost", "copies-missing", "store-paused", "rules-refused"];
+    assert_eq!(refused, [&facts[..], &of_us[..], &["alerts-late", "alert-query-failed"]].concat());
 }

@@ -1,6 +1,6 @@
 //! Each default rule with seconds in which it must fire, and with seconds in which it must not.
 
-use starling_proto::ids::NodeId;
+use starling_proto::{group::Group, ids::NodeId};
 
 use super::*;
 use crate::{Board, Scope, Second, State, Subject, Whole, trial::Given};
@@ -40,6 +40,10 @@ fn stalled(resource: &str, tasks: &str, share: f64) -> Given {
 fn disk(operations: f64, seconds: f64) -> Given {
     one("system.disk.device.operations{disk.io.direction=write,system.device=sda}", operations)
         .with("system.disk.device.operation_time{disk.io.direction=write,system.device=sda}", seconds)
+}
+
+fn group(silent: f64, expected: f64) -> Given {
+    one("group.nodes_silent", silent).with("group.nodes_expected", expected)
 }
 
 const MOUNT: &str = "system.filesystem.mount.utilization{system.filesystem.mountpoint=/}";
@@ -96,6 +100,8 @@ const CASES: &[Case] = &[
     ("latency", || slow(1.2, 100), || slow(0.9, 100), 20),
     ("node-slow", || slow(0.05, 100), || slow(0.02, 100), 20),
     ("many-nodes-gone", || lost(2.0, 10.0), || lost(1.0, 4.0), 1),
+    ("group-gone", || group(3.0, 3.0), || group(2.0, 2.0), 1),
+    ("partition-suspected", || one("cluster.partition_suspected", 1.0), || one("cluster.partition_suspected", 0.0), 1),
     ("aggregator-lost", || one("cluster.aggregators_lost", 1.0), || one("cluster.aggregators_lost", 0.0), 1),
     ("copies-missing", || one("cluster.copies_missing", 1.0), || one("cluster.copies_missing", 0.0), 61),
     ("store-paused", || one("cluster.stores_paused", 1.0), || one("cluster.stores_paused", 0.0), 31),
@@ -118,7 +124,8 @@ fn fired(scope: Scope, seconds: impl IntoIterator<Item = Given>) -> Vec<String> 
     let mut board = Board::new(with(&[], &[]).unwrap());
     let subject = match scope {
         Scope::Node => Subject::Node(NodeId::parse("web-1").unwrap()),
-        _ => Subject::Cluster,
+        Scope::Group => Subject::Group(Group::parse("zone:a").unwrap()),
+        Scope::Cluster => Subject::Cluster,
     };
     let mut fired = Vec::new();
     for (tick, second) in (1_800_000_000..).zip(seconds) {

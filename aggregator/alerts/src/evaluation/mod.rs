@@ -129,11 +129,8 @@ impl Evaluation {
         by_subject.values_mut().for_each(|all| all.sort_by_key(|one| (one.since, one.id)));
         let firing = |rule: &str| firing.get(rule).copied().unwrap_or(0.0);
         let mut changed = Vec::new();
-        let mut known = now.facts.clone();
-        if let Some(silent) = self.judge_nodes(now, &by_subject, &firing, sources, &mut changed) {
-            known.insert(facts::CLUSTER_SILENT, f64::from(silent));
-        }
-        let of_merged = self.judge_merged(now, &known, &by_subject, &firing, sources);
+        let silent = self.judge_nodes(now, &by_subject, &firing, sources, &mut changed);
+        let of_merged = self.judge_merged(now, silent.as_deref(), &by_subject, &firing, sources);
         self.first = now.first;
         if now.first {
             changed.extend(of_merged);
@@ -141,8 +138,8 @@ impl Evaluation {
         changed
     }
 
-    /// Judges the nodes of which this aggregator takes care. Returns how many expected nodes are silent anywhere; `None` while
-    /// that is open.
+    /// Judges the nodes of which this aggregator takes care. Returns the expected nodes that are silent anywhere; `None` while that
+    /// is open.
     fn judge_nodes(
         &mut self,
         now: &Now<'_>,
@@ -150,9 +147,9 @@ impl Evaluation {
         firing: &dyn Fn(&str) -> f64,
         sources: &impl Sources,
         changed: &mut Vec<Episode>,
-    ) -> Option<u32> {
+    ) -> Option<Vec<NodeId>> {
         let tick = now.tick;
-        let (mut silent, mut open) = (0, 0);
+        let (mut silent, mut open) = (Vec::new(), 0);
         let mut mine = HashSet::new();
         let cluster = WithFacts { values: Some(now.values), facts: &now.facts };
         let mut all = std::mem::take(&mut self.presence.nodes);
@@ -161,7 +158,7 @@ impl Evaluation {
             let latest = stream.latest.as_ref().map_or(0, |(tick, _)| *tick);
             let last = known.last.max(latest);
             let quiet = known.silence(tick, last, self.presence.grace);
-            silent += u32::from(known.is_silent());
+            silent.extend(known.is_silent().then(|| node.clone()));
             open += u32::from(quiet.is_none() && !known.ended);
             if !stream.connected && !sources.takes_care(node) {
                 continue;
@@ -208,11 +205,11 @@ impl Evaluation {
         (open == 0).then_some(silent)
     }
 
-    /// Judges the cluster and its groups.
+    /// Judges the cluster and its groups, of whose nodes those are silent that `silent` says.
     fn judge_merged(
         &mut self,
         now: &Now<'_>,
-        known: &BTreeMap<&'static str, f64>,
+        silent: Option<&[NodeId]>,
         recent: &Recent<'_>,
         firing: &dyn Fn(&str) -> f64,
         sources: &impl Sources,
@@ -221,17 +218,21 @@ impl Evaluation {
         let mut changed = Vec::new();
         let whole = Whole { values: None, firing };
         self.take_in(&Subject::Cluster, recent, tick, now.first.then_some(&mut changed));
-        let values = WithFacts { values: Some(now.values), facts: known };
+        let mut known = now.facts.clone();
+        known.extend(silent.map(|silent| (facts::CLUSTER_SILENT, silent.len() as f64)));
+        let values = WithFacts { values: Some(now.values), facts: &known };
         let second = Second { tick, subject: &Subject::Cluster, values: Some(&values), coverage: now.coverage };
         changed.extend(self.board.judge(&second, &whole));
-        // Reading a group costs as much as reading the cluster: only where a rule asks for it.
+        // Only where a rule asks for it.
         let judges_groups = self.board.rules().all().iter().any(|rule| rule.scope == Scope::Group);
         for group in if judges_groups { sources.groups() } else { Vec::new() } {
             let subject = Subject::Group(group.clone());
             self.take_in(&subject, recent, tick, now.first.then_some(&mut changed));
-            let none = BTreeMap::new();
+            let silent = silent.map(|silent| sources.in_group(&group, silent));
             sources.read_group(&group, &mut |values, coverage| {
-                let values = WithFacts { values: Some(values), facts: &none };
+                let mut known = BTreeMap::from([(facts::GROUP_EXPECTED, f64::from(coverage.1))]);
+                known.extend(silent.map(|silent| (facts::GROUP_SILENT, f64::from(silent))));
+                let values = WithFacts { values: Some(values), facts: &known };
                 let second = Second { tick, subject: &subject, values: Some(&values), coverage };
                 changed.extend(self.board.judge(&second, &whole));
             });

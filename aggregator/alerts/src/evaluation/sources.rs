@@ -37,6 +37,9 @@ pub trait Sources {
     /// Every group that has a node.
     fn groups(&self) -> Vec<Group>;
 
+    /// How many of `nodes` are in a group.
+    fn in_group(&self, group: &Group, nodes: &[NodeId]) -> u32;
+
     /// Reads the second of the cluster for a group.
     fn read_group(&self, group: &Group, read: &mut ReadGroup<'_>);
 }

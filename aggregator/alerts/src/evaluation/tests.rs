@@ -123,6 +123,10 @@ impl Sources for Around<'_> {
         read(latest);
     }
 
+    fn in_group(&self, _: &Group, nodes: &[NodeId]) -> u32 {
+        nodes.len() as u32
+    }
+
     fn groups(&self) -> Vec<Group> {
         self.groups.to_vec()
     }

@@ -139,9 +139,8 @@ pub struct Rule {
     pub resolution: String,
     /// Link to more.
     pub runbook: String,
-    /// The rule whose episodes stand under those of this one, when they agree in the attributes that both have; empty for
-    /// none.
-    pub children: String,
+    /// The rules of narrower scopes whose episodes stand under those of this one, see [`crate::family`].
+    pub children: Vec<String>,
     /// See [`Rule::fingerprint`].
     fingerprint: u64,
 }

@@ -49,6 +49,8 @@ const LENGTH_MAX: u32 = 86_400;
 const EVERY: [u32; 3] = [5, 30, 3_600];
 /// Most labels of a rule, and most attributes in `by`.
 const LABELS_MAX: usize = 16;
+/// Rules whose episodes stand under those of one.
+const CHILDREN_MAX: usize = 8;
 /// Names beginning with these are all in the catalogue.
 const OURS: [&str; 3] = ["system.", "traffic.", "starling."];
 
@@ -133,9 +135,9 @@ fn read_all(files: &[(&str, &str)]) -> (Vec<Rule>, Vec<Mistake>) {
 /// Whether rules that count episodes of others find them, and do not wait for each other.
 fn references(rules: &[Rule], mistakes: &mut Vec<Mistake>) {
     for rule in rules {
-        let child = rules.iter().find(|other| other.name == rule.children);
-        if !rule.children.is_empty() && child.is_none_or(|child| child.scope <= rule.scope) {
-            let what = format!("{:?} is no rule of a narrower scope", rule.children);
+        let narrower = |name: &String| rules.iter().any(|other| other.name == *name && other.scope > rule.scope);
+        for name in rule.children.iter().filter(|name| !narrower(name)) {
+            let what = format!("{name:?} is no rule of a narrower scope");
             let (file, rule) = (rule.file.to_string(), rule.name.clone());
             mistakes.push(Mistake { file, rule, key: "children".to_owned(), what });
         }
@@ -201,7 +203,8 @@ fn read_one(mut reader: Reader<'_>, before: &[Rule]) -> Option<Rule> {
     let labels = reader.texts("labels", LABELS_MAX);
     let summary = reader.needed("summary", "what is wrong, in words that follow the name of the subject");
     let (description, resolution) = (reader.text("description"), reader.text("resolution"));
-    let (runbook, children) = (reader.text("runbook"), reader.text("children"));
+    let runbook = reader.text("runbook");
+    let children = reader.list("children", CHILDREN_MAX);
     if !runbook.is_empty() && !["https://", "http://"].iter().any(|scheme| runbook.starts_with(scheme)) {
         reader.wrong("runbook", "is no address: wanted is https://...");
     }

@@ -109,7 +109,7 @@ pub fn newer(one: &AlertDelivery, other: &AlertDelivery) -> Ordering {
 struct Known {
     alert: Arc<Alert>,
     labels: Arc<BTreeMap<String, String>>,
-    /// Acknowledged or silenced.
+    /// Acknowledged, silenced, or told by an alert of a wider scope.
     quiet: bool,
     /// From this second on it is no longer quiet.
     loud_since: u32,
@@ -251,7 +251,7 @@ impl Desk {
         if !matches!(episode.state(), AlertState::Firing | AlertState::Cleared) {
             return;
         }
-        let quiet = alert.acknowledgement.is_some() || !alert.silenced_by.is_empty();
+        let quiet = alert.acknowledgement.is_some() || !alert.silenced_by.is_empty() || !alert.held_back_by.is_empty();
         let mut loud_since = 0;
         match self.known.get(&id) {
             // A reading that is behind what was said here.

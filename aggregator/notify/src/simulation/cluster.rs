@@ -530,7 +530,7 @@ impl<'a> Cluster<'a> {
         }
         let labels = |_: &str| Vec::new();
         for id in told.episodes {
-            let shown = Shown { rules: &self.rules, book: &process.book, labels: &labels, tick };
+            let shown = Shown::new(&self.rules, &process.book, &labels, tick);
             if let Some(episode) = process.book.episode(id) {
                 process.desk.changed(shown.alert(episode), &BTreeMap::new());
             }

@@ -138,6 +138,10 @@ impl Sources for Around<'_> {
         read(&Given::of_node(self.schedule, *node, *tick));
     }
 
+    fn in_group(&self, _: &Group, _: &[NodeId]) -> u32 {
+        0
+    }
+
     fn groups(&self) -> Vec<Group> {
         let zones: BTreeSet<usize> = self.frames.last.keys().map(|node| zone_of(*node)).collect();
         zones.into_iter().map(|zone| Group::parse(&zone_name(zone)).unwrap()).collect()

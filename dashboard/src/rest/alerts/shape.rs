@@ -145,6 +145,7 @@ pub(in crate::rest) fn alert(from: &v1::Alert) -> Value {
         })),
         "silencedBy": from.silenced_by,
         "children": from.children,
+        "heldBackBy": text(&from.held_back_by),
         "parent": text(&from.parent),
         "ruleFingerprint": wide(episode.rule_fingerprint),
     });

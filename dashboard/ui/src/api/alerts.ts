@@ -41,6 +41,8 @@ export interface AlertDetails {
   silencedBy: string[];
   children: string[];
   parent: string | null;
+  /** The alert of a wider scope that notifiers are told in its place. */
+  heldBackBy: string | null;
 }
 
 const path = (id: string) => `/api/v1/alerts/${encodeURIComponent(id)}`;

@@ -79,6 +79,7 @@ function factsOf(a: AlertDetails): [string, string][] {
     ]);
   }
   if (a.silencedBy.length > 0) facts.push(["Silenced by", a.silencedBy.join(", ")]);
+  if (a.heldBackBy) facts.push(["Messages", "held back while an alert of a wider scope is told"]);
   if (a.children.length > 0) facts.push(["Stands above", f.plural(a.children.length, "alert")]);
   return facts;
 }
