@@ -66,7 +66,12 @@ pub const FACTS: [Fact; 15] = [
     fact(NODE_FAULTS, Scope::Node, Unit::Number, "collectors of the node that do not work"),
     fact(NODE_CLOCK, Scope::Node, Unit::Number, "1 while the seconds of the node are refused because its clock is off"),
     fact(GROUP_SILENT, Scope::Group, Unit::Number, "expected nodes of the group that are silent"),
-    fact(GROUP_EXPECTED, Scope::Group, Unit::Number, "nodes of the group that are expected"),
+    fact(
+        GROUP_EXPECTED,
+        Scope::Group,
+        Unit::Number,
+        "nodes of the group that are expected, all silent ones among them",
+    ),
     fact(
         CLUSTER_PARTITION,
         Scope::Cluster,
@@ -74,7 +79,7 @@ pub const FACTS: [Fact; 15] = [
         "1 for a moment after most aggregators of this side vanished at once",
     ),
     fact(CLUSTER_SILENT, Scope::Cluster, Unit::Number, "expected nodes that are silent"),
-    fact(CLUSTER_EXPECTED, Scope::Cluster, Unit::Number, "nodes that are expected"),
+    fact(CLUSTER_EXPECTED, Scope::Cluster, Unit::Number, "nodes that are expected, all silent ones among them"),
     fact(
         CLUSTER_LOST,
         Scope::Cluster,

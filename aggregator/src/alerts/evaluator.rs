@@ -158,7 +158,7 @@ impl Evaluator {
             coverage,
             first: view.is_first(MERGED),
             values: &reading,
-            facts: self.cluster_facts(view, coverage, settled - tick),
+            facts: self.cluster_facts(view, settled - tick),
             answers: self.alerts.0.answers.take().into_iter().map(answer).collect(),
         };
         let sources = Around {
@@ -174,7 +174,7 @@ impl Evaluator {
         self.alerts.0.judged.store(tick, Ordering::Relaxed);
     }
 
-    fn cluster_facts(&self, view: &MembershipView, coverage: (u32, u32), lag: u32) -> BTreeMap<&'static str, f64> {
+    fn cluster_facts(&self, view: &MembershipView, lag: u32) -> BTreeMap<&'static str, f64> {
         let ready = view.everybody().filter(|member| member.state == State::Ready);
         let (count, on_disk) = ready.fold((0u32, 0u32), |(all, disk), one| (all + 1, disk + u32::from(one.on_disk)));
         // One that never had a peer lacks none.
@@ -183,7 +183,6 @@ impl Evaluator {
         let paused = if self.parts.keeps_history { count - on_disk } else { 0 };
         let refused = !self.alerts.in_force().mistakes.is_empty();
         BTreeMap::from([
-            (facts::CLUSTER_EXPECTED, f64::from(coverage.1)),
             (facts::CLUSTER_LOST, self.lost as f64),
             (facts::CLUSTER_PARTITION, f64::from(u8::from(view.suspects_partition))),
             (facts::CLUSTER_COPIES, f64::from(missing)),

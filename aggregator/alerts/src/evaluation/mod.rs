@@ -219,7 +219,10 @@ impl Evaluation {
         let whole = Whole { values: None, firing };
         self.take_in(&Subject::Cluster, recent, tick, now.first.then_some(&mut changed));
         let mut known = now.facts.clone();
-        known.extend(silent.map(|silent| (facts::CLUSTER_SILENT, silent.len() as f64)));
+        if let Some(silent) = silent.map(|silent| u32::try_from(silent.len()).unwrap_or(u32::MAX)) {
+            known.insert(facts::CLUSTER_SILENT, f64::from(silent));
+            known.insert(facts::CLUSTER_EXPECTED, expected(now.coverage, silent));
+        }
         let values = WithFacts { values: Some(now.values), facts: &known };
         let second = Second { tick, subject: &Subject::Cluster, values: Some(&values), coverage: now.coverage };
         changed.extend(self.board.judge(&second, &whole));
@@ -230,8 +233,11 @@ impl Evaluation {
             self.take_in(&subject, recent, tick, now.first.then_some(&mut changed));
             let silent = silent.map(|silent| sources.in_group(&group, silent));
             sources.read_group(&group, &mut |values, coverage| {
-                let mut known = BTreeMap::from([(facts::GROUP_EXPECTED, f64::from(coverage.1))]);
-                known.extend(silent.map(|silent| (facts::GROUP_SILENT, f64::from(silent))));
+                let mut known = BTreeMap::new();
+                if let Some(silent) = silent {
+                    known.insert(facts::GROUP_SILENT, f64::from(silent));
+                    known.insert(facts::GROUP_EXPECTED, expected(coverage, silent));
+                }
                 let values = WithFacts { values: Some(values), facts: &known };
                 let second = Second { tick, subject: &subject, values: Some(&values), coverage };
                 changed.extend(self.board.judge(&second, &whole));
@@ -287,4 +293,10 @@ impl Evaluation {
             }
         }
     }
+}
+
+/// Nodes that are expected, when `silent` ones do not report: seconds wait for one for some minutes only, while its silence is judged for
+/// days, and a share of those that are left would grow without any further loss.
+fn expected((reporting, expected): (u32, u32), silent: u32) -> f64 {
+    f64::from(expected.max(reporting.saturating_add(silent)))
 }

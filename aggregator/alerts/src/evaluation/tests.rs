@@ -206,6 +206,19 @@ fn how_many_nodes_are_silent_is_open_while_one_may_be_on_its_way() {
     assert_eq!(side.seconds(20), [], "it neither ends nor begins again");
 }
 
+/// Seconds wait no longer for a node that has been silent for a quarter of an hour; it is judged for days.
+#[test]
+fn a_silent_node_is_one_of_those_that_are_expected() {
+    let share = |more: &str| {
+        format!("scope = \"cluster\"\nexpression = \"cluster.nodes_silent / cluster.nodes_expected\"\nabove = {more}")
+    };
+    let mut side = Side::new(rules(&[("half", &share("0.4")), ("most", &share("0.6"))]));
+    side.first = true;
+    side.sees("a", T0, 0);
+    let fired: Vec<String> = side.seconds(10).into_iter().map(|one| one.rule).collect();
+    assert_eq!(fired, ["half"], "one reports and is waited for, one is silent");
+}
+
 #[test]
 fn what_is_open_of_a_group_that_is_gone_ends() {
     let zone = Group::parse("zone:a").unwrap();
