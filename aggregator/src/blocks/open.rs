@@ -103,39 +103,17 @@ impl OpenBlock {
     /// The rows from which series are picked over the seconds `from..=to`; `known` says, of this block and the first of them, the
     /// first one that is not known yet.
     pub(super) fn tail(&self, (from, to): (u32, u32), known: impl Fn(&Arc<()>, usize) -> Option<usize>) -> Tail {
-        let Range { start: first, end } = self.range(from, to);
+        let offset = |tick: u32| tick.saturating_sub(self.rows.start).min(BLOCK_SECONDS);
+        // Each second stands once: with as many as are held all are found.
+        let held = |at: &u32| bits::is_set(&self.held, *at as usize);
+        let most = (offset(from)..offset(to.saturating_add(1))).filter(held).count();
+        let Range { start: first, end } = self.rows.range(from, to, most);
         let first = known(&self.identity, first).unwrap_or(first);
         let Rows { start, plans, rows, series } = &self.rows;
         let rows = rows.get(first..end.max(first)).unwrap_or_default();
         let rows = self.with_newest(rows, first).collect();
         let (block, plans, series) = (self.identity.clone(), plans.clone(), series.clone());
         Tail { block, start: *start, from, to, plans, series, first, rows }
-    }
-
-    /// As [`Rows::range`], of which the newest are looked at first: the usual question is about these.
-    fn range(&self, from: u32, to: u32) -> Range<usize> {
-        let Rows { start, rows, .. } = &self.rows;
-        let offset = |tick: u32| tick.saturating_sub(*start).min(BLOCK_SECONDS);
-        // Each second stands once: with as many as are held all are found.
-        let mut left =
-            (offset(from)..offset(to.saturating_add(1))).filter(|at| bits::is_set(&self.held, *at as usize)).count();
-        let (mut first, mut end) = (rows.len(), rows.len());
-        if left == 0 {
-            return first..end;
-        }
-        let mut found = false;
-        for (number, row) in rows.iter().enumerate().rev() {
-            if (from..=to).contains(&(start + u32::from(row.offset))) {
-                if !found {
-                    (found, end) = (true, number + 1);
-                }
-                (first, left) = (number, left - 1);
-                if left == 0 {
-                    break;
-                }
-            }
-        }
-        first / WHOLE_EVERY * WHOLE_EVERY..end
     }
 
     /// The rows, to be read elsewhere.

@@ -112,18 +112,20 @@ impl Rows {
         Arc::ptr_eq(&self.series, &other.series)
     }
 
-    /// The rows from which the seconds `from..=to` can be read.
-    pub(super) fn range(&self, from: u32, to: u32) -> Range<usize> {
-        let wanted = |row: &Row| (from..=to).contains(&(self.start + u32::from(row.offset)));
-        let first = self.rows.iter().position(wanted).unwrap_or(self.rows.len());
-        let end = self.rows.iter().rposition(wanted).map_or(first, |last| last + 1);
-        first.min(end) / WHOLE_EVERY * WHOLE_EVERY..end
+    /// The rows from which the seconds `from..=to` can be read, of which at most `most` are there. The newest are looked at first:
+    /// the usual question is about these.
+    pub(super) fn range(&self, from: u32, to: u32, most: usize) -> Range<usize> {
+        let wanted = |(_, row): &(usize, &Row)| (from..=to).contains(&(self.start + u32::from(row.offset)));
+        let mut found = self.rows.iter().enumerate().rev().filter(wanted).map(|(number, _)| number).take(most);
+        let none = self.rows.len();
+        let Some(last) = found.next() else { return none..none };
+        found.last().unwrap_or(last) / WHOLE_EVERY * WHOLE_EVERY..last + 1
     }
 
     /// The rows from which the seconds `from..=to` can be read, and their bytes up to the first that `backing` does not give
     /// back, since the gauges after it cannot be known.
     pub(super) fn read(&self, backing: Option<&dyn Backing>, from: u32, to: u32) -> (Range<usize>, Vec<Arc<[u8]>>) {
-        let range = self.range(from, to);
+        let range = self.range(from, to, usize::MAX);
         let rows = self.rows.get(range.clone()).unwrap_or_default();
         (range, rows.iter().map_while(|row| row.bytes.read(backing)).collect())
     }
