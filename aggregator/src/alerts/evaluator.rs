@@ -2,7 +2,7 @@
 //! rules ([`Evaluation`]), and writes down which episodes changed.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -255,11 +255,16 @@ impl Sources for Around<'_> {
         self.parts.fleet.groups()
     }
 
-    fn in_group(&self, group: &Group, nodes: &[NodeId]) -> u32 {
-        u32::try_from(self.parts.fleet.of_group(group, nodes).count()).unwrap_or(u32::MAX)
+    fn by_group(&self, nodes: &[NodeId]) -> HashMap<Group, u32> {
+        self.parts.fleet.by_group(nodes)
     }
 
-    fn read_group(&self, group: &Group, read: &mut ReadGroup<'_>) {
+    fn read_group(&self, group: &Group, silent: u32, read: &mut ReadGroup<'_>) {
+        // Where no rule reads what is merged of groups, the second is not taken apart for each of them.
+        if self.of_groups.is_empty() {
+            let expected = self.parts.fleet.expected(group, self.second.tick);
+            return read(&Reading::of_cells(std::iter::empty()), (expected.saturating_sub(silent), expected));
+        }
         let (cells, census) = self.second.sums.some(group, |series: &Series| self.of_groups.contains(series.name()));
         let nodes = self.parts.fleet.coverage(group, self.second.tick, self.second.coverage, census.frames());
         let reading = Reading::of_cells(cells.iter().map(|(series, cell)| (series, cell)));

@@ -98,6 +98,11 @@ impl Groups {
         self.by_group.keys().filter(|group| !group.is_cluster()).cloned().collect()
     }
 
+    /// The group of a place that [`Groups::join`] gave.
+    pub(super) fn at(&self, place: u32) -> Option<&Group> {
+        self.indexes.get(place as usize)?.group.as_ref()
+    }
+
     /// Whether it is the whole cluster or some node is in it.
     pub(super) fn contains(&self, group: &Group) -> bool {
         self.by_group.contains_key(group)

@@ -15,7 +15,7 @@ mod rows;
 mod table;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -264,6 +264,11 @@ impl ClusterFleet {
         let held: Vec<&NodeId> =
             nodes.iter().filter(|node| table.as_ref().is_none_or(|table| table.is_in(node, group))).collect();
         held.into_iter()
+    }
+
+    /// How many of `nodes` are in each group, without the whole cluster and groups of none.
+    pub(crate) fn by_group(&self, nodes: &[NodeId]) -> HashMap<Group, u32> {
+        self.table().by_group(nodes)
     }
 
     /// The row of one of our own nodes at its newest second; `None` before its first frame.

@@ -4,7 +4,7 @@
 //! that a reader who remembers the last one it saw is given what changed since (see [`super::delta`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
 };
@@ -314,6 +314,16 @@ impl Table {
         let held = self.names.iter().filter_map(|(node, number)| Some((node, self.held(*number)?)));
         let labels = |held: &Held| held.entry.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         held.map(|(node, held)| (node.clone(), labels(held))).collect()
+    }
+
+    /// How many of `nodes` are in each group, without the whole cluster and groups of none.
+    pub(super) fn by_group(&self, nodes: &[NodeId]) -> HashMap<Group, u32> {
+        let mut counts = HashMap::<u32, u32>::new();
+        for held in nodes.iter().filter_map(|node| self.held(*self.names.get(node)?)) {
+            held.groups.iter().for_each(|place| *counts.entry(*place).or_default() += 1);
+        }
+        let named = counts.into_iter().filter_map(|(place, count)| Some((self.groups.at(place)?.clone(), count)));
+        named.filter(|(group, _)| !group.is_cluster()).collect()
     }
 
     /// The operator's labels of a node; none of one that is not known.

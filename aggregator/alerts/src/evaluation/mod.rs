@@ -228,11 +228,12 @@ impl Evaluation {
         changed.extend(self.board.judge(&second, &whole));
         // Only where a rule asks for it.
         let judges_groups = self.board.rules().all().iter().any(|rule| rule.scope == Scope::Group);
+        let silent = silent.filter(|_| judges_groups).map(|silent| sources.by_group(silent));
         for group in if judges_groups { sources.groups() } else { Vec::new() } {
             let subject = Subject::Group(group.clone());
             self.take_in(&subject, recent, tick, now.first.then_some(&mut changed));
-            let silent = silent.map(|silent| sources.in_group(&group, silent));
-            sources.read_group(&group, &mut |values, coverage| {
+            let silent = silent.as_ref().map(|silent| silent.get(&group).copied().unwrap_or(0));
+            sources.read_group(&group, silent.unwrap_or(0), &mut |values, coverage| {
                 let mut known = BTreeMap::new();
                 if let Some(silent) = silent {
                     known.insert(facts::GROUP_SILENT, f64::from(silent));

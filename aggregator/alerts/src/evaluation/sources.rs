@@ -1,6 +1,6 @@
 //! Where the seconds come from that are judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use starling_proto::{catalogue::Statistic, group::Group, histogram::Histogram, ids::NodeId};
 
@@ -37,11 +37,11 @@ pub trait Sources {
     /// Every group that has a node.
     fn groups(&self) -> Vec<Group>;
 
-    /// How many of `nodes` are in a group.
-    fn in_group(&self, group: &Group, nodes: &[NodeId]) -> u32;
+    /// How many of `nodes` are in each group; those of none may be left out.
+    fn by_group(&self, nodes: &[NodeId]) -> HashMap<Group, u32>;
 
-    /// Reads the second of the cluster for a group.
-    fn read_group(&self, group: &Group, read: &mut ReadGroup<'_>);
+    /// Reads the second of the cluster for a group, of whose nodes so many are `silent`.
+    fn read_group(&self, group: &Group, silent: u32, read: &mut ReadGroup<'_>);
 }
 
 /// One second of the cluster.

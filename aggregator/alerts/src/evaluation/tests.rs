@@ -123,15 +123,15 @@ impl Sources for Around<'_> {
         read(latest);
     }
 
-    fn in_group(&self, _: &Group, nodes: &[NodeId]) -> u32 {
-        nodes.len() as u32
+    fn by_group(&self, nodes: &[NodeId]) -> HashMap<Group, u32> {
+        self.groups.iter().map(|group| (group.clone(), nodes.len() as u32)).collect()
     }
 
     fn groups(&self) -> Vec<Group> {
         self.groups.to_vec()
     }
 
-    fn read_group(&self, _: &Group, read: &mut ReadGroup<'_>) {
+    fn read_group(&self, _: &Group, _: u32, read: &mut ReadGroup<'_>) {
         read(self.values, (1, 1));
     }
 }
@@ -217,6 +217,16 @@ fn a_silent_node_is_one_of_those_that_are_expected() {
     side.sees("a", T0, 0);
     let fired: Vec<String> = side.seconds(10).into_iter().map(|one| one.rule).collect();
     assert_eq!(fired, ["half"], "one reports and is waited for, one is silent");
+}
+
+#[test]
+fn silent_nodes_are_counted_in_their_groups() {
+    let gone = "scope = \"group\"\nexpression = \"group.nodes_silent / group.nodes_expected\"\nabove = 0.4";
+    let mut side = Side::new(rules(&[("gone", gone)]));
+    (side.first, side.groups) = (true, vec![Group::parse("zone:a").unwrap()]);
+    side.sees("a", T0, 0);
+    let fired: Vec<String> = side.seconds(10).into_iter().map(|one| one.subject.to_string()).collect();
+    assert_eq!(fired, ["zone:a"]);
 }
 
 #[test]

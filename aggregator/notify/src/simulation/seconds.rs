@@ -1,6 +1,6 @@
 //! What nodes report, and how an aggregator reads it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use starling_alerts::{ReadGroup, Sources, Stream, Values};
 use starling_proto::{catalogue::Statistic, group::Group, histogram::Histogram, ids::NodeId};
@@ -138,8 +138,8 @@ impl Sources for Around<'_> {
         read(&Given::of_node(self.schedule, *node, *tick));
     }
 
-    fn in_group(&self, _: &Group, _: &[NodeId]) -> u32 {
-        0
+    fn by_group(&self, _: &[NodeId]) -> HashMap<Group, u32> {
+        HashMap::new()
     }
 
     fn groups(&self) -> Vec<Group> {
@@ -147,7 +147,7 @@ impl Sources for Around<'_> {
         zones.into_iter().map(|zone| Group::parse(&zone_name(zone)).unwrap()).collect()
     }
 
-    fn read_group(&self, group: &Group, read: &mut ReadGroup<'_>) {
+    fn read_group(&self, group: &Group, _: u32, read: &mut ReadGroup<'_>) {
         let zone = (0..2).find(|zone| zone_name(*zone) == group.name()).unwrap();
         let nodes = self.frames.of(self.tick).into_iter().filter(|node| zone_of(*node) == zone).count() as u32;
         let values = vec![("traffic.errors", self.schedule.value(Cause::Zone(zone), self.tick))];
