@@ -1,12 +1,15 @@
-//! Clients that are not ours: gRPC reflection from Python, and the OpenTelemetry SDK.
+//! Clients that are not ours: gRPC reflection from Python, the OpenTelemetry SDK, and DuckDB.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use starling_proto::v1::WatchClusterRequest;
-use starling_tests::{Cluster, Oracle, Program, eventually};
+use starling_tests::{
+    Cluster, Oracle, Program, eventually,
+    imported::{Input, Stack, now},
+};
 
 /// Runs a script of `tests/python` and reads its one line of JSON.
 async fn python(script: &str, arguments: &[String]) -> Value {
@@ -129,4 +132,33 @@ async fn the_opentelemetry_sdk_is_counted_exactly() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duckdb_reads_an_export_as_parquet() {
+    const SECONDS: u32 = 60_000;
+    let dir = tempfile::tempdir().unwrap();
+    let start = now() - 2 * SECONDS;
+    let mut input = Input::default();
+    // A hole, and more than a row group.
+    for tick in (start..start + SECONDS).filter(|tick| !(start + 100..start + 200).contains(tick)) {
+        input.line("g{node=\"n1\",zone=\"a,b\"}", f64::from(tick - start) / 7.0, tick);
+    }
+    let [state, _] = input.import(dir.path());
+    let stack = Stack::start(&state, &[]).await;
+    let to = start + SECONDS - 1;
+    let url = |format: &str| {
+        let query = format!("name=g&node=n1&statistics=mean,max&from={start}&to={to}&step=1&format={format}");
+        format!("http://{}/api/v1/export?{query}", stack.dashboard.address("http"))
+    };
+    let said = python("parquet.py", &[url("parquet"), url("csv")]).await;
+    assert_eq!((&said["rows"], &said["groups"]), (&json!(SECONDS), &json!(2)), "{said}");
+    assert_eq!((&said["only_parquet"], &said["only_csv"]), (&json!(0), &json!(0)), "{said}");
+    let types = &said["types"];
+    assert_eq!(types["timestamp"], "TIMESTAMP WITH TIME ZONE", "{said}");
+    assert_eq!(
+        (&types["mean"], &types["seconds"], &types["missing"]),
+        (&json!("DOUBLE"), &json!("UINTEGER"), &json!("VARCHAR"))
+    );
+    println!("bytes of Parquet and CSV: {}", said["bytes"]);
 }

@@ -11,8 +11,15 @@ use axum::{
     response::Response,
 };
 use starling_service::requests::{Protocol, RequestMeter};
-use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
+use tower_http::{
+    compression::{
+        CompressionLayer,
+        predicate::{DefaultPredicate, NotForContentType, Predicate as _},
+    },
+    set_header::SetResponseHeaderLayer,
+};
 
+use crate::rest::PARQUET;
 pub(crate) use guard::{Guard, Hosts};
 
 /// What a page of ours may do, and nothing else: no inline script, no other origin, no frame around it. Charts set
@@ -37,7 +44,9 @@ pub(crate) fn router(
     guard: Guard,
     meter: RequestMeter,
 ) -> Router {
-    let compressed = endpoints.fallback(assets::serve).layer(CompressionLayer::new());
+    // Parquet is compressed within.
+    let wanted = DefaultPredicate::new().and(NotForContentType::const_new(PARQUET));
+    let compressed = endpoints.fallback(assets::serve).layer(CompressionLayer::new().compress_when(wanted));
     let mut router = sockets.merge(compressed).layer(from_fn_with_state(guard, guard::check));
     for (name, value) in HEADERS {
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)));

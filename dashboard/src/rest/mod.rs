@@ -38,6 +38,8 @@ use crate::{
     metrics::{Metrics, Refusal},
     shared::{Shared, now},
 };
+pub(crate) use history::PARQUET;
+
 use endpoints::{Columns, Endpoint, Facts, Timeline};
 use history::{Asker, Exports};
 use parameters::{Parameters, SCOPE};

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use parquet::{
+    file::reader::{FileReader as _, SerializedFileReader},
+    record::Field,
+};
 use serde_json::{Value, json};
 use starling_testkit::{Script, Scripted};
 
@@ -178,7 +182,7 @@ async fn nonsense_is_refused_at_once_and_names_the_parameter() {
         ("/api/v1/metrics/historical?metric=no.such".to_owned(), "metric"),
         ("/api/v1/metrics/historical?node=nope".to_owned(), "node"),
         ("/api/v1/export".to_owned(), "name"),
-        ("/api/v1/export?name=g&format=parquet".to_owned(), "format"),
+        ("/api/v1/export?name=g&format=xlsx".to_owned(), "format"),
     ];
     for step in ["0", "-1", "1e-9", "NaN", "Inf", "0.5", "1x"] {
         refused.push((format!("/api/v1/series?{fine}&step={step}"), "step"));
@@ -243,6 +247,56 @@ async fn an_export_is_streamed_in_parts_and_whole() {
         text.lines().nth(1).unwrap().ends_with(",gone does not answer") && text.lines().nth(2).unwrap().ends_with(','),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn an_export_as_parquet_has_what_its_csv_has() {
+    let (_script, double, server, _) = served().await;
+    let get = async |format: &str, range: &str| {
+        let query = format!("name=g&node=n0000&attribute.a=b,c&statistics=mean,max&{range}&format={format}");
+        let response = reqwest::get(format!("http://{}/api/v1/export?{query}", server.address)).await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (kind, response.bytes().await)
+    };
+    let range = format!("from={T0}&to={}&step=1", T0 + 1_199);
+    let (kind, file) = get("parquet", &range).await;
+    assert_eq!(kind, "application/vnd.apache.parquet");
+    let read = SerializedFileReader::new(file.unwrap()).unwrap();
+    let (_, csv) = get("csv", &range).await;
+    let csv = String::from_utf8(csv.unwrap().to_vec()).unwrap().replace("\"a=b,c\"", "a=b+c");
+    let mut lines = csv.lines().map(|line| line.split(',').map(ToOwned::to_owned).collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    let mut rows = 0;
+    for (row, line) in read.get_row_iter(None).unwrap().zip(lines.by_ref()) {
+        let row = row.unwrap();
+        let written = |(name, field): (&String, &Field)| {
+            let value = match field {
+                Field::Null => String::new(),
+                Field::TimestampMillis(ms) => {
+                    let second = u32::try_from(ms / 1_000).unwrap();
+                    assert_eq!((ms % 1_000, second), (0, T0 + rows));
+                    line[0].clone()
+                }
+                Field::Str(text) => text.replace(',', "+"),
+                Field::Double(value) => value.to_string(),
+                other => other.to_string(),
+            };
+            (name.clone(), value)
+        };
+        let wanted: Vec<_> = head.iter().cloned().zip(line.iter().cloned()).collect();
+        assert_eq!(row.get_column_iter().map(written).collect::<Vec<_>>(), wanted);
+        rows += 1;
+    }
+    assert_eq!((rows, lines.next()), (1_200, None));
+
+    // Cut off it has no end, and is no file: the aggregator dies after some parts of a year.
+    let url = format!("http://{}/api/v1/export?name=g&range=1y&step=30&format=parquet", server.address);
+    let mut response = reqwest::get(url).await.unwrap();
+    assert!(response.chunk().await.unwrap().is_some_and(|head| head.starts_with(b"PAR1")));
+    double.kill();
+    while let Ok(chunk) = response.chunk().await {
+        assert!(chunk.is_some(), "it must not end well");
+    }
 }
 
 #[tokio::test]

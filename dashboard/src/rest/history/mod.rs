@@ -27,6 +27,7 @@ use crate::{error::ApiError, hub::Source, shared::now};
 
 pub(super) use ask::Asker;
 pub(super) use export::Exports;
+pub(crate) use export::PARQUET;
 
 /// Parameters of a range beside the scope.
 const OVER: [&str; 3] = [RANGE, BETWEEN[0], BETWEEN[1]];
@@ -76,7 +77,7 @@ pub(super) fn others() -> Vec<Other> {
         ),
         other(
             "/api/v1/export",
-            "the points of `/api/v1/series` as a stream of CSV or JSON",
+            "the points of `/api/v1/series` as a stream of CSV, JSON or Parquet",
             &export::PARAMETERS,
             get(export::answer),
         ),

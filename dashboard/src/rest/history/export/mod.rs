@@ -1,7 +1,10 @@
-//! `/api/v1/export`: the points of any series as a stream of CSV or JSON.
+//! `/api/v1/export`: the points of any series as a stream of CSV, JSON or Parquet.
 //!
 //! The range is read in parts, so that neither side holds it whole. A part that fails ends the stream as broken: a
 //! reader never takes a piece for the whole.
+
+mod parquet;
+mod text;
 
 use std::{io, sync::Arc};
 
@@ -12,21 +15,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt as _, stream, stream::try_unfold};
-use serde_json::{Map, Value, json};
 use starling_proto::v1;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+};
 
-use super::{ATTRIBUTE, ATTRIBUTES, Asker, OVER, answer::number, present, series::question};
+use self::parquet::Table;
+use super::{ATTRIBUTE, ATTRIBUTES, Asker, OVER, present, series::question};
 use crate::{
     error::ApiError,
-    rest::{
-        parameters::{Parameters, SCOPE},
-        time::rfc3339,
-    },
+    rest::parameters::{Parameters, SCOPE},
 };
 
 pub(super) const PARAMETERS: [&str; 11] =
     [OVER[0], OVER[1], OVER[2], "step", "granularity", "name", ATTRIBUTES, "total", "statistics", "eachNode", "format"];
+/// Media type of Parquet.
+pub(crate) const PARQUET: &str = "application/vnd.apache.parquet";
 /// Exports at once: each keeps an aggregator reading for minutes.
 const EXPORTS_MAX: usize = 4;
 /// Most points of each series: a month of seconds, two years at half a minute.
@@ -48,6 +53,7 @@ impl Default for Exports {
 enum Format {
     Csv,
     Json,
+    Parquet,
 }
 
 impl Format {
@@ -55,7 +61,10 @@ impl Format {
         match query.get("format") {
             None | Some("csv") => Ok(Self::Csv),
             Some("json") => Ok(Self::Json),
-            Some(other) => Err(ApiError::invalid("format", format!("{other:?} is not known; known: csv, json"))),
+            Some("parquet") => Ok(Self::Parquet),
+            Some(other) => {
+                Err(ApiError::invalid("format", format!("{other:?} is not known; known: csv, json, parquet")))
+            }
         }
     }
 
@@ -63,6 +72,7 @@ impl Format {
         match self {
             Self::Csv => "text/csv; charset=utf-8; header=present",
             Self::Json => "application/json",
+            Self::Parquet => PARQUET,
         }
     }
 
@@ -70,6 +80,7 @@ impl Format {
         match self {
             Self::Csv => "attachment; filename=\"starling.csv\"",
             Self::Json => "attachment; filename=\"starling.json\"",
+            Self::Parquet => "attachment; filename=\"starling.parquet\"",
         }
     }
 }
@@ -98,6 +109,7 @@ pub(super) async fn answer(
         statistics: None,
         unit: String::new(),
         begun: false,
+        table: None,
         _place: place,
     };
     // The first part is read before anything is answered, so that a mistake is an error and no broken stream.
@@ -137,6 +149,8 @@ struct Export {
     /// The unit of their values, known at the same time.
     unit: String,
     begun: bool,
+    /// The file that is written, once the columns are known.
+    table: Option<Table>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -144,7 +158,7 @@ struct Export {
 type Key = (String, Vec<(String, String)>);
 
 impl Export {
-    /// The text of the next part; `None` at the end.
+    /// What is written of the next part, which may be nothing yet; `None` at the end.
     async fn part(mut self) -> Result<Option<(Bytes, Self)>, ApiError> {
         let Some(from) = self.next else { return Ok(None) };
         let answer = loop {
@@ -166,11 +180,13 @@ impl Export {
             }
             self.points = self.points.max(1);
         };
-        let text = self.write(&answer);
-        Ok(Some((text.into(), self)))
+        // Many milliseconds for a part of many series.
+        let written = spawn_blocking(move || self.write(&answer).map(|written| (written.into(), self))).await;
+        let written = written.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
+        written.map(Some).map_err(|error| ApiError::unavailable(format!("the export cannot be written: {error}")))
     }
 
-    fn write(&mut self, answer: &v1::RangeAnswer) -> String {
+    fn write(&mut self, answer: &v1::RangeAnswer) -> io::Result<Vec<u8>> {
         for series in &answer.series {
             let key = key(series);
             if self.statistics.is_none() {
@@ -183,6 +199,9 @@ impl Export {
         }
         let statistics = self.statistics.clone().unwrap_or_default();
         let mut text = String::new();
+        if self.format == Format::Parquet && self.table.is_none() && (self.next.is_none() || !self.known.is_empty()) {
+            self.table = Some(Table::new(&self.question.name, &self.unit, &statistics)?);
+        }
         let held: Vec<_> = self.known.iter().map(|known| answer.series.iter().find(|is| key(is) == *known)).collect();
         for (place, point) in answer.points.iter().enumerate() {
             let missing = missing(&answer.missing, point.tick, self.question.step_seconds);
@@ -208,13 +227,22 @@ impl Export {
                         text.push_str(if first { "{\"rows\":[\n" } else { ",\n" });
                         text.push_str(&row.json().to_string());
                     }
+                    Format::Parquet => {
+                        if let Some(table) = &mut self.table {
+                            table.push(&row)?;
+                        }
+                    }
                 }
             }
         }
         if self.next.is_none() && self.format == Format::Json {
             text.push_str(if self.begun { "\n]}\n" } else { "{\"rows\":[]}\n" });
         }
-        text
+        match &mut self.table {
+            Some(table) if self.next.is_none() => table.end(),
+            Some(table) => Ok(table.take()),
+            None => Ok(text.into_bytes()),
+        }
     }
 }
 
@@ -242,84 +270,9 @@ struct Row<'a> {
     missing: Option<&'a str>,
 }
 
-impl Row<'_> {
-    fn csv_head(&self) -> String {
-        let mut head = vec!["timestamp", "node", "name", "attributes", "unit"];
-        head.extend(self.values.iter().map(|(name, _)| *name));
-        head.extend(["seconds", "seconds_expected", "nodes_reporting", "nodes_expected", "missing"]);
-        line(head.into_iter().map(quoted))
-    }
-
-    /// A field is empty when nothing is known.
-    fn csv(&self) -> String {
-        let (node, attributes) = self.key;
-        let attributes = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(";");
-        let count = |is: Option<u32>| is.map(|is| is.to_string()).unwrap_or_default();
-        let value = |(_, value): &(&str, f64)| match number(*value, 1.0) {
-            Value::Null => String::new(),
-            known => known.to_string(),
-        };
-        let point = self.point;
-        let fields = [rfc3339(point.tick), quoted(node), quoted(self.name), quoted(&attributes), quoted(self.unit)];
-        let counts = [
-            count(Some(point.seconds())),
-            count(point.seconds_expected),
-            count(point.nodes_reporting),
-            count(point.nodes_expected),
-            quoted(self.missing.unwrap_or_default()),
-        ];
-        line(fields.into_iter().chain(self.values.iter().map(value)).chain(counts))
-    }
-
-    fn json(&self) -> Value {
-        let (node, attributes) = self.key;
-        let point = self.point;
-        json!({
-            "timestamp": rfc3339(point.tick),
-            "nodeId": Some(node).filter(|id| !id.is_empty()),
-            "name": self.name,
-            "unit": self.unit,
-            "attributes": attributes.iter().map(|(key, value)| (key.clone(), json!(value))).collect::<Map<_, _>>(),
-            "values": self.values.iter().map(|(name, value)| ((*name).to_owned(), number(*value, 1.0))).collect::<Map<_, _>>(),
-            "seconds": point.seconds(),
-            "secondsExpected": point.seconds_expected,
-            "nodesReporting": point.nodes_reporting,
-            "nodesExpected": point.nodes_expected,
-            "missing": self.missing,
-        })
-    }
-}
-
-/// A line of CSV by RFC 4180.
-fn line(fields: impl Iterator<Item = String>) -> String {
-    let mut line = fields.collect::<Vec<_>>().join(",");
-    line.push_str("\r\n");
-    line
-}
-
-fn quoted(text: impl AsRef<str>) -> String {
-    let text = text.as_ref();
-    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_are_quoted_where_they_must_be_and_empty_where_nothing_is_known() {
-        assert_eq!(quoted("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
-        let key = ("n1".to_owned(), vec![("a".to_owned(), "x,y".to_owned()), ("b".to_owned(), "z".to_owned())]);
-        let point = v1::RangePoint { tick: 0, seconds: Some(0), seconds_expected: Some(60), ..Default::default() };
-        let values = [("mean", 0.0), ("max", f64::NAN)];
-        let row = Row { name: "g", unit: "By", key: &key, point: &point, values: &values, missing: Some("a2 stopped") };
-        assert_eq!(
-            row.csv_head(),
-            "timestamp,node,name,attributes,unit,mean,max,seconds,seconds_expected,nodes_reporting,nodes_expected,missing\r\n"
-        );
-        assert_eq!(row.csv(), "1970-01-01T00:00:00.000Z,n1,g,\"a=x,y;b=z\",By,0,,0,60,,,a2 stopped\r\n");
-        assert_eq!(row.json()["values"], json!({"mean": 0, "max": null}));
-    }
 
     #[test]
     fn a_part_is_missing_where_it_overlaps() {
