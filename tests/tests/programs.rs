@@ -157,3 +157,46 @@ async fn a_program_ends_with_the_thread_that_started_it() {
     })
     .await;
 }
+
+#[test]
+fn a_service_manager_hears_that_a_program_works_how_it_is_that_it_lives_and_that_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = std::os::unix::net::UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let heard = || {
+        let mut buffer = [0; 4096];
+        let length = manager.recv(&mut buffer).expect("a message");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    for program in PROGRAMS {
+        let listens: &[&str] = match program {
+            "starling-node" => &["otlp_listen", "otlp_http_listen", "admin_listen"],
+            "starling-aggregator" => &["grpc_listen", "gossip_listen", "admin_listen"],
+            _ => &["listen"],
+        };
+        let mut settings: Vec<String> = listens.iter().map(|key| format!("{key}=127.0.0.1:0")).collect();
+        match program {
+            "starling-aggregator" => settings.push(format!("state_dir={}", folder.path().join("state").display())),
+            _ => settings.push("aggregators=[\"127.0.0.1:9\"]".to_owned()),
+        }
+        let mut child = Command::new(binary(program))
+            .args(settings.iter().flat_map(|setting| ["--set", setting.as_str()]))
+            .env("NOTIFY_SOCKET", folder.path().join("notify"))
+            .env("WATCHDOG_USEC", "400000")
+            .env_remove("WATCHDOG_PID")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let first = heard();
+        assert!(first.starts_with("READY=1\nSTATUS=not ready: "), "{program}: {first}");
+        while heard() != "WATCHDOG=1" {}
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+        while heard() != "STOPPING=1\nSTATUS=stopping" {}
+        assert!(child.wait().unwrap().success(), "{program}");
+        manager.set_nonblocking(true).unwrap();
+        while manager.recv(&mut [0; 4096]).is_ok() {}
+        manager.set_nonblocking(false).unwrap();
+    }
+}

@@ -1,6 +1,6 @@
 //! The admin port: `/metrics` (Prometheus text), `/live` (the process answers), `/ready` (it does its work).
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     Router,
@@ -36,6 +36,17 @@ impl Readiness {
     }
 }
 
+/// One line, as `/ready` answers.
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => write!(f, "ready"),
+            Self::Impaired(what) => write!(f, "ready, but: {what}"),
+            Self::NotReady(why) => write!(f, "not ready: {why}"),
+        }
+    }
+}
+
 /// The routes, for a program that serves them beside its own.
 pub fn router(registry: Arc<Registry>, ready: watch::Receiver<Readiness>) -> Router {
     let metrics = async move || ([(header::CONTENT_TYPE, TEXT_FORMAT)], registry.render());
@@ -47,11 +58,9 @@ pub fn router(registry: Arc<Registry>, ready: watch::Receiver<Readiness>) -> Rou
 }
 
 async fn readiness(State(ready): State<watch::Receiver<Readiness>>) -> impl IntoResponse {
-    match &*ready.borrow() {
-        Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
-        Readiness::Impaired(what) => (StatusCode::OK, format!("ready, but: {what}\n")),
-        Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
-    }
+    let now = ready.borrow().clone();
+    let code = if now.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, format!("{now}\n"))
 }
 
 /// What a port of its own says at `/`.

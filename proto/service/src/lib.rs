@@ -1,7 +1,7 @@
 //! What every Starling program does alike, written once: its settings and how it is started (`settings`,
 //! [`program`]), its parts and their supervision ([`parts`]), what it counts (`metrics`), the log, the admin port, how
-//! it listens and dials ([`listen`], [`channel`], [`http_client`]), the wall clock, waits between attempts, signals, the gRPC stubs, and
-//! how its own requests reach the daemon's OTLP receiver.
+//! it listens and dials ([`listen`], [`channel`], [`http_client`]), the wall clock, waits between attempts, signals, what
+//! the service manager hears, the gRPC stubs, and how its own requests reach the daemon's OTLP receiver.
 
 pub mod admin;
 pub mod backoff;
@@ -16,6 +16,7 @@ pub mod parts;
 pub mod program;
 pub mod requests;
 pub mod secret;
+mod service_manager;
 pub mod settings;
 pub mod shutdown;
 pub mod version;

@@ -10,6 +10,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+mod turns;
+
+pub use turns::stuck;
+
 /// Tasks that run as long as the service does. Dropping it aborts all of them.
 #[derive(Debug, Default)]
 pub struct Parts {
@@ -31,7 +35,7 @@ impl Parts {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let abort = self.running.spawn(part(stop.clone()));
+        let abort = self.running.spawn(turns::seen(name, part(stop.clone())));
         self.parts.insert(abort.id(), Part { name, stop, abort });
     }
 

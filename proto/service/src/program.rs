@@ -21,6 +21,7 @@ use crate::{
     log::{LogArgs, LogFormat},
     metrics::Registry,
     parts,
+    service_manager::ServiceManager,
     settings::{self, Settings, Sources},
     shutdown,
     version::VERSION,
@@ -181,7 +182,10 @@ fn run<P: Program>(config: P::Config) -> anyhow::Result<()> {
     let result = runtime.block_on(async {
         // First, so that a signal during the start is a stop and not a kill.
         let shutdown = shutdown::on_signal()?;
+        let manager = ServiceManager::of_process();
+        let starting = manager.starting();
         let program = P::bind(config, Registry::default()).await?;
+        drop(starting);
         let introduction = program.introduction();
         let introduced = introduction.is_some();
         if let Some(introduction) = introduction {
@@ -189,6 +193,7 @@ fn run<P: Program>(config: P::Config) -> anyhow::Result<()> {
         }
         println!("{}", announcement(P::NAME, &program.addresses()));
         let told = introduced.then(|| tokio::spawn(tell_first_data(program.readiness(), tell)));
+        let _reports = manager.working(program.readiness(), shutdown.clone());
         let result = program.run(shutdown).await;
         if let Some(told) = told {
             told.abort();
