@@ -6,10 +6,11 @@ mod unread;
 
 use std::process::ExitCode;
 
-use clap::{Args as _, Command, FromArgMatches as _};
+use clap::{Args as _, Command, FromArgMatches as _, Subcommand as _};
 use starling::{Up, UpArgs};
 use starling_service::{
     Program,
+    command_text::TextCommand,
     program::{self, CommonArgs},
     version::VERSION,
 };
@@ -23,16 +24,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     unread::ends_quietly();
-    let up = CommonArgs::augment_args(UpArgs::augment_args(Command::new("up").about(Up::ABOUT)));
-    let matches = Command::new(Up::NAME)
-        .about("Starling watches a fleet of hosts as one machine")
-        .version(VERSION)
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(program::describe::<Up>(up))
-        .subcommand(StoreArgs::augment_args(Command::new("store")))
-        .subcommand(RulesArgs::augment_args(Command::new("rules")))
-        .get_matches();
+    let matches = command().get_matches();
     match matches.subcommand() {
         Some(("up", up)) => {
             match UpArgs::from_arg_matches(up).and_then(|own| Ok((own, CommonArgs::from_arg_matches(up)?))) {
@@ -48,7 +40,30 @@ fn main() -> ExitCode {
             Ok(args) => ExitCode::from(args.run()),
             Err(error) => error.exit(),
         },
+        Some(("completions" | "man", _)) => match TextCommand::from_arg_matches(&matches) {
+            Ok(text) => match text.run(command()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("starling: {error}");
+                    ExitCode::FAILURE
+                }
+            },
+            Err(error) => error.exit(),
+        },
         // One of them is required.
         _ => ExitCode::FAILURE,
     }
+}
+
+fn command() -> Command {
+    let up = CommonArgs::augment_args(UpArgs::augment_args(Command::new("up").about(Up::ABOUT)));
+    let command = Command::new(Up::NAME)
+        .about("Starling watches a fleet of hosts as one machine")
+        .version(VERSION)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(program::describe::<Up>(up))
+        .subcommand(StoreArgs::augment_args(Command::new("store")))
+        .subcommand(RulesArgs::augment_args(Command::new("rules")));
+    TextCommand::augment_subcommands(command)
 }

@@ -1,5 +1,5 @@
 //! What every Starling program does alike, written once: its settings and how it is started (`settings`,
-//! [`program`]), its parts and their supervision ([`parts`]), what it counts (`metrics`), the log, the admin port, how
+//! [`program`]), what is said about its flags ([`command_text`]), its parts and their supervision ([`parts`]), what it counts (`metrics`), the log, the admin port, how
 //! it listens and dials ([`listen`], [`channel`], [`http_client`]), the wall clock, waits between attempts, signals, what
 //! the service manager hears, the gRPC stubs, and how its own requests reach the daemon's OTLP receiver.
 
@@ -7,6 +7,7 @@ pub mod admin;
 pub mod backoff;
 pub mod channel;
 pub mod clock;
+pub mod command_text;
 pub mod generated;
 pub mod http_client;
 pub mod listen;

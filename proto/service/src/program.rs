@@ -18,6 +18,7 @@ use tracing::error;
 
 use crate::{
     admin::Readiness,
+    command_text::TextArgs,
     log::{LogArgs, LogFormat},
     metrics::Registry,
     parts,
@@ -98,11 +99,22 @@ pub fn main<P: Program>() -> ExitCode {
 }
 
 fn run_with<P: Program>(arguments: impl Iterator<Item = OsString>) -> u8 {
-    let parsed = describe::<P>(CommonArgs::augment_args(clap::Command::new(P::NAME).about(P::ABOUT).version(VERSION)))
+    let command = describe::<P>(CommonArgs::augment_args(clap::Command::new(P::NAME).about(P::ABOUT).version(VERSION)));
+    // Last: a table of flags brings its own description.
+    let command = TextArgs::augment_args(command).about(P::ABOUT);
+    let parsed = command
+        .clone()
         .try_get_matches_from(arguments)
-        .and_then(|matches| CommonArgs::from_arg_matches(&matches));
+        .and_then(|matches| Ok((TextArgs::from_arg_matches(&matches)?, CommonArgs::from_arg_matches(&matches)?)));
     match parsed {
-        Ok(args) => execute::<P>(args, Vec::new()),
+        Ok((text, _)) if text.is_asked() => match text.write(command, &mut std::io::stdout()) {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("{}: standard output: {error}", P::NAME);
+                FAILED
+            }
+        },
+        Ok((_, args)) => execute::<P>(args, Vec::new()),
         Err(stop) => {
             // `--help` and `--version` too: clap knows where they are printed. A closed pipe is the reader's choice.
             let _ = stop.print();

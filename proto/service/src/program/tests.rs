@@ -84,6 +84,26 @@ fn exit_codes_are_the_same_for_every_program() {
 }
 
 #[test]
+fn texts_for_packages_are_made_of_the_same_definition_and_their_flags_are_hidden() {
+    let command = TextArgs::augment_args(describe::<Probe>(CommonArgs::augment_args(clap::Command::new(Probe::NAME))));
+    assert!(!command.clone().render_long_help().to_string().contains("--completions"));
+    let written = |flags: &[&str]| {
+        let matches = command.clone().get_matches_from([&["x"], flags].concat());
+        let mut text = Vec::new();
+        TextArgs::from_arg_matches(&matches).unwrap().write(command.clone(), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let page = written(&["--man"]);
+    assert!(page.contains("starling-probe 8") && page.contains("print\\-config"), "{page}");
+    for shell in ["bash", "zsh", "fish"] {
+        let text = written(&["--completions", shell]);
+        assert!(text.contains("print-config") && text.contains("starling-probe"), "{shell}: {text}");
+    }
+    assert_eq!(code(&["--man"]), 0);
+    assert_eq!(code(&["--completions", "csh"]), 2);
+}
+
+#[test]
 fn help_names_a_setting_of_this_program_and_the_log() {
     let command = describe::<Probe>(CommonArgs::augment_args(clap::Command::new("x")));
     let help = command.clone().render_long_help().to_string();
