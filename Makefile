@@ -48,7 +48,7 @@ run: build ## Build everything and watch this host: starling up
 demo: build ## A whole cluster on loopback: 3 aggregators and 20 nodes, 19 of them simulated
 	target/release/starling up --aggregators 3 --nodes 20 --state $(DEMO_STATE) $(ARGS)
 
-test: tools lint edges deny test-page test-rust test-browser ## Everything that must pass: format, lints, licences, unit, integration, browser
+test: tools lint edges deny test-page test-rust packages-check test-browser ## Everything that must pass: format, lints, licences, unit, integration, browser
 	@echo "all tests passed"
 
 test-rust: tools page ## Rust tests, real processes among them
@@ -97,6 +97,16 @@ bench-scale: ## Cost and lateness under 100 to 10,000 nodes, then a failover (AR
 chaos: page ## A cluster under kills, stops, set clocks, partitions and loss, every second checked (MINUTES=10; links need root)
 	cargo build --release -p starling-aggregator -p starling-dashboard -p starling-tests --bins
 	target/release/starling-chaos --minutes $(MINUTES) $(ARGS)
+
+.PHONY: packages packages-check packages-test
+packages: build ## deb and rpm packages of the release binaries, in target/packages
+	deploy/packages/build --binaries target/release --out target/packages
+
+packages-check: tools ## Units, packages and charts, quickly and without installing anything
+	deploy/packages/check
+
+packages-test: tools ## Packages installed, upgraded and removed in a root made by debootstrap, and booted (root; some minutes)
+	deploy/packages/test-install
 
 .PHONY: kills
 kills: ## kill -9 at random moments through an aggregator under load (ROUNDS=1000, some 2 seconds each)
