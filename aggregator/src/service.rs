@@ -470,6 +470,7 @@ impl Running {
                 nodes,
                 closed: settled,
                 on_disk: self.rooms.intake.ledger.on_disk(),
+                refused: self.rooms.exchange.alerts.as_ref().is_some_and(Alerts::is_refused),
             });
             tokio::select! {
                 biased;

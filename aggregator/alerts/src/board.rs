@@ -11,6 +11,9 @@ use super::{
 
 /// Seconds an episode that is over is remembered for what comes after it.
 const OVER_SECONDS: u32 = judge::FLAP_SECONDS;
+/// Seconds in which a subject reports and there is no verdict, from which on what fires is no longer known: a mount that is gone, a
+/// condition that holds no longer. Of a subject that is silent it goes on.
+const UNJUDGED_MAX: u32 = 3_600;
 
 /// One second of one subject.
 #[derive(Clone, Copy)]
@@ -42,28 +45,40 @@ struct Instance {
     last: Option<Episode>,
     /// The last second in which the series were there.
     seen: u32,
+    /// Seconds in a row in which the subject was there and had no verdict.
+    unjudged: u32,
 }
 
 impl Instance {
     fn new(rule: &Rule, attributes: Vec<(String, String)>, tick: u32) -> Self {
         let inputs = Inputs::new(&rule.expression, attributes.clone());
         let when = rule.when.as_ref().map(|when| Inputs::new(&when.expression, attributes.clone()));
-        Self { attributes, inputs, when, last: None, seen: tick }
+        Self { attributes, inputs, when, last: None, seen: tick, unjudged: 0 }
     }
 
     fn judge(&mut self, rule: &Rule, second: &Second<'_>, sight: Option<Sight<'_>>) -> Option<&Episode> {
         let mut value = None;
+        // What a window still holds of a subject that is silent says nothing of now.
+        let is_there = sight.is_some_and(|sight| sight.own.is_there() || rule.expression.first_metric().is_none());
+        let is_whole = rule.on_partial.judges(second.coverage.0, second.coverage.1);
         if let Some(sight) = sight {
             self.inputs.take(&rule.expression, second.tick, sight);
-            let mut judges = rule.on_partial.judges(second.coverage.0, second.coverage.1);
+            let mut judges = is_there && is_whole;
             if let (Some(when), Some(inputs)) = (&rule.when, &mut self.when) {
                 inputs.take(&when.expression, second.tick, sight);
                 judges &= when.holds(evaluate(&when.expression, inputs));
             }
             value = evaluate(&rule.expression, &self.inputs).filter(|_| judges);
         }
+        self.unjudged = match value {
+            Some(_) => 0,
+            None => self.unjudged + u32::from(is_there && is_whole),
+        };
         let judged = Judged { tick: second.tick, value, coverage: second.coverage };
-        let next = judge::step(rule, (second.subject, &self.attributes), self.last.as_ref(), judged);
+        let mut next = judge::step(rule, (second.subject, &self.attributes), self.last.as_ref(), judged);
+        if let Some(next) = next.as_mut().filter(|next| next.is_open() && self.unjudged >= UNJUDGED_MAX) {
+            next.end(second.tick, Outcome::Forgotten);
+        }
         let next = next.filter(|next| !is_past(next, second.tick));
         let changed = match (&self.last, &next) {
             (Some(last), Some(next)) => last != next,

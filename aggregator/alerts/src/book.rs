@@ -27,6 +27,10 @@ pub(crate) const OVER_KEPT: u32 = 30 * 86_400;
 const PASSED_KEPT: u32 = FLAP_SECONDS;
 /// Seconds a record that was taken back or ran out is kept, so that no older version of it returns.
 const DELETED_KEPT: u32 = 86_400;
+/// The id of the notes that say whether a notifier works: `firing` while its receiver takes nothing.
+pub const TROUBLE_ID: EpisodeId = EpisodeId(u64::MAX);
+/// Such a note holds for so long, in milliseconds: it comes again each 10 s.
+const TROUBLE_KEPT_MS: u64 = 30_000;
 /// Longest name of a notifier.
 const NOTIFIER_LEN_MAX: usize = 64;
 
@@ -308,6 +312,13 @@ impl Book {
         self.deliveries.get(&(id, notifier.to_owned())).map(|held| &held.record)
     }
 
+    /// Notifiers whose receivers take nothing, as those say that try, at `now_ms`.
+    #[must_use]
+    pub fn notifiers_failing(&self, now_ms: u64) -> usize {
+        let notes = self.deliveries.range((TROUBLE_ID, String::new())..).map(|(_, held)| &held.record);
+        notes.filter(|note| note.firing && note.at_unix_ms.saturating_add(TROUBLE_KEPT_MS) > now_ms).count()
+    }
+
     /// A version for a record that is made now: after all that were seen.
     #[must_use]
     pub const fn next_version(&self, now_ms: u64) -> u64 {
@@ -348,15 +359,36 @@ impl Book {
         })
     }
 
-    /// The silences that cover what has these labels at second `tick`.
+    /// The silences that cover what has these labels at second `tick`; `of_alerting` as in [`control::covers`].
     #[must_use]
-    pub fn silenced_by(&self, labels: &BTreeMap<String, String>, tick: u32) -> Vec<String> {
+    pub fn silenced_by(&self, labels: &BTreeMap<String, String>, of_alerting: bool, tick: u32) -> Vec<String> {
         let covers = |silence: &&v1::AlertSilence| {
             let matchers = self.matchers.get(&control::silence_key(&silence.silence_id));
             (silence.starts_tick..silence.ends_tick).contains(&tick)
-                && matchers.is_some_and(|matchers| control::matches(matchers, labels))
+                && matchers.is_some_and(|matchers| control::covers(matchers, labels, of_alerting))
         };
         self.silences().filter(covers).map(|silence| silence.silence_id.clone()).collect()
+    }
+
+    /// Changes when a silence begins or ends, or an acknowledgement ends, by itself: the same while all that is in force at second
+    /// `tick` is.
+    #[must_use]
+    pub fn in_force(&self, tick: u32) -> u64 {
+        let is_in_force = |control: &v1::AlertControl| match control.what.as_ref() {
+            Some(What::Silence(one)) => (one.starts_tick..one.ends_tick).contains(&tick),
+            Some(What::Acknowledgement(one)) => {
+                one.acknowledgement.as_ref().is_some_and(|one| one.until_tick.is_none_or(|until| until > tick))
+            }
+            None => false,
+        };
+        let held = self.controls.values().filter(|held| !held.record.deleted && is_in_force(&held.record));
+        held.fold(0, |all, held| all ^ held.hash)
+    }
+
+    /// What is over and was told to some notifier as open: a silence holds its end back.
+    pub fn owed_ends(&self) -> impl Iterator<Item = EpisodeId> {
+        let told = self.deliveries.iter().filter(|(_, held)| held.record.firing && !held.record.given_up);
+        told.map(|((id, _), _)| *id).filter(|id| self.episode(*id).is_some_and(|one| !one.is_open()))
     }
 
     /// The record of an acknowledgement, to be put and shared.
@@ -403,6 +435,7 @@ impl Book {
         now_ms: u64,
     ) -> Result<v1::AlertControl, ControlError> {
         control::check_silence(&silence)?;
+        control::check_possible(&silence.matchers)?;
         let version = self.next_version(now_ms);
         let silence_id = control::silence_id(&silence.author, version, origin);
         Ok(v1::AlertControl {

@@ -96,6 +96,30 @@ pub fn matches(matchers: &[Matcher], labels: &BTreeMap<String, String>) -> bool 
     !matchers.is_empty() && matchers.iter().all(|matcher| matcher.matches(labels))
 }
 
+/// Whether a silence of these matchers covers what has these labels. That alerting itself fails (`of_alerting`) is covered by
+/// what names its rule, and by no pattern.
+#[must_use]
+pub fn covers(matchers: &[Matcher], labels: &BTreeMap<String, String>, of_alerting: bool) -> bool {
+    matches(matchers, labels) && (!of_alerting || matchers.iter().any(Matcher::names_rules))
+}
+
+/// Checks that something can match all of a new silence.
+///
+/// # Errors
+/// The first matcher that excludes another one.
+pub(crate) fn check_possible(matchers: &[v1::AlertMatcher]) -> Result<(), ControlError> {
+    let all = compiled(matchers)?;
+    for (at, one) in all.iter().enumerate() {
+        if let Some(before) = all[..at].iter().position(|other| one.excludes(other)) {
+            return Err(wrong(
+                format!("matchers[{at}]"),
+                format!("no alert can have both this and matchers[{before}]"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Checks a silence.
 ///
 /// # Errors

@@ -130,6 +130,8 @@ pub struct Episode {
     pub good_since: Option<u32>,
     /// The first of the seconds without a verdict that came last.
     pub absent_since: Option<u32>,
+    /// Seconds in which it was open and nothing was known: there was no value, or nobody judged.
+    pub unseen: u32,
     /// How often it went from bad to good and back.
     pub crossings: u32,
     /// When the same rule fired for the same subject, in the ten minutes before it fired last and then.
@@ -169,6 +171,7 @@ impl Episode {
             limit,
             good_since: None,
             absent_since: None,
+            unseen: 0,
             crossings: 0,
             fires: Vec::new(),
             coverage: (0, 0),

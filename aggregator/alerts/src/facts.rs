@@ -54,8 +54,14 @@ pub const CLUSTER_LAG: &str = "cluster.evaluation_lag_seconds";
 /// Rules whose queries fail.
 pub const CLUSTER_QUERIES: &str = "cluster.alert_queries_failing";
 
+/// Notifiers that fail.
+pub const CLUSTER_NOTIFIERS: &str = "cluster.notifiers_failing";
+
+/// Those that say that alerting itself fails.
+pub const OF_ALERTING: [&str; 4] = [CLUSTER_RULES, CLUSTER_LAG, CLUSTER_QUERIES, CLUSTER_NOTIFIERS];
+
 /// All of them.
-pub const FACTS: [Fact; 15] = [
+pub const FACTS: [Fact; 16] = [
     fact(
         NODE_SILENT,
         Scope::Node,
@@ -97,10 +103,16 @@ pub const FACTS: [Fact; 15] = [
         CLUSTER_RULES,
         Scope::Cluster,
         Unit::Number,
-        "1 while the file of rules is refused and former rules are in force",
+        "1 while the file of rules or of notifiers is refused and the former one is in force",
     ),
     fact(CLUSTER_LAG, Scope::Cluster, Unit::Number, "seconds by which the evaluation of rules is behind"),
-    fact(CLUSTER_QUERIES, Scope::Cluster, Unit::Number, "rules in PromQL whose last evaluation failed"),
+    fact(
+        CLUSTER_QUERIES,
+        Scope::Cluster,
+        Unit::Number,
+        "rules in PromQL whose last evaluation failed, or was late by more than its period",
+    ),
+    fact(CLUSTER_NOTIFIERS, Scope::Cluster, Unit::Number, "notifiers whose receivers take nothing"),
 ];
 
 /// The fact called `name`.

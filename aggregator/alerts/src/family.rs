@@ -1,7 +1,7 @@
 //! Who stands under whom: what one incident of a wider scope explains of narrower ones. A switch that fails is one alert with
 //! twenty names, not twenty-one alerts.
 
-use super::{Episode, Rule, Scope, Severity, State, Subject, control::Label};
+use super::{Episode, Outcome, Rule, Scope, State, Subject, control::Label};
 
 /// The labels of a node.
 pub type LabelsOf<'a> = dyn Fn(&str) -> Vec<Label> + 'a;
@@ -25,11 +25,22 @@ fn holds(subject: &Subject, episode: &Episode, labels: &LabelsOf<'_>) -> bool {
     group.label().is_none_or(|(key, value)| labels(node.as_str()).iter().any(|(k, v)| k == key && v == value))
 }
 
-/// Whether messages about `episode` wait while `parent`, which it stands under, fires: it is no worse, and the parent is told
-/// itself.
+/// Seconds after the end of a parent in which those under it are not told: what is well again needs some to be seen.
+pub const SETTLE: u32 = 15;
+
+/// Whether an episode recovered just now, so that those which stand under it may follow, at second `tick`.
 #[must_use]
-pub fn holds_back(parent: &Episode, parent_is_silenced: bool, severity: Severity) -> bool {
-    parent.state == State::Firing && severity <= parent.severity && !parent_is_silenced
+pub fn settles(parent: &Episode, tick: u32) -> bool {
+    parent.has_fired() && matches!(parent.ended, Some((end, Outcome::Recovered)) if end.saturating_add(SETTLE) > tick)
+}
+
+/// Whether messages about `episode` wait at second `tick` while `parent`, which it stands under, fires or recovered after it began:
+/// it is no worse, and the parent is told itself.
+#[must_use]
+pub fn holds_back(parent: &Episode, parent_is_silenced: bool, episode: &Episode, tick: u32) -> bool {
+    let began_before = parent.ended.is_none_or(|(end, _)| episode.since <= end);
+    let is_told = parent.state == State::Firing || began_before && settles(parent, tick);
+    is_told && episode.severity <= parent.severity && !parent_is_silenced
 }
 
 /// Those of `all` that fire and stand under `parent`, in the order in which they are named: groups first, then the worst. A node
@@ -69,7 +80,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Rules, defaults,
+        Rules, Severity, defaults,
         judge::{self, Judged},
     };
 
@@ -108,10 +119,27 @@ mod tests {
     #[test]
     fn what_is_worse_or_whose_parent_is_silenced_is_told() {
         let rules = defaults::with(&[], &[]).unwrap();
+        let (_, parent) = fired(&rules, "many-nodes-gone", &Subject::Cluster, 0.2);
+        let (_, child) = fired(&rules, "node-gone", &node("a-1"), 9.0);
+        let worse = Episode { severity: Severity::Critical, ..child.clone() };
+        assert!(holds_back(&parent, false, &child, child.since) && !holds_back(&parent, false, &worse, child.since));
+        assert!(!holds_back(&parent, true, &child, child.since), "a silence covers no more than it says");
+    }
+
+    #[test]
+    fn those_under_one_that_recovered_are_told_once_they_had_time_to_follow() {
+        // A38.
+        let rules = defaults::with(&[], &[]).unwrap();
         let (_, mut parent) = fired(&rules, "many-nodes-gone", &Subject::Cluster, 0.2);
-        assert!(holds_back(&parent, false, Severity::Error) && !holds_back(&parent, false, Severity::Critical));
-        assert!(!holds_back(&parent, true, Severity::Error), "a silence covers no more than it says");
-        parent.state = State::Cleared;
-        assert!(!holds_back(&parent, false, Severity::Error));
+        let (_, child) = fired(&rules, "node-gone", &node("a-1"), 9.0);
+        let end = child.since + 100;
+        parent.end(end, Outcome::Recovered);
+        assert!(holds_back(&parent, false, &child, end + SETTLE - 1));
+        assert!(!holds_back(&parent, false, &child, end + SETTLE) && !holds_back(&parent, true, &child, end));
+        let (_, mut later) = fired(&rules, "node-gone", &node("a-2"), 9.0);
+        later.since = end + 1;
+        assert!(!holds_back(&parent, false, &later, end + 5), "what began since has another cause");
+        parent.ended = Some((end, Outcome::RuleChanged));
+        assert!(!holds_back(&parent, false, &child, end + 1));
     }
 }

@@ -10,6 +10,9 @@
 //! | firing | beyond a more severe level | firing, more severe at once |
 //! | firing | back beyond `clear` of its level for `hold` seconds | less severe, or over |
 //! | firing | none | firing: silence is no recovery |
+//! | pending | judged again after a gap of more than [`ABSENT_MAX`] s and a quarter of `for` | over, and nobody hears of it |
+//!
+//! A value that is missing for less than three seconds breaks no recovery.
 //!
 //! What fires the third time within ten minutes is held for five minutes instead of `hold`: it stays one open episode until
 //! it has been good for so long. The recovery is late, and always comes.
@@ -18,6 +21,10 @@ use super::{Episode, Outcome, Rule, State, Subject};
 
 /// Longest a pending episode waits for a value.
 pub const ABSENT_MAX: u32 = 30;
+/// What is pending goes on over a gap of this part of `for`.
+const GAP_PART: u32 = 4;
+/// Seconds without a value from which on what was good until then counts no more.
+const ABSENT_SHORT: u32 = 3;
 /// Fires of the same rule for the same subject within [`FLAP_SECONDS`] from which on it is held longer.
 pub const FLAPS: usize = 3;
 /// See [`FLAPS`].
@@ -51,6 +58,32 @@ pub fn step(
     last: Option<&Episode>,
     judged: Judged,
 ) -> Option<Episode> {
+    let Judged { tick, value, .. } = judged;
+    let gap = last.filter(|last| last.is_open()).map_or(0, |last| tick.saturating_sub(last.judged + 1));
+    // Who takes over needs some seconds, and a query has a period of its own.
+    if gap <= ABSENT_MAX.max(2 * rule.every.unwrap_or(0)) {
+        return next(rule, (subject, attributes), last, judged);
+    }
+    // Nobody judged: it was neither good nor bad.
+    let mut episode = last?.clone();
+    episode.good_since = None;
+    if value.is_some() {
+        episode.unseen += gap;
+    }
+    // What waits for hours waits on.
+    if episode.state == State::Pending && gap > rule.pending / GAP_PART {
+        episode.end(tick, Outcome::Passed);
+    }
+    next(rule, (subject, attributes), Some(&episode), judged)
+}
+
+/// The episode after `judged`, which follows on what was judged last.
+fn next(
+    rule: &Rule,
+    (subject, attributes): (&Subject, &[(String, String)]),
+    last: Option<&Episode>,
+    judged: Judged,
+) -> Option<Episode> {
     let Judged { tick, value, coverage } = judged;
     let bad = value.and_then(|value| rule.level(value).map(|level| (value, level.severity)));
     let mut episode = match last {
@@ -73,10 +106,14 @@ pub fn step(
     if tick <= episode.judged {
         return Some(episode);
     }
+    let passed = tick - episode.judged;
     (episode.judged, episode.coverage) = (tick, coverage);
     let Some(value) = value else {
         let since = *episode.absent_since.get_or_insert(tick);
-        episode.good_since = None;
+        episode.unseen += passed;
+        if tick - since >= ABSENT_SHORT {
+            episode.good_since = None;
+        }
         if episode.state == State::Pending && tick - since > ABSENT_MAX {
             episode.end(tick, Outcome::Passed);
         }
@@ -136,7 +173,8 @@ pub fn span(
         if !is_bad && last.as_ref().is_none_or(|last| !last.is_open()) {
             return last;
         }
-        last = step(rule, who, last.as_ref(), Judged { tick, ..judged });
+        let judge = if tick == judged.tick { step } else { next };
+        last = judge(rule, who, last.as_ref(), Judged { tick, ..judged });
         if tick >= to {
             return last;
         }
@@ -173,7 +211,8 @@ fn due(rule: &Rule, episode: &Episode, has_value: bool) -> Option<u32> {
         (State::Pending, true) => Some(episode.since + rule.pending),
         (State::Pending, false) => episode.absent_since.map(|since| since + ABSENT_MAX + 1),
         (State::Firing, true) => episode.good_since.map(|since| since + hold(rule, episode)),
-        (State::Firing, false) | (State::Cleared, _) => None,
+        (State::Firing, false) => episode.absent_since.map(|since| since + ABSENT_SHORT),
+        (State::Cleared, _) => None,
     }
 }
 

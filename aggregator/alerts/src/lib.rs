@@ -45,7 +45,7 @@ mod wire;
 pub mod words;
 
 pub use board::{Board, Second, Whole};
-pub use book::{Book, Put, Record, Taken};
+pub use book::{Book, Put, Record, TROUBLE_ID, Taken};
 pub use control::{ControlError, Label};
 pub use episode::{Episode, EpisodeId, Outcome, State};
 pub use evaluation::{Answer, Evaluation, Now, ReadGroup, Sources, Stream, Written, records};

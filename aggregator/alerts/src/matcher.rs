@@ -57,6 +57,30 @@ impl Matcher {
         Self::new(v1::AlertMatcher { key, value, regex, negate }).map_err(|what| format!("{text:?}: {what}"))
     }
 
+    /// Whether it says which rules are meant: not one that also means a rule of any other name.
+    #[must_use]
+    pub fn names_rules(&self) -> bool {
+        // No rule is called so.
+        let any = BTreeMap::from([("rule".to_owned(), "no rule at all".to_owned())]);
+        self.wire.key == "rule" && !self.wire.negate && !self.matches(&any)
+    }
+
+    /// That it wants one value of a label, and which.
+    fn wanted(&self) -> Option<(&str, &str)> {
+        (!self.wire.regex && !self.wire.negate).then_some((self.wire.key.as_str(), self.wire.value.as_str()))
+    }
+
+    /// Whether no labels can match both, as far as that can be told: one of them wants one value, and the other one does not.
+    #[must_use]
+    pub fn excludes(&self, other: &Self) -> bool {
+        let one_way = |one: &Self, other: &Self| {
+            let Some((key, value)) = one.wanted() else { return false };
+            let labels = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+            other.wire.key == key && !other.matches(&labels)
+        };
+        one_way(self, other) || one_way(other, self)
+    }
+
     /// Whether it holds of `labels`. A label that is not there is empty.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use starling_proto::v1;
 
-use super::{Book, EpisodeId, Record, Rules};
+use super::{Book, Episode, EpisodeId, Record, Rules, family};
 
 /// Longest wait for another aggregator to have it, in milliseconds: a message is late by that at most.
 const SHARED_WITHIN: u64 = 500;
@@ -26,6 +26,8 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct News {
     revision: u64,
+    /// What is in force without a record that says so ([`Book::in_force`]), and which parents settle.
+    standing: u64,
     /// What is not told yet.
     waiting: BTreeMap<EpisodeId, Waiting>,
     /// Rules that have others under them, and those others.
@@ -51,12 +53,15 @@ impl News {
         self.children = parents().flat_map(|rule| rule.children.clone()).collect();
     }
 
-    /// What is new in the book at `now_ms`. `shared` is the revision up to which another aggregator has everything; `None` when
+    /// What is new in the book at `now_ms`, in second `tick`. `shared` is the revision up to which another aggregator has everything; `None` when
     /// there is no other.
-    pub fn next(&mut self, book: &Book, now_ms: u64, shared: Option<u64>) -> Told {
+    pub fn next(&mut self, book: &Book, (now_ms, tick): (u64, u32), shared: Option<u64>) -> Told {
         let mut told = Told::default();
         let revision = book.revision();
-        let mut said = false;
+        let settles = |one: &&Episode| self.parents.contains(&one.rule) && family::settles(one, tick);
+        let settling = book.episodes().filter(settles).fold(0, |all, one| all ^ one.id.0);
+        let standing = book.in_force(tick) ^ settling;
+        let mut said = std::mem::replace(&mut self.standing, standing) != standing;
         for record in book.since(self.revision) {
             match record {
                 Record::Delivery(delivery) => told.deliveries.push(delivery),
@@ -83,6 +88,7 @@ impl News {
         if said {
             let open = book.open().into_iter().filter(|one| one.has_fired() && !self.waiting.contains_key(&one.id));
             told.episodes.extend(open.map(|one| one.id));
+            told.episodes.extend(book.owed_ends());
         }
         told
     }
@@ -100,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Episode, Rules, Subject,
+        Outcome, Rules, Subject,
         judge::{self, Judged},
     };
 
@@ -120,15 +126,15 @@ mod tests {
         book.put(Record::Episode(one.clone()), u64::from(T0) * 1_000);
         let all = BTreeSet::from([one.id]);
         let mut alone = News::default();
-        assert_eq!(alone.next(&book, 0, None).episodes, all);
+        assert_eq!(alone.next(&book, (0, T0), None).episodes, all);
         let mut shared = News::default();
-        assert!(shared.next(&book, 0, Some(0)).episodes.is_empty() && shared.waits());
-        assert_eq!(shared.next(&book, 10, Some(book.revision())).episodes, all);
-        assert!(!shared.waits() && shared.next(&book, 20, Some(0)).episodes.is_empty(), "once");
+        assert!(shared.next(&book, (0, T0), Some(0)).episodes.is_empty() && shared.waits());
+        assert_eq!(shared.next(&book, (10, T0), Some(book.revision())).episodes, all);
+        assert!(!shared.waits() && shared.next(&book, (20, T0), Some(0)).episodes.is_empty(), "once");
         let mut slow = News::default();
-        assert!(slow.next(&book, 0, Some(0)).episodes.is_empty());
-        assert!(slow.next(&book, SHARED_WITHIN - 1, Some(0)).episodes.is_empty());
-        assert_eq!(slow.next(&book, SHARED_WITHIN, Some(0)).episodes, all);
+        assert!(slow.next(&book, (0, T0), Some(0)).episodes.is_empty());
+        assert!(slow.next(&book, (SHARED_WITHIN - 1, T0), Some(0)).episodes.is_empty());
+        assert_eq!(slow.next(&book, (SHARED_WITHIN, T0), Some(0)).episodes, all);
     }
 
     #[test]
@@ -144,12 +150,12 @@ mod tests {
         book.put(Record::Episode(one.clone()), now);
         let mut news = News::default();
         news.by(&rules);
-        assert!(news.next(&book, 0, None).episodes.is_empty(), "its parent may come");
-        assert_eq!(news.next(&book, SHARED_WITHIN, None).episodes, BTreeSet::from([one.id]));
+        assert!(news.next(&book, (0, T0), None).episodes.is_empty(), "its parent may come");
+        assert_eq!(news.next(&book, (SHARED_WITHIN, T0), None).episodes, BTreeSet::from([one.id]));
         let judged = Judged { tick: T0, value: Some(0.9), coverage: (1, 1) };
         let parent = judge::step(rules.get("all").unwrap(), (&Subject::Cluster, &[]), None, judged).unwrap();
         book.put(Record::Episode(parent.clone()), now);
-        assert_eq!(news.next(&book, SHARED_WITHIN, None).episodes, BTreeSet::from([one.id, parent.id]));
+        assert_eq!(news.next(&book, (SHARED_WITHIN, T0), None).episodes, BTreeSet::from([one.id, parent.id]));
     }
 
     #[test]
@@ -157,10 +163,48 @@ mod tests {
         let (mut book, one, now) = (Book::default(), episode(), u64::from(T0) * 1_000);
         book.put(Record::Episode(one.clone()), now);
         let mut news = News::default();
-        news.next(&book, 0, None);
+        news.next(&book, (0, T0), None);
         let by = v1::AlertAcknowledgement { author: "eve".to_owned(), ..v1::AlertAcknowledgement::default() };
         let said = book.acknowledge(&one, by, "agg", now).unwrap();
         book.put(Record::Control(said), now);
-        assert_eq!(news.next(&book, 1, Some(0)).episodes, BTreeSet::from([one.id]));
+        assert_eq!(news.next(&book, (1, T0), Some(0)).episodes, BTreeSet::from([one.id]));
+    }
+
+    #[test]
+    fn a_silence_that_begins_or_ends_by_itself_is_news() {
+        // A28, A29.
+        let (mut book, one, now) = (Book::default(), episode(), u64::from(T0) * 1_000);
+        book.put(Record::Episode(one.clone()), now);
+        let matcher = v1::AlertMatcher { key: "rule".into(), value: "r".into(), ..v1::AlertMatcher::default() };
+        let silence = v1::AlertSilence {
+            matchers: vec![matcher],
+            author: "eve".into(),
+            starts_tick: T0 + 10,
+            ends_tick: T0 + 20,
+            ..v1::AlertSilence::default()
+        };
+        book.put(Record::Control(book.silence(silence, "agg", now).unwrap()), now);
+        let mut news = News::default();
+        let mut told_at = |book: &Book, seconds: std::ops::Range<u32>| -> Vec<u32> {
+            let told = |second: &u32| {
+                let told = news.next(book, (u64::from(*second) * 1_000, T0 + second), None);
+                told.episodes.contains(&one.id)
+            };
+            seconds.filter(told).collect()
+        };
+        assert_eq!(told_at(&book, 0..15), [0, 10]);
+        // It ends meanwhile; a receiver was told that it is open.
+        let mut over = one.clone();
+        over.end(T0 + 15, Outcome::Recovered);
+        book.put(Record::Episode(over), now);
+        let told = v1::AlertDelivery {
+            notifier: "mail".into(),
+            episode_id: one.id.to_string(),
+            sequence: 1,
+            firing: true,
+            ..v1::AlertDelivery::default()
+        };
+        book.put(Record::Delivery(told), now);
+        assert_eq!(told_at(&book, 15..40), [15, 20]);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use starling_proto::{catalogue::Unit, v1};
 
 use super::{
-    Book, Episode, Rule, Rules, State, control,
+    Book, Episode, Matcher, Rule, Rules, State, control,
     family::{self, LabelsOf},
     verdict, words,
 };
@@ -23,7 +23,7 @@ pub struct Shown<'a> {
     pub labels: &'a LabelsOf<'a>,
     /// The second now.
     pub tick: u32,
-    /// What fires and has others under it, and whether it is silenced.
+    /// What fires or did a moment ago and has others under it, and whether it is silenced.
     parents: Vec<(&'a Rule, &'a Episode, bool)>,
 }
 
@@ -34,9 +34,10 @@ impl<'a> Shown<'a> {
         let mut shown = Self { rules, book, labels, tick, parents: Vec::new() };
         let has_children = rules.all().iter().any(|rule| !rule.children.is_empty());
         let open = if has_children { book.open() } else { Vec::new() };
-        let parents = open.into_iter().filter(|one| one.state == State::Firing).filter_map(|one| {
+        let over = book.episodes().filter(|one| has_children && family::settles(one, tick));
+        let parents = open.into_iter().filter(|one| one.state == State::Firing).chain(over).filter_map(|one| {
             let rule: &'a Rule = rules.get(&one.rule).filter(|rule| !rule.children.is_empty())?;
-            Some((rule, one, !book.silenced_by(&shown.labels(one), tick).is_empty()))
+            Some((rule, one, !shown.silenced_by(one).is_empty()))
         });
         shown.parents = parents.collect();
         shown
@@ -46,7 +47,7 @@ impl<'a> Shown<'a> {
     fn held_back_by(&self, episode: &Episode) -> Option<&'a Episode> {
         let holds = |(rule, parent, is_silenced): &&(&Rule, &Episode, bool)| {
             family::is_child(rule, parent, episode, self.labels)
-                && family::holds_back(parent, *is_silenced, episode.severity)
+                && family::holds_back(parent, *is_silenced, episode, self.tick)
         };
         self.parents.iter().find(holds).map(|(_, parent, _)| *parent)
     }
@@ -55,7 +56,9 @@ impl<'a> Shown<'a> {
     #[must_use]
     pub fn told(&self, episode: &Episode) -> v1::Alert {
         let mut alert = self.alert(episode);
-        if let Some((rule, parent, _)) = self.parents.iter().find(|(_, parent, _)| parent.id == episode.id) {
+        if let Some((rule, parent, _)) =
+            self.parents.iter().find(|(_, parent, _)| parent.id == episode.id && parent.is_open())
+        {
             let under = family::culprits(rule, parent, self.book.open().into_iter(), self.labels);
             for (at, one) in under.iter().take(NAMES_MAX).enumerate() {
                 alert.sentence += if at == 0 { ": " } else { ", " };
@@ -74,17 +77,37 @@ impl<'a> Shown<'a> {
         control::labels(episode, self.rules.get(&episode.rule).map(|rule| &**rule), &of_node)
     }
 
+    fn is_of_alerting(&self, episode: &Episode) -> bool {
+        self.rules.get(&episode.rule).is_some_and(|rule| rule.is_of_alerting())
+    }
+
+    fn silenced_by(&self, episode: &Episode) -> Vec<String> {
+        self.book.silenced_by(&self.labels(episode), self.is_of_alerting(episode), self.tick)
+    }
+
+    /// Whether somebody looks after it or it is silenced.
+    #[must_use]
+    pub fn is_quiet(&self, episode: &Episode) -> bool {
+        self.book.acknowledgement(episode, self.tick).is_some() || !self.silenced_by(episode).is_empty()
+    }
+
+    /// Whether a silence of these matchers covers an episode.
+    #[must_use]
+    pub fn is_covered(&self, episode: &Episode, matchers: &[Matcher]) -> bool {
+        control::covers(matchers, &self.labels(episode), self.is_of_alerting(episode))
+    }
+
     /// One alert; of a rule that is no longer there without its texts.
     #[must_use]
     pub fn alert(&self, episode: &Episode) -> v1::Alert {
         let rule = self.rules.get(&episode.rule);
         let acknowledgement = self.book.acknowledgement(episode, self.tick).cloned();
-        let silenced_by = self.book.silenced_by(&self.labels(episode), self.tick);
+        let silenced_by = self.silenced_by(episode);
         let held_back_by = self.held_back_by(episode).map_or_else(String::new, |parent| parent.id.to_string());
         let bare = v1::Alert {
             held_back_by,
             episode: Some(episode.into()),
-            sentence: format!("{}: {}", episode.subject, episode.rule),
+            sentence: words::bare(episode),
             acknowledgement,
             silenced_by,
             ..v1::Alert::default()
@@ -132,7 +155,7 @@ impl<'a> Shown<'a> {
     #[must_use]
     pub fn verdict(&self, healthy: &str) -> v1::AlertVerdict {
         let open = self.book.open();
-        let heard = open.into_iter().filter(|one| self.book.silenced_by(&self.labels(one), self.tick).is_empty());
+        let heard = open.into_iter().filter(|one| self.silenced_by(one).is_empty());
         let with_rules: Vec<(&Rule, &Episode)> =
             heard.filter_map(|one| Some((&**self.rules.get(&one.rule)?, one))).collect();
         verdict::of(&with_rules, self.labels, healthy)

@@ -1,10 +1,12 @@
 //! The state in words: the worst open episodes, each with what, where and since when. The causes are ordered, and change
 //! only when their set changes.
 
+use std::collections::HashSet;
+
 use starling_proto::v1;
 
 use super::{
-    Episode, Rule, Scope, Severity, State,
+    Episode, Rule, Scope, Severity, State, Subject, facts,
     family::{self, LabelsOf},
     words,
 };
@@ -19,6 +21,10 @@ const NAMES_MAX: usize = 3;
 #[must_use]
 pub fn of(open: &[(&Rule, &Episode)], labels: &LabelsOf<'_>, healthy: &str) -> v1::AlertVerdict {
     let mut firing: Vec<&(&Rule, &Episode)> = open.iter().filter(|(_, one)| one.state == State::Firing).collect();
+    // Of a node that is gone nothing else is known.
+    let is_gone = |(rule, _): &&&(&Rule, &Episode)| rule.expression.facts().any(|fact| fact == facts::NODE_SILENT);
+    let gone: HashSet<&Subject> = firing.iter().filter(is_gone).map(|(_, one)| &one.subject).collect();
+    firing.retain(|(_, one)| one.absent_since.is_none() || !gone.contains(&one.subject));
     firing.sort_by(|(_, a), (_, b)| {
         b.severity.cmp(&a.severity).then(a.since.cmp(&b.since)).then_with(|| a.id.cmp(&b.id))
     });
@@ -105,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Rules, Subject, defaults,
+        Rules, defaults,
         judge::{self, Judged},
     };
 
@@ -154,6 +160,17 @@ mod tests {
         assert_eq!(said(&all), verdict, "whatever the order in which they came");
         let linked: Vec<_> = verdict.parts.iter().filter(|part| !part.node_id.is_empty()).collect();
         assert_eq!(linked.iter().map(|part| part.node_id.as_str()).collect::<Vec<_>>(), ["web-3", "web-2", "web-1"]);
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_named_and_not_its_memory() {
+        // A59.
+        let rules = defaults::with(&[], &[]).unwrap();
+        let mut memory = fired(&rules, "memory-low", "web-6", SINCE, 0.98);
+        memory.1.absent_since = Some(SINCE + 120);
+        let all = vec![memory, fired(&rules, "node-gone", "web-6", SINCE + 120, 4.0)];
+        assert_eq!(text(&said(&all)), "web-6 is gone: it has not reported for 4 s since 15:03 UTC.");
+        assert!(text(&said(&all[..1])).contains("memory"), "without that it is said");
     }
 
     #[test]

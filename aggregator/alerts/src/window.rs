@@ -7,6 +7,10 @@ use starling_proto::histogram::Histogram;
 /// Parts of a window: it ends with the second that is judged and is shorter than asked for by less than one part. What is
 /// kept of a window does not depend on how long it is.
 const SLOTS: u32 = 12;
+/// A third of a window changes at least as fast as all of it divided by this, where there is a trend.
+const STEADY: f64 = 3.0;
+/// Seconds that stand for "never": a year. A value, not none: what will not be reached is well.
+pub(crate) const NEVER: f64 = 365.0 * 86_400.0;
 
 /// What was seen in one part.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -134,21 +138,51 @@ impl Window {
     }
 
     /// Change per second by the straight line that fits the parts best (least squares), with its value now; `None` with
-    /// fewer than half of the parts.
+    /// fewer than half of the parts. What does not change in the last third of the window as in the one before is no trend but a
+    /// step, and changes by nothing: a backup, a log that is rotated.
     pub(crate) fn trend(&self) -> Option<(f64, f64)> {
-        let points: Vec<(f64, f64)> =
-            self.slots.iter().map(|slot| (f64::from(slot.number), slot.sum / f64::from(slot.seconds.max(1)))).collect();
-        let n = points.len() as f64;
-        if points.len() < 3 || n < f64::from(self.parts) / 2.0 {
+        let point = |slot: &Slot| (slot.number, slot.sum / f64::from(slot.seconds.max(1)));
+        let points: Vec<(u32, f64)> = self.slots.iter().map(point).collect();
+        if points.len() < 3 || points.len() < self.parts.div_ceil(2) as usize {
             return None;
         }
-        let (x_mean, y_mean) = points.iter().fold((0.0, 0.0), |(x, y), (px, py)| (x + px / n, y + py / n));
-        let spread: f64 = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
-        let together: f64 = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
-        let slope = together / spread;
-        let now = y_mean + slope * (points.last()?.0 - x_mean);
+        let (mut slope, now) = line(&points)?;
+        let (third, last) = (self.parts / 3, points.last()?.0);
+        if third >= 2 {
+            for back in [0, third] {
+                let from = points.partition_point(|(number, _)| number + third + back <= last);
+                let to = points.partition_point(|(number, _)| number + back <= last);
+                let (of_third, _) = line(&points[from..to])?;
+                if of_third * slope <= 0.0 || of_third.abs() < slope.abs() / STEADY {
+                    slope = 0.0;
+                }
+            }
+        }
         Some((slope / f64::from(self.part), now))
     }
+
+    /// Seconds until the trend reaches `limit`: 0 when it did within the window, [`NEVER`] when it does not.
+    pub(crate) fn until(&self, limit: f64) -> Option<f64> {
+        let (slope, now) = self.trend()?;
+        let left = limit - now;
+        let began = limit - (now - slope * f64::from(self.part * self.parts));
+        Some(match left * slope {
+            towards if towards > 0.0 => (left / slope).min(NEVER),
+            _ if left * began < 0.0 => 0.0,
+            _ => NEVER,
+        })
+    }
+}
+
+/// The straight line that fits `points` best: its slope, and its value at the last of them. `None` of fewer than two.
+fn line(points: &[(u32, f64)]) -> Option<(f64, f64)> {
+    let (n, last) = (points.len() as f64, points.last().filter(|_| points.len() > 1)?.0);
+    let points = || points.iter().map(|(x, y)| (f64::from(*x), *y));
+    let (x_mean, y_mean) = points().fold((0.0, 0.0), |(x, y), (px, py)| (x + px / n, y + py / n));
+    let spread: f64 = points().map(|(x, _)| (x - x_mean).powi(2)).sum();
+    let together: f64 = points().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+    let slope = together / spread;
+    Some((slope, y_mean + slope * (f64::from(last) - x_mean)))
 }
 
 /// All in one; beyond 64 bits the first ones stand.
@@ -212,5 +246,17 @@ mod tests {
         (1_000..3_600).for_each(|tick| window.push(tick, Some(f64::from(tick) * 0.001), None));
         let (slope, now) = window.trend().unwrap();
         assert!((slope - 0.001).abs() < 1e-9 && (now - 3.45).abs() < 0.01, "{slope} {now}");
+        assert!((window.until(7.05).unwrap() - 3_600.0).abs() < 20.0, "{:?}", window.until(7.05));
+        assert_eq!((window.until(3.0), window.until(-1.0)), (Some(0.0), Some(NEVER)), "it was reached; it goes away");
+    }
+
+    #[test]
+    fn a_step_is_no_trend() {
+        for at in 0..3_600 {
+            let mut window = Window::new(3_600);
+            (0..3_600).step_by(60).for_each(|tick| window.push(tick, Some(f64::from(u8::from(tick >= at))), None));
+            let (slope, _) = window.trend().unwrap();
+            assert!(slope == 0.0, "a step at {at}: {slope}");
+        }
     }
 }

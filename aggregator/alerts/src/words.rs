@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use starling_proto::catalogue::Unit;
 
-use super::{Episode, Rule, State};
+use super::{Episode, Outcome, Rule, State};
+
+/// Seconds without data from which on an ended episode says so.
+const UNSEEN_SAID: u32 = 10;
 
 /// A value with its unit.
 #[must_use]
@@ -89,22 +92,40 @@ pub fn filled(text: &str, rule: &Rule, episode: &Episode) -> String {
     out
 }
 
+/// The episode in one sentence without the texts and the numbers of its rule, which may be gone.
+#[must_use]
+pub fn bare(episode: &Episode) -> String {
+    let who = format!("{}: {}", episode.subject, episode.rule);
+    match episode.ended {
+        Some((_, outcome)) => format!("{who} is over after {} ({})", length(episode.seconds()), outcome.as_str()),
+        None => who,
+    }
+}
+
 /// The episode in one sentence, without a full stop.
 #[must_use]
 pub fn sentence(rule: &Rule, episode: &Episode) -> String {
     let what = format!("{} {}", episode.subject, filled(&rule.summary, rule, episode));
     let side = if rule.above { "at or below" } else { "at or above" };
     match (episode.state, episode.ended) {
-        (State::Cleared, Some((_, outcome))) => format!(
-            "{}: {} is over after {} ({}); now {}, over {side} {}, worst {}",
-            episode.subject,
-            episode.rule,
-            length(episode.seconds()),
-            outcome.as_str(),
-            value(episode.value, rule.unit),
-            value(episode.limit.1, rule.unit),
-            value(episode.worst, rule.unit),
-        ),
+        (State::Cleared, Some((_, outcome))) => {
+            // Only what recovered has a value of the second in which it ended.
+            let now = if outcome == Outcome::Recovered { "now" } else { "last" };
+            let mut text = format!(
+                "{}; {now} {}, over {side} {}, worst {}",
+                bare(episode),
+                value(episode.value, rule.unit),
+                value(episode.limit.1, rule.unit),
+                value(episode.worst, rule.unit),
+            );
+            if episode.crossings > 0 {
+                let _ = write!(text, "; went back and forth {} times", episode.crossings);
+            }
+            if episode.unseen >= UNSEEN_SAID {
+                let _ = write!(text, "; nothing was known for {} of it", length(episode.unseen));
+            }
+            text
+        }
         (State::Pending, _) => format!("{what}, for {} of {}", length(episode.seconds()), length(rule.pending)),
         _ => match episode.absent_since {
             Some(since) => format!("{what}; no data for {}", length(episode.judged.saturating_sub(since))),

@@ -8,6 +8,7 @@ use starling_service::settings::{Settings, of_table};
 use toml::{Table, Value};
 
 use crate::{
+    hours::Hours,
     labels::labels,
     settings::{Kind, NotifierSettings, RouteSettings},
 };
@@ -132,6 +133,14 @@ pub struct Route {
     pub(crate) interval: u64,
     pub(crate) repeat: u64,
     goes_on: bool,
+    mute: Vec<Hours>,
+}
+
+impl Route {
+    /// Whether it is quiet in second `tick`.
+    pub(crate) fn is_muted(&self, tick: u32) -> bool {
+        self.mute.iter().any(|hours| hours.has(tick))
+    }
 }
 
 /// Notifiers and routes, ready.
@@ -160,6 +169,7 @@ impl Plan {
             interval: one.group_interval.as_millis() as u64,
             repeat: one.repeat.as_millis() as u64,
             goes_on: one.goes_on,
+            mute: one.mute.iter().filter_map(|text| Hours::parse(text).ok()).collect(),
         };
         Self {
             notifiers: config.notifiers.iter().map(notifier).collect(),
@@ -243,6 +253,7 @@ mod tests {
             notifiers = ["nobody"]
             match = ["severity"]
             [[route]]
+            mute = ["22:00-24:30 UTC"]
         "#;
         let mistakes = Config::read("n.toml", text).unwrap_err();
         let all = mistakes.join("\n");
@@ -254,6 +265,7 @@ mod tests {
             "n.toml: notifier d: rooting_key: unknown key, did you mean routing_key?",
             "n.toml: route 1: match",
             "n.toml: route 2: notifiers: a route names at least one",
+            "n.toml: route 2: mute: \"22:00-24:30 UTC\": \"24:30\" is no time of the day",
         ] {
             assert!(all.contains(wanted), "{wanted}\n{all}");
         }

@@ -16,6 +16,7 @@ mod desk;
 mod destination;
 mod encode;
 mod heartbeat;
+mod hours;
 mod labels;
 mod message;
 mod metrics;

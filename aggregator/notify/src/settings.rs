@@ -11,7 +11,10 @@ use starling_service::{
     },
 };
 
-use crate::destination::{Network, Target};
+use crate::{
+    destination::{Network, Target},
+    hours::Hours,
+};
 
 /// Longest URL.
 const URL_LEN_MAX: usize = 2_048;
@@ -123,6 +126,9 @@ starling_service::settings! {
         pub group_interval: Duration = Duration::from_secs(30), kind::seconds(1..=3_600), key "group_interval_secs";
         /// What is still open is said again after so long.
         pub repeat: Duration = Duration::from_secs(14_400), kind::seconds(60..=604_800), key "repeat_secs";
+        /// Hours in which this route is quiet, such as "22:00-06:00 Europe/Berlin" or "sat,sun 00:00-24:00" (UTC without a zone; a day is
+        /// the one on which they begin). At their end it is told what is open still, and what ended meanwhile and was told before.
+        pub mute: Vec<String> = Vec::new(), kind::list(0..=16, kind::text(1..=200));
         /// Later routes are gone through too.
         pub goes_on: bool = false, kind::flag(), key "continue";
     }
@@ -199,6 +205,11 @@ fn route_together(settings: &RouteSettings, mistakes: &mut Mistakes) {
     for text in &settings.matchers {
         if let Err(what) = Matcher::parse(text) {
             mistakes.add("match", what);
+        }
+    }
+    for text in &settings.mute {
+        if let Err(what) = Hours::parse(text) {
+            mistakes.add("mute", what);
         }
     }
     if settings.notifiers.is_empty() {

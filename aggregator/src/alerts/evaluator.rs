@@ -10,6 +10,7 @@ use std::{
 use starling_alerts::{Answer, Episode, Evaluation, Now, ReadGroup, Rules, Scope, Sources, Stream, Values, facts};
 use starling_ledger::{Ledger, NodeStatus, TickView};
 use starling_proto::{catalogue, group::Group, ids::NodeId, series::Series};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Alerts, Files, MERGED, queries::Evaluated};
@@ -73,7 +74,7 @@ impl Evaluator {
     pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut published = self.parts.ledger.published();
         let (mut reloaded, mut saved) = (Instant::now(), Instant::now());
-        let mut saved_revision = 0;
+        let (mut saved_revision, mut saving) = (0, JoinSet::new());
         loop {
             tokio::select! {
                 biased;
@@ -83,7 +84,9 @@ impl Evaluator {
             let settled = published.borrow_and_update().settled;
             let view = self.parts.membership.view();
             // Nobody is judged by a picture that is not whole.
-            if view.me.state != State::Ready || self.parts.catch_up.behind().borrow().is_some() {
+            let is_whole = self.parts.catch_up.behind().borrow().is_none()
+                && self.alerts.is_caught_up(view.is_alone(Instant::now()));
+            if view.me.state != State::Ready || !is_whole {
                 self.evaluation.rest(settled);
                 continue;
             }
@@ -91,8 +94,7 @@ impl Evaluator {
             let (seconds, missed) = self.evaluation.due(settled);
             self.parts.metrics.alerts_missed.add(missed.into());
             let reload = reloaded.elapsed() >= RELOAD_EVERY;
-            let save = saved.elapsed() >= SAVE_EVERY;
-            (self, saved_revision) = tokio::task::spawn_blocking(move || {
+            self = tokio::task::spawn_blocking(move || {
                 if reload {
                     self.reload(settled);
                 }
@@ -102,23 +104,24 @@ impl Evaluator {
                     self.judge(tick, settled, &view);
                     self.parts.metrics.alerts_evaluation.record(began.elapsed());
                 }
-                let revision = *self.alerts.changed().borrow();
-                if save && revision != saved_revision {
-                    self.alerts.save();
-                    return (self, revision);
-                }
-                (self, saved_revision)
+                self
             })
             .await?;
             if reload {
                 reloaded = Instant::now();
             }
-            if save {
-                saved = Instant::now();
+            // Beside the judging: a disk that hangs must not end that.
+            while saving.try_join_next().is_some() {}
+            let revision = *self.alerts.changed().borrow();
+            if saving.is_empty() && saved.elapsed() >= SAVE_EVERY && revision != saved_revision {
+                (saved, saved_revision) = (Instant::now(), revision);
+                let alerts = self.alerts.clone();
+                saving.spawn_blocking(move || drop(alerts.save()));
             }
         }
         let alerts = self.alerts.clone();
-        tokio::task::spawn_blocking(move || alerts.save()).await?;
+        // A failure is counted.
+        let _ = tokio::task::spawn_blocking(move || alerts.save()).await?;
         Ok(())
     }
 
@@ -181,7 +184,8 @@ impl Evaluator {
         let missing =
             if self.lost > 0 || !view.others.is_empty() { self.parts.copies.saturating_sub(count) } else { 0 };
         let paused = if self.parts.keeps_history { count - on_disk } else { 0 };
-        let refused = !self.alerts.in_force().mistakes.is_empty();
+        let refused = self.alerts.is_refused() || view.others.iter().any(|member| member.refused);
+        let notifiers = self.alerts.read(|book| book.notifiers_failing(now_ms()));
         BTreeMap::from([
             (facts::CLUSTER_LOST, self.lost as f64),
             (facts::CLUSTER_PARTITION, f64::from(u8::from(view.suspects_partition))),
@@ -190,6 +194,7 @@ impl Evaluator {
             (facts::CLUSTER_RULES, f64::from(u8::from(refused))),
             (facts::CLUSTER_LAG, f64::from(lag)),
             (facts::CLUSTER_QUERIES, self.alerts.0.answers.failing() as f64),
+            (facts::CLUSTER_NOTIFIERS, notifiers as f64),
         ])
     }
 

@@ -1,4 +1,5 @@
-//! The rules from their files, again when these change. Files with a mistake change nothing: the rules before stay in force.
+//! The rules from their files, again when these change. Files with a mistake change nothing: the rules before stay in force, also
+//! over a restart, for which those that were in force last are kept in the state folder.
 
 use std::{
     fs,
@@ -10,7 +11,7 @@ use std::{
 use starling_alerts::{Mistake, Rules, defaults, rule::FILE_BYTES_MAX};
 
 use super::InForce;
-use crate::config::AlertSettings;
+use crate::{config::AlertSettings, state_file};
 
 /// What a file was when it was read last.
 type Stamp = Option<(SystemTime, u64)>;
@@ -20,17 +21,28 @@ pub(crate) struct Files {
     paths: Vec<PathBuf>,
     off: Vec<String>,
     stamps: Vec<Stamp>,
+    /// The folder with the texts of the files that were taken last, by their place among `paths`.
+    kept: PathBuf,
 }
 
-/// The rules of `settings`: with mistakes in the files the default rules, and the mistakes. Blocks.
-pub(crate) fn read(settings: &AlertSettings, tick: u32) -> (Files, InForce) {
+/// The texts of files, each with its name.
+type Texts = Vec<(String, String)>;
+
+fn rules_of(texts: &Texts, off: &[String]) -> Result<Rules, Vec<Mistake>> {
+    let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    defaults::with(&files, off)
+}
+
+/// The rules of `settings`: with mistakes in the files those that were in force last, of which the folder `kept` has the texts,
+/// without them the default rules; and the mistakes. Blocks.
+pub(crate) fn read(settings: &AlertSettings, kept: PathBuf, tick: u32) -> (Files, InForce) {
     let paths = settings.rules.clone();
-    let mut files = Files { stamps: Vec::new(), paths, off: settings.defaults_off.clone() };
+    let mut files = Files { stamps: Vec::new(), paths, off: settings.defaults_off.clone(), kept };
     files.stamps = files.look();
     let in_force = match files.load() {
         Ok(rules) => InForce { rules: Arc::new(rules), mistakes: Arc::from([]), refused_since: None },
         Err(mistakes) => {
-            let rules = defaults::with(&[], &[]).unwrap_or_else(|_| Rules::none());
+            let rules = files.before().or_else(|| defaults::with(&[], &[]).ok()).unwrap_or_else(Rules::none);
             InForce { rules: Arc::new(rules), mistakes: mistakes.into(), refused_since: Some(tick) }
         }
     };
@@ -44,7 +56,7 @@ impl Files {
     }
 
     fn load(&self) -> Result<Rules, Vec<Mistake>> {
-        let (mut texts, mut mistakes) = (Vec::new(), Vec::new());
+        let (mut texts, mut mistakes) = (Texts::new(), Vec::new());
         for path in &self.paths {
             match text(path) {
                 Ok(text) => texts.push((path.display().to_string(), text)),
@@ -56,12 +68,40 @@ impl Files {
                 }),
             }
         }
-        let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        match defaults::with(&files, &self.off) {
-            Ok(rules) if mistakes.is_empty() => Ok(rules),
+        match rules_of(&texts, &self.off) {
+            Ok(rules) if mistakes.is_empty() => {
+                self.keep(&texts);
+                Ok(rules)
+            }
             Ok(_) => Err(mistakes),
             Err(more) => Err(mistakes.into_iter().chain(more).collect()),
         }
+    }
+
+    fn kept(&self, at: usize) -> PathBuf {
+        self.kept.join(format!("{at}.toml"))
+    }
+
+    /// Keeps what was taken. What cannot be written is no reason to refuse rules: a start then goes on with the default ones.
+    fn keep(&self, texts: &Texts) {
+        if fs::create_dir_all(&self.kept).is_err() {
+            return;
+        }
+        for (at, (_, text)) in texts.iter().enumerate() {
+            if fs::read_to_string(self.kept(at)).is_ok_and(|kept| kept == *text) {
+                continue;
+            }
+            if state_file::replace(&self.kept(at), text.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The rules that were in force last; `None` when they are not kept, or no longer fit the settings.
+    fn before(&self) -> Option<Rules> {
+        let named = self.paths.iter().enumerate();
+        let texts = named.map(|(at, path)| Some((path.display().to_string(), text(&self.kept(at)).ok()?)));
+        rules_of(&texts.collect::<Option<Texts>>()?, &self.off).ok().filter(|_| !self.paths.is_empty())
     }
 
     /// What is in force at second `tick` after `before`; `None` when no file changed. Blocks.
@@ -103,7 +143,7 @@ mod tests {
         let path = dir.path().join("rules.toml");
         fs::write(&path, RULE).unwrap();
         let settings = AlertSettings { rules: vec![path.clone()], ..AlertSettings::default() };
-        let (mut files, first) = read(&settings, 5);
+        let (mut files, first) = read(&settings, dir.path().join("kept"), 5);
         assert!(first.rules.get("mine").is_some() && first.mistakes.is_empty());
         assert!(files.again(&first, 6).is_none(), "nothing changed");
         fs::write(&path, RULE.replace("0.9", "\"much\"")).unwrap();
@@ -113,8 +153,13 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let third = files.again(&second, 9).unwrap();
         assert!(third.mistakes[0].what.contains("cannot be read") && third.refused_since == Some(7));
-        let (mut files, started) = read(&settings, 10);
-        assert!(started.rules.get("cpu-busy").is_some() && started.refused_since == Some(10));
+        // A start goes on with the rules that were in force last, the first one of all with the default ones.
+        let (_, again) = read(&settings, dir.path().join("kept"), 10);
+        assert!(again.rules.get("mine").is_some() && again.refused_since == Some(10));
+        assert!(again.mistakes[0].what.contains("cannot be read"), "{:?}", again.mistakes);
+        let (mut files, started) = read(&settings, dir.path().join("other"), 10);
+        assert!(started.rules.get("mine").is_none() && started.rules.get("cpu-busy").is_some());
+        assert_eq!(started.refused_since, Some(10));
         fs::write(&path, RULE).unwrap();
         assert!(files.again(&started, 11).unwrap().rules.get("mine").is_some());
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Alerts;
 use crate::{
+    clock::{now_ms, tick_of},
     fleet::ClusterFleet,
     ledger_task::LedgerHandle,
     membership::{Membership, State},
@@ -118,7 +119,9 @@ impl Messages {
         }
         self.stamp = stamp;
         let path = self.path.clone();
-        match tokio::task::spawn_blocking(move || read(&path)).await? {
+        let read = tokio::task::spawn_blocking(move || read(&path)).await?;
+        self.alerts.set_notifiers_refused(read.is_err());
+        match read {
             Ok(config) => self.notifiers.replace(&config),
             Err(error) => self.metrics.notifiers_refused(&error),
         }
@@ -128,11 +131,12 @@ impl Messages {
     fn hand_on(&mut self, shared: Option<u64>) {
         let view = self.membership.view();
         let place = view.ranked(MESSAGES).iter().position(|member| member.id == view.me.id);
-        let rank = place.filter(|_| view.me.state == State::Ready).and_then(|place| u32::try_from(place).ok());
+        let speaks = view.me.state == State::Ready && self.alerts.is_caught_up(view.is_alone(Instant::now()));
+        let rank = place.filter(|_| speaks).and_then(|place| u32::try_from(place).ok());
         self.notifiers.rank(rank);
         let now = clock::millis(self.began.elapsed());
         self.news.by(&self.alerts.in_force().rules);
-        let told = self.alerts.read(|book| self.news.next(book, now, shared));
+        let told = self.alerts.read(|book| self.news.next(book, (now, tick_of(now_ms())), shared));
         told.deliveries.iter().for_each(|delivery| self.notifiers.delivery(delivery));
         let alerts = self.alerts.shown(&self.fleet, |shown| {
             let episodes: Vec<&Episode> = told.episodes.iter().filter_map(|id| shown.book.episode(*id)).collect();
@@ -152,11 +156,10 @@ impl Messages {
         let judged_tick = self.alerts.judged();
         let coverage = self.ledger.view(judged_tick).map(|view| view.coverage).unwrap_or_default();
         let rules = self.alerts.in_force().rules.all().len();
-        let (open, quiet) = self.alerts.read(|book| {
-            let open = book.open();
+        let (open, quiet) = self.alerts.shown(&self.fleet, |shown| {
+            let open = shown.book.open();
             let firing = open.iter().filter(|one| one.has_fired());
-            let quiet = firing.clone().filter(|one| book.acknowledgement(one, judged_tick).is_some()).count();
-            (firing.count(), quiet)
+            (firing.clone().count(), firing.filter(|one| shown.is_quiet(one)).count())
         });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Pulse {

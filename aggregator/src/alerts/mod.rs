@@ -17,11 +17,13 @@ mod sight;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use starling_alerts::{Book, Mistake, Put, Record, Rules, control::Label, shown::Shown};
@@ -45,15 +47,21 @@ use crate::{
 const MERGED: &str = "alerts of the cluster";
 /// Name of the file in the state folder.
 const FILE: &str = "alerts";
+/// Name of the folder in the state folder with the rules that were in force last.
+const RULES: &str = "alert-rules";
+/// What a person said is known to another aggregator within this time, or answered without.
+const SHARED_WITHIN: Duration = Duration::from_secs(1);
+/// Longest time that the records of others are waited for.
+const CATCH_UP: Duration = Duration::from_secs(10);
 
 /// The records and the rules of an aggregator that starts.
 ///
 /// # Errors
 /// When the work ends without an answer.
 pub(crate) async fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<(Alerts, Files)> {
-    let (settings, path) = (config.alerts.clone(), config.state_dir.join(FILE));
+    let (settings, path, kept) = (config.alerts.clone(), config.state_dir.join(FILE), config.state_dir.join(RULES));
     let opened = tokio::task::spawn_blocking(move || {
-        let (files, in_force) = files::read(&settings, tick_of(now_ms()));
+        let (files, in_force) = files::read(&settings, kept, tick_of(now_ms()));
         metrics.alert_rules(&in_force.rules, &in_force.mistakes);
         (Alerts::open(path, in_force, metrics), files)
     });
@@ -92,6 +100,11 @@ struct Shared {
     /// What queries came to.
     answers: queries::Answers,
     path: PathBuf,
+    /// Held while the file is written: two would write into one beside it.
+    saving: Mutex<()>,
+    opened: Instant,
+    caught_up: AtomicBool,
+    notifiers_refused: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -116,6 +129,10 @@ impl Alerts {
             judged: AtomicU32::new(0),
             answers: queries::Answers::default(),
             path,
+            saving: Mutex::default(),
+            opened: Instant::now(),
+            caught_up: AtomicBool::new(false),
+            notifiers_refused: AtomicBool::new(false),
             metrics,
         }))
     }
@@ -212,10 +229,50 @@ impl Alerts {
     }
 
     /// Writes the records down. Blocks.
-    pub(crate) fn save(&self) {
+    ///
+    /// # Errors
+    /// Of the file system; it is counted.
+    pub(crate) fn save(&self) -> io::Result<()> {
+        let _one_at_a_time = self.0.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let records = self.read(|book| book.since(0));
-        if let Err(error) = disk::write(&self.0.path, records) {
-            self.0.metrics.alerts_not_kept(&self.0.path, &error);
-        }
+        disk::write(&self.0.path, records).inspect_err(|error| self.0.metrics.alerts_not_kept(&self.0.path, error))
+    }
+
+    /// Puts what a person said, and waits until it is on the disk here and another aggregator has it, if there is one that answers
+    /// within [`SHARED_WITHIN`].
+    ///
+    /// # Errors
+    /// That it is not on the disk. It is in force all the same, as long as an aggregator lives.
+    pub(crate) async fn keep(&self, control: v1::AlertControl) -> Result<(), String> {
+        self.put([Record::Control(control)]);
+        let (revision, alerts) = (*self.changed().borrow(), self.clone());
+        let saved = tokio::task::spawn_blocking(move || alerts.save()).await.map_err(|error| error.to_string())?;
+        saved.map_err(|error| format!("it is in force, but not on the disk of this aggregator: {error}"))?;
+        let mut shared = self.shared();
+        let has_it = shared.wait_for(|shared| shared.is_none_or(|shared| shared >= revision));
+        // Without an answer the others get it once they are there.
+        let _ = tokio::time::timeout(SHARED_WITHIN, has_it).await;
+        Ok(())
+    }
+
+    /// Another aggregator gave all that it has.
+    pub(crate) fn set_caught_up(&self) {
+        self.0.caught_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what others know is known here: they gave it, there is nobody else, or nobody answered for [`CATCH_UP`]. Before that
+    /// what is silenced or told already would be told.
+    pub(crate) fn is_caught_up(&self, is_alone: bool) -> bool {
+        is_alone || self.0.caught_up.load(Ordering::Relaxed) || self.0.opened.elapsed() >= CATCH_UP
+    }
+
+    /// Whether the file of notifiers is refused.
+    pub(crate) fn set_notifiers_refused(&self, refused: bool) {
+        self.0.notifiers_refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// Whether a file of rules or of notifiers is refused here.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.0.notifiers_refused.load(Ordering::Relaxed) || !self.in_force().mistakes.is_empty()
     }
 }

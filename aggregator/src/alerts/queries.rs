@@ -56,7 +56,7 @@ pub(crate) struct Standing {
     pub(crate) tick: u32,
     /// How long it took.
     pub(crate) took: Duration,
-    /// Why it failed; empty when it did not.
+    /// Why it failed, or that it was late; empty when neither is so.
     pub(crate) error: String,
 }
 
@@ -84,7 +84,7 @@ impl Answers {
         lock(&self.standing).clone()
     }
 
-    /// Rules of which the last evaluation failed.
+    /// Rules of which the last evaluation failed or was late by more than its period.
     pub(super) fn failing(&self) -> usize {
         lock(&self.standing).values().filter(|one| !one.error.is_empty()).count()
     }
@@ -166,7 +166,7 @@ impl Queries {
                 open.insert(rule.name.clone());
                 asking.spawn(evaluate(
                     Arc::clone(rule),
-                    settled,
+                    (settled, late),
                     self.alerts.clone(),
                     Arc::clone(&self.asks),
                     Arc::clone(&self.metrics),
@@ -196,8 +196,14 @@ fn due<'a>(queries: &[&'a Arc<Rule>], asked: &HashMap<String, u32>, settled: u32
     due
 }
 
-/// Asks a rule and puts down what came of it. Returns its name.
-async fn evaluate(rule: Arc<Rule>, tick: u32, alerts: Alerts, asks: Arc<dyn Asks>, metrics: Arc<Metrics>) -> String {
+/// Asks a rule, which is late by so many seconds, and puts down what came of it. Returns its name.
+async fn evaluate(
+    rule: Arc<Rule>,
+    (tick, late): (u32, u32),
+    alerts: Alerts,
+    asks: Arc<dyn Asks>,
+    metrics: Arc<Metrics>,
+) -> String {
     let began = Instant::now();
     let within = DEADLINE.min(Duration::from_secs(rule.every.unwrap_or(1).into()));
     let asked = tokio::time::timeout(within, asks.ask(&rule.text, tick, within)).await;
@@ -209,11 +215,22 @@ async fn evaluate(rule: Arc<Rule>, tick: u32, alerts: Alerts, asks: Arc<dyn Asks
         Ok(Ok((answer, _))) => query::values(&answer),
     };
     let took = began.elapsed();
-    let error: String = answer.as_ref().err().map(|why| why.chars().take(ERROR_MAX).collect()).unwrap_or_default();
+    let error = match &answer {
+        Err(why) => why.chars().take(ERROR_MAX).collect(),
+        Ok(_) => lateness(late, rule.every.unwrap_or(1)),
+    };
     metrics.alert_query(&rule.name, took, &error);
     let evaluated = Evaluated { fingerprint: rule.fingerprint(), tick, answer };
     alerts.0.answers.put(&rule, Standing { tick, took, error }, evaluated);
     rule.name.clone()
+}
+
+/// That an evaluation came too late, in words; nothing of one that was late by less than its period.
+fn lateness(late: u32, every: u32) -> String {
+    if late < every {
+        return String::new();
+    }
+    format!("it was asked {late} s late, it should be each {every} s: too many rules in PromQL, or too slow ones")
 }
 
 #[cfg(test)]
@@ -237,6 +254,11 @@ mod tests {
             due(&queries, &asked, 1_000).into_iter().map(|(rule, late)| (rule.name.clone(), late)).collect()
         };
         assert_eq!(names(&[]).len(), 3, "none was asked yet");
+        // A49: which of them is behind is said of each.
+        assert!(
+            lateness(9, 10).is_empty()
+                && lateness(10, 10).starts_with("it was asked 10 s late, it should be each 10 s")
+        );
         let of = |name: &str, late| (name.to_owned(), late);
         assert_eq!(names(&[("a", 991), ("b", 930), ("c", 985)]), [of("b", 10), of("c", 5)]);
     }

@@ -88,6 +88,7 @@ pub(super) async fn start(
         load: None,
         closed: 0,
         on_disk: false,
+        refused: false,
     };
     let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, advertise));
     let mut settle = Settle::new(alone);
@@ -432,7 +433,8 @@ impl GossipTask {
             self.published_at = Instant::now();
             let load = *self.load.borrow();
             self.change(|view| {
-                (view.me.load, view.me.closed, view.me.on_disk) = (Some(load.nodes), load.closed, load.on_disk);
+                (view.me.load, view.me.closed) = (Some(load.nodes), load.closed);
+                (view.me.on_disk, view.me.refused) = (load.on_disk, load.refused);
             });
             return self.publish(handle).await;
         }

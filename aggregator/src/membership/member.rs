@@ -8,7 +8,7 @@ use starling_proto::{
     limits::NODE_ID_LEN_MAX,
 };
 
-/// Keys on the wire. All but [`key::LOAD`], [`key::CLOSED`] and [`key::DISK`] are required for a member to be seen.
+/// Keys on the wire. All but [`key::LOAD`], [`key::CLOSED`], [`key::DISK`] and [`key::REFUSED`] are required for a member to be seen.
 mod key {
     pub(super) const SCHEMA: &str = "v";
     pub(super) const STATE: &str = "st";
@@ -21,6 +21,7 @@ mod key {
     pub(super) const LOAD: &str = "load";
     pub(super) const CLOSED: &str = "closed";
     pub(super) const DISK: &str = "disk";
+    pub(super) const REFUSED: &str = "refused";
 }
 
 /// Version of the meaning of the keys.
@@ -83,6 +84,8 @@ pub(crate) struct Member {
     pub(crate) closed: u32,
     /// It keeps the ledger on its disk, a few seconds ago.
     pub(crate) on_disk: bool,
+    /// It refuses a file of alert rules or notifiers, a few seconds ago.
+    pub(crate) refused: bool,
 }
 
 /// Why a member's facts were skipped.
@@ -119,6 +122,7 @@ impl Member {
             facts.push((key::CLOSED, self.closed.to_string()));
         }
         facts.push((key::DISK, u8::from(self.on_disk).to_string()));
+        facts.push((key::REFUSED, u8::from(self.refused).to_string()));
         facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
@@ -162,6 +166,7 @@ impl Member {
             load: fact(key::LOAD).and_then(|load| load.parse().ok()),
             closed: fact(key::CLOSED).and_then(|tick| tick.parse().ok()).unwrap_or(0),
             on_disk: fact(key::DISK) == Some("1"),
+            refused: fact(key::REFUSED) == Some("1"),
         })
     }
 }
@@ -193,6 +198,7 @@ mod tests {
             load: Some(12),
             closed: 1_700_000_000,
             on_disk: true,
+            refused: true,
         }
     }
 

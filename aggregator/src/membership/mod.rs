@@ -61,6 +61,8 @@ pub(crate) struct Load {
     pub(crate) closed: u32,
     /// This process keeps the ledger on its disk.
     pub(crate) on_disk: bool,
+    /// This process refuses a file of alert rules or notifiers.
+    pub(crate) refused: bool,
 }
 
 /// What the gossip task can be asked.
@@ -167,7 +169,7 @@ mod tests {
             membership.view().rank(&node).into_iter().map(|member| member.id.clone()).collect()
         };
         assert_eq!(ranked(&one), ranked(&two));
-        two.publish(Load { nodes: 7, closed: 9, on_disk: true });
+        two.publish(Load { nodes: 7, closed: 9, on_disk: true, refused: false });
         until(&one, "the load", |view| view.live.iter().any(|other| other.load == Some(7) && other.closed == 9)).await;
 
         let began = Instant::now();
@@ -188,7 +190,7 @@ mod tests {
         until(&one, "the other", |view| view.others.len() == 1).await;
         let generation = two.view().me.generation;
         two.commands.send(Command::Overwrite).await.unwrap();
-        two.publish(Load { nodes: 3, closed: 7, on_disk: false });
+        two.publish(Load { nodes: 3, closed: 7, on_disk: false, refused: true });
         until(&two, "a new generation", |view| view.me.generation > generation).await;
         let new_life = |view: &MembershipView| {
             view.others.iter().any(|other| other.generation > generation && other.load == Some(3))

@@ -81,12 +81,19 @@ async fn give(alerts: Alerts, channels: Arc<Channels>, member: Member, metrics: 
         let mut again = COMPARE_EVERY;
         match answer {
             Ok(theirs) => {
-                let asks = exchange.taken(&offer, theirs.unwrap_or_default());
+                let theirs = theirs.unwrap_or_default();
+                let asks = exchange.taken(&offer, theirs);
                 alerts.set_shared(exchange.given());
-                if asks {
+                let differs = theirs != offer.digest;
+                if !differs {
+                    alerts.set_caught_up();
+                }
+                // At the start at once: nothing is told before.
+                if asks || differs && !alerts.is_caught_up(false) {
                     match read(&channels, &member).await {
                         Ok(records) => {
                             alerts.put_wire(records);
+                            alerts.set_caught_up();
                             exchange.asked();
                         }
                         Err(status) => metrics.alert_peer_failed(member.id.as_str(), status.message()),

@@ -262,6 +262,7 @@ mod tests {
             load: None,
             closed: 0,
             on_disk: false,
+            refused: false,
         }
     }
 

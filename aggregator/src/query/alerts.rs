@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::stream;
 use starling_alerts::{
-    EpisodeId, Record, Taken,
+    EpisodeId, Taken,
     control::ControlError,
     shown::{self, Shown},
 };
@@ -130,13 +130,6 @@ impl AlertService {
         let alerts = self.alerts.clone().ok_or_else(off)?;
         Ok(Reader { alerts, ledger: self.ledger.clone(), fleet: self.fleet.clone() })
     }
-
-    /// Puts what a person said and answers once it is on the disk here; the others get it meanwhile.
-    async fn keep(&self, reader: &Reader, control: v1::AlertControl) -> Result<(), Status> {
-        reader.alerts.put([Record::Control(control)]);
-        let alerts = reader.alerts.clone();
-        off_thread(move || alerts.save()).await
-    }
 }
 
 #[tonic::async_trait]
@@ -199,7 +192,7 @@ impl alerts_server::Alerts for AlertService {
             }
             book.acknowledge(episode, by, self.id.as_str(), now).map_err(|error| refused(&error))
         })?;
-        self.keep(&reader, control).await?;
+        reader.alerts.keep(control).await.map_err(Status::unavailable)?;
         reader.alert(id).map(Response::new)
     }
 
@@ -209,7 +202,7 @@ impl alerts_server::Alerts for AlertService {
         let taken = Taken::Acknowledgement(id);
         let control = reader.alerts.read(|book| book.take_back(&taken, &request.author, self.id.as_str(), now_ms()));
         let control = control.ok_or_else(|| Status::not_found(format!("episode_id: {id} is not acknowledged")))?;
-        self.keep(&reader, control).await?;
+        reader.alerts.keep(control).await.map_err(Status::unavailable)?;
         reader.alert(id).map(Response::new)
     }
 
@@ -234,7 +227,7 @@ impl alerts_server::Alerts for AlertService {
             let is = |alert: &v1::Alert| {
                 let id = alert.episode.as_ref().and_then(|episode| EpisodeId::parse(&episode.episode_id));
                 let episode = id.and_then(|id| shown.book.episode(id));
-                episode.is_some_and(|one| starling_alerts::control::matches(&matchers, &shown.labels(one)))
+                episode.is_some_and(|one| shown.is_covered(one, &matchers))
             };
             shown.open().into_iter().filter(is).take(PAGE_USUAL as usize).collect()
         });
@@ -245,7 +238,7 @@ impl alerts_server::Alerts for AlertService {
             Some(v1::alert_control::What::Silence(made)) => Some(made.clone()),
             _ => None,
         };
-        self.keep(&reader, control).await?;
+        reader.alerts.keep(control).await.map_err(Status::unavailable)?;
         Ok(Response::new(v1::SilenceResponse { silence: made, covers }))
     }
 
@@ -259,7 +252,7 @@ impl alerts_server::Alerts for AlertService {
         };
         let control = control.ok_or_else(unknown)?;
         let Some(v1::alert_control::What::Silence(silence)) = control.what.clone() else { return Err(unknown()) };
-        self.keep(&reader, control).await?;
+        reader.alerts.keep(control).await.map_err(Status::unavailable)?;
         Ok(Response::new(silence))
     }
 

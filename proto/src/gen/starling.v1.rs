@@ -1526,6 +1526,9 @@ pub struct AlertEpisode {
     /// Grows with each transition.
     #[prost(uint32, tag = "26")]
     pub sequence: u32,
+    /// Seconds in which it was open and nothing was known of it: there was no value, or nobody judged.
+    #[prost(uint32, tag = "27")]
+    pub unseen_seconds: u32,
 }
 /// An episode as it is shown.
 #[derive(Clone, PartialEq, ::prost::Message)]

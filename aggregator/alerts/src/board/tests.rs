@@ -177,3 +177,51 @@ fn the_sets_of_an_answer_are_bounded() {
     let changed = board.answered("q", 1_000, &answer(&values), (3, 3));
     assert_eq!((changed.len(), board.left_out()), (256, 44));
 }
+
+#[test]
+fn what_nobody_can_judge_any_more_is_over_after_an_hour() {
+    // A43, A44: a mount that is gone, and a condition that holds no longer, leave no alert that is open for ever.
+    let full = rule(
+        "full",
+        "scope = \"node\"\nexpression = \"system.filesystem.mount.utilization\"\nby = [\"system.filesystem.mountpoint\"]\nabove = 0.9",
+    );
+    let ratio = rule(
+        "ratio",
+        "scope = \"node\"\nexpression = \"traffic.errors / traffic.requests\"\nwhen = \"traffic.requests >= 50\"\nabove = 0.05",
+    );
+    let mount = "system.filesystem.mount.utilization{system.filesystem.mountpoint=/mnt}";
+    let busy = Given::of_nodes(1.0).with(mount, 0.95).with("traffic.requests", 100.0).with("traffic.errors", 50.0);
+    let calm = Given::of_nodes(1.0).with("traffic.requests", 0.0).with("traffic.errors", 0.0);
+    let mut board = Board::new(rules(&(full + &ratio)));
+    assert_eq!(judge(&mut board, 100, &node("a"), &busy).len(), 2);
+    // A node that is silent for hours says nothing: both stay.
+    for tick in 101..9_000 {
+        let second = Second { tick, subject: &node("a"), values: None, coverage: (1, 1) };
+        let changed = board.judge(&second, &Whole { values: None, firing: &|_| 0.0 });
+        assert!(changed.iter().all(Episode::is_open), "{changed:?}");
+    }
+    let ended: Vec<_> = (9_000..13_000)
+        .flat_map(|tick| judge(&mut board, tick, &node("a"), &calm))
+        .filter_map(|one| one.ended)
+        .collect();
+    assert_eq!(ended, [(9_000 + UNJUDGED_MAX - 1, Outcome::Forgotten); 2]);
+}
+
+#[test]
+fn a_window_is_not_judged_while_its_subject_is_silent() {
+    // A04: the machine dies after the kernel ended a program: that the window forgets the program is no recovery.
+    let text = rule("killed", "scope = \"node\"\nexpression = \"growth(system.memory.oom_kills[60s])\"\nabove = 0");
+    let mut board = Board::new(rules(&text));
+    let killed = |count: f64| Given::of_nodes(1.0).with("system.memory.oom_kills", count);
+    let fired = judge(&mut board, 100, &node("a"), &killed(1.0)).pop().unwrap();
+    (101..130).for_each(|tick| drop(judge(&mut board, tick, &node("a"), &killed(0.0))));
+    let mut last = None;
+    for tick in 130..400 {
+        let second = Second { tick, subject: &node("a"), values: None, coverage: (1, 1) };
+        last = board.judge(&second, &Whole { values: None, firing: &|_| 0.0 }).pop().or(last);
+    }
+    let last = last.unwrap();
+    assert_eq!((last.id, last.state, last.absent_since), (fired.id, State::Firing, Some(130)));
+    let back: Vec<_> = (400..470).flat_map(|tick| judge(&mut board, tick, &node("a"), &killed(0.0))).collect();
+    assert!(back.iter().any(|one| one.id == fired.id && one.state == State::Cleared), "{back:?}");
+}

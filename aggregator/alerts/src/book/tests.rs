@@ -91,11 +91,65 @@ fn silences_match_and_end() {
         book.silence(silence(vec![matcher("node", "web-.+", true), matcher("rule", "r", false)]), "agg", NOW).unwrap();
     book.put(Record::Control(control), NOW);
     let labels = control::labels(&one, None, &[]);
-    let id = book.silenced_by(&labels, now());
-    assert_eq!((id.len(), book.silenced_by(&labels, now() + 60).len()), (1, 0));
+    let id = book.silenced_by(&labels, false, now());
+    assert_eq!((id.len(), book.silenced_by(&labels, false, now() + 60).len()), (1, 0));
     let back = book.take_back(&Taken::Silence(&id[0]), "bob", "agg", NOW + 1_000).unwrap();
     book.put(Record::Control(back), NOW);
-    assert!(book.silenced_by(&labels, now()).is_empty());
+    assert!(book.silenced_by(&labels, false, now()).is_empty());
+}
+
+#[test]
+fn a_silence_that_can_cover_nothing_is_refused() {
+    // A26.
+    let matcher = |key: &str, value: &str, regex, negate| v1::AlertMatcher {
+        key: key.into(),
+        value: value.into(),
+        regex,
+        negate,
+    };
+    let made = |matchers: Vec<v1::AlertMatcher>| {
+        let silence = v1::AlertSilence {
+            matchers,
+            author: "eve".into(),
+            starts_tick: now(),
+            ends_tick: now() + 60,
+            ..v1::AlertSilence::default()
+        };
+        Book::default().silence(silence, "agg", NOW).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let one = || matcher("node", "web-1", false, false);
+    for other in [
+        matcher("node", "web-2", false, false),
+        matcher("node", "db-.*", true, false),
+        matcher("node", "web-1", false, true),
+    ] {
+        let error = made(vec![one(), other]).unwrap_err();
+        assert_eq!(error, "matchers[1]: no alert can have both this and matchers[0]");
+    }
+    assert_eq!(made(vec![one(), matcher("node", "web-.*", true, false), matcher("rule", "r", false, false)]), Ok(()));
+}
+
+#[test]
+fn that_alerting_fails_is_silenced_by_its_name_only() {
+    // A25.
+    let matcher = |key: &str, value: &str, regex| {
+        Matcher::new(v1::AlertMatcher { key: key.into(), value: value.into(), regex, negate: false }).unwrap()
+    };
+    let labels = BTreeMap::from([("rule", "alerts-late"), ("severity", "warning")].map(|(k, v)| (k.into(), v.into())));
+    for (matchers, wanted) in [
+        (vec![matcher("severity", "warning", false)], false),
+        (vec![matcher("rule", ".+", true)], false),
+        (vec![matcher("severity", "warning", false), matcher("rule", ".*late|.*", true)], false),
+        (vec![matcher("rule", "alerts-late", false)], true),
+        (vec![matcher("rule", "alerts-.*", true)], true),
+    ] {
+        assert!(control::covers(&matchers, &labels, false));
+        assert_eq!(control::covers(&matchers, &labels, true), wanted, "{matchers:?}");
+    }
+    let rules = crate::defaults::with(&[], &[]).unwrap();
+    let own: Vec<&str> =
+        rules.all().iter().filter(|rule| rule.is_of_alerting()).map(|rule| rule.name.as_str()).collect();
+    assert_eq!(own, ["rules-refused", "alerts-late", "alert-query-failed", "notifier-failing"]);
 }
 
 #[test]

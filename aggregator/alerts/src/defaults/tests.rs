@@ -112,6 +112,7 @@ const CASES: &[Case] = &[
         || one("cluster.alert_queries_failing", 0.0),
         61,
     ),
+    ("notifier-failing", || one("cluster.notifiers_failing", 1.0), || one("cluster.notifiers_failing", 0.0), 31),
     ("alerts-late", || one("cluster.evaluation_lag_seconds", 9.0), || one("cluster.evaluation_lag_seconds", 2.0), 11),
 ];
 
@@ -166,6 +167,57 @@ fn a_disk_that_fills_is_seen_before_it_is_full() {
     assert_eq!(fired(Scope::Node, (0..5_400).map(filling(0.1))), ["disk-full-soon"]);
     assert!(fired(Scope::Node, (0..5_400).map(filling(0.02))).is_empty(), "in twelve hours");
     assert!(fired(Scope::Node, (0..5_400).map(filling(-0.1))).is_empty(), "it gets emptier");
+}
+
+/// The transitions of a rule over the seconds of a mount: second, state, value.
+fn of_mount(rule: &str, own: &str, seconds: impl IntoIterator<Item = Option<f64>>) -> Vec<(u32, State, f64)> {
+    let files: Vec<(&str, &str)> = if own.is_empty() { Vec::new() } else { vec![("mine.toml", own)] };
+    let mut board = Board::new(with(&files, &[]).unwrap());
+    let subject = Subject::Node(NodeId::parse("web-1").unwrap());
+    let mut seen: Vec<(u32, State, f64)> = Vec::new();
+    for (second, value) in (0..).zip(seconds) {
+        let given = value.map(|value| one(MOUNT, value));
+        let values = given.as_ref().map(|given| given as &dyn crate::Values);
+        let second = Second { tick: 1_800_000_000 + second, subject: &subject, values, coverage: (10, 10) };
+        for one in board.judge(&second, &Whole { values: None, firing: &|_| 0.0 }) {
+            if one.rule == rule && one.has_fired() && seen.last().is_none_or(|last| last.1 != one.state) {
+                seen.push((second.tick - 1_800_000_000, one.state, one.value));
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_burst_of_writing_is_no_disk_that_fills() {
+    // A43: a backup that is removed again, a log that is rotated, a small mount that is filled at once, a hole in the data.
+    let backup = |from: f64| move |second: u32| Some(if (3_600..4_440).contains(&second) { from + 0.12 } else { from });
+    for from in [0.4, 0.7, 0.8] {
+        assert_eq!(of_mount("disk-full-soon", "", (0..12_000).map(backup(from))), [], "from {from}");
+    }
+    let rotated = |second: u32| Some(0.7 + f64::from(second % 25_200) / 3_600.0 * 0.004);
+    assert_eq!(of_mount("disk-full-soon", "", (0..90_000).map(rotated)), []);
+    let small = |second: u32| Some(if second < 4_000 { 0.0 } else { 0.5 });
+    assert_eq!(of_mount("disk-full-soon", "", (0..12_000).map(small)), []);
+    let hole = |second: u32| (!(4_000..5_800).contains(&second)).then(|| 0.7 + f64::from(second) * 1e-7);
+    assert_eq!(of_mount("disk-full-soon", "", (0..12_000).map(hole)), []);
+}
+
+#[test]
+fn a_leak_is_seen_once_and_is_over_when_it_stops() {
+    // A43: 85 % used and one more each hour, seen twelve hours ahead; after that it grows no more, or is emptied.
+    let own = "[[rule]]\nname = \"fills\"\nscope = \"node\"\nexpression = \"seconds_until(system.filesystem.mount.utilization[1h], 100%)\"\nby = [\"system.filesystem.mountpoint\"]\nbelow = \"12h\"\nclear = \"14h\"\nfor = \"10m\"\nhold = \"10m\"\nseverity = \"warning\"\nsummary = \"fills\"";
+    const GROWS: u32 = 4 * 3_600;
+    for left in [None, Some(0.3)] {
+        let leak = |second: u32| {
+            let grown = 0.85 + f64::from(second.min(GROWS)) / 3_600.0 * 0.01;
+            Some(left.filter(|_| second > GROWS).unwrap_or(grown))
+        };
+        let seen = of_mount("fills", own, (0..8 * 3_600).map(leak));
+        let [fired, over] = seen.as_slice() else { panic!("{seen:?}") };
+        assert!(fired.0.abs_diff(3 * 3_600 + 600) < 900 && (fired.2 / 43_200.0 - 1.0).abs() < 0.2, "{seen:?}");
+        assert!(over.1 == State::Cleared && over.0 < GROWS + 5_400, "{left:?}: {seen:?}");
+    }
 }
 
 #[test]

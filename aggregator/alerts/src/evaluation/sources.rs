@@ -98,4 +98,8 @@ impl Values for WithFacts<'_> {
     fn fact(&self, name: &str) -> Option<f64> {
         self.facts.get(name).copied()
     }
+
+    fn is_there(&self) -> bool {
+        self.values.is_some()
+    }
 }

@@ -7,7 +7,7 @@
 //! | `traffic.errors[60s]` | the mean of the last 60 seconds |
 //! | `p99(traffic.duration[60s])` | a statistic ([`Statistic`]); over time histograms are merged, never averaged |
 //! | `growth(x[60s])`, `highest(x[60s])`, `lowest(x[60s])` | sum, largest and smallest second |
-//! | `seconds_until(x[1h], 100%)` | when the straight line through the window reaches a value; absent when it does not |
+//! | `seconds_until(x[1h], 100%)` | when the straight line through the window reaches a value; a year when it does not |
 //! | `peers(EXPRESSION)` | the same over all other nodes: of histograms all values less our own, else the mean of the others |
 //! | `nodes(system.cpu.utilization > 90%)` | nodes of which that holds, of metrics that keep their distribution over nodes |
 //! | `firing("rule")` | subjects for which another rule has an open episode |
@@ -42,6 +42,10 @@ pub trait Values {
     fn attributes(&self, name: &str, keys: &[String]) -> Vec<Vec<String>>;
     /// A fact; `None` where it does not apply.
     fn fact(&self, name: &str) -> Option<f64>;
+    /// Whether there is a second to be read: a subject that is silent has none.
+    fn is_there(&self) -> bool {
+        true
+    }
     /// Seconds that are read in one: their means are read then.
     fn seconds(&self) -> u32 {
         1

@@ -164,10 +164,7 @@ fn read(
         Input::Until { selector, limit } => window.and_then(|window| {
             let seen = own.statistic(&selector.name, with, Statistic::Value);
             window.push_span(tick, seen.map(|seen| span(own, input, with, seen)), None);
-            let (slope, now) = window.trend()?;
-            let left = limit - now;
-            // Away from the limit, or not at all, is never.
-            (left * slope > 0.0).then(|| left / slope)
+            window.until(*limit)
         }),
         Input::Metric { selector, statistic, .. } if is_quantile(*statistic) => {
             let seen = own.histogram(&selector.name, with);

@@ -110,11 +110,43 @@ fn a_mad_series_is_one_episode_that_ends() {
 }
 
 #[test]
+fn a_second_that_is_missing_breaks_no_recovery() {
+    // A35: a node that loses a second now and then is judged as well as any other.
+    let rule = rule("above = \"90%\"\nseverity = \"error\"\nhold = \"30s\"");
+    let lossy = (0..100).map(|second| if second % 20 == 7 { None } else { Some(0.1) });
+    let seen = run(&rule, repeat(0.97, 5).chain(lossy));
+    assert_eq!(states(&seen), [(1_000, State::Firing), (1_035, State::Cleared)]);
+    let hole = std::iter::repeat_n(None, 4);
+    let seen = run(&rule, repeat(0.97, 5).chain(repeat(0.1, 20)).chain(hole).chain(repeat(0.1, 40)));
+    assert_eq!(states(&seen), [(1_000, State::Firing), (1_059, State::Cleared)], "one of four seconds does");
+}
+
+#[test]
+fn time_that_nobody_judged_is_neither_good_nor_bad() {
+    // A02: everything stood still for a while.
+    let judged = |tick, value| Judged { tick, value: Some(value), coverage: (3, 3) };
+    let rule = rule("above = \"90%\"\nseverity = \"error\"\nfor = \"60s\"\nhold = \"30s\"");
+    let pending = run(&rule, repeat(0.97, 5)).pop().unwrap();
+    let next = step(&rule, (&SUBJECT, &[]), Some(&pending), judged(1_065, 0.97)).unwrap();
+    assert_eq!(next.ended, Some((1_065, Outcome::Passed)), "it was not seen to be bad for a minute: {next:?}");
+    let firing = run(&rule, repeat(0.97, 70)).pop().unwrap();
+    let good = step(&rule, (&SUBJECT, &[]), Some(&firing), judged(1_061, 0.1)).unwrap();
+    let next = step(&rule, (&SUBJECT, &[]), Some(&good), judged(1_107, 0.1)).unwrap();
+    assert_eq!((next.state, next.good_since, next.unseen), (State::Firing, Some(1_107), 45));
+    // What waits for hours waits on.
+    let slow = self::rule("above = \"90%\"\nseverity = \"error\"\nfor = \"1h\"");
+    let pending = run(&slow, repeat(0.97, 5)).pop().unwrap();
+    let next = step(&slow, (&SUBJECT, &[]), Some(&pending), judged(1_065, 0.97)).unwrap();
+    assert_eq!((next.state, next.since, next.unseen), (State::Pending, 1_000, 64));
+}
+
+#[test]
 fn whoever_has_the_episode_goes_on() {
     let rule = rule("above = \"90%\"\nseverity = \"error\"\nfor = \"60s\"");
-    let seen = run(&rule, repeat(0.97, 41));
+    // It was written down 20 s before another one goes on.
+    let last = Episode { judged: 1_040, ..run(&rule, repeat(0.97, 41)).pop().unwrap() };
     let judged = Judged { tick: 1_060, value: Some(0.97), coverage: (3, 3) };
-    let next = step(&rule, (&SUBJECT, &[]), seen.last(), judged).unwrap();
+    let next = step(&rule, (&SUBJECT, &[]), Some(&last), judged).unwrap();
     assert_eq!((next.state, next.since, next.fired), (State::Firing, 1_000, Some(1_060)));
     let again = step(&rule, (&SUBJECT, &[]), Some(&next), judged).unwrap();
     assert_eq!(again, next, "a second is judged once");

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     Scope,
     expression::{Condition, Expression},
+    facts,
 };
 
 /// Most rules in force at once.
@@ -167,6 +168,12 @@ impl Rule {
     #[must_use]
     pub(crate) fn lasting(&self, pending: u32, hold: u32) -> Self {
         Self { pending, hold, ..self.clone() }.finished()
+    }
+
+    /// Whether it tells that alerting itself fails.
+    #[must_use]
+    pub fn is_of_alerting(&self) -> bool {
+        self.expression.facts().any(|name| facts::OF_ALERTING.contains(&name))
     }
 
     /// The metrics it reads.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use starling_alerts::EpisodeId;
+use starling_alerts::{EpisodeId, TROUBLE_ID};
 use starling_proto::v1::AlertDelivery;
 use starling_service::backoff::Backoff;
 
@@ -36,6 +36,11 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 const SPACING: (u64, u64) = (1_100, 10_000);
 /// It is tried faster again after so long, in milliseconds.
 const SPACING_KEPT: u64 = 300_000;
+
+/// One that refused a message counts as failing for so long, or until it takes one, in milliseconds.
+const REFUSED_KEPT: u64 = 900_000;
+/// Those who judge are told so often that it fails, in milliseconds.
+const TROUBLE_EVERY: u64 = 10_000;
 
 /// What is to be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +112,11 @@ impl Pair {
         self.told.is_none_or(|told| (!told.firing || told.given_up) && told.sequence < sequence)
     }
 
+    /// The receiver was told that it is open, and not yet more.
+    pub(super) fn owes_end(&self) -> bool {
+        self.told.is_some_and(|told| told.firing && !told.given_up)
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.flying || self.queued
     }
@@ -148,6 +158,10 @@ pub(super) struct Lane {
     /// Another desk looks after it until then.
     claim: u64,
     own_claim: u64,
+    /// It refused a message, and counts as one that fails until then.
+    refused_until: u64,
+    /// When it was said last that it fails; `None` when it was not, or when it was said that it works.
+    trouble_told: Option<u64>,
 }
 
 impl Lane {
@@ -176,6 +190,8 @@ impl Lane {
             next_free: 0,
             claim: 0,
             own_claim: 0,
+            refused_until: 0,
+            trouble_told: None,
         }
     }
 
@@ -344,6 +360,7 @@ impl Lane {
     /// The receiver took a message.
     pub(super) fn works(&mut self, now: u64, message: &Message) {
         self.failures = 0;
+        self.refused_until = 0;
         self.wait_until = 0;
         self.backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         if let Some(group) = message.group.as_ref().and_then(|group| self.groups.get_mut(&group.key)) {
@@ -369,6 +386,24 @@ impl Lane {
             self.wait_until = now + wait.as_millis() as u64;
         }
         self.wait_until = self.wait_until.max(now + after);
+    }
+
+    /// It will never take what it was sent.
+    pub(super) const fn refuses(&mut self, now: u64) {
+        self.refused_until = now + REFUSED_KEPT;
+    }
+
+    /// The note that it fails, or works again, for those who judge; `None` when nothing is to be said.
+    pub(super) fn trouble(&mut self, now: u64) -> Option<AlertDelivery> {
+        let fails = self.failures > 0 || self.refused_until > now;
+        let is_due = self.trouble_told.map_or(fails, |told| !fails || now >= told + TROUBLE_EVERY);
+        if !is_due {
+            return None;
+        }
+        self.trouble_told = fails.then_some(now);
+        // The newer note is the one with the greater sequence.
+        let sequence = u32::try_from(now / 1_000).unwrap_or(u32::MAX);
+        Some(record(&self.name, TROUBLE_ID, &Told { sequence, firing: fails, at: now, given_up: false, own: true }))
     }
 
     /// Whether what a failed message says was tried for long enough.

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use starling_alerts::EpisodeId;
+use starling_alerts::{EpisodeId, TROUBLE_ID};
 use starling_proto::v1::{Alert, AlertDelivery, AlertEpisode, AlertState};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -111,6 +111,8 @@ struct Known {
     labels: Arc<BTreeMap<String, String>>,
     /// Acknowledged, silenced, or told by an alert of a wider scope.
     quiet: bool,
+    /// Silenced: its end is not told either, before the silence is over.
+    silenced: bool,
     /// From this second on it is no longer quiet.
     loud_since: u32,
 }
@@ -164,6 +166,10 @@ pub struct Desk {
     purged: u64,
     next_id: u64,
     left_out: u64,
+    /// By route: whether it is quiet now, and the second that was judged last when it ceased to be.
+    muted: Vec<(bool, u32)>,
+    /// The second for which that was found out.
+    muted_at: u64,
     /// A mistake that the simulator must find.
     #[cfg(test)]
     planted: Option<simulator::Planted>,
@@ -190,6 +196,8 @@ impl Desk {
             purged: now,
             next_id: 1,
             left_out: 0,
+            muted: Vec::new(),
+            muted_at: 0,
             #[cfg(test)]
             planted: None,
         }
@@ -210,6 +218,8 @@ impl Desk {
         // What is on its way came from places that may be others now: its outcome is not known, and it is said again.
         self.flights.clear();
         self.plan = plan;
+        self.muted.clear();
+        self.muted_at = 0;
         self.floor = self.judged;
         let ids: Vec<EpisodeId> = self.known.keys().copied().collect();
         for id in ids {
@@ -247,11 +257,15 @@ impl Desk {
     /// An episode is new or changed, or is acknowledged or silenced, or no longer so.
     pub fn changed(&mut self, alert: Alert, node_labels: &BTreeMap<String, String>) {
         let Some(episode) = &alert.episode else { return };
-        let Some(id) = EpisodeId::parse(&episode.episode_id).filter(|id| *id != CLAIM_ID) else { return };
+        let Some(id) = EpisodeId::parse(&episode.episode_id) else { return };
+        if [CLAIM_ID, TROUBLE_ID].contains(&id) {
+            return;
+        }
         if !matches!(episode.state(), AlertState::Firing | AlertState::Cleared) {
             return;
         }
-        let quiet = alert.acknowledgement.is_some() || !alert.silenced_by.is_empty() || !alert.held_back_by.is_empty();
+        let silenced = !alert.silenced_by.is_empty();
+        let quiet = alert.acknowledgement.is_some() || silenced || !alert.held_back_by.is_empty();
         let mut loud_since = 0;
         match self.known.get(&id) {
             // A reading that is behind what was said here.
@@ -266,7 +280,7 @@ impl Desk {
             None => {}
         }
         let labels = Arc::new(labels(&alert, node_labels));
-        self.known.insert(id, Known { alert: Arc::new(alert), labels, quiet, loud_since });
+        self.known.insert(id, Known { alert: Arc::new(alert), labels, quiet, silenced, loud_since });
         self.update(id);
     }
 
@@ -289,7 +303,8 @@ impl Desk {
             let pair = lane.pairs.entry(id).or_default();
             if firing {
                 pair.routed = route.is_some();
-                let owed = pair.routed && !quiet && pair.unsaid(sequence);
+                let muted = route.is_some_and(|at| self.muted.get(at).is_some_and(|(muted, _)| *muted));
+                let owed = pair.routed && !quiet && !muted && pair.unsaid(sequence);
                 let drops = owed && !pair.owed && full;
                 if drops && pair.dropped != Some(sequence) {
                     pair.dropped = Some(sequence);
@@ -308,7 +323,7 @@ impl Desk {
     /// A record of another aggregator, or one that was kept.
     pub fn delivery(&mut self, record: &AlertDelivery) {
         let Some(n) = self.lanes.iter().position(|lane| *lane.name == *record.notifier) else { return };
-        let Some(id) = EpisodeId::parse(&record.episode_id) else { return };
+        let Some(id) = EpisodeId::parse(&record.episode_id).filter(|id| *id != TROUBLE_ID) else { return };
         #[cfg(test)]
         if self.planted == Some(simulator::Planted::DeafToRecords) {
             return;
@@ -325,13 +340,45 @@ impl Desk {
     /// Finds out when what is to be said to a notifier of an episode is due.
     fn weigh(&mut self, n: usize, id: EpisodeId) {
         let need = self.need(n, id);
-        let (now, over) = (self.now, self.known.get(&id).is_none_or(|known| !known.is_firing()));
+        // What waits for the end of a silence keeps its group: by the key of that a receiver knows it.
+        let muted = self.lanes[n].pairs.get(&id).is_some_and(|pair| self.mute_of(pair).0);
+        let is_over = |known: &Known| !known.is_firing() && !known.silenced && !muted;
+        let (now, over) = (self.now, self.known.get(&id).is_none_or(is_over));
         let lag = need.map_or(0, |need| self.lag(&need));
         let plan = self.plan.clone();
         let lane = &mut self.lanes[n];
         lane.schedule(id, need.map(|need| (need, lag)), &plan, now);
         if over && need.is_none() {
             lane.leave(id);
+        }
+    }
+
+    /// Whether the route of a pair is quiet now, and the second in which it ceased to be.
+    fn mute_of(&self, pair: &Pair) -> (bool, u32) {
+        pair.route.and_then(|route| self.muted.get(route).copied()).unwrap_or_default()
+    }
+
+    /// Looks which routes are quiet, once a second, and at all that goes by one that was not or no longer is.
+    fn look_at_hours(&mut self) {
+        let second = self.now / 1_000;
+        if second == self.muted_at {
+            return;
+        }
+        let is_first = self.muted_at == 0;
+        self.muted_at = second;
+        let tick = u32::try_from(second).unwrap_or(u32::MAX);
+        self.muted.resize(self.plan.routes.len(), (false, 0));
+        let mut changed = false;
+        for (route, held) in self.plan.routes.iter().zip(&mut self.muted) {
+            let muted = route.is_muted(tick);
+            if muted != held.0 {
+                *held = (muted, if muted || is_first { 0 } else { self.judged });
+                changed = true;
+            }
+        }
+        if changed {
+            let ids: Vec<EpisodeId> = self.known.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.update(id));
         }
     }
 
@@ -372,7 +419,11 @@ impl Desk {
             self.purged = now;
             self.purge();
         }
+        self.look_at_hours();
         self.claim_slow();
+        if self.rank.is_some() {
+            self.records.extend(self.lanes.iter_mut().filter_map(|lane| lane.trouble(now)));
+        }
         let mut actions = Vec::new();
         if let Some(rank) = self.rank.filter(|_| now >= self.guard_until) {
             for n in 0..self.lanes.len() {
@@ -478,7 +529,10 @@ impl Desk {
                     self.bury(message.clone(), what);
                 }
             }
-            Outcome::Refused(what) => self.bury(message.clone(), what),
+            Outcome::Refused(what) => {
+                lane.refuses(now);
+                self.bury(message.clone(), what);
+            }
             Outcome::Stale => {}
         }
         let members = message.group.as_ref().and_then(|group| self.lanes[n].groups.get(&group.key));
@@ -503,7 +557,7 @@ impl Desk {
         let (judged, now) = (self.judged, self.now);
         let lanes = &self.lanes;
         self.known.retain(|id, known| {
-            let busy = |lane: &Lane| lane.pairs.get(id).is_some_and(Pair::is_busy);
+            let busy = |lane: &Lane| lane.pairs.get(id).is_some_and(|pair| pair.is_busy() || pair.owes_end());
             known.ended().is_none_or(|ended| ended.saturating_add(OVER_KEPT) > judged) || lanes.iter().any(busy)
         });
         for lane in &mut self.lanes {

@@ -72,6 +72,11 @@ fn schedules() -> impl Strategy<Value = Schedule> {
 type Taken = Vec<(u64, bool, u32)>;
 
 fn play(schedule: &Schedule, planted: Option<Planted>) -> Taken {
+    play_counting(schedule, planted).0
+}
+
+/// What the receiver took, and in which seconds it was tried.
+fn play_counting(schedule: &Schedule, planted: Option<Planted>) -> (Taken, Vec<u32>) {
     let config =
         Config::read("n", "[notifier.a]\nurl = \"http://a.example.org\"\n[[route]]\nnotifiers = [\"a\"]").unwrap();
     let plan = Arc::new(Plan::new(&config));
@@ -81,7 +86,7 @@ fn play(schedule: &Schedule, planted: Option<Planted>) -> Taken {
         desk.planted = planted;
         desk.judged(T0);
     }
-    let mut taken = Taken::new();
+    let (mut taken, mut tried) = (Taken::new(), Vec::new());
     // When, at which desk, which message, with which outcome.
     let mut answers: Vec<(u64, usize, u64, Outcome)> = Vec::new();
     let mut records: Vec<VecDeque<(u64, AlertDelivery)>> = vec![VecDeque::new(); 3];
@@ -132,6 +137,7 @@ fn play(schedule: &Schedule, planted: Option<Planted>) -> Taken {
             for action in desk.poll(now) {
                 match action {
                     Action::Send(message) => {
+                        tried.push(second);
                         let fails = schedule.failing.iter().any(|span| within(*span, second));
                         let outcome = if fails {
                             Outcome::Retry { what: "500".to_owned(), after: None, slower: false }
@@ -150,7 +156,7 @@ fn play(schedule: &Schedule, planted: Option<Planted>) -> Taken {
             }
         }
     }
-    taken
+    (taken, tried)
 }
 
 /// W2, A61 and A62 of the scenarios, of what a receiver took. It may hear an episode from its beginning `again` so often after it
@@ -219,4 +225,17 @@ fn without_faults_each_transition_is_told_once() {
         transitions += taken.len();
     }
     assert_eq!(transitions, 250 * 2 * EPISODES as usize);
+}
+
+/// A07: while a receiver fails for a minute one of three tries, at most twelve times, and it takes one message once it is well.
+#[test]
+fn a_receiver_that_fails_for_a_minute_is_tried_by_one_and_gets_one_message() {
+    for (record_delay, delay) in [(1, 0), (5, 3), (11, 20)] {
+        let schedule =
+            Schedule { episodes: vec![(5, 200)], failing: vec![(0, 60)], delay, asleep: Vec::new(), record_delay };
+        let (taken, tried) = play_counting(&schedule, None);
+        assert_eq!(taken.len(), 1, "{taken:?}");
+        let (failed, last): (Vec<u32>, Vec<u32>) = tried.iter().partition(|second| **second < 60);
+        assert!(failed.len() <= 12 && last.len() == 1 && last[0] <= 70, "{tried:?}");
+    }
 }

@@ -113,8 +113,35 @@ fn a_retry_for_one_receiver_is_no_second_message_for_the_other() {
     let first = bench.seen.iter().find(|one| one.1 == "hook" && one.4).unwrap();
     assert!(first.0 <= 310, "{first:?}");
     // The sequence rises, and each receiver is in the records by itself.
-    let of = |name: &str| bench.records.iter().filter(|one| one.notifier == name && one.sequence > 0).count();
+    let is = |one: &&AlertDelivery, name: &str| one.notifier == name && one.episode_id == EpisodeId(1).to_string();
+    let of = |name: &str| bench.records.iter().filter(|one| is(one, name)).count();
     assert_eq!((of("mail"), of("hook")), (2, 2));
+}
+
+#[test]
+fn a_receiver_that_takes_nothing_is_known_to_those_who_judge() {
+    // A11: whoever judges is not who sends.
+    let mut bench = Bench::new(TWO);
+    let mut book = starling_alerts::Book::default();
+    let mut failing = |bench: &mut Bench, second: u32| {
+        let now = u64::from(T0 + second) * 1_000;
+        let records = std::mem::take(&mut bench.records);
+        records.into_iter().for_each(|one| drop(book.put(starling_alerts::Record::Delivery(one), now)));
+        book.notifiers_failing(now)
+    };
+    bench.say(alert(1, "web-1", AlertSeverity::Error, T0));
+    let down_for = |name: &str, second: u32| if name == "hook" && second < 100 { down() } else { Outcome::Accepted };
+    bench.run(95, down_for);
+    assert_eq!(failing(&mut bench, 95), 1);
+    bench.run(120, down_for);
+    assert_eq!(failing(&mut bench, 120), 0);
+    // One that refuses is tried no more, and fails until it takes something.
+    bench.say(alert(2, "web-2", AlertSeverity::Error, T0 + 120));
+    bench.run(400, |name, _| if name == "hook" { Outcome::Refused("404".to_owned()) } else { Outcome::Accepted });
+    assert_eq!(failing(&mut bench, 400), 1);
+    bench.say(alert(3, "web-3", AlertSeverity::Error, T0 + 400));
+    bench.run(410, well);
+    assert_eq!(failing(&mut bench, 410), 0);
 }
 
 #[test]
@@ -236,6 +263,54 @@ fn who_is_looked_after_or_silenced_is_quiet_but_for_the_end() {
     bench.say(cleared(two, T0 + 400));
     bench.run(410, well);
     assert_eq!(bench.accepted("hook", 2), []);
+}
+
+#[test]
+fn what_happens_in_a_maintenance_is_told_at_its_end_where_it_differs() {
+    // A29: web-1 is down before and after, web-2 comes up within, web-3 goes down within, web-4 does both.
+    for group in ["", "\ngroup_by = [\"rule\"]\ngroup_wait_secs = 2"] {
+        let mut bench = Bench::new(&TWO.replace("[[route]]", &format!("[[route]]{group}")));
+        let of = |id: u64, at: u32| alert(id, &format!("web-{id}"), AlertSeverity::Error, T0 + at);
+        let muted = |mut one: Alert| {
+            one.silenced_by = vec!["s".to_owned()];
+            one
+        };
+        [of(1, 0), of(2, 0)].into_iter().for_each(|one| bench.say(one));
+        bench.run(59, well);
+        let before = bench.seen.len();
+        [of(1, 0), of(2, 0)].into_iter().for_each(|one| bench.say(muted(one)));
+        bench.run(120, well);
+        [of(3, 120), of(4, 120)].into_iter().for_each(|one| bench.say(muted(one)));
+        bench.run(180, well);
+        [cleared(of(2, 0), T0 + 180), cleared(of(4, 120), T0 + 180)].into_iter().for_each(|one| bench.say(muted(one)));
+        bench.run(7_200, well);
+        assert_eq!(bench.seen.len(), before, "nothing is said meanwhile: {:?}", &bench.seen[before..]);
+        let ends = [cleared(of(2, 0), T0 + 180), cleared(of(4, 120), T0 + 180)];
+        [of(1, 0), of(3, 120)].into_iter().chain(ends).for_each(|one| bench.say(one));
+        bench.run(7_205, well);
+        let said: Vec<_> =
+            bench.seen[before..].iter().filter(|one| one.1 == "hook").map(|one| (one.2, one.3)).collect();
+        assert!(said.len() == 2 && said.contains(&(2, What::Cleared)) && said.contains(&(3, What::Firing)), "{said:?}");
+    }
+}
+
+#[test]
+fn a_route_is_quiet_in_its_hours_and_says_afterwards_what_differs() {
+    // A31. T0 is 08:00 UTC; the hours end at 08:10.
+    let mut bench = Bench::new(&TWO.replace("[[route]]", "[[route]]\nmute = [\"08:02-08:10 UTC\"]"));
+    let of = |id: u64, at: u32| alert(id, &format!("web-{id}"), AlertSeverity::Error, T0 + at);
+    [of(1, 0), of(2, 0)].into_iter().for_each(|one| bench.say(one));
+    bench.run(119, well);
+    let before = bench.seen.len();
+    bench.run(130, well);
+    [of(3, 130), of(4, 130), cleared(of(2, 0), T0 + 130)].into_iter().for_each(|one| bench.say(one));
+    bench.run(300, well);
+    bench.say(cleared(of(4, 130), T0 + 300));
+    bench.run(599, well);
+    assert_eq!(bench.seen.len(), before, "{:?}", &bench.seen[before..]);
+    bench.run(602, well);
+    let said: Vec<_> = bench.seen[before..].iter().filter(|one| one.1 == "hook").map(|one| (one.2, one.3)).collect();
+    assert!(said.len() == 2 && said.contains(&(2, What::Cleared)) && said.contains(&(3, What::Firing)), "{said:?}");
 }
 
 #[test]

@@ -524,7 +524,7 @@ impl<'a> Cluster<'a> {
         process.desk.rank(rank);
         let others = process.links.iter().any(|link| link.live);
         let shared = (others && self.plant != Some(Plant::ToldAtOnce)).then_some(process.shared);
-        let told = process.news.next(&process.book, now, shared);
+        let told = process.news.next(&process.book, (now, tick), shared);
         if self.plant != Some(Plant::DeafToDeliveries) {
             told.deliveries.iter().for_each(|delivery| process.desk.delivery(delivery));
         }
