@@ -85,6 +85,39 @@ fn input(start: u32) -> Input {
     all
 }
 
+/// 52, and what lies between the samples of longer steps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_read_in_longer_steps_miss_no_peak_and_read_nothing_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = (now() - DAY) / HOUR * HOUR;
+    let mut all = Input::default();
+    for t in 0..20_000 {
+        all.line("g{node=\"n1\"}", t, start + t);
+        let peak = match t {
+            5_003 => 100,
+            7_777 => -100,
+            _ => 1,
+        };
+        all.line("peak{node=\"n1\"}", peak, start + t);
+    }
+    let [state, _] = all.import(dir.path());
+    let stack = Stack::start(&state, &LONG).await;
+    let at = start + 4 * HOUR;
+    let one = async |query: &str| stack.points(query, (at, at, 0)).await.into_values().next().unwrap();
+    assert_eq!(one("last_over_time(g[4h])").await, 14_399.0, "the end of the last step that is over");
+    let mean = one("avg_over_time(g[4h])").await;
+    assert!((mean - 7_200.5).abs() <= 1.0, "{mean}");
+    assert_eq!(one("max_over_time(peak[4h])").await, 100.0);
+    assert_eq!(one("min_over_time(peak[4h])").await, -100.0);
+    // Five hours by the minute.
+    let values = stack.points("g", (start + 600, start + 18_660, 60)).await;
+    assert_eq!(values.len(), 302);
+    for (tick, value) in values {
+        let age = f64::from(tick - start) - value;
+        assert!((0.0..=60.0).contains(&age), "{age} s at {}", tick - start);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn known_faults_of_others_give_the_right_answers() {
     let dir = tempfile::tempdir().unwrap();

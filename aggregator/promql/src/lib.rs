@@ -30,6 +30,6 @@ pub use error::{EvalError, Failure, ParseError, Position};
 pub use histogram::{Bucket, FloatHistogram};
 pub use labels::{BOUND, LabelMatcher, Labels, NAME};
 pub use query::Query;
-pub use range::{Hint, Options, Range, Select};
+pub use range::{Hint, OfStep, Options, Range, Select};
 pub use samples::{FloatPoint, HistogramSamples, Samples, SeriesSamples, is_stale, stale_marker};
 pub use value::{Answer, SampleValue, SeriesValues, Value, write_number};

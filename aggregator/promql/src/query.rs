@@ -111,7 +111,7 @@ impl Walk<'_> {
             Kind::Select(selector) => {
                 self.samples(selector, self.options.lookback_ms, Hint::default(), steps, found);
             }
-            Kind::Range(window) => self.window(window, false, steps, found),
+            Kind::Range(window) => self.window(window, Hint::default(), steps, found),
             Kind::Negate(inner) => self.node(inner, steps, found),
             Kind::Binary { left, right, .. } => {
                 self.node(left, steps, found);
@@ -123,7 +123,8 @@ impl Walk<'_> {
             }
             Kind::OverTime { function, window, parameters } => {
                 parameters.iter().for_each(|parameter| self.node(parameter, steps, found));
-                self.window(window, function.growth_only(), steps, found);
+                let (growth_only, of_step) = (function.growth_only(), function.of_step());
+                self.window(window, Hint { range_ms: 0, growth_only, of_step }, steps, found);
             }
             Kind::Map { arguments, .. } | Kind::Whole { arguments, .. } => {
                 arguments.iter().for_each(|argument| self.node(argument, steps, found));
@@ -131,10 +132,11 @@ impl Walk<'_> {
         }
     }
 
-    fn window(&self, window: &Window, growth_only: bool, steps: (i64, i64), found: &mut [Option<Select>]) {
+    /// `of` says what the function looks at.
+    fn window(&self, window: &Window, of: Hint, steps: (i64, i64), found: &mut [Option<Select>]) {
         match &window.source {
             Source::Samples(selector) => {
-                let hint = Hint { range_ms: window.range_ms, growth_only };
+                let hint = Hint { range_ms: window.range_ms, ..of };
                 self.samples(selector, window.range_ms, hint, steps, found);
             }
             Source::Subquery { inner, offset_ms, at, .. } => {

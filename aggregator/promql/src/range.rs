@@ -85,6 +85,20 @@ impl Default for Options<'_> {
     }
 }
 
+/// Which value of a gauge stands for what is read of it in longer steps than seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OfStep {
+    /// That of its last second.
+    #[default]
+    Last,
+    /// The mean of its seconds: a mean over the window is asked for.
+    Mean,
+    /// The smallest: so that the smallest of the window is not missed.
+    Min,
+    /// The largest.
+    Max,
+}
+
 /// What the samples of a selector are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hint {
@@ -93,6 +107,8 @@ pub struct Hint {
     /// Of histograms only the growth is looked at: what they held before the first increment does not matter. A counter's
     /// running sum always does, because it is not stretched to below zero.
     pub growth_only: bool,
+    /// Which value of a longer step is looked at.
+    pub of_step: OfStep,
 }
 
 /// Samples that a query needs.

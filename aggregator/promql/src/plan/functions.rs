@@ -1,5 +1,7 @@
 //! The functions by name.
 
+use crate::OfStep;
+
 /// What a part gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type {
@@ -80,6 +82,16 @@ impl OverTime {
     /// The name stays: the value is one that the series had.
     pub(crate) const fn keeps_name(self) -> bool {
         matches!(self, Self::First | Self::Last)
+    }
+
+    /// Which value of a longer step the function looks at.
+    pub(crate) const fn of_step(self) -> OfStep {
+        match self {
+            Self::Avg => OfStep::Mean,
+            Self::Min => OfStep::Min,
+            Self::Max => OfStep::Max,
+            _ => OfStep::Last,
+        }
     }
 
     /// Only how much a counter or histogram grew is looked at, not where its running sum began.

@@ -28,13 +28,13 @@ pub(crate) struct Keep {
     pub(crate) by: RangeStatistic,
     /// The lowest instead of the highest.
     pub(crate) bottom: bool,
-    /// Only what samples of PromQL are made of: a sixth of the memory.
-    pub(crate) samples: bool,
+    /// Only what samples of PromQL are made of, of a gauge this statistic: a sixth of the memory.
+    pub(crate) samples: Option<RangeStatistic>,
 }
 
 impl Keep {
     /// All of them.
-    pub(crate) const ALL: Self = Self { top: 0, by: RangeStatistic::Mean, bottom: false, samples: false };
+    pub(crate) const ALL: Self = Self { top: 0, by: RangeStatistic::Mean, bottom: false, samples: None };
 
     /// Whether `a` comes before `b`. What has no value is last.
     fn order(self, a: Option<f64>, b: Option<f64>) -> std::cmp::Ordering {
@@ -111,22 +111,19 @@ impl Found {
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED` beyond the limit of steps.
-    pub(crate) fn add(&mut self, subject: Subject, mut folded: Folded) -> Result<(), Status> {
-        if self.keep.samples {
-            let series = std::mem::take(&mut folded.series);
-            let grown = |(key, steps): (Key, Vec<Option<Cell>>)| {
-                let grown = grown(&key, &steps, &folded.coverage, &self.span);
-                (key, grown)
-            };
-            let grown: Vec<_> = series.into_iter().map(grown).collect();
-            self.steps += grown
-                .iter()
-                .map(|(_, grown)| grown.bytes() / STEP_BYTES + grown.histogram_bytes() / HISTOGRAM_BYTES)
-                .sum::<usize>();
-            if !subject.is_merged() {
-                // Of nodes nothing is said of each step.
-                folded.coverage = Vec::new();
-            }
+    pub(crate) fn add(&mut self, subject: Subject, folded: Folded) -> Result<(), Status> {
+        let readied = Readied::of(&subject, folded, self.keep, &self.span);
+        self.add_readied(subject, readied)
+    }
+
+    /// As [`Found::add`], of what was readied: the only part for which others who add have to wait.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` beyond the limit of steps.
+    pub(crate) fn add_readied(&mut self, subject: Subject, readied: Readied) -> Result<(), Status> {
+        let Readied { folded, grown, steps } = readied;
+        self.steps += steps;
+        if self.keep.samples.is_some() {
             self.grown.insert(subject.clone(), grown);
         }
         if self.keep.top > 0 {
@@ -135,7 +132,6 @@ impl Found {
                 self.ranks.insert((subject.clone(), key.clone()), rank);
             }
         }
-        self.steps += size(&folded);
         self.subjects.insert(subject, folded);
         if self.keep.top > 0 && (self.steps > STEPS_MAX || self.ranks.len() > 4 * self.keep.top + 64) {
             self.drop_beyond_top();
@@ -243,6 +239,40 @@ impl Found {
         let absent = known.iter().filter(|node| !self.has(&Subject::Node((*node).clone()))).count();
         all.iter_mut().for_each(|sum| sum.nodes_expected += u32::try_from(absent).unwrap_or(u32::MAX));
         all
+    }
+}
+
+/// What is found of one subject, as it is kept.
+#[derive(Debug)]
+pub(crate) struct Readied {
+    folded: Folded,
+    /// In place of its series, when only samples are kept.
+    grown: Vec<(Key, Grown)>,
+    /// What it counts towards [`STEPS_MAX`].
+    steps: usize,
+}
+
+impl Readied {
+    /// What `keep` keeps of `subject`.
+    pub(crate) fn of(subject: &Subject, mut folded: Folded, keep: Keep, span: &Span) -> Self {
+        let mut samples = Vec::new();
+        if let Some(of_gauge) = keep.samples {
+            let series = std::mem::take(&mut folded.series);
+            let of = |(key, steps): (Key, Vec<Option<Cell>>)| {
+                let grown = grown(&key, &steps, &folded.coverage, (span, of_gauge));
+                (key, grown)
+            };
+            samples = series.into_iter().map(of).collect();
+            if !subject.is_merged() {
+                // Of nodes nothing is said of each step.
+                folded.coverage = Vec::new();
+            }
+        }
+        let grown = samples
+            .iter()
+            .map(|(_, grown): &(Key, Grown)| grown.bytes() / STEP_BYTES + grown.histogram_bytes() / HISTOGRAM_BYTES);
+        let steps = grown.sum::<usize>() + size(&folded);
+        Self { folded, grown: samples, steps }
     }
 }
 

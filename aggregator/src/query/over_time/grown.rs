@@ -40,7 +40,14 @@ impl Grown {
 
 /// A sample stands at the last second of its step. A step without a second of data has none: what stands in it was spread
 /// over a hole, and counts from the next sample on.
-pub(super) fn grown(key: &Key, cells: &[Option<Cell>], coverage: &[Coverage], span: &Span) -> Grown {
+///
+/// Of a gauge it is the statistic `of_gauge` of the step.
+pub(super) fn grown(
+    key: &Key,
+    cells: &[Option<Cell>],
+    coverage: &[Coverage],
+    (span, of_gauge): (&Span, RangeStatistic),
+) -> Grown {
     let known = (0..).zip(cells).filter_map(|(point, cell)| {
         let last = span.tick_of(point) + span.seconds_of(point) - 1;
         Some((last, cell.as_ref()?))
@@ -54,7 +61,7 @@ pub(super) fn grown(key: &Key, cells: &[Option<Cell>], coverage: &[Coverage], sp
         }
         Kind::Counter => Grown::Sums(known.map(|(last, cell)| (last, is_sample(last), cell.sum)).collect()),
         Kind::Gauge => {
-            let value = |(last, cell): (u32, &Cell)| Some((ms(last), RangeStatistic::Last.of(key, cell)?));
+            let value = |(last, cell): (u32, &Cell)| Some((ms(last), of_gauge.of(key, cell)?));
             Grown::Values(known.filter_map(value).collect())
         }
     }

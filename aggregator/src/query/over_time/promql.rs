@@ -7,8 +7,8 @@ use std::{
 
 use starling_history::{Matcher, Subject};
 use starling_promql::{
-    Answer, EvalError, Failure, LabelMatcher, Labels, Options, Query, Range, SampleValue, Select, SeriesValues, Value,
-    names,
+    Answer, EvalError, Failure, LabelMatcher, Labels, OfStep, Options, Query, Range, SampleValue, Select, SeriesValues,
+    Value, names,
 };
 use starling_proto::{catalogue, group::Group, ids::NodeId, v1};
 use tonic::{Code, Request, Status};
@@ -19,6 +19,7 @@ use super::{
     found::{Found, Keep},
     question::Question,
     samples::{self, Bases},
+    statistic::RangeStatistic,
     work::Turn,
 };
 use crate::{
@@ -169,6 +170,12 @@ impl OverTime {
         // Of these only the newest sample of each step of the query is looked at.
         let of_query = if newest_only { u32::try_from(range.step_ms / 1_000).unwrap_or(u32::MAX).max(1) } else { 1 };
         let name = Name::of(&select.matchers);
+        let of_gauge = match select.hint.of_step {
+            OfStep::Last => RangeStatistic::Last,
+            OfStep::Mean => RangeStatistic::Mean,
+            OfStep::Min => RangeStatistic::Min,
+            OfStep::Max => RangeStatistic::Max,
+        };
         for whose in self.whose(&select.matchers) {
             let mut steps = steps(of_query, to - from).into_iter();
             let mut step = steps.next().unwrap_or(86_400);
@@ -176,9 +183,10 @@ impl OverTime {
                 if !newest_only && step > 1 && window < 2 * step {
                     return Err(too_narrow(step));
                 }
+                let read_to = if to < settled { read_to(from, to, step) } else { to };
                 let question = Question {
-                    keep: Keep { samples: true, ..Keep::ALL },
-                    ..question(whose.clone(), &name, (from, to), step)?
+                    keep: Keep { samples: Some(of_gauge), ..Keep::ALL },
+                    ..question(whose.clone(), &name, (from, read_to), step)?
                 };
                 match self.read(turn, question, strict).await {
                     // Too much in such short steps.
@@ -340,6 +348,14 @@ fn steps(of_query: u32, seconds: u32) -> Vec<u32> {
     steps.sort_unstable();
     steps.dedup();
     steps
+}
+
+/// The last second up to `to` that can be read without what comes after it: where cells of several seconds are read, one that
+/// reaches beyond it would put a value of later under the time of the last sample.
+fn read_to(from: u32, to: u32, step: u32) -> u32 {
+    let grain = Span { from, to, step }.grain();
+    let after = (to + 1) - (to + 1) % grain;
+    if after > from { after - 1 } else { to }
 }
 
 fn too_narrow(step: u32) -> Status {

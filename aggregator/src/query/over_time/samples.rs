@@ -83,9 +83,10 @@ pub(super) fn samples(
     for (subject, series) in found.into_grown() {
         for (key, grown) in series {
             let series = &key.series;
-            let plain = plain
-                .entry(series.clone())
-                .or_insert_with(|| names::metric_name(series.name(), series.kind(), series.unit()));
+            if !plain.contains_key(series) {
+                plain.insert(series.clone(), names::metric_name(series.name(), series.kind(), series.unit()));
+            }
+            let Some(plain) = plain.get(series) else { continue };
             let labels = names::labels_named(plain, &subject, series, own(&subject, of_nodes));
             if !matches(matchers, &labels) {
                 continue;
