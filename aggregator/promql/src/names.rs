@@ -11,7 +11,7 @@
 //! order of their keys; an attribute that would take a name of ours (`node`, `__name__`, `le`) becomes `exported_NAME`; a
 //! label of the node that an attribute already has becomes `node_NAME`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use starling_history::Subject;
 use starling_proto::{catalogue::Kind, series::Series};
@@ -104,8 +104,17 @@ fn unit_words(unit: &str, kind: Kind) -> Vec<String> {
 /// The name of a label.
 #[must_use]
 pub fn label_name(key: &str) -> String {
+    spelled(key).into_owned()
+}
+
+/// As [`label_name`]; most keys are names already.
+fn spelled(key: &str) -> Cow<'_, str> {
+    let is_letter = |c: u8| c.is_ascii_alphabetic() || c == b'_';
+    if key.bytes().all(|c| is_letter(c) || c.is_ascii_digit()) && !key.starts_with(|c: char| c.is_ascii_digit()) {
+        return key.into();
+    }
     let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
-    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("key_{name}") } else { name }
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("key_{name}").into() } else { name.into() }
 }
 
 /// The labels of a series of `subject`. Of a node `node_labels` are the operator's labels.
@@ -117,34 +126,39 @@ pub fn labels(subject: &Subject, series: &Series, node_labels: &[(String, String
 /// As [`labels`], of a series whose [`metric_name`] is `plain`: known once for many subjects.
 #[must_use]
 pub fn labels_named(plain: &str, subject: &Subject, series: &Series, node_labels: &[(String, String)]) -> Labels {
-    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    // A handful, made for every node of a question: searched from end to end, and copied once.
+    let mut all: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(8);
     for (key, value) in series.attributes() {
-        let name = label_name(key);
+        let name = spelled(key);
         // A bound of a classic bucket stays one, where the series is a number.
-        let ours = [NODE, NAME].contains(&name.as_str()) || (name == BOUND && series.kind() == Kind::Histogram);
-        let name = if ours { format!("exported_{name}") } else { name };
-        all.entry(name).and_modify(|held| *held = format!("{held};{value}")).or_insert_with(|| value.to_string());
+        let ours = [NODE, NAME].contains(&&*name) || (name == BOUND && series.kind() == Kind::Histogram);
+        let name = if ours { format!("exported_{name}").into() } else { name };
+        match all.iter_mut().find(|(held, _)| *held == name) {
+            Some((_, held)) => *held = format!("{held};{value}").into(),
+            None => all.push((name, Cow::Borrowed(value))),
+        }
     }
-    let mut add = |key: &str, value: &str| {
-        let name = label_name(key);
-        let name = if all.contains_key(&name) { format!("node_{name}") } else { name };
-        all.insert(name, value.to_owned());
+    let mut add = |key, value| {
+        let name = spelled(key);
+        let name = if all.iter().any(|(held, _)| *held == name) { format!("node_{name}").into() } else { name };
+        // Of two of one name the last counts.
+        all.push((name, Cow::Borrowed(value)));
     };
     let name = match subject {
-        Subject::Cluster => format!("{OF_CLUSTER}{plain}"),
+        Subject::Cluster => format!("{OF_CLUSTER}{plain}").into(),
         Subject::Group(group) => {
             if let Some((key, value)) = group.label() {
                 add(key, value);
             }
-            format!("{OF_GROUP}{plain}")
+            format!("{OF_GROUP}{plain}").into()
         }
         Subject::Node(node) => {
             add(NODE, node.as_str());
             node_labels.iter().filter(|(key, _)| key != NODE).for_each(|(key, value)| add(key, value));
-            plain.to_owned()
+            Cow::Borrowed(plain)
         }
     };
-    Labels::new(all.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain([(NAME, name.as_str())]))
+    Labels::new(all.iter().map(|(key, value)| (&**key, &**value)).chain([(NAME, &*name)]))
 }
 
 /// What a series is that is called `spelled` and comes from one called `name`: its kind, unless it may be a gauge or a
