@@ -102,11 +102,18 @@ chaos: page ## A cluster under kills, stops, set clocks, partitions and loss, ev
 packages: build ## deb and rpm packages of the release binaries, in target/packages
 	deploy/packages/build --binaries target/release --out target/packages
 
-packages-check: tools ## Units, packages and charts, quickly and without installing anything
+packages-check: tools ## Units and packages, quickly and without installing anything
 	deploy/packages/check
 
-packages-test: tools ## Packages installed, upgraded and removed in a root made by debootstrap, and booted (root; some minutes)
+packages-test: tools target/helm/ready ## Packages installed, upgraded, booted in a root made by debootstrap; the chart rendered (root; minutes)
+	target/helm/bin/python deploy/helm/check
 	deploy/packages/test-install
+
+# The engine of Helm as a library is 75 MB: for this target alone.
+target/helm/ready: deploy/helm/requirements.txt
+	python3 -m venv target/helm
+	target/helm/bin/pip install --quiet --disable-pip-version-check -r deploy/helm/requirements.txt
+	@touch $@
 
 .PHONY: kills
 kills: ## kill -9 at random moments through an aggregator under load (ROUNDS=1000, some 2 seconds each)
