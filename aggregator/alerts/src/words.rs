@@ -137,6 +137,32 @@ pub fn sentence(rule: &Rule, episode: &Episode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        Rules, Subject,
+        judge::{self, Judged},
+    };
+
+    #[test]
+    fn an_end_says_why_and_what_it_went_through() {
+        // A05, A16, A46 and A59.
+        let text = "[[rule]]\nname = \"busy\"\nscope = \"cluster\"\nexpression = \"system.cpu.utilization\"\nsummary = \"is busy\"\nabove = \"90%\"\nclear = \"80%\"\nseverity = \"error\"";
+        let rules = Rules::read(&[("f", text)]).unwrap();
+        let rule = rules.get("busy").unwrap();
+        let judged = |tick, value| Judged { tick, value: Some(value), coverage: (1, 1) };
+        let fired = judge::step(rule, (&Subject::Cluster, &[]), None, judged(1_000, 0.97)).unwrap();
+        let over = judge::step(rule, (&Subject::Cluster, &[]), Some(&fired), judged(1_001, 0.12)).unwrap();
+        let over = Episode { ended: Some((1_070, Outcome::Recovered)), ..over };
+        let plain = "the cluster: busy is over after 70 s (recovered); now 12 %, over at or below 80 %, worst 97 %";
+        assert_eq!(sentence(rule, &over), plain);
+        let rough = Episode { crossings: 30, unseen: 3_600, ..over.clone() };
+        assert_eq!(
+            sentence(rule, &rough),
+            format!("{plain}; went back and forth 30 times; nothing was known for 1 h of it")
+        );
+        let changed = Episode { ended: Some((1_070, Outcome::RuleChanged)), ..over };
+        assert_eq!(bare(&changed), "the cluster: busy is over after 70 s (rule changed)");
+        assert_eq!(bare(&fired), "the cluster: busy");
+    }
 
     #[test]
     fn values_are_written_for_people() {

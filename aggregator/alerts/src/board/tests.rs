@@ -225,3 +225,30 @@ fn a_window_is_not_judged_while_its_subject_is_silent() {
     let back: Vec<_> = (400..470).flat_map(|tick| judge(&mut board, tick, &node("a"), &killed(0.0))).collect();
     assert!(back.iter().any(|one| one.id == fired.id && one.state == State::Cleared), "{back:?}");
 }
+
+#[test]
+fn no_traffic_is_neither_an_error_nor_well() {
+    // A40: seconds of (errors, requests); with fewer than 50 requests there is no verdict.
+    let ratio = rule(
+        "ratio",
+        "scope = \"node\"\nexpression = \"traffic.errors / traffic.requests\"\nwhen = \"traffic.requests >= 50\"\nabove = \"5%\"",
+    );
+    let mut board = Board::new(rules(&ratio));
+    let of = |errors: f64, requests: f64| {
+        Given::of_nodes(1.0).with("traffic.errors", errors).with("traffic.requests", requests)
+    };
+    for (tick, (errors, requests)) in (100..).zip([(0.0, 0.0), (1.0, 1.0), (2.0, 49.0), (f64::NAN, 60.0)]) {
+        assert_eq!(judge(&mut board, tick, &node("a"), &of(errors, requests)), [], "{errors} of {requests}");
+    }
+    let fired = judge(&mut board, 110, &node("a"), &of(3.0, 50.0)).pop().unwrap();
+    assert_eq!((fired.state, fired.value), (State::Firing, 0.06));
+    let quiet = judge(&mut board, 111, &node("a"), &of(0.0, 0.0)).pop().unwrap();
+    assert_eq!((quiet.state, quiet.absent_since, quiet.value), (State::Firing, Some(111), 0.06));
+    let well = judge(&mut board, 112, &node("a"), &of(0.0, 50.0)).pop().unwrap();
+    assert_eq!((well.state, well.value), (State::Cleared, 0.0));
+    // What grows beyond all numbers is none.
+    let sum = rule("sum", "scope = \"node\"\nexpression = \"traffic.errors * traffic.requests\"\nabove = 1");
+    let mut board = Board::new(rules(&sum));
+    assert_eq!(judge(&mut board, 100, &node("a"), &of(1e308, 20.0)), []);
+    assert_eq!(judge(&mut board, 101, &node("a"), &of(f64::INFINITY, 1.0)), []);
+}
