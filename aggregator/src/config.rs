@@ -15,6 +15,7 @@ use std::{
 use starling_proto::{ids::NodeId, limits::NODE_ID_LEN_MAX};
 
 use starling_service::{
+    credentials::{Exposure, TlsSettings},
     http_client::{Access, Credentials},
     requests::RequestReports,
     settings::{
@@ -56,17 +57,22 @@ starling_service::settings! {
     /// Settings of one aggregator. The defaults listen on loopback and have no seeds.
     pub struct Config {
         /// Name of this aggregator, unique in the cluster. Which nodes it owns follows from it, so a rename moves
-        /// nodes. Default: the host name.
+        /// nodes. With `tls` it is the name in the certificate, whatever stands here. Default: the host name.
         pub aggregator_id: NodeId = NodeId::sanitised(&gethostname::gethostname().to_string_lossy()), kind::name(),
             example "\"aggregator-1\"";
         /// Name of the cluster. Aggregators of another name are not heard.
         pub cluster: String = "starling".to_owned(), kind::text(1..=NODE_ID_LEN_MAX);
         /// Where nodes, dashboards and other aggregators connect (gRPC over TCP).
+        /// Open to other hosts only with `tls`.
         pub grpc_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400)), kind::listen();
-        /// Where others reach it. Default: the address it listens on.
+        /// Where others reach it. Default: the address it listens on, which must be one address then and not 0.0.0.0.
         pub grpc_advertise: Option<String> = None, kind::optional(kind::host_port()), example "\"127.0.0.1:7400\"";
         /// Where aggregators gossip (UDP).
         pub gossip_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7401)), kind::listen();
+        /// File of the keys that seal gossip, the same at every aggregator: `starling ca init` makes one. The first key
+        /// seals, all of them open; the file is read again every 5 seconds. Gossip that other hosts can reach is sealed.
+        pub gossip_keyring: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
+            example "\"/etc/starling/tls/gossip.keyring\"";
         /// Where others reach our gossip. Default: the address it listens on.
         pub gossip_advertise: Option<SocketAddr> = None, kind::optional(kind::listen()), example "\"127.0.0.1:7401\"";
         /// Gossip addresses of aggregators; names are resolved again every minute. The same list may stand at every
@@ -102,8 +108,16 @@ starling_service::settings! {
         pub duplicate_nodes: Duplicates = Duplicates::Refuse, kind::word();
         /// Longest time a stop may take: nodes are sent away, the last seconds handed to the other aggregators.
         pub drain: Duration = Duration::from_secs(10), kind::seconds(1..=300), key "drain_secs";
+        /// File of tokens for people and tools without a certificate, lines of a name and a token of 22 characters or
+        /// more. They are sent as `authorization: Bearer TOKEN`, over TLS only, and may do what an operator may.
+        pub operator_tokens: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
+            example "\"/etc/starling/tls/operator-tokens\"";
+        /// Speak plain text beyond this host, and believe whoever is there: for networks where nobody else is.
+        pub insecure: bool = false, kind::flag();
     }
     tables {
+        /// Mutual TLS with nodes, dashboards, tools and other aggregators.
+        pub tls: TlsSettings = TlsSettings::default();
         /// The requests this aggregator serves, counted like those of any application.
         pub requests: RequestReports = RequestReports::default();
         /// The history this aggregator keeps on its disk, in the folder `history` of `state_dir`.
@@ -262,9 +276,48 @@ fn state_dir(variable: &dyn Fn(&str) -> Option<OsString>, root: bool) -> PathBuf
 /// Gossip is left out: it listens on UDP.
 fn together(config: &Config, mistakes: &mut Mistakes) {
     mistakes.distinct(&[("grpc_listen", config.grpc_listen), ("admin_listen", config.admin_listen)]);
+    exposure(config, mistakes);
     tiers_together(&config.history, mistakes);
     remote_write::together(&config.remote_write, mistakes);
     engine_together(&config.history.engine, mistakes);
+}
+
+/// What other hosts can reach, and what of theirs is reached.
+fn exposure(config: &Config, mistakes: &mut Mistakes) {
+    let exposure = Exposure::of(&config.tls, config.insecure);
+    exposure.listener("grpc_listen", config.grpc_listen, mistakes);
+    exposure.plain_listener("admin_listen", config.admin_listen, mistakes);
+    if config.gossip_keyring.is_none() && !config.insecure && !config.gossip_listen.ip().is_loopback() {
+        let what = "can be reached by other hosts without a key: set gossip_keyring (`starling ca init` makes one), or \
+                    insecure = true to believe whoever is there";
+        mistakes.add("gossip_listen", format!("{} {what}", config.gossip_listen));
+    }
+    if config.gossip_keyring.is_none() {
+        Exposure { tls: false, ..exposure }.dialled("seeds", &config.seeds, mistakes);
+    }
+    if config.requests.report {
+        exposure.http("requests.endpoint", &config.requests.endpoint, mistakes);
+    }
+    if let Some(url) = &config.history.engine.url {
+        exposure.http("history.engine.url", url, mistakes);
+    }
+    if let Some(url) = &config.remote_write.url {
+        exposure.http("remote_write.url", url, mistakes);
+    }
+    let everywhere = [
+        ("grpc_listen", config.grpc_listen, "grpc_advertise", config.grpc_advertise.is_some()),
+        ("gossip_listen", config.gossip_listen, "gossip_advertise", config.gossip_advertise.is_some()),
+    ];
+    for (key, address, advertise, advertised) in everywhere {
+        if address.ip().is_unspecified() && !advertised {
+            let what =
+                format!("{address} is every address of this host: set {advertise} to the one where others reach it");
+            mistakes.add(key, what);
+        }
+    }
+    if config.operator_tokens.is_some() && !exposure.tls {
+        mistakes.add("operator_tokens", "tokens are taken over TLS only: set tls.certificate, tls.key and tls.ca");
+    }
 }
 
 #[cfg(test)]
@@ -294,13 +347,17 @@ mod tests {
         for (text, wanted) in [
             ("aggregator_id = 'Agg 1'", "aggregator_id: \"Agg 1\": a name is made of a-z"),
             ("cluster = ''", "cluster: \"\" is not taken, wanted: a text of 1 to 64 characters"),
-            ("grpc_listen = '0.0.0.0:7400'", "only loopback addresses"),
+            ("grpc_listen = '10.0.0.1:7400'", "grpc_listen: 10.0.0.1:7400 can be reached by other hosts without TLS"),
+            ("seeds = ['10.0.0.1:7401']", "seeds: \"10.0.0.1:7401\" is on another machine"),
+            ("insecure = true\ngrpc_listen = '0.0.0.0:7400'", "set grpc_advertise"),
+            ("operator_tokens = '/x'", "operator_tokens: tokens are taken over TLS only"),
+            ("tls.key = '/x'", "tls.certificate: is missing"),
             ("gossip_listen = '10.0.0.1:7401'", "gossip_listen: 10.0.0.1:7401 can be reached"),
             ("duplicate_nodes = 'both'", "duplicate_nodes: \"both\" is not \"refuse\" or \"rename\""),
             ("admin_listen = 'here'", "admin_listen: \"here\" is not an address"),
             ("admin_listen = '127.0.0.1:7400'", "admin_listen: 127.0.0.1:7400 is the address of grpc_listen too"),
             ("grpc_advertise = '127.0.0.1'", "grpc_advertise: \"127.0.0.1\" is not \"host:port\""),
-            ("gossip_advertise = '10.0.0.1:7401'", "gossip_advertise"),
+            ("gossip_advertise = 'here'", "gossip_advertise"),
             ("seeds = ['nowhere']", "seeds: \"nowhere\" is not \"host:port\""),
             ("group_by = ['a:b']", "group_by: \"a:b\" is not the key of a label"),
             ("group_by = ['a', 'b', 'c', 'd', 'e']", "group_by: 5 entries, wanted: a list of at most 4"),
@@ -337,7 +394,7 @@ mod tests {
                 "history.engine.url = 'localhost:9090'",
                 "history.engine.url: \"localhost:9090\" does not start with http://",
             ),
-            ("history.engine.url = 'http://10.0.0.1:9090'", "is on another machine: only loopback addresses"),
+            ("history.engine.url = 'http://10.0.0.1:9090'", "is on another machine and plain text"),
             (
                 "history.engine.url = 'http://localhost:9/a?b=c'",
                 "history.engine.url: \"http://localhost:9/a?b=c\" has a path with",
@@ -379,6 +436,14 @@ mod tests {
             aggregator_id: NodeId::parse("aggregator-1").unwrap(),
             grpc_advertise: Some("127.0.0.1:7400".into()),
             gossip_advertise: Some("127.0.0.1:7401".parse().unwrap()),
+            gossip_keyring: Some("/etc/starling/tls/gossip.keyring".into()),
+            operator_tokens: Some("/etc/starling/tls/operator-tokens".into()),
+            tls: TlsSettings {
+                certificate: Some("/etc/starling/tls/certificate.pem".into()),
+                key: Some("/etc/starling/tls/key.pem".into()),
+                ca: Some("/etc/starling/tls/ca.pem".into()),
+                revoked: Some("/etc/starling/tls/revoked".into()),
+            },
             state_dir: "/var/lib/starling/aggregator".into(),
             alerts: AlertSettings {
                 rules: vec!["/etc/starling/rules.toml".into()],

@@ -45,6 +45,9 @@ starling_service::metrics! {
         gossip_identities: Gauge = "starling_aggregator_gossip_identities";
         /// Messages of gossip from members of another cluster, or by which we are told that we belong to another one.
         gossip_wrong_cluster: Counter = "starling_aggregator_gossip_wrong_cluster";
+        /// Datagrams of gossip that were dropped, by reason: "not_sealed", "unknown_key", "forged", "replayed",
+        /// "reflected", "not_understood", and "too_long" of those that were not sent.
+        gossip_dropped: By<Counter> = "starling_aggregator_gossip_dropped", label "reason";
         /// Other aggregators that gossip calls alive.
         gossip_live_peers: Gauge = "starling_aggregator_gossip_live_peers";
         /// Members passed over because their facts cannot be read, counted at every look.
@@ -348,6 +351,7 @@ starling_service::metrics! {
         log remote_write_again_line every STATE_EVERY;
         log gossip_identities_line every STATE_EVERY;
         log wrong_cluster_line every STATE_EVERY;
+        log gossip_dropped_line every STATE_EVERY;
         log members_skipped_line every STATE_EVERY;
     }
 }
@@ -371,6 +375,14 @@ impl Metrics {
                 left_out,
                 "gossip with a member of another cluster: give both one `cluster`, or take its address out of `seeds`"
             );
+        }
+    }
+
+    /// A datagram that was not understood, and not answered.
+    pub(crate) fn gossip_dropped(&self, reason: &'static str, peer: SocketAddr) {
+        self.gossip_dropped.of(reason).inc();
+        if let Some(left_out) = self.gossip_dropped_line.allow() {
+            warn!(%peer, reason, left_out, "gossip dropped: it is not sealed by a key of the ring for this cluster");
         }
     }
 

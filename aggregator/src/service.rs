@@ -16,7 +16,10 @@ use starling_proto::{
 use starling_service::{
     Program,
     admin::{self, Readiness},
-    listen::{self, Connections},
+    credentials::{CredentialMetrics, Security},
+    gate::{Gate, Rule},
+    identity::Role,
+    listen::{self, Connections, ListenMetrics},
     metrics::Registry as MetricsRegistry,
     parts::Parts,
     settings::Settings as _,
@@ -59,8 +62,20 @@ const LOCAL_RESETS_MAX: usize = 1_024;
 /// How long the last entries may take to reach a peer at the stop.
 const HANDOVER_POLL: Duration = Duration::from_millis(50);
 
+/// Who may call what, when there are certificates. An aggregator asks others what it lacks, in the name of who asked it.
+const RULES: &[Rule] = &[
+    ("/starling.v1.Ingest/", &[Role::Node]),
+    ("/starling.v1.Peer/", &[Role::Aggregator]),
+    ("/starling.v1.Query/", READERS),
+    ("/starling.v1.Cluster/", READERS),
+    ("/starling.v1.Alerts/", READERS),
+    ("/grpc.reflection.", READERS),
+];
+const READERS: &[Role] = &[Role::Aggregator, Role::Dashboard, Role::Operator];
+
 /// Names of the parts, as they stand in errors.
 const ADMIN: &str = "admin port";
+const CREDENTIALS: &str = "watch over the certificate";
 const GRPC: &str = "gRPC server";
 const LEDGER: &str = "ledger";
 const DIALLER: &str = "peer dialler";
@@ -91,6 +106,7 @@ pub struct Service {
     messages: Option<(Notifiers, Messages)>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
+    listening: (ListenMetrics, CredentialMetrics),
     ready: watch::Sender<Readiness>,
 }
 
@@ -103,10 +119,16 @@ impl Program for Service {
 
     async fn bind(config: Config, mut registry: MetricsRegistry) -> anyhow::Result<Self> {
         config.check()?;
+        let security = Security::load(&config.tls, Role::Aggregator)?;
+        let config = match security.identity() {
+            None => config,
+            Some(identity) => Config { aggregator_id: identity.name, ..config },
+        };
         let grpc = listen::tcp(config.grpc_listen, "grpc_listen").await?;
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
         let tasks = TaskTracker::new();
         let writer = WriterId::random();
+        let listening = (ListenMetrics::new(&mut registry), CredentialMetrics::new(&mut registry));
         let metrics = Arc::new(Metrics::new(&mut registry));
         // First: another process may have the folder.
         let opened = match config.history.enabled {
@@ -114,7 +136,8 @@ impl Program for Service {
             false => None,
         };
         let remote_write = RemoteWrite::open(&config.state_dir, &config.remote_write).await?;
-        let membership = Membership::start(settings(&config, writer, grpc.1), &tasks, metrics.clone()).await?;
+        let membership =
+            Membership::start(settings(&config, writer, grpc.1, security), &tasks, metrics.clone()).await?;
         let (log, requests, of_entries) = LogHandle::new();
         let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log.clone()));
         let opened_alerts = match config.alerts.enabled {
@@ -184,6 +207,7 @@ impl Program for Service {
             messages,
             grpc,
             admin,
+            listening,
             ready,
         })
     }
@@ -202,8 +226,20 @@ impl Program for Service {
     /// error, when the clock of this host went back: whoever watches over this process starts a new one, which is a new
     /// writer by the new time.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, rooms, registry, ledger, history, remote_write, evaluator, messages, grpc, admin, ready } =
-            self;
+        let Self {
+            config,
+            rooms,
+            registry,
+            ledger,
+            history,
+            remote_write,
+            evaluator,
+            messages,
+            grpc,
+            admin,
+            listening,
+            ready,
+        } = self;
         info!(
             aggregator = %config.aggregator_id, cluster = config.cluster, writer = %rooms.intake.ledger.writer(),
             grpc = %grpc.1, gossip = %rooms.intake.membership.gossip_addr(), admin = %admin.1, "aggregator started"
@@ -211,15 +247,26 @@ impl Program for Service {
         let (health, health_service) = tonic_health::server::health_reporter();
         let holders = Arc::new(holders(&rooms));
         let over_time = Arc::new(over_time(&config, &rooms, holders.clone())?);
-        let router = router(&config, &rooms, (holders, over_time.clone()))?.add_service(health_service);
+        let security = rooms.intake.membership.security().clone();
+        let (listening, credentials) = listening;
+        let gate = Gate::new(RULES, config.operator_tokens.clone(), listening.clone());
+        let router = router(&config, &rooms, (holders, over_time.clone()), gate)?.add_service(health_service);
         let mut parts = Parts::default();
         let is_ready = ready.subscribe();
         let scrapes = rooms.scrapes.clone();
         let beside = admin::Beside { routes: out::routes(scrapes.clone()), index: out::INDEX };
-        parts.start(ADMIN, |stop| async move { Ok(admin::serve(admin.0, registry, is_ready, beside, stop).await?) });
+        let connections = Connections::of(admin.0).counted(listening.clone());
+        parts
+            .start(ADMIN, |stop| async move { Ok(admin::serve(connections, registry, is_ready, beside, stop).await?) });
+        parts.start(CREDENTIALS, {
+            let security = security.clone();
+            |stop| done(security.run(credentials, stop))
+        });
         parts.start(SCRAPES, |stop| done(scrapes.run(stop)));
+        let tokens = config.operator_tokens.is_some();
+        let connections = Connections::of(grpc.0).secured(security, tokens).counted(listening);
         parts.start(GRPC, |stop| async move {
-            Ok(router.serve_with_incoming_shutdown(Connections::of(grpc.0), stop.cancelled_owned()).await?)
+            Ok(router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await?)
         });
         parts.start(LEDGER, |stop| done(ledger.run(stop)));
         if let Some((history, starting, logs, copies)) = history {
@@ -278,7 +325,7 @@ async fn done(part: impl Future<Output = ()>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(config: &Config, writer: WriterId, grpc: SocketAddr) -> membership::Settings {
+fn settings(config: &Config, writer: WriterId, grpc: SocketAddr, security: Security) -> membership::Settings {
     membership::Settings {
         id: config.aggregator_id.clone(),
         writer,
@@ -290,6 +337,8 @@ fn settings(config: &Config, writer: WriterId, grpc: SocketAddr) -> membership::
         weight: config.weight,
         zone: config.zone.clone(),
         state_dir: config.state_dir.clone(),
+        security,
+        keyring: config.gossip_keyring.clone(),
     }
 }
 
@@ -361,7 +410,8 @@ fn router(
     config: &Config,
     rooms: &Rooms,
     (holders, over_time): (Arc<Holders>, Arc<OverTime>),
-) -> anyhow::Result<Router<Stack<MeterLayer, Identity>>> {
+    gate: Gate,
+) -> anyhow::Result<Router<Stack<Gate, Stack<MeterLayer, Identity>>>> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -406,6 +456,7 @@ fn router(
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
         .layer(MeterLayer(intake.meter.clone()))
+        .layer(gate)
         .add_service(ingest.server())
         .add_service(PeerService::server(exchange.clone()))
         .add_service(query.server())

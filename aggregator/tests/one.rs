@@ -428,8 +428,8 @@ async fn a_taken_port_and_a_foreign_address_are_reported() {
     let error = starling_aggregator::Service::bind(taken, Registry::default()).await.err().unwrap();
     assert!(format!("{error:#}").contains("grpc_listen"), "{error:#}");
     let foreign = starling_aggregator::Config {
-        grpc_listen: "0.0.0.0:0".parse().unwrap(),
-        gossip_listen: "0.0.0.0:0".parse().unwrap(),
+        grpc_listen: "10.0.0.1:0".parse().unwrap(),
+        gossip_listen: "10.0.0.1:0".parse().unwrap(),
         ..starling_aggregator::Config::default()
     };
     let error = starling_aggregator::Service::bind(foreign, Registry::default()).await.err().unwrap();

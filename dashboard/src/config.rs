@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use starling_service::{
+    credentials::{Exposure, TlsSettings},
     requests::RequestReports,
     settings::{Mistakes, kind},
 };
@@ -33,8 +34,13 @@ starling_service::settings! {
         /// Host header is refused: without that, a web page from elsewhere could read this server through the visitor's
         /// browser.
         pub allowed_hosts: Vec<String> = Vec::new(), kind::list(0..=ALLOWED_HOSTS_MAX, kind::host());
+        /// Speak plain text beyond this host, to browsers and, without `tls`, to aggregators. There is no log-in yet:
+        /// whoever reaches the page sees everything and may acknowledge alerts.
+        pub insecure: bool = false, kind::flag();
     }
     tables {
+        /// Mutual TLS with aggregators.
+        pub tls: TlsSettings = TlsSettings::default();
         /// This server's own requests, counted like those of any application. Off by default: it needs a node daemon.
         pub requests: RequestReports = RequestReports::off();
         /// Bounds on what clients may cost.
@@ -55,8 +61,15 @@ starling_service::settings! {
 }
 
 fn together(config: &Config, mistakes: &mut Mistakes) {
+    let exposure = Exposure::of(&config.tls, config.insecure);
+    exposure.dialled("aggregators", &config.aggregators, mistakes);
+    exposure.plain_listener("listen", config.listen, mistakes);
+    if config.requests.report {
+        exposure.http("requests.endpoint", &config.requests.endpoint, mistakes);
+    }
     if let Some(admin) = config.admin_listen {
         mistakes.distinct(&[("listen", config.listen), ("admin_listen", admin)]);
+        exposure.plain_listener("admin_listen", admin, mistakes);
     }
 }
 
@@ -90,7 +103,12 @@ mod tests {
         assert_eq!(config.target_rps, Some(5_000.0));
         assert_eq!(
             config,
-            Config { admin_listen: config.admin_listen, target_rps: config.target_rps, ..Config::default() }
+            Config {
+                admin_listen: config.admin_listen,
+                target_rps: config.target_rps,
+                tls: config.tls.clone(),
+                ..Config::default()
+            }
         );
     }
 

@@ -6,7 +6,9 @@ use starling_proto::group::Group;
 use starling_service::{
     Program,
     admin::{self, Readiness},
-    listen::{self, Connections},
+    credentials::{CredentialMetrics, Security},
+    identity::Role,
+    listen::{self, Connections, ListenMetrics, serve_http},
     metrics::Registry,
     parts::Parts,
     settings::Settings as _,
@@ -38,6 +40,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Names of the parts, as they stand in errors.
 const HTTP: &str = "HTTP server";
 const ADMIN: &str = "admin port";
+const CREDENTIALS: &str = "watch over the certificate";
 const FEED: &str = "feed";
 const READINESS: &str = "readiness";
 
@@ -57,6 +60,8 @@ pub struct Service {
     config: Config,
     registry: Arc<Registry>,
     shared: Arc<Shared>,
+    security: Security,
+    listening: (ListenMetrics, CredentialMetrics),
     http: (TcpListener, SocketAddr),
     admin: Option<(TcpListener, SocketAddr)>,
     ready: watch::Sender<Readiness>,
@@ -71,6 +76,8 @@ impl Program for Service {
 
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
+        let security = Security::load(&config.tls, Role::Dashboard)?;
+        let listening = (ListenMetrics::new(&mut registry), CredentialMetrics::new(&mut registry));
         let http = listen::tcp(config.listen, "listen").await?;
         let admin = match config.admin_listen {
             None => None,
@@ -82,6 +89,8 @@ impl Program for Service {
             config,
             registry,
             shared,
+            security,
+            listening,
             http,
             admin,
             ready: watch::Sender::new(Readiness::NotReady("starting".to_owned())),
@@ -102,15 +111,17 @@ impl Program for Service {
     /// On `shutdown`: not ready; no new connections, sockets get their close frames; the aggregator is left; the last
     /// own measurements are sent. Takes at most about ten seconds.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, registry, shared, http: (listener, address), admin, ready } = self;
+        let Self { config, registry, shared, security, listening, http: (listener, address), admin, ready } = self;
         let meter = config.requests.meter(Self::NAME, &address.to_string());
         // Asks every socket and stream to end.
         let stop = CancellationToken::new();
         let mut parts = Parts::default();
         parts.start(FEED, {
-            let (shared, aggregators) = (Arc::clone(&shared), config.aggregators.clone());
-            |stop| done(feed::run(shared, aggregators, stop))
+            let (shared, from) = (Arc::clone(&shared), (security.clone(), config.aggregators.clone()));
+            |stop| done(feed::run(shared, from, stop))
         });
+        let (listening, credentials) = listening;
+        parts.start(CREDENTIALS, |stop| done(security.run(credentials, stop)));
         parts.start(READINESS, {
             let (shared, ready) = (Arc::clone(&shared), ready.clone());
             |stop| done(watch_readiness(shared, ready, stop))
@@ -118,8 +129,9 @@ impl Program for Service {
         let beside = if admin.is_none() { Some(admin::router(registry.clone(), ready.subscribe())) } else { None };
         if let Some((listener, _)) = admin {
             let is_ready = ready.subscribe();
+            let admin = Connections::of(listener).counted(listening.clone());
             parts.start(ADMIN, |stop| async move {
-                Ok(admin::serve(listener, registry, is_ready, admin::Beside::default(), stop).await?)
+                Ok(admin::serve(admin, registry, is_ready, admin::Beside::default(), stop).await?)
             });
         }
         let metrics = shared.metrics().clone();
@@ -133,8 +145,8 @@ impl Program for Service {
             guard,
             meter.clone(),
         );
-        let server = axum::serve(Connections::of(listener).prepared(prepare), router);
-        parts.start(HTTP, |stop| async move { Ok(server.with_graceful_shutdown(stop.cancelled_owned()).await?) });
+        let connections = Connections::of(listener).prepared(prepare).counted(listening);
+        parts.start(HTTP, |stop| async move { Ok(serve_http(connections, router, stop.cancelled_owned()).await?) });
         info!(%address, aggregators = ?config.aggregators, "dashboard started");
 
         let failure = tokio::select! {

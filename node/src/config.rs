@@ -4,6 +4,7 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use starling_proto::{ids::NodeId, limits};
 use starling_service::{
+    credentials::{Exposure, TlsSettings},
     parts::chain,
     settings::{Mistakes, kind},
 };
@@ -20,7 +21,7 @@ starling_service::settings! {
     /// Settings of the daemon of a host.
     pub struct Config {
         /// Name of this host. Default: the host's own name, other characters replaced by '-'. A host that changes its
-        /// name is a new node.
+        /// name is a new node. With `tls` it is the name in the certificate, whatever stands here.
         pub node_id: NodeId = NodeId::sanitised(&gethostname::gethostname().to_string_lossy()), kind::name(),
             example "\"web-1\"";
         /// Where to find any aggregator. The one that answers says where this node belongs and who else there is, so
@@ -67,8 +68,12 @@ starling_service::settings! {
         /// How long a stop may take: the last frames are handed over and acknowledged, which takes up to 5 s, then the
         /// stream is ended. What is not acknowledged by then is counted as lost.
         pub shutdown_grace: Duration = UplinkConfig::GRACE, kind::seconds(5..=60), key "shutdown_grace_secs";
+        /// Speak plain text beyond this host, and believe whoever is there: for networks where nobody else is.
+        pub insecure: bool = false, kind::flag();
     }
     tables {
+        /// Mutual TLS with aggregators.
+        pub tls: TlsSettings = TlsSettings::default();
         /// Which collectors run.
         pub collectors: Switches = Switches::default();
     }
@@ -88,7 +93,12 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
             ),
         );
     }
+    let exposure = Exposure::of(&config.tls, config.insecure);
+    exposure.dialled("aggregators", &config.aggregators, mistakes);
+    exposure.plain_listener("admin_listen", config.admin_listen, mistakes);
     if config.otlp {
+        exposure.plain_listener("otlp_listen", config.otlp_listen, mistakes);
+        exposure.plain_listener("otlp_http_listen", config.otlp_http_listen, mistakes);
         mistakes.distinct(&[
             ("admin_listen", config.admin_listen),
             ("otlp_listen", config.otlp_listen),
@@ -147,7 +157,12 @@ mod tests {
     fn every_line_of_the_example_can_be_uncommented() {
         let config = load(&settings::example_uncommented(&settings::example::<Config>("node"))).unwrap();
         assert_eq!(config.node_id.as_str(), "web-1");
-        let defaults = Config { node_id: config.node_id.clone(), labels: config.labels.clone(), ..Config::default() };
+        let defaults = Config {
+            node_id: config.node_id.clone(),
+            labels: config.labels.clone(),
+            tls: config.tls.clone(),
+            ..Config::default()
+        };
         assert_eq!(config, defaults);
     }
 

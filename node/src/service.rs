@@ -6,7 +6,9 @@ use starling_proto::frame::Content;
 use starling_service::{
     Program,
     admin::{self, Readiness},
-    listen,
+    credentials::{CredentialMetrics, Security},
+    identity::Role,
+    listen::{self, Connections, ListenMetrics},
     metrics::Registry,
     parts::Parts,
     settings::Settings as _,
@@ -24,6 +26,7 @@ use crate::{
 
 /// Names of the parts, as they stand in errors.
 const ADMIN: &str = "admin port";
+const CREDENTIALS: &str = "watch over the certificate";
 const RECEIVER: &str = "OTLP receiver";
 const SAMPLER: &str = "sampler";
 /// How long senders of application metrics have to finish a request that is being taken.
@@ -40,6 +43,8 @@ pub struct Service {
     config: Config,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    security: Security,
+    listening: (ListenMetrics, CredentialMetrics),
     admin: (TcpListener, SocketAddr),
     otlp: Option<OtlpPorts>,
     latest: watch::Sender<Option<Arc<Content>>>,
@@ -72,6 +77,12 @@ impl Program for Service {
 
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
+        let security = Security::load(&config.tls, Role::Node)?;
+        let config = match security.identity() {
+            None => config,
+            Some(identity) => Config { node_id: identity.name, ..config },
+        };
+        let listening = (ListenMetrics::new(&mut registry), CredentialMetrics::new(&mut registry));
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
         let otlp = if config.otlp { Some(otlp_ports(&config).await?) } else { None };
         let metrics = Arc::new(Metrics::new(&mut registry));
@@ -79,6 +90,8 @@ impl Program for Service {
             config,
             registry: Arc::new(registry),
             metrics,
+            security,
+            listening,
             admin,
             otlp,
             latest: watch::Sender::new(None),
@@ -100,20 +113,32 @@ impl Program for Service {
     /// On `shutdown` the last part of a second is cut, frames are handed over and the stream is ended within the grace
     /// period.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, registry, metrics, admin: (admin, _), otlp, latest, stats, ready } = self;
+        let Self { config, registry, metrics, security, listening, admin: (admin, _), otlp, latest, stats, ready } =
+            self;
         let (streams, stop_streams) = (TaskTracker::new(), CancellationToken::new());
         let mut parts = Parts::default();
 
         let readiness = ready.subscribe();
+        let (listening, credentials) = listening;
+        let admin = Connections::of(admin).counted(listening.clone());
+        parts.start(CREDENTIALS, {
+            let security = security.clone();
+            |stop| async move {
+                security.run(credentials, stop).await;
+                Ok(())
+            }
+        });
         parts.start(ADMIN, |stop| async move {
             Ok(admin::serve(admin, registry, readiness, admin::Beside::default(), stop).await?)
         });
         let receiver = otlp.as_ref().map(|_| SharedReceiver::new(config.receiver()));
         if let Some((ports, shared)) = otlp.zip(receiver.clone()) {
             let metrics = Arc::clone(&metrics);
-            parts.start(RECEIVER, |stop| async move { Ok(receive::serve(ports, shared, metrics, stop).await?) });
+            parts.start(RECEIVER, |stop| async move {
+                Ok(receive::serve(ports, shared, (metrics, listening), stop).await?)
+            });
         }
-        let uplink = uplink_config(&config).await;
+        let uplink = uplink_config(&config, security).await;
         info!(node = %config.node_id, aggregators = ?config.aggregators, otlp = config.otlp, "node started");
         let sampler =
             SamplerConfig { collect: config.collect(), uplink, receiver, latest, stats, ready: ready.clone(), metrics };
@@ -166,7 +191,7 @@ async fn otlp_ports(config: &Config) -> Result<OtlpPorts, listen::ListenError> {
     Ok(OtlpPorts { grpc, http })
 }
 
-async fn uplink_config(config: &Config) -> UplinkConfig {
+async fn uplink_config(config: &Config, security: Security) -> UplinkConfig {
     let collect = config.collect();
     let facts = tokio::task::spawn_blocking(move || (host_facts(&collect), machine(&collect)));
     // The daemon is worth more than the facts of its host.
@@ -188,6 +213,7 @@ async fn uplink_config(config: &Config) -> UplinkConfig {
         labels: config.labels.clone(),
         simulated: false,
         seeds: config.aggregators.clone(),
+        security,
         ring_frames: config.ring_frames,
         ring_bytes: config.ring_max_bytes,
         grace: config.shutdown_grace,

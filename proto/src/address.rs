@@ -5,11 +5,6 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Longest address: 253 characters of a DNS name (RFC 1035), brackets, colon and port.
 const ADDRESS_LEN_MAX: usize = 262;
 
-/// Why an address of another host, or one that other hosts can reach, is refused: the rule and its reason, in one place
-/// for every program.
-pub const LOOPBACK_ONLY: &str = "only loopback addresses (127.0.0.0/8, [::1], localhost) are taken in this version, \
-                                 because connections are not encrypted yet";
-
 /// Not "host:port".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not \"host:port\", such as \"127.0.0.1:7400\"")]
@@ -50,16 +45,7 @@ pub fn is_host_port(text: &str) -> bool {
 #[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Checks "host:port" with a host on this machine: without encryption nothing else is spoken to in this version.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn loopback_host_port(text: &str) -> Result<(), String> {
-    let (host, _) = host_port(text).map_err(|error| error.to_string())?;
-    if is_loopback_host(host) { Ok(()) } else { Err(format!("{text:?} is on another machine: {LOOPBACK_ONLY}")) }
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -82,12 +68,11 @@ mod tests {
 
     #[test]
     fn loopback_is_distinguished_from_the_rest() {
-        for here in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "LocalHost:1"] {
-            assert_eq!(loopback_host_port(here), Ok(()));
+        for here in ["127.0.0.1", "127.9.9.9", "[::1]", "LocalHost", "::ffff:127.0.0.1"] {
+            assert!(is_loopback_host(here), "{here}");
         }
-        for there in ["10.0.0.1:1", "example.org:1", "[2001:db8::1]:1"] {
-            assert!(loopback_host_port(there).unwrap_err().contains("loopback"), "{there}");
+        for there in ["10.0.0.1", "example.org", "[2001:db8::1]", "::ffff:10.0.0.1"] {
+            assert!(!is_loopback_host(there), "{there}");
         }
-        assert!(loopback_host_port("nowhere").unwrap_err().contains("host:port"));
     }
 }

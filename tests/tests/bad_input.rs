@@ -41,7 +41,7 @@ fn all_mistakes_of_a_file_are_reported_at_once() {
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     std::fs::write(file.path(), "grpc_listen = '0.0.0.0:7400'\ncopies = 9\nseeds = ['nowhere']\n").unwrap();
     let stderr = said("starling-aggregator", &["--config", &file.path().display().to_string()]);
-    for part in ["grpc_listen", "loopback", "copies", "seeds", "host:port"] {
+    for part in ["grpc_listen", "without TLS", "copies", "seeds", "host:port"] {
         assert!(stderr.contains(part), "{part} is not in {stderr}");
     }
 }

@@ -47,6 +47,8 @@ pub const CLUSTER_LOST: &str = "cluster.aggregators_lost";
 pub const CLUSTER_COPIES: &str = "cluster.copies_missing";
 /// Aggregators whose history is not written.
 pub const CLUSTER_STORES: &str = "cluster.stores_paused";
+/// Aggregators whose certificate must be renewed.
+pub const CLUSTER_CERTIFICATES: &str = "cluster.certificates_ending";
 /// Alert rules that are refused.
 pub const CLUSTER_RULES: &str = "cluster.rules_refused";
 /// Seconds by which the evaluation of alerts is behind.
@@ -61,7 +63,7 @@ pub const CLUSTER_NOTIFIERS: &str = "cluster.notifiers_failing";
 pub const OF_ALERTING: [&str; 4] = [CLUSTER_RULES, CLUSTER_LAG, CLUSTER_QUERIES, CLUSTER_NOTIFIERS];
 
 /// All of them.
-pub const FACTS: [Fact; 16] = [
+pub const FACTS: [Fact; 17] = [
     fact(
         NODE_SILENT,
         Scope::Node,
@@ -99,6 +101,12 @@ pub const FACTS: [Fact; 16] = [
         "copies that frames lack of those wanted before a node may forget them",
     ),
     fact(CLUSTER_STORES, Scope::Cluster, Unit::Number, "aggregators that do not write their history"),
+    fact(
+        CLUSTER_CERTIFICATES,
+        Scope::Cluster,
+        Unit::Number,
+        "aggregators whose certificate ends within 30 days, or is in the last third of a shorter life",
+    ),
     fact(
         CLUSTER_RULES,
         Scope::Cluster,

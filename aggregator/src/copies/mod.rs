@@ -116,13 +116,14 @@ impl Copies {
         settings: &HistorySettings,
         status: Status,
     ) -> Self {
+        let channels = Channels::new(membership.security().clone());
         Self {
             membership,
             chores,
             copying,
             shelf: Shelf::new(disk, metrics.clone()),
             metrics,
-            channels: Channels::default(),
+            channels,
             rate: settings.copy_bytes_per_sec,
             started: Instant::now(),
             rounds: Rounds::new(settings.restore_after),

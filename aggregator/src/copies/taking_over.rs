@@ -75,7 +75,7 @@ impl Newcomers {
 impl TakingOver {
     /// Of the nodes that come to `registry`.
     pub(crate) fn new(membership: Membership, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
-        let (channels, newcomers) = (Channels::default(), Newcomers::default());
+        let (channels, newcomers) = (Channels::new(membership.security().clone()), Newcomers::default());
         Self { membership, registry, metrics, channels, newcomers }
     }
 

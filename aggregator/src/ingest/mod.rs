@@ -17,7 +17,7 @@ use starling_proto::{
     limits::MESSAGE_BYTES_MAX,
     v1::{self, ingest_request, ingest_response},
 };
-use starling_service::{grpc::ingest_server, requests::RequestMeter};
+use starling_service::{grpc::ingest_server, identity::Role, listen::Peer, requests::RequestMeter};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -140,13 +140,21 @@ impl ingest_server::Ingest for IngestService {
         &self,
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let address = request.remote_addr().map_or_else(String::new, |address| address.to_string());
+        let peer = request.extensions().get::<Peer>().cloned();
+        let address = peer.as_ref().map_or_else(String::new, |peer| peer.address.to_string());
         let (intake, mut inbound) = (&self.intake, request.into_inner());
         let greeting = tokio::select! {
             biased;
             () = intake.draining.cancelled() => return Err(stopping()),
             greeting = first_message(&mut inbound, address) => greeting.inspect_err(|_| intake.metrics.hello(Answer::Refused))?,
         };
+        if let Some(Err(other)) = peer.map(|peer| peer.speaks_for(Role::Node, greeting.node.as_str())) {
+            intake.metrics.hello(Answer::Refused);
+            return Err(Status::permission_denied(format!(
+                "hello.node_id: {} is not its name: {other}",
+                greeting.node
+            )));
+        }
         let greeting = intake.admit(greeting).inspect_err(|_| intake.metrics.hello(Answer::Refused))?;
         let (outbox, responses) = mpsc::channel(OUTBOX);
         let view = intake.membership.view();

@@ -397,6 +397,8 @@ pub(crate) mod tests {
             weight: 100,
             zone: String::new(),
             state_dir: state.path().to_owned(),
+            security: starling_service::credentials::Security::plain(),
+            keyring: None,
         };
         let membership = Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap();
         let ledger = Ledger::new(writer, LedgerConfig { limits, ..LedgerConfig::default() }, Arc::default());

@@ -2,18 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context;
 use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, ProtocolVersion,
     spawn_chitchat,
-    transport::{Socket, Transport, UdpSocket},
 };
 use starling_proto::ids::NodeId;
 use starling_service::{backoff::Backoff, clock};
@@ -30,8 +27,9 @@ use super::{
     generation,
     member::{FactError, Member, State},
     namesake::{self, Namesakes},
+    sealed::{Keyring, keys},
     settle::Settle,
-    socket::ClusterSocket,
+    socket::{OpenTransport, Wire},
     view::{Listed, MembershipView},
 };
 use crate::metrics::Metrics;
@@ -70,7 +68,11 @@ pub(super) async fn start(
     tasks: &TaskTracker,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<Membership> {
-    let socket = UdpSocket::open(settings.listen).await.with_context(|| {
+    let keys = match &settings.keyring {
+        None => None,
+        Some(file) => Some(keys::follow(file.clone(), tasks).await?),
+    };
+    let socket = Wire::open(settings.listen, keys.is_some()).await.with_context(|| {
         format!("cannot gossip on {}: the UDP port is taken or not ours; change gossip_listen", settings.listen)
     })?;
     let bound = socket.local_addr()?;
@@ -89,6 +91,7 @@ pub(super) async fn start(
         closed: 0,
         on_disk: false,
         refused: false,
+        ending: false,
     };
     let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, advertise));
     let mut settle = Settle::new(alone);
@@ -96,7 +99,7 @@ pub(super) async fn start(
     if settle.observe(Duration::ZERO, false, 0, 0) {
         me.state = State::Ready;
     }
-    let handle = spawn(&settings, &me, bound, Some(socket), &metrics).await?;
+    let handle = spawn(&settings, &me, (bound, keys.clone()), Some(socket), &metrics).await?;
     let started = Instant::now();
     let view = MembershipView {
         listed: vec![Listed::after(None, &me, false, started)],
@@ -112,10 +115,12 @@ pub(super) async fn start(
     let (load, load_receiver) = watch::channel(Load::default());
     // One caller leaves, once.
     let (commands, receiver) = mpsc::channel(1);
+    let security = settings.security.clone();
     let task = GossipTask {
         settings,
         metrics,
         bound,
+        keys,
         view: view_sender,
         load: load_receiver,
         damped: Damped::new(Timing::default()),
@@ -126,7 +131,7 @@ pub(super) async fn start(
         published_at: started,
     };
     tasks.spawn(task.run(handle, receiver));
-    Ok(Membership { view, load, commands, gossip_addr: advertise })
+    Ok(Membership { view, load, commands, gossip_addr: advertise, security })
 }
 
 fn is_own(seed: &str, bound: SocketAddr, advertise: SocketAddr) -> bool {
@@ -137,41 +142,11 @@ fn next_generation(settings: &Settings) -> anyhow::Result<u64> {
     generation::next(&settings.state_dir, clock::unix_ms())
 }
 
-/// Hands over a socket that is already open, so that its port is known before the first message names it. Opened
-/// again by address when the task is started again.
-struct OpenTransport {
-    open: Mutex<Option<UdpSocket>>,
-    cluster: String,
-    metrics: Arc<Metrics>,
-}
-
-impl Transport for OpenTransport {
-    fn open<'a, 'b>(
-        &'a self,
-        listen_addr: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = anyhow::Result<Box<dyn Socket>>> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        Box::pin(async move {
-            // Short section: the lock is released before the wait below.
-            let ready = self.open.lock().ok().and_then(|mut socket| socket.take());
-            let socket = match ready {
-                Some(socket) => socket,
-                None => UdpSocket::open(listen_addr).await?,
-            };
-            let socket = ClusterSocket::new(socket, self.cluster.clone(), self.metrics.clone());
-            Ok(Box::new(socket) as Box<dyn Socket>)
-        })
-    }
-}
-
 async fn spawn(
     settings: &Settings,
     me: &Member,
-    listen_addr: SocketAddr,
-    socket: Option<UdpSocket>,
+    (listen_addr, keys): (SocketAddr, Option<watch::Receiver<Keyring>>),
+    socket: Option<Wire>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<ChitchatHandle> {
     let config = ChitchatConfig {
@@ -193,7 +168,7 @@ async fn spawn(
         protocol_version: ProtocolVersion::V1,
     };
     let (cluster, metrics) = (settings.cluster.clone(), metrics.clone());
-    spawn_chitchat(config, me.facts(), &OpenTransport { open: Mutex::new(socket), cluster, metrics }).await
+    spawn_chitchat(config, me.facts(), &OpenTransport { open: Mutex::new(socket), cluster, keys, metrics }).await
 }
 
 /// What one look at the gossip state gives.
@@ -255,6 +230,7 @@ struct GossipTask {
     settings: Settings,
     metrics: Arc<Metrics>,
     bound: SocketAddr,
+    keys: Option<watch::Receiver<Keyring>>,
     view: watch::Sender<Arc<MembershipView>>,
     load: watch::Receiver<Load>,
     damped: Damped,
@@ -309,7 +285,7 @@ impl GossipTask {
         let generation = next_generation(&self.settings)?;
         self.change(|view| view.me.generation = generation);
         let me = self.view.borrow().me.clone();
-        spawn(&self.settings, &me, self.bound, None, &self.metrics).await
+        spawn(&self.settings, &me, (self.bound, self.keys.clone()), None, &self.metrics).await
     }
 
     /// Polls until somebody leaves (`None`) or the gossip task ends (its reason).
@@ -413,7 +389,7 @@ impl GossipTask {
             .collect();
         self.answered |= seen.identities > 1;
         let me = self.view.borrow().me.clone();
-        self.namesakes.ask(&me, &self.settings.cluster, &seen.namesakes);
+        self.namesakes.ask((&me, &self.settings.cluster, &self.settings.security), &seen.namesakes);
         let changed = self.damped.observe(now, &sightings);
         let in_view = self.damped.members().count();
         let ready = self.settle.observe(now, changed, in_view, seen.live.len());
@@ -432,7 +408,9 @@ impl GossipTask {
         if self.published_at.elapsed() >= PUBLISH_EVERY {
             self.published_at = Instant::now();
             let load = *self.load.borrow();
+            let ending = self.settings.security.credentials().is_some_and(|own| own.ends_soon(SystemTime::now()));
             self.change(|view| {
+                view.me.ending = ending;
                 (view.me.load, view.me.closed) = (Some(load.nodes), load.closed);
                 (view.me.on_disk, view.me.refused) = (load.on_disk, load.refused);
             });

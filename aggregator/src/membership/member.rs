@@ -22,6 +22,7 @@ mod key {
     pub(super) const CLOSED: &str = "closed";
     pub(super) const DISK: &str = "disk";
     pub(super) const REFUSED: &str = "refused";
+    pub(super) const ENDING: &str = "ending";
 }
 
 /// Version of the meaning of the keys.
@@ -86,6 +87,8 @@ pub(crate) struct Member {
     pub(crate) on_disk: bool,
     /// It refuses a file of alert rules or notifiers, a few seconds ago.
     pub(crate) refused: bool,
+    /// Its certificate must be renewed, a few seconds ago.
+    pub(crate) ending: bool,
 }
 
 /// Why a member's facts were skipped.
@@ -123,6 +126,7 @@ impl Member {
         }
         facts.push((key::DISK, u8::from(self.on_disk).to_string()));
         facts.push((key::REFUSED, u8::from(self.refused).to_string()));
+        facts.push((key::ENDING, u8::from(self.ending).to_string()));
         facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
@@ -167,6 +171,7 @@ impl Member {
             closed: fact(key::CLOSED).and_then(|tick| tick.parse().ok()).unwrap_or(0),
             on_disk: fact(key::DISK) == Some("1"),
             refused: fact(key::REFUSED) == Some("1"),
+            ending: fact(key::ENDING) == Some("1"),
         })
     }
 }
@@ -199,6 +204,7 @@ mod tests {
             closed: 1_700_000_000,
             on_disk: true,
             refused: true,
+            ending: true,
         }
     }
 

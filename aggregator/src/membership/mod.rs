@@ -10,6 +10,7 @@ mod gossip;
 mod member;
 mod namesake;
 mod ownership;
+mod sealed;
 mod settle;
 mod socket;
 mod view;
@@ -17,6 +18,7 @@ mod view;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use starling_proto::ids::{NodeId, WriterId};
+use starling_service::credentials::Security;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +52,10 @@ pub(crate) struct Settings {
     pub(crate) zone: String,
     /// Folder of the generation file.
     pub(crate) state_dir: PathBuf,
+    /// How members are spoken with.
+    pub(crate) security: Security,
+    /// File of the keys that seal gossip; `None`: it is not sealed.
+    pub(crate) keyring: Option<PathBuf>,
 }
 
 /// Facts that change while the process runs.
@@ -85,6 +91,7 @@ pub(crate) struct Membership {
     load: watch::Sender<Load>,
     commands: mpsc::Sender<Command>,
     gossip_addr: SocketAddr,
+    security: Security,
 }
 
 impl Membership {
@@ -105,6 +112,11 @@ impl Membership {
     /// The membership now and every change after it: nothing falls between.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<MembershipView>> {
         self.view.clone()
+    }
+
+    /// How members are spoken with.
+    pub(crate) const fn security(&self) -> &Security {
+        &self.security
     }
 
     /// Where this process gossips.
@@ -147,6 +159,8 @@ mod tests {
             weight: 100,
             zone: "a".into(),
             state_dir: state.path().to_owned(),
+            security: Security::plain(),
+            keyring: None,
         };
         (Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap(), state)
     }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use starling_proto::{ids::NodeId, v1};
-use starling_service::{channel::Dial, grpc::cluster_client::ClusterClient};
+use starling_service::{channel::Dial, credentials::Security, grpc::cluster_client::ClusterClient};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -38,7 +38,7 @@ pub(super) struct Namesakes {
 
 impl Namesakes {
     /// Asks those that were not asked lately. `me` is this process, and no answer.
-    pub(super) fn ask(&mut self, me: &Member, cluster: &str, seen: &[Member]) {
+    pub(super) fn ask(&mut self, (me, cluster, security): (&Member, &str, &Security), seen: &[Member]) {
         for member in seen.iter().filter(|member| member.grpc != me.grpc) {
             let key = (member.generation, member.state);
             if self.asked.get(&key).is_some_and(|at| at.elapsed() < ASK_AGAIN) {
@@ -49,9 +49,10 @@ impl Namesakes {
             }
             self.asked.insert(key, Instant::now());
             let (id, own, cluster) = (me.id.clone(), me.generation, cluster.to_owned());
-            let member = member.clone();
+            let (member, security) = (member.clone(), security.clone());
             self.asking.spawn(async move {
-                let answer = timeout(ANSWER, generation_at(&member.grpc, &id, &cluster)).await.ok().flatten()?;
+                let answer =
+                    timeout(ANSWER, generation_at(&security, &member.grpc, &id, &cluster)).await.ok().flatten()?;
                 // Ourselves under another address, or another life of it than gossip has.
                 (answer != own && answer == member.generation).then_some(Alive { member })
             });
@@ -76,8 +77,8 @@ impl Namesakes {
 }
 
 /// The generation of the aggregator `id` of `cluster` that answers at `address`.
-async fn generation_at(address: &str, id: &NodeId, cluster: &str) -> Option<u64> {
-    let channel = DIAL.connect(address).await.ok()?;
+async fn generation_at(security: &Security, address: &str, id: &NodeId, cluster: &str) -> Option<u64> {
+    let channel = DIAL.connect(security, address).await.ok()?;
     let answer = ClusterClient::new(channel).list_aggregators(v1::ListAggregatorsRequest {}).await.ok()?.into_inner();
     let own = answer.aggregators.iter().find(|listed| listed.self_)?;
     (answer.cluster == cluster && answer.answered_by == id.as_str()).then_some(own.generation)

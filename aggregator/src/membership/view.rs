@@ -168,6 +168,7 @@ mod tests {
             closed: 0,
             on_disk: false,
             refused: false,
+            ending: false,
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) async fn share_alerts(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let channels = Arc::new(Channels::default());
+    let channels = Arc::new(Channels::new(membership.security().clone()));
     let mut view = membership.subscribe();
     let (mut tasks, mut running) = (JoinSet::new(), HashMap::new());
     loop {

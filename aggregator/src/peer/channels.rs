@@ -6,7 +6,7 @@ use std::{
 };
 
 use starling_proto::limits::PEER_MESSAGE_BYTES_MAX;
-use starling_service::grpc::peer_client::PeerClient;
+use starling_service::{credentials::Security, grpc::peer_client::PeerClient};
 use tonic::transport::Channel;
 
 use super::DIAL;
@@ -15,20 +15,27 @@ use super::DIAL;
 const CHANNELS_MAX: usize = 64;
 
 /// Made when first needed.
-#[derive(Default)]
-pub(crate) struct Channels(Mutex<HashMap<String, Channel>>);
+pub(crate) struct Channels {
+    security: Security,
+    made: Mutex<HashMap<String, Channel>>,
+}
 
 impl Channels {
+    /// None is made yet.
+    pub(crate) fn new(security: Security) -> Self {
+        Self { security, made: Mutex::default() }
+    }
+
     /// The one to "host:port".
     ///
     /// # Errors
     /// When that is not an address.
     pub(crate) fn get(&self, address: &str) -> Result<Channel, String> {
-        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut channels = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
-        let channel = DIAL.connect_lazy(address)?;
+        let channel = DIAL.connect_lazy(&self.security, address)?;
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }

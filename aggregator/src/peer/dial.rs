@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Exchange, OUTBOX,
-    link::{self, Outbox},
+    link::{self, Outbox, Wanted},
 };
 use crate::membership::Member;
 use starling_ledger::Ledger;
@@ -98,12 +98,15 @@ async fn keep(exchange: Arc<Exchange>, member: Member, gone: CancellationToken) 
 }
 
 async fn connect(exchange: &Exchange, member: &Member) -> anyhow::Result<()> {
-    let channel = DIAL.connect(&member.grpc).await.map_err(anyhow::Error::msg)?;
+    let channel = DIAL
+        .connect_to(exchange.membership.security(), &member.grpc, Some(member.id.as_str()))
+        .await
+        .map_err(anyhow::Error::msg)?;
     let mut client = PeerClient::new(channel)
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
     let (outbox, requests) = mpsc::channel(OUTBOX);
     let inbound = client.sync(ReceiverStream::new(requests)).await?.into_inner();
-    link::run(exchange, inbound, Outbox::Dialled(outbox), Some(member.writer)).await?;
+    link::run(exchange, inbound, Outbox::Dialled(outbox), Wanted::Process(member.writer)).await?;
     Ok(())
 }

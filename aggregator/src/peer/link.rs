@@ -7,6 +7,7 @@ use starling_proto::{
     limits::NODE_ID_LEN_MAX,
     v1::{self, sync_message::Body},
 };
+use starling_service::{identity::Role, listen::Peer};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::info;
@@ -46,6 +47,14 @@ pub(super) enum LinkError {
         found: WriterId,
         /// Who was dialled.
         wanted: WriterId,
+    },
+    /// It speaks for another than its certificate names.
+    #[error("it calls itself {name}: {what}")]
+    OtherName {
+        /// The name it gave.
+        name: String,
+        /// Whose certificate it has.
+        what: String,
     },
     /// Gossip does not call that process alive: what it says must not reach the ledger. Passes when gossip is only
     /// behind; the dialling side tries again.
@@ -96,27 +105,43 @@ impl Outbox {
     }
 }
 
-/// The process a digest speaks for, if it is the one that was dialled or, when `wanted` is not known, a member that
-/// gossip sees alive. To be asked before the ledger sees it: a digest of a name replaces the process before it.
-fn speaker(view: &MembershipView, digest: &v1::Digest, wanted: Option<WriterId>) -> Result<WriterId, LinkError> {
+/// Who may be at the other end.
+pub(super) enum Wanted {
+    /// The process that was dialled, at an address whose certificate was looked at.
+    Process(WriterId),
+    /// Whoever dialled, as the name in its certificate.
+    Whoever(Option<Peer>),
+}
+
+/// The process a digest speaks for, if it is the one that was dialled or, when somebody else dialled, a member that
+/// gossip sees alive and that its certificate names. To be asked before the ledger sees it: a digest of a name replaces the process before it.
+fn speaker(view: &MembershipView, digest: &v1::Digest, wanted: &Wanted) -> Result<WriterId, LinkError> {
     let writer = WriterId::parse(&digest.writer_id).map_err(starling_ledger::DigestError::from)?;
-    if let Some(wanted) = wanted.filter(|wanted| *wanted != writer) {
-        return Err(LinkError::OtherProcess { found: writer, wanted });
+    let name: String = digest.aggregator_id.chars().take(NODE_ID_LEN_MAX).collect();
+    match wanted {
+        Wanted::Process(wanted) if *wanted != writer => {
+            return Err(LinkError::OtherProcess { found: writer, wanted: *wanted });
+        }
+        Wanted::Whoever(Some(peer)) => {
+            if let Err(what) = peer.speaks_for(Role::Aggregator, &digest.aggregator_id) {
+                return Err(LinkError::OtherName { name, what });
+            }
+        }
+        Wanted::Process(_) | Wanted::Whoever(None) => {}
     }
     let known = |member: &Member| member.writer == writer && member.id.as_str() == digest.aggregator_id;
     if view.live.iter().any(known) {
         return Ok(writer);
     }
-    let name = digest.aggregator_id.chars().take(NODE_ID_LEN_MAX).collect();
     Err(LinkError::Unknown { name, writer })
 }
 
-/// Runs the stream until it ends or is replaced by a newer one. `wanted` is the process that was dialled.
+/// Runs the stream until it ends or is replaced by a newer one.
 pub(super) async fn run(
     exchange: &Exchange,
     mut inbound: Streaming<v1::SyncMessage>,
     outbox: Outbox,
-    wanted: Option<WriterId>,
+    wanted: Wanted,
 ) -> Result<(), LinkError> {
     // Both sides begin with a digest; neither waits for the other's.
     let own = exchange.ledger.ask(Ledger::own_digest).await?;
@@ -125,7 +150,7 @@ pub(super) async fn run(
     }
     let first = tokio::time::timeout(FIRST_DIGEST, inbound.message()).await.map_err(|_| LinkError::NoDigest)??;
     let Some(v1::SyncMessage { body: Some(Body::Digest(first)) }) = first else { return Err(LinkError::NoDigest) };
-    let peer = speaker(&exchange.membership.view(), &first, wanted).inspect_err(|error| outbox.refuse(error))?;
+    let peer = speaker(&exchange.membership.view(), &first, &wanted).inspect_err(|error| outbox.refuse(error))?;
     let name = first.aggregator_id.clone();
     exchange.catch_up.held_by(peer, &first);
     exchange.ledger.digest(first).await??;
@@ -247,6 +272,8 @@ mod tests {
 
     use super::*;
     use crate::membership::State;
+    use starling_service::identity::Identity;
+    use std::sync::Arc;
 
     fn member(name: &str, writer: u8) -> Member {
         Member {
@@ -263,6 +290,7 @@ mod tests {
             closed: 0,
             on_disk: false,
             refused: false,
+            ending: false,
         }
     }
 
@@ -284,19 +312,35 @@ mod tests {
             ..v1::Digest::default()
         };
         let (one, two) = (WriterId::new([1; 16]), WriterId::new([2; 16]));
-        assert_eq!(speaker(&view, &says("agg-1", 1), None).unwrap(), one);
-        assert_eq!(speaker(&view, &says("agg-1", 1), Some(one)).unwrap(), one);
+        let whoever = Wanted::Whoever(None);
+        assert_eq!(speaker(&view, &says("agg-1", 1), &whoever).unwrap(), one);
+        assert_eq!(speaker(&view, &says("agg-1", 1), &Wanted::Process(one)).unwrap(), one);
         // An unknown process, another process under a member's name, a member's process under another name, one that
         // is not alive, another one than was dialled.
         for (digest, wanted) in [
-            (says("agg-9", 9), None),
-            (says("agg-1", 9), None),
-            (says("agg-9", 1), None),
-            (says("agg-2", 2), None),
-            (says("agg-9", 9), Some(WriterId::new([9; 16]))),
+            (says("agg-9", 9), &whoever),
+            (says("agg-1", 9), &whoever),
+            (says("agg-9", 1), &whoever),
+            (says("agg-2", 2), &whoever),
+            (says("agg-9", 9), &Wanted::Process(WriterId::new([9; 16]))),
         ] {
             assert!(matches!(speaker(&view, &digest, wanted), Err(LinkError::Unknown { .. })), "{digest:?}");
         }
-        assert!(matches!(speaker(&view, &says("agg-1", 1), Some(two)), Err(LinkError::OtherProcess { .. })));
+        assert!(matches!(
+            speaker(&view, &says("agg-1", 1), &Wanted::Process(two)),
+            Err(LinkError::OtherProcess { .. })
+        ));
+        // Under the certificate of another member, or of a node.
+        for (uri, is_taken) in [
+            ("spiffe://s/aggregator/agg-1", true),
+            ("spiffe://s/aggregator/agg-2", false),
+            ("spiffe://s/node/agg-1", false),
+        ] {
+            let identity = Some(Arc::new(Identity::parse(uri).unwrap()));
+            let peer = Peer { address: ([10, 0, 0, 1], 1).into(), identity, encrypted: true };
+            let found = speaker(&view, &says("agg-1", 1), &Wanted::Whoever(Some(peer)));
+            assert_eq!(found.is_ok(), is_taken, "{uri}");
+            assert!(is_taken || matches!(found, Err(LinkError::OtherName { .. })), "{uri}");
+        }
     }
 }

@@ -24,7 +24,7 @@ use std::{
 
 use starling_notify::Notifiers;
 use starling_proto::{ids::WriterId, limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::grpc::peer_server;
+use starling_service::{grpc::peer_server, listen::Peer};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,7 +37,12 @@ pub(crate) use self::{
     dial::{DIAL, dial_peers},
     recent::NODES_MAX,
 };
-use self::{blocks::Blocks, history::Reads, link::Outbox, recent::Recents};
+use self::{
+    blocks::Blocks,
+    history::Reads,
+    link::{Outbox, Wanted},
+    recent::Recents,
+};
 use crate::{
     alerts::Alerts, catch_up::CatchUp, fleet::ClusterFleet, history::Disk, ingest::Registry, ledger_task::LedgerHandle,
     membership::Membership, metrics::Metrics, select::Held,
@@ -156,9 +161,10 @@ impl peer_server::Peer for PeerService {
         }
         let (outbox, responses) = mpsc::channel(OUTBOX);
         let exchange = self.exchange.clone();
+        let peer = request.extensions().get::<Peer>().cloned();
         self.exchange.tasks.spawn(async move {
             let outbox = Outbox::Answered(outbox);
-            if let Err(error) = link::run(&exchange, request.into_inner(), outbox, None).await {
+            if let Err(error) = link::run(&exchange, request.into_inner(), outbox, Wanted::Whoever(peer)).await {
                 exchange.metrics.peer_failed("inbound", &error.to_string());
             }
         });

@@ -43,7 +43,8 @@ impl Holders {
         registry: Arc<Registry>,
         fleet: Arc<ClusterFleet>,
     ) -> Self {
-        Self { membership, ledger, registry, fleet, channels: Channels::default() }
+        let channels = Channels::new(membership.security().clone());
+        Self { membership, ledger, registry, fleet, channels }
     }
 
     /// The ledger of this aggregator.

@@ -9,7 +9,7 @@ mod session;
 use std::{sync::Arc, time::Duration};
 
 use starling_proto::v1::{ListAggregatorsRequest, ListAggregatorsResponse};
-use starling_service::{channel::Dial, grpc::cluster_client::ClusterClient};
+use starling_service::{channel::Dial, credentials::Security, grpc::cluster_client::ClusterClient};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -29,18 +29,22 @@ const SAY_AFTER: Duration = Duration::from_secs(3);
 const TIDY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Follows aggregators until `shutdown`, one after the other.
-pub(crate) async fn run(shared: Arc<Shared>, configured: Vec<String>, shutdown: CancellationToken) {
-    tokio::join!(follow(&shared, configured, &shutdown), tidy(&shared, &shutdown));
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    (security, configured): (Security, Vec<String>),
+    shutdown: CancellationToken,
+) {
+    tokio::join!(follow(&shared, (security, configured), &shutdown), tidy(&shared, &shutdown));
 }
 
-async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &CancellationToken) {
+async fn follow(shared: &Arc<Shared>, (security, configured): (Security, Vec<String>), shutdown: &CancellationToken) {
     let mut endpoints = Endpoints::new(configured);
     let (mut said, mut since) = (false, Instant::now());
     while !shutdown.is_cancelled() {
         let address = endpoints.next();
         shared.metrics().upstream_dials.inc();
         let attempt = async {
-            let (channel, members) = connect(&address).await?;
+            let (channel, members) = connect(&security, &address).await?;
             info!(%address, aggregator = %members.answered_by, "connected to an aggregator");
             endpoints.connected();
             endpoints.learn(&members);
@@ -76,8 +80,8 @@ async fn follow(shared: &Arc<Shared>, configured: Vec<String>, shutdown: &Cancel
 }
 
 /// Connects and asks who is there, which proves that the other end is an aggregator.
-async fn connect(address: &str) -> Result<(Channel, ListAggregatorsResponse), String> {
-    let channel = Dial::within(CONNECT_TIMEOUT).connect(address).await.map_err(|error| plain(&error))?;
+async fn connect(security: &Security, address: &str) -> Result<(Channel, ListAggregatorsResponse), String> {
+    let channel = Dial::within(CONNECT_TIMEOUT).connect(security, address).await.map_err(|error| plain(&error))?;
     let members = members(&channel).await?;
     Ok((channel, members))
 }

@@ -5,7 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use starling_service::settings::{Mistakes, kind};
+use starling_service::{
+    credentials::Exposure,
+    settings::{Mistakes, kind},
+};
 
 /// Most aggregators in one process: more only share the same processors, and the ninth would listen where the page is.
 const AGGREGATORS_MAX: u16 = 8;
@@ -49,6 +52,8 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
     if let Err(error) = config.check_ports() {
         mistakes.add(error.key(), error);
     }
+    Exposure::of(&config.dashboard.tls, config.dashboard.insecure).plain_listener("listen", config.listen, mistakes);
+    Exposure::of(&config.node.tls, config.node.insecure).plain_listener("otlp_listen", config.otlp_listen, mistakes);
 }
 
 /// Why the ports of the settings do not fit together.

@@ -1,6 +1,7 @@
 //! `starling up`: see this host, now. `starling store`: look into the history that is kept on a disk, and move it.
-//! `starling rules`: check and test alert rules.
+//! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster.
 
+mod ca;
 mod rules;
 mod unread;
 
@@ -16,7 +17,7 @@ use starling_service::{
 };
 use starling_store_tools::StoreArgs;
 
-use crate::rules::RulesArgs;
+use crate::{ca::CaArgs, rules::RulesArgs};
 
 /// As in the aggregator's own binary.
 #[global_allocator]
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
             Err(error) => error.exit(),
         },
         Some(("rules", rules)) => match RulesArgs::from_arg_matches(rules) {
+            Ok(args) => ExitCode::from(args.run()),
+            Err(error) => error.exit(),
+        },
+        Some(("ca", ca)) => match CaArgs::from_arg_matches(ca) {
             Ok(args) => ExitCode::from(args.run()),
             Err(error) => error.exit(),
         },
@@ -64,6 +69,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(program::describe::<Up>(up))
         .subcommand(StoreArgs::augment_args(Command::new("store")))
-        .subcommand(RulesArgs::augment_args(Command::new("rules")));
+        .subcommand(RulesArgs::augment_args(Command::new("rules")))
+        .subcommand(CaArgs::augment_args(Command::new("ca")));
     TextCommand::augment_subcommands(command)
 }

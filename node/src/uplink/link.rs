@@ -6,7 +6,7 @@ use starling_proto::{
     limits::{MESSAGE_BYTES_MAX, NODE_WINDOW_BYTES, OFFER_WINDOW},
     v1::{self, ingest_request, ingest_response},
 };
-use starling_service::{channel::Dial, clock, grpc::ingest_client::IngestClient};
+use starling_service::{channel::Dial, clock, credentials::Security, grpc::ingest_client::IngestClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -55,10 +55,15 @@ pub(super) struct Link {
 
 impl Link {
     /// Starts to connect. What happens comes out at `events`, the end last.
-    pub(super) fn dial(number: u64, address: String, hello: v1::Hello, events: mpsc::Sender<(u64, LinkEvent)>) -> Self {
+    pub(super) fn dial(
+        number: u64,
+        (security, address): (Security, String),
+        hello: v1::Hello,
+        events: mpsc::Sender<(u64, LinkEvent)>,
+    ) -> Self {
         let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
         let task = tokio::spawn(async move {
-            let carried = carry(number, &address, hello, queue, &events).await;
+            let carried = carry(number, (&security, &address), hello, queue, &events).await;
             let end = carried.err().unwrap_or_else(|| "the aggregator ended the stream".into());
             // Without a receiver the session is gone, and so is anyone who would care.
             let _ = events.send((number, LinkEvent::Ended(end))).await;
@@ -84,12 +89,12 @@ impl Link {
 
 async fn carry(
     number: u64,
-    address: &str,
+    (security, address): (&Security, &str),
     hello: v1::Hello,
     queue: mpsc::Receiver<v1::IngestRequest>,
     events: &mpsc::Sender<(u64, LinkEvent)>,
 ) -> Result<(), LinkEnd> {
-    let channel = DIAL.connect(address).await.map_err(LinkEnd::Lost)?;
+    let channel = DIAL.connect(security, address).await.map_err(LinkEnd::Lost)?;
     let mut client = IngestClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
 
     let (said_at, said_at_unix_ms) = (Instant::now(), clock::unix_ms());

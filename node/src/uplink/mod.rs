@@ -25,6 +25,7 @@ use starling_proto::{
     limits::RING,
     v1,
 };
+use starling_service::credentials::Security;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +50,8 @@ pub struct UplinkConfig {
     pub simulated: bool,
     /// Where to find any aggregator, as `host:port`; at least one.
     pub seeds: Vec<String>,
+    /// How aggregators are spoken with.
+    pub security: Security,
     /// Frames kept without an acknowledgement. When full, the oldest is lost and counted.
     pub ring_frames: usize,
     /// About how many bytes those frames may take.
@@ -79,6 +82,7 @@ impl UplinkConfig {
             labels: std::collections::HashMap::new(),
             simulated: false,
             seeds,
+            security: Security::plain(),
             ring_frames: Self::RING_FRAMES,
             ring_bytes: Self::RING_BYTES,
             grace: Self::GRACE,
@@ -154,6 +158,7 @@ pub struct BrokenOff {
 pub struct Uplink {
     stream_id: StreamId,
     settings: session::Settings,
+    security: Security,
     offers: mpsc::Receiver<Arc<Content>>,
     not_taken: Arc<shell::NotTakenCount>,
     stats: watch::Sender<UplinkStats>,
@@ -201,8 +206,11 @@ impl Uplink {
             stats: watch,
             replaced: Arc::clone(&replaced),
         };
-        let collectors = config.collectors;
-        (Self { stream_id, settings, offers, not_taken, stats, collectors, replaced, after: Vec::new() }, handle)
+        let (collectors, security) = (config.collectors, config.security);
+        (
+            Self { stream_id, settings, security, offers, not_taken, stats, collectors, replaced, after: Vec::new() },
+            handle,
+        )
     }
 
     /// Does not dial before the uplinks whose counts these are have ended, at most for `limit`; frames are kept

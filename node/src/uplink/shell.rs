@@ -9,7 +9,7 @@ use std::{
 };
 
 use starling_proto::{frame::Content, v1};
-use starling_service::{clock, log::LogLimiter};
+use starling_service::{clock, credentials::Security, log::LogLimiter};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -49,6 +49,7 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
     let (events, happened) = mpsc::channel(EVENTS_MAX);
     let shell = Shell {
         session: UplinkSession::new(uplink.settings),
+        security: uplink.security,
         started: Instant::now(),
         link: None,
         events,
@@ -73,6 +74,7 @@ struct Sources {
 
 struct Shell {
     session: UplinkSession,
+    security: Security,
     started: Instant,
     link: Option<Link>,
     events: mpsc::Sender<(u64, LinkEvent)>,
@@ -151,7 +153,7 @@ impl Shell {
         while let Some(action) = self.session.next_action() {
             match action {
                 Action::Dial { link, address, hello } => {
-                    self.link = Some(Link::dial(link, address, *hello, self.events.clone()));
+                    self.link = Some(Link::dial(link, (self.security.clone(), address), *hello, self.events.clone()));
                 }
                 Action::Send { link, request } => {
                     let sent = self.link.as_ref().filter(|open| open.number() == link).map(|open| open.send(request));

@@ -9,10 +9,13 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{listen::Connections, metrics::Registry};
+use crate::{
+    listen::{Connections, serve_http},
+    metrics::Registry,
+};
 
 /// Of the Prometheus text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -87,14 +90,13 @@ fn alone(registry: Arc<Registry>, ready: watch::Receiver<Readiness>, beside: Bes
 /// # Errors
 /// When the server fails.
 pub async fn serve(
-    listener: TcpListener,
+    connections: Connections,
     registry: Arc<Registry>,
     ready: watch::Receiver<Readiness>,
     beside: Beside,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let server = axum::serve(Connections::of(listener), alone(registry, ready, beside));
-    server.with_graceful_shutdown(shutdown.cancelled_owned()).await
+    serve_http(connections, alone(registry, ready, beside), shutdown.cancelled_owned()).await
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What every Starling program does alike, written once: its settings and how it is started (`settings`,
-//! [`program`]), what is said about its flags ([`command_text`]), its parts and their supervision ([`parts`]), what it counts (`metrics`), the log, the admin port, how
-//! it listens and dials ([`listen`], [`channel`], [`http_client`]), the wall clock, waits between attempts, signals, what
+//! [`program`]), what is said about its flags ([`command_text`]), its parts and their supervision ([`parts`]), what it
+//! counts (`metrics`), the log, the admin port, how it listens and dials ([`listen`], [`channel`], [`http_client`]), who it
+//! is and who may call it ([`credentials`], [`identity`], [`gate`]), the wall clock, waits between attempts, signals, what
 //! the service manager hears, the gRPC stubs, and how its own requests reach the daemon's OTLP receiver.
 
 pub mod admin;
@@ -8,8 +9,11 @@ pub mod backoff;
 pub mod channel;
 pub mod clock;
 pub mod command_text;
+pub mod credentials;
+pub mod gate;
 pub mod generated;
 pub mod http_client;
+pub mod identity;
 pub mod listen;
 pub mod log;
 pub mod metrics;

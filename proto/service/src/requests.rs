@@ -27,7 +27,7 @@ use opentelemetry_sdk::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{channel::Dial, log::LogLimiter, settings::kind};
+use crate::{channel::Dial, credentials::Security, log::LogLimiter, settings::kind};
 
 /// Name of the instrumentation scope of own requests. With it, and a service of this kind of name, the daemon tells
 /// them from those of the users.
@@ -130,7 +130,7 @@ impl RequestMeter {
     #[must_use]
     pub fn start(endpoint: &str, service: &'static str, instance: &str) -> Self {
         let address = endpoint.strip_prefix("http://").unwrap_or(endpoint);
-        let channel = match Dial::within(EXPORT_TIMEOUT).connect_lazy(address) {
+        let channel = match Dial::within(EXPORT_TIMEOUT).connect_lazy(&Security::plain(), address) {
             Ok(channel) => channel,
             Err(error) => {
                 warn!(endpoint, error, "own requests are not measured");

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -52,6 +53,32 @@ impl fmt::Display for Secret {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Environment(name) => write!(f, "env:{name}"),
         }
+    }
+}
+
+/// A file of secrets, whole. Blocking: for files that are short and read now and then.
+///
+/// # Errors
+/// Why it cannot be had, with the place: among them that everybody on the host can read it.
+pub(crate) fn text(file: &Path) -> Result<String, String> {
+    let shown = file.display();
+    let found = std::fs::metadata(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    if found.len() > SECRET_LEN_MAX {
+        return Err(format!("{shown} has {} bytes, wanted are at most {SECRET_LEN_MAX}", found.len()));
+    }
+    only_for_its_owner(file, found.permissions().mode())?;
+    std::fs::read_to_string(file).map_err(|error| format!("cannot read {shown}: {error}"))
+}
+
+/// What everybody on the host can read is no secret.
+///
+/// # Errors
+/// That it is so, and the next step.
+pub(crate) fn only_for_its_owner(file: &Path, mode: u32) -> Result<(), String> {
+    let shown = file.display();
+    match mode & 0o007 {
+        0 => Ok(()),
+        _ => Err(format!("{shown} can be read by everybody (mode {:03o}); run chmod 640 {shown}", mode & 0o777)),
     }
 }
 

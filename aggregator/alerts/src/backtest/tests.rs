@@ -108,6 +108,13 @@ fn the_default_set_is_planned_in_steps_that_show_it() {
     }
     let facts =
         ["node-gone", "node-name-clash", "node-cannot-read", "clock-off", "node-slow", "many-nodes-gone", "group-gone"];
-    let of_us = ["partition-suspected", "aggregator-lost", "copies-missing", "store-paused", "rules-refused"];
+    let of_us = [
+        "partition-suspected",
+        "aggregator-lost",
+        "copies-missing",
+        "store-paused",
+        "certificate-ending",
+        "rules-refused",
+    ];
     assert_eq!(refused, [&facts[..], &of_us[..], &["alerts-late", "alert-query-failed", "notifier-failing"]].concat());
 }

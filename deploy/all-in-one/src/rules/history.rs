@@ -9,7 +9,7 @@ use starling_alerts::{
     query,
 };
 use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::{channel::Dial, grpc::query_client::QueryClient};
+use starling_service::{channel::Dial, credentials::Security, grpc::query_client::QueryClient};
 use tonic::{Code, Request, Status, transport::Channel};
 
 /// How long an aggregator may take for a connection.
@@ -68,8 +68,8 @@ fn within<T>(message: T) -> Request<T> {
 
 impl History {
     /// Asks the one at "host:port".
-    pub(super) async fn of(aggregator: &str) -> Result<Self, String> {
-        let channel = Dial::within(CONNECT_WAIT).connect(aggregator).await;
+    pub(super) async fn of(aggregator: &str, security: &Security) -> Result<Self, String> {
+        let channel = Dial::within(CONNECT_WAIT).connect(security, aggregator).await;
         let channel = channel.map_err(|error| format!("no aggregator answers at {aggregator}: {error}"))?;
         Ok(Self { client: QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX) })
     }

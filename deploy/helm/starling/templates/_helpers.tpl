@@ -38,17 +38,23 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- printf "{ %s }" (join ", " $pairs) }}
 {{- end }}
 
-{{/* Variables of a program: how it may speak beyond loopback, then what the values set. */}}
+{{/* Variables of a program: how it may speak beyond loopback, then what the values set. Each program has a certificate of its
+own name: an aggregator's by its pod, a node's by its host. `insecure` opens what has no TLS: the admin ports and the page. */}}
 {{- define "starling.environment" -}}
 {{- $prefix := printf "STARLING_%s__" (upper .part) }}
-{{- if .root.Values.tls.secretName }}
-- {name: {{ $prefix }}TLS__CERTIFICATE, value: /etc/starling/tls/{{ .part }}.crt}
-- {name: {{ $prefix }}TLS__KEY, value: /etc/starling/tls/{{ .part }}.key}
-- {name: {{ $prefix }}TLS__CA, value: /etc/starling/tls/ca.crt}
+{{- $files := dict "aggregator" "$(POD).crt $(POD).key ca.crt" "dashboard" "tls.crt tls.key ca.crt" "node" "certificate.pem key.pem ca.pem" }}
+{{- if .root.Values.tls.aggregatorSecret }}
+{{- $names := splitList " " (get $files .part) }}
+- {name: {{ $prefix }}TLS__CERTIFICATE, value: /etc/starling/tls/{{ index $names 0 }}}
+- {name: {{ $prefix }}TLS__KEY, value: /etc/starling/tls/{{ index $names 1 }}}
+- {name: {{ $prefix }}TLS__CA, value: /etc/starling/tls/{{ index $names 2 }}}
+{{- if ne .part "node" }}
+- {name: {{ $prefix }}INSECURE, value: "true"}
+{{- end }}
 {{- else if .root.Values.insecure }}
 - {name: {{ $prefix }}INSECURE, value: "true"}
 {{- else }}
-{{- fail "pods reach each other beyond loopback: name a secret with certificates in tls.secretName, or set insecure=true for plain text" }}
+{{- fail "pods reach each other beyond loopback: name a secret with certificates in tls.aggregatorSecret, or set insecure=true for plain text" }}
 {{- end }}
 {{- range $key, $value := .settings }}
 - {name: {{ $prefix }}{{ $key | replace "." "__" | upper }}, value: {{ $value | toString | quote }}}
@@ -56,25 +62,23 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end }}
 
 {{- define "starling.tls.mount" -}}
-{{- if .Values.tls.secretName }}
+{{- if .Values.tls.aggregatorSecret }}
 - {name: tls, mountPath: /etc/starling/tls, readOnly: true}
 {{- end }}
 {{- end }}
 
-{{/* Only the files of one program, so that no pod has the key of another. */}}
+{{/* Aggregators trust each other and share a secret; a node has the key of its host alone. */}}
 {{- define "starling.tls.volume" -}}
-{{- if .root.Values.tls.secretName }}
+{{- $tls := .root.Values.tls }}
+{{- if $tls.aggregatorSecret }}
+{{- if eq .part "node" }}
+- {name: tls, hostPath: {path: {{ $tls.nodeHostPath }}, type: Directory}}
+{{- else }}
 - name: tls
   secret:
-    secretName: {{ .root.Values.tls.secretName }}
+    secretName: {{ eq .part "aggregator" | ternary $tls.aggregatorSecret (required "tls.dashboardSecret: the dashboard has a certificate of its own" $tls.dashboardSecret) }}
     defaultMode: 0440
-    items:
-      - {key: ca.crt, path: ca.crt}
-      - {key: {{ .part }}.crt, path: {{ .part }}.crt}
-      - {key: {{ .part }}.key, path: {{ .part }}.key}
-      {{- if and (eq .part "aggregator") .root.Values.tls.gossipKeyring }}
-      - {key: {{ .root.Values.tls.gossipKeyring }}, path: gossip.keyring}
-      {{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 

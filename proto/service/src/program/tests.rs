@@ -1,7 +1,12 @@
 #![allow(unreachable_pub, reason = "the macro makes what programs offer to others")]
 
 use super::*;
-use crate::{listen, parts::Parts, settings::kind};
+use crate::{
+    credentials::Exposure,
+    listen,
+    parts::Parts,
+    settings::{Mistakes, kind},
+};
 
 crate::settings! {
     /// Settings of a program for tests.
@@ -11,6 +16,12 @@ crate::settings! {
         /// What becomes of its part: "runs", "ends", "fails" or "panics".
         pub part: String = "runs".to_owned(), kind::text(1..=8);
     }
+    together together;
+}
+
+fn together(config: &Config, mistakes: &mut Mistakes) {
+    let exposure = Exposure { tls: false, insecure: false };
+    exposure.listener("listen", config.listen, mistakes);
 }
 
 /// A service with one part, which does what the settings say.

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use starling_proto::{
-    address::{self, LOOPBACK_ONLY},
+    address,
     ids::NodeId,
     label,
     limits::{LABELS_MAX, NODE_ID_LEN_MAX},
@@ -274,59 +274,53 @@ pub const fn word<T: Word>() -> Checked<T> {
     }
 }
 
-/// An address and port to listen on or to be reached at, that no other host can reach.
+/// An address and port to listen on or to be reached at. What may be open to other hosts is checked together with the
+/// rest ([`Exposure`](crate::credentials::Exposure)).
 #[must_use]
 pub const fn listen() -> Checked<SocketAddr> {
     Checked {
-        wanted: || "an address and a port; loopback only in this version. Port 0 takes a free one".to_owned(),
+        wanted: || "an address and a port. Port 0 takes a free one".to_owned(),
         check: |text| {
-            let address: SocketAddr = text
-                .parse()
-                .map_err(|_| format!("{text:?} is not an address and a port, such as \"127.0.0.1:7400\""))?;
-            if address.ip().is_loopback() {
-                Ok(address)
-            } else {
-                Err(format!("{address} can be reached by other hosts: {LOOPBACK_ONLY}"))
-            }
+            text.parse().map_err(|_| format!("{text:?} is not an address and a port, such as \"127.0.0.1:7400\""))
         },
         show: SocketAddr::to_string,
     }
 }
 
-/// "host:port" on this machine.
+/// "host:port".
 #[must_use]
 pub const fn host_port() -> Checked<String> {
     Checked {
-        wanted: || "\"host:port\"; loopback only in this version".to_owned(),
-        check: |text| address::loopback_host_port(text).map(|()| text.to_owned()),
+        wanted: || "\"host:port\"".to_owned(),
+        check: |text| address::host_port(text).map(|_| text.to_owned()).map_err(|error| error.to_string()),
         show: String::clone,
     }
 }
 
-/// "http://host:port" on this machine.
+/// "http://host:port".
 #[must_use]
 pub const fn http_endpoint() -> Checked<String> {
     Checked {
-        wanted: || "\"http://host:port\"; loopback only in this version".to_owned(),
+        wanted: || "\"http://host:port\"".to_owned(),
         check: |text| {
             let wanted = || format!("{text:?} does not start with http://; write \"http://127.0.0.1:4317\"");
-            address::loopback_host_port(text.strip_prefix("http://").ok_or_else(wanted)?)?;
+            address::host_port(text.strip_prefix("http://").ok_or_else(wanted)?).map_err(|error| error.to_string())?;
             Ok(text.to_owned())
         },
         show: String::clone,
     }
 }
 
-/// "http://host:port/path" on this machine.
+/// "http://host:port/path".
 #[must_use]
 pub const fn http_url() -> Checked<String> {
     Checked {
-        wanted: || "\"http://host:port\", with a path or without; loopback only in this version".to_owned(),
+        wanted: || "\"http://host:port\", with a path or without".to_owned(),
         check: |text| {
             let wanted = || format!("{text:?} does not start with http://; write \"http://127.0.0.1:9090\"");
             let rest = text.strip_prefix("http://").ok_or_else(wanted)?;
             let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
-            address::loopback_host_port(address)?;
+            address::host_port(address).map_err(|error| error.to_string())?;
             if path.chars().any(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#')) {
                 return Err(format!("{text:?} has a path with a blank, '?', '#' or what is not ASCII"));
             }

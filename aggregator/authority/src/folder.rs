@@ -1,0 +1,181 @@
+//! An authority and what it issued, as files: written whole or not at all, keys for their owner only.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{Authority, AuthorityError, Issued};
+
+/// Certificate of an authority; also what everybody trusts.
+pub const CA: &str = "ca.pem";
+/// Key of an authority.
+pub const CA_KEY: &str = "ca-key.pem";
+/// A certificate.
+pub const CERTIFICATE: &str = "certificate.pem";
+/// Its key.
+pub const KEY: &str = "key.pem";
+
+/// Keys of the gossip of aggregators.
+pub const KEYRING: &str = "gossip.keyring";
+
+/// Of keys.
+const SECRET: u32 = 0o600;
+/// Of everything else.
+const OPEN: u32 = 0o644;
+
+/// Why files could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// There is something that would be lost.
+    #[error("{} is there already: choose another folder, or move it away", .0.display())]
+    Exists(PathBuf),
+    /// The operating system refused.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// What stands there is no authority.
+    #[error("{}: {error}", path.display())]
+    Authority {
+        /// Which folder.
+        path: PathBuf,
+        /// Why.
+        error: AuthorityError,
+    },
+}
+
+/// Writes a new authority into a folder, which is made.
+///
+/// # Errors
+/// [`FolderError::Exists`] when one is there.
+pub fn create(folder: &Path, authority: &Authority) -> Result<(), FolderError> {
+    for name in [CA, CA_KEY] {
+        if folder.join(name).exists() {
+            return Err(FolderError::Exists(folder.join(name)));
+        }
+    }
+    make(folder)?;
+    write(&folder.join(CA_KEY), authority.key().as_bytes(), SECRET)?;
+    write(&folder.join(CA), authority.certificate().as_bytes(), OPEN)
+}
+
+/// Reads the authority in a folder.
+///
+/// # Errors
+/// Which file, and why.
+pub fn open(folder: &Path) -> Result<Authority, FolderError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).map_err(|error| FolderError::Io { path, error })
+    };
+    Authority::open(&read(CA)?, &read(CA_KEY)?)
+        .map_err(|error| FolderError::Authority { path: folder.to_owned(), error })
+}
+
+/// Writes what was issued into a folder, which is made, beside the authority that is to be trusted. A pair that is there
+/// is replaced: the key first, so that a program that reads between the two finds a pair that does not fit and waits.
+///
+/// # Errors
+/// Which file, and why.
+pub fn write_issued(folder: &Path, issued: &Issued, ca: &str) -> Result<(), FolderError> {
+    make(folder)?;
+    write(&folder.join(KEY), issued.key.as_bytes(), SECRET)?;
+    write(&folder.join(CERTIFICATE), issued.certificate.as_bytes(), OPEN)?;
+    write(&folder.join(CA), ca.as_bytes(), OPEN)
+}
+
+/// A keyring with one new key, as aggregators read it.
+#[must_use]
+pub fn new_keyring() -> String {
+    use std::fmt::Write as _;
+    let key = [starling_proto::ids::WriterId::random(), starling_proto::ids::WriterId::random()];
+    let mut text = "# Keys of gossip: the first seals, all open. A line: 64 hexadecimal digits.\n".to_owned();
+    for half in key {
+        let _ = write!(text, "{half}");
+    }
+    text.push('\n');
+    text
+}
+
+fn make(folder: &Path) -> Result<(), FolderError> {
+    fs::create_dir_all(folder).map_err(|error| FolderError::Io { path: folder.to_owned(), error })
+}
+
+/// Writes a file of a secret or not, whole: under another name first, then onto the disk, then in its place.
+///
+/// # Errors
+/// Which file, and why; what was there stays.
+pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), FolderError> {
+    write(path, content, SECRET)
+}
+
+fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FolderError> {
+    let mut other = path.as_os_str().to_owned();
+    other.push(".new");
+    let other = PathBuf::from(other);
+    let written = || -> io::Result<()> {
+        // One that an attempt before left may have another mode.
+        match fs::remove_file(&other) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&other)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&other, path)?;
+        File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+    };
+    written().map_err(|error| FolderError::Io { path: path.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use starling_proto::ids::NodeId;
+    use starling_service::{
+        credentials::{Credentials, Files},
+        identity::Role,
+    };
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+    use crate::Wish;
+
+    #[test]
+    fn what_is_issued_is_what_programs_take() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ca, out) = (folder.path().join("ca"), folder.path().join("a1"));
+        create(&ca, &Authority::create("starling", OffsetDateTime::now_utc()).unwrap()).unwrap();
+        assert!(matches!(
+            create(&ca, &Authority::create("b", OffsetDateTime::now_utc()).unwrap()),
+            Err(FolderError::Exists(_))
+        ));
+        let authority = open(&ca).unwrap();
+        let files = Files { certificate: out.join(CERTIFICATE), key: out.join(KEY), ca: out.join(CA) };
+        for role in Role::ALL {
+            let wish = Wish {
+                role,
+                name: NodeId::parse("a1").unwrap(),
+                life: Duration::days(1),
+                hosts: vec!["a1.example".to_owned(), "10.0.0.1".to_owned()],
+            };
+            let issued = authority.issue(&wish, OffsetDateTime::now_utc()).unwrap();
+            write_issued(&out, &issued, authority.certificate()).unwrap();
+            Credentials::load(files.clone(), None, role).unwrap();
+        }
+        let mode = fs::metadata(out.join(KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let error = Credentials::load(files.clone(), None, Role::Node).unwrap_err().to_string();
+        assert!(error.contains("is that of operator a1, wanted is one of the role node"), "{error}");
+        fs::set_permissions(out.join(KEY), fs::Permissions::from_mode(0o644)).unwrap();
+        let error = Credentials::load(files, None, Role::Operator).unwrap_err().to_string();
+        assert!(error.contains("can be read by everybody (mode 644)"), "{error}");
+    }
+}

@@ -1,0 +1,54 @@
+//! The file of the keys, read again and again.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::Keyring;
+
+/// How often it is read: a step of a rotation is in use everywhere after this time.
+const READ_EVERY: Duration = Duration::from_secs(5);
+
+/// The keys in a file, now and as they change, on a task of `tasks` that ends with its last receiver.
+///
+/// # Errors
+/// When the file cannot be read now. Later a file that is wrong is named, and the keys before stay.
+pub(in crate::membership) async fn follow(
+    file: PathBuf,
+    tasks: &TaskTracker,
+) -> anyhow::Result<watch::Receiver<Keyring>> {
+    let read = |file: PathBuf| tokio::task::spawn_blocking(move || Keyring::read(&file));
+    let first = read(file.clone()).await?.map_err(|error| anyhow::anyhow!("gossip_keyring: {error}"))?;
+    let (sender, receiver) = watch::channel(first);
+    tasks.spawn(async move {
+        let mut ticks = tokio::time::interval(READ_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                _ = ticks.tick() => {}
+            }
+            match read(file.clone()).await {
+                Ok(Ok(ring)) => {
+                    told = None;
+                    sender.send_if_modified(|before| {
+                        let differs = *before != ring;
+                        *before = ring;
+                        differs
+                    });
+                }
+                Ok(Err(error)) if told.as_ref() != Some(&error) => {
+                    warn!(error, "new keys of gossip not taken, those in use stay");
+                    told = Some(error);
+                }
+                // Told before; or the reading panicked, which leaves what is in use.
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,174 @@
+//! The shell of sealed gossip.
+//!
+//! The library's messages become bytes only inside its own UDP socket. So that socket is kept on a pair of loopback ports
+//! that no datagram leaves, as the codec, and what comes out of it is sealed and sent by a socket of ours. Way A of the
+//! two that there are: the other is a copy of the library.
+
+use std::{
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use chitchat::{
+    ChitchatEnvelope,
+    transport::{RecvOutcome, SendOutcome, Socket, UdpSocket as Codec},
+};
+use tokio::{net::UdpSocket, sync::watch, time::timeout};
+
+use super::{
+    keyring::Keyring,
+    seal::{OVERHEAD, Seal},
+};
+use crate::metrics::Metrics;
+
+/// Longest payload of a UDP datagram over IPv4.
+const DATAGRAM_MAX: usize = 65_507;
+/// How long a message may take through the codec: it is microseconds, and never when the kernel dropped it or the library
+/// does not understand it.
+const CODEC_WITHIN: Duration = Duration::from_millis(50);
+/// An ephemeral port of loopback.
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A socket whose datagrams only holders of a key understand.
+pub(in crate::membership) struct SealedSocket {
+    network: UdpSocket,
+    codec: Codec,
+    codec_at: SocketAddr,
+    inner: UdpSocket,
+    inner_at: SocketAddr,
+    seal: Seal,
+    ring: watch::Receiver<Keyring>,
+    buffer: Box<[u8]>,
+    /// Who sent the datagram that was handed to the codec and has not come out of it: a receive may be given up between.
+    under_way: Option<SocketAddr>,
+    metrics: Arc<Metrics>,
+}
+
+impl SealedSocket {
+    /// Around a socket that is open, of a member of `cluster`.
+    pub(in crate::membership) async fn new(
+        network: UdpSocket,
+        cluster: String,
+        mut ring: watch::Receiver<Keyring>,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let codec = Codec::open(LOOPBACK).await?;
+        let inner = UdpSocket::bind(LOOPBACK).await.context("no port of loopback for gossip")?;
+        let (codec_at, inner_at) = (codec.local_addr()?, inner.local_addr()?);
+        let keys = ring.borrow_and_update().clone();
+        let seal = Seal::new(keys, cluster, rand::random());
+        let buffer = vec![0; DATAGRAM_MAX].into_boxed_slice();
+        Ok(Self { network, codec, codec_at, inner, inner_at, seal, ring, buffer, under_way: None, metrics })
+    }
+
+    /// Takes up another ring.
+    fn follow_ring(&mut self) {
+        if self.ring.has_changed().unwrap_or(false) {
+            let ring = self.ring.borrow_and_update().clone();
+            tracing::info!(before = self.seal.ring().names(), now = ring.names(), "keys of gossip, the first seals");
+            self.seal.replace(ring);
+        }
+    }
+
+    /// The bytes of a message.
+    async fn encode(&mut self, envelope: ChitchatEnvelope) -> anyhow::Result<usize> {
+        // What a send that was given up has left.
+        while self.inner.try_recv_from(&mut self.buffer).is_ok() {}
+        self.codec.send(self.inner_at, envelope).await?;
+        loop {
+            let (length, from) = timeout(CODEC_WITHIN, self.inner.recv_from(&mut self.buffer))
+                .await
+                .context("a message did not come out of its codec")??;
+            if from == self.codec_at {
+                return Ok(length);
+            }
+        }
+    }
+
+    /// The message that is under way through the codec.
+    async fn decoded(&mut self, from: SocketAddr) -> anyhow::Result<Option<RecvOutcome>> {
+        loop {
+            match timeout(CODEC_WITHIN, self.codec.recv()).await {
+                // Somebody else on this host found the port.
+                Ok(Ok(stray)) if stray.from_addr != self.inner_at => {}
+                Ok(decoded) => {
+                    self.under_way = None;
+                    return decoded.map(|decoded| Some(RecvOutcome { from_addr: from, ..decoded }));
+                }
+                Err(_) => {
+                    self.under_way = None;
+                    self.metrics.gossip_dropped("not_understood", from);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> anyhow::Result<RecvOutcome> {
+        loop {
+            if let Some(from) = self.under_way
+                && let Some(decoded) = self.decoded(from).await?
+            {
+                return Ok(decoded);
+            }
+            let (length, from) = match self.network.recv_from(&mut self.buffer).await {
+                Ok(received) => received,
+                // An ICMP answer to what was sent before.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::OutOfMemory) => {
+                    continue;
+                }
+                Err(error) => return Err(error).context("cannot receive gossip"),
+            };
+            self.follow_ring();
+            match self.seal.open(&self.buffer[..length]) {
+                Ok(content) => {
+                    self.inner.send_to(&content, self.codec_at).await.context("a message did not reach its codec")?;
+                    self.under_way = Some(SocketAddr::new(from.ip().to_canonical(), from.port()));
+                }
+                Err(dropped) => self.metrics.gossip_dropped(dropped.as_str(), from),
+            }
+        }
+    }
+}
+
+impl Socket for SealedSocket {
+    fn local_addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.network.local_addr()?)
+    }
+
+    fn send<'a, 'b>(
+        &'a mut self,
+        to: SocketAddr,
+        envelope: ChitchatEnvelope,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<SendOutcome>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async move {
+            self.follow_ring();
+            let length = self.encode(envelope).await?;
+            if length + OVERHEAD > DATAGRAM_MAX {
+                self.metrics.gossip_dropped("too_long", to);
+                anyhow::bail!("a message of {length} bytes does not fit a sealed datagram");
+            }
+            let sealed = self.seal.seal(&self.buffer[..length]);
+            let num_bytes_sent = self.network.send_to(&sealed, to).await.context("cannot send gossip")?;
+            Ok(SendOutcome { num_bytes_sent })
+        })
+    }
+
+    /// Cancel safe.
+    fn recv<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = anyhow::Result<RecvOutcome>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(self.receive())
+    }
+}

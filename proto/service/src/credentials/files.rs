@@ -1,0 +1,250 @@
+//! Certificate, key and authorities as they stand in files: read and checked as a whole.
+
+use std::{
+    fmt,
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustls::{
+    RootCertStore,
+    client::verify_server_cert_signed_by_trust_anchor,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::ParsedCertificate,
+    sign::CertifiedKey,
+};
+use sha2::{Digest as _, Sha256};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::{
+    identity::{Identity, Role},
+    secret::only_for_its_owner,
+};
+
+/// Longest file that is read: a bundle of a hundred authorities has 200 KiB.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Where they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// PEM: the certificate, then those between it and the authority.
+    pub certificate: PathBuf,
+    /// PEM: its key.
+    pub key: PathBuf,
+    /// PEM: the authorities that are trusted, one or more.
+    pub ca: PathBuf,
+}
+
+impl Files {
+    /// As `starling ca issue` lays them down in a folder.
+    #[must_use]
+    pub fn of_folder(folder: &Path) -> Self {
+        Self { certificate: folder.join("certificate.pem"), key: folder.join("key.pem"), ca: folder.join("ca.pem") }
+    }
+}
+
+/// Why they are not taken; names the file and the next step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {what}", file.display())]
+pub struct FilesError {
+    /// Which.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// A pair that fits, with what it was checked against.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(crate) key: Arc<CertifiedKey>,
+    pub(crate) roots: Arc<RootCertStore>,
+    pub(crate) identity: Identity,
+    /// When the certificate begins.
+    pub(crate) begins: SystemTime,
+    /// When the certificate ends; its issuer may end earlier, then that.
+    pub(crate) expires: SystemTime,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("identity", &self.identity)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What stands in the files, not checked yet.
+pub(crate) struct Content {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    ca: Vec<u8>,
+}
+
+impl Content {
+    /// Reads all three.
+    pub(crate) fn read(files: &Files) -> Result<Self, FilesError> {
+        Ok(Self { certificate: bytes(&files.certificate)?, key: key_bytes(&files.key)?, ca: bytes(&files.ca)? })
+    }
+
+    /// Of every byte.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for part in [&self.certificate, &self.key, &self.ca] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        digest.finalize().into()
+    }
+
+    /// Checks that they belong together and can be used by `role` at the time `now`.
+    pub(crate) fn check(
+        &self,
+        files: &Files,
+        role: Role,
+        provider: &CryptoProvider,
+        now: SystemTime,
+    ) -> Result<Loaded, FilesError> {
+        let wrong = |file: &Path, what: String| FilesError { file: file.to_owned(), what };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&self.certificate)
+            .collect::<Result<_, _>>()
+            .map_err(|error| wrong(&files.certificate, format!("not PEM: {error}")))?;
+        let Some((own, between)) = chain.split_first() else {
+            return Err(wrong(&files.certificate, "holds no certificate (BEGIN CERTIFICATE)".to_owned()));
+        };
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|error| wrong(&files.key, format!("holds no private key in PEM: {error}")))?;
+        let signing = provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(|error| wrong(&files.key, format!("cannot be used: {error}")))?;
+        let certified = CertifiedKey::new(chain.clone(), signing);
+        certified.keys_match().map_err(|_| {
+            let what = format!("is not the key of the certificate in {}", files.certificate.display());
+            wrong(&files.key, what)
+        })?;
+        let roots = self.roots(files)?;
+        let identity = Identity::of(own).map_err(|error| wrong(&files.certificate, error.to_string()))?;
+        if identity.role != role {
+            let what = format!("is that of {}, wanted is one of the role {role}", identity.short());
+            return Err(wrong(&files.certificate, what));
+        }
+        let validity = |certificate: &CertificateDer<'_>| validity(certificate).unwrap_or((now, now));
+        let (begins, _) = validity(own);
+        let expires = chain.iter().map(|certificate| validity(certificate).1).min().unwrap_or(now);
+        // Only an aggregator's says that it may serve; of the others the verification looks at chain and dates alike.
+        let parsed = ParsedCertificate::try_from(own)
+            .map_err(|error| wrong(&files.certificate, format!("cannot be read: {error}")))?;
+        let at = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
+        let algorithms = provider.signature_verification_algorithms.all;
+        match verify_server_cert_signed_by_trust_anchor(&parsed, &roots, between, at, algorithms) {
+            Err(error) if !(role != Role::Aggregator && is_about_purpose(&error)) => {
+                let what = format!("is not valid by {}: {}", files.ca.display(), plain(&error));
+                return Err(wrong(&files.certificate, what));
+            }
+            _ => {}
+        }
+        Ok(Loaded { key: Arc::new(certified), roots: Arc::new(roots), identity, begins, expires })
+    }
+
+    fn roots(&self, files: &Files) -> Result<RootCertStore, FilesError> {
+        let wrong = |what: String| FilesError { file: files.ca.clone(), what };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&self.ca) {
+            let certificate = certificate.map_err(|error| wrong(format!("not PEM: {error}")))?;
+            roots.add(certificate).map_err(|error| wrong(format!("holds what is no authority: {error}")))?;
+        }
+        if roots.is_empty() { Err(wrong("holds no certificate (BEGIN CERTIFICATE)".to_owned())) } else { Ok(roots) }
+    }
+}
+
+/// One certificate of a file, for people.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Whom it names; of others their subject.
+    pub who: String,
+    /// Number that its authority gave it, hexadecimal.
+    pub serial: String,
+    /// First moment of its validity.
+    pub from: SystemTime,
+    /// Last moment of its validity.
+    pub until: SystemTime,
+}
+
+/// Every certificate of a PEM file.
+///
+/// # Errors
+/// That it cannot be read, or what is wrong with it.
+pub fn standing(file: &Path) -> Result<Vec<Standing>, FilesError> {
+    let wrong = |what: String| FilesError { file: file.to_owned(), what };
+    let content = bytes(file)?;
+    let all: Vec<_> = CertificateDer::pem_slice_iter(&content)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(format!("not PEM: {error}")))?;
+    if all.is_empty() {
+        return Err(wrong("holds no certificate (BEGIN CERTIFICATE)".to_owned()));
+    }
+    let one = |certificate: &CertificateDer<'_>| {
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| wrong(error.to_string()))?;
+        let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        Ok(Standing {
+            who: Identity::of(certificate).map_or_else(|_| parsed.subject().to_string(), |found| found.to_string()),
+            serial: parsed.raw_serial_as_string(),
+            from: time(parsed.validity().not_before.timestamp()),
+            until: time(parsed.validity().not_after.timestamp()),
+        })
+    };
+    all.iter().map(one).collect()
+}
+
+/// From when to when a certificate is valid.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let time = |seconds: i64| Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?));
+    Some((time(parsed.validity().not_before.timestamp())?, time(parsed.validity().not_after.timestamp())?))
+}
+
+fn is_about_purpose(error: &rustls::Error) -> bool {
+    use rustls::CertificateError::{InvalidPurpose, InvalidPurposeContext};
+    matches!(error, rustls::Error::InvalidCertificate(InvalidPurpose | InvalidPurposeContext { .. }))
+}
+
+/// An error of the library without the words before it.
+pub(crate) fn plain(error: &rustls::Error) -> String {
+    match error {
+        // The second: an authority of the same name with another key.
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        ) => "none of the trusted authorities has signed it".to_owned(),
+        // A refusal of our own.
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(cause)) => cause.0.to_string(),
+        rustls::Error::InvalidCertificate(cause) => cause.to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn bytes(file: &Path) -> Result<Vec<u8>, FilesError> {
+    let wrong = |what: String| FilesError { file: file.to_owned(), what };
+    let opened = std::fs::File::open(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let mut content = Vec::new();
+    opened
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut content)
+        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err(wrong(format!("has more than {FILE_BYTES_MAX} bytes")));
+    }
+    if content.is_empty() { Err(wrong("is empty".to_owned())) } else { Ok(content) }
+}
+
+/// A key that everybody on the host can read is no secret.
+fn key_bytes(file: &Path) -> Result<Vec<u8>, FilesError> {
+    let content = bytes(file)?;
+    let mode = std::fs::metadata(file).map_or(0, |found| found.permissions().mode());
+    only_for_its_owner(file, mode).map_err(|what| FilesError { file: file.to_owned(), what })?;
+    Ok(content)
+}

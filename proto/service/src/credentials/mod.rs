@@ -1,0 +1,309 @@
+//! How a program proves who it is, and what it asks of others: mutual TLS 1.3 by certificates of one cluster.
+//!
+//! [`Security`] is what rooms are handed: plain text, or credentials. Certificate, key and authorities are read again
+//! every few seconds and taken up as a whole, once they fit; until then those in use stay.
+
+mod files;
+mod settings;
+mod verify;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use rustls::{
+    ClientConfig, ServerConfig, client::Resumption, crypto::CryptoProvider, server::NoServerSessionStorage,
+    sign::SingleCertAndKey, version::TLS13,
+};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::{
+    files::{Content, Loaded},
+    verify::{AMember, AnAggregator},
+};
+pub use self::{
+    files::{Files, FilesError, Standing, standing},
+    settings::{Exposure, TlsSettings},
+    verify::Revoked,
+};
+use crate::{
+    identity::{Identity, Role},
+    metrics::{Counter, Gauge},
+};
+
+pub(crate) use self::files::plain;
+
+/// How often the files are read again: a renewed certificate is in use within this time.
+const READ_EVERY: Duration = Duration::from_secs(5);
+/// How long before its end a certificate is spoken of.
+const WARN_BEFORE: Duration = Duration::from_secs(30 * 86_400);
+/// Certificates that live shorter are renewed by something that runs: they are spoken of in their last third.
+const WARN_LAST: u32 = 3;
+/// Between two lines about an end that is near.
+const WARN_EVERY: Duration = Duration::from_secs(3600);
+/// Of gRPC: HTTP/2 and nothing else.
+const ALPN: &[u8] = b"h2";
+
+crate::metrics! {
+    /// Of the certificate of a service.
+    pub struct CredentialMetrics {
+        /// When the certificate in use ends, seconds since 1970; 0 without one.
+        expires: Gauge = "starling_certificate_expires_timestamp", unit Seconds;
+        /// Certificates, keys and authorities that were found and not taken, each counted once.
+        refused: Counter = "starling_certificates_refused";
+    }
+}
+
+/// How a program speaks with others of its cluster. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Security(Option<Arc<Credentials>>);
+
+impl Security {
+    /// In plain text, with nobody's identity: on one host, or where the operator said so.
+    #[must_use]
+    pub const fn plain() -> Self {
+        Self(None)
+    }
+
+    /// By mutual TLS.
+    #[must_use]
+    pub const fn of(credentials: Arc<Credentials>) -> Self {
+        Self(Some(credentials))
+    }
+
+    /// What the settings say; `role` is what the certificate must be of.
+    ///
+    /// # Errors
+    /// Which file is wrong, and how.
+    pub fn load(settings: &TlsSettings, role: Role) -> Result<Self, FilesError> {
+        match settings.files() {
+            None => Ok(Self::plain()),
+            Some(files) => {
+                Credentials::load(files, settings.revoked.clone(), role).map(|loaded| Self(Some(Arc::new(loaded))))
+            }
+        }
+    }
+
+    /// `None` in plain text.
+    #[must_use]
+    pub const fn credentials(&self) -> Option<&Arc<Credentials>> {
+        self.0.as_ref()
+    }
+
+    /// Who this program is, by its certificate.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.0.as_ref().map(|credentials| credentials.current().identity.clone())
+    }
+
+    /// Reads the files again and again, until `stop`; does nothing else in plain text.
+    pub async fn run(self, metrics: CredentialMetrics, stop: CancellationToken) {
+        match self.0 {
+            None => stop.cancelled().await,
+            Some(credentials) => credentials.run(metrics, stop).await,
+        }
+    }
+}
+
+/// What is in use: replaced as a whole.
+#[derive(Debug)]
+struct InUse {
+    identity: Identity,
+    begins: SystemTime,
+    expires: SystemTime,
+    fingerprint: [u8; 32],
+    server: Arc<ServerConfig>,
+    /// As `server`, for listeners where a token may stand for a certificate.
+    server_with_tokens: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+/// Certificate, key and trusted authorities of one program.
+#[derive(Debug)]
+pub struct Credentials {
+    files: Files,
+    revoked: Option<PathBuf>,
+    role: Role,
+    provider: Arc<CryptoProvider>,
+    in_use: RwLock<Arc<InUse>>,
+}
+
+impl Credentials {
+    /// Reads and checks the files.
+    ///
+    /// # Errors
+    /// Which file is wrong, and how.
+    pub fn load(files: Files, revoked: Option<PathBuf>, role: Role) -> Result<Self, FilesError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let first = make(&files, revoked.as_deref(), role, &provider, None)?
+            .ok_or_else(|| FilesError { file: files.certificate.clone(), what: "was not read".to_owned() })?;
+        Ok(Self { files, revoked, role, provider, in_use: RwLock::new(Arc::new(first)) })
+    }
+
+    fn current(&self) -> Arc<InUse> {
+        Arc::clone(&self.in_use.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For a handshake that somebody else began. `tokens`: who brings no certificate is taken too.
+    pub(crate) fn server(&self, tokens: bool) -> Arc<ServerConfig> {
+        let current = self.current();
+        Arc::clone(if tokens { &current.server_with_tokens } else { &current.server })
+    }
+
+    /// For a handshake that we begin.
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.current().client)
+    }
+
+    /// When the certificate in use ends.
+    #[must_use]
+    pub fn expires(&self) -> SystemTime {
+        self.current().expires
+    }
+
+    /// Whether it must be renewed now: it ends within 30 days, or is in the last third of a shorter life.
+    #[must_use]
+    pub fn ends_soon(&self, now: SystemTime) -> bool {
+        let current = self.current();
+        let whole = current.expires.duration_since(current.begins).unwrap_or_default();
+        let left = current.expires.duration_since(now).unwrap_or_default();
+        left < WARN_BEFORE.min(whole / WARN_LAST)
+    }
+
+    /// Takes up what stands in the files now, when it differs and fits. True when something was taken up.
+    ///
+    /// # Errors
+    /// Which file is wrong, and how; what was in use stays.
+    pub fn reload(&self) -> Result<bool, FilesError> {
+        let before = self.current().fingerprint;
+        let Some(next) = make(&self.files, self.revoked.as_deref(), self.role, &self.provider, Some(before))? else {
+            return Ok(false);
+        };
+        *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(true)
+    }
+
+    async fn run(self: Arc<Self>, metrics: CredentialMetrics, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(READ_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut told, mut warned) = (None, None::<tokio::time::Instant>);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let this = Arc::clone(&self);
+            // A panic in it would leave what is in use as it is.
+            let Ok(read) = tokio::task::spawn_blocking(move || this.reload()).await else { continue };
+            match read {
+                Ok(true) => {
+                    told = None;
+                    let current = self.current();
+                    info!(identity = %current.identity, expires = %at(current.expires), "certificate taken up");
+                }
+                Ok(false) => told = None,
+                Err(wrong) if told.as_ref() == Some(&wrong) => {}
+                // A line for each new thing that is wrong, not for each look at it.
+                Err(wrong) => {
+                    metrics.refused.inc();
+                    warn!(error = %wrong, expires = %at(self.expires()), "new certificate not taken, the one in use stays");
+                    told = Some(wrong);
+                }
+            }
+            let expires = self.expires();
+            metrics.expires.set(expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+            if self.ends_soon(SystemTime::now()) && warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+                warned = Some(tokio::time::Instant::now());
+                let file = self.files.certificate.display();
+                let what = if expires <= SystemTime::now() { "has expired, nobody takes it" } else { "ends soon" };
+                warn!(%file, expires = %at(expires), "the certificate {what}: renew it");
+            }
+        }
+    }
+}
+
+/// `None` when nothing has changed since `before`.
+fn make(
+    files: &Files,
+    revoked: Option<&std::path::Path>,
+    role: Role,
+    provider: &Arc<CryptoProvider>,
+    before: Option<[u8; 32]>,
+) -> Result<Option<InUse>, FilesError> {
+    let content = Content::read(files)?;
+    let revoked_text = match revoked {
+        None => String::new(),
+        // Before the first name is taken out there is no file.
+        Some(file) => match std::fs::read_to_string(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(FilesError { file: file.to_owned(), what: format!("cannot be read: {error}") }),
+            Ok(text) => text,
+        },
+    };
+    let mut fingerprint = content.fingerprint();
+    use sha2::Digest as _;
+    let of_revoked: [u8; 32] = sha2::Sha256::digest(revoked_text.as_bytes()).into();
+    fingerprint.iter_mut().zip(of_revoked).for_each(|(byte, other)| *byte ^= other);
+    if before == Some(fingerprint) {
+        return Ok(None);
+    }
+    let list = Revoked::parse(&revoked_text)
+        .map_err(|what| FilesError { file: revoked.map(PathBuf::from).unwrap_or_default(), what })?;
+    let loaded = content.check(files, role, provider, SystemTime::now())?;
+    let failed = |what: String| FilesError { file: files.certificate.clone(), what };
+    let server = |tokens| server_config(&loaded, provider, list.clone(), tokens).map_err(&failed);
+    let (server, server_with_tokens) = (server(false)?, server(true)?);
+    let client = client_config(&loaded, provider, list.clone()).map_err(&failed)?;
+    let Loaded { identity, begins, expires, .. } = loaded;
+    Ok(Some(InUse { identity, begins, expires, fingerprint, server, server_with_tokens, client }))
+}
+
+fn server_config(
+    loaded: &Loaded,
+    provider: &Arc<CryptoProvider>,
+    revoked: Revoked,
+    tokens: bool,
+) -> Result<Arc<ServerConfig>, String> {
+    let domain = loaded.identity.trust_domain.clone();
+    let verifier = AMember::new(Arc::clone(&loaded.roots), Arc::clone(provider), domain, (revoked, tokens))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| error.to_string())?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&loaded.key))));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // A session that is taken up again is not checked again: neither dates nor names that were taken out.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn client_config(
+    loaded: &Loaded,
+    provider: &Arc<CryptoProvider>,
+    revoked: Revoked,
+) -> Result<Arc<ClientConfig>, String> {
+    let domain = loaded.identity.trust_domain.clone();
+    let verifier = AnAggregator::new(Arc::clone(&loaded.roots), Arc::clone(provider), domain, revoked);
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&loaded.key))));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// RFC 3339, as text.
+fn at(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    x509_parser::time::ASN1Time::from_timestamp(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}

@@ -1,0 +1,261 @@
+//! The one accept loop of every listener.
+//!
+//! A connection is *opened* beside the loop: of a plain one the first byte must come, of a TLS one the handshake must
+//! end, both within a time. Those that are being opened are bounded; when there are too many, or when the process is out
+//! of descriptors, the oldest goes: an honest one is opened in milliseconds, one that only takes a place is old.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::Stream;
+
+use super::{
+    admission::{Admission, Whose},
+    connection::Connection,
+    metrics::ListenMetrics,
+};
+use crate::{
+    credentials::{Credentials, Security, plain},
+    identity::Identity,
+};
+
+/// Wait after an accept that failed for want of something. Without it a process that is out of descriptors spins on one
+/// core: the connection stays in the queue and the listener stays readable.
+const AFTER_ERROR: Duration = Duration::from_millis(100);
+/// How long a first byte, or a handshake, may take.
+const OPENED_WITHIN: Duration = Duration::from_secs(5);
+/// Connections of one listener that are being opened; beyond, the oldest goes. A handshake costs a core about a
+/// millisecond: this many honest ones are done within half a second.
+const OPENING_MAX: usize = 512;
+
+/// Connections as they come in, small writes sent at once, each opened. Never ends.
+#[derive(Debug)]
+pub struct Connections {
+    listener: TcpListener,
+    /// The end of the pause after a failure.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    prepare: fn(&TcpStream),
+    security: Security,
+    tokens: bool,
+    metrics: ListenMetrics,
+    admission: Admission,
+    opening: JoinSet<Option<Connection>>,
+    /// By age, the oldest first.
+    ages: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    /// Takes the connections of `listener`, in plain text.
+    #[must_use]
+    pub fn of(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            pause: None,
+            prepare: |_| {},
+            security: Security::plain(),
+            tokens: false,
+            metrics: ListenMetrics::default(),
+            admission: Admission::default(),
+            opening: JoinSet::new(),
+            ages: VecDeque::new(),
+        }
+    }
+
+    /// Has each new connection prepared, such as with a smaller buffer.
+    #[must_use]
+    pub const fn prepared(mut self, prepare: fn(&TcpStream)) -> Self {
+        self.prepare = prepare;
+        self
+    }
+
+    /// By mutual TLS, when `security` says so. With `tokens` who brings no certificate is taken too, and has to bring a
+    /// token with every request.
+    #[must_use]
+    pub fn secured(mut self, security: Security, tokens: bool) -> Self {
+        (self.security, self.tokens) = (security, tokens);
+        self
+    }
+
+    /// Counts where the service shows it.
+    #[must_use]
+    pub fn counted(mut self, metrics: ListenMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// The next connection. Cancel safe.
+    pub async fn next(&mut self) -> Connection {
+        std::future::poll_fn(|context| self.poll_open(context)).await
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Connection> {
+        loop {
+            while let Poll::Ready(Some(ended)) = self.opening.poll_join_next(context) {
+                // One that was given up, and one whose opening panicked, is no connection.
+                if let Ok(Some(connection)) = ended {
+                    return Poll::Ready(connection);
+                }
+            }
+            if let Some(pause) = &mut self.pause {
+                std::task::ready!(pause.as_mut().poll(context));
+                self.pause = None;
+            }
+            match std::task::ready!(self.listener.poll_accept(context)) {
+                Ok((connection, peer)) => self.open(connection, peer),
+                // The client went before it was taken; the next may be there already.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+                Err(error) => {
+                    self.metrics.fail(&error);
+                    self.evict();
+                    self.pause = Some(Box::pin(tokio::time::sleep(AFTER_ERROR)));
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, stream: TcpStream, peer: SocketAddr) {
+        // A connection that cannot be tuned is no reason to refuse the client.
+        let _ = stream.set_nodelay(true);
+        (self.prepare)(&stream);
+        while self.ages.front().is_some_and(AbortHandle::is_finished) {
+            self.ages.pop_front();
+        }
+        if self.opening.len() >= OPENING_MAX {
+            self.evict();
+        }
+        // Those that ended out of turn.
+        if self.ages.len() >= 2 * OPENING_MAX {
+            self.ages.retain(|age| !age.is_finished());
+        }
+        let opening = Opening {
+            stream,
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            metrics: self.metrics.clone(),
+            admission: self.admission.clone(),
+        };
+        let age = match self.security.credentials() {
+            None => self.opening.spawn(opening.plain()),
+            Some(credentials) => self.opening.spawn(opening.tls(Arc::clone(credentials), self.tokens)),
+        };
+        self.ages.push_back(age);
+    }
+
+    /// Gives up the oldest that is still being opened.
+    fn evict(&mut self) {
+        while let Some(oldest) = self.ages.pop_front() {
+            if !oldest.is_finished() {
+                oldest.abort();
+                self.metrics.refused.of("evicted").inc();
+                return;
+            }
+        }
+    }
+}
+
+/// A connection that is being opened.
+struct Opening {
+    stream: TcpStream,
+    peer: SocketAddr,
+    metrics: ListenMetrics,
+    admission: Admission,
+}
+
+impl Opening {
+    async fn plain(self) -> Option<Connection> {
+        // Readable is also what was closed: whoever reads it finds out.
+        match timeout(OPENED_WITHIN, self.stream.readable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return self.refused("closed", None),
+            Err(_) => return self.refused("silent", None),
+        }
+        match self.admission.take(Whose::Address(self.peer.ip())) {
+            Ok(place) => Some(Connection::plain(self.stream, self.peer, place, self.metrics)),
+            Err(why) => self.refused("many", Some(&why)),
+        }
+    }
+
+    async fn tls(self, credentials: Arc<Credentials>, tokens: bool) -> Option<Connection> {
+        let acceptor = TlsAcceptor::from(credentials.server(tokens));
+        let Self { stream, peer, metrics, admission } = self;
+        let refused = |reason, why: Option<&str>| {
+            metrics.refuse(reason, peer, why);
+            None
+        };
+        let accepted = match timeout(OPENED_WITHIN, acceptor.accept(stream)).await {
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err(error)) if is_gone(&error) => return refused("closed", None),
+            Ok(Err(error)) => {
+                let (reason, why) = of_handshake(&error);
+                return refused(reason, Some(&why));
+            }
+            Err(_) => return refused("silent", None),
+        };
+        let certificates = accepted.get_ref().1.peer_certificates();
+        let identity = match certificates.and_then(|chain| chain.first()).map(Identity::of).transpose() {
+            Ok(identity) => identity,
+            // Checked in the handshake.
+            Err(error) => return refused("certificate", Some(&error.to_string())),
+        };
+        let whose = identity.clone().map_or(Whose::Address(peer.ip()), Whose::Certificate);
+        match admission.take(whose) {
+            Ok(place) => Some(Connection::tls(accepted, (peer, identity), place, metrics)),
+            Err(why) => refused("many", Some(&why)),
+        }
+    }
+
+    fn refused(self, reason: &'static str, why: Option<&str>) -> Option<Connection> {
+        self.metrics.refuse(reason, self.peer, why);
+        None
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// The reason as a label, and why in words.
+fn of_handshake(error: &io::Error) -> (&'static str, String) {
+    use rustls::Error as Tls;
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
+        Some(refused @ Tls::InvalidCertificate(_)) => {
+            ("certificate", format!("its certificate is not taken: {}", plain(refused)))
+        }
+        Some(Tls::NoCertificatesPresented) => {
+            ("certificate", "it brought no certificate; every program here has one of its own".to_owned())
+        }
+        Some(Tls::InvalidMessage(_)) => {
+            ("tls", "it does not speak TLS here; a program of Starling has no [tls] in its settings then".to_owned())
+        }
+        Some(Tls::AlertReceived(alert)) => ("tls", format!("it does not take our certificate ({alert:?})")),
+        Some(other) => ("tls", other.to_string()),
+        None => ("tls", error.to_string()),
+    }
+}
+
+/// For tonic's servers.
+impl Stream for Connections {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_open(context).map(|connection| Some(Ok(connection)))
+    }
+}
