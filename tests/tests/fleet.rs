@@ -23,8 +23,13 @@ const NODES: usize = 4;
 const DIAL: Dial = Dial::within(Duration::from_secs(5));
 
 fn run(command: &str) {
+    tried(command).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn tried(command: &str) -> Result<(), String> {
     let output = Command::new("sh").args(["-ec", command]).output().expect("a shell");
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command}: {said}")) }
 }
 
 /// Hosts on one switch; they are gone with it.
@@ -33,10 +38,14 @@ struct Hosts {
 }
 
 impl Hosts {
-    fn new() -> Self {
+    /// # Errors
+    /// When this machine makes no switch.
+    fn new() -> Result<Self, String> {
         let hosts = Self { prefix: format!("sf{}", std::process::id()) };
         let switch = hosts.name("sw");
-        run(&format!("ip netns add {switch}; ip -n {switch} link add br0 type bridge; ip -n {switch} link set br0 up"));
+        tried(&format!(
+            "ip netns add {switch}; ip -n {switch} link add br0 type bridge; ip -n {switch} link set br0 up"
+        ))?;
         for (name, address) in all() {
             let host = hosts.name(&name);
             run(&format!(
@@ -45,7 +54,7 @@ impl Hosts {
                  ip -n {host} addr add {address}/16 dev eth0; ip -n {host} link set eth0 up"
             ));
         }
-        hosts
+        Ok(hosts)
     }
 
     fn name(&self, host: &str) -> String {
@@ -96,11 +105,10 @@ fn a_fleet_by_mutual_tls_and_sealed_gossip_counts_every_second_through_loss_and_
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         return runtime.block_on(inside(&prefix));
     }
-    if let Err(missing) = starling_tests::chaos::network_available() {
-        eprintln!("NOT RUN: {missing}");
-        return;
-    }
-    let hosts = Hosts::new();
+    let hosts = match starling_tests::chaos::network_available().and_then(|()| Hosts::new()) {
+        Ok(hosts) => hosts,
+        Err(missing) => return eprintln!("NOT RUN: {missing}"),
+    };
     let name = "a_fleet_by_mutual_tls_and_sealed_gossip_counts_every_second_through_loss_and_a_partition";
     let status = Command::new("ip")
         .args(["netns", "exec", &hosts.name("d1")])
