@@ -187,7 +187,7 @@ mod tests {
             "spiffe://starling/a",
             "spiffe:///node/a",
             "spiffe://Starling/node/a",
-            "spiffe://starling/root/a",
+            "spiffe://starling/admin/a",
             "spiffe://starling//node/a",
             "spiffe://starling/../node/a",
             "spiffe://star ling/node/a",
