@@ -119,7 +119,7 @@ impl Program for Service {
 
     async fn bind(config: Config, mut registry: MetricsRegistry) -> anyhow::Result<Self> {
         config.check()?;
-        let security = Security::load(&config.tls, Role::Aggregator)?;
+        let security = Security::load(&config.tls, Role::Aggregator, config.operator_tokens.is_some())?;
         let config = match security.identity() {
             None => config,
             Some(identity) => Config { aggregator_id: identity.name, ..config },
@@ -249,7 +249,8 @@ impl Program for Service {
         let over_time = Arc::new(over_time(&config, &rooms, holders.clone())?);
         let security = rooms.intake.membership.security().clone();
         let (listening, credentials) = listening;
-        let gate = Gate::new(RULES, config.operator_tokens.clone(), listening.clone());
+        let tokens = config.operator_tokens.clone();
+        let gate = Gate::new(RULES, tokens, listening.clone()).map_err(|error| anyhow!("operator_tokens: {error}"))?;
         let router = router(&config, &rooms, (holders, over_time.clone()), gate)?.add_service(health_service);
         let mut parts = Parts::default();
         let is_ready = ready.subscribe();
@@ -263,8 +264,7 @@ impl Program for Service {
             |stop| done(security.run(credentials, stop))
         });
         parts.start(SCRAPES, |stop| done(scrapes.run(stop)));
-        let tokens = config.operator_tokens.is_some();
-        let connections = Connections::of(grpc.0).secured(security, tokens).counted(listening);
+        let connections = Connections::of(grpc.0).secured(security).counted(listening);
         parts.start(GRPC, |stop| async move {
             Ok(router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await?)
         });

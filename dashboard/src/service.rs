@@ -76,7 +76,7 @@ impl Program for Service {
 
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
-        let security = Security::load(&config.tls, Role::Dashboard)?;
+        let security = Security::load(&config.tls, Role::Dashboard, false)?;
         let listening = (ListenMetrics::new(&mut registry), CredentialMetrics::new(&mut registry));
         let http = listen::tcp(config.listen, "listen").await?;
         let admin = match config.admin_listen {

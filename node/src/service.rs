@@ -77,7 +77,7 @@ impl Program for Service {
 
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
-        let security = Security::load(&config.tls, Role::Node)?;
+        let security = Security::load(&config.tls, Role::Node, false)?;
         let config = match security.identity() {
             None => config,
             Some(identity) => Config { node_id: identity.name, ..config },

@@ -150,7 +150,7 @@ async fn inside(prefix: &str) {
         .collect();
     let operator = Files::of_folder(issue(&folder, "operator", "ann").as_ref());
     let operator =
-        Security::of(Credentials::load(operator, None, Role::Operator).expect("what was just issued").into());
+        Security::of(Credentials::load(operator, None, Role::Operator, false).expect("what was just issued").into());
     let began = Instant::now();
     eventually("every aggregator counts every node", async || {
         for i in 1..=AGGREGATORS {

@@ -50,7 +50,7 @@ impl Issuer {
     /// As somebody who has been issued this certificate.
     fn security(&self, name: &str, role: Role) -> Security {
         let files = Files::of_folder(&self.0.path().join(name));
-        Security::of(Credentials::load(files, None, role).expect("what was just issued").into())
+        Security::of(Credentials::load(files, None, role, false).expect("what was just issued").into())
     }
 }
 

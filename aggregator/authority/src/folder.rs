@@ -7,16 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use starling_service::credentials::Files;
+
 use crate::{Authority, AuthorityError, Issued};
 
-/// Certificate of an authority; also what everybody trusts.
-pub const CA: &str = "ca.pem";
-/// Key of an authority.
+/// Key of an authority. Its certificate lies beside it as in the folders of what it issues, where everybody trusts it.
 pub const CA_KEY: &str = "ca-key.pem";
-/// A certificate.
-pub const CERTIFICATE: &str = "certificate.pem";
-/// Its key.
-pub const KEY: &str = "key.pem";
 
 /// Keys of the gossip of aggregators.
 pub const KEYRING: &str = "gossip.keyring";
@@ -55,14 +51,13 @@ pub enum FolderError {
 /// # Errors
 /// [`FolderError::Exists`] when one is there.
 pub fn create(folder: &Path, authority: &Authority) -> Result<(), FolderError> {
-    for name in [CA, CA_KEY] {
-        if folder.join(name).exists() {
-            return Err(FolderError::Exists(folder.join(name)));
-        }
+    let (certificate, key) = (Files::of_folder(folder).ca, folder.join(CA_KEY));
+    if let Some(there) = [&certificate, &key].into_iter().find(|file| file.exists()) {
+        return Err(FolderError::Exists(there.clone()));
     }
     make(folder)?;
-    write(&folder.join(CA_KEY), authority.key().as_bytes(), SECRET)?;
-    write(&folder.join(CA), authority.certificate().as_bytes(), OPEN)
+    write(&key, authority.key().as_bytes(), SECRET)?;
+    write(&certificate, authority.certificate().as_bytes(), OPEN)
 }
 
 /// Reads the authority in a folder.
@@ -70,11 +65,8 @@ pub fn create(folder: &Path, authority: &Authority) -> Result<(), FolderError> {
 /// # Errors
 /// Which file, and why.
 pub fn open(folder: &Path) -> Result<Authority, FolderError> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        fs::read_to_string(&path).map_err(|error| FolderError::Io { path, error })
-    };
-    Authority::open(&read(CA)?, &read(CA_KEY)?)
+    let read = |path: PathBuf| fs::read_to_string(&path).map_err(|error| FolderError::Io { path, error });
+    Authority::open(&read(Files::of_folder(folder).ca)?, &read(folder.join(CA_KEY))?)
         .map_err(|error| FolderError::Authority { path: folder.to_owned(), error })
 }
 
@@ -85,9 +77,10 @@ pub fn open(folder: &Path) -> Result<Authority, FolderError> {
 /// Which file, and why.
 pub fn write_issued(folder: &Path, issued: &Issued, ca: &str) -> Result<(), FolderError> {
     make(folder)?;
-    write(&folder.join(KEY), issued.key.as_bytes(), SECRET)?;
-    write(&folder.join(CERTIFICATE), issued.certificate.as_bytes(), OPEN)?;
-    write(&folder.join(CA), ca.as_bytes(), OPEN)
+    let files = Files::of_folder(folder);
+    write(&files.key, issued.key.as_bytes(), SECRET)?;
+    write(&files.certificate, issued.certificate.as_bytes(), OPEN)?;
+    write(&files.ca, ca.as_bytes(), OPEN)
 }
 
 /// A keyring with one new key, as aggregators read it.
@@ -139,10 +132,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use starling_proto::ids::NodeId;
-    use starling_service::{
-        credentials::{Credentials, Files},
-        identity::Role,
-    };
+    use starling_service::{credentials::Credentials, identity::Role};
     use time::{Duration, OffsetDateTime};
 
     use super::*;
@@ -158,7 +148,7 @@ mod tests {
             Err(FolderError::Exists(_))
         ));
         let authority = open(&ca).unwrap();
-        let files = Files { certificate: out.join(CERTIFICATE), key: out.join(KEY), ca: out.join(CA) };
+        let files = Files::of_folder(&out);
         for role in Role::ALL {
             let wish = Wish {
                 role,
@@ -168,14 +158,14 @@ mod tests {
             };
             let issued = authority.issue(&wish, OffsetDateTime::now_utc()).unwrap();
             write_issued(&out, &issued, authority.certificate()).unwrap();
-            Credentials::load(files.clone(), None, role).unwrap();
+            Credentials::load(files.clone(), None, role, false).unwrap();
         }
-        let mode = fs::metadata(out.join(KEY)).unwrap().permissions().mode();
+        let mode = fs::metadata(&files.key).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let error = Credentials::load(files.clone(), None, Role::Node).unwrap_err().to_string();
+        let error = Credentials::load(files.clone(), None, Role::Node, false).unwrap_err().to_string();
         assert!(error.contains("is that of operator a1, wanted is one of the role node"), "{error}");
-        fs::set_permissions(out.join(KEY), fs::Permissions::from_mode(0o644)).unwrap();
-        let error = Credentials::load(files, None, Role::Operator).unwrap_err().to_string();
-        assert!(error.contains("can be read by everybody (mode 644)"), "{error}");
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = Credentials::load(files, None, Role::Operator, false).unwrap_err().to_string();
+        assert!(error.contains("can be read by everybody on this host (mode 644)"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use starling_authority::{Authority, Wish, folder};
 use starling_proto::ids::NodeId;
 use starling_service::{
@@ -38,8 +38,9 @@ enum What {
     },
     /// Make a key and a certificate for one of them
     Issue {
-        /// What it may do
-        role: CertificateRole,
+        /// What it may do: report one host, keep the ledger with its peers, show the cluster to people, or ask and act
+        #[arg(value_parser = role())]
+        role: Role,
         /// Its name: the host's, or a person's
         name: String,
         /// Folder of the root
@@ -63,28 +64,9 @@ enum What {
     },
 }
 
-/// As [`Role`], for the command line.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CertificateRole {
-    /// Reports one host
-    Node,
-    /// Keeps the ledger with its peers
-    Aggregator,
-    /// Shows the cluster to people
-    Dashboard,
-    /// A person or tool that asks and acts
-    Operator,
-}
-
-impl From<CertificateRole> for Role {
-    fn from(role: CertificateRole) -> Self {
-        match role {
-            CertificateRole::Node => Self::Node,
-            CertificateRole::Aggregator => Self::Aggregator,
-            CertificateRole::Dashboard => Self::Dashboard,
-            CertificateRole::Operator => Self::Operator,
-        }
-    }
+/// Reads a role, with all of them in the help.
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|word| Role::parse(&word).ok_or("no such role"))
 }
 
 impl CaArgs {
@@ -94,7 +76,7 @@ impl CaArgs {
             What::Init { cluster, dir } => init(&cluster, &dir),
             What::Issue { role, name, dir, out, days, hosts } => {
                 let out = out.unwrap_or_else(|| PathBuf::from(&name));
-                issue((role.into(), &name), (&dir, &out), i64::from(days), hosts)
+                issue((role, &name), (&dir, &out), i64::from(days), hosts)
             }
             What::Show { files } => show(&files),
         };

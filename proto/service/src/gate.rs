@@ -17,6 +17,7 @@ use tonic::{
     codegen::http::{Request, Response, header::AUTHORIZATION},
 };
 use tower::{Layer, Service};
+use tracing::warn;
 
 use crate::{
     identity::Role,
@@ -45,10 +46,16 @@ struct Inner {
 impl Gate {
     /// What no rule names is open to every certificate. `tokens` is a file of operators' tokens, a line "name token"
     /// each.
-    #[must_use]
-    pub fn new(rules: &'static [Rule], tokens: Option<PathBuf>, metrics: ListenMetrics) -> Self {
-        let tokens = tokens.map(|file| Tokens { file, read: Mutex::new(None) });
-        Self(Arc::new(Inner { rules, tokens, metrics }))
+    ///
+    /// # Errors
+    /// What is wrong with that file, and where. Later it is only logged, and the tokens before stay.
+    pub fn new(rules: &'static [Rule], tokens: Option<PathBuf>, metrics: ListenMetrics) -> Result<Self, String> {
+        let read = |file: PathBuf| {
+            let known = read_tokens(&file)?;
+            Ok::<_, String>(Tokens { file, read: Mutex::new((Instant::now(), known)) })
+        };
+        let tokens = tokens.map(read).transpose()?;
+        Ok(Self(Arc::new(Inner { rules, tokens, metrics })))
     }
 
     /// Whether `peer` may call `path`; `bearer` is the token that it brought.
@@ -59,7 +66,9 @@ impl Gate {
         let role = match (&peer.identity, bearer, &self.0.tokens) {
             (Some(identity), ..) => identity.role,
             (None, Some(bearer), Some(tokens)) => {
-                tokens.check(bearer).map_err(Status::unauthenticated)?;
+                if !tokens.has(bearer) {
+                    return Err(Status::unauthenticated("this token is not known here"));
+                }
                 Role::Operator
             }
             (None, None, _) => {
@@ -86,37 +95,44 @@ impl Gate {
 #[derive(Debug)]
 struct Tokens {
     file: PathBuf,
-    /// Digests of the tokens, and when they were read.
-    read: Mutex<Option<(Instant, Digests)>>,
+    /// Of the last read that was well, and when the last one was.
+    read: Mutex<(Instant, Digests)>,
 }
 
-/// Of the tokens, or why they cannot be read.
-type Digests = Result<Arc<[[u8; 32]]>, String>;
+/// SHA-256 of each token.
+type Digests = Arc<[[u8; 32]]>;
 
 impl Tokens {
     /// Whether it is one of them. Digests are compared, so that time tells nothing of a token.
-    fn check(&self, token: &str) -> Result<(), String> {
-        let known = {
-            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*read {
-                Some((at, known)) if at.elapsed() < READ_EVERY => known.clone(),
-                _ => {
-                    let known = read_tokens(&self.file);
-                    *read = Some((Instant::now(), known.clone()));
-                    known
-                }
+    fn has(&self, token: &str) -> bool {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.0.elapsed() >= READ_EVERY {
+            read.0 = Instant::now();
+            match read_tokens(&self.file) {
+                Ok(known) => read.1 = known,
+                // Once a read, which only who brings a token causes.
+                Err(error) => warn!(error, "new tokens of operators not taken, those before stay"),
             }
-        };
+        }
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        if known?.contains(&digest) { Ok(()) } else { Err("this token is not known here".to_owned()) }
+        read.1.contains(&digest)
     }
 }
 
-fn read_tokens(file: &Path) -> Digests {
-    let text = crate::secret::text(file).map_err(|error| format!("the tokens cannot be read here: {error}"))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let tokens = lines.filter_map(|line| line.split_whitespace().nth(1)).filter(|token| token.len() >= TOKEN_LEN_LEAST);
-    Ok(tokens.map(|token| Sha256::digest(token.as_bytes()).into()).collect())
+/// Lines of a name and a token; empty ones and those that begin with '#' are passed over.
+fn read_tokens(file: &Path) -> Result<Digests, String> {
+    let place = file.display();
+    let text = crate::secret::text(file).map_err(|what| format!("{place} {what}"))?;
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| {
+            let token = line.split_whitespace().nth(1).filter(|token| token.len() >= TOKEN_LEN_LEAST);
+            let digest = |token: &str| Sha256::digest(token.as_bytes()).into();
+            let wanted = format!("a name and a token of {TOKEN_LEN_LEAST} characters or more");
+            token.map(digest).ok_or_else(|| format!("{place}: line {number} is not {wanted}"))
+        })
+        .collect()
 }
 
 impl<S> Layer<S> for Gate {
@@ -183,7 +199,7 @@ mod tests {
 
     #[test]
     fn each_service_asks_for_its_role() {
-        let gate = Gate::new(RULES, None, ListenMetrics::default());
+        let gate = Gate::new(RULES, None, ListenMetrics::default()).unwrap();
         let check = |path, who| gate.check(path, Some(&peer(Some(who), true)), None);
         assert!(check("/starling.v1.Ingest/Stream", "spiffe://s/node/a").is_ok());
         assert!(check("/starling.v1.Query/GetView", "spiffe://s/operator/ann").is_ok());
@@ -196,7 +212,7 @@ mod tests {
 
     #[test]
     fn plain_text_tells_nobody_apart() {
-        let gate = Gate::new(RULES, None, ListenMetrics::default());
+        let gate = Gate::new(RULES, None, ListenMetrics::default()).unwrap();
         assert!(gate.check("/starling.v1.Query/GetView", Some(&peer(None, false)), None).is_ok());
         assert!(gate.check("/starling.v1.Query/GetView", None, None).is_ok());
     }
@@ -205,7 +221,10 @@ mod tests {
     fn a_token_of_an_operator_stands_for_a_certificate() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "# people\nann 0123456789abcdef0123456789abcdef\nbob short\n").unwrap();
-        let gate = Gate::new(RULES, Some(file.path().to_owned()), ListenMetrics::default());
+        let wrong = Gate::new(RULES, Some(file.path().to_owned()), ListenMetrics::default()).unwrap_err();
+        assert!(wrong.contains("line 3 is not a name and a token") && !wrong.contains("0123456789"), "{wrong}");
+        std::fs::write(file.path(), "# people\nann 0123456789abcdef0123456789abcdef\n").unwrap();
+        let gate = Gate::new(RULES, Some(file.path().to_owned()), ListenMetrics::default()).unwrap();
         let check = |path, token| gate.check(path, Some(&peer(None, true)), token);
         assert!(check("/starling.v1.Query/GetView", Some("0123456789abcdef0123456789abcdef")).is_ok());
         let denied = check("/starling.v1.Ingest/Stream", Some("0123456789abcdef0123456789abcdef")).unwrap_err();

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::Read as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -59,26 +60,21 @@ impl fmt::Display for Secret {
 /// A file of secrets, whole. Blocking: for files that are short and read now and then.
 ///
 /// # Errors
-/// Why it cannot be had, with the place: among them that everybody on the host can read it.
-pub(crate) fn text(file: &Path) -> Result<String, String> {
-    let shown = file.display();
-    let found = std::fs::metadata(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    if found.len() > SECRET_LEN_MAX {
-        return Err(format!("{shown} has {} bytes, wanted are at most {SECRET_LEN_MAX}", found.len()));
+/// What is wrong with the file, to stand behind its name: among it that everybody on the host can read it.
+pub fn text(file: &Path) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    // Of one open file, which another may replace meanwhile.
+    let opened = std::fs::File::open(file).map_err(cannot)?;
+    let mode = opened.metadata().map_err(cannot)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        let next = format!("run chmod 640 {}", file.display());
+        return Err(format!("can be read by everybody on this host (mode {:03o}); {next}", mode & 0o777));
     }
-    only_for_its_owner(file, found.permissions().mode())?;
-    std::fs::read_to_string(file).map_err(|error| format!("cannot read {shown}: {error}"))
-}
-
-/// What everybody on the host can read is no secret.
-///
-/// # Errors
-/// That it is so, and the next step.
-pub(crate) fn only_for_its_owner(file: &Path, mode: u32) -> Result<(), String> {
-    let shown = file.display();
-    match mode & 0o007 {
-        0 => Ok(()),
-        _ => Err(format!("{shown} can be read by everybody (mode {:03o}); run chmod 640 {shown}", mode & 0o777)),
+    let mut text = String::new();
+    opened.take(SECRET_LEN_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
+    match text.len() as u64 > SECRET_LEN_MAX {
+        true => Err(format!("has more than {SECRET_LEN_MAX} bytes")),
+        false => Ok(text),
     }
 }
 

@@ -1,13 +1,12 @@
 //! The keys of gossip, as they stand in a file.
 
-use std::{fmt, fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fmt, path::Path};
 
 use ring::digest::{SHA256, digest};
+use starling_service::secret;
 
 /// Most keys at once: the one in use, the one before, and the one to come; one to spare.
 const KEYS_MAX: usize = 4;
-/// Longest file.
-const BYTES_MAX: u64 = 4_096;
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
 
@@ -37,17 +36,12 @@ impl Keyring {
     /// # Errors
     /// What is wrong with it and where, without a key.
     pub(in crate::membership) fn read(file: &Path) -> Result<Self, String> {
-        let shown = file.display();
-        let opened = fs::File::open(file).map_err(|error| {
-            format!("{shown}: {error}; `starling ca init` makes one, the same file stands at every aggregator")
-        })?;
-        let mode = opened.metadata().map_or(0, |found| found.permissions().mode());
-        if mode & 0o007 != 0 {
-            return Err(format!("{shown} can be read by everybody (mode {:03o}); run chmod 640 {shown}", mode & 0o777));
-        }
-        let mut text = String::new();
-        opened.take(BYTES_MAX).read_to_string(&mut text).map_err(|error| format!("{shown}: {error}"))?;
-        Self::parse(&text).map_err(|error| format!("{shown}: {error}"))
+        let what = match secret::text(file) {
+            Ok(text) => return Self::parse(&text).map_err(|error| format!("{}: {error}", file.display())),
+            Err(what) => what,
+        };
+        let next = "`starling ca init` makes one, the same file stands at every aggregator";
+        Err(format!("{} {what}; {next}", file.display()))
     }
 
     fn parse(text: &str) -> Result<Self, String> {

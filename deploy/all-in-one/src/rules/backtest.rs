@@ -119,7 +119,7 @@ impl BacktestArgs {
         }
         let security = match &self.tls {
             None => Security::plain(),
-            Some(folder) => Credentials::load(Files::of_folder(folder), None, Role::Operator)
+            Some(folder) => Credentials::load(Files::of_folder(folder), None, Role::Operator, false)
                 .map(|loaded| Security::of(loaded.into()))
                 .map_err(|error| format!("--tls: {error}"))?,
         };

@@ -2,8 +2,7 @@
 
 use std::{
     fmt,
-    io::Read as _,
-    os::unix::fs::PermissionsExt as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -20,9 +19,10 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::verify::Revoked;
 use crate::{
     identity::{Identity, Role},
-    secret::only_for_its_owner,
+    secret,
 };
 
 /// Longest file that is read: a bundle of a hundred authorities has 200 KiB.
@@ -43,7 +43,8 @@ impl Files {
     /// As `starling ca issue` lays them down in a folder.
     #[must_use]
     pub fn of_folder(folder: &Path) -> Self {
-        Self { certificate: folder.join("certificate.pem"), key: folder.join("key.pem"), ca: folder.join("ca.pem") }
+        let [certificate, key, ca] = ["certificate.pem", "key.pem", "ca.pem"].map(|name| folder.join(name));
+        Self { certificate, key, ca }
     }
 }
 
@@ -83,18 +84,28 @@ pub(crate) struct Content {
     certificate: Vec<u8>,
     key: Vec<u8>,
     ca: Vec<u8>,
+    /// Empty when nobody is revoked.
+    revoked: Vec<u8>,
 }
 
 impl Content {
-    /// Reads all three.
-    pub(crate) fn read(files: &Files) -> Result<Self, FilesError> {
-        Ok(Self { certificate: bytes(&files.certificate)?, key: key_bytes(&files.key)?, ca: bytes(&files.ca)? })
+    /// Reads all of them. The list of those who are revoked need not be there.
+    pub(crate) fn read(files: &Files, revoked: Option<&Path>) -> Result<Self, FilesError> {
+        let revoked = match revoked.map(|file| (file, content(file))) {
+            None => Vec::new(),
+            // Before the first name is taken out there is no file.
+            Some((_, Err(error))) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Some((file, read)) => read.map_err(|error| unread(file, &error))?,
+        };
+        let bytes = |file: &Path| content(file).map_err(|error| unread(file, &error));
+        let key = secret::text(&files.key).map_err(|what| FilesError { file: files.key.clone(), what })?;
+        Ok(Self { certificate: bytes(&files.certificate)?, key: key.into_bytes(), ca: bytes(&files.ca)?, revoked })
     }
 
     /// Of every byte.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
-        for part in [&self.certificate, &self.key, &self.ca] {
+        for part in [&self.certificate, &self.key, &self.ca, &self.revoked] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
@@ -151,6 +162,12 @@ impl Content {
         Ok(Loaded { key: Arc::new(certified), roots: Arc::new(roots), identity, begins, expires })
     }
 
+    /// The names that are refused, of the file `revoked`.
+    pub(crate) fn revoked(&self, file: Option<&Path>) -> Result<Revoked, FilesError> {
+        let text = String::from_utf8_lossy(&self.revoked);
+        Revoked::parse(&text).map_err(|what| FilesError { file: file.map(Path::to_owned).unwrap_or_default(), what })
+    }
+
     fn roots(&self, files: &Files) -> Result<RootCertStore, FilesError> {
         let wrong = |what: String| FilesError { file: files.ca.clone(), what };
         let mut roots = RootCertStore::empty();
@@ -181,7 +198,7 @@ pub struct Standing {
 /// That it cannot be read, or what is wrong with it.
 pub fn standing(file: &Path) -> Result<Vec<Standing>, FilesError> {
     let wrong = |what: String| FilesError { file: file.to_owned(), what };
-    let content = bytes(file)?;
+    let content = content(file).map_err(|error| unread(file, &error))?;
     let all: Vec<_> = CertificateDer::pem_slice_iter(&content)
         .collect::<Result<_, _>>()
         .map_err(|error| wrong(format!("not PEM: {error}")))?;
@@ -227,24 +244,15 @@ pub(crate) fn plain(error: &rustls::Error) -> String {
     }
 }
 
-fn bytes(file: &Path) -> Result<Vec<u8>, FilesError> {
-    let wrong = |what: String| FilesError { file: file.to_owned(), what };
-    let opened = std::fs::File::open(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let mut content = Vec::new();
-    opened
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut content)
-        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    if content.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(format!("has more than {FILE_BYTES_MAX} bytes")));
-    }
-    if content.is_empty() { Err(wrong("is empty".to_owned())) } else { Ok(content) }
+fn unread(file: &Path, error: &io::Error) -> FilesError {
+    FilesError { file: file.to_owned(), what: format!("cannot be read: {error}") }
 }
 
-/// A key that everybody on the host can read is no secret.
-fn key_bytes(file: &Path) -> Result<Vec<u8>, FilesError> {
-    let content = bytes(file)?;
-    let mode = std::fs::metadata(file).map_or(0, |found| found.permissions().mode());
-    only_for_its_owner(file, mode).map_err(|what| FilesError { file: file.to_owned(), what })?;
+fn content(file: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    std::fs::File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
     Ok(content)
 }

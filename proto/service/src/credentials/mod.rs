@@ -75,17 +75,13 @@ impl Security {
         Self(Some(credentials))
     }
 
-    /// What the settings say; `role` is what the certificate must be of.
+    /// What the settings say; `role` is what the certificate must be of, and `tokens` as in [`Credentials::load`].
     ///
     /// # Errors
     /// Which file is wrong, and how.
-    pub fn load(settings: &TlsSettings, role: Role) -> Result<Self, FilesError> {
-        match settings.files() {
-            None => Ok(Self::plain()),
-            Some(files) => {
-                Credentials::load(files, settings.revoked.clone(), role).map(|loaded| Self(Some(Arc::new(loaded))))
-            }
-        }
+    pub fn load(settings: &TlsSettings, role: Role, tokens: bool) -> Result<Self, FilesError> {
+        let loaded = settings.files().map(|files| Credentials::load(files, settings.revoked.clone(), role, tokens));
+        Ok(Self(loaded.transpose()?.map(Arc::new)))
     }
 
     /// `None` in plain text.
@@ -117,41 +113,63 @@ struct InUse {
     expires: SystemTime,
     fingerprint: [u8; 32],
     server: Arc<ServerConfig>,
-    /// As `server`, for listeners where a token may stand for a certificate.
-    server_with_tokens: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
 /// Certificate, key and trusted authorities of one program.
 #[derive(Debug)]
 pub struct Credentials {
-    files: Files,
-    revoked: Option<PathBuf>,
-    role: Role,
-    provider: Arc<CryptoProvider>,
+    source: Source,
     in_use: RwLock<Arc<InUse>>,
 }
 
+/// Where they come from, and what they are for.
+#[derive(Debug)]
+struct Source {
+    files: Files,
+    revoked: Option<PathBuf>,
+    role: Role,
+    /// Who connects without a certificate is taken too: a token may stand for it.
+    tokens: bool,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Source {
+    fn read(&self) -> Result<Content, FilesError> {
+        Content::read(&self.files, self.revoked.as_deref())
+    }
+
+    /// Checks what was read, and makes of it what handshakes need.
+    fn make(&self, content: &Content) -> Result<InUse, FilesError> {
+        let revoked = content.revoked(self.revoked.as_deref())?;
+        let loaded = content.check(&self.files, self.role, &self.provider, SystemTime::now())?;
+        let failed = |what: String| FilesError { file: self.files.certificate.clone(), what };
+        let server = server_config(&loaded, &self.provider, revoked.clone(), self.tokens).map_err(failed)?;
+        let client = client_config(&loaded, &self.provider, revoked).map_err(failed)?;
+        let Loaded { identity, begins, expires, .. } = loaded;
+        Ok(InUse { identity, begins, expires, fingerprint: content.fingerprint(), server, client })
+    }
+}
+
 impl Credentials {
-    /// Reads and checks the files.
+    /// Reads and checks the files. With `tokens`, who connects without a certificate is taken too.
     ///
     /// # Errors
     /// Which file is wrong, and how.
-    pub fn load(files: Files, revoked: Option<PathBuf>, role: Role) -> Result<Self, FilesError> {
+    pub fn load(files: Files, revoked: Option<PathBuf>, role: Role, tokens: bool) -> Result<Self, FilesError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let first = make(&files, revoked.as_deref(), role, &provider, None)?
-            .ok_or_else(|| FilesError { file: files.certificate.clone(), what: "was not read".to_owned() })?;
-        Ok(Self { files, revoked, role, provider, in_use: RwLock::new(Arc::new(first)) })
+        let source = Source { files, revoked, role, tokens, provider };
+        let first = source.make(&source.read()?)?;
+        Ok(Self { source, in_use: RwLock::new(Arc::new(first)) })
     }
 
     fn current(&self) -> Arc<InUse> {
         Arc::clone(&self.in_use.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// For a handshake that somebody else began. `tokens`: who brings no certificate is taken too.
-    pub(crate) fn server(&self, tokens: bool) -> Arc<ServerConfig> {
-        let current = self.current();
-        Arc::clone(if tokens { &current.server_with_tokens } else { &current.server })
+    /// For a handshake that somebody else began.
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current().server)
     }
 
     /// For a handshake that we begin.
@@ -179,10 +197,11 @@ impl Credentials {
     /// # Errors
     /// Which file is wrong, and how; what was in use stays.
     pub fn reload(&self) -> Result<bool, FilesError> {
-        let before = self.current().fingerprint;
-        let Some(next) = make(&self.files, self.revoked.as_deref(), self.role, &self.provider, Some(before))? else {
+        let content = self.source.read()?;
+        if content.fingerprint() == self.current().fingerprint {
             return Ok(false);
-        };
+        }
+        let next = self.source.make(&content)?;
         *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         Ok(true)
     }
@@ -219,48 +238,12 @@ impl Credentials {
             metrics.expires.set(expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
             if self.ends_soon(SystemTime::now()) && warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
                 warned = Some(tokio::time::Instant::now());
-                let file = self.files.certificate.display();
+                let file = self.source.files.certificate.display();
                 let what = if expires <= SystemTime::now() { "has expired, nobody takes it" } else { "ends soon" };
                 warn!(%file, expires = %at(expires), "the certificate {what}: renew it");
             }
         }
     }
-}
-
-/// `None` when nothing has changed since `before`.
-fn make(
-    files: &Files,
-    revoked: Option<&std::path::Path>,
-    role: Role,
-    provider: &Arc<CryptoProvider>,
-    before: Option<[u8; 32]>,
-) -> Result<Option<InUse>, FilesError> {
-    let content = Content::read(files)?;
-    let revoked_text = match revoked {
-        None => String::new(),
-        // Before the first name is taken out there is no file.
-        Some(file) => match std::fs::read_to_string(file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(FilesError { file: file.to_owned(), what: format!("cannot be read: {error}") }),
-            Ok(text) => text,
-        },
-    };
-    let mut fingerprint = content.fingerprint();
-    use sha2::Digest as _;
-    let of_revoked: [u8; 32] = sha2::Sha256::digest(revoked_text.as_bytes()).into();
-    fingerprint.iter_mut().zip(of_revoked).for_each(|(byte, other)| *byte ^= other);
-    if before == Some(fingerprint) {
-        return Ok(None);
-    }
-    let list = Revoked::parse(&revoked_text)
-        .map_err(|what| FilesError { file: revoked.map(PathBuf::from).unwrap_or_default(), what })?;
-    let loaded = content.check(files, role, provider, SystemTime::now())?;
-    let failed = |what: String| FilesError { file: files.certificate.clone(), what };
-    let server = |tokens| server_config(&loaded, provider, list.clone(), tokens).map_err(&failed);
-    let (server, server_with_tokens) = (server(false)?, server(true)?);
-    let client = client_config(&loaded, provider, list.clone()).map_err(&failed)?;
-    let Loaded { identity, begins, expires, .. } = loaded;
-    Ok(Some(InUse { identity, begins, expires, fingerprint, server, server_with_tokens, client }))
 }
 
 fn server_config(
@@ -301,7 +284,7 @@ fn client_config(
     Ok(Arc::new(config))
 }
 
-/// RFC 3339, as text.
+/// Day and time by UTC, for people.
 fn at(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);

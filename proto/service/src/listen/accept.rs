@@ -49,7 +49,6 @@ pub struct Connections {
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
     prepare: fn(&TcpStream),
     security: Security,
-    tokens: bool,
     metrics: ListenMetrics,
     admission: Admission,
     opening: JoinSet<Option<Connection>>,
@@ -66,7 +65,6 @@ impl Connections {
             pause: None,
             prepare: |_| {},
             security: Security::plain(),
-            tokens: false,
             metrics: ListenMetrics::default(),
             admission: Admission::default(),
             opening: JoinSet::new(),
@@ -81,11 +79,10 @@ impl Connections {
         self
     }
 
-    /// By mutual TLS, when `security` says so. With `tokens` who brings no certificate is taken too, and has to bring a
-    /// token with every request.
+    /// By mutual TLS, when `security` says so.
     #[must_use]
-    pub fn secured(mut self, security: Security, tokens: bool) -> Self {
-        (self.security, self.tokens) = (security, tokens);
+    pub fn secured(mut self, security: Security) -> Self {
+        self.security = security;
         self
     }
 
@@ -153,7 +150,7 @@ impl Connections {
         };
         let age = match self.security.credentials() {
             None => self.opening.spawn(opening.plain()),
-            Some(credentials) => self.opening.spawn(opening.tls(Arc::clone(credentials), self.tokens)),
+            Some(credentials) => self.opening.spawn(opening.tls(Arc::clone(credentials))),
         };
         self.ages.push_back(age);
     }
@@ -192,8 +189,8 @@ impl Opening {
         }
     }
 
-    async fn tls(self, credentials: Arc<Credentials>, tokens: bool) -> Option<Connection> {
-        let acceptor = TlsAcceptor::from(credentials.server(tokens));
+    async fn tls(self, credentials: Arc<Credentials>) -> Option<Connection> {
+        let acceptor = TlsAcceptor::from(credentials.server());
         let Self { stream, peer, metrics, admission } = self;
         let refused = |reason, why: Option<&str>| {
             metrics.refuse(reason, peer, why);
