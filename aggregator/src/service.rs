@@ -445,8 +445,8 @@ fn router(
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
         catch_up: exchange.catch_up.clone(),
     };
-    let cluster =
-        ClusterService { id, cluster, membership, ledger, catch_up, copies, disk: exchange.disk.clone(), holders };
+    let (disk, shared) = (exchange.disk.clone(), exchange.clone());
+    let cluster = ClusterService { id, cluster, membership, ledger, catch_up, copies, disk, holders, exchange: shared };
     Ok(Server::builder()
         .initial_stream_window_size(NODE_WINDOW_BYTES)
         .initial_connection_window_size(NODE_WINDOW_BYTES)

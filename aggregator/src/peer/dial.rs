@@ -42,7 +42,12 @@ pub(crate) async fn dial_peers(exchange: Arc<Exchange>) {
         for member in view.live.iter().filter(|member| view.me.id < member.id) {
             dialled.entry(member.writer).or_insert_with(|| {
                 let token = exchange.stop.child_token();
-                exchange.tasks.spawn(keep(exchange.clone(), member.clone(), token.clone()));
+                let (kept, gone, member) = (exchange.clone(), token.clone(), member.clone());
+                exchange.tasks.spawn(async move {
+                    let writer = member.writer;
+                    keep(kept.clone(), member, gone).await;
+                    kept.links.forget(writer);
+                });
                 token
             });
         }
@@ -84,7 +89,9 @@ async fn keep(exchange: Arc<Exchange>, member: Member, gone: CancellationToken) 
             result = connect(&exchange, &member) => result,
         };
         if let Err(error) = result {
-            exchange.metrics.peer_failed(member.id.as_str(), &format!("{error:#}"));
+            let cause = format!("{error:#}");
+            exchange.metrics.peer_failed(member.id.as_str(), &cause);
+            exchange.links.failed(member.writer, cause);
         }
         if began.elapsed() > STOOD {
             backoff.reset();

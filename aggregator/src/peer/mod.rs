@@ -17,7 +17,7 @@ mod recent;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -56,6 +56,9 @@ const OUTBOX: usize = 4;
 pub(crate) struct Links {
     /// Plain mutex, short sections.
     up: Mutex<HashMap<WriterId, (u64, CancellationToken)>>,
+    /// Why the last attempt failed, of those that are dialled and not reached: as many as there are live members at most.
+    /// Plain mutex, short sections.
+    failures: Mutex<HashMap<WriterId, String>>,
     last: AtomicU64,
     metrics: Arc<Metrics>,
 }
@@ -63,12 +66,32 @@ pub(crate) struct Links {
 impl Links {
     /// None is up.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { up: Mutex::default(), last: AtomicU64::new(0), metrics }
+        Self { up: Mutex::default(), failures: Mutex::default(), last: AtomicU64::new(0), metrics }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<WriterId, String>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An attempt to reach `peer` failed, or the stream to it ended with this error.
+    fn failed(&self, peer: WriterId, cause: String) {
+        self.failures().insert(peer, cause);
+    }
+
+    /// `peer` is not dialled any more.
+    fn forget(&self, peer: WriterId) {
+        self.failures().remove(&peer);
+    }
+
+    /// Why the last attempt to reach `peer` failed; `None` while it is reached, and of one that is not dialled from here.
+    pub(crate) fn failure(&self, peer: WriterId) -> Option<String> {
+        self.failures().get(&peer).cloned()
     }
 
     /// A stream to `peer` is up; one before it ends. Returns what ends this one, and its number.
     fn add(&self, peer: WriterId, parent: &CancellationToken) -> (CancellationToken, u64) {
         let (token, number) = (parent.child_token(), self.last.fetch_add(1, Ordering::Relaxed));
+        self.forget(peer);
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, older)) = up.insert(peer, (number, token.clone())) {
             older.cancel();

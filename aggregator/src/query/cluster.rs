@@ -24,6 +24,7 @@ use crate::{
     history::{Disk, Progress},
     ledger_task::{Ended, LedgerHandle},
     membership::{Listed, Member, Membership, State},
+    peer::Exchange,
 };
 use starling_ledger::{Check, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
 use starling_store::Paused;
@@ -50,6 +51,8 @@ pub(crate) struct ClusterService {
     pub(crate) disk: Option<Arc<Disk>>,
     /// The way to the others.
     pub(crate) holders: Arc<Holders>,
+    /// The streams to them.
+    pub(crate) exchange: Arc<Exchange>,
 }
 
 impl ClusterService {
@@ -87,13 +90,19 @@ impl cluster_server::Cluster for ClusterService {
                         .find(|(writer, ..)| *writer == listed.member.writer)
                         .map_or_else(Default::default, |(_, copies, store)| (*copies, store.clone())),
                 };
-                v1::Aggregator { history_copies, history_store, ..aggregator(listed, &logs, &peers, own) }
+                let (linked, link_error) = match listed.dead || own.is_some() {
+                    true => (None, String::new()),
+                    false => self.link(listed.member.writer),
+                };
+                let row = aggregator(listed, &logs, &peers, own);
+                v1::Aggregator { history_copies, history_store, linked, link_error, ..row }
             })
             .collect();
         Ok(Response::new(v1::ListAggregatorsResponse {
             aggregators,
             answered_by: self.id.to_string(),
             cluster: self.cluster.clone(),
+            clock_unix_ms: now_ms(),
         }))
     }
 
@@ -126,6 +135,12 @@ impl ClusterService {
             Some((member.writer, own.history_copies, own.history_store))
         };
         join_all(live.iter().map(ask)).await.into_iter().flatten().collect()
+    }
+
+    /// Whether the stream to another one is up, and why the last attempt at it failed.
+    fn link(&self, writer: WriterId) -> (Option<bool>, String) {
+        let links = &self.exchange.links;
+        (Some(links.has(writer)), links.failure(writer).unwrap_or_default())
     }
 
     /// What the disk here holds.
@@ -217,6 +232,8 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
         self_: own.is_some(),
         history_copies: None,
         history_store: None,
+        linked: None,
+        link_error: String::new(),
     }
 }
 

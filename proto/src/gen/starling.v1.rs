@@ -3460,6 +3460,9 @@ pub struct ListAggregatorsResponse {
     /// Name of the cluster.
     #[prost(string, tag = "3")]
     pub cluster: ::prost::alloc::string::String,
+    /// Wall clock of the one that answers, at the answer, Unix milliseconds. 0 from one that does not say.
+    #[prost(uint64, tag = "4")]
+    pub clock_unix_ms: u64,
 }
 /// One aggregator.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3503,6 +3506,14 @@ pub struct Aggregator {
     /// What its disk holds of the history. Absent when it keeps none, or did not say within half a second.
     #[prost(message, optional, tag = "13")]
     pub history_store: ::core::option::Option<HistoryStore>,
+    /// Whether the stream between it and the asked one is up, by which they hand each other what they count. Absent for the
+    /// asked one itself, for one that is dead, and from an aggregator that does not say.
+    #[prost(bool, optional, tag = "14")]
+    pub linked: ::core::option::Option<bool>,
+    /// Why the last attempt to open that stream failed, for people. Empty while it is up, and at that of the two that is
+    /// dialled: the one whose name comes first dials.
+    #[prost(string, tag = "15")]
+    pub link_error: ::prost::alloc::string::String,
 }
 /// The history on the disk of one aggregator.
 #[derive(Clone, PartialEq, ::prost::Message)]

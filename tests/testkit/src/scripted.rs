@@ -371,6 +371,7 @@ impl cluster_server::Cluster for QueryEndpoints {
             aggregators,
             answered_by: self.name.clone(),
             cluster: "test".to_owned(),
+            clock_unix_ms: starling_service::clock::unix_ms(),
         }))
     }
 
