@@ -1,7 +1,9 @@
 //! `starling up`: see this host, now. `starling store`: look into the history that is kept on a disk, and move it.
-//! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster.
+//! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster. `starling doctor`: what is
+//! wrong here, and what to do.
 
 mod ca;
+mod doctor;
 mod rules;
 mod unread;
 
@@ -17,7 +19,7 @@ use starling_service::{
 };
 use starling_store_tools::StoreArgs;
 
-use crate::{ca::CaArgs, rules::RulesArgs};
+use crate::{ca::CaArgs, doctor::DoctorArgs, rules::RulesArgs};
 
 /// As in the aggregator's own binary.
 #[global_allocator]
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
             Err(error) => error.exit(),
         },
         Some(("ca", ca)) => match CaArgs::from_arg_matches(ca) {
+            Ok(args) => ExitCode::from(args.run()),
+            Err(error) => error.exit(),
+        },
+        Some(("doctor", doctor)) => match DoctorArgs::from_arg_matches(doctor) {
             Ok(args) => ExitCode::from(args.run()),
             Err(error) => error.exit(),
         },
@@ -70,6 +76,7 @@ fn command() -> Command {
         .subcommand(program::describe::<Up>(up))
         .subcommand(StoreArgs::augment_args(Command::new("store")))
         .subcommand(RulesArgs::augment_args(Command::new("rules")))
-        .subcommand(CaArgs::augment_args(Command::new("ca")));
+        .subcommand(CaArgs::augment_args(Command::new("ca")))
+        .subcommand(DoctorArgs::augment_args(Command::new("doctor")));
     TextCommand::augment_subcommands(command)
 }
