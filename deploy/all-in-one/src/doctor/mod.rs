@@ -21,7 +21,7 @@ use std::{
 
 use futures_util::future::join_all;
 use starling_proto::address::{host_port, is_loopback_host};
-use starling_service::{credentials::Security, version::VERSION};
+use starling_service::credentials::Security;
 use tokio::time::timeout;
 
 use self::{
@@ -131,7 +131,7 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
 
     findings.extend(names.iter().map(judge::name));
     findings.extend(local);
-    findings.extend(said.iter().flat_map(|facts| judge::said(facts, VERSION)));
+    findings.extend(said.iter().flat_map(|facts| judge::said(facts, env!("CARGO_PKG_VERSION"))));
     let dialled: Vec<Dialled> = dialled.into_iter().chain(learnt).collect();
     findings.extend(judge::cluster(&dialled));
     findings.extend(host.map(|facts| judge::host(&facts)).unwrap_or_default());
