@@ -102,8 +102,9 @@ chaos: page ## A cluster under kills, stops, set clocks, partitions and loss, ev
 packages: build ## deb and rpm packages of the release binaries, in target/packages
 	deploy/packages/build --binaries target/release --out target/packages
 
-packages-check: tools ## Units and packages, quickly and without installing anything
+packages-check: tools ## Units, packages, alert rules and board about Starling itself, without installing anything
 	deploy/packages/check
+	deploy/prometheus/check
 
 packages-test: tools target/helm/ready ## Packages installed, upgraded, booted in a root made by debootstrap; the chart rendered (root; minutes)
 	target/helm/bin/python deploy/helm/check
