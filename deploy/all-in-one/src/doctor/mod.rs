@@ -44,6 +44,8 @@ const LEARNT_MAX: usize = 64;
 /// A line a check: ok, warning or fault, what was looked at, what was found, and after "->" what to do. Run it as root: keys can
 /// be read by their services only.
 ///
+/// The pages that it names are in /usr/share/doc/starling, and in the repository.
+///
 /// Exit codes: 0 no fault, though perhaps warnings; 1 at least one fault; 2 flags that are not understood.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DoctorArgs {

@@ -119,12 +119,18 @@ pub(crate) async fn unit(kind: Kind) -> Option<Unit> {
     }
     let own = Path::new("/etc/systemd/system").join(&name);
     let verified = match Path::new("/var/lib/dpkg/status").exists() {
+        // One that is not of a package cannot differ from it.
+        true if !Path::new("/var/lib/dpkg/info").join(format!("{}.list", kind.program())).exists() => None,
         true => says("dpkg", &["--verify", kind.program()]).await,
         false => says("rpm", &["-V", kind.program()]).await,
     };
-    // A line names a file that differs; a package manager that knows no such package says so on the other channel.
-    let edited = verified.map(|lines| lines.lines().any(|line| line.ends_with(&vendor)));
+    let edited = verified.and_then(|lines| edited(&lines, &vendor));
     Some(Unit { kind, edited, replaced_by: own.exists().then_some(own) })
+}
+
+/// Whether a file is among those that a package manager says differ, one a line; `None` when it knows no such package.
+fn edited(lines: &str, file: &str) -> Option<bool> {
+    (!lines.contains("is not installed")).then(|| lines.lines().any(|line| line.ends_with(file)))
 }
 
 async fn says(program: &str, arguments: &[&str]) -> Option<String> {
@@ -146,6 +152,20 @@ mod tests {
                    fd900000000000000000000000000002 02 40 00 80     eth0\n\
                    fe800000000000000000000000000002 02 40 20 80     eth0\n";
         assert_eq!(of_if_inet6(six), ["fd90::2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn package_managers_name_what_differs() {
+        let unit = "usr/lib/systemd/system/starling-node.service";
+        for (said, found) in [
+            ("", Some(false)),
+            ("??5?????? c /etc/starling/node.toml\n", Some(false)),
+            ("??5??????   /usr/lib/systemd/system/starling-node.service\n", Some(true)),
+            ("S.5....T.    /usr/lib/systemd/system/starling-node.service\n", Some(true)),
+            ("package starling-node is not installed\n", None),
+        ] {
+            assert_eq!(edited(said, unit), found, "{said}");
+        }
     }
 
     #[test]
