@@ -69,8 +69,9 @@ starling_service::settings! {
         pub grpc_advertise: Option<String> = None, kind::optional(kind::host_port()), example "\"127.0.0.1:7400\"";
         /// Where aggregators gossip (UDP).
         pub gossip_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7401)), kind::listen();
-        /// File of the keys that seal gossip, the same at every aggregator: `starling ca init` makes one. The first key
-        /// seals, all of them open; the file is read again every 5 seconds. Gossip that other hosts can reach is sealed.
+        /// File of the keys that seal gossip, the same at every aggregator, for those who want to change it there: the first key
+        /// seals, all of them open, and it is read again every 5 seconds. Default: with `tls` the aggregators hand each other
+        /// the keys, see `join` and `starling gossip keys`. Gossip that other hosts can reach is sealed.
         pub gossip_keyring: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
             example "\"/etc/starling/tls/gossip.keyring\"";
         /// Where others reach our gossip. Default: the address it listens on.
@@ -78,6 +79,9 @@ starling_service::settings! {
         /// Gossip addresses of aggregators; names are resolved again every minute. The same list may stand at every
         /// aggregator. Without seeds this aggregator starts a cluster of its own.
         pub seeds: Vec<String> = Vec::new(), kind::list(0..=SEEDS_MAX, kind::host_port());
+        /// gRPC addresses of aggregators, of which this one gets the keys of gossip when it starts; names are resolved at every
+        /// attempt. Default: the hosts of `seeds` with the port of `grpc_listen`.
+        pub join: Vec<String> = Vec::new(), kind::list(0..=SEEDS_MAX, kind::host_port());
         /// Where /metrics, /live and /ready are served (HTTP).
         pub admin_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7402)), kind::listen();
         /// Folder for all that must survive a restart: a number that grows with each start, the nodes that are known, and
@@ -282,17 +286,31 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
     engine_together(&config.history.engine, mistakes);
 }
 
+impl Config {
+    /// Where other aggregators may be asked for the keys of gossip. A seed says nothing of a port of gRPC: nearly every cluster
+    /// has one and the same, and the others write `join`.
+    pub(crate) fn joined(&self) -> Vec<String> {
+        if !self.join.is_empty() {
+            return self.join.clone();
+        }
+        let port = self.grpc_listen.port();
+        let with_port = |seed: &String| Some(format!("{}:{port}", seed.rsplit_once(':')?.0));
+        self.seeds.iter().filter_map(with_port).collect()
+    }
+}
+
 /// What other hosts can reach, and what of theirs is reached.
 fn exposure(config: &Config, mistakes: &mut Mistakes) {
     let exposure = Exposure::of(&config.tls, config.insecure);
     exposure.listener("grpc_listen", config.grpc_listen, mistakes);
     exposure.plain_listener("admin_listen", config.admin_listen, mistakes);
-    if config.gossip_keyring.is_none() && !config.insecure && !config.gossip_listen.ip().is_loopback() {
-        let what = "can be reached by other hosts without a key: set gossip_keyring (`starling ca init` makes one), or \
-                    insecure = true to believe whoever is there";
+    let sealed = config.gossip_keyring.is_some() || exposure.tls;
+    if !sealed && !config.insecure && !config.gossip_listen.ip().is_loopback() {
+        let what = "can be reached by other hosts without a key: set tls.certificate, tls.key and tls.ca (`starling ca` makes \
+                    them), or insecure = true to believe whoever is there";
         mistakes.add("gossip_listen", format!("{} {what}", config.gossip_listen));
     }
-    if config.gossip_keyring.is_none() {
+    if !sealed {
         Exposure { tls: false, ..exposure }.dialled("seeds", &config.seeds, mistakes);
     }
     if config.requests.report {

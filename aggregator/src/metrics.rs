@@ -46,8 +46,10 @@ starling_service::metrics! {
         /// Messages of gossip from members of another cluster, or by which we are told that we belong to another one.
         gossip_wrong_cluster: Counter = "starling_aggregator_gossip_wrong_cluster";
         /// Datagrams of gossip that were dropped, by reason: "not_sealed", "unknown_key", "forged", "replayed",
-        /// "reflected", "not_understood", and "too_long" of those that were not sent.
+        /// "reflected", "no_key", "not_understood", and "too_long" of those that were not sent.
         gossip_dropped: By<Counter> = "starling_aggregator_gossip_dropped", label "reason";
+        /// Exchanges of the ring of keys of gossip with another aggregator, by outcome: "taken" and "failed".
+        gossip_ring_exchanges: By<Counter> = "starling_aggregator_gossip_ring_exchanges", label "outcome";
         /// Other aggregators that gossip calls alive.
         gossip_live_peers: Gauge = "starling_aggregator_gossip_live_peers";
         /// Members passed over because their facts cannot be read, counted at every look.
@@ -352,6 +354,7 @@ starling_service::metrics! {
         log gossip_identities_line every STATE_EVERY;
         log wrong_cluster_line every STATE_EVERY;
         log gossip_dropped_line every STATE_EVERY;
+        log ring_exchange_line every STATE_EVERY;
         log members_skipped_line every STATE_EVERY;
     }
 }
@@ -383,6 +386,14 @@ impl Metrics {
         self.gossip_dropped.of(reason).inc();
         if let Some(left_out) = self.gossip_dropped_line.allow() {
             warn!(%peer, reason, left_out, "gossip dropped: it is not sealed by a key of the ring for this cluster");
+        }
+    }
+
+    /// Keys of gossip were exchanged with the aggregator at `address`, or not.
+    pub(crate) fn ring_exchanged(&self, address: &str, failure: Option<&String>) {
+        self.gossip_ring_exchanges.of(if failure.is_some() { "failed" } else { "taken" }).inc();
+        if let (Some(error), Some(left_out)) = (failure, failure.and_then(|_| self.ring_exchange_line.allow())) {
+            warn!(peer = address, error, left_out, "keys of gossip not exchanged, it is tried again");
         }
     }
 

@@ -41,10 +41,10 @@ use crate::{
     history::{self, Chores, Copying, Disk, History, LogHandle},
     ingest::{self, IngestService, Intake, Registry},
     ledger_task::LedgerTask,
-    membership::{self, Load, Membership, State},
+    membership::{self, KeySource, Load, Membership, State},
     metrics::Metrics,
     out::{self, Follow, RemoteWrite, Scrapes},
-    peer::{self, Exchange, Links, PeerService},
+    peer::{self, Exchange, GossipKeys, Links, PeerService},
     query::{AlertService, ClusterService, Holders, OverTime, QueryService, Streams, Views},
     requests::MeterLayer,
     roster,
@@ -67,6 +67,7 @@ const RULES: &[Rule] = &[
     ("/starling.v1.Ingest/", &[Role::Node]),
     ("/starling.v1.Peer/", &[Role::Aggregator]),
     ("/starling.v1.Query/", READERS),
+    ("/starling.v1.Cluster/ChangeGossipKeys", &[Role::Operator]),
     ("/starling.v1.Cluster/", READERS),
     ("/starling.v1.Alerts/", READERS),
     ("/grpc.reflection.", READERS),
@@ -93,6 +94,7 @@ const ALERT_QUERIES: &str = "queries of alerts";
 const ALERT_RECORDS: &str = "records of alerts";
 const NOTIFIERS: &str = "notifiers";
 const MESSAGES: &str = "messages of alerts";
+const GOSSIP_KEYS: &str = "keys of gossip";
 
 /// An aggregator that has its ports, gossips, and does not answer yet.
 pub struct Service {
@@ -264,6 +266,8 @@ impl Program for Service {
             |stop| done(security.run(credentials, stop))
         });
         parts.start(SCRAPES, |stop| done(scrapes.run(stop)));
+        let keys = rooms.keys.clone();
+        parts.start(GOSSIP_KEYS, |stop| done(keys.run(stop)));
         let connections = Connections::of(grpc.0).secured(security).counted(listening);
         parts.start(GRPC, |stop| async move {
             Ok(router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await?)
@@ -326,6 +330,7 @@ async fn done(part: impl Future<Output = ()>) -> anyhow::Result<()> {
 }
 
 fn settings(config: &Config, writer: WriterId, grpc: SocketAddr, security: Security) -> membership::Settings {
+    let secured = security.credentials().is_some();
     membership::Settings {
         id: config.aggregator_id.clone(),
         writer,
@@ -338,8 +343,21 @@ fn settings(config: &Config, writer: WriterId, grpc: SocketAddr, security: Secur
         zone: config.zone.clone(),
         state_dir: config.state_dir.clone(),
         security,
-        keyring: config.gossip_keyring.clone(),
+        keys: key_source(config, grpc, secured),
     }
+}
+
+/// Where the keys of gossip come from: an operator's file before everything else, then the others, as soon as it is certain who
+/// they are.
+fn key_source(config: &Config, grpc: SocketAddr, secured: bool) -> KeySource {
+    if let Some(file) = &config.gossip_keyring {
+        return KeySource::File(file.clone());
+    }
+    if !secured {
+        return KeySource::Open;
+    }
+    let is_own = |address: &String| Some(address) == config.grpc_advertise.as_ref() || *address == grpc.to_string();
+    KeySource::Others { may_be_open: config.insecure, alone: config.joined().iter().all(is_own) }
 }
 
 fn build(
@@ -387,8 +405,9 @@ fn build(
     let copies = copies::Status::new(metrics.clone());
     let draining = CancellationToken::new();
     let duplicates = config.duplicate_nodes;
+    let keys = Arc::new(GossipKeys::new(membership.clone(), config.joined(), metrics.clone()));
     let intake = Intake { membership, ledger, registry, metrics, meter, draining, elsewhere, duplicates };
-    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange), copies, scrapes }, task)
+    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange), copies, scrapes, keys }, task)
 }
 
 /// Who holds which seconds.
@@ -417,7 +436,7 @@ fn router(
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let Rooms { intake, exchange, copies, .. } = rooms;
+    let Rooms { intake, exchange, copies, keys, .. } = rooms;
     let (id, cluster) = (config.aggregator_id.clone(), config.cluster.clone());
     let (membership, ledger) = (intake.membership.clone(), intake.ledger.clone());
     let (registry, fleet) = (intake.registry.clone(), exchange.fleet.clone());
@@ -445,8 +464,9 @@ fn router(
         streams: Streams { meter: intake.meter.clone(), stop: exchange.stop.clone() },
         catch_up: exchange.catch_up.clone(),
     };
-    let (disk, shared) = (exchange.disk.clone(), exchange.clone());
-    let cluster = ClusterService { id, cluster, membership, ledger, catch_up, copies, disk, holders, exchange: shared };
+    let (disk, shared, keys) = (exchange.disk.clone(), exchange.clone(), keys.clone());
+    let cluster =
+        ClusterService { id, cluster, membership, ledger, catch_up, copies, disk, holders, exchange: shared, keys };
     Ok(Server::builder()
         .initial_stream_window_size(NODE_WINDOW_BYTES)
         .initial_connection_window_size(NODE_WINDOW_BYTES)
@@ -472,6 +492,7 @@ struct Rooms {
     exchange: Arc<Exchange>,
     copies: copies::Status,
     scrapes: Arc<Scrapes>,
+    keys: Arc<GossipKeys>,
 }
 
 struct Running {
@@ -512,6 +533,9 @@ impl Running {
                     (None, Some(behind)) => Readiness::NotReady(format!("catching up: {behind}")),
                     (None, None) => self.of_disk(),
                 },
+                State::Joining if view.wanting.is_some() => {
+                    Readiness::NotReady(view.wanting.clone().unwrap_or_default())
+                }
                 State::Joining => Readiness::NotReady("joining: the membership has not settled yet".to_owned()),
             };
             self.show(readiness).await;

@@ -8,6 +8,7 @@
 //! - [`imported`]: history that was imported, and programs that answer from it;
 //! - [`chaos`]: a cluster under faults, every second of it checked;
 //! - [`every_log_advances`] and [`same_view`]: whether a cluster as a whole is well;
+//! - [`Issuer`], which makes certificates;
 //! - [`Cost`] and [`Scrape`]: what a process costs and what it says of itself.
 
 pub mod chaos;
@@ -15,6 +16,7 @@ mod cluster;
 mod cost;
 mod health;
 pub mod imported;
+mod issuer;
 mod oracle;
 mod program;
 mod scrape;
@@ -24,6 +26,7 @@ pub mod swarm;
 pub use cluster::Cluster;
 pub use cost::Cost;
 pub use health::{Member, every_log_advances, same_view};
+pub use issuer::Issuer;
 pub use oracle::{Known, Oracle};
 pub use program::{Launch, Lines, Program, binary};
 pub use scrape::{Scrape, http_get};

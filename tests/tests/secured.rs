@@ -5,54 +5,17 @@ use std::{path::Path, time::Duration};
 use starling_proto::v1::{AggregatorState, GetClusterRequest, ListAggregatorsRequest};
 use starling_service::{
     channel::Dial,
-    credentials::{Credentials, Files, Security},
+    credentials::Security,
     grpc::{
         cluster_client::ClusterClient, ingest_client::IngestClient, peer_client::PeerClient, query_client::QueryClient,
     },
     identity::Role,
 };
 use starling_testkit::eventually;
-use starling_tests::Program;
-use tempfile::TempDir;
+use starling_tests::{Issuer, Program};
 use tonic::Code;
 
 const DIAL: Dial = Dial::within(Duration::from_secs(5));
-
-/// The authority of a cluster and what it has issued, in one folder.
-struct Issuer(TempDir);
-
-impl Issuer {
-    fn new(cluster: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let issuer = Self(folder);
-        issuer.run(&["init", "--cluster", cluster, "--dir", &issuer.path("ca")]);
-        issuer
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
-    fn run(&self, arguments: &[&str]) {
-        let (code, error) = Program::run_to_end("starling", &[&["ca"], arguments].concat());
-        assert_eq!(code, Some(0), "{arguments:?}: {error}");
-    }
-
-    fn issue(&self, role: &str, name: &str) {
-        self.run(&["issue", role, name, "--dir", &self.path("ca"), "--out", &self.path(name)]);
-    }
-
-    fn settings(&self, name: &str) -> Vec<String> {
-        let of = |key: &str, file: &str| format!("tls.{key}={}", Path::new(&self.path(name)).join(file).display());
-        vec![of("certificate", "certificate.pem"), of("key", "key.pem"), of("ca", "ca.pem")]
-    }
-
-    /// As somebody who has been issued this certificate.
-    fn security(&self, name: &str, role: Role) -> Security {
-        let files = Files::of_folder(&self.0.path().join(name));
-        Security::of(Credentials::load(files, None, role, false).expect("what was just issued").into())
-    }
-}
 
 fn aggregator(issuer: &Issuer, name: &str, seeds: &[String], more: &[String]) -> Program {
     issuer.issue("aggregator", name);
@@ -219,9 +182,9 @@ async fn a_renewed_certificate_is_taken_up_and_a_wrong_one_is_not() {
     };
     ask().await.unwrap();
     // A key that does not fit: what is in use stays.
-    let folder = issuer.0.path().join("agg-1");
+    let folder = Path::new(&issuer.path("agg-1")).to_owned();
     let key = std::fs::read(folder.join("key.pem")).unwrap();
-    std::fs::copy(issuer.0.path().join("ann/key.pem"), folder.join("key.pem")).unwrap();
+    std::fs::copy(Path::new(&issuer.path("ann")).join("key.pem"), folder.join("key.pem")).unwrap();
     eventually("the wrong key is named", async || {
         let log = one.log();
         if log.contains("is not the key of the certificate") { Ok(()) } else { Err(log) }

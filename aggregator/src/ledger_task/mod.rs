@@ -398,7 +398,7 @@ pub(crate) mod tests {
             zone: String::new(),
             state_dir: state.path().to_owned(),
             security: starling_service::credentials::Security::plain(),
-            keyring: None,
+            keys: crate::membership::KeySource::Open,
         };
         let membership = Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap();
         let ledger = Ledger::new(writer, LedgerConfig { limits, ..LedgerConfig::default() }, Arc::default());

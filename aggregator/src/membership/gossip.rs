@@ -27,7 +27,7 @@ use super::{
     generation,
     member::{FactError, Member, State},
     namesake::{self, Namesakes},
-    sealed::{Keyring, keys},
+    ring::{InUse, Rings},
     settle::Settle,
     socket::{OpenTransport, Wire},
     view::{Listed, MembershipView},
@@ -65,13 +65,11 @@ const DEGRADED_AFTER: u32 = 3;
 /// See [`Membership::start`].
 pub(super) async fn start(
     settings: Settings,
+    rings: Rings,
     tasks: &TaskTracker,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<Membership> {
-    let keys = match &settings.keyring {
-        None => None,
-        Some(file) => Some(keys::follow(file.clone(), tasks).await?),
-    };
+    let keys = rings.in_use();
     let socket = Wire::open(settings.listen, keys.is_some()).await.with_context(|| {
         format!("cannot gossip on {}: the UDP port is taken or not ours; change gossip_listen", settings.listen)
     })?;
@@ -92,11 +90,13 @@ pub(super) async fn start(
         on_disk: false,
         refused: false,
         ending: false,
+        keys: rings.status(),
     };
     let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, advertise));
     let mut settle = Settle::new(alone);
     let mut me = me;
-    if settle.observe(Duration::ZERO, false, 0, 0) {
+    let wanting = wanting(keys.as_ref());
+    if settle.observe(Duration::ZERO, false, 0, 0) && wanting.is_none() {
         me.state = State::Ready;
     }
     let handle = spawn(&settings, &me, (bound, keys.clone()), Some(socket), &metrics).await?;
@@ -109,6 +109,7 @@ pub(super) async fn start(
         suspects_partition: false,
         degraded: false,
         silent_seeds: None,
+        wanting,
         conflict: None,
     };
     let (view_sender, view) = watch::channel(Arc::new(view));
@@ -131,7 +132,12 @@ pub(super) async fn start(
         published_at: started,
     };
     tasks.spawn(task.run(handle, receiver));
-    Ok(Membership { view, load, commands, gossip_addr: advertise, security })
+    Ok(Membership { view, load, commands, gossip_addr: advertise, security, rings })
+}
+
+/// Why gossip cannot begin.
+fn wanting(keys: Option<&watch::Receiver<InUse>>) -> Option<String> {
+    keys.and_then(|keys| keys.borrow().wanting.clone())
 }
 
 fn is_own(seed: &str, bound: SocketAddr, advertise: SocketAddr) -> bool {
@@ -145,7 +151,7 @@ fn next_generation(settings: &Settings) -> anyhow::Result<u64> {
 async fn spawn(
     settings: &Settings,
     me: &Member,
-    (listen_addr, keys): (SocketAddr, Option<watch::Receiver<Keyring>>),
+    (listen_addr, keys): (SocketAddr, Option<watch::Receiver<InUse>>),
     socket: Option<Wire>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<ChitchatHandle> {
@@ -230,7 +236,7 @@ struct GossipTask {
     settings: Settings,
     metrics: Arc<Metrics>,
     bound: SocketAddr,
-    keys: Option<watch::Receiver<Keyring>>,
+    keys: Option<watch::Receiver<InUse>>,
     view: watch::Sender<Arc<MembershipView>>,
     load: watch::Receiver<Load>,
     damped: Damped,
@@ -394,12 +400,18 @@ impl GossipTask {
         let in_view = self.damped.members().count();
         let ready = self.settle.observe(now, changed, in_view, seen.live.len());
         self.rebuild(now, &seen);
+        let wanting = wanting(self.keys.as_ref());
+        let has_keys = wanting.is_none();
+        if !has_keys {
+            self.settle.begin(now);
+        }
+        self.change(|view| view.wanting = wanting);
         if changed {
             let view = self.view.borrow().clone();
             let members: Vec<&str> = view.everybody().map(|member| member.id.as_str()).collect();
             info!(?members, suspects_partition = view.suspects_partition, "membership changed");
         }
-        if ready && me.state == State::Joining && self.namesakes.is_settled() {
+        if ready && has_keys && me.state == State::Joining && self.namesakes.is_settled() {
             info!(members = in_view + 1, "settled, ready for nodes");
             if !self.set_state(handle, State::Ready).await {
                 return false;
@@ -409,8 +421,9 @@ impl GossipTask {
             self.published_at = Instant::now();
             let load = *self.load.borrow();
             let ending = self.settings.security.credentials().is_some_and(|own| own.ends_soon(SystemTime::now()));
+            let keys = self.keys.as_ref().and_then(|keys| keys.borrow().status.clone());
             self.change(|view| {
-                view.me.ending = ending;
+                (view.me.ending, view.me.keys) = (ending, keys);
                 (view.me.load, view.me.closed) = (Some(load.nodes), load.closed);
                 (view.me.on_disk, view.me.refused) = (load.on_disk, load.refused);
             });

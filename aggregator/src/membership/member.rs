@@ -8,7 +8,9 @@ use starling_proto::{
     limits::NODE_ID_LEN_MAX,
 };
 
-/// Keys on the wire. All but [`key::LOAD`], [`key::CLOSED`], [`key::DISK`] and [`key::REFUSED`] are required for a member to be seen.
+use super::ring::RingStatus;
+
+/// Keys on the wire. Those that [`Member::parse`] asks for by `required` must be there for a member to be seen.
 mod key {
     pub(super) const SCHEMA: &str = "v";
     pub(super) const STATE: &str = "st";
@@ -23,6 +25,7 @@ mod key {
     pub(super) const DISK: &str = "disk";
     pub(super) const REFUSED: &str = "refused";
     pub(super) const ENDING: &str = "ending";
+    pub(super) const KEYS: &str = "kr";
 }
 
 /// Version of the meaning of the keys.
@@ -89,6 +92,8 @@ pub(crate) struct Member {
     pub(crate) refused: bool,
     /// Its certificate must be renewed, a few seconds ago.
     pub(crate) ending: bool,
+    /// Which keys of gossip it has, a few seconds ago; `None` without any.
+    pub(crate) keys: Option<RingStatus>,
 }
 
 /// Why a member's facts were skipped.
@@ -127,6 +132,9 @@ impl Member {
         facts.push((key::DISK, u8::from(self.on_disk).to_string()));
         facts.push((key::REFUSED, u8::from(self.refused).to_string()));
         facts.push((key::ENDING, u8::from(self.ending).to_string()));
+        if let Some(keys) = &self.keys {
+            facts.push((key::KEYS, keys.fact()));
+        }
         facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
@@ -172,6 +180,7 @@ impl Member {
             on_disk: fact(key::DISK) == Some("1"),
             refused: fact(key::REFUSED) == Some("1"),
             ending: fact(key::ENDING) == Some("1"),
+            keys: fact(key::KEYS).and_then(RingStatus::of_fact),
         })
     }
 }
@@ -205,6 +214,7 @@ mod tests {
             on_disk: true,
             refused: true,
             ending: true,
+            keys: RingStatus::of_fact("7 send 0a0b0c0d,00000001"),
         }
     }
 

@@ -10,6 +10,7 @@ mod gossip;
 mod member;
 mod namesake;
 mod ownership;
+mod ring;
 mod sealed;
 mod settle;
 mod socket;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 
 pub(crate) use self::{
     member::{Member, State},
+    ring::{Answered, KeyId, KeySource, Ring, RingStatus, Rings, Sealing, Standing, Step, may_make, objections},
     view::{Listed, MembershipView, endpoint},
 };
 
@@ -54,8 +56,8 @@ pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     /// How members are spoken with.
     pub(crate) security: Security,
-    /// File of the keys that seal gossip; `None`: it is not sealed.
-    pub(crate) keyring: Option<PathBuf>,
+    /// Where the keys come from that seal gossip.
+    pub(crate) keys: KeySource,
 }
 
 /// Facts that change while the process runs.
@@ -92,6 +94,7 @@ pub(crate) struct Membership {
     commands: mpsc::Sender<Command>,
     gossip_addr: SocketAddr,
     security: Security,
+    rings: Rings,
 }
 
 impl Membership {
@@ -101,7 +104,8 @@ impl Membership {
     /// # Errors
     /// When the address cannot be bound or the generation cannot be stored.
     pub(crate) async fn start(settings: Settings, tasks: &TaskTracker, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        gossip::start(settings, tasks, metrics).await
+        let rings = Rings::open(settings.keys.clone(), &settings.state_dir, tasks).await?;
+        gossip::start(settings, rings, tasks, metrics).await
     }
 
     /// The membership now.
@@ -117,6 +121,11 @@ impl Membership {
     /// How members are spoken with.
     pub(crate) const fn security(&self) -> &Security {
         &self.security
+    }
+
+    /// The keys of gossip.
+    pub(crate) const fn rings(&self) -> &Rings {
+        &self.rings
     }
 
     /// Where this process gossips.
@@ -160,7 +169,7 @@ mod tests {
             zone: "a".into(),
             state_dir: state.path().to_owned(),
             security: Security::plain(),
-            keyring: None,
+            keys: KeySource::Open,
         };
         (Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap(), state)
     }

@@ -13,13 +13,20 @@ const LONGEST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Settle {
     alone_by_config: bool,
+    /// When gossip began: times count from here.
+    began: Duration,
     changed_at: Duration,
 }
 
 impl Settle {
     /// `alone_by_config`: no seed lies outside this process, so there is no member to wait for.
     pub(super) const fn new(alone_by_config: bool) -> Self {
-        Self { alone_by_config, changed_at: Duration::ZERO }
+        Self { alone_by_config, began: Duration::ZERO, changed_at: Duration::ZERO }
+    }
+
+    /// Gossip could not begin before now.
+    pub(super) const fn begin(&mut self, now: Duration) {
+        self.began = now;
     }
 
     /// Takes one poll: whether the damped view changed, how many others it holds and how many gossip sees at all.
@@ -29,9 +36,9 @@ impl Settle {
             self.changed_at = now;
         }
         self.alone_by_config
-            || now >= LONGEST
+            || now - self.began >= LONGEST
             || (in_view > 0 && in_view == seen && now - self.changed_at >= UNCHANGED)
-            || (seen == 0 && now >= NO_ANSWER)
+            || (seen == 0 && now - self.began >= NO_ANSWER)
     }
 }
 

@@ -13,7 +13,7 @@ use chitchat::{
 };
 use tokio::sync::watch;
 
-use super::sealed::{Keyring, SealedSocket};
+use super::{ring::InUse, sealed::SealedSocket};
 use crate::metrics::Metrics;
 
 /// A socket of the network, open.
@@ -48,7 +48,7 @@ pub(super) struct OpenTransport {
     pub(super) open: Mutex<Option<Wire>>,
     pub(super) cluster: String,
     /// The keys that seal; `None`: plain.
-    pub(super) keys: Option<watch::Receiver<Keyring>>,
+    pub(super) keys: Option<watch::Receiver<InUse>>,
     pub(super) metrics: Arc<Metrics>,
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct MembershipView {
     pub(crate) degraded: bool,
     /// The seeds, while none of them has ever answered.
     pub(crate) silent_seeds: Option<String>,
+    /// Why gossip cannot begin: there is no key of it.
+    pub(crate) wanting: Option<String>,
     /// Why this process must end: another one has its name.
     pub(crate) conflict: Option<String>,
 }
@@ -169,6 +171,7 @@ mod tests {
             on_disk: false,
             refused: false,
             ending: false,
+            keys: None,
         }
     }
 
@@ -182,6 +185,7 @@ mod tests {
             suspects_partition: false,
             degraded: false,
             silent_seeds: None,
+            wanting: None,
             conflict: None,
         }
     }

@@ -291,6 +291,7 @@ mod tests {
             on_disk: false,
             refused: false,
             ending: false,
+            keys: None,
         }
     }
 
@@ -304,6 +305,7 @@ mod tests {
             suspects_partition: false,
             degraded: false,
             silent_seeds: None,
+            wanting: None,
             conflict: None,
         };
         let says = |name: &str, writer: u8| v1::Digest {

@@ -4,13 +4,14 @@
 //! own task half: reading never waits for writing, so two slow sides cannot block each other.
 //!
 //! Beside it they ask each other for what one alone holds of the history ([`history`]), and for the blocks of which they are to
-//! keep copies ([`blocks`]), and for the last 15 minutes of nodes that moved ([`recent`]), over [`channels`] of their own.
+//! keep copies ([`blocks`]), and for the keys of gossip ([`keys`]), and for the last 15 minutes of nodes that moved ([`recent`]), over [`channels`] of their own.
 
 mod alerts;
 mod blocks;
 mod channels;
 mod dial;
 mod history;
+mod keys;
 mod link;
 mod recent;
 
@@ -35,6 +36,7 @@ pub(crate) use self::{
     blocks::WANTED_MAX,
     channels::Channels,
     dial::{DIAL, dial_peers},
+    keys::{Changed, GossipKeys},
     recent::NODES_MAX,
 };
 use self::{
@@ -224,6 +226,13 @@ impl peer_server::Peer for PeerService {
 
     async fn put_alerts(&self, request: Request<v1::AlertRecords>) -> Result<Response<v1::AlertDigest>, Status> {
         Ok(Response::new(alerts::take(self.alerts()?, request.into_inner())?))
+    }
+
+    async fn exchange_gossip_ring(
+        &self,
+        request: Request<v1::ExchangeGossipRingRequest>,
+    ) -> Result<Response<v1::ExchangeGossipRingResponse>, Status> {
+        Ok(Response::new(keys::answer(&self.exchange.membership, request).await?))
     }
 
     async fn read_alerts(&self, _: Request<v1::ReadAlertsRequest>) -> Result<Response<Self::ReadAlertsStream>, Status> {

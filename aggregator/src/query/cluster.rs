@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     forward::{self, Holders},
-    off_thread, parse_tick,
+    gossip_keys, off_thread, parse_tick,
     views::{completeness, section_nodes},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     history::{Disk, Progress},
     ledger_task::{Ended, LedgerHandle},
     membership::{Listed, Member, Membership, State},
-    peer::Exchange,
+    peer::{Exchange, GossipKeys},
 };
 use starling_ledger::{Check, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
 use starling_store::Paused;
@@ -53,6 +53,8 @@ pub(crate) struct ClusterService {
     pub(crate) holders: Arc<Holders>,
     /// The streams to them.
     pub(crate) exchange: Arc<Exchange>,
+    /// The keys of gossip at all of them.
+    pub(crate) keys: Arc<GossipKeys>,
 }
 
 impl ClusterService {
@@ -104,6 +106,22 @@ impl cluster_server::Cluster for ClusterService {
             cluster: self.cluster.clone(),
             clock_unix_ms: now_ms(),
         }))
+    }
+
+    async fn list_gossip_keys(
+        &self,
+        _: Request<v1::ListGossipKeysRequest>,
+    ) -> Result<Response<v1::GossipKeys>, Status> {
+        Ok(Response::new(gossip_keys::keys(self.keys.list().await, self.id.as_str())))
+    }
+
+    async fn change_gossip_keys(
+        &self,
+        request: Request<v1::ChangeGossipKeysRequest>,
+    ) -> Result<Response<v1::GossipKeysChanged>, Status> {
+        let request = request.into_inner();
+        let changed = self.keys.change(gossip_keys::step(&request)?, request.force).await?;
+        Ok(Response::new(gossip_keys::changed(changed, self.id.as_str())))
     }
 
     async fn get_ledger(&self, request: Request<v1::GetLedgerRequest>) -> Result<Response<v1::Ledger>, Status> {

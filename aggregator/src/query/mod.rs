@@ -5,6 +5,7 @@ mod built;
 mod cluster;
 mod follow;
 mod forward;
+mod gossip_keys;
 mod node;
 mod nodes;
 mod over_time;

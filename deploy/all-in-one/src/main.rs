@@ -1,9 +1,11 @@
 //! `starling up`: see this host, now. `starling store`: look into the history that is kept on a disk, and move it.
-//! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster. `starling doctor`: what is
-//! wrong here, and what to do.
+//! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster. `starling gossip`: the keys
+//! of gossip of one. `starling doctor`: what is wrong here, and what to do.
 
+mod asked;
 mod ca;
 mod doctor;
+mod gossip;
 mod rules;
 mod unread;
 
@@ -19,7 +21,7 @@ use starling_service::{
 };
 use starling_store_tools::StoreArgs;
 
-use crate::{ca::CaArgs, doctor::DoctorArgs, rules::RulesArgs};
+use crate::{ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, rules::RulesArgs};
 
 /// As in the aggregator's own binary.
 #[global_allocator]
@@ -51,6 +53,10 @@ fn main() -> ExitCode {
             Ok(args) => ExitCode::from(args.run()),
             Err(error) => error.exit(),
         },
+        Some(("gossip", gossip)) => match GossipArgs::from_arg_matches(gossip) {
+            Ok(args) => ExitCode::from(args.run()),
+            Err(error) => error.exit(),
+        },
         Some(("completions" | "man", _)) => match TextCommand::from_arg_matches(&matches) {
             Ok(text) => match text.run(command()) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -77,6 +83,7 @@ fn command() -> Command {
         .subcommand(StoreArgs::augment_args(Command::new("store")))
         .subcommand(RulesArgs::augment_args(Command::new("rules")))
         .subcommand(CaArgs::augment_args(Command::new("ca")))
-        .subcommand(DoctorArgs::augment_args(Command::new("doctor")));
+        .subcommand(DoctorArgs::augment_args(Command::new("doctor")))
+        .subcommand(GossipArgs::augment_args(Command::new("gossip")));
     TextCommand::augment_subcommands(command)
 }

@@ -2225,6 +2225,406 @@ impl AlertOutcome {
         }
     }
 }
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGossipKeysRequest {}
+/// The keys of gossip at each aggregator that is known, those included that do not answer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GossipKeys {
+    /// Sorted by name.
+    #[prost(message, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<GossipKeysOfMember>,
+    /// Name of the aggregator that answers.
+    #[prost(string, tag = "2")]
+    pub answered_by: ::prost::alloc::string::String,
+}
+/// The keys at one aggregator.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GossipKeysOfMember {
+    /// Its name; "host:port" of one that never answered.
+    #[prost(string, tag = "1")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// Why it does not answer; empty when it does. What follows is then what it last said by gossip.
+    #[prost(string, tag = "2")]
+    pub unreachable: ::prost::alloc::string::String,
+    /// What it has. Absent when it never said.
+    #[prost(message, optional, tag = "3")]
+    pub status: ::core::option::Option<GossipRingStatus>,
+}
+/// Which keys one aggregator has, without their bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GossipRingStatus {
+    /// Version of its ring. 0 for one of a file.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// What it seals and believes.
+    #[prost(enumeration = "GossipSealing", tag = "2")]
+    pub sealing: i32,
+    /// Names of its keys, 4 bytes each: the start of their SHA-256. The first seals.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub key_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Its keys stand in a file of its host (gossip_keyring) and are not handed out.
+    #[prost(bool, tag = "4")]
+    pub from_file: bool,
+}
+/// One step.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeGossipKeysRequest {
+    /// Do it also when it breaks something that can be mended.
+    #[prost(bool, tag = "5")]
+    pub force: bool,
+    #[prost(oneof = "change_gossip_keys_request::Step", tags = "1, 2, 3, 4")]
+    pub step: ::core::option::Option<change_gossip_keys_request::Step>,
+}
+/// Nested message and enum types in `ChangeGossipKeysRequest`.
+pub mod change_gossip_keys_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Step {
+        /// Make a new random key, which opens.
+        #[prost(message, tag = "1")]
+        Install(super::InstallGossipKey),
+        /// Seal by the key of this name.
+        #[prost(bytes, tag = "2")]
+        Use(::prost::bytes::Bytes),
+        /// Take away the key of this name.
+        #[prost(bytes, tag = "3")]
+        Retire(::prost::bytes::Bytes),
+        /// Seal, or believe, something else.
+        #[prost(enumeration = "super::GossipSealing", tag = "4")]
+        Seal(i32),
+    }
+}
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InstallGossipKey {}
+/// What a step has done.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GossipKeysChanged {
+    /// Name of the key that was made; empty for other steps.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key_id: ::prost::bytes::Bytes,
+    /// What it breaks; only with `force`.
+    #[prost(string, repeated, tag = "2")]
+    pub breaks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The keys afterwards.
+    #[prost(message, optional, tag = "3")]
+    pub keys: ::core::option::Option<GossipKeys>,
+}
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAggregatorsRequest {}
+/// The members of the cluster.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAggregatorsResponse {
+    /// Sorted by name.
+    #[prost(message, repeated, tag = "1")]
+    pub aggregators: ::prost::alloc::vec::Vec<Aggregator>,
+    /// Name of the aggregator that answers.
+    #[prost(string, tag = "2")]
+    pub answered_by: ::prost::alloc::string::String,
+    /// Name of the cluster.
+    #[prost(string, tag = "3")]
+    pub cluster: ::prost::alloc::string::String,
+    /// Wall clock of the one that answers, at the answer, Unix milliseconds. 0 from one that does not say.
+    #[prost(uint64, tag = "4")]
+    pub clock_unix_ms: u64,
+}
+/// One aggregator.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Aggregator {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// Its state as the asked aggregator sees it.
+    #[prost(enumeration = "AggregatorState", tag = "2")]
+    pub state: i32,
+    /// "host:port" of its gRPC endpoint.
+    #[prost(string, tag = "3")]
+    pub grpc_address: ::prost::alloc::string::String,
+    /// "host:port" of its gossip.
+    #[prost(string, tag = "4")]
+    pub gossip_address: ::prost::alloc::string::String,
+    /// Semantic version.
+    #[prost(string, tag = "5")]
+    pub version: ::prost::alloc::string::String,
+    /// Grows with each start.
+    #[prost(uint64, tag = "6")]
+    pub generation: u64,
+    /// Nodes whose streams it holds. Absent when not known.
+    #[prost(uint32, optional, tag = "7")]
+    pub connected_nodes: ::core::option::Option<u32>,
+    /// Entries of its log that the asked aggregator holds.
+    #[prost(uint64, optional, tag = "8")]
+    pub log_length: ::core::option::Option<u64>,
+    /// Last tick it closed, Unix seconds. 0 when not known.
+    #[prost(uint32, tag = "9")]
+    pub closed_tick: u32,
+    /// Since when it has been in this state.
+    #[prost(message, optional, tag = "10")]
+    pub in_state_for: ::core::option::Option<::prost_types::Duration>,
+    /// This member is the one that answers.
+    #[prost(bool, tag = "11")]
+    pub self_: bool,
+    /// How far its copies of the history of nodes are. Absent when it keeps no history, or did not say within half a second.
+    #[prost(message, optional, tag = "12")]
+    pub history_copies: ::core::option::Option<HistoryCopies>,
+    /// What its disk holds of the history. Absent when it keeps none, or did not say within half a second.
+    #[prost(message, optional, tag = "13")]
+    pub history_store: ::core::option::Option<HistoryStore>,
+    /// Whether the stream between it and the asked one is up, by which they hand each other what they count. Absent for the
+    /// asked one itself, for one that is dead, and from an aggregator that does not say.
+    #[prost(bool, optional, tag = "14")]
+    pub linked: ::core::option::Option<bool>,
+    /// Why the last attempt to open that stream failed, for people. Empty while it is up, and at that of the two that is
+    /// dialled: the one whose name comes first dials.
+    #[prost(string, tag = "15")]
+    pub link_error: ::prost::alloc::string::String,
+}
+/// The history on the disk of one aggregator.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryStore {
+    /// Finest first.
+    #[prost(message, repeated, tag = "1")]
+    pub tiers: ::prost::alloc::vec::Vec<HistoryTier>,
+    /// Bytes of the log: the seconds that are not sealed yet, and the logs of the ledger.
+    #[prost(uint64, optional, tag = "2")]
+    pub log_bytes: ::core::option::Option<u64>,
+    /// Windows of 300 s that are over and wait to be sealed.
+    #[prost(uint64, optional, tag = "3")]
+    pub windows_to_seal: ::core::option::Option<u64>,
+    /// Hours that are final and wait to be rolled up.
+    #[prost(uint64, optional, tag = "4")]
+    pub hours_to_roll_up: ::core::option::Option<u64>,
+    /// Days and months whose segments wait to be joined.
+    #[prost(uint64, optional, tag = "5")]
+    pub segments_to_join: ::core::option::Option<u64>,
+    /// Unix time since which the disk takes nothing; 0 while it does. The live view goes on; writing is tried again every few seconds.
+    #[prost(uint32, tag = "6")]
+    pub paused_since_tick: u32,
+    /// Why, for people; empty while it does.
+    #[prost(string, tag = "7")]
+    pub paused_reason: ::prost::alloc::string::String,
+    /// Blocks that were found corrupt and are set aside.
+    #[prost(uint64, optional, tag = "8")]
+    pub corrupt_blocks: ::core::option::Option<u64>,
+    /// Seconds of nodes that memory forgot before the disk took them, since its start: they are missing for good.
+    #[prost(uint64, optional, tag = "9")]
+    pub lost_node_seconds: ::core::option::Option<u64>,
+    /// First and last second of those; 0 without any.
+    #[prost(uint32, tag = "10")]
+    pub lost_from_tick: u32,
+    /// See above.
+    #[prost(uint32, tag = "11")]
+    pub lost_to_tick: u32,
+}
+/// One tier of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryTier {
+    /// "1s", "10s", "1m" or "1h": the length of its steps.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Bytes of its files.
+    #[prost(uint64, optional, tag = "2")]
+    pub bytes: ::core::option::Option<u64>,
+    /// Beyond so many the oldest goes.
+    #[prost(uint64, optional, tag = "3")]
+    pub bytes_max: ::core::option::Option<u64>,
+    /// Its first second; 0 when it holds nothing.
+    #[prost(uint32, tag = "4")]
+    pub oldest_tick: u32,
+    /// Its last second; 0 when it holds nothing.
+    #[prost(uint32, tag = "5")]
+    pub newest_tick: u32,
+    /// Its files.
+    #[prost(uint64, optional, tag = "6")]
+    pub segments: ::core::option::Option<u64>,
+}
+/// Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryCopies {
+    /// What it lacks of all times is being fetched.
+    #[prost(bool, optional, tag = "1")]
+    pub restoring: ::core::option::Option<bool>,
+    /// Spans of time, by tier, that it has looked through, of how many. Both 0 before the first time.
+    #[prost(uint64, optional, tag = "2")]
+    pub spans_done: ::core::option::Option<u64>,
+    /// See above.
+    #[prost(uint64, optional, tag = "3")]
+    pub spans: ::core::option::Option<u64>,
+    /// Blocks that it is known to lack in the span that it looks through.
+    #[prost(uint64, optional, tag = "4")]
+    pub lacking_blocks: ::core::option::Option<u64>,
+    /// Blocks fetched from others since its start.
+    #[prost(uint64, optional, tag = "5")]
+    pub fetched_blocks: ::core::option::Option<u64>,
+    /// Their bytes.
+    #[prost(uint64, optional, tag = "6")]
+    pub fetched_bytes: ::core::option::Option<u64>,
+    /// Unix time at which all copies were last found to be whole; 0 when they never were.
+    #[prost(uint32, tag = "7")]
+    pub whole_tick: u32,
+}
+/// What to check.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLedgerRequest {
+    /// Unix seconds, within the last 15 minutes. 0 means the newest settled second.
+    #[prost(uint32, tag = "1")]
+    pub tick: u32,
+}
+/// The books of one second.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Ledger {
+    /// The second, Unix seconds.
+    #[prost(uint32, tag = "1")]
+    pub tick: u32,
+    /// Name of the aggregator that answers.
+    #[prost(string, tag = "2")]
+    pub answered_by: ::prost::alloc::string::String,
+    /// Length of every log held: the version vector. Equal vectors give equal views.
+    #[prost(message, repeated, tag = "3")]
+    pub logs: ::prost::alloc::vec::Vec<LedgerLog>,
+    /// Frames counted for this second.
+    #[prost(uint32, optional, tag = "4")]
+    pub frames_counted: ::core::option::Option<u32>,
+    /// Of these, by a Merge entry.
+    #[prost(uint32, optional, tag = "5")]
+    pub frames_merged: ::core::option::Option<u32>,
+    /// Of these, by a Raw entry that no Merge covers.
+    #[prost(uint32, optional, tag = "6")]
+    pub frames_raw: ::core::option::Option<u32>,
+    /// Raw entries of this second that a Merge took over.
+    #[prost(uint32, optional, tag = "7")]
+    pub frames_raw_covered: ::core::option::Option<u32>,
+    /// How many nodes are in it.
+    #[prost(message, optional, tag = "8")]
+    pub completeness: ::core::option::Option<Completeness>,
+    /// Result of adding up the entries of this second again and comparing with the live view.
+    #[prost(message, optional, tag = "9")]
+    pub conservation: ::core::option::Option<Conservation>,
+    /// Hash of the view of this second: 16 hexadecimal digits. Equal at every aggregator with equal logs.
+    #[prost(string, tag = "10")]
+    pub view_hash: ::prost::alloc::string::String,
+    /// Faults seen since start: two writers merged one frame. Must be 0.
+    #[prost(uint64, optional, tag = "11")]
+    pub overlaps: ::core::option::Option<u64>,
+    /// Faults seen since start: two different entries at one place of a log. Must be 0.
+    #[prost(uint64, optional, tag = "12")]
+    pub forks: ::core::option::Option<u64>,
+}
+/// The check of one second.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Conservation {
+    /// True when the live view equals the sum over the entries.
+    #[prost(bool, optional, tag = "1")]
+    pub balanced: ::core::option::Option<bool>,
+    /// What differs, or how much was compared, in words.
+    #[prost(string, tag = "2")]
+    pub detail: ::prost::alloc::string::String,
+    /// Sums compared: one for each series of each group.
+    #[prost(uint32, optional, tag = "3")]
+    pub sums: ::core::option::Option<u32>,
+}
+/// One log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LedgerLog {
+    /// Author: 32 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub writer_id: ::prost::alloc::string::String,
+    /// Name of the aggregator. Empty when the process is gone: a restarted aggregator writes another log, and the old one
+    /// is kept for as long as its seconds are.
+    #[prost(string, tag = "2")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// Entries 1..=length are known here.
+    #[prost(uint64, optional, tag = "3")]
+    pub length: ::core::option::Option<u64>,
+    /// Entries before this one are pruned.
+    #[prost(uint64, tag = "4")]
+    pub first_kept: u64,
+    /// Running hash after the last entry: 32 hexadecimal digits.
+    #[prost(string, tag = "5")]
+    pub hash: ::prost::alloc::string::String,
+    /// Streams this writer defined.
+    #[prost(uint32, optional, tag = "6")]
+    pub streams: ::core::option::Option<u32>,
+}
+/// What is sealed, and what is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GossipSealing {
+    /// Not set.
+    Unspecified = 0,
+    /// Sends open datagrams, believes open and sealed ones.
+    Open = 1,
+    /// Sends sealed datagrams, believes open and sealed ones.
+    Send = 2,
+    /// Sends sealed datagrams and believes no others.
+    Require = 3,
+}
+impl GossipSealing {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GOSSIP_SEALING_UNSPECIFIED",
+            Self::Open => "GOSSIP_SEALING_OPEN",
+            Self::Send => "GOSSIP_SEALING_SEND",
+            Self::Require => "GOSSIP_SEALING_REQUIRE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GOSSIP_SEALING_UNSPECIFIED" => Some(Self::Unspecified),
+            "GOSSIP_SEALING_OPEN" => Some(Self::Open),
+            "GOSSIP_SEALING_SEND" => Some(Self::Send),
+            "GOSSIP_SEALING_REQUIRE" => Some(Self::Require),
+            _ => None,
+        }
+    }
+}
+/// How a member is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AggregatorState {
+    /// Not set.
+    Unspecified = 0,
+    /// Seen by gossip, not yet taking nodes.
+    Joining = 1,
+    /// Takes nodes.
+    Ready = 2,
+    /// Is stopping and hands its nodes over.
+    Leaving = 3,
+    /// No longer seen by gossip; still listed for 15 minutes.
+    Dead = 4,
+}
+impl AggregatorState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AGGREGATOR_STATE_UNSPECIFIED",
+            Self::Joining => "AGGREGATOR_STATE_JOINING",
+            Self::Ready => "AGGREGATOR_STATE_READY",
+            Self::Leaving => "AGGREGATOR_STATE_LEAVING",
+            Self::Dead => "AGGREGATOR_STATE_DEAD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AGGREGATOR_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "AGGREGATOR_STATE_JOINING" => Some(Self::Joining),
+            "AGGREGATOR_STATE_READY" => Some(Self::Ready),
+            "AGGREGATOR_STATE_LEAVING" => Some(Self::Leaving),
+            "AGGREGATOR_STATE_DEAD" => Some(Self::Dead),
+            _ => None,
+        }
+    }
+}
 /// Which part of the cluster, and when.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetClusterRequest {
@@ -2789,6 +3189,43 @@ pub struct StatisticValues {
     /// Quantiles: bound of the relative error, in parts per million, the largest of all points. Else 0.
     #[prost(uint32, tag = "3")]
     pub error_bound_ppm: u32,
+}
+/// The ring of the caller.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExchangeGossipRingRequest {
+    /// Absent: it has none yet.
+    #[prost(message, optional, tag = "1")]
+    pub ring: ::core::option::Option<GossipRing>,
+}
+/// The ring of the receiver, after it has taken that of the caller if it was newer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExchangeGossipRingResponse {
+    /// Name of the receiver.
+    #[prost(string, tag = "1")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// Absent: it has none yet.
+    #[prost(message, optional, tag = "2")]
+    pub ring: ::core::option::Option<GossipRing>,
+    /// What of it is in use.
+    #[prost(message, optional, tag = "3")]
+    pub status: ::core::option::Option<GossipRingStatus>,
+}
+/// The keys of gossip, with their bytes: for aggregators only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GossipRing {
+    /// Grows with each step. 0: as a file of the sender has it. The greater one stays, then the one made earlier, then the one
+    /// whose bytes are smaller.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// When its first key was made, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub made_unix_ms: u64,
+    /// What is sealed, and what is believed.
+    #[prost(enumeration = "GossipSealing", tag = "3")]
+    pub sealing: i32,
+    /// 32 bytes each, at most 4; the first seals.
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// Takes no arguments.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3441,284 +3878,6 @@ impl MetricKind {
             "METRIC_KIND_COUNTER" => Some(Self::Counter),
             "METRIC_KIND_GAUGE" => Some(Self::Gauge),
             "METRIC_KIND_HISTOGRAM" => Some(Self::Histogram),
-            _ => None,
-        }
-    }
-}
-/// Takes no arguments.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListAggregatorsRequest {}
-/// The members of the cluster.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListAggregatorsResponse {
-    /// Sorted by name.
-    #[prost(message, repeated, tag = "1")]
-    pub aggregators: ::prost::alloc::vec::Vec<Aggregator>,
-    /// Name of the aggregator that answers.
-    #[prost(string, tag = "2")]
-    pub answered_by: ::prost::alloc::string::String,
-    /// Name of the cluster.
-    #[prost(string, tag = "3")]
-    pub cluster: ::prost::alloc::string::String,
-    /// Wall clock of the one that answers, at the answer, Unix milliseconds. 0 from one that does not say.
-    #[prost(uint64, tag = "4")]
-    pub clock_unix_ms: u64,
-}
-/// One aggregator.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Aggregator {
-    /// Its name.
-    #[prost(string, tag = "1")]
-    pub aggregator_id: ::prost::alloc::string::String,
-    /// Its state as the asked aggregator sees it.
-    #[prost(enumeration = "AggregatorState", tag = "2")]
-    pub state: i32,
-    /// "host:port" of its gRPC endpoint.
-    #[prost(string, tag = "3")]
-    pub grpc_address: ::prost::alloc::string::String,
-    /// "host:port" of its gossip.
-    #[prost(string, tag = "4")]
-    pub gossip_address: ::prost::alloc::string::String,
-    /// Semantic version.
-    #[prost(string, tag = "5")]
-    pub version: ::prost::alloc::string::String,
-    /// Grows with each start.
-    #[prost(uint64, tag = "6")]
-    pub generation: u64,
-    /// Nodes whose streams it holds. Absent when not known.
-    #[prost(uint32, optional, tag = "7")]
-    pub connected_nodes: ::core::option::Option<u32>,
-    /// Entries of its log that the asked aggregator holds.
-    #[prost(uint64, optional, tag = "8")]
-    pub log_length: ::core::option::Option<u64>,
-    /// Last tick it closed, Unix seconds. 0 when not known.
-    #[prost(uint32, tag = "9")]
-    pub closed_tick: u32,
-    /// Since when it has been in this state.
-    #[prost(message, optional, tag = "10")]
-    pub in_state_for: ::core::option::Option<::prost_types::Duration>,
-    /// This member is the one that answers.
-    #[prost(bool, tag = "11")]
-    pub self_: bool,
-    /// How far its copies of the history of nodes are. Absent when it keeps no history, or did not say within half a second.
-    #[prost(message, optional, tag = "12")]
-    pub history_copies: ::core::option::Option<HistoryCopies>,
-    /// What its disk holds of the history. Absent when it keeps none, or did not say within half a second.
-    #[prost(message, optional, tag = "13")]
-    pub history_store: ::core::option::Option<HistoryStore>,
-    /// Whether the stream between it and the asked one is up, by which they hand each other what they count. Absent for the
-    /// asked one itself, for one that is dead, and from an aggregator that does not say.
-    #[prost(bool, optional, tag = "14")]
-    pub linked: ::core::option::Option<bool>,
-    /// Why the last attempt to open that stream failed, for people. Empty while it is up, and at that of the two that is
-    /// dialled: the one whose name comes first dials.
-    #[prost(string, tag = "15")]
-    pub link_error: ::prost::alloc::string::String,
-}
-/// The history on the disk of one aggregator.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct HistoryStore {
-    /// Finest first.
-    #[prost(message, repeated, tag = "1")]
-    pub tiers: ::prost::alloc::vec::Vec<HistoryTier>,
-    /// Bytes of the log: the seconds that are not sealed yet, and the logs of the ledger.
-    #[prost(uint64, optional, tag = "2")]
-    pub log_bytes: ::core::option::Option<u64>,
-    /// Windows of 300 s that are over and wait to be sealed.
-    #[prost(uint64, optional, tag = "3")]
-    pub windows_to_seal: ::core::option::Option<u64>,
-    /// Hours that are final and wait to be rolled up.
-    #[prost(uint64, optional, tag = "4")]
-    pub hours_to_roll_up: ::core::option::Option<u64>,
-    /// Days and months whose segments wait to be joined.
-    #[prost(uint64, optional, tag = "5")]
-    pub segments_to_join: ::core::option::Option<u64>,
-    /// Unix time since which the disk takes nothing; 0 while it does. The live view goes on; writing is tried again every few seconds.
-    #[prost(uint32, tag = "6")]
-    pub paused_since_tick: u32,
-    /// Why, for people; empty while it does.
-    #[prost(string, tag = "7")]
-    pub paused_reason: ::prost::alloc::string::String,
-    /// Blocks that were found corrupt and are set aside.
-    #[prost(uint64, optional, tag = "8")]
-    pub corrupt_blocks: ::core::option::Option<u64>,
-    /// Seconds of nodes that memory forgot before the disk took them, since its start: they are missing for good.
-    #[prost(uint64, optional, tag = "9")]
-    pub lost_node_seconds: ::core::option::Option<u64>,
-    /// First and last second of those; 0 without any.
-    #[prost(uint32, tag = "10")]
-    pub lost_from_tick: u32,
-    /// See above.
-    #[prost(uint32, tag = "11")]
-    pub lost_to_tick: u32,
-}
-/// One tier of it.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HistoryTier {
-    /// "1s", "10s", "1m" or "1h": the length of its steps.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Bytes of its files.
-    #[prost(uint64, optional, tag = "2")]
-    pub bytes: ::core::option::Option<u64>,
-    /// Beyond so many the oldest goes.
-    #[prost(uint64, optional, tag = "3")]
-    pub bytes_max: ::core::option::Option<u64>,
-    /// Its first second; 0 when it holds nothing.
-    #[prost(uint32, tag = "4")]
-    pub oldest_tick: u32,
-    /// Its last second; 0 when it holds nothing.
-    #[prost(uint32, tag = "5")]
-    pub newest_tick: u32,
-    /// Its files.
-    #[prost(uint64, optional, tag = "6")]
-    pub segments: ::core::option::Option<u64>,
-}
-/// Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HistoryCopies {
-    /// What it lacks of all times is being fetched.
-    #[prost(bool, optional, tag = "1")]
-    pub restoring: ::core::option::Option<bool>,
-    /// Spans of time, by tier, that it has looked through, of how many. Both 0 before the first time.
-    #[prost(uint64, optional, tag = "2")]
-    pub spans_done: ::core::option::Option<u64>,
-    /// See above.
-    #[prost(uint64, optional, tag = "3")]
-    pub spans: ::core::option::Option<u64>,
-    /// Blocks that it is known to lack in the span that it looks through.
-    #[prost(uint64, optional, tag = "4")]
-    pub lacking_blocks: ::core::option::Option<u64>,
-    /// Blocks fetched from others since its start.
-    #[prost(uint64, optional, tag = "5")]
-    pub fetched_blocks: ::core::option::Option<u64>,
-    /// Their bytes.
-    #[prost(uint64, optional, tag = "6")]
-    pub fetched_bytes: ::core::option::Option<u64>,
-    /// Unix time at which all copies were last found to be whole; 0 when they never were.
-    #[prost(uint32, tag = "7")]
-    pub whole_tick: u32,
-}
-/// What to check.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetLedgerRequest {
-    /// Unix seconds, within the last 15 minutes. 0 means the newest settled second.
-    #[prost(uint32, tag = "1")]
-    pub tick: u32,
-}
-/// The books of one second.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Ledger {
-    /// The second, Unix seconds.
-    #[prost(uint32, tag = "1")]
-    pub tick: u32,
-    /// Name of the aggregator that answers.
-    #[prost(string, tag = "2")]
-    pub answered_by: ::prost::alloc::string::String,
-    /// Length of every log held: the version vector. Equal vectors give equal views.
-    #[prost(message, repeated, tag = "3")]
-    pub logs: ::prost::alloc::vec::Vec<LedgerLog>,
-    /// Frames counted for this second.
-    #[prost(uint32, optional, tag = "4")]
-    pub frames_counted: ::core::option::Option<u32>,
-    /// Of these, by a Merge entry.
-    #[prost(uint32, optional, tag = "5")]
-    pub frames_merged: ::core::option::Option<u32>,
-    /// Of these, by a Raw entry that no Merge covers.
-    #[prost(uint32, optional, tag = "6")]
-    pub frames_raw: ::core::option::Option<u32>,
-    /// Raw entries of this second that a Merge took over.
-    #[prost(uint32, optional, tag = "7")]
-    pub frames_raw_covered: ::core::option::Option<u32>,
-    /// How many nodes are in it.
-    #[prost(message, optional, tag = "8")]
-    pub completeness: ::core::option::Option<Completeness>,
-    /// Result of adding up the entries of this second again and comparing with the live view.
-    #[prost(message, optional, tag = "9")]
-    pub conservation: ::core::option::Option<Conservation>,
-    /// Hash of the view of this second: 16 hexadecimal digits. Equal at every aggregator with equal logs.
-    #[prost(string, tag = "10")]
-    pub view_hash: ::prost::alloc::string::String,
-    /// Faults seen since start: two writers merged one frame. Must be 0.
-    #[prost(uint64, optional, tag = "11")]
-    pub overlaps: ::core::option::Option<u64>,
-    /// Faults seen since start: two different entries at one place of a log. Must be 0.
-    #[prost(uint64, optional, tag = "12")]
-    pub forks: ::core::option::Option<u64>,
-}
-/// The check of one second.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Conservation {
-    /// True when the live view equals the sum over the entries.
-    #[prost(bool, optional, tag = "1")]
-    pub balanced: ::core::option::Option<bool>,
-    /// What differs, or how much was compared, in words.
-    #[prost(string, tag = "2")]
-    pub detail: ::prost::alloc::string::String,
-    /// Sums compared: one for each series of each group.
-    #[prost(uint32, optional, tag = "3")]
-    pub sums: ::core::option::Option<u32>,
-}
-/// One log.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct LedgerLog {
-    /// Author: 32 hexadecimal digits.
-    #[prost(string, tag = "1")]
-    pub writer_id: ::prost::alloc::string::String,
-    /// Name of the aggregator. Empty when the process is gone: a restarted aggregator writes another log, and the old one
-    /// is kept for as long as its seconds are.
-    #[prost(string, tag = "2")]
-    pub aggregator_id: ::prost::alloc::string::String,
-    /// Entries 1..=length are known here.
-    #[prost(uint64, optional, tag = "3")]
-    pub length: ::core::option::Option<u64>,
-    /// Entries before this one are pruned.
-    #[prost(uint64, tag = "4")]
-    pub first_kept: u64,
-    /// Running hash after the last entry: 32 hexadecimal digits.
-    #[prost(string, tag = "5")]
-    pub hash: ::prost::alloc::string::String,
-    /// Streams this writer defined.
-    #[prost(uint32, optional, tag = "6")]
-    pub streams: ::core::option::Option<u32>,
-}
-/// How a member is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum AggregatorState {
-    /// Not set.
-    Unspecified = 0,
-    /// Seen by gossip, not yet taking nodes.
-    Joining = 1,
-    /// Takes nodes.
-    Ready = 2,
-    /// Is stopping and hands its nodes over.
-    Leaving = 3,
-    /// No longer seen by gossip; still listed for 15 minutes.
-    Dead = 4,
-}
-impl AggregatorState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "AGGREGATOR_STATE_UNSPECIFIED",
-            Self::Joining => "AGGREGATOR_STATE_JOINING",
-            Self::Ready => "AGGREGATOR_STATE_READY",
-            Self::Leaving => "AGGREGATOR_STATE_LEAVING",
-            Self::Dead => "AGGREGATOR_STATE_DEAD",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "AGGREGATOR_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "AGGREGATOR_STATE_JOINING" => Some(Self::Joining),
-            "AGGREGATOR_STATE_READY" => Some(Self::Ready),
-            "AGGREGATOR_STATE_LEAVING" => Some(Self::Leaving),
-            "AGGREGATOR_STATE_DEAD" => Some(Self::Dead),
             _ => None,
         }
     }

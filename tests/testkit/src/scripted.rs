@@ -375,6 +375,20 @@ impl cluster_server::Cluster for QueryEndpoints {
         }))
     }
 
+    async fn list_gossip_keys(
+        &self,
+        _: Request<v1::ListGossipKeysRequest>,
+    ) -> Result<Response<v1::GossipKeys>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
+    async fn change_gossip_keys(
+        &self,
+        _: Request<v1::ChangeGossipKeysRequest>,
+    ) -> Result<Response<v1::GossipKeysChanged>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask this"))
+    }
+
     async fn get_ledger(&self, _: Request<v1::GetLedgerRequest>) -> Result<Response<v1::Ledger>, Status> {
         Err(Status::unimplemented("the dashboard does not ask this"))
     }

@@ -5,16 +5,12 @@
 //! comes twice; header and cluster are authenticated along. What does not open is dropped without an answer and counted:
 //! nobody without a key of the ring can change anything, or have anything sent.
 //!
-//! - [`keyring`]: the keys, as they stand in a file;
-//! - [`keys`]: that file, read again and again;
 //! - [`window`]: which numbers of a process were seen;
 //! - [`seal`]: sealing and opening, pure;
 //! - [`socket`]: the shell, around the gossip library's own socket.
 
-mod keyring;
-pub(super) mod keys;
 mod seal;
 mod socket;
 mod window;
 
-pub(super) use self::{keyring::Keyring, socket::SealedSocket};
+pub(super) use self::socket::SealedSocket;

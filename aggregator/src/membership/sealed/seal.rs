@@ -8,7 +8,7 @@ use ring::{
 };
 
 use super::{
-    keyring::{Key, KeyId, Keyring},
+    super::ring::{Key, KeyId, Keyring},
     window::Window,
 };
 
@@ -41,6 +41,8 @@ pub(in crate::membership) enum Dropped {
     Replayed,
     /// Our own, sent back to us.
     Reflected,
+    /// There is no key here yet.
+    NoKey,
 }
 
 impl Dropped {
@@ -52,6 +54,7 @@ impl Dropped {
             Self::Forged => "forged",
             Self::Replayed => "replayed",
             Self::Reflected => "reflected",
+            Self::NoKey => "no_key",
         }
     }
 }
@@ -205,7 +208,7 @@ impl Seal {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::keyring::of_test, *};
+    use super::{super::super::ring::of_test, *};
 
     fn seal(keys: &[u8], cluster: &str, process: u8) -> Seal {
         Seal::new(of_test(keys), cluster.to_owned(), [process; PROCESS_LEN])

@@ -21,8 +21,8 @@ use chitchat::{
 use tokio::{net::UdpSocket, sync::watch, time::timeout};
 
 use super::{
-    keyring::Keyring,
-    seal::{OVERHEAD, Seal},
+    super::ring::InUse,
+    seal::{Dropped, OVERHEAD, Seal},
 };
 use crate::metrics::Metrics;
 
@@ -41,8 +41,12 @@ pub(in crate::membership) struct SealedSocket {
     codec_at: SocketAddr,
     inner: UdpSocket,
     inner_at: SocketAddr,
-    seal: Seal,
-    ring: watch::Receiver<Keyring>,
+    /// `None` before there is a key.
+    seal: Option<Seal>,
+    sends_sealed: bool,
+    believes_open: bool,
+    cluster: String,
+    ring: watch::Receiver<InUse>,
     buffer: Box<[u8]>,
     /// Who sent the datagram that was handed to the codec and has not come out of it: a receive may be given up between.
     under_way: Option<SocketAddr>,
@@ -54,24 +58,60 @@ impl SealedSocket {
     pub(in crate::membership) async fn new(
         network: UdpSocket,
         cluster: String,
-        mut ring: watch::Receiver<Keyring>,
+        ring: watch::Receiver<InUse>,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let codec = Codec::open(LOOPBACK).await?;
         let inner = UdpSocket::bind(LOOPBACK).await.context("no port of loopback for gossip")?;
         let (codec_at, inner_at) = (codec.local_addr()?, inner.local_addr()?);
-        let keys = ring.borrow_and_update().clone();
-        let seal = Seal::new(keys, cluster, rand::random());
         let buffer = vec![0; DATAGRAM_MAX].into_boxed_slice();
-        Ok(Self { network, codec, codec_at, inner, inner_at, seal, ring, buffer, under_way: None, metrics })
+        let mut socket = Self {
+            network,
+            codec,
+            codec_at,
+            inner,
+            inner_at,
+            seal: None,
+            sends_sealed: true,
+            believes_open: false,
+            cluster,
+            ring,
+            buffer,
+            under_way: None,
+            metrics,
+        };
+        socket.take_ring();
+        Ok(socket)
     }
 
     /// Takes up another ring.
     fn follow_ring(&mut self) {
         if self.ring.has_changed().unwrap_or(false) {
-            let ring = self.ring.borrow_and_update().clone();
-            tracing::info!(before = self.seal.ring().names(), now = ring.names(), "keys of gossip, the first seals");
-            self.seal.replace(ring);
+            self.take_ring();
+        }
+    }
+
+    fn take_ring(&mut self) {
+        let InUse { keys, sends_sealed, believes_open, .. } = self.ring.borrow_and_update().clone();
+        (self.sends_sealed, self.believes_open) = (sends_sealed, believes_open);
+        match (keys, &mut self.seal) {
+            (Some(keys), Some(seal)) => {
+                tracing::info!(before = seal.ring().names(), now = keys.names(), "keys of gossip, the first seals");
+                seal.replace(keys);
+            }
+            (Some(keys), none) => *none = Some(Seal::new(keys, self.cluster.clone(), rand::random())),
+            // There is no way back to no key but by a way back to open gossip, which opens what is sealed.
+            (None, _) => {}
+        }
+    }
+
+    /// What is in a datagram that was received into the buffer.
+    fn open(&mut self, length: usize) -> Result<Vec<u8>, Dropped> {
+        let datagram = &self.buffer[..length];
+        let opened = self.seal.as_mut().map_or(Err(Dropped::NoKey), |seal| seal.open(datagram));
+        match opened {
+            Err(Dropped::NotSealed) if self.believes_open => Ok(datagram.to_vec()),
+            opened => opened,
         }
     }
 
@@ -125,7 +165,7 @@ impl SealedSocket {
                 Err(error) => return Err(error).context("cannot receive gossip"),
             };
             self.follow_ring();
-            match self.seal.open(&self.buffer[..length]) {
+            match self.open(length) {
                 Ok(content) => {
                     self.inner.send_to(&content, self.codec_at).await.context("a message did not reach its codec")?;
                     self.under_way = Some(SocketAddr::new(from.ip().to_canonical(), from.port()));
@@ -153,12 +193,18 @@ impl Socket for SealedSocket {
         Box::pin(async move {
             self.follow_ring();
             let length = self.encode(envelope).await?;
-            if length + OVERHEAD > DATAGRAM_MAX {
-                self.metrics.gossip_dropped("too_long", to);
-                anyhow::bail!("a message of {length} bytes does not fit a sealed datagram");
-            }
-            let sealed = self.seal.seal(&self.buffer[..length]);
-            let num_bytes_sent = self.network.send_to(&sealed, to).await.context("cannot send gossip")?;
+            let content = &self.buffer[..length];
+            let datagram = match (&mut self.seal, self.sends_sealed) {
+                (_, false) => content.to_vec(),
+                (Some(seal), true) if length + OVERHEAD <= DATAGRAM_MAX => seal.seal(content),
+                (Some(_), true) => {
+                    self.metrics.gossip_dropped("too_long", to);
+                    anyhow::bail!("a message of {length} bytes does not fit a sealed datagram");
+                }
+                // The aggregator says that it waits for a key.
+                (None, true) => return Ok(SendOutcome { num_bytes_sent: 0 }),
+            };
+            let num_bytes_sent = self.network.send_to(&datagram, to).await.context("cannot send gossip")?;
             Ok(SendOutcome { num_bytes_sent })
         })
     }

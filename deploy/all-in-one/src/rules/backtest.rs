@@ -8,12 +8,9 @@ use starling_alerts::{
     backtest::{self, Fired, Plan, TRIED},
     words::{length, value},
 };
-use starling_service::{
-    credentials::{Credentials, Files, Security},
-    identity::Role,
-};
 
 use super::history::{Found, History};
+use crate::asked::Asked;
 
 /// Times that are listed of a rule; all are in the JSON.
 const LISTED: usize = 20;
@@ -29,12 +26,8 @@ pub(super) struct BacktestArgs {
     /// Only these rules
     #[arg(long = "rule", value_name = "NAME")]
     names: Vec<String>,
-    /// The aggregator that is asked, "host:port" or "http://host:port"
-    #[arg(long, default_value = "127.0.0.1:7400", value_name = "URL")]
-    aggregator: String,
-    /// Folder of an operator's certificate.pem, key.pem and ca.pem, when it speaks TLS
-    #[arg(long, value_name = "FOLDER")]
-    tls: Option<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
     /// How far back from the newest second, such as "24h" or "7d"
     #[arg(long, default_value = "7d", value_name = "LENGTH", conflicts_with = "from", value_parser = seconds)]
     over: u32,
@@ -113,17 +106,7 @@ impl BacktestArgs {
             ([], _) => !rule.file.is_empty(),
             (names, _) => names.contains(&rule.name),
         };
-        let address = self.aggregator.strip_prefix("http://").unwrap_or(&self.aggregator).trim_end_matches('/');
-        if address.starts_with("https://") {
-            return Err("--aggregator: write host:port, and --tls FOLDER for TLS".to_owned());
-        }
-        let security = match &self.tls {
-            None => Security::plain(),
-            Some(folder) => Credentials::load(Files::of_folder(folder), None, Role::Operator, false)
-                .map(|loaded| Security::of(loaded.into()))
-                .map_err(|error| format!("--tls: {error}"))?,
-        };
-        let history = History::of(address, &security).await?;
+        let history = History::of(self.asked.connect().await?);
         let newest = history.newest().await?;
         let to = self.to.unwrap_or(newest).min(newest);
         let from = self.from.unwrap_or_else(|| to.saturating_sub(self.over - 1));

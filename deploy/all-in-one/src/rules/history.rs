@@ -9,12 +9,10 @@ use starling_alerts::{
     query,
 };
 use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1};
-use starling_service::{channel::Dial, credentials::Security, grpc::query_client::QueryClient};
+use starling_service::grpc::query_client::QueryClient;
 use tonic::{Code, Request, Status, transport::Channel};
 
-/// How long an aggregator may take for a connection.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
-/// How long it may take for one answer.
+/// How long an aggregator may take for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// Points of one answer, as `QueryRange` limits them.
 const POINTS_MAX: u32 = 11_000;
@@ -67,11 +65,9 @@ fn within<T>(message: T) -> Request<T> {
 }
 
 impl History {
-    /// Asks the one at "host:port".
-    pub(super) async fn of(aggregator: &str, security: &Security) -> Result<Self, String> {
-        let channel = Dial::within(CONNECT_WAIT).connect(security, aggregator).await;
-        let channel = channel.map_err(|error| format!("no aggregator answers at {aggregator}: {error}"))?;
-        Ok(Self { client: QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX) })
+    /// Asks the one at the other end.
+    pub(super) fn of(channel: Channel) -> Self {
+        Self { client: QueryClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX) }
     }
 
     /// The newest settled second.

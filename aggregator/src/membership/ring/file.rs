@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::Keyring;
+use super::{in_use::InUse, keyring::Keyring};
 
 /// How often it is read: a step of a rotation is in use everywhere after this time.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -15,13 +15,10 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the file cannot be read now. Later a file that is wrong is named, and the keys before stay.
-pub(in crate::membership) async fn follow(
-    file: PathBuf,
-    tasks: &TaskTracker,
-) -> anyhow::Result<watch::Receiver<Keyring>> {
+pub(super) async fn follow(file: PathBuf, tasks: &TaskTracker) -> anyhow::Result<watch::Receiver<InUse>> {
     let read = |file: PathBuf| tokio::task::spawn_blocking(move || Keyring::read(&file));
     let first = read(file.clone()).await?.map_err(|error| anyhow::anyhow!("gossip_keyring: {error}"))?;
-    let (sender, receiver) = watch::channel(first);
+    let (sender, receiver) = watch::channel(InUse::of_file(first));
     tasks.spawn(async move {
         let mut ticks = tokio::time::interval(READ_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -35,9 +32,10 @@ pub(in crate::membership) async fn follow(
             match read(file.clone()).await {
                 Ok(Ok(ring)) => {
                     told = None;
+                    let now = InUse::of_file(ring);
                     sender.send_if_modified(|before| {
-                        let differs = *before != ring;
-                        *before = ring;
+                        let differs = *before != now;
+                        *before = now;
                         differs
                     });
                 }

@@ -1,28 +1,57 @@
-//! The keys of gossip, as they stand in a file.
+//! The keys of gossip, and how they stand in a file.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt::{self, Write as _},
+    path::Path,
+};
 
-use ring::digest::{SHA256, digest};
+use ring::{
+    digest::{SHA256, digest},
+    rand::{SecureRandom as _, SystemRandom},
+};
 use starling_service::secret;
 
 /// Most keys at once: the one in use, the one before, and the one to come; one to spare.
-const KEYS_MAX: usize = 4;
+pub(super) const KEYS_MAX: usize = 4;
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
 
-/// By what a key is named on the wire: the start of its SHA-256.
-pub(super) type KeyId = [u8; 4];
+/// By what a key is named on the wire and to people: the start of its SHA-256.
+pub(crate) type KeyId = [u8; 4];
+
+/// The name of a key, for people.
+pub(super) fn shown(id: KeyId) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A key. Showing it shows its name.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) id: KeyId,
-    pub(super) bytes: [u8; KEY_BYTES],
+pub(in crate::membership) struct Key {
+    pub(in crate::membership) id: KeyId,
+    pub(in crate::membership) bytes: [u8; KEY_BYTES],
+}
+
+impl Key {
+    /// Of its bytes.
+    pub(super) fn of(bytes: [u8; KEY_BYTES]) -> Self {
+        let digest = digest(&SHA256, &bytes);
+        Self { id: digest.as_ref().first_chunk().copied().unwrap_or_default(), bytes }
+    }
+
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub(super) fn random() -> Result<Self, String> {
+        let mut bytes = [0; KEY_BYTES];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| "the system gives no random bytes".to_owned())?;
+        Ok(Self::of(bytes))
+    }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&shown(self.id))
     }
 }
 
@@ -44,21 +73,14 @@ impl Keyring {
         Err(format!("{} {what}; {next}", file.display()))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut keys: Vec<Key> = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let bytes = key(line)
-                .ok_or_else(|| format!("line {} is not a key: wanted are 64 hexadecimal digits", number + 1))?;
-            let digest = digest(&SHA256, &bytes);
-            let id = digest.as_ref().first_chunk().copied().unwrap_or_default();
-            if keys.iter().any(|other| other.id == id) {
-                return Err(format!("line {} is the same key as one before", number + 1));
-            }
-            keys.push(Key { id, bytes });
+    /// Of keys, the one that seals first.
+    ///
+    /// # Errors
+    /// When there are none, too many, or one twice; by number, from 1.
+    pub(super) fn of(keys: Vec<Key>) -> Result<Self, String> {
+        let twice = keys.iter().enumerate().find(|(at, key)| keys[..*at].iter().any(|other| other.id == key.id));
+        if let Some((at, _)) = twice {
+            return Err(format!("key {} is the same as one before", at + 1));
         }
         match keys.len() {
             0 => Err("holds no key: wanted is a line of 64 hexadecimal digits".to_owned()),
@@ -67,14 +89,50 @@ impl Keyring {
         }
     }
 
+    /// All keys, the one that seals first.
+    pub(super) fn keys(&self) -> &[Key] {
+        &self.0
+    }
+
+    /// Lines of a file.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for key in &self.0 {
+            for byte in key.bytes {
+                // Into a text it does not fail.
+                let _ = write!(text, "{byte:02x}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Reads lines of a file.
+    ///
+    /// # Errors
+    /// What is wrong and where, without a key.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut keys: Vec<Key> = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let bytes = key(line)
+                .ok_or_else(|| format!("line {} is not a key: wanted are 64 hexadecimal digits", number + 1))?;
+            keys.push(Key::of(bytes));
+        }
+        Self::of(keys)
+    }
+
     /// The one that seals.
-    pub(super) fn primary(&self) -> &Key {
+    pub(in crate::membership) fn primary(&self) -> &Key {
         // A ring has one at least.
         &self.0[0]
     }
 
     /// The one of this name.
-    pub(super) fn get(&self, id: KeyId) -> Option<&Key> {
+    pub(in crate::membership) fn get(&self, id: KeyId) -> Option<&Key> {
         self.0.iter().find(|key| key.id == id)
     }
 
@@ -97,7 +155,7 @@ fn key(hex: &str) -> Option<[u8; KEY_BYTES]> {
 }
 
 #[cfg(test)]
-pub(super) fn of_test(keys: &[u8]) -> Keyring {
+pub(in crate::membership) fn of_test(keys: &[u8]) -> Keyring {
     let text: String = keys.iter().map(|key| format!("{}\n", format!("{key:02x}").repeat(KEY_BYTES))).collect();
     Keyring::parse(&text).unwrap()
 }
@@ -114,6 +172,7 @@ mod tests {
         assert_eq!(ring.names().len(), 17);
         assert!(ring.0.iter().all(|key| ring.get(key.id) == Some(key)) && ring.get([0; 4]).is_none());
         assert!(!format!("{ring:?}").contains("abab"), "a key is never shown");
+        assert_eq!(Keyring::parse(&ring.text()), Ok(ring));
     }
 
     #[test]
@@ -121,7 +180,7 @@ mod tests {
         let a = "ab".repeat(32);
         for (text, wanted) in [
             (String::new(), "holds no key"),
-            (format!("{a}\n{a}"), "line 2 is the same key"),
+            (format!("{a}\n{a}"), "key 2 is the same"),
             (format!("{a}0"), "line 1 is not a key"),
             ("+1".repeat(32), "line 1 is not a key"),
             ("ü".repeat(32), "line 1 is not a key"),

@@ -1,0 +1,45 @@
+//! The aggregator that a command asks, as its flags say.
+
+use std::{path::PathBuf, time::Duration};
+
+use starling_service::{
+    channel::Dial,
+    credentials::{Credentials, Files, Security},
+    identity::Role,
+};
+use tonic::transport::Channel;
+
+/// How long it may take for a connection.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// Flags of every command that asks an aggregator.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Asked {
+    /// The aggregator that is asked, "host:port" or "http://host:port"
+    #[arg(long, default_value = "127.0.0.1:7400", value_name = "URL")]
+    aggregator: String,
+    /// Folder of an operator's certificate.pem, key.pem and ca.pem, when it speaks TLS
+    #[arg(long, value_name = "FOLDER")]
+    tls: Option<PathBuf>,
+}
+
+impl Asked {
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// Which flag is wrong, or why it does not answer.
+    pub(crate) async fn connect(&self) -> Result<Channel, String> {
+        let address = self.aggregator.strip_prefix("http://").unwrap_or(&self.aggregator).trim_end_matches('/');
+        if address.starts_with("https://") {
+            return Err("--aggregator: write host:port, and --tls FOLDER for TLS".to_owned());
+        }
+        let security = match &self.tls {
+            None => Security::plain(),
+            Some(folder) => Credentials::load(Files::of_folder(folder), None, Role::Operator, false)
+                .map(|loaded| Security::of(loaded.into()))
+                .map_err(|error| format!("--tls: {error}"))?,
+        };
+        let channel = Dial::within(CONNECT_WAIT).connect(&security, address).await;
+        channel.map_err(|error| format!("no aggregator answers at {address}: {error}"))
+    }
+}
