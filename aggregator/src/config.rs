@@ -1,16 +1,10 @@
 //! Settings of an aggregator: one table. The example file in `deploy/config/aggregator.toml` is written from it.
 
 mod alerts;
+mod enrolment;
 mod remote_write;
 
-use std::{
-    collections::HashMap,
-    ffi::{OsStr, OsString},
-    net::SocketAddr,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use starling_proto::{ids::NodeId, limits::NODE_ID_LEN_MAX};
 
@@ -22,10 +16,12 @@ use starling_service::{
         Mistakes,
         kind::{self, Word},
     },
+    state_folder,
 };
 
 pub use self::{
     alerts::AlertSettings,
+    enrolment::EnrolmentSettings,
     remote_write::{RemoteWriteSettings, SeriesScope, WriteVersion},
 };
 
@@ -88,7 +84,7 @@ starling_service::settings! {
         /// the history (see `history`). One process at a time may use it. Default: $STATE_DIRECTORY, which systemd sets;
         /// for root /var/lib/starling/aggregator; for others $XDG_STATE_HOME/starling/aggregator, else
         /// ~/.local/state/starling/aggregator.
-        pub state_dir: PathBuf = default_state(), kind::folder(), example "\"/var/lib/starling/aggregator\"";
+        pub state_dir: PathBuf = state_folder::of("aggregator"), kind::folder(), example "\"/var/lib/starling/aggregator\"";
         /// Labels of nodes whose values get views of their own, such as zone:a. The same at every aggregator. Each
         /// label costs about as much merging as the cluster view itself.
         pub group_by: Vec<String> = vec!["zone".to_owned(), "role".to_owned()],
@@ -121,7 +117,9 @@ starling_service::settings! {
     }
     tables {
         /// Mutual TLS with nodes, dashboards, tools and other aggregators.
-        pub tls: TlsSettings = TlsSettings::default();
+        pub tls: TlsSettings = TlsSettings::joined("aggregator");
+        /// How programs get their certificates by join tokens.
+        pub enrolment: EnrolmentSettings = EnrolmentSettings::default();
         /// The requests this aggregator serves, counted like those of any application.
         pub requests: RequestReports = RequestReports::default();
         /// The history this aggregator keeps on its disk, in the folder `history` of `state_dir`.
@@ -252,35 +250,11 @@ fn tiers_together(settings: &HistorySettings, mistakes: &mut Mistakes) {
     }
 }
 
-/// See [`Config::state_dir`].
-fn default_state() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    // /proc/self belongs to the effective user.
-    let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    state_dir(&variable, root)
-}
-
-fn state_dir(variable: &dyn Fn(&str) -> Option<OsString>, root: bool) -> PathBuf {
-    // systemd.exec(5): several folders are separated by colons.
-    let of_service = variable("STATE_DIRECTORY").and_then(|all| {
-        let first = all.as_bytes().split(|&byte| byte == b':').next().unwrap_or_default();
-        Some(PathBuf::from(OsStr::from_bytes(first))).filter(|path| path.is_absolute())
-    });
-    let of_user = || {
-        // XDG Base Directory Specification: a path that is not absolute is to be ignored.
-        let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
-        Some(state.join("starling/aggregator"))
-    };
-    of_service
-        .or_else(|| (!root).then(of_user).flatten())
-        .unwrap_or_else(|| PathBuf::from("/var/lib/starling/aggregator"))
-}
-
 /// Gossip is left out: it listens on UDP.
 fn together(config: &Config, mistakes: &mut Mistakes) {
     mistakes.distinct(&[("grpc_listen", config.grpc_listen), ("admin_listen", config.admin_listen)]);
     exposure(config, mistakes);
+    enrolment::together(&config.enrolment, &config.tls, mistakes);
     tiers_together(&config.history, mistakes);
     remote_write::together(&config.remote_write, mistakes);
     engine_together(&config.history.engine, mistakes);
@@ -461,6 +435,11 @@ mod tests {
                 key: Some("/etc/starling/tls/key.pem".into()),
                 ca: Some("/etc/starling/tls/ca.pem".into()),
                 revoked: Some("/etc/starling/tls/revoked".into()),
+                folder: Some("/var/lib/starling/PROGRAM/identity".into()),
+            },
+            enrolment: EnrolmentSettings {
+                authority: Some("/etc/starling/tls/aggregator/authority".into()),
+                ..EnrolmentSettings::default()
             },
             state_dir: "/var/lib/starling/aggregator".into(),
             alerts: AlertSettings {
@@ -489,22 +468,5 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(config, expected);
-    }
-
-    #[test]
-    fn the_state_folder_follows_the_service_and_then_the_user() {
-        let of = |set: &[(&str, &str)], root| {
-            let found = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-            state_dir(&found, root).display().to_string()
-        };
-        let service = ("STATE_DIRECTORY", "/var/lib/private/starling:/other");
-        let (xdg, home) = (("XDG_STATE_HOME", "/x"), ("HOME", "/home/a"));
-        assert_eq!(of(&[service, xdg, home], false), "/var/lib/private/starling");
-        assert_eq!(of(&[service], true), "/var/lib/private/starling");
-        assert_eq!(of(&[xdg, home], false), "/x/starling/aggregator");
-        assert_eq!(of(&[("XDG_STATE_HOME", "relative"), home], false), "/home/a/.local/state/starling/aggregator");
-        for (set, root) in [(&[xdg, home][..], true), (&[], false)] {
-            assert_eq!(of(set, root), "/var/lib/starling/aggregator");
-        }
     }
 }

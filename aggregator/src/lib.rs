@@ -14,6 +14,7 @@ mod clock;
 mod config;
 mod copies;
 mod engine;
+mod enrolment;
 mod fleet;
 mod history;
 mod ingest;
@@ -31,7 +32,8 @@ mod service;
 mod state_file;
 
 pub use config::{
-    AlertSettings, Config, Duplicates, EngineSettings, HistorySettings, RemoteWriteSettings, SeriesScope, WriteVersion,
+    AlertSettings, Config, Duplicates, EngineSettings, EnrolmentSettings, HistorySettings, RemoteWriteSettings,
+    SeriesScope, WriteVersion,
 };
 pub use metrics::Metrics;
 pub use service::Service;

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use starling_proto::{
     DESCRIPTORS,
+    address::host_port,
     ids::WriterId,
     limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, NODE_WINDOW_BYTES},
 };
@@ -17,7 +18,8 @@ use starling_service::{
     Program,
     admin::{self, Readiness},
     credentials::{CredentialMetrics, Security},
-    gate::{Gate, Rule},
+    enrolment::{Renewal, RenewalMetrics, security, seeds},
+    gate::{EVERYBODY, Gate, Rule},
     identity::Role,
     listen::{self, Connections, ListenMetrics},
     metrics::Registry as MetricsRegistry,
@@ -37,6 +39,7 @@ use crate::{
     catch_up::{self, CatchUp},
     copies::{self, Copies, TakingOver},
     engine::Engine,
+    enrolment::{self, Enrolment, EnrolmentService},
     fleet::{self, ClusterFleet},
     history::{self, Chores, Copying, Disk, History, LogHandle},
     ingest::{self, IngestService, Intake, Registry},
@@ -70,6 +73,9 @@ const RULES: &[Rule] = &[
     ("/starling.v1.Cluster/ChangeGossipKeys", &[Role::Operator]),
     ("/starling.v1.Cluster/", READERS),
     ("/starling.v1.Alerts/", READERS),
+    ("/starling.v1.Enrolment/", EVERYBODY),
+    // An aggregator passes on what it cannot answer.
+    ("/starling.v1.Identities/", &[Role::Aggregator, Role::Operator]),
     ("/grpc.reflection.", READERS),
 ];
 const READERS: &[Role] = &[Role::Aggregator, Role::Dashboard, Role::Operator];
@@ -77,6 +83,8 @@ const READERS: &[Role] = &[Role::Aggregator, Role::Dashboard, Role::Operator];
 /// Names of the parts, as they stand in errors.
 const ADMIN: &str = "admin port";
 const CREDENTIALS: &str = "watch over the certificate";
+const RENEWAL: &str = "renewal of the certificate";
+const REMOVED: &str = "list of removed identities";
 const GRPC: &str = "gRPC server";
 const LEDGER: &str = "ledger";
 const DIALLER: &str = "peer dialler";
@@ -106,9 +114,10 @@ pub struct Service {
     remote_write: Option<RemoteWrite>,
     evaluator: Option<(Alerts, Evaluator)>,
     messages: Option<(Notifiers, Messages)>,
+    enrolment: Option<Arc<Enrolment>>,
     grpc: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
-    listening: (ListenMetrics, CredentialMetrics),
+    listening: (ListenMetrics, CredentialMetrics, RenewalMetrics),
     ready: watch::Sender<Readiness>,
 }
 
@@ -117,20 +126,23 @@ impl Program for Service {
     const ABOUT: &'static str =
         "Takes the frames of nodes, keeps the ledger with its peers and answers for the whole cluster.";
     const SETTINGS: &'static str = "aggregator";
+    const ROLE: Option<Role> = Some(Role::Aggregator);
     type Config = Config;
 
-    async fn bind(config: Config, mut registry: MetricsRegistry) -> anyhow::Result<Self> {
+    async fn bind(mut config: Config, mut registry: MetricsRegistry) -> anyhow::Result<Self> {
         config.check()?;
-        let security = Security::load(&config.tls, Role::Aggregator, config.operator_tokens.is_some())?;
-        let config = match security.identity() {
-            None => config,
-            Some(identity) => Config { aggregator_id: identity.name, ..config },
-        };
+        let strangers = config.operator_tokens.is_some() || config.enrolment.enabled;
+        let security = security(&config.tls, Role::Aggregator, strangers).await?;
+        config.seeds = seeds(&config.seeds, &config.tls);
+        if let Some(identity) = security.identity() {
+            config.aggregator_id = identity.name;
+        }
         let grpc = listen::tcp(config.grpc_listen, "grpc_listen").await?;
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
         let tasks = TaskTracker::new();
         let writer = WriterId::random();
-        let listening = (ListenMetrics::new(&mut registry), CredentialMetrics::new(&mut registry));
+        let certificates = (CredentialMetrics::new(&mut registry), RenewalMetrics::new(&mut registry));
+        let listening = (ListenMetrics::new(&mut registry), certificates.0, certificates.1);
         let metrics = Arc::new(Metrics::new(&mut registry));
         // First: another process may have the folder.
         let opened = match config.history.enabled {
@@ -197,6 +209,15 @@ impl Program for Service {
             let logs = history.ledger_logs(saved, (log, of_entries));
             (history, starting, logs, copies)
         });
+        let enrolment = match rooms.intake.membership.security().credentials() {
+            Some(_) if config.enrolment.enabled => {
+                let Exchange { membership, registry, fleet, metrics, .. } = &*rooms.exchange;
+                let known = (registry.clone(), fleet.clone());
+                let opened = Box::pin(Enrolment::open(&config, membership.clone(), known, metrics.clone())).await?;
+                Some(Arc::new(opened))
+            }
+            _ => None,
+        };
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
         Ok(Self {
             config,
@@ -207,6 +228,7 @@ impl Program for Service {
             remote_write,
             evaluator,
             messages,
+            enrolment,
             grpc,
             admin,
             listening,
@@ -237,6 +259,7 @@ impl Program for Service {
             remote_write,
             evaluator,
             messages,
+            enrolment,
             grpc,
             admin,
             listening,
@@ -250,10 +273,14 @@ impl Program for Service {
         let holders = Arc::new(holders(&rooms));
         let over_time = Arc::new(over_time(&config, &rooms, holders.clone())?);
         let security = rooms.intake.membership.security().clone();
-        let (listening, credentials) = listening;
+        let (listening, credentials, renewals) = listening;
         let tokens = config.operator_tokens.clone();
         let gate = Gate::new(RULES, tokens, listening.clone()).map_err(|error| anyhow!("operator_tokens: {error}"))?;
         let router = router(&config, &rooms, (holders, over_time.clone()), gate)?.add_service(health_service);
+        let router = match enrolment.clone().map(EnrolmentService) {
+            None => router,
+            Some(service) => router.add_service(service.clone().enrolment()).add_service(service.identities()),
+        };
         let mut parts = Parts::default();
         let is_ready = ready.subscribe();
         let scrapes = rooms.scrapes.clone();
@@ -265,6 +292,12 @@ impl Program for Service {
             let security = security.clone();
             |stop| done(security.run(credentials, stop))
         });
+        let hosts = config.grpc_advertise.iter().filter_map(|address| host_port(address).ok());
+        let renewal = Renewal::of(&config.tls, Role::Aggregator, hosts.map(|(host, _)| host.to_owned()).collect());
+        parts.start(RENEWAL, |stop| done(Renewal::run(renewal, renewals, stop)));
+        if let Some(enrolment) = enrolment {
+            parts.start(REMOVED, |stop| done(enrolment::follow(enrolment, stop)));
+        }
         parts.start(SCRAPES, |stop| done(scrapes.run(stop)));
         let keys = rooms.keys.clone();
         parts.start(GOSSIP_KEYS, |stop| done(keys.run(stop)));

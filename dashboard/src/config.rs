@@ -25,9 +25,9 @@ starling_service::settings! {
         /// Where /metrics, /live and /ready are served. Without it they are served on `listen`.
         pub admin_listen: Option<SocketAddr> = None, kind::optional(kind::listen()), example "\"127.0.0.1:7482\"";
         /// Aggregators to start with, by their gRPC addresses. One is enough: it names the others, and the server goes
-        /// to the next when one fails.
-        pub aggregators: Vec<String> = vec!["127.0.0.1:7400".to_owned()],
-            kind::list(1..=AGGREGATORS_MAX, kind::host_port());
+        /// to the next when one fails. Default: those that `join` learnt of, else 127.0.0.1:7400.
+        pub aggregators: Vec<String> = Vec::new(), kind::list(0..=AGGREGATORS_MAX, kind::host_port()),
+            example "[\"127.0.0.1:7400\"]";
         /// Requests per second you aim at: the page shows the current number against it. Without it there is no target.
         pub target_rps: Option<f64> = None, kind::optional(kind::positive("requests per second")), example "5000.0";
         /// Names people use in the browser's address line, beside localhost, 127.0.0.1 and [::1]. A request with another
@@ -40,7 +40,7 @@ starling_service::settings! {
     }
     tables {
         /// Mutual TLS with aggregators.
-        pub tls: TlsSettings = TlsSettings::default();
+        pub tls: TlsSettings = TlsSettings::joined("dashboard");
         /// This server's own requests, counted like those of any application. Off by default: it needs a node daemon.
         pub requests: RequestReports = RequestReports::off();
         /// Bounds on what clients may cost.
@@ -106,6 +106,7 @@ mod tests {
             Config {
                 admin_listen: config.admin_listen,
                 target_rps: config.target_rps,
+                aggregators: vec!["127.0.0.1:7400".to_owned()],
                 tls: config.tls.clone(),
                 ..Config::default()
             }

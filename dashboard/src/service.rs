@@ -7,6 +7,7 @@ use starling_service::{
     Program,
     admin::{self, Readiness},
     credentials::{CredentialMetrics, Security},
+    enrolment::{self, Renewal, RenewalMetrics},
     identity::Role,
     listen::{self, Connections, ListenMetrics, serve_http},
     metrics::Registry,
@@ -41,6 +42,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 const HTTP: &str = "HTTP server";
 const ADMIN: &str = "admin port";
 const CREDENTIALS: &str = "watch over the certificate";
+const RENEWAL: &str = "renewal of the certificate";
 const FEED: &str = "feed";
 const READINESS: &str = "readiness";
 
@@ -61,7 +63,7 @@ pub struct Service {
     registry: Arc<Registry>,
     shared: Arc<Shared>,
     security: Security,
-    listening: (ListenMetrics, CredentialMetrics),
+    listening: (ListenMetrics, CredentialMetrics, RenewalMetrics),
     http: (TcpListener, SocketAddr),
     admin: Option<(TcpListener, SocketAddr)>,
     ready: watch::Sender<Readiness>,
@@ -72,12 +74,15 @@ impl Program for Service {
     const ABOUT: &'static str =
         "Serves the Starling dashboard: the page, the JSON API and live WebSockets over any aggregator.";
     const SETTINGS: &'static str = "dashboard";
+    const ROLE: Option<Role> = Some(Role::Dashboard);
     type Config = Config;
 
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
-        let security = Security::load(&config.tls, Role::Dashboard, false)?;
-        let listening = (ListenMetrics::new(&mut registry), CredentialMetrics::new(&mut registry));
+        let security = enrolment::security(&config.tls, Role::Dashboard, false).await?;
+        let config = Config { aggregators: enrolment::aggregators(&config.aggregators, &config.tls), ..config };
+        let certificates = (CredentialMetrics::new(&mut registry), RenewalMetrics::new(&mut registry));
+        let listening = (ListenMetrics::new(&mut registry), certificates.0, certificates.1);
         let http = listen::tcp(config.listen, "listen").await?;
         let admin = match config.admin_listen {
             None => None,
@@ -120,7 +125,9 @@ impl Program for Service {
             let (shared, from) = (Arc::clone(&shared), (security.clone(), config.aggregators.clone()));
             |stop| done(feed::run(shared, from, stop))
         });
-        let (listening, credentials) = listening;
+        let (listening, credentials, renewals) = listening;
+        let renewal = Renewal::of(&config.tls, Role::Dashboard, Vec::new());
+        parts.start(RENEWAL, |stop| done(Renewal::run(renewal, renewals, stop)));
         parts.start(CREDENTIALS, |stop| done(security.run(credentials, stop)));
         parts.start(READINESS, {
             let (shared, ready) = (Arc::clone(&shared), ready.clone());

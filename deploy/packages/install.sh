@@ -3,6 +3,7 @@
 #
 #   sh install.sh --from DIR-OR-URL --aggregators agg-1:7400,agg-2:7400 node
 #   curl -fsS URL/install.sh | sh -s -- --from URL node
+#   sh install.sh --from URL --join agg-1:7400,agg-2:7400 --token-file token node
 #
 # Programs: node, aggregator, dashboard, tool (the command starling). Packages come from DIR or URL, by default from the folder
 # of this script; each is checked against SHA256SUMS beside it before anything is installed. deb where there is dpkg, else rpm.
@@ -11,6 +12,8 @@
 # --aggregators LIST        for a node or a dashboard: HOST:PORT,HOST:PORT. Written to the environment file of the service,
 #                           unless that says it already
 # --node-id NAME            for a node; by default its host name
+# --join HOST:PORT,...      become a member of the cluster of these aggregators, by the join token in
+# --token-file FILE         (`starling token create`); "-" reads it from standard input. It is emptied when it was used
 #
 # A second run changes nothing. Nothing secret is taken as an argument: arguments are seen by every user of the host.
 # All is inside of functions, and the last line calls them: a script that was cut on its way does nothing.
@@ -21,7 +24,7 @@ say() { printf 'install.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 usage() {
 	say "$1"
-	say "usage: sh install.sh [--from DIR-OR-URL] [--aggregators HOST:PORT,...] [--node-id NAME] node|aggregator|dashboard|tool..."
+	say "usage: sh install.sh [--from DIR-OR-URL] [--aggregators HOST:PORT,...] [--node-id NAME] [--join HOST:PORT,... --token-file FILE] node|aggregator|dashboard|tool..."
 	exit 2
 }
 
@@ -63,16 +66,35 @@ setting() {
 	chmod 644 "$file"
 }
 
+# become_member PROGRAM: of the cluster of $join, unless it is one.
+become_member() {
+	set -- "$1" $(printf %s "$join" | tr ',' ' ')
+	program=$1
+	shift
+	if [ "$program" = node ] && [ -n "$node_id" ]; then set -- "$@" --name "$node_id"; fi
+	code=0
+	"starling-$program" join "$@" --token-file "$token_file" || code=$?
+	case $code in
+	0) ;;
+	# A second run of this script.
+	12) return 0 ;;
+	*) die "starling-$program is installed and not a member (exit code $code): mend what it says, then run starling-$program join" ;;
+	esac
+	if [ -d /run/systemd/system ]; then systemctl restart "starling-$program.service"; fi
+}
+
 main() {
-	from='' aggregators='' node_id='' programs=''
+	from='' aggregators='' node_id='' join='' token_file='' programs=''
 	while [ $# -gt 0 ]; do
 		case $1 in
-		--from | --aggregators | --node-id)
+		--from | --aggregators | --node-id | --join | --token-file)
 			[ $# -ge 2 ] || usage "$1 wants a value"
 			case $1 in
 			--from) from=${2%/} ;;
 			--aggregators) aggregators=$2 ;;
 			--node-id) node_id=$2 ;;
+			--join) join=$2 ;;
+			--token-file) token_file=$2 ;;
 			esac
 			shift
 			;;
@@ -84,6 +106,9 @@ main() {
 	[ -n "$programs" ] || usage "no program is named"
 	case $aggregators in *[!A-Za-z0-9.:,_\[\]-]*) usage "--aggregators $aggregators: HOST:PORT,HOST:PORT" ;; esac
 	case $node_id in *[!a-z0-9._-]*) usage "--node-id $node_id: characters are a-z, 0-9, '.', '_' and '-'" ;; esac
+	case $join in *[!A-Za-z0-9.:,_\[\]-]*) usage "--join $join: HOST:PORT,HOST:PORT" ;; esac
+	[ -z "$join" ] || [ -n "$token_file" ] || usage "--join wants --token-file FILE"
+	[ -z "$token_file" ] || [ "$token_file" = - ] || token_file=$(cd -- "$(dirname -- "$token_file")" && pwd)/$(basename -- "$token_file")
 	[ -n "$from" ] || from=$(dirname -- "$0")
 	[ "$(id -u)" = 0 ] || die "installing wants root: sudo sh install.sh ..."
 
@@ -139,6 +164,11 @@ main() {
 		# Of rpms the preset decides, and most say no; who asked for a program by name wants it to run.
 		for program in $programs; do
 			if [ "$program" != tool ]; then systemctl enable --now "starling-$program.service"; fi
+		done
+	fi
+	if [ -n "$join" ]; then
+		for program in $programs; do
+			if [ "$program" != tool ]; then become_member "$program"; fi
 		done
 	fi
 	say "installed:$programs"

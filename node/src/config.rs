@@ -25,9 +25,9 @@ starling_service::settings! {
         pub node_id: NodeId = NodeId::sanitised(&gethostname::gethostname().to_string_lossy()), kind::name(),
             example "\"web-1\"";
         /// Where to find any aggregator. The one that answers says where this node belongs and who else there is, so
-        /// two or three are enough for a cluster of any size.
-        pub aggregators: Vec<String> = vec!["127.0.0.1:7400".to_owned()],
-            kind::list(1..=AGGREGATORS_MAX, kind::host_port());
+        /// two or three are enough for a cluster of any size. Default: those that `join` learnt of, else 127.0.0.1:7400.
+        pub aggregators: Vec<String> = Vec::new(), kind::list(0..=AGGREGATORS_MAX, kind::host_port()),
+            example "[\"127.0.0.1:7400\"]";
         /// Labels of this host, such as zone, rack and role. The cluster is also shown by the values of some of them.
         pub labels: HashMap<String, String> = HashMap::new(), kind::labels(),
             example "{ zone = \"a\", role = \"web\" }";
@@ -73,7 +73,7 @@ starling_service::settings! {
     }
     tables {
         /// Mutual TLS with aggregators.
-        pub tls: TlsSettings = TlsSettings::default();
+        pub tls: TlsSettings = TlsSettings::joined("node");
         /// Which collectors run.
         pub collectors: Switches = Switches::default();
     }
@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(config.node_id.as_str(), "web-1");
         let defaults = Config {
             node_id: config.node_id.clone(),
+            aggregators: vec!["127.0.0.1:7400".to_owned()],
             labels: config.labels.clone(),
             tls: config.tls.clone(),
             ..Config::default()

@@ -7,6 +7,7 @@ use starling_service::{
     Program,
     admin::{self, Readiness},
     credentials::{CredentialMetrics, Security},
+    enrolment::{self, Renewal, RenewalMetrics},
     identity::Role,
     listen::{self, Connections, ListenMetrics},
     metrics::Registry,
@@ -27,6 +28,7 @@ use crate::{
 /// Names of the parts, as they stand in errors.
 const ADMIN: &str = "admin port";
 const CREDENTIALS: &str = "watch over the certificate";
+const RENEWAL: &str = "renewal of the certificate";
 const RECEIVER: &str = "OTLP receiver";
 const SAMPLER: &str = "sampler";
 /// How long senders of application metrics have to finish a request that is being taken.
@@ -44,7 +46,7 @@ pub struct Service {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     security: Security,
-    listening: (ListenMetrics, CredentialMetrics),
+    listening: (ListenMetrics, CredentialMetrics, RenewalMetrics),
     admin: (TcpListener, SocketAddr),
     otlp: Option<OtlpPorts>,
     latest: watch::Sender<Option<Arc<Content>>>,
@@ -71,18 +73,21 @@ impl Program for Service {
     const ABOUT: &'static str =
         "Reads this host every second, takes application metrics by OTLP, and hands both to an aggregator.";
     const SETTINGS: &'static str = "node";
+    const ROLE: Option<Role> = Some(Role::Node);
     // One for the second's cut, one for the receivers. More only cost memory.
     const THREADS: Option<usize> = Some(2);
     type Config = Config;
 
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
-        let security = Security::load(&config.tls, Role::Node, false)?;
+        let security = enrolment::security(&config.tls, Role::Node, false).await?;
+        let config = Config { aggregators: enrolment::aggregators(&config.aggregators, &config.tls), ..config };
         let config = match security.identity() {
             None => config,
             Some(identity) => Config { node_id: identity.name, ..config },
         };
-        let listening = (ListenMetrics::new(&mut registry), CredentialMetrics::new(&mut registry));
+        let certificates = (CredentialMetrics::new(&mut registry), RenewalMetrics::new(&mut registry));
+        let listening = (ListenMetrics::new(&mut registry), certificates.0, certificates.1);
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
         let otlp = if config.otlp { Some(otlp_ports(&config).await?) } else { None };
         let metrics = Arc::new(Metrics::new(&mut registry));
@@ -119,7 +124,7 @@ impl Program for Service {
         let mut parts = Parts::default();
 
         let readiness = ready.subscribe();
-        let (listening, credentials) = listening;
+        let (listening, credentials, renewals) = listening;
         let admin = Connections::of(admin).counted(listening.clone());
         parts.start(CREDENTIALS, {
             let security = security.clone();
@@ -127,6 +132,11 @@ impl Program for Service {
                 security.run(credentials, stop).await;
                 Ok(())
             }
+        });
+        let renewal = Renewal::of(&config.tls, Role::Node, Vec::new());
+        parts.start(RENEWAL, |stop| async move {
+            Renewal::run(renewal, renewals, stop).await;
+            Ok(())
         });
         parts.start(ADMIN, |stop| async move {
             Ok(admin::serve(admin, registry, readiness, admin::Beside::default(), stop).await?)

@@ -53,5 +53,6 @@ pub const PROTO_FILES: &[&str] = &[
     "starling/v1/peer.proto",
     "starling/v1/query.proto",
     "starling/v1/cluster.proto",
+    "starling/v1/enrolment.proto",
     "starling/live/v1/live.proto",
 ];

@@ -1,4 +1,4 @@
-//! Certificates for tests, as `starling ca` makes them.
+//! Certificates of a cluster under test, made by `starling ca` as its users make them.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ use crate::Program;
 pub struct Issuer(TempDir);
 
 impl Issuer {
-    /// Makes one of `cluster`.
+    /// A new authority.
     ///
     /// # Panics
-    /// As all that follows, when it does not do what is asked.
+    /// When it cannot be made.
     #[must_use]
     pub fn new(cluster: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -27,33 +27,64 @@ impl Issuer {
         issuer
     }
 
-    /// Of something in its folder.
+    /// A file or folder beside it.
     #[must_use]
     pub fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
-    fn run(&self, arguments: &[&str]) {
+    /// Runs `starling ca`.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn run(&self, arguments: &[&str]) {
         let (code, error) = Program::run_to_end("starling", &[&["ca"], arguments].concat());
         assert_eq!(code, Some(0), "{arguments:?}: {error}");
     }
 
-    /// Issues a certificate, into a folder of that name.
+    /// Issues a certificate into the folder of that name.
+    ///
+    /// # Panics
+    /// When it cannot.
     pub fn issue(&self, role: &str, name: &str) {
         self.run(&["issue", role, name, "--dir", &self.path("ca"), "--out", &self.path(name)]);
     }
 
-    /// The settings by which a program has that certificate.
+    /// Settings of a program with the certificate of that name.
     #[must_use]
     pub fn settings(&self, name: &str) -> Vec<String> {
         let of = |key: &str, file: &str| format!("tls.{key}={}", Path::new(&self.path(name)).join(file).display());
         vec![of("certificate", "certificate.pem"), of("key", "key.pem"), of("ca", "ca.pem")]
     }
 
-    /// Speaks as somebody who has been issued this certificate.
+    /// As somebody who has been issued this certificate.
+    ///
+    /// # Panics
+    /// When there is none.
     #[must_use]
     pub fn security(&self, name: &str, role: Role) -> Security {
         let files = Files::of_folder(&self.0.path().join(name));
         Security::of(Credentials::load(files, None, role, false).expect("what was just issued").into())
     }
+}
+
+/// An aggregator with a certificate of its own, on free ports.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn aggregator(issuer: &Issuer, name: &str, seeds: &[String], more: &[String]) -> Program {
+    issuer.issue("aggregator", name);
+    let seeds: Vec<String> = seeds.iter().map(|seed| format!("\"{seed}\"")).collect();
+    let own = [
+        "cluster=test".to_owned(),
+        format!("seeds=[{}]", seeds.join(",")),
+        "grpc_listen=127.0.0.1:0".to_owned(),
+        "gossip_listen=127.0.0.1:0".to_owned(),
+        "admin_listen=127.0.0.1:0".to_owned(),
+        "state_dir={dir}/state".to_owned(),
+        format!("gossip_keyring={}", Path::new(&issuer.path(name)).join("gossip.keyring").display()),
+    ];
+    let settings: Vec<String> = own.into_iter().chain(issuer.settings(name)).chain(more.iter().cloned()).collect();
+    Program::with_settings("starling-aggregator", &settings.iter().map(String::as_str).collect::<Vec<_>>())
 }

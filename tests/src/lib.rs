@@ -2,6 +2,7 @@
 //!
 //! - [`Program`]: a real process on free ports, with its log kept when a test fails;
 //! - [`eventually`]: waiting on a condition, never on time;
+//! - [`Issuer`]: the authority of a cluster, and [`aggregator`]s with its certificates;
 //! - [`Oracle`]: nodes whose every frame is known, so that a test can add up what the cluster must show;
 //! - [`Cluster`]: aggregators that know each other;
 //! - [`swarm`]: thousands of cheap nodes in one process;
@@ -26,7 +27,7 @@ pub mod swarm;
 pub use cluster::Cluster;
 pub use cost::Cost;
 pub use health::{Member, every_log_advances, same_view};
-pub use issuer::Issuer;
+pub use issuer::{Issuer, aggregator};
 pub use oracle::{Known, Oracle};
 pub use program::{Launch, Lines, Program, binary};
 pub use scrape::{Scrape, http_get};

@@ -12,26 +12,10 @@ use starling_service::{
     identity::Role,
 };
 use starling_testkit::eventually;
-use starling_tests::{Issuer, Program};
+use starling_tests::{Issuer, Program, aggregator};
 use tonic::Code;
 
 const DIAL: Dial = Dial::within(Duration::from_secs(5));
-
-fn aggregator(issuer: &Issuer, name: &str, seeds: &[String], more: &[String]) -> Program {
-    issuer.issue("aggregator", name);
-    let seeds: Vec<String> = seeds.iter().map(|seed| format!("\"{seed}\"")).collect();
-    let own = [
-        "cluster=test".to_owned(),
-        format!("seeds=[{}]", seeds.join(",")),
-        "grpc_listen=127.0.0.1:0".to_owned(),
-        "gossip_listen=127.0.0.1:0".to_owned(),
-        "admin_listen=127.0.0.1:0".to_owned(),
-        "state_dir={dir}/state".to_owned(),
-        format!("gossip_keyring={}", Path::new(&issuer.path(name)).join("gossip.keyring").display()),
-    ];
-    let settings: Vec<String> = own.into_iter().chain(issuer.settings(name)).chain(more.iter().cloned()).collect();
-    Program::with_settings("starling-aggregator", &settings.iter().map(String::as_str).collect::<Vec<_>>())
-}
 
 fn daemon(issuer: &Issuer, name: &str, aggregators: &[String]) -> Program {
     issuer.issue("node", name);

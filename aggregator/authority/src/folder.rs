@@ -1,13 +1,11 @@
 //! An authority and what it issued, as files: written whole or not at all, keys for their owner only.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use starling_service::credentials::Files;
+use starling_service::{credentials::Files, secret};
 
 use crate::{Authority, AuthorityError, Issued};
 
@@ -100,7 +98,7 @@ fn make(folder: &Path) -> Result<(), FolderError> {
     fs::create_dir_all(folder).map_err(|error| FolderError::Io { path: folder.to_owned(), error })
 }
 
-/// Writes a file of a secret or not, whole: under another name first, then onto the disk, then in its place.
+/// Writes a file of a secret, whole.
 ///
 /// # Errors
 /// Which file, and why; what was there stays.
@@ -109,22 +107,7 @@ pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), FolderError> {
 }
 
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FolderError> {
-    let mut other = path.as_os_str().to_owned();
-    other.push(".new");
-    let other = PathBuf::from(other);
-    let written = || -> io::Result<()> {
-        // One that an attempt before left may have another mode.
-        match fs::remove_file(&other) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&other)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&other, path)?;
-        File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
-    };
-    written().map_err(|error| FolderError::Io { path: path.to_owned(), error })
+    secret::replace(path, content, mode).map_err(|error| FolderError::Io { path: path.to_owned(), error })
 }
 
 #[cfg(test)]

@@ -4,14 +4,20 @@ use std::net::IpAddr;
 
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber,
 };
+use sha2::{Digest as _, Sha256};
 use starling_proto::{address::is_host, ids::NodeId};
-use starling_service::identity::{Identity, Role};
+use starling_service::{
+    enrolment::hex,
+    identity::{BACKDATED, Identity, Role},
+};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Authority, AuthorityError, BACKDATED};
+use crate::{Authority, AuthorityError};
 
+/// Longest request: one with a key of RSA has 2 KiB.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
 /// What is signed ends this long before the one that signed it.
 const BEFORE_THE_END: Duration = Duration::minutes(1);
 
@@ -43,6 +49,44 @@ pub struct Issued {
     pub shortened: bool,
 }
 
+/// A certificate for a key that stays where it is.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// PEM: the certificate, then that of the authority unless it is the root.
+    pub certificate: String,
+    /// Whom it names.
+    pub identity: Identity,
+    /// When it ends; earlier than was wished when the authority ends earlier.
+    pub ends: OffsetDateTime,
+    /// It ends earlier than was wished.
+    pub shortened: bool,
+    /// Its number, hexadecimal.
+    pub serial: String,
+}
+
+/// A request for a certificate whose signature is right: who sent it first holds the key.
+pub struct Request(CertificateSigningRequestParams);
+
+impl Request {
+    /// Reads one (PKCS #10, PEM).
+    ///
+    /// # Errors
+    /// [`AuthorityError::Request`].
+    pub fn parse(pem: &str) -> Result<Self, AuthorityError> {
+        let wrong = |what: String| AuthorityError::Request(what);
+        if pem.len() > REQUEST_BYTES_MAX {
+            return Err(wrong(format!("it has more than {REQUEST_BYTES_MAX} bytes")));
+        }
+        CertificateSigningRequestParams::from_pem(pem).map(Self).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// SHA-256 of the key in it.
+    #[must_use]
+    pub fn key(&self) -> [u8; 32] {
+        Sha256::digest(self.0.public_key.subject_public_key_info()).into()
+    }
+}
+
 impl Authority {
     /// A new key, and a certificate for it.
     ///
@@ -52,7 +96,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let (params, identity, shortened) = self.params(wish, now)?;
         let ends = params.not_after;
-        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        let certificate = params.signed_by(&key, &self.issuer)?.pem() + &self.between;
         Ok(Issued { certificate, key: key.serialize_pem(), identity, ends, shortened })
     }
 
@@ -60,11 +104,12 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::issue`], and [`AuthorityError::Request`].
-    pub fn sign(&self, request: &str, wish: &Wish, now: OffsetDateTime) -> Result<String, AuthorityError> {
-        let request = CertificateSigningRequestParams::from_pem(request)
-            .map_err(|error| AuthorityError::Request(error.to_string()))?;
-        let (params, ..) = self.params(wish, now)?;
-        Ok(params.signed_by(&request.public_key, &self.issuer)?.pem())
+    pub fn sign(&self, request: &Request, wish: &Wish, now: OffsetDateTime) -> Result<Signed, AuthorityError> {
+        let (params, identity, shortened) = self.params(wish, now)?;
+        let serial = params.serial_number.as_ref().map(|serial| hex(&serial.to_bytes())).unwrap_or_default();
+        let ends = params.not_after;
+        let certificate = params.signed_by(&request.0.public_key, &self.issuer)?.pem() + &self.between;
+        Ok(Signed { certificate, identity, ends, shortened, serial })
     }
 
     fn params(&self, wish: &Wish, now: OffsetDateTime) -> Result<(CertificateParams, Identity, bool), AuthorityError> {
@@ -150,12 +195,37 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let mut asked = CertificateParams::new(vec!["evil.example".to_owned()]).unwrap();
         asked.subject_alt_names.push(SanType::URI("spiffe://prod.example/operator/root".try_into().unwrap()));
-        let request = asked.serialize_request(&key).unwrap().pem().unwrap();
+        let request = Request::parse(&asked.serialize_request(&key).unwrap().pem().unwrap()).unwrap();
         let signed = authority.sign(&request, &wish(Role::Node, 1), now()).unwrap();
-        let (_, pem) = x509_parser::pem::parse_x509_pem(signed.as_bytes()).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(signed.certificate.as_bytes()).unwrap();
         let identity = Identity::of(&pem.contents.into()).unwrap();
         assert_eq!(identity.to_string(), "spiffe://prod.example/node/web-1", "what was asked for is not believed");
-        assert!(matches!(authority.sign("junk", &wish(Role::Node, 1), now()), Err(AuthorityError::Request(_))));
+        let long = "-".repeat(REQUEST_BYTES_MAX + 1);
+        let mut forged = asked.serialize_request(&key).unwrap().pem().unwrap();
+        forged.replace_range(60..61, if &forged[60..61] == "A" { "B" } else { "A" });
+        for odd in ["", "junk", &long, authority.certificate(), &forged] {
+            assert!(matches!(Request::parse(odd), Err(AuthorityError::Request(_))), "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_an_intermediate_signs_is_trusted_by_the_root_and_ends_with_it() {
+        let root = Authority::create("starling", now()).unwrap();
+        let between = root.intermediate("agg-1", Duration::days(2), now()).unwrap();
+        let opened = Authority::open(between.certificate(), &between.key()).unwrap();
+        assert_eq!((opened.cluster(), opened.ends()), ("starling", now() + Duration::days(2)));
+        let issued = opened.issue(&wish(Role::Aggregator, 30), now()).unwrap();
+        assert!(issued.shortened && issued.ends < opened.ends());
+        assert_eq!(issued.certificate.matches("BEGIN CERTIFICATE").count(), 2, "its own and the intermediate's");
+        let folder = tempfile::tempdir().unwrap();
+        crate::folder::write_issued(folder.path(), &issued, root.certificate()).unwrap();
+        let files = starling_service::credentials::Files::of_folder(folder.path());
+        // By the clock of this host: both were made for another day.
+        let error = starling_service::credentials::Credentials::load(files, None, Role::Aggregator, false).err();
+        assert!(error.is_none_or(|error| error.what.contains("expired") || error.what.contains("not valid yet")));
+        let late = opened.issue(&wish(Role::Node, 1), opened.ends());
+        assert!(matches!(late, Err(AuthorityError::Ended(_))));
+        assert!(opened.intermediate("agg-2", Duration::days(1), now()).is_err(), "one below a root is enough");
     }
 
     #[test]

@@ -6,18 +6,19 @@
 
 pub mod folder;
 mod issue;
+pub mod register;
+mod signer;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
-use starling_service::identity::is_trust_domain;
+use starling_service::identity::{BACKDATED, is_trust_domain};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-pub use issue::{Issued, Wish};
+pub use issue::{Issued, Request, Signed, Wish};
+pub use signer::{Certificate, Life, Signer, SignerError};
 
-/// How long before now a certificate begins.
-const BACKDATED: Duration = Duration::minutes(5);
 /// How long a root lives.
 const ROOT_LIFE: Duration = Duration::days(3_650);
 
@@ -48,6 +49,8 @@ pub enum AuthorityError {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
+    /// What stands after each certificate that it signs: its own, unless it is a root.
+    between: String,
     cluster: String,
     ends: OffsetDateTime,
 }
@@ -62,17 +65,31 @@ impl Authority {
             return Err(AuthorityError::Cluster(cluster.to_owned()));
         }
         let key = KeyPair::generate()?;
-        let ends = now + ROOT_LIFE;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, format!("Starling authority of {cluster}"));
-        let uri = format!("spiffe://{cluster}").try_into()?;
-        params.subject_alt_names = vec![SanType::URI(uri)];
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        (params.not_before, params.not_after) = (now - BACKDATED, ends);
+        let params = params(cluster, "authority", BasicConstraints::Unconstrained, (now, now + ROOT_LIFE))?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), certificate, cluster: cluster.to_owned(), ends })
+        let (cluster, ends) = (cluster.to_owned(), params.not_after);
+        Ok(Self { issuer: Issuer::new(params, key), certificate, between: String::new(), cluster, ends })
+    }
+
+    /// One below this root, which signs in its place where it is wanted: on an aggregator, `name`.
+    ///
+    /// # Errors
+    /// That this is no root, or has ended.
+    pub fn intermediate(&self, name: &str, life: Duration, now: OffsetDateTime) -> Result<Self, AuthorityError> {
+        if !self.between.is_empty() {
+            return Err(AuthorityError::NoAuthority("it is below a root already"));
+        }
+        if self.ends <= now {
+            return Err(AuthorityError::Ended(self.ends));
+        }
+        let key = KeyPair::generate()?;
+        let ends = self.ends.min(now + life);
+        let mut params =
+            params(&self.cluster, &format!("{name} authority"), BasicConstraints::Constrained(0), (now, ends))?;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        let (between, cluster) = (certificate.clone(), self.cluster.clone());
+        Ok(Self { issuer: Issuer::new(params, key), certificate, between, cluster, ends })
     }
 
     /// One that was made before, of its certificate and key in PEM.
@@ -101,8 +118,10 @@ impl Authority {
             _ => return Err(AuthorityError::NoAuthority("it names no cluster (spiffe://CLUSTER)")),
         };
         let ends = parsed.validity().not_after.to_datetime();
+        let is_root = parsed.issuer() == parsed.subject();
+        let between = if is_root { String::new() } else { certificate.to_owned() };
         let issuer = Issuer::from_ca_cert_pem(certificate, key)?;
-        Ok(Self { issuer, certificate: certificate.to_owned(), cluster, ends })
+        Ok(Self { issuer, certificate: certificate.to_owned(), between, cluster, ends })
     }
 
     /// Its certificate, PEM.
@@ -128,4 +147,21 @@ impl Authority {
     pub const fn ends(&self) -> OffsetDateTime {
         self.ends
     }
+}
+
+/// Of an authority that lives from five minutes before the first of `from` and `to` to the second.
+fn params(
+    cluster: &str,
+    what: &str,
+    constraints: BasicConstraints,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+) -> Result<CertificateParams, AuthorityError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, format!("Starling {what} of {cluster}"));
+    params.subject_alt_names = vec![SanType::URI(format!("spiffe://{cluster}").try_into()?)];
+    params.is_ca = IsCa::Ca(constraints);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = (from - BACKDATED, to);
+    Ok(params)
 }

@@ -204,6 +204,11 @@ impl ClusterFleet {
         self.table().place(node)
     }
 
+    /// Whether another aggregator holds the stream of `node`, and heard of it within `alive_for` seconds before `now`.
+    pub(crate) fn is_held_elsewhere(&self, node: &NodeId, now: u32, alive_for: u32) -> bool {
+        self.table().held_elsewhere(node, now, alive_for).is_some()
+    }
+
     /// Names that look like `node`, for an error message, and how many nodes there are.
     pub(crate) fn similar(&self, node: &str) -> (Vec<String>, usize) {
         self.table().similar(node)

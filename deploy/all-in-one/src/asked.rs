@@ -1,13 +1,13 @@
 //! The aggregator that a command asks, as its flags say.
 
-use std::{path::PathBuf, time::Duration};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use starling_service::{
     channel::Dial,
     credentials::{Credentials, Files, Security},
     identity::Role,
 };
-use tonic::transport::Channel;
+use tonic::{Response, Status, transport::Channel};
 
 /// How long it may take for a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -16,10 +16,10 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Asked {
     /// The aggregator that is asked, "host:port" or "http://host:port"
-    #[arg(long, default_value = "127.0.0.1:7400", value_name = "URL")]
+    #[arg(long, default_value = "127.0.0.1:7400", value_name = "URL", env = "STARLING_AGGREGATOR")]
     aggregator: String,
     /// Folder of an operator's certificate.pem, key.pem and ca.pem, when it speaks TLS
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", env = "STARLING_TLS")]
     tls: Option<PathBuf>,
 }
 
@@ -42,4 +42,27 @@ impl Asked {
         let channel = Dial::within(CONNECT_WAIT).connect(&security, address).await;
         channel.map_err(|error| format!("no aggregator answers at {address}: {error}"))
     }
+
+    /// Asks it one question, from where nothing else runs.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words.
+    pub(crate) fn ask<T, F>(&self, question: impl FnOnce(Channel) -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| error.to_string())?.block_on(async {
+            let channel = self.connect().await?;
+            question(channel).await.map(Response::into_inner).map_err(|status| match status.message() {
+                "" => format!("the aggregator answers {}", status.code()),
+                said => said.to_owned(),
+            })
+        })
+    }
+}
+
+/// Who runs this, for lists of who did what; a certificate says it better.
+pub(crate) fn author() -> String {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default()
 }

@@ -17,6 +17,8 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// It was not done.
 const FAILED: u8 = 1;
+/// Of an authority below the root.
+const BELOW_LIFE: Duration = Duration::days(1_825);
 
 /// Makes the certificates of a cluster: a root that stays offline, and one for each node, aggregator, dashboard and operator.
 #[derive(Debug, Clone, clap::Args)]
@@ -55,6 +57,10 @@ enum What {
         /// Host name or address by which other clients, such as grpcurl, check an aggregator. May be repeated
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
+        /// Of an aggregator: also make a folder `authority` with an authority below the root, by which it signs for who
+        /// joins (`enrolment.authority`). It ends with the root, after five years at the latest
+        #[arg(long)]
+        signs: bool,
     },
     /// Print whom certificates name and how long they are valid
     Show {
@@ -74,18 +80,26 @@ impl CaArgs {
     pub(crate) fn run(self) -> u8 {
         let done = match self.what {
             What::Init { cluster, dir } => init(&cluster, &dir),
-            What::Issue { role, name, dir, out, days, hosts } => {
+            What::Issue { role, name, dir, out, days, hosts, signs } => {
                 let out = out.unwrap_or_else(|| PathBuf::from(&name));
-                issue((role, &name), (&dir, &out), i64::from(days), hosts)
+                issue((role, &name), (&dir, &out), i64::from(days), hosts).and_then(|()| match signs {
+                    true => sign(role, &name, (&dir, &out)),
+                    false => Ok(()),
+                })
             }
             What::Show { files } => show(&files),
         };
-        match done {
-            Ok(()) => 0,
-            Err(error) => {
-                eprintln!("starling ca: {error}");
-                FAILED
-            }
+        report("ca", done)
+    }
+}
+
+/// Says what a command did not do; the exit code.
+pub(crate) fn report(command: &str, done: Result<(), String>) -> u8 {
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("starling {command}: {error}");
+            FAILED
         }
     }
 }
@@ -118,6 +132,19 @@ fn issue((role, name): (Role, &str), (dir, out): (&Path, &Path), days: i64, host
     Ok(())
 }
 
+/// Beside what was issued.
+fn sign(role: Role, name: &str, (dir, out): (&Path, &Path)) -> Result<(), String> {
+    if role != Role::Aggregator {
+        return Err("--signs is for an aggregator".to_owned());
+    }
+    let root = folder::open(dir).map_err(|error| error.to_string())?;
+    let below = root.intermediate(name, BELOW_LIFE, OffsetDateTime::now_utc()).map_err(|error| error.to_string())?;
+    let authority = out.join("authority");
+    folder::create(&authority, &below).map_err(|error| error.to_string())?;
+    println!("an authority that signs in {}, valid until {}", authority.display(), day(below.ends()));
+    Ok(())
+}
+
 fn show(files: &[PathBuf]) -> Result<(), String> {
     for file in files {
         let found = standing(file).map_err(|error| error.to_string())?;
@@ -130,6 +157,11 @@ fn show(files: &[PathBuf]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A day and time by UTC of Unix seconds.
+pub(crate) fn day_of(unix_s: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(unix_s).map_or_else(|_| unix_s.to_string(), day)
 }
 
 fn day(time: OffsetDateTime) -> String {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use starling_service::{
-    credentials::Exposure,
+    credentials::{Exposure, TlsSettings},
     settings::{Mistakes, kind},
 };
 
@@ -39,11 +39,11 @@ starling_service::settings! {
     }
     tables {
         /// Of each aggregator. Names, listeners, seeds, state and requests follow from the keys above.
-        pub aggregator: starling_aggregator::Config = starling_aggregator::Config::default();
+        pub aggregator: starling_aggregator::Config = starling_aggregator::Config { tls: TlsSettings::default(), ..Default::default() };
         /// Of this host's node. Listeners and aggregators follow from the keys above.
-        pub node: starling_node::Config = starling_node::Config::default();
+        pub node: starling_node::Config = starling_node::Config { tls: TlsSettings::default(), ..Default::default() };
         /// Of the dashboard. Listeners, aggregators and requests follow from the keys above.
-        pub dashboard: starling_dashboard::Config = starling_dashboard::Config::default();
+        pub dashboard: starling_dashboard::Config = starling_dashboard::Config { tls: TlsSettings::default(), ..Default::default() };
     }
     together together;
 }

@@ -1,17 +1,20 @@
 //! `starling up`: see this host, now. `starling store`: look into the history that is kept on a disk, and move it.
-//! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster. `starling gossip`: the keys
-//! of gossip of one. `starling doctor`: what is wrong here, and what to do.
+//! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster. `starling token` and
+//! `starling node`: who may join a cluster, and who has. `starling gossip`: the keys of gossip of one. `starling doctor`: what
+//! is wrong here, and what to do.
 
 mod asked;
 mod ca;
 mod doctor;
 mod gossip;
+mod node;
 mod rules;
+mod token;
 mod unread;
 
 use std::process::ExitCode;
 
-use clap::{Args as _, Command, FromArgMatches as _, Subcommand as _};
+use clap::{ArgMatches, Args as _, Command, FromArgMatches, Subcommand as _};
 use starling::{Up, UpArgs};
 use starling_service::{
     Program,
@@ -21,7 +24,7 @@ use starling_service::{
 };
 use starling_store_tools::StoreArgs;
 
-use crate::{ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, rules::RulesArgs};
+use crate::{ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, node::NodeArgs, rules::RulesArgs, token::TokenArgs};
 
 /// As in the aggregator's own binary.
 #[global_allocator]
@@ -37,26 +40,13 @@ fn main() -> ExitCode {
                 Err(error) => error.exit(),
             }
         }
-        Some(("store", store)) => match StoreArgs::from_arg_matches(store) {
-            Ok(args) => ExitCode::from(args.run()),
-            Err(error) => error.exit(),
-        },
-        Some(("rules", rules)) => match RulesArgs::from_arg_matches(rules) {
-            Ok(args) => ExitCode::from(args.run()),
-            Err(error) => error.exit(),
-        },
-        Some(("ca", ca)) => match CaArgs::from_arg_matches(ca) {
-            Ok(args) => ExitCode::from(args.run()),
-            Err(error) => error.exit(),
-        },
-        Some(("doctor", doctor)) => match DoctorArgs::from_arg_matches(doctor) {
-            Ok(args) => ExitCode::from(args.run()),
-            Err(error) => error.exit(),
-        },
-        Some(("gossip", gossip)) => match GossipArgs::from_arg_matches(gossip) {
-            Ok(args) => ExitCode::from(args.run()),
-            Err(error) => error.exit(),
-        },
+        Some(("store", matches)) => of(matches, |args: StoreArgs| args.run()),
+        Some(("rules", matches)) => of(matches, |args: RulesArgs| args.run()),
+        Some(("ca", matches)) => of(matches, CaArgs::run),
+        Some(("token", matches)) => of(matches, TokenArgs::run),
+        Some(("node", matches)) => of(matches, NodeArgs::run),
+        Some(("gossip", matches)) => of(matches, GossipArgs::run),
+        Some(("doctor", matches)) => of(matches, DoctorArgs::run),
         Some(("completions" | "man", _)) => match TextCommand::from_arg_matches(&matches) {
             Ok(text) => match text.run(command()) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -72,6 +62,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// One command with its flags; the exit code.
+fn of<A: FromArgMatches>(matches: &ArgMatches, run: impl FnOnce(A) -> u8) -> ExitCode {
+    match A::from_arg_matches(matches) {
+        Ok(args) => ExitCode::from(run(args)),
+        Err(error) => error.exit(),
+    }
+}
+
 fn command() -> Command {
     let up = CommonArgs::augment_args(UpArgs::augment_args(Command::new("up").about(Up::ABOUT)));
     let command = Command::new(Up::NAME)
@@ -83,7 +81,9 @@ fn command() -> Command {
         .subcommand(StoreArgs::augment_args(Command::new("store")))
         .subcommand(RulesArgs::augment_args(Command::new("rules")))
         .subcommand(CaArgs::augment_args(Command::new("ca")))
-        .subcommand(DoctorArgs::augment_args(Command::new("doctor")))
-        .subcommand(GossipArgs::augment_args(Command::new("gossip")));
+        .subcommand(TokenArgs::augment_args(Command::new("token")))
+        .subcommand(NodeArgs::augment_args(Command::new("node")))
+        .subcommand(GossipArgs::augment_args(Command::new("gossip")))
+        .subcommand(DoctorArgs::augment_args(Command::new("doctor")));
     TextCommand::augment_subcommands(command)
 }

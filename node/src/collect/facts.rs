@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use sha2::{Digest as _, Sha256};
 use starling_proto::{ids::Machine, v1};
+use starling_service::machine;
 use sysinfo::{CpuRefreshKind, System};
 
 use super::{CollectConfig, cpu, memory, text};
@@ -31,29 +31,10 @@ pub fn host_facts(config: &CollectConfig) -> v1::HostFacts {
     }
 }
 
-/// Which machine this is, see machine-id(5) and random(4). The machine-id is private to its host: what is sent is made of it
-/// one way, and of nothing else that other programs make of it.
+/// Which machine this is.
 #[must_use]
 pub fn machine(config: &CollectConfig) -> Machine {
-    let id = ["etc/machine-id", "var/lib/dbus/machine-id"]
-        .iter()
-        .find_map(|name| sixteen(&fs::read(config.rootfs.join(name)).ok()?))
-        .map(|id| {
-            let digest = Sha256::new().chain_update("starling node").chain_update(id).finalize();
-            let mut start = [0; 16];
-            start.iter_mut().zip(&digest).for_each(|(to, from)| *to = *from);
-            start
-        });
-    let boot = fs::read(config.procfs.join("sys/kernel/random/boot_id")).ok().and_then(|text| sixteen(&text));
-    Machine { id, boot }
-}
-
-/// 32 hexadecimal digits, with or without dashes; not all zero.
-fn sixteen(text: &[u8]) -> Option<[u8; 16]> {
-    let digits: String = text.trim_ascii().iter().filter(|byte| **byte != b'-').map(|byte| char::from(*byte)).collect();
-    let hex = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let number = u128::from_str_radix(&digits, 16).ok().filter(|number| hex && *number != 0)?;
-    Some(number.to_be_bytes())
+    machine::of(&config.rootfs, &config.procfs)
 }
 
 fn fact(value: &[u8]) -> String {
@@ -106,28 +87,6 @@ mod tests {
         assert_eq!(boot_time(b"cpu 1\nbtime 1795450244\nprocesses 1\n"), Some(1_795_450_244));
         assert_eq!(boot_time(b"btime 99999999999\n"), None);
         assert_eq!(fact(&[b'x'; 500]).len(), FACT_LEN_MAX);
-    }
-
-    #[test]
-    fn a_machine_is_known_by_its_id_and_boot_and_its_id_is_not_sent() {
-        let root = tempfile::tempdir().unwrap();
-        let config =
-            CollectConfig { procfs: root.path().join("proc"), rootfs: root.path().to_owned(), ..Default::default() };
-        assert_eq!(machine(&config), Machine::default());
-        fs::create_dir_all(root.path().join("proc/sys/kernel/random")).unwrap();
-        fs::create_dir_all(root.path().join("etc")).unwrap();
-        let id = "0123456789abcdef0123456789abcdef";
-        fs::write(root.path().join("etc/machine-id"), format!("{id}\n")).unwrap();
-        fs::write(root.path().join("proc/sys/kernel/random/boot_id"), "5f1c0d0e-8a3b-4f6e-9d2a-7c1b0a998877\n")
-            .unwrap();
-        let one = machine(&config);
-        assert_eq!(one.boot.map(|boot| boot[..3].to_vec()), Some(vec![0x5f, 0x1c, 0x0d]));
-        assert!(one.id.is_some_and(|sent| Some(sent) != sixteen(id.as_bytes())));
-        assert_eq!(machine(&config), one, "the same each time");
-        for odd in ["uninitialized", "", &"0".repeat(32), "+123456789abcdef0123456789abcdef"] {
-            fs::write(root.path().join("etc/machine-id"), odd).unwrap();
-            assert_eq!(machine(&config).id, None, "{odd}");
-        }
     }
 
     #[test]

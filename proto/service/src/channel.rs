@@ -3,7 +3,7 @@
 use std::{future::Future, io, pin::Pin, sync::Arc, task, time::Duration};
 
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, pki_types::ServerName};
 use starling_proto::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::Service;
 
 use crate::{
-    credentials::{Credentials, Security, plain},
+    credentials::{Credentials, Security, Stranger, plain},
     identity::Identity,
     parts::chain,
 };
@@ -52,9 +52,21 @@ impl Dial {
         let endpoint = self.endpoint(address)?;
         match security.credentials() {
             None => endpoint.connect().await,
-            Some(credentials) => endpoint.connect_with_connector(ByTls::new(credentials, name)).await,
+            Some(credentials) => {
+                let by = ByTls::new(Whose::Member(Arc::clone(credentials)), name);
+                endpoint.connect_with_connector(by).await
+            }
         }
         .map_err(|error| chain(&error))
+    }
+
+    /// Connects to an aggregator without a certificate of one's own.
+    ///
+    /// # Errors
+    /// Why not, with all causes, in one line.
+    pub async fn connect_as(self, stranger: &Stranger, address: &str) -> Result<Channel, String> {
+        let by = ByTls::new(Whose::Stranger(stranger.clone()), None);
+        self.endpoint(address)?.connect_with_connector(by).await.map_err(|error| chain(&error))
     }
 
     /// A channel that connects when it is first used, and again after it was lost.
@@ -65,7 +77,9 @@ impl Dial {
         let endpoint = self.endpoint(address)?;
         Ok(match security.credentials() {
             None => endpoint.connect_lazy(),
-            Some(credentials) => endpoint.connect_with_connector_lazy(ByTls::new(credentials, None)),
+            Some(credentials) => {
+                endpoint.connect_with_connector_lazy(ByTls::new(Whose::Member(Arc::clone(credentials)), None))
+            }
         })
     }
 
@@ -82,19 +96,36 @@ impl Dial {
     }
 }
 
-/// Connects by TCP, then by TLS with the certificate that is in use at that moment.
+/// Connects by TCP, then by TLS.
 #[derive(Clone)]
 struct ByTls {
     tcp: HttpConnector,
-    credentials: Arc<Credentials>,
+    whose: Whose,
     name: Option<Arc<str>>,
 }
 
+/// Who dials.
+#[derive(Clone)]
+enum Whose {
+    /// By the certificate that is in use at that moment.
+    Member(Arc<Credentials>),
+    Stranger(Stranger),
+}
+
+impl Whose {
+    fn config(&self) -> Arc<ClientConfig> {
+        match self {
+            Self::Member(credentials) => credentials.client(),
+            Self::Stranger(stranger) => stranger.client(),
+        }
+    }
+}
+
 impl ByTls {
-    fn new(credentials: &Arc<Credentials>, name: Option<&str>) -> Self {
+    fn new(whose: Whose, name: Option<&str>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
-        Self { tcp, credentials: Arc::clone(credentials), name: name.map(Into::into) }
+        Self { tcp, whose, name: name.map(Into::into) }
     }
 }
 
@@ -109,11 +140,11 @@ impl Service<Uri> for ByTls {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connected = self.tcp.call(uri);
-        let (credentials, wanted) = (Arc::clone(&self.credentials), self.name.clone());
+        let (whose, wanted) = (self.whose.clone(), self.name.clone());
         Box::pin(async move {
             let stream = connected.await.map_err(io::Error::other)?.into_inner();
             let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
-            let connector = TlsConnector::from(credentials.client());
+            let connector = TlsConnector::from(whose.config());
             let secured = connector.connect(name, stream).await.map_err(of_handshake)?;
             if let Some(wanted) = wanted {
                 let certificates = secured.get_ref().1.peer_certificates();

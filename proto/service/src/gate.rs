@@ -32,6 +32,9 @@ const TOKEN_LEN_LEAST: usize = 22;
 /// Roles that may call services whose path starts with this, such as "/starling.v1.Peer/".
 pub type Rule = (&'static str, &'static [Role]);
 
+/// Open to everybody, also without certificate and token: what proves the right to it is in the request.
+pub const EVERYBODY: &[Role] = &[];
+
 /// The rules of a server.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Inner>);
@@ -63,6 +66,9 @@ impl Gate {
         // Without a peer the call came by no listener of ours: a test of the service itself.
         let Some(peer) = peer.filter(|peer| peer.encrypted) else { return Ok(()) };
         let rule = self.0.rules.iter().find(|(prefix, _)| path.starts_with(prefix));
+        if rule.is_some_and(|(_, roles)| roles.is_empty()) {
+            return Ok(());
+        }
         let role = match (&peer.identity, bearer, &self.0.tokens) {
             (Some(identity), ..) => identity.role,
             (None, Some(bearer), Some(tokens)) => {
@@ -190,6 +196,7 @@ mod tests {
     const RULES: &[Rule] = &[
         ("/starling.v1.Ingest/", &[Role::Node]),
         ("/starling.v1.Query/", &[Role::Aggregator, Role::Dashboard, Role::Operator]),
+        ("/starling.v1.Enrolment/", EVERYBODY),
     ];
 
     fn peer(identity: Option<&str>, encrypted: bool) -> Peer {
@@ -208,6 +215,16 @@ mod tests {
         assert_eq!(error.code(), tonic::Code::PermissionDenied);
         assert!(error.message().contains("node a may not call starling.v1.Query: it is for aggregator"), "{error}");
         assert!(check("/starling.v1.Ingest/Stream", "spiffe://s/aggregator/a").is_err());
+    }
+
+    #[test]
+    fn who_has_no_certificate_may_ask_for_one_and_nothing_else() {
+        let gate = Gate::new(RULES, None, ListenMetrics::default()).unwrap();
+        let check = |path| gate.check(path, Some(&peer(None, true)), None);
+        assert!(check("/starling.v1.Enrolment/Join").is_ok());
+        for path in ["/starling.v1.Query/GetView", "/starling.v1.Ingest/Stream", "/grpc.health.v1.Health/Check", "/"] {
+            assert_eq!(check(path).unwrap_err().code(), tonic::Code::Unauthenticated, "{path}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! `spiffe://<trust domain>/<role>/<name>` (X509-SVID, <https://spiffe.io/docs/latest/spiffe-specs/x509-svid/>). Further
 //! segments may stand before the role, as certificates of other issuers have them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use rustls::pki_types::CertificateDer;
 use starling_proto::ids::{IdError, NodeId};
@@ -15,6 +15,10 @@ use x509_parser::{
 
 /// Longest URI that is read: SPIFFE allows 2,048 bytes, a trust domain and a name are much shorter.
 const URI_LEN_MAX: usize = 512;
+
+/// How long before it was made a certificate of `starling ca`, or of an aggregator that signs, begins: a clock that is a
+/// little behind takes it.
+pub const BACKDATED: Duration = Duration::from_secs(300);
 
 /// What somebody may do in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

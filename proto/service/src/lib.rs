@@ -10,12 +10,14 @@ pub mod channel;
 pub mod clock;
 pub mod command_text;
 pub mod credentials;
+pub mod enrolment;
 pub mod gate;
 pub mod generated;
 pub mod http_client;
 pub mod identity;
 pub mod listen;
 pub mod log;
+pub mod machine;
 pub mod metrics;
 pub mod parts;
 pub mod program;
@@ -24,6 +26,7 @@ pub mod secret;
 mod service_manager;
 pub mod settings;
 pub mod shutdown;
+pub mod state_folder;
 pub mod version;
 
 /// Clients and servers of `starling.v1`, as generated; the messages are those of [`starling_proto::v1`].

@@ -19,6 +19,8 @@ use tracing::error;
 use crate::{
     admin::Readiness,
     command_text::TextArgs,
+    enrolment::JoinArgs,
+    identity::Role,
     log::{LogArgs, LogFormat},
     metrics::Registry,
     parts,
@@ -32,6 +34,8 @@ use crate::{
 const BLOCKING_GRACE: Duration = Duration::from_millis(500);
 /// How often a person is told what a program still waits for. Data usually comes within 2 s.
 const WAITING_AGAIN: Duration = Duration::from_secs(5);
+/// Name of the command by which a program becomes a member of a cluster.
+const JOIN: &str = "join";
 /// The process could not do its work.
 const FAILED: u8 = 1;
 /// Flags or settings were not taken; service managers need not try again.
@@ -47,6 +51,8 @@ pub trait Program: Sized + Send + 'static {
     const SETTINGS: &'static str;
     /// Log level without a filter.
     const LOG: &'static str = "info";
+    /// What it is in a cluster; `None` for one that is in none. With a role it has the command `join`.
+    const ROLE: Option<Role> = None;
     /// Threads of the runtime; `None`: one a core.
     const THREADS: Option<usize> = None;
     /// Its settings.
@@ -101,10 +107,20 @@ pub fn main<P: Program>() -> ExitCode {
 fn run_with<P: Program>(arguments: impl Iterator<Item = OsString>) -> u8 {
     let command = describe::<P>(CommonArgs::augment_args(clap::Command::new(P::NAME).about(P::ABOUT).version(VERSION)));
     // Last: a table of flags brings its own description.
-    let command = TextArgs::augment_args(command).about(P::ABOUT);
-    let parsed = command
-        .clone()
-        .try_get_matches_from(arguments)
+    let mut command = TextArgs::augment_args(command).about(P::ABOUT);
+    if P::ROLE.is_some() {
+        command = command.subcommand(JoinArgs::augment_args(clap::Command::new(JOIN)));
+    }
+    let matched = command.clone().try_get_matches_from(arguments);
+    if let (Ok(matches), Some(role)) = (&matched, P::ROLE)
+        && let Some(join) = matches.subcommand_matches(JOIN)
+    {
+        return match JoinArgs::from_arg_matches(join) {
+            Ok(join) => join.run(role, P::SETTINGS),
+            Err(stop) => refused(&stop),
+        };
+    }
+    let parsed = matched
         .and_then(|matches| Ok((TextArgs::from_arg_matches(&matches)?, CommonArgs::from_arg_matches(&matches)?)));
     match parsed {
         Ok((text, _)) if text.is_asked() => match text.write(command, &mut std::io::stdout()) {
@@ -115,12 +131,15 @@ fn run_with<P: Program>(arguments: impl Iterator<Item = OsString>) -> u8 {
             }
         },
         Ok((_, args)) => execute::<P>(args, Vec::new()),
-        Err(stop) => {
-            // `--help` and `--version` too: clap knows where they are printed. A closed pipe is the reader's choice.
-            let _ = stop.print();
-            if stop.use_stderr() { USAGE } else { 0 }
-        }
+        Err(stop) => refused(&stop),
     }
+}
+
+/// Flags that were not taken; `--help` and `--version` too: clap knows where they are printed.
+fn refused(stop: &clap::Error) -> u8 {
+    // A closed pipe is the reader's choice.
+    let _ = stop.print();
+    if stop.use_stderr() { USAGE } else { 0 }
 }
 
 /// Replaces what only the program's settings can say in the help of [`CommonArgs`].

@@ -2,8 +2,9 @@
 
 use std::{
     fmt,
-    io::Read as _,
-    os::unix::fs::PermissionsExt as _,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -62,9 +63,9 @@ impl fmt::Display for Secret {
 /// # Errors
 /// What is wrong with the file, to stand behind its name: among it that everybody on the host can read it.
 pub fn text(file: &Path) -> Result<String, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let cannot = |error: io::Error| format!("cannot be read: {error}");
     // Of one open file, which another may replace meanwhile.
-    let opened = std::fs::File::open(file).map_err(cannot)?;
+    let opened = File::open(file).map_err(cannot)?;
     let mode = opened.metadata().map_err(cannot)?.permissions().mode();
     if mode & 0o007 != 0 {
         let next = format!("run chmod 640 {}", file.display());
@@ -76,6 +77,27 @@ pub fn text(file: &Path) -> Result<String, String> {
         true => Err(format!("has more than {SECRET_LEN_MAX} bytes")),
         false => Ok(text),
     }
+}
+
+/// Writes a file whole, for those whom `mode` lets read it: under another name first, then onto the disk, then in its
+/// place. Blocking.
+///
+/// # Errors
+/// Of the file system; what was there stays.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut other = path.as_os_str().to_owned();
+    other.push(".new");
+    let other = PathBuf::from(other);
+    // One that an attempt before left may have another mode.
+    match fs::remove_file(&other) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&other)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&other, path)?;
+    File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The first line of a file.

@@ -3882,3 +3882,257 @@ impl MetricKind {
         }
     }
 }
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetAuthoritiesRequest {}
+/// Whom to trust.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Authorities {
+    /// Certificates in PEM, one after the other.
+    #[prost(string, tag = "1")]
+    pub certificates: ::prost::alloc::string::String,
+    /// Whose they are: the trust domain in every certificate of the cluster.
+    #[prost(string, tag = "2")]
+    pub cluster: ::prost::alloc::string::String,
+}
+/// Asks to become somebody.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinRequest {
+    /// 8 bytes: which token.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub token_id: ::prost::bytes::Bytes,
+    /// 16 bytes: that it is known.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token_secret: ::prost::bytes::Bytes,
+    /// The key, signed by itself: PKCS #10 in PEM. Nothing of it but the key is believed.
+    #[prost(string, tag = "3")]
+    pub request: ::prost::alloc::string::String,
+    /// The wanted name: a-z, 0-9, '.', '\_' and '-', at most 64.
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// Made of the machine-id, 16 bytes; empty when not known.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub machine: ::prost::bytes::Bytes,
+    /// Host names and addresses by which other clients than ours reach an aggregator, at most 16. Only a token for
+    /// aggregators allows them.
+    #[prost(string, repeated, tag = "6")]
+    pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What the program that asks is, such as "node"; it must be that of the token.
+    #[prost(string, tag = "7")]
+    pub role: ::prost::alloc::string::String,
+}
+/// Asks for the next certificate.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewRequest {
+    /// As in JoinRequest: by the key that has joined.
+    #[prost(string, tag = "1")]
+    pub request: ::prost::alloc::string::String,
+    /// As in JoinRequest.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub machine: ::prost::bytes::Bytes,
+    /// As in JoinRequest.
+    #[prost(string, repeated, tag = "3")]
+    pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What makes a program a member.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Membership {
+    /// PEM: its certificate, then those between it and the authority.
+    #[prost(string, tag = "1")]
+    pub certificate: ::prost::alloc::string::String,
+    /// PEM: the authorities to trust from now on.
+    #[prost(string, tag = "2")]
+    pub authorities: ::prost::alloc::string::String,
+    /// "host:port" of the aggregators that are known, at most 64.
+    #[prost(string, repeated, tag = "3")]
+    pub aggregators: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// "host:port" of their gossip, for an aggregator that joins.
+    #[prost(string, repeated, tag = "4")]
+    pub seeds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whom the certificate names: spiffe://CLUSTER/ROLE/NAME.
+    #[prost(string, tag = "5")]
+    pub identity: ::prost::alloc::string::String,
+    /// When it ends, Unix time in seconds.
+    #[prost(int64, tag = "6")]
+    pub ends_unix_s: i64,
+    /// Why it ends earlier than this cluster's certificates do; empty when it does not.
+    #[prost(string, tag = "7")]
+    pub shortened: ::prost::alloc::string::String,
+}
+/// What a token is to allow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTokenRequest {
+    /// node, aggregator or dashboard.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// For how long, seconds: 60 to 2,592,000.
+    #[prost(uint32, tag = "2")]
+    pub ttl_s: u32,
+    /// How many can join by it: 1 to 100,000.
+    #[prost(uint32, tag = "3")]
+    pub uses: u32,
+    /// Who joins may take the name of one that is silent. What was there is refused from then on.
+    #[prost(bool, tag = "4")]
+    pub replace: bool,
+    /// Who wants it; by the certificate or token of the caller when there is one.
+    #[prost(string, tag = "5")]
+    pub author: ::prost::alloc::string::String,
+}
+/// A new token.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinToken {
+    /// The token: a secret.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    /// What is known of it.
+    #[prost(message, optional, tag = "2")]
+    pub status: ::core::option::Option<TokenStatus>,
+}
+/// A token, without its secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenStatus {
+    /// 16 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub token_id: ::prost::alloc::string::String,
+    /// What who joins by it becomes.
+    #[prost(string, tag = "2")]
+    pub role: ::prost::alloc::string::String,
+    /// Who wanted it.
+    #[prost(string, tag = "3")]
+    pub author: ::prost::alloc::string::String,
+    /// Unix time in seconds.
+    #[prost(int64, tag = "4")]
+    pub created_unix_s: i64,
+    /// Unix time in seconds.
+    #[prost(int64, tag = "5")]
+    pub expires_unix_s: i64,
+    /// How many can join by it.
+    #[prost(uint32, tag = "6")]
+    pub uses: u32,
+    /// How many have.
+    #[prost(uint32, tag = "7")]
+    pub used: u32,
+    /// Names of silent ones may be taken.
+    #[prost(bool, tag = "8")]
+    pub replace: bool,
+    /// When it was revoked, Unix time in seconds; 0 when it was not.
+    #[prost(int64, tag = "9")]
+    pub revoked_unix_s: i64,
+}
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTokensRequest {}
+/// The tokens, the newest first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JoinTokens {
+    /// At most 1,000.
+    #[prost(message, repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<TokenStatus>,
+}
+/// Which one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeTokenRequest {
+    /// 16 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub token_id: ::prost::alloc::string::String,
+}
+/// It is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeTokenResponse {}
+/// Which ones.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListIdentitiesRequest {
+    /// Only these roles; all when empty.
+    #[prost(string, repeated, tag = "1")]
+    pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The first identity after this one, as "role name"; empty for the first of all.
+    #[prost(string, tag = "2")]
+    pub after: ::prost::alloc::string::String,
+}
+/// Who has joined, by role and name.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct IdentityList {
+    /// At most 1,000; the next ones are asked for by `after`.
+    #[prost(message, repeated, tag = "1")]
+    pub identities: ::prost::alloc::vec::Vec<JoinedIdentity>,
+    /// There are more.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+/// One that has joined.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinedIdentity {
+    /// What it may do.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// When, Unix time in seconds.
+    #[prost(int64, tag = "3")]
+    pub joined_unix_s: i64,
+    /// When its certificate was last renewed, Unix time in seconds.
+    #[prost(int64, tag = "4")]
+    pub renewed_unix_s: i64,
+    /// When its certificate ends, Unix time in seconds.
+    #[prost(int64, tag = "5")]
+    pub ends_unix_s: i64,
+    /// Serial number of that certificate, hexadecimal.
+    #[prost(string, tag = "6")]
+    pub serial: ::prost::alloc::string::String,
+    /// By which token.
+    #[prost(string, tag = "7")]
+    pub token_id: ::prost::alloc::string::String,
+    /// Made of the machine-id of its host, hexadecimal; empty when not known.
+    #[prost(string, tag = "8")]
+    pub machine: ::prost::alloc::string::String,
+    /// When it was taken out, Unix time in seconds; 0 when it was not.
+    #[prost(int64, tag = "9")]
+    pub removed_unix_s: i64,
+    /// Who took it out.
+    #[prost(string, tag = "10")]
+    pub removed_by: ::prost::alloc::string::String,
+}
+/// Whom to take out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveIdentityRequest {
+    /// Its role.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Who wants it; by the certificate or token of the caller when there is one.
+    #[prost(string, tag = "3")]
+    pub author: ::prost::alloc::string::String,
+}
+/// It is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveIdentityResponse {
+    /// When the last of its certificates ends, Unix time in seconds; 0 when none was issued here.
+    #[prost(int64, tag = "1")]
+    pub ends_unix_s: i64,
+}
+/// Takes no arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRemovedRequest {}
+/// Keys that are refused.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RemovedList {
+    /// At most 100,000.
+    #[prost(message, repeated, tag = "1")]
+    pub removed: ::prost::alloc::vec::Vec<RemovedKey>,
+}
+/// One that is refused though its certificate is valid.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemovedKey {
+    /// SHA-256 of the public key (SubjectPublicKeyInfo), 32 bytes; empty: every certificate of that name.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: ::prost::bytes::Bytes,
+    /// Its role.
+    #[prost(string, tag = "2")]
+    pub role: ::prost::alloc::string::String,
+    /// Its name.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+}

@@ -161,12 +161,12 @@ mod tests {
                     Event::Exchange(..) => {}
                     Event::Toggle(at) => {
                         world.up[at] = !world.up[at];
-                        // Who comes back fetches the ring before it gossips, from one that runs.
-                        let newest = (0..MEMBERS).filter(|i| world.up[*i]).reduce(|a, b| {
-                            if world.rings[a].is_before(&world.rings[b]) { b } else { a }
-                        });
-                        if let Some(newest) = newest.filter(|_| world.up[at]) {
-                            world.take(at, newest);
+                        // Who comes back exchanges rings with all that run before it gossips: each side takes the newer.
+                        for other in 0..MEMBERS {
+                            if world.up[at] && world.up[other] {
+                                world.take(at, other);
+                                world.take(other, at);
+                            }
                         }
                     }
                 }

@@ -8,6 +8,7 @@ use std::{
 
 use starling_service::{
     credentials::TlsSettings,
+    enrolment::aggregators,
     identity::Role,
     settings::{self, Settings, Sources},
 };
@@ -203,11 +204,11 @@ fn of_node(config: starling_node::Config) -> Wanted {
         listeners.push(tcp("otlp_http_listen", config.otlp_http_listen));
     }
     Wanted {
+        aggregators: aggregators(&config.aggregators, &config.tls),
         tls: config.tls,
         insecure: config.insecure,
         listeners,
         admin: config.admin_listen,
-        aggregators: config.aggregators,
         seeds: Vec::new(),
         keyring: None,
         state: None,
@@ -244,11 +245,11 @@ fn of_dashboard(config: starling_dashboard::Config) -> Wanted {
     let mut listeners = vec![tcp("listen", config.listen)];
     listeners.extend(config.admin_listen.map(|address| tcp("admin_listen", address)));
     Wanted {
+        aggregators: aggregators(&config.aggregators, &config.tls),
         tls: config.tls,
         insecure: config.insecure,
         listeners,
         admin: config.admin_listen.unwrap_or(config.listen),
-        aggregators: config.aggregators,
         seeds: Vec::new(),
         keyring: None,
         state: None,

@@ -19,7 +19,7 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::verify::Revoked;
+use super::{stranger::digest, verify::Revoked};
 use crate::{
     identity::{Identity, Role},
     secret,
@@ -68,6 +68,10 @@ pub(crate) struct Loaded {
     pub(crate) begins: SystemTime,
     /// When the certificate ends; its issuer may end earlier, then that.
     pub(crate) expires: SystemTime,
+    /// PEM of the authorities.
+    pub(crate) authorities: String,
+    /// SHA-256 of the authority by which our own certificate is valid.
+    pub(crate) proved_by: Option<[u8; 32]>,
 }
 
 impl fmt::Debug for Loaded {
@@ -152,14 +156,34 @@ impl Content {
             .map_err(|error| wrong(&files.certificate, format!("cannot be read: {error}")))?;
         let at = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
         let algorithms = provider.signature_verification_algorithms.all;
-        match verify_server_cert_signed_by_trust_anchor(&parsed, &roots, between, at, algorithms) {
-            Err(error) if !(role != Role::Aggregator && is_about_purpose(&error)) => {
-                let what = format!("is not valid by {}: {}", files.ca.display(), plain(&error));
-                return Err(wrong(&files.certificate, what));
-            }
-            _ => {}
-        }
-        Ok(Loaded { key: Arc::new(certified), roots: Arc::new(roots), identity, begins, expires })
+        let by = |roots: &RootCertStore| match verify_server_cert_signed_by_trust_anchor(
+            &parsed, roots, between, at, algorithms,
+        ) {
+            Err(error) if !(role != Role::Aggregator && is_about_purpose(&error)) => Err(error),
+            _ => Ok(()),
+        };
+        by(&roots).map_err(|error| {
+            let what = format!("is not valid by {}: {}", files.ca.display(), plain(&error));
+            wrong(&files.certificate, what)
+        })?;
+        let proved_by = self.authorities().find(|authority| {
+            let mut one = RootCertStore::empty();
+            one.add(authority.clone()).is_ok() && by(&one).is_ok()
+        });
+        Ok(Loaded {
+            key: Arc::new(certified),
+            roots: Arc::new(roots),
+            identity,
+            begins,
+            expires,
+            authorities: String::from_utf8_lossy(&self.ca).into_owned(),
+            proved_by: proved_by.map(|authority| digest(&authority)),
+        })
+    }
+
+    /// Those in the file that are certificates.
+    fn authorities(&self) -> impl Iterator<Item = CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(&self.ca).flatten()
     }
 
     /// The names that are refused, of the file `revoked`.

@@ -5,11 +5,16 @@
 
 mod files;
 mod settings;
+mod stranger;
 mod verify;
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -23,19 +28,20 @@ use tracing::{info, warn};
 
 use self::{
     files::{Content, Loaded},
-    verify::{AMember, AnAggregator},
+    verify::{AMember, AnAggregator, Refused, RemovedKeys},
 };
 pub use self::{
     files::{Files, FilesError, Standing, standing},
     settings::{Exposure, TlsSettings},
-    verify::Revoked,
+    stranger::{Stranger, certificates, digest},
+    verify::{KeyDigest, Revoked, key_digest},
 };
 use crate::{
     identity::{Identity, Role},
     metrics::{Counter, Gauge},
 };
 
-pub(crate) use self::files::plain;
+pub(crate) use self::{files::plain, settings::JOINED};
 
 /// How often the files are read again: a renewed certificate is in use within this time.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -75,12 +81,12 @@ impl Security {
         Self(Some(credentials))
     }
 
-    /// What the settings say; `role` is what the certificate must be of, and `tokens` as in [`Credentials::load`].
+    /// What the settings say; `role` is what the certificate must be of, and `strangers` as in [`Credentials::load`].
     ///
     /// # Errors
     /// Which file is wrong, and how.
-    pub fn load(settings: &TlsSettings, role: Role, tokens: bool) -> Result<Self, FilesError> {
-        let loaded = settings.files().map(|files| Credentials::load(files, settings.revoked.clone(), role, tokens));
+    pub fn load(settings: &TlsSettings, role: Role, strangers: bool) -> Result<Self, FilesError> {
+        let loaded = settings.files().map(|files| Credentials::load(files, settings.revoked.clone(), role, strangers));
         Ok(Self(loaded.transpose()?.map(Arc::new)))
     }
 
@@ -112,6 +118,9 @@ struct InUse {
     begins: SystemTime,
     expires: SystemTime,
     fingerprint: [u8; 32],
+    revoked: Revoked,
+    authorities: String,
+    proved_by: Option<[u8; 32]>,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
@@ -121,6 +130,8 @@ struct InUse {
 pub struct Credentials {
     source: Source,
     in_use: RwLock<Arc<InUse>>,
+    /// Grows whenever somebody may be refused who was taken before: what is open is looked at again.
+    refusals: AtomicU64,
 }
 
 /// Where they come from, and what they are for.
@@ -129,8 +140,9 @@ struct Source {
     files: Files,
     revoked: Option<PathBuf>,
     role: Role,
-    /// Who connects without a certificate is taken too: a token may stand for it.
-    tokens: bool,
+    /// Who connects without a certificate is taken too.
+    strangers: bool,
+    removed: RemovedKeys,
     provider: Arc<CryptoProvider>,
 }
 
@@ -144,23 +156,26 @@ impl Source {
         let revoked = content.revoked(self.revoked.as_deref())?;
         let loaded = content.check(&self.files, self.role, &self.provider, SystemTime::now())?;
         let failed = |what: String| FilesError { file: self.files.certificate.clone(), what };
-        let server = server_config(&loaded, &self.provider, revoked.clone(), self.tokens).map_err(failed)?;
-        let client = client_config(&loaded, &self.provider, revoked).map_err(failed)?;
-        let Loaded { identity, begins, expires, .. } = loaded;
-        Ok(InUse { identity, begins, expires, fingerprint: content.fingerprint(), server, client })
+        let refused = Refused { names: revoked.clone(), keys: self.removed.clone() };
+        let server = server_config(&loaded, &self.provider, refused.clone(), self.strangers).map_err(failed)?;
+        let client = client_config(&loaded, &self.provider, refused).map_err(failed)?;
+        let Loaded { identity, begins, expires, authorities, proved_by, .. } = loaded;
+        let fingerprint = content.fingerprint();
+        Ok(InUse { identity, begins, expires, fingerprint, revoked, authorities, proved_by, server, client })
     }
 }
 
 impl Credentials {
-    /// Reads and checks the files. With `tokens`, who connects without a certificate is taken too.
+    /// Reads and checks the files. With `strangers`, who connects without a certificate is taken too: what it may call is
+    /// a matter of the [`Gate`](crate::gate::Gate).
     ///
     /// # Errors
     /// Which file is wrong, and how.
-    pub fn load(files: Files, revoked: Option<PathBuf>, role: Role, tokens: bool) -> Result<Self, FilesError> {
+    pub fn load(files: Files, revoked: Option<PathBuf>, role: Role, strangers: bool) -> Result<Self, FilesError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let source = Source { files, revoked, role, tokens, provider };
+        let source = Source { files, revoked, role, strangers, removed: RemovedKeys::default(), provider };
         let first = source.make(&source.read()?)?;
-        Ok(Self { source, in_use: RwLock::new(Arc::new(first)) })
+        Ok(Self { source, in_use: RwLock::new(Arc::new(first)), refusals: AtomicU64::new(0) })
     }
 
     fn current(&self) -> Arc<InUse> {
@@ -175,6 +190,18 @@ impl Credentials {
     /// For a handshake that we begin.
     pub(crate) fn client(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.current().client)
+    }
+
+    /// The authorities that are trusted, PEM.
+    #[must_use]
+    pub fn authorities(&self) -> String {
+        self.current().authorities.clone()
+    }
+
+    /// SHA-256 of the authority by which our own certificate is valid.
+    #[must_use]
+    pub fn proved_by(&self) -> Option<[u8; 32]> {
+        self.current().proved_by
     }
 
     /// When the certificate in use ends.
@@ -203,7 +230,25 @@ impl Credentials {
         }
         let next = self.source.make(&content)?;
         *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        self.refusals.fetch_add(1, Ordering::Release);
         Ok(true)
+    }
+
+    /// Replaces the list of keys that are refused from now on, also on connections that are open.
+    pub fn set_removed(&self, keys: HashSet<KeyDigest>) {
+        if self.source.removed.set(keys) {
+            self.refusals.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Grows whenever [`Credentials::refuses`] may answer otherwise than before.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Acquire)
+    }
+
+    /// Whether who was taken is refused by now.
+    pub(crate) fn refuses(&self, identity: &Identity, key: &KeyDigest) -> bool {
+        self.current().revoked.has(identity) || self.source.removed.has(key)
     }
 
     async fn run(self: Arc<Self>, metrics: CredentialMetrics, stop: CancellationToken) {
@@ -249,11 +294,11 @@ impl Credentials {
 fn server_config(
     loaded: &Loaded,
     provider: &Arc<CryptoProvider>,
-    revoked: Revoked,
-    tokens: bool,
+    refused: Refused,
+    strangers: bool,
 ) -> Result<Arc<ServerConfig>, String> {
     let domain = loaded.identity.trust_domain.clone();
-    let verifier = AMember::new(Arc::clone(&loaded.roots), Arc::clone(provider), domain, (revoked, tokens))?;
+    let verifier = AMember::new(Arc::clone(&loaded.roots), Arc::clone(provider), domain, (refused, strangers))?;
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
@@ -269,10 +314,10 @@ fn server_config(
 fn client_config(
     loaded: &Loaded,
     provider: &Arc<CryptoProvider>,
-    revoked: Revoked,
+    refused: Refused,
 ) -> Result<Arc<ClientConfig>, String> {
     let domain = loaded.identity.trust_domain.clone();
-    let verifier = AnAggregator::new(Arc::clone(&loaded.roots), Arc::clone(provider), domain, revoked);
+    let verifier = AnAggregator::new(Arc::clone(&loaded.roots), Arc::clone(provider), domain, refused);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
@@ -285,7 +330,7 @@ fn client_config(
 }
 
 /// Day and time by UTC, for people.
-fn at(time: SystemTime) -> String {
+pub(crate) fn at(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     x509_parser::time::ASN1Time::from_timestamp(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())

@@ -1,11 +1,20 @@
 //! The table `tls` of every program, and the rule of what may be open to other hosts without it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use starling_proto::address::{host_port, is_loopback_host};
 
 use super::Files;
-use crate::settings::{Mistakes, kind};
+use crate::{
+    settings::{Mistakes, kind},
+    state_folder,
+};
+
+/// What is known of a membership, beside its certificate.
+pub(crate) const JOINED: &str = "joined.toml";
 
 crate::settings! {
     /// Mutual TLS: who this program is, and whom it trusts. The files are read again every 5 seconds.
@@ -23,6 +32,11 @@ crate::settings! {
         /// "node web-1". It need not be there.
         pub revoked: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
             example "\"/etc/starling/tls/revoked\"";
+        /// Folder of the certificate that `join` got, which this program renews by itself; used while the three files above
+        /// are not set and once somebody has joined. Default: `identity` in the state folder of the program, which is
+        /// $STATE_DIRECTORY, else /var/lib/starling/PROGRAM for root and ~/.local/state/starling/PROGRAM for others.
+        pub folder: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
+            example "\"/var/lib/starling/PROGRAM/identity\"";
     }
     together together;
 }
@@ -33,16 +47,36 @@ fn together(tls: &TlsSettings, mistakes: &mut Mistakes) {
         for (key, _) in given.iter().filter(|(_, file)| file.is_none()) {
             mistakes.add(key, "is missing: tls.certificate, tls.key and tls.ca belong together");
         }
-    } else if tls.revoked.is_some() {
+    } else if tls.revoked.is_some() && tls.files().is_none() {
         mistakes.add("tls.revoked", "says nothing without tls.certificate, tls.key and tls.ca");
     }
 }
 
 impl TlsSettings {
+    /// With the folder in which `join` of a program such as "node" puts what it gets.
+    #[must_use]
+    pub fn joined(program: &str) -> Self {
+        Self { folder: Some(state_folder::of(program).join("identity")), ..Self::default() }
+    }
+
     /// The files; `None` in plain text.
     #[must_use]
     pub fn files(&self) -> Option<Files> {
-        Some(Files { certificate: self.certificate.clone()?, key: self.key.clone()?, ca: self.ca.clone()? })
+        match (&self.certificate, &self.key, &self.ca) {
+            (Some(certificate), Some(key), Some(ca)) => {
+                Some(Files { certificate: certificate.clone(), key: key.clone(), ca: ca.clone() })
+            }
+            _ => self.joined_folder().map(Files::of_folder),
+        }
+    }
+
+    /// The folder of `join`, when it is what is used.
+    #[must_use]
+    pub fn joined_folder(&self) -> Option<&Path> {
+        let own = self.certificate.is_some() || self.key.is_some() || self.ca.is_some();
+        let folder = self.folder.as_deref().filter(|_| !own)?;
+        // The last thing that `join` writes.
+        folder.join(JOINED).is_file().then_some(folder)
     }
 }
 
@@ -56,7 +90,7 @@ pub struct Exposure {
 }
 
 /// The way out, as it stands in errors.
-const NEXT_STEP: &str = "set tls.certificate, tls.key and tls.ca (`starling ca` makes them), or insecure = true to \
+const NEXT_STEP: &str = "`join` a cluster, or set tls.certificate, tls.key and tls.ca (`starling ca` makes them), or insecure = true to \
                          speak plain text that everybody on the way can read and change";
 
 impl Exposure {

@@ -1,6 +1,10 @@
 //! What a certificate of the other end must be before one byte of payload is sent or read.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
@@ -15,6 +19,9 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
+
+use sha2::{Digest as _, Sha256};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::identity::{Identity, IdentityError, Role};
 
@@ -38,6 +45,9 @@ pub(crate) enum Refusal {
     /// The operator took it out.
     #[error("{0} is revoked")]
     Revoked(String),
+    /// The operator took it out; the name may be another's now.
+    #[error("{0} was removed, with this key")]
+    Removed(String),
 }
 
 fn other(refusal: Refusal) -> Error {
@@ -78,10 +88,48 @@ impl Revoked {
     }
 }
 
+/// SHA-256 of a public key (SubjectPublicKeyInfo).
+pub type KeyDigest = [u8; 32];
+
+/// That of the key in a certificate; `None` for what is no certificate.
+#[must_use]
+pub fn key_digest(certificate: &CertificateDer<'_>) -> Option<KeyDigest> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(Sha256::digest(parsed.public_key().raw).into())
+}
+
+/// Keys that are refused though their certificates are valid: of who was removed, whose name may be another's now. One
+/// list of a program, which changes while it runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RemovedKeys(Arc<RwLock<HashSet<KeyDigest>>>);
+
+impl RemovedKeys {
+    /// Replaces the list; true when it differs.
+    pub(crate) fn set(&self, keys: HashSet<KeyDigest>) -> bool {
+        let mut removed = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let differs = *removed != keys;
+        *removed = keys;
+        differs
+    }
+
+    pub(crate) fn has(&self, key: &KeyDigest) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+}
+
+/// Who is refused though its certificate is valid: by name, and by key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refused {
+    /// Of the file `tls.revoked`.
+    pub(crate) names: Revoked,
+    /// Of who was removed.
+    pub(crate) keys: RemovedKeys,
+}
+
 /// What both verifiers check beyond signatures and dates.
 struct Rules {
     trust_domain: String,
-    revoked: Revoked,
+    refused: Refused,
 }
 
 impl Rules {
@@ -90,7 +138,11 @@ impl Rules {
         if identity.trust_domain != self.trust_domain {
             return Err(Refusal::OtherCluster { theirs: identity.to_string(), ours: self.trust_domain.clone() });
         }
-        if self.revoked.has(&identity) { Err(Refusal::Revoked(identity.short())) } else { Ok(identity) }
+        if self.refused.names.has(&identity) {
+            return Err(Refusal::Revoked(identity.short()));
+        }
+        let key = key_digest(certificate).ok_or(IdentityError::Malformed)?;
+        if self.refused.keys.has(&key) { Err(Refusal::Removed(identity.short())) } else { Ok(identity) }
     }
 }
 
@@ -106,9 +158,9 @@ impl AnAggregator {
         roots: Arc<RootCertStore>,
         provider: Arc<CryptoProvider>,
         trust_domain: String,
-        revoked: Revoked,
+        refused: Refused,
     ) -> Self {
-        Self { roots, provider, rules: Rules { trust_domain, revoked } }
+        Self { roots, provider, rules: Rules { trust_domain, refused } }
     }
 }
 
@@ -163,8 +215,8 @@ impl ServerCertVerifier for AnAggregator {
 /// Of who connects: somebody of this cluster, in any role.
 pub(super) struct AMember {
     inner: Arc<dyn ClientCertVerifier>,
-    /// A client without a certificate is taken too: it must bring a token with each request.
-    tokens: bool,
+    /// A client without a certificate is taken too: what it may call is open to all, or it brings a token.
+    strangers: bool,
     rules: Rules,
 }
 
@@ -173,11 +225,11 @@ impl AMember {
         roots: Arc<RootCertStore>,
         provider: Arc<CryptoProvider>,
         trust_domain: String,
-        (revoked, tokens): (Revoked, bool),
+        (refused, strangers): (Refused, bool),
     ) -> Result<Self, String> {
         let inner = WebPkiClientVerifier::builder_with_provider(roots, provider);
         let inner = inner.build().map_err(|error| error.to_string())?;
-        Ok(Self { inner, tokens, rules: Rules { trust_domain, revoked } })
+        Ok(Self { inner, strangers, rules: Rules { trust_domain, refused } })
     }
 }
 
@@ -193,7 +245,7 @@ impl ClientCertVerifier for AMember {
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        !self.tokens
+        !self.strangers
     }
 
     fn verify_client_cert(

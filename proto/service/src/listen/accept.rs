@@ -24,11 +24,11 @@ use tokio_stream::Stream;
 
 use super::{
     admission::{Admission, Whose},
-    connection::Connection,
+    connection::{Connection, Proof},
     metrics::ListenMetrics,
 };
 use crate::{
-    credentials::{Credentials, Security, plain},
+    credentials::{Credentials, Security, key_digest, plain},
     identity::Identity,
 };
 
@@ -205,15 +205,17 @@ impl Opening {
             }
             Err(_) => return refused("silent", None),
         };
-        let certificates = accepted.get_ref().1.peer_certificates();
-        let identity = match certificates.and_then(|chain| chain.first()).map(Identity::of).transpose() {
+        let own = accepted.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let identity = match own.map(Identity::of).transpose() {
             Ok(identity) => identity,
             // Checked in the handshake.
             Err(error) => return refused("certificate", Some(&error.to_string())),
         };
+        // 0: who was taken out since the handshake began is seen at the first read.
+        let proof = own.and_then(key_digest).map(|key| Proof { credentials, key, seen: 0 });
         let whose = identity.clone().map_or(Whose::Address(peer.ip()), Whose::Certificate);
         match admission.take(whose) {
-            Ok(place) => Some(Connection::tls(accepted, (peer, identity), place, metrics)),
+            Ok(place) => Some(Connection::tls(accepted, (peer, identity.zip(proof)), place, metrics)),
             Err(why) => refused("many", Some(&why)),
         }
     }

@@ -18,7 +18,10 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::{admission::Place, metrics::ListenMetrics};
-use crate::identity::Identity;
+use crate::{
+    credentials::{Credentials, KeyDigest},
+    identity::Identity,
+};
 
 /// A request, or the start of HTTP/2, must have begun within this time.
 const BEGUN_WITHIN: Duration = Duration::from_secs(10);
@@ -60,14 +63,24 @@ enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// By what the other end was taken, which may be refused later.
+#[derive(Debug)]
+pub(super) struct Proof {
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) key: KeyDigest,
+    /// [`Credentials::refusals`] when it was last looked at.
+    pub(super) seen: u64,
+}
+
 /// A connection that was taken.
 #[derive(Debug)]
 pub struct Connection {
     io: Io,
     peer: Peer,
+    proof: Option<Proof>,
     /// Until it has shown that it means something.
     unproved: Option<Unproved>,
-    _open: Open,
+    open: Open,
 }
 
 #[derive(Debug)]
@@ -93,31 +106,51 @@ impl Drop for Open {
 impl Connection {
     pub(super) fn plain(stream: TcpStream, peer: SocketAddr, place: Place, metrics: ListenMetrics) -> Self {
         let peer = Peer { address: peer, identity: None, encrypted: false };
-        Self::new(Io::Plain(stream), peer, place, metrics)
+        Self::new(Io::Plain(stream), (peer, None), place, metrics)
     }
 
     pub(super) fn tls(
         stream: TlsStream<TcpStream>,
-        (address, identity): (SocketAddr, Option<Identity>),
+        (address, proved): (SocketAddr, Option<(Identity, Proof)>),
         place: Place,
         metrics: ListenMetrics,
     ) -> Self {
+        let (identity, proof) = proved.unzip();
         let peer = Peer { address, identity: identity.map(Arc::new), encrypted: true };
-        Self::new(Io::Tls(Box::new(stream)), peer, place, metrics)
+        Self::new(Io::Tls(Box::new(stream)), (peer, proof), place, metrics)
     }
 
-    fn new(io: Io, peer: Peer, place: Place, metrics: ListenMetrics) -> Self {
+    fn new(io: Io, (peer, proof): (Peer, Option<Proof>), place: Place, metrics: ListenMetrics) -> Self {
         metrics.opened.inc();
         metrics.open.add(1.0);
         let until = Box::pin(tokio::time::sleep(BEGUN_WITHIN));
         let unproved = Some(Unproved { until, read: 0, is_http2: false });
-        Self { io, peer, unproved, _open: Open { metrics, _place: place } }
+        Self { io, peer, proof, unproved, open: Open { metrics, _place: place } }
     }
 
     /// Who is at the other end.
     #[must_use]
     pub const fn peer(&self) -> &Peer {
         &self.peer
+    }
+}
+
+impl Connection {
+    /// Fails once who is at the other end was taken out. Looked at with every read: what is open is read all the time,
+    /// pings at least.
+    fn still_taken(&mut self) -> io::Result<()> {
+        let (Some(proof), Some(identity)) = (&mut self.proof, &self.peer.identity) else { return Ok(()) };
+        let refusals = proof.credentials.refusals();
+        if proof.seen == refusals {
+            return Ok(());
+        }
+        proof.seen = refusals;
+        if !proof.credentials.refuses(identity, &proof.key) {
+            return Ok(());
+        }
+        let why = format!("{} was taken out while it was connected", identity.short());
+        self.open.metrics.refuse("certificate", self.peer.address, Some(&why));
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
     }
 }
 
@@ -132,6 +165,7 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.still_taken()?;
         let before = buf.filled().len();
         let read = match &mut this.io {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buf),

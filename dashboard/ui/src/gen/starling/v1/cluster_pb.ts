@@ -14,7 +14,235 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/cluster.proto.
  */
 export const file_starling_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0IoQBChdMaXN0QWdncmVnYXRvcnNSZXNwb25zZRIsCgthZ2dyZWdhdG9ycxgBIAMoCzIXLnN0YXJsaW5nLnYxLkFnZ3JlZ2F0b3ISEwoLYW5zd2VyZWRfYnkYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIVCg1jbG9ja191bml4X21zGAQgASgEIusDCgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAgSMgoOaGlzdG9yeV9jb3BpZXMYDCABKAsyGi5zdGFybGluZy52MS5IaXN0b3J5Q29waWVzEjAKDWhpc3Rvcnlfc3RvcmUYDSABKAsyGS5zdGFybGluZy52MS5IaXN0b3J5U3RvcmUSEwoGbGlua2VkGA4gASgISAKIAQESEgoKbGlua19lcnJvchgPIAEoCUISChBfY29ubmVjdGVkX25vZGVzQg0KC19sb2dfbGVuZ3RoQgkKB19saW5rZWQivQMKDEhpc3RvcnlTdG9yZRInCgV0aWVycxgBIAMoCzIYLnN0YXJsaW5nLnYxLkhpc3RvcnlUaWVyEhYKCWxvZ19ieXRlcxgCIAEoBEgAiAEBEhwKD3dpbmRvd3NfdG9fc2VhbBgDIAEoBEgBiAEBEh0KEGhvdXJzX3RvX3JvbGxfdXAYBCABKARIAogBARIdChBzZWdtZW50c190b19qb2luGAUgASgESAOIAQESGQoRcGF1c2VkX3NpbmNlX3RpY2sYBiABKA0SFQoNcGF1c2VkX3JlYXNvbhgHIAEoCRIbCg5jb3JydXB0X2Jsb2NrcxgIIAEoBEgEiAEBEh4KEWxvc3Rfbm9kZV9zZWNvbmRzGAkgASgESAWIAQESFgoObG9zdF9mcm9tX3RpY2sYCiABKA0SFAoMbG9zdF90b190aWNrGAsgASgNQgwKCl9sb2dfYnl0ZXNCEgoQX3dpbmRvd3NfdG9fc2VhbEITChFfaG91cnNfdG9fcm9sbF91cEITChFfc2VnbWVudHNfdG9fam9pbkIRCg9fY29ycnVwdF9ibG9ja3NCFAoSX2xvc3Rfbm9kZV9zZWNvbmRzIq0BCgtIaXN0b3J5VGllchIMCgRuYW1lGAEgASgJEhIKBWJ5dGVzGAIgASgESACIAQESFgoJYnl0ZXNfbWF4GAMgASgESAGIAQESEwoLb2xkZXN0X3RpY2sYBCABKA0SEwoLbmV3ZXN0X3RpY2sYBSABKA0SFQoIc2VnbWVudHMYBiABKARIAogBAUIICgZfYnl0ZXNCDAoKX2J5dGVzX21heEILCglfc2VnbWVudHMinQIKDUhpc3RvcnlDb3BpZXMSFgoJcmVzdG9yaW5nGAEgASgISACIAQESFwoKc3BhbnNfZG9uZRgCIAEoBEgBiAEBEhIKBXNwYW5zGAMgASgESAKIAQESGwoObGFja2luZ19ibG9ja3MYBCABKARIA4gBARIbCg5mZXRjaGVkX2Jsb2NrcxgFIAEoBEgEiAEBEhoKDWZldGNoZWRfYnl0ZXMYBiABKARIBYgBARISCgp3aG9sZV90aWNrGAcgASgNQgwKCl9yZXN0b3JpbmdCDQoLX3NwYW5zX2RvbmVCCAoGX3NwYW5zQhEKD19sYWNraW5nX2Jsb2Nrc0IRCg9fZmV0Y2hlZF9ibG9ja3NCEAoOX2ZldGNoZWRfYnl0ZXMiIAoQR2V0TGVkZ2VyUmVxdWVzdBIMCgR0aWNrGAEgASgNIsYDCgZMZWRnZXISDAoEdGljaxgBIAEoDRITCgthbnN3ZXJlZF9ieRgCIAEoCRIkCgRsb2dzGAMgAygLMhYuc3RhcmxpbmcudjEuTGVkZ2VyTG9nEhsKDmZyYW1lc19jb3VudGVkGAQgASgNSACIAQESGgoNZnJhbWVzX21lcmdlZBgFIAEoDUgBiAEBEhcKCmZyYW1lc19yYXcYBiABKA1IAogBARIfChJmcmFtZXNfcmF3X2NvdmVyZWQYByABKA1IA4gBARIvCgxjb21wbGV0ZW5lc3MYCCABKAsyGS5zdGFybGluZy52MS5Db21wbGV0ZW5lc3MSLwoMY29uc2VydmF0aW9uGAkgASgLMhkuc3RhcmxpbmcudjEuQ29uc2VydmF0aW9uEhEKCXZpZXdfaGFzaBgKIAEoCRIVCghvdmVybGFwcxgLIAEoBEgEiAEBEhIKBWZvcmtzGAwgASgESAWIAQFCEQoPX2ZyYW1lc19jb3VudGVkQhAKDl9mcmFtZXNfbWVyZ2VkQg0KC19mcmFtZXNfcmF3QhUKE19mcmFtZXNfcmF3X2NvdmVyZWRCCwoJX292ZXJsYXBzQggKBl9mb3JrcyJeCgxDb25zZXJ2YXRpb24SFQoIYmFsYW5jZWQYASABKAhIAIgBARIOCgZkZXRhaWwYAiABKAkSEQoEc3VtcxgDIAEoDUgBiAEBQgsKCV9iYWxhbmNlZEIHCgVfc3VtcyKZAQoJTGVkZ2VyTG9nEhEKCXdyaXRlcl9pZBgBIAEoCRIVCg1hZ2dyZWdhdG9yX2lkGAIgASgJEhMKBmxlbmd0aBgDIAEoBEgAiAEBEhIKCmZpcnN0X2tlcHQYBCABKAQSDAoEaGFzaBgFIAEoCRIUCgdzdHJlYW1zGAYgASgNSAGIAQFCCQoHX2xlbmd0aEIKCghfc3RyZWFtcyqmAQoPQWdncmVnYXRvclN0YXRlEiAKHEFHR1JFR0FUT1JfU1RBVEVfVU5TUEVDSUZJRUQQABIcChhBR0dSRUdBVE9SX1NUQVRFX0pPSU5JTkcQARIaChZBR0dSRUdBVE9SX1NUQVRFX1JFQURZEAISHAoYQUdHUkVHQVRPUl9TVEFURV9MRUFWSU5HEAMSGQoVQUdHUkVHQVRPUl9TVEFURV9ERUFEEAQyqAEKB0NsdXN0ZXISXAoPTGlzdEFnZ3JlZ2F0b3JzEiMuc3RhcmxpbmcudjEuTGlzdEFnZ3JlZ2F0b3JzUmVxdWVzdBokLnN0YXJsaW5nLnYxLkxpc3RBZ2dyZWdhdG9yc1Jlc3BvbnNlEj8KCUdldExlZGdlchIdLnN0YXJsaW5nLnYxLkdldExlZGdlclJlcXVlc3QaEy5zdGFybGluZy52MS5MZWRnZXJiBnByb3RvMw", [file_google_protobuf_duration, file_starling_v1_sections]);
+  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIXChVMaXN0R29zc2lwS2V5c1JlcXVlc3QiUwoKR29zc2lwS2V5cxIwCgdtZW1iZXJzGAEgAygLMh8uc3RhcmxpbmcudjEuR29zc2lwS2V5c09mTWVtYmVyEhMKC2Fuc3dlcmVkX2J5GAIgASgJIm8KEkdvc3NpcEtleXNPZk1lbWJlchIVCg1hZ2dyZWdhdG9yX2lkGAEgASgJEhMKC3VucmVhY2hhYmxlGAIgASgJEi0KBnN0YXR1cxgDIAEoCzIdLnN0YXJsaW5nLnYxLkdvc3NpcFJpbmdTdGF0dXMidAoQR29zc2lwUmluZ1N0YXR1cxIPCgd2ZXJzaW9uGAEgASgEEisKB3NlYWxpbmcYAiABKA4yGi5zdGFybGluZy52MS5Hb3NzaXBTZWFsaW5nEg8KB2tleV9pZHMYAyADKAwSEQoJZnJvbV9maWxlGAQgASgIIq8BChdDaGFuZ2VHb3NzaXBLZXlzUmVxdWVzdBIwCgdpbnN0YWxsGAEgASgLMh0uc3RhcmxpbmcudjEuSW5zdGFsbEdvc3NpcEtleUgAEg0KA3VzZRgCIAEoDEgAEhAKBnJldGlyZRgDIAEoDEgAEioKBHNlYWwYBCABKA4yGi5zdGFybGluZy52MS5Hb3NzaXBTZWFsaW5nSAASDQoFZm9yY2UYBSABKAhCBgoEc3RlcCISChBJbnN0YWxsR29zc2lwS2V5IloKEUdvc3NpcEtleXNDaGFuZ2VkEg4KBmtleV9pZBgBIAEoDBIOCgZicmVha3MYAiADKAkSJQoEa2V5cxgDIAEoCzIXLnN0YXJsaW5nLnYxLkdvc3NpcEtleXMiGAoWTGlzdEFnZ3JlZ2F0b3JzUmVxdWVzdCKEAQoXTGlzdEFnZ3JlZ2F0b3JzUmVzcG9uc2USLAoLYWdncmVnYXRvcnMYASADKAsyFy5zdGFybGluZy52MS5BZ2dyZWdhdG9yEhMKC2Fuc3dlcmVkX2J5GAIgASgJEg8KB2NsdXN0ZXIYAyABKAkSFQoNY2xvY2tfdW5peF9tcxgEIAEoBCLrAwoKQWdncmVnYXRvchIVCg1hZ2dyZWdhdG9yX2lkGAEgASgJEisKBXN0YXRlGAIgASgOMhwuc3RhcmxpbmcudjEuQWdncmVnYXRvclN0YXRlEhQKDGdycGNfYWRkcmVzcxgDIAEoCRIWCg5nb3NzaXBfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEhIKCmdlbmVyYXRpb24YBiABKAQSHAoPY29ubmVjdGVkX25vZGVzGAcgASgNSACIAQESFwoKbG9nX2xlbmd0aBgIIAEoBEgBiAEBEhMKC2Nsb3NlZF90aWNrGAkgASgNEi8KDGluX3N0YXRlX2ZvchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRzZWxmGAsgASgIEjIKDmhpc3RvcnlfY29waWVzGAwgASgLMhouc3RhcmxpbmcudjEuSGlzdG9yeUNvcGllcxIwCg1oaXN0b3J5X3N0b3JlGA0gASgLMhkuc3RhcmxpbmcudjEuSGlzdG9yeVN0b3JlEhMKBmxpbmtlZBgOIAEoCEgCiAEBEhIKCmxpbmtfZXJyb3IYDyABKAlCEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aEIJCgdfbGlua2VkIr0DCgxIaXN0b3J5U3RvcmUSJwoFdGllcnMYASADKAsyGC5zdGFybGluZy52MS5IaXN0b3J5VGllchIWCglsb2dfYnl0ZXMYAiABKARIAIgBARIcCg93aW5kb3dzX3RvX3NlYWwYAyABKARIAYgBARIdChBob3Vyc190b19yb2xsX3VwGAQgASgESAKIAQESHQoQc2VnbWVudHNfdG9fam9pbhgFIAEoBEgDiAEBEhkKEXBhdXNlZF9zaW5jZV90aWNrGAYgASgNEhUKDXBhdXNlZF9yZWFzb24YByABKAkSGwoOY29ycnVwdF9ibG9ja3MYCCABKARIBIgBARIeChFsb3N0X25vZGVfc2Vjb25kcxgJIAEoBEgFiAEBEhYKDmxvc3RfZnJvbV90aWNrGAogASgNEhQKDGxvc3RfdG9fdGljaxgLIAEoDUIMCgpfbG9nX2J5dGVzQhIKEF93aW5kb3dzX3RvX3NlYWxCEwoRX2hvdXJzX3RvX3JvbGxfdXBCEwoRX3NlZ21lbnRzX3RvX2pvaW5CEQoPX2NvcnJ1cHRfYmxvY2tzQhQKEl9sb3N0X25vZGVfc2Vjb25kcyKtAQoLSGlzdG9yeVRpZXISDAoEbmFtZRgBIAEoCRISCgVieXRlcxgCIAEoBEgAiAEBEhYKCWJ5dGVzX21heBgDIAEoBEgBiAEBEhMKC29sZGVzdF90aWNrGAQgASgNEhMKC25ld2VzdF90aWNrGAUgASgNEhUKCHNlZ21lbnRzGAYgASgESAKIAQFCCAoGX2J5dGVzQgwKCl9ieXRlc19tYXhCCwoJX3NlZ21lbnRzIp0CCg1IaXN0b3J5Q29waWVzEhYKCXJlc3RvcmluZxgBIAEoCEgAiAEBEhcKCnNwYW5zX2RvbmUYAiABKARIAYgBARISCgVzcGFucxgDIAEoBEgCiAEBEhsKDmxhY2tpbmdfYmxvY2tzGAQgASgESAOIAQESGwoOZmV0Y2hlZF9ibG9ja3MYBSABKARIBIgBARIaCg1mZXRjaGVkX2J5dGVzGAYgASgESAWIAQESEgoKd2hvbGVfdGljaxgHIAEoDUIMCgpfcmVzdG9yaW5nQg0KC19zcGFuc19kb25lQggKBl9zcGFuc0IRCg9fbGFja2luZ19ibG9ja3NCEQoPX2ZldGNoZWRfYmxvY2tzQhAKDl9mZXRjaGVkX2J5dGVzIiAKEEdldExlZGdlclJlcXVlc3QSDAoEdGljaxgBIAEoDSLGAwoGTGVkZ2VyEgwKBHRpY2sYASABKA0SEwoLYW5zd2VyZWRfYnkYAiABKAkSJAoEbG9ncxgDIAMoCzIWLnN0YXJsaW5nLnYxLkxlZGdlckxvZxIbCg5mcmFtZXNfY291bnRlZBgEIAEoDUgAiAEBEhoKDWZyYW1lc19tZXJnZWQYBSABKA1IAYgBARIXCgpmcmFtZXNfcmF3GAYgASgNSAKIAQESHwoSZnJhbWVzX3Jhd19jb3ZlcmVkGAcgASgNSAOIAQESLwoMY29tcGxldGVuZXNzGAggASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzEi8KDGNvbnNlcnZhdGlvbhgJIAEoCzIZLnN0YXJsaW5nLnYxLkNvbnNlcnZhdGlvbhIRCgl2aWV3X2hhc2gYCiABKAkSFQoIb3ZlcmxhcHMYCyABKARIBIgBARISCgVmb3JrcxgMIAEoBEgFiAEBQhEKD19mcmFtZXNfY291bnRlZEIQCg5fZnJhbWVzX21lcmdlZEINCgtfZnJhbWVzX3Jhd0IVChNfZnJhbWVzX3Jhd19jb3ZlcmVkQgsKCV9vdmVybGFwc0IICgZfZm9ya3MiXgoMQ29uc2VydmF0aW9uEhUKCGJhbGFuY2VkGAEgASgISACIAQESDgoGZGV0YWlsGAIgASgJEhEKBHN1bXMYAyABKA1IAYgBAUILCglfYmFsYW5jZWRCBwoFX3N1bXMimQEKCUxlZGdlckxvZxIRCgl3cml0ZXJfaWQYASABKAkSFQoNYWdncmVnYXRvcl9pZBgCIAEoCRITCgZsZW5ndGgYAyABKARIAIgBARISCgpmaXJzdF9rZXB0GAQgASgEEgwKBGhhc2gYBSABKAkSFAoHc3RyZWFtcxgGIAEoDUgBiAEBQgkKB19sZW5ndGhCCgoIX3N0cmVhbXMqfQoNR29zc2lwU2VhbGluZxIeChpHT1NTSVBfU0VBTElOR19VTlNQRUNJRklFRBAAEhcKE0dPU1NJUF9TRUFMSU5HX09QRU4QARIXChNHT1NTSVBfU0VBTElOR19TRU5EEAISGgoWR09TU0lQX1NFQUxJTkdfUkVRVUlSRRADKqYBCg9BZ2dyZWdhdG9yU3RhdGUSIAocQUdHUkVHQVRPUl9TVEFURV9VTlNQRUNJRklFRBAAEhwKGEFHR1JFR0FUT1JfU1RBVEVfSk9JTklORxABEhoKFkFHR1JFR0FUT1JfU1RBVEVfUkVBRFkQAhIcChhBR0dSRUdBVE9SX1NUQVRFX0xFQVZJTkcQAxIZChVBR0dSRUdBVE9SX1NUQVRFX0RFQUQQBDLRAgoHQ2x1c3RlchJcCg9MaXN0QWdncmVnYXRvcnMSIy5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXF1ZXN0GiQuc3RhcmxpbmcudjEuTGlzdEFnZ3JlZ2F0b3JzUmVzcG9uc2USPwoJR2V0TGVkZ2VyEh0uc3RhcmxpbmcudjEuR2V0TGVkZ2VyUmVxdWVzdBoTLnN0YXJsaW5nLnYxLkxlZGdlchJNCg5MaXN0R29zc2lwS2V5cxIiLnN0YXJsaW5nLnYxLkxpc3RHb3NzaXBLZXlzUmVxdWVzdBoXLnN0YXJsaW5nLnYxLkdvc3NpcEtleXMSWAoQQ2hhbmdlR29zc2lwS2V5cxIkLnN0YXJsaW5nLnYxLkNoYW5nZUdvc3NpcEtleXNSZXF1ZXN0Gh4uc3RhcmxpbmcudjEuR29zc2lwS2V5c0NoYW5nZWRiBnByb3RvMw", [file_google_protobuf_duration, file_starling_v1_sections]);
+
+/**
+ * Takes no arguments.
+ *
+ * @generated from message starling.v1.ListGossipKeysRequest
+ */
+export type ListGossipKeysRequest = Message<"starling.v1.ListGossipKeysRequest"> & {
+};
+
+/**
+ * Describes the message starling.v1.ListGossipKeysRequest.
+ * Use `create(ListGossipKeysRequestSchema)` to create a new message.
+ */
+export const ListGossipKeysRequestSchema: GenMessage<ListGossipKeysRequest> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 0);
+
+/**
+ * The keys of gossip at each aggregator that is known, those included that do not answer.
+ *
+ * @generated from message starling.v1.GossipKeys
+ */
+export type GossipKeys = Message<"starling.v1.GossipKeys"> & {
+  /**
+   * Sorted by name.
+   *
+   * @generated from field: repeated starling.v1.GossipKeysOfMember members = 1;
+   */
+  members: GossipKeysOfMember[];
+
+  /**
+   * Name of the aggregator that answers.
+   *
+   * @generated from field: string answered_by = 2;
+   */
+  answeredBy: string;
+};
+
+/**
+ * Describes the message starling.v1.GossipKeys.
+ * Use `create(GossipKeysSchema)` to create a new message.
+ */
+export const GossipKeysSchema: GenMessage<GossipKeys> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 1);
+
+/**
+ * The keys at one aggregator.
+ *
+ * @generated from message starling.v1.GossipKeysOfMember
+ */
+export type GossipKeysOfMember = Message<"starling.v1.GossipKeysOfMember"> & {
+  /**
+   * Its name; "host:port" of one that never answered.
+   *
+   * @generated from field: string aggregator_id = 1;
+   */
+  aggregatorId: string;
+
+  /**
+   * Why it does not answer; empty when it does. What follows is then what it last said by gossip.
+   *
+   * @generated from field: string unreachable = 2;
+   */
+  unreachable: string;
+
+  /**
+   * What it has. Absent when it never said.
+   *
+   * @generated from field: starling.v1.GossipRingStatus status = 3;
+   */
+  status?: GossipRingStatus | undefined;
+};
+
+/**
+ * Describes the message starling.v1.GossipKeysOfMember.
+ * Use `create(GossipKeysOfMemberSchema)` to create a new message.
+ */
+export const GossipKeysOfMemberSchema: GenMessage<GossipKeysOfMember> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 2);
+
+/**
+ * Which keys one aggregator has, without their bytes.
+ *
+ * @generated from message starling.v1.GossipRingStatus
+ */
+export type GossipRingStatus = Message<"starling.v1.GossipRingStatus"> & {
+  /**
+   * Version of its ring. 0 for one of a file.
+   *
+   * @generated from field: uint64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * What it seals and believes.
+   *
+   * @generated from field: starling.v1.GossipSealing sealing = 2;
+   */
+  sealing: GossipSealing;
+
+  /**
+   * Names of its keys, 4 bytes each: the start of their SHA-256. The first seals.
+   *
+   * @generated from field: repeated bytes key_ids = 3;
+   */
+  keyIds: Uint8Array[];
+
+  /**
+   * Its keys stand in a file of its host (gossip_keyring) and are not handed out.
+   *
+   * @generated from field: bool from_file = 4;
+   */
+  fromFile: boolean;
+};
+
+/**
+ * Describes the message starling.v1.GossipRingStatus.
+ * Use `create(GossipRingStatusSchema)` to create a new message.
+ */
+export const GossipRingStatusSchema: GenMessage<GossipRingStatus> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 3);
+
+/**
+ * One step.
+ *
+ * @generated from message starling.v1.ChangeGossipKeysRequest
+ */
+export type ChangeGossipKeysRequest = Message<"starling.v1.ChangeGossipKeysRequest"> & {
+  /**
+   * @generated from oneof starling.v1.ChangeGossipKeysRequest.step
+   */
+  step: {
+    /**
+     * Make a new random key, which opens.
+     *
+     * @generated from field: starling.v1.InstallGossipKey install = 1;
+     */
+    value: InstallGossipKey;
+    case: "install";
+  } | {
+    /**
+     * Seal by the key of this name.
+     *
+     * @generated from field: bytes use = 2;
+     */
+    value: Uint8Array;
+    case: "use";
+  } | {
+    /**
+     * Take away the key of this name.
+     *
+     * @generated from field: bytes retire = 3;
+     */
+    value: Uint8Array;
+    case: "retire";
+  } | {
+    /**
+     * Seal, or believe, something else.
+     *
+     * @generated from field: starling.v1.GossipSealing seal = 4;
+     */
+    value: GossipSealing;
+    case: "seal";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Do it also when it breaks something that can be mended.
+   *
+   * @generated from field: bool force = 5;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message starling.v1.ChangeGossipKeysRequest.
+ * Use `create(ChangeGossipKeysRequestSchema)` to create a new message.
+ */
+export const ChangeGossipKeysRequestSchema: GenMessage<ChangeGossipKeysRequest> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 4);
+
+/**
+ * Takes no arguments.
+ *
+ * @generated from message starling.v1.InstallGossipKey
+ */
+export type InstallGossipKey = Message<"starling.v1.InstallGossipKey"> & {
+};
+
+/**
+ * Describes the message starling.v1.InstallGossipKey.
+ * Use `create(InstallGossipKeySchema)` to create a new message.
+ */
+export const InstallGossipKeySchema: GenMessage<InstallGossipKey> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 5);
+
+/**
+ * What a step has done.
+ *
+ * @generated from message starling.v1.GossipKeysChanged
+ */
+export type GossipKeysChanged = Message<"starling.v1.GossipKeysChanged"> & {
+  /**
+   * Name of the key that was made; empty for other steps.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * What it breaks; only with `force`.
+   *
+   * @generated from field: repeated string breaks = 2;
+   */
+  breaks: string[];
+
+  /**
+   * The keys afterwards.
+   *
+   * @generated from field: starling.v1.GossipKeys keys = 3;
+   */
+  keys?: GossipKeys | undefined;
+};
+
+/**
+ * Describes the message starling.v1.GossipKeysChanged.
+ * Use `create(GossipKeysChangedSchema)` to create a new message.
+ */
+export const GossipKeysChangedSchema: GenMessage<GossipKeysChanged> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 6);
 
 /**
  * Takes no arguments.
@@ -29,7 +257,7 @@ export type ListAggregatorsRequest = Message<"starling.v1.ListAggregatorsRequest
  * Use `create(ListAggregatorsRequestSchema)` to create a new message.
  */
 export const ListAggregatorsRequestSchema: GenMessage<ListAggregatorsRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 0);
+  messageDesc(file_starling_v1_cluster, 7);
 
 /**
  * The members of the cluster.
@@ -71,7 +299,7 @@ export type ListAggregatorsResponse = Message<"starling.v1.ListAggregatorsRespon
  * Use `create(ListAggregatorsResponseSchema)` to create a new message.
  */
 export const ListAggregatorsResponseSchema: GenMessage<ListAggregatorsResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 1);
+  messageDesc(file_starling_v1_cluster, 8);
 
 /**
  * One aggregator.
@@ -192,7 +420,7 @@ export type Aggregator = Message<"starling.v1.Aggregator"> & {
  * Use `create(AggregatorSchema)` to create a new message.
  */
 export const AggregatorSchema: GenMessage<Aggregator> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 2);
+  messageDesc(file_starling_v1_cluster, 9);
 
 /**
  * The history on the disk of one aggregator.
@@ -283,7 +511,7 @@ export type HistoryStore = Message<"starling.v1.HistoryStore"> & {
  * Use `create(HistoryStoreSchema)` to create a new message.
  */
 export const HistoryStoreSchema: GenMessage<HistoryStore> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 3);
+  messageDesc(file_starling_v1_cluster, 10);
 
 /**
  * One tier of it.
@@ -339,7 +567,7 @@ export type HistoryTier = Message<"starling.v1.HistoryTier"> & {
  * Use `create(HistoryTierSchema)` to create a new message.
  */
 export const HistoryTierSchema: GenMessage<HistoryTier> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 4);
+  messageDesc(file_starling_v1_cluster, 11);
 
 /**
  * Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
@@ -402,7 +630,7 @@ export type HistoryCopies = Message<"starling.v1.HistoryCopies"> & {
  * Use `create(HistoryCopiesSchema)` to create a new message.
  */
 export const HistoryCopiesSchema: GenMessage<HistoryCopies> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 5);
+  messageDesc(file_starling_v1_cluster, 12);
 
 /**
  * What to check.
@@ -423,7 +651,7 @@ export type GetLedgerRequest = Message<"starling.v1.GetLedgerRequest"> & {
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema: GenMessage<GetLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 6);
+  messageDesc(file_starling_v1_cluster, 13);
 
 /**
  * The books of one second.
@@ -521,7 +749,7 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
  * Use `create(LedgerSchema)` to create a new message.
  */
 export const LedgerSchema: GenMessage<Ledger> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 7);
+  messageDesc(file_starling_v1_cluster, 14);
 
 /**
  * The check of one second.
@@ -556,7 +784,7 @@ export type Conservation = Message<"starling.v1.Conservation"> & {
  * Use `create(ConservationSchema)` to create a new message.
  */
 export const ConservationSchema: GenMessage<Conservation> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 8);
+  messageDesc(file_starling_v1_cluster, 15);
 
 /**
  * One log.
@@ -613,7 +841,48 @@ export type LedgerLog = Message<"starling.v1.LedgerLog"> & {
  * Use `create(LedgerLogSchema)` to create a new message.
  */
 export const LedgerLogSchema: GenMessage<LedgerLog> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 9);
+  messageDesc(file_starling_v1_cluster, 16);
+
+/**
+ * What is sealed, and what is believed.
+ *
+ * @generated from enum starling.v1.GossipSealing
+ */
+export enum GossipSealing {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: GOSSIP_SEALING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Sends open datagrams, believes open and sealed ones.
+   *
+   * @generated from enum value: GOSSIP_SEALING_OPEN = 1;
+   */
+  OPEN = 1,
+
+  /**
+   * Sends sealed datagrams, believes open and sealed ones.
+   *
+   * @generated from enum value: GOSSIP_SEALING_SEND = 2;
+   */
+  SEND = 2,
+
+  /**
+   * Sends sealed datagrams and believes no others.
+   *
+   * @generated from enum value: GOSSIP_SEALING_REQUIRE = 3;
+   */
+  REQUIRE = 3,
+}
+
+/**
+ * Describes the enum starling.v1.GossipSealing.
+ */
+export const GossipSealingSchema: GenEnum<GossipSealing> = /*@__PURE__*/
+  enumDesc(file_starling_v1_cluster, 0);
 
 /**
  * How a member is doing.
@@ -661,7 +930,7 @@ export enum AggregatorState {
  * Describes the enum starling.v1.AggregatorState.
  */
 export const AggregatorStateSchema: GenEnum<AggregatorState> = /*@__PURE__*/
-  enumDesc(file_starling_v1_cluster, 0);
+  enumDesc(file_starling_v1_cluster, 1);
 
 /**
  * The aggregators themselves.
@@ -688,6 +957,27 @@ export const Cluster: GenService<{
     methodKind: "unary";
     input: typeof GetLedgerRequestSchema;
     output: typeof LedgerSchema;
+  },
+  /**
+   * Which keys of gossip each aggregator has, by name.
+   *
+   * @generated from rpc starling.v1.Cluster.ListGossipKeys
+   */
+  listGossipKeys: {
+    methodKind: "unary";
+    input: typeof ListGossipKeysRequestSchema;
+    output: typeof GossipKeysSchema;
+  },
+  /**
+   * One step of a change of the keys of gossip, at all aggregators. FAILED_PRECONDITION names what it would break. For
+   * operators only.
+   *
+   * @generated from rpc starling.v1.Cluster.ChangeGossipKeys
+   */
+  changeGossipKeys: {
+    methodKind: "unary";
+    input: typeof ChangeGossipKeysRequestSchema;
+    output: typeof GossipKeysChangedSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_starling_v1_cluster, 0);

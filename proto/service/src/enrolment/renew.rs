@@ -1,0 +1,253 @@
+//! Staying a member: the next certificate long before the end of the last.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use starling_proto::v1;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tracing::{info, warn};
+
+use super::{
+    folder::{Folder, Joined, program, request},
+    join::Reason,
+};
+use crate::{
+    backoff::Backoff,
+    channel::Dial,
+    credentials::{FilesError, Security, Stranger, TlsSettings, at, standing},
+    grpc::enrolment_client::EnrolmentClient,
+    identity::{BACKDATED, Identity, Role},
+    machine,
+    metrics::Counter,
+};
+
+const DIAL: Dial = Dial::within(Duration::from_secs(3));
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// In which part of a certificate's life it is renewed: over half of it, so that those who joined together do not renew
+/// together, with a seventh left for an aggregator that is away.
+const RENEWED: (f64, f64) = (0.35, 0.85);
+/// First and longest wait after a failure; a certificate that lives for minutes waits a twentieth of its life at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+const RETRY_SHARE: u32 = 20;
+/// A program that cannot do anything until its certificate is renewed tries more often.
+const MENDED_EVERY: Duration = Duration::from_secs(600);
+/// Between two lines about a renewal that fails.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether it is time: the wall clock may be set.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+crate::metrics! {
+    /// Of the renewal of a certificate.
+    pub struct RenewalMetrics {
+        /// Certificates that this program had renewed.
+        renewed: Counter = "starling_certificate_renewals";
+        /// Attempts to renew that failed.
+        failed: Counter = "starling_certificate_renewals_failed";
+    }
+}
+
+/// Renews the certificate of a membership.
+#[derive(Debug)]
+pub struct Renewal {
+    folder: Folder,
+    role: Role,
+    hosts: Vec<String>,
+}
+
+/// What the settings of a program say of who it is; of a membership first that it can be used. A certificate that has
+/// ended, or cannot be read, is renewed before this returns, however long that takes.
+///
+/// # Errors
+/// Which file is wrong, and how; also that the membership was made on another machine.
+pub async fn security(settings: &TlsSettings, role: Role, strangers: bool) -> Result<Security, FilesError> {
+    if let Some(renewal) = Renewal::of(settings, role, Vec::new()) {
+        let wrong =
+            |error: super::FolderError| FilesError { file: renewal.folder.path().to_owned(), what: error.to_string() };
+        let joined = renewal.folder.joined().map_err(wrong)?;
+        if let Some(joined) = &joined {
+            renewal.folder.check_machine(joined, role).map_err(wrong)?;
+            // Seldom taken, and large.
+            Box::pin(renewal.mend(joined)).await;
+        }
+    }
+    Security::load(settings, role, strangers)
+}
+
+/// Where aggregators are dialled: as the settings say, else as the membership does, else on this host.
+#[must_use]
+pub fn aggregators(given: &[String], settings: &TlsSettings) -> Vec<String> {
+    let found = if given.is_empty() { joined(settings).map(|joined| joined.aggregators) } else { Some(given.to_vec()) };
+    found.filter(|found| !found.is_empty()).unwrap_or_else(|| vec!["127.0.0.1:7400".to_owned()])
+}
+
+/// Where aggregators gossip: as the settings say, else as the membership does.
+#[must_use]
+pub fn seeds(given: &[String], settings: &TlsSettings) -> Vec<String> {
+    let found = if given.is_empty() { joined(settings).map(|joined| joined.seeds) } else { Some(given.to_vec()) };
+    found.unwrap_or_default()
+}
+
+fn joined(settings: &TlsSettings) -> Option<Joined> {
+    Folder::at(settings.joined_folder()?.to_owned()).joined().ok().flatten()
+}
+
+impl Renewal {
+    /// Of the membership that is used; `None` when there is none. `hosts` are names by which others reach an aggregator.
+    #[must_use]
+    pub fn of(settings: &TlsSettings, role: Role, hosts: Vec<String>) -> Option<Self> {
+        let folder = Folder::at(settings.joined_folder()?.to_owned());
+        Some(Self { folder, role, hosts })
+    }
+
+    /// Renews the membership of the settings until `stop`; does nothing else without one. What was renewed is taken up as every other change of the files.
+    pub async fn run(this: Option<Self>, metrics: RenewalMetrics, stop: CancellationToken) {
+        let Some(this) = this else { return stop.cancelled().await };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = this.again_and_again(&metrics) => {}
+        }
+    }
+
+    async fn again_and_again(&self, metrics: &RenewalMetrics) {
+        let mut share = share();
+        let mut trouble = Trouble::default();
+        loop {
+            sleep(LOOK_EVERY).await;
+            let (begins, ends) = self.life();
+            let whole = ends.duration_since(begins).unwrap_or_default();
+            if SystemTime::now() < begins + whole.mul_f64(share) {
+                continue;
+            }
+            match self.renew().await {
+                Ok(ends) => {
+                    metrics.renewed.inc();
+                    info!(ends = %at(ends), "certificate renewed");
+                    share = self::share();
+                    trouble = Trouble::default();
+                }
+                Err(error) => {
+                    metrics.failed.inc();
+                    trouble.tell(&error, ends);
+                    sleep(trouble.wait(whole)).await;
+                }
+            }
+        }
+    }
+
+    /// Has a certificate that cannot be used renewed, before anything else is done.
+    async fn mend(&self, joined: &Joined) {
+        let mut trouble = Trouble::default();
+        loop {
+            let (_, ends) = self.life();
+            if ends > SystemTime::now() {
+                return;
+            }
+            match self.renew().await {
+                Ok(ends) => info!(identity = joined.identity, ends = %at(ends), "certificate renewed"),
+                Err(error) => {
+                    trouble.tell(&error, ends);
+                    sleep(trouble.wait(MENDED_EVERY)).await;
+                }
+            }
+        }
+    }
+
+    /// When the certificate was made and ends; the epoch for one that cannot be read.
+    fn life(&self) -> (SystemTime, SystemTime) {
+        let all = standing(&self.folder.files().certificate).unwrap_or_default();
+        let begins = all.first().map_or(UNIX_EPOCH, |own| own.from + BACKDATED);
+        (begins, all.iter().map(|one| one.until).min().unwrap_or(UNIX_EPOCH))
+    }
+
+    /// One attempt, at all aggregators that are known; when the new certificate ends.
+    async fn renew(&self) -> Result<SystemTime, String> {
+        let joined = self.folder.joined().map_err(|error| error.to_string())?;
+        let joined = joined.ok_or_else(|| "nobody has joined here".to_owned())?;
+        let key = self.folder.key().map_err(|error| error.to_string())?;
+        let identity = Identity::parse(&joined.identity).map_err(|error| error.to_string())?;
+        let ca = self.folder.files().ca;
+        let authorities = std::fs::read_to_string(&ca).map_err(|error| format!("{}: {error}", ca.display()))?;
+        let stranger =
+            Stranger::of(&authorities, &identity.trust_domain).map_err(|what| format!("{}: {what}", ca.display()))?;
+        let machine = machine::here();
+        let request =
+            v1::RenewRequest { request: request(&key)?, machine: machine.to_bytes().0, hosts: self.hosts.clone() };
+        let mut last = "no aggregator is known".to_owned();
+        for address in &joined.aggregators {
+            match self.ask(&stranger, address, &request).await {
+                Ok(answer) => {
+                    let taken = self.folder.take(&answer, &key, machine).map_err(|error| error.to_string())?;
+                    if taken.identity != joined.identity {
+                        warn!(was = joined.identity, is = taken.identity, "the cluster gave this key another name");
+                    }
+                    if !answer.shortened.is_empty() {
+                        warn!(why = answer.shortened, "the certificate ends earlier than others");
+                    }
+                    return Ok(UNIX_EPOCH + Duration::from_secs(answer.ends_unix_s.try_into().unwrap_or(0)));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask(
+        &self,
+        stranger: &Stranger,
+        address: &str,
+        request: &v1::RenewRequest,
+    ) -> Result<v1::Membership, String> {
+        let channel = DIAL.connect_as(stranger, address).await.map_err(|error| format!("{address}: {error}"))?;
+        let mut client = EnrolmentClient::new(channel);
+        let answer = timeout(ASKED_WITHIN, client.renew(request.clone()))
+            .await
+            .map_err(|_| format!("{address} does not answer"))?;
+        answer.map(tonic::Response::into_inner).map_err(|status| match (Reason::of(&status), status.code()) {
+            (Some(Reason::Unknown | Reason::Removed | Reason::Machine), _) => {
+                let next = format!("`{} join --replace` with a new token makes it a member again", program(self.role));
+                format!("{address}: {}; {next}", status.message())
+            }
+            (_, Code::Unimplemented) => format!("{address} is no aggregator that renews"),
+            _ => format!("{address}: {}", status.message()),
+        })
+    }
+}
+
+/// Where in the life of the next certificate it is renewed.
+fn share() -> f64 {
+    RENEWED.0 + rand::random::<f64>() * (RENEWED.1 - RENEWED.0)
+}
+
+/// A renewal that fails again and again.
+struct Trouble {
+    since: SystemTime,
+    told: Option<Instant>,
+    tries: u32,
+    backoff: Backoff,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self { since: SystemTime::now(), told: None, tries: 0, backoff: Backoff::new(RETRY.0, RETRY.1) }
+    }
+}
+
+impl Trouble {
+    fn tell(&mut self, error: &str, ends: SystemTime) {
+        self.tries += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let what = if ends <= SystemTime::now() { "the certificate has ended and" } else { "the certificate" };
+        warn!(error, ends = %at(ends), since = %at(self.since), tries = self.tries, "{what} cannot be renewed");
+    }
+
+    /// Before the next attempt for a certificate of this life.
+    fn wait(&mut self, life: Duration) -> Duration {
+        let wait = self.backoff.wait(rand::random());
+        wait.min((life / RETRY_SHARE).max(RETRY.0))
+    }
+}
