@@ -4,7 +4,12 @@ mod alerts;
 mod enrolment;
 mod remote_write;
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use starling_proto::{ids::NodeId, limits::NODE_ID_LEN_MAX};
 
@@ -72,9 +77,15 @@ starling_service::settings! {
             example "\"/etc/starling/tls/gossip.keyring\"";
         /// Where others reach our gossip. Default: the address it listens on.
         pub gossip_advertise: Option<SocketAddr> = None, kind::optional(kind::listen()), example "\"127.0.0.1:7401\"";
-        /// Gossip addresses of aggregators; names are resolved again every minute. The same list may stand at every
+        /// Longest sealed datagram of gossip, in bytes: what is longer goes in several. The default passes every path that carries
+        /// IPv6.
+        pub gossip_datagram_bytes: u32 = 1_200, kind::number_of("bytes", 512..=9_000);
+        /// Gossip addresses of aggregators; names are resolved again every 15 to 30 s. The same list may stand at every
         /// aggregator. Without seeds this aggregator starts a cluster of its own.
         pub seeds: Vec<String> = Vec::new(), kind::list(0..=SEEDS_MAX, kind::host_port());
+        /// Aggregators, this one included, below which it is not ready: it takes no nodes, judges no rules and acknowledges
+        /// nothing. More than half of all keeps one that is cut off from acting alone.
+        pub min_members: u32 = 1, kind::number(1..=SEEDS_MAX as u32);
         /// gRPC addresses of aggregators, of which this one gets the keys of gossip when it starts; names are resolved at every
         /// attempt. Default: the hosts of `seeds` with the port of `grpc_listen`.
         pub join: Vec<String> = Vec::new(), kind::list(0..=SEEDS_MAX, kind::host_port());
@@ -273,6 +284,19 @@ impl Config {
     }
 }
 
+/// A gossip address that would be published and leads nowhere from other hosts.
+fn zoned(config: &Config) -> Option<(&'static str, SocketAddr)> {
+    let (key, address) = match config.gossip_advertise {
+        Some(advertise) => ("gossip_advertise", advertise),
+        None => ("gossip_listen", config.gossip_listen),
+    };
+    let is_link_local = match address.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    is_link_local.then_some((key, address))
+}
+
 /// What other hosts can reach, and what of theirs is reached.
 fn exposure(config: &Config, mistakes: &mut Mistakes) {
     let exposure = Exposure::of(&config.tls, config.insecure);
@@ -306,6 +330,10 @@ fn exposure(config: &Config, mistakes: &mut Mistakes) {
                 format!("{address} is every address of this host: set {advertise} to the one where others reach it");
             mistakes.add(key, what);
         }
+    }
+    if let Some((key, address)) = zoned(config) {
+        let what = format!("{address} is link-local: it means nothing on another host, advertise an address that does");
+        mistakes.add(key, what);
     }
     if config.operator_tokens.is_some() && !exposure.tls {
         mistakes.add("operator_tokens", "tokens are taken over TLS only: set tls.certificate, tls.key and tls.ca");
@@ -350,6 +378,10 @@ mod tests {
             ("admin_listen = '127.0.0.1:7400'", "admin_listen: 127.0.0.1:7400 is the address of grpc_listen too"),
             ("grpc_advertise = '127.0.0.1'", "grpc_advertise: \"127.0.0.1\" is not \"host:port\""),
             ("gossip_advertise = 'here'", "gossip_advertise"),
+            ("gossip_advertise = '[fe80::1]:7401'", "gossip_advertise: [fe80::1]:7401 is link-local"),
+            ("gossip_advertise = '169.254.1.2:7401'", "gossip_advertise: 169.254.1.2:7401 is link-local"),
+            ("min_members = 0", "min_members: 0 is out of range"),
+            ("gossip_datagram_bytes = 100", "gossip_datagram_bytes: 100 is out of range"),
             ("seeds = ['nowhere']", "seeds: \"nowhere\" is not \"host:port\""),
             ("group_by = ['a:b']", "group_by: \"a:b\" is not the key of a label"),
             ("group_by = ['a', 'b', 'c', 'd', 'e']", "group_by: 5 entries, wanted: a list of at most 4"),

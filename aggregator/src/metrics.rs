@@ -46,8 +46,12 @@ starling_service::metrics! {
         /// Messages of gossip from members of another cluster, or by which we are told that we belong to another one.
         gossip_wrong_cluster: Counter = "starling_aggregator_gossip_wrong_cluster";
         /// Datagrams of gossip that were dropped, by reason: "not_sealed", "unknown_key", "forged", "replayed",
-        /// "reflected", "no_key", "not_understood", and "too_long" of those that were not sent.
+        /// "reflected", "unproven", "no_key", "not_understood", and "incomplete" of messages of which a piece did not come.
         gossip_dropped: By<Counter> = "starling_aggregator_gossip_dropped", label "reason";
+        /// Messages of gossip that were longer than gossip_datagram_bytes and went in several datagrams.
+        gossip_in_pieces: Counter = "starling_aggregator_gossip_messages_in_pieces";
+        /// Datagrams of gossip that the system did not send.
+        gossip_send_failures: Counter = "starling_aggregator_gossip_send_failures";
         /// Exchanges of the ring of keys of gossip with another aggregator, by outcome: "taken" and "failed".
         gossip_ring_exchanges: By<Counter> = "starling_aggregator_gossip_ring_exchanges", label "outcome";
         /// Certificates that were signed here or passed on, of who joined and who renewed.
@@ -361,6 +365,8 @@ starling_service::metrics! {
         log wrong_cluster_line every STATE_EVERY;
         log gossip_dropped_line every STATE_EVERY;
         log ring_exchange_line every STATE_EVERY;
+        log gossip_in_pieces_line every STATE_EVERY;
+        log gossip_not_sent_line every STATE_EVERY;
         log members_skipped_line every STATE_EVERY;
     }
 }
@@ -392,6 +398,22 @@ impl Metrics {
         self.gossip_dropped.of(reason).inc();
         if let Some(left_out) = self.gossip_dropped_line.allow() {
             warn!(%peer, reason, left_out, "gossip dropped: it is not sealed by a key of the ring for this cluster");
+        }
+    }
+
+    /// A message of gossip went in several datagrams.
+    pub(crate) fn gossip_in_pieces(&self, bytes: usize, datagrams: usize) {
+        self.gossip_in_pieces.inc();
+        if self.gossip_in_pieces_line.allow().is_some() {
+            tracing::debug!(bytes, datagrams, "a message of gossip is longer than gossip_datagram_bytes");
+        }
+    }
+
+    /// The system did not send a datagram of gossip.
+    pub(crate) fn gossip_not_sent(&self, to: SocketAddr, bytes: usize, error: &std::io::Error) {
+        self.gossip_send_failures.inc();
+        if let Some(left_out) = self.gossip_not_sent_line.allow() {
+            warn!(%to, bytes, %error, left_out, "gossip not sent");
         }
     }
 

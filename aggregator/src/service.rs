@@ -371,6 +371,8 @@ fn settings(config: &Config, writer: WriterId, grpc: SocketAddr, security: Secur
         listen: config.gossip_listen,
         advertise: config.gossip_advertise,
         seeds: config.seeds.clone(),
+        min_members: config.min_members,
+        datagram_bytes: config.gossip_datagram_bytes as usize,
         grpc: config.grpc_advertise.clone().unwrap_or_else(|| grpc.to_string()),
         weight: config.weight,
         zone: config.zone.clone(),
@@ -566,6 +568,9 @@ impl Running {
                     (None, Some(behind)) => Readiness::NotReady(format!("catching up: {behind}")),
                     (None, None) => self.of_disk(),
                 },
+                State::Joining if view.too_few.is_some() && view.wanting.is_none() => {
+                    Readiness::NotReady(view.too_few.clone().unwrap_or_default())
+                }
                 State::Joining if view.wanting.is_some() => {
                     Readiness::NotReady(view.wanting.clone().unwrap_or_default())
                 }

@@ -158,6 +158,10 @@ impl ingest_server::Ingest for IngestService {
         let greeting = intake.admit(greeting).inspect_err(|_| intake.metrics.hello(Answer::Refused))?;
         let (outbox, responses) = mpsc::channel(OUTBOX);
         let view = intake.membership.view();
+        if let Some(too_few) = &view.too_few {
+            intake.metrics.hello(Answer::Refused);
+            return Err(Status::unavailable(too_few.clone()));
+        }
         if let Some(redirect) = redirect(&view, &greeting) {
             intake.metrics.hello(Answer::Redirected);
             tracing::debug!(node = %greeting.node, "node redirected");

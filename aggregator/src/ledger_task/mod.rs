@@ -399,6 +399,8 @@ pub(crate) mod tests {
             state_dir: state.path().to_owned(),
             security: starling_service::credentials::Security::plain(),
             keys: crate::membership::KeySource::Open,
+            min_members: 1,
+            datagram_bytes: 1_200,
         };
         let membership = Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap();
         let ledger = Ledger::new(writer, LedgerConfig { limits, ..LedgerConfig::default() }, Arc::default());

@@ -12,6 +12,7 @@ use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, ProtocolVersion,
     spawn_chitchat,
 };
+use rand::seq::IndexedRandom as _;
 use starling_proto::ids::NodeId;
 use starling_service::{backoff::Backoff, clock};
 use tokio::{
@@ -28,6 +29,7 @@ use super::{
     member::{FactError, Member, State},
     namesake::{self, Namesakes},
     ring::{InUse, Rings},
+    seeds,
     settle::Settle,
     socket::{OpenTransport, Wire},
     view::{Listed, MembershipView},
@@ -52,6 +54,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PUBLISH_EVERY: Duration = Duration::from_secs(2);
 /// How long "leaving" is shown before the socket closes: four rounds.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// How often one of the addresses of seeds that are names is gossiped with, unless a member that is alive has it: so two
+/// halves of a cluster find each other again, and one that starts finds the others.
+const SEED_EVERY: Duration = Duration::from_secs(1);
 /// First and longest wait before a dead gossip task is started again.
 const RESPAWN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A task that ran for this long is not failing over and over.
@@ -74,7 +79,9 @@ pub(super) async fn start(
         format!("cannot gossip on {}: the UDP port is taken or not ours; change gossip_listen", settings.listen)
     })?;
     let bound = socket.local_addr()?;
-    let advertise = settings.advertise.unwrap_or(bound);
+    let advertise = seeds::canonical(settings.advertise.unwrap_or(bound));
+    let is_name = |seed: &&String| seed.parse::<SocketAddr>().is_err();
+    let named = seeds::follow(settings.seeds.iter().filter(is_name).cloned(), tasks);
     let me = Member {
         id: settings.id.clone(),
         generation: next_generation(&settings)?,
@@ -96,7 +103,8 @@ pub(super) async fn start(
     let mut settle = Settle::new(alone);
     let mut me = me;
     let wanting = wanting(keys.as_ref());
-    if settle.observe(Duration::ZERO, false, 0, 0) && wanting.is_none() {
+    let too_few = settings.too_few(1);
+    if settle.observe(Duration::ZERO, false, 0, 0) && wanting.is_none() && too_few.is_none() {
         me.state = State::Ready;
     }
     let handle = spawn(&settings, &me, (bound, keys.clone()), Some(socket), &metrics).await?;
@@ -110,6 +118,7 @@ pub(super) async fn start(
         degraded: false,
         silent_seeds: None,
         wanting,
+        too_few,
         conflict: None,
     };
     let (view_sender, view) = watch::channel(Arc::new(view));
@@ -130,6 +139,7 @@ pub(super) async fn start(
         namesakes: Namesakes::default(),
         started,
         published_at: started,
+        named,
     };
     tasks.spawn(task.run(handle, receiver));
     Ok(Membership { view, load, commands, gossip_addr: advertise, security, rings })
@@ -141,7 +151,8 @@ fn wanting(keys: Option<&watch::Receiver<InUse>>) -> Option<String> {
 }
 
 fn is_own(seed: &str, bound: SocketAddr, advertise: SocketAddr) -> bool {
-    seed.parse::<SocketAddr>().is_ok_and(|seed| seed == bound || seed == advertise)
+    let own = [bound, advertise].map(seeds::canonical);
+    seed.parse().is_ok_and(|seed| own.contains(&seeds::canonical(seed)))
 }
 
 fn next_generation(settings: &Settings) -> anyhow::Result<u64> {
@@ -160,7 +171,8 @@ async fn spawn(
         cluster_id: settings.cluster.clone(),
         gossip_interval: GOSSIP_INTERVAL,
         listen_addr,
-        seed_nodes: settings.seeds.clone(),
+        // Names are looked up by us: the library would wait for each before it starts.
+        seed_nodes: settings.literal_seeds(),
         failure_detector_config: FailureDetectorConfig::new(
             PHI_THRESHOLD,
             SAMPLING_WINDOW,
@@ -173,8 +185,9 @@ async fn spawn(
         extra_liveness_predicate: None,
         protocol_version: ProtocolVersion::V1,
     };
-    let (cluster, metrics) = (settings.cluster.clone(), metrics.clone());
-    spawn_chitchat(config, me.facts(), &OpenTransport { open: Mutex::new(socket), cluster, keys, metrics }).await
+    let (cluster, metrics, longest) = (settings.cluster.clone(), metrics.clone(), settings.datagram_bytes);
+    let transport = OpenTransport { open: Mutex::new(socket), cluster, longest, keys, metrics };
+    spawn_chitchat(config, me.facts(), &transport).await
 }
 
 /// What one look at the gossip state gives.
@@ -246,6 +259,8 @@ struct GossipTask {
     namesakes: Namesakes,
     started: Instant,
     published_at: Instant,
+    /// Seeds that are names.
+    named: watch::Receiver<seeds::Addresses>,
 }
 
 impl GossipTask {
@@ -300,6 +315,8 @@ impl GossipTask {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = Instant::now();
+        let mut seeding = tokio::time::interval(SEED_EVERY);
+        seeding.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -328,6 +345,7 @@ impl GossipTask {
                         self.change(|view| view.conflict = Some(conflict));
                     }
                 }
+                _ = seeding.tick() => self.seed(handle),
                 _ = poll.tick() => {
                     if last.elapsed() > POLL + PAUSE {
                         let paused_ms = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -340,6 +358,19 @@ impl GossipTask {
                     }
                 }
             }
+        }
+    }
+
+    /// Gossips with an address of a seed that is a name.
+    fn seed(&self, handle: &ChitchatHandle) {
+        let view = self.view.borrow().clone();
+        let is_other = |address: &SocketAddr| {
+            *address != view.me.gossip && view.live.iter().all(|member| member.gossip != *address)
+        };
+        let addresses: Vec<SocketAddr> = self.named.borrow().values().flatten().copied().filter(is_other).collect();
+        if let Some(address) = addresses.choose(&mut rand::rng()) {
+            // It fails when the task has ended, which is seen above.
+            let _ = handle.gossip(*address);
         }
     }
 
@@ -411,7 +442,16 @@ impl GossipTask {
             let members: Vec<&str> = view.everybody().map(|member| member.id.as_str()).collect();
             info!(?members, suspects_partition = view.suspects_partition, "membership changed");
         }
-        if ready && has_keys && me.state == State::Joining && self.namesakes.is_settled() {
+        let too_few = self.settings.too_few(in_view + 1);
+        let enough = too_few.is_none();
+        if !enough && me.state == State::Ready {
+            warn!(reason = too_few, "not ready any more");
+            if !self.set_state(handle, State::Joining).await {
+                return false;
+            }
+        }
+        self.change(|view| view.too_few = too_few);
+        if ready && has_keys && enough && me.state == State::Joining && self.namesakes.is_settled() {
             info!(members = in_view + 1, "settled, ready for nodes");
             if !self.set_state(handle, State::Ready).await {
                 return false;

@@ -12,6 +12,7 @@ mod namesake;
 mod ownership;
 mod ring;
 mod sealed;
+mod seeds;
 mod settle;
 mod socket;
 mod view;
@@ -46,6 +47,10 @@ pub(crate) struct Settings {
     pub(crate) advertise: Option<SocketAddr>,
     /// "host:port" of others' gossip; own addresses among them do no harm.
     pub(crate) seeds: Vec<String>,
+    /// Aggregators, this one included, below which it is not ready.
+    pub(crate) min_members: u32,
+    /// Bytes of a sealed datagram, at most.
+    pub(crate) datagram_bytes: usize,
     /// "host:port" of the own gRPC endpoint.
     pub(crate) grpc: String,
     /// Share of the nodes, 1 to 1000.
@@ -58,6 +63,22 @@ pub(crate) struct Settings {
     pub(crate) security: Security,
     /// Where the keys come from that seal gossip.
     pub(crate) keys: KeySource,
+}
+
+impl Settings {
+    /// Why `members`, this one included, are not enough; `None` when they are.
+    fn too_few(&self, members: usize) -> Option<String> {
+        let wanted = self.min_members as usize;
+        (members < wanted).then(|| {
+            format!("{members} of at least {wanted} aggregators are here (min_members): it takes no nodes and judges no rules")
+        })
+    }
+
+    /// Seeds that are addresses.
+    fn literal_seeds(&self) -> Vec<String> {
+        let literal = |seed: &String| Some(seeds::canonical(seed.parse().ok()?).to_string());
+        self.seeds.iter().filter_map(literal).collect()
+    }
 }
 
 /// Facts that change while the process runs.
@@ -156,6 +177,11 @@ mod tests {
 
     /// A member on a free port, with a state folder of its own.
     async fn member(name: &str, seeds: Vec<String>, tasks: &TaskTracker) -> (Membership, tempfile::TempDir) {
+        let (settings, state) = settings_of(name, seeds);
+        (Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap(), state)
+    }
+
+    fn settings_of(name: &str, seeds: Vec<String>) -> (Settings, tempfile::TempDir) {
         let state = tempfile::tempdir().unwrap();
         let settings = Settings {
             id: NodeId::parse(name).unwrap(),
@@ -165,13 +191,70 @@ mod tests {
             advertise: None,
             seeds,
             grpc: "127.0.0.1:7400".into(),
+            min_members: 1,
+            datagram_bytes: 1_200,
             weight: 100,
             zone: "a".into(),
             state_dir: state.path().to_owned(),
             security: Security::plain(),
             keys: KeySource::Open,
         };
-        (Membership::start(settings, tasks, Metrics::of_a_test()).await.unwrap(), state)
+        (settings, state)
+    }
+
+    /// A ring with one key, in a file of `state`.
+    fn sealed(mut settings: Settings, state: &tempfile::TempDir, datagram_bytes: usize) -> Settings {
+        let file = state.path().join("keyring");
+        starling_authority::folder::write_secret(&file, "ab".repeat(32).as_bytes()).unwrap();
+        (settings.keys, settings.datagram_bytes) = (KeySource::File(file), datagram_bytes);
+        settings
+    }
+
+    #[tokio::test]
+    async fn below_min_members_it_is_not_ready_and_owns_nothing() {
+        let tasks = TaskTracker::new();
+        let start = async |name: &str, seeds: Vec<String>| {
+            let (settings, state) = settings_of(name, seeds);
+            let settings = Settings { min_members: 2, ..settings };
+            (Membership::start(settings, &tasks, Metrics::of_a_test()).await.unwrap(), state)
+        };
+        let (one, _state_one) = start("one", vec![]).await;
+        let node = NodeId::parse("web-1").unwrap();
+        let view = one.view();
+        assert_eq!(view.me.state, State::Joining);
+        assert!(view.too_few.as_ref().is_some_and(|why| why.starts_with("1 of at least 2")) && view.rank(&node).is_empty());
+        assert!(!view.is_first("anything") && !view.is_alone(Instant::now()));
+        // By a name, which is looked up aside.
+        let port = one.gossip_addr().port();
+        let (two, _state_two) = start("two", vec![format!("localhost:{port}")]).await;
+        until(&one, "ready", |view| view.me.state == State::Ready && view.too_few.is_none()).await;
+        until(&two, "ready", |view| view.me.state == State::Ready && view.rank(&node).len() == 2).await;
+        two.leave().await;
+        until(&one, "too few again", |view| view.me.state == State::Joining && view.rank(&node).is_empty()).await;
+    }
+
+    #[tokio::test]
+    async fn facts_that_are_longer_than_a_datagram_arrive_in_pieces() {
+        let tasks = TaskTracker::new();
+        let mut seeds = Vec::new();
+        let mut members = Vec::new();
+        for n in 0..4 {
+            let long = format!("{n}{}", "n".repeat(starling_proto::limits::NODE_ID_LEN_MAX - 1));
+            let (settings, state) = settings_of(&long, seeds.clone());
+            let zone = "z".repeat(starling_proto::limits::NODE_ID_LEN_MAX);
+            let settings = Settings { zone, grpc: format!("{}:7400", "h.".repeat(100)), ..settings };
+            let settings = sealed(settings, &state, 512);
+            let member = Membership::start(settings, &tasks, Metrics::of_a_test()).await.unwrap();
+            seeds = vec![member.gossip_addr().to_string()];
+            members.push((member, state));
+        }
+        for (member, _) in &members {
+            until(member, "everybody", |view| view.others.len() == 3 && view.me.state == State::Ready).await;
+        }
+        let began = Instant::now();
+        members[0].0.publish(Load { nodes: 77, closed: 9, on_disk: true, refused: false });
+        until(&members[3].0, "a fact", |view| view.live.iter().any(|other| other.load == Some(77))).await;
+        assert!(began.elapsed() < Duration::from_secs(5), "published every two seconds, heard in less than two more");
     }
 
     async fn until(membership: &Membership, what: &str, holds: impl Fn(&MembershipView) -> bool) {

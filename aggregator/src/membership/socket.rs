@@ -47,6 +47,8 @@ impl Wire {
 pub(super) struct OpenTransport {
     pub(super) open: Mutex<Option<Wire>>,
     pub(super) cluster: String,
+    /// Bytes of a sealed datagram.
+    pub(super) longest: usize,
     /// The keys that seal; `None`: plain.
     pub(super) keys: Option<watch::Receiver<InUse>>,
     pub(super) metrics: Arc<Metrics>,
@@ -71,7 +73,7 @@ impl Transport for OpenTransport {
             let (cluster, metrics) = (self.cluster.clone(), self.metrics.clone());
             let socket: Box<dyn Socket> = match (wire, &self.keys) {
                 (Wire::ToBeSealed(socket), Some(keys)) => {
-                    let sealed = SealedSocket::new(socket, cluster.clone(), keys.clone(), metrics.clone()).await?;
+                    let sealed = SealedSocket::new(socket, (cluster.clone(), self.longest), keys.clone(), metrics.clone()).await?;
                     Box::new(ClusterSocket::new(Box::new(sealed), cluster, metrics))
                 }
                 (Wire::Plain(socket), None) => Box::new(ClusterSocket::new(Box::new(socket), cluster, metrics)),

@@ -71,13 +71,15 @@ pub(crate) struct MembershipView {
     pub(crate) silent_seeds: Option<String>,
     /// Why gossip cannot begin: there is no key of it.
     pub(crate) wanting: Option<String>,
+    /// Why there are too few aggregators to be ready.
+    pub(crate) too_few: Option<String>,
     /// Why this process must end: another one has its name.
     pub(crate) conflict: Option<String>,
 }
 
 impl MembershipView {
     /// The ready members in the order in which they are to take `node`. While none is ready, this process alone:
-    /// a cluster that starts takes nodes at once, and moves them when it has settled.
+    /// a cluster that starts takes nodes at once, and moves them when it has settled. Nobody while there are too few.
     pub(crate) fn rank(&self, node: &NodeId) -> Vec<&Member> {
         self.ranked(node.as_str())
     }
@@ -86,7 +88,7 @@ impl MembershipView {
     pub(crate) fn ranked(&self, name: &str) -> Vec<&Member> {
         let ready: Vec<&Member> = self.everybody().filter(|member| member.state == State::Ready).collect();
         if ready.is_empty() {
-            return vec![&self.me];
+            return if self.too_few.is_none() { vec![&self.me] } else { Vec::new() };
         }
         ownership::rank(name, ready.iter().map(|member| (member.id.as_str(), member.weight)))
             .into_iter()
@@ -186,6 +188,7 @@ mod tests {
             degraded: false,
             silent_seeds: None,
             wanting: None,
+            too_few: None,
             conflict: None,
         }
     }

@@ -306,6 +306,7 @@ mod tests {
             degraded: false,
             silent_seeds: None,
             wanting: None,
+            too_few: None,
             conflict: None,
         };
         let says = |name: &str, writer: u8| v1::Digest {

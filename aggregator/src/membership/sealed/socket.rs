@@ -10,7 +10,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -22,7 +22,7 @@ use tokio::{net::UdpSocket, sync::watch, time::timeout};
 
 use super::{
     super::ring::InUse,
-    seal::{Dropped, OVERHEAD, Seal},
+    seal::{Dropped, Opened, Seal},
 };
 use crate::metrics::Metrics;
 
@@ -46,6 +46,11 @@ pub(in crate::membership) struct SealedSocket {
     sends_sealed: bool,
     believes_open: bool,
     cluster: String,
+    /// Bytes of a sealed datagram.
+    longest: usize,
+    started: Instant,
+    /// Of those that [`Seal::incomplete`] counts, those that were reported.
+    incomplete: u64,
     ring: watch::Receiver<InUse>,
     buffer: Box<[u8]>,
     /// Who sent the datagram that was handed to the codec and has not come out of it: a receive may be given up between.
@@ -54,10 +59,10 @@ pub(in crate::membership) struct SealedSocket {
 }
 
 impl SealedSocket {
-    /// Around a socket that is open, of a member of `cluster`.
+    /// Around a socket that is open, of a member of `cluster`. Sealed datagrams have `longest` bytes at most.
     pub(in crate::membership) async fn new(
         network: UdpSocket,
-        cluster: String,
+        (cluster, longest): (String, usize),
         ring: watch::Receiver<InUse>,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
@@ -75,6 +80,9 @@ impl SealedSocket {
             sends_sealed: true,
             believes_open: false,
             cluster,
+            longest,
+            started: Instant::now(),
+            incomplete: 0,
             ring,
             buffer,
             under_way: None,
@@ -106,13 +114,22 @@ impl SealedSocket {
     }
 
     /// What is in a datagram that was received into the buffer.
-    fn open(&mut self, length: usize) -> Result<Vec<u8>, Dropped> {
-        let datagram = &self.buffer[..length];
-        let opened = self.seal.as_mut().map_or(Err(Dropped::NoKey), |seal| seal.open(datagram));
+    fn open(&mut self, length: usize) -> Result<Opened, Dropped> {
+        let (datagram, now) = (&self.buffer[..length], self.started.elapsed());
+        let opened = self.seal.as_mut().map_or(Err(Dropped::NoKey), |seal| seal.open(datagram, now));
         match opened {
-            Err(Dropped::NotSealed) if self.believes_open => Ok(datagram.to_vec()),
+            Err(Dropped::NotSealed) if self.believes_open => Ok(Opened::Message(datagram.to_vec())),
             opened => opened,
         }
+    }
+
+    /// Counts messages of which pieces were lost.
+    fn count_incomplete(&mut self, from: SocketAddr) {
+        let incomplete = self.seal.as_ref().map_or(0, Seal::incomplete);
+        for _ in self.incomplete..incomplete {
+            self.metrics.gossip_dropped("incomplete", from);
+        }
+        self.incomplete = incomplete;
     }
 
     /// The bytes of a message.
@@ -166,9 +183,17 @@ impl SealedSocket {
             };
             self.follow_ring();
             match self.open(length) {
-                Ok(content) => {
+                Ok(Opened::Message(content)) => {
                     self.inner.send_to(&content, self.codec_at).await.context("a message did not reach its codec")?;
                     self.under_way = Some(SocketAddr::new(from.ip().to_canonical(), from.port()));
+                }
+                Ok(Opened::Nothing) => self.count_incomplete(from),
+                Ok(Opened::Answer(answer, dropped)) => {
+                    if let Some(dropped) = dropped {
+                        self.metrics.gossip_dropped(dropped.as_str(), from);
+                    }
+                    // What is lost is asked for again. Not waited for: a send that is given up in the middle is sent whole or not.
+                    let _ = self.network.try_send_to(&answer, from);
                 }
                 Err(dropped) => self.metrics.gossip_dropped(dropped.as_str(), from),
             }
@@ -194,17 +219,26 @@ impl Socket for SealedSocket {
             self.follow_ring();
             let length = self.encode(envelope).await?;
             let content = &self.buffer[..length];
-            let datagram = match (&mut self.seal, self.sends_sealed) {
-                (_, false) => content.to_vec(),
-                (Some(seal), true) if length + OVERHEAD <= DATAGRAM_MAX => seal.seal(content),
-                (Some(_), true) => {
-                    self.metrics.gossip_dropped("too_long", to);
-                    anyhow::bail!("a message of {length} bytes does not fit a sealed datagram");
-                }
+            let datagrams = match (&mut self.seal, self.sends_sealed) {
+                (_, false) => vec![content.to_vec()],
+                (Some(seal), true) => seal.seal(content, self.longest),
                 // The aggregator says that it waits for a key.
                 (None, true) => return Ok(SendOutcome { num_bytes_sent: 0 }),
             };
-            let num_bytes_sent = self.network.send_to(&datagram, to).await.context("cannot send gossip")?;
+            if datagrams.len() > 1 {
+                self.metrics.gossip_in_pieces(content.len(), datagrams.len());
+            }
+            let mut num_bytes_sent = 0;
+            for datagram in datagrams {
+                match self.network.send_to(&datagram, to).await {
+                    Ok(sent) => num_bytes_sent += sent,
+                    // The library would say nothing of it.
+                    Err(error) => {
+                        self.metrics.gossip_not_sent(to, datagram.len(), &error);
+                        return Err(error).context("cannot send gossip");
+                    }
+                }
+            }
             Ok(SendOutcome { num_bytes_sent })
         })
     }
