@@ -249,7 +249,7 @@ impl Seal {
             let Some(derived) = derived else { return Err(Dropped::Forged) };
             self.forget_one_of_many();
             self.asked.remove(&process);
-            self.heard.insert(process, Heard { key: derived, window: Window::new(), last: self.opened });
+            self.heard.insert(process, Heard { key: derived, window: Window::from(counter), last: self.opened });
         } else if let (Some(derived), Some(heard)) = (derived, self.heard.get_mut(&process)) {
             heard.key = derived;
         }

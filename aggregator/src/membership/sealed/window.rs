@@ -14,8 +14,14 @@ pub(super) struct Window {
 
 impl Window {
     /// None was seen.
-    pub(super) const fn new() -> Self {
+    #[cfg(test)]
+    const fn new() -> Self {
         Self { newest: 0, seen: [0; WORDS] }
+    }
+
+    /// All before `number` were: what was sent before is not taken later.
+    pub(super) const fn from(number: u64) -> Self {
+        Self { newest: number.saturating_sub(1), seen: [u64::MAX; WORDS] }
     }
 
     /// Whether `number` is new; from now on it is not. Numbers begin with 1.
@@ -72,6 +78,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_came_before_the_first_is_not_taken() {
+        let mut window = Window::from(500);
+        assert!((1..500).all(|number| !window.take(number)));
+        assert!(window.take(500) && !window.take(500) && window.take(502) && window.take(501));
     }
 
     #[test]
