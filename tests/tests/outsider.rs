@@ -10,9 +10,7 @@ use std::{
 };
 
 use starling_proto::v1::{Aggregator, AggregatorState, ListAggregatorsRequest};
-use starling_service::{
-    channel::Dial, credentials::Security, grpc::cluster_client::ClusterClient, identity::Role,
-};
+use starling_service::{channel::Dial, credentials::Security, grpc::cluster_client::ClusterClient, identity::Role};
 use starling_testkit::eventually;
 use starling_tests::{Issuer, Program, Scrape, http_get};
 use tokio::net::UdpSocket;
@@ -260,9 +258,11 @@ async fn an_outsider_at_sealed_gossip(count: usize) {
 
     // A receiver that has started again: recordings of its former life, and of one that is gone.
     two.kill();
-    eventually("it is gone", async || match picture(&ann, &one).await.iter().any(|one| one.1 == AggregatorState::Dead as i32) {
-        true => Ok(()),
-        false => Err("still there".to_owned()),
+    eventually("it is gone", async || {
+        match picture(&ann, &one).await.iter().any(|one| one.1 == AggregatorState::Dead as i32) {
+            true => Ok(()),
+            false => Err("still there".to_owned()),
+        }
     })
     .await;
     let (_, answered) = flood([&one, &one], &recorded, 2_000.min(count)).await;

@@ -222,7 +222,9 @@ mod tests {
         let node = NodeId::parse("web-1").unwrap();
         let view = one.view();
         assert_eq!(view.me.state, State::Joining);
-        assert!(view.too_few.as_ref().is_some_and(|why| why.starts_with("1 of at least 2")) && view.rank(&node).is_empty());
+        assert!(
+            view.too_few.as_ref().is_some_and(|why| why.starts_with("1 of at least 2")) && view.rank(&node).is_empty()
+        );
         assert!(!view.is_first("anything") && !view.is_alone(Instant::now()));
         // By a name, which is looked up aside.
         let port = one.gossip_addr().port();

@@ -73,7 +73,9 @@ impl Transport for OpenTransport {
             let (cluster, metrics) = (self.cluster.clone(), self.metrics.clone());
             let socket: Box<dyn Socket> = match (wire, &self.keys) {
                 (Wire::ToBeSealed(socket), Some(keys)) => {
-                    let sealed = SealedSocket::new(socket, (cluster.clone(), self.longest), keys.clone(), metrics.clone()).await?;
+                    let sealed =
+                        SealedSocket::new(socket, (cluster.clone(), self.longest), keys.clone(), metrics.clone())
+                            .await?;
                     Box::new(ClusterSocket::new(Box::new(sealed), cluster, metrics))
                 }
                 (Wire::Plain(socket), None) => Box::new(ClusterSocket::new(Box::new(socket), cluster, metrics)),

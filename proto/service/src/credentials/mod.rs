@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use self::{
     files::{Content, Loaded},
-    verify::{AMember, AnAggregator, Refused, RemovedKeys},
+    verify::{AMember, AnAggregator, Refusal, Refused, RemovedKeys},
 };
 pub use self::{
     files::{Files, FilesError, Standing, standing},
@@ -246,9 +246,16 @@ impl Credentials {
         self.refusals.load(Ordering::Acquire)
     }
 
-    /// Whether who was taken is refused by now.
-    pub(crate) fn refuses(&self, identity: &Identity, key: &KeyDigest) -> bool {
-        self.current().revoked.has(identity) || self.source.removed.has(key)
+    /// Why who was taken is refused by now; `None` when it is not.
+    pub(crate) fn refuses(&self, identity: &Identity, key: &KeyDigest) -> Option<String> {
+        let refusal = if self.current().revoked.has(identity) {
+            Refusal::Revoked(identity.short())
+        } else if self.source.removed.has(key) {
+            Refusal::Removed(identity.short())
+        } else {
+            return None;
+        };
+        Some(refusal.to_string())
     }
 
     async fn run(self: Arc<Self>, metrics: CredentialMetrics, stop: CancellationToken) {

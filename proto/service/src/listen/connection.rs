@@ -145,10 +145,8 @@ impl Connection {
             return Ok(());
         }
         proof.seen = refusals;
-        if !proof.credentials.refuses(identity, &proof.key) {
-            return Ok(());
-        }
-        let why = format!("{} was taken out while it was connected", identity.short());
+        let Some(why) = proof.credentials.refuses(identity, &proof.key) else { return Ok(()) };
+        let why = format!("its certificate is not taken any more: {why}");
         self.open.metrics.refuse("certificate", self.peer.address, Some(&why));
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
     }
