@@ -151,8 +151,11 @@ async fn picture(security: &Security, member: &Program) -> Vec<(String, i32, u64
 
 /// Between one member and another: hands datagrams on both ways, and records them.
 async fn relay(target: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
-    let (front, back) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    let (at, recorded) = (front.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let (front, back) = (
+        UdpSocket::bind("127.0.0.1:0").await.expect("a socket of this host"),
+        UdpSocket::bind("127.0.0.1:0").await.expect("a socket of this host"),
+    );
+    let (at, recorded) = (front.local_addr().expect("a socket of this host"), Arc::new(Mutex::new(Vec::new())));
     let record = recorded.clone();
     tokio::spawn(async move {
         let (mut question, mut answer) = (vec![0; 65_535], vec![0; 65_535]);
@@ -161,11 +164,11 @@ async fn relay(target: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
             tokio::select! {
                 Ok((length, from)) = front.recv_from(&mut question) => {
                     asker = Some(from);
-                    record.lock().unwrap().push(question[..length].to_vec());
+                    record.lock().expect("no panic before").push(question[..length].to_vec());
                     let _ = back.send_to(&question[..length], target).await;
                 }
                 Ok((length, _)) = back.recv_from(&mut answer) => {
-                    record.lock().unwrap().push(answer[..length].to_vec());
+                    record.lock().expect("no panic before").push(answer[..length].to_vec());
                     if let Some(asker) = asker {
                         let _ = front.send_to(&answer[..length], asker).await;
                     }
@@ -178,7 +181,7 @@ async fn relay(target: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
 
 /// Sends `count` datagrams of every kind to both members and gives how many bytes came back.
 async fn flood(members: [&Program; 2], kinds: &[Vec<u8>], count: usize) -> (usize, usize) {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket of this host");
     let (mut sent, mut answered, mut answer) = (0, 0, vec![0; 65_535]);
     for n in 0..count {
         let kind = &kinds[n % kinds.len()];
@@ -209,10 +212,10 @@ async fn an_outsider_at_sealed_gossip(count: usize) {
     more.push(format!("join=[\"{}\"]", one.address("grpc")));
     let mut two = aggregator("agg-2", &[through], &more);
     both_ready(&ann, &[&one, &two]).await;
-    let recorded: Vec<Vec<u8>> = recorded.lock().unwrap().clone();
+    let recorded: Vec<Vec<u8>> = recorded.lock().expect("no panic before").clone();
     assert!(recorded.len() >= 4 && recorded.iter().all(|datagram| datagram.len() <= 1_200), "{}", recorded.len());
 
-    let all = listed(&ann, &one).await.unwrap();
+    let all = listed(&ann, &one).await.expect("an answer");
     let of = |name: &str| {
         let found = all.iter().find(|one| one.aggregator_id == name).expect("it is listed");
         (found.generation, found.gossip_address.parse().expect("an address"))
@@ -252,7 +255,7 @@ async fn an_outsider_at_sealed_gossip(count: usize) {
     }
     assert_eq!(answered, 0, "an outsider was answered");
     assert_eq!(before, (picture(&ann, &one).await, picture(&ann, &two).await));
-    let scrape = Scrape::of(one.address("admin")).await.unwrap();
+    let scrape = Scrape::of(one.address("admin")).await.expect("its metrics");
     assert!(scrape.sum("starling_aggregator_gossip_dropped_total") > count as f64 / 10.0);
     assert_eq!(scrape.sum("starling_aggregator_gossip_failures_total"), 0.0);
 
