@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 
-use super::seal::Process;
-
+pub(super) const PROCESS_LEN: usize = 16;
+/// A start of an aggregator, as gossip tells them apart.
+pub(super) type Process = [u8; PROCESS_LEN];
 /// Messages of which pieces are missing. Only holders of a key make entries; the oldest goes.
 const MESSAGES_MAX: usize = 32;
 /// In front of a piece: its place and how many there are.

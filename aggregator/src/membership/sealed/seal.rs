@@ -9,13 +9,12 @@ use ring::{
 
 use super::{
     super::ring::{Key, KeyId, Keyring},
-    pieces::{Pieces, split},
+    pieces::{PROCESS_LEN, Pieces, Process, split},
     window::Window,
 };
 
 /// What is said of keys that are made for gossip, so that the same ring can serve something else.
 const PURPOSE: &[u8] = b"starling gossip 1";
-const PROCESS_LEN: usize = 16;
 const HEADER_LEN: usize = 1 + 4 + PROCESS_LEN + 8;
 const TAG_LEN: usize = 16;
 /// What sealing adds.
@@ -39,9 +38,6 @@ mod kind {
     /// The answer: the name of the process that asked.
     pub(super) const PROOF: u8 = 4;
 }
-
-/// A start of an aggregator, as gossip tells them apart.
-pub(super) type Process = [u8; PROCESS_LEN];
 
 /// Why a datagram was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
