@@ -233,6 +233,8 @@ async fn aggregators_and_dashboards_join_too() {
     let token = fleet.token("aggregators", &["--role", "aggregator"]).await;
     let (code, said) = fleet.join("starling-aggregator", &fleet.grpc(1), &token, "agg-3", &["--host", "agg-3.example"]);
     assert_eq!(code, Some(0), "{said}");
+    let joined = fs::read_to_string(fleet.issuer.path("joined-agg-3/joined.toml")).unwrap();
+    assert!(joined.contains("agg-3.example"), "the next certificate has that name too: {joined}");
     let settings = [
         format!("tls.folder={}", fleet.issuer.path("joined-agg-3")),
         format!("gossip_keyring={}", fleet.issuer.path("agg-1/gossip.keyring")),

@@ -218,7 +218,7 @@ impl Signer {
         Ok(signed)
     }
 
-    /// Signs the next certificate of a key that has joined.
+    /// Signs the next certificate of a key that has joined. Only an aggregator has `hosts` in it.
     ///
     /// # Errors
     /// [`SignerError`].
@@ -231,6 +231,7 @@ impl Signer {
     ) -> Result<Certificate, SignerError> {
         let key = crate::register::Hex(request.key());
         let grant = self.register.may_renew(&key, machine, now, self.life.grace)?;
+        let hosts = if grant.role == Role::Aggregator { hosts } else { Vec::new() };
         let (signed, serial) = self.sign(request, &grant, hosts, now)?;
         self.write(Event::Renewed { key, at: now, ends: signed.ends, serial })?;
         Ok(signed)
@@ -349,6 +350,12 @@ mod tests {
         Request::parse(&CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap()).unwrap()
     }
 
+    /// What stands in a certificate, as text.
+    fn names(pem: &str) -> String {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+        String::from_utf8_lossy(&pem.contents).into_owned()
+    }
+
     fn join(signer: &mut Signer, token: &JoinToken, request: &Request, name: &str) -> Result<Certificate, SignerError> {
         let ask = Ask {
             token: Hex(token.id),
@@ -379,7 +386,8 @@ mod tests {
         join(&mut again, &token, &b, "b").unwrap();
         let error = join(&mut again, &token, &request(), "c").unwrap_err().to_string();
         assert!(error.contains("used 2 times"), "{error}");
-        let renewed = again.renew(&a, None, Vec::new(), now()).unwrap();
+        let renewed = again.renew(&a, None, vec!["agg-1.example".to_owned()], now()).unwrap();
+        assert!(!names(&renewed.chain).contains("agg-1.example"), "a node has no names of hosts");
         assert!(renewed.chain != first.chain && renewed.identity == first.identity);
         assert_eq!(again.remove(Role::Node, &NodeId::parse("a").unwrap(), "ann", now()).unwrap(), Some(renewed.ends));
         drop(again);

@@ -45,6 +45,9 @@ pub struct Joined {
     /// "host:port" of their gossip.
     #[serde(default)]
     pub seeds: Vec<String>,
+    /// Names in the certificate by which other clients reach an aggregator.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// Why a membership cannot be read or written.
@@ -152,7 +155,12 @@ impl Folder {
     }
 
     /// Takes what was answered to `key`: nothing is written unless all of it belongs together.
-    pub(super) fn take(&self, answer: &v1::Membership, key: &KeyPair, machine: Machine) -> Result<Joined, FolderError> {
+    pub(super) fn take(
+        &self,
+        answer: &v1::Membership,
+        key: &KeyPair,
+        (machine, hosts): (Machine, &[String]),
+    ) -> Result<Joined, FolderError> {
         let odd = FolderError::Answer;
         let chain = certificates(&answer.certificate).map_err(odd)?;
         certificates(&answer.authorities).map_err(|what| odd(format!("authorities: {what}")))?;
@@ -175,6 +183,7 @@ impl Folder {
                 .map_or_else(|| crate::clock::unix().as_secs(), |before| before.joined_unix_s),
             aggregators: addresses(&answer.aggregators, before.as_ref().map(|before| &before.aggregators)),
             seeds: addresses(&answer.seeds, before.as_ref().map(|before| &before.seeds)),
+            hosts: hosts.to_vec(),
         };
         let text = toml::to_string(&joined).map_err(|error| odd(error.to_string()))?;
         let files = self.files();

@@ -219,7 +219,7 @@ pub async fn join(wish: &Wish) -> Result<Joined, JoinError> {
         role: wish.role.to_string(),
     };
     let answer = ask(wish, &request).await?;
-    let joined = folder.take(&answer, &key, machine)?;
+    let joined = folder.take(&answer, &key, (machine, &wish.hosts))?;
     if folder.path() != wish.folder.path() {
         wish.folder.put_aside()?;
         std::fs::rename(folder.path(), wish.folder.path())

@@ -172,13 +172,16 @@ impl Renewal {
         let stranger =
             Stranger::of(&authorities, &identity.trust_domain).map_err(|what| format!("{}: {what}", ca.display()))?;
         let machine = machine::here();
-        let request =
-            v1::RenewRequest { request: request(&key)?, machine: machine.to_bytes().0, hosts: self.hosts.clone() };
+        // Those of the first certificate, and those that the settings say since.
+        let further = self.hosts.iter().filter(|host| !joined.hosts.contains(host));
+        let hosts: Vec<String> = joined.hosts.iter().chain(further).cloned().collect();
+        let request = v1::RenewRequest { request: request(&key)?, machine: machine.to_bytes().0, hosts: hosts.clone() };
         let mut last = "no aggregator is known".to_owned();
         for address in &joined.aggregators {
             match self.ask(&stranger, address, &request).await {
                 Ok(answer) => {
-                    let taken = self.folder.take(&answer, &key, machine).map_err(|error| error.to_string())?;
+                    let taken =
+                        self.folder.take(&answer, &key, (machine, &hosts)).map_err(|error| error.to_string())?;
                     if taken.identity != joined.identity {
                         warn!(was = joined.identity, is = taken.identity, "the cluster gave this key another name");
                     }
