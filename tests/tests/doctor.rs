@@ -170,7 +170,7 @@ fn flags_that_are_not_understood_are_another_code_and_lines_end_with_their_sum()
     assert!(code == Some(2) && error.contains("node=FILE"), "{code:?} {error}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("node.toml");
-    fs::write(&file, "aggregators = []\n").unwrap();
+    fs::write(&file, "aggregators = [\"agg-1\"]\n").unwrap();
     let output = Command::new(binary("starling")).args(["doctor", "--config"]).arg(&file).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");

@@ -25,6 +25,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 const DIAL: Dial = Dial::within(Duration::from_secs(2));
 /// For one question.
 const ASKED_WITHIN: Duration = Duration::from_secs(4);
+/// Of errors of the client before there is a connection.
+const NO_CONNECTION: [&str; 4] = ["tcp connect error", "dns error", "elapsed", "timed out"];
 /// Key of the trailer in which an aggregator says why in one word.
 pub(crate) const REASON: &str = "starling-reason";
 
@@ -237,7 +239,8 @@ async fn ask(wish: &Wish, request: &v1::JoinRequest) -> Result<v1::Membership, J
         for address in &wish.addresses {
             match ask_one(&wish.token, address, request.clone()).await {
                 Ok(answer) => return Ok(answer),
-                Err(error @ JoinError::Unreachable(_)) => last = error,
+                // What breaks off may be an aggregator that is only just starting.
+                Err(error @ (JoinError::Unreachable(_) | JoinError::NotStarling(_))) => last = error,
                 Err(other) => return Err(other),
             }
         }
@@ -270,11 +273,11 @@ async fn connect(stranger: &Stranger, address: &str) -> Result<Channel, JoinErro
     let tried = timeout(ASKED_WITHIN, DIAL.connect_as(stranger, address)).await;
     match tried {
         Ok(Ok(channel)) => Ok(channel),
-        // TCP was there, TLS was not.
-        Ok(Err(error)) if error.contains("TLS") || error.contains("certificate") => {
-            Err(JoinError::NotStarling(format!("{address}: {error}")))
+        Ok(Err(error)) if NO_CONNECTION.iter().any(|words| error.contains(words)) => {
+            Err(JoinError::Unreachable(format!("{address}: {error}")))
         }
-        Ok(Err(error)) => Err(JoinError::Unreachable(format!("{address}: {error}"))),
+        // TCP was there, TLS was not.
+        Ok(Err(error)) => Err(JoinError::NotStarling(format!("{address}: {error}"))),
         Err(_) => Err(JoinError::Unreachable(format!("{address} does not answer"))),
     }
 }
