@@ -2,8 +2,9 @@
 //!
 //! Segments never change and a log file only grows, so that most of a copy on the same file system are further names of the
 //! same files (hard links): instant, and free until the store deletes them. The file that the log grows in is copied as long
-//! as it is. The log is taken before the segments: what leaves it meanwhile is in a segment by then. Segments are listed again until
-//! nothing new is there and nothing went.
+//! as it is; a record that was being appended may end it unfinished, which the next open cuts. The log is taken before the
+//! segments: what leaves it meanwhile is in a segment by then. Segments are listed again until nothing new is there and
+//! nothing went.
 //!
 //! A copy is made beside its place and renamed at the end; `SNAPSHOT` in it lists its files, with a checksum. While a restore
 //! is not finished, `RESTORING` keeps every process from opening the folder.

@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use starling_store::{
-    BlockKey, CopyError, OpenError, Options, Recovered, Replayed, Store, Subjects, restore, snapshot,
+    BlockKey, CopyError, LogDamage, LogFault, OpenError, Options, Recovered, Replayed, Store, Subjects, restore,
+    snapshot,
 };
 
 fn options() -> Options {
@@ -23,10 +24,12 @@ fn open(dir: &Path) -> (Store, Recovered) {
 
 fn records(recovered: Recovered) -> Vec<u32> {
     let number = |item| match item {
-        Replayed::Record(record) => u32::from_le_bytes(record.payload[..4].try_into().expect("four bytes")),
+        Replayed::Record(record) => Some(u32::from_le_bytes(record.payload[..4].try_into().expect("four bytes"))),
+        // A record of which one page was there and the next was not when it was copied: its append had not returned.
+        Replayed::Damage(LogDamage { what: LogFault::Tail, .. }) => None,
         Replayed::Damage(damage) => panic!("{damage}"),
     };
-    recovered.log.map(number).collect()
+    recovered.log.filter_map(number).collect()
 }
 
 fn block(start: u32) -> (BlockKey, u64, Bytes) {
