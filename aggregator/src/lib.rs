@@ -29,7 +29,6 @@ mod requests;
 mod roster;
 mod select;
 mod service;
-mod state_file;
 
 pub use config::{
     AlertSettings, Config, Duplicates, EngineSettings, EnrolmentSettings, HistorySettings, RemoteWriteSettings,

@@ -397,7 +397,15 @@ impl Metrics {
     pub(crate) fn gossip_dropped(&self, reason: &'static str, peer: SocketAddr) {
         self.gossip_dropped.of(reason).inc();
         if let Some(left_out) = self.gossip_dropped_line.allow() {
-            warn!(%peer, reason, left_out, "gossip dropped: it is not sealed by a key of the ring for this cluster");
+            let what = match reason {
+                "not_sealed" | "unknown_key" | "forged" => "it is not sealed by a key of the ring for this cluster",
+                "replayed" | "reflected" | "unproven" => {
+                    "it was sent before, or its sender does not prove that it lives"
+                }
+                "no_key" => "there is no key yet",
+                _ => "it cannot be read",
+            };
+            warn!(%peer, reason, left_out, "gossip dropped: {what}");
         }
     }
 

@@ -12,6 +12,7 @@ use std::{
 
 use starling_ledger::{KnownStream, limits::ROSTER_MAX};
 use starling_proto::ids::{NodeId, StreamId};
+use starling_service::state_folder;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
     ledger_task::LedgerHandle,
     membership::{Membership, State},
     metrics::Metrics,
-    state_file,
 };
 
 /// Name of the file in the state folder.
@@ -111,8 +111,7 @@ fn parse(line: &str) -> Option<KnownStream> {
 }
 
 fn stream_of(hex: &str) -> Option<StreamId> {
-    let number = u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32)?;
-    Some(StreamId::new(number.to_be_bytes()))
+    starling_proto::hex::decode_array(hex).map(StreamId::new)
 }
 
 fn write(path: &Path, known: &[KnownStream]) -> io::Result<()> {
@@ -122,7 +121,7 @@ fn write(path: &Path, known: &[KnownStream]) -> io::Result<()> {
         let ended = ended.map_or_else(|| "-".to_owned(), |tick| tick.to_string());
         text.push_str(&format!("{node} {stream:032x} {first_tick} {last_tick} {ended}\n"));
     }
-    state_file::replace(path, text.as_bytes())
+    state_folder::replace(path, text.as_bytes(), state_folder::OPEN)
 }
 
 #[cfg(test)]

@@ -209,14 +209,15 @@ impl Program for Service {
             let logs = history.ledger_logs(saved, (log, of_entries));
             (history, starting, logs, copies)
         });
-        let enrolment = match rooms.intake.membership.security().credentials() {
-            Some(_) if config.enrolment.enabled => {
+        // In plain text too: whoever wants to join is told that there is nothing to join by.
+        let enrolment = match config.enrolment.enabled {
+            true => {
                 let Exchange { membership, registry, fleet, metrics, .. } = &*rooms.exchange;
                 let known = (registry.clone(), fleet.clone());
                 let opened = Box::pin(Enrolment::open(&config, membership.clone(), known, metrics.clone())).await?;
                 Some(Arc::new(opened))
             }
-            _ => None,
+            false => None,
         };
         let ready = watch::Sender::new(Readiness::NotReady("starting".to_owned()));
         Ok(Self {
@@ -295,7 +296,7 @@ impl Program for Service {
         let hosts = config.grpc_advertise.iter().filter_map(|address| host_port(address).ok());
         let renewal = Renewal::of(&config.tls, Role::Aggregator, hosts.map(|(host, _)| host.to_owned()).collect());
         parts.start(RENEWAL, |stop| done(Renewal::run(renewal, renewals, stop)));
-        if let Some(enrolment) = enrolment {
+        if let Some(enrolment) = enrolment.filter(|enrolment| enrolment.has_certificates()) {
             parts.start(REMOVED, |stop| done(enrolment::follow(enrolment, stop)));
         }
         parts.start(SCRAPES, |stop| done(scrapes.run(stop)));

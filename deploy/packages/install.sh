@@ -108,6 +108,8 @@ main() {
 	case $node_id in *[!a-z0-9._-]*) usage "--node-id $node_id: characters are a-z, 0-9, '.', '_' and '-'" ;; esac
 	case $join in *[!A-Za-z0-9.:,_\[\]-]*) usage "--join $join: HOST:PORT,HOST:PORT" ;; esac
 	[ -z "$join" ] || [ -n "$token_file" ] || usage "--join wants --token-file FILE"
+	members=$(for program in $programs; do [ "$program" = tool ] || echo "$program"; done | sort -u | wc -l)
+	[ -z "$join" ] || [ "$members" = 1 ] || usage "--join is for one program: a token is for one role"
 	[ -z "$token_file" ] || [ "$token_file" = - ] || token_file=$(cd -- "$(dirname -- "$token_file")" && pwd)/$(basename -- "$token_file")
 	[ -n "$from" ] || from=$(dirname -- "$0")
 	[ "$(id -u)" = 0 ] || die "installing wants root: sudo sh install.sh ..."

@@ -112,7 +112,7 @@ macro_rules! id_of_16_bytes {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                f.write_str(&crate::hex::encode(&self.0))
             }
         }
 

@@ -15,6 +15,7 @@ pub mod bits;
 pub mod catalogue;
 pub mod frame;
 pub mod group;
+pub mod hex;
 pub mod histogram;
 pub mod ids;
 pub mod interner;

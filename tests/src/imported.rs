@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
-use starling_proto::{histogram::Histogram, v1};
+use starling_proto::{hex, histogram::Histogram, v1};
 use starling_service::grpc::query_client::QueryClient;
 use starling_testkit::eventually;
 use tonic::transport::Channel;
@@ -36,15 +36,9 @@ impl Input {
 
     /// Values of some seconds of one histogram series of a node, in seconds.
     pub fn histograms(&mut self, node: &str, name: &str, seconds: &[(u32, Arc<Histogram>)]) {
-        let hex = |bytes: &[u8]| {
-            bytes.iter().fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
-        };
         let times: Vec<String> = seconds.iter().map(|(tick, _)| tick.to_string()).collect();
         let all: Vec<String> =
-            seconds.iter().map(|(_, one)| format!("{{\"bytes\":\"{}\"}}", hex(&one.encode()))).collect();
+            seconds.iter().map(|(_, one)| format!("{{\"bytes\":\"{}\"}}", hex::encode(&one.encode()))).collect();
         let _ = writeln!(
             self.json,
             "{{\"subject\":\"node/{node}\",\"name\":\"{name}\",\"unit\":\"s\",\"times\":[{}],\"histograms\":[{}]}}",

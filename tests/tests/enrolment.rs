@@ -113,11 +113,14 @@ async fn a_host_joins_by_one_command_and_renews_and_is_taken_out() {
     // Taken out: the stream that is open ends, and it does not come back.
     let (code, said) = fleet.command(&["node", "remove", "web-1"]);
     assert_eq!(code, Some(0), "{said}");
+    let removed = std::time::Instant::now();
     eventually("nobody", async || match fleet.reporting().await? {
         0 => Ok(()),
         other => Err(format!("{other} report")),
     })
     .await;
+    let took = removed.elapsed();
+    assert!(took < Duration::from_secs(20), "it is out within seconds, not after {took:?}");
     eventually("it says that it is out", async || match http_get(address, "/ready").await? {
         (200, said) => Err(said),
         _ => Ok(()),
@@ -182,6 +185,9 @@ async fn each_refusal_has_its_own_words_and_code_and_spends_nothing() {
     // None of them spent the only use.
     let (code, said) = fleet.join("starling-node", &at, &token, "web-1", &[]);
     assert_eq!(code, Some(0), "{said}");
+    // Run once more, as a script does, with the file that was emptied.
+    let (code, said) = fleet.join("starling-node", &at, &token, "web-1", &[]);
+    assert!(code == Some(12) && said.contains("is a member already"), "{said}");
     let used = file("used", &text);
     let (code, said) = fleet.join("starling-node", &at, &used, "web-2", &[]);
     assert!(code == Some(8) && said.contains("was used 1 times"), "{said}");

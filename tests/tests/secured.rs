@@ -2,7 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
-use starling_proto::v1::{AggregatorState, GetClusterRequest, ListAggregatorsRequest};
+use futures_util::StreamExt as _;
+use starling_proto::v1::{AggregatorState, GetClusterRequest, ListAggregatorsRequest, WatchClusterRequest};
 use starling_service::{
     channel::Dial,
     credentials::Security,
@@ -12,7 +13,7 @@ use starling_service::{
     identity::Role,
 };
 use starling_testkit::eventually;
-use starling_tests::{Issuer, Program, aggregator};
+use starling_tests::{Issuer, LIMIT, Program, aggregator};
 use tonic::Code;
 
 const DIAL: Dial = Dial::within(Duration::from_secs(5));
@@ -137,12 +138,17 @@ async fn who_is_not_of_the_cluster_is_refused_with_the_reason() {
     // Revoked while it runs.
     issuer.issue("operator", "bob");
     ask(issuer.security("bob", Role::Operator)).await.unwrap();
+    let channel = DIAL.connect(&issuer.security("bob", Role::Operator), &address).await.unwrap();
+    let watched = QueryClient::new(channel).watch_cluster(WatchClusterRequest::default()).await.unwrap().into_inner();
     std::fs::write(&revoked, "operator bob\n").unwrap();
     eventually("bob is refused", async || match ask(issuer.security("bob", Role::Operator)).await {
         Ok(()) => Err("he is still taken".to_owned()),
         Err(_) => Ok(()),
     })
     .await;
+    // What he had open ends too.
+    let ended = tokio::time::timeout(LIMIT, watched.take_while(|view| std::future::ready(view.is_ok())).count()).await;
+    ended.expect("his stream is cut");
     issuer.issue("operator", "ann");
     ask(issuer.security("ann", Role::Operator)).await.unwrap();
     for reason in

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use starling_service::{credentials::Files, secret};
+use starling_service::{
+    credentials::Files,
+    state_folder::{self, OPEN, SECRET},
+};
 
 use crate::{Authority, AuthorityError, Issued};
 
@@ -14,11 +17,6 @@ pub const CA_KEY: &str = "ca-key.pem";
 
 /// Keys of the gossip of aggregators.
 pub const KEYRING: &str = "gossip.keyring";
-
-/// Of keys.
-const SECRET: u32 = 0o600;
-/// Of everything else.
-const OPEN: u32 = 0o644;
 
 /// Why files could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +105,7 @@ pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), FolderError> {
 }
 
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FolderError> {
-    secret::replace(path, content, mode).map_err(|error| FolderError::Io { path: path.to_owned(), error })
+    state_folder::replace(path, content, mode).map_err(|error| FolderError::Io { path: path.to_owned(), error })
 }
 
 #[cfg(test)]

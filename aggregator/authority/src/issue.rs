@@ -7,11 +7,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber,
 };
 use sha2::{Digest as _, Sha256};
-use starling_proto::{address::is_host, ids::NodeId};
-use starling_service::{
-    enrolment::hex,
-    identity::{BACKDATED, Identity, Role},
-};
+use starling_proto::{address::is_host, hex, ids::NodeId};
+use starling_service::identity::{BACKDATED, Identity, Role};
 use time::{Duration, OffsetDateTime};
 
 use crate::{Authority, AuthorityError};
@@ -106,7 +103,7 @@ impl Authority {
     /// As [`Authority::issue`], and [`AuthorityError::Request`].
     pub fn sign(&self, request: &Request, wish: &Wish, now: OffsetDateTime) -> Result<Signed, AuthorityError> {
         let (params, identity, shortened) = self.params(wish, now)?;
-        let serial = params.serial_number.as_ref().map(|serial| hex(&serial.to_bytes())).unwrap_or_default();
+        let serial = params.serial_number.as_ref().map(|serial| hex::encode(&serial.to_bytes())).unwrap_or_default();
         let ends = params.not_after;
         let certificate = params.signed_by(&request.0.public_key, &self.issuer)?.pem() + &self.between;
         Ok(Signed { certificate, identity, ends, shortened, serial })

@@ -224,6 +224,12 @@ impl Register {
         }
     }
 
+    /// One that has joined, by its key.
+    #[must_use]
+    pub fn get(&self, key: &KeyId) -> Option<&Enrolled> {
+        self.enrolled.get(key)
+    }
+
     /// Who has the name.
     #[must_use]
     pub fn holder(&self, role: Role, name: &NodeId) -> Option<&Enrolled> {
@@ -259,10 +265,13 @@ impl Register {
 
     /// The events that make this state anew.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        let tokens = self.tokens.iter().map(|(id, token)| {
+        let mut joined: BTreeMap<TokenId, u32> = BTreeMap::new();
+        for one in self.enrolled.values() {
+            *joined.entry(one.token).or_default() += 1;
+        }
+        let tokens = self.tokens.iter().map(move |(id, token)| {
             // Those who joined by it are counted again.
-            let joined = self.enrolled.values().filter(|one| one.token == *id).count();
-            let used = token.used.saturating_sub(u32::try_from(joined).unwrap_or(u32::MAX));
+            let used = token.used.saturating_sub(joined.get(id).copied().unwrap_or(0));
             Event::Token { id: *id, token: Token { used, ..token.clone() } }
         });
         // Those who were taken out first: a name may be another's now.

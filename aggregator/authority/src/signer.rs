@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Seek as _, SeekFrom, Write as _},
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use starling_proto::ids::NodeId;
 use starling_service::{
     enrolment::JoinToken,
     identity::{Identity, Role},
-    secret,
+    state_folder::{self, SECRET},
 };
 use time::{Duration, OffsetDateTime};
 
@@ -92,6 +92,8 @@ pub struct Signer {
     /// Whole lines end here.
     length: u64,
     lines: usize,
+    /// A part of a line may stand behind them.
+    torn: bool,
 }
 
 impl Signer {
@@ -121,7 +123,7 @@ impl Signer {
         }
         register.forget(now, life.grace);
         let (file, length, lines) = Self::write_anew(path, &register)?;
-        Ok(Self { authority, life, register, path: path.to_owned(), file, length, lines })
+        Ok(Self { authority, life, register, path: path.to_owned(), file, length, lines, torn: false })
     }
 
     fn write_anew(path: &Path, register: &Register) -> Result<(File, u64, usize), SignerError> {
@@ -133,8 +135,8 @@ impl Signer {
             text.push('\n');
             lines += 1;
         }
-        secret::replace(path, text.as_bytes(), 0o600).map_err(failed)?;
-        let file = OpenOptions::new().append(true).mode(0o600).open(path).map_err(failed)?;
+        state_folder::replace(path, text.as_bytes(), SECRET).map_err(failed)?;
+        let file = OpenOptions::new().append(true).mode(SECRET).open(path).map_err(failed)?;
         Ok((file, text.len() as u64, lines))
     }
 
@@ -198,7 +200,7 @@ impl Signer {
     ) -> Result<Certificate, SignerError> {
         let grant = self.register.may_join(ask, now, is_alive)?;
         let (signed, serial) = self.sign(request, &grant, hosts, now)?;
-        let is_known = self.register.enrolled().any(|(key, _)| *key == ask.key);
+        let is_known = self.register.get(&ask.key).is_some();
         self.write(if is_known {
             Event::Renewed { key: ask.key, at: now, ends: signed.ends, serial }
         } else {
@@ -289,15 +291,16 @@ impl Signer {
 
     /// Onto the disk first, then into the state.
     fn write(&mut self, event: Event) -> Result<(), SignerError> {
+        if self.torn {
+            (self.file, self.length, self.lines) = Self::write_anew(&self.path, &self.register)?;
+            self.torn = false;
+        }
         let mut line = event.line();
         line.push('\n');
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            // A part of a line is taken back; were it to stay, the next one would be damaged.
-            let back = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::End(0)));
-            if let Err(error) = back {
-                return Err(SignerError::Io { path: self.path.clone(), error });
-            }
+            // A part of a line is taken back, else it would be the start of the next one.
+            self.torn = self.file.set_len(self.length).is_err();
             return Err(SignerError::Io { path: self.path.clone(), error });
         }
         self.length += line.len() as u64;
@@ -405,11 +408,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut signer = signer(folder.path());
         let token = token(&mut signer, 1);
-        let good = std::mem::replace(&mut signer.file, File::open("/dev/null").unwrap());
+        // Nothing can be written to it, nor taken back.
+        signer.file = File::open("/dev/null").unwrap();
         assert!(matches!(join(&mut signer, &token, &request(), "a"), Err(SignerError::Io { .. })));
-        signer.file = good;
         join(&mut signer, &token, &request(), "b").unwrap();
-        assert_eq!(signer.register().enrolled().count(), 1);
+        drop(signer);
+        assert_eq!(self::signer(folder.path()).register().enrolled().count(), 1);
     }
 
     #[test]

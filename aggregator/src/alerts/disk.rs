@@ -5,8 +5,7 @@ use std::{fs, io, path::Path};
 use prost::Message as _;
 use starling_alerts::Record;
 use starling_proto::v1;
-
-use crate::state_file;
+use starling_service::state_folder;
 
 /// First bytes of the file: its form, then the checksum of the rest.
 const HEAD: &[u8; 8] = b"stalert1";
@@ -55,7 +54,7 @@ pub(super) fn write(path: &Path, records: Vec<Record>) -> io::Result<()> {
     bytes.extend_from_slice(HEAD);
     bytes.extend_from_slice(&crc32fast::hash(&rest).to_le_bytes());
     bytes.extend_from_slice(&rest);
-    state_file::replace(path, &bytes)
+    state_folder::replace(path, &bytes, state_folder::OPEN)
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use std::{
 };
 
 use starling_alerts::{Mistake, Rules, defaults, rule::FILE_BYTES_MAX};
+use starling_service::state_folder;
 
 use super::InForce;
-use crate::{config::AlertSettings, state_file};
+use crate::config::AlertSettings;
 
 /// What a file was when it was read last.
 type Stamp = Option<(SystemTime, u64)>;
@@ -91,7 +92,7 @@ impl Files {
             if fs::read_to_string(self.kept(at)).is_ok_and(|kept| kept == *text) {
                 continue;
             }
-            if state_file::replace(&self.kept(at), text.as_bytes()).is_err() {
+            if state_folder::replace(&self.kept(at), text.as_bytes(), state_folder::OPEN).is_err() {
                 return;
             }
         }

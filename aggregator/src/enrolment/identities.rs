@@ -4,9 +4,9 @@ use starling_authority::{
     Signer,
     register::{Enrolled, Hex, TOKENS_MAX, Token, TokenId},
 };
-use starling_proto::{ids::NodeId, v1};
+use starling_proto::{hex, ids::NodeId, v1};
 use starling_service::{
-    enrolment::{Reason, hex},
+    enrolment::Reason,
     grpc::{identities_client::IdentitiesClient, identities_server},
     identity::Role,
 };
@@ -159,6 +159,9 @@ impl identities_server::Identities for EnrolmentService {
             let next = "one whose certificate was copied by hand is refused by a line in tls.revoked";
             return Err(Status::not_found(format!("name: no {role} {name} has joined; {next}")));
         };
+        // Here at once; the others ask for it.
+        let removed = signing.with(|signer, now| Ok(signer.removed(now))).await?;
+        self.0.set_removed(removed.into_iter().map(|(key, ..)| key.0).collect());
         info!(%role, %name, author, "identity removed");
         Ok(Response::new(v1::RemoveIdentityResponse { ends_unix_s: i64::try_from(ends).unwrap_or(i64::MAX) }))
     }
@@ -204,7 +207,7 @@ fn identity(one: &Enrolled) -> v1::JoinedIdentity {
         ends_unix_s: seconds(one.ends),
         serial: one.serial.clone(),
         token_id: one.token.to_string(),
-        machine: one.machine.map(|machine| hex(&machine)).unwrap_or_default(),
+        machine: one.machine.map(|machine| hex::encode(&machine)).unwrap_or_default(),
         removed_unix_s: seconds(removed),
         removed_by: by,
     }

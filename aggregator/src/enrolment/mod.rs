@@ -79,6 +79,11 @@ impl Enrolment {
         Ok(Self { signing, membership, registry, fleet, channels, tries, signer, metrics, cluster, state_dir })
     }
 
+    /// Whether there is anybody to refuse.
+    pub(crate) fn has_certificates(&self) -> bool {
+        self.security().credentials().is_some()
+    }
+
     fn security(&self) -> &Security {
         self.membership.security()
     }

@@ -2,19 +2,21 @@
 
 use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
-use starling_service::{enrolment::hex, grpc::identities_client::IdentitiesClient, secret};
+use starling_proto::{hex, v1};
+use starling_service::{grpc::identities_client::IdentitiesClient, state_folder};
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tracing::{info, warn};
 
 use super::{Enrolment, REMOVED, signing::Signing};
-use starling_proto::v1;
 
 /// How long until a removal is known everywhere.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
 const ASKED_WITHIN: Duration = Duration::from_secs(3);
 /// Between two looks for what is over, in rounds.
 const TIDIED_EVERY: u32 = 720;
+/// Between two looks for others that sign, and for one that signs while nobody does, in rounds.
+const SOUGHT_EVERY: u32 = 12;
 /// Keys that are taken: as many as can have joined.
 const KEYS_MAX: usize = starling_authority::register::IDENTITIES_MAX;
 
@@ -30,7 +32,8 @@ pub(crate) async fn follow(enrolment: Arc<Enrolment>, stop: CancellationToken) {
         Err(error) => warn!(file = %path.display(), error, "who was removed is not known until an aggregator says it"),
     }
     let mut round = 0_u32;
-    let mut several_told = false;
+    // At first somebody may.
+    let (mut several_told, mut is_heard) = (false, true);
     loop {
         tokio::select! {
             biased;
@@ -43,11 +46,15 @@ pub(crate) async fn follow(enrolment: Arc<Enrolment>, stop: CancellationToken) {
                 if round.is_multiple_of(TIDIED_EVERY) {
                     signing.tidy().await;
                 }
-                several_told = tell_of_others(&enrolment, several_told).await;
+                if round.is_multiple_of(SOUGHT_EVERY) {
+                    several_told = tell_of_others(&enrolment, several_told).await;
+                }
                 own(signing).await
             }
-            None => from_others(&enrolment).await,
+            None if is_heard || round.is_multiple_of(SOUGHT_EVERY) => from_others(&enrolment).await,
+            None => None,
         };
+        is_heard = heard.is_some();
         let Some(keys) = heard else { continue };
         if keys == known {
             continue;
@@ -103,8 +110,7 @@ async fn list(enrolment: &Enrolment, address: &str) -> Option<HashSet<[u8; 32]>>
 async fn read(path: &Path) -> Result<HashSet<[u8; 32]>, String> {
     match tokio::fs::read_to_string(path).await {
         Ok(text) => {
-            let key = |line: &str| starling_authority::register::KeyId::parse(line).map(|key| key.0);
-            let keys: Option<HashSet<_>> = text.lines().map(key).collect();
+            let keys: Option<HashSet<_>> = text.lines().map(hex::decode_array).collect();
             keys.ok_or_else(|| "a line is not 64 hexadecimal digits".to_owned())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
@@ -113,10 +119,11 @@ async fn read(path: &Path) -> Result<HashSet<[u8; 32]>, String> {
 }
 
 async fn write(path: &Path, keys: &HashSet<[u8; 32]>) -> Result<(), String> {
-    let mut lines: Vec<String> = keys.iter().map(|key| hex(key)).collect();
+    let mut lines: Vec<String> = keys.iter().map(|key| hex::encode(key)).collect();
     lines.sort_unstable();
     let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
     let path = path.to_owned();
-    let written = tokio::task::spawn_blocking(move || secret::replace(&path, text.as_bytes(), 0o600)).await;
+    let written =
+        tokio::task::spawn_blocking(move || state_folder::replace(&path, text.as_bytes(), state_folder::SECRET)).await;
     written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

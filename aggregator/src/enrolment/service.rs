@@ -26,9 +26,8 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 use tracing::info;
 
 use super::{Enrolment, author, machine, signing::Signing};
+use crate::query::{marked, was_forwarded};
 
-/// Marks a request that was passed on once.
-const FORWARDED: &str = "starling-forwarded";
 /// For the answer of who signs.
 const ASKED_WITHIN: Duration = Duration::from_secs(3);
 /// Longest message that is read: a request for a certificate and some names.
@@ -68,16 +67,15 @@ impl EnrolmentService {
                  NAME --signs` makes its folder), or copy certificates by hand",
             )
         };
-        if request.metadata().contains_key(FORWARDED) {
+        if was_forwarded(request.metadata()) {
             return Err(nobody());
         }
         let who = author::of(request, said);
         let mut unreachable = None;
         for member in self.0.others() {
             let channel = self.0.channels.get(&member.grpc).map_err(Status::internal)?;
-            let mut passed = Request::new(request.get_ref().clone());
+            let mut passed = marked(request.get_ref().clone());
             passed.set_timeout(ASKED_WITHIN);
-            passed.metadata_mut().insert(FORWARDED, tonic::metadata::MetadataValue::from_static("1"));
             if let Ok(who) = who.parse() {
                 passed.metadata_mut().insert(author::ON_BEHALF_OF, who);
             }

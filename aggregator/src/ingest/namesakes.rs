@@ -11,6 +11,7 @@ use std::{
 };
 
 use starling_proto::{
+    hex,
     ids::{Machine, NodeId},
     limits::NODE_ID_LEN_MAX,
     v1,
@@ -52,7 +53,7 @@ pub(crate) trait HeldElsewhere: Send + Sync {
 pub(super) fn other_names(node: &NodeId, machine: &Machine, holder: &Holder) -> Vec<NodeId> {
     let by_id = machine.id.filter(|id| holder.machine.id != Some(*id));
     let named = |part: [u8; 16]| {
-        let mark: String = part.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let mark = hex::encode(&part[..4]);
         let start: String = node.as_str().chars().take(NODE_ID_LEN_MAX - 9).collect();
         NodeId::sanitised(&format!("{start}.{mark}"))
     };

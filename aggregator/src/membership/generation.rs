@@ -6,7 +6,7 @@ use std::{fs, io, path::Path};
 
 use anyhow::Context;
 
-use crate::state_file;
+use starling_service::state_folder;
 
 /// Name of the file in the state folder.
 const FILE: &str = "generation";
@@ -31,7 +31,7 @@ pub(crate) fn next(state_dir: &Path, unix_ms: u64) -> anyhow::Result<u64> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}{NEXT_STEP}", path.display())),
     };
     let generation = unix_ms.max(last.saturating_add(1));
-    let stored = state_file::replace(&path, format!("{generation}\n").as_bytes());
+    let stored = state_folder::replace(&path, format!("{generation}\n").as_bytes(), state_folder::OPEN);
     stored.with_context(|| format!("cannot store {}{NEXT_STEP}", path.display()))?;
     Ok(generation)
 }

@@ -186,10 +186,7 @@ impl Member {
 }
 
 fn parse_writer(hex: &str) -> Option<WriterId> {
-    if hex.len() != 32 {
-        return None;
-    }
-    u128::from_str_radix(hex, 16).ok().map(|number| WriterId::new(number.to_be_bytes()))
+    starling_proto::hex::decode_array(hex).map(WriterId::new)
 }
 
 #[cfg(test)]

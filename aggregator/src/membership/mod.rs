@@ -205,7 +205,7 @@ mod tests {
     /// A ring with one key, in a file of `state`.
     fn sealed(mut settings: Settings, state: &tempfile::TempDir, datagram_bytes: usize) -> Settings {
         let file = state.path().join("keyring");
-        starling_authority::folder::write_secret(&file, "ab".repeat(32).as_bytes()).unwrap();
+        starling_service::state_folder::replace(&file, "ab".repeat(32).as_bytes(), 0o600).unwrap();
         (settings.keys, settings.datagram_bytes) = (KeySource::File(file), datagram_bytes);
         settings
     }

@@ -8,6 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 use starling_proto::{ids::NodeId, v1};
+use starling_service::{identity::Role, listen::Peer};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
@@ -146,31 +147,36 @@ impl GossipKeys {
             .filter(|listed| listed.member.id != view.me.id)
             // Who left is no member, and fetches the ring when it is back.
             .filter(|listed| !(listed.dead && listed.member.state == State::Leaving))
-            .map(|listed| &listed.member)
             .collect();
+        let is_known = |address: &String| known.iter().any(|listed| listed.member.grpc == *address);
         let further: Vec<&String> =
-            self.join.iter().filter(|address| known.iter().all(|member| member.grpc != **address)).collect();
+            self.join.iter().filter(|address| **address != view.me.grpc && !is_known(address)).collect();
         let (of_known, of_further) = tokio::join!(
-            join_all(known.iter().map(|member| self.exchange(&member.grpc))),
+            join_all(known.iter().map(|listed| self.exchange(&listed.member.grpc))),
             join_all(further.iter().map(|address| self.exchange(address))),
         );
-        let mut found =
-            vec![Standing { name: view.me.id.to_string(), unreachable: None, status: self.rings().status() }];
-        for (member, answer) in known.into_iter().zip(of_known) {
+        let mut found = vec![Standing {
+            name: view.me.id.to_string(),
+            unreachable: None,
+            alive: true,
+            status: self.rings().status(),
+        }];
+        for (listed, answer) in known.into_iter().zip(of_known) {
+            let (member, alive) = (&listed.member, !listed.dead);
             let name = member.id.to_string();
             let answer = answer.and_then(|answer| match answer.name == name {
                 true => Ok(answer.status),
                 false => Err(format!("{} answers at its address", answer.name)),
             });
             found.push(match answer {
-                Ok(status) => Standing { name, unreachable: None, status },
-                Err(error) => Standing { name, unreachable: Some(error), status: member.keys.clone() },
+                Ok(status) => Standing { name, unreachable: None, alive, status },
+                Err(error) => Standing { name, unreachable: Some(error), alive, status: member.keys.clone() },
             });
         }
         for (address, answer) in further.into_iter().zip(of_further) {
             let standing = match answer {
-                Ok(answer) => Standing { name: answer.name, unreachable: None, status: answer.status },
-                Err(error) => Standing { name: address.clone(), unreachable: Some(error), status: None },
+                Ok(answer) => Standing { name: answer.name, unreachable: None, alive: true, status: answer.status },
+                Err(error) => Standing { name: address.clone(), unreachable: Some(error), alive: false, status: None },
             };
             match found.iter_mut().find(|other| other.name == standing.name) {
                 // Reached there, though not where gossip says.
@@ -222,9 +228,10 @@ pub(super) async fn answer(
     membership: &Membership,
     request: Request<v1::ExchangeGossipRingRequest>,
 ) -> Result<v1::ExchangeGossipRingResponse, Status> {
-    // With TLS the gate has let in aggregators only.
-    if membership.security().credentials().is_none() {
-        return Err(Status::failed_precondition("keys are not handed out in plain text"));
+    // The gate has let in aggregators only; looked at again, because the keys are all that gossip stands on.
+    let asks = request.extensions().get::<Peer>().and_then(|peer| peer.identity.as_ref());
+    if membership.security().credentials().is_none() || asks.is_none_or(|asks| asks.role != Role::Aggregator) {
+        return Err(Status::failed_precondition("keys are handed out to aggregators, and over TLS only"));
     }
     let rings = membership.rings();
     if let Some(ring) = &request.get_ref().ring {

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use starling_history::Tier;
 use starling_proto::{
     group::Group,
+    hex,
     ids::{NodeId, WriterId},
     v1::{self, AggregatorState},
 };
@@ -290,7 +291,7 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
             aggregator_id: name.unwrap_or_default(),
             length: Some(log.length),
             first_kept: log.first_kept,
-            hash: log.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex::encode(&log.hash),
             streams: Some(log.streams),
         }
     });

@@ -69,7 +69,7 @@ impl Holders {
 }
 
 /// Whether the request came from another aggregator.
-pub(super) fn was_forwarded(metadata: &MetadataMap) -> bool {
+pub(crate) fn was_forwarded(metadata: &MetadataMap) -> bool {
     metadata.contains_key(FORWARDED)
 }
 
@@ -206,7 +206,8 @@ fn unreachable(member: &Member, error: &str) -> Status {
     Status::unavailable(format!("aggregator {} at {}: {error}", member.id, member.grpc))
 }
 
-fn marked<T>(message: T) -> Request<T> {
+/// A request that is answered from what is held there, or not at all.
+pub(crate) fn marked<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert(FORWARDED, MetadataValue::<Ascii>::from_static("1"));
     request

@@ -39,7 +39,7 @@ pub(super) fn changed(changed: Changed, answered_by: &str) -> v1::GossipKeysChan
 
 /// The list.
 pub(super) fn keys(members: Vec<Standing>, answered_by: &str) -> v1::GossipKeys {
-    let member = |Standing { name, unreachable, status }: Standing| v1::GossipKeysOfMember {
+    let member = |Standing { name, unreachable, status, .. }: Standing| v1::GossipKeysOfMember {
         aggregator_id: name,
         unreachable: unreachable.unwrap_or_default(),
         status: status.map(|status| status.to_wire()),

@@ -23,7 +23,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub(crate) use self::{
-    alerts::AlertService, cluster::ClusterService, forward::Holders, over_time::OverTime, service::QueryService,
+    alerts::AlertService,
+    cluster::ClusterService,
+    forward::{Holders, marked, was_forwarded},
+    over_time::OverTime,
+    service::QueryService,
     views::Views,
 };
 use crate::{fleet::ClusterFleet, ingest::Registry, ledger_task::LedgerHandle};

@@ -8,7 +8,6 @@ mod command;
 mod copies;
 mod damages;
 mod export;
-mod hex;
 mod import;
 mod place;
 mod progress;

@@ -97,8 +97,7 @@ fn answer(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {
 
 /// Half of the hash is enough to distinguish two builds. Weak: the same file may be sent compressed.
 fn tag(hash: &[u8; 32]) -> String {
-    let digits: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("W/\"{digits}\"")
+    format!("W/\"{}\"", starling_proto::hex::encode(&hash[..8]))
 }
 
 /// Types of the files a build makes. With `nosniff` a wrong one keeps the page from starting.

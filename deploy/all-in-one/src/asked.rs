@@ -1,6 +1,10 @@
 //! The aggregator that a command asks, as its flags say.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use starling_service::{
     channel::Dial,
@@ -33,12 +37,7 @@ impl Asked {
         if address.starts_with("https://") {
             return Err("--aggregator: write host:port, and --tls FOLDER for TLS".to_owned());
         }
-        let security = match &self.tls {
-            None => Security::plain(),
-            Some(folder) => Credentials::load(Files::of_folder(folder), None, Role::Operator, false)
-                .map(|loaded| Security::of(loaded.into()))
-                .map_err(|error| format!("--tls: {error}"))?,
-        };
+        let security = self.tls.as_deref().map_or_else(|| Ok(Security::plain()), operator)?;
         let channel = Dial::within(CONNECT_WAIT).connect(&security, address).await;
         channel.map_err(|error| format!("no aggregator answers at {address}: {error}"))
     }
@@ -60,6 +59,15 @@ impl Asked {
             })
         })
     }
+}
+
+/// An operator, by a folder as `starling ca issue` lays it down.
+///
+/// # Errors
+/// Which file is wrong, and how.
+pub(crate) fn operator(folder: &Path) -> Result<Security, String> {
+    let loaded = Credentials::load(Files::of_folder(folder), None, Role::Operator, false);
+    loaded.map(|credentials| Security::of(credentials.into())).map_err(|error| format!("--tls: {error}"))
 }
 
 /// Who runs this, for lists of who did what; a certificate says it better.

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use starling_proto::v1::{self, GossipSealing, change_gossip_keys_request::Step};
+use starling_proto::{
+    hex,
+    v1::{self, GossipSealing, change_gossip_keys_request::Step},
+};
 use starling_service::grpc::cluster_client::ClusterClient;
-use tonic::{Request, Status};
+use tonic::Request;
 
-use crate::asked::Asked;
+use crate::{asked::Asked, ca::report};
 
 /// How long all aggregators together may take: one that is gone is waited for some seconds.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
-/// It was not done.
-const FAILED: u8 = 1;
 
 /// Shows and changes the keys of gossip, at all aggregators. Each step is refused while it would leave one of them deaf.
 #[derive(Debug, Clone, clap::Args)]
@@ -81,39 +82,24 @@ struct StepArgs {
 type Key = [u8; 4];
 
 fn key(text: &str) -> Result<Key, String> {
-    let number = (text.len() == 8 && !text.starts_with('+')).then(|| u32::from_str_radix(text, 16).ok()).flatten();
-    number.map(u32::to_be_bytes).ok_or_else(|| "wanted are 8 hexadecimal digits, as the list shows them".to_owned())
-}
-
-fn shown(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::decode_array(text).ok_or_else(|| "wanted are 8 hexadecimal digits, as the list shows them".to_owned())
 }
 
 impl GossipArgs {
     /// Does it; the exit code.
     pub(crate) fn run(self) -> u8 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let done = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(self.what.done()));
-        match done {
-            Ok(()) => 0,
-            Err(error) => {
-                eprintln!("starling gossip: {error}");
-                FAILED
-            }
-        }
+        report("gossip", self.what.run())
     }
 }
 
 impl What {
-    async fn done(self) -> Result<(), String> {
-        let (step, args) = match self {
+    fn run(self) -> Result<(), String> {
+        let (step, StepArgs { force, asked }) = match self {
             Self::Keys { what: Keys::List { asked } } => {
-                let mut client = ClusterClient::new(asked.connect().await?);
-                let keys = client
-                    .list_gossip_keys(within(v1::ListGossipKeysRequest {}))
-                    .await
-                    .map_err(|status| failed(&status))?;
-                print!("{}", table(&keys.into_inner()));
+                let keys = asked.ask(|channel| async move {
+                    ClusterClient::new(channel).list_gossip_keys(within(v1::ListGossipKeysRequest {})).await
+                })?;
+                print!("{}", table(&keys));
                 return Ok(());
             }
             Self::Keys { what: Keys::Install { step } } => (Step::Install(v1::InstallGossipKey {}), step),
@@ -128,17 +114,16 @@ impl What {
                 (Step::Seal(sealing as i32), step)
             }
         };
-        let mut client = ClusterClient::new(args.asked.connect().await?);
-        let request = v1::ChangeGossipKeysRequest { step: Some(step), force: args.force };
-        let changed = client.change_gossip_keys(within(request)).await.map_err(|status| failed(&status))?.into_inner();
+        let request = within(v1::ChangeGossipKeysRequest { step: Some(step), force });
+        let changed =
+            asked.ask(|channel| async move { ClusterClient::new(channel).change_gossip_keys(request).await })?;
         for what in &changed.breaks {
             println!("forced although {what}");
         }
         if !changed.key_id.is_empty() {
-            println!("new key {}", shown(&changed.key_id));
+            println!("new key {}", hex::encode(&changed.key_id));
         }
-        let keys = changed.keys.unwrap_or_default();
-        print!("{}", table(&keys));
+        print!("{}", table(&changed.keys.unwrap_or_default()));
         Ok(())
     }
 }
@@ -149,10 +134,6 @@ fn within<T>(message: T) -> Request<T> {
     request
 }
 
-fn failed(status: &Status) -> String {
-    status.message().to_owned()
-}
-
 /// A line for each aggregator, and one that says whether the next step can be taken.
 fn table(keys: &v1::GossipKeys) -> String {
     let width = keys.members.iter().map(|member| member.aggregator_id.len()).chain([10]).max().unwrap_or(10);
@@ -161,7 +142,7 @@ fn table(keys: &v1::GossipKeys) -> String {
         let what = match &member.status {
             None => format!("{:>7}  {:7}  none", "-", "-"),
             Some(status) => {
-                let ids: Vec<String> = status.key_ids.iter().map(|id| shown(id)).collect();
+                let ids: Vec<String> = status.key_ids.iter().map(|id| hex::encode(id)).collect();
                 let version = if status.from_file { "file".to_owned() } else { status.version.to_string() };
                 format!("{version:>7}  {:7}  {}", sealing(status.sealing()), ids.join(" "))
             }

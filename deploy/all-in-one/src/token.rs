@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use starling_proto::v1;
-use starling_service::{grpc::identities_client::IdentitiesClient, secret};
+use starling_service::{
+    grpc::identities_client::IdentitiesClient,
+    state_folder::{self, SECRET},
+};
 
 use crate::{
     asked::{Asked, author},
@@ -80,7 +83,7 @@ impl What {
                     asked.ask(|channel| async move { IdentitiesClient::new(channel).create_token(wanted).await })?;
                 match out {
                     None => println!("{}", made.token),
-                    Some(file) => secret::replace(&file, format!("{}\n", made.token).as_bytes(), 0o600)
+                    Some(file) => state_folder::replace(&file, format!("{}\n", made.token).as_bytes(), SECRET)
                         .map_err(|error| format!("{}: {error}", file.display()))?,
                 }
                 let status = made.status.unwrap_or_default();

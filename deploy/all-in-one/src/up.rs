@@ -245,8 +245,11 @@ mod tests {
             text.push_str(&format!("\n## {program}\n\n{}", reference(&rows)));
         }
         text.push_str("\n## Listeners and certificate of every program\n\n");
-        let rows =
-            [starling_service::listen::ListenMetrics::rows(), starling_service::credentials::CredentialMetrics::rows()];
+        let rows = [
+            starling_service::listen::ListenMetrics::rows(),
+            starling_service::credentials::CredentialMetrics::rows(),
+            starling_service::enrolment::RenewalMetrics::rows(),
+        ];
         text.push_str(&reference(&rows.concat()));
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
         generated::is_current(&path, &text).unwrap();

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use sha2::{Digest as _, Sha256};
-use starling_proto::ids::Machine;
+use starling_proto::{hex, ids::Machine};
 
 /// Which machine this is, see machine-id(5) and random(4), by the root of its files and its procfs. The machine-id is
 /// private to its host: what is sent is made of it one way, and of nothing else that other programs make of it.
@@ -31,9 +31,7 @@ pub fn here() -> Machine {
 /// 32 hexadecimal digits, with or without dashes; not all zero.
 fn sixteen(text: &[u8]) -> Option<[u8; 16]> {
     let digits: String = text.trim_ascii().iter().filter(|byte| **byte != b'-').map(|byte| char::from(*byte)).collect();
-    let hex = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let number = u128::from_str_radix(&digits, 16).ok().filter(|number| hex && *number != 0)?;
-    Some(number.to_be_bytes())
+    hex::decode_array(&digits).filter(|bytes| *bytes != [0; 16])
 }
 
 #[cfg(test)]

@@ -215,7 +215,11 @@ fn run<P: Program>(config: P::Config) -> anyhow::Result<()> {
         let shutdown = shutdown::on_signal()?;
         let manager = ServiceManager::of_process();
         let starting = manager.starting();
-        let program = P::bind(config, Registry::default()).await?;
+        // A start may wait for long, such as for a certificate or a large log: who stops it then need not wait.
+        let program = tokio::select! {
+            bound = P::bind(config, Registry::default()) => bound?,
+            () = shutdown.cancelled() => return Ok(()),
+        };
         drop(starting);
         let introduction = program.introduction();
         let introduced = introduction.is_some();

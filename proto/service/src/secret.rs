@@ -2,9 +2,9 @@
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -77,27 +77,6 @@ pub fn text(file: &Path) -> Result<String, String> {
         true => Err(format!("has more than {SECRET_LEN_MAX} bytes")),
         false => Ok(text),
     }
-}
-
-/// Writes a file whole, for those whom `mode` lets read it: under another name first, then onto the disk, then in its
-/// place. Blocking.
-///
-/// # Errors
-/// Of the file system; what was there stays.
-pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut other = path.as_os_str().to_owned();
-    other.push(".new");
-    let other = PathBuf::from(other);
-    // One that an attempt before left may have another mode.
-    match fs::remove_file(&other) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&other)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&other, path)?;
-    File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The first line of a file.

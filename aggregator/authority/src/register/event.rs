@@ -3,8 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use starling_proto::ids::NodeId;
-use starling_service::{enrolment::hex, identity::Role};
+use starling_proto::{hex, ids::NodeId};
+use starling_service::identity::Role;
 
 use super::{Enrolled, Token};
 
@@ -27,21 +27,13 @@ impl<const N: usize> Hex<N> {
     /// Of twice as many digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        let digits = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
-        let mut bytes = [0; N];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = digits(at)?;
-        }
-        Some(Self(bytes))
+        hex::decode_array(text).map(Self)
     }
 }
 
 impl<const N: usize> fmt::Display for Hex<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -152,7 +144,7 @@ impl Event {
         let line = match self.clone() {
             Self::Token { id, token } => Line::Token {
                 id: id.to_string(),
-                secret: hex(&token.secret),
+                secret: hex::encode(&token.secret),
                 role: token.role.to_string(),
                 created: token.created,
                 expires: token.expires,
@@ -167,7 +159,7 @@ impl Event {
                 key: key.to_string(),
                 role: enrolled.role.to_string(),
                 name: enrolled.name.to_string(),
-                machine: enrolled.machine.map(|machine| hex(&machine)),
+                machine: enrolled.machine.map(|machine| hex::encode(&machine)),
                 token: enrolled.token.to_string(),
                 joined: enrolled.joined,
                 renewed: enrolled.renewed,

@@ -36,7 +36,7 @@ fn signature(key: &str, seconds: u64, body: &[u8]) -> Result<String, String> {
     mac.update(format!("{seconds}.").as_bytes());
     mac.update(body);
     let bytes = mac.finalize().into_bytes();
-    Ok(format!("t={seconds},v1={}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+    Ok(format!("t={seconds},v1={}", starling_proto::hex::encode(&bytes)))
 }
 
 async fn headers(settings: &NotifierSettings, target: &Target, body: &[u8]) -> Result<HeaderMap, String> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use starling_authority::folder;
+use starling_service::state_folder::{self, SECRET};
 use starling_service::{clock, secret};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -195,7 +195,7 @@ impl Rings {
 
     /// Onto the disk, then in use: what others may have from us is not lost by a restart.
     fn put(&self, ring: Ring) -> Result<(), String> {
-        folder::write_secret(&self.0.path, ring.text().as_bytes())
+        state_folder::replace(&self.0.path, ring.text().as_bytes(), SECRET)
             .map_err(|error| format!("the ring is not kept: {error}"))?;
         let before = self.handed().map(|ring| ring.status(false).fact()).unwrap_or_default();
         info!(before, now = ring.status(false).fact(), "keys of gossip: version, sealing, and names, the first seals");
@@ -209,7 +209,7 @@ impl Rings {
 
 fn read(folder: &Path, path: &Path) -> anyhow::Result<Option<Ring>> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create the state folder {}", folder.display()))?;
-    if !path.exists() {
+    if !path.try_exists().with_context(|| format!("cannot look for {}", path.display()))? {
         return Ok(None);
     }
     let what = match secret::text(path) {
@@ -297,7 +297,7 @@ mod tests {
     async fn keys_of_a_file_are_handed_out_and_none_are_taken() {
         let (state, tasks) = (tempfile::tempdir().unwrap(), TaskTracker::new());
         let file = state.path().join("keyring");
-        folder::write_secret(&file, "ab".repeat(32).as_bytes()).unwrap();
+        state_folder::replace(&file, "ab".repeat(32).as_bytes(), SECRET).unwrap();
         let one = Rings::open(KeySource::File(file), state.path(), &tasks).await.unwrap();
         let (other, made) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let two = Rings::open(others(false, false), other.path(), &tasks).await.unwrap();

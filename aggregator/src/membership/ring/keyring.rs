@@ -1,14 +1,12 @@
 //! The keys of gossip, and how they stand in a file.
 
-use std::{
-    fmt::{self, Write as _},
-    path::Path,
-};
+use std::{fmt, path::Path};
 
 use ring::{
     digest::{SHA256, digest},
     rand::{SecureRandom as _, SystemRandom},
 };
+use starling_proto::hex;
 use starling_service::secret;
 
 /// Most keys at once: the one in use, the one before, and the one to come; one to spare.
@@ -18,11 +16,6 @@ const KEY_BYTES: usize = 32;
 
 /// By what a key is named on the wire and to people: the start of its SHA-256.
 pub(crate) type KeyId = [u8; 4];
-
-/// The name of a key, for people.
-pub(super) fn shown(id: KeyId) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// A key. Showing it shows its name.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,7 +44,7 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shown(self.id))
+        f.write_str(&hex::encode(&self.id))
     }
 }
 
@@ -96,15 +89,7 @@ impl Keyring {
 
     /// Lines of a file.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        for key in &self.0 {
-            for byte in key.bytes {
-                // Into a text it does not fail.
-                let _ = write!(text, "{byte:02x}");
-            }
-            text.push('\n');
-        }
-        text
+        self.0.iter().map(|key| hex::encode(&key.bytes) + "\n").collect()
     }
 
     /// Reads lines of a file.
@@ -118,7 +103,7 @@ impl Keyring {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let bytes = key(line)
+            let bytes = hex::decode_array(line)
                 .ok_or_else(|| format!("line {} is not a key: wanted are 64 hexadecimal digits", number + 1))?;
             keys.push(Key::of(bytes));
         }
@@ -140,18 +125,6 @@ impl Keyring {
     pub(in crate::membership) fn names(&self) -> String {
         self.0.iter().map(|key| format!("{key:?}")).collect::<Vec<_>>().join(" ")
     }
-}
-
-fn key(hex: &str) -> Option<[u8; KEY_BYTES]> {
-    if hex.len() != 2 * KEY_BYTES || !hex.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; KEY_BYTES];
-    for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-        *byte = u8::from_str_radix(digits, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 
 use std::{cmp::Ordering, time::Duration};
 
-use starling_proto::v1::{self, GossipSealing};
+use starling_proto::{
+    hex,
+    v1::{self, GossipSealing},
+};
 
-use super::keyring::{KEYS_MAX, Key, KeyId, Keyring, shown};
+use super::keyring::{KEYS_MAX, Key, KeyId, Keyring};
 
 /// How long a first ring waits for somebody who has one, when not everybody says that there is none. Those that nobody can
 /// reach then have one of their own; what becomes of two is said at [`Ring::order`].
@@ -125,7 +128,7 @@ impl Ring {
         let place = |id: KeyId| {
             let known = self.keys.names();
             let at = self.keys.keys().iter().position(|key| key.id == id);
-            at.ok_or_else(|| format!("there is no key {}: those of the ring are {known}", shown(id)))
+            at.ok_or_else(|| format!("there is no key {}: those of the ring are {known}", hex::encode(&id)))
         };
         match step {
             Step::Install if keys.len() >= KEYS_MAX => {
@@ -137,11 +140,11 @@ impl Ring {
                 keys.push(key);
             }
             Step::Use(id) => match place(id)? {
-                0 => return Err(format!("{} seals already", shown(id))),
+                0 => return Err(format!("{} seals already", hex::encode(&id))),
                 at => keys[..=at].rotate_right(1),
             },
             Step::Retire(id) => match place(id)? {
-                0 => return Err(format!("{} is the one that seals: use another one first", shown(id))),
+                0 => return Err(format!("{} is the one that seals: use another one first", hex::encode(&id))),
                 at => drop(keys.remove(at)),
             },
             Step::Seal(wanted) => match (sealing, wanted) {
@@ -235,7 +238,7 @@ pub(crate) struct RingStatus {
 impl RingStatus {
     /// As a fact of gossip, 70 bytes at most: "version[f] sealing id,id".
     pub(crate) fn fact(&self) -> String {
-        let ids: Vec<String> = self.ids.iter().map(|id| shown(*id)).collect();
+        let ids: Vec<String> = self.ids.iter().map(|id| hex::encode(id)).collect();
         let file = if self.from_file { "f" } else { "" };
         format!("{}{file} {} {}", self.version, self.sealing.as_str(), ids.join(","))
     }
@@ -245,7 +248,7 @@ impl RingStatus {
         let mut words = fact.split(' ');
         let (version, sealing, ids) = (words.next()?, words.next()?, words.next()?);
         let (number, from_file) = version.strip_suffix('f').map_or((version, false), |number| (number, true));
-        let ids: Option<Vec<KeyId>> = ids.split(',').map(parse_id).collect();
+        let ids: Option<Vec<KeyId>> = ids.split(',').map(hex::decode_array).collect();
         let ids = ids.filter(|ids| ids.len() <= KEYS_MAX)?;
         Some(Self { version: number.parse().ok()?, sealing: Sealing::parse(sealing)?, ids, from_file })
     }
@@ -267,11 +270,6 @@ impl RingStatus {
         let sealing = Sealing::of_wire(status.sealing)?;
         Some(Self { version: status.version, sealing, ids: ids?, from_file: status.from_file })
     }
-}
-
-fn parse_id(text: &str) -> Option<KeyId> {
-    let number = (text.len() == 8 && !text.starts_with('+')).then(|| u32::from_str_radix(text, 16).ok()).flatten()?;
-    Some(number.to_be_bytes())
 }
 
 /// What somebody answered who was asked for a ring.

@@ -1,6 +1,6 @@
 //! Sealing and opening datagrams. Pure.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -22,8 +22,6 @@ pub(super) const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 /// Processes whose numbers are remembered. Beyond, the one heard of longest ago is forgotten, and has to prove again that it
 /// lives: only holders of a key make entries, and a cluster has some 50 members, each of which starts anew now and then.
 const PROCESSES_MAX: usize = 4_096;
-/// A process that is not known is asked once in this time.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Processes that were asked and did not answer. Beyond, all are forgotten.
 const ASKED_MAX: usize = 1_024;
 
@@ -93,7 +91,7 @@ pub(super) struct Seal {
     own: LessSafeKey,
     heard: HashMap<Process, Heard>,
     pieces: Pieces,
-    asked: HashMap<Process, Duration>,
+    asked: HashMap<Process, u64>,
     /// Datagrams opened, as a clock for what to forget.
     opened: u64,
 }
@@ -204,14 +202,14 @@ impl Seal {
         datagram
     }
 
-    /// Opens a datagram. `now` is the time since some moment.
+    /// Opens a datagram.
     ///
     /// A process that is not known has to name ours before it is believed: what was recorded before this process started, or
     /// on its way to another member, is no proof that its sender lives.
     ///
     /// # Errors
     /// Why it is dropped; nothing else has changed then.
-    pub(super) fn open(&mut self, datagram: &[u8], now: Duration) -> Result<Opened, Dropped> {
+    pub(super) fn open(&mut self, datagram: &[u8]) -> Result<Opened, Dropped> {
         let (header, sealed) = datagram.split_first_chunk::<HEADER_LEN>().ok_or(Dropped::NotSealed)?;
         let Header { kind, key: id, process, counter } = Header::parse(header).ok_or(Dropped::NotSealed)?;
         if sealed.len() < TAG_LEN {
@@ -240,7 +238,7 @@ impl Seal {
         let names_us = matches!(kind, kind::ASK | kind::PROOF) && content == self.process;
         if !self.heard.contains_key(&process) {
             if !names_us {
-                return self.ask(process, now).ok_or(Dropped::Unproven);
+                return self.ask(process, counter).ok_or(Dropped::Unproven);
             }
             let Some(derived) = derived else { return Err(Dropped::Forged) };
             self.forget_one_of_many();
@@ -262,15 +260,17 @@ impl Seal {
         }
     }
 
-    /// Asks a process for a proof, unless it was asked a moment ago.
-    fn ask(&mut self, process: Process, now: Duration) -> Option<Opened> {
-        if self.asked.get(&process).is_some_and(|at| now.saturating_sub(*at) < ASK_EVERY) {
+    /// Asks a process for a proof, wherever its datagram came from: once for each that is newer than all before, so that who
+    /// plays recordings gets no more answers than there are recordings, and the process itself, whose next one is newer, is
+    /// asked whatever was played before.
+    fn ask(&mut self, process: Process, counter: u64) -> Option<Opened> {
+        if self.asked.get(&process).is_some_and(|asked| counter <= *asked) {
             return None;
         }
         if self.asked.len() >= ASKED_MAX {
             self.asked.clear();
         }
-        self.asked.insert(process, now);
+        self.asked.insert(process, counter);
         Some(Opened::Answer(self.one(kind::ASK, &process), Some(Dropped::Unproven)))
     }
 
@@ -290,7 +290,6 @@ mod tests {
     use super::{super::super::ring::of_test, *};
 
     const LONG: usize = 1_200;
-    const NOW: Duration = Duration::from_secs(100);
 
     fn seal(keys: &[u8], cluster: &str, process: u8) -> Seal {
         Seal::new(of_test(keys), cluster.to_owned(), [process; PROCESS_LEN])
@@ -305,10 +304,10 @@ mod tests {
 
     fn meet(one: &mut Seal, two: &mut Seal) {
         let first = whole(one, b"x");
-        let Ok(Opened::Answer(ask, Some(Dropped::Unproven))) = two.open(&first, NOW) else { panic!("it asks") };
-        let Ok(Opened::Answer(proof, None)) = one.open(&ask, NOW) else { panic!("it answers") };
+        let Ok(Opened::Answer(ask, Some(Dropped::Unproven))) = two.open(&first) else { panic!("it asks") };
+        let Ok(Opened::Answer(proof, None)) = one.open(&ask) else { panic!("it answers") };
         assert!(ask.len() <= first.len() + PROCESS_LEN && proof.len() == ask.len());
-        assert_eq!(two.open(&proof, NOW), Ok(Opened::Nothing));
+        assert_eq!(two.open(&proof), Ok(Opened::Nothing));
     }
 
     fn whole(from: &mut Seal, message: &[u8]) -> Vec<u8> {
@@ -324,11 +323,11 @@ mod tests {
         let (mut one, mut two) = pair(&[1]);
         let sealed = whole(&mut one, b"hello");
         assert_eq!(sealed.len(), 5 + OVERHEAD);
-        assert_eq!(two.open(&sealed, NOW), message(b"hello"));
-        assert_eq!(two.open(&sealed, NOW), Err(Dropped::Replayed));
-        assert_eq!(seal(&[1], "b", 3).open(&sealed, NOW), Err(Dropped::Forged), "of another cluster");
-        assert_eq!(one.open(&sealed, NOW), Err(Dropped::Reflected));
-        assert_eq!(seal(&[2], "a", 4).open(&sealed, NOW), Err(Dropped::UnknownKey));
+        assert_eq!(two.open(&sealed), message(b"hello"));
+        assert_eq!(two.open(&sealed), Err(Dropped::Replayed));
+        assert_eq!(seal(&[1], "b", 3).open(&sealed), Err(Dropped::Forged), "of another cluster");
+        assert_eq!(one.open(&sealed), Err(Dropped::Reflected));
+        assert_eq!(seal(&[2], "a", 4).open(&sealed), Err(Dropped::UnknownKey));
         assert_ne!(whole(&mut one, b"hello"), sealed);
     }
 
@@ -337,13 +336,13 @@ mod tests {
         let (mut one, _) = pair(&[1]);
         let mut recorded = vec![whole(&mut one, b"x"), whole(&mut one, b"y")];
         // The proofs of its former life too, and what went to another member.
-        let Ok(Opened::Answer(ask, _)) = seal(&[1], "a", 3).open(&recorded[0], NOW) else { panic!("it asks") };
-        let Ok(Opened::Answer(proof, _)) = one.open(&ask, NOW) else { panic!("it answers") };
+        let Ok(Opened::Answer(ask, _)) = seal(&[1], "a", 3).open(&recorded[0]) else { panic!("it asks") };
+        let Ok(Opened::Answer(proof, _)) = one.open(&ask) else { panic!("it answers") };
         recorded.extend([ask, proof]);
         let mut two = seal(&[1], "a", 9);
         let mut answers = 0;
         for datagram in recorded.iter().cycle().take(1_000) {
-            match two.open(datagram, NOW) {
+            match two.open(datagram) {
                 Ok(Opened::Answer(ask, Some(Dropped::Unproven))) => {
                     answers += 1;
                     assert_eq!(ask.len(), OVERHEAD + PROCESS_LEN);
@@ -351,15 +350,15 @@ mod tests {
                 other => assert!(other.is_err(), "{other:?}"),
             }
         }
-        assert_eq!(answers, 2, "each process that they are of is asked once a second");
+        assert_eq!(answers, recorded.len(), "one for each recording, however often it is played");
         assert!(two.heard.is_empty());
         // The living one gets in by what it sends next.
         one.heard.clear();
         let next = whole(&mut one, b"z");
-        let Ok(Opened::Answer(ask, _)) = two.open(&next, NOW + ASK_EVERY) else { panic!("it asks again") };
-        let Ok(Opened::Answer(proof, None)) = one.open(&ask, NOW) else { panic!("it answers") };
-        two.open(&proof, NOW).unwrap();
-        assert_eq!(two.open(&whole(&mut one, b"z"), NOW), message(b"z"));
+        let Ok(Opened::Answer(ask, _)) = two.open(&next) else { panic!("it asks again") };
+        let Ok(Opened::Answer(proof, None)) = one.open(&ask) else { panic!("it answers") };
+        two.open(&proof).unwrap();
+        assert_eq!(two.open(&whole(&mut one, b"z")), message(b"z"));
     }
 
     #[test]
@@ -367,7 +366,7 @@ mod tests {
         let (mut one, mut two) = pair(&[1]);
         let both_hear = |one: &mut Seal, two: &mut Seal| {
             let (to_two, to_one) = (whole(one, b"x"), whole(two, b"y"));
-            assert_eq!((two.open(&to_two, NOW), one.open(&to_one, NOW)), (message(b"x"), message(b"y")));
+            assert_eq!((two.open(&to_two), one.open(&to_one)), (message(b"x"), message(b"y")));
         };
         // Install at both, use at both, retire at both; each step at one before the other.
         for ring in [&[1, 2][..], &[2, 1], &[2]] {
@@ -377,7 +376,7 @@ mod tests {
             both_hear(&mut one, &mut two);
         }
         let late = whole(&mut seal(&[1], "a", 3), b"z");
-        assert_eq!(two.open(&late, NOW), Err(Dropped::UnknownKey), "a retired key opens nothing");
+        assert_eq!(two.open(&late), Err(Dropped::UnknownKey), "a retired key opens nothing");
     }
 
     #[test]
@@ -387,7 +386,7 @@ mod tests {
         one.replace(of_test(&[2, 1]));
         one.replace(of_test(&[1, 2]));
         let second = whole(&mut one, b"x");
-        assert!(first != second && two.open(&first, NOW).is_ok() && two.open(&second, NOW).is_ok());
+        assert!(first != second && two.open(&first).is_ok() && two.open(&second).is_ok());
     }
 
     #[test]
@@ -404,7 +403,7 @@ mod tests {
             let mut process = [0xbb; PROCESS_LEN];
             process[..8].copy_from_slice(&(n as u64).to_be_bytes());
             let sealed = whole(&mut Seal::new(of_test(&[1]), "a".to_owned(), process), b"x");
-            one.open(&sealed, NOW).unwrap();
+            one.open(&sealed).unwrap();
             assert!(one.asked.len() <= ASKED_MAX);
         }
     }
@@ -413,7 +412,7 @@ mod tests {
         #[test]
         fn junk_changes_nothing(junk in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut one = seal(&[1], "a", 1);
-            prop_assert!(one.open(&junk, NOW).is_err());
+            prop_assert!(one.open(&junk).is_err());
             prop_assert!(one.heard.is_empty() && one.asked.is_empty());
         }
 
@@ -422,7 +421,7 @@ mod tests {
             let (mut one, mut two) = pair(&[1]);
             let mut sealed = whole(&mut one, b"hello");
             sealed[at] ^= 1 << bit;
-            prop_assert!(two.open(&sealed, NOW).is_err());
+            prop_assert!(two.open(&sealed).is_err());
         }
 
         #[test]
@@ -439,9 +438,9 @@ mod tests {
             datagrams.rotate_left(from);
             let (last, before) = datagrams.split_last().unwrap();
             for datagram in before {
-                prop_assert_eq!(two.open(datagram, NOW), Ok(Opened::Nothing));
+                prop_assert_eq!(two.open(datagram), Ok(Opened::Nothing));
             }
-            prop_assert_eq!(two.open(last, NOW), Ok(Opened::Message(sent)));
+            prop_assert_eq!(two.open(last), Ok(Opened::Message(sent)));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -21,7 +21,7 @@ use chitchat::{
 use tokio::{net::UdpSocket, sync::watch, time::timeout};
 
 use super::{
-    super::ring::InUse,
+    super::{ring::InUse, seeds::canonical},
     seal::{Dropped, Opened, Seal},
 };
 use crate::metrics::Metrics;
@@ -48,7 +48,6 @@ pub(in crate::membership) struct SealedSocket {
     cluster: String,
     /// Bytes of a sealed datagram.
     longest: usize,
-    started: Instant,
     /// Of those that [`Seal::incomplete`] counts, those that were reported.
     incomplete: u64,
     ring: watch::Receiver<InUse>,
@@ -81,7 +80,6 @@ impl SealedSocket {
             believes_open: false,
             cluster,
             longest,
-            started: Instant::now(),
             incomplete: 0,
             ring,
             buffer,
@@ -115,8 +113,8 @@ impl SealedSocket {
 
     /// What is in a datagram that was received into the buffer.
     fn open(&mut self, length: usize) -> Result<Opened, Dropped> {
-        let (datagram, now) = (&self.buffer[..length], self.started.elapsed());
-        let opened = self.seal.as_mut().map_or(Err(Dropped::NoKey), |seal| seal.open(datagram, now));
+        let datagram = &self.buffer[..length];
+        let opened = self.seal.as_mut().map_or(Err(Dropped::NoKey), |seal| seal.open(datagram));
         match opened {
             Err(Dropped::NotSealed) if self.believes_open => Ok(Opened::Message(datagram.to_vec())),
             opened => opened,
@@ -185,12 +183,13 @@ impl SealedSocket {
             match self.open(length) {
                 Ok(Opened::Message(content)) => {
                     self.inner.send_to(&content, self.codec_at).await.context("a message did not reach its codec")?;
-                    self.under_way = Some(SocketAddr::new(from.ip().to_canonical(), from.port()));
+                    self.under_way = Some(canonical(from));
                 }
                 Ok(Opened::Nothing) => self.count_incomplete(from),
                 Ok(Opened::Answer(answer, dropped)) => {
+                    // No line: every process is new once.
                     if let Some(dropped) = dropped {
-                        self.metrics.gossip_dropped(dropped.as_str(), from);
+                        self.metrics.gossip_dropped.of(dropped.as_str()).inc();
                     }
                     // What is lost is asked for again. Not waited for: a send that is given up in the middle is sent whole or not.
                     let _ = self.network.try_send_to(&answer, from);

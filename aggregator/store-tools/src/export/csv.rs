@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use starling_history::Tier;
-use starling_proto::catalogue::{Kind, Scope};
+use starling_proto::{
+    catalogue::{Kind, Scope},
+    hex,
+};
 
 use super::{Part, json::OF_CELL, number};
-use crate::hex;
 
 const SERIES: &str = "time,subject,name,attributes,kind,unit,scale,scope";
 
@@ -45,7 +47,7 @@ pub(super) fn write(out: &mut impl Write, part: &Part<'_>) -> io::Result<()> {
     for (tick, cell) in &part.cells.cells {
         write!(out, "{tick},{named}")?;
         let nodes = if merged { cell.nodes.to_string() } else { String::new() };
-        let histogram = cell.histogram.as_ref().map(|histogram| hex::write(&histogram.encode())).unwrap_or_default();
+        let histogram = cell.histogram.as_ref().map(|histogram| hex::encode(&histogram.encode())).unwrap_or_default();
         if part.cells.tier == Tier::Second {
             let value = if series.kind() == Kind::Histogram { String::new() } else { number(cell.sum) };
             let extreme = |value: Option<f64>| value.filter(|_| merged).map(number).unwrap_or_default();

@@ -4,10 +4,12 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use starling_history::{Cell, Tier};
-use starling_proto::catalogue::{Kind, Scope};
+use starling_proto::{
+    catalogue::{Kind, Scope},
+    hex,
+};
 
 use super::{Part, number};
-use crate::hex;
 
 pub(super) fn write(out: &mut impl Write, part: &Part<'_>) -> io::Result<()> {
     let series = &part.cells.series;
@@ -60,7 +62,7 @@ pub(super) fn write(out: &mut impl Write, part: &Part<'_>) -> io::Result<()> {
             Some(histogram) => {
                 let unit = series.to_f64(1);
                 let (count, sum) = (histogram.count(), strict(histogram.sum() as f64 * unit));
-                format!("{{\"count\":{count},\"sum\":{sum},\"bytes\":\"{}\"}}", hex::write(&histogram.encode()))
+                format!("{{\"count\":{count},\"sum\":{sum},\"bytes\":\"{}\"}}", hex::encode(&histogram.encode()))
             }
             None => "null".to_owned(),
         }));

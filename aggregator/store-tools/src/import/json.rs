@@ -4,11 +4,12 @@ use serde_json::{Map, Value};
 use starling_history::Subject;
 use starling_proto::{
     catalogue::{Kind, Scope},
+    hex,
     histogram::Histogram,
 };
 
 use super::said::{Amount, Meant, Part, Reading, by_parts, histogram_scale, number};
-use crate::{hex, times::ms};
+use crate::times::ms;
 
 /// The samples of one line.
 pub(crate) struct Samples {
@@ -193,6 +194,6 @@ fn histogram(value: &Value) -> Result<Histogram, String> {
 
 /// A histogram by its bytes in hexadecimal.
 pub(crate) fn exact(text: &str) -> Result<Histogram, String> {
-    let bytes = hex::read(text).ok_or("its bytes are no hexadecimal")?;
+    let bytes = hex::decode(text).ok_or("its bytes are no hexadecimal")?;
     Histogram::decode(&bytes).map_err(|error| error.to_string())
 }

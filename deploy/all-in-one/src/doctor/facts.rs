@@ -30,6 +30,10 @@ pub(crate) struct Certificate {
     pub(crate) taken: Result<String, String>,
     /// When the certificate itself is valid; `None` when it cannot be read.
     pub(crate) validity: Option<Validity>,
+    /// It is of `join`, and renewed by the program itself.
+    pub(crate) is_joined: bool,
+    /// Why it is not this machine's.
+    pub(crate) copied: Option<String>,
     /// When each authority is valid, with its name.
     pub(crate) authorities: Vec<(String, Validity)>,
     /// Files that the user of the service cannot read.

@@ -8,7 +8,7 @@ use std::{
 
 use starling_service::{
     credentials::TlsSettings,
-    enrolment::aggregators,
+    enrolment::{aggregators, seeds},
     identity::Role,
     settings::{self, Settings, Sources},
 };
@@ -230,12 +230,12 @@ fn of_aggregator(config: starling_aggregator::Config) -> Wanted {
         for_members: true,
     };
     Wanted {
+        seeds: seeds(&config.seeds, &config.tls),
         tls: config.tls,
         insecure: config.insecure,
         listeners: vec![grpc, gossip, tcp("admin_listen", config.admin_listen)],
         admin: config.admin_listen,
         aggregators: vec![own],
-        seeds: config.seeds,
         keyring: config.gossip_keyring,
         state: Some((config.state_dir, bytes)),
     }

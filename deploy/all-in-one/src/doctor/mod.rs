@@ -1,7 +1,7 @@
 //! `starling doctor`: looks at this host and at the cluster, and says of each thing that is wrong what to do.
 //!
 //! - [`installed`]: which programs have settings here, and what those want;
-//! - [`look`]: facts, gathered from files and the network, each within 5 s;
+//! - [`look`]: facts, gathered from files and the network; what may not answer (names, addresses, disks) within 5 s;
 //! - [`judge`]: findings out of facts, pure;
 //! - [`finding`]: how they are said.
 //!
@@ -23,6 +23,8 @@ use futures_util::future::join_all;
 use starling_proto::address::{host_port, is_loopback_host};
 use starling_service::credentials::Security;
 use tokio::time::timeout;
+
+use crate::asked::operator;
 
 use self::{
     facts::{Dialled, Host},
@@ -56,9 +58,9 @@ pub(crate) struct DoctorArgs {
     /// A further aggregator to dial, by its gRPC address. May be repeated
     #[arg(long = "aggregator", value_name = "HOST:PORT")]
     aggregators: Vec<String>,
-    /// Folder with certificate.pem, key.pem and ca.pem of an operator: asks what a node may not
-    #[arg(long, value_name = "FOLDER")]
-    operator: Option<PathBuf>,
+    /// Folder of an operator's certificate.pem, key.pem and ca.pem: asks what a node may not
+    #[arg(long, value_name = "FOLDER", env = "STARLING_TLS")]
+    tls: Option<PathBuf>,
     /// Print one JSON document instead of lines
     #[arg(long)]
     json: bool,
@@ -143,8 +145,8 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
 /// Who dials because the flags say so.
 fn guests(args: &DoctorArgs, callers: &mut Vec<Caller>) -> Option<Finding> {
     let known: Vec<String> = callers.iter().flat_map(|caller| &caller.addresses).cloned().collect();
-    if let Some(folder) = &args.operator {
-        return match look::operator(folder) {
+    if let Some(folder) = &args.tls {
+        return match operator(folder) {
             Ok(security) => {
                 let addresses = known.into_iter().chain(args.aggregators.clone()).collect();
                 callers.push(Caller { name: "operator".to_owned(), security, addresses });

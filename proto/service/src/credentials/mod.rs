@@ -37,7 +37,7 @@ pub use self::{
     verify::{KeyDigest, Revoked, key_digest},
 };
 use crate::{
-    identity::{Identity, Role},
+    identity::{BACKDATED, Identity, Role},
     metrics::{Counter, Gauge},
 };
 
@@ -45,10 +45,12 @@ pub(crate) use self::{files::plain, settings::JOINED};
 
 /// How often the files are read again: a renewed certificate is in use within this time.
 const READ_EVERY: Duration = Duration::from_secs(5);
-/// How long before its end a certificate is spoken of.
+/// How long before its end a certificate is spoken of that somebody renews by hand.
 const WARN_BEFORE: Duration = Duration::from_secs(30 * 86_400);
-/// Certificates that live shorter are renewed by something that runs: they are spoken of in their last third.
-const WARN_LAST: u32 = 3;
+/// One that lives shorter than this is renewed by something that runs.
+const BY_HAND: Duration = Duration::from_secs(90 * 86_400);
+/// Of its life the last eighth: what `join` got is renewed with 15 % left at the latest.
+const WARN_LAST: u32 = 8;
 /// Between two lines about an end that is near.
 const WARN_EVERY: Duration = Duration::from_secs(3600);
 /// Of gRPC: HTTP/2 and nothing else.
@@ -59,6 +61,8 @@ crate::metrics! {
     pub struct CredentialMetrics {
         /// When the certificate in use ends, seconds since 1970; 0 without one.
         expires: Gauge = "starling_certificate_expires_timestamp", unit Seconds;
+        /// 1 while it must be renewed: it ends within 30 days, or is in the last eighth of a life shorter than 90 days.
+        ending: Gauge = "starling_certificate_ending";
         /// Certificates, keys and authorities that were found and not taken, each counted once.
         refused: Counter = "starling_certificates_refused";
     }
@@ -210,13 +214,11 @@ impl Credentials {
         self.current().expires
     }
 
-    /// Whether it must be renewed now: it ends within 30 days, or is in the last third of a shorter life.
+    /// Whether it must be renewed now, see [`ends_soon`].
     #[must_use]
     pub fn ends_soon(&self, now: SystemTime) -> bool {
         let current = self.current();
-        let whole = current.expires.duration_since(current.begins).unwrap_or_default();
-        let left = current.expires.duration_since(now).unwrap_or_default();
-        left < WARN_BEFORE.min(whole / WARN_LAST)
+        ends_soon(current.begins, current.expires, now)
     }
 
     /// Takes up what stands in the files now, when it differs and fits. True when something was taken up.
@@ -288,7 +290,9 @@ impl Credentials {
             }
             let expires = self.expires();
             metrics.expires.set(expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
-            if self.ends_soon(SystemTime::now()) && warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            let ending = self.ends_soon(SystemTime::now());
+            metrics.ending.set(if ending { 1.0 } else { 0.0 });
+            if ending && warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
                 warned = Some(tokio::time::Instant::now());
                 let file = self.source.files.certificate.display();
                 let what = if expires <= SystemTime::now() { "has expired, nobody takes it" } else { "ends soon" };
@@ -336,9 +340,39 @@ fn client_config(
     Ok(Arc::new(config))
 }
 
+/// Whether a certificate of this life must be renewed now: it ends within 30 days, or, when it lives shorter than 90, is in
+/// the last eighth of its life.
+#[must_use]
+pub fn ends_soon(begins: SystemTime, ends: SystemTime, now: SystemTime) -> bool {
+    let whole = ends.duration_since(begins).unwrap_or_default().saturating_sub(BACKDATED);
+    let left = ends.duration_since(now).unwrap_or_default();
+    left < if whole < BY_HAND { whole / WARN_LAST } else { WARN_BEFORE }
+}
+
 /// Day and time by UTC, for people.
 pub(crate) fn at(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     x509_parser::time::ASN1Time::from_timestamp(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_spoken_of_before_it_comes_and_not_before_who_renews_has_had_its_time() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let begins = SystemTime::UNIX_EPOCH + 1_000 * DAY;
+        let soon = |life: Duration, left: Duration| {
+            let ends = begins + BACKDATED + life;
+            ends_soon(begins, ends, ends - left)
+        };
+        assert!(soon(365 * DAY, 29 * DAY) && !soon(365 * DAY, 31 * DAY));
+        // Of `join`: it is renewed when 85 % of its life are over at the latest.
+        for life in [Duration::from_secs(180), 7 * DAY, 30 * DAY] {
+            assert!(soon(life, life / 9) && !soon(life, life.mul_f64(0.15)), "{life:?}");
+        }
+        assert!(soon(7 * DAY, Duration::ZERO), "one that has ended too");
+    }
 }

@@ -11,7 +11,7 @@ use starling_proto::{address::host_port, ids::NodeId};
 
 use super::{
     folder::Folder,
-    join::{JoinError, Wish, join},
+    join::{JoinError, Wish, join, may_join},
     token::{JoinToken, TokenError},
 };
 use crate::{credentials::TlsSettings, identity::Role, secret};
@@ -65,9 +65,9 @@ impl JoinArgs {
         }
         let wish = match self.wish(role, program) {
             Ok(wish) => wish,
-            Err(Wrong::Token(error)) => {
+            Err(Wrong::Join(error)) => {
                 say(&error);
-                return JoinError::Token(error).exit_code();
+                return error.exit_code();
             }
             Err(Wrong::Usage(error)) => {
                 say(&error);
@@ -111,9 +111,11 @@ impl JoinArgs {
             Some(folder) => std::path::absolute(folder).map_err(|error| usage(format!("--folder: {error}")))?,
             None => TlsSettings::joined(program).folder.unwrap_or_default(),
         };
-        let token: JoinToken = self.token()?.parse().map_err(Wrong::Token)?;
-        let (hosts, replace) = (self.hosts.clone(), self.replace);
-        Ok(Wish { role, name, token, addresses, hosts, folder: Folder::at(folder), replace })
+        let (folder, hosts, replace) = (Folder::at(folder), self.hosts.clone(), self.replace);
+        // Before the token, which is empty when this is run a second time.
+        may_join(&folder, role, replace).map_err(Wrong::Join)?;
+        let token: JoinToken = self.token()?.parse().map_err(|error: TokenError| Wrong::Join(error.into()))?;
+        Ok(Wish { role, name, token, addresses, hosts, folder, replace })
     }
 
     /// Its text, by the way that was chosen.
@@ -138,7 +140,7 @@ impl JoinArgs {
 
 /// What is wrong with the flags.
 enum Wrong {
-    Token(TokenError),
+    Join(JoinError),
     Usage(String),
 }
 

@@ -8,19 +8,19 @@ use std::{
 
 use rcgen::{CertificateParams, KeyPair};
 use serde::{Deserialize, Serialize};
-use starling_proto::{ids::Machine, v1};
+use starling_proto::{
+    hex,
+    ids::{Machine, NodeId},
+    v1,
+};
 
-use super::hex;
 use crate::{
     credentials::{Files, JOINED, certificates, key_digest},
     identity::{Identity, Role},
-    machine, secret,
+    secret,
+    state_folder::{self, OPEN, SECRET},
 };
 
-/// Of keys.
-const SECRET: u32 = 0o600;
-/// Of everything else.
-const OPEN: u32 = 0o644;
 /// Most addresses that are kept of a kind.
 const ADDRESSES_MAX: usize = 64;
 
@@ -123,43 +123,46 @@ impl Folder {
         Ok(Some(joined))
     }
 
-    /// That this is the machine on which it was made.
+    /// That `here`, of a program of `role`, is the machine on which it was made.
     ///
     /// # Errors
     /// [`FolderError::Copied`]. A host that does not know its machine is not refused.
-    pub fn check_machine(&self, joined: &Joined, role: Role) -> Result<(), FolderError> {
-        let here = machine::here().id.map(|id| hex(&id)).unwrap_or_default();
+    pub fn check_machine(&self, joined: &Joined, role: Role, here: Machine) -> Result<(), FolderError> {
+        let here = here.id.map(|id| hex::encode(&id)).unwrap_or_default();
         if here.is_empty() || joined.machine.is_empty() || here == joined.machine {
             return Ok(());
         }
         Err(FolderError::Copied { path: self.0.clone(), identity: joined.identity.clone(), program: program(role) })
     }
 
-    /// The key, made when there is none: one that tried before and did not end asks again with the same.
-    pub(super) fn key(&self) -> Result<KeyPair, FolderError> {
+    /// The key.
+    pub(super) fn open_key(&self) -> Result<KeyPair, FolderError> {
         let path = self.files().key;
-        match fs::metadata(&path) {
-            Ok(_) => {
-                let wrong = |what| FolderError::Content { path: path.clone(), what };
-                let text = secret::text(&path).map_err(wrong)?;
-                KeyPair::from_pem(&text).map_err(|error| wrong(format!("holds no private key in PEM: {error}")))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.make()?;
-                let key = KeyPair::generate().map_err(|error| FolderError::Answer(error.to_string()))?;
-                self.write(&path, key.serialize_pem().as_bytes(), SECRET)?;
-                Ok(key)
-            }
-            Err(error) => Err(FolderError::Io { path, error }),
-        }
+        let wrong = |what| FolderError::Content { path: path.clone(), what };
+        let text = secret::text(&path).map_err(wrong)?;
+        KeyPair::from_pem(&text).map_err(|error| wrong(format!("holds no private key in PEM: {error}")))
     }
 
-    /// Takes what was answered to `key`: nothing is written unless all of it belongs together.
+    /// The key, made when there is none: one that tried before and did not end asks again with the same.
+    pub(super) fn key_or_new(&self) -> Result<KeyPair, FolderError> {
+        let path = self.files().key;
+        if path.exists() {
+            return self.open_key();
+        }
+        self.make()?;
+        let key = KeyPair::generate().map_err(|error| FolderError::Answer(error.to_string()))?;
+        self.write(&path, key.serialize_pem().as_bytes(), SECRET)?;
+        Ok(key)
+    }
+
+    /// Takes what was answered to `key`: nothing is written unless it is for that key and for who asked. What was asked for:
+    /// its role and name, and the hosts that were asked for.
     pub(super) fn take(
         &self,
         answer: &v1::Membership,
         key: &KeyPair,
-        (machine, hosts): (Machine, &[String]),
+        machine: Machine,
+        ((role, name), hosts): ((Role, &NodeId), &[String]),
     ) -> Result<Joined, FolderError> {
         let odd = FolderError::Answer;
         let chain = certificates(&answer.certificate).map_err(odd)?;
@@ -169,6 +172,9 @@ impl Folder {
             return Err(odd("it is for another key".to_owned()));
         }
         let identity = Identity::of(own).map_err(|error| odd(error.to_string()))?;
+        if (identity.role, &identity.name) != (role, name) {
+            return Err(odd(format!("it is that of {}, wanted is {role} {name}", identity.short())));
+        }
         let before = self.joined()?;
         let addresses = |new: &[String], old: Option<&Vec<String>>| match new {
             // One that knows nobody says nothing of those who were there.
@@ -177,7 +183,7 @@ impl Folder {
         };
         let joined = Joined {
             identity: identity.to_string(),
-            machine: machine.id.map(|id| hex(&id)).unwrap_or_default(),
+            machine: machine.id.map(|id| hex::encode(&id)).unwrap_or_default(),
             joined_unix_s: before
                 .as_ref()
                 .map_or_else(|| crate::clock::unix().as_secs(), |before| before.joined_unix_s),
@@ -215,7 +221,7 @@ impl Folder {
     }
 
     fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), FolderError> {
-        let written = secret::replace(path, content, mode).and_then(|()| self.give(path));
+        let written = state_folder::replace(path, content, mode).and_then(|()| self.give(path));
         written.map_err(|error| FolderError::Io { path: path.to_owned(), error })
     }
 
@@ -252,5 +258,81 @@ pub(super) const fn program(role: Role) -> &'static str {
         Role::Aggregator => "starling-aggregator",
         Role::Dashboard => "starling-dashboard",
         Role::Operator => "starling",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use rcgen::SanType;
+
+    use super::*;
+
+    /// What an aggregator would answer to `key`.
+    fn answer(key: &KeyPair, uri: &str) -> v1::Membership {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        let certificate = params.self_signed(key).unwrap().pem();
+        v1::Membership {
+            authorities: certificate.clone(),
+            certificate,
+            aggregators: vec!["agg-1:7400".to_owned()],
+            ..v1::Membership::default()
+        }
+    }
+
+    #[test]
+    fn a_membership_is_taken_whole_and_only_by_who_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path().join("identity"));
+        assert!(folder.joined().unwrap().is_none());
+        assert!(folder.open_key().is_err(), "a renewal never makes a key");
+        let key = folder.key_or_new().unwrap();
+        assert_eq!(folder.key_or_new().unwrap().serialize_pem(), key.serialize_pem(), "who tries again has the same");
+        let name = NodeId::parse("web-1").unwrap();
+        let machine = Machine { id: Some([7; 16]), boot: None };
+        let take = |answer: &v1::Membership| folder.take(answer, &key, machine, ((Role::Node, &name), &[]));
+        let other = KeyPair::generate().unwrap();
+        for (odd, wanted) in [
+            (answer(&other, "spiffe://s/node/web-1"), "for another key"),
+            (answer(&key, "spiffe://s/node/web-2"), "that of node web-2, wanted is node web-1"),
+            (answer(&key, "spiffe://s/operator/web-1"), "that of operator web-1"),
+            (v1::Membership { authorities: String::new(), ..answer(&key, "spiffe://s/node/web-1") }, "authorities"),
+            (v1::Membership::default(), "holds no certificate"),
+        ] {
+            let error = take(&odd).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+            assert!(folder.joined().unwrap().is_none(), "nothing of it is written");
+        }
+        let joined = take(&answer(&key, "spiffe://s/node/web-1")).unwrap();
+        assert_eq!(
+            (folder.joined().unwrap().as_ref(), &joined.aggregators[..]),
+            (Some(&joined), &["agg-1:7400".to_owned()][..])
+        );
+        let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder.files().key), mode(folder.path())), (0o600, 0o700));
+        // One that knows no aggregators takes none away.
+        let renewed = v1::Membership { aggregators: Vec::new(), ..answer(&key, "spiffe://s/node/web-1") };
+        assert_eq!(take(&renewed).unwrap(), joined);
+        // Another machine.
+        let copied = |id| folder.check_machine(&joined, Role::Node, Machine { id, boot: None });
+        assert!(copied(Some([7; 16])).is_ok() && copied(None).is_ok());
+        let error = copied(Some([8; 16])).unwrap_err().to_string();
+        assert!(error.contains("made on another machine") && error.contains("starling-node join --replace"), "{error}");
+        let aside = folder.put_aside().unwrap().unwrap();
+        assert!(aside.join(JOINED).is_file() && folder.joined().unwrap().is_none());
+        assert!(folder.put_aside().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_damaged_membership_says_which_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path().to_owned());
+        for text in ["x", "identity = 7", "identity = \"spiffe://s/king/a\""] {
+            fs::write(dir.path().join(JOINED), text).unwrap();
+            let error = folder.joined().unwrap_err().to_string();
+            assert!(error.contains("joined.toml: "), "{error}");
+        }
     }
 }

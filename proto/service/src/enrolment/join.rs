@@ -193,23 +193,12 @@ impl JoinError {
 /// # Errors
 /// [`JoinError`], within 15 s.
 pub async fn join(wish: &Wish) -> Result<Joined, JoinError> {
-    let before = wish.folder.joined()?;
-    if let Some(before) = &before
-        && !wish.replace
-    {
-        return Err(JoinError::Member {
-            identity: before.identity.clone(),
-            since: crate::credentials::at(std::time::UNIX_EPOCH + Duration::from_secs(before.joined_unix_s)),
-            folder: wish.folder.path().display().to_string(),
-            program: program(wish.role),
-        });
-    }
     // What is there stays until there is something to put in its place.
-    let folder = match before {
+    let folder = match may_join(&wish.folder, wish.role, wish.replace)? {
         None => wish.folder.clone(),
         Some(_) => Folder::at(wish.folder.path().with_extension("new")),
     };
-    let key = folder.key()?;
+    let key = folder.key_or_new()?;
     let machine = machine::here();
     let request = v1::JoinRequest {
         token_id: wish.token.id.to_vec().into(),
@@ -221,13 +210,27 @@ pub async fn join(wish: &Wish) -> Result<Joined, JoinError> {
         role: wish.role.to_string(),
     };
     let answer = ask(wish, &request).await?;
-    let joined = folder.take(&answer, &key, (machine, &wish.hosts))?;
+    let joined = folder.take(&answer, &key, machine, ((wish.role, &wish.name), &wish.hosts))?;
     if folder.path() != wish.folder.path() {
         wish.folder.put_aside()?;
         std::fs::rename(folder.path(), wish.folder.path())
             .map_err(|error| FolderError::Io { path: wish.folder.path().to_owned(), error })?;
     }
     Ok(joined)
+}
+
+/// The membership that is there, when it may be put aside.
+pub(super) fn may_join(folder: &Folder, role: Role, replace: bool) -> Result<Option<Joined>, JoinError> {
+    let before = folder.joined()?;
+    match &before {
+        Some(there) if !replace => Err(JoinError::Member {
+            identity: there.identity.clone(),
+            since: crate::credentials::at(std::time::UNIX_EPOCH + Duration::from_secs(there.joined_unix_s)),
+            folder: folder.path().display().to_string(),
+            program: program(role),
+        }),
+        _ => Ok(before),
+    }
 }
 
 /// Asks one aggregator after the other until one answers or refuses.

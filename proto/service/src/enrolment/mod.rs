@@ -15,5 +15,5 @@ pub use self::{
     folder::{Folder, FolderError, Joined},
     join::{JoinError, Reason, Wish, join},
     renew::{Renewal, RenewalMetrics, aggregators, security, seeds},
-    token::{JoinToken, TokenError, hex},
+    token::{JoinToken, TokenError},
 };

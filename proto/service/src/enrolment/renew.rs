@@ -27,11 +27,11 @@ const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// In which part of a certificate's life it is renewed: over half of it, so that those who joined together do not renew
 /// together, with a seventh left for an aggregator that is away.
 const RENEWED: (f64, f64) = (0.35, 0.85);
-/// First and longest wait after a failure; a certificate that lives for minutes waits a twentieth of its life at most.
+/// First and longest wait after a failure; for a certificate that lives for minutes at most this part of its life.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
-const RETRY_SHARE: u32 = 20;
-/// A program that cannot do anything until its certificate is renewed tries more often.
-const MENDED_EVERY: Duration = Duration::from_secs(600);
+const RETRY_PARTS: u32 = 20;
+/// Longest wait of a program that can do nothing until its certificate is renewed.
+const MENDED_WITHIN: Duration = Duration::from_secs(30);
 /// Between two lines about a renewal that fails.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether it is time: the wall clock may be set.
@@ -66,7 +66,7 @@ pub async fn security(settings: &TlsSettings, role: Role, strangers: bool) -> Re
             |error: super::FolderError| FilesError { file: renewal.folder.path().to_owned(), what: error.to_string() };
         let joined = renewal.folder.joined().map_err(wrong)?;
         if let Some(joined) = &joined {
-            renewal.folder.check_machine(joined, role).map_err(wrong)?;
+            renewal.folder.check_machine(joined, role, machine::here()).map_err(wrong)?;
             // Seldom taken, and large.
             Box::pin(renewal.mend(joined)).await;
         }
@@ -88,6 +88,7 @@ pub fn seeds(given: &[String], settings: &TlsSettings) -> Vec<String> {
     found.unwrap_or_default()
 }
 
+/// What cannot be read is told by [`security`], which every program asks first.
 fn joined(settings: &TlsSettings) -> Option<Joined> {
     Folder::at(settings.joined_folder()?.to_owned()).joined().ok().flatten()
 }
@@ -100,7 +101,8 @@ impl Renewal {
         Some(Self { folder, role, hosts })
     }
 
-    /// Renews the membership of the settings until `stop`; does nothing else without one. What was renewed is taken up as every other change of the files.
+    /// Renews the membership of the settings until `stop`; only waits for that without one. What was renewed is taken up as
+    /// every other change of the files.
     pub async fn run(this: Option<Self>, metrics: RenewalMetrics, stop: CancellationToken) {
         let Some(this) = this else { return stop.cancelled().await };
         tokio::select! {
@@ -130,7 +132,7 @@ impl Renewal {
                 Err(error) => {
                     metrics.failed.inc();
                     trouble.tell(&error, ends);
-                    sleep(trouble.wait(whole)).await;
+                    sleep(trouble.wait(whole / RETRY_PARTS)).await;
                 }
             }
         }
@@ -148,7 +150,7 @@ impl Renewal {
                 Ok(ends) => info!(identity = joined.identity, ends = %at(ends), "certificate renewed"),
                 Err(error) => {
                     trouble.tell(&error, ends);
-                    sleep(trouble.wait(MENDED_EVERY)).await;
+                    sleep(trouble.wait(MENDED_WITHIN)).await;
                 }
             }
         }
@@ -165,7 +167,7 @@ impl Renewal {
     async fn renew(&self) -> Result<SystemTime, String> {
         let joined = self.folder.joined().map_err(|error| error.to_string())?;
         let joined = joined.ok_or_else(|| "nobody has joined here".to_owned())?;
-        let key = self.folder.key().map_err(|error| error.to_string())?;
+        let key = self.folder.open_key().map_err(|error| error.to_string())?;
         let identity = Identity::parse(&joined.identity).map_err(|error| error.to_string())?;
         let ca = self.folder.files().ca;
         let authorities = std::fs::read_to_string(&ca).map_err(|error| format!("{}: {error}", ca.display()))?;
@@ -180,11 +182,8 @@ impl Renewal {
         for address in &joined.aggregators {
             match self.ask(&stranger, address, &request).await {
                 Ok(answer) => {
-                    let taken =
-                        self.folder.take(&answer, &key, (machine, &hosts)).map_err(|error| error.to_string())?;
-                    if taken.identity != joined.identity {
-                        warn!(was = joined.identity, is = taken.identity, "the cluster gave this key another name");
-                    }
+                    let known = (identity.role, &identity.name);
+                    self.folder.take(&answer, &key, machine, (known, &hosts)).map_err(|error| error.to_string())?;
                     if !answer.shortened.is_empty() {
                         warn!(why = answer.shortened, "the certificate ends earlier than others");
                     }
@@ -248,9 +247,8 @@ impl Trouble {
         warn!(error, ends = %at(ends), since = %at(self.since), tries = self.tries, "{what} cannot be renewed");
     }
 
-    /// Before the next attempt for a certificate of this life.
-    fn wait(&mut self, life: Duration) -> Duration {
-        let wait = self.backoff.wait(rand::random());
-        wait.min((life / RETRY_SHARE).max(RETRY.0))
+    /// Before the next attempt: `longest` at most, but never shorter than the first wait.
+    fn wait(&mut self, longest: Duration) -> Duration {
+        self.backoff.wait(rand::random()).min(longest.max(RETRY.0))
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
+use starling_proto::hex;
 
 /// So that a token is recognised, by people and by scanners for secrets that were published.
 const START: &str = "starling-join-";
@@ -44,22 +45,12 @@ impl JoinToken {
     /// 16 hexadecimal digits that name it to people.
     #[must_use]
     pub fn name(&self) -> String {
-        hex(&self.id)
+        hex::encode(&self.id)
     }
 
     fn body(&self) -> Vec<u8> {
         [&self.id[..], &self.secret, &self.authority].concat()
     }
-}
-
-/// Lower case hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The start of a digest: a letter that was changed or left out is told from a token that nobody knows.

@@ -1,6 +1,8 @@
 //! Certificates, keys and authorities.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+
+use starling_service::credentials::ends_soon;
 
 use super::words;
 use crate::doctor::{
@@ -9,10 +11,6 @@ use crate::doctor::{
 };
 
 const CHECK: &str = "certificate";
-/// How long before its end a certificate is spoken of, as the programs do: 30 days, or the last third of a shorter life.
-const WARN_BEFORE: Duration = Duration::from_secs(30 * 86_400);
-const WARN_LAST: u32 = 3;
-
 enum Standing {
     NotYet(u64),
     Ended(u64),
@@ -24,11 +22,10 @@ fn standing(validity: Validity, now: SystemTime) -> Standing {
     let seconds = |from: SystemTime, to: SystemTime| to.duration_since(from).unwrap_or_default().as_secs();
     let Validity { from, until } = validity;
     let left = until.duration_since(now).unwrap_or_default();
-    let whole = until.duration_since(from).unwrap_or_default();
     match () {
         () if now < from => Standing::NotYet(seconds(now, from)),
         () if until <= now => Standing::Ended(seconds(until, now)),
-        () if left < WARN_BEFORE.min(whole / WARN_LAST) => Standing::EndsSoon(left.as_secs()),
+        () if ends_soon(from, until, now) => Standing::EndsSoon(left.as_secs()),
         () => Standing::Good(left.as_secs()),
     }
 }
@@ -39,8 +36,21 @@ pub(crate) fn certificate(facts: &Certificate, now: SystemTime) -> Vec<Finding> 
     let subject = format!("{} {file}", facts.program);
     let mut findings = Vec::new();
     let own = facts.validity.map(|validity| standing(validity, now));
-    let renew = "issue it again into the same folder (`starling ca issue`, docs/operations/security.md); it is taken \
-                 up within 5 seconds, without a restart";
+    let renew = if facts.is_joined {
+        format!(
+            "the daemon renews it while an aggregator answers: its log says why not; after the grace (30 days) run \
+             {} join --replace with a new token",
+            facts.program
+        )
+    } else {
+        "issue it again into the same folder (`starling ca issue`, docs/operations/security.md); it is taken up within 5 \
+         seconds, without a restart"
+            .to_owned()
+    };
+    if let Some(copied) = &facts.copied {
+        let next = format!("{} join --replace with a token", facts.program);
+        findings.push(Finding::fault(CHECK, &subject, copied.clone(), next));
+    }
     findings.push(match (own, &facts.taken) {
         (Some(Standing::NotYet(wait)), _) => Finding::fault(
             CHECK,
@@ -100,7 +110,7 @@ pub(crate) fn certificate(facts: &Certificate, now: SystemTime) -> Vec<Finding> 
 mod tests {
     use super::*;
     use crate::doctor::finding::Level;
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     const DAY: u64 = 86_400;
 
@@ -114,6 +124,8 @@ mod tests {
             file: "/t/certificate.pem".into(),
             taken: Ok("node web-1".into()),
             validity: Some(Validity { from: at(from), until: at(until) }),
+            is_joined: false,
+            copied: None,
             authorities: vec![("ca".into(), Validity { from: at(0), until: at(3_650 * DAY) })],
             unreadable: Vec::new(),
         }
@@ -131,9 +143,11 @@ mod tests {
             assert_eq!(findings[0].level, level);
             assert!(findings[0].what.contains(words), "{}", findings[0]);
         }
-        // Of a short life the last third.
-        assert_eq!(certificate(&facts(0, 3 * DAY), at(DAY))[0].level, Level::Ok);
-        assert_eq!(certificate(&facts(0, 3 * DAY), at(DAY * 5 / 2))[0].level, Level::Warning);
+        assert_eq!(certificate(&facts(0, 7 * DAY), at(5 * DAY))[0].level, Level::Ok, "it is renewed by itself");
+        assert_eq!(certificate(&facts(0, 7 * DAY), at(DAY * 13 / 2))[0].level, Level::Warning);
+        let joined = Certificate { is_joined: true, ..facts(0, 7 * DAY) };
+        let next = certificate(&joined, at(8 * DAY)).remove(0).next;
+        assert!(next.contains("starling-node join --replace"), "{next}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn cluster(dialled: &[Dialled]) -> Vec<Finding> {
     if answers.is_empty() {
         if dialled.iter().any(|one| one.answer.is_ok()) {
             let what = "who reaches whom was not asked: the certificate of a node may not";
-            let text = format!("{what}. Run this on the host of an aggregator, or with --operator FOLDER");
+            let text = format!("{what}. Run this on the host of an aggregator, or with --tls FOLDER");
             findings.push(Finding::ok("cluster", "members", text));
         }
         return findings;
@@ -129,7 +129,7 @@ fn links(answers: &BTreeMap<&str, &ListAggregatorsResponse>, dialled: &[Dialled]
             if !list.aggregators.iter().any(|member| member.aggregator_id == other) {
                 let what = format!("{who} does not know it, though it answers here: the cluster is split");
                 let next = "gossip (UDP, gossip_listen) does not pass between them, or `cluster`, `seeds` or \
-                            `gossip_keyring` differ";
+                            keys (`starling gossip keys list`) differ";
                 findings.push(Finding::fault("link", other, what, next));
             }
         }
@@ -153,7 +153,7 @@ fn links(answers: &BTreeMap<&str, &ListAggregatorsResponse>, dialled: &[Dialled]
                 *other,
                 format!("{by} calls it dead, though it answers here"),
                 format!(
-                    "gossip does not pass: open {} (UDP) in both directions, compare the keyrings",
+                    "gossip does not pass: open {} (UDP) in both directions, compare `starling gossip keys list`",
                     member.gossip_address
                 ),
             ),
@@ -314,6 +314,6 @@ mod tests {
     fn a_node_alone_is_told_that_more_can_be_asked() {
         let answer = Answer { serving: Some(Ok(true)), ..Answer::default() };
         let findings = cluster(&[Dialled { answer: Ok(answer), ..answered("a", Vec::new()) }]);
-        assert!(of(&findings, "cluster")[0].what.contains("--operator"), "{findings:?}");
+        assert!(of(&findings, "cluster")[0].what.contains("--tls"), "{findings:?}");
     }
 }

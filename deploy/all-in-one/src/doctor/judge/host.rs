@@ -88,7 +88,8 @@ fn process(facts: &Process) -> Vec<Finding> {
     if let Some(most) = facts.open_max {
         let open = facts.open.map_or_else(|| "?".to_owned(), |open| open.to_string());
         let what = format!("{open} of {most} descriptors open");
-        let next = "LimitNOFILE=65536 in a drop-in of the unit (docs/operations/packages.md)";
+        let next =
+            "a larger LimitNOFILE= in a drop-in of the unit (docs/operations/packages.md, docs/operations/sizing.md)";
         findings.push(match facts.open.is_some_and(|open| nearly(open, most)) || most < DESCRIPTORS_LEAST {
             true => Finding::warning("descriptors", &subject, what, next),
             false => Finding::ok("descriptors", &subject, what),

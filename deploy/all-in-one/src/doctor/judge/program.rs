@@ -7,13 +7,13 @@ use starling_proto::address::{host_port, is_loopback_host};
 use crate::doctor::{
     facts::{Holder, Name, Port, Said},
     finding::Finding,
-    installed::{Installed, Listener, Wanted},
+    installed::{Installed, Listener, Transport, Wanted},
 };
 
 /// A name that takes longer holds up every reconnection.
 const NAME_SLOW: Duration = Duration::from_secs(1);
-/// What every process of ours is called, at the start.
-const OURS: &str = "starling";
+/// All programs in one process.
+const ALL_IN_ONE: &str = "starling";
 
 /// The settings file of a program.
 pub(crate) fn settings(program: &Installed) -> Vec<Finding> {
@@ -53,7 +53,9 @@ pub(crate) fn port(facts: &Port, runs: bool) -> Finding {
             format!("it runs with other settings: systemctl restart {}, or see systemctl cat {0}", kind.program()),
         ),
         Holder::Nobody => Finding::ok("port", subject, "free"),
-        Holder::Process(name, _) if name.starts_with(OURS) => Finding::ok("port", subject, format!("held by {name}")),
+        Holder::Process(name, _) if name == kind.program() || name == ALL_IN_ONE => {
+            Finding::ok("port", subject, format!("held by {name}"))
+        }
         Holder::Process(name, pid) => Finding::fault(
             "port",
             subject,
@@ -78,7 +80,7 @@ pub(crate) fn address(program: &str, listener: &Listener, wanted: &Wanted, addre
     if !listener.for_members {
         return None;
     }
-    let Listener { key, address, advertise, .. } = listener;
+    let Listener { key, address, transport, advertise, .. } = listener;
     let subject = format!("{program} {key} {address}");
     let far = |text: &&String| host_port(text).is_ok_and(|(host, _)| !is_loopback_host(host));
     let shown = advertise.clone().unwrap_or_else(|| address.to_string());
@@ -92,7 +94,8 @@ pub(crate) fn address(program: &str, listener: &Listener, wanted: &Wanted, addre
             format!("set {key} to the address by which the other aggregators reach this host"),
         ));
     }
-    if address.ip().is_unspecified() && addresses.len() > 1 {
+    // Of TCP an answer leaves from the address that was asked.
+    if *transport == Transport::Udp && address.ip().is_unspecified() && addresses.len() > 1 {
         return Some(Finding::warning(
             "address",
             subject,
@@ -183,10 +186,7 @@ pub(crate) fn said(facts: &Said, own_version: &str) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        finding::Level,
-        installed::{Kind, Transport},
-    };
+    use crate::doctor::{finding::Level, installed::Kind};
     use starling_service::credentials::TlsSettings;
 
     fn wanted(seeds: &[&str]) -> Wanted {

@@ -3,8 +3,9 @@
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use starling_service::{
-    credentials::{Credentials, Files, Security, Standing, standing},
-    identity::Role,
+    credentials::{Security, Standing, standing},
+    enrolment::Folder,
+    machine,
 };
 
 use crate::doctor::{
@@ -21,6 +22,7 @@ pub(crate) fn certificate(kind: Kind, wanted: &Wanted) -> Option<(Certificate, O
     let secret = [Some(files.key.clone()), wanted.keyring.clone()];
     let read = [files.certificate.clone(), files.ca.clone()].into_iter().chain(secret.into_iter().flatten());
     let user = user(kind.program());
+    let joined = wanted.tls.joined_folder().map(|folder| Folder::at(folder.to_owned()));
     let facts = Certificate {
         program: kind.program().to_owned(),
         file: files.certificate.clone(),
@@ -28,6 +30,11 @@ pub(crate) fn certificate(kind: Kind, wanted: &Wanted) -> Option<(Certificate, O
             Ok(security) => Ok(security.identity().map_or_else(String::new, |identity| identity.to_string())),
             Err(error) => Err(error.to_string()),
         },
+        is_joined: joined.is_some(),
+        copied: joined.and_then(|folder| {
+            let joined = folder.joined().ok().flatten()?;
+            folder.check_machine(&joined, kind.role(), machine::here()).err().map(|error| error.to_string())
+        }),
         validity: own.as_deref().and_then(|own| own.first()).map(validity),
         authorities: standing(&files.ca)
             .map(|all| all.iter().map(|one| (one.who.clone(), validity(one))).collect())
@@ -82,12 +89,6 @@ impl User {
         };
         mode >> shift & bit != 0
     }
-}
-
-/// The files of an operator, as `starling ca issue` lays them down.
-pub(crate) fn operator(folder: &Path) -> Result<Security, String> {
-    let loaded = Credentials::load(Files::of_folder(folder), None, Role::Operator, false);
-    loaded.map(|credentials| Security::of(credentials.into())).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

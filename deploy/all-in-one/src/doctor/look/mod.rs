@@ -6,7 +6,7 @@ mod network;
 mod processes;
 
 pub(crate) use self::{
-    certificates::{certificate, operator},
+    certificates::certificate,
     host::{addresses, disk, synchronised, unit},
     network::{dial, resolve, said},
     processes::{Running, port},

@@ -80,7 +80,11 @@ fn process(name: String, pid: u32, folder: &Path, open: Option<u64>) -> Process 
         open,
         open_max: descriptors_max(&text("limits")),
         // "max" is no limit and no number.
-        memory: number("memory.current").zip(number("memory.max")),
+        // Pages of files that can be dropped are counted along, and fill what there is.
+        memory: number("memory.current").zip(number("memory.max")).map(|(used, most)| {
+            let spare = of_group("memory.stat").and_then(|text| inactive_file(&text)).unwrap_or(0);
+            (used.saturating_sub(spare), most)
+        }),
         killed: of_group("memory.events").and_then(|text| killed(&text)).unwrap_or(0),
         proxies: proxies(&String::from_utf8_lossy(&environment)),
     }
@@ -89,6 +93,11 @@ fn process(name: String, pid: u32, folder: &Path, open: Option<u64>) -> Process 
 /// The path in the one hierarchy of cgroup v2 (cgroups(7)).
 fn cgroup_path(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// Of the text of memory.stat.
+fn inactive_file(stat: &str) -> Option<u64> {
+    stat.lines().find_map(|line| line.strip_prefix("inactive_file "))?.trim().parse().ok()
 }
 
 fn descriptors_max(limits: &str) -> Option<u64> {
