@@ -66,7 +66,8 @@ starling_service::settings! {
         /// Where nodes, dashboards and other aggregators connect (gRPC over TCP).
         /// Open to other hosts only with `tls`.
         pub grpc_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400)), kind::listen();
-        /// Where others reach it. Default: the address it listens on, which must be one address then and not 0.0.0.0.
+        /// Where others reach it. Default: the address it listens on; with 0.0.0.0 or [::] the one from which the way to the
+        /// seeds begins, looked at again every 2 s.
         pub grpc_advertise: Option<String> = None, kind::optional(kind::host_port()), example "\"127.0.0.1:7400\"";
         /// Where aggregators gossip (UDP).
         pub gossip_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7401)), kind::listen();
@@ -75,7 +76,8 @@ starling_service::settings! {
         /// the keys, see `join` and `starling gossip keys`. Gossip that other hosts can reach is sealed.
         pub gossip_keyring: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
             example "\"/etc/starling/tls/gossip.keyring\"";
-        /// Where others reach our gossip. Default: the address it listens on.
+        /// Where others reach our gossip. Default: as with `grpc_advertise`. Of all addresses it listens on this one alone, if it is
+        /// one of this host.
         pub gossip_advertise: Option<SocketAddr> = None, kind::optional(kind::listen()), example "\"127.0.0.1:7401\"";
         /// Longest sealed datagram of gossip, in bytes: what is longer goes in several. The default passes every path that carries
         /// IPv6.
@@ -104,7 +106,8 @@ starling_service::settings! {
         pub groups_max: u32 = 64, kind::number(1..=1024);
         /// Share of the nodes this aggregator takes, relative to the others.
         pub weight: u16 = 100, kind::number(1..=1000);
-        /// Where this aggregator stands; shown only.
+        /// What fails together with this aggregator: a building, a row of racks. The first and the second aggregator of a node
+        /// stand in different zones when there are any.
         pub zone: String = String::new(), kind::text(0..=NODE_ID_LEN_MAX);
         /// On how many aggregators a frame is held before its node may forget it. While fewer are ready, on all of
         /// these, but never on one alone as long as a peer is alive. An aggregator without peers acknowledges on its
@@ -320,17 +323,6 @@ fn exposure(config: &Config, mistakes: &mut Mistakes) {
     if let Some(url) = &config.remote_write.url {
         exposure.http("remote_write.url", url, mistakes);
     }
-    let everywhere = [
-        ("grpc_listen", config.grpc_listen, "grpc_advertise", config.grpc_advertise.is_some()),
-        ("gossip_listen", config.gossip_listen, "gossip_advertise", config.gossip_advertise.is_some()),
-    ];
-    for (key, address, advertise, advertised) in everywhere {
-        if address.ip().is_unspecified() && !advertised {
-            let what =
-                format!("{address} is every address of this host: set {advertise} to the one where others reach it");
-            mistakes.add(key, what);
-        }
-    }
     if let Some((key, address)) = zoned(config) {
         let what = format!("{address} is link-local: it means nothing on another host, advertise an address that does");
         mistakes.add(key, what);
@@ -369,7 +361,6 @@ mod tests {
             ("cluster = ''", "cluster: \"\" is not taken, wanted: a text of 1 to 64 characters"),
             ("grpc_listen = '10.0.0.1:7400'", "grpc_listen: 10.0.0.1:7400 can be reached by other hosts without TLS"),
             ("seeds = ['10.0.0.1:7401']", "seeds: \"10.0.0.1:7401\" is on another machine"),
-            ("insecure = true\ngrpc_listen = '0.0.0.0:7400'", "set grpc_advertise"),
             ("operator_tokens = '/x'", "operator_tokens: tokens are taken over TLS only"),
             ("tls.key = '/x'", "tls.certificate: is missing"),
             ("gossip_listen = '10.0.0.1:7401'", "gossip_listen: 10.0.0.1:7401 can be reached"),

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Command, Load, Membership, Settings,
+    Command, Load, Membership, Reached, Settings,
     damped::{Damped, Sighting, Timing},
     generation,
     member::{FactError, Member, State},
@@ -67,6 +67,19 @@ const OWN_VERSION_MAX: u64 = 1 << 62;
 /// Failures in a row after which the membership is called degraded.
 const DEGRADED_AFTER: u32 = 3;
 
+/// How often it is looked which address of this host others can be told, where that is not set.
+const ADDRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// Why a life of gossip ended.
+enum End {
+    /// This process leaves.
+    Left,
+    /// Others are told another address.
+    Moved,
+    /// Not meant, with the reason.
+    Failed(String),
+}
+
 /// See [`Membership::start`].
 pub(super) async fn start(
     settings: Settings,
@@ -75,19 +88,19 @@ pub(super) async fn start(
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<Membership> {
     let keys = rings.in_use();
-    let socket = Wire::open(settings.listen, keys.is_some()).await.with_context(|| {
-        format!("cannot gossip on {}: the UDP port is taken or not ours; change gossip_listen", settings.listen)
-    })?;
+    let socket = bind(&settings, keys.is_some()).await?;
     let bound = socket.local_addr()?;
-    let advertise = seeds::canonical(settings.advertise.unwrap_or(bound));
     let is_name = |seed: &&String| seed.parse::<SocketAddr>().is_err();
     let named = seeds::follow(settings.seeds.iter().filter(is_name).cloned(), tasks);
-    let me = Member {
+    let reached = settings.reached(bound, &named.borrow());
+    let unreached = reached.as_ref().err().cloned();
+    let reached = reached.unwrap_or_else(|_| Reached { gossip: bound, grpc: settings.grpc.to_string(), reason: None });
+    let mut me = Member {
         id: settings.id.clone(),
         generation: next_generation(&settings)?,
-        gossip: advertise,
+        gossip: reached.gossip,
         state: State::Joining,
-        grpc: settings.grpc.clone(),
+        grpc: reached.grpc.clone(),
         writer: settings.writer,
         weight: settings.weight,
         zone: settings.zone.clone(),
@@ -99,15 +112,23 @@ pub(super) async fn start(
         ending: false,
         keys: rings.status(),
     };
-    let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, advertise));
+    let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, me.gossip));
     let mut settle = Settle::new(alone);
-    let mut me = me;
-    let wanting = wanting(keys.as_ref());
+    let wanting = unreached.clone().or_else(|| wanting(keys.as_ref()));
     let too_few = settings.too_few(1);
     if settle.observe(Duration::ZERO, false, 0, 0) && wanting.is_none() && too_few.is_none() {
         me.state = State::Ready;
     }
-    let handle = spawn(&settings, &me, (bound, keys.clone()), Some(socket), &metrics).await?;
+    let handle = match &unreached {
+        None => {
+            tell(&reached);
+            Some(spawn(&settings, &me, (bound, keys.clone()), Some(socket), &metrics).await?)
+        }
+        Some(reason) => {
+            warn!(reason, "gossip has not begun");
+            None
+        }
+    };
     let started = Instant::now();
     let view = MembershipView {
         listed: vec![Listed::after(None, &me, false, started)],
@@ -142,12 +163,33 @@ pub(super) async fn start(
         named,
     };
     tasks.spawn(task.run(handle, receiver));
-    Ok(Membership { view, load, commands, gossip_addr: advertise, security, rings })
+    Ok(Membership { view, load, commands, security, rings })
+}
+
+/// Opens the socket. Of every address, that which others are told alone, if it is one of this host: an answer would leave from
+/// another one of them than was asked, and firewalls drop it. Behind a translated address they do stay all.
+async fn bind(settings: &Settings, sealed: bool) -> anyhow::Result<Wire> {
+    let listen = settings.listen;
+    if let Some(told) = settings.advertise.filter(|_| listen.ip().is_unspecified())
+        && let Ok(wire) = Wire::open(SocketAddr::new(told.ip(), listen.port()), sealed).await
+    {
+        return Ok(wire);
+    }
+    Wire::open(listen, sealed)
+        .await
+        .with_context(|| format!("cannot gossip on {listen}: the UDP port is taken or not ours; change gossip_listen"))
 }
 
 /// Why gossip cannot begin.
 fn wanting(keys: Option<&watch::Receiver<InUse>>) -> Option<String> {
     keys.and_then(|keys| keys.borrow().wanting.clone())
+}
+
+/// Says which address of this host is told to others, where that was found.
+fn tell(reached: &Reached) {
+    if let Reached { gossip, grpc, reason: Some(reason) } = reached {
+        info!(%gossip, grpc, reason, "others are told this address of this host");
+    }
 }
 
 fn is_own(seed: &str, bound: SocketAddr, advertise: SocketAddr) -> bool {
@@ -172,7 +214,7 @@ async fn spawn(
         gossip_interval: GOSSIP_INTERVAL,
         listen_addr,
         // Names are looked up by us: the library would wait for each before it starts.
-        seed_nodes: settings.literal_seeds(),
+        seed_nodes: settings.literal_seeds().iter().map(SocketAddr::to_string).collect(),
         failure_detector_config: FailureDetectorConfig::new(
             PHI_THRESHOLD,
             SAMPLING_WINDOW,
@@ -264,23 +306,36 @@ struct GossipTask {
 }
 
 impl GossipTask {
-    async fn run(mut self, handle: ChitchatHandle, mut commands: mpsc::Receiver<Command>) {
-        let mut handle = Some(handle);
+    async fn run(mut self, handle: Option<ChitchatHandle>, mut commands: mpsc::Receiver<Command>) {
+        let Some(mut running) = self.first(handle, &mut commands).await else { return };
         let (mut failures, mut backoff) = (0, Backoff::new(RESPAWN.0, RESPAWN.1));
-        while let Some(running) = handle.take() {
+        loop {
             let began = Instant::now();
-            let Some(cause) = self.gossip(&running, &mut commands).await else {
-                if let Err(error) = running.shutdown().await {
-                    debug!(%error, "gossip ended with an error");
+            let end = self.gossip(&running, &mut commands).await;
+            match &end {
+                End::Failed(_) => drop(running),
+                End::Left | End::Moved => {
+                    if let Err(error) = running.shutdown().await {
+                        debug!(%error, "gossip ended with an error");
+                    }
                 }
-                return;
+            }
+            let cause = match end {
+                End::Left => return,
+                End::Failed(cause) => cause,
+                End::Moved => match self.respawn().await {
+                    Ok(handle) => {
+                        running = handle;
+                        continue;
+                    }
+                    Err(error) => format!("cannot start gossip at another address: {error:#}"),
+                },
             };
-            drop(running);
             if began.elapsed() > HEALTHY_AFTER {
                 failures = 0;
                 backoff.reset();
             }
-            handle = loop {
+            running = loop {
                 failures += 1;
                 self.metrics.gossip_failed(&cause, failures);
                 if failures >= DEGRADED_AFTER {
@@ -293,12 +348,58 @@ impl GossipTask {
                     () = tokio::time::sleep(backoff.wait(rand::random())) => {}
                 }
                 match self.respawn().await {
-                    Ok(handle) => break Some(handle),
+                    Ok(handle) => break handle,
                     Err(error) => error!(error = %format!("{error:#}"), "cannot start gossip again"),
                 }
             };
             self.change(|view| view.degraded = false);
         }
+    }
+
+    /// Gossip, once this host has an address that others can be told. `None` when nobody waits for it any more.
+    async fn first(
+        &mut self,
+        handle: Option<ChitchatHandle>,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Option<ChitchatHandle> {
+        if handle.is_some() {
+            return handle;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                // Nobody was told anything.
+                _ = commands.recv() => return None,
+                () = tokio::time::sleep(ADDRESS_EVERY) => {}
+            }
+            let reached = self.settings.reached(self.bound, &self.named.borrow());
+            match reached {
+                Err(reason) => self.change(|view| view.wanting = Some(reason)),
+                Ok(reached) => {
+                    self.move_to(reached);
+                    match self.respawn().await {
+                        Ok(handle) => return Some(handle),
+                        Err(error) => self.change(|view| view.wanting = Some(format!("{error:#}"))),
+                    }
+                }
+            }
+        }
+    }
+
+    fn move_to(&self, reached: Reached) {
+        tell(&reached);
+        self.change(|view| (view.me.gossip, view.me.grpc) = (reached.gossip, reached.grpc));
+    }
+
+    /// Whether others are told another address of this host from now on. One that is gone for a while stays told.
+    fn has_moved(&self) -> bool {
+        let Ok(reached) = self.settings.reached(self.bound, &self.named.borrow()) else { return false };
+        let view = self.view.borrow().clone();
+        let moved = (view.me.gossip, &view.me.grpc) != (reached.gossip, &reached.grpc);
+        if moved {
+            self.move_to(reached);
+        }
+        moved
     }
 
     /// A new life needs a new generation, or peers would give us the old one's facts.
@@ -309,14 +410,15 @@ impl GossipTask {
         spawn(&self.settings, &me, (self.bound, self.keys.clone()), None, &self.metrics).await
     }
 
-    /// Polls until somebody leaves (`None`) or the gossip task ends (its reason).
-    async fn gossip(&mut self, handle: &ChitchatHandle, commands: &mut mpsc::Receiver<Command>) -> Option<String> {
+    async fn gossip(&mut self, handle: &ChitchatHandle, commands: &mut mpsc::Receiver<Command>) -> End {
         let mut ended = Box::pin(handle.termination_watcher());
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = Instant::now();
         let mut seeding = tokio::time::interval(SEED_EVERY);
         seeding.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut addresses = tokio::time::interval(ADDRESS_EVERY);
+        addresses.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -325,7 +427,7 @@ impl GossipTask {
                         self.leave(handle).await;
                         // The caller may have stopped waiting.
                         let _ = done.send(());
-                        return None;
+                        return End::Left;
                     }
                     #[cfg(test)]
                     Some(Command::Crash) => handle.abort(),
@@ -334,10 +436,10 @@ impl GossipTask {
                         handle.with_chitchat(|chitchat| chitchat.self_node_state().set_max_version(u64::MAX)).await;
                     }
                     // Every handle is gone.
-                    None => return None,
+                    None => return End::Left,
                 },
                 result = &mut ended => {
-                    return Some(result.err().map_or_else(|| "ended".to_owned(), |error| format!("{error:#}")));
+                    return End::Failed(result.err().map_or_else(|| "ended".to_owned(), |error| format!("{error:#}")));
                 }
                 alive = self.namesakes.answered() => {
                     let conflict = namesake::conflict(&self.view.borrow().me, &alive.member);
@@ -346,6 +448,9 @@ impl GossipTask {
                     }
                 }
                 _ = seeding.tick() => self.seed(handle),
+                _ = addresses.tick() => if self.has_moved() {
+                    return End::Moved;
+                },
                 _ = poll.tick() => {
                     if last.elapsed() > POLL + PAUSE {
                         let paused_ms = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -354,7 +459,7 @@ impl GossipTask {
                     }
                     last = Instant::now();
                     if !self.poll(handle).await {
-                        return Some("our own facts were overwritten by somebody".to_owned());
+                        return End::Failed("our own facts were overwritten by somebody".to_owned());
                     }
                 }
             }

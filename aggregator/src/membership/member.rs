@@ -8,7 +8,7 @@ use starling_proto::{
     limits::NODE_ID_LEN_MAX,
 };
 
-use super::ring::RingStatus;
+use super::{ownership::Candidate, ring::RingStatus};
 
 /// Keys on the wire. Those that [`Member::parse`] asks for by `required` must be there for a member to be seen.
 mod key {
@@ -78,7 +78,7 @@ pub(crate) struct Member {
     pub(crate) writer: WriterId,
     /// Share of the nodes it takes, relative to the others.
     pub(crate) weight: u16,
-    /// Where it stands. May be empty.
+    /// What fails together with it, a building or a row of racks. May be empty.
     pub(crate) zone: String,
     /// Semantic version.
     pub(crate) version: String,
@@ -111,6 +111,11 @@ pub(crate) enum FactError {
 }
 
 impl Member {
+    /// As one that can take nodes.
+    pub(super) fn candidate(&self) -> Candidate<'_> {
+        Candidate { name: self.id.as_str(), weight: self.weight, zone: &self.zone }
+    }
+
     /// The facts as key and value, for gossip.
     pub(super) fn facts(&self) -> Vec<(String, String)> {
         let mut facts = vec![

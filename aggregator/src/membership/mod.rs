@@ -4,6 +4,7 @@
 //! counted. Facts that others publish are small ([`member`]), the view is damped ([`damped`]), and the gossip task is
 //! supervised: streams of nodes and peers go on while it is down.
 
+mod advertise;
 mod damped;
 mod generation;
 mod gossip;
@@ -43,7 +44,7 @@ pub(crate) struct Settings {
     pub(crate) cluster: String,
     /// UDP address to bind; port 0 takes any.
     pub(crate) listen: SocketAddr,
-    /// Address others send to. `None`: the bound one.
+    /// Address others send to. `None`: the bound one, or the one that leads to the seeds when that is every address.
     pub(crate) advertise: Option<SocketAddr>,
     /// "host:port" of others' gossip; own addresses among them do no harm.
     pub(crate) seeds: Vec<String>,
@@ -51,8 +52,10 @@ pub(crate) struct Settings {
     pub(crate) min_members: u32,
     /// Bytes of a sealed datagram, at most.
     pub(crate) datagram_bytes: usize,
-    /// "host:port" of the own gRPC endpoint.
-    pub(crate) grpc: String,
+    /// Address of the own gRPC endpoint.
+    pub(crate) grpc: SocketAddr,
+    /// "host:port" where others reach that. `None`: as with `advertise`.
+    pub(crate) grpc_advertise: Option<String>,
     /// Share of the nodes, 1 to 1000.
     pub(crate) weight: u16,
     /// Where it stands.
@@ -75,10 +78,44 @@ impl Settings {
     }
 
     /// Seeds that are addresses.
-    fn literal_seeds(&self) -> Vec<String> {
-        let literal = |seed: &String| Some(seeds::canonical(seed.parse().ok()?).to_string());
-        self.seeds.iter().filter_map(literal).collect()
+    fn literal_seeds(&self) -> Vec<SocketAddr> {
+        self.seeds.iter().filter_map(|seed| seed.parse().ok()).map(seeds::canonical).collect()
     }
+
+    /// Where others reach the gossip and the gRPC endpoint of this process, when it gossips at `bound`; `named` are the
+    /// addresses of seeds that are names.
+    ///
+    /// # Errors
+    /// Why there is no such address (yet).
+    fn reached(&self, bound: SocketAddr, named: &seeds::Addresses) -> Result<Reached, String> {
+        let seeds: Vec<SocketAddr> =
+            self.literal_seeds().into_iter().chain(named.values().flatten().copied()).collect();
+        let mut reason = None;
+        let mut told = |address: SocketAddr| {
+            if !address.ip().is_unspecified() {
+                return Ok(address);
+            }
+            let seeded = !self.seeds.is_empty();
+            let (ip, why) = advertise::find(advertise::Known { listen: address.ip(), seeds: &seeds, seeded })?;
+            reason = Some(why);
+            Ok::<_, String>(SocketAddr::new(ip, address.port()))
+        };
+        let gossip = seeds::canonical(self.advertise.map_or_else(|| told(bound), Ok)?);
+        let grpc = match &self.grpc_advertise {
+            Some(advertised) => advertised.clone(),
+            None => told(self.grpc)?.to_string(),
+        };
+        Ok(Reached { gossip, grpc, reason })
+    }
+}
+
+/// Where others reach this process.
+#[derive(Debug, PartialEq, Eq)]
+struct Reached {
+    gossip: SocketAddr,
+    grpc: String,
+    /// Why there, when that was found and not set.
+    reason: Option<String>,
 }
 
 /// Facts that change while the process runs.
@@ -113,7 +150,6 @@ pub(crate) struct Membership {
     view: watch::Receiver<Arc<MembershipView>>,
     load: watch::Sender<Load>,
     commands: mpsc::Sender<Command>,
-    gossip_addr: SocketAddr,
     security: Security,
     rings: Rings,
 }
@@ -149,9 +185,9 @@ impl Membership {
         &self.rings
     }
 
-    /// Where this process gossips.
-    pub(crate) const fn gossip_addr(&self) -> SocketAddr {
-        self.gossip_addr
+    /// Where others reach the gossip of this process.
+    pub(crate) fn gossip_addr(&self) -> SocketAddr {
+        self.view.borrow().me.gossip
     }
 
     /// Publishes how busy this process is; sent every few seconds at most.
@@ -190,7 +226,8 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             advertise: None,
             seeds,
-            grpc: "127.0.0.1:7400".into(),
+            grpc: "127.0.0.1:7400".parse().unwrap(),
+            grpc_advertise: None,
             min_members: 1,
             datagram_bytes: 1_200,
             weight: 100,
@@ -244,7 +281,7 @@ mod tests {
             let long = format!("{n}{}", "n".repeat(starling_proto::limits::NODE_ID_LEN_MAX - 1));
             let (settings, state) = settings_of(&long, seeds.clone());
             let zone = "z".repeat(starling_proto::limits::NODE_ID_LEN_MAX);
-            let settings = Settings { zone, grpc: format!("{}:7400", "h.".repeat(100)), ..settings };
+            let settings = Settings { zone, grpc_advertise: Some(format!("{}:7400", "h.".repeat(100))), ..settings };
             let settings = sealed(settings, &state, 512);
             let member = Membership::start(settings, &tasks, Metrics::of_a_test()).await.unwrap();
             seeds = vec![member.gossip_addr().to_string()];
@@ -261,6 +298,25 @@ mod tests {
 
     async fn until(membership: &Membership, what: &str, holds: impl Fn(&MembershipView) -> bool) {
         starling_testkit::until(&mut membership.subscribe(), what, |view| holds(view)).await;
+    }
+
+    /// Every address of the host is bound; the seed is on this host, which alone is no reason to tell 0.0.0.0 or nothing.
+    #[tokio::test]
+    async fn who_listens_everywhere_tells_one_address() {
+        let tasks = TaskTracker::new();
+        let everywhere = async |name: &str, seeds: Vec<String>| {
+            let (settings, state) = settings_of(name, seeds);
+            let any = "0.0.0.0:0".parse().unwrap();
+            let settings = Settings { listen: any, grpc: "0.0.0.0:7400".parse().unwrap(), ..settings };
+            (Membership::start(settings, &tasks, Metrics::of_a_test()).await.unwrap(), state)
+        };
+        let (one, _state_one) = everywhere("one", vec![]).await;
+        let told = one.gossip_addr();
+        assert!(!told.ip().is_unspecified() && told.port() != 0, "{told}");
+        assert_eq!(one.view().me.grpc, format!("{}:7400", told.ip()));
+        let (two, _state_two) = everywhere("two", vec![told.to_string()]).await;
+        until(&one, "the other", |view| view.others.iter().any(|other| other.gossip.ip() == told.ip())).await;
+        drop((one, two));
     }
 
     #[tokio::test]

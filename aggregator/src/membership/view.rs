@@ -90,7 +90,7 @@ impl MembershipView {
         if ready.is_empty() {
             return if self.too_few.is_none() { vec![&self.me] } else { Vec::new() };
         }
-        ownership::rank(name, ready.iter().map(|member| (member.id.as_str(), member.weight)))
+        ownership::rank(name, ready.iter().map(|member| member.candidate()))
             .into_iter()
             .filter_map(|id| ready.iter().find(|member| member.id.as_str() == id).copied())
             .collect()

@@ -253,6 +253,8 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
         history_store: None,
         linked: None,
         link_error: String::new(),
+        zone: member.zone.clone(),
+        weight: u32::from(member.weight),
     }
 }
 

@@ -2379,6 +2379,13 @@ pub struct Aggregator {
     /// dialled: the one whose name comes first dials.
     #[prost(string, tag = "15")]
     pub link_error: ::prost::alloc::string::String,
+    /// What fails together with it; the first and the second aggregator of a node stand in different zones when there are any. Empty
+    /// when it does not say.
+    #[prost(string, tag = "16")]
+    pub zone: ::prost::alloc::string::String,
+    /// Share of the nodes it takes, relative to the others, 1 to 1000. 0 when not known.
+    #[prost(uint32, tag = "17")]
+    pub weight: u32,
 }
 /// The history on the disk of one aggregator.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -7,7 +7,7 @@ use starling_proto::address::{host_port, is_loopback_host};
 use crate::doctor::{
     facts::{Holder, Name, Port, Said},
     finding::Finding,
-    installed::{Installed, Listener, Transport, Wanted},
+    installed::{Installed, Listener, Wanted},
 };
 
 /// A name that takes longer holds up every reconnection.
@@ -80,7 +80,7 @@ pub(crate) fn address(program: &str, listener: &Listener, wanted: &Wanted, addre
     if !listener.for_members {
         return None;
     }
-    let Listener { key, address, transport, advertise, .. } = listener;
+    let Listener { key, address, advertise, .. } = listener;
     let subject = format!("{program} {key} {address}");
     let far = |text: &&String| host_port(text).is_ok_and(|(host, _)| !is_loopback_host(host));
     let shown = advertise.clone().unwrap_or_else(|| address.to_string());
@@ -92,18 +92,6 @@ pub(crate) fn address(program: &str, listener: &Listener, wanted: &Wanted, addre
             subject,
             format!("others are told {shown}, which is this host's loopback, while the seed {seed} is on another host"),
             format!("set {key} to the address by which the other aggregators reach this host"),
-        ));
-    }
-    // Of TCP an answer leaves from the address that was asked.
-    if *transport == Transport::Udp && address.ip().is_unspecified() && addresses.len() > 1 {
-        return Some(Finding::warning(
-            "address",
-            subject,
-            format!(
-                "listens on all {} addresses of this host, so answers may leave from another one than was asked",
-                addresses.len()
-            ),
-            format!("set {key} to the one address that others use"),
         ));
     }
     let (host, _) = host_port(advertise.as_deref()?).ok()?;
@@ -186,6 +174,7 @@ pub(crate) fn said(facts: &Said, own_version: &str) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::installed::Transport;
     use crate::doctor::{finding::Level, installed::Kind};
     use starling_service::credentials::TlsSettings;
 
@@ -246,7 +235,7 @@ mod tests {
         let seeds = ["10.0.0.2:7401"];
         assert_eq!(level(&listener("127.0.0.1:7401", None), &seeds), Some(Level::Fault), "loopback is told to others");
         assert_eq!(level(&listener("127.0.0.1:7401", None), &["127.0.0.1:7411"]), None);
-        assert_eq!(level(&listener("0.0.0.0:7401", Some("10.0.0.1:7401")), &seeds), Some(Level::Warning), "wildcard");
+        assert_eq!(level(&listener("0.0.0.0:7401", None), &seeds), None, "it finds out");
         assert_eq!(level(&listener("10.0.0.1:7401", None), &seeds), None);
         assert_eq!(level(&listener("10.0.0.1:7401", Some("192.0.2.1:7401")), &seeds), Some(Level::Warning));
         assert_eq!(level(&Listener { for_members: false, ..listener("127.0.0.1:1", None) }, &seeds), None);
