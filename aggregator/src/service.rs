@@ -212,8 +212,8 @@ impl Program for Service {
         // In plain text too: whoever wants to join is told that there is nothing to join by.
         let enrolment = match config.enrolment.enabled {
             true => {
-                let Exchange { membership, registry, fleet, metrics, .. } = &*rooms.exchange;
-                let known = (registry.clone(), fleet.clone());
+                let Exchange { membership, registry, fleet, ledger, metrics, .. } = &*rooms.exchange;
+                let known = (registry.clone(), fleet.clone(), ledger.clone());
                 let opened = Box::pin(Enrolment::open(&config, membership.clone(), known, metrics.clone())).await?;
                 Some(Arc::new(opened))
             }

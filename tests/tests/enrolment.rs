@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use starling_proto::v1::{GetClusterRequest, ListNodesRequest};
+use starling_proto::v1::{Completeness, GetClusterRequest, ListNodesRequest};
 use starling_service::{
     channel::Dial, credentials::standing, enrolment::JoinToken, grpc::query_client::QueryClient, identity::Role,
 };
@@ -66,11 +66,19 @@ impl Fleet {
     }
 
     async fn reporting(&self) -> Result<u32, String> {
+        self.completeness().await?.nodes_reporting.ok_or_else(|| "nobody says".to_owned())
+    }
+
+    async fn expected(&self) -> Result<u32, String> {
+        self.completeness().await?.nodes_expected.ok_or_else(|| "nobody says".to_owned())
+    }
+
+    async fn completeness(&self) -> Result<Completeness, String> {
         let ann = self.issuer.security("ann", Role::Operator);
         let channel = DIAL.connect(&ann, &self.grpc(1)).await?;
         let view = QueryClient::new(channel).get_cluster(GetClusterRequest::default()).await;
         let view = view.map_err(|status| status.to_string())?.into_inner();
-        view.completeness.and_then(|all| all.nodes_reporting).ok_or_else(|| "nobody says".to_owned())
+        view.completeness.ok_or_else(|| "no second yet".to_owned())
     }
 }
 
@@ -126,6 +134,15 @@ async fn a_host_joins_by_one_command_and_renews_and_is_taken_out() {
         _ => Ok(()),
     })
     .await;
+
+    // Nor does the cluster wait for it for 15 minutes; half a minute is the time of a restart.
+    eventually("nobody is expected", async || match fleet.expected().await? {
+        0 => Ok(()),
+        other => Err(format!("{other} expected")),
+    })
+    .await;
+    let (code, said) = fleet.command(&["node", "remove", "nobody"]);
+    assert!(code == Some(1) && said.contains("nobody has joined"), "{said}");
 
     // The name is free, for who joins anew.
     let again = fleet.issuer.path("again");

@@ -4,6 +4,7 @@
 
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::Signal;
 use starling_tests::{Program, binary, eventually};
 
 const PROGRAMS: [&str; 3] = ["starling-node", "starling-aggregator", "starling-dashboard"];
@@ -91,7 +92,7 @@ fn a_log_that_no_terminal_reads_has_no_colours() {
     let mut announced = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut announced).unwrap();
     assert!(announced.starts_with("starling-aggregator listening grpc=127.0.0.1:"), "{announced}");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     let log = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -135,7 +136,7 @@ fn a_person_hears_of_the_first_data_and_of_the_stop_and_two_signals_at_once_are_
     }
     let process = rustix::process::Pid::from_child(&child);
     for _ in 0..2 {
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(process, Signal::TERM).unwrap();
     }
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     let log = String::from_utf8(stderr).unwrap();
@@ -193,11 +194,52 @@ fn a_service_manager_hears_that_a_program_works_how_it_is_that_it_lives_and_that
         let first = heard();
         assert!(first.starts_with("READY=1\nSTATUS=not ready: "), "{program}: {first}");
         while heard() != "WATCHDOG=1" {}
-        rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
         while heard() != "STOPPING=1\nSTATUS=stopping" {}
         assert!(child.wait().unwrap().success(), "{program}");
         manager.set_nonblocking(true).unwrap();
         while manager.recv(&mut [0; 4096]).is_ok() {}
         manager.set_nonblocking(false).unwrap();
     }
+}
+
+/// A signal that would end any program without a handler. Each says what of the settings takes a restart, and leaves nothing.
+#[tokio::test]
+async fn a_hangup_says_what_takes_a_restart_and_a_thousand_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.toml");
+    let settings = "aggregators = [\"127.0.0.1:9\"]\nadmin_listen = \"127.0.0.1:0\"\notlp = false\n";
+    std::fs::write(&file, settings).unwrap();
+    let node = Program::start("starling-node", &["--config", &file.display().to_string()]);
+    let says = async |wanted: &str| {
+        eventually("the log says it", async || {
+            node.signal(Signal::HUP);
+            let log = node.log();
+            if log.contains(wanted) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    };
+    says("settings read again: as they run").await;
+    std::fs::write(&file, format!("{settings}node_id = \"other\"\nlabels.zone = \"b\"\n")).unwrap();
+    says("changed=\"node_id, labels\"").await;
+    std::fs::write(&file, "node_id = 7\n").unwrap();
+    says("a restart would fail").await;
+    std::fs::write(&file, settings).unwrap();
+    let left = || {
+        let count = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", node.id())).unwrap().count();
+        (count("fd"), count("task"))
+    };
+    for _ in 0..100 {
+        node.signal(Signal::HUP);
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let before = left();
+    for _ in 0..1_000 {
+        node.signal(Signal::HUP);
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    // Threads of blocking work come and go, by a few.
+    let after = left();
+    assert!(after.0 <= before.0 + 2 && after.1 <= before.1 + 2, "{before:?}, {after:?}");
+    assert!(node.cost().0 > std::time::Duration::ZERO, "it still runs");
 }

@@ -5,6 +5,7 @@ use prost::Message as _;
 use roaring::RoaringBitmap;
 use starling_proto::{
     catalogue::Kind,
+    ids::NodeId,
     limits::NODE_FORGOTTEN_AFTER,
     v1::{self, log_payload},
 };
@@ -119,6 +120,13 @@ impl Ledger {
         let mut new = NewNames::default();
         let number = self.own_number(stream.0, &mut new);
         self.append(now_ms, new, Body::End { stream: number, last_tick });
+    }
+
+    /// Ends every stream of a node with its last tick, unless it has ended. Any writer may: what is counted stays.
+    pub(crate) fn end_node(&mut self, now_ms: u64, node: &NodeId) {
+        for (stream, last_tick) in self.streams.going_on(node) {
+            self.end_stream(now_ms, StreamNo(stream), last_tick);
+        }
     }
 
     /// Takes streams known from before the start: of nodes of which no log held here speaks.

@@ -57,6 +57,7 @@ impl Ledger {
             Event::Tick => self.tick(now_ms),
             Event::BringOut => self.bring_out_at_most(usize::MAX),
             Event::Flush => self.flush(now_ms),
+            Event::Gone(node) => self.end_node(now_ms, &node),
             Event::Recall(known) => self.recall(now_ms, known),
         }
     }

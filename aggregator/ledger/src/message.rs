@@ -81,6 +81,8 @@ pub enum Event {
     BringOut,
     /// Appends everything gathered, whether due or not: before a stop.
     Flush,
+    /// A node is gone for good: its streams ended with their last tick.
+    Gone(NodeId),
     /// Streams known from before the start. Those of nodes of which no log speaks go into the own log; to be given once
     /// what the peers hold has come.
     Recall(Vec<KnownStream>),

@@ -191,6 +191,18 @@ impl StreamTable {
         }
     }
 
+    /// The streams of a node that were seen and have not ended, with their last ticks.
+    pub(super) fn going_on(&self, node: &NodeId) -> Vec<(u32, u32)> {
+        let number = self.by_name.get(node);
+        let node = number.and_then(|&number| self.nodes.get(number as usize)?.as_ref());
+        let streams = node.map_or(&[][..], |node| &node.streams);
+        let going_on = streams.iter().filter_map(|&number| Some((number, self.get(number)?)));
+        going_on
+            .filter(|(_, stream)| stream.last != 0 && stream.ended.is_none_or(|ended| ended < stream.last))
+            .map(|(number, stream)| (number, stream.last))
+            .collect()
+    }
+
     /// Whether some log holds a frame of a node.
     pub(super) fn has_reported(&self, node: &NodeId) -> bool {
         let number = self.by_name.get(node);

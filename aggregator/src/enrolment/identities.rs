@@ -166,6 +166,27 @@ impl identities_server::Identities for EnrolmentService {
         Ok(Response::new(v1::RemoveIdentityResponse { ends_unix_s: i64::try_from(ends).unwrap_or(i64::MAX) }))
     }
 
+    async fn forget_node(
+        &self,
+        request: Request<v1::ForgetNodeRequest>,
+    ) -> Result<Response<v1::ForgetNodeResponse>, Status> {
+        let author = author::of(&request, &request.get_ref().author);
+        let name = request.into_inner().name;
+        let name = NodeId::parse(&name).map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
+        if self.0.is_node_alive(&name) {
+            return Err(Status::failed_precondition(format!("node {name} reports: stop its daemon first")));
+        }
+        let ended = |_| Status::unavailable("this aggregator is stopping");
+        let node = name.clone();
+        let known = self.0.ledger.ask(move |ledger| ledger.nodes().into_iter().find(|known| known.node == node));
+        let Some(known) = known.await.map_err(ended)? else {
+            return Err(Status::not_found(format!("name: no node {name} has reported in the last 15 minutes")));
+        };
+        self.0.ledger.gone(name.clone()).await.map_err(ended)?;
+        info!(%name, author, last_tick = known.last_tick, "node is gone: not expected any more");
+        Ok(Response::new(v1::ForgetNodeResponse { last_tick: known.last_tick }))
+    }
+
     async fn list_removed(&self, _: Request<v1::ListRemovedRequest>) -> Result<Response<v1::RemovedList>, Status> {
         let signing =
             self.0.signing.as_ref().ok_or_else(|| Reason::NobodySigns.status("this aggregator does not sign"))?;

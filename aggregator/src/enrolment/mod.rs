@@ -28,6 +28,7 @@ use crate::{
     clock::{now_ms, tick_of},
     fleet::ClusterFleet,
     ingest::{ALIVE_FOR, Registry},
+    ledger_task::LedgerHandle,
     membership::{Member, Membership},
     metrics::Metrics,
     peer::Channels,
@@ -45,6 +46,7 @@ pub(crate) struct Enrolment {
     membership: Membership,
     registry: Arc<Registry>,
     fleet: Arc<ClusterFleet>,
+    ledger: LedgerHandle,
     channels: Channels,
     tries: Mutex<Tries>,
     /// Who signed last time.
@@ -62,7 +64,7 @@ impl Enrolment {
     pub(crate) async fn open(
         config: &Config,
         membership: Membership,
-        (registry, fleet): (Arc<Registry>, Arc<ClusterFleet>),
+        (registry, fleet, ledger): (Arc<Registry>, Arc<ClusterFleet>, LedgerHandle),
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let signing = match &config.enrolment.authority {
@@ -76,7 +78,7 @@ impl Enrolment {
         let cluster = membership.security().identity().map_or_else(String::new, |own| own.trust_domain);
         let state_dir = config.state_dir.clone();
         let (tries, signer) = (Mutex::default(), Mutex::default());
-        Ok(Self { signing, membership, registry, fleet, channels, tries, signer, metrics, cluster, state_dir })
+        Ok(Self { signing, membership, registry, fleet, ledger, channels, tries, signer, metrics, cluster, state_dir })
     }
 
     /// Whether there is anybody to refuse.

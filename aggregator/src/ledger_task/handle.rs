@@ -138,6 +138,7 @@ pub(super) enum Request {
         run: DecodedRun,
     },
     Recall(Vec<KnownStream>),
+    Gone(NodeId),
     Stored(Vec<(WriterId, u64)>),
     Flush(oneshot::Sender<()>),
     BringOut(oneshot::Sender<()>),
@@ -378,6 +379,14 @@ impl LedgerHandle {
     /// Streams known from before the start; of nodes of which no log speaks they go into our own.
     pub(crate) async fn recall(&self, known: Vec<KnownStream>) {
         let _ = self.request(Request::Recall(known)).await;
+    }
+
+    /// A node is gone for good.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(crate) async fn gone(&self, node: NodeId) -> Result<(), Ended> {
+        self.request(Request::Gone(node)).await
     }
 
     /// The store holds each of these logs up to an entry.

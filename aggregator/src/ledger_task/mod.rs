@@ -266,6 +266,7 @@ impl LedgerTask {
             }
             Request::Entries { from, run } => drop(self.handle(Event::Entries { from, run })),
             Request::Recall(known) => drop(self.handle(Event::Recall(known))),
+            Request::Gone(node) => drop(self.handle(Event::Gone(node))),
             Request::Stored(logs) => {
                 for (writer, up_to) in logs {
                     self.handle(Event::Synced { writer, up_to });

@@ -50,14 +50,24 @@ impl Asked {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
+        self.with(async |channel| question(channel).await.map(Response::into_inner).map_err(|status| said(&status)))
+    }
+
+    /// Connects, and does `work` where nothing else runs.
+    ///
+    /// # Errors
+    /// Why there is no connection, or what `work` says.
+    pub(crate) fn with<T>(&self, work: impl AsyncFnOnce(Channel) -> Result<T, String>) -> Result<T, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|error| error.to_string())?.block_on(async {
-            let channel = self.connect().await?;
-            question(channel).await.map(Response::into_inner).map_err(|status| match status.message() {
-                "" => format!("the aggregator answers {}", status.code()),
-                said => said.to_owned(),
-            })
-        })
+        runtime.map_err(|error| error.to_string())?.block_on(async { work(self.connect().await?).await })
+    }
+}
+
+/// What a refusal says, in words.
+pub(crate) fn said(status: &Status) -> String {
+    match status.message() {
+        "" => format!("the aggregator answers {}", status.code()),
+        said => said.to_owned(),
     }
 }
 

@@ -1,12 +1,19 @@
 //! `starling node`: who has joined a cluster.
 
+use std::time::{Duration, Instant};
+
 use starling_proto::v1;
 use starling_service::grpc::identities_client::IdentitiesClient;
+use tonic::{Code, transport::Channel};
 
 use crate::{
-    asked::{Asked, author},
+    asked::{Asked, author, said},
     ca::{day_of, report},
 };
+
+/// A removed node is refused everywhere within 5 s, and counts as silent 5 s later.
+const CUT_WITHIN: Duration = Duration::from_secs(20);
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Lists who has joined, and takes names out.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,7 +35,7 @@ enum What {
         #[command(flatten)]
         asked: Asked,
     },
-    /// Take one out: its certificate is refused everywhere within seconds, and its name is free
+    /// Take one out: its certificate is refused everywhere within seconds, its name is free, and a node is not expected any more
     Remove {
         /// Its name
         name: String,
@@ -51,14 +58,45 @@ impl What {
     fn run(self) -> Result<(), String> {
         match self {
             Self::List { role, json, asked } => list(role, json, &asked),
-            Self::Remove { name, role, asked } => {
-                let request = v1::RemoveIdentityRequest { role: role.clone(), name: name.clone(), author: author() };
-                let answer = asked
-                    .ask(|channel| async move { IdentitiesClient::new(channel).remove_identity(request).await })?;
-                let until = day_of(answer.ends_unix_s);
-                println!("removed {role} {name}; its certificate, valid until {until}, is refused from now on");
-                Ok(())
+            Self::Remove { name, role, asked } => asked.with(async |channel| remove(channel, &role, &name).await),
+        }
+    }
+}
+
+/// Takes a name out of the register, and a node out of those that are expected.
+async fn remove(channel: Channel, role: &str, name: &str) -> Result<(), String> {
+    let mut client = IdentitiesClient::new(channel);
+    let request = v1::RemoveIdentityRequest { role: role.to_owned(), name: name.to_owned(), author: author() };
+    let removed = client.remove_identity(request).await;
+    match &removed {
+        Ok(answer) => {
+            let until = day_of(answer.get_ref().ends_unix_s);
+            println!("removed {role} {name}; its certificate, valid until {until}, is refused from now on");
+        }
+        // It never joined, yet it may have reported: with a certificate that was copied, or in plain text.
+        Err(status) if role == "node" && matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {}
+        Err(status) => return Err(said(status)),
+    }
+    if role != "node" {
+        return Ok(());
+    }
+    let until = Instant::now() + CUT_WITHIN;
+    loop {
+        let request = v1::ForgetNodeRequest { name: name.to_owned(), author: author() };
+        match (client.forget_node(request).await, &removed) {
+            (Ok(answer), _) => {
+                let last = day_of(i64::from(answer.into_inner().last_tick));
+                println!("{name} is not expected any more; it reported last at {last}");
+                return Ok(());
             }
+            // Its stream is being cut.
+            (Err(status), Ok(_)) if status.code() == Code::FailedPrecondition && Instant::now() < until => {
+                tokio::time::sleep(ASKED_AGAIN).await;
+            }
+            (Err(status), Ok(_)) if status.code() == Code::NotFound => return Ok(()),
+            // Neither is there such a name.
+            (Err(status), Err(unknown)) if status.code() == Code::NotFound => return Err(said(unknown)),
+            (Err(status), _) => return Err(said(&status)),
         }
     }
 }

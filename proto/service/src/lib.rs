@@ -21,6 +21,7 @@ pub mod machine;
 pub mod metrics;
 pub mod parts;
 pub mod program;
+mod reload;
 pub mod requests;
 pub mod secret;
 mod service_manager;

@@ -23,7 +23,7 @@ use crate::{
     identity::Role,
     log::{LogArgs, LogFormat},
     metrics::Registry,
-    parts,
+    parts, reload,
     service_manager::ServiceManager,
     settings::{self, Settings, Sources},
     shutdown,
@@ -56,7 +56,7 @@ pub trait Program: Sized + Send + 'static {
     /// Threads of the runtime; `None`: one a core.
     const THREADS: Option<usize> = None;
     /// Its settings.
-    type Config: Settings + Send;
+    type Config: Settings + Send + 'static;
 
     /// Opens the listeners; port 0 takes a free one. The addresses are known when this returns. What the service counts
     /// goes into `registry`.
@@ -170,7 +170,8 @@ pub fn describe<P: Program>(command: clap::Command) -> clap::Command {
 pub fn execute<P: Program>(args: CommonArgs, first: Vec<String>) -> u8 {
     let CommonArgs { config, overrides, check_config, print_config, log } = args;
     let overrides = first.into_iter().chain(overrides).collect();
-    let loaded = settings::load::<P::Config>(P::SETTINGS, &Sources::of_process(config, overrides));
+    let sources = Sources::of_process(config, overrides);
+    let loaded = settings::load::<P::Config>(P::SETTINGS, &sources);
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -192,7 +193,7 @@ pub fn execute<P: Program>(args: CommonArgs, first: Vec<String>) -> u8 {
         eprintln!("{}: {wrong}", P::NAME);
         return USAGE;
     }
-    match run::<P>(loaded.settings) {
+    match run::<P>(loaded.settings, sources) {
         Ok(()) => 0,
         Err(failure) => {
             match log.format() {
@@ -204,7 +205,7 @@ pub fn execute<P: Program>(args: CommonArgs, first: Vec<String>) -> u8 {
     }
 }
 
-fn run<P: Program>(config: P::Config) -> anyhow::Result<()> {
+fn run<P: Program>(config: P::Config, sources: Sources) -> anyhow::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = P::THREADS {
         runtime.worker_threads(threads);
@@ -213,6 +214,7 @@ fn run<P: Program>(config: P::Config) -> anyhow::Result<()> {
     let result = runtime.block_on(async {
         // First, so that a signal during the start is a stop and not a kill.
         let shutdown = shutdown::on_signal()?;
+        reload::on_hangup(P::SETTINGS, sources, &config)?;
         let manager = ServiceManager::of_process();
         let starting = manager.starting();
         // A start may wait for long, such as for a certificate or a large log: who stops it then need not wait.

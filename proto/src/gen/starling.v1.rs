@@ -4120,6 +4120,23 @@ pub struct RemoveIdentityResponse {
     #[prost(int64, tag = "1")]
     pub ends_unix_s: i64,
 }
+/// Which node is gone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetNodeRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Who wants it; by the certificate or token of the caller when there is one.
+    #[prost(string, tag = "2")]
+    pub author: ::prost::alloc::string::String,
+}
+/// It is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetNodeResponse {
+    /// The last second that it reported, Unix time.
+    #[prost(uint32, tag = "1")]
+    pub last_tick: u32,
+}
 /// Takes no arguments.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRemovedRequest {}

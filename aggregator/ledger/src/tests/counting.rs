@@ -178,6 +178,37 @@ fn the_end_of_a_stream_ends_the_expectation_everywhere() {
     }
 }
 
+/// Somebody says so at an aggregator that never had its stream.
+#[test]
+fn a_node_that_is_gone_for_good_is_expected_no_more() {
+    let (mut a, mut b) = (ledger(1), ledger(2));
+    let (one, two) = (stream(&mut a, T_MS, 1), stream(&mut a, T_MS, 2));
+    let later = T + RESTART_SECONDS + 1;
+    for tick in [T - 1, T] {
+        offer_own(&mut a, T_MS + 10, two, tick, 1);
+    }
+    for tick in [T - 1, T, later] {
+        offer_own(&mut a, u64::from(tick) * 1000 + 10, one, tick, 1);
+        poll(&mut a, u64::from(tick) * 1000 + 900);
+    }
+    let now_ms = u64::from(later + 1) * 1000;
+    exchange(now_ms, &mut a, &mut b);
+    assert_eq!(b.view(later).unwrap().coverage, Coverage { reporting: 1, expected: 2 });
+    let gone = || Event::Gone(NodeId::parse("node-2").unwrap());
+    b.handle(now_ms, gone());
+    // Said again, or of nobody, it is no entry.
+    let length = |ledger: &Ledger| ledger.logs().iter().map(|log| log.length).sum::<u64>();
+    let before = length(&b);
+    b.handle(now_ms, gone());
+    b.handle(now_ms, Event::Gone(NodeId::parse("nobody").unwrap()));
+    assert_eq!(length(&b), before);
+    exchange(now_ms, &mut a, &mut b);
+    for ledger in [&a, &b] {
+        assert_eq!(ledger.view(later).unwrap().coverage, Coverage { reporting: 1, expected: 1 });
+        assert_eq!(ledger.view(T).unwrap().coverage, Coverage { reporting: 2, expected: 2 }, "what was counted stays");
+    }
+}
+
 /// What a frame reports of its cores, busiest first.
 fn busy(shares: &[(u32, u16)]) -> Cores {
     Cores::busiest(shares.iter().map(|&(core, share)| Busy { core, share }))

@@ -5053,6 +5053,32 @@ pub mod identities_client {
                 .insert(GrpcMethod::new("starling.v1.Identities", "RemoveIdentity"));
             self.inner.unary(req, path, codec).await
         }
+        /// A node that is gone for good is not expected any more: as if its daemon had been stopped. One that reports is refused with
+        /// FAILED_PRECONDITION, one that nobody knows with NOT_FOUND.
+        pub async fn forget_node(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ForgetNodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ForgetNodeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Identities/ForgetNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Identities", "ForgetNode"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Names whose certificates are valid and refused. Aggregators ask for it.
         pub async fn list_removed(
             &mut self,
@@ -5131,6 +5157,15 @@ pub mod identities_server {
             request: tonic::Request<::starling_proto::v1::RemoveIdentityRequest>,
         ) -> std::result::Result<
             tonic::Response<::starling_proto::v1::RemoveIdentityResponse>,
+            tonic::Status,
+        >;
+        /// A node that is gone for good is not expected any more: as if its daemon had been stopped. One that reports is refused with
+        /// FAILED_PRECONDITION, one that nobody knows with NOT_FOUND.
+        async fn forget_node(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ForgetNodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ForgetNodeResponse>,
             tonic::Status,
         >;
         /// Names whose certificates are valid and refused. Aggregators ask for it.
@@ -5444,6 +5479,54 @@ pub mod identities_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveIdentitySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Identities/ForgetNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForgetNodeSvc<T: Identities>(pub Arc<T>);
+                    impl<
+                        T: Identities,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ForgetNodeRequest,
+                    > for ForgetNodeSvc<T> {
+                        type Response = ::starling_proto::v1::ForgetNodeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ForgetNodeRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Identities>::forget_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForgetNodeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
