@@ -578,7 +578,7 @@ impl Running {
                 }
                 State::Joining => Readiness::NotReady("joining: the membership has not settled yet".to_owned()),
             };
-            self.show(readiness).await;
+            self.show(readiness.of(self.rooms.intake.membership.security())).await;
             let settled = published.borrow_and_update().settled;
             let nodes = u32::try_from(self.rooms.intake.ledger.sessions()).unwrap_or(u32::MAX);
             self.rooms.intake.membership.publish(Load {

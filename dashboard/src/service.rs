@@ -34,6 +34,8 @@ use crate::{
 
 /// How long requests and sockets may take to end after the server was asked to stop. A page is gone in milliseconds.
 const GRACE: Duration = Duration::from_secs(5);
+/// Readiness is looked at this often when nothing comes.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What the kernel may hold for a client that does not read (it doubles the number). Without a bound it grows to
 /// megabytes, which is many minutes of ticks: the client would draw the distant past before it hears that it is behind.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -128,11 +130,11 @@ impl Program for Service {
         let (listening, credentials, renewals) = listening;
         let renewal = Renewal::of(&config.tls, Role::Dashboard, Vec::new());
         parts.start(RENEWAL, |stop| done(Renewal::run(renewal, renewals, stop)));
-        parts.start(CREDENTIALS, |stop| done(security.run(credentials, stop)));
         parts.start(READINESS, {
-            let (shared, ready) = (Arc::clone(&shared), ready.clone());
-            |stop| done(watch_readiness(shared, ready, stop))
+            let (shared, ready, security) = (Arc::clone(&shared), ready.clone(), security.clone());
+            |stop| done(watch_readiness(shared, security, ready, stop))
         });
+        parts.start(CREDENTIALS, |stop| done(security.run(credentials, stop)));
         let beside = if admin.is_none() { Some(admin::router(registry.clone(), ready.subscribe())) } else { None };
         if let Some((listener, _)) = admin {
             let is_ready = ready.subscribe();
@@ -191,7 +193,12 @@ fn prepare(stream: &TcpStream) {
 
 /// Ready means: an aggregator is connected, the cluster's seconds come in, and what is open is known or that it has no
 /// alerts.
-async fn watch_readiness(shared: Arc<Shared>, ready: watch::Sender<Readiness>, stop: CancellationToken) {
+async fn watch_readiness(
+    shared: Arc<Shared>,
+    security: Security,
+    ready: watch::Sender<Readiness>,
+    stop: CancellationToken,
+) {
     let mut published = shared.published();
     loop {
         let now = shared.with(|hub| match hub.link() {
@@ -202,11 +209,14 @@ async fn watch_readiness(shared: Arc<Shared>, ready: watch::Sender<Readiness>, s
             Link::Up { .. } if hub.reading(&Source::Cluster(Group::cluster())).is_some() => Readiness::Ready,
             Link::Up { name } => Readiness::NotReady(format!("no data from aggregator {name} yet")),
         });
+        let now = now.of(&security);
         ready.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             changed = published.changed() => if changed.is_err() { break },
+            // A certificate ends without news.
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }

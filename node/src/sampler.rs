@@ -155,7 +155,7 @@ impl Sampler {
         let stats = self.streams.stats();
         self.config.metrics.uplink(&self.counted, &stats);
         self.counted.clone_from(&stats);
-        let readiness = readiness(&stats);
+        let readiness = readiness(&stats).of(&self.config.uplink.security);
         self.config.ready.send_if_modified(|now| std::mem::replace(now, readiness.clone()) != readiness);
         self.config.stats.send_replace(stats);
     }

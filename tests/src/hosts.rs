@@ -63,14 +63,14 @@ impl Hosts {
         format!("{}-{host}", self.prefix)
     }
 
-    /// Runs a line of the shell on a host.
+    /// Runs a line of the shell on a host; what it prints.
     ///
     /// # Panics
     /// When it fails.
-    pub fn on(&self, host: &str, command: &str) {
+    pub fn on(&self, host: &str, command: &str) -> String {
         let host = self.name(host);
         tried(&format!("ip netns exec {host} sh -e <<'END_OF_COMMAND'\n{command}\nEND_OF_COMMAND"))
-            .unwrap_or_else(|error| panic!("{host}: {error}"));
+            .unwrap_or_else(|error| panic!("{host}: {error}"))
     }
 
     /// Starts a program on a host.
@@ -89,10 +89,13 @@ fn no_dad(address: &str) -> &'static str {
     if address.contains(':') { " nodad" } else { "" }
 }
 
-fn tried(command: &str) -> Result<(), String> {
+fn tried(command: &str) -> Result<String, String> {
     let output = Command::new("sh").args(["-ec", command]).output().expect("a shell");
     let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("{command}: {said}")) }
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("{command}: {said}")),
+    }
 }
 
 impl Drop for Hosts {

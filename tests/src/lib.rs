@@ -8,13 +8,14 @@
 //! - [`swarm`]: thousands of cheap nodes in one process;
 //! - [`imported`]: history that was imported, and programs that answer from it;
 //! - [`chaos`]: a cluster under faults, every second of it checked;
-//! - [`Hosts`]: hosts of network namespaces with addresses of their own;
+//! - [`Hosts`]: hosts of network namespaces with addresses of their own, and a [`Fleet`] on them;
 //! - [`every_log_advances`] and [`same_view`]: whether a cluster as a whole is well;
 //! - [`Cost`] and [`Scrape`]: what a process costs and what it says of itself.
 
 pub mod chaos;
 mod cluster;
 mod cost;
+mod fleet;
 mod health;
 mod hosts;
 pub mod imported;
@@ -27,6 +28,7 @@ pub mod swarm;
 
 pub use cluster::Cluster;
 pub use cost::Cost;
+pub use fleet::{Fleet, this_second};
 pub use health::{Member, every_log_advances, same_view};
 pub use hosts::Hosts;
 pub use issuer::{Issuer, aggregator};

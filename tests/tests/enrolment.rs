@@ -2,12 +2,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use rustix::process::Signal;
 use starling_proto::v1::{Completeness, GetClusterRequest, ListNodesRequest};
 use starling_service::{
     channel::Dial, credentials::standing, enrolment::JoinToken, grpc::query_client::QueryClient, identity::Role,
 };
 use starling_testkit::eventually;
-use starling_tests::{Issuer, Program, aggregator, http_get};
+use starling_tests::{Issuer, Program, aggregator, http_get, this_second};
 
 const DIAL: Dial = Dial::within(Duration::from_secs(5));
 
@@ -284,4 +285,39 @@ async fn aggregators_and_dashboards_join_too() {
         (_, said) => Err(said),
     })
     .await;
+}
+
+/// Cut off for longer than its certificate lives, it says so, and comes back by itself: the key alone gets the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_cut_off_past_the_end_of_its_certificate_comes_back_by_itself() {
+    let fleet = Fleet::new("20");
+    let token = fleet.token("token", &[]).await;
+    let (code, said) = fleet.join("starling-node", &fleet.grpc(1), &token, "web-1", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let mut daemon = fleet.daemon("web-1");
+    eventually("the host that joined", async || match fleet.reporting().await? {
+        1 => Ok(()),
+        other => Err(format!("{other} report")),
+    })
+    .await;
+    let cut = this_second();
+    fleet.aggregators.iter().for_each(|aggregator| aggregator.signal(Signal::STOP));
+    let address = daemon.address("admin");
+    eventually("it says that its certificate ended", async || match http_get(address, "/ready").await? {
+        (200, said) => Err(said),
+        (_, said) if said.contains("certificate") && said.contains("ended") => Ok(()),
+        (_, said) => Err(said),
+    })
+    .await;
+    println!("{:?}", http_get(address, "/ready").await);
+    fleet.aggregators.iter().for_each(|aggregator| aggregator.signal(Signal::CONT));
+    let healed = std::time::Instant::now();
+    eventually("it reports again", async || match fleet.reporting().await? {
+        1 => Ok(()),
+        other => Err(format!("{other} report")),
+    })
+    .await;
+    println!("cut off for {} s, back after {:?}", this_second() - cut, healed.elapsed());
+    assert!(healed.elapsed() < Duration::from_secs(60));
+    assert!(daemon.is_running());
 }

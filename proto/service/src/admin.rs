@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    credentials::Security,
     listen::{Connections, serve_http},
     metrics::Registry,
 };
@@ -36,6 +37,17 @@ impl Readiness {
     #[must_use]
     pub const fn is_ready(&self) -> bool {
         matches!(self, Self::Ready | Self::Impaired(_))
+    }
+
+    /// The same of a program that has to prove who it is: with a certificate that has ended it is not ready, and what it is
+    /// else comes after that.
+    #[must_use]
+    pub fn of(self, security: &Security) -> Self {
+        let Some(ended) = security.ended() else { return self };
+        Self::NotReady(match self {
+            Self::Ready => ended,
+            Self::Impaired(what) | Self::NotReady(what) => format!("{ended}; {what}"),
+        })
     }
 }
 

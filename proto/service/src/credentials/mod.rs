@@ -106,6 +106,17 @@ impl Security {
         self.0.as_ref().map(|credentials| credentials.current().identity.clone())
     }
 
+    /// Since when the certificate in use is over, and what to do; `None` while it is not.
+    #[must_use]
+    pub fn ended(&self) -> Option<String> {
+        let ends = self.0.as_ref()?.expires();
+        let over = ends <= SystemTime::now();
+        over.then(|| {
+            let next = "the log says why it was not renewed, `starling doctor` what to do";
+            format!("the certificate ended at {}, so nobody takes it: {next}", at(ends))
+        })
+    }
+
     /// Reads the files again and again, until `stop`; does nothing else in plain text.
     pub async fn run(self, metrics: CredentialMetrics, stop: CancellationToken) {
         match self.0 {
