@@ -1,8 +1,11 @@
 //! A fleet of hosts: network namespaces with addresses of their own on one switch. Links are cut, lossy and half broken.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use starling_tests::{Fleet, eventually, this_second};
+use starling_tests::{Fleet, binary, eventually, this_second};
 
 #[test]
 fn a_fleet_by_mutual_tls_and_sealed_gossip_counts_every_second_through_loss_and_a_partition() {
@@ -16,7 +19,16 @@ fn a_fleet_by_mutual_tls_and_sealed_gossip_counts_every_second_through_loss_and_
         tokio::time::sleep(Duration::from_secs(20)).await;
         fleet.heal("a1");
         fleet.heal("a2");
-        fleet.every_second_is_whole(first, this_second()).await;
+        let last = this_second();
+        fleet.every_second_is_whole(first, last).await;
+        // The tool says the same.
+        let (tls, from, to) = (fleet.issuer().path("ann"), first.to_string(), last.to_string());
+        let asked = ["ledger", "--aggregator", "10.90.0.1:7400", "--tls", &tls, "--from", &from, "--to", &to];
+        let output = Command::new(binary("starling")).args(asked).output().expect("starling");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        let seconds = last - first + 1;
+        assert_eq!(said, format!("{seconds} of {seconds} seconds are whole and the same at agg-1, agg-2, agg-3\n"));
     });
 }
 

@@ -37,8 +37,20 @@ impl Asked {
         if address.starts_with("https://") {
             return Err("--aggregator: write host:port, and --tls FOLDER for TLS".to_owned());
         }
+        self.dial(address, None).await
+    }
+
+    /// Connects to another aggregator of the same cluster, that of this name, at `address`.
+    ///
+    /// # Errors
+    /// As [`Asked::connect`].
+    pub(crate) async fn connect_to(&self, address: &str, name: &str) -> Result<Channel, String> {
+        self.dial(address, Some(name)).await
+    }
+
+    async fn dial(&self, address: &str, name: Option<&str>) -> Result<Channel, String> {
         let security = self.tls.as_deref().map_or_else(|| Ok(Security::plain()), operator)?;
-        let channel = Dial::within(CONNECT_WAIT).connect(&security, address).await;
+        let channel = Dial::within(CONNECT_WAIT).connect_to(&security, address, name).await;
         channel.map_err(|error| format!("no aggregator answers at {address}: {error}"))
     }
 

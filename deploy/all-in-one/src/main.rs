@@ -1,12 +1,13 @@
 //! `starling up`: see this host, now. `starling store`: look into the history that is kept on a disk, and move it.
 //! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster. `starling token` and
-//! `starling node`: who may join a cluster, and who has. `starling gossip`: the keys of gossip of one. `starling doctor`: what
-//! is wrong here, and what to do.
+//! `starling node`: who may join a cluster, and who has. `starling gossip`: the keys of gossip of one. `starling ledger`: whether
+//! every second is whole and the same everywhere. `starling doctor`: what is wrong here, and what to do.
 
 mod asked;
 mod ca;
 mod doctor;
 mod gossip;
+mod ledger;
 mod node;
 mod rules;
 mod token;
@@ -24,7 +25,10 @@ use starling_service::{
 };
 use starling_store_tools::StoreArgs;
 
-use crate::{ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, node::NodeArgs, rules::RulesArgs, token::TokenArgs};
+use crate::{
+    ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, ledger::LedgerArgs, node::NodeArgs, rules::RulesArgs,
+    token::TokenArgs,
+};
 
 /// As in the aggregator's own binary.
 #[global_allocator]
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         Some(("token", matches)) => of(matches, TokenArgs::run),
         Some(("node", matches)) => of(matches, NodeArgs::run),
         Some(("gossip", matches)) => of(matches, GossipArgs::run),
+        Some(("ledger", matches)) => of(matches, LedgerArgs::run),
         Some(("doctor", matches)) => of(matches, DoctorArgs::run),
         Some(("completions" | "man", _)) => match TextCommand::from_arg_matches(&matches) {
             Ok(text) => match text.run(command()) {
@@ -84,6 +89,7 @@ fn command() -> Command {
         .subcommand(TokenArgs::augment_args(Command::new("token")))
         .subcommand(NodeArgs::augment_args(Command::new("node")))
         .subcommand(GossipArgs::augment_args(Command::new("gossip")))
+        .subcommand(LedgerArgs::augment_args(Command::new("ledger")))
         .subcommand(DoctorArgs::augment_args(Command::new("doctor")));
     TextCommand::augment_subcommands(command)
 }
