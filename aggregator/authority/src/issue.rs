@@ -226,6 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn of_whatever_role_it_is_valid_by_the_authority_that_signed_it_and_by_no_other() {
+        use starling_service::credentials::{Credentials, Files, certificates, digest};
+        let now = OffsetDateTime::now_utc();
+        // Of one name, as a new authority of a cluster is.
+        let (former, new) = (Authority::create("starling", now).unwrap(), Authority::create("starling", now).unwrap());
+        let both = format!("{}{}", former.certificate(), new.certificate());
+        let between = new.intermediate("agg-1", Duration::days(9), now).unwrap();
+        for role in Role::ALL {
+            for authority in [&new, &between] {
+                let folder = tempfile::tempdir().unwrap();
+                let issued = authority.issue(&wish(role, 1), now).unwrap();
+                let load = |trusted: &str| {
+                    crate::folder::write_issued(folder.path(), &issued, trusted).unwrap();
+                    Credentials::load(Files::of_folder(folder.path()), None, role, false)
+                };
+                let error = load(former.certificate()).unwrap_err().to_string();
+                assert!(error.contains("none of the trusted authorities has signed it"), "{role}: {error}");
+                let root = digest(&certificates(new.certificate()).unwrap()[0]);
+                assert_eq!(load(&both).unwrap().proved_by(), Some(root), "{role}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_authority_is_refused_with_the_reason() {
         let one = Authority::create("starling", now()).unwrap();
         let other = Authority::create("starling", now()).unwrap();

@@ -13,13 +13,16 @@ use rustls::{
     client::verify_server_cert_signed_by_trust_anchor,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
-    server::ParsedCertificate,
+    server::{ParsedCertificate, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::{stranger::digest, verify::Revoked};
+use super::{
+    stranger::{certificates, digest},
+    verify::Revoked,
+};
 use crate::{
     identity::{Identity, Role},
     secret,
@@ -121,14 +124,14 @@ impl Content {
         &self,
         files: &Files,
         role: Role,
-        provider: &CryptoProvider,
+        provider: &Arc<CryptoProvider>,
         now: SystemTime,
     ) -> Result<Loaded, FilesError> {
         let wrong = |file: &Path, what: String| FilesError { file: file.to_owned(), what };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&self.certificate)
             .collect::<Result<_, _>>()
             .map_err(|error| wrong(&files.certificate, format!("not PEM: {error}")))?;
-        let Some((own, between)) = chain.split_first() else {
+        let Some(own) = chain.first() else {
             return Err(wrong(&files.certificate, "holds no certificate (BEGIN CERTIFICATE)".to_owned()));
         };
         let key = PrivateKeyDer::from_pem_slice(&self.key)
@@ -151,33 +154,21 @@ impl Content {
         let validity = |certificate: &CertificateDer<'_>| validity(certificate).unwrap_or((now, now));
         let (begins, _) = validity(own);
         let expires = chain.iter().map(|certificate| validity(certificate).1).min().unwrap_or(now);
-        // Only an aggregator's says that it may serve; of the others the verification looks at chain and dates alike.
-        let parsed = ParsedCertificate::try_from(own)
-            .map_err(|error| wrong(&files.certificate, format!("cannot be read: {error}")))?;
-        let at = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
-        let algorithms = provider.signature_verification_algorithms.all;
-        let by = |roots: &RootCertStore| match verify_server_cert_signed_by_trust_anchor(
-            &parsed, roots, between, at, algorithms,
-        ) {
-            Err(error) if !(role != Role::Aggregator && is_about_purpose(&error)) => Err(error),
-            _ => Ok(()),
-        };
+        let by = |roots: &Arc<RootCertStore>| is_by(roots, role, &chain, provider, now);
+        let roots = Arc::new(roots);
         by(&roots).map_err(|error| {
             let what = format!("is not valid by {}: {}", files.ca.display(), plain(&error));
             wrong(&files.certificate, what)
         })?;
-        let proved_by = self.authorities().find(|authority| {
-            let mut one = RootCertStore::empty();
-            one.add(authority.clone()).is_ok() && by(&one).is_ok()
-        });
+        let proved_by = proved_by(self.authorities(), role, &chain, provider, now);
         Ok(Loaded {
             key: Arc::new(certified),
-            roots: Arc::new(roots),
+            roots,
             identity,
             begins,
             expires,
             authorities: String::from_utf8_lossy(&self.ca).into_owned(),
-            proved_by: proved_by.map(|authority| digest(&authority)),
+            proved_by,
         })
     }
 
@@ -201,6 +192,56 @@ impl Content {
         }
         if roots.is_empty() { Err(wrong("holds no certificate (BEGIN CERTIFICATE)".to_owned())) } else { Ok(roots) }
     }
+}
+
+/// Whether it is valid by one of `roots`, as the other end will look at it: only an aggregator's says that it may serve, and a
+/// wrong purpose is seen before a wrong signature.
+fn is_by(
+    roots: &Arc<RootCertStore>,
+    role: Role,
+    chain: &[CertificateDer<'_>],
+    provider: &Arc<CryptoProvider>,
+    now: SystemTime,
+) -> Result<(), rustls::Error> {
+    let Some((own, between)) = chain.split_first() else { return Err(rustls::Error::NoCertificatesPresented) };
+    let at = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
+    match role {
+        Role::Aggregator => {
+            let algorithms = provider.signature_verification_algorithms.all;
+            let own = ParsedCertificate::try_from(own)?;
+            verify_server_cert_signed_by_trust_anchor(&own, roots, between, at, algorithms)
+        }
+        Role::Node | Role::Dashboard | Role::Operator => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider));
+            let verifier = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+            verifier.verify_client_cert(own, between, at).map(|_| ())
+        }
+    }
+}
+
+/// The first of `authorities` by which it is valid.
+fn proved_by(
+    mut authorities: impl Iterator<Item = CertificateDer<'static>>,
+    role: Role,
+    chain: &[CertificateDer<'_>],
+    provider: &Arc<CryptoProvider>,
+    now: SystemTime,
+) -> Option<[u8; 32]> {
+    let found = authorities.find(|authority| {
+        let mut one = RootCertStore::empty();
+        one.add(authority.clone()).is_ok() && is_by(&Arc::new(one), role, chain, provider, now).is_ok()
+    });
+    found.map(|authority| digest(&authority))
+}
+
+/// SHA-256 of the first of `authorities` by which the first certificate of `chain`, a node's, is valid now; both PEM.
+///
+/// # Errors
+/// That one of them is not PEM, or holds nothing.
+pub fn authority_of(chain: &str, authorities: &str) -> Result<Option<[u8; 32]>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let (chain, authorities) = (certificates(chain)?, certificates(authorities)?);
+    Ok(proved_by(authorities.into_iter(), Role::Node, &chain, &provider, SystemTime::now()))
 }
 
 /// One certificate of a file, for people.
@@ -247,11 +288,6 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let time = |seconds: i64| Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?));
     Some((time(parsed.validity().not_before.timestamp())?, time(parsed.validity().not_after.timestamp())?))
-}
-
-fn is_about_purpose(error: &rustls::Error) -> bool {
-    use rustls::CertificateError::{InvalidPurpose, InvalidPurposeContext};
-    matches!(error, rustls::Error::InvalidCertificate(InvalidPurpose | InvalidPurposeContext { .. }))
 }
 
 /// An error of the library without the words before it.

@@ -31,7 +31,7 @@ use self::{
     verify::{AMember, AnAggregator, Refusal, Refused, RemovedKeys},
 };
 pub use self::{
-    files::{Files, FilesError, Standing, standing},
+    files::{Files, FilesError, Standing, authority_of, standing},
     settings::{Exposure, TlsSettings},
     stranger::{Stranger, certificates, digest},
     verify::{KeyDigest, Revoked, key_digest},
