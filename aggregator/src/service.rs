@@ -85,6 +85,7 @@ const ADMIN: &str = "admin port";
 const CREDENTIALS: &str = "watch over the certificate";
 const RENEWAL: &str = "renewal of the certificate";
 const REMOVED: &str = "list of removed identities";
+const TRUSTED: &str = "list of trusted authorities";
 const GRPC: &str = "gRPC server";
 const LEDGER: &str = "ledger";
 const DIALLER: &str = "peer dialler";
@@ -297,7 +298,9 @@ impl Program for Service {
         let renewal = Renewal::of(&config.tls, Role::Aggregator, hosts.map(|(host, _)| host.to_owned()).collect());
         parts.start(RENEWAL, |stop| done(Renewal::run(renewal, renewals, stop)));
         if let Some(enrolment) = enrolment.filter(|enrolment| enrolment.has_certificates()) {
-            parts.start(REMOVED, |stop| done(enrolment::follow(enrolment, stop)));
+            let removed = Arc::clone(&enrolment);
+            parts.start(REMOVED, |stop| done(enrolment::follow_removed(removed, stop)));
+            parts.start(TRUSTED, |stop| done(enrolment::follow_trusted(enrolment, stop)));
         }
         parts.start(SCRAPES, |stop| done(scrapes.run(stop)));
         let keys = rooms.keys.clone();

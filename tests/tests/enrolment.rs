@@ -5,7 +5,11 @@ use std::{fs, path::Path, time::Duration};
 use rustix::process::Signal;
 use starling_proto::v1::{Completeness, GetClusterRequest, ListNodesRequest};
 use starling_service::{
-    channel::Dial, credentials::standing, enrolment::JoinToken, grpc::query_client::QueryClient, identity::Role,
+    channel::Dial,
+    credentials::{Credentials, Files, certificates, digest, standing},
+    enrolment::JoinToken,
+    grpc::query_client::QueryClient,
+    identity::Role,
 };
 use starling_testkit::eventually;
 use starling_tests::{Issuer, Program, aggregator, http_get, this_second};
@@ -320,4 +324,72 @@ async fn who_was_cut_off_past_the_end_of_its_certificate_comes_back_by_itself() 
     println!("cut off for {} s, back after {:?}", this_second() - cut, healed.elapsed());
     assert!(healed.elapsed() < Duration::from_secs(60));
     assert!(daemon.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_authority_is_trusted_by_all_who_joined_before_it_signs_and_the_former_one_goes() {
+    // Members ask whom to trust in a tenth of that.
+    let mut fleet = Fleet::new("100");
+    let token = fleet.token("token", &[]).await;
+    let (code, said) = fleet.join("starling-node", &fleet.grpc(1), &token, "web-1", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let _daemon = fleet.daemon("web-1");
+    let path = |name: &str| fleet.issuer.path(name);
+    let trusted = || fs::read_to_string(path("joined-web-1/ca.pem")).unwrap().matches("BEGIN CERTIFICATE").count();
+    let proved_by = || {
+        let files = Files::of_folder(Path::new(&path("joined-web-1")));
+        Credentials::load(files, None, Role::Node, false)
+            .map_err(|error| error.to_string())?
+            .proved_by()
+            .ok_or("none".to_owned())
+    };
+    let digest_of = |ca: &str| digest(&certificates(&fs::read_to_string(path(ca)).unwrap()).unwrap()[0]);
+    let trust = |names: &[&str], authorities: &[&str]| {
+        let all: String =
+            authorities.iter().map(|ca| fs::read_to_string(path(&format!("{ca}/ca.pem"))).unwrap()).collect();
+        names.iter().for_each(|name| fs::write(path(&format!("{name}/ca.pem")), &all).unwrap());
+    };
+    let by_hand = ["agg-1", "agg-2", "ann"];
+    fleet.issuer.run(&["init", "--cluster", "test", "--dir", &path("new-ca")]);
+
+    trust(&by_hand, &["ca", "new-ca"]);
+    eventually("the node trusts both, of an aggregator that does not sign", async || match trusted() {
+        2 => Ok(()),
+        other => Err(format!("{other} authorities")),
+    })
+    .await;
+    assert_eq!(proved_by(), Ok(digest_of("ca/ca.pem")));
+
+    let issue = |role: &str, name: &str, out: &str, more: &[&str]| {
+        fleet.issuer.run(&[&["issue", role, name, "--dir", &path("new-ca"), "--out", &path(out)], more].concat());
+    };
+    issue("aggregator", "agg-1", "agg-1", &[]);
+    issue("aggregator", "agg-2", "agg-2", &[]);
+    issue("operator", "ann", "ann", &[]);
+    trust(&by_hand, &["ca", "new-ca"]);
+    fs::remove_dir_all(path("signer")).unwrap();
+    issue("aggregator", "signer", "signer", &["--signs"]);
+    let new = digest_of("new-ca/ca.pem");
+    fleet.aggregators[0].stop().await;
+    fleet.aggregators[0].start_again();
+    eventually("the node has a certificate by the new one", async || match proved_by()? {
+        by if by == new => Ok(()),
+        _ => Err("by the former".to_owned()),
+    })
+    .await;
+
+    let path = |name: &str| fleet.issuer.path(name);
+    for name in by_hand {
+        fs::copy(path("new-ca/ca.pem"), path(&format!("{name}/ca.pem"))).unwrap();
+    }
+    eventually("the node trusts the new one only", async || {
+        let text = fs::read_to_string(path("joined-web-1/ca.pem")).unwrap();
+        if text == fs::read_to_string(path("new-ca/ca.pem")).unwrap() { Ok(()) } else { Err(text) }
+    })
+    .await;
+    eventually("the node reports", async || match fleet.reporting().await? {
+        1 => Ok(()),
+        other => Err(format!("{other} report")),
+    })
+    .await;
 }

@@ -158,6 +158,16 @@ impl Signer {
         &self.register
     }
 
+    /// A certificate for nobody, whose key is thrown away, as PEM: it shows by which root what is signed here is valid.
+    ///
+    /// # Errors
+    /// [`SignerError::Authority`].
+    pub fn sample(&self) -> Result<String, SignerError> {
+        let name = NodeId::sanitised("nobody");
+        let wish = Wish { role: Role::Node, name, life: Duration::minutes(1), hosts: Vec::new() };
+        Ok(self.authority.issue(&wish, OffsetDateTime::now_utc())?.certificate)
+    }
+
     /// Makes a token. `root` is the digest of the authority that its bearer is to trust.
     ///
     /// # Errors

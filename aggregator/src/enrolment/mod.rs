@@ -7,6 +7,7 @@ mod removed;
 mod service;
 mod signing;
 mod tries;
+mod trusted;
 
 use std::{
     collections::HashSet,
@@ -21,8 +22,10 @@ use starling_proto::{
 use starling_service::{credentials::Security, identity::Role};
 use tonic::Status;
 
-pub(crate) use self::{removed::follow, service::EnrolmentService};
-use self::{signing::Signing, tries::Tries};
+pub(crate) use self::{
+    removed::follow as follow_removed, service::EnrolmentService, trusted::follow as follow_trusted,
+};
+use self::{signing::Signing, tries::Tries, trusted::Trusted};
 use crate::{
     Config,
     clock::{now_ms, tick_of},
@@ -51,6 +54,7 @@ pub(crate) struct Enrolment {
     tries: Mutex<Tries>,
     /// Who signed last time.
     signer: Mutex<Option<NodeId>>,
+    trusted: Mutex<Trusted>,
     metrics: Arc<Metrics>,
     cluster: String,
     state_dir: PathBuf,
@@ -77,8 +81,21 @@ impl Enrolment {
         let channels = Channels::new(membership.security().clone());
         let cluster = membership.security().identity().map_or_else(String::new, |own| own.trust_domain);
         let state_dir = config.state_dir.clone();
-        let (tries, signer) = (Mutex::default(), Mutex::default());
-        Ok(Self { signing, membership, registry, fleet, ledger, channels, tries, signer, metrics, cluster, state_dir })
+        let (tries, signer, trusted) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self {
+            signing,
+            membership,
+            registry,
+            fleet,
+            ledger,
+            channels,
+            tries,
+            signer,
+            trusted,
+            metrics,
+            cluster,
+            state_dir,
+        })
     }
 
     /// Whether there is anybody to refuse.
@@ -120,12 +137,14 @@ impl Enrolment {
         *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = Some(member.id.clone());
     }
 
-    /// Adds to an answer what this aggregator knows: the authorities and the way to the others.
+    /// Adds to an answer what this aggregator knows: the way to the others, and where it signed itself the authorities.
     fn completed(&self, membership: v1::Membership) -> v1::Membership {
         let view = self.membership.view();
         let everybody = || view.everybody();
+        let own = || self.security().credentials().map_or_else(String::new, |own| own.authorities());
         v1::Membership {
-            authorities: self.security().credentials().map_or_else(String::new, |own| own.authorities()),
+            // Who signed knows of a change first.
+            authorities: Some(membership.authorities).filter(|said| !said.is_empty()).unwrap_or_else(own),
             aggregators: everybody().map(|member| member.grpc.clone()).collect(),
             seeds: everybody().map(|member| member.gossip.to_string()).collect(),
             ..membership

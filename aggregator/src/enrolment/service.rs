@@ -201,12 +201,21 @@ pub(super) fn shortened(text: &str) -> String {
 impl enrolment_server::Enrolment for EnrolmentService {
     async fn get_authorities(
         &self,
-        _: Request<v1::GetAuthoritiesRequest>,
+        request: Request<v1::GetAuthoritiesRequest>,
     ) -> Result<Response<v1::Authorities>, Status> {
         let credentials = self.0.security().credentials();
         let credentials = credentials.ok_or_else(|| Reason::NobodySigns.status(PLAIN))?;
         let (certificates, cluster) = (credentials.authorities(), self.0.cluster.clone());
-        Ok(Response::new(v1::Authorities { certificates, cluster }))
+        let own = |signed_by: &[u8]| v1::Authorities { certificates, cluster, signed_by: signed_by.to_vec().into() };
+        if let Some(signing) = &self.0.signing {
+            return Ok(Response::new(own(&signing.signed_by())));
+        }
+        // Another aggregator looks for who signs.
+        if was_forwarded(request.metadata()) {
+            return Err(Reason::NobodySigns.status("this aggregator does not sign"));
+        }
+        let said = self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner).fresh(Instant::now());
+        Ok(Response::new(said.unwrap_or_else(|| own(&[]))))
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::Membership>, Status> {

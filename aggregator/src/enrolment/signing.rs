@@ -9,7 +9,7 @@ use std::{
 use starling_authority::{Life, Signer, SignerError};
 use starling_service::{
     clock,
-    credentials::{Security, certificates, digest},
+    credentials::{Security, authority_of, certificates, digest},
     enrolment::Reason,
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -26,8 +26,10 @@ const QUEUED_FOR: Duration = Duration::from_secs(2);
 pub(super) struct Signing {
     signer: Arc<Mutex<Signer>>,
     calls: Semaphore,
-    /// Digest of the authority that who joins is to trust: the root above ours.
+    /// Digest of the authority that who joins is to trust: the root above our own certificate.
     root: [u8; 32],
+    /// Digest of the root above what is signed here. Another one only while the authority of the cluster is changed.
+    signed_by: [u8; 32],
 }
 
 impl Signing {
@@ -53,12 +55,24 @@ impl Signing {
         if !known.iter().any(|known| digest(known) == root) {
             return Err(wrong("the authority above our certificate is not in tls.ca".to_owned()));
         }
-        Ok(Self { signer: Arc::new(Mutex::new(signer)), calls: Semaphore::new(CALLS_MAX), root })
+        let signed_by = match signer.sample() {
+            Ok(sample) => authority_of(&sample, &credentials.authorities())
+                .map_err(wrong)?
+                .ok_or_else(|| wrong("the authority above it is not in tls.ca".to_owned()))?,
+            // One that has ended signs nothing, and says so to who asks.
+            Err(_) => root,
+        };
+        Ok(Self { signer: Arc::new(Mutex::new(signer)), calls: Semaphore::new(CALLS_MAX), root, signed_by })
     }
 
     /// Digest of the authority that who joins is to trust.
     pub(super) const fn root(&self) -> [u8; 32] {
         self.root
+    }
+
+    /// Digest of the authority below which certificates are signed.
+    pub(super) const fn signed_by(&self) -> [u8; 32] {
+        self.signed_by
     }
 
     /// Does something with the signer, on a thread for what blocks.

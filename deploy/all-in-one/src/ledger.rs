@@ -2,10 +2,10 @@
 
 use starling_proto::{limits::LIVE_WINDOW, v1};
 use starling_service::grpc::cluster_client::ClusterClient;
-use tonic::Code;
+use tonic::transport::Channel;
 
 use crate::{
-    asked::Asked,
+    asked::{Asked, said},
     ca::{day_of, report},
 };
 
@@ -41,8 +41,7 @@ impl LedgerArgs {
     }
 
     fn check(&self) -> Result<(), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let seconds = runtime.map_err(|error| error.to_string())?.block_on(self.gather())?;
+        let seconds = self.asked.with(async |channel| self.gather(channel).await)?;
         if self.json {
             for (tick, said) in &seconds {
                 said.iter().for_each(|said| println!("{}", line(*tick, said)));
@@ -59,12 +58,21 @@ impl LedgerArgs {
     }
 
     /// Of each second what each aggregator says that is not dead.
-    async fn gather(&self) -> Result<Vec<(u32, Vec<Said>)>, String> {
-        let mut first = ClusterClient::new(self.asked.connect().await?);
-        let listed = first.list_aggregators(v1::ListAggregatorsRequest {}).await.map_err(said)?.into_inner();
+    async fn gather(&self, channel: Channel) -> Result<Vec<(u32, Vec<Said>)>, String> {
+        let mut first = ClusterClient::new(channel);
+        let listed =
+            first.list_aggregators(v1::ListAggregatorsRequest {}).await.map_err(|status| said(&status))?.into_inner();
         let to = match self.to {
             Some(to) => to,
-            None => first.get_ledger(v1::GetLedgerRequest { tick: 0 }).await.map_err(said)?.into_inner().tick - NEWEST,
+            None => {
+                first
+                    .get_ledger(v1::GetLedgerRequest { tick: 0 })
+                    .await
+                    .map_err(|status| said(&status))?
+                    .into_inner()
+                    .tick
+                    - NEWEST
+            }
         };
         let from = self.from.unwrap_or(to.saturating_sub(LAST - 1));
         if from > to || to - from >= LIVE_WINDOW {
@@ -78,7 +86,7 @@ impl LedgerArgs {
                     Ok(client) => {
                         let mut client: ClusterClient<_> = client.clone();
                         let asked = client.get_ledger(v1::GetLedgerRequest { tick: *tick }).await;
-                        asked.map(tonic::Response::into_inner).map_err(said)
+                        asked.map(tonic::Response::into_inner).map_err(|status| said(&status))
                     }
                     Err(error) => Err(error.clone()),
                 };
@@ -88,16 +96,8 @@ impl LedgerArgs {
         Ok(seconds)
     }
 
-    async fn dial(&self, one: &v1::Aggregator) -> Result<ClusterClient<tonic::transport::Channel>, String> {
+    async fn dial(&self, one: &v1::Aggregator) -> Result<ClusterClient<Channel>, String> {
         self.asked.connect_to(&one.grpc_address, &one.aggregator_id).await.map(ClusterClient::new)
-    }
-}
-
-fn said(status: tonic::Status) -> String {
-    match (status.code(), status.message()) {
-        (code, "") => format!("it answers {code}"),
-        (Code::Unavailable, message) => format!("it does not answer now: {message}"),
-        (_, message) => message.to_owned(),
     }
 }
 

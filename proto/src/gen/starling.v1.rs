@@ -3901,6 +3901,10 @@ pub struct Authorities {
     /// Whose they are: the trust domain in every certificate of the cluster.
     #[prost(string, tag = "2")]
     pub cluster: ::prost::alloc::string::String,
+    /// SHA-256 of that one of them below which certificates are signed now, 32 bytes. Empty when who answers does not sign and
+    /// reaches nobody who does: then the others are those that it trusts itself, which may have changed since.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub signed_by: ::prost::bytes::Bytes,
 }
 /// Asks to become somebody.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

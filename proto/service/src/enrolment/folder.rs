@@ -200,6 +200,11 @@ impl Folder {
         Ok(joined)
     }
 
+    /// Replaces the authorities that are trusted, PEM.
+    pub(super) fn trust(&self, authorities: &str) -> Result<(), FolderError> {
+        self.write(&self.files().ca, authorities.as_bytes(), OPEN)
+    }
+
     /// Puts the membership aside, under a name with the time; nothing when there is none.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Staying a member: the next certificate long before the end of the last.
+//! Staying a member: the next certificate long before the end of the last, or of the authority that signed it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,13 +9,14 @@ use tonic::Code;
 use tracing::{info, warn};
 
 use super::{
+    authorities::{Step, step},
     folder::{Folder, Joined, program, request},
     join::Reason,
 };
 use crate::{
     backoff::Backoff,
     channel::Dial,
-    credentials::{FilesError, Security, Stranger, TlsSettings, at, standing},
+    credentials::{Credentials, FilesError, Security, Stranger, TlsSettings, at, standing},
     grpc::enrolment_client::EnrolmentClient,
     identity::{BACKDATED, Identity, Role},
     machine,
@@ -36,6 +37,10 @@ const MENDED_WITHIN: Duration = Duration::from_secs(30);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether it is time: the wall clock may be set.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it is asked whom to trust, at most: of 10,000 members 167 a second ask, at all aggregators together. It is how long
+/// each step of a change of the authority takes. For a certificate that lives for minutes a part of its life.
+const AUTHORITIES_EVERY: Duration = Duration::from_secs(60);
+const AUTHORITIES_PARTS: u32 = 10;
 
 crate::metrics! {
     /// Of the renewal of a certificate.
@@ -115,11 +120,18 @@ impl Renewal {
     async fn again_and_again(&self, metrics: &RenewalMetrics) {
         let mut share = share();
         let mut trouble = Trouble::default();
+        // Those that were started together do not ask together.
+        let mut asked = Instant::now() - AUTHORITIES_EVERY.mul_f64(rand::random::<f64>());
         loop {
             sleep(LOOK_EVERY).await;
             let (begins, ends) = self.life();
             let whole = ends.duration_since(begins).unwrap_or_default();
-            if SystemTime::now() < begins + whole.mul_f64(share) {
+            let mut is_time = SystemTime::now() >= begins + whole.mul_f64(share);
+            if !is_time && asked.elapsed() >= AUTHORITIES_EVERY.min(whole / AUTHORITIES_PARTS) {
+                asked = Instant::now();
+                is_time = self.follow().await;
+            }
+            if !is_time {
                 continue;
             }
             match self.renew().await {
@@ -163,16 +175,59 @@ impl Renewal {
         (begins, all.iter().map(|one| one.until).min().unwrap_or(UNIX_EPOCH))
     }
 
+    /// Asks whom to trust, and does; true when the certificate must be renewed, since another authority signs now.
+    async fn follow(&self) -> bool {
+        match self.authorities().await {
+            Ok(Some(Step::Trust(authorities))) => match self.folder.trust(&authorities) {
+                Ok(()) => info!(file = %self.folder.files().ca.display(), "other authorities are trusted from now on"),
+                Err(error) => warn!(%error, "the authorities of the cluster changed, and cannot be written"),
+            },
+            Ok(Some(Step::Renew)) => {
+                info!("another authority signs now: the certificate is renewed");
+                return true;
+            }
+            Ok(Some(Step::Nothing) | None) => {}
+            Err(error) => warn!(error, "the authorities of the cluster are not understood"),
+        }
+        false
+    }
+
+    /// What follows from the first answer that counts; `None` when nobody gives one, of which the renewal will speak in time.
+    async fn authorities(&self) -> Result<Option<Step>, String> {
+        let Some(joined) = self.folder.joined().map_err(|error| error.to_string())? else { return Ok(None) };
+        let files = self.folder.files();
+        let (known, stranger) = self.believed(&joined)?;
+        let own = Credentials::load(files, None, self.role, false).map_err(|error| error.to_string())?.proved_by();
+        for address in &joined.aggregators {
+            let Ok(channel) = DIAL.connect_as(&stranger, address).await else { continue };
+            let mut client = EnrolmentClient::new(channel);
+            let answer = timeout(ASKED_WITHIN, client.get_authorities(v1::GetAuthoritiesRequest {})).await;
+            let Ok(Ok(answer)) = answer else { continue };
+            let answer = answer.into_inner();
+            if !answer.signed_by.is_empty() {
+                return step(&known, own, &answer).map(Some).map_err(|what| format!("{address}: {what}"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The authorities of the membership, PEM, and who asks by them.
+    fn believed(&self, joined: &Joined) -> Result<(String, Stranger), String> {
+        let identity = Identity::parse(&joined.identity).map_err(|error| error.to_string())?;
+        let ca = self.folder.files().ca;
+        let authorities = std::fs::read_to_string(&ca).map_err(|error| format!("{}: {error}", ca.display()))?;
+        let stranger =
+            Stranger::of(&authorities, &identity.trust_domain).map_err(|what| format!("{}: {what}", ca.display()))?;
+        Ok((authorities, stranger))
+    }
+
     /// One attempt, at all aggregators that are known; when the new certificate ends.
     async fn renew(&self) -> Result<SystemTime, String> {
         let joined = self.folder.joined().map_err(|error| error.to_string())?;
         let joined = joined.ok_or_else(|| "nobody has joined here".to_owned())?;
         let key = self.folder.open_key().map_err(|error| error.to_string())?;
         let identity = Identity::parse(&joined.identity).map_err(|error| error.to_string())?;
-        let ca = self.folder.files().ca;
-        let authorities = std::fs::read_to_string(&ca).map_err(|error| format!("{}: {error}", ca.display()))?;
-        let stranger =
-            Stranger::of(&authorities, &identity.trust_domain).map_err(|what| format!("{}: {what}", ca.display()))?;
+        let (_, stranger) = self.believed(&joined)?;
         let machine = machine::here();
         // Those of the first certificate, and those that the settings say since.
         let further = self.hosts.iter().filter(|host| !joined.hosts.contains(host));

@@ -4462,8 +4462,8 @@ pub mod enrolment_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// The authorities that this cluster trusts. Public: who has a join token checks them by the digest in it, before the
-        /// token is sent anywhere.
+        /// The authorities that this cluster trusts, as who signs has them. Public: who has a join token checks them by the digest in
+        /// it, before the token is sent anywhere. Members ask again and again, and follow.
         pub async fn get_authorities(
             &mut self,
             request: impl tonic::IntoRequest<::starling_proto::v1::GetAuthoritiesRequest>,
@@ -4554,8 +4554,8 @@ pub mod enrolment_server {
     /// Generated trait containing gRPC methods that should be implemented for use with EnrolmentServer.
     #[async_trait]
     pub trait Enrolment: std::marker::Send + std::marker::Sync + 'static {
-        /// The authorities that this cluster trusts. Public: who has a join token checks them by the digest in it, before the
-        /// token is sent anywhere.
+        /// The authorities that this cluster trusts, as who signs has them. Public: who has a join token checks them by the digest in
+        /// it, before the token is sent anywhere. Members ask again and again, and follow.
         async fn get_authorities(
             &self,
             request: tonic::Request<::starling_proto::v1::GetAuthoritiesRequest>,
