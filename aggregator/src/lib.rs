@@ -23,6 +23,7 @@ mod membership;
 mod metrics;
 mod out;
 mod peer;
+mod quarantine;
 mod query;
 mod reading;
 mod requests;

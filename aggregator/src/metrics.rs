@@ -196,8 +196,18 @@ starling_service::metrics! {
         ledger_entries_applied: Counter = "starling_aggregator_ledger_entries_applied";
         /// Runs of a log that began beyond its end.
         ledger_gaps: Counter = "starling_aggregator_ledger_gaps";
-        /// Runs of a log that were refused.
+        /// Runs of a log that were refused because their author was over a quota; they are asked for again.
         ledger_runs_refused: Counter = "starling_aggregator_ledger_runs_refused";
+        /// Runs of a log that were refused because their author is in quarantine.
+        ledger_runs_of_quarantined: Counter = "starling_aggregator_ledger_runs_of_quarantined";
+        /// Logs that were taken back out because their author is in quarantine.
+        ledger_logs_taken_out: Counter = "starling_aggregator_ledger_logs_taken_out";
+        /// Aggregators that claim frames which another one claims, too: one of each two is wrong, or a node is.
+        ledger_disputed: Gauge = "starling_aggregator_ledger_disputed_aggregators";
+        /// Aggregators whose word does not count here.
+        quarantined: Gauge = "starling_aggregator_quarantined_aggregators";
+        /// How long the streams of peers waited because these had used up their share of the ledger's time.
+        peer_turn_waits: Durations = "starling_aggregator_peer_turn_waits", unit Seconds;
         /// Frames that two writers merged; must stay 0.
         ledger_overlaps: Counter = "starling_aggregator_ledger_overlaps";
         /// Logs of one author that differ; must stay 0.
@@ -353,6 +363,9 @@ starling_service::metrics! {
         log history_copy_refused_line every LINE_EVERY;
         log history_engine_line every LINE_EVERY;
         log log_rebuilt_line every LINE_EVERY;
+        log log_taken_out_line most 20 every LINE_EVERY;
+        log dispute_line most 4 every STATE_EVERY;
+        log peer_turn_line every LINE_EVERY;
         log alerts_line every LINE_EVERY;
         log alert_query_line most 10 every STATE_EVERY;
         log alert_transition_line most 50 every LINE_EVERY;
@@ -657,6 +670,55 @@ impl Metrics {
         }
     }
 
+    /// A log was taken back out: its author is in quarantine.
+    pub(crate) fn log_taken_out(&self, aggregator: &str, writer: &str, entries: u64, span: Option<(u32, u32)>) {
+        if let Some(left_out) = self.log_taken_out_line.allow() {
+            let (first_tick, last_tick) = span.unwrap_or_default();
+            warn!(
+                aggregator,
+                writer,
+                entries,
+                first_tick,
+                last_tick,
+                left_out,
+                "the log of an aggregator in quarantine was taken out"
+            );
+        }
+    }
+
+    /// An operator took the word of an aggregator out, or lets it count again.
+    pub(crate) fn quarantine_changed(&self, aggregator: &str, reason: &str, is_refused: bool) {
+        if is_refused {
+            warn!(aggregator, reason, "an operator put an aggregator in quarantine: what it says is taken back out");
+        } else {
+            info!(aggregator, "an operator lifted the quarantine of an aggregator: what it says counts again");
+        }
+    }
+
+    /// Two aggregators claim the same frames.
+    pub(crate) fn dispute(&self, (one, other): (&str, &str), frames: u64, nodes: usize) {
+        if let Some(left_out) = self.dispute_line.allow() {
+            error!(
+                one,
+                other,
+                frames,
+                nodes,
+                left_out,
+                "two aggregators claim the same frames: one of them is wrong, or a node that offered them to both; \
+                 docs/operations/runbooks.md, \"An aggregator that lies\""
+            );
+        }
+    }
+
+    /// The stream of a peer waits: it used up its share of the ledger's time.
+    pub(crate) fn peer_turn_waited(&self, peer: &str, wait: Duration) {
+        self.peer_turn_waits.record(wait);
+        if let Some(left_out) = self.peer_turn_line.allow() {
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            warn!(peer, wait_ms, left_out, "a peer sends more than its share: it waits, the others do not");
+        }
+    }
+
     /// The log of the open seconds was not written.
     pub(crate) fn history_not_logged(&self, error: &starling_store::LogError) {
         self.history_log_failures.inc();
@@ -811,6 +873,8 @@ impl Metrics {
             (&self.ledger_entries_applied, stats.entries_applied),
             (&self.ledger_gaps, stats.gaps),
             (&self.ledger_runs_refused, stats.runs_refused),
+            (&self.ledger_runs_of_quarantined, stats.runs_of_quarantined),
+            (&self.ledger_logs_taken_out, stats.logs_taken_out),
             (&self.ledger_overlaps, stats.overlaps),
             (&self.ledger_forks, stats.forks),
             (&self.ledger_entries_refused, stats.entries_refused),

@@ -48,6 +48,7 @@ use crate::{
     metrics::Metrics,
     out::{self, Follow, RemoteWrite, Scrapes},
     peer::{self, Exchange, GossipKeys, Links, PeerService},
+    quarantine::Quarantines,
     query::{AlertService, ClusterService, Holders, OverTime, QueryService, Streams, Views},
     requests::MeterLayer,
     roster,
@@ -71,6 +72,7 @@ const RULES: &[Rule] = &[
     ("/starling.v1.Peer/", &[Role::Aggregator]),
     ("/starling.v1.Query/", READERS),
     ("/starling.v1.Cluster/ChangeGossipKeys", &[Role::Operator]),
+    ("/starling.v1.Cluster/QuarantineAggregator", &[Role::Operator]),
     ("/starling.v1.Cluster/", READERS),
     ("/starling.v1.Alerts/", READERS),
     ("/starling.v1.Enrolment/", EVERYBODY),
@@ -170,7 +172,15 @@ impl Program for Service {
             _ => None,
         };
         let notifiers = told.as_ref().map(|(notifiers, _)| notifiers.clone());
-        let (rooms, mut ledger) = build(&config, writer, membership, tasks, (metrics, disk), (shared, notifiers));
+        let quarantines = {
+            let (folder, id) = (config.state_dir.clone(), config.aggregator_id.clone());
+            let (membership, metrics) = (membership.clone(), metrics.clone());
+            tokio::task::spawn_blocking(move || Quarantines::open(&folder, id, membership, metrics)).await??
+        };
+        let (rooms, mut ledger) =
+            build(&config, writer, (membership, quarantines), tasks, (metrics, disk), (shared, notifiers));
+        // Before anything is read from the disk or comes from others.
+        ledger.refuse(rooms.quarantines.of_ledger());
         let messages = told.zip(rooms.exchange.alerts.clone()).zip(config.alerts.notify.clone());
         let messages = messages.map(|((told, alerts), path)| {
             let Exchange { membership, ledger, fleet, metrics, .. } = &*rooms.exchange;
@@ -403,7 +413,7 @@ fn key_source(config: &Config, grpc: SocketAddr, secured: bool) -> KeySource {
 fn build(
     config: &Config,
     writer: WriterId,
-    membership: Membership,
+    (membership, quarantines): (Membership, Quarantines),
     tasks: TaskTracker,
     (metrics, disk): (Arc<Metrics>, Option<(Arc<Disk>, LogHandle)>),
     (alerts, notifiers): (Option<Alerts>, Option<Notifiers>),
@@ -447,7 +457,8 @@ fn build(
     let duplicates = config.duplicate_nodes;
     let keys = Arc::new(GossipKeys::new(membership.clone(), config.joined(), metrics.clone()));
     let intake = Intake { membership, ledger, registry, metrics, meter, draining, elsewhere, duplicates };
-    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange), copies, scrapes, keys }, task)
+    let quarantines = Arc::new(quarantines);
+    (Rooms { intake: Arc::new(intake), exchange: Arc::new(exchange), copies, scrapes, keys, quarantines }, task)
 }
 
 /// Who holds which seconds.
@@ -476,7 +487,7 @@ fn router(
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let Rooms { intake, exchange, copies, keys, .. } = rooms;
+    let Rooms { intake, exchange, copies, keys, quarantines, .. } = rooms;
     let (id, cluster) = (config.aggregator_id.clone(), config.cluster.clone());
     let (membership, ledger) = (intake.membership.clone(), intake.ledger.clone());
     let (registry, fleet) = (intake.registry.clone(), exchange.fleet.clone());
@@ -505,8 +516,20 @@ fn router(
         catch_up: exchange.catch_up.clone(),
     };
     let (disk, shared, keys) = (exchange.disk.clone(), exchange.clone(), keys.clone());
-    let cluster =
-        ClusterService { id, cluster, membership, ledger, catch_up, copies, disk, holders, exchange: shared, keys };
+    let quarantines = quarantines.clone();
+    let cluster = ClusterService {
+        id,
+        cluster,
+        membership,
+        ledger,
+        catch_up,
+        copies,
+        disk,
+        holders,
+        exchange: shared,
+        keys,
+        quarantines,
+    };
     Ok(Server::builder()
         .initial_stream_window_size(NODE_WINDOW_BYTES)
         .initial_connection_window_size(NODE_WINDOW_BYTES)
@@ -533,6 +556,7 @@ struct Rooms {
     copies: copies::Status,
     scrapes: Arc<Scrapes>,
     keys: Arc<GossipKeys>,
+    quarantines: Arc<Quarantines>,
 }
 
 struct Running {

@@ -49,6 +49,8 @@ pub const CLUSTER_COPIES: &str = "cluster.copies_missing";
 pub const CLUSTER_STORES: &str = "cluster.stores_paused";
 /// Aggregators whose certificate must be renewed.
 pub const CLUSTER_CERTIFICATES: &str = "cluster.certificates_ending";
+/// Aggregators that claim frames which another one claims, too.
+pub const CLUSTER_DISPUTED: &str = "cluster.aggregators_disputed";
 /// Alert rules that are refused.
 pub const CLUSTER_RULES: &str = "cluster.rules_refused";
 /// Seconds by which the evaluation of alerts is behind.
@@ -63,7 +65,7 @@ pub const CLUSTER_NOTIFIERS: &str = "cluster.notifiers_failing";
 pub const OF_ALERTING: [&str; 4] = [CLUSTER_RULES, CLUSTER_LAG, CLUSTER_QUERIES, CLUSTER_NOTIFIERS];
 
 /// All of them.
-pub const FACTS: [Fact; 17] = [
+pub const FACTS: [Fact; 18] = [
     fact(
         NODE_SILENT,
         Scope::Node,
@@ -106,6 +108,12 @@ pub const FACTS: [Fact; 17] = [
         Scope::Cluster,
         Unit::Number,
         "aggregators whose certificate ends within 30 days, or is in the last third of a shorter life",
+    ),
+    fact(
+        CLUSTER_DISPUTED,
+        Scope::Cluster,
+        Unit::Number,
+        "aggregators that claim frames which another one claims, too: one of each two is wrong, or a node is",
     ),
     fact(
         CLUSTER_RULES,

@@ -92,10 +92,9 @@ impl Ledger {
         slots
     }
 
-    /// Appends a raw frame, unless its dot became known.
+    /// Appends a raw frame, unless the writer it is pinned to has it by now.
     pub(super) fn ship_raw(&mut self, now_ms: u64, tick: u32, stream: u32, frame: &Waiting) {
-        let known = self.ticks.get(tick).is_some_and(|state| state.knows(stream));
-        if known || self.gather.is_open(tick, stream) || tick < self.floor {
+        if self.is_held(tick, stream, frame.pin) || tick < self.floor {
             self.stats.waits_resolved += 1;
             return;
         }

@@ -8,6 +8,7 @@ use super::{
     Ledger,
     decode::Body,
     faults::Fault,
+    log::Log,
     streams::Touched,
     tick::{Merged, Place, RawDot},
 };
@@ -22,57 +23,38 @@ impl Ledger {
         u64::from(tick) > now_ms / 1000 + u64::from(self.config.early_seconds)
     }
 
-    /// Applies a held entry.
+    /// Applies a held entry. One ahead of the clock waits, with all that follows from it: also a far one makes nobody
+    /// expected before its time.
     pub(super) fn apply_body(&mut self, now_ms: u64, place: Place, body: &Body) {
-        let Some(log) = self.logs.get(place.log) else { return };
-        match body {
-            Body::Merge { tick, coverage, sums } => {
-                let streams = log.numbers().streams_of(coverage);
-                let mut touched = Touched::default();
-                streams.iter().for_each(|stream| self.streams.seen(stream, *tick, &mut touched));
-                self.expect_again(&touched);
-                if self.comes_in_time(now_ms, place, *tick) {
-                    self.apply_merge(now_ms, place, *tick, streams, sums);
-                }
-            }
-            Body::Raw { tick, stream, sums } => {
-                let Some(stream) = log.numbers().stream(*stream) else { return };
-                let mut touched = Touched::default();
-                self.streams.seen(stream, *tick, &mut touched);
-                self.expect_again(&touched);
-                if self.comes_in_time(now_ms, place, *tick) {
-                    self.apply_raw(now_ms, place, *tick, stream, sums);
-                }
-            }
-            Body::End { stream, last_tick } => {
-                if let Some(stream) = log.numbers().stream(*stream) {
-                    self.apply_end(stream, *last_tick);
-                }
-            }
-            Body::Roster { streams } => {
-                let mut touched = Touched::default();
-                for known in streams {
-                    let Some(stream) = log.numbers().stream(known.stream) else { continue };
-                    self.streams.seen(stream, known.first, &mut touched);
-                    self.streams.seen(stream, known.last, &mut touched);
-                    // No frame of it need be held here: it may be missing from its first tick on.
-                    touched.begun(known.first, u32::MAX);
-                    if let Some(ended) = known.ended {
-                        self.streams.ended(stream, ended, &mut touched);
-                    }
-                }
-                self.expect_again(&touched);
-            }
-            Body::Other => {}
-        }
-    }
-
-    fn comes_in_time(&mut self, now_ms: u64, place: Place, tick: u32) -> bool {
+        let tick = body.tick();
         if self.is_ahead(now_ms, tick) {
             self.ahead.insert((tick, place));
             self.stats.entries_ahead += 1;
-            return false;
+            return;
         }
+        let Some(log) = self.logs.get(place.log) else { return };
+        let mut touched = Touched::default();
+        body.said().note(|number| log.numbers().stream(number), &mut self.streams, &mut touched);
+        self.expect_again(&touched);
+        let Some(log) = self.logs.get(place.log) else { return };
+        match body {
+            Body::Merge { coverage, sums, .. } => {
+                let streams = log.numbers().streams_of(coverage);
+                if self.is_shown(tick) {
+                    self.apply_merge(now_ms, place, tick, streams, sums);
+                }
+            }
+            Body::Raw { stream, sums, .. } => {
+                let Some(stream) = log.numbers().stream(*stream) else { return };
+                if self.is_shown(tick) {
+                    self.apply_raw(now_ms, place, tick, stream, sums);
+                }
+            }
+            Body::End { .. } | Body::Roster { .. } | Body::Other => {}
+        }
+    }
+
+    fn is_shown(&mut self, tick: u32) -> bool {
         let shown = tick >= self.floor;
         self.stats.entries_out_of_window += u64::from(!shown);
         shown
@@ -114,7 +96,11 @@ impl Ledger {
             self.stats.merges_ignored += 1;
             return;
         }
-        self.stats.overlaps += state.covered.intersection_len(&coverage);
+        let overlap = &state.covered & &coverage;
+        if !overlap.is_empty() {
+            self.dispute(tick, place.log, &overlap);
+        }
+        let state = self.ticks.hold(tick);
         let mut covered_raws = Vec::new();
         if !self.faults.has(Fault::MergeKeepsRaw) {
             for (stream, raw) in &mut state.raws {
@@ -138,6 +124,20 @@ impl Ledger {
         // The merge names a frame differently than its raw entry did: the extremes of that entry must not stay.
         if !spans_all {
             self.add_up_again(now_ms, tick);
+        }
+    }
+
+    /// The author of `log` claims frames that merges of other authors cover.
+    fn dispute(&mut self, tick: u32, log: u16, overlap: &RoaringBitmap) {
+        self.stats.overlaps += overlap.len();
+        let writer = |log: u16| self.logs.get(log).map(Log::writer);
+        let (Some(author), Some(state)) = (writer(log), self.ticks.get(tick)) else { return };
+        for merged in state.merges.iter().filter(|merged| merged.place.log != log) {
+            let both = &merged.coverage & overlap;
+            if let Some(other) = writer(merged.place.log).filter(|_| !both.is_empty()) {
+                let nodes = both.iter().filter_map(|stream| self.streams.identity(stream)).map(|(node, _)| node);
+                self.disputes.note([author, other], tick, both.len(), nodes);
+            }
         }
     }
 
@@ -189,17 +189,10 @@ impl Ledger {
     }
 
     /// Brings seconds out again at which other nodes are expected now.
-    fn expect_again(&mut self, touched: &Touched) {
+    pub(super) fn expect_again(&mut self, touched: &Touched) {
         if !self.faults.has(Fault::ExpectedIsNotNews) {
             self.ticks.touch(touched);
         }
-    }
-
-    /// Notes the end of a stream: fewer nodes are expected at the ticks after it.
-    fn apply_end(&mut self, stream: u32, last_tick: u32) {
-        let mut touched = Touched::default();
-        self.streams.ended(stream, last_tick, &mut touched);
-        self.expect_again(&touched);
     }
 
     pub(super) fn change(&mut self, now_ms: u64, tick: u32, change: impl FnOnce(&mut Sums) -> Result<(), RollupError>) {
@@ -215,7 +208,7 @@ impl Ledger {
     /// quota of one was used up.
     fn add_up_again(&mut self, now_ms: u64, tick: u32) {
         if let Some(state) = self.ticks.get_mut(tick) {
-            let places = state.without(|_| false);
+            let places = state.without(|_| false, |_| None);
             self.add_up(now_ms, tick, &places);
         }
     }

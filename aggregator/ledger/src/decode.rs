@@ -149,15 +149,22 @@ impl DecodedRun {
         Ok(decoded)
     }
 
-    /// The same run in pieces of at most `most` entries, in order: what the ledger takes at once holds up everything
-    /// else that is asked of it.
-    pub fn pieces(mut self, most: NonZeroUsize) -> impl Iterator<Item = Self> + Send {
-        let mut left = std::mem::take(&mut self.entries).into_iter();
+    /// The same run in pieces of at most `most` entries and `bytes`, but of one entry at least, in order: what the ledger
+    /// takes at once holds up everything else that is asked of it.
+    pub fn pieces(mut self, most: NonZeroUsize, bytes: usize) -> impl Iterator<Item = Self> + Send {
+        let mut left = std::mem::take(&mut self.entries).into_iter().peekable();
         let (mut definitions, mut unreadable) = (self.definitions, self.unreadable);
         let (mut first, mut previous) = (Some(self.first), self.previous);
         std::iter::from_fn(move || {
             let begins = first.take()?;
-            let entries: Vec<_> = left.by_ref().take(most.get()).collect();
+            let mut entries = Vec::with_capacity(left.len().min(most.get()));
+            let mut room = bytes;
+            while let Some(entry) =
+                left.next_if(|next| entries.is_empty() || (entries.len() < most.get() && next.payload.len() <= room))
+            {
+                room = room.saturating_sub(entry.payload.len());
+                entries.push(entry);
+            }
             let before = previous;
             previous = entries.last().map_or(before, |entry| entry.hash);
             let ends = left.len() == 0;
@@ -183,6 +190,11 @@ impl DecodedRun {
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Streams that its entries define.
+    pub(crate) fn streams_len(&self) -> usize {
+        self.entries.iter().map(|entry| entry.new.streams.len()).sum()
     }
 
     /// True without entries that can be read.
@@ -236,17 +248,7 @@ impl Body {
                 Self::Raw { tick: raw.tick, stream: raw.stream, sums }
             }
             Some(log_payload::Body::End(end)) => Self::End { stream: end.stream, last_tick: end.last_tick },
-            Some(log_payload::Body::Roster(roster)) => {
-                if roster.streams.len() > ROSTER_MAX {
-                    return Err(format!("a roster of {} streams", roster.streams.len()));
-                }
-                let remembered = |known: &v1::RosterStream| {
-                    let (first, last) = (known.first_tick, known.last_tick);
-                    (first <= last).then_some(Remembered { stream: known.stream, first, last, ended: known.ended })
-                };
-                let streams: Option<_> = roster.streams.iter().map(remembered).collect();
-                Self::Roster { streams: streams.ok_or("a stream of a roster ends before it begins")? }
-            }
+            Some(log_payload::Body::Roster(roster)) => Self::Roster { streams: remembered(&roster)? },
             None => Self::Other,
         })
     }
@@ -257,7 +259,23 @@ fn sums(bytes: &[u8], census: &[u8]) -> Result<NumberedSums, String> {
     rollup::decode(bytes).map(|sums| sums.with_census(census)).map_err(|error| error.to_string())
 }
 
-fn coverage(bytes: &[u8]) -> Result<RoaringBitmap, String> {
+/// # Errors
+/// What is wrong, in words.
+pub(crate) fn remembered(roster: &v1::Roster) -> Result<Vec<Remembered>, String> {
+    if roster.streams.len() > ROSTER_MAX {
+        return Err(format!("a roster of {} streams", roster.streams.len()));
+    }
+    let remembered = |known: &v1::RosterStream| {
+        let (first, last) = (known.first_tick, known.last_tick);
+        (first <= last).then_some(Remembered { stream: known.stream, first, last, ended: known.ended })
+    };
+    let streams: Option<_> = roster.streams.iter().map(remembered).collect();
+    Ok(streams.ok_or("a stream of a roster ends before it begins")?)
+}
+
+/// # Errors
+/// What is wrong, in words.
+pub(crate) fn coverage(bytes: &[u8]) -> Result<RoaringBitmap, String> {
     if bytes.len() > COVERAGE_BYTES_MAX {
         return Err("the coverage is too long".into());
     }

@@ -45,6 +45,9 @@ impl Ledger {
     /// # Errors
     /// [`DigestError`]; nothing has changed then.
     pub(crate) fn peer_digest(&mut self, now_ms: u64, digest: &v1::Digest) -> Result<WriterId, DigestError> {
+        if self.quarantine.has_name(&digest.aggregator_id) && !self.faults.has(Fault::QuarantinedComesBack) {
+            return Err(DigestError::Quarantined(digest.aggregator_id.clone()));
+        }
         let writer = self.peers.take_digest(now_ms, self.writer, digest, self.faults)?;
         self.acks_due = true;
         self.confirm_closed(writer);

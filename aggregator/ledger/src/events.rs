@@ -54,6 +54,7 @@ impl Ledger {
             Event::Synced { writer, up_to } => self.synced(writer, up_to),
             Event::Live(live) => self.live = live,
             Event::Copies(copies) => self.set_copies(copies),
+            Event::Quarantine(quarantine) => self.set_quarantine(now_ms, quarantine),
             Event::Tick => self.tick(now_ms),
             Event::BringOut => self.bring_out_at_most(usize::MAX),
             Event::Flush => self.flush(now_ms),

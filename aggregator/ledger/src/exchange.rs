@@ -1,14 +1,17 @@
 //! Runs of entries out to peers and in from them.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use starling_proto::{ids::WriterId, v1};
 
 use super::{
     Ledger,
+    authors::Author,
     decode::{Body, DecodedEntry, DecodedRun},
     faults::Fault,
     hash::LogHash,
-    limits::{ENTRIES_PER_MESSAGE_MAX, WRITERS_MAX},
+    limits::{AUTHOR_LOGS_MAX, ENTRIES_PER_MESSAGE_MAX, STREAMS_PER_LOG_MAX, WRITERS_MAX},
     log::{Log, Trouble},
     message::Action,
     peers::Sent,
@@ -99,8 +102,7 @@ impl Ledger {
         if writer == self.writer {
             return self.check_own(run);
         }
-        let number = self.logs.open(writer).ok_or(EntriesError::Limit { what: "logs", limit: WRITERS_MAX })?;
-        self.check_size(number)?;
+        let number = self.admit(now_ms, from, run)?;
         if self.logs.get(number).is_some_and(|log| run.first > log.length() + 1) {
             self.jump(now_ms, number, run)?;
         }
@@ -135,20 +137,71 @@ impl Ledger {
         self.logs.get(log).map_or(0, Log::length)
     }
 
-    /// The quota of the log's author, and its share of the whole.
-    fn check_size(&mut self, number: u16) -> Result<(), EntriesError> {
+    /// The log of a run, if its author may send it: the quotas of an author, and its share of the whole. What is not
+    /// taken is asked for again.
+    fn admit(&mut self, now_ms: u64, from: WriterId, run: &DecodedRun) -> Result<u16, EntriesError> {
+        let (writer, own) = (run.writer, from == self.writer);
+        let name = self.peers.name_of(from).unwrap_or_default().to_owned();
+        if !self.faults.has(Fault::QuarantinedComesBack) {
+            let refused =
+                self.quarantine.of_writer(writer).or_else(|| self.quarantine.has_name(&name).then_some(&name));
+            if let Some(aggregator) = refused {
+                self.stats.runs_of_quarantined += 1;
+                return Err(EntriesError::Quarantined { writer, aggregator: aggregator.to_owned() });
+            }
+        }
+        let mut author = self.logs.of(writer).map_or(Author::UNKNOWN, |log| log.author().clone());
+        author.came(writer, from, &name);
+        let account = author.account(writer);
+        // What the store here has kept is taken as it is.
+        if !own {
+            self.check_account(&account, run)?;
+            let held = self.logs.of(writer).map_or(0, Log::length);
+            let new = usize::try_from((held + 1).saturating_sub(run.first)).unwrap_or(usize::MAX);
+            let new = run.entries.get(new..).unwrap_or_default();
+            let bytes = new.iter().map(|entry| entry.payload.len() as u64).sum();
+            let burst = self.config.limits.log_bytes as u64;
+            let taken = self.allowances.take(now_ms, &account, (new.len() as u64, bytes), burst);
+            taken.map_err(|(what, limit)| self.over_quota(&account, what, limit))?;
+        }
+        let number = self.logs.open(writer).ok_or(EntriesError::Limit { what: "logs", limit: WRITERS_MAX })?;
+        if let Some(log) = self.logs.get_mut(number) {
+            log.set_author(author);
+        }
+        Ok(number)
+    }
+
+    /// What the author of a run holds of the whole: logs, streams, bytes.
+    fn check_account(&mut self, account: &str, run: &DecodedRun) -> Result<(), EntriesError> {
         let limits = &self.config.limits;
-        let bytes = self.logs.get(number).map_or(0, Log::bytes);
-        let share = limits.logs_bytes / self.logs.len().max(1);
-        let refused = if bytes > limits.log_bytes {
-            EntriesError::Limit { what: "bytes of this author's log", limit: limits.log_bytes }
+        let (mut bytes, mut streams, mut logs) = (0, run.streams_len(), 1);
+        let mut accounts = BTreeSet::from([account.to_owned()]);
+        for (_, log) in self.logs.iter() {
+            let of = log.author().account(log.writer());
+            if of == account {
+                (bytes, streams) = (bytes + log.bytes(), streams + log.numbers().streams_len());
+                logs += usize::from(log.writer() != run.writer);
+            }
+            accounts.insert(of);
+        }
+        let share = limits.logs_bytes / accounts.len();
+        let over = if bytes > limits.log_bytes {
+            ("bytes kept", limits.log_bytes)
         } else if bytes > share && self.logs.bytes() > limits.logs_bytes {
-            EntriesError::Limit { what: "this author's share of the bytes of all logs", limit: share }
+            ("its share of the bytes kept of all logs", share)
+        } else if logs > AUTHOR_LOGS_MAX {
+            ("logs", AUTHOR_LOGS_MAX)
+        } else if streams > STREAMS_PER_LOG_MAX {
+            ("streams", STREAMS_PER_LOG_MAX)
         } else {
             return Ok(());
         };
+        Err(self.over_quota(account, over.0, over.1))
+    }
+
+    fn over_quota(&mut self, author: &str, what: &'static str, limit: usize) -> EntriesError {
         self.stats.runs_refused += 1;
-        Err(refused)
+        EntriesError::Quota { author: author.to_owned(), what, limit }
     }
 
     /// Own entries that come back: they must be those appended here.
@@ -193,15 +246,7 @@ impl Ledger {
     fn rebuild(&mut self, now_ms: u64, number: u16) {
         self.stats.rebuilds += 1;
         let gone = |place: Place| place.log == number;
-        self.ahead.retain(|&(_, place)| !gone(place));
-        let mut again = Vec::new();
-        for (tick, state) in self.ticks.iter_mut() {
-            let touched = state.merges.iter().any(|merged| gone(merged.place))
-                || state.raws.values().any(|raw| raw.places().any(gone));
-            if touched {
-                again.push((tick, state.without(gone)));
-            }
-        }
+        let again = self.forget_in_ticks(gone);
         if let Some(log) = self.logs.get_mut(number) {
             let start = *log.writer().as_bytes();
             log.restart(1, start, &mut self.names);
@@ -210,6 +255,23 @@ impl Ledger {
         for (tick, places) in again {
             self.add_up(now_ms, tick, &places);
         }
+    }
+
+    /// Takes everything out of the ticks that came from places for which `gone` is true, and says what is to be added up
+    /// again at those it touched.
+    pub(super) fn forget_in_ticks(&mut self, gone: impl Fn(Place) -> bool) -> Vec<(u32, Vec<Place>)> {
+        self.ahead.retain(|&(_, place)| !gone(place));
+        let logs = &self.logs;
+        let writer = |place: Place| logs.get(place.log).map(Log::writer);
+        let mut again = Vec::new();
+        for (tick, state) in self.ticks.iter_mut() {
+            let touched = state.merges.iter().any(|merged| gone(merged.place))
+                || state.raws.values().any(|raw| raw.places().any(&gone));
+            if touched {
+                again.push((tick, state.without(&gone, writer)));
+            }
+        }
+        again
     }
 
     /// Starts a log in the middle when its start is pruned, and nothing that is held of it is still shown.

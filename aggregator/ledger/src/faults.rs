@@ -28,6 +28,14 @@ pub(crate) enum Fault {
     CoresOfOwnOnly,
     /// Does not bring out again seconds at which other nodes are expected now.
     ExpectedIsNotNews,
+    /// Takes what any log says of a frame for held: who claims frames that were never offered to him makes others drop them.
+    ClaimsCount,
+    /// Leaves in the view what quarantined authors said before.
+    QuarantineTakesNothingOut,
+    /// Leaves expected whom quarantined authors spoke of.
+    QuarantineKeepsExpectations,
+    /// Takes the log of a quarantined author again when somebody passes it on.
+    QuarantinedComesBack,
     /// Refuses an entry with a name for which there is no room here.
     RoomDecides,
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use roaring::RoaringBitmap;
-use starling_proto::{frame::Columns, group::Group};
+use starling_proto::{frame::Columns, group::Group, ids::WriterId};
 
 use crate::rollup::{Accumulator, Cores};
 
@@ -29,6 +29,8 @@ pub(super) struct Waiting {
     pub(super) groups: Arc<[Group]>,
     pub(super) columns: Columns,
     pub(super) cores: Cores,
+    /// The first writer it was offered to; `None` when its node does not know.
+    pub(super) pin: Option<WriterId>,
 }
 
 /// Frames that wait in memory: dots to merge by tick, and dots that another writer may have.
@@ -50,6 +52,11 @@ impl Gather {
     /// True when the dot waits for another writer's entry.
     pub(super) fn is_waiting(&self, tick: u32, stream: u32) -> bool {
         self.waiting.contains_key(&(tick, stream))
+    }
+
+    /// The pin of a dot that waits.
+    pub(super) fn waiting_pin(&self, tick: u32, stream: u32) -> Option<WriterId> {
+        self.waiting.get(&(tick, stream))?.pin
     }
 
     pub(super) fn wait(&mut self, due_ms: u64, tick: u32, stream: u32, frame: Waiting) {

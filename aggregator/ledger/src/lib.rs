@@ -20,6 +20,7 @@
 //! | the store has kept what [`Action::Persist`] asked for | [`Event::Synced`] | [`Action::Acks`] |
 //! | the membership changes | [`Event::Live`], [`Event::Copies`] | |
 //! | every few milliseconds while events come, at [`Ledger::next_deadline`], and twice a second | [`Event::Tick`] | [`Action::Changed`], [`Action::Settled`], [`Action::Pruned`], [`Action::Acks`], [`Action::Send`] |
+//! | a person takes an aggregator's word out, or lets it count again | [`Event::Quarantine`] | [`Action::TakenOut`] |
 //! | after a start, once the peers' logs have come | [`Event::Recall`] | |
 //! | before the first answer after a start, once the logs have come | [`Event::BringOut`] | [`Action::Changed`] |
 //! | before a stop | [`Event::Flush`], then [`Event::Tick`] | |
@@ -29,9 +30,11 @@
 mod acks;
 mod append;
 mod apply;
+mod authors;
 mod config;
 mod decode;
 mod digest;
+mod disputes;
 mod events;
 mod exchange;
 mod faults;
@@ -46,8 +49,10 @@ mod numbering;
 mod own;
 mod peers;
 mod prune;
+mod quarantine;
 mod recount;
 pub mod rollup;
+mod said;
 mod saving;
 mod sessions;
 #[cfg(test)]
@@ -60,10 +65,12 @@ mod tests;
 mod tick;
 mod ticks;
 mod types;
+mod unacknowledged;
 mod view;
 
 pub use config::{LedgerConfig, LedgerLimits};
 pub use decode::DecodedRun;
+pub use disputes::Dispute;
 pub use message::{Action, Event, Offered, Outgoing, TickView};
 pub use recount::Recount;
 pub use saving::{Restored, Saved, Unsaved};
@@ -72,5 +79,5 @@ pub use stats::LedgerStats;
 pub use tick::TickSums;
 pub use types::{
     Ack, Applied, Check, Coverage, DigestError, EntriesError, Frames, KnownStream, LogStatus, NodeStatus, Offer,
-    OpenError, PeerStatus, Refused, StreamNo,
+    OpenError, PeerStatus, Quarantine, Refused, StreamNo,
 };

@@ -14,6 +14,7 @@ pub const DIGEST_LOGS_MAX: usize = 4 * WRITERS_MAX;
 /// with an alarm ([`super::LogStatus::trouble`]), until there is room.
 pub const STREAMS_MAX: usize = 262_144;
 /// Stream numbers of one log in use at one time. Its author refuses a further stream ([`super::OpenError::Full`]).
+/// As many belong to all logs of one author: a run with a further one is not taken.
 pub const STREAMS_PER_LOG_MAX: usize = 65_536;
 /// Series of own frames in use at one time, the quota of one author: four times what a large fleet of one kind sends.
 /// Beyond three quarters of it a further application series goes to one whose attribute values are `_other`, beyond
@@ -54,14 +55,30 @@ pub const WAITING_MAX: usize = 16_384;
 pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Entries in one message.
 pub const ENTRIES_PER_MESSAGE_MAX: usize = 65_536;
-/// Bytes kept of one log: six times what the busiest author writes in the window. Beyond it its own author leaves the
-/// groups out of its merges, and others refuse its entries until `super::Ledger::prune` makes room.
+/// Authors whose allowances are remembered: twice as many aggregators as there may be peers.
+pub const AUTHORS_MAX: usize = 2 * PEERS_MAX;
+/// Entries an author may send at once, over all its logs: all that a failover of 4,000 nodes ships raw.
+pub const AUTHOR_ENTRIES_BURST: u64 = 131_072;
+/// Entries a second of an author in the long run: what a step appends at most, 12 every 5 ms. Beyond it a run is not
+/// taken and asked for again ([`super::EntriesError::Quota`]).
+pub const AUTHOR_ENTRIES_PER_SECOND: u64 = 2_400;
+/// Bytes a second of an author in the long run: 25 times what the busiest writes. At once it may send a whole log
+/// ([`LOG_BYTES_MAX`]).
+pub const AUTHOR_BYTES_PER_SECOND: u64 = 1024 * 1024;
+/// Logs of one author: a process that starts again every four seconds for as long as entries are kept.
+pub const AUTHOR_LOGS_MAX: usize = 256;
+/// Pairs of authors that contradict each other and are remembered.
+pub const DISPUTES_MAX: usize = 256;
+/// Nodes that are remembered of one such pair.
+pub const DISPUTED_NODES_MAX: usize = 256;
+/// Processes whose logs are refused.
+pub const QUARANTINED_WRITERS_MAX: usize = 4_096;
+/// Bytes kept of the logs of one author: six times what the busiest writes in the window. Beyond it the author itself leaves
+/// the groups out of its merges, and others refuse its entries until `super::Ledger::prune` makes room.
 pub const LOG_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes kept of all logs together. Beyond it entries are refused of those authors that hold more than their share,
-/// this divided by the logs held: one author's volume never stops another's.
+/// this divided by the authors: one author's volume never stops another's.
 pub const LOGS_BYTES_MAX: usize = 1024 * 1024 * 1024;
-/// Ticks further ahead of the clock than this are kept in their log and never shown.
-pub const AHEAD_SECONDS_MAX: u32 = 60;
 /// Kept beyond `late_seconds` before anything is dropped: two aggregators' clocks may differ by this much.
 pub const PRUNE_SLACK_SECONDS: u32 = 60;
 /// Closed ticks of a peer that wait for its entries; the newest replaces the last when full.
@@ -75,6 +92,9 @@ pub const PACK_AFTER: Duration = Duration::from_secs(5);
 pub const IDLE_SECONDS: u32 = 5;
 /// Entries of a peer that the ledger takes in one go: one of 500 series costs 0.4 ms.
 pub const ENTRIES_PER_EVENT: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+/// Bytes of entries of a peer that the ledger takes in one go, beyond a single one: the 16 of [`ENTRIES_PER_EVENT`] have some
+/// tens of kilobytes.
+pub const BYTES_PER_EVENT: usize = 256 * 1024;
 /// Raw frames that one step appends: 0.4 to 0.6 ms each with 500 series.
 pub(super) const RAWS_PER_STEP: usize = 12;
 /// Raw frames that a step appends beside a merge, so that neither waits for the other for ever.

@@ -6,12 +6,16 @@ use bytes::Bytes;
 use starling_proto::ids::WriterId;
 
 use super::{
+    authors::Author,
     decode::{DecodedEntry, NewNames},
     hash::LogHash,
     names::Names,
     numbering::{Defined, Numbering},
     streams::StreamTable,
 };
+
+/// What an entry costs beside its bytes: without it a log of empty ones would have no bound.
+const ENTRY_OVERHEAD: usize = size_of::<Stored>();
 
 /// One entry as its author encoded it.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(super) struct Trouble {
 #[derive(Debug)]
 pub(super) struct Log {
     writer: WriterId,
+    /// Who answers for it.
+    author: Author,
     /// Sequence number of the first entry kept.
     first: u64,
     entries: VecDeque<Stored>,
@@ -58,6 +64,7 @@ impl Log {
     pub(super) fn new(writer: WriterId, number_seconds: u32) -> Self {
         Self {
             writer,
+            author: Author::UNKNOWN,
             first: 1,
             entries: VecDeque::new(),
             base_hash: *writer.as_bytes(),
@@ -67,6 +74,16 @@ impl Log {
             durable: 0,
             trouble: None,
         }
+    }
+
+    /// Who answers for it.
+    pub(super) const fn author(&self) -> &Author {
+        &self.author
+    }
+
+    /// Says who answers for it.
+    pub(super) fn set_author(&mut self, author: Author) {
+        self.author = author;
     }
 
     /// Its author.
@@ -150,7 +167,7 @@ impl Log {
     pub(super) fn push(&mut self, now_ms: u64, entry: &DecodedEntry) {
         let (sequence, tick) = (self.length() + 1, entry.body.tick());
         self.numbers.used(sequence, &entry.body);
-        self.bytes += entry.payload.len();
+        self.bytes += entry.payload.len() + ENTRY_OVERHEAD;
         let (payload, hash) = (entry.payload.clone(), entry.hash);
         self.entries.push_back(Stored { payload, hash, tick, since_ms: now_ms, defined: self.numbers.defined() });
     }
@@ -168,7 +185,8 @@ impl Log {
     /// Starts over, empty, after entry `first - 1`. The caller has checked that nothing held is still shown.
     pub(super) fn restart(&mut self, first: u64, base_hash: LogHash, names: &mut Names) {
         let (numbers, trouble) = (self.numbers.restart(names), self.trouble.take());
-        *self = Self { first, base_hash, numbers, trouble, durable: first - 1, ..Self::new(self.writer, 0) };
+        let author = std::mem::replace(&mut self.author, Author::UNKNOWN);
+        *self = Self { author, first, base_hash, numbers, trouble, durable: first - 1, ..Self::new(self.writer, 0) };
     }
 
     /// The definitions taken so far are those before the first entry.
@@ -188,7 +206,7 @@ impl Log {
             self.first += 1;
             self.base_hash = entry.hash;
             self.base_defined = entry.defined;
-            self.bytes -= entry.payload.len();
+            self.bytes -= entry.payload.len() + ENTRY_OVERHEAD;
             dropped += 1;
         }
         // What is pruned needs no store any more.

@@ -74,11 +74,6 @@ impl Logs {
         (0..).zip(&mut self.logs).filter_map(|(number, log)| Some((number, log.as_mut()?)))
     }
 
-    /// Logs held.
-    pub(super) fn len(&self) -> usize {
-        self.by_writer.len()
-    }
-
     /// Bytes of the entries of all logs.
     pub(super) fn bytes(&self) -> usize {
         self.logs.iter().flatten().map(Log::bytes).sum()

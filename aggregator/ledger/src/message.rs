@@ -13,7 +13,10 @@ use starling_proto::{
 use super::{
     decode::DecodedRun,
     tick::TickSums,
-    types::{Ack, Applied, Coverage, DigestError, EntriesError, Frames, KnownStream, OpenError, Refused, StreamNo},
+    types::{
+        Ack, Applied, Coverage, DigestError, EntriesError, Frames, KnownStream, OpenError, Quarantine, Refused,
+        StreamNo,
+    },
 };
 use crate::rollup::{Cores, Sums};
 
@@ -75,6 +78,8 @@ pub enum Event {
     /// On how many aggregators a frame must be held, this one included: what the membership allows of
     /// [`super::LedgerConfig::copies`].
     Copies(u32),
+    /// Whose word counts no more, all of them: replaces those before. To be given before anything is restored.
+    Quarantine(Quarantine),
     /// Time has passed. Does what is due, and brings out what changed.
     Tick,
     /// Brings out all that changed, at once: after a start, before the first answer. Later a step brings out a few.
@@ -137,6 +142,17 @@ pub enum Action {
     Dropped {
         /// Author of the log.
         writer: WriterId,
+    },
+    /// A log was taken back out: its author is in quarantine. The store is to forget it.
+    TakenOut {
+        /// Its author.
+        writer: WriterId,
+        /// The aggregator that answers for it.
+        aggregator: String,
+        /// Entries that were held or pruned.
+        entries: u64,
+        /// First and last tick of the entries that were held, Unix seconds.
+        span: Option<(u32, u32)>,
     },
     /// To send to a peer.
     Send {

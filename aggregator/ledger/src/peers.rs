@@ -119,6 +119,16 @@ impl Peers {
         self.by_writer.remove(&peer);
     }
 
+    /// Name of a peer, as its last digest said.
+    pub(super) fn name_of(&self, peer: WriterId) -> Option<&str> {
+        self.by_writer.get(&peer).map(|peer| peer.aggregator_id.as_str())
+    }
+
+    /// Those whose name is `gone` are peers no more, and what they say they hold is no copy.
+    pub(super) fn drop_named(&mut self, gone: impl Fn(&str) -> bool) {
+        self.by_writer.retain(|_, peer| !gone(&peer.aggregator_id));
+    }
+
     /// The connection to a peer takes so many more bytes.
     pub(super) fn add_room(&mut self, peer: WriterId, bytes: usize) {
         if let Some(peer) = self.by_writer.get_mut(&peer) {

@@ -1,7 +1,5 @@
 //! What is forgotten, and when.
 
-use roaring::RoaringBitmap;
-
 use super::{Ledger, limits::PRUNE_SLACK_SECONDS, logs::OWN, message::Action};
 
 impl Ledger {
@@ -17,6 +15,8 @@ impl Ledger {
         let peers = &self.peers;
         // If the writer lives on unseen, its log comes back in the middle, as one that was never seen.
         self.logs.drop_if(&mut self.names, |log| log.is_empty() && !peers.contains(log.writer()));
+        let logs = &self.logs;
+        self.disputes.prune(floor, |writer| logs.number(writer).is_some());
         let (logs, ahead) = (&self.logs, &mut self.ahead);
         ahead.retain(|(_, place)| logs.get(place.log).is_some_and(|log| log.entry(place.sequence).is_some()));
         let own = self.logs.own();
@@ -36,10 +36,7 @@ impl Ledger {
         for (tick, state) in self.ticks.prune(floor) {
             self.actions.push_back(Action::Pruned { tick, sums: state.snapshot(), frames: state.frames() });
         }
-        let kept = self.unacknowledged.split_off(&floor);
-        let expired: u64 = self.unacknowledged.values().map(RoaringBitmap::len).sum();
-        self.stats.expired_unacknowledged += expired;
-        self.unacknowledged = kept;
+        self.stats.expired_unacknowledged += self.unacknowledged.prune(floor);
     }
 
     fn forget_streams(&mut self) {

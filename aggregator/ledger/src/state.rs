@@ -1,7 +1,7 @@
 //! The ledger itself, and what comes in from nodes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -14,10 +14,12 @@ use starling_proto::{
 
 use super::{
     LedgerConfig,
+    authors::Allowances,
+    disputes::Disputes,
     faults::{Fault, Faults},
     gather::{Gather, OpenTick, Waiting},
     limits::{BRING_OUT_MS, OPEN_TICKS_MAX, STREAMS_PER_LOG_MAX, WAITING_MAX},
-    logs::Logs,
+    logs::{Logs, OWN},
     message::{Action, Offered},
     names::{Names, Numbers},
     own::OwnNames,
@@ -25,9 +27,10 @@ use super::{
     sessions::Sessions,
     stats::LedgerStats,
     streams::StreamTable,
-    tick::Place,
+    tick::{Merged, Place},
     ticks::Ticks,
-    types::{Offer, OpenError, Refused, StreamNo},
+    types::{Offer, OpenError, Quarantine, Refused, StreamNo},
+    unacknowledged::Unacknowledged,
 };
 use crate::rollup::Accumulator;
 
@@ -52,11 +55,15 @@ pub struct Ledger {
     pub(super) ahead: BTreeSet<(u32, Place)>,
     pub(super) gather: Gather,
     pub(super) sessions: Sessions,
-    /// Dots offered by connected streams and not acknowledged: stream numbers by tick.
-    pub(super) unacknowledged: BTreeMap<u32, RoaringBitmap>,
+    /// Dots offered by connected streams and not acknowledged.
+    pub(super) unacknowledged: Unacknowledged,
     /// Something happened that may have made copies.
     pub(super) acks_due: bool,
     pub(super) peers: Peers,
+    /// What each author may still send.
+    pub(super) allowances: Allowances,
+    pub(super) disputes: Disputes,
+    pub(super) quarantine: Quarantine,
     /// Processes that settling waits for.
     pub(super) live: Vec<WriterId>,
     pub(super) settled: Option<u32>,
@@ -89,9 +96,12 @@ impl Ledger {
             ahead: BTreeSet::new(),
             gather: Gather::default(),
             sessions: Sessions::default(),
-            unacknowledged: BTreeMap::new(),
+            unacknowledged: Unacknowledged::default(),
             acks_due: false,
             peers: Peers::default(),
+            allowances: Allowances::default(),
+            disputes: Disputes::default(),
+            quarantine: Quarantine::default(),
             live: Vec::new(),
             settled: None,
             brought_out_ms: 0,
@@ -149,10 +159,7 @@ impl Ledger {
         if !self.sessions.close(stream.0, key) {
             return false;
         }
-        self.unacknowledged.retain(|_, streams| {
-            streams.remove(stream.0);
-            !streams.is_empty()
-        });
+        self.unacknowledged.close(stream.0);
         true
     }
 
@@ -172,10 +179,12 @@ impl Ledger {
             return Offer::Refused(Refused::NotOpen);
         }
         let own_pin = offered.pin == Some(self.writer) || self.faults.has(Fault::IgnorePin);
-        let in_log = self.ticks.get(tick).is_some_and(|state| state.knows(stream));
-        let held = in_log || self.gather.is_open(tick, stream) || (!own_pin && self.gather.is_waiting(tick, stream));
+        // A node that lost the pin since may have told it before.
+        let told = || self.gather.waiting_pin(tick, stream);
+        let pin = if own_pin { Some(self.writer) } else { offered.pin.or_else(told) };
+        let held = self.is_held(tick, stream, pin) || (!own_pin && self.gather.is_waiting(tick, stream));
         if held && !self.faults.has(Fault::NoOwnCoverageCheck) {
-            self.note(tick, stream);
+            self.note(tick, stream, pin);
             self.stats.known += 1;
             return Offer::Known;
         }
@@ -184,7 +193,7 @@ impl Ledger {
             self.stats.refused_invalid += 1;
             return Offer::Refused(Refused::Invalid);
         };
-        self.note(tick, stream);
+        self.note(tick, stream, pin);
         if own_pin {
             self.stats.samples_left_out += slotted.left_out as u64;
             self.stats.samples_to_other += slotted.others as u64;
@@ -206,16 +215,38 @@ impl Ledger {
             self.ship_raw(now_ms, tick, stream, &frame);
         }
         let due_ms = now_ms + self.config.raw_after.as_millis() as u64;
-        let frame = Waiting { groups: offered.groups, columns: offered.columns, cores: offered.cores };
+        let frame = Waiting { groups: offered.groups, columns: offered.columns, cores: offered.cores, pin };
         self.gather.wait(due_ms, tick, stream, frame);
         self.stats.waited += 1;
         Offer::WaitingRaw
     }
 
     /// A good frame of a connected stream: it has reported, and waits for its acknowledgement.
-    fn note(&mut self, tick: u32, stream: u32) {
+    fn note(&mut self, tick: u32, stream: u32, pin: Option<WriterId>) {
         self.sessions.offered(stream, tick);
-        self.acks_due |= self.unacknowledged.entry(tick).or_default().insert(stream);
+        let elsewhere = (pin != Some(self.writer)).then_some(pin);
+        self.acks_due |= self.unacknowledged.insert(tick, stream, elsewhere);
+    }
+
+    /// Whether a frame needs no entry of this log: it is in it, or gathered for it, or in the log of the writer it is
+    /// pinned to. What any other log says of it does not count: whoever claims frames that were never offered to him
+    /// makes nobody drop or acknowledge them, and once his log is taken out nothing is missing. A frame whose node lost
+    /// the pin is shipped raw in any case: a merge that has it covers that.
+    pub(super) fn is_held(&self, tick: u32, stream: u32, pin: Option<WriterId>) -> bool {
+        if self.gather.is_open(tick, stream) {
+            return true;
+        }
+        let Some(state) = self.ticks.get(tick) else { return false };
+        if self.faults.has(Fault::ClaimsCount) {
+            return state.knows(stream);
+        }
+        let (of_pin, own_pin) = (pin.and_then(|pin| self.logs.number(pin)), pin == Some(self.writer));
+        let merged = |merged: &Merged| {
+            merged.coverage.contains(stream) && (merged.place.log == OWN || Some(merged.place.log) == of_pin)
+        };
+        // What was shipped raw by a writer that does not know its own pin is merged by it all the same.
+        state.merges.iter().any(merged)
+            || (!own_pin && state.raws.get(&stream).is_some_and(|raw| raw.places().any(|place| place.log == OWN)))
     }
 
     fn open_tick(&mut self, now_ms: u64, tick: u32) -> &mut OpenTick {

@@ -55,7 +55,7 @@ pub struct LedgerStats {
     pub raws_ignored: u64,
     /// Two `Raw` entries of one dot with different sums. 0 unless a quota of names was used up: a frame never changes.
     pub raw_conflicts: u64,
-    /// Frames found in two `Merge` entries. Must be 0.
+    /// Frames found in two `Merge` entries: two authors claim them. Must be 0.
     pub overlaps: u64,
     /// Two different entries at one place of a log. Must be 0.
     pub forks: u64,
@@ -67,8 +67,12 @@ pub struct LedgerStats {
     pub rebuilds: u64,
     /// Sums that could not be taken back. Must be 0.
     pub imbalances: u64,
-    /// Runs refused because a table or the logs were full.
+    /// Runs refused because their author was over a quota.
     pub runs_refused: u64,
+    /// Runs refused because their author is in quarantine.
+    pub runs_of_quarantined: u64,
+    /// Logs taken back out because their author is in quarantine.
+    pub logs_taken_out: u64,
     /// Logs joined in the middle because their start was pruned.
     pub jumps: u64,
     /// Entries forgotten because their ticks left the window.

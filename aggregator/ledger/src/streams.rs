@@ -203,6 +203,16 @@ impl StreamTable {
             .collect()
     }
 
+    /// No stream was seen in any log: they are to be gone through again.
+    pub(super) fn forget_seen(&mut self) {
+        for stream in self.streams.iter_mut().flatten() {
+            (stream.first, stream.last, stream.ended) = (u32::MAX, 0, None);
+        }
+        for node in self.nodes.iter_mut().flatten() {
+            (node.first, node.last) = (u32::MAX, 0);
+        }
+    }
+
     /// Whether some log holds a frame of a node.
     pub(super) fn has_reported(&self, node: &NodeId) -> bool {
         let number = self.by_name.get(node);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use roaring::RoaringBitmap;
-use starling_proto::{group::Group, series::Series};
+use starling_proto::{group::Group, ids::WriterId, series::Series};
 
 use super::types::Frames;
 use crate::rollup::{Cell, Census, Keys, Packed, RollupError, Sums};
@@ -122,6 +122,11 @@ impl TickState {
         self.covered.contains(stream) || self.raws.contains_key(&stream)
     }
 
+    /// True when no entry of this tick is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.merges.is_empty() && self.raws.is_empty()
+    }
+
     /// The sums, unpacked if need be.
     pub(super) fn sums(&self) -> Arc<Sums> {
         self.snapshot().read()
@@ -160,15 +165,22 @@ impl TickState {
     }
 
     /// Takes everything out that came from places for which `gone` is true, and says what must be added up again:
-    /// every merge left, and every raw frame that no merge left covers.
-    pub(super) fn without(&mut self, gone: impl Fn(Place) -> bool) -> Vec<Place> {
+    /// every merge left, and every raw frame that no merge left covers. `writer` gives the author at a place: of several
+    /// raw frames of one dot that of the lowest counts.
+    pub(super) fn without(
+        &mut self,
+        gone: impl Fn(Place) -> bool,
+        writer: impl Fn(Place) -> Option<WriterId>,
+    ) -> Vec<Place> {
         self.merges.retain(|merged| !gone(merged.place));
         self.covered = self.merges.iter().fold(RoaringBitmap::new(), |all, merged| all | &merged.coverage);
         let covered = &self.covered;
         self.raws.retain(|&stream, raw| {
             raw.others.retain(|&place| !gone(place));
             if gone(raw.place) {
-                let Some(next) = raw.others.pop() else { return false };
+                let lowest = raw.others.iter().copied().min_by_key(|&place| (writer(place), place));
+                let Some(next) = lowest else { return false };
+                raw.others.retain(|&place| place != next);
                 raw.place = next;
             }
             raw.counted = !covered.contains(stream);

@@ -38,7 +38,8 @@ impl Ticks {
 
     /// Ticks of which something is held, ascending.
     pub(super) fn seconds(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
-        self.states.keys().copied()
+        // Of one that was taken out whole only the change is left, for readers.
+        self.states.iter().filter(|(_, state)| !state.is_empty()).map(|(&tick, _)| tick)
     }
 
     /// All of them, ascending. Whoever changes sums says so by [`Ticks::change`].

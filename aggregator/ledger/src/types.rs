@@ -1,5 +1,7 @@
 //! Words of what goes in and out of the ledger.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use starling_proto::ids::{IdError, NodeId, StreamId, WriterId};
 
 /// A stream as this process numbers it. Valid from [`super::Action::Opened`] to [`super::Event::Close`].
@@ -98,6 +100,24 @@ pub enum EntriesError {
         /// What is wrong.
         detail: String,
     },
+    /// Its author used up what one author may. Asked for again.
+    #[error("{author} is over its quota of {what}: {limit}")]
+    Quota {
+        /// Name of the aggregator that answers for the log, or the writer when none is known.
+        author: String,
+        /// Of what.
+        what: &'static str,
+        /// Most that one author may.
+        limit: usize,
+    },
+    /// Its author's word counts no more ([`super::Event::Quarantine`]).
+    #[error("the log of writer {writer} is refused: {aggregator} is in quarantine")]
+    Quarantined {
+        /// Author of the log.
+        writer: WriterId,
+        /// The aggregator that answers for it.
+        aggregator: String,
+    },
     /// A message or a table is over its limit.
     #[error("{what} exceeds {limit}")]
     Limit {
@@ -120,6 +140,9 @@ pub enum DigestError {
     /// More peers than [`super::limits::PEERS_MAX`].
     #[error("too many peers")]
     Peers,
+    /// Its sender's word counts no more ([`super::Event::Quarantine`]).
+    #[error("{0} is in quarantine")]
+    Quarantined(String),
     /// The digest carries this process's own writer.
     #[error("the digest carries this process's own writer")]
     Own,
@@ -198,6 +221,10 @@ pub struct PeerStatus {
 pub struct LogStatus {
     /// Its author.
     pub writer: WriterId,
+    /// Name of the aggregator that answers for it; empty when none is known.
+    pub author: String,
+    /// Its author spoke here itself; else the log was brought by the aggregator of that name.
+    pub first_hand: bool,
     /// Entries 1..=length are known.
     pub length: u64,
     /// Entries before this one are pruned.
@@ -226,4 +253,26 @@ pub struct NodeStatus {
     pub last_tick: u32,
     /// Its latest stream ended on purpose.
     pub ended: bool,
+}
+
+/// Whose logs are refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Names of aggregators: their processes now and later.
+    pub aggregators: BTreeSet<String>,
+    /// Processes, and the aggregator that answers for each: those that are gone, and those whose logs a quarantined one
+    /// brought and nobody else vouches for. At most [`super::limits::QUARANTINED_WRITERS_MAX`].
+    pub writers: BTreeMap<WriterId, String>,
+}
+
+impl Quarantine {
+    /// Whether a process of this name is one of them.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        !name.is_empty() && self.aggregators.contains(name)
+    }
+
+    /// For which aggregator's sake the log of `writer` is refused.
+    pub(super) fn of_writer(&self, writer: WriterId) -> Option<&str> {
+        self.writers.get(&writer).map(String::as_str)
+    }
 }

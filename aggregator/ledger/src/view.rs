@@ -4,6 +4,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
     Ledger,
+    disputes::Dispute,
     limits::ROSTER_MAX,
     log::Log,
     message::TickView,
@@ -58,11 +59,19 @@ impl Ledger {
         known
     }
 
+    /// Authors that contradict each other, over seconds that are held.
+    #[must_use]
+    pub fn disputes(&self) -> Vec<Dispute> {
+        self.disputes.all()
+    }
+
     /// Every log held, sorted by writer.
     #[must_use]
     pub fn logs(&self) -> Vec<LogStatus> {
         let status = |(_, log): (u16, &Log)| LogStatus {
             writer: log.writer(),
+            author: log.author().name().to_owned(),
+            first_hand: log.author().is_first_hand(),
             length: log.length(),
             first_kept: log.first_kept(),
             hash: log.hash(),

@@ -192,6 +192,7 @@ impl Evaluator {
             (facts::CLUSTER_COPIES, f64::from(missing)),
             (facts::CLUSTER_STORES, f64::from(paused)),
             (facts::CLUSTER_CERTIFICATES, view.everybody().filter(|member| member.ending).count() as f64),
+            (facts::CLUSTER_DISPUTED, self.parts.ledger.disputed() as f64),
             (facts::CLUSTER_RULES, f64::from(u8::from(refused))),
             (facts::CLUSTER_LAG, f64::from(lag)),
             (facts::CLUSTER_QUERIES, self.alerts.0.answers.failing() as f64),

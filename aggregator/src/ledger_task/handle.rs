@@ -11,7 +11,7 @@ use std::{
 };
 
 use starling_ledger::{
-    DecodedRun, DigestError, KnownStream, Ledger, Offered, OpenError, Outgoing, Refused, StreamNo, TickView,
+    DecodedRun, DigestError, KnownStream, Ledger, Offered, OpenError, Outgoing, Quarantine, Refused, StreamNo, TickView,
 };
 use starling_proto::{
     ids::{NodeId, StreamId, WriterId},
@@ -95,6 +95,26 @@ impl Outlet {
     }
 }
 
+/// What taking one run of a peer has cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// How long the ledger worked on it, and on nothing else.
+    pub(crate) took: Duration,
+    /// Its author is over a quota: the run was not taken.
+    pub(crate) over_quota: bool,
+}
+
+/// A log that was taken back out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TakenOut {
+    /// Its author.
+    pub(crate) writer: WriterId,
+    /// The aggregator that answers for it.
+    pub(crate) aggregator: String,
+    /// First and last tick of its entries that were held, Unix seconds.
+    pub(crate) span: Option<(u32, u32)>,
+}
+
 /// One question about the ledger, answered inside the task: microseconds only.
 pub(super) type Question = Box<dyn FnOnce(&Ledger) + Send>;
 
@@ -136,6 +156,11 @@ pub(super) enum Request {
     Entries {
         from: WriterId,
         run: DecodedRun,
+        answer: oneshot::Sender<Turn>,
+    },
+    Quarantine {
+        quarantine: Quarantine,
+        answer: oneshot::Sender<Vec<TakenOut>>,
     },
     Recall(Vec<KnownStream>),
     Gone(NodeId),
@@ -163,6 +188,8 @@ pub(super) struct Shared {
     /// Why the next entry of some log cannot be applied, while that lasts.
     pub(super) trouble: watch::Sender<Option<String>>,
     pub(super) sessions: AtomicUsize,
+    /// Aggregators that claim frames which another one claims, too.
+    pub(super) disputed: AtomicUsize,
     /// Only what a store has kept counts as a copy; else what is in memory does.
     pub(super) on_disk: AtomicBool,
     /// There is something for the store to keep.
@@ -197,6 +224,7 @@ impl LedgerHandle {
             clock_back: watch::Sender::new(None),
             trouble: watch::Sender::new(None),
             sessions: AtomicUsize::new(0),
+            disputed: AtomicUsize::new(0),
             on_disk: AtomicBool::new(false),
             persist: Notify::new(),
             persists: AtomicU64::new(0),
@@ -371,9 +399,26 @@ impl LedgerHandle {
         self.ask_for(|answer| Request::Digest { digest, answer }).await
     }
 
-    /// A run that the peer `from` sent, read already.
-    pub(crate) async fn entries(&self, from: WriterId, run: DecodedRun) {
-        let _ = self.request(Request::Entries { from, run }).await;
+    /// A run that the peer `from` sent, read already. Returns when it was taken or refused: so a peer has one run in the
+    /// queue at a time, however many it sends, and waits its turn like everybody else.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(crate) async fn entries(&self, from: WriterId, run: DecodedRun) -> Result<Turn, Ended> {
+        self.ask_for(|answer| Request::Entries { from, run, answer }).await
+    }
+
+    /// Whose word counts no more: replaces those before. Returns the logs that were taken out.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(crate) async fn quarantine(&self, quarantine: Quarantine) -> Result<Vec<TakenOut>, Ended> {
+        self.ask_for(|answer| Request::Quarantine { quarantine, answer }).await
+    }
+
+    /// Aggregators that claim frames which another one claims, too: as of the last second or so.
+    pub(crate) fn disputed(&self) -> usize {
+        self.0.disputed.load(Ordering::Relaxed)
     }
 
     /// Streams known from before the start; of nodes of which no log speaks they go into our own.

@@ -9,13 +9,14 @@ mod acks;
 mod handle;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use starling_ledger::{
-    Action, DecodedRun, EntriesError, Event, Ledger, Restored, Saved, StreamNo, limits::ENTRIES_PER_EVENT,
+    Action, DecodedRun, EntriesError, Event, Ledger, Quarantine, Restored, Saved, StreamNo,
+    limits::{BYTES_PER_EVENT, ENTRIES_PER_EVENT},
 };
 use starling_proto::ids::WriterId;
 use tokio::sync::mpsc;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::handle::{Request, Shared};
 pub(crate) use self::{
     acks::AckQueue,
-    handle::{Ended, Inlet, LedgerHandle, Outlet, Published, Seat, TakeError},
+    handle::{Ended, Inlet, LedgerHandle, Outlet, Published, Seat, TakeError, TakenOut, Turn},
 };
 use crate::{
     clock::{JUMP_MAX, Jump, Jumps, age_ms, now_ms, tick_of},
@@ -67,6 +68,8 @@ struct Outcome {
     opened: Option<Result<StreamNo, starling_ledger::OpenError>>,
     refused: Option<starling_ledger::Refused>,
     digest_refused: Option<starling_ledger::DigestError>,
+    over_quota: bool,
+    taken_out: Vec<TakenOut>,
 }
 
 impl LedgerTask {
@@ -110,7 +113,7 @@ impl LedgerTask {
             };
             logs += 1;
             entries += run.len() as u64;
-            for piece in run.pieces(ENTRIES_PER_EVENT) {
+            for piece in run.pieces(ENTRIES_PER_EVENT, BYTES_PER_EVENT) {
                 self.handle(Event::Entries { from: me, run: piece });
             }
         }
@@ -126,6 +129,11 @@ impl LedgerTask {
         }
         self.metrics.ledger_restored(logs, entries, left_out, began.elapsed());
         self.ledger.all_saved()
+    }
+
+    /// Whose word counts no more, from the start on.
+    pub(crate) fn refuse(&mut self, quarantine: Quarantine) {
+        self.handle(Event::Quarantine(quarantine));
     }
 
     /// Drives the ledger until `stop`, then hands everything pending to the log.
@@ -211,6 +219,7 @@ impl LedgerTask {
         if self.metered_at.elapsed() >= METRICS_EVERY {
             self.metered_at = Instant::now();
             self.metrics.ledger(self.ledger.stats());
+            self.look_for_disputes();
         }
         let now = now_ms();
         let next = self.ledger.next_deadline().map(|at| Duration::from_millis(at.saturating_sub(now)));
@@ -219,6 +228,25 @@ impl LedgerTask {
         let to_second = Duration::from_millis(1000 - now % 1000);
         let settle = if due { SETTLE_POLL } else { to_second };
         next.map_or(settle, |next| next.min(settle)).min(LONGEST_SLEEP).max(STEP_EVERY)
+    }
+
+    /// Names authors that contradict each other.
+    fn look_for_disputes(&self) {
+        let disputes = self.ledger.disputes();
+        let logs = if disputes.is_empty() { Vec::new() } else { self.ledger.logs() };
+        let name = |writer: WriterId| {
+            let known = logs.iter().find(|log| log.writer == writer && !log.author.is_empty());
+            let own = (writer == self.shared.writer).then(|| self.shared.membership.view().me.id.to_string());
+            own.or_else(|| known.map(|log| log.author.clone())).unwrap_or_else(|| writer.to_string())
+        };
+        let mut named = BTreeSet::new();
+        for dispute in &disputes {
+            let [one, other] = dispute.writers.map(name);
+            self.metrics.dispute((&one, &other), dispute.frames, dispute.nodes.len());
+            named.extend([one, other]);
+        }
+        self.metrics.ledger_disputed.set(named.len() as f64);
+        self.shared.disputed.store(named.len(), Ordering::Relaxed);
     }
 
     fn take(&mut self, request: Request) {
@@ -264,7 +292,16 @@ impl LedgerTask {
                 let refused = self.handle(Event::Digest(digest)).digest_refused;
                 let _ = answer.send(refused.map_or(Ok(()), Err));
             }
-            Request::Entries { from, run } => drop(self.handle(Event::Entries { from, run })),
+            Request::Entries { from, run, answer } => {
+                let began = Instant::now();
+                let over_quota = self.handle(Event::Entries { from, run }).over_quota;
+                // The stream may have ended meanwhile.
+                let _ = answer.send(Turn { took: began.elapsed(), over_quota });
+            }
+            Request::Quarantine { quarantine, answer } => {
+                let taken_out = self.handle(Event::Quarantine(quarantine)).taken_out;
+                let _ = answer.send(taken_out);
+            }
             Request::Recall(known) => drop(self.handle(Event::Recall(known))),
             Request::Gone(node) => drop(self.handle(Event::Gone(node))),
             Request::Stored(logs) => {
@@ -319,8 +356,15 @@ impl LedgerTask {
             Action::Taken { from, result } => match result {
                 // A gap: entries overtook each other over two streams; the next digest asks for what is missing.
                 Ok(_) | Err(EntriesError::Gap { .. }) => {}
-                Err(error) => self.metrics.peer_message_refused(&from.to_string(), &error.to_string()),
+                Err(error) => {
+                    outcome.over_quota = matches!(error, EntriesError::Quota { .. });
+                    self.metrics.peer_message_refused(&from.to_string(), &error.to_string());
+                }
             },
+            Action::TakenOut { writer, aggregator, entries, span } => {
+                self.metrics.log_taken_out(&aggregator, &writer.to_string(), entries, span);
+                outcome.taken_out.push(TakenOut { writer, aggregator, span });
+            }
             Action::Acks(acks) => {
                 for ack in acks {
                     if let Some((_, queue)) = self.acks.get(&ack.stream) {
@@ -489,7 +533,7 @@ pub(crate) mod tests {
         let from = tick_of(now_ms()) - 200;
         for run in kept(from, 150) {
             let run = DecodedRun::decode(&run).unwrap();
-            ledger.entries(run.writer(), run).await;
+            ledger.entries(run.writer(), run).await.unwrap();
         }
         ledger.brought_out().await.unwrap();
         let shown = (from..from + 150).filter(|tick| ledger.revision(*tick) > Some(0)).count();

@@ -1,7 +1,7 @@
 //! The task that gossips, over `chitchat`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
@@ -144,6 +144,7 @@ pub(super) async fn start(
     };
     let (view_sender, view) = watch::channel(Arc::new(view));
     let (load, load_receiver) = watch::channel(Load::default());
+    let (refused, refused_receiver) = watch::channel(BTreeSet::new());
     // One caller leaves, once.
     let (commands, receiver) = mpsc::channel(1);
     let security = settings.security.clone();
@@ -161,9 +162,10 @@ pub(super) async fn start(
         started,
         published_at: started,
         named,
+        refused: refused_receiver,
     };
     tasks.spawn(task.run(handle, receiver));
-    Ok(Membership { view, load, commands, security, rings })
+    Ok(Membership { view, load, commands, security, rings, refused })
 }
 
 /// Opens the socket. Of every address, that which others are told alone, if it is one of this host: an answer would leave from
@@ -303,6 +305,8 @@ struct GossipTask {
     published_at: Instant,
     /// Seeds that are names.
     named: watch::Receiver<seeds::Addresses>,
+    /// Names of members that do not count.
+    refused: watch::Receiver<BTreeSet<String>>,
 }
 
 impl GossipTask {
@@ -533,7 +537,7 @@ impl GossipTask {
         let me = self.view.borrow().me.clone();
         self.namesakes.ask((&me, &self.settings.cluster, &self.settings.security), &seen.namesakes);
         let changed = self.damped.observe(now, &sightings);
-        let in_view = self.damped.members().count();
+        let in_view = self.damped.members().filter(|(id, _)| !self.refused.borrow().contains(id.as_str())).count();
         let ready = self.settle.observe(now, changed, in_view, seen.live.len());
         self.rebuild(now, &seen);
         let wanting = wanting(self.keys.as_ref());
@@ -593,7 +597,11 @@ impl GossipTask {
             let same = |member: &&Member| member.id == *id && member.generation == generation;
             seen.live.iter().find(same).or_else(|| old.others.iter().find(same)).cloned()
         };
-        let others = self.damped.members().filter_map(|(id, generation)| facts(id, generation)).collect();
+        // Who is in quarantine is listed, and nothing more.
+        let refused = self.refused.borrow().clone();
+        let counts = |member: &Member| !refused.contains(member.id.as_str());
+        let others = self.damped.members().filter_map(|(id, generation)| facts(id, generation));
+        let others = others.filter(|member| counts(member)).collect();
         let mut listed: Vec<Listed> = Vec::with_capacity(seen.live.len() + seen.dead.len() + 1);
         let everybody = std::iter::once((&old.me, false))
             .chain(seen.live.iter().map(|member| (member, false)))
@@ -605,7 +613,7 @@ impl GossipTask {
         }
         listed.sort_by(|a, b| a.member.id.cmp(&b.member.id));
         let suspects_partition = self.damped.suspects_partition(now);
-        let live = seen.live.clone();
+        let live = seen.live.iter().filter(|member| counts(member)).cloned().collect();
         let silent_seeds = (!self.answered).then(|| self.settings.seeds.join(", "));
         self.change(move |view| {
             view.silent_seeds = silent_seeds;

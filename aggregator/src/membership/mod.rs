@@ -18,7 +18,7 @@ mod settle;
 mod socket;
 mod view;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use starling_proto::ids::{NodeId, WriterId};
 use starling_service::credentials::Security;
@@ -152,6 +152,8 @@ pub(crate) struct Membership {
     commands: mpsc::Sender<Command>,
     security: Security,
     rings: Rings,
+    /// Shared by all handles.
+    refused: watch::Sender<BTreeSet<String>>,
 }
 
 impl Membership {
@@ -183,6 +185,20 @@ impl Membership {
     /// The keys of gossip.
     pub(crate) const fn rings(&self) -> &Rings {
         &self.rings
+    }
+
+    /// Members of these names do not count from the next look on: they are listed, and nobody's peer, owner or copy.
+    pub(crate) fn refuse(&self, names: BTreeSet<String>) {
+        self.refused.send_if_modified(|known| {
+            let differs = *known != names;
+            *known = names;
+            differs
+        });
+    }
+
+    /// Whether a member of this name does not count.
+    pub(crate) fn is_refused(&self, name: &str) -> bool {
+        self.refused.borrow().contains(name)
     }
 
     /// Where others reach the gossip of this process.

@@ -1,6 +1,6 @@
 //! One stream between two aggregators, the same at both ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use starling_proto::{
     ids::WriterId,
@@ -12,13 +12,16 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::info;
 
-use super::Exchange;
+use super::{Exchange, turns::Turns};
 use crate::{
     fleet::{Filter, PeerRows},
     ledger_task::{Ended, Inlet, Outlet},
     membership::{Member, MembershipView},
 };
-use starling_ledger::{DecodedRun, Ledger, limits::ENTRIES_PER_EVENT};
+use starling_ledger::{
+    DecodedRun, Ledger,
+    limits::{BYTES_PER_EVENT, ENTRIES_PER_EVENT},
+};
 
 /// The other side must say what it holds within this time.
 const FIRST_DIGEST: Duration = Duration::from_secs(5);
@@ -65,6 +68,9 @@ pub(super) enum LinkError {
         /// The writer it gave.
         writer: WriterId,
     },
+    /// Its word counts no more here.
+    #[error("{0} is in quarantine here")]
+    Quarantined(String),
     /// Our own ledger has ended, and with it soon this process.
     #[error(transparent)]
     Ended(#[from] Ended),
@@ -150,6 +156,11 @@ pub(super) async fn run(
     }
     let first = tokio::time::timeout(FIRST_DIGEST, inbound.message()).await.map_err(|_| LinkError::NoDigest)??;
     let Some(v1::SyncMessage { body: Some(Body::Digest(first)) }) = first else { return Err(LinkError::NoDigest) };
+    if exchange.membership.is_refused(&first.aggregator_id) {
+        let error = LinkError::Quarantined(first.aggregator_id);
+        outbox.refuse(&error);
+        return Err(error);
+    }
     let peer = speaker(&exchange.membership.view(), &first, &wanted).inspect_err(|error| outbox.refuse(error))?;
     let name = first.aggregator_id.clone();
     exchange.catch_up.held_by(peer, &first);
@@ -177,9 +188,13 @@ async fn read(
     (peer, name): (WriterId, &str),
 ) -> Result<(), LinkError> {
     let mut nodes = PeerRows::new(peer);
+    let mut turns = Turns::new(Instant::now());
     loop {
         let message = tokio::time::timeout(SILENCE, inbound.message()).await.map_err(|_| LinkError::Silent)??;
         let Some(message) = message else { return Ok(()) };
+        if exchange.membership.is_refused(name) {
+            return Err(LinkError::Quarantined(name.to_owned()));
+        }
         match message.body {
             Some(Body::Digest(digest)) => {
                 // Whether it is still alive is not asked again: gossip may be down while streams go on.
@@ -192,8 +207,17 @@ async fn read(
             // Read here, on the task of this stream: the ledger only looks numbers up.
             Some(Body::Entries(entries)) => match DecodedRun::decode(&entries) {
                 Ok(run) => {
-                    for piece in run.pieces(ENTRIES_PER_EVENT) {
-                        exchange.ledger.entries(peer, piece).await;
+                    for piece in run.pieces(ENTRIES_PER_EVENT, BYTES_PER_EVENT) {
+                        let turn = exchange.ledger.entries(peer, piece).await?;
+                        let wait = turns.took(Instant::now(), turn);
+                        if !wait.is_zero() {
+                            exchange.metrics.peer_turn_waited(name, wait);
+                            tokio::time::sleep(wait).await;
+                        }
+                        if turn.over_quota {
+                            // What follows does not fit either: it is asked for again.
+                            break;
+                        }
                     }
                 }
                 Err(error) => exchange.metrics.peer_message_refused(&peer.to_string(), &error.to_string()),

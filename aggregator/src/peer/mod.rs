@@ -14,6 +14,7 @@ mod history;
 mod keys;
 mod link;
 mod recent;
+mod turns;
 
 use std::{
     collections::HashMap,
@@ -166,6 +167,15 @@ impl PeerService {
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
     }
 
+    /// Passes a request on, unless its certificate names an aggregator that is in quarantine here.
+    fn heard<T>(&self, request: Request<T>) -> Result<Request<T>, Status> {
+        let identity = request.extensions().get::<Peer>().and_then(|peer| peer.identity.as_ref());
+        match identity.filter(|identity| self.exchange.membership.is_refused(identity.name.as_str())) {
+            Some(identity) => Err(Status::permission_denied(format!("{} is in quarantine here", identity.name))),
+            None => Ok(request),
+        }
+    }
+
     fn alerts(&self) -> Result<&Alerts, Status> {
         self.exchange.alerts.as_ref().ok_or_else(|| Status::unimplemented("alerts are off here (alerts.enabled)"))
     }
@@ -181,6 +191,7 @@ impl peer_server::Peer for PeerService {
     type ReadAlertsStream = ReceiverStream<Result<v1::AlertRecords, Status>>;
 
     async fn sync(&self, request: Request<Streaming<v1::SyncMessage>>) -> Result<Response<Self::SyncStream>, Status> {
+        let request = self.heard(request)?;
         if self.exchange.stop.is_cancelled() {
             return Err(Status::unavailable("this aggregator is stopping"));
         }
@@ -200,42 +211,46 @@ impl peer_server::Peer for PeerService {
         &self,
         request: Request<v1::ReadHistoryRequest>,
     ) -> Result<Response<Self::ReadHistoryStream>, Status> {
-        Ok(Response::new(ReceiverStream::new(self.reads.begin(request)?)))
+        Ok(Response::new(ReceiverStream::new(self.reads.begin(self.heard(request)?)?)))
     }
 
     async fn list_blocks(
         &self,
         request: Request<v1::ListBlocksRequest>,
     ) -> Result<Response<Self::ListBlocksStream>, Status> {
-        Ok(Response::new(ReceiverStream::new(self.blocks.list(request.get_ref())?)))
+        Ok(Response::new(ReceiverStream::new(self.blocks.list(self.heard(request)?.get_ref())?)))
     }
 
     async fn read_blocks(
         &self,
         request: Request<v1::ReadBlocksRequest>,
     ) -> Result<Response<Self::ReadBlocksStream>, Status> {
-        Ok(Response::new(ReceiverStream::new(self.blocks.read(request.into_inner())?)))
+        Ok(Response::new(ReceiverStream::new(self.blocks.read(self.heard(request)?.into_inner())?)))
     }
 
     async fn read_recent(
         &self,
         request: Request<v1::ReadRecentRequest>,
     ) -> Result<Response<Self::ReadRecentStream>, Status> {
-        Ok(Response::new(ReceiverStream::new(self.recents.begin(request.get_ref())?)))
+        Ok(Response::new(ReceiverStream::new(self.recents.begin(self.heard(request)?.get_ref())?)))
     }
 
     async fn put_alerts(&self, request: Request<v1::AlertRecords>) -> Result<Response<v1::AlertDigest>, Status> {
-        Ok(Response::new(alerts::take(self.alerts()?, request.into_inner())?))
+        Ok(Response::new(alerts::take(self.alerts()?, self.heard(request)?.into_inner())?))
     }
 
     async fn exchange_gossip_ring(
         &self,
         request: Request<v1::ExchangeGossipRingRequest>,
     ) -> Result<Response<v1::ExchangeGossipRingResponse>, Status> {
-        Ok(Response::new(keys::answer(&self.exchange.membership, request).await?))
+        Ok(Response::new(keys::answer(&self.exchange.membership, self.heard(request)?).await?))
     }
 
-    async fn read_alerts(&self, _: Request<v1::ReadAlertsRequest>) -> Result<Response<Self::ReadAlertsStream>, Status> {
+    async fn read_alerts(
+        &self,
+        request: Request<v1::ReadAlertsRequest>,
+    ) -> Result<Response<Self::ReadAlertsStream>, Status> {
+        self.heard(request)?;
         Ok(Response::new(ReceiverStream::new(alerts::all(self.alerts()?))))
     }
 }

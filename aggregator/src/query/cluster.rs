@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     forward::{self, Holders},
-    gossip_keys, off_thread, parse_tick,
+    gossip_keys, off_thread, parse_tick, quarantine,
     views::{completeness, section_nodes},
 };
 use crate::{
@@ -26,8 +26,9 @@ use crate::{
     ledger_task::{Ended, LedgerHandle},
     membership::{Listed, Member, Membership, State},
     peer::{Exchange, GossipKeys},
+    quarantine::Quarantines,
 };
-use starling_ledger::{Check, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
+use starling_ledger::{Check, Dispute, LedgerStats, LogStatus, PeerStatus, Recount, TickView};
 use starling_store::Paused;
 
 /// How long another aggregator has to say how its history is: the list is asked for every second.
@@ -56,6 +57,8 @@ pub(crate) struct ClusterService {
     pub(crate) exchange: Arc<Exchange>,
     /// The keys of gossip at all of them.
     pub(crate) keys: Arc<GossipKeys>,
+    /// Whose word does not count.
+    pub(crate) quarantines: Arc<Quarantines>,
 }
 
 impl ClusterService {
@@ -125,6 +128,24 @@ impl cluster_server::Cluster for ClusterService {
         Ok(Response::new(gossip_keys::changed(changed, self.id.as_str())))
     }
 
+    async fn quarantine_aggregator(
+        &self,
+        request: Request<v1::QuarantineAggregatorRequest>,
+    ) -> Result<Response<v1::QuarantineAggregatorResponse>, Status> {
+        let request = request.into_inner();
+        let (name, writers) = quarantine::whom(&request)?;
+        let out = match request.lift {
+            true => self.quarantines.lift(&self.ledger, &name).await.map(|()| Vec::new()),
+            false => self.quarantines.put(&self.ledger, &name, writers, &request.reason).await,
+        };
+        let out = out.map_err(|refusal| quarantine::refused(&refusal))?;
+        Ok(Response::new(v1::QuarantineAggregatorResponse {
+            answered_by: self.id.to_string(),
+            logs_taken_out: out.len() as u32,
+            quarantined: quarantine::all(self.quarantines.entries()),
+        }))
+    }
+
     async fn get_ledger(&self, request: Request<v1::GetLedgerRequest>) -> Result<Response<v1::Ledger>, Status> {
         self.catch_up.check()?;
         let tick = parse_tick(&self.ledger, request.into_inner().tick)?;
@@ -133,6 +154,7 @@ impl cluster_server::Cluster for ClusterService {
             recount: ledger.recount(tick),
             peers: ledger.peers(),
             logs: ledger.logs(),
+            disputes: ledger.disputes(),
             stats: *ledger.stats(),
             view_hash: ledger.view_hash(tick),
         });
@@ -201,6 +223,7 @@ struct Books {
     recount: Option<Recount>,
     peers: Vec<PeerStatus>,
     logs: Vec<LogStatus>,
+    disputes: Vec<Dispute>,
     stats: LedgerStats,
     view_hash: Option<u64>,
 }
@@ -283,11 +306,13 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         }
     };
     let peers = books.peers;
+    let disputes = quarantine::disputes(&books.disputes, &books.logs, (service.ledger.writer(), &service.id));
     let logs = books.logs.into_iter().map(|log| {
         let name = view
             .name_of(log.writer)
             .map(ToString::to_string)
-            .or_else(|| peers.iter().find(|peer| peer.writer == log.writer).map(|peer| peer.aggregator_id.clone()));
+            .or_else(|| peers.iter().find(|peer| peer.writer == log.writer).map(|peer| peer.aggregator_id.clone()))
+            .or_else(|| log.first_hand.then(|| log.author.clone()));
         v1::LedgerLog {
             writer_id: log.writer.to_string(),
             aggregator_id: name.unwrap_or_default(),
@@ -295,6 +320,7 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
             first_kept: log.first_kept,
             hash: hex::encode(&log.hash),
             streams: Some(log.streams),
+            brought_by: if log.first_hand { String::new() } else { log.author },
         }
     });
     let logs = logs.collect();
@@ -317,5 +343,7 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         view_hash,
         overlaps: Some(books.stats.overlaps),
         forks: Some(books.stats.forks),
+        disputes,
+        quarantined: quarantine::all(service.quarantines.entries()),
     }
 }

@@ -9,6 +9,7 @@ mod gossip_keys;
 mod node;
 mod nodes;
 mod over_time;
+mod quarantine;
 mod series;
 mod service;
 mod views;

@@ -327,7 +327,7 @@ mod tests {
         let (author, tick) = (WriterId::random(), tick_of(now_ms()));
         let mut published = ledger.published();
         for run in entries_of(author, ledger.writer(), tick, &samples) {
-            ledger.entries(author, DecodedRun::decode(&run).unwrap()).await;
+            ledger.entries(author, DecodedRun::decode(&run).unwrap()).await.unwrap();
         }
         published.wait_for(|_| ledger.revision(tick) > Some(0)).await.unwrap();
 
@@ -360,7 +360,7 @@ mod tests {
         for (late, seen) in [(0, 3.0), (30, 6.0)] {
             let author = WriterId::random();
             for run in entries_of(author, ledger.writer(), tick - late, std::slice::from_ref(&sample)) {
-                ledger.entries(author, DecodedRun::decode(&run).unwrap()).await;
+                ledger.entries(author, DecodedRun::decode(&run).unwrap()).await.unwrap();
             }
             published.wait_for(|_| ledger.revision(tick - late) > Some(0)).await.unwrap();
             assert_eq!(last_minute(), seen);

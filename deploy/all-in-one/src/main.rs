@@ -1,8 +1,10 @@
 //! `starling up`: see this host, now. `starling store`: look into the history that is kept on a disk, and move it.
 //! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster. `starling token` and
 //! `starling node`: who may join a cluster, and who has. `starling gossip`: the keys of gossip of one. `starling ledger`: whether
-//! every second is whole and the same everywhere. `starling doctor`: what is wrong here, and what to do.
+//! every second is whole and the same everywhere. `starling aggregator`: which aggregators contradict each other, and whose
+//! word counts no more. `starling doctor`: what is wrong here, and what to do.
 
+mod aggregator;
 mod asked;
 mod ca;
 mod doctor;
@@ -26,8 +28,8 @@ use starling_service::{
 use starling_store_tools::StoreArgs;
 
 use crate::{
-    ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, ledger::LedgerArgs, node::NodeArgs, rules::RulesArgs,
-    token::TokenArgs,
+    aggregator::AggregatorArgs, ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, ledger::LedgerArgs, node::NodeArgs,
+    rules::RulesArgs, token::TokenArgs,
 };
 
 /// As in the aggregator's own binary.
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Some(("token", matches)) => of(matches, TokenArgs::run),
         Some(("node", matches)) => of(matches, NodeArgs::run),
         Some(("gossip", matches)) => of(matches, GossipArgs::run),
+        Some(("aggregator", matches)) => of(matches, AggregatorArgs::run),
         Some(("ledger", matches)) => of(matches, LedgerArgs::run),
         Some(("doctor", matches)) => of(matches, DoctorArgs::run),
         Some(("completions" | "man", _)) => match TextCommand::from_arg_matches(&matches) {
@@ -89,6 +92,7 @@ fn command() -> Command {
         .subcommand(TokenArgs::augment_args(Command::new("token")))
         .subcommand(NodeArgs::augment_args(Command::new("node")))
         .subcommand(GossipArgs::augment_args(Command::new("gossip")))
+        .subcommand(AggregatorArgs::augment_args(Command::new("aggregator")))
         .subcommand(LedgerArgs::augment_args(Command::new("ledger")))
         .subcommand(DoctorArgs::augment_args(Command::new("doctor")));
     TextCommand::augment_subcommands(command)

@@ -2225,6 +2225,78 @@ impl AlertOutcome {
         }
     }
 }
+/// Whose word is to count no more, or again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuarantineAggregatorRequest {
+    /// Name of the aggregator: all its processes, now and later.
+    #[prost(string, tag = "1")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// Processes whose logs are refused for its sake beside those that the asked one knows as its own: 32 hexadecimal digits
+    /// each, at most 1,024.
+    #[prost(string, repeated, tag = "2")]
+    pub writer_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Let it count again. Its logs are fetched again as far as somebody has them.
+    #[prost(bool, tag = "3")]
+    pub lift: bool,
+    /// Why, for people; at most 200 characters.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// What has come of it at the asked aggregator.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuarantineAggregatorResponse {
+    /// Name of the one that answers.
+    #[prost(string, tag = "1")]
+    pub answered_by: ::prost::alloc::string::String,
+    /// Logs that were taken out by this call.
+    #[prost(uint32, tag = "2")]
+    pub logs_taken_out: u32,
+    /// Everybody in quarantine there now, sorted by name.
+    #[prost(message, repeated, tag = "3")]
+    pub quarantined: ::prost::alloc::vec::Vec<QuarantinedAggregator>,
+}
+/// An aggregator whose word does not count.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuarantinedAggregator {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// Processes whose logs are refused for its sake, 32 hexadecimal digits each.
+    #[prost(string, repeated, tag = "2")]
+    pub writer_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Since when, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub since_unix_ms: u64,
+    /// Why, as the operator said.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// First second that its logs spoke of when they were taken out, Unix time; 0 when none was held.
+    #[prost(uint32, tag = "5")]
+    pub from_tick: u32,
+    /// Last one.
+    #[prost(uint32, tag = "6")]
+    pub to_tick: u32,
+}
+/// Two authors that claim the same frames. Which of them is wrong does not follow from their logs; a node that offered one
+/// frame to both as the first looks the same.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LedgerDispute {
+    /// Names of the two aggregators; their writers where no name is known.
+    #[prost(string, repeated, tag = "1")]
+    pub aggregator_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Frames that both claim, of the seconds that are held.
+    #[prost(uint64, tag = "2")]
+    pub frames: u64,
+    /// Their nodes: at most 256.
+    #[prost(string, repeated, tag = "3")]
+    pub node_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// First of the seconds, Unix time.
+    #[prost(uint32, tag = "4")]
+    pub first_tick: u32,
+    /// Last of them.
+    #[prost(uint32, tag = "5")]
+    pub last_tick: u32,
+}
 /// Takes no arguments.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListGossipKeysRequest {}
@@ -2517,6 +2589,12 @@ pub struct Ledger {
     /// Faults seen since start: two different entries at one place of a log. Must be 0.
     #[prost(uint64, optional, tag = "12")]
     pub forks: ::core::option::Option<u64>,
+    /// Authors that claim the same frames.
+    #[prost(message, repeated, tag = "13")]
+    pub disputes: ::prost::alloc::vec::Vec<LedgerDispute>,
+    /// Aggregators whose logs are refused here, sorted by name.
+    #[prost(message, repeated, tag = "14")]
+    pub quarantined: ::prost::alloc::vec::Vec<QuarantinedAggregator>,
 }
 /// The check of one second.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2537,8 +2615,8 @@ pub struct LedgerLog {
     /// Author: 32 hexadecimal digits.
     #[prost(string, tag = "1")]
     pub writer_id: ::prost::alloc::string::String,
-    /// Name of the aggregator. Empty when the process is gone: a restarted aggregator writes another log, and the old one
-    /// is kept for as long as its seconds are.
+    /// Name of the aggregator. Empty when the process was gone before the one that answers met it: a restarted aggregator
+    /// writes another log, and the old one is kept for as long as its seconds are.
     #[prost(string, tag = "2")]
     pub aggregator_id: ::prost::alloc::string::String,
     /// Entries 1..=length are known here.
@@ -2553,6 +2631,9 @@ pub struct LedgerLog {
     /// Streams this writer defined.
     #[prost(uint32, optional, tag = "6")]
     pub streams: ::core::option::Option<u32>,
+    /// Name of the aggregator that brought this log, when its author never spoke to the one that answers. Empty else.
+    #[prost(string, tag = "7")]
+    pub brought_by: ::prost::alloc::string::String,
 }
 /// What is sealed, and what is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

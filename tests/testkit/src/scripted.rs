@@ -382,6 +382,13 @@ impl cluster_server::Cluster for QueryEndpoints {
         Err(Status::unimplemented("the dashboard does not ask this"))
     }
 
+    async fn quarantine_aggregator(
+        &self,
+        _: Request<v1::QuarantineAggregatorRequest>,
+    ) -> Result<Response<v1::QuarantineAggregatorResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
     async fn change_gossip_keys(
         &self,
         _: Request<v1::ChangeGossipKeysRequest>,

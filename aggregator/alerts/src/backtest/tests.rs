@@ -114,6 +114,7 @@ fn the_default_set_is_planned_in_steps_that_show_it() {
         "copies-missing",
         "store-paused",
         "certificate-ending",
+        "aggregators-contradict",
         "rules-refused",
     ];
     assert_eq!(refused, [&facts[..], &of_us[..], &["alerts-late", "alert-query-failed", "notifier-failing"]].concat());

@@ -105,6 +105,12 @@ const CASES: &[Case] = &[
     ("aggregator-lost", || one("cluster.aggregators_lost", 1.0), || one("cluster.aggregators_lost", 0.0), 1),
     ("copies-missing", || one("cluster.copies_missing", 1.0), || one("cluster.copies_missing", 0.0), 61),
     ("store-paused", || one("cluster.stores_paused", 1.0), || one("cluster.stores_paused", 0.0), 31),
+    (
+        "aggregators-contradict",
+        || one("cluster.aggregators_disputed", 2.0),
+        || one("cluster.aggregators_disputed", 0.0),
+        6,
+    ),
     ("certificate-ending", || one("cluster.certificates_ending", 1.0), || one("cluster.certificates_ending", 0.0), 61),
     ("rules-refused", || one("cluster.rules_refused", 1.0), || one("cluster.rules_refused", 0.0), 1),
     (

@@ -11,6 +11,7 @@
 mod node;
 mod oracle;
 mod rng;
+mod rogue;
 mod step;
 mod tests;
 mod world;
@@ -67,4 +68,7 @@ struct Seen {
     cells_without_room: u64,
     to_other: u64,
     recalled: u64,
+    lies: u64,
+    taken_out: u64,
+    disputes: u64,
 }

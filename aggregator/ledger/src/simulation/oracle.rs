@@ -56,9 +56,14 @@ impl Ledger {
         streams.1.iter().filter_map(dot).collect()
     }
 
-    fn knows(&self, dot: Dot) -> bool {
+    /// Whether a log holds the frame, other than that of a `liar`.
+    fn knows(&self, dot: Dot, liar: Option<WriterId>) -> bool {
         let Some(state) = self.ticks.get(dot.1) else { return false };
-        state.reporting().iter().any(|stream| self.streams.identity(stream).is_some_and(|(_, id)| id == dot.0))
+        let liar = liar.and_then(|writer| self.logs.number(writer));
+        let is_dot = |stream| self.streams.identity(stream).is_some_and(|(_, id)| id == dot.0);
+        let merged = state.merges.iter().filter(|merged| Some(merged.place.log) != liar);
+        let mut raws = state.raws.iter().filter(|(_, raw)| raw.places().any(|place| Some(place.log) != liar));
+        merged.flat_map(|merged| merged.coverage.iter()).any(is_dot) || raws.any(|(&stream, _)| is_dot(stream))
     }
 }
 
@@ -105,6 +110,9 @@ impl World {
     pub(super) fn check_tick(&self, slot: usize, tick: u32) -> Outcome {
         let Some(aggregator) = &self.slots[slot] else { return Ok(()) };
         let ledger = &aggregator.ledger;
+        if self.is_lied_to(ledger) {
+            return Ok(());
+        }
         let (Some(state), Some(view)) = (ledger.ticks.get(tick), ledger.view(tick)) else { return Ok(()) };
         let mut expected = Sums::new();
         let mut nodes = BTreeSet::new();
@@ -141,7 +149,9 @@ impl World {
 
     /// Every tick of one ledger, and its own books.
     pub(super) fn check_all(&self, slot: usize) -> Outcome {
-        let Some(aggregator) = &self.slots[slot] else { return Ok(()) };
+        let Some(aggregator) = self.slots[slot].as_ref().filter(|one| !self.is_lied_to(&one.ledger)) else {
+            return Ok(());
+        };
         for tick in aggregator.ledger.ticks() {
             self.check_tick(slot, tick)?;
             match aggregator.ledger.check(tick) {
@@ -167,7 +177,8 @@ impl World {
             self.seen.acknowledged += u64::from(self.ghost.acknowledged.insert(dot));
             return Ok(());
         }
-        let holders = self.ledgers().chain(&self.buried).filter(|ledger| ledger.knows(dot)).count() as u32;
+        let holders = self.ledgers().chain(&self.buried).filter(|ledger| ledger.knows(dot, self.liar()));
+        let holders = holders.count() as u32;
         if holders < 2 || copies < 2 {
             return Err(format!("I5: {dot:?} acknowledged with {holders} copies, {copies} claimed"));
         }
@@ -177,11 +188,16 @@ impl World {
 
     /// I4: the same logs give the same view, bit by bit. I6: logs never shrink.
     pub(super) fn same_logs_same_view(&mut self) -> Outcome {
+        let (liar, now_ms) = (self.liar(), self.now_ms);
+        if liar.is_some() {
+            // Lies of seconds to come count at the next step of each.
+            self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.apply_ahead(now_ms));
+        }
         let Self { slots, ghost, pace, .. } = self;
         let ledgers: Vec<&Ledger> = slots.iter().flatten().map(|aggregator| &aggregator.ledger).collect();
         for ledger in &ledgers {
             let held = ghost.held.entry(ledger.writer()).or_default();
-            for (writer, length) in ledger.lengths() {
+            for (writer, length) in ledger.lengths().into_iter().filter(|(writer, _)| Some(*writer) != liar) {
                 let before = held.insert(writer, length).unwrap_or(0);
                 if before > length && *pace == Pace::Seconds {
                     return Err(format!("I6: {} held {before} entries of {writer}, now {length}", ledger.writer()));
@@ -211,7 +227,15 @@ impl World {
         let kept: usize = self.nodes.iter().map(|node| node.kept.len()).sum();
         let trouble: Vec<String> = self.ledgers().filter_map(Ledger::trouble).collect();
         let lengths: Vec<Vec<u64>> = self.ledgers().map(|ledger| ledger.lengths().into_values().collect()).collect();
-        format!("{kept} frames kept by nodes, {} messages, trouble {trouble:?}, logs {lengths:?}", self.network.len())
+        let waiting: Vec<String> = self
+            .ledgers()
+            .map(|ledger| format!("{:?}", ledger.unacknowledged))
+            .filter(|text| text.len() > 60)
+            .collect();
+        format!(
+            "unacknowledged {waiting:?}, {kept} frames kept by nodes, {} messages, trouble {trouble:?}, logs {lengths:?}",
+            self.network.len()
+        )
     }
 
     /// I5 after healing: what was acknowledged is in every view; every frame is counted, or lost with a reason.
@@ -225,13 +249,15 @@ impl World {
             let kept_from = self.now_ms / 1000 - 900;
             for dot in self.contents.keys().filter(|dot| u64::from(dot.1) >= kept_from) {
                 let (acknowledged, lost) = (self.ghost.acknowledged.contains(dot), self.ghost.lost.contains(dot));
-                if !ledger.knows(*dot) && (acknowledged || !lost) {
+                if !ledger.knows(*dot, None) && (acknowledged || !lost) {
                     return Err(format!("I5: slot {slot} does not know {dot:?}, acknowledged: {acknowledged}"));
                 }
             }
             let stats = ledger.stats();
+            self.nothing_is_left(ledger)?;
             let conflicts = if self.small { 0 } else { stats.raw_conflicts };
-            let faults = stats.overlaps + stats.forks + stats.imbalances + conflicts + stats.entries_refused;
+            let (conflicts, overlaps) = if self.rogue.is_some() { (0, 0) } else { (conflicts, stats.overlaps) };
+            let faults = overlaps + stats.forks + stats.imbalances + conflicts + stats.entries_refused;
             let room = if self.small { 0 } else { stats.cells_without_room + stats.samples_left_out };
             if faults + room + stats.merges_ignored + stats.rebuilds > 0 || ledger.trouble().is_some() {
                 return Err(format!("slot {slot} counted faults: {stats:?}"));
@@ -259,6 +285,7 @@ impl World {
             let stats = aggregator.ledger.stats();
             self.seen.cells_without_room += stats.cells_without_room;
             self.seen.to_other += stats.samples_to_other;
+            self.seen.disputes += stats.overlaps;
             self.seen.merges += stats.merges;
             self.seen.raws += stats.raws;
             self.seen.raws_taken_back += stats.raws_taken_back;
@@ -278,6 +305,7 @@ fn partial(view: &TickView, expected: &Sums) -> Outcome {
     let cluster = Group::cluster();
     match (sums.census(&cluster), expected.census(&cluster)) {
         (Some(held), Some(whole)) if held.frames() == whole.frames() && held.busiest() == whole.busiest() => {}
+        (None, None) => {}
         (held, whole) => return Err(format!("behind the cluster: {held:?} of {whole:?}")),
     }
     for (group, series, whole) in expected.iter() {

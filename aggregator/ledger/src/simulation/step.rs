@@ -29,11 +29,13 @@ impl World {
                 Pace::Minutes => self.rng.below(10_000) as u64,
             };
             self.step()?;
+            self.lie()?;
             if self.rng.one_in(16) {
                 self.same_logs_same_view()?;
             }
         }
         self.heal();
+        self.quarantine_everywhere()?;
         self.drain()?;
         self.bring_out()?;
         self.settled()

@@ -62,6 +62,9 @@ impl Seen {
         self.cells_without_room += other.cells_without_room;
         self.to_other += other.to_other;
         self.recalled += other.recalled;
+        self.lies += other.lies;
+        self.taken_out += other.taken_out;
+        self.disputes += other.disputes;
     }
 }
 
@@ -85,6 +88,9 @@ fn every_schedule_counts_every_frame_once() {
         ("cells without room", seen.cells_without_room),
         ("values of other", seen.to_other),
         ("rosters", seen.recalled),
+        ("lies", seen.lies),
+        ("logs taken out", seen.taken_out),
+        ("frames that two claim", seen.disputes),
     ] {
         assert!(times > 0, "no schedule saw {path}");
     }
@@ -117,6 +123,10 @@ fn every_planted_fault_is_caught() {
         Plant::Ledger(Fault::RoomDecides),
         Plant::Ledger(Fault::CoresOfOwnOnly),
         Plant::Ledger(Fault::ExpectedIsNotNews),
+        Plant::Ledger(Fault::ClaimsCount),
+        Plant::Ledger(Fault::QuarantineTakesNothingOut),
+        Plant::Ledger(Fault::QuarantineKeepsExpectations),
+        Plant::Ledger(Fault::QuarantinedComesBack),
         Plant::GapsClosed,
         Plant::NoRelay,
         Plant::ReusedWriter,

@@ -20,6 +20,7 @@ use super::{
     node::{Connection, Cut, Dot, Pin, Shapes, SimulatedNode},
     oracle::Ghost,
     rng::Rng,
+    rogue::Rogue,
 };
 use crate::{
     Action, Coverage, DecodedRun, EntriesError, Event, KnownStream, Ledger, LedgerConfig, LedgerLimits, Offer, Offered,
@@ -56,6 +57,7 @@ pub(super) enum Message {
     Refused { node: usize, dot: Dot },
     Digest { from: usize, author: WriterId, to: usize, digest: v1::Digest },
     Entries { from: usize, author: WriterId, to: usize, run: v1::Entries },
+    Forged { to: usize, digest: v1::Digest, run: v1::Entries },
 }
 
 #[derive(Debug)]
@@ -90,6 +92,8 @@ pub(super) struct World {
     pub(super) seen_by_readers: BTreeMap<(WriterId, u32), RoaringBitmap>,
     /// What the process of a slot had written down of its nodes when it crashed.
     pub(super) rosters: Vec<Vec<KnownStream>>,
+    /// An aggregator that lies; `None` in schedules without one.
+    pub(super) rogue: Option<Rogue>,
     pub(super) contents: BTreeMap<Dot, Cut>,
     pub(super) ghost: Ghost,
     pub(super) seen: Seen,
@@ -122,6 +126,7 @@ impl World {
             shown: BTreeMap::new(),
             seen_by_readers: BTreeMap::new(),
             rosters: vec![Vec::new(); slots],
+            rogue: Rogue::of(seed, plant, slots),
             contents: BTreeMap::new(),
             ghost: Ghost::default(),
             seen: Seen::default(),
@@ -161,6 +166,9 @@ impl World {
             }
         }
         let (sessions, unsynced) = (BTreeMap::new(), VecDeque::new());
+        if let Some(rogue) = self.rogue.as_ref().filter(|rogue| rogue.refused_by[slot]) {
+            ledger.handle(self.now_ms, Event::Quarantine(rogue.quarantine()));
+        }
         self.slots[slot] = Some(Aggregator { ledger, paused: false, sessions, interner, unsynced });
         self.restore(slot);
         self.recall(slot);
@@ -191,6 +199,9 @@ impl World {
             };
             let run = DecodedRun::decode(&run).expect("what the disk has kept was read before");
             let applied = aggregator.ledger.apply_entries(self.now_ms, me, &run);
+            if matches!(applied, Err(EntriesError::Quarantined { .. })) {
+                continue;
+            }
             assert!(applied.is_ok(), "what the disk has kept fits: {applied:?}");
             aggregator.ledger.synced(*writer, payloads.len() as u64);
         }
@@ -232,7 +243,7 @@ impl World {
                     self.show(slot, author, &view);
                 }
                 Action::Settled(view) => self.show(slot, author, &view),
-                Action::Packed(_) | Action::Pruned { .. } => {}
+                Action::Packed(_) | Action::Pruned { .. } | Action::TakenOut { .. } => {}
                 other @ (Action::Opened { .. }
                 | Action::Refused { .. }
                 | Action::Dropped { .. }
@@ -258,9 +269,14 @@ impl World {
         for _ in 0..most {
             let Some((writer, sequence, payload)) = aggregator.unsynced.pop_front() else { return };
             let log = disks[slot].entry(writer).or_default();
+            let is_lie = self.rogue.as_ref().is_some_and(|rogue| rogue.writer() == writer);
+            if is_lie && sequence == 1 {
+                // It was taken out and came back.
+                log.clear();
+            }
             assert_eq!(log.len() as u64 + 1, sequence, "entries reach the disk in order");
             log.push(payload);
-            for dot in aggregator.ledger.dots_of(writer, sequence) {
+            for dot in aggregator.ledger.dots_of(writer, sequence).into_iter().filter(|_| !is_lie) {
                 self.ghost.durable.entry(dot).or_default().insert(slot);
             }
             aggregator.ledger.synced(writer, sequence);
@@ -470,6 +486,7 @@ impl World {
                 self.acknowledge(to)
             }
             Message::Entries { from, author, to, run } => self.deliver_entries(from, author, to, run),
+            Message::Forged { to, digest, run } => self.deliver_forged(to, &digest, &run),
         }
     }
 
@@ -485,9 +502,9 @@ impl World {
             (run.first_sequence, run.previous_hash) = (held.length + 1, Bytes::copy_from_slice(&held.hash));
         }
         let run = DecodedRun::decode(&run).map_err(|error| error.to_string())?;
-        for piece in run.pieces(most) {
+        for piece in run.pieces(most, usize::MAX) {
             match ledger.apply_entries(now_ms, author, &piece) {
-                Ok(_) | Err(EntriesError::Gap { .. }) => {}
+                Ok(_) | Err(EntriesError::Gap { .. } | EntriesError::Quarantined { .. }) => {}
                 Err(error) => return Err(format!("slot {to} refuses entries: {error}")),
             }
         }

@@ -90,11 +90,26 @@ fn a_wait_ends_when_the_other_entry_comes() {
     offer_own(&mut a, T_MS + 10, at_a, T, 5);
     poll(&mut a, T_MS + 300);
     let at_b = stream(&mut b, T_MS + 400, 1);
-    offer(&mut b, T_MS + 400, at_b, T, None, &[], &samples(5));
+    offer(&mut b, T_MS + 400, at_b, T, Some(a.writer()), &[], &samples(5));
     exchange(T_MS + 500, &mut a, &mut b);
     assert_eq!(acks(&mut b).len(), 1, "known now, and on two aggregators");
     assert!(poll(&mut b, T_MS + 3000).is_empty());
     assert_eq!((b.stats().waits_resolved, b.stats().raws), (1, 0));
+}
+
+#[test]
+fn a_frame_whose_pin_is_lost_goes_raw_whoever_claims_it() {
+    let (mut a, mut b) = (ledger(1), ledger(2));
+    let at_a = stream(&mut a, T_MS, 1);
+    offer_own(&mut a, T_MS + 10, at_a, T, 5);
+    poll(&mut a, T_MS + 300);
+    exchange(T_MS + 350, &mut a, &mut b);
+    let at_b = stream(&mut b, T_MS + 400, 1);
+    assert_eq!(offer(&mut b, T_MS + 400, at_b, T, None, &[], &samples(5)), Offer::WaitingRaw);
+    poll(&mut b, T_MS + 3000);
+    exchange(T_MS + 3000, &mut a, &mut b);
+    assert_eq!((acks(&mut b).len(), b.stats().raws), (1, 1));
+    assert_eq!((total(&a, T), total(&b, T)), (Some((5, 1)), Some((5, 1))), "the merge covers it");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn a_run_in_pieces_is_the_run() {
     let mut a = filled(1, T..T + 5);
     let mut run = whole(&mut a, T_MS + 5000);
     let pieces = |run: &v1::Entries, most| -> Vec<_> {
-        DecodedRun::decode(run).unwrap().pieces(NonZeroUsize::new(most).unwrap()).collect()
+        DecodedRun::decode(run).unwrap().pieces(NonZeroUsize::new(most).unwrap(), usize::MAX).collect()
     };
     for most in 1..=6 {
         let mut b = ledger(2);
@@ -67,6 +67,9 @@ fn a_run_in_pieces_is_the_run() {
     run.payloads[3] = Bytes::from_static(b"\xff");
     let refused: Vec<_> = pieces(&run, 2).iter().map(|piece| (piece.first, piece.unreadable.is_some())).collect();
     assert_eq!(refused, [(1, false), (3, true)]);
+    // However small the bytes, a piece has an entry.
+    let tiny: Vec<_> = DecodedRun::decode(&run).unwrap().pieces(NonZeroUsize::new(4).unwrap(), 1).collect();
+    assert_eq!(tiny.iter().map(DecodedRun::len).collect::<Vec<_>>(), [1, 1, 1]);
     run.payloads.clear();
     assert_eq!(pieces(&run, 2).len(), 1);
 }

@@ -5,6 +5,7 @@ mod events;
 mod exchange;
 mod limits;
 mod names;
+mod rogue;
 mod saving;
 
 use std::sync::Arc;
@@ -20,7 +21,10 @@ use starling_proto::{
     v1,
 };
 
-use super::{Ack, Action, DecodedRun, EntriesError, Event, Ledger, LedgerConfig, Offer, Offered, Outgoing, StreamNo};
+use super::{
+    Ack, Action, Check, DecodedRun, DigestError, EntriesError, Event, Ledger, LedgerConfig, Offer, Offered, Outgoing,
+    StreamNo,
+};
 use crate::{
     limits::PRUNE_SLACK_SECONDS,
     rollup::{Cores, Sum},

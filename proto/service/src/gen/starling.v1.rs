@@ -1792,6 +1792,35 @@ pub mod cluster_client {
                 .insert(GrpcMethod::new("starling.v1.Cluster", "ChangeGossipKeys"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes the word of another aggregator out at the asked one, or lets it count again: its logs are taken back out of
+        /// what is counted, it is no peer and no nodes are sent to it. To be asked of every aggregator, each by itself: no
+        /// aggregator believes another one in this. For operators only.
+        pub async fn quarantine_aggregator(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::starling_proto::v1::QuarantineAggregatorRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::QuarantineAggregatorResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Cluster/QuarantineAggregator",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Cluster", "QuarantineAggregator"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1838,6 +1867,16 @@ pub mod cluster_server {
             request: tonic::Request<::starling_proto::v1::ChangeGossipKeysRequest>,
         ) -> std::result::Result<
             tonic::Response<::starling_proto::v1::GossipKeysChanged>,
+            tonic::Status,
+        >;
+        /// Takes the word of another aggregator out at the asked one, or lets it count again: its logs are taken back out of
+        /// what is counted, it is no peer and no nodes are sent to it. To be asked of every aggregator, each by itself: no
+        /// aggregator believes another one in this. For operators only.
+        async fn quarantine_aggregator(
+            &self,
+            request: tonic::Request<::starling_proto::v1::QuarantineAggregatorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::QuarantineAggregatorResponse>,
             tonic::Status,
         >;
     }
@@ -2094,6 +2133,54 @@ pub mod cluster_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeGossipKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Cluster/QuarantineAggregator" => {
+                    #[allow(non_camel_case_types)]
+                    struct QuarantineAggregatorSvc<T: Cluster>(pub Arc<T>);
+                    impl<
+                        T: Cluster,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::QuarantineAggregatorRequest,
+                    > for QuarantineAggregatorSvc<T> {
+                        type Response = ::starling_proto::v1::QuarantineAggregatorResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::QuarantineAggregatorRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Cluster>::quarantine_aggregator(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = QuarantineAggregatorSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

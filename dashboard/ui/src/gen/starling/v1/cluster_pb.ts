@@ -14,7 +14,191 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/cluster.proto.
  */
 export const file_starling_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSIXChVMaXN0R29zc2lwS2V5c1JlcXVlc3QiUwoKR29zc2lwS2V5cxIwCgdtZW1iZXJzGAEgAygLMh8uc3RhcmxpbmcudjEuR29zc2lwS2V5c09mTWVtYmVyEhMKC2Fuc3dlcmVkX2J5GAIgASgJIm8KEkdvc3NpcEtleXNPZk1lbWJlchIVCg1hZ2dyZWdhdG9yX2lkGAEgASgJEhMKC3VucmVhY2hhYmxlGAIgASgJEi0KBnN0YXR1cxgDIAEoCzIdLnN0YXJsaW5nLnYxLkdvc3NpcFJpbmdTdGF0dXMidAoQR29zc2lwUmluZ1N0YXR1cxIPCgd2ZXJzaW9uGAEgASgEEisKB3NlYWxpbmcYAiABKA4yGi5zdGFybGluZy52MS5Hb3NzaXBTZWFsaW5nEg8KB2tleV9pZHMYAyADKAwSEQoJZnJvbV9maWxlGAQgASgIIq8BChdDaGFuZ2VHb3NzaXBLZXlzUmVxdWVzdBIwCgdpbnN0YWxsGAEgASgLMh0uc3RhcmxpbmcudjEuSW5zdGFsbEdvc3NpcEtleUgAEg0KA3VzZRgCIAEoDEgAEhAKBnJldGlyZRgDIAEoDEgAEioKBHNlYWwYBCABKA4yGi5zdGFybGluZy52MS5Hb3NzaXBTZWFsaW5nSAASDQoFZm9yY2UYBSABKAhCBgoEc3RlcCISChBJbnN0YWxsR29zc2lwS2V5IloKEUdvc3NpcEtleXNDaGFuZ2VkEg4KBmtleV9pZBgBIAEoDBIOCgZicmVha3MYAiADKAkSJQoEa2V5cxgDIAEoCzIXLnN0YXJsaW5nLnYxLkdvc3NpcEtleXMiGAoWTGlzdEFnZ3JlZ2F0b3JzUmVxdWVzdCKEAQoXTGlzdEFnZ3JlZ2F0b3JzUmVzcG9uc2USLAoLYWdncmVnYXRvcnMYASADKAsyFy5zdGFybGluZy52MS5BZ2dyZWdhdG9yEhMKC2Fuc3dlcmVkX2J5GAIgASgJEg8KB2NsdXN0ZXIYAyABKAkSFQoNY2xvY2tfdW5peF9tcxgEIAEoBCKJBAoKQWdncmVnYXRvchIVCg1hZ2dyZWdhdG9yX2lkGAEgASgJEisKBXN0YXRlGAIgASgOMhwuc3RhcmxpbmcudjEuQWdncmVnYXRvclN0YXRlEhQKDGdycGNfYWRkcmVzcxgDIAEoCRIWCg5nb3NzaXBfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEhIKCmdlbmVyYXRpb24YBiABKAQSHAoPY29ubmVjdGVkX25vZGVzGAcgASgNSACIAQESFwoKbG9nX2xlbmd0aBgIIAEoBEgBiAEBEhMKC2Nsb3NlZF90aWNrGAkgASgNEi8KDGluX3N0YXRlX2ZvchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRzZWxmGAsgASgIEjIKDmhpc3RvcnlfY29waWVzGAwgASgLMhouc3RhcmxpbmcudjEuSGlzdG9yeUNvcGllcxIwCg1oaXN0b3J5X3N0b3JlGA0gASgLMhkuc3RhcmxpbmcudjEuSGlzdG9yeVN0b3JlEhMKBmxpbmtlZBgOIAEoCEgCiAEBEhIKCmxpbmtfZXJyb3IYDyABKAkSDAoEem9uZRgQIAEoCRIOCgZ3ZWlnaHQYESABKA1CEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aEIJCgdfbGlua2VkIr0DCgxIaXN0b3J5U3RvcmUSJwoFdGllcnMYASADKAsyGC5zdGFybGluZy52MS5IaXN0b3J5VGllchIWCglsb2dfYnl0ZXMYAiABKARIAIgBARIcCg93aW5kb3dzX3RvX3NlYWwYAyABKARIAYgBARIdChBob3Vyc190b19yb2xsX3VwGAQgASgESAKIAQESHQoQc2VnbWVudHNfdG9fam9pbhgFIAEoBEgDiAEBEhkKEXBhdXNlZF9zaW5jZV90aWNrGAYgASgNEhUKDXBhdXNlZF9yZWFzb24YByABKAkSGwoOY29ycnVwdF9ibG9ja3MYCCABKARIBIgBARIeChFsb3N0X25vZGVfc2Vjb25kcxgJIAEoBEgFiAEBEhYKDmxvc3RfZnJvbV90aWNrGAogASgNEhQKDGxvc3RfdG9fdGljaxgLIAEoDUIMCgpfbG9nX2J5dGVzQhIKEF93aW5kb3dzX3RvX3NlYWxCEwoRX2hvdXJzX3RvX3JvbGxfdXBCEwoRX3NlZ21lbnRzX3RvX2pvaW5CEQoPX2NvcnJ1cHRfYmxvY2tzQhQKEl9sb3N0X25vZGVfc2Vjb25kcyKtAQoLSGlzdG9yeVRpZXISDAoEbmFtZRgBIAEoCRISCgVieXRlcxgCIAEoBEgAiAEBEhYKCWJ5dGVzX21heBgDIAEoBEgBiAEBEhMKC29sZGVzdF90aWNrGAQgASgNEhMKC25ld2VzdF90aWNrGAUgASgNEhUKCHNlZ21lbnRzGAYgASgESAKIAQFCCAoGX2J5dGVzQgwKCl9ieXRlc19tYXhCCwoJX3NlZ21lbnRzIp0CCg1IaXN0b3J5Q29waWVzEhYKCXJlc3RvcmluZxgBIAEoCEgAiAEBEhcKCnNwYW5zX2RvbmUYAiABKARIAYgBARISCgVzcGFucxgDIAEoBEgCiAEBEhsKDmxhY2tpbmdfYmxvY2tzGAQgASgESAOIAQESGwoOZmV0Y2hlZF9ibG9ja3MYBSABKARIBIgBARIaCg1mZXRjaGVkX2J5dGVzGAYgASgESAWIAQESEgoKd2hvbGVfdGljaxgHIAEoDUIMCgpfcmVzdG9yaW5nQg0KC19zcGFuc19kb25lQggKBl9zcGFuc0IRCg9fbGFja2luZ19ibG9ja3NCEQoPX2ZldGNoZWRfYmxvY2tzQhAKDl9mZXRjaGVkX2J5dGVzIiAKEEdldExlZGdlclJlcXVlc3QSDAoEdGljaxgBIAEoDSLGAwoGTGVkZ2VyEgwKBHRpY2sYASABKA0SEwoLYW5zd2VyZWRfYnkYAiABKAkSJAoEbG9ncxgDIAMoCzIWLnN0YXJsaW5nLnYxLkxlZGdlckxvZxIbCg5mcmFtZXNfY291bnRlZBgEIAEoDUgAiAEBEhoKDWZyYW1lc19tZXJnZWQYBSABKA1IAYgBARIXCgpmcmFtZXNfcmF3GAYgASgNSAKIAQESHwoSZnJhbWVzX3Jhd19jb3ZlcmVkGAcgASgNSAOIAQESLwoMY29tcGxldGVuZXNzGAggASgLMhkuc3RhcmxpbmcudjEuQ29tcGxldGVuZXNzEi8KDGNvbnNlcnZhdGlvbhgJIAEoCzIZLnN0YXJsaW5nLnYxLkNvbnNlcnZhdGlvbhIRCgl2aWV3X2hhc2gYCiABKAkSFQoIb3ZlcmxhcHMYCyABKARIBIgBARISCgVmb3JrcxgMIAEoBEgFiAEBQhEKD19mcmFtZXNfY291bnRlZEIQCg5fZnJhbWVzX21lcmdlZEINCgtfZnJhbWVzX3Jhd0IVChNfZnJhbWVzX3Jhd19jb3ZlcmVkQgsKCV9vdmVybGFwc0IICgZfZm9ya3MiXgoMQ29uc2VydmF0aW9uEhUKCGJhbGFuY2VkGAEgASgISACIAQESDgoGZGV0YWlsGAIgASgJEhEKBHN1bXMYAyABKA1IAYgBAUILCglfYmFsYW5jZWRCBwoFX3N1bXMimQEKCUxlZGdlckxvZxIRCgl3cml0ZXJfaWQYASABKAkSFQoNYWdncmVnYXRvcl9pZBgCIAEoCRITCgZsZW5ndGgYAyABKARIAIgBARISCgpmaXJzdF9rZXB0GAQgASgEEgwKBGhhc2gYBSABKAkSFAoHc3RyZWFtcxgGIAEoDUgBiAEBQgkKB19sZW5ndGhCCgoIX3N0cmVhbXMqfQoNR29zc2lwU2VhbGluZxIeChpHT1NTSVBfU0VBTElOR19VTlNQRUNJRklFRBAAEhcKE0dPU1NJUF9TRUFMSU5HX09QRU4QARIXChNHT1NTSVBfU0VBTElOR19TRU5EEAISGgoWR09TU0lQX1NFQUxJTkdfUkVRVUlSRRADKqYBCg9BZ2dyZWdhdG9yU3RhdGUSIAocQUdHUkVHQVRPUl9TVEFURV9VTlNQRUNJRklFRBAAEhwKGEFHR1JFR0FUT1JfU1RBVEVfSk9JTklORxABEhoKFkFHR1JFR0FUT1JfU1RBVEVfUkVBRFkQAhIcChhBR0dSRUdBVE9SX1NUQVRFX0xFQVZJTkcQAxIZChVBR0dSRUdBVE9SX1NUQVRFX0RFQUQQBDLRAgoHQ2x1c3RlchJcCg9MaXN0QWdncmVnYXRvcnMSIy5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXF1ZXN0GiQuc3RhcmxpbmcudjEuTGlzdEFnZ3JlZ2F0b3JzUmVzcG9uc2USPwoJR2V0TGVkZ2VyEh0uc3RhcmxpbmcudjEuR2V0TGVkZ2VyUmVxdWVzdBoTLnN0YXJsaW5nLnYxLkxlZGdlchJNCg5MaXN0R29zc2lwS2V5cxIiLnN0YXJsaW5nLnYxLkxpc3RHb3NzaXBLZXlzUmVxdWVzdBoXLnN0YXJsaW5nLnYxLkdvc3NpcEtleXMSWAoQQ2hhbmdlR29zc2lwS2V5cxIkLnN0YXJsaW5nLnYxLkNoYW5nZUdvc3NpcEtleXNSZXF1ZXN0Gh4uc3RhcmxpbmcudjEuR29zc2lwS2V5c0NoYW5nZWRiBnByb3RvMw", [file_google_protobuf_duration, file_starling_v1_sections]);
+  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSJmChtRdWFyYW50aW5lQWdncmVnYXRvclJlcXVlc3QSFQoNYWdncmVnYXRvcl9pZBgBIAEoCRISCgp3cml0ZXJfaWRzGAIgAygJEgwKBGxpZnQYAyABKAgSDgoGcmVhc29uGAQgASgJIoQBChxRdWFyYW50aW5lQWdncmVnYXRvclJlc3BvbnNlEhMKC2Fuc3dlcmVkX2J5GAEgASgJEhYKDmxvZ3NfdGFrZW5fb3V0GAIgASgNEjcKC3F1YXJhbnRpbmVkGAMgAygLMiIuc3RhcmxpbmcudjEuUXVhcmFudGluZWRBZ2dyZWdhdG9yIo0BChVRdWFyYW50aW5lZEFnZ3JlZ2F0b3ISFQoNYWdncmVnYXRvcl9pZBgBIAEoCRISCgp3cml0ZXJfaWRzGAIgAygJEhUKDXNpbmNlX3VuaXhfbXMYAyABKAQSDgoGcmVhc29uGAQgASgJEhEKCWZyb21fdGljaxgFIAEoDRIPCgd0b190aWNrGAYgASgNInAKDUxlZGdlckRpc3B1dGUSFgoOYWdncmVnYXRvcl9pZHMYASADKAkSDgoGZnJhbWVzGAIgASgEEhAKCG5vZGVfaWRzGAMgAygJEhIKCmZpcnN0X3RpY2sYBCABKA0SEQoJbGFzdF90aWNrGAUgASgNIhcKFUxpc3RHb3NzaXBLZXlzUmVxdWVzdCJTCgpHb3NzaXBLZXlzEjAKB21lbWJlcnMYASADKAsyHy5zdGFybGluZy52MS5Hb3NzaXBLZXlzT2ZNZW1iZXISEwoLYW5zd2VyZWRfYnkYAiABKAkibwoSR29zc2lwS2V5c09mTWVtYmVyEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSEwoLdW5yZWFjaGFibGUYAiABKAkSLQoGc3RhdHVzGAMgASgLMh0uc3RhcmxpbmcudjEuR29zc2lwUmluZ1N0YXR1cyJ0ChBHb3NzaXBSaW5nU3RhdHVzEg8KB3ZlcnNpb24YASABKAQSKwoHc2VhbGluZxgCIAEoDjIaLnN0YXJsaW5nLnYxLkdvc3NpcFNlYWxpbmcSDwoHa2V5X2lkcxgDIAMoDBIRCglmcm9tX2ZpbGUYBCABKAgirwEKF0NoYW5nZUdvc3NpcEtleXNSZXF1ZXN0EjAKB2luc3RhbGwYASABKAsyHS5zdGFybGluZy52MS5JbnN0YWxsR29zc2lwS2V5SAASDQoDdXNlGAIgASgMSAASEAoGcmV0aXJlGAMgASgMSAASKgoEc2VhbBgEIAEoDjIaLnN0YXJsaW5nLnYxLkdvc3NpcFNlYWxpbmdIABINCgVmb3JjZRgFIAEoCEIGCgRzdGVwIhIKEEluc3RhbGxHb3NzaXBLZXkiWgoRR29zc2lwS2V5c0NoYW5nZWQSDgoGa2V5X2lkGAEgASgMEg4KBmJyZWFrcxgCIAMoCRIlCgRrZXlzGAMgASgLMhcuc3RhcmxpbmcudjEuR29zc2lwS2V5cyIYChZMaXN0QWdncmVnYXRvcnNSZXF1ZXN0IoQBChdMaXN0QWdncmVnYXRvcnNSZXNwb25zZRIsCgthZ2dyZWdhdG9ycxgBIAMoCzIXLnN0YXJsaW5nLnYxLkFnZ3JlZ2F0b3ISEwoLYW5zd2VyZWRfYnkYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIVCg1jbG9ja191bml4X21zGAQgASgEIokECgpBZ2dyZWdhdG9yEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSKwoFc3RhdGUYAiABKA4yHC5zdGFybGluZy52MS5BZ2dyZWdhdG9yU3RhdGUSFAoMZ3JwY19hZGRyZXNzGAMgASgJEhYKDmdvc3NpcF9hZGRyZXNzGAQgASgJEg8KB3ZlcnNpb24YBSABKAkSEgoKZ2VuZXJhdGlvbhgGIAEoBBIcCg9jb25uZWN0ZWRfbm9kZXMYByABKA1IAIgBARIXCgpsb2dfbGVuZ3RoGAggASgESAGIAQESEwoLY2xvc2VkX3RpY2sYCSABKA0SLwoMaW5fc3RhdGVfZm9yGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHNlbGYYCyABKAgSMgoOaGlzdG9yeV9jb3BpZXMYDCABKAsyGi5zdGFybGluZy52MS5IaXN0b3J5Q29waWVzEjAKDWhpc3Rvcnlfc3RvcmUYDSABKAsyGS5zdGFybGluZy52MS5IaXN0b3J5U3RvcmUSEwoGbGlua2VkGA4gASgISAKIAQESEgoKbGlua19lcnJvchgPIAEoCRIMCgR6b25lGBAgASgJEg4KBndlaWdodBgRIAEoDUISChBfY29ubmVjdGVkX25vZGVzQg0KC19sb2dfbGVuZ3RoQgkKB19saW5rZWQivQMKDEhpc3RvcnlTdG9yZRInCgV0aWVycxgBIAMoCzIYLnN0YXJsaW5nLnYxLkhpc3RvcnlUaWVyEhYKCWxvZ19ieXRlcxgCIAEoBEgAiAEBEhwKD3dpbmRvd3NfdG9fc2VhbBgDIAEoBEgBiAEBEh0KEGhvdXJzX3RvX3JvbGxfdXAYBCABKARIAogBARIdChBzZWdtZW50c190b19qb2luGAUgASgESAOIAQESGQoRcGF1c2VkX3NpbmNlX3RpY2sYBiABKA0SFQoNcGF1c2VkX3JlYXNvbhgHIAEoCRIbCg5jb3JydXB0X2Jsb2NrcxgIIAEoBEgEiAEBEh4KEWxvc3Rfbm9kZV9zZWNvbmRzGAkgASgESAWIAQESFgoObG9zdF9mcm9tX3RpY2sYCiABKA0SFAoMbG9zdF90b190aWNrGAsgASgNQgwKCl9sb2dfYnl0ZXNCEgoQX3dpbmRvd3NfdG9fc2VhbEITChFfaG91cnNfdG9fcm9sbF91cEITChFfc2VnbWVudHNfdG9fam9pbkIRCg9fY29ycnVwdF9ibG9ja3NCFAoSX2xvc3Rfbm9kZV9zZWNvbmRzIq0BCgtIaXN0b3J5VGllchIMCgRuYW1lGAEgASgJEhIKBWJ5dGVzGAIgASgESACIAQESFgoJYnl0ZXNfbWF4GAMgASgESAGIAQESEwoLb2xkZXN0X3RpY2sYBCABKA0SEwoLbmV3ZXN0X3RpY2sYBSABKA0SFQoIc2VnbWVudHMYBiABKARIAogBAUIICgZfYnl0ZXNCDAoKX2J5dGVzX21heEILCglfc2VnbWVudHMinQIKDUhpc3RvcnlDb3BpZXMSFgoJcmVzdG9yaW5nGAEgASgISACIAQESFwoKc3BhbnNfZG9uZRgCIAEoBEgBiAEBEhIKBXNwYW5zGAMgASgESAKIAQESGwoObGFja2luZ19ibG9ja3MYBCABKARIA4gBARIbCg5mZXRjaGVkX2Jsb2NrcxgFIAEoBEgEiAEBEhoKDWZldGNoZWRfYnl0ZXMYBiABKARIBYgBARISCgp3aG9sZV90aWNrGAcgASgNQgwKCl9yZXN0b3JpbmdCDQoLX3NwYW5zX2RvbmVCCAoGX3NwYW5zQhEKD19sYWNraW5nX2Jsb2Nrc0IRCg9fZmV0Y2hlZF9ibG9ja3NCEAoOX2ZldGNoZWRfYnl0ZXMiIAoQR2V0TGVkZ2VyUmVxdWVzdBIMCgR0aWNrGAEgASgNIq0ECgZMZWRnZXISDAoEdGljaxgBIAEoDRITCgthbnN3ZXJlZF9ieRgCIAEoCRIkCgRsb2dzGAMgAygLMhYuc3RhcmxpbmcudjEuTGVkZ2VyTG9nEhsKDmZyYW1lc19jb3VudGVkGAQgASgNSACIAQESGgoNZnJhbWVzX21lcmdlZBgFIAEoDUgBiAEBEhcKCmZyYW1lc19yYXcYBiABKA1IAogBARIfChJmcmFtZXNfcmF3X2NvdmVyZWQYByABKA1IA4gBARIvCgxjb21wbGV0ZW5lc3MYCCABKAsyGS5zdGFybGluZy52MS5Db21wbGV0ZW5lc3MSLwoMY29uc2VydmF0aW9uGAkgASgLMhkuc3RhcmxpbmcudjEuQ29uc2VydmF0aW9uEhEKCXZpZXdfaGFzaBgKIAEoCRIVCghvdmVybGFwcxgLIAEoBEgEiAEBEhIKBWZvcmtzGAwgASgESAWIAQESLAoIZGlzcHV0ZXMYDSADKAsyGi5zdGFybGluZy52MS5MZWRnZXJEaXNwdXRlEjcKC3F1YXJhbnRpbmVkGA4gAygLMiIuc3RhcmxpbmcudjEuUXVhcmFudGluZWRBZ2dyZWdhdG9yQhEKD19mcmFtZXNfY291bnRlZEIQCg5fZnJhbWVzX21lcmdlZEINCgtfZnJhbWVzX3Jhd0IVChNfZnJhbWVzX3Jhd19jb3ZlcmVkQgsKCV9vdmVybGFwc0IICgZfZm9ya3MiXgoMQ29uc2VydmF0aW9uEhUKCGJhbGFuY2VkGAEgASgISACIAQESDgoGZGV0YWlsGAIgASgJEhEKBHN1bXMYAyABKA1IAYgBAUILCglfYmFsYW5jZWRCBwoFX3N1bXMirQEKCUxlZGdlckxvZxIRCgl3cml0ZXJfaWQYASABKAkSFQoNYWdncmVnYXRvcl9pZBgCIAEoCRITCgZsZW5ndGgYAyABKARIAIgBARISCgpmaXJzdF9rZXB0GAQgASgEEgwKBGhhc2gYBSABKAkSFAoHc3RyZWFtcxgGIAEoDUgBiAEBEhIKCmJyb3VnaHRfYnkYByABKAlCCQoHX2xlbmd0aEIKCghfc3RyZWFtcyp9Cg1Hb3NzaXBTZWFsaW5nEh4KGkdPU1NJUF9TRUFMSU5HX1VOU1BFQ0lGSUVEEAASFwoTR09TU0lQX1NFQUxJTkdfT1BFThABEhcKE0dPU1NJUF9TRUFMSU5HX1NFTkQQAhIaChZHT1NTSVBfU0VBTElOR19SRVFVSVJFEAMqpgEKD0FnZ3JlZ2F0b3JTdGF0ZRIgChxBR0dSRUdBVE9SX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYQUdHUkVHQVRPUl9TVEFURV9KT0lOSU5HEAESGgoWQUdHUkVHQVRPUl9TVEFURV9SRUFEWRACEhwKGEFHR1JFR0FUT1JfU1RBVEVfTEVBVklORxADEhkKFUFHR1JFR0FUT1JfU1RBVEVfREVBRBAEMr4DCgdDbHVzdGVyElwKD0xpc3RBZ2dyZWdhdG9ycxIjLnN0YXJsaW5nLnYxLkxpc3RBZ2dyZWdhdG9yc1JlcXVlc3QaJC5zdGFybGluZy52MS5MaXN0QWdncmVnYXRvcnNSZXNwb25zZRI/CglHZXRMZWRnZXISHS5zdGFybGluZy52MS5HZXRMZWRnZXJSZXF1ZXN0GhMuc3RhcmxpbmcudjEuTGVkZ2VyEk0KDkxpc3RHb3NzaXBLZXlzEiIuc3RhcmxpbmcudjEuTGlzdEdvc3NpcEtleXNSZXF1ZXN0Ghcuc3RhcmxpbmcudjEuR29zc2lwS2V5cxJYChBDaGFuZ2VHb3NzaXBLZXlzEiQuc3RhcmxpbmcudjEuQ2hhbmdlR29zc2lwS2V5c1JlcXVlc3QaHi5zdGFybGluZy52MS5Hb3NzaXBLZXlzQ2hhbmdlZBJrChRRdWFyYW50aW5lQWdncmVnYXRvchIoLnN0YXJsaW5nLnYxLlF1YXJhbnRpbmVBZ2dyZWdhdG9yUmVxdWVzdBopLnN0YXJsaW5nLnYxLlF1YXJhbnRpbmVBZ2dyZWdhdG9yUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_starling_v1_sections]);
+
+/**
+ * Whose word is to count no more, or again.
+ *
+ * @generated from message starling.v1.QuarantineAggregatorRequest
+ */
+export type QuarantineAggregatorRequest = Message<"starling.v1.QuarantineAggregatorRequest"> & {
+  /**
+   * Name of the aggregator: all its processes, now and later.
+   *
+   * @generated from field: string aggregator_id = 1;
+   */
+  aggregatorId: string;
+
+  /**
+   * Processes whose logs are refused for its sake beside those that the asked one knows as its own: 32 hexadecimal digits
+   * each, at most 1,024.
+   *
+   * @generated from field: repeated string writer_ids = 2;
+   */
+  writerIds: string[];
+
+  /**
+   * Let it count again. Its logs are fetched again as far as somebody has them.
+   *
+   * @generated from field: bool lift = 3;
+   */
+  lift: boolean;
+
+  /**
+   * Why, for people; at most 200 characters.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message starling.v1.QuarantineAggregatorRequest.
+ * Use `create(QuarantineAggregatorRequestSchema)` to create a new message.
+ */
+export const QuarantineAggregatorRequestSchema: GenMessage<QuarantineAggregatorRequest> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 0);
+
+/**
+ * What has come of it at the asked aggregator.
+ *
+ * @generated from message starling.v1.QuarantineAggregatorResponse
+ */
+export type QuarantineAggregatorResponse = Message<"starling.v1.QuarantineAggregatorResponse"> & {
+  /**
+   * Name of the one that answers.
+   *
+   * @generated from field: string answered_by = 1;
+   */
+  answeredBy: string;
+
+  /**
+   * Logs that were taken out by this call.
+   *
+   * @generated from field: uint32 logs_taken_out = 2;
+   */
+  logsTakenOut: number;
+
+  /**
+   * Everybody in quarantine there now, sorted by name.
+   *
+   * @generated from field: repeated starling.v1.QuarantinedAggregator quarantined = 3;
+   */
+  quarantined: QuarantinedAggregator[];
+};
+
+/**
+ * Describes the message starling.v1.QuarantineAggregatorResponse.
+ * Use `create(QuarantineAggregatorResponseSchema)` to create a new message.
+ */
+export const QuarantineAggregatorResponseSchema: GenMessage<QuarantineAggregatorResponse> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 1);
+
+/**
+ * An aggregator whose word does not count.
+ *
+ * @generated from message starling.v1.QuarantinedAggregator
+ */
+export type QuarantinedAggregator = Message<"starling.v1.QuarantinedAggregator"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string aggregator_id = 1;
+   */
+  aggregatorId: string;
+
+  /**
+   * Processes whose logs are refused for its sake, 32 hexadecimal digits each.
+   *
+   * @generated from field: repeated string writer_ids = 2;
+   */
+  writerIds: string[];
+
+  /**
+   * Since when, in milliseconds since 1970.
+   *
+   * @generated from field: uint64 since_unix_ms = 3;
+   */
+  sinceUnixMs: bigint;
+
+  /**
+   * Why, as the operator said.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * First second that its logs spoke of when they were taken out, Unix time; 0 when none was held.
+   *
+   * @generated from field: uint32 from_tick = 5;
+   */
+  fromTick: number;
+
+  /**
+   * Last one.
+   *
+   * @generated from field: uint32 to_tick = 6;
+   */
+  toTick: number;
+};
+
+/**
+ * Describes the message starling.v1.QuarantinedAggregator.
+ * Use `create(QuarantinedAggregatorSchema)` to create a new message.
+ */
+export const QuarantinedAggregatorSchema: GenMessage<QuarantinedAggregator> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 2);
+
+/**
+ * Two authors that claim the same frames. Which of them is wrong does not follow from their logs; a node that offered one
+ * frame to both as the first looks the same.
+ *
+ * @generated from message starling.v1.LedgerDispute
+ */
+export type LedgerDispute = Message<"starling.v1.LedgerDispute"> & {
+  /**
+   * Names of the two aggregators; their writers where no name is known.
+   *
+   * @generated from field: repeated string aggregator_ids = 1;
+   */
+  aggregatorIds: string[];
+
+  /**
+   * Frames that both claim, of the seconds that are held.
+   *
+   * @generated from field: uint64 frames = 2;
+   */
+  frames: bigint;
+
+  /**
+   * Their nodes: at most 256.
+   *
+   * @generated from field: repeated string node_ids = 3;
+   */
+  nodeIds: string[];
+
+  /**
+   * First of the seconds, Unix time.
+   *
+   * @generated from field: uint32 first_tick = 4;
+   */
+  firstTick: number;
+
+  /**
+   * Last of them.
+   *
+   * @generated from field: uint32 last_tick = 5;
+   */
+  lastTick: number;
+};
+
+/**
+ * Describes the message starling.v1.LedgerDispute.
+ * Use `create(LedgerDisputeSchema)` to create a new message.
+ */
+export const LedgerDisputeSchema: GenMessage<LedgerDispute> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 3);
 
 /**
  * Takes no arguments.
@@ -29,7 +213,7 @@ export type ListGossipKeysRequest = Message<"starling.v1.ListGossipKeysRequest">
  * Use `create(ListGossipKeysRequestSchema)` to create a new message.
  */
 export const ListGossipKeysRequestSchema: GenMessage<ListGossipKeysRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 0);
+  messageDesc(file_starling_v1_cluster, 4);
 
 /**
  * The keys of gossip at each aggregator that is known, those included that do not answer.
@@ -57,7 +241,7 @@ export type GossipKeys = Message<"starling.v1.GossipKeys"> & {
  * Use `create(GossipKeysSchema)` to create a new message.
  */
 export const GossipKeysSchema: GenMessage<GossipKeys> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 1);
+  messageDesc(file_starling_v1_cluster, 5);
 
 /**
  * The keys at one aggregator.
@@ -92,7 +276,7 @@ export type GossipKeysOfMember = Message<"starling.v1.GossipKeysOfMember"> & {
  * Use `create(GossipKeysOfMemberSchema)` to create a new message.
  */
 export const GossipKeysOfMemberSchema: GenMessage<GossipKeysOfMember> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 2);
+  messageDesc(file_starling_v1_cluster, 6);
 
 /**
  * Which keys one aggregator has, without their bytes.
@@ -134,7 +318,7 @@ export type GossipRingStatus = Message<"starling.v1.GossipRingStatus"> & {
  * Use `create(GossipRingStatusSchema)` to create a new message.
  */
 export const GossipRingStatusSchema: GenMessage<GossipRingStatus> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 3);
+  messageDesc(file_starling_v1_cluster, 7);
 
 /**
  * One step.
@@ -192,7 +376,7 @@ export type ChangeGossipKeysRequest = Message<"starling.v1.ChangeGossipKeysReque
  * Use `create(ChangeGossipKeysRequestSchema)` to create a new message.
  */
 export const ChangeGossipKeysRequestSchema: GenMessage<ChangeGossipKeysRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 4);
+  messageDesc(file_starling_v1_cluster, 8);
 
 /**
  * Takes no arguments.
@@ -207,7 +391,7 @@ export type InstallGossipKey = Message<"starling.v1.InstallGossipKey"> & {
  * Use `create(InstallGossipKeySchema)` to create a new message.
  */
 export const InstallGossipKeySchema: GenMessage<InstallGossipKey> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 5);
+  messageDesc(file_starling_v1_cluster, 9);
 
 /**
  * What a step has done.
@@ -242,7 +426,7 @@ export type GossipKeysChanged = Message<"starling.v1.GossipKeysChanged"> & {
  * Use `create(GossipKeysChangedSchema)` to create a new message.
  */
 export const GossipKeysChangedSchema: GenMessage<GossipKeysChanged> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 6);
+  messageDesc(file_starling_v1_cluster, 10);
 
 /**
  * Takes no arguments.
@@ -257,7 +441,7 @@ export type ListAggregatorsRequest = Message<"starling.v1.ListAggregatorsRequest
  * Use `create(ListAggregatorsRequestSchema)` to create a new message.
  */
 export const ListAggregatorsRequestSchema: GenMessage<ListAggregatorsRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 7);
+  messageDesc(file_starling_v1_cluster, 11);
 
 /**
  * The members of the cluster.
@@ -299,7 +483,7 @@ export type ListAggregatorsResponse = Message<"starling.v1.ListAggregatorsRespon
  * Use `create(ListAggregatorsResponseSchema)` to create a new message.
  */
 export const ListAggregatorsResponseSchema: GenMessage<ListAggregatorsResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 8);
+  messageDesc(file_starling_v1_cluster, 12);
 
 /**
  * One aggregator.
@@ -435,7 +619,7 @@ export type Aggregator = Message<"starling.v1.Aggregator"> & {
  * Use `create(AggregatorSchema)` to create a new message.
  */
 export const AggregatorSchema: GenMessage<Aggregator> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 9);
+  messageDesc(file_starling_v1_cluster, 13);
 
 /**
  * The history on the disk of one aggregator.
@@ -526,7 +710,7 @@ export type HistoryStore = Message<"starling.v1.HistoryStore"> & {
  * Use `create(HistoryStoreSchema)` to create a new message.
  */
 export const HistoryStoreSchema: GenMessage<HistoryStore> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 10);
+  messageDesc(file_starling_v1_cluster, 14);
 
 /**
  * One tier of it.
@@ -582,7 +766,7 @@ export type HistoryTier = Message<"starling.v1.HistoryTier"> & {
  * Use `create(HistoryTierSchema)` to create a new message.
  */
 export const HistoryTierSchema: GenMessage<HistoryTier> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 11);
+  messageDesc(file_starling_v1_cluster, 15);
 
 /**
  * Copies of the history of nodes at one aggregator: of those for which it is ranked first or second.
@@ -645,7 +829,7 @@ export type HistoryCopies = Message<"starling.v1.HistoryCopies"> & {
  * Use `create(HistoryCopiesSchema)` to create a new message.
  */
 export const HistoryCopiesSchema: GenMessage<HistoryCopies> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 12);
+  messageDesc(file_starling_v1_cluster, 16);
 
 /**
  * What to check.
@@ -666,7 +850,7 @@ export type GetLedgerRequest = Message<"starling.v1.GetLedgerRequest"> & {
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema: GenMessage<GetLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 13);
+  messageDesc(file_starling_v1_cluster, 17);
 
 /**
  * The books of one second.
@@ -757,6 +941,20 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
    * @generated from field: optional uint64 forks = 12;
    */
   forks?: bigint | undefined;
+
+  /**
+   * Authors that claim the same frames.
+   *
+   * @generated from field: repeated starling.v1.LedgerDispute disputes = 13;
+   */
+  disputes: LedgerDispute[];
+
+  /**
+   * Aggregators whose logs are refused here, sorted by name.
+   *
+   * @generated from field: repeated starling.v1.QuarantinedAggregator quarantined = 14;
+   */
+  quarantined: QuarantinedAggregator[];
 };
 
 /**
@@ -764,7 +962,7 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
  * Use `create(LedgerSchema)` to create a new message.
  */
 export const LedgerSchema: GenMessage<Ledger> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 14);
+  messageDesc(file_starling_v1_cluster, 18);
 
 /**
  * The check of one second.
@@ -799,7 +997,7 @@ export type Conservation = Message<"starling.v1.Conservation"> & {
  * Use `create(ConservationSchema)` to create a new message.
  */
 export const ConservationSchema: GenMessage<Conservation> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 15);
+  messageDesc(file_starling_v1_cluster, 19);
 
 /**
  * One log.
@@ -815,8 +1013,8 @@ export type LedgerLog = Message<"starling.v1.LedgerLog"> & {
   writerId: string;
 
   /**
-   * Name of the aggregator. Empty when the process is gone: a restarted aggregator writes another log, and the old one
-   * is kept for as long as its seconds are.
+   * Name of the aggregator. Empty when the process was gone before the one that answers met it: a restarted aggregator
+   * writes another log, and the old one is kept for as long as its seconds are.
    *
    * @generated from field: string aggregator_id = 2;
    */
@@ -849,6 +1047,13 @@ export type LedgerLog = Message<"starling.v1.LedgerLog"> & {
    * @generated from field: optional uint32 streams = 6;
    */
   streams?: number | undefined;
+
+  /**
+   * Name of the aggregator that brought this log, when its author never spoke to the one that answers. Empty else.
+   *
+   * @generated from field: string brought_by = 7;
+   */
+  broughtBy: string;
 };
 
 /**
@@ -856,7 +1061,7 @@ export type LedgerLog = Message<"starling.v1.LedgerLog"> & {
  * Use `create(LedgerLogSchema)` to create a new message.
  */
 export const LedgerLogSchema: GenMessage<LedgerLog> = /*@__PURE__*/
-  messageDesc(file_starling_v1_cluster, 16);
+  messageDesc(file_starling_v1_cluster, 20);
 
 /**
  * What is sealed, and what is believed.
@@ -993,6 +1198,18 @@ export const Cluster: GenService<{
     methodKind: "unary";
     input: typeof ChangeGossipKeysRequestSchema;
     output: typeof GossipKeysChangedSchema;
+  },
+  /**
+   * Takes the word of another aggregator out at the asked one, or lets it count again: its logs are taken back out of
+   * what is counted, it is no peer and no nodes are sent to it. To be asked of every aggregator, each by itself: no
+   * aggregator believes another one in this. For operators only.
+   *
+   * @generated from rpc starling.v1.Cluster.QuarantineAggregator
+   */
+  quarantineAggregator: {
+    methodKind: "unary";
+    input: typeof QuarantineAggregatorRequestSchema;
+    output: typeof QuarantineAggregatorResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_starling_v1_cluster, 0);
