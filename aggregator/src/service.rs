@@ -385,6 +385,7 @@ fn settings(config: &Config, writer: WriterId, grpc: SocketAddr, security: Secur
         listen: config.gossip_listen,
         advertise: config.gossip_advertise,
         seeds: config.seeds.clone(),
+        remembered: Vec::new(),
         min_members: config.min_members,
         datagram_bytes: config.gossip_datagram_bytes as usize,
         grpc,

@@ -438,6 +438,7 @@ pub(crate) mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             advertise: None,
             seeds: Vec::new(),
+            remembered: Vec::new(),
             grpc: "127.0.0.1:7400".parse().unwrap(),
             grpc_advertise: None,
             weight: 100,

@@ -25,7 +25,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     Command, Load, Membership, Reached, Settings,
     damped::{Damped, Sighting, Timing},
-    generation,
+    generation, known,
     member::{FactError, Member, State},
     namesake::{self, Namesakes},
     ring::{InUse, Rings},
@@ -82,7 +82,7 @@ enum End {
 
 /// See [`Membership::start`].
 pub(super) async fn start(
-    settings: Settings,
+    mut settings: Settings,
     rings: Rings,
     tasks: &TaskTracker,
     metrics: Arc<Metrics>,
@@ -91,6 +91,7 @@ pub(super) async fn start(
     let socket = bind(&settings, keys.is_some()).await?;
     let bound = socket.local_addr()?;
     let is_name = |seed: &&String| seed.parse::<SocketAddr>().is_err();
+    settings.remembered = known::read(&settings.state_dir);
     let named = seeds::follow(settings.seeds.iter().filter(is_name).cloned(), tasks);
     let reached = settings.reached(bound, &named.borrow());
     let unreached = reached.as_ref().err().cloned();
@@ -113,7 +114,8 @@ pub(super) async fn start(
         keys: rings.status(),
     };
     let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, me.gossip));
-    let mut settle = Settle::new(alone);
+    // Others that were there last time are looked for as long as seeds are; that none of them answers is no fault.
+    let mut settle = Settle::new(alone && settings.remembered.is_empty());
     let wanting = unreached.clone().or_else(|| wanting(keys.as_ref()));
     let too_few = settings.too_few(1);
     if settle.observe(Duration::ZERO, false, 0, 0) && wanting.is_none() && too_few.is_none() {
@@ -148,6 +150,7 @@ pub(super) async fn start(
     // One caller leaves, once.
     let (commands, receiver) = mpsc::channel(1);
     let security = settings.security.clone();
+    known::follow(settings.state_dir.clone(), view.clone(), tasks);
     let task = GossipTask {
         settings,
         metrics,

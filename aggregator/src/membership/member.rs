@@ -195,6 +195,30 @@ fn parse_writer(hex: &str) -> Option<WriterId> {
 }
 
 #[cfg(test)]
+impl Member {
+    /// One of whom nothing else matters.
+    pub(super) fn for_test(name: &str, state: State) -> Self {
+        Self {
+            id: NodeId::parse(name).unwrap(),
+            generation: 1,
+            gossip: "127.0.0.1:7401".parse().unwrap(),
+            grpc: "127.0.0.1:7400".into(),
+            writer: WriterId::random(),
+            state,
+            weight: 100,
+            zone: String::new(),
+            version: String::new(),
+            load: None,
+            closed: 0,
+            on_disk: false,
+            refused: false,
+            ending: false,
+            keys: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 

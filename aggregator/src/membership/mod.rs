@@ -8,6 +8,7 @@ mod advertise;
 mod damped;
 mod generation;
 mod gossip;
+mod known;
 mod member;
 mod namesake;
 mod ownership;
@@ -48,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) advertise: Option<SocketAddr>,
     /// "host:port" of others' gossip; own addresses among them do no harm.
     pub(crate) seeds: Vec<String>,
+    /// Where others gossiped when this aggregator ran last; found at the start.
+    pub(crate) remembered: Vec<SocketAddr>,
     /// Aggregators, this one included, below which it is not ready.
     pub(crate) min_members: u32,
     /// Bytes of a sealed datagram, at most.
@@ -77,9 +80,10 @@ impl Settings {
         })
     }
 
-    /// Seeds that are addresses.
+    /// Seeds that are addresses, and where others were last time.
     fn literal_seeds(&self) -> Vec<SocketAddr> {
-        self.seeds.iter().filter_map(|seed| seed.parse().ok()).map(seeds::canonical).collect()
+        let literal = self.seeds.iter().filter_map(|seed| seed.parse().ok());
+        literal.chain(self.remembered.iter().copied()).map(seeds::canonical).collect()
     }
 
     /// Where others reach the gossip and the gRPC endpoint of this process, when it gossips at `bound`; `named` are the
@@ -242,6 +246,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             advertise: None,
             seeds,
+            remembered: Vec::new(),
             grpc: "127.0.0.1:7400".parse().unwrap(),
             grpc_advertise: None,
             min_members: 1,
@@ -333,6 +338,30 @@ mod tests {
         let (two, _state_two) = everywhere("two", vec![told.to_string()]).await;
         until(&one, "the other", |view| view.others.iter().any(|other| other.gossip.ip() == told.ip())).await;
         drop((one, two));
+    }
+
+    #[tokio::test]
+    async fn one_that_starts_again_looks_for_the_others_where_they_were() {
+        let tasks = TaskTracker::new();
+        let (one, state) = member("one", vec![], &tasks).await;
+        let (two, _state_two) = member("two", vec![one.gossip_addr().to_string()], &tasks).await;
+        let there = two.gossip_addr().to_string();
+        let written = async |wanted: bool| {
+            starling_testkit::eventually("what is written down", async || {
+                let text = std::fs::read_to_string(state.path().join("members")).map_err(|error| error.to_string())?;
+                if text.contains(&there) == wanted { Ok(()) } else { Err(text) }
+            })
+            .await;
+        };
+        written(true).await;
+        one.leave().await;
+        let (settings, _) = settings_of("one", vec![]);
+        let settings = Settings { state_dir: state.path().to_owned(), ..settings };
+        let again = Membership::start(settings, &tasks, Metrics::of_a_test()).await.unwrap();
+        assert_eq!(again.view().me.state, State::Joining, "without seeds, it knows that it was not alone");
+        until(&again, "the other", |view| view.me.state == State::Ready && view.others.len() == 1).await;
+        two.leave().await;
+        written(false).await;
     }
 
     #[tokio::test]

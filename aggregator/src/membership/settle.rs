@@ -19,7 +19,7 @@ pub(super) struct Settle {
 }
 
 impl Settle {
-    /// `alone_by_config`: no seed lies outside this process, so there is no member to wait for.
+    /// `alone_by_config`: no seed lies outside this process, and nobody was there last time, so there is no member to wait for.
     pub(super) const fn new(alone_by_config: bool) -> Self {
         Self { alone_by_config, began: Duration::ZERO, changed_at: Duration::ZERO }
     }

@@ -153,34 +153,12 @@ pub(crate) fn endpoint(member: &Member) -> v1::Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use starling_proto::ids::WriterId;
-
     use super::*;
 
-    fn member(name: &str, state: State) -> Member {
-        Member {
-            id: NodeId::parse(name).unwrap(),
-            generation: 1,
-            gossip: "127.0.0.1:7401".parse().unwrap(),
-            grpc: "127.0.0.1:7400".into(),
-            writer: WriterId::random(),
-            state,
-            weight: 100,
-            zone: String::new(),
-            version: String::new(),
-            load: None,
-            closed: 0,
-            on_disk: false,
-            refused: false,
-            ending: false,
-            keys: None,
-        }
-    }
-
     fn view(live: &[State]) -> MembershipView {
-        let live: Vec<Member> = live.iter().map(|state| member("b", *state)).collect();
+        let live: Vec<Member> = live.iter().map(|state| Member::for_test("b", *state)).collect();
         MembershipView {
-            me: member("a", State::Ready),
+            me: Member::for_test("a", State::Ready),
             others: live.clone(),
             live,
             listed: Vec::new(),
@@ -208,7 +186,7 @@ mod tests {
     fn one_copy_is_not_enough_just_after_a_death() {
         let now = Instant::now();
         let mut view = view(&[]);
-        let listed = |state| Listed { member: member("b", state), dead: true, since: now, met: true };
+        let listed = |state| Listed { member: Member::for_test("b", state), dead: true, since: now, met: true };
         view.listed = vec![listed(State::Leaving)];
         assert!(view.is_alone(now), "it ended its stream");
         view.listed = vec![listed(State::Ready)];
@@ -222,7 +200,7 @@ mod tests {
     fn who_was_only_heard_of_is_not_lost_at_once() {
         let now = Instant::now();
         let later = now + HEARSAY / 2;
-        let b = member("b", State::Ready);
+        let b = Member::for_test("b", State::Ready);
         let heard = Listed::after(None, &b, true, now);
         assert!(!heard.is_lost(later) && heard.is_lost(now + HEARSAY), "nobody ever heard it: it is gone");
         let seen = Listed::after(Some(&heard), &b, false, later);
@@ -230,7 +208,7 @@ mod tests {
         let gone = Listed::after(Some(&seen), &b, true, later);
         assert!(gone.is_lost(later), "who was alive and is gone is lost at once");
         assert_eq!(Listed::after(Some(&gone), &b, true, now + HEARSAY).since, later, "since it went");
-        let left = Listed::after(Some(&seen), &member("b", State::Leaving), true, later);
+        let left = Listed::after(Some(&seen), &Member::for_test("b", State::Leaving), true, later);
         assert!(!left.is_lost(now + 2 * HEARSAY), "it said so");
     }
 }
