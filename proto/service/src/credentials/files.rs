@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
+    at,
     stranger::{certificates, digest},
     verify::Revoked,
 };
@@ -292,14 +293,24 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)
 
 /// An error of the library without the words before it.
 pub(crate) fn plain(error: &rustls::Error) -> String {
+    use rustls::{CertificateError as Wrong, Error::InvalidCertificate};
+    let day = |time: &UnixTime| at(UNIX_EPOCH + Duration::from_secs(time.as_secs()));
     match error {
+        InvalidCertificate(Wrong::ExpiredContext { not_after, time }) => {
+            format!("it ended at {}, and it is {} here", day(not_after), day(time))
+        }
+        InvalidCertificate(Wrong::NotValidYetContext { not_before, time }) => format!(
+            "it is not valid before {}, and it is {} here: one of the two clocks is wrong",
+            day(not_before),
+            day(time)
+        ),
         // The second: an authority of the same name with another key.
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
-        ) => "none of the trusted authorities has signed it".to_owned(),
+        InvalidCertificate(Wrong::UnknownIssuer | Wrong::BadSignature) => {
+            "none of the trusted authorities has signed it".to_owned()
+        }
         // A refusal of our own.
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(cause)) => cause.0.to_string(),
-        rustls::Error::InvalidCertificate(cause) => cause.to_string(),
+        InvalidCertificate(Wrong::Other(cause)) => cause.0.to_string(),
+        InvalidCertificate(cause) => cause.to_string(),
         other => other.to_string(),
     }
 }
