@@ -93,6 +93,7 @@ bench-scale: ## Cost and lateness under 100 to 10,000 nodes, then a failover (AR
 	cargo build --release -p starling-aggregator -p starling-tests --bins
 	target/release/starling-scale $(ARGS)
 	target/release/starling-scale --kill --nodes 1000,10000 --seconds 30 $(ARGS)
+	target/release/starling-scale --restart --tls --nodes 1000,5000 $(ARGS)
 
 chaos: page ## A cluster under kills, stops, set clocks, partitions and loss, every second checked (MINUTES=10; links need root)
 	cargo build --release -p starling-aggregator -p starling-dashboard -p starling-tests --bins

@@ -1,10 +1,14 @@
 //! Certificates of a cluster under test, made by `starling ca` as its users make them.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
+use rustls::ClientConfig;
+use starling_authority::{Authority, Wish};
+use starling_proto::ids::NodeId;
 use starling_service::{
     credentials::{Credentials, Files, Security},
     identity::Role,
+    state_folder,
 };
 use tempfile::TempDir;
 
@@ -55,6 +59,27 @@ impl Issuer {
     pub fn settings(&self, name: &str) -> Vec<String> {
         let of = |key: &str, file: &str| format!("tls.{key}={}", Path::new(&self.path(name)).join(file).display());
         vec![of("certificate", "certificate.pem"), of("key", "key.pem"), of("ca", "ca.pem")]
+    }
+
+    /// How the node of that name speaks TLS, without a command and without a process: for thousands of them.
+    ///
+    /// # Panics
+    /// When it cannot be issued.
+    #[must_use]
+    pub fn proof(&self, name: &str) -> Arc<ClientConfig> {
+        let read = |file: &str| std::fs::read_to_string(self.path(&format!("ca/{file}"))).expect("the authority");
+        let ca = read("ca.pem");
+        let authority = Authority::open(&ca, &read("ca-key.pem")).expect("the authority");
+        let name = NodeId::parse(name).expect("a name");
+        let wish = Wish { role: Role::Node, name, life: time::Duration::days(1), hosts: Vec::new() };
+        let issued = authority.issue(&wish, time::OffsetDateTime::now_utc()).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let files = [("ca.pem", &ca), ("certificate.pem", &issued.certificate), ("key.pem", &issued.key)];
+        for (file, text) in files {
+            state_folder::replace(&folder.path().join(file), text.as_bytes(), state_folder::SECRET).expect("a file");
+        }
+        let loaded = Credentials::load(Files::of_folder(folder.path()), None, Role::Node, false);
+        loaded.expect("what was just issued").client()
     }
 
     /// As somebody who has been issued this certificate.

@@ -26,6 +26,7 @@ fn swarm(cluster: &Cluster, prefix: &str, templates: Vec<Arc<Template>>, nodes: 
         labels: Box::new(move |i| HashMap::from([("zone".to_owned(), format!("zone-{}", i % zones))])),
         spread: Duration::from_millis(200),
         ramp: 200.0,
+        tls: None,
     })
 }
 

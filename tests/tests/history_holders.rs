@@ -168,6 +168,7 @@ async fn what_a_holder_does_not_say_is_told_on_every_face_in_time() {
             labels: Box::new(|_| HashMap::new()),
             spread: Duration::from_millis(100),
             ramp: 100.0,
+            tls: None,
         });
         let third = &cluster.aggregators[2];
         let to = eventually("all nodes at three aggregators", async || {

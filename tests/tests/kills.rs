@@ -185,6 +185,7 @@ async fn nothing_that_was_answered_or_acknowledged_is_missing_after_kill_9() {
         labels: Box::new(|i| HashMap::from([("zone".to_owned(), format!("z{}", i % 2))])),
         spread: Duration::from_millis(300),
         ramp: 100.0,
+        tls: None,
     });
     let mut book = Book { first: Oracle::now() - 1, ..Book::default() };
     eventually("every node is in the answers", async || {

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use starling_proto::histogram::Histogram;
+use starling_service::credentials::Security;
 use starling_tests::{
     Cluster, eventually,
     swarm::{Shape, Swarm, SwarmConfig, Watch},
@@ -25,8 +26,9 @@ async fn every_frame_of_a_swarm_is_taken_and_acknowledged() {
         labels: Box::new(|i| HashMap::from([("zone".to_owned(), format!("z{}", i % 3))])),
         spread: Duration::from_millis(40),
         ramp: 40.0,
+        tls: None,
     });
-    let watch = Watch::start(cluster.aggregators[0].url("grpc"));
+    let watch = Watch::start(cluster.aggregators[0].address("grpc"), Security::plain());
     eventually("all nodes are in several seconds when they are first shown", async || {
         let whole = watch.seen().values().filter(|seen| seen.first as usize == NODES).count();
         if whole >= 3 { Ok(()) } else { Err(format!("{:?}, {:?}", watch.seen(), swarm.counts())) }

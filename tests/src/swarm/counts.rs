@@ -31,6 +31,10 @@ pub struct Counts {
     pub broken: u64,
     /// Redirects followed.
     pub redirects: u64,
+    /// Connections that were begun.
+    pub attempts: u64,
+    /// The most connections that one node began until its stream was open.
+    pub attempts_max: u32,
     /// Nanoseconds from the end of a second until its frame was handed to the socket.
     pub sent_after: HistogramSum,
     /// Nanoseconds from the end of a second until its frame was acknowledged.

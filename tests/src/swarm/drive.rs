@@ -11,22 +11,23 @@ use std::{
 
 use prost::Message as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rustls::ClientConfig;
 use starling_proto::v1;
-use tokio::{
-    io::Interest,
-    net::{TcpSocket, TcpStream},
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Counts, Template,
     http2::GrpcStream,
     session::{Outcome, SwarmSession},
+    wire::Wire,
 };
 
 /// The labels of node `i`.
 pub type Labels = Box<dyn Fn(usize) -> HashMap<String, String> + Send>;
+
+/// How node `i` proves who it is; see [`SwarmConfig::tls`].
+pub type Proofs = Box<dyn Fn(usize) -> Arc<ClientConfig> + Send>;
 
 /// Between two attempts of one node, drawn up to this.
 const RETRY_MS: u64 = 500;
@@ -49,6 +50,8 @@ pub struct SwarmConfig {
     pub spread: Duration,
     /// Nodes that come in one second.
     pub ramp: f64,
+    /// With what each node speaks TLS, a certificate of its name in it; `None`: plain text.
+    pub tls: Option<Proofs>,
 }
 
 impl fmt::Debug for SwarmConfig {
@@ -136,8 +139,10 @@ async fn run(config: SwarmConfig, counts: &Arc<Mutex<Counts>>, stop: Cancellatio
             targets,
             next_tick: 0,
             holder: None,
+            attempts: 0,
             reported: 0,
             counts: Arc::clone(counts),
+            tls: config.tls.as_ref().map(|proof| proof(i)),
             start: begun + Duration::from_secs_f64(i as f64 / config.ramp),
         };
         tasks.spawn_local(node.run(stop.clone()));
@@ -155,9 +160,12 @@ struct SwarmNode {
     next_tick: u32,
     /// The aggregator that holds the stream.
     holder: Option<String>,
+    /// Connections begun since the stream was open.
+    attempts: u32,
     /// The unacknowledged frames of this node that stand in the counts.
     reported: usize,
     counts: Arc<Mutex<Counts>>,
+    tls: Option<Arc<ClientConfig>>,
     start: Instant,
 }
 
@@ -212,7 +220,9 @@ impl SwarmNode {
 
     /// One connection to its end; where to go next when the aggregator said so.
     async fn connection(&mut self, address: SocketAddr) -> Option<SocketAddr> {
-        let socket = match connect(address).await {
+        self.attempts += 1;
+        lock(&self.counts).attempts += 1;
+        let mut socket = match Wire::connect(address, self.tls.as_ref(), TAKEN_WITHIN).await {
             Ok(socket) => socket,
             Err(error) => {
                 lock(&self.counts).trouble(format!("connect {address}: {error}"));
@@ -223,15 +233,13 @@ impl SwarmNode {
         stream.send(&self.session.connect(now().as_millis() as u64));
         let deadline = Instant::now() + TAKEN_WITHIN;
         loop {
-            if let Err(error) = write(&socket, &mut stream) {
+            if let Err(error) = socket.write(&mut stream.wire) {
                 self.broken(&error.to_string());
                 return None;
             }
-            let interest =
-                if stream.wire.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
             tokio::select! {
-                ready = socket.ready(interest) => match ready {
-                    Ok(ready) if ready.is_readable() => match self.read(&socket, &mut stream) {
+                ready = socket.ready(&stream.wire) => match ready {
+                    Ok(ready) if ready.is_readable() => match self.read(&mut socket, &mut stream) {
                         Ok(None) => {}
                         Ok(next) => return next,
                         Err(why) => {
@@ -272,8 +280,8 @@ impl SwarmNode {
         count_unacked(&mut counts, &self.session, &mut self.reported);
     }
 
-    fn read(&mut self, socket: &TcpStream, stream: &mut GrpcStream) -> Result<Option<SocketAddr>, String> {
-        match socket.try_read_buf(stream.read_buffer()) {
+    fn read(&mut self, socket: &mut Wire, stream: &mut GrpcStream) -> Result<Option<SocketAddr>, String> {
+        match socket.read(stream.read_buffer()) {
             Ok(0) => return Err("the connection was closed".into()),
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
@@ -288,6 +296,7 @@ impl SwarmNode {
                 Outcome::Open(aggregator) => {
                     let mut counts = lock(&self.counts);
                     counts.connected += 1;
+                    counts.attempts_max = counts.attempts_max.max(std::mem::take(&mut self.attempts));
                     *counts.by.entry(aggregator.clone()).or_default() += 1;
                     drop(counts);
                     self.holder = Some(aggregator);
@@ -344,25 +353,4 @@ impl SwarmNode {
 fn count_unacked(counts: &mut Counts, session: &SwarmSession, reported: &mut usize) {
     counts.unacked = counts.unacked + session.unacked() as u64 - *reported as u64;
     *reported = session.unacked();
-}
-
-async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_nodelay(true)?;
-    tokio::select! {
-        stream = socket.connect(address) => stream,
-        () = sleep(TAKEN_WITHIN) => Err(std::io::ErrorKind::TimedOut.into()),
-    }
-}
-
-/// Writes as much as the socket takes.
-fn write(socket: &TcpStream, stream: &mut GrpcStream) -> std::io::Result<()> {
-    while !stream.wire.is_empty() {
-        match socket.try_write(&stream.wire) {
-            Ok(n) => drop(stream.wire.split_to(n)),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 //!
 //! - [`Shape`], [`Template`]: what a node sends;
 //! - `session`: the rules of one node (pins, acknowledgements, reconnects), pure;
+//! - `wire`: a socket, in plain text or under TLS;
 //! - `http2`: one gRPC stream on one HTTP/2 connection, pure;
 //! - [`Swarm`]: the sockets and the clock;
 //! - [`Watch`]: one reader of the cluster's views, which measures how late they come.
@@ -16,8 +17,9 @@ mod http2;
 mod session;
 mod shape;
 mod watch;
+mod wire;
 
 pub use counts::Counts;
-pub use drive::{Labels, Swarm, SwarmConfig};
+pub use drive::{Labels, Proofs, Swarm, SwarmConfig};
 pub use shape::{Shape, Template};
 pub use watch::{Seen, Watch};

@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use starling_proto::{limits::PEER_MESSAGE_BYTES_MAX, v1::WatchClusterRequest};
-use starling_service::grpc::query_client::QueryClient;
+use starling_service::{channel::Dial, credentials::Security, grpc::query_client::QueryClient};
 use tokio_util::sync::CancellationToken;
+
+const DIAL: Dial = Dial::within(Duration::from_secs(5));
 
 /// What a watcher saw of one second.
 #[derive(Debug, Clone, Copy)]
@@ -35,12 +38,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Follows the whole cluster at the aggregator with this URL; again from now on when the stream breaks.
+    /// Follows the whole cluster at the aggregator at this address; again from now on when the stream breaks.
     ///
     /// # Panics
     /// When a thread cannot be started.
     #[must_use]
-    pub fn start(url: String) -> Self {
+    pub fn start(address: SocketAddr, security: Security) -> Self {
         let (seen, stop) = (Arc::new(Mutex::new(BTreeMap::new())), CancellationToken::new());
         let (shared, token) = (Arc::clone(&seen), stop.clone());
         let thread = std::thread::spawn(move || {
@@ -50,7 +53,7 @@ impl Watch {
                     () = token.cancelled() => {}
                     () = async {
                         loop {
-                            let _ = follow(&url, &shared).await;
+                            let _ = follow(address, &security, &shared).await;
                             tokio::time::sleep(Duration::from_millis(200)).await;
                         }
                     } => {}
@@ -76,8 +79,8 @@ impl Drop for Watch {
     }
 }
 
-async fn follow(url: &str, seen: &Mutex<BTreeMap<u32, Seen>>) -> Result<(), String> {
-    let client = QueryClient::connect(url.to_owned()).await.map_err(|error| error.to_string())?;
+async fn follow(address: SocketAddr, security: &Security, seen: &Mutex<BTreeMap<u32, Seen>>) -> Result<(), String> {
+    let client = QueryClient::new(DIAL.connect(security, &address.to_string()).await?);
     let mut client = client.max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
     let views = client.watch_cluster(WatchClusterRequest::default()).await.map_err(|status| status.to_string())?;
     let mut views = views.into_inner();

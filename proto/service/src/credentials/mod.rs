@@ -202,8 +202,9 @@ impl Credentials {
         Arc::clone(&self.current().server)
     }
 
-    /// For a handshake that we begin.
-    pub(crate) fn client(&self) -> Arc<ClientConfig> {
+    /// For a handshake that we begin. [`crate::channel`] does so for all but tests.
+    #[must_use]
+    pub fn client(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.current().client)
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use starling_tests::{
-    Cost, Scrape,
+    Cost, Issuer, Scrape,
     swarm::{Template, Watch},
 };
 use tokio::time::sleep;
@@ -23,18 +23,19 @@ pub(crate) const HEAD: &str = "\
 /// Measures `nodes` nodes for `seconds`.
 pub(crate) async fn run(
     path: (&Path, Option<&Path>),
+    issuer: Option<&Issuer>,
     nodes: usize,
     templates: &[Arc<Template>],
     seconds: Duration,
 ) -> Result<(String, Value), Box<dyn std::error::Error>> {
-    let aggregator = crate::aggregator(path, 1, &[]).await;
+    let aggregator = crate::aggregator(path, issuer, 1, &[]).await;
     eprintln!("the aggregator answers at {}", aggregator.url("grpc"));
     let empty = Cost::of(aggregator.id())?;
     let aggregators = [aggregator];
-    let swarm = crate::swarm(&aggregators, nodes, templates);
+    let swarm = crate::swarm(&aggregators, issuer, nodes, templates);
     let [aggregator] = &aggregators;
     sleep(crate::ramp(nodes)).await;
-    let watch = Watch::start(aggregator.url("grpc"));
+    let watch = Watch::start(aggregator.address("grpc"), crate::reader(issuer));
     sleep(Duration::from_secs(2)).await;
 
     swarm.reset();

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use starling_tests::{
-    Cost, Scrape,
+    Cost, Issuer, Program, Scrape,
     swarm::{Seen, Template, Watch},
 };
 use tokio::time::sleep;
@@ -23,24 +23,20 @@ pub(crate) const HEAD: &str = "\
 /// Loads three aggregators, kills the first and watches the others for `seconds`.
 pub(crate) async fn run(
     path: &Path,
+    issuer: Option<&Issuer>,
     nodes: usize,
     templates: &[Arc<Template>],
     seconds: Duration,
 ) -> Result<(String, Value), Box<dyn std::error::Error>> {
-    let mut aggregators = vec![crate::aggregator((path, None), 1, &[]).await];
-    for id in 2..=3 {
-        let next = crate::aggregator((path, None), id, &aggregators.iter().collect::<Vec<_>>()).await;
-        aggregators.push(next);
-    }
-    // Membership is agreed on before the first node asks for its owner.
-    sleep(Duration::from_secs(6)).await;
-    let swarm = crate::swarm(&aggregators, nodes, templates);
+    let mut aggregators = crate::three(path, issuer).await;
+    let swarm = crate::swarm(&aggregators, issuer, nodes, templates);
     sleep(crate::ramp(nodes)).await;
-    let watches: Vec<Watch> = aggregators[1..].iter().map(|a| Watch::start(a.url("grpc"))).collect();
+    let watch = |aggregator: &Program| Watch::start(aggregator.address("grpc"), crate::reader(issuer));
+    let watches: Vec<Watch> = aggregators[1..].iter().map(watch).collect();
     sleep(Duration::from_secs(2)).await;
 
     swarm.reset();
-    let ids: Vec<u32> = aggregators.iter().map(starling_tests::Program::id).collect();
+    let ids: Vec<u32> = aggregators.iter().map(Program::id).collect();
     let costs = || ids.iter().map(|&id| Cost::of(id)).collect::<Result<Vec<_>, _>>();
     let (from, start, before) = (now() + 1, Instant::now(), costs()?);
     sleep(Duration::from_secs(10)).await;

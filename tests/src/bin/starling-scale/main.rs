@@ -4,6 +4,7 @@
 
 mod cost;
 mod failover;
+mod restart;
 mod table;
 
 use std::{
@@ -15,9 +16,10 @@ use std::{
 };
 
 use clap::Parser;
+use starling_service::{credentials::Security, identity::Role};
 use starling_tests::{
-    Launch, Program, binary, eventually, http_get,
-    swarm::{Shape, Swarm, SwarmConfig, Template},
+    Issuer, Launch, Program, binary, eventually, http_get,
+    swarm::{Proofs, Shape, Swarm, SwarmConfig, Template},
 };
 
 /// Nodes that come in one second.
@@ -26,6 +28,10 @@ const RAMP: f64 = 500.0;
 const SPREAD: Duration = Duration::from_millis(40);
 /// From the last node's arrival to the begin of the measured time.
 const SETTLE: Duration = Duration::from_secs(8);
+/// Start of the names of nodes.
+const PREFIX: &str = "scale";
+/// As who the views are read.
+const READER: &str = "reader";
 /// Templates that differ in their values.
 const TEMPLATES: usize = 16;
 
@@ -45,6 +51,12 @@ struct Arguments {
     /// Kill one of three aggregators without a word instead of measuring one alone.
     #[arg(long)]
     kill: bool,
+    /// Start all of three aggregators again at once instead, and see how the nodes come back.
+    #[arg(long, conflicts_with = "kill")]
+    restart: bool,
+    /// With mutual TLS, a certificate for each node, and sealed gossip.
+    #[arg(long)]
+    tls: bool,
     /// The folder that the aggregator keeps its history in, such as one that `starling-past` wrote; by default an empty one. Not
     /// with `--kill`.
     #[arg(long, conflicts_with = "kill")]
@@ -68,15 +80,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}, {} series a node, {} s each", path.display(), arguments.series, arguments.seconds);
     let templates = Shape::of(arguments.series).templates(TEMPLATES, 1);
     let mut json = OpenOptions::new().create(true).append(true).open(&arguments.json)?;
-    println!("{}", if arguments.kill { failover::HEAD } else { cost::HEAD });
+    let issuer = arguments.tls.then(|| Issuer::new("scale"));
+    if let Some(issuer) = &issuer {
+        issuer.issue("operator", READER);
+        (1..=3).for_each(|id| issuer.issue("aggregator", &format!("agg-{id}")));
+    }
+    let head = if arguments.kill { failover::HEAD } else { cost::HEAD };
+    println!("{}", if arguments.restart { restart::HEAD } else { head });
     for &nodes in &arguments.nodes {
         let seconds = Duration::from_secs(arguments.seconds);
-        let (row, mut line) = if arguments.kill {
-            failover::run(&path, nodes, &templates, seconds).await?
+        let issuer = issuer.as_ref();
+        let (row, mut line) = if arguments.restart {
+            restart::run(&path, issuer, nodes, &templates).await?
+        } else if arguments.kill {
+            failover::run(&path, issuer, nodes, &templates, seconds).await?
         } else {
-            cost::run((&path, arguments.state_dir.as_deref()), nodes, &templates, seconds).await?
+            cost::run((&path, arguments.state_dir.as_deref()), issuer, nodes, &templates, seconds).await?
         };
         println!("{row}");
+        line["tls"] = arguments.tls.into();
         line["label"] = arguments.label.clone().into();
         line["series"] = arguments.series.into();
         writeln!(json, "{line}")?;
@@ -93,7 +115,14 @@ fn raise_open_files() -> Result<(), rustix::io::Errno> {
 }
 
 /// Starts an aggregator that takes any number of nodes, in `state` or an empty folder, and waits until it is ready.
-async fn aggregator((path, state): (&Path, Option<&Path>), id: usize, seeds: &[&Program]) -> Program {
+async fn aggregator(
+    (path, state): (&Path, Option<&Path>),
+    issuer: Option<&Issuer>,
+    id: usize,
+    seeds: &[&Program],
+) -> Program {
+    let joined: Vec<String> = seeds.iter().map(|seed| format!("\"{}\"", seed.address("grpc"))).collect();
+    let joined = issuer.is_some().then(|| joined.join(","));
     let seeds: Vec<String> = seeds.iter().map(|seed| format!("\"{}\"", seed.address("gossip"))).collect();
     let settings = [
         format!("aggregator_id=agg-{id}"),
@@ -106,7 +135,10 @@ async fn aggregator((path, state): (&Path, Option<&Path>), id: usize, seeds: &[&
         "nodes_max=20000".into(),
         "requests.report=false".into(),
     ];
-    let arguments = settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect();
+    let own = issuer.map(|issuer| issuer.settings(&format!("agg-{id}"))).unwrap_or_default();
+    let join = joined.map(|list| format!("join=[{list}]"));
+    let arguments =
+        settings.into_iter().chain(own).chain(join).flat_map(|setting| ["--set".to_owned(), setting]).collect();
     let program = Program::launch(Launch { path: path.to_owned(), arguments, user: None, lines: None });
     eventually("the aggregator is ready", async || match http_get(program.address("admin"), "/ready").await {
         Ok((200, _)) => Ok(()),
@@ -116,12 +148,33 @@ async fn aggregator((path, state): (&Path, Option<&Path>), id: usize, seeds: &[&
     program
 }
 
+/// Three aggregators that know each other: membership is agreed on before the first node asks for its owner.
+async fn three(path: &Path, issuer: Option<&Issuer>) -> Vec<Program> {
+    let mut aggregators = Vec::new();
+    for id in 1..=3 {
+        let next = aggregator((path, None), issuer, id, &aggregators.iter().collect::<Vec<_>>()).await;
+        aggregators.push(next);
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    aggregators
+}
+
+/// As who the views are read.
+fn reader(issuer: Option<&Issuer>) -> Security {
+    issuer.map_or_else(Security::plain, |issuer| issuer.security(READER, Role::Operator))
+}
+
 /// Starts the nodes; three zones and two roles as a usual cluster has them.
-fn swarm(aggregators: &[Program], nodes: usize, templates: &[Arc<Template>]) -> Swarm {
+fn swarm(aggregators: &[Program], issuer: Option<&Issuer>, nodes: usize, templates: &[Arc<Template>]) -> Swarm {
+    // Before the nodes come: making them takes longer than taking them.
+    let proofs: Vec<_> = issuer
+        .map(|issuer| (0..nodes).map(|i| issuer.proof(&format!("{PREFIX}-{i:05}"))).collect())
+        .unwrap_or_default();
+    let tls = issuer.is_some().then(|| -> Proofs { Box::new(move |i| Arc::clone(&proofs[i])) });
     Swarm::start(SwarmConfig {
         targets: aggregators.iter().map(|aggregator| aggregator.address("grpc")).collect(),
         nodes,
-        prefix: "scale".into(),
+        prefix: PREFIX.into(),
         templates: templates.to_vec(),
         labels: Box::new(|i| {
             let role = ["web", "worker"][i % 2];
@@ -131,6 +184,7 @@ fn swarm(aggregators: &[Program], nodes: usize, templates: &[Arc<Template>]) -> 
         }),
         spread: SPREAD,
         ramp: RAMP,
+        tls,
     })
 }
 
