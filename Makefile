@@ -99,7 +99,7 @@ chaos: page ## A cluster under kills, stops, set clocks, partitions and loss, ev
 	cargo build --release -p starling-aggregator -p starling-dashboard -p starling-tests --bins
 	target/release/starling-chaos --minutes $(MINUTES) $(ARGS)
 
-.PHONY: packages packages-check packages-test
+.PHONY: packages packages-check packages-test fleet-test
 packages: build ## deb and rpm packages of the release binaries, in target/packages
 	deploy/packages/build --binaries target/release --out target/packages
 
@@ -110,6 +110,10 @@ packages-check: tools ## Units, packages, alert rules and board about Starling i
 packages-test: tools target/helm/ready ## Packages installed, upgraded, booted in a root made by debootstrap; the chart rendered (root; minutes)
 	target/helm/bin/python deploy/helm/check
 	deploy/packages/test-install
+
+fleet-test: ## 25 booted hosts by the commands of the documentation: install, upgrade, loss, new authority, new keys (root; minutes)
+	cargo build -p starling -p starling-node -p starling-aggregator -p starling-dashboard --bins
+	deploy/packages/test-fleet target/debug
 
 # The engine of Helm as a library is 75 MB: for this target alone.
 target/helm/ready: deploy/helm/requirements.txt
