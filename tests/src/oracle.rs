@@ -15,6 +15,7 @@ use starling_proto::{
     ids::NodeId,
     series::{Sample, Series, Value},
 };
+use starling_service::credentials::Security;
 use tokio_util::sync::CancellationToken;
 
 /// What the cluster must show for one second.
@@ -45,6 +46,12 @@ impl Oracle {
     /// Starts `nodes` uplinks that know all of `seeds`, in an order of their own. `seed` is printed, to repeat a run.
     #[must_use]
     pub fn start(nodes: usize, seeds: &[String], seed: u64) -> Self {
+        Self::start_as(nodes, seeds, seed, |_| Security::plain())
+    }
+
+    /// As [`Oracle::start`], where `security` says how the node of a name speaks.
+    #[must_use]
+    pub fn start_as(nodes: usize, seeds: &[String], seed: u64, security: impl Fn(&str) -> Security) -> Self {
         println!("oracle seed {seed}");
         let shutdown = CancellationToken::new();
         let uplinks = (0..nodes)
@@ -52,7 +59,9 @@ impl Oracle {
                 let mut seeds = seeds.to_vec();
                 let n = seeds.len();
                 seeds.rotate_left(i % n);
-                let mut config = UplinkConfig::new(NodeId::sanitised(&format!("oracle-{i}")), seeds);
+                let name = format!("oracle-{i}");
+                let mut config = UplinkConfig::new(NodeId::sanitised(&name), seeds);
+                config.security = security(&name);
                 config.labels.insert("zone".into(), ["a", "b"][i % 2].into());
                 Uplink::spawn(config, shutdown.clone())
             })

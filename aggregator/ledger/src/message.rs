@@ -204,6 +204,11 @@ pub enum Outgoing {
     Entries(Vec<v1::Entries>),
 }
 
+/// Bits of a rank for the frames of a second: 256 times as many as there may be streams.
+const FRAMES_BITS: u32 = 26;
+/// Corrections that a rank tells apart.
+const CORRECTIONS_MAX: u32 = (1 << (u32::BITS - FRAMES_BITS)) - 1;
+
 /// One tick by the logs held. Changes no more.
 #[derive(Debug, Clone)]
 pub struct TickView {
@@ -221,9 +226,18 @@ pub struct TickView {
     pub missing: Arc<[NodeId]>,
     /// Cells that are missing in the sums because a table of names was full here.
     pub skipped_cells: u32,
+    /// How often logs of authors in quarantine were taken out of it here.
+    pub corrections: u32,
 }
 
 impl TickView {
+    /// Of two versions of one second, that of the higher rank counts: the one that was corrected more often, then the one
+    /// with more frames behind it.
+    #[must_use]
+    pub fn rank(&self) -> u32 {
+        self.corrections.min(CORRECTIONS_MAX) << FRAMES_BITS | self.frames.counted.min((1 << FRAMES_BITS) - 1)
+    }
+
     /// The sums, unpacked if need be.
     #[must_use]
     pub fn sums(&self) -> Arc<Sums> {

@@ -52,6 +52,7 @@ impl Ledger {
     fn take_out(&mut self, now_ms: u64, out: &BTreeSet<u16>) {
         let gone = |place: Place| out.contains(&place.log);
         for (tick, places) in self.forget_in_ticks(gone) {
+            self.ticks.hold(tick).corrections += 1;
             self.add_up(now_ms, tick, &places);
         }
         for &number in out {

@@ -100,6 +100,8 @@ pub(super) struct TickState {
     pub(super) changed_ms: u64,
     /// Cells of entries that found no room here: the sums lack them, for good.
     pub(super) skipped_cells: u32,
+    /// How often logs of authors in quarantine were taken out.
+    pub(super) corrections: u32,
 }
 
 impl Default for TickState {
@@ -112,6 +114,7 @@ impl Default for TickState {
             raws: BTreeMap::new(),
             changed_ms: 0,
             skipped_cells: 0,
+            corrections: 0,
         }
     }
 }

@@ -35,6 +35,7 @@ impl Ledger {
             coverage,
             missing: missing.into(),
             skipped_cells: state.skipped_cells,
+            corrections: state.corrections,
         }
     }
 

@@ -10,7 +10,7 @@
 //! 5 node seconds     epoch, node, start of the block / 300, number of the first row, varint n, then of each row:
 //!                    varint offset, layout, varint dropped, varint length and bytes of the row
 //! 2 ledger entry     a run of a log, `Entries` of peer.proto; alone it has no epoch
-//! 3 cluster second   epoch, varint tick, frames, nodes reporting, nodes expected, cells skipped, varint n and
+//! 3 cluster second   epoch, varint tick, rank, nodes reporting, nodes expected, cells skipped, varint n and
 //!                    n times group and its frames, sums by the rollup codec
 //! 4 names            epoch, then to the end: 1 byte what, its number, and
 //!                    0 node: name    1 group: name    2 series: 1 byte scope, series as in a frame
@@ -173,15 +173,15 @@ impl RecordWriter {
 
     /// Writes a second of the cluster.
     pub(crate) fn cluster(&mut self, view: &TickView) {
-        self.second(view.tick, [view.frames.counted, view.skipped_cells], view.coverage, &view.sums());
+        self.second(view.tick, [view.rank(), view.skipped_cells], view.coverage, &view.sums());
     }
 
-    fn second(&mut self, tick: u32, [frames, skipped]: [u32; 2], coverage: Coverage, sums: &Sums) {
+    fn second(&mut self, tick: u32, [rank, skipped]: [u32; 2], coverage: Coverage, sums: &Sums) {
         let Coverage { reporting, expected } = coverage;
         let mut record = Vec::new();
         varint::put(&mut record, self.epoch);
         let groups = sums.groups().count() as u32;
-        for part in [tick, frames, reporting, expected, skipped, groups] {
+        for part in [tick, rank, reporting, expected, skipped, groups] {
             varint::put(&mut record, part.into());
         }
         for group in sums.groups() {
@@ -283,7 +283,7 @@ pub(crate) enum Said {
 #[derive(Debug)]
 struct Recall {
     epoch: u64,
-    frames: u32,
+    rank: u32,
     coverage: Coverage,
     skipped: u32,
     /// Frames by group, and the sums.
@@ -293,8 +293,8 @@ struct Recall {
 /// A second of the cluster that was read again.
 #[derive(Debug, Clone)]
 pub(crate) struct RecalledSecond {
-    /// Frames behind it.
-    pub(crate) frames: u32,
+    /// As [`TickView::rank`].
+    pub(crate) rank: u32,
     /// Nodes behind it.
     pub(crate) coverage: Coverage,
     /// Cells that are missing in the sums.
@@ -359,13 +359,13 @@ impl Recalled {
             }
             RecordKind::ClusterSecond => {
                 let tick = number(&mut reader)?;
-                let frames = number(&mut reader)?;
+                let rank = number(&mut reader)?;
                 let coverage = Coverage { reporting: number(&mut reader)?, expected: number(&mut reader)? };
                 let skipped = number(&mut reader)?;
-                // Of one second that with most frames says most; of equals the later one.
-                if self.seconds.get(&tick).is_none_or(|known| known.frames <= frames) {
+                // Of one second that of the highest rank says most; of equals the later one.
+                if self.seconds.get(&tick).is_none_or(|known| known.rank <= rank) {
                     let rest = Bytes::copy_from_slice(reader.rest());
-                    self.seconds.insert(tick, Recall { epoch, frames, coverage, skipped, rest });
+                    self.seconds.insert(tick, Recall { epoch, rank, coverage, skipped, rest });
                 }
                 return Ok(Said::Cluster(tick));
             }
@@ -373,14 +373,14 @@ impl Recalled {
         Ok(Said::Nothing)
     }
 
-    /// Frames behind a second; `None` when it is not among them.
-    pub(crate) fn frames(&self, tick: u32) -> Option<u32> {
-        Some(self.seconds.get(&tick)?.frames)
+    /// Rank of a second; `None` when it is not among them.
+    pub(crate) fn rank(&self, tick: u32) -> Option<u32> {
+        Some(self.seconds.get(&tick)?.rank)
     }
 
     /// A second; `None` when it is not among them, or cannot be read.
     pub(crate) fn second(&self, tick: u32) -> Option<RecalledSecond> {
-        let Recall { epoch, frames, coverage, skipped, rest } = self.seconds.get(&tick)?;
+        let Recall { epoch, rank, coverage, skipped, rest } = self.seconds.get(&tick)?;
         let tables = self.epochs.get(epoch)?;
         let mut reader = Reader::new(rest);
         let mut frames_of = BTreeMap::new();
@@ -393,7 +393,7 @@ impl Recalled {
         let (sums, without_name) = rollup::decode(reader.rest()).ok()?.resolve(tables);
         let skipped = skipped.saturating_add(without_name);
         let sums = Arc::new(sums);
-        Some(RecalledSecond { frames: *frames, coverage: *coverage, skipped, frames_of, sums })
+        Some(RecalledSecond { rank: *rank, coverage: *coverage, skipped, frames_of, sums })
     }
 
     /// The seconds there are, ascending.
@@ -604,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_of_the_cluster_is_read_again_and_the_one_with_most_frames_counts() {
+    fn a_second_of_the_cluster_is_read_again_and_the_one_of_the_highest_rank_counts() {
         let mut sums = Sums::new();
         let groups = [Group::of("zone", "a").unwrap()];
         for content in contents(600..603) {
@@ -621,8 +621,8 @@ mod tests {
             }
         }
         let second = recalled.second(600).unwrap();
-        assert_eq!((second.frames, second.coverage, &*second.sums), (3, Coverage { reporting: 3, expected: 4 }, &sums));
-        assert_eq!((recalled.frames(600), recalled.frames(601)), (Some(3), None));
+        assert_eq!((second.rank, second.coverage, &*second.sums), (3, Coverage { reporting: 3, expected: 4 }, &sums));
+        assert_eq!((recalled.rank(600), recalled.rank(601)), (Some(3), None));
         recalled.forget_before(601);
         assert_eq!((recalled.ticks().count(), recalled.epochs.len()), (0, 0));
     }

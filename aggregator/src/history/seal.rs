@@ -38,8 +38,8 @@ pub(crate) trait Expects: Send + Sync {
 pub(super) struct ClusterSecond {
     /// Unix seconds.
     pub(super) tick: u32,
-    /// Frames behind it.
-    pub(super) frames: u32,
+    /// As [`ledger::TickView::rank`].
+    pub(super) rank: u32,
     /// Nodes behind it.
     pub(super) coverage: ledger::Coverage,
     /// Frames behind each group.
@@ -84,7 +84,7 @@ fn value(kind: Kind, columns: &Columns, position: usize) -> SecondValue<'_> {
 
 /// The blocks of the cluster and of each group of one window, handed to `each` one by one. `second` gives the seconds
 /// there are, again for each few groups: all of them unpacked would take hundreds of megabytes. Of two versions of a
-/// second the one with more frames counts, of equals the one that was sealed later.
+/// second the one of the higher rank counts, of equals the one that was sealed later.
 pub(super) fn of_cluster(
     start: u32,
     now: u32,
@@ -108,7 +108,7 @@ pub(super) fn of_cluster(
                 }
                 let new = || BlockBuilder::new(Subject::from(group.clone()), start);
                 let builder = builders.entry(group.clone()).or_insert_with(new);
-                let revision = u64::from(second.frames) << 32 | u64::from(now);
+                let revision = u64::from(second.rank) << 32 | u64::from(now);
                 let pushed =
                     builder.push(tick, revision, coverage(&second, group, expects), cells(&second.sums, group));
                 debug_assert!(pushed.is_ok(), "seconds of a window ascend");

@@ -195,15 +195,15 @@ impl Worker {
         (settled.saturating_sub(CHANGES_FOR)..=settled).filter(changed)
     }
 
-    /// A second of the cluster: of what the ledger has and what was recalled the one with more frames.
+    /// A second of the cluster: of what the ledger has and what was recalled the one of the higher rank.
     fn cluster_second(&self, tick: u32) -> Option<ClusterSecond> {
         let view = self.history.ledger.view(tick).filter(|view| view.revision > 0);
-        let recalled = self.recalled.frames(tick);
-        if view.as_ref().is_none_or(|view| recalled > Some(view.frames.counted))
+        let recalled = self.recalled.rank(tick);
+        if view.as_ref().is_none_or(|view| recalled > Some(view.rank()))
             && let Some(second) = self.recalled.second(tick)
         {
-            let RecalledSecond { frames, coverage, skipped, frames_of, sums } = second;
-            return Some(ClusterSecond { tick, frames, coverage, frames_of, skipped, sums });
+            let RecalledSecond { rank, coverage, skipped, frames_of, sums } = second;
+            return Some(ClusterSecond { tick, rank, coverage, frames_of, skipped, sums });
         }
         let view = view?;
         let sums = view.sums();
@@ -212,7 +212,7 @@ impl Worker {
         };
         Some(ClusterSecond {
             tick,
-            frames: view.frames.counted,
+            rank: view.rank(),
             coverage: view.coverage,
             frames_of: sums.groups().map(frames_of).collect(),
             skipped: view.skipped_cells,

@@ -51,7 +51,9 @@ fn who_claims_a_frame_first_makes_its_owner_drop_nothing() {
         let disputes = ledger.disputes();
         assert_eq!((disputes.len(), disputes[0].writers, disputes[0].frames), (1, [writer(1), writer(2)], 1));
         assert_eq!(disputes[0].nodes, [NodeId::sanitised("node-7")]);
+        let before = ledger.view(T).unwrap().rank();
         ledger.set_quarantine(T_MS + 500, quarantine(&["aggregator-1"], &[]));
+        assert!(ledger.view(T).unwrap().rank() > before, "the history keeps this one, with fewer frames");
         assert_eq!((total(ledger, T), ledger.check(T)), (Some((5, 1)), Check::Balanced));
         assert!(ledger.disputes().is_empty() && ledger.quarantine().writers.contains_key(&writer(1)));
     }
