@@ -64,6 +64,8 @@ starling_service::metrics! {
         gossip_live_peers: Gauge = "starling_aggregator_gossip_live_peers";
         /// Members passed over because their facts cannot be read, counted at every look.
         members_skipped: Counter = "starling_aggregator_members_skipped";
+        /// Frames that came more than a minute after their second: of a node that was cut off, or that rewrites its past.
+        frames_late: Counter = "starling_aggregator_frames_late";
         /// Frames decoded and offered to the ledger.
         frames: Counter = "starling_aggregator_frames";
         /// Bytes of those frames.
@@ -345,6 +347,7 @@ starling_service::metrics! {
 
         log node_stream_line most 50 every LINE_EVERY;
         log frame_refused_line every LINE_EVERY;
+        log frame_late_line every LINE_EVERY;
         log keyframe_requested_line every LINE_EVERY;
         log series_without_place_line every LINE_EVERY;
         log node_contested_line every LINE_EVERY;
@@ -474,6 +477,15 @@ impl Metrics {
         self.frames.inc();
         self.frame_bytes.add(bytes as u64);
         self.frame_delay.record(Duration::from_millis(delay_ms.into()));
+    }
+
+    /// A node said something of a second that was shown long ago.
+    pub(crate) fn frame_late(&self, node: &str, tick: u32, delay_ms: u32) {
+        self.frames_late.inc();
+        if let Some(left_out) = self.frame_late_line.allow() {
+            let late_secs = delay_ms / 1000;
+            info!(node, tick, late_secs, left_out, "a node fills in or changes seconds that are over long since");
+        }
     }
 
     /// A frame was refused for good.

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    bucket::Bucket,
     names::{NameQuota, NodeNames},
     namesakes::ALIVE_FOR,
 };
@@ -39,6 +40,11 @@ use crate::{
 const CONTEST_TAKEOVERS: usize = 3;
 /// See [`CONTEST_TAKEOVERS`].
 const CONTEST_WINDOW: Duration = Duration::from_secs(60);
+/// Connections that a node may open at once: a failover with a network that comes and goes takes some ten. Beyond it one a second
+/// ([`CONNECTS_PER_SECOND`]); a further one is refused and counted as such, and the open one stays.
+const CONNECTS_BURST: f64 = 60.0;
+/// See [`CONNECTS_BURST`].
+const CONNECTS_PER_SECOND: f64 = 1.0;
 /// Bytes of the blocks of all nodes together. Beyond it the oldest blocks go, whichever node they belong to, and are
 /// counted: the last 15 minutes of 4,000 busy hosts (100 to 150 bytes a frame) fit. About half of what is written to is
 /// not sealed yet and takes up to twice as much.
@@ -135,6 +141,8 @@ struct State {
     unwritten: Option<(Arc<Latest>, SparseBytes)>,
     latest: Option<Arc<Latest>>,
     stopped: bool,
+    /// What it may still connect; full before the first connection.
+    connects: Option<Bucket>,
     /// When another daemon of this name last took an open stream's place: at most [`CONTEST_TAKEOVERS`].
     takeovers: VecDeque<Instant>,
 }
@@ -188,6 +196,11 @@ pub(crate) enum ClaimError {
     /// A newer connection of the same daemon is open.
     #[error("a newer connection of this daemon is open")]
     Older,
+    /// It connects again and again.
+    #[error(
+        "this node opened {CONNECTS_BURST} connections within moments and one a second since: it is to wait longer"
+    )]
+    TooOften,
     /// As many nodes as the settings allow are connected.
     #[error("{0} nodes are connected, as many as nodes_max allows")]
     Full(usize),
@@ -352,6 +365,11 @@ impl IngestNode {
         mut about: About,
     ) -> Result<(Claim, bool), ClaimError> {
         let mut state = self.state();
+        let now = Instant::now();
+        let full = || Bucket::new(now, CONNECTS_BURST, CONNECTS_PER_SECOND);
+        if !state.connects.get_or_insert_with(full).try_take(now) {
+            return Err(ClaimError::TooOften);
+        }
         let before = &state.about.origin;
         about.origin.since_unix_ms = match &state.session {
             Some(_) if !before.machine.differs(&about.origin.machine) => before.since_unix_ms,

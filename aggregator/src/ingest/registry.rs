@@ -409,6 +409,21 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_connects_again_and_again_is_refused_and_keeps_what_it_has() {
+        let registry = registry();
+        let stream = StreamId::random();
+        let claims: Vec<_> = (1..100).map(|n| registry.claim(&id("a"), stream, n, About::default())).collect();
+        let taken: Vec<_> = claims.iter().flatten().collect();
+        assert!((60..64).contains(&taken.len()), "{}", taken.len());
+        assert!(matches!(claims.last(), Some(Err(ClaimError::TooOften))));
+        assert!(taken.last().is_some_and(|open| !open.replaced.is_cancelled()), "the open one stays");
+        assert!(
+            registry.claim(&id("b"), StreamId::random(), 1, About::default()).is_ok(),
+            "another node does not wait"
+        );
+    }
+
+    #[test]
     fn the_newest_session_wins() {
         let registry = registry();
         let stream = StreamId::random();

@@ -54,6 +54,10 @@ const FRAMES_BURST: f64 = 120.0;
 /// Frames a second taken from one node; further ones wait in its own buffers.
 const FRAMES_PER_SECOND: f64 = 40.0;
 
+/// A frame that comes so long after its second changes what was shown long ago: after an outage that is right, else it is a node
+/// that rewrites its past. It is taken, counted and named.
+const LATE_MS: u32 = 60_000;
+
 type Outbox = mpsc::Sender<Result<v1::IngestResponse, Status>>;
 
 /// Why a session is over.
@@ -100,7 +104,7 @@ impl IngestSession {
         let claim = intake.registry.claim(&greeting.node, greeting.stream, greeting.session, greeting.about).map_err(
             |error| match error {
                 ClaimError::Older => Status::aborted(error.to_string()),
-                ClaimError::Full(_) => Status::resource_exhausted(error.to_string()),
+                ClaimError::Full(_) | ClaimError::TooOften => Status::resource_exhausted(error.to_string()),
             },
         )?;
         let groups = intake.registry.groups_of(&claim.node.about().labels).into();
@@ -331,6 +335,9 @@ impl IngestSession {
             Ok(()) => {
                 let delay_ms = age_ms(tick, now);
                 self.intake.metrics.frame_taken(frame.encoded_len(), delay_ms);
+                if delay_ms > LATE_MS {
+                    self.intake.metrics.frame_late(self.node().as_str(), tick, delay_ms);
+                }
                 self.claim.keep(decoded, delay_ms);
                 Ok(Vec::new())
             }
