@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use starling_proto::v1::{NodeView, Sections, WatchNodeRequest};
+use starling_proto::v1::{GetSeriesRequest, NodeView, Sections, WatchNodeRequest};
 use starling_tests::{Cluster, Oracle, Program, eventually};
 
 const NODES: u32 = 3;
@@ -141,4 +141,39 @@ async fn no_second_of_a_daemon_is_lost_or_doubled_when_its_aggregator_is_killed(
         }
     }
     drop(daemons);
+}
+
+/// An aggregator that started again has the seconds of a node that did not come back, and gives them out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_seconds_of_a_node_that_is_gone_outlive_a_restart_of_the_aggregator() {
+    let mut cluster = Cluster::start(1).await;
+    let mut daemon = Program::daemon("host-0", &cluster.seeds(), &[]);
+    let first = eventually("five seconds", async || {
+        let newest = cluster.view(0, 0).await?.tick;
+        cluster.view(0, newest - 5).await.and_then(|view| {
+            match view.completeness.unwrap_or_default().nodes_reporting() {
+                1 => Ok(view.tick),
+                other => Err(format!("{other} nodes")),
+            }
+        })
+    })
+    .await;
+    daemon.kill();
+    // Written within a second.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    cluster.aggregators[0].start_again();
+    let asked = GetSeriesRequest {
+        node_id: "host-0".into(),
+        name: "system.cpu.utilization".into(),
+        from_tick: first,
+        to_tick: first + 4,
+        ..Default::default()
+    };
+    eventually("its seconds", async || {
+        let answer =
+            cluster.query(0).await.get_series(asked.clone()).await.map_err(|status| status.to_string())?.into_inner();
+        let there = answer.points.iter().filter(|point| point.seconds == Some(1)).count();
+        if there == 5 && answer.series.len() == 1 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use starling_proto::{ids::NodeId, limits::PEER_MESSAGE_BYTES_MAX, v1};
 use starling_service::grpc::query_server;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
 use super::{
     Answers, Holders, OverTime, Streams, Views, check_group, follow, forward, node, nodes, off_thread, oldest_kept,
@@ -153,8 +153,16 @@ impl query_server::Query for QueryService {
             return Err(Status::invalid_argument("node_id: give a node or a group, not both"));
         }
         let id = parse_node(&request.node_id)?;
-        if let Some(member) = forward::holder(&self.holders, &id, forwarded)? {
-            return Ok(Response::new(forward::get_series(&self.holders, &member, request).await?));
+        match forward::holder(&self.holders, &id, forwarded) {
+            // One that did not come back after we started again: its seconds are in the log, and it is in no table.
+            Err(unknown) if unknown.code() == Code::NotFound && request.from_tick > 0 && !forwarded => {
+                return Ok(Response::new(self.over_time.series(Request::new(request)).await?));
+            }
+            Ok(Some(member)) => {
+                return Ok(Response::new(forward::get_series(&self.holders, &member, request).await?));
+            }
+            Ok(None) => {}
+            Err(other) => return Err(other),
         }
         let gone = || Status::not_found(format!("node_id: {id} has sent nothing in the last 15 minutes"));
         let node = self.registry.get(&id).ok_or_else(gone)?;

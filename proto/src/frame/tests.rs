@@ -279,3 +279,33 @@ fn a_dictionary_that_outgrows_its_limit_starts_again() {
         assert!(decoder.dictionary_len() <= limits::DICTIONARY_MAX);
     }
 }
+
+/// Seconds of the small world as the last release encoded them (`released/frames.binpb`, frames with their lengths before them)
+/// are read as they were cut. `STARLING_BLESS=1` writes the file again: at a release, with `make wire-baseline`.
+#[test]
+fn frames_of_the_last_release_are_read() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("released/frames.binpb");
+    let cut: Vec<Content> = (0..6_i64)
+        .map(|i| {
+            let value =
+                |at: i64| (at % 7 != i).then_some((at * 1_000_003 * (i + 1) + i) * if at % 2 == 0 { 1 } else { -1 });
+            content(1_000 + i as u32, &(0..24).map(value).collect::<Vec<_>>())
+        })
+        .collect();
+    if std::env::var_os("STARLING_BLESS").is_some() {
+        let (mut encoder, mut bytes) = (Encoder::new(), Vec::new());
+        for content in &cut {
+            // The fifth is a keyframe in between.
+            let frame = encoder.encode(content, Some(WriterId::new([1; 16])), content.tick == 1_004);
+            prost::Message::encode_length_delimited(&frame, &mut bytes).unwrap();
+        }
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let bytes = std::fs::read(&file).unwrap();
+    let (mut left, mut decoder, names) = (&bytes[..], Decoder::new(), Interner::default());
+    for content in cut {
+        let frame = <crate::v1::Frame as prost::Message>::decode_length_delimited(&mut left).unwrap();
+        assert_eq!(read(&mut decoder, &frame, &names).map(sorted), Ok(sorted(content)));
+    }
+    assert!(left.is_empty());
+}
