@@ -46,6 +46,8 @@ class Audit:
             if not lines:
                 continue
             line = lines[0]
+            if line["nodesReporting"] is None:  # nothing is held of this second
+                line = {"nodesReporting": 0, "framesCounted": 0, "nodesMissing": self.nodes}
             if line["nodesReporting"] > len(self.nodes) or line["framesCounted"] > line["nodesReporting"]:
                 wrong.append(f"{tick}: {line['framesCounted']} frames of {line['nodesReporting']} nodes: more than there are")
             missing = line["nodesMissing"]

@@ -133,25 +133,23 @@ fn faults(said: &[Said]) -> Vec<String> {
     faults
 }
 
-/// Nodes in it, nodes expected, and the first that are missing.
-fn nodes(ledger: &v1::Ledger) -> (u32, u32, &[String]) {
-    ledger
-        .completeness
-        .as_ref()
-        .map_or((0, 0, &[]), |all| (all.nodes_reporting(), all.nodes_expected(), &all.nodes_missing[..]))
+/// Nodes in it, nodes expected, and the first that are missing; `None` for a second of which nothing is held.
+fn nodes(ledger: &v1::Ledger) -> Option<(u32, u32, &[String])> {
+    let all = ledger.completeness.as_ref().filter(|_| !ledger.view_hash.is_empty())?;
+    Some((all.nodes_reporting(), all.nodes_expected(), &all.nodes_missing[..]))
 }
 
 fn line(tick: u32, (name, answer): &Said) -> serde_json::Value {
     match answer {
         Err(error) => serde_json::json!({ "tick": tick, "aggregator": name, "error": error }),
         Ok(ledger) => {
-            let (reporting, expected, missing) = nodes(ledger);
+            let held = nodes(ledger);
             let check = ledger.conservation.clone().unwrap_or_default();
             serde_json::json!({
-                "tick": tick, "aggregator": name, "nodesReporting": reporting, "nodesExpected": expected,
-                "nodesMissing": missing, "framesCounted": ledger.frames_counted(), "balanced": check.balanced(),
-                "detail": check.detail, "overlaps": ledger.overlaps(), "forks": ledger.forks(),
-                "viewHash": ledger.view_hash,
+                "tick": tick, "aggregator": name, "nodesReporting": held.map(|held| held.0),
+                "nodesExpected": held.map(|held| held.1), "nodesMissing": held.map(|held| held.2),
+                "framesCounted": ledger.frames_counted(), "balanced": check.balanced(), "detail": check.detail,
+                "overlaps": ledger.overlaps(), "forks": ledger.forks(), "viewHash": ledger.view_hash,
             })
         }
     }
@@ -165,16 +163,20 @@ fn text(seconds: &[(u32, Vec<Said>)]) -> String {
     for (tick, said) in seconds {
         asked = said.iter().map(|(name, _)| name.as_str()).collect();
         let faults = faults(said);
-        let (reporting, expected, missing) =
-            said.iter().find_map(|(_, one)| one.as_ref().ok()).map_or((0, 0, &[][..]), nodes);
+        let held = said.iter().filter_map(|(_, one)| one.as_ref().ok()).next().map(nodes);
         let at = day_of(i64::from(*tick));
-        if reporting < expected {
-            text += &format!("{at}  {tick}  {reporting} of {expected} nodes, missing: {}\n", missing.join(" "));
+        match held {
+            Some(Some((reporting, expected, missing))) if reporting < expected => {
+                text += &format!("{at}  {tick}  {reporting} of {expected} nodes, missing: {}\n", missing.join(" "));
+            }
+            Some(None) => text += &format!("{at}  {tick}  no node reported\n"),
+            // Whole, or nobody answered, which is a fault.
+            Some(Some(_)) => whole += usize::from(faults.is_empty()),
+            None => {}
         }
         for fault in &faults {
             text += &format!("{at}  {tick}  {fault}\n");
         }
-        whole += usize::from(reporting == expected && faults.is_empty());
     }
     text + &format!("{whole} of {} seconds are whole and the same at {}\n", seconds.len(), asked.join(", "))
 }
@@ -202,12 +204,16 @@ mod tests {
 
     #[test]
     fn a_second_that_lacks_a_node_is_named_and_is_no_fault() {
-        let seconds =
-            [(10, vec![second("agg-1", 2, "a"), second("agg-2", 2, "a")]), (11, vec![second("agg-1", 1, "b")])];
+        let seconds = [
+            (10, vec![second("agg-1", 2, "a"), second("agg-2", 2, "a")]),
+            (11, vec![second("agg-1", 1, "b")]),
+            (12, vec![second("agg-1", 0, "")]),
+        ];
         assert!(seconds.iter().all(|(_, said)| faults(said).is_empty()));
         assert_eq!(
             text(&seconds),
-            "1970-01-01T00:00:11Z  11  1 of 2 nodes, missing: web-2\n1 of 2 seconds are whole and the same at agg-1\n"
+            "1970-01-01T00:00:11Z  11  1 of 2 nodes, missing: web-2\n\
+             1970-01-01T00:00:12Z  12  no node reported\n1 of 3 seconds are whole and the same at agg-1\n"
         );
     }
 
