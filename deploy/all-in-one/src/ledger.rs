@@ -163,7 +163,7 @@ fn text(seconds: &[(u32, Vec<Said>)]) -> String {
     for (tick, said) in seconds {
         asked = said.iter().map(|(name, _)| name.as_str()).collect();
         let faults = faults(said);
-        let held = said.iter().filter_map(|(_, one)| one.as_ref().ok()).next().map(nodes);
+        let held = said.iter().find_map(|(_, one)| one.as_ref().ok()).map(nodes);
         let at = day_of(i64::from(*tick));
         match held {
             Some(Some((reporting, expected, missing))) if reporting < expected => {
