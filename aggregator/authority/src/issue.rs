@@ -219,7 +219,7 @@ mod tests {
         let files = starling_service::credentials::Files::of_folder(folder.path());
         // By the clock of this host: both were made for another day.
         let error = starling_service::credentials::Credentials::load(files, None, Role::Aggregator, false).err();
-        assert!(error.is_none_or(|error| error.what.contains("expired") || error.what.contains("not valid yet")));
+        assert!(error.is_none_or(|error| error.what.contains("it ended at") || error.what.contains("it is not valid before")));
         let late = opened.issue(&wish(Role::Node, 1), opened.ends());
         assert!(matches!(late, Err(AuthorityError::Ended(_))));
         assert!(opened.intermediate("agg-2", Duration::days(1), now()).is_err(), "one below a root is enough");
