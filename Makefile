@@ -99,12 +99,19 @@ chaos: page ## A cluster under kills, stops, set clocks, partitions and loss, ev
 	cargo build --release -p starling-aggregator -p starling-dashboard -p starling-tests --bins
 	target/release/starling-chaos --minutes $(MINUTES) $(ARGS)
 
+# Builds programs that say of themselves what they are made of, for scanners (section .dep-v0).
+AUDITABLE := $(CURDIR)/target/tools/cargo-auditable-0.7.7/bin/cargo-auditable
+$(AUDITABLE):
+	cargo install --quiet --locked cargo-auditable --version 0.7.7 --root $(CURDIR)/target/tools/cargo-auditable-0.7.7
+
 .PHONY: packages packages-check packages-test fleet-test
-packages: build ## deb and rpm packages of the release binaries, in target/packages
+packages: needs page $(AUDITABLE) ## deb and rpm packages with their bills of materials, in target/packages
+	PATH=$(dir $(AUDITABLE)):$$PATH cargo auditable build --release --locked -p starling -p starling-node -p starling-aggregator -p starling-dashboard
 	deploy/packages/build --binaries target/release --out target/packages
 
-packages-check: tools ## Units, packages, alert rules and board about Starling itself, without installing anything
-	deploy/packages/check
+packages-check: tools $(AUDITABLE) ## Units, packages, alert rules and board about Starling itself, without installing anything
+	PATH=$(dir $(AUDITABLE)):$$PATH cargo auditable build --locked -p starling-node
+	deploy/packages/check --auditable
 	deploy/prometheus/check
 
 packages-test: tools target/helm/ready ## Packages installed, upgraded, booted in a root made by debootstrap; the chart rendered (root; minutes)
