@@ -9,6 +9,8 @@
 # of this script; each is checked against SHA256SUMS beside it before anything is installed. deb where there is dpkg, else rpm.
 #
 # --from DIR-OR-URL         where the packages and SHA256SUMS are
+# --signers FILE            take them only with a SHA256SUMS.sig of a key in FILE, which has the line that deploy/packages/sign
+#                           printed and came another way than the packages (wants ssh-keygen)
 # --aggregators LIST        for a node or a dashboard: HOST:PORT,HOST:PORT. Written to the environment file of the service,
 #                           unless that says it already
 # --node-id NAME            for a node; by default its host name
@@ -24,7 +26,7 @@ say() { printf 'install.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 usage() {
 	say "$1"
-	say "usage: sh install.sh [--from DIR-OR-URL] [--aggregators HOST:PORT,...] [--node-id NAME] [--join HOST:PORT,... --token-file FILE] node|aggregator|dashboard|tool..."
+	say "usage: sh install.sh [--from DIR-OR-URL] [--signers FILE] [--aggregators HOST:PORT,...] [--node-id NAME] [--join HOST:PORT,... --token-file FILE] node|aggregator|dashboard|tool..."
 	exit 2
 }
 
@@ -42,6 +44,15 @@ fetch() {
 		;;
 	*) cp -- "$from/$1" "$work/$1" ;;
 	esac || die "no $1 at $from"
+}
+
+# signed: SHA256SUMS is, by one of $signers; names as in deploy/packages/sign.
+signed() {
+	[ -r "$signers" ] || die "--signers $signers: no such file"
+	command -v ssh-keygen >/dev/null || die "ssh-keygen is missing, which checks signatures: install openssh-client (rpm: openssh)"
+	fetch SHA256SUMS.sig
+	said=$(ssh-keygen -Y verify -f "$signers" -I starling-packages -n starling-packages -s "$work/SHA256SUMS.sig" 2>&1 <"$work/SHA256SUMS") ||
+		die "SHA256SUMS is not signed by a key in $signers: nothing was installed ($said)"
 }
 
 # newest PACKAGE: its file for this host, as SHA256SUMS lists it.
@@ -84,13 +95,14 @@ become_member() {
 }
 
 main() {
-	from='' aggregators='' node_id='' join='' token_file='' programs=''
+	from='' signers='' aggregators='' node_id='' join='' token_file='' programs=''
 	while [ $# -gt 0 ]; do
 		case $1 in
-		--from | --aggregators | --node-id | --join | --token-file)
+		--from | --signers | --aggregators | --node-id | --join | --token-file)
 			[ $# -ge 2 ] || usage "$1 wants a value"
 			case $1 in
 			--from) from=${2%/} ;;
+			--signers) signers=$2 ;;
 			--aggregators) aggregators=$2 ;;
 			--node-id) node_id=$2 ;;
 			--join) join=$2 ;;
@@ -127,6 +139,7 @@ main() {
 	# apt reads packages as a user of its own.
 	chmod 755 "$work"
 	fetch SHA256SUMS
+	if [ -n "$signers" ]; then signed; fi
 	set --
 	for program in $programs; do
 		case $program in tool) package=starling ;; *) package=starling-$program ;; esac
