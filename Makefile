@@ -106,8 +106,8 @@ $(AUDITABLE):
 
 .PHONY: packages packages-check packages-test fleet-test
 packages: needs page $(AUDITABLE) ## deb and rpm packages with their bills of materials, in target/packages
-	PATH=$(dir $(AUDITABLE)):$$PATH cargo auditable build --release --locked -p starling -p starling-node -p starling-aggregator -p starling-dashboard
-	deploy/packages/build --binaries target/release --out target/packages
+	deploy/packages/compile $(AUDITABLE) target/packages-build
+	deploy/packages/build --binaries target/packages-build/release --out target/packages
 
 packages-check: tools $(AUDITABLE) ## Units, packages, alert rules and board about Starling itself, without installing anything
 	PATH=$(dir $(AUDITABLE)):$$PATH cargo auditable build --locked -p starling-node
