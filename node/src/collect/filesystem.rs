@@ -6,8 +6,6 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -48,6 +46,8 @@ pub(super) struct Filesystem {
     crew: Crew<Question>,
     /// Those that did not answer twice, as of the last look.
     silent: Vec<Box<[u8]>>,
+    /// Those of process 1 that are not mounted where this daemon looks, as of the last look.
+    unseen: Vec<Box<[u8]>>,
     ask: fn(&Path) -> Option<Size>,
     limit: Series,
     usage: Series,
@@ -104,12 +104,13 @@ impl Filesystem {
     fn asking(config: &CollectConfig, ask: fn(&Path) -> Option<Size>) -> Self {
         Self {
             mountinfo: ["1/mountinfo", "self/mountinfo"]
-                .map(|name| KeptFile::new(config.procfs.join(name), Shape::Records)),
+                .map(|name| KeptFile::read_once_in(INTERVAL, config.procfs.join(name), Shape::Records)),
             rootfs: config.rootfs.clone(),
             since: INTERVAL,
             seen: Vec::new(),
             crew: Crew::new(HANGING_MAX, PATIENCE),
             silent: Vec::new(),
+            unseen: Vec::new(),
             ask,
             limit: Series::of(&catalogue::FILESYSTEM_LIMIT, &[]),
             usage: Series::of(&catalogue::FILESYSTEM_USAGE, &[]),
@@ -118,12 +119,26 @@ impl Filesystem {
 
     fn look(&mut self, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let [first, own] = &mut self.mountinfo;
-        let mountinfo = match first.read() {
+        let (mut mounts, unknown, here) = match first.read() {
             // Empty when the daemon may open the file and not read it.
-            Ok(Some(text)) if !text.is_empty() => Some(text),
-            _ => own.read()?,
+            Ok(Some(text)) if !text.is_empty() => {
+                let (mounts, unknown) = mounts::local(text);
+                // A list of its own that cannot be read says nothing.
+                let own = own.read().ok().flatten().filter(|text| !text.is_empty());
+                (mounts, unknown, own.map(mounts::Here::of))
+            }
+            _ => {
+                let (mounts, unknown) = mounts::local(own.read()?.unwrap_or_default());
+                (mounts, unknown, None)
+            }
         };
-        let (mut mounts, unknown) = mounts::local(mountinfo.unwrap_or_default());
+        self.unseen.clear();
+        if let Some(here) = here {
+            let (those_here, elsewhere) = mounts.into_iter().partition(|mount| mount.is_here(&self.rootfs, &here));
+            mounts = those_here;
+            let elsewhere: Vec<mounts::Mount> = elsewhere;
+            self.unseen.extend(elsewhere.into_iter().map(|mount| mount.point));
+        }
         for _ in 0..unknown {
             sink.left_out(|| "mountinfo: a line that is none of a mount".to_owned());
         }
@@ -158,11 +173,10 @@ impl Filesystem {
     /// Asks all that are not asked already. The answers by mount point; who is not among them has not answered.
     fn ask(&self, mounts: &[mounts::Mount]) -> HashMap<Box<[u8]>, Option<Size>> {
         let out = self.crew.out();
-        let questions = mounts.iter().filter(|mount| out.iter().all(|(point, _)| *point != mount.point)).map(|mount| {
-            let relative = mount.point.strip_prefix(b"/").unwrap_or(&mount.point);
-            let path = self.rootfs.join(OsStr::from_bytes(relative));
-            Question { point: mount.point.clone(), path, ask: self.ask }
-        });
+        let questions = mounts
+            .iter()
+            .filter(|mount| out.iter().all(|(point, _)| *point != mount.point))
+            .map(|mount| Question { point: mount.point.clone(), path: mount.path(&self.rootfs), ask: self.ask });
         let questions: Vec<Question> = questions.collect();
         // Those that are handed back are asked at the next look.
         drop(self.crew.round(questions, LOOK_MAX));
@@ -199,6 +213,15 @@ impl Collector for Filesystem {
         }
         for point in &self.silent {
             sink.left_out(|| format!("the filesystem at {} does not answer", text::printable(point)));
+        }
+        for point in &self.unseen {
+            sink.left_out(|| {
+                format!(
+                    "the filesystem at {} is not seen from here; in a container mount the host's / with the propagation \
+                     rslave and name it as rootfs",
+                    text::printable(point)
+                )
+            });
         }
         if self.seen.is_empty() {
             return Ok(Collected::Absent);
@@ -280,6 +303,33 @@ mod tests {
         fs::write(&mountinfo, "1 0 8:1 / / rw - ext4 a rw\n3 1 8:3 / /gone rw - xfs b rw\n").unwrap();
         assert_eq!(sizes(&mut filesystem, 9).len(), 6);
         assert_eq!(sizes(&mut filesystem, 1).len(), 4, "one unmounted, one that cannot be found");
+    }
+
+    #[test]
+    fn one_that_is_not_mounted_here_has_no_size_of_another() {
+        let root = tempfile::tempdir().unwrap();
+        let proc = root.path().join("proc");
+        for (name, text) in [
+            ("1", "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /m rw - xfs b rw\n3 1 8:3 / /n rw - xfs c rw\n"),
+            ("self", "1 0 0:5 / / rw - overlay o rw\n2 1 8:1 / ROOT rw - ext4 a rw\n3 2 8:3 / ROOT/n rw - xfs c rw\n"),
+        ] {
+            fs::create_dir_all(proc.join(name)).unwrap();
+            let text = text.replace("ROOT", &root.path().display().to_string());
+            fs::write(proc.join(name).join("mountinfo"), text).unwrap();
+        }
+        let config = CollectConfig { procfs: proc, rootfs: root.path().into(), ..CollectConfig::default() };
+        let mut filesystem = Filesystem::asking(&config, |_| Some(Size { total: 100, used: 1, inodes: None }));
+        let mut samples = Vec::new();
+        let mut sink = Sink::new(&mut samples);
+        filesystem.collect(Duration::ZERO, &mut sink).unwrap();
+        let (faults, said) = sink.end();
+        assert_eq!(faults, 1);
+        let said = said.unwrap_or_default();
+        assert!(said.starts_with("the filesystem at /m is not seen from here"), "{said}");
+        let shown = samples.iter().filter(|sample| sample.series.is(&catalogue::MOUNT_LIMIT));
+        let shown: Vec<_> =
+            shown.filter_map(|sample| sample.series.attribute("system.filesystem.mountpoint")).collect();
+        assert_eq!(shown, ["/", "/n"]);
     }
 
     #[test]

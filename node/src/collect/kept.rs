@@ -8,9 +8,10 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::FileExt,
     path::PathBuf,
+    time::Duration,
 };
 
-use super::CollectError;
+use super::{CollectError, refused::Refused};
 
 /// First size of a buffer: `/proc/stat` of 16 cores and `/proc/net/netstat` fit.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -34,25 +35,34 @@ pub(super) struct KeptFile {
     shape: Shape,
     file: Option<File>,
     buffer: Vec<u8>,
+    refused: Refused,
 }
 
 impl KeptFile {
     pub(super) fn new(path: PathBuf, shape: Shape) -> Self {
-        Self { path, shape, file: None, buffer: Vec::new() }
+        Self::read_once_in(Duration::from_secs(1), path, shape)
+    }
+
+    /// One that is read less often than each second.
+    pub(super) fn read_once_in(every: Duration, path: PathBuf, shape: Shape) -> Self {
+        Self { path, shape, file: None, buffer: Vec::new(), refused: Refused::once_in(every) }
     }
 
     /// The content as of now. `None` when this host has no such file; it is looked for again at the next call.
     ///
     /// # Errors
     /// [`CollectError::Read`] when it exists and cannot be read, [`CollectError::TooLarge`] beyond
-    /// [`FILE_BYTES_MAX`]. The file is opened again at the next call.
+    /// [`FILE_BYTES_MAX`]. The file is opened again at the next call; one that may not be read, in ten minutes.
     pub(super) fn read(&mut self) -> Result<Option<&[u8]>, CollectError> {
+        if let Some(source) = self.refused.stands() {
+            return Err(CollectError::Read { path: self.path.clone(), source });
+        }
         let file = match self.file.take() {
             Some(file) => file,
             None => match File::open(&self.path) {
                 Ok(file) => file,
                 Err(error) if is_absent(&error) => return Ok(None),
-                Err(source) => return Err(CollectError::Read { path: self.path.clone(), source }),
+                Err(source) => return Err(self.failed(source)),
             },
         };
         let length = match self.fill(&file) {
@@ -61,7 +71,7 @@ impl KeptFile {
                 self.buffer = Vec::new();
                 return Err(CollectError::TooLarge { path: self.path.clone() });
             }
-            Err(source) => return Err(CollectError::Read { path: self.path.clone(), source }),
+            Err(source) => return Err(self.failed(source)),
         };
         self.file = Some(file);
         Ok(Some(&self.buffer[..length]))
@@ -74,6 +84,11 @@ impl KeptFile {
     pub(super) fn read_what_must_be(&mut self) -> Result<&[u8], CollectError> {
         let path = self.path.clone();
         self.read()?.ok_or(CollectError::Missing { path })
+    }
+
+    fn failed(&mut self, source: io::Error) -> CollectError {
+        self.refused.note(&source);
+        CollectError::Read { path: self.path.clone(), source }
     }
 
     fn fill(&mut self, file: &File) -> io::Result<usize> {
@@ -153,6 +168,26 @@ mod tests {
         assert_eq!(kept.read().unwrap().unwrap(), b"small again");
         let mut kept = KeptFile::new(dir.path().into(), Shape::Single);
         assert!(matches!(kept.read(), Err(CollectError::Read { .. })), "a directory");
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_not_asked_for_each_second() {
+        // It is for writing only, and that holds for root too.
+        let refused = Path::new("/proc/sys/vm/compact_memory");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::os::unix::fs::symlink(refused, &path).unwrap();
+        let mut kept = KeptFile::new(path.clone(), Shape::Single);
+        let Err(CollectError::Read { source, .. }) = kept.read() else {
+            return eprintln!("NOT RUN: this kernel lets {} be read", refused.display());
+        };
+        if source.kind() != ErrorKind::PermissionDenied {
+            return eprintln!("NOT RUN: {}: {source}", refused.display());
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "it may be read now").unwrap();
+        let refusals = (0..1_000).take_while(|_| kept.read().is_err()).count();
+        assert_eq!(refusals, 600, "for ten minutes of reads it was not even opened");
     }
 
     #[test]

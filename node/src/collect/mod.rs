@@ -21,6 +21,7 @@ mod mounts;
 mod network;
 mod paging;
 mod pressure;
+mod refused;
 mod roster;
 mod self_cost;
 mod sink;

@@ -1,6 +1,11 @@
 //! Which mounts hold data of this host, from `mountinfo`. Pure.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 
 use super::text;
 
@@ -66,6 +71,20 @@ impl Mount {
         &self.device
     }
 
+    /// Where it is looked for by whom the root of the host is at `rootfs`.
+    pub(super) fn path(&self, rootfs: &Path) -> PathBuf {
+        match self.point.strip_prefix(b"/").unwrap_or(&self.point) {
+            b"" => rootfs.components().as_path().to_owned(),
+            relative => rootfs.join(OsStr::from_bytes(relative)),
+        }
+    }
+
+    /// Whether the daemon has it there. The path alone does not say: where it is not mounted for the daemon, the size is that
+    /// of what lies below.
+    pub(super) fn is_here(&self, rootfs: &Path, here: &Here) -> bool {
+        here.0.contains(&(self.device.clone(), self.path(rootfs).as_os_str().as_bytes().into()))
+    }
+
     fn is_local(&self) -> bool {
         // A container's own root stands on a disk of the host; other overlays are other containers'.
         LOCAL.contains(&&*self.kind) || (&*self.kind == b"overlay" && &*self.point == b"/")
@@ -73,6 +92,18 @@ impl Mount {
 
     fn is_passable(&self) -> bool {
         LOCAL.contains(&&*self.kind) || PASSABLE.contains(&&*self.kind)
+    }
+}
+
+/// Mounts as the daemon itself has them: device and point of each.
+#[derive(Debug)]
+pub(super) struct Here(HashSet<(Box<[u8]>, Box<[u8]>)>);
+
+impl Here {
+    /// Of the daemon's own `mountinfo`.
+    pub(super) fn of(mountinfo: &[u8]) -> Self {
+        let mounts = text::lines(mountinfo).filter_map(Mount::parse);
+        Self(mounts.map(|mount| (mount.device, mount.point)).collect())
     }
 }
 
@@ -101,7 +132,7 @@ pub(super) fn local(mountinfo: &[u8]) -> (Vec<Mount>, u64) {
         .filter(|mount| mount.is_local() && is_reached_without_waiting(mount, &by_id))
         .collect();
     mounts.sort_by_key(|mount| (mount.point.len(), &mount.point));
-    let mut spaces = std::collections::HashSet::new();
+    let mut spaces = HashSet::new();
     let mut chosen: Vec<Mount> = mounts.into_iter().filter(|mount| spaces.insert(mount.space())).cloned().collect();
     chosen.sort_by(|a, b| a.point.cmp(&b.point));
     (chosen, unknown)
@@ -178,6 +209,24 @@ mod tests {
         let (mounts, unknown) = local(b"rubbish\n1 0 8:1 / relative rw - ext4 a rw\n5 1 8:1 / / rw\n\n");
         assert!(mounts.is_empty() && unknown == 3);
         assert_eq!(&*unescape(b"a\\040b\\134\\9\\04"), b"a b\\\\9\\04");
+    }
+
+    #[test]
+    fn what_is_mounted_for_others_only_is_not_here() {
+        let host = b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /home rw - ext4 b rw\n3 1 8:3 / /late rw - xfs c rw\n";
+        let here = |own: &[u8], rootfs: &str| {
+            let own = Here::of(own);
+            let (mounts, _) = local(host);
+            let here = mounts.iter().filter(|mount| mount.is_here(Path::new(rootfs), &own));
+            here.map(|mount| text::printable(&mount.point)).collect::<Vec<_>>()
+        };
+        assert_eq!(here(host, "/"), ["/", "/home", "/late"]);
+        let sandbox = b"1 0 8:1 / / rw - ext4 a rw\n2 1 0:9 / /home rw - tmpfs t rw\n";
+        assert_eq!(here(sandbox, "/"), ["/"], "another one at its place, and one that came later");
+        let container = b"1 0 0:5 / / rw - overlay o rw\n2 1 8:1 / /host/root rw - ext4 a rw\n3 2 8:2 / /host/root/home rw - ext4 b rw\n";
+        for rootfs in ["/host/root", "/host/root/"] {
+            assert_eq!(here(container, rootfs), ["/", "/home"]);
+        }
     }
 
     proptest! {

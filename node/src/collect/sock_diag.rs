@@ -5,10 +5,12 @@
 //! of the interface (`TCPDIAG_GETSOCK`, `struct inet_diag_req` in `include/uapi/linux/inet_diag.h`), which takes both
 //! families at once and which the kernel still answers; the second version takes one family, and so two walks.
 
-use std::io;
+use std::{io, time::Duration};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+
+use super::refused::Refused;
 
 /// Sockets read in one tick: about 2 ms, so half of what the whole daemon may cost. A larger table is read over several
 /// ticks: the kernel keeps the place.
@@ -90,6 +92,7 @@ pub(super) struct SockDiag {
     budget: Budget,
     socket: Option<Socket>,
     pass: Option<Pass>,
+    refused: Refused,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,19 +120,26 @@ impl SockDiag {
     }
 
     fn with_budget(budget: Budget) -> Self {
-        Self { buffer: vec![0; BUFFER_BYTES].into(), budget, socket: None, pass: None }
+        let refused = Refused::once_in(Duration::from_secs(1));
+        Self { buffer: vec![0; BUFFER_BYTES].into(), budget, socket: None, pass: None, refused }
     }
 
     /// Goes on with the pass, or starts one, and reads up to [`SOCKETS_PER_TICK`]. Gives the tally when the pass is
     /// through, which with fewer sockets is at once. Never waits: the kernel makes the answer inside the read.
     ///
     /// # Errors
-    /// [`SockDiagError`]; the next call starts again with a new socket.
+    /// [`SockDiagError`]; the next call starts again with a new socket, and when the kernel refuses, one in ten minutes.
     pub(super) fn read(&mut self) -> Result<Option<Tally>, SockDiagError> {
+        if let Some(refusal) = self.refused.stands() {
+            return Err(SockDiagError::Refused(refusal));
+        }
         let result = self.advance();
-        if result.is_err() {
+        if let Err(error) = &result {
             self.socket = None;
             self.pass = None;
+            if let SockDiagError::Socket(error) | SockDiagError::Refused(error) = error {
+                self.refused.note(error);
+            }
         }
         result
     }
