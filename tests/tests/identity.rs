@@ -74,6 +74,12 @@ async fn certificates_that_are_not_right_are_refused_before_anything_is_read_and
         !answer(&issuer, address, &odd(&[good], |_| ())).await.is_empty(),
         "the same client with a good one is taken"
     );
+    // Checks of the port that speak something else leave room in the log for who is of the cluster.
+    for _ in 0..60 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let _ = tokio::time::timeout(LIMIT, stream.read(&mut [0; 64])).await.expect("an end");
+    }
     let cases: [(&str, CertificateParams); 8] = [
         ("it ended at Jan  1", odd(&[good], |params| params.not_after = date_time_ymd(2024, 1, 1))),
         ("one of the two clocks is wrong", odd(&[good], |params| params.not_before = date_time_ymd(2090, 1, 1))),
@@ -96,4 +102,7 @@ async fn certificates_that_are_not_right_are_refused_before_anything_is_read_and
         })
         .await;
     }
+    let foreign = one.log().lines().filter(|line| line.contains("it does not speak TLS here")).count();
+    assert_eq!(foreign, 1, "{}", one.log());
+    assert!(one.log().contains("connection refused"));
 }

@@ -201,6 +201,10 @@ impl Opening {
             Ok(Err(error)) if is_gone(&error) => return refused("closed", None),
             Ok(Err(error)) => {
                 let (reason, why) = of_handshake(&error);
+                if is_foreign(&error) {
+                    metrics.refuse_foreign(reason, peer, &why);
+                    return None;
+                }
                 return refused(reason, Some(&why));
             }
             Err(_) => return refused("silent", None),
@@ -229,6 +233,13 @@ impl Opening {
 fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// Whether nothing shows that it is somebody of a cluster: no certificate that is not taken, and not ours that it does not take.
+fn is_foreign(error: &io::Error) -> bool {
+    use rustls::Error as Tls;
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>());
+    !matches!(tls, Some(Tls::InvalidCertificate(_) | Tls::AlertReceived(_)))
 }
 
 /// The reason as a label, and why in words.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::metrics::{By, Counter, Gauge};
+use crate::{
+    log::LogLimiter,
+    metrics::{By, Counter, Gauge},
+};
 
 crate::metrics! {
     /// Of all listeners of a service together. Cheap to clone; clones count together.
@@ -23,6 +26,7 @@ crate::metrics! {
         failed: Counter = "starling_accepts_failed";
 
         log refused_line most 10 every Duration::from_secs(60);
+        log foreign_line every Duration::from_secs(60);
         log denied_line most 10 every Duration::from_secs(60);
         log failed_line every Duration::from_secs(10);
     }
@@ -32,9 +36,19 @@ impl ListenMetrics {
     /// A connection that was not opened. A line only where somebody can do something about it: a check of the port by
     /// a load balancer is none.
     pub(super) fn refuse(&self, reason: &'static str, from: std::net::SocketAddr, why: Option<&str>) {
+        self.refuse_by(&self.refused_line, reason, from, why);
+    }
+
+    /// One of somebody who shows nothing of this cluster, such as a check of the port that speaks something. Its lines are
+    /// counted apart: however many come, they leave room for that of a certificate that is not taken.
+    pub(super) fn refuse_foreign(&self, reason: &'static str, from: std::net::SocketAddr, why: &str) {
+        self.refuse_by(&self.foreign_line, reason, from, Some(why));
+    }
+
+    fn refuse_by(&self, lines: &LogLimiter, reason: &'static str, from: std::net::SocketAddr, why: Option<&str>) {
         self.refused.of(reason).inc();
         if let Some(why) = why
-            && let Some(left_out) = self.refused_line.allow()
+            && let Some(left_out) = lines.allow()
         {
             warn!(%from, why, left_out, "connection refused");
         }
