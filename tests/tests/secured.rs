@@ -186,6 +186,19 @@ async fn a_renewed_certificate_is_taken_up_and_a_wrong_one_is_not() {
     .await;
     ask().await.unwrap();
     std::fs::write(folder.join("key.pem"), key).unwrap();
+    // A pair that fits, of another name: the others know this one by the name that it has.
+    let other = Path::new(&issuer.path("other")).to_owned();
+    issuer.run(&["issue", "aggregator", "agg-9", "--dir", &issuer.path("ca"), "--out", &issuer.path("other")]);
+    for file in ["certificate.pem", "key.pem"] {
+        std::fs::copy(other.join(file), folder.join(file)).unwrap();
+    }
+    eventually("another name takes a restart", async || {
+        let log = one.log();
+        let said = "is that of spiffe://test/aggregator/agg-9, and this runs as spiffe://test/aggregator/agg-1";
+        if log.contains(said) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    ask().await.unwrap();
     issuer.issue("aggregator", "agg-1");
     eventually("the new certificate is taken up", async || {
         let log = one.log();

@@ -120,6 +120,12 @@ impl Content {
         digest.finalize().into()
     }
 
+    /// The last second of the certificate and those between it and the authority; `None` for what is none.
+    pub(crate) fn ends(&self) -> Option<SystemTime> {
+        let chain = CertificateDer::pem_slice_iter(&self.certificate).flatten();
+        chain.filter_map(|certificate| Some(validity(&certificate)?.1)).min()
+    }
+
     /// Checks that they belong together and can be used by `role` at the time `now`.
     pub(crate) fn check(
         &self,

@@ -94,6 +94,15 @@ impl Security {
         Ok(Self(loaded.transpose()?.map(Arc::new)))
     }
 
+    /// As [`Security::load`], for a program that starts: see [`Credentials::load_to_run`].
+    ///
+    /// # Errors
+    /// Which file is wrong, and how.
+    pub fn load_to_run(settings: &TlsSettings, role: Role, strangers: bool) -> Result<Self, FilesError> {
+        let load = |files| Credentials::load_to_run(files, settings.revoked.clone(), role, strangers);
+        Ok(Self(settings.files().map(load).transpose()?.map(Arc::new)))
+    }
+
     /// `None` in plain text.
     #[must_use]
     pub const fn credentials(&self) -> Option<&Arc<Credentials>> {
@@ -166,10 +175,10 @@ impl Source {
         Content::read(&self.files, self.revoked.as_deref())
     }
 
-    /// Checks what was read, and makes of it what handshakes need.
-    fn make(&self, content: &Content) -> Result<InUse, FilesError> {
+    /// Checks what was read, as of the time `now`, and makes of it what handshakes need.
+    fn make(&self, content: &Content, now: SystemTime) -> Result<InUse, FilesError> {
         let revoked = content.revoked(self.revoked.as_deref())?;
-        let loaded = content.check(&self.files, self.role, &self.provider, SystemTime::now())?;
+        let loaded = content.check(&self.files, self.role, &self.provider, now)?;
         let failed = |what: String| FilesError { file: self.files.certificate.clone(), what };
         let refused = Refused { names: revoked.clone(), keys: self.removed.clone() };
         let server = server_config(&loaded, &self.provider, refused.clone(), self.strangers).map_err(failed)?;
@@ -187,9 +196,37 @@ impl Credentials {
     /// # Errors
     /// Which file is wrong, and how.
     pub fn load(files: Files, revoked: Option<PathBuf>, role: Role, strangers: bool) -> Result<Self, FilesError> {
+        Self::open(files, revoked, (role, strangers), |_| SystemTime::now())
+    }
+
+    /// As [`Credentials::load`]; a certificate that has ended is taken too, as of its last second. Nobody takes it, and
+    /// [`Security::ended`] says so; but a program that starts with it does its other work, and goes on with the next one
+    /// without being started again.
+    ///
+    /// # Errors
+    /// Which file is wrong, and how.
+    pub fn load_to_run(
+        files: Files,
+        revoked: Option<PathBuf>,
+        role: Role,
+        strangers: bool,
+    ) -> Result<Self, FilesError> {
+        Self::open(files, revoked, (role, strangers), |content| {
+            let now = SystemTime::now();
+            content.ends().map_or(now, |ends| ends.min(now))
+        })
+    }
+
+    fn open(
+        files: Files,
+        revoked: Option<PathBuf>,
+        (role, strangers): (Role, bool),
+        as_of: impl FnOnce(&Content) -> SystemTime,
+    ) -> Result<Self, FilesError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let source = Source { files, revoked, role, strangers, removed: RemovedKeys::default(), provider };
-        let first = source.make(&source.read()?)?;
+        let content = source.read()?;
+        let first = source.make(&content, as_of(&content))?;
         Ok(Self { source, in_use: RwLock::new(Arc::new(first)), refusals: AtomicU64::new(0) })
     }
 
@@ -239,10 +276,17 @@ impl Credentials {
     /// Which file is wrong, and how; what was in use stays.
     pub fn reload(&self) -> Result<bool, FilesError> {
         let content = self.source.read()?;
-        if content.fingerprint() == self.current().fingerprint {
+        let before = self.current();
+        if content.fingerprint() == before.fingerprint {
             return Ok(false);
         }
-        let next = self.source.make(&content)?;
+        let next = self.source.make(&content, SystemTime::now())?;
+        // Names of nodes and members are taken from it at the start, and what is kept belongs to that cluster.
+        if next.identity != before.identity {
+            let what =
+                format!("is that of {}, and this runs as {}: that takes a restart", next.identity, before.identity);
+            return Err(FilesError { file: self.source.files.certificate.clone(), what });
+        }
         *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         self.refusals.fetch_add(1, Ordering::Release);
         Ok(true)

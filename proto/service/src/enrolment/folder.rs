@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde::{Deserialize, Serialize};
 use starling_proto::{
     hex,
@@ -15,7 +15,7 @@ use starling_proto::{
 };
 
 use crate::{
-    credentials::{Files, JOINED, certificates, key_digest},
+    credentials::{Files, JOINED, Stranger, certificates, key_digest},
     identity::{Identity, Role},
     secret,
     state_folder::{self, OPEN, SECRET},
@@ -200,6 +200,16 @@ impl Folder {
         Ok(joined)
     }
 
+    /// The authorities of the membership, PEM, and who asks by them.
+    pub(super) fn believed(&self, joined: &Joined) -> Result<(String, Stranger), String> {
+        let identity = Identity::parse(&joined.identity).map_err(|error| error.to_string())?;
+        let ca = self.files().ca;
+        let authorities = fs::read_to_string(&ca).map_err(|error| format!("{}: {error}", ca.display()))?;
+        let stranger =
+            Stranger::of(&authorities, &identity.trust_domain).map_err(|what| format!("{}: {what}", ca.display()))?;
+        Ok((authorities, stranger))
+    }
+
     /// Replaces the authorities that are trusted, PEM.
     pub(super) fn trust(&self, authorities: &str) -> Result<(), FolderError> {
         self.write(&self.files().ca, authorities.as_bytes(), OPEN)
@@ -247,8 +257,25 @@ impl Folder {
 
 /// A request for a certificate for `key`; it says nothing else.
 pub(super) fn request(key: &KeyPair) -> Result<String, String> {
-    let request = CertificateParams::default().serialize_request(key).and_then(|request| request.pem());
-    request.map_err(|error| error.to_string())
+    signed(key, CertificateParams::default())
+}
+
+/// A proof by `key` that its bearer wants to be `identity` no more; see `LeaveRequest`.
+pub(super) fn leave_request(key: &KeyPair, identity: &Identity) -> Result<String, String> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, leaving(identity));
+    signed(key, params)
+}
+
+fn signed(key: &KeyPair, params: CertificateParams) -> Result<String, String> {
+    params.serialize_request(key).and_then(|request| request.pem()).map_err(|error| error.to_string())
+}
+
+/// What the request of who leaves says.
+#[must_use]
+pub fn leaving(identity: &Identity) -> String {
+    format!("leave {identity}")
 }
 
 fn of_key(key: &KeyPair) -> [u8; 32] {

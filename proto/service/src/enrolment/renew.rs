@@ -31,8 +31,10 @@ const RENEWED: (f64, f64) = (0.35, 0.85);
 /// First and longest wait after a failure; for a certificate that lives for minutes at most this part of its life.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
 const RETRY_PARTS: u32 = 20;
-/// Longest wait of a program that can do nothing until its certificate is renewed.
+/// Longest wait of a program whose certificate has ended or cannot be used: it can do nothing until that is renewed.
 const MENDED_WITHIN: Duration = Duration::from_secs(30);
+/// How long a start waits for the renewal of a certificate that has ended: less than service managers wait for a start.
+const STARTED_WITHIN: Duration = Duration::from_secs(10);
 /// Between two lines about a renewal that fails.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether it is time: the wall clock may be set.
@@ -61,7 +63,8 @@ pub struct Renewal {
 }
 
 /// What the settings of a program say of who it is; of a membership first that it can be used. A certificate that has
-/// ended, or cannot be read, is renewed before this returns, however long that takes.
+/// ended is renewed before this returns when that is soon done, else while the program runs; one that cannot be read
+/// however long it takes.
 ///
 /// # Errors
 /// Which file is wrong, and how; also that the membership was made on another machine.
@@ -76,7 +79,7 @@ pub async fn security(settings: &TlsSettings, role: Role, strangers: bool) -> Re
             Box::pin(renewal.mend(joined)).await;
         }
     }
-    Security::load(settings, role, strangers)
+    Security::load_to_run(settings, role, strangers)
 }
 
 /// Where aggregators are dialled: as the settings say, else as the membership does, else on this host.
@@ -144,7 +147,8 @@ impl Renewal {
                 Err(error) => {
                     metrics.failed.inc();
                     trouble.tell(&error, ends);
-                    sleep(trouble.wait(whole / RETRY_PARTS)).await;
+                    let is_over = ends <= SystemTime::now();
+                    sleep(trouble.wait(if is_over { MENDED_WITHIN } else { whole / RETRY_PARTS })).await;
                 }
             }
         }
@@ -155,16 +159,20 @@ impl Renewal {
         let mut trouble = Trouble::default();
         loop {
             let (_, ends) = self.life();
-            if ends > SystemTime::now() {
+            let is_whole = Credentials::load_to_run(self.folder.files(), None, self.role, false).is_ok();
+            if is_whole && ends > SystemTime::now() {
                 return;
             }
-            match self.renew().await {
+            let in_time = timeout(STARTED_WITHIN, self.renew()).await;
+            match in_time.unwrap_or_else(|_| Err("no aggregator answers in time".to_owned())) {
                 Ok(ends) => info!(identity = joined.identity, ends = %at(ends), "certificate renewed"),
-                Err(error) => {
-                    trouble.tell(&error, ends);
-                    sleep(trouble.wait(MENDED_WITHIN)).await;
-                }
+                Err(error) => trouble.tell(&error, ends),
             }
+            // The program says what is wrong: that it ended while it goes on trying, else which file it is.
+            if ends > UNIX_EPOCH {
+                return;
+            }
+            sleep(trouble.wait(MENDED_WITHIN)).await;
         }
     }
 
@@ -196,7 +204,7 @@ impl Renewal {
     async fn authorities(&self) -> Result<Option<Step>, String> {
         let Some(joined) = self.folder.joined().map_err(|error| error.to_string())? else { return Ok(None) };
         let files = self.folder.files();
-        let (known, stranger) = self.believed(&joined)?;
+        let (known, stranger) = self.folder.believed(&joined)?;
         let own = Credentials::load(files, None, self.role, false).map_err(|error| error.to_string())?.proved_by();
         for address in &joined.aggregators {
             let Ok(channel) = DIAL.connect_as(&stranger, address).await else { continue };
@@ -211,23 +219,13 @@ impl Renewal {
         Ok(None)
     }
 
-    /// The authorities of the membership, PEM, and who asks by them.
-    fn believed(&self, joined: &Joined) -> Result<(String, Stranger), String> {
-        let identity = Identity::parse(&joined.identity).map_err(|error| error.to_string())?;
-        let ca = self.folder.files().ca;
-        let authorities = std::fs::read_to_string(&ca).map_err(|error| format!("{}: {error}", ca.display()))?;
-        let stranger =
-            Stranger::of(&authorities, &identity.trust_domain).map_err(|what| format!("{}: {what}", ca.display()))?;
-        Ok((authorities, stranger))
-    }
-
     /// One attempt, at all aggregators that are known; when the new certificate ends.
     async fn renew(&self) -> Result<SystemTime, String> {
         let joined = self.folder.joined().map_err(|error| error.to_string())?;
         let joined = joined.ok_or_else(|| "nobody has joined here".to_owned())?;
         let key = self.folder.open_key().map_err(|error| error.to_string())?;
         let identity = Identity::parse(&joined.identity).map_err(|error| error.to_string())?;
-        let (_, stranger) = self.believed(&joined)?;
+        let (_, stranger) = self.folder.believed(&joined)?;
         let machine = machine::here();
         // Those of the first certificate, and those that the settings say since.
         let further = self.hosts.iter().filter(|host| !joined.hosts.contains(host));
