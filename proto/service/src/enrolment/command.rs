@@ -21,7 +21,7 @@ const USAGE: u8 = 2;
 /// Longest text that is read as a token.
 const TOKEN_LEN_MAX: u64 = 4_096;
 /// Most aggregators that are tried.
-const ADDRESSES_MAX: usize = 16;
+pub(super) const ADDRESSES_MAX: usize = 16;
 /// Where aggregators listen by default.
 const PORT: u16 = 7400;
 /// A flag that is given by this program to itself.

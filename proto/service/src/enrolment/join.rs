@@ -19,8 +19,9 @@ use crate::{
     machine,
 };
 
-/// All attempts together end within this time, and a little more for the last.
+/// All attempts together end within this time: no new round begins after the first, no question goes on after the second.
 const WITHIN: Duration = Duration::from_secs(10);
+const ENDED_WITHIN: Duration = Duration::from_secs(14);
 /// A host that does not answer a connection attempt is passed over.
 const DIAL: Dial = Dial::within(Duration::from_secs(2));
 /// For one question.
@@ -57,10 +58,12 @@ pub enum Reason {
     Request,
     /// There are too many already.
     Full,
+    /// Who is to be taken out is connected.
+    Alive,
 }
 
 impl Reason {
-    const ALL: [(&'static str, Self); 12] = [
+    const ALL: [(&'static str, Self); 13] = [
         ("token-unknown", Self::TokenUnknown),
         ("token-expired", Self::TokenExpired),
         ("token-used-up", Self::TokenUsedUp),
@@ -73,6 +76,7 @@ impl Reason {
         ("nobody-signs", Self::NobodySigns),
         ("request", Self::Request),
         ("full", Self::Full),
+        ("alive", Self::Alive),
     ];
 
     /// The word on the wire.
@@ -89,7 +93,7 @@ impl Reason {
             Self::Role | Self::Removed | Self::Machine => Code::PermissionDenied,
             Self::NameTaken => Code::AlreadyExists,
             Self::Unknown => Code::NotFound,
-            Self::NobodySigns => Code::FailedPrecondition,
+            Self::NobodySigns | Self::Alive => Code::FailedPrecondition,
             Self::Request => Code::InvalidArgument,
             Self::Full => Code::ResourceExhausted,
         };
@@ -150,8 +154,8 @@ pub enum JoinError {
     Refused(Reason, String),
     /// It is one already.
     #[error(
-        "this host is a member already, {identity} since {since}, in {folder}; `{program} join --replace` puts that aside \
-         and joins anew"
+        "this host is a member already, {identity} since {since}, in {folder}; `{program} leave` ends that, `{program} join \
+         --replace` puts it aside and joins anew"
     )]
     Member {
         /// Whom its certificate names.
@@ -235,12 +239,15 @@ pub(super) fn may_join(folder: &Folder, role: Role, replace: bool) -> Result<Opt
 
 /// Asks one aggregator after the other until one answers or refuses.
 async fn ask(wish: &Wish, request: &v1::JoinRequest) -> Result<v1::Membership, JoinError> {
-    let until = Instant::now() + WITHIN;
+    let (until, end) = (Instant::now() + WITHIN, Instant::now() + ENDED_WITHIN);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(3));
     loop {
         let mut last = JoinError::Unreachable("no address to join at".to_owned());
-        for address in &wish.addresses {
-            match ask_one(&wish.token, address, request.clone()).await {
+        for (address, left) in wish.addresses.iter().zip((1..=wish.addresses.len()).rev()) {
+            // One that is silent takes no more than its share of what is left.
+            let share = end.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+            let asked = timeout(share, ask_one(&wish.token, address, request.clone())).await;
+            match asked.unwrap_or_else(|_| Err(JoinError::Unreachable(format!("{address} does not answer")))) {
                 Ok(answer) => return Ok(answer),
                 // What breaks off may be an aggregator that is only just starting.
                 Err(error @ (JoinError::Unreachable(_) | JoinError::NotStarling(_))) => last = error,
@@ -302,5 +309,35 @@ async fn within<T>(
             (None, code) => JoinError::NotStarling(format!("{address} answers {code}: {}", status.message())),
         }),
         Err(_) => Err(JoinError::Unreachable(format!("{address} does not answer the question"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{enrolment::command::ADDRESSES_MAX, state_folder};
+
+    /// Listeners that take a connection and say nothing, as a firewall or a stopped host lets one see.
+    #[tokio::test(start_paused = true)]
+    async fn as_many_silent_addresses_as_may_be_given_take_no_longer_than_one() {
+        let silent: Vec<_> = (0..ADDRESSES_MAX).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let wish = Wish {
+            role: Role::Node,
+            name: NodeId::parse("web-1").unwrap(),
+            token: JoinToken { id: [1; 8], secret: [2; 16], authority: [3; 32] },
+            addresses: silent.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect(),
+            hosts: Vec::new(),
+            folder: Folder::at(folder.path().join("identity")),
+            replace: false,
+        };
+        let began = Instant::now();
+        let error = join(&wish).await.unwrap_err();
+        assert!(matches!(error, JoinError::Unreachable(_)), "{error}");
+        assert!(began.elapsed() <= Duration::from_secs(15), "{:?}", began.elapsed());
+        // The key stays, so that another attempt is the same request.
+        let mode = state_folder::SECRET;
+        let key = std::fs::metadata(wish.folder.files().key).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, mode);
     }
 }
