@@ -56,9 +56,9 @@ starling_service::metrics! {
         gossip_ring_exchanges: By<Counter> = "starling_aggregator_gossip_ring_exchanges", label "outcome";
         /// Certificates that were signed here or passed on, of who joined and who renewed.
         enrolments: Counter = "starling_aggregator_enrolments";
-        /// Joins and renewals that were refused, by reason: "token-unknown", "token-expired", "token-used-up",
-        /// "token-revoked", "role", "name-taken", "removed", "unknown", "machine", "nobody-signs", "request", "full"; "many"
-        /// of a host that was refused too often; "failed" of those that could not be written down or passed on.
+        /// Joins, renewals and leaves that were refused, by reason: "token-unknown", "token-expired", "token-used-up",
+        /// "token-revoked", "role", "name-taken", "removed", "unknown", "machine", "nobody-signs", "request", "full", "alive";
+        /// "many" of a host that was refused too often; "failed" of those that could not be written down or passed on.
         enrolments_refused: By<Counter> = "starling_aggregator_enrolments_refused", label "reason";
         /// Other aggregators that gossip calls alive.
         gossip_live_peers: Gauge = "starling_aggregator_gossip_live_peers";

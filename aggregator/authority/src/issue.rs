@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use rcgen::{
-    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber,
+    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber,
 };
 use sha2::{Digest as _, Sha256};
 use starling_proto::{address::is_host, hex, ids::NodeId};
@@ -75,6 +75,15 @@ impl Request {
             return Err(wrong(format!("it has more than {REQUEST_BYTES_MAX} bytes")));
         }
         CertificateSigningRequestParams::from_pem(pem).map(Self).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// The common name in its subject. Of who joins or renews it counts for nothing; who leaves says so there.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        match self.0.params.distinguished_name.get(&DnType::CommonName)? {
+            DnValue::Utf8String(name) => Some(name.clone()),
+            _ => None,
+        }
     }
 
     /// SHA-256 of the key in it.

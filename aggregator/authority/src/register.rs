@@ -67,6 +67,8 @@ pub struct Enrolled {
     pub ends: u64,
     /// Number of its certificate, hexadecimal.
     pub serial: String,
+    /// SHA-256 of the root below which that was signed; `None` when it was signed before that was written down.
+    pub signed_by: Option<Hex<32>>,
     /// When it was taken out, and by whom.
     pub removed: Option<(u64, String)>,
 }
@@ -136,9 +138,10 @@ impl Register {
                 self.names.insert((enrolled.role, enrolled.name.clone()), key);
                 self.enrolled.insert(key, enrolled);
             }
-            Event::Renewed { key, at, ends, serial } => {
+            Event::Renewed { key, at, ends, serial, signed_by } => {
                 if let Some(enrolled) = self.enrolled.get_mut(&key) {
                     (enrolled.renewed, enrolled.ends, enrolled.serial) = (at, ends.max(enrolled.ends), serial);
+                    enrolled.signed_by = signed_by;
                 }
             }
             Event::Removed { role, name, at, author } => {
@@ -221,6 +224,21 @@ impl Register {
         match (known.machine, machine) {
             (Some(known), Some(asks)) if known != asks => Err(Refusal::OtherMachine),
             _ => Ok(Grant { role: known.role, name: known.name.clone(), token: known.token }),
+        }
+    }
+
+    /// Whom a key takes out that wants to leave. `is_alive` as in [`Register::may_join`].
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn may_leave(&self, key: &KeyId, is_alive: impl Fn(Role, &NodeId) -> bool) -> Result<(Role, NodeId), Refusal> {
+        let known = self.enrolled.get(key).ok_or(Refusal::UnknownKey)?;
+        if let Some((at, by)) = &known.removed {
+            return Err(Refusal::Removed { at: *at, by: by.clone() });
+        }
+        match is_alive(known.role, &known.name) {
+            true => Err(Refusal::Alive(known.role, known.name.clone())),
+            false => Ok((known.role, known.name.clone())),
         }
     }
 

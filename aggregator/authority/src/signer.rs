@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use sha2::{Digest as _, Sha256};
 use starling_proto::ids::NodeId;
 use starling_service::{
-    enrolment::JoinToken,
+    enrolment::{JoinToken, leaving},
     identity::{Identity, Role},
     state_folder::{self, SECRET},
 };
@@ -20,7 +20,7 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     Authority, AuthorityError, Request, Wish,
     folder::{self, FolderError},
-    register::{Ask, Enrolled, Event, Grant, KeyId, Refusal, Register, Token, TokenId},
+    register::{Ask, Enrolled, Event, Grant, Hex, KeyId, Refusal, Register, Token, TokenId},
 };
 
 /// Lines of the file beyond those that its state needs, before it is written anew.
@@ -85,6 +85,8 @@ pub enum SignerError {
 /// See the module.
 pub struct Signer {
     authority: Authority,
+    /// SHA-256 of the root above it, once that is known.
+    root: Option<Hex<32>>,
     life: Life,
     register: Register,
     path: PathBuf,
@@ -123,7 +125,12 @@ impl Signer {
         }
         register.forget(now, life.grace);
         let (file, length, lines) = Self::write_anew(path, &register)?;
-        Ok(Self { authority, life, register, path: path.to_owned(), file, length, lines, torn: false })
+        Ok(Self { authority, root: None, life, register, path: path.to_owned(), file, length, lines, torn: false })
+    }
+
+    /// Says below which root it signs: the SHA-256 of that, which is written down with each certificate.
+    pub fn signs_below(&mut self, root: [u8; 32]) {
+        self.root = Some(Hex(root));
     }
 
     fn write_anew(path: &Path, register: &Register) -> Result<(File, u64, usize), SignerError> {
@@ -177,7 +184,7 @@ impl Signer {
         let mut random = rand::rng();
         let made = JoinToken { id: random.random(), secret: random.random(), authority: root };
         let token = Token { secret: Sha256::digest(made.secret).into(), ..token };
-        self.write(Event::Token { id: crate::register::Hex(made.id), token: token.clone() })?;
+        self.write(Event::Token { id: Hex(made.id), token: token.clone() })?;
         Ok((made, token))
     }
 
@@ -212,7 +219,7 @@ impl Signer {
         let (signed, serial) = self.sign(request, &grant, hosts, now)?;
         let is_known = self.register.get(&ask.key).is_some();
         self.write(if is_known {
-            Event::Renewed { key: ask.key, at: now, ends: signed.ends, serial }
+            Event::Renewed { key: ask.key, at: now, ends: signed.ends, serial, signed_by: self.root }
         } else {
             let enrolled = Enrolled {
                 role: grant.role,
@@ -223,6 +230,7 @@ impl Signer {
                 renewed: now,
                 ends: signed.ends,
                 serial,
+                signed_by: self.root,
                 removed: None,
             };
             Event::Joined { key: ask.key, enrolled }
@@ -241,11 +249,11 @@ impl Signer {
         hosts: Vec<String>,
         now: u64,
     ) -> Result<Certificate, SignerError> {
-        let key = crate::register::Hex(request.key());
+        let key = Hex(request.key());
         let grant = self.register.may_renew(&key, machine, now, self.life.grace)?;
         let hosts = if grant.role == Role::Aggregator { hosts } else { Vec::new() };
         let (signed, serial) = self.sign(request, &grant, hosts, now)?;
-        self.write(Event::Renewed { key, at: now, ends: signed.ends, serial })?;
+        self.write(Event::Renewed { key, at: now, ends: signed.ends, serial, signed_by: self.root })?;
         Ok(signed)
     }
 
@@ -257,6 +265,25 @@ impl Signer {
         let Some(ends) = self.register.holder(role, name).map(|holder| holder.ends) else { return Ok(None) };
         self.write(Event::Removed { role, name: name.clone(), at: now, author: author.to_owned() })?;
         Ok(Some(ends))
+    }
+
+    /// Takes out the bearer of a key, who says in a request by it that it leaves; whom.
+    ///
+    /// # Errors
+    /// [`SignerError`]; then it is still a member.
+    pub fn leave(
+        &mut self,
+        request: &Request,
+        now: u64,
+        is_alive: impl Fn(Role, &NodeId) -> bool,
+    ) -> Result<(Role, NodeId), SignerError> {
+        let (role, name) = self.register.may_leave(&Hex(request.key()), is_alive)?;
+        let identity = Identity { trust_domain: self.cluster().to_owned(), role, name: name.clone() };
+        if request.subject() != Some(leaving(&identity)) {
+            return Err(Refusal::NotLeaving(identity.short()).into());
+        }
+        self.write(Event::Removed { role, name: name.clone(), at: now, author: identity.short() })?;
+        Ok((role, name))
     }
 
     /// Keys whose certificates are refused while they last.
@@ -325,7 +352,6 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
-    use crate::register::Hex;
 
     const LIFE: Life = Life { life: 600, grace: 3_600 };
 
@@ -424,6 +450,36 @@ mod tests {
         join(&mut signer, &token, &request(), "b").unwrap();
         drop(signer);
         assert_eq!(self::signer(folder.path()).register().enrolled().count(), 1);
+    }
+
+    #[test]
+    fn who_leaves_proves_it_by_its_key_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut signer = signer(folder.path());
+        let token = token(&mut signer, 1);
+        let key = KeyPair::generate().unwrap();
+        let by_key = |says: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(rcgen::DnType::CommonName, says);
+            Request::parse(&params.serialize_request(&key).unwrap().pem().unwrap()).unwrap()
+        };
+        let renewal = by_key("rcgen self signed cert");
+        join(&mut signer, &token, &renewal, "a").unwrap();
+        let refused = |signer: &mut Signer, request: &Request, is_alive| {
+            signer.leave(request, now(), |_, _| is_alive).unwrap_err().to_string()
+        };
+        let says = "leave spiffe://starling/node/a";
+        for other in [renewal, by_key("leave spiffe://starling/node/b")] {
+            assert!(refused(&mut signer, &other, false).contains("does not say that node a leaves"));
+        }
+        assert!(refused(&mut signer, &request(), false).contains("has not joined here"));
+        let alive = refused(&mut signer, &by_key(says), true);
+        assert!(alive.contains("systemctl stop starling-node"), "{alive}");
+        assert_eq!(signer.removed(now()).len(), 0);
+        let name = NodeId::parse("a").unwrap();
+        assert_eq!(signer.leave(&by_key(says), now(), |_, _| false).unwrap(), (Role::Node, name.clone()));
+        assert_eq!(signer.removed(now()), [(Hex(by_key(says).key()), Role::Node, name)]);
+        assert!(refused(&mut signer, &by_key(says), false).contains("by node a"), "once");
     }
 
     #[test]

@@ -159,9 +159,7 @@ impl identities_server::Identities for EnrolmentService {
             let next = "one whose certificate was copied by hand is refused by a line in tls.revoked";
             return Err(Status::not_found(format!("name: no {role} {name} has joined; {next}")));
         };
-        // Here at once; the others ask for it.
-        let removed = signing.with(|signer, now| Ok(signer.removed(now))).await?;
-        self.0.set_removed(removed.into_iter().map(|(key, ..)| key.0).collect());
+        self.0.refuse_removed(signing).await?;
         info!(%role, %name, author, "identity removed");
         Ok(Response::new(v1::RemoveIdentityResponse { ends_unix_s: i64::try_from(ends).unwrap_or(i64::MAX) }))
     }
@@ -176,15 +174,11 @@ impl identities_server::Identities for EnrolmentService {
         if self.0.is_node_alive(&name) {
             return Err(Status::failed_precondition(format!("node {name} reports: stop its daemon first")));
         }
-        let ended = |_| Status::unavailable("this aggregator is stopping");
-        let node = name.clone();
-        let known = self.0.ledger.ask(move |ledger| ledger.nodes().into_iter().find(|known| known.node == node));
-        let Some(known) = known.await.map_err(ended)? else {
+        let Some(last_tick) = self.0.forget(&name).await? else {
             return Err(Status::not_found(format!("name: no node {name} has reported in the last 15 minutes")));
         };
-        self.0.ledger.gone(name.clone()).await.map_err(ended)?;
-        info!(%name, author, last_tick = known.last_tick, "node is gone: not expected any more");
-        Ok(Response::new(v1::ForgetNodeResponse { last_tick: known.last_tick }))
+        info!(%name, author, last_tick, "node is gone: not expected any more");
+        Ok(Response::new(v1::ForgetNodeResponse { last_tick }))
     }
 
     async fn list_removed(&self, _: Request<v1::ListRemovedRequest>) -> Result<Response<v1::RemovedList>, Status> {
@@ -231,5 +225,6 @@ fn identity(one: &Enrolled) -> v1::JoinedIdentity {
         machine: one.machine.map(|machine| hex::encode(&machine)).unwrap_or_default(),
         removed_unix_s: seconds(removed),
         removed_by: by,
+        signed_by: one.signed_by.map(|digest| digest.0.to_vec()).unwrap_or_default().into(),
     }
 }

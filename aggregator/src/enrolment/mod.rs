@@ -151,6 +151,23 @@ impl Enrolment {
         }
     }
 
+    /// Refuses here at once who was taken out; the others ask for it.
+    async fn refuse_removed(&self, signing: &Signing) -> Result<(), Status> {
+        let removed = signing.with(|signer, now| Ok(signer.removed(now))).await?;
+        self.set_removed(removed.into_iter().map(|(key, ..)| key.0).collect());
+        Ok(())
+    }
+
+    /// Ends the waiting for a node; the last second that it reported, `None` when nobody waits for it.
+    async fn forget(&self, name: &NodeId) -> Result<Option<u32>, Status> {
+        let ended = |_| Status::unavailable("this aggregator is stopping");
+        let node = name.clone();
+        let known = self.ledger.ask(move |ledger| ledger.nodes().into_iter().find(|known| known.node == node));
+        let Some(known) = known.await.map_err(ended)? else { return Ok(None) };
+        self.ledger.gone(name.clone()).await.map_err(ended)?;
+        Ok(Some(known.last_tick))
+    }
+
     fn set_removed(&self, keys: HashSet<[u8; 32]>) {
         if let Some(credentials) = self.security().credentials() {
             credentials.set_removed(keys);

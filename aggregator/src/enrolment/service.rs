@@ -162,6 +162,22 @@ impl EnrolmentService {
     }
 }
 
+impl EnrolmentService {
+    async fn sign_out(&self, signing: &Signing, asked: &v1::LeaveRequest) -> Result<v1::LeaveResponse, Status> {
+        let request =
+            Asked::parse(&asked.request).map_err(|error| Reason::Request.status(format!("request: {error}")))?;
+        let this = self.0.clone();
+        let left = signing.with(move |signer, now| signer.leave(&request, now, |role, name| this.is_alive(role, name)));
+        let (role, name) = left.await?;
+        self.0.refuse_removed(signing).await?;
+        info!(%role, %name, "left");
+        if role == Role::Node {
+            self.0.forget(&name).await?;
+        }
+        Ok(v1::LeaveResponse {})
+    }
+}
+
 fn answer(signed: Certificate) -> v1::Membership {
     v1::Membership {
         certificate: signed.chain,
@@ -231,6 +247,24 @@ impl enrolment_server::Enrolment for EnrolmentService {
             }
         };
         Ok(Response::new(self.0.completed(self.of_source(source, joined)?)))
+    }
+
+    async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
+        let source = source(&request);
+        self.may_try(source)?;
+        let left = match &self.0.signing {
+            Some(signing) => self.sign_out(signing, request.get_ref()).await,
+            None => {
+                let passed = self.pass_on(&request, "", |channel, request| async move {
+                    EnrolmentClient::new(channel).leave(request).await
+                });
+                passed.await
+            }
+        };
+        match left {
+            Ok(done) => Ok(Response::new(done)),
+            refused => self.of_source(source, refused).map(Response::new),
+        }
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::Membership>, Status> {

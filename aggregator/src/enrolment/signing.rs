@@ -45,7 +45,7 @@ impl Signing {
         let path = folder.clone();
         let opened =
             tokio::task::spawn_blocking(move || Signer::open(&path, &register, life, clock::unix().as_secs())).await?;
-        let signer = opened.map_err(|error| wrong(error.to_string()))?;
+        let mut signer = opened.map_err(|error| wrong(error.to_string()))?;
         let own = security.identity().map_or_else(String::new, |own| own.trust_domain);
         if signer.cluster() != own {
             return Err(wrong(format!("it is of the cluster {}, our certificate is of {own}", signer.cluster())));
@@ -62,6 +62,7 @@ impl Signing {
             // One that has ended signs nothing, and says so to who asks.
             Err(_) => root,
         };
+        signer.signs_below(signed_by);
         Ok(Self { signer: Arc::new(Mutex::new(signer)), calls: Semaphore::new(CALLS_MAX), root, signed_by })
     }
 

@@ -19,7 +19,7 @@ use tracing::error;
 use crate::{
     admin::Readiness,
     command_text::TextArgs,
-    enrolment::JoinArgs,
+    enrolment::{JoinArgs, LeaveArgs},
     identity::Role,
     log::{LogArgs, LogFormat},
     metrics::Registry,
@@ -36,6 +36,8 @@ const BLOCKING_GRACE: Duration = Duration::from_millis(500);
 const WAITING_AGAIN: Duration = Duration::from_secs(5);
 /// Name of the command by which a program becomes a member of a cluster.
 const JOIN: &str = "join";
+/// Name of the command by which it ends that.
+const LEAVE: &str = "leave";
 /// The process could not do its work.
 const FAILED: u8 = 1;
 /// Flags or settings were not taken; service managers need not try again.
@@ -51,7 +53,7 @@ pub trait Program: Sized + Send + 'static {
     const SETTINGS: &'static str;
     /// Log level without a filter.
     const LOG: &'static str = "info";
-    /// What it is in a cluster; `None` for one that is in none. With a role it has the command `join`.
+    /// What it is in a cluster; `None` for one that is in none. With a role it has the commands `join` and `leave`.
     const ROLE: Option<Role> = None;
     /// Threads of the runtime; `None`: one a core.
     const THREADS: Option<usize> = None;
@@ -110,15 +112,17 @@ fn run_with<P: Program>(arguments: impl Iterator<Item = OsString>) -> u8 {
     let mut command = TextArgs::augment_args(command).about(P::ABOUT);
     if P::ROLE.is_some() {
         command = command.subcommand(JoinArgs::augment_args(clap::Command::new(JOIN)));
+        command = command.subcommand(LeaveArgs::augment_args(clap::Command::new(LEAVE)));
     }
     let matched = command.clone().try_get_matches_from(arguments);
     if let (Ok(matches), Some(role)) = (&matched, P::ROLE)
-        && let Some(join) = matches.subcommand_matches(JOIN)
+        && let Some((command, given)) = matches.subcommand()
     {
-        return match JoinArgs::from_arg_matches(join) {
-            Ok(join) => join.run(role, P::SETTINGS),
-            Err(stop) => refused(&stop),
+        let code = match command {
+            LEAVE => LeaveArgs::from_arg_matches(given).map(|leave| leave.run(role, P::SETTINGS)),
+            _ => JoinArgs::from_arg_matches(given).map(|join| join.run(role, P::SETTINGS)),
         };
+        return code.unwrap_or_else(|stop| refused(&stop));
     }
     let parsed = matched
         .and_then(|matches| Ok((TextArgs::from_arg_matches(&matches)?, CommonArgs::from_arg_matches(&matches)?)));

@@ -4026,6 +4026,17 @@ pub struct RenewRequest {
     #[prost(string, repeated, tag = "3")]
     pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// Asks to be no member any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaveRequest {
+    /// As in JoinRequest, by the key that has joined; its subject is the common name "leave spiffe://CLUSTER/ROLE/NAME", so that no
+    /// other request by that key stands for this one.
+    #[prost(string, tag = "1")]
+    pub request: ::prost::alloc::string::String,
+}
+/// It is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaveResponse {}
 /// What makes a program a member.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Membership {
@@ -4184,6 +4195,9 @@ pub struct JoinedIdentity {
     /// Who took it out.
     #[prost(string, tag = "10")]
     pub removed_by: ::prost::alloc::string::String,
+    /// SHA-256 of the authority below which its certificate was signed, 32 bytes; empty when that was not written down.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub signed_by: ::prost::bytes::Bytes,
 }
 /// Whom to take out.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

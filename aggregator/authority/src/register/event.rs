@@ -77,6 +77,8 @@ pub enum Event {
         ends: u64,
         /// Its number.
         serial: String,
+        /// By which authority, see [`Enrolled::signed_by`].
+        signed_by: Option<Hex<32>>,
     },
     /// A name was taken out.
     Removed {
@@ -122,12 +124,16 @@ enum Line {
         renewed: u64,
         ends: u64,
         serial: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed_by: Option<String>,
     },
     Renewed {
         key: String,
         at: u64,
         ends: u64,
         serial: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed_by: Option<String>,
     },
     Removed {
         role: String,
@@ -165,8 +171,15 @@ impl Event {
                 renewed: enrolled.renewed,
                 ends: enrolled.ends,
                 serial: enrolled.serial,
+                signed_by: enrolled.signed_by.map(|digest| digest.to_string()),
             },
-            Self::Renewed { key, at, ends, serial } => Line::Renewed { key: key.to_string(), at, ends, serial },
+            Self::Renewed { key, at, ends, serial, signed_by } => Line::Renewed {
+                key: key.to_string(),
+                at,
+                ends,
+                serial,
+                signed_by: signed_by.map(|digest| digest.to_string()),
+            },
             Self::Removed { role, name, at, author } => {
                 Line::Removed { role: role.to_string(), name: name.to_string(), at, author }
             }
@@ -201,21 +214,30 @@ impl Event {
                 }
             }
             Line::TokenRevoked { id, at } => Self::TokenRevoked { id: number(&id)?, at },
-            Line::Joined { key, role: of, name: text, machine, token, joined, renewed, ends, serial } => Self::Joined {
+            Line::Joined { key, role: of, name: text, machine, token, joined, renewed, ends, serial, signed_by } => {
+                Self::Joined {
+                    key: number(&key)?,
+                    enrolled: Enrolled {
+                        role: role(&of)?,
+                        name: name(&text)?,
+                        machine: machine.map(|text| number::<16>(&text)).transpose()?.map(|machine| machine.0),
+                        token: number(&token)?,
+                        joined,
+                        renewed,
+                        ends,
+                        serial,
+                        signed_by: signed_by.map(|text| number(&text)).transpose()?,
+                        removed: None,
+                    },
+                }
+            }
+            Line::Renewed { key, at, ends, serial, signed_by } => Self::Renewed {
                 key: number(&key)?,
-                enrolled: Enrolled {
-                    role: role(&of)?,
-                    name: name(&text)?,
-                    machine: machine.map(|text| number::<16>(&text)).transpose()?.map(|machine| machine.0),
-                    token: number(&token)?,
-                    joined,
-                    renewed,
-                    ends,
-                    serial,
-                    removed: None,
-                },
+                at,
+                ends,
+                serial,
+                signed_by: signed_by.map(|text| number(&text)).transpose()?,
             },
-            Line::Renewed { key, at, ends, serial } => Self::Renewed { key: number(&key)?, at, ends, serial },
             Line::Removed { role: of, name: text, at, author } => {
                 Self::Removed { role: role(&of)?, name: name(&text)?, at, author }
             }

@@ -67,6 +67,12 @@ pub enum Refusal {
     /// It was away for too long.
     #[error("its last certificate ended at {}, too long ago to renew it", day(*.0))]
     EndedLongAgo(u64),
+    /// Who is to be taken out works.
+    #[error("{0} {1} is connected: stop it first (systemctl stop starling-{0})")]
+    Alive(Role, NodeId),
+    /// Its request is for something else.
+    #[error("the request does not say that {0} leaves")]
+    NotLeaving(String),
     /// The disk was copied.
     #[error("this identity belongs to another machine: this disk is a copy of its")]
     OtherMachine,
@@ -91,6 +97,8 @@ impl Refusal {
             Self::NameTaken { .. } | Self::Known(..) => Reason::NameTaken,
             Self::Removed { .. } => Reason::Removed,
             Self::UnknownKey | Self::EndedLongAgo(_) => Reason::Unknown,
+            Self::Alive(..) => Reason::Alive,
+            Self::NotLeaving(_) => Reason::Request,
             Self::OtherMachine => Reason::Machine,
             Self::TooManyTokens | Self::TooManyIdentities => Reason::Full,
         }

@@ -50,6 +50,7 @@ fn join(register: &mut Register, ask: &Ask, now: u64) -> Result<(), Refusal> {
         renewed: now,
         ends: now + 1_000,
         serial: "01".to_owned(),
+        signed_by: Some(Hex([1; 32])),
         removed: None,
     };
     register.apply(Event::Joined { key: ask.key, enrolled });
@@ -194,7 +195,7 @@ proptest! {
                         joined.insert(key);
                         events.push(Event::Joined { key: ask.key, enrolled: Enrolled {
                             role: grant.role, name: grant.name, machine: ask.machine, token: grant.token,
-                            joined: now, renewed: now, ends: now + 1_000, serial: "01".into(), removed: None,
+                            joined: now, renewed: now, ends: now + 1_000, serial: "01".into(), signed_by: Some(Hex([1; 32])), removed: None,
                         }});
                     }
                 }
@@ -202,7 +203,8 @@ proptest! {
                     let key = Hex([key; 32]);
                     if register.may_renew(&key, None, now, GRACE).is_ok() {
                         prop_assert!(!removed.contains(&key.0[0]) && joined.contains(&key.0[0]));
-                        events.push(Event::Renewed { key, at: now, ends: now + 1_000, serial: "02".into() });
+                        let signed_by = Some(Hex([u8::try_from(second % 3).unwrap(); 32]));
+                        events.push(Event::Renewed { key, at: now, ends: now + 1_000, serial: "02".into(), signed_by });
                     }
                 }
                 Step::Remove { name } => {
@@ -229,6 +231,7 @@ proptest! {
                         for ((key, theirs), (_, ours)) in theirs.into_iter().zip(ours) {
                             prop_assert_eq!(theirs.removed.is_some(), ours.removed.is_some(), "{}", key);
                             prop_assert_eq!((&theirs.name, theirs.ends), (&ours.name, ours.ends));
+                            prop_assert_eq!(theirs.signed_by, ours.signed_by);
                         }
                     }
                 }
@@ -246,6 +249,24 @@ proptest! {
             prop_assert_eq!(names.len(), all, "one key a name");
         }
     }
+}
+
+#[test]
+fn what_the_version_before_wrote_says_nothing_of_the_authority() {
+    let event = Event::Joined {
+        key: Hex([1; 32]),
+        enrolled: {
+            let mut register = with(token(1));
+            join(&mut register, &ask(1, "a"), NOW).unwrap();
+            register.get(&Hex([1; 32])).unwrap().clone()
+        },
+    };
+    let line = event.line();
+    let before = line.replace(&format!(",\"signed_by\":\"{}\"", "01".repeat(32)), "");
+    assert_ne!(before, line);
+    let Event::Joined { enrolled, .. } = Event::parse(&before).unwrap() else { panic!("{before}") };
+    assert_eq!(enrolled.signed_by, None);
+    assert_eq!(Event::parse(&line).unwrap(), event);
 }
 
 #[test]

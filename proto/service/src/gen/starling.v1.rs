@@ -4626,6 +4626,32 @@ pub mod enrolment_client {
                 .insert(GrpcMethod::new("starling.v1.Enrolment", "Renew"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes out who asks: its certificate is refused everywhere and not renewed, its name is free, and a node is not expected any more.
+        /// One that is connected is refused with FAILED_PRECONDITION: it is to be stopped first.
+        pub async fn leave(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::LeaveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::LeaveResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Enrolment/Leave",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Enrolment", "Leave"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4665,6 +4691,15 @@ pub mod enrolment_server {
             request: tonic::Request<::starling_proto::v1::RenewRequest>,
         ) -> std::result::Result<
             tonic::Response<::starling_proto::v1::Membership>,
+            tonic::Status,
+        >;
+        /// Takes out who asks: its certificate is refused everywhere and not renewed, its name is free, and a node is not expected any more.
+        /// One that is connected is refused with FAILED_PRECONDITION: it is to be stopped first.
+        async fn leave(
+            &self,
+            request: tonic::Request<::starling_proto::v1::LeaveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::LeaveResponse>,
             tonic::Status,
         >;
     }
@@ -4868,6 +4903,51 @@ pub mod enrolment_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RenewSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Enrolment/Leave" => {
+                    #[allow(non_camel_case_types)]
+                    struct LeaveSvc<T: Enrolment>(pub Arc<T>);
+                    impl<
+                        T: Enrolment,
+                    > tonic::server::UnaryService<::starling_proto::v1::LeaveRequest>
+                    for LeaveSvc<T> {
+                        type Response = ::starling_proto::v1::LeaveResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::starling_proto::v1::LeaveRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Enrolment>::leave(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LeaveSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
