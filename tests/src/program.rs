@@ -177,6 +177,18 @@ impl Program {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// As [`Program::run_to_end`], with all that it printed: its output, then its errors.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn all_of(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(binary(name)).args(arguments).stdin(Stdio::null()).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
+    }
+
     /// The address announced as `what`.
     ///
     /// # Panics

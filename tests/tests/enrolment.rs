@@ -3,16 +3,21 @@
 use std::{fs, path::Path, time::Duration};
 
 use rustix::process::Signal;
-use starling_proto::v1::{Completeness, GetClusterRequest, ListNodesRequest};
+use starling_proto::{
+    ids::NodeId,
+    v1::{Completeness, GetClusterRequest, ListNodesRequest},
+};
 use starling_service::{
     channel::Dial,
     credentials::{Credentials, Files, certificates, digest, standing},
-    enrolment::JoinToken,
+    enrolment::{Folder, JoinError, JoinToken, Wish, join},
     grpc::query_client::QueryClient,
     identity::Role,
+    state_folder,
 };
 use starling_testkit::eventually;
 use starling_tests::{Issuer, Program, aggregator, http_get, this_second};
+use tokio::io::AsyncReadExt;
 
 const DIAL: Dial = Dial::within(Duration::from_secs(5));
 
@@ -43,7 +48,7 @@ impl Fleet {
     /// A command of the operator at the aggregator that does not sign.
     fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let (at, tls) = (self.grpc(1), self.issuer.path("ann"));
-        Program::run_to_end("starling", &[arguments, &["--aggregator", &at, "--tls", &tls]].concat())
+        Program::all_of("starling", &[arguments, &["--aggregator", &at, "--tls", &tls]].concat())
     }
 
     /// Makes a token into a file.
@@ -330,10 +335,15 @@ async fn who_was_cut_off_past_the_end_of_its_certificate_comes_back_by_itself() 
 async fn a_new_authority_is_trusted_by_all_who_joined_before_it_signs_and_the_former_one_goes() {
     // Members ask whom to trust in a tenth of that.
     let mut fleet = Fleet::new("100");
-    let token = fleet.token("token", &[]).await;
-    let (code, said) = fleet.join("starling-node", &fleet.grpc(1), &token, "web-1", &[]);
-    assert_eq!(code, Some(0), "{said}");
+    let token = fleet.token("token", &["--uses", "2"]).await;
+    let text = fs::read_to_string(&token).unwrap();
+    for name in ["web-1", "web-2"] {
+        state_folder::replace(Path::new(&token), text.as_bytes(), state_folder::SECRET).unwrap();
+        let (code, said) = fleet.join("starling-node", &fleet.grpc(1), &token, name, &[]);
+        assert_eq!(code, Some(0), "{said}");
+    }
     let _daemon = fleet.daemon("web-1");
+    let late = fleet.daemon("web-2");
     let path = |name: &str| fleet.issuer.path(name);
     let trusted = || fs::read_to_string(path("joined-web-1/ca.pem")).unwrap().matches("BEGIN CERTIFICATE").count();
     let proved_by = || {
@@ -360,6 +370,20 @@ async fn a_new_authority_is_trusted_by_all_who_joined_before_it_signs_and_the_fo
     .await;
     assert_eq!(proved_by(), Ok(digest_of("ca/ca.pem")));
 
+    // The step that comes last is refused while it is not the turn of it, and while somebody would be cut off.
+    let retire = |fleet: &Fleet, more: &[&str]| {
+        let keep = fleet.issuer.path("new-ca/ca.pem");
+        fleet.command(&[&["ca", "retire", "--keep", &keep], more].concat())
+    };
+    let (code, said) = retire(&fleet, &[]);
+    assert!(code == Some(1) && said.contains("another authority than those that stay signs at present"), "{said}");
+    eventually("the second trusts both", async || {
+        let text = fs::read_to_string(path("joined-web-2/ca.pem")).unwrap();
+        if text.matches("BEGIN CERTIFICATE").count() == 2 { Ok(()) } else { Err(text) }
+    })
+    .await;
+    late.signal(Signal::STOP);
+
     let issue = |role: &str, name: &str, out: &str, more: &[&str]| {
         fleet.issuer.run(&[&["issue", role, name, "--dir", &path("new-ca"), "--out", &path(out)], more].concat());
     };
@@ -379,6 +403,28 @@ async fn a_new_authority_is_trusted_by_all_who_joined_before_it_signs_and_the_fo
     .await;
 
     let path = |name: &str| fleet.issuer.path(name);
+    eventually("one of two nodes is late", async || match retire(&fleet, &[]) {
+        (Some(1), said) if said.contains("1 still need the former authority") => Ok(()),
+        (_, said) => Err(said),
+    })
+    .await;
+    let (_, said) = retire(&fleet, &[]);
+    for words in [
+        "4 of 5 have a certificate",
+        "  node web-2: its certificate is by the former authority, until 20",
+        "ends at 20",
+    ] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+    assert!(!said.contains("web-1") && !said.contains("agg-"), "{said}");
+    let (code, said) = retire(&fleet, &["--force"]);
+    assert!(code == Some(0) && said.contains("node web-2") && said.contains("as --force says"), "{said}");
+    late.signal(Signal::CONT);
+    eventually("the late one has renewed", async || match retire(&fleet, &[]) {
+        (Some(0), said) if said.contains("5 of 5 have") => Ok(()),
+        (_, said) => Err(said),
+    })
+    .await;
     for name in by_hand {
         fs::copy(path("new-ca/ca.pem"), path(&format!("{name}/ca.pem"))).unwrap();
     }
@@ -387,9 +433,174 @@ async fn a_new_authority_is_trusted_by_all_who_joined_before_it_signs_and_the_fo
         if text == fs::read_to_string(path("new-ca/ca.pem")).unwrap() { Ok(()) } else { Err(text) }
     })
     .await;
-    eventually("the node reports", async || match fleet.reporting().await? {
+    eventually("the nodes report", async || match fleet.reporting().await? {
+        2 => Ok(()),
+        other => Err(format!("{other} report")),
+    })
+    .await;
+}
+
+/// Started while nobody answers and its certificate is over, as after a long weekend: it says so, collects, and renews when somebody
+/// is there, in the same process.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_started_after_the_end_of_its_certificate_works_and_waits_for_the_next() {
+    let fleet = Fleet::new("10");
+    let token = fleet.token("token", &[]).await;
+    let (code, said) = fleet.join("starling-node", &fleet.grpc(1), &token, "web-1", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    fleet.aggregators.iter().for_each(|aggregator| aggregator.signal(Signal::STOP));
+    let certificate = fleet.issuer.path("joined-web-1/certificate.pem");
+    eventually("it ends", async || match standing(Path::new(&certificate)).unwrap()[0].until {
+        until if until < std::time::SystemTime::now() => Ok(()),
+        until => Err(format!("{until:?}")),
+    })
+    .await;
+    // Announces where it listens, or this panics.
+    let mut daemon = fleet.daemon("web-1");
+    let began = this_second();
+    let address = daemon.address("admin");
+    eventually("it says that its certificate ended", async || match http_get(address, "/ready").await? {
+        (200, said) => Err(said),
+        (_, said) if said.contains("certificate ended at") => Ok(()),
+        (_, said) => Err(said),
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    fleet.aggregators.iter().for_each(|aggregator| aggregator.signal(Signal::CONT));
+    let healed = std::time::Instant::now();
+    eventually("it reports", async || match fleet.reporting().await? {
         1 => Ok(()),
         other => Err(format!("{other} report")),
     })
     .await;
+    println!("back {:?} after somebody was there, started {} s before", healed.elapsed(), this_second() - began);
+    assert!(healed.elapsed() < Duration::from_secs(60) && daemon.is_running());
+}
+
+/// A host that belongs to one cluster goes to another: told first, then taken out, and nothing of the other is touched.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_is_taken_out_and_free_to_join_another_cluster() {
+    let fleet = Fleet::new("600");
+    let token = fleet.token("token", &["--uses", "2"]).await;
+    let (code, said) = fleet.join("starling-node", &fleet.grpc(1), &token, "web-1", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let folder = fleet.issuer.path("joined-web-1");
+    let leave = |more: &[&str]| Program::run_to_end("starling-node", &[&["leave", "--folder", &folder], more].concat());
+    let mut daemon = fleet.daemon("web-1");
+    eventually("the host that joined", async || match fleet.reporting().await? {
+        1 => Ok(()),
+        other => Err(format!("{other} report")),
+    })
+    .await;
+    let (code, said) = leave(&[]);
+    assert!(code == Some(1) && said.contains("node web-1 is connected: stop it first"), "{said}");
+    daemon.stop().await;
+    let before = fs::read(Path::new(&folder).join("certificate.pem")).unwrap();
+    let (code, said) = leave(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!Path::new(&folder).exists());
+    let aside = fs::read_dir(Path::new(&folder).parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let aside = aside.filter(|path| path.display().to_string().contains("joined-web-1.before-")).collect::<Vec<_>>();
+    assert_eq!(fs::read(aside[0].join("certificate.pem")).unwrap(), before, "what there was is kept");
+    let (code, said) = fleet.command(&["node", "list"]);
+    assert!(code == Some(0) && said.contains("removed") && said.contains("by node web-1"), "{said}");
+    eventually("nobody is expected", async || match fleet.expected().await? {
+        0 => Ok(()),
+        other => Err(format!("{other} expected")),
+    })
+    .await;
+    let (code, said) = leave(&[]);
+    assert!(code == Some(1) && said.contains("this host has not joined"), "{said}");
+
+    // An aggregator likewise; and one that can tell nobody stays what it is, unless it must not.
+    let token = fleet.token("aggregators", &["--role", "aggregator"]).await;
+    let (code, said) = fleet.join("starling-aggregator", &fleet.grpc(0), &token, "agg-3", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let third = fleet.issuer.path("joined-agg-3");
+    fleet.aggregators.iter().for_each(|aggregator| aggregator.signal(Signal::STOP));
+    let began = std::time::Instant::now();
+    let (code, said) = Program::run_to_end("starling-aggregator", &["leave", "--folder", &third]);
+    assert!(code == Some(1) && said.contains("the cluster was not told, so this stays a member"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(16) && Path::new(&third).exists(), "{:?}", began.elapsed());
+    fleet.aggregators.iter().for_each(|aggregator| aggregator.signal(Signal::CONT));
+    eventually("it leaves", async || {
+        match Program::run_to_end("starling-aggregator", &["leave", "--folder", &third]) {
+            (Some(0), _) => Ok(()),
+            (code, said) => Err(format!("{code:?}: {said}")),
+        }
+    })
+    .await;
+    let (code, said) = fleet.command(&["node", "list", "--role", "aggregator"]);
+    assert!(code == Some(0) && said.contains("by aggregator agg-3"), "{said}");
+}
+
+/// A way to `to` on which of ten connections three are cut, each after so many bytes as chance has it.
+async fn bad_network(to: std::net::SocketAddr) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut on) = tokio::net::TcpStream::connect(to).await else { return };
+                // A join is 1.5 kB there and 3 kB back.
+                let bytes = if rand::random_bool(0.3) { rand::random_range(0..4_000) } else { u64::MAX };
+                let (mut read, mut write) = from.split();
+                let (mut answer, mut ask) = on.split();
+                let (mut there, mut back) =
+                    (AsyncReadExt::take(&mut read, bytes), AsyncReadExt::take(&mut answer, bytes));
+                tokio::select! {
+                    _ = tokio::io::copy(&mut there, &mut ask) => {}
+                    _ = tokio::io::copy(&mut back, &mut write) => {}
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_hosts_join_through_a_bad_network_and_each_is_one() {
+    const HOSTS: usize = 300;
+    let fleet = Fleet::new("600");
+    let token = fleet.token("token", &["--uses", &HOSTS.to_string()]).await;
+    let token: JoinToken = fs::read_to_string(&token).unwrap().trim().parse().unwrap();
+    // At the one that signs, and at the one that passes on.
+    let mut addresses = Vec::new();
+    for of in 0..2 {
+        addresses.push(bad_network(fleet.aggregators[of].address("grpc")).await.to_string());
+    }
+    let began = std::time::Instant::now();
+    let mut joining = tokio::task::JoinSet::new();
+    for host in 0..HOSTS {
+        let name = format!("web-{host}");
+        let wish = Wish {
+            role: Role::Node,
+            name: NodeId::parse(&name).unwrap(),
+            token: token.clone(),
+            addresses: vec![addresses[host % 2].clone(), addresses[(host + 1) % 2].clone()],
+            hosts: Vec::new(),
+            folder: Folder::at(Path::new(&fleet.issuer.path(&format!("joined-{name}"))).to_owned()),
+            replace: false,
+        };
+        joining.spawn(async move {
+            // Run again by whoever installs, until it is a member.
+            let mut runs = 1;
+            while let Err(error) = join(&wish).await {
+                assert!(matches!(error, JoinError::Unreachable(_) | JoinError::NotStarling(_)), "{name}: {error}");
+                runs += 1;
+            }
+            runs
+        });
+    }
+    let runs: usize = joining.join_all().await.into_iter().sum();
+    println!("{HOSTS} joined in {:?}, in {runs} runs", began.elapsed());
+    let (code, said) = fleet.command(&["token", "list"]);
+    assert!(code == Some(0) && said.contains(&format!("{HOSTS} of {HOSTS}")), "{said}");
+    let (code, said) = fleet.command(&["node", "list"]);
+    let mut names: Vec<_> = said.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    names.retain(|name| name.starts_with("web-"));
+    let listed = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!((code, listed, names.len(), said.contains("removed")), (Some(0), HOSTS, HOSTS, false));
 }

@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use starling_proto::v1;
 use starling_service::{
     channel::Dial,
     credentials::{Credentials, Files, Security},
+    grpc::identities_client::IdentitiesClient,
     identity::Role,
 };
 use tonic::{Response, Status, transport::Channel};
@@ -38,6 +40,11 @@ impl Asked {
             return Err("--aggregator: write host:port, and --tls FOLDER for TLS".to_owned());
         }
         self.dial(address, None).await
+    }
+
+    /// The operator's folder, when it speaks TLS.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.tls.as_deref()
     }
 
     /// Connects to another aggregator of the same cluster, that of this name, at `address`.
@@ -72,6 +79,22 @@ impl Asked {
     pub(crate) fn with<T>(&self, work: impl AsyncFnOnce(Channel) -> Result<T, String>) -> Result<T, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(|error| error.to_string())?.block_on(async { work(self.connect().await?).await })
+    }
+}
+
+/// All that have joined as one of `roles`, or at all when that is empty.
+pub(crate) async fn all_joined(channel: Channel, roles: &[String]) -> Result<Vec<v1::JoinedIdentity>, Status> {
+    let mut client = IdentitiesClient::new(channel);
+    let mut all: Vec<v1::JoinedIdentity> = Vec::new();
+    loop {
+        let after = all.last().map(|last| format!("{} {}", last.role, last.name)).unwrap_or_default();
+        let asked = v1::ListIdentitiesRequest { roles: roles.to_vec(), after };
+        let page = client.list_identities(asked).await?.into_inner();
+        let is_last = !page.more || page.identities.is_empty();
+        all.extend(page.identities);
+        if is_last {
+            return Ok(all);
+        }
     }
 }
 

@@ -1,4 +1,6 @@
-//! `starling ca`: the certificates of a cluster, made without a connection to anything.
+//! `starling ca`: the certificates of a cluster, made without a connection to anything; but for `retire`, which asks.
+
+mod retire;
 
 use std::{
     fs,
@@ -14,6 +16,9 @@ use starling_service::{
     identity::Role,
 };
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use self::retire::retire;
+use crate::asked::Asked;
 
 /// It was not done.
 const FAILED: u8 = 1;
@@ -62,6 +67,18 @@ enum What {
         #[arg(long)]
         signs: bool,
     },
+    /// Say whether nobody needs the former authority any more, before it is taken out: who still has a certificate by it is named,
+    /// with its end, and the exit code is not 0
+    Retire {
+        /// PEM file with the authorities that stay
+        #[arg(long, value_name = "FILE")]
+        keep: PathBuf,
+        /// End with 0 all the same, and print what breaks
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Print whom certificates name and how long they are valid
     Show {
         /// Files in PEM
@@ -87,6 +104,7 @@ impl CaArgs {
                     false => Ok(()),
                 })
             }
+            What::Retire { keep, force, asked } => retire(&keep, force, &asked),
             What::Show { files } => show(&files),
         };
         report("ca", done)

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use starling_proto::v1;
+use starling_proto::{hex, v1};
 use starling_service::grpc::identities_client::IdentitiesClient;
 use tonic::{Code, transport::Channel};
 
 use crate::{
-    asked::{Asked, author, said},
+    asked::{Asked, all_joined, author, said},
     ca::{day_of, report},
 };
 
@@ -103,20 +103,7 @@ async fn remove(channel: Channel, role: &str, name: &str) -> Result<(), String> 
 
 fn list(role: Option<String>, json: bool, asked: &Asked) -> Result<(), String> {
     let roles: Vec<String> = role.into_iter().collect();
-    let all = asked.ask(|channel| async move {
-        let mut client = IdentitiesClient::new(channel);
-        let mut all: Vec<v1::JoinedIdentity> = Vec::new();
-        loop {
-            let after = all.last().map(|last| format!("{} {}", last.role, last.name)).unwrap_or_default();
-            let asked = v1::ListIdentitiesRequest { roles: roles.clone(), after };
-            let page = client.list_identities(asked).await?.into_inner();
-            let is_last = !page.more || page.identities.is_empty();
-            all.extend(page.identities);
-            if is_last {
-                return Ok(tonic::Response::new(all));
-            }
-        }
-    })?;
+    let all = asked.with(async |channel| all_joined(channel, &roles).await.map_err(|status| said(&status)))?;
     if !json {
         println!("{:10}  {:30}  {:20}  {:20}  state", "role", "name", "joined", "valid until");
     }
@@ -129,7 +116,7 @@ fn list(role: Option<String>, json: bool, asked: &Asked) -> Result<(), String> {
             let line = serde_json::json!({
                 "role": one.role, "name": one.name, "joinedUnixS": one.joined_unix_s, "renewedUnixS": one.renewed_unix_s,
                 "endsUnixS": one.ends_unix_s, "serial": one.serial, "tokenId": one.token_id, "machine": one.machine,
-                "removedUnixS": one.removed_unix_s, "removedBy": one.removed_by,
+                "removedUnixS": one.removed_unix_s, "removedBy": one.removed_by, "signedBy": hex::encode(&one.signed_by),
             });
             println!("{line}");
         } else {
