@@ -444,7 +444,7 @@ async fn a_new_authority_is_trusted_by_all_who_joined_before_it_signs_and_the_fo
 /// is there, in the same process.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_started_after_the_end_of_its_certificate_works_and_waits_for_the_next() {
-    let fleet = Fleet::new("10");
+    let fleet = Fleet::new("20");
     let token = fleet.token("token", &[]).await;
     let (code, said) = fleet.join("starling-node", &fleet.grpc(1), &token, "web-1", &[]);
     assert_eq!(code, Some(0), "{said}");
