@@ -82,7 +82,7 @@ impl Mount {
     /// Whether the daemon has it there. The path alone does not say: where it is not mounted for the daemon, the size is that
     /// of what lies below.
     pub(super) fn is_here(&self, rootfs: &Path, here: &Here) -> bool {
-        here.0.contains(&(self.device.clone(), self.path(rootfs).as_os_str().as_bytes().into()))
+        here.0.get(self.path(rootfs).as_os_str().as_bytes()) == Some(&self.device)
     }
 
     fn is_local(&self) -> bool {
@@ -95,15 +95,15 @@ impl Mount {
     }
 }
 
-/// Mounts as the daemon itself has them: device and point of each.
+/// Mounts as the daemon itself has them: the device at each point, of several the last.
 #[derive(Debug)]
-pub(super) struct Here(HashSet<(Box<[u8]>, Box<[u8]>)>);
+pub(super) struct Here(HashMap<Box<[u8]>, Box<[u8]>>);
 
 impl Here {
     /// Of the daemon's own `mountinfo`.
     pub(super) fn of(mountinfo: &[u8]) -> Self {
         let mounts = text::lines(mountinfo).filter_map(Mount::parse);
-        Self(mounts.map(|mount| (mount.device, mount.point)).collect())
+        Self(mounts.map(|mount| (mount.point, mount.device)).collect())
     }
 }
 

@@ -257,7 +257,7 @@ impl Folder {
 
 /// A request for a certificate for `key`; it says nothing else.
 pub(super) fn request(key: &KeyPair) -> Result<String, String> {
-    signed(key, CertificateParams::default())
+    signed(key, &CertificateParams::default())
 }
 
 /// A proof by `key` that its bearer wants to be `identity` no more; see `LeaveRequest`.
@@ -265,10 +265,10 @@ pub(super) fn leave_request(key: &KeyPair, identity: &Identity) -> Result<String
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, leaving(identity));
-    signed(key, params)
+    signed(key, &params)
 }
 
-fn signed(key: &KeyPair, params: CertificateParams) -> Result<String, String> {
+fn signed(key: &KeyPair, params: &CertificateParams) -> Result<String, String> {
     params.serialize_request(key).and_then(|request| request.pem()).map_err(|error| error.to_string())
 }
 
