@@ -536,8 +536,8 @@ async fn who_leaves_is_taken_out_and_free_to_join_another_cluster() {
 
 /// A way to `to` on which of ten connections three are cut, each after so many bytes as chance has it.
 async fn bad_network(to: std::net::SocketAddr) -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
     tokio::spawn(async move {
         while let Ok((mut from, _)) = listener.accept().await {
             tokio::spawn(async move {
