@@ -6,12 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use starling_ledger::{Ledger, Quarantine, limits::QUARANTINED_WRITERS_MAX};
 use starling_proto::{
     hex,
@@ -226,22 +226,8 @@ fn written(entries: &Entries) -> String {
     text
 }
 
-fn read(path: &Path) -> anyhow::Result<Entries> {
-    match fs::metadata(path) {
-        Ok(about) if about.len() > BYTES_MAX => {
-            return Err(anyhow!("it has {} bytes, at most {BYTES_MAX}", about.len()));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
-        Err(error) => return Err(error.into()),
-        Ok(_) => {}
-    }
-    let text = fs::read_to_string(path)?;
-    let mut lines = text.lines();
-    if lines.next() != Some(HEAD) {
-        return Err(anyhow!("line 1 is not {HEAD:?}"));
-    }
-    let numbered = (2..).zip(lines);
-    numbered.map(|(number, line)| entry(line).with_context(|| format!("line {number}"))).collect()
+fn read(path: &Path) -> io::Result<Entries> {
+    state_folder::lines(path, HEAD, BYTES_MAX, |line| entry(line).map_err(|error| format!("{error:#}")))
 }
 
 fn entry(line: &str) -> anyhow::Result<(String, Entry)> {
@@ -265,6 +251,8 @@ pub(crate) fn writer(text: &str) -> Option<WriterId> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn some() -> Entries {

@@ -4,14 +4,17 @@
 //! not a part of the books: a file that cannot be read or written is reported, and nothing else depends on it.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use starling_ledger::{KnownStream, limits::ROSTER_MAX};
-use starling_proto::ids::{NodeId, StreamId};
+use starling_proto::{
+    hex,
+    ids::{NodeId, StreamId},
+};
 use starling_service::state_folder;
 use tokio_util::sync::CancellationToken;
 
@@ -81,27 +84,15 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Se
 
 /// What was written down; nothing without a file.
 fn read(path: &Path) -> io::Result<Vec<KnownStream>> {
-    let size = match fs::metadata(path) {
-        Ok(about) => about.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let odd = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    if size > BYTES_MAX {
-        return Err(odd(format!("{size} bytes, at most {BYTES_MAX} are read")));
-    }
-    let text = fs::read_to_string(path)?;
-    let mut lines = text.lines();
-    if lines.next() != Some(HEAD) {
-        return Err(odd(format!("does not begin with \"{HEAD}\"")));
-    }
-    lines.map(|line| parse(line).ok_or_else(|| odd(format!("a line that is none: {line:?}")))).collect()
+    state_folder::lines(path, HEAD, BYTES_MAX, |line| {
+        parse(line).ok_or_else(|| format!("{line:?} is no stream of a node"))
+    })
 }
 
 fn parse(line: &str) -> Option<KnownStream> {
     let mut words = line.split(' ');
     let node = NodeId::parse(words.next()?).ok()?;
-    let stream = stream_of(words.next()?)?;
+    let stream = hex::decode_array(words.next()?).map(StreamId::new)?;
     let (first_tick, last_tick) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let ended = match words.next()? {
         "-" => None,
@@ -110,22 +101,20 @@ fn parse(line: &str) -> Option<KnownStream> {
     words.next().is_none().then_some(KnownStream { node, stream, first_tick, last_tick, ended })
 }
 
-fn stream_of(hex: &str) -> Option<StreamId> {
-    starling_proto::hex::decode_array(hex).map(StreamId::new)
-}
-
 fn write(path: &Path, known: &[KnownStream]) -> io::Result<()> {
     let mut text = format!("{HEAD}\n");
     for KnownStream { node, stream, first_tick, last_tick, ended } in known {
-        let stream = u128::from_be_bytes(*stream.as_bytes());
+        let stream = hex::encode(stream.as_bytes());
         let ended = ended.map_or_else(|| "-".to_owned(), |tick| tick.to_string());
-        text.push_str(&format!("{node} {stream:032x} {first_tick} {last_tick} {ended}\n"));
+        text.push_str(&format!("{node} {stream} {first_tick} {last_tick} {ended}\n"));
     }
     state_folder::replace(path, text.as_bytes(), state_folder::OPEN)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn known(name: &str, ended: Option<u32>) -> KnownStream {
@@ -152,15 +141,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         for (text, wanted) in [
-            ("", "does not begin"),
-            ("starling nodes 1\nweb-1 07 1 2 -\n", "a line that is none"),
-            ("starling nodes 1\nWeb 1\n", "a line that is none"),
+            ("", "line 1 is not"),
+            ("starling nodes 1\nweb-1 07 1 2 -\n", "line 2: "),
+            ("starling nodes 1\nWeb 1\n", "is no stream of a node"),
         ] {
             fs::write(&path, text).unwrap();
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
         }
         fs::write(&path, vec![b'x'; BYTES_MAX as usize + 1]).unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("at most"));
+        assert!(read(&path).unwrap_err().to_string().contains("more than"));
     }
 }

@@ -1,7 +1,7 @@
 //! An authority at work: the register of one cluster in a file, and the key that signs. Its calls block.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -106,12 +106,7 @@ impl Signer {
     pub fn open(authority: &Path, path: &Path, life: Life, now: u64) -> Result<Self, SignerError> {
         let authority = folder::open(authority)?;
         let failed = |error| SignerError::Io { path: path.to_owned(), error };
-        let text = match fs::metadata(path) {
-            Ok(about) if about.len() > BYTES_MAX => return Err(failed(io::Error::other("it has more than 128 MiB"))),
-            Ok(_) => fs::read_to_string(path).map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(failed(error)),
-        };
+        let text = state_folder::text(path, BYTES_MAX).map_err(failed)?.unwrap_or_default();
         // What stands after the last end of a line was being written when this host stopped: nobody was answered.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let mut register = Register::default();
@@ -349,6 +344,8 @@ impl Signer {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;

@@ -1,6 +1,6 @@
 //! The records of alerts in one file of the state folder.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use prost::Message as _;
 use starling_alerts::Record;
@@ -17,16 +17,8 @@ const BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// # Errors
 /// Of the file system, and when the file is not what was written.
 pub(super) fn read(path: &Path) -> io::Result<Vec<Record>> {
-    let size = match fs::metadata(path) {
-        Ok(about) => about.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+    let Some(bytes) = state_folder::read(path, BYTES_MAX)? else { return Ok(Vec::new()) };
     let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    if size > BYTES_MAX {
-        return Err(odd("it is larger than 256 MiB"));
-    }
-    let bytes = fs::read(path)?;
     let (head, rest) = bytes.split_at_checked(HEAD.len() + 4).ok_or_else(|| odd("it is too short"))?;
     if &head[..HEAD.len()] != HEAD || head[HEAD.len()..] != crc32fast::hash(rest).to_le_bytes() {
         return Err(odd("it is damaged"));
@@ -59,6 +51,8 @@ pub(super) fn write(path: &Path, records: Vec<Record>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

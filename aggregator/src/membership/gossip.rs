@@ -91,7 +91,8 @@ pub(super) async fn start(
     let socket = bind(&settings, keys.is_some()).await?;
     let bound = socket.local_addr()?;
     let is_name = |seed: &&String| seed.parse::<SocketAddr>().is_err();
-    settings.remembered = known::read(&settings.state_dir);
+    let remembered = known::Remembered::read(&settings.state_dir);
+    settings.remembered = remembered.addresses();
     let named = seeds::follow(settings.seeds.iter().filter(is_name).cloned(), tasks);
     let reached = settings.reached(bound, &named.borrow());
     let unreached = reached.as_ref().err().cloned();
@@ -150,7 +151,7 @@ pub(super) async fn start(
     // One caller leaves, once.
     let (commands, receiver) = mpsc::channel(1);
     let security = settings.security.clone();
-    known::follow(settings.state_dir.clone(), view.clone(), tasks);
+    remembered.follow(view.clone(), tasks);
     let task = GossipTask {
         settings,
         metrics,

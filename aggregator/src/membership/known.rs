@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,9 +26,9 @@ const HEAD: &str = "starling members 1";
 const MEMBERS_MAX: usize = 64;
 /// Longest file that is read: so many lines of an IPv6 address and a number, and the head.
 const BYTES_MAX: u64 = 4_096 + 64;
-/// So long after it was seen last nobody is looked for at an address.
+/// So many seconds after it was seen last nobody is looked for at an address.
 const KEPT: u64 = 86_400;
-/// The time of one that stays alive is written this often.
+/// The time of one that stays alive is written this often, in seconds.
 const REFRESHED_EVERY: u64 = 3_600;
 /// Between two looks at a view that changed: it does so every two seconds, by what others report of themselves.
 const SPACED: Duration = Duration::from_secs(1);
@@ -36,51 +36,62 @@ const SPACED: Duration = Duration::from_secs(1);
 /// Addresses with the second in which they were seen last.
 type Known = BTreeMap<SocketAddr, u64>;
 
-/// The addresses of others that were there when this aggregator ran last; what cannot be read is reported, and is nobody.
-pub(super) fn read(state_dir: &Path) -> Vec<SocketAddr> {
-    let path = state_dir.join(FILE);
-    match load(&path) {
-        Ok(known) => next(&known, &[], clock::unix().as_secs()).into_keys().collect(),
-        Err(error) => {
-            warn!(file = %path.display(), %error, "the members of last time are not known");
-            Vec::new()
-        }
-    }
+/// What is written down, and where.
+pub(super) struct Remembered {
+    path: PathBuf,
+    known: Known,
 }
 
-/// Writes down who is there, until the view ends.
-pub(super) fn follow(state_dir: PathBuf, mut view: watch::Receiver<Arc<MembershipView>>, tasks: &TaskTracker) {
-    tasks.spawn(async move {
+impl Remembered {
+    /// What was written down when this aggregator ran last; what cannot be read is reported, and is nobody.
+    pub(super) fn read(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE);
-        let mut known = load(&path).unwrap_or_default();
-        let mut failed = false;
-        loop {
-            let after = {
-                let view = view.borrow_and_update();
-                let others: Vec<&Listed> = view.listed.iter().filter(|listed| listed.member.id != view.me.id).collect();
-                next(&known, &others, clock::unix().as_secs())
-            };
-            if after != known {
-                let (path, text) = (path.clone(), text(&after));
-                let write = move || state_folder::replace(&path, text.as_bytes(), state_folder::OPEN);
-                let written = tokio::task::spawn_blocking(write).await.map_err(io::Error::other).flatten();
-                // Once until it works again: a disk that is full stays so for a while.
-                if let Err(error) = &written
-                    && !failed
-                {
-                    warn!(folder = %state_dir.display(), %error, "the members are not written down");
+        let known = load(&path).unwrap_or_else(|error| {
+            warn!(file = %path.display(), %error, "the members of last time are not known");
+            Known::new()
+        });
+        Self { path, known }
+    }
+
+    /// The addresses at which others are looked for.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        next(&self.known, &[], clock::unix().as_secs()).into_keys().collect()
+    }
+
+    /// Writes down who is there, until the view ends.
+    pub(super) fn follow(self, mut view: watch::Receiver<Arc<MembershipView>>, tasks: &TaskTracker) {
+        let Self { path, mut known } = self;
+        tasks.spawn(async move {
+            let mut failed = false;
+            loop {
+                let after = {
+                    let view = view.borrow_and_update();
+                    let others: Vec<&Listed> =
+                        view.listed.iter().filter(|listed| listed.member.id != view.me.id).collect();
+                    next(&known, &others, clock::unix().as_secs())
+                };
+                if after != known {
+                    let (to, text) = (path.clone(), text(&after));
+                    let write = move || state_folder::replace(&to, text.as_bytes(), state_folder::OPEN);
+                    let written = tokio::task::spawn_blocking(write).await.map_err(io::Error::other).flatten();
+                    // Once until it works again: a disk that is full stays so for a while.
+                    if let Err(error) = &written
+                        && !failed
+                    {
+                        warn!(file = %path.display(), %error, "the members are not written down");
+                    }
+                    failed = written.is_err();
+                    if !failed {
+                        known = after;
+                    }
                 }
-                failed = written.is_err();
-                if !failed {
-                    known = after;
+                sleep(SPACED).await;
+                if view.changed().await.is_err() {
+                    return;
                 }
             }
-            sleep(SPACED).await;
-            if view.changed().await.is_err() {
-                return;
-            }
-        }
-    });
+        });
+    }
 }
 
 /// What is known after `others` were seen.
@@ -111,30 +122,15 @@ fn text(known: &Known) -> String {
 }
 
 fn load(path: &Path) -> io::Result<Known> {
-    let size = match fs::metadata(path) {
-        Ok(about) => about.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::new()),
-        Err(error) => return Err(error),
-    };
-    let odd = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    if size > BYTES_MAX {
-        return Err(odd(format!("{size} bytes, at most {BYTES_MAX} are read")));
-    }
-    let text = fs::read_to_string(path)?;
-    let mut lines = text.lines();
-    if lines.next() != Some(HEAD) {
-        return Err(odd(format!("does not begin with \"{HEAD}\"")));
-    }
-    let parse = |line: &str| {
-        let (address, last) = line.split_once(' ')?;
-        Some((address.parse().ok()?, last.parse().ok()?))
-    };
-    lines.map(|line| parse(line).ok_or_else(|| odd(format!("a line that is none: {line:?}")))).collect()
+    state_folder::lines(path, HEAD, BYTES_MAX, |line| {
+        let entry = line.split_once(' ').and_then(|(address, last)| Some((address.parse().ok()?, last.parse().ok()?)));
+        entry.ok_or_else(|| format!("{line:?} is no address with a time"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{fs, time::Instant};
 
     use super::*;
     use crate::membership::Member;
@@ -182,7 +178,7 @@ mod tests {
         assert_eq!(load(&path).unwrap(), kept);
         for odd in ["", "x", &format!("{HEAD}\n10.0.0.1 7\n"), &format!("{HEAD}\n{}", "x".repeat(5_000))] {
             fs::write(&path, odd).unwrap();
-            assert!(load(&path).is_err() && read(folder.path()).is_empty(), "{odd}");
+            assert!(load(&path).is_err() && Remembered::read(folder.path()).addresses().is_empty(), "{odd}");
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Where a program keeps what must survive a restart, and how its files are written: each whole, or not at all.
+//! Where a program keeps what must survive a restart, and how its files are written, each whole or not at all, and read again,
+//! none larger than its owner writes it.
 
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::{
         ffi::OsStrExt as _,
         fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -64,6 +65,56 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// The contents of a file; `None` without one. Blocking.
+///
+/// # Errors
+/// Of the file system, and [`io::ErrorKind::InvalidData`] for a file of more than `bytes_max`: nobody here wrote it.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > bytes_max {
+        return Err(odd(format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(Some(content))
+}
+
+/// As [`read`], of text.
+///
+/// # Errors
+/// As [`read`], and for what is not UTF-8.
+pub fn text(path: &Path, bytes_max: u64) -> io::Result<Option<String>> {
+    let text = read(path, bytes_max)?.map(String::from_utf8).transpose();
+    text.map_err(|error| odd(error.to_string()))
+}
+
+/// What the lines of a file say by `parse`; nothing without a file. Its first line is `head`, which names the form of the others.
+///
+/// # Errors
+/// As [`text`], and for another first line; for one that is none the number of the line, with what `parse` says of it.
+pub fn lines<T, C: FromIterator<T> + Default>(
+    path: &Path,
+    head: &str,
+    bytes_max: u64,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> io::Result<C> {
+    let Some(text) = text(path, bytes_max)? else { return Ok(C::default()) };
+    let mut lines = text.lines();
+    if lines.next() != Some(head) {
+        return Err(odd(format!("line 1 is not {head:?}")));
+    }
+    let of = |(number, line)| parse(line).map_err(|what| odd(format!("line {number}: {what}")));
+    (2..).zip(lines).map(of).collect()
+}
+
+fn odd(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -83,6 +134,33 @@ mod tests {
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(replace(&dir.path().join("none/nodes"), b"", OPEN).is_err());
+    }
+
+    #[test]
+    fn what_is_read_is_bounded_and_what_is_wrong_has_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("numbers");
+        let numbers = || {
+            let parse = |line: &str| line.parse::<u8>().map_err(|error| error.to_string());
+            lines::<_, Vec<u8>>(&path, "numbers 1", 15, parse)
+        };
+        assert_eq!(numbers().unwrap(), [] as [u8; 0], "without a file");
+        fs::write(&path, "numbers 1\n7\n12\n").unwrap();
+        assert_eq!(numbers().unwrap(), [7, 12], "as long as may be");
+        assert_eq!(text(&path, 14).unwrap_err().to_string(), "it has more than 14 bytes");
+        for (odd, wanted) in [
+            ("", "line 1 is not"),
+            ("numbers 2\n", "line 1 is not"),
+            ("numbers 1\n7\nx\n", "line 3: invalid digit"),
+            ("numbers 1\n12\n123\n", "more than 15 bytes"),
+        ] {
+            fs::write(&path, odd).unwrap();
+            let error = numbers().unwrap_err();
+            assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains(wanted), "{error}");
+        }
+        fs::write(&path, b"\xff").unwrap();
+        assert!(numbers().is_err());
+        assert!(read(dir.path(), 15).is_err(), "a folder is no file");
     }
 
     #[test]
