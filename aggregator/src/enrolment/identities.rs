@@ -159,7 +159,7 @@ impl identities_server::Identities for EnrolmentService {
             let next = "one whose certificate was copied by hand is refused by a line in tls.revoked";
             return Err(Status::not_found(format!("name: no {role} {name} has joined; {next}")));
         };
-        self.0.refuse_removed(signing).await?;
+        self.0.refuse_removed(signing).await;
         info!(%role, %name, author, "identity removed");
         Ok(Response::new(v1::RemoveIdentityResponse { ends_unix_s: i64::try_from(ends).unwrap_or(i64::MAX) }))
     }

@@ -20,7 +20,7 @@ use starling_proto::{
     v1,
 };
 use starling_service::{credentials::Security, identity::Role};
-use tonic::Status;
+use tonic::{Status, transport::Channel};
 
 pub(crate) use self::{
     removed::follow as follow_removed, service::EnrolmentService, trusted::follow as follow_trusted,
@@ -133,6 +133,18 @@ impl Enrolment {
         others
     }
 
+    /// What the first of the others says that signs; `None` when nobody does, or answers.
+    async fn of_signer<T, F: Future<Output = Option<T>>>(&self, ask: impl Fn(Channel) -> F) -> Option<T> {
+        for member in self.others() {
+            let Ok(channel) = self.channels.get(&member.grpc) else { continue };
+            if let Some(said) = ask(channel).await {
+                self.signed_by(&member);
+                return Some(said);
+            }
+        }
+        None
+    }
+
     fn signed_by(&self, member: &Member) {
         *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = Some(member.id.clone());
     }
@@ -152,10 +164,10 @@ impl Enrolment {
     }
 
     /// Refuses here at once who was taken out; the others ask for it.
-    async fn refuse_removed(&self, signing: &Signing) -> Result<(), Status> {
-        let removed = signing.with(|signer, now| Ok(signer.removed(now))).await?;
-        self.set_removed(removed.into_iter().map(|(key, ..)| key.0).collect());
-        Ok(())
+    async fn refuse_removed(&self, signing: &Signing) {
+        if let Some(removed) = removed::own(signing).await {
+            self.set_removed(removed);
+        }
     }
 
     /// Ends the waiting for a node; the last second that it reported, `None` when nobody waits for it.

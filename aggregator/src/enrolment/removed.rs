@@ -1,11 +1,12 @@
 //! Who was removed is refused at every aggregator: the list is asked for, and kept for a restart.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use starling_proto::{hex, v1};
 use starling_service::{grpc::identities_client::IdentitiesClient, state_folder};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use tonic::Request;
+use tonic::{Request, transport::Channel};
 use tracing::{info, warn};
 
 use super::{Enrolment, REMOVED, signing::Signing};
@@ -19,17 +20,22 @@ const TIDIED_EVERY: u32 = 720;
 const SOUGHT_EVERY: u32 = 12;
 /// Keys that are taken: as many as can have joined.
 const KEYS_MAX: usize = starling_authority::register::IDENTITIES_MAX;
+/// Longest file that is read: so many lines.
+const BYTES_MAX: u64 = 65 * KEYS_MAX as u64;
+
+/// Digests of public keys.
+type Keys = HashSet<[u8; 32]>;
 
 /// Follows the list until `stop`.
 pub(crate) async fn follow(enrolment: Arc<Enrolment>, stop: CancellationToken) {
     let path = enrolment.state_dir.join(REMOVED);
-    let mut known = HashSet::new();
-    match read(&path).await {
+    let mut known = Keys::new();
+    match read(path.clone()).await {
         Ok(keys) => {
             enrolment.set_removed(keys.clone());
             known = keys;
         }
-        Err(error) => warn!(file = %path.display(), error, "who was removed is not known until an aggregator says it"),
+        Err(error) => warn!(file = %path.display(), %error, "who was removed is not known until an aggregator says it"),
     }
     let mut round = 0_u32;
     // At first somebody may.
@@ -51,7 +57,7 @@ pub(crate) async fn follow(enrolment: Arc<Enrolment>, stop: CancellationToken) {
                 }
                 own(signing).await
             }
-            None if is_heard || round.is_multiple_of(SOUGHT_EVERY) => from_others(&enrolment).await,
+            None if is_heard || round.is_multiple_of(SOUGHT_EVERY) => enrolment.of_signer(list).await,
             None => None,
         };
         is_heard = heard.is_some();
@@ -61,9 +67,9 @@ pub(crate) async fn follow(enrolment: Arc<Enrolment>, stop: CancellationToken) {
         }
         enrolment.set_removed(keys.clone());
         info!(keys = keys.len(), "list of removed identities taken up");
-        match write(&path, &keys).await {
+        match write(path.clone(), &keys).await {
             Ok(()) => known = keys,
-            Err(error) => warn!(file = %path.display(), error, "list of removed identities not kept"),
+            Err(error) => warn!(file = %path.display(), %error, "list of removed identities not kept"),
         }
     }
 }
@@ -72,7 +78,8 @@ pub(crate) async fn follow(enrolment: Arc<Enrolment>, stop: CancellationToken) {
 async fn tell_of_others(enrolment: &Enrolment, told: bool) -> bool {
     let mut others = Vec::new();
     for member in enrolment.membership.view().live.clone() {
-        if list(enrolment, &member.grpc).await.is_some() {
+        let Ok(channel) = enrolment.channels.get(&member.grpc) else { continue };
+        if list(channel).await.is_some() {
             others.push(member.id.to_string());
         }
     }
@@ -83,47 +90,48 @@ async fn tell_of_others(enrolment: &Enrolment, told: bool) -> bool {
     !others.is_empty()
 }
 
-async fn own(signing: &Signing) -> Option<HashSet<[u8; 32]>> {
+/// As the register here says; `None` when that is busy.
+pub(super) async fn own(signing: &Signing) -> Option<Keys> {
     let removed = signing.with(|signer, now| Ok(signer.removed(now))).await.ok()?;
     Some(removed.into_iter().map(|(key, ..)| key.0).collect())
 }
 
-/// Of the first that signs; `None` when nobody does, or answers.
-async fn from_others(enrolment: &Enrolment) -> Option<HashSet<[u8; 32]>> {
-    for member in enrolment.others() {
-        if let Some(keys) = list(enrolment, &member.grpc).await {
-            enrolment.signed_by(&member);
-            return Some(keys);
-        }
-    }
-    None
-}
-
-async fn list(enrolment: &Enrolment, address: &str) -> Option<HashSet<[u8; 32]>> {
-    let mut client = IdentitiesClient::new(enrolment.channels.get(address).ok()?);
+/// What another one says; `None` when it does not sign, or not answer.
+async fn list(channel: Channel) -> Option<Keys> {
+    let mut client = IdentitiesClient::new(channel);
     let mut request = Request::new(v1::ListRemovedRequest {});
     request.set_timeout(ASKED_WITHIN);
     let answer = tokio::time::timeout(ASKED_WITHIN, client.list_removed(request)).await.ok()?.ok()?.into_inner();
     Some(answer.removed.iter().take(KEYS_MAX).filter_map(|removed| removed.key[..].try_into().ok()).collect())
 }
 
-async fn read(path: &Path) -> Result<HashSet<[u8; 32]>, String> {
-    match tokio::fs::read_to_string(path).await {
-        Ok(text) => {
-            let keys: Option<HashSet<_>> = text.lines().map(hex::decode_array).collect();
-            keys.ok_or_else(|| "a line is not 64 hexadecimal digits".to_owned())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
-        Err(error) => Err(error.to_string()),
-    }
+async fn read(path: PathBuf) -> io::Result<Keys> {
+    let text = spawn_blocking(move || state_folder::text(&path, BYTES_MAX)).await.map_err(io::Error::other)??;
+    let keys: Option<Keys> = text.unwrap_or_default().lines().map(hex::decode_array).collect();
+    keys.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a line is not 64 hexadecimal digits"))
 }
 
-async fn write(path: &Path, keys: &HashSet<[u8; 32]>) -> Result<(), String> {
+async fn write(path: PathBuf, keys: &Keys) -> io::Result<()> {
     let mut lines: Vec<String> = keys.iter().map(|key| hex::encode(key)).collect();
     lines.sort_unstable();
     let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
-    let path = path.to_owned();
-    let written =
-        tokio::task::spawn_blocking(move || state_folder::replace(&path, text.as_bytes(), state_folder::SECRET)).await;
-    written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    let write = move || state_folder::replace(&path, text.as_bytes(), state_folder::SECRET);
+    spawn_blocking(write).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_is_read_and_what_is_damaged_is_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(REMOVED);
+        assert_eq!(read(path.clone()).await.unwrap(), Keys::new(), "without a file");
+        let all = Keys::from([[7; 32], [200; 32]]);
+        write(path.clone(), &all).await.unwrap();
+        assert_eq!(read(path.clone()).await.unwrap(), all);
+        std::fs::write(&path, "07\n").unwrap();
+        assert!(read(path).await.unwrap_err().to_string().contains("64 hexadecimal digits"));
+    }
 }

@@ -169,7 +169,7 @@ impl EnrolmentService {
         let this = self.0.clone();
         let left = signing.with(move |signer, now| signer.leave(&request, now, |role, name| this.is_alive(role, name)));
         let (role, name) = left.await?;
-        self.0.refuse_removed(signing).await?;
+        self.0.refuse_removed(signing).await;
         info!(%role, %name, "left");
         if role == Role::Node {
             self.0.forget(&name).await?;

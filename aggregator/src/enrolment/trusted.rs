@@ -8,6 +8,7 @@ use std::{
 use starling_proto::v1;
 use starling_service::grpc::enrolment_client::EnrolmentClient;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 use super::Enrolment;
 use crate::query::marked;
@@ -38,7 +39,7 @@ pub(crate) async fn follow(enrolment: Arc<Enrolment>, stop: CancellationToken) {
     loop {
         let asked = async {
             tokio::time::sleep(ASKED_EVERY).await;
-            ask(&enrolment).await
+            enrolment.of_signer(ask).await
         };
         tokio::select! {
             biased;
@@ -53,22 +54,13 @@ pub(crate) async fn follow(enrolment: Arc<Enrolment>, stop: CancellationToken) {
     }
 }
 
-/// Of the first that signs; `None` when nobody does, or answers.
-async fn ask(enrolment: &Enrolment) -> Option<v1::Authorities> {
-    for member in enrolment.others() {
-        let Ok(channel) = enrolment.channels.get(&member.grpc) else { continue };
-        let mut client = EnrolmentClient::new(channel);
-        let mut request = marked(v1::GetAuthoritiesRequest {});
-        request.set_timeout(ASKED_WITHIN);
-        let answer = tokio::time::timeout(ASKED_WITHIN, client.get_authorities(request)).await;
-        if let Ok(Ok(answer)) = answer
-            && !answer.get_ref().signed_by.is_empty()
-        {
-            enrolment.signed_by(&member);
-            return Some(answer.into_inner());
-        }
-    }
-    None
+/// What another one says; `None` when it does not sign, or not answer.
+async fn ask(channel: Channel) -> Option<v1::Authorities> {
+    let mut client = EnrolmentClient::new(channel);
+    let mut request = marked(v1::GetAuthoritiesRequest {});
+    request.set_timeout(ASKED_WITHIN);
+    let answer = tokio::time::timeout(ASKED_WITHIN, client.get_authorities(request)).await.ok()?.ok()?.into_inner();
+    (!answer.signed_by.is_empty()).then_some(answer)
 }
 
 #[cfg(test)]
