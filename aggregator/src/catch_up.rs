@@ -123,8 +123,15 @@ impl CatchUp {
     }
 }
 
-/// Looks until this process has caught up, or `stop`.
-pub(crate) async fn run(catch_up: Arc<CatchUp>, membership: Membership, ledger: LedgerHandle, stop: CancellationToken) {
+/// Looks until this process has caught up, or `stop`. `recalled` becomes true when what its own log held can be asked for; `None`
+/// without a history.
+pub(crate) async fn run(
+    catch_up: Arc<CatchUp>,
+    membership: Membership,
+    ledger: LedgerHandle,
+    recalled: Option<watch::Receiver<bool>>,
+    stop: CancellationToken,
+) {
     let mut timer = tokio::time::interval(LOOK_EVERY);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (began, mut fewest, mut progress_at) = (Instant::now(), u64::MAX, Instant::now());
@@ -154,6 +161,15 @@ pub(crate) async fn run(catch_up: Arc<CatchUp>, membership: Membership, ledger: 
     // An ended ledger ends this process.
     if ledger.brought_out().await.is_err() {
         return;
+    }
+    if let Some(mut recalled) = recalled {
+        catch_up.behind.send_replace(Some("what its log holds is put on its disk".to_owned()));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            // A history that ended ends this process.
+            recalled = recalled.wait_for(|recalled| *recalled) => if recalled.is_err() { return },
+        }
     }
     tracing::info!(after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "caught up, answers");
     catch_up.caught_up();

@@ -320,6 +320,7 @@ impl Program for Service {
             Ok(router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await?)
         });
         parts.start(LEDGER, |stop| done(ledger.run(stop)));
+        let recalled = history.as_ref().map(|(history, ..)| history.recalled());
         if let Some((history, starting, logs, copies)) = history {
             parts.start(COPIES, |stop| done(copies.run(stop)));
             parts.start(LEDGER_LOGS, |stop| done(logs.run(stop)));
@@ -366,7 +367,7 @@ impl Program for Service {
         });
         // It ends once this process has caught up.
         let Exchange { catch_up, ledger, membership, stop, tasks, .. } = &*rooms.exchange;
-        tasks.spawn(catch_up::run(catch_up.clone(), membership.clone(), ledger.clone(), stop.clone()));
+        tasks.spawn(catch_up::run(catch_up.clone(), membership.clone(), ledger.clone(), recalled, stop.clone()));
         Running { rooms, config, ready, health, parts }.until(shutdown).await
     }
 }

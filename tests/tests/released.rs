@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use starling_proto::v1::{GetSeriesRequest, ListRulesRequest};
+use starling_proto::v1::{GetSeriesRequest, ListRulesRequest, SeriesPoint};
 use starling_service::grpc::{alerts_client::AlertsClient, query_client::QueryClient};
 use starling_tests::{Program, binary, eventually, http_get};
 use tempfile::TempDir;
@@ -79,8 +79,12 @@ async fn an_aggregator_goes_on_with_the_state_of_the_last_release() {
             ..GetSeriesRequest::default()
         };
         let answer = client.get_series(asked).await.unwrap().into_inner();
-        let there = answer.points.len();
-        assert!(there >= (to - from) as usize, "{there} points of {node_id:?}");
+        let of = |point: &&SeriesPoint| {
+            point.seconds == Some(1) && (!node_id.is_empty() || point.nodes_reporting == Some(4))
+        };
+        let there = answer.points.iter().filter(of).count();
+        assert_eq!(there, (to - from + 1) as usize, "whole seconds of {node_id:?}");
+        assert!(!answer.series.is_empty(), "{node_id:?}");
     }
     let rules = AlertsClient::connect(url).await.unwrap().list_rules(ListRulesRequest::default()).await;
     assert!(!rules.unwrap().into_inner().rules.is_empty());

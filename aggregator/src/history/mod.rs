@@ -36,6 +36,7 @@ use std::{
 use anyhow::Context as _;
 use starling_ledger::{Restored, Saved};
 use starling_store::Recovered;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::{backing::NodeBacking, record::Recalled, recorder::Recorder, replay::Replay, worker::Worker};
@@ -57,6 +58,8 @@ pub(crate) struct History {
     metrics: Arc<Metrics>,
     copying: Arc<Copying>,
     backing: Arc<dyn Backing>,
+    /// What the log held of the cluster can be asked for.
+    recalled: watch::Sender<bool>,
 }
 
 /// Ends the work on the history when it goes.
@@ -125,9 +128,22 @@ impl History {
         let Replay { windows, recalled, ledger: logs, .. } =
             tokio::task::spawn_blocking(read).await.context("the log was not read")?;
         let recorder = Recorder::new(disk.clone(), registry.clone(), ledger.clone(), metrics.clone(), windows);
-        let history = Self { disk, registry, ledger, metrics, copying: with.copying.clone(), backing };
+        let history = Self {
+            disk,
+            registry,
+            ledger,
+            metrics,
+            copying: with.copying.clone(),
+            backing,
+            recalled: watch::Sender::new(false),
+        };
         let settled = recalled.ticks().max();
         Ok((Arc::new(history), Starting { ledger: logs, settled, recorder, recalled, with }))
+    }
+
+    /// Whether what the log held of the cluster can be asked for. Until then an answer would lack it, without a word.
+    pub(crate) fn recalled(&self) -> watch::Receiver<bool> {
+        self.recalled.subscribe()
     }
 
     /// What keeps the logs of the ledger, of which all that is in the store was `saved`, for those who wait for them, and

@@ -82,6 +82,8 @@ impl Worker {
     /// Works until the stop. A job that is cut short by it is done again by the next process.
     pub(super) fn run(mut self) {
         self.keep_recalled();
+        // Also when the disk took nothing: that is reported, and the live view goes on.
+        self.history.recalled.send_replace(true);
         let mut retained: Option<Instant> = None;
         while !self.stops() {
             // Before it looks: what is to be done names segments, which are there until it is done.
