@@ -111,11 +111,15 @@ fn connections_that_a_firewall_forgot_are_opened_again() {
                 ports.join(",")
             };
             let (taken, opened) = (open("sport", 4), open("dport", 3));
-            let mut rules = format!("tcp dport 7400 tcp sport {{ {taken} }} drop");
-            if !opened.is_empty() {
-                rules += &format!("; iifname eth0 tcp sport 7400 tcp dport {{ {opened} }} drop");
-            }
-            fleet.fault(host, &rules);
+            let rules = [
+                (taken, "tcp dport 7400 tcp sport"),
+                // Of those that it opened, the answers.
+                (opened, "tcp sport 7400 tcp dport"),
+            ];
+            let rules = rules.into_iter().filter(|(ports, _)| !ports.is_empty());
+            let rules: Vec<String> = rules.map(|(ports, rule)| format!("{rule} {{ {ports} }} drop")).collect();
+            assert!(!rules.is_empty(), "{host} has a connection to the other aggregator at least");
+            fleet.fault(host, &rules.join("; iifname eth0 "));
         }
         let forgotten = Instant::now();
         let at = this_second();

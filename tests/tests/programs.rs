@@ -243,3 +243,37 @@ async fn a_hangup_says_what_takes_a_restart_and_a_thousand_leave_nothing() {
     assert!(after.0 <= before.0 + 2 && after.1 <= before.1 + 2, "{before:?}, {after:?}");
     assert!(node.cost().0 > std::time::Duration::ZERO, "it still runs");
 }
+
+/// Who closes a terminal means to stop what runs in it.
+#[test]
+fn a_program_at_a_terminal_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // Becomes the leader of a terminal's session, as a shell; ends with the code of the program, 99 when that runs on.
+    let session = r#"
+import os, pty, sys, time
+process, terminal = pty.fork()
+if process == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+while b"starling-node listening" not in said:
+    said += os.read(terminal, 4096)
+os.close(terminal)
+for _ in range(300):
+    ended, status = os.waitpid(process, os.WNOHANG)
+    if ended:
+        sys.exit(os.waitstatus_to_exitcode(status))
+    time.sleep(0.1)
+os.kill(process, 9)
+sys.exit(99)
+"#;
+    let settings = ["aggregators=[\"127.0.0.1:9\"]", "admin_listen=127.0.0.1:0", "otlp=false", "shutdown_grace_secs=5"];
+    let output = Command::new("python3")
+        .args(["-c", session])
+        .arg(binary("starling-node"))
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+}

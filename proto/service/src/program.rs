@@ -218,7 +218,9 @@ fn run<P: Program>(config: P::Config, sources: Sources) -> anyhow::Result<()> {
     let result = runtime.block_on(async {
         // First, so that a signal during the start is a stop and not a kill.
         let shutdown = shutdown::on_signal()?;
-        reload::on_hangup(P::SETTINGS, sources, &config)?;
+        if !shutdown::at_terminal() {
+            reload::on_hangup(P::SETTINGS, sources, &config)?;
+        }
         let manager = ServiceManager::of_process();
         let starting = manager.starting();
         // A start may wait for long, such as for a certificate or a large log: who stops it then need not wait.

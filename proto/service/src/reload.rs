@@ -1,4 +1,4 @@
-//! SIGHUP: the settings are read again, and what of them takes a restart is said. Files that the settings name (certificates,
+//! SIGHUP without a terminal: the settings are read again, and what of them takes a restart is said. Files that the settings name (certificates,
 //! keys, tokens, rules, notifiers) are read again and again without it.
 
 use std::io;

@@ -1,6 +1,9 @@
 //! From a signal to a token.
 
-use std::time::Duration;
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -13,23 +16,33 @@ use tracing::info;
 /// group, and a terminal sends SIGINT to everybody in it.
 const SAME_REQUEST: Duration = Duration::from_secs(1);
 
-/// A token that is cancelled at the first SIGTERM or SIGINT. A second one, later than a second after it, ends the
-/// process at once.
+/// Whether a person started this process at a terminal; SIGHUP says then that it was closed.
+#[must_use]
+pub fn at_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// A token that is cancelled at the first SIGTERM or SIGINT, [`at_terminal`] at SIGHUP too. A second one, later than a second
+/// after it, ends the process at once.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
-pub fn on_signal() -> std::io::Result<CancellationToken> {
+pub fn on_signal() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let asked = token.clone();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: at_terminal().then(|| signal(SignalKind::hangup())).transpose()?,
+    };
     // Owned by the process: it lives until the process ends.
     tokio::spawn(async move {
-        let first = next(&mut terminate, &mut interrupt).await;
+        let first = signals.next().await;
         info!(signal = first, "stopping; again to stop at once");
         asked.cancel();
         let since = Instant::now();
         loop {
-            let second = next(&mut terminate, &mut interrupt).await;
+            let second = signals.next().await;
             if since.elapsed() > SAME_REQUEST {
                 info!(signal = second, "stopping at once");
                 std::process::exit(1);
@@ -39,9 +52,24 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     Ok(token)
 }
 
-async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = hangup => "SIGHUP",
+        }
     }
 }

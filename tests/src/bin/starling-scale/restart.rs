@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use starling_tests::{Cost, Issuer, swarm::Template};
+use starling_tests::{Cost, Issuer, Program, swarm::Template};
 use tokio::time::sleep;
 
 /// Columns of the table.
@@ -32,15 +32,13 @@ pub(crate) async fn run(
     sleep(crate::ramp(nodes)).await;
     let before = swarm.counts();
     swarm.reset();
-    aggregators.iter_mut().for_each(starling_tests::Program::kill);
+    let began = Instant::now();
+    aggregators.iter_mut().for_each(Program::kill);
     // By this thread: with the thread that starts it a program ends.
-    aggregators.iter_mut().for_each(starling_tests::Program::start_again);
-    let ids: Vec<u32> = aggregators.iter().map(starling_tests::Program::id).collect();
-    let (began, mut taken, mut last) = (Instant::now(), Vec::new(), 0);
-    // Those whose connections broke are counted first.
-    while swarm.counts().connected == before.connected && began.elapsed() < LOOK_EVERY {
-        sleep(Duration::from_millis(5)).await;
-    }
+    aggregators.iter_mut().for_each(Program::start_again);
+    let ids: Vec<u32> = aggregators.iter().map(Program::id).collect();
+    // Those that came while the last of them was still starting are in no hundred milliseconds.
+    let (mut taken, mut last) = (Vec::new(), swarm.counts().connected);
     while last < nodes && began.elapsed() < LONGEST {
         sleep(LOOK_EVERY).await;
         let connected = swarm.counts().connected;
@@ -53,7 +51,8 @@ pub(crate) async fn run(
     let counts = swarm.counts();
     sleep(Duration::from_secs(20)).await;
     let later = swarm.counts();
-    let (most, mean) = (taken.iter().max().copied().unwrap_or(0), nodes as f64 / taken.len().max(1) as f64);
+    let most = taken.iter().max().copied().unwrap_or(0);
+    let mean = taken.iter().sum::<usize>() as f64 / taken.len().max(1) as f64;
     let begun = counts.attempts as f64 / nodes as f64;
     let unacked = later.unacked as f64 / nodes as f64;
     let row = format!(
