@@ -12,7 +12,8 @@ use super::{
     world::{Message, Outcome, World},
 };
 use crate::{
-    DecodedRun, EntriesError, Event, Ledger, LedgerConfig, Offered, Quarantine, Saved, faults::Fault, rollup::Cores,
+    DecodedRun, EntriesError, Event, Ledger, LedgerConfig, LedgerLimits, Offered, Quarantine, Saved, faults::Fault,
+    rollup::Cores,
 };
 
 /// Its name.
@@ -34,7 +35,7 @@ pub(super) struct Rogue {
 
 impl Rogue {
     /// In a quarter of the schedules, and in all those whose planted fault is about it.
-    pub(super) fn of(seed: u64, plant: Plant, slots: usize) -> Option<Self> {
+    pub(super) fn of(seed: u64, plant: Plant, slots: usize, limits: LedgerLimits) -> Option<Self> {
         let mut rng = Rng::new(seed ^ 0x7261_7467);
         let there = match plant {
             Plant::Sound => rng.one_in(4),
@@ -47,7 +48,8 @@ impl Rogue {
             ),
             _ => false,
         };
-        let config = LedgerConfig { aggregator_id: NAME.to_owned(), early_seconds: 1_000, ..LedgerConfig::default() };
+        let (aggregator_id, early_seconds) = (NAME.to_owned(), 1_000);
+        let config = LedgerConfig { aggregator_id, early_seconds, limits, ..LedgerConfig::default() };
         let interner = Arc::new(Interner::new(1_000));
         let ledger = Ledger::new(WriterId::new(rng.bytes()), config, Arc::clone(&interner));
         there.then(|| Self { ledger, interner, rng, refused_by: vec![false; slots] })

@@ -99,6 +99,15 @@ pub(super) struct World {
     pub(super) seen: Seen,
 }
 
+/// Of every ledger of a schedule, the one that lies included: after how long a number is given up is a rule of the log.
+fn limits(small: bool) -> LedgerLimits {
+    if !small {
+        return LedgerLimits::default();
+    }
+    let (own_series, own_groups, series, groups) = (6, 2, 5, 3);
+    LedgerLimits { own_series, own_groups, series, groups, number_seconds: 6, ..LedgerLimits::default() }
+}
+
 impl World {
     pub(super) fn new(seed: u64, pace: Pace, plant: Plant) -> Self {
         let mut rng = Rng::new(seed);
@@ -126,7 +135,7 @@ impl World {
             shown: BTreeMap::new(),
             seen_by_readers: BTreeMap::new(),
             rosters: vec![Vec::new(); slots],
-            rogue: Rogue::of(seed, plant, slots),
+            rogue: Rogue::of(seed, plant, slots, limits(small)),
             contents: BTreeMap::new(),
             ghost: Ghost::default(),
             seen: Seen::default(),
@@ -146,12 +155,7 @@ impl World {
             aggregator_id: format!("aggregator-{slot}"),
             resend_after: std::time::Duration::from_millis(400),
             relay_after: std::time::Duration::from_millis(200),
-            limits: if self.small {
-                let (own_series, own_groups, series, groups) = (6, 2, 5, 3);
-                LedgerLimits { own_series, own_groups, series, groups, number_seconds: 6, ..LedgerLimits::default() }
-            } else {
-                LedgerLimits::default()
-            },
+            limits: limits(self.small),
             ..LedgerConfig::default()
         };
         let interner = Arc::new(Interner::new(if self.small { 40 } else { 1_000 }));
