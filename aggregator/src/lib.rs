@@ -9,6 +9,7 @@
 
 mod alerts;
 pub mod blocks;
+mod bucket;
 mod catch_up;
 mod clock;
 mod config;

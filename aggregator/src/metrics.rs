@@ -210,7 +210,7 @@ starling_service::metrics! {
         quarantined: Gauge = "starling_aggregator_quarantined_aggregators";
         /// How long the streams of peers waited because these had used up their share of the ledger's time.
         peer_turn_waits: Durations = "starling_aggregator_peer_turn_waits", unit Seconds;
-        /// Frames that two writers merged; must stay 0.
+        /// Frames that two writers merged, since the start: 0 unless an aggregator or a node lies.
         ledger_overlaps: Counter = "starling_aggregator_ledger_overlaps";
         /// Logs of one author that differ; must stay 0.
         ledger_forks: Counter = "starling_aggregator_ledger_forks";
@@ -708,7 +708,7 @@ impl Metrics {
     }
 
     /// Two aggregators claim the same frames.
-    pub(crate) fn dispute(&self, (one, other): (&str, &str), frames: u64, nodes: usize) {
+    pub(crate) fn dispute(&self, [one, other]: [&str; 2], frames: u64, nodes: usize) {
         if let Some(left_out) = self.dispute_line.allow() {
             error!(
                 one,

@@ -13,12 +13,10 @@ use std::{
 
 use anyhow::Context as _;
 use starling_ledger::{Ledger, Quarantine, limits::QUARANTINED_WRITERS_MAX};
-use starling_proto::{
-    hex,
-    ids::{NodeId, WriterId},
-};
+use starling_proto::ids::{NodeId, WriterId};
 use starling_service::state_folder;
 use tokio::sync::Semaphore;
+use tracing::warn;
 
 use crate::{
     clock::now_ms,
@@ -69,11 +67,16 @@ pub(crate) enum Refusal {
     /// As many as there may be.
     #[error("{AGGREGATORS_MAX} aggregators are in quarantine here, as many as there may be: lift one first")]
     Full,
+    /// As many processes as there may be.
+    #[error(
+        "with these, {0} processes would be in quarantine here, at most {QUARANTINED_WRITERS_MAX} may be: lift an aggregator first"
+    )]
+    Writers(usize),
     /// Another change is under way.
     #[error("another change of the quarantine is under way: try again")]
     Busy,
-    /// The file was not written: nothing has changed.
-    #[error("cannot write {path}: {error}")]
+    /// The file was not written: what counts here is as it was before.
+    #[error("nothing has changed, cannot write {path}: {error}")]
     Disk {
         /// Which file.
         path: String,
@@ -159,9 +162,14 @@ impl Quarantines {
         if !reason.is_empty() {
             entry.reason = reason.chars().filter(|c| !c.is_control()).take(REASON_LEN_MAX).collect();
         }
-        self.metrics.quarantine_changed(name.as_str(), reason, true);
+        let reason = entry.reason.clone();
+        match writers_len(&next) {
+            few if few <= QUARANTINED_WRITERS_MAX => {}
+            many => return Err(Refusal::Writers(many)),
+        }
         // Written before it counts, and once more with what came of it.
         let out = self.bring_in(ledger, &next).await?;
+        self.metrics.quarantine_changed(name.as_str(), &reason, true);
         let known = ledger.ask(|ledger: &Ledger| ledger.quarantine().clone()).await?;
         for (writer, of) in known.writers {
             if let Some(entry) = next.get_mut(&of) {
@@ -174,8 +182,11 @@ impl Quarantines {
                 entry.span = Some((from.min(first), to.max(last)));
             }
         }
-        self.write(&next).await?;
-        *self.entries.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&next);
+        if let Err(error) = self.write(&next).await {
+            // It counts, and the file says so: the processes are found again by their name.
+            warn!(%error, "which processes were put in quarantine is not kept over a restart");
+        }
         Ok(out)
     }
 
@@ -187,8 +198,9 @@ impl Quarantines {
         let _one = self.change.try_acquire().map_err(|_| Refusal::Busy)?;
         let mut next = self.entries();
         next.remove(name.as_str()).ok_or_else(|| Refusal::Unknown(name.to_string()))?;
+        self.bring_in(ledger, &next).await?;
         self.metrics.quarantine_changed(name.as_str(), "", false);
-        self.bring_in(ledger, &next).await.map(drop)
+        Ok(())
     }
 
     async fn bring_in(&self, ledger: &LedgerHandle, next: &Entries) -> Result<Vec<TakenOut>, Refusal> {
@@ -227,7 +239,21 @@ fn written(entries: &Entries) -> String {
 }
 
 fn read(path: &Path) -> io::Result<Entries> {
-    state_folder::lines(path, HEAD, BYTES_MAX, |line| entry(line).map_err(|error| format!("{error:#}")))
+    let parsed = |line: &str| entry(line).map_err(|error| format!("{error:#}"));
+    let entries: Entries = state_folder::lines(path, HEAD, BYTES_MAX, parsed)?;
+    let writers = writers_len(&entries);
+    if entries.len() > AGGREGATORS_MAX || writers > QUARANTINED_WRITERS_MAX {
+        let what = format!(
+            "it names {} aggregators and {writers} processes, at most {AGGREGATORS_MAX} and {QUARANTINED_WRITERS_MAX}",
+            entries.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(entries)
+}
+
+fn writers_len(entries: &Entries) -> usize {
+    entries.values().map(|entry| entry.writers.len()).sum()
 }
 
 fn entry(line: &str) -> anyhow::Result<(String, Entry)> {
@@ -238,15 +264,14 @@ fn entry(line: &str) -> anyhow::Result<(String, Entry)> {
     let (first, last) = (next("the first second")?.parse()?, next("the last second")?.parse()?);
     let writers = match next("the writers")? {
         "-" => BTreeSet::new(),
-        all => all.split(',').map(writer).collect::<Option<_>>().context("a writer is not 32 hexadecimal digits")?,
+        all => all
+            .split(',')
+            .map(WriterId::from_hex)
+            .collect::<Option<_>>()
+            .context("a writer is not 32 hexadecimal digits")?,
     };
     let reason = next("why")?.to_owned();
     Ok((name, Entry { writers, since_ms, span: (first != 0).then_some((first, last)), reason }))
-}
-
-/// A writer as it is written for people.
-pub(crate) fn writer(text: &str) -> Option<WriterId> {
-    hex::decode_array(text).map(WriterId::new)
 }
 
 #[cfg(test)]

@@ -11,10 +11,7 @@ use std::{
 };
 
 use starling_ledger::{KnownStream, limits::ROSTER_MAX};
-use starling_proto::{
-    hex,
-    ids::{NodeId, StreamId},
-};
+use starling_proto::ids::{NodeId, StreamId};
 use starling_service::state_folder;
 use tokio_util::sync::CancellationToken;
 
@@ -92,7 +89,7 @@ fn read(path: &Path) -> io::Result<Vec<KnownStream>> {
 fn parse(line: &str) -> Option<KnownStream> {
     let mut words = line.split(' ');
     let node = NodeId::parse(words.next()?).ok()?;
-    let stream = hex::decode_array(words.next()?).map(StreamId::new)?;
+    let stream = StreamId::from_hex(words.next()?)?;
     let (first_tick, last_tick) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let ended = match words.next()? {
         "-" => None,
@@ -104,7 +101,6 @@ fn parse(line: &str) -> Option<KnownStream> {
 fn write(path: &Path, known: &[KnownStream]) -> io::Result<()> {
     let mut text = format!("{HEAD}\n");
     for KnownStream { node, stream, first_tick, last_tick, ended } in known {
-        let stream = hex::encode(stream.as_bytes());
         let ended = ended.map_or_else(|| "-".to_owned(), |tick| tick.to_string());
         text.push_str(&format!("{node} {stream} {first_tick} {last_tick} {ended}\n"));
     }

@@ -97,6 +97,12 @@ macro_rules! id_of_16_bytes {
                 bytes.try_into().map(Self).map_err(|_| IdError::Bytes(bytes.len()))
             }
 
+            /// Reads what [`fmt::Display`] writes, 32 hexadecimal digits; `None` for anything else.
+            #[must_use]
+            pub fn from_hex(text: &str) -> Option<Self> {
+                crate::hex::decode_array(text).map(Self)
+            }
+
             /// The 16 bytes.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {

@@ -107,7 +107,7 @@ pub const FACTS: [Fact; 18] = [
         CLUSTER_CERTIFICATES,
         Scope::Cluster,
         Unit::Number,
-        "aggregators whose certificate ends within 30 days, or is in the last third of a shorter life",
+        "aggregators whose certificate ends within 30 days, or is in the last eighth of a life shorter than 90 days",
     ),
     fact(
         CLUSTER_DISPUTED,

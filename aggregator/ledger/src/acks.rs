@@ -30,55 +30,64 @@ impl Ledger {
         }
         let enough = if self.faults.has(Fault::AckBeforeCopies) { 1 } else { self.enough };
         let mut acks = Vec::new();
-        for tick in self.unacknowledged.ticks() {
+        let mut waiting = std::mem::take(&mut self.unacknowledged);
+        waiting.retain(|tick, streams, elsewhere| {
             if self.ticks.is_changed(tick) && !self.faults.has(Fault::AckBeforeShown) {
                 self.acks_due = true;
-                continue;
+            } else if let Some(state) = self.ticks.get(tick) {
+                self.acks_of((tick, state), streams, elsewhere, enough, &mut acks);
             }
-            let Some(state) = self.ticks.get(tick) else { continue };
-            let before = acks.len();
-            self.acks_of(tick, state, enough, &mut acks);
-            let acknowledged = acks[before..].iter().map(|ack: &Ack| ack.stream.0).collect();
-            self.unacknowledged.remove(tick, &acknowledged);
-        }
+        });
+        self.unacknowledged = waiting;
         self.stats.acknowledged += acks.len() as u64;
         acks.sort_unstable();
         acks
     }
 
-    /// What holds a dot is an own entry, or one of the writer it is pinned to: not what others claim of it.
-    fn acks_of(&self, tick: u32, state: &TickState, enough: u32, acks: &mut Vec<Ack>) {
-        let mut waiting = self.unacknowledged.at(tick);
-        let none = BTreeMap::new();
-        let elsewhere = self.unacknowledged.elsewhere(tick).unwrap_or(&none);
-        let claims_count = self.faults.has(Fault::ClaimsCount);
+    /// Acknowledges what is held by enough, and takes it from `waiting`. What holds a dot is an own entry, or one of the
+    /// writer it is pinned to (of those in `elsewhere`): not what others claim of it.
+    fn acks_of(
+        &self,
+        (tick, state): (u32, &TickState),
+        waiting: &mut RoaringBitmap,
+        elsewhere: &BTreeMap<u32, Elsewhere>,
+        enough: u32,
+        acks: &mut Vec<Ack>,
+    ) {
+        let every_claim = self.faults.has(Fault::ClaimsCount);
         let counts = |stream: u32, place: Place| {
-            let by_pin = |pin: &Elsewhere| pin.is_some_and(|pin| self.logs.number(pin) == Some(place.log));
-            place.log == OWN || claims_count || elsewhere.get(&stream).is_some_and(by_pin)
+            let of_pin = |pin: &Elsewhere| pin.is_some_and(|pin| self.logs.number(pin) == Some(place.log));
+            place.log == OWN || every_claim || elsewhere.get(&stream).is_some_and(of_pin)
         };
         for merged in &state.merges {
-            if merged.place.log != OWN && elsewhere.is_empty() && !claims_count {
+            // Mostly nothing is pinned elsewhere: then the merges of others are passed over whole.
+            if merged.place.log != OWN && elsewhere.is_empty() && !every_claim {
                 continue;
             }
             let copies = self.copies_at(merged.place);
             if copies >= enough {
-                let held = &waiting & &merged.coverage;
-                let held: RoaringBitmap = held.iter().filter(|&stream| counts(stream, merged.place)).collect();
+                let mut held = &*waiting & &merged.coverage;
+                if merged.place.log != OWN {
+                    held = held.iter().filter(|&stream| counts(stream, merged.place)).collect();
+                }
                 acks.extend(held.iter().map(|stream| Ack { stream: StreamNo(stream), tick, copies }));
-                waiting -= held;
+                *waiting -= held;
             }
         }
         if waiting.is_empty() || state.raws.is_empty() {
             return;
         }
-        for stream in &waiting {
+        let mut held = RoaringBitmap::new();
+        for stream in &*waiting {
             let Some(raw) = state.raws.get(&stream) else { continue };
             let places = raw.places().filter(|&place| counts(stream, place));
             let copies = places.map(|place| self.copies_at(place)).max().unwrap_or(0);
             if copies >= enough {
                 acks.push(Ack { stream: StreamNo(stream), tick, copies });
+                held.insert(stream);
             }
         }
+        *waiting -= held;
     }
 
     fn copies_at(&self, place: Place) -> u32 {

@@ -18,16 +18,11 @@ use crate::rollup::{NumberedSums, RollupError, Sums};
 use super::logs::OWN;
 
 impl Ledger {
-    /// True when `tick` is further ahead of the clock than a frame may be.
-    fn is_ahead(&self, now_ms: u64, tick: u32) -> bool {
-        u64::from(tick) > now_ms / 1000 + u64::from(self.config.early_seconds)
-    }
-
     /// Applies a held entry. One ahead of the clock waits, with all that follows from it: also a far one makes nobody
     /// expected before its time.
     pub(super) fn apply_body(&mut self, now_ms: u64, place: Place, body: &Body) {
         let tick = body.tick();
-        if self.is_ahead(now_ms, tick) {
+        if self.config.is_ahead(now_ms, tick) {
             self.ahead.insert((tick, place));
             self.stats.entries_ahead += 1;
             return;
@@ -63,7 +58,7 @@ impl Ledger {
     /// Applies entries that were ahead of the clock when they came.
     pub(super) fn apply_ahead(&mut self, now_ms: u64) {
         while let Some(&(tick, place)) = self.ahead.first()
-            && !self.is_ahead(now_ms, tick)
+            && !self.config.is_ahead(now_ms, tick)
         {
             self.ahead.pop_first();
             if let Some(body) = self.body(place) {

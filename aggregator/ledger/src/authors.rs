@@ -3,7 +3,7 @@
 //! An author is an aggregator by its name: whoever starts a hundred processes has the quota of one. A log whose author
 //! never spoke here is charged to whoever brought it first.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use starling_proto::ids::WriterId;
 
@@ -40,9 +40,9 @@ impl Author {
         }
     }
 
-    /// To whose account its log goes.
-    pub(super) fn account(&self, writer: WriterId) -> String {
-        if self.name.is_empty() { writer.to_string() } else { self.name.clone() }
+    /// To whose account the log of `writer` goes: its name, or what it is called while none is known.
+    pub(super) fn account(&self, writer: WriterId) -> Cow<'_, str> {
+        if self.name.is_empty() { Cow::Owned(writer.to_string()) } else { Cow::Borrowed(&self.name) }
     }
 }
 
@@ -100,9 +100,10 @@ impl Allowances {
             self.0.insert(account.to_owned(), Allowance { entries, bytes, at_ms: now_ms });
         }
         let Some(allowance) = self.0.get_mut(account) else { return Ok(()) };
-        // Whole tokens only: what is less than one waits for the next time.
+        // A clock that was set back has let no time pass, and what it counts from then on does. Else whole tokens only: what
+        // is less than one waits for the next time.
         let passed_ms = now_ms.saturating_sub(allowance.at_ms);
-        if passed_ms >= 10 {
+        if passed_ms >= 10 || now_ms < allowance.at_ms {
             allowance.entries.gain(passed_ms);
             allowance.bytes.gain(passed_ms);
             allowance.at_ms = now_ms;
@@ -133,7 +134,7 @@ mod tests {
         known.came(author, WriterId::new([3; 16]), "brings-too");
         assert_eq!(known.name(), "brings", "who came first answers");
         known.came(author, author, "wrote");
-        assert_eq!((known.account(author).as_str(), known.is_first_hand()), ("wrote", true));
+        assert_eq!((&*known.account(author), known.is_first_hand()), ("wrote", true));
         known.came(author, other, "brings");
         assert_eq!(known.name(), "wrote");
     }
@@ -147,6 +148,8 @@ mod tests {
         assert_eq!(take(5, "b", AUTHOR_ENTRIES_BURST), Ok(()), "another one's volume costs it nothing");
         assert_eq!(take(1_000, "a", AUTHOR_ENTRIES_PER_SECOND), Ok(()));
         assert!(take(1_000, "a", 1).is_err());
+        assert_eq!(take(900, "a", 1), Err(("entries a second", AUTHOR_ENTRIES_PER_SECOND as usize)));
+        assert_eq!(take(1_900, "a", AUTHOR_ENTRIES_PER_SECOND), Ok(()), "a clock that was set back goes on");
         assert!(all.take(2_000, "a", (1, 1_001), 1_000).is_err_and(|(what, _)| what == "bytes a second"));
         for n in 0..2 * AUTHORS_MAX as u64 {
             all.take(3_000 + n, &n.to_string(), (1, 1), 1_000).unwrap();

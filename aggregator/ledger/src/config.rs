@@ -37,6 +37,13 @@ pub struct LedgerConfig {
     pub limits: LedgerLimits,
 }
 
+impl LedgerConfig {
+    /// Whether `tick` is further ahead of the clock than a frame may be.
+    pub(super) fn is_ahead(&self, now_ms: u64, tick: u32) -> bool {
+        u64::from(tick) > now_ms / 1000 + u64::from(self.early_seconds)
+    }
+}
+
 /// Sizes of tables. What happens when one is full stands beside the default of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerLimits {

@@ -25,6 +25,8 @@ struct Claims {
 pub struct Dispute {
     /// The two, the lower first.
     pub writers: [WriterId; 2],
+    /// The aggregators that answer for them; the writer itself where none is known.
+    pub authors: [String; 2],
     /// Frames that both claim.
     pub frames: u64,
     /// Whose frames they are: at most [`super::limits::DISPUTED_NODES_MAX`].
@@ -72,10 +74,11 @@ impl Disputes {
         self.0.retain(|writers, claims| claims.last_tick >= floor && writers.iter().all(|&writer| held(writer)));
     }
 
-    /// All of them, sorted by writer.
-    pub(super) fn all(&self) -> Vec<Dispute> {
+    /// All of them, sorted by writer. `author` names who answers for one.
+    pub(super) fn all(&self, author: impl Fn(WriterId) -> String) -> Vec<Dispute> {
         let dispute = |(&writers, claims): (&[WriterId; 2], &Claims)| Dispute {
             writers,
+            authors: writers.map(&author),
             frames: claims.frames,
             nodes: claims.nodes.iter().cloned().collect(),
             first_tick: claims.first_tick,
@@ -97,16 +100,20 @@ mod tests {
         let nodes: Vec<NodeId> = (0..2 * DISPUTED_NODES_MAX).map(|n| NodeId::sanitised(&format!("n-{n}"))).collect();
         disputes.note([writer(2), writer(1)], 10, 5, nodes.iter());
         disputes.note([writer(1), writer(2)], 8, 1, nodes.iter().take(1));
-        let all = disputes.all();
+        let all = disputes.all(|writer| writer.to_string());
         assert_eq!((all.len(), all[0].writers, all[0].frames), (1, [writer(1), writer(2)], 6));
         assert_eq!((all[0].first_tick, all[0].last_tick, all[0].nodes.len()), (8, 10, DISPUTED_NODES_MAX));
         for n in 0..2 * DISPUTES_MAX as u16 {
             disputes.note([writer(1), writer(n + 2)], 12, 1, nodes.iter().take(1));
         }
-        assert_eq!(disputes.all().len(), DISPUTES_MAX);
+        assert_eq!(disputes.all(|writer| writer.to_string()).len(), DISPUTES_MAX);
         disputes.prune(12, |held| held != writer(3));
-        assert_eq!(disputes.all().len(), DISPUTES_MAX - 1, "one log is gone, the first pair went on");
+        assert_eq!(
+            disputes.all(|writer| writer.to_string()).len(),
+            DISPUTES_MAX - 1,
+            "one log is gone, the first pair went on"
+        );
         disputes.prune(13, |_| true);
-        assert!(disputes.all().is_empty());
+        assert!(disputes.all(|writer| writer.to_string()).is_empty());
     }
 }

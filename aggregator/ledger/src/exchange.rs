@@ -1,6 +1,6 @@
 //! Runs of entries out to peers and in from them.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use bytes::Bytes;
 use starling_proto::{ids::WriterId, v1};
@@ -175,7 +175,7 @@ impl Ledger {
     fn check_account(&mut self, account: &str, run: &DecodedRun) -> Result<(), EntriesError> {
         let limits = &self.config.limits;
         let (mut bytes, mut streams, mut logs) = (0, run.streams_len(), 1);
-        let mut accounts = BTreeSet::from([account.to_owned()]);
+        let mut accounts = BTreeSet::from([Cow::Borrowed(account)]);
         for (_, log) in self.logs.iter() {
             let of = log.author().account(log.writer());
             if of == account {

@@ -34,7 +34,8 @@ impl Ledger {
         for (number, log) in self.logs.iter().filter(|(number, _)| *number != OWN) {
             let name = log.author().name();
             // Whoever only brought a log did not write it: an honest one may have come this way.
-            if log.author().is_first_hand() && quarantine.has_name(name) {
+            let is_its_own = log.author().is_first_hand() && quarantine.has_name(name);
+            if is_its_own && quarantine.writers.len() < QUARANTINED_WRITERS_MAX {
                 quarantine.writers.entry(log.writer()).or_insert_with(|| name.to_owned());
             }
             if quarantine.of_writer(log.writer()).is_some() {
@@ -80,13 +81,13 @@ impl Ledger {
     fn see_streams_again(&mut self, now_ms: u64) {
         self.streams.forget_seen();
         let mut touched = Touched::default();
-        let Self { logs, streams, .. } = self;
+        let Self { logs, streams, config, .. } = self;
         for (_, log) in logs.iter() {
             let numbers = log.numbers();
             for (_, entry) in log.entries() {
                 let Ok(message) = v1::LogPayload::decode(entry.payload.clone()) else { continue };
                 let Ok(said) = Said::decode(message.body) else { continue };
-                if u64::from(said.tick()) > now_ms / 1000 + u64::from(self.config.early_seconds) {
+                if config.is_ahead(now_ms, said.tick()) {
                     continue;
                 }
                 said.note(|number| numbers.stream(number), streams, &mut touched);

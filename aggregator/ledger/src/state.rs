@@ -170,7 +170,7 @@ impl Ledger {
             self.stats.refused_late += 1;
             return Offer::Refused(Refused::TooLate);
         }
-        if tick > now.saturating_add(self.config.early_seconds) {
+        if self.config.is_ahead(now_ms, tick) {
             self.stats.refused_early += 1;
             return Offer::Refused(Refused::TooEarly);
         }
@@ -242,7 +242,7 @@ impl Ledger {
         }
         let (of_pin, own_pin) = (pin.and_then(|pin| self.logs.number(pin)), pin == Some(self.writer));
         let merged = |merged: &Merged| {
-            merged.coverage.contains(stream) && (merged.place.log == OWN || Some(merged.place.log) == of_pin)
+            (merged.place.log == OWN || Some(merged.place.log) == of_pin) && merged.coverage.contains(stream)
         };
         // What was shipped raw by a writer that does not know its own pin is merged by it all the same.
         state.merges.iter().any(merged)

@@ -261,7 +261,8 @@ pub struct Quarantine {
     /// Names of aggregators: their processes now and later.
     pub aggregators: BTreeSet<String>,
     /// Processes, and the aggregator that answers for each: those that are gone, and those whose logs a quarantined one
-    /// brought and nobody else vouches for. At most [`super::limits::QUARANTINED_WRITERS_MAX`].
+    /// brought and nobody else vouches for. At most [`super::limits::QUARANTINED_WRITERS_MAX`]; of more the highest
+    /// are left out, so whoever collects them refuses more.
     pub writers: BTreeMap<WriterId, String>,
 }
 

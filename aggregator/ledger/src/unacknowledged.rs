@@ -44,35 +44,19 @@ impl Unacknowledged {
         });
     }
 
-    /// The ticks with dots that wait, ascending.
-    pub(super) fn ticks(&self) -> Vec<u32> {
-        self.by_tick.keys().copied().collect()
-    }
-
-    /// The streams that wait at a tick.
-    pub(super) fn at(&self, tick: u32) -> RoaringBitmap {
-        self.by_tick.get(&tick).cloned().unwrap_or_default()
-    }
-
-    /// The streams at a tick that are pinned elsewhere.
-    pub(super) fn elsewhere(&self, tick: u32) -> Option<&BTreeMap<u32, Elsewhere>> {
-        self.elsewhere.get(&tick)
-    }
-
-    /// These streams of a tick wait no longer.
-    pub(super) fn remove(&mut self, tick: u32, acknowledged: &RoaringBitmap) {
-        if let Some(streams) = self.by_tick.get_mut(&tick) {
-            *streams -= acknowledged;
-            if streams.is_empty() {
-                self.by_tick.remove(&tick);
-            }
-        }
-        if let Some(streams) = self.elsewhere.get_mut(&tick) {
-            streams.retain(|stream, _| !acknowledged.contains(*stream));
-            if streams.is_empty() {
-                self.elsewhere.remove(&tick);
-            }
-        }
+    /// Goes through the ticks with dots that wait, ascending: `look` gets the streams of each, takes from them which wait no
+    /// longer, and is told which are pinned elsewhere.
+    pub(super) fn retain(&mut self, mut look: impl FnMut(u32, &mut RoaringBitmap, &BTreeMap<u32, Elsewhere>)) {
+        let none = BTreeMap::new();
+        let Self { by_tick, elsewhere } = self;
+        by_tick.retain(|&tick, streams| {
+            look(tick, streams, elsewhere.get(&tick).unwrap_or(&none));
+            !streams.is_empty()
+        });
+        elsewhere.retain(|tick, pins| {
+            pins.retain(|&stream, _| by_tick.get(tick).is_some_and(|streams| streams.contains(stream)));
+            !pins.is_empty()
+        });
     }
 
     /// Forgets the ticks before `floor`. Returns how many dots went.
@@ -82,8 +66,9 @@ impl Unacknowledged {
         std::mem::replace(&mut self.by_tick, kept).values().map(RoaringBitmap::len).sum()
     }
 
+    /// Ticks with dots that wait.
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_tick.is_empty()
+    pub(super) fn ticks_len(&self) -> usize {
+        self.by_tick.len()
     }
 }

@@ -63,7 +63,11 @@ impl Ledger {
     /// Authors that contradict each other, over seconds that are held.
     #[must_use]
     pub fn disputes(&self) -> Vec<Dispute> {
-        self.disputes.all()
+        self.disputes.all(|writer| match self.logs.of(writer) {
+            _ if writer == self.writer => self.config.aggregator_id.clone(),
+            Some(log) => log.author().account(writer).into_owned(),
+            None => writer.to_string(),
+        })
     }
 
     /// Every log held, sorted by writer.

@@ -1,6 +1,5 @@
 //! The receiver of the nodes: one stream per daemon, frames in, acknowledgements out.
 
-mod bucket;
 mod cores;
 mod hello;
 mod names;

@@ -23,7 +23,6 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bucket::Bucket,
     names::{NameQuota, NodeNames},
     namesakes::ALIVE_FOR,
 };
@@ -32,6 +31,7 @@ use crate::{
         BLOCK_SECONDS, Backing, Begun, Block, History, LogPlace, LogRows, Lost, OpenBlock, Picked, Restored, Slice,
         WantedOfLayouts, sparse,
     },
+    bucket::Bucket,
     clock::now_ms,
     metrics::Metrics,
 };

@@ -18,11 +18,11 @@ use starling_proto::{
     series::OTHER,
 };
 
-use super::bucket::Bucket;
 use super::namesakes::Clashes;
 use super::node::{About, BLOCKS_BYTES_MAX, Claim, ClaimError, IngestNode, NodeSession, Shared};
 use crate::{
     blocks::{Backing, LogRows, Lost, NEWEST_ROWS_MAX, Restored},
+    bucket::Bucket,
     metrics::Metrics,
 };
 

@@ -21,7 +21,6 @@ use tracing::{debug, info};
 
 use super::{
     Intake,
-    bucket::Bucket,
     cores::CoreReader,
     elsewhere,
     hello::Greeting,
@@ -30,6 +29,7 @@ use super::{
     respond, stopping,
 };
 use crate::{
+    bucket::Bucket,
     clock::{age_ms, now_ms},
     ledger_task::{AckQueue, Seat, TakeError},
 };
@@ -258,7 +258,7 @@ impl IngestSession {
         match body {
             Some(ingest_request::Body::Frame(frame)) => {
                 self.before = frame.rollup.clone();
-                let wait = self.bucket.take(Instant::now());
+                let wait = self.bucket.take(Instant::now(), 1.0);
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }
@@ -279,7 +279,7 @@ impl IngestSession {
                 None
             }
             Some(ingest_request::Body::Collectors(report)) => {
-                let wait = self.bucket.take(Instant::now());
+                let wait = self.bucket.take(Instant::now(), 1.0);
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }

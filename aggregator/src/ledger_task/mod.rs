@@ -15,7 +15,7 @@ use std::{
 };
 
 use starling_ledger::{
-    Action, DecodedRun, EntriesError, Event, Ledger, Quarantine, Restored, Saved, StreamNo,
+    Action, DecodedRun, Dispute, EntriesError, Event, Ledger, Quarantine, Restored, Saved, StreamNo,
     limits::{BYTES_PER_EVENT, ENTRIES_PER_EVENT},
 };
 use starling_proto::ids::WriterId;
@@ -232,18 +232,10 @@ impl LedgerTask {
 
     /// Names authors that contradict each other.
     fn look_for_disputes(&self) {
-        let disputes = self.ledger.disputes();
-        let logs = if disputes.is_empty() { Vec::new() } else { self.ledger.logs() };
-        let name = |writer: WriterId| {
-            let known = logs.iter().find(|log| log.writer == writer && !log.author.is_empty());
-            let own = (writer == self.shared.writer).then(|| self.shared.membership.view().me.id.to_string());
-            own.or_else(|| known.map(|log| log.author.clone())).unwrap_or_else(|| writer.to_string())
-        };
         let mut named = BTreeSet::new();
-        for dispute in &disputes {
-            let [one, other] = dispute.writers.map(name);
-            self.metrics.dispute((&one, &other), dispute.frames, dispute.nodes.len());
-            named.extend([one, other]);
+        for Dispute { authors, frames, nodes, .. } in self.ledger.disputes() {
+            self.metrics.dispute([&authors[0], &authors[1]], frames, nodes.len());
+            named.extend(authors);
         }
         self.metrics.ledger_disputed.set(named.len() as f64);
         self.shared.disputed.store(named.len(), Ordering::Relaxed);

@@ -174,7 +174,7 @@ impl Member {
             gossip,
             state: State::parse(required(key::STATE)?).ok_or(FactError::Invalid(key::STATE))?,
             grpc: grpc.to_owned(),
-            writer: parse_writer(required(key::WRITER)?).ok_or(FactError::Invalid(key::WRITER))?,
+            writer: WriterId::from_hex(required(key::WRITER)?).ok_or(FactError::Invalid(key::WRITER))?,
             weight: fact(key::WEIGHT)
                 .map_or(Some(1), |weight| weight.parse().ok().filter(|weight| (1..=1000).contains(weight)))
                 .ok_or(FactError::Invalid(key::WEIGHT))?,
@@ -190,14 +190,10 @@ impl Member {
     }
 }
 
-fn parse_writer(hex: &str) -> Option<WriterId> {
-    starling_proto::hex::decode_array(hex).map(WriterId::new)
-}
-
 #[cfg(test)]
 impl Member {
     /// One of whom nothing else matters.
-    pub(super) fn for_test(name: &str, state: State) -> Self {
+    pub(crate) fn for_test(name: &str, state: State) -> Self {
         Self {
             id: NodeId::parse(name).unwrap(),
             generation: 1,

@@ -292,31 +292,13 @@ fn message(body: Body) -> v1::SyncMessage {
 
 #[cfg(test)]
 mod tests {
-    use starling_proto::ids::NodeId;
-
     use super::*;
     use crate::membership::State;
     use starling_service::identity::Identity;
     use std::sync::Arc;
 
     fn member(name: &str, writer: u8) -> Member {
-        Member {
-            id: NodeId::parse(name).unwrap(),
-            generation: 1,
-            gossip: ([127, 0, 0, 1], 7401).into(),
-            state: State::Ready,
-            grpc: "localhost:7400".into(),
-            writer: WriterId::new([writer; 16]),
-            weight: 100,
-            zone: String::new(),
-            version: String::new(),
-            load: None,
-            closed: 0,
-            on_disk: false,
-            refused: false,
-            ending: false,
-            keys: None,
-        }
+        Member { writer: WriterId::new([writer; 16]), ..Member::for_test(name, State::Ready) }
     }
 
     #[test]

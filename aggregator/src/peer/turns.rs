@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ledger_task::Turn;
+use crate::{bucket::Bucket, ledger_task::Turn};
 
 /// What a peer may take at once: the logs of a whole window, which a process that starts gets, take some seconds.
 const BURST: Duration = Duration::from_secs(10);
@@ -11,26 +11,19 @@ const SHARE: f64 = 0.25;
 /// Before the next message of a peer whose author is over a quota is read. What it sends meanwhile waits on the wire.
 const OVER_QUOTA: Duration = Duration::from_millis(100);
 
-/// The account of one stream. Time as an argument.
+/// The account of one stream, in seconds of the ledger's time. Time as an argument.
 #[derive(Debug)]
-pub(super) struct Turns {
-    /// Seconds it may still take; below 0 it waits.
-    left: f64,
-    at: Instant,
-}
+pub(super) struct Turns(Bucket);
 
 impl Turns {
     /// A stream that begins at `now`.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { left: BURST.as_secs() as f64, at: now }
+        Self(Bucket::new(now, BURST.as_secs() as f64, SHARE))
     }
 
     /// The ledger took a run of it. Returns how long the stream waits before it gives the next.
     pub(super) fn took(&mut self, now: Instant, turn: Turn) -> Duration {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * SHARE;
-        self.left = (self.left + gained).min(BURST.as_secs_f64()) - turn.took.as_secs_f64();
-        self.at = now;
-        let wait = Duration::from_secs_f64((-self.left / SHARE).max(0.0));
+        let wait = self.0.take(now, turn.took.as_secs_f64());
         if turn.over_quota { wait.max(OVER_QUOTA) } else { wait }
     }
 }

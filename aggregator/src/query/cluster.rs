@@ -306,7 +306,7 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         }
     };
     let peers = books.peers;
-    let disputes = quarantine::disputes(&books.disputes, &books.logs, (service.ledger.writer(), &service.id));
+    let disputes = quarantine::disputes(books.disputes);
     let logs = books.logs.into_iter().map(|log| {
         let name = view
             .name_of(log.writer)

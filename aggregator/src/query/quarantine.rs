@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use starling_ledger::{Dispute, LogStatus};
+use starling_ledger::Dispute;
 use starling_proto::{
     ids::{NodeId, WriterId},
     v1,
@@ -23,7 +23,7 @@ pub(super) fn whom(request: &v1::QuarantineAggregatorRequest) -> Result<(NodeId,
         return Err(wrong("writer_ids", &many));
     }
     let writer = |text: &String| {
-        quarantine::writer(text).ok_or_else(|| wrong("writer_ids", &format!("{text:?} is not 32 hexadecimal digits")))
+        WriterId::from_hex(text).ok_or_else(|| wrong("writer_ids", &format!("{text:?} is not 32 hexadecimal digits")))
     };
     Ok((name, request.writer_ids.iter().map(writer).collect::<Result<_, _>>()?))
 }
@@ -34,7 +34,7 @@ pub(super) fn refused(refusal: &Refusal) -> Status {
     match refusal {
         Refusal::Own(_) => Status::failed_precondition(text),
         Refusal::Unknown(_) => Status::not_found(text),
-        Refusal::Full => Status::resource_exhausted(text),
+        Refusal::Full | Refusal::Writers(_) => Status::resource_exhausted(text),
         Refusal::Busy | Refusal::Ended(_) => Status::unavailable(text),
         Refusal::Disk { .. } => Status::internal(text),
     }
@@ -56,23 +56,14 @@ pub(super) fn all(entries: Entries) -> Vec<v1::QuarantinedAggregator> {
     entries.into_iter().map(one).collect()
 }
 
-/// Authors that claim the same frames, by name. `own`: our own writer and name.
-pub(super) fn disputes(
-    disputes: &[Dispute],
-    logs: &[LogStatus],
-    (own, name): (WriterId, &NodeId),
-) -> Vec<v1::LedgerDispute> {
-    let named = |writer: WriterId| match logs.iter().find(|log| log.writer == writer && !log.author.is_empty()) {
-        _ if writer == own => name.to_string(),
-        Some(log) => log.author.clone(),
-        None => writer.to_string(),
-    };
-    let dispute = |dispute: &Dispute| v1::LedgerDispute {
-        aggregator_ids: dispute.writers.map(named).into(),
+/// Authors that claim the same frames, by name.
+pub(super) fn disputes(disputes: Vec<Dispute>) -> Vec<v1::LedgerDispute> {
+    let dispute = |dispute: Dispute| v1::LedgerDispute {
+        aggregator_ids: dispute.authors.into(),
         frames: dispute.frames,
         node_ids: dispute.nodes.iter().map(ToString::to_string).collect(),
         first_tick: dispute.first_tick,
         last_tick: dispute.last_tick,
     };
-    disputes.iter().map(dispute).collect()
+    disputes.into_iter().map(dispute).collect()
 }

@@ -7,12 +7,16 @@ use std::{collections::BTreeSet, time::Duration};
 
 use starling_proto::v1::{self, AggregatorState};
 use starling_service::grpc::cluster_client::ClusterClient;
-use tonic::{Request, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
 
-use crate::{asked::Asked, ca::report};
+use crate::{
+    asked::{Asked, said},
+    ca::report,
+};
 
-/// How long one aggregator may take to answer: taking the logs of a busy one out adds up a quarter of an hour again.
+/// How long one aggregator may take to answer: taking the logs of a busy one out adds up its last 18 minutes again.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
 /// Shows the aggregators of a cluster and who contradicts whom, and takes the word of one out.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AggregatorArgs {
@@ -50,9 +54,7 @@ enum What {
 impl AggregatorArgs {
     /// Does it; the exit code.
     pub(crate) fn run(self) -> u8 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let done = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(self.what.run()));
-        report("aggregator", done)
+        report("aggregator", self.what.run())
     }
 }
 
@@ -60,44 +62,37 @@ impl AggregatorArgs {
 type Reached = (v1::Aggregator, Result<ClusterClient<Channel>, String>);
 
 impl What {
-    async fn run(self) -> Result<(), String> {
+    fn run(self) -> Result<(), String> {
         match self {
-            Self::List { asked } => {
-                let (first, reached) = everybody(&asked).await?;
-                let asked = v1::GetLedgerRequest { tick: 0 };
-                let ledger =
-                    first.clone().get_ledger(within(asked)).await.map_err(|status| said(&status))?.into_inner();
-                let others = quarantined_at(&reached).await;
-                print!("{}", table(&reached, &ledger, &others));
+            Self::List { asked } => asked.with(async |channel| {
+                let mut first = ClusterClient::new(channel);
+                let reached = everybody(&asked, &mut first).await?;
+                let ledger = first.get_ledger(within(v1::GetLedgerRequest { tick: 0 })).await;
+                let ledger = ledger.map_err(|status| said(&status))?.into_inner();
+                print!("{}", table(&reached, &ledger, &quarantined_at(&reached).await));
                 Ok(())
-            }
-            Self::Quarantine { name, reason, asked } => {
-                let (_, reached) = everybody(&asked).await?;
+            }),
+            Self::Quarantine { name, reason, asked } => asked.with(async |channel| {
+                let reached = everybody(&asked, &mut ClusterClient::new(channel)).await?;
                 let writers = writers_of(&name, &reached).await;
-                tell(&reached, &name, |_| v1::QuarantineAggregatorRequest {
-                    aggregator_id: name.clone(),
-                    writer_ids: writers.iter().cloned().collect(),
-                    lift: false,
-                    reason: reason.clone(),
-                })
-                .await
-            }
-            Self::Lift { name, asked } => {
-                let (_, reached) = everybody(&asked).await?;
-                tell(&reached, &name, |_| v1::QuarantineAggregatorRequest {
-                    aggregator_id: name.clone(),
-                    lift: true,
-                    ..v1::QuarantineAggregatorRequest::default()
-                })
-                .await
-            }
+                check_name(&name, &reached, &writers).await?;
+                let (aggregator_id, writer_ids) = (name.clone(), writers.into_iter().collect());
+                let request =
+                    v1::QuarantineAggregatorRequest { aggregator_id, writer_ids, lift: false, reason: reason.clone() };
+                tell(&reached, &request).await
+            }),
+            Self::Lift { name, asked } => asked.with(async |channel| {
+                let reached = everybody(&asked, &mut ClusterClient::new(channel)).await?;
+                let aggregator_id = name.clone();
+                let request = v1::QuarantineAggregatorRequest { aggregator_id, lift: true, ..Default::default() };
+                tell(&reached, &request).await
+            }),
         }
     }
 }
 
 /// The one that is asked, and all that it lists and that are alive.
-async fn everybody(asked: &Asked) -> Result<(ClusterClient<Channel>, Vec<Reached>), String> {
-    let mut first = ClusterClient::new(asked.connect().await?);
+async fn everybody(asked: &Asked, first: &mut ClusterClient<Channel>) -> Result<Vec<Reached>, String> {
     let request = within(v1::ListAggregatorsRequest {});
     let listed = first.list_aggregators(request).await.map_err(|status| said(&status))?.into_inner();
     let mut reached = Vec::new();
@@ -109,7 +104,18 @@ async fn everybody(asked: &Asked) -> Result<(ClusterClient<Channel>, Vec<Reached
         };
         reached.push((one, client));
     }
-    Ok((first, reached))
+    Ok(reached)
+}
+
+/// A name is known when it is listed, when it is in quarantine somewhere, or when somebody holds logs of its: else it is
+/// mistyped, and "done" everywhere would be believed.
+async fn check_name(name: &str, reached: &[Reached], writers: &BTreeSet<String>) -> Result<(), String> {
+    let is_listed = reached.iter().any(|(one, _)| one.aggregator_id == name);
+    if is_listed || !writers.is_empty() || quarantined_at(reached).await.iter().any(|(_, names)| names.contains(name)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = reached.iter().map(|(one, _)| one.aggregator_id.as_str()).collect();
+    Err(format!("no aggregator is called {name}, and nobody holds a log of one: there are {}", names.join(", ")))
 }
 
 /// The processes whose logs go with an aggregator: those that spoke to somebody else as it, and those that it brought to
@@ -133,33 +139,37 @@ async fn writers_of(name: &str, reached: &[Reached]) -> BTreeSet<String> {
     own.difference(&others).cloned().collect()
 }
 
-/// Tells everybody but `name`, one after the other.
-async fn tell(
-    reached: &[Reached],
-    name: &str,
-    request: impl Fn(&v1::Aggregator) -> v1::QuarantineAggregatorRequest,
-) -> Result<(), String> {
-    let (mut told, mut left) = (0, Vec::new());
-    for (one, client) in reached.iter().filter(|(one, _)| one.aggregator_id != name) {
+/// Asks everybody but the one that is spoken of, one after the other, and prints what each says.
+async fn tell(reached: &[Reached], request: &v1::QuarantineAggregatorRequest) -> Result<(), String> {
+    let name = &request.aggregator_id;
+    let (mut done, mut before, mut left) = (0, 0, Vec::new());
+    for (one, client) in reached.iter().filter(|(one, _)| one.aggregator_id != *name) {
         let answer = match client.clone() {
-            Ok(mut client) => client.quarantine_aggregator(within(request(one))).await.map_err(|status| said(&status)),
-            Err(why) => Err(why),
+            Ok(mut client) => client.quarantine_aggregator(within(request.clone())).await,
+            Err(why) => Err(Status::unavailable(why)),
         };
-        match answer {
+        let said = match answer {
             Ok(answer) => {
-                let answer = answer.into_inner();
-                told += 1;
-                println!("{}: done, {} logs taken out", one.aggregator_id, answer.logs_taken_out);
+                done += 1;
+                let out = answer.into_inner().logs_taken_out;
+                if request.lift { "done".to_owned() } else { format!("done, {out} logs taken out") }
             }
-            Err(why) => {
-                println!("{}: not done: {why}", one.aggregator_id);
+            // Run again for those that did not answer then.
+            Err(status) if request.lift && status.code() == Code::NotFound => {
+                before += 1;
+                format!("{name} is not in quarantine there")
+            }
+            Err(status) => {
                 left.push(one.aggregator_id.as_str());
+                format!("not done: {}", said(&status))
             }
-        }
+        };
+        println!("{}: {said}", one.aggregator_id);
     }
-    match (told, left.is_empty()) {
-        (0, true) => Err(format!("there is no aggregator beside {name}")),
-        (_, true) => Ok(()),
+    match (done, before, &left[..]) {
+        (0, 0, []) => Err(format!("there is no aggregator beside {name}")),
+        (0, _, []) => Err(format!("{name} is in quarantine nowhere")),
+        (_, _, []) => Ok(()),
         _ => Err(format!("not done at {}: run it again when they answer", left.join(", "))),
     }
 }
@@ -180,13 +190,6 @@ fn within<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(ANSWER_WAIT);
     request
-}
-
-fn said(status: &tonic::Status) -> String {
-    match status.message() {
-        "" => format!("it answers {}", status.code()),
-        said => said.to_owned(),
-    }
 }
 
 /// A line for each, then who contradicts whom, then who is in quarantine and where not.

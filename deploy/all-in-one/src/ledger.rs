@@ -15,7 +15,8 @@ const LAST: u32 = 60;
 const NEWEST: u32 = 3;
 
 /// Compares what every aggregator holds of each second: which nodes are in it, whether its sums equal those of its entries,
-/// and whether all show the same. Ends with 1 when a second is not balanced, or differs.
+/// whether aggregators contradict each other over it, and whether all show the same. Ends with 1 when a second is not balanced,
+/// in dispute, or differs.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LedgerArgs {
     /// First second, Unix time; default: a minute before the last one
@@ -49,11 +50,11 @@ impl LedgerArgs {
         } else {
             print!("{}", text(&seconds));
         }
-        let wrong = seconds.iter().filter(|(_, said)| !faults(said).is_empty()).count();
+        let wrong = seconds.iter().filter(|(tick, said)| !faults(*tick, said).is_empty()).count();
         if wrong == 0 {
             Ok(())
         } else {
-            Err(format!("{wrong} of {} seconds are not balanced, or differ", seconds.len()))
+            Err(format!("{wrong} of {} seconds are not balanced, in dispute, or differ", seconds.len()))
         }
     }
 
@@ -102,7 +103,7 @@ impl LedgerArgs {
 }
 
 /// What must not be, of one second.
-fn faults(said: &[Said]) -> Vec<String> {
+fn faults(tick: u32, said: &[Said]) -> Vec<String> {
     let mut faults = Vec::new();
     for (name, answer) in said {
         match answer {
@@ -112,10 +113,15 @@ fn faults(said: &[Said]) -> Vec<String> {
                 if check.balanced != Some(true) {
                     faults.push(format!("{name}: not balanced: {}", check.detail));
                 }
-                for (what, count) in [("overlaps", ledger.overlaps()), ("forks", ledger.forks())] {
-                    if count != 0 {
-                        faults.push(format!("{name}: {count} {what} since it started"));
-                    }
+                if ledger.forks() != 0 {
+                    faults.push(format!("{name}: {} forks since it started", ledger.forks()));
+                }
+                // Not `overlaps`, which never falls: what was taken out is no fault any more.
+                let here = |dispute: &&v1::LedgerDispute| (dispute.first_tick..=dispute.last_tick).contains(&tick);
+                for dispute in ledger.disputes.iter().filter(here) {
+                    let (who, frames) = (dispute.aggregator_ids.join(" and "), dispute.frames);
+                    let (first, last) = (dispute.first_tick, dispute.last_tick);
+                    faults.push(format!("{name}: {who} both claim {frames} frames of the seconds {first} to {last}"));
                 }
             }
         }
@@ -162,7 +168,7 @@ fn text(seconds: &[(u32, Vec<Said>)]) -> String {
     let mut asked: Vec<&str> = Vec::new();
     for (tick, said) in seconds {
         asked = said.iter().map(|(name, _)| name.as_str()).collect();
-        let faults = faults(said);
+        let faults = faults(*tick, said);
         let held = said.iter().find_map(|(_, one)| one.as_ref().ok()).map(nodes);
         let at = day_of(i64::from(*tick));
         match held {
@@ -209,7 +215,7 @@ mod tests {
             (11, vec![second("agg-1", 1, "b")]),
             (12, vec![second("agg-1", 0, "")]),
         ];
-        assert!(seconds.iter().all(|(_, said)| faults(said).is_empty()));
+        assert!(seconds.iter().all(|(tick, said)| faults(*tick, said).is_empty()));
         assert_eq!(
             text(&seconds),
             "1970-01-01T00:00:11Z  11  1 of 2 nodes, missing: web-2\n\
@@ -220,12 +226,22 @@ mod tests {
     #[test]
     fn what_differs_is_unbalanced_or_unknown_is_a_fault_that_names_who() {
         let differ = [second("agg-1", 2, "a"), second("agg-2", 2, "b")];
-        assert_eq!(faults(&differ), ["they differ: agg-1 a, agg-2 b"]);
+        assert_eq!(faults(10, &differ), ["they differ: agg-1 a, agg-2 b"]);
         let silent = [second("agg-1", 2, "a"), ("agg-2".to_owned(), Err("it is away".to_owned()))];
-        assert_eq!(faults(&silent), ["agg-2: it is away"]);
+        assert_eq!(faults(10, &silent), ["agg-2: it is away"]);
         let (name, ledger) = second("agg-1", 2, "a");
         let conservation = Some(v1::Conservation { balanced: Some(false), detail: "1 sum".to_owned(), sums: None });
-        let wrong = v1::Ledger { conservation, overlaps: Some(3), ..ledger.unwrap() };
-        assert_eq!(faults(&[(name, Ok(wrong))]), ["agg-1: not balanced: 1 sum", "agg-1: 3 overlaps since it started"]);
+        let dispute = v1::LedgerDispute {
+            aggregator_ids: vec!["agg-2".to_owned(), "agg-3".to_owned()],
+            frames: 3,
+            first_tick: 5,
+            last_tick: 9,
+            ..v1::LedgerDispute::default()
+        };
+        let wrong = v1::Ledger { conservation, overlaps: Some(3), disputes: vec![dispute], ..ledger.unwrap() };
+        let wrong = [(name, Ok(wrong))];
+        let claimed = "agg-1: agg-2 and agg-3 both claim 3 frames of the seconds 5 to 9";
+        assert_eq!(faults(9, &wrong), ["agg-1: not balanced: 1 sum", claimed]);
+        assert_eq!(faults(10, &wrong), ["agg-1: not balanced: 1 sum"], "what is over is no fault of other seconds");
     }
 }

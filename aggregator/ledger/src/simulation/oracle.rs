@@ -216,7 +216,7 @@ impl World {
 
     pub(super) fn is_drained(&self) -> bool {
         let lengths: Vec<_> = self.ledgers().map(Ledger::lengths).collect();
-        let waits = |ledger: &Ledger| self.pace == Pace::Seconds && !ledger.unacknowledged.is_empty();
+        let waits = |ledger: &Ledger| self.pace == Pace::Seconds && ledger.unacknowledged.ticks_len() > 0;
         if self.ledgers().any(waits) {
             return false;
         }
@@ -229,8 +229,8 @@ impl World {
         let lengths: Vec<Vec<u64>> = self.ledgers().map(|ledger| ledger.lengths().into_values().collect()).collect();
         let waiting: Vec<String> = self
             .ledgers()
+            .filter(|ledger| ledger.unacknowledged.ticks_len() > 0)
             .map(|ledger| format!("{:?}", ledger.unacknowledged))
-            .filter(|text| text.len() > 60)
             .collect();
         format!(
             "unacknowledged {waiting:?}, {kept} frames kept by nodes, {} messages, trouble {trouble:?}, logs {lengths:?}",

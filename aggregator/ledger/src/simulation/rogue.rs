@@ -150,7 +150,6 @@ impl World {
         let Some(aggregator) = self.slots[slot].as_mut().filter(|aggregator| !aggregator.paused) else { return Ok(()) };
         rogue.refused_by[slot] = true;
         aggregator.ledger.handle(now_ms, Event::Quarantine(quarantine));
-        self.seen.taken_out += aggregator.ledger.stats().logs_taken_out;
         self.act(slot)?;
         self.check_all(slot)
     }

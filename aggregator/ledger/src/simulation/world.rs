@@ -247,7 +247,8 @@ impl World {
                     self.show(slot, author, &view);
                 }
                 Action::Settled(view) => self.show(slot, author, &view),
-                Action::Packed(_) | Action::Pruned { .. } | Action::TakenOut { .. } => {}
+                Action::TakenOut { .. } => self.seen.taken_out += 1,
+                Action::Packed(_) | Action::Pruned { .. } => {}
                 other @ (Action::Opened { .. }
                 | Action::Refused { .. }
                 | Action::Dropped { .. }

@@ -50,6 +50,7 @@ fn who_claims_a_frame_first_makes_its_owner_drop_nothing() {
         assert_eq!(total(ledger, T), Some((1_000_005, 2)), "both count, and both are named");
         let disputes = ledger.disputes();
         assert_eq!((disputes.len(), disputes[0].writers, disputes[0].frames), (1, [writer(1), writer(2)], 1));
+        assert_eq!(disputes[0].authors, ["aggregator-1", "aggregator-2"]);
         assert_eq!(disputes[0].nodes, [NodeId::sanitised("node-7")]);
         let before = ledger.view(T).unwrap().rank();
         ledger.set_quarantine(T_MS + 500, quarantine(&["aggregator-1"], &[]));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Lets a burst through, then so many a second.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     tokens: f64,
     at: Instant,
     burst: f64,
@@ -13,7 +13,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full one.
-    pub(super) const fn new(now: Instant, burst: f64, per_second: f64) -> Self {
+    pub(crate) const fn new(now: Instant, burst: f64, per_second: f64) -> Self {
         Self { tokens: burst, at: now, burst, per_second }
     }
 
@@ -23,15 +23,15 @@ impl Bucket {
         self.at = now;
     }
 
-    /// Takes one token, on credit if need be; returns how long to wait for it.
-    pub(super) fn take(&mut self, now: Instant) -> Duration {
+    /// Takes `tokens`, on credit if need be; returns how long to wait for them.
+    pub(crate) fn take(&mut self, now: Instant, tokens: f64) -> Duration {
         self.fill(now);
-        self.tokens -= 1.0;
+        self.tokens -= tokens;
         if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / self.per_second) }
     }
 
     /// Takes one token if there is one.
-    pub(super) fn try_take(&mut self, now: Instant) -> bool {
+    pub(crate) fn try_take(&mut self, now: Instant) -> bool {
         self.fill(now);
         let there = self.tokens >= 1.0;
         if there {
@@ -49,9 +49,9 @@ mod tests {
     fn a_burst_passes_and_a_flood_waits() {
         let start = Instant::now();
         let mut bucket = Bucket::new(start, 120.0, 40.0);
-        assert!((0..120).all(|_| bucket.take(start).is_zero()));
-        assert_eq!(bucket.take(start), Duration::from_millis(25));
-        assert!(bucket.take(start + Duration::from_secs(2)).is_zero());
+        assert!((0..120).all(|_| bucket.take(start, 1.0).is_zero()));
+        assert_eq!(bucket.take(start, 1.0), Duration::from_millis(25));
+        assert!(bucket.take(start + Duration::from_secs(2), 1.0).is_zero());
     }
 
     #[test]
