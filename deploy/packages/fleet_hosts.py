@@ -81,6 +81,10 @@ def first_process(nspawn):
     return None
 
 
+# Where a person works on each host.
+WORK = "/srv/operator"
+
+
 class Host:
     """One of them."""
 
@@ -98,9 +102,9 @@ class Host:
         """Runs a command on it as root; what became of it."""
         spaces = ["--mount", "--uts", "--ipc", "--net", "--pid"]
         enter = ["nsenter", "--target", str(self.leader), *spaces, "--root", "--wd"]
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": WORK, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
         return subprocess.run(
-            [*enter, "sh", "-ec", f"cd /root; {command}"],
+            [*enter, "sh", "-ec", f"cd {WORK}; {command}"],
             capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment, timeout=timeout,
         )
 
@@ -146,6 +150,7 @@ class Fleet:
         host.write("/etc/machine-id", os.urandom(16).hex() + "\n")
         self.names[hostname] = address
         self._write_names(host)
+        host.path(WORK).mkdir()
         host.space, link = f"{self.prefix}-{name}", f"port{next(self.ports)}"
         sh(
             f"ip netns add {host.space}; ip link add {link} netns {self.switch} type veth peer name eth0 netns {host.space};"
@@ -175,8 +180,8 @@ class Fleet:
             self._write_names(host)
 
     def copy(self, source, path, target, to):
-        """A file or folder of one host onto another, as scp would."""
-        sh(f"cp -r {source.path(path)} {target.path(to)}")
+        """A file or folder of one host onto another, as scp would; both from where a person works."""
+        sh(f"cp -r {source.path(f'{WORK}/{path}')} {target.path(f'{WORK}/{to}')}")
 
     def lose(self, name):
         """The host is gone at once, with its disk."""

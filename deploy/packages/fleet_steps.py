@@ -4,7 +4,7 @@ import json
 import time
 
 from fleet_audit import Audit
-from fleet_hosts import Failed, together, until
+from fleet_hosts import WORK, Failed, together, until
 
 OPERATOR = "export STARLING_TLS=ann STARLING_AGGREGATOR=agg-1.example:7400"
 
@@ -63,7 +63,7 @@ class Run:
         ops.run("starling ca init --cluster starling; starling ca issue aggregator agg-1 --host agg-1.example --signs; starling ca issue operator ann")
         self.install_aggregator("agg-1")
         first = self.host("agg-1")
-        self.fleet.copy(ops, "/root/agg-1", first, "/root/agg-1")
+        self.fleet.copy(ops, "agg-1", first, "agg-1")
         self.lay_down("agg-1")
         self.configure("agg-1", signs=True)
         self.start_aggregator("agg-1")
@@ -109,7 +109,7 @@ class Run:
         self.doctor(name)
 
     def give_token(self, file, name):
-        self.fleet.copy(self.host("ops"), f"/root/{file}", self.host(name), f"/root/{file}")
+        self.fleet.copy(self.host("ops"), file, self.host(name), file)
 
     def install_node(self, name):
         self.give_token("token-nodes", name)
@@ -183,7 +183,7 @@ class Run:
         began = int(time.time())
         ops.run("starling ca issue aggregator agg-1 --host agg-1.example --signs --dir new-ca --out agg-1-new")
         ops.run("starling ca issue operator ann --dir new-ca; cp both.pem ann/ca.pem")
-        self.fleet.copy(ops, "/root/agg-1-new", first, "/root/agg-1")
+        self.fleet.copy(ops, "agg-1-new", first, "agg-1")
         first.run("rm agg-1/ca.pem")
         self.lay_down("agg-1")
         first.run("systemctl restart starling-aggregator")
@@ -203,11 +203,11 @@ class Run:
         self.all_on_the_page()
 
     def trust(self, file):
-        self.fleet.copy(self.host("ops"), f"/root/{file}", self.host("agg-1"), "/root/ca.pem")
+        self.fleet.copy(self.host("ops"), file, self.host("agg-1"), "ca.pem")
         self.host("agg-1").run("install -m 0640 -g starling-aggregator ca.pem /etc/starling/tls/aggregator/ca.pem")
 
     def everybody_trusts(self, file):
-        wanted = self.host("ops").path(f"/root/{file}").read_text()
+        wanted = self.host("ops").path(f"{WORK}/{file}").read_text()
         joined = [(name, "aggregator") for name in self.aggregators[1:]] + [(name, "node") for name in self.nodes] + [("dash", "dashboard")]
 
         def all_do():
