@@ -59,6 +59,12 @@ async fn agree(aggregators: &[Aggregator], expected: &BTreeMap<u32, u64>, count:
             assert!(books.conservation.as_ref().unwrap().balanced(), "{books:?}");
             assert_eq!((books.frames_counted(), books.overlaps(), books.forks()), (count, 0, 0), "{books:?}");
             hashes.push(books.view_hash);
+            // Of a second before all of this nothing is held, and nothing said.
+            let request = v1::GetLedgerRequest { tick: tick - 300 };
+            let before = aggregator.cluster().await.get_ledger(request).await.unwrap().into_inner();
+            let said =
+                (before.conservation.and_then(|check| check.balanced), before.frames_counted, before.completeness);
+            assert_eq!(said, (None, None, None));
             let asked = v1::GetClusterRequest { tick, ..v1::GetClusterRequest::default() };
             let view = query.get_cluster(asked).await.unwrap().into_inner();
             let behind = view.completeness.unwrap();

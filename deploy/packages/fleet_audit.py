@@ -76,7 +76,7 @@ def faults(said, aggregators):
     # One that was replaced, or is asked while it starts, is asked again later; at the end all must have answered.
     wrong = [f"{name} says nothing: {said.get(name, {}).get('error', 'it was not there')}" for name in aggregators if name not in held]
     for name, line in held.items():
-        if not line["balanced"]:
+        if line["balanced"] is False:
             wrong.append(f"{name} is not balanced: {line['detail']}")
         if line["overlaps"] or line["forks"]:
             wrong.append(f"{name}: {line['overlaps']} overlaps, {line['forks']} forks")

@@ -107,7 +107,7 @@ pub async fn same_view(members: &[Member], tick: u32) -> Result<String, String> 
     for member in members {
         let ledger = member.ledger(tick).await?;
         let conservation = ledger.conservation.clone().unwrap_or_default();
-        if !conservation.balanced() || ledger.overlaps() != 0 || ledger.forks() != 0 {
+        if conservation.balanced == Some(false) || ledger.overlaps() != 0 || ledger.forks() != 0 {
             let (name, detail) = (&member.name, conservation.detail);
             let (overlaps, forks) = (ledger.overlaps(), ledger.forks());
             return Err(format!("tick {tick} at {name}: overlaps {overlaps}, forks {forks}, {detail}"));

@@ -157,6 +157,13 @@ async fn a_cluster_that_is_well_has_no_fault_and_each_planted_one_is_named() {
     let what = faults(&report, "aggregator")[0]["what"].as_str().unwrap().to_owned();
     assert!(what.contains("not of this cluster's authority"), "{report}");
 
+    // The host of a node: it asks nothing that a node may not, so nobody logs a refusal.
+    let text = format!("aggregators = [\"{grpc}\"]\n{}", site.tls("web-1"));
+    let (_, report) = doctor(&site.settings("node.toml", &text));
+    let aggregator = |one: &&Value| one["check"] == "aggregator" && one["level"] == "ok";
+    assert!(report["findings"].as_array().unwrap().iter().any(|one| aggregator(&one)), "{report}");
+    assert!(!one.log().contains("call refused"), "{}", one.log());
+
     // One that died: who was learnt is not reached.
     two.kill();
     let (code, report) = doctor(&site.dashboard("page", &[grpc], ""));

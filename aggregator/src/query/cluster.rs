@@ -284,14 +284,13 @@ fn aggregator(listed: &Listed, logs: &[LogStatus], peers: &[PeerStatus], own: Op
 fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
     let view = service.membership.view();
     let shown = books.view.clone().map(Arc::new).or_else(|| service.ledger.view(tick));
-    let frames = books.view.as_ref().map(|view| view.frames).unwrap_or_default();
-    let (coverage, missing) = shown.map(|view| (view.coverage, Arc::clone(&view.missing))).unwrap_or_default();
+    let frames = books.view.as_ref().map(|view| view.frames);
     let census = books.view.as_ref().and_then(|view| view.sums().census(&Group::cluster()).cloned());
     let sums = books.view.as_ref().map(|view| view.sums().len() as u32);
     let conservation = match books.recount.map_or(Check::Unknown, |recount| recount.run()) {
         Check::Balanced => v1::Conservation {
             balanced: Some(true),
-            detail: format!("{} frames, {} sums equal", frames.counted, sums.unwrap_or(0)),
+            detail: format!("{} frames, {} sums equal", frames.unwrap_or_default().counted, sums.unwrap_or(0)),
             sums,
         },
         Check::Partial(cells) => v1::Conservation {
@@ -302,7 +301,7 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         Check::Unbalanced(detail) => v1::Conservation { balanced: Some(false), detail, sums },
         Check::Unknown => {
             let detail = "nothing is held of this second".to_owned();
-            v1::Conservation { balanced: Some(true), detail, sums: Some(0) }
+            v1::Conservation { balanced: None, detail, sums: None }
         }
     };
     let peers = books.peers;
@@ -329,15 +328,15 @@ fn ledger(service: &ClusterService, tick: u32, books: Books) -> v1::Ledger {
         tick,
         answered_by: service.id.to_string(),
         logs,
-        frames_counted: Some(frames.counted),
-        frames_merged: Some(frames.merged),
-        frames_raw: Some(frames.raw),
-        frames_raw_covered: Some(frames.raw_covered),
-        completeness: Some(v1::Completeness {
+        frames_counted: frames.map(|frames| frames.counted),
+        frames_merged: frames.map(|frames| frames.merged),
+        frames_raw: frames.map(|frames| frames.raw),
+        frames_raw_covered: frames.map(|frames| frames.raw_covered),
+        completeness: shown.map(|shown| v1::Completeness {
             skipped_cells: Some(books.view.map_or(0, |view| view.skipped_cells)),
             sections: census.as_ref().map(section_nodes),
-            nodes_missing: missing.iter().map(ToString::to_string).collect(),
-            ..completeness(&service.ledger, tick, coverage)
+            nodes_missing: shown.missing.iter().map(ToString::to_string).collect(),
+            ..completeness(&service.ledger, tick, shown.coverage)
         }),
         conservation: Some(conservation),
         view_hash,

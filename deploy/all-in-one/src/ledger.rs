@@ -110,7 +110,7 @@ fn faults(tick: u32, said: &[Said]) -> Vec<String> {
             Err(error) => faults.push(format!("{name}: {error}")),
             Ok(ledger) => {
                 let check = ledger.conservation.clone().unwrap_or_default();
-                if check.balanced != Some(true) {
+                if check.balanced == Some(false) {
                     faults.push(format!("{name}: not balanced: {}", check.detail));
                 }
                 if ledger.forks() != 0 {
@@ -154,7 +154,7 @@ fn line(tick: u32, (name, answer): &Said) -> serde_json::Value {
             serde_json::json!({
                 "tick": tick, "aggregator": name, "nodesReporting": held.map(|held| held.0),
                 "nodesExpected": held.map(|held| held.1), "nodesMissing": held.map(|held| held.2),
-                "framesCounted": ledger.frames_counted(), "balanced": check.balanced(), "detail": check.detail,
+                "framesCounted": ledger.frames_counted, "balanced": check.balanced, "detail": check.detail,
                 "overlaps": ledger.overlaps(), "forks": ledger.forks(), "viewHash": ledger.view_hash,
             })
         }

@@ -2562,7 +2562,7 @@ pub struct Ledger {
     /// Length of every log held: the version vector. Equal vectors give equal views.
     #[prost(message, repeated, tag = "3")]
     pub logs: ::prost::alloc::vec::Vec<LedgerLog>,
-    /// Frames counted for this second.
+    /// Frames counted for this second. These four are absent when nothing is held of it.
     #[prost(uint32, optional, tag = "4")]
     pub frames_counted: ::core::option::Option<u32>,
     /// Of these, by a Merge entry.
@@ -2574,7 +2574,7 @@ pub struct Ledger {
     /// Raw entries of this second that a Merge took over.
     #[prost(uint32, optional, tag = "7")]
     pub frames_raw_covered: ::core::option::Option<u32>,
-    /// How many nodes are in it.
+    /// How many nodes are in it; absent when nothing is known of it.
     #[prost(message, optional, tag = "8")]
     pub completeness: ::core::option::Option<Completeness>,
     /// Result of adding up the entries of this second again and comparing with the live view.
@@ -2599,7 +2599,7 @@ pub struct Ledger {
 /// The check of one second.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Conservation {
-    /// True when the live view equals the sum over the entries.
+    /// True when the live view equals the sum over the entries; absent when nothing is held of the second.
     #[prost(bool, optional, tag = "1")]
     pub balanced: ::core::option::Option<bool>,
     /// What differs, or how much was compared, in words.

@@ -12,6 +12,7 @@ use starling_service::{
     credentials::Security,
     grpc::cluster_client::ClusterClient,
     http_client::{Access, HttpClient},
+    identity::Role,
 };
 use tokio::time::{Instant, timeout};
 use tonic::{Response, metadata::MetadataMap, transport::Channel};
@@ -48,9 +49,11 @@ pub(crate) async fn resolve(text: String) -> Name {
 pub(crate) async fn dial(by: String, security: Security, address: String) -> Dialled {
     let began = Instant::now();
     let mut answer = Answer::default();
+    // A node may not ask who is there: each question of this kind would be a refused call in the log of an aggregator.
+    let lists = security.identity().is_none_or(|own| own.role != Role::Node);
     let reached = timeout(WITHIN, async {
         let channel = DIAL.connect(&security, &address).await?;
-        ask(channel, &mut answer).await;
+        ask(channel, lists, &mut answer).await;
         Ok(())
     });
     let answer = match reached.await {
@@ -63,7 +66,7 @@ pub(crate) async fn dial(by: String, security: Security, address: String) -> Dia
     Dialled { by, address, answer, took: began.elapsed() }
 }
 
-async fn ask(channel: Channel, answer: &mut Answer) {
+async fn ask(channel: Channel, lists: bool, answer: &mut Answer) {
     let before = clock::unix_ms();
     let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
     let after = clock::unix_ms();
@@ -74,6 +77,9 @@ async fn ask(channel: Channel, answer: &mut Answer) {
         }
         Err(status) => Err(status.message().to_owned()),
     });
+    if !lists {
+        return;
+    }
     let before = clock::unix_ms();
     // Who may not ask is not answered; one that catches up says so by its health.
     let list = ClusterClient::new(channel).list_aggregators(ListAggregatorsRequest {}).await;

@@ -880,7 +880,7 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
   logs: LedgerLog[];
 
   /**
-   * Frames counted for this second.
+   * Frames counted for this second. These four are absent when nothing is held of it.
    *
    * @generated from field: optional uint32 frames_counted = 4;
    */
@@ -908,7 +908,7 @@ export type Ledger = Message<"starling.v1.Ledger"> & {
   framesRawCovered?: number | undefined;
 
   /**
-   * How many nodes are in it.
+   * How many nodes are in it; absent when nothing is known of it.
    *
    * @generated from field: starling.v1.Completeness completeness = 8;
    */
@@ -971,7 +971,7 @@ export const LedgerSchema: GenMessage<Ledger> = /*@__PURE__*/
  */
 export type Conservation = Message<"starling.v1.Conservation"> & {
   /**
-   * True when the live view equals the sum over the entries.
+   * True when the live view equals the sum over the entries; absent when nothing is held of the second.
    *
    * @generated from field: optional bool balanced = 1;
    */
