@@ -83,11 +83,10 @@ async fn keep(exchange: Arc<Exchange>, member: Member, gone: CancellationToken) 
     loop {
         let began = Instant::now();
         exchange.metrics.peer_dials.inc();
-        let result = tokio::select! {
-            biased;
-            () = gone.cancelled() => return,
-            result = connect(&exchange, &member) => result,
-        };
+        let result = connect(&exchange, &member, &gone).await;
+        if gone.is_cancelled() {
+            return;
+        }
         if let Err(error) = result {
             let cause = format!("{error:#}");
             exchange.metrics.peer_failed(member.id.as_str(), &cause);
@@ -104,16 +103,25 @@ async fn keep(exchange: Arc<Exchange>, member: Member, gone: CancellationToken) 
     }
 }
 
-async fn connect(exchange: &Exchange, member: &Member) -> anyhow::Result<()> {
-    let channel = DIAL
-        .connect_to(exchange.membership.security(), &member.grpc, Some(member.id.as_str()))
-        .await
-        .map_err(anyhow::Error::msg)?;
-    let mut client = PeerClient::new(channel)
-        .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+/// One stream to it, until it ends or the process is `gone`.
+async fn connect(exchange: &Exchange, member: &Member, gone: &CancellationToken) -> anyhow::Result<()> {
     let (outbox, requests) = mpsc::channel(OUTBOX);
-    let inbound = client.sync(ReceiverStream::new(requests)).await?.into_inner();
-    link::run(exchange, inbound, Outbox::Dialled(outbox), Wanted::Process(member.writer)).await?;
+    let dial = async {
+        let channel = DIAL
+            .connect_to(exchange.membership.security(), &member.grpc, Some(member.id.as_str()))
+            .await
+            .map_err(anyhow::Error::msg)?;
+        let mut client = PeerClient::new(channel)
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+        anyhow::Ok(client.sync(ReceiverStream::new(requests)).await?.into_inner())
+    };
+    let inbound = tokio::select! {
+        biased;
+        () = gone.cancelled() => return Ok(()),
+        dialled = dial => dialled?,
+    };
+    // Not dropped half way: whoever is gone would be taken for connected, and its copies would count, for ever.
+    link::run(exchange, inbound, Outbox::Dialled(outbox), Wanted::Process(member.writer), gone).await?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use starling_proto::{
 };
 use starling_service::{identity::Role, listen::Peer};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::info;
 
@@ -142,12 +143,14 @@ fn speaker(view: &MembershipView, digest: &v1::Digest, wanted: &Wanted) -> Resul
     Err(LinkError::Unknown { name, writer })
 }
 
-/// Runs the stream until it ends or is replaced by a newer one.
+/// Runs the stream until it ends, is replaced by a newer one, or `stop`. Not to be dropped before: what it said up is to be
+/// said down.
 pub(super) async fn run(
     exchange: &Exchange,
     mut inbound: Streaming<v1::SyncMessage>,
     outbox: Outbox,
     wanted: Wanted,
+    stop: &CancellationToken,
 ) -> Result<(), LinkError> {
     // Both sides begin with a digest; neither waits for the other's.
     let own = exchange.ledger.ask(Ledger::own_digest).await?;
@@ -165,7 +168,7 @@ pub(super) async fn run(
     let name = first.aggregator_id.clone();
     exchange.catch_up.held_by(peer, &first);
     exchange.ledger.digest(first).await??;
-    let (ended, link) = exchange.links.add(peer, &exchange.stop);
+    let (ended, link) = exchange.links.add(peer, stop);
     let (outlet, inlet) = Outlet::new();
     exchange.ledger.peer_opened(peer, link, outlet).await;
     info!(peer = %name, writer = %peer, "peer connected");

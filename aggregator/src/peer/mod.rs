@@ -200,7 +200,9 @@ impl peer_server::Peer for PeerService {
         let peer = request.extensions().get::<Peer>().cloned();
         self.exchange.tasks.spawn(async move {
             let outbox = Outbox::Answered(outbox);
-            if let Err(error) = link::run(&exchange, request.into_inner(), outbox, Wanted::Whoever(peer)).await {
+            if let Err(error) =
+                link::run(&exchange, request.into_inner(), outbox, Wanted::Whoever(peer), &exchange.stop).await
+            {
                 exchange.metrics.peer_failed("inbound", &error.to_string());
             }
         });
