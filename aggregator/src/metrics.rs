@@ -384,6 +384,7 @@ starling_service::metrics! {
         log gossip_in_pieces_line every STATE_EVERY;
         log gossip_not_sent_line every STATE_EVERY;
         log members_skipped_line every STATE_EVERY;
+        log facts_not_signed_line every STATE_EVERY;
     }
 }
 
@@ -458,7 +459,7 @@ impl Metrics {
         }
     }
 
-    /// What members publish of themselves cannot be read: name and reason of each, as of one look at the members.
+    /// What members publish of themselves cannot be read, or is not signed by them: name and reason of each, as of one look at the members.
     pub(crate) fn members_skipped(&self, skipped: &[(&str, String)]) {
         if skipped.is_empty() {
             return;
@@ -468,7 +469,14 @@ impl Metrics {
             let more = skipped.len().saturating_sub(SKIPPED_SHOWN);
             let shown: Vec<_> =
                 skipped.iter().take(SKIPPED_SHOWN).map(|(name, reason)| format!("{name}: {reason}")).collect();
-            warn!(members = shown.join("; "), more, left_out, "members skipped, their facts cannot be read");
+            warn!(members = shown.join("; "), more, left_out, "facts of members not taken");
+        }
+    }
+
+    /// What this aggregator would say of itself cannot be signed: the others go on with what it said before.
+    pub(crate) fn facts_not_signed(&self, why: &str) {
+        if let Some(left_out) = self.facts_not_signed_line.allow() {
+            error!(why, left_out, "others are not told what this aggregator says of itself");
         }
     }
 

@@ -14,7 +14,7 @@ use chitchat::{
 };
 use rand::seq::IndexedRandom as _;
 use starling_proto::ids::NodeId;
-use starling_service::{backoff::Backoff, clock};
+use starling_service::{backoff::Backoff, clock, credentials::Security};
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
@@ -31,6 +31,7 @@ use super::{
     ring::{InUse, Rings},
     seeds,
     settle::Settle,
+    signed::{self, Believed},
     socket::{OpenTransport, Wire},
     view::{Listed, MembershipView},
 };
@@ -122,10 +123,11 @@ pub(super) async fn start(
     if settle.observe(Duration::ZERO, false, 0, 0) && wanting.is_none() && too_few.is_none() {
         me.state = State::Ready;
     }
+    let mut own = signed::Own::default();
     let handle = match &unreached {
         None => {
             tell(&reached);
-            Some(spawn(&settings, &me, (bound, keys.clone()), Some(socket), &metrics).await?)
+            Some(spawn(&settings, &me, &mut own, (bound, keys.clone()), Some(socket), &metrics).await?)
         }
         Some(reason) => {
             warn!(reason, "gossip has not begun");
@@ -163,6 +165,8 @@ pub(super) async fn start(
         settle,
         answered: alone,
         namesakes: Namesakes::default(),
+        believed: Believed::default(),
+        own,
         started,
         published_at: started,
         named,
@@ -210,10 +214,14 @@ fn next_generation(settings: &Settings) -> anyhow::Result<u64> {
 async fn spawn(
     settings: &Settings,
     me: &Member,
+    own: &mut signed::Own,
     (listen_addr, keys): (SocketAddr, Option<watch::Receiver<InUse>>),
     socket: Option<Wire>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<ChitchatHandle> {
+    // A new life says everything again.
+    *own = signed::Own::default();
+    let facts = own.facts((&settings.security, &settings.cluster), me).map_err(anyhow::Error::msg)?;
     let config = ChitchatConfig {
         chitchat_id: ChitchatId::new(me.id.as_str(), me.generation, me.gossip),
         cluster_id: settings.cluster.clone(),
@@ -235,7 +243,7 @@ async fn spawn(
     };
     let (cluster, metrics, longest) = (settings.cluster.clone(), metrics.clone(), settings.datagram_bytes);
     let transport = OpenTransport { open: Mutex::new(socket), cluster, longest, keys, metrics };
-    spawn_chitchat(config, me.facts(), &transport).await
+    spawn_chitchat(config, facts, &transport).await
 }
 
 /// What one look at the gossip state gives.
@@ -250,8 +258,10 @@ struct Seen {
 }
 
 /// Reads everything under one short lock.
-fn look(chitchat: &Chitchat) -> Seen {
-    let me = chitchat.self_chitchat_id();
+fn look(chitchat: &Chitchat, of: (&Security, &str), believed: &mut Believed) -> Seen {
+    let (me, clock) = (chitchat.self_chitchat_id(), SystemTime::now());
+    believed.begin(of.0, chitchat.node_states().keys());
+    let mut read = |id: &ChitchatId, state: &NodeState| believed.read(of, id, state, clock);
     let live: Vec<&ChitchatId> = chitchat.live_nodes().filter(|id| *id != me).collect();
     let mut seen = Seen { identities: chitchat.node_states().len(), ..Seen::default() };
     let mut newest: BTreeMap<NodeId, (Member, bool)> = BTreeMap::new();
@@ -288,10 +298,6 @@ fn stands_for_its_name(one: &(Member, bool), other: &(Member, bool)) -> std::cmp
     key(one).cmp(&key(other))
 }
 
-fn read(id: &ChitchatId, state: &NodeState) -> Result<Member, FactError> {
-    Member::parse(&id.node_id, id.generation_id, id.gossip_advertise_addr, |key| state.get(key))
-}
-
 /// Owner of everything that gossip touches.
 struct GossipTask {
     settings: Settings,
@@ -305,6 +311,10 @@ struct GossipTask {
     /// Some other member was seen, or there is none to be seen.
     answered: bool,
     namesakes: Namesakes,
+    /// What the others signed for.
+    believed: Believed,
+    /// What this process signed for.
+    own: signed::Own,
     started: Instant,
     published_at: Instant,
     /// Seeds that are names.
@@ -415,7 +425,7 @@ impl GossipTask {
         let generation = next_generation(&self.settings)?;
         self.change(|view| view.me.generation = generation);
         let me = self.view.borrow().me.clone();
-        spawn(&self.settings, &me, (self.bound, self.keys.clone()), None, &self.metrics).await
+        spawn(&self.settings, &me, &mut self.own, (self.bound, self.keys.clone()), None, &self.metrics).await
     }
 
     async fn gossip(&mut self, handle: &ChitchatHandle, commands: &mut mpsc::Receiver<Command>) -> End {
@@ -442,6 +452,13 @@ impl GossipTask {
                     #[cfg(test)]
                     Some(Command::Overwrite) => {
                         handle.with_chitchat(|chitchat| chitchat.self_node_state().set_max_version(u64::MAX)).await;
+                    }
+                    #[cfg(test)]
+                    Some(Command::Forge(id, facts)) => {
+                        let status = chitchat::DeletionStatus::Set;
+                        let at = |(version, (key, value))| (key, chitchat::VersionedValue { value, version, status });
+                        let facts = (1_000..).zip(facts).map(at);
+                        handle.with_chitchat(|all| all.reset_node_state_if_update(&id, facts.clone(), 2_000, 0)).await;
                     }
                     // Every handle is gone.
                     None => return End::Left,
@@ -505,7 +522,14 @@ impl GossipTask {
     /// Writes the facts that changed. False when somebody has made them unwritable: a new generation is needed.
     #[must_use]
     async fn publish(&mut self, handle: &ChitchatHandle) -> bool {
-        let facts = self.view.borrow().me.facts();
+        let me = self.view.borrow().me.clone();
+        let facts = match self.own.facts((&self.settings.security, &self.settings.cluster), &me) {
+            Ok(facts) => facts,
+            Err(error) => {
+                self.metrics.facts_not_signed(&error);
+                return true;
+            }
+        };
         handle
             .with_chitchat(|chitchat| {
                 let own = chitchat.self_node_state();
@@ -525,7 +549,9 @@ impl GossipTask {
     /// False when our facts cannot be written any more.
     #[must_use]
     async fn poll(&mut self, handle: &ChitchatHandle) -> bool {
-        let seen = handle.with_chitchat(|chitchat| look(chitchat)).await;
+        let Self { settings, believed, .. } = &mut *self;
+        let of = (&settings.security, settings.cluster.as_str());
+        let seen = handle.with_chitchat(|chitchat| look(chitchat, of, believed)).await;
         let now = self.started.elapsed();
         self.report(&seen);
         let sightings: Vec<Sighting> = seen
@@ -590,7 +616,9 @@ impl GossipTask {
         self.metrics.gossip_identities(seen.identities, seen.live.len());
         // Facts arrive one datagram after the name: missing ones are normal for a moment.
         let unreadable = seen.skipped.iter().filter(|(_, reason)| !matches!(reason, FactError::Missing(_)));
-        let unreadable: Vec<_> = unreadable.map(|(name, reason)| (name.as_str(), reason.to_string())).collect();
+        let unreadable = unreadable.map(|(name, reason)| (name.as_str(), reason.to_string()));
+        let forged = self.believed.forged().map(|(name, why)| (name, format!("{why}; what it said before counts")));
+        let unreadable: Vec<_> = unreadable.chain(forged).collect();
         self.metrics.members_skipped(&unreadable);
     }
 

@@ -108,6 +108,9 @@ pub(crate) enum FactError {
     /// A version of this software that we cannot talk to.
     #[error("its protocol differs from {PROTOCOL}")]
     Protocol,
+    /// Nothing proves that they are its own.
+    #[error("{0}")]
+    Unproved(String),
 }
 
 impl Member {

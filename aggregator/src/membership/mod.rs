@@ -16,6 +16,7 @@ mod ring;
 mod sealed;
 mod seeds;
 mod settle;
+mod signed;
 mod socket;
 mod view;
 
@@ -146,6 +147,9 @@ enum Command {
     /// Have our own facts at a version that cannot be followed by another, as after a forged packet.
     #[cfg(test)]
     Overwrite,
+    /// Say in gossip of another process what is not its own.
+    #[cfg(test)]
+    Forge(chitchat::ChitchatId, Vec<(String, String)>),
 }
 
 /// Handle to the membership. Cheap to clone.
@@ -227,7 +231,13 @@ impl Membership {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::{Duration, Instant, SystemTime};
+
+    use starling_authority::{Authority, Wish};
+    use starling_service::{
+        credentials::{Credentials, Files},
+        identity::Role,
+    };
 
     use super::*;
 
@@ -315,6 +325,57 @@ mod tests {
         members[0].0.publish(Load { nodes: 77, closed: 9, on_disk: true, refused: false });
         until(&members[3].0, "a fact", |view| view.live.iter().any(|other| other.load == Some(77))).await;
         assert!(began.elapsed() < Duration::from_secs(5), "published every two seconds, heard in less than two more");
+    }
+
+    /// One of three has a certificate and a key of gossip, and tells lies about another.
+    #[tokio::test]
+    async fn what_one_says_in_the_name_of_another_is_not_believed() {
+        let tasks = TaskTracker::new();
+        let authority = Authority::create("test", SystemTime::now().into()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut seeds, mut members) = (Vec::new(), Vec::new());
+        for name in ["agg-1", "agg-2", "agg-3"] {
+            let id = NodeId::parse(name).unwrap();
+            let wish = Wish {
+                role: Role::Aggregator,
+                name: id,
+                life: Duration::from_secs(3_600).try_into().unwrap(),
+                hosts: Vec::new(),
+            };
+            let issued = authority.issue(&wish, SystemTime::now().into()).unwrap();
+            let own = folder.path().join(name);
+            starling_authority::folder::write_issued(&own, &issued, authority.certificate()).unwrap();
+            let credentials = Credentials::load(Files::of_folder(&own), None, Role::Aggregator, false).unwrap();
+            let (settings, state) = settings_of(name, seeds.clone());
+            let settings = Settings { security: Security::of(Arc::new(credentials)), ..settings };
+            let (settings, metrics) = (sealed(settings, &state, 1_200), Metrics::of_a_test());
+            let member = Membership::start(settings, &tasks, Arc::clone(&metrics)).await.unwrap();
+            seeds = vec![member.gossip_addr().to_string()];
+            members.push((member, metrics, state));
+        }
+        for (member, ..) in &members {
+            until(member, "everybody", |view| view.others.len() == 2 && view.me.state == State::Ready).await;
+        }
+        let (one, metrics, _) = &members[0];
+        let truth = members[1].0.view().me.clone();
+        let id = chitchat::ChitchatId::new("agg-2", truth.generation, truth.gossip);
+        let lie = Member { grpc: "10.6.6.6:7400".to_owned(), ..truth.clone() };
+        members[2].0.commands.send(Command::Forge(id, lie.facts())).await.unwrap();
+        let nobody = Member { gossip: ([10, 6, 6, 6], 7401).into(), ..Member::for_test("agg-9", State::Ready) };
+        let id = chitchat::ChitchatId::new("agg-9", nobody.generation, nobody.gossip);
+        members[2].0.commands.send(Command::Forge(id, nobody.facts())).await.unwrap();
+        starling_testkit::eventually("both lies are heard and counted", async || {
+            let skipped = metrics.members_skipped.get();
+            if skipped >= 40 { Ok(()) } else { Err(format!("{skipped} so far")) }
+        })
+        .await;
+        let view = one.view();
+        assert_eq!(view.others.iter().map(|other| other.id.as_str()).collect::<Vec<_>>(), ["agg-2", "agg-3"]);
+        assert_eq!(view.listed.len(), 3, "nobody is listed whom no certificate names");
+        assert!(view.listed.iter().all(|listed| listed.member.grpc == truth.grpc), "{view:?}");
+        // What it says itself goes on being heard.
+        members[1].0.publish(Load { nodes: 7, closed: 9, on_disk: true, refused: false });
+        until(one, "the load", |view| view.live.iter().any(|other| other.load == Some(7))).await;
     }
 
     async fn until(membership: &Membership, what: &str, holds: impl Fn(&MembershipView) -> bool) {

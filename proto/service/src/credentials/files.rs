@@ -291,7 +291,7 @@ pub fn standing(file: &Path) -> Result<Vec<Standing>, FilesError> {
 }
 
 /// From when to when a certificate is valid.
-fn validity(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let time = |seconds: i64| Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?));
     Some((time(parsed.validity().not_before.timestamp())?, time(parsed.validity().not_after.timestamp())?))

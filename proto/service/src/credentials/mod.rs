@@ -5,11 +5,13 @@
 
 mod files;
 mod settings;
+mod statement;
 mod stranger;
 mod verify;
 
 use std::{
     collections::HashSet,
+    fmt,
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
@@ -19,8 +21,12 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ServerConfig, client::Resumption, crypto::CryptoProvider, server::NoServerSessionStorage,
-    sign::SingleCertAndKey, version::TLS13,
+    ClientConfig, ServerConfig,
+    client::{Resumption, danger::ServerCertVerifier},
+    crypto::CryptoProvider,
+    server::NoServerSessionStorage,
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::TLS13,
 };
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +39,7 @@ use self::{
 pub use self::{
     files::{Files, FilesError, Standing, authority_of, standing},
     settings::{Exposure, TlsSettings},
+    statement::{CHAIN_LEN_MAX, Signatory},
     stranger::{Stranger, certificates, digest},
     verify::{KeyDigest, Revoked, key_digest},
 };
@@ -136,7 +143,6 @@ impl Security {
 }
 
 /// What is in use: replaced as a whole.
-#[derive(Debug)]
 struct InUse {
     identity: Identity,
     begins: SystemTime,
@@ -145,8 +151,19 @@ struct InUse {
     revoked: Revoked,
     authorities: String,
     proved_by: Option<[u8; 32]>,
+    key: Arc<CertifiedKey>,
+    aggregators: Arc<AnAggregator>,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+}
+
+impl fmt::Debug for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InUse")
+            .field("identity", &self.identity)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Certificate, key and trusted authorities of one program.
@@ -182,10 +199,25 @@ impl Source {
         let failed = |what: String| FilesError { file: self.files.certificate.clone(), what };
         let refused = Refused { names: revoked.clone(), keys: self.removed.clone() };
         let server = server_config(&loaded, &self.provider, refused.clone(), self.strangers).map_err(failed)?;
-        let client = client_config(&loaded, &self.provider, refused).map_err(failed)?;
-        let Loaded { identity, begins, expires, authorities, proved_by, .. } = loaded;
+        let domain = loaded.identity.trust_domain.clone();
+        let aggregators = AnAggregator::new(Arc::clone(&loaded.roots), Arc::clone(&self.provider), domain, refused);
+        let aggregators = Arc::new(aggregators);
+        let client = client_config(&loaded, &self.provider, &aggregators).map_err(failed)?;
+        let Loaded { key, identity, begins, expires, authorities, proved_by, .. } = loaded;
         let fingerprint = content.fingerprint();
-        Ok(InUse { identity, begins, expires, fingerprint, revoked, authorities, proved_by, server, client })
+        Ok(InUse {
+            identity,
+            begins,
+            expires,
+            fingerprint,
+            revoked,
+            authorities,
+            proved_by,
+            key,
+            aggregators,
+            server,
+            client,
+        })
     }
 }
 
@@ -299,8 +331,8 @@ impl Credentials {
         }
     }
 
-    /// Grows whenever [`Credentials::refuses`] may answer otherwise than before.
-    pub(crate) fn refusals(&self) -> u64 {
+    /// Grows whenever who was taken before may be refused: by new files, or a longer list of those who were removed.
+    pub fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Acquire)
     }
 
@@ -381,15 +413,14 @@ fn server_config(
 fn client_config(
     loaded: &Loaded,
     provider: &Arc<CryptoProvider>,
-    refused: Refused,
+    aggregators: &Arc<AnAggregator>,
 ) -> Result<Arc<ClientConfig>, String> {
-    let domain = loaded.identity.trust_domain.clone();
-    let verifier = AnAggregator::new(Arc::clone(&loaded.roots), Arc::clone(provider), domain, refused);
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::<AnAggregator>::clone(aggregators);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&loaded.key))));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
