@@ -62,7 +62,7 @@ starling_service::metrics! {
         enrolments_refused: By<Counter> = "starling_aggregator_enrolments_refused", label "reason";
         /// Other aggregators that gossip calls alive.
         gossip_live_peers: Gauge = "starling_aggregator_gossip_live_peers";
-        /// Members passed over because their facts cannot be read, counted at every look.
+        /// Members of which something was not taken, unreadable or not signed by them, counted at every look.
         members_skipped: Counter = "starling_aggregator_members_skipped";
         /// Frames that came more than a minute after their second: of a node that was cut off, or that rewrites its past.
         frames_late: Counter = "starling_aggregator_frames_late";

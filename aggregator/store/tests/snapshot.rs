@@ -112,7 +112,10 @@ fn a_snapshot_of_a_store_at_work_lacks_nothing_of_before() {
             let there = end + logged.len() as u32;
             assert!(there >= before, "{there} of the {before} that were appended before");
             let check = copy.check(None, |_| ControlFlow::Continue(()));
-            assert!(check.is_clean(), "{check:?}");
+            // The file that grew was copied as long as it was, which may be in the middle of a record.
+            let cut = |damage: &LogDamage| matches!(damage.what, LogFault::Tail);
+            let sound = check.bad.is_empty() && check.faults.is_empty() && check.log.iter().all(cut);
+            assert!(sound && check.log.len() <= 1, "{check:?}");
             let (_, recovered) = Store::open_beside(&root, &options()).unwrap();
             drop(recovered);
         }
