@@ -23,7 +23,7 @@ use starling_service::{
     listen::Peer,
 };
 use tonic::{Code, Request, Response, Status, transport::Channel};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{Enrolment, author, machine, signing::Signing};
 use crate::query::{marked, was_forwarded};
@@ -160,9 +160,7 @@ impl EnrolmentService {
         let signed = signing.with(move |signer, now| signer.renew(&request, machine, hosts, now)).await?;
         Ok(answer(signed))
     }
-}
 
-impl EnrolmentService {
     async fn sign_out(&self, signing: &Signing, asked: &v1::LeaveRequest) -> Result<v1::LeaveResponse, Status> {
         let request =
             Asked::parse(&asked.request).map_err(|error| Reason::Request.status(format!("request: {error}")))?;
@@ -171,8 +169,9 @@ impl EnrolmentService {
         let (role, name) = left.await?;
         self.0.refuse_removed(signing).await;
         info!(%role, %name, "left");
-        if role == Role::Node {
-            self.0.forget(&name).await?;
+        if role == Role::Node && self.0.forget(&name).await.is_err() {
+            // It has left all the same; this aggregator stops, and the node is waited for no longer than any that is silent.
+            debug!(%name, "the waiting for it was not ended");
         }
         Ok(v1::LeaveResponse {})
     }

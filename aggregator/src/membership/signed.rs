@@ -5,7 +5,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::SystemTime,
+    hash::{BuildHasher as _, RandomState},
+    time::{Duration, SystemTime},
 };
 
 use chitchat::{ChitchatId, NodeState};
@@ -26,7 +27,12 @@ const RECORD_LEN_MAX: usize = 4_096;
 /// What is signed begins with it: no other use of the key does.
 const PURPOSE: &str = "starling facts 1";
 
+/// What did not hold is verified again after this time: a certificate may begin, or a clock be set.
+const VERIFIED_AGAIN: Duration = Duration::from_secs(10);
+
 type Facts = BTreeMap<String, String>;
+/// Name and generation.
+type Process = (String, u64);
 
 /// Facts as they are signed: of which process, since when, and the facts.
 fn message(cluster: &str, id: &ChitchatId, serial: u64, facts: &str) -> Vec<u8> {
@@ -77,10 +83,21 @@ struct Proved {
     member: Member,
 }
 
+/// What does not hold, so that whoever makes members up costs one look each, and not ten a second.
+#[derive(Debug)]
+struct Refused {
+    /// Hash of record and certificate.
+    what: u64,
+    at: SystemTime,
+    why: FactError,
+}
+
 /// What is believed of the others.
 #[derive(Debug, Default)]
 pub(super) struct Believed {
-    by_process: BTreeMap<(String, u64), Proved>,
+    by_process: BTreeMap<Process, Proved>,
+    refused: BTreeMap<Process, Refused>,
+    hasher: RandomState,
     /// Names whose last record does not hold, though an earlier one does, and why.
     forged: BTreeMap<String, String>,
     /// As of [`Credentials::refusals`]: who was believed before may be refused by now.
@@ -94,13 +111,14 @@ impl Believed {
         let refusals = credentials.refusals();
         if refusals != self.refusals {
             self.by_process.clear();
+            self.refused.clear();
             self.refusals = refusals;
         }
         self.forged.clear();
-        if !self.by_process.is_empty() {
-            let present: BTreeSet<_> = present.map(|id| (&*id.node_id, id.generation_id)).collect();
-            self.by_process.retain(|(name, generation), _| present.contains(&(name.as_str(), *generation)));
-        }
+        let present: BTreeSet<_> = present.map(|id| (&*id.node_id, id.generation_id)).collect();
+        let is_present = |(name, generation): &Process| present.contains(&(name.as_str(), *generation));
+        self.by_process.retain(|process, _| is_present(process));
+        self.refused.retain(|process, _| is_present(process));
     }
 
     /// The member behind what gossip holds of one process.
@@ -142,7 +160,21 @@ impl Believed {
             let member = Member::parse(name, generation, gossip, |key| facts.get(key).map(String::as_str))?;
             Ok(Proved { record: record.to_owned(), serial, ends, member })
         };
-        match (read(), known) {
+        let what = self.hasher.hash_one((record, chain));
+        let is_known = |refused: &&Refused| {
+            refused.what == what && now.duration_since(refused.at).is_ok_and(|age| age < VERIFIED_AGAIN)
+        };
+        let outcome = match self.refused.get(&key).filter(|refused| record.is_some() && is_known(refused)) {
+            Some(refused) => Err(refused.why.clone()),
+            // Without a record there is nothing to verify.
+            None => read().inspect_err(|why| {
+                if record.is_none() {
+                    return;
+                }
+                self.refused.insert(key.clone(), Refused { what, at: now, why: why.clone() });
+            }),
+        };
+        match (outcome, known) {
             (Ok(proved), _) => {
                 let member = proved.member.clone();
                 self.by_process.insert(key, proved);
@@ -324,6 +356,33 @@ mod tests {
         two.credentials().unwrap().set_removed([key].into());
         let said = why(read(&mut believed, &two, &id_of(&first), &renewed));
         assert!(said.contains("was removed"), "{said}");
+    }
+
+    #[test]
+    fn what_did_not_hold_is_verified_again_when_it_may_hold() {
+        let (site, other) = (Site::new(), Site::new());
+        let two = site.security(Role::Aggregator, "agg-2");
+        let said = member("agg-1");
+        let facts = Own::default().facts((&other.security(Role::Aggregator, "agg-1"), "test"), &said).unwrap();
+        let (mut believed, id) = (Believed::default(), id_of(&said));
+        let begun = SystemTime::now();
+        believed.begin(&two, [&id].into_iter());
+        let at = |believed: &mut Believed, seconds| {
+            let now = begun + Duration::from_secs(seconds);
+            let found = why(believed.read((&two, "test"), &id, &state(&facts), now));
+            assert!(found.contains("none of the trusted authorities"), "{found}");
+            believed.refused.values().map(|refused| refused.at).collect::<Vec<_>>()
+        };
+        let first = at(&mut believed, 0);
+        assert_eq!((at(&mut believed, 9), first.len()), (first, 1), "not looked at again");
+        assert_eq!(at(&mut believed, 10), [begun + Duration::from_secs(10)]);
+        // The other authority is trusted from now on.
+        let ca = Files::of_folder(&site.folder("agg-2")).ca;
+        std::fs::write(&ca, site.0.certificate().to_owned() + other.0.certificate()).unwrap();
+        assert!(two.credentials().unwrap().reload().unwrap());
+        assert_eq!(read(&mut believed, &two, &id, &facts), Ok(said));
+        believed.begin(&two, [].into_iter());
+        assert!(believed.refused.is_empty() && believed.by_process.is_empty(), "who is gone is forgotten");
     }
 
     #[test]

@@ -223,8 +223,9 @@ mod tests {
         assert_eq!(here(host, "/"), ["/", "/home", "/late"]);
         let sandbox = b"1 0 8:1 / / rw - ext4 a rw\n2 1 0:9 / /home rw - tmpfs t rw\n";
         assert_eq!(here(sandbox, "/"), ["/"], "another one at its place, and one that came later");
-        let container = b"1 0 0:5 / / rw - overlay o rw\n2 1 8:1 / /host/root rw - ext4 a rw\n3 2 8:2 / /host/root/home rw - ext4 b rw\n";
-        for rootfs in ["/host/root", "/host/root/"] {
+        let container =
+            b"1 0 0:5 / / rw - overlay o rw\n2 1 8:1 / /host rw - ext4 a rw\n3 2 8:2 / /host/home rw - ext4 b rw\n";
+        for rootfs in ["/host", "/host/"] {
             assert_eq!(here(container, rootfs), ["/", "/home"]);
         }
     }

@@ -39,7 +39,7 @@ use self::{
 pub use self::{
     files::{Files, FilesError, Standing, authority_of, standing},
     settings::{Exposure, TlsSettings},
-    statement::{CHAIN_LEN_MAX, Signatory},
+    statement::Signatory,
     stranger::{Stranger, certificates, digest},
     verify::{KeyDigest, Revoked, key_digest},
 };

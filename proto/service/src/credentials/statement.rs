@@ -17,7 +17,7 @@ use super::{
 use crate::identity::Identity;
 
 /// Longest chain as text, in bytes: four certificates with keys of 4,096 bits by RSA.
-pub const CHAIN_LEN_MAX: usize = 12 * 1024;
+const CHAIN_LEN_MAX: usize = 12 * 1024;
 /// Longest signature as text, in bytes: by a key of 8,192 bits.
 const SIGNATURE_LEN_MAX: usize = 1_400;
 /// Certificates of a chain: the own one, and those between it and its authority.
@@ -77,7 +77,7 @@ impl Credentials {
     /// The certificate and those between it and its authority, as text.
     ///
     /// # Errors
-    /// That it is longer than [`CHAIN_LEN_MAX`], or has more than four.
+    /// That it is longer than 12 KiB, or has more than four.
     pub fn chain(&self) -> Result<String, String> {
         let key = &self.current().key;
         let text = key.cert.iter().map(|one| STANDARD_NO_PAD.encode(one)).collect::<Vec<_>>().join(",");
