@@ -104,8 +104,7 @@ pub enum OfStep {
 pub struct Hint {
     /// Length of the window of a range function; 0 when the newest sample is taken.
     pub range_ms: i64,
-    /// Of histograms only the growth is looked at: what they held before the first increment does not matter. A counter's
-    /// running sum always does, because it is not stretched to below zero.
+    /// Only the growth is looked at: what running sums and histograms held before the first sample does not matter.
     pub growth_only: bool,
     /// Which value of a longer step is looked at.
     pub of_step: OfStep,

@@ -38,6 +38,9 @@ pub struct SeriesSamples {
 pub enum Samples {
     /// Numbers; a [`stale_marker`] where the series ended.
     Floats(Vec<FloatPoint>),
+    /// Running sums of a counter whose growth is known: they begin again at each 00:00 UTC and at no other time; a
+    /// [`stale_marker`] where the series ended.
+    Sums(Vec<FloatPoint>),
     /// Histograms.
     Histograms(HistogramSamples),
 }
@@ -60,7 +63,7 @@ impl Samples {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Floats(points) => points.len(),
+            Self::Floats(points) | Self::Sums(points) => points.len(),
             Self::Histograms(histograms) => histograms.increments.len(),
         }
     }

@@ -232,13 +232,29 @@ fn a_percentile_is_that_of_all_requests() {
 }
 
 #[test]
+fn the_growth_of_a_running_sum_knows_no_midnight() {
+    let mut store = Store::default();
+    let midnight = 21 * 3600;
+    // Little before midnight and a burst right after it: the new sum is higher than the old one.
+    store.add_sums("x_total", midnight - 5..midnight + 60, |t| if t == midnight + 1 { 3_000.0 } else { 50.0 });
+    let at = |query: &str, after: i64| store.one(query, (midnight + after) as f64);
+    assert_eq!([at("x_total", -1), at("x_total", 0), at("x_total", 1)], [Some(250.0), Some(50.0), Some(3_050.0)]);
+    for (after, rate) in [(-1, 50.0), (0, 50.0), (1, 3_100.0 / 3.0), (3, 3_100.0 / 3.0), (4, 50.0), (59, 50.0)] {
+        assert!(near(at("rate(x_total[4s])", after).unwrap(), rate), "{after}");
+        assert!(near(at("increase(x_total[4s])", after).unwrap(), 4.0 * rate), "{after}");
+    }
+    assert_eq!((at("irate(x_total[4s])", 1), at("irate(x_total[4s])", 0)), (Some(3_000.0), Some(50.0)));
+    assert_eq!((at("resets(x_total[10s])", 5), at("count_over_time(x_total[10s])", 4)), (Some(0.0), Some(10.0)));
+}
+
+#[test]
 fn a_running_merge_begins_again_at_midnight() {
     let mut store = Store::default();
     let midnight = 21 * 3600;
     store.add_histograms("lat", 9, (midnight - 10..midnight + 10).map(|t| (t, Histogram::of(1_000, 2))));
     assert_eq!(store.one("histogram_count(lat)", (midnight - 1) as f64), Some(20.0));
     assert_eq!(store.one("histogram_count(lat)", midnight as f64), Some(2.0));
-    assert_eq!(store.one("resets(lat[5s])", (midnight + 1) as f64), Some(1.0));
+    assert_eq!(store.one("resets(lat[5s])", (midnight + 1) as f64), Some(0.0), "nothing was restarted");
     let rates = store.values("histogram_count(rate(lat[4s]))", midnight - 3, midnight + 5, 1);
     assert!(rates.iter().all(|&rate| near(rate, 2.0)), "{rates:?}");
 }

@@ -101,7 +101,7 @@ fn ms(second: u32) -> i64 {
 fn selected(series: &[SeriesSamples], select: &Select) -> Vec<SeriesSamples> {
     let matches = |labels: &Labels| select.matchers.iter().all(|one| one.condition.matches(labels.get(&one.label)));
     let of = |one: &SeriesSamples| {
-        let Samples::Floats(points) = &one.samples else { return None };
+        let (Samples::Floats(points) | Samples::Sums(points)) = &one.samples else { return None };
         let first = points.partition_point(|(time, _)| *time <= select.after_ms);
         let end = points.partition_point(|(time, _)| *time <= select.to_ms);
         let points = points.get(first..end).filter(|points| !points.is_empty())?;

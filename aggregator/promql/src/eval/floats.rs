@@ -74,7 +74,7 @@ pub(super) fn stretched(first: i64, last: i64, samples: usize, stretch: Stretch,
     Some((sampled + before + after) / sampled)
 }
 
-fn newest_two(points: &[FloatPoint], counter_per_second: bool) -> Option<f64> {
+pub(super) fn newest_two(points: &[FloatPoint], counter_per_second: bool) -> Option<f64> {
     let [.., (before, old), (time, new)] = points else { return None };
     if time == before {
         return None;

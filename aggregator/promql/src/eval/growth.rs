@@ -1,10 +1,45 @@
-//! Histogram series as PromQL sees them: a running merge since 00:00 UTC, and what it grew by over a window.
+//! Counters and histogram series as PromQL sees them: a running sum and a running merge since 00:00 UTC, and what they grew
+//! by over a window.
 
 use starling_proto::histogram::{Histogram, HistogramSum};
 
-use crate::{FloatHistogram, HistogramSamples};
+use super::{
+    floats::{newest_two, seconds, stretched},
+    table::Stretch,
+};
+use crate::{FloatHistogram, FloatPoint, HistogramSamples, is_stale, plan::OverTime};
 
 const DAY_MS: i64 = 86_400_000;
+
+/// Running sums without their new beginning at 00:00 UTC, and without ends.
+pub(super) fn continuous(sums: &[FloatPoint]) -> Vec<FloatPoint> {
+    let (mut before, mut newest) = (0.0, sums.first().copied().unwrap_or_default());
+    let mut points = Vec::with_capacity(sums.len());
+    for &(time, sum) in sums.iter().filter(|&&(_, sum)| !is_stale(sum)) {
+        if time.div_euclid(DAY_MS) != newest.0.div_euclid(DAY_MS) {
+            before = newest.1;
+        }
+        newest = (time, before + sum);
+        points.push(newest);
+    }
+    points
+}
+
+/// The value of a function that only looks at growth, over [`continuous`] sums: nothing is guessed about restarts, nor about
+/// when the counter was zero.
+pub(super) fn of_sums(function: OverTime, points: &[FloatPoint], stretch: Stretch) -> Option<f64> {
+    let (first, last) = (points.first()?, points.last()?);
+    let increase = || Some((last.1 - first.1) * stretched(first.0, last.0, points.len(), stretch, None)?);
+    match function {
+        OverTime::Increase => increase(),
+        OverTime::Rate => increase().map(|growth| growth / seconds(stretch.to - stretch.from)),
+        OverTime::Irate => newest_two(points, true),
+        OverTime::Resets => Some(0.0),
+        OverTime::Count => Some(points.len() as f64),
+        OverTime::Present => Some(1.0),
+        _ => None,
+    }
+}
 
 /// The running merge of a series, moved forward in time.
 pub(super) struct Running<'a> {

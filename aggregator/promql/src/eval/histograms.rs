@@ -108,6 +108,8 @@ pub(super) fn growth(
     match function {
         OverTime::Count if !held.is_empty() => return Cell::Float(held.len() as f64),
         OverTime::Present if !held.is_empty() => return Cell::Float(1.0),
+        // What is kept are increments: nothing begins again.
+        OverTime::Resets if !held.is_empty() => return Cell::Float(0.0),
         _ => {}
     }
     if held.len() < 2 {

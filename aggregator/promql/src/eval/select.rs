@@ -27,7 +27,7 @@ pub(super) fn newest(
         evaluation.look(at, (one.samples.len() + grid.count) as u64)?;
         let young = |time: i64, moment: i64| time > moment - lookback;
         let cells: Vec<Cell> = match &one.samples {
-            Samples::Floats(points) => {
+            Samples::Floats(points) | Samples::Sums(points) => {
                 let mut seen = 0;
                 let cell = |&moment: &i64| {
                     while points.get(seen).is_some_and(|point| point.0 <= moment) {

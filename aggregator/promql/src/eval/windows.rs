@@ -6,7 +6,7 @@ use starling_proto::histogram::Histogram;
 
 use super::{
     Evaluation, floats,
-    growth::{Running, Sliding},
+    growth::{Running, Sliding, continuous, of_sums},
     histograms, part,
     select::labels_of_absent,
     table::{Cell, Grid, Part, Row, Stretch},
@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Line<'a> {
     labels: Labels,
     floats: Cow<'a, [FloatPoint]>,
+    /// The floats are a counter's growth, see [`continuous`].
+    grows: bool,
     histograms: Histograms<'a>,
 }
 
@@ -73,6 +75,7 @@ pub(super) fn over_time(
                 (Histograms::Increments(..), None) => Cell::Empty,
             };
             cells.push(match cell {
+                Cell::Empty if line.grows => of_sums(function, points, stretch).into(),
                 Cell::Empty if !points.is_empty() => {
                     floats::over_time(function, points, stretch, parameter(step)).into()
                 }
@@ -171,13 +174,20 @@ fn lines<'a>(
                 let mut line = Line {
                     labels: one.labels.clone(),
                     floats: Cow::Borrowed(&[]),
+                    grows: false,
                     histograms: Histograms::Values(Vec::new()),
                 };
                 match &one.samples {
-                    Samples::Floats(points) if points.iter().any(|&(_, value)| is_stale(value)) => {
+                    Samples::Sums(points) if growth_only => {
+                        line.floats = continuous(points).into();
+                        line.grows = true;
+                    }
+                    Samples::Floats(points) | Samples::Sums(points)
+                        if points.iter().any(|&(_, value)| is_stale(value)) =>
+                    {
                         line.floats = points.iter().copied().filter(|&(_, value)| !is_stale(value)).collect();
                     }
-                    Samples::Floats(points) => line.floats = Cow::Borrowed(points),
+                    Samples::Floats(points) | Samples::Sums(points) => line.floats = Cow::Borrowed(points),
                     Samples::Histograms(samples) if growth_only => {
                         let known = samples
                             .increments
@@ -218,7 +228,12 @@ fn lines<'a>(
             Ok(match part(evaluation, inner, inner_grid)? {
                 Part::Scalar(values) => {
                     let floats = inner_grid.times().zip(values).collect();
-                    vec![Line { labels: Labels::default(), floats, histograms: Histograms::Values(Vec::new()) }]
+                    vec![Line {
+                        labels: Labels::default(),
+                        floats,
+                        grows: false,
+                        histograms: Histograms::Values(Vec::new()),
+                    }]
                 }
                 Part::Table(rows) => rows.into_iter().map(|row| line_of(row, inner_grid)).collect(),
                 Part::Text(_) => return Err(evaluation.bad(at, "a subquery needs an instant vector or a scalar")),
@@ -236,7 +251,7 @@ fn line_of(row: Row, grid: Grid) -> Line<'static> {
             Cell::Histogram(histogram) => values.push((time, histogram)),
         }
     }
-    Line { labels: row.labels, floats: floats.into(), histograms: Histograms::Values(values) }
+    Line { labels: row.labels, floats: floats.into(), grows: false, histograms: Histograms::Values(values) }
 }
 
 /// 1 at each step whose window holds nothing, with the labels that the selector says.

@@ -96,7 +96,10 @@ impl OverTime {
 
     /// Only how much a counter or histogram grew is looked at, not where its running sum began.
     pub(crate) const fn growth_only(self) -> bool {
-        matches!(self, Self::Rate | Self::Irate | Self::Increase | Self::Count | Self::Present | Self::Absent)
+        matches!(
+            self,
+            Self::Rate | Self::Irate | Self::Increase | Self::Resets | Self::Count | Self::Present | Self::Absent
+        )
     }
 }
 

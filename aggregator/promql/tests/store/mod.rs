@@ -28,6 +28,25 @@ impl Store {
         self
     }
 
+    /// Adds a counter of which a second `t` after [`T0`] counted `growth(t)`, as the store keeps it.
+    pub(crate) fn add_sums(
+        &mut self,
+        name: &str,
+        seconds: std::ops::Range<i64>,
+        growth: impl Fn(i64) -> f64,
+    ) -> &mut Self {
+        let mut sum = 0.0;
+        let point = |t: i64| {
+            sum = if (T0 + t) % 86_400 == 0 { 0.0 } else { sum } + growth(t);
+            ((T0 + t) * 1000, sum)
+        };
+        self.0.push(SeriesSamples {
+            labels: Labels::new([(NAME, name)]),
+            samples: Samples::Sums(seconds.map(point).collect()),
+        });
+        self
+    }
+
     /// Adds a histogram series with increments at seconds after [`T0`].
     pub(crate) fn add_histograms(
         &mut self,
@@ -48,6 +67,7 @@ impl Store {
             labels: series.labels.clone(),
             samples: match &series.samples {
                 Samples::Floats(points) => Samples::Floats(points.iter().copied().filter(|p| within(p.0)).collect()),
+                Samples::Sums(points) => Samples::Sums(points.iter().copied().filter(|p| within(p.0)).collect()),
                 Samples::Histograms(h) => Samples::Histograms(HistogramSamples {
                     scale: h.scale,
                     base: None,

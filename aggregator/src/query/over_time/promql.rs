@@ -18,7 +18,7 @@ use super::{
     asked::{Wanted, Whose},
     found::{Found, Keep},
     question::Question,
-    samples::{self, Bases},
+    samples::{self, Bases, DAY},
     statistic::RangeStatistic,
     work::Turn,
 };
@@ -178,7 +178,7 @@ impl OverTime {
         };
         for whose in self.whose(&select.matchers) {
             let mut steps = steps(of_query, to - from).into_iter();
-            let mut step = steps.next().unwrap_or(86_400);
+            let mut step = steps.next().unwrap_or(DAY);
             let found = loop {
                 if !newest_only && step > 1 && window < 2 * step {
                     return Err(too_narrow(step));
@@ -215,13 +215,22 @@ impl OverTime {
                 notes.infos.insert(format!("samples of this range are {resolution} s apart"));
             }
             selected.step = selected.step.max(resolution);
+            let mut bases = Bases::default();
             let first = samples::midnight(from);
-            let bases = if from > first && samples::has_sums(&read.found) {
-                let question = question(whose, &name, (first, from - 1), 86_400)?;
-                self.read(turn, question, false).await.map(|read| Bases::of(&read.found))?
-            } else {
-                Bases::default()
-            };
+            if from > first && !select.hint.growth_only && samples::has_sums(&read.found) {
+                // Whole cells, however coarse, and then the seconds up to the first sample: one that is read beyond it
+                // would count twice.
+                let whole = read_to(first, from - 1, DAY);
+                for (span, step) in [((first, whole), DAY), ((whole + 1, from - 1), 1)] {
+                    if span.0 > span.1 {
+                        continue;
+                    }
+                    match self.read(turn, question(whose.clone(), &name, span, step)?, false).await {
+                        Err(status) if status.code() == Code::NotFound => {}
+                        read => bases.add(&read?.found),
+                    }
+                }
+            }
             selected.found.push((read.found, bases));
         }
         Ok(selected)

@@ -1,7 +1,7 @@
 //! What was found as samples of PromQL: gauges as they are, counters as running sums since 00:00 UTC, histograms as what
 //! each step added. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use starling_history::{Cell, Subject};
 use starling_promql::{HistogramSamples, LabelMatcher, Labels, Samples, SeriesSamples, names};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::select::Key;
 
-const DAY: u32 = 86_400;
+pub(super) const DAY: u32 = 86_400;
 
 /// The first second of the day of `tick`.
 pub(super) const fn midnight(tick: u32) -> u32 {
@@ -25,25 +25,19 @@ pub(super) const fn midnight(tick: u32) -> u32 {
 pub(super) struct Bases(BTreeMap<(Subject, Key), Cell>);
 
 impl Bases {
-    /// What `found` holds, as one cell a series.
-    pub(super) fn of(found: &Found) -> Self {
-        let mut bases = BTreeMap::new();
+    /// Adds what `found` holds, as one cell a series.
+    pub(super) fn add(&mut self, found: &Found) {
         for (subject, folded) in found.subjects() {
             for (key, cells) in &folded.series {
-                let mut whole: Option<Cell> = None;
                 for cell in cells.iter().flatten() {
-                    match &mut whole {
+                    match self.0.entry((subject.clone(), key.clone())) {
                         // Counts beyond 64 bits are lost at the top.
-                        Some(sum) => drop(sum.append(cell)),
-                        none => *none = Some(cell.clone()),
+                        Entry::Occupied(mut sum) => drop(sum.get_mut().append(cell)),
+                        Entry::Vacant(none) => drop(none.insert(cell.clone())),
                     }
-                }
-                if let Some(cell) = whole {
-                    bases.insert((subject.clone(), key.clone()), cell);
                 }
             }
         }
-        Self(bases)
     }
 }
 
@@ -119,7 +113,7 @@ fn finished(key: &Key, grown: Grown, from: u32, base: Option<&Cell>) -> Samples 
                 sum += growth;
                 is_sample.then(|| (ms(last), sum))
             };
-            Samples::Floats(sums.into_iter().filter_map(running).collect())
+            Samples::Sums(sums.into_iter().filter_map(running).collect())
         }
     }
 }
