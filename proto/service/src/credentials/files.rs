@@ -21,6 +21,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
     at,
+    issuer::named,
     stranger::{certificates, digest},
     verify::Revoked,
 };
@@ -62,6 +63,15 @@ pub struct FilesError {
     pub what: String,
 }
 
+/// An authority that is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trusted {
+    /// SHA-256 of its certificate.
+    pub(crate) digest: [u8; 32],
+    /// Last moment of its validity.
+    pub(crate) ends: SystemTime,
+}
+
 /// A pair that fits, with what it was checked against.
 #[derive(Clone)]
 pub(crate) struct Loaded {
@@ -74,6 +84,8 @@ pub(crate) struct Loaded {
     pub(crate) expires: SystemTime,
     /// PEM of the authorities.
     pub(crate) authorities: String,
+    /// Each of them, once.
+    pub(crate) trusted: Vec<Trusted>,
     /// SHA-256 of the authority by which our own certificate is valid.
     pub(crate) proved_by: Option<[u8; 32]>,
 }
@@ -175,6 +187,7 @@ impl Content {
             begins,
             expires,
             authorities: String::from_utf8_lossy(&self.ca).into_owned(),
+            trusted: self.trusted(),
             proved_by,
         })
     }
@@ -182,6 +195,16 @@ impl Content {
     /// Those in the file that are certificates.
     fn authorities(&self) -> impl Iterator<Item = CertificateDer<'static>> {
         CertificateDer::pem_slice_iter(&self.ca).flatten()
+    }
+
+    /// Each of them once, by its digest.
+    fn trusted(&self) -> Vec<Trusted> {
+        let ends = |authority: &CertificateDer<'_>| validity(authority).map_or(UNIX_EPOCH, |(_, ends)| ends);
+        let all = self.authorities().map(|one| Trusted { digest: digest(&one), ends: ends(&one) });
+        let mut all: Vec<Trusted> = all.collect();
+        all.sort_unstable_by_key(|one| one.digest);
+        all.dedup();
+        all
     }
 
     /// The names that are refused, of the file `revoked`.
@@ -212,7 +235,7 @@ fn is_by(
 ) -> Result<(), rustls::Error> {
     let Some((own, between)) = chain.split_first() else { return Err(rustls::Error::NoCertificatesPresented) };
     let at = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
-    match role {
+    let valid = match role {
         Role::Aggregator => {
             let algorithms = provider.signature_verification_algorithms.all;
             let own = ParsedCertificate::try_from(own)?;
@@ -223,7 +246,8 @@ fn is_by(
             let verifier = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
             verifier.verify_client_cert(own, between, at).map(|_| ())
         }
-    }
+    };
+    valid.map_err(|error| named(error, (own, between), roots))
 }
 
 /// The first of `authorities` by which it is valid.
@@ -310,10 +334,6 @@ pub(crate) fn plain(error: &rustls::Error) -> String {
             day(not_before),
             day(time)
         ),
-        // The second: an authority of the same name with another key.
-        InvalidCertificate(Wrong::UnknownIssuer | Wrong::BadSignature) => {
-            "none of the trusted authorities has signed it".to_owned()
-        }
         // A refusal of our own.
         InvalidCertificate(Wrong::Other(cause)) => cause.0.to_string(),
         InvalidCertificate(cause) => cause.to_string(),

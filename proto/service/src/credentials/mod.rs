@@ -4,6 +4,7 @@
 //! every few seconds and taken up as a whole, once they fit; until then those in use stay.
 
 mod files;
+mod issuer;
 mod settings;
 mod statement;
 mod stranger;
@@ -28,12 +29,13 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
+use starling_proto::hex;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::{
-    files::{Content, Loaded},
+    files::{Content, Loaded, Trusted},
     verify::{AMember, AnAggregator, Refusal, Refused, RemovedKeys},
 };
 pub use self::{
@@ -45,10 +47,10 @@ pub use self::{
 };
 use crate::{
     identity::{BACKDATED, Identity, Role},
-    metrics::{Counter, Gauge},
+    metrics::{Counter, Gauge, Listed},
 };
 
-pub(crate) use self::{files::plain, settings::JOINED};
+pub(crate) use self::{files::plain, issuer::is_foreign, settings::JOINED};
 
 /// How often the files are read again: a renewed certificate is in use within this time.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -70,6 +72,10 @@ crate::metrics! {
         expires: Gauge = "starling_certificate_expires_timestamp", unit Seconds;
         /// 1 while it must be renewed: it ends within 30 days, or is in the last eighth of a life shorter than 90 days.
         ending: Gauge = "starling_certificate_ending";
+        /// Authorities that are trusted, of connections that begin from now on.
+        trusted: Gauge = "starling_authorities_trusted";
+        /// When each of them ends, seconds since 1970, by the SHA-256 of its certificate; 32 at most are listed.
+        trusted_expire: Listed = "starling_authority_expires_timestamp", unit Seconds, label "sha256";
         /// Certificates, keys and authorities that were found and not taken, each counted once.
         refused: Counter = "starling_certificates_refused";
     }
@@ -150,6 +156,7 @@ struct InUse {
     fingerprint: [u8; 32],
     revoked: Revoked,
     authorities: String,
+    trusted: Vec<Trusted>,
     proved_by: Option<[u8; 32]>,
     key: Arc<CertifiedKey>,
     aggregators: Arc<AnAggregator>,
@@ -203,7 +210,7 @@ impl Source {
         let aggregators = AnAggregator::new(Arc::clone(&loaded.roots), Arc::clone(&self.provider), domain, refused);
         let aggregators = Arc::new(aggregators);
         let client = client_config(&loaded, &self.provider, &aggregators).map_err(failed)?;
-        let Loaded { key, identity, begins, expires, authorities, proved_by, .. } = loaded;
+        let Loaded { key, identity, begins, expires, authorities, trusted, proved_by, .. } = loaded;
         let fingerprint = content.fingerprint();
         Ok(InUse {
             identity,
@@ -212,6 +219,7 @@ impl Source {
             fingerprint,
             revoked,
             authorities,
+            trusted,
             proved_by,
             key,
             aggregators,
@@ -348,6 +356,14 @@ impl Credentials {
         Some(refusal.to_string())
     }
 
+    /// The authorities that are trusted, for whoever changes them: what a program has taken up is seen from outside.
+    fn show_trusted(&self, metrics: &CredentialMetrics) {
+        let current = self.current();
+        metrics.trusted.set(current.trusted.len() as f64);
+        let entry = |one: &Trusted| (hex::encode(&one.digest), unix_seconds(one.ends));
+        metrics.trusted_expire.set(current.trusted.iter().map(entry));
+    }
+
     async fn run(self: Arc<Self>, metrics: CredentialMetrics, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(READ_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -377,7 +393,8 @@ impl Credentials {
                 }
             }
             let expires = self.expires();
-            metrics.expires.set(expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+            metrics.expires.set(unix_seconds(expires));
+            self.show_trusted(&metrics);
             let ending = self.ends_soon(SystemTime::now());
             metrics.ending.set(if ending { 1.0 } else { 0.0 });
             if ending && warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
@@ -436,6 +453,10 @@ pub fn ends_soon(begins: SystemTime, ends: SystemTime, now: SystemTime) -> bool 
     left < if whole < BY_HAND { whole / WARN_LAST } else { WARN_BEFORE }
 }
 
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 /// Day and time by UTC, for people.
 pub(crate) fn at(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -444,22 +465,6 @@ pub(crate) fn at(time: SystemTime) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_is_spoken_of_before_it_comes_and_not_before_who_renews_has_had_its_time() {
-        const DAY: Duration = Duration::from_secs(86_400);
-        let begins = SystemTime::UNIX_EPOCH + 1_000 * DAY;
-        let soon = |life: Duration, left: Duration| {
-            let ends = begins + BACKDATED + life;
-            ends_soon(begins, ends, ends - left)
-        };
-        assert!(soon(365 * DAY, 29 * DAY) && !soon(365 * DAY, 31 * DAY));
-        // Of `join`: it is renewed when 85 % of its life are over at the latest.
-        for life in [Duration::from_secs(180), 7 * DAY, 30 * DAY] {
-            assert!(soon(life, life / 9) && !soon(life, life.mul_f64(0.15)), "{life:?}");
-        }
-        assert!(soon(7 * DAY, Duration::ZERO), "one that has ended too");
-    }
-}
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::issuer::named;
 use crate::identity::{Identity, IdentityError, Role};
 
 /// Why a certificate that an authority signed is refused all the same.
@@ -181,7 +182,8 @@ impl ServerCertVerifier for AnAggregator {
     ) -> Result<ServerCertVerified, Error> {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)
+            .map_err(|error| named(error, (end_entity, intermediates), &self.roots))?;
         let identity = self.rules.check(end_entity).map_err(other)?;
         match identity.role {
             Role::Aggregator => Ok(ServerCertVerified::assertion()),
@@ -215,6 +217,7 @@ impl ServerCertVerifier for AnAggregator {
 /// Of who connects: somebody of this cluster, in any role.
 pub(super) struct AMember {
     inner: Arc<dyn ClientCertVerifier>,
+    roots: Arc<RootCertStore>,
     /// A client without a certificate is taken too: what it may call is open to all, or it brings a token.
     strangers: bool,
     rules: Rules,
@@ -227,9 +230,9 @@ impl AMember {
         trust_domain: String,
         (refused, strangers): (Refused, bool),
     ) -> Result<Self, String> {
-        let inner = WebPkiClientVerifier::builder_with_provider(roots, provider);
+        let inner = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider);
         let inner = inner.build().map_err(|error| error.to_string())?;
-        Ok(Self { inner, strangers, rules: Rules { trust_domain, refused } })
+        Ok(Self { inner, roots, strangers, rules: Rules { trust_domain, refused } })
     }
 }
 
@@ -254,7 +257,10 @@ impl ClientCertVerifier for AMember {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
+        let verified = self
+            .inner
+            .verify_client_cert(end_entity, intermediates, now)
+            .map_err(|error| named(error, (end_entity, intermediates), &self.roots))?;
         self.rules.check(end_entity).map_err(other)?;
         Ok(verified)
     }

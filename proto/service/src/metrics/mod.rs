@@ -7,7 +7,11 @@
 mod process;
 mod table;
 
-use std::{borrow::Cow, sync::atomic::AtomicU64};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+};
 
 pub use prometheus_client::registry::Unit;
 use prometheus_client::{
@@ -221,6 +225,46 @@ impl<M: ByLabel> Metric for By<M> {
 
     fn create(label: &'static str) -> Self {
         Self { label, family: Family::default() }
+    }
+
+    fn register(&self, registry: &mut registry::Registry, row: &Row) {
+        register(registry, row, self.family.clone());
+    }
+}
+
+/// One gauge for each entry of a list that is replaced as a whole. The values of its label come from files of the operator: at
+/// most [`LISTED_MAX`] are shown.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    label: &'static str,
+    family: Family<[(&'static str, String); 1], gauge::Gauge<f64, AtomicU64>>,
+    shown: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Entries of a [`Listed`] that are shown: of a list that is longer the first ones.
+pub const LISTED_MAX: usize = 32;
+
+impl Listed {
+    /// Shows these, and what was there before no more.
+    pub fn set(&self, entries: impl IntoIterator<Item = (String, f64)>) {
+        let entries: BTreeMap<String, f64> = entries.into_iter().take(LISTED_MAX).collect();
+        // Short section, and nothing in it waits.
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in shown.iter().filter(|one| !entries.contains_key(*one)) {
+            self.family.remove(&[(self.label, gone.clone())]);
+        }
+        for (entry, value) in &entries {
+            self.family.get_or_create(&[(self.label, entry.clone())]).set(*value);
+        }
+        *shown = entries.into_keys().collect();
+    }
+}
+
+impl Metric for Listed {
+    const TYPE: &'static str = Gauge::TYPE;
+
+    fn create(label: &'static str) -> Self {
+        Self { label, family: Family::default(), shown: Arc::default() }
     }
 
     fn register(&self, registry: &mut registry::Registry, row: &Row) {

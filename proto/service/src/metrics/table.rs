@@ -32,7 +32,8 @@ impl Row {
 ///
 /// A row is `name: Type` with its help above it, `"outside name"`, and, where there are, `unit Seconds` (or `Bytes`)
 /// and `label "reason"`. Types are [`Counter`](crate::metrics::Counter), [`Gauge`](crate::metrics::Gauge),
-/// [`Durations`](crate::metrics::Durations), and [`By`](crate::metrics::By) of the first two.
+/// [`Durations`](crate::metrics::Durations), [`By`](crate::metrics::By) of the first two, and
+/// [`Listed`](crate::metrics::Listed).
 ///
 /// After the rows, `log name every duration`, or `log name most 20 every duration`, gives the service a limit of its own
 /// for one kind of log line: a [`LogLimiter`](crate::log::LogLimiter) beside the counter of what it says.

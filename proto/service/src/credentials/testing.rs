@@ -1,0 +1,65 @@
+//! An authority of the cluster "test", and members that it signed for.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SanType,
+};
+
+use super::{Credentials, Files, Security};
+use crate::{
+    identity::Role,
+    state_folder::{self, SECRET},
+};
+
+/// An authority.
+pub(crate) struct Site(KeyPair, CertificateParams);
+
+/// What it gave to somebody.
+pub(crate) struct Member {
+    folder: tempfile::TempDir,
+    pub(crate) credentials: Arc<Credentials>,
+}
+
+impl Member {
+    pub(crate) fn files(&self) -> Files {
+        Files::of_folder(self.folder.path())
+    }
+
+    pub(crate) fn security(&self) -> Security {
+        Security::of(Arc::clone(&self.credentials))
+    }
+}
+
+impl Site {
+    /// Of this common name.
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(KeyPair::generate().unwrap(), params)
+    }
+
+    /// Its own certificate, PEM.
+    pub(crate) fn certificate(&self) -> String {
+        self.1.self_signed(&self.0).unwrap().pem()
+    }
+
+    /// Somebody who trusts `authorities`, PEM.
+    pub(crate) fn member(&self, role: Role, name: &str, authorities: &str) -> Member {
+        let (key, folder) = (KeyPair::generate().unwrap(), tempfile::tempdir().unwrap());
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(format!("spiffe://test/{role}/{name}").try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &Issuer::from_params(&self.1, &self.0)).unwrap().pem();
+        let files = Files::of_folder(folder.path());
+        let key = key.serialize_pem();
+        for (file, content) in [(&files.certificate, &*certificate), (&files.key, &key), (&files.ca, authorities)] {
+            state_folder::replace(file, content.as_bytes(), SECRET).unwrap();
+        }
+        let credentials = Credentials::load(files, None, role, false).unwrap();
+        Member { folder, credentials: Arc::new(credentials) }
+    }
+}
