@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use super::{
     crew::{Crew, Job, Returned},
     kept::{KeptFile, Shape},
     mounts,
+    refused::Refused,
     sink::Sink,
     text,
 };
@@ -48,7 +50,9 @@ pub(super) struct Filesystem {
     silent: Vec<Box<[u8]>>,
     /// Those of process 1 that are not mounted where this daemon looks, as of the last look.
     unseen: Vec<Box<[u8]>>,
-    ask: fn(&Path) -> Option<Size>,
+    /// Those that this daemon may not enter.
+    refused: HashMap<Box<[u8]>, Refused>,
+    ask: fn(&Path) -> Answer,
     limit: Series,
     usage: Series,
 }
@@ -66,18 +70,28 @@ struct Seen {
 struct Question {
     point: Box<[u8]>,
     path: PathBuf,
-    ask: fn(&Path) -> Option<Size>,
+    ask: fn(&Path) -> Answer,
+}
+
+/// What a filesystem says.
+#[derive(Debug)]
+enum Answer {
+    Size(Size),
+    /// An empty pseudo mount, or one that went since the list was made.
+    Nothing,
+    /// A folder above it may not be entered.
+    Refused(io::Error),
 }
 
 impl Job for Question {
-    type Output = Option<Size>;
+    type Output = Answer;
     type Key = Box<[u8]>;
 
     fn key(&self) -> Box<[u8]> {
         self.point.clone()
     }
 
-    fn run(&mut self) -> Option<Size> {
+    fn run(&mut self) -> Answer {
         (self.ask)(&self.path)
     }
 }
@@ -101,7 +115,7 @@ impl Filesystem {
         Self::asking(config, size)
     }
 
-    fn asking(config: &CollectConfig, ask: fn(&Path) -> Option<Size>) -> Self {
+    fn asking(config: &CollectConfig, ask: fn(&Path) -> Answer) -> Self {
         Self {
             mountinfo: ["1/mountinfo", "self/mountinfo"]
                 .map(|name| KeptFile::read_once_in(INTERVAL, config.procfs.join(name), Shape::Records)),
@@ -111,6 +125,7 @@ impl Filesystem {
             crew: Crew::new(HANGING_MAX, PATIENCE),
             silent: Vec::new(),
             unseen: Vec::new(),
+            refused: HashMap::new(),
             ask,
             limit: Series::of(&catalogue::FILESYSTEM_LIMIT, &[]),
             usage: Series::of(&catalogue::FILESYSTEM_USAGE, &[]),
@@ -146,15 +161,29 @@ impl Filesystem {
             sink.left_out(|| format!("{} filesystems, {FILESYSTEMS_MAX} are asked", mounts.len()));
         }
         mounts.truncate(FILESYSTEMS_MAX);
-        let answers = self.ask(&mounts);
+        let mut refused = std::mem::take(&mut self.refused);
+        mounts.retain(|mount| {
+            let Some(mut known) = refused.remove(&mount.point) else { return true };
+            let stands = known.stands().is_some();
+            if stands {
+                self.refused.insert(mount.point.clone(), known);
+            }
+            !stands
+        });
+        let mut answers = self.ask(&mounts);
         let mut before = std::mem::take(&mut self.seen);
         self.silent.clear();
         for mount in mounts {
             let known = before.iter_mut().find(|seen| seen.point == mount.point);
-            let (size, answered) = match answers.get(&mount.point) {
-                // `None`: an empty pseudo mount, or one that went since the list was made, or one we may not enter.
-                Some(None) => continue,
-                Some(Some(size)) => (*size, true),
+            let (size, answered) = match answers.remove(&mount.point) {
+                Some(Answer::Nothing) => continue,
+                Some(Answer::Refused(error)) => {
+                    let mut refused = Refused::once_in(INTERVAL);
+                    refused.note(&error);
+                    self.refused.insert(mount.point, refused);
+                    continue;
+                }
+                Some(Answer::Size(size)) => (size, true),
                 // Once it may be the machine that is busy.
                 None => match &known {
                     Some(seen) if seen.answered => (seen.size, false),
@@ -171,7 +200,7 @@ impl Filesystem {
     }
 
     /// Asks all that are not asked already. The answers by mount point; who is not among them has not answered.
-    fn ask(&self, mounts: &[mounts::Mount]) -> HashMap<Box<[u8]>, Option<Size>> {
+    fn ask(&self, mounts: &[mounts::Mount]) -> HashMap<Box<[u8]>, Answer> {
         let out = self.crew.out();
         let questions = mounts
             .iter()
@@ -182,7 +211,7 @@ impl Filesystem {
         drop(self.crew.round(questions, LOOK_MAX));
         let answer = |returned| match returned {
             Returned::Done(question, size) => (Question::key(&question), size),
-            Returned::Panicked(point) => (point, None),
+            Returned::Panicked(point) => (point, Answer::Nothing),
         };
         self.crew.returned().into_iter().map(answer).collect()
     }
@@ -223,6 +252,18 @@ impl Collector for Filesystem {
                 )
             });
         }
+        // In the same order each time: the first one of a tick is told.
+        let mut refused: Vec<_> = self.refused.keys().collect();
+        refused.sort_unstable();
+        for point in refused {
+            sink.left_out(|| {
+                format!(
+                    "the filesystem at {} may not be entered by the user of this daemon: its size is absent; the folders above \
+                     it must let others through (mode o+x, or an ACL)",
+                    text::printable(point)
+                )
+            });
+        }
         if self.seen.is_empty() {
             return Ok(Collected::Absent);
         }
@@ -246,14 +287,23 @@ impl Collector for Filesystem {
 }
 
 /// Size of the filesystem mounted at `path`. What is reserved for root counts as free, as in `df`'s "used" column.
-fn size(path: &Path) -> Option<Size> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    let total = stat.f_blocks.checked_mul(stat.f_frsize)?;
-    let free = stat.f_bfree.checked_mul(stat.f_frsize)?;
+fn size(path: &Path) -> Answer {
+    let stat = match rustix::fs::statvfs(path) {
+        Ok(stat) => stat,
+        Err(error) => {
+            let error = io::Error::from(error);
+            let refused = error.kind() == io::ErrorKind::PermissionDenied;
+            return if refused { Answer::Refused(error) } else { Answer::Nothing };
+        }
+    };
+    let bytes = |blocks: u64| blocks.checked_mul(stat.f_frsize);
+    let (Some(total), Some(free)) = (bytes(stat.f_blocks).filter(|total| *total > 0), bytes(stat.f_bfree)) else {
+        return Answer::Nothing;
+    };
     // Filesystems that make inodes as they go say 0.
     let inodes =
         (stat.f_files > 0).then(|| Inodes { total: stat.f_files, used: stat.f_files.saturating_sub(stat.f_ffree) });
-    (total > 0).then(|| Size { total, used: total.saturating_sub(free), inodes })
+    Answer::Size(Size { total, used: total.saturating_sub(free), inodes })
 }
 
 #[cfg(test)]
@@ -318,7 +368,7 @@ mod tests {
             fs::write(proc.join(name).join("mountinfo"), text).unwrap();
         }
         let config = CollectConfig { procfs: proc, rootfs: root.path().into(), ..CollectConfig::default() };
-        let mut filesystem = Filesystem::asking(&config, |_| Some(Size { total: 100, used: 1, inodes: None }));
+        let mut filesystem = Filesystem::asking(&config, |_| Answer::Size(Size { total: 100, used: 1, inodes: None }));
         let mut samples = Vec::new();
         let mut sink = Sink::new(&mut samples);
         filesystem.collect(Duration::ZERO, &mut sink).unwrap();
@@ -330,6 +380,48 @@ mod tests {
         let shown: Vec<_> =
             shown.filter_map(|sample| sample.series.attribute("system.filesystem.mountpoint")).collect();
         assert_eq!(shown, ["/", "/n"]);
+    }
+
+    /// As of a daemon that may not pass the folder above `m`, until a file of this name lets it.
+    fn refuses_m(path: &Path) -> Answer {
+        if path.ends_with("m") && !path.with_extension("open").exists() {
+            // Of each question one byte.
+            let mut asked =
+                fs::OpenOptions::new().create(true).append(true).open(path.with_extension("asked")).unwrap();
+            io::Write::write_all(&mut asked, b"x").unwrap();
+            return Answer::Refused(io::Error::from_raw_os_error(13));
+        }
+        Answer::Size(Size { total: 100, used: 1, inodes: None })
+    }
+
+    #[test]
+    fn one_that_may_not_be_entered_is_named_and_seldom_asked() {
+        let root = tempfile::tempdir().unwrap();
+        let proc = root.path().join("proc");
+        fs::create_dir_all(proc.join("self")).unwrap();
+        let mountinfo = "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /m rw - xfs b rw\n";
+        fs::write(proc.join("self/mountinfo"), mountinfo).unwrap();
+        let config = CollectConfig { procfs: proc, rootfs: root.path().into(), ..CollectConfig::default() };
+        let mut filesystem = Filesystem::asking(&config, refuses_m);
+        let mut look = |elapsed: u64| {
+            let mut samples = Vec::new();
+            let mut sink = Sink::new(&mut samples);
+            filesystem.collect(Duration::from_secs(elapsed), &mut sink).unwrap();
+            let told = sink.end();
+            (samples.iter().filter(|sample| sample.series.is(&catalogue::MOUNT_LIMIT)).count(), told)
+        };
+        for second in 0..600 {
+            let (mounts, (faults, said)) = look(second.min(1));
+            let said = said.unwrap_or_default();
+            assert!(
+                (mounts, faults) == (1, 1) && said.starts_with("the filesystem at /m may not be entered"),
+                "{said}"
+            );
+        }
+        assert_eq!(fs::read(root.path().join("m.asked")).unwrap(), b"x", "once in ten minutes");
+        fs::write(root.path().join("m.open"), "").unwrap();
+        let opened = (0..61).map(|_| look(10)).last();
+        assert_eq!(opened, Some((2, (0, None))));
     }
 
     #[test]
@@ -345,11 +437,12 @@ mod tests {
     }
 
     /// What a dying disk does, until a file of this name beside it says that it answers again.
-    fn hangs_at_m(path: &Path) -> Option<Size> {
+    fn hangs_at_m(path: &Path) -> Answer {
         while path.ends_with("m") && !path.with_extension("answers").exists() {
             std::thread::park_timeout(Duration::from_millis(2));
         }
-        Some(Size { total: 100, used: 1, inodes: (!path.ends_with("n")).then_some(Inodes { total: 10, used: 2 }) })
+        let inodes = (!path.ends_with("n")).then_some(Inodes { total: 10, used: 2 });
+        Answer::Size(Size { total: 100, used: 1, inodes })
     }
 
     #[test]
