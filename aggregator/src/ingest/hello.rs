@@ -66,6 +66,7 @@ impl Greeting {
                     memory_bytes: host.memory_bytes,
                     boot_time_unix_s: host.boot_time_unix_s,
                     version: shortened(&hello.version),
+                    host_name: shortened(&host.host_name),
                 },
                 labels: hello.labels.into_iter().collect::<BTreeMap<_, _>>(),
                 simulated: hello.simulated,
@@ -110,7 +111,12 @@ mod tests {
             stream_id: vec![1; 16].into(),
             session: 1,
             version: "0.1.0".into(),
-            host: Some(v1::HostFacts { kernel: "6.1\u{7}".repeat(100), cores: 4, ..v1::HostFacts::default() }),
+            host: Some(v1::HostFacts {
+                kernel: "6.1\u{7}".repeat(100),
+                cores: 4,
+                host_name: "web-one\n.example".into(),
+                ..v1::HostFacts::default()
+            }),
             labels: [("zone".to_owned(), "a".to_owned())].into(),
             simulated: false,
             final_hop: true,
@@ -126,6 +132,7 @@ mod tests {
         assert_eq!((greeting.node.as_str(), greeting.session, greeting.final_hop), ("web-1", 1, true));
         assert_eq!(greeting.about.facts.kernel.chars().count(), NAME_LEN_MAX);
         assert_eq!(greeting.about.labels["zone"], "a");
+        assert_eq!(greeting.about.facts.host_name, "web-one.example", "beside its name");
         let machine = Machine { id: Some([7; 16]), boot: None };
         assert_eq!(greeting.about.origin, Origin { address: "h:1".into(), machine, since_unix_ms: 0 });
     }

@@ -79,6 +79,7 @@ pub(crate) fn node(
         collector_faults: row.map(|row| row.entry().collector_faults.clone()).unwrap_or_default(),
         clash: row.map(faults::clash_in_words).unwrap_or_default(),
         alerts: Some(alerts.for_page()),
+        host_name: fact(|is| &is.host_name),
     }))
 }
 

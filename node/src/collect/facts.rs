@@ -28,7 +28,19 @@ pub fn host_facts(config: &CollectConfig) -> v1::HostFacts {
         cores: cpu::count(&stat),
         memory_bytes: memory::parse(&proc("meminfo")).map_or(0.0, |info| info.total as f64),
         boot_time_unix_s: boot_time(&stat).unwrap_or_default(),
+        host_name: host_name(config),
     }
+}
+
+/// The name that the host has now, beside that of its node, which stays. In a container it is that of the host's files: the
+/// kernel would say the container's.
+fn host_name(config: &CollectConfig) -> String {
+    let own = config.rootfs == Path::new("/");
+    let file = if own { config.procfs.join("sys/kernel/hostname") } else { config.rootfs.join("etc/hostname") };
+    let content = fs::read(file).unwrap_or_default();
+    // hostname(5): comments, and one name.
+    let name = text::lines(&content).map(<[u8]>::trim_ascii).find(|line| !line.is_empty() && !line.starts_with(b"#"));
+    name.map(fact).unwrap_or_default()
 }
 
 /// Which machine this is.
@@ -90,6 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_the_host_is_its_own_and_not_that_of_a_container() {
+        let root = tempfile::tempdir().unwrap();
+        for (file, text) in
+            [("proc/sys/kernel/hostname", "3f9c2a17be01\n"), ("etc/hostname", "# of ours\n\nWeb-1.example \n")]
+        {
+            let file = root.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let mut config = CollectConfig { procfs: root.path().join("proc"), ..CollectConfig::default() };
+        assert_eq!(host_facts(&config).host_name, "3f9c2a17be01");
+        config.rootfs = root.path().into();
+        assert_eq!(host_facts(&config).host_name, "Web-1.example");
+    }
+
+    #[test]
     fn this_host_has_facts() {
         let facts = host_facts(&CollectConfig::default());
         assert!(facts.cores > 0 && facts.memory_bytes > 0.0 && facts.boot_time_unix_s > 0, "{facts:?}");
@@ -100,6 +128,7 @@ mod tests {
         assert_eq!(facts.memory_bytes, system.total_memory() as f64);
         assert_eq!(facts.cores as usize, system.cpus().len());
         assert_eq!(Some(facts.kernel.clone()), System::kernel_version().ok());
+        assert_eq!(Some(facts.host_name.clone()), System::host_name().ok());
         assert!(u64::from(facts.boot_time_unix_s).abs_diff(System::boot_time().unwrap()) <= 1);
         assert!(!facts.kernel.is_empty() && !facts.kernel.ends_with('\n'), "{facts:?}");
     }

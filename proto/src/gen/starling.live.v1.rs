@@ -322,6 +322,9 @@ pub struct NodeDetail {
     /// What is open of it.
     #[prost(message, optional, tag = "22")]
     pub alerts: ::core::option::Option<OpenAlerts>,
+    /// As in starling.v1.NodeFacts.
+    #[prost(string, tag = "23")]
+    pub host_name: ::prost::alloc::string::String,
 }
 /// Medians over the reporting nodes. NaN when none reported it.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

@@ -1267,6 +1267,9 @@ pub struct HostFacts {
     /// Seconds since the Unix epoch of the boot. 0 when unknown.
     #[prost(uint32, tag = "6")]
     pub boot_time_unix_s: u32,
+    /// The host's own name, which may change while the node keeps its own. Empty when unknown.
+    #[prost(string, tag = "7")]
+    pub host_name: ::prost::alloc::string::String,
 }
 /// One second of one node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3113,6 +3116,9 @@ pub struct NodeFacts {
     /// Version of the daemon.
     #[prost(string, tag = "7")]
     pub version: ::prost::alloc::string::String,
+    /// The host's own name at the start of the daemon: who renames a host does not rename its node. Empty when unknown.
+    #[prost(string, tag = "8")]
+    pub host_name: ::prost::alloc::string::String,
 }
 /// One series at one second.
 #[derive(Clone, PartialEq, ::prost::Message)]

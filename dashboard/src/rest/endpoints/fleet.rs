@@ -131,6 +131,7 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
             "memoryBytes": Number(is.memory_bytes),
             "bootTime": rfc3339(is.boot_time_unix_s),
             "version": is.version,
+            "hostName": is.host_name,
         })),
         "uptimeSeconds": view.uptime_seconds.map(Number),
         "traffic": traffic.map(|is| numbers(Some(is), numbers::TRAFFIC)),

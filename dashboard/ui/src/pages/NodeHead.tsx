@@ -71,6 +71,9 @@ export function factsOf(node: NodeDetail): [string, string][] {
     facts.push(["CPU", [f.plural(cpu.cores, "core"), node.cpuModel].filter((v) => v !== "").join(", ")]);
   }
   if (memory) facts.push(["Memory", f.text(f.bytes(memory.totalBytes))]);
+  // Who renames a host does not rename its node.
+  if (node.hostName !== "" && node.hostName.toLowerCase() !== node.nodeId)
+    facts.push(["Host", node.hostName]);
   if (node.os !== "") facts.push(["System", node.os]);
   if (node.kernel !== "") facts.push(["Kernel", node.kernel]);
   if (node.uptimeSeconds > 0) facts.push(["Up", f.span(node.uptimeSeconds)]);
