@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 use starling_proto::{ids::NodeId, limits};
 use starling_service::{
     credentials::{Exposure, TlsSettings},
+    machine,
     parts::chain,
     settings::{Mistakes, kind},
 };
@@ -20,10 +21,10 @@ const AGGREGATORS_MAX: usize = 64;
 starling_service::settings! {
     /// Settings of the daemon of a host.
     pub struct Config {
-        /// Name of this host. Default: the host's own name, other characters replaced by '-'. A host that changes its
-        /// name is a new node. With `tls` it is the name in the certificate, whatever stands here.
-        pub node_id: NodeId = NodeId::sanitised(&gethostname::gethostname().to_string_lossy()), kind::name(),
-            example "\"web-1\"";
+        /// Name of this host. Default: the host's own name, other characters replaced by '-'; a host that changes its
+        /// name is a new node then. The name of a container is not taken: another one follows. With `tls` it is the name in
+        /// the certificate, whatever stands here.
+        pub node_id: Option<NodeId> = None, kind::optional(kind::name()), example "\"web-1\"";
         /// Where to find any aggregator. The one that answers says where this node belongs and who else there is, so
         /// two or three are enough for a cluster of any size. Default: those that `join` learnt of, else 127.0.0.1:7400.
         pub aggregators: Vec<String> = Vec::new(), kind::list(0..=AGGREGATORS_MAX, kind::host_port()),
@@ -81,6 +82,13 @@ starling_service::settings! {
 }
 
 fn together(config: &Config, mistakes: &mut Mistakes) {
+    if config.node_id.is_none()
+        && config.tls.files().is_none()
+        && let Err(error) = machine::name_of_host()
+    {
+        let next = "set node_id (STARLING_NODE__NODE_ID) to the name of the host, or `starling-node join --name`";
+        mistakes.add("node_id", format!("is not set, and {error}: {next}"));
+    }
     if config.collectors.any()
         && let Err(error) = readable(&config.procfs)
     {
@@ -108,6 +116,12 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
 }
 
 impl Config {
+    /// The name of this node without a certificate.
+    #[must_use]
+    pub fn name(&self) -> NodeId {
+        self.node_id.clone().unwrap_or_else(|| NodeId::sanitised(&machine::host_name()))
+    }
+
     /// Where the collectors read.
     #[must_use]
     pub fn collect(&self) -> CollectConfig {
@@ -142,7 +156,9 @@ mod tests {
 
     fn load(text: &str) -> Result<Config, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
+        // Without it these tests would depend on where they run.
+        let name = if text.contains("node_id") { "" } else { "node_id = 'web-1'\n" };
+        std::fs::write(file.path(), format!("{name}{text}")).unwrap();
         let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
         settings::load("node", &sources).map(|loaded| loaded.settings).map_err(|error| error.to_string())
     }
@@ -156,7 +172,7 @@ mod tests {
     #[test]
     fn every_line_of_the_example_can_be_uncommented() {
         let config = load(&settings::example_uncommented(&settings::example::<Config>("node"))).unwrap();
-        assert_eq!(config.node_id.as_str(), "web-1");
+        assert_eq!(config.name().as_str(), "web-1");
         let defaults = Config {
             node_id: config.node_id.clone(),
             aggregators: vec!["127.0.0.1:7400".to_owned()],
@@ -170,7 +186,7 @@ mod tests {
     #[test]
     fn an_empty_file_gives_the_defaults() {
         let config = load("").unwrap();
-        assert_eq!(config, Config::default());
+        assert_eq!(config, Config { node_id: config.node_id.clone(), ..Config::default() });
         assert_eq!(config.collect(), CollectConfig::default());
         config.check().unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use starling_proto::frame::Content;
+use starling_proto::{frame::Content, ids::NodeId};
 use starling_service::{
     Program,
     admin::{self, Readiness},
@@ -43,6 +43,7 @@ const ADMIN_GRACE: Duration = Duration::from_millis(500);
 /// The daemon, listening and not yet running.
 pub struct Service {
     config: Config,
+    node: NodeId,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     security: Security,
@@ -82,10 +83,7 @@ impl Program for Service {
         config.check()?;
         let security = enrolment::security(&config.tls, Role::Node, false).await?;
         let config = Config { aggregators: enrolment::aggregators(&config.aggregators, &config.tls), ..config };
-        let config = match security.identity() {
-            None => config,
-            Some(identity) => Config { node_id: identity.name, ..config },
-        };
+        let node = security.identity().map_or_else(|| config.name(), |identity| identity.name);
         let certificates = (CredentialMetrics::new(&mut registry), RenewalMetrics::new(&mut registry));
         let listening = (ListenMetrics::new(&mut registry), certificates.0, certificates.1);
         let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
@@ -93,6 +91,7 @@ impl Program for Service {
         let metrics = Arc::new(Metrics::new(&mut registry));
         Ok(Self {
             config,
+            node,
             registry: Arc::new(registry),
             metrics,
             security,
@@ -118,8 +117,19 @@ impl Program for Service {
     /// On `shutdown` the last part of a second is cut, frames are handed over and the stream is ended within the grace
     /// period.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, registry, metrics, security, listening, admin: (admin, _), otlp, latest, stats, ready } =
-            self;
+        let Self {
+            config,
+            node,
+            registry,
+            metrics,
+            security,
+            listening,
+            admin: (admin, _),
+            otlp,
+            latest,
+            stats,
+            ready,
+        } = self;
         let (streams, stop_streams) = (TaskTracker::new(), CancellationToken::new());
         let mut parts = Parts::default();
 
@@ -148,8 +158,8 @@ impl Program for Service {
                 Ok(receive::serve(ports, shared, (metrics, listening), stop).await?)
             });
         }
-        let uplink = uplink_config(&config, security).await;
-        info!(node = %config.node_id, aggregators = ?config.aggregators, otlp = config.otlp, "node started");
+        info!(%node, aggregators = ?config.aggregators, otlp = config.otlp, "node started");
+        let uplink = uplink_config(&config, node, security).await;
         let sampler =
             SamplerConfig { collect: config.collect(), uplink, receiver, latest, stats, ready: ready.clone(), metrics };
         let sampler = Sampler::start(sampler, streams.clone(), stop_streams.clone()).await;
@@ -201,7 +211,7 @@ async fn otlp_ports(config: &Config) -> Result<OtlpPorts, listen::ListenError> {
     Ok(OtlpPorts { grpc, http })
 }
 
-async fn uplink_config(config: &Config, security: Security) -> UplinkConfig {
+async fn uplink_config(config: &Config, node_id: NodeId, security: Security) -> UplinkConfig {
     let collect = config.collect();
     let facts = tokio::task::spawn_blocking(move || (host_facts(&collect), machine(&collect)));
     // The daemon is worth more than the facts of its host.
@@ -217,7 +227,7 @@ async fn uplink_config(config: &Config, security: Security) -> UplinkConfig {
         }
     };
     UplinkConfig {
-        node_id: config.node_id.clone(),
+        node_id,
         host,
         machine,
         labels: config.labels.clone(),

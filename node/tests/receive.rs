@@ -37,7 +37,7 @@ struct Daemon {
 
 fn config(aggregator: &str) -> Config {
     Config {
-        node_id: NodeId::sanitised("node-1"),
+        node_id: Some(NodeId::sanitised("node-1")),
         aggregators: vec![aggregator.to_owned()],
         admin_listen: "127.0.0.1:0".parse().expect("an address"),
         otlp_listen: "127.0.0.1:0".parse().expect("an address"),

@@ -203,6 +203,39 @@ fn a_service_manager_hears_that_a_program_works_how_it_is_that_it_lives_and_that
     }
 }
 
+/// In a UTS namespace of its own, as a container has it, and begun by no service manager.
+#[test]
+fn a_daemon_in_a_container_takes_no_name_from_it() {
+    let host_name = "3f9c2a17be01";
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let script = format!("hostname {host_name} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--uts", "sh", "-c", &script]).arg(binary("starling-node")).args(arguments);
+        command.env_remove("INVOCATION_ID").envs(variables.iter().copied()).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    if run(&[], &["--version"]).0 != Some(0) {
+        eprintln!("left out: no UTS namespace can be made here");
+        return;
+    }
+    let (code, said) = run(&[], &["--check-config"]);
+    assert_eq!(code, Some(2), "{said}");
+    for part in ["node_id: is not set", host_name, "STARLING_NODE__NODE_ID", "join --name"] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    let join = ["join", "127.0.0.1:9", "--token-file", &token.display().to_string()];
+    let (code, said) = run(&[], &join);
+    assert!(code == Some(2) && said.contains("give one by --name"), "{said}");
+    // Told its name, or a unit with ProtectHostname=.
+    for variable in [("STARLING_NODE__NODE_ID", "web-1"), ("INVOCATION_ID", "00112233445566778899aabbccddeeff")] {
+        let (code, said) = run(&[variable], &["--check-config"]);
+        assert_eq!(code, Some(0), "{variable:?}: {said}");
+    }
+}
+
 /// A signal that would end any program without a handler. Each says what of the settings takes a restart, and leaves nothing.
 #[tokio::test]
 async fn a_hangup_says_what_takes_a_restart_and_a_thousand_leave_nothing() {

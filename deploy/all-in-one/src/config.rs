@@ -41,11 +41,17 @@ starling_service::settings! {
         /// Of each aggregator. Names, listeners, seeds, state and requests follow from the keys above.
         pub aggregator: starling_aggregator::Config = starling_aggregator::Config { tls: TlsSettings::default(), ..Default::default() };
         /// Of this host's node. Listeners and aggregators follow from the keys above.
-        pub node: starling_node::Config = starling_node::Config { tls: TlsSettings::default(), ..Default::default() };
+        pub node: starling_node::Config = node();
         /// Of the dashboard. Listeners, aggregators and requests follow from the keys above.
         pub dashboard: starling_dashboard::Config = starling_dashboard::Config { tls: TlsSettings::default(), ..Default::default() };
     }
     together together;
+}
+
+/// Under the name of this host, whatever that is: one that is looked at is no fleet.
+fn node() -> starling_node::Config {
+    let config = starling_node::Config { tls: TlsSettings::default(), ..Default::default() };
+    starling_node::Config { node_id: Some(config.name()), ..config }
 }
 
 fn together(config: &Config, mistakes: &mut Mistakes) {

@@ -72,7 +72,7 @@ impl Program for Up {
             admin_listen: plan.node_admin,
             ..config.node.clone()
         };
-        let registry = Registry::of_service(NODE, config.node.node_id.as_str());
+        let registry = Registry::of_service(NODE, config.node.name().as_str());
         let node = starling_node::Service::bind(node, registry);
         let node = node.await.context("the node did not start, see --otlp-listen and --node-admin-port")?;
         let dashboard = starling_dashboard::Config {
@@ -106,7 +106,7 @@ impl Program for Up {
             n => format!(" and {n} simulated replays of it"),
         };
         let page = address(&self.dashboard, "http")?;
-        let mut text = format!("Starling watches this host ({}){beside}.\n\n", self.config.node.node_id);
+        let mut text = format!("Starling watches this host ({}){beside}.\n\n", self.config.node.name());
         let _ = writeln!(text, "  page   http://{page}");
         let _ = writeln!(text, "  JSON   http://{page}/api/v1/system/metrics");
         for (i, address) in self.grpc.iter().enumerate() {

@@ -28,6 +28,43 @@ pub fn here() -> Machine {
     of(Path::new("/"), Path::new("/proc"))
 }
 
+/// The UTS namespace that a kernel begins with: `PROC_UTS_INIT_INO` in its `include/linux/proc_ns.h`.
+const FIRST_UTS: &str = "uts:[4026531838]";
+/// Programs that begin a host, by their names in procfs: a container that one of them began is a host of its own.
+const INITS: [&[u8]; 4] = [b"systemd", b"init", b"openrc-init", b"runit"];
+
+/// The host name that this process has.
+#[must_use]
+pub fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+/// That name, when it is that of a host: containers have names that were made up, and the next one has another.
+///
+/// # Errors
+/// That it is that of a container, with the name.
+pub fn name_of_host() -> Result<String, String> {
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/uts")).ok();
+    let first = fs::read("/proc/1/comm").unwrap_or_default();
+    // systemd.exec(5): of whatever a service manager starts. With ProtectHostname= that has a namespace of its own.
+    let by_manager = std::env::var_os("INVOCATION_ID").is_some();
+    let name = host_name();
+    if is_of_host(namespace("self").as_deref(), namespace("1").as_deref(), &first, by_manager) {
+        Ok(name)
+    } else {
+        Err(format!("the host name here, {name:?}, is that of a container, which may have another one tomorrow"))
+    }
+}
+
+/// By the UTS namespaces of this process and the first one, the name of the first one, and whether a service manager began us.
+/// What cannot be known is no reason to refuse.
+fn is_of_host(own: Option<&Path>, first: Option<&Path>, first_is: &[u8], by_manager: bool) -> bool {
+    own.is_none_or(|own| {
+        let of_init = first == Some(own) && INITS.contains(&first_is.trim_ascii());
+        own == Path::new(FIRST_UTS) || by_manager || of_init
+    })
+}
+
 /// 32 hexadecimal digits, with or without dashes; not all zero.
 fn sixteen(text: &[u8]) -> Option<[u8; 16]> {
     let digits: String = text.trim_ascii().iter().filter(|byte| **byte != b'-').map(|byte| char::from(*byte)).collect();
@@ -37,6 +74,18 @@ fn sixteen(text: &[u8]) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_container_is_nobodys_unless_it_was_begun_like_a_host() {
+        let (host, other) = (Some(Path::new(FIRST_UTS)), Some(Path::new("uts:[4026532177]")));
+        assert!(is_of_host(host, host, b"systemd\n", false) && is_of_host(host, None, b"", false), "a host");
+        assert!(is_of_host(None, None, b"", false), "no way to know");
+        assert!(!is_of_host(other, other, b"starling-node\n", false), "it is the first process of a container");
+        assert!(!is_of_host(other, other, b"tini\n", false) && !is_of_host(other, None, b"sh\n", false));
+        assert!(!is_of_host(other, host, b"systemd\n", false), "a container that sees the processes of its host");
+        assert!(is_of_host(other, other, b"systemd\n", false), "a container that was begun like a host");
+        assert!(is_of_host(other, None, b"systemd\n", true), "a unit with ProtectHostname=");
+    }
 
     #[test]
     fn a_machine_is_known_by_its_id_and_boot_and_its_id_is_not_sent() {

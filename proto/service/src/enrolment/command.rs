@@ -14,7 +14,7 @@ use super::{
     join::{JoinError, Wish, join, may_join},
     token::{JoinToken, TokenError},
 };
-use crate::{credentials::TlsSettings, identity::Role, secret};
+use crate::{credentials::TlsSettings, identity::Role, machine, secret};
 
 /// Settings, flags or names are wrong.
 const USAGE: u8 = 2;
@@ -104,7 +104,15 @@ impl JoinArgs {
         let usage = |what: String| Wrong::Usage(what);
         let name = match &self.name {
             Some(name) => NodeId::parse(name).map_err(|error| usage(format!("--name {name:?}: {error}")))?,
-            None => of_host(&gethostname::gethostname().to_string_lossy()).map_err(Wrong::Usage)?,
+            None => {
+                let host = match role {
+                    Role::Node => {
+                        machine::name_of_host().map_err(|error| usage(format!("{error}: give one by --name")))?
+                    }
+                    Role::Aggregator | Role::Dashboard | Role::Operator => machine::host_name(),
+                };
+                of_host(&host).map_err(Wrong::Usage)?
+            }
         };
         let addresses = self.aggregators.iter().map(|text| address(text)).collect::<Result<_, _>>().map_err(usage)?;
         let folder = match &self.folder {
