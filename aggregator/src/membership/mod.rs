@@ -240,6 +240,7 @@ mod tests {
     };
 
     use super::*;
+    use std::net::UdpSocket;
 
     /// A member on a free port, with a state folder of its own.
     async fn member(name: &str, seeds: Vec<String>, tasks: &TaskTracker) -> (Membership, tempfile::TempDir) {
@@ -399,6 +400,26 @@ mod tests {
         let (two, _state_two) = everywhere("two", vec![told.to_string()]).await;
         until(&one, "the other", |view| view.others.iter().any(|other| other.gossip.ip() == told.ip())).await;
         drop((one, two));
+    }
+
+    /// An answer leaves from where it was asked: of every address only the one that others are told is bound, if it is ours.
+    #[tokio::test]
+    async fn who_listens_everywhere_and_is_told_where_it_is_reached_listens_there_alone() {
+        let tasks = TaskTracker::new();
+        for (advertise, alone) in [("127.0.0.2", true), ("192.0.2.7", false)] {
+            let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let (settings, state) = settings_of("one", vec![]);
+            let told = SocketAddr::new(advertise.parse().unwrap(), port);
+            let settings = Settings {
+                listen: SocketAddr::new([0, 0, 0, 0].into(), port),
+                advertise: Some(told),
+                ..sealed(settings, &state, 1_200)
+            };
+            let one = Membership::start(settings, &tasks, Metrics::of_a_test()).await.unwrap();
+            assert_eq!(one.gossip_addr(), told);
+            let beside = UdpSocket::bind(("127.0.0.1", port));
+            assert_eq!(beside.is_ok(), alone, "{advertise}: {beside:?}");
+        }
     }
 
     #[tokio::test]

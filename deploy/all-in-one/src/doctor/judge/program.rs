@@ -7,7 +7,7 @@ use starling_proto::address::{host_port, is_loopback_host};
 use crate::doctor::{
     facts::{Holder, Name, Port, Said},
     finding::Finding,
-    installed::{Installed, Listener, Wanted},
+    installed::{Installed, Listener, Transport, Wanted},
 };
 
 /// A name that takes longer holds up every reconnection.
@@ -94,6 +94,22 @@ pub(crate) fn address(program: &str, listener: &Listener, wanted: &Wanted, addre
             format!("set {key} to the address by which the other aggregators reach this host"),
         ));
     }
+    if listener.transport == Transport::Udp
+        && address.ip().is_unspecified()
+        && advertise.is_none()
+        && wanted.seeds.iter().any(|seed| far(&seed))
+    {
+        let family = |one: &&IpAddr| one.is_ipv4() == address.is_ipv4();
+        let several: Vec<_> = addresses.iter().filter(family).map(ToString::to_string).collect();
+        return (several.len() > 1).then(|| {
+            Finding::warning(
+                "address",
+                subject,
+                format!("listens on all of {}: an answer may leave from another one than was asked", several.join(", ")),
+                "right while no firewall between aggregators minds; else set gossip_advertise, and it listens on that one alone",
+            )
+        });
+    }
     let (host, _) = host_port(advertise.as_deref()?).ok()?;
     let host: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
     let is_own = host.is_loopback() || addresses.contains(&host);
@@ -174,7 +190,6 @@ pub(crate) fn said(facts: &Said, own_version: &str) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::installed::Transport;
     use crate::doctor::{finding::Level, installed::Kind};
     use starling_service::credentials::TlsSettings;
 
@@ -235,7 +250,14 @@ mod tests {
         let seeds = ["10.0.0.2:7401"];
         assert_eq!(level(&listener("127.0.0.1:7401", None), &seeds), Some(Level::Fault), "loopback is told to others");
         assert_eq!(level(&listener("127.0.0.1:7401", None), &["127.0.0.1:7411"]), None);
-        assert_eq!(level(&listener("0.0.0.0:7401", None), &seeds), None, "it finds out");
+        let wild = listener("0.0.0.0:7401", None);
+        assert_eq!(level(&Listener { transport: Transport::Tcp, ..wild.clone() }, &seeds), None, "it finds out");
+        let found = address("p", &wild, &wanted(&seeds), &own).unwrap();
+        assert!(found.level == Level::Warning && found.what.contains("10.0.0.1, 10.1.0.1"), "{found}");
+        assert_eq!(level(&wild, &["127.0.0.1:7411"]), None, "nobody is far");
+        assert_eq!(level(&listener("[::]:7401", None), &seeds), None, "of its family there are not several");
+        assert!(address("p", &wild, &wanted(&seeds), &own[..1]).is_none(), "one address is all");
+        assert_eq!(level(&listener("0.0.0.0:7401", Some("10.1.0.1:7401")), &seeds), None, "it listens on that one");
         assert_eq!(level(&listener("10.0.0.1:7401", None), &seeds), None);
         assert_eq!(level(&listener("10.0.0.1:7401", Some("192.0.2.1:7401")), &seeds), Some(Level::Warning));
         assert_eq!(level(&Listener { for_members: false, ..listener("127.0.0.1:1", None) }, &seeds), None);
