@@ -47,13 +47,19 @@ impl Site {
         self.1.self_signed(&self.0).unwrap().pem()
     }
 
-    /// Somebody who trusts `authorities`, PEM.
-    pub(crate) fn member(&self, role: Role, name: &str, authorities: &str) -> Member {
-        let (key, folder) = (KeyPair::generate().unwrap(), tempfile::tempdir().unwrap());
+    /// What it signs for `key`, PEM; another one each time.
+    pub(crate) fn certificate_for(&self, key: &KeyPair, role: Role, name: &str) -> String {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(format!("spiffe://test/{role}/{name}").try_into().unwrap())];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &Issuer::from_params(&self.1, &self.0)).unwrap().pem();
+        params.serial_number = Some(rand::random::<u64>().into());
+        params.signed_by(key, &Issuer::from_params(&self.1, &self.0)).unwrap().pem()
+    }
+
+    /// Somebody who trusts `authorities`, PEM.
+    pub(crate) fn member(&self, role: Role, name: &str, authorities: &str) -> Member {
+        let (key, folder) = (KeyPair::generate().unwrap(), tempfile::tempdir().unwrap());
+        let certificate = self.certificate_for(&key, role, name);
         let files = Files::of_folder(folder.path());
         let key = key.serialize_pem();
         for (file, content) in [(&files.certificate, &*certificate), (&files.key, &key), (&files.ca, authorities)] {

@@ -194,6 +194,7 @@ impl Folder {
         let text = toml::to_string(&joined).map_err(|error| odd(error.to_string()))?;
         let files = self.files();
         self.make()?;
+        self.keep(role)?;
         self.write(&files.ca, answer.authorities.as_bytes(), OPEN)?;
         self.write(&files.certificate, answer.certificate.as_bytes(), OPEN)?;
         self.write(&self.0.join(JOINED), text.as_bytes(), OPEN)?;
@@ -230,17 +231,17 @@ impl Folder {
         }
     }
 
-    fn make(&self) -> Result<(), FolderError> {
+    pub(super) fn make(&self) -> Result<(), FolderError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
         made.and_then(|()| self.give(&self.0)).map_err(|error| FolderError::Io { path: self.0.clone(), error })
     }
 
-    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), FolderError> {
+    pub(super) fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), FolderError> {
         let written = state_folder::replace(path, content, mode).and_then(|()| self.give(path));
         written.map_err(|error| FolderError::Io { path: path.to_owned(), error })
     }
 
-    /// To whoever owns the state folder: an administrator joins, the user of the service reads.
+    /// To whoever owns the folder above: an administrator joins, the user of the service reads.
     fn give(&self, path: &Path) -> io::Result<()> {
         let Some(state) = self.0.parent() else { return Ok(()) };
         let (to, now) = (fs::metadata(state)?, fs::metadata(path)?);

@@ -10,6 +10,7 @@ mod command;
 mod folder;
 mod join;
 mod leave;
+mod previous;
 mod renew;
 mod token;
 

@@ -72,6 +72,7 @@ pub async fn security(settings: &TlsSettings, role: Role, strangers: bool) -> Re
     if let Some(renewal) = Renewal::of(settings, role, Vec::new()) {
         let wrong =
             |error: super::FolderError| FilesError { file: renewal.folder.path().to_owned(), what: error.to_string() };
+        renewal.whole();
         let joined = renewal.folder.joined().map_err(wrong)?;
         if let Some(joined) = &joined {
             renewal.folder.check_machine(joined, role, machine::here()).map_err(wrong)?;
@@ -150,6 +151,21 @@ impl Renewal {
                     let is_over = ends <= SystemTime::now();
                     sleep(trouble.wait(if is_over { MENDED_WITHIN } else { whole / RETRY_PARTS })).await;
                 }
+            }
+        }
+    }
+
+    /// What is damaged gives way to what there was before; without that it is told by whoever reads it.
+    fn whole(&self) {
+        let Err(damaged) = self.folder.check(self.role) else { return };
+        match self.folder.fall_back(self.role) {
+            Ok(true) => {
+                let ends = at(self.life().1);
+                warn!(damaged, ends, "the membership is damaged, the one before the last renewal is used");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                warn!(damaged, %error, "the membership is damaged, and the one before cannot be put in its place");
             }
         }
     }
@@ -236,7 +252,8 @@ impl Renewal {
             match self.ask(&stranger, address, &request).await {
                 Ok(answer) => {
                     let known = (identity.role, &identity.name);
-                    self.folder.take(&answer, &key, machine, (known, &hosts)).map_err(|error| error.to_string())?;
+                    let taken = self.folder.take(&answer, &key, machine, (known, &hosts));
+                    taken.map_err(|error| format!("the renewal cannot be stored: {error}"))?;
                     if !answer.shortened.is_empty() {
                         warn!(why = answer.shortened, "the certificate ends earlier than others");
                     }
@@ -270,6 +287,17 @@ impl Renewal {
     }
 }
 
+/// How much of a certificate is left, for people.
+fn left(ends: SystemTime, now: SystemTime) -> String {
+    let seconds = ends.duration_since(now).unwrap_or_default().as_secs();
+    match seconds {
+        0 => "nothing".to_owned(),
+        1..7_200 => format!("{} minutes", seconds.div_ceil(60)),
+        7_200..172_800 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// Where in the life of the next certificate it is renewed.
 fn share() -> f64 {
     RENEWED.0 + rand::random::<f64>() * (RENEWED.1 - RENEWED.0)
@@ -297,11 +325,25 @@ impl Trouble {
         }
         self.told = Some(Instant::now());
         let what = if ends <= SystemTime::now() { "the certificate has ended and" } else { "the certificate" };
-        warn!(error, ends = %at(ends), since = %at(self.since), tries = self.tries, "{what} cannot be renewed");
+        let left = left(ends, SystemTime::now());
+        warn!(error, ends = %at(ends), left, since = %at(self.since), tries = self.tries, "{what} cannot be renewed");
     }
 
     /// Before the next attempt: `longest` at most, but never shorter than the first wait.
     fn wait(&mut self, longest: Duration) -> Duration {
         self.backoff.wait(rand::random()).min(longest.max(RETRY.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_certificate_is_said_in_days() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let said = |seconds| left(now + Duration::from_secs(seconds), now);
+        assert_eq!([said(0), said(61), said(7_200), said(6 * 86_400)], ["nothing", "2 minutes", "2 hours", "6 days"]);
+        assert_eq!(left(UNIX_EPOCH, now), "nothing");
     }
 }
