@@ -16,7 +16,7 @@ use starling_service::{
     state_folder,
 };
 use starling_testkit::eventually;
-use starling_tests::{Issuer, Program, aggregator, http_get, this_second};
+use starling_tests::{Issuer, Program, aggregator, binary, http_get, this_second};
 use tokio::io::AsyncReadExt;
 
 const DIAL: Dial = Dial::within(Duration::from_secs(5));
@@ -294,6 +294,92 @@ async fn aggregators_and_dashboards_join_too() {
         (_, said) => Err(said),
     })
     .await;
+}
+
+/// What a user of the host reads of a process while it runs: its arguments and its environment.
+fn seen_of(process: u32) -> String {
+    let read = |what: &str| fs::read(format!("/proc/{process}/{what}")).unwrap_or_default();
+    String::from_utf8_lossy(&[read("cmdline"), read("environ")].concat()).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_among_the_arguments_is_hidden_at_once_and_stands_in_no_text() {
+    // Takes a connection and says nothing, so that there is time to look.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = silent.local_addr().unwrap().to_string();
+    let token = JoinToken { id: [1; 8], secret: [2; 16], authority: [3; 32] }.reveal();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("identity");
+    let secret = &token[14..26];
+    for given in [vec!["--token".to_owned(), token.clone()], vec![format!("--token={token}")]] {
+        let mut joins = std::process::Command::new(binary("starling-node"))
+            .args(["join", &at, "--name", "web-1", "--folder"])
+            .arg(&folder)
+            .args(&given)
+            .stdin(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The same process, with the token on its standard input.
+        eventually("the arguments without the token", async || {
+            let seen = seen_of(joins.id());
+            if seen.contains("--token-file") && !seen.contains(&token) { Ok(()) } else { Err(seen) }
+        })
+        .await;
+        while joins.try_wait().unwrap().is_none() {
+            let seen = seen_of(joins.id());
+            assert!(!seen.contains(secret), "{seen}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let output = joins.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(said.contains("--token-file is safer") && !said.contains(secret), "{said}");
+    }
+}
+
+/// The image was started once before anybody joined; all hosts made of it have its machine-id.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_hosts_of_one_image_are_ten_nodes() {
+    let fleet = Fleet::new("600");
+    let image = tempfile::tempdir().unwrap();
+    let mut first = Program::daemon(
+        "image",
+        &[fleet.grpc(0)],
+        &[&format!("tls.folder={}", image.path().join("state/identity").display()), "insecure=true"],
+    );
+    eventually("it runs", async || http_get(first.address("admin"), "/live").await.map(drop)).await;
+    assert_eq!(first.stop().await, Some(0));
+    assert!(!image.path().join("state").exists(), "nothing of an identity before join");
+    let token = fleet.token("token", &["--uses", "10"]).await;
+    let text = fs::read_to_string(&token).unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    for number in 1..=10 {
+        let name = format!("vm-{number}");
+        state_folder::replace(Path::new(&token), text.as_bytes(), state_folder::SECRET).unwrap();
+        let (code, said) = fleet.join("starling-node", &fleet.grpc(number % 2), &token, &name, &[]);
+        assert_eq!(code, Some(0), "{name}: {said}");
+        let folder = fleet.issuer.path(&format!("joined-{name}"));
+        let read = |file: &str| fs::read_to_string(Path::new(&folder).join(file)).unwrap();
+        let serial = standing(&Path::new(&folder).join("certificate.pem")).unwrap()[0].serial.clone();
+        let machine = read("joined.toml").lines().find(|line| line.starts_with("machine")).map(str::to_owned);
+        found.insert((read("key.pem"), serial, machine));
+    }
+    let of = |part: fn(&(String, String, Option<String>)) -> String| {
+        found.iter().map(part).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let machines = of(|(_, _, machine)| machine.clone().unwrap_or_default());
+    assert_eq!((of(|(key, ..)| key.clone()), of(|(_, serial, _)| serial.clone()), machines), (10, 10, 1));
+    let (code, said) = fleet.command(&["node", "list", "--role", "node", "--json"]);
+    assert!(code == Some(0) && said.matches("\"name\":\"vm-").count() == 10, "{said}");
+    // And all of them count, at once, though their machine-id is one.
+    let daemons: Vec<Program> = (1..=10).map(|number| fleet.daemon(&format!("vm-{number}"))).collect();
+    eventually("all ten report", async || match fleet.reporting().await? {
+        10 => Ok(()),
+        other => Err(format!("{other} report")),
+    })
+    .await;
+    drop(daemons);
 }
 
 /// Cut off for longer than its certificate lives, it says so, and comes back by itself: the key alone gets the next one.
