@@ -13,7 +13,7 @@ use starling_service::{
     identity::Role,
 };
 use starling_testkit::eventually;
-use starling_tests::{Issuer, LIMIT, Program, aggregator};
+use starling_tests::{Issuer, LIMIT, Launch, Program, aggregator, binary};
 use tonic::Code;
 
 const DIAL: Dial = Dial::within(Duration::from_secs(5));
@@ -206,6 +206,66 @@ async fn a_renewed_certificate_is_taken_up_and_a_wrong_one_is_not() {
     })
     .await;
     ask().await.unwrap();
+}
+
+/// Questions that came to a name server that answers none.
+fn asked(server: &std::net::UdpSocket) -> usize {
+    std::iter::from_fn(|| server.recv_from(&mut [0; 512]).ok()).count()
+}
+
+/// One that the name server does not answer would hold up everybody who comes from there; and a name is no identity.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_connection_comes_from_is_looked_up_nowhere() {
+    let issuer = Issuer::new("test");
+    issuer.issue("aggregator", "agg-1");
+    issuer.issue("operator", "ann");
+    let resolv = issuer.path("resolv.conf");
+    std::fs::write(&resolv, "nameserver 127.9.9.53\n").unwrap();
+    let script = |then: &str| format!("mount --bind {resolv} /etc/resolv.conf && exec {then}");
+    let Ok(server) = std::net::UdpSocket::bind("127.9.9.53:53") else {
+        eprintln!("left out: who runs this may not be a name server");
+        return;
+    };
+    server.set_nonblocking(true).unwrap();
+    // That such a question would be seen.
+    let look = script("timeout 1 getent hosts 127.9.9.9");
+    let looked = std::process::Command::new("unshare").args(["--mount", "sh", "-c", &look]).output();
+    if looked.is_err() || asked(&server) == 0 {
+        eprintln!("left out: no question of a program that looks names up is seen here");
+        return;
+    }
+    let settings = ["cluster=test", "grpc_listen=127.0.0.1:0", "gossip_listen=127.0.0.1:0", "admin_listen=127.0.0.1:0"];
+    let settings = settings.iter().map(|&one| one.to_owned()).chain(["state_dir={dir}/state".to_owned()]);
+    let flags = settings.chain(issuer.settings("agg-1")).flat_map(|setting| ["--set".to_owned(), setting]);
+    let program = binary("starling-aggregator").display().to_string();
+    let begun = ["--mount", "sh", "-c", &script("\"$0\" \"$@\""), &program].map(str::to_owned);
+    let launch = Launch {
+        path: "/usr/bin/unshare".into(),
+        arguments: begun.into_iter().chain(flags).collect(),
+        user: None,
+        lines: None,
+    };
+    let one = Program::launch(launch);
+    let before = asked(&server);
+    let from = async || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.9.9.9:0".parse().unwrap()).unwrap();
+        socket.connect(one.address("grpc")).await.unwrap()
+    };
+    let ann = issuer.security("ann", Role::Operator);
+    let connector = tokio_rustls::TlsConnector::from(ann.credentials().unwrap().client());
+    for _ in 0..100 {
+        connector.connect("aggregator.starling".try_into().unwrap(), from().await).await.unwrap();
+    }
+    // And one that the log names, by its address.
+    let mut odd = from().await;
+    tokio::io::AsyncWriteExt::write_all(&mut odd, b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    eventually("the odd one is logged", async || {
+        let log = one.log();
+        if log.contains("127.9.9.9") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert_eq!((before, asked(&server)), (0, 0), "questions before and after");
 }
 
 /// Who is ready, as one aggregator says.
