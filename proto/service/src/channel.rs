@@ -255,6 +255,24 @@ mod tests {
         );
     }
 
+    /// As of a proxy that holds a certificate of the cluster and speaks HTTP/1.1.
+    #[tokio::test]
+    async fn who_speaks_no_http_2_is_told_to() {
+        let site = Site::new("one");
+        let ours = site.certificate();
+        let me = site.member(Role::Node, "web-1", &ours).security();
+        let mut old = (*site.member(Role::Aggregator, "agg-1", &ours).credentials.server()).clone();
+        old.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio_rustls::TlsAcceptor::from(Arc::new(old)).accept(stream).await.map(drop)
+        });
+        let error = DIAL.connect(&me, &address).await.unwrap_err();
+        assert!(error.contains("no HTTP/2 is spoken there"), "{error}");
+    }
+
     #[tokio::test]
     async fn who_takes_a_connection_and_is_silent_is_told_from_who_is_not_there() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

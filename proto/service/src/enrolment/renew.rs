@@ -337,7 +337,38 @@ impl Trouble {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::KeyPair;
+    use starling_proto::ids::{Machine, NodeId};
+
     use super::*;
+    use crate::credentials::testing::Site;
+
+    #[tokio::test]
+    async fn a_program_starts_with_what_there_was_before_a_file_was_damaged() {
+        let (site, state) = (Site::new("one"), tempfile::tempdir().unwrap());
+        let settings = TlsSettings { folder: Some(state.path().join("identity")), ..TlsSettings::default() };
+        let folder = Folder::at(state.path().join("identity"));
+        let (key, name) = (KeyPair::generate().unwrap(), NodeId::parse("web-1").unwrap());
+        folder.make().unwrap();
+        std::fs::write(folder.files().key, key.serialize_pem()).unwrap();
+        std::process::Command::new("chmod").arg("600").arg(folder.files().key).status().unwrap();
+        for _ in 0..2 {
+            let answer = v1::Membership {
+                certificate: site.certificate_for(&key, Role::Node, "web-1"),
+                authorities: site.certificate(),
+                ..v1::Membership::default()
+            };
+            folder.take(&answer, &key, Machine::default(), ((Role::Node, &name), &[])).unwrap();
+        }
+        for file in
+            [folder.files().key, folder.files().certificate, folder.files().ca, folder.path().join("joined.toml")]
+        {
+            std::fs::write(&file, "").unwrap();
+            // No aggregator is known, nobody could be asked.
+            let security = security(&settings, Role::Node, false).await.unwrap();
+            assert_eq!(security.identity().map(|own| own.name), Some(name.clone()), "{}", file.display());
+        }
+    }
 
     #[test]
     fn what_is_left_of_a_certificate_is_said_in_days() {
