@@ -117,8 +117,14 @@ fn entry_of(node: &IngestNode, about: &About, aggregator: Option<&NodeId>, stopp
         stopped,
         collector_faults: about.collector_faults.clone(),
         silent_reason: about.silent_reason.clone(),
+        host_name: other_name(&about.facts.host_name, &node.id),
         origin: about.origin.clone(),
     }
+}
+
+/// The name of a host, where it says something beside that of its node.
+fn other_name(host: &str, node: &NodeId) -> String {
+    if host.is_empty() || NodeId::sanitised(host) == *node { String::new() } else { host.to_owned() }
 }
 
 fn row_of(reader: &mut RowReader, latest: &Latest, full: bool) -> Row {
@@ -127,4 +133,16 @@ fn row_of(reader: &mut RowReader, latest: &Latest, full: bool) -> Row {
         return Row::at(second.tick, latest.delay_ms);
     }
     reader.read(second.tick, latest.delay_ms, &[&second.cluster, &second.node])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_a_name_of_its_own_only_when_it_differs_from_that_of_its_node() {
+        let node = NodeId::parse("web-1").unwrap();
+        assert_eq!([other_name("web-1", &node), other_name("WEB-1", &node), other_name("", &node)], ["", "", ""]);
+        assert_eq!(other_name("Web-9.example", &node), "Web-9.example");
+    }
 }

@@ -464,6 +464,7 @@ pub(super) fn wire_row(entry: &Entry, row: &Row, tick: u32) -> v1::NodeRow {
         },
         address: if entry.aggregator.is_some() { entry.origin.address.clone() } else { String::new() },
         name_clash: None,
+        host_name: entry.host_name.clone(),
     }
 }
 

@@ -50,6 +50,7 @@ impl Host {
             stopped: row.state() == NodeState::Stopped,
             collector_faults: row.collector_faults.clone(),
             silent_reason: row.silent_reason.clone(),
+            host_name: row.host_name.clone(),
             origin: Some(v1::NodeOrigin { address: row.address.clone(), ..Default::default() }),
             ..v1::NodeEntry::default()
         };

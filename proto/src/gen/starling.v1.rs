@@ -2908,6 +2908,9 @@ pub struct NodeEntry {
     /// As in NodeRow.
     #[prost(string, tag = "9")]
     pub silent_reason: ::prost::alloc::string::String,
+    /// As in NodeRow.
+    #[prost(string, tag = "10")]
+    pub host_name: ::prost::alloc::string::String,
     /// From where its stream comes.
     #[prost(message, optional, tag = "20")]
     pub origin: ::core::option::Option<NodeOrigin>,
@@ -3057,6 +3060,9 @@ pub struct NodeRow {
     /// Another machine that calls itself by this name. Absent when none did in the last minute.
     #[prost(message, optional, tag = "21")]
     pub name_clash: ::core::option::Option<NameClash>,
+    /// The host's own name where it is another than the node's, as after a rename. Empty otherwise, and when unknown.
+    #[prost(string, tag = "22")]
+    pub host_name: ::prost::alloc::string::String,
 }
 /// Everything known of one node at one second.
 #[derive(Clone, PartialEq, ::prost::Message)]

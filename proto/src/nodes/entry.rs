@@ -58,10 +58,14 @@ pub struct Entry {
     pub collector_faults: Vec<v1::CollectorFault>,
     /// Why none of its newest seconds are counted; empty when that is not known.
     pub silent_reason: String,
+    /// The host's own name, where it is another than the node's; empty otherwise, and when that is not known.
+    pub host_name: String,
     /// From where its stream comes, or came.
     pub origin: Origin,
 }
 
+/// Longest [`Entry::host_name`], in characters: the kernel allows no longer one.
+const HOST_NAME_LEN_MAX: usize = 64;
 /// Longest [`Entry::silent_reason`], in characters; a longer one is cut.
 pub const SILENT_REASON_LEN_MAX: usize = 128;
 
@@ -80,6 +84,7 @@ impl Entry {
             stopped: false,
             collector_faults: Vec::new(),
             silent_reason: String::new(),
+            host_name: String::new(),
             origin: Origin::default(),
         })
     }
@@ -97,6 +102,7 @@ impl Entry {
             stopped: self.stopped,
             collector_faults: self.collector_faults.clone(),
             silent_reason: self.silent_reason.clone(),
+            host_name: self.host_name.clone(),
             origin: Some(self.origin.to_wire()),
         }
     }
@@ -122,7 +128,8 @@ impl Entry {
         }
         let (collector_faults, faults_cut) = taken_faults(&from.collector_faults);
         let (silent_reason, whole_reason) = clean(&from.silent_reason, SILENT_REASON_LEN_MAX);
-        cut |= !whole_reason;
+        let (host_name, whole_name) = clean(&from.host_name, HOST_NAME_LEN_MAX);
+        cut |= !whole_reason || !whole_name;
         let entry = Self {
             id: NodeId::parse(&from.node_id)?,
             labels,
@@ -132,6 +139,7 @@ impl Entry {
             stopped: from.stopped,
             collector_faults,
             silent_reason,
+            host_name,
             origin: from.origin.as_ref().map(Origin::from_wire).unwrap_or_default(),
         };
         Ok((entry, cut || faults_cut))
@@ -150,7 +158,7 @@ impl Entry {
         let aggregator = self.aggregator.as_ref().map_or(0, |name| name.as_str().len());
         let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
         let faults: usize = self.collector_faults.iter().map(|fault| fault.collector.len() + fault.reason.len()).sum();
-        let rest = self.silent_reason.len() + self.origin.address.len();
+        let rest = self.silent_reason.len() + self.host_name.len() + self.origin.address.len();
         self.id.as_str().len() + aggregator + labels + faults + rest
     }
 }
@@ -169,6 +177,7 @@ mod tests {
         entry.collector_faults =
             vec![v1::CollectorFault { collector: "cpu".into(), trouble: 1, reason, since_unix_s: 5 }];
         entry.silent_reason = "its clock is 3600 s ahead: its frames are held".into();
+        entry.host_name = "Web-9.example".into();
         let machine = Machine { id: Some([1; 16]), boot: None };
         entry.origin = Origin { address: "127.0.0.1:5000".into(), machine, since_unix_ms: 7 };
         assert_eq!(Entry::from_wire(&entry.to_wire(7)), Ok((entry.clone(), false)));
@@ -176,6 +185,7 @@ mod tests {
         let mut odd = entry.to_wire(7);
         odd.labels = (0..100).map(|i| (format!("{i:03}"), "x".repeat(1_000_000))).collect();
         odd.aggregator_id = "Not A Name".into();
+        odd.host_name = "h".repeat(1_000_000);
         odd.silent_reason = "\u{1b}".repeat(1_000_000) + &"y".repeat(1_000_000);
         let (cut, was_cut) = Entry::from_wire(&odd).unwrap();
         assert!(was_cut && cut.labels.len() == LABELS_MAX && cut.bytes() < 2_000, "{} bytes", cut.bytes());

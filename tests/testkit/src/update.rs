@@ -41,6 +41,7 @@ pub fn update(table: &v1::NodeTable) -> v1::NodesUpdate {
             stopped: from.state() == v1::NodeState::Stopped,
             collector_faults: from.collector_faults.clone(),
             silent_reason: from.silent_reason.clone(),
+            host_name: from.host_name.clone(),
             origin: None,
         });
     }

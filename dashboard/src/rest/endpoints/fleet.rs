@@ -40,6 +40,8 @@ struct ListedNode {
     collector_faults: Vec<Value>,
     /// Why none of its newest seconds are counted; `null` when that is not known.
     silent_reason: Option<String>,
+    /// The host's own name where it is another than the node's; `null` otherwise, and when unknown.
+    host_name: Option<String>,
     labels: BTreeMap<String, String>,
     simulated: bool,
     #[serde(flatten)]
@@ -62,6 +64,7 @@ impl ListedNode {
             name_clash: host.clash().map(clash),
             collector_faults: host.entry().collector_faults.iter().map(fault).collect(),
             silent_reason: Some(host.entry().silent_reason.clone()).filter(|reason| !reason.is_empty()),
+            host_name: Some(host.entry().host_name.clone()).filter(|name| !name.is_empty()),
             labels: host.labels().clone(),
             simulated: host.entry().simulated,
             numbers: numbers(Some(host), numbers::NODE),
