@@ -615,6 +615,7 @@ impl Running {
                 closed: settled,
                 on_disk: self.rooms.intake.ledger.on_disk(),
                 refused: self.rooms.exchange.alerts.as_ref().is_some_and(Alerts::is_refused),
+                blind: self.rooms.exchange.alerts.as_ref().map_or(0, Alerts::blind),
             });
             tokio::select! {
                 biased;

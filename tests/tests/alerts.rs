@@ -320,12 +320,14 @@ async fn a_dead_letter_is_listed_everywhere_and_sent_again() {
         notifier: "ops".into(),
         aggregator_id: aggregator_id.into(),
         letter_id,
+        author: "eve".into(),
     };
     let mut asked = client(&cluster.aggregators[other]).await.unwrap();
     for (request, wanted) in [
         (resend(letter.letter_id, ""), "aggregator_id: is missing"),
         (resend(letter.letter_id, "nobody"), "there is no aggregator"),
         (resend(letter.letter_id + 1_000, &letter.aggregator_id), "is none of ops"),
+        (v1::ResendDeadLettersRequest { author: String::new(), ..resend(0, "") }, "author: is missing"),
         (v1::ResendDeadLettersRequest::default(), "notifier: is missing"),
         (v1::ResendDeadLettersRequest { notifier: "x".into(), ..Default::default() }, "there is none called"),
     ] {
@@ -340,6 +342,13 @@ async fn a_dead_letter_is_listed_everywhere_and_sent_again() {
         _ => Ok(()),
     })
     .await;
+    for at in 0..3 {
+        eventually("who wanted it is noted everywhere", async || match letters(at).await?.resends.as_slice() {
+            [one] if one.author == "eve" && one.resent == 1 && one.letter_id == letter.letter_id => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
     let left = letters(other).await.unwrap();
     assert!(left.letters.is_empty() && taken.load(Ordering::SeqCst) == 1, "{left:?}");
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Episode, Outcome, Rule, Rules, Subject,
-    expression::{Inputs, Sight, Values, Wholes, evaluate},
+    expression::{Inputs, Sight, Values, Wholes, between, evaluate},
     judge::{self, Judged},
     subject::INSTANCES_MAX,
 };
@@ -14,6 +14,9 @@ const OVER_SECONDS: u32 = judge::FLAP_SECONDS;
 /// Seconds in which a subject reports and there is no verdict, from which on what fires is no longer known: a mount that is gone, a
 /// condition that holds no longer. Of a subject that is silent it goes on.
 const UNJUDGED_MAX: u32 = 3_600;
+
+/// Longest detail of a fact, in characters.
+const DETAIL_MAX: usize = 200;
 
 /// One second of one subject.
 #[derive(Clone, Copy)]
@@ -79,6 +82,14 @@ impl Instance {
         if let Some(next) = next.as_mut().filter(|next| next.is_open() && self.unjudged >= UNJUDGED_MAX) {
             next.end(second.tick, Outcome::Forgotten);
         }
+        if let Some(next) = next.as_mut().filter(|next| value.is_some() && next.judged == second.tick) {
+            next.between = between(&rule.expression, &self.inputs);
+            // Of what is over the last one stays.
+            let mut details = rule.expression.facts().filter_map(|fact| sight?.own.detail(fact));
+            if let Some(detail) = details.find(|detail| !detail.is_empty()) {
+                next.detail = detail.chars().take(DETAIL_MAX).collect();
+            }
+        }
         let next = next.filter(|next| !is_past(next, second.tick));
         let changed = match (&self.last, &next) {
             (Some(last), Some(next)) => last != next,
@@ -98,13 +109,21 @@ pub struct Board {
     /// Of rules that compare nodes, by the place of the rule and the attributes: the cluster.
     wholes: HashMap<(usize, Vec<(String, String)>), Wholes>,
     left_out: u64,
+    costs: Option<Costs>,
+}
+
+/// What the rules cost, each by its place.
+struct Costs {
+    /// Nanoseconds of a clock that never goes back.
+    clock: fn() -> u64,
+    nanos: Vec<u64>,
 }
 
 impl Board {
     /// Of these rules; nothing seen yet.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, subjects: HashMap::new(), wholes: HashMap::new(), left_out: 0 }
+        Self { rules, subjects: HashMap::new(), wholes: HashMap::new(), left_out: 0, costs: None }
     }
 
     /// The rules in force.
@@ -119,6 +138,20 @@ impl Board {
         self.left_out
     }
 
+    /// From now on takes the time of each rule by `clock`, in nanoseconds; or no longer.
+    pub fn measure(&mut self, clock: Option<fn() -> u64>) {
+        self.costs = clock.map(|clock| Costs { clock, nanos: vec![0; self.rules.all().len()] });
+    }
+
+    /// The rule that took most of the time since [`Board::measure`], with its part of all.
+    #[must_use]
+    pub fn dearest(&self) -> Option<(&str, f64)> {
+        let nanos = &self.costs.as_ref()?.nanos;
+        let all: u64 = nanos.iter().sum();
+        let (rule, most) = self.rules.all().iter().zip(nanos).max_by_key(|(_, nanos)| **nanos)?;
+        (*most > 0).then(|| (rule.name.as_str(), *most as f64 / all as f64))
+    }
+
     /// Judges a second by all rules of its scope. Returns the episodes that it changed, those too of which only the value or
     /// the second is another.
     pub fn judge(&mut self, second: &Second<'_>, whole: &Whole<'_>) -> Vec<Episode> {
@@ -130,6 +163,7 @@ impl Board {
             if rule.scope != second.subject.scope() || rule.every.is_some() {
                 continue;
             }
+            let began = self.costs.as_ref().map(|costs| (costs.clock)());
             self.left_out += grow(rule, instances, second);
             for instance in instances.iter_mut() {
                 let all = whole.values.filter(|_| rule.expression.compares).map(|values| {
@@ -145,6 +179,11 @@ impl Board {
             instances.retain(|instance| {
                 instance.last.as_ref().is_some_and(Episode::is_open) || instance.seen + OVER_SECONDS > second.tick
             });
+            if let (Some(costs), Some(began)) = (&mut self.costs, began)
+                && let Some(nanos) = costs.nanos.get_mut(place)
+            {
+                *nanos += (costs.clock)().saturating_sub(began);
+            }
         }
         if *second.subject == Subject::Cluster {
             self.wholes.retain(|_, all| all.is_of_late(second.tick));
@@ -248,6 +287,7 @@ impl Board {
     pub fn replace(&mut self, rules: Rules, tick: u32) -> Vec<Episode> {
         let before = std::mem::replace(&mut self.rules, rules);
         self.wholes.clear();
+        self.costs = None;
         let places: Vec<Option<usize>> = before
             .all()
             .iter()

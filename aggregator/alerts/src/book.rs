@@ -17,6 +17,8 @@ use super::{
 pub(crate) const EPISODES_MAX: usize = 10_000;
 /// Acknowledgements and silences that are kept; a further one is refused.
 pub(crate) const CONTROLS_MAX: usize = 10_000;
+/// Notes of who had dead letters sent again. Beyond it the oldest goes.
+pub(crate) const RESENDS_MAX: usize = 100;
 /// Notes of what notifiers were told: of each episode three. Beyond it those of the oldest episodes go.
 pub(crate) const DELIVERIES_MAX: usize = 3 * EPISODES_MAX;
 /// How far ahead of our clock a record may be made, in milliseconds: one from farther ahead would win for ever.
@@ -199,6 +201,17 @@ impl Book {
             }
             Some(_) => return Put::Known,
             None if u64::from(control.expires_tick) * 1_000 < now_ms => return Put::Known,
+            None if key.starts_with(control::RESEND) => {
+                if self.resends().count() >= RESENDS_MAX
+                    && let Some(oldest) = self.oldest_resend()
+                {
+                    if key < oldest {
+                        return Put::Known;
+                    }
+                    self.controls.remove(&oldest);
+                }
+                self.controls.insert(key.clone(), Held::new(control, revision, 0, Some(&named)));
+            }
             None if held >= CONTROLS_MAX => {
                 return Put::Refused(format!("{CONTROLS_MAX} acknowledgements and silences are kept: end some first"));
             }
@@ -314,9 +327,10 @@ impl Book {
 
     /// Notifiers whose receivers take nothing, as those say that try, at `now_ms`.
     #[must_use]
-    pub fn notifiers_failing(&self, now_ms: u64) -> usize {
+    pub fn notifiers_failing(&self, now_ms: u64) -> Vec<&str> {
         let notes = self.deliveries.range((TROUBLE_ID, String::new())..).map(|(_, held)| &held.record);
-        notes.filter(|note| note.firing && note.at_unix_ms.saturating_add(TROUBLE_KEPT_MS) > now_ms).count()
+        let failing = notes.filter(|note| note.firing && note.at_unix_ms.saturating_add(TROUBLE_KEPT_MS) > now_ms);
+        failing.map(|note| note.notifier.as_str()).collect()
     }
 
     /// A version for a record that is made now: after all that were seen.
@@ -354,8 +368,43 @@ impl Book {
         self.controls.values().filter(|held| !held.record.deleted).filter_map(|held| {
             match held.record.what.as_ref()? {
                 What::Silence(silence) => Some(silence),
-                What::Acknowledgement(_) => None,
+                What::Acknowledgement(_) | What::Resend(_) => None,
             }
+        })
+    }
+
+    /// Who had dead letters sent again, oldest first.
+    pub fn resends(&self) -> impl Iterator<Item = &v1::DeadLetterResend> {
+        self.controls.range(control::RESEND.to_owned()..).map_while(|(_, held)| match held.record.what.as_ref()? {
+            What::Resend(resend) => Some(resend),
+            What::Silence(_) | What::Acknowledgement(_) => None,
+        })
+    }
+
+    fn oldest_resend(&self) -> Option<String> {
+        let first = self.controls.range(control::RESEND.to_owned()..).next();
+        first.map(|(key, _)| key.clone()).filter(|key| key.starts_with(control::RESEND))
+    }
+
+    /// The record of who had dead letters sent again, to be put and shared.
+    ///
+    /// # Errors
+    /// The field that is wrong.
+    pub fn resend(
+        &self,
+        resend: v1::DeadLetterResend,
+        origin: &str,
+        now_ms: u64,
+    ) -> Result<v1::AlertControl, ControlError> {
+        control::check_resend(&resend)?;
+        let author = resend.author.clone();
+        Ok(v1::AlertControl {
+            version: self.next_version(now_ms),
+            origin: origin.to_owned(),
+            deleted: false,
+            expires_tick: ((now_ms / 1_000) as u32).saturating_add(OVER_KEPT),
+            author,
+            what: Some(What::Resend(v1::DeadLetterResend { at_unix_ms: now_ms, ..resend })),
         })
     }
 
@@ -379,7 +428,7 @@ impl Book {
             Some(What::Acknowledgement(one)) => {
                 one.acknowledgement.as_ref().is_some_and(|one| one.until_tick.is_none_or(|until| until > tick))
             }
-            None => false,
+            Some(What::Resend(_)) | None => false,
         };
         let held = self.controls.values().filter(|held| !held.record.deleted && is_in_force(&held.record));
         held.fold(0, |all, held| all ^ held.hash)

@@ -120,6 +120,16 @@ pub(crate) fn check_possible(matchers: &[v1::AlertMatcher]) -> Result<(), Contro
     Ok(())
 }
 
+/// Checks a note of who had dead letters sent again.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn check_resend(resend: &v1::DeadLetterResend) -> Result<(), ControlError> {
+    text("author", &resend.author, true)?;
+    text("notifier", &resend.notifier, true)?;
+    text("aggregator_id", &resend.aggregator_id, false)
+}
+
 /// Checks a silence.
 ///
 /// # Errors
@@ -144,6 +154,9 @@ pub(crate) fn check_silence(silence: &v1::AlertSilence) -> Result<(), ControlErr
     }
 }
 
+/// Keys of the notes of who had dead letters sent again begin so, and go on in the order in which they were made.
+pub(crate) const RESEND: &str = "resend/";
+
 /// The key of the silence of this name.
 pub(crate) fn silence_key(id: &str) -> String {
     format!("silence/{id}")
@@ -154,6 +167,7 @@ pub(crate) fn key(control: &v1::AlertControl) -> Option<String> {
     match control.what.as_ref()? {
         What::Acknowledgement(one) => Some(format!("acknowledgement/{}", one.episode_id)),
         What::Silence(one) => Some(silence_key(&one.silence_id)),
+        What::Resend(_) => Some(format!("{RESEND}{:016x} {}", control.version, control.origin)),
     }
 }
 
@@ -164,6 +178,7 @@ pub(crate) fn check(control: &v1::AlertControl) -> Result<(), ControlError> {
     }
     match &control.what {
         None => Err(wrong("record", "is neither an acknowledgement nor a silence")),
+        Some(What::Resend(one)) => check_resend(one),
         Some(What::Silence(silence)) => check_silence(silence),
         Some(What::Acknowledgement(one)) => {
             if super::EpisodeId::parse(&one.episode_id).is_none() {

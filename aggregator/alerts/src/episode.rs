@@ -110,7 +110,7 @@ pub struct Episode {
     pub severity: Severity,
     /// The severities it had, each with the second from which on; the newest 16.
     pub severities: Vec<(u32, Severity)>,
-    /// The first bad second.
+    /// The first bad second; of a node that is silent the last that was heard of it ([`Rule::is_of_silence`]).
     pub since: u32,
     /// When it fired.
     pub fired: Option<u32>,
@@ -120,6 +120,8 @@ pub struct Episode {
     pub judged: u32,
     /// The value then; of the last second that had one.
     pub value: f64,
+    /// Between which values that lies, of a trend.
+    pub between: Option<(f64, f64)>,
     /// The value when it fired.
     pub value_at_firing: f64,
     /// The worst value.
@@ -132,6 +134,8 @@ pub struct Episode {
     pub absent_since: Option<u32>,
     /// Seconds in which it was open and nothing was known: there was no value, or nobody judged.
     pub unseen: u32,
+    /// Whom or what it is about beside its subject, in words that came with the facts of the rule; empty for nothing.
+    pub detail: String,
     /// How often it went from bad to good and back.
     pub crossings: u32,
     /// When the same rule fired for the same subject, in the ten minutes before it fired last and then.
@@ -152,6 +156,8 @@ impl Episode {
         severity: Severity,
     ) -> Self {
         let limit = rule.level_of(severity).map_or((0.0, 0.0), |level| (level.fire, level.clear));
+        // Only the name is of the second in which it began: another rule may judge the same silence later.
+        let since = if rule.is_of_silence() { tick.saturating_sub(value as u32) } else { tick };
         Self {
             id: EpisodeId::of(&rule.name, subject, attributes, tick),
             rule: rule.name.clone(),
@@ -161,17 +167,19 @@ impl Episode {
             state: State::Pending,
             severity,
             severities: vec![(tick, severity)],
-            since: tick,
+            since,
             fired: None,
             ended: None,
             judged: tick,
             value,
+            between: None,
             value_at_firing: value,
             worst: value,
             limit,
             good_since: None,
             absent_since: None,
             unseen: 0,
+            detail: String::new(),
             crossings: 0,
             fires: Vec::new(),
             coverage: (0, 0),

@@ -55,6 +55,10 @@ pub const CLUSTER_DISPUTED: &str = "cluster.aggregators_disputed";
 pub const CLUSTER_RULES: &str = "cluster.rules_refused";
 /// Seconds by which the evaluation of alerts is behind.
 pub const CLUSTER_LAG: &str = "cluster.evaluation_lag_seconds";
+/// Seconds by which the clock of an aggregator is wrong.
+pub const CLUSTER_CLOCKS: &str = "cluster.clock_skew_seconds";
+/// Aggregators that lost all their nodes at once.
+pub const CLUSTER_BLIND: &str = "cluster.aggregators_blind";
 /// Rules whose queries fail.
 pub const CLUSTER_QUERIES: &str = "cluster.alert_queries_failing";
 
@@ -65,7 +69,7 @@ pub const CLUSTER_NOTIFIERS: &str = "cluster.notifiers_failing";
 pub const OF_ALERTING: [&str; 4] = [CLUSTER_RULES, CLUSTER_LAG, CLUSTER_QUERIES, CLUSTER_NOTIFIERS];
 
 /// All of them.
-pub const FACTS: [Fact; 18] = [
+pub const FACTS: [Fact; 20] = [
     fact(
         NODE_SILENT,
         Scope::Node,
@@ -104,6 +108,18 @@ pub const FACTS: [Fact; 18] = [
     ),
     fact(CLUSTER_STORES, Scope::Cluster, Unit::Number, "aggregators that do not write their history"),
     fact(
+        CLUSTER_CLOCKS,
+        Scope::Cluster,
+        Unit::Number,
+        "seconds by which the clock of an aggregator is off: of three or more from the one in the middle, of two from each other",
+    ),
+    fact(
+        CLUSTER_BLIND,
+        Scope::Cluster,
+        Unit::Number,
+        "aggregators that lost five or more nodes within moments, and have none since",
+    ),
+    fact(
         CLUSTER_CERTIFICATES,
         Scope::Cluster,
         Unit::Number,
@@ -121,13 +137,13 @@ pub const FACTS: [Fact; 18] = [
         Unit::Number,
         "1 while the file of rules or of notifiers is refused and the former one is in force",
     ),
-    fact(CLUSTER_LAG, Scope::Cluster, Unit::Number, "seconds by which the evaluation of rules is behind"),
     fact(
-        CLUSTER_QUERIES,
+        CLUSTER_LAG,
         Scope::Cluster,
         Unit::Number,
-        "rules in PromQL whose last evaluation failed, or was late by more than its period",
+        "seconds by which the evaluation of rules is behind, or that of one in PromQL by more than its period",
     ),
+    fact(CLUSTER_QUERIES, Scope::Cluster, Unit::Number, "rules in PromQL whose last evaluation failed"),
     fact(CLUSTER_NOTIFIERS, Scope::Cluster, Unit::Number, "notifiers whose receivers take nothing"),
 ];
 

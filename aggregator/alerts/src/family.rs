@@ -25,6 +25,17 @@ fn holds(subject: &Subject, episode: &Episode, labels: &LabelsOf<'_>) -> bool {
     group.label().is_none_or(|(key, value)| labels(node.as_str()).iter().any(|(k, v)| k == key && v == value))
 }
 
+/// Whether nothing is known of `episode` because its node is gone, as `parent` says, an episode of `rule`.
+#[must_use]
+pub fn is_of_gone(rule: &Rule, parent: &Episode, episode: &Episode) -> bool {
+    rule.is_of_silence()
+        && parent.state == State::Firing
+        && episode.is_open()
+        && episode.absent_since.is_some()
+        && parent.subject == episode.subject
+        && parent.id != episode.id
+}
+
 /// Seconds after the end of a parent in which those under it are not told: what is well again needs some to be seen.
 pub const SETTLE: u32 = 15;
 

@@ -16,13 +16,16 @@
 //! - [`Exchange`]: what one aggregator gives another; [`News`]: what notifiers are to hear of the book, and when;
 //! - [`trial`]: tests of rules from a file;
 //! - [`backtest`]: what a rule would have said of history;
+//! - [`clocks`]: whose clock is wrong; [`lateness`]: how many evaluations were missed; [`blind`]: who lost all its nodes at once;
 //! - [`shown`]: an episode with all that people want to know of it.
 //!
 //! Time is event time: the second (Unix time) whose values are judged, never the clock of who judges.
 
 pub mod backtest;
+pub mod blind;
 mod board;
 mod book;
+pub mod clocks;
 pub mod control;
 pub mod defaults;
 mod episode;
@@ -32,6 +35,7 @@ pub mod expression;
 pub mod facts;
 pub mod family;
 pub mod judge;
+pub mod lateness;
 mod matcher;
 mod news;
 pub mod query;

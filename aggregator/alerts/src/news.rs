@@ -33,6 +33,8 @@ pub struct News {
     /// Rules that have others under them, and those others.
     parents: HashSet<String>,
     children: HashSet<String>,
+    /// Rules under whose episodes all stands that is open of their node.
+    of_silence: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,8 @@ impl News {
     pub fn by(&mut self, rules: &Rules) {
         let parents = || rules.all().iter().filter(|rule| !rule.children.is_empty());
         self.parents = parents().map(|rule| rule.name.clone()).collect();
+        let of_silence = rules.all().iter().filter(|rule| rule.is_of_silence());
+        self.of_silence = of_silence.map(|rule| rule.name.clone()).collect();
         self.children = parents().flat_map(|rule| rule.children.clone()).collect();
     }
 
@@ -68,6 +72,9 @@ impl News {
                 Record::Episode(episode) if episode.has_fired() => {
                     // Whether those under it are told depends on it.
                     said |= self.parents.contains(&episode.rule);
+                    // Once when it begins and when it ends: its value changes each second.
+                    let turns = !episode.is_open() || episode.fired == Some(episode.judged);
+                    said |= turns && self.of_silence.contains(&episode.rule);
                     let in_any_case = episode.is_open() && self.children.contains(&episode.rule);
                     let new = Waiting { revision, until: now_ms + SHARED_WITHIN, in_any_case };
                     self.waiting.entry(episode.id).or_insert(new).revision = revision;

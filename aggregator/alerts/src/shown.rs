@@ -1,11 +1,11 @@
 //! An episode with all that people want to know of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use starling_proto::{catalogue::Unit, v1};
 
 use super::{
-    Book, Episode, Matcher, Rule, Rules, State, control,
+    Book, Episode, EpisodeId, Matcher, Rule, Rules, State, Subject, backtest, control,
     family::{self, LabelsOf},
     verdict, words,
 };
@@ -25,15 +25,30 @@ pub struct Shown<'a> {
     pub tick: u32,
     /// What fires or did a moment ago and has others under it, and whether it is silenced.
     parents: Vec<(&'a Rule, &'a Episode, bool)>,
+    /// Nodes that are gone, each with the episode that says so.
+    gone: HashMap<&'a Subject, (&'a Rule, &'a Episode)>,
+    /// What is unknown since, by the same.
+    unknown: HashMap<&'a Subject, Vec<&'a Episode>>,
 }
 
 impl<'a> Shown<'a> {
     /// By `rules`, of the records in `book` as they are at `tick`; `labels` are those of a node.
     #[must_use]
     pub fn new(rules: &'a Rules, book: &'a Book, labels: &'a LabelsOf<'a>, tick: u32) -> Self {
-        let mut shown = Self { rules, book, labels, tick, parents: Vec::new() };
+        let (parents, gone, unknown) = (Vec::new(), HashMap::new(), HashMap::new());
+        let mut shown = Self { rules, book, labels, tick, parents, gone, unknown };
         let has_children = rules.all().iter().any(|rule| !rule.children.is_empty());
-        let open = if has_children { book.open() } else { Vec::new() };
+        let knows_silence = rules.all().iter().any(|rule| rule.is_of_silence());
+        let open = if has_children || knows_silence { book.open() } else { Vec::new() };
+        let gone = open.iter().copied().filter(|one| one.state == State::Firing).filter_map(|one| {
+            let rule: &'a Rule = rules.get(&one.rule).filter(|rule| rule.is_of_silence())?;
+            Some((&one.subject, (rule, one)))
+        });
+        shown.gone = gone.collect();
+        let unknown: Vec<&Episode> = open.iter().copied().filter(|one| shown.gone(one).is_some()).collect();
+        for one in unknown {
+            shown.unknown.entry(&one.subject).or_default().push(one);
+        }
         let over = book.episodes().filter(|one| has_children && family::settles(one, tick));
         let parents = open.into_iter().filter(|one| one.state == State::Firing).chain(over).filter_map(|one| {
             let rule: &'a Rule = rules.get(&one.rule).filter(|rule| !rule.children.is_empty())?;
@@ -49,7 +64,14 @@ impl<'a> Shown<'a> {
             family::is_child(rule, parent, episode, self.labels)
                 && family::holds_back(parent, *is_silenced, episode, self.tick)
         };
-        self.parents.iter().find(holds).map(|(_, parent, _)| *parent)
+        let wider = self.parents.iter().find(holds).map(|(_, parent, _)| *parent);
+        wider.or_else(|| self.gone(episode).filter(|gone| self.silenced_by(gone).is_empty()))
+    }
+
+    /// The episode that says that the node of `episode` is gone, when nothing is known of it since.
+    fn gone(&self, episode: &Episode) -> Option<&'a Episode> {
+        let (rule, gone) = self.gone.get(&episode.subject)?;
+        family::is_of_gone(rule, gone, episode).then_some(*gone)
     }
 
     /// One alert as messages have it: with the names of those that stand under it.
@@ -68,13 +90,26 @@ impl<'a> Shown<'a> {
                 alert.sentence += &format!(" and {} more", under.len() - NAMES_MAX);
             }
         }
+        if self.gone.get(&episode.subject).is_some_and(|(_, gone)| gone.id == episode.id) {
+            let unknown = self.unknown.get(&episode.subject).into_iter().flatten();
+            for (at, one) in unknown.take(NAMES_MAX).enumerate() {
+                alert.sentence += if at == 0 { "; unknown since then: " } else { ", " };
+                alert.sentence += &one.rule;
+            }
+        }
         alert
     }
+
     /// The labels by which an episode is matched.
     #[must_use]
     pub fn labels(&self, episode: &Episode) -> BTreeMap<String, String> {
         let of_node = (self.labels)(episode.subject.name());
         control::labels(episode, self.rules.get(&episode.rule).map(|rule| &**rule), &of_node)
+    }
+
+    fn node_labels(&self, episode: &Episode) -> impl Iterator<Item = control::Label> {
+        let node = episode.subject.node().map(|node| (self.labels)(node.as_str()));
+        node.into_iter().flatten()
     }
 
     fn is_of_alerting(&self, episode: &Episode) -> bool {
@@ -115,14 +150,17 @@ impl<'a> Shown<'a> {
         let Some(rule) = rule else { return bare };
         let value = |value: f64| words::value(value, rule.unit);
         v1::Alert {
-            sentence: words::sentence(rule, episode),
+            sentence: match self.gone(episode) {
+                Some(_) => words::of_gone(rule, episode),
+                None => words::sentence(rule, episode),
+            },
             description: words::filled(&rule.description, rule, episode),
             resolution: words::filled(&rule.resolution, rule, episode),
             runbook: rule.runbook.clone(),
             expression: rule.text.clone(),
-            labels: rule.labels.clone().into_iter().collect(),
+            labels: self.node_labels(episode).chain(rule.labels.clone()).collect(),
             unit: unit(rule.unit).to_owned(),
-            value_text: value(episode.value),
+            value_text: words::measured(rule, episode),
             worst_text: value(episode.worst),
             limit_text: value(episode.limit.0),
             above: rule.above,
@@ -148,6 +186,15 @@ impl<'a> Shown<'a> {
                 alerts[parent_at].children.push(child.id.to_string());
             }
         }
+        // What is unknown since its node is gone stands under that, whatever else it is part of.
+        let places: HashMap<EpisodeId, usize> = open.iter().enumerate().map(|(at, one)| (one.id, at)).collect();
+        for (at, one) in open.iter().enumerate() {
+            let Some(gone) = self.gone(one) else { continue };
+            alerts[at].parent = gone.id.to_string();
+            if let Some(parent_at) = places.get(&gone.id) {
+                alerts[*parent_at].children.push(one.id.to_string());
+            }
+        }
         alerts
     }
 
@@ -160,6 +207,19 @@ impl<'a> Shown<'a> {
             heard.filter_map(|one| Some((&**self.rules.get(&one.rule)?, one))).collect();
         verdict::of(&with_rules, self.labels, healthy)
     }
+}
+
+/// What of history an alert is charted by; `None` when its rule judges no series that is kept.
+#[must_use]
+pub fn chart(rule: &Rule, episode: &Episode) -> Option<v1::AlertChart> {
+    let (wanted, reaches, of) = backtest::charted(rule)?;
+    let series = wanted.into_iter().map(|one| v1::AlertChartSeries {
+        name: one.name,
+        attributes: one.attributes.into_iter().chain(episode.attributes.iter().cloned()).collect(),
+        statistic: one.statistics.into_iter().next().unwrap_or_default(),
+    });
+    let limit = Some(reaches.unwrap_or(episode.limit.0));
+    Some(v1::AlertChart { series: series.collect(), limit, unit: unit(of).to_owned() })
 }
 
 /// The word for a unit.
@@ -204,5 +264,75 @@ pub fn rule(rule: &Rule, open: u32) -> v1::AlertRule {
         unit: unit(rule.unit).to_owned(),
         every_seconds: rule.every,
         ..v1::AlertRule::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_proto::ids::NodeId;
+
+    use super::*;
+    use crate::{
+        Record, defaults,
+        judge::{self, Judged},
+    };
+
+    const T0: u32 = 1_800_025_378;
+
+    /// An episode of `rule` that fires after `values`, a second each from [`T0`] on.
+    fn run(rules: &Rules, rule: &str, node: &str, values: impl IntoIterator<Item = Option<f64>>) -> Episode {
+        let rule = rules.get(rule).unwrap();
+        let subject = Subject::Node(NodeId::parse(node).unwrap());
+        let mut last = None;
+        for (tick, value) in (T0..).zip(values) {
+            let judged = Judged { tick, value, coverage: (9, 10) };
+            last = judge::step(rule, (&subject, &[]), last.as_ref(), judged);
+        }
+        last.unwrap()
+    }
+
+    #[test]
+    fn what_is_unknown_of_a_node_that_is_gone_stands_under_that() {
+        // A59: its memory is full for two minutes, then it is switched off for ten.
+        let rules = defaults::with(&[], &[]).unwrap();
+        let full = || (0..120).map(|_| Some(0.98));
+        let memory = run(&rules, "memory-low", "web-6", full().chain((0..600).map(|_| None)));
+        let other = run(&rules, "memory-low", "web-7", full());
+        let silent = (0..600).map(|second| Some(f64::from(second)));
+        let gone = run(&rules, "node-gone", "web-6", (0..120).map(|_| Some(0.0)).chain(silent));
+        let mut book = Book::default();
+        for one in [&memory, &other, &gone] {
+            book.put(Record::Episode((*one).clone()), u64::from(T0 + 1_000) * 1_000);
+        }
+        let labels = |_: &str| vec![("zone".to_owned(), "a".to_owned())];
+        let shown = Shown::new(&rules, &book, &labels, T0 + 720);
+        let open = shown.open();
+        let of = |id: EpisodeId| {
+            open.iter().find(|one| one.episode.as_ref().is_some_and(|e| e.episode_id == id.to_string())).unwrap()
+        };
+        let (under, parent) = (of(memory.id), of(gone.id));
+        assert_eq!((&under.parent, &under.held_back_by), (&gone.id.to_string(), &gone.id.to_string()));
+        assert_eq!(parent.children, [memory.id.to_string()]);
+        assert!(of(other.id).parent.is_empty() && of(other.id).held_back_by.is_empty());
+        assert!(under.sentence.ends_with("; unknown since 15:04:58 UTC: the node is gone"), "{}", under.sentence);
+        assert_eq!(under.labels.get("zone").map(String::as_str), Some("a"));
+        let told = shown.told(&gone).sentence;
+        assert_eq!(told, "web-6 is gone: last heard 15:04:58 UTC, 9 min ago; unknown since then: memory-low");
+        // It is back: nothing is held back, and the same episode goes on or says how long nothing was known.
+        let mut over = gone.clone();
+        over.end(T0 + 721, crate::Outcome::Recovered);
+        book.put(Record::Episode(over), u64::from(T0 + 1_000) * 1_000);
+        let shown = Shown::new(&rules, &book, &labels, T0 + 721);
+        assert!(shown.alert(&memory).held_back_by.is_empty());
+        let rule = rules.get("memory-low").unwrap();
+        let back = (T0 + 720..T0 + 790).fold(memory, |last, tick| {
+            let judged = Judged { tick, value: Some(0.3), coverage: (10, 10) };
+            judge::step(rule, (&last.subject.clone(), &[]), Some(&last), judged).unwrap()
+        });
+        let sentence = shown.alert(&back).sentence;
+        assert!(
+            sentence.contains("(recovered); now 30 %") && sentence.ends_with("nothing was known for 10 min of it"),
+            "{sentence}"
+        );
     }
 }

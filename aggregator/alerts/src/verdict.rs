@@ -68,6 +68,10 @@ fn cause(parts: &mut Vec<v1::AlertVerdictPart>, rule: &Rule, episodes: &[&Episod
     parts.push(v1::AlertVerdictPart { text, node_id: String::new(), episode_id: first.id.to_string() });
     names(parts, ", also ", &episodes[1..]);
     names(parts, ": ", under);
+    // Not twice.
+    if episodes.len() == 1 && rule.summary.contains("{since}") {
+        return;
+    }
     parts.push(plain(format!(" since {}", clock(episodes.iter().map(|one| one.since).min().unwrap_or(first.since)))));
 }
 
@@ -153,7 +157,7 @@ mod tests {
         assert_eq!((verdict.word.as_str(), verdict.severity()), ("Degraded", v1::AlertSeverity::Error));
         assert_eq!(
             text(&verdict),
-            "web-3 is gone: it has not reported for 4 s since 15:03 UTC; \
+            "web-3 is gone: last heard 15:02:56 UTC, 4 s ago; \
              web-2 has its CPU 99 % busy, also web-1 since 15:01 UTC."
         );
         all.swap(0, 2);
@@ -169,7 +173,7 @@ mod tests {
         let mut memory = fired(&rules, "memory-low", "web-6", SINCE, 0.98);
         memory.1.absent_since = Some(SINCE + 120);
         let all = vec![memory, fired(&rules, "node-gone", "web-6", SINCE + 120, 4.0)];
-        assert_eq!(text(&said(&all)), "web-6 is gone: it has not reported for 4 s since 15:03 UTC.");
+        assert_eq!(text(&said(&all)), "web-6 is gone: last heard 15:02:56 UTC, 4 s ago.");
         assert!(text(&said(&all[..1])).contains("memory"), "without that it is said");
     }
 

@@ -7,6 +7,8 @@ use starling_proto::histogram::Histogram;
 /// Parts of a window: it ends with the second that is judged and is shorter than asked for by less than one part. What is
 /// kept of a window does not depend on how long it is.
 const SLOTS: u32 = 12;
+/// A pace seldom stays: what a trend says lies at least this part of its slope to both sides.
+const PACE: f64 = 0.2;
 /// A third of a window changes at least as fast as all of it divided by this, where there is a trend.
 const STEADY: f64 = 3.0;
 /// Seconds that stand for "never": a year. A value, not none: what will not be reached is well.
@@ -41,6 +43,27 @@ impl Span {
     pub(crate) const fn second(value: f64) -> Self {
         Self { seconds: 1, mean: value, low: value, high: value }
     }
+}
+
+/// The straight line through a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Trend {
+    /// Change per second.
+    pub(crate) slope: f64,
+    /// Its value now.
+    pub(crate) now: f64,
+    /// The least and the most change per second of the same direction: of the slowest and the fastest third of the window, at least a
+    /// fifth slower and faster.
+    pub(crate) pace: (f64, f64),
+}
+
+/// When a trend reaches a value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Until {
+    /// Seconds: 0 when it did within the window, [`NEVER`] when it does not.
+    pub(crate) seconds: f64,
+    /// The earliest and the latest, by [`Trend::pace`]; `None` when it does not or did.
+    pub(crate) between: Option<(f64, f64)>,
 }
 
 /// One value over the last seconds.
@@ -140,7 +163,7 @@ impl Window {
     /// Change per second by the straight line that fits the parts best (least squares), with its value now; `None` with
     /// fewer than half of the parts. What does not change in the last third of the window as in the one before is no trend but a
     /// step, and changes by nothing: a backup, a log that is rotated.
-    pub(crate) fn trend(&self) -> Option<(f64, f64)> {
+    pub(crate) fn trend(&self) -> Option<Trend> {
         let point = |slot: &Slot| (slot.number, slot.sum / f64::from(slot.seconds.max(1)));
         let points: Vec<(u32, f64)> = self.slots.iter().map(point).collect();
         if points.len() < 3 || points.len() < self.parts.div_ceil(2) as usize {
@@ -148,6 +171,7 @@ impl Window {
         }
         let (mut slope, now) = line(&points)?;
         let (third, last) = (self.parts / 3, points.last()?.0);
+        let (mut slowest, mut fastest) = ((1.0 - PACE) * slope.abs(), (1.0 + PACE) * slope.abs());
         if third >= 2 {
             for back in [0, third] {
                 let from = points.partition_point(|(number, _)| number + third + back <= last);
@@ -156,21 +180,25 @@ impl Window {
                 if of_third * slope <= 0.0 || of_third.abs() < slope.abs() / STEADY {
                     slope = 0.0;
                 }
+                (slowest, fastest) = (slowest.min(of_third.abs()), fastest.max(of_third.abs()));
             }
         }
-        Some((slope / f64::from(self.part), now))
+        let per_second = |of: f64| of.copysign(slope) / f64::from(self.part);
+        Some(Trend { slope: slope / f64::from(self.part), now, pace: (per_second(slowest), per_second(fastest)) })
     }
 
-    /// Seconds until the trend reaches `limit`: 0 when it did within the window, [`NEVER`] when it does not.
-    pub(crate) fn until(&self, limit: f64) -> Option<f64> {
-        let (slope, now) = self.trend()?;
+    /// Until the trend reaches `limit`.
+    pub(crate) fn until(&self, limit: f64) -> Option<Until> {
+        let Trend { slope, now, pace: (slowest, fastest) } = self.trend()?;
         let left = limit - now;
         let began = limit - (now - slope * f64::from(self.part * self.parts));
-        Some(match left * slope {
-            towards if towards > 0.0 => (left / slope).min(NEVER),
-            _ if left * began < 0.0 => 0.0,
-            _ => NEVER,
-        })
+        let (seconds, comes) = match left * slope {
+            towards if towards > 0.0 => ((left / slope).min(NEVER), left / slope < NEVER),
+            _ if left * began < 0.0 => (0.0, false),
+            _ => (NEVER, false),
+        };
+        let between = comes.then(|| ((left / fastest).min(NEVER), (left / slowest).min(NEVER)));
+        Some(Until { seconds, between })
     }
 }
 
@@ -244,10 +272,30 @@ mod tests {
         (0..1_000).for_each(|tick| window.push(tick, Some(f64::from(tick) * 0.001), None));
         assert_eq!(window.trend(), None, "less than half of it");
         (1_000..3_600).for_each(|tick| window.push(tick, Some(f64::from(tick) * 0.001), None));
-        let (slope, now) = window.trend().unwrap();
+        let Trend { slope, now, .. } = window.trend().unwrap();
         assert!((slope - 0.001).abs() < 1e-9 && (now - 3.45).abs() < 0.01, "{slope} {now}");
-        assert!((window.until(7.05).unwrap() - 3_600.0).abs() < 20.0, "{:?}", window.until(7.05));
-        assert_eq!((window.until(3.0), window.until(-1.0)), (Some(0.0), Some(NEVER)), "it was reached; it goes away");
+        let until = window.until(7.05).unwrap();
+        assert!((until.seconds - 3_600.0).abs() < 20.0, "{until:?}");
+        let (earliest, latest) = until.between.unwrap();
+        assert!(
+            (earliest - 3_000.0).abs() < 20.0 && (latest - 4_500.0).abs() < 20.0,
+            "a fifth faster or slower: {until:?}"
+        );
+        let at = |limit| window.until(limit).map(|until| (until.seconds, until.between));
+        assert_eq!((at(3.0), at(-1.0)), (Some((0.0, None)), Some((NEVER, None))), "it was reached; it goes away");
+    }
+
+    #[test]
+    fn what_slows_down_is_between_its_slowest_and_its_fastest_third() {
+        // A43: twice as fast in the first half hour as in the second.
+        let mut window = Window::new(3_600);
+        let value = |tick: u32| f64::from(tick.min(1_800)) * 0.002 + f64::from(tick.saturating_sub(1_800)) * 0.001;
+        (0..3_600).for_each(|tick| window.push(tick, Some(value(tick)), None));
+        let trend = window.trend().unwrap();
+        let until = window.until(trend.now + 3.6).unwrap();
+        let (earliest, latest) = until.between.unwrap();
+        assert!(earliest < until.seconds && until.seconds < latest && latest - 3_600.0 < 1.0, "{trend:?} {until:?}");
+        assert!(latest > 1.25 * until.seconds + 1.0, "wider than for a steady one: {until:?}");
     }
 
     #[test]
@@ -255,7 +303,7 @@ mod tests {
         for at in 0..3_600 {
             let mut window = Window::new(3_600);
             (0..3_600).step_by(60).for_each(|tick| window.push(tick, Some(f64::from(u8::from(tick >= at))), None));
-            let (slope, _) = window.trend().unwrap();
+            let slope = window.trend().unwrap().slope;
             assert!(slope == 0.0, "a step at {at}: {slope}");
         }
     }

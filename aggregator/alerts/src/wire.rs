@@ -120,6 +120,8 @@ impl From<&Episode> for v1::AlertEpisode {
             outcome: episode.ended.map_or(v1::AlertOutcome::Unspecified, |(_, outcome)| outcome.into()).into(),
             judged_tick: episode.judged,
             value: Some(episode.value),
+            value_low: episode.between.map(|(low, _)| low),
+            value_high: episode.between.map(|(_, high)| high),
             value_at_firing: Some(episode.value_at_firing),
             worst: Some(episode.worst),
             limit: Some(episode.limit.0),
@@ -127,6 +129,7 @@ impl From<&Episode> for v1::AlertEpisode {
             good_since_tick: episode.good_since,
             absent_since_tick: episode.absent_since,
             unseen_seconds: episode.unseen,
+            detail: episode.detail.clone(),
             crossings: episode.crossings,
             fires: episode.fires.clone(),
             nodes_reporting: Some(episode.coverage.0),
@@ -148,6 +151,9 @@ impl TryFrom<v1::AlertEpisode> for Episode {
             || !wire.attributes.iter().all(|one| bounded(&one.key) && bounded(&one.value))
         {
             return Err(WireError("attribute"));
+        }
+        if !bounded(&wire.detail) {
+            return Err(WireError("detail"));
         }
         if wire.severities.len() > LIST_MAX || wire.fires.len() > LIST_MAX {
             return Err(WireError("list"));
@@ -180,6 +186,7 @@ impl TryFrom<v1::AlertEpisode> for Episode {
             ended,
             judged: wire.judged_tick,
             value: number(wire.value)?,
+            between: wire.value_low.zip(wire.value_high).filter(|(low, high)| low.is_finite() && high.is_finite()),
             value_at_firing: number(wire.value_at_firing)?,
             worst: number(wire.worst)?,
             limit: (number(wire.limit)?, number(wire.clear)?),
@@ -190,6 +197,7 @@ impl TryFrom<v1::AlertEpisode> for Episode {
             coverage: (wire.nodes_reporting.unwrap_or(0), wire.nodes_expected.unwrap_or(0)),
             sequence: wire.sequence,
             rule: wire.rule,
+            detail: wire.detail,
             attributes: wire.attributes.into_iter().map(|one| (one.key, one.value)).collect(),
             fires: wire.fires,
         })

@@ -36,6 +36,12 @@ pub fn length(seconds: u32) -> String {
     }
 }
 
+/// The time of the day, UTC.
+#[must_use]
+pub fn clock(tick: u32) -> String {
+    format!("{:02}:{:02}:{:02} UTC", tick / 3_600 % 24, tick / 60 % 60, tick % 60)
+}
+
 fn digits(value: f64) -> String {
     let text = match value.abs() {
         100.0.. => format!("{value:.0}"),
@@ -63,6 +69,22 @@ fn time(seconds: f64) -> String {
     }
 }
 
+/// The last value; of a trend with what it lies between: "12 h (10 h to 15 h)".
+#[must_use]
+pub fn measured(rule: &Rule, episode: &Episode) -> String {
+    let at = value(episode.value, rule.unit);
+    let Some((low, high)) = episode.between else { return at };
+    // Such an interval is no exact one: within hours ten minutes are enough.
+    let step = match high {
+        36_000.0.. => 3_600.0,
+        3_600.0.. => 600.0,
+        _ => 60.0,
+    };
+    let near = |of: f64| (of / step).round() * step;
+    let (low, high) = (near(low).min(episode.value), near(high).max(episode.value));
+    format!("{at} ({} to {})", value(low, rule.unit), value(high, rule.unit))
+}
+
 /// `text` with what its placeholders stand for. Text from outside is put in once: what it brings is not read again.
 #[must_use]
 pub fn filled(text: &str, rule: &Rule, episode: &Episode) -> String {
@@ -77,10 +99,12 @@ pub fn filled(text: &str, rule: &Rule, episode: &Episode) -> String {
             "subject" => {
                 let _ = write!(out, "{}", episode.subject);
             }
-            "value" => out.push_str(&value(episode.value, rule.unit)),
+            "value" => out.push_str(&measured(rule, episode)),
             "limit" => out.push_str(&value(episode.limit.0, rule.unit)),
             "worst" => out.push_str(&value(episode.worst, rule.unit)),
             "for" => out.push_str(&length(episode.seconds())),
+            "detail" => out.push_str(&episode.detail),
+            "since" => out.push_str(&clock(episode.since)),
             key => {
                 let found = episode.attributes.iter().find(|(name, _)| name == key);
                 out.push_str(found.map_or("", |(_, value)| value));
@@ -89,6 +113,8 @@ pub fn filled(text: &str, rule: &Rule, episode: &Episode) -> String {
         rest = after;
     }
     out.push_str(rest);
+    // Nothing is known beside.
+    out.truncate(out.trim_end_matches(": ").len());
     out
 }
 
@@ -102,6 +128,14 @@ pub fn bare(episode: &Episode) -> String {
     }
 }
 
+/// The same of an open one whose node is gone: what it says was so until then.
+#[must_use]
+pub fn of_gone(rule: &Rule, episode: &Episode) -> String {
+    let since = episode.absent_since.unwrap_or(episode.judged);
+    let what = filled(&rule.summary, rule, episode);
+    format!("{} {what}; unknown since {}: the node is gone", episode.subject, clock(since))
+}
+
 /// The episode in one sentence, without a full stop.
 #[must_use]
 pub fn sentence(rule: &Rule, episode: &Episode) -> String {
@@ -111,13 +145,18 @@ pub fn sentence(rule: &Rule, episode: &Episode) -> String {
         (State::Cleared, Some((_, outcome))) => {
             // Only what recovered has a value of the second in which it ended.
             let now = if outcome == Outcome::Recovered { "now" } else { "last" };
-            let mut text = format!(
-                "{}; {now} {}, over {side} {}, worst {}",
-                bare(episode),
-                value(episode.value, rule.unit),
-                value(episode.limit.1, rule.unit),
-                value(episode.worst, rule.unit),
-            );
+            let mut text = bare(episode);
+            let _ = if rule.is_of_silence() {
+                write!(text, "; it was not heard from {} on", clock(episode.since))
+            } else {
+                write!(
+                    text,
+                    "; {now} {}, over {side} {}, worst {}",
+                    value(episode.value, rule.unit),
+                    value(episode.limit.1, rule.unit),
+                    value(episode.worst, rule.unit),
+                )
+            };
             if episode.crossings > 0 {
                 let _ = write!(text, "; went back and forth {} times", episode.crossings);
             }
@@ -138,7 +177,7 @@ pub fn sentence(rule: &Rule, episode: &Episode) -> String {
 mod tests {
     use super::*;
     use crate::{
-        Rules, Subject,
+        Rules, Scope, Subject,
         judge::{self, Judged},
     };
 
@@ -162,6 +201,29 @@ mod tests {
         let changed = Episode { ended: Some((1_070, Outcome::RuleChanged)), ..over };
         assert_eq!(bare(&changed), "the cluster: busy is over after 70 s (rule changed)");
         assert_eq!(bare(&fired), "the cluster: busy");
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_told_with_the_second_it_was_heard_last() {
+        // A32.
+        let rules = crate::defaults::with(&[], &[]).unwrap();
+        let rule = rules.get("node-gone").unwrap();
+        let subject = Subject::of(Scope::Node, "db-2").unwrap();
+        // 15:02:58 UTC.
+        let heard = 1_800_025_378;
+        let judged = |tick, silent| Judged { tick, value: Some(silent), coverage: (39, 40) };
+        let fired = judge::step(rule, (&subject, &[]), None, judged(heard + 4, 4.0)).unwrap();
+        assert_eq!(sentence(rule, &fired), "db-2 is gone: last heard 15:02:58 UTC, 4 s ago");
+        assert_eq!(fired.since, heard);
+        let later = judge::step(rule, (&subject, &[]), Some(&fired), judged(heard + 20, 20.0)).unwrap();
+        let back = judge::step(rule, (&subject, &[]), Some(&later), judged(heard + 21, 0.0)).unwrap();
+        assert_eq!(
+            sentence(rule, &back),
+            "db-2: node-gone is over after 21 s (recovered); it was not heard from 15:02:58 UTC on"
+        );
+        // Another episode of the same silence has another name: the rule was changed meanwhile.
+        let again = judge::step(rule, (&subject, &[]), None, judged(heard + 30, 30.0)).unwrap();
+        assert!(again.since == heard && again.id != fired.id);
     }
 
     #[test]

@@ -167,6 +167,8 @@ pub(crate) fn body(message: &Message, page_url: &str, most: usize) -> String {
             let _ = write!(facts, ", {reporting} of {expected} nodes reporting");
         }
         text.push_str(&facts);
+        let labels: Vec<String> = item.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let _ = write!(text, "\nlabels {}", one_line(&labels.join(", "), 500));
         for part in [&item.alert.description, &item.alert.resolution, &item.alert.runbook] {
             if !part.is_empty() {
                 let _ = write!(text, "\n{}", one_line(part, 500));

@@ -2,26 +2,32 @@
 //! rules ([`Evaluation`]), and writes down which episodes changed.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, atomic::Ordering},
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use starling_alerts::{Answer, Episode, Evaluation, Now, ReadGroup, Rules, Scope, Sources, Stream, Values, facts};
-use starling_ledger::{Ledger, NodeStatus, TickView};
-use starling_proto::{catalogue, group::Group, ids::NodeId, series::Series};
+use starling_alerts::{
+    Answer, Episode, Evaluation, Now, Scope,
+    blind::{Blind, LATELY},
+    facts,
+    lateness::Missed,
+    words,
+};
+use starling_ledger::{Ledger, NodeStatus};
+use starling_proto::{catalogue::Unit, group::Group, ids::WriterId, series::Series};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Alerts, Files, MERGED, queries::Evaluated};
+use super::{
+    Alerts, Files,
+    around::{Around, Parts, names},
+    queries::Evaluated,
+};
 use crate::{
-    catch_up::CatchUp,
     clock::{now_ms, tick_of},
-    fleet::ClusterFleet,
-    ingest::{Latest, Registry},
-    ledger_task::LedgerHandle,
-    membership::{Membership, MembershipView, State},
-    metrics::Metrics,
+    ingest::IngestNode,
+    membership::{Member, MembershipView, State},
     reading::Reading,
 };
 
@@ -29,25 +35,10 @@ use crate::{
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
 /// Between two writings of the records, when values changed only.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
-/// What is judged, and who knows it.
-pub(crate) struct Parts {
-    /// Settled seconds.
-    pub(crate) ledger: LedgerHandle,
-    /// Nodes whose stream is here.
-    pub(crate) registry: Arc<Registry>,
-    /// Nodes anywhere.
-    pub(crate) fleet: Arc<ClusterFleet>,
-    /// Who takes care of what.
-    pub(crate) membership: Membership,
-    /// Whether it answers yet.
-    pub(crate) catch_up: Arc<CatchUp>,
-    /// What is counted.
-    pub(crate) metrics: Arc<Metrics>,
-    /// Frames are wanted on so many aggregators.
-    pub(crate) copies: u32,
-    /// History is kept here.
-    pub(crate) keeps_history: bool,
-}
+/// Seconds behind from which on it is measured which rule takes the time.
+const MEASURED_FROM: u32 = 2;
+/// Names in one text.
+const NAMES_MAX: usize = 5;
 
 /// See the module.
 pub(crate) struct Evaluator {
@@ -60,6 +51,12 @@ pub(crate) struct Evaluator {
     /// Those that some rule reads of groups.
     of_groups: HashSet<String>,
     lost: usize,
+    blind: Blind,
+    /// Those that lost all their nodes at once, with the second in which that was known here.
+    blinded: BTreeMap<WriterId, u32>,
+    missed: Missed,
+    /// Which rule took most of the time of a second that was judged late.
+    dearest: String,
 }
 
 impl Evaluator {
@@ -67,7 +64,19 @@ impl Evaluator {
     pub(crate) fn new(alerts: Alerts, files: Files, parts: Parts) -> Self {
         let rules = alerts.in_force().rules;
         let (wanted, of_groups) = (Arc::new(names(&rules, None)), names(&rules, Some(Scope::Group)));
-        Self { alerts, files, parts, evaluation: Evaluation::new((*rules).clone()), wanted, of_groups, lost: 0 }
+        Self {
+            alerts,
+            files,
+            parts,
+            evaluation: Evaluation::new((*rules).clone()),
+            wanted,
+            of_groups,
+            lost: 0,
+            blind: Blind::default(),
+            blinded: BTreeMap::new(),
+            missed: Missed::default(),
+            dearest: String::new(),
+        }
     }
 
     /// Judges until the stop.
@@ -86,7 +95,9 @@ impl Evaluator {
             // Nobody is judged by a picture that is not whole.
             let is_whole = self.parts.catch_up.behind().borrow().is_none()
                 && self.alerts.is_caught_up(view.is_alone(Instant::now()));
-            if view.me.state != State::Ready || !is_whole {
+            // To a clock that is wrong all nodes are silent, or far ahead.
+            let is_off = self.alerts.skew(&view.me.id).off.iter().any(|name| name == view.me.id.as_str());
+            if view.me.state != State::Ready || !is_whole || is_off {
                 self.evaluation.rest(settled);
                 continue;
             }
@@ -99,9 +110,10 @@ impl Evaluator {
                     self.reload(settled);
                 }
                 self.see(&nodes, &view, settled);
-                for tick in seconds {
+                for (at, tick) in seconds.enumerate() {
                     let began = Instant::now();
-                    self.judge(tick, settled, &view);
+                    self.missed.made_after(if at == 0 { missed } else { 0 });
+                    self.judge(tick, &view);
                     self.parts.metrics.alerts_evaluation.record(began.elapsed());
                 }
                 self
@@ -142,12 +154,36 @@ impl Evaluator {
     fn see(&mut self, nodes: &[NodeStatus], view: &MembershipView, settled: u32) {
         let now = Instant::now();
         self.lost = view.listed.iter().filter(|listed| listed.is_lost(now)).count();
+        let expected = nodes.iter().filter(|status| !status.ended).count();
         let nodes = nodes.iter().map(|status| (&status.node, status.last_tick, status.ended));
         self.evaluation.see(nodes, self.lost, settled);
+        self.see_blind(expected, view, settled);
         self.alerts.book().expire(tick_of(now_ms()));
     }
 
-    fn judge(&mut self, tick: u32, settled: u32, view: &MembershipView) {
+    /// Takes note of who lost all its nodes at once, of `expected` anywhere.
+    fn see_blind(&mut self, expected: usize, view: &MembershipView, settled: u32) {
+        let Parts { registry, fleet, .. } = &self.parts;
+        let connected = registry.connected_len();
+        let now = tick_of(now_ms());
+        let is_lost = |node: &Arc<IngestNode>| {
+            let (connected, stopped) = node.presence();
+            let lately = node.latest().is_some_and(|latest| latest.second.tick.saturating_add(LATELY) > now);
+            !connected && !stopped && lately && !fleet.is_held_elsewhere(&node.id, now, LATELY)
+        };
+        let lost = if connected > 0 { 0 } else { registry.all().iter().filter(|node| is_lost(node)).count() };
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let own = self.blind.see(count(connected), count(expected), count(lost));
+        self.alerts.0.blind.store(own, Ordering::Relaxed);
+        let others = view.others.iter().filter(|member| member.blind > 0);
+        let all: HashSet<WriterId> = others.chain((own > 0).then_some(&view.me)).map(|member| member.writer).collect();
+        self.blinded.retain(|writer, _| all.contains(writer));
+        for writer in all {
+            self.blinded.entry(writer).or_insert(settled);
+        }
+    }
+
+    fn judge(&mut self, tick: u32, view: &MembershipView) {
         let recent = self.alerts.read(|book| book.recent(tick));
         let Some(second) = self.parts.ledger.view(tick) else { return };
         let coverage = (second.coverage.reporting, second.coverage.expected);
@@ -156,12 +192,15 @@ impl Evaluator {
         let (cells, _) = second.sums.some(&Group::cluster(), wanted);
         let reading = Reading::of_cells(cells.iter().map(|(series, cell)| (series, cell)));
         let answer = |(rule, Evaluated { fingerprint, tick, answer })| Answer { rule, fingerprint, tick, answer };
+        let lag = self.parts.ledger.published().borrow().settled.saturating_sub(tick);
+        let (facts, details) = self.cluster_facts(view, lag);
         let now = Now {
             tick,
             coverage,
-            first: view.is_first(MERGED),
+            first: self.alerts.is_first(view),
             values: &reading,
-            facts: self.cluster_facts(view, settled - tick),
+            facts,
+            details,
             answers: self.alerts.0.answers.take().into_iter().map(answer).collect(),
         };
         let sources = Around {
@@ -171,33 +210,87 @@ impl Evaluator {
             wanted: &self.wanted,
             of_groups: &self.of_groups,
             now: tick_of(now_ms()),
+            blinded: &self.blinded,
         };
+        self.evaluation.measure((lag >= MEASURED_FROM).then_some(nanos));
         let changed = self.evaluation.judge(&now, &recent, &sources);
+        if lag >= MEASURED_FROM {
+            let dearest = self.evaluation.dearest();
+            self.dearest = dearest.map_or_else(String::new, |(rule, part)| {
+                format!("rule {rule} takes {} of the time", words::value(part, Unit::Share))
+            });
+        }
         self.write(changed, tick);
         self.alerts.0.judged.store(tick, Ordering::Relaxed);
     }
 
-    fn cluster_facts(&self, view: &MembershipView, lag: u32) -> BTreeMap<&'static str, f64> {
-        let ready = view.everybody().filter(|member| member.state == State::Ready);
-        let (count, on_disk) = ready.fold((0u32, 0u32), |(all, disk), one| (all + 1, disk + u32::from(one.on_disk)));
+    /// What is known of the cluster, and whom or what that is about, when the second that is judged lies `lag` back.
+    fn cluster_facts(
+        &self,
+        view: &MembershipView,
+        lag: u32,
+    ) -> (BTreeMap<&'static str, f64>, BTreeMap<&'static str, String>) {
+        let ready: Vec<&Member> = view.everybody().filter(|member| member.state == State::Ready).collect();
+        let count = u32::try_from(ready.len()).unwrap_or(u32::MAX);
+        let name = |member: &Member| member.id.to_string();
         // One that never had a peer lacks none.
         let missing =
             if self.lost > 0 || !view.others.is_empty() { self.parts.copies.saturating_sub(count) } else { 0 };
-        let paused = if self.parts.keeps_history { count - on_disk } else { 0 };
-        let refused = self.alerts.is_refused() || view.others.iter().any(|member| member.refused);
-        let notifiers = self.alerts.read(|book| book.notifiers_failing(now_ms()));
-        BTreeMap::from([
+        let paused = ready.iter().filter(|member| self.parts.keeps_history && !member.on_disk);
+        let paused: Vec<String> = paused.map(|member| name(member)).collect();
+        let own = self.alerts.is_refused().then_some(&view.me);
+        let refused: Vec<String> = view.others.iter().filter(|member| member.refused).chain(own).map(name).collect();
+        let ending: Vec<String> = view.everybody().filter(|member| member.ending).map(name).collect();
+        let notifiers: Vec<String> =
+            self.alerts.read(|book| book.notifiers_failing(now_ms()).into_iter().map(str::to_owned).collect());
+        let now = Instant::now();
+        let lost = view.listed.iter().filter(|listed| listed.is_lost(now)).map(|listed| name(&listed.member));
+        let lost = some_of(&lost.collect::<Vec<_>>());
+        let own = self.alerts.blind();
+        let blind = view.others.iter().map(|member| (member, member.blind)).chain([(&view.me, own)]);
+        let blind: Vec<String> = blind
+            .filter(|(_, lost)| *lost > 0)
+            .map(|(member, lost)| format!("{} (had {lost} nodes)", member.id))
+            .collect();
+        let failing = self.alerts.0.answers.failing();
+        let skew = self.alerts.skew(&view.me.id);
+        let (late, of_late) = self.lateness(lag);
+        let facts = BTreeMap::from([
             (facts::CLUSTER_LOST, self.lost as f64),
             (facts::CLUSTER_PARTITION, f64::from(u8::from(view.suspects_partition))),
             (facts::CLUSTER_COPIES, f64::from(missing)),
-            (facts::CLUSTER_STORES, f64::from(paused)),
-            (facts::CLUSTER_CERTIFICATES, view.everybody().filter(|member| member.ending).count() as f64),
+            (facts::CLUSTER_STORES, paused.len() as f64),
+            (facts::CLUSTER_CERTIFICATES, ending.len() as f64),
+            (facts::CLUSTER_CLOCKS, skew.seconds),
+            (facts::CLUSTER_BLIND, blind.len() as f64),
             (facts::CLUSTER_DISPUTED, self.parts.ledger.disputed() as f64),
-            (facts::CLUSTER_RULES, f64::from(u8::from(refused))),
-            (facts::CLUSTER_LAG, f64::from(lag)),
-            (facts::CLUSTER_QUERIES, self.alerts.0.answers.failing() as f64),
-            (facts::CLUSTER_NOTIFIERS, notifiers as f64),
-        ])
+            (facts::CLUSTER_RULES, f64::from(u8::from(!refused.is_empty()))),
+            (facts::CLUSTER_LAG, f64::from(late)),
+            (facts::CLUSTER_QUERIES, failing.len() as f64),
+            (facts::CLUSTER_NOTIFIERS, notifiers.len() as f64),
+        ]);
+        let details = BTreeMap::from([
+            (facts::CLUSTER_LOST, lost.clone()),
+            (facts::CLUSTER_PARTITION, lost),
+            (facts::CLUSTER_STORES, some_of(&paused)),
+            (facts::CLUSTER_CERTIFICATES, some_of(&ending)),
+            (facts::CLUSTER_CLOCKS, skew.text),
+            (facts::CLUSTER_BLIND, some_of(&blind)),
+            (facts::CLUSTER_RULES, some_of(&refused)),
+            (facts::CLUSTER_LAG, of_late),
+            (facts::CLUSTER_QUERIES, some_of(&failing)),
+            (facts::CLUSTER_NOTIFIERS, some_of(&notifiers)),
+        ]);
+        (facts, details)
+    }
+
+    /// By how many seconds rules are late, and which: those that are judged each second, or the query that is the latest.
+    fn lateness(&self, lag: u32) -> (u32, String) {
+        match self.alerts.0.answers.late().filter(|late| late.seconds > lag) {
+            Some(late) => (late.seconds, format!("rule {}, {}", late.rule, late.missed.text())),
+            None if self.dearest.is_empty() => (lag, self.missed.text()),
+            None => (lag, format!("{}, {}", self.dearest, self.missed.text())),
+        }
     }
 
     /// Writes down what changed.
@@ -216,79 +309,14 @@ impl Evaluator {
     }
 }
 
-/// What this aggregator knows beside the second of the cluster.
-struct Around<'a> {
-    parts: &'a Parts,
-    view: &'a MembershipView,
-    second: &'a TickView,
-    wanted: &'a HashSet<String>,
-    of_groups: &'a HashSet<String>,
-    now: u32,
+/// Some of them by name.
+fn some_of(names: &[String]) -> String {
+    let named = names.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > NAMES_MAX { format!("{named} and {} more", names.len() - NAMES_MAX) } else { named }
 }
 
-impl Sources for Around<'_> {
-    type Latest = Arc<Latest>;
-
-    fn stream(&self, node: &NodeId) -> Stream<Arc<Latest>> {
-        let own = self.parts.registry.get(node);
-        let latest = own.as_ref().and_then(|own| own.latest()).map(|latest| (latest.second.tick, latest));
-        Stream { connected: own.is_some_and(|own| own.presence().0), latest }
-    }
-
-    fn takes_care(&self, node: &NodeId) -> bool {
-        let elsewhere = self.parts.fleet.place(node).is_some_and(|place| {
-            !place.aggregator_id.is_empty() && self.view.others.iter().any(|member| member.writer == place.writer)
-        });
-        !elsewhere && self.view.is_first(node.as_str())
-    }
-
-    fn facts(&self, node: &NodeId) -> BTreeMap<&'static str, f64> {
-        let about = self.parts.registry.get(node).map(|own| own.about());
-        let clash = self.parts.registry.clashes().of(node.as_str(), self.now).is_some();
-        let faults = about.as_ref().map_or(0, |about| about.collector_faults.len());
-        let refused = about.as_ref().is_some_and(|about| !about.silent_reason.is_empty());
-        BTreeMap::from([
-            (facts::NODE_CLASH, f64::from(u8::from(clash))),
-            (facts::NODE_FAULTS, faults as f64),
-            (facts::NODE_CLOCK, f64::from(u8::from(refused))),
-        ])
-    }
-
-    fn read(&self, latest: &Arc<Latest>, read: &mut dyn FnMut(&dyn Values)) {
-        read(&Reading::of_wanted(&latest.second, |name| self.wanted.contains(name)));
-    }
-
-    fn groups(&self) -> Vec<Group> {
-        self.parts.fleet.groups()
-    }
-
-    fn by_group(&self, nodes: &[NodeId]) -> HashMap<Group, u32> {
-        self.parts.fleet.by_group(nodes)
-    }
-
-    fn read_group(&self, group: &Group, silent: u32, read: &mut ReadGroup<'_>) {
-        // Where no rule reads what is merged of groups, the second is not taken apart for each of them.
-        if self.of_groups.is_empty() {
-            let expected = self.parts.fleet.expected(group, self.second.tick);
-            return read(&Reading::of_cells(std::iter::empty()), (expected.saturating_sub(silent), expected));
-        }
-        let (cells, census) = self.second.sums.some(group, |series: &Series| self.of_groups.contains(series.name()));
-        let nodes = self.parts.fleet.coverage(group, self.second.tick, self.second.coverage, census.frames());
-        let reading = Reading::of_cells(cells.iter().map(|(series, cell)| (series, cell)));
-        read(&reading, (nodes.reporting, nodes.expected));
-    }
-}
-
-/// The names of metrics that the rules read, those too that computed ones are made of; of one scope, or of all.
-fn names(rules: &Rules, scope: Option<Scope>) -> HashSet<String> {
-    let mut names = HashSet::new();
-    let of_scope = rules.all().iter().filter(|rule| scope.is_none_or(|scope| rule.scope == scope));
-    let mut left: Vec<String> = of_scope.flat_map(|rule| rule.metrics().map(str::to_owned)).collect();
-    while let Some(name) = left.pop() {
-        if let Some(derivation) = catalogue::find(&name).and_then(|metric| metric.derivation.as_ref()) {
-            left.extend(derivation.operands().iter().map(|operand| operand.metric.name.to_owned()));
-        }
-        names.insert(name);
-    }
-    names
+/// Nanoseconds since the first call.
+fn nanos() -> u64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -3,11 +3,13 @@
 //! - [`Alerts`]: the records and the rules, for all who read or write them;
 //! - [`files`]: the rules from their files, again when these change;
 //! - [`sight`]: what expressions read of a second;
+//! - [`around`]: what is known beside the second of the cluster;
 //! - [`evaluator`]: the part that judges: brings the seconds to the rules;
 //! - [`queries`]: the part that asks rules which are queries;
 //! - [`messages`]: what notifiers need to know;
 //! - [`disk`]: the records over a restart.
 
+mod around;
 mod disk;
 mod evaluator;
 mod files;
@@ -26,13 +28,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use starling_alerts::{Book, Mistake, Put, Record, Rules, control::Label, shown::Shown};
+use starling_alerts::{
+    Book, Mistake, Put, Record, Rules,
+    clocks::{Clocks, Skew},
+    control::Label,
+    shown::Shown,
+};
 use starling_proto::{ids::NodeId, v1};
+use starling_service::clock;
 use tokio::sync::watch;
 
 use self::files::Files;
 pub(crate) use self::{
-    evaluator::{Evaluator, Parts},
+    around::Parts,
+    evaluator::Evaluator,
     messages::{Messages, read as read_notifiers},
     queries::{Asks, Queries, Standing},
 };
@@ -40,6 +49,7 @@ use crate::{
     Config,
     clock::{now_ms, tick_of},
     fleet::ClusterFleet,
+    membership::{Member, MembershipView},
     metrics::Metrics,
 };
 
@@ -102,6 +112,10 @@ struct Shared {
     path: PathBuf,
     /// Held while the file is written: two would write into one beside it.
     saving: Mutex<()>,
+    /// Plain mutex, short sections.
+    clocks: Mutex<Clocks>,
+    /// Nodes that were lost here at once, while there is none.
+    blind: AtomicU32,
     opened: Instant,
     caught_up: AtomicBool,
     notifiers_refused: AtomicBool,
@@ -130,6 +144,8 @@ impl Alerts {
             answers: queries::Answers::default(),
             path,
             saving: Mutex::default(),
+            clocks: Mutex::default(),
+            blind: AtomicU32::new(0),
             opened: Instant::now(),
             caught_up: AtomicBool::new(false),
             notifiers_refused: AtomicBool::new(false),
@@ -264,6 +280,31 @@ impl Alerts {
     /// what is silenced or told already would be told.
     pub(crate) fn is_caught_up(&self, is_alone: bool) -> bool {
         is_alone || self.0.caught_up.load(Ordering::Relaxed) || self.0.opened.elapsed() >= CATCH_UP
+    }
+
+    /// Another aggregator showed the first clock in its answer, a round trip after it was asked; the second one is ours then.
+    pub(crate) fn measured(&self, other: &NodeId, clocks: (u64, u64), round_trip: Duration) {
+        let now = clock::millis(self.0.opened.elapsed());
+        let mut all = self.0.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        all.measured(other.as_str(), clocks, clock::millis(round_trip), now);
+    }
+
+    /// Whose clock is wrong, as it is seen from `me`.
+    fn skew(&self, me: &NodeId) -> Skew {
+        let now = clock::millis(self.0.opened.elapsed());
+        self.0.clocks.lock().unwrap_or_else(PoisonError::into_inner).skew(me.as_str(), now)
+    }
+
+    /// Whether this aggregator is the one to judge what is merged: the first of those whose clocks are right.
+    fn is_first(&self, view: &MembershipView) -> bool {
+        let skew = self.skew(&view.me.id);
+        let right = |member: &&Member| !skew.off.iter().any(|name| name == member.id.as_str());
+        view.ranked(MERGED).into_iter().find(right).is_some_and(|member| member.id == view.me.id)
+    }
+
+    /// So many nodes were lost here at once, and there is none since.
+    pub(crate) fn blind(&self) -> u32 {
+        self.0.blind.load(Ordering::Relaxed)
     }
 
     /// Whether the file of notifiers is refused.

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use starling_alerts::{Rule, query};
+use starling_alerts::{Rule, lateness::Missed, query};
 use starling_proto::v1;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Alerts, MERGED};
+use super::Alerts;
 use crate::{
     catch_up::CatchUp,
     ledger_task::LedgerHandle,
@@ -58,6 +58,21 @@ pub(crate) struct Standing {
     pub(crate) took: Duration,
     /// Why it failed, or that it was late; empty when neither is so.
     pub(crate) error: String,
+    /// It failed.
+    pub(crate) failed: bool,
+    /// Of the last evaluations so many were missed.
+    pub(crate) missed: Missed,
+}
+
+/// The rule that is the latest by more than its period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Late {
+    /// Its name.
+    pub(super) rule: String,
+    /// Seconds.
+    pub(super) seconds: u32,
+    /// Of its last evaluations.
+    pub(super) missed: Missed,
 }
 
 /// What queries came to, until it is judged. At most one of each rule: the newest.
@@ -67,6 +82,8 @@ pub(super) struct Answers {
     waiting: Mutex<BTreeMap<String, Evaluated>>,
     /// Plain mutex, short sections.
     standing: Mutex<BTreeMap<String, Standing>>,
+    /// Plain mutex, short sections.
+    late: Mutex<Option<Late>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,9 +101,15 @@ impl Answers {
         lock(&self.standing).clone()
     }
 
-    /// Rules of which the last evaluation failed or was late by more than its period.
-    pub(super) fn failing(&self) -> usize {
-        lock(&self.standing).values().filter(|one| !one.error.is_empty()).count()
+    /// Rules of which the last evaluation failed, by name.
+    pub(super) fn failing(&self) -> Vec<String> {
+        let standing = lock(&self.standing);
+        standing.iter().filter(|(_, one)| one.failed).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The rule that is late the most.
+    pub(super) fn late(&self) -> Option<Late> {
+        lock(&self.late).clone()
     }
 
     fn put(&self, rule: &Rule, standing: Standing, evaluated: Evaluated) {
@@ -111,6 +134,8 @@ pub(crate) struct Queries {
     metrics: Arc<Metrics>,
     /// The second each rule was asked for last.
     asked: HashMap<String, u32>,
+    /// Of each rule what was missed of late.
+    missed: HashMap<String, Missed>,
 }
 
 impl Queries {
@@ -121,7 +146,7 @@ impl Queries {
         (ledger, membership, catch_up): (LedgerHandle, Membership, Arc<CatchUp>),
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { alerts, asks, ledger, membership, catch_up, metrics, asked: HashMap::new() }
+        Self { alerts, asks, ledger, membership, catch_up, metrics, asked: HashMap::new(), missed: HashMap::new() }
     }
 
     /// Asks until the stop.
@@ -150,23 +175,31 @@ impl Queries {
             if !self.is_mine() {
                 self.alerts.0.answers.keep(&BTreeSet::new());
                 self.asked.clear();
+                self.missed.clear();
+                *lock(&self.alerts.0.answers.late) = None;
                 continue;
             }
             self.alerts.0.answers.keep(&names);
             self.asked.retain(|name, _| names.contains(name.as_str()));
-            for (rule, late) in due(&queries, &self.asked, settled) {
+            self.missed.retain(|name, _| names.contains(name.as_str()));
+            let due = due(&queries, &self.asked, settled);
+            *lock(&self.alerts.0.answers.late) = latest(&due, &self.missed);
+            for (rule, late) in due {
                 if open.contains(&rule.name) {
                     continue;
                 }
                 if asking.len() >= ASKED_MAX {
                     break;
                 }
-                self.metrics.alert_queries_late.add(u64::from(late / rule.every.unwrap_or(1).max(1)));
+                let missed = late / rule.every.unwrap_or(1).max(1);
+                self.metrics.alert_queries_late.add(u64::from(missed));
+                let of_late = self.missed.entry(rule.name.clone()).or_default();
+                of_late.made_after(missed);
                 self.asked.insert(rule.name.clone(), settled);
                 open.insert(rule.name.clone());
                 asking.spawn(evaluate(
                     Arc::clone(rule),
-                    (settled, late),
+                    (settled, late, *of_late),
                     self.alerts.clone(),
                     Arc::clone(&self.asks),
                     Arc::clone(&self.metrics),
@@ -178,7 +211,7 @@ impl Queries {
     /// Whether this aggregator judges what is merged.
     fn is_mine(&self) -> bool {
         let view = self.membership.view();
-        view.me.state == State::Ready && self.catch_up.behind().borrow().is_none() && view.is_first(MERGED)
+        view.me.state == State::Ready && self.catch_up.behind().borrow().is_none() && self.alerts.is_first(&view)
     }
 }
 
@@ -199,7 +232,7 @@ fn due<'a>(queries: &[&'a Arc<Rule>], asked: &HashMap<String, u32>, settled: u32
 /// Asks a rule, which is late by so many seconds, and puts down what came of it. Returns its name.
 async fn evaluate(
     rule: Arc<Rule>,
-    (tick, late): (u32, u32),
+    (tick, late, missed): (u32, u32, Missed),
     alerts: Alerts,
     asks: Arc<dyn Asks>,
     metrics: Arc<Metrics>,
@@ -219,10 +252,22 @@ async fn evaluate(
         Err(why) => why.chars().take(ERROR_MAX).collect(),
         Ok(_) => lateness(late, rule.every.unwrap_or(1)),
     };
+    let failed = answer.is_err();
     metrics.alert_query(&rule.name, took, &error);
     let evaluated = Evaluated { fingerprint: rule.fingerprint(), tick, answer };
-    alerts.0.answers.put(&rule, Standing { tick, took, error }, evaluated);
+    alerts.0.answers.put(&rule, Standing { tick, took, error, failed, missed }, evaluated);
     rule.name.clone()
+}
+
+/// The rule of those that are `due` that is the latest by more than its period.
+fn latest(due: &[(&Arc<Rule>, u32)], missed: &HashMap<String, Missed>) -> Option<Late> {
+    let late = due.iter().filter(|(rule, late)| *late >= rule.every.unwrap_or(1)).max_by_key(|(_, late)| *late);
+    late.map(|(rule, late)| {
+        // What waits now is missed already.
+        let mut missed = missed.get(&rule.name).copied().unwrap_or_default();
+        missed.made_after(late / rule.every.unwrap_or(1).max(1));
+        Late { rule: rule.name.clone(), seconds: *late, missed }
+    })
 }
 
 /// That an evaluation came too late, in words; nothing of one that was late by less than its period.
@@ -261,5 +306,14 @@ mod tests {
         );
         let of = |name: &str, late| (name.to_owned(), late);
         assert_eq!(names(&[("a", 991), ("b", 930), ("c", 985)]), [of("b", 10), of("c", 5)]);
+        let late = |asked: &[(&str, u32)]| {
+            let asked = asked.iter().map(|(name, tick)| ((*name).to_owned(), *tick)).collect();
+            let mut missed = Missed::default();
+            (0..57).for_each(|_| missed.made_after(0));
+            latest(&due(&queries, &asked, 1_000), &HashMap::from([("c".to_owned(), missed)]))
+        };
+        assert_eq!(late(&[("a", 991), ("b", 930), ("c", 985)]), None, "late by less than their periods");
+        let found = late(&[("a", 991), ("b", 930), ("c", 965)]).unwrap();
+        assert_eq!((found.rule.as_str(), found.seconds, found.missed.text().as_str()), ("c", 25, "2 of 60 missed"));
     }
 }

@@ -113,6 +113,7 @@ pub(super) async fn start(
         on_disk: false,
         refused: false,
         ending: false,
+        blind: 0,
         keys: rings.status(),
     };
     let alone = settings.seeds.iter().all(|seed| is_own(seed, bound, me.gossip));
@@ -596,15 +597,17 @@ impl GossipTask {
                 return false;
             }
         }
-        if self.published_at.elapsed() >= PUBLISH_EVERY {
+        let load = *self.load.borrow();
+        // Others must know it before they miss its nodes.
+        let at_once = (load.blind > 0) != (self.view.borrow().me.blind > 0);
+        if at_once || self.published_at.elapsed() >= PUBLISH_EVERY {
             self.published_at = Instant::now();
-            let load = *self.load.borrow();
             let ending = self.settings.security.credentials().is_some_and(|own| own.ends_soon(SystemTime::now()));
             let keys = self.keys.as_ref().and_then(|keys| keys.borrow().status.clone());
             self.change(|view| {
                 (view.me.ending, view.me.keys) = (ending, keys);
                 (view.me.load, view.me.closed) = (Some(load.nodes), load.closed);
-                (view.me.on_disk, view.me.refused) = (load.on_disk, load.refused);
+                (view.me.on_disk, view.me.refused, view.me.blind) = (load.on_disk, load.refused, load.blind);
             });
             return self.publish(handle).await;
         }

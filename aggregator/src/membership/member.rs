@@ -25,6 +25,7 @@ mod key {
     pub(super) const DISK: &str = "disk";
     pub(super) const REFUSED: &str = "refused";
     pub(super) const ENDING: &str = "ending";
+    pub(super) const BLIND: &str = "blind";
     pub(super) const KEYS: &str = "kr";
 }
 
@@ -92,6 +93,8 @@ pub(crate) struct Member {
     pub(crate) refused: bool,
     /// Its certificate must be renewed, a few seconds ago.
     pub(crate) ending: bool,
+    /// It lost so many nodes at once and has none since, a few seconds ago.
+    pub(crate) blind: u32,
     /// Which keys of gossip it has, a few seconds ago; `None` without any.
     pub(crate) keys: Option<RingStatus>,
 }
@@ -140,6 +143,9 @@ impl Member {
         facts.push((key::DISK, u8::from(self.on_disk).to_string()));
         facts.push((key::REFUSED, u8::from(self.refused).to_string()));
         facts.push((key::ENDING, u8::from(self.ending).to_string()));
+        if self.blind > 0 {
+            facts.push((key::BLIND, self.blind.to_string()));
+        }
         if let Some(keys) = &self.keys {
             facts.push((key::KEYS, keys.fact()));
         }
@@ -188,6 +194,7 @@ impl Member {
             on_disk: fact(key::DISK) == Some("1"),
             refused: fact(key::REFUSED) == Some("1"),
             ending: fact(key::ENDING) == Some("1"),
+            blind: fact(key::BLIND).and_then(|lost| lost.parse().ok()).unwrap_or(0),
             keys: fact(key::KEYS).and_then(RingStatus::of_fact),
         })
     }
@@ -212,6 +219,7 @@ impl Member {
             on_disk: false,
             refused: false,
             ending: false,
+            blind: 0,
             keys: None,
         }
     }
@@ -239,6 +247,7 @@ mod tests {
             on_disk: true,
             refused: true,
             ending: true,
+            blind: 12,
             keys: RingStatus::of_fact("7 send 0a0b0c0d,00000001"),
         }
     }

@@ -134,6 +134,8 @@ pub(crate) struct Load {
     pub(crate) on_disk: bool,
     /// This process refuses a file of alert rules or notifiers.
     pub(crate) refused: bool,
+    /// This process lost so many nodes at once and has none since.
+    pub(crate) blind: u32,
 }
 
 /// What the gossip task can be asked.
@@ -323,7 +325,7 @@ mod tests {
             until(member, "everybody", |view| view.others.len() == 3 && view.me.state == State::Ready).await;
         }
         let began = Instant::now();
-        members[0].0.publish(Load { nodes: 77, closed: 9, on_disk: true, refused: false });
+        members[0].0.publish(Load { nodes: 77, closed: 9, on_disk: true, refused: false, blind: 0 });
         until(&members[3].0, "a fact", |view| view.live.iter().any(|other| other.load == Some(77))).await;
         assert!(began.elapsed() < Duration::from_secs(5), "published every two seconds, heard in less than two more");
     }
@@ -375,7 +377,7 @@ mod tests {
         assert_eq!(view.listed.len(), 3, "nobody is listed whom no certificate names");
         assert!(view.listed.iter().all(|listed| listed.member.grpc == truth.grpc), "{view:?}");
         // What it says itself goes on being heard.
-        members[1].0.publish(Load { nodes: 7, closed: 9, on_disk: true, refused: false });
+        members[1].0.publish(Load { nodes: 7, closed: 9, on_disk: true, refused: false, blind: 0 });
         until(one, "the load", |view| view.live.iter().any(|other| other.load == Some(7))).await;
     }
 
@@ -460,7 +462,7 @@ mod tests {
             membership.view().rank(&node).into_iter().map(|member| member.id.clone()).collect()
         };
         assert_eq!(ranked(&one), ranked(&two));
-        two.publish(Load { nodes: 7, closed: 9, on_disk: true, refused: false });
+        two.publish(Load { nodes: 7, closed: 9, on_disk: true, refused: false, blind: 0 });
         until(&one, "the load", |view| view.live.iter().any(|other| other.load == Some(7) && other.closed == 9)).await;
 
         let began = Instant::now();
@@ -481,7 +483,7 @@ mod tests {
         until(&one, "the other", |view| view.others.len() == 1).await;
         let generation = two.view().me.generation;
         two.commands.send(Command::Overwrite).await.unwrap();
-        two.publish(Load { nodes: 3, closed: 7, on_disk: false, refused: true });
+        two.publish(Load { nodes: 3, closed: 7, on_disk: false, refused: true, blind: 9 });
         until(&two, "a new generation", |view| view.me.generation > generation).await;
         let new_life = |view: &MembershipView| {
             view.others.iter().any(|other| other.generation > generation && other.load == Some(3))

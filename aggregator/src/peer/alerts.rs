@@ -1,7 +1,11 @@
 //! Records of alerts between aggregators: what is new here goes to every other one at once, and what two lack of each other
 //! after a partition is found by their digests.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use starling_alerts::Exchange;
 use starling_proto::v1;
@@ -12,6 +16,7 @@ use tonic::{Code, Request, Status};
 use super::Channels;
 use crate::{
     alerts::{Alerts, RECORDS_MAX},
+    clock::now_ms,
     membership::{Member, Membership},
     metrics::Metrics,
 };
@@ -73,7 +78,7 @@ async fn give(alerts: Alerts, channels: Arc<Channels>, member: Member, metrics: 
         let offer = alerts.read(|book| exchange.offer(book));
         let mut answer = Ok(None);
         for part in chunks(offer.records.clone(), offer.digest) {
-            answer = put(&channels, &member, part).await.map(Some);
+            answer = put(&alerts, &channels, &member, part).await.map(Some);
             if answer.is_err() {
                 break;
             }
@@ -128,12 +133,15 @@ fn chunks(records: Vec<starling_alerts::Record>, digest: u64) -> Vec<v1::AlertRe
     }
 }
 
-async fn put(channels: &Channels, member: &Member, records: v1::AlertRecords) -> Result<u64, Status> {
+async fn put(alerts: &Alerts, channels: &Channels, member: &Member, records: v1::AlertRecords) -> Result<u64, Status> {
     let mut request = Request::new(records);
     request.set_timeout(ANSWER);
     let mut client = channels.peer(&member.grpc).map_err(Status::unavailable)?;
+    let asked = Instant::now();
     let answer = tokio::time::timeout(ANSWER, client.put_alerts(request)).await;
-    Ok(answer.map_err(|_| Status::deadline_exceeded("no answer within 1 s"))??.into_inner().digest)
+    let answer = answer.map_err(|_| Status::deadline_exceeded("no answer within 1 s"))??.into_inner();
+    alerts.measured(&member.id, (answer.clock_unix_ms, now_ms()), asked.elapsed());
+    Ok(answer.digest)
 }
 
 async fn read(channels: &Channels, member: &Member) -> Result<Vec<v1::AlertRecord>, Status> {
@@ -162,7 +170,7 @@ pub(super) fn take(alerts: &Alerts, records: v1::AlertRecords) -> Result<v1::Ale
     if records.records.len() > RECORDS_MAX {
         return Err(Status::invalid_argument(format!("records: more than {RECORDS_MAX}")));
     }
-    Ok(v1::AlertDigest { digest: alerts.put_wire(records.records) })
+    Ok(v1::AlertDigest { digest: alerts.put_wire(records.records), clock_unix_ms: now_ms() })
 }
 
 /// Gives all that is here.

@@ -14,6 +14,7 @@ use starling_notify::Notifiers;
 use starling_proto::{ids::NodeId, v1};
 use starling_service::grpc::alerts_server;
 use tonic::{Request, Response, Status};
+use tracing::info;
 
 use super::{Answers, Holders, OpenStream, Streams, off_thread};
 use crate::{
@@ -90,7 +91,12 @@ impl Reader {
                 .open()
                 .into_iter()
                 .find(|one| one.episode.as_ref().is_some_and(|e| e.episode_id == id.to_string()));
-            of_open.or_else(|| shown.book.episode(id).map(|episode| shown.alert(episode)))
+            let found = of_open.or_else(|| shown.book.episode(id).map(|episode| shown.alert(episode)));
+            let chart = shown.book.episode(id).and_then(|episode| {
+                let rule = shown.rules.get(&episode.rule)?;
+                shown::chart(rule, episode)
+            });
+            found.map(|alert| v1::Alert { chart, ..alert })
         })
         .ok_or_else(|| Status::not_found(format!("episode_id: there is no episode {id}, or it is forgotten")))
     }
@@ -122,6 +128,15 @@ impl AlertService {
     /// The service with its limits.
     pub(crate) fn server(self) -> alerts_server::AlertsServer<Self> {
         alerts_server::AlertsServer::new(self).max_decoding_message_size(REQUEST_BYTES_MAX)
+    }
+
+    /// Writes down who had dead letters sent again. They are on their way: what fails is counted and logged.
+    async fn note(&self, note: v1::DeadLetterResend) {
+        let Some(alerts) = &self.alerts else { return };
+        info!(author = note.author, notifier = note.notifier, resent = note.resent, "dead letters are sent again");
+        if let Ok(control) = alerts.read(|book| book.resend(note, self.id.as_str(), now_ms())) {
+            let _ = alerts.keep(control).await;
+        }
     }
 
     fn reader(&self) -> Result<Reader, Status> {
@@ -283,6 +298,7 @@ impl alerts_server::Alerts for AlertService {
                         Some(one) => v1::AlertRule {
                             last_error: one.error.clone(),
                             evaluated_tick: Some(one.tick),
+                            evaluations_missed: Some(one.missed.count()),
                             evaluation_ms: Some(u32::try_from(one.took.as_millis()).unwrap_or(u32::MAX)),
                             ..listed
                         },

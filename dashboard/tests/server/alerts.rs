@@ -289,14 +289,17 @@ async fn dead_letters_are_listed_and_sent_again() {
     assert_eq!(some["deadLetters"].as_array().unwrap().len(), 1);
     let again = "/api/v1/alerts/dead-letters/resend";
     let (status, answer) =
-        send(&server, Method::POST, again, json!({ "notifier": "ops", "aggregator": "a1", "id": 7 })).await;
+        send(&server, Method::POST, again, json!({ "notifier": "ops", "aggregator": "a1", "id": 7, "who": "eve" }))
+            .await;
     assert_eq!((status, &answer["resent"]), (200, &json!(1)), "{answer}");
     let (status, _) =
-        send(&server, Method::POST, again, json!({ "notifier": "ops", "aggregator": "a1", "id": 7 })).await;
+        send(&server, Method::POST, again, json!({ "notifier": "ops", "aggregator": "a1", "id": 7, "who": "eve" }))
+            .await;
     assert_eq!(status, 404, "it is on its way");
-    let (_, answer) = send(&server, Method::POST, again, json!({ "notifier": "ops" })).await;
+    let (_, answer) = send(&server, Method::POST, again, json!({ "notifier": "ops", "who": "eve" })).await;
     assert_eq!(answer["resent"], 1);
-    for (body, field) in [(json!({}), "notifier"), (json!({ "notifier": "ops", "id": "x" }), "id")] {
+    let nobody = (json!({ "notifier": "ops" }), "who");
+    for (body, field) in [(json!({}), "notifier"), (json!({ "notifier": "ops", "id": "x" }), "id"), nobody] {
         let (status, answer) = send(&server, Method::POST, again, body).await;
         assert_eq!((status, &answer["error"]["field"]), (400, &json!(field)), "{answer}");
     }

@@ -1478,7 +1478,7 @@ pub struct AlertEpisode {
     /// The severities it had, the newest 16.
     #[prost(message, repeated, tag = "9")]
     pub severities: ::prost::alloc::vec::Vec<AlertSeveritySince>,
-    /// The first bad second.
+    /// The first bad second; of a rule about `node.silent_seconds` the last second that the node was heard.
     #[prost(uint32, tag = "10")]
     pub since_tick: u32,
     /// When it fired. Absent when it did not.
@@ -1532,6 +1532,15 @@ pub struct AlertEpisode {
     /// Seconds in which it was open and nothing was known of it: there was no value, or nobody judged.
     #[prost(uint32, tag = "27")]
     pub unseen_seconds: u32,
+    /// Between which values the last value lies, of a rule about a trend: the earliest, in the unit of the rule. Absent of others.
+    #[prost(double, optional, tag = "28")]
+    pub value_low: ::core::option::Option<f64>,
+    /// The latest, see `value_low`.
+    #[prost(double, optional, tag = "29")]
+    pub value_high: ::core::option::Option<f64>,
+    /// Whom or what it is about beside its subject, such as the names of aggregators that were lost; empty for nothing.
+    #[prost(string, tag = "30")]
+    pub detail: ::prost::alloc::string::String,
 }
 /// An episode as it is shown.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1554,7 +1563,7 @@ pub struct Alert {
     /// The expression of the rule.
     #[prost(string, tag = "6")]
     pub expression: ::prost::alloc::string::String,
-    /// Labels of the rule.
+    /// Labels of the rule, and of the node that it is about; those of the rule win.
     #[prost(map = "string, string", tag = "7")]
     pub labels: ::std::collections::HashMap<
         ::prost::alloc::string::String,
@@ -1590,6 +1599,38 @@ pub struct Alert {
     /// The firing episode of a wider scope that notifiers are told in its place; empty for none.
     #[prost(string, tag = "17")]
     pub held_back_by: ::prost::alloc::string::String,
+    /// The history that its value is made of, in the answer to Get. Absent when it is made of none that is kept.
+    #[prost(message, optional, tag = "18")]
+    pub chart: ::core::option::Option<AlertChart>,
+}
+/// Series whose values, or whose ratio, are what a rule judges, or nearly: of each step in the place of each window.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertChart {
+    /// One, or two of which the first is divided by the second.
+    #[prost(message, repeated, tag = "1")]
+    pub series: ::prost::alloc::vec::Vec<AlertChartSeries>,
+    /// Beyond this the alert begins, in `unit`; of a trend what it is to reach.
+    #[prost(double, optional, tag = "2")]
+    pub limit: ::core::option::Option<f64>,
+    /// How the values are written, as `Alert.unit`.
+    #[prost(string, tag = "3")]
+    pub unit: ::prost::alloc::string::String,
+}
+/// One series of a chart.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertChartSeries {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Attributes that it must have; the sum, or what the catalogue says, of all that have them.
+    #[prost(map = "string, string", tag = "2")]
+    pub attributes: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What of it, as QueryRange calls it.
+    #[prost(string, tag = "3")]
+    pub statistic: ::prost::alloc::string::String,
 }
 /// Somebody looks after an episode.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1911,6 +1952,9 @@ pub struct AlertRule {
     /// How long that took, in milliseconds.
     #[prost(uint32, optional, tag = "22")]
     pub evaluation_ms: ::core::option::Option<u32>,
+    /// Of the last 60 evaluations that were due so many were not made. Absent at aggregators that do not evaluate it.
+    #[prost(uint32, optional, tag = "23")]
+    pub evaluations_missed: ::core::option::Option<u32>,
 }
 /// The rules.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1999,6 +2043,9 @@ pub struct ListDeadLettersResponse {
     /// Aggregators that did not answer, each with the reason: their letters are not among these.
     #[prost(string, repeated, tag = "3")]
     pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Who had letters sent again, newest first: the last 100 times within 30 days, of the notifier that was asked for.
+    #[prost(message, repeated, tag = "4")]
+    pub resends: ::prost::alloc::vec::Vec<DeadLetterResend>,
 }
 /// A message that a receiver did not take.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2053,6 +2100,31 @@ pub struct ResendDeadLettersRequest {
     /// Its number there; only with an aggregator. 0: all of the notifier.
     #[prost(uint64, tag = "3")]
     pub letter_id: u64,
+    /// Who wants it.
+    #[prost(string, tag = "4")]
+    pub author: ::prost::alloc::string::String,
+}
+/// That somebody had dead letters sent again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetterResend {
+    /// Who.
+    #[prost(string, tag = "1")]
+    pub author: ::prost::alloc::string::String,
+    /// When, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub at_unix_ms: u64,
+    /// As in the request.
+    #[prost(string, tag = "3")]
+    pub notifier: ::prost::alloc::string::String,
+    /// As in the request.
+    #[prost(string, tag = "4")]
+    pub aggregator_id: ::prost::alloc::string::String,
+    /// As in the request.
+    #[prost(uint64, tag = "5")]
+    pub letter_id: u64,
+    /// How many.
+    #[prost(uint32, tag = "6")]
+    pub resent: u32,
 }
 /// What is sent again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3346,6 +3418,9 @@ pub struct AlertDigest {
     /// Of all its records.
     #[prost(fixed64, tag = "1")]
     pub digest: u64,
+    /// The clock of the receiver as it answers, in milliseconds since 1970. 0 from one that does not say.
+    #[prost(uint64, tag = "2")]
+    pub clock_unix_ms: u64,
 }
 /// One record of alerts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3386,7 +3461,7 @@ pub struct AlertControl {
     /// Who said so last, of a record that was taken back.
     #[prost(string, tag = "5")]
     pub author: ::prost::alloc::string::String,
-    #[prost(oneof = "alert_control::What", tags = "6, 7")]
+    #[prost(oneof = "alert_control::What", tags = "6, 7, 8")]
     pub what: ::core::option::Option<alert_control::What>,
 }
 /// Nested message and enum types in `AlertControl`.
@@ -3399,6 +3474,9 @@ pub mod alert_control {
         /// A silence.
         #[prost(message, tag = "7")]
         Silence(super::AlertSilence),
+        /// Dead letters that were sent again: a note of who wanted it.
+        #[prost(message, tag = "8")]
+        Resend(super::DeadLetterResend),
     }
 }
 /// Who looks after an episode.

@@ -8,7 +8,7 @@ mod plan;
 
 use starling_proto::{catalogue::Statistic, histogram::Histogram};
 
-pub use self::plan::{Plan, Wanted};
+pub use self::plan::{Plan, Wanted, charted};
 use super::{
     Episode, Rule, Severity, State, Subject, Values,
     expression::{Inputs, Sight, evaluate},

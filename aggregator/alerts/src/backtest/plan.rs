@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use starling_proto::catalogue::{self, Kind, OverNodes, Statistic};
+use starling_proto::catalogue::{self, Kind, OverNodes, Statistic, Unit};
 
 use crate::{
     Rule, Scope,
-    expression::{Input, Over, Selector},
+    expression::{Input, Node, Operator, Over, Selector},
     words::length,
 };
 
@@ -162,6 +162,38 @@ fn read_of(input: &Input, scope: Scope) -> Result<(&Selector, Vec<String>), Stri
         statistics.extend([LOW.to_owned(), HIGH.to_owned()]);
     }
     Ok((selector, statistics))
+}
+
+/// The series whose values, or whose ratio when there are two, are those that `rule` judges, or nearly: of each step in the place of
+/// each window. With what a trend is to reach, in the unit of its metric, and that unit. `None`: it judges no such series.
+#[must_use]
+pub fn charted(rule: &Rule) -> Option<(Vec<Wanted>, Option<f64>, Unit)> {
+    let inputs = &rule.expression.inputs;
+    let is_plain = match (&rule.expression.root, inputs.as_slice()) {
+        (Node::Input { peers: false, .. }, [_]) => true,
+        (Node::Two(above, Operator::Per, below), [_, _]) => {
+            matches!((&**above, &**below), (Node::Input { at: 0, peers: false }, Node::Input { at: 1, peers: false }))
+        }
+        _ => false,
+    };
+    // A sum over a window is not what a step holds.
+    let is_sum = |input: &Input| matches!(input, Input::Metric { over: Over::Growth, .. });
+    if !is_plain || rule.every.is_some() || inputs.iter().any(is_sum) {
+        return None;
+    }
+    let wanted = inputs.iter().map(|input| {
+        let (selector, statistics) = read_of(input, rule.scope).ok()?;
+        let statistics = statistics.into_iter().take(1).collect();
+        Some(Wanted { name: selector.name.clone(), attributes: selector.with.clone(), statistics })
+    });
+    let wanted: Vec<Wanted> = wanted.collect::<Option<_>>()?;
+    match inputs.as_slice() {
+        [Input::Until { selector, limit }] => {
+            let unit = catalogue::find(&selector.name).map_or(Unit::Number, |metric| metric.shown_as);
+            Some((wanted, Some(*limit), unit))
+        }
+        _ => Some((wanted, None, rule.unit)),
+    }
 }
 
 /// The coarsest step that shows what a rule looks at: not longer than its shortest window, or than `for` when that is longer.

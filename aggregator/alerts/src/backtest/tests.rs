@@ -111,11 +111,27 @@ fn the_default_set_is_planned_in_steps_that_show_it() {
     let of_us = [
         "partition-suspected",
         "aggregator-lost",
+        "aggregator-blind",
+        "aggregator-clock-off",
         "copies-missing",
         "store-paused",
         "certificate-ending",
         "aggregators-contradict",
         "rules-refused",
     ];
+    // What is charted of them.
+    let charted = |rule: &str| {
+        let (series, limit, _) = charted(rules.get(rule).unwrap())?;
+        Some((series.into_iter().map(|one| (one.name, one.statistics)).collect::<Vec<_>>(), limit))
+    };
+    let of = |name: &str, statistic: &str| (name.to_owned(), vec![statistic.to_owned()]);
+    let errors = vec![of("traffic.errors", "value"), of("traffic.requests", "value")];
+    assert_eq!(charted("errors"), Some((errors, None)));
+    assert_eq!(charted("latency"), Some((vec![of("traffic.duration", "p99")], None)));
+    let filling = vec![of("system.filesystem.mount.utilization", "value")];
+    assert_eq!(charted("disk-full-soon"), Some((filling, Some(1.0))), "against what it is to reach");
+    for fact in ["node-gone", "node-slow", "memory-killed"] {
+        assert_eq!(charted(fact), None, "{fact}");
+    }
     assert_eq!(refused, [&facts[..], &of_us[..], &["alerts-late", "alert-query-failed", "notifier-failing"]].concat());
 }

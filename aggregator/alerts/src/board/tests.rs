@@ -252,3 +252,31 @@ fn no_traffic_is_neither_an_error_nor_well() {
     assert_eq!(judge(&mut board, 100, &node("a"), &of(1e308, 20.0)), []);
     assert_eq!(judge(&mut board, 101, &node("a"), &of(f64::INFINITY, 1.0)), []);
 }
+
+#[test]
+fn the_rule_that_takes_the_time_is_named() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    // Each look at this clock is later than the one before by more than that was.
+    fn clock() -> u64 {
+        let calls = CALLS.fetch_add(1, Ordering::Relaxed);
+        calls * calls
+    }
+    // A49.
+    let rule = |name: &str| {
+        format!(
+            "[[rule]]\nname = \"{name}\"\nscope = \"cluster\"\nexpression = \"traffic.errors\"\nabove = 1\nseverity = \"error\"\nsummary = \"fails\"\n"
+        )
+    };
+    let text = rule("cheap") + &rule("dear");
+    let mut board = Board::new(Rules::read(&[("f", &text)]).unwrap());
+    let given = Given::of_nodes(1.0).with("traffic.errors", 0.0);
+    let second = |tick| Second { tick, subject: &Subject::Cluster, values: Some(&given), coverage: (1, 1) };
+    let whole = Whole { values: None, firing: &|_| 0.0 };
+    board.judge(&second(1), &whole);
+    assert_eq!(board.dearest(), None, "not measured");
+    board.measure(Some(clock));
+    board.judge(&second(2), &whole);
+    let (name, part) = board.dearest().unwrap();
+    assert!(name == "dear" && part > 0.5 && part < 1.0, "{name} {part}");
+}

@@ -210,3 +210,34 @@ proptest! {
         prop_assert_eq!(b.acknowledgement(&one, now()), None);
     }
 }
+
+#[test]
+fn who_had_letters_sent_again_is_noted_everywhere_and_bounded() {
+    let (mut one, mut other) = (Book::default(), Book::default());
+    let note = |author: &str, letter_id| v1::DeadLetterResend {
+        author: author.to_owned(),
+        notifier: "ops".to_owned(),
+        letter_id,
+        resent: 1,
+        ..v1::DeadLetterResend::default()
+    };
+    let missing = one.resend(note(" ", 1), "agg-1", NOW).unwrap_err();
+    assert_eq!(missing.to_string(), "author: is missing");
+    for id in 0..RESENDS_MAX as u64 + 7 {
+        let record = one.resend(note("eve", id), "agg-1", NOW + id).unwrap();
+        assert_eq!(one.put(Record::Control(record), NOW), Put::Taken);
+    }
+    for record in one.since(0) {
+        other.put(record, NOW);
+    }
+    let ids: Vec<u64> = other.resends().map(|one| one.letter_id).collect();
+    assert_eq!(ids, (7..RESENDS_MAX as u64 + 7).collect::<Vec<_>>(), "the newest, oldest first");
+    assert_eq!(one.digest(), other.digest());
+    assert!(other.resends().all(|one| one.author == "eve" && one.at_unix_ms >= NOW));
+    // An older one does not push out a newer one, and both stay equal.
+    let before = Book::default().resend(note("old", 1), "agg-2", NOW - 60_000).unwrap();
+    assert_eq!(other.put(Record::Control(before), NOW), Put::Known);
+    assert!(!other.in_force(now()).eq(&1) && other.silences().next().is_none());
+    other.expire(now() + OVER_KEPT + 200);
+    assert_eq!(other.resends().count(), 0);
+}

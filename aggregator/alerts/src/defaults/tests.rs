@@ -103,6 +103,8 @@ const CASES: &[Case] = &[
     ("group-gone", || group(3.0, 3.0), || group(2.0, 2.0), 1),
     ("partition-suspected", || one("cluster.partition_suspected", 1.0), || one("cluster.partition_suspected", 0.0), 1),
     ("aggregator-lost", || one("cluster.aggregators_lost", 1.0), || one("cluster.aggregators_lost", 0.0), 1),
+    ("aggregator-blind", || one("cluster.aggregators_blind", 1.0), || one("cluster.aggregators_blind", 0.0), 1),
+    ("aggregator-clock-off", || one("cluster.clock_skew_seconds", 3.0), || one("cluster.clock_skew_seconds", 1.5), 11),
     ("copies-missing", || one("cluster.copies_missing", 1.0), || one("cluster.copies_missing", 0.0), 61),
     ("store-paused", || one("cluster.stores_paused", 1.0), || one("cluster.stores_paused", 0.0), 31),
     (
@@ -210,11 +212,28 @@ fn a_burst_of_writing_is_no_disk_that_fills() {
     assert_eq!(of_mount("disk-full-soon", "", (0..12_000).map(hole)), []);
 }
 
+/// What is said of a mount in the second in which a rule fires.
+fn said_of(own: &str, rule: &str, seconds: impl IntoIterator<Item = f64>) -> String {
+    let mut board = Board::new(with(&[("mine.toml", own)], &[]).unwrap());
+    let subject = Subject::Node(NodeId::parse("web-1").unwrap());
+    for (tick, value) in (1_800_000_000..).zip(seconds) {
+        let given = one(MOUNT, value);
+        let second = Second { tick, subject: &subject, values: Some(&given), coverage: (10, 10) };
+        let all = board.judge(&second, &Whole { values: None, firing: &|_| 0.0 });
+        if let Some(fired) = all.into_iter().find(|one| one.rule == rule && one.state == State::Firing) {
+            return crate::words::sentence(board.rules().get(rule).unwrap(), &fired);
+        }
+    }
+    panic!("{rule} does not fire")
+}
+
 #[test]
 fn a_leak_is_seen_once_and_is_over_when_it_stops() {
     // A43: 85 % used and one more each hour, seen twelve hours ahead; after that it grows no more, or is emptied.
-    let own = "[[rule]]\nname = \"fills\"\nscope = \"node\"\nexpression = \"seconds_until(system.filesystem.mount.utilization[1h], 100%)\"\nby = [\"system.filesystem.mountpoint\"]\nbelow = \"12h\"\nclear = \"14h\"\nfor = \"10m\"\nhold = \"10m\"\nseverity = \"warning\"\nsummary = \"fills\"";
+    let own = "[[rule]]\nname = \"fills\"\nscope = \"node\"\nexpression = \"seconds_until(system.filesystem.mount.utilization[1h], 100%)\"\nby = [\"system.filesystem.mountpoint\"]\nbelow = \"12h\"\nclear = \"14h\"\nfor = \"10m\"\nhold = \"10m\"\nseverity = \"warning\"\nsummary = \"fills {system.filesystem.mountpoint} in {value}\"";
     const GROWS: u32 = 4 * 3_600;
+    let text = said_of(own, "fills", (0..GROWS).map(|second| 0.85 + f64::from(second) / 3_600.0 * 0.01));
+    assert_eq!(text, "web-1 fills / in 11 h 49 min (10 h to 15 h)");
     for left in [None, Some(0.3)] {
         let leak = |second: u32| {
             let grown = 0.85 + f64::from(second.min(GROWS)) / 3_600.0 * 0.01;

@@ -86,6 +86,17 @@ impl Evaluation {
         self.presence.spare(settled);
     }
 
+    /// See [`Board::measure`].
+    pub fn measure(&mut self, clock: Option<fn() -> u64>) {
+        self.board.measure(clock);
+    }
+
+    /// See [`Board::dearest`].
+    #[must_use]
+    pub fn dearest(&self) -> Option<(&str, f64)> {
+        self.board.dearest()
+    }
+
     /// The seconds that are to be judged now, and how many before them are missed.
     pub fn due(&mut self, settled: u32) -> (RangeInclusive<u32>, u32) {
         if self.last == 0 {
@@ -115,6 +126,8 @@ impl Evaluation {
     pub fn judge(&mut self, now: &Now<'_>, recent: &[Arc<Episode>], sources: &impl Sources) -> Vec<Episode> {
         let mut by_subject = Recent::new();
         let mut firing: HashMap<&str, f64> = HashMap::new();
+        let of_silence = self.board.rules().all().iter().filter(|rule| rule.is_of_silence());
+        let of_silence: Vec<String> = of_silence.map(|rule| rule.name.clone()).collect();
         for episode in recent {
             by_subject.entry(&episode.subject).or_default().push(episode);
             if episode.is_open() {
@@ -122,7 +135,8 @@ impl Evaluation {
                     *firing.entry(&episode.rule).or_default() += 1.0;
                 }
                 if let Some(node) = episode.subject.node() {
-                    self.presence.know(node, episode.since, now.tick);
+                    let of_silence = of_silence.contains(&episode.rule);
+                    self.presence.know(node, (episode.since, of_silence), now.tick);
                 }
             }
         }
@@ -151,13 +165,14 @@ impl Evaluation {
         let tick = now.tick;
         let (mut silent, mut open) = (Vec::new(), 0);
         let mut mine = HashSet::new();
-        let cluster = WithFacts { values: Some(now.values), facts: &now.facts };
+        let cluster = WithFacts { values: Some(now.values), facts: &now.facts, details: &now.details };
         let mut all = std::mem::take(&mut self.presence.nodes);
         for (node, known) in &mut all {
             let stream = sources.stream(node);
             let latest = stream.latest.as_ref().map_or(0, |(tick, _)| *tick);
             let last = known.last.max(latest);
-            let quiet = known.silence(tick, last, self.presence.grace);
+            let grace = if sources.is_unsure(node) { tick } else { self.presence.grace };
+            let quiet = known.silence(tick, last, grace);
             silent.extend(known.is_silent().then(|| node.clone()));
             open += u32::from(quiet.is_none() && !known.ended);
             if !stream.connected && !sources.takes_care(node) {
@@ -174,7 +189,7 @@ impl Evaluation {
                 changed.extend(self.board.forget(&subject, tick, outcome));
                 continue;
             }
-            let mut of_node = sources.facts(node);
+            let (mut of_node, details) = (sources.facts(node), sources.details(node));
             of_node.extend(quiet.map(|quiet| (facts::NODE_SILENT, f64::from(quiet))));
             if quiet != Some(0) {
                 of_node.insert(facts::NODE_FAULTS, 0.0);
@@ -186,7 +201,7 @@ impl Evaluation {
             let same = fresh.as_ref().is_some_and(|(at, _)| *at == tick);
             let whole = Whole { values: same.then_some(&cluster as &dyn Values), firing };
             let mut judge = |values: Option<&dyn Values>| {
-                let values = WithFacts { values, facts: &of_node };
+                let values = WithFacts { values, facts: &of_node, details: &details };
                 let second = Second { tick, subject: &subject, values: Some(&values), coverage: now.coverage };
                 changed.extend(self.board.judge(&second, &whole));
             };
@@ -223,7 +238,7 @@ impl Evaluation {
             known.insert(facts::CLUSTER_SILENT, f64::from(silent));
             known.insert(facts::CLUSTER_EXPECTED, expected(now.coverage, silent));
         }
-        let values = WithFacts { values: Some(now.values), facts: &known };
+        let values = WithFacts { values: Some(now.values), facts: &known, details: &now.details };
         let second = Second { tick, subject: &Subject::Cluster, values: Some(&values), coverage: now.coverage };
         changed.extend(self.board.judge(&second, &whole));
         // Only where a rule asks for it.
@@ -239,7 +254,7 @@ impl Evaluation {
                     known.insert(facts::GROUP_SILENT, f64::from(silent));
                     known.insert(facts::GROUP_EXPECTED, expected(coverage, silent));
                 }
-                let values = WithFacts { values: Some(values), facts: &known };
+                let values = WithFacts { values: Some(values), facts: &known, details: &BTreeMap::new() };
                 let second = Second { tick, subject: &subject, values: Some(&values), coverage };
                 changed.extend(self.board.judge(&second, &whole));
             });

@@ -76,12 +76,14 @@ impl Presence {
         self.lost = lost;
     }
 
-    /// A node that is known by an open episode of second `since` only, noticed at second `tick`. When it reported last is not known:
-    /// before an episode of its silence that is the one that can begin earliest.
-    pub(super) fn know(&mut self, node: &NodeId, since: u32, tick: u32) {
-        if !self.nodes.contains_key(node) {
-            let last = since.saturating_sub(SILENT_AFTER + 1);
-            self.nodes.insert(node.clone(), Known { floor: tick + GRACE, ..Known::new(last, false) });
+    /// A node that is known by an open episode of second `since` only, noticed at second `tick`. When it reported last is known of an
+    /// episode of its silence alone; of others it is taken for as long ago as one could be that is silent since.
+    pub(super) fn know(&mut self, node: &NodeId, (since, of_silence): (u32, bool), tick: u32) {
+        let last = if of_silence { since } else { since.saturating_sub(SILENT_AFTER + 1) };
+        match self.nodes.get_mut(node) {
+            None => drop(self.nodes.insert(node.clone(), Known { floor: tick + GRACE, ..Known::new(last, false) })),
+            Some(known) if known.floor > 0 && !known.ended => known.last = known.last.max(last),
+            Some(_) => {}
         }
     }
 

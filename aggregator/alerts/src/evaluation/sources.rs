@@ -31,6 +31,17 @@ pub trait Sources {
     /// What is known of a node beside its metrics and its silence.
     fn facts(&self, node: &NodeId) -> BTreeMap<&'static str, f64>;
 
+    /// Whom or what those facts are about, in words.
+    fn details(&self, _node: &NodeId) -> BTreeMap<&'static str, String> {
+        BTreeMap::new()
+    }
+
+    /// Whether its silence says nothing yet: who had its stream lost all of its streams at once, and the nodes look for another
+    /// aggregator.
+    fn is_unsure(&self, _node: &NodeId) -> bool {
+        false
+    }
+
     /// Reads a second of a node.
     fn read(&self, latest: &Self::Latest, read: &mut dyn FnMut(&dyn Values));
 
@@ -56,6 +67,8 @@ pub struct Now<'a> {
     pub values: &'a dyn Values,
     /// What is known of the cluster, but for how many nodes are silent.
     pub facts: BTreeMap<&'static str, f64>,
+    /// Whom or what those are about, in words.
+    pub details: BTreeMap<&'static str, String>,
     /// What queries came to since the second before.
     pub answers: Vec<Answer>,
 }
@@ -76,6 +89,7 @@ pub struct Answer {
 pub(super) struct WithFacts<'a> {
     pub(super) values: Option<&'a dyn Values>,
     pub(super) facts: &'a BTreeMap<&'static str, f64>,
+    pub(super) details: &'a BTreeMap<&'static str, String>,
 }
 
 impl Values for WithFacts<'_> {
@@ -97,6 +111,10 @@ impl Values for WithFacts<'_> {
 
     fn fact(&self, name: &str) -> Option<f64> {
         self.facts.get(name).copied()
+    }
+
+    fn detail(&self, fact: &str) -> Option<&str> {
+        self.details.get(fact).map(String::as_str)
     }
 
     fn is_there(&self) -> bool {

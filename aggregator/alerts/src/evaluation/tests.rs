@@ -35,6 +35,8 @@ struct Side {
     errors: f64,
     first: bool,
     tick: u32,
+    /// Nodes of one that lost all of its streams.
+    unsure: BTreeSet<NodeId>,
 }
 
 impl Side {
@@ -48,6 +50,7 @@ impl Side {
             errors: 0.0,
             first: false,
             tick: T0,
+            unsure: BTreeSet::new(),
         }
     }
 
@@ -64,12 +67,19 @@ impl Side {
             coverage: (1, 1),
             first: self.first,
             values: &values,
-            facts: BTreeMap::new(),
+            facts: BTreeMap::from([(facts::CLUSTER_LOST, 1.0)]),
+            details: BTreeMap::from([(facts::CLUSTER_LOST, "agg-3".to_owned())]),
             answers: Vec::new(),
         };
         let recent = self.book.recent(tick);
-        let sources =
-            Around { streams: &self.streams, cares: &self.cares, groups: &self.groups, values: &values, tick };
+        let sources = Around {
+            streams: &self.streams,
+            cares: &self.cares,
+            groups: &self.groups,
+            values: &values,
+            unsure: &self.unsure,
+            tick,
+        };
         let changed = self.evaluation.judge(&now, &recent, &sources);
         let now_ms = u64::from(tick) * 1_000;
         let written = records(changed, &self.book, (tick, now_ms), "side");
@@ -99,6 +109,7 @@ struct Around<'a> {
     cares: &'a BTreeSet<NodeId>,
     groups: &'a [Group],
     values: &'a Given,
+    unsure: &'a BTreeSet<NodeId>,
     tick: u32,
 }
 
@@ -117,6 +128,10 @@ impl Sources for Around<'_> {
 
     fn facts(&self, _: &NodeId) -> BTreeMap<&'static str, f64> {
         BTreeMap::new()
+    }
+
+    fn is_unsure(&self, node: &NodeId) -> bool {
+        self.unsure.contains(node)
     }
 
     fn read(&self, latest: &Given, read: &mut dyn FnMut(&dyn Values)) {
@@ -176,7 +191,7 @@ fn silence_that_was_counted_goes_on_when_an_aggregator_is_lost_or_this_one_start
     side.cares = BTreeSet::from([node("a"), node("b")]);
     side.sees("a", T0, 0);
     let fired = side.seconds(20);
-    assert_eq!(fired.iter().map(|one| (one.state, one.since)).collect::<Vec<_>>(), [(State::Firing, T0 + 4)]);
+    assert_eq!(fired.iter().map(|one| (one.state, one.since)).collect::<Vec<_>>(), [(State::Firing, T0)]);
     // Another node was at the aggregator that is lost.
     side.sees("b", side.tick - 1, 1);
     assert_eq!(side.seconds(8), [], "the one is still gone, the other looks for another aggregator");
@@ -370,4 +385,34 @@ fn what_fired_on_one_side_of_a_partition_did_not_pass_on_the_other() {
     a.hears(&b);
     b.hears(&a);
     assert!(a.book.episode(fired.id).is_some_and(Episode::is_open) && b.open().len() == 1);
+}
+
+#[test]
+fn an_episode_says_whom_the_facts_of_its_rule_are_about() {
+    // A37, A49, A55.
+    let lost = "scope = \"cluster\"\nexpression = \"cluster.aggregators_lost\"\nabove = 0";
+    let mut side = Side::new(rules(&[("lost", lost)]));
+    side.first = true;
+    let began = side.second();
+    assert_eq!((began.len(), began[0].detail.as_str()), (1, "agg-3"));
+    let rule = crate::defaults::with(&[], &[]).unwrap().get("aggregator-lost").unwrap().clone();
+    assert_eq!(crate::words::sentence(&rule, &began[0]), "the cluster has lost 1 aggregators: agg-3");
+    let nameless = Episode { detail: String::new(), ..began[0].clone() };
+    assert_eq!(crate::words::sentence(&rule, &nameless), "the cluster has lost 1 aggregators");
+    let wire = v1::AlertEpisode::from(&began[0]);
+    assert_eq!(Episode::try_from(wire).unwrap(), began[0]);
+}
+
+#[test]
+fn nodes_of_one_that_lost_all_its_streams_are_not_gone_at_once() {
+    // A37.
+    let mut side = Side::new(rules(&[("gone", GONE)]));
+    side.cares.insert(node("a"));
+    side.evaluation.rest(T0 - 100);
+    side.sees("a", T0, 0);
+    side.unsure.insert(node("a"));
+    assert!(side.seconds(30).is_empty(), "it may be on its way");
+    side.unsure.clear();
+    let gone = side.second();
+    assert_eq!((gone.len(), gone[0].since), (1, T0), "since it was heard last");
 }

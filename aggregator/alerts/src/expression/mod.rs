@@ -28,7 +28,7 @@ use crate::facts;
 
 pub use parse::ExpressionError;
 pub(crate) use parse::number;
-pub(crate) use value::{Inputs, Sight, Wholes, evaluate};
+pub(crate) use value::{Inputs, Sight, Wholes, between, evaluate};
 
 /// What is read of a second of a subject.
 pub trait Values {
@@ -42,6 +42,10 @@ pub trait Values {
     fn attributes(&self, name: &str, keys: &[String]) -> Vec<Vec<String>>;
     /// A fact; `None` where it does not apply.
     fn fact(&self, name: &str) -> Option<f64>;
+    /// Whom or what a fact is about, in words.
+    fn detail(&self, _fact: &str) -> Option<&str> {
+        None
+    }
     /// Whether there is a second to be read: a subject that is silent has none.
     fn is_there(&self) -> bool {
         true
@@ -182,6 +186,14 @@ impl Expression {
             Input::Firing(rule) => Some(rule.as_str()),
             _ => None,
         })
+    }
+
+    /// The fact that it is, and nothing else.
+    pub(crate) fn fact(&self) -> Option<&str> {
+        match (&self.root, self.inputs.as_slice()) {
+            (Node::Input { .. }, [Input::Fact(name)]) => Some(name),
+            _ => None,
+        }
     }
 
     /// The facts it reads.

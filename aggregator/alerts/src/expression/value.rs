@@ -12,6 +12,8 @@ pub(crate) struct Inputs {
     with: Vec<(String, String)>,
     windows: Vec<Option<Window>>,
     now: Vec<Option<f64>>,
+    /// Of the trend that was read last: the earliest and the latest.
+    between: Option<(f64, f64)>,
     /// Of expressions that compare: the same of the other nodes.
     others: Vec<Option<f64>>,
 }
@@ -103,13 +105,21 @@ impl Inputs {
     pub(crate) fn new(expression: &Expression, with: Vec<(String, String)>) -> Self {
         let count = expression.inputs.len();
         let others = if expression.compares { vec![None; count] } else { Vec::new() };
-        Self { with, windows: windows(expression), now: vec![None; count], others }
+        Self { with, windows: windows(expression), now: vec![None; count], between: None, others }
     }
 
     /// Takes second `tick`.
     pub(crate) fn take(&mut self, expression: &Expression, tick: u32, sight: Sight<'_>) {
         for (at, input) in expression.inputs.iter().enumerate() {
             let with = attributes(input, &self.with);
+            let window = self.windows[at].as_mut();
+            if let (Input::Until { selector, limit }, Some(window)) = (input, window) {
+                let seen = sight.own.statistic(&selector.name, &with, Statistic::Value);
+                window.push_span(tick, seen.map(|seen| span(sight.own, input, &with, seen)), None);
+                let until = window.until(*limit);
+                (self.now[at], self.between) = (until.map(|one| one.seconds), until.and_then(|one| one.between));
+                continue;
+            }
             let (value, histogram) = read(input, &with, tick, sight, self.windows[at].as_mut());
             self.now[at] = value;
             if let Some(others) = self.others.get_mut(at) {
@@ -161,11 +171,8 @@ fn read(
         Input::Fact(name) => own.fact(name),
         Input::Firing(rule) => Some((sight.firing)(rule)),
         Input::Nodes { selector, than } => own.nodes_above(&selector.name, with, *than),
-        Input::Until { selector, limit } => window.and_then(|window| {
-            let seen = own.statistic(&selector.name, with, Statistic::Value);
-            window.push_span(tick, seen.map(|seen| span(own, input, with, seen)), None);
-            window.until(*limit)
-        }),
+        // Read with its interval, see [`Inputs::take`].
+        Input::Until { .. } => None,
         Input::Metric { selector, statistic, .. } if is_quantile(*statistic) => {
             let seen = own.histogram(&selector.name, with);
             let all = match window {
@@ -204,6 +211,13 @@ fn read(
 /// What the expression comes to in the second that was taken last.
 pub(crate) fn evaluate(expression: &Expression, inputs: &Inputs) -> Option<f64> {
     of_node(&expression.root, inputs).filter(|value| value.is_finite())
+}
+
+/// Between which values that lies, of an expression that is a trend and nothing else.
+pub(crate) fn between(expression: &Expression, inputs: &Inputs) -> Option<(f64, f64)> {
+    let is_trend =
+        matches!((&expression.root, expression.inputs.as_slice()), (Node::Input { .. }, [Input::Until { .. }]));
+    inputs.between.filter(|_| is_trend)
 }
 
 fn of_node(node: &Node, inputs: &Inputs) -> Option<f64> {

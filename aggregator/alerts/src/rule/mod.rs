@@ -176,6 +176,12 @@ impl Rule {
         self.expression.facts().any(|name| facts::OF_ALERTING.contains(&name))
     }
 
+    /// Whether it judges for how long a node is silent, and nothing else.
+    #[must_use]
+    pub fn is_of_silence(&self) -> bool {
+        self.expression.fact() == Some(facts::NODE_SILENT)
+    }
+
     /// The metrics it reads.
     pub fn metrics(&self) -> impl Iterator<Item = &str> {
         let inputs = self.expression.inputs.iter().chain(self.when.iter().flat_map(|when| &when.expression.inputs));

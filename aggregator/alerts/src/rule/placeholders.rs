@@ -1,7 +1,7 @@
 //! What stands in braces in the texts of a rule.
 
-/// What a text may stand for: `{subject}`, `{value}`, `{limit}`, `{worst}`, `{for}`, and each attribute of `by`.
-const NAMES: [&str; 5] = ["subject", "value", "limit", "worst", "for"];
+/// What a text may stand for: `{subject}`, `{value}`, `{limit}`, `{worst}`, `{for}`, `{since}`, `{detail}`, and each attribute of `by`.
+const NAMES: [&str; 7] = ["subject", "value", "limit", "worst", "for", "since", "detail"];
 
 /// Whether every placeholder of `text` has a meaning; without `by` any name may have one.
 pub(super) fn placeholders(text: &str, by: Option<&Vec<String>>) -> Result<(), String> {

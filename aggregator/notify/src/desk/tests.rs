@@ -127,7 +127,7 @@ fn a_receiver_that_takes_nothing_is_known_to_those_who_judge() {
         let now = u64::from(T0 + second) * 1_000;
         let records = std::mem::take(&mut bench.records);
         records.into_iter().for_each(|one| drop(book.put(starling_alerts::Record::Delivery(one), now)));
-        book.notifiers_failing(now)
+        book.notifiers_failing(now).len()
     };
     bench.say(alert(1, "web-1", AlertSeverity::Error, T0));
     let down_for = |name: &str, second: u32| if name == "hook" && second < 100 { down() } else { Outcome::Accepted };

@@ -482,7 +482,15 @@ impl<'a> Cluster<'a> {
             let held = process.frames.of(tick);
             let values = Given::of_cluster(self.schedule, !held.is_empty(), tick);
             let coverage = (held.len() as u32, nodes);
-            let moment = Now { tick, coverage, first, values: &values, facts: BTreeMap::new(), answers: Vec::new() };
+            let moment = Now {
+                tick,
+                coverage,
+                first,
+                values: &values,
+                facts: BTreeMap::new(),
+                details: BTreeMap::new(),
+                answers: Vec::new(),
+            };
             let (streams, cares) = (streams.clone(), cares.clone());
             let around = Around { schedule: self.schedule, tick, frames: &process.frames, streams, cares };
             let mut changed = process.evaluation.judge(&moment, &recent, &around);

@@ -65,6 +65,7 @@ fn key(control: &v1::AlertControl) -> String {
     match control.what.as_ref().unwrap() {
         v1::alert_control::What::Silence(one) => one.silence_id.clone(),
         v1::alert_control::What::Acknowledgement(one) => one.episode_id.clone(),
+        v1::alert_control::What::Resend(one) => one.author.clone(),
     }
 }
 

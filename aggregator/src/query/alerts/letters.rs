@@ -79,7 +79,13 @@ pub(super) async fn list(
     let size = if request.page_size == 0 { PAGE_USUAL } else { request.page_size.min(PAGE_MAX) } as usize;
     left_out = left_out.saturating_add(u32::try_from(letters.len().saturating_sub(size)).unwrap_or(u32::MAX));
     letters.truncate(size);
-    Ok(v1::ListDeadLettersResponse { letters, left_out, missing })
+    let of_notifier = |one: &&v1::DeadLetterResend| request.notifier.is_empty() || one.notifier == request.notifier;
+    let resends = service.alerts.as_ref().map(|alerts| {
+        let mut all: Vec<_> = alerts.read(|book| book.resends().filter(of_notifier).cloned().collect());
+        all.reverse();
+        all
+    });
+    Ok(v1::ListDeadLettersResponse { letters, left_out, missing, resends: resends.unwrap_or_default() })
 }
 
 /// `ResendDeadLetters`.
@@ -87,10 +93,20 @@ pub(super) async fn resend(
     service: &AlertService,
     request: Request<v1::ResendDeadLettersRequest>,
 ) -> Result<v1::ResendDeadLettersResponse, Status> {
-    let others = others(service, &request);
+    let (others, is_forwarded) = (others(service, &request), forward::was_forwarded(request.metadata()));
     let request = request.into_inner();
     check(service, &request.notifier, true)?;
-    let v1::ResendDeadLettersRequest { notifier, aggregator_id, letter_id } = &request;
+    let v1::ResendDeadLettersRequest { notifier, aggregator_id, letter_id, author } = &request;
+    let note = v1::DeadLetterResend {
+        author: author.clone(),
+        notifier: notifier.clone(),
+        aggregator_id: aggregator_id.chars().take(64).collect(),
+        letter_id: *letter_id,
+        ..v1::DeadLetterResend::default()
+    };
+    if !is_forwarded {
+        starling_alerts::control::check_resend(&note).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    }
     if *letter_id != 0 && aggregator_id.is_empty() {
         return Err(Status::invalid_argument("aggregator_id: is missing, a letter_id is of one aggregator"));
     }
@@ -116,6 +132,11 @@ pub(super) async fn resend(
     }
     if resent == 0 && id.is_some() {
         return Err(Status::not_found(format!("letter_id: {letter_id} is none of {notifier}, or was sent already")));
+    }
+    // Whoever was asked by a person notes it, once.
+    if !is_forwarded && resent > 0 {
+        let note = v1::DeadLetterResend { resent, ..note };
+        service.note(note).await;
     }
     Ok(v1::ResendDeadLettersResponse { resent, missing })
 }

@@ -205,17 +205,19 @@ async fn letters(State(readers): State<Readers>, Query(query): Query<Parameters>
         "deadLetters": answer.letters.iter().map(shape::letter).collect::<Vec<_>>(),
         "leftOut": answer.left_out,
         "missing": answer.missing,
+        "resends": answer.resends.iter().map(shape::resend).collect::<Vec<_>>(),
     })))
 }
 
 /// Fields of what is sent again.
-const RESEND: [&str; 3] = ["notifier", "aggregator", "id"];
+const RESEND: [&str; 4] = ["notifier", "aggregator", "id", WHO];
 
 async fn resend(State(readers): State<Readers>, mut body: Body) -> Answer {
     let notifier = body.needed(RESEND[0], "whose dead letters are sent again")?;
     let (aggregator_id, letter_id) = (body.text(RESEND[1])?, body.whole(RESEND[2])?);
+    let author = body.needed(RESEND[3], "say who wants it")?;
     body.end(&RESEND)?;
-    let request = v1::ResendDeadLettersRequest { notifier, aggregator_id, letter_id };
+    let request = v1::ResendDeadLettersRequest { notifier, aggregator_id, letter_id, author };
     let answer = ask(&readers, async |mut client| client.resend_dead_letters(request).await).await?;
     Ok(Json(json!({ "resent": answer.resent, "missing": answer.missing })))
 }

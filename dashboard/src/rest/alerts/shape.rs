@@ -118,6 +118,7 @@ pub(in crate::rest) fn alert(from: &v1::Alert) -> Value {
         "outcome": outcome(episode.outcome()),
         "judgedAt": time(episode.judged_tick),
         "valueAtFiring": number(episode.value_at_firing),
+        "valueBetween": episode.value_low.zip(episode.value_high).map(|(low, high)| [Number(low), Number(high)]),
         "clearThreshold": number(episode.clear),
         "direction": if from.above { "above" } else { "below" },
         "currentText": text(&from.value_text),
@@ -130,6 +131,7 @@ pub(in crate::rest) fn alert(from: &v1::Alert) -> Value {
             .iter()
             .map(|is| json!({ "since": rfc3339(is.tick), "severity": severity(is.severity()) }))
             .collect::<Vec<_>>(),
+        "detail": text(&episode.detail),
         "crossings": episode.crossings,
         "nodesReporting": episode.nodes_reporting,
         "nodesExpected": episode.nodes_expected,
@@ -146,6 +148,7 @@ pub(in crate::rest) fn alert(from: &v1::Alert) -> Value {
         "silencedBy": from.silenced_by,
         "children": from.children,
         "heldBackBy": text(&from.held_back_by),
+        "chart": from.chart.as_ref().map(chart),
         "parent": text(&from.parent),
         "ruleFingerprint": wide(episode.rule_fingerprint),
     });
@@ -153,6 +156,17 @@ pub(in crate::rest) fn alert(from: &v1::Alert) -> Value {
         all.extend(more);
     }
     Value::Object(all)
+}
+
+/// The history that a value is made of.
+fn chart(from: &v1::AlertChart) -> Value {
+    let series =
+        |is: &v1::AlertChartSeries| json!({ "name": is.name, "attributes": is.attributes, "statistic": is.statistic });
+    json!({
+        "series": from.series.iter().map(series).collect::<Vec<_>>(),
+        "limit": number(from.limit),
+        "unit": from.unit,
+    })
 }
 
 /// What is open, whether that is known, and as of when.
@@ -205,6 +219,18 @@ pub(super) fn letter(from: &v1::DeadLetter) -> Value {
     })
 }
 
+/// Who had dead letters sent again.
+pub(super) fn resend(from: &v1::DeadLetterResend) -> Value {
+    json!({
+        "who": from.author,
+        "at": rfc3339_ms(from.at_unix_ms),
+        "notifier": from.notifier,
+        "aggregator": text(&from.aggregator_id),
+        "id": (from.letter_id > 0).then_some(from.letter_id),
+        "resent": from.resent,
+    })
+}
+
 /// A rule.
 pub(super) fn rule(from: &v1::AlertRule) -> Value {
     let levels: Vec<_> = from
@@ -223,6 +249,7 @@ pub(super) fn rule(from: &v1::AlertRule) -> Value {
         "levels": levels,
         "everySeconds": from.every_seconds,
         "lastError": from.last_error,
+        "evaluationsMissed": from.evaluations_missed,
         "forSeconds": from.for_seconds,
         "holdSeconds": from.hold_seconds,
         "onPartial": from.on_partial,

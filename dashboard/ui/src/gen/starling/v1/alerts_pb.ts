@@ -2,15 +2,15 @@
 // @generated from file starling/v1/alerts.proto (package starling.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file starling/v1/alerts.proto.
  */
 export const file_starling_v1_alerts: GenFile = /*@__PURE__*/
-  fileDesc("ChhzdGFybGluZy92MS9hbGVydHMucHJvdG8SC3N0YXJsaW5nLnYxIiwKDkFsZXJ0QXR0cmlidXRlEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJQChJBbGVydFNldmVyaXR5U2luY2USDAoEdGljaxgBIAEoDRIsCghzZXZlcml0eRgCIAEoDjIaLnN0YXJsaW5nLnYxLkFsZXJ0U2V2ZXJpdHkipAcKDEFsZXJ0RXBpc29kZRISCgplcGlzb2RlX2lkGAEgASgJEgwKBHJ1bGUYAiABKAkSGAoQcnVsZV9maW5nZXJwcmludBgDIAEoBhImCgVzY29wZRgEIAEoDjIXLnN0YXJsaW5nLnYxLkFsZXJ0U2NvcGUSDwoHc3ViamVjdBgFIAEoCRIvCgphdHRyaWJ1dGVzGAYgAygLMhsuc3RhcmxpbmcudjEuQWxlcnRBdHRyaWJ1dGUSJgoFc3RhdGUYByABKA4yFy5zdGFybGluZy52MS5BbGVydFN0YXRlEiwKCHNldmVyaXR5GAggASgOMhouc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eRIzCgpzZXZlcml0aWVzGAkgAygLMh8uc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eVNpbmNlEhIKCnNpbmNlX3RpY2sYCiABKA0SFwoKZmlyZWRfdGljaxgLIAEoDUgAiAEBEhcKCmVuZGVkX3RpY2sYDCABKA1IAYgBARIqCgdvdXRjb21lGA0gASgOMhkuc3RhcmxpbmcudjEuQWxlcnRPdXRjb21lEhMKC2p1ZGdlZF90aWNrGA4gASgNEhIKBXZhbHVlGA8gASgBSAKIAQESHAoPdmFsdWVfYXRfZmlyaW5nGBAgASgBSAOIAQESEgoFd29yc3QYESABKAFIBIgBARISCgVsaW1pdBgSIAEoAUgFiAEBEhIKBWNsZWFyGBMgASgBSAaIAQESHAoPZ29vZF9zaW5jZV90aWNrGBQgASgNSAeIAQESHgoRYWJzZW50X3NpbmNlX3RpY2sYFSABKA1ICIgBARIRCgljcm9zc2luZ3MYFiABKA0SDQoFZmlyZXMYFyADKA0SHAoPbm9kZXNfcmVwb3J0aW5nGBggASgNSAmIAQESGwoObm9kZXNfZXhwZWN0ZWQYGSABKA1ICogBARIQCghzZXF1ZW5jZRgaIAEoDRIWCg51bnNlZW5fc2Vjb25kcxgbIAEoDUINCgtfZmlyZWRfdGlja0INCgtfZW5kZWRfdGlja0IICgZfdmFsdWVCEgoQX3ZhbHVlX2F0X2ZpcmluZ0IICgZfd29yc3RCCAoGX2xpbWl0QggKBl9jbGVhckISChBfZ29vZF9zaW5jZV90aWNrQhQKEl9hYnNlbnRfc2luY2VfdGlja0ISChBfbm9kZXNfcmVwb3J0aW5nQhEKD19ub2Rlc19leHBlY3RlZCLUAwoFQWxlcnQSKgoHZXBpc29kZRgBIAEoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0RXBpc29kZRIQCghzZW50ZW5jZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRISCgpyZXNvbHV0aW9uGAQgASgJEg8KB3J1bmJvb2sYBSABKAkSEgoKZXhwcmVzc2lvbhgGIAEoCRIuCgZsYWJlbHMYByADKAsyHi5zdGFybGluZy52MS5BbGVydC5MYWJlbHNFbnRyeRIMCgR1bml0GAggASgJEhIKCnZhbHVlX3RleHQYCSABKAkSEgoKd29yc3RfdGV4dBgKIAEoCRISCgpsaW1pdF90ZXh0GAsgASgJEg0KBWFib3ZlGAwgASgIEjoKD2Fja25vd2xlZGdlbWVudBgNIAEoCzIhLnN0YXJsaW5nLnYxLkFsZXJ0QWNrbm93bGVkZ2VtZW50EhMKC3NpbGVuY2VkX2J5GA4gAygJEhAKCGNoaWxkcmVuGA8gAygJEg4KBnBhcmVudBgQIAEoCRIUCgxoZWxkX2JhY2tfYnkYESABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJzChRBbGVydEFja25vd2xlZGdlbWVudBIOCgZhdXRob3IYASABKAkSDwoHY29tbWVudBgCIAEoCRISCgphdF91bml4X21zGAMgASgEEhcKCnVudGlsX3RpY2sYBCABKA1IAIgBAUINCgtfdW50aWxfdGljayJJCgxBbGVydE1hdGNoZXISCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJEg0KBXJlZ2V4GAMgASgIEg4KBm5lZ2F0ZRgEIAEoCCKsAQoMQWxlcnRTaWxlbmNlEhIKCnNpbGVuY2VfaWQYASABKAkSKwoIbWF0Y2hlcnMYAiADKAsyGS5zdGFybGluZy52MS5BbGVydE1hdGNoZXISDgoGYXV0aG9yGAMgASgJEg8KB2NvbW1lbnQYBCABKAkSEwoLc3RhcnRzX3RpY2sYBSABKA0SEQoJZW5kc190aWNrGAYgASgNEhIKCmF0X3VuaXhfbXMYByABKAQilgEKEUxpc3RBbGVydHNSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSFwoPaW5jbHVkZV9wZW5kaW5nGAIgASgIEjAKDG1pbl9zZXZlcml0eRgDIAEoDjIaLnN0YXJsaW5nLnYxLkFsZXJ0U2V2ZXJpdHkSEQoJcGFnZV9zaXplGAQgASgNEhIKCnBhZ2VfdG9rZW4YBSABKAkipwEKEkxpc3RBbGVydHNSZXNwb25zZRIiCgZhbGVydHMYASADKAsyEi5zdGFybGluZy52MS5BbGVydBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEwoLanVkZ2VkX3RpY2sYAyABKA0SEwoLYW5zd2VyZWRfYnkYBCABKAkSKgoHdmVyZGljdBgFIAEoCzIZLnN0YXJsaW5nLnYxLkFsZXJ0VmVyZGljdCJ4CgxBbGVydFZlcmRpY3QSLAoIc2V2ZXJpdHkYASABKA4yGi5zdGFybGluZy52MS5BbGVydFNldmVyaXR5EgwKBHdvcmQYAiABKAkSLAoFcGFydHMYAyADKAsyHS5zdGFybGluZy52MS5BbGVydFZlcmRpY3RQYXJ0IkUKEEFsZXJ0VmVyZGljdFBhcnQSDAoEdGV4dBgBIAEoCRIPCgdub2RlX2lkGAIgASgJEhIKCmVwaXNvZGVfaWQYAyABKAkiLQoSV2F0Y2hBbGVydHNSZXF1ZXN0EhcKD2luY2x1ZGVfcGVuZGluZxgBIAEoCCKUAQoMQWxlcnRzVXBkYXRlEg0KBXdob2xlGAEgASgIEiMKB2NoYW5nZWQYAiADKAsyEi5zdGFybGluZy52MS5BbGVydBIPCgdyZW1vdmVkGAMgAygJEhMKC2p1ZGdlZF90aWNrGAQgASgNEioKB3ZlcmRpY3QYBSABKAsyGS5zdGFybGluZy52MS5BbGVydFZlcmRpY3QiJQoPR2V0QWxlcnRSZXF1ZXN0EhIKCmVwaXNvZGVfaWQYASABKAkiXgoSQWNrbm93bGVkZ2VSZXF1ZXN0EhIKCmVwaXNvZGVfaWQYASABKAkSDgoGYXV0aG9yGAIgASgJEg8KB2NvbW1lbnQYAyABKAkSEwoLZm9yX3NlY29uZHMYBCABKA0iOgoUVW5hY2tub3dsZWRnZVJlcXVlc3QSEgoKZXBpc29kZV9pZBgBIAEoCRIOCgZhdXRob3IYAiABKAkimQEKDlNpbGVuY2VSZXF1ZXN0EisKCG1hdGNoZXJzGAEgAygLMhkuc3RhcmxpbmcudjEuQWxlcnRNYXRjaGVyEg4KBmF1dGhvchgCIAEoCRIPCgdjb21tZW50GAMgASgJEhMKC3N0YXJ0c190aWNrGAQgASgNEhMKC2Zvcl9zZWNvbmRzGAUgASgNEg8KB3ByZXZpZXcYBiABKAgiYQoPU2lsZW5jZVJlc3BvbnNlEioKB3NpbGVuY2UYASABKAsyGS5zdGFybGluZy52MS5BbGVydFNpbGVuY2USIgoGY292ZXJzGAIgAygLMhIuc3RhcmxpbmcudjEuQWxlcnQiNgoQVW5zaWxlbmNlUmVxdWVzdBISCgpzaWxlbmNlX2lkGAEgASgJEg4KBmF1dGhvchgCIAEoCSIVChNMaXN0U2lsZW5jZXNSZXF1ZXN0IkMKFExpc3RTaWxlbmNlc1Jlc3BvbnNlEisKCHNpbGVuY2VzGAEgAygLMhkuc3RhcmxpbmcudjEuQWxlcnRTaWxlbmNlIhIKEExpc3RSdWxlc1JlcXVlc3QidAoKQWxlcnRMZXZlbBIsCghzZXZlcml0eRgBIAEoDjIaLnN0YXJsaW5nLnYxLkFsZXJ0U2V2ZXJpdHkSEQoEZmlyZRgCIAEoAUgAiAEBEhIKBWNsZWFyGAMgASgBSAGIAQFCBwoFX2ZpcmVCCAoGX2NsZWFyIpcFCglBbGVydFJ1bGUSDAoEbmFtZRgBIAEoCRIMCgRmaWxlGAIgASgJEiYKBXNjb3BlGAMgASgOMhcuc3RhcmxpbmcudjEuQWxlcnRTY29wZRISCgpleHByZXNzaW9uGAQgASgJEgwKBHdoZW4YBSABKAkSCgoCYnkYBiADKAkSDQoFYWJvdmUYByABKAgSJwoGbGV2ZWxzGAggAygLMhcuc3RhcmxpbmcudjEuQWxlcnRMZXZlbBIYCgtmb3Jfc2Vjb25kcxgJIAEoDUgAiAEBEhkKDGhvbGRfc2Vjb25kcxgKIAEoDUgBiAEBEhIKCm9uX3BhcnRpYWwYCyABKAkSMgoGbGFiZWxzGAwgAygLMiIuc3RhcmxpbmcudjEuQWxlcnRSdWxlLkxhYmVsc0VudHJ5Eg8KB3N1bW1hcnkYDSABKAkSEwoLZGVzY3JpcHRpb24YDiABKAkSEgoKcmVzb2x1dGlvbhgPIAEoCRIPCgdydW5ib29rGBAgASgJEhEKBG9wZW4YESABKA1IAogBARIMCgR1bml0GBIgASgJEhoKDWV2ZXJ5X3NlY29uZHMYEyABKA1IA4gBARISCgpsYXN0X2Vycm9yGBQgASgJEhsKDmV2YWx1YXRlZF90aWNrGBUgASgNSASIAQESGgoNZXZhbHVhdGlvbl9tcxgWIAEoDUgFiAEBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDgoMX2Zvcl9zZWNvbmRzQg8KDV9ob2xkX3NlY29uZHNCBwoFX29wZW5CEAoOX2V2ZXJ5X3NlY29uZHNCEQoPX2V2YWx1YXRlZF90aWNrQhAKDl9ldmFsdWF0aW9uX21zIpkBChFMaXN0UnVsZXNSZXNwb25zZRIlCgVydWxlcxgBIAMoCzIWLnN0YXJsaW5nLnYxLkFsZXJ0UnVsZRITCgtmaW5nZXJwcmludBgCIAEoBhIQCghtaXN0YWtlcxgDIAMoCRIfChJyZWZ1c2VkX3NpbmNlX3RpY2sYBCABKA1IAIgBAUIVChNfcmVmdXNlZF9zaW5jZV90aWNrIn8KE0xpc3RFcGlzb2Rlc1JlcXVlc3QSDAoEcnVsZRgBIAEoCRIPCgdzdWJqZWN0GAIgASgJEhEKCWZyb21fdGljaxgDIAEoDRIPCgd0b190aWNrGAQgASgNEhEKCXBhZ2Vfc2l6ZRgFIAEoDRISCgpwYWdlX3Rva2VuGAYgASgJIlUKFExpc3RFcGlzb2Rlc1Jlc3BvbnNlEiQKCGVwaXNvZGVzGAEgAygLMhIuc3RhcmxpbmcudjEuQWxlcnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIicKE1Rlc3ROb3RpZmllclJlcXVlc3QSEAoIbm90aWZpZXIYASABKAkiOQoUVGVzdE5vdGlmaWVyUmVzcG9uc2USEQoJZGVsaXZlcmVkGAEgASgIEg4KBmRldGFpbBgCIAEoCSI9ChZMaXN0RGVhZExldHRlcnNSZXF1ZXN0EhAKCG5vdGlmaWVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDSJmChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRIoCgdsZXR0ZXJzGAEgAygLMhcuc3RhcmxpbmcudjEuRGVhZExldHRlchIQCghsZWZ0X291dBgCIAEoDRIPCgdtaXNzaW5nGAMgAygJIrwBCgpEZWFkTGV0dGVyEhUKDWFnZ3JlZ2F0b3JfaWQYASABKAkSEAoIbm90aWZpZXIYAiABKAkSEQoJbGV0dGVyX2lkGAMgASgEEhIKCmF0X3VuaXhfbXMYBCABKAQSDgoGcmVhc29uGAUgASgJEhAKCGF0dGVtcHRzGAYgASgNEioKBWl0ZW1zGAcgAygLMhsuc3RhcmxpbmcudjEuRGVhZExldHRlckl0ZW0SEAoIZXBpc29kZXMYCCABKA0iRAoORGVhZExldHRlckl0ZW0SEgoKZXBpc29kZV9pZBgBIAEoCRIMCgR3aGF0GAIgASgJEhAKCHNlbnRlbmNlGAMgASgJIlYKGFJlc2VuZERlYWRMZXR0ZXJzUmVxdWVzdBIQCghub3RpZmllchgBIAEoCRIVCg1hZ2dyZWdhdG9yX2lkGAIgASgJEhEKCWxldHRlcl9pZBgDIAEoBCI8ChlSZXNlbmREZWFkTGV0dGVyc1Jlc3BvbnNlEg4KBnJlc2VudBgBIAEoDRIPCgdtaXNzaW5nGAIgAygJKpsBCg1BbGVydFNldmVyaXR5Eh4KGkFMRVJUX1NFVkVSSVRZX1VOU1BFQ0lGSUVEEAASFwoTQUxFUlRfU0VWRVJJVFlfSU5GTxABEhoKFkFMRVJUX1NFVkVSSVRZX1dBUk5JTkcQAhIYChRBTEVSVF9TRVZFUklUWV9FUlJPUhADEhsKF0FMRVJUX1NFVkVSSVRZX0NSSVRJQ0FMEAQqcwoKQWxlcnRTdGF0ZRIbChdBTEVSVF9TVEFURV9VTlNQRUNJRklFRBAAEhcKE0FMRVJUX1NUQVRFX1BFTkRJTkcQARIWChJBTEVSVF9TVEFURV9GSVJJTkcQAhIXChNBTEVSVF9TVEFURV9DTEVBUkVEEAMqbwoKQWxlcnRTY29wZRIbChdBTEVSVF9TQ09QRV9VTlNQRUNJRklFRBAAEhcKE0FMRVJUX1NDT1BFX0NMVVNURVIQARIVChFBTEVSVF9TQ09QRV9HUk9VUBACEhQKEEFMRVJUX1NDT1BFX05PREUQAyrTAQoMQWxlcnRPdXRjb21lEh0KGUFMRVJUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdBTEVSVF9PVVRDT01FX1JFQ09WRVJFRBABEhgKFEFMRVJUX09VVENPTUVfUEFTU0VEEAISHgoaQUxFUlRfT1VUQ09NRV9SVUxFX0NIQU5HRUQQAxIWChJBTEVSVF9PVVRDT01FX0xFRlQQBBIbChdBTEVSVF9PVVRDT01FX0ZPUkdPVFRFThAFEhgKFEFMRVJUX09VVENPTUVfTUVSR0VEEAYy9wcKBkFsZXJ0cxJHCgRMaXN0Eh4uc3RhcmxpbmcudjEuTGlzdEFsZXJ0c1JlcXVlc3QaHy5zdGFybGluZy52MS5MaXN0QWxlcnRzUmVzcG9uc2USRQoFV2F0Y2gSHy5zdGFybGluZy52MS5XYXRjaEFsZXJ0c1JlcXVlc3QaGS5zdGFybGluZy52MS5BbGVydHNVcGRhdGUwARI3CgNHZXQSHC5zdGFybGluZy52MS5HZXRBbGVydFJlcXVlc3QaEi5zdGFybGluZy52MS5BbGVydBJCCgtBY2tub3dsZWRnZRIfLnN0YXJsaW5nLnYxLkFja25vd2xlZGdlUmVxdWVzdBoSLnN0YXJsaW5nLnYxLkFsZXJ0EkYKDVVuYWNrbm93bGVkZ2USIS5zdGFybGluZy52MS5VbmFja25vd2xlZGdlUmVxdWVzdBoSLnN0YXJsaW5nLnYxLkFsZXJ0EkQKB1NpbGVuY2USGy5zdGFybGluZy52MS5TaWxlbmNlUmVxdWVzdBocLnN0YXJsaW5nLnYxLlNpbGVuY2VSZXNwb25zZRJFCglVbnNpbGVuY2USHS5zdGFybGluZy52MS5VbnNpbGVuY2VSZXF1ZXN0Ghkuc3RhcmxpbmcudjEuQWxlcnRTaWxlbmNlElMKDExpc3RTaWxlbmNlcxIgLnN0YXJsaW5nLnYxLkxpc3RTaWxlbmNlc1JlcXVlc3QaIS5zdGFybGluZy52MS5MaXN0U2lsZW5jZXNSZXNwb25zZRJKCglMaXN0UnVsZXMSHS5zdGFybGluZy52MS5MaXN0UnVsZXNSZXF1ZXN0Gh4uc3RhcmxpbmcudjEuTGlzdFJ1bGVzUmVzcG9uc2USUwoMTGlzdEVwaXNvZGVzEiAuc3RhcmxpbmcudjEuTGlzdEVwaXNvZGVzUmVxdWVzdBohLnN0YXJsaW5nLnYxLkxpc3RFcGlzb2Rlc1Jlc3BvbnNlElMKDFRlc3ROb3RpZmllchIgLnN0YXJsaW5nLnYxLlRlc3ROb3RpZmllclJlcXVlc3QaIS5zdGFybGluZy52MS5UZXN0Tm90aWZpZXJSZXNwb25zZRJcCg9MaXN0RGVhZExldHRlcnMSIy5zdGFybGluZy52MS5MaXN0RGVhZExldHRlcnNSZXF1ZXN0GiQuc3RhcmxpbmcudjEuTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USYgoRUmVzZW5kRGVhZExldHRlcnMSJS5zdGFybGluZy52MS5SZXNlbmREZWFkTGV0dGVyc1JlcXVlc3QaJi5zdGFybGluZy52MS5SZXNlbmREZWFkTGV0dGVyc1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("ChhzdGFybGluZy92MS9hbGVydHMucHJvdG8SC3N0YXJsaW5nLnYxIiwKDkFsZXJ0QXR0cmlidXRlEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJQChJBbGVydFNldmVyaXR5U2luY2USDAoEdGljaxgBIAEoDRIsCghzZXZlcml0eRgCIAEoDjIaLnN0YXJsaW5nLnYxLkFsZXJ0U2V2ZXJpdHkigggKDEFsZXJ0RXBpc29kZRISCgplcGlzb2RlX2lkGAEgASgJEgwKBHJ1bGUYAiABKAkSGAoQcnVsZV9maW5nZXJwcmludBgDIAEoBhImCgVzY29wZRgEIAEoDjIXLnN0YXJsaW5nLnYxLkFsZXJ0U2NvcGUSDwoHc3ViamVjdBgFIAEoCRIvCgphdHRyaWJ1dGVzGAYgAygLMhsuc3RhcmxpbmcudjEuQWxlcnRBdHRyaWJ1dGUSJgoFc3RhdGUYByABKA4yFy5zdGFybGluZy52MS5BbGVydFN0YXRlEiwKCHNldmVyaXR5GAggASgOMhouc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eRIzCgpzZXZlcml0aWVzGAkgAygLMh8uc3RhcmxpbmcudjEuQWxlcnRTZXZlcml0eVNpbmNlEhIKCnNpbmNlX3RpY2sYCiABKA0SFwoKZmlyZWRfdGljaxgLIAEoDUgAiAEBEhcKCmVuZGVkX3RpY2sYDCABKA1IAYgBARIqCgdvdXRjb21lGA0gASgOMhkuc3RhcmxpbmcudjEuQWxlcnRPdXRjb21lEhMKC2p1ZGdlZF90aWNrGA4gASgNEhIKBXZhbHVlGA8gASgBSAKIAQESHAoPdmFsdWVfYXRfZmlyaW5nGBAgASgBSAOIAQESEgoFd29yc3QYESABKAFIBIgBARISCgVsaW1pdBgSIAEoAUgFiAEBEhIKBWNsZWFyGBMgASgBSAaIAQESHAoPZ29vZF9zaW5jZV90aWNrGBQgASgNSAeIAQESHgoRYWJzZW50X3NpbmNlX3RpY2sYFSABKA1ICIgBARIRCgljcm9zc2luZ3MYFiABKA0SDQoFZmlyZXMYFyADKA0SHAoPbm9kZXNfcmVwb3J0aW5nGBggASgNSAmIAQESGwoObm9kZXNfZXhwZWN0ZWQYGSABKA1ICogBARIQCghzZXF1ZW5jZRgaIAEoDRIWCg51bnNlZW5fc2Vjb25kcxgbIAEoDRIWCgl2YWx1ZV9sb3cYHCABKAFIC4gBARIXCgp2YWx1ZV9oaWdoGB0gASgBSAyIAQESDgoGZGV0YWlsGB4gASgJQg0KC19maXJlZF90aWNrQg0KC19lbmRlZF90aWNrQggKBl92YWx1ZUISChBfdmFsdWVfYXRfZmlyaW5nQggKBl93b3JzdEIICgZfbGltaXRCCAoGX2NsZWFyQhIKEF9nb29kX3NpbmNlX3RpY2tCFAoSX2Fic2VudF9zaW5jZV90aWNrQhIKEF9ub2Rlc19yZXBvcnRpbmdCEQoPX25vZGVzX2V4cGVjdGVkQgwKCl92YWx1ZV9sb3dCDQoLX3ZhbHVlX2hpZ2gi/AMKBUFsZXJ0EioKB2VwaXNvZGUYASABKAsyGS5zdGFybGluZy52MS5BbGVydEVwaXNvZGUSEAoIc2VudGVuY2UYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSEgoKcmVzb2x1dGlvbhgEIAEoCRIPCgdydW5ib29rGAUgASgJEhIKCmV4cHJlc3Npb24YBiABKAkSLgoGbGFiZWxzGAcgAygLMh4uc3RhcmxpbmcudjEuQWxlcnQuTGFiZWxzRW50cnkSDAoEdW5pdBgIIAEoCRISCgp2YWx1ZV90ZXh0GAkgASgJEhIKCndvcnN0X3RleHQYCiABKAkSEgoKbGltaXRfdGV4dBgLIAEoCRINCgVhYm92ZRgMIAEoCBI6Cg9hY2tub3dsZWRnZW1lbnQYDSABKAsyIS5zdGFybGluZy52MS5BbGVydEFja25vd2xlZGdlbWVudBITCgtzaWxlbmNlZF9ieRgOIAMoCRIQCghjaGlsZHJlbhgPIAMoCRIOCgZwYXJlbnQYECABKAkSFAoMaGVsZF9iYWNrX2J5GBEgASgJEiYKBWNoYXJ0GBIgASgLMhcuc3RhcmxpbmcudjEuQWxlcnRDaGFydBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImcKCkFsZXJ0Q2hhcnQSLQoGc2VyaWVzGAEgAygLMh0uc3RhcmxpbmcudjEuQWxlcnRDaGFydFNlcmllcxISCgVsaW1pdBgCIAEoAUgAiAEBEgwKBHVuaXQYAyABKAlCCAoGX2xpbWl0IqkBChBBbGVydENoYXJ0U2VyaWVzEgwKBG5hbWUYASABKAkSQQoKYXR0cmlidXRlcxgCIAMoCzItLnN0YXJsaW5nLnYxLkFsZXJ0Q2hhcnRTZXJpZXMuQXR0cmlidXRlc0VudHJ5EhEKCXN0YXRpc3RpYxgDIAEoCRoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJzChRBbGVydEFja25vd2xlZGdlbWVudBIOCgZhdXRob3IYASABKAkSDwoHY29tbWVudBgCIAEoCRISCgphdF91bml4X21zGAMgASgEEhcKCnVudGlsX3RpY2sYBCABKA1IAIgBAUINCgtfdW50aWxfdGljayqbAQoNQWxlcnRTZXZlcml0eRIeChpBTEVSVF9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhcKE0FMRVJUX1NFVkVSSVRZX0lORk8QARIaChZBTEVSVF9TRVZFUklUWV9XQVJOSU5HEAISGAoUQUxFUlRfU0VWRVJJVFlfRVJST1IQAxIbChdBTEVSVF9TRVZFUklUWV9DUklUSUNBTBAEKnMKCkFsZXJ0U3RhdGUSGwoXQUxFUlRfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNBTEVSVF9TVEFURV9QRU5ESU5HEAESFgoSQUxFUlRfU1RBVEVfRklSSU5HEAISFwoTQUxFUlRfU1RBVEVfQ0xFQVJFRBADKm8KCkFsZXJ0U2NvcGUSGwoXQUxFUlRfU0NPUEVfVU5TUEVDSUZJRUQQABIXChNBTEVSVF9TQ09QRV9DTFVTVEVSEAESFQoRQUxFUlRfU0NPUEVfR1JPVVAQAhIUChBBTEVSVF9TQ09QRV9OT0RFEAMq0wEKDEFsZXJ0T3V0Y29tZRIdChlBTEVSVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGwoXQUxFUlRfT1VUQ09NRV9SRUNPVkVSRUQQARIYChRBTEVSVF9PVVRDT01FX1BBU1NFRBACEh4KGkFMRVJUX09VVENPTUVfUlVMRV9DSEFOR0VEEAMSFgoSQUxFUlRfT1VUQ09NRV9MRUZUEAQSGwoXQUxFUlRfT1VUQ09NRV9GT1JHT1RURU4QBRIYChRBTEVSVF9PVVRDT01FX01FUkdFRBAGYgZwcm90bzM");
 
 /**
  * One attribute of the series an episode is about.
@@ -138,7 +138,7 @@ export type AlertEpisode = Message<"starling.v1.AlertEpisode"> & {
   severities: AlertSeveritySince[];
 
   /**
-   * The first bad second.
+   * The first bad second; of a rule about `node.silent_seconds` the last second that the node was heard.
    *
    * @generated from field: uint32 since_tick = 10;
    */
@@ -262,6 +262,27 @@ export type AlertEpisode = Message<"starling.v1.AlertEpisode"> & {
    * @generated from field: uint32 unseen_seconds = 27;
    */
   unseenSeconds: number;
+
+  /**
+   * Between which values the last value lies, of a rule about a trend: the earliest, in the unit of the rule. Absent of others.
+   *
+   * @generated from field: optional double value_low = 28;
+   */
+  valueLow?: number | undefined;
+
+  /**
+   * The latest, see `value_low`.
+   *
+   * @generated from field: optional double value_high = 29;
+   */
+  valueHigh?: number | undefined;
+
+  /**
+   * Whom or what it is about beside its subject, such as the names of aggregators that were lost; empty for nothing.
+   *
+   * @generated from field: string detail = 30;
+   */
+  detail: string;
 };
 
 /**
@@ -320,7 +341,7 @@ export type Alert = Message<"starling.v1.Alert"> & {
   expression: string;
 
   /**
-   * Labels of the rule.
+   * Labels of the rule, and of the node that it is about; those of the rule win.
    *
    * @generated from field: map<string, string> labels = 7;
    */
@@ -395,6 +416,13 @@ export type Alert = Message<"starling.v1.Alert"> & {
    * @generated from field: string held_back_by = 17;
    */
   heldBackBy: string;
+
+  /**
+   * The history that its value is made of, in the answer to Get. Absent when it is made of none that is kept.
+   *
+   * @generated from field: starling.v1.AlertChart chart = 18;
+   */
+  chart?: AlertChart | undefined;
 };
 
 /**
@@ -403,6 +431,76 @@ export type Alert = Message<"starling.v1.Alert"> & {
  */
 export const AlertSchema: GenMessage<Alert> = /*@__PURE__*/
   messageDesc(file_starling_v1_alerts, 3);
+
+/**
+ * Series whose values, or whose ratio, are what a rule judges, or nearly: of each step in the place of each window.
+ *
+ * @generated from message starling.v1.AlertChart
+ */
+export type AlertChart = Message<"starling.v1.AlertChart"> & {
+  /**
+   * One, or two of which the first is divided by the second.
+   *
+   * @generated from field: repeated starling.v1.AlertChartSeries series = 1;
+   */
+  series: AlertChartSeries[];
+
+  /**
+   * Beyond this the alert begins, in `unit`; of a trend what it is to reach.
+   *
+   * @generated from field: optional double limit = 2;
+   */
+  limit?: number | undefined;
+
+  /**
+   * How the values are written, as `Alert.unit`.
+   *
+   * @generated from field: string unit = 3;
+   */
+  unit: string;
+};
+
+/**
+ * Describes the message starling.v1.AlertChart.
+ * Use `create(AlertChartSchema)` to create a new message.
+ */
+export const AlertChartSchema: GenMessage<AlertChart> = /*@__PURE__*/
+  messageDesc(file_starling_v1_alerts, 4);
+
+/**
+ * One series of a chart.
+ *
+ * @generated from message starling.v1.AlertChartSeries
+ */
+export type AlertChartSeries = Message<"starling.v1.AlertChartSeries"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Attributes that it must have; the sum, or what the catalogue says, of all that have them.
+   *
+   * @generated from field: map<string, string> attributes = 2;
+   */
+  attributes: { [key: string]: string };
+
+  /**
+   * What of it, as QueryRange calls it.
+   *
+   * @generated from field: string statistic = 3;
+   */
+  statistic: string;
+};
+
+/**
+ * Describes the message starling.v1.AlertChartSeries.
+ * Use `create(AlertChartSeriesSchema)` to create a new message.
+ */
+export const AlertChartSeriesSchema: GenMessage<AlertChartSeries> = /*@__PURE__*/
+  messageDesc(file_starling_v1_alerts, 5);
 
 /**
  * Somebody looks after an episode.
@@ -444,1213 +542,7 @@ export type AlertAcknowledgement = Message<"starling.v1.AlertAcknowledgement"> &
  * Use `create(AlertAcknowledgementSchema)` to create a new message.
  */
 export const AlertAcknowledgementSchema: GenMessage<AlertAcknowledgement> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 4);
-
-/**
- * What a silence covers.
- *
- * @generated from message starling.v1.AlertMatcher
- */
-export type AlertMatcher = Message<"starling.v1.AlertMatcher"> & {
-  /**
-   * "rule", "scope", "subject", "severity", or the key of an attribute of the episode or of a label of the rule or node.
-   *
-   * @generated from field: string key = 1;
-   */
-  key: string;
-
-  /**
-   * The value, or a regular expression that matches all of it.
-   *
-   * @generated from field: string value = 2;
-   */
-  value: string;
-
-  /**
-   * `value` is a regular expression.
-   *
-   * @generated from field: bool regex = 3;
-   */
-  regex: boolean;
-
-  /**
-   * Holds of what does not match.
-   *
-   * @generated from field: bool negate = 4;
-   */
-  negate: boolean;
-};
-
-/**
- * Describes the message starling.v1.AlertMatcher.
- * Use `create(AlertMatcherSchema)` to create a new message.
- */
-export const AlertMatcherSchema: GenMessage<AlertMatcher> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 5);
-
-/**
- * Makes what matches quiet for a time.
- *
- * @generated from message starling.v1.AlertSilence
- */
-export type AlertSilence = Message<"starling.v1.AlertSilence"> & {
-  /**
-   * Its name.
-   *
-   * @generated from field: string silence_id = 1;
-   */
-  silenceId: string;
-
-  /**
-   * All of them must match.
-   *
-   * @generated from field: repeated starling.v1.AlertMatcher matchers = 2;
-   */
-  matchers: AlertMatcher[];
-
-  /**
-   * Who.
-   *
-   * @generated from field: string author = 3;
-   */
-  author: string;
-
-  /**
-   * Why.
-   *
-   * @generated from field: string comment = 4;
-   */
-  comment: string;
-
-  /**
-   * From this second on.
-   *
-   * @generated from field: uint32 starts_tick = 5;
-   */
-  startsTick: number;
-
-  /**
-   * To this second.
-   *
-   * @generated from field: uint32 ends_tick = 6;
-   */
-  endsTick: number;
-
-  /**
-   * When it was made, in milliseconds since 1970.
-   *
-   * @generated from field: uint64 at_unix_ms = 7;
-   */
-  atUnixMs: bigint;
-};
-
-/**
- * Describes the message starling.v1.AlertSilence.
- * Use `create(AlertSilenceSchema)` to create a new message.
- */
-export const AlertSilenceSchema: GenMessage<AlertSilence> = /*@__PURE__*/
   messageDesc(file_starling_v1_alerts, 6);
-
-/**
- * Which alerts are wanted.
- *
- * @generated from message starling.v1.ListAlertsRequest
- */
-export type ListAlertsRequest = Message<"starling.v1.ListAlertsRequest"> & {
-  /**
-   * Only of this node, with all that stands above it. Empty for all.
-   *
-   * @generated from field: string node_id = 1;
-   */
-  nodeId: string;
-
-  /**
-   * Pending ones too.
-   *
-   * @generated from field: bool include_pending = 2;
-   */
-  includePending: boolean;
-
-  /**
-   * At least this bad.
-   *
-   * @generated from field: starling.v1.AlertSeverity min_severity = 3;
-   */
-  minSeverity: AlertSeverity;
-
-  /**
-   * Most alerts of the answer; 0 for 500, at most 10,000.
-   *
-   * @generated from field: uint32 page_size = 4;
-   */
-  pageSize: number;
-
-  /**
-   * From the answer before.
-   *
-   * @generated from field: string page_token = 5;
-   */
-  pageToken: string;
-};
-
-/**
- * Describes the message starling.v1.ListAlertsRequest.
- * Use `create(ListAlertsRequestSchema)` to create a new message.
- */
-export const ListAlertsRequestSchema: GenMessage<ListAlertsRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 7);
-
-/**
- * What is open.
- *
- * @generated from message starling.v1.ListAlertsResponse
- */
-export type ListAlertsResponse = Message<"starling.v1.ListAlertsResponse"> & {
-  /**
-   * Worst first, then oldest.
-   *
-   * @generated from field: repeated starling.v1.Alert alerts = 1;
-   */
-  alerts: Alert[];
-
-  /**
-   * For the next page; empty for none.
-   *
-   * @generated from field: string next_page_token = 2;
-   */
-  nextPageToken: string;
-
-  /**
-   * The second that was judged last.
-   *
-   * @generated from field: uint32 judged_tick = 3;
-   */
-  judgedTick: number;
-
-  /**
-   * Which aggregator answers.
-   *
-   * @generated from field: string answered_by = 4;
-   */
-  answeredBy: string;
-
-  /**
-   * The state in words: the worst open episodes, each with what, where and since when.
-   *
-   * @generated from field: starling.v1.AlertVerdict verdict = 5;
-   */
-  verdict?: AlertVerdict | undefined;
-};
-
-/**
- * Describes the message starling.v1.ListAlertsResponse.
- * Use `create(ListAlertsResponseSchema)` to create a new message.
- */
-export const ListAlertsResponseSchema: GenMessage<ListAlertsResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 8);
-
-/**
- * The state in words.
- *
- * @generated from message starling.v1.AlertVerdict
- */
-export type AlertVerdict = Message<"starling.v1.AlertVerdict"> & {
-  /**
-   * The worst severity that is open; unspecified when nothing is.
-   *
-   * @generated from field: starling.v1.AlertSeverity severity = 1;
-   */
-  severity: AlertSeverity;
-
-  /**
-   * "Healthy", "Degraded", "Partial" or "No data".
-   *
-   * @generated from field: string word = 2;
-   */
-  word: string;
-
-  /**
-   * The sentence in pieces: text, and names of nodes that can be followed.
-   *
-   * @generated from field: repeated starling.v1.AlertVerdictPart parts = 3;
-   */
-  parts: AlertVerdictPart[];
-};
-
-/**
- * Describes the message starling.v1.AlertVerdict.
- * Use `create(AlertVerdictSchema)` to create a new message.
- */
-export const AlertVerdictSchema: GenMessage<AlertVerdict> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 9);
-
-/**
- * A piece of a verdict.
- *
- * @generated from message starling.v1.AlertVerdictPart
- */
-export type AlertVerdictPart = Message<"starling.v1.AlertVerdictPart"> & {
-  /**
-   * The text.
-   *
-   * @generated from field: string text = 1;
-   */
-  text: string;
-
-  /**
-   * Name of the node that the text is; empty when it is none.
-   *
-   * @generated from field: string node_id = 2;
-   */
-  nodeId: string;
-
-  /**
-   * The episode that the text is about; empty when it is none.
-   *
-   * @generated from field: string episode_id = 3;
-   */
-  episodeId: string;
-};
-
-/**
- * Describes the message starling.v1.AlertVerdictPart.
- * Use `create(AlertVerdictPartSchema)` to create a new message.
- */
-export const AlertVerdictPartSchema: GenMessage<AlertVerdictPart> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 10);
-
-/**
- * Which alerts are watched.
- *
- * @generated from message starling.v1.WatchAlertsRequest
- */
-export type WatchAlertsRequest = Message<"starling.v1.WatchAlertsRequest"> & {
-  /**
-   * Pending ones too.
-   *
-   * @generated from field: bool include_pending = 1;
-   */
-  includePending: boolean;
-};
-
-/**
- * Describes the message starling.v1.WatchAlertsRequest.
- * Use `create(WatchAlertsRequestSchema)` to create a new message.
- */
-export const WatchAlertsRequestSchema: GenMessage<WatchAlertsRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 11);
-
-/**
- * A change of what is open.
- *
- * @generated from message starling.v1.AlertsUpdate
- */
-export type AlertsUpdate = Message<"starling.v1.AlertsUpdate"> & {
-  /**
-   * The first one: everything that is open follows in `changed`, and nothing else is.
-   *
-   * @generated from field: bool whole = 1;
-   */
-  whole: boolean;
-
-  /**
-   * Alerts that are new or changed, those among them that are over.
-   *
-   * @generated from field: repeated starling.v1.Alert changed = 2;
-   */
-  changed: Alert[];
-
-  /**
-   * Ids of alerts that are no longer shown.
-   *
-   * @generated from field: repeated string removed = 3;
-   */
-  removed: string[];
-
-  /**
-   * The second that was judged last.
-   *
-   * @generated from field: uint32 judged_tick = 4;
-   */
-  judgedTick: number;
-
-  /**
-   * The state in words.
-   *
-   * @generated from field: starling.v1.AlertVerdict verdict = 5;
-   */
-  verdict?: AlertVerdict | undefined;
-};
-
-/**
- * Describes the message starling.v1.AlertsUpdate.
- * Use `create(AlertsUpdateSchema)` to create a new message.
- */
-export const AlertsUpdateSchema: GenMessage<AlertsUpdate> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 12);
-
-/**
- * Which episode.
- *
- * @generated from message starling.v1.GetAlertRequest
- */
-export type GetAlertRequest = Message<"starling.v1.GetAlertRequest"> & {
-  /**
-   * Its id.
-   *
-   * @generated from field: string episode_id = 1;
-   */
-  episodeId: string;
-};
-
-/**
- * Describes the message starling.v1.GetAlertRequest.
- * Use `create(GetAlertRequestSchema)` to create a new message.
- */
-export const GetAlertRequestSchema: GenMessage<GetAlertRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 13);
-
-/**
- * Somebody looks after an episode.
- *
- * @generated from message starling.v1.AcknowledgeRequest
- */
-export type AcknowledgeRequest = Message<"starling.v1.AcknowledgeRequest"> & {
-  /**
-   * Which.
-   *
-   * @generated from field: string episode_id = 1;
-   */
-  episodeId: string;
-
-  /**
-   * Who.
-   *
-   * @generated from field: string author = 2;
-   */
-  author: string;
-
-  /**
-   * Why.
-   *
-   * @generated from field: string comment = 3;
-   */
-  comment: string;
-
-  /**
-   * For so many seconds; 0 for as long as it is open.
-   *
-   * @generated from field: uint32 for_seconds = 4;
-   */
-  forSeconds: number;
-};
-
-/**
- * Describes the message starling.v1.AcknowledgeRequest.
- * Use `create(AcknowledgeRequestSchema)` to create a new message.
- */
-export const AcknowledgeRequestSchema: GenMessage<AcknowledgeRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 14);
-
-/**
- * Nobody looks after it.
- *
- * @generated from message starling.v1.UnacknowledgeRequest
- */
-export type UnacknowledgeRequest = Message<"starling.v1.UnacknowledgeRequest"> & {
-  /**
-   * Which.
-   *
-   * @generated from field: string episode_id = 1;
-   */
-  episodeId: string;
-
-  /**
-   * Who says so.
-   *
-   * @generated from field: string author = 2;
-   */
-  author: string;
-};
-
-/**
- * Describes the message starling.v1.UnacknowledgeRequest.
- * Use `create(UnacknowledgeRequestSchema)` to create a new message.
- */
-export const UnacknowledgeRequestSchema: GenMessage<UnacknowledgeRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 15);
-
-/**
- * A silence.
- *
- * @generated from message starling.v1.SilenceRequest
- */
-export type SilenceRequest = Message<"starling.v1.SilenceRequest"> & {
-  /**
-   * What it covers. At least one, and not all that is.
-   *
-   * @generated from field: repeated starling.v1.AlertMatcher matchers = 1;
-   */
-  matchers: AlertMatcher[];
-
-  /**
-   * Who.
-   *
-   * @generated from field: string author = 2;
-   */
-  author: string;
-
-  /**
-   * Why.
-   *
-   * @generated from field: string comment = 3;
-   */
-  comment: string;
-
-  /**
-   * From this second on; 0 for now.
-   *
-   * @generated from field: uint32 starts_tick = 4;
-   */
-  startsTick: number;
-
-  /**
-   * For so many seconds, at most 30 days.
-   *
-   * @generated from field: uint32 for_seconds = 5;
-   */
-  forSeconds: number;
-
-  /**
-   * Say what it would cover, and do nothing.
-   *
-   * @generated from field: bool preview = 6;
-   */
-  preview: boolean;
-};
-
-/**
- * Describes the message starling.v1.SilenceRequest.
- * Use `create(SilenceRequestSchema)` to create a new message.
- */
-export const SilenceRequestSchema: GenMessage<SilenceRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 16);
-
-/**
- * What a silence is and covers.
- *
- * @generated from message starling.v1.SilenceResponse
- */
-export type SilenceResponse = Message<"starling.v1.SilenceResponse"> & {
-  /**
-   * The silence; without an id for a preview.
-   *
-   * @generated from field: starling.v1.AlertSilence silence = 1;
-   */
-  silence?: AlertSilence | undefined;
-
-  /**
-   * Open episodes that it covers.
-   *
-   * @generated from field: repeated starling.v1.Alert covers = 2;
-   */
-  covers: Alert[];
-};
-
-/**
- * Describes the message starling.v1.SilenceResponse.
- * Use `create(SilenceResponseSchema)` to create a new message.
- */
-export const SilenceResponseSchema: GenMessage<SilenceResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 17);
-
-/**
- * Which silence ends.
- *
- * @generated from message starling.v1.UnsilenceRequest
- */
-export type UnsilenceRequest = Message<"starling.v1.UnsilenceRequest"> & {
-  /**
-   * Its name.
-   *
-   * @generated from field: string silence_id = 1;
-   */
-  silenceId: string;
-
-  /**
-   * Who says so.
-   *
-   * @generated from field: string author = 2;
-   */
-  author: string;
-};
-
-/**
- * Describes the message starling.v1.UnsilenceRequest.
- * Use `create(UnsilenceRequestSchema)` to create a new message.
- */
-export const UnsilenceRequestSchema: GenMessage<UnsilenceRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 18);
-
-/**
- * Takes no arguments.
- *
- * @generated from message starling.v1.ListSilencesRequest
- */
-export type ListSilencesRequest = Message<"starling.v1.ListSilencesRequest"> & {
-};
-
-/**
- * Describes the message starling.v1.ListSilencesRequest.
- * Use `create(ListSilencesRequestSchema)` to create a new message.
- */
-export const ListSilencesRequestSchema: GenMessage<ListSilencesRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 19);
-
-/**
- * Silences.
- *
- * @generated from message starling.v1.ListSilencesResponse
- */
-export type ListSilencesResponse = Message<"starling.v1.ListSilencesResponse"> & {
-  /**
-   * By their end.
-   *
-   * @generated from field: repeated starling.v1.AlertSilence silences = 1;
-   */
-  silences: AlertSilence[];
-};
-
-/**
- * Describes the message starling.v1.ListSilencesResponse.
- * Use `create(ListSilencesResponseSchema)` to create a new message.
- */
-export const ListSilencesResponseSchema: GenMessage<ListSilencesResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 20);
-
-/**
- * Takes no arguments.
- *
- * @generated from message starling.v1.ListRulesRequest
- */
-export type ListRulesRequest = Message<"starling.v1.ListRulesRequest"> & {
-};
-
-/**
- * Describes the message starling.v1.ListRulesRequest.
- * Use `create(ListRulesRequestSchema)` to create a new message.
- */
-export const ListRulesRequestSchema: GenMessage<ListRulesRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 21);
-
-/**
- * A threshold.
- *
- * @generated from message starling.v1.AlertLevel
- */
-export type AlertLevel = Message<"starling.v1.AlertLevel"> & {
-  /**
-   * How bad.
-   *
-   * @generated from field: starling.v1.AlertSeverity severity = 1;
-   */
-  severity: AlertSeverity;
-
-  /**
-   * Beyond this it begins.
-   *
-   * @generated from field: optional double fire = 2;
-   */
-  fire?: number | undefined;
-
-  /**
-   * Back at this it is over.
-   *
-   * @generated from field: optional double clear = 3;
-   */
-  clear?: number | undefined;
-};
-
-/**
- * Describes the message starling.v1.AlertLevel.
- * Use `create(AlertLevelSchema)` to create a new message.
- */
-export const AlertLevelSchema: GenMessage<AlertLevel> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 22);
-
-/**
- * A rule.
- *
- * @generated from message starling.v1.AlertRule
- */
-export type AlertRule = Message<"starling.v1.AlertRule"> & {
-  /**
-   * Its name.
-   *
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * The file it stands in; empty for the default set.
-   *
-   * @generated from field: string file = 2;
-   */
-  file: string;
-
-  /**
-   * Whom it judges.
-   *
-   * @generated from field: starling.v1.AlertScope scope = 3;
-   */
-  scope: AlertScope;
-
-  /**
-   * What it computes.
-   *
-   * @generated from field: string expression = 4;
-   */
-  expression: string;
-
-  /**
-   * Without this it says nothing; empty for none.
-   *
-   * @generated from field: string when = 5;
-   */
-  when: string;
-
-  /**
-   * Attributes that make subjects of their own.
-   *
-   * @generated from field: repeated string by = 6;
-   */
-  by: string[];
-
-  /**
-   * Bad is above; else below.
-   *
-   * @generated from field: bool above = 7;
-   */
-  above: boolean;
-
-  /**
-   * Least severe first.
-   *
-   * @generated from field: repeated starling.v1.AlertLevel levels = 8;
-   */
-  levels: AlertLevel[];
-
-  /**
-   * Seconds a value must be bad.
-   *
-   * @generated from field: optional uint32 for_seconds = 9;
-   */
-  forSeconds?: number | undefined;
-
-  /**
-   * Seconds it must be good.
-   *
-   * @generated from field: optional uint32 hold_seconds = 10;
-   */
-  holdSeconds?: number | undefined;
-
-  /**
-   * "evaluate", "hold" or "majority_only".
-   *
-   * @generated from field: string on_partial = 11;
-   */
-  onPartial: string;
-
-  /**
-   * Labels.
-   *
-   * @generated from field: map<string, string> labels = 12;
-   */
-  labels: { [key: string]: string };
-
-  /**
-   * What is wrong, in a few words.
-   *
-   * @generated from field: string summary = 13;
-   */
-  summary: string;
-
-  /**
-   * More of it.
-   *
-   * @generated from field: string description = 14;
-   */
-  description: string;
-
-  /**
-   * What to do.
-   *
-   * @generated from field: string resolution = 15;
-   */
-  resolution: string;
-
-  /**
-   * Link to more.
-   *
-   * @generated from field: string runbook = 16;
-   */
-  runbook: string;
-
-  /**
-   * Open episodes.
-   *
-   * @generated from field: optional uint32 open = 17;
-   */
-  open?: number | undefined;
-
-  /**
-   * How its values are written.
-   *
-   * @generated from field: string unit = 18;
-   */
-  unit: string;
-
-  /**
-   * Of a rule whose expression is a query in PromQL: seconds between two evaluations. Absent: it is judged every second.
-   *
-   * @generated from field: optional uint32 every_seconds = 19;
-   */
-  everySeconds?: number | undefined;
-
-  /**
-   * Why its last evaluation failed; empty when it did not, and at aggregators that do not evaluate it.
-   *
-   * @generated from field: string last_error = 20;
-   */
-  lastError: string;
-
-  /**
-   * The second its query was evaluated at last. Absent when it was not here.
-   *
-   * @generated from field: optional uint32 evaluated_tick = 21;
-   */
-  evaluatedTick?: number | undefined;
-
-  /**
-   * How long that took, in milliseconds.
-   *
-   * @generated from field: optional uint32 evaluation_ms = 22;
-   */
-  evaluationMs?: number | undefined;
-};
-
-/**
- * Describes the message starling.v1.AlertRule.
- * Use `create(AlertRuleSchema)` to create a new message.
- */
-export const AlertRuleSchema: GenMessage<AlertRule> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 23);
-
-/**
- * The rules.
- *
- * @generated from message starling.v1.ListRulesResponse
- */
-export type ListRulesResponse = Message<"starling.v1.ListRulesResponse"> & {
-  /**
-   * In force, in the order of the files.
-   *
-   * @generated from field: repeated starling.v1.AlertRule rules = 1;
-   */
-  rules: AlertRule[];
-
-  /**
-   * Two aggregators with the same one judge alike.
-   *
-   * @generated from field: fixed64 fingerprint = 2;
-   */
-  fingerprint: bigint;
-
-  /**
-   * What is wrong with the files, if they were refused: "file: rule: key: what".
-   *
-   * @generated from field: repeated string mistakes = 3;
-   */
-  mistakes: string[];
-
-  /**
-   * Since when they are refused, Unix seconds. Absent when they are not.
-   *
-   * @generated from field: optional uint32 refused_since_tick = 4;
-   */
-  refusedSinceTick?: number | undefined;
-};
-
-/**
- * Describes the message starling.v1.ListRulesResponse.
- * Use `create(ListRulesResponseSchema)` to create a new message.
- */
-export const ListRulesResponseSchema: GenMessage<ListRulesResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 24);
-
-/**
- * Which episodes.
- *
- * @generated from message starling.v1.ListEpisodesRequest
- */
-export type ListEpisodesRequest = Message<"starling.v1.ListEpisodesRequest"> & {
-  /**
-   * Only of this rule.
-   *
-   * @generated from field: string rule = 1;
-   */
-  rule: string;
-
-  /**
-   * Only of this subject.
-   *
-   * @generated from field: string subject = 2;
-   */
-  subject: string;
-
-  /**
-   * That were open at this second or later; 0 for all that are kept.
-   *
-   * @generated from field: uint32 from_tick = 3;
-   */
-  fromTick: number;
-
-  /**
-   * That began at this second or before; 0 for now.
-   *
-   * @generated from field: uint32 to_tick = 4;
-   */
-  toTick: number;
-
-  /**
-   * Most episodes of the answer; 0 for 500, at most 10,000.
-   *
-   * @generated from field: uint32 page_size = 5;
-   */
-  pageSize: number;
-
-  /**
-   * From the answer before.
-   *
-   * @generated from field: string page_token = 6;
-   */
-  pageToken: string;
-};
-
-/**
- * Describes the message starling.v1.ListEpisodesRequest.
- * Use `create(ListEpisodesRequestSchema)` to create a new message.
- */
-export const ListEpisodesRequestSchema: GenMessage<ListEpisodesRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 25);
-
-/**
- * Episodes.
- *
- * @generated from message starling.v1.ListEpisodesResponse
- */
-export type ListEpisodesResponse = Message<"starling.v1.ListEpisodesResponse"> & {
-  /**
-   * Newest first.
-   *
-   * @generated from field: repeated starling.v1.Alert episodes = 1;
-   */
-  episodes: Alert[];
-
-  /**
-   * For the next page; empty for none.
-   *
-   * @generated from field: string next_page_token = 2;
-   */
-  nextPageToken: string;
-};
-
-/**
- * Describes the message starling.v1.ListEpisodesResponse.
- * Use `create(ListEpisodesResponseSchema)` to create a new message.
- */
-export const ListEpisodesResponseSchema: GenMessage<ListEpisodesResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 26);
-
-/**
- * Which notifier.
- *
- * @generated from message starling.v1.TestNotifierRequest
- */
-export type TestNotifierRequest = Message<"starling.v1.TestNotifierRequest"> & {
-  /**
-   * Its name.
-   *
-   * @generated from field: string notifier = 1;
-   */
-  notifier: string;
-};
-
-/**
- * Describes the message starling.v1.TestNotifierRequest.
- * Use `create(TestNotifierRequestSchema)` to create a new message.
- */
-export const TestNotifierRequestSchema: GenMessage<TestNotifierRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 27);
-
-/**
- * How it went.
- *
- * @generated from message starling.v1.TestNotifierResponse
- */
-export type TestNotifierResponse = Message<"starling.v1.TestNotifierResponse"> & {
-  /**
-   * It was taken.
-   *
-   * @generated from field: bool delivered = 1;
-   */
-  delivered: boolean;
-
-  /**
-   * What the receiver said, or what went wrong.
-   *
-   * @generated from field: string detail = 2;
-   */
-  detail: string;
-};
-
-/**
- * Describes the message starling.v1.TestNotifierResponse.
- * Use `create(TestNotifierResponseSchema)` to create a new message.
- */
-export const TestNotifierResponseSchema: GenMessage<TestNotifierResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 28);
-
-/**
- * Which dead letters. An empty request lists all.
- *
- * @generated from message starling.v1.ListDeadLettersRequest
- */
-export type ListDeadLettersRequest = Message<"starling.v1.ListDeadLettersRequest"> & {
-  /**
-   * Only of this notifier.
-   *
-   * @generated from field: string notifier = 1;
-   */
-  notifier: string;
-
-  /**
-   * Most letters of the answer; 0 for 500, at most 10,000.
-   *
-   * @generated from field: uint32 page_size = 2;
-   */
-  pageSize: number;
-};
-
-/**
- * Describes the message starling.v1.ListDeadLettersRequest.
- * Use `create(ListDeadLettersRequestSchema)` to create a new message.
- */
-export const ListDeadLettersRequestSchema: GenMessage<ListDeadLettersRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 29);
-
-/**
- * Messages that were given up.
- *
- * @generated from message starling.v1.ListDeadLettersResponse
- */
-export type ListDeadLettersResponse = Message<"starling.v1.ListDeadLettersResponse"> & {
-  /**
-   * Newest first.
-   *
-   * @generated from field: repeated starling.v1.DeadLetter letters = 1;
-   */
-  letters: DeadLetter[];
-
-  /**
-   * Letters that are there beyond those of the answer.
-   *
-   * @generated from field: uint32 left_out = 2;
-   */
-  leftOut: number;
-
-  /**
-   * Aggregators that did not answer, each with the reason: their letters are not among these.
-   *
-   * @generated from field: repeated string missing = 3;
-   */
-  missing: string[];
-};
-
-/**
- * Describes the message starling.v1.ListDeadLettersResponse.
- * Use `create(ListDeadLettersResponseSchema)` to create a new message.
- */
-export const ListDeadLettersResponseSchema: GenMessage<ListDeadLettersResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 30);
-
-/**
- * A message that a receiver did not take.
- *
- * @generated from message starling.v1.DeadLetter
- */
-export type DeadLetter = Message<"starling.v1.DeadLetter"> & {
-  /**
-   * The aggregator that tried, and has it.
-   *
-   * @generated from field: string aggregator_id = 1;
-   */
-  aggregatorId: string;
-
-  /**
-   * Name of the notifier.
-   *
-   * @generated from field: string notifier = 2;
-   */
-  notifier: string;
-
-  /**
-   * Its number at that aggregator, until that ends.
-   *
-   * @generated from field: uint64 letter_id = 3;
-   */
-  letterId: bigint;
-
-  /**
-   * When it was given up, in milliseconds since 1970.
-   *
-   * @generated from field: uint64 at_unix_ms = 4;
-   */
-  atUnixMs: bigint;
-
-  /**
-   * What went wrong last.
-   *
-   * @generated from field: string reason = 5;
-   */
-  reason: string;
-
-  /**
-   * How often it was tried.
-   *
-   * @generated from field: uint32 attempts = 6;
-   */
-  attempts: number;
-
-  /**
-   * What it says: the first 20 episodes.
-   *
-   * @generated from field: repeated starling.v1.DeadLetterItem items = 7;
-   */
-  items: DeadLetterItem[];
-
-  /**
-   * Episodes that it is about.
-   *
-   * @generated from field: uint32 episodes = 8;
-   */
-  episodes: number;
-};
-
-/**
- * Describes the message starling.v1.DeadLetter.
- * Use `create(DeadLetterSchema)` to create a new message.
- */
-export const DeadLetterSchema: GenMessage<DeadLetter> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 31);
-
-/**
- * One episode of a message.
- *
- * @generated from message starling.v1.DeadLetterItem
- */
-export type DeadLetterItem = Message<"starling.v1.DeadLetterItem"> & {
-  /**
-   * Which.
-   *
-   * @generated from field: string episode_id = 1;
-   */
-  episodeId: string;
-
-  /**
-   * "firing", "severity_changed", "repeat", "refresh", "cleared" or "severity_left".
-   *
-   * @generated from field: string what = 2;
-   */
-  what: string;
-
-  /**
-   * The episode in one sentence, as it was then.
-   *
-   * @generated from field: string sentence = 3;
-   */
-  sentence: string;
-};
-
-/**
- * Describes the message starling.v1.DeadLetterItem.
- * Use `create(DeadLetterItemSchema)` to create a new message.
- */
-export const DeadLetterItemSchema: GenMessage<DeadLetterItem> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 32);
-
-/**
- * Which dead letters are sent again.
- *
- * @generated from message starling.v1.ResendDeadLettersRequest
- */
-export type ResendDeadLettersRequest = Message<"starling.v1.ResendDeadLettersRequest"> & {
-  /**
-   * Name of the notifier.
-   *
-   * @generated from field: string notifier = 1;
-   */
-  notifier: string;
-
-  /**
-   * The aggregator that has it. Empty: those of all aggregators.
-   *
-   * @generated from field: string aggregator_id = 2;
-   */
-  aggregatorId: string;
-
-  /**
-   * Its number there; only with an aggregator. 0: all of the notifier.
-   *
-   * @generated from field: uint64 letter_id = 3;
-   */
-  letterId: bigint;
-};
-
-/**
- * Describes the message starling.v1.ResendDeadLettersRequest.
- * Use `create(ResendDeadLettersRequestSchema)` to create a new message.
- */
-export const ResendDeadLettersRequestSchema: GenMessage<ResendDeadLettersRequest> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 33);
-
-/**
- * What is sent again.
- *
- * @generated from message starling.v1.ResendDeadLettersResponse
- */
-export type ResendDeadLettersResponse = Message<"starling.v1.ResendDeadLettersResponse"> & {
-  /**
-   * Letters that are on their way again; what of them is no longer so is left away.
-   *
-   * @generated from field: uint32 resent = 1;
-   */
-  resent: number;
-
-  /**
-   * Aggregators that did not answer, each with the reason.
-   *
-   * @generated from field: repeated string missing = 2;
-   */
-  missing: string[];
-};
-
-/**
- * Describes the message starling.v1.ResendDeadLettersResponse.
- * Use `create(ResendDeadLettersResponseSchema)` to create a new message.
- */
-export const ResendDeadLettersResponseSchema: GenMessage<ResendDeadLettersResponse> = /*@__PURE__*/
-  messageDesc(file_starling_v1_alerts, 34);
 
 /**
  * How bad it is.
@@ -1843,143 +735,4 @@ export enum AlertOutcome {
  */
 export const AlertOutcomeSchema: GenEnum<AlertOutcome> = /*@__PURE__*/
   enumDesc(file_starling_v1_alerts, 3);
-
-/**
- * Alert rules, and the episodes that come of them. Every aggregator answers for the whole cluster.
- *
- * @generated from service starling.v1.Alerts
- */
-export const Alerts: GenService<{
-  /**
-   * What is open now, worst first.
-   *
-   * @generated from rpc starling.v1.Alerts.List
-   */
-  list: {
-    methodKind: "unary";
-    input: typeof ListAlertsRequestSchema;
-    output: typeof ListAlertsResponseSchema;
-  },
-  /**
-   * What is open now, then every change of it.
-   *
-   * @generated from rpc starling.v1.Alerts.Watch
-   */
-  watch: {
-    methodKind: "server_streaming";
-    input: typeof WatchAlertsRequestSchema;
-    output: typeof AlertsUpdateSchema;
-  },
-  /**
-   * One episode with all that is known of it.
-   *
-   * @generated from rpc starling.v1.Alerts.Get
-   */
-  get: {
-    methodKind: "unary";
-    input: typeof GetAlertRequestSchema;
-    output: typeof AlertSchema;
-  },
-  /**
-   * Says that somebody looks after an episode. It is quiet until it is over or until a time, also when it flaps.
-   *
-   * @generated from rpc starling.v1.Alerts.Acknowledge
-   */
-  acknowledge: {
-    methodKind: "unary";
-    input: typeof AcknowledgeRequestSchema;
-    output: typeof AlertSchema;
-  },
-  /**
-   * Takes that back.
-   *
-   * @generated from rpc starling.v1.Alerts.Unacknowledge
-   */
-  unacknowledge: {
-    methodKind: "unary";
-    input: typeof UnacknowledgeRequestSchema;
-    output: typeof AlertSchema;
-  },
-  /**
-   * Makes what matches quiet for a time. With `preview` it only says what that would be.
-   *
-   * @generated from rpc starling.v1.Alerts.Silence
-   */
-  silence: {
-    methodKind: "unary";
-    input: typeof SilenceRequestSchema;
-    output: typeof SilenceResponseSchema;
-  },
-  /**
-   * Ends a silence now.
-   *
-   * @generated from rpc starling.v1.Alerts.Unsilence
-   */
-  unsilence: {
-    methodKind: "unary";
-    input: typeof UnsilenceRequestSchema;
-    output: typeof AlertSilenceSchema;
-  },
-  /**
-   * Silences that are or will be in force, and those that ended within a day.
-   *
-   * @generated from rpc starling.v1.Alerts.ListSilences
-   */
-  listSilences: {
-    methodKind: "unary";
-    input: typeof ListSilencesRequestSchema;
-    output: typeof ListSilencesResponseSchema;
-  },
-  /**
-   * The rules in force, and what is wrong with a file that was refused.
-   *
-   * @generated from rpc starling.v1.Alerts.ListRules
-   */
-  listRules: {
-    methodKind: "unary";
-    input: typeof ListRulesRequestSchema;
-    output: typeof ListRulesResponseSchema;
-  },
-  /**
-   * Episodes that are over and open ones, newest first.
-   *
-   * @generated from rpc starling.v1.Alerts.ListEpisodes
-   */
-  listEpisodes: {
-    methodKind: "unary";
-    input: typeof ListEpisodesRequestSchema;
-    output: typeof ListEpisodesResponseSchema;
-  },
-  /**
-   * Sends a message that says it is a test to one notifier, and reports how that went.
-   *
-   * @generated from rpc starling.v1.Alerts.TestNotifier
-   */
-  testNotifier: {
-    methodKind: "unary";
-    input: typeof TestNotifierRequestSchema;
-    output: typeof TestNotifierResponseSchema;
-  },
-  /**
-   * Messages that a receiver did not take and that are not tried any more, at whichever aggregator they are.
-   *
-   * @generated from rpc starling.v1.Alerts.ListDeadLetters
-   */
-  listDeadLetters: {
-    methodKind: "unary";
-    input: typeof ListDeadLettersRequestSchema;
-    output: typeof ListDeadLettersResponseSchema;
-  },
-  /**
-   * Sends one of them, or all of a notifier, again.
-   *
-   * @generated from rpc starling.v1.Alerts.ResendDeadLetters
-   */
-  resendDeadLetters: {
-    methodKind: "unary";
-    input: typeof ResendDeadLettersRequestSchema;
-    output: typeof ResendDeadLettersResponseSchema;
-  },
-}> = /*@__PURE__*/
-  serviceDesc(file_starling_v1_alerts, 0);
 
