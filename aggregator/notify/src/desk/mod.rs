@@ -7,6 +7,8 @@
 //! only when no record says that it was said. A desk that fails at a receiver claims it by a record, so that others do not
 //! try beside it.
 
+#[cfg(test)]
+mod flapping;
 mod lane;
 mod letters;
 mod need;
