@@ -106,3 +106,50 @@ async fn a_zone_that_is_cut_off_is_told_once_by_its_name() {
     let told: Vec<String> = sink.taken().iter().map(|(_, body)| body.to_string()).collect();
     assert!(told.len() == 2 && told[1].contains("many-nodes-gone"), "one beginning and one end: {told:#?}");
 }
+
+/// A37: all nodes of an aggregator vanish at once. It says so of itself, and calls none of them gone; they are back half a minute later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aggregator_that_lost_all_its_nodes_at_once_is_named_and_none_of_them_is() {
+    let (dir, sink) = (tempfile::tempdir().unwrap(), Sink::start().await);
+    let notify = dir.path().join("notify.toml");
+    let file = format!(
+        "[notifier.ops]\nkind = \"webhook\"\nurl = \"{}\"\nallow_networks = [\"127.0.0.0/8\"]\n\n[[route]]\nnotifiers = [\"ops\"]\nmatch = [\"rule=~aggregator-blind|.*-gone\"]\ngroup_wait_secs = 0\n",
+        sink.url()
+    );
+    fs::write(&notify, file).unwrap();
+    let cluster = Cluster::start_with(1, &[&format!("alerts.notify=\"{}\"", notify.display())]).await;
+    let aggregator = &cluster.aggregators[0];
+    let mut nodes: Vec<Program> =
+        (1..=6).map(|at| Program::daemon(&format!("link-{at}"), &cluster.seeds(), &[])).collect();
+    eventually("all report", async || {
+        let said = sentence(&listed(aggregator).await);
+        if said.contains("all 6 nodes report") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    // The time of grace after the start.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    nodes.iter_mut().for_each(Program::kill);
+    let blind = "the cluster has aggregators that lost all their nodes at once: agg-1 (had 6 nodes)";
+    eventually("it is named", async || {
+        let answer = listed(aggregator).await;
+        let found = answer.alerts.iter().any(|one| one.sentence == blind);
+        if found { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(firing(&listed(aggregator).await.alerts), [""; 0], "they may be on their way");
+    nodes.iter_mut().for_each(Program::start_again);
+    eventually(
+        "its end is told",
+        async || {
+            if sink.taken().len() >= 2 { Ok(()) } else { Err(format!("{:?}", sink.taken())) }
+        },
+    )
+    .await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let told: Vec<String> = sink.taken().iter().map(|(_, body)| body["title"].to_string()).collect();
+    assert!(
+        told.len() == 2 && told.iter().all(|title| title.contains("blind") || title.contains("agg-1")),
+        "{told:#?}"
+    );
+}
