@@ -91,6 +91,34 @@ test("details say the rule and what it computes", () =>
     assert.equal(await page.locator("dialog a", { hasText: "Runbook" }).getAttribute("rel"), "noreferrer");
   }));
 
+for (const look of LOOKS) {
+  test(`details have a chart of the value with its limit, ${look.theme}, ${look.width} wide`, () =>
+    on(["--nodes", "248"], look, async (page) => {
+      for (const [rule, limit] of [["Disk full", "limit 90"], ["Errors", "limit 1"]]) {
+        const alert = page.locator(".alerts li", { hasText: rule });
+        await alert.locator("button", { hasText: "View details" }).click();
+        await page.waitForSelector("dialog[open] .alert-chart .trend-line");
+        assert.match(await textOf(page, "dialog .trend-limit text"), new RegExp(limit));
+        const [line, limitAt] = await page.$eval("dialog .alert-chart", (chart) => {
+          const box = chart.querySelector(".trend-line").getBBox();
+          return [[box.y, box.width], Number(chart.querySelector(".trend-limit line").getAttribute("y1"))];
+        });
+        assert.ok(line[0] < limitAt && line[1] > 150, `a line from ${line[0]}, the limit at ${limitAt}`);
+        assert.deepEqual(await violations(page), []);
+        assert.ok(await fitsInWidth(page));
+        if (process.env.STARLING_SHOTS) {
+          const name = `alert-${rule.slice(0, 4).toLowerCase()}-${look.width}-${look.theme}.png`;
+          await page.screenshot({ path: `${process.env.STARLING_SHOTS}/${name}` });
+        }
+        await page.keyboard.press("Escape");
+      }
+      // One that is made of no series that is kept has none.
+      await page.locator(".alerts li", { hasText: "Node gone" }).locator("button", { hasText: "View details" }).click();
+      await page.waitForSelector("dialog[open] pre");
+      assert.equal(await page.locator("dialog .alert-chart").count(), 0);
+    }));
+}
+
 test("a storm is shown in part and does not make the page longer", () =>
   on(["--nodes", "248", "--alerts", "400"], DESKTOP, async (page) => {
     await until("fifty and the rest", () => page.locator(".alerts li").count(), (n) => n === 51);

@@ -40,9 +40,19 @@ export interface AlertDetails {
   acknowledgement: { who: string; comment: string; at: string; until: string | null } | null;
   silencedBy: string[];
   children: string[];
+  /** The series that its value is made of; null when it is made of none that history holds. */
+  chart: AlertSeries | null;
   parent: string | null;
   /** The alert of a wider scope that notifiers are told in its place. */
   heldBackBy: string | null;
+}
+
+/** Of one series its values, of two the first divided by the second. */
+export interface AlertSeries {
+  series: { name: string; attributes: Record<string, string>; statistic: string }[];
+  /** Where the alert begins, in `unit`. */
+  limit: number | null;
+  unit: string;
 }
 
 const path = (id: string) => `/api/v1/alerts/${encodeURIComponent(id)}`;

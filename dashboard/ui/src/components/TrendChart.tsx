@@ -19,6 +19,10 @@ interface Props {
   average: number | null;
   /** Highest value and its second. */
   peak: { at: number; value: number } | null;
+  /** A line across, with words. */
+  limit?: { at: number; text: string } | null;
+  /** A second that is marked. */
+  since?: number;
   height: number;
   axis: (v: number) => string;
   read: (v: number) => string;
@@ -39,6 +43,8 @@ export function TrendChart({
   high,
   average,
   peak,
+  limit: across = null,
+  since,
   height,
   axis,
   read,
@@ -56,7 +62,7 @@ export function TrendChart({
   const plot = Math.max(1, width.value - LEFT - RIGHT);
   const tall = height - TOP - BOTTOM;
   const known = [...values, ...high].filter((v): v is number => v !== null);
-  const highest = Math.max(0, ...known, peak?.value ?? 0);
+  const highest = Math.max(0, ...known, peak?.value ?? 0, across?.at ?? 0);
   const limit = max ?? highest * 1.04;
   const marks = niceTicks(limit, 3, unit?.(limit) ?? 1);
   const top = marks.at(-1) as number;
@@ -178,6 +184,17 @@ export function TrendChart({
             <line class="trend-average" x1={LEFT} x2={LEFT + plot} y1={y(average)} y2={y(average)} />
           )}
           <path class="trend-line" d={line} />
+          {across !== null && (
+            <g class="trend-limit">
+              <line x1={LEFT} x2={LEFT + plot} y1={y(across.at)} y2={y(across.at)} />
+              <text x={LEFT + plot} y={y(across.at) + (y(across.at) > TOP + 14 ? -4 : 13)} text-anchor="end">
+                {across.text}
+              </text>
+            </g>
+          )}
+          {since !== undefined && since >= from && since < to && (
+            <line class="trend-since" x1={xOf(since)} x2={xOf(since)} y1={TOP} y2={TOP + tall} />
+          )}
           {peak !== null && peak.at >= from && peak.at < to && (
             <circle class="trend-peak" cx={xOf(peak.at)} cy={y(peak.value)} r="3.5" />
           )}

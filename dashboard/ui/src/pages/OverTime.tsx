@@ -8,7 +8,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Panel } from "../components/Panel";
 import { lazy } from "../lib/lazy";
 
-const parts = lazy(() => import("./analysis"));
+const parts = lazy(() => import("../panels/overTime"));
 type Parts = NonNullable<typeof parts.part.value>;
 type OfNode = ComponentType<{ node?: string }>;
 

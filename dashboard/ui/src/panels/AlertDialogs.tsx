@@ -8,8 +8,12 @@ import { FactList } from "../components/FactList";
 import { ruleTitle, webAddress, written } from "../lib/alerts";
 import { secondOf } from "../lib/analysis";
 import * as f from "../lib/format";
+import { lazy } from "../lib/lazy";
 import { serverNow } from "../state/page";
 import { DialogForm } from "./DialogForm";
+
+/** It draws lines over time as others do. */
+const overTime = lazy(() => import("./overTime"));
 
 /** For how long nobody else needs to look, seconds; 0 until it is over. */
 const TERMS = [
@@ -88,6 +92,7 @@ export function DetailsDialog({ id, close }: { id: string; close: () => void }) 
   const alert = useSignal<AlertDetails | null>(null);
   const problem = useSignal("");
   useEffect(() => {
+    overTime.load();
     const mine = new AbortController();
     alertDetails(id, mine.signal).then(
       (answer) => {
@@ -100,6 +105,7 @@ export function DetailsDialog({ id, close }: { id: string; close: () => void }) 
     return () => mine.abort();
   }, [id]);
   const a = alert.value;
+  const Chart = a?.chart ? overTime.part.value?.AlertChart : undefined;
   const runbook = a?.runbook ? webAddress(a.runbook) : null;
   return (
     <Dialog title={a ? ruleTitle(a.metric) : "Alert"} close={close}>
@@ -113,6 +119,7 @@ export function DetailsDialog({ id, close }: { id: string; close: () => void }) 
             </p>
           )}
           <pre>{a.expression}</pre>
+          {Chart && <Chart alert={a} />}
           <FactList class="kv details" facts={factsOf(a)} />
         </>
       ) : (

@@ -23,7 +23,7 @@ const RULES = [
     worst: "38 s",
     unit: "time",
     age: 38,
-    says: "is gone: it has not reported for 38 s",
+    says: "is gone: last heard 09:41:22 UTC, 38 s ago",
     expression: "node.silent_seconds",
     todo: "See whether the host runs and is reached; then the service starling-node on it and its log.",
   },
@@ -167,6 +167,29 @@ export function makeAlerts({ fleet, count, started, unavailable = "" }) {
           }
         : null,
       silencedBy,
+      chart: of.cluster
+        ? {
+            series: ["errors", "requests"].map((name) => ({
+              name: `traffic.${name}`,
+              attributes: { protocol: "grpc" },
+              statistic: "value",
+            })),
+            limit: 0.01,
+            unit: "share",
+          }
+        : of.rule === "disk-full"
+          ? {
+              series: [
+                {
+                  name: "system.filesystem.mount.utilization",
+                  attributes: { "system.filesystem.mountpoint": "/var/lib" },
+                  statistic: "value",
+                },
+              ],
+              limit: 0.9,
+              unit: "share",
+            }
+          : null,
       // The slow node is told as what is behind the errors of all.
       children: of.cluster ? [alerts[0].message.episode.episodeId] : [],
       parent:

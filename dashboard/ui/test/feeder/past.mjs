@@ -210,6 +210,28 @@ export function makePast({ fleet, started, days, without }) {
     };
   };
 
+  /** One series of an alert: it rises beyond its limit in the last tenth of the time; a minute of it is missing. */
+  const series = (query, from, to) => {
+    const step = Math.max(1, Math.ceil((to - from + 1) / 600));
+    const steps = stepsOf(from, to, step);
+    const of = {
+      "traffic.errors": (at, tick) => 100 * (at > 0.6 ? 0.014 : 0.003 + 0.002 * Math.sin(tick / 40)),
+      "traffic.requests": () => 100,
+      "system.filesystem.mount.utilization": (at) => 0.84 + 0.075 * at,
+    }[query.get("name")];
+    const value = (tick) => {
+      const at = (tick - from) / (to - from);
+      return of === undefined || (at > 0.3 && at < 0.33) ? null : of(at, tick);
+    };
+    return {
+      stepSeconds: step,
+      points: steps.map((s) => ({ tick: s.from })),
+      series: [
+        { statistics: [{ statistic: query.get("statistics"), values: steps.map((s) => value(s.from)) }] },
+      ],
+    };
+  };
+
   return (path, query) => {
     const [from, to] = ["from", "to"].map((name) => Number(query.get(name)));
     if (!(to >= from && from > 0))
@@ -217,6 +239,7 @@ export function makePast({ fleet, started, days, without }) {
     const heat = /^\/api\/v1\/metrics\/heatmap\/(\w+)$/.exec(path);
     if (heat) return [200, heatmap(heat[1], query, from, to)];
     if (path === "/api/v1/metrics/charts") return [200, charts(query, from, to)];
+    if (path === "/api/v1/series") return [200, series(query, from, to)];
     if (path === "/api/v1/metrics/historical") return [200, historical(query, from, to)];
     return [404, { error: { message: `nothing is served at ${path}` } }];
   };
