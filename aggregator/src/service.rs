@@ -140,8 +140,8 @@ impl Program for Service {
         if let Some(identity) = security.identity() {
             config.aggregator_id = identity.name;
         }
-        let grpc = listen::tcp(config.grpc_listen, "grpc_listen").await?;
-        let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
+        let grpc = listen::tcp(config.grpc_listen, "grpc_listen")?;
+        let admin = listen::tcp(config.admin_listen, "admin_listen")?;
         let tasks = TaskTracker::new();
         let writer = WriterId::random();
         let certificates = (CredentialMetrics::new(&mut registry), RenewalMetrics::new(&mut registry));

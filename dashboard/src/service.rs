@@ -85,10 +85,10 @@ impl Program for Service {
         let config = Config { aggregators: enrolment::aggregators(&config.aggregators, &config.tls), ..config };
         let certificates = (CredentialMetrics::new(&mut registry), RenewalMetrics::new(&mut registry));
         let listening = (ListenMetrics::new(&mut registry), certificates.0, certificates.1);
-        let http = listen::tcp(config.listen, "listen").await?;
+        let http = listen::tcp(config.listen, "listen")?;
         let admin = match config.admin_listen {
             None => None,
-            Some(wanted) => Some(listen::tcp(wanted, "admin_listen").await?),
+            Some(wanted) => Some(listen::tcp(wanted, "admin_listen")?),
         };
         let shared = Shared::new(config.limits.watches as usize, Metrics::new(&mut registry));
         let registry = Arc::new(registry);

@@ -86,7 +86,7 @@ impl Program for Service {
         let node = security.identity().map_or_else(|| config.name(), |identity| identity.name);
         let certificates = (CredentialMetrics::new(&mut registry), RenewalMetrics::new(&mut registry));
         let listening = (ListenMetrics::new(&mut registry), certificates.0, certificates.1);
-        let admin = listen::tcp(config.admin_listen, "admin_listen").await?;
+        let admin = listen::tcp(config.admin_listen, "admin_listen")?;
         let otlp = if config.otlp { Some(otlp_ports(&config).await?) } else { None };
         let metrics = Arc::new(Metrics::new(&mut registry));
         Ok(Self {
@@ -197,10 +197,10 @@ impl Program for Service {
 /// [`listen::ListenError`], naming the setting. The HTTP port is given up without an error when it was left at its
 /// default and taken, and the gRPC port was set: a second daemon on one host, or one beside an OpenTelemetry Collector.
 async fn otlp_ports(config: &Config) -> Result<OtlpPorts, listen::ListenError> {
-    let grpc = listen::tcp(config.otlp_listen, "otlp_listen").await?;
+    let grpc = listen::tcp(config.otlp_listen, "otlp_listen")?;
     let defaults = Config::default();
     let is_spare = config.otlp_http_listen == defaults.otlp_http_listen && config.otlp_listen != defaults.otlp_listen;
-    let http = match listen::tcp(config.otlp_http_listen, "otlp_http_listen").await {
+    let http = match listen::tcp(config.otlp_http_listen, "otlp_http_listen") {
         Ok(http) => Some(http),
         Err(reason) if is_spare => {
             warn!(%reason, "OTLP over HTTP is not taken");

@@ -3,6 +3,7 @@
 //! - [`Program`]: a real process on free ports, with its log kept when a test fails;
 //! - [`eventually`]: waiting on a condition, never on time;
 //! - [`Issuer`]: the authority of a cluster, and [`aggregator`]s with its certificates;
+//! - [`Secured`]: those of them that a test asks as an operator;
 //! - [`Oracle`]: nodes whose every frame is known, so that a test can add up what the cluster must show;
 //! - [`Cluster`]: aggregators that know each other;
 //! - [`swarm`]: thousands of cheap nodes in one process;
@@ -23,6 +24,7 @@ mod issuer;
 mod oracle;
 mod program;
 mod scrape;
+mod secured;
 pub mod sink;
 pub mod swarm;
 
@@ -35,4 +37,5 @@ pub use issuer::{Issuer, aggregator};
 pub use oracle::{Known, Oracle};
 pub use program::{Launch, Lines, Program, binary};
 pub use scrape::{Scrape, http_get};
+pub use secured::Secured;
 pub use starling_testkit::{LIMIT, eventually};

@@ -20,23 +20,21 @@ use starling_proto::{
     interner::Interner,
     limits::PEER_MESSAGE_BYTES_MAX,
     series::{Sample, Series, Value},
-    v1::{self, ListAggregatorsRequest, sync_message::Body},
+    v1::{self, sync_message::Body},
 };
 use starling_service::{
-    channel::Dial,
     credentials::Security,
-    grpc::{cluster_client::ClusterClient, peer_server, query_client::QueryClient},
+    grpc::peer_server,
     identity::Role,
     listen::{Connections, ListenMetrics},
     metrics::Registry,
 };
 use starling_testkit::eventually;
-use starling_tests::{Issuer, Known, Oracle, Program, aggregator};
+use starling_tests::{Issuer, Known, Oracle, Program, Secured, aggregator};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tonic::{Request, Response, Status, Streaming};
 
-const DIAL: Dial = Dial::within(Duration::from_secs(5));
 /// Name of the liar: after those of the others, so that they dial it.
 const LIAR: &str = "agg-z";
 /// Requests that it makes up for each node and second.
@@ -220,65 +218,28 @@ fn serve(liar: Arc<Liar>, security: Security, listener: tokio::net::TcpListener)
     tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(connections));
 }
 
-/// The honest ones, as an operator sees them.
-struct Honest {
-    operator: Security,
-    aggregators: BTreeMap<&'static str, Program>,
-}
-
-impl Honest {
-    async fn channel(&self, name: &str) -> Result<Channel, String> {
-        DIAL.connect(&self.operator, &self.aggregators[name].address("grpc").to_string()).await
-    }
-
-    async fn view(&self, name: &str, tick: u32) -> Result<v1::ClusterView, String> {
-        let request = v1::GetClusterRequest { tick, include_histograms: true, ..Default::default() };
-        let mut client = QueryClient::new(self.channel(name).await?).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
-        Ok(client.get_cluster(request).await.map_err(|status| status.to_string())?.into_inner())
-    }
-
-    async fn ledger(&self, name: &str, tick: u32) -> Result<v1::Ledger, String> {
-        let mut client = ClusterClient::new(self.channel(name).await?);
-        let answer = client.get_ledger(v1::GetLedgerRequest { tick }).await;
-        Ok(answer.map_err(|status| status.to_string())?.into_inner())
-    }
-
-    async fn counter(&self, name: &str, metric: &str) -> f64 {
-        let url = format!("{}/metrics", self.aggregators[name].url("admin"));
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-        text.lines().find_map(|line| line.strip_prefix(metric)?.split_whitespace().last()?.parse().ok()).unwrap_or(0.0)
-    }
-
-    /// How many of the others `name` has a stream to.
-    async fn linked(&self, name: &str) -> Result<usize, String> {
-        let mut client = ClusterClient::new(self.channel(name).await?);
-        let answer = client.list_aggregators(ListAggregatorsRequest {}).await.map_err(|status| status.to_string())?;
-        Ok(answer.into_inner().aggregators.iter().filter(|one| one.linked == Some(true)).count())
-    }
-
-    /// That both show one second as the nodes sent it, and have nothing of another one in it.
-    async fn is_right(&self, tick: u32, known: &Known) -> Result<(), String> {
-        let mut hashes = BTreeSet::new();
-        for name in self.aggregators.keys() {
-            let view = self.view(name, tick).await?;
-            let traffic = view.sections.as_ref().and_then(|is| is.traffic.clone()).ok_or("no traffic")?;
-            let latency = Histogram::decode(&traffic.latency.clone().unwrap_or_default().histogram);
-            let seen = (traffic.requests_per_second(), traffic.errors_per_second());
-            if seen != (known.requests as f64, known.errors as f64) || latency.ok().as_ref() != Some(&known.latency) {
-                return Err(format!("tick {tick} at {name}: {seen:?}, sent were {known:?}"));
-            }
-            let (completeness, ledger) = (view.completeness.unwrap_or_default(), self.ledger(name, tick).await?);
-            let nodes = (completeness.nodes_reporting(), completeness.nodes_expected(), ledger.frames_counted());
-            if nodes != (known.nodes, known.nodes, known.nodes) {
-                return Err(format!("tick {tick} at {name}: {nodes:?} of {} nodes", known.nodes));
-            }
-            if !ledger.conservation.as_ref().is_some_and(v1::Conservation::balanced) || !ledger.disputes.is_empty() {
-                return Err(format!("tick {tick} at {name}: {ledger:?}"));
-            }
-            hashes.insert(ledger.view_hash);
+/// That both show one second as the nodes sent it, and have nothing of another one in it.
+async fn is_right(honest: &Secured, tick: u32, known: &Known) -> Result<(), String> {
+    let mut hashes = BTreeSet::new();
+    for name in honest.aggregators.keys() {
+        let view = honest.view(name, tick).await?;
+        let traffic = view.sections.as_ref().and_then(|is| is.traffic.clone()).ok_or("no traffic")?;
+        let latency = Histogram::decode(&traffic.latency.clone().unwrap_or_default().histogram);
+        let seen = (traffic.requests_per_second(), traffic.errors_per_second());
+        if seen != (known.requests as f64, known.errors as f64) || latency.ok().as_ref() != Some(&known.latency) {
+            return Err(format!("tick {tick} at {name}: {seen:?}, sent were {known:?}"));
         }
-        if hashes.len() == 1 { Ok(()) } else { Err(format!("tick {tick}: {hashes:?}")) }
+        let (completeness, ledger) = (view.completeness.unwrap_or_default(), honest.ledger(name, tick).await?);
+        let nodes = (completeness.nodes_reporting(), completeness.nodes_expected(), ledger.frames_counted());
+        if nodes != (known.nodes, known.nodes, known.nodes) {
+            return Err(format!("tick {tick} at {name}: {nodes:?} of {} nodes", known.nodes));
+        }
+        if !ledger.conservation.as_ref().is_some_and(v1::Conservation::balanced) || !ledger.disputes.is_empty() {
+            return Err(format!("tick {tick} at {name}: {ledger:?}"));
+        }
+        hashes.insert(ledger.view_hash);
     }
+    if hashes.len() == 1 { Ok(()) } else { Err(format!("tick {tick}: {hashes:?}")) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -288,7 +249,7 @@ async fn an_aggregator_that_lies_is_named_holds_up_nobody_and_is_taken_back_out(
     let (one, operator) = (aggregator(&issuer, "agg-1", &[], &[]), issuer.security("ann", Role::Operator));
     let gossip = vec![one.address("gossip").to_string()];
     let two = aggregator(&issuer, "agg-2", &gossip, &[]);
-    let mut honest = Honest { operator, aggregators: BTreeMap::from([("agg-1", one), ("agg-2", two)]) };
+    let mut honest = Secured { operator, aggregators: BTreeMap::from([("agg-1", one), ("agg-2", two)]) };
     // Its gossip is that of a real process, which tells the others to dial the liar.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let told = format!("grpc_advertise={}", listener.local_addr().unwrap());
@@ -385,7 +346,7 @@ async fn an_aggregator_that_lies_is_named_holds_up_nobody_and_is_taken_back_out(
     })
     .await;
     for (&tick, known) in oracle.known() {
-        eventually("nothing of it is left", async || honest.is_right(tick, known).await).await;
+        eventually("nothing of it is left", async || is_right(&honest, tick, known).await).await;
     }
 
     // It keeps on, by the same name, and is not heard: neither now nor by a process that starts again.
@@ -406,7 +367,7 @@ async fn an_aggregator_that_lies_is_named_holds_up_nobody_and_is_taken_back_out(
         oracle.cut().await;
     }
     for (&tick, known) in oracle.known() {
-        eventually("it stays away", async || honest.is_right(tick, known).await).await;
+        eventually("it stays away", async || is_right(&honest, tick, known).await).await;
     }
     assert_eq!(*liar.dialled.lock().unwrap(), dialled, "nobody dials it any more");
 }

@@ -1,11 +1,18 @@
 //! Connections that only take a place: silent ones, and those that never end the first line of a request.
 
-use std::{io::Write as _, net::TcpStream, time::Duration};
+use std::{
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient,
+};
 use starling_proto::v1::ListAggregatorsRequest;
-use starling_service::grpc::cluster_client::ClusterClient;
+use starling_service::{channel::Dial, credentials::Security, grpc::cluster_client::ClusterClient, identity::Role};
 use starling_testkit::eventually;
-use starling_tests::{Cost, Launch, Program, binary};
+use starling_tests::{Cost, Issuer, Launch, Program, Scrape, aggregator, binary, http_get};
 
 /// Descriptors that the program may have; an aggregator uses some fifty.
 const DESCRIPTORS: usize = 200;
@@ -70,4 +77,98 @@ async fn a_program_without_descriptors_left_serves_the_honest_and_does_not_spin(
         assert!(count.trim().parse::<u64>().is_ok_and(|count| count > 0), "{name}: {count:?}");
     }
     drop((silent, dribbling));
+}
+
+/// Silent connections at one listener.
+const CROWD: usize = 10_000;
+
+/// How an honest client asks a listener, each time by a new connection.
+enum Ask {
+    Cluster(Security),
+    Otlp,
+    Page(&'static str),
+}
+
+impl Ask {
+    /// How long it took.
+    async fn once(&self, at: SocketAddr) -> Result<Duration, String> {
+        let began = Instant::now();
+        match self {
+            Self::Cluster(security) => {
+                let channel = Dial::within(Duration::from_secs(5)).connect(security, &at.to_string()).await?;
+                let answer = ClusterClient::new(channel).list_aggregators(ListAggregatorsRequest {}).await;
+                answer.map_err(|status| status.to_string())?;
+            }
+            Self::Otlp => {
+                let client = MetricsServiceClient::connect(format!("http://{at}")).await;
+                let answer = client.map_err(|e| e.to_string())?.export(ExportMetricsServiceRequest::default()).await;
+                answer.map_err(|status| status.to_string())?;
+            }
+            Self::Page(path) => {
+                http_get(at, path).await?;
+            }
+        }
+        Ok(began.elapsed())
+    }
+
+    /// Of forty times the slowest but one, and the median.
+    async fn times(&self, at: SocketAddr, what: &str) -> (Duration, Duration) {
+        let mut all = Vec::new();
+        for _ in 0..40 {
+            all.push(self.once(at).await.unwrap_or_else(|error| panic!("{what}: {error}")));
+        }
+        all.sort();
+        (all[38], all[20])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_silent_connections_at_any_listener_are_in_nobody_s_way() {
+    let issuer = Issuer::new("test");
+    issuer.issue("operator", "ann");
+    issuer.issue("node", "web-1");
+    issuer.issue("dashboard", "page");
+    let ann = issuer.security("ann", Role::Operator);
+    let one = aggregator(&issuer, "agg-1", &[], &["requests.report=false".to_owned()]);
+    let seeds = vec![one.address("grpc").to_string()];
+    let settings = issuer.settings("web-1");
+    let node = Program::daemon("web-1", &seeds, &settings.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut settings = vec!["listen=127.0.0.1:0".to_owned(), format!("aggregators=[\"{}\"]", seeds[0])];
+    settings.extend(issuer.settings("page"));
+    let page = Program::with_settings("starling-dashboard", &settings.iter().map(String::as_str).collect::<Vec<_>>());
+    for (program, listener, ask) in [
+        (&one, "grpc", Ask::Cluster(ann)),
+        (&one, "admin", Ask::Page("/live")),
+        (&node, "otlp", Ask::Otlp),
+        (&node, "otlp_http", Ask::Page("/")),
+        (&node, "admin", Ask::Page("/live")),
+        (&page, "http", Ask::Page("/live")),
+    ] {
+        let (at, what) = (program.address(listener), listener);
+        eventually("it answers", async || ask.once(at).await.map(drop)).await;
+        let alone = ask.times(at, what).await;
+        let (cost, lines, began) = (program.cost(), program.log().lines().count(), Instant::now());
+        // They stay open on our side.
+        let crowd: Vec<TcpStream> = (0..CROWD).filter_map(|_| TcpStream::connect(at).ok()).collect();
+        assert!(crowd.len() > CROWD * 9 / 10, "{}", crowd.len());
+        let beside = ask.times(at, what).await;
+        tokio::time::sleep(Duration::from_secs(7).saturating_sub(began.elapsed())).await;
+        let (took, after) = (began.elapsed(), program.cost());
+        let share = (after.0 - cost.0).as_secs_f64() / took.as_secs_f64();
+        let (grown, lines) = (after.1.saturating_sub(cost.1) >> 10, program.log().lines().count() - lines);
+        println!(
+            "{listener}: alone {alone:?}, beside {CROWD} silent ones {beside:?}, {:.0} % of a core in {took:.1?}, RSS +{grown} KiB, \
+             {lines} lines",
+            share * 100.0
+        );
+        assert!(beside.0 < Duration::from_millis(500) + 3 * alone.0, "{listener}: {beside:?}, alone {alone:?}");
+        assert!(grown < 64 << 10 && lines < 15, "{listener}: {grown} KiB, {lines} lines");
+        drop(crowd);
+        eventually("they are gone", async || {
+            let scrape = Scrape::of(program.address(if listener == "http" { "http" } else { "admin" })).await?;
+            let open = scrape.sum("starling_connections_open");
+            if open < 64.0 { Ok(()) } else { Err(format!("{open} are open")) }
+        })
+        .await;
+    }
 }

@@ -22,7 +22,7 @@ fn processor_time() -> Duration {
 #[tokio::test]
 async fn at_the_limit_of_descriptors_the_accept_loop_costs_next_to_nothing() {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (listener, address) = listen::tcp(local, "listen").await.expect("a free port");
+    let (listener, address) = listen::tcp(local, "listen").expect("a free port");
     let open = std::fs::read_dir("/proc/self/fd").expect("procfs").count() as u64;
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(open + SPARE), ..before }).expect("a lower limit");

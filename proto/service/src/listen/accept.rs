@@ -1,15 +1,20 @@
 //! The one accept loop of every listener.
 //!
 //! A connection is *opened* beside the loop: of a plain one the first byte must come, of a TLS one the handshake must
-//! end, both within a time. Those that are being opened are bounded; when there are too many, or when the process is out
-//! of descriptors, the oldest goes: an honest one is opened in milliseconds, one that only takes a place is old.
+//! end, both within a time. Those that are being opened are bounded; when there are too many, the oldest that has said
+//! nothing goes: an honest one speaks within milliseconds. When all have spoken, handshakes wait for a processor: who comes
+//! then waits in the queue of the kernel until one is done or has had its time, since giving up handshakes that are half
+//! done would only make more of them.
 
 use std::{
     collections::VecDeque,
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,7 +22,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::Stream;
@@ -37,9 +42,10 @@ use crate::{
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 /// How long a first byte, or a handshake, may take.
 const OPENED_WITHIN: Duration = Duration::from_secs(5);
-/// Connections of one listener that are being opened; beyond, the oldest goes. A handshake costs a core about a
-/// millisecond: this many honest ones are done within half a second.
-const OPENING_MAX: usize = 512;
+/// Connections of one listener that are being opened. A handshake costs a core about a millisecond.
+const OPENING_MAX: usize = 2_048;
+/// How long one that has spoken is kept when there are too many.
+const SPEAKING_OLD: Duration = Duration::from_secs(1);
 
 /// Connections as they come in, small writes sent at once, each opened. Never ends.
 #[derive(Debug)]
@@ -53,7 +59,24 @@ pub struct Connections {
     admission: Admission,
     opening: JoinSet<Option<Connection>>,
     /// By age, the oldest first.
-    ages: VecDeque<AbortHandle>,
+    ages: VecDeque<Age>,
+    /// Until one of them is old, while there are too many.
+    full: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+/// One that is being opened.
+#[derive(Debug)]
+struct Age {
+    since: Instant,
+    spoke: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Age {
+    /// From when on it goes for one that comes.
+    fn old_at(&self) -> Instant {
+        if self.spoke.load(Relaxed) { self.since + SPEAKING_OLD } else { self.since }
+    }
 }
 
 impl Connections {
@@ -69,6 +92,7 @@ impl Connections {
             admission: Admission::default(),
             opening: JoinSet::new(),
             ages: VecDeque::new(),
+            full: None,
         }
     }
 
@@ -114,6 +138,7 @@ impl Connections {
                 std::task::ready!(pause.as_mut().poll(context));
                 self.pause = None;
             }
+            std::task::ready!(self.poll_room(context));
             match std::task::ready!(self.listener.poll_accept(context)) {
                 Ok((connection, peer)) => self.open(connection, peer),
                 // The client went before it was taken; the next may be there already.
@@ -121,7 +146,7 @@ impl Connections {
                     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
                 Err(error) => {
                     self.metrics.fail(&error);
-                    self.evict();
+                    self.evict(self.next_to_go());
                     self.pause = Some(Box::pin(tokio::time::sleep(AFTER_ERROR)));
                 }
             }
@@ -132,37 +157,58 @@ impl Connections {
         // A connection that cannot be tuned is no reason to refuse the client.
         let _ = stream.set_nodelay(true);
         (self.prepare)(&stream);
-        while self.ages.front().is_some_and(AbortHandle::is_finished) {
-            self.ages.pop_front();
-        }
-        if self.opening.len() >= OPENING_MAX {
-            self.evict();
-        }
-        // Those that ended out of turn.
+        // Those that ended.
         if self.ages.len() >= 2 * OPENING_MAX {
-            self.ages.retain(|age| !age.is_finished());
+            self.ages.retain(|age| !age.task.is_finished());
         }
+        let spoke = Arc::<AtomicBool>::default();
         let opening = Opening {
             stream,
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             metrics: self.metrics.clone(),
             admission: self.admission.clone(),
+            spoke: spoke.clone(),
         };
-        let age = match self.security.credentials() {
+        let task = match self.security.credentials() {
             None => self.opening.spawn(opening.plain()),
             Some(credentials) => self.opening.spawn(opening.tls(Arc::clone(credentials))),
         };
-        self.ages.push_back(age);
+        self.ages.push_back(Age { since: Instant::now(), spoke, task });
     }
 
-    /// Gives up the oldest that is still being opened.
-    fn evict(&mut self) {
-        while let Some(oldest) = self.ages.pop_front() {
-            if !oldest.is_finished() {
-                oldest.abort();
-                self.metrics.refused.of("evicted").inc();
-                return;
+    /// Room for one more: at once, or once one is old enough to go.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.opening.len() >= OPENING_MAX {
+            if let Some(full) = &mut self.full {
+                std::task::ready!(full.as_mut().poll(context));
             }
+            self.ages.retain(|age| !age.task.is_finished());
+            let next = self.next_to_go();
+            let old_at = next.and_then(|at| self.ages.get(at)).map(Age::old_at);
+            match old_at.filter(|old| *old > Instant::now()) {
+                // One that ends before makes room too, and wakes this one.
+                Some(old) => self.full = Some(Box::pin(tokio::time::sleep_until(old))),
+                None => {
+                    self.evict(next);
+                    break;
+                }
+            }
+        }
+        self.full = None;
+        Poll::Ready(())
+    }
+
+    /// Which of those that are being opened goes first: the oldest of the silent, else the oldest.
+    fn next_to_go(&self) -> Option<usize> {
+        let open = |age: &Age| !age.task.is_finished();
+        let silent = self.ages.iter().position(|age| open(age) && !age.spoke.load(Relaxed));
+        silent.or_else(|| self.ages.iter().position(open))
+    }
+
+    fn evict(&mut self, next: Option<usize>) {
+        if let Some(age) = next.and_then(|at| self.ages.remove(at)) {
+            age.task.abort();
+            self.metrics.refused.of("evicted").inc();
         }
     }
 }
@@ -173,13 +219,16 @@ struct Opening {
     peer: SocketAddr,
     metrics: ListenMetrics,
     admission: Admission,
+    /// Something came from it.
+    spoke: Arc<AtomicBool>,
 }
 
 impl Opening {
     async fn plain(self) -> Option<Connection> {
-        // Readable is also what was closed: whoever reads it finds out.
-        match timeout(OPENED_WITHIN, self.stream.readable()).await {
-            Ok(Ok(())) => {}
+        // Nothing is there of what was closed: whoever reads it finds out. That a socket is said to be readable is not enough: it
+        // is said of new ones to which nothing came.
+        match timeout(OPENED_WITHIN, self.stream.peek(&mut [0])).await {
+            Ok(Ok(_)) => self.spoke.store(true, Relaxed),
             Ok(Err(_)) => return self.refused("closed", None),
             Err(_) => return self.refused("silent", None),
         }
@@ -191,12 +240,17 @@ impl Opening {
 
     async fn tls(self, credentials: Arc<Credentials>) -> Option<Connection> {
         let acceptor = TlsAcceptor::from(credentials.server());
-        let Self { stream, peer, metrics, admission } = self;
+        let Self { stream, peer, metrics, admission, spoke } = self;
         let refused = |reason, why: Option<&str>| {
             metrics.refuse(reason, peer, why);
             None
         };
-        let accepted = match timeout(OPENED_WITHIN, acceptor.accept(stream)).await {
+        let handshake = async {
+            stream.peek(&mut [0]).await?;
+            spoke.store(true, Relaxed);
+            acceptor.accept(stream).await
+        };
+        let accepted = match timeout(OPENED_WITHIN, handshake).await {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(error)) if is_gone(&error) => return refused("closed", None),
             Ok(Err(error)) => {

@@ -9,7 +9,7 @@ mod metrics;
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::{
     accept::Connections,
@@ -17,6 +17,11 @@ pub use self::{
     http::serve_http,
     metrics::ListenMetrics,
 };
+
+/// Connections that wait in the kernel to be taken; of what comes beyond, the kernel drops the first packet, and the client tries
+/// again after a second. The library's 128 are fewer than the nodes of a fleet that come back at once. The kernel takes at most
+/// `net.core.somaxconn`, 4,096 by default.
+const QUEUE: u32 = 4_096;
 
 /// Why a listener could not be opened: the operating system refused, mostly because the port is taken.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +49,17 @@ fn reason(error: &io::Error) -> String {
 ///
 /// # Errors
 /// [`ListenError`], naming the setting and the next step.
-pub async fn tcp(address: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr), ListenError> {
-    let bound = async {
-        let listener = TcpListener::bind(address).await?;
+pub fn tcp(address: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A program that starts again does not wait for the connections of the former one to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(QUEUE)?;
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    bound.await.map_err(|source| ListenError { setting: setting.to_owned(), address, source })
+    bound().map_err(|source| ListenError { setting: setting.to_owned(), address, source })
 }
 
 #[cfg(test)]
@@ -58,9 +67,31 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn only_who_says_something_is_a_connection() {
+        let (listener, at) = tcp("127.0.0.1:0".parse().unwrap(), "grpc_listen").unwrap();
+        let mut connections = Connections::of(listener);
+        let _silent: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(at).unwrap()).collect();
+        let mut speaks = std::net::TcpStream::connect(at).unwrap();
+        io::Write::write_all(&mut speaks, b"GET").unwrap();
+        let wait = std::time::Duration::from_millis(300);
+        let first = tokio::time::timeout(wait, connections.next()).await.unwrap();
+        assert_eq!(first.peer().address, speaks.local_addr().unwrap());
+        tokio::time::timeout(wait, connections.next()).await.expect_err("no other has spoken");
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_connections_waits_until_it_is_taken() {
+        let (_nobody_takes, at) = tcp("127.0.0.1:0".parse().unwrap(), "grpc_listen").unwrap();
+        let began = std::time::Instant::now();
+        let burst: Vec<_> = (0..1_000).map(|_| std::net::TcpStream::connect(at).unwrap()).collect();
+        assert!(began.elapsed() < std::time::Duration::from_millis(900), "{:?}", began.elapsed());
+        drop(burst);
+    }
+
+    #[tokio::test]
     async fn a_taken_port_names_the_setting_and_the_next_step() {
-        let (_first, taken) = tcp("127.0.0.1:0".parse().unwrap(), "grpc_listen").await.unwrap();
-        let error = tcp(taken, "grpc_listen").await.unwrap_err().to_string();
+        let (_first, taken) = tcp("127.0.0.1:0".parse().unwrap(), "grpc_listen").unwrap();
+        let error = tcp(taken, "grpc_listen").unwrap_err().to_string();
         assert!(error.contains("grpc_listen = 127.0.0.1:") && error.contains("set another port"), "{error}");
     }
 }

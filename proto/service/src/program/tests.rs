@@ -39,7 +39,7 @@ impl Program for Probe {
 
     async fn bind(config: Config, _: Registry) -> anyhow::Result<Self> {
         config.check()?;
-        let (_, address) = listen::tcp(config.listen, "listen").await?;
+        let (_, address) = listen::tcp(config.listen, "listen")?;
         Ok(Self { address, part: config.part, ready: watch::Sender::new(Readiness::Ready) })
     }
 
