@@ -1,6 +1,9 @@
 //! Aggregators that speak by mutual TLS, as an operator sees them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use starling_proto::{
     limits::PEER_MESSAGE_BYTES_MAX,
@@ -11,6 +14,7 @@ use starling_service::{
     credentials::Security,
     grpc::{cluster_client::ClusterClient, query_client::QueryClient},
 };
+use starling_testkit::eventually;
 use tonic::transport::Channel;
 
 use crate::Program;
@@ -84,5 +88,32 @@ impl Secured {
         let mut client = ClusterClient::new(self.channel(name).await?);
         let answer = client.list_aggregators(ListAggregatorsRequest {}).await.map_err(|status| status.to_string())?;
         Ok(answer.into_inner().aggregators.iter().filter(|one| one.linked == Some(true)).count())
+    }
+
+    /// Waits until each has a stream to `others`.
+    pub async fn are_linked(&self, others: usize) {
+        for name in self.aggregators.keys() {
+            eventually("they are linked", async || match self.linked(name).await? {
+                found if found == others => Ok(()),
+                found => Err(format!("{name} has a stream to {found}")),
+            })
+            .await;
+        }
+    }
+
+    /// That the books of `tick` are balanced and undisputed, and the view the same, at all of them.
+    ///
+    /// # Errors
+    /// Where they are not, or the hashes of the views.
+    pub async fn agree_on(&self, tick: u32) -> Result<(), String> {
+        let mut hashes = BTreeSet::new();
+        for name in self.aggregators.keys() {
+            let ledger = self.ledger(name, tick).await?;
+            if !ledger.conservation.as_ref().is_some_and(v1::Conservation::balanced) || !ledger.disputes.is_empty() {
+                return Err(format!("tick {tick} at {name}: {ledger:?}"));
+            }
+            hashes.insert(ledger.view_hash);
+        }
+        if hashes.len() == 1 { Ok(()) } else { Err(format!("tick {tick}: {hashes:?}")) }
     }
 }

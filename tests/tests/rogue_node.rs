@@ -4,10 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use starling_proto::{
     catalogue::{self, Kind, Scope},
@@ -171,7 +168,6 @@ async fn misbehave(rogue: &mut Rogue) {
 
 /// That a second shows what the nodes sent, beside what the rogue said of itself, the same everywhere.
 async fn is_right(honest: &Secured, tick: u32, known: &Known) -> Result<(), String> {
-    let mut hashes = BTreeSet::new();
     for name in honest.aggregators.keys() {
         let figures = |view: v1::ClusterView| {
             let sections = view.sections.unwrap_or_default();
@@ -187,13 +183,8 @@ async fn is_right(honest: &Secured, tick: u32, known: &Known) -> Result<(), Stri
         if seen != sent {
             return Err(format!("tick {tick} at {name}: {seen:?}, sent were {sent:?}; the rogue: {its:?}"));
         }
-        let ledger = honest.ledger(name, tick).await?;
-        if !ledger.conservation.as_ref().is_some_and(v1::Conservation::balanced) || !ledger.disputes.is_empty() {
-            return Err(format!("tick {tick} at {name}: {ledger:?}"));
-        }
-        hashes.insert(ledger.view_hash);
     }
-    if hashes.len() == 1 { Ok(()) } else { Err(format!("tick {tick}: {hashes:?}")) }
+    honest.agree_on(tick).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -205,13 +196,7 @@ async fn a_node_that_misbehaves_changes_its_own_figures_and_nothing_else() {
     let two = aggregator(&issuer, "agg-2", &[one.address("gossip").to_string()], &[]);
     let operator = issuer.security("ann", Role::Operator);
     let honest = Secured { operator, aggregators: BTreeMap::from([("agg-1", one), ("agg-2", two)]) };
-    for name in ["agg-1", "agg-2"] {
-        eventually("they are linked", async || match honest.linked(name).await? {
-            1 => Ok(()),
-            found => Err(format!("{name}: {found}")),
-        })
-        .await;
-    }
+    honest.are_linked(1).await;
     let seeds: Vec<String> = honest.aggregators.values().map(|one| one.address("grpc").to_string()).collect();
     let mut oracle = Oracle::start_as(4, &seeds, rand::random(), |node| {
         issuer.issue("node", node);

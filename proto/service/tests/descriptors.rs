@@ -7,7 +7,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 use starling_service::listen::{self, Connections};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 /// Descriptors beyond those that are open: fewer than the clients below need.
 const SPARE: u64 = 40;
@@ -42,7 +42,8 @@ async fn at_the_limit_of_descriptors_the_accept_loop_costs_next_to_nothing() {
     let used = processor_time().saturating_sub(used);
     assert!(used < pause / 10, "{used:?} of processor time in {pause:?}");
 
-    // With room again it goes on.
+    // With room again it goes on: who says something is taken.
+    clients[0].write_all(b"GET").await.expect("it is connected");
     setrlimit(Resource::Nofile, before).expect("the limit of before");
     let accepted = tokio::time::timeout(Duration::from_secs(10), connections.next()).await;
     accepted.expect("connections are taken again");
