@@ -157,7 +157,10 @@ impl Connections {
         // A connection that cannot be tuned is no reason to refuse the client.
         let _ = stream.set_nodelay(true);
         (self.prepare)(&stream);
-        // Those that ended.
+        // Each that ended and stands here keeps the memory of its task.
+        while self.ages.front().is_some_and(|age| age.task.is_finished()) {
+            self.ages.pop_front();
+        }
         if self.ages.len() >= 2 * OPENING_MAX {
             self.ages.retain(|age| !age.task.is_finished());
         }
@@ -321,5 +324,23 @@ impl Stream for Connections {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_open(context).map(|connection| Some(Ok(connection)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn those_that_were_opened_are_forgotten() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut connections = Connections::of(listener);
+        for _ in 0..50 {
+            let mut speaks = std::net::TcpStream::connect(at).unwrap();
+            io::Write::write_all(&mut speaks, b"GET").unwrap();
+            connections.next().await;
+        }
+        assert!(connections.ages.len() <= 2, "{}", connections.ages.len());
     }
 }
