@@ -29,12 +29,19 @@ impl Bases {
     pub(super) fn add(&mut self, found: &Found) {
         for (subject, folded) in found.subjects() {
             for (key, cells) in &folded.series {
-                for cell in cells.iter().flatten() {
-                    match self.0.entry((subject.clone(), key.clone())) {
-                        // Counts beyond 64 bits are lost at the top.
-                        Entry::Occupied(mut sum) => drop(sum.get_mut().append(cell)),
-                        Entry::Vacant(none) => drop(none.insert(cell.clone())),
+                let mut cells = cells.iter().flatten();
+                let Some(first) = cells.next() else { continue };
+                // Counts beyond 64 bits are lost at the top.
+                let sum = match self.0.entry((subject.clone(), key.clone())) {
+                    Entry::Vacant(none) => none.insert(first.clone()),
+                    Entry::Occupied(sum) => {
+                        let sum = sum.into_mut();
+                        let _ = sum.append(first);
+                        sum
                     }
+                };
+                for cell in cells {
+                    let _ = sum.append(cell);
                 }
             }
         }
