@@ -11,8 +11,9 @@ use starling_service::{
 };
 
 use crate::{
-    CollectConfig, ReceiverLimits, UplinkConfig,
+    CollectConfig, Mapping, NegativeGauges, ReceiverLimits, UplinkConfig,
     collect::{Switches, readable},
+    receive::{MappingList, StatsdRules, StatsdSettings},
 };
 
 /// Most aggregators that may be listed: more than any cluster has.
@@ -50,12 +51,35 @@ starling_service::settings! {
         /// Where OTLP over HTTP (protocol buffers) is taken. Left at its default it is done without when the port is taken
         /// and otlp_listen was set: it is another daemon's or collector's then.
         pub otlp_http_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 4318)), kind::listen();
-        /// Application series that may be present at once, beside the request metrics. Further ones are refused,
+        /// Take StatsD and DogStatsD.
+        pub statsd: bool = true, kind::flag();
+        /// Where StatsD is taken by UDP. Left at its default it is done without, with a line in the log, when another StatsD has
+        /// the port.
+        pub statsd_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8125)), kind::listen();
+        /// Where StatsD is taken by datagrams on a unix socket as well. Every user of this host may write to it.
+        pub statsd_socket: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
+            example "\"/run/starling/statsd.sock\"";
+        /// Where StatsD is taken by connections on a unix socket as well: DogStatsD's unixstream://. Likewise.
+        pub statsd_stream_socket: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
+            example "\"/run/starling/statsd-stream.sock\"";
+        /// Bytes of datagrams that may wait in the kernel, on each socket. What comes beyond is dropped by the kernel, and
+        /// counted for UDP. The kernel gives at most net.core.rmem_max.
+        pub statsd_receive_buffer: usize = 4 << 20, kind::number_of("bytes", 64 << 10..=256 << 20);
+        /// How long a gauge of StatsD holds when it is not sent again: senders send it when it changes.
+        pub statsd_gauges_hold: Duration = Duration::from_secs(300), kind::seconds(5..=86_400),
+            key "statsd_gauges_hold_secs";
+        /// What -5 is for a gauge of StatsD: "change" takes 5 away (StatsD), "value" sets it to -5 (DogStatsD), "auto" takes it for
+        /// a value in a line that has tags or another field that only DogStatsD has.
+        pub statsd_negative_gauges: NegativeGauges = NegativeGauges::Auto, kind::word();
+        /// Names that stand for requests, durations and open requests, beside those of OpenTelemetry's conventions; a '*' is any
+        /// text. Counters of requests count as long as no durations of the same service and protocol come in. See docs/send.md.
+        pub mappings: Vec<Mapping> = Mapping::defaults(), MappingList;
+        /// Application series that may be present at once, of all receivers, beside the request metrics. Further ones are refused,
         /// counted, and named in the answer to the sender. One costs about 0.3 kB here and a few bytes a second on the
         /// wire.
         pub otlp_series_max: usize = 500, kind::number(1..=2_000);
-        /// Streams of cumulative points whose last value is kept. Further ones are refused and counted. One costs
-        /// 0.1 kB, one of a histogram up to 3 kB.
+        /// Streams of cumulative points whose last value is kept, and as many of StatsD. Further ones are refused and counted.
+        /// One costs 0.1 to 0.3 kB, one of a histogram up to 3 kB.
         pub otlp_streams_max: usize = 4096, kind::number(1..=65_536);
         /// After how long a gauge that is no longer reported is absent, when its interval is not known yet. Known
         /// intervals count three times.
@@ -113,6 +137,12 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
             ("otlp_http_listen", config.otlp_http_listen),
         ]);
     }
+    if config.statsd {
+        exposure.plain_listener("statsd_listen", config.statsd_listen, mistakes);
+        if config.statsd_socket.is_some() && config.statsd_socket == config.statsd_stream_socket {
+            mistakes.add("statsd_stream_socket", "is statsd_socket too: give each a path of its own".to_owned());
+        }
+    }
 }
 
 impl Config {
@@ -134,7 +164,30 @@ impl Config {
         }
     }
 
-    /// Limits of the OTLP receiver.
+    /// Where StatsD is taken; `None` when it is not.
+    #[must_use]
+    pub(crate) fn statsd(&self) -> Option<StatsdSettings> {
+        self.statsd.then(|| StatsdSettings {
+            listen: self.statsd_listen,
+            is_spare: self.statsd_listen == Self::default().statsd_listen,
+            socket: self.statsd_socket.clone(),
+            stream_socket: self.statsd_stream_socket.clone(),
+            receive_buffer: self.statsd_receive_buffer,
+        })
+    }
+
+    /// How StatsD is read.
+    #[must_use]
+    pub(crate) fn statsd_rules(&self) -> StatsdRules {
+        StatsdRules {
+            mappings: self.mappings.clone(),
+            negative_gauges: self.statsd_negative_gauges,
+            gauges_hold: self.statsd_gauges_hold,
+            streams: self.otlp_streams_max,
+        }
+    }
+
+    /// Limits of the receivers of application metrics.
     #[must_use]
     pub fn receiver(&self) -> ReceiverLimits {
         ReceiverLimits {
@@ -178,6 +231,8 @@ mod tests {
             aggregators: vec!["127.0.0.1:7400".to_owned()],
             labels: config.labels.clone(),
             tls: config.tls.clone(),
+            statsd_socket: Some("/run/starling/statsd.sock".into()),
+            statsd_stream_socket: Some("/run/starling/statsd-stream.sock".into()),
             ..Config::default()
         };
         assert_eq!(config, defaults);

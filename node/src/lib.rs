@@ -1,7 +1,7 @@
 //! The Starling daemon of a host.
 //!
 //! Once a second, on the second, [`Service`] cuts what the collectors read of the host and what applications sent by
-//! OTLP into one frame and hands it to an [`Uplink`], which keeps it until an aggregator has acknowledged it. Sampling
+//! OTLP and StatsD into one frame and hands it to an [`Uplink`], which keeps it until an aggregator has acknowledged it. Sampling
 //! never waits for the network: when no aggregator takes frames, they wait in a bounded ring.
 //!
 //! ```text
@@ -27,7 +27,7 @@ mod uplink;
 pub use collect::{CollectConfig, Collection, Collectors, Switches, host_facts, machine};
 pub use config::Config;
 pub use metrics::Metrics;
-pub use receive::ReceiverLimits;
+pub use receive::{Mapping, NegativeGauges, ReceiverLimits};
 pub use schedule::{Cut, Reading, Schedule, Turn};
 pub use service::Service;
 pub use streams::Streams;

@@ -63,6 +63,18 @@ starling_service::metrics! {
         otlp_refused: By<Counter> = "starling_node_otlp_refused_points", label "reason";
         /// Data points left out because their sender reports the same requests under a newer name as well.
         otlp_superseded: Counter = "starling_node_otlp_superseded_points";
+        /// Datagrams of StatsD, and frames on its stream socket.
+        statsd_datagrams: Counter = "starling_node_statsd_datagrams";
+        /// Samples taken by the StatsD receiver.
+        statsd_samples: Counter = "starling_node_statsd_samples";
+        /// Samples refused by the StatsD receiver, by reason. A line that cannot be read is one.
+        statsd_refused: By<Counter> = "starling_node_statsd_refused_samples", label "reason";
+        /// Datagrams that the kernel dropped before the StatsD receiver, because the receive buffer was full.
+        statsd_dropped: Counter = "starling_node_statsd_dropped_datagrams";
+        /// Connections on the StatsD stream socket that were not taken, because there are too many.
+        statsd_crowded: Counter = "starling_node_statsd_crowded_connections";
+        /// Streams of StatsD that are known: names with their tags and type.
+        statsd_streams: Gauge = "starling_node_statsd_streams";
         /// Increments that cover more than a second and were counted in one, because too much waits to be played out.
         otlp_unplayed: Counter = "starling_node_otlp_unplayed_increments";
         /// About how many bytes wait to be played out over the seconds that follow.

@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use crate::{
     Config, UplinkConfig, UplinkStats, host_facts, machine,
     metrics::Metrics,
-    receive::{self, OtlpPorts, SharedReceiver},
+    receive::{self, OtlpPorts, SharedReceiver, StatsdPorts},
     sampler::{Sampler, SamplerConfig},
 };
 
@@ -30,6 +30,7 @@ const ADMIN: &str = "admin port";
 const CREDENTIALS: &str = "watch over the certificate";
 const RENEWAL: &str = "renewal of the certificate";
 const RECEIVER: &str = "OTLP receiver";
+const STATSD: &str = "StatsD receiver";
 const SAMPLER: &str = "sampler";
 /// How long senders of application metrics have to finish a request that is being taken.
 const RECEIVER_GRACE: Duration = Duration::from_secs(1);
@@ -50,6 +51,7 @@ pub struct Service {
     listening: (ListenMetrics, CredentialMetrics, RenewalMetrics),
     admin: (TcpListener, SocketAddr),
     otlp: Option<OtlpPorts>,
+    statsd: Option<StatsdPorts>,
     latest: watch::Sender<Option<Arc<Content>>>,
     stats: watch::Sender<UplinkStats>,
     ready: watch::Sender<Readiness>,
@@ -72,7 +74,7 @@ impl Service {
 impl Program for Service {
     const NAME: &'static str = "starling-node";
     const ABOUT: &'static str =
-        "Reads this host every second, takes application metrics by OTLP, and hands both to an aggregator.";
+        "Reads this host every second, takes application metrics by OTLP and StatsD, and hands both to an aggregator.";
     const SETTINGS: &'static str = "node";
     const ROLE: Option<Role> = Some(Role::Node);
     // One for the second's cut, one for the receivers. More only cost memory.
@@ -88,6 +90,7 @@ impl Program for Service {
         let listening = (ListenMetrics::new(&mut registry), certificates.0, certificates.1);
         let admin = listen::tcp(config.admin_listen, "admin_listen")?;
         let otlp = if config.otlp { Some(otlp_ports(&config).await?) } else { None };
+        let statsd = config.statsd().map(|settings| StatsdPorts::open(&settings)).transpose()?;
         let metrics = Arc::new(Metrics::new(&mut registry));
         Ok(Self {
             config,
@@ -98,15 +101,18 @@ impl Program for Service {
             listening,
             admin,
             otlp,
+            statsd,
             latest: watch::Sender::new(None),
             stats: watch::Sender::new(UplinkStats::default()),
             ready: watch::Sender::new(Readiness::NotReady("no aggregator has taken the stream".to_owned())),
         })
     }
 
-    /// `admin`, and `otlp` and `otlp_http` when application metrics are taken.
+    /// `admin`, and `otlp`, `otlp_http` and `statsd` where application metrics are taken so.
     fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        [("admin", self.admin.1)].into_iter().chain(self.otlp.iter().flat_map(OtlpPorts::addresses)).collect()
+        let otlp = self.otlp.iter().flat_map(OtlpPorts::addresses);
+        let statsd = self.statsd.iter().flat_map(StatsdPorts::addresses);
+        [("admin", self.admin.1)].into_iter().chain(otlp).chain(statsd).collect()
     }
 
     /// Whether an aggregator has the stream.
@@ -126,6 +132,7 @@ impl Program for Service {
             listening,
             admin: (admin, _),
             otlp,
+            statsd,
             latest,
             stats,
             ready,
@@ -151,14 +158,22 @@ impl Program for Service {
         parts.start(ADMIN, |stop| async move {
             Ok(admin::serve(admin, registry, readiness, admin::Beside::default(), stop).await?)
         });
-        let receiver = otlp.as_ref().map(|_| SharedReceiver::new(config.receiver()));
+        let takes = otlp.is_some() || statsd.is_some();
+        let receiver = takes.then(|| SharedReceiver::new(config.receiver(), config.mappings.clone()));
         if let Some((ports, shared)) = otlp.zip(receiver.clone()) {
             let metrics = Arc::clone(&metrics);
             parts.start(RECEIVER, |stop| async move {
                 Ok(receive::serve(ports, shared, (metrics, listening), stop).await?)
             });
         }
-        info!(%node, aggregators = ?config.aggregators, otlp = config.otlp, "node started");
+        if let Some((ports, shared)) = statsd.zip(receiver.clone()) {
+            let (rules, metrics) = (config.statsd_rules(), Arc::clone(&metrics));
+            parts.start(
+                STATSD,
+                |stop| async move { Ok(receive::serve_statsd(ports, shared, rules, metrics, stop).await?) },
+            );
+        }
+        info!(%node, aggregators = ?config.aggregators, otlp = config.otlp, statsd = config.statsd, "node started");
         let uplink = uplink_config(&config, node, security).await;
         let sampler =
             SamplerConfig { collect: config.collect(), uplink, receiver, latest, stats, ready: ready.clone(), metrics };
@@ -179,6 +194,7 @@ impl Program for Service {
         // First the receiver, so that what it has taken is part of the last second. A sender that keeps its connection
         // open is cut off; no request is being taken for long.
         parts.stop(RECEIVER, RECEIVER_GRACE).await;
+        parts.stop(STATSD, RECEIVER_GRACE).await;
         parts.stop(SAMPLER, SAMPLER_GRACE).await;
         ready.send_replace(Readiness::NotReady(why));
         stop_streams.cancel();

@@ -161,6 +161,7 @@ impl Program {
             "admin_listen=127.0.0.1:0".to_owned(),
             "otlp_listen=127.0.0.1:0".to_owned(),
             "otlp_http_listen=127.0.0.1:0".to_owned(),
+            "statsd_listen=127.0.0.1:0".to_owned(),
         ];
         let all: Vec<&str> = own.iter().map(String::as_str).chain(settings.iter().copied()).collect();
         Self::with_settings("starling-node", &all)

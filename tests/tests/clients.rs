@@ -2,27 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use std::process::Command;
-
-use serde_json::{Value, json};
+use serde_json::json;
 use starling_proto::v1::WatchClusterRequest;
 use starling_tests::{
     Cluster, Oracle, Program, eventually,
     imported::{Input, Stack, now},
+    python,
 };
-
-/// Runs a script of `tests/python` and reads its one line of JSON.
-async fn python(script: &str, arguments: &[String]) -> Value {
-    let python = std::env::var("STARLING_TEST_PYTHON")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python").to_owned());
-    let mut command = Command::new(&python);
-    command.arg(format!("{}/python/{script}", env!("CARGO_MANIFEST_DIR"))).args(arguments);
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
-    let output = output.unwrap_or_else(|error| panic!("cannot run {python}: {error}; run `make tools` first"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{script}: {said}\n{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{script} said {said:?}: {error}"))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reflection_client_lists_and_calls_every_service() {

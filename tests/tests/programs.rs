@@ -172,7 +172,7 @@ fn a_service_manager_hears_that_a_program_works_how_it_is_that_it_lives_and_that
     };
     for program in PROGRAMS {
         let listens: &[&str] = match program {
-            "starling-node" => &["otlp_listen", "otlp_http_listen", "admin_listen"],
+            "starling-node" => &["otlp_listen", "otlp_http_listen", "statsd_listen", "admin_listen"],
             "starling-aggregator" => &["grpc_listen", "gossip_listen", "admin_listen"],
             _ => &["listen"],
         };

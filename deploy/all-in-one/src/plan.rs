@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub otlp: SocketAddr,
     /// Where they are taken over HTTP.
     pub otlp_http: SocketAddr,
+    /// Where StatsD is taken by UDP.
+    pub statsd: SocketAddr,
     /// Admin port of the node.
     pub node_admin: SocketAddr,
     /// Where state is kept.
@@ -64,6 +66,7 @@ impl Plan {
             // may take it in between; then the start fails and says so.
             otlp: if config.free_ports { free_address()? } else { config.otlp_listen },
             otlp_http: if config.free_ports { port(0) } else { config.node.otlp_http_listen },
+            statsd: if config.free_ports { port(0) } else { config.node.statsd_listen },
             node_admin: port(config.node_admin_port),
             state: config.state_dir.clone().map_or_else(default_state, Ok)?,
         })

@@ -69,6 +69,7 @@ impl Program for Up {
             otlp: true,
             otlp_listen: plan.otlp,
             otlp_http_listen: plan.otlp_http,
+            statsd_listen: plan.statsd,
             admin_listen: plan.node_admin,
             ..config.node.clone()
         };
@@ -117,6 +118,9 @@ impl Program for Up {
         }
         let http = address(&self.node, "otlp_http").map_or_else(String::new, |at| format!(", {at} by HTTP"));
         let _ = writeln!(text, "  OTLP   {} by gRPC{http}: takes the metrics of applications", self.plan.otlp);
+        if let Some(at) = address(&self.node, "statsd") {
+            let _ = writeln!(text, "  StatsD {at} by UDP, DogStatsD too");
+        }
         let _ = writeln!(text, "  state  {} (history too)\n\nStop it with Ctrl-C.\n", self.plan.state.display());
         Some(text)
     }

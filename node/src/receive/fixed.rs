@@ -27,7 +27,12 @@ impl Fixed {
     /// A gauge: as a counter, but small doubles have more digits, so that a few are left.
     pub(super) fn gauge(number: Number, unit: &str) -> Result<Self, Refusal> {
         let mut scale = usual_scale(unit);
-        if let Number::Double(value) = number {
+        let size = match number {
+            Number::Double(value) => Some(value),
+            Number::Decimal { value, scale } => Some(value as f64 / ten_to(scale)),
+            Number::Integer(_) => None,
+        };
+        if let Some(value) = size {
             while unit != "By" && scale < SCALE_MAX && value != 0.0 && value.abs() * ten_to(scale) < SIGNIFICANT {
                 scale += 1;
             }
@@ -43,6 +48,12 @@ impl Fixed {
     fn with_digits(number: Number, mut scale: u8) -> Result<Self, Refusal> {
         let value = match number {
             Number::Integer(value) => return Ok(Self { value, scale: 0 }),
+            Number::Decimal { value, scale: written } => {
+                // Fewer digits always fit.
+                return Self { value, scale: written }
+                    .rescaled(written.min(scale))
+                    .ok_or(Refusal::OutOfRange("the value"));
+            }
             Number::Double(value) if !value.is_finite() => return Err(Refusal::NotFinite("the value")),
             Number::Double(value) => value,
         };
@@ -119,6 +130,10 @@ mod tests {
         );
         assert_eq!(Fixed::counter(Number::Double(1e-8), "1"), Ok(Fixed { value: 0, scale: 6 }));
         assert_eq!(Fixed::whole(Number::Double(2.6)), Ok(Fixed { value: 3, scale: 0 }));
+        let decimal = |value, scale, unit| Fixed::gauge(Number::Decimal { value, scale }, unit).unwrap();
+        assert_eq!(decimal(125, 1, ""), Fixed { value: 125, scale: 1 }, "as written");
+        assert_eq!(decimal(125, 1, "By"), Fixed { value: 13, scale: 0 });
+        assert_eq!(decimal(4, 5, "kWh"), Fixed { value: 4, scale: 5 }, "small ones keep their digits");
         assert_eq!(Fixed::gauge(Number::Integer(i64::MAX), "1"), Ok(Fixed { value: i64::MAX, scale: 0 }));
     }
 

@@ -2,8 +2,8 @@
 //!
 //! [`AppReceiver`] takes [`Observation`]s and gives samples, without input or output: one [`AppReceiver::take`] per
 //! observation, one [`AppReceiver::cut`] per second. What servers report of their requests becomes the traffic model
-//! ([`traffic`]); everything else becomes application series within bounds ([`application`]). [`otlp`] makes
-//! observations of OTLP.
+//! ([`traffic`], [`mapping`]); everything else becomes application series within bounds ([`application`]). [`otlp`] makes
+//! observations of OTLP, [`statsd`] of StatsD.
 //!
 //! - Observations count from the second on in which they arrive, whatever time they carry: a second that was sent cannot
 //!   change. What covers more than a second is counted evenly over as many seconds ([`playout`]).
@@ -14,38 +14,48 @@
 
 mod application;
 mod cumulative;
+mod decimal;
 mod fixed;
 mod levels;
+mod mapping;
 mod observation;
 mod otlp;
 mod playout;
 mod point;
 mod refusal;
+mod sets;
 mod shared;
+mod statsd;
 mod traffic;
 
 use std::time::Duration;
 
 use starling_proto::{
     catalogue::Kind,
-    histogram::HistogramSum,
+    histogram::{Histogram, HistogramSum},
     limits::COUNTER_INCREMENT_MAX,
     series::{Sample, Series},
 };
 
+pub use mapping::Mapping;
+pub(crate) use mapping::MappingList;
 pub(crate) use observation::Moment;
 pub(crate) use otlp::{OtlpPorts, serve};
 pub(crate) use refusal::{Outcome, Refusal};
 pub(crate) use shared::{SharedReceiver, WhichCut};
+pub use statsd::NegativeGauges;
+pub(crate) use statsd::{StatsdPorts, StatsdRules, StatsdSettings, serve as serve_statsd};
 
 use application::Applications;
 use cumulative::Cumulative;
 use fixed::Fixed;
 use levels::Levels;
+use mapping::Timed;
 use observation::{Number, Observation, Reading, Temporality};
 use playout::{Amount, Place, Playout, Span, Target};
 use point::Point;
-use traffic::{Role, Traffic};
+use sets::Sets;
+use traffic::{Protocol, Role, Traffic};
 
 /// Largest increment of a counter in one observation, in its fixed point: what a counter of bytes moves in 4 minutes at a
 /// TiB a second. What exceeds the largest increment of a second is part of the seconds that follow.
@@ -80,22 +90,29 @@ pub(crate) struct AppReceiver {
     applications: Applications,
     cumulative: Cumulative,
     levels: Levels,
+    sets: Sets,
     playout: Playout,
+    mappings: Vec<Mapping>,
+    timed: Timed,
     refused: u64,
     /// For building histograms: 37 kB, once.
     scratch: HistogramSum,
 }
 
 impl AppReceiver {
-    /// An empty receiver. Sequences that started after `started` count in full.
-    pub(crate) fn new(limits: ReceiverLimits, started: Moment) -> Self {
+    /// An empty receiver. Sequences that started after `started` count in full. `mappings`: names of requests beside those
+    /// of the semantic conventions.
+    pub(crate) fn new(limits: ReceiverLimits, mappings: Vec<Mapping>, started: Moment) -> Self {
         Self {
             traffic: Traffic::new(false),
             own: Traffic::new(true),
             applications: Applications::new(limits.series),
             cumulative: Cumulative::new(limits.streams, started),
             levels: Levels::new(limits.streams, limits.stale_after),
+            sets: Sets::default(),
             playout: Playout::new(),
+            mappings,
+            timed: Timed::default(),
             refused: 0,
             scratch: HistogramSum::new(),
         }
@@ -121,6 +138,12 @@ impl AppReceiver {
             }
             Reading::Counter(value, temporality) => self.counter(&observation, value, temporality, now),
             Reading::Histogram(point, temporality) => self.histogram(&observation, point, temporality, now),
+            Reading::Values(values) => self.values(&observation, values, now),
+            Reading::Members(members) => {
+                let series = application::series(&observation, Kind::Gauge, observation.unit, 0)?;
+                self.applications.admit(&series, 0, now.monotonic)?;
+                self.sets.put(&series, &members, now.monotonic)
+            }
         }
     }
 
@@ -155,6 +178,7 @@ impl AppReceiver {
         self.own.cut(now.monotonic, samples);
         self.applications.cut(now.monotonic, samples);
         self.levels.cut(now.monotonic, |series| self.applications.shown(series), samples);
+        self.sets.cut(now.monotonic, |series| self.applications.shown(series), samples);
         std::mem::take(&mut self.refused)
     }
 
@@ -174,8 +198,8 @@ impl AppReceiver {
 
     /// The series of a level, admitted, and the value.
     fn level(&mut self, observation: &Observation<'_>, value: Number, now: Moment) -> Result<(Series, Fixed), Refusal> {
-        if let Some(Role::Active { rpc }) = traffic::role(observation.metric) {
-            let protocol = traffic::protocol(rpc, &observation.attributes);
+        if let Some(Role::Active { speaks }) = self.role(observation.metric) {
+            let protocol = traffic::protocol(speaks, &observation.attributes);
             return Ok((traffic::active(observation.own, protocol), Fixed::whole(value)?));
         }
         let value = Fixed::gauge(value, observation.unit)?;
@@ -191,7 +215,8 @@ impl AppReceiver {
         temporality: Temporality,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let value = Fixed::counter(value, observation.unit)?;
+        let requests = self.requests(observation, now);
+        let value = if requests.is_some() { Fixed::whole(value) } else { Fixed::counter(value, observation.unit) }?;
         if value.value < 0 {
             return Err(Refusal::Negative("a sum that only rises"));
         }
@@ -200,9 +225,18 @@ impl AppReceiver {
             (n <= INCREMENT_MAX).then_some((n, increment.scale)).ok_or(Refusal::OutOfRange("the increment"))
         };
         let delta = (temporality == Temporality::Delta).then(|| checked(value)).transpose()?;
-        let series = application::series(observation, Kind::Counter, observation.unit, 0)?;
         let identity = observation.identity;
-        let admitted = self.applications.admit(&series, value.scale, now.monotonic);
+        let (mut target, admitted) = match requests {
+            Some((protocol, failed)) => {
+                self.traffic.saw(protocol, None, now.monotonic);
+                (Target::Requests { protocol, failed }, Ok(()))
+            }
+            None => {
+                let series = application::series(observation, Kind::Counter, observation.unit, 0)?;
+                let admitted = self.applications.admit(&series, value.scale, now.monotonic);
+                (Target::Counter { series, scale: value.scale }, admitted)
+            }
+        };
         let (increment, since_unix_ns) = match delta {
             Some(delta) => {
                 admitted?;
@@ -211,13 +245,48 @@ impl AppReceiver {
             None => {
                 admitted.inspect_err(|_| self.cumulative.missed(identity, now))?;
                 let Some(increment) = self.cumulative.number(identity, value, now)? else { return Ok(()) };
-                (checked(increment.number)?, increment.since_unix_ns)
+                let number = match &target {
+                    // It may have been an application series with digits before.
+                    Target::Requests { .. } => increment.number.rescaled(0).unwrap_or(increment.number),
+                    _ => increment.number,
+                };
+                (checked(number)?, increment.since_unix_ns)
             }
         };
         let span = Span { since_unix_ns, until_unix_ns: identity.time_unix_ns };
-        let (amount, target) = (Amount::Count(increment.0), Target::Counter { series, scale: increment.1 });
+        if let Target::Counter { scale, .. } = &mut target {
+            *scale = increment.1;
+        }
+        if let (Target::Requests { protocol, .. }, Some(every)) = (&target, span.reported_every()) {
+            self.traffic.saw(*protocol, Some(every), now.monotonic);
+        }
         let place = self.playout.place(identity.sender, span);
-        self.play(place, span, target, amount, now)
+        self.play(place, span, target, Amount::Count(increment.0), now)
+    }
+
+    /// What requests an observation counts, unless their durations come in as well.
+    fn requests(&self, observation: &Observation<'_>, now: Moment) -> Option<(Protocol, bool)> {
+        let Some(Role::Requests { speaks }) = self.role(observation.metric) else { return None };
+        let protocol = traffic::protocol(speaks, &observation.attributes);
+        if self.timed.covers(observation.service, protocol, now.monotonic) {
+            return None;
+        }
+        Some((protocol, mapping::failed(&observation.attributes)))
+    }
+
+    /// Values that came one by one.
+    fn values(&mut self, observation: &Observation<'_>, values: Histogram, now: Moment) -> Result<(), Refusal> {
+        let (target, _) = self.histogram_target(observation)?;
+        match &target {
+            Target::Histogram { series } => self.applications.admit(series, series.scale(), now.monotonic)?,
+            Target::Traffic { protocol, .. } => self.timed.note(observation.service, *protocol, now.monotonic),
+            Target::Requests { .. } | Target::Counter { .. } => {}
+        }
+        self.counts().count(target, Amount::Histogram(values), now.monotonic)
+    }
+
+    fn role(&self, metric: &str) -> Option<Role> {
+        mapping::role(&self.mappings, metric)
     }
 
     fn histogram(
@@ -232,6 +301,9 @@ impl AppReceiver {
         }
         let (cumulative, identity) = (temporality == Temporality::Cumulative, observation.identity);
         let (target, factor) = self.histogram_target(observation)?;
+        if let Target::Traffic { own: false, protocol, .. } = &target {
+            self.timed.note(observation.service, *protocol, now.monotonic);
+        }
         if let Target::Histogram { series } = &target {
             let admitted = self.applications.admit(series, series.scale(), now.monotonic);
             admitted.inspect_err(|_| {
@@ -264,14 +336,14 @@ impl AppReceiver {
     /// Where the values of a histogram are counted, and how many units of the layout one of theirs has.
     fn histogram_target(&self, observation: &Observation<'_>) -> Result<(Target, f64), Refusal> {
         let attributes = &observation.attributes;
-        match traffic::role(observation.metric) {
-            Some(Role::Duration { rpc, unit_ns }) => {
-                let (protocol, failed) = (traffic::protocol(rpc, attributes), traffic::failed(attributes));
+        match self.role(observation.metric) {
+            Some(Role::Duration { speaks, unit_ns }) => {
+                let (protocol, failed) = (traffic::protocol(speaks, attributes), mapping::failed(attributes));
                 let target = Target::Traffic { own: observation.own, protocol, failed };
                 Ok((target, traffic::unit_ns(observation.unit).unwrap_or(unit_ns)))
             }
             Some(Role::Active { .. }) => Err(Refusal::Malformed("open requests are no histogram")),
-            None => {
+            Some(Role::Requests { .. }) | None => {
                 let (unit, scale, factor) = application::histogram_form(observation.unit);
                 let series = application::series(observation, Kind::Histogram, unit, scale)?;
                 Ok((Target::Histogram { series }, factor))
@@ -293,8 +365,12 @@ impl AppReceiver {
             None => Some((target, amount)),
         };
         let Some((target, amount)) = at_once else { return Ok(()) };
+        self.counts().count(target, amount, now.monotonic)
+    }
+
+    fn counts(&mut self) -> Counts<'_> {
         let Self { traffic, own, applications, .. } = self;
-        Counts { traffic, own, applications }.count(target, amount, now.monotonic)
+        Counts { traffic, own, applications }
     }
 
     fn traffic_of(&mut self, own: bool) -> &mut Traffic {
@@ -315,6 +391,10 @@ impl Counts<'_> {
             (Target::Traffic { own, protocol, failed }, Amount::Histogram(durations)) => {
                 let traffic = if own { &mut *self.own } else { &mut *self.traffic };
                 traffic.add(protocol, failed, &durations, now)
+            }
+            (Target::Requests { protocol, failed }, Amount::Count(n)) => {
+                self.traffic.requests(protocol, failed, n, now);
+                Ok(())
             }
             (Target::Counter { series, scale }, Amount::Count(n)) => self.applications.count(&series, scale, n, now),
             (Target::Histogram { series }, Amount::Histogram(values)) => self.applications.record(&series, values, now),

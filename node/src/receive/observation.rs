@@ -1,10 +1,12 @@
 //! What applications say, in one form for all receivers.
 //!
-//! A receiver (OTLP today) turns what arrives into [`Observation`]s; everything behind it knows only these. Identity is
+//! Every receiver (OTLP, StatsD) turns what arrives into [`Observation`]s; everything behind it knows only these. Identity is
 //! resource, scope, name and attributes; the type of a number, the unit and the shape of a histogram are
 //! representation and may change from one observation of a stream to the next.
 
 use std::{borrow::Cow, time::Duration};
+
+use starling_proto::histogram::Histogram;
 
 use super::point::Point;
 
@@ -93,6 +95,11 @@ pub(super) enum Temporality {
 pub(super) enum Number {
     Integer(i64),
     Double(f64),
+    /// `value / 10^scale`, as it was written; `scale` at most [`SCALE_MAX`](starling_proto::limits::SCALE_MAX).
+    Decimal {
+        value: i64,
+        scale: u8,
+    },
 }
 
 /// What an observation says.
@@ -106,6 +113,11 @@ pub(super) enum Reading {
     Counter(Number, Temporality),
     /// A histogram.
     Histogram(Point, Temporality),
+    /// Values that came one by one since the last one, in our own layout: nanoseconds when the unit is one of time, else
+    /// as [`histogram_form`](super::application::histogram_form) has it.
+    Values(Histogram),
+    /// Hashes of members of a set, of which the distinct ones of a second are counted.
+    Members(Vec<u64>),
 }
 
 /// One value of one stream.

@@ -87,6 +87,8 @@ impl Span {
 pub(super) enum Target {
     /// Requests with their durations; `own`: of Starling's own servers.
     Traffic { own: bool, protocol: Protocol, failed: bool },
+    /// Requests whose durations are not known, of users' applications.
+    Requests { protocol: Protocol, failed: bool },
     /// A counter of an application, in fixed point of so many digits.
     Counter { series: Series, scale: u8 },
     /// A histogram of an application.

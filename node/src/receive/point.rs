@@ -5,7 +5,7 @@ use starling_proto::{histogram::HIGHEST, histogram::HistogramSum, limits::BUCKET
 use super::refusal::Refusal;
 
 /// Explicit buckets of one point at most: the SDKs' defaults have 15.
-pub(super) const EXPLICIT_BUCKETS_MAX: usize = 256;
+const EXPLICIT_BUCKETS_MAX: usize = 256;
 /// Exponential buckets of one point at most: the SDKs' default is 160.
 pub(super) const EXPONENTIAL_BUCKETS_MAX: usize = 320;
 /// Error stated where none is known: a bucket that starts at 0 or ends nowhere. Ten times the value.
@@ -108,6 +108,29 @@ fn bound_ppm(low: f64, high: f64) -> u32 {
 }
 
 impl Buckets {
+    /// Buckets between `bounds`, of which there is one less than `counts`.
+    ///
+    /// # Errors
+    /// [`Refusal`]: too many, bounds that do not rise or are no numbers, values below zero.
+    pub(super) fn explicit(bounds: Vec<f64>, counts: Vec<u64>) -> Result<Self, Refusal> {
+        if counts.len() > EXPLICIT_BUCKETS_MAX {
+            return Err(Refusal::Buckets { found: counts.len(), most: EXPLICIT_BUCKETS_MAX });
+        }
+        if counts.len() != bounds.len() + 1 {
+            return Err(Refusal::Malformed("there is not one bucket more than bounds"));
+        }
+        if bounds.iter().any(|bound| !bound.is_finite()) {
+            return Err(Refusal::NotFinite("a bucket's bound"));
+        }
+        if !bounds.is_sorted_by(|a, b| a < b) {
+            return Err(Refusal::Malformed("the bounds do not rise"));
+        }
+        if bounds.iter().zip(&counts).any(|(&bound, &n)| bound < 0.0 && n > 0) {
+            return Err(Refusal::Negative("a bucket in use"));
+        }
+        Ok(Self::Explicit { bounds, counts })
+    }
+
     fn counts(&self) -> impl Iterator<Item = u64> + '_ {
         let (zero, counts) = match self {
             Self::Explicit { counts, .. } => (0, counts),

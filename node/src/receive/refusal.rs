@@ -52,6 +52,15 @@ pub(crate) enum Refusal {
         "{0} streams are known, which is the limit (otlp_streams_max): drop attributes that take many values, or send deltas"
     )]
     StreamsFull(usize),
+    /// More different members of sets in one second than are kept.
+    #[error("{0} different members of sets came in this second, which is the limit: count fewer, or send a histogram")]
+    SetFull(usize),
+    /// An event of DogStatsD.
+    #[error("events are not taken, only metrics: send them elsewhere")]
+    Event,
+    /// A service check of DogStatsD.
+    #[error("service checks are not taken, only metrics: send a gauge of 0 or 1")]
+    ServiceCheck,
     /// Older than the last one of its stream, which already contains it.
     #[error("older than the point before")]
     Old,
@@ -71,6 +80,9 @@ impl Refusal {
             Self::Series(_) => "series",
             Self::SeriesFull(_) => "series_full",
             Self::StreamsFull(_) => "streams_full",
+            Self::SetFull(_) => "set_full",
+            Self::Event => "event",
+            Self::ServiceCheck => "service_check",
             Self::Old => "old",
         }
     }
@@ -84,6 +96,7 @@ pub(crate) struct Outcome {
     /// Data points refused, by reason.
     pub(crate) refused: Vec<(&'static str, u64)>,
     reported: Vec<String>,
+    /// Refusals, or different ones of a kind, without a name.
     unnamed: u64,
 }
 
@@ -101,17 +114,27 @@ impl Outcome {
         if points == 0 {
             return;
         }
-        let reason = refusal.as_str();
-        match self.refused.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, n)) => *n += points,
-            None => self.refused.push((reason, points)),
-        }
+        self.count(refusal, points);
         let name: String = metric.chars().take(80).filter(|c| !c.is_control()).collect();
         let text = format!("{name}: {refusal}");
         if self.reported.contains(&text) {
             return;
         }
         if self.reported.len() < NAMED_MAX { self.reported.push(text) } else { self.unnamed += 1 }
+    }
+
+    /// As [`Outcome::refuse`], without a name: for what comes in floods.
+    pub(crate) fn refuse_unnamed(&mut self, refusal: &Refusal, points: u64) {
+        self.count(refusal, points);
+        self.unnamed += points;
+    }
+
+    fn count(&mut self, refusal: &Refusal, points: u64) {
+        let reason = refusal.as_str();
+        match self.refused.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, n)) => *n += points,
+            None => self.refused.push((reason, points)),
+        }
     }
 
     /// Data points refused.

@@ -8,7 +8,7 @@ use std::{
 use starling_proto::series::Sample;
 use starling_service::clock;
 
-use super::{AppReceiver, Moment, ReceiverLimits, ReceiverSize};
+use super::{AppReceiver, Mapping, Moment, ReceiverLimits, ReceiverSize};
 
 /// Which part of the time is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +39,11 @@ pub(crate) struct SharedReceiver {
 }
 
 impl SharedReceiver {
-    /// A receiver that begins now.
-    pub(crate) fn new(limits: ReceiverLimits) -> Self {
+    /// A receiver that begins now; see [`AppReceiver::new`].
+    pub(crate) fn new(limits: ReceiverLimits, mappings: Vec<Mapping>) -> Self {
         let started = Instant::now();
         let now = Moment { unix_ns: clock::unix_ns(), monotonic: Duration::ZERO };
-        Self { receiver: Arc::new(Mutex::new(AppReceiver::new(limits, now))), started }
+        Self { receiver: Arc::new(Mutex::new(AppReceiver::new(limits, mappings, now))), started }
     }
 
     /// Takes out what belongs to the second that ends now.

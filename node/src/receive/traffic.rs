@@ -44,15 +44,33 @@ impl Protocol {
     const fn name(self) -> &'static str {
         PROTOCOLS[self as usize]
     }
+
+    /// The protocol of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
+}
+
+/// How the protocol of an observation is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// HTTP, its version by the attributes.
+    Http,
+    /// RPC: gRPC, unless the attributes name another.
+    Rpc,
+    /// This one.
+    Only(Protocol),
 }
 
 /// What a metric means for the traffic model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Role {
     /// Durations, with the nanoseconds of one unit when the metric states none.
-    Duration { rpc: bool, unit_ns: f64 },
+    Duration { speaks: Speaks, unit_ns: f64 },
     /// Open requests.
-    Active { rpc: bool },
+    Active { speaks: Speaks },
+    /// Requests, where their durations are not known.
+    Requests { speaks: Speaks },
 }
 
 /// Names of one meaning, as sent by the SDKs and as the Prometheus exporters rename them.
@@ -60,25 +78,25 @@ const NAMES: [(&str, &[&str], Role); 6] = [
     (
         "http.server.request.duration",
         &["http_server_request_duration", "http_server_request_duration_seconds"],
-        Role::Duration { rpc: false, unit_ns: 1e9 },
+        Role::Duration { speaks: Speaks::Http, unit_ns: 1e9 },
     ),
     (
         "http.server.duration",
         &["http_server_duration", "http_server_duration_milliseconds"],
-        Role::Duration { rpc: false, unit_ns: 1e6 },
+        Role::Duration { speaks: Speaks::Http, unit_ns: 1e6 },
     ),
     (
         "rpc.server.call.duration",
         &["rpc_server_call_duration", "rpc_server_call_duration_seconds"],
-        Role::Duration { rpc: true, unit_ns: 1e9 },
+        Role::Duration { speaks: Speaks::Rpc, unit_ns: 1e9 },
     ),
     (
         "rpc.server.duration",
         &["rpc_server_duration", "rpc_server_duration_milliseconds"],
-        Role::Duration { rpc: true, unit_ns: 1e6 },
+        Role::Duration { speaks: Speaks::Rpc, unit_ns: 1e6 },
     ),
-    ("http.server.active_requests", &["http_server_active_requests"], Role::Active { rpc: false }),
-    ("rpc.server.active_requests", &["rpc_server_active_requests"], Role::Active { rpc: true }),
+    ("http.server.active_requests", &["http_server_active_requests"], Role::Active { speaks: Speaks::Http }),
+    ("rpc.server.active_requests", &["rpc_server_active_requests"], Role::Active { speaks: Speaks::Rpc }),
 ];
 
 /// Older names and the newer ones of the same requests, by their place in [`NAMES`].
@@ -116,7 +134,12 @@ pub(super) fn unit_ns(unit: &str) -> Option<f64> {
 /// By `network.protocol.name` and `.version`, before them `http.flavor`, `net.protocol.name` and `.version`; a URL
 /// scheme of ws or wss is a WebSocket. HTTP of an unstated version counts as HTTP/1, which is what servers leave out.
 /// RPC is gRPC unless another system is named, which then counts by the version of HTTP it states, or HTTP/2.
-pub(super) fn protocol(rpc: bool, attributes: &[Attribute<'_>]) -> Protocol {
+pub(super) fn protocol(speaks: Speaks, attributes: &[Attribute<'_>]) -> Protocol {
+    let rpc = match speaks {
+        Speaks::Only(protocol) => return protocol,
+        Speaks::Http => false,
+        Speaks::Rpc => true,
+    };
     let text =
         |keys: &[&str]| keys.iter().find_map(|key| observation::text(attributes, key)).map(|text| text.to_lowercase());
     let name = text(&["network.protocol.name", "net.protocol.name"]).unwrap_or_default();
@@ -145,7 +168,7 @@ pub(super) fn failed(attributes: &[Attribute<'_>]) -> bool {
         return status >= 500;
     }
     if let Some(status) = observation::integer(attributes, "rpc.grpc.status_code") {
-        return status > 16 || GRPC_SERVER_ERRORS.iter().any(|&(code, _)| code == status);
+        return is_grpc_failure(status);
     }
     if let Some(status) = observation::text(attributes, "rpc.response.status_code") {
         let known = |&(code, name): &(i64, &str)| name == status || status.parse() == Ok(code);
@@ -156,6 +179,22 @@ pub(super) fn failed(attributes: &[Attribute<'_>]) -> bool {
         // A status as text: those of the client's making are no failure of the server.
         Some(kind) => !kind.is_empty() && !kind.parse::<u16>().is_ok_and(|status| status < 500),
     }
+}
+
+/// True for a status code of gRPC that the server is to blame for.
+pub(super) fn is_grpc_failure(status: i64) -> bool {
+    status > 16 || GRPC_SERVER_ERRORS.iter().any(|&(code, _)| code == status)
+}
+
+/// The status code of gRPC that the server is to blame for by its name, as `DEADLINE_EXCEEDED` or `DeadlineExceeded`.
+pub(super) fn grpc_status(name: &str) -> Option<i64> {
+    let same = |known: &str| {
+        known
+            .bytes()
+            .filter(|byte| *byte != b'_')
+            .eq(name.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_uppercase()))
+    };
+    GRPC_SERVER_ERRORS.iter().find(|(_, known)| same(known)).map(|(code, _)| *code)
 }
 
 /// Status codes of gRPC that the server is to blame for (semantic conventions, "gRPC status", server side).
@@ -245,6 +284,11 @@ impl Traffic {
         Ok(())
     }
 
+    /// Counts requests whose durations are not known.
+    pub(super) fn requests(&mut self, protocol: Protocol, failed: bool, requests: u64, now: Duration) {
+        self.tallies[protocol as usize].count(requests, failed, now);
+    }
+
     /// Notes that a protocol is served, with or without requests, by a sender that reports every so many seconds when
     /// that is more than one.
     pub(super) fn saw(&mut self, protocol: Protocol, every: Option<u32>, now: Duration) {
@@ -329,8 +373,10 @@ mod tests {
         ];
         for (pairs, rpc, wanted) in cases {
             let point: Vec<Attribute<'_>> = pairs.iter().map(|(k, v)| attribute(k, v)).collect();
-            assert_eq!(protocol(*rpc, &point), *wanted, "{pairs:?}");
+            let speaks = if *rpc { Speaks::Rpc } else { Speaks::Http };
+            assert_eq!(protocol(speaks, &point), *wanted, "{pairs:?}");
         }
+        assert_eq!(protocol(Speaks::Only(Protocol::Http3), &[attribute("rpc.system", "grpc")]), Protocol::Http3);
         assert_eq!(Protocol::ALL.map(Protocol::name), PROTOCOLS);
     }
 
@@ -394,11 +440,11 @@ mod tests {
 
     #[test]
     fn names_are_known_in_all_their_spellings() {
-        let seconds = Some(Role::Duration { rpc: false, unit_ns: 1e9 });
+        let seconds = Some(Role::Duration { speaks: Speaks::Http, unit_ns: 1e9 });
         assert_eq!(role("http.server.request.duration"), seconds);
         assert_eq!(role("http_server_request_duration_seconds"), seconds);
-        assert_eq!(role("rpc.server.duration"), Some(Role::Duration { rpc: true, unit_ns: 1e6 }));
-        assert_eq!(role("rpc.server.active_requests"), Some(Role::Active { rpc: true }));
+        assert_eq!(role("rpc.server.duration"), Some(Role::Duration { speaks: Speaks::Rpc, unit_ns: 1e6 }));
+        assert_eq!(role("rpc.server.active_requests"), Some(Role::Active { speaks: Speaks::Rpc }));
         assert_eq!(role("http.client.request.duration"), None);
         let both = || ["http.server.duration", "http.server.request.duration", "rpc.server.duration"].into_iter();
         assert!(is_superseded("http.server.duration", both) && is_superseded("http_server_duration", both));

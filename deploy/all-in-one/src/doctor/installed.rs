@@ -203,6 +203,9 @@ fn of_node(config: starling_node::Config) -> Wanted {
         listeners.push(tcp("otlp_listen", config.otlp_listen));
         listeners.push(tcp("otlp_http_listen", config.otlp_http_listen));
     }
+    if config.statsd {
+        listeners.push(Listener { transport: Transport::Udp, ..tcp("statsd_listen", config.statsd_listen) });
+    }
     Wanted {
         aggregators: aggregators(&config.aggregators, &config.tls),
         tls: config.tls,

@@ -14,7 +14,7 @@ use super::origin::{Origin, value};
 use crate::receive::{
     AppReceiver, Moment, Outcome, Refusal,
     observation::{Attribute, Identity, Number, Observation, Reading, Temporality},
-    point::{Buckets, EXPLICIT_BUCKETS_MAX, EXPONENTIAL_BUCKETS_MAX, Point},
+    point::{Buckets, EXPONENTIAL_BUCKETS_MAX, Point},
 };
 
 /// Set on a point that stands for "there is no value" (`DataPointFlags`).
@@ -109,7 +109,7 @@ fn observation<'a>(
     let counted_since = match &reading {
         Reading::Counter(_, Temporality::Cumulative) | Reading::Histogram(_, Temporality::Cumulative) => start_unix_ns,
         Reading::Level(_) if !origin.is_one => start_unix_ns,
-        Reading::Level(_) | Reading::Change(_) | Reading::Counter(..) | Reading::Histogram(..) => 0,
+        _ => 0,
     };
     let identity = Identity {
         key: origin.stream(&metric.name, attributes, counted_since),
@@ -181,24 +181,9 @@ fn distribution(
 /// Checks a point with explicit bounds.
 pub(in crate::receive) fn explicit(point: &HistogramDataPoint) -> Result<Point, Refusal> {
     let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
-    if counts.len() > EXPLICIT_BUCKETS_MAX {
-        return Err(Refusal::Buckets { found: counts.len(), most: EXPLICIT_BUCKETS_MAX });
-    }
-    let counts = match (counts.len(), bounds.len()) {
-        // No buckets: all values lie in one that is open at both ends.
-        (0, 0) => vec![point.count],
-        (counts, bounds) if counts == bounds + 1 => point.bucket_counts.clone(),
-        _ => return Err(Refusal::Malformed("there is not one bucket more than bounds")),
-    };
-    if bounds.iter().any(|bound| !bound.is_finite()) {
-        return Err(Refusal::NotFinite("a bucket's bound"));
-    }
-    if !bounds.is_sorted_by(|a, b| a < b) {
-        return Err(Refusal::Malformed("the bounds do not rise"));
-    }
-    if bounds.iter().zip(&counts).any(|(&bound, &n)| bound < 0.0 && n > 0) {
-        return Err(Refusal::Negative("a bucket in use"));
-    }
+    // No buckets: all values lie in one that is open at both ends.
+    let counts = if counts.is_empty() && bounds.is_empty() { vec![point.count] } else { counts.clone() };
+    let buckets = Buckets::explicit(bounds.clone(), counts)?;
     Point {
         start_unix_ns: point.start_time_unix_nano,
         time_unix_ns: point.time_unix_nano,
@@ -207,7 +192,7 @@ pub(in crate::receive) fn explicit(point: &HistogramDataPoint) -> Result<Point, 
         min: point.min,
         max: point.max,
         peak: point.max,
-        buckets: Buckets::Explicit { bounds: bounds.clone(), counts },
+        buckets,
     }
     .checked()
 }

@@ -27,7 +27,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let resource = Resource { attributes: vec![attribute("service.name", "shop")], ..Resource::default() };
-        Self { receiver: AppReceiver::new(LIMITS, at(1000)), origin: Origin::new(Some(&resource), None) }
+        Self { receiver: AppReceiver::new(LIMITS, Vec::new(), at(1000)), origin: Origin::new(Some(&resource), None) }
     }
 
     fn take(&mut self, metric: &Metric, seconds: u64) -> Outcome {
@@ -413,7 +413,7 @@ proptest! {
     #[test]
     fn cumulative_counts_are_conserved(steps in prop::collection::vec((0u64..1000, prop::bool::weighted(0.1)), 1..50)) {
         let mut bench = Bench::new();
-        bench.receiver = AppReceiver::new(ReceiverLimits { streams: 100, ..LIMITS }, at(1000));
+        bench.receiver = AppReceiver::new(ReceiverLimits { streams: 100, ..LIMITS }, Vec::new(), at(1000));
         let (mut counts, mut start, mut happened) = ([0u64; 3], 1001u64, 0u64);
         let mut counted = 0;
         for (i, (n, restart)) in steps.into_iter().enumerate() {

@@ -1,0 +1,127 @@
+//! What applications send by StatsD and Prometheus, through clients that are not ours, is what arrives: to the count.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use starling_proto::series::Value;
+use starling_testkit::{FakeAggregator, Manners, Seen};
+use starling_tests::{Program, python};
+
+const ACKS: Manners =
+    Manners { redirect_to: None, ack: true, ranked: vec![], refuse_hello: None, clock_is_behind: false };
+
+/// What arrived of one name over all seconds: counts, values of histograms with their sum, and the largest gauge.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Arrived {
+    counts: u64,
+    values: u64,
+    sum: u128,
+    last_gauge: Option<i64>,
+    largest_gauge: Option<i64>,
+}
+
+fn arrived(seen: &Seen) -> BTreeMap<String, Arrived> {
+    let mut all = BTreeMap::<String, Arrived>::new();
+    for sample in seen.contents.values().flat_map(|content| &content.samples) {
+        let arrived = all.entry(sample.series.name().to_owned()).or_default();
+        match &sample.value {
+            Value::Counter(n) => arrived.counts += n,
+            Value::Histogram(histogram) => {
+                arrived.values += histogram.count();
+                arrived.sum += histogram.sum();
+            }
+            Value::Gauge(value) => {
+                arrived.last_gauge = Some(*value);
+                arrived.largest_gauge = arrived.largest_gauge.max(Some(*value));
+            }
+        }
+    }
+    all
+}
+
+async fn metrics(node: &Program) -> String {
+    reqwest::get(format!("{}/metrics", node.url("admin"))).await.unwrap().text().await.unwrap()
+}
+
+/// Waits until all counters and timings that `sent` names have arrived, and checks that nothing more did.
+async fn all_arrived(aggregator: &FakeAggregator, sent: &Json) -> BTreeMap<String, Arrived> {
+    let counts: BTreeMap<String, u64> = serde_json::from_value(sent["counts"].clone()).unwrap();
+    let seen = aggregator
+        .until("every count", |seen| {
+            let all = arrived(seen);
+            counts.iter().all(|(name, n)| all.get(name).is_some_and(|arrived| arrived.counts >= *n))
+        })
+        .await;
+    let all = arrived(&seen);
+    for (name, n) in &counts {
+        assert_eq!(all[name].counts, *n, "{name}");
+    }
+    for (name, timings) in sent["timings"].as_object().unwrap() {
+        let found = all.get(name).copied().unwrap_or_default();
+        let wanted = (timings["count"].as_u64().unwrap(), u128::from(timings["sum_ns"].as_u64().unwrap()));
+        assert_eq!((found.values, found.sum), wanted, "{name}");
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statsd_clients_are_counted_exactly() {
+    let aggregator = FakeAggregator::start("agg-1", ACKS).await;
+    let settings = ["statsd_socket={dir}/statsd.sock", "statsd_stream_socket={dir}/stream.sock"];
+    let node = Program::daemon("statsd", &[aggregator.address.to_string()], &settings);
+    aggregator.until("the node", |seen| !seen.contents.is_empty()).await;
+    let socket = |name: &str| node.folder().join(name).display().to_string();
+    let arguments =
+        [node.address("statsd").port().to_string(), socket("statsd.sock"), socket("stream.sock"), "1000".to_owned()];
+    let sent = python("statsd_app.py", &arguments).await;
+    let all = all_arrived(&aggregator, &sent).await;
+    for way in ["udp", "datagrams", "streams"] {
+        assert_eq!(all[&format!("dog.{way}.users")].largest_gauge, Some(7), "{way}");
+    }
+    let seen = aggregator
+        .until("the gauges", |seen| {
+            let all = arrived(seen);
+            ["plain.depth", "dog.degrees"].iter().all(|name| all.contains_key(*name))
+        })
+        .await;
+    let all = arrived(&seen);
+    assert_eq!((all["plain.depth"].last_gauge, all["dog.degrees"].last_gauge), (Some(6), Some(-5)));
+    let shop = |sample: &starling_proto::series::Sample| sample.series.attribute("service.name") == Some("shop");
+    assert!(seen.contents.values().flat_map(|content| &content.samples).any(shop));
+    let metrics = metrics(&node).await;
+    for line in [
+        "starling_node_statsd_refused_samples_total{reason=\"event\"} 1",
+        "starling_node_statsd_refused_samples_total{reason=\"service_check\"} 1",
+        "starling_node_statsd_dropped_datagrams_total 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_statsd_on_the_default_port_is_left_alone() {
+    // Whoever has it; if nobody has, this test has.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:8125");
+    let aggregator = FakeAggregator::start("agg-1", ACKS).await;
+    let node = Program::start(
+        "starling-node",
+        &[
+            "--set",
+            "node_id=beside",
+            "--set",
+            &format!("aggregators=[\"{}\"]", aggregator.address),
+            "--set",
+            "admin_listen=127.0.0.1:0",
+            "--set",
+            "otlp=false",
+        ],
+    );
+    aggregator.until("the node", |seen| seen.contents.len() > 1).await;
+    let ready = reqwest::get(format!("{}/ready", node.url("admin"))).await.unwrap();
+    assert!(ready.status().is_success(), "{ready:?}");
+    let log = node.log();
+    assert!(log.contains("another StatsD has the default port") && log.contains("statsd = false"), "{log}");
+    drop(taken);
+}
