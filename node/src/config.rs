@@ -295,7 +295,22 @@ mod tests {
         let error = load("procfs = '/nonexistent'").unwrap_err();
         assert!(error.starts_with("procfs: /nonexistent/stat does not exist: without it"), "{error}");
         assert!(error.contains("mount the host's /proc") && error.lines().count() == 1, "{error}");
-        let off = ["cpu", "load", "memory", "disk", "filesystem", "network", "tcp", "pressure", "paging", "uptime"];
+        let off = [
+            "cpu",
+            "load",
+            "memory",
+            "disk",
+            "filesystem",
+            "network",
+            "tcp",
+            "pressure",
+            "paging",
+            "softnet",
+            "files",
+            "conntrack",
+            "sockstat",
+            "uptime",
+        ];
         let off: String = off.iter().map(|name| format!("collectors.{name} = false\n")).collect();
         let config = load(&format!("procfs = '/nonexistent'\n{off}")).unwrap();
         assert!(!config.collectors.any(), "it may still take what applications send");

@@ -61,7 +61,7 @@ impl Sampler {
         let streams = Streams::new(uplink, tracker, shutdown);
         let mut collecting = Collecting::new(config.collect.clone(), Arc::clone(&config.metrics), faults);
         // The first reading of a counter has no increment; its gauges come again with the first second.
-        collecting.read().await;
+        collecting.read(false).await;
         Self {
             config,
             started: Instant::now(),
@@ -134,7 +134,7 @@ impl Sampler {
 
     /// What the host and the applications brought, and how many points were refused.
     async fn gather(&mut self, which: WhichCut) -> (Vec<Sample>, u64) {
-        let mut samples = self.collecting.read().await;
+        let mut samples = self.collecting.read(which == WhichCut::Last).await;
         let Some(receiver) = &self.config.receiver else { return (samples, 0) };
         let cut = receiver.cut(which, &mut samples);
         self.config.metrics.receiver(cut.unplayed, cut.size.series, cut.size.streams, cut.size.playing_bytes);
@@ -194,12 +194,15 @@ impl Collecting {
         Self { idle: Some(Collectors::new(&config)), config, since: Instant::now(), metrics, faults }
     }
 
-    /// Reads the host: what the collectors bring within [`COLLECT_MAX`].
-    async fn read(&mut self) -> Vec<Sample> {
+    /// Reads the host: what the collectors bring within [`COLLECT_MAX`], the `last` time all that is left.
+    async fn read(&mut self, last: bool) -> Vec<Sample> {
         let mut collectors = self.idle.take().unwrap_or_else(|| Collectors::new(&self.config));
         let elapsed = std::mem::replace(&mut self.since, Instant::now()).elapsed();
         let reading = tokio::task::spawn_blocking(move || {
-            let collection = collectors.collect(elapsed, COLLECT_MAX);
+            let collection = match last {
+                false => collectors.collect(elapsed, COLLECT_MAX),
+                true => collectors.collect_last(elapsed, COLLECT_MAX),
+            };
             (collectors, collection)
         });
         match reading.await {

@@ -14,6 +14,7 @@ use starling_proto::{catalogue, series::Series};
 use super::{
     CollectConfig, CollectError, Collected, Collector, family,
     kept::{KeptFile, Shape},
+    scheduler::Scheduler,
     sink::Sink,
     text,
 };
@@ -34,6 +35,7 @@ type Times = [u64; MODES];
 /// The collector.
 pub(super) struct Cpu {
     stat: KeptFile,
+    scheduler: Scheduler,
     ticks_per_second: u64,
     cores: Vec<Core>,
     utilization: Series,
@@ -52,6 +54,7 @@ impl Cpu {
     pub(super) fn new(config: &CollectConfig) -> Self {
         Self {
             stat: KeptFile::new(config.procfs.join("stat"), Shape::Single),
+            scheduler: Scheduler::new(),
             ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
             cores: Vec::new(),
             utilization: Series::of(&catalogue::CPU_UTILIZATION, &[]),
@@ -123,6 +126,7 @@ impl Collector for Cpu {
         if readable == 0 {
             return Err(CollectError::Malformed { file: "stat", what: "cpu0" });
         }
+        self.scheduler.collect(stat, sink);
         sink.gauge(&self.count, online);
         if compared {
             if let Some(busy) = busy(&sum) {
@@ -229,6 +233,7 @@ mod tests {
             [
                 "system.cpu.core.utilization{cpu.logical_number=0} 2500",
                 "system.cpu.core.utilization{cpu.logical_number=1} 1000",
+                "system.interrupts 1",
                 "system.cpu.logical.count 2",
                 "system.cpu.utilization 1750",
                 "system.cpu.time{cpu.mode=user} 200",

@@ -1,17 +1,21 @@
 //! Reads this host once a second.
 //!
-//! One module per thing measured, each with a parser over bytes that needs no host. Four rules hold for all:
+//! One module per thing measured, each with a parser over bytes that needs no host. Five rules hold for all:
 //!
 //! - the first reading of a counter only sets its baseline; gauges are there at once;
 //! - what this host does not have is absent, which is not a failure; what it has and cannot be read is a failure,
 //!   and stops no other collector; of a file, what cannot be understood is left out and named, and the rest stays;
 //! - a read that does not return stops no other collector (`crew`), and its own is not started again before it does;
+//! - what cannot change each second, or is dear to read, has a period of its own in the table (`cadence`);
 //! - files of `/proc` are kept open and read in one go; nothing is read that is not sent.
 
+mod cadence;
+mod conntrack;
 mod cpu;
 mod crew;
 mod disk;
 mod facts;
+mod files;
 mod filesystem;
 mod health;
 mod kept;
@@ -23,10 +27,13 @@ mod paging;
 mod pressure;
 mod refused;
 mod roster;
+mod scheduler;
 mod self_cost;
 mod sink;
 mod sock_diag;
 mod sockets;
+mod sockstat;
+mod softnet;
 mod switches;
 mod table;
 mod tcp;
@@ -49,6 +56,7 @@ use starling_proto::{
 pub use facts::{host_facts, machine};
 pub use switches::Switches;
 
+use cadence::Cadence;
 use crew::{Crew, Job, Returned};
 use health::{Health, Seen};
 use sink::Sink;
@@ -203,6 +211,9 @@ impl Job for Round {
 /// What is known of one collector while it is here or out.
 struct Slot {
     round: Option<Round>,
+    cadence: Cadence,
+    /// It reads for the second in the making.
+    due: bool,
     health: Health,
     duration: Series,
     failures: Series,
@@ -247,6 +258,8 @@ impl Collectors {
             let attribute = [("collector", row.name)];
             (row.on)(config).then(|| Slot {
                 round: Some(round(place, config)),
+                cadence: Cadence::new(row.period),
+                due: true,
                 health: Health::new(row.name, row.reads(config)),
                 duration: Series::of(&catalogue::COLLECT_DURATION, &attribute),
                 failures: Series::of(&catalogue::COLLECT_FAILURES, &attribute),
@@ -269,10 +282,22 @@ impl Collectors {
     /// sockets (`node/examples/collect_once.rs` measures it), and never more than `limit`: a collector that has not
     /// returned by then is late, and what it brings is part of the second in which it returns.
     pub fn collect(&mut self, elapsed: Duration, limit: Duration) -> Collection {
+        self.second(elapsed, limit, false)
+    }
+
+    /// [`Collectors::collect`] for the last time: everything is read, and what was to be given over the seconds that
+    /// follow is given now.
+    pub fn collect_last(&mut self, elapsed: Duration, limit: Duration) -> Collection {
+        self.second(elapsed, limit, true)
+    }
+
+    fn second(&mut self, elapsed: Duration, limit: Duration, last: bool) -> Collection {
         for slot in self.slots.iter_mut().flatten() {
             if let Some(since) = slot.round.as_mut().and_then(|round| round.elapsed.as_mut()) {
                 *since = since.saturating_add(elapsed);
             }
+            slot.cadence.pass(elapsed);
+            slot.due = last || slot.cadence.is_due();
         }
         // Late ones first: they are this second's reading of theirs, and need no other.
         self.take_returned();
@@ -280,8 +305,12 @@ impl Collectors {
             .slots
             .iter_mut()
             .flatten()
-            .filter(|slot| slot.brought.is_none())
-            .filter_map(|slot| slot.round.take())
+            .filter(|slot| slot.brought.is_none() && slot.due)
+            .filter_map(|slot| {
+                let round = slot.round.take()?;
+                slot.cadence.begin();
+                Some(round)
+            })
             .collect();
         for not_begun in self.crew.round(rounds, limit) {
             let place = not_begun.place;
@@ -290,7 +319,7 @@ impl Collectors {
             }
         }
         self.take_returned();
-        self.assemble()
+        self.assemble(elapsed, last)
     }
 
     /// The collectors that do not read all they should, by name, as of the last call of [`Collectors::collect`].
@@ -323,7 +352,7 @@ impl Collectors {
         }
     }
 
-    fn assemble(&mut self) -> Collection {
+    fn assemble(&mut self, elapsed: Duration, last: bool) -> Collection {
         let out = self.crew.out();
         // A quarter more than last time: a new disk or core does not make it grow in the middle.
         let mut samples = Vec::with_capacity(self.samples_last + self.samples_last / 4 + 32);
@@ -331,23 +360,34 @@ impl Collectors {
         for (place, slot) in (0..).zip(&mut self.slots) {
             let Some(slot) = slot else { continue };
             let brought = slot.brought.take();
-            if let (Some(round), true) = (&mut slot.round, brought.is_some()) {
-                samples.append(&mut round.samples);
-            }
-            let mut sink = Sink::new(&mut samples);
+            let rests = brought.is_none() && !slot.due && slot.round.is_some();
             let seen = match &brought {
-                Some(Outcome { result: Ok(_), left_out, .. }) => Seen::Works(left_out.as_deref()),
-                Some(Outcome { result: Err(error), .. }) => Seen::Failed(error),
+                Some(Outcome { result: Ok(_), left_out, .. }) => {
+                    if let Some(round) = &mut slot.round {
+                        slot.cadence.take(&mut round.samples);
+                    }
+                    Some(Seen::Works(left_out.as_deref()))
+                }
+                Some(Outcome { result: Err(error), .. }) => Some(Seen::Failed(error)),
+                None if rests => None,
                 None => {
                     late.push(slot.health.name());
-                    Seen::Late(out.iter().find(|(key, _)| *key == place).map(|(_, since)| since.elapsed()))
+                    Some(Seen::Late(out.iter().find(|(key, _)| *key == place).map(|(_, since)| since.elapsed())))
                 }
             };
-            slot.health.saw(seen);
+            if matches!(seen, Some(Seen::Failed(_) | Seen::Late(_))) {
+                slot.cadence.forget();
+            }
+            slot.cadence.give(elapsed, last, &mut samples);
+            let mut sink = Sink::new(&mut samples);
+            if let Some(seen) = seen {
+                slot.health.saw(seen);
+            }
             if let Some(outcome) = &brought {
                 sink.increment(&slot.duration, u64::try_from(outcome.took.as_nanos()).unwrap_or(u64::MAX));
             }
-            sink.increment(&slot.failures, brought.map_or(1, |outcome| outcome.faults));
+            let without = u64::from(!rests);
+            sink.increment(&slot.failures, brought.map_or(without, |outcome| outcome.faults));
             sink.gauge(&slot.up, slot.health.up().into());
         }
         self.samples_last = samples.len();

@@ -1,4 +1,4 @@
-//! Pages moved to and from swap, and programs that the kernel ended for lack of memory, from `/proc/vmstat`.
+//! Page faults, pages moved to and from swap, and programs that the kernel ended for lack of memory, from `/proc/vmstat`.
 
 use std::time::Duration;
 
@@ -11,23 +11,32 @@ use super::{
     text,
 };
 
-/// The fields that are taken: pages swapped in, out, and kills. The last is there since Linux 4.13; without swap in the
-/// kernel there are no pages.
-const FIELDS: [&str; 3] = ["pswpin", "pswpout", "oom_kill"];
+/// The fields that are taken as they are: pages swapped in, out, kills, and faults that had to read. The kills are there
+/// since Linux 4.13; without swap in the kernel there are no pages.
+const FIELDS: [&str; 4] = ["pswpin", "pswpout", "oom_kill", "pgmajfault"];
+/// Place of the faults that had to read.
+const MAJOR: usize = 3;
+/// All faults.
+const FAULTS: &[u8] = b"pgfault";
 
 /// The collector.
 pub(super) struct Paging {
     vmstat: KeptFile,
     counters: [(Baseline, Series); FIELDS.len()],
+    faults: Baseline,
+    minor: Series,
 }
 
 impl Paging {
     pub(super) fn new(config: &CollectConfig) -> Self {
         let [swapped_in, swapped_out] = family(&catalogue::PAGING_OPERATIONS, "system.paging.direction", ["in", "out"]);
-        let series = [swapped_in, swapped_out, Series::of(&catalogue::OOM_KILLS, &[])];
+        let [minor, major] = family(&catalogue::PAGING_FAULTS, "system.paging.fault.type", ["minor", "major"]);
+        let series = [swapped_in, swapped_out, Series::of(&catalogue::OOM_KILLS, &[]), major];
         Self {
             vmstat: KeptFile::new(config.procfs.join("vmstat"), Shape::Records),
             counters: series.map(|series| (Baseline::default(), series)),
+            faults: Baseline::default(),
+            minor,
         }
     }
 }
@@ -35,19 +44,35 @@ impl Paging {
 impl Collector for Paging {
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         let Some(vmstat) = self.vmstat.read()? else { return Ok(Collected::Absent) };
+        let (mut all, mut major) = (None, None);
         for (name, value) in parse(vmstat) {
-            let Some((baseline, series)) = place(name).map(|place| &mut self.counters[place]) else { continue };
-            match value {
-                Some(value) => sink.counter(series, baseline, value),
-                None => sink.left_out(|| format!("vmstat: {} is not a number", text::printable(name))),
+            let place = FIELDS.iter().position(|field| field.as_bytes() == name);
+            if place.is_none() && name != FAULTS {
+                continue;
             }
+            let Some(value) = value else {
+                sink.left_out(|| format!("vmstat: {} is not a number", text::printable(name)));
+                continue;
+            };
+            let Some(place) = place else {
+                all = sink.step(&mut self.faults, value);
+                continue;
+            };
+            let (baseline, series) = &mut self.counters[place];
+            let increment = sink.step(baseline, value);
+            if let Some(increment) = increment {
+                sink.increment(series, increment);
+            }
+            if place == MAJOR {
+                major = increment;
+            }
+        }
+        // The two are added up over the processors one after the other.
+        if let (Some(all), Some(major)) = (all, major) {
+            sink.increment(&self.minor, all.saturating_sub(major));
         }
         Ok(Collected::Present)
     }
-}
-
-fn place(name: &[u8]) -> Option<usize> {
-    FIELDS.iter().position(|field| field.as_bytes() == name)
 }
 
 /// Each line's name, and its number where it is one.
@@ -90,5 +115,11 @@ mod tests {
         );
         assert!(values[0].0.contains("out") && values[1].0.contains("oom_kills"), "{values:?}");
         assert_eq!(collect("").0, Vec::new(), "a kernel without the counters");
+        assert_eq!(collect("pgfault 100\npgmajfault 10\n").0, Vec::new());
+        let faults = |text: &str| collect(text).0.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        let mut faults = faults;
+        assert_eq!(faults("pgfault 150\npgmajfault 13\n"), [Value::Counter(3), Value::Counter(47)]);
+        assert_eq!(faults("pgfault 152\npgmajfault 18\n"), [Value::Counter(5), Value::Counter(0)], "never below 0");
+        assert_eq!(faults("pgfault 160\npgmajfault x\n"), [], "without one there is no difference");
     }
 }

@@ -5,7 +5,7 @@ use starling_service::settings::kind;
 starling_service::settings! {
     /// A switch for each collector. What one that is switched off would read is absent.
     pub struct Switches {
-        /// Processors, from PROCFS/stat.
+        /// Processors, interrupts, context switches and what runs or waits, from PROCFS/stat.
         pub cpu: bool = true, kind::flag();
         /// Load averages and the number of processes, from PROCFS/loadavg.
         pub load: bool = true, kind::flag();
@@ -21,8 +21,16 @@ starling_service::settings! {
         pub tcp: bool = true, kind::flag();
         /// Time that tasks waited for processor, memory, input and output, from PROCFS/pressure.
         pub pressure: bool = true, kind::flag();
-        /// Pages swapped and programs killed for lack of memory, from PROCFS/vmstat.
+        /// Page faults, pages swapped and programs killed for lack of memory, from PROCFS/vmstat.
         pub paging: bool = true, kind::flag();
+        /// Packets that processors took from interfaces or had to drop, from PROCFS/net/softnet_stat.
+        pub softnet: bool = true, kind::flag();
+        /// Open files and their limit, from PROCFS/sys/fs/file-nr, every 5 s.
+        pub files: bool = true, kind::flag();
+        /// Tracked connections and their limit, from PROCFS/sys/net/netfilter, every 5 s.
+        pub conntrack: bool = true, kind::flag();
+        /// Sockets and the memory they take, from PROCFS/net/sockstat, every 5 s.
+        pub sockstat: bool = true, kind::flag();
         /// Time since boot, from PROCFS/uptime.
         pub uptime: bool = true, kind::flag();
     }
@@ -31,7 +39,23 @@ starling_service::settings! {
 impl Switches {
     /// Whether any collector reads the host.
     pub(crate) fn any(&self) -> bool {
-        let Self { cpu, load, memory, disk, filesystem, network, tcp, pressure, paging, uptime } = self;
-        [cpu, load, memory, disk, filesystem, network, tcp, pressure, paging, uptime].into_iter().any(|on| *on)
+        let Self {
+            cpu,
+            load,
+            memory,
+            disk,
+            filesystem,
+            network,
+            tcp,
+            pressure,
+            paging,
+            softnet,
+            files,
+            conntrack,
+            sockstat,
+            uptime,
+        } = self;
+        let kernel = [cpu, load, memory, disk, filesystem, network, tcp, pressure, paging, softnet];
+        kernel.into_iter().chain([files, conntrack, sockstat, uptime]).any(|on| *on)
     }
 }

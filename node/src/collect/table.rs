@@ -1,8 +1,12 @@
 //! The collectors by name.
 
+use std::time::Duration;
+
+use starling_proto::limits::TICK;
+
 use super::{
-    CollectConfig, Collector, cpu, disk, filesystem, load, memory, network, paging, pressure, self_cost, sockets, tcp,
-    uptime,
+    CollectConfig, Collector, cadence::TABLES_EVERY, conntrack, cpu, disk, files, filesystem, load, memory, network,
+    paging, pressure, self_cost, sockets, sockstat, softnet, tcp, uptime,
 };
 
 /// One collector.
@@ -11,6 +15,8 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     /// What it reads, for people: one of them is what hangs when it hangs.
     reads: &'static [Source],
+    /// Time between two readings (`cadence`). What keeps its own, because it is read in pieces, has a second.
+    pub(super) period: Duration,
     /// Whether the settings want it.
     pub(super) on: fn(&CollectConfig) -> bool,
     /// Sets it up.
@@ -40,70 +46,109 @@ impl Row {
 }
 
 /// Every collector. The order is that of their samples and that in which they are started.
-pub(super) static TABLE: [Row; 12] = [
+pub(super) static TABLE: [Row; 16] = [
     Row {
         name: "cpu",
         reads: &[Proc("stat")],
+        period: TICK,
         on: |config| config.collectors.cpu,
         make: |config| Box::new(cpu::Cpu::new(config)),
     },
     Row {
         name: "load",
         reads: &[Proc("loadavg")],
+        period: TICK,
         on: |config| config.collectors.load,
         make: |config| Box::new(load::Load::new(config)),
     },
     Row {
         name: "memory",
         reads: &[Proc("meminfo")],
+        period: TICK,
         on: |config| config.collectors.memory,
         make: |config| Box::new(memory::Memory::new(config)),
     },
     Row {
         name: "disk",
         reads: &[Proc("diskstats"), Sys("block")],
+        period: TICK,
         on: |config| config.collectors.disk,
         make: |config| Box::new(disk::Disk::new(config)),
     },
     Row {
         name: "filesystem",
         reads: &[Proc("1/mountinfo"), Other("the size of a filesystem")],
+        period: TICK,
         on: |config| config.collectors.filesystem,
         make: |config| Box::new(filesystem::Filesystem::new(config)),
     },
     Row {
         name: "network",
         reads: &[Proc("net/dev"), Sys("class/net")],
+        period: TICK,
         on: |config| config.collectors.network,
         make: |config| Box::new(network::Network::new(config)),
     },
     Row {
         name: "tcp",
         reads: &[Proc("net/snmp"), Proc("net/netstat")],
+        period: TICK,
         on: |config| config.collectors.tcp,
         make: |config| Box::new(tcp::Tcp::new(config)),
     },
     Row {
         name: "pressure",
         reads: &[Proc("pressure")],
+        period: TICK,
         on: |config| config.collectors.pressure,
         make: |config| Box::new(pressure::Pressure::new(config)),
     },
     Row {
         name: "paging",
         reads: &[Proc("vmstat")],
+        period: TICK,
         on: |config| config.collectors.paging,
         make: |config| Box::new(paging::Paging::new(config)),
     },
     Row {
+        name: "softnet",
+        reads: &[Proc("net/softnet_stat")],
+        period: TICK,
+        on: |config| config.collectors.softnet,
+        make: |config| Box::new(softnet::Softnet::new(config)),
+    },
+    Row {
+        name: "files",
+        reads: &[Proc("sys/fs/file-nr")],
+        period: TABLES_EVERY,
+        on: |config| config.collectors.files,
+        make: |config| Box::new(files::Files::new(config)),
+    },
+    Row {
+        name: "conntrack",
+        reads: &[Proc("sys/net/netfilter")],
+        period: TABLES_EVERY,
+        on: |config| config.collectors.conntrack,
+        make: |config| Box::new(conntrack::Conntrack::new(config)),
+    },
+    Row {
+        name: "sockstat",
+        reads: &[Proc("net/sockstat")],
+        period: TABLES_EVERY,
+        on: |config| config.collectors.sockstat,
+        make: |config| Box::new(sockstat::Sockstat::new(config)),
+    },
+    Row {
         name: "uptime",
         reads: &[Proc("uptime")],
+        period: TICK,
         on: |config| config.collectors.uptime,
         make: |config| Box::new(uptime::Uptime::new(config)),
     },
     Row {
         name: "self",
         reads: &[Proc("self/statm")],
+        period: TICK,
         // What the daemon itself costs is always shown.
         on: |_| true,
         make: |config| Box::new(self_cost::SelfCost::new(config)),
@@ -111,6 +156,7 @@ pub(super) static TABLE: [Row; 12] = [
     Row {
         name: "sockets",
         reads: &[Other("the list of TCP sockets (netlink)")],
+        period: TICK,
         on: |config| config.tcp,
         make: |_| Box::new(sockets::Sockets::new()),
     },

@@ -26,6 +26,15 @@ pub(super) fn number(word: &[u8]) -> Option<u64> {
     Some(value)
 }
 
+/// A hexadecimal number of at most 32 bits, without a prefix. `None` when empty, longer, or when another character stands
+/// in it.
+pub(super) fn hexadecimal(word: &[u8]) -> Option<u32> {
+    if word.is_empty() || word.len() > 8 {
+        return None;
+    }
+    word.iter().try_fold(0, |value: u32, &byte| Some(value << 4 | char::from(byte).to_digit(16)?))
+}
+
 /// A decimal number with two digits after the point, as the kernel prints load averages and uptime, in hundredths.
 pub(super) fn hundredths(word: &[u8]) -> Option<u64> {
     let point = word.iter().position(|&byte| byte == b'.')?;
@@ -75,6 +84,10 @@ mod tests {
         assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
         for bad in ["", "-1", "1.0", "18446744073709551616", "99999999999999999999999", "1 ", "0x1"] {
             assert_eq!(number(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!((hexadecimal(b"000000fF"), hexadecimal(b"ffffffff")), (Some(255), Some(u32::MAX)));
+        for bad in ["", "100000000", "0x1", "g", "-1"] {
+            assert_eq!(hexadecimal(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(hundredths(b"1336.61"), Some(133_661));
         assert_eq!(hundredths(b"0.05"), Some(5));

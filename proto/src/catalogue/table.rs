@@ -119,6 +119,18 @@ catalogue! {
         .by(&["cpu.mode"]).shown("CPU by mode", Unit::Share);
     /// Logical processors online.
     CPU_COUNT = gauge("system.cpu.logical.count", "{cpu}").shown("Logical processors", Unit::Number);
+    /// Interrupts served.
+    INTERRUPTS = counter("system.interrupts", "{interrupt}").shown("Interrupts", Unit::Rate);
+    /// Times that a processor turned from one thread to another.
+    CONTEXT_SWITCHES = counter("system.context_switches", "{switch}").shown("Context switches", Unit::Rate);
+    /// Processes and threads that were begun.
+    PROCESSES_CREATED = counter("system.process.created", "{process}").shown("Processes begun", Unit::Rate);
+    /// Threads that run or could run if a processor were free, the daemon's own included.
+    RUN_QUEUE = gauge("system.cpu.run_queue", "{thread}").with_distribution().shown("Run queue", Unit::Number)
+        .good(Good::Down);
+    /// Threads that wait for a disk or another device and cannot be interrupted.
+    PROCESSES_BLOCKED = gauge("system.process.blocked", "{thread}").shown("Waiting for devices", Unit::Number)
+        .good(Good::Down);
     /// Physical memory.
     MEMORY_LIMIT = gauge("system.memory.limit", "By").shown("Memory", Unit::Bytes);
     /// What the kernel estimates can be given to programs without swapping.
@@ -174,6 +186,9 @@ catalogue! {
     /// Pages moved from and to swap: in, out.
     PAGING_OPERATIONS = counter("system.paging.operations", "{operation}").by(&["system.paging.direction"])
         .shown("Pages swapped", Unit::Rate).good(Good::Down);
+    /// Page faults: minor, which found the page in memory or made one; major, which had to read it.
+    PAGING_FAULTS = counter("system.paging.faults", "{fault}").by(&["system.paging.fault.type"])
+        .shown("Page faults", Unit::Rate).good(Good::Down);
     /// Programs that the kernel ended for lack of memory.
     OOM_KILLS = counter("system.memory.oom_kills", "{process}").shown("Programs killed for memory", Unit::Rate)
         .good(Good::Down);
@@ -241,6 +256,40 @@ catalogue! {
     /// Packets dropped by the same interfaces.
     NETWORK_DROPPED = counter("system.network.dropped", "{packet}").by(&["network.io.direction"])
         .shown("Packets dropped", Unit::Rate).good(Good::Down);
+    /// Packets that the processors took from network interfaces.
+    SOFTNET_PROCESSED = counter("system.network.softnet.processed", "{packet}")
+        .shown("Packets taken by processors", Unit::Rate);
+    /// Packets dropped because the queue of a processor was full.
+    SOFTNET_DROPPED = counter("system.network.softnet.dropped", "{packet}")
+        .shown("Packets dropped by processors", Unit::Rate).good(Good::Down);
+    /// Times that a processor stopped taking packets, out of time or budget, with some left.
+    SOFTNET_SQUEEZED = counter("system.network.softnet.squeezed", "{event}")
+        .shown("Processors out of time for packets", Unit::Rate).good(Good::Down);
+    /// Connections that the firewall tracks.
+    CONNTRACK_COUNT = gauge("system.network.conntrack.count", "{connection}").shown("Tracked connections", Unit::Number);
+    /// Connections that the firewall can track.
+    CONNTRACK_LIMIT = gauge("system.network.conntrack.limit", "{connection}")
+        .shown("Most tracked connections", Unit::Number);
+    /// Used share of the table of tracked connections, 0 to 1; a full one drops new connections.
+    CONNTRACK_UTILIZATION = derived("system.network.conntrack.utilization", "1",
+        ratio(Operand::of(&CONNTRACK_COUNT), Operand::of(&CONNTRACK_LIMIT)))
+        .shown("Connection tracking used", Unit::Share).good(Good::Down);
+    /// Sockets of all kinds in use.
+    SOCKETS = gauge("system.network.sockets", "{socket}").shown("Sockets", Unit::Number);
+    /// UDP sockets in use, over IPv4.
+    UDP_SOCKETS = gauge("system.network.udp.sockets", "{socket}").shown("UDP sockets", Unit::Number);
+    /// Memory in the buffers of sockets: tcp, udp.
+    SOCKET_MEMORY = gauge("system.network.socket.memory", "By").by(&["network.transport"])
+        .shown("Memory of sockets", Unit::Bytes).good(Good::Down);
+    /// TCP sockets that no process holds any more and that are not closed yet.
+    TCP_ORPHANS = gauge("system.tcp.orphans", "{connection}").shown("TCP orphans", Unit::Number).good(Good::Down);
+    /// Files open on the host.
+    FILES_OPEN = gauge("system.files.open", "{file}").shown("Open files", Unit::Number);
+    /// Files that may be open on the host; absent where there is as good as no limit.
+    FILES_LIMIT = gauge("system.files.limit", "{file}").shown("Most open files", Unit::Number);
+    /// Used share of the open files that there may be, 0 to 1.
+    FILES_UTILIZATION = derived("system.files.utilization", "1",
+        ratio(Operand::of(&FILES_OPEN), Operand::of(&FILES_LIMIT))).shown("Open files", Unit::Share).good(Good::Down);
     /// Bytes over one interface.
     INTERFACE_IO = counter("system.network.interface.io", "By").of_node()
         .by(&["network.interface.name", "network.io.direction"]).shown("Interface", Unit::BytesPerSecond);
