@@ -39,14 +39,14 @@ impl Readiness {
         matches!(self, Self::Ready | Self::Impaired(_))
     }
 
-    /// The same of a program that has to prove who it is: with a certificate that has ended it is not ready, and what it is
-    /// else comes after that.
+    /// The same of a program that has to prove who it is: with a certificate that is not valid now it is not ready, and what
+    /// it is else comes after that.
     #[must_use]
     pub fn of(self, security: &Security) -> Self {
-        let Some(ended) = security.ended() else { return self };
+        let Some(invalid) = security.not_valid_now() else { return self };
         Self::NotReady(match self {
-            Self::Ready => ended,
-            Self::Impaired(what) | Self::NotReady(what) => format!("{ended}; {what}"),
+            Self::Ready => invalid,
+            Self::Impaired(what) | Self::NotReady(what) => format!("{invalid}; {what}"),
         })
     }
 }

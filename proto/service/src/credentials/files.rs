@@ -132,10 +132,14 @@ impl Content {
         digest.finalize().into()
     }
 
-    /// The last second of the certificate and those between it and the authority; `None` for what is none.
-    pub(crate) fn ends(&self) -> Option<SystemTime> {
+    /// The moment nearest to `now` in which the certificate and those between it and the authority are all valid; `now` for
+    /// what is none.
+    pub(crate) fn valid_near(&self, now: SystemTime) -> SystemTime {
         let chain = CertificateDer::pem_slice_iter(&self.certificate).flatten();
-        chain.filter_map(|certificate| Some(validity(&certificate)?.1)).min()
+        let lives: Vec<_> = chain.filter_map(|certificate| validity(&certificate)).collect();
+        let (begins, ends) = (lives.iter().map(|life| life.0).max(), lives.iter().map(|life| life.1).min());
+        // Where they never are, the end says so.
+        now.max(begins.unwrap_or(now)).min(ends.unwrap_or(now))
     }
 
     /// Checks that they belong together and can be used by `role` at the time `now`.

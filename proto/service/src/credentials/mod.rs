@@ -128,15 +128,21 @@ impl Security {
         self.0.as_ref().map(|credentials| credentials.current().identity.clone())
     }
 
-    /// Since when the certificate in use is over, and what to do; `None` while it is not.
+    /// Why nobody takes the certificate in use at this time, and what to do; `None` while it is valid.
     #[must_use]
-    pub fn ended(&self) -> Option<String> {
-        let ends = self.0.as_ref()?.expires();
-        let over = ends <= SystemTime::now();
-        over.then(|| {
-            let next = "the log says why it was not renewed, `starling doctor` what to do";
-            format!("the certificate ended at {}, so nobody takes it: {next}", at(ends))
-        })
+    pub fn not_valid_now(&self) -> Option<String> {
+        let (current, now) = (self.0.as_ref()?.current(), SystemTime::now());
+        let said = |what: &str, time, next: &str| {
+            Some(format!("the certificate {what} at {}, so nobody takes it: {next}", at(time)))
+        };
+        if current.expires <= now {
+            said("ended", current.expires, "the log says why it was not renewed, `starling doctor` what to do")
+        } else if now < current.begins {
+            let next = format!("here it is {}, set the clock that is wrong; no restart is needed", at(now));
+            said("begins", current.begins, &next)
+        } else {
+            None
+        }
     }
 
     /// Reads the files again and again, until `stop`; does nothing else in plain text.
@@ -239,9 +245,10 @@ impl Credentials {
         Self::open(files, revoked, (role, strangers), |_| SystemTime::now())
     }
 
-    /// As [`Credentials::load`]; a certificate that has ended is taken too, as of its last second. Nobody takes it, and
-    /// [`Security::ended`] says so; but a program that starts with it does its other work, and goes on with the next one
-    /// without being started again.
+    /// As [`Credentials::load`]; a certificate that has ended is taken too, as of its last second, and one that has not begun,
+    /// as of its first: the clock of a host may be set after its programs start. Nobody takes either, and
+    /// [`Security::not_valid_now`] says so; but a program that starts with it does its other work, and goes on with the next
+    /// one, or at that time, without being started again.
     ///
     /// # Errors
     /// Which file is wrong, and how.
@@ -251,10 +258,7 @@ impl Credentials {
         role: Role,
         strangers: bool,
     ) -> Result<Self, FilesError> {
-        Self::open(files, revoked, (role, strangers), |content| {
-            let now = SystemTime::now();
-            content.ends().map_or(now, |ends| ends.min(now))
-        })
+        Self::open(files, revoked, (role, strangers), |content| content.valid_near(SystemTime::now()))
     }
 
     fn open(

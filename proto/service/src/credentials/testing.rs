@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    SanType,
+    SanType, date_time_ymd,
 };
 
 use super::{Credentials, Files, Security};
@@ -49,7 +49,13 @@ impl Site {
 
     /// What it signs for `key`, PEM; another one each time.
     pub(crate) fn certificate_for(&self, key: &KeyPair, role: Role, name: &str) -> String {
+        self.certificate_of_years(key, (role, name), (1975, 4096))
+    }
+
+    /// The same, valid from the first day of one year to that of another.
+    pub(crate) fn certificate_of_years(&self, key: &KeyPair, (role, name): (Role, &str), years: (i32, i32)) -> String {
         let mut params = CertificateParams::default();
+        (params.not_before, params.not_after) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
         params.subject_alt_names = vec![SanType::URI(format!("spiffe://test/{role}/{name}").try_into().unwrap())];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.serial_number = Some(rand::random::<u64>().into());

@@ -3,7 +3,7 @@
 //! A crash leaves each file whole ([`state_folder::replace`]), though not always all of them of one renewal; a disk that fails
 //! may leave anything.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use super::folder::{Folder, FolderError};
 use crate::{
@@ -20,7 +20,8 @@ const FILES: [(&str, u32); 4] = [("key.pem", SECRET), ("ca.pem", OPEN), ("certif
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 impl Folder {
-    /// That a program of `role` can use it; a certificate that has ended will do, since its key gets the next one.
+    /// That a program of `role` can use it; a certificate that has ended will do, since its key gets the next one, and one that
+    /// has not begun by a clock that is behind.
     ///
     /// # Errors
     /// Which file is wrong, and how.
@@ -41,7 +42,8 @@ impl Folder {
         if self.check(role).is_ok() { copy(self, &self.before()) } else { Ok(()) }
     }
 
-    /// Puts back what was kept, when it can be used; true when it was.
+    /// Puts back what was kept, when it can be used; true when it was. The authorities stay those of today where they are whole
+    /// and trust what is put back: one that was retired since must not come back.
     ///
     /// # Errors
     /// Of the file system.
@@ -50,7 +52,16 @@ impl Folder {
         if before.check(role).is_err() {
             return Ok(false);
         }
-        copy(&before, self).map(|()| true)
+        let authorities = fs::read(self.files().ca);
+        copy(&before, self)?;
+        if let Ok(today) = authorities {
+            let of_then = fs::read(self.files().ca).unwrap_or_default();
+            self.write(&self.files().ca, &today, OPEN)?;
+            if self.check(role).is_err() {
+                self.write(&self.files().ca, &of_then, OPEN)?;
+            }
+        }
+        Ok(true)
     }
 
     fn before(&self) -> Self {
@@ -74,7 +85,7 @@ fn copy(from: &Folder, to: &Folder) -> Result<(), FolderError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, process::Command};
+    use std::process::Command;
 
     use rcgen::KeyPair;
     use starling_proto::{
@@ -83,7 +94,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::credentials::testing::Site;
+    use crate::{
+        admin::Readiness,
+        credentials::{Security, TlsSettings, testing::Site},
+    };
 
     const ROLE: Role = Role::Node;
 
@@ -132,6 +146,50 @@ mod tests {
             fs::metadata(folder.path().join(BEFORE).join(name)).unwrap().permissions().mode() & 0o777
         };
         assert_eq!((mode("key.pem"), mode("")), (0o600, 0o700));
+    }
+
+    #[test]
+    fn an_authority_that_was_retired_since_does_not_come_back() {
+        let (site, retired, dir) = (Site::new("one"), Site::new("retired"), tempfile::tempdir().unwrap());
+        let folder = Folder::at(dir.path().join("identity"));
+        let key = folder.key_or_new().unwrap();
+        renew(&site, &folder, &key).unwrap();
+        let ca = folder.files().ca;
+        let both = format!("{}{}", site.certificate(), retired.certificate());
+        folder.trust(&both).unwrap();
+        renew(&site, &folder, &key).unwrap();
+        let today = fs::read(&ca).unwrap();
+        fs::write(folder.files().certificate, "").unwrap();
+        assert!(folder.fall_back(ROLE).unwrap());
+        assert_eq!(fs::read(&ca).unwrap(), today);
+        folder.check(ROLE).unwrap();
+        // Authorities of today that do not trust what is put back are no help.
+        fs::write(&ca, retired.certificate()).unwrap();
+        assert!(folder.fall_back(ROLE).unwrap());
+        folder.check(ROLE).unwrap();
+        assert_eq!(fs::read_to_string(&ca).unwrap(), both);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_no_damage() {
+        let (site, dir) = (Site::new("one"), tempfile::tempdir().unwrap());
+        let folder = Folder::at(dir.path().join("identity"));
+        let key = folder.key_or_new().unwrap();
+        renew(&site, &folder, &key).unwrap();
+        let certificate = site.certificate_of_years(&key, (ROLE, "web-1"), (3000, 3001));
+        fs::write(folder.files().certificate, certificate).unwrap();
+        folder.check(ROLE).unwrap();
+        let settings = TlsSettings { folder: Some(folder.path().into()), ..TlsSettings::default() };
+        let security = Security::load_to_run(&settings, ROLE, false).unwrap();
+        let said = Readiness::Ready.of(&security).to_string();
+        assert!(said.contains("begins at Jan  1 00:00:00 3000") && said.contains("set the clock"), "{said}");
+        // Who only looks is told at once.
+        assert!(
+            Security::load(&settings, ROLE, false)
+                .unwrap_err()
+                .to_string()
+                .contains("not valid before Jan  1 00:00:00 3000")
+        );
     }
 
     /// A file system of its own, until this is dropped.
