@@ -8,6 +8,7 @@ use starling_service::{
     machine,
     parts::chain,
     settings::{Mistakes, kind},
+    state_folder,
 };
 
 use crate::{
@@ -90,8 +91,14 @@ starling_service::settings! {
             kind::number_of("frames", limits::OFFER_WINDOW..=limits::RING as usize);
         /// About how many bytes those frames may take. The default holds 900 s of 700 series.
         pub ring_max_bytes: usize = UplinkConfig::RING_BYTES, kind::number_of("bytes", 1 << 20..=1 << 30);
+        /// Keep frames that nobody has acknowledged on the disk as well, so that the next start hands them over, whatever ended
+        /// this one. Without it they are in memory only.
+        pub spool: bool = true, kind::flag();
+        /// Folder of these frames, one below it for each node; at most some 30 MB, mostly none. Default: `spool` in the folder for
+        /// state: $STATE_DIRECTORY (set by systemd), for root /var/lib/starling/node, else $XDG_STATE_HOME/starling/node.
+        pub spool_dir: Option<PathBuf> = None, kind::optional(kind::absolute_path()), example "\"/var/lib/starling/node/spool\"";
         /// How long a stop may take: the last frames are handed over and acknowledged, which takes up to 5 s, then the
-        /// stream is ended. What is not acknowledged by then is counted as lost.
+        /// stream is ended. What is not acknowledged by then is left on the disk for the next start, without a spool lost.
         pub shutdown_grace: Duration = UplinkConfig::GRACE, kind::seconds(5..=60), key "shutdown_grace_secs";
         /// Speak plain text beyond this host, and believe whoever is there: for networks where nobody else is.
         pub insecure: bool = false, kind::flag();
@@ -150,6 +157,13 @@ impl Config {
     #[must_use]
     pub fn name(&self) -> NodeId {
         self.node_id.clone().unwrap_or_else(|| NodeId::sanitised(&machine::host_name()))
+    }
+
+    /// Where frames are kept on the disk; `None` when they are not.
+    #[must_use]
+    pub fn spool_folder(&self) -> Option<PathBuf> {
+        let usual = || state_folder::of("node").join("spool");
+        self.spool.then(|| self.spool_dir.clone().unwrap_or_else(usual))
     }
 
     /// Where the collectors read.
@@ -229,6 +243,7 @@ mod tests {
         let defaults = Config {
             node_id: config.node_id.clone(),
             aggregators: vec!["127.0.0.1:7400".to_owned()],
+            spool_dir: config.spool_dir.clone(),
             labels: config.labels.clone(),
             tls: config.tls.clone(),
             statsd_socket: Some("/run/starling/statsd.sock".into()),

@@ -2,7 +2,8 @@
 //!
 //! Once a second, on the second, [`Service`] cuts what the collectors read of the host and what applications sent by
 //! OTLP and StatsD into one frame and hands it to an [`Uplink`], which keeps it until an aggregator has acknowledged it. Sampling
-//! never waits for the network: when no aggregator takes frames, they wait in a bounded ring.
+//! never waits for the network: when no aggregator takes frames, they wait in a bounded ring, and on the disk for
+//! the next start.
 //!
 //! ```text
 //! collect ──┐

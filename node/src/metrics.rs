@@ -15,6 +15,14 @@ starling_service::metrics! {
         frames_acked: Counter = "starling_node_frames_acked";
         /// Frames that will never be counted, by reason.
         frames_lost: By<Counter> = "starling_node_frames_lost", label "reason";
+        /// Frames of starts before that were read from the disk.
+        frames_recovered: Counter = "starling_node_frames_recovered";
+        /// Records and streams of starts before that could not be read from the disk.
+        spool_unreadable: Counter = "starling_node_spool_unreadable";
+        /// Bytes of frames on the disk, for the next start.
+        spool_bytes: Gauge = "starling_node_spool", unit Bytes;
+        /// Times that frames could not be written to the disk.
+        spool_failures: Counter = "starling_node_spool_failures";
         /// Frames kept without an acknowledgement.
         frames_unacked: Gauge = "starling_node_frames_unacked";
         /// About how many bytes the kept frames take.
@@ -90,6 +98,9 @@ impl Metrics {
     /// Counts what the uplinks of this host did between two states of their counts.
     pub(crate) fn uplink(&self, before: &UplinkStats, now: &UplinkStats) {
         self.frames_cut.add(now.cut.saturating_sub(before.cut));
+        self.frames_recovered.add(now.recovered.saturating_sub(before.recovered));
+        self.spool_failures.add(now.spool_failures.saturating_sub(before.spool_failures));
+        self.spool_bytes.set(now.spool_bytes as f64);
         self.frames_acked.add(now.acked.saturating_sub(before.acked));
         for (reason, frames) in now.lost.since(&before.lost).iter() {
             self.frames_lost.of(reason.as_str()).add(frames);
@@ -104,6 +115,11 @@ impl Metrics {
         if let Some(offset_ms) = now.clock_offset_ms {
             self.clock_offset.set(offset_ms as f64 / 1e3);
         }
+    }
+
+    /// Counts what could not be read of what starts before left on the disk.
+    pub(crate) fn spool_unreadable(&self, records: u32) {
+        self.spool_unreadable.add(records.into());
     }
 
     /// Counts what one OTLP request brought.

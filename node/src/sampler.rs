@@ -19,6 +19,7 @@ use crate::{
     report::{LeftOut, LossSamples},
     schedule::{Cut, Reading, Schedule, Turn},
     streams::Streams,
+    uplink::{Found, Spool},
 };
 
 /// How long a cut waits for the collectors. A second without one that is late goes out; what it reads late is part of the
@@ -29,6 +30,8 @@ const COLLECT_MAX: Duration = Duration::from_millis(300);
 pub(crate) struct SamplerConfig {
     pub(crate) collect: CollectConfig,
     pub(crate) uplink: UplinkConfig,
+    /// Where frames are written down, and what was there.
+    pub(crate) spool: Option<(Spool, Found)>,
     /// Application metrics; `None` without a receiver.
     pub(crate) receiver: Option<SharedReceiver>,
     /// The newest second.
@@ -55,10 +58,15 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Reads the host once, for the baselines, and opens the first stream. Streams run on `tracker` and end after
     /// `shutdown`.
-    pub(crate) async fn start(config: SamplerConfig, tracker: TaskTracker, shutdown: CancellationToken) -> Self {
+    pub(crate) async fn start(mut config: SamplerConfig, tracker: TaskTracker, shutdown: CancellationToken) -> Self {
         let (faults, collectors) = watch::channel(Arc::default());
         let uplink = UplinkConfig { collectors: Some(collectors), ..config.uplink.clone() };
-        let streams = Streams::new(uplink, tracker, shutdown);
+        let spool = config.spool.take();
+        config.metrics.spool_unreadable(spool.as_ref().map_or(0, |(_, found)| found.unreadable));
+        // The last cut of a daemon that stops is for the second in progress: that one is not cut again.
+        let last_tick =
+            spool.as_ref().and_then(|(_, found)| found.current.as_ref()).map_or(0, |current| current.last_tick);
+        let streams = Streams::spooled(uplink, spool, tracker, shutdown);
         let mut collecting = Collecting::new(config.collect.clone(), Arc::clone(&config.metrics), faults);
         // The first reading of a counter has no increment; its gauges come again with the first second.
         collecting.read(false).await;
@@ -69,14 +77,14 @@ impl Sampler {
             streams,
             losses: LossSamples::default(),
             left_out: LeftOut::default(),
-            last_tick: 0,
+            last_tick,
             counted: UplinkStats::default(),
         }
     }
 
     /// Cuts every second until `stop`, and then what is left of the current one.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut schedule = Schedule::default();
+        let mut schedule = Schedule::after(self.last_tick);
         loop {
             let wait = Schedule::wait(self.clocks());
             tokio::select! {

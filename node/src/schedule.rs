@@ -44,9 +44,17 @@ pub struct Cut {
 #[derive(Debug, Default)]
 pub struct Schedule {
     last: Option<(u32, Jumps)>,
+    /// The newest second of a process before; 0 for none.
+    before: u32,
 }
 
 impl Schedule {
+    /// Cuts no second up to `before`, which a process before has cut.
+    #[must_use]
+    pub fn after(before: u32) -> Self {
+        Self { last: None, before }
+    }
+
     /// How long until the next second begins.
     #[must_use]
     pub fn wait(now: Reading) -> Duration {
@@ -60,6 +68,9 @@ impl Schedule {
         let delay = Duration::from_nanos(u64::from(now.wall.subsec_nanos()));
         let wall_ms = millis(now.wall);
         let Some((last, jumps)) = &mut self.last else {
+            if tick <= self.before {
+                return Turn::Early;
+            }
             self.last = Some((tick, Jumps::new(STEP_MAX, wall_ms, now.monotonic)));
             return Turn::Cut(Cut { tick, delay, missed: 0, stepped: false });
         };
@@ -86,6 +97,14 @@ mod tests {
             Turn::Cut(cut) => cut,
             Turn::Early => panic!("a cut is due at {now:?}"),
         }
+    }
+
+    #[test]
+    fn a_second_that_a_process_before_has_cut_is_not_cut_again() {
+        let mut schedule = Schedule::after(102);
+        assert_eq!(schedule.turn(at(101_001, 5_000)), Turn::Early);
+        assert_eq!(schedule.turn(at(102_001, 6_000)), Turn::Early);
+        assert_eq!(cut(&mut schedule, at(103_001, 7_000)).tick, 103);
     }
 
     #[test]

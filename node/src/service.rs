@@ -6,6 +6,7 @@ use starling_proto::{frame::Content, ids::NodeId};
 use starling_service::{
     Program,
     admin::{self, Readiness},
+    clock,
     credentials::{CredentialMetrics, Security},
     enrolment::{self, Renewal, RenewalMetrics},
     identity::Role,
@@ -23,6 +24,7 @@ use crate::{
     metrics::Metrics,
     receive::{self, OtlpPorts, SharedReceiver, StatsdPorts},
     sampler::{Sampler, SamplerConfig},
+    uplink::{Former, Found, Spool},
 };
 
 /// Names of the parts, as they stand in errors.
@@ -38,6 +40,8 @@ const RECEIVER_GRACE: Duration = Duration::from_secs(1);
 const SAMPLER_GRACE: Duration = Duration::from_secs(2);
 /// How long the facts of the host may take to read. Usually a millisecond.
 const FACTS_WITHIN: Duration = Duration::from_secs(1);
+/// How long reading what starts before left may take: 25 MB, where aggregators were away for a quarter of an hour.
+const SPOOL_WITHIN: Duration = Duration::from_secs(10);
 /// How long the admin port has to finish an answer.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
@@ -175,8 +179,17 @@ impl Program for Service {
         }
         info!(%node, aggregators = ?config.aggregators, otlp = config.otlp, statsd = config.statsd, "node started");
         let uplink = uplink_config(&config, node, security).await;
-        let sampler =
-            SamplerConfig { collect: config.collect(), uplink, receiver, latest, stats, ready: ready.clone(), metrics };
+        let spool = open_spool(&config, &uplink).await;
+        let sampler = SamplerConfig {
+            collect: config.collect(),
+            uplink,
+            spool,
+            receiver,
+            latest,
+            stats,
+            ready: ready.clone(),
+            metrics,
+        };
         let sampler = Sampler::start(sampler, streams.clone(), stop_streams.clone()).await;
         parts.start(SAMPLER, |stop| async move {
             sampler.run(stop).await;
@@ -225,6 +238,32 @@ async fn otlp_ports(config: &Config) -> Result<OtlpPorts, listen::ListenError> {
         Err(error) => return Err(error),
     };
     Ok(OtlpPorts { grpc, http })
+}
+
+/// The frames that starts before left on the disk. A disk that does not answer, or that cannot be written, costs only that.
+async fn open_spool(config: &Config, uplink: &UplinkConfig) -> Option<(Spool, Found)> {
+    let folder = config.spool_folder()?;
+    let (node, boot) = (uplink.node_id.clone(), uplink.machine.boot.unwrap_or_default());
+    let now = u32::try_from(clock::unix().as_secs()).unwrap_or(u32::MAX);
+    let shown = folder.display().to_string();
+    let opening = tokio::task::spawn_blocking(move || Spool::open(&folder, &node, boot, now));
+    let why = match timeout(SPOOL_WITHIN, opening).await {
+        Ok(Ok(Ok((spool, found)))) => {
+            let current = found.current.as_ref().map_or(0, Former::len);
+            let former: usize = found.former.iter().map(Former::len).sum();
+            if current + former > 0 || found.unreadable > 0 {
+                let unreadable = found.unreadable;
+                info!(folder = %shown, current, former, unreadable, "frames of starts before are on the disk");
+            }
+            return Some((spool, found));
+        }
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the disk does not answer within {SPOOL_WITHIN:?}"),
+    };
+    let next = "set spool_dir to a folder that this user may write, or spool = false";
+    warn!(folder = %shown, why, next, "frames are kept in memory only, and lost when the daemon ends unacknowledged");
+    None
 }
 
 async fn uplink_config(config: &Config, node_id: NodeId, security: Security) -> UplinkConfig {

@@ -1,4 +1,4 @@
-//! The streams of one node: that of now, and those of before steps of its clock.
+//! The streams of one node: that of now, those of before steps of its clock, and those that starts before left on the disk.
 
 use std::time::Duration;
 
@@ -6,7 +6,10 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
 
-use crate::{LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats};
+use crate::{
+    LossReason, Losses, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
+    uplink::{Former, Found, Spool},
+};
 
 /// Streams of before a step of the clock that still hand over what they kept. More means a clock that is set again and
 /// again: the oldest is ended.
@@ -25,6 +28,8 @@ pub struct Streams {
     draining: Vec<(watch::Receiver<UplinkStats>, CancellationToken)>,
     /// Counts of streams that have ended.
     ended: UplinkStats,
+    /// Where frames are written down.
+    spool: Option<Spool>,
     end_current: CancellationToken,
 }
 
@@ -32,15 +37,48 @@ impl Streams {
     /// Opens the first stream. Streams run on `tracker` and end after `shutdown`.
     #[must_use]
     pub fn new(config: UplinkConfig, tracker: TaskTracker, shutdown: CancellationToken) -> Self {
-        let (current, end_current) = spawn(&config, &tracker, &shutdown, Vec::new());
-        Self { config, tracker, shutdown, current, draining: Vec::new(), ended: UplinkStats::default(), end_current }
+        Self::of(config, None, tracker, shutdown)
+    }
+
+    /// As [`Streams::new`], with what the starts before left in a spool, and what will be left there.
+    pub(crate) fn spooled(
+        config: UplinkConfig,
+        spool: Option<(Spool, Found)>,
+        tracker: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self::of(config, spool, tracker, shutdown)
+    }
+
+    fn of(
+        config: UplinkConfig,
+        spool: Option<(Spool, Found)>,
+        tracker: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let (spool, Found { current, former, .. }) =
+            spool.map_or((None, Found::default()), |(spool, found)| (Some(spool), found));
+        let mut draining = Vec::new();
+        let before =
+            |draining: &[(watch::Receiver<UplinkStats>, _)]| draining.iter().map(|(stats, _)| stats.clone()).collect();
+        for former in former {
+            let config = UplinkConfig { collectors: None, ..config.clone() };
+            let after = before(&draining);
+            let (handle, end) = spawn(config, spool.as_ref(), Some(former), (&tracker, &shutdown, after));
+            handle.replaced();
+            draining.push((handle.stats(), end));
+        }
+        let after = before(&draining);
+        let (current, end_current) = spawn(config.clone(), spool.as_ref(), current, (&tracker, &shutdown, after));
+        Self { config, tracker, shutdown, current, draining, ended: UplinkStats::default(), spool, end_current }
     }
 
     /// Begins a new stream. The one before ends when all it kept is acknowledged; until then, or for 6 s, the
     /// new one keeps its frames and does not connect.
     pub fn begin(&mut self) {
         let before = self.draining.iter().map(|(stats, _)| stats.clone()).chain([self.current.stats()]).collect();
-        let (current, end_current) = spawn(&self.config, &self.tracker, &self.shutdown, before);
+        let how = (&self.tracker, &self.shutdown, before);
+        let (current, end_current) = spawn(self.config.clone(), self.spool.as_ref(), None, how);
         let before = std::mem::replace(&mut self.current, current);
         let end_before = std::mem::replace(&mut self.end_current, end_current);
         before.replaced();
@@ -63,6 +101,7 @@ impl Streams {
             let over = is_over(stats);
             if over {
                 let mut last = stats.borrow().clone();
+                (last.spool_bytes, last.spool_trouble) = (0, None);
                 if !last.ended {
                     error!(unacknowledged = last.unacked, "an uplink broke off, which is a bug");
                     last.lost.add(LossReason::Shutdown, std::mem::take(&mut last.unacked));
@@ -93,12 +132,15 @@ impl Streams {
 }
 
 fn spawn(
-    config: &UplinkConfig,
-    tracker: &TaskTracker,
-    shutdown: &CancellationToken,
-    after: Vec<watch::Receiver<UplinkStats>>,
+    config: UplinkConfig,
+    spool: Option<&Spool>,
+    former: Option<Former>,
+    (tracker, shutdown, after): (&TaskTracker, &CancellationToken, Vec<watch::Receiver<UplinkStats>>),
 ) -> (UplinkHandle, CancellationToken) {
-    let (uplink, handle) = Uplink::new(config.clone());
+    let (uplink, handle) = match spool {
+        Some(spool) => Uplink::spooled(config, spool, former),
+        None => Uplink::new(config),
+    };
     let end = shutdown.child_token();
     tracker.spawn(uplink.after(after, HOLD_MAX).run(end.clone()));
     (handle, end)
@@ -110,11 +152,18 @@ fn is_over(stats: &watch::Receiver<UplinkStats>) -> bool {
 }
 
 fn add(sum: &mut UplinkStats, other: &UplinkStats) {
+    sum.recovered += other.recovered;
     sum.cut += other.cut;
     sum.acked += other.acked;
     sum.unacked += other.unacked;
     sum.unacked_bytes += other.unacked_bytes;
     sum.lost.add_all(&other.lost);
+    sum.left += other.left;
+    sum.spool_failures += other.spool_failures;
+    sum.spool_bytes += other.spool_bytes;
+    if sum.spool_trouble.is_none() {
+        sum.spool_trouble.clone_from(&other.spool_trouble);
+    }
     sum.sessions += other.sessions;
     sum.redirects += other.redirects;
     sum.no_ack_hops += other.no_ack_hops;

@@ -58,10 +58,12 @@ pub fn binary(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no {name} near {}: run `cargo build --workspace --bins` first", own.display()))
 }
 
-/// A program as the same process as `setpriv`: it ends with the thread that started it, also when that is killed.
-fn ends_with_us(path: &Path, arguments: &[String]) -> Command {
+/// A program as the same process as `setpriv`: it ends with the thread that started it, also when that is killed. A daemon
+/// keeps its frames in `folder`, not where that of this host does.
+fn ends_with_us(path: &Path, arguments: &[String], folder: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(path).args(arguments);
+    command.env("STARLING_NODE__SPOOL_DIR", folder.join("spool"));
     command
 }
 
@@ -89,7 +91,7 @@ impl Program {
         let log = File::create(directory.path().join("log")).expect("a log file");
         let folder = directory.path().display().to_string();
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.replace("{dir}", &folder)).collect();
-        let mut command = ends_with_us(&path, &arguments);
+        let mut command = ends_with_us(&path, &arguments, directory.path());
         command
             .env("STARLING_LOG", std::env::var("STARLING_LOG").unwrap_or_else(|_| "info".to_owned()))
             .stdin(Stdio::null())
@@ -138,7 +140,7 @@ impl Program {
                 .for_each(|argument| argument.clone_from(&taken));
         }
         let log = File::options().append(true).open(self.directory.path().join("log")).expect("its log");
-        let mut command = ends_with_us(&self.path, &self.arguments);
+        let mut command = ends_with_us(&self.path, &self.arguments, self.directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         self.child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.path.display()));
         self.listen(None);

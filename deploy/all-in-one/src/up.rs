@@ -71,6 +71,7 @@ impl Program for Up {
             otlp_http_listen: plan.otlp_http,
             statsd_listen: plan.statsd,
             admin_listen: plan.node_admin,
+            spool_dir: config.node.spool_dir.clone().or_else(|| Some(plan.state.join("node/spool"))),
             ..config.node.clone()
         };
         let registry = Registry::of_service(NODE, config.node.name().as_str());

@@ -2,14 +2,17 @@
 //!
 //! [`Uplink`] keeps every frame that no aggregator has acknowledged, connects, follows redirects, reconnects with
 //! jitter, fails over, and ends its stream. The rules are in `session`, a state machine without input or output;
-//! `shell` runs it; `link` is one gRPC stream. Whoever offers frames never waits for the network.
+//! `shell` runs it; `link` is one gRPC stream; `spool` writes down what is kept. Whoever offers frames never waits for the
+//! network or a disk.
 
 mod link;
 mod loss;
+mod pin;
 mod ring;
 mod route;
 mod session;
 mod shell;
+mod spool;
 
 use std::{
     sync::{
@@ -30,6 +33,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use loss::{LossReason, Losses};
+pub(crate) use spool::{Former, Found, Spool};
 
 /// Frames between whoever offers them and the uplink's task. The task never waits for the network, so it falls
 /// behind only when the machine does not run it for this many seconds.
@@ -106,9 +110,11 @@ pub struct Connected {
     pub alone: bool,
 }
 
-/// What an uplink has done so far. `cut == acked + unacked + lost.total()` always.
+/// What an uplink has done so far. `recovered + cut == acked + unacked + lost.total() + left` always.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UplinkStats {
+    /// Frames of a process before, read from the disk.
+    pub recovered: u64,
     /// Frames offered.
     pub cut: u64,
     /// Frames acknowledged.
@@ -119,6 +125,14 @@ pub struct UplinkStats {
     pub unacked_bytes: usize,
     /// Frames lost, by reason.
     pub lost: Losses,
+    /// Frames on the disk that are left to the next start.
+    pub left: u64,
+    /// Times that frames could not be written to the disk.
+    pub spool_failures: u64,
+    /// Why they are not written at present.
+    pub spool_trouble: Option<String>,
+    /// Bytes of them on the disk.
+    pub spool_bytes: usize,
     /// The newest second offered; 0 before the first.
     pub last_tick: u32,
     /// Links dialled.
@@ -166,13 +180,17 @@ pub struct Uplink {
     replaced: Arc<AtomicBool>,
     /// Uplinks of the same node whose end the first dial waits for.
     after: Vec<watch::Receiver<UplinkStats>>,
+    spool: Option<spool::Writer>,
 }
 
 impl Uplink {
     /// A new stream, and the handle to feed it. Nothing happens before [`Uplink::run`].
     #[must_use]
     pub fn new(config: UplinkConfig) -> (Self, UplinkHandle) {
-        let stream_id = StreamId::random();
+        Self::of(config, StreamId::random())
+    }
+
+    fn of(config: UplinkConfig, stream_id: StreamId) -> (Self, UplinkHandle) {
         let (machine, boot) = config.machine.to_bytes();
         let hello = v1::Hello {
             node_id: config.node_id.to_string(),
@@ -192,6 +210,8 @@ impl Uplink {
             ring_bytes: config.ring_bytes,
             grace: config.grace.saturating_sub(session::LEAVING_MAX),
             hold: Duration::ZERO,
+            before: session::Before::default(),
+            spooled: false,
             // The identifier is random: its first bytes serve as the seed of the jitter.
             seed: stream_id.as_bytes().iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte)),
         };
@@ -208,9 +228,46 @@ impl Uplink {
         };
         let (collectors, security) = (config.collectors, config.security);
         (
-            Self { stream_id, settings, security, offers, not_taken, stats, collectors, replaced, after: Vec::new() },
+            Self {
+                stream_id,
+                settings,
+                security,
+                offers,
+                not_taken,
+                stats,
+                collectors,
+                replaced,
+                after: Vec::new(),
+                spool: None,
+            },
             handle,
         )
+    }
+
+    /// As [`Uplink::new`], with its frames written down in `spool`: the stream of a process before, if `former` is one. When
+    /// there is no thread to write, it goes without.
+    pub(crate) fn spooled(config: UplinkConfig, spool: &Spool, former: Option<Former>) -> (Self, UplinkHandle) {
+        let (node, boot) = (config.node_id.clone(), config.machine.boot.unwrap_or_default());
+        let stream = former.as_ref().map_or_else(StreamId::random, |former| former.head.stream);
+        let (mut uplink, handle) = Self::of(config, stream);
+        if let Some(former) = former {
+            uplink.settings.before = session::Before {
+                kept: former.kept.into_values().collect(),
+                last_tick: former.last_tick,
+                links: links_before(),
+            };
+        }
+        let head = spool::Head { stream, boot, node };
+        let last_tick = uplink.settings.before.last_tick;
+        let kept = uplink.settings.before.kept.iter().map(|(pin, content)| (Arc::clone(content), *pin));
+        match spool::Writer::start(spool.of(stream), head, (kept, last_tick)) {
+            Ok(writer) => {
+                uplink.spool = Some(writer);
+                uplink.settings.spooled = true;
+            }
+            Err(error) => tracing::warn!(%error, "no thread to write frames down: they are kept in memory only"),
+        }
+        (uplink, handle)
     }
 
     /// Does not dial before the uplinks whose counts these are have ended, at most for `limit`; frames are kept
@@ -236,6 +293,14 @@ impl Uplink {
         tokio::spawn(uplink.run(shutdown));
         handle
     }
+}
+
+/// A number that no link of a process before this one had: an aggregator takes the link of a stream with the highest one. So many
+/// are not made in a second.
+fn links_before() -> u32 {
+    /// Start of 2020, Unix seconds: it lasts until 2156.
+    const EPOCH: u64 = 1_577_836_800;
+    u32::try_from(starling_service::clock::unix().as_secs().saturating_sub(EPOCH)).unwrap_or(u32::MAX / 2)
 }
 
 /// Feeds and watches an [`Uplink`]. Cheap to clone.

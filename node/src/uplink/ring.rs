@@ -4,17 +4,18 @@ use std::{collections::VecDeque, sync::Arc};
 
 use starling_proto::{
     frame::Content,
-    ids::WriterId,
     series::{Sample, Value},
 };
+
+use super::pin::Pin;
 
 /// One frame that is kept.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// What was measured.
     pub(super) content: Arc<Content>,
-    /// The first writer it was offered to. Set once, never changed: only that writer may merge the frame.
-    pub(super) pin: Option<WriterId>,
+    /// Whose it is.
+    pub(super) pin: Pin,
     /// The link it was last offered on; 0 for none.
     pub(super) offered_on: u64,
     bytes: usize,
@@ -36,11 +37,11 @@ impl Ring {
     }
 
     /// Keeps a frame newer than all others and returns those that had to go for it.
-    pub(super) fn push(&mut self, content: Arc<Content>) -> Vec<Kept> {
+    pub(super) fn push(&mut self, content: Arc<Content>, pin: Pin) -> Vec<Kept> {
         debug_assert!(self.newest().is_none_or(|tick| tick < content.tick), "seconds rise strictly");
         let bytes = bytes_of(&content);
         self.bytes += bytes;
-        self.frames.push_back(Kept { content, pin: None, offered_on: 0, bytes });
+        self.frames.push_back(Kept { content, pin, offered_on: 0, bytes });
         let mut gone = Vec::new();
         while self.frames.len() > self.frames_max || (self.bytes > self.bytes_max && self.frames.len() > 1) {
             let Some(oldest) = self.frames.pop_front() else { break };
@@ -77,6 +78,12 @@ impl Ring {
     /// The newest second kept.
     pub(super) fn newest(&self) -> Option<u32> {
         self.frames.back().map(|kept| kept.content.tick)
+    }
+
+    /// The frames, the oldest first.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Kept> {
+        self.frames.iter()
     }
 
     /// Frames kept.
@@ -127,9 +134,9 @@ mod tests {
     fn the_oldest_goes_when_full() {
         let mut ring = Ring::new(3, usize::MAX);
         for tick in 1..=3 {
-            assert!(ring.push(content(tick, 1)).is_empty());
+            assert!(ring.push(content(tick, 1), Pin::Free).is_empty());
         }
-        let gone: Vec<u32> = ring.push(content(9, 1)).iter().map(|kept| kept.content.tick).collect();
+        let gone: Vec<u32> = ring.push(content(9, 1), Pin::Free).iter().map(|kept| kept.content.tick).collect();
         assert_eq!(gone, [1]);
         assert_eq!((ring.len(), ring.newest()), (3, Some(9)));
         assert!(ring.remove(1).is_none() && ring.remove(3).is_some() && ring.get(9).is_some());
@@ -139,10 +146,10 @@ mod tests {
     fn bytes_are_bounded_and_given_back() {
         let one = bytes_of(&content(1, 100));
         let mut ring = Ring::new(1000, 3 * one);
-        let gone: usize = (1..=10).map(|tick| ring.push(content(tick, 100)).len()).sum();
+        let gone: usize = (1..=10).map(|tick| ring.push(content(tick, 100), Pin::Free).len()).sum();
         assert_eq!((gone, ring.len()), (7, 3));
         assert!(ring.bytes() <= 3 * one);
-        assert_eq!(ring.push(content(11, 100_000)).len(), 3, "one frame always has room");
+        assert_eq!(ring.push(content(11, 100_000), Pin::Free).len(), 3, "one frame always has room");
         assert!(ring.remove(11).is_some() && ring.is_empty());
         assert_eq!(ring.bytes(), 0);
     }
@@ -150,7 +157,7 @@ mod tests {
     #[test]
     fn the_newest_is_offered_first() {
         let mut ring = Ring::new(10, usize::MAX);
-        (1..=3).for_each(|tick| assert!(ring.push(content(tick, 1)).is_empty()));
+        (1..=3).for_each(|tick| assert!(ring.push(content(tick, 1), Pin::Free).is_empty()));
         let mut order = Vec::new();
         while let Some(kept) = ring.newest_not_offered(7) {
             kept.offered_on = 7;

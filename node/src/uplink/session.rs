@@ -1,7 +1,7 @@
 //! The state machine of an uplink: messages and time in, actions out. No socket, no clock, no task.
 //!
 //! What it guarantees:
-//! - every frame cut is acknowledged, kept in the ring, or counted as lost;
+//! - every frame cut is acknowledged, kept in the ring, counted as lost, or left on the disk for the next start;
 //! - a frame's pin is the first writer it was offered to and never changes;
 //! - a refusal is no progress, and costs a frame only when no aggregator would take it;
 //! - on a new link every unacknowledged frame is offered again, the live one first;
@@ -21,10 +21,12 @@ use starling_proto::{
 
 use super::{
     loss::LossReason,
+    pin::Pin,
     ring::{Kept, Ring},
     route::Route,
+    spool::Change,
 };
-pub(super) use types::{Action, Event, Settings, Taker, Totals};
+pub(super) use types::{Action, Before, Event, Settings, Taker, Totals};
 
 /// Old frames in flight: the rest of the window is kept free for live ones, which never wait behind a backlog.
 /// While a node catches up it is acknowledged as soon as its frames are held (`CAUGHT_UP` of the aggregator's sessions),
@@ -104,8 +106,9 @@ pub(super) struct UplinkSession {
 }
 
 impl UplinkSession {
-    pub(super) fn new(settings: Settings) -> Self {
-        Self {
+    pub(super) fn new(mut settings: Settings) -> Self {
+        let kept = std::mem::take(&mut settings.before.kept);
+        let mut session = Self {
             route: Route::new(settings.seeds.clone(), settings.seed),
             ring: Ring::new(settings.ring_frames, settings.ring_bytes),
             encoder: Encoder::new(),
@@ -121,14 +124,19 @@ impl UplinkSession {
             clock_offset_ms: None,
             keyframe_grid: 0,
             fresh_start_at: None,
-            last_tick: 0,
+            last_tick: settings.before.last_tick,
             faults: Vec::new(),
             stopping: None,
             continues: false,
             totals: Totals::default(),
             actions: VecDeque::new(),
             settings,
+        };
+        for (pin, content) in kept {
+            session.totals.recovered += 1;
+            session.keep(content, pin);
         }
+        session
     }
 
     /// Takes a frame. Its second must be after the one before.
@@ -144,12 +152,23 @@ impl UplinkSession {
             self.lose(tick, LossReason::Invalid, &error.to_string());
         } else {
             self.last_tick = tick;
-            for gone in self.ring.push(content) {
-                self.removed(&gone);
-                self.lose(gone.content.tick, LossReason::RingFull, "no aggregator acknowledged it in time");
-            }
+            self.spool(Change::Cut(Arc::clone(&content)));
+            self.keep(content, Pin::Free);
         }
         self.advance(now);
+    }
+
+    fn keep(&mut self, content: Arc<Content>, pin: Pin) {
+        for gone in self.ring.push(content, pin) {
+            self.removed(&gone);
+            self.lose(gone.content.tick, LossReason::RingFull, "no aggregator acknowledged it in time");
+        }
+    }
+
+    fn spool(&mut self, change: Change) {
+        if self.settings.spooled {
+            self.actions.push_back(Action::Spool(change));
+        }
     }
 
     /// Takes a message of an aggregator. One of a link that is gone is ignored. `wall` is the node's clock, since the
@@ -363,7 +382,7 @@ impl UplinkSession {
         self.links += 1;
         let link = u64::from(self.links);
         let mut hello = Box::new(self.settings.hello.clone());
-        hello.session = self.links;
+        hello.session = self.settings.before.links.saturating_add(self.links);
         hello.final_hop = self.route.final_hop();
         self.report(Event::Dialled { address: address.clone() });
         self.actions.push_back(Action::Dial { link, address: address.clone(), hello });
@@ -382,12 +401,16 @@ impl UplinkSession {
             if backlog_is_full && Some(tick) != newest {
                 break;
             }
-            let pin = *kept.pin.get_or_insert(writer);
+            let is_first = kept.pin.set(writer);
+            let pin = kept.pin.on_the_wire();
             kept.offered_on = link;
             let content = Arc::clone(&kept.content);
             self.in_flight += 1;
+            if is_first {
+                self.spool(Change::Offered { tick, writer });
+            }
             let grid = tick / KEYFRAME_SECONDS;
-            let frame = self.encoder.encode(&content, Some(pin), grid > self.keyframe_grid);
+            let frame = self.encoder.encode(&content, pin, grid > self.keyframe_grid);
             self.keyframe_grid = self.keyframe_grid.max(grid);
             let request = v1::IngestRequest { body: Some(ingest_request::Body::Frame(frame)) };
             if request.encoded_len() > MESSAGE_BYTES_MAX {
@@ -419,6 +442,7 @@ impl UplinkSession {
                 });
                 self.actions.push_back(Action::Send { link, request: v1::IngestRequest { body: Some(end_of_stream) } });
                 self.actions.push_back(Action::Finish { link });
+                self.spool(Change::Ended);
                 self.phase = Phase::Leaving { link, until: now + LEAVING_MAX };
             }
             Phase::Opening { link, .. } => {
@@ -474,14 +498,19 @@ impl UplinkSession {
         let unacknowledged = self.ring.len();
         while let Some(tick) = self.ring.newest() {
             self.ring.remove(tick);
-            self.totals.lost.add(LossReason::Shutdown, 1);
+            if self.settings.spooled {
+                self.totals.left += 1;
+            } else {
+                self.totals.lost.add(LossReason::Shutdown, 1);
+            }
         }
         self.phase = Phase::Ended;
         self.report(Event::Ended { unacknowledged });
     }
 
-    /// Keeps the window in step with a frame that left the ring.
+    /// Keeps the window, and what is written down, in step with a frame that left the ring.
     fn removed(&mut self, kept: &Kept) {
+        self.spool(Change::Gone { tick: kept.content.tick });
         if self.link() == Some(kept.offered_on) {
             self.in_flight -= 1;
         }

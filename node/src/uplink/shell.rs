@@ -21,10 +21,13 @@ use super::{
     Connected, LossReason, Uplink, UplinkStats,
     link::{Link, LinkEnd, LinkEvent},
     session::{Action, Event, UplinkSession},
+    spool::Writer,
 };
 
 /// Messages of an aggregator that the session has not read. When full, the link waits and HTTP/2 stops the sender.
 const EVENTS_MAX: usize = 64;
+/// How long the end waits for what is still to be written down.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 /// The line of a lost frame is written at most this often for one reason.
 const LOST_AGAIN: Duration = Duration::from_secs(10);
 /// The line of an aggregator that does not take the stream is written at most this often.
@@ -55,6 +58,7 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
         events,
         not_taken: uplink.not_taken,
         published: UplinkStats::default(),
+        spool: uplink.spool,
         stats: uplink.stats,
         lines: Lines::default(),
     };
@@ -80,6 +84,7 @@ struct Shell {
     events: mpsc::Sender<(u64, LinkEvent)>,
     not_taken: Arc<NotTakenCount>,
     published: UplinkStats,
+    spool: Option<Writer>,
     stats: watch::Sender<UplinkStats>,
     lines: Lines,
 }
@@ -102,6 +107,7 @@ impl Shell {
             self.execute();
             self.publish();
             if self.session.ended() {
+                self.end_spool().await;
                 return self.published;
             }
             let deadline = self.session.deadline().map(|deadline| self.started + deadline);
@@ -169,8 +175,22 @@ impl Shell {
                 Action::Close { link } => {
                     self.link.take_if(|open| open.number() == link);
                 }
+                Action::Spool(change) => {
+                    if let Some(spool) = &self.spool {
+                        spool.push(change);
+                    }
+                }
                 Action::Report(event) => self.report(&event),
             }
+        }
+    }
+
+    /// Waits until all is written down; a disk that hangs is not waited for.
+    async fn end_spool(&mut self) {
+        let Some(spool) = self.spool.take() else { return };
+        let ended = tokio::task::spawn_blocking(move || spool.end());
+        if tokio::time::timeout(WRITTEN_WITHIN, ended).await.is_err() {
+            warn!(frames = self.published.left, "the disk does not take the last frames: they may be lost");
         }
     }
 
@@ -178,12 +198,18 @@ impl Shell {
         let (totals, not_taken) = (self.session.totals(), self.not_taken.get());
         let mut lost = totals.lost;
         lost.add(LossReason::QueueFull, not_taken);
+        let spool = self.spool.as_ref().map(Writer::health).unwrap_or_default();
         let stats = UplinkStats {
+            recovered: totals.recovered,
             cut: totals.cut + not_taken,
             acked: totals.acked,
             unacked: self.session.ring().len() as u64,
             unacked_bytes: self.session.ring().bytes(),
             lost,
+            left: totals.left,
+            spool_failures: spool.failures,
+            spool_trouble: spool.trouble,
+            spool_bytes: spool.bytes,
             last_tick: self.session.last_tick(),
             sessions: self.session.links(),
             redirects: totals.redirects,
@@ -200,6 +226,15 @@ impl Shell {
                 alone: taker.alone,
             }),
         };
+        match (&stats.spool_trouble, &self.published.spool_trouble) {
+            (Some(why), before) if before.as_ref() != Some(why) => {
+                if let Some(left_out) = self.lines.spool.allow() {
+                    warn!(why, left_out, "frames are kept in memory only until the disk takes them again");
+                }
+            }
+            (None, Some(_)) => info!("frames are written to the disk again"),
+            _ => {}
+        }
         if stats != self.published {
             self.stats.send_replace(stats.clone());
             self.published = stats;
@@ -251,6 +286,9 @@ impl Shell {
                 }
             }
             Event::Ended { unacknowledged: 0 } => info!("uplink ended, everything acknowledged"),
+            Event::Ended { unacknowledged } if self.session.totals().left > 0 => {
+                info!(unacknowledged, "uplink ended, the frames not acknowledged are on the disk for the next start");
+            }
             Event::Ended { unacknowledged } => warn!(unacknowledged, "uplink ended with frames not acknowledged"),
         }
     }
@@ -262,6 +300,7 @@ struct Lines {
     not_taken: LogLimiter,
     name_held: LogLimiter,
     clock_differs: LogLimiter,
+    spool: LogLimiter,
 }
 
 impl Default for Lines {
@@ -271,6 +310,7 @@ impl Default for Lines {
             not_taken: LogLimiter::new(NOT_TAKEN_AGAIN),
             name_held: LogLimiter::new(NOT_TAKEN_AGAIN),
             clock_differs: LogLimiter::new(NOT_TAKEN_AGAIN),
+            spool: LogLimiter::new(NOT_TAKEN_AGAIN),
         }
     }
 }

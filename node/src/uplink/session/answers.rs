@@ -63,7 +63,7 @@ impl UplinkSession {
         let mut progress = false;
         for &tick in &ack.ticks {
             // What was never offered cannot be held by anyone.
-            if self.ring.get(tick).is_some_and(|kept| kept.pin.is_some())
+            if self.ring.get(tick).is_some_and(|kept| kept.pin.was_offered())
                 && let Some(kept) = self.ring.remove(tick)
             {
                 self.removed(&kept);
@@ -89,7 +89,7 @@ impl UplinkSession {
     /// clock agrees. Anything else will never be taken by anyone.
     pub(super) fn refused(&mut self, refusal: &v1::Refusal, now: Duration, wall: Duration) {
         let tick = refusal.tick;
-        if self.ring.get(tick).is_none_or(|kept| kept.pin.is_none()) {
+        if self.ring.get(tick).is_none_or(|kept| !kept.pin.was_offered()) {
             return;
         }
         let detail = excerpt(&refusal.detail);

@@ -29,6 +29,14 @@ struct Bench {
     collectors: Vec<Vec<v1::CollectorFault>>,
     dialled: Vec<(String, v1::Hello)>,
     events: Vec<Event>,
+    /// What is written down.
+    disk: BTreeMap<u32, Pin>,
+    /// Seconds of which a process that went on did not know to whom they were offered.
+    unknown: BTreeSet<u32>,
+    /// Cut by this process.
+    cut_here: u64,
+    /// Acknowledged and lost by processes before.
+    before: u64,
 }
 
 struct FarEnd {
@@ -50,6 +58,8 @@ fn settings(seeds: &[&str], ring_frames: usize) -> Settings {
         grace: Duration::from_secs(4),
         hold: Duration::ZERO,
         seed: 1,
+        before: Before::default(),
+        spooled: false,
     }
 }
 
@@ -86,6 +96,10 @@ impl Bench {
             collectors: vec![],
             dialled: vec![],
             events: vec![],
+            disk: BTreeMap::new(),
+            unknown: BTreeSet::new(),
+            cut_here: 0,
+            before: 0,
         };
         bench.session.advance(bench.now);
         bench.run();
@@ -104,6 +118,7 @@ impl Bench {
             dropped: tick % 2,
         });
         self.cut.insert(tick, Arc::clone(&content));
+        self.cut_here += 1;
         self.session.offer(content, self.now);
         self.run();
         tick
@@ -167,14 +182,43 @@ impl Bench {
             self.execute(action);
         }
         let totals = self.session.totals();
-        assert_eq!(totals.cut, totals.acked + totals.lost.total() + self.session.ring().len() as u64, "conservation");
-        assert_eq!(totals.cut, self.cut.len() as u64);
+        let ended = totals.acked + totals.lost.total() + totals.left;
+        assert_eq!(totals.recovered + totals.cut, ended + self.session.ring().len() as u64, "conservation");
+        assert_eq!(totals.cut, self.cut_here);
+        if self.session.settings.spooled && !self.session.ended() {
+            let kept = self.session.ring().iter().map(|kept| (kept.content.tick, kept.pin));
+            assert!(kept.eq(self.disk.iter().map(|(&tick, &pin)| (tick, pin))), "what is kept is written down");
+        }
+    }
+
+    /// The process is killed, with what it wrote last of the pins not on the disk when that `is_behind`, and another one goes on
+    /// with the stream.
+    fn kill(&mut self, is_behind: bool) {
+        self.link = None;
+        let behind = self.disk.keys().next_back().copied().filter(|_| is_behind);
+        let pin = |(&tick, &pin)| (tick, if pin == Pin::Free || behind == Some(tick) { Pin::Unknown } else { pin });
+        self.disk = self.disk.iter().map(pin).collect();
+        self.unknown.extend(self.disk.iter().filter(|(_, pin)| **pin == Pin::Unknown).map(|(tick, _)| tick));
+        let mut settings = self.session.settings.clone();
+        settings.before = Before {
+            kept: self.disk.iter().map(|(tick, &pin)| (pin, Arc::clone(&self.cut[tick]))).collect(),
+            last_tick: self.next_tick - 1,
+            links: self.dialled.last().map_or(0, |(_, hello)| hello.session),
+        };
+        self.cut_here = 0;
+        let totals = self.session.totals();
+        self.before += totals.acked + totals.lost.total();
+        self.session = UplinkSession::new(settings);
+        self.session.advance(self.now);
+        self.run();
     }
 
     fn execute(&mut self, action: Action) {
         match action {
             Action::Dial { link, address, hello } => {
                 assert!(self.link.as_ref().is_none_or(|old| old.number < link), "one link at a time, numbers rise");
+                let before = self.dialled.last().map_or(0, |(_, hello)| hello.session);
+                assert!(hello.session > before, "over all processes: {} after {before}", hello.session);
                 self.dialled.push((address, *hello));
                 self.link = Some(FarEnd {
                     number: link,
@@ -196,6 +240,12 @@ impl Bench {
                     self.link = None;
                 }
             }
+            Action::Spool(Change::Cut(content)) => drop(self.disk.insert(content.tick, Pin::Free)),
+            Action::Spool(Change::Offered { tick, writer }) => {
+                assert!(self.disk.insert(tick, Pin::To(writer)).is_some(), "it is kept");
+            }
+            Action::Spool(Change::Gone { tick }) => assert!(self.disk.remove(&tick).is_some(), "it was kept"),
+            Action::Spool(Change::Ended) => {}
             Action::Report(event) => {
                 if let Event::Lost { tick, .. } = &event {
                     self.lost.insert(*tick);
@@ -216,10 +266,15 @@ impl Bench {
                 let decoded = far.decoder.decode(&frame, &far.names).expect("what is sent can be decoded");
                 let content = decoded.second.content();
                 assert_eq!(&content, &*self.cut[&frame.tick], "content is immutable");
-                let pin = WriterId::parse(&frame.pin).expect("a pin");
-                match self.pins.insert(frame.tick, pin) {
-                    Some(first) => assert_eq!(pin, first, "a pin never changes"),
-                    None => assert_eq!(Some(pin), far.writer, "the pin is the first writer it is offered to"),
+                if frame.pin.is_empty() {
+                    assert!(self.unknown.contains(&frame.tick), "who knows whose it is says so");
+                } else {
+                    assert!(!self.unknown.contains(&frame.tick), "who does not know gives it to nobody");
+                    let pin = WriterId::parse(&frame.pin).expect("a pin");
+                    match self.pins.insert(frame.tick, pin) {
+                        Some(first) => assert_eq!(pin, first, "a pin never changes"),
+                        None => assert_eq!(Some(pin), far.writer, "the pin is the first writer it is offered to"),
+                    }
                 }
                 far.in_flight.insert(frame.tick);
                 assert!(far.in_flight.len() <= OFFER_WINDOW, "window");
@@ -247,6 +302,7 @@ enum Step {
     FreshStart,
     Break,
     OldLink,
+    Kill(bool),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -261,6 +317,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::FreshStart),
         2 => Just(Step::Break),
         1 => Just(Step::OldLink),
+        1 => any::<bool>().prop_map(Step::Kill),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -310,6 +367,11 @@ fn take_step(bench: &mut Bench, step: Step) {
             }
         }
         Step::Break => bench.cut_link(),
+        Step::Kill(is_behind) => {
+            if bench.session.settings.spooled {
+                bench.kill(is_behind);
+            }
+        }
         Step::OldLink => {
             let body = Some(ingest_response::Body::Ack(v1::Ack { ticks: vec![1000, 1001], copies: 1, alone: true }));
             let before = bench.session.totals().acked;
@@ -341,8 +403,8 @@ fn heal(bench: &mut Bench) {
 
 proptest! {
     #[test]
-    fn every_frame_is_acknowledged_kept_or_counted(steps in steps(), ring in 1usize..60) {
-        let mut bench = Bench::new(settings(&["a:1", "e:1"], ring));
+    fn every_frame_is_acknowledged_kept_or_counted(steps in steps(), ring in 1usize..60, spooled in any::<bool>()) {
+        let mut bench = Bench::new(Settings { spooled, ..settings(&["a:1", "e:1"], ring) });
         for step in steps {
             take_step(&mut bench, step);
         }
@@ -350,14 +412,16 @@ proptest! {
         bench.cut_link();
         heal(&mut bench);
         let totals = *bench.session.totals();
-        prop_assert_eq!(totals.cut, totals.acked + totals.lost.total());
-        prop_assert_eq!(totals.lost.total(), bench.lost.len() as u64);
+        prop_assert_eq!(totals.recovered + totals.cut, totals.acked + totals.lost.total());
+        let all = bench.before + totals.acked + totals.lost.total();
+        prop_assert_eq!(bench.cut.len() as u64, all, "each second was acknowledged or lost once by one of the processes");
 
         bench.session.stop(bench.now);
         bench.run();
         bench.pass(LEAVING_MAX);
         prop_assert!(bench.session.ended() && bench.session.deadline().is_none());
         prop_assert_eq!(bench.session.totals().lost.get(LossReason::Shutdown), 0);
+        prop_assert!(bench.disk.is_empty());
     }
 }
 

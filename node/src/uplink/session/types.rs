@@ -1,13 +1,18 @@
 //! What goes into a session and what comes out of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use starling_proto::{
+    frame::Content,
     ids::{NodeId, WriterId},
     v1,
 };
 
-use crate::uplink::loss::{LossReason, Losses};
+use crate::uplink::{
+    loss::{LossReason, Losses},
+    pin::Pin,
+    spool::Change,
+};
 
 /// What the shell must do.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(in crate::uplink) enum Action {
     Finish { link: u64 },
     /// Drop the link.
     Close { link: u64 },
+    /// Write down, for the next start.
+    Spool(Change),
     /// Log and count.
     Report(Event),
 }
@@ -59,14 +66,32 @@ pub(in crate::uplink) struct Settings {
     pub(in crate::uplink) seed: u64,
     /// How long the first dial waits, unless it is released before; frames are kept meanwhile.
     pub(in crate::uplink) hold: Duration,
+    /// What goes on.
+    pub(in crate::uplink) before: Before,
+    /// Frames are written down.
+    pub(in crate::uplink) spooled: bool,
 }
 
-/// Counts since the start. `cut == acked + unacked + lost` always.
+/// What a process before knew of a stream that goes on.
+#[derive(Debug, Clone, Default)]
+pub(in crate::uplink) struct Before {
+    /// Its frames, the oldest first.
+    pub(in crate::uplink) kept: Vec<(Pin, Arc<Content>)>,
+    /// The newest second of it; 0 for none.
+    pub(in crate::uplink) last_tick: u32,
+    /// No link of it that was made before has a higher number.
+    pub(in crate::uplink) links: u32,
+}
+
+/// Counts since the start. `recovered + cut == acked + unacked + lost + left` always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::uplink) struct Totals {
+    pub(in crate::uplink) recovered: u64,
     pub(in crate::uplink) cut: u64,
     pub(in crate::uplink) acked: u64,
     pub(in crate::uplink) lost: Losses,
+    /// For the next start.
+    pub(in crate::uplink) left: u64,
     pub(in crate::uplink) redirects: u64,
     pub(in crate::uplink) no_ack_hops: u64,
     pub(in crate::uplink) clock_hops: u64,

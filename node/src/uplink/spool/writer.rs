@@ -1,0 +1,214 @@
+//! The thread that writes a stream down. Nobody waits for it: what is not written yet when the process ends was lost
+//! by it, and what was sent without being written down is recognised by its name.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError, TryRecvError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use starling_proto::frame::Content;
+use tokio::sync::watch;
+
+use super::{
+    super::pin::Pin,
+    files::{Change, Files, Kept},
+    record::Head,
+};
+
+/// Changes that the thread has not read: a disk that hangs for a minute. When full the spool is begun anew.
+const CHANGES_MAX: usize = 1_024;
+/// After an error the spool is begun anew so often.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Frames that wait this long for an acknowledgement shall survive the loss of power.
+const SYNC_FROM: Duration = Duration::from_secs(10);
+/// How often they are brought to the disk.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+
+/// How a spool does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::uplink) struct SpoolHealth {
+    /// Why nothing is written down at present.
+    pub(in crate::uplink) trouble: Option<String>,
+    /// Times that it could not be written.
+    pub(in crate::uplink) failures: u64,
+    /// Bytes on the disk.
+    pub(in crate::uplink) bytes: usize,
+}
+
+/// Feeds the thread.
+#[derive(Debug)]
+pub(in crate::uplink) struct Writer {
+    changes: mpsc::SyncSender<Change>,
+    health: watch::Receiver<SpoolHealth>,
+    thread: thread::JoinHandle<()>,
+    /// Something found the queue full.
+    overflowed: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Begins with what is kept of the stream so far, and its newest second.
+    ///
+    /// # Errors
+    /// That there is no thread for it.
+    pub(in crate::uplink) fn start(
+        folder: PathBuf,
+        head: Head,
+        (kept, last_tick): (impl Iterator<Item = (Arc<Content>, Pin)>, u32),
+    ) -> std::io::Result<Self> {
+        let (changes, receiver) = mpsc::sync_channel(CHANGES_MAX);
+        let (health, watch) = watch::channel(SpoolHealth::default());
+        let kept = kept.map(|(content, pin)| (content.tick, Kept { content, pin })).collect();
+        let overflowed = Arc::default();
+        let work = Work { folder, head, kept, last_tick, ended: false, files: None, health, failed: None };
+        let thread = thread::Builder::new().name("spool".to_owned()).stack_size(256 * 1024).spawn({
+            let overflowed = Arc::clone(&overflowed);
+            move || work.run(&receiver, &overflowed)
+        })?;
+        Ok(Self { changes, health: watch, thread, overflowed })
+    }
+
+    /// Hands over what happened; never waits.
+    pub(in crate::uplink) fn push(&self, change: Change) {
+        if self.changes.try_send(change).is_err() {
+            self.overflowed.store(true, Ordering::Release);
+        }
+    }
+
+    /// How it does.
+    pub(in crate::uplink) fn health(&self) -> SpoolHealth {
+        self.health.borrow().clone()
+    }
+
+    /// Ends the thread once all is written. Blocking.
+    pub(in crate::uplink) fn end(self) {
+        let Self { changes, thread, .. } = self;
+        drop(changes);
+        // One that panicked has nothing more to say.
+        let _ = thread.join();
+    }
+}
+
+struct Work {
+    folder: PathBuf,
+    head: Head,
+    kept: BTreeMap<u32, Kept>,
+    last_tick: u32,
+    ended: bool,
+    /// `None` before the first and after an error.
+    files: Option<Files>,
+    failed: Option<Instant>,
+    health: watch::Sender<SpoolHealth>,
+}
+
+impl Work {
+    fn run(mut self, changes: &mpsc::Receiver<Change>, overflowed: &AtomicBool) {
+        let (mut batch, mut synced) = (Vec::new(), Instant::now());
+        self.begin();
+        loop {
+            let over = match changes.recv_timeout(AGAIN_AFTER) {
+                Ok(change) => {
+                    batch.push(change);
+                    loop {
+                        match changes.try_recv() {
+                            Ok(change) => batch.push(change),
+                            Err(TryRecvError::Empty) => break false,
+                            Err(TryRecvError::Disconnected) => break true,
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => true,
+            };
+            if overflowed.swap(false, Ordering::AcqRel) {
+                // What is missing is not known: what comes now is kept again.
+                self.fail("the disk did not keep up");
+                self.kept.clear();
+            }
+            batch.iter().for_each(|change| self.note(change));
+            let is_long = self.is_long();
+            if let Some(files) = &mut self.files {
+                let mut done = files.write(&batch);
+                if done.is_ok() && is_long && (synced.elapsed() >= SYNC_EVERY || over) {
+                    synced = Instant::now();
+                    done = files.sync();
+                }
+                let bytes = files.bytes();
+                match done {
+                    Ok(()) => self.show(bytes),
+                    Err(error) => self.fail(&error.to_string()),
+                }
+            } else if over || self.failed.is_none_or(|failed| failed.elapsed() >= AGAIN_AFTER) {
+                self.begin();
+            }
+            batch.clear();
+            if over {
+                break;
+            }
+        }
+        if self.kept.is_empty() && self.ended {
+            // What is left of it is read by the next start, which finds nothing in it.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Cut(content) => {
+                self.last_tick = self.last_tick.max(content.tick);
+                self.kept.insert(content.tick, Kept { content: Arc::clone(content), pin: Pin::Free });
+            }
+            Change::Offered { tick, writer } => {
+                if let Some(kept) = self.kept.get_mut(tick) {
+                    kept.pin = Pin::To(*writer);
+                }
+            }
+            Change::Gone { tick } => drop(self.kept.remove(tick)),
+            Change::Ended => self.ended = true,
+        }
+    }
+
+    /// Whether something is kept for long.
+    fn is_long(&self) -> bool {
+        let span = self.kept.keys().next().zip(self.kept.keys().next_back()).map_or(0, |(first, last)| last - first);
+        Duration::from_secs(span.into()) >= SYNC_FROM
+    }
+
+    fn begin(&mut self) {
+        match Files::begin(&self.folder, &self.head, &self.kept, self.last_tick) {
+            Ok(files) => {
+                self.show(files.bytes());
+                self.files = Some(files);
+                self.failed = None;
+            }
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    fn show(&self, bytes: usize) {
+        self.health.send_if_modified(|health| {
+            let before = std::mem::replace(&mut health.bytes, bytes);
+            let trouble = health.trouble.take();
+            before != bytes || trouble.is_some()
+        });
+    }
+
+    /// Writes nothing for a while. What is there is taken away as far as that can be: it says less than what was sent.
+    fn fail(&mut self, why: &str) {
+        (self.files, self.failed) = (None, Some(Instant::now()));
+        let _ = fs::remove_dir_all(&self.folder);
+        let why = format!("{}: {why}", self.folder.display());
+        self.health.send_modify(|health| {
+            health.failures += 1;
+            health.bytes = 0;
+            health.trouble = Some(why);
+        });
+    }
+}
