@@ -1,6 +1,8 @@
 //! Every certificate of a cluster has ended and its authority is gone: what docs/operations/security.md says to do then brings
 //! all of it back, with the commands that stand there and without anything that is asked of the dead cluster.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::{fs, path::Path, time::Duration};
 
 use starling_authority::{Wish, folder};

@@ -1,5 +1,7 @@
 //! Frames that nobody has acknowledged are on the disk of the daemon: whatever ends it, the next start hands them over.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::{
     fs::{self, File},
     io::Write as _,
