@@ -13,7 +13,7 @@ use starling_service::{
 
 use crate::{
     CollectConfig, Mapping, NegativeGauges, ReceiverLimits, UplinkConfig,
-    collect::{Switches, readable},
+    collect::{CollectSettings, Switches, readable},
     receive::{MappingList, StatsdRules, StatsdSettings},
 };
 
@@ -106,6 +106,8 @@ starling_service::settings! {
     tables {
         /// Mutual TLS with aggregators.
         pub tls: TlsSettings = TlsSettings::joined("node");
+        /// How the host is read.
+        pub collect: CollectSettings = CollectSettings::default();
         /// Which collectors run.
         pub collectors: Switches = Switches::default();
     }
@@ -174,6 +176,7 @@ impl Config {
             sysfs: self.sysfs.clone(),
             rootfs: self.rootfs.clone(),
             tcp: self.tcp,
+            fine_hz: self.collect.fine_hz,
             collectors: self.collectors.clone(),
         }
     }

@@ -21,10 +21,13 @@ fn gauge(metric: &'static Metric, with: &[(&str, &str)], value: f64) -> Sample {
 }
 
 fn latency(protocol: &str, nanos: u64, times: u64) -> Sample {
+    histogram(&catalogue::DURATION, &[("protocol", protocol)], nanos, times)
+}
+
+fn histogram(metric: &'static Metric, with: &[(&str, &str)], value: u64, times: u64) -> Sample {
     let mut sum = HistogramSum::new();
-    sum.record(nanos, times);
-    let series = Series::of(&catalogue::DURATION, &[("protocol", protocol)]);
-    Sample { series, value: Value::Histogram(Arc::new(sum.to_histogram())) }
+    sum.record(value, times);
+    Sample { series: Series::of(metric, with), value: Value::Histogram(Arc::new(sum.to_histogram())) }
 }
 
 fn io(interface: &str, direction: &str, bytes: u64) -> Sample {
@@ -177,7 +180,7 @@ fn every_chart_of_the_catalogue_is_read() {
             charts.into_iter().map(|with| match metric.kind {
                 Kind::Counter => counter(metric, &with, 5),
                 Kind::Gauge => gauge(metric, &with, 1.0),
-                Kind::Histogram => latency("grpc", 2_000_000, 3),
+                Kind::Histogram => histogram(metric, &with, 2_000_000, 3),
             })
         })
         .collect();

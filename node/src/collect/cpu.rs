@@ -30,7 +30,7 @@ const IDLE: usize = 3;
 const IOWAIT: usize = 4;
 
 /// Ticks of one core by mode.
-type Times = [u64; MODES];
+pub(super) type Times = [u64; MODES];
 
 /// The collector.
 pub(super) struct Cpu {
@@ -99,7 +99,7 @@ impl Collector for Cpu {
             core.online = true;
             let Some(before) = core.before.replace(now) else { continue };
             // `idle` and `iowait` go back by a little now and then (proc_stat(5)); that is 0, not a reset.
-            let spent: Times = std::array::from_fn(|mode| now[mode].saturating_sub(before[mode]));
+            let spent = spent(&before, &now);
             let total = spent.iter().fold(0, |total: u64, ticks| total.saturating_add(*ticks));
             // What went back takes so much out of the sum that a share of the rest says nothing.
             let went_back = now.iter().zip(&before).any(|(now, before)| now < before);
@@ -144,6 +144,26 @@ impl Collector for Cpu {
 fn busy(spent: &Times) -> Option<f64> {
     let total: u64 = spent.iter().sum();
     (total > 0).then(|| (total - spent[IDLE] - spent[IOWAIT]) as f64 / total as f64)
+}
+
+/// Ticks between two readings; a mode that went back gives none.
+fn spent(before: &Times, now: &Times) -> Times {
+    std::array::from_fn(|mode| now[mode].saturating_sub(before[mode]))
+}
+
+/// Ticks of all processors since boot, from the first line: exact to a tick for all together, where the sum of the lines
+/// of the cores loses a part of one for each. It jumps when a core goes or comes.
+pub(super) fn whole(stat: &[u8]) -> Option<Times> {
+    let mut words = text::words(text::lines(stat).next()?);
+    if words.next()? != b"cpu" {
+        return None;
+    }
+    times(words)
+}
+
+/// Busy share between two readings of [`whole`].
+pub(super) fn busy_between(before: &Times, now: &Times) -> Option<f64> {
+    busy(&spent(before, now))
 }
 
 /// A line that is not one of a core.

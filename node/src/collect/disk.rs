@@ -123,8 +123,8 @@ impl Device {
     }
 
     fn count(&mut self, now: &Stats, totals: &mut Option<Totals>, sink: &mut Sink<'_>) {
-        for direction in 0..2 {
-            let bytes = sink.step(&mut self.io[direction], now.sectors[direction].saturating_mul(SECTOR_BYTES));
+        for (direction, bytes) in now.bytes().into_iter().enumerate() {
+            let bytes = sink.step(&mut self.io[direction], bytes);
             let operations = sink.step(&mut self.operations[direction], now.operations[direction]);
             let took = self.operation_time[direction].advance(now.operation_time_ms[direction]);
             let (Some(bytes), Some(operations)) = (bytes, operations) else { continue };
@@ -165,7 +165,7 @@ impl Detail {
 
 /// Counters of one line; pairs are read, write.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Stats {
+pub(super) struct Stats {
     operations: [u64; 2],
     sectors: [u64; 2],
     operation_time_ms: [u64; 2],
@@ -173,9 +173,16 @@ struct Stats {
     io_time_ms: u64,
 }
 
+impl Stats {
+    /// Read and written since boot.
+    pub(super) fn bytes(&self) -> [u64; 2] {
+        self.sectors.map(|sectors| sectors.saturating_mul(SECTOR_BYTES))
+    }
+}
+
 /// Name and counters of one line (`Documentation/admin-guide/iostats.rst`). `None` for a line of another shape;
 /// partitions before Linux 2.6.25 had four columns.
-fn parse(line: &[u8]) -> Option<(&[u8], Stats)> {
+pub(super) fn parse(line: &[u8]) -> Option<(&[u8], Stats)> {
     let mut words = text::words(line).skip(2); // major, minor
     let name = words.next()?;
     // Only what is used must be a number: some drivers print odd numbers of requests in flight.
@@ -197,7 +204,7 @@ fn parse(line: &[u8]) -> Option<(&[u8], Stats)> {
 }
 
 /// True for a whole disk that stands on no other device.
-fn is_counted(block: &Path, name: &[u8]) -> bool {
+pub(super) fn is_counted(block: &Path, name: &[u8]) -> bool {
     if STACKED.iter().any(|prefix| name.starts_with(prefix)) {
         return false;
     }

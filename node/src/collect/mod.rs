@@ -17,6 +17,7 @@ mod disk;
 mod facts;
 mod files;
 mod filesystem;
+mod fine;
 mod health;
 mod kept;
 mod load;
@@ -29,6 +30,7 @@ mod refused;
 mod roster;
 mod scheduler;
 mod self_cost;
+mod settings;
 mod sink;
 mod sock_diag;
 mod sockets;
@@ -54,6 +56,7 @@ use starling_proto::{
 };
 
 pub use facts::{host_facts, machine};
+pub use settings::CollectSettings;
 pub use switches::Switches;
 
 use cadence::Cadence;
@@ -83,6 +86,8 @@ pub struct CollectConfig {
     /// states, idle and health; the counters from `/proc/net/snmp` stay. The answer is for the daemon's own
     /// network namespace, whatever `procfs` is, so it belongs off when `procfs` is another host's or a test's.
     pub tcp: bool,
+    /// Looks a second of the fine grain, 0 to 100; without any there are no such histograms. Default 10.
+    pub fine_hz: usize,
     /// Which of the other collectors run. Default: all.
     pub collectors: Switches,
 }
@@ -94,6 +99,7 @@ impl Default for CollectConfig {
             sysfs: "/sys".into(),
             rootfs: "/".into(),
             tcp: true,
+            fine_hz: CollectSettings::default().fine_hz,
             collectors: Switches::default(),
         }
     }
@@ -129,6 +135,15 @@ pub(crate) enum CollectError {
         file: &'static str,
         /// The field.
         what: &'static str,
+    },
+    /// The system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// A thread that looks again and again has not for so long.
+    #[error("nothing was seen for {seconds} s: a read does not return")]
+    Silent {
+        /// Since the last look.
+        seconds: u64,
     },
     /// The kernel does not list TCP sockets.
     #[error("cannot list tcp sockets")]

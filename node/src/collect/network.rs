@@ -40,7 +40,7 @@ const TOTAL: [&Metric; COUNTERS] =
     [&catalogue::NETWORK_IO, &catalogue::NETWORK_PACKETS, &catalogue::NETWORK_ERRORS, &catalogue::NETWORK_DROPPED];
 
 /// One value per counter and direction.
-type Both<T> = [[T; 2]; COUNTERS];
+pub(super) type Both<T> = [[T; 2]; COUNTERS];
 
 /// The collector.
 pub(super) struct Network {
@@ -56,8 +56,9 @@ struct Interface {
     detail: Option<Both<Series>>,
 }
 
+/// What an interface is, which says into which total it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
+pub(super) enum Sort {
     Loopback,
     Physical,
     Virtual,
@@ -70,16 +71,6 @@ impl Network {
             class: config.sysfs.join("class/net"),
             interfaces: Roster::new(),
             totals: TOTAL.map(|metric| family(metric, "network.io.direction", DIRECTIONS)),
-        }
-    }
-
-    fn sort(class: &Path, name: &[u8]) -> Sort {
-        if name == b"lo" {
-            Sort::Loopback
-        } else if class.join(OsStr::from_bytes(name)).join("device").exists() {
-            Sort::Physical
-        } else {
-            Sort::Virtual
         }
     }
 }
@@ -98,7 +89,7 @@ impl Collector for Network {
             let interface = self.interfaces.meet(name, || {
                 let detail = (detailed < INTERFACES_DETAILED_MAX).then(|| details(name));
                 detailed += usize::from(detail.is_some());
-                Interface { sort: Self::sort(&self.class, name), baselines: Default::default(), detail }
+                Interface { sort: sort(&self.class, name), baselines: Default::default(), detail }
             });
             match interface {
                 Some(interface) => {
@@ -148,6 +139,17 @@ impl Interface {
     }
 }
 
+/// Looks it up in `/sys/class/net`.
+pub(super) fn sort(class: &Path, name: &[u8]) -> Sort {
+    if name == b"lo" {
+        Sort::Loopback
+    } else if class.join(OsStr::from_bytes(name)).join("device").exists() {
+        Sort::Physical
+    } else {
+        Sort::Virtual
+    }
+}
+
 fn details(name: &[u8]) -> Both<Series> {
     let name = &*text::printable(name);
     PER_INTERFACE.map(|metric| {
@@ -159,7 +161,7 @@ fn details(name: &[u8]) -> Both<Series> {
 
 /// Name and counters of one line: eight columns received, eight sent (`dev_seq_printf_stats` in
 /// `net/core/net-procfs.c`). `None` for a line of another shape.
-fn parse(line: &[u8]) -> Option<(&[u8], Both<u64>)> {
+pub(super) fn parse(line: &[u8]) -> Option<(&[u8], Both<u64>)> {
     // The last colon: an alias has one in its name.
     let colon = line.iter().rposition(|&byte| byte == b':')?;
     let name = line[..colon].trim_ascii();

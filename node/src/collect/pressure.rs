@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What is waited for: the names of the files too.
-const RESOURCES: [&str; 3] = ["cpu", "memory", "io"];
+pub(super) const RESOURCES: [&str; 3] = ["cpu", "memory", "io"];
 /// Whose time it is: the first word of each line.
 const TASKS: [&str; 2] = ["some", "full"];
 
@@ -72,7 +72,7 @@ impl Collector for Pressure {
 
 /// What a file says of `some` or `full`.
 #[derive(Debug, PartialEq, Eq)]
-enum Line {
+pub(super) enum Line {
     /// Microseconds since boot.
     Total(u64),
     Missing,
@@ -80,7 +80,7 @@ enum Line {
 }
 
 /// The total of the line that begins with `tasks`.
-fn total(text: &[u8], tasks: &[u8]) -> Line {
+pub(super) fn total(text: &[u8], tasks: &[u8]) -> Line {
     for line in text::lines(text) {
         let mut words = text::words(line);
         if words.next() == Some(tasks) {

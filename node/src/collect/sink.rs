@@ -1,6 +1,9 @@
 //! Where collectors put their samples, and the one rule for counters.
 
+use std::sync::Arc;
+
 use starling_proto::{
+    histogram::Histogram,
     limits,
     series::{Sample, Series, Value},
 };
@@ -81,6 +84,11 @@ impl<'a> Sink<'a> {
         if let Some(increment) = self.step(baseline, now) {
             self.increment(series, increment);
         }
+    }
+
+    /// The values of this tick, in the fixed point of their series.
+    pub(super) fn histogram(&mut self, series: &Series, histogram: Arc<Histogram>) {
+        self.push(series, Value::Histogram(histogram));
     }
 
     /// One thing of many could not be taken this time, and the others could.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use starling_proto::limits::TICK;
 
 use super::{
-    CollectConfig, Collector, cadence::TABLES_EVERY, conntrack, cpu, disk, files, filesystem, load, memory, network,
-    paging, pressure, self_cost, sockets, sockstat, softnet, tcp, uptime,
+    CollectConfig, Collector, cadence::TABLES_EVERY, conntrack, cpu, disk, files, filesystem, fine, load, memory,
+    network, paging, pressure, self_cost, sockets, sockstat, softnet, tcp, uptime,
 };
 
 /// One collector.
@@ -46,7 +46,7 @@ impl Row {
 }
 
 /// Every collector. The order is that of their samples and that in which they are started.
-pub(super) static TABLE: [Row; 16] = [
+pub(super) static TABLE: [Row; 17] = [
     Row {
         name: "cpu",
         reads: &[Proc("stat")],
@@ -137,6 +137,13 @@ pub(super) static TABLE: [Row; 16] = [
         period: TABLES_EVERY,
         on: |config| config.collectors.sockstat,
         make: |config| Box::new(sockstat::Sockstat::new(config)),
+    },
+    Row {
+        name: "fine",
+        reads: &[Proc("stat"), Proc("pressure"), Proc("diskstats"), Proc("net/dev")],
+        period: TICK,
+        on: |config| config.fine_hz > 0,
+        make: |config| Box::new(fine::Fine::new(config)),
     },
     Row {
         name: "uptime",

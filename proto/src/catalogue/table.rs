@@ -119,6 +119,26 @@ catalogue! {
         .by(&["cpu.mode"]).shown("CPU by mode", Unit::Share);
     /// Logical processors online.
     CPU_COUNT = gauge("system.cpu.logical.count", "{cpu}").shown("Logical processors", Unit::Number);
+    /// Busy share of all cores of a node in a tenth of a second, or in what `fine_hz` says, 0 to 1: over nodes that of
+    /// all their tenths. What comes close to 1 here and not in the mean is a burst.
+    FINE_CPU = histogram("system.cpu.utilization.fine", "1").scale(4).shown("CPU, fine", Unit::Share).good(Good::Down);
+    /// Threads that run or could run if a processor were free, at each look of the fine grain, without the one that looks.
+    FINE_RUN_QUEUE = histogram("system.cpu.run_queue.fine", "{thread}").shown("Run queue, fine", Unit::Number)
+        .good(Good::Down);
+    /// Share of each tenth of a second in which at least one task waited for a processor, for memory, for input and output:
+    /// cpu, memory, io.
+    FINE_PRESSURE = histogram("system.pressure.fine", "1").scale(4).by(&["system.pressure.resource"])
+        .shown("Waiting, fine", Unit::Share).good(Good::Down);
+    /// Bytes a second that whole disks read or wrote in each tenth of a second: read, write.
+    FINE_DISK = histogram("system.disk.io.fine", "By/s").by(&["disk.io.direction"])
+        .shown("Disk, fine", Unit::BytesPerSecond);
+    /// Bytes a second over the physical interfaces in each tenth of a second: receive, transmit.
+    FINE_NETWORK = histogram("system.network.io.fine", "By/s").by(&["network.io.direction"])
+        .shown("Network, fine", Unit::BytesPerSecond);
+    /// How much more the busiest tenth of a second did than the mean of the second: cpu, disk, network. 1 while there
+    /// is nearly nothing to do.
+    BURST_FACTOR = gauge("system.burst_factor", "1").scale(2).by(&["resource"]).with_distribution().mean_over_nodes()
+        .shown("Busiest tenth of a second to mean", Unit::Number).good(Good::Down);
     /// Interrupts served.
     INTERRUPTS = counter("system.interrupts", "{interrupt}").shown("Interrupts", Unit::Rate);
     /// Times that a processor turned from one thread to another.

@@ -1,0 +1,224 @@
+//! One look at the host: files kept open, totals since the first look.
+
+use std::{path::PathBuf, time::Instant};
+
+use super::super::{
+    CollectConfig, CollectError, cpu, disk,
+    kept::{KeptFile, Shape},
+    network,
+    pressure::{self, Line},
+    roster::Roster,
+    sink::{Baseline, Step},
+    text,
+};
+
+/// Resources with pressure.
+pub(super) const RESOURCES: usize = pressure::RESOURCES.len();
+
+/// What is read again and again.
+pub(super) struct Sources {
+    stat: KeptFile,
+    pressure: [KeptFile; RESOURCES],
+    diskstats: KeptFile,
+    block: PathBuf,
+    disks: Roster<Counted>,
+    dev: KeptFile,
+    class: PathBuf,
+    interfaces: Roster<(network::Sort, Both)>,
+    disk: [u64; 2],
+    network: Interfaces,
+}
+
+/// Bytes in each direction.
+type Both = [Baseline; 2];
+
+struct Counted {
+    counted: bool,
+    bytes: Both,
+}
+
+/// Bytes received and sent since the first look.
+#[derive(Default)]
+struct Interfaces {
+    physical: [u64; 2],
+    others: [u64; 2],
+}
+
+/// What was seen at one moment. Totals only grow; what this host does not have is `None`.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    pub(super) at: Instant,
+    pub(super) cpu: Option<cpu::Times>,
+    /// Threads that run or could, without the one that looks.
+    pub(super) running: Option<u64>,
+    /// Microseconds in which at least one task waited.
+    pub(super) waited_us: [Option<u64>; RESOURCES],
+    /// Bytes read and written.
+    pub(super) disk: Option<[u64; 2]>,
+    /// Bytes received and sent.
+    pub(super) network: Option<[u64; 2]>,
+}
+
+impl Sources {
+    pub(super) fn new(config: &CollectConfig) -> Self {
+        let proc = |name: &str| config.procfs.join(name);
+        Self {
+            stat: KeptFile::new(proc("stat"), Shape::Single),
+            pressure: pressure::RESOURCES.map(|name| KeptFile::new(proc("pressure").join(name), Shape::Single)),
+            diskstats: KeptFile::new(proc("diskstats"), Shape::Records),
+            block: config.sysfs.join("block"),
+            disks: Roster::new(),
+            dev: KeptFile::new(proc("net/dev"), Shape::Records),
+            class: config.sysfs.join("class/net"),
+            interfaces: Roster::new(),
+            disk: [0; 2],
+            network: Interfaces::default(),
+        }
+    }
+
+    /// Everything once, and why something of it could not be read. Lines that are odd are named by the collectors that
+    /// read the same files each second.
+    pub(super) fn look(&mut self) -> (Look, Option<CollectError>) {
+        let mut error = None;
+        let mut look = Look {
+            at: Instant::now(),
+            cpu: None,
+            running: None,
+            waited_us: [None; RESOURCES],
+            disk: None,
+            network: None,
+        };
+        match self.stat.read() {
+            Ok(Some(stat)) => (look.cpu, look.running) = (cpu::whole(stat), running(stat)),
+            Ok(None) => {}
+            Err(why) => error = Some(why),
+        }
+        for (file, waited) in self.pressure.iter_mut().zip(&mut look.waited_us) {
+            // Where it is switched off its files cannot be read: the collector of pressure says what is to be said.
+            if let Ok(Some(text)) = file.read()
+                && let Line::Total(us) = pressure::total(text, b"some")
+            {
+                *waited = Some(us);
+            }
+        }
+        look.disk = self.disks(&mut error);
+        look.network = self.network(&mut error);
+        (look, error)
+    }
+
+    fn disks(&mut self, error: &mut Option<CollectError>) -> Option<[u64; 2]> {
+        let text = there(self.diskstats.read(), error)?;
+        for line in text::lines(text) {
+            let Some((name, now)) = disk::parse(line) else { continue };
+            let make = || Counted { counted: disk::is_counted(&self.block, name), bytes: Both::default() };
+            let Some(device) = self.disks.meet(name, make).filter(|device| device.counted) else { continue };
+            count(&mut device.bytes, now.bytes(), &mut self.disk);
+        }
+        self.disks.sweep();
+        self.disks.values().any(|device| device.counted).then_some(self.disk)
+    }
+
+    fn network(&mut self, error: &mut Option<CollectError>) -> Option<[u64; 2]> {
+        let text = there(self.dev.read(), error)?;
+        for line in text::lines(text).skip(2) {
+            let Some((name, now)) = network::parse(line) else { continue };
+            let make = || (network::sort(&self.class, name), Both::default());
+            let Some((sort, bytes)) = self.interfaces.meet(name, make) else { continue };
+            let total = match sort {
+                network::Sort::Physical => &mut self.network.physical,
+                network::Sort::Virtual => &mut self.network.others,
+                network::Sort::Loopback => continue,
+            };
+            count(bytes, now[0], total);
+        }
+        self.interfaces.sweep();
+        let has = |sort| self.interfaces.values().any(|(other, _)| *other == sort);
+        if has(network::Sort::Physical) {
+            return Some(self.network.physical);
+        }
+        has(network::Sort::Virtual).then_some(self.network.others)
+    }
+}
+
+fn there<'a>(read: Result<Option<&'a [u8]>, CollectError>, error: &mut Option<CollectError>) -> Option<&'a [u8]> {
+    read.unwrap_or_else(|why| {
+        error.get_or_insert(why);
+        None
+    })
+}
+
+/// Adds what was moved since the look before. A device that is new, or whose counters went back, moved nothing.
+fn count(before: &mut Both, now: [u64; 2], total: &mut [u64; 2]) {
+    for direction in 0..2 {
+        if let Step::Increment(bytes) = before[direction].advance(now[direction]) {
+            total[direction] = total[direction].saturating_add(bytes);
+        }
+    }
+}
+
+/// From the end: the line of interrupts before it is long.
+fn running(stat: &[u8]) -> Option<u64> {
+    /// It is the third line from the end, before that of the soft interrupts and an empty one.
+    const LINES_MAX: usize = 8;
+    let line =
+        stat.rsplit(|&byte| byte == b'\n').take(LINES_MAX).find_map(|line| line.strip_prefix(b"procs_running "))?;
+    Some(text::number(line.trim_ascii())?.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn totals_grow_by_what_counts_and_odd_files_cost_only_themselves() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let disk = |sectors: u64| {
+            format!(
+                "8 0 sda 1 0 {sectors} 0 1 0 7 0 0 0 0\n8 1 sda1 1 0 {sectors} 0 1 0 7 0 0 0 0\n7 0 loop0 1 0 9 0 1 0 9 0 0 0 0\n"
+            )
+        };
+        let net = |bytes: u64| {
+            format!(
+                "a\nb\neth0: {bytes} 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\nveth1: {bytes} 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\nlo: 9 1 0 0 0 0 0 0 9 1 0 0 0 0 0 0\n"
+            )
+        };
+        write("class/net/eth0/device/state", "");
+        write("block/sda/device/state", "");
+        write("stat", "cpu  5 0 1 100\ncpu0 5 0 1 100\nintr 5 5\nprocs_running 3\nprocs_blocked 0\nsoftirq 1\n");
+        write("pressure/cpu", "some avg10=0.00 total=500\n");
+        write("pressure/io", "rubbish\n");
+        write("diskstats", &disk(100));
+        write("net/dev", &net(1000));
+        let config =
+            CollectConfig { procfs: root.path().into(), sysfs: root.path().into(), ..CollectConfig::default() };
+        let mut sources = Sources::new(&config);
+        let (first, error) = sources.look();
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(first.cpu.map(|times| times.iter().sum::<u64>()), Some(106));
+        assert_eq!((first.running, first.waited_us), (Some(2), [Some(500), None, None]));
+        assert_eq!((first.disk, first.network), (Some([0, 0]), Some([0, 0])), "nothing to compare with");
+        write("diskstats", &(disk(104) + "nonsense\n"));
+        write("net/dev", &net(1200));
+        let (second, _) = sources.look();
+        assert_eq!((second.disk, second.network), (Some([2048, 0]), Some([200, 0])));
+        write("diskstats", &disk(2));
+        write("net/dev", "a\nb\nveth1: 1300 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n");
+        let (third, _) = sources.look();
+        assert_eq!((third.disk, third.network), (Some([2048, 0]), Some([300, 0])), "one went back, one went");
+    }
+
+    #[test]
+    fn the_run_queue_is_found_from_the_end() {
+        assert_eq!(running(b"procs_running 1\nprocs_blocked 0\nsoftirq 5\n"), Some(0));
+        for bad in ["", "procs_running\n", "procs_running x\n", "procs_running -1\n"] {
+            assert_eq!(running(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+}
