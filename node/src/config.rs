@@ -327,6 +327,7 @@ mod tests {
             "files",
             "conntrack",
             "sockstat",
+            "processes",
             "uptime",
         ];
         let off: String = off.iter().map(|name| format!("collectors.{name} = false\n")).collect();

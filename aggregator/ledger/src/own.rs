@@ -206,7 +206,7 @@ impl OwnNames {
 
     /// The series that stands for those of a metric without a place.
     fn other_of(&self, series: &Series) -> Option<Interned> {
-        if series.attributes().is_empty() || catalogue::find(series.name()).is_some() {
+        if series.attributes().is_empty() || catalogue::is_of_every_host(series.name()) {
             return None;
         }
         let other = series.other();
@@ -242,7 +242,7 @@ impl OwnNames {
         others += other_groups;
         for (series, added) in fresh {
             // The catalogue has a quarter of the quota to itself: no flood of application names hides the hosts.
-            let cataloged = catalogue::find(series.name()).is_some();
+            let cataloged = catalogue::is_of_every_host(series.name());
             let most = if cataloged { self.series_max } else { self.series_max - self.series_max / 4 };
             if let Some(slot) = self.enter(now, series, most) {
                 values.push((slot, added));

@@ -166,6 +166,13 @@ pub(super) fn busy_between(before: &Times, now: &Times) -> Option<f64> {
     busy(&spent(before, now))
 }
 
+/// Busy ticks between two readings of [`whole`].
+pub(super) fn busy_ticks(before: &Times, now: &Times) -> u64 {
+    let spent = spent(before, now);
+    let sum = |times: &[u64]| times.iter().fold(0, |sum: u64, ticks| sum.saturating_add(*ticks));
+    sum(&spent).saturating_sub(sum(&[spent[IDLE], spent[IOWAIT]]))
+}
+
 /// A line that is not one of a core.
 #[derive(Debug)]
 struct OddLine<'a> {

@@ -26,6 +26,7 @@ mod mounts;
 mod network;
 mod paging;
 mod pressure;
+mod processes;
 mod refused;
 mod roster;
 mod scheduler;

@@ -6,7 +6,7 @@ use starling_proto::limits::TICK;
 
 use super::{
     CollectConfig, Collector, cadence::TABLES_EVERY, conntrack, cpu, disk, files, filesystem, fine, load, memory,
-    network, paging, pressure, self_cost, sockets, sockstat, softnet, tcp, uptime,
+    network, paging, pressure, processes, self_cost, sockets, sockstat, softnet, tcp, uptime,
 };
 
 /// One collector.
@@ -46,7 +46,7 @@ impl Row {
 }
 
 /// Every collector. The order is that of their samples and that in which they are started.
-pub(super) static TABLE: [Row; 17] = [
+pub(super) static TABLE: [Row; 18] = [
     Row {
         name: "cpu",
         reads: &[Proc("stat")],
@@ -137,6 +137,13 @@ pub(super) static TABLE: [Row; 17] = [
         period: TABLES_EVERY,
         on: |config| config.collectors.sockstat,
         make: |config| Box::new(sockstat::Sockstat::new(config)),
+    },
+    Row {
+        name: "processes",
+        reads: &[Proc("PID/stat"), Proc("PID/io"), Proc("stat")],
+        period: TICK,
+        on: |config| config.collectors.processes,
+        make: |config| Box::new(processes::Processes::new(config)),
     },
     Row {
         name: "fine",

@@ -126,6 +126,9 @@ pub struct Metric {
     pub over_nodes: OverNodes,
     /// Keys of the attributes every series of it has, sorted.
     pub attributes: &'static [&'static str],
+    /// Values of its attributes are names that somebody on a host chose, as those of applications: beyond the quota they are
+    /// counted together, and never take the place of what every host has.
+    pub open: bool,
     /// What it is computed from on reading; `None` for what nodes send.
     pub derivation: Option<Derivation>,
     /// Its name in a heading or legend, in a few words.
@@ -150,6 +153,7 @@ const fn metric(kind: Kind, name: &'static str, unit: &'static str, scale: u8) -
         distribution: false,
         over_nodes: OverNodes::Sum,
         attributes: &[],
+        open: false,
         derivation: None,
         title: "",
         shown_as: Unit::Number,
@@ -205,6 +209,11 @@ impl Metric {
         Self { attributes, ..self }
     }
 
+    /// Its attributes hold names that somebody on a host chose.
+    const fn open(self) -> Self {
+        Self { open: true, ..self }
+    }
+
     /// Its name for people and how its values are written.
     const fn shown(self, title: &'static str, shown_as: Unit) -> Self {
         Self { title, shown_as, ..self }
@@ -240,6 +249,12 @@ impl Metric {
     }
 }
 
+/// Whether `name` is of the catalogue and its series are those every host has, no matter who runs what on it.
+#[must_use]
+pub fn is_of_every_host(name: &str) -> bool {
+    find(name).is_some_and(|metric| !metric.open)
+}
+
 /// The metric called `name`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Metric> {
@@ -259,12 +274,18 @@ mod tests {
             assert!(metric.attributes.is_sorted(), "{}: attributes are sorted", metric.name);
             assert!(!metric.distribution || (metric.kind == Kind::Gauge && metric.scope == Scope::Cluster));
             assert!(metric.help.ends_with('.') && !metric.help.starts_with(' '), "{:?}", metric.help);
+            assert!(
+                !metric.open || (metric.scope == Scope::Cluster && !metric.attributes.is_empty()),
+                "{}",
+                metric.name
+            );
             assert!(metric.charts.is_empty() || !metric.title.is_empty(), "{} is charted without a title", metric.name);
             let named = |(key, _): &(&str, &str)| metric.attributes.contains(key);
             assert!(metric.charts.iter().all(|chart| chart.attributes.iter().all(named)), "{}", metric.name);
             assert_eq!(find(metric.name), Some(*metric));
         }
         assert_eq!(find("nothing"), None);
+        assert!(is_of_every_host("system.cpu.time") && !is_of_every_host("system.process.command.cpu.time"));
     }
 
     #[test]

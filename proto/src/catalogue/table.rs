@@ -327,6 +327,24 @@ catalogue! {
     UPTIME = gauge("system.uptime", "s").of_node().shown("Uptime", Unit::Number);
     /// Scheduling entities: processes and threads.
     PROCESS_COUNT = gauge("system.process.count", "{process}").of_node().shown("Processes", Unit::Number);
+    /// Processes by state: running, sleeping, uninterruptible (waits for a device), idle (a thread of the kernel without
+    /// work), stopped, defunct (ended and not waited for).
+    PROCESS_STATES = gauge("system.process.states", "{process}").by(&["process.state"])
+        .shown("Processes by state", Unit::Number);
+    /// Processor time by command, each second of the 20 that used most; `_other` is all else that the processors did.
+    COMMAND_CPU_TIME = counter("system.process.command.cpu.time", "s").scale(3).by(&["process.executable.name"]).open()
+        .shown("CPU time by command", Unit::Number);
+    /// Share of all processors that one command used, 0 to 1: of a cluster, of all its processors.
+    COMMAND_CPU_UTILIZATION = derived("system.process.command.cpu.utilization", "1",
+        ratio(Operand::of(&COMMAND_CPU_TIME), Operand::whole(&CPU_TIME))).by(&["process.executable.name"])
+        .shown("CPU by command", Unit::Share);
+    /// Resident memory by command, of the 20 that have most; `_other` is that of all others. What processes share counts
+    /// for each of them.
+    COMMAND_MEMORY = gauge("system.process.command.memory.usage", "By").by(&["process.executable.name"]).open()
+        .shown("Memory by command", Unit::Bytes);
+    /// Bytes read from and written to disks by command: read, write. Of processes the daemon may look at.
+    COMMAND_IO = counter("system.process.command.io", "By").by(&["disk.io.direction", "process.executable.name"]).open()
+        .shown("Disk by command", Unit::BytesPerSecond);
     /// Processor time of the daemon itself.
     DAEMON_CPU_TIME = counter("starling.node.cpu.time", "s").scale(6).shown("Daemon CPU", Unit::Share)
         .good(Good::Down);
