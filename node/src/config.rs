@@ -328,6 +328,11 @@ mod tests {
             "conntrack",
             "sockstat",
             "processes",
+            "cgroup",
+            "raid",
+            "sensors",
+            "energy",
+            "gpu",
             "uptime",
         ];
         let off: String = off.iter().map(|name| format!("collectors.{name} = false\n")).collect();

@@ -1,10 +1,13 @@
-//! Memory, swap and huge pages, from `/proc/meminfo`.
+//! Memory, swap and huge pages, from `/proc/meminfo`; the cache of ZFS from its own counters.
 //!
 //! The split is made so that its four parts add up to the limit exactly, whatever the kernel says:
 //! `free` is `MemFree`; `application` is `AnonPages` and `Shmem`; `buffer_cache` is `Buffers`, `Cached` and
 //! `SReclaimable` without `Shmem`, which the kernel counts in `Cached`; `system` is the rest: unreclaimable slab, page
 //! tables, stacks of the kernel, huge pages, pages of drivers. The counters behind it are read one after another and
 //! may disagree by some pages; each part is cut to what the ones before it leave.
+//!
+//! The ARC of ZFS is cache that the kernel does not count as such (openzfs issue 10255): what it holds above its minimum
+//! gives way to programs, so it is part of `available` and `buffer_cache`.
 
 use std::time::Duration;
 
@@ -20,6 +23,7 @@ use super::{
 /// The collector.
 pub(super) struct Memory {
     meminfo: KeptFile,
+    arcstats: KeptFile,
     limit: Series,
     available: Series,
     shared: Series,
@@ -34,6 +38,7 @@ impl Memory {
     pub(super) fn new(config: &CollectConfig) -> Self {
         Self {
             meminfo: KeptFile::new(config.procfs.join("meminfo"), Shape::Single),
+            arcstats: KeptFile::new(config.procfs.join("spl/kstat/zfs/arcstats"), Shape::Records),
             limit: Series::of(&catalogue::MEMORY_LIMIT, &[]),
             available: Series::of(&catalogue::MEMORY_AVAILABLE, &[]),
             shared: Series::of(&catalogue::MEMORY_SHARED, &[]),
@@ -52,7 +57,13 @@ impl Memory {
 
 impl Collector for Memory {
     fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
-        let info = parse(self.meminfo.read_what_must_be()?)?;
+        let mut info = parse(self.meminfo.read_what_must_be()?)?;
+        if let Some(arcstats) = self.arcstats.read()? {
+            match shrinkable(arcstats) {
+                Some(bytes) => info.arc = bytes,
+                None => sink.left_out(|| "arcstats: size or c_min is missing or not a number".to_owned()),
+            }
+        }
         for name in &info.odd {
             sink.left_out(|| format!("meminfo: {name} is not a number of bytes"));
         }
@@ -94,6 +105,8 @@ pub(super) struct MemInfo {
     huge_total: Option<u64>,
     huge_free: Option<u64>,
     huge_size: Option<u64>,
+    /// What the cache of ZFS can give back.
+    arc: u64,
     /// The fields that cannot be read.
     odd: Vec<&'static str>,
 }
@@ -115,6 +128,7 @@ impl Default for MemInfo {
             huge_total: zero,
             huge_free: zero,
             huge_size: zero,
+            arc: 0,
             odd: Vec::new(),
         }
     }
@@ -123,12 +137,15 @@ impl Default for MemInfo {
 impl MemInfo {
     fn cache(&self) -> Option<u64> {
         let all = self.buffers?.saturating_add(self.cached?).saturating_add(self.reclaimable?);
-        Some(all.saturating_sub(self.shared?))
+        Some(all.saturating_sub(self.shared?).saturating_add(self.arc))
     }
 
     /// `MemAvailable`, or what an old kernel lets guess; at most the total.
     fn available(&self) -> Option<u64> {
-        let available = self.available.or_else(|| Some(self.free?.saturating_add(self.cache()?)))?;
+        let available = self
+            .available
+            .map(|available| available.saturating_add(self.arc))
+            .or_else(|| Some(self.free?.saturating_add(self.cache()?)))?;
         Some(available.min(self.total))
     }
 
@@ -155,6 +172,17 @@ impl MemInfo {
         let all = free.is_some() && application.is_some() && buffer_cache.is_some();
         [application, buffer_cache, all.then_some(left), free]
     }
+}
+
+/// What the cache of ZFS holds above its minimum, bytes: lines of a name, a type and a number, after two of heading.
+fn shrinkable(arcstats: &[u8]) -> Option<u64> {
+    let field = |name: &[u8]| {
+        text::lines(arcstats).find_map(|line| {
+            let mut words = text::words(line);
+            (words.next()? == name).then(|| words.nth(1).and_then(text::number)).flatten()
+        })
+    };
+    Some(field(b"size")?.saturating_sub(field(b"c_min")?))
 }
 
 /// # Errors
@@ -268,6 +296,24 @@ mod tests {
         assert_eq!(sink.end(), (1, Some("meminfo: SwapFree is not a number of bytes".to_owned())));
         let has = |metric| samples.iter().any(|sample| sample.series.is(metric));
         assert!(has(&catalogue::MEMORY_LIMIT) && has(&catalogue::MEMORY_USAGE) && !has(&catalogue::SWAP_USAGE));
+    }
+
+    #[test]
+    fn the_cache_of_zfs_gives_way() {
+        const KB: u64 = 1024;
+        let arcstats = b"13 1 0x01 147 39984 1 2\nname type data\nhits 4 5\nc_min 4 204800\nsize 4 5120000\n";
+        assert_eq!(shrinkable(arcstats), Some(4800 * KB));
+        assert_eq!(shrinkable(b"size 4 10\nc_min 4 20\n"), Some(0));
+        for odd in ["", "size 4 10\n", "size 4 x\nc_min 4 1\n", "size\nc_min\n"] {
+            assert_eq!(shrinkable(odd.as_bytes()), None, "{odd:?}");
+        }
+        let text = "MemTotal: 8000 kB\nMemFree: 1000 kB\nMemAvailable: 1400 kB\nCached: 500 kB\nAnonPages: 1500 kB\n";
+        let info = MemInfo { arc: 4800 * KB, ..parse(text.as_bytes()).unwrap() };
+        assert_eq!(info.available(), Some(6200 * KB));
+        assert_eq!(info.split(), [1500, 5300, 200, 1000].map(|kb| Some(kb * KB)));
+        let huge = MemInfo { arc: u64::MAX, ..info };
+        assert_eq!(huge.available(), Some(8000 * KB), "never more than there is");
+        assert_eq!(huge.split().into_iter().flatten().sum::<u64>(), 8000 * KB);
     }
 
     proptest! {

@@ -10,14 +10,17 @@
 //! - files of `/proc` are kept open and read in one go; nothing is read that is not sent.
 
 mod cadence;
+mod cgroup;
 mod conntrack;
 mod cpu;
 mod crew;
 mod disk;
+mod energy;
 mod facts;
 mod files;
 mod filesystem;
 mod fine;
+mod gpu;
 mod health;
 mod kept;
 mod load;
@@ -27,10 +30,12 @@ mod network;
 mod paging;
 mod pressure;
 mod processes;
+mod raid;
 mod refused;
 mod roster;
 mod scheduler;
 mod self_cost;
+mod sensors;
 mod settings;
 mod sink;
 mod sock_diag;
@@ -40,6 +45,8 @@ mod softnet;
 mod switches;
 mod table;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod text;
 mod uptime;
 
@@ -238,13 +245,18 @@ struct Slot {
     brought: Option<Outcome>,
 }
 
-// The tables with names of their own leave room for everything else in a frame.
+// A frame holds all tables with names of their own, full at once, which no host has; what a frame has no room for is left
+// out by its worth (`report`).
 const _: () = assert!(
     cpu::CORES_MAX
         + 7 * disk::DISKS_DETAILED_MAX
         + 4 * filesystem::FILESYSTEMS_DETAILED_MAX
         + 8 * network::INTERFACES_DETAILED_MAX
-        <= limits::SERIES_PER_NODE_MAX * 7 / 8
+        + 8 * cgroup::GROUPS_NAMED_MAX
+        + 2 * raid::ARRAYS_MAX
+        + sensors::SENSORS_MAX
+        + 3 * gpu::GPUS_MAX
+        <= limits::SERIES_PER_NODE_MAX
 );
 
 /// All collectors of the host.

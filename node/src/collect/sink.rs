@@ -61,6 +61,13 @@ impl<'a> Sink<'a> {
         self.push(series, Value::Gauge(value.unwrap_or(limits::GAUGE_MAGNITUDE_MAX)));
     }
 
+    /// As [`Sink::gauge`], of a value that may be below 0.
+    pub(super) fn signed(&mut self, series: &Series, value: i64) {
+        let cut = value.clamp(-limits::GAUGE_MAGNITUDE_MAX, limits::GAUGE_MAGNITUDE_MAX);
+        self.faults += u64::from(cut != value);
+        self.push(series, Value::Gauge(cut));
+    }
+
     /// An increment of this tick, cut to [`limits::COUNTER_INCREMENT_MAX`] with a fault.
     pub(super) fn increment(&mut self, series: &Series, increment: u64) {
         self.faults += u64::from(increment > limits::COUNTER_INCREMENT_MAX);

@@ -9,7 +9,7 @@ starling_service::settings! {
         pub cpu: bool = true, kind::flag();
         /// Load averages and the number of processes, from PROCFS/loadavg.
         pub load: bool = true, kind::flag();
-        /// Memory, swap and huge pages, from PROCFS/meminfo.
+        /// Memory, swap and huge pages, from PROCFS/meminfo and, for the cache of ZFS, PROCFS/spl/kstat/zfs/arcstats.
         pub memory: bool = true, kind::flag();
         /// Disks, from PROCFS/diskstats and SYSFS/block.
         pub disk: bool = true, kind::flag();
@@ -34,6 +34,16 @@ starling_service::settings! {
         /// Processes, from PROCFS/PID: who uses processors, memory and disks, by the name of the command. Costs about 10 us
         /// a process and second, at most 3 ms.
         pub processes: bool = true, kind::flag();
+        /// Services and containers, from SYSFS/fs/cgroup (version 2), every 5 s.
+        pub cgroup: bool = true, kind::flag();
+        /// Software RAID, from SYSFS/block, every 10 s.
+        pub raid: bool = true, kind::flag();
+        /// Temperatures, from SYSFS/class/hwmon or SYSFS/class/thermal, every 10 s.
+        pub sensors: bool = true, kind::flag();
+        /// Energy that the processors took, from SYSFS/class/powercap, every 5 s. Only root may read it on newer kernels.
+        pub energy: bool = true, kind::flag();
+        /// Graphics processors, from SYSFS/class/drm, as far as their driver writes it there.
+        pub gpu: bool = true, kind::flag();
         /// Time since boot, from PROCFS/uptime.
         pub uptime: bool = true, kind::flag();
     }
@@ -57,9 +67,15 @@ impl Switches {
             conntrack,
             sockstat,
             processes,
+            cgroup,
+            raid,
+            sensors,
+            energy,
+            gpu,
             uptime,
         } = self;
         let kernel = [cpu, load, memory, disk, filesystem, network, tcp, pressure, paging, softnet];
-        kernel.into_iter().chain([files, conntrack, sockstat, processes, uptime]).any(|on| *on)
+        let rest = [files, conntrack, sockstat, processes, cgroup, raid, sensors, energy, gpu, uptime];
+        kernel.into_iter().chain(rest).any(|on| *on)
     }
 }

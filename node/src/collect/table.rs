@@ -5,9 +5,13 @@ use std::time::Duration;
 use starling_proto::limits::TICK;
 
 use super::{
-    CollectConfig, Collector, cadence::TABLES_EVERY, conntrack, cpu, disk, files, filesystem, fine, load, memory,
-    network, paging, pressure, processes, self_cost, sockets, sockstat, softnet, tcp, uptime,
+    CollectConfig, Collector, cadence::TABLES_EVERY, cgroup, conntrack, cpu, disk, energy, files, filesystem, fine,
+    gpu, load, memory, network, paging, pressure, processes, raid, self_cost, sensors, sockets, sockstat, softnet, tcp,
+    uptime,
 };
+
+/// What a machine is made of, and how warm it is, changes slowly, and asking a sensor may take milliseconds.
+const HARDWARE_EVERY: Duration = Duration::from_secs(10);
 
 /// One collector.
 pub(super) struct Row {
@@ -46,7 +50,7 @@ impl Row {
 }
 
 /// Every collector. The order is that of their samples and that in which they are started.
-pub(super) static TABLE: [Row; 18] = [
+pub(super) static TABLE: [Row; 24] = [
     Row {
         name: "cpu",
         reads: &[Proc("stat")],
@@ -144,6 +148,48 @@ pub(super) static TABLE: [Row; 18] = [
         period: TICK,
         on: |config| config.collectors.processes,
         make: |config| Box::new(processes::Processes::new(config)),
+    },
+    Row {
+        name: "cgroup_cpu",
+        reads: &[Sys("fs/cgroup")],
+        period: TABLES_EVERY,
+        on: |config| config.collectors.cgroup,
+        make: |config| Box::new(cgroup::CgroupCpu::new(config)),
+    },
+    Row {
+        name: "cgroup",
+        reads: &[Sys("fs/cgroup")],
+        period: TABLES_EVERY,
+        on: |config| config.collectors.cgroup,
+        make: |config| Box::new(cgroup::Cgroup::new(config)),
+    },
+    Row {
+        name: "raid",
+        reads: &[Sys("block")],
+        period: HARDWARE_EVERY,
+        on: |config| config.collectors.raid,
+        make: |config| Box::new(raid::Raid::new(config)),
+    },
+    Row {
+        name: "sensors",
+        reads: &[Sys("class/hwmon"), Sys("class/thermal")],
+        period: HARDWARE_EVERY,
+        on: |config| config.collectors.sensors,
+        make: |config| Box::new(sensors::Sensors::new(config)),
+    },
+    Row {
+        name: "energy",
+        reads: &[Sys("class/powercap")],
+        period: TABLES_EVERY,
+        on: |config| config.collectors.energy,
+        make: |config| Box::new(energy::Energy::new(config)),
+    },
+    Row {
+        name: "gpu",
+        reads: &[Sys("class/drm")],
+        period: TICK,
+        on: |config| config.collectors.gpu,
+        make: |config| Box::new(gpu::Gpu::new(config)),
     },
     Row {
         name: "fine",

@@ -345,6 +345,59 @@ catalogue! {
     /// Bytes read from and written to disks by command: read, write. Of processes the daemon may look at.
     COMMAND_IO = counter("system.process.command.io", "By").by(&["disk.io.direction", "process.executable.name"]).open()
         .shown("Disk by command", Unit::BytesPerSecond);
+    /// Services of systemd that are active, by their groups.
+    SERVICES = gauge("system.services", "{service}").shown("Services", Unit::Number);
+    /// Processor time of one service or container; `_other` is that of those without series of their own.
+    CGROUP_CPU_TIME = counter("system.cgroup.cpu.time", "s").scale(6).of_node().by(&["system.cgroup.name"])
+        .shown("CPU of a service", Unit::Number);
+    /// Time in which a service or container was held back by its limit of processor time.
+    CGROUP_THROTTLED_TIME = counter("system.cgroup.cpu.throttled_time", "s").scale(6).of_node()
+        .by(&["system.cgroup.name"]).shown("Service held back", Unit::Number).good(Good::Down);
+    /// Memory of one service or container, its files in cache included.
+    CGROUP_MEMORY = gauge("system.cgroup.memory.usage", "By").of_node().by(&["system.cgroup.name"])
+        .shown("Memory of a service", Unit::Bytes);
+    /// Memory that one service or container may use; absent without a limit.
+    CGROUP_MEMORY_LIMIT = gauge("system.cgroup.memory.limit", "By").of_node().by(&["system.cgroup.name"])
+        .shown("Memory limit of a service", Unit::Bytes);
+    /// Used share of what one service or container may use, 0 to 1.
+    CGROUP_MEMORY_UTILIZATION = derived("system.cgroup.memory.utilization", "1",
+        ratio(Operand::of(&CGROUP_MEMORY), Operand::of(&CGROUP_MEMORY_LIMIT))).of_node().by(&["system.cgroup.name"])
+        .shown("Memory of a service", Unit::Share).good(Good::Down);
+    /// Programs of one service or container that the kernel ended for lack of memory.
+    CGROUP_OOM_KILLS = counter("system.cgroup.memory.oom_kills", "{process}").of_node().by(&["system.cgroup.name"])
+        .shown("Killed for memory", Unit::Rate).good(Good::Down);
+    /// Bytes that one service or container read from and wrote to disks: read, write.
+    CGROUP_IO = counter("system.cgroup.io", "By").of_node().by(&["disk.io.direction", "system.cgroup.name"])
+        .shown("Disk of a service", Unit::BytesPerSecond);
+    /// Processes and threads of one service or container.
+    CGROUP_PROCESSES = gauge("system.cgroup.processes", "{process}").of_node().by(&["system.cgroup.name"])
+        .shown("Processes of a service", Unit::Number);
+    /// Arrays of software RAID.
+    RAID_ARRAYS = gauge("system.raid.arrays", "{array}").shown("RAID arrays", Unit::Number);
+    /// Arrays of software RAID that lack a disk.
+    RAID_ARRAYS_DEGRADED = gauge("system.raid.arrays.degraded", "{array}").shown("Degraded RAID arrays", Unit::Number)
+        .good(Good::Down);
+    /// Disks that one array should have.
+    RAID_DISKS = gauge("system.raid.disks", "{disk}").of_node().by(&["system.device"]).shown("Disks of RAID", Unit::Number);
+    /// Disks that one array lacks.
+    RAID_DISKS_MISSING = gauge("system.raid.disks.missing", "{disk}").of_node().by(&["system.device"])
+        .shown("Missing disks of RAID", Unit::Number).good(Good::Down);
+    /// Temperature at one sensor.
+    TEMPERATURE = gauge("system.temperature", "Cel").scale(3).of_node().by(&["hw.sensor"]).mean_over_nodes()
+        .shown("Temperature", Unit::Number).good(Good::Down);
+    /// Temperature at the hottest sensor of a node.
+    TEMPERATURE_HIGHEST = gauge("system.temperature.highest", "Cel").scale(3).with_distribution().mean_over_nodes()
+        .shown("Hottest sensor", Unit::Number).good(Good::Down);
+    /// Energy that the processors took; a second of it is their power in watts.
+    CPU_ENERGY = counter("system.cpu.energy", "J").scale(6).shown("Power of processors", Unit::Number).good(Good::Down);
+    /// Busy share of one graphics processor, 0 to 1.
+    GPU_UTILIZATION = gauge("system.gpu.utilization", "1").scale(4).of_node().by(&["hw.gpu"]).mean_over_nodes()
+        .shown("GPU", Unit::Share).good(Good::Down);
+    /// Memory in use of one graphics processor.
+    GPU_MEMORY = gauge("system.gpu.memory.usage", "By").of_node().by(&["hw.gpu"]).shown("GPU memory", Unit::Bytes);
+    /// Memory of one graphics processor.
+    GPU_MEMORY_LIMIT = gauge("system.gpu.memory.limit", "By").of_node().by(&["hw.gpu"])
+        .shown("GPU memory in all", Unit::Bytes);
     /// Processor time of the daemon itself.
     DAEMON_CPU_TIME = counter("starling.node.cpu.time", "s").scale(6).shown("Daemon CPU", Unit::Share)
         .good(Good::Down);
