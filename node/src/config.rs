@@ -13,7 +13,7 @@ use starling_service::{
 
 use crate::{
     CollectConfig, Mapping, NegativeGauges, ReceiverLimits, UplinkConfig,
-    collect::{CollectSettings, Switches, readable},
+    collect::{CollectSettings, Source, Switches, readable},
     receive::{MappingList, StatsdRules, StatsdSettings},
 };
 
@@ -123,13 +123,14 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
         mistakes.add("node_id", format!("is not set, and {error}: {next}"));
     }
     if config.collectors.any()
+        && config.collect.source == Source::Proc
         && let Err(error) = readable(&config.procfs)
     {
         mistakes.add(
             "procfs",
             format!(
                 "{}: without it nothing of this host can be read; in a container mount the host's /proc and name it \
-                 here, or switch the collectors off",
+                 here, set collect.source to portable, or switch the collectors off",
                 chain(&error)
             ),
         );
@@ -176,6 +177,7 @@ impl Config {
             sysfs: self.sysfs.clone(),
             rootfs: self.rootfs.clone(),
             tcp: self.tcp,
+            source: self.collect.source,
             fine_hz: self.collect.fine_hz,
             collectors: self.collectors.clone(),
         }

@@ -25,7 +25,7 @@ mod service;
 mod streams;
 mod uplink;
 
-pub use collect::{CollectConfig, CollectSettings, Collection, Collectors, Switches, host_facts, machine};
+pub use collect::{CollectConfig, CollectSettings, Collection, Collectors, Source, Switches, host_facts, machine};
 pub use config::Config;
 pub use metrics::Metrics;
 pub use receive::{Mapping, NegativeGauges, ReceiverLimits};

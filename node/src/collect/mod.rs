@@ -28,6 +28,7 @@ mod memory;
 mod mounts;
 mod network;
 mod paging;
+mod portable;
 mod pressure;
 mod processes;
 mod raid;
@@ -64,7 +65,7 @@ use starling_proto::{
 };
 
 pub use facts::{host_facts, machine};
-pub use settings::CollectSettings;
+pub use settings::{CollectSettings, Source};
 pub use switches::Switches;
 
 use cadence::Cadence;
@@ -94,6 +95,8 @@ pub struct CollectConfig {
     /// states, idle and health; the counters from `/proc/net/snmp` stay. The answer is for the daemon's own
     /// network namespace, whatever `procfs` is, so it belongs off when `procfs` is another host's or a test's.
     pub tcp: bool,
+    /// What the host is read through. Default: `/proc`.
+    pub source: Source,
     /// Looks a second of the fine grain, 0 to 100; without any there are no such histograms. Default 10.
     pub fine_hz: usize,
     /// Which of the other collectors run. Default: all.
@@ -107,6 +110,7 @@ impl Default for CollectConfig {
             sysfs: "/sys".into(),
             rootfs: "/".into(),
             tcp: true,
+            source: Source::default(),
             fine_hz: CollectSettings::default().fine_hz,
             collectors: Switches::default(),
         }
@@ -153,6 +157,9 @@ pub(crate) enum CollectError {
         /// Since the last look.
         seconds: u64,
     },
+    /// The portable library does not read this host.
+    #[error("the portable source cannot read this host")]
+    Portable(#[source] Box<sysinfo::Error>),
     /// The kernel does not list TCP sockets.
     #[error("cannot list tcp sockets")]
     SockDiag(#[from] sock_diag::SockDiagError),
@@ -284,7 +291,7 @@ impl Collectors {
     pub fn new(config: &CollectConfig) -> Self {
         let slots = TABLE.iter().enumerate().map(|(place, row)| {
             let attribute = [("collector", row.name)];
-            (row.on)(config).then(|| Slot {
+            row.runs(config).then(|| Slot {
                 round: Some(round(place, config)),
                 cadence: Cadence::new(row.period),
                 due: true,
@@ -425,7 +432,7 @@ impl Collectors {
 }
 
 fn round(place: usize, config: &CollectConfig) -> Round {
-    Round { place, collector: (TABLE[place].make)(config), elapsed: None, samples: Vec::new() }
+    Round { place, collector: TABLE[place].collector(config), elapsed: None, samples: Vec::new() }
 }
 
 impl std::fmt::Debug for Collectors {

@@ -6,8 +6,8 @@ use starling_proto::limits::TICK;
 
 use super::{
     CollectConfig, Collector, cadence::TABLES_EVERY, cgroup, conntrack, cpu, disk, energy, files, filesystem, fine,
-    gpu, load, memory, network, paging, pressure, processes, raid, self_cost, sensors, sockets, sockstat, softnet, tcp,
-    uptime,
+    gpu, load, memory, network, paging, portable, pressure, processes, raid, self_cost, sensors, sockets, sockstat,
+    softnet, tcp, uptime,
 };
 
 /// What a machine is made of, and how warm it is, changes slowly, and asking a sensor may take milliseconds.
@@ -22,9 +22,11 @@ pub(super) struct Row {
     /// Time between two readings (`cadence`). What keeps its own, because it is read in pieces, has a second.
     pub(super) period: Duration,
     /// Whether the settings want it.
-    pub(super) on: fn(&CollectConfig) -> bool,
+    on: fn(&CollectConfig) -> bool,
     /// Sets it up.
-    pub(super) make: fn(&CollectConfig) -> Box<dyn Collector>,
+    make: fn(&CollectConfig) -> Box<dyn Collector>,
+    /// What stands for it when the host is read through the portable library; `None` for what that does not know.
+    portable: Option<fn() -> Box<dyn Collector>>,
 }
 
 /// Where a collector reads.
@@ -38,6 +40,19 @@ enum Source {
 use Source::{Other, Proc, Sys};
 
 impl Row {
+    /// Whether it runs.
+    pub(super) fn runs(&self, config: &CollectConfig) -> bool {
+        (self.on)(config) && (config.source == super::Source::Proc || self.portable.is_some())
+    }
+
+    /// Sets it up.
+    pub(super) fn collector(&self, config: &CollectConfig) -> Box<dyn Collector> {
+        match (config.source, self.portable) {
+            (super::Source::Portable, Some(make)) => make(),
+            _ => (self.make)(config),
+        }
+    }
+
     /// What it reads, for people.
     pub(super) fn reads(&self, config: &CollectConfig) -> String {
         let sources = self.reads.iter().map(|source| match source {
@@ -57,6 +72,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.cpu,
         make: |config| Box::new(cpu::Cpu::new(config)),
+        portable: Some(|| Box::new(portable::Cpu::new())),
     },
     Row {
         name: "load",
@@ -64,6 +80,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.load,
         make: |config| Box::new(load::Load::new(config)),
+        portable: Some(|| Box::new(portable::Load::new())),
     },
     Row {
         name: "memory",
@@ -71,6 +88,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.memory,
         make: |config| Box::new(memory::Memory::new(config)),
+        portable: Some(|| Box::new(portable::Memory::new())),
     },
     Row {
         name: "disk",
@@ -78,6 +96,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.disk,
         make: |config| Box::new(disk::Disk::new(config)),
+        portable: Some(|| Box::new(portable::Disk::new())),
     },
     Row {
         name: "filesystem",
@@ -85,6 +104,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.filesystem,
         make: |config| Box::new(filesystem::Filesystem::new(config)),
+        portable: Some(|| Box::new(portable::Filesystem::new())),
     },
     Row {
         name: "network",
@@ -92,6 +112,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.network,
         make: |config| Box::new(network::Network::new(config)),
+        portable: Some(|| Box::new(portable::Network::new())),
     },
     Row {
         name: "tcp",
@@ -99,6 +120,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.tcp,
         make: |config| Box::new(tcp::Tcp::new(config)),
+        portable: None,
     },
     Row {
         name: "pressure",
@@ -106,6 +128,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.pressure,
         make: |config| Box::new(pressure::Pressure::new(config)),
+        portable: None,
     },
     Row {
         name: "paging",
@@ -113,6 +136,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.paging,
         make: |config| Box::new(paging::Paging::new(config)),
+        portable: None,
     },
     Row {
         name: "softnet",
@@ -120,6 +144,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.softnet,
         make: |config| Box::new(softnet::Softnet::new(config)),
+        portable: None,
     },
     Row {
         name: "files",
@@ -127,6 +152,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TABLES_EVERY,
         on: |config| config.collectors.files,
         make: |config| Box::new(files::Files::new(config)),
+        portable: None,
     },
     Row {
         name: "conntrack",
@@ -134,6 +160,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TABLES_EVERY,
         on: |config| config.collectors.conntrack,
         make: |config| Box::new(conntrack::Conntrack::new(config)),
+        portable: None,
     },
     Row {
         name: "sockstat",
@@ -141,6 +168,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TABLES_EVERY,
         on: |config| config.collectors.sockstat,
         make: |config| Box::new(sockstat::Sockstat::new(config)),
+        portable: None,
     },
     Row {
         name: "processes",
@@ -148,6 +176,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.processes,
         make: |config| Box::new(processes::Processes::new(config)),
+        portable: Some(|| Box::new(portable::Processes::new())),
     },
     Row {
         name: "cgroup_cpu",
@@ -155,6 +184,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TABLES_EVERY,
         on: |config| config.collectors.cgroup,
         make: |config| Box::new(cgroup::CgroupCpu::new(config)),
+        portable: None,
     },
     Row {
         name: "cgroup",
@@ -162,6 +192,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TABLES_EVERY,
         on: |config| config.collectors.cgroup,
         make: |config| Box::new(cgroup::Cgroup::new(config)),
+        portable: None,
     },
     Row {
         name: "raid",
@@ -169,6 +200,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: HARDWARE_EVERY,
         on: |config| config.collectors.raid,
         make: |config| Box::new(raid::Raid::new(config)),
+        portable: None,
     },
     Row {
         name: "sensors",
@@ -176,6 +208,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: HARDWARE_EVERY,
         on: |config| config.collectors.sensors,
         make: |config| Box::new(sensors::Sensors::new(config)),
+        portable: Some(|| Box::new(portable::Sensors::new())),
     },
     Row {
         name: "energy",
@@ -183,6 +216,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TABLES_EVERY,
         on: |config| config.collectors.energy,
         make: |config| Box::new(energy::Energy::new(config)),
+        portable: None,
     },
     Row {
         name: "gpu",
@@ -190,6 +224,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.gpu,
         make: |config| Box::new(gpu::Gpu::new(config)),
+        portable: None,
     },
     Row {
         name: "fine",
@@ -197,6 +232,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.fine_hz > 0,
         make: |config| Box::new(fine::Fine::new(config)),
+        portable: None,
     },
     Row {
         name: "uptime",
@@ -204,6 +240,7 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.collectors.uptime,
         make: |config| Box::new(uptime::Uptime::new(config)),
+        portable: Some(|| Box::new(portable::Uptime::new())),
     },
     Row {
         name: "self",
@@ -212,6 +249,7 @@ pub(super) static TABLE: [Row; 24] = [
         // What the daemon itself costs is always shown.
         on: |_| true,
         make: |config| Box::new(self_cost::SelfCost::new(config)),
+        portable: Some(|| Box::new(self_cost::SelfCost::new(&CollectConfig::default()))),
     },
     Row {
         name: "sockets",
@@ -219,5 +257,6 @@ pub(super) static TABLE: [Row; 24] = [
         period: TICK,
         on: |config| config.tcp,
         make: |_| Box::new(sockets::Sockets::new()),
+        portable: None,
     },
 ];

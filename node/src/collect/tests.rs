@@ -45,6 +45,7 @@ fn host() -> (tempfile::TempDir, CollectConfig) {
         sysfs,
         rootfs: root.path().into(),
         tcp: false,
+        source: Source::Proc,
         fine_hz: 0,
         collectors: Switches::default(),
     };
@@ -83,6 +84,7 @@ fn what_every_host_has_is_missed_and_what_some_have_is_not() {
         sysfs: root.path().join("sys"),
         rootfs: root.path().into(),
         tcp: false,
+        source: Source::Proc,
         fine_hz: 0,
         collectors: Switches::default(),
     };
