@@ -12,9 +12,9 @@ use starling_service::{
 };
 
 use crate::{
-    CollectConfig, Mapping, NegativeGauges, ReceiverLimits, UplinkConfig,
+    CollectConfig, Mapping, NegativeGauges, ReceiverLimits, ScrapeTarget, UplinkConfig,
     collect::{CollectSettings, Source, Switches, readable},
-    receive::{MappingList, StatsdRules, StatsdSettings},
+    receive::{ScrapeSettings, StatsdRules, StatsdSettings, mapping_list, target_list},
 };
 
 /// Most aggregators that may be listed: more than any cluster has.
@@ -49,7 +49,7 @@ starling_service::settings! {
         pub otlp: bool = true, kind::flag();
         /// Where OTLP over gRPC is taken.
         pub otlp_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 4317)), kind::listen();
-        /// Where OTLP over HTTP (protocol buffers) is taken. Left at its default it is done without when the port is taken
+        /// Where OTLP over HTTP (protocol buffers) is taken, and remote write of Prometheus (/api/v1/write). Left at its default it is done without when the port is taken
         /// and otlp_listen was set: it is another daemon's or collector's then.
         pub otlp_http_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 4318)), kind::listen();
         /// Take StatsD and DogStatsD.
@@ -72,9 +72,21 @@ starling_service::settings! {
         /// What -5 is for a gauge of StatsD: "change" takes 5 away (StatsD), "value" sets it to -5 (DogStatsD), "auto" takes it for
         /// a value in a line that has tags or another field that only DogStatsD has.
         pub statsd_negative_gauges: NegativeGauges = NegativeGauges::Auto, kind::word();
+        /// What is scraped in the formats of Prometheus (text 0.0.4, OpenMetrics 1.0), without TLS. Words after the address are
+        /// the job (which is the service), the interval and timeout in seconds, and labels.
+        pub scrape_targets: Vec<ScrapeTarget> = Vec::new(), target_list(),
+            example "[\"127.0.0.1:8080 job=shop\", \"http://127.0.0.1:9000/actuator/prometheus job=cart interval=5\"]";
+        /// Files that list further targets, of the shape that Prometheus reads (file_sd), in JSON or YAML; a '*' in the name of the file is any
+        /// text. They are read every 5 s.
+        pub scrape_files: Vec<PathBuf> = Vec::new(), kind::list(0..=16, kind::absolute_path()),
+            example "[\"/etc/starling/targets/*.json\"]";
+        /// How often a target is scraped that states no interval.
+        pub scrape_interval: Duration = Duration::from_secs(1), kind::seconds(1..=3_600), key "scrape_interval_secs";
+        /// How long a scrape may take.
+        pub scrape_timeout: Duration = Duration::from_secs(10), kind::seconds(1..=3_600), key "scrape_timeout_secs";
         /// Names that stand for requests, durations and open requests, beside those of OpenTelemetry's conventions; a '*' is any
         /// text. Counters of requests count as long as no durations of the same service and protocol come in. See docs/send.md.
-        pub mappings: Vec<Mapping> = Mapping::defaults(), MappingList;
+        pub mappings: Vec<Mapping> = Mapping::defaults(), mapping_list();
         /// Application series that may be present at once, of all receivers, beside the request metrics. Further ones are refused,
         /// counted, and named in the answer to the sender. One costs about 0.3 kB here and a few bytes a second on the
         /// wire.
@@ -195,6 +207,17 @@ impl Config {
         })
     }
 
+    /// What is scraped; `None` when it is nothing.
+    #[must_use]
+    pub(crate) fn scrape(&self) -> Option<ScrapeSettings> {
+        (!self.scrape_targets.is_empty() || !self.scrape_files.is_empty()).then(|| ScrapeSettings {
+            targets: self.scrape_targets.clone(),
+            files: self.scrape_files.clone(),
+            interval: self.scrape_interval,
+            timeout: self.scrape_timeout,
+        })
+    }
+
     /// How StatsD is read.
     #[must_use]
     pub(crate) fn statsd_rules(&self) -> StatsdRules {
@@ -252,10 +275,13 @@ mod tests {
             labels: config.labels.clone(),
             tls: config.tls.clone(),
             statsd_socket: Some("/run/starling/statsd.sock".into()),
+            scrape_targets: config.scrape_targets.clone(),
+            scrape_files: vec!["/etc/starling/targets/*.json".into()],
             statsd_stream_socket: Some("/run/starling/statsd-stream.sock".into()),
             ..Config::default()
         };
         assert_eq!(config, defaults);
+        assert_eq!(config.scrape_targets.len(), 2);
     }
 
     #[test]

@@ -59,7 +59,7 @@ starling_service::metrics! {
         frame_no_room: Counter = "starling_node_frame_no_room_samples";
         /// Export requests taken by the OTLP receiver.
         otlp_requests: Counter = "starling_node_otlp_requests";
-        /// OTLP requests of which nothing was taken, by reason. "busy" and "stalled" are asked to come again.
+        /// OTLP and remote-write requests of which nothing was taken, by reason. "busy" and "stalled" are asked to come again.
         otlp_failed: By<Counter> = "starling_node_otlp_failed_requests", label "reason";
         /// Requests in a protocol that is not spoken on their port, by port: OTLP over HTTP sent to the gRPC port, and the like.
         otlp_foreign: By<Counter> = "starling_node_otlp_foreign_requests", label "port";
@@ -83,6 +83,26 @@ starling_service::metrics! {
         statsd_crowded: Counter = "starling_node_statsd_crowded_connections";
         /// Streams of StatsD that are known: names with their tags and type.
         statsd_streams: Gauge = "starling_node_statsd_streams";
+        /// Scrapes of targets.
+        scrapes: Counter = "starling_node_scrapes";
+        /// Scrapes of which nothing was taken, by reason.
+        scrape_failed: By<Counter> = "starling_node_scrape_failures", label "reason";
+        /// Scrapes that were left out because the one before took longer than the interval.
+        scrapes_skipped: Counter = "starling_node_scrapes_skipped";
+        /// Samples taken from targets.
+        scrape_samples: Counter = "starling_node_scrape_samples";
+        /// Samples of targets that were refused, by reason. A line that cannot be read is one.
+        scrape_refused: By<Counter> = "starling_node_scrape_refused_samples", label "reason";
+        /// Targets that are scraped.
+        scrape_targets: Gauge = "starling_node_scrape_targets";
+        /// Files of targets that could not be read, and bounds that they exceed.
+        scrape_file_mistakes: Gauge = "starling_node_scrape_file_mistakes";
+        /// Requests taken by the receiver of remote write.
+        write_requests: Counter = "starling_node_write_requests";
+        /// Samples taken by the receiver of remote write.
+        write_samples: Counter = "starling_node_write_samples";
+        /// Samples of remote write that were refused, by reason.
+        write_refused: By<Counter> = "starling_node_write_refused_samples", label "reason";
         /// Increments that cover more than a second and were counted in one, because too much waits to be played out.
         otlp_unplayed: Counter = "starling_node_otlp_unplayed_increments";
         /// About how many bytes wait to be played out over the seconds that follow.
@@ -120,15 +140,6 @@ impl Metrics {
     /// Counts what could not be read of what starts before left on the disk.
     pub(crate) fn spool_unreadable(&self, records: u32) {
         self.spool_unreadable.add(records.into());
-    }
-
-    /// Counts what one OTLP request brought.
-    pub(crate) fn otlp(&self, taken: u64, refused: &[(&'static str, u64)]) {
-        self.otlp_requests.inc();
-        self.otlp_points.add(taken);
-        for &(reason, points) in refused {
-            self.otlp_refused.of(reason).add(points);
-        }
     }
 
     /// Shows which collectors gave their samples, and counts those that were late.

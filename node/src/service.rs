@@ -33,6 +33,7 @@ const CREDENTIALS: &str = "watch over the certificate";
 const RENEWAL: &str = "renewal of the certificate";
 const RECEIVER: &str = "OTLP receiver";
 const STATSD: &str = "StatsD receiver";
+const SCRAPER: &str = "scraper";
 const SAMPLER: &str = "sampler";
 /// How long senders of application metrics have to finish a request that is being taken.
 const RECEIVER_GRACE: Duration = Duration::from_secs(1);
@@ -162,7 +163,7 @@ impl Program for Service {
         parts.start(ADMIN, |stop| async move {
             Ok(admin::serve(admin, registry, readiness, admin::Beside::default(), stop).await?)
         });
-        let takes = otlp.is_some() || statsd.is_some();
+        let takes = otlp.is_some() || statsd.is_some() || config.scrape().is_some();
         let receiver = takes.then(|| SharedReceiver::new(config.receiver(), config.mappings.clone()));
         if let Some((ports, shared)) = otlp.zip(receiver.clone()) {
             let metrics = Arc::clone(&metrics);
@@ -176,6 +177,13 @@ impl Program for Service {
                 STATSD,
                 |stop| async move { Ok(receive::serve_statsd(ports, shared, rules, metrics, stop).await?) },
             );
+        }
+        if let Some((settings, shared)) = config.scrape().zip(receiver.clone()) {
+            let metrics = Arc::clone(&metrics);
+            parts.start(SCRAPER, |stop| async move {
+                receive::serve_scrapes(settings, shared, metrics, stop).await;
+                Ok(())
+            });
         }
         info!(%node, aggregators = ?config.aggregators, otlp = config.otlp, statsd = config.statsd, "node started");
         let uplink = uplink_config(&config, node, security).await;
@@ -208,6 +216,7 @@ impl Program for Service {
         // open is cut off; no request is being taken for long.
         parts.stop(RECEIVER, RECEIVER_GRACE).await;
         parts.stop(STATSD, RECEIVER_GRACE).await;
+        parts.stop(SCRAPER, RECEIVER_GRACE).await;
         parts.stop(SAMPLER, SAMPLER_GRACE).await;
         ready.send_replace(Readiness::NotReady(why));
         stop_streams.cancel();

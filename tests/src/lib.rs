@@ -11,7 +11,7 @@
 //! - [`chaos`]: a cluster under faults, every second of it checked;
 //! - [`Hosts`]: hosts of network namespaces with addresses of their own, and a [`Fleet`] on them;
 //! - [`every_log_advances`] and [`same_view`]: whether a cluster as a whole is well;
-//! - [`python()`]: clients of others;
+//! - [`python()`], [`Serving`]: clients of others;
 //! - [`Cost`] and [`Scrape`]: what a process costs and what it says of itself.
 
 pub mod chaos;
@@ -38,7 +38,7 @@ pub use hosts::Hosts;
 pub use issuer::{Issuer, aggregator};
 pub use oracle::{Known, Oracle};
 pub use program::{Launch, Lines, Program, binary};
-pub use python::python;
+pub use python::{Serving, python};
 pub use scrape::{Scrape, http_get};
 pub use secured::Secured;
 pub use starling_testkit::{LIMIT, eventually};

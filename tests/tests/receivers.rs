@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 use starling_proto::series::Value;
-use starling_testkit::{FakeAggregator, Manners, Seen};
-use starling_tests::{Program, python};
+use starling_testkit::{Engine, FakeAggregator, Manners, Seen, installed};
+use starling_tests::{Program, Serving, python};
 
 const ACKS: Manners =
     Manners { redirect_to: None, ack: true, ranked: vec![], refuse_hello: None, clock_is_behind: false };
@@ -124,4 +124,89 @@ async fn another_statsd_on_the_default_port_is_left_alone() {
     let log = node.log();
     assert!(log.contains("another StatsD has the default port") && log.contains("statsd = false"), "{log}");
     drop(taken);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_prometheus_client_is_scraped_exactly() {
+    let aggregator = FakeAggregator::start("agg-1", ACKS).await;
+    let settings = ["scrape_files=[\"{dir}/targets-*.json\"]"];
+    let node = Program::daemon("scraped", &[aggregator.address.to_string()], &settings);
+    aggregator.until("the node", |seen| !seen.contents.is_empty()).await;
+    let mut app = Serving::start("prometheus_app.py", &["1000".to_owned()]);
+    let port = app.says().await["port"].as_u64().unwrap();
+    let targets = format!(r#"[{{"targets": ["127.0.0.1:{port}", "127.0.0.1:1"], "labels": {{"job": "shop"}}}}]"#);
+    std::fs::write(node.folder().join("targets-1.json"), targets).unwrap();
+    let done = app.says().await;
+    let wanted = |key: &str| done[key].as_u64().unwrap();
+    let seen = aggregator
+        .until("every count", |seen| {
+            let all = arrived(seen);
+            let of = |name: &str| all.get(name).copied().unwrap_or_default();
+            of("app_jobs_total").counts >= done["counts"]["app_jobs_total"].as_u64().unwrap()
+                && of("traffic.requests").counts >= wanted("requests")
+                && of("app_sizes_bytes").values >= wanted("sizes")
+                && of("app_depth").last_gauge == Some(125)
+        })
+        .await;
+    let all = arrived(&seen);
+    assert_eq!(all["app_jobs_total"].counts, done["counts"]["app_jobs_total"].as_u64().unwrap());
+    assert_eq!((all["traffic.requests"].counts, all["traffic.errors"].counts), (wanted("requests"), wanted("errors")));
+    assert_eq!(all["traffic.duration"].values, wanted("requests"));
+    assert_eq!(all["app_sizes_bytes"].values, wanted("sizes"));
+    // One target is there and one is not.
+    let samples = seen.contents.values().flat_map(|content| &content.samples);
+    let ups: BTreeMap<String, Value> = samples
+        .filter(|sample| sample.series.name() == "up")
+        .map(|sample| (sample.series.attribute("instance").unwrap().to_owned(), sample.value.clone()))
+        .collect();
+    let wanted = [("127.0.0.1:1".to_owned(), Value::Gauge(0)), (format!("127.0.0.1:{port}"), Value::Gauge(1))];
+    assert_eq!(ups, BTreeMap::from(wanted));
+    let metrics = metrics(&node).await;
+    for line in [
+        "starling_node_scrape_targets 2",
+        "starling_node_scrape_failures_total{reason=\"unreachable\"}",
+        "starling_node_scrape_refused_samples_total{reason=\"type\"}",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_prometheus_writes_what_it_scraped() {
+    if !installed("prometheus") {
+        return;
+    }
+    let aggregator = FakeAggregator::start("agg-1", ACKS).await;
+    let node = Program::daemon("written", &[aggregator.address.to_string()], &[]);
+    aggregator.until("the node", |seen| !seen.contents.is_empty()).await;
+    let mut app = Serving::start("prometheus_app.py", &["1000".to_owned()]);
+    let port = app.says().await["port"].as_u64().unwrap();
+    let settings = format!(
+        "scrape_configs:\n- job_name: shop\n  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n\
+         remote_write:\n- url: '{}/api/v1/write'\n  queue_config: {{batch_send_deadline: 1s}}\n",
+        node.url("otlp_http")
+    );
+    let _prometheus = Engine::prometheus(&settings).await;
+    let done = app.says().await;
+    let wanted = |key: &str| done[key].as_u64().unwrap();
+    // The first total is where counting begins.
+    let jobs = done["counts"]["app_jobs_total"].as_u64().unwrap() - 1_000;
+    let seen = aggregator
+        .until("every count", |seen| {
+            let all = arrived(seen);
+            let of = |name: &str| all.get(name).copied().unwrap_or_default();
+            of("app_jobs_total").counts >= jobs
+                && of("traffic.requests").counts >= wanted("requests")
+                && of("app_sizes_bytes").values >= wanted("sizes")
+                && of("app_depth").last_gauge == Some(125)
+        })
+        .await;
+    let all = arrived(&seen);
+    assert_eq!(all["app_jobs_total"].counts, jobs);
+    assert_eq!((all["traffic.requests"].counts, all["traffic.errors"].counts), (wanted("requests"), wanted("errors")));
+    assert_eq!(all["traffic.duration"].values, wanted("requests"));
+    assert_eq!(all["app_sizes_bytes"].values, wanted("sizes"));
+    let metrics = metrics(&node).await;
+    assert!(metrics.contains("starling_node_write_requests_total"), "{metrics}");
+    assert!(!metrics.contains("starling_node_otlp_failed_requests_total{"), "{metrics}");
 }

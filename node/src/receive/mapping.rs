@@ -9,8 +9,7 @@
 
 use std::{collections::HashMap, fmt, time::Duration};
 
-use starling_service::settings::{Given, kind::Kind};
-use toml::Value;
+use starling_service::settings::kind::{self, Checked, List};
 
 use super::{
     observation::{self, Attribute},
@@ -99,31 +98,10 @@ impl fmt::Display for Mapping {
 }
 
 /// Rules, in the settings.
-#[derive(Debug)]
-pub(crate) struct MappingList;
-
-impl Kind for MappingList {
-    type Value = Vec<Mapping>;
-
-    fn wanted(&self) -> String {
-        format!(
-            "a list of at most {MAPPINGS_MAX}, each \"NAME ROLE PROTOCOL\" with a role of duration, requests or active and \
-             a protocol of http (its version by the attributes), http1, http2, http3, websocket or grpc; durations may have \
-             a unit after it"
-        )
-    }
-
-    fn read(&self, given: &Given, wrong: &mut Vec<String>) -> Option<Self::Value> {
-        let texts =
-            starling_service::settings::kind::list(0..=MAPPINGS_MAX, starling_service::settings::kind::text(1..=256));
-        let texts = texts.read(given, wrong)?;
-        let parsed = texts.iter().map(|text| Mapping::parse(text).map_err(|what| wrong.push(what)).ok());
-        parsed.collect::<Vec<_>>().into_iter().collect()
-    }
-
-    fn show(&self, value: &Self::Value) -> Option<Value> {
-        Some(Value::Array(value.iter().map(|mapping| Value::String(mapping.to_string())).collect()))
-    }
+pub(crate) const fn mapping_list() -> List<Checked<Mapping>> {
+    const WANTED: &str = "\"NAME ROLE PROTOCOL\" with a role of duration, requests or active and a protocol of http (its version by \
+                          the attributes), http1, http2, http3, websocket or grpc; durations may have a unit after it";
+    kind::list(0..=MAPPINGS_MAX, kind::parsed(|| WANTED.to_owned(), Mapping::parse, Mapping::to_string))
 }
 
 /// What `name` means, by the semantic conventions or by a rule.

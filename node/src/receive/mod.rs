@@ -3,7 +3,7 @@
 //! [`AppReceiver`] takes [`Observation`]s and gives samples, without input or output: one [`AppReceiver::take`] per
 //! observation, one [`AppReceiver::cut`] per second. What servers report of their requests becomes the traffic model
 //! ([`traffic`], [`mapping`]); everything else becomes application series within bounds ([`application`]). [`otlp`] makes
-//! observations of OTLP, [`statsd`] of StatsD.
+//! observations of OTLP, [`statsd`] of StatsD, [`prometheus`] of what it scrapes.
 //!
 //! - Observations count from the second on in which they arrive, whatever time they carry: a second that was sent cannot
 //!   change. What covers more than a second is counted evenly over as many seconds ([`playout`]).
@@ -22,11 +22,13 @@ mod observation;
 mod otlp;
 mod playout;
 mod point;
+mod prometheus;
 mod refusal;
 mod sets;
 mod shared;
 mod statsd;
 mod traffic;
+mod wire;
 
 use std::time::Duration;
 
@@ -38,9 +40,11 @@ use starling_proto::{
 };
 
 pub use mapping::Mapping;
-pub(crate) use mapping::MappingList;
+pub(crate) use mapping::mapping_list;
 pub(crate) use observation::Moment;
 pub(crate) use otlp::{OtlpPorts, serve};
+pub use prometheus::ScrapeTarget;
+pub(crate) use prometheus::{ScrapeSettings, serve as serve_scrapes, target_list};
 pub(crate) use refusal::{Outcome, Refusal};
 pub(crate) use shared::{SharedReceiver, WhichCut};
 pub use statsd::NegativeGauges;
@@ -51,7 +55,7 @@ use cumulative::Cumulative;
 use fixed::Fixed;
 use levels::Levels;
 use mapping::Timed;
-use observation::{Number, Observation, Reading, Temporality};
+use observation::{Attribute, Number, Observation, Reading, Temporality};
 use playout::{Amount, Place, Playout, Span, Target};
 use point::Point;
 use sets::Sets;
@@ -283,6 +287,13 @@ impl AppReceiver {
             Target::Requests { .. } | Target::Counter { .. } => {}
         }
         self.counts().count(target, Amount::Histogram(values), now.monotonic)
+    }
+
+    /// Notes that durations of `metric` are on their way, if it stands for durations.
+    fn expect_durations(&mut self, metric: &str, service: Option<&str>, attributes: &[Attribute<'_>], now: Moment) {
+        if let Some(Role::Duration { speaks, .. }) = self.role(metric) {
+            self.timed.note(service, traffic::protocol(speaks, attributes), now.monotonic);
+        }
     }
 
     fn role(&self, metric: &str) -> Option<Role> {

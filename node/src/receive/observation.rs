@@ -1,6 +1,6 @@
 //! What applications say, in one form for all receivers.
 //!
-//! Every receiver (OTLP, StatsD) turns what arrives into [`Observation`]s; everything behind it knows only these. Identity is
+//! Every receiver (OTLP, StatsD, Prometheus) turns what arrives into [`Observation`]s; everything behind it knows only these. Identity is
 //! resource, scope, name and attributes; the type of a number, the unit and the shape of a histogram are
 //! representation and may change from one observation of a stream to the next.
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use starling_proto::series::SeriesError;
+use starling_service::metrics::{By, Counter};
 
 /// Different refusals named to the sender; the others are only counted.
 const NAMED_MAX: usize = 5;
@@ -134,6 +135,14 @@ impl Outcome {
         match self.refused.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, n)) => *n += points,
             None => self.refused.push((reason, points)),
+        }
+    }
+
+    /// Counts what was taken, and what was refused by reason.
+    pub(crate) fn count_in(&self, taken: &Counter, refused: &By<Counter>) {
+        taken.add(self.taken);
+        for &(reason, points) in &self.refused {
+            refused.of(reason).add(points);
         }
     }
 

@@ -30,6 +30,9 @@ pub(crate) struct ReceiverCut {
     pub(crate) size: ReceiverSize,
 }
 
+/// The time of the daemon's start: what was measured before it has a time too.
+const BEFORE: Duration = Duration::from_secs(3_600);
+
 /// The receiver that servers fill and the sampler empties. The lock is held for one metric or one cut, never across an
 /// await.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ impl SharedReceiver {
     /// A receiver that begins now; see [`AppReceiver::new`].
     pub(crate) fn new(limits: ReceiverLimits, mappings: Vec<Mapping>) -> Self {
         let started = Instant::now();
-        let now = Moment { unix_ns: clock::unix_ns(), monotonic: Duration::ZERO };
+        let now = Moment { unix_ns: clock::unix_ns(), monotonic: BEFORE };
         Self { receiver: Arc::new(Mutex::new(AppReceiver::new(limits, mappings, now))), started }
     }
 
@@ -58,7 +61,7 @@ impl SharedReceiver {
     }
 
     pub(super) fn now(&self) -> Moment {
-        Moment { unix_ns: clock::unix_ns(), monotonic: self.started.elapsed() }
+        Moment { unix_ns: clock::unix_ns(), monotonic: BEFORE + self.started.elapsed() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, AppReceiver> {

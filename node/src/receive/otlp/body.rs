@@ -82,6 +82,21 @@ impl Whole {
         }
     }
 
+    /// The same, of a body in snappy's block format.
+    ///
+    /// # Errors
+    /// [`Failure`], also for what is not snappy.
+    pub(super) fn unsnapped(&self, held: &Arc<Semaphore>) -> Result<Self, Failure> {
+        let wrong = |error: snap::Error| Failure::Malformed(format!("the body is not snappy: {error}"));
+        let length = snap::raw::decompress_len(&self.bytes).map_err(wrong)?;
+        if length > MESSAGE_BYTES_MAX {
+            return Err(Failure::TooLong);
+        }
+        let place = reserve(held, REQUEST_BYTES + length)?;
+        let bytes = snap::raw::Decoder::new().decompress_vec(&self.bytes).map_err(wrong)?;
+        Ok(Self { bytes, place })
+    }
+
     /// The one message in the body of a gRPC request, and whether it is compressed.
     ///
     /// # Errors

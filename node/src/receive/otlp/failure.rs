@@ -7,7 +7,7 @@ use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
 
-use super::weigh::WireError;
+use crate::receive::wire::WireError;
 
 /// Longest message, before and after decompression: what every gRPC receiver takes unless set otherwise, about 20,000
 /// points of 200 bytes.

@@ -15,6 +15,7 @@ use super::{
     failure::Failure,
     grpc::is_grpc,
     intake::{Intake, Signal},
+    write,
 };
 
 /// As it is named in log lines and metrics.
@@ -32,11 +33,13 @@ pub(super) async fn answer(intake: Arc<Intake>, grpc_port: u16, request: Request
         return tonic::Status::unimplemented(advice).into_http();
     }
     let signal = match request.uri().path() {
+        write::PATH => return write::answer(intake, request).await,
         "/v1/metrics" => Signal::Metrics,
         "/v1/traces" => Signal::Traces,
         "/v1/logs" => Signal::Logs,
         _ => {
-            let advice = "OTLP over HTTP here: POST /v1/metrics; OTEL_EXPORTER_OTLP_ENDPOINT has no path";
+            let advice = "OTLP over HTTP here: POST /v1/metrics; OTEL_EXPORTER_OTLP_ENDPOINT has no path. Remote write: \
+                          POST /api/v1/write";
             let what: String = request.uri().path().chars().take(100).collect();
             intake.note_foreign(PORT, &what, advice);
             return (StatusCode::NOT_FOUND, format!("{advice}\n")).into_response();

@@ -1,11 +1,17 @@
 //! Takes one complete OTLP message, whichever way it came.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use opentelemetry_proto::tonic::{collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::Metric};
 use prost::Message;
 use starling_service::log::LogLimiter;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
 use tracing::warn;
 
 use super::{
@@ -17,7 +23,11 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    receive::{Outcome, SharedReceiver, traffic},
+    receive::{
+        Outcome, SharedReceiver,
+        prometheus::{Version, Writes, Written},
+        traffic,
+    },
 };
 
 /// Memory of all messages that are decoded at once, and so of the largest one that is taken. A message of
@@ -29,6 +39,8 @@ const UNIT: usize = 1024;
 const WAIT_MAX: Duration = Duration::from_secs(3);
 /// Points converted under one lock: about a millisecond.
 const POINTS_PER_TURN: usize = 200;
+/// How often histograms of remote write are looked at, as long as there are any.
+const SETTLE_EVERY: Duration = Duration::from_millis(500);
 /// Lines of one kind in the log come at most this often.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
@@ -76,6 +88,10 @@ pub(super) struct Intake {
     pub(super) held: Arc<Semaphore>,
     /// Memory that decoded messages may still take.
     decoding: Semaphore,
+    /// What remote write keeps between requests.
+    writes: Mutex<Writes>,
+    /// Told when histograms are being put together there.
+    unsettled: Notify,
     refused: LogLimiter,
     failed: LogLimiter,
     foreign: LogLimiter,
@@ -90,6 +106,8 @@ impl Intake {
             metrics,
             held: Arc::new(Semaphore::new(HELD_BYTES_MAX)),
             decoding: Semaphore::new(DECODED_BYTES_MAX / UNIT),
+            writes: Mutex::new(Writes::default()),
+            unsettled: Notify::new(),
             refused: lines(),
             failed: lines(),
             foreign: lines(),
@@ -133,7 +151,8 @@ impl Intake {
                 }
             }
         }
-        self.metrics.otlp(outcome.taken, &outcome.refused);
+        self.metrics.otlp_requests.inc();
+        outcome.count_in(&self.metrics.otlp_points, &self.metrics.otlp_refused);
         Ok(ExportResponse { partial_success: self.partial_success(&outcome) })
     }
 
@@ -143,6 +162,56 @@ impl Intake {
             decode::take(&mut self.receiver.lock(), origin, metric, &part, now, outcome);
             // Gives way by the runtime's own budget, so that a large request does not hold up the second's cut.
             tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    /// Takes a request of remote write, decompressed.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`]; what stands before the place where it breaks off was taken.
+    pub(super) fn take_write(&self, version: Version, body: &[u8]) -> Result<Written, Failure> {
+        let written = self.writes().take(version, body, &self.receiver)?;
+        self.unsettled.notify_one();
+        self.metrics.write_requests.inc();
+        self.note_written(&written.outcome);
+        Ok(written)
+    }
+
+    /// Hands over histograms of remote write of which no more comes, for ever.
+    pub(super) async fn settle(&self) {
+        loop {
+            self.unsettled.notified().await;
+            loop {
+                sleep(SETTLE_EVERY).await;
+                let outcome = self.writes().settle(&self.receiver);
+                self.note_written(&outcome);
+                if self.writes().is_settled() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Hands over what is left of remote write: no more comes.
+    pub(super) fn settle_all(&self) {
+        let outcome = self.writes().settle_all(&self.receiver);
+        self.note_written(&outcome);
+    }
+
+    fn writes(&self) -> MutexGuard<'_, Writes> {
+        // A panic inside is a bug; what was taken before it is still right.
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_written(&self, outcome: &Outcome) {
+        outcome.count_in(&self.metrics.write_samples, &self.metrics.write_refused);
+        let refused = outcome.refused_total();
+        if refused == 0 {
+            return;
+        }
+        self.receiver.lock().count_refused(refused);
+        if let Some(left_out) = self.refused.allow() {
+            warn!(left_out, refused, taken = outcome.taken, detail = %outcome, "samples of remote write refused");
         }
     }
 

@@ -1,4 +1,5 @@
-//! OTLP: decoded into observations ([`decode`]), served over gRPC ([`grpc`]) and HTTP ([`http`]) by one [`intake`].
+//! OTLP: decoded into observations ([`decode`]), served over gRPC ([`grpc`]) and HTTP ([`http`]) by one [`intake`];
+//! and remote write of Prometheus on the port of HTTP ([`mod@write`]).
 
 mod body;
 mod decode;
@@ -13,5 +14,6 @@ pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 mod weigh;
+mod write;
 
 pub(crate) use server::{OtlpPorts, serve};

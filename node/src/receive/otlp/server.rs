@@ -38,8 +38,18 @@ pub(crate) async fn serve(
     };
     let over_grpc = serve_on(grpc_listener, over_grpc, listening.clone(), shutdown.clone());
     let Some((http_listener, _)) = http else { return over_grpc.await };
-    let over_http = Router::new().fallback(move |request: Request| http::answer(intake, grpc_address.port(), request));
-    tokio::try_join!(over_grpc, serve_on(http_listener, over_http, listening, shutdown)).map(|_| ())
+    let over_http = {
+        let intake = Arc::clone(&intake);
+        Router::new().fallback(move |request: Request| http::answer(intake, grpc_address.port(), request))
+    };
+    let both =
+        async { tokio::try_join!(over_grpc, serve_on(http_listener, over_http, listening, shutdown)).map(|_| ()) };
+    let ended = tokio::select! {
+        ended = both => ended,
+        () = intake.settle() => Ok(()),
+    };
+    intake.settle_all();
+    ended
 }
 
 /// HTTP/1.1 and HTTP/2 on both: who takes one port for the other gets an answer.

@@ -11,7 +11,8 @@ use opentelemetry_proto::tonic::{
         ScopeMetrics, SummaryDataPoint, summary_data_point::ValueAtQuantile,
     },
 };
-use starling_proto::varint::{Reader, VarintError};
+
+use crate::receive::wire::{WireError, each_field};
 
 /// A list grows by doubling: its last step holds up to twice what is in it.
 const GROWTH: usize = 2;
@@ -62,15 +63,6 @@ static ARRAY: Kind = kind(0, &[(1, &ELEMENT)]);
 static ELEMENT: Kind = kind(size_of::<AnyValue>(), &[(5, &ARRAY), (6, &LIST)]);
 static LIST: Kind = kind(0, &[(1, &KEY_VALUE)]);
 
-/// Why bytes are no message of protocol buffers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WireError {
-    #[error("the message is not protocol buffers: {0}")]
-    Number(#[from] VarintError),
-    #[error("the message is not protocol buffers: wire type {0}")]
-    WireType(u64),
-}
-
 /// At most how many bytes an `ExportMetricsServiceRequest` takes once it is decoded, beside its own.
 ///
 /// # Errors
@@ -86,7 +78,7 @@ fn weigh(bytes: &[u8], kind: &Kind, depth: usize) -> Result<usize, WireError> {
     let mut weight = 0usize;
     each_field(bytes, |number, value| {
         let child = kind.fields.iter().find(|(field, _)| *field == number);
-        weight = weight.saturating_add(match (value, child) {
+        weight = weight.saturating_add(match (value.bytes(), child) {
             (Some(inner), Some((_, child))) => GROWTH * child.bytes + weigh(inner, child, depth + 1)?,
             (Some(inner), None) => inner.len() * kind.factor,
             // A number that stands alone may be one of a list of numbers.
@@ -105,7 +97,7 @@ pub(super) fn count(bytes: &[u8], path: &[u64]) -> Result<u64, WireError> {
     let Some((&first, rest)) = path.split_first() else { return Ok(1) };
     let mut found = 0;
     each_field(bytes, |number, value| {
-        if let Some(inner) = value
+        if let Some(inner) = value.bytes()
             && number == first
         {
             found += count(inner, rest)?;
@@ -113,38 +105,6 @@ pub(super) fn count(bytes: &[u8], path: &[u64]) -> Result<u64, WireError> {
         Ok(())
     })?;
     Ok(found)
-}
-
-/// Calls `take` with the number of each field, and with its bytes when it has a length.
-fn each_field<'a>(
-    bytes: &'a [u8],
-    mut take: impl FnMut(u64, Option<&'a [u8]>) -> Result<(), WireError>,
-) -> Result<(), WireError> {
-    let mut reader = Reader::new(bytes);
-    while !reader.is_empty() {
-        let key = reader.u64()?;
-        let value = match key & 7 {
-            0 => {
-                reader.u64()?;
-                None
-            }
-            1 => {
-                reader.take(8)?;
-                None
-            }
-            2 => {
-                let length = usize::try_from(reader.u64()?).unwrap_or(usize::MAX);
-                Some(reader.take(length)?)
-            }
-            5 => {
-                reader.take(4)?;
-                None
-            }
-            other => return Err(WireError::WireType(other)),
-        };
-        take(key >> 3, value)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -239,14 +239,11 @@ impl Gathered {
     fn flush_table(&self, table: &mut Table) {
         let now = self.receiver.now();
         let outcome = table.flush(&mut self.receiver.lock(), now);
-        self.metrics.statsd_samples.add(outcome.taken);
+        outcome.count_in(&self.metrics.statsd_samples, &self.metrics.statsd_refused);
         self.metrics.statsd_streams.set(table.len() as f64);
         let refused = outcome.refused_total();
         if refused == 0 {
             return;
-        }
-        for &(reason, samples) in &outcome.refused {
-            self.metrics.statsd_refused.of(reason).add(samples);
         }
         if let Some(left_out) = self.refused.allow() {
             warn!(left_out, refused, taken = outcome.taken, detail = %outcome, "StatsD lines refused");
@@ -272,5 +269,68 @@ impl Gathered {
                  several lines in a datagram"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::{Mapping, NegativeGauges, ReceiverLimits, StatsdSettings, WhichCut};
+    use starling_proto::series::Value;
+    use starling_service::metrics::Registry;
+    use tokio::io::AsyncWriteExt as _;
+
+    #[tokio::test]
+    async fn frames_are_taken_whole_and_what_is_none_ends_its_connection_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stream.sock");
+        let settings = StatsdSettings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            is_spare: false,
+            socket: None,
+            stream_socket: Some(path.clone()),
+            receive_buffer: 1 << 20,
+        };
+        let limits = ReceiverLimits { series: 10, streams: 10, stale_after: Duration::from_secs(60) };
+        let receiver = SharedReceiver::new(limits, Mapping::defaults());
+        let rules = StatsdRules {
+            mappings: Mapping::defaults(),
+            negative_gauges: NegativeGauges::Auto,
+            gauges_hold: Duration::from_secs(60),
+            streams: 10,
+        };
+        let metrics = Arc::new(Metrics::new(&mut Registry::default()));
+        let stop = CancellationToken::new();
+        let ports = StatsdPorts::open(&settings).unwrap();
+        let serving = tokio::spawn(serve(ports, receiver.clone(), rules, Arc::clone(&metrics), stop.clone()));
+
+        let mut good = UnixStream::connect(&path).await.unwrap();
+        let mut bad = UnixStream::connect(&path).await.unwrap();
+        let frame = |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+        let bytes = [frame("a:1|c"), frame(""), frame("a:2|c\nb:1|c")].concat();
+        // In pieces, as a busy host gives them.
+        for piece in bytes.chunks(3) {
+            good.write_all(piece).await.unwrap();
+        }
+        bad.write_all(&frame("a:10|c")).await.unwrap();
+        bad.write_all(&70_000u32.to_le_bytes()).await.unwrap();
+        assert_eq!(bad.read(&mut [0; 8]).await.unwrap_or(0), 0, "it is closed");
+        good.write_all(&frame("a:100|c")).await.unwrap();
+        let mut others = Vec::new();
+        for _ in 0..CONNECTIONS_MAX + 5 {
+            others.push(UnixStream::connect(&path).await.unwrap());
+        }
+        let mut last = others.pop().unwrap();
+        assert_eq!(last.read(&mut [0; 8]).await.unwrap_or(0), 0, "there are too many");
+        drop(good);
+        // What was read is handed over at the end.
+        sleep(Duration::from_millis(100)).await;
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+        let mut samples = Vec::new();
+        let cut = receiver.cut(WhichCut::Last, &mut samples);
+        let a = samples.iter().find(|sample| sample.series.name() == "a").map(|sample| sample.value.clone());
+        assert_eq!((a, cut.refused), (Some(Value::Counter(113)), 1));
+        assert!(!path.exists());
     }
 }

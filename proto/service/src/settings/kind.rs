@@ -196,6 +196,16 @@ impl<T> Kind for Checked<T> {
     }
 }
 
+/// A text that means something to one program: what is wanted, how it is read, and how it is shown.
+#[must_use]
+pub const fn parsed<T>(
+    wanted: fn() -> String,
+    check: fn(&str) -> Result<T, String>,
+    show: fn(&T) -> String,
+) -> Checked<T> {
+    Checked { wanted, check, show }
+}
+
 /// A text of a number of characters within a range.
 #[must_use]
 pub const fn text(range: RangeInclusive<usize>) -> Text {
