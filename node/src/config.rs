@@ -59,10 +59,10 @@ starling_service::settings! {
         pub statsd_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8125)), kind::listen();
         /// Where StatsD is taken by datagrams on a unix socket as well. Every user of this host may write to it.
         pub statsd_socket: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
-            example "\"/run/starling/statsd.sock\"";
+            example "\"/run/starling-node/statsd.sock\"";
         /// Where StatsD is taken by connections on a unix socket as well: DogStatsD's unixstream://. Likewise.
         pub statsd_stream_socket: Option<PathBuf> = None, kind::optional(kind::absolute_path()),
-            example "\"/run/starling/statsd-stream.sock\"";
+            example "\"/run/starling-node/statsd-stream.sock\"";
         /// Bytes of datagrams that may wait in the kernel, on each socket. What comes beyond is dropped by the kernel, and
         /// counted for UDP. The kernel gives at most net.core.rmem_max.
         pub statsd_receive_buffer: usize = 4 << 20, kind::number_of("bytes", 64 << 10..=256 << 20);
@@ -274,10 +274,10 @@ mod tests {
             spool_dir: config.spool_dir.clone(),
             labels: config.labels.clone(),
             tls: config.tls.clone(),
-            statsd_socket: Some("/run/starling/statsd.sock".into()),
+            statsd_socket: Some("/run/starling-node/statsd.sock".into()),
             scrape_targets: config.scrape_targets.clone(),
             scrape_files: vec!["/etc/starling/targets/*.json".into()],
-            statsd_stream_socket: Some("/run/starling/statsd-stream.sock".into()),
+            statsd_stream_socket: Some("/run/starling-node/statsd-stream.sock".into()),
             ..Config::default()
         };
         assert_eq!(config, defaults);
