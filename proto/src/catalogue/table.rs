@@ -121,7 +121,8 @@ catalogue! {
     CPU_COUNT = gauge("system.cpu.logical.count", "{cpu}").shown("Logical processors", Unit::Number);
     /// Busy share of all cores of a node in a tenth of a second, or in what `fine_hz` says, 0 to 1: over nodes that of
     /// all their tenths. What comes close to 1 here and not in the mean is a burst.
-    FINE_CPU = histogram("system.cpu.utilization.fine", "1").scale(4).shown("CPU, fine", Unit::Share).good(Good::Down);
+    FINE_CPU = histogram("system.cpu.utilization.fine", "1").scale(4).shown("CPU, fine", Unit::Share).good(Good::Down)
+        .charted(&[chart("cpu.p99").of(Statistic::P99)]);
     /// Threads that run or could run if a processor were free, at each look of the fine grain, without the one that looks.
     FINE_RUN_QUEUE = histogram("system.cpu.run_queue.fine", "{thread}").shown("Run queue, fine", Unit::Number)
         .good(Good::Down);

@@ -34,6 +34,7 @@ export const CHARTS = {
   "connections.total": { title: "Connections", unit: "number", good: "neither", ofNode: false },
   "connections.active": { title: "Active connections", unit: "number", good: "neither", ofNode: false },
   "cpu.total": { title: "CPU", unit: "share", good: "down", ofNode: false },
+  "cpu.p99": { title: "CPU, fine", unit: "share", good: "down", ofNode: false },
   "memory.used_ratio": { title: "Memory", unit: "share", good: "down", ofNode: false },
   "network.received": { title: "Network", unit: "bytesPerSecond", good: "neither", ofNode: false },
   "network.sent": { title: "Network", unit: "bytesPerSecond", good: "neither", ofNode: false },

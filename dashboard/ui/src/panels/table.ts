@@ -90,7 +90,7 @@ export const PANELS = {
   requests: byProtocol("Requests by protocol", "per second", "short"),
   latency: panel("Latency", "percentiles per second", [["latency.p50", "p50", "c-h3"], ["latency.p95", "p95", "c-h2"], ["latency.p99", "p99", "c-grpc"]], NONE_NOW),
   errors: panel("Errors", "per second", [["errors.total", "errors", "c-grpc", "fill"]], NO_REQUESTS),
-  cpu: panel("CPU", "share of all cores", [["cpu.total", "busy", "c-h2", "fill"]], without("processor")),
+  cpu: panel("CPU", "share of all cores", [["cpu.total", "busy", "c-h2", "fill"], ["cpu.p99", "p99 of 100 ms", "c-grpc"]], without("processor")),
   memory: panel("Memory", "", [["memory.application", "application", "c-h2"], ["memory.buffer_cache", "cache", "c-h1"], ["memory.system", "system", "c-ws"]], without("memory"), { stacked: true }),
   load: panel("Load average", "", [["load.1m", "1 min", "c-h2"], ["load.5m", "5 min", "c-h1"], ["load.15m", "15 min", "c-h3"]], without("load")),
   network: panel("Network", "bit/s", [["network.received", "received", "c-h3", "fill"], ["network.sent", "sent", "c-h2"]], without("network"), { scale: BITS, onNode: true }),
