@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use starling_proto::{catalogue, histogram::Histogram, series::Series};
 
-use super::super::{cpu, family, pressure, sink::Sink};
+use super::super::{family, pressure, sink::Sink};
 use super::sources::{Look, RESOURCES};
 
 /// Most looks that wait for the second to be cut: a minute of them at the highest rate. Further ones are not taken, and
@@ -66,8 +66,8 @@ impl Second {
         if elapsed.is_zero() {
             return;
         }
-        if let Some((before, now)) = before.cpu.zip(now.cpu)
-            && let Some(busy) = cpu::busy_between(&before, &now)
+        if let Some((before, now)) = before.busy.zip(now.busy)
+            && let Some(busy) = before.share(now, elapsed.as_secs_f64())
         {
             self.push(CPU, share(busy));
         }
@@ -164,12 +164,12 @@ mod tests {
     use proptest::prelude::*;
     use starling_proto::series::Value;
 
-    use super::*;
+    use super::{super::busy::Busy, *};
 
     fn look(at: Instant, ms: u64, busy: u64, idle: u64, disk: u64) -> Look {
         Look {
             at: at + Duration::from_millis(ms),
-            cpu: Some([busy, 0, 0, idle, 0, 0, 0, 0]),
+            busy: Some(Busy::Ticks([busy, 0, 0, idle, 0, 0, 0, 0])),
             running: Some(2),
             waited_us: [Some(busy * 10_000), None, Some(0)],
             disk: Some([disk, 0]),

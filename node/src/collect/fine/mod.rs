@@ -5,6 +5,7 @@
 //! the 99th percentile of all tenths of a second of all nodes exists. Beside it stands how much busier the busiest look
 //! was than the mean. A look that hangs keeps this thread and nothing else.
 
+mod busy;
 mod grain;
 mod sources;
 

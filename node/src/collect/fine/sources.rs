@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use super::super::{
-    CollectConfig, CollectError, cpu, disk,
+    CollectConfig, CollectError, disk,
     kept::{KeptFile, Shape},
     network,
     pressure::{self, Line},
@@ -12,12 +12,14 @@ use super::super::{
     text,
 };
 
+use super::busy::{Busy, Processors};
+
 /// Resources with pressure.
 pub(super) const RESOURCES: usize = pressure::RESOURCES.len();
 
 /// What is read again and again.
 pub(super) struct Sources {
-    stat: KeptFile,
+    processors: Processors,
     pressure: [KeptFile; RESOURCES],
     diskstats: KeptFile,
     block: PathBuf,
@@ -48,7 +50,7 @@ struct Interfaces {
 #[derive(Debug, Clone)]
 pub(super) struct Look {
     pub(super) at: Instant,
-    pub(super) cpu: Option<cpu::Times>,
+    pub(super) busy: Option<Busy>,
     /// Threads that run or could, without the one that looks.
     pub(super) running: Option<u64>,
     /// Microseconds in which at least one task waited.
@@ -63,7 +65,7 @@ impl Sources {
     pub(super) fn new(config: &CollectConfig) -> Self {
         let proc = |name: &str| config.procfs.join(name);
         Self {
-            stat: KeptFile::new(proc("stat"), Shape::Single),
+            processors: Processors::new(config),
             pressure: pressure::RESOURCES.map(|name| KeptFile::new(proc("pressure").join(name), Shape::Single)),
             diskstats: KeptFile::new(proc("diskstats"), Shape::Records),
             block: config.sysfs.join("block"),
@@ -82,15 +84,14 @@ impl Sources {
         let mut error = None;
         let mut look = Look {
             at: Instant::now(),
-            cpu: None,
+            busy: None,
             running: None,
             waited_us: [None; RESOURCES],
             disk: None,
             network: None,
         };
-        match self.stat.read() {
-            Ok(Some(stat)) => (look.cpu, look.running) = (cpu::whole(stat), running(stat)),
-            Ok(None) => {}
+        match self.processors.look() {
+            Ok(seen) => (look.busy, look.running) = seen,
             Err(why) => error = Some(why),
         }
         for (file, waited) in self.pressure.iter_mut().zip(&mut look.waited_us) {
@@ -156,15 +157,6 @@ fn count(before: &mut Both, now: [u64; 2], total: &mut [u64; 2]) {
     }
 }
 
-/// From the end: the line of interrupts before it is long.
-fn running(stat: &[u8]) -> Option<u64> {
-    /// It is the third line from the end, before that of the soft interrupts and an empty one.
-    const LINES_MAX: usize = 8;
-    let line =
-        stat.rsplit(|&byte| byte == b'\n').take(LINES_MAX).find_map(|line| line.strip_prefix(b"procs_running "))?;
-    Some(text::number(line.trim_ascii())?.saturating_sub(1))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -201,7 +193,7 @@ mod tests {
         let mut sources = Sources::new(&config);
         let (first, error) = sources.look();
         assert!(error.is_none(), "{error:?}");
-        assert_eq!(first.cpu.map(|times| times.iter().sum::<u64>()), Some(106));
+        assert_eq!(first.busy, Some(Busy::Ticks([5, 0, 1, 100, 0, 0, 0, 0])));
         assert_eq!((first.running, first.waited_us), (Some(2), [Some(500), None, None]));
         assert_eq!((first.disk, first.network), (Some([0, 0]), Some([0, 0])), "nothing to compare with");
         write("diskstats", &(disk(104) + "nonsense\n"));
@@ -212,13 +204,5 @@ mod tests {
         write("net/dev", "a\nb\nveth1: 1300 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n");
         let (third, _) = sources.look();
         assert_eq!((third.disk, third.network), (Some([2048, 0]), Some([300, 0])), "one went back, one went");
-    }
-
-    #[test]
-    fn the_run_queue_is_found_from_the_end() {
-        assert_eq!(running(b"procs_running 1\nprocs_blocked 0\nsoftirq 5\n"), Some(0));
-        for bad in ["", "procs_running\n", "procs_running x\n", "procs_running -1\n"] {
-            assert_eq!(running(bad.as_bytes()), None, "{bad:?}");
-        }
     }
 }
