@@ -42,6 +42,9 @@ fn config(aggregator: &str) -> Config {
         admin_listen: "127.0.0.1:0".parse().expect("an address"),
         otlp_listen: "127.0.0.1:0".parse().expect("an address"),
         otlp_http_listen: "127.0.0.1:0".parse().expect("an address"),
+        statsd_listen: "127.0.0.1:0".parse().expect("an address"),
+        // What one test leaves on the disk would be handed over by another, whose daemon has the same name.
+        spool: false,
         ..Config::default()
     }
 }
