@@ -49,7 +49,7 @@ starling_service::settings! {
         pub otlp: bool = true, kind::flag();
         /// Where OTLP over gRPC is taken.
         pub otlp_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 4317)), kind::listen();
-        /// Where OTLP over HTTP (protocol buffers) is taken, and remote write of Prometheus (/api/v1/write). Left at its default it is done without when the port is taken
+        /// Where OTLP over HTTP (protocol buffers or JSON) is taken, and remote write of Prometheus (/api/v1/write). Left at its default it is done without when the port is taken
         /// and otlp_listen was set: it is another daemon's or collector's then.
         pub otlp_http_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 4318)), kind::listen();
         /// Take StatsD and DogStatsD.

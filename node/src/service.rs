@@ -41,6 +41,8 @@ const RECEIVER_GRACE: Duration = Duration::from_secs(1);
 const SAMPLER_GRACE: Duration = Duration::from_secs(2);
 /// How long the facts of the host may take to read. Usually a millisecond.
 const FACTS_WITHIN: Duration = Duration::from_secs(1);
+/// Folder of frames for clusters without certificates; no trust domain has such a letter.
+const PLAIN: &str = "PLAIN";
 /// How long reading what starts before left may take: 25 MB, where aggregators were away for a quarter of an hour.
 const SPOOL_WITHIN: Duration = Duration::from_secs(10);
 /// How long the admin port has to finish an answer.
@@ -250,8 +252,11 @@ async fn otlp_ports(config: &Config) -> Result<OtlpPorts, listen::ListenError> {
 }
 
 /// The frames that starts before left on the disk. A disk that does not answer, or that cannot be written, costs only that.
+///
+/// Each cluster has a folder of its own: what was cut for one is never sent to another. In plain text they have no names.
 async fn open_spool(config: &Config, uplink: &UplinkConfig) -> Option<(Spool, Found)> {
-    let folder = config.spool_folder()?;
+    let cluster = uplink.security.identity().map(|own| own.trust_domain);
+    let folder = config.spool_folder()?.join(cluster.as_deref().unwrap_or(PLAIN));
     let (node, boot) = (uplink.node_id.clone(), uplink.machine.boot.unwrap_or_default());
     let now = u32::try_from(clock::unix().as_secs()).unwrap_or(u32::MAX);
     let shown = folder.display().to_string();

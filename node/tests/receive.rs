@@ -324,11 +324,55 @@ async fn otlp_over_http_is_taken_like_over_grpc() {
     assert_eq!(status, 413);
     let (status, ..) = http(otlp_http, &post("/v1/metrics", "\r\ncontent-encoding: zstd"), &message).await;
     assert_eq!(status, 415);
-    let (status, _, body) = http(otlp_http, "POST /v1/metrics HTTP/1.1\r\ncontent-type: application/json", b"{}").await;
+    let (status, _, body) = http(otlp_http, "POST /v1/metrics HTTP/1.1\r\ncontent-type: text/plain", b"{}").await;
     assert!(status == 415 && String::from_utf8_lossy(&body).contains("http/protobuf"), "{status}: {body:?}");
     assert_eq!(http(otlp_http, "GET /v1/metrics HTTP/1.1", b"").await.0, 405);
     let (status, _, body) = http(otlp_http, &post("/", ""), &message).await;
     assert!(status == 404 && String::from_utf8_lossy(&body).contains("POST /v1/metrics"), "{status}: {body:?}");
+    daemon.stop().await;
+}
+
+/// A counter as the web and scripts send it, by its total at a time after the start.
+fn json_requests(total: u64, after_s: u64) -> String {
+    let (start, time) = (1_700_000_000_000_000_000u64, 1_700_000_000_000_000_000 + after_s * 1_000_000_000);
+    format!(
+        r#"{{"resourceMetrics":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"web"}}}}]}},
+        "scopeMetrics":[{{"scope":{{"name":"page"}},"metrics":[{{"name":"clicks","unit":"{{click}}","sum":{{
+        "aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{{"startTimeUnixNano":"{start}",
+        "timeUnixNano":"{time}","asInt":"{total}","attributes":[]}}]}}}}]}}]}}]}}"#
+    )
+}
+
+#[tokio::test]
+async fn otlp_as_json_is_taken_and_answered_in_kind() {
+    let aggregator = FakeAggregator::start("agg-1", ACKS).await;
+    let daemon = start(config(&aggregator.address.to_string())).await;
+    let otlp_http = daemon.running.address("otlp_http").expect("an open port");
+    let json = |path: &str| format!("POST {path} HTTP/1.1\r\ncontent-type: application/json; charset=utf-8");
+    for (total, after) in [(5, 1), (47, 2)] {
+        let (status, head, body) = http(otlp_http, &json("/v1/metrics"), json_requests(total, after).as_bytes()).await;
+        assert_eq!((status, &body[..]), (200, &b"{}"[..]), "{head}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+    }
+    let clicks = |seen: &Seen| {
+        let all = seen.contents.values().flat_map(|content| &content.samples);
+        let of = |sample: &starling_proto::series::Sample| match sample.value {
+            Value::Counter(n) if sample.series.name() == "clicks" => n,
+            _ => 0,
+        };
+        all.map(of).sum::<u64>()
+    };
+    aggregator.until("what was clicked between the two", |seen| clicks(seen) >= 42).await;
+    let (status, _, body) = http(otlp_http, &json("/v1/metrics"), b"{\"resourceMetrics\":7}").await;
+    let said = String::from_utf8_lossy(&body).into_owned();
+    assert!(status == 400 && said.contains("\"code\":3") && said.contains("line 1 column"), "{status}: {said}");
+    let spans = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{},{}]}]}]}"#;
+    let (status, _, body) = http(otlp_http, &json("/v1/traces"), spans).await;
+    let said = String::from_utf8_lossy(&body).into_owned();
+    assert!(
+        status == 200 && said.contains(r#""rejectedSpans":"2""#) && said.contains("OTEL_TRACES_EXPORTER"),
+        "{said}"
+    );
     daemon.stop().await;
 }
 

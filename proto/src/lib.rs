@@ -47,8 +47,6 @@ pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
 
 /// The `.proto` files of a build, relative to the folder `proto`.
 pub const PROTO_FILES: &[&str] = &[
-    "starling/v1/history.proto",
-    "starling/v1/sections.proto",
     "starling/v1/ingest.proto",
     "starling/v1/alerts.proto",
     "starling/v1/peer.proto",

@@ -13,7 +13,7 @@ const ui = join(dirname(fileURLToPath(import.meta.url)), "..");
 const protos = join(ui, "..", "..", "proto", "proto");
 const committed = join(ui, "src", "gen");
 /** Below both folders, without what follows the name. */
-const FILES = ["starling/live/v1/live", "starling/v1/alerts", "starling/v1/cluster", "starling/v1/sections"];
+const FILES = ["starling/live/v1/live", "starling/v1/alerts", "starling/v1/cluster"];
 /** What the page speaks, and what that is made of: the rest of these files would only make the page larger. */
 const ROOT = "starling.live.v1";
 const check = process.argv.includes("--check");

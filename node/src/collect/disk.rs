@@ -2,9 +2,11 @@
 //!
 //! A byte moved counts once: only whole disks are taken, not their partitions, and nothing that stands on other disks
 //! (device mapper, software RAID, bcache) or in memory or files (loop, ram, zram). `/sys/block` says which; without
-//! it the names do.
+//! it the names do. Of an NVMe disk with several paths, Linux counts at the disk or, before 6.4 or so, at its paths
+//! only: the disk counts when it ever counted anything.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs,
     os::unix::ffi::OsStrExt,
@@ -73,6 +75,7 @@ impl Collector for Disk {
         let Some(diskstats) = self.diskstats.read()? else { return Ok(Collected::Absent) };
         let mut detailed = self.devices.values().filter(|device| device.detail.is_some()).count();
         let mut totals = None;
+        let heads = used_heads(diskstats);
         for line in text::lines(diskstats).filter(|line| !line.is_empty()) {
             let Some((name, now)) = parse(line) else {
                 sink.left_out(|| format!("diskstats: {:?} is not a line of a disk", text::excerpt(line)));
@@ -88,11 +91,15 @@ impl Collector for Disk {
                 sink.left_out(|| format!("diskstats: {:?} is there twice, or no room", text::printable(name)));
                 continue;
             };
-            if device.counted {
+            if device.counted && head_of(name).is_some_and(|head| heads.contains(&head[..])) {
+                device.pass_over(&now);
+            } else if device.counted {
                 device.count(&now, &mut totals, sink);
             }
         }
         self.devices.sweep();
+        let bare = self.devices.values().filter(|device| device.counted && device.detail.is_none()).count();
+        sink.without_detail("disk", bare);
         if let Some(Totals { io, operations }) = totals {
             for direction in 0..2 {
                 sink.increment(&self.io[direction], io[direction]);
@@ -120,6 +127,16 @@ impl Device {
             io_time: Baseline::default(),
             detail,
         }
+    }
+
+    /// Takes note of counters that count elsewhere.
+    fn pass_over(&mut self, now: &Stats) {
+        for direction in 0..2 {
+            self.io[direction].advance(now.sectors[direction].saturating_mul(SECTOR_BYTES));
+            self.operations[direction].advance(now.operations[direction]);
+            self.operation_time[direction].advance(now.operation_time_ms[direction]);
+        }
+        self.io_time.advance(now.io_time_ms);
     }
 
     fn count(&mut self, now: &Stats, totals: &mut Option<Totals>, sink: &mut Sink<'_>) {
@@ -203,6 +220,30 @@ pub(super) fn parse(line: &[u8]) -> Option<(&[u8], Stats)> {
     ))
 }
 
+/// The disk of which `name` is one of several paths: "nvme0n1" of "nvme0c1n1" (`nvme_mpath_alloc_disk` in
+/// `drivers/nvme/host/multipath.c`).
+pub(super) fn head_of(name: &[u8]) -> Option<Vec<u8>> {
+    let rest = name.strip_prefix(b"nvme")?;
+    let digits = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (subsystem, rest) = rest.split_at(digits(rest));
+    let rest = rest.strip_prefix(b"c")?;
+    let (controller, namespace) = rest.split_at(digits(rest));
+    let is_one = !subsystem.is_empty() && !controller.is_empty() && namespace.starts_with(b"n");
+    is_one.then(|| [b"nvme", subsystem, namespace].concat())
+}
+
+/// Disks with several paths that counted something since they are there.
+pub(super) fn used_heads(diskstats: &[u8]) -> HashSet<Vec<u8>> {
+    let mut heads: HashSet<Vec<u8>> =
+        text::lines(diskstats).filter_map(|line| head_of(text::words(line).nth(2)?)).collect();
+    if !heads.is_empty() {
+        let used = |line| parse(line).filter(|(_, stats)| stats.operations != [0, 0]).map(|(name, _)| name);
+        let used: HashSet<&[u8]> = text::lines(diskstats).filter_map(used).collect();
+        heads.retain(|head| used.contains(&head[..]));
+    }
+    heads
+}
+
 /// True for a whole disk that stands on no other device.
 pub(super) fn is_counted(block: &Path, name: &[u8]) -> bool {
     if STACKED.iter().any(|prefix| name.starts_with(prefix)) {
@@ -250,6 +291,37 @@ mod tests {
         assert_eq!(odd.io_time_ms, 10, "a negative number in flight costs nothing");
         for bad in ["", "8 0", "8 1 sda1 1 2 3 4", "8 0 sda 1 2 3 4 5 6 7 8 9 x", "8 0 sda -1 2 3 4 5 6 7 8 9 10"] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_disk_with_several_paths_counts_once_on_old_and_new_kernels() {
+        let names = ["nvme0c0n1", "nvme0c1n1", "nvme0n1", "nvme1c2n1", "nvme1n1", "nvme2n1"];
+        let tick = |disk: &mut Disk, root: &Path, written: [u64; 6]| {
+            let line = |(name, n): (&str, u64)| format!("259 0 {name} 0 0 0 0 {n} 0 {} 0 0 0 0\n", n * 8);
+            let text: String = names.into_iter().zip(written).map(line).collect();
+            fs::write(root.join("diskstats"), text).unwrap();
+            let mut samples = Vec::new();
+            let mut sink = Sink::new(&mut samples);
+            disk.collect(Duration::from_secs(1), &mut sink).unwrap();
+            let total = samples.iter().find(|sample| sample.series == disk.io[1]);
+            total.map(|sample| match sample.value {
+                starling_proto::series::Value::Counter(bytes) => bytes / 4096,
+                _ => unreachable!(),
+            })
+        };
+        let root = tempfile::tempdir().unwrap();
+        names.iter().for_each(|name| fs::create_dir_all(root.path().join("block").join(name)).unwrap());
+        let config =
+            CollectConfig { procfs: root.path().into(), sysfs: root.path().into(), ..CollectConfig::default() };
+        let mut disk = Disk::new(&config);
+        // The first counts at the disk, the second at its path only; the third has one path and no name for it.
+        tick(&mut disk, root.path(), [0; 6]);
+        assert_eq!(tick(&mut disk, root.path(), [10, 20, 30, 5, 0, 7]), Some(30 + 5 + 7));
+        assert_eq!(tick(&mut disk, root.path(), [11, 22, 33, 9, 0, 8]), Some(3 + 4 + 1));
+        assert_eq!(head_of(b"nvme10c3n12").as_deref(), Some(&b"nvme10n12"[..]));
+        for other in ["nvme0n1", "nvme0c0", "nvmec0n1", "nvme0cn1", "sda", "nvme0n1p1"] {
+            assert_eq!(head_of(other.as_bytes()), None, "{other}");
         }
     }
 

@@ -117,6 +117,17 @@ impl Default for CollectConfig {
     }
 }
 
+impl CollectConfig {
+    /// A file of the host's network namespace, `PROCFS/net/NAME`. Where procfs is another's, `net` is a link to the namespace of who
+    /// reads it, and the host's is that of its first process.
+    fn net(&self, name: &str) -> PathBuf {
+        let of_first = self.procfs.join("1/net");
+        let is_own = self.procfs == Path::new("/proc");
+        let folder = if !is_own && of_first.is_dir() { of_first } else { self.procfs.join("net") };
+        folder.join(name)
+    }
+}
+
 /// Why a collector failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CollectError {

@@ -11,7 +11,7 @@ use super::text;
 
 /// Filesystems on disks of this host. Others are left out: those in memory are memory, images (squashfs, erofs,
 /// iso9660) are always full, and those behind a network or a process may make a question for their size wait forever.
-const LOCAL: [&[u8]; 16] = [
+const LOCAL: [&[u8]; 19] = [
     b"bcachefs",
     b"btrfs",
     b"exfat",
@@ -19,12 +19,16 @@ const LOCAL: [&[u8]; 16] = [
     b"ext3",
     b"ext4",
     b"f2fs",
+    b"hfs",
     b"hfsplus",
+    // Flash without a disk's controller: jffs2, ubifs.
+    b"jffs2",
     b"jfs",
     b"msdos",
     b"nilfs2",
     b"ntfs3",
     b"reiserfs",
+    b"ubifs",
     b"vfat",
     b"xfs",
     b"zfs",
@@ -112,7 +116,8 @@ impl Here {
 ///
 /// One mount per filesystem: bind mounts and subvolumes show the same space again, so the shortest mount point is
 /// taken. Where several are mounted on one point, only the last can be reached. A mount below a filesystem that may
-/// wait (NFS, FUSE, autofs) is left out, because reaching it may wait too.
+/// wait (NFS, FUSE, autofs) is left out, because reaching it may wait too; but not one that covers it, as a disk does that
+/// an automount has mounted.
 pub(super) fn local(mountinfo: &[u8]) -> (Vec<Mount>, u64) {
     let mut unknown = 0;
     let mut by_id = HashMap::new();
@@ -139,17 +144,18 @@ pub(super) fn local(mountinfo: &[u8]) -> (Vec<Mount>, u64) {
 }
 
 fn is_reached_without_waiting(mount: &Mount, by_id: &HashMap<u64, Mount>) -> bool {
-    let mut parent = mount.parent;
+    let (mut parent, mut point) = (mount.parent, &mount.point);
     for _ in 0..DEPTH_MAX {
         // The parent of the topmost mount is not in the list.
         let Some(mount) = by_id.get(&parent) else { return true };
-        if !mount.is_passable() {
+        let is_covered = mount.point == *point;
+        if !mount.is_passable() && !is_covered {
             return false;
         }
         if mount.parent == parent {
             return true;
         }
-        parent = mount.parent;
+        (parent, point) = (mount.parent, &mount.point);
     }
     false
 }
@@ -178,6 +184,20 @@ mod tests {
 
     fn points(mountinfo: &[u8]) -> Vec<String> {
         local(mountinfo).0.iter().map(|mount| text::printable(&mount.point)).collect()
+    }
+
+    #[test]
+    fn a_disk_on_an_automount_is_reached_and_what_may_wait_is_not() {
+        let text = b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            40 1 0:40 / /data rw - autofs systemd-1 rw,fd=50,direct\n\
+            41 40 8:16 / /data rw - ext4 /dev/sdb rw\n\
+            42 41 8:32 / /data/more rw - xfs /dev/sdc rw\n\
+            50 1 0:50 / /net rw - autofs auto.net rw\n\
+            51 50 8:48 / /net/disk rw - ext4 /dev/sdd rw\n\
+            60 1 0:60 / /mnt/nand rw - ubifs /dev/ubi1_0 rw\n";
+        let points: Vec<_> =
+            local(text).0.iter().map(|mount| String::from_utf8_lossy(&mount.point).into_owned()).collect();
+        assert_eq!(points, ["/", "/data", "/data/more", "/mnt/nand"], "below /net it may wait");
     }
 
     #[test]

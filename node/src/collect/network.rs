@@ -2,11 +2,14 @@
 //!
 //! In the totals a byte counts once: they are over the interfaces with a device behind them (`device` in
 //! `/sys/class/net/NAME`), because bridges, bonds, VLANs, tunnels, `veth` pairs and what Docker makes of them carry
-//! the same bytes again. A host without any such interface, a container with one end of a `veth` pair, has totals over
-//! all but loopback. Every interface has series of its own, loopback too.
+//! the same bytes again. Of two with a device of which one stands on the other, the upper one counts: the paravirtual
+//! interface of a cloud machine on its hardware twin, the ports of a switch chip on their conduit. A host without any
+//! such interface, a container with one end of a `veth` pair, has totals over all but loopback. Every interface has
+//! series of its own, loopback too, as long as there is room; then those with a device go before the others.
 
 use std::{
     ffi::OsStr,
+    fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -25,8 +28,12 @@ use super::{
     text,
 };
 
-/// Interfaces with series of their own. Further ones are in the totals only.
+/// Interfaces with series of their own, those with a device first. Further ones are in the totals only.
 pub(super) const INTERFACES_DETAILED_MAX: usize = 128;
+/// Interfaces with a device of which the links are looked at; a host has a few, a switch some fifty.
+const LINKED_MAX: usize = 64;
+/// Between two looks at what stands on what: a twin or a port may be linked a moment after it appears.
+const LINKS_EVERY: Duration = Duration::from_secs(10);
 const DIRECTIONS: [&str; 2] = ["receive", "transmit"];
 /// What is counted per direction: bytes, packets, errors, dropped. The first four columns of each half of a line.
 const COUNTERS: usize = 4;
@@ -48,6 +55,8 @@ pub(super) struct Network {
     class: PathBuf,
     interfaces: Roster<Interface>,
     totals: Both<Series>,
+    /// Since the last look at the links.
+    since: Duration,
 }
 
 struct Interface {
@@ -61,25 +70,54 @@ struct Interface {
 pub(super) enum Sort {
     Loopback,
     Physical,
+    /// With a device, and below another one with a device, which counts the same bytes.
+    Lower,
     Virtual,
 }
 
 impl Network {
     pub(super) fn new(config: &CollectConfig) -> Self {
         Self {
-            dev: KeptFile::new(config.procfs.join("net/dev"), Shape::Records),
+            dev: KeptFile::new(config.net("dev"), Shape::Records),
             class: config.sysfs.join("class/net"),
             interfaces: Roster::new(),
             totals: TOTAL.map(|metric| family(metric, "network.io.direction", DIRECTIONS)),
+            since: LINKS_EVERY,
         }
+    }
+
+    /// Gives those with a device the room of others.
+    fn make_room(&mut self) {
+        let mut wanting =
+            self.interfaces.iter().filter(|(_, one)| one.detail.is_none() && one.sort != Sort::Virtual).count();
+        if wanting == 0 {
+            return;
+        }
+        for (_, interface) in self.interfaces.iter_mut().filter(|(_, one)| one.sort == Sort::Virtual) {
+            if wanting > 0 && interface.detail.take().is_some() {
+                wanting -= 1;
+            }
+        }
+        let mut room = INTERFACES_DETAILED_MAX.saturating_sub(self.detailed());
+        for (name, interface) in self.interfaces.iter_mut().filter(|(_, one)| one.sort != Sort::Virtual) {
+            if room > 0 && interface.detail.is_none() {
+                interface.detail = Some(details(name));
+                room -= 1;
+            }
+        }
+    }
+
+    fn detailed(&self) -> usize {
+        self.interfaces.values().filter(|interface| interface.detail.is_some()).count()
     }
 }
 
 impl Collector for Network {
-    fn collect(&mut self, _: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
+    fn collect(&mut self, elapsed: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
+        let mut detailed = self.detailed();
         let Some(dev) = self.dev.read()? else { return Ok(Collected::Absent) };
-        let mut detailed = self.interfaces.values().filter(|interface| interface.detail.is_some()).count();
         let (mut physical, mut others) = (None, None);
+        let mut is_new = false;
         // Two lines of heading.
         for line in text::lines(dev).skip(2).filter(|line| !line.is_empty()) {
             let Some((name, now)) = parse(line) else {
@@ -87,6 +125,7 @@ impl Collector for Network {
                 continue;
             };
             let interface = self.interfaces.meet(name, || {
+                is_new = true;
                 let detail = (detailed < INTERFACES_DETAILED_MAX).then(|| details(name));
                 detailed += usize::from(detail.is_some());
                 Interface { sort: sort(&self.class, name), baselines: Default::default(), detail }
@@ -96,7 +135,7 @@ impl Collector for Network {
                     let totals = match interface.sort {
                         Sort::Physical => Some(&mut physical),
                         Sort::Virtual => Some(&mut others),
-                        Sort::Loopback => None,
+                        Sort::Loopback | Sort::Lower => None,
                     };
                     interface.count(&now, totals, sink);
                 }
@@ -104,6 +143,13 @@ impl Collector for Network {
             }
         }
         self.interfaces.sweep();
+        self.since = self.since.saturating_add(elapsed);
+        if is_new || self.since >= LINKS_EVERY {
+            self.since = Duration::ZERO;
+            look_at_links(&self.class, &mut self.interfaces, |interface| &mut interface.sort);
+            self.make_room();
+        }
+        sink.without_detail("network", self.interfaces.values().filter(|one| one.detail.is_none()).count());
         let has_physical = self.interfaces.values().any(|interface| interface.sort == Sort::Physical);
         if let Some(totals) = if has_physical { physical } else { others } {
             for (series, increment) in self.totals.iter().flatten().zip(totals.iter().flatten()) {
@@ -135,6 +181,31 @@ impl Interface {
             for (total, increment) in totals.iter_mut().flatten().zip(increments.iter().flatten()) {
                 *total = total.saturating_add(*increment);
             }
+        }
+    }
+}
+
+/// Finds out which of those with a device stand below another.
+pub(super) fn look_at_links<T>(class: &Path, interfaces: &mut Roster<T>, sort_of: impl Fn(&mut T) -> &mut Sort) {
+    let entry = |name: &[u8]| class.join(OsStr::from_bytes(name));
+    let mut physical: Vec<Box<[u8]>> = Vec::new();
+    for (name, interface) in interfaces.iter_mut() {
+        if matches!(sort_of(interface), Sort::Physical | Sort::Lower) && physical.len() < LINKED_MAX {
+            physical.push(name.into());
+        }
+    }
+    for lower in &physical {
+        let master = fs::read_link(entry(lower).join("master")).ok();
+        let master = master.as_deref().and_then(Path::file_name).map(OsStr::as_bytes);
+        let link = |of: &[u8], kind: &str, name: &[u8]| {
+            entry(of).join(OsStr::from_bytes(&[kind.as_bytes(), name].concat())).exists()
+        };
+        let is_lower = physical
+            .iter()
+            .filter(|upper| *upper != lower)
+            .any(|upper| master == Some(upper) || link(upper, "lower_", lower) || link(lower, "upper_", upper));
+        if let Some(interface) = interfaces.get_mut(lower) {
+            *sort_of(interface) = if is_lower { Sort::Lower } else { Sort::Physical };
         }
     }
 }
@@ -180,8 +251,6 @@ pub(super) fn parse(line: &[u8]) -> Option<(&[u8], Both<u64>)> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use proptest::prelude::*;
     use starling_proto::series::{Sample, Value};
 
@@ -254,13 +323,61 @@ mod tests {
     }
 
     #[test]
+    fn of_two_with_a_device_the_upper_one_counts() {
+        let mut host = Host::new(&["eth0", "enP1s1", "lan1", "lan2", "eth1", "port0"]);
+        let class = host.root.path().join("class/net");
+        fs::create_dir(class.join("eth0/lower_enP1s1")).unwrap();
+        // A switch chip: two ports on their conduit.
+        fs::create_dir(class.join("lan1/lower_eth1")).unwrap();
+        fs::create_dir(class.join("eth1/upper_lan2")).unwrap();
+        // Below a bond, which has no device.
+        fs::create_dir(class.join("port0/upper_bond0")).unwrap();
+        std::os::unix::fs::symlink("../bond0", class.join("port0/master")).unwrap();
+        let all = |n| ["eth0", "enP1s1", "lan1", "lan2", "eth1", "port0", "bond0"].map(|name| (name, n));
+        host.tick(&all(0));
+        assert_eq!(host.tick(&all(1_000)).1, Some(4_000), "eth0, lan1, lan2, port0");
+        // The twin is linked by its master only, and later.
+        let mut host = Host::new(&["eth0", "enP1s1"]);
+        let all = |n| [("eth0", n), ("enP1s1", n)];
+        host.tick(&all(0));
+        assert_eq!(host.tick(&all(10)).1, Some(20));
+        std::os::unix::fs::symlink("../eth0", host.root.path().join("class/net/enP1s1/master")).unwrap();
+        (2..15).for_each(|n| drop(host.tick(&all(10 * n))));
+        assert_eq!(host.tick(&all(150)).1, Some(10));
+    }
+
+    #[test]
+    fn one_with_a_device_has_its_series_however_many_came_before() {
+        let mut host = Host::new(&["eth0", "usb0"]);
+        let names: Vec<String> = (0..300).map(|i| format!("veth{i}")).collect();
+        let lines = |n, with: &'static [&'static str]| {
+            names
+                .iter()
+                .map(|name| (name.as_str(), n))
+                .chain(with.iter().map(move |&name| (name, n)))
+                .collect::<Vec<_>>()
+        };
+        let received = |samples: &[Sample], name: &str| {
+            samples.iter().any(|sample| sample.series.attribute("network.interface.name") == Some(name))
+        };
+        host.tick(&lines(0, &["eth0"]));
+        let (samples, ..) = host.tick(&lines(10, &["eth0"]));
+        assert!(received(&samples, "eth0"), "it stands behind 300 others");
+        let bare = samples.iter().find(|sample| sample.series.is(&catalogue::COLLECT_WITHOUT_DETAIL)).unwrap();
+        assert_eq!(bare.value, Value::Gauge(301 - INTERFACES_DETAILED_MAX as i64));
+        host.tick(&lines(20, &["eth0", "usb0"]));
+        let (samples, ..) = host.tick(&lines(30, &["eth0", "usb0"]));
+        assert!(received(&samples, "eth0") && received(&samples, "usb0"), "plugged in later");
+    }
+
+    #[test]
     fn many_interfaces() {
         let mut host = Host::new(&["eth0"]);
         let names: Vec<String> = (0..300).map(|i| format!("veth{i}")).collect();
         let lines: Vec<(&str, u64)> =
             [("eth0", 0)].into_iter().chain(names.iter().map(|name| (name.as_str(), 0))).collect();
         host.tick(&lines);
-        assert_eq!(host.tick(&lines).0.len(), INTERFACES_DETAILED_MAX * 8 + 8);
+        assert_eq!(host.tick(&lines).0.len(), INTERFACES_DETAILED_MAX * 8 + 8 + 1);
     }
 
     #[test]

@@ -49,6 +49,21 @@ impl<T> Roster<T> {
         self.entries.retain(|_, entry| entry.met == tick);
     }
 
+    /// What is known of `name`.
+    pub(super) fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
+        self.entries.get_mut(name).map(|entry| &mut entry.value)
+    }
+
+    /// Everything known, with its name, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
+        self.entries.iter().map(|(name, entry)| (&**name, &entry.value))
+    }
+
+    /// The same, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut T)> {
+        self.entries.iter_mut().map(|(name, entry)| (&**name, &mut entry.value))
+    }
+
     /// Everything known, in no order.
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
         self.entries.values().map(|entry| &entry.value)

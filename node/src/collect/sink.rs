@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use starling_proto::{
+    catalogue,
     histogram::Histogram,
     limits,
     series::{Sample, Series, Value},
@@ -68,6 +69,13 @@ impl<'a> Sink<'a> {
         self.push(series, Value::Gauge(cut));
     }
 
+    /// Says how many things a collector follows without series of their own.
+    pub(super) fn without_detail(&mut self, collector: &str, things: usize) {
+        if things > 0 {
+            self.gauge(&Series::of(&catalogue::COLLECT_WITHOUT_DETAIL, &[("collector", collector)]), things as u64);
+        }
+    }
+
     /// An increment of this tick, cut to [`limits::COUNTER_INCREMENT_MAX`] with a fault.
     pub(super) fn increment(&mut self, series: &Series, increment: u64) {
         self.faults += u64::from(increment > limits::COUNTER_INCREMENT_MAX);
@@ -123,8 +131,6 @@ impl<'a> Sink<'a> {
 
 #[cfg(test)]
 mod tests {
-    use starling_proto::catalogue;
-
     use super::*;
 
     #[test]

@@ -32,12 +32,14 @@ pub(super) struct Row {
 /// Where a collector reads.
 enum Source {
     Proc(&'static str),
+    /// Of the host's network namespace.
+    Net(&'static str),
     Sys(&'static str),
     /// In words.
     Other(&'static str),
 }
 
-use Source::{Other, Proc, Sys};
+use Source::{Net, Other, Proc, Sys};
 
 impl Row {
     /// Whether it runs.
@@ -57,6 +59,7 @@ impl Row {
     pub(super) fn reads(&self, config: &CollectConfig) -> String {
         let sources = self.reads.iter().map(|source| match source {
             Proc(name) => config.procfs.join(name).display().to_string(),
+            Net(name) => config.net(name).display().to_string(),
             Sys(name) => config.sysfs.join(name).display().to_string(),
             Other(words) => (*words).to_owned(),
         });
@@ -108,7 +111,7 @@ pub(super) static TABLE: [Row; 24] = [
     },
     Row {
         name: "network",
-        reads: &[Proc("net/dev"), Sys("class/net")],
+        reads: &[Net("dev"), Sys("class/net")],
         period: TICK,
         on: |config| config.collectors.network,
         make: |config| Box::new(network::Network::new(config)),
@@ -116,7 +119,7 @@ pub(super) static TABLE: [Row; 24] = [
     },
     Row {
         name: "tcp",
-        reads: &[Proc("net/snmp"), Proc("net/netstat")],
+        reads: &[Net("snmp"), Net("netstat")],
         period: TICK,
         on: |config| config.collectors.tcp,
         make: |config| Box::new(tcp::Tcp::new(config)),
@@ -140,7 +143,7 @@ pub(super) static TABLE: [Row; 24] = [
     },
     Row {
         name: "softnet",
-        reads: &[Proc("net/softnet_stat")],
+        reads: &[Net("softnet_stat")],
         period: TICK,
         on: |config| config.collectors.softnet,
         make: |config| Box::new(softnet::Softnet::new(config)),
@@ -164,7 +167,7 @@ pub(super) static TABLE: [Row; 24] = [
     },
     Row {
         name: "sockstat",
-        reads: &[Proc("net/sockstat")],
+        reads: &[Net("sockstat")],
         period: TABLES_EVERY,
         on: |config| config.collectors.sockstat,
         make: |config| Box::new(sockstat::Sockstat::new(config)),
@@ -228,7 +231,7 @@ pub(super) static TABLE: [Row; 24] = [
     },
     Row {
         name: "fine",
-        reads: &[Proc("stat"), Proc("pressure"), Proc("diskstats"), Proc("net/dev")],
+        reads: &[Proc("stat"), Proc("pressure"), Proc("diskstats"), Net("dev")],
         period: TICK,
         on: |config| config.fine_hz > 0,
         make: |config| Box::new(fine::Fine::new(config)),

@@ -48,8 +48,8 @@ struct Names {
 impl Tcp {
     pub(super) fn new(config: &CollectConfig) -> Self {
         Self {
-            snmp: KeptFile::new(config.procfs.join("net/snmp"), Shape::Single),
-            netstat: KeptFile::new(config.procfs.join("net/netstat"), Shape::Single),
+            snmp: KeptFile::new(config.net("snmp"), Shape::Single),
+            netstat: KeptFile::new(config.net("netstat"), Shape::Single),
             opened: Baseline::default(),
             resets: Baseline::default(),
             segments: Baseline::default(),

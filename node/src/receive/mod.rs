@@ -15,6 +15,7 @@
 mod application;
 mod cumulative;
 mod decimal;
+mod deltas;
 mod fixed;
 mod levels;
 mod mapping;
@@ -52,6 +53,7 @@ pub(crate) use statsd::{StatsdPorts, StatsdRules, StatsdSettings, serve as serve
 
 use application::Applications;
 use cumulative::Cumulative;
+use deltas::Deltas;
 use fixed::Fixed;
 use levels::Levels;
 use mapping::Timed;
@@ -93,6 +95,7 @@ pub(crate) struct AppReceiver {
     own: Traffic,
     applications: Applications,
     cumulative: Cumulative,
+    deltas: Deltas,
     levels: Levels,
     sets: Sets,
     playout: Playout,
@@ -112,6 +115,7 @@ impl AppReceiver {
             own: Traffic::new(true),
             applications: Applications::new(limits.series),
             cumulative: Cumulative::new(limits.streams, started),
+            deltas: Deltas::new(limits.streams),
             levels: Levels::new(limits.streams, limits.stale_after),
             sets: Sets::default(),
             playout: Playout::new(),
@@ -244,6 +248,9 @@ impl AppReceiver {
         let (increment, since_unix_ns) = match delta {
             Some(delta) => {
                 admitted?;
+                if self.deltas.is_again(identity, now.monotonic) {
+                    return Ok(());
+                }
                 (delta, identity.start_unix_ns)
             }
             None => {
@@ -322,6 +329,9 @@ impl AppReceiver {
                     self.cumulative.missed(identity, now);
                 }
             })?;
+        }
+        if !cumulative && self.deltas.is_again(identity, now.monotonic) {
+            return Ok(());
         }
         let increment = if cumulative { self.cumulative.histogram(identity, point, now)? } else { Some(point) };
         let Some(point) = increment else {

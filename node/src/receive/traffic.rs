@@ -152,11 +152,13 @@ pub(super) fn protocol(speaks: Speaks, attributes: &[Attribute<'_>]) -> Protocol
     if matches!(name.as_str(), "websocket" | "ws") || matches!(scheme.as_str(), "ws" | "wss") {
         return Protocol::WebSocket;
     }
-    match version.as_str() {
-        "2" | "2.0" | "spdy" => Protocol::Http2,
-        "3" | "3.0" | "quic" => Protocol::Http3,
-        "" if name == "quic" => Protocol::Http3,
-        "" if rpc => Protocol::Http2,
+    // Some put both into one of them: "HTTP/2", or the name of ALPN (RFC 7301), "h2", "h3-29".
+    let stated = if version.is_empty() { name.as_str() } else { version.as_str() };
+    match stated.strip_prefix("http/").unwrap_or(stated) {
+        "2" | "2.0" | "h2" | "h2c" | "http2" | "spdy" => Protocol::Http2,
+        "3" | "3.0" | "h3" | "http3" | "quic" => Protocol::Http3,
+        draft if draft.starts_with("h3-") => Protocol::Http3,
+        _ if rpc && version.is_empty() => Protocol::Http2,
         _ => Protocol::Http1,
     }
 }
@@ -363,6 +365,13 @@ mod tests {
             (&[("network.protocol.version", "2")], false, Protocol::Http2),
             (&[("http.flavor", "2.0")], false, Protocol::Http2),
             (&[("http.flavor", "QUIC")], false, Protocol::Http3),
+            (&[("network.protocol.version", "HTTP/2")], false, Protocol::Http2),
+            (&[("network.protocol.version", "HTTP/2.0")], false, Protocol::Http2),
+            (&[("network.protocol.version", "h2")], false, Protocol::Http2),
+            (&[("http.flavor", "HTTP/3")], false, Protocol::Http3),
+            (&[("network.protocol.name", "h3-29")], false, Protocol::Http3),
+            (&[("network.protocol.name", "HTTP"), ("network.protocol.version", "HTTP/1.1")], false, Protocol::Http1),
+            (&[("network.protocol.name", "quic")], false, Protocol::Http3),
             (&[("net.protocol.version", "3")], false, Protocol::Http3),
             (&[("network.protocol.name", "websocket"), ("network.protocol.version", "13")], false, Protocol::WebSocket),
             (&[("url.scheme", "wss")], false, Protocol::WebSocket),

@@ -44,12 +44,16 @@ pub fn host_name() -> String {
 /// # Errors
 /// That it is that of a container, with the name.
 pub fn name_of_host() -> Result<String, String> {
-    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/uts")).ok();
+    let namespace = |of: &str, kind: &str| fs::read_link(format!("/proc/{of}/ns/{kind}")).ok();
     let first = fs::read("/proc/1/comm").unwrap_or_default();
     // systemd.exec(5): of whatever a service manager starts. With ProtectHostname= that has a namespace of its own.
     let by_manager = std::env::var_os("INVOCATION_ID").is_some();
     let name = host_name();
-    if is_of_host(namespace("self").as_deref(), namespace("1").as_deref(), &first, by_manager) {
+    let (own, of_first) = (namespace("self", "uts"), namespace("1", "uts"));
+    // Only its name was taken from the host, which a person does on purpose.
+    let (mounts, mounts_of_first) = (namespace("self", "mnt"), namespace("1", "mnt"));
+    let renamed = mounts.is_some() && mounts == mounts_of_first && of_first.as_deref() == Some(Path::new(FIRST_UTS));
+    if renamed || is_of_host(own.as_deref(), of_first.as_deref(), &first, by_manager) {
         Ok(name)
     } else {
         Err(format!("the host name here, {name:?}, is that of a container, which may have another one tomorrow"))

@@ -255,6 +255,13 @@ pub fn is_of_every_host(name: &str) -> bool {
     find(name).is_some_and(|metric| !metric.open)
 }
 
+/// Where the metric called `name` stands in the catalogue, which is the order for people; behind all of it for one that is none of
+/// its.
+#[must_use]
+pub fn place(name: &str) -> usize {
+    METRICS.iter().position(|metric| metric.name == name).unwrap_or(METRICS.len())
+}
+
 /// The metric called `name`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Metric> {

@@ -410,6 +410,9 @@ catalogue! {
     /// Times one collector failed.
     COLLECT_FAILURES = counter("starling.node.collect.failures", "{failure}").of_node().by(&["collector"])
         .shown("Collector failures", Unit::Rate).good(Good::Down);
+    /// Interfaces, disks and the like that have no series of their own, because there are too many: they are in the totals. Absent for 0.
+    COLLECT_WITHOUT_DETAIL = gauge("starling.node.collect.without_detail", "{thing}").of_node().by(&["collector"])
+        .shown("Things without series", Unit::Number);
     /// Whether a collector gave its samples: 1 when it did, or this host has nothing of the kind, 0 when it failed or
     /// did not return.
     COLLECT_UP = gauge("starling.node.collect.up", "1").of_node().by(&["collector"])

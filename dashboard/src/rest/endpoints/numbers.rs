@@ -1,4 +1,4 @@
-//! The numbers of a second and their names in JSON, each in one line: what `sections.proto` has, the answers have, by the
+//! The numbers of a second and their names in JSON, each in one line: what `Sections` in `cluster.proto` has, the answers have, by the
 //! name and in the unit that gRPC's JSON has.
 //!
 //! Tests read the descriptors of the messages and fail for a number that stands in none of these tables, and for another

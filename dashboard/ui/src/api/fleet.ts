@@ -1,6 +1,6 @@
 /** The fleet: columns of live.proto turned into rows. */
 import type { HostNote, Hosts } from "../gen/starling/live/v1/live_pb";
-import { NodeState } from "../gen/starling/v1/sections_pb";
+import { NodeState } from "../gen/starling/v1/cluster_pb";
 import type { NodeRow } from "../lib/nodes";
 
 /** All nodes of one second. */

@@ -12,7 +12,7 @@ import {
   TickSchema,
   View,
 } from "../gen/starling/live/v1/live_pb";
-import { NodeState } from "../gen/starling/v1/sections_pb";
+import { NodeState } from "../gen/starling/v1/cluster_pb";
 import { Live } from "./live";
 import type { SocketLike } from "./socket";
 

@@ -1,7 +1,7 @@
 /** The latency of the last minute as bars on a log axis, with its percentiles marked. */
 import { useRef } from "preact/hooks";
 import type { Distribution } from "../gen/starling/live/v1/live_pb";
-import type { Latency } from "../gen/starling/v1/sections_pb";
+import type { Latency } from "../gen/starling/v1/cluster_pb";
 import { textWidth } from "../lib/canvas";
 import { axisCount, axisMicros, microsWithin, text } from "../lib/format";
 import { spread } from "../lib/labels";

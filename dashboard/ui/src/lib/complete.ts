@@ -1,5 +1,5 @@
 /** How many of the nodes are behind a part of a second. */
-import type { Completeness, SectionNodes } from "../gen/starling/v1/sections_pb";
+import type { Completeness, SectionNodes } from "../gen/starling/v1/cluster_pb";
 import { grouped, known, plural } from "./format";
 
 /** Parts that every node reports; requests and latency only those have that serve them. */

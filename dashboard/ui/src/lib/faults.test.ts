@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { CollectorTrouble } from "../gen/starling/v1/sections_pb";
+import { CollectorTrouble } from "../gen/starling/v1/cluster_pb";
 import { faultText } from "./faults";
 import { clock } from "./format";
 

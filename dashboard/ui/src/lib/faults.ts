@@ -1,5 +1,5 @@
 /** What a daemon cannot read of its host, in words. */
-import { type CollectorFault, CollectorTrouble } from "../gen/starling/v1/sections_pb";
+import { type CollectorFault, CollectorTrouble } from "../gen/starling/v1/cluster_pb";
 import { clock } from "./format";
 
 const TROUBLES: Record<CollectorTrouble, string> = {

@@ -1,5 +1,5 @@
 /** What the processors' time went to: the modes of the kernel in four groups. */
-import type { Cpu } from "../gen/starling/v1/sections_pb";
+import type { Cpu } from "../gen/starling/v1/cluster_pb";
 
 const GROUPS = [
   ["User", ["user", "nice"]],

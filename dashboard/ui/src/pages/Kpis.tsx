@@ -4,7 +4,7 @@ import type { LiveView } from "../api/view";
 import { Fact, Kpi, KpiRow, ShareBar } from "../components/Kpi";
 import { Sparkline } from "../components/Sparkline";
 import type { Median } from "../gen/starling/live/v1/live_pb";
-import type { Completeness, Sections } from "../gen/starling/v1/sections_pb";
+import type { Completeness, Sections } from "../gen/starling/v1/cluster_pb";
 import { nodesBehind, type Section } from "../lib/complete";
 import * as f from "../lib/format";
 import { everyText } from "../lib/interval";

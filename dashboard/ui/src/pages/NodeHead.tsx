@@ -5,7 +5,7 @@ import { StatusMark } from "../components/Icons";
 import { Verdict } from "../components/Verdict";
 import { STATE_MARK, STATE_WORD } from "../components/words";
 import type { NodeDetail } from "../gen/starling/live/v1/live_pb";
-import { type CollectorFault, CollectorTrouble } from "../gen/starling/v1/sections_pb";
+import { type CollectorFault, CollectorTrouble } from "../gen/starling/v1/cluster_pb";
 import { faultText } from "../lib/faults";
 import * as f from "../lib/format";
 import { labelTerm } from "../lib/nodes";

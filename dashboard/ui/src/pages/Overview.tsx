@@ -13,7 +13,7 @@ import { Shell } from "../components/Shell";
 import { Verdict } from "../components/Verdict";
 import { CONNECTING, lackText, NO_NODE } from "../components/words";
 import type { Distribution } from "../gen/starling/live/v1/live_pb";
-import type { Latency } from "../gen/starling/v1/sections_pb";
+import type { Latency } from "../gen/starling/v1/cluster_pb";
 import { nodesBehind, noted } from "../lib/complete";
 import * as f from "../lib/format";
 import { everyText } from "../lib/interval";

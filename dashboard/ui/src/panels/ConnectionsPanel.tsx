@@ -6,7 +6,7 @@ import { Absent, Panel } from "../components/Panel";
 import { Sparkline } from "../components/Sparkline";
 import { StackBar } from "../components/StackBar";
 import type { Judged } from "../gen/starling/live/v1/live_pb";
-import type { Connections } from "../gen/starling/v1/sections_pb";
+import type { Connections } from "../gen/starling/v1/cluster_pb";
 import { attemptsText } from "../lib/attempts";
 import { noted } from "../lib/complete";
 import { count, grouped, known, type Maybe, NONE, percent, rate, text } from "../lib/format";

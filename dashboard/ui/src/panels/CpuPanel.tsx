@@ -4,7 +4,7 @@ import { Arc } from "../components/Arc";
 import { TimeChart } from "../components/chart";
 import { ShareBar } from "../components/Kpi";
 import { Absent, Panel } from "../components/Panel";
-import type { Cpu } from "../gen/starling/v1/sections_pb";
+import type { Cpu } from "../gen/starling/v1/cluster_pb";
 import { noted } from "../lib/complete";
 import { percent, plural, significant, text, wholePercent } from "../lib/format";
 import { modesOf } from "../lib/modes";

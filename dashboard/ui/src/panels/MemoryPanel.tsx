@@ -2,7 +2,7 @@
 import { Arc } from "../components/Arc";
 import { Absent, Panel } from "../components/Panel";
 import { PartList, StackBar, type StackPart } from "../components/StackBar";
-import type { Memory } from "../gen/starling/v1/sections_pb";
+import type { Memory } from "../gen/starling/v1/cluster_pb";
 import { bytes, bytesOf, percent, text } from "../lib/format";
 
 /** What memory is used for, without what is available. */

@@ -8,7 +8,7 @@ import { Absent, Panel } from "../components/Panel";
 import { Sparkline } from "../components/Sparkline";
 import { NO_REQUESTS } from "../components/words";
 import { Severity } from "../gen/starling/live/v1/live_pb";
-import type { Traffic } from "../gen/starling/v1/sections_pb";
+import type { Traffic } from "../gen/starling/v1/cluster_pb";
 import { noted } from "../lib/complete";
 import { count, micros, microsWithin, percent, rate, text } from "../lib/format";
 import { everyText } from "../lib/interval";

@@ -17,6 +17,9 @@ use super::busy::{Busy, Processors};
 /// Resources with pressure.
 pub(super) const RESOURCES: usize = pressure::RESOURCES.len();
 
+/// Looks between two at what stands on what: ten seconds by default.
+const LINKS_EVERY_LOOKS: u32 = 100;
+
 /// What is read again and again.
 pub(super) struct Sources {
     processors: Processors,
@@ -29,6 +32,8 @@ pub(super) struct Sources {
     interfaces: Roster<(network::Sort, Both)>,
     disk: [u64; 2],
     network: Interfaces,
+    /// Since the last look at what stands on what.
+    looks: u32,
 }
 
 /// Bytes in each direction.
@@ -70,11 +75,12 @@ impl Sources {
             diskstats: KeptFile::new(proc("diskstats"), Shape::Records),
             block: config.sysfs.join("block"),
             disks: Roster::new(),
-            dev: KeptFile::new(proc("net/dev"), Shape::Records),
+            dev: KeptFile::new(config.net("dev"), Shape::Records),
             class: config.sysfs.join("class/net"),
             interfaces: Roster::new(),
             disk: [0; 2],
             network: Interfaces::default(),
+            looks: 0,
         }
     }
 
@@ -109,11 +115,14 @@ impl Sources {
 
     fn disks(&mut self, error: &mut Option<CollectError>) -> Option<[u64; 2]> {
         let text = there(self.diskstats.read(), error)?;
+        let heads = disk::used_heads(text);
         for line in text::lines(text) {
             let Some((name, now)) = disk::parse(line) else { continue };
             let make = || Counted { counted: disk::is_counted(&self.block, name), bytes: Both::default() };
             let Some(device) = self.disks.meet(name, make).filter(|device| device.counted) else { continue };
-            count(&mut device.bytes, now.bytes(), &mut self.disk);
+            let mut elsewhere = [0; 2];
+            let is_path = disk::head_of(name).is_some_and(|head| heads.contains(&head));
+            count(&mut device.bytes, now.bytes(), if is_path { &mut elsewhere } else { &mut self.disk });
         }
         self.disks.sweep();
         self.disks.values().any(|device| device.counted).then_some(self.disk)
@@ -123,16 +132,23 @@ impl Sources {
         let text = there(self.dev.read(), error)?;
         for line in text::lines(text).skip(2) {
             let Some((name, now)) = network::parse(line) else { continue };
-            let make = || (network::sort(&self.class, name), Both::default());
+            let make = || {
+                self.looks = 0;
+                (network::sort(&self.class, name), Both::default())
+            };
             let Some((sort, bytes)) = self.interfaces.meet(name, make) else { continue };
             let total = match sort {
                 network::Sort::Physical => &mut self.network.physical,
                 network::Sort::Virtual => &mut self.network.others,
-                network::Sort::Loopback => continue,
+                network::Sort::Loopback | network::Sort::Lower => continue,
             };
             count(bytes, now[0], total);
         }
         self.interfaces.sweep();
+        if self.looks == 0 {
+            network::look_at_links(&self.class, &mut self.interfaces, |(sort, _)| sort);
+        }
+        self.looks = (self.looks + 1) % LINKS_EVERY_LOOKS;
         let has = |sort| self.interfaces.values().any(|(other, _)| *other == sort);
         if has(network::Sort::Physical) {
             return Some(self.network.physical);

@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 use super::{
     body,
     failure::Failure,
-    intake::{Intake, Signal},
+    intake::{Form, Intake, Signal},
 };
 
 /// As it is named in log lines and metrics.
@@ -64,11 +64,11 @@ async fn take(intake: &Intake, signal: Signal, request: Request) -> Result<Vec<u
     let (compressed, message) = whole.grpc_message()?;
     let answer = if compressed {
         match encoding.as_ref().map_or(&[][..], HeaderValue::as_bytes) {
-            b"gzip" => intake.take(signal, &message.gunzipped(&intake.held)?).await?,
+            b"gzip" => intake.take(signal, &message.gunzipped(&intake.held)?, Form::Protobuf).await?,
             other => return Err(Failure::Encoding(String::from_utf8_lossy(other).into_owned())),
         }
     } else {
-        intake.take(signal, &message).await?
+        intake.take(signal, &message, Form::Protobuf).await?
     };
     Ok(answer.encode_to_vec())
 }

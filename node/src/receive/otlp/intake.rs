@@ -18,6 +18,7 @@ use super::{
     body::{HELD_BYTES_MAX, Whole},
     decode,
     failure::Failure,
+    json,
     origin::Origin,
     weigh,
 };
@@ -43,6 +44,13 @@ const POINTS_PER_TURN: usize = 200;
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
 /// Lines of one kind in the log come at most this often.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
+
+/// How a message is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Protobuf,
+    Json,
+}
 
 /// What a message is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +127,18 @@ impl Intake {
     ///
     /// # Errors
     /// [`Failure`]: nothing of it is taken.
-    pub(super) async fn take(&self, signal: Signal, message: &Whole) -> Result<ExportResponse, Failure> {
+    pub(super) async fn take(&self, signal: Signal, message: &Whole, form: Form) -> Result<ExportResponse, Failure> {
         match signal {
-            Signal::Metrics => self.take_metrics(&message.bytes).await,
-            Signal::Traces | Signal::Logs => self.reject(signal, &message.bytes),
+            Signal::Metrics => self.take_metrics(&message.bytes, form).await,
+            Signal::Traces | Signal::Logs => self.reject(signal, &message.bytes, form),
         }
     }
 
-    async fn take_metrics(&self, message: &[u8]) -> Result<ExportResponse, Failure> {
-        let weight = weigh::request(message)?;
+    async fn take_metrics(&self, message: &[u8], form: Form) -> Result<ExportResponse, Failure> {
+        let weight = match form {
+            Form::Protobuf => weigh::request(message)?,
+            Form::Json => json::weigh(message),
+        };
         if weight > DECODED_BYTES_MAX {
             return Err(Failure::TooHeavy(weight));
         }
@@ -135,8 +146,11 @@ impl Intake {
         let memory = timeout(WAIT_MAX, self.decoding.acquire_many(units)).await;
         // Closed never: what is left is that the wait was too long.
         let Ok(Ok(_memory)) = memory else { return Err(Failure::Busy) };
-        let request = ExportMetricsServiceRequest::decode(message)
-            .map_err(|error| Failure::Malformed(format!("the message is not an OTLP export: {error}")))?;
+        let request = match form {
+            Form::Protobuf => ExportMetricsServiceRequest::decode(message)
+                .map_err(|error| Failure::Malformed(format!("the message is not an OTLP export: {error}")))?,
+            Form::Json => json::metrics(message)?,
+        };
         let mut outcome = Outcome::default();
         for resource in &request.resource_metrics {
             for scope in &resource.scope_metrics {
@@ -229,10 +243,13 @@ impl Intake {
     }
 
     /// Says that spans and log records have no place here, and what to set.
-    fn reject(&self, signal: Signal, message: &[u8]) -> Result<ExportResponse, Failure> {
+    fn reject(&self, signal: Signal, message: &[u8], form: Form) -> Result<ExportResponse, Failure> {
         let (word, upper) = (signal.as_str(), signal.as_str().to_uppercase());
         // Spans and log records stand at the same place.
-        let rejected = weigh::count(message, &[1, 2, 2])?;
+        let rejected = match form {
+            Form::Protobuf => weigh::count(message, &[1, 2, 2])?,
+            Form::Json => json::count(message)?,
+        };
         self.metrics.otlp_other_signals.of(word).inc();
         if let Some(left_out) = self.other_signals.allow() {
             warn!(

@@ -7,6 +7,7 @@ mod failure;
 mod grpc;
 mod http;
 mod intake;
+mod json;
 mod origin;
 mod server;
 #[cfg(test)]

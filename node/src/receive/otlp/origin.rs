@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     resource::v1::Resource,
 };
 use prost::Message;
+use serde_json::Value as Json;
 use starling_service::requests;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -19,8 +21,45 @@ pub(super) fn value(value: Option<&AnyValue>) -> AttributeValue<'_> {
         Some(any_value::Value::IntValue(number)) => AttributeValue::Integer(*number),
         Some(any_value::Value::BoolValue(value)) => AttributeValue::Text(Cow::Owned(value.to_string())),
         Some(any_value::Value::DoubleValue(value)) => AttributeValue::Text(Cow::Owned(value.to_string())),
-        _ => AttributeValue::NotPlain,
+        // A list, a map, bytes, nothing: as the specification writes them where there are only plain values
+        // (opentelemetry-specification: common/README.md, "AnyValue representation for non-OTLP protocols").
+        other => json(other, DEPTH_MAX).map_or(AttributeValue::NotPlain, |plain| match plain {
+            Json::Null => AttributeValue::Text(Cow::Borrowed("")),
+            Json::String(text) => AttributeValue::Text(Cow::Owned(text)),
+            plain => AttributeValue::Text(Cow::Owned(plain.to_string())),
+        }),
     }
+}
+
+/// Lists within lists up to this depth are written; deeper ones are no part of a series.
+const DEPTH_MAX: usize = 8;
+
+/// A value as JSON; `None` for one that is too deep. Memory in proportion to the value.
+fn json(value: Option<&any_value::Value>, depth: usize) -> Option<Json> {
+    let depth = depth.checked_sub(1)?;
+    let inner = |value: Option<&AnyValue>| json(value.and_then(|value| value.value.as_ref()), depth);
+    Some(match value {
+        None => Json::Null,
+        Some(any_value::Value::StringValue(text)) => Json::String(text.clone()),
+        Some(any_value::Value::BoolValue(value)) => Json::Bool(*value),
+        Some(any_value::Value::IntValue(number)) => Json::from(*number),
+        // What JSON has no number for is text there.
+        Some(any_value::Value::DoubleValue(number)) => {
+            serde_json::Number::from_f64(*number).map_or_else(|| Json::String(number.to_string()), Json::Number)
+        }
+        Some(any_value::Value::BytesValue(bytes)) => {
+            Json::String(base64::engine::general_purpose::STANDARD.encode(bytes))
+        }
+        Some(any_value::Value::ArrayValue(list)) => {
+            Json::Array(list.values.iter().map(|value| inner(Some(value))).collect::<Option<_>>()?)
+        }
+        Some(any_value::Value::KvlistValue(map)) => {
+            let pair = |pair: &KeyValue| Some((pair.key.clone(), inner(pair.value.as_ref())?));
+            Json::Object(map.values.iter().map(pair).collect::<Option<_>>()?)
+        }
+        // Of a later version.
+        Some(_) => return None,
+    })
 }
 
 /// Where metrics come from: one resource and instrumentation scope.
@@ -100,6 +139,28 @@ fn put_attributes(bytes: &mut Vec<u8>, attributes: &[KeyValue]) {
 mod tests {
     use super::super::testing::attribute;
     use super::*;
+
+    #[test]
+    fn what_is_not_plain_is_written_as_json() {
+        use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
+        let any = |value| AnyValue { value: Some(value) };
+        let text = |it: Option<&AnyValue>| match value(it) {
+            AttributeValue::Text(text) => text.into_owned(),
+            other => panic!("{other:?}"),
+        };
+        let list = any(any_value::Value::ArrayValue(ArrayValue {
+            values: vec![any(any_value::Value::StringValue("a".into())), any(any_value::Value::IntValue(7))],
+        }));
+        let map = any(any_value::Value::KvlistValue(KeyValueList {
+            values: vec![KeyValue { key: "k".into(), value: Some(list.clone()), ..KeyValue::default() }],
+        }));
+        assert_eq!((text(Some(&list)), text(Some(&map))), (r#"["a",7]"#.into(), r#"{"k":["a",7]}"#.into()));
+        assert_eq!(text(Some(&any(any_value::Value::BytesValue(vec![1, 2])))), "AQI=");
+        assert_eq!((text(None), text(Some(&AnyValue::default()))), (String::new(), String::new()));
+        let deep =
+            (0..DEPTH_MAX).fold(list, |inner, _| any(any_value::Value::ArrayValue(ArrayValue { values: vec![inner] })));
+        assert_eq!(value(Some(&deep)), AttributeValue::NotPlain);
+    }
 
     #[test]
     fn the_order_of_attributes_does_not_matter_and_everything_else_does() {

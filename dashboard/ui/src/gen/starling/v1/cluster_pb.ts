@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file starling/v1/cluster.proto.
  */
 export const file_starling_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSKJBAoKQWdncmVnYXRvchIVCg1hZ2dyZWdhdG9yX2lkGAEgASgJEisKBXN0YXRlGAIgASgOMhwuc3RhcmxpbmcudjEuQWdncmVnYXRvclN0YXRlEhQKDGdycGNfYWRkcmVzcxgDIAEoCRIWCg5nb3NzaXBfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEhIKCmdlbmVyYXRpb24YBiABKAQSHAoPY29ubmVjdGVkX25vZGVzGAcgASgNSACIAQESFwoKbG9nX2xlbmd0aBgIIAEoBEgBiAEBEhMKC2Nsb3NlZF90aWNrGAkgASgNEi8KDGluX3N0YXRlX2ZvchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRzZWxmGAsgASgIEjIKDmhpc3RvcnlfY29waWVzGAwgASgLMhouc3RhcmxpbmcudjEuSGlzdG9yeUNvcGllcxIwCg1oaXN0b3J5X3N0b3JlGA0gASgLMhkuc3RhcmxpbmcudjEuSGlzdG9yeVN0b3JlEhMKBmxpbmtlZBgOIAEoCEgCiAEBEhIKCmxpbmtfZXJyb3IYDyABKAkSDAoEem9uZRgQIAEoCRIOCgZ3ZWlnaHQYESABKA1CEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aEIJCgdfbGlua2VkIr0DCgxIaXN0b3J5U3RvcmUSJwoFdGllcnMYASADKAsyGC5zdGFybGluZy52MS5IaXN0b3J5VGllchIWCglsb2dfYnl0ZXMYAiABKARIAIgBARIcCg93aW5kb3dzX3RvX3NlYWwYAyABKARIAYgBARIdChBob3Vyc190b19yb2xsX3VwGAQgASgESAKIAQESHQoQc2VnbWVudHNfdG9fam9pbhgFIAEoBEgDiAEBEhkKEXBhdXNlZF9zaW5jZV90aWNrGAYgASgNEhUKDXBhdXNlZF9yZWFzb24YByABKAkSGwoOY29ycnVwdF9ibG9ja3MYCCABKARIBIgBARIeChFsb3N0X25vZGVfc2Vjb25kcxgJIAEoBEgFiAEBEhYKDmxvc3RfZnJvbV90aWNrGAogASgNEhQKDGxvc3RfdG9fdGljaxgLIAEoDUIMCgpfbG9nX2J5dGVzQhIKEF93aW5kb3dzX3RvX3NlYWxCEwoRX2hvdXJzX3RvX3JvbGxfdXBCEwoRX3NlZ21lbnRzX3RvX2pvaW5CEQoPX2NvcnJ1cHRfYmxvY2tzQhQKEl9sb3N0X25vZGVfc2Vjb25kcyKtAQoLSGlzdG9yeVRpZXISDAoEbmFtZRgBIAEoCRISCgVieXRlcxgCIAEoBEgAiAEBEhYKCWJ5dGVzX21heBgDIAEoBEgBiAEBEhMKC29sZGVzdF90aWNrGAQgASgNEhMKC25ld2VzdF90aWNrGAUgASgNEhUKCHNlZ21lbnRzGAYgASgESAKIAQFCCAoGX2J5dGVzQgwKCl9ieXRlc19tYXhCCwoJX3NlZ21lbnRzIp0CCg1IaXN0b3J5Q29waWVzEhYKCXJlc3RvcmluZxgBIAEoCEgAiAEBEhcKCnNwYW5zX2RvbmUYAiABKARIAYgBARISCgVzcGFucxgDIAEoBEgCiAEBEhsKDmxhY2tpbmdfYmxvY2tzGAQgASgESAOIAQESGwoOZmV0Y2hlZF9ibG9ja3MYBSABKARIBIgBARIaCg1mZXRjaGVkX2J5dGVzGAYgASgESAWIAQESEgoKd2hvbGVfdGljaxgHIAEoDUIMCgpfcmVzdG9yaW5nQg0KC19zcGFuc19kb25lQggKBl9zcGFuc0IRCg9fbGFja2luZ19ibG9ja3NCEQoPX2ZldGNoZWRfYmxvY2tzQhAKDl9mZXRjaGVkX2J5dGVzKqYBCg9BZ2dyZWdhdG9yU3RhdGUSIAocQUdHUkVHQVRPUl9TVEFURV9VTlNQRUNJRklFRBAAEhwKGEFHR1JFR0FUT1JfU1RBVEVfSk9JTklORxABEhoKFkFHR1JFR0FUT1JfU1RBVEVfUkVBRFkQAhIcChhBR0dSRUdBVE9SX1NUQVRFX0xFQVZJTkcQAxIZChVBR0dSRUdBVE9SX1NUQVRFX0RFQUQQBGIGcHJvdG8z", [file_google_protobuf_duration]);
+  fileDesc("ChlzdGFybGluZy92MS9jbHVzdGVyLnByb3RvEgtzdGFybGluZy52MSKJBAoKQWdncmVnYXRvchIVCg1hZ2dyZWdhdG9yX2lkGAEgASgJEisKBXN0YXRlGAIgASgOMhwuc3RhcmxpbmcudjEuQWdncmVnYXRvclN0YXRlEhQKDGdycGNfYWRkcmVzcxgDIAEoCRIWCg5nb3NzaXBfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEhIKCmdlbmVyYXRpb24YBiABKAQSHAoPY29ubmVjdGVkX25vZGVzGAcgASgNSACIAQESFwoKbG9nX2xlbmd0aBgIIAEoBEgBiAEBEhMKC2Nsb3NlZF90aWNrGAkgASgNEi8KDGluX3N0YXRlX2ZvchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRzZWxmGAsgASgIEjIKDmhpc3RvcnlfY29waWVzGAwgASgLMhouc3RhcmxpbmcudjEuSGlzdG9yeUNvcGllcxIwCg1oaXN0b3J5X3N0b3JlGA0gASgLMhkuc3RhcmxpbmcudjEuSGlzdG9yeVN0b3JlEhMKBmxpbmtlZBgOIAEoCEgCiAEBEhIKCmxpbmtfZXJyb3IYDyABKAkSDAoEem9uZRgQIAEoCRIOCgZ3ZWlnaHQYESABKA1CEgoQX2Nvbm5lY3RlZF9ub2Rlc0INCgtfbG9nX2xlbmd0aEIJCgdfbGlua2VkIr0DCgxIaXN0b3J5U3RvcmUSJwoFdGllcnMYASADKAsyGC5zdGFybGluZy52MS5IaXN0b3J5VGllchIWCglsb2dfYnl0ZXMYAiABKARIAIgBARIcCg93aW5kb3dzX3RvX3NlYWwYAyABKARIAYgBARIdChBob3Vyc190b19yb2xsX3VwGAQgASgESAKIAQESHQoQc2VnbWVudHNfdG9fam9pbhgFIAEoBEgDiAEBEhkKEXBhdXNlZF9zaW5jZV90aWNrGAYgASgNEhUKDXBhdXNlZF9yZWFzb24YByABKAkSGwoOY29ycnVwdF9ibG9ja3MYCCABKARIBIgBARIeChFsb3N0X25vZGVfc2Vjb25kcxgJIAEoBEgFiAEBEhYKDmxvc3RfZnJvbV90aWNrGAogASgNEhQKDGxvc3RfdG9fdGljaxgLIAEoDUIMCgpfbG9nX2J5dGVzQhIKEF93aW5kb3dzX3RvX3NlYWxCEwoRX2hvdXJzX3RvX3JvbGxfdXBCEwoRX3NlZ21lbnRzX3RvX2pvaW5CEQoPX2NvcnJ1cHRfYmxvY2tzQhQKEl9sb3N0X25vZGVfc2Vjb25kcyKtAQoLSGlzdG9yeVRpZXISDAoEbmFtZRgBIAEoCRISCgVieXRlcxgCIAEoBEgAiAEBEhYKCWJ5dGVzX21heBgDIAEoBEgBiAEBEhMKC29sZGVzdF90aWNrGAQgASgNEhMKC25ld2VzdF90aWNrGAUgASgNEhUKCHNlZ21lbnRzGAYgASgESAKIAQFCCAoGX2J5dGVzQgwKCl9ieXRlc19tYXhCCwoJX3NlZ21lbnRzIp0CCg1IaXN0b3J5Q29waWVzEhYKCXJlc3RvcmluZxgBIAEoCEgAiAEBEhcKCnNwYW5zX2RvbmUYAiABKARIAYgBARISCgVzcGFucxgDIAEoBEgCiAEBEhsKDmxhY2tpbmdfYmxvY2tzGAQgASgESAOIAQESGwoOZmV0Y2hlZF9ibG9ja3MYBSABKARIBIgBARIaCg1mZXRjaGVkX2J5dGVzGAYgASgESAWIAQESEgoKd2hvbGVfdGljaxgHIAEoDUIMCgpfcmVzdG9yaW5nQg0KC19zcGFuc19kb25lQggKBl9zcGFuc0IRCg9fbGFja2luZ19ibG9ja3NCEQoPX2ZldGNoZWRfYmxvY2tzQhAKDl9mZXRjaGVkX2J5dGVzIuwBCghTZWN0aW9ucxIlCgd0cmFmZmljGAEgASgLMhQuc3RhcmxpbmcudjEuVHJhZmZpYxItCgtjb25uZWN0aW9ucxgCIAEoCzIYLnN0YXJsaW5nLnYxLkNvbm5lY3Rpb25zEh0KA2NwdRgDIAEoCzIQLnN0YXJsaW5nLnYxLkNwdRIjCgZtZW1vcnkYBCABKAsyEy5zdGFybGluZy52MS5NZW1vcnkSHwoEZGlzaxgFIAEoCzIRLnN0YXJsaW5nLnYxLkRpc2sSJQoHbmV0d29yaxgGIAEoCzIULnN0YXJsaW5nLnYxLk5ldHdvcmsieQoOQ29sbGVjdG9yRmF1bHQSEQoJY29sbGVjdG9yGAEgASgJEi4KB3Ryb3VibGUYAiABKA4yHS5zdGFybGluZy52MS5Db2xsZWN0b3JUcm91YmxlEg4KBnJlYXNvbhgDIAEoCRIUCgxzaW5jZV91bml4X3MYBCABKA0i0AIKDENvbXBsZXRlbmVzcxIcCg9ub2Rlc19yZXBvcnRpbmcYASABKA1IAIgBARIbCg5ub2Rlc19leHBlY3RlZBgCIAEoDUgBiAEBEgwKBHRpY2sYAyABKA0SEwoGYWdlX21zGAQgASgNSAKIAQESDgoGY29waWVzGAUgASgNEhoKDXNraXBwZWRfY2VsbHMYBiABKA1IA4gBARIrCghzZWN0aW9ucxgHIAEoCzIZLnN0YXJsaW5nLnYxLlNlY3Rpb25Ob2RlcxIVCg1ub2Rlc19taXNzaW5nGAggAygJEhsKDmNvcGllc19vbl9kaXNrGAkgASgNSASIAQFCEgoQX25vZGVzX3JlcG9ydGluZ0IRCg9fbm9kZXNfZXhwZWN0ZWRCCQoHX2FnZV9tc0IQCg5fc2tpcHBlZF9jZWxsc0IRCg9fY29waWVzX29uX2Rpc2sinAIKDFNlY3Rpb25Ob2RlcxIQCgNjcHUYASABKA1IAIgBARITCgZtZW1vcnkYAiABKA1IAYgBARIRCgRkaXNrGAMgASgNSAKIAQESFwoKZmlsZXN5c3RlbRgEIAEoDUgDiAEBEhQKB25ldHdvcmsYBSABKA1IBIgBARIYCgtjb25uZWN0aW9ucxgGIAEoDUgFiAEBEhQKB3RyYWZmaWMYByABKA1IBogBARIUCgdsYXRlbmN5GAggASgNSAeIAQFCBgoEX2NwdUIJCgdfbWVtb3J5QgcKBV9kaXNrQg0KC19maWxlc3lzdGVtQgoKCF9uZXR3b3JrQg4KDF9jb25uZWN0aW9uc0IKCghfdHJhZmZpY0IKCghfbGF0ZW5jeSKOAwoHVHJhZmZpYxIgChNyZXF1ZXN0c19wZXJfc2Vjb25kGAEgASgBSACIAQESHgoRZXJyb3JzX3Blcl9zZWNvbmQYAiABKAFIAYgBARIYCgtlcnJvcl9yYXRpbxgDIAEoAUgCiAEBEhMKBmFjdGl2ZRgEIAEoAUgDiAEBEiUKB2xhdGVuY3kYBSABKAsyFC5zdGFybGluZy52MS5MYXRlbmN5Ei8KCXByb3RvY29scxgGIAMoCzIcLnN0YXJsaW5nLnYxLlByb3RvY29sVHJhZmZpYxIxChNsYXRlbmN5X2xhc3RfbWludXRlGAcgASgLMhQuc3RhcmxpbmcudjEuTGF0ZW5jeRIjChZyZXBvcnRlZF9ldmVyeV9zZWNvbmRzGAggASgBSASIAQFCFgoUX3JlcXVlc3RzX3Blcl9zZWNvbmRCFAoSX2Vycm9yc19wZXJfc2Vjb25kQg4KDF9lcnJvcl9yYXRpb0IJCgdfYWN0aXZlQhkKF19yZXBvcnRlZF9ldmVyeV9zZWNvbmRzIr4BCgdMYXRlbmN5EhIKCnA1MF9taWNyb3MYASABKAESEgoKcDk1X21pY3JvcxgCIAEoARISCgpwOTlfbWljcm9zGAMgASgBEhMKC3A5OTlfbWljcm9zGAQgASgBEhMKC21lYW5fbWljcm9zGAUgASgBEhIKCm1heF9taWNyb3MYBiABKAESDQoFY291bnQYByABKAESFwoPZXJyb3JfYm91bmRfcHBtGAggASgNEhEKCWhpc3RvZ3JhbRgJIAEoDCKaAgoPUHJvdG9jb2xUcmFmZmljEhAKCHByb3RvY29sGAEgASgJEiAKE3JlcXVlc3RzX3Blcl9zZWNvbmQYAiABKAFIAIgBARIeChFlcnJvcnNfcGVyX3NlY29uZBgDIAEoAUgBiAEBEhMKBmFjdGl2ZRgEIAEoAUgCiAEBEiUKB2xhdGVuY3kYBSABKAsyFC5zdGFybGluZy52MS5MYXRlbmN5EiMKFnJlcG9ydGVkX2V2ZXJ5X3NlY29uZHMYBiABKAFIA4gBAUIWChRfcmVxdWVzdHNfcGVyX3NlY29uZEIUChJfZXJyb3JzX3Blcl9zZWNvbmRCCQoHX2FjdGl2ZUIZChdfcmVwb3J0ZWRfZXZlcnlfc2Vjb25kcyLWBAoLQ29ubmVjdGlvbnMSEwoGYWN0aXZlGAEgASgBSACIAQESEQoEaWRsZRgCIAEoAUgBiAEBEhIKBXRvdGFsGAMgASgBSAKIAQESHgoRb3BlbmVkX3Blcl9zZWNvbmQYBCABKAFIA4gBARIeChFyZXNldHNfcGVyX3NlY29uZBgFIAEoAUgEiAEBEiUKGHNlZ21lbnRzX3NlbnRfcGVyX3NlY29uZBgGIAEoAUgFiAEBEiMKFnJldHJhbnNtaXRzX3Blcl9zZWNvbmQYByABKAFIBogBARI3CghieV9zdGF0ZRgIIAMoCzIlLnN0YXJsaW5nLnYxLkNvbm5lY3Rpb25zLkJ5U3RhdGVFbnRyeRIUCgdoZWFsdGh5GAkgASgBSAeIAQESFAoHd2FybmluZxgKIAEoAUgIiAEBEhIKBWVycm9yGAsgASgBSAmIAQESHQoQcmV0cmFuc21pdF9yYXRpbxgMIAEoAUgKiAEBGi4KDEJ5U3RhdGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQgkKB19hY3RpdmVCBwoFX2lkbGVCCAoGX3RvdGFsQhQKEl9vcGVuZWRfcGVyX3NlY29uZEIUChJfcmVzZXRzX3Blcl9zZWNvbmRCGwoZX3NlZ21lbnRzX3NlbnRfcGVyX3NlY29uZEIZChdfcmV0cmFuc21pdHNfcGVyX3NlY29uZEIKCghfaGVhbHRoeUIKCghfd2FybmluZ0IICgZfZXJyb3JCEwoRX3JldHJhbnNtaXRfcmF0aW8ijAQKA0NwdRIeChF1dGlsaXphdGlvbl9yYXRpbxgBIAEoAUgAiAEBEhIKBWNvcmVzGAIgASgBSAGIAQESOAoNcmF0aW9fYnlfbW9kZRgDIAMoCzIhLnN0YXJsaW5nLnYxLkNwdS5SYXRpb0J5TW9kZUVudHJ5EhIKBWxvYWQxGAQgASgBSAKIAQESEgoFbG9hZDUYBSABKAFIA4gBARITCgZsb2FkMTUYBiABKAFIBIgBARItCgdidXNpZXN0GAcgAygLMhwuc3RhcmxpbmcudjEuQ29yZVV0aWxpemF0aW9uEiIKFXV0aWxpemF0aW9uX3JhdGlvX21pbhgIIAEoAUgFiAEBEiIKFXV0aWxpemF0aW9uX3JhdGlvX21heBgJIAEoAUgGiAEBEiIKFXV0aWxpemF0aW9uX3JhdGlvX3A5ORgKIAEoAUgHiAEBGjIKEFJhdGlvQnlNb2RlRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4AUIUChJfdXRpbGl6YXRpb25fcmF0aW9CCAoGX2NvcmVzQggKBl9sb2FkMUIICgZfbG9hZDVCCQoHX2xvYWQxNUIYChZfdXRpbGl6YXRpb25fcmF0aW9fbWluQhgKFl91dGlsaXphdGlvbl9yYXRpb19tYXhCGAoWX3V0aWxpemF0aW9uX3JhdGlvX3A5OSJ0Cg9Db3JlVXRpbGl6YXRpb24SDwoHbm9kZV9pZBgBIAEoCRIRCgRjb3JlGAIgASgNSACIAQESHgoRdXRpbGl6YXRpb25fcmF0aW8YAyABKAFIAYgBAUIHCgVfY29yZUIUChJfdXRpbGl6YXRpb25fcmF0aW8i2gQKBk1lbW9yeRIYCgt0b3RhbF9ieXRlcxgBIAEoAUgAiAEBEhcKCnVzZWRfYnl0ZXMYAiABKAFIAYgBARIcCg9hdmFpbGFibGVfYnl0ZXMYAyABKAFIAogBARIfChJidWZmZXJfY2FjaGVfYnl0ZXMYBCABKAFIA4gBARIeChFhcHBsaWNhdGlvbl9ieXRlcxgFIAEoAUgEiAEBEhkKDHN5c3RlbV9ieXRlcxgGIAEoAUgFiAEBEhcKCmZyZWVfYnl0ZXMYByABKAFIBogBARIdChBzd2FwX3RvdGFsX2J5dGVzGAggASgBSAeIAQESHAoPc3dhcF91c2VkX2J5dGVzGAkgASgBSAiIAQESIwoWaHVnZV9wYWdlc190b3RhbF9ieXRlcxgKIAEoAUgJiAEBEiIKFWh1Z2VfcGFnZXNfdXNlZF9ieXRlcxgLIAEoAUgKiAEBEhcKCnVzZWRfcmF0aW8YDCABKAFIC4gBAUIOCgxfdG90YWxfYnl0ZXNCDQoLX3VzZWRfYnl0ZXNCEgoQX2F2YWlsYWJsZV9ieXRlc0IVChNfYnVmZmVyX2NhY2hlX2J5dGVzQhQKEl9hcHBsaWNhdGlvbl9ieXRlc0IPCg1fc3lzdGVtX2J5dGVzQg0KC19mcmVlX2J5dGVzQhMKEV9zd2FwX3RvdGFsX2J5dGVzQhIKEF9zd2FwX3VzZWRfYnl0ZXNCGQoXX2h1Z2VfcGFnZXNfdG90YWxfYnl0ZXNCGAoWX2h1Z2VfcGFnZXNfdXNlZF9ieXRlc0INCgtfdXNlZF9yYXRpbyLwAgoERGlzaxIiChVyZWFkX2J5dGVzX3Blcl9zZWNvbmQYASABKAFIAIgBARIlChh3cml0dGVuX2J5dGVzX3Blcl9zZWNvbmQYAiABKAFIAYgBARIdChByZWFkc19wZXJfc2Vjb25kGAMgASgBSAKIAQESHgoRd3JpdGVzX3Blcl9zZWNvbmQYBCABKAFIA4gBARIjChZmaWxlc3lzdGVtX3RvdGFsX2J5dGVzGAUgASgBSASIAQESIgoVZmlsZXN5c3RlbV91c2VkX2J5dGVzGAYgASgBSAWIAQFCGAoWX3JlYWRfYnl0ZXNfcGVyX3NlY29uZEIbChlfd3JpdHRlbl9ieXRlc19wZXJfc2Vjb25kQhMKEV9yZWFkc19wZXJfc2Vjb25kQhQKEl93cml0ZXNfcGVyX3NlY29uZEIZChdfZmlsZXN5c3RlbV90b3RhbF9ieXRlc0IYChZfZmlsZXN5c3RlbV91c2VkX2J5dGVzIocDCgdOZXR3b3JrEiYKGXJlY2VpdmVkX2J5dGVzX3Blcl9zZWNvbmQYASABKAFIAIgBARIiChVzZW50X2J5dGVzX3Blcl9zZWNvbmQYAiABKAFIAYgBARIoChtyZWNlaXZlZF9wYWNrZXRzX3Blcl9zZWNvbmQYAyABKAFIAogBARIkChdzZW50X3BhY2tldHNfcGVyX3NlY29uZBgEIAEoAUgDiAEBEh4KEWVycm9yc19wZXJfc2Vjb25kGAUgASgBSASIAQESHwoSZHJvcHBlZF9wZXJfc2Vjb25kGAYgASgBSAWIAQFCHAoaX3JlY2VpdmVkX2J5dGVzX3Blcl9zZWNvbmRCGAoWX3NlbnRfYnl0ZXNfcGVyX3NlY29uZEIeChxfcmVjZWl2ZWRfcGFja2V0c19wZXJfc2Vjb25kQhoKGF9zZW50X3BhY2tldHNfcGVyX3NlY29uZEIUChJfZXJyb3JzX3Blcl9zZWNvbmRCFQoTX2Ryb3BwZWRfcGVyX3NlY29uZCqmAQoPQWdncmVnYXRvclN0YXRlEiAKHEFHR1JFR0FUT1JfU1RBVEVfVU5TUEVDSUZJRUQQABIcChhBR0dSRUdBVE9SX1NUQVRFX0pPSU5JTkcQARIaChZBR0dSRUdBVE9SX1NUQVRFX1JFQURZEAISHAoYQUdHUkVHQVRPUl9TVEFURV9MRUFWSU5HEAMSGQoVQUdHUkVHQVRPUl9TVEFURV9ERUFEEAQqkQEKEENvbGxlY3RvclRyb3VibGUSIQodQ09MTEVDVE9SX1RST1VCTEVfVU5TUEVDSUZJRUQQABIcChhDT0xMRUNUT1JfVFJPVUJMRV9GQUlMRUQQARIdChlDT0xMRUNUT1JfVFJPVUJMRV9IQU5HSU5HEAISHQoZQ09MTEVDVE9SX1RST1VCTEVfUEFSVElBTBADKnAKCU5vZGVTdGF0ZRIaChZOT0RFX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUTk9ERV9TVEFURV9SRVBPUlRJTkcQARIVChFOT0RFX1NUQVRFX1NJTEVOVBACEhYKEk5PREVfU1RBVEVfU1RPUFBFRBADYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
  * One aggregator.
@@ -361,6 +361,889 @@ export const HistoryCopiesSchema: GenMessage<HistoryCopies> = /*@__PURE__*/
   messageDesc(file_starling_v1_cluster, 3);
 
 /**
+ * The parts of one second. A part is absent when no node reported it.
+ *
+ * @generated from message starling.v1.Sections
+ */
+export type Sections = Message<"starling.v1.Sections"> & {
+  /**
+   * Requests of the applications.
+   *
+   * @generated from field: starling.v1.Traffic traffic = 1;
+   */
+  traffic?: Traffic | undefined;
+
+  /**
+   * TCP connections of the hosts.
+   *
+   * @generated from field: starling.v1.Connections connections = 2;
+   */
+  connections?: Connections | undefined;
+
+  /**
+   * Processors.
+   *
+   * @generated from field: starling.v1.Cpu cpu = 3;
+   */
+  cpu?: Cpu | undefined;
+
+  /**
+   * Memory.
+   *
+   * @generated from field: starling.v1.Memory memory = 4;
+   */
+  memory?: Memory | undefined;
+
+  /**
+   * Disks and filesystems.
+   *
+   * @generated from field: starling.v1.Disk disk = 5;
+   */
+  disk?: Disk | undefined;
+
+  /**
+   * Network interfaces.
+   *
+   * @generated from field: starling.v1.Network network = 6;
+   */
+  network?: Network | undefined;
+};
+
+/**
+ * Describes the message starling.v1.Sections.
+ * Use `create(SectionsSchema)` to create a new message.
+ */
+export const SectionsSchema: GenMessage<Sections> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 4);
+
+/**
+ * A collector, the part of a daemon that reads one thing of its host, that does not read all it should.
+ *
+ * @generated from message starling.v1.CollectorFault
+ */
+export type CollectorFault = Message<"starling.v1.CollectorFault"> & {
+  /**
+   * Its name, as in the series "starling.node.collect.up": "cpu", "memory", "disk".
+   *
+   * @generated from field: string collector = 1;
+   */
+  collector: string;
+
+  /**
+   * How much it gives.
+   *
+   * @generated from field: starling.v1.CollectorTrouble trouble = 2;
+   */
+  trouble: CollectorTrouble;
+
+  /**
+   * What cannot be read and why, for people: at most 200 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Since when, Unix seconds by the clock of the node.
+   *
+   * @generated from field: uint32 since_unix_s = 4;
+   */
+  sinceUnixS: number;
+};
+
+/**
+ * Describes the message starling.v1.CollectorFault.
+ * Use `create(CollectorFaultSchema)` to create a new message.
+ */
+export const CollectorFaultSchema: GenMessage<CollectorFault> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 5);
+
+/**
+ * How much of the truth an answer holds.
+ *
+ * @generated from message starling.v1.Completeness
+ */
+export type Completeness = Message<"starling.v1.Completeness"> & {
+  /**
+   * Nodes whose frame for this second is in the answer.
+   *
+   * @generated from field: optional uint32 nodes_reporting = 1;
+   */
+  nodesReporting?: number | undefined;
+
+  /**
+   * Nodes that had reported two different seconds by then, the last one within the 15 minutes before, and did not end
+   * their stream more than 30 s before. At least nodes_reporting.
+   *
+   * @generated from field: optional uint32 nodes_expected = 2;
+   */
+  nodesExpected?: number | undefined;
+
+  /**
+   * The second the answer is for, Unix seconds.
+   *
+   * @generated from field: uint32 tick = 3;
+   */
+  tick: number;
+
+  /**
+   * Milliseconds between the end of that second and the moment of the answer.
+   *
+   * @generated from field: optional uint32 age_ms = 4;
+   */
+  ageMs?: number | undefined;
+
+  /**
+   * On how many aggregators an acknowledged frame is held. 1 means that this aggregator has no peer.
+   *
+   * @generated from field: uint32 copies = 5;
+   */
+  copies: number;
+
+  /**
+   * Values that the sums of this second lack because the answering aggregator had no room for their series or group:
+   * one for each series, group and entry of a log, over all groups. 0 in answers that are no sums.
+   *
+   * @generated from field: optional uint32 skipped_cells = 6;
+   */
+  skippedCells?: number | undefined;
+
+  /**
+   * How many of the reporting nodes reported what: a collector may have failed, and a node that serves no requests
+   * reports none. Absent in answers that are no sums.
+   *
+   * @generated from field: starling.v1.SectionNodes sections = 7;
+   */
+  sections?: SectionNodes | undefined;
+
+  /**
+   * Nodes that were expected and did not report, by name: the first 32 in the order of their names. In a group those of
+   * them that are known to belong to it.
+   *
+   * @generated from field: repeated string nodes_missing = 8;
+   */
+  nodesMissing: string[];
+
+  /**
+   * On how many disks, at least, an acknowledged frame is: `copies` less the aggregators that keep the ledger in memory
+   * only, because no folder was given or the disk takes nothing.
+   *
+   * @generated from field: optional uint32 copies_on_disk = 9;
+   */
+  copiesOnDisk?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.Completeness.
+ * Use `create(CompletenessSchema)` to create a new message.
+ */
+export const CompletenessSchema: GenMessage<Completeness> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 6);
+
+/**
+ * Nodes behind the parts of a view.
+ *
+ * @generated from message starling.v1.SectionNodes
+ */
+export type SectionNodes = Message<"starling.v1.SectionNodes"> & {
+  /**
+   * Reported how busy their processors were.
+   *
+   * @generated from field: optional uint32 cpu = 1;
+   */
+  cpu?: number | undefined;
+
+  /**
+   * Their memory.
+   *
+   * @generated from field: optional uint32 memory = 2;
+   */
+  memory?: number | undefined;
+
+  /**
+   * What their disks read and wrote.
+   *
+   * @generated from field: optional uint32 disk = 3;
+   */
+  disk?: number | undefined;
+
+  /**
+   * The size of their filesystems.
+   *
+   * @generated from field: optional uint32 filesystem = 4;
+   */
+  filesystem?: number | undefined;
+
+  /**
+   * What their network interfaces carried.
+   *
+   * @generated from field: optional uint32 network = 5;
+   */
+  network?: number | undefined;
+
+  /**
+   * Their TCP sockets.
+   *
+   * @generated from field: optional uint32 connections = 6;
+   */
+  connections?: number | undefined;
+
+  /**
+   * Requests of their applications, were there any or not.
+   *
+   * @generated from field: optional uint32 traffic = 7;
+   */
+  traffic?: number | undefined;
+
+  /**
+   * At least one request with its latency.
+   *
+   * @generated from field: optional uint32 latency = 8;
+   */
+  latency?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.SectionNodes.
+ * Use `create(SectionNodesSchema)` to create a new message.
+ */
+export const SectionNodesSchema: GenMessage<SectionNodes> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 7);
+
+/**
+ * Requests, errors and latency.
+ *
+ * @generated from message starling.v1.Traffic
+ */
+export type Traffic = Message<"starling.v1.Traffic"> & {
+  /**
+   * Requests per second, all protocols.
+   *
+   * @generated from field: optional double requests_per_second = 1;
+   */
+  requestsPerSecond?: number | undefined;
+
+  /**
+   * Failed requests per second: HTTP 5xx, gRPC server errors, or an error type given by the application.
+   *
+   * @generated from field: optional double errors_per_second = 2;
+   */
+  errorsPerSecond?: number | undefined;
+
+  /**
+   * Errors / requests, 0 to 1. Absent without requests.
+   *
+   * @generated from field: optional double error_ratio = 3;
+   */
+  errorRatio?: number | undefined;
+
+  /**
+   * Requests or connections open now, as applications report them.
+   *
+   * @generated from field: optional double active = 4;
+   */
+  active?: number | undefined;
+
+  /**
+   * Latency over all protocols. Absent without requests.
+   *
+   * @generated from field: starling.v1.Latency latency = 5;
+   */
+  latency?: Latency | undefined;
+
+  /**
+   * By protocol, always all that ever reported: http1, http2, http3, websocket, grpc.
+   *
+   * @generated from field: repeated starling.v1.ProtocolTraffic protocols = 6;
+   */
+  protocols: ProtocolTraffic[];
+
+  /**
+   * Latency over the 60 seconds that end with this one. Absent without requests.
+   *
+   * @generated from field: starling.v1.Latency latency_last_minute = 7;
+   */
+  latencyLastMinute?: Latency | undefined;
+
+  /**
+   * Seconds between two reports of the application that reports most seldom, of those that report more seldom than
+   * each second: their requests are played out evenly, so that rates and latencies are means over that time and as late.
+   * Absent when all report each second.
+   *
+   * @generated from field: optional double reported_every_seconds = 8;
+   */
+  reportedEverySeconds?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.Traffic.
+ * Use `create(TrafficSchema)` to create a new message.
+ */
+export const TrafficSchema: GenMessage<Traffic> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 8);
+
+/**
+ * Percentiles of a merged histogram. Times are microseconds.
+ *
+ * @generated from message starling.v1.Latency
+ */
+export type Latency = Message<"starling.v1.Latency"> & {
+  /**
+   * Median.
+   *
+   * @generated from field: double p50_micros = 1;
+   */
+  p50Micros: number;
+
+  /**
+   * 95th percentile.
+   *
+   * @generated from field: double p95_micros = 2;
+   */
+  p95Micros: number;
+
+  /**
+   * 99th percentile.
+   *
+   * @generated from field: double p99_micros = 3;
+   */
+  p99Micros: number;
+
+  /**
+   * 99.9th percentile.
+   *
+   * @generated from field: double p999_micros = 4;
+   */
+  p999Micros: number;
+
+  /**
+   * Arithmetic mean, exact.
+   *
+   * @generated from field: double mean_micros = 5;
+   */
+  meanMicros: number;
+
+  /**
+   * Largest value, exact as far as the sender reported it.
+   *
+   * @generated from field: double max_micros = 6;
+   */
+  maxMicros: number;
+
+  /**
+   * Values merged.
+   *
+   * @generated from field: double count = 7;
+   */
+  count: number;
+
+  /**
+   * Bound of the relative error of a percentile, in parts per million. 3,906 is the histogram's own bound.
+   *
+   * @generated from field: uint32 error_bound_ppm = 8;
+   */
+  errorBoundPpm: number;
+
+  /**
+   * The histogram itself, nanoseconds, in Starling's sparse form. Only sent when it was asked for
+   * (`include_histograms`).
+   *
+   * @generated from field: bytes histogram = 9;
+   */
+  histogram: Uint8Array;
+};
+
+/**
+ * Describes the message starling.v1.Latency.
+ * Use `create(LatencySchema)` to create a new message.
+ */
+export const LatencySchema: GenMessage<Latency> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 9);
+
+/**
+ * One protocol's share.
+ *
+ * @generated from message starling.v1.ProtocolTraffic
+ */
+export type ProtocolTraffic = Message<"starling.v1.ProtocolTraffic"> & {
+  /**
+   * "http1", "http2", "http3", "websocket" or "grpc".
+   *
+   * @generated from field: string protocol = 1;
+   */
+  protocol: string;
+
+  /**
+   * Requests per second.
+   *
+   * @generated from field: optional double requests_per_second = 2;
+   */
+  requestsPerSecond?: number | undefined;
+
+  /**
+   * Failed requests per second.
+   *
+   * @generated from field: optional double errors_per_second = 3;
+   */
+  errorsPerSecond?: number | undefined;
+
+  /**
+   * Requests or connections open now.
+   *
+   * @generated from field: optional double active = 4;
+   */
+  active?: number | undefined;
+
+  /**
+   * Absent without requests.
+   *
+   * @generated from field: starling.v1.Latency latency = 5;
+   */
+  latency?: Latency | undefined;
+
+  /**
+   * As in Traffic, of the applications that serve this protocol.
+   *
+   * @generated from field: optional double reported_every_seconds = 6;
+   */
+  reportedEverySeconds?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.ProtocolTraffic.
+ * Use `create(ProtocolTrafficSchema)` to create a new message.
+ */
+export const ProtocolTrafficSchema: GenMessage<ProtocolTraffic> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 10);
+
+/**
+ * TCP connections.
+ *
+ * @generated from message starling.v1.Connections
+ */
+export type Connections = Message<"starling.v1.Connections"> & {
+  /**
+   * Established and used within the last 300 s.
+   *
+   * @generated from field: optional double active = 1;
+   */
+  active?: number | undefined;
+
+  /**
+   * Established and silent for more than 300 s.
+   *
+   * @generated from field: optional double idle = 2;
+   */
+  idle?: number | undefined;
+
+  /**
+   * All sockets in any state but LISTEN and CLOSE.
+   *
+   * @generated from field: optional double total = 3;
+   */
+  total?: number | undefined;
+
+  /**
+   * Connections opened per second, both directions.
+   *
+   * @generated from field: optional double opened_per_second = 4;
+   */
+  openedPerSecond?: number | undefined;
+
+  /**
+   * Connections reset per second.
+   *
+   * @generated from field: optional double resets_per_second = 5;
+   */
+  resetsPerSecond?: number | undefined;
+
+  /**
+   * Segments sent per second.
+   *
+   * @generated from field: optional double segments_sent_per_second = 6;
+   */
+  segmentsSentPerSecond?: number | undefined;
+
+  /**
+   * Segments sent again per second.
+   *
+   * @generated from field: optional double retransmits_per_second = 7;
+   */
+  retransmitsPerSecond?: number | undefined;
+
+  /**
+   * Sockets by state: "established", "syn_sent", ...
+   *
+   * @generated from field: map<string, double> by_state = 8;
+   */
+  byState: { [key: string]: number };
+
+  /**
+   * Connections neither in warning nor in error.
+   *
+   * @generated from field: optional double healthy = 9;
+   */
+  healthy?: number | undefined;
+
+  /**
+   * Connections that retransmit more than 2 % of their segments or are silent for more than 300 s.
+   *
+   * @generated from field: optional double warning = 10;
+   */
+  warning?: number | undefined;
+
+  /**
+   * Connections that were reset, refused or timed out in the last 60 s.
+   *
+   * @generated from field: optional double error = 11;
+   */
+  error?: number | undefined;
+
+  /**
+   * Segments sent again / segments sent, 0 to 1. Absent when none was sent.
+   *
+   * @generated from field: optional double retransmit_ratio = 12;
+   */
+  retransmitRatio?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.Connections.
+ * Use `create(ConnectionsSchema)` to create a new message.
+ */
+export const ConnectionsSchema: GenMessage<Connections> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 11);
+
+/**
+ * Processors.
+ *
+ * @generated from message starling.v1.Cpu
+ */
+export type Cpu = Message<"starling.v1.Cpu"> & {
+  /**
+   * Busy share of all cores, 0 to 1.
+   *
+   * @generated from field: optional double utilization_ratio = 1;
+   */
+  utilizationRatio?: number | undefined;
+
+  /**
+   * Logical processors.
+   *
+   * @generated from field: optional double cores = 2;
+   */
+  cores?: number | undefined;
+
+  /**
+   * Share of time by mode, 0 to 1: "user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle".
+   *
+   * @generated from field: map<string, double> ratio_by_mode = 3;
+   */
+  ratioByMode: { [key: string]: number };
+
+  /**
+   * Load average of 1 minute: mean over the nodes.
+   *
+   * @generated from field: optional double load1 = 4;
+   */
+  load1?: number | undefined;
+
+  /**
+   * Load average of 5 minutes: mean over the nodes.
+   *
+   * @generated from field: optional double load5 = 5;
+   */
+  load5?: number | undefined;
+
+  /**
+   * Load average of 15 minutes: mean over the nodes.
+   *
+   * @generated from field: optional double load15 = 6;
+   */
+  load15?: number | undefined;
+
+  /**
+   * The busiest cores, busiest first: at most 8.
+   *
+   * @generated from field: repeated starling.v1.CoreUtilization busiest = 7;
+   */
+  busiest: CoreUtilization[];
+
+  /**
+   * Least busy node, 0 to 1.
+   *
+   * @generated from field: optional double utilization_ratio_min = 8;
+   */
+  utilizationRatioMin?: number | undefined;
+
+  /**
+   * Busiest node, 0 to 1.
+   *
+   * @generated from field: optional double utilization_ratio_max = 9;
+   */
+  utilizationRatioMax?: number | undefined;
+
+  /**
+   * 99th percentile over the nodes, 0 to 1.
+   *
+   * @generated from field: optional double utilization_ratio_p99 = 10;
+   */
+  utilizationRatioP99?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.Cpu.
+ * Use `create(CpuSchema)` to create a new message.
+ */
+export const CpuSchema: GenMessage<Cpu> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 12);
+
+/**
+ * One core.
+ *
+ * @generated from message starling.v1.CoreUtilization
+ */
+export type CoreUtilization = Message<"starling.v1.CoreUtilization"> & {
+  /**
+   * Name of the node.
+   *
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * Number of the core, from 0.
+   *
+   * @generated from field: optional uint32 core = 2;
+   */
+  core?: number | undefined;
+
+  /**
+   * Busy share, 0 to 1.
+   *
+   * @generated from field: optional double utilization_ratio = 3;
+   */
+  utilizationRatio?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.CoreUtilization.
+ * Use `create(CoreUtilizationSchema)` to create a new message.
+ */
+export const CoreUtilizationSchema: GenMessage<CoreUtilization> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 13);
+
+/**
+ * Memory. total_bytes = application_bytes + buffer_cache_bytes + system_bytes + free_bytes.
+ *
+ * @generated from message starling.v1.Memory
+ */
+export type Memory = Message<"starling.v1.Memory"> & {
+  /**
+   * Physical memory.
+   *
+   * @generated from field: optional double total_bytes = 1;
+   */
+  totalBytes?: number | undefined;
+
+  /**
+   * total_bytes - available_bytes.
+   *
+   * @generated from field: optional double used_bytes = 2;
+   */
+  usedBytes?: number | undefined;
+
+  /**
+   * What the kernel estimates can be given to programs without swapping (MemAvailable).
+   *
+   * @generated from field: optional double available_bytes = 3;
+   */
+  availableBytes?: number | undefined;
+
+  /**
+   * Buffers, page cache and reclaimable slab, without shared memory.
+   *
+   * @generated from field: optional double buffer_cache_bytes = 4;
+   */
+  bufferCacheBytes?: number | undefined;
+
+  /**
+   * Anonymous and shared memory of programs.
+   *
+   * @generated from field: optional double application_bytes = 5;
+   */
+  applicationBytes?: number | undefined;
+
+  /**
+   * The kernel's own: what is neither application, buffer cache nor free.
+   *
+   * @generated from field: optional double system_bytes = 6;
+   */
+  systemBytes?: number | undefined;
+
+  /**
+   * Not used for anything.
+   *
+   * @generated from field: optional double free_bytes = 7;
+   */
+  freeBytes?: number | undefined;
+
+  /**
+   * Swap space.
+   *
+   * @generated from field: optional double swap_total_bytes = 8;
+   */
+  swapTotalBytes?: number | undefined;
+
+  /**
+   * Swap space in use.
+   *
+   * @generated from field: optional double swap_used_bytes = 9;
+   */
+  swapUsedBytes?: number | undefined;
+
+  /**
+   * Memory set aside as huge pages, all sizes of the pool reported by /proc/meminfo.
+   *
+   * @generated from field: optional double huge_pages_total_bytes = 10;
+   */
+  hugePagesTotalBytes?: number | undefined;
+
+  /**
+   * Huge pages in use.
+   *
+   * @generated from field: optional double huge_pages_used_bytes = 11;
+   */
+  hugePagesUsedBytes?: number | undefined;
+
+  /**
+   * used_bytes / total_bytes, 0 to 1. Absent for a host that says it has no memory.
+   *
+   * @generated from field: optional double used_ratio = 12;
+   */
+  usedRatio?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.Memory.
+ * Use `create(MemorySchema)` to create a new message.
+ */
+export const MemorySchema: GenMessage<Memory> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 14);
+
+/**
+ * Disks and filesystems.
+ *
+ * @generated from message starling.v1.Disk
+ */
+export type Disk = Message<"starling.v1.Disk"> & {
+  /**
+   * Bytes read per second.
+   *
+   * @generated from field: optional double read_bytes_per_second = 1;
+   */
+  readBytesPerSecond?: number | undefined;
+
+  /**
+   * Bytes written per second.
+   *
+   * @generated from field: optional double written_bytes_per_second = 2;
+   */
+  writtenBytesPerSecond?: number | undefined;
+
+  /**
+   * Reads completed per second.
+   *
+   * @generated from field: optional double reads_per_second = 3;
+   */
+  readsPerSecond?: number | undefined;
+
+  /**
+   * Writes completed per second.
+   *
+   * @generated from field: optional double writes_per_second = 4;
+   */
+  writesPerSecond?: number | undefined;
+
+  /**
+   * Size of the filesystems.
+   *
+   * @generated from field: optional double filesystem_total_bytes = 5;
+   */
+  filesystemTotalBytes?: number | undefined;
+
+  /**
+   * In use.
+   *
+   * @generated from field: optional double filesystem_used_bytes = 6;
+   */
+  filesystemUsedBytes?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.Disk.
+ * Use `create(DiskSchema)` to create a new message.
+ */
+export const DiskSchema: GenMessage<Disk> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 15);
+
+/**
+ * Physical network interfaces; where a host has none (a container), all but loopback.
+ *
+ * @generated from message starling.v1.Network
+ */
+export type Network = Message<"starling.v1.Network"> & {
+  /**
+   * Bytes received per second.
+   *
+   * @generated from field: optional double received_bytes_per_second = 1;
+   */
+  receivedBytesPerSecond?: number | undefined;
+
+  /**
+   * Bytes sent per second.
+   *
+   * @generated from field: optional double sent_bytes_per_second = 2;
+   */
+  sentBytesPerSecond?: number | undefined;
+
+  /**
+   * Packets received per second.
+   *
+   * @generated from field: optional double received_packets_per_second = 3;
+   */
+  receivedPacketsPerSecond?: number | undefined;
+
+  /**
+   * Packets sent per second.
+   *
+   * @generated from field: optional double sent_packets_per_second = 4;
+   */
+  sentPacketsPerSecond?: number | undefined;
+
+  /**
+   * Errors per second, both directions.
+   *
+   * @generated from field: optional double errors_per_second = 5;
+   */
+  errorsPerSecond?: number | undefined;
+
+  /**
+   * Packets dropped per second, both directions.
+   *
+   * @generated from field: optional double dropped_per_second = 6;
+   */
+  droppedPerSecond?: number | undefined;
+};
+
+/**
+ * Describes the message starling.v1.Network.
+ * Use `create(NetworkSchema)` to create a new message.
+ */
+export const NetworkSchema: GenMessage<Network> = /*@__PURE__*/
+  messageDesc(file_starling_v1_cluster, 16);
+
+/**
  * How a member is doing.
  *
  * @generated from enum starling.v1.AggregatorState
@@ -407,4 +1290,86 @@ export enum AggregatorState {
  */
 export const AggregatorStateSchema: GenEnum<AggregatorState> = /*@__PURE__*/
   enumDesc(file_starling_v1_cluster, 0);
+
+/**
+ * How much a collector with a fault gives.
+ *
+ * @generated from enum starling.v1.CollectorTrouble
+ */
+export enum CollectorTrouble {
+  /**
+   * Not said.
+   *
+   * @generated from enum value: COLLECTOR_TROUBLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing: what it reads is missing or cannot be read.
+   *
+   * @generated from enum value: COLLECTOR_TROUBLE_FAILED = 1;
+   */
+  FAILED = 1,
+
+  /**
+   * Nothing: a read does not return. It is not started again before that; all other collectors go on.
+   *
+   * @generated from enum value: COLLECTOR_TROUBLE_HANGING = 2;
+   */
+  HANGING = 2,
+
+  /**
+   * All but what the reason names.
+   *
+   * @generated from enum value: COLLECTOR_TROUBLE_PARTIAL = 3;
+   */
+  PARTIAL = 3,
+}
+
+/**
+ * Describes the enum starling.v1.CollectorTrouble.
+ */
+export const CollectorTroubleSchema: GenEnum<CollectorTrouble> = /*@__PURE__*/
+  enumDesc(file_starling_v1_cluster, 1);
+
+/**
+ * How a node is doing.
+ *
+ * @generated from enum starling.v1.NodeState
+ */
+export enum NodeState {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: NODE_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A frame arrived within the last 3 seconds.
+   *
+   * @generated from enum value: NODE_STATE_REPORTING = 1;
+   */
+  REPORTING = 1,
+
+  /**
+   * No frame for more than 3 seconds.
+   *
+   * @generated from enum value: NODE_STATE_SILENT = 2;
+   */
+  SILENT = 2,
+
+  /**
+   * The daemon ended its stream.
+   *
+   * @generated from enum value: NODE_STATE_STOPPED = 3;
+   */
+  STOPPED = 3,
+}
+
+/**
+ * Describes the enum starling.v1.NodeState.
+ */
+export const NodeStateSchema: GenEnum<NodeState> = /*@__PURE__*/
+  enumDesc(file_starling_v1_cluster, 2);
 
