@@ -17,8 +17,9 @@ use tonic::{Code, Status};
 
 use super::{
     body,
+    export::{Form, Signal},
     failure::Failure,
-    intake::{Form, Intake, Signal},
+    intake::Intake,
 };
 
 /// As it is named in log lines and metrics.

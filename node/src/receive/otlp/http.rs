@@ -13,9 +13,10 @@ use prost::Message as _;
 
 use super::{
     body,
+    export::{ExportResponse, Form, Signal},
     failure::Failure,
     grpc::is_grpc,
-    intake::{ExportResponse, Form, Intake, Signal},
+    intake::Intake,
     json::{self, JSON},
     write,
 };

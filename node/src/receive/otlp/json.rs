@@ -8,8 +8,8 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::{
+    export::{ExportResponse, Signal},
     failure::{Failure, RpcStatus},
-    intake::{ExportResponse, Signal},
 };
 
 /// The form of a body, and of its answer.

@@ -3,6 +3,7 @@
 
 mod body;
 mod decode;
+mod export;
 mod failure;
 mod grpc;
 mod http;
