@@ -17,6 +17,7 @@
 mod collect;
 mod config;
 mod metrics;
+mod once;
 mod receive;
 mod report;
 mod sampler;

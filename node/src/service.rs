@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use starling_proto::{frame::Content, ids::NodeId};
 use starling_service::{
     Program,
+    program::Once,
     admin::{self, Readiness},
     clock,
     credentials::{CredentialMetrics, Security},
@@ -86,6 +87,7 @@ impl Program for Service {
     const ROLE: Option<Role> = Some(Role::Node);
     // One for the second's cut, one for the receivers. More only cost memory.
     const THREADS: Option<usize> = Some(2);
+    const ONCE: Option<Once<Config>> = Some(crate::once::once);
     type Config = Config;
 
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {

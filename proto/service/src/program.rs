@@ -43,6 +43,12 @@ const FAILED: u8 = 1;
 /// Flags or settings were not taken; service managers need not try again.
 const USAGE: u8 = 2;
 
+/// What a program finds out with its settings, as JSON when that is true.
+///
+/// # Errors
+/// Why it finds out nothing.
+pub type Once<Config> = fn(Config, bool) -> anyhow::Result<String>;
+
 /// A program, or a service of one.
 pub trait Program: Sized + Send + 'static {
     /// Name of the program, such as "starling-node".
@@ -57,6 +63,8 @@ pub trait Program: Sized + Send + 'static {
     const ROLE: Option<Role> = None;
     /// Threads of the runtime; `None`: one a core.
     const THREADS: Option<usize> = None;
+    /// What it finds out in a second or so, as text or as JSON, for `--once`; `None` for a program without that flag.
+    const ONCE: Option<Once<Self::Config>> = None;
     /// Its settings.
     type Config: Settings + Send + 'static;
 
@@ -100,6 +108,17 @@ pub struct CommonArgs {
     log: LogArgs,
 }
 
+/// Flags of a program with [`Program::ONCE`].
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct OnceArgs {
+    /// Find out what there is to say now, print it, and stop: nothing is opened and nothing sent.
+    #[arg(long)]
+    once: bool,
+    /// Print it as JSON.
+    #[arg(long, requires = "once")]
+    json: bool,
+}
+
 /// The `main` of a program.
 #[must_use]
 pub fn main<P: Program>() -> ExitCode {
@@ -108,6 +127,7 @@ pub fn main<P: Program>() -> ExitCode {
 
 fn run_with<P: Program>(arguments: impl Iterator<Item = OsString>) -> u8 {
     let command = describe::<P>(CommonArgs::augment_args(clap::Command::new(P::NAME).about(P::ABOUT).version(VERSION)));
+    let command = if P::ONCE.is_some() { OnceArgs::augment_args(command) } else { command };
     // Last: a table of flags brings its own description.
     let mut command = TextArgs::augment_args(command).about(P::ABOUT);
     if P::ROLE.is_some() {
@@ -124,8 +144,11 @@ fn run_with<P: Program>(arguments: impl Iterator<Item = OsString>) -> u8 {
         };
         return code.unwrap_or_else(|stop| refused(&stop));
     }
-    let parsed = matched
-        .and_then(|matches| Ok((TextArgs::from_arg_matches(&matches)?, CommonArgs::from_arg_matches(&matches)?)));
+    let parsed = matched.and_then(|matches| {
+        let once = P::ONCE.map(|once| OnceArgs::from_arg_matches(&matches).map(|asked| (once, asked))).transpose()?;
+        let once = once.filter(|(_, asked)| asked.once).map(|(once, asked)| (once, asked.json));
+        Ok((TextArgs::from_arg_matches(&matches)?, (CommonArgs::from_arg_matches(&matches)?, once)))
+    });
     match parsed {
         Ok((text, _)) if text.is_asked() => match text.write(command, &mut std::io::stdout()) {
             Ok(()) => 0,
@@ -134,7 +157,7 @@ fn run_with<P: Program>(arguments: impl Iterator<Item = OsString>) -> u8 {
                 FAILED
             }
         },
-        Ok((_, args)) => execute::<P>(args, Vec::new()),
+        Ok((_, (args, once))) => execute_or::<P>(args, Vec::new(), once),
         Err(stop) => refused(&stop),
     }
 }
@@ -172,6 +195,10 @@ pub fn describe<P: Program>(command: clap::Command) -> clap::Command {
 /// flags of the program's own gave; `--set` wins over them.
 #[must_use]
 pub fn execute<P: Program>(args: CommonArgs, first: Vec<String>) -> u8 {
+    execute_or::<P>(args, first, None)
+}
+
+fn execute_or<P: Program>(args: CommonArgs, first: Vec<String>, once: Option<(Once<P::Config>, bool)>) -> u8 {
     let CommonArgs { config, overrides, check_config, print_config, log } = args;
     let overrides = first.into_iter().chain(overrides).collect();
     let sources = Sources::of_process(config, overrides);
@@ -192,6 +219,18 @@ pub fn execute<P: Program>(args: CommonArgs, first: Vec<String>) -> u8 {
     if check_config {
         println!("the settings are valid");
         return 0;
+    }
+    if let Some((once, json)) = once {
+        return match once(loaded.settings, json) {
+            Ok(text) => {
+                println!("{}", text.trim_end());
+                0
+            }
+            Err(failure) => {
+                eprintln!("{}: {failure:#}", P::NAME);
+                FAILED
+            }
+        };
     }
     if let Err(wrong) = log.start(P::LOG) {
         eprintln!("{}: {wrong}", P::NAME);

@@ -87,6 +87,7 @@ fn exit_codes_are_the_same_for_every_program() {
     assert_eq!(code(&["--check-config"]), 0);
     assert_eq!(code(&["--print-config"]), 0);
     assert_eq!(code(&["--nonsense"]), 2, "a flag");
+    assert_eq!(code(&["--once"]), 2, "it has nothing to say once");
     assert_eq!(code(&["--set", "nonsense=1"]), 2, "a setting");
     assert_eq!(code(&["--config", "/nonexistent.toml"]), 2, "a file");
     assert_eq!(code(&["--log", "starling=loud"]), 2, "a filter");
