@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use starling_proto::{frame::Content, ids::NodeId};
 use starling_service::{
     Program,
-    program::Once,
     admin::{self, Readiness},
     clock,
     credentials::{CredentialMetrics, Security},
@@ -14,6 +13,7 @@ use starling_service::{
     listen::{self, Connections, ListenMetrics},
     metrics::Registry,
     parts::Parts,
+    program::Once,
     settings::Settings as _,
 };
 use tokio::{net::TcpListener, sync::watch, time::timeout};

@@ -158,7 +158,10 @@ async fn a_cluster_of_which_every_certificate_has_ended_comes_back_by_its_runboo
     // Nobody signs any more, so that what renews by itself ends too.
     fs::rename(site.issuer.path("ca"), site.issuer.path("lost")).unwrap();
     fs::rename(site.issuer.path("agg-1/authority"), site.issuer.path("lost/authority")).unwrap();
-    site.first.stop().await;
+    let began = std::time::Instant::now();
+    assert_eq!(site.first.stop().await, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(8), "nothing holds a stop up: {:?}", began.elapsed());
+    assert!(!site.first.log().contains("ended by force"), "{}", site.first.log());
     for (program, file) in [(&second, "joined-agg-2"), (&node, "joined-web-1")] {
         says_that_it_ended(program).await;
         let all = standing(Path::new(&site.issuer.path(&format!("{file}/certificate.pem")))).unwrap();

@@ -228,6 +228,7 @@ impl Membership {
             // An error means that the task ended, which is what leaving is for.
             let _ = left.await;
         }
+        self.rings.end();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use tokio::{sync::watch, time::MissedTickBehavior};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use super::{in_use::InUse, keyring::Keyring};
@@ -11,11 +11,15 @@ use super::{in_use::InUse, keyring::Keyring};
 /// How often it is read: a step of a rotation is in use everywhere after this time.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// The keys in a file, now and as they change, on a task of `tasks` that ends with its last receiver.
+/// The keys in a file, now and as they change until `stop`, on a task of `tasks`.
 ///
 /// # Errors
 /// When the file cannot be read now. Later a file that is wrong is named, and the keys before stay.
-pub(super) async fn follow(file: PathBuf, tasks: &TaskTracker) -> anyhow::Result<watch::Receiver<InUse>> {
+pub(super) async fn follow(
+    file: PathBuf,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> anyhow::Result<watch::Receiver<InUse>> {
     let read = |file: PathBuf| tokio::task::spawn_blocking(move || Keyring::read(&file));
     let first = read(file.clone()).await?.map_err(|error| anyhow::anyhow!("gossip_keyring: {error}"))?;
     let (sender, receiver) = watch::channel(InUse::of_file(first));
@@ -26,7 +30,7 @@ pub(super) async fn follow(file: PathBuf, tasks: &TaskTracker) -> anyhow::Result
         loop {
             tokio::select! {
                 biased;
-                () = sender.closed() => return,
+                () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
             match read(file.clone()).await {

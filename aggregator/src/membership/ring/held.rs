@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use starling_service::state_folder::{self, SECRET};
 use starling_service::{clock, secret};
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use super::{
@@ -51,6 +51,8 @@ struct Inner {
     /// The ring that was handed to us.
     handed: watch::Sender<Option<Ring>>,
     in_use: InUses,
+    /// Ends the reading of the file.
+    stop: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,11 @@ enum InUses {
 }
 
 impl Rings {
+    /// Follows the file no longer: who has left needs no new keys.
+    pub(crate) fn end(&self) {
+        self.0.stop.cancel();
+    }
+
     /// Reads what there is. A first ring is made when nobody else can have one.
     ///
     /// # Errors
@@ -67,10 +74,13 @@ impl Rings {
     pub(crate) async fn open(source: KeySource, state_dir: &Path, tasks: &TaskTracker) -> anyhow::Result<Self> {
         let path = state_dir.join(FILE);
         let (mut ring, mut in_use) = (None, None);
+        let stop = CancellationToken::new();
         let mut may_be_open = false;
         match &source {
             KeySource::Open => {}
-            KeySource::File(file) => in_use = Some(InUses::File(file::follow(file.clone(), tasks).await?)),
+            KeySource::File(file) => {
+                in_use = Some(InUses::File(file::follow(file.clone(), tasks, stop.clone()).await?));
+            }
             KeySource::Others { may_be_open: may, .. } => {
                 may_be_open = *may;
                 let (folder, file) = (state_dir.to_owned(), path.clone());
@@ -79,8 +89,14 @@ impl Rings {
         }
         let in_use =
             in_use.unwrap_or_else(|| InUses::Handed(watch::Sender::new(InUse::of_ring(ring.as_ref(), may_be_open))));
-        let rings =
-            Self(Arc::new(Inner { source, path, changing: Mutex::new(()), handed: watch::Sender::new(ring), in_use }));
+        let rings = Self(Arc::new(Inner {
+            source,
+            path,
+            changing: Mutex::new(()),
+            handed: watch::Sender::new(ring),
+            in_use,
+            stop,
+        }));
         if matches!(rings.0.source, KeySource::Others { alone: true, .. }) && rings.handed().is_none() {
             rings.make_first().await.map_err(anyhow::Error::msg)?;
         }
