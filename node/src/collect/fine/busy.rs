@@ -169,6 +169,7 @@ mod tests {
             ),
             (None, None)
         );
+        put("fs/cgroup/cpu.stat", "usage_usec 5\n");
         put("fs/cgroup/cgroup.type", "domain\n");
         assert_eq!(Processors::new(&config).look().unwrap(), (ticks, Some(4)), "a container");
     }
