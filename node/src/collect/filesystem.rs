@@ -64,6 +64,8 @@ struct Seen {
     series: Option<[Series; 4]>,
     /// It answered at the last look.
     answered: bool,
+    /// Its space is that of another one.
+    stands_on_another: bool,
 }
 
 /// The size of one filesystem, asked for.
@@ -93,6 +95,19 @@ impl Job for Question {
 
     fn run(&mut self) -> Answer {
         (self.ask)(&self.path)
+    }
+}
+
+impl Seen {
+    /// Whether its bytes count with another of `all`: the overlay of a container beside the disk it stands on. Devices do not tell, the
+    /// sizes do; what is in use may change between the two questions.
+    fn counts_with_another(&self, all: &[Self]) -> bool {
+        let is_same = |other: &Self| {
+            let (one, two) = (&self.size, &other.size);
+            let inodes = |size: &Size| size.inodes.map(|inodes| inodes.total);
+            one.total == two.total && inodes(one) == inodes(two) && one.used.abs_diff(two.used) <= one.total / 100
+        };
+        self.stands_on_another && all.iter().any(|other| !other.stands_on_another && is_same(other))
     }
 }
 
@@ -194,7 +209,8 @@ impl Filesystem {
                 },
             };
             let series = known.and_then(|seen| seen.series.take()).or_else(|| self.detail(&mount.point));
-            self.seen.push(Seen { point: mount.point, size, series, answered });
+            let stands_on_another = mount.stands_on_another();
+            self.seen.push(Seen { point: mount.point, size, series, answered, stands_on_another });
         }
         Ok(())
     }
@@ -268,9 +284,12 @@ impl Collector for Filesystem {
             return Ok(Collected::Absent);
         }
         let (mut total, mut used) = (0u64, 0u64);
-        for Seen { size, series, .. } in &self.seen {
-            total = total.saturating_add(size.total);
-            used = used.saturating_add(size.used);
+        for seen in &self.seen {
+            let Seen { size, series, .. } = seen;
+            if !seen.counts_with_another(&self.seen) {
+                total = total.saturating_add(size.total);
+                used = used.saturating_add(size.used);
+            }
             if let Some([limit, usage, inodes_limit, inodes_usage]) = series {
                 sink.gauge(limit, size.total);
                 sink.gauge(usage, size.used);
@@ -286,8 +305,12 @@ impl Collector for Filesystem {
     }
 }
 
-/// Size of the filesystem mounted at `path`. What is reserved for root counts as free, as in `df`'s "used" column.
+/// Size of the filesystem mounted at `path`, when that is a folder: the `/etc/hosts` of a container is a file of some disk. What is
+/// reserved for root counts as free, as in `df`'s "used" column.
 fn size(path: &Path) -> Answer {
+    if std::fs::metadata(path).is_ok_and(|file| !file.is_dir()) {
+        return Answer::Nothing;
+    }
     let stat = match rustix::fs::statvfs(path) {
         Ok(stat) => stat,
         Err(error) => {
@@ -325,6 +348,35 @@ mod tests {
         let mut samples = collect(filesystem, elapsed);
         samples.retain(|sample| !sample.series.name().contains("inodes"));
         samples
+    }
+
+    #[test]
+    fn a_container_on_a_disk_counts_it_once_and_files_are_no_filesystems() {
+        let root = tempfile::tempdir().unwrap();
+        let proc = root.path().join("proc");
+        fs::create_dir_all(proc.join("self")).unwrap();
+        for folder in ["etc", "data"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        fs::write(root.path().join("etc/hosts"), "x").unwrap();
+        fs::write(
+            proc.join("self/mountinfo"),
+            "600 500 0:60 / / rw - overlay overlay rw,upperdir=/u\n\
+             601 600 8:1 /c/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n602 600 8:2 /v /data rw - ext4 /dev/sda1 rw\n",
+        )
+        .unwrap();
+        let config = CollectConfig { procfs: proc, rootfs: root.path().into(), ..CollectConfig::default() };
+        let samples = sizes(&mut Filesystem::new(&config), 0);
+        let of = |metric| {
+            let of = samples.iter().filter(move |sample| sample.series.is(metric));
+            of.map(|sample| match sample.value {
+                Value::Gauge(value) => value,
+                _ => unreachable!(),
+            })
+            .collect::<Vec<_>>()
+        };
+        let each = of(&catalogue::MOUNT_LIMIT);
+        assert_eq!((each.len(), of(&catalogue::FILESYSTEM_LIMIT)), (2, vec![each[0]]), "/ and /data are one disk");
     }
 
     #[test]

@@ -9,7 +9,12 @@
 //! The ARC of ZFS is cache that the kernel does not count as such (openzfs issue 10255): what it holds above its minimum
 //! gives way to programs, so it is part of `available` and `buffer_cache`.
 
-use std::time::Duration;
+use std::{
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use starling_proto::{catalogue, series::Series};
 
@@ -24,6 +29,8 @@ use super::{
 pub(super) struct Memory {
     meminfo: KeptFile,
     arcstats: KeptFile,
+    /// Huge pages by size.
+    hugepages: PathBuf,
     limit: Series,
     available: Series,
     shared: Series,
@@ -39,6 +46,7 @@ impl Memory {
         Self {
             meminfo: KeptFile::new(config.procfs.join("meminfo"), Shape::Single),
             arcstats: KeptFile::new(config.procfs.join("spl/kstat/zfs/arcstats"), Shape::Records),
+            hugepages: config.sysfs.join("kernel/mm/hugepages"),
             limit: Series::of(&catalogue::MEMORY_LIMIT, &[]),
             available: Series::of(&catalogue::MEMORY_AVAILABLE, &[]),
             shared: Series::of(&catalogue::MEMORY_SHARED, &[]),
@@ -80,8 +88,10 @@ impl Collector for Memory {
         }
         gauge(&self.swap_limit, info.swap_total);
         gauge(&self.swap_usage, info.swap_used());
-        gauge(&self.huge_limit, info.huge_total.zip(info.huge_size).map(|(pages, size)| pages.saturating_mul(size)));
-        gauge(&self.huge_usage, info.huge_used());
+        gauge(&self.huge_limit, info.huge_limit());
+        let of_other_sizes = info.huge_all.zip(info.huge_default()).is_some_and(|(all, default)| all > default);
+        let huge_used = if of_other_sizes { huge_used(&self.hugepages) } else { info.huge_used() };
+        gauge(&self.huge_usage, huge_used);
         Ok(Collected::Present)
     }
 }
@@ -105,6 +115,8 @@ pub(super) struct MemInfo {
     huge_total: Option<u64>,
     huge_free: Option<u64>,
     huge_size: Option<u64>,
+    /// Huge pages of all sizes; `None` before Linux 4.18 too.
+    huge_all: Option<u64>,
     /// What the cache of ZFS can give back.
     arc: u64,
     /// The fields that cannot be read.
@@ -128,6 +140,7 @@ impl Default for MemInfo {
             huge_total: zero,
             huge_free: zero,
             huge_size: zero,
+            huge_all: None,
             arc: 0,
             odd: Vec::new(),
         }
@@ -151,6 +164,15 @@ impl MemInfo {
 
     fn swap_used(&self) -> Option<u64> {
         Some(self.swap_total?.saturating_sub(self.swap_free?))
+    }
+
+    /// Pages of the default size.
+    fn huge_default(&self) -> Option<u64> {
+        Some(self.huge_total?.saturating_mul(self.huge_size?))
+    }
+
+    fn huge_limit(&self) -> Option<u64> {
+        self.huge_all.or_else(|| self.huge_default())
     }
 
     fn huge_used(&self) -> Option<u64> {
@@ -185,6 +207,21 @@ fn shrinkable(arcstats: &[u8]) -> Option<u64> {
     Some(field(b"size")?.saturating_sub(field(b"c_min")?))
 }
 
+/// Bytes in use of huge pages of all sizes, by `hugepages-SIZEkB/nr_hugepages` and `free_hugepages`
+/// (`Documentation/admin-guide/mm/hugetlbpage.rst`); `None` where that cannot be read.
+fn huge_used(folder: &Path) -> Option<u64> {
+    let mut used = 0u64;
+    for entry in fs::read_dir(folder).ok()? {
+        let path = entry.ok()?.path();
+        let name = path.file_name()?.as_bytes();
+        let Some(kib) = name.strip_prefix(b"hugepages-").and_then(|rest| rest.strip_suffix(b"kB")) else { continue };
+        let pages = |file| text::number(fs::read(path.join(file)).ok()?.trim_ascii());
+        let pages = pages("nr_hugepages")?.saturating_sub(pages("free_hugepages")?);
+        used = used.saturating_add(pages.saturating_mul(text::number(kib)?.saturating_mul(1024)));
+    }
+    Some(used)
+}
+
 /// # Errors
 /// When `MemTotal` is missing or not a number. Other lines may be missing: kernels without swap or huge pages do not have
 /// them.
@@ -207,6 +244,7 @@ pub(super) fn parse(text: &[u8]) -> Result<MemInfo, CollectError> {
             b"HugePages_Total" => (&mut info.huge_total, "HugePages_Total"),
             b"HugePages_Free" => (&mut info.huge_free, "HugePages_Free"),
             b"Hugepagesize" => (&mut info.huge_size, "Hugepagesize"),
+            b"Hugetlb" => (&mut info.huge_all, "Hugetlb"),
             _ => continue,
         };
         *field = value(&line[colon + 1..]);
@@ -233,6 +271,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn huge_pages_of_several_sizes_are_all_there() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("kernel/mm/hugepages");
+        for (size, total, free) in [("2048", "10", "4"), ("1048576", "4", "1")] {
+            let of_size = folder.join(format!("hugepages-{size}kB"));
+            fs::create_dir_all(&of_size).unwrap();
+            fs::write(of_size.join("nr_hugepages"), format!("{total}\n")).unwrap();
+            fs::write(of_size.join("free_hugepages"), format!("{free}\n")).unwrap();
+        }
+        let info = |all: &str| {
+            let text = format!("MemTotal: 9 kB\nHugePages_Total: 10\nHugePages_Free: 4\nHugepagesize: 2048 kB\n{all}");
+            parse(text.as_bytes()).unwrap()
+        };
+        const MIB: u64 = 1024 * 1024;
+        assert_eq!(info("Hugetlb: 4214784 kB\n").huge_limit(), Some(4096 * MIB + 20 * MIB));
+        assert_eq!(huge_used(&folder), Some(3 * 1024 * MIB + 6 * 2 * MIB));
+        // Before Linux 4.18 nothing is said of the others.
+        assert_eq!((info("").huge_limit(), info("").huge_used()), (Some(20 * MIB), Some(12 * MIB)));
+        assert_eq!(huge_used(&root.path().join("none")), None);
+    }
 
     #[test]
     fn the_split_of_a_usual_host() {

@@ -89,6 +89,11 @@ impl Mount {
         here.0.get(self.path(rootfs).as_os_str().as_bytes()) == Some(&self.device)
     }
 
+    /// Whether its space is that of another filesystem, which may be mounted too.
+    pub(super) fn stands_on_another(&self) -> bool {
+        &*self.kind == b"overlay"
+    }
+
     fn is_local(&self) -> bool {
         // A container's own root stands on a disk of the host; other overlays are other containers'.
         LOCAL.contains(&&*self.kind) || (&*self.kind == b"overlay" && &*self.point == b"/")
