@@ -30,6 +30,11 @@ pub fn here() -> Machine {
 
 /// The UTS namespace that a kernel begins with: `PROC_UTS_INIT_INO` in its `include/linux/proc_ns.h`.
 const FIRST_UTS: &str = "uts:[4026531838]";
+/// Of a process in these on a UTS namespace of its own, only the name was set apart from the host, which a person does on purpose.
+/// `PROC_PID_INIT_INO` and `PROC_MNT_INIT_INO` in `include/linux/proc_ns.h`; before Linux 6.17 the first namespace of mounts had
+/// one of the first numbers that are given out.
+const FIRST_PROCESSES: &str = "pid:[4026531836]";
+const FIRST_MOUNTS: [&str; 3] = ["mnt:[4026531832]", "mnt:[4026531840]", "mnt:[4026531841]"];
 /// Programs that begin a host, by their names in procfs: a container that one of them began is a host of its own.
 const INITS: [&[u8]; 4] = [b"systemd", b"init", b"openrc-init", b"runit"];
 
@@ -50,9 +55,9 @@ pub fn name_of_host() -> Result<String, String> {
     let by_manager = std::env::var_os("INVOCATION_ID").is_some();
     let name = host_name();
     let (own, of_first) = (namespace("self", "uts"), namespace("1", "uts"));
-    // Only its name was taken from the host, which a person does on purpose.
-    let (mounts, mounts_of_first) = (namespace("self", "mnt"), namespace("1", "mnt"));
-    let renamed = mounts.is_some() && mounts == mounts_of_first && of_first.as_deref() == Some(Path::new(FIRST_UTS));
+    let [processes, mounts] = ["pid", "mnt"].map(|kind| namespace("self", kind).unwrap_or_default());
+    let renamed =
+        processes == Path::new(FIRST_PROCESSES) && FIRST_MOUNTS.iter().any(|first| mounts == Path::new(first));
     if renamed || is_of_host(own.as_deref(), of_first.as_deref(), &first, by_manager) {
         Ok(name)
     } else {
