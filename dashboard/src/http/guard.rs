@@ -3,7 +3,9 @@
 //! The server has no log-in in this version and listens on loopback. A web page from elsewhere can still make the
 //! visitor's browser ask it: by a name of its own that resolves to 127.0.0.1 (DNS rebinding), against which the `Host`
 //! header is checked; or by opening a WebSocket, which browsers allow across sites, or by sending a form that changes
-//! something, against both of which `Origin` is checked.
+//! something, against both of which `Origin` is checked. Behind a proxy the `Host` that arrives is often not the one in the
+//! address line: without its port, with the usual one, or the name of this server. So an origin is also known by its name, when that
+//! is one of those that were configured.
 
 use std::sync::Arc;
 
@@ -44,6 +46,13 @@ impl Hosts {
         // "user@host" is not sent by browsers; what stands before the @ must not look like the host.
         !authority.as_str().contains('@') && self.0.iter().any(|name| name == host)
     }
+
+    /// Whether pages of this name, on any port, are the server's own: those that were configured. On this host every port is
+    /// another program's.
+    fn own_pages(&self, origin: &Authority) -> bool {
+        let host = origin.host().to_ascii_lowercase();
+        !origin.as_str().contains('@') && self.0.iter().skip(LOOPBACK.len()).any(|name| *name == host)
+    }
 }
 
 /// Why a request is not let in.
@@ -70,7 +79,9 @@ fn admit(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
                 .split_once("://")
                 .and_then(|(scheme, rest)| matches!(scheme, "http" | "https").then(|| rest.parse::<Authority>().ok()))
                 .flatten()
-                .is_some_and(|origin| origin.as_str().eq_ignore_ascii_case(authority.as_str()));
+                .is_some_and(|origin| {
+                    origin.as_str().eq_ignore_ascii_case(authority.as_str()) || hosts.own_pages(&origin)
+                });
             if same { Ok(()) } else { Err(NotAdmitted::Origin(text.into_owned())) }
         }
         _ => Ok(()),
@@ -114,7 +125,8 @@ pub(crate) async fn check(State(Guard { hosts, metrics }): State<Guard>, request
             metrics.request_refused(Refusal::Origin);
             metrics.client_refused(Refusal::Origin);
             let message = format!(
-                "a page from {origin:?} may not open a WebSocket here nor change anything; do it from the server's own page"
+                "a page from {origin:?} may not open a WebSocket here nor change anything; do it from the server's own page, or add the name \
+                 in its address to allowed_hosts"
             );
             ApiError::forbidden("origin", message)
         }
@@ -156,6 +168,19 @@ mod tests {
             ["http://evil.example", "null", "http://localhost:9999", "http://127.0.0.1:7480", "file://localhost:7480"]
         {
             assert!(matches!(try_with("localhost:7480", Some(bad)), Err(NotAdmitted::Origin(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_behind_a_proxy_is_known_by_its_name_whatever_host_the_proxy_sends() {
+        let page = Some("https://dash.example.org:8443");
+        for host in ["dash.example.org:8443", "dash.example.org", "dash.example.org:443", "127.0.0.1:7480"] {
+            assert_eq!(try_with(host, page), Ok(()), "{host}");
+        }
+        for bad in
+            ["https://evil.example", "https://dash.example.org.evil.example", "https://dash.example.org@evil.example"]
+        {
+            assert!(matches!(try_with("dash.example.org", Some(bad)), Err(NotAdmitted::Origin(_))), "{bad}");
         }
     }
 
