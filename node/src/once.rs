@@ -25,7 +25,7 @@ const COLLECT_MAX: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Settings that are not valid.
-pub(crate) fn once(config: Config, as_json: bool) -> anyhow::Result<String> {
+pub(crate) fn once(config: &Config, as_json: bool) -> anyhow::Result<String> {
     config.check()?;
     let mut collectors = Collectors::new(&config.collect());
     collectors.collect(Duration::ZERO, COLLECT_MAX);
@@ -41,7 +41,7 @@ pub(crate) fn once(config: Config, as_json: bool) -> anyhow::Result<String> {
         .map(|fault| (fault.collector.clone(), fault.reason.clone()))
         .chain(late.iter().map(|name| ((*name).to_owned(), "did not return in time".to_owned())))
         .collect();
-    Ok(if as_json { document(&config, &samples, &faults) } else { lines(&samples, &faults) })
+    Ok(if as_json { document(config, &samples, &faults) } else { lines(&samples, &faults) })
 }
 
 fn lines(samples: &[Sample], faults: &[(String, String)]) -> String {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn this_host_is_said_in_lines_and_as_json() {
-        let text = once(config(), false).unwrap();
+        let text = once(&config(), false).unwrap();
         let uptime = text.lines().find(|line| line.starts_with("system.uptime ")).unwrap();
         assert!(uptime.ends_with(" s"), "{uptime}");
         let places: Vec<_> = text
@@ -126,7 +126,7 @@ mod tests {
             .collect();
         assert!(places.is_sorted() && places.len() > 50, "{text}");
 
-        let said: Json = serde_json::from_str(&once(config(), true).unwrap()).unwrap();
+        let said: Json = serde_json::from_str(&once(&config(), true).unwrap()).unwrap();
         assert_eq!(said["node"], "web-1");
         let all = said["series"].as_array().unwrap();
         let limit = all.iter().find(|one| one["name"] == "system.memory.limit").unwrap();

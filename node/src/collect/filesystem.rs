@@ -484,7 +484,8 @@ mod tests {
         let series = filesystem.detail(&long);
         assert!(series.is_some());
         let size = Size { total: 1, used: 0, inodes: None };
-        filesystem.seen.push(Seen { point: long.clone().into(), size, series, answered: true });
+        let stands_on_another = false;
+        filesystem.seen.push(Seen { point: long.clone().into(), size, series, answered: true, stands_on_another });
         assert!(filesystem.detail(&[&long[..], b"/other"].concat()).is_none());
     }
 

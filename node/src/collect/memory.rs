@@ -349,7 +349,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let config = CollectConfig { procfs: root.path().into(), ..CollectConfig::default() };
         let text = "MemTotal: 1000 kB\nMemAvailable: 600 kB\nSwapFree: 18446744073709345000 kB\n";
-        std::fs::write(root.path().join("meminfo"), text).unwrap();
+        fs::write(root.path().join("meminfo"), text).unwrap();
         let mut samples = Vec::new();
         let mut sink = Sink::new(&mut samples);
         Memory::new(&config).collect(Duration::ZERO, &mut sink).unwrap();

@@ -47,7 +47,7 @@ const USAGE: u8 = 2;
 ///
 /// # Errors
 /// Why it finds out nothing.
-pub type Once<Config> = fn(Config, bool) -> anyhow::Result<String>;
+pub type Once<Config> = fn(&Config, bool) -> anyhow::Result<String>;
 
 /// A program, or a service of one.
 pub trait Program: Sized + Send + 'static {
@@ -221,7 +221,7 @@ fn execute_or<P: Program>(args: CommonArgs, first: Vec<String>, once: Option<(On
         return 0;
     }
     if let Some((once, json)) = once {
-        return match once(loaded.settings, json) {
+        return match once(&loaded.settings, json) {
             Ok(text) => {
                 println!("{}", text.trim_end());
                 0
