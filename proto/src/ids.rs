@@ -38,17 +38,24 @@ impl NodeId {
         }
     }
 
-    /// Makes a name of any text, such as a host name: lower case, other characters become `-`, cut at the limit.
-    /// Empty text becomes `unnamed`.
+    /// Makes a name of any text, such as a host name: lower case, cut at the limit. Other characters become `-`, and then four
+    /// digits made of the text stand behind it, so that "köln" and "käln" stay two. Empty text becomes `unnamed`.
     #[must_use]
     pub fn sanitised(text: &str) -> Self {
-        let name: String = text
-            .to_lowercase()
-            .chars()
-            .map(|c| if matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-') { c } else { '-' })
-            .take(NODE_ID_LEN_MAX)
-            .collect();
-        if name.is_empty() { Self("unnamed".into()) } else { Self(name.into()) }
+        let text = text.to_lowercase();
+        let is_taken = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
+        let cut = |most| text.chars().map(|c| if is_taken(c) { c } else { '-' }).take(most).collect::<String>();
+        if text.is_empty() {
+            Self("unnamed".into())
+        } else if text.chars().all(is_taken) {
+            Self(cut(NODE_ID_LEN_MAX).into())
+        } else {
+            // FNV-1a, 32 bits: it must be the same in every version.
+            let hash =
+                text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+            let digits = format!("-{:04x}", (hash >> 16) ^ (hash & 0xffff));
+            Self((cut(NODE_ID_LEN_MAX - digits.len()) + &digits).into())
+        }
     }
 
     /// The name.
@@ -188,7 +195,13 @@ mod tests {
         assert_eq!(NodeId::parse(""), Err(IdError::Length(0)));
         assert_eq!(NodeId::parse(&"a".repeat(65)), Err(IdError::Length(65)));
         assert_eq!(NodeId::parse("Web"), Err(IdError::Character('W')));
-        assert_eq!(NodeId::sanitised("Büro PC").as_str(), "b-ro-pc");
+        let odd = NodeId::sanitised("Büro PC");
+        assert!(odd.as_str().starts_with("b-ro-pc-") && odd.as_str().len() == 12, "{odd}");
+        assert_eq!(odd, NodeId::sanitised("BÜRO pc"));
+        assert_ne!(NodeId::sanitised("köln"), NodeId::sanitised("käln"));
+        assert_eq!(NodeId::sanitised("WEB-1.Example.COM").as_str(), "web-1.example.com");
+        let long = NodeId::sanitised(&"ö".repeat(200));
+        assert!(long.as_str().len() == NODE_ID_LEN_MAX && NodeId::parse(long.as_str()).is_ok(), "{long}");
         assert_eq!(NodeId::sanitised("").as_str(), "unnamed");
     }
 
