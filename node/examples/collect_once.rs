@@ -1,20 +1,20 @@
-//! Reads this host twice, a second apart, and prints what a frame would hold; then what reading costs.
+//! What reading this host costs. What it brings, `starling-node --once` prints.
 //!
 //! ```text
-//! cargo run --release -p starling-node --example collect_once [ROUNDS [PAUSE_MS]]
+//! cargo run --release -p starling-node --example collect_once ROUNDS [PAUSE_MS]
 //! ```
 //!
-//! With ROUNDS it collects that often, PAUSE_MS apart (default 0), and prints the processor time of a round, and the
+//! It collects that often, PAUSE_MS apart (default 0), and prints the processor time of a round, and the
 //! wall time of each collector. A pause lets the caches cool as they do between real ticks.
 
 use std::{
     collections::BTreeMap,
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use starling_node::{CollectConfig, Collectors, host_facts};
+use starling_node::{CollectConfig, Collectors};
 use starling_proto::{catalogue, series::Value};
 
 /// A collector that takes longer is left out.
@@ -22,29 +22,14 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 fn main() {
     let mut numbers = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
-    let (Ok(rounds), Ok(pause)) = (numbers.next().unwrap_or(Ok(0)), numbers.next().unwrap_or(Ok(0))) else {
-        eprintln!("usage: collect_once [ROUNDS [PAUSE_MS]]");
+    let (Some(Ok(rounds @ 1..)), Ok(pause)) = (numbers.next(), numbers.next().unwrap_or(Ok(0))) else {
+        eprintln!("usage: collect_once ROUNDS [PAUSE_MS]");
         std::process::exit(2);
     };
     let config = CollectConfig::default();
-    println!("{:#?}", host_facts(&config));
     let mut collectors = Collectors::new(&config);
     collectors.collect(Duration::ZERO, LIMIT);
-    let start = Instant::now();
-    wait(Duration::from_secs(1));
-    let samples = collectors.collect(start.elapsed(), LIMIT).samples;
-    for sample in &samples {
-        let (series, scale) = (&sample.series, 10f64.powi(sample.series.scale().into()));
-        match &sample.value {
-            Value::Counter(increment) => println!("{series} +{} {}", *increment as f64 / scale, series.unit()),
-            Value::Gauge(value) => println!("{series} {} {}", *value as f64 / scale, series.unit()),
-            Value::Histogram(histogram) => println!("{series} {} values", histogram.count()),
-        }
-    }
-    println!("{} samples", samples.len());
-    if rounds > 0 {
-        measure(&mut collectors, rounds, Duration::from_millis(pause));
-    }
+    measure(&mut collectors, rounds, Duration::from_millis(pause));
 }
 
 fn measure(collectors: &mut Collectors, rounds: u64, pause: Duration) {

@@ -295,12 +295,12 @@ impl Uplink {
     }
 }
 
-/// A number that no link of a process before this one had: an aggregator takes the link of a stream with the highest one. So many
-/// are not made in a second.
+/// A number that no link of a process before this one had: an aggregator takes the link of a stream with the highest one. Links
+/// are made at less than eight a second over any longer time, also of a round of many aggregators that are all away.
 fn links_before() -> u32 {
-    /// Start of 2020, Unix seconds: it lasts until 2156.
-    const EPOCH: u64 = 1_577_836_800;
-    u32::try_from(starling_service::clock::unix().as_secs().saturating_sub(EPOCH)).unwrap_or(u32::MAX / 2)
+    /// Start of 2026, Unix milliseconds: eighths of seconds since then fit until 2043, and equal numbers are taken after that.
+    const EPOCH_MS: u128 = 1_767_225_600_000;
+    u32::try_from(starling_service::clock::unix().as_millis().saturating_sub(EPOCH_MS) / 125).unwrap_or(u32::MAX)
 }
 
 /// Feeds and watches an [`Uplink`]. Cheap to clone.

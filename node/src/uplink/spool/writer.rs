@@ -82,9 +82,13 @@ impl Writer {
         }
     }
 
-    /// How it does.
+    /// How it does. A thread that is gone writes nothing more, whatever it said last.
     pub(in crate::uplink) fn health(&self) -> SpoolHealth {
-        self.health.borrow().clone()
+        let mut health = self.health.borrow().clone();
+        if self.thread.is_finished() {
+            health.trouble = Some("the thread that writes frames to the disk is gone, which is a bug".to_owned());
+        }
+        health
     }
 
     /// Ends the thread once all is written. Blocking.
@@ -112,6 +116,10 @@ impl Work {
     fn run(mut self, changes: &mpsc::Receiver<Change>, overflowed: &AtomicBool) {
         let (mut batch, mut synced) = (Vec::new(), Instant::now());
         self.begin();
+        if self.files.is_none() {
+            // What was there took the room of its copy on a disk that is full, and has been taken away.
+            self.begin();
+        }
         loop {
             let over = match changes.recv_timeout(AGAIN_AFTER) {
                 Ok(change) => {
@@ -210,5 +218,24 @@ impl Work {
             health.bytes = 0;
             health.trouble = Some(why);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_gone_is_told() {
+        let (changes, receiver) = mpsc::sync_channel(1);
+        let (_health, watch) = watch::channel(SpoolHealth::default());
+        let gone = thread::spawn(move || drop(receiver));
+        while !gone.is_finished() {
+            thread::yield_now();
+        }
+        let writer = Writer { changes, health: watch, thread: gone, overflowed: Arc::default() };
+        writer.push(Change::Ended);
+        assert!(writer.health().trouble.is_some_and(|trouble| trouble.contains("a bug")));
+        writer.end();
     }
 }
