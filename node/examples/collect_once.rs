@@ -7,11 +7,7 @@
 //! It collects that often, PAUSE_MS apart (default 0), and prints the processor time of a round, and the
 //! wall time of each collector. A pause lets the caches cool as they do between real ticks.
 
-use std::{
-    collections::BTreeMap,
-    sync::mpsc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::mpsc, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 use starling_node::{CollectConfig, Collectors};
