@@ -91,6 +91,10 @@ starling_service::settings! {
         /// counted, and named in the answer to the sender. One costs about 0.3 kB here and a few bytes a second on the
         /// wire.
         pub otlp_series_max: usize = 500, kind::number(1..=2_000);
+        /// Routes of services whose requests are counted by themselves, of all services of this host; one service may have half of
+        /// them. Of the others requests and latency are counted in a route `_other` of their service, and of a 65th service in
+        /// one called `_other`. A route costs about 1 kB here and two to eight series of the cluster.
+        pub routes_max: usize = 128, kind::number(1..=500);
         /// Streams of cumulative points whose last value is kept, and as many of StatsD. Further ones are refused and counted.
         /// One costs 0.1 to 0.3 kB, one of a histogram up to 3 kB.
         pub otlp_streams_max: usize = 4096, kind::number(1..=65_536);
@@ -234,6 +238,7 @@ impl Config {
     pub fn receiver(&self) -> ReceiverLimits {
         ReceiverLimits {
             series: self.otlp_series_max,
+            routes: self.routes_max,
             streams: self.otlp_streams_max,
             stale_after: self.otlp_stale_after,
         }

@@ -111,6 +111,10 @@ starling_service::metrics! {
         otlp_streams: Gauge = "starling_node_otlp_streams";
         /// Application series that are present.
         otlp_series: Gauge = "starling_node_otlp_series";
+        /// Services and routes whose requests have series: each route, and `_other` where there is one.
+        routes: Gauge = "starling_node_routes";
+        /// Requests counted in a route or service `_other`, because there are more than the bounds.
+        requests_in_other: Counter = "starling_node_requests_in_other";
     }
 }
 
@@ -162,5 +166,11 @@ impl Metrics {
         self.otlp_series.set(series as f64);
         self.otlp_streams.set(streams as f64);
         self.otlp_playing.set(playing_bytes as f64);
+    }
+
+    /// Shows how many services and routes have series, and counts requests beyond them.
+    pub(crate) fn services(&self, routes: usize, in_other: u64) {
+        self.routes.set(routes as f64);
+        self.requests_in_other.add(in_other);
     }
 }

@@ -39,7 +39,8 @@ pub(crate) struct Report {
 /// Samples that break a limit are left out and counted in [`Content::dropped`], so that one odd sample never costs the
 /// second; so are those of a series that stands twice, of which the first stays; and so are those beyond the number of
 /// series or the bytes of a frame. What is worth least goes first: the
-/// series of applications, then the host's own drill-down, and only then what the cluster adds up.
+/// series of applications, then the host's own drill-down, then what the cluster adds up by names that somebody chose, and
+/// only then what it adds up of every host.
 pub(crate) fn content(tick: u32, samples: Vec<Sample>, refused: u64) -> Report {
     let came = samples.len();
     let samples = within_room(samples);
@@ -84,9 +85,10 @@ fn within_room(mut samples: Vec<Sample>) -> Vec<Sample> {
 /// The lower, the longer a sample stays.
 fn worth(sample: &Sample) -> u8 {
     match sample.series.scope() {
-        Scope::Cluster => 0,
-        Scope::Node if catalogue::find(sample.series.name()).is_some() => 1,
-        Scope::Node => 2,
+        Scope::Cluster if catalogue::is_of_every_host(sample.series.name()) => 0,
+        Scope::Cluster => 1,
+        Scope::Node if catalogue::find(sample.series.name()).is_some() => 2,
+        Scope::Node => 3,
     }
 }
 

@@ -146,6 +146,7 @@ impl Sampler {
         let Some(receiver) = &self.config.receiver else { return (samples, 0) };
         let cut = receiver.cut(which, &mut samples);
         self.config.metrics.receiver(cut.unplayed, cut.size.series, cut.size.streams, cut.size.playing_bytes);
+        self.config.metrics.services(cut.size.routes, cut.in_other);
         (samples, cut.refused)
     }
 

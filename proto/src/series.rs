@@ -165,11 +165,16 @@ impl Series {
     }
 
     /// The series of the same metric that stands for all those beyond a quota: every value of an attribute is
-    /// [`OTHER`].
+    /// [`OTHER`]; of a metric of the catalogue those that it has `open`.
     #[must_use]
     pub fn other(&self) -> Self {
         let Inner { name, attributes, kind, unit, scale, scope, .. } = &*self.0;
-        let attributes = attributes.iter().map(|(key, _)| (key.clone(), OTHER.into())).collect();
+        let open = catalogue::find(name).map(|metric| metric.open).filter(|open| !open.is_empty());
+        let is_open = |key: &str| open.is_none_or(|open| open.contains(&key));
+        let other = |(key, value): &(Box<str>, Box<str>)| {
+            (key.clone(), if is_open(key) { OTHER.into() } else { value.clone() })
+        };
+        let attributes = attributes.iter().map(other).collect();
         Self::build(name.clone(), attributes, *kind, unit.clone(), *scale, *scope)
     }
 
@@ -328,6 +333,7 @@ fn excerpt(text: &str) -> String {
     text.chars().take(limits::NAME_LEN_MAX).collect()
 }
 
+/// `value` as an attribute of a series of the catalogue has it: no longer than the limit, without control characters.
 fn tamed(value: &str) -> Box<str> {
     if clean(value, 0, limits::ATTRIBUTE_VALUE_LEN_MAX) {
         return value.into();
@@ -359,6 +365,10 @@ mod tests {
         assert_eq!(a.attribute("queue"), Some("mail"));
         assert_ne!(a, app("jobs", &[("host", "a")]).unwrap());
         assert_eq!(a.other(), app("jobs", &[("host", OTHER), ("queue", OTHER)]).unwrap());
+        let of = |route, service, status| {
+            Series::of(&catalogue::SERVICE_REQUESTS, &[("route", route), ("service", service), ("status", status)])
+        };
+        assert_eq!(of("/a", "shop", "5xx").other(), of(OTHER, OTHER, "5xx"), "what failed stays known");
     }
 
     #[test]

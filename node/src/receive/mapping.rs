@@ -11,10 +11,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use starling_service::settings::kind::{self, Checked, List};
 
-use super::{
-    observation::{self, Attribute},
-    traffic::{self, Protocol, Role, Speaks, unit_ns},
-};
+use super::traffic::{self, Protocol, Role, Speaks, unit_ns};
 
 /// Rules at most: they are tried one by one, once for each stream.
 const MAPPINGS_MAX: usize = 100;
@@ -147,29 +144,6 @@ pub(super) fn unit_of(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Labels that hold the status of a request.
-const STATUS: [&str; 8] =
-    ["status", "code", "status_code", "http_status", "http_status_code", "response_code", "grpc_code", "grpc_status"];
-
-/// True when the server failed to serve what the observation counts: by the semantic conventions, else by the labels that
-/// are usual where these are not known.
-pub(super) fn failed(attributes: &[Attribute<'_>]) -> bool {
-    if traffic::failed(attributes) {
-        return true;
-    }
-    let status = STATUS.iter().find_map(|key| observation::text(attributes, key));
-    match status.as_deref() {
-        Some(text) if text.len() == 3 && text.ends_with("xx") => text.starts_with('5'),
-        Some(text) => match text.parse::<i64>() {
-            Ok(status @ 100..) => status >= 500,
-            Ok(status) => traffic::is_grpc_failure(status),
-            Err(_) => traffic::grpc_status(text).is_some_and(traffic::is_grpc_failure),
-        },
-        // Micrometer.
-        None => observation::text(attributes, "outcome").is_some_and(|outcome| outcome == "SERVER_ERROR"),
-    }
-}
-
 /// Services that report durations, by protocol: what they count of the same requests beside that is not counted again.
 #[derive(Debug, Default)]
 pub(super) struct Timed(HashMap<(Box<str>, Protocol), Duration>);
@@ -196,7 +170,6 @@ impl Timed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::observation::AttributeValue;
     use super::*;
 
     #[test]
@@ -232,34 +205,6 @@ mod tests {
             let error = Mapping::parse(text).unwrap_err();
             assert!(error.contains(part) && error.contains("write \""), "{error}");
         }
-    }
-
-    #[test]
-    fn failures_are_found_by_usual_labels() {
-        let of = |key, value: &str| failed(&[Attribute { key, value: AttributeValue::Text(value.to_owned().into()) }]);
-        for (key, value) in [
-            ("code", "500"),
-            ("status", "5xx"),
-            ("status_code", "503"),
-            ("grpc_code", "Unavailable"),
-            ("grpc_code", "DEADLINE_EXCEEDED"),
-            ("grpc_status", "13"),
-            ("outcome", "SERVER_ERROR"),
-            ("http.response.status_code", "502"),
-        ] {
-            assert!(of(key, value), "{key}={value}");
-        }
-        for (key, value) in [
-            ("code", "404"),
-            ("status", "2xx"),
-            ("grpc_code", "NotFound"),
-            ("grpc_status", "5"),
-            ("route", "500"),
-            ("code", ""),
-        ] {
-            assert!(!of(key, value), "{key}={value}");
-        }
-        assert!(!failed(&[]));
     }
 
     #[test]

@@ -25,9 +25,11 @@ mod playout;
 mod point;
 mod prometheus;
 mod refusal;
+mod services;
 mod sets;
 mod shared;
 mod statsd;
+mod status;
 mod traffic;
 mod wire;
 
@@ -58,9 +60,11 @@ use fixed::Fixed;
 use levels::Levels;
 use mapping::Timed;
 use observation::{Attribute, Number, Observation, Reading, Temporality};
-use playout::{Amount, Place, Playout, Span, Target};
+use playout::{Amount, Place, Playout, Served, Span, Target};
 use point::Point;
+use services::Services;
 use sets::Sets;
+use status::Status;
 use traffic::{Protocol, Role, Traffic};
 
 /// Largest increment of a counter in one observation, in its fixed point: what a counter of bytes moves in 4 minutes at a
@@ -72,6 +76,8 @@ const INCREMENT_MAX: u64 = COUNTER_INCREMENT_MAX << 8;
 pub struct ReceiverLimits {
     /// Application series present at once.
     pub series: usize,
+    /// Routes of services with series of their own at once.
+    pub routes: usize,
     /// Cumulative streams whose last value is kept; and as many streams of gauges.
     pub streams: usize,
     /// How long a gauge holds when its interval is not known.
@@ -82,6 +88,8 @@ pub struct ReceiverLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReceiverSize {
     pub(crate) series: usize,
+    /// Rows of services and routes, those of what is beyond the bound included.
+    pub(crate) routes: usize,
     pub(crate) streams: usize,
     /// What waits to be played out, in bytes.
     pub(crate) playing_bytes: usize,
@@ -93,6 +101,8 @@ pub(crate) struct AppReceiver {
     traffic: Traffic,
     /// Requests of Starling's own servers.
     own: Traffic,
+    /// The requests of `traffic`, by service and route.
+    services: Services,
     applications: Applications,
     cumulative: Cumulative,
     deltas: Deltas,
@@ -113,6 +123,7 @@ impl AppReceiver {
         Self {
             traffic: Traffic::new(false),
             own: Traffic::new(true),
+            services: Services::new(limits.routes),
             applications: Applications::new(limits.series),
             cumulative: Cumulative::new(limits.streams, started),
             deltas: Deltas::new(limits.streams),
@@ -162,8 +173,8 @@ impl AppReceiver {
 
     /// Takes out what belongs to the `seconds` that end now, mostly one, and how many observations were refused.
     pub(crate) fn cut(&mut self, now: Moment, seconds: u32, samples: &mut Vec<Sample>) -> u64 {
-        let Self { playout, traffic, own, applications, refused, .. } = self;
-        let mut counts = Counts { traffic, own, applications };
+        let Self { playout, traffic, own, services, applications, refused, .. } = self;
+        let mut counts = Counts { traffic, own, services, applications };
         // Its series was admitted when it came; were it forgotten since and its place taken, that is a refusal.
         playout.cut(seconds, |target, amount| {
             *refused += u64::from(counts.count(target, amount, now.monotonic).is_err());
@@ -173,8 +184,8 @@ impl AppReceiver {
 
     /// As [`AppReceiver::cut`], with everything that was still to be counted in seconds that will not come.
     pub(crate) fn last_cut(&mut self, now: Moment, samples: &mut Vec<Sample>) -> u64 {
-        let Self { playout, traffic, own, applications, refused, .. } = self;
-        let mut counts = Counts { traffic, own, applications };
+        let Self { playout, traffic, own, services, applications, refused, .. } = self;
+        let mut counts = Counts { traffic, own, services, applications };
         playout.flush(|target, amount| {
             *refused += u64::from(counts.count(target, amount, now.monotonic).is_err());
         });
@@ -184,6 +195,7 @@ impl AppReceiver {
     fn take_out(&mut self, now: Moment, samples: &mut Vec<Sample>) -> u64 {
         self.traffic.cut(now.monotonic, samples);
         self.own.cut(now.monotonic, samples);
+        self.services.cut(now.monotonic, samples);
         self.applications.cut(now.monotonic, samples);
         self.levels.cut(now.monotonic, |series| self.applications.shown(series), samples);
         self.sets.cut(now.monotonic, |series| self.applications.shown(series), samples);
@@ -194,6 +206,7 @@ impl AppReceiver {
     pub(crate) fn size(&self) -> ReceiverSize {
         ReceiverSize {
             series: self.applications.len(),
+            routes: self.services.len(),
             streams: self.cumulative.len(),
             playing_bytes: self.playout.bytes(),
         }
@@ -202,6 +215,11 @@ impl AppReceiver {
     /// Increments counted at once since the last call, because too much waits to be played out.
     pub(crate) fn take_unplayed(&mut self) -> u64 {
         self.playout.take_unplayed()
+    }
+
+    /// Requests counted in a route or service `_other` since the last call.
+    pub(crate) fn take_in_other(&mut self) -> u64 {
+        self.services.take_in_other()
     }
 
     /// The series of a level, admitted, and the value.
@@ -235,9 +253,10 @@ impl AppReceiver {
         let delta = (temporality == Temporality::Delta).then(|| checked(value)).transpose()?;
         let identity = observation.identity;
         let (mut target, admitted) = match requests {
-            Some((protocol, failed)) => {
+            Some((protocol, status)) => {
                 self.traffic.saw(protocol, None, now.monotonic);
-                (Target::Requests { protocol, failed }, Ok(()))
+                let row = self.services.admit(services::row(observation), status, now.monotonic);
+                (Target::Requests { row, protocol, status }, Ok(()))
             }
             None => {
                 let series = application::series(observation, Kind::Counter, observation.unit, 0)?;
@@ -276,18 +295,18 @@ impl AppReceiver {
     }
 
     /// What requests an observation counts, unless their durations come in as well.
-    fn requests(&self, observation: &Observation<'_>, now: Moment) -> Option<(Protocol, bool)> {
+    fn requests(&self, observation: &Observation<'_>, now: Moment) -> Option<(Protocol, Status)> {
         let Some(Role::Requests { speaks }) = self.role(observation.metric) else { return None };
         let protocol = traffic::protocol(speaks, &observation.attributes);
         if self.timed.covers(observation.service, protocol, now.monotonic) {
             return None;
         }
-        Some((protocol, mapping::failed(&observation.attributes)))
+        Some((protocol, Status::of(&observation.attributes)))
     }
 
     /// Values that came one by one.
     fn values(&mut self, observation: &Observation<'_>, values: Histogram, now: Moment) -> Result<(), Refusal> {
-        let (target, _) = self.histogram_target(observation)?;
+        let (target, _) = self.histogram_target(observation, now)?;
         match &target {
             Target::Histogram { series } => self.applications.admit(series, series.scale(), now.monotonic)?,
             Target::Traffic { protocol, .. } => self.timed.note(observation.service, *protocol, now.monotonic),
@@ -318,8 +337,8 @@ impl AppReceiver {
             point.check_interval()?;
         }
         let (cumulative, identity) = (temporality == Temporality::Cumulative, observation.identity);
-        let (target, factor) = self.histogram_target(observation)?;
-        if let Target::Traffic { own: false, protocol, .. } = &target {
+        let (target, factor) = self.histogram_target(observation, now)?;
+        if let Target::Traffic { served: Served::ByService(_), protocol, .. } = &target {
             self.timed.note(observation.service, *protocol, now.monotonic);
         }
         if let Target::Histogram { series } = &target {
@@ -335,33 +354,32 @@ impl AppReceiver {
         }
         let increment = if cumulative { self.cumulative.histogram(identity, point, now)? } else { Some(point) };
         let Some(point) = increment else {
-            if let Target::Traffic { own, protocol, .. } = target {
-                self.traffic_of(own).saw(protocol, None, now.monotonic);
-            }
+            self.saw(&target, None, now);
             return Ok(());
         };
         let span = Span { since_unix_ns: point.start_unix_ns, until_unix_ns: point.time_unix_ns };
         let place = self.playout.place(identity.sender, span);
-        if let Target::Traffic { own, protocol, failed } = target {
-            self.traffic_of(own).saw(protocol, span.reported_every(), now.monotonic);
-            if place.is_none() {
-                // Nearly all traffic of the senders that report each second: straight into the sum.
-                return self.traffic_of(own).record(protocol, failed, &point, factor, now.monotonic);
-            }
-        }
+        self.saw(&target, span.reported_every(), now);
         self.scratch.clear();
         point.spread_into(&mut self.scratch, factor)?;
         self.play(place, span, target, Amount::Histogram(self.scratch.to_histogram()), now)
     }
 
     /// Where the values of a histogram are counted, and how many units of the layout one of theirs has.
-    fn histogram_target(&self, observation: &Observation<'_>) -> Result<(Target, f64), Refusal> {
+    fn histogram_target(&mut self, observation: &Observation<'_>, now: Moment) -> Result<(Target, f64), Refusal> {
         let attributes = &observation.attributes;
         match self.role(observation.metric) {
             Some(Role::Duration { speaks, unit_ns }) => {
-                let (protocol, failed) = (traffic::protocol(speaks, attributes), mapping::failed(attributes));
-                let target = Target::Traffic { own: observation.own, protocol, failed };
-                Ok((target, traffic::unit_ns(observation.unit).unwrap_or(unit_ns)))
+                let (protocol, status) = (traffic::protocol(speaks, attributes), Status::of(attributes));
+                let served = if observation.own {
+                    Served::Own
+                } else {
+                    Served::ByService(self.services.admit(services::row(observation), status, now.monotonic))
+                };
+                Ok((
+                    Target::Traffic { served, protocol, status },
+                    traffic::unit_ns(observation.unit).unwrap_or(unit_ns),
+                ))
             }
             Some(Role::Active { .. }) => Err(Refusal::Malformed("open requests are no histogram")),
             Some(Role::Requests { .. }) | None => {
@@ -390,12 +408,15 @@ impl AppReceiver {
     }
 
     fn counts(&mut self) -> Counts<'_> {
-        let Self { traffic, own, applications, .. } = self;
-        Counts { traffic, own, applications }
+        let Self { traffic, own, services, applications, .. } = self;
+        Counts { traffic, own, services, applications }
     }
 
-    fn traffic_of(&mut self, own: bool) -> &mut Traffic {
-        if own { &mut self.own } else { &mut self.traffic }
+    /// Notes that requests are served, were there any or not, by a sender that reports every so many seconds.
+    fn saw(&mut self, target: &Target, every: Option<u32>, now: Moment) {
+        let Target::Traffic { served, protocol, .. } = target else { return };
+        let traffic = if *served == Served::Own { &mut self.own } else { &mut self.traffic };
+        traffic.saw(*protocol, every, now.monotonic);
     }
 }
 
@@ -403,18 +424,22 @@ impl AppReceiver {
 struct Counts<'a> {
     traffic: &'a mut Traffic,
     own: &'a mut Traffic,
+    services: &'a mut Services,
     applications: &'a mut Applications,
 }
 
 impl Counts<'_> {
     fn count(&mut self, target: Target, amount: Amount, now: Duration) -> Result<(), Refusal> {
         match (target, amount) {
-            (Target::Traffic { own, protocol, failed }, Amount::Histogram(durations)) => {
-                let traffic = if own { &mut *self.own } else { &mut *self.traffic };
-                traffic.add(protocol, failed, &durations, now)
-            }
-            (Target::Requests { protocol, failed }, Amount::Count(n)) => {
-                self.traffic.requests(protocol, failed, n, now);
+            (Target::Traffic { served, protocol, status }, Amount::Histogram(durations)) => match served {
+                Served::Own => self.own.add(protocol, status.failed(), &durations, now),
+                Served::ByService(row) => self.services.record(row, status, &durations, now, || {
+                    self.traffic.add(protocol, status.failed(), &durations, now)
+                }),
+            },
+            (Target::Requests { row, protocol, status }, Amount::Count(n)) => {
+                self.traffic.requests(protocol, status.failed(), n, now);
+                self.services.count(row, status, n, now);
                 Ok(())
             }
             (Target::Counter { series, scale }, Amount::Count(n)) => self.applications.count(&series, scale, n, now),
@@ -426,3 +451,6 @@ impl Counts<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

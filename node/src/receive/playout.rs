@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use starling_proto::{histogram::Histogram, series::Series};
 
-use super::{observation::StreamKey, traffic::Protocol};
+use super::{observation::StreamKey, services::Row, status::Status, traffic::Protocol};
 
 /// One second in nanoseconds.
 const SECOND: i64 = 1_000_000_000;
@@ -82,13 +82,22 @@ impl Span {
     }
 }
 
+/// Who served requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Served {
+    /// One of Starling's own servers.
+    Own,
+    /// A service of the users, by the row of its route.
+    ByService(Row),
+}
+
 /// Where an increment is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Target {
-    /// Requests with their durations; `own`: of Starling's own servers.
-    Traffic { own: bool, protocol: Protocol, failed: bool },
+    /// Requests with their durations.
+    Traffic { served: Served, protocol: Protocol, status: Status },
     /// Requests whose durations are not known, of users' applications.
-    Requests { protocol: Protocol, failed: bool },
+    Requests { row: Row, protocol: Protocol, status: Status },
     /// A counter of an application, in fixed point of so many digits.
     Counter { series: Series, scale: u8 },
     /// A histogram of an application.
@@ -353,7 +362,7 @@ mod tests {
     }
 
     fn requests() -> Target {
-        Target::Traffic { own: false, protocol: Protocol::Http1, failed: false }
+        Target::Traffic { served: Served::Own, protocol: Protocol::Http1, status: Status::Ok }
     }
 
     /// A playout with what it counted by second; what is counted at once is counted in the next second.

@@ -26,6 +26,8 @@ pub(crate) struct ReceiverCut {
     pub(crate) refused: u64,
     /// Increments counted at once because too much waits to be played out.
     pub(crate) unplayed: u64,
+    /// Requests counted in a route or service `_other`.
+    pub(crate) in_other: u64,
     /// How large the tables are.
     pub(crate) size: ReceiverSize,
 }
@@ -57,7 +59,12 @@ impl SharedReceiver {
             WhichCut::Seconds(seconds) => receiver.cut(now, seconds, samples),
             WhichCut::Last => receiver.last_cut(now, samples),
         };
-        ReceiverCut { refused, unplayed: receiver.take_unplayed(), size: receiver.size() }
+        ReceiverCut {
+            refused,
+            unplayed: receiver.take_unplayed(),
+            in_other: receiver.take_in_other(),
+            size: receiver.size(),
+        }
     }
 
     pub(super) fn now(&self) -> Moment {

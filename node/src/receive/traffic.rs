@@ -11,8 +11,7 @@
 //! The same names with `_` for `.` and with the unit at the end (`http_server_request_duration_seconds`) are what the
 //! Prometheus exporters make of them, and count alike. A stated unit of s, ms, us or ns wins.
 //!
-//! One value of a duration histogram is one request. It failed when the HTTP status is 500 or more, when the gRPC
-//! status is one the server is to blame for, or when there is no status and `error.type` is set.
+//! One value of a duration histogram is one request. Whether it failed says its [`Status`](super::status::Status).
 
 use std::time::Duration;
 
@@ -24,7 +23,6 @@ use starling_proto::{
 
 use super::{
     observation::{self, Attribute},
-    point::Point,
     refusal::Refusal,
 };
 
@@ -163,54 +161,8 @@ pub(super) fn protocol(speaks: Speaks, attributes: &[Attribute<'_>]) -> Protocol
     }
 }
 
-/// True when the server failed to serve what the observation counts.
-pub(super) fn failed(attributes: &[Attribute<'_>]) -> bool {
-    let http = ["http.response.status_code", "http.status_code"];
-    if let Some(status) = http.iter().find_map(|key| observation::integer(attributes, key)) {
-        return status >= 500;
-    }
-    if let Some(status) = observation::integer(attributes, "rpc.grpc.status_code") {
-        return is_grpc_failure(status);
-    }
-    if let Some(status) = observation::text(attributes, "rpc.response.status_code") {
-        let known = |&(code, name): &(i64, &str)| name == status || status.parse() == Ok(code);
-        return GRPC_SERVER_ERRORS.iter().any(known);
-    }
-    match observation::text(attributes, "error.type") {
-        None => false,
-        // A status as text: those of the client's making are no failure of the server.
-        Some(kind) => !kind.is_empty() && !kind.parse::<u16>().is_ok_and(|status| status < 500),
-    }
-}
-
-/// True for a status code of gRPC that the server is to blame for.
-pub(super) fn is_grpc_failure(status: i64) -> bool {
-    status > 16 || GRPC_SERVER_ERRORS.iter().any(|&(code, _)| code == status)
-}
-
-/// The status code of gRPC that the server is to blame for by its name, as `DEADLINE_EXCEEDED` or `DeadlineExceeded`.
-pub(super) fn grpc_status(name: &str) -> Option<i64> {
-    let same = |known: &str| {
-        known
-            .bytes()
-            .filter(|byte| *byte != b'_')
-            .eq(name.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_uppercase()))
-    };
-    GRPC_SERVER_ERRORS.iter().find(|(_, known)| same(known)).map(|(code, _)| *code)
-}
-
-/// Status codes of gRPC that the server is to blame for (semantic conventions, "gRPC status", server side).
-const GRPC_SERVER_ERRORS: [(i64, &str); 6] = [
-    (2, "UNKNOWN"),
-    (4, "DEADLINE_EXCEEDED"),
-    (12, "UNIMPLEMENTED"),
-    (13, "INTERNAL"),
-    (14, "UNAVAILABLE"),
-    (15, "DATA_LOSS"),
-];
-
 /// A protocol of which nothing was heard for this long is absent: three of the SDKs' default intervals of a minute.
-const PRESENT_MAX: Duration = Duration::from_secs(180);
+pub(super) const PRESENT_MAX: Duration = Duration::from_secs(180);
 
 /// What one protocol did since the last cut.
 #[derive(Debug, Default)]
@@ -254,21 +206,6 @@ impl Traffic {
             }
         });
         Self { tallies: Default::default(), names: names.into() }
-    }
-
-    /// Counts the requests of a point.
-    pub(super) fn record(
-        &mut self,
-        protocol: Protocol,
-        failed: bool,
-        point: &Point,
-        unit_ns: f64,
-        now: Duration,
-    ) -> Result<(), Refusal> {
-        let tally = &mut self.tallies[protocol as usize];
-        point.spread_into(tally.durations.get_or_insert_with(HistogramSum::new), unit_ns)?;
-        tally.count(point.count, failed, now);
-        Ok(())
     }
 
     /// Counts as many requests as there are durations.
@@ -352,10 +289,6 @@ mod tests {
         Attribute { key, value: AttributeValue::Text(value.into()) }
     }
 
-    fn number(key: &str, value: i64) -> Attribute<'_> {
-        Attribute { key, value: AttributeValue::Integer(value) }
-    }
-
     #[test]
     fn protocols_are_read_from_old_and_new_attributes() {
         type Pairs = &'static [(&'static str, &'static str)];
@@ -387,32 +320,6 @@ mod tests {
         }
         assert_eq!(protocol(Speaks::Only(Protocol::Http3), &[attribute("rpc.system", "grpc")]), Protocol::Http3);
         assert_eq!(Protocol::ALL.map(Protocol::name), PROTOCOLS);
-    }
-
-    #[test]
-    fn failures_are_the_servers_own() {
-        let text = |key, value| vec![attribute(key, value)];
-        for point in [
-            vec![number("http.response.status_code", 503)],
-            vec![number("http.status_code", 500)],
-            vec![number("rpc.grpc.status_code", 13)],
-            text("rpc.response.status_code", "UNAVAILABLE"),
-            text("error.type", "_OTHER"),
-            text("error.type", "ValueError"),
-            text("error.type", "500"),
-        ] {
-            assert!(failed(&point), "{point:?}");
-        }
-        for point in [
-            vec![],
-            vec![number("http.response.status_code", 404), attribute("error.type", "404")],
-            vec![number("rpc.grpc.status_code", 5)],
-            text("rpc.response.status_code", "OK"),
-            text("error.type", "404"),
-            text("error.type", ""),
-        ] {
-            assert!(!failed(&point), "{point:?}");
-        }
     }
 
     #[test]

@@ -126,9 +126,10 @@ pub struct Metric {
     pub over_nodes: OverNodes,
     /// Keys of the attributes every series of it has, sorted.
     pub attributes: &'static [&'static str],
-    /// Values of its attributes are names that somebody on a host chose, as those of applications: beyond the quota they are
-    /// counted together, and never take the place of what every host has.
-    pub open: bool,
+    /// Keys of those of its attributes whose values are names that somebody on a host chose, as those of applications: beyond
+    /// the quota they are counted together, and never take the place of what every host has. The other attributes
+    /// have few values, known beforehand, and keep them.
+    pub open: &'static [&'static str],
     /// What it is computed from on reading; `None` for what nodes send.
     pub derivation: Option<Derivation>,
     /// Its name in a heading or legend, in a few words.
@@ -153,7 +154,7 @@ const fn metric(kind: Kind, name: &'static str, unit: &'static str, scale: u8) -
         distribution: false,
         over_nodes: OverNodes::Sum,
         attributes: &[],
-        open: false,
+        open: &[],
         derivation: None,
         title: "",
         shown_as: Unit::Number,
@@ -209,9 +210,9 @@ impl Metric {
         Self { attributes, ..self }
     }
 
-    /// Its attributes hold names that somebody on a host chose.
-    const fn open(self) -> Self {
-        Self { open: true, ..self }
+    /// These attributes hold names that somebody on a host chose.
+    const fn open(self, open: &'static [&'static str]) -> Self {
+        Self { open, ..self }
     }
 
     /// Its name for people and how its values are written.
@@ -252,7 +253,7 @@ impl Metric {
 /// Whether `name` is of the catalogue and its series are those every host has, no matter who runs what on it.
 #[must_use]
 pub fn is_of_every_host(name: &str) -> bool {
-    find(name).is_some_and(|metric| !metric.open)
+    find(name).is_some_and(|metric| metric.open.is_empty())
 }
 
 /// Where the metric called `name` stands in the catalogue, which is the order for people; behind all of it for one that is none of
@@ -281,11 +282,8 @@ mod tests {
             assert!(metric.attributes.is_sorted(), "{}: attributes are sorted", metric.name);
             assert!(!metric.distribution || (metric.kind == Kind::Gauge && metric.scope == Scope::Cluster));
             assert!(metric.help.ends_with('.') && !metric.help.starts_with(' '), "{:?}", metric.help);
-            assert!(
-                !metric.open || (metric.scope == Scope::Cluster && !metric.attributes.is_empty()),
-                "{}",
-                metric.name
-            );
+            assert!(metric.open.is_empty() || metric.scope == Scope::Cluster, "{}", metric.name);
+            assert!(metric.open.iter().all(|key| metric.attributes.contains(key)), "{}", metric.name);
             assert!(metric.charts.is_empty() || !metric.title.is_empty(), "{} is charted without a title", metric.name);
             let named = |(key, _): &(&str, &str)| metric.attributes.contains(key);
             assert!(metric.charts.iter().all(|chart| chart.attributes.iter().all(named)), "{}", metric.name);

@@ -55,6 +55,23 @@ catalogue! {
     /// each second. What they report is played out evenly over as long a time.
     REPORT_INTERVAL = gauge("traffic.report_interval", "s").by(&["protocol"]).mean_over_nodes()
         .shown("Reported every", Unit::Number);
+    /// The requests of `traffic.requests` by service (`service.name`, `unknown_service` without one), route (`http.route`,
+    /// the method of a call; empty without one) and class of their status: 1xx to 5xx, or ok and error where no HTTP status
+    /// is known. `_other` are the routes of a service, and the services, beyond the bounds of a node or an aggregator.
+    SERVICE_REQUESTS = counter("traffic.service.requests", "{request}").by(&["route", "service", "status"])
+        .open(&["route", "service"]).shown("Requests of a service", Unit::Rate);
+    /// Requests that failed, by service and route: those whose class is 5xx or error.
+    SERVICE_ERRORS = derived("traffic.service.errors", "{request}",
+        sum(Operand::of(&SERVICE_REQUESTS).without(&[
+            ("status", "1xx"), ("status", "2xx"), ("status", "3xx"), ("status", "4xx"), ("status", "ok"),
+        ]))).by(&["route", "service"]).shown("Errors of a service", Unit::Rate).good(Good::Down);
+    /// Failed share of the requests of a service or route, 0 to 1.
+    SERVICE_ERROR_RATIO = derived("traffic.service.error_ratio", "1",
+        ratio(Operand::of(&SERVICE_ERRORS), Operand::of(&SERVICE_REQUESTS))).by(&["route", "service"])
+        .shown("Failed requests of a service", Unit::Share).good(Good::Down);
+    /// Time to serve a request, by service and route. A counter of requests has none.
+    SERVICE_DURATION = histogram("traffic.service.duration", "s").scale(9).by(&["route", "service"])
+        .open(&["route", "service"]).shown("Latency of a service", Unit::Time).good(Good::Down);
     /// Requests that Starling's own servers served. They are no part of the traffic of the applications.
     OWN_REQUESTS = counter("starling.requests", "{request}").by(&["protocol"])
         .shown("Starling's requests", Unit::Rate);
@@ -333,19 +350,19 @@ catalogue! {
     PROCESS_STATES = gauge("system.process.states", "{process}").by(&["process.state"])
         .shown("Processes by state", Unit::Number);
     /// Processor time by command, each second of the 20 that used most; `_other` is all else that the processors did.
-    COMMAND_CPU_TIME = counter("system.process.command.cpu.time", "s").scale(3).by(&["process.executable.name"]).open()
-        .shown("CPU time by command", Unit::Number);
+    COMMAND_CPU_TIME = counter("system.process.command.cpu.time", "s").scale(3).by(&["process.executable.name"])
+        .open(&["process.executable.name"]).shown("CPU time by command", Unit::Number);
     /// Share of all processors that one command used, 0 to 1: of a cluster, of all its processors.
     COMMAND_CPU_UTILIZATION = derived("system.process.command.cpu.utilization", "1",
         ratio(Operand::of(&COMMAND_CPU_TIME), Operand::whole(&CPU_TIME))).by(&["process.executable.name"])
         .shown("CPU by command", Unit::Share);
     /// Resident memory by command, of the 20 that have most; `_other` is that of all others. What processes share counts
     /// for each of them.
-    COMMAND_MEMORY = gauge("system.process.command.memory.usage", "By").by(&["process.executable.name"]).open()
-        .shown("Memory by command", Unit::Bytes);
+    COMMAND_MEMORY = gauge("system.process.command.memory.usage", "By").by(&["process.executable.name"])
+        .open(&["process.executable.name"]).shown("Memory by command", Unit::Bytes);
     /// Bytes read from and written to disks by command: read, write. Of processes the daemon may look at.
-    COMMAND_IO = counter("system.process.command.io", "By").by(&["disk.io.direction", "process.executable.name"]).open()
-        .shown("Disk by command", Unit::BytesPerSecond);
+    COMMAND_IO = counter("system.process.command.io", "By").by(&["disk.io.direction", "process.executable.name"])
+        .open(&["process.executable.name"]).shown("Disk by command", Unit::BytesPerSecond);
     /// Services of systemd that are active, by their groups.
     SERVICES = gauge("system.services", "{service}").shown("Services", Unit::Number);
     /// Processor time of one service or container; `_other` is that of those without series of their own.

@@ -17,7 +17,8 @@ use crate::receive::{AppReceiver, Outcome, ReceiverLimits, ReceiverSize};
 
 const DELTA: i32 = AggregationTemporality::Delta as i32;
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
-const LIMITS: ReceiverLimits = ReceiverLimits { series: 5, streams: 8, stale_after: Duration::from_secs(60) };
+const LIMITS: ReceiverLimits =
+    ReceiverLimits { series: 5, routes: 10, streams: 8, stale_after: Duration::from_secs(60) };
 
 struct Bench {
     receiver: AppReceiver,
@@ -144,7 +145,14 @@ fn grpc_comes_as_exponential_histograms() {
     let samples = bench.cut(1001);
     assert_eq!(
         samples.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-        ["traffic.duration{protocol=grpc}", "traffic.errors{protocol=grpc}", "traffic.requests{protocol=grpc}"]
+        [
+            "traffic.duration{protocol=grpc}",
+            "traffic.errors{protocol=grpc}",
+            "traffic.requests{protocol=grpc}",
+            "traffic.service.duration{route=,service=shop}",
+            "traffic.service.requests{route=,service=shop,status=error}",
+            "traffic.service.requests{route=,service=shop,status=ok}",
+        ]
     );
     assert_eq!((&samples[1].1, &samples[2].1), (&Value::Counter(2), &Value::Counter(62)));
 }
@@ -386,7 +394,7 @@ fn caps_hold_and_say_what_to_do() {
     let outcome = bench.take(&sum("logins", DELTA, true, points), 1001);
     assert_eq!((outcome.taken, outcome.refused_total()), (5, 15));
     assert!(outcome.to_string().contains("otlp_series_max"), "{outcome}");
-    assert_eq!(bench.receiver.size(), ReceiverSize { series: 5, streams: 0, playing_bytes: 0 });
+    assert_eq!(bench.receiver.size(), ReceiverSize { series: 5, routes: 0, streams: 0, playing_bytes: 0 });
     let requests = (0..20).map(|i| HistogramDataPoint {
         attributes: vec![attribute("user", &i.to_string())],
         ..explicit(&[0.1], &[1, 0], 0.1, None)

@@ -13,7 +13,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let limits = ReceiverLimits { series: 50, streams: 100, stale_after: Duration::from_secs(60) };
+        let limits = ReceiverLimits { series: 50, routes: 10, streams: 100, stale_after: Duration::from_secs(60) };
         let target = ScrapeTarget::parse("127.0.0.1:1 job=shop instance=a").unwrap();
         Self {
             receiver: AppReceiver::new(limits, Mapping::defaults(), at(1000)),

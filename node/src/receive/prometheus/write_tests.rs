@@ -103,7 +103,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let limits = ReceiverLimits { series: 50, streams: 100, stale_after: Duration::from_secs(60) };
+        let limits = ReceiverLimits { series: 50, routes: 10, streams: 100, stale_after: Duration::from_secs(60) };
         let receiver = SharedReceiver::new(limits, Mapping::defaults());
         let began = i64::try_from(receiver.now().unix_ns / 1_000_000).unwrap();
         Self { writes: Writes::default(), receiver, began }

@@ -291,7 +291,7 @@ mod tests {
             stream_socket: Some(path.clone()),
             receive_buffer: 1 << 20,
         };
-        let limits = ReceiverLimits { series: 10, streams: 10, stale_after: Duration::from_secs(60) };
+        let limits = ReceiverLimits { series: 10, routes: 10, streams: 10, stale_after: Duration::from_secs(60) };
         let receiver = SharedReceiver::new(limits, Mapping::defaults());
         let rules = StatsdRules {
             mappings: Mapping::defaults(),

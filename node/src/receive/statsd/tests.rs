@@ -15,7 +15,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let limits = ReceiverLimits { series: 20, streams: 20, stale_after: Duration::from_secs(60) };
+        let limits = ReceiverLimits { series: 20, routes: 10, streams: 20, stale_after: Duration::from_secs(60) };
         let rules = StatsdRules {
             mappings: Mapping::defaults(),
             negative_gauges: NegativeGauges::Auto,
