@@ -12,6 +12,7 @@ mod over_time;
 mod quarantine;
 mod series;
 mod service;
+mod services;
 mod views;
 mod watch;
 

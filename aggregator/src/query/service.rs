@@ -10,6 +10,7 @@ use super::{
     Answers, Holders, OverTime, Streams, Views, check_group, follow, forward, node, nodes, off_thread, oldest_kept,
     parse_group, parse_node, parse_tick,
     series::Asked,
+    services,
     views::{self, stamped},
     watch,
 };
@@ -171,6 +172,21 @@ impl query_server::Query for QueryService {
         let asked = Asked::parse(&request, oldest, newest.max(oldest))?;
         let answer = off_thread(move || node::series(&node, &asked)).await?;
         Ok(Response::new(v1::SeriesAnswer { answered_by, ..answer }))
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<v1::ListServicesRequest>,
+    ) -> Result<Response<v1::ServiceList>, Status> {
+        self.catch_up.check()?;
+        let request = request.into_inner();
+        let group = self.group(&request.group)?;
+        let to = parse_tick(&self.ledger, request.to_tick)?;
+        let oldest = oldest_kept(self.ledger.published().borrow().settled);
+        let asked = services::Asked::parse(request, oldest, to)?;
+        let (views, answered_by) = (self.views.clone(), self.id.to_string());
+        let list = off_thread(move || views::services(&views, &group, &asked)).await?;
+        Ok(Response::new(v1::ServiceList { answered_by, ..list }))
     }
 
     async fn query_range(&self, request: Request<v1::QueryRangeRequest>) -> Result<Response<v1::RangeAnswer>, Status> {

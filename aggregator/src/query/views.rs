@@ -17,6 +17,7 @@ use starling_proto::{
 use super::{
     built::Built,
     series::{self, Asked, Fold},
+    services,
 };
 
 use crate::{
@@ -259,6 +260,29 @@ pub(super) fn series(views: &Views, group: &Group, asked: &Asked) -> v1::SeriesA
         }
         fold.finish()
     }
+}
+
+/// Services and routes of `group`, without who answers. Takes milliseconds for each old second: not for a runtime
+/// thread.
+pub(super) fn services(views: &Views, group: &Group, asked: &services::Asked) -> v1::ServiceList {
+    let mut fold = services::Fold::new(asked);
+    let mut skipped_cells = 0;
+    for tick in asked.from..=asked.to {
+        let Some(second) = copy(views, group, tick, services::is_needed) else { continue };
+        skipped_cells = skipped_cells.max(second.skipped_cells);
+        fold.take(&second.cells);
+    }
+    let of_last = empty(views, group, asked.to).completeness.map(|last| {
+        let coverage = copy(views, group, asked.to, |_| false)
+            .map(|second| second.coverage_of(&views.fleet, group, asked.to))
+            .unwrap_or_default();
+        v1::Completeness {
+            nodes_missing: last.nodes_missing,
+            skipped_cells: Some(skipped_cells),
+            ..completeness(&views.ledger, asked.to, coverage)
+        }
+    });
+    v1::ServiceList { completeness: of_last, ..fold.finish() }
 }
 
 fn duration(views: &Views, group: &Group, tick: u32) -> Option<Arc<Histogram>> {

@@ -86,7 +86,7 @@ struct Changed {
 }
 
 /// The other endpoints over HTTP.
-fn others() -> [Other; 3] {
+fn others() -> [Other; 4] {
     [
         Other {
             path: "/api/v1/nodes",
@@ -99,6 +99,12 @@ fn others() -> [Other; 3] {
             about: "everything known of one node, with all of its series",
             parameters: Vec::new(),
             answer: get(node),
+        },
+        Other {
+            path: "/api/v1/services",
+            about: "requests, errors and latency by service and route, the busiest first",
+            parameters: endpoints::SERVICE_PARAMETERS.to_vec(),
+            answer: get(services),
         },
         Other {
             path: "/api/v1/cluster",
@@ -285,6 +291,13 @@ async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(quer
     // Of one node nothing is aimed at.
     let facts = Facts { reading: &reading, columns: Columns::default(), target_rps: None, now: now() };
     Ok(Json(endpoints::node(&view, &facts)))
+}
+
+async fn services(State(readers): State<Readers>, Query(query): Query<Parameters>) -> Answer {
+    let request = endpoints::services_asked(&query)?;
+    let (_place, mut client) = readers.aggregator().await?;
+    let list = answered(timeout(READ_WAIT, client.list_services(request)).await)?;
+    Ok(Json(endpoints::services(&list, now())))
 }
 
 /// What an aggregator answered, or why it did not.

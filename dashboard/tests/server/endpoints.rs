@@ -56,12 +56,17 @@ async fn every_endpoint_answers() {
         ("/api/v1/nodes", "/nodes/3/nodeId", json!("n0003")),
         ("/api/v1/nodes?group=zone:b", "/nodes/0/nodeId", json!("n0001")),
         ("/api/v1/nodes/n0000", "/series/0/name", json!("system.cpu.utilization")),
+        ("/api/v1/services", "/services/0/routes/0/route", json!("/cart")),
+        ("/api/v1/services?service=mail&window=300", "/services/0/service", json!("mail")),
+        ("/api/v1/services?services=1", "/all/latency/p99Micros", json!(1_500)),
+        ("/api/v1/services", "/services/0/requestsPerSecondByStatus/5xx", json!(1)),
+        ("/api/v1/services", "/rest", Value::Null),
         ("/api/v1/cluster", "/connectedTo", json!("a1")),
     ] {
         let (status, answer) = server.get(path).await;
         assert_eq!((status, answer.pointer(field)), (200, Some(&wanted)), "{path} {field}: {answer}");
         assert!(answer.get("completeness").is_some(), "{path}: {answer}");
-        if !path.contains("nodes") && !path.contains("cluster") {
+        if !["nodes", "cluster", "services"].iter().any(|other| path.contains(other)) {
             assert_eq!(answer["completeness"]["tick"], newest, "{path}");
         }
     }
@@ -81,6 +86,8 @@ async fn mistakes_are_reported_with_the_next_step() {
         ("/api/v1/series?name=x&from=soon", 400, "invalid", "wanted: RFC 3339"),
         ("/api/v1/series?name=x&since=1", 400, "invalid", "attribute.KEY"),
         ("/api/v1/series?node=n0000&group=zone:a", 400, "invalid", "not both"),
+        ("/api/v1/services?window=901", 400, "invalid", "1 to 900"),
+        ("/api/v1/services?node=n0000", 400, "invalid", "known here: group, service"),
         ("/api/v1/report", 501, "not_available", "not available"),
         ("/api/v1/nothing", 404, "not_found", "/api/v1"),
         ("/ws/metrics/rps", 400, "invalid", "WebSocket"),

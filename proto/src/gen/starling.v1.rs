@@ -2639,6 +2639,108 @@ pub struct StatisticValues {
     #[prost(uint32, tag = "3")]
     pub error_bound_ppm: u32,
 }
+/// Which services, over which seconds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListServicesRequest {
+    /// "label:value", such as "zone:a". Empty means the whole cluster.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Only the service of this name. Empty means all.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// Last second, within the last 15 minutes. 0 means the newest settled one.
+    #[prost(uint32, tag = "3")]
+    pub to_tick: u32,
+    /// Seconds that end with it, 1 to 900. 0 means 60. What is older than 15 minutes is left out; ask QueryRange for
+    /// traffic.service.requests and traffic.service.duration.
+    #[prost(uint32, tag = "4")]
+    pub window_seconds: u32,
+    /// Most services of the answer, 1 to 200. 0 means 50.
+    #[prost(uint32, tag = "5")]
+    pub services_max: u32,
+    /// Most routes of each of them, 1 to 500. 0 means 10.
+    #[prost(uint32, tag = "6")]
+    pub routes_max: u32,
+}
+/// Services by their requests, most first. At most 2,000 routes; whatever is not listed is in a `rest`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServiceList {
+    /// First second, Unix seconds.
+    #[prost(uint32, tag = "1")]
+    pub from_tick: u32,
+    /// Last second.
+    #[prost(uint32, tag = "2")]
+    pub to_tick: u32,
+    /// Seconds between them that hold any data: rates are means over these.
+    #[prost(uint32, optional, tag = "3")]
+    pub seconds: ::core::option::Option<u32>,
+    /// All that was asked for together.
+    #[prost(message, optional, tag = "4")]
+    pub all: ::core::option::Option<RouteTraffic>,
+    /// The busiest services.
+    #[prost(message, repeated, tag = "5")]
+    pub services: ::prost::alloc::vec::Vec<ServiceTraffic>,
+    /// Services that are not listed.
+    #[prost(uint32, optional, tag = "6")]
+    pub services_left_out: ::core::option::Option<u32>,
+    /// Those together. Absent when all are listed.
+    #[prost(message, optional, tag = "7")]
+    pub rest: ::core::option::Option<RouteTraffic>,
+    /// Of the last second; `skipped_cells` the most of any second.
+    #[prost(message, optional, tag = "8")]
+    pub completeness: ::core::option::Option<Completeness>,
+    /// Name of the aggregator whose data this is.
+    #[prost(string, tag = "9")]
+    pub answered_by: ::prost::alloc::string::String,
+}
+/// What one service served.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServiceTraffic {
+    /// `service.name`; "unknown_service" of who gives none, "\_other" of those beyond the bounds of nodes.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// All of its routes together.
+    #[prost(message, optional, tag = "2")]
+    pub all: ::core::option::Option<RouteTraffic>,
+    /// The busiest routes.
+    #[prost(message, repeated, tag = "3")]
+    pub routes: ::prost::alloc::vec::Vec<RouteTraffic>,
+    /// Routes that are not listed.
+    #[prost(uint32, optional, tag = "4")]
+    pub routes_left_out: ::core::option::Option<u32>,
+    /// Those together. Absent when all are listed.
+    #[prost(message, optional, tag = "5")]
+    pub rest: ::core::option::Option<RouteTraffic>,
+}
+/// Requests, errors and latency of one route, or of several together.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RouteTraffic {
+    /// `http.route`, or the method of a call. Empty for requests without one, and for several routes together; "\_other" of
+    /// those beyond the bounds of a node.
+    #[prost(string, tag = "1")]
+    pub route: ::prost::alloc::string::String,
+    /// Requests per second.
+    #[prost(double, optional, tag = "2")]
+    pub requests_per_second: ::core::option::Option<f64>,
+    /// Failed requests per second: those whose class of status is 5xx or error.
+    #[prost(double, optional, tag = "3")]
+    pub errors_per_second: ::core::option::Option<f64>,
+    /// Errors / requests, 0 to 1. Absent without requests.
+    #[prost(double, optional, tag = "4")]
+    pub error_ratio: ::core::option::Option<f64>,
+    /// Requests per second by class of status: 1xx to 5xx, ok, error.
+    #[prost(map = "string, double", tag = "5")]
+    pub requests_per_second_by_status: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        f64,
+    >,
+    /// Of the merged histograms of all nodes and seconds. Absent where durations are not known. Its histogram is not sent.
+    #[prost(message, optional, tag = "6")]
+    pub latency: ::core::option::Option<Latency>,
+    /// Most nodes that reported it in one second; of several routes together those of the one that has most.
+    #[prost(uint32, optional, tag = "7")]
+    pub nodes: ::core::option::Option<u32>,
+}
 /// How an attribute must read. An attribute that a series lacks reads as empty.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AttributeMatcher {

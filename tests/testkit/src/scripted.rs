@@ -299,6 +299,46 @@ impl query_server::Query for QueryEndpoints {
         }))
     }
 
+    /// One service of the name that is asked for, else "shop".
+    async fn list_services(
+        &self,
+        request: Request<v1::ListServicesRequest>,
+    ) -> Result<Response<v1::ServiceList>, Status> {
+        self.alive()?;
+        let request = request.into_inner();
+        if request.window_seconds > 900 {
+            return Err(Status::invalid_argument("window_seconds: 901 is given, 1 to 900 are kept"));
+        }
+        let to_tick = if request.to_tick == 0 { 1_700_000_059 } else { request.to_tick };
+        let traffic = |route: &str| v1::RouteTraffic {
+            route: route.into(),
+            requests_per_second: Some(10.0),
+            errors_per_second: Some(1.0),
+            error_ratio: Some(0.1),
+            requests_per_second_by_status: [("2xx".to_owned(), 9.0), ("5xx".to_owned(), 1.0)].into(),
+            latency: Some(v1::Latency { p99_micros: 1_500.0, count: 600.0, ..v1::Latency::default() }),
+            nodes: Some(2),
+        };
+        let service = if request.service.is_empty() { "shop".to_owned() } else { request.service };
+        Ok(Response::new(v1::ServiceList {
+            from_tick: to_tick - 59,
+            to_tick,
+            seconds: Some(60),
+            all: Some(traffic("")),
+            services: vec![v1::ServiceTraffic {
+                service,
+                all: Some(traffic("")),
+                routes: vec![traffic("/cart")],
+                routes_left_out: Some(0),
+                rest: None,
+            }],
+            services_left_out: Some(0),
+            rest: None,
+            completeness: Some(v1::Completeness { tick: to_tick, ..v1::Completeness::default() }),
+            answered_by: self.name.clone(),
+        }))
+    }
+
     async fn query_range(&self, request: Request<v1::QueryRangeRequest>) -> Result<Response<v1::RangeAnswer>, Status> {
         self.alive()?;
         let request = request.into_inner();

@@ -14,6 +14,7 @@ mod numbers;
 mod protocols;
 mod requests;
 mod rps;
+mod services;
 mod system;
 
 use std::ops::RangeInclusive;
@@ -34,6 +35,7 @@ use crate::{
 
 pub(crate) use fleet::{cluster, node, nodes};
 pub(crate) use requests::{COLUMNS as REQUEST_COLUMNS, Timeline, protocols};
+pub(crate) use services::{PARAMETERS as SERVICE_PARAMETERS, asked as services_asked, services};
 
 /// What each parameter takes, for the index. `metrics` have a short name.
 pub(crate) fn parameters(metrics: &str) -> Value {
@@ -66,6 +68,10 @@ pub(crate) fn parameters(metrics: &str) -> Value {
         "topBy": "statistic by which top and bottom rank; mean without it",
         "overNodes": "with eachNode: sum, mean, min, max or count over the nodes",
         "strict": "true: an error instead of an answer that lacks what another aggregator holds",
+        "service": "the name of a service; all without it",
+        "window": "seconds up to the newest one, 1 to 900; 60 without it",
+        "services": "how many services at most, 1 to 200; 50 without it",
+        "routes": "how many routes of each service at most, 1 to 500; 10 without it",
         "format": "csv, json",
         "state": alerts_states(),
         "rule": "the name of a rule",

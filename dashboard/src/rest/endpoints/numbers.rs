@@ -50,6 +50,14 @@ pub(super) const PROTOCOL: &[Named<v1::ProtocolTraffic>] = &[
     ("reportedEverySeconds", |is| is.reported_every_seconds),
 ];
 
+/// One route or several together; the failed share is `null` without requests. `nodes`: the most that reported it at once.
+pub(super) const ROUTE: &[Named<v1::RouteTraffic>] = &[
+    ("requestsPerSecond", |is| is.requests_per_second),
+    ("errorsPerSecond", |is| is.errors_per_second),
+    ("errorRatio", |is| is.error_ratio),
+    ("nodes", |is| is.nodes.map(f64::from)),
+];
+
 /// TCP connections: how many there are, and what happens to them. The share of segments sent again is `null` when none
 /// was sent.
 pub(super) const CONNECTIONS: &[Named<v1::Connections>] = &[

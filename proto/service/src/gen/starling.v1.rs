@@ -2505,6 +2505,32 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "GetSeries"));
             self.inner.unary(req, path, codec).await
         }
+        /// Requests, errors and latency by service and route over some seconds, the busiest first. An empty request answers for the
+        /// last minute.
+        pub async fn list_services(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ListServicesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ServiceList>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/ListServices",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "ListServices"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Any series of the cluster, of a group or of nodes over any range that is kept.
         pub async fn query_range(
             &mut self,
@@ -2746,6 +2772,15 @@ pub mod query_server {
             request: tonic::Request<::starling_proto::v1::GetSeriesRequest>,
         ) -> std::result::Result<
             tonic::Response<::starling_proto::v1::SeriesAnswer>,
+            tonic::Status,
+        >;
+        /// Requests, errors and latency by service and route over some seconds, the busiest first. An empty request answers for the
+        /// last minute.
+        async fn list_services(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListServicesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::ServiceList>,
             tonic::Status,
         >;
         /// Any series of the cluster, of a group or of nodes over any range that is kept.
@@ -3196,6 +3231,54 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSeriesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/ListServices" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListServicesSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ListServicesRequest,
+                    > for ListServicesSvc<T> {
+                        type Response = ::starling_proto::v1::ServiceList;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListServicesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::list_services(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListServicesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
