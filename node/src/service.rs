@@ -86,7 +86,7 @@ impl Program for Service {
     const SETTINGS: &'static str = "node";
     const ROLE: Option<Role> = Some(Role::Node);
     // One for the second's cut, one for the receivers. More only cost memory.
-    const THREADS: Option<usize> = Some(2);
+    const THREADS: Option<usize> = Some(1);
     const ONCE: Option<Once<Config>> = Some(crate::once::once);
     type Config = Config;
 

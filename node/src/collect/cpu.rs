@@ -169,8 +169,16 @@ pub(super) fn busy_between(before: &Times, now: &Times) -> Option<f64> {
 /// Busy ticks between two readings of [`whole`].
 pub(super) fn busy_ticks(before: &Times, now: &Times) -> u64 {
     let spent = spent(before, now);
-    let sum = |times: &[u64]| times.iter().fold(0, |sum: u64, ticks| sum.saturating_add(*ticks));
     sum(&spent).saturating_sub(sum(&[spent[IDLE], spent[IOWAIT]]))
+}
+
+/// Ticks between two readings, idle ones too.
+pub(super) fn ticks(before: &Times, now: &Times) -> u64 {
+    sum(&spent(before, now))
+}
+
+fn sum(times: &[u64]) -> u64 {
+    times.iter().fold(0, |sum: u64, ticks| sum.saturating_add(*ticks))
 }
 
 /// A line that is not one of a core.

@@ -61,7 +61,7 @@ impl Disk {
     pub(super) fn new(config: &CollectConfig) -> Self {
         let directions = ["read", "write"];
         Self {
-            diskstats: KeptFile::new(config.procfs.join("diskstats"), Shape::Records),
+            diskstats: KeptFile::new(config.procfs.join("diskstats"), Shape::ShortRecords),
             block: config.sysfs.join("block"),
             devices: Roster::new(),
             io: family(&catalogue::DISK_IO, "disk.io.direction", directions),
@@ -201,7 +201,15 @@ impl Stats {
 /// partitions before Linux 2.6.25 had four columns.
 pub(super) fn parse(line: &[u8]) -> Option<(&[u8], Stats)> {
     let mut words = text::words(line).skip(2); // major, minor
-    let name = words.next()?;
+    Some((words.next()?, counters(words)?))
+}
+
+/// The counters of `stat` of one disk in sysfs (`Documentation/block/stat.rst`), which are those of its line.
+pub(super) fn parse_own(stat: &[u8]) -> Option<Stats> {
+    counters(text::words(text::lines(stat).next()?))
+}
+
+fn counters<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Stats> {
     // Only what is used must be a number: some drivers print odd numbers of requests in flight.
     let mut columns: [Option<&[u8]>; 10] = [None; 10];
     for column in &mut columns {
@@ -209,15 +217,12 @@ pub(super) fn parse(line: &[u8]) -> Option<(&[u8], Stats)> {
     }
     let [reads, _, sectors_read, read_ms, writes, _, sectors_written, write_ms, _, io_time_ms] =
         columns.map(|column| column.and_then(text::number));
-    Some((
-        name,
-        Stats {
-            operations: [reads?, writes?],
-            sectors: [sectors_read?, sectors_written?],
-            operation_time_ms: [read_ms?, write_ms?],
-            io_time_ms: io_time_ms?,
-        },
-    ))
+    Some(Stats {
+        operations: [reads?, writes?],
+        sectors: [sectors_read?, sectors_written?],
+        operation_time_ms: [read_ms?, write_ms?],
+        io_time_ms: io_time_ms?,
+    })
 }
 
 /// The disk of which `name` is one of several paths: "nvme0n1" of "nvme0c1n1" (`nvme_mpath_alloc_disk` in
@@ -244,6 +249,13 @@ pub(super) fn used_heads(diskstats: &[u8]) -> HashSet<Vec<u8>> {
     heads
 }
 
+/// What sysfs says about a disk.
+pub(super) fn folder(block: &Path, name: &[u8]) -> PathBuf {
+    // A "/" in a name (cciss/c0d0) is a "!" in sysfs.
+    let entry: Vec<u8> = name.iter().map(|&byte| if byte == b'/' { b'!' } else { byte }).collect();
+    block.join(OsStr::from_bytes(&entry))
+}
+
 /// True for a whole disk that stands on no other device.
 pub(super) fn is_counted(block: &Path, name: &[u8]) -> bool {
     if STACKED.iter().any(|prefix| name.starts_with(prefix)) {
@@ -252,9 +264,7 @@ pub(super) fn is_counted(block: &Path, name: &[u8]) -> bool {
     if !block.is_dir() {
         return !looks_like_partition(name);
     }
-    // A "/" in a name (cciss/c0d0) is a "!" in sysfs.
-    let entry: Vec<u8> = name.iter().map(|&byte| if byte == b'/' { b'!' } else { byte }).collect();
-    let device = block.join(OsStr::from_bytes(&entry));
+    let device = folder(block, name);
     let stands_on_others = fs::read_dir(device.join("slaves")).is_ok_and(|mut slaves| slaves.next().is_some());
     device.is_dir() && !stands_on_others
 }

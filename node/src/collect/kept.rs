@@ -18,6 +18,11 @@ const BUFFER_BYTES: usize = 8 * 1024;
 /// Largest file taken: `/proc/stat` of 1,024 cores with all its interrupts stays below 1 MiB.
 pub(super) const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Longest line of a file of short records; those of `/proc/net/dev` and `/proc/diskstats` stay below 250 bytes.
+const RECORD_BYTES_MAX: usize = 512;
+/// The kernel's first buffer for records is a page, which no machine has smaller (`seq_read_iter` in `fs/seq_file.c`).
+const PAGE_BYTES_MIN: usize = 4096;
+
 /// How the kernel makes the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -26,6 +31,9 @@ pub(super) enum Shape {
     /// A record per line (`seq_file` with an iterator): one read returns at most the kernel's own buffer, a page at
     /// first, however large ours is; only a read of nothing is the end.
     Records,
+    /// As [`Shape::Records`], none of which is longer than [`RECORD_BYTES_MAX`]: a first read that leaves room for one is the
+    /// whole file, which saves the second for small hosts.
+    ShortRecords,
 }
 
 /// One file kept open.
@@ -104,7 +112,9 @@ impl KeptFile {
             };
             length += read;
             if length < self.buffer.len() {
-                if self.shape == Shape::Single || read == 0 {
+                // The kernel stops before a record that does not fit into its page: with so much room left there was none.
+                let is_short = length == read && read > 0 && read + RECORD_BYTES_MAX < PAGE_BYTES_MIN;
+                if self.shape == Shape::Single || read == 0 || (is_short && self.shape == Shape::ShortRecords) {
                     return Ok(length);
                 }
                 continue;
@@ -148,7 +158,10 @@ mod tests {
     fn content_beyond_the_buffer_is_read_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("long");
-        for (shape, length) in [(Shape::Single, 100_000), (Shape::Records, 100_000), (Shape::Single, BUFFER_BYTES)] {
+        let lengths = [100_000, PAGE_BYTES_MIN, PAGE_BYTES_MIN - RECORD_BYTES_MAX, 10];
+        let records = lengths.map(|length| (Shape::ShortRecords, length));
+        let others = [(Shape::Single, 100_000), (Shape::Records, 100_000), (Shape::Single, BUFFER_BYTES)];
+        for (shape, length) in records.into_iter().chain(others) {
             let content: Vec<u8> = (0..length).map(|i| b'a' + (i % 26) as u8).collect();
             fs::write(&path, &content).unwrap();
             let mut kept = KeptFile::new(path.clone(), shape);
@@ -193,11 +206,18 @@ mod tests {
     #[test]
     fn the_kernel_gives_all_records() {
         // A page holds about 30 mounts or disks: read to the end whatever this host has.
-        for name in ["/proc/self/mountinfo", "/proc/filesystems"] {
+        let shapes = [
+            ("/proc/self/mountinfo", Shape::Records),
+            ("/proc/filesystems", Shape::Records),
+            ("/proc/filesystems", Shape::ShortRecords),
+            // Many pages.
+            ("/proc/crypto", Shape::ShortRecords),
+        ];
+        for (name, shape) in shapes {
             if !Path::new(name).exists() {
                 continue;
             }
-            let mut kept = KeptFile::new(name.into(), Shape::Records);
+            let mut kept = KeptFile::new(name.into(), shape);
             let kept = kept.read().unwrap().unwrap().to_vec();
             assert_eq!(kept, fs::read(name).unwrap(), "{name}");
         }

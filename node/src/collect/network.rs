@@ -78,7 +78,7 @@ pub(super) enum Sort {
 impl Network {
     pub(super) fn new(config: &CollectConfig) -> Self {
         Self {
-            dev: KeptFile::new(config.net("dev"), Shape::Records),
+            dev: KeptFile::new(config.net("dev"), Shape::ShortRecords),
             class: config.sysfs.join("class/net"),
             interfaces: Roster::new(),
             totals: TOTAL.map(|metric| family(metric, "network.io.direction", DIRECTIONS)),

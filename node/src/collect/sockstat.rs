@@ -28,7 +28,7 @@ impl Sockstat {
     pub(super) fn new(config: &CollectConfig) -> Self {
         let memory = |transport| Series::of(&catalogue::SOCKET_MEMORY, &[("network.transport", transport)]);
         Self {
-            file: KeptFile::read_once_in(TABLES_EVERY, config.net("sockstat"), Shape::Records),
+            file: KeptFile::read_once_in(TABLES_EVERY, config.net("sockstat"), Shape::ShortRecords),
             page_bytes: rustix::param::page_size() as u64,
             series: [
                 Series::of(&catalogue::SOCKETS, &[]),

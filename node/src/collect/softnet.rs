@@ -35,7 +35,7 @@ impl Softnet {
     pub(super) fn new(config: &CollectConfig) -> Self {
         let metrics = [&catalogue::SOFTNET_PROCESSED, &catalogue::SOFTNET_DROPPED, &catalogue::SOFTNET_SQUEEZED];
         Self {
-            file: KeptFile::new(config.net("softnet_stat"), Shape::Records),
+            file: KeptFile::new(config.net("softnet_stat"), Shape::ShortRecords),
             processors: Roster::new(),
             series: metrics.map(|metric| Series::of(metric, &[])),
         }

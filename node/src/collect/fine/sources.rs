@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use super::super::{
-    CollectConfig, CollectError, disk,
+    CollectConfig, CollectError,
     kept::{KeptFile, Shape},
     network,
     pressure::{self, Line},
@@ -12,37 +12,32 @@ use super::super::{
     text,
 };
 
-use super::busy::{Busy, Processors};
+use super::{
+    busy::{Busy, Processors},
+    disks::Disks,
+};
 
 /// Resources with pressure.
 pub(super) const RESOURCES: usize = pressure::RESOURCES.len();
 
 /// Looks between two at what stands on what: ten seconds by default.
-const LINKS_EVERY_LOOKS: u32 = 100;
+pub(super) const LINKS_EVERY_LOOKS: u32 = 100;
 
 /// What is read again and again.
 pub(super) struct Sources {
     processors: Processors,
     pressure: [KeptFile; RESOURCES],
-    diskstats: KeptFile,
-    block: PathBuf,
-    disks: Roster<Counted>,
+    disks: Disks,
     dev: KeptFile,
     class: PathBuf,
     interfaces: Roster<(network::Sort, Both)>,
-    disk: [u64; 2],
     network: Interfaces,
     /// Since the last look at what stands on what.
     looks: u32,
 }
 
 /// Bytes in each direction.
-type Both = [Baseline; 2];
-
-struct Counted {
-    counted: bool,
-    bytes: Both,
-}
+pub(super) type Both = [Baseline; 2];
 
 /// Bytes received and sent since the first look.
 #[derive(Default)]
@@ -72,13 +67,10 @@ impl Sources {
         Self {
             processors: Processors::new(config),
             pressure: pressure::RESOURCES.map(|name| KeptFile::new(proc("pressure").join(name), Shape::Single)),
-            diskstats: KeptFile::new(proc("diskstats"), Shape::Records),
-            block: config.sysfs.join("block"),
-            disks: Roster::new(),
-            dev: KeptFile::new(config.net("dev"), Shape::Records),
+            disks: Disks::new(config),
+            dev: KeptFile::new(config.net("dev"), Shape::ShortRecords),
             class: config.sysfs.join("class/net"),
             interfaces: Roster::new(),
-            disk: [0; 2],
             network: Interfaces::default(),
             looks: 0,
         }
@@ -108,24 +100,9 @@ impl Sources {
                 *waited = Some(us);
             }
         }
-        look.disk = self.disks(&mut error);
+        look.disk = there(self.disks.look(), &mut error);
         look.network = self.network(&mut error);
         (look, error)
-    }
-
-    fn disks(&mut self, error: &mut Option<CollectError>) -> Option<[u64; 2]> {
-        let text = there(self.diskstats.read(), error)?;
-        let heads = disk::used_heads(text);
-        for line in text::lines(text) {
-            let Some((name, now)) = disk::parse(line) else { continue };
-            let make = || Counted { counted: disk::is_counted(&self.block, name), bytes: Both::default() };
-            let Some(device) = self.disks.meet(name, make).filter(|device| device.counted) else { continue };
-            let mut elsewhere = [0; 2];
-            let is_path = disk::head_of(name).is_some_and(|head| heads.contains(&head));
-            count(&mut device.bytes, now.bytes(), if is_path { &mut elsewhere } else { &mut self.disk });
-        }
-        self.disks.sweep();
-        self.disks.values().any(|device| device.counted).then_some(self.disk)
     }
 
     fn network(&mut self, error: &mut Option<CollectError>) -> Option<[u64; 2]> {
@@ -157,7 +134,7 @@ impl Sources {
     }
 }
 
-fn there<'a>(read: Result<Option<&'a [u8]>, CollectError>, error: &mut Option<CollectError>) -> Option<&'a [u8]> {
+fn there<T>(read: Result<Option<T>, CollectError>, error: &mut Option<CollectError>) -> Option<T> {
     read.unwrap_or_else(|why| {
         error.get_or_insert(why);
         None
@@ -165,7 +142,7 @@ fn there<'a>(read: Result<Option<&'a [u8]>, CollectError>, error: &mut Option<Co
 }
 
 /// Adds what was moved since the look before. A device that is new, or whose counters went back, moved nothing.
-fn count(before: &mut Both, now: [u64; 2], total: &mut [u64; 2]) {
+pub(super) fn count(before: &mut Both, now: [u64; 2], total: &mut [u64; 2]) {
     for direction in 0..2 {
         if let Step::Increment(bytes) = before[direction].advance(now[direction]) {
             total[direction] = total[direction].saturating_add(bytes);

@@ -1,24 +1,16 @@
 //! The processes of the host: who is there, who is read now, and what they did since they were read before.
 //!
-//! Each second all of them are listed, and at most [`READS_MAX`] are read: those that used a processor within the last
-//! [`HOT_SECONDS`] and those that are new before the others, whoever has waited longest first. So a host with few
-//! processes is read whole each second, and one with thousands costs no more; what a process did while it was not read
-//! is part of the second in which it is.
+//! Each second at most [`READS_MAX`] are read: those that used a processor within the last [`HOT_SECONDS`] and those that
+//! are new, and the others only as long as the processors did more than these account for; then whoever has waited longest first.
+//! When all is accounted for the others come in turn, each once in [`REST_SECONDS`]. So a quiet host costs little, and one with
+//! thousands of processes no more than one with some hundred; what a process did while it was not read is part of the second in which
+//! it is.
 
-use std::{
-    collections::HashMap,
-    ffi::CStr,
-    fs::File,
-    io::{self, Seek as _},
-    os::unix::fs::FileExt,
-    path::PathBuf,
-    sync::Arc,
-};
-
-use rustix::fs::RawDir;
+use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use super::{
-    super::{CollectError, kept::is_absent, text},
+    super::{CollectError, text},
+    roll::{Called, Roll},
     stat::{self, Stat},
 };
 
@@ -26,26 +18,22 @@ use super::{
 pub(super) const READS_MAX: usize = 256;
 /// Files of processes that stay open, which halves the cost of a read; the usual limit of a daemon is 1,024.
 const FILES_MAX: usize = 256;
-/// Processes that are followed. Further ones, in the order of their numbers, are not, and count as a fault.
-pub(super) const PROCESSES_MAX: usize = 32_768;
 /// Who used a processor within so many seconds is read before who did not.
 const HOT_SECONDS: u64 = 5;
-/// How much longer the others wait.
-const HOT_WEIGHT: u64 = 16;
+/// The others are read once in so many seconds at least, as far as [`READS_MAX`] goes.
+const REST_SECONDS: usize = 5;
+/// Of [`READS_MAX`], what is left to the others however many work.
+const RESERVED_MAX: usize = READS_MAX / 8;
 /// Who may not be read is tried again after so many seconds.
 const REFUSED_SECONDS: u64 = 600;
 /// `/proc/PID/stat` is below 400 bytes, `io` below 200.
 const BUFFER_BYTES: usize = 1024;
-/// Room for about 300 names of folders.
-const LISTING_BYTES: usize = 8 * 1024;
 
 /// See the module.
 pub(super) struct Crowd {
     procfs: PathBuf,
-    folder: Option<File>,
-    listing: Vec<u8>,
+    roll: Roll,
     known: HashMap<u32, Process>,
-    pids: Vec<u32>,
     buffer: Vec<u8>,
     files: usize,
     second: u64,
@@ -65,11 +53,15 @@ struct Process {
     moved: u64,
     refused_until: u64,
     file: Option<File>,
+    io_file: Option<File>,
     /// Name as the kernel has it, to notice that it runs another program now.
     raw: Box<[u8]>,
     read: Option<Read>,
     io: Option<[u64; 2]>,
 }
+
+/// Processes, each with the seconds for which it has waited.
+type Due = Vec<(u64, u32)>;
 
 #[derive(Debug)]
 struct Read {
@@ -95,7 +87,7 @@ pub(super) struct Seen {
     pub(super) moved: Vec<Did>,
     /// Those that were read.
     pub(super) read: Vec<u32>,
-    /// Processes beyond [`PROCESSES_MAX`].
+    /// Processes beyond [`PROCESSES_MAX`](super::roll::PROCESSES_MAX).
     pub(super) beyond: usize,
     /// The first one that could not be read, and why.
     pub(super) odd: Option<String>,
@@ -104,11 +96,9 @@ pub(super) struct Seen {
 impl Crowd {
     pub(super) fn new(procfs: PathBuf) -> Self {
         Self {
+            roll: Roll::new(procfs.clone()),
             procfs,
-            folder: None,
-            listing: Vec::new(),
             known: HashMap::new(),
-            pids: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
             files: 0,
             second: 0,
@@ -116,24 +106,29 @@ impl Crowd {
         }
     }
 
-    /// One look. `None` without procfs.
+    /// One look. `accounted` says whether the ticks of those that were read are about all that the processors did since the look
+    /// before. `None` without procfs.
     ///
     /// # Errors
     /// When processes cannot be listed.
-    pub(super) fn look(&mut self) -> Result<Option<Seen>, CollectError> {
-        if !self.list()? {
+    pub(super) fn look(&mut self, accounted: impl Fn(u64) -> bool) -> Result<Option<Seen>, CollectError> {
+        if !self.list_again()? {
             return Ok(None);
         }
         self.second += 1;
-        let second = self.second;
-        let mut seen = Seen { beyond: self.pids.len().saturating_sub(PROCESSES_MAX), ..Seen::default() };
-        self.pids.truncate(PROCESSES_MAX);
-        for pid in &self.pids {
-            self.known.entry(*pid).or_insert_with(|| Process::new(second)).listed = second;
-        }
-        self.known.retain(|_, process| process.listed == second);
-        self.files = self.known.values().filter(|process| process.file.is_some()).count();
-        for pid in self.due() {
+        let mut seen = Seen { beyond: self.roll.beyond, ..Seen::default() };
+        let [mut hot, mut rest] = self.due();
+        longest_first(&mut hot, READS_MAX - rest.len().min(RESERVED_MAX));
+        self.read_all(&hot, &mut seen);
+        let found = seen.moved.iter().fold(0, |sum: u64, did| sum.saturating_add(did.ticks));
+        let turn = if accounted(found) { rest.len().div_ceil(REST_SECONDS) } else { rest.len() };
+        longest_first(&mut rest, turn.min(READS_MAX - hot.len()));
+        self.read_all(&rest, &mut seen);
+        Ok(Some(seen))
+    }
+
+    fn read_all(&mut self, pids: &[(u64, u32)], seen: &mut Seen) {
+        for &(_, pid) in pids {
             match self.read(pid) {
                 Ok(Some(did)) => {
                     seen.read.push(pid);
@@ -145,44 +140,34 @@ impl Crowd {
                 }
             }
         }
-        Ok(Some(seen))
     }
 
-    /// Numbers of all processes. False when there is no procfs.
-    fn list(&mut self) -> Result<bool, CollectError> {
-        let failed = |source| CollectError::Read { path: self.procfs.clone(), source };
-        let folder = match &mut self.folder {
-            Some(folder) => folder,
-            None => match File::open(&self.procfs) {
-                Ok(folder) => self.folder.insert(folder),
-                Err(error) if is_absent(&error) => return Ok(false),
-                Err(source) => return Err(failed(source)),
-            },
-        };
-        folder.rewind().map_err(failed)?;
-        self.pids.clear();
-        self.listing.clear();
-        self.listing.reserve(LISTING_BYTES);
-        let mut entries = RawDir::new(&*folder, self.listing.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|error| failed(error.into()))?;
-            self.pids.extend(pid(entry.file_name()));
+    /// Knows who is there. False when there is no procfs.
+    fn list_again(&mut self) -> Result<bool, CollectError> {
+        let second = self.second + 1;
+        match self.roll.call(second)? {
+            Called::Nothing => return Ok(false),
+            Called::AsBefore => return Ok(true),
+            Called::Again => {}
         }
+        for pid in &self.roll.pids {
+            self.known.entry(*pid).or_insert_with(|| Process::new(second)).listed = second;
+        }
+        self.known.retain(|_, process| process.listed == second);
+        self.files = self.known.values().map(Process::files).sum();
         Ok(true)
     }
 
-    /// Who is read in this second.
-    fn due(&self) -> Vec<u32> {
+    /// Who is read before the others in this second, and the others, each with how long it has waited.
+    fn due(&self) -> [Due; 2] {
         let second = self.second;
-        let known = |pid: &u32| self.known.get(pid);
-        let mut due: Vec<u32> =
-            self.pids.iter().copied().filter(|pid| known(pid).is_some_and(|it| it.refused_until <= second)).collect();
-        if due.len() > READS_MAX {
-            let waited = |pid: &u32| std::cmp::Reverse(known(pid).map_or(0, |it| it.waited(second)));
-            due.select_nth_unstable_by_key(READS_MAX - 1, waited);
-            due.truncate(READS_MAX);
-        }
-        due
+        let may = |pid: &u32| {
+            let process = self.known.get(pid).filter(|process| process.refused_until <= second)?;
+            Some((process.is_hot(second), (second - process.looked, *pid)))
+        };
+        let (hot, rest): (Vec<_>, Vec<_>) = self.roll.pids.iter().filter_map(may).partition(|(is_hot, _)| *is_hot);
+        let plain = |both: Vec<(bool, (u64, u32))>| both.into_iter().map(|(_, one)| one).collect();
+        [plain(hot), plain(rest)]
     }
 
     /// Reads one process. `None` when it is gone or may not be read.
@@ -222,10 +207,16 @@ impl Crowd {
     pub(super) fn io(&mut self, pid: u32) -> Option<(Arc<str>, [u64; 2])> {
         let process = self.known.get_mut(&pid).filter(|_| self.no_io_before <= self.second)?;
         let command = Arc::clone(&process.read.as_ref()?.command);
-        let path = self.procfs.join(pid.to_string()).join("io");
-        let length = match File::open(path).and_then(|file| file.read_at(&mut self.buffer, 0)) {
+        let mut opened = None;
+        let read = match &process.io_file {
+            Some(file) => file.read_at(&mut self.buffer, 0),
+            None => File::open(self.procfs.join(pid.to_string()).join("io"))
+                .and_then(|file| opened.insert(file).read_at(&mut self.buffer, 0)),
+        };
+        let length = match read {
             Ok(length) => length,
             Err(error) => {
+                process.io_file = None;
                 // Without the right to look at the processes of others it fails for nearly all of them.
                 if error.kind() == io::ErrorKind::PermissionDenied {
                     self.no_io_before = self.second + REFUSED_SECONDS;
@@ -233,6 +224,10 @@ impl Crowd {
                 return None;
             }
         };
+        if let Some(file) = opened.filter(|_| self.files < FILES_MAX) {
+            self.files += 1;
+            process.io_file = Some(file);
+        }
         let now = parse_io(&self.buffer[..length])?;
         let before = process.io.replace(now).or(process.fresh.then_some([0; 2]))?;
         let moved = [0, 1].map(|direction| now[direction].saturating_sub(before[direction]));
@@ -258,16 +253,21 @@ impl Process {
             moved: second,
             refused_until: 0,
             file: None,
+            io_file: None,
             raw: Box::default(),
             read: None,
             io: None,
         }
     }
 
-    /// How urgent it is to read it.
-    fn waited(&self, second: u64) -> u64 {
-        let hot = self.read.is_none() || self.moved + HOT_SECONDS >= second;
-        (second - self.looked) * if hot { HOT_WEIGHT } else { 1 }
+    /// Whether it is read before the others.
+    fn is_hot(&self, second: u64) -> bool {
+        self.read.is_none() || self.moved + HOT_SECONDS >= second
+    }
+
+    /// Files that it keeps open.
+    fn files(&self) -> usize {
+        usize::from(self.file.is_some()) + usize::from(self.io_file.is_some())
     }
 
     /// Takes what was read of it, and says what it did since before.
@@ -296,8 +296,12 @@ impl Process {
     }
 }
 
-fn pid(name: &CStr) -> Option<u32> {
-    text::number(name.to_bytes()).and_then(|number| u32::try_from(number).ok())
+/// Leaves the `most` that have waited longest.
+fn longest_first(due: &mut Due, most: usize) {
+    if most > 0 && due.len() > most {
+        due.select_nth_unstable_by_key(most - 1, |(waited, _)| std::cmp::Reverse(*waited));
+    }
+    due.truncate(most);
 }
 
 /// Bytes that went to and came from storage (`Documentation/filesystems/proc.rst`, section 3.3).
@@ -320,7 +324,7 @@ mod tests {
     }
 
     fn moved(crowd: &mut Crowd) -> Vec<(u32, String, u64)> {
-        let mut moved = crowd.look().unwrap().unwrap().moved;
+        let mut moved = crowd.look(|_| false).unwrap().unwrap().moved;
         moved.sort_by_key(|did| did.pid);
         moved.into_iter().map(|did| (did.pid, did.command.to_string(), did.ticks)).collect()
     }
@@ -330,7 +334,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let proc = root.path().join("proc");
         let mut crowd = Crowd::new(proc.clone());
-        assert!(crowd.look().unwrap().is_none(), "no procfs");
+        assert!(crowd.look(|_| false).unwrap().is_none(), "no procfs");
         put(&proc, 10, "java", 500, 7);
         fs::create_dir_all(proc.join("sys")).unwrap();
         assert_eq!(moved(&mut crowd), [], "what it did before is not of this second");
@@ -345,7 +349,7 @@ mod tests {
         assert_eq!(moved(&mut crowd), [(10, "cc".into(), 4)], "another one with the number of the first");
         fs::write(proc.join("10/stat"), "rubbish").unwrap();
         put(&proc, 12, "ok", 1, 300);
-        let seen = crowd.look().unwrap().unwrap();
+        let seen = crowd.look(|_| false).unwrap().unwrap();
         assert_eq!((seen.moved.len(), seen.read), (1, vec![12]));
         assert!(seen.odd.is_some_and(|why| why.starts_with("10/stat: \"rubbish\"")));
     }
@@ -357,7 +361,7 @@ mod tests {
         (1..=many).for_each(|pid| put(root.path(), pid, "idle", 0, 1));
         let mut crowd = Crowd::new(root.path().to_owned());
         for _ in 0..12 {
-            assert_eq!(crowd.look().unwrap().unwrap().read.len(), READS_MAX);
+            assert_eq!(crowd.look(|_| false).unwrap().unwrap().read.len(), READS_MAX);
         }
         assert_eq!(crowd.all().count(), many as usize, "every one had its turn");
         put(root.path(), 77, "busy", 50, 1);
@@ -373,6 +377,36 @@ mod tests {
     }
 
     #[test]
+    fn those_that_rest_are_read_in_turn_or_when_somebody_worked_unseen() {
+        let root = tempfile::tempdir().unwrap();
+        (1..=50).for_each(|pid| put(root.path(), pid, "idle", 0, 1));
+        put(root.path(), 60, "busy", 0, 1);
+        let mut crowd = Crowd::new(root.path().to_owned());
+        let mut ticks = 0;
+        let mut second = |crowd: &mut Crowd, accounted: bool| {
+            ticks += 1;
+            put(root.path(), 60, "busy", ticks, 1);
+            crowd.look(|found| found > 0 && accounted).unwrap().unwrap()
+        };
+        for _ in 0..=HOT_SECONDS + 1 {
+            second(&mut crowd, true);
+        }
+        let mut read: Vec<u32> = Vec::new();
+        for _ in 0..REST_SECONDS {
+            let seen = second(&mut crowd, true);
+            assert!(seen.read.contains(&60) && seen.read.len() == 11, "{:?}", seen.read);
+            read.extend(seen.read);
+        }
+        read.sort_unstable();
+        read.dedup();
+        assert_eq!(read.len(), 51, "each had its turn");
+        put(root.path(), 7, "idle", 40, 1);
+        let seen = second(&mut crowd, false);
+        assert_eq!(seen.read.len(), 51);
+        assert!(seen.moved.iter().any(|did| (did.pid, did.ticks) == (7, 40)), "found in its second");
+    }
+
+    #[test]
     fn input_and_output_since_before() {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), 5, "db", 0, 1);
@@ -382,7 +416,7 @@ mod tests {
             fs::write(root.path().join("5/io"), text).unwrap();
         };
         let mut crowd = Crowd::new(root.path().to_owned());
-        crowd.look().unwrap();
+        crowd.look(|_| false).unwrap();
         assert_eq!(crowd.io(5), None, "there is no such file");
         io("4096", 0);
         assert_eq!(crowd.io(5), None);

@@ -173,23 +173,28 @@ async fn over_stream(gathered: &Gathered, mut connection: UnixStream) {
     }
 }
 
-/// Hands over what was gathered, soon after it came; gauges that hold, each second.
+/// Hands over what was gathered, soon after it came; gauges that hold, each second. Without any there is nothing to do
+/// until something comes, and where nothing came nothing was dropped.
 async fn flushing(gathered: &Gathered, inode: Option<u64>) {
     let (mut dropped, mut looked) = (0, Instant::now());
+    let mut may_have_dropped = false;
     loop {
+        let holds = gathered.lock().len() > 0 || may_have_dropped;
         let came = tokio::select! {
             () = gathered.filled.notified() => true,
-            () = sleep(IDLE_EVERY) => false,
+            () = sleep(IDLE_EVERY), if holds => false,
         };
         if came {
             sleep(GATHER).await;
         }
         gathered.flush();
+        may_have_dropped |= came;
         if let Some(inode) = inode
+            && may_have_dropped
             && looked.elapsed() >= DROPS_EVERY
             && let Some(now) = drops::of(inode).await
         {
-            looked = Instant::now();
+            (looked, may_have_dropped) = (Instant::now(), false);
             gathered.note_drops(now.saturating_sub(dropped));
             dropped = now;
         }
