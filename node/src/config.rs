@@ -195,6 +195,7 @@ impl Config {
             tcp: self.tcp,
             source: self.collect.source,
             fine_hz: self.collect.fine_hz,
+            cpu_budget: self.collect.cpu_budget(),
             collectors: self.collectors.clone(),
         }
     }

@@ -84,6 +84,7 @@ fn two_ticks() {
         tcp: false,
         // By a clock of its own: its looks have golden tests beside them.
         fine_hz: 0,
+        cpu_budget: None,
         ..CollectConfig::default()
     };
     lay_over(&fixtures().join("root-two-ticks"), &config.rootfs);

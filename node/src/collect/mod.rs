@@ -9,6 +9,7 @@
 //! - what cannot change each second, or is dear to read, has a period of its own in the table (`cadence`);
 //! - files of `/proc` are kept open and read in one go; nothing is read that is not sent.
 
+mod budget;
 mod cadence;
 mod cgroup;
 mod conntrack;
@@ -68,6 +69,7 @@ pub use facts::{host_facts, machine};
 pub use settings::{CollectSettings, Source};
 pub use switches::Switches;
 
+use budget::Budget;
 use cadence::Cadence;
 use crew::{Crew, Job, Returned};
 use health::{Health, Seen};
@@ -99,6 +101,8 @@ pub struct CollectConfig {
     pub source: Source,
     /// Looks a second of the fine grain, 0 to 100; without any there are no such histograms. Default 10.
     pub fine_hz: usize,
+    /// Time of one processor that reading may take in a second; `None` for no bound. Default 50 ms.
+    pub cpu_budget: Option<Duration>,
     /// Which of the other collectors run. Default: all.
     pub collectors: Switches,
 }
@@ -112,6 +116,7 @@ impl Default for CollectConfig {
             tcp: true,
             source: Source::default(),
             fine_hz: CollectSettings::default().fine_hz,
+            cpu_budget: CollectSettings::default().cpu_budget(),
             collectors: Switches::default(),
         }
     }
@@ -168,6 +173,16 @@ pub(crate) enum CollectError {
         /// Since the last look.
         seconds: u64,
     },
+    /// It is left out because reading costs too much.
+    #[error(
+        "left out: reading this host took {took_ms} ms of a processor a second, and collect.cpu_budget_ms is {allowed_ms}"
+    )]
+    OverBudget {
+        /// Over ten seconds.
+        took_ms: u64,
+        /// The setting.
+        allowed_ms: u64,
+    },
     /// The portable library does not read this host.
     #[error("the portable source cannot read this host")]
     Portable(#[source] Box<sysinfo::Error>),
@@ -190,6 +205,11 @@ trait Collector: Send {
     /// Reads and gives samples. `elapsed` is the monotonic time since the previous call, zero at the first. On an
     /// error the samples given in this call are thrown away.
     fn collect(&mut self, elapsed: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError>;
+
+    /// Time of processors that a thread of its own used since this was asked before.
+    fn beside(&mut self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Whether the daemon can read its host at all. A read that hangs is left to the collectors, which name it and go on.
@@ -224,6 +244,8 @@ struct Outcome {
     faults: u64,
     left_out: Option<String>,
     took: Duration,
+    /// Time of processors.
+    cost: Duration,
 }
 
 impl Job for Round {
@@ -235,7 +257,7 @@ impl Job for Round {
     }
 
     fn run(&mut self) -> Outcome {
-        let start = Instant::now();
+        let (start, before) = (Instant::now(), self_cost::of_thread());
         self.samples.clear();
         let mut sink = Sink::new(&mut self.samples);
         let result = self.collector.collect(self.elapsed.unwrap_or_default(), &mut sink);
@@ -245,7 +267,8 @@ impl Job for Round {
             faults += 1;
         }
         self.elapsed = Some(Duration::ZERO);
-        Outcome { result, faults, left_out, took: start.elapsed() }
+        let cost = self_cost::of_thread().saturating_sub(before) + self.collector.beside();
+        Outcome { result, faults, left_out, took: start.elapsed(), cost }
     }
 }
 
@@ -255,6 +278,8 @@ struct Slot {
     cadence: Cadence,
     /// It reads for the second in the making.
     due: bool,
+    /// It is left out for what reading costs.
+    spared: bool,
     health: Health,
     duration: Series,
     failures: Series,
@@ -284,6 +309,7 @@ pub struct Collectors {
     slots: Vec<Option<Slot>>,
     /// A thread for each that may hang, and one more.
     crew: Crew<Round>,
+    budget: Budget,
     samples_last: usize,
 }
 
@@ -306,6 +332,7 @@ impl Collectors {
                 round: Some(round(place, config)),
                 cadence: Cadence::new(row.period),
                 due: true,
+                spared: false,
                 health: Health::new(row.name, row.reads(config)),
                 duration: Series::of(&catalogue::COLLECT_DURATION, &attribute),
                 failures: Series::of(&catalogue::COLLECT_FAILURES, &attribute),
@@ -316,6 +343,7 @@ impl Collectors {
         Self {
             slots: slots.collect(),
             config: config.clone(),
+            budget: Budget::new(config.cpu_budget),
             crew: Crew::new(TABLE.len() + 1, PATIENCE),
             samples_last: 0,
         }
@@ -345,6 +373,7 @@ impl Collectors {
             slot.cadence.pass(elapsed);
             slot.due = last || slot.cadence.is_due();
         }
+        self.spare();
         // Late ones first: they are this second's reading of theirs, and need no other.
         self.take_returned();
         let rounds: Vec<Round> = self
@@ -366,6 +395,24 @@ impl Collectors {
         }
         self.take_returned();
         self.assemble(elapsed, last)
+    }
+
+    /// Leaves out what reading costs too much for. What is left out begins again with new baselines.
+    fn spare(&mut self) {
+        let level = self.budget.level();
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            let (Some(slot), Some(first)) = (slot, TABLE[place].spared_from) else { continue };
+            let before = std::mem::replace(&mut slot.spared, level >= first);
+            if slot.spared {
+                slot.due = false;
+                if !before {
+                    slot.cadence = Cadence::new(TABLE[place].period);
+                }
+                if !before && slot.round.is_some() {
+                    slot.round = Some(round(place, &self.config));
+                }
+            }
+        }
     }
 
     /// The collectors that do not read all they should, by name, as of the last call of [`Collectors::collect`].
@@ -403,11 +450,22 @@ impl Collectors {
         // A quarter more than last time: a new disk or core does not make it grow in the middle.
         let mut samples = Vec::with_capacity(self.samples_last + self.samples_last / 4 + 32);
         let mut late = Vec::new();
+        let mut cost = Duration::ZERO;
+        let over = CollectError::OverBudget {
+            took_ms: self.budget.over_ms(),
+            allowed_ms: self
+                .config
+                .cpu_budget
+                .map_or(0, |allowed| u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX)),
+        };
         for (place, slot) in (0..).zip(&mut self.slots) {
             let Some(slot) = slot else { continue };
             let brought = slot.brought.take();
             let rests = brought.is_none() && !slot.due && slot.round.is_some();
+            cost += brought.as_ref().map_or(Duration::ZERO, |outcome| outcome.cost);
             let seen = match &brought {
+                // What was under way when it was left out is not given either.
+                _ if slot.spared => Some(Seen::Failed(&over)),
                 Some(Outcome { result: Ok(_), left_out, .. }) => {
                     if let Some(round) = &mut slot.round {
                         slot.cadence.take(&mut round.samples);
@@ -437,6 +495,7 @@ impl Collectors {
             sink.gauge(&slot.up, slot.health.up().into());
         }
         self.samples_last = samples.len();
+        self.budget.spend(cost, elapsed);
         debug_assert!(samples.iter().all(|sample| sample.value.kind() == sample.series.kind()));
         Collection { samples, late }
     }

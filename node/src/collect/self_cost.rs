@@ -46,6 +46,12 @@ impl Collector for SelfCost {
     }
 }
 
+/// Processor time of the thread that asks.
+pub(super) fn of_thread() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// Processor time of this process since it started, microseconds.
 fn cpu_us() -> u64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);

@@ -47,6 +47,7 @@ fn host() -> (tempfile::TempDir, CollectConfig) {
         tcp: false,
         source: Source::Proc,
         fine_hz: 0,
+        cpu_budget: None,
         collectors: Switches::default(),
     };
     (root, config)
@@ -86,6 +87,7 @@ fn what_every_host_has_is_missed_and_what_some_have_is_not() {
         tcp: false,
         source: Source::Proc,
         fine_hz: 0,
+        cpu_budget: None,
         collectors: Switches::default(),
     };
     let mut collectors = Collectors::new(&config);
@@ -100,6 +102,47 @@ fn what_every_host_has_is_missed_and_what_some_have_is_not() {
     let fault = &faults[0];
     assert_eq!(fault.trouble(), CollectorTrouble::Failed);
     assert!(fault.reason.ends_with("proc/stat does not exist") && fault.since_unix_s > 1_700_000_000, "{fault:?}");
+}
+
+#[test]
+fn what_reading_costs_too_much_for_is_left_out_by_name_and_comes_back() {
+    let (_root, mut config) = host();
+    (config.fine_hz, config.cpu_budget) = (10, Some(Duration::from_nanos(1)));
+    let mut collectors = Collectors::new(&config);
+    let second = |collectors: &mut Collectors| collectors.collect(Duration::from_secs(1), LONG).samples;
+    let spared = |collectors: &Collectors| {
+        let faults = collectors.faults();
+        faults
+            .iter()
+            .filter(|fault| fault.reason.contains("cpu_budget_ms"))
+            .map(|fault| fault.collector.clone())
+            .collect()
+    };
+    for _ in 0..10 {
+        assert_eq!(spared(&collectors), Vec::<String>::new());
+        second(&mut collectors);
+    }
+    second(&mut collectors);
+    assert_eq!(spared(&collectors), ["fine"]);
+    assert!(
+        collectors.faults()[0].reason.starts_with("left out: reading this host took "),
+        "{:?}",
+        collectors.faults()
+    );
+    for _ in 0..20 {
+        second(&mut collectors);
+    }
+    let all: Vec<String> = spared(&collectors);
+    assert_eq!(all.len(), 8, "{all:?}");
+    let samples = second(&mut collectors);
+    assert_eq!(with(&samples, &catalogue::COLLECT_UP, &Value::Gauge(0)).len(), all.len());
+    assert!(value(&samples, "system.load_average.1m").is_some(), "what the host as a whole is about stays");
+    assert!(!samples.iter().any(|sample| sample.series.name().ends_with(".fine")));
+    // With room for all, one step at a time.
+    collectors.budget = Budget::new(None);
+    second(&mut collectors);
+    assert_eq!(spared(&collectors), Vec::<String>::new());
+    assert_eq!(with(&second(&mut collectors), &catalogue::COLLECT_UP, &Value::Gauge(0)), Vec::<String>::new());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CollectConfig, CollectError, Collected, Collector, sink::Sink};
+use super::{CollectConfig, CollectError, Collected, Collector, self_cost, sink::Sink};
 use grain::{Names, Second};
 use sources::Sources;
 
@@ -44,6 +44,8 @@ struct State {
     /// Of the newest look, when it failed.
     error: Option<CollectError>,
     looked: Option<Instant>,
+    /// Time of processors, since it was asked for.
+    cost: Duration,
     ended: bool,
 }
 
@@ -102,6 +104,10 @@ impl Collector for Fine {
             None => Ok(Collected::Present),
         }
     }
+
+    fn beside(&mut self) -> Duration {
+        self.shared.as_ref().map_or(Duration::ZERO, |shared| std::mem::take(&mut shared.lock().cost))
+    }
 }
 
 impl Shared {
@@ -111,11 +117,14 @@ impl Shared {
     }
 
     fn look_until_the_end(&self, sources: &mut Sources, period: Duration) {
-        let mut before = None;
+        let (mut before, mut spent) = (None, Duration::ZERO);
         let mut next = Instant::now();
         loop {
             let (look, error) = sources.look();
+            let cost = self_cost::of_thread();
             let mut state = self.lock();
+            state.cost += cost.saturating_sub(spent);
+            spent = cost;
             if let Some(before) = &before {
                 state.second.add(before, &look);
             }
