@@ -12,7 +12,7 @@ use super::super::{
     roster::Roster,
     text,
 };
-use super::sources::{Both, LINKS_EVERY_LOOKS, count};
+use super::counted::{Both, LINKS_EVERY_LOOKS, count};
 
 /// Disks that are read one by one; more cost as much as the list.
 const FEW: usize = 4;

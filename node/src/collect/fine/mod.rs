@@ -6,6 +6,7 @@
 //! was than the mean. A look that hangs keeps this thread and nothing else.
 
 mod busy;
+mod counted;
 mod disks;
 mod grain;
 mod sources;

@@ -8,20 +8,17 @@ use super::super::{
     network,
     pressure::{self, Line},
     roster::Roster,
-    sink::{Baseline, Step},
     text,
 };
 
 use super::{
     busy::{Busy, Processors},
+    counted::{Both, LINKS_EVERY_LOOKS, count},
     disks::Disks,
 };
 
 /// Resources with pressure.
 pub(super) const RESOURCES: usize = pressure::RESOURCES.len();
-
-/// Looks between two at what stands on what: ten seconds by default.
-pub(super) const LINKS_EVERY_LOOKS: u32 = 100;
 
 /// What is read again and again.
 pub(super) struct Sources {
@@ -35,9 +32,6 @@ pub(super) struct Sources {
     /// Since the last look at what stands on what.
     looks: u32,
 }
-
-/// Bytes in each direction.
-pub(super) type Both = [Baseline; 2];
 
 /// Bytes received and sent since the first look.
 #[derive(Default)]
@@ -139,15 +133,6 @@ fn there<T>(read: Result<Option<T>, CollectError>, error: &mut Option<CollectErr
         error.get_or_insert(why);
         None
     })
-}
-
-/// Adds what was moved since the look before. A device that is new, or whose counters went back, moved nothing.
-pub(super) fn count(before: &mut Both, now: [u64; 2], total: &mut [u64; 2]) {
-    for direction in 0..2 {
-        if let Step::Increment(bytes) = before[direction].advance(now[direction]) {
-            total[direction] = total[direction].saturating_add(bytes);
-        }
-    }
 }
 
 #[cfg(test)]
