@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{kept, sock_diag};
+use super::sock_diag;
 
 /// Why a collector failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +21,13 @@ pub(crate) enum CollectError {
         /// Which one.
         path: PathBuf,
     },
-    /// A file is larger than [`kept::FILE_BYTES_MAX`].
-    #[error("{path} is larger than {max} bytes", path = path.display(), max = kept::FILE_BYTES_MAX)]
+    /// A file is larger than is read.
+    #[error("{path} is larger than {bytes_max} bytes", path = path.display())]
     TooLarge {
         /// Which one.
         path: PathBuf,
+        /// The most.
+        bytes_max: usize,
     },
     /// A file does not hold what the kernel documents for it.
     #[error("{file}: {what} is missing or not a number")]

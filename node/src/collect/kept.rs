@@ -77,7 +77,7 @@ impl KeptFile {
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::FileTooLarge => {
                 self.buffer = Vec::new();
-                return Err(CollectError::TooLarge { path: self.path.clone() });
+                return Err(CollectError::TooLarge { path: self.path.clone(), bytes_max: FILE_BYTES_MAX });
             }
             Err(source) => return Err(self.failed(source)),
         };
