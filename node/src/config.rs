@@ -12,9 +12,9 @@ use starling_service::{
 };
 
 use crate::{
-    CollectConfig, Mapping, NegativeGauges, ReceiverLimits, ScrapeTarget, UplinkConfig,
+    CollectConfig, Mapping, NegativeGauges, Promotion, ReceiverLimits, ScrapeTarget, UplinkConfig,
     collect::{CollectSettings, Source, Switches, readable},
-    receive::{ScrapeSettings, StatsdRules, StatsdSettings, mapping_list, target_list},
+    receive::{ScrapeSettings, StatsdRules, StatsdSettings, mapping_list, promotion_list, target_list},
 };
 
 /// Most aggregators that may be listed: more than any cluster has.
@@ -87,6 +87,11 @@ starling_service::settings! {
         /// Names that stand for requests, durations and open requests, beside those of OpenTelemetry's conventions; a '*' is any
         /// text. Counters of requests count as long as no durations of the same service and protocol come in. See docs/send.md.
         pub mappings: Vec<Mapping> = Mapping::defaults(), mapping_list();
+        /// Application metrics that are added up over the nodes of the cluster, where others are of their node: a name, which may end
+        /// with '*', and after "by" the attributes that tell its series apart; the others are added up on the host. Everything that
+        /// differs from host to host costs every aggregator a series: keep few. See docs/send.md.
+        pub promote: Vec<Promotion> = Vec::new(), promotion_list(),
+            example "[\"shop.orders by service.name currency\", \"queue.*\"]";
         /// Application series that may be present at once, of all receivers, beside the request metrics. Further ones are refused,
         /// counted, and named in the answer to the sender. One costs about 0.3 kB here and a few bytes a second on the
         /// wire.
@@ -278,6 +283,7 @@ mod tests {
             node_id: config.node_id.clone(),
             aggregators: vec!["127.0.0.1:7400".to_owned()],
             spool_dir: config.spool_dir.clone(),
+            promote: config.promote.clone(),
             labels: config.labels.clone(),
             tls: config.tls.clone(),
             statsd_socket: Some("/run/starling-node/statsd.sock".into()),
@@ -326,6 +332,13 @@ mod tests {
             assert!(error.contains(part), "{part} is not in\n{error}");
         }
         assert_eq!(error.lines().count(), 9, "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_promoted_is_a_mistake() {
+        let error = load(r#"promote = ["*", "system.cpu.time", "orders by currency"]"#).unwrap_err();
+        assert!(error.contains("promote: \"*\" promotes every metric") && error.contains("shop.orders by"), "{error}");
+        assert_eq!(load(r#"promote = ["orders by currency"]"#).unwrap().promote.len(), 1);
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod uplink;
 pub use collect::{CollectConfig, CollectSettings, Collection, Collectors, Source, Switches, host_facts, machine};
 pub use config::Config;
 pub use metrics::Metrics;
-pub use receive::{Mapping, NegativeGauges, ReceiverLimits, ScrapeTarget};
+pub use receive::{Mapping, NegativeGauges, Promotion, ReceiverLimits, ScrapeTarget};
 pub use schedule::{Cut, Reading, Schedule, Turn};
 pub use service::Service;
 pub use streams::Streams;

@@ -168,7 +168,8 @@ impl Program for Service {
             Ok(admin::serve(admin, registry, readiness, admin::Beside::default(), stop).await?)
         });
         let takes = otlp.is_some() || statsd.is_some() || config.scrape().is_some();
-        let receiver = takes.then(|| SharedReceiver::new(config.receiver(), config.mappings.clone()));
+        let receiver =
+            takes.then(|| SharedReceiver::new(config.receiver(), config.mappings.clone(), config.promote.clone()));
         if let Some((ports, shared)) = otlp.zip(receiver.clone()) {
             let metrics = Arc::clone(&metrics);
             parts.start(RECEIVER, |stop| async move {

@@ -177,3 +177,52 @@ async fn services_and_routes_add_up_over_the_cluster() {
     let metrics = reqwest::get(format!("{}/metrics", nodes[0].url("admin"))).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("starling_node_requests_in_other_total 60\n"), "{metrics}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promoted_metrics_of_applications_add_up_over_the_cluster() {
+    let cluster = Cluster::start(1).await;
+    let promote = "promote=[\"shop.orders by currency\", \"queue.*\", \"shop.size\"]";
+    let daemon = |name: &str| Program::daemon(name, &cluster.seeds(), &[promote]);
+    let nodes = [daemon("host-0"), daemon("host-1")];
+    let lines = [
+        "shop.orders:3|c|#currency:eur,user:7\nshop.orders:2.5|c|#currency:eur,user:8\nshop.orders:1|c|#currency:usd\n\
+         queue.depth:5|g|#queue:a\nqueue.depth:2|g|#queue:b\nshop.size:100|h|@0.1\nlocal:4|c",
+        "shop.orders:4|c|#currency:eur\nqueue.depth:9.5|g\nshop.size:9000|h\nlocal:4|c",
+    ];
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for (node, lines) in nodes.iter().zip(lines) {
+        socket.send_to(lines.as_bytes(), node.address("statsd")).await.unwrap();
+    }
+    let client = cluster.query(0).await;
+    let from_tick = Oracle::now() - 10;
+    let read = async |name: &str, statistics: &[&str]| {
+        let statistics = statistics.iter().map(|&one| one.to_owned()).collect();
+        let request = GetSeriesRequest { name: name.to_owned(), statistics, from_tick, ..Default::default() };
+        let answer = client.clone().get_series(request).await.map_err(|status| status.to_string())?.into_inner();
+        Ok::<_, String>(answer.series)
+    };
+    eventually("they add up", async || {
+        let known = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
+        let orders = read("shop.orders", &[]).await?;
+        let sums = orders.iter().map(|series| {
+            assert!(series.scope == "cluster" && series.attributes.len() == 1, "{series:?}");
+            (series.attributes["currency"].as_str(), known(&series.statistics[0].values).iter().sum())
+        });
+        let sums: BTreeMap<_, f64> = sums.collect();
+        let depth = read("queue.depth", &["value", "min", "max"]).await?;
+        let newest = depth.first().map_or_else(Vec::new, |series| {
+            let last = |of: &starling_proto::v1::StatisticValues| known(&of.values).last().copied();
+            series.statistics.iter().filter_map(last).collect()
+        });
+        let sizes = read("shop.size", &["count", "max"]).await?;
+        let counted: Vec<f64> = sizes.iter().map(|series| known(&series.statistics[0].values).iter().sum()).collect();
+        let local = read("local", &[]).await?.len();
+        let is = (sums, newest, counted, local);
+        if is == ([("eur", 9.5), ("usd", 1.0)].into(), vec![16.5, 7.0, 9.5], vec![11.0], 0) {
+            Ok(())
+        } else {
+            Err(format!("{is:?}"))
+        }
+    })
+    .await;
+}

@@ -1,6 +1,7 @@
 //! Series of applications that are not part of the traffic model.
 //!
-//! They are drill-down of this node. Attributes are those of the point, and `service.name` of its resource. Counters
+//! They are drill-down of this node, but for those that are promoted ([`promotion`](super::promotion)): these are added over
+//! the nodes of the cluster, in digits that are the same everywhere. Attributes are those of the point, and `service.name` of its resource. Counters
 //! and histograms with more attributes than the wire takes keep the first by name, and add up; gauges do not add up, so
 //! they are refused.
 
@@ -9,19 +10,29 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 use starling_proto::{
     catalogue::{self, Kind, Scope},
     histogram::Histogram,
-    limits::{ATTRIBUTES_MAX, COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX},
+    limits::{ATTRIBUTES_MAX, COUNTER_INCREMENT_MAX, GAUGE_MAGNITUDE_MAX, SCALE_MAX},
     series::{Sample, Series, Value},
 };
 
-use super::{fixed::Fixed, observation::Observation, refusal::Refusal, traffic::unit_ns};
+use super::{
+    fixed::Fixed,
+    observation::Observation,
+    promotion::{self, Promotion},
+    refusal::Refusal,
+    traffic::unit_ns,
+};
 
 /// A series that reported nothing for this long is absent: three of the SDKs' default intervals of a minute.
 const PRESENT_MAX: Duration = Duration::from_secs(180);
 
+/// Key of the service among the attributes.
+const SERVICE: &str = "service.name";
+
 /// What a series gathered and was not cut yet.
 #[derive(Debug)]
 enum Gathered {
-    /// In the digits of the series that is sent. What exceeds the largest increment of a second is part of the next one.
+    /// In the digits of the series that is sent, of the cluster's in all there are. What exceeds the largest increment of a
+    /// second, and what is less than a digit, is part of the next one.
     Counter(u128),
     /// Its value is held by the levels.
     Gauge,
@@ -71,6 +82,10 @@ impl Applications {
             Kind::Gauge => Gathered::Gauge,
             Kind::Histogram => Gathered::Histogram(None),
         };
+        let scale = match series.scope() {
+            Scope::Cluster if series.kind() != Kind::Histogram => promotion::scale(series.kind(), series.unit()),
+            _ => scale,
+        };
         self.present.insert(series.clone(), Present { shown: series.with_scale(scale), gathered, seen: now });
         Ok(())
     }
@@ -78,13 +93,20 @@ impl Applications {
     /// Makes room for the series of a gauge that now has `value`.
     ///
     /// # Errors
-    /// [`Refusal::SeriesFull`].
+    /// [`Refusal::SeriesFull`]; [`Refusal::OutOfRange`] for a value that the digits of the cluster do not hold.
     pub(super) fn admit_gauge(&mut self, series: &Series, value: Fixed, now: Duration) -> Result<(), Refusal> {
+        let fits = |scale| value.rescaled(scale).is_some_and(|v| v.value.abs() <= GAUGE_MAGNITUDE_MAX);
+        if series.scope() == Scope::Cluster {
+            if !fits(promotion::scale(Kind::Gauge, series.unit())) {
+                return Err(Refusal::OutOfRange("the value"));
+            }
+            return self.admit(series, value.scale, now);
+        }
         self.admit(series, value.scale, now)?;
         if let Some(present) = self.present.get_mut(series) {
             // A large value needs room in front of the point.
             let mut scale = present.shown.scale();
-            while scale > value.scale && value.rescaled(scale).is_none_or(|v| v.value.abs() > GAUGE_MAGNITUDE_MAX) {
+            while scale > value.scale && !fits(scale) {
                 scale -= 1;
             }
             present.shown = present.shown.with_scale(scale);
@@ -101,8 +123,8 @@ impl Applications {
     pub(super) fn count(&mut self, series: &Series, scale: u8, increment: u64, now: Duration) -> Result<(), Refusal> {
         self.admit(series, scale, now)?;
         if let Some(Present { shown, gathered: Gathered::Counter(sum), .. }) = self.present.get_mut(series) {
-            // The digits that are sent are at least those, and at most nine.
-            let factor = 10u128.pow(u32::from(shown.scale().saturating_sub(scale)));
+            // The digits that are gathered are at least those, and at most nine.
+            let factor = 10u128.pow(u32::from(gathered_scale(shown).saturating_sub(scale)));
             *sum = sum.saturating_add(u128::from(increment) * factor);
         }
         Ok(())
@@ -127,8 +149,9 @@ impl Applications {
         for present in self.present.values_mut() {
             let value = match &mut present.gathered {
                 Gathered::Counter(sum) => {
-                    let increment = (*sum).min(COUNTER_INCREMENT_MAX.into());
-                    *sum -= increment;
+                    let digit = digit(&present.shown);
+                    let increment = (*sum / digit).min(COUNTER_INCREMENT_MAX.into());
+                    *sum -= increment * digit;
                     // At most the largest increment.
                     Value::Counter(increment as u64)
                 }
@@ -141,7 +164,11 @@ impl Applications {
 
     fn sweep(&mut self, now: Duration) {
         self.present.retain(|_, present| {
-            let holds = !matches!(present.gathered, Gathered::Counter(0) | Gathered::Gauge | Gathered::Histogram(None));
+            let holds = match &present.gathered {
+                Gathered::Counter(sum) => *sum >= digit(&present.shown),
+                Gathered::Gauge => false,
+                Gathered::Histogram(values) => values.is_some(),
+            };
             holds || now.saturating_sub(present.seen) <= PRESENT_MAX
         });
     }
@@ -151,7 +178,7 @@ impl Present {
     /// Takes values of `scale` digits from now on.
     fn refine(&mut self, scale: u8) {
         let before = self.shown.scale();
-        if scale <= before {
+        if scale <= before || self.shown.scope() == Scope::Cluster {
             return;
         }
         self.shown = self.shown.with_scale(scale);
@@ -161,26 +188,44 @@ impl Present {
     }
 }
 
-/// The series of an observation; of a number without digits, of a histogram with those of its layout.
-pub(super) fn series(observation: &Observation<'_>, kind: Kind, unit: &str, scale: u8) -> Result<Series, Refusal> {
+/// Digits in which a counter is gathered that is sent as `shown`.
+fn gathered_scale(shown: &Series) -> u8 {
+    if shown.scope() == Scope::Cluster { SCALE_MAX } else { shown.scale() }
+}
+
+/// What a counter that is sent as `shown` has gathered when its last digit is one.
+fn digit(shown: &Series) -> u128 {
+    10u128.pow(u32::from(gathered_scale(shown).saturating_sub(shown.scale())))
+}
+
+/// The series of an observation; of a number without digits, of a histogram with those of its layout. A promoted one is of
+/// the cluster, with the attributes that its rule keeps.
+pub(super) fn series(
+    observation: &Observation<'_>,
+    promotions: &[Promotion],
+    (kind, unit, scale): (Kind, &str, u8),
+) -> Result<Series, Refusal> {
     let name = observation.metric;
     if catalogue::find(name).is_some() {
         return Err(Refusal::Reserved);
     }
     let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(observation.attributes.len() + 1);
-    for attribute in &observation.attributes {
+    let promotion = Promotion::find(promotions, name);
+    let kept = |key: &str| promotion.is_none_or(|rule| rule.keeps(key));
+    for attribute in observation.attributes.iter().filter(|attribute| kept(attribute.key)) {
         let value = attribute.text().ok_or(Refusal::Malformed("an attribute is not a plain value"))?;
         pairs.push((attribute.key, value));
     }
-    let service = observation.service.filter(|_| pairs.iter().all(|(key, _)| *key != "service.name"));
+    let service = observation.service.filter(|_| kept(SERVICE) && pairs.iter().all(|(key, _)| *key != SERVICE));
     let room = ATTRIBUTES_MAX - usize::from(service.is_some());
     if pairs.len() > room && kind != Kind::Gauge {
         pairs.sort_unstable_by(|a, b| a.0.cmp(b.0));
         pairs.truncate(room);
     }
-    pairs.extend(service.map(|name| ("service.name", Cow::Borrowed(name))));
+    pairs.extend(service.map(|name| (SERVICE, Cow::Borrowed(name))));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (*key, &**value)).collect();
-    Ok(Series::application(name, &pairs, kind, unit, scale, Scope::Node)?)
+    let scope = if promotion.is_some() { Scope::Cluster } else { Scope::Node };
+    Ok(Series::application(name, &pairs, kind, unit, scale, scope)?)
 }
 
 /// How a histogram of `unit` is kept: unit, scale, and units of the layout in one unit of the sender's. Times become
@@ -211,7 +256,7 @@ mod tests {
     }
 
     fn named(name: &str, kind: Kind) -> Series {
-        series(&observation(name, vec![attribute("queue", "mail")]), kind, "1", 0).unwrap()
+        series(&observation(name, vec![attribute("queue", "mail")]), &[], (kind, "1", 0)).unwrap()
     }
 
     fn cut(applications: &mut Applications, now: Duration) -> Vec<Value> {
@@ -283,9 +328,40 @@ mod tests {
     }
 
     #[test]
+    fn a_promoted_series_has_the_attributes_and_digits_of_the_cluster() {
+        let rules = ["orders by queue service.name", "depth*"].map(|text| Promotion::parse(text).unwrap());
+        let mut seen = observation("orders", vec![attribute("queue", "mail"), attribute("user", "7")]);
+        seen.service = Some("shop");
+        seen.attributes.push(Attribute { key: "list", value: AttributeValue::NotPlain });
+        let orders = series(&seen, &rules, (Kind::Counter, "1", 0)).unwrap();
+        assert_eq!(
+            (orders.to_string().as_str(), orders.scope()),
+            ("orders{queue=mail,service.name=shop}", Scope::Cluster)
+        );
+        let depth = series(&observation("depth.now", vec![attribute("a", "b")]), &rules, (Kind::Gauge, "", 0)).unwrap();
+        assert_eq!((depth.to_string().as_str(), depth.scope()), ("depth.now", Scope::Cluster));
+
+        let mut applications = Applications::new(10);
+        let mut counted = |increment, scale| {
+            applications.count(&orders, scale, increment, NOW).unwrap();
+            let mut samples = Vec::new();
+            applications.cut(NOW, &mut samples);
+            (samples[0].series.scale(), samples[0].value.clone())
+        };
+        assert_eq!(counted(2, 0), (3, Value::Counter(2_000)));
+        assert_eq!(counted(1_999_600, 6), (3, Value::Counter(1_999)));
+        assert_eq!(counted(400, 6), (3, Value::Counter(1)), "what was less than a digit is not lost");
+        applications.admit_gauge(&depth, Fixed { value: 5, scale: 9 }, NOW).unwrap();
+        assert_eq!(applications.shown(&depth).scale(), 3);
+        let huge = Fixed { value: GAUGE_MAGNITUDE_MAX, scale: 0 };
+        assert_eq!(applications.admit_gauge(&depth, huge, NOW), Err(Refusal::OutOfRange("the value")));
+        assert!(cut(&mut applications, NOW + PRESENT_MAX * 2).is_empty());
+    }
+
+    #[test]
     fn names_of_the_catalogue_and_odd_attributes_are_refused() {
         let of = |name, attributes: &[Attribute<'static>], kind| {
-            series(&observation(name, attributes.to_vec()), kind, "1", 0)
+            series(&observation(name, attributes.to_vec()), &[], (kind, "1", 0))
         };
         assert_eq!(of("system.cpu.utilization", &[], Kind::Gauge), Err(Refusal::Reserved));
         let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|key| attribute(key, "v"));

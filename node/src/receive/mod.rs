@@ -24,6 +24,7 @@ mod otlp;
 mod playout;
 mod point;
 mod prometheus;
+mod promotion;
 mod refusal;
 mod services;
 mod sets;
@@ -48,6 +49,8 @@ pub(crate) use observation::Moment;
 pub(crate) use otlp::{OtlpPorts, serve};
 pub use prometheus::ScrapeTarget;
 pub(crate) use prometheus::{ScrapeSettings, serve as serve_scrapes, target_list};
+pub use promotion::Promotion;
+pub(crate) use promotion::promotion_list;
 pub(crate) use refusal::{Outcome, Refusal};
 pub(crate) use shared::{SharedReceiver, WhichCut};
 pub use statsd::NegativeGauges;
@@ -110,6 +113,7 @@ pub(crate) struct AppReceiver {
     sets: Sets,
     playout: Playout,
     mappings: Vec<Mapping>,
+    promotions: Vec<Promotion>,
     timed: Timed,
     refused: u64,
     /// For building histograms: 37 kB, once.
@@ -131,10 +135,16 @@ impl AppReceiver {
             sets: Sets::default(),
             playout: Playout::new(),
             mappings,
+            promotions: Vec::new(),
             timed: Timed::default(),
             refused: 0,
             scratch: HistogramSum::new(),
         }
+    }
+
+    /// The same, where the series that `promotions` name are of the cluster.
+    pub(crate) fn promoting(self, promotions: Vec<Promotion>) -> Self {
+        Self { promotions, ..self }
     }
 
     /// Takes one observation, whole or not at all.
@@ -159,7 +169,7 @@ impl AppReceiver {
             Reading::Histogram(point, temporality) => self.histogram(&observation, point, temporality, now),
             Reading::Values(values) => self.values(&observation, values, now),
             Reading::Members(members) => {
-                let series = application::series(&observation, Kind::Gauge, observation.unit, 0)?;
+                let series = self.series(&observation, (Kind::Gauge, observation.unit, 0))?;
                 self.applications.admit(&series, 0, now.monotonic)?;
                 self.sets.put(&series, &members, now.monotonic)
             }
@@ -229,7 +239,7 @@ impl AppReceiver {
             return Ok((traffic::active(observation.own, protocol), Fixed::whole(value)?));
         }
         let value = Fixed::gauge(value, observation.unit)?;
-        let series = application::series(observation, Kind::Gauge, observation.unit, 0)?;
+        let series = self.series(observation, (Kind::Gauge, observation.unit, 0))?;
         self.applications.admit_gauge(&series, value, now.monotonic)?;
         Ok((series, value))
     }
@@ -259,7 +269,7 @@ impl AppReceiver {
                 (Target::Requests { row, protocol, status }, Ok(()))
             }
             None => {
-                let series = application::series(observation, Kind::Counter, observation.unit, 0)?;
+                let series = self.series(observation, (Kind::Counter, observation.unit, 0))?;
                 let admitted = self.applications.admit(&series, value.scale, now.monotonic);
                 (Target::Counter { series, scale: value.scale }, admitted)
             }
@@ -320,6 +330,11 @@ impl AppReceiver {
         if let Some(Role::Duration { speaks, .. }) = self.role(metric) {
             self.timed.note(service, traffic::protocol(speaks, attributes), now.monotonic);
         }
+    }
+
+    /// The application series of an observation.
+    fn series(&self, observation: &Observation<'_>, form: (Kind, &str, u8)) -> Result<Series, Refusal> {
+        application::series(observation, &self.promotions, form)
     }
 
     fn role(&self, metric: &str) -> Option<Role> {
@@ -384,7 +399,7 @@ impl AppReceiver {
             Some(Role::Active { .. }) => Err(Refusal::Malformed("open requests are no histogram")),
             Some(Role::Requests { .. }) | None => {
                 let (unit, scale, factor) = application::histogram_form(observation.unit);
-                let series = application::series(observation, Kind::Histogram, unit, scale)?;
+                let series = self.series(observation, (Kind::Histogram, unit, scale))?;
                 Ok((Target::Histogram { series }, factor))
             }
         }

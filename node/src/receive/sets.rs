@@ -7,7 +7,7 @@ use std::{
 
 use starling_proto::series::{Sample, Series, Value};
 
-use super::refusal::Refusal;
+use super::{fixed::Fixed, refusal::Refusal};
 
 /// Different members of all sets in one second: half a MiB of hashes. Further ones are refused, until the second is cut.
 pub(super) const MEMBERS_MAX: usize = 65_536;
@@ -45,8 +45,10 @@ impl Sets {
             if now.saturating_sub(*seen) > PRESENT_MAX {
                 return false;
             }
-            // At most the bound.
-            samples.push(Sample { series: shown(series), value: Value::Gauge(set.len() as i64) });
+            // At most the bound, which every number of digits holds.
+            let (series, members) = (shown(series), Fixed { value: set.len() as i64, scale: 0 });
+            let value = members.rescaled(series.scale()).map_or(0, |members| members.value);
+            samples.push(Sample { series, value: Value::Gauge(value) });
             // A set that was large once gives its room back.
             *set = HashSet::new();
             true

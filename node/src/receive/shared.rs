@@ -8,7 +8,7 @@ use std::{
 use starling_proto::series::Sample;
 use starling_service::clock;
 
-use super::{AppReceiver, Mapping, Moment, ReceiverLimits, ReceiverSize};
+use super::{AppReceiver, Mapping, Moment, Promotion, ReceiverLimits, ReceiverSize};
 
 /// Which part of the time is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +44,12 @@ pub(crate) struct SharedReceiver {
 }
 
 impl SharedReceiver {
-    /// A receiver that begins now; see [`AppReceiver::new`].
-    pub(crate) fn new(limits: ReceiverLimits, mappings: Vec<Mapping>) -> Self {
+    /// A receiver that begins now; see [`AppReceiver::new`] and [`AppReceiver::promoting`].
+    pub(crate) fn new(limits: ReceiverLimits, mappings: Vec<Mapping>, promotions: Vec<Promotion>) -> Self {
         let started = Instant::now();
         let now = Moment { unix_ns: clock::unix_ns(), monotonic: BEFORE };
-        Self { receiver: Arc::new(Mutex::new(AppReceiver::new(limits, mappings, now))), started }
+        let receiver = AppReceiver::new(limits, mappings, now).promoting(promotions);
+        Self { receiver: Arc::new(Mutex::new(receiver)), started }
     }
 
     /// Takes out what belongs to the second that ends now.

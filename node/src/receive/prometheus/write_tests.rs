@@ -104,7 +104,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let limits = ReceiverLimits { series: 50, routes: 10, streams: 100, stale_after: Duration::from_secs(60) };
-        let receiver = SharedReceiver::new(limits, Mapping::defaults());
+        let receiver = SharedReceiver::new(limits, Mapping::defaults(), Vec::new());
         let began = i64::try_from(receiver.now().unix_ns / 1_000_000).unwrap();
         Self { writes: Writes::default(), receiver, began }
     }

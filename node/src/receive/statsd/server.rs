@@ -297,7 +297,7 @@ mod tests {
             receive_buffer: 1 << 20,
         };
         let limits = ReceiverLimits { series: 10, routes: 10, streams: 10, stale_after: Duration::from_secs(60) };
-        let receiver = SharedReceiver::new(limits, Mapping::defaults());
+        let receiver = SharedReceiver::new(limits, Mapping::defaults(), Vec::new());
         let rules = StatsdRules {
             mappings: Mapping::defaults(),
             negative_gauges: NegativeGauges::Auto,
