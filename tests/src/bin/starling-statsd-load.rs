@@ -73,7 +73,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     println!("sent {sent} samples, {packed} a datagram, {series} series, in {:.2} s", took.as_secs_f64());
     println!("cost {:.2} s of CPU, {:.3} of a core", cost.as_secs_f64(), cost.as_secs_f64() / took.as_secs_f64());
     for name in ["samples_total", "dropped_datagrams_total", "refused_samples_total"] {
-        println!("{name} {}", metrics.sum(&format!("starling_node_statsd_{name}")));
+        println!("{name} {:.0}", metrics.sum(&format!("starling_node_statsd_{name}")).abs());
     }
     Ok(())
 }
