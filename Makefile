@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build page run demo test test-rust test-page test-browser lint fmt bench bench-scale chaos edges deny tools clean-state wire-baseline
+.PHONY: help build page run demo test test-rust test-page test-browser lint fmt bench bench-scale chaos edges deny tools examples-check clean-state wire-baseline
 
 # Where test tools of this checkout live; nothing outside target/ is written.
 VENV := target/venv
@@ -48,12 +48,16 @@ run: build ## Build everything and watch this host: starling up
 demo: build ## A whole cluster on loopback: 3 aggregators and 20 nodes, 19 of them simulated
 	target/release/starling up --aggregators 3 --nodes 20 --state $(DEMO_STATE) $(ARGS)
 
-test: tools lint edges deny test-page test-rust packages-check test-browser ## Everything that must pass: format, lints, licences, unit, integration, browser
+test: tools lint edges deny test-page test-rust examples-check packages-check test-browser ## Everything that must pass: format, lints, licences, unit, integration, browser
 	@echo "all tests passed"
 
 test-rust: tools page ## Rust tests, real processes among them
 	cargo build --workspace --bins
 	STARLING_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python .ci/cargo-test --workspace
+
+examples-check: tools ## The examples of deploy/examples against a daemon, to the count
+	cargo build --workspace --bins
+	deploy/examples/check target/debug
 
 test-page: dashboard/ui/node_modules page ## Page: lints, generated types, unit tests, size; the wire against the released one
 	cd dashboard/ui && npm run lint && npm run wire && npm run gen:check && npm test && npm run size

@@ -23,6 +23,8 @@ use super::{
     traffic::PRESENT_MAX,
 };
 
+/// Hexadecimal digits from which on a part of a path names one thing: a word of the dictionary has fewer.
+const IDENTIFIER_LEN: usize = 8;
 /// Services with rows of their own: what one host runs, a gateway's or a collector's among them. One row for each is kept
 /// free of the bound of routes, for what that service serves beyond it.
 const SERVICES_MAX: usize = 64;
@@ -81,7 +83,20 @@ fn route<'a>(attributes: &'a [Attribute<'_>]) -> Option<Cow<'a, str>> {
     }
     // Micrometer, which sends an outcome with every request, has templates where others have paths.
     let templates = || observation::text(attributes, "outcome").and_then(|_| text(&["uri"]));
-    text(&["http.route", "http_route", "route", "handler"]).or_else(templates)
+    // By the conventions before 1.20 the agents of Python put the template there, in metrics only.
+    let targets = || text(&["http.target"]).filter(|target| is_template(target));
+    text(&["http.route", "http_route", "route", "handler"]).or_else(templates).or_else(targets)
+}
+
+/// Whether a target may be a template: one with a query, or with a part that looks like the name of one thing, was asked for
+/// as it is.
+fn is_template(target: &str) -> bool {
+    let is_of_one = |part: &str| {
+        let hexadecimal =
+            part.len() >= IDENTIFIER_LEN && part.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        hexadecimal || (!part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    target.starts_with('/') && !target.contains(['?', '#', '%']) && !target.split('/').any(is_of_one)
 }
 
 fn service_of(row: &Row) -> &str {

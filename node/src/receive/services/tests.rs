@@ -50,6 +50,11 @@ fn record(services: &mut Services, service: &str, route: &str, n: u64, now: Dura
 fn a_route_is_what_the_server_calls_it() {
     let of = |pairs: &[(&'static str, &'static str)]| route(&attributes(pairs)).map(Cow::into_owned);
     assert_eq!(of(&[("http.route", "/users/{id}"), ("url.path", "/users/7")]).as_deref(), Some("/users/{id}"));
+    // As the agents of Python send it with their default conventions.
+    assert_eq!(of(&[("http.target", "/item/{number}"), ("http.flavor", "1.1")]).as_deref(), Some("/item/{number}"));
+    for path in ["/users/7", "/a/0f8fad5b-d9cb-469f-a165-70867728950e", "http://x/", "/a%20b", "/a#b"] {
+        assert_eq!(of(&[("http.target", path)]), None, "{path}");
+    }
     assert_eq!(of(&[("handler", "/cart")]).as_deref(), Some("/cart"));
     assert_eq!(of(&[("rpc.service", "shop.Cart"), ("rpc.method", "Add")]).as_deref(), Some("shop.Cart/Add"));
     assert_eq!(of(&[("rpc.service", "shop.Cart"), ("rpc.method", "shop.Cart/Add")]).as_deref(), Some("shop.Cart/Add"));
