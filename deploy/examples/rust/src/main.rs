@@ -25,8 +25,7 @@ use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, SdkMet
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let exporter = opentelemetry_otlp::MetricExporter::builder().with_tonic().build()?;
     let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter).with_view(exponential).build();
-    let duration =
-        provider.meter("basket").f64_histogram("http.server.request.duration").with_unit("s").build();
+    let duration = provider.meter("basket").f64_histogram("http.server.request.duration").with_unit("s").build();
     let app = Router::new()
         .route("/basket/{id}", get(|| async { "apples" }))
         .route("/lost", get(|| async { StatusCode::SERVICE_UNAVAILABLE }))
@@ -39,10 +38,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn measure(State(duration): State<Histogram<f64>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let mut attributes = vec![
-        KeyValue::new("http.request.method", request.method().to_string()),
-        KeyValue::new("url.scheme", "http"),
-    ];
+    let mut attributes =
+        vec![KeyValue::new("http.request.method", request.method().to_string()), KeyValue::new("url.scheme", "http")];
     // The template, never the path: "/basket/{id}".
     if let Some(route) = request.extensions().get::<MatchedPath>() {
         attributes.push(KeyValue::new("http.route", route.as_str().to_owned()));
@@ -59,5 +56,6 @@ async fn measure(State(duration): State<Histogram<f64>>, request: Request, next:
 /// Sharp percentiles: what a variable sets elsewhere is a view in Rust.
 fn exponential(instrument: &Instrument) -> Option<Stream> {
     let aggregation = Aggregation::Base2ExponentialHistogram { max_size: 160, max_scale: 20, record_min_max: true };
-    (instrument.kind() == InstrumentKind::Histogram).then(|| Stream::builder().with_aggregation(aggregation).build().ok())?
+    (instrument.kind() == InstrumentKind::Histogram)
+        .then(|| Stream::builder().with_aggregation(aggregation).build().ok())?
 }
