@@ -350,9 +350,7 @@ impl Collectors {
                 slot.due = false;
                 if !before {
                     slot.cadence = Cadence::new(TABLE[place].period);
-                }
-                if !before && slot.round.is_some() {
-                    slot.round = Some(round(place, &self.config));
+                    slot.round = slot.round.take().map(|_| round(place, &self.config));
                 }
             }
         }

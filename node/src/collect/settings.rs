@@ -15,7 +15,7 @@ starling_service::settings! {
         /// costs more. Portable ignores procfs, sysfs and rootfs.
         pub source: Source = Source::Proc, kind::word();
         /// Looks a second at processors, run queue, pressure, disks and network, kept as histograms of the second: what a
-        /// mean of a second hides. Each costs about 60 us of one processor. 0 does without.
+        /// mean of a second hides. Each costs about 0.1 ms of one processor. 0 does without.
         pub fine_hz: usize = 10, kind::number(0..=FINE_HZ_MAX);
         /// Milliseconds of one processor that reading this host may take in a second, over ten seconds; usual are two to five. Beyond
         /// it detail is left out, and named where a collector that fails is: first the fine grain, then processes, then cgroups,
