@@ -22,6 +22,7 @@ const SHOWN = {
   "/nodes/node-r03-19": ".cores canvas",
   "/nodes": "table.nodes tbody th",
   "/alerts": ".open-alerts tbody tr",
+  "/traffic": "table.services tbody tr",
   "/cluster": "tbody tr",
 };
 

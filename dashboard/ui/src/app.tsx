@@ -1,7 +1,8 @@
 /** Chooses the page by the path. The overview is at hand; the others are loaded when first needed. */
 import type { ComponentChildren, ComponentType } from "preact";
-import { Shell } from "./components/Shell";
-import { failed, loadOthers, others, type Pages } from "./pages/lazy";
+import { Shell, TRAFFIC } from "./components/Shell";
+import type { Lazy } from "./lib/lazy";
+import { otherPages, others, type Pages, trafficPages } from "./pages/lazy";
 import { OverviewPage } from "./pages/Overview";
 import { path } from "./state/router";
 
@@ -16,14 +17,21 @@ function Message({ title, text, action }: { title: string; text: string; action?
   );
 }
 
-/** One of the other pages, or what is said until it is there. */
-function Other({ title, pick }: { title: string; pick: (pages: Pages) => ComponentType }) {
-  if (others.value !== null) {
-    const Page = pick(others.value);
+interface Later<T> {
+  title: string;
+  pages: Lazy<T>;
+  pick: (pages: T) => ComponentType;
+}
+
+/** A page that is loaded when it is first looked at, or what is said until it is there. */
+function Other<T>({ title, pages, pick }: Later<T>) {
+  const { part, failed, load } = pages;
+  if (part.value !== null) {
+    const Page = pick(part.value);
     return <Page />;
   }
   if (!failed.value) {
-    loadOthers();
+    load();
     return <Shell title={title}>{null}</Shell>;
   }
   // Happens when the server was upgraded while this page was open: its parts have new names.
@@ -51,18 +59,27 @@ function decoded(part: string): string {
 const nodesPage = (pages: Pages) => pages.NodesPage;
 const alertsPage = (pages: Pages) => pages.AlertsPage;
 const clusterPage = (pages: Pages) => pages.ClusterPage;
+const trafficPage = (pages: typeof import("./pages/Traffic")) => pages.TrafficPage;
 
 export function App() {
   const here = path.value;
   if (here === "/" || here === "/index.html") return <OverviewPage />;
-  if (here === "/nodes") return <Other key="nodes" title="Nodes" pick={nodesPage} />;
-  if (here === "/alerts") return <Other key="alerts" title="Alerts" pick={alertsPage} />;
-  if (here === "/cluster") return <Other key="cluster" title="Cluster" pick={clusterPage} />;
+  if (here === "/nodes") return <Other key="nodes" title="Nodes" pages={otherPages} pick={nodesPage} />;
+  if (here === "/traffic") {
+    return <Other key="traffic" title={TRAFFIC} pages={trafficPages} pick={trafficPage} />;
+  }
+  if (here === "/alerts") return <Other key="alerts" title="Alerts" pages={otherPages} pick={alertsPage} />;
+  if (here === "/cluster")
+    return <Other key="cluster" title="Cluster" pages={otherPages} pick={clusterPage} />;
   const id = decoded(/^\/nodes\/([^/]+)$/.exec(here)?.[1] ?? "");
   if (id !== "") {
     const pages = others.value;
     // The key gives each node a page of its own, with fresh charts.
-    return pages ? <pages.NodePage key={id} id={id} /> : <Other key="node" title={id} pick={nodesPage} />;
+    return pages ? (
+      <pages.NodePage key={id} id={id} />
+    ) : (
+      <Other key="node" title={id} pages={otherPages} pick={nodesPage} />
+    );
   }
   return (
     <Message

@@ -104,6 +104,7 @@ const GLYPHS = {
       stroke-width="1"
     />
   ),
+  traffic: () => <path d="M2 13.5v-3M5 13.5V8M8 13.5V3.5M11 13.5V6M14 13.5v-2.5" />,
   cluster: () => (
     <>
       <circle cx="8" cy="3.5" r="1.8" />
@@ -137,8 +138,10 @@ const GLYPHS = {
   cross: () => <path d="M8 1v14M1 8h14" stroke-dasharray="2.4 2" />,
 } satisfies Record<string, () => JSX.Element>;
 
+export type GlyphName = keyof typeof GLYPHS;
+
 /** A control's picture, 16 px. */
-export function Glyph({ name }: { name: keyof typeof GLYPHS }) {
+export function Glyph({ name }: { name: GlyphName }) {
   return (
     <svg class="g" viewBox="0 0 16 16" aria-hidden="true">
       {GLYPHS[name]()}

@@ -10,16 +10,21 @@ import { navigate, path, query, setQuery } from "../state/router";
 import { toggleTheme } from "../state/theme";
 import { pausedAt, togglePause } from "../state/timeline";
 import { Banner } from "./Banner";
-import { Glyph, Logo, StatusMark } from "./Icons";
+import { Glyph, type GlyphName, Logo, StatusMark } from "./Icons";
 import { ShortcutList, useKeys } from "./Keys";
 import { RangePicker } from "./RangePicker";
 
+/** The page of what applications serve. */
+export const TRAFFIC = "Latency and traffic";
+
+/** Of each page its name, and the one that a phone has room for. */
 const PAGES = [
   { href: "/", label: "Overview", glyph: "overview" },
   { href: "/nodes", label: "Nodes", glyph: "nodes" },
+  { href: "/traffic", label: TRAFFIC, short: "Traffic", glyph: "traffic" },
   { href: "/alerts", label: "Alerts", glyph: "alerts" },
   { href: "/cluster", label: "Cluster", glyph: "cluster" },
-] as const;
+] satisfies { href: string; label: string; short?: string; glyph: GlyphName }[];
 
 function current(href: string): "page" | undefined {
   const here = path.value;
@@ -203,7 +208,7 @@ const WIDE = media("(min-width: 1340px)");
 
 export function Shell({ title, trail, children }: Props) {
   // The other pages show the present only.
-  const charted = path.value === "/" || path.value.startsWith("/nodes/");
+  const charted = path.value === "/" || path.value === "/traffic" || path.value.startsWith("/nodes/");
   const help = useSignal(false);
   const copied = useSignal(false);
   useKeys(() => {
@@ -273,7 +278,7 @@ export function Shell({ title, trail, children }: Props) {
         {PAGES.map((p) => (
           <a key={p.href} href={p.href} aria-current={current(p.href)}>
             <Glyph name={p.glyph} />
-            {p.label}
+            {p.short ?? p.label}
           </a>
         ))}
       </nav>

@@ -5,9 +5,11 @@ export type Pages = typeof import("./others");
 
 const all = lazy(() => import("./others"));
 
+/** The other pages. */
+export const otherPages = all;
+/** What applications do, which a page of its own says. */
+export const trafficPages = lazy(() => import("./Traffic"));
 /** Null until loaded. */
 export const others = all.part;
-/** The server did not give them. */
-export const failed = all.failed;
 /** Loads them, once. */
 export const loadOthers = all.load;

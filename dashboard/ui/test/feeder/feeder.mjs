@@ -20,6 +20,7 @@ import { WebSocketServer } from "ws";
 import { makeAlerts } from "./alerts.mjs";
 import * as data from "./data.mjs";
 import { makePast } from "./past.mjs";
+import { services } from "./services.mjs";
 
 const ui = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const args = process.argv.slice(2);
@@ -112,6 +113,11 @@ const http = createServer(async (request, response) => {
   if (ofAlert) {
     response.writeHead(ofAlert[0], { "content-type": "application/json" });
     response.end(JSON.stringify(ofAlert[1]));
+    return;
+  }
+  if (path === "/api/v1/services" && !cut) {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end(JSON.stringify(services(url.searchParams)));
     return;
   }
   if (path.startsWith("/api/")) {
