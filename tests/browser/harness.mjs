@@ -105,6 +105,8 @@ export async function startRestartable(...args) {
   await program.ready;
   return {
     url: `http://${at(35)}`,
+    /** Where its daemon takes OTLP by HTTP. */
+    otlpHttp: at(38),
     /** Without a chance to say anything. */
     async kill() {
       const ended = new Promise((done) => program.child.once("exit", done));

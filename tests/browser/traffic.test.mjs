@@ -2,9 +2,11 @@
 // way from no application to its figures.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import {
-  DESKTOP, fitsInWidth, LOOKS, openPage, screenshots, startBrowser, startFeeder, textOf, until, violations,
+  DESKTOP, fitsInWidth, LOOKS, openPage, PHONE, screenshots, startBrowser, startFeeder, startRestartable, textOf, until, violations,
 } from "./harness.mjs";
 
 const ROWS = "table.services tbody tr";
@@ -72,3 +74,42 @@ test("a hostile name is text, cut, whole in its title, and turns nothing around 
     assert.equal(turned, null, "no markup came out of it");
     assert.equal(await name.evaluate((is) => getComputedStyle(is).unicodeBidi), "isolate");
   }));
+
+test("without an application it is said how to send the first request, Starling's own do not count, and figures come by themselves", async () => {
+  const real = await startRestartable();
+  try {
+    await on("/cluster", async (page) => {
+      await until(
+        "Starling's own requests are shown",
+        () => textOf(page, "table.own-requests tbody td"),
+        (text) => Number(text) > 0,
+        60_000,
+      );
+      assert.deepEqual(await violations(page), []);
+      await page.screenshot({ path: `${screenshots}/own-requests.png`, fullPage: true });
+    }, DESKTOP, real);
+    const rps = await (await fetch(`${real.url}/api/v1/metrics/protocols`)).json();
+    assert.deepEqual(rps.protocols, [], "Starling's own requests are no traffic of the cluster");
+    await on("/traffic?how=Python", async (page) => {
+      await page.waitForSelector(".first-request pre");
+      assert.deepEqual(await violations(page), []);
+      assert.ok(await fitsInWidth(page), "the page scrolls sideways");
+      await page.screenshot({ path: `${screenshots}/first-request-phone.png`, fullPage: true });
+    }, PHONE, real);
+    await on("/", async (page) => {
+      await page.locator(".absent a", { hasText: "How to send the first one" }).click();
+      await page.waitForSelector(".first-request pre");
+      const lines = await textOf(page, ".first-request pre");
+      await page.screenshot({ path: `${screenshots}/first-request.png`, fullPage: true });
+      // What is copied from the page, at the port that this daemon has.
+      const answer = await promisify(execFile)("bash", ["-c", lines.replace("127.0.0.1:4318", real.otlpHttp)]);
+      assert.match(answer.stdout, /^\{/);
+      const shown = await until("the service appears", () => rows(page), (all) => all.some(([name]) => name === "hello"));
+      assert.deepEqual(shown.map(([name]) => name), ["hello"], "of no service of Starling's own");
+      await row(page, "hello").locator("button").click();
+      await until("its route too", () => rows(page), (all) => all.some(([name]) => name === "/hello"));
+    }, DESKTOP, real);
+  } finally {
+    await real.stop();
+  }
+});

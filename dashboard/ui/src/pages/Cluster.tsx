@@ -9,6 +9,7 @@ import { CONNECTING, lackText, rowMark } from "../components/words";
 import type { Aggregators } from "../gen/starling/live/v1/live_pb";
 import { type Aggregator, AggregatorState } from "../gen/starling/v1/cluster_pb";
 import * as f from "../lib/format";
+import { OwnRequests } from "../panels/OwnRequests";
 import { ageSeconds, live, newest, standing } from "../state/page";
 import { nodeHref } from "../state/router";
 import { HistoryTable } from "./HistoryTable";
@@ -88,13 +89,6 @@ function Summary({ state }: { state: Aggregators }) {
         )}
       </section>
       <FactList class="facts" facts={facts} />
-      <p class="small own">
-        What Starling's own servers answer is in no figure of this page.{" "}
-        <a href="/api/v1/series?name=starling.requests&total=true" download="starling.requests.json">
-          Its requests
-        </a>{" "}
-        are the series <code>starling.requests</code>.
-      </p>
     </>
   );
 }
@@ -192,6 +186,7 @@ export function ClusterPage() {
             <HistoryTable state={state} />
           </Panel>
         )}
+        {rows.length > 0 && <OwnRequests />}
         {fleet &&
           rows.map((a) => (
             <Owned

@@ -104,7 +104,13 @@ function LatencyPanel({
           )}
         </>
       ) : (
-        <p class="absent">{lackText.value ?? "No requests in the last 60 seconds."}</p>
+        <p class="absent">
+          {lackText.value ?? (
+            <span>
+              No requests in the last 60 seconds. <a href="/traffic">How to send the first one</a>
+            </span>
+          )}
+        </p>
       )}
     </Panel>
   );

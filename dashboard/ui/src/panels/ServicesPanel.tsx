@@ -8,8 +8,10 @@ import { secondOf } from "../lib/analysis";
 import { noted } from "../lib/complete";
 import * as f from "../lib/format";
 import * as s from "../lib/services";
+import { live } from "../state/page";
 import { query, setQuery } from "../state/router";
 import { pausedAt, period } from "../state/timeline";
+import { FirstRequest } from "./FirstRequest";
 import { useAnswer } from "./useAnswer";
 
 const WINDOWS = [
@@ -129,6 +131,13 @@ function Routes({ service }: { service: string }) {
   );
 }
 
+/** Whether any request is known of the last 15 minutes. */
+function everServed(): boolean {
+  live.overview.version.value;
+  const rings = live.overview.shown;
+  return rings.peak("rps.total", rings.newest - rings.capacity + 1, rings.newest) > 0;
+}
+
 export function ServicesPanel() {
   const window = servicesWindow();
   const { answer, problem } = useServices({ services: SERVICES, routes: 1 });
@@ -206,6 +215,8 @@ export function ServicesPanel() {
             counted in <code>{s.OTHER}</code>, so that sums stay exact.
           </p>
         </>
+      ) : answer && lackText.value === null && !everServed() ? (
+        <FirstRequest />
       ) : (
         <p class="absent">
           {lackText.value ??
