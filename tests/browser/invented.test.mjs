@@ -2,9 +2,10 @@
 // off, falls silent and comes back as another, on command. One machine has no such fleet; see dashboard/ui/test/feeder.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import {
-  DESKTOP, eventually, fitsInWidth, LOOKS, openPage, PHONE, says, startBrowser, startFeeder, textOf, until, violations,
+  DESKTOP, eventually, fitsInWidth, LOOKS, openPage, PHONE, says, screenshots, startBrowser, startFeeder, textOf, until, violations,
 } from "./harness.mjs";
 
 let feeder;
@@ -236,5 +237,24 @@ test("a cut connection, another server and silence are each reported as what the
   await eventually("the banner is gone", async () => (await page.locator(".banner").count()) === 0);
   await feeder.command("silence");
   await until("silence is shown", banner, (t) => /No new data/.test(t ?? ""));
+  await context.close();
+});
+
+test("connections in detail are by state and by node, and can be kept as a file", async () => {
+  const { page, context, faults } = await openPage(browser, `${feeder.url}/`);
+  const panel = page.locator("section.p", { hasText: "Connection health" });
+  await panel.locator("button", { hasText: "View details" }).click();
+  const dialog = page.locator("dialog[open].dialog");
+  await until("nodes are there", () => dialog.locator("a").count(), (n) => n === 10);
+  assert.deepEqual(await violations(page), []);
+  const coming = page.waitForEvent("download");
+  await dialog.locator("button", { hasText: "Export CSV" }).click();
+  const file = readFileSync(await (await coming).path(), "utf8").split("\r\n");
+  assert.equal(file[0], "time,of,part,name,sockets");
+  assert.ok(file.some((line) => /,state,time_wait,\d+$/.test(line)), file.slice(0, 4).join("\n"));
+  await dialog.screenshot({ path: `${screenshots}/connection-details.png` });
+  await dialog.locator("button", { hasText: "Close" }).click();
+  await until("it is closed", () => page.locator("dialog[open]").count(), (n) => n === 0);
+  assert.deepEqual(faults, []);
   await context.close();
 });

@@ -96,6 +96,7 @@ export function NodePage({ id }: { id: string }) {
         <TimePanel view={view} absent={gone} panel="errors" height={150} />
         <CoresPanel view={view} cores={node?.cores} absent={gone} />
         <ConnectionsPanel
+          node={id}
           connections={node?.sections?.connections}
           judged={node?.judged}
           view={view}

@@ -1,4 +1,5 @@
 /** How well the TCP connections of the cluster or of one node are in the newest second. */
+import { useSignal } from "@preact/signals";
 import type { LiveView } from "../api/view";
 import { FactList } from "../components/FactList";
 import { type Mark, StatusMark } from "../components/Icons";
@@ -10,6 +11,9 @@ import type { Connections } from "../gen/starling/v1/cluster_pb";
 import { attemptsText } from "../lib/attempts";
 import { noted } from "../lib/complete";
 import { count, grouped, known, type Maybe, NONE, percent, rate, text } from "../lib/format";
+import { lazy } from "../lib/lazy";
+
+const details = lazy(() => import("./ConnectionDetails"));
 
 interface Props {
   connections: Connections | undefined;
@@ -19,6 +23,8 @@ interface Props {
   lacks?: string | undefined;
   /** Why there is nothing: of a node that is silent. */
   absent?: string | undefined;
+  /** Whose they are; undefined for those of all nodes. */
+  node?: string | undefined;
 }
 
 /** A row of sockets; together they are all that are tracked. */
@@ -45,7 +51,8 @@ function rowsOf({ healthy, warning, total, byState }: Connections): Row[] {
   return rows;
 }
 
-export function ConnectionsPanel({ connections, judged, view, lacks, absent }: Props) {
+export function ConnectionsPanel({ connections, judged, view, lacks, absent, node }: Props) {
+  const opened = useSignal(false);
   if (!connections) {
     return <Absent title="Connection health" what={absent ?? "No connection data in this second."} />;
   }
@@ -67,7 +74,28 @@ export function ConnectionsPanel({ connections, judged, view, lacks, absent }: P
       note={noted(`${open}${grouped(total)} tracked`, lacks)}
       width={4}
       class="stacked"
+      controls={
+        <button
+          type="button"
+          class="btn s"
+          onClick={() => {
+            details.load();
+            opened.value = true;
+          }}
+        >
+          View details
+        </button>
+      }
     >
+      {opened.value && details.part.value && (
+        <details.part.value.ConnectionDetails
+          connections={connections}
+          node={node}
+          close={() => {
+            opened.value = false;
+          }}
+        />
+      )}
       <StackBar parts={rows} whole={whole} label="Connections" />
       <table class="t">
         <thead>
