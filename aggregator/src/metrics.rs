@@ -496,11 +496,12 @@ impl Metrics {
         }
     }
 
-    /// A frame was refused for good.
+    /// A frame was refused.
     pub(crate) fn frame_refused(&self, node: &str, tick: u32, reason: RefusalReason, detail: &str) {
         let label = match reason {
             RefusalReason::TooLate => "too_late",
             RefusalReason::TooEarly => "too_early",
+            RefusalReason::NotYet => "not_yet",
             RefusalReason::Invalid | RefusalReason::Unspecified => "invalid",
         };
         self.frames_refused.of(label).inc();

@@ -155,7 +155,7 @@ async fn a_keyframe_request_starts_again() {
     let mut stats = handle.stats();
     let now = until(&mut stats, "the refusal", |stats| stats.lost.total() == 1).await;
     assert_eq!((now.lost.get(LossReason::TooLate), now.unacked), (1, 2));
-    let ack = v1::Ack { ticks: vec![100, 102], copies: 2, alone: false };
+    let ack = v1::Ack { ticks: vec![100, 102], copies: 2, alone: false, ..v1::Ack::default() };
     aggregator.say(ingest_response::Body::Ack(ack)).await;
     let now = until(&mut stats, "the rest acknowledged", |stats| stats.acked == 2).await;
     assert_eq!((now.unacked, now.connected.map(|c| c.copies)), (0, Some(2)));

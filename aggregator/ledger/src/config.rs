@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_proto::limits::{EARLY_SECONDS, LATE_WINDOW};
 
-use super::limits;
+use super::{floor::CatchUp, limits};
 
 /// Settings of the ledger. All aggregators of a cluster should have the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub struct LedgerConfig {
     pub aggregator_id: String,
     /// Aggregators that must hold a frame before its node may forget it, this one included: k + 1. Default 2.
     pub copies: u32,
-    /// Frames older than this are refused, and history is kept this long. Default
-    /// [`LATE_WINDOW`], 1,020 s.
+    /// Frames older than this are refused, and history is kept this long, but after an outage of the whole cluster
+    /// ([`LedgerConfig::catch_up`]). Default [`LATE_WINDOW`], 1,020 s.
     pub late_seconds: u32,
     /// Frames further ahead than this are refused. Default 10 s.
     pub early_seconds: u32,
@@ -33,6 +33,10 @@ pub struct LedgerConfig {
     pub relay_after: Duration,
     /// What was sent to a peer and does not show in its digests after this long is sent again. Default 3 s.
     pub resend_after: Duration,
+    /// How a process that starts after an outage takes what is older than `late_seconds`.
+    pub catch_up: CatchUp,
+    /// Kept beyond the floor before anything is dropped. Default [`limits::PRUNE_SLACK_SECONDS`].
+    pub slack_seconds: u32,
     /// Sizes of tables.
     pub limits: LedgerLimits,
 }
@@ -91,6 +95,8 @@ impl Default for LedgerConfig {
             settle_after: Duration::from_secs(1),
             relay_after: Duration::from_secs(1),
             resend_after: Duration::from_secs(3),
+            catch_up: CatchUp::default(),
+            slack_seconds: limits::PRUNE_SLACK_SECONDS,
             limits: LedgerLimits::default(),
         }
     }

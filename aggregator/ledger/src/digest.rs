@@ -37,6 +37,7 @@ impl Ledger {
             closed_tick: self.closed,
             logs: self.logs.iter().map(length).collect(),
             connected_nodes: self.sessions.len() as u32,
+            floor: self.gate.told(),
         }
     }
 
@@ -49,6 +50,9 @@ impl Ledger {
             return Err(DigestError::Quarantined(digest.aggregator_id.clone()));
         }
         let writer = self.peers.take_digest(now_ms, self.writer, digest, self.faults)?;
+        if !self.faults.has(Fault::FloorIsOwn) {
+            self.gate.hear(now_ms, digest.floor);
+        }
         self.acks_due = true;
         self.confirm_closed(writer);
         Ok(writer)

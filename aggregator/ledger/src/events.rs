@@ -58,6 +58,8 @@ impl Ledger {
             Event::Tick => self.tick(now_ms),
             Event::BringOut => self.bring_out_at_most(usize::MAX),
             Event::Flush => self.flush(now_ms),
+            Event::Floor(before) => self.gate.begin(now_ms, before),
+            Event::CaughtUp => self.gate.open(now_ms),
             Event::Gone(node) => self.end_node(now_ms, &node),
             Event::Recall(known) => self.recall(now_ms, known),
         }
@@ -77,6 +79,7 @@ impl Ledger {
     }
 
     fn tick(&mut self, now_ms: u64) {
+        self.move_floor(now_ms);
         let appended = self.poll(now_ms);
         self.apply_ahead(now_ms);
         // Not in a step that did much already, unless no other came for long.

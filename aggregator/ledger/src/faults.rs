@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     AckBeforeSync,
     /// Acknowledges what readers do not see yet.
     AckBeforeShown,
+    /// Does not hear the floor of others: takes what they have forgotten.
+    FloorIsOwn,
     /// Takes a peer's entries for as durable as they are received.
     ReceivedIsDurable,
     /// Knows the busy cores only of the nodes that are connected here.

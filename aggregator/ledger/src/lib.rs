@@ -21,6 +21,8 @@
 //! | the membership changes | [`Event::Live`], [`Event::Copies`] | |
 //! | every few milliseconds while events come, at [`Ledger::next_deadline`], and twice a second | [`Event::Tick`] | [`Action::Changed`], [`Action::Settled`], [`Action::Pruned`], [`Action::Acks`], [`Action::Send`] |
 //! | a person takes an aggregator's word out, or lets it count again | [`Event::Quarantine`] | [`Action::TakenOut`] |
+//! | after a start, before anything is restored | [`Event::Floor`] | |
+//! | after a start, once the peers have been heard | [`Event::CaughtUp`] | |
 //! | after a start, once the peers' logs have come | [`Event::Recall`] | |
 //! | before the first answer after a start, once the logs have come | [`Event::BringOut`] | [`Action::Changed`] |
 //! | before a stop | [`Event::Flush`], then [`Event::Tick`] | |
@@ -38,6 +40,7 @@ mod disputes;
 mod events;
 mod exchange;
 mod faults;
+mod floor;
 mod gather;
 mod hash;
 pub mod limits;
@@ -71,6 +74,7 @@ mod view;
 pub use config::{LedgerConfig, LedgerLimits};
 pub use decode::DecodedRun;
 pub use disputes::Dispute;
+pub use floor::CatchUp;
 pub use message::{Action, Event, Offered, Outgoing, TickView};
 pub use recount::Recount;
 pub use saving::{Restored, Saved, Unsaved};

@@ -88,6 +88,11 @@ pub enum Event {
     Flush,
     /// A node is gone for good: its streams ended with their last tick.
     Gone(NodeId),
+    /// Where the floor of the process before was; `None` when that is not known, or there was none. To be given before
+    /// anything is restored: without it old seconds are forgotten at once.
+    Floor(Option<u32>),
+    /// The peers have said where their floors are, or nobody else is there: what the whole cluster was away for is taken.
+    CaughtUp,
     /// Streams known from before the start. Those of nodes of which no log speaks go into the own log; to be given once
     /// what the peers hold has come.
     Recall(Vec<KnownStream>),

@@ -1,9 +1,9 @@
 //! What is forgotten, and when.
 
-use super::{Ledger, limits::PRUNE_SLACK_SECONDS, logs::OWN, message::Action};
+use super::{Ledger, logs::OWN, message::Action};
 
 impl Ledger {
-    /// Forgets ticks older than `late_seconds` and 60 s of slack, the start of every log as far as it is for such
+    /// Forgets ticks older than the floor and 60 s of slack, the start of every log as far as it is for such
     /// ticks only, empty logs of others, and names and streams that nothing uses. Once a second is right.
     pub(crate) fn prune(&mut self, now_ms: u64) {
         let floor = self.floor_at(now_ms);
@@ -25,10 +25,28 @@ impl Ledger {
         self.forget_streams();
     }
 
+    /// Lets the floor move. Logs cannot be pruned while old seconds come into them: when they would not fit, the rest of the
+    /// outage is given up.
+    pub(crate) fn move_floor(&mut self, now_ms: u64) {
+        self.gate.advance(now_ms);
+        let limits = &self.config.limits;
+        let full = |held: usize, most: usize| held > most / 4 * 3;
+        if self.gate.is_behind()
+            && (full(self.logs.own().bytes(), limits.log_bytes) || full(self.logs.bytes(), limits.logs_bytes))
+        {
+            self.gate.give_up(now_ms);
+            self.stats.catch_ups_cut += 1;
+        }
+    }
+
     /// Ticks before this one are gone once `now_ms` is pruned at. Never falls.
     pub(super) fn floor_at(&self, now_ms: u64) -> u32 {
-        let kept = self.config.late_seconds.saturating_add(PRUNE_SLACK_SECONDS);
-        self.floor.max(((now_ms / 1000) as u32).saturating_sub(kept))
+        let gate = if self.gate.is_behind() {
+            self.gate.told()
+        } else {
+            self.gate.at().max(((now_ms / 1000) as u32).saturating_sub(self.config.late_seconds))
+        };
+        self.floor.max(gate.saturating_sub(self.gate.kept(now_ms, self.config.slack_seconds)))
     }
 
     pub(super) fn prune_ticks(&mut self, floor: u32) {

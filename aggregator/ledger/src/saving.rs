@@ -174,6 +174,12 @@ impl Restored {
         self.left_out
     }
 
+    /// Whether nothing was read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+
     /// One run for each log whose beginning is known.
     pub fn runs(self) -> impl Iterator<Item = v1::Entries> {
         self.logs.into_values().filter_map(|log| Some(v1::Entries { payloads: log.payloads, ..log.begin? }))

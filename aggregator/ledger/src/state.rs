@@ -17,6 +17,7 @@ use super::{
     authors::Allowances,
     disputes::Disputes,
     faults::{Fault, Faults},
+    floor::{Floor, Gate},
     gather::{Gather, OpenTick, Waiting},
     limits::{BRING_OUT_MS, OPEN_TICKS_MAX, STREAMS_PER_LOG_MAX, WAITING_MAX},
     logs::{Logs, OWN},
@@ -69,6 +70,8 @@ pub struct Ledger {
     pub(super) settled: Option<u32>,
     pub(super) brought_out_ms: u64,
     pub(super) pruned_ms: u64,
+    /// Which frames are taken by their age.
+    pub(super) gate: Floor,
     /// Ticks before this one are gone.
     pub(super) floor: u32,
     pub(super) closed: u32,
@@ -106,6 +109,7 @@ impl Ledger {
             settled: None,
             brought_out_ms: 0,
             pruned_ms: 0,
+            gate: Floor::new(config.late_seconds, config.catch_up.clone()),
             floor: 0,
             closed: 0,
             enough: config.copies,
@@ -166,9 +170,19 @@ impl Ledger {
     pub(crate) fn offer(&mut self, now_ms: u64, offered: Offered) -> Offer {
         self.stats.offered += 1;
         let (now, tick, stream) = ((now_ms / 1000) as u32, offered.tick, offered.stream.0);
-        if tick.saturating_add(self.config.late_seconds) < now || tick < self.floor {
-            self.stats.refused_late += 1;
-            return Offer::Refused(Refused::TooLate);
+        self.gate.advance(now_ms);
+        match self.gate.gate(now_ms, tick) {
+            Gate::Taken if tick >= self.floor => {}
+            Gate::NotYet => {
+                self.stats.refused_not_yet += 1;
+                return Offer::Refused(Refused::NotYet);
+            }
+            // The floor may have passed it since it was taken, before its node was told.
+            Gate::TooLate if tick >= self.floor && self.is_held(tick, stream, offered.pin) => {}
+            Gate::Taken | Gate::TooLate => {
+                self.stats.refused_late += 1;
+                return Offer::Refused(Refused::TooLate);
+            }
         }
         if self.config.is_ahead(now_ms, tick) {
             self.stats.refused_early += 1;
@@ -269,6 +283,30 @@ impl Ledger {
             let since = (now_ms / 1000) as u32;
             OpenTick { sums: Accumulator::new(), coverage: RoaringBitmap::new(), due_ms, since, live }
         })
+    }
+
+    /// Seconds before this one are not taken. Never falls.
+    #[must_use]
+    pub const fn gate_floor(&self) -> u32 {
+        self.gate.at()
+    }
+
+    /// What [`super::Event::Floor`] of the next process is to be; `None` while that of the one before is all there is.
+    #[must_use]
+    pub const fn floor_to_keep(&self) -> Option<u32> {
+        if self.gate.is_open() { Some(self.gate.at()) } else { None }
+    }
+
+    /// Of the seconds older than [`LedgerConfig::late_seconds`] those up to this one are taken now; 0 when none are.
+    #[must_use]
+    pub const fn old_until(&self) -> u32 {
+        self.gate.old_until()
+    }
+
+    /// Whether seconds older than [`LedgerConfig::late_seconds`] are taken, or will be.
+    #[must_use]
+    pub const fn is_behind(&self) -> bool {
+        self.gate.is_behind()
     }
 
     /// When [`super::Event::Tick`] has something to flush, ship or bring out next, milliseconds since the Unix epoch;

@@ -13,6 +13,10 @@ pub struct LedgerStats {
     pub known: u64,
     /// Frames refused as too late.
     pub refused_late: u64,
+    /// Frames of an outage that came before their turn.
+    pub refused_not_yet: u64,
+    /// Times that an outage was not made up for to its end, because the logs would not fit.
+    pub catch_ups_cut: u64,
     /// Frames refused as too early.
     pub refused_early: u64,
     /// Frames refused as invalid.

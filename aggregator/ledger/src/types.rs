@@ -32,9 +32,12 @@ pub enum Offer {
 /// Why a frame is refused: for good, except [`Refused::NotOpen`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Older than [`super::LedgerConfig::late_seconds`].
+    /// Before the floor: older than [`super::LedgerConfig::late_seconds`], unless an outage is made up for.
     #[error("the tick is older than this aggregator keeps")]
     TooLate,
+    /// Of an outage that is made up for, and its turn has not come.
+    #[error("the tick is of an outage that is made up for, later")]
+    NotYet,
     /// More than [`super::LedgerConfig::early_seconds`] ahead.
     #[error("the tick is ahead of this aggregator's clock")]
     TooEarly,

@@ -325,6 +325,7 @@ impl IngestSession {
             Err(refused) => {
                 let reason = match refused {
                     Refused::TooLate => RefusalReason::TooLate,
+                    Refused::NotYet => RefusalReason::NotYet,
                     Refused::TooEarly => RefusalReason::TooEarly,
                     Refused::Invalid => RefusalReason::Invalid,
                     // Nothing is wrong with the frame: the node keeps it and offers it on its next connection.

@@ -53,6 +53,7 @@ impl AckQueue {
             ticks: waiting.into_iter().map(|(tick, _)| tick).collect(),
             copies,
             alone: alone && copies == 1,
+            ..v1::Ack::default()
         })
     }
 }
@@ -68,7 +69,10 @@ mod tests {
         for (tick, copies) in [(9, 2), (7, 3), (8, 2), (8, 2)] {
             queue.push(tick, copies);
         }
-        assert_eq!(queue.take(true), Some(v1::Ack { ticks: vec![7, 8, 9], copies: 2, alone: false }));
+        assert_eq!(
+            queue.take(true),
+            Some(v1::Ack { ticks: vec![7, 8, 9], copies: 2, alone: false, ..v1::Ack::default() })
+        );
         queue.push(10, 1);
         assert!(queue.take(true).unwrap().alone);
         assert_eq!(queue.take(false), None);

@@ -1100,6 +1100,13 @@ pub struct Accept {
     /// the aggregator renames the second (`duplicate_nodes`).
     #[prost(string, tag = "6")]
     pub node_id: ::prost::alloc::string::String,
+    /// Unix seconds: no aggregator takes a second before this one any more. 0: of a version that takes what is up to 1,020 s old.
+    #[prost(uint32, tag = "7")]
+    pub floor: u32,
+    /// Of the seconds older than 1,020 s those from `floor` up to this one are taken now; later ones of them when their turn comes.
+    /// 0: none yet.
+    #[prost(uint32, tag = "8")]
+    pub old_until: u32,
 }
 /// The stream belongs elsewhere.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1133,6 +1140,12 @@ pub struct Ack {
     /// True when the aggregator has no peer: `copies` is 1 and the loss of this process loses the ticks.
     #[prost(bool, tag = "3")]
     pub alone: bool,
+    /// As in Accept.
+    #[prost(uint32, tag = "4")]
+    pub floor: u32,
+    /// As in Accept.
+    #[prost(uint32, tag = "5")]
+    pub old_until: u32,
 }
 /// The decoder needs a fresh start.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1141,7 +1154,7 @@ pub struct KeyframeRequest {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
 }
-/// One frame that this aggregator does not count. The daemon forgets it and counts the loss by reason, but for
+/// One frame that this aggregator does not count. The daemon forgets it and counts the loss by reason, but for NOT_YET, and for
 /// TOO_LATE and TOO_EARLY of a frame that is fresh by its own clock: then one of the two clocks is wrong, and it keeps
 /// the frame and goes to the next aggregator.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1162,12 +1175,14 @@ pub struct Refusal {
 pub enum RefusalReason {
     /// Not set: treat as INVALID.
     Unspecified = 0,
-    /// Older than the aggregator keeps (15 minutes).
+    /// Before the floor: some aggregator has forgotten what it knew of that second.
     TooLate = 1,
     /// More than 10 seconds ahead of the aggregator's clock.
     TooEarly = 2,
     /// It breaks a limit or cannot be decoded.
     Invalid = 3,
+    /// Older than 1,020 s and after `old_until`: its turn has not come. The daemon keeps the frame.
+    NotYet = 4,
 }
 impl RefusalReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1180,6 +1195,7 @@ impl RefusalReason {
             Self::TooLate => "REFUSAL_REASON_TOO_LATE",
             Self::TooEarly => "REFUSAL_REASON_TOO_EARLY",
             Self::Invalid => "REFUSAL_REASON_INVALID",
+            Self::NotYet => "REFUSAL_REASON_NOT_YET",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1189,6 +1205,7 @@ impl RefusalReason {
             "REFUSAL_REASON_TOO_LATE" => Some(Self::TooLate),
             "REFUSAL_REASON_TOO_EARLY" => Some(Self::TooEarly),
             "REFUSAL_REASON_INVALID" => Some(Self::Invalid),
+            "REFUSAL_REASON_NOT_YET" => Some(Self::NotYet),
             _ => None,
         }
     }
@@ -3916,6 +3933,11 @@ pub struct Digest {
     /// Nodes connected to the sender now.
     #[prost(uint32, tag = "5")]
     pub connected_nodes: u32,
+    /// Unix seconds: seconds before this one the sender does not take any more, and soon forgets. Never falls. Nobody takes what one
+    /// of them has forgotten, so the greatest counts. 0: the sender is of a version that keeps 1,020 s; 1: it has just
+    /// started, and has kept nothing from before.
+    #[prost(uint32, tag = "6")]
+    pub floor: u32,
 }
 /// The length of a log, as held by one process.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

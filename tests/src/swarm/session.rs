@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(frames(&mut session), [(10, 1, 1, true)]);
         session.cut(11);
         assert_eq!(frames(&mut session), [(11, 2, 1, false)]);
-        let ack = v1::Ack { ticks: vec![11], copies: 2, alone: false };
+        let ack = v1::Ack { ticks: vec![11], copies: 2, alone: false, ..v1::Ack::default() };
         session.answer(v1::IngestResponse { body: Some(ingest_response::Body::Ack(ack)) });
         session.connect(0);
         session.answer(accept(2));

@@ -209,7 +209,7 @@ impl IngestEndpoint {
                                     .collect(),
                                 known: vec![],
                                 sent_at_unix_ms: 1,
-                                node_id: String::new(),
+                                ..v1::Accept::default()
                             }))
                         }
                     }
@@ -228,7 +228,7 @@ impl IngestEndpoint {
                         let _ = answers.send(Ok(v1::IngestResponse { body })).await;
                         continue;
                     }
-                    let ack = v1::Ack { ticks: vec![tick], copies: 1, alone: true };
+                    let ack = v1::Ack { ticks: vec![tick], copies: 1, alone: true, ..v1::Ack::default() };
                     manners.ack.then_some(ingest_response::Body::Ack(ack))
                 }
                 Some(ingest_request::Body::Collectors(report)) => {

@@ -10,6 +10,7 @@
 
 mod node;
 mod oracle;
+mod outage;
 mod rng;
 mod rogue;
 mod step;
@@ -35,6 +36,8 @@ enum Plant {
     PinForgotten,
     /// A node takes the host for the writer: a restarted aggregator is the same pin.
     PinIsHost,
+    /// A process that starts does not know where the floor of the one before was.
+    FloorForgotten,
 }
 
 /// How fast the clock runs.
@@ -44,6 +47,8 @@ enum Pace {
     Seconds,
     /// A step takes up to 10 s: ticks and logs are pruned, and frames come too late.
     Minutes,
+    /// All are away for longer than frames are taken, everything scaled down.
+    Outages,
 }
 
 /// How often rare paths were taken.
@@ -71,4 +76,8 @@ struct Seen {
     lies: u64,
     taken_out: u64,
     disputes: u64,
+    outages: u64,
+    /// Frames that were taken though they are older than a cluster that runs takes.
+    old: u64,
+    not_yet: u64,
 }

@@ -169,7 +169,10 @@ impl World {
             // Some may have pruned it in the meantime.
             return Ok(());
         }
-        if self.disks.is_some() {
+        if self.pace == Pace::Outages && dot.1 < self.forgotten {
+            return Ok(());
+        }
+        if self.disks.is_some() || self.stores.is_some() {
             let holders = self.ghost.durable.get(&dot).map_or(0, BTreeSet::len);
             if holders < 2 || copies < 2 {
                 return Err(format!("I5: {dot:?} acknowledged, on {holders} disks, {copies} claimed"));
@@ -246,7 +249,10 @@ impl World {
             let Some(aggregator) = &self.slots[slot] else { continue };
             let ledger = &aggregator.ledger;
             self.readers_see(ledger)?;
-            let kept_from = self.now_ms / 1000 - 900;
+            let kept_from = match self.pace {
+                Pace::Outages => u64::from(ledger.floor),
+                Pace::Seconds | Pace::Minutes => self.now_ms / 1000 - 900,
+            };
             for dot in self.contents.keys().filter(|dot| u64::from(dot.1) >= kept_from) {
                 let (acknowledged, lost) = (self.ghost.acknowledged.contains(dot), self.ghost.lost.contains(dot));
                 if !ledger.knows(*dot, None) && (acknowledged || !lost) {

@@ -26,7 +26,7 @@ impl World {
         for _ in 0..STEPS {
             self.now_ms += match self.pace {
                 Pace::Seconds => self.rng.below(150) as u64,
-                Pace::Minutes => self.rng.below(10_000) as u64,
+                Pace::Minutes | Pace::Outages => self.rng.below(10_000) as u64,
             };
             self.step()?;
             self.lie()?;
@@ -105,7 +105,7 @@ impl World {
         Ok(())
     }
 
-    fn send(&mut self, node: usize) {
+    pub(super) fn send(&mut self, node: usize) {
         let most = 1 + self.rng.below(4);
         let alive = self.nodes[node].connection.as_ref().is_some_and(|connection| {
             let process = self.slots[connection.slot].as_ref();
@@ -117,7 +117,7 @@ impl World {
         self.send_frames(node, most);
     }
 
-    fn deliver_some(&mut self) -> Outcome {
+    pub(super) fn deliver_some(&mut self) -> Outcome {
         if self.network.is_empty() {
             return Ok(());
         }
@@ -153,13 +153,18 @@ impl World {
     fn crash_with_disk(&mut self, slot: usize) {
         let all = self.rng.one_in(4);
         for slot in if all { 0..self.slots.len() } else { slot..slot + 1 } {
-            if let Some(aggregator) = self.slots[slot].take() {
-                self.rosters[slot] = aggregator.ledger.known_streams(self.now_ms);
-                self.seen.crashes += 1;
-                self.seen.disk_crashes += 1;
-                let gone = self.writers[slot];
-                self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peers.closed(gone));
-            }
+            self.crash_one(slot);
+        }
+    }
+
+    /// The process of a slot is gone; its disk keeps what it has kept.
+    pub(super) fn crash_one(&mut self, slot: usize) {
+        if let Some(aggregator) = self.slots[slot].take() {
+            self.rosters[slot] = aggregator.ledger.known_streams(self.now_ms);
+            self.seen.crashes += 1;
+            self.seen.disk_crashes += 1;
+            let gone = self.writers[slot];
+            self.slots.iter_mut().flatten().for_each(|aggregator| aggregator.ledger.peers.closed(gone));
         }
     }
 
@@ -240,7 +245,7 @@ impl World {
     }
 
     /// No more faults: within a bounded time every frame is acknowledged and every log is everywhere.
-    fn drain(&mut self) -> Outcome {
+    pub(super) fn drain(&mut self) -> Outcome {
         let slots = self.slots.len();
         for round in 0..ROUNDS {
             self.now_ms += 250;
@@ -271,7 +276,7 @@ impl World {
     }
 
     /// Every ledger brings out what changed.
-    fn bring_out(&mut self) -> Outcome {
+    pub(super) fn bring_out(&mut self) -> Outcome {
         for slot in 0..self.slots.len() {
             while self.slots[slot].as_ref().is_some_and(|aggregator| aggregator.ledger.ticks.has_changed()) {
                 self.now_ms += BRING_OUT_MS;
@@ -281,7 +286,7 @@ impl World {
         Ok(())
     }
 
-    fn deliver_all(&mut self) -> Outcome {
+    pub(super) fn deliver_all(&mut self) -> Outcome {
         // Each delivery may answer; the answers end because what they carry ends.
         for _ in 0..20_000 {
             if self.network.is_empty() {

@@ -24,7 +24,9 @@ fn run_all(seeds: std::ops::Range<u64>, pace: Pace, plant: Plant) -> Result<Seen
                     if failed.load(std::sync::atomic::Ordering::Relaxed) {
                         break;
                     }
-                    let one = World::new(seed, pace, plant).run().inspect_err(|_| {
+                    let world = World::new(seed, pace, plant);
+                    let one = if pace == Pace::Outages { world.run_outages() } else { world.run() };
+                    let one = one.inspect_err(|_| {
                         failed.store(true, std::sync::atomic::Ordering::Relaxed);
                     })?;
                     seen.add(&one);
@@ -65,6 +67,9 @@ impl Seen {
         self.lies += other.lies;
         self.taken_out += other.taken_out;
         self.disputes += other.disputes;
+        self.outages += other.outages;
+        self.old += other.old;
+        self.not_yet += other.not_yet;
     }
 }
 
@@ -104,6 +109,38 @@ fn schedules_of_hours_prune_and_still_count_once() {
     println!("{seen:?}");
     for (path, times) in [("pruned", seen.pruned), ("jumps", seen.jumps), ("late frames", seen.refused_late)] {
         assert!(times > 0, "no schedule saw {path}");
+    }
+}
+
+#[test]
+fn an_outage_of_the_whole_cluster_is_made_up_for() {
+    let started = std::time::Instant::now();
+    // One is as long as twenty others.
+    let std::ops::Range { start, end } = schedules();
+    let seeds = start / 20..end / 20;
+    let seen = run_all(seeds.clone(), Pace::Outages, Plant::Sound).unwrap();
+    println!("schedules {seeds:?} in {:?}: {seen:?}", started.elapsed());
+    for (path, times) in [
+        ("outages", seen.outages),
+        ("old frames", seen.old),
+        ("frames before their turn", seen.not_yet),
+        ("late frames", seen.refused_late),
+        ("pruned", seen.pruned),
+        ("disk crashes", seen.disk_crashes),
+        ("raw frames", seen.raws),
+        ("cells without room", seen.cells_without_room),
+    ] {
+        assert!(times > 0, "no schedule saw {path}");
+    }
+}
+
+#[test]
+fn a_wrong_floor_is_caught() {
+    for plant in [Plant::Ledger(Fault::FloorIsOwn), Plant::FloorForgotten] {
+        let tried = 500;
+        let caught = (0..tried).find_map(|seed| World::new(seed, Pace::Outages, plant).run_outages().err());
+        println!("{plant:?}: {caught:?}");
+        assert!(caught.is_some_and(|what| what.contains("I9")), "{plant:?} passed {tried} schedules");
     }
 }
 

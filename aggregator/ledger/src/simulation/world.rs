@@ -19,6 +19,7 @@ use super::{
     Pace, Plant, Seen,
     node::{Connection, Cut, Dot, Pin, Shapes, SimulatedNode},
     oracle::Ghost,
+    outage::{Store, scaled},
     rng::Rng,
     rogue::Rogue,
 };
@@ -55,6 +56,7 @@ pub(super) enum Message {
     Frame { slot: usize, writer: WriterId, node: usize, dot: Dot, pin: Option<WriterId> },
     Acknowledged { node: usize, dot: Dot },
     Refused { node: usize, dot: Dot },
+    NotYet { node: usize, dot: Dot },
     Digest { from: usize, author: WriterId, to: usize, digest: v1::Digest },
     Entries { from: usize, author: WriterId, to: usize, run: v1::Entries },
     Forged { to: usize, digest: v1::Digest, run: v1::Entries },
@@ -86,6 +88,12 @@ pub(super) struct World {
     pub(super) small: bool,
     /// What the disk of each slot has kept, by log from its first entry; `None` in schedules without disks.
     pub(super) disks: Option<Vec<BTreeMap<WriterId, Vec<Bytes>>>>,
+    /// The same in schedules of outages, where ticks and logs are pruned.
+    pub(super) stores: Option<Vec<Store>>,
+    /// Some process has pruned the seconds before this one.
+    pub(super) forgotten: u32,
+    /// Frames of a second that a slot counted.
+    pub(super) counted: BTreeMap<(usize, u32), u32>,
     /// What readers last saw of a second of a ledger: who is behind it, and who is missing.
     pub(super) shown: BTreeMap<(WriterId, u32), Shown>,
     /// The streams whose frame of a second readers of a ledger last saw.
@@ -132,17 +140,26 @@ impl World {
             churn: small || rng.one_in(4),
             small,
             disks: disk.then(|| vec![BTreeMap::new(); slots]),
+            stores: None,
+            counted: BTreeMap::new(),
+            forgotten: 0,
             shown: BTreeMap::new(),
             seen_by_readers: BTreeMap::new(),
             rosters: vec![Vec::new(); slots],
-            rogue: Rogue::of(seed, plant, slots, limits(small)),
+            rogue: Rogue::of(seed, plant, slots, limits(small)).filter(|_| pace != Pace::Outages),
             contents: BTreeMap::new(),
             ghost: Ghost::default(),
             seen: Seen::default(),
             rng,
         };
+        if pace == Pace::Outages {
+            world.stores = Some((0..slots).map(|_| Store::default()).collect());
+        }
         world.slots.resize_with(slots, || None);
         (0..slots).for_each(|slot| world.start(slot));
+        if pace == Pace::Outages {
+            world.catch_up_all().expect("nothing has happened yet");
+        }
         world
     }
 
@@ -158,6 +175,7 @@ impl World {
             limits: limits(self.small),
             ..LedgerConfig::default()
         };
+        let config = if self.pace == Pace::Outages { scaled(config) } else { config };
         let interner = Arc::new(Interner::new(if self.small { 40 } else { 1_000 }));
         let mut ledger = Ledger::new(self.writers[slot], config, Arc::clone(&interner));
         if let Plant::Ledger(fault) = self.plant {
@@ -175,6 +193,7 @@ impl World {
         }
         self.slots[slot] = Some(Aggregator { ledger, paused: false, sessions, interner, unsynced });
         self.restore(slot);
+        self.restore_stored(slot);
         self.recall(slot);
     }
 
@@ -223,6 +242,7 @@ impl World {
             let Some(action) = aggregator.ledger.next_action() else { break };
             let author = aggregator.ledger.writer();
             match action {
+                Action::Persist { .. } if self.stores.is_some() => {}
                 Action::Persist { writer, sequence, .. } if self.disks.is_none() => {
                     aggregator.ledger.synced(writer, sequence);
                 }
@@ -248,7 +268,8 @@ impl World {
                 }
                 Action::Settled(view) => self.show(slot, author, &view),
                 Action::TakenOut { .. } => self.seen.taken_out += 1,
-                Action::Packed(_) | Action::Pruned { .. } => {}
+                Action::Packed(_) => {}
+                Action::Pruned { tick, frames, .. } => self.note_counted(slot, tick, frames.counted),
                 other @ (Action::Opened { .. }
                 | Action::Refused { .. }
                 | Action::Dropped { .. }
@@ -269,6 +290,7 @@ impl World {
 
     /// The disk of a slot keeps the next few entries, and says so.
     pub(super) fn sync(&mut self, slot: usize, most: usize) {
+        self.store_some(slot, most);
         let Some(disks) = &mut self.disks else { return };
         let Some(aggregator) = self.slots[slot].as_mut().filter(|aggregator| !aggregator.paused) else { return };
         for _ in 0..most {
@@ -360,9 +382,18 @@ impl World {
     pub(super) fn send_frames(&mut self, number: usize, most: usize) -> usize {
         let node = &mut self.nodes[number];
         let Some(connection) = &mut node.connection else { return 0 };
+        // As the aggregator says with each acknowledgement.
+        let (floor, old_before, old_until) = match self.slots[connection.slot].as_ref().map(|process| &process.ledger) {
+            Some(ledger) => {
+                let old_before = (self.now_ms / 1000) as u32 - ledger.config.late_seconds;
+                (ledger.gate_floor(), old_before, ledger.old_until())
+            }
+            None => (0, 0, 0),
+        };
         let mut sent = 0;
         for (&dot, pin) in &mut node.kept {
-            if sent == most || connection.sent.contains(&dot) {
+            let waits = (floor..old_before).contains(&dot.1) && dot.1 > old_until && !self.rng.one_in(8);
+            if sent == most || waits || connection.sent.contains(&dot) {
                 continue;
             }
             if *pin == Pin::Free {
@@ -438,6 +469,8 @@ impl World {
             aggregator.ledger.handle(now_ms, Event::Room { peer, bytes: BUDGET });
         }
         aggregator.ledger.handle(now_ms, Event::Tick);
+        let floor = aggregator.ledger.floor;
+        self.forgotten = self.forgotten.max(floor);
         self.act(slot)
     }
 
@@ -466,10 +499,16 @@ impl World {
                 if left_out > 0 && !small {
                     return Err(format!("{left_out} samples left out"));
                 }
+                let is_old = u64::from(tick + ledger.config.late_seconds) < now_ms / 1000;
                 match ledger.offer(now_ms, Offered { stream, tick, pin, groups: groups.into(), columns, cores }) {
+                    Offer::Refused(Refused::NotYet) => self.network.push(Message::NotYet { node, dot }),
                     Offer::Refused(Refused::TooLate) => self.network.push(Message::Refused { node, dot }),
                     Offer::Refused(other) => return Err(format!("frame {dot:?} refused: {other}")),
-                    Offer::Pending | Offer::WaitingRaw | Offer::Known => {}
+                    Offer::Known => {}
+                    Offer::Pending | Offer::WaitingRaw => {
+                        self.seen.old += u64::from(is_old);
+                        self.nobody_has_forgotten(slot, tick)?;
+                    }
                 }
                 self.act(slot)
             }
@@ -481,6 +520,13 @@ impl World {
                 if self.nodes[node].kept.remove(&dot).is_some() {
                     self.seen.refused_late += 1;
                     self.ghost.lost.insert(dot);
+                }
+                Ok(())
+            }
+            Message::NotYet { node, dot } => {
+                self.seen.not_yet += 1;
+                if let Some(connection) = &mut self.nodes[node].connection {
+                    connection.sent.remove(&dot);
                 }
                 Ok(())
             }

@@ -94,7 +94,8 @@ impl UplinkSession {
         }
         let detail = excerpt(&refusal.detail);
         let reason = match refusal.reason() {
-            v1::RefusalReason::TooLate => LossReason::TooLate,
+            // What is kept here is never so old that its turn would come later: the aggregator's clock is ahead.
+            v1::RefusalReason::TooLate | v1::RefusalReason::NotYet => LossReason::TooLate,
             v1::RefusalReason::TooEarly => LossReason::TooEarly,
             v1::RefusalReason::Invalid | v1::RefusalReason::Unspecified => LossReason::Invalid,
         };

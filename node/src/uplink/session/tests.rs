@@ -149,7 +149,7 @@ impl Bench {
         if let Some(link) = &mut self.link {
             link.in_flight.retain(|tick| !ticks.contains(tick));
         }
-        self.say(ingest_response::Body::Ack(v1::Ack { ticks, copies: 2, alone: false }));
+        self.say(ingest_response::Body::Ack(v1::Ack { ticks, copies: 2, alone: false, ..v1::Ack::default() }));
     }
 
     fn refuse(&mut self, tick: u32, reason: v1::RefusalReason) {
@@ -373,7 +373,12 @@ fn take_step(bench: &mut Bench, step: Step) {
             }
         }
         Step::OldLink => {
-            let body = Some(ingest_response::Body::Ack(v1::Ack { ticks: vec![1000, 1001], copies: 1, alone: true }));
+            let body = Some(ingest_response::Body::Ack(v1::Ack {
+                ticks: vec![1000, 1001],
+                copies: 1,
+                alone: true,
+                ..v1::Ack::default()
+            }));
             let before = bench.session.totals().acked;
             bench.session.received(0, v1::IngestResponse { body }, bench.now, bench.wall);
             bench.run();
