@@ -158,6 +158,8 @@ pub(crate) async fn run(
         }
         catch_up.behind.send_if_modified(|shown| shown.replace(reason.clone()).is_none_or(|before| before != reason));
     }
+    // What all were away for may be taken from now on: whoever has forgotten it has said so.
+    ledger.caught_up().await;
     // An ended ledger ends this process.
     if ledger.brought_out().await.is_err() {
         return;

@@ -17,6 +17,7 @@ mod copies;
 mod engine;
 mod enrolment;
 mod fleet;
+mod floor;
 mod history;
 mod ingest;
 mod ledger_task;

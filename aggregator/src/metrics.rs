@@ -563,6 +563,15 @@ impl Metrics {
         }
     }
 
+    /// Seconds that all aggregators were away for begin or cease to be taken, from `floor` on.
+    pub(crate) fn making_up(&self, begins: bool, floor: u32) {
+        if begins {
+            info!(floor, "what all aggregators were away for is taken, as far as nodes kept it");
+        } else {
+            info!(floor, "the outage is made up for: only what is up to 17 minutes old is taken from now on");
+        }
+    }
+
     /// Two daemons call themselves `node`: they take the place of each other again and again.
     pub(crate) fn node_contested(&self, node: &str) {
         self.node_contests.inc();

@@ -41,6 +41,7 @@ use crate::{
     engine::Engine,
     enrolment::{self, Enrolment, EnrolmentService},
     fleet::{self, ClusterFleet},
+    floor,
     history::{self, Chores, Copying, Disk, History, LogHandle},
     ingest::{self, IngestService, Intake, Registry},
     ledger_task::LedgerTask,
@@ -98,6 +99,7 @@ const HISTORY: &str = "history";
 const REMOTE_WRITE: &str = "remote write";
 const SCRAPES: &str = "series to be scraped";
 const LEDGER_LOGS: &str = "logs of the ledger";
+const FLOOR: &str = "floor of the ledger";
 const COPIES: &str = "copies of history";
 const TAKING_OVER: &str = "last minutes of nodes";
 const ALERTS: &str = "alerts";
@@ -215,8 +217,9 @@ impl Program for Service {
             }
             None => None,
         };
+        let floor_before = Box::pin(floor_before(&config)).await;
         let history = history.map(|((history, mut starting), copies)| {
-            let saved = ledger.restore(std::mem::take(&mut starting.ledger), starting.settled);
+            let saved = ledger.restore(std::mem::take(&mut starting.ledger), starting.settled, floor_before);
             let logs = history.ledger_logs(saved, (log, of_entries));
             (history, starting, logs, copies)
         });
@@ -324,6 +327,9 @@ impl Program for Service {
         if let Some((history, starting, logs, copies)) = history {
             parts.start(COPIES, |stop| done(copies.run(stop)));
             parts.start(LEDGER_LOGS, |stop| done(logs.run(stop)));
+            let (folder, ledger) = (config.state_dir.clone(), rooms.intake.ledger.clone());
+            let metrics = rooms.intake.metrics.clone();
+            parts.start(FLOOR, |stop| done(floor::run(folder, ledger, metrics, stop)));
             parts.start(HISTORY, |stop| history.run(starting, stop));
         }
         if let Some(remote_write) = remote_write {
@@ -370,6 +376,16 @@ impl Program for Service {
         tasks.spawn(catch_up::run(catch_up.clone(), membership.clone(), ledger.clone(), recalled, stop.clone()));
         Running { rooms, config, ready, health, parts }.until(shutdown).await
     }
+}
+
+/// Where the process before had the floor of its ledger; `None` when that is not known.
+async fn floor_before(config: &Config) -> Option<u32> {
+    let folder = config.state_dir.clone();
+    let read = tokio::task::spawn_blocking(move || floor::read(&folder)).await;
+    read.map_err(std::io::Error::other).flatten().unwrap_or_else(|error| {
+        warn!(%error, "where the floor of the ledger was is not known: of what all were away for the last 17 minutes are taken");
+        None
+    })
 }
 
 async fn done(part: impl Future<Output = ()>) -> anyhow::Result<()> {

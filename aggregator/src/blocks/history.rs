@@ -15,8 +15,8 @@ use super::{
 /// A block without a new second for so many calls of [`History::prune`] is sealed once its time is over.
 const QUIET_BEFORE_SEAL: u32 = 10;
 /// Blocks of one node: the last 15 minutes touch four, a frame may be seconds ahead of our clock, and two are on
-/// their way out. Beyond it the oldest goes.
-const BLOCKS_MAX: usize = 8;
+/// their way out; while an outage is made up for four more, and those of the live window wait longer. Beyond it the oldest goes.
+const BLOCKS_MAX: usize = 16;
 /// Newest rows of a node that are in memory though a log has them, at most: the last minute, with those before it from which
 /// its gauges are read, and some seconds of delay. 57 KiB of 500 series.
 pub const NEWEST_ROWS_MAX: usize = 80;

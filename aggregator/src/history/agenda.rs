@@ -68,6 +68,8 @@ pub(super) struct Facts<'a, Id> {
     pub(super) gone_before: u32,
     /// Copies of all times are being fetched.
     pub(super) copies_come: bool,
+    /// Seconds of an outage are taken from this one on: what is over for long may change.
+    pub(super) behind: Option<u32>,
     /// The segments of each tier, finest first.
     pub(super) tiers: &'a [Vec<Piece<Id>>; 4],
 }
@@ -131,6 +133,10 @@ impl<Id: Copy + Ord> Facts<'_, Id> {
         let ready = waiting.open == 0 || over >= SEAL_AT_LATEST;
         let again = waiting.written == 0 || self.now.saturating_sub(waiting.written) >= AGAIN_AFTER;
         let something = waiting.sealed > 0 || waiting.cluster;
+        if over >= PRESSING_AFTER && self.behind.is_some_and(|floor| start.saturating_add(BLOCK_SECONDS) > floor) {
+            // Nothing of it is forgotten before the floor has passed it: then it is written once.
+            return false;
+        }
         over >= SEAL_AFTER && something && (over >= PRESSING_AFTER || (ready && again))
     }
 
@@ -173,6 +179,9 @@ impl<Id: Copy + Ord> Facts<'_, Id> {
     fn is_final(&self, hour: u32) -> bool {
         let over = self.now.saturating_sub(hour.saturating_add(HOUR));
         if self.copies_come && over >= WAITS_FOR_COPIES_AFTER {
+            return false;
+        }
+        if self.behind.is_some_and(|floor| hour.saturating_add(HOUR) > floor) {
             return false;
         }
         let waits = self.waiting.range(hour..hour.saturating_add(HOUR)).next().is_some();
@@ -231,19 +240,21 @@ mod tests {
         last: u32,
         gone_before: u32,
         copies_come: bool,
+        behind: Option<u32>,
         /// The number of the last change of each window that was written.
         changed: BTreeMap<u32, u32>,
     }
 
     impl World {
         fn next(&self) -> (Option<Job<u32>>, Backlog) {
-            let Self { now, gone_before, copies_come, .. } = *self;
-            Facts { now, waiting: &self.waiting, gone_before, copies_come, tiers: &self.tiers }.next()
+            let Self { now, gone_before, copies_come, behind, .. } = *self;
+            Facts { now, waiting: &self.waiting, gone_before, copies_come, behind, tiers: &self.tiers }.next()
         }
 
         fn not_rolled_up(&self) -> Option<u32> {
-            let Self { now, gone_before, copies_come, .. } = *self;
-            Facts { now, waiting: &self.waiting, gone_before, copies_come, tiers: &self.tiers }.oldest_not_rolled_up()
+            let Self { now, gone_before, copies_come, behind, .. } = *self;
+            Facts { now, waiting: &self.waiting, gone_before, copies_come, behind, tiers: &self.tiers }
+                .oldest_not_rolled_up()
         }
 
         fn write(&mut self, tier: Tier, window: Range<u32>) {
@@ -357,6 +368,22 @@ mod tests {
         assert_eq!(world.next().0, Some(Job::Seal(0)), "memory forgets it soon");
         world.waiting.insert(0, waiting(0, 1));
         assert_eq!(world.next().0, None, "there is nothing to write");
+    }
+
+    #[test]
+    fn what_comes_of_an_outage_is_written_once_the_floor_has_passed_it() {
+        let mut world = World { now: 10 * HOUR, behind: Some(299), ..World::default() };
+        world.waiting.insert(0, Waiting { cluster: true, ..Waiting::default() });
+        world.waiting.insert(10 * HOUR - 600, Waiting { cluster: true, ..Waiting::default() });
+        assert_eq!(world.next().0, Some(Job::Seal(10 * HOUR - 600)), "what is live is not held up");
+        world.run(world.next().0.unwrap(), None);
+        assert_eq!(world.next().0, None);
+        world.behind = Some(300);
+        assert_eq!(world.next().0, Some(Job::Seal(0)));
+        world.run(world.next().0.unwrap(), None);
+        assert_eq!(world.next().0, None, "more of the hour comes");
+        world.behind = Some(HOUR);
+        assert!(matches!(world.next().0, Some(Job::RollUp { hour: 0, .. })));
     }
 
     #[test]

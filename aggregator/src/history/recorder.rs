@@ -142,11 +142,16 @@ impl Recorder {
             }
         }
         let settled = self.ledger.published().borrow().settled;
-        let oldest = settled.saturating_sub(CHANGES_FOR);
-        self.views = self.views.split_off(&oldest);
-        for tick in oldest..=settled {
-            let Some(view) = self.ledger.view(tick).filter(|view| view.revision > 0) else { continue };
-            if self.views.get(&tick) != Some(&view.revision) {
+        // The newest first: those of an outage come by the dozen.
+        let held = self.ledger.held(settled);
+        if let Some((oldest, _)) = held.last() {
+            self.views = self.views.split_off(oldest);
+        }
+        for (tick, revision) in held {
+            if self.views.get(&tick) == Some(&revision) {
+                continue;
+            }
+            if let Some(view) = self.ledger.view(tick).filter(|view| view.revision > 0) {
                 self.writer.cluster(&view);
                 taken.views.push((tick, view.revision));
                 if taken.views.len() >= VIEWS_A_STEP {

@@ -164,7 +164,8 @@ impl Worker {
         let now = tick_of(now_ms());
         let kept = u32::try_from(self.settings.keep_1s.as_secs()).unwrap_or(u32::MAX);
         let gone_before = self.deleted_up_to[0].max(now.saturating_sub(kept));
-        tell(&Facts { now, waiting, gone_before, copies_come, tiers: &tiers })
+        let behind = self.history.ledger.behind();
+        tell(&Facts { now, waiting, gone_before, copies_come, behind, tiers: &tiers })
     }
 
     /// What of each window is in memory and not on the disk.
@@ -190,11 +191,8 @@ impl Worker {
     fn changed_views(&self) -> impl Iterator<Item = u32> + '_ {
         let ledger = &self.history.ledger;
         let settled = ledger.published().borrow().settled;
-        let changed = |tick: &u32| {
-            let revision = ledger.revision(*tick).filter(|revision| *revision > 0);
-            revision.is_some_and(|revision| self.views.get(tick) != Some(&revision))
-        };
-        (settled.saturating_sub(CHANGES_FOR)..=settled).filter(changed)
+        let changed = |(tick, revision): &(u32, u32)| self.views.get(tick) != Some(revision);
+        ledger.held(settled).into_iter().filter(changed).map(|(tick, _)| tick)
     }
 
     /// A second of the cluster: of what the ledger has and what was recalled the one of the higher rank.
@@ -290,8 +288,9 @@ impl Worker {
         metrics.history_blocks.of(Tier::Second.name()).add(taken.len() as u64);
         taken.iter().for_each(|(node, seconds)| node.forget_block(start, *seconds));
         self.views.extend(views);
-        self.views = self.views.split_off(&now.saturating_sub(2 * CHANGES_FOR));
-        self.recalled.forget_before(now.saturating_sub(2 * CHANGES_FOR));
+        let changes_from = ledger.behind().unwrap_or(now).min(now).saturating_sub(2 * CHANGES_FOR);
+        self.views = self.views.split_off(&changes_from);
+        self.recalled.forget_before(changes_from);
         self.written.insert(start, now);
         self.written = self.written.split_off(&now.saturating_sub(2 * HOUR));
         Ok(())

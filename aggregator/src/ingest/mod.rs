@@ -178,8 +178,8 @@ impl ingest_server::Ingest for IngestService {
             known: view.known(),
             sent_at_unix_ms: now_ms(),
             node_id: session.node().to_string(),
-            // The floor of the ledger is not made use of yet.
-            ..v1::Accept::default()
+            floor: intake.ledger.gate().floor,
+            old_until: intake.ledger.gate().old_until,
         };
         let _ = outbox.try_send(Ok(respond(ingest_response::Body::Accept(accept))));
         self.tasks.spawn(session.run(inbound, outbox));

@@ -207,7 +207,7 @@ impl IngestSession {
                     ack.as_mut().reset((tokio::time::Instant::now() + ACK_GATHER).max(next_ack));
                 }
                 () = &mut ack, if ack_is_due => {
-                    match acks.take(self.intake.ledger.alone()) {
+                    match acks.take(self.intake.ledger.alone(), self.intake.ledger.gate()) {
                         Some(due) => {
                             let pause = if due.ticks.len() > CAUGHT_UP { ACK_GATHER } else { ACK_EVERY };
                             if let Some(end) = self.send(outbox, ingest_response::Body::Ack(due)).await {

@@ -6,6 +6,8 @@ use starling_proto::{limits::LATE_WINDOW, v1};
 use starling_service::metrics::Counter;
 use tokio::sync::Notify;
 
+use super::Gate;
+
 /// Ticks that wait to be reported. A stream has no more unacknowledged frames than the ledger keeps seconds; beyond it
 /// the oldest go, and their frames are acknowledged when the node sends them again.
 const WAITING_MAX: usize = LATE_WINDOW as usize + 64;
@@ -43,8 +45,8 @@ impl AckQueue {
         self.filled.notified().await;
     }
 
-    /// Everything that waits, as one message; `None` when nothing does.
-    pub(crate) fn take(&self, alone: bool) -> Option<v1::Ack> {
+    /// Everything that waits, as one message that says which seconds are taken; `None` when nothing does.
+    pub(crate) fn take(&self, alone: bool, gate: Gate) -> Option<v1::Ack> {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.sort_unstable();
         waiting.dedup_by_key(|(tick, _)| *tick);
@@ -53,7 +55,8 @@ impl AckQueue {
             ticks: waiting.into_iter().map(|(tick, _)| tick).collect(),
             copies,
             alone: alone && copies == 1,
-            ..v1::Ack::default()
+            floor: gate.floor,
+            old_until: gate.old_until,
         })
     }
 }
@@ -62,20 +65,22 @@ impl AckQueue {
 mod tests {
     use super::*;
 
+    const GATE: Gate = Gate { floor: 5, old_until: 6 };
+
     #[test]
     fn ticks_come_sorted_with_the_fewest_copies() {
         let queue = AckQueue::default();
-        assert_eq!(queue.take(true), None);
+        assert_eq!(queue.take(true, GATE), None);
         for (tick, copies) in [(9, 2), (7, 3), (8, 2), (8, 2)] {
             queue.push(tick, copies);
         }
         assert_eq!(
-            queue.take(true),
-            Some(v1::Ack { ticks: vec![7, 8, 9], copies: 2, alone: false, ..v1::Ack::default() })
+            queue.take(true, GATE),
+            Some(v1::Ack { ticks: vec![7, 8, 9], copies: 2, alone: false, floor: 5, old_until: 6 })
         );
         queue.push(10, 1);
-        assert!(queue.take(true).unwrap().alone);
-        assert_eq!(queue.take(false), None);
+        assert!(queue.take(true, GATE).unwrap().alone);
+        assert_eq!(queue.take(false, GATE), None);
     }
 
     #[test]
@@ -83,7 +88,7 @@ mod tests {
         let dropped = Counter::default();
         let queue = AckQueue::new(dropped.clone());
         (0..5000).for_each(|tick| queue.push(tick, 2));
-        assert_eq!(queue.take(false).unwrap().ticks.len(), WAITING_MAX);
+        assert_eq!(queue.take(false, GATE).unwrap().ticks.len(), WAITING_MAX);
         assert_eq!(dropped.get(), 5000 - WAITING_MAX as u64);
     }
 }

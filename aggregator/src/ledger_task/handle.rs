@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -25,6 +25,15 @@ use crate::membership::Membership;
 
 /// Requests on their way to the ledger. When it is full whoever asks waits, and with him the connection he reads from.
 const REQUESTS: usize = 1_024;
+
+/// Which seconds the ledger takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// None before this one.
+    pub(crate) floor: u32,
+    /// Of those of an outage, which are older than frames are taken otherwise, those up to this one; 0 for none.
+    pub(crate) old_until: u32,
+}
 
 /// What has been published so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +172,8 @@ pub(super) enum Request {
         answer: oneshot::Sender<Vec<TakenOut>>,
     },
     Recall(Vec<KnownStream>),
+    /// See [`Event::CaughtUp`](starling_ledger::Event::CaughtUp).
+    CaughtUp,
     Gone(NodeId),
     Stored(Vec<(WriterId, u64)>),
     Flush(oneshot::Sender<()>),
@@ -198,6 +209,9 @@ pub(super) struct Shared {
     pub(super) persists: AtomicU64,
     /// How many of them are in its log.
     pub(super) in_log: AtomicU64,
+    /// See [`Gate`].
+    pub(super) gate: [AtomicU32; 2],
+    pub(super) is_behind: AtomicBool,
 }
 
 impl Shared {
@@ -229,6 +243,8 @@ impl LedgerHandle {
             persist: Notify::new(),
             persists: AtomicU64::new(0),
             in_log: AtomicU64::new(0),
+            gate: Default::default(),
+            is_behind: AtomicBool::new(false),
         };
         (Self(Arc::new(shared)), inbox)
     }
@@ -324,6 +340,29 @@ impl LedgerHandle {
     pub(crate) fn revisions(&self, ticks: RangeInclusive<u32>) -> u64 {
         let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
         views.range(ticks).map(|(_, view)| u64::from(view.revision)).sum()
+    }
+
+    /// Which seconds are taken.
+    pub(crate) fn gate(&self) -> Gate {
+        let [floor, old_until] = self.0.gate.each_ref().map(|second| second.load(Ordering::Relaxed));
+        Gate { floor, old_until }
+    }
+
+    /// The floor while seconds of an outage are taken, or will be.
+    pub(crate) fn behind(&self) -> Option<u32> {
+        self.0.is_behind.load(Ordering::Relaxed).then(|| self.gate().floor)
+    }
+
+    /// The peers have been heard.
+    pub(crate) async fn caught_up(&self) {
+        let _ = self.request(Request::CaughtUp).await;
+    }
+
+    /// The seconds up to `last` of which anything is held, with their revisions, the newest first.
+    pub(crate) fn held(&self, last: u32) -> Vec<(u32, u32)> {
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        let held = views.range(..=last).rev().filter(|(_, view)| view.revision > 0);
+        held.map(|(tick, view)| (*tick, view.revision)).collect()
     }
 
     /// The first second from `tick` on of which anything is held.

@@ -18,14 +18,14 @@ use starling_ledger::{
     Action, DecodedRun, Dispute, EntriesError, Event, Ledger, Quarantine, Restored, Saved, StreamNo,
     limits::{BYTES_PER_EVENT, ENTRIES_PER_EVENT},
 };
-use starling_proto::ids::WriterId;
+use starling_proto::{ids::WriterId, limits::LATE_WINDOW};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::handle::{Request, Shared};
 pub(crate) use self::{
     acks::AckQueue,
-    handle::{Ended, Inlet, LedgerHandle, Outlet, Published, Seat, TakeError, TakenOut, Turn},
+    handle::{Ended, Gate, Inlet, LedgerHandle, Outlet, Published, Seat, TakeError, TakenOut, Turn},
 };
 use crate::{
     clock::{JUMP_MAX, Jump, Jumps, age_ms, now_ms, tick_of},
@@ -41,8 +41,9 @@ const BATCH: usize = 64;
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// How soon it looks again whether a second is settled, when one is due.
 const SETTLE_POLL: Duration = Duration::from_millis(25);
-/// Views that readers see: what the ledger keeps, with its slack. The oldest go first.
-const VIEWS_MAX: usize = 1_024;
+/// Views that readers see: more than the ledger keeps, also while it makes up for an outage of six hours (4,600). The oldest
+/// go first.
+const VIEWS_MAX: usize = 8_192;
 /// How often counters are passed on.
 const METRICS_EVERY: Duration = Duration::from_secs(1);
 
@@ -101,9 +102,12 @@ impl LedgerTask {
     /// Takes the logs that the store kept for the process before this one, as those of others: they are shown, and passed
     /// on to whoever lacks them. From now on only what the store keeps counts as a copy. Returns what it has kept.
     ///
-    /// `settled` is the newest second that was settled then: it was answered, and is so again from the first answer on.
-    pub(crate) fn restore(&mut self, restored: Restored, settled: Option<u32>) -> Saved {
+    /// `settled` is the newest second that was settled then: it was answered, and is so again from the first answer on. `floor` is
+    /// where that process had its floor, if it wrote it down: without the logs nobody knows what was counted above it.
+    pub(crate) fn restore(&mut self, restored: Restored, settled: Option<u32>, floor: Option<u32>) -> Saved {
         self.shared.on_disk.store(true, Ordering::Relaxed);
+        let floor = floor.or_else(|| settled.map(|settled| settled.saturating_sub(LATE_WINDOW)));
+        self.handle(Event::Floor(floor.filter(|_| !restored.is_empty())));
         let (me, began) = (self.shared.writer, Instant::now());
         let (mut logs, mut entries, mut left_out) = (0u64, 0u64, restored.left_out() as u64);
         for run in restored.runs() {
@@ -206,6 +210,11 @@ impl LedgerTask {
             self.handle(Event::Live(live));
         }
         self.handle(Event::Tick);
+        let gate = [self.ledger.gate_floor(), self.ledger.old_until()];
+        self.shared.gate.iter().zip(gate).for_each(|(shared, second)| shared.store(second, Ordering::Relaxed));
+        if self.shared.is_behind.swap(self.ledger.is_behind(), Ordering::Relaxed) != self.ledger.is_behind() {
+            self.metrics.making_up(self.ledger.is_behind(), self.ledger.gate_floor());
+        }
         self.shared.sessions.store(self.ledger.sessions_len(), Ordering::Relaxed);
         let trouble = self.ledger.trouble();
         self.shared.trouble.send_if_modified(|known| {
@@ -294,6 +303,7 @@ impl LedgerTask {
                 let taken_out = self.handle(Event::Quarantine(quarantine)).taken_out;
                 let _ = answer.send(taken_out);
             }
+            Request::CaughtUp => drop(self.handle(Event::CaughtUp)),
             Request::Recall(known) => drop(self.handle(Event::Recall(known))),
             Request::Gone(node) => drop(self.handle(Event::Gone(node))),
             Request::Stored(logs) => {
@@ -451,13 +461,13 @@ pub(crate) mod tests {
         let (tasks, state) = (TaskTracker::new(), tempfile::tempdir().unwrap());
         let (handle, mut task) = not_started(&tasks, &state, LedgerLimits::default()).await;
         let settled = || handle.published().borrow().settled;
-        task.restore(Restored::default(), Some(tick_of(now_ms()) + 1_000));
+        task.restore(Restored::default(), Some(tick_of(now_ms()) + 1_000), None);
         assert!(settled() <= tick_of(now_ms()), "by a clock that was ahead");
         // By itself it settles a second when that is over for one.
         let now = tick_of(now_ms());
-        task.restore(Restored::default(), Some(now));
+        task.restore(Restored::default(), Some(now), None);
         assert!(settled() >= now, "{} and {now}", settled());
-        task.restore(Restored::default(), Some(now - 100));
+        task.restore(Restored::default(), Some(now - 100), None);
         assert!(settled() >= now, "it never goes back");
     }
 
@@ -513,7 +523,7 @@ pub(crate) mod tests {
         let from = tick_of(now_ms()) - 200;
         let mut restored = Restored::default();
         kept(from, 150).into_iter().for_each(|run| restored.take(run));
-        task.restore(restored, None);
+        task.restore(restored, None, None);
         let shown = (from..from + 150).filter(|tick| handle.revision(*tick) > Some(0)).count();
         assert_eq!(shown, 150);
     }
