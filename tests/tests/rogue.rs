@@ -195,7 +195,7 @@ async fn speak(
                     let writer_id = WriterId::random().to_bytes();
                     let payloads = vec![bytes::Bytes::new(); FLOOD];
                     let previous_hash = writer_id.clone();
-                    let run = v1::Entries { writer_id, first_sequence: 1, previous_hash, payloads, definitions: None };
+                    let run = v1::Entries { writer_id, first_sequence: 1, previous_hash, payloads, ..v1::Entries::default() };
                     messages.push(message(Body::Entries(run)));
                 }
                 for message in messages {

@@ -35,6 +35,8 @@ pub struct DecodedRun {
     pub(crate) entries: Vec<DecodedEntry>,
     /// What entries before `first` defined, when those are pruned.
     pub(crate) definitions: Option<NewNames>,
+    /// Every pruned entry was for a second before this one; 0 when that is not said.
+    pub(crate) forgotten: u32,
     /// Why the entry after the last of `entries`, or `definitions`, cannot be read.
     pub(crate) unreadable: Option<String>,
 }
@@ -126,6 +128,7 @@ impl DecodedRun {
             previous,
             entries: Vec::with_capacity(run.payloads.len()),
             definitions: None,
+            forgotten: run.forgotten,
             unreadable: None,
         };
         match run.definitions.as_ref().map(NewNames::decode).transpose() {
@@ -175,6 +178,7 @@ impl DecodedRun {
                 previous: before,
                 entries,
                 definitions: definitions.take(),
+                forgotten: self.forgotten,
                 unreadable: if ends { unreadable.take() } else { None },
             })
         })

@@ -38,6 +38,7 @@ impl Ledger {
             logs: self.logs.iter().map(length).collect(),
             connected_nodes: self.sessions.len() as u32,
             floor: self.gate.told(),
+            forgotten: self.floor,
         }
     }
 
@@ -53,9 +54,28 @@ impl Ledger {
         if !self.faults.has(Fault::FloorIsOwn) {
             self.gate.hear(now_ms, digest.floor);
         }
+        if self.hears_what_is_forgotten() {
+            self.hear_forgotten(now_ms, digest);
+        }
         self.acks_due = true;
         self.confirm_closed(writer);
         Ok(writer)
+    }
+
+    /// False for the faults that do not.
+    pub(super) fn hears_what_is_forgotten(&self) -> bool {
+        !self.faults.has(Fault::ForgottenIsOwn) && !self.faults.has(Fault::FloorIsOwn)
+    }
+
+    /// What a peer has forgotten is forgotten here, at once: its logs are no copies of it, whatever their lengths say.
+    fn hear_forgotten(&mut self, now_ms: u64, digest: &v1::Digest) {
+        // One that does not know the rule forgets by the clock.
+        let by_clock = || ((now_ms / 1000) as u32).saturating_sub(self.config.late_seconds + self.config.slack_seconds);
+        self.gate.hear_forgotten(now_ms, if digest.floor == 0 { by_clock() } else { digest.forgotten });
+        let floor = self.gate.forgotten();
+        if floor > self.floor {
+            self.prune_ticks(floor);
+        }
     }
 
     /// Lets the closed ticks of a peer count whose entries are held here.

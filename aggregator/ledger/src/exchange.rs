@@ -83,6 +83,7 @@ impl Ledger {
             previous_hash: Bytes::copy_from_slice(&log.hash_after(first - 1)?),
             payloads,
             definitions: skips_pruned.then(|| log.base_definitions(&self.streams).message()),
+            forgotten: if skips_pruned { self.floor } else { 0 },
         })
     }
 
@@ -274,8 +275,12 @@ impl Ledger {
         again
     }
 
-    /// Starts a log in the middle when its start is pruned, and nothing that is held of it is still shown.
+    /// Starts a log in the middle when its start is pruned, and nothing that is held of it is still shown. The seconds of what
+    /// was pruned are forgotten with it: here they would lack its frames.
     fn jump(&mut self, now_ms: u64, number: u16, run: &DecodedRun) -> Result<(), EntriesError> {
+        if run.definitions.is_some() && self.hears_what_is_forgotten() {
+            self.gate.hear_forgotten(now_ms, run.forgotten);
+        }
         let floor = self.floor_at(now_ms);
         let Some(log) = self.logs.get(number) else { return Ok(()) };
         let (from, first) = (log.length() + 1, run.first);

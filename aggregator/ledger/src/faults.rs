@@ -22,8 +22,10 @@ pub(crate) enum Fault {
     AckBeforeSync,
     /// Acknowledges what readers do not see yet.
     AckBeforeShown,
-    /// Does not hear the floor of others: takes what they have forgotten.
+    /// Hears neither the floor of others nor what they have forgotten: takes that.
     FloorIsOwn,
+    /// Does not hear what others have forgotten: shows seconds of which it lacks what they pruned.
+    ForgottenIsOwn,
     /// Takes a peer's entries for as durable as they are received.
     ReceivedIsDurable,
     /// Knows the busy cores only of the nodes that are connected here.

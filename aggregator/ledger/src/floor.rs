@@ -12,6 +12,10 @@
 //!
 //! Everybody uses the greatest floor of all he hears of: what one has forgotten nobody takes, or one second would be told in two
 //! ways. So who was away alone takes nothing old, and neither does a cluster with somebody who does not know the rule.
+//!
+//! Below the floor not all keep equally much: a process that makes up for an outage has to write down more. So what one has
+//! forgotten all forget: entries of those seconds are pruned there, and who takes a log up behind them would show the seconds
+//! without their frames.
 
 use std::time::Duration;
 
@@ -63,7 +67,7 @@ enum Phase {
         from: u32,
         since_ms: u64,
     },
-    /// Since when, if it ever moved.
+    /// Since when, if it was not from the start on.
     Steady {
         since_ms: Option<u64>,
     },
@@ -76,13 +80,15 @@ pub(super) struct Floor {
     late_seconds: u32,
     /// Seconds before this one are not taken. Never falls.
     at: u32,
+    /// Somebody has forgotten the seconds before this one. Never falls.
+    forgotten: u32,
     phase: Phase,
 }
 
 impl Floor {
     /// That of a cluster that runs.
     pub(super) const fn new(late_seconds: u32, settings: CatchUp) -> Self {
-        Self { settings, late_seconds, at: 0, phase: Phase::Steady { since_ms: None } }
+        Self { settings, late_seconds, at: 0, forgotten: 0, phase: Phase::Steady { since_ms: None } }
     }
 
     fn steady(&self, now_ms: u64) -> u32 {
@@ -122,6 +128,12 @@ impl Floor {
         self.advance(now_ms);
     }
 
+    /// A peer has forgotten the seconds before this one, or what it pruned of a log was before it. Nobody makes others forget
+    /// what is taken by the clock here.
+    pub(super) fn hear_forgotten(&mut self, now_ms: u64, forgotten: u32) {
+        self.forgotten = self.forgotten.max(forgotten.min(self.steady(now_ms)));
+    }
+
     /// Lets time pass.
     pub(super) fn advance(&mut self, now_ms: u64) {
         let steady = self.steady(now_ms);
@@ -137,8 +149,7 @@ impl Floor {
             Phase::Steady { .. } => self.at = self.at.max(steady),
         }
         if self.at >= steady && !matches!(self.phase, Phase::Steady { .. }) {
-            let moved = matches!(self.phase, Phase::Moving { .. });
-            self.phase = Phase::Steady { since_ms: moved.then_some(now_ms) };
+            self.phase = Phase::Steady { since_ms: Some(now_ms) };
         }
     }
 
@@ -169,6 +180,11 @@ impl Floor {
     /// Seconds before this one are not taken.
     pub(super) const fn at(&self) -> u32 {
         self.at
+    }
+
+    /// Somebody has forgotten the seconds before this one.
+    pub(super) const fn forgotten(&self) -> u32 {
+        self.forgotten
     }
 
     /// What peers are told.
@@ -277,6 +293,17 @@ mod tests {
         assert!(!floor.is_behind());
         floor.open(NOW_MS);
         assert_eq!(floor.gate(NOW_MS, NOW - 5_000), Gate::TooLate);
+    }
+
+    #[test]
+    fn what_one_has_forgotten_all_forget() {
+        let mut floor = floor();
+        floor.begin(NOW_MS, Some(NOW - 9_000));
+        floor.hear_forgotten(NOW_MS, NOW - 8_000);
+        floor.hear_forgotten(NOW_MS, NOW - 9_000);
+        assert_eq!(floor.forgotten(), NOW - 8_000, "it never falls");
+        floor.hear_forgotten(NOW_MS, u32::MAX);
+        assert_eq!(floor.forgotten(), NOW - LATE, "what is taken by the clock here is kept");
     }
 
     #[test]

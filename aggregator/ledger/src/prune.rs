@@ -46,7 +46,8 @@ impl Ledger {
         } else {
             self.gate.at().max(((now_ms / 1000) as u32).saturating_sub(self.config.late_seconds))
         };
-        self.floor.max(gate.saturating_sub(self.gate.kept(now_ms, self.config.slack_seconds)))
+        let own = gate.saturating_sub(self.gate.kept(now_ms, self.config.slack_seconds));
+        self.floor.max(own).max(self.gate.forgotten())
     }
 
     pub(super) fn prune_ticks(&mut self, floor: u32) {

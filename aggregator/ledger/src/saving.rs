@@ -127,6 +127,7 @@ impl Ledger {
             previous_hash: Bytes::copy_from_slice(&previous),
             payloads: Vec::new(),
             definitions: (stands_alone && first > 1).then(|| log.base_definitions(&self.streams).message()),
+            forgotten: if stands_alone && first > 1 { self.floor } else { 0 },
         }
     }
 }

@@ -3938,6 +3938,10 @@ pub struct Digest {
     /// started, and has kept nothing from before.
     #[prost(uint32, tag = "6")]
     pub floor: u32,
+    /// Unix seconds: seconds before this one the sender has forgotten. Never falls. All forget what one has. Without meaning when
+    /// `floor` is 0.
+    #[prost(uint32, tag = "7")]
+    pub forgotten: u32,
 }
 /// The length of a log, as held by one process.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3970,6 +3974,10 @@ pub struct Entries {
     /// Present when entries before `first_sequence` are pruned: the definitions they carried.
     #[prost(message, optional, tag = "5")]
     pub definitions: ::core::option::Option<LogPayload>,
+    /// Unix seconds: every pruned entry was for a second before this one. Who takes the log up in the middle may lack them, and
+    /// forgets those seconds. 0 without `definitions`, and from a version whose processes all forget by the clock.
+    #[prost(uint32, tag = "6")]
+    pub forgotten: u32,
 }
 /// One entry of a log.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -218,7 +218,7 @@ impl World {
                 first_sequence: 1,
                 previous_hash: writer.to_bytes(),
                 payloads: payloads.clone(),
-                definitions: None,
+                ..v1::Entries::default()
             };
             let run = DecodedRun::decode(&run).expect("what the disk has kept was read before");
             let applied = aggregator.ledger.apply_entries(self.now_ms, me, &run);

@@ -321,6 +321,7 @@ proptest! {
             previous_hash: writer(1).to_bytes(),
             payloads: payloads.into_iter().map(Bytes::from).collect(),
             definitions: jump.then(v1::LogPayload::default),
+            forgotten: if jump { u32::MAX } else { 0 },
         };
         let _ = apply(&mut b, T_MS, &run);
         let _ = apply(&mut b, T_MS, &run);

@@ -174,7 +174,7 @@ fn a_flood_of_one_author_is_refused_and_another_ones_entries_are_taken() {
         first_sequence: first,
         previous_hash: previous.to_vec().into(),
         payloads: vec![bytes::Bytes::new(); many],
-        definitions: None,
+        ..v1::Entries::default()
     };
     let (mut first, mut hash) = (1, writer(1).as_bytes().to_vec());
     let refused = loop {
