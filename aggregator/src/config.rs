@@ -2,6 +2,7 @@
 
 mod alerts;
 mod enrolment;
+mod outage;
 mod remote_write;
 
 use std::{
@@ -27,6 +28,7 @@ use starling_service::{
 pub use self::{
     alerts::AlertSettings,
     enrolment::EnrolmentSettings,
+    outage::OutageSettings,
     remote_write::{RemoteWriteSettings, SeriesScope, WriteVersion},
 };
 
@@ -138,6 +140,8 @@ starling_service::settings! {
         pub requests: RequestReports = RequestReports::default();
         /// The history this aggregator keeps on its disk, in the folder `history` of `state_dir`.
         pub history: HistorySettings = HistorySettings::default();
+        /// How an outage of all aggregators is made up for: without a key, since all of them do it alike.
+        pub outage: OutageSettings = OutageSettings::default();
         /// Alert rules and what becomes of what they say.
         pub alerts: AlertSettings = AlertSettings::default();
         /// Series sent to a receiver of Prometheus's remote write.

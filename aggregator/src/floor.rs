@@ -44,7 +44,7 @@ pub(crate) async fn run(state_dir: PathBuf, ledger: LedgerHandle, metrics: Arc<M
                 tokio::task::spawn_blocking(move || state_folder::replace(&to, text.as_bytes(), state_folder::OPEN));
             match done.await.map_err(io::Error::other).flatten() {
                 Ok(()) => written = Some(floor),
-                Err(error) => metrics.roster_failed(&path, &error),
+                Err(error) => metrics.floor_failed(&path, &error),
             }
         }
         if stop.is_cancelled() {

@@ -34,8 +34,8 @@ mod select;
 mod service;
 
 pub use config::{
-    AlertSettings, Config, Duplicates, EngineSettings, EnrolmentSettings, HistorySettings, RemoteWriteSettings,
-    SeriesScope, WriteVersion,
+    AlertSettings, Config, Duplicates, EngineSettings, EnrolmentSettings, HistorySettings, OutageSettings,
+    RemoteWriteSettings, SeriesScope, WriteVersion,
 };
 pub use metrics::Metrics;
 pub use service::Service;

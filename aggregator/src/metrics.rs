@@ -555,6 +555,14 @@ impl Metrics {
         }
     }
 
+    /// Where the floor of the ledger is could not be written down.
+    pub(crate) fn floor_failed(&self, path: &std::path::Path, error: &std::io::Error) {
+        self.roster_failures.inc();
+        if let Some(left_out) = self.roster_line.allow() {
+            warn!(path = %path.display(), %error, left_out, "an outage of all aggregators now would not be made up for");
+        }
+    }
+
     /// The file of known nodes could not be read or written.
     pub(crate) fn roster_failed(&self, path: &std::path::Path, error: &std::io::Error) {
         self.roster_failures.inc();

@@ -440,8 +440,13 @@ fn build(
     let registry =
         Arc::new(Registry::new(config.group_by.clone(), config.groups_max, config.nodes_max, metrics.clone()));
     let limits = LedgerLimits { own_groups: config.groups_max as usize, ..LedgerLimits::default() };
-    let ledger_config =
-        LedgerConfig { aggregator_id: config.aggregator_id.to_string(), copies, limits, ..LedgerConfig::default() };
+    let ledger_config = LedgerConfig {
+        aggregator_id: config.aggregator_id.to_string(),
+        copies,
+        catch_up: config.outage.catch_up.clone(),
+        limits,
+        ..LedgerConfig::default()
+    };
     let ledger = Ledger::new(writer, ledger_config, Arc::clone(registry.names()));
     let (ledger, task) = LedgerTask::new(ledger, copies, membership.clone(), metrics.clone());
     let meter = config.requests.meter("starling-aggregator", config.aggregator_id.as_str());
@@ -705,6 +710,7 @@ impl Running {
         }
         for part in [
             ROSTER,
+            FLOOR,
             DIALLER,
             ROWS,
             REBALANCING,

@@ -125,6 +125,7 @@ impl LedgerTask {
             self.handle(Event::Synced { writer: log.writer, up_to: log.length });
         }
         self.handle(Event::Tick);
+        self.show_gate();
         // A step brings out a few seconds only: until all were, answers would lack what was acknowledged.
         self.handle(Event::BringOut);
         // One that lies ahead is of a clock that was put back since.
@@ -210,11 +211,7 @@ impl LedgerTask {
             self.handle(Event::Live(live));
         }
         self.handle(Event::Tick);
-        let gate = [self.ledger.gate_floor(), self.ledger.old_until()];
-        self.shared.gate.iter().zip(gate).for_each(|(shared, second)| shared.store(second, Ordering::Relaxed));
-        if self.shared.is_behind.swap(self.ledger.is_behind(), Ordering::Relaxed) != self.ledger.is_behind() {
-            self.metrics.making_up(self.ledger.is_behind(), self.ledger.gate_floor());
-        }
+        self.show_gate();
         self.shared.sessions.store(self.ledger.sessions_len(), Ordering::Relaxed);
         let trouble = self.ledger.trouble();
         self.shared.trouble.send_if_modified(|known| {
@@ -237,6 +234,15 @@ impl LedgerTask {
         let to_second = Duration::from_millis(1000 - now % 1000);
         let settle = if due { SETTLE_POLL } else { to_second };
         next.map_or(settle, |next| next.min(settle)).min(LONGEST_SLEEP).max(STEP_EVERY)
+    }
+
+    /// Which seconds are taken from now on.
+    fn show_gate(&self) {
+        let gate = [self.ledger.gate_floor(), self.ledger.old_until()];
+        self.shared.gate.iter().zip(gate).for_each(|(shared, second)| shared.store(second, Ordering::Relaxed));
+        if self.shared.is_behind.swap(self.ledger.is_behind(), Ordering::Relaxed) != self.ledger.is_behind() {
+            self.metrics.making_up(self.ledger.is_behind(), self.ledger.gate_floor());
+        }
     }
 
     /// Names authors that contradict each other.

@@ -151,6 +151,8 @@ pub(crate) struct Received {
     pub(crate) refused: BTreeMap<u32, v1::Refusal>,
     pub(crate) keyframes: usize,
     pub(crate) redirect: Option<v1::Redirect>,
+    /// Which seconds are taken, as the last acknowledgement said: the floor, and the last of the old ones.
+    pub(crate) gate: (u32, u32),
     pub(crate) ended: Option<Result<(), tonic::Status>>,
 }
 
@@ -228,7 +230,8 @@ impl TestNode {
             let (outbox, mut inbound) = open(&url, self.hello()).await?;
             match inbound.message().await.unwrap().unwrap().body.unwrap() {
                 ingest_response::Body::Accept(accept) => {
-                    let received = Arc::new(Mutex::new(Received::default()));
+                    let gate = (accept.floor, accept.old_until);
+                    let received = Arc::new(Mutex::new(Received { gate, ..Received::default() }));
                     let reader = tokio::spawn(read(inbound, received.clone()));
                     self.link = Some(Link {
                         writer: WriterId::parse(&accept.writer_id).unwrap(),
@@ -258,9 +261,13 @@ impl TestNode {
 
     /// Measures and sends one second: `requests` that took `micros` each.
     pub(crate) async fn send(&mut self, tick: u32, requests: u64, micros: u64) {
-        let content = content(tick, requests, micros);
-        self.contents.insert(tick, (content, None));
+        self.measure(tick, requests, micros);
         self.offer(tick).await;
+    }
+
+    /// Measures one second, to be offered later.
+    pub(crate) fn measure(&mut self, tick: u32, requests: u64, micros: u64) {
+        self.contents.insert(tick, (content(tick, requests, micros), None));
     }
 
     /// Sends one second of these samples.
@@ -286,6 +293,11 @@ impl TestNode {
     /// What came back on the stream so far.
     pub(crate) fn received<T>(&self, read: impl Fn(&Received) -> T) -> T {
         read(&self.link.as_ref().expect("connected").received.lock().unwrap())
+    }
+
+    /// The refusals that came since this was asked last.
+    pub(crate) fn take_refused(&self) -> BTreeMap<u32, v1::Refusal> {
+        std::mem::take(&mut self.link.as_ref().expect("connected").received.lock().unwrap().refused)
     }
 
     pub(crate) async fn until_acked(&self, ticks: impl IntoIterator<Item = u32>) {
@@ -317,6 +329,7 @@ async fn read(mut inbound: Streaming<v1::IngestResponse>, received: Arc<Mutex<Re
         match message {
             Ok(Some(message)) => match message.body {
                 Some(ingest_response::Body::Ack(ack)) => {
+                    received.gate = (ack.floor, ack.old_until);
                     received.acked.extend(ack.ticks.iter().map(|tick| (*tick, (ack.copies, ack.alone))));
                 }
                 Some(ingest_response::Body::Refusal(refusal)) => drop(received.refused.insert(refusal.tick, refusal)),
