@@ -21,11 +21,13 @@ pub enum LossReason {
     OutOfOrder,
     /// The program ended before an aggregator had acknowledged the frame.
     Shutdown,
+    /// It was on the disk alone, and the disk does not give it back.
+    Unreadable,
 }
 
 impl LossReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RingFull,
         Self::QueueFull,
         Self::TooLate,
@@ -34,6 +36,7 @@ impl LossReason {
         Self::TooLarge,
         Self::OutOfOrder,
         Self::Shutdown,
+        Self::Unreadable,
     ];
 
     /// The word used as an attribute and as a label.
@@ -48,6 +51,7 @@ impl LossReason {
             Self::TooLarge => "too_large",
             Self::OutOfOrder => "out_of_order",
             Self::Shutdown => "shutdown",
+            Self::Unreadable => "unreadable",
         }
     }
 }

@@ -180,7 +180,7 @@ pub struct Uplink {
     replaced: Arc<AtomicBool>,
     /// Uplinks of the same node whose end the first dial waits for.
     after: Vec<watch::Receiver<UplinkStats>>,
-    spool: Option<spool::Writer>,
+    spool: Option<(spool::Writer, mpsc::Receiver<spool::Answer>)>,
 }
 
 impl Uplink {
@@ -250,22 +250,28 @@ impl Uplink {
         let (node, boot) = (config.node_id.clone(), config.machine.boot.unwrap_or_default());
         let stream = former.as_ref().map_or_else(StreamId::random, |former| former.head.stream);
         let (mut uplink, handle) = Self::of(config, stream);
+        let mut aside = spool::Aside::default();
         if let Some(former) = former {
             uplink.settings.before = session::Before {
+                aside: former.aside(),
                 kept: former.kept.into_values().collect(),
                 last_tick: former.last_tick,
                 links: links_before(),
             };
+            aside = former.aside;
         }
         let head = spool::Head { stream, boot, node };
         let last_tick = uplink.settings.before.last_tick;
         let kept = uplink.settings.before.kept.iter().map(|(pin, content)| (Arc::clone(content), *pin));
-        match spool::Writer::start(spool.of(stream), head, (kept, last_tick)) {
+        match spool::Writer::start(spool.of(stream), head, (kept, last_tick), aside) {
             Ok(writer) => {
                 uplink.spool = Some(writer);
                 uplink.settings.spooled = true;
             }
-            Err(error) => tracing::warn!(%error, "no thread to write frames down: they are kept in memory only"),
+            Err(error) => {
+                uplink.settings.before.aside.clear();
+                tracing::warn!(%error, "no thread to write frames down: they are kept in memory only");
+            }
         }
         (uplink, handle)
     }

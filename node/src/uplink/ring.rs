@@ -51,6 +51,15 @@ impl Ring {
         gone
     }
 
+    /// Keeps a frame that was here before, in its place. Nothing has to go for it: whoever reads frames back does so while there is
+    /// room.
+    pub(super) fn put_back(&mut self, content: Arc<Content>, pin: Pin) {
+        let Err(at) = self.frames.binary_search_by_key(&content.tick, |kept| kept.content.tick) else { return };
+        let bytes = bytes_of(&content);
+        self.bytes += bytes;
+        self.frames.insert(at, Kept { content, pin, offered_on: 0, bytes });
+    }
+
     /// The frame of one second.
     pub(super) fn get(&self, tick: u32) -> Option<&Kept> {
         self.position(tick).map(|at| &self.frames[at])

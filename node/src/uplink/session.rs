@@ -1,13 +1,14 @@
 //! The state machine of an uplink: messages and time in, actions out. No socket, no clock, no task.
 //!
 //! What it guarantees:
-//! - every frame cut is acknowledged, kept in the ring, counted as lost, or left on the disk for the next start;
+//! - every frame cut is acknowledged, kept in the ring or on the disk, counted as lost, or left on the disk for the next start;
 //! - a frame's pin is the first writer it was offered to and never changes;
 //! - a refusal is no progress, and costs a frame only when no aggregator would take it;
 //! - on a new link every unacknowledged frame is offered again, the live one first;
 //! - at most [`OFFER_WINDOW`] frames are in flight, of which [`BACKLOG_WINDOW`] may be old ones.
 
 mod answers;
+mod aside;
 mod types;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -24,8 +25,9 @@ use super::{
     pin::Pin,
     ring::{Kept, Ring},
     route::Route,
-    spool::Change,
+    spool::{Answer, Change},
 };
+use aside::{Aside, Gate};
 pub(super) use types::{Action, Before, Event, Settings, Taker, Totals};
 
 /// Old frames in flight: the rest of the window is kept free for live ones, which never wait behind a backlog.
@@ -74,6 +76,10 @@ pub(super) struct UplinkSession {
     settings: Settings,
     route: Route,
     ring: Ring,
+    /// What it has no room for.
+    aside: Aside,
+    /// Of the last link that said so.
+    gate: Option<Gate>,
     encoder: Encoder,
     phase: Phase,
     links: u32,
@@ -108,6 +114,7 @@ pub(super) struct UplinkSession {
 impl UplinkSession {
     pub(super) fn new(mut settings: Settings) -> Self {
         let kept = std::mem::take(&mut settings.before.kept);
+        let aside = Aside::of(std::mem::take(&mut settings.before.aside));
         let mut session = Self {
             route: Route::new(settings.seeds.clone(), settings.seed),
             ring: Ring::new(settings.ring_frames, settings.ring_bytes),
@@ -128,7 +135,9 @@ impl UplinkSession {
             faults: Vec::new(),
             stopping: None,
             continues: false,
-            totals: Totals::default(),
+            totals: Totals { recovered: aside.len() as u64, ..Totals::default() },
+            aside,
+            gate: None,
             actions: VecDeque::new(),
             settings,
         };
@@ -160,8 +169,7 @@ impl UplinkSession {
 
     fn keep(&mut self, content: Arc<Content>, pin: Pin) {
         for gone in self.ring.push(content, pin) {
-            self.removed(&gone);
-            self.lose(gone.content.tick, LossReason::RingFull, "no aggregator acknowledged it in time");
+            self.put_aside(&gone);
         }
     }
 
@@ -178,14 +186,20 @@ impl UplinkSession {
             return;
         }
         match response.body {
-            Some(ingest_response::Body::Accept(accept)) => self.accepted(&accept, now),
+            Some(ingest_response::Body::Accept(accept)) => self.accepted(&accept, now, wall),
             Some(ingest_response::Body::Redirect(redirect)) => self.redirected(&redirect, now),
-            Some(ingest_response::Body::Ack(ack)) => self.acknowledged(&ack, now),
+            Some(ingest_response::Body::Ack(ack)) => self.acknowledged(&ack, now, wall),
             Some(ingest_response::Body::KeyframeRequest(request)) => self.fresh_start(&request.reason, now),
             Some(ingest_response::Body::Refusal(refusal)) => self.refused(&refusal, now, wall),
             // A message of a later version.
             None => {}
         }
+        self.advance(now);
+    }
+
+    /// Takes what the disk says of frames that are on it alone.
+    pub(super) fn from_disk(&mut self, answer: Answer, now: Duration) {
+        self.disk_says(answer);
         self.advance(now);
     }
 
@@ -267,6 +281,7 @@ impl UplinkSession {
     pub(super) fn advance(&mut self, now: Duration) {
         self.run_deadlines(now);
         self.dial(now);
+        self.fetch();
         self.send(now);
         self.leave(now);
     }
@@ -433,6 +448,10 @@ impl UplinkSession {
         if !self.ring.is_empty() && now < until {
             return;
         }
+        // What is on the disk is safe there: a stop does not wait for it.
+        if until == Duration::MAX && self.is_fetching() {
+            return;
+        }
         match &self.phase {
             Phase::Open { link, .. } => {
                 let link = *link;
@@ -495,7 +514,9 @@ impl UplinkSession {
     }
 
     fn end(&mut self) {
-        let unacknowledged = self.ring.len();
+        let unacknowledged = self.ring.len() + self.aside.len();
+        self.totals.left += self.aside.len() as u64;
+        self.aside = Aside::default();
         while let Some(tick) = self.ring.newest() {
             self.ring.remove(tick);
             if self.settings.spooled {
@@ -510,10 +531,8 @@ impl UplinkSession {
 
     /// Keeps the window, and what is written down, in step with a frame that left the ring.
     fn removed(&mut self, kept: &Kept) {
-        self.spool(Change::Gone { tick: kept.content.tick });
-        if self.link() == Some(kept.offered_on) {
-            self.in_flight -= 1;
-        }
+        self.spool(Change::Gone { ticks: vec![kept.content.tick] });
+        self.left_ring(kept);
     }
 
     fn lose(&mut self, tick: u32, reason: LossReason, detail: &str) {

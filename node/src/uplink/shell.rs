@@ -21,7 +21,7 @@ use super::{
     Connected, LossReason, Uplink, UplinkStats,
     link::{Link, LinkEnd, LinkEvent},
     session::{Action, Event, UplinkSession},
-    spool::Writer,
+    spool::{Answer, Writer},
 };
 
 /// Messages of an aggregator that the session has not read. When full, the link waits and HTTP/2 stops the sender.
@@ -50,6 +50,7 @@ impl NotTakenCount {
 pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkStats {
     let span = tracing::info_span!("uplink", node = %uplink.settings.hello.node_id, stream = %uplink.stream_id);
     let (events, happened) = mpsc::channel(EVENTS_MAX);
+    let (spool, disk) = uplink.spool.unzip();
     let shell = Shell {
         session: UplinkSession::new(uplink.settings),
         security: uplink.security,
@@ -58,12 +59,12 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
         events,
         not_taken: uplink.not_taken,
         published: UplinkStats::default(),
-        spool: uplink.spool,
+        spool,
         stats: uplink.stats,
         lines: Lines::default(),
     };
     let replaced = uplink.replaced;
-    let from = Sources { offers: uplink.offers, collectors: uplink.collectors, happened, replaced };
+    let from = Sources { offers: uplink.offers, collectors: uplink.collectors, happened, disk, replaced };
     shell.run(from, uplink.after, shutdown).instrument(span).await
 }
 
@@ -72,6 +73,8 @@ struct Sources {
     offers: mpsc::Receiver<Arc<Content>>,
     collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
     happened: mpsc::Receiver<(u64, LinkEvent)>,
+    /// What is said of frames that are on the disk alone.
+    disk: Option<mpsc::Receiver<Answer>>,
     /// Another stream goes on for the node.
     replaced: Arc<AtomicBool>,
 }
@@ -96,7 +99,7 @@ impl Shell {
         after: Vec<watch::Receiver<UplinkStats>>,
         shutdown: CancellationToken,
     ) -> UplinkStats {
-        let Sources { mut offers, mut collectors, mut happened, replaced } = from;
+        let Sources { mut offers, mut collectors, mut happened, mut disk, replaced } = from;
         if let Some(collectors) = &mut collectors {
             collectors.mark_changed();
         }
@@ -107,6 +110,8 @@ impl Shell {
             self.execute();
             self.publish();
             if self.session.ended() {
+                // Nothing waits for it to be read.
+                drop(disk);
                 self.end_spool().await;
                 return self.published;
             }
@@ -140,6 +145,14 @@ impl Shell {
                     self.session.release(self.started.elapsed());
                 }
                 Some((link, event)) = happened.recv() => self.happened(link, event),
+                answer = said(&mut disk) => match answer {
+                    Some(answer) => self.session.from_disk(answer, self.started.elapsed()),
+                    // The thread is gone, and with it what only it can read.
+                    None => {
+                        disk = None;
+                        self.session.from_disk(Answer::AllLost, self.started.elapsed());
+                    }
+                },
                 () = sleep_until(deadline) => self.session.advance(self.started.elapsed()),
             }
         }
@@ -203,7 +216,7 @@ impl Shell {
             recovered: totals.recovered,
             cut: totals.cut + not_taken,
             acked: totals.acked,
-            unacked: self.session.ring().len() as u64,
+            unacked: (self.session.ring().len() + self.session.aside_len()) as u64,
             unacked_bytes: self.session.ring().bytes(),
             lost,
             left: totals.left,
@@ -331,6 +344,14 @@ async fn newest(
             collectors.changed().await.ok()?;
             Some(Arc::clone(&collectors.borrow_and_update()))
         }
+        None => std::future::pending().await,
+    }
+}
+
+/// What the disk says next; `None` when it says nothing more. Waits forever without one.
+async fn said(disk: &mut Option<mpsc::Receiver<Answer>>) -> Option<Answer> {
+    match disk {
+        Some(disk) => disk.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -9,10 +9,10 @@ use starling_proto::{
     v1,
 };
 
-use super::{Event, FRESH_START_PAUSE, LossReason, PATIENCE, Phase, Taker, UplinkSession, excerpt};
+use super::{Event, FRESH_START_PAUSE, Gate, LossReason, PATIENCE, Phase, Taker, UplinkSession, excerpt};
 
 impl UplinkSession {
-    pub(super) fn accepted(&mut self, accept: &v1::Accept, now: Duration) {
+    pub(super) fn accepted(&mut self, accept: &v1::Accept, now: Duration, wall: Duration) {
         let Phase::Opening { link, address, .. } = &self.phase else {
             return self.drop_link("it accepted twice", now);
         };
@@ -32,6 +32,7 @@ impl UplinkSession {
             self.report(Event::Renamed { name: excerpt(&accept.node_id) });
         }
         self.phase = Phase::Open { link, taker, since: now };
+        self.takes(Gate::of(accept.floor, accept.old_until, wall.as_secs() as u32));
         self.route.learn(&accept.ranked, &accept.known);
         self.encoder = Encoder::new();
         self.keyframe_grid = 0;
@@ -59,7 +60,8 @@ impl UplinkSession {
         self.phase = Phase::Resting { until: now };
     }
 
-    pub(super) fn acknowledged(&mut self, ack: &v1::Ack, now: Duration) {
+    pub(super) fn acknowledged(&mut self, ack: &v1::Ack, now: Duration, wall: Duration) {
+        self.takes(Gate::of(ack.floor, ack.old_until, wall.as_secs() as u32));
         let mut progress = false;
         for &tick in &ack.ticks {
             // What was never offered cannot be held by anyone.
@@ -67,6 +69,9 @@ impl UplinkSession {
                 && let Some(kept) = self.ring.remove(tick)
             {
                 self.removed(&kept);
+                self.totals.acked += 1;
+                progress = true;
+            } else if self.acknowledged_aside(tick) {
                 self.totals.acked += 1;
                 progress = true;
             }
@@ -92,9 +97,11 @@ impl UplinkSession {
         if self.ring.get(tick).is_none_or(|kept| !kept.pin.was_offered()) {
             return;
         }
+        if refusal.reason() == v1::RefusalReason::NotYet {
+            return self.not_yet(tick);
+        }
         let detail = excerpt(&refusal.detail);
         let reason = match refusal.reason() {
-            // What is kept here is never so old that its turn would come later: the aggregator's clock is ahead.
             v1::RefusalReason::TooLate | v1::RefusalReason::NotYet => LossReason::TooLate,
             v1::RefusalReason::TooEarly => LossReason::TooEarly,
             v1::RefusalReason::Invalid | v1::RefusalReason::Unspecified => LossReason::Invalid,

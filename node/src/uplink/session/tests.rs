@@ -10,7 +10,7 @@ use starling_proto::{
     series::{Sample, Series, Value},
 };
 
-use super::*;
+use super::{super::spool::ASIDE_MAX, *};
 
 /// The far end as the session sees it: executes actions, decodes every frame and checks what must always hold.
 struct Bench {
@@ -31,6 +31,10 @@ struct Bench {
     events: Vec<Event>,
     /// What is written down.
     disk: BTreeMap<u32, Pin>,
+    /// What of it is to be read back.
+    fetch: Option<Vec<u32>>,
+    /// What aggregators say they take by its age: from the one on, of the old up to the other.
+    gate: (u32, u32),
     /// Seconds of which a process that went on did not know to whom they were offered.
     unknown: BTreeSet<u32>,
     /// Cut by this process.
@@ -97,6 +101,8 @@ impl Bench {
             dialled: vec![],
             events: vec![],
             disk: BTreeMap::new(),
+            fetch: None,
+            gate: (0, 0),
             unknown: BTreeSet::new(),
             cut_here: 0,
             before: 0,
@@ -132,8 +138,10 @@ impl Bench {
 
     fn say(&mut self, body: ingest_response::Body) {
         let Some(link) = &mut self.link else { return };
-        if let ingest_response::Body::Accept(accept) = &body {
+        let mut body = body;
+        if let ingest_response::Body::Accept(accept) = &mut body {
             link.writer = WriterId::parse(&accept.writer_id).ok();
+            (accept.floor, accept.old_until) = self.gate;
         }
         if let ingest_response::Body::KeyframeRequest(_) = &body {
             link.in_flight.clear();
@@ -149,7 +157,20 @@ impl Bench {
         if let Some(link) = &mut self.link {
             link.in_flight.retain(|tick| !ticks.contains(tick));
         }
-        self.say(ingest_response::Body::Ack(v1::Ack { ticks, copies: 2, alone: false, ..v1::Ack::default() }));
+        let (floor, old_until) = self.gate;
+        self.say(ingest_response::Body::Ack(v1::Ack { ticks, copies: 2, alone: false, floor, old_until }));
+    }
+
+    /// The disk gives back what was asked for and `is_good`.
+    fn read_back(&mut self, is_good: impl Fn(u32) -> bool) {
+        let Some(ticks) = self.fetch.take() else { return };
+        let read = ticks.iter().filter(|&&tick| is_good(tick)).map(|tick| Arc::clone(&self.cut[tick])).collect();
+        self.session.from_disk(Answer::Read(read), self.now);
+        self.run();
+    }
+
+    fn unacknowledged(&self) -> usize {
+        self.session.ring().len() + self.session.aside_len()
     }
 
     fn refuse(&mut self, tick: u32, reason: v1::RefusalReason) {
@@ -183,11 +204,18 @@ impl Bench {
         }
         let totals = self.session.totals();
         let ended = totals.acked + totals.lost.total() + totals.left;
-        assert_eq!(totals.recovered + totals.cut, ended + self.session.ring().len() as u64, "conservation");
+        assert_eq!(totals.recovered + totals.cut, ended + self.unacknowledged() as u64, "conservation");
         assert_eq!(totals.cut, self.cut_here);
-        if self.session.settings.spooled && !self.session.ended() {
-            let kept = self.session.ring().iter().map(|kept| (kept.content.tick, kept.pin));
-            assert!(kept.eq(self.disk.iter().map(|(&tick, &pin)| (tick, pin))), "what is kept is written down");
+        // A comparison of hours at each second takes long.
+        if self.session.settings.spooled && !self.session.ended() && self.disk.len() < 3_000 {
+            let mut kept = self.session.aside.frames.clone();
+            let aside = kept.len();
+            kept.extend(self.session.ring().iter().map(|kept| (kept.content.tick, kept.pin)));
+            assert_eq!(kept.len(), aside + self.session.ring().len(), "it is kept here or there");
+            assert_eq!(kept, self.disk, "what is kept is written down");
+            assert!(aside <= ASIDE_MAX);
+            let asked = self.fetch.iter().flatten().copied().collect();
+            assert_eq!(self.session.aside.fetched, asked);
         }
     }
 
@@ -200,8 +228,12 @@ impl Bench {
         self.disk = self.disk.iter().map(pin).collect();
         self.unknown.extend(self.disk.iter().filter(|(_, pin)| **pin == Pin::Unknown).map(|(tick, _)| tick));
         let mut settings = self.session.settings.clone();
+        let in_memory = settings.ring_frames.min(self.disk.len());
+        let newest = self.disk.iter().skip(self.disk.len() - in_memory);
+        self.fetch = None;
         settings.before = Before {
-            kept: self.disk.iter().map(|(tick, &pin)| (pin, Arc::clone(&self.cut[tick]))).collect(),
+            kept: newest.map(|(tick, &pin)| (pin, Arc::clone(&self.cut[tick]))).collect(),
+            aside: self.disk.iter().take(self.disk.len() - in_memory).map(|(&tick, &pin)| (tick, pin)).collect(),
             last_tick: self.next_tick - 1,
             links: self.dialled.last().map_or(0, |(_, hello)| hello.session),
         };
@@ -244,7 +276,18 @@ impl Bench {
             Action::Spool(Change::Offered { tick, writer }) => {
                 assert!(self.disk.insert(tick, Pin::To(writer)).is_some(), "it is kept");
             }
-            Action::Spool(Change::Gone { tick }) => assert!(self.disk.remove(&tick).is_some(), "it was kept"),
+            Action::Spool(Change::Gone { ticks }) => {
+                assert!(ticks.iter().all(|tick| self.disk.remove(tick).is_some()), "it was kept");
+            }
+            Action::Spool(Change::Aside { tick }) => {
+                assert!(self.disk.contains_key(&tick), "it is on the disk");
+                if let Some(far) = &mut self.link {
+                    far.in_flight.remove(&tick);
+                }
+            }
+            Action::Spool(Change::Fetch { ticks }) => {
+                assert!(self.fetch.replace(ticks).is_none(), "one at a time");
+            }
             Action::Spool(Change::Ended) => {}
             Action::Report(event) => {
                 if let Event::Lost { tick, .. } = &event {
@@ -303,6 +346,9 @@ enum Step {
     Break,
     OldLink,
     Kill(bool),
+    Gate(u32, u32),
+    Disk(u32),
+    AllLost,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -318,6 +364,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Break),
         1 => Just(Step::OldLink),
         1 => any::<bool>().prop_map(Step::Kill),
+        1 => (0u32..5, 0u32..40).prop_map(|(up, until)| Step::Gate(up, until)),
+        3 => (1u32..9).prop_map(Step::Disk),
+        1 => Just(Step::AllLost),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -347,6 +396,11 @@ fn take_step(bench: &mut Bench, step: Step) {
         Step::Refuse(n, reason, fresh) => {
             if let Some(&tick) = bench.in_flight().get(n) {
                 let late_or_early = (1..=2).contains(&reason);
+                if reason == v1::RefusalReason::NotYet as i32
+                    && let Some(link) = &mut bench.link
+                {
+                    link.in_flight.remove(&tick);
+                }
                 let (lost, open) = (bench.session.totals().lost.total(), bench.session.taker().is_some());
                 if fresh {
                     bench.clock_is_right();
@@ -367,6 +421,22 @@ fn take_step(bench: &mut Bench, step: Step) {
             }
         }
         Step::Break => bench.cut_link(),
+        Step::Gate(up, until) => {
+            let floor = bench.gate.0.max(990) + up;
+            bench.gate = (floor, if until == 0 { 0 } else { floor + until });
+            bench.ack(vec![]);
+            assert!(bench.session.aside.frames.keys().all(|&tick| bench.session.taker().is_none() || tick >= floor));
+        }
+        // One in `bad` cannot be read.
+        Step::Disk(bad) => bench.read_back(|tick| bad < 6 || tick % bad > 0),
+        Step::AllLost => {
+            if bench.session.settings.spooled {
+                bench.fetch = None;
+                bench.session.from_disk(Answer::AllLost, bench.now);
+                bench.run();
+                assert_eq!(bench.session.aside_len(), 0);
+            }
+        }
         Step::Kill(is_behind) => {
             if bench.session.settings.spooled {
                 bench.kill(is_behind);
@@ -390,12 +460,14 @@ fn take_step(bench: &mut Bench, step: Step) {
 /// Time passes and every aggregator answers, until nothing is unacknowledged.
 fn heal(bench: &mut Bench) {
     for _ in 0..1000 {
-        if bench.session.ring().is_empty() {
+        if bench.unacknowledged() == 0 {
             return;
         }
+        bench.gate.1 = u32::MAX;
+        bench.read_back(|_| true);
         if bench.session.taker().is_some() {
             let ticks = bench.in_flight();
-            assert!(!ticks.is_empty(), "an open link with an empty window offers what is kept");
+            assert!(!ticks.is_empty() || bench.session.ring().is_empty(), "an open link offers what is kept");
             bench.ack(ticks);
         } else if bench.link.is_some() {
             bench.say(accept(9));
@@ -842,4 +914,126 @@ fn a_name_that_another_machine_holds_is_asked_for_again_later_and_nothing_is_los
     assert!(bench.events.contains(&Event::Renamed { name: "n1.0a0b0c0d".into() }));
     bench.ack(vec![tick]);
     assert_eq!((bench.session.totals().acked, bench.session.trouble()), (1, None));
+}
+
+/// An outage of `seconds`, with room for 900 in memory; nobody is connected at its end.
+fn after_an_outage_of(seconds: usize) -> Bench {
+    let mut bench = Bench::new(Settings { spooled: true, ..settings(&["a:1"], RING as usize) });
+    for _ in 0..seconds {
+        bench.cut();
+    }
+    assert_eq!((bench.session.ring().len(), bench.session.aside_len()), (900, seconds - 900));
+    bench.clock_is_right();
+    bench
+}
+
+#[test]
+fn what_all_aggregators_were_away_for_is_handed_over_in_its_turn() {
+    let mut bench = after_an_outage_of(3 * 3_600);
+    let newest = bench.next_tick - 1;
+    bench.gate = (1000, 0);
+    bench.say(accept(1));
+    assert_eq!(bench.sent()[0], newest);
+    while !bench.session.ring().is_empty() {
+        let ticks = bench.in_flight();
+        bench.ack(ticks);
+        bench.read_back(|_| true);
+    }
+    let oldest_recent = newest - (LATE_WINDOW - EARLY_SECONDS);
+    assert_eq!(
+        bench.disk.last_key_value().map(|(&tick, _)| tick),
+        Some(oldest_recent - 1),
+        "what any aggregator takes"
+    );
+    assert_eq!(bench.fetch, None, "the rest waits for its turn");
+
+    bench.gate = (1000, 1300);
+    bench.ack(vec![]);
+    bench.read_back(|_| true);
+    let (oldest, newest_sent) = (bench.in_flight()[0], *bench.in_flight().last().expect("some"));
+    assert!((1000..1060).contains(&oldest) && newest_sent < 1060, "the oldest first, {oldest} to {newest_sent}");
+    // The floor follows, and live frames go on.
+    let mut seconds = 0;
+    while bench.unacknowledged() > 0 {
+        seconds += 1;
+        assert!(seconds < 2_000, "{} left at {:?}", bench.unacknowledged(), bench.gate);
+        bench.cut();
+        assert_eq!(bench.sent().last(), bench.session.ring().newest().as_ref(), "the live one at once");
+        let oldest = bench.disk.keys().next().copied().unwrap_or(u32::MAX);
+        bench.gate = ((bench.gate.0 + 10).min(oldest), (bench.gate.0 + 310).min(newest));
+        let ticks = bench.in_flight();
+        bench.ack(ticks);
+        bench.read_back(|_| true);
+        bench.pass(Duration::from_secs(1));
+    }
+    let totals = bench.session.totals();
+    assert_eq!((totals.acked, totals.lost.total()), (3 * 3_600 + seconds, 0));
+    assert!(bench.disk.is_empty());
+}
+
+#[test]
+fn what_somebody_has_forgotten_is_lost_and_said_so() {
+    let mut bench = after_an_outage_of(2_000);
+    // The cluster was not away: its floor follows the clock.
+    let (newest, floor) = (bench.next_tick - 1, bench.next_tick - 1 - LATE_WINDOW);
+    bench.gate = (floor, 0);
+    bench.say(accept(1));
+    assert_eq!(bench.session.totals().lost.get(LossReason::TooLate), u64::from(floor - 1000));
+    for _ in 0..200 {
+        let ticks = bench.in_flight();
+        bench.ack(ticks);
+        bench.read_back(|_| true);
+    }
+    let kept: Vec<u32> = bench.disk.keys().copied().collect();
+    assert_eq!(kept, (floor..=newest - LATE_WINDOW + EARLY_SECONDS - 1).collect::<Vec<_>>(), "clocks may differ");
+    bench.gate = (newest, 0);
+    bench.ack(vec![]);
+    assert_eq!(bench.unacknowledged(), 0);
+}
+
+#[test]
+fn a_second_whose_turn_has_not_come_waits_on_the_disk() {
+    let mut bench = after_an_outage_of(2_000);
+    bench.gate = (1000, 1100);
+    bench.say(accept(1));
+    while bench.in_flight().iter().all(|&tick| tick > 1100) {
+        let ticks = bench.in_flight();
+        bench.ack(ticks);
+        bench.read_back(|_| true);
+    }
+    let (tick, left) = (bench.in_flight()[5], bench.unacknowledged());
+    bench.refuse(tick, v1::RefusalReason::NotYet);
+    assert_eq!((bench.unacknowledged(), bench.session.totals().lost.total()), (left, 0));
+    assert!(bench.session.ring().get(tick).is_none() && bench.disk[&tick] == Pin::To(writer(1)));
+    heal(&mut bench);
+    assert_eq!((bench.session.totals().acked, bench.session.totals().lost.total()), (2_000, 0));
+}
+
+#[test]
+fn what_the_disk_does_not_give_back_is_counted() {
+    let mut bench = after_an_outage_of(1_500);
+    bench.gate = (1000, 0);
+    bench.session.from_disk(Answer::Lost(vec![1000, 1001, 7]), bench.now);
+    bench.run();
+    bench.say(accept(1));
+    while bench.fetch.is_none() {
+        let ticks = bench.in_flight();
+        bench.ack(ticks);
+    }
+    bench.read_back(|tick| tick != 1599 - 3);
+    heal(&mut bench);
+    let totals = bench.session.totals();
+    assert_eq!((totals.acked, totals.lost.get(LossReason::Unreadable), totals.lost.total()), (1_497, 3, 3));
+}
+
+#[test]
+fn six_hours_are_kept() {
+    let mut bench = after_an_outage_of(ASIDE_MAX + 900);
+    bench.cut();
+    assert_eq!((bench.session.aside_len(), bench.session.totals().lost.get(LossReason::RingFull)), (ASIDE_MAX, 1));
+    bench.session.stop(bench.now);
+    bench.run();
+    bench.pass(Duration::from_secs(10));
+    assert!(bench.session.ended());
+    assert_eq!(bench.session.totals().left, ASIDE_MAX as u64 + 900);
 }

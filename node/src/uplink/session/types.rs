@@ -1,6 +1,6 @@
 //! What goes into a session and what comes out of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use starling_proto::{
     frame::Content,
@@ -77,6 +77,8 @@ pub(in crate::uplink) struct Settings {
 pub(in crate::uplink) struct Before {
     /// Its frames, the oldest first.
     pub(in crate::uplink) kept: Vec<(Pin, Arc<Content>)>,
+    /// Older ones, which are on the disk alone.
+    pub(in crate::uplink) aside: BTreeMap<u32, Pin>,
     /// The newest second of it; 0 for none.
     pub(in crate::uplink) last_tick: u32,
     /// No link of it that was made before has a higher number.

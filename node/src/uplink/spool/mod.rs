@@ -1,7 +1,9 @@
 //! Frames that nobody has acknowledged, on the disk: whatever ends the daemon, the next start hands them over.
 //!
 //! One folder for each node, in it one for each stream with its segments (`record` has their bytes). The ring of the uplink
-//! stays what is sent from; a thread writes down what happens to it (`writer`). A start reads what is there ([`open`]):
+//! stays what is sent from; a thread writes down what happens to it (`writer`). What the ring has no room for is put aside: it is
+//! on the disk alone, at most [`ASIDE_MAX`] frames of it, and is read back when an aggregator takes it. A start reads what is
+//! there ([`open`]):
 //!
 //! - the newest stream goes on, when the machine has not been started anew and nothing is damaged: then every second that
 //!   was cut in it is known;
@@ -23,13 +25,18 @@ use std::{
 
 use starling_proto::ids::{NodeId, StreamId};
 
-pub(super) use files::Change;
+pub(super) use files::{Aside, Change};
 pub(super) use record::Head;
 pub(crate) use recover::Former;
 use recover::Reader;
-pub(super) use writer::Writer;
+pub(super) use writer::{Answer, Writer};
 
-/// Most that is read of one stream at a start: several times what a ring holds. What is longer was not written by a daemon.
+/// Frames of one stream that are kept on the disk alone: six hours, as much as aggregators make up for. Of more the oldest go.
+pub(super) const ASIDE_MAX: usize = 6 * 3_600;
+/// Bytes that one stream may take on the disk: some 3 kB a frame, twice what a host with 700 series needs. Of more the oldest
+/// segment goes.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most that is read of one stream at a start. What is longer was not written by a daemon.
 const STREAM_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Streams that are handed over at a start, the newest; a step of the clock begins one, and so does a start of the machine.
 const STREAMS_MAX: usize = 3;
@@ -89,7 +96,7 @@ impl Spool {
         }
         streams.sort_by_key(|former| former.last_tick);
         found.current = streams.pop_if(|newest| newest.goes_on(boot, now));
-        for nothing in streams.extract_if(.., |former| former.kept.is_empty()) {
+        for nothing in streams.extract_if(.., |former| former.len() == 0) {
             fs::remove_dir_all(spool.of(nothing.head.stream))?;
         }
         let too_many = streams.len().saturating_sub(STREAMS_MAX);
@@ -110,8 +117,10 @@ impl Spool {
 /// What stands in the folder of a stream; `None` when nothing there can be read.
 fn read(folder: &Path) -> Option<Former> {
     let mut reader = Reader::default();
-    files::each(folder, STREAM_BYTES_MAX, |bytes| reader.segment(bytes)).ok()?;
-    reader.end()
+    files::each(folder, STREAM_BYTES_MAX, |number, bytes| reader.segment(number, bytes)).ok()?;
+    let mut former = reader.end()?;
+    former.ended |= files::is_cut_short(folder);
+    Some(former)
 }
 
 #[cfg(test)]

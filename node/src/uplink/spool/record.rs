@@ -4,17 +4,19 @@
 //! segment  records, one after the other; the first is a head
 //! record   2 bytes mark, u32 length of what follows the checksum, u32 CRC-32 of that, 1 byte kind, content
 //! head     kind 0: 1 byte form, 16 bytes stream, 16 bytes boot, name of the node
-//! frame    kind 1: protocol buffers of a frame that can be decoded alone; its pin is that of records that follow
+//! frame    kind 1: protocol buffers of a frame; its pin is that of records that follow
 //! offered  kind 2: 16 bytes writer, then u32 ticks
 //! gone     kind 3: u32 ticks that need not be kept any more
 //! ended    kind 4: nothing; the stream has said that it ends
 //! ```
-//! Numbers are little-endian. Each record can be read without any other but the head: one that is damaged costs itself.
+//! Numbers are little-endian. The first frame of a segment and every 60th after it have all their names and can be read alone; one
+//! between them needs those since then, which makes it a tenth as long. So a record that is damaged costs itself and, if it
+//! is a frame, at most a minute.
 
 use bytes::{Buf as _, BufMut as _};
 use prost::Message as _;
 use starling_proto::{
-    frame::{Content, Decoder, Encoder},
+    frame::{Content, Decoder, Encoder, FrameError},
     ids::{NodeId, StreamId, WriterId},
     interner::Interner,
     limits::MESSAGE_BYTES_MAX,
@@ -24,8 +26,12 @@ use starling_proto::{
 const MARK: [u8; 2] = [0xb5, 0x5a];
 /// Bytes before the kind.
 const BEFORE: usize = MARK.len() + 4 + 4;
+/// The kind of a frame.
+const FRAME: u8 = 1;
 /// Of the head: other forms are of another version.
 const FORM: u8 = 1;
+/// Frames from one that can be read alone to the next: a minute.
+const ALONE_EVERY: u32 = 60;
 /// A frame with all its names is the first one of a stream, which is at most [`MESSAGE_BYTES_MAX`] long.
 const RECORD_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
@@ -50,16 +56,6 @@ pub(super) enum Record {
     Ended,
 }
 
-/// What stands in a segment.
-#[derive(Debug, Default)]
-pub(super) struct Read {
-    pub(super) records: Vec<Record>,
-    /// Stretches of bytes that are no record, those at the end not counted: half a record is what a crash leaves.
-    pub(super) damaged: u32,
-    /// Bytes of the end that are no whole record.
-    pub(super) torn: usize,
-}
-
 /// Appends a record.
 fn put(out: &mut Vec<u8>, kind: u8, content: impl FnOnce(&mut Vec<u8>)) {
     let from = out.len();
@@ -82,14 +78,27 @@ pub(super) fn put_head(out: &mut Vec<u8>, head: &Head) {
     });
 }
 
-/// Appends a frame with all its names, so that it can be read alone.
-pub(super) fn put_frame(out: &mut Vec<u8>, content: &Content) {
-    let frame = Encoder::new().encode(content, None, true);
-    put(out, 1, |out| {
-        out.reserve(frame.encoded_len());
-        // Into a vector there is always room.
-        let _ = frame.encode(out);
-    });
+/// The frames of one segment.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    encoder: Encoder,
+    since_alone: u32,
+}
+
+impl Frames {
+    /// Appends the next one.
+    pub(super) fn put(&mut self, out: &mut Vec<u8>, content: &Content) {
+        if self.since_alone >= ALONE_EVERY {
+            *self = Self::default();
+        }
+        self.since_alone += 1;
+        let frame = self.encoder.encode(content, None, false);
+        put(out, FRAME, |out| {
+            out.reserve(frame.encoded_len());
+            // Into a vector there is always room.
+            let _ = frame.encode(out);
+        });
+    }
 }
 
 pub(super) fn put_offered(out: &mut Vec<u8>, writer: WriterId, ticks: &[u32]) {
@@ -107,14 +116,20 @@ pub(super) fn put_ended(out: &mut Vec<u8>) {
     put(out, 4, |_| {});
 }
 
-/// Reads a segment, whose frames share `names`. Allocates in proportion to its bytes.
-pub(super) fn read(bytes: &[u8], names: &Interner) -> Read {
-    let (mut read, mut at, mut bad_from) = (Read::default(), 0, None);
+/// Gives the records of a segment one after the other; its frames share `names`. Allocates in proportion to its bytes.
+///
+/// Returns how many are damaged, stretches of bytes that are no record counted as one, and the bytes of the end that are no
+/// whole record: half a record is what a crash leaves.
+pub(super) fn each(bytes: &[u8], names: &Interner, mut take: impl FnMut(Record)) -> (u32, usize) {
+    let (mut decoder, mut damaged, mut at, mut bad_from) = (Decoder::new(), 0, 0, None);
     while at < bytes.len() {
-        match record(&bytes[at..], names) {
-            Some((record, length)) => {
-                read.damaged += u32::from(bad_from.take().is_some());
-                read.records.extend(record);
+        match record(&bytes[at..]) {
+            Some((kind, body, length)) => {
+                damaged += u32::from(bad_from.take().is_some());
+                match content(kind, body, &mut decoder, names) {
+                    Ok(record) => record.into_iter().for_each(&mut take),
+                    Err(FrameLost) => damaged += 1,
+                }
                 at += length;
             }
             None => {
@@ -123,12 +138,11 @@ pub(super) fn read(bytes: &[u8], names: &Interner) -> Read {
             }
         }
     }
-    read.torn = bad_from.map_or(0, |from| bytes.len() - from);
-    read
+    (damaged, bad_from.map_or(0, |from| bytes.len() - from))
 }
 
-/// The record at the start of some bytes, `None` inside for what is whole and not understood, with its length.
-fn record(bytes: &[u8], names: &Interner) -> Option<(Option<Record>, usize)> {
+/// The kind and content of the record at the start of some bytes, and its length in all.
+fn record(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let mut rest = bytes.strip_prefix(&MARK)?;
     if rest.len() < BEFORE - MARK.len() {
         return None;
@@ -138,11 +152,26 @@ fn record(bytes: &[u8], names: &Interner) -> Option<(Option<Record>, usize)> {
         return None;
     }
     let body = rest.get(..length)?;
-    (crc32fast::hash(body) == sum).then(|| (content(body[0], &body[1..], names), BEFORE + length))
+    (crc32fast::hash(body) == sum).then(|| (body[0], &body[1..], BEFORE + length))
 }
 
+/// A frame whose bytes are whole and that cannot be read, since one before it is damaged.
+struct FrameLost;
+
 /// What a record of `kind` says; `None` for one of a later version, or of a program with a fault.
-fn content(kind: u8, body: &[u8], names: &Interner) -> Option<Record> {
+fn content(kind: u8, body: &[u8], decoder: &mut Decoder, names: &Interner) -> Result<Option<Record>, FrameLost> {
+    if kind == FRAME {
+        let Ok(frame) = v1::Frame::decode(body) else { return Ok(None) };
+        return match decoder.decode(&frame, names) {
+            Ok(decoded) => Ok(Some(Record::Frame(decoded.second.content()))),
+            Err(FrameError::NeedKeyframe { .. }) => Err(FrameLost),
+            Err(_) => Ok(None),
+        };
+    }
+    Ok(other(kind, body))
+}
+
+fn other(kind: u8, body: &[u8]) -> Option<Record> {
     match kind {
         0 => {
             let (&form, rest) = body.split_first()?;
@@ -151,11 +180,6 @@ fn content(kind: u8, body: &[u8], names: &Interner) -> Option<Record> {
             let node = NodeId::parse(std::str::from_utf8(node).ok()?).ok()?;
             let head = Head { stream: StreamId::parse(stream).ok()?, boot: boot.try_into().ok()?, node };
             (form == FORM).then_some(Record::Head(head))
-        }
-        1 => {
-            let frame = v1::Frame::decode(body).ok()?;
-            let decoded = Decoder::new().decode(&frame, names).ok()?;
-            Some(Record::Frame(decoded.second.content()))
         }
         2 => {
             let (writer, ticks) = body.split_at_checked(16)?;
@@ -200,15 +224,28 @@ mod tests {
         Content { tick, samples: vec![durations, opened, gauge], dropped: tick % 3 }
     }
 
+    #[derive(Debug, Default)]
+    struct Read {
+        records: Vec<Record>,
+        damaged: u32,
+        torn: usize,
+    }
+
+    fn read(bytes: &[u8]) -> Read {
+        let mut records = Vec::new();
+        let (damaged, torn) = each(bytes, &Interner::default(), |record| records.push(record));
+        Read { records, damaged, torn }
+    }
+
     /// Records of every kind, and where each begins.
     fn segment() -> (Vec<Record>, Vec<u8>, Vec<usize>) {
         let writer = WriterId::new([4; 16]);
-        let (mut bytes, mut begins) = (Vec::new(), Vec::new());
+        let (mut bytes, mut begins, mut frames) = (Vec::new(), Vec::new(), Frames::default());
         begins.push(bytes.len());
         put_head(&mut bytes, &head());
         for tick in [100, 101] {
             begins.push(bytes.len());
-            put_frame(&mut bytes, &second(tick));
+            frames.put(&mut bytes, &second(tick));
         }
         begins.push(bytes.len());
         put_offered(&mut bytes, writer, &[100, 101]);
@@ -228,19 +265,22 @@ mod tests {
         (records, bytes, begins)
     }
 
-    #[test]
-    fn what_was_written_is_read() {
-        let (records, bytes, _) = segment();
-        let read = read(&bytes, &Interner::default());
-        assert_eq!((read.damaged, read.torn), (0, 0));
-        // The order of samples is that of the two parts of a frame.
-        let sorted = |record: Record| match record {
+    /// The order of samples is that of the two parts of a frame.
+    fn sorted(record: Record) -> Record {
+        match record {
             Record::Frame(mut content) => {
                 content.samples.sort_by(|a, b| a.series.cmp(&b.series));
                 Record::Frame(content)
             }
             other => other,
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let (records, bytes, _) = segment();
+        let read = read(&bytes);
+        assert_eq!((read.damaged, read.torn), (0, 0));
         let read: Vec<_> = read.records.into_iter().map(sorted).collect();
         assert_eq!(read, records.into_iter().map(sorted).collect::<Vec<_>>());
     }
@@ -249,7 +289,7 @@ mod tests {
     fn a_torn_end_costs_the_record_that_was_torn() {
         let (_, bytes, begins) = segment();
         for length in 0..bytes.len() {
-            let read = read(&bytes[..length], &Interner::default());
+            let read = read(&bytes[..length]);
             let whole = begins.iter().filter(|&&end| end > 0 && end <= length).count();
             assert_eq!((read.records.len(), read.damaged), (whole, 0), "{length} bytes");
             assert_eq!(read.torn, length - begins.iter().rev().find(|&&end| end <= length).unwrap(), "{length} bytes");
@@ -257,16 +297,33 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_costs_the_record_it_stands_in() {
+    fn a_flipped_bit_costs_the_record_it_stands_in_and_the_frames_that_need_it() {
         let (records, bytes, begins) = segment();
         for at in 0..bytes.len() {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1 << (at % 8);
-            let read = read(&bytes, &Interner::default());
-            assert_eq!(read.records.len(), records.len() - 1, "byte {at}");
+            let read = read(&bytes);
+            // The second frame cannot be read without the first.
+            let lost = 1 + usize::from((begins[1]..begins[2]).contains(&at));
+            assert_eq!(read.records.len(), records.len() - lost, "byte {at}");
             let last = at >= begins[begins.len() - 2];
             assert_eq!((read.damaged > 0, read.torn > 0), (!last, last), "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_minute_can_be_read_alone() {
+        let (mut bytes, mut frames, mut begins) = (Vec::new(), Frames::default(), Vec::new());
+        for tick in 0..150 {
+            begins.push(bytes.len());
+            frames.put(&mut bytes, &second(tick));
+        }
+        let length = |nth: usize| begins[nth + 1] - begins[nth];
+        assert!(length(0) > 2 * length(1) && length(60) > 2 * length(61), "{begins:?}");
+        bytes[begins[30] + BEFORE + 3] ^= 1;
+        let read = read(&bytes);
+        assert_eq!((read.records.len(), read.damaged), (120, 30));
+        assert_eq!(sorted(read.records[30].clone()), sorted(Record::Frame(second(60))));
     }
 
     proptest! {
@@ -276,7 +333,7 @@ mod tests {
             after in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let (records, segment, _) = segment();
-            let read = read(&[&before[..], &segment, &after].concat(), &Interner::default());
+            let read = read(&[&before[..], &segment, &after].concat());
             prop_assert_eq!(read.records.len(), records.len());
         }
     }

@@ -1,28 +1,34 @@
 //! What the segments of one stream say, all together.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use starling_proto::{frame::Content, interner::Interner, limits::RING};
 
 use super::{
     super::pin::Pin,
+    files::Aside,
     record::{self, Head, Record},
 };
 
-/// Frames that are taken of one stream, the newest: what a ring holds.
+/// Frames that are taken into memory of one stream, the newest: what a ring holds. Others stay aside.
 const KEPT_MAX: usize = RING as usize;
 
 /// A stream of a process before.
 #[derive(Debug)]
 pub(crate) struct Former {
     pub(in crate::uplink) head: Head,
-    /// What nobody has acknowledged, by second.
+    /// What nobody has acknowledged, by second: the newest of it.
     pub(in crate::uplink) kept: BTreeMap<u32, (Pin, Arc<Content>)>,
+    /// The rest, which stays on the disk.
+    pub(in crate::uplink) aside: Aside,
     /// The newest second that stands there, acknowledged or not.
     pub(crate) last_tick: u32,
     /// It has said that it ends.
     pub(in crate::uplink) ended: bool,
-    /// Records that cannot be read, and frames for which there is no room.
+    /// Records that cannot be read.
     pub(in crate::uplink) damaged: u32,
 }
 
@@ -32,6 +38,9 @@ pub(super) struct Reader {
     head: Option<Head>,
     kept: BTreeMap<u32, (Pin, Arc<Content>)>,
     offered: BTreeMap<u32, Pin>,
+    /// Where every frame stands that was read, wanted or not.
+    places: BTreeMap<u32, u64>,
+    gone: BTreeSet<u32>,
     last_tick: u32,
     ended: bool,
     damaged: u32,
@@ -41,21 +50,23 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Reads the next segment.
-    pub(super) fn segment(&mut self, bytes: &[u8]) {
-        let read = record::read(bytes, &self.names);
-        self.damaged += read.damaged;
-        read.records.into_iter().for_each(|record| self.take(record));
+    pub(super) fn segment(&mut self, number: u64, bytes: &[u8]) {
+        let names = std::mem::take(&mut self.names);
+        let (damaged, _) = record::each(bytes, &names, |record| self.take(number, record));
+        self.damaged += damaged;
+        self.names = names;
     }
 
-    fn take(&mut self, record: Record) {
+    fn take(&mut self, segment: u64, record: Record) {
         match record {
             Record::Head(found) => drop(self.head.get_or_insert(found)),
             Record::Frame(content) => {
                 self.last_tick = self.last_tick.max(content.tick);
+                self.places.insert(content.tick, segment);
+                self.gone.remove(&content.tick);
                 self.kept.insert(content.tick, (Pin::Unknown, Arc::new(content)));
                 if self.kept.len() > KEPT_MAX {
                     self.kept.pop_first();
-                    self.damaged += 1;
                 }
             }
             Record::Offered { writer, ticks } => {
@@ -67,6 +78,7 @@ impl Reader {
                 for tick in ticks {
                     self.last_tick = self.last_tick.max(tick);
                     self.kept.remove(&tick);
+                    self.gone.insert(tick);
                 }
             }
             Record::Ended => self.ended = true,
@@ -75,19 +87,29 @@ impl Reader {
 
     /// What they say; `None` when none says whose they are.
     pub(super) fn end(self) -> Option<Former> {
-        let Self { head, mut kept, offered, last_tick, ended, damaged, names: _ } = self;
+        let Self { head, mut kept, offered, mut places, gone, last_tick, ended, damaged, names: _ } = self;
         // Without its record it may have been offered all the same: that was lost with the power, or not written yet.
-        for (tick, (pin, _)) in &mut kept {
-            *pin = offered.get(tick).copied().unwrap_or(Pin::Unknown);
+        let pin = |tick: u32| offered.get(&tick).copied().unwrap_or(Pin::Unknown);
+        for (&tick, (kept, _)) in &mut kept {
+            *kept = pin(tick);
         }
-        Some(Former { head: head?, kept, last_tick, ended, damaged })
+        places.retain(|tick, _| !kept.contains_key(tick));
+        let unwanted = places.extract_if(.., |tick, _| gone.contains(tick)).collect();
+        let frames = places.into_iter().map(|(tick, place)| (tick, (pin(tick), place))).collect();
+        let aside = Aside { frames, unwanted };
+        Some(Former { head: head?, kept, aside, last_tick, ended, damaged })
     }
 }
 
 impl Former {
     /// Frames that nobody has acknowledged.
     pub(crate) fn len(&self) -> usize {
-        self.kept.len()
+        self.kept.len() + self.aside.frames.len()
+    }
+
+    /// Frames that stay on the disk, by second, and whose they are.
+    pub(in crate::uplink) fn aside(&self) -> BTreeMap<u32, Pin> {
+        self.aside.frames.iter().map(|(&tick, &(pin, _))| (tick, pin)).collect()
     }
 
     /// Whether the process that reads this may go on with the stream: it knows every second that was ever cut in it, and

@@ -91,7 +91,7 @@ proptest! {
     fn what_was_kept_is_found_whenever_the_process_ends(steps in proptest::collection::vec(step(), 1..120)) {
         let folder = tempfile::tempdir().unwrap();
         let stream = stream_of(folder.path(), 1);
-        let mut files = Files::begin(&stream, &head(1), &BTreeMap::new(), 0).unwrap();
+        let mut files = Files::begin(&stream, &head(1), (&BTreeMap::new(), &Aside::default()), 0).unwrap();
         let mut model: BTreeMap<u32, Pin> = BTreeMap::new();
         let mut last = 0;
         for step in steps {
@@ -109,7 +109,7 @@ proptest! {
                 }
                 Step::Gone { nth: n } => {
                     let Some(tick) = nth(n) else { continue };
-                    files.write(&[Change::Gone { tick }]).unwrap();
+                    files.write(&[Change::Gone { ticks: vec![tick] }]).unwrap();
                     model.remove(&tick);
                 }
                 Step::Killed => {
@@ -121,7 +121,7 @@ proptest! {
                     prop_assert_eq!(pins(&former), model.clone().into_iter().collect::<Vec<_>>());
                     prop_assert_eq!(former.last_tick, last, "whether it is kept or not");
                     let kept = |(tick, (pin, content)): (u32, (Pin, Arc<Content>))| (tick, Kept { content, pin });
-                    files = Files::begin(&stream, &head(1), &former.kept.into_iter().map(kept).collect(), last).unwrap();
+                    files = Files::begin(&stream, &head(1), (&former.kept.into_iter().map(kept).collect(), &former.aside), last).unwrap();
                 }
             }
         }
@@ -135,7 +135,8 @@ proptest! {
 fn a_stream_goes_on_only_where_every_second_of_it_is_known() {
     let write = |changes: &[Change]| {
         let folder = tempfile::tempdir().unwrap();
-        let mut files = Files::begin(&stream_of(folder.path(), 1), &head(1), &BTreeMap::new(), 0).unwrap();
+        let mut files =
+            Files::begin(&stream_of(folder.path(), 1), &head(1), (&BTreeMap::new(), &Aside::default()), 0).unwrap();
         files.write(changes).unwrap();
         folder
     };
@@ -169,25 +170,29 @@ fn a_stream_goes_on_only_where_every_second_of_it_is_known() {
     bytes[100] ^= 1;
     fs::write(&file, bytes).unwrap();
     let found = open(damaged.path());
-    assert_eq!((found.unreadable, found.current.is_none()), (1, true));
-    assert_eq!(pins(&found.former[0]), [(101, Pin::Unknown)]);
+    assert_eq!((found.unreadable, found.current.is_none()), (2, true), "the second one cannot be read without it");
 }
 
 #[test]
 fn streams_of_others_and_without_anything_are_not_handed_over() {
     let folder = tempfile::tempdir().unwrap();
     for stream in 1..=5 {
-        let mut files = Files::begin(&stream_of(folder.path(), stream), &head(stream), &BTreeMap::new(), 0).unwrap();
+        let mut files =
+            Files::begin(&stream_of(folder.path(), stream), &head(stream), (&BTreeMap::new(), &Aside::default()), 0)
+                .unwrap();
         files.write(&[Change::Cut(second(100 + u32::from(stream), 200)), Change::Ended]).unwrap();
     }
     // Nothing is kept of it.
-    let mut files = Files::begin(&stream_of(folder.path(), 6), &head(6), &BTreeMap::new(), 0).unwrap();
-    files.write(&[Change::Cut(second(90, 200)), Change::Gone { tick: 90 }, Change::Ended]).unwrap();
+    let mut files =
+        Files::begin(&stream_of(folder.path(), 6), &head(6), (&BTreeMap::new(), &Aside::default()), 0).unwrap();
+    files.write(&[Change::Cut(second(90, 200)), Change::Gone { ticks: vec![90] }, Change::Ended]).unwrap();
     // Not what its folder says, of another node, and no spool at all.
-    let mut files = Files::begin(&stream_of(folder.path(), 7), &head(8), &BTreeMap::new(), 0).unwrap();
+    let mut files =
+        Files::begin(&stream_of(folder.path(), 7), &head(8), (&BTreeMap::new(), &Aside::default()), 0).unwrap();
     files.write(&[Change::Cut(second(90, 200))]).unwrap();
     let other = Head { node: NodeId::parse("web-2").unwrap(), ..head(9) };
-    let mut files = Files::begin(&stream_of(folder.path(), 9), &other, &BTreeMap::new(), 0).unwrap();
+    let mut files =
+        Files::begin(&stream_of(folder.path(), 9), &other, (&BTreeMap::new(), &Aside::default()), 0).unwrap();
     files.write(&[Change::Cut(second(90, 200))]).unwrap();
     let foreign = folder.path().join("web-1/lost+found");
     fs::create_dir(&foreign).unwrap();
@@ -227,23 +232,23 @@ fn what_cannot_be_written_is_told_and_written_when_it_can_be() {
     let folder = tempfile::tempdir().unwrap();
     let stream = stream_of(folder.path(), 1);
     let before = [(second(99, 200), Pin::To(writer(1)))];
-    let spool = Writer::start(stream.clone(), head(1), (before.into_iter(), 99)).unwrap();
+    let (spool, _) = Writer::start(stream.clone(), head(1), (before.into_iter(), 99), Aside::default()).unwrap();
     spool.push(Change::Cut(second(100, 200)));
     until("it is written", || spool.health().bytes > 400);
     // Whatever is written from here on goes to a file that nobody finds, and the next segment cannot be made.
     fs::remove_dir_all(&stream).unwrap();
     fs::write(&stream, "in the way").unwrap();
-    (101..110).for_each(|tick| spool.push(Change::Cut(second(tick, 200_000))));
+    (101..450).for_each(|tick| spool.push(Change::Cut(second(tick, 200))));
     until("it is told", || spool.health().trouble.is_some());
     assert!(spool.health().trouble.unwrap().contains(&stream.display().to_string()));
-    spool.push(Change::Cut(second(110, 200)));
+    spool.push(Change::Cut(second(450, 200)));
     spool.push(Change::Offered { tick: 100, writer: writer(2) });
     fs::remove_file(&stream).unwrap();
     until("it is written again", || spool.health().trouble.is_none());
-    spool.push(Change::Gone { tick: 101 });
+    spool.push(Change::Gone { ticks: vec![101] });
     spool.end();
     let found = pins(&open(folder.path()).current.unwrap());
-    let wanted = (102..=110).map(|tick| (tick, Pin::Unknown));
+    let wanted = (102..=450).map(|tick| (tick, Pin::Unknown));
     let first = [(99, Pin::To(writer(1))), (100, Pin::To(writer(2)))];
     assert_eq!(found, first.into_iter().chain(wanted).collect::<Vec<_>>());
 }
@@ -252,10 +257,115 @@ fn what_cannot_be_written_is_told_and_written_when_it_can_be() {
 fn a_stream_that_ended_with_everything_acknowledged_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let stream = stream_of(folder.path(), 1);
-    let spool = Writer::start(stream.clone(), head(1), (std::iter::empty(), 0)).unwrap();
+    let (spool, _) = Writer::start(stream.clone(), head(1), (std::iter::empty(), 0), Aside::default()).unwrap();
     spool.push(Change::Cut(second(100, 200)));
-    spool.push(Change::Gone { tick: 100 });
+    spool.push(Change::Gone { ticks: vec![100] });
     spool.push(Change::Ended);
     spool.end();
     assert!(!stream.exists());
+}
+
+/// What a thread answers.
+fn answer(answers: &mut tokio::sync::mpsc::Receiver<Answer>) -> Answer {
+    answers.blocking_recv().expect("the thread is there")
+}
+
+fn read_back(spool: &Writer, answers: &mut tokio::sync::mpsc::Receiver<Answer>, ticks: &[u32]) -> Vec<Content> {
+    spool.push(Change::Fetch { ticks: ticks.to_vec() });
+    let Answer::Read(frames) = answer(answers) else { panic!("it is read") };
+    frames.iter().map(|frame| (**frame).clone()).collect()
+}
+
+#[test]
+fn what_is_put_aside_is_read_back_also_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = stream_of(folder.path(), 1);
+    let (spool, mut answers) =
+        Writer::start(stream.clone(), head(1), (std::iter::empty(), 0), Aside::default()).unwrap();
+    let last = 1_000 + 900 + 700;
+    // As a ring of 900 does it.
+    for tick in 1_000..=last {
+        spool.push(Change::Cut(second(tick, 300)));
+        if tick >= 1_900 {
+            spool.push(Change::Aside { tick: tick - 900 });
+        }
+        if tick % 200 == 0 {
+            assert!(read_back(&spool, &mut answers, &[]).is_empty(), "it keeps up");
+        }
+    }
+    spool.push(Change::Offered { tick: 1_001, writer: writer(3) });
+    spool.push(Change::Gone { ticks: vec![1_002] });
+    let read = read_back(&spool, &mut answers, &[1_000, 1_002, 1_003, 1_650, 7]);
+    assert_eq!(read, [1_000, 1_003, 1_650].map(|tick| (*second(tick, 300)).clone()), "and not what is gone");
+    spool.end();
+
+    // Killed, and once more before anything is acknowledged.
+    for _ in 0..2 {
+        let former = open(folder.path()).current.unwrap();
+        assert_eq!((former.kept.len(), former.aside.frames.len(), former.len()), (900, 700, 1_600));
+        assert_eq!(former.last_tick, last);
+        let aside = former.aside();
+        assert_eq!(
+            (aside[&1_000], aside[&1_001], aside.contains_key(&1_002)),
+            (Pin::Unknown, Pin::To(writer(3)), false)
+        );
+        let kept = former.kept.into_values().map(|(pin, content)| (content, pin));
+        let (spool, mut answers) = Writer::start(stream.clone(), head(1), (kept, last), former.aside).unwrap();
+        let read = read_back(&spool, &mut answers, &[1_001, 1_650, 1_002]);
+        assert_eq!(read, [1_001, 1_650].map(|tick| (*second(tick, 300)).clone()));
+        spool.end();
+    }
+    let segments = fs::read_dir(&stream).unwrap().count();
+    let former = open(folder.path()).current.unwrap();
+    let (spool, _) = Writer::start(stream.clone(), head(1), (std::iter::empty(), last), former.aside).unwrap();
+    spool.push(Change::Gone { ticks: (1_000..=last).collect() });
+    until("what is acknowledged goes", || fs::read_dir(&stream).unwrap().count() == 1 && segments > 3);
+    spool.end();
+}
+
+#[test]
+fn what_is_aside_outlives_a_disk_that_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = stream_of(folder.path(), 1);
+    let (spool, mut answers) =
+        Writer::start(stream.clone(), head(1), (std::iter::empty(), 0), Aside::default()).unwrap();
+    for tick in 1_000..1_400 {
+        spool.push(Change::Cut(second(tick, 300)));
+    }
+    (1_000..1_200).for_each(|tick| spool.push(Change::Aside { tick }));
+    spool.push(Change::Gone { ticks: vec![1_100] });
+    until("two segments", || stream.join("0000000000000001.seg").exists());
+    // The third segment cannot be made.
+    fs::write(stream.join("0000000000000002.seg"), "in the way").unwrap();
+    (1_400..1_700).for_each(|tick| spool.push(Change::Cut(second(tick, 300))));
+    until("it is told", || spool.health().trouble.is_some());
+    spool.push(Change::Aside { tick: 1_201 });
+    let Answer::Lost(lost) = answer(&mut answers) else { panic!("what is not on the disk is lost") };
+    assert_eq!(lost, [1_201]);
+    spool.push(Change::Gone { ticks: vec![1_201, 1_250] });
+    // A process that ended now would leave this: what was aside, and no word of what was cut since.
+    let found = fs::read_dir(&stream).unwrap().count();
+    assert_eq!(found, 2, "the segment and the mark");
+    until("it is written again", || spool.health().trouble.is_none());
+    let read = read_back(&spool, &mut answers, &[1_000, 1_100, 1_199]);
+    assert_eq!(read, [1_000, 1_199].map(|tick| (*second(tick, 300)).clone()));
+    spool.end();
+    let former = open(folder.path()).current.unwrap();
+    assert_eq!((former.aside.frames.len() + former.kept.len(), former.last_tick), (199 + 500 - 2, 1_699));
+    assert!(!former.aside().contains_key(&1_100));
+}
+
+#[test]
+fn a_stream_that_was_cut_short_does_not_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = stream_of(folder.path(), 1);
+    let mut files = Files::begin(&stream, &head(1), (&BTreeMap::new(), &Aside::default()), 0).unwrap();
+    let cuts: Vec<Change> = (100..450).map(|tick| Change::Cut(second(tick, 300))).collect();
+    files.write(&cuts).unwrap();
+    let mut aside = Aside { frames: [(100, (Pin::Unknown, 0)), (9, (Pin::Unknown, 0))].into(), ..Aside::default() };
+    files.cut_short(&mut aside).unwrap();
+    assert_eq!(aside.frames.keys().copied().collect::<Vec<_>>(), [100], "of what is there");
+    let found = open(folder.path());
+    assert!(found.current.is_none());
+    assert_eq!(found.former[0].len(), 300);
 }

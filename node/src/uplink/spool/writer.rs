@@ -19,7 +19,8 @@ use tokio::sync::watch;
 
 use super::{
     super::pin::Pin,
-    files::{Change, Files, Kept},
+    BYTES_MAX,
+    files::{self, Aside, Change, Files, Kept},
     record::Head,
 };
 
@@ -31,6 +32,20 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 const SYNC_FROM: Duration = Duration::from_secs(10);
 /// How often they are brought to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
+
+/// What the thread says of frames that are on the disk alone.
+#[derive(Debug, Clone)]
+pub(in crate::uplink) enum Answer {
+    /// Those that were to be read back, but for those that cannot be.
+    Read(Vec<Arc<Content>>),
+    /// They are not there any more.
+    Lost(Vec<u32>),
+    /// None is there any more.
+    AllLost,
+}
+
+/// Answers that nobody has read. When full the thread waits: it reads back nothing meanwhile, and changes queue up.
+const ANSWERS_MAX: usize = 4;
 
 /// How a spool does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,17 +77,20 @@ impl Writer {
         folder: PathBuf,
         head: Head,
         (kept, last_tick): (impl Iterator<Item = (Arc<Content>, Pin)>, u32),
-    ) -> std::io::Result<Self> {
+        aside: Aside,
+    ) -> std::io::Result<(Self, tokio::sync::mpsc::Receiver<Answer>)> {
         let (changes, receiver) = mpsc::sync_channel(CHANGES_MAX);
+        let (answers, answered) = tokio::sync::mpsc::channel(ANSWERS_MAX);
         let (health, watch) = watch::channel(SpoolHealth::default());
         let kept = kept.map(|(content, pin)| (content.tick, Kept { content, pin })).collect();
         let overflowed = Arc::default();
-        let work = Work { folder, head, kept, last_tick, ended: false, files: None, health, failed: None };
+        let work =
+            Work { folder, head, kept, aside, last_tick, ended: false, files: None, health, answers, failed: None };
         let thread = thread::Builder::new().name("spool".to_owned()).stack_size(256 * 1024).spawn({
             let overflowed = Arc::clone(&overflowed);
             move || work.run(&receiver, &overflowed)
         })?;
-        Ok(Self { changes, health: watch, thread, overflowed })
+        Ok((Self { changes, health: watch, thread, overflowed }, answered))
     }
 
     /// Hands over what happened; never waits.
@@ -104,8 +122,10 @@ struct Work {
     folder: PathBuf,
     head: Head,
     kept: BTreeMap<u32, Kept>,
+    aside: Aside,
     last_tick: u32,
     ended: bool,
+    answers: tokio::sync::mpsc::Sender<Answer>,
     /// `None` before the first and after an error.
     files: Option<Files>,
     failed: Option<Instant>,
@@ -114,7 +134,7 @@ struct Work {
 
 impl Work {
     fn run(mut self, changes: &mpsc::Receiver<Change>, overflowed: &AtomicBool) {
-        let (mut batch, mut synced) = (Vec::new(), Instant::now());
+        let (mut batch, mut synced, mut fetch) = (Vec::new(), Instant::now(), None);
         self.begin();
         if self.files.is_none() {
             // What was there took the room of its copy on a disk that is full, and has been taken away.
@@ -137,13 +157,19 @@ impl Work {
             };
             if overflowed.swap(false, Ordering::AcqRel) {
                 // What is missing is not known: what comes now is kept again.
+                self.aside.frames.clear();
                 self.fail("the disk did not keep up");
                 self.kept.clear();
+                self.answer(Answer::AllLost);
             }
-            batch.iter().for_each(|change| self.note(change));
+            let (mut lost, mut dropped) = (Vec::new(), Vec::new());
+            batch.iter().for_each(|change| self.note(change, &mut lost));
             let is_long = self.is_long();
             if let Some(files) = &mut self.files {
                 let mut done = files.write(&batch);
+                if done.is_ok() && files.bytes() > BYTES_MAX {
+                    done = files.drop_oldest().map(|lost| dropped = lost);
+                }
                 if done.is_ok() && is_long && (synced.elapsed() >= SYNC_EVERY || over) {
                     synced = Instant::now();
                     done = files.sync();
@@ -156,18 +182,35 @@ impl Work {
             } else if over || self.failed.is_none_or(|failed| failed.elapsed() >= AGAIN_AFTER) {
                 self.begin();
             }
-            batch.clear();
+            for tick in dropped {
+                self.kept.remove(&tick);
+                lost.extend(self.aside.frames.remove(&tick).map(|_| tick));
+            }
+            if !lost.is_empty() {
+                self.answer(Answer::Lost(lost));
+            }
+            for change in batch.drain(..) {
+                if let Change::Fetch { ticks } = change {
+                    fetch = Some(ticks);
+                }
+            }
+            // Without files it waits for the next.
+            if let (Some(files), Some(ticks)) = (&self.files, &fetch) {
+                self.answer(Answer::Read(files.fetch(ticks).unwrap_or_default()));
+                fetch = None;
+            }
             if over {
                 break;
             }
         }
-        if self.kept.is_empty() && self.ended {
+        if self.kept.is_empty() && self.aside.frames.is_empty() && self.ended {
             // What is left of it is read by the next start, which finds nothing in it.
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
 
-    fn note(&mut self, change: &Change) {
+    /// `lost` gets what was put aside and is not on the disk.
+    fn note(&mut self, change: &Change, lost: &mut Vec<u32>) {
         match change {
             Change::Cut(content) => {
                 self.last_tick = self.last_tick.max(content.tick);
@@ -176,21 +219,46 @@ impl Work {
             Change::Offered { tick, writer } => {
                 if let Some(kept) = self.kept.get_mut(tick) {
                     kept.pin = Pin::To(*writer);
+                } else if let Some((pin, _)) = self.aside.frames.get_mut(tick) {
+                    *pin = Pin::To(*writer);
                 }
             }
-            Change::Gone { tick } => drop(self.kept.remove(tick)),
+            // One that was read back is aside already.
+            Change::Aside { tick } if self.aside.frames.contains_key(tick) => {}
+            Change::Aside { tick } => match self.kept.remove(tick).filter(|_| self.files.is_some()) {
+                Some(kept) => drop(self.aside.frames.insert(*tick, (kept.pin, 0))),
+                None => lost.push(*tick),
+            },
+            Change::Fetch { .. } => {}
+            Change::Gone { ticks } => {
+                for tick in ticks {
+                    self.kept.remove(tick);
+                    let place = self.aside.frames.remove(tick).map(|(_, place)| place);
+                    if self.files.is_none() {
+                        self.aside.unwanted.extend(place.map(|place| (*tick, place)));
+                    }
+                }
+            }
             Change::Ended => self.ended = true,
         }
     }
 
+    fn answer(&self, answer: Answer) {
+        // Nobody reads it any more when the uplink has ended.
+        let _ = self.answers.blocking_send(answer);
+    }
+
     /// Whether something is kept for long.
     fn is_long(&self) -> bool {
+        if !self.aside.frames.is_empty() {
+            return true;
+        }
         let span = self.kept.keys().next().zip(self.kept.keys().next_back()).map_or(0, |(first, last)| last - first);
         Duration::from_secs(span.into()) >= SYNC_FROM
     }
 
     fn begin(&mut self) {
-        match Files::begin(&self.folder, &self.head, &self.kept, self.last_tick) {
+        match Files::begin(&self.folder, &self.head, (&self.kept, &self.aside), self.last_tick) {
             Ok(files) => {
                 self.show(files.bytes());
                 self.files = Some(files);
@@ -208,10 +276,22 @@ impl Work {
         });
     }
 
-    /// Writes nothing for a while. What is there is taken away as far as that can be: it says less than what was sent.
+    /// Writes nothing for a while. What is there is taken away as far as that can be: it says less than what was sent. But what
+    /// is aside is nowhere else.
     fn fail(&mut self, why: &str) {
-        (self.files, self.failed) = (None, Some(Instant::now()));
-        let _ = fs::remove_dir_all(&self.folder);
+        self.failed = Some(Instant::now());
+        let left = match self.files.take() {
+            _ if self.aside.frames.is_empty() => Err(()),
+            Some(files) => files.cut_short(&mut self.aside).map_err(drop),
+            None => files::cut_short(&self.folder, &self.aside).map_err(drop),
+        };
+        if left.is_err() {
+            let _ = fs::remove_dir_all(&self.folder);
+            if !self.aside.frames.is_empty() {
+                self.aside = Aside::default();
+                self.answer(Answer::AllLost);
+            }
+        }
         let why = format!("{}: {why}", self.folder.display());
         self.health.send_modify(|health| {
             health.failures += 1;
