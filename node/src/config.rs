@@ -115,7 +115,7 @@ starling_service::settings! {
         /// Keep frames that nobody has acknowledged on the disk as well, so that the next start hands them over, whatever ended
         /// this one. Without it they are in memory only.
         pub spool: bool = true, kind::flag();
-        /// Folder of these frames, one below it for each node; at most some 30 MB, mostly none. Default: `spool` in the folder for
+        /// Folder of these frames, one below it for each node; at most 64 MiB, mostly none: six hours of an outage. Default: `spool` in the folder for
         /// state: $STATE_DIRECTORY (set by systemd), for root /var/lib/starling/node, else $XDG_STATE_HOME/starling/node.
         pub spool_dir: Option<PathBuf> = None, kind::optional(kind::absolute_path()), example "\"/var/lib/starling/node/spool\"";
         /// How long a stop may take: the last frames are handed over and acknowledged, which takes up to 5 s, then the

@@ -31,7 +31,7 @@ pub struct CatchUp {
     pub outage_max: u32,
     /// So long it stays after the start: nodes hand over their newest 15 minutes first, which takes them 60 to 80 s. Default 2 min.
     pub hold: Duration,
-    /// Seconds a second by which it moves then. Default 10: a node hands over some 13, since an acknowledgement takes 1.5 s
+    /// Seconds a second by which it moves then. Default 5: a node hands over 8 to 13, since an acknowledgement takes 1.5 to 2.5 s
     /// and 20 old frames may be without one.
     pub rate: u32,
     /// Old seconds above the floor that are taken: they bound what is held in memory, and let nodes of different speed go on
@@ -44,7 +44,7 @@ pub struct CatchUp {
 
 impl Default for CatchUp {
     fn default() -> Self {
-        Self { outage_max: 6 * 3_600, hold: Duration::from_secs(120), rate: 10, window: 300, kept: 660 }
+        Self { outage_max: 6 * 3_600, hold: Duration::from_secs(120), rate: 5, window: 300, kept: 660 }
     }
 }
 
@@ -260,8 +260,8 @@ mod tests {
         floor.advance(NOW_MS + 120_000);
         assert_eq!(floor.at(), before, "nodes hand over the newest first");
         floor.advance(NOW_MS + 121_000);
-        assert_eq!((floor.at(), floor.kept(NOW_MS + 121_000, 60)), (before + 10, 660));
-        // 9,780 s behind, and the clock goes on: 1,100 s.
+        assert_eq!((floor.at(), floor.kept(NOW_MS + 121_000, 60)), (before + 5, 660));
+        // 9,900 s behind after the hold, and the clock goes on.
         let (mut second, mut last) = (0, 0);
         while floor.is_behind() {
             second += 1;
@@ -269,9 +269,9 @@ mod tests {
             assert!(floor.at() >= last);
             last = floor.at();
         }
-        assert_eq!(second, 1_100);
+        assert_eq!(second, 2_475);
         let now = NOW_MS + 120_000 + second * 1000;
-        assert_eq!((floor.at(), floor.kept(now, 60), floor.kept(now + SETTLES_MS, 60)), (NOW - LATE + 1_220, 660, 60));
+        assert_eq!((floor.at(), floor.kept(now, 60), floor.kept(now + SETTLES_MS, 60)), (NOW - LATE + 2_595, 660, 60));
         assert_eq!(floor.gate(now, floor.at() - 1), Gate::TooLate);
     }
 

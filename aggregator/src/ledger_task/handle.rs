@@ -20,20 +20,11 @@ use starling_proto::{
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::AckQueue;
+use super::{AckQueue, Gate};
 use crate::membership::Membership;
 
 /// Requests on their way to the ledger. When it is full whoever asks waits, and with him the connection he reads from.
 const REQUESTS: usize = 1_024;
-
-/// Which seconds the ledger takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gate {
-    /// None before this one.
-    pub(crate) floor: u32,
-    /// Of those of an outage, which are older than frames are taken otherwise, those up to this one; 0 for none.
-    pub(crate) old_until: u32,
-}
 
 /// What has been published so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

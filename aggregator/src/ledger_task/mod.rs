@@ -6,6 +6,7 @@
 //! restart is a new writer.
 
 mod acks;
+mod gate;
 mod handle;
 
 use std::{
@@ -25,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use self::handle::{Request, Shared};
 pub(crate) use self::{
     acks::AckQueue,
-    handle::{Ended, Gate, Inlet, LedgerHandle, Outlet, Published, Seat, TakeError, TakenOut, Turn},
+    gate::Gate,
+    handle::{Ended, Inlet, LedgerHandle, Outlet, Published, Seat, TakeError, TakenOut, Turn},
 };
 use crate::{
     clock::{JUMP_MAX, Jump, Jumps, age_ms, now_ms, tick_of},
