@@ -156,7 +156,7 @@ impl Program for Service {
         };
         let remote_write = RemoteWrite::open(&config.state_dir, &config.remote_write).await?;
         let membership =
-            Membership::start(settings(&config, writer, grpc.1, security), &tasks, metrics.clone()).await?;
+            Box::pin(Membership::start(settings(&config, writer, grpc.1, security), &tasks, metrics.clone())).await?;
         let (log, requests, of_entries) = LogHandle::new();
         let disk = opened.as_ref().map(|(disk, _)| (disk.clone(), log.clone()));
         let opened_alerts = match config.alerts.enabled {
@@ -213,7 +213,7 @@ impl Program for Service {
                 let copies = Copies::new(membership, disk.clone(), with, metrics.clone(), &config.history, status);
                 let (settings, expects) = (config.history.clone(), rooms.exchange.fleet.clone());
                 let with = history::With { settings, expects, requests, chores: queue, copying };
-                Some((History::start(disk, recovered, registry, ledger, metrics, with).await?, copies))
+                Some((Box::pin(History::start(disk, recovered, registry, ledger, metrics, with)).await?, copies))
             }
             None => None,
         };

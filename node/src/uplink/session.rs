@@ -198,7 +198,7 @@ impl UplinkSession {
     }
 
     /// Takes what the disk says of frames that are on it alone.
-    pub(super) fn from_disk(&mut self, answer: Answer, now: Duration) {
+    pub(super) fn disk_answered(&mut self, answer: Answer, now: Duration) {
         self.disk_says(answer);
         self.advance(now);
     }

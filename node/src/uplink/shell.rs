@@ -146,11 +146,11 @@ impl Shell {
                 }
                 Some((link, event)) = happened.recv() => self.happened(link, event),
                 answer = said(&mut disk) => match answer {
-                    Some(answer) => self.session.from_disk(answer, self.started.elapsed()),
+                    Some(answer) => self.session.disk_answered(answer, self.started.elapsed()),
                     // The thread is gone, and with it what only it can read.
                     None => {
                         disk = None;
-                        self.session.from_disk(Answer::AllLost, self.started.elapsed());
+                        self.session.disk_answered(Answer::AllLost, self.started.elapsed());
                     }
                 },
                 () = sleep_until(deadline) => self.session.advance(self.started.elapsed()),

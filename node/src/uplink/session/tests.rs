@@ -165,7 +165,7 @@ impl Bench {
     fn read_back(&mut self, is_good: impl Fn(u32) -> bool) {
         let Some(ticks) = self.fetch.take() else { return };
         let read = ticks.iter().filter(|&&tick| is_good(tick)).map(|tick| Arc::clone(&self.cut[tick])).collect();
-        self.session.from_disk(Answer::Read(read), self.now);
+        self.session.disk_answered(Answer::Read(read), self.now);
         self.run();
     }
 
@@ -432,7 +432,7 @@ fn take_step(bench: &mut Bench, step: Step) {
         Step::AllLost => {
             if bench.session.settings.spooled {
                 bench.fetch = None;
-                bench.session.from_disk(Answer::AllLost, bench.now);
+                bench.session.disk_answered(Answer::AllLost, bench.now);
                 bench.run();
                 assert_eq!(bench.session.aside_len(), 0);
             }
@@ -1013,7 +1013,7 @@ fn a_second_whose_turn_has_not_come_waits_on_the_disk() {
 fn what_the_disk_does_not_give_back_is_counted() {
     let mut bench = after_an_outage_of(1_500);
     bench.gate = (1000, 0);
-    bench.session.from_disk(Answer::Lost(vec![1000, 1001, 7]), bench.now);
+    bench.session.disk_answered(Answer::Lost(vec![1000, 1001, 7]), bench.now);
     bench.run();
     bench.say(accept(1));
     while bench.fetch.is_none() {
