@@ -29,9 +29,9 @@ const SETTLES_MS: u64 = 120_000;
 pub struct CatchUp {
     /// Older seconds are not taken whatever was kept. Default 6 h: as much as a node keeps on its disk.
     pub outage_max: u32,
-    /// So long it stays after the start: nodes hand over their newest 15 minutes first, which takes them 60 to 80 s. Default 2 min.
+    /// So long it stays after the start: nodes hand over their newest 15 minutes first, which takes them 70 to 150 s. Default 4 min.
     pub hold: Duration,
-    /// Seconds a second by which it moves then. Default 5: a node hands over 8 to 13, since an acknowledgement takes 1.5 to 2.5 s
+    /// Seconds a second by which it moves then. Default 3: a node hands over 6 to 13, since an acknowledgement takes 1.5 to 3.5 s
     /// and 20 old frames may be without one.
     pub rate: u32,
     /// Old seconds above the floor that are taken: they bound what is held in memory, and let nodes of different speed go on
@@ -44,7 +44,7 @@ pub struct CatchUp {
 
 impl Default for CatchUp {
     fn default() -> Self {
-        Self { outage_max: 6 * 3_600, hold: Duration::from_secs(120), rate: 5, window: 300, kept: 660 }
+        Self { outage_max: 6 * 3_600, hold: Duration::from_secs(240), rate: 3, window: 300, kept: 660 }
     }
 }
 
@@ -257,21 +257,21 @@ mod tests {
         assert_eq!(floor.gate(NOW_MS, before + 300), Gate::Taken);
         assert_eq!(floor.gate(NOW_MS, before + 301), Gate::NotYet);
         assert_eq!(floor.gate(NOW_MS, NOW - LATE), Gate::Taken);
-        floor.advance(NOW_MS + 120_000);
+        floor.advance(NOW_MS + 240_000);
         assert_eq!(floor.at(), before, "nodes hand over the newest first");
-        floor.advance(NOW_MS + 121_000);
-        assert_eq!((floor.at(), floor.kept(NOW_MS + 121_000, 60)), (before + 5, 660));
-        // 9,900 s behind after the hold, and the clock goes on.
+        floor.advance(NOW_MS + 241_000);
+        assert_eq!((floor.at(), floor.kept(NOW_MS + 241_000, 60)), (before + 3, 660));
+        // 10,020 s behind after the hold, and the clock goes on.
         let (mut second, mut last) = (0, 0);
         while floor.is_behind() {
             second += 1;
-            floor.advance(NOW_MS + 120_000 + second * 1000);
+            floor.advance(NOW_MS + 240_000 + second * 1000);
             assert!(floor.at() >= last);
             last = floor.at();
         }
-        assert_eq!(second, 2_475);
-        let now = NOW_MS + 120_000 + second * 1000;
-        assert_eq!((floor.at(), floor.kept(now, 60), floor.kept(now + SETTLES_MS, 60)), (NOW - LATE + 2_595, 660, 60));
+        assert_eq!(second, 5_010);
+        let now = NOW_MS + 240_000 + second * 1000;
+        assert_eq!((floor.at(), floor.kept(now, 60), floor.kept(now + SETTLES_MS, 60)), (NOW - LATE + 5_250, 660, 60));
         assert_eq!(floor.gate(now, floor.at() - 1), Gate::TooLate);
     }
 
