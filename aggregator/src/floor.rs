@@ -16,7 +16,7 @@ const FILE: &str = "floor";
 const HEAD: &str = "starling floor 1";
 /// Bytes of the largest file.
 const BYTES_MAX: u64 = 64;
-/// It is written this often, and at the stop. Meanwhile the floor moves by 50 s at most, and 60 are kept below it.
+/// It is written this often, and at the stop. Meanwhile the floor moves by 25 s at most, and 60 are kept below it.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// What the process before wrote down; `None` without a file. Blocking.

@@ -12,7 +12,7 @@ use std::{
 use starling_aggregator::{Config, HistorySettings};
 use starling_proto::v1;
 use starling_service::grpc::peer_client::PeerClient;
-use support::{Aggregator, TestNode, eventually, now};
+use support::{Aggregator, TestNode, eventually, now, requests_answer};
 
 const NODES: u32 = 6;
 const WINDOW: u32 = 300;
@@ -74,17 +74,8 @@ async fn asked(
     node: &str,
     [from_tick, to_tick]: [u32; 2],
 ) -> Result<(Vec<f64>, Vec<v1::MissingPart>), String> {
-    let request = v1::QueryRangeRequest {
-        scope: Some(v1::Scope { node_id: node.into(), ..v1::Scope::default() }),
-        name: "traffic.requests".into(),
-        total: true,
-        statistics: vec!["increase".into()],
-        from_tick,
-        to_tick,
-        step_seconds: 1,
-        ..v1::QueryRangeRequest::default()
-    };
-    let answer = aggregator.query().await.query_range(request).await.map_err(|status| status.to_string())?.into_inner();
+    let scope = v1::Scope { node_id: node.into(), ..v1::Scope::default() };
+    let answer = requests_answer(aggregator, scope, [from_tick, to_tick, 1]).await?;
     let values = answer.series.iter().flat_map(|series| series.statistics[0].values.clone()).collect();
     Ok((values, answer.missing))
 }

@@ -7,7 +7,7 @@ mod support;
 use starling_aggregator::{Config, Service};
 use starling_proto::v1;
 use starling_service::{Running, requests::RequestReports};
-use support::{Aggregator, TestNode, eventually, now};
+use support::{Aggregator, TestNode, eventually, now, requests_over};
 use tokio_util::sync::CancellationToken;
 
 /// The load of a node by second, as GetSeries has it.
@@ -55,28 +55,6 @@ async fn the_open_seconds_of_a_node_are_there_after_a_restart_and_go_on() {
     again.stopped().await;
 }
 
-/// A series over a range, as QueryRange has it: the values that there are.
-async fn range(
-    aggregator: &Aggregator,
-    scope: v1::Scope,
-    [from, to, step]: [u32; 3],
-) -> Result<Vec<(u32, f64)>, String> {
-    let asked = v1::QueryRangeRequest {
-        scope: Some(scope),
-        name: "traffic.requests".into(),
-        total: true,
-        statistics: vec!["increase".into()],
-        from_tick: from,
-        to_tick: to,
-        step_seconds: step,
-        ..v1::QueryRangeRequest::default()
-    };
-    let answer = aggregator.query().await.query_range(asked).await.map_err(|status| status.to_string())?.into_inner();
-    let values = answer.series.iter().flat_map(|series| series.statistics.iter().flat_map(|one| one.values.clone()));
-    let points = answer.points.iter().map(|point| point.tick).zip(values);
-    Ok(points.filter(|(_, value)| !value.is_nan()).collect())
-}
-
 /// Segments of the finest tier.
 fn segments(aggregator: &Aggregator) -> usize {
     let folder = aggregator.state().join("history/segments/1s");
@@ -104,7 +82,7 @@ async fn windows_that_are_over_are_on_the_disk_of_node_cluster_and_group() {
     let of_node = || v1::Scope { node_id: "web-1".into(), ..v1::Scope::default() };
     let of_zone = || v1::Scope { group: "zone:a".into(), ..v1::Scope::default() };
     let expected: Vec<(u32, f64)> = (start..start + 300).map(|tick| (tick, f64::from(tick % 17))).collect();
-    let before = range(&aggregator, of_node(), [start, start + 299, 1]).await.unwrap();
+    let before = requests_over(&aggregator, of_node(), [start, start + 299, 1]).await.unwrap();
     assert_eq!(before, expected);
     eventually("the node on the disk", async || match segments(&aggregator) {
         0 | 1 => Err("one segment".to_owned()),
@@ -119,9 +97,10 @@ async fn windows_that_are_over_are_on_the_disk_of_node_cluster_and_group() {
     node.connect(&again.url()).await;
     node.send(now(), 1, 1_000).await;
     for scope in [of_node(), v1::Scope::default(), of_zone()] {
-        let after = eventually("an answer", async || range(&again, scope.clone(), [start, start + 299, 1]).await).await;
+        let after =
+            eventually("an answer", async || requests_over(&again, scope.clone(), [start, start + 299, 1]).await).await;
         assert_eq!(after, expected, "{scope:?}");
-        let minutes = range(&again, scope.clone(), [start, start + 299, 60]).await.unwrap();
+        let minutes = requests_over(&again, scope.clone(), [start, start + 299, 60]).await.unwrap();
         assert_eq!(minutes.len(), 5);
         let (sum, all) =
             (minutes.iter().map(|(_, sum)| sum).sum::<f64>(), expected.iter().map(|(_, one)| one).sum::<f64>());

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use starling_aggregator::{Config, OutageSettings};
 use starling_ledger::CatchUp;
 use starling_proto::v1;
-use support::{Aggregator, TestNode, eventually, now};
+use support::{Aggregator, TestNode, eventually, now, requests_over};
 
 /// Old seconds, two windows of the history.
 const OLD: u32 = 600;
@@ -19,29 +19,6 @@ const IN_FLIGHT: usize = 200;
 fn quick() -> Config {
     let catch_up = CatchUp { hold: Duration::from_secs(6), rate: 25, ..CatchUp::default() };
     Config { outage: OutageSettings { catch_up }, ..Config::default() }
-}
-
-/// Requests of a scope by second.
-async fn requests(
-    aggregator: &Aggregator,
-    scope: v1::Scope,
-    from_tick: u32,
-    to_tick: u32,
-) -> Result<Vec<(u32, f64)>, String> {
-    let asked = v1::QueryRangeRequest {
-        scope: Some(scope),
-        name: "traffic.requests".into(),
-        total: true,
-        statistics: vec!["increase".into()],
-        from_tick,
-        to_tick,
-        step_seconds: 1,
-        ..v1::QueryRangeRequest::default()
-    };
-    let answer = aggregator.query().await.query_range(asked).await.map_err(|status| status.to_string())?.into_inner();
-    let values = answer.series.iter().flat_map(|series| series.statistics.iter().flat_map(|one| one.values.clone()));
-    let points = answer.points.iter().map(|point| point.tick).zip(values);
-    Ok(points.filter(|(_, value)| !value.is_nan()).collect())
 }
 
 /// Windows of the finest tier that are on the disk, by their first second.
@@ -117,7 +94,7 @@ async fn what_all_were_away_for_is_taken_afterwards_and_counted_once() {
     for scope in [of_node(), v1::Scope::default()] {
         let wanted = format!("{scope:?} in memory");
         eventually(&wanted, async || {
-            let found = requests(&again, scope.clone(), first, first + OLD - 1).await?;
+            let found = requests_over(&again, scope.clone(), [first, first + OLD - 1, 1]).await?;
             if found == expected { Ok(()) } else { Err(format!("{} of {OLD}: {found:?}", found.len())) }
         })
         .await;
@@ -152,7 +129,11 @@ async fn what_all_were_away_for_is_taken_afterwards_and_counted_once() {
     })
     .await;
     for scope in [of_node(), v1::Scope::default()] {
-        assert_eq!(requests(&third, scope.clone(), first, first + OLD - 1).await.unwrap(), expected, "{scope:?}");
+        assert_eq!(
+            requests_over(&third, scope.clone(), [first, first + OLD - 1, 1]).await.unwrap(),
+            expected,
+            "{scope:?}"
+        );
     }
     let state = third.stopped_with_state().await;
 
@@ -163,7 +144,11 @@ async fn what_all_were_away_for_is_taken_afterwards_and_counted_once() {
     other.connect(&fourth.url()).await;
     other.send(now(), 1, 1_000).await;
     for scope in [of_node(), v1::Scope::default()] {
-        assert_eq!(requests(&fourth, scope.clone(), first, first + OLD - 1).await.unwrap(), expected, "{scope:?}");
+        assert_eq!(
+            requests_over(&fourth, scope.clone(), [first, first + OLD - 1, 1]).await.unwrap(),
+            expected,
+            "{scope:?}"
+        );
     }
     fourth.stopped().await;
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
-  DESKTOP, fitsInWidth, LOOKS, openPage, PHONE, startBrowser, startFeeder, textOf, until, violations,
+  DESKTOP, fitsInWidth, LOOKS, onPage, PHONE, startBrowser, startFeeder, textOf, until, violations,
 } from "./harness.mjs";
 
 let browser;
@@ -18,10 +18,7 @@ after(async () => {
 async function on(args, size, look, path = "/") {
   const feeder = await startFeeder(...args);
   try {
-    const { page, context, faults } = await openPage(browser, feeder.url + path, size);
-    await look(page);
-    assert.deepEqual(faults, []);
-    await context.close();
+    await onPage(browser, feeder.url + path, look, size);
   } finally {
     await feeder.stop();
   }

@@ -1,6 +1,7 @@
 // What the browser tests are made of: a real `starling up` on free ports, the page's test feeder with invented data, a
 // headless Chromium, and what all of them ask of a page.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -170,6 +171,14 @@ export async function openPage(browser, url, { width, height, theme = "dark" } =
   await page.goto(url);
   await page.waitForSelector(".kpi .v, table.nodes, .empty-page, .live");
   return { page, context, faults };
+}
+
+/** Opens an address and uses the page; fails on anything that must not happen meanwhile. */
+export async function onPage(browser, url, use, size) {
+  const { page, context, faults } = await openPage(browser, url, size);
+  await use(page);
+  assert.deepEqual(faults, [], url);
+  await context.close();
 }
 
 /** Waits until `look` gives something truthy; says what was seen last. */

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
-  DESKTOP, eventually, fitsInWidth, LOOKS, openPage, PHONE, screenshots, startBrowser, startFeeder, textOf, until, violations,
+  DESKTOP, eventually, fitsInWidth, LOOKS, onPage, openPage, PHONE, screenshots, startBrowser, startFeeder, textOf, until, violations,
 } from "./harness.mjs";
 
 const NODE = "/nodes/node-r01-05";
@@ -18,13 +18,7 @@ after(async () => {
   await feeder?.stop();
 });
 
-/** Opens an address of a feeder, fails on anything the console said. */
-async function on(path, use, size = DESKTOP, at = feeder) {
-  const { page, context, faults } = await openPage(browser, at.url + path, size);
-  await use(page);
-  assert.deepEqual(faults, [], path);
-  await context.close();
-}
+const on = (path, use, size = DESKTOP, at = feeder) => onPage(browser, at.url + path, use, size);
 
 const pressed = (page, label) => textOf(page, `[aria-label="${label}"] [aria-pressed="true"]`);
 const choose = (page, label, name) => page.locator(`[aria-label="${label}"] button`, { hasText: name }).click();

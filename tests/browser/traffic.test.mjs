@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import {
-  DESKTOP, fitsInWidth, LOOKS, openPage, PHONE, screenshots, startBrowser, startFeeder, startRestartable, textOf, until, violations,
+  DESKTOP, fitsInWidth, LOOKS, onPage, PHONE, screenshots, startBrowser, startFeeder, startRestartable, textOf, until, violations,
 } from "./harness.mjs";
 
 const ROWS = "table.services tbody tr";
@@ -20,12 +20,7 @@ after(async () => {
   await feeder?.stop();
 });
 
-async function on(path, use, size = DESKTOP, at = feeder) {
-  const { page, context, faults } = await openPage(browser, at.url + path, size);
-  await use(page);
-  assert.deepEqual(faults, [], path);
-  await context.close();
-}
+const on = (path, use, size = DESKTOP, at = feeder) => onPage(browser, at.url + path, use, size);
 
 const rows = (page) => page.$$eval(ROWS, (all) => all.map((row) => [...row.cells].map((cell) => cell.textContent)));
 const row = (page, name) => page.locator(ROWS).filter({ hasText: name }).first();

@@ -29,9 +29,9 @@ const SETTLES_MS: u64 = 120_000;
 pub struct CatchUp {
     /// Older seconds are not taken whatever was kept. Default 6 h: as much as a node keeps on its disk.
     pub outage_max: u32,
-    /// So long it stays after the start: nodes hand over their newest 15 minutes first, which takes them 70 to 150 s. Default 4 min.
+    /// So long it stays after the start: nodes hand over their newest 15 minutes first, which takes them 70 to 150 s. Default 3 min.
     pub hold: Duration,
-    /// Seconds a second by which it moves then. Default 3: a node hands over 6 to 13, since an acknowledgement takes 1.5 to 3.5 s
+    /// Seconds a second by which it moves then. Default 5: a node hands over some 13, since an acknowledgement takes 1.5 s
     /// and 20 old frames may be without one.
     pub rate: u32,
     /// Old seconds above the floor that are taken: they bound what is held in memory, and let nodes of different speed go on
@@ -42,9 +42,25 @@ pub struct CatchUp {
     pub kept: u32,
 }
 
+impl CatchUp {
+    /// The default of each.
+    pub const DEFAULT: Self =
+        Self { outage_max: 6 * 3_600, hold: Duration::from_secs(180), rate: 5, window: 300, kept: 660 };
+
+    /// Most seconds of which a process holds something: the live ones since the start of the longest catching up, the last
+    /// `late_seconds` before it, and the old ones about the floor.
+    #[must_use]
+    pub const fn seconds_held(&self, late_seconds: u32) -> u32 {
+        let hold = self.hold.as_secs() as u32;
+        // The clock goes on meanwhile.
+        let moving = (self.outage_max - late_seconds + hold) / (self.rate - 1);
+        hold + moving + SETTLES_MS as u32 / 1000 + late_seconds + self.window + self.kept
+    }
+}
+
 impl Default for CatchUp {
     fn default() -> Self {
-        Self { outage_max: 6 * 3_600, hold: Duration::from_secs(240), rate: 3, window: 300, kept: 660 }
+        Self::DEFAULT
     }
 }
 
@@ -257,21 +273,21 @@ mod tests {
         assert_eq!(floor.gate(NOW_MS, before + 300), Gate::Taken);
         assert_eq!(floor.gate(NOW_MS, before + 301), Gate::NotYet);
         assert_eq!(floor.gate(NOW_MS, NOW - LATE), Gate::Taken);
-        floor.advance(NOW_MS + 240_000);
+        floor.advance(NOW_MS + 180_000);
         assert_eq!(floor.at(), before, "nodes hand over the newest first");
-        floor.advance(NOW_MS + 241_000);
-        assert_eq!((floor.at(), floor.kept(NOW_MS + 241_000, 60)), (before + 3, 660));
-        // 10,020 s behind after the hold, and the clock goes on.
+        floor.advance(NOW_MS + 181_000);
+        assert_eq!((floor.at(), floor.kept(NOW_MS + 181_000, 60)), (before + 5, 660));
+        // 9,960 s behind after the hold, and the clock goes on.
         let (mut second, mut last) = (0, 0);
         while floor.is_behind() {
             second += 1;
-            floor.advance(NOW_MS + 240_000 + second * 1000);
+            floor.advance(NOW_MS + 180_000 + second * 1000);
             assert!(floor.at() >= last);
             last = floor.at();
         }
-        assert_eq!(second, 5_010);
-        let now = NOW_MS + 240_000 + second * 1000;
-        assert_eq!((floor.at(), floor.kept(now, 60), floor.kept(now + SETTLES_MS, 60)), (NOW - LATE + 5_250, 660, 60));
+        assert_eq!(second, 2_490);
+        let now = NOW_MS + 180_000 + second * 1000;
+        assert_eq!((floor.at(), floor.kept(now, 60), floor.kept(now + SETTLES_MS, 60)), (NOW - LATE + 2_670, 660, 60));
         assert_eq!(floor.gate(now, floor.at() - 1), Gate::TooLate);
     }
 

@@ -5,6 +5,7 @@ mod hello;
 mod names;
 mod namesakes;
 mod node;
+mod pace;
 mod rebalance;
 mod registry;
 mod session;

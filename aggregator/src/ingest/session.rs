@@ -25,6 +25,7 @@ use super::{
     elsewhere,
     hello::Greeting,
     node::{Claim, ClaimError},
+    pace::{GATHER, Pace},
     registry::NEWCOMERS_PER_SECOND,
     respond, stopping,
 };
@@ -36,14 +37,6 @@ use crate::{
 use starling_ledger::{Offered, Refused};
 use starling_proto::group::Group;
 
-/// Acknowledgements of one tick come within moments of each other: the first ones are gathered this long.
-const ACK_GATHER: Duration = Duration::from_millis(200);
-/// At most one acknowledgement in this time. Each costs a message and a system call at both ends, and a longer time
-/// costs as many more frames that are offered again when an aggregator dies.
-const ACK_EVERY: Duration = Duration::from_secs(3);
-/// More seconds in one acknowledgement than this: the node sends what it kept while it could not reach us, and sends the
-/// next of it when these are acknowledged. The one after follows after [`ACK_GATHER`].
-const CAUGHT_UP: usize = 4;
 /// A stream without any message for this long is ended; a living daemon sends one a second.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A node that does not read for this long loses its stream: nothing else of the session goes on meanwhile, neither
@@ -193,7 +186,7 @@ impl IngestSession {
         let mut heard_at = tokio::time::Instant::now();
         let mut silence = pin!(tokio::time::sleep(SILENCE));
         let mut ack = pin!(tokio::time::sleep_until(heard_at));
-        let (mut ack_is_due, mut next_ack) = (false, heard_at);
+        let (mut ack_is_due, mut next_ack, mut pace) = (false, heard_at, Pace::default());
         loop {
             tokio::select! {
                 biased;
@@ -204,17 +197,17 @@ impl IngestSession {
                 }
                 () = acks.filled(), if !ack_is_due => {
                     ack_is_due = true;
-                    ack.as_mut().reset((tokio::time::Instant::now() + ACK_GATHER).max(next_ack));
+                    ack.as_mut().reset((tokio::time::Instant::now() + GATHER).max(next_ack));
                 }
                 () = &mut ack, if ack_is_due => {
                     match acks.take(self.intake.ledger.alone(), self.intake.ledger.gate()) {
                         Some(due) => {
-                            let pause = if due.ticks.len() > CAUGHT_UP { ACK_GATHER } else { ACK_EVERY };
+                            let seconds = due.ticks.len();
                             if let Some(end) = self.send(outbox, ingest_response::Body::Ack(due)).await {
                                 return end;
                             }
                             // Further ones will come: they are not waited for one by one.
-                            next_ack = tokio::time::Instant::now() + pause;
+                            next_ack = pace.next(tokio::time::Instant::now(), seconds);
                             ack.as_mut().reset(next_ack);
                         }
                         None => ack_is_due = false,

@@ -16,7 +16,7 @@ use std::{
 };
 
 use starling_ledger::{
-    Action, DecodedRun, Dispute, EntriesError, Event, Ledger, Quarantine, Restored, Saved, StreamNo,
+    Action, CatchUp, DecodedRun, Dispute, EntriesError, Event, Ledger, Quarantine, Restored, Saved, StreamNo,
     limits::{BYTES_PER_EVENT, ENTRIES_PER_EVENT},
 };
 use starling_proto::{ids::WriterId, limits::LATE_WINDOW};
@@ -43,9 +43,9 @@ const BATCH: usize = 64;
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// How soon it looks again whether a second is settled, when one is due.
 const SETTLE_POLL: Duration = Duration::from_millis(25);
-/// Views that readers see: more than the ledger keeps, also while it makes up for an outage of six hours (4,600). The oldest
-/// go first.
+/// Views that readers see: more than the ledger keeps, also while it makes up for the longest outage. The oldest go first.
 const VIEWS_MAX: usize = 8_192;
+const _: () = assert!(VIEWS_MAX > CatchUp::DEFAULT.seconds_held(LATE_WINDOW) as usize);
 /// How often counters are passed on.
 const METRICS_EVERY: Duration = Duration::from_secs(1);
 

@@ -375,3 +375,35 @@ pub(crate) fn content(tick: u32, requests: u64, micros: u64) -> Content {
         dropped: 0,
     }
 }
+
+/// Requests of a scope over a range, as `QueryRange` answers.
+pub(crate) async fn requests_answer(
+    aggregator: &Aggregator,
+    scope: v1::Scope,
+    [from_tick, to_tick, step_seconds]: [u32; 3],
+) -> Result<v1::RangeAnswer, String> {
+    let asked = v1::QueryRangeRequest {
+        scope: Some(scope),
+        name: "traffic.requests".into(),
+        total: true,
+        statistics: vec!["increase".into()],
+        from_tick,
+        to_tick,
+        step_seconds,
+        ..v1::QueryRangeRequest::default()
+    };
+    let answer = aggregator.query().await.query_range(asked).await.map_err(|status| status.to_string())?;
+    Ok(answer.into_inner())
+}
+
+/// The values that there are of [`requests_answer`], by the first second of each point.
+pub(crate) async fn requests_over(
+    aggregator: &Aggregator,
+    scope: v1::Scope,
+    range: [u32; 3],
+) -> Result<Vec<(u32, f64)>, String> {
+    let answer = requests_answer(aggregator, scope, range).await?;
+    let values = answer.series.iter().flat_map(|series| series.statistics.iter().flat_map(|one| one.values.clone()));
+    let points = answer.points.iter().map(|point| point.tick).zip(values);
+    Ok(points.filter(|(_, value)| !value.is_nan()).collect())
+}

@@ -25,13 +25,13 @@ use super::{
     pin::Pin,
     ring::{Kept, Ring},
     route::Route,
-    spool::{Answer, Change},
+    spool::Change,
 };
 use aside::{Aside, Gate};
 pub(super) use types::{Action, Before, Event, Settings, Taker, Totals};
 
 /// Old frames in flight: the rest of the window is kept free for live ones, which never wait behind a backlog.
-/// While a node catches up it is acknowledged as soon as its frames are held (`CAUGHT_UP` of the aggregator's sessions),
+/// While a node catches up it is acknowledged as soon as its frames are held (`Pace` of the aggregator's sessions),
 /// so a backfill goes at up to this a second.
 pub(super) const BACKLOG_WINDOW: usize = 20;
 /// A dialled aggregator accepts or redirects within this time, or the next one is dialled.
@@ -194,12 +194,6 @@ impl UplinkSession {
             // A message of a later version.
             None => {}
         }
-        self.advance(now);
-    }
-
-    /// Takes what the disk says of frames that are on it alone.
-    pub(super) fn disk_answered(&mut self, answer: Answer, now: Duration) {
-        self.disk_says(answer);
         self.advance(now);
     }
 

@@ -211,8 +211,9 @@ export function ServicesPanel() {
           </WideTable>
           <p class="table-note">
             By <code>service.name</code>; a service opens to its busiest routes. Percentiles are of the merged
-            histograms of all hosts. A host keeps 128 routes and one service half of them; what is beyond is
-            counted in <code>{s.OTHER}</code>, so that sums stay exact.
+            histograms of all hosts. A host keeps <code>routes_max</code> routes, 128 by default, and one
+            service half of them; what is beyond is counted in <code>{s.OTHER}</code>, so that sums stay
+            exact.
           </p>
         </>
       ) : answer && lackText.value === null && !everServed() ? (

@@ -145,8 +145,8 @@ impl UplinkSession {
         !self.aside.fetched.is_empty() || self.gate.is_some_and(some)
     }
 
-    /// The disk answers.
-    pub(super) fn disk_says(&mut self, answer: Answer) {
+    /// Takes what the disk says of frames that are on it alone.
+    pub(in crate::uplink) fn disk_answered(&mut self, answer: Answer, now: Duration) {
         match answer {
             Answer::Read(frames) => {
                 let mut asked = std::mem::take(&mut self.aside.fetched);
@@ -167,6 +167,7 @@ impl UplinkSession {
                 self.aside.fetched.clear();
             }
         }
+        self.advance(now);
     }
 
     fn not_given_back(&mut self, mut ticks: Vec<u32>) {

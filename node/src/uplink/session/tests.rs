@@ -10,7 +10,10 @@ use starling_proto::{
     series::{Sample, Series, Value},
 };
 
-use super::{super::spool::ASIDE_MAX, *};
+use super::{
+    super::spool::{ASIDE_MAX, Answer},
+    *,
+};
 
 /// The far end as the session sees it: executes actions, decodes every frame and checks what must always hold.
 struct Bench {

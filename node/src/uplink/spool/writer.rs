@@ -84,8 +84,19 @@ impl Writer {
         let (health, watch) = watch::channel(SpoolHealth::default());
         let kept = kept.map(|(content, pin)| (content.tick, Kept { content, pin })).collect();
         let overflowed = Arc::default();
-        let work =
-            Work { folder, head, kept, aside, last_tick, ended: false, files: None, health, answers, failed: None };
+        let work = Work {
+            folder,
+            head,
+            kept,
+            aside,
+            fetch: None,
+            last_tick,
+            ended: false,
+            files: None,
+            health,
+            answers,
+            failed: None,
+        };
         let thread = thread::Builder::new().name("spool".to_owned()).stack_size(256 * 1024).spawn({
             let overflowed = Arc::clone(&overflowed);
             move || work.run(&receiver, &overflowed)
@@ -123,6 +134,8 @@ struct Work {
     head: Head,
     kept: BTreeMap<u32, Kept>,
     aside: Aside,
+    /// What is to be read back, and was not yet.
+    fetch: Option<Vec<u32>>,
     last_tick: u32,
     ended: bool,
     answers: tokio::sync::mpsc::Sender<Answer>,
@@ -134,7 +147,7 @@ struct Work {
 
 impl Work {
     fn run(mut self, changes: &mpsc::Receiver<Change>, overflowed: &AtomicBool) {
-        let (mut batch, mut synced, mut fetch) = (Vec::new(), Instant::now(), None);
+        let (mut batch, mut synced) = (Vec::new(), Instant::now());
         self.begin();
         if self.files.is_none() {
             // What was there took the room of its copy on a disk that is full, and has been taken away.
@@ -157,10 +170,9 @@ impl Work {
             };
             if overflowed.swap(false, Ordering::AcqRel) {
                 // What is missing is not known: what comes now is kept again.
-                self.aside.frames.clear();
+                self.lose_all();
                 self.fail("the disk did not keep up");
                 self.kept.clear();
-                self.answer(Answer::AllLost);
             }
             let (mut lost, mut dropped) = (Vec::new(), Vec::new());
             batch.iter().for_each(|change| self.note(change, &mut lost));
@@ -189,15 +201,17 @@ impl Work {
             if !lost.is_empty() {
                 self.answer(Answer::Lost(lost));
             }
-            for change in batch.drain(..) {
-                if let Change::Fetch { ticks } = change {
-                    fetch = Some(ticks);
-                }
-            }
+            batch.clear();
             // Without files it waits for the next.
-            if let (Some(files), Some(ticks)) = (&self.files, &fetch) {
-                self.answer(Answer::Read(files.fetch(ticks).unwrap_or_default()));
-                fetch = None;
+            if let Some(files) = &self.files
+                && let Some(ticks) = self.fetch.take()
+            {
+                let read = files.fetch(&ticks);
+                // What is not among them is lost, and counted; the log says why.
+                if let Err(error) = &read {
+                    self.fail(&error.to_string());
+                }
+                self.answer(Answer::Read(read.unwrap_or_default()));
             }
             if over {
                 break;
@@ -229,7 +243,7 @@ impl Work {
                 Some(kept) => drop(self.aside.frames.insert(*tick, (kept.pin, 0))),
                 None => lost.push(*tick),
             },
-            Change::Fetch { .. } => {}
+            Change::Fetch { ticks } => self.fetch = Some(ticks.clone()),
             Change::Gone { ticks } => {
                 for tick in ticks {
                     self.kept.remove(tick);
@@ -241,6 +255,12 @@ impl Work {
             }
             Change::Ended => self.ended = true,
         }
+    }
+
+    /// Nothing is on the disk alone any more, and whoever waits for some of it knows.
+    fn lose_all(&mut self) {
+        (self.aside, self.fetch) = (Aside::default(), None);
+        self.answer(Answer::AllLost);
     }
 
     fn answer(&self, answer: Answer) {
@@ -288,8 +308,7 @@ impl Work {
         if left.is_err() {
             let _ = fs::remove_dir_all(&self.folder);
             if !self.aside.frames.is_empty() {
-                self.aside = Aside::default();
-                self.answer(Answer::AllLost);
+                self.lose_all();
             }
         }
         let why = format!("{}: {why}", self.folder.display());
