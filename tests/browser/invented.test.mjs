@@ -203,13 +203,24 @@ for (const [args, words, what] of [
     }));
 }
 
-test("connections are shares of sockets, and failed attempts are told apart", async () => {
+test("shares of connections are of open ones, the header is the sum of the rows, and failed attempts are told apart", async () => {
   const { page, context } = await openPage(browser, feeder.url);
   const panel = page.locator("section.p", { hasText: "Connection health" });
   await until("attempts are said", () => panel.locator(".attempts").textContent(), (t) => /failed of .* tried/.test(t));
-  const shares = await panel.locator("tbody td:nth-child(3)").allTextContents();
-  const sum = shares.reduce((all, text) => all + Number.parseFloat(text), 0);
-  assert.ok(Math.abs(sum - 100) < 1, `the rows are the whole: ${shares}`);
+  // At once: the figures change every second.
+  const [header, ...rows] = await panel.evaluate((at) => [
+    at.querySelector(".note").textContent,
+    ...[...at.querySelectorAll("tbody tr")].map((row) => [...row.cells].slice(0, 3).map((cell) => cell.textContent.trim())),
+  ]);
+  const number = (text) => Number(text.replace(/[^0-9.]/g, ""));
+  const [open, tracked] = header.match(/[\d,.\u202f\u2009 ]*\d/g).map(number);
+  const sum = (of) => of.reduce((all, [, sockets]) => all + number(sockets), 0);
+  assert.equal(sum(rows), tracked, `${header}: ${rows}`);
+  const shared = rows.filter(([, , share]) => share !== "");
+  assert.deepEqual(shared.map(([label]) => label), ["Healthy", "Warning"]);
+  assert.equal(sum(shared), open, `${header}: ${rows}`);
+  const shares = shared.reduce((all, [, , share]) => all + Number.parseFloat(share), 0);
+  assert.ok(Math.abs(shares - 100) < 1, `the open ones are the whole: ${rows}`);
   assert.doesNotMatch(await panel.locator("tbody").textContent(), /Error/);
   await context.close();
 });

@@ -33,6 +33,7 @@ interface Row {
   mark: Mark;
   color: string;
   value: Maybe;
+  /** Of an open one: shares are of those alone, what has ended says nothing about how well they are. */
   column?: "connections.healthy" | "connections.warning";
 }
 
@@ -52,13 +53,13 @@ function rowsOf({ healthy, warning, total, byState }: Connections): Row[] {
 }
 
 export function ConnectionsPanel({ connections, judged, view, lacks, absent, node }: Props) {
-  const opened = useSignal(false);
+  const asked = useSignal(false);
   if (!connections) {
     return <Absent title="Connection health" what={absent ?? "No connection data in this second."} />;
   }
   const { healthy, warning, total } = connections;
-  const whole = total ?? 0;
-  const share = (part: Maybe) => (known(part) && whole > 0 ? text(percent(part / whole)) : NONE);
+  const opened = known(healthy) && known(warning) ? healthy + warning : undefined;
+  const share = (part: Maybe) => (known(part) && opened ? text(percent(part / opened)) : NONE);
   const rows = rowsOf(connections);
   const attempts = attemptsText(judged?.attempts);
   const facts = [
@@ -67,7 +68,7 @@ export function ConnectionsPanel({ connections, judged, view, lacks, absent, nod
     ["Idle", text(count(connections.idle))],
     ["Retransmits", text(percent(connections.retransmitRatio))],
   ] as const;
-  const open = known(healthy) && known(warning) ? `${grouped(healthy + warning)} open of ` : "";
+  const open = known(opened) ? `${grouped(opened)} open of ` : "";
   return (
     <Panel
       title="Connection health"
@@ -80,29 +81,29 @@ export function ConnectionsPanel({ connections, judged, view, lacks, absent, nod
           class="btn s"
           onClick={() => {
             details.load();
-            opened.value = true;
+            asked.value = true;
           }}
         >
           View details
         </button>
       }
     >
-      {opened.value && details.part.value && (
+      {asked.value && details.part.value && (
         <details.part.value.ConnectionDetails
           connections={connections}
           node={node}
           close={() => {
-            opened.value = false;
+            asked.value = false;
           }}
         />
       )}
-      <StackBar parts={rows} whole={whole} label="Connections" />
+      <StackBar parts={rows.filter((row) => row.column)} whole={opened ?? 0} label="Open connections" />
       <table class="t">
         <thead>
           <tr>
             <th scope="col">Sockets</th>
             <th scope="col">Now</th>
-            <th scope="col">Share</th>
+            <th scope="col">Of open</th>
             <th scope="col">Trend</th>
           </tr>
         </thead>
@@ -113,7 +114,7 @@ export function ConnectionsPanel({ connections, judged, view, lacks, absent, nod
                 <StatusMark mark={row.mark} /> {row.label}
               </th>
               <td>{grouped(row.value)}</td>
-              <td>{share(row.value)}</td>
+              <td>{row.column && share(row.value)}</td>
               <td class="trend">
                 {row.column && <Sparkline view={view} column={row.column} color={row.color} />}
               </td>
