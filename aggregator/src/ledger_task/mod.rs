@@ -240,10 +240,13 @@ impl LedgerTask {
 
     /// Which seconds are taken from now on.
     fn show_gate(&self) {
-        let gate = [self.ledger.gate_floor(), self.ledger.old_until()];
-        self.shared.gate.iter().zip(gate).for_each(|(shared, second)| shared.store(second, Ordering::Relaxed));
-        if self.shared.is_behind.swap(self.ledger.is_behind(), Ordering::Relaxed) != self.ledger.is_behind() {
-            self.metrics.making_up(self.ledger.is_behind(), self.ledger.gate_floor());
+        let (floor, old_until) = (self.ledger.gate_floor(), self.ledger.old_until());
+        self.shared.is_behind.store(self.ledger.is_behind(), Ordering::Relaxed);
+        let [shown_floor, shown_until] = &self.shared.gate;
+        shown_floor.store(floor, Ordering::Relaxed);
+        let taken_before = shown_until.swap(old_until, Ordering::Relaxed) > 0;
+        if taken_before != (old_until > 0) {
+            self.metrics.making_up(old_until > 0, floor);
         }
     }
 
