@@ -31,6 +31,7 @@ export default defineConfig({
     proxy: {
       "/ws": { target: server, ws: true, changeOrigin: false },
       "/api": { target: server },
+      "/prometheus": { target: server },
     },
   },
   test: {

@@ -2,7 +2,7 @@
 import type { ComponentChildren, ComponentType } from "preact";
 import { Shell, TRAFFIC } from "./components/Shell";
 import type { Lazy } from "./lib/lazy";
-import { otherPages, others, type Pages, trafficPages } from "./pages/lazy";
+import { explorePages, otherPages, others, type Pages, trafficPages } from "./pages/lazy";
 import { OverviewPage } from "./pages/Overview";
 import { path } from "./state/router";
 
@@ -59,6 +59,7 @@ function decoded(part: string): string {
 const nodesPage = (pages: Pages) => pages.NodesPage;
 const alertsPage = (pages: Pages) => pages.AlertsPage;
 const clusterPage = (pages: Pages) => pages.ClusterPage;
+const explorePage = (pages: typeof import("./pages/Explore")) => pages.ExplorePage;
 const trafficPage = (pages: typeof import("./pages/Traffic")) => pages.TrafficPage;
 
 export function App() {
@@ -69,6 +70,9 @@ export function App() {
     return <Other key="traffic" title={TRAFFIC} pages={trafficPages} pick={trafficPage} />;
   }
   if (here === "/alerts") return <Other key="alerts" title="Alerts" pages={otherPages} pick={alertsPage} />;
+  if (here === "/explore") {
+    return <Other key="explore" title="Explore" pages={explorePages} pick={explorePage} />;
+  }
   if (here === "/cluster")
     return <Other key="cluster" title="Cluster" pages={otherPages} pick={clusterPage} />;
   const id = decoded(/^\/nodes\/([^/]+)$/.exec(here)?.[1] ?? "");

@@ -29,5 +29,7 @@ export async function change<T>(method: "POST" | "DELETE", path: string, body?: 
 async function answered<T>(response: Response): Promise<T> {
   const body = await response.json().catch(() => null);
   if (response.ok && body !== null) return body as T;
-  throw new Refused(body?.error?.message ?? `The server answered ${response.status}.`);
+  // Prometheus's form has the text itself under `error`.
+  const said = typeof body?.error === "string" ? body.error : body?.error?.message;
+  throw new Refused(said ?? `The server answered ${response.status}.`);
 }

@@ -1,8 +1,8 @@
 /** Charted columns of live.proto by name. What each is stands in the generated catalogue. */
 import { type ChartName, PROTOCOL_NAMES } from "../gen/catalogue";
 
-/** A column of a view: one of the catalogue's charts, or a core of a node. */
-export type Column = ChartName | `core.${number}`;
+/** A column of a view: one of the catalogue's charts, a core of a node, or what Explore was asked to draw. */
+export type Column = ChartName | `core.${number}` | `explore.${number}`;
 
 export type Protocol = (typeof PROTOCOL_NAMES)[number];
 

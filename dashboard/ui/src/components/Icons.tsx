@@ -105,6 +105,7 @@ const GLYPHS = {
     />
   ),
   traffic: () => <path d="M2 13.5v-3M5 13.5V8M8 13.5V3.5M11 13.5V6M14 13.5v-2.5" />,
+  explore: () => <path d="M2 2.5v11h12M4.5 10.5 7 7l2.5 2 4-5.5M11 3.5h2.5V6" />,
   cluster: () => (
     <>
       <circle cx="8" cy="3.5" r="1.8" />
@@ -127,6 +128,7 @@ const GLYPHS = {
   ),
   table: () => <path d="M2 3.5h12v9H2zM2 6.5h12M2 9.5h12M6.5 3.5v9" />,
   chart: () => <path d="M2 2.5v11h12M4.5 10l3-3.5 2.5 2 3.5-4.5" />,
+  more: () => <path d="M3 8h.1M8 8h.1M13 8h.1" stroke-width="2.6" />,
   search: () => (
     <>
       <circle cx="7" cy="7" r="4.3" />

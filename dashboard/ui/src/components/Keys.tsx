@@ -9,11 +9,18 @@ import { pan, past, pin, range, resume, stepCursor, togglePause, zoom, zoomBy } 
 /** A second key of a two-key shortcut must follow within this time, milliseconds. */
 const CHORD_MS = 1_200;
 
-const GO: Record<string, string> = { o: "/", n: "/nodes", t: "/traffic", a: "/alerts", c: "/cluster" };
+const GO: Record<string, string> = {
+  o: "/",
+  n: "/nodes",
+  t: "/traffic",
+  a: "/alerts",
+  e: "/explore",
+  c: "/cluster",
+};
 
 const LIST = [
   ["/", "Find node"],
-  ["g then o, n, t, a, c", "Overview, Nodes, Latency and traffic, Alerts, Cluster"],
+  ["g then o, n, t, a, e, c", "Overview, Nodes, Latency and traffic, Alerts, Explore, Cluster"],
   ["Space", "Pause and go on"],
   [".", "Back to live"],
   ["← →", "Move the crosshair by a point, with Shift by ten"],

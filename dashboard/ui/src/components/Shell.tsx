@@ -23,6 +23,7 @@ const PAGES = [
   { href: "/nodes", label: "Nodes", glyph: "nodes" },
   { href: "/traffic", label: TRAFFIC, short: "Traffic", glyph: "traffic" },
   { href: "/alerts", label: "Alerts", glyph: "alerts" },
+  { href: "/explore", label: "Explore", glyph: "explore" },
   { href: "/cluster", label: "Cluster", glyph: "cluster" },
 ] satisfies { href: string; label: string; short?: string; glyph: GlyphName }[];
 
@@ -203,12 +204,40 @@ interface Props {
   children: ComponentChildren;
 }
 
+/** Pages that a phone has room for; the others stand behind "More". */
+const TABS = 4;
+
+/** The pages that have no tab. Another page closes it. */
+function More() {
+  const pages = PAGES.slice(TABS);
+  const here = pages.some((p) => current(p.href));
+  return (
+    <details class="more-tab">
+      <summary aria-current={here ? "true" : undefined}>
+        <Glyph name="more" />
+        More
+      </summary>
+      <div>
+        {pages.map((p) => (
+          <a key={p.href} href={p.href} aria-current={current(p.href)}>
+            <Glyph name={p.glyph} />
+            {p.label}
+          </a>
+        ))}
+      </div>
+    </details>
+  );
+}
+
+/** Pages with charts over the range of the page. */
+const CHARTED: ReadonlySet<string> = new Set(["/", "/traffic", "/explore"]);
+
 /** From this width on the top bar has room for the range. */
 const WIDE = media("(min-width: 1340px)");
 
 export function Shell({ title, trail, children }: Props) {
   // The other pages show the present only.
-  const charted = path.value === "/" || path.value === "/traffic" || path.value.startsWith("/nodes/");
+  const charted = CHARTED.has(path.value) || path.value.startsWith("/nodes/");
   const help = useSignal(false);
   const copied = useSignal(false);
   useKeys(() => {
@@ -275,12 +304,13 @@ export function Shell({ title, trail, children }: Props) {
         </main>
       </div>
       <nav class="tabs" aria-label="Pages, compact">
-        {PAGES.map((p) => (
+        {PAGES.slice(0, TABS).map((p) => (
           <a key={p.href} href={p.href} aria-current={current(p.href)}>
             <Glyph name={p.glyph} />
-            {p.short ?? p.label}
+            {"short" in p ? p.short : p.label}
           </a>
         ))}
+        <More key={path.value} />
       </nav>
       <ShortcutList open={help} />
     </div>

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { axisByteStep, axisBytes } from "./format";
-import { niceTicks, timeTicks } from "./ticks";
+import { niceTicks, ticksAround, timeTicks } from "./ticks";
 
 it("chooses round values that reach the maximum", () => {
   expect(niceTicks(5.6e6, 3)).toEqual([0, 2e6, 4e6, 6e6]);
@@ -25,4 +25,9 @@ it("aligns time labels", () => {
   const ticks = timeTicks(1_700_000_010, 1_700_000_910, 6);
   expect(ticks.length).toBeLessThanOrEqual(7);
   expect(ticks.every((t) => t % 60 === 0)).toBe(true);
+});
+
+it("goes below 0 where something lies there, in the same steps", () => {
+  expect(ticksAround(-3, 9, 4, 1)).toEqual([-5, -2.5, 0, 2.5, 5, 7.5, 10]);
+  expect(ticksAround(-0.4, 0, 4, 1)).toEqual([-0.4, -0.3, -0.2, -0.1, 0]);
 });

@@ -20,6 +20,15 @@ export function niceTicks(max: number, count = 4, unit = 1): number[] {
   return ticks;
 }
 
+/** The same on both sides of 0, from at most `min`, which is below it, to at least `max`. */
+export function ticksAround(min: number, max: number, count: number, unit: number): number[] {
+  const [, step = 1] = niceTicks(Math.max(max, -min), count, unit);
+  const ticks: number[] = [];
+  for (let i = Math.floor(min / step); i <= Math.ceil(Math.max(0, max) / step); i++)
+    ticks.push(Number((i * step).toPrecision(9)));
+  return ticks;
+}
+
 const TIME_STEPS = [
   1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800,
   259_200, 604_800,

@@ -9,6 +9,8 @@ const all = lazy(() => import("./others"));
 export const otherPages = all;
 /** What applications do, which a page of its own says. */
 export const trafficPages = lazy(() => import("./Traffic"));
+/** Any series. */
+export const explorePages = lazy(() => import("./Explore"));
 /** Null until loaded. */
 export const others = all.part;
 /** Loads them, once. */

@@ -4,6 +4,7 @@ import { Dialog } from "../components/Dialog";
 import type { Connections } from "../gen/starling/v1/cluster_pb";
 import { reportCsv } from "../lib/connections";
 import * as f from "../lib/format";
+import { save } from "../lib/save";
 import { live, newest } from "../state/page";
 import { nodeHref } from "../state/router";
 
@@ -15,16 +16,6 @@ interface Props {
   /** Undefined for all nodes. */
   node?: string | undefined;
   close: () => void;
-}
-
-/** Lets the browser keep a text as a file. */
-function save(name: string, type: string, text: string) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(url);
 }
 
 function Sockets({

@@ -39,6 +39,16 @@ export function navigateHere(changes: Record<string, string | null>): void {
   read();
 }
 
+/** Changes a query parameter that stands several times, as a step in the history. */
+export function navigateHereAll(key: string, values: readonly string[]): void {
+  const url = new URL(window.location.href);
+  url.searchParams.delete(key);
+  for (const value of values) url.searchParams.append(key, value);
+  if (url.href === window.location.href) return;
+  window.history.pushState(null, "", url);
+  read();
+}
+
 /** Changes one query parameter in place, without a step in the history. */
 export function setQuery(key: string, value: string | null): void {
   const url = new URL(window.location.href);

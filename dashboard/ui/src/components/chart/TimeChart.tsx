@@ -25,7 +25,9 @@ import { type ChartSpec, type ChartView, LEFT, type Reading, type Reference, typ
 import { TimeTable } from "./TimeTable";
 
 interface Props {
-  view: Pick<LiveView, "shown" | "version" | "status" | "nodeId">;
+  view: ChartView & Pick<LiveView, "nodeId">;
+  /** The view follows the range of the page by itself. */
+  ranged?: boolean;
   /** What the chart shows, for its sentence. */
   title: string;
   series: readonly Series[];
@@ -57,7 +59,8 @@ const OFF_SCREEN_EVERY_MS = 5000;
 export function TimeChart(props: Props) {
   const { title, series, height, left = LEFT, scale = 1, value } = props;
   const total = props.totalColumn;
-  const before = usePast(props.view.nodeId, [...series.map((s) => s.column), ...(total ? [total] : [])]);
+  const columns = [...series.map((s) => s.column), ...(total ? [total] : [])];
+  const before = usePast(props.view.nodeId, columns, props.ranged ?? false);
   const view: ChartView = before ?? props.view;
   const host = useRef<HTMLDivElement>(null);
   const core = useRef<ChartCore | null>(null);
@@ -193,8 +196,12 @@ export function TimeChart(props: Props) {
               onClick={(e) => isolate(r.series.column, !e.shiftKey)}
             >
               <i
-                class={props.stacked ? "sw" : "sw ln"}
-                style={{ backgroundColor: `var(--${r.series.color})` }}
+                class={props.stacked ? "sw" : r.series.dash ? "sw ln dashed" : "sw ln"}
+                style={
+                  r.series.dash
+                    ? { color: `var(--${r.series.color})`, "--dash": `${r.series.dash[0]}px` }
+                    : { backgroundColor: `var(--${r.series.color})` }
+                }
               />
               {r.series.label} <b>{text(value(r.value))}</b>
             </button>

@@ -116,7 +116,7 @@ export class ChartCore {
       select: { show: false, left: 0, top: 0, width: 0, height: 0 },
       scales: {
         x: { time: false, range: () => [frame.window.from, frame.window.to] },
-        y: { range: () => [0, frame.top] },
+        y: { range: () => [frame.bottom, frame.top] },
       },
       axes: [
         {
@@ -141,7 +141,7 @@ export class ChartCore {
           ticks: { show: false },
           splits: () => frame.ticks,
           // Without data there is no scale to speak of.
-          values: (_, splits) => splits.map((v) => (v > 0 && frame.blank ? "" : this.spec.axis(v))),
+          values: (_, splits) => splits.map((v) => (v !== 0 && frame.blank ? "" : this.spec.axis(v))),
         },
       ],
       series: [{}, ...this.spec.series.map((s, k) => this.seriesOptions(s, k))],
@@ -158,6 +158,7 @@ export class ChartCore {
       stroke: () => token(s.color),
       width: 1.5,
       points: { show: false },
+      ...(s.dash && { dash: [...s.dash] }),
       fill: () => {
         const alpha = stacked() ? "57" : s.fill ? "21" : "00";
         return token(s.color) + alpha;

@@ -67,7 +67,7 @@ export class Crosshair {
       dot.hidden = v === null || y === null;
       if (y === null) return;
       dot.style.backgroundColor = `var(--${s.color})`;
-      const py = TOP + plot * (1 - y / frame.top);
+      const py = TOP + (plot * (frame.top - y)) / (frame.top - frame.bottom);
       dot.style.transform = `translate(${(x - 4).toFixed(1)}px, ${(py - 4).toFixed(1)}px)`;
     });
   }

@@ -1,7 +1,7 @@
 /** One picture's worth of data: the columns of the window, stacked if wanted, with its scale and its gaps. */
 import { stack } from "../../lib/polyline";
 import { type Extremes, pointAt } from "../../lib/shown";
-import { niceTicks } from "../../lib/ticks";
+import { niceTicks, ticksAround } from "../../lib/ticks";
 import { fresh } from "../../state/page";
 import { type Range, range } from "../../state/timeline";
 import type { ChartSpec, ChartView, Reading } from "./spec";
@@ -24,6 +24,8 @@ export class Frame {
   window: Range = { from: 0, to: 1 };
   /** Top of the axis. */
   top = 1;
+  /** Foot of the axis: 0 unless something lies below it. */
+  bottom = 0;
   ticks: number[] = [0, 1];
   gaps: Range[] = [];
   readings: Reading[] = [];
@@ -74,6 +76,10 @@ export class Frame {
     if (stacked) stack(this.raw, this.sums);
     this.bands = this.readBands(spec);
     let peak = Number.NaN;
+    let lowest = 0;
+    for (const column of stacked ? [] : this.raw) {
+      for (const v of column) if (v !== null && v < lowest) lowest = v;
+    }
     for (const column of stacked ? this.sums.slice(-1) : this.raw) {
       for (const v of column) if (v !== null && !(v <= peak)) peak = v;
     }
@@ -87,7 +93,12 @@ export class Frame {
     );
     this.blank = highest === 0 && Number.isNaN(peak);
     const limit = spec.max === undefined ? highest * 1.04 : spec.max * scale;
-    this.ticks = niceTicks(limit, this.height < LOW ? 3 : 4, unit(limit));
+    const steps = this.height < LOW ? 3 : 4;
+    this.ticks =
+      lowest < 0
+        ? ticksAround(lowest * 1.04, limit, steps, unit(Math.max(limit, -lowest)))
+        : niceTicks(limit, steps, unit(limit));
+    this.bottom = this.ticks[0] as number;
     this.top = this.ticks[this.ticks.length - 1] as number;
     this.gaps = this.findGaps();
   }

@@ -8,10 +8,10 @@ import { past } from "../../state/timeline";
 /** A question that failed is asked again after so many seconds. */
 const AGAIN_AFTER = 10;
 
-/** Null while the page is live. */
-export function usePast(node: string, columns: readonly string[]): PastView | null {
+/** Null while the page is live, and for a view that follows the range of the page by itself. */
+export function usePast(node: string, columns: readonly string[], byItself: boolean): PastView | null {
   const names = columns.join(",");
-  const shown = past.value !== null;
+  const shown = past.value !== null && !byItself;
   const view = useMemo(() => (shown ? new PastView(node, names.split(",")) : null), [shown, node, names]);
   useEffect(() => () => view?.stop(), [view]);
   useSignalEffect(() => {

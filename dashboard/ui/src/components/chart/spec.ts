@@ -20,6 +20,8 @@ export interface Series {
   color: string;
   /** Fill below a line (stacked layers are always filled). */
   fill?: boolean;
+  /** Pixels of ink and gap, where colours alone are too few. */
+  dash?: readonly number[];
 }
 
 /** A horizontal dashed line. */
