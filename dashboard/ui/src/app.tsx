@@ -2,7 +2,7 @@
 import type { ComponentChildren, ComponentType } from "preact";
 import { Shell, TRAFFIC } from "./components/Shell";
 import type { Lazy } from "./lib/lazy";
-import { explorePages, otherPages, others, type Pages, trafficPages } from "./pages/lazy";
+import { explorePages, otherPages, others, type Pages, settingsPages, trafficPages } from "./pages/lazy";
 import { OverviewPage } from "./pages/Overview";
 import { path } from "./state/router";
 
@@ -60,6 +60,7 @@ const nodesPage = (pages: Pages) => pages.NodesPage;
 const alertsPage = (pages: Pages) => pages.AlertsPage;
 const clusterPage = (pages: Pages) => pages.ClusterPage;
 const explorePage = (pages: typeof import("./pages/Explore")) => pages.ExplorePage;
+const settingsPage = (pages: typeof import("./pages/Settings")) => pages.SettingsPage;
 const trafficPage = (pages: typeof import("./pages/Traffic")) => pages.TrafficPage;
 
 export function App() {
@@ -72,6 +73,9 @@ export function App() {
   if (here === "/alerts") return <Other key="alerts" title="Alerts" pages={otherPages} pick={alertsPage} />;
   if (here === "/explore") {
     return <Other key="explore" title="Explore" pages={explorePages} pick={explorePage} />;
+  }
+  if (here === "/settings") {
+    return <Other key="settings" title="Settings" pages={settingsPages} pick={settingsPage} />;
   }
   if (here === "/cluster")
     return <Other key="cluster" title="Cluster" pages={otherPages} pick={clusterPage} />;

@@ -2,10 +2,12 @@ import { render } from "preact";
 import { App } from "./app";
 import { loadOthers } from "./pages/lazy";
 import { startPage } from "./state/page";
+import { startPreferences } from "./state/preferences";
 import { startRouter } from "./state/router";
 import { startTheme } from "./state/theme";
 
 startTheme();
+startPreferences();
 startRouter();
 startPage();
 const root = document.getElementById("app");

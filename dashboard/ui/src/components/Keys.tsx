@@ -16,11 +16,15 @@ const GO: Record<string, string> = {
   a: "/alerts",
   e: "/explore",
   c: "/cluster",
+  ",": "/settings",
 };
 
 const LIST = [
   ["/", "Find node"],
-  ["g then o, n, t, a, e, c", "Overview, Nodes, Latency and traffic, Alerts, Explore, Cluster"],
+  [
+    "g then o, n, t, a, e, c, comma",
+    "Overview, Nodes, Latency and traffic, Alerts, Explore, Cluster, Settings",
+  ],
   ["Space", "Pause and go on"],
   [".", "Back to live"],
   ["← →", "Move the crosshair by a point, with Shift by ten"],

@@ -1,19 +1,14 @@
 /** Which time the charts show, and in what points. Both stand in the address, and each choice is a step back. */
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { lengthInWords, span as spanText } from "../lib/format";
+import { lengthInWords, span as spanText, zoneName } from "../lib/format";
 import { carries, GRANULARITIES, type Granularity, RANGES, SHORTEST } from "../lib/period";
+import { clockField, readClockField } from "../lib/zone";
 import { chooseGranularity, choosePeriod, granularity, past, period, range, span } from "../state/timeline";
 
 /** Live: the last 15 minutes. */
 const LIVE = "15m";
 const NAMES = [LIVE, ...Object.keys(RANGES)];
-
-/** What `<input type="datetime-local">` takes: local time by the second. */
-function localTime(unixSeconds: number): string {
-  const offset = new Date(unixSeconds * 1000).getTimezoneOffset() * 60;
-  return new Date((unixSeconds - offset) * 1000).toISOString().slice(0, 19);
-}
 
 function Custom({ close }: { close: () => void }) {
   const form = useRef<HTMLFormElement>(null);
@@ -31,7 +26,7 @@ function Custom({ close }: { close: () => void }) {
       onSubmit={(e) => {
         e.preventDefault();
         const data = new FormData(e.currentTarget);
-        const [a, b] = ["from", "to"].map((name) => Math.floor(Date.parse(String(data.get(name))) / 1000));
+        const [a, b] = ["from", "to"].map((name) => readClockField(String(data.get(name))));
         if (a === undefined || b === undefined || !(b - a + 1 >= SHORTEST)) {
           problem.value = `From must be at least ${SHORTEST} s before To.`;
           return;
@@ -41,12 +36,12 @@ function Custom({ close }: { close: () => void }) {
       }}
     >
       <label>
-        From
-        <input name="from" type="datetime-local" step="1" required value={localTime(from)} />
+        From, {zoneName()}
+        <input name="from" type="datetime-local" step="1" required value={clockField(from)} />
       </label>
       <label>
         To
-        <input name="to" type="datetime-local" step="1" required value={localTime(to)} />
+        <input name="to" type="datetime-local" step="1" required value={clockField(to)} />
       </label>
       <button type="submit" class="btn">
         Show

@@ -25,6 +25,7 @@ const PAGES = [
   { href: "/alerts", label: "Alerts", glyph: "alerts" },
   { href: "/explore", label: "Explore", glyph: "explore" },
   { href: "/cluster", label: "Cluster", glyph: "cluster" },
+  { href: "/settings", label: "Settings", glyph: "settings" },
 ] satisfies { href: string; label: string; short?: string; glyph: GlyphName }[];
 
 function current(href: string): "page" | undefined {
@@ -100,7 +101,9 @@ function SideBar({ help }: { help: () => void }) {
         )}
         <div>
           <dt>Times in</dt>
-          <dd>{zoneName()}</dd>
+          <dd>
+            <a href="/settings">{zoneName()}</a>
+          </dd>
         </div>
         <div>
           <dt>Shortcuts</dt>

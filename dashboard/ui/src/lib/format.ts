@@ -1,3 +1,6 @@
+import { signal } from "@preact/signals";
+import { offsetWithin, onClocks, zone } from "./zone";
+
 // How numbers become words. Every figure on the page goes through here.
 //
 // Rules: three significant figures; a thin space before a unit, none before % and /s; K, M, G for counts;
@@ -170,7 +173,13 @@ export function microsLike(v: Maybe, reference: Maybe, ppm = 0): string {
   return short >= 100 ? grouped(short) : significant(short, figures);
 }
 
-const BYTES = [
+/** How sizes are written: memory by 1,024 or by 1,000, networks in bits or in bytes. */
+export const units = signal<{ bytes: "binary" | "decimal"; network: "bits" | "bytes" }>({
+  bytes: "binary",
+  network: "bits",
+});
+
+const BINARY = [
   [1024 ** 5, "PiB"],
   [1024 ** 4, "TiB"],
   [1024 ** 3, "GiB"],
@@ -178,10 +187,20 @@ const BYTES = [
   [1024, "KiB"],
 ] as const;
 
+const DECIMAL = [
+  [1e15, "PB"],
+  [1e12, "TB"],
+  [1e9, "GB"],
+  [1e6, "MB"],
+  [1e3, "kB"],
+] as const;
+
+const byteUnits = () => (units.value.bytes === "binary" ? BINARY : DECIMAL);
+
 /** Memory: 15.5 TiB, 52.2 GiB, 512 B. */
 export function bytes(v: Maybe): Quantity {
   if (!known(v)) return MISSING;
-  for (const [size, unit] of BYTES) {
+  for (const [size, unit] of byteUnits()) {
     // After rounding, so that 1,023.9 MiB becomes 1.00 GiB.
     if (Number((v / size).toPrecision(3)) >= 1) return { value: significant(v / size), unit };
   }
@@ -200,9 +219,9 @@ export function byteRate(v: number): Quantity {
   return q === MISSING ? q : { value: q.value, unit: `${q.unit}/s` };
 }
 
-/** The binary unit that suits values up to `max`: its size in bytes and its name. */
+/** The unit that suits values up to `max`: its size in bytes and its name. */
 export function byteUnit(max: number): { size: number; unit: string } {
-  for (const [size, unit] of BYTES) {
+  for (const [size, unit] of byteUnits()) {
     if (max >= size) return { size, unit };
   }
   return { size: 1, unit: "B" };
@@ -214,10 +233,10 @@ export function byteUnit(max: number): { size: number; unit: string } {
  */
 export function axisByteStep(max: number): number {
   const { size } = byteUnit(max);
-  return max <= 750 * size ? size : 256 * size;
+  return max <= 750 * size || units.value.bytes === "decimal" ? size : 256 * size;
 }
 
-/** A round size for an axis, in the binary unit that fits it. */
+/** A round size for an axis, in the unit that fits it. */
 export function axisBytes(v: number): string {
   if (v === 0) return "0";
   const { size, unit } = byteUnit(v);
@@ -302,26 +321,26 @@ export function timesMedian(v: Maybe, median: Maybe): string | null {
 
 const pad = (n: number) => String(n).padStart(2, "0");
 
-/** Local time of day of a Unix second: 14:32:07. */
+/** Time of day of a Unix second, in the zone of the page: 14:32:07. */
 export function clock(unixSeconds: number): string {
-  const d = new Date(unixSeconds * 1000);
-  return `${pad(d.getHours())}:${pad(d.getMinutes())}:${pad(d.getSeconds())}`;
+  const d = onClocks(unixSeconds);
+  return `${pad(d.getUTCHours())}:${pad(d.getUTCMinutes())}:${pad(d.getUTCSeconds())}`;
 }
 
-/** Local time of day without seconds: 14:32. */
+/** Time of day without seconds: 14:32. */
 export function clockMinute(unixSeconds: number): string {
   return clock(unixSeconds).slice(0, 5);
 }
 
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
-/** Local day of a Unix second: 26 Nov. */
+/** Day of a Unix second: 26 Nov. */
 export function day(unixSeconds: number): string {
-  const d = new Date(unixSeconds * 1000);
-  return `${d.getDate()} ${MONTHS[d.getMonth()]}`;
+  const d = onClocks(unixSeconds);
+  return `${d.getUTCDate()} ${MONTHS[d.getUTCMonth()]}`;
 }
 
-/** Local day and time of day: 26 Nov 14:32. */
+/** Day and time of day: 26 Nov 14:32. */
 export function dated(unixSeconds: number): string {
   return `${day(unixSeconds)} ${clockMinute(unixSeconds)}`;
 }
@@ -332,15 +351,22 @@ export function dayOrMinute(unixSeconds: number): string {
   return minute === "00:00" ? day(unixSeconds) : minute;
 }
 
-/** A second of a chart over so many seconds, with no more than its points and its length need. */
-export function clockWithin(unixSeconds: number, seconds: number, step: number): string {
-  if (seconds >= 86_399) return dated(unixSeconds);
-  return step % 60 === 0 ? clockMinute(unixSeconds) : clock(unixSeconds);
+/**
+ * A second of a chart over so many seconds, with no more than its points and its length need; with the offset of the zone
+ * where the clocks change within what begins at `from`.
+ */
+export function clockWithin(unixSeconds: number, seconds: number, step: number, from?: number): string {
+  const offset = from === undefined ? "" : offsetWithin(unixSeconds, from, from + seconds);
+  const time =
+    seconds >= 86_399 ? dated(unixSeconds) : step % 60 === 0 ? clockMinute(unixSeconds) : clock(unixSeconds);
+  return offset === "" ? time : `${time} ${offset}`;
 }
 
 /** Short name of the time zone in which `clock` speaks, for example "UTC" or "GMT+2". */
 export function zoneName(): string {
-  const parts = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(new Date());
+  const timeZone = zone.value === "local" ? undefined : zone.value;
+  const format = new Intl.DateTimeFormat("en", { timeZone, timeZoneName: "short" });
+  const parts = format.formatToParts(new Date());
   return parts.find((p) => p.type === "timeZoneName")?.value ?? "local time";
 }
 

@@ -1,4 +1,5 @@
 /** Round values for axes. */
+import { fromClocks, offsetAt } from "./zone";
 
 const STEPS = [1, 2, 2.5, 5, 10] as const;
 
@@ -34,14 +35,21 @@ const TIME_STEPS = [
   259_200, 604_800,
 ] as const;
 
-/** Round seconds in `from..=to` for at most `labels` labels, aligned to the local clock. */
+/** Round seconds in `from..=to` for at most `labels` labels, aligned to the clocks of the zone. */
 export function timeTicks(from: number, to: number, labels: number): number[] {
   const step = TIME_STEPS.find((s) => (to - from) / s <= Math.max(1, labels)) ?? 2_592_000;
-  // Steps divide a day or are days, so that the day begins at a label. Where clocks change within it the labels after
-  // the change are off by the hour.
-  const offset = new Date(from * 1000).getTimezoneOffset() * 60;
-  const first = Math.ceil((from - offset) / step) * step + offset;
   const ticks: number[] = [];
-  for (let t = first; t <= to; t += step) ticks.push(t);
-  return ticks;
+  // Steps divide a day or are days, so that the day begins at a label.
+  const offset = offsetAt(from);
+  const first = Math.ceil((from + offset) / step) * step;
+  if (step <= 1_800) {
+    for (let t = first - offset; t <= to; t += step) ticks.push(t);
+    return ticks;
+  }
+  // By the clocks, which may change on the way.
+  for (let wall = first; ; wall += step) {
+    const t = fromClocks(wall);
+    if (t > to) return ticks;
+    if (t >= from && t > (ticks.at(-1) ?? 0)) ticks.push(t);
+  }
 }

@@ -16,11 +16,13 @@ import {
   type SortKey,
   sortedIndexes,
 } from "../lib/nodes";
+import { density } from "../state/preferences";
 import { nodeHref, query, setQuery } from "../state/router";
 import { pausedAt } from "../state/timeline";
 import { useHosts } from "./hooks";
 
-const ROW = 27;
+/** Heights of a row, pixels: with the border, as `table.css` has them. */
+const ROWS = { usual: 27, compact: 21 };
 /** Tables up to this size are drawn whole. */
 const WHOLE_MAX = 200;
 
@@ -113,13 +115,14 @@ function Table({ fleet }: { fleet: Fleet }) {
   }
   const { ids } = kept.current;
   const whole = ids.length <= WHOLE_MAX;
+  const tall = ROWS[density.value.value];
 
   useEffect(() => {
     if (whole) return;
     const measure = () => {
       const top = body.current?.getBoundingClientRect().top ?? 0;
-      const first = Math.max(0, Math.floor(-top / ROW) - 20);
-      const last = first + Math.ceil(window.innerHeight / ROW) + 40;
+      const first = Math.max(0, Math.floor(-top / tall) - 20);
+      const last = first + Math.ceil(window.innerHeight / tall) + 40;
       if (first !== range.peek().first || last !== range.peek().last) range.value = { first, last };
     };
     measure();
@@ -129,7 +132,7 @@ function Table({ fleet }: { fleet: Fleet }) {
       window.removeEventListener("scroll", measure);
       window.removeEventListener("resize", measure);
     };
-  }, [whole]);
+  }, [whole, tall]);
 
   const first = whole ? 0 : Math.min(range.value.first, Math.max(0, ids.length - 1));
   const last = whole ? ids.length : Math.min(ids.length, range.value.last);
@@ -174,12 +177,12 @@ function Table({ fleet }: { fleet: Fleet }) {
             </tr>
           </thead>
           <tbody ref={body}>
-            {first > 0 && <tr style={{ height: `${first * ROW}px` }} />}
+            {first > 0 && <tr style={{ height: `${first * tall}px` }} />}
             {ids.slice(first, last).map((id) => {
               const row = byId.get(id);
               return row ? <Row key={id} row={row} columns={columns} /> : null;
             })}
-            {last < ids.length && <tr style={{ height: `${(ids.length - last) * ROW}px` }} />}
+            {last < ids.length && <tr style={{ height: `${(ids.length - last) * tall}px` }} />}
           </tbody>
         </table>
       </section>

@@ -42,24 +42,29 @@ function Row({ rule }: { rule: RuleDetails }) {
   );
 }
 
-export function RuleTable() {
+/** With `always` they stand open, as limits that are only read here. */
+export function RuleTable({ title = "Rules", always = false }: { title?: string; always?: boolean }) {
   const { answer, problem } = useAnswer<RulesAnswer>("rules", "/api/v1/rules", {}, { every: EVERY });
-  const shown = query.value.has("rules");
+  const shown = always || query.value.has("rules");
   const rules = answer?.rules ?? [];
   return (
     <Panel
-      title="Rules"
+      title={title}
       note={rules.length > 0 ? `${f.grouped(rules.length)} watched each second` : ""}
       width={12}
       controls={
-        <button
-          type="button"
-          class="lk"
-          aria-expanded={shown}
-          onClick={() => setQuery("rules", shown ? null : "shown")}
-        >
-          {shown ? "Hide" : "Show"}
-        </button>
+        always ? (
+          <span class="mute">Read-only: files of rules stand with the aggregators.</span>
+        ) : (
+          <button
+            type="button"
+            class="lk"
+            aria-expanded={shown}
+            onClick={() => setQuery("rules", shown ? null : "shown")}
+          >
+            {shown ? "Hide" : "Show"}
+          </button>
+        )
       }
       class="flush"
     >

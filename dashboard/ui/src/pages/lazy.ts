@@ -11,6 +11,8 @@ export const otherPages = all;
 export const trafficPages = lazy(() => import("./Traffic"));
 /** Any series. */
 export const explorePages = lazy(() => import("./Explore"));
+/** How the page is wanted. */
+export const settingsPages = lazy(() => import("./Settings"));
 /** Null until loaded. */
 export const others = all.part;
 /** Loads them, once. */

@@ -8,6 +8,7 @@ import { type Analysis, comparedWords, evidenceHref, type Insight, secondOf } fr
 import { noted } from "../lib/complete";
 import * as f from "../lib/format";
 import { RANGES, type RangeName, windowOf } from "../lib/period";
+import { zoneId } from "../lib/zone";
 import { query, setQuery } from "../state/router";
 import { asked, period } from "../state/timeline";
 import { SCALES, type Scale } from "./table";
@@ -60,7 +61,7 @@ export function HistoryPanel({ node = "" }: { node?: string }) {
     from: range.from,
     to: range.to,
     points: POINTS,
-    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    timeZone: zoneId(),
     node,
   });
   const label = METRICS.find(([key]) => key === metric)?.[1] ?? "";
@@ -271,7 +272,7 @@ function PointTable({
         <tbody>
           {[...points].reverse().map((is) => (
             <tr key={is.tick}>
-              <td>{f.clockWithin(is.tick, over, step)}</td>
+              <td>{f.clockWithin(is.tick, over, step, points[0]?.tick)}</td>
               <td>{is.value === null ? "no data" : read(is.value)}</td>
               <td>{cell(is.min)}</td>
               <td>{cell(is.max)}</td>

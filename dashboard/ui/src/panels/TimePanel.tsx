@@ -2,7 +2,7 @@
 import type { ComponentProps } from "preact";
 import { ChartPanel } from "../components/ChartPanel";
 import { noted } from "../lib/complete";
-import { PANELS, type PanelName } from "./table";
+import { networkScale, PANELS, type PanelName } from "./table";
 
 type ChartProps = ComponentProps<typeof ChartPanel>;
 
@@ -20,7 +20,7 @@ interface Props
 }
 
 export function TimePanel({ panel, note, absent, over, width = 4, height = 132, ...chart }: Props) {
-  const { scale, note: usual, ...line } = PANELS[panel];
+  const { scale, note: usual, ...line } = { ...PANELS[panel], ...(panel === "network" && networkScale()) };
   const said = noted(note ?? usual, over);
   return (
     <ChartPanel

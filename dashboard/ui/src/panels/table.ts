@@ -33,6 +33,12 @@ export const SCALES: Record<Unit, Scale> = {
 /** Networks are sold in bits. */
 const BITS: Scale = { axis: f.axisBits, value: f.bits, scale: 8 };
 
+/** How throughput of networks is written: as the reader chose. */
+export const networkScale = (): { scale: Scale; note: string } =>
+  f.units.value.network === "bits"
+    ? { scale: BITS, note: "bit/s" }
+    : { scale: SCALES.bytesPerSecond, note: "bytes per second" };
+
 export interface TimePanelLine {
   title: string;
   note: string;

@@ -1,35 +1,23 @@
 /** Dark or light: the system's choice until the reader makes one. Also the colours for canvas drawing. */
 import { computed, effect, signal } from "@preact/signals";
 import { parseHex, pickTheme, type Rgb, rampTable } from "../lib/color";
+import { choice, oneOf } from "./stored";
 
 export type Theme = "dark" | "light";
 
-const KEY = "starling.theme";
 const system = window.matchMedia("(prefers-color-scheme: light)");
 const systemTheme = signal<Theme>(system.matches ? "light" : "dark");
-const chosen = signal<Theme | null>(stored());
+
+export const THEMES = ["system", "dark", "light"] as const;
+/** "system" follows the setting of the device. */
+export const chosenTheme = choice("theme", oneOf(THEMES), "system");
+const chosen = computed(() => (chosenTheme.value.value === "system" ? null : chosenTheme.value.value));
 
 export const theme = computed<Theme>(() => chosen.value ?? systemTheme.value);
 
-function stored(): Theme | null {
-  try {
-    const v = window.localStorage.getItem(KEY);
-    return v === "dark" || v === "light" ? v : null;
-  } catch {
-    // Storage can be forbidden; the choice then lasts for this visit.
-    return null;
-  }
-}
-
 /** The other theme, remembered. */
 export function toggleTheme(): void {
-  const next: Theme = theme.peek() === "dark" ? "light" : "dark";
-  chosen.value = next;
-  try {
-    window.localStorage.setItem(KEY, next);
-  } catch {
-    // As above.
-  }
+  chosenTheme.choose(theme.peek() === "dark" ? "light" : "dark");
 }
 
 /** Value of a colour token (without the dashes) in the current theme, for canvas drawing. */

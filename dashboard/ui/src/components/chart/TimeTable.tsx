@@ -45,7 +45,7 @@ export function TimeTable({ title, view, series, scale, value, height }: Props) 
         <tbody>
           {seconds.map((t) => (
             <tr key={t}>
-              <td>{clockWithin(t, to - from, step)}</td>
+              <td>{clockWithin(t, to - from, step, from)}</td>
               {series.map((s) => (
                 <td key={s.column}>
                   {view.shown.present(t) ? text(value(view.shown.get(s.column, t) * scale)) : "no data"}

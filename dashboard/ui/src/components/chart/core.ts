@@ -4,6 +4,7 @@ import { font } from "../../lib/canvas";
 import { clock, clockMinute, dayOrMinute } from "../../lib/format";
 import { polyline, runs, withOwnLine } from "../../lib/polyline";
 import { timeTicks } from "../../lib/ticks";
+import { zone } from "../../lib/zone";
 import { fresh } from "../../state/page";
 import { theme, token } from "../../state/theme";
 import { cursor, range } from "../../state/timeline";
@@ -206,4 +207,5 @@ export function chartInputs(): void {
   range.value;
   theme.value;
   fresh.value;
+  zone.value;
 }
