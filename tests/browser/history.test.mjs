@@ -194,6 +194,60 @@ test("the historical analysis says its figures, compares, and leads to its evide
     await until("silence is said", () => panel.textContent(), (text) => /Nothing stands out/.test(text));
   }));
 
+for (const look of LOOKS) {
+  test(`axe finds nothing on History, ${look.theme}, ${look.width} wide`, () =>
+    on("/history?metric=memory", async (page) => {
+      await page.waitForSelector(".trend-before");
+      assert.deepEqual(await violations(page), []);
+      assert.ok(await fitsInWidth(page));
+      await page.screenshot({ path: `${screenshots}/history-${look.width}-${look.theme}.png`, fullPage: true });
+    }, look));
+}
+
+test("History: metric, whose, range and the period before, all in the address, by keyboard and back", () =>
+  on("/", async (page) => {
+    await page.keyboard.press("g");
+    await page.keyboard.press("h");
+    await until("a day of latency", () => textOf(page, ".summary"), (text) => /Average[\d.]+.ms.*Peak, \d+ \w+ \d\d:\d\d/.test(text ?? ""));
+    assert.equal(await pressed(page, "Range of time"), "24h");
+    assert.equal(await page.locator('[aria-label="Range of time"] button', { hasText: "15m" }).count(), 0);
+    await page.locator("[aria-label=Metric]").selectOption("requests");
+    await page.locator("[aria-label=Of]").selectOption("group:zone:a");
+    await choose(page, "Range of time", "7d");
+    await until("all of it is in the address", async () => page.url(), (url) =>
+      /metric=requests/.test(url) && /of=group%3Azone%3Aa/.test(url) && /range=7d/.test(url));
+    await until("whose it is stands at the title", () => textOf(page, ".p > header .note"), (text) => /zone:a, 7 days/.test(text ?? ""));
+    // The period before began before there was history: a part of it at least is said to be missing.
+    await until("the period before", () => textOf(page, ".trend-legend"), (text) => /the period before/.test(text ?? ""));
+    await page.locator(".trend-chart").focus();
+    await page.keyboard.press("ArrowLeft");
+    await until("a point is read", () => textOf(page, ".trend-chart .sr"), (text) => /\/s, between/.test(text ?? ""));
+    await page.goBack();
+    await until("one act back", () => pressed(page, "Range of time"), (text) => text === "24h");
+    await until("its day is drawn", () => page.getAttribute(".trend-chart", "aria-label"), (text) => /over 24 hours/.test(text ?? ""));
+    // Its last two hours are those of the hole.
+    for (let i = 0; i < 15; i++) await page.keyboard.press("Shift+ArrowLeft");
+    await until("the period before is read beside it", () => textOf(page, ".trend-chart .sr"), (text) => /the period before [\d.]+/.test(text ?? ""));
+    await page.goBack();
+    await page.goBack();
+    assert.equal(new URL(page.url()).search, "");
+    await page.locator('button[aria-label="Latency p99: view as table"]').click();
+    await page.waitForSelector('[aria-label="Latency p99, table"] tbody tr');
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator("button", { hasText: "CSV" }).click()]);
+    assert.equal(download.suggestedFilename(), "history.csv");
+  }));
+
+test("History shows any series, found while typing", () =>
+  on("/history", async (page) => {
+    await page.locator("[aria-label=Metric]").selectOption("another");
+    await page.locator("[role=combobox][aria-label^='Find a series']").fill("app.mem");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    await until("it is shown", () => textOf(page, ".summary"), (text) => /Average/.test(text ?? ""));
+    assert.match(page.url(), /metric=app\.memory/);
+    assert.equal(await textOf(page, ".p > header h2"), "app.memory");
+  }));
+
 test("an empty past and a part that is missing are said in words", async () => {
   const young = await startFeeder("--nodes", "3", "--days", "0.02", "--without");
   try {

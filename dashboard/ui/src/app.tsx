@@ -2,7 +2,15 @@
 import type { ComponentChildren, ComponentType } from "preact";
 import { Shell, TRAFFIC } from "./components/Shell";
 import type { Lazy } from "./lib/lazy";
-import { explorePages, otherPages, others, type Pages, settingsPages, trafficPages } from "./pages/lazy";
+import {
+  explorePages,
+  historyPages,
+  otherPages,
+  others,
+  type Pages,
+  settingsPages,
+  trafficPages,
+} from "./pages/lazy";
 import { OverviewPage } from "./pages/Overview";
 import { path } from "./state/router";
 
@@ -61,6 +69,7 @@ const alertsPage = (pages: Pages) => pages.AlertsPage;
 const clusterPage = (pages: Pages) => pages.ClusterPage;
 const explorePage = (pages: typeof import("./pages/Explore")) => pages.ExplorePage;
 const settingsPage = (pages: typeof import("./pages/Settings")) => pages.SettingsPage;
+const historyPage = (pages: typeof import("./pages/History")) => pages.HistoryPage;
 const trafficPage = (pages: typeof import("./pages/Traffic")) => pages.TrafficPage;
 
 export function App() {
@@ -71,6 +80,9 @@ export function App() {
     return <Other key="traffic" title={TRAFFIC} pages={trafficPages} pick={trafficPage} />;
   }
   if (here === "/alerts") return <Other key="alerts" title="Alerts" pages={otherPages} pick={alertsPage} />;
+  if (here === "/history") {
+    return <Other key="history" title="History" pages={historyPages} pick={historyPage} />;
+  }
   if (here === "/explore") {
     return <Other key="explore" title="Explore" pages={explorePages} pick={explorePage} />;
   }

@@ -106,6 +106,7 @@ const GLYPHS = {
   ),
   traffic: () => <path d="M2 13.5v-3M5 13.5V8M8 13.5V3.5M11 13.5V6M14 13.5v-2.5" />,
   explore: () => <path d="M2 2.5v11h12M4.5 10.5 7 7l2.5 2 4-5.5M11 3.5h2.5V6" />,
+  history: () => <path d="M2.6 5.2a6 6 0 1 1-.5 4M2.2 2.2v3.2h3.2M8 4.8V8.3l2.4 1.5" />,
   settings: () => <path d="M2 4.5h5M11 4.5h3M2 11.5h3M9 11.5h5M9 2.8v3.4M7 9.8v3.4" />,
   cluster: () => (
     <>

@@ -14,6 +14,7 @@ const GO: Record<string, string> = {
   n: "/nodes",
   t: "/traffic",
   a: "/alerts",
+  h: "/history",
   e: "/explore",
   c: "/cluster",
   ",": "/settings",
@@ -21,10 +22,8 @@ const GO: Record<string, string> = {
 
 const LIST = [
   ["/", "Find node"],
-  [
-    "g then o, n, t, a, e, c, comma",
-    "Overview, Nodes, Latency and traffic, Alerts, Explore, Cluster, Settings",
-  ],
+  ["g then o, n, t, a", "Overview, Nodes, Latency and traffic, Alerts"],
+  ["g then h, e, c, comma", "History, Explore, Cluster, Settings"],
   ["Space", "Pause and go on"],
   [".", "Back to live"],
   ["← →", "Move the crosshair by a point, with Shift by ten"],

@@ -4,11 +4,12 @@ import { useEffect, useRef } from "preact/hooks";
 import { lengthInWords, span as spanText, zoneName } from "../lib/format";
 import { carries, GRANULARITIES, type Granularity, RANGES, SHORTEST } from "../lib/period";
 import { clockField, readClockField } from "../lib/zone";
+import { path } from "../state/router";
 import { chooseGranularity, choosePeriod, granularity, past, period, range, span } from "../state/timeline";
 
 /** Live: the last 15 minutes. */
 const LIVE = "15m";
-const NAMES = [LIVE, ...Object.keys(RANGES)];
+const NAMES = Object.keys(RANGES);
 
 function Custom({ close }: { close: () => void }) {
   const form = useRef<HTMLFormElement>(null);
@@ -55,6 +56,8 @@ function Custom({ close }: { close: () => void }) {
 }
 
 export function RangePicker() {
+  // The page History is of the past alone.
+  const names = path.value === "/history" ? NAMES : [LIVE, ...NAMES];
   const asking = useSignal(false);
   const shown = period.value;
   const step = past.value?.step ?? 1;
@@ -64,7 +67,7 @@ export function RangePicker() {
     <div class="times">
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as one line of buttons */}
       <div class="seg" role="group" aria-label="Range of time">
-        {NAMES.map((name) => (
+        {names.map((name) => (
           <button
             type="button"
             key={name}

@@ -23,6 +23,7 @@ const PAGES = [
   { href: "/nodes", label: "Nodes", glyph: "nodes" },
   { href: "/traffic", label: TRAFFIC, short: "Traffic", glyph: "traffic" },
   { href: "/alerts", label: "Alerts", glyph: "alerts" },
+  { href: "/history", label: "History", glyph: "history" },
   { href: "/explore", label: "Explore", glyph: "explore" },
   { href: "/cluster", label: "Cluster", glyph: "cluster" },
   { href: "/settings", label: "Settings", glyph: "settings" },
@@ -233,7 +234,7 @@ function More() {
 }
 
 /** Pages with charts over the range of the page. */
-const CHARTED: ReadonlySet<string> = new Set(["/", "/traffic", "/explore"]);
+const CHARTED: ReadonlySet<string> = new Set(["/", "/traffic", "/history", "/explore"]);
 
 /** From this width on the top bar has room for the range. */
 const WIDE = media("(min-width: 1340px)");

@@ -16,6 +16,8 @@ interface Props {
   values: Values;
   low: Values;
   high: Values;
+  /** What it was in an earlier time, drawn beside it. */
+  before?: Values;
   average: number | null;
   /** Highest value and its second. */
   peak: { at: number; value: number } | null;
@@ -41,6 +43,7 @@ export function TrendChart({
   values,
   low,
   high,
+  before,
   average,
   peak,
   limit: across = null,
@@ -61,7 +64,7 @@ export function TrendChart({
   const to = (ticks.at(-1) ?? 0) + step;
   const plot = Math.max(1, width.value - LEFT - RIGHT);
   const tall = height - TOP - BOTTOM;
-  const known = [...values, ...high].filter((v): v is number => v !== null);
+  const known = [...values, ...high, ...(before ?? [])].filter((v): v is number => v !== null);
   const highest = Math.max(0, ...known, peak?.value ?? 0, across?.at ?? 0);
   const limit = max ?? highest * 1.04;
   const marks = niceTicks(limit, 3, unit?.(limit) ?? 1);
@@ -81,6 +84,9 @@ export function TrendChart({
       return path(p.length === 2 ? [...p, (p[0] as number) + 1.5, p[1] as number] : p, "M");
     })
     .join("");
+  const earlier = runs(before ?? [])
+    .map(([a, b]) => path(polyline(before ?? [], a, b, x, y), "M"))
+    .join("");
   const band = runs(high)
     .map(([a, b]) => {
       const below = polyline(low, a, b, x, y);
@@ -94,7 +100,8 @@ export function TrendChart({
   const times = timeTicks(from, to, Math.max(2, Math.floor(plot / LABEL_ROOM)));
   const timeText = to - from >= DAY ? dayOrMinute : clockMinute;
 
-  const index = at.value;
+  // Another range may have fewer points.
+  const index = at.value === null || values.length === 0 ? null : Math.min(at.value, values.length - 1);
   const value = index === null ? null : (values[index] ?? null);
   const move = (next: number) => {
     at.value = Math.min(values.length - 1, Math.max(0, next));
@@ -103,9 +110,12 @@ export function TrendChart({
     index === null ? "" : `${clockWithin(ticks[index] ?? 0, to - from, step)}: ${pointWords(index)}`;
   function pointWords(i: number): string {
     const v = values[i] ?? null;
-    if (v === null) return "no data";
+    const was = before?.[i] ?? null;
+    const then = was === null ? "" : `; the period before ${read(was)}`;
+    if (v === null) return `no data${then}`;
     const [a, b] = [low[i] ?? null, high[i] ?? null];
-    return a === null || b === null || step === 1 ? read(v) : `${read(v)}, between ${read(a)} and ${read(b)}`;
+    const band = a === null || b === null || step === 1 ? "" : `, between ${read(a)} and ${read(b)}`;
+    return read(v) + band + then;
   }
   return (
     <div
@@ -121,7 +131,7 @@ export function TrendChart({
         if (by === undefined) return;
         e.preventDefault();
         byKey.value = true;
-        move((at.value ?? values.length - 1) + by * (e.shiftKey ? 10 : 1));
+        move(Math.min(at.value ?? values.length, values.length - 1) + by * (e.shiftKey ? 10 : 1));
       }}
       onBlur={() => {
         at.value = null;
@@ -183,6 +193,7 @@ export function TrendChart({
           {average !== null && (
             <line class="trend-average" x1={LEFT} x2={LEFT + plot} y1={y(average)} y2={y(average)} />
           )}
+          {earlier !== "" && <path class="trend-before" d={earlier} />}
           <path class="trend-line" d={line} />
           {across !== null && (
             <g class="trend-limit">

@@ -13,11 +13,49 @@ export interface Analysis {
   low: number | null;
   lowAt: string | null;
   standardDeviation: number | null;
+  /** Of what is counted; null for the others. */
+  total?: number | null;
   stepSeconds: number;
   timeSeries: { tick: number; value: number | null; min: number | null; max: number | null }[];
   comparisons: { periodBefore: Compared | null; weekAgo: Compared | null };
   insights: Insight[];
   completeness: Held;
+}
+
+/** The same in another unit. */
+export function times(answer: Analysis, factor: number): Analysis {
+  if (factor === 1) return answer;
+  const of = (v: number | null) => (v === null ? null : v * factor);
+  const compared = (is: Compared | null) => is && { ...is, average: of(is.average) };
+  return {
+    ...answer,
+    average: of(answer.average),
+    peak: of(answer.peak),
+    low: of(answer.low),
+    standardDeviation: of(answer.standardDeviation),
+    total: of(answer.total ?? null),
+    timeSeries: answer.timeSeries.map((is) => ({
+      ...is,
+      value: of(is.value),
+      min: of(is.min),
+      max: of(is.max),
+    })),
+    comparisons: {
+      periodBefore: compared(answer.comparisons.periodBefore),
+      weekAgo: compared(answer.comparisons.weekAgo),
+    },
+  };
+}
+
+/** Values of an earlier answer at the points of a later one, `by` seconds later. */
+export function movedTo(
+  points: Analysis["timeSeries"],
+  earlier: Pick<Analysis, "timeSeries" | "stepSeconds">,
+  by: number,
+): (number | null)[] {
+  const { stepSeconds: step, timeSeries } = earlier;
+  const values = new Map(timeSeries.map((is) => [Math.floor((is.tick + by) / step), is.value]));
+  return points.map((is) => values.get(Math.floor(is.tick / step)) ?? null);
 }
 
 export interface Compared {

@@ -4,7 +4,15 @@ import { useEffect, useId } from "preact/hooks";
 import type { Outcome } from "../api/explore";
 import type { Fleet } from "../api/fleet";
 import { WhoseSelect } from "../components/Whose";
-import { type Line, type Listed, NODES_MAX, type PromqlLine, placeOf, type SeriesLine } from "../lib/explore";
+import {
+  type Line,
+  type Listed,
+  NODES_MAX,
+  type PromqlLine,
+  placeOf,
+  type SeriesLine,
+  writeLine,
+} from "../lib/explore";
 import { plural } from "../lib/format";
 
 const STATISTICS: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
@@ -66,15 +74,24 @@ function Remove({ what, remove }: { what: string; remove: () => void }) {
   );
 }
 
-function SeriesRow({
+/** Where the page History has it; of several series their sum, of each node the cluster. */
+function historyHref({ whose, ...series }: SeriesLine): string {
+  const query = new URLSearchParams({ metric: writeLine({ ...series, whose: "" }) });
+  if (whose !== "" && whose !== "each") query.set("of", whose);
+  return `/history?${query}`;
+}
+
+/** The statistic and the attributes of a series. */
+export function SeriesChoices({
   line,
   listed,
-  fleet,
-  outcome,
   change,
-  remove,
-}: RowProps & { line: SeriesLine; listed: Listed | undefined; fleet: Fleet | null }) {
-  const { name, attributes, statistic, whose } = line;
+}: {
+  line: SeriesLine;
+  listed: Listed | undefined;
+  change: (line: SeriesLine) => void;
+}) {
+  const { name, attributes, statistic } = line;
   const offered = STATISTICS[listed?.kind ?? ""] ?? [["", "as it is"]];
   const statistics =
     statistic === "" || offered.some(([is]) => is === statistic)
@@ -86,45 +103,61 @@ function SeriesRow({
     change({ ...line, attributes: value === "" ? others : { ...others, [key]: value } });
   };
   return (
+    <>
+      <select
+        class="select s"
+        aria-label={`${name}: statistic`}
+        value={statistic}
+        onChange={(e) => change({ ...line, statistic: e.currentTarget.value })}
+      >
+        {statistics.map(([value, words]) => (
+          <option key={value} value={value}>
+            {words}
+          </option>
+        ))}
+      </select>
+      {keys.map((key) => {
+        const values = listed?.attributes.get(key) ?? [];
+        const value = attributes[key] ?? "";
+        return (
+          <select
+            key={key}
+            class="select s"
+            aria-label={`${name}: ${key}`}
+            value={value}
+            onChange={(e) => setAttribute(key, e.currentTarget.value)}
+          >
+            <option value="">
+              {key}: any of {plural(values.length, "value")}
+            </option>
+            {(values.includes(value) || value === "" ? values : [...values, value]).map((is) => (
+              <option key={is} value={is}>
+                {key}: {is}
+              </option>
+            ))}
+          </select>
+        );
+      })}
+    </>
+  );
+}
+
+function SeriesRow({
+  line,
+  listed,
+  fleet,
+  outcome,
+  change,
+  remove,
+}: RowProps & { line: SeriesLine; listed: Listed | undefined; fleet: Fleet | null }) {
+  const { name, whose } = line;
+  return (
     <li>
       <bdi class="cut" title={name}>
         {name}
       </bdi>
       <span class="asked">
-        <select
-          class="select s"
-          aria-label={`${name}: statistic`}
-          value={statistic}
-          onChange={(e) => change({ ...line, statistic: e.currentTarget.value })}
-        >
-          {statistics.map(([value, words]) => (
-            <option key={value} value={value}>
-              {words}
-            </option>
-          ))}
-        </select>
-        {keys.map((key) => {
-          const values = listed?.attributes.get(key) ?? [];
-          const value = attributes[key] ?? "";
-          return (
-            <select
-              key={key}
-              class="select s"
-              aria-label={`${name}: ${key}`}
-              value={value}
-              onChange={(e) => setAttribute(key, e.currentTarget.value)}
-            >
-              <option value="">
-                {key}: any of {plural(values.length, "value")}
-              </option>
-              {(values.includes(value) || value === "" ? values : [...values, value]).map((is) => (
-                <option key={is} value={is}>
-                  {key}: {is}
-                </option>
-              ))}
-            </select>
-          );
-        })}
+        <SeriesChoices line={line} listed={listed} change={change} />
         <WhoseSelect
           label={`${name}: of`}
           value={whose}
@@ -134,7 +167,12 @@ function SeriesRow({
         />
       </span>
       <Said outcome={outcome} />
-      <Remove what={name} remove={remove} />
+      <span class="acts">
+        <a class="btn s" href={historyHref(line)}>
+          History
+        </a>
+        <Remove what={name} remove={remove} />
+      </span>
     </li>
   );
 }

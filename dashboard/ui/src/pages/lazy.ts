@@ -13,6 +13,8 @@ export const trafficPages = lazy(() => import("./Traffic"));
 export const explorePages = lazy(() => import("./Explore"));
 /** How the page is wanted. */
 export const settingsPages = lazy(() => import("./Settings"));
+/** What any metric was like. */
+export const historyPages = lazy(() => import("./History"));
 /** Null until loaded. */
 export const others = all.part;
 /** Loads them, once. */

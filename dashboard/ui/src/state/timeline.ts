@@ -1,9 +1,18 @@
 /** One time for the whole page: range, pause, zoom, crosshair. */
 import { batch, computed, signal } from "@preact/signals";
-import { readGranularity, readPeriod, SHORTEST, stepOf, type Window, windowOf } from "../lib/period";
+import {
+  type Period,
+  RANGES,
+  readGranularity,
+  readPeriod,
+  SHORTEST,
+  stepOf,
+  type Window,
+  windowOf,
+} from "../lib/period";
 import { windowEnd, windowSpan } from "../lib/stale";
 import { beat, fresh, live, newest, serverNow } from "./page";
-import { navigateHere, query, setQuery } from "./router";
+import { navigateHere, path, query, setQuery } from "./router";
 
 /** Seconds from and to, both included. */
 export interface Range {
@@ -33,8 +42,11 @@ const first = computed(() => {
 /** Length of the live window: up to 15 minutes, shorter while there is less data. */
 export const span = computed(() => windowSpan(first.value, newest.value));
 
+/** What the page History shows when its address says no range: it is of the past alone. */
+const HISTORY: Period = { name: "24h", seconds: RANGES["24h"] };
+
 /** The part of the past that the address asks for; null while live. */
-export const period = computed(() => readPeriod(query.value));
+export const period = computed(() => readPeriod(query.value) ?? (path.value === "/history" ? HISTORY : null));
 
 /** Its granularity when the address says one, else null: it is chosen. */
 export const granularity = computed(() => period.value && readGranularity(query.value, period.value));

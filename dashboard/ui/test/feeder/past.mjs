@@ -148,7 +148,7 @@ export function makePast({ fleet, started, days, without }) {
 
   const historical = (query, from, to) => {
     const metric = query.get("metric");
-    const name = METRICS[metric];
+    const name = METRICS[metric.replace(/^app\./, "")];
     const step = Math.max(1, Math.ceil((to - from + 1) / Number(query.get("points") ?? 300)));
     const steps = stepsOf(from, to, step);
     const all = [];
@@ -233,6 +233,15 @@ export function makePast({ fleet, started, days, without }) {
   };
 
   return (path, query) => {
+    if (path === "/api/v1/series" && !query.has("name")) {
+      const series = Object.keys(METRICS).map((name) => ({
+        name: `app.${name}`,
+        attributes: {},
+        kind: "gauge",
+        unit: "1",
+      }));
+      return [200, { series, leftOut: 0 }];
+    }
     const [from, to] = ["from", "to"].map((name) => Number(query.get(name)));
     if (!(to >= from && from > 0))
       return [400, { error: { message: "from: wanted: Unix seconds", field: "from" } }];
