@@ -8,7 +8,7 @@
 //! → `live` and `rest` (WebSocket and JSON out) → `http` (what is let in, headers, the page). The cost of a second does
 //! not grow with the number of clients: it is encoded once, and a client is a cursor.
 //!
-//! Start it with [`Service`].
+//! Start it with [`Service`]. A [`Viewer`] is given what a page is given, in the same process and without a server.
 
 mod config;
 mod demand;
@@ -24,5 +24,6 @@ mod shared;
 
 pub use config::{Config, Limits};
 pub use hub::{MinuteChart, OF_A_MINUTE};
+pub use live::Viewer;
 pub use metrics::Metrics;
 pub use service::Service;

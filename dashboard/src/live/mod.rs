@@ -1,10 +1,12 @@
 //! The page's WebSocket `/ws/v1/live`: binary messages of `live.proto` under the subprotocol `starling.live.v1`.
 //!
 //! - [`session`]: what one client has and is to be sent next (pure);
-//! - [`socket`]: moving messages, for this and for the JSON sockets: limits, slow clients, the end.
+//! - [`socket`]: moving messages, for this and for the JSON sockets: limits, slow clients, the end;
+//! - [`viewer`]: the same messages without a server, for a program that shows them elsewhere.
 
 mod session;
 pub(crate) mod socket;
+mod viewer;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,6 +29,7 @@ use session::LiveSession;
 use socket::{Client, Refused, Upgrade};
 
 pub(crate) use socket::Sockets;
+pub use viewer::Viewer;
 
 /// Where the page connects to.
 const PATH: &str = "/ws/v1/live";
@@ -94,6 +97,33 @@ impl LiveClient {
         self.session.add(subscribe.id, key, cursor, lease);
         Ok(())
     }
+
+    /// What the page asks for.
+    fn asked(&mut self, message: live::ClientMessage) {
+        use live::client_message::Body;
+        match message.body {
+            Some(Body::Subscribe(subscribe)) => {
+                if let Err(error) = self.subscribe(&subscribe) {
+                    self.replies.push(live::server_message::Body::Error(error));
+                }
+            }
+            Some(Body::Unsubscribe(unsubscribe)) => drop(self.session.remove(unsubscribe.id)),
+            Some(Body::Pause(_)) => self.session.pause(),
+            Some(Body::Resume(_)) => {
+                let (shared, session) = (&self.shared, &mut self.session);
+                shared.with(|hub| session.resume(hub));
+            }
+            // A message of a newer page: what it wants is not known here.
+            None => {
+                let message = "this message is not known to this version of the server; reload the page".to_owned();
+                self.replies.push(live::server_message::Body::Error(live::Error {
+                    id: 0,
+                    code: "invalid".to_owned(),
+                    message,
+                }));
+            }
+        }
+    }
 }
 
 impl Client for LiveClient {
@@ -122,29 +152,7 @@ impl Client for LiveClient {
         };
         let message = live::ClientMessage::decode(bytes)
             .map_err(|_| Refused("the message is not a starling.live.v1.ClientMessage"))?;
-        use live::client_message::Body;
-        match message.body {
-            Some(Body::Subscribe(subscribe)) => {
-                if let Err(error) = self.subscribe(&subscribe) {
-                    self.replies.push(live::server_message::Body::Error(error));
-                }
-            }
-            Some(Body::Unsubscribe(unsubscribe)) => drop(self.session.remove(unsubscribe.id)),
-            Some(Body::Pause(_)) => self.session.pause(),
-            Some(Body::Resume(_)) => {
-                let (shared, session) = (&self.shared, &mut self.session);
-                shared.with(|hub| session.resume(hub));
-            }
-            // A message of a newer page: what it wants is not known here.
-            None => {
-                let message = "this message is not known to this version of the server; reload the page".to_owned();
-                self.replies.push(live::server_message::Body::Error(live::Error {
-                    id: 0,
-                    code: "invalid".to_owned(),
-                    message,
-                }));
-            }
-        }
+        self.asked(message);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! `starling rules`: check and test alert rules. `starling ca`: make the certificates of a cluster. `starling token` and
 //! `starling node`: who may join a cluster, and who has. `starling gossip`: the keys of gossip of one. `starling ledger`: whether
 //! every second is whole and the same everywhere. `starling aggregator`: which aggregators contradict each other, and whose
-//! word counts no more. `starling doctor`: what is wrong here, and what to do.
+//! word counts no more. `starling doctor`: what is wrong here, and what to do. `starling status`: whether all is well, for scripts.
 
 mod aggregator;
 mod asked;
@@ -12,8 +12,10 @@ mod gossip;
 mod ledger;
 mod node;
 mod rules;
+mod status;
 mod token;
 mod unread;
+mod watched;
 
 use std::process::ExitCode;
 
@@ -29,7 +31,7 @@ use starling_store_tools::StoreArgs;
 
 use crate::{
     aggregator::AggregatorArgs, ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, ledger::LedgerArgs, node::NodeArgs,
-    rules::RulesArgs, token::TokenArgs,
+    rules::RulesArgs, status::StatusArgs, token::TokenArgs,
 };
 
 /// As in the aggregator's own binary.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Some(("aggregator", matches)) => of(matches, AggregatorArgs::run),
         Some(("ledger", matches)) => of(matches, LedgerArgs::run),
         Some(("doctor", matches)) => of(matches, DoctorArgs::run),
+        Some(("status", matches)) => of(matches, StatusArgs::run),
         Some(("completions" | "man", _)) => match TextCommand::from_arg_matches(&matches) {
             Ok(text) => match text.run(command()) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -94,6 +97,7 @@ fn command() -> Command {
         .subcommand(GossipArgs::augment_args(Command::new("gossip")))
         .subcommand(AggregatorArgs::augment_args(Command::new("aggregator")))
         .subcommand(LedgerArgs::augment_args(Command::new("ledger")))
-        .subcommand(DoctorArgs::augment_args(Command::new("doctor")));
+        .subcommand(DoctorArgs::augment_args(Command::new("doctor")))
+        .subcommand(StatusArgs::augment_args(Command::new("status")));
     TextCommand::augment_subcommands(command)
 }
