@@ -90,7 +90,9 @@ test("the keyboard goes from the map to a node, to the next, to the table", () =
     await page.keyboard.press("ArrowRight");
     await page.keyboard.press("Enter");
     const before = await until("the node opens", () => address(page), (u) => /\/nodes\/[^/]+$/.test(u));
-    await until("its cores are drawn", () => page.locator(".cores canvas").count(), (n) => n === 1);
+    assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1", "another page begins at its head");
+    // A few cores are lines, more are strips.
+    await until("its cores are drawn", () => page.locator(".p", { hasText: "CPU per core" }).locator("canvas").count(), (n) => n === 1);
     await page.keyboard.press("]");
     await until("the next node opens", () => address(page), (u) => /\/nodes\/[^/]+$/.test(u) && u !== before);
     await typed(page, "gn");

@@ -188,16 +188,33 @@ test("charts are drawn once when the font comes late", () =>
     assert.ok(plots.length >= 4 && plots.every((n) => n === 1), `plots in each chart: ${plots}`);
   }));
 
+test("what is beyond a limit is marked on its card and on its cell, and the verdict stays one line", async () => {
+  const { page, context, faults } = await openPage(browser, feeder.url);
+  await until("the legend says what the rings are", () => page.locator(".ramp").textContent(), (text) => /critical/.test(text));
+  const slow = await page.locator(".alerts li", { hasText: "Node slow" }).locator("a").getAttribute("href");
+  await page.setViewportSize({ width: 760, height: 900 });
+  await until("what has no room is unfolded by choice", () => page.locator(".verdict .btn").textContent(), (text) => text === "All causes");
+  const high = () => page.locator(".verdict").evaluate((is) => is.getBoundingClientRect().height);
+  assert.ok((await high()) < 32, `${await high()} px`);
+  await page.locator(".verdict .btn").click();
+  await until("all of it", high, (h) => h > 32);
+  await page.goto(feeder.url + slow);
+  await until("its card has the edge and the limit", () => page.locator(".kpi.critical").textContent(), (text) => /p99.*limit 3/s.test(text));
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 for (const [args, words, what] of [
   [["--alone"], /No aggregator answers \(127\.0\.0\.1:23790: connection refused\)/, "no aggregator"],
   [["--empty"], /Waiting for the first second of aggregator agg-1/, "no second yet"],
-  [["--nodes", "0"], /No node has reported yet/, "no node"],
+  [["--nodes", "0"], /no node has reported/, "no node"],
 ]) {
   test(`where there is ${what} the page says so, and nothing else`, () =>
     onFeeder(args, DESKTOP, async (page) => {
-      const said = await until("every empty panel says it", () =>
+      await until("the verdict line says it", () => textOf(page, ".verdict"), (text) => words.test(text ?? ""));
+      const said = await until("every empty panel is calm", () =>
         page.$$eval(".absent, .ch-empty", (all) => all.map((e) => e.textContent)),
-        (all) => all.length > 3 && all.every((text) => words.test(text)));
+        (all) => all.length > 3 && all.filter((text) => text !== "No data yet.").every((text) => /No node has reported yet/.test(text)));
       assert.ok(said.length > 3);
       assert.equal(await page.locator(".tally a").count(), 0, "nothing is ticked");
     }));

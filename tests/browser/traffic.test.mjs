@@ -92,7 +92,10 @@ test("without an application it is said how to send the first request, Starling'
       await page.screenshot({ path: `${screenshots}/first-request-phone.png`, fullPage: true });
     }, PHONE, real);
     await on("/", async (page) => {
-      await page.locator(".absent a", { hasText: "How to send the first one" }).click();
+      // One panel says what to do, the others stay calm.
+      assert.equal(await page.locator("a", { hasText: "How to send the first one" }).count(), 1);
+      assert.equal(await page.locator("main", { hasText: "4317" }).count(), 0);
+      await page.locator(".ch-empty a", { hasText: "How to send the first one" }).click();
       await page.waitForSelector(".first-request pre");
       const lines = await textOf(page, ".first-request pre");
       await page.screenshot({ path: `${screenshots}/first-request.png`, fullPage: true });

@@ -2,6 +2,7 @@
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
+import type { Breach } from "../lib/breach";
 import { font, hatch, prepare } from "../lib/canvas";
 import { luminance, onRamp, type Rgb } from "../lib/color";
 import { rate, text, wholePercent } from "../lib/format";
@@ -31,6 +32,8 @@ interface Props {
   fleet: Fleet;
   fill: Fill;
   by: GroupBy;
+  /** Nodes that something open is about. */
+  breaches: ReadonlyMap<string, Breach>;
 }
 
 /** How nodes are grouped: by the values of one label, and within them by those of another. Empty keys group nothing. */
@@ -39,7 +42,7 @@ export interface GroupBy {
   part: string;
 }
 
-export function HostMap({ fleet, fill, by }: Props) {
+export function HostMap({ fleet, fill, by, breaches }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const width = useWidth(host);
@@ -55,6 +58,8 @@ export function HostMap({ fleet, fill, by }: Props) {
   }
   const { cells, height, groups, parts, tiles } = place.current.layout;
   const max = fillMax(fill, rows);
+  // Where most are replays the note of the panel says it for all.
+  const marked = rows.filter((row) => row.simulated).length * 2 <= rows.length;
 
   const draw = () => {
     const g = canvas.current && prepare(canvas.current, width.peek(), height);
@@ -67,6 +72,8 @@ export function HostMap({ fleet, fill, by }: Props) {
       text2: token("text-2"),
       flat: token("surface-2"),
       critical: token("crit-f"),
+      warning: token("warn-f"),
+      ground: token("surface"),
     };
     g.globalAlpha = fresh.peek() === "fresh" ? 1 : 0.62;
     for (const cell of cells) {
@@ -79,8 +86,10 @@ export function HostMap({ fleet, fill, by }: Props) {
         const color = hasValue(row, fill) ? onRamp(table, row[fill] / max) : colors.flat;
         g.fillStyle = color;
         g.fill();
-        if (tiles) tileText(g, cell, row, fill, hasValue(row, fill) ? inkOn(color) : colors.text2);
-        if (row.clash) ring(g, cell, colors.critical, radius);
+        if (tiles) tileText(g, cell, row, fill, marked, hasValue(row, fill) ? inkOn(color) : colors.text2);
+        const breach = row.clash ? "critical" : breaches.get(row.id);
+        if (breach === "critical") ring(g, cell, colors.critical, colors.ground, radius);
+        else if (breach) ring(g, cell, colors.warning, null, radius);
         continue;
       }
       g.strokeStyle = row.state === "silent" ? colors.hatch : colors.line;
@@ -99,7 +108,7 @@ export function HostMap({ fleet, fill, by }: Props) {
         const dash = Math.min(8, w / 2);
         g.fillRect(x + (w - dash) / 2, y + h / 2 - 1, dash, Math.min(2, h / 4));
       }
-      if (tiles) tileText(g, cell, row, fill, colors.text2, true);
+      if (tiles) tileText(g, cell, row, fill, marked, colors.text2, true);
     }
     g.globalAlpha = 1;
     g.fillStyle = colors.text3;
@@ -199,7 +208,7 @@ export function HostMap({ fleet, fill, by }: Props) {
             }}
           >
             <span class="sr">
-              {describe(standing, fill)}. Arrow keys move between {cells.length} nodes, Enter opens
+              {describe(standing, fill, breaches)}. Arrow keys move between {cells.length} nodes, Enter opens
             </span>
           </a>
         )}
@@ -211,7 +220,7 @@ export function HostMap({ fleet, fill, by }: Props) {
         )}
         {at && row && <NodeTip row={row} by={by} x={at.x + at.w} y={at.y} width={width.value} left={at.x} />}
         <p class="sr" aria-live="polite">
-          {at && row && active.value === focused.value ? describe(row, fill) : ""}
+          {at && row && active.value === focused.value ? describe(row, fill, breaches) : ""}
         </p>
       </div>
       <div class="ramp">
@@ -229,6 +238,15 @@ export function HostMap({ fleet, fill, by }: Props) {
             {ABSENT[fill]}
           </span>
         )}
+        {(["critical", "warning"] as const).map(
+          (breach) =>
+            rows.some((row) => breaches.get(row.id) === breach) && (
+              <span class="k" key={breach}>
+                <i class={`sw-ring ${breach}`} />
+                {breach}
+              </span>
+            ),
+        )}
         {fleet.stopped > 0 && (
           <span class="k">
             <i class="sw-out" />
@@ -240,21 +258,31 @@ export function HostMap({ fleet, fill, by }: Props) {
   );
 }
 
-/** The ring of what needs somebody now, inside of its cell. */
-function ring(g: CanvasRenderingContext2D, { x, y, w, h }: Cell, color: string, radius: number): void {
-  g.strokeStyle = color;
-  g.lineWidth = Math.min(2, w / 4);
-  const half = g.lineWidth / 2;
-  g.beginPath();
-  g.roundRect(x + half, y + half, w - 2 * half, h - 2 * half, radius);
-  g.stroke();
+/** The ring of what is beyond a limit, inside of its cell; with a second one, of the ground, where it needs somebody now. */
+function ring(
+  g: CanvasRenderingContext2D,
+  { x, y, w, h }: Cell,
+  color: string,
+  second: string | null,
+  radius: number,
+): void {
+  const wide = Math.min(2, w / 5);
+  for (const [i, paint] of [color, ...(second === null ? [] : [second])].entries()) {
+    const at = wide * (i + 0.5);
+    g.strokeStyle = paint;
+    g.lineWidth = wide;
+    g.beginPath();
+    g.roundRect(x + at, y + at, w - 2 * at, h - 2 * at, radius);
+    g.stroke();
+  }
 }
 
-function describe(row: NodeRow, fill: Fill): string {
+function describe(row: NodeRow, fill: Fill, breaches: ReadonlyMap<string, Breach>): string {
   const label = FILLS.find(([f]) => f === fill)?.[1];
   const value = hasValue(row, fill) ? `${label} ${cellText(row, fill)}` : cellText(row, fill);
   const note = row.note === "" ? "" : `, ${row.note}`;
-  return `${row.id}${row.simulated ? ", simulated" : ""}, ${value}${note}`;
+  const breach = breaches.get(row.id);
+  return `${row.id}${row.simulated ? ", simulated" : ""}, ${value}${breach ? `, ${breach} alert` : ""}${note}`;
 }
 
 function inkOn(color: string): string {
@@ -267,6 +295,7 @@ function tileText(
   cell: { x: number; y: number; w: number; h: number },
   row: NodeRow,
   fill: Fill,
+  marked: boolean,
   ink: string,
   plain = false,
 ): void {
@@ -278,7 +307,7 @@ function tileText(
   const value = cellText(row, fill);
   for (const [size, weight, s, y] of [
     [12, 500, row.id, cell.y + 17],
-    [11, 400, row.simulated ? `${value} · simulated` : value, cell.y + 32],
+    [11, 400, row.simulated && marked ? `${value} · simulated` : value, cell.y + 32],
   ] as const) {
     g.font = font(size, weight);
     if (plain) {

@@ -1,5 +1,6 @@
 /** The summary row: label and change, value, shape, one line of supporting figures. */
 import type { ComponentChildren } from "preact";
+import type { Breach } from "../lib/breach";
 import { known, type Quantity, text } from "../lib/format";
 
 interface Props {
@@ -13,18 +14,18 @@ interface Props {
   /** Sparkline, or a bar for a share of a whole. */
   shape: ComponentChildren;
   children: ComponentChildren;
-  /** A limit is broken. */
-  breach?: boolean;
+  /** A limit is broken, and how badly. */
+  breach?: Breach | undefined;
 }
 
-export function Kpi({ label, change, against, lacks, value, shape, children, breach = false }: Props) {
+export function Kpi({ label, change, against, lacks, value, shape, children, breach }: Props) {
   return (
-    <div class={breach ? "kpi care" : "kpi"}>
+    <div class={breach ? `kpi care ${breach}` : "kpi"}>
       <div class="l">
         <h2>{label}</h2>
         {lacks && <span class={lacks.marked ? "d lack" : "d"}>{lacks.text}</span>}
         {!lacks && change && (
-          <span class={breach ? "d warn" : "d"}>
+          <span class={breach ? `d ${breach === "critical" ? "crit" : "warn"}` : "d"}>
             {change}
             {against && <span class="hide-s"> {against}</span>}
           </span>

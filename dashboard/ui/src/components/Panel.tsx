@@ -3,7 +3,7 @@ import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
 import { Glyph } from "./Icons";
-import { lackText } from "./words";
+import { lackBriefly } from "./words";
 
 interface Props {
   title: string;
@@ -48,7 +48,7 @@ export function Panel({ title, note, width, controls, table, children, class: ex
 export function Absent({ title, what, width = 4 }: { title: string; what: string; width?: 4 | 8 }) {
   return (
     <Panel title={title} width={width}>
-      <p class="absent">{lackText.value ?? what}</p>
+      <p class="absent">{lackBriefly.value ?? what}</p>
     </Panel>
   );
 }

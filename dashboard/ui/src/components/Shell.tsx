@@ -236,12 +236,21 @@ function More() {
 /** Pages with charts over the range of the page. */
 const CHARTED: ReadonlySet<string> = new Set(["/", "/traffic", "/history", "/explore"]);
 
+/** The page that has been begun at its head. */
+let arrivedAt: string | null = null;
+
 /** From this width on the top bar has room for the range. */
 const WIDE = media("(min-width: 1340px)");
 
 export function Shell({ title, trail, children }: Props) {
   // The other pages show the present only.
   const charted = CHARTED.has(path.value) || path.value.startsWith("/nodes/");
+  // Another page is begun at its head, by the keyboard and for a screen reader; the first one where the browser begins.
+  useEffect(() => {
+    if (arrivedAt === path.peek()) return;
+    if (arrivedAt !== null) document.querySelector<HTMLElement>(".top h1")?.focus({ preventScroll: true });
+    arrivedAt = path.peek();
+  }, [path.value]);
   const help = useSignal(false);
   const copied = useSignal(false);
   useKeys(() => {
@@ -267,7 +276,7 @@ export function Shell({ title, trail, children }: Props) {
       />
       <div class="page">
         <header class="top">
-          {trail ?? <h1>{title}</h1>}
+          {trail ?? <h1 tabIndex={-1}>{title}</h1>}
           <span class="sp" />
           <Find />
           {charted && WIDE.value && <RangePicker />}

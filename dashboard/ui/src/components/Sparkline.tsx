@@ -72,7 +72,9 @@ export function Sparkline({ view, column, color = "c-h2", reference, zero = fals
         fill += `${part}L${end[0].toFixed(1)} ${height}L${(p[0] as number).toFixed(1)} ${height}Z`;
       }
       line.setAttribute("d", d);
-      area.setAttribute("d", fill);
+      // What does not begin at zero is not filled from there.
+      if (low <= 0) area.setAttribute("d", fill);
+      else area.removeAttribute("d");
       // A dot is the present: a line that ended before has none.
       if (end && values.length - last > SLACK) dot.setAttribute("r", "0");
       else if (end) {

@@ -28,13 +28,36 @@ export function Verdict({ verdict, waiting, label, children }: Props) {
   // Values move each second; what is spoken changes with the word and with what is wrong.
   const causes = `${word}|${(verdict?.parts ?? []).map((p) => p.episodeId || p.nodeId || p.text.replace(/[0-9.,]+/g, "#")).join("|")}`;
   const sentence = verdict ? `${word}. ${past}${verdict.parts.map((p) => p.text).join("")}` : waiting;
+  const line = useRef<HTMLParagraphElement>(null);
+  const whole = useSignal(false);
+  const cut = useSignal(false);
+  // It stays one line, so that nothing below it moves; what has no room is unfolded by choice.
+  useEffect(() => {
+    const element = line.current;
+    if (!element) return;
+    const look = () => {
+      if (!whole.peek())
+        cut.value =
+          element.scrollWidth > element.clientWidth + 1 || element.scrollHeight > element.clientHeight + 1;
+    };
+    look();
+    const resize = new ResizeObserver(look);
+    resize.observe(element);
+    return () => resize.disconnect();
+  }, [sentence]);
   return (
-    <section class="verdict" aria-label={label}>
+    <section class={whole.value ? "verdict whole" : "verdict"} aria-label={label}>
       <span class={`state ${tone}`}>
         <StatusMark mark={mark} />
         {word ?? "No data"}
       </span>
-      <p>
+      <p
+        ref={line}
+        // A link that has the focus is seen.
+        onFocusIn={() => {
+          if (cut.value) whole.value = true;
+        }}
+      >
         {past}
         {verdict
           ? verdict.parts.map((part, i) =>
@@ -48,6 +71,18 @@ export function Verdict({ verdict, waiting, label, children }: Props) {
             )
           : waiting}
       </p>
+      {(cut.value || whole.value) && (
+        <button
+          type="button"
+          class="btn s"
+          aria-expanded={whole.value}
+          onClick={() => {
+            whole.value = !whole.value;
+          }}
+        >
+          {whole.value ? "Less" : "All causes"}
+        </button>
+      )}
       {children}
       <Announcer text={sentence} causes={causes} />
     </section>

@@ -8,9 +8,8 @@ import type { Mark } from "./Icons";
 export const CONNECTING = "Connecting.";
 export const FIRST_SECOND = "Waiting for the first second.";
 export const NO_NODE = "No node has reported yet. Start a node daemon and it appears here.";
-/** Said by request charts and panels without data. */
-export const NO_REQUESTS =
-  "No requests reported. Applications send them by OpenTelemetry to the daemon of their host: port 4317 or 4318, unless it is set otherwise.";
+/** Said by request charts and panels without data; one of them on a page says what to do. */
+export const NO_REQUESTS = "No requests in this time.";
 
 /** Why nothing can be shown at all; null when data comes in. Goes before any word about a single panel. */
 export const lackText = computed((): string | null => {
@@ -29,6 +28,12 @@ export const lackText = computed((): string | null => {
     case null:
       return null;
   }
+});
+
+/** The same in the panels of a page whose verdict line says why: once is enough. */
+export const lackBriefly = computed((): string | null => {
+  if (lack.value === null) return null;
+  return lack.value === "stopped" ? "No new data." : "No data yet.";
 });
 
 type State = NodeRow["state"];

@@ -3,8 +3,9 @@ import type { Column } from "../api/columns";
 import type { LiveView } from "../api/view";
 import { Fact, Kpi, KpiRow, ShareBar } from "../components/Kpi";
 import { Sparkline } from "../components/Sparkline";
-import type { Median } from "../gen/starling/live/v1/live_pb";
+import type { Median, OpenAlerts } from "../gen/starling/live/v1/live_pb";
 import type { Completeness, Sections } from "../gen/starling/v1/cluster_pb";
+import { type Card, cardsOf } from "../lib/breach";
 import { nodesBehind, type Section } from "../lib/complete";
 import * as f from "../lib/format";
 import { everyText } from "../lib/interval";
@@ -22,9 +23,11 @@ interface Props {
   /** Of the cluster: how many nodes are behind each part. */
   complete?: Completeness | undefined;
   ofNode: boolean;
+  /** What is open: of the cluster, or of the node. */
+  alerts: OpenAlerts | undefined;
 }
 
-export function Kpis({ label, view, sections, target, median, complete, ofNode }: Props) {
+export function Kpis({ label, view, sections, target, median, complete, ofNode, alerts }: Props) {
   const { traffic, connections, cpu, memory } = sections ?? {};
   view.version.value;
   const rings = view.shown;
@@ -46,6 +49,11 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
     // In colour when the nodes report and this part of them is absent.
     return behind === undefined ? undefined : { text: behind, marked: behind !== nodesBehind(complete) };
   };
+  const broken = cardsOf(alerts?.alerts ?? [], ofNode);
+  /** The edge of a card beyond its limit, and the limit. */
+  const edge = (card: Card) => (broken[card] ? { breach: broken[card].breach } : {});
+  const limit = (card: Card) =>
+    broken[card] && broken[card].limit !== "" ? <Fact label="limit" value={broken[card].limit} /> : null;
   const every = everyText(traffic?.reportedEverySeconds);
   const memoryShare = memory?.usedRatio;
   const requests = traffic?.requestsPerSecond;
@@ -58,7 +66,8 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
         change={against("rps.total", f.change, requests, median?.requestsPerSecond)}
         {...(ofNode ? {} : { against: "vs 5 min" })}
         value={f.rate(requests)}
-        breach={target > 0 && f.known(requests) && requests < target}
+        {...edge("requests")}
+        {...(target > 0 && f.known(requests) && requests < target && { breach: "warning" as const })}
         shape={spark("rps.total", false, target)}
       >
         {target > 0 && <Fact label="target" value={f.count(target)} />}
@@ -72,6 +81,7 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
       </Kpi>
       <Kpi
         label={ofNode ? "p99, 60 s" : "Latency p99, 60 s"}
+        {...edge("latency")}
         lacks={lacks()}
         // The median of the nodes is of one second, so a node too is compared with itself.
         change={movedPercentile(rings, "latency.p99_minute")}
@@ -79,6 +89,7 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
         value={f.microsWithin(latency?.p99Micros, latency?.errorBoundPpm ?? 0)}
         shape={spark("latency.p99", true)}
       >
+        {limit("latency")}
         {latency ? (
           <>
             <Fact label="p50" value={like(latency.p50Micros)} />
@@ -91,16 +102,19 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
       </Kpi>
       <Kpi
         label="Errors"
+        {...edge("errors")}
         lacks={lacks()}
         change={ofNode ? null : moved(rings, "errors.total", f.change)}
         value={f.percent(traffic?.errorRatio)}
         shape={spark("errors.total", true)}
       >
         <Fact value={f.rate(traffic?.errorsPerSecond)} />
+        {limit("errors")}
         {ofNode && median ? <Fact label="median" value={f.rate(median.errorsPerSecond)} /> : null}
       </Kpi>
       <Kpi
         label="Connections"
+        {...edge("connections")}
         lacks={lacks("connections")}
         change={against("connections.active", f.change, connections?.total, median?.connections)}
         value={f.count(connections?.active)}
@@ -111,11 +125,13 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
       </Kpi>
       <Kpi
         label="CPU"
+        {...edge("cpu")}
         lacks={lacks("cpu")}
         change={against("cpu.total", f.points, cpu?.utilizationRatio, median?.cpu)}
         value={f.percent(cpu?.utilizationRatio)}
         shape={spark("cpu.total", true)}
       >
+        {limit("cpu")}
         {cpu && <span class="fact">{f.plural(cpu.cores, "core")}</span>}
         {!cpu && <Fact label="load" value={f.NONE} />}
         {cpu && ofNode && (
@@ -128,11 +144,13 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode }
       </Kpi>
       <Kpi
         label="Memory"
+        {...edge("memory")}
         lacks={lacks("memory")}
         change={against("memory.used_ratio", f.points, memoryShare, median?.memory)}
         value={f.percent(memoryShare)}
         shape={<ShareBar share={memoryShare} thick />}
       >
+        {limit("memory")}
         {memory && (
           <span class="fact">
             <b>{f.bytesOf(memory.usedBytes, memory.totalBytes)}</b>

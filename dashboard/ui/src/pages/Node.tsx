@@ -51,8 +51,14 @@ export function NodePage({ id }: { id: string }) {
     return (
       <Shell title={id} trail={<Trail id={id} node={null} />}>
         <section class="p empty-page" aria-label="Node not shown">
-          <h2>{error.code === "not_found" ? `No node is named ${id}` : "This node cannot be shown"}</h2>
-          <p>{error.message}</p>
+          <h2>
+            {error.code === "not_found" ? `No node is named \u2068${id}\u2069` : "This node cannot be shown"}
+          </h2>
+          <p>
+            {error.code === "not_found"
+              ? "No node of this name has reported to the aggregators. It appears here when it does; names are case-sensitive."
+              : error.message}
+          </p>
           <p>Starling asks again every few seconds.</p>
           <a class="btn" href="/nodes">
             All nodes
@@ -71,6 +77,7 @@ export function NodePage({ id }: { id: string }) {
         sections={node?.sections}
         target={0}
         median={node?.median}
+        alerts={node?.alerts}
         ofNode
       />
       <PinRow />

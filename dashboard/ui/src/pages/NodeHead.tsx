@@ -52,7 +52,9 @@ export function Trail({ id, node }: { id: string; node: NodeDetail | null }) {
           </>
         )}
       </nav>
-      <h1>{id}</h1>
+      <h1 tabIndex={-1}>
+        <bdi>{id}</bdi>
+      </h1>
       {node?.simulated && (
         <span class="sample" title="A replay of real samples with varied load, for demonstration">
           Simulated

@@ -11,9 +11,10 @@ import { Absent, Choice, Panel, SignalChoice } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
 import { Verdict } from "../components/Verdict";
-import { CONNECTING, lackText, NO_NODE } from "../components/words";
-import type { Distribution } from "../gen/starling/live/v1/live_pb";
+import { CONNECTING, lackBriefly, lackText, NO_NODE } from "../components/words";
+import type { Distribution, OpenAlerts } from "../gen/starling/live/v1/live_pb";
 import type { Latency } from "../gen/starling/v1/cluster_pb";
+import { nodesOf } from "../lib/breach";
 import { nodesBehind, noted } from "../lib/complete";
 import * as f from "../lib/format";
 import { everyText } from "../lib/interval";
@@ -23,7 +24,7 @@ import { CpuPanel } from "../panels/CpuPanel";
 import { MemoryPanel } from "../panels/MemoryPanel";
 import { ProtocolsPanel } from "../panels/ProtocolsPanel";
 import { TimePanel } from "../panels/TimePanel";
-import { live, standing } from "../state/page";
+import { lack, live, standing } from "../state/page";
 import { query, setQuery } from "../state/router";
 import { useHosts } from "./hooks";
 import { Kpis } from "./Kpis";
@@ -104,13 +105,7 @@ function LatencyPanel({
           )}
         </>
       ) : (
-        <p class="absent">
-          {lackText.value ?? (
-            <span>
-              No requests in the last 60 seconds. <a href="/traffic">How to send the first one</a>
-            </span>
-          )}
-        </p>
+        <p class="absent">{lackBriefly.value ?? "No requests in the last 60 seconds."}</p>
       )}
     </Panel>
   );
@@ -127,7 +122,18 @@ function groupBy(labels: readonly string[], asked: string | null): GroupBy {
   return { group, part: group === "rack" || (asked !== null && asked !== "zone") ? "" : racks };
 }
 
-function HostsPanel({ fleet, waiting, width }: { fleet: Fleet | null; waiting: string; width: 4 | 8 }) {
+function HostsPanel({
+  fleet,
+  alerts,
+  waiting,
+  width,
+}: {
+  fleet: Fleet | null;
+  alerts: OpenAlerts | undefined;
+  waiting: string;
+  width: 4 | 8;
+}) {
+  const breaches = useMemo(() => nodesOf(alerts?.alerts ?? []), [alerts]);
   const fill = FILLS.find(([key]) => key === query.value.get("fill"))?.[0] ?? "cpu";
   const labels = fleet?.labels ?? [];
   const by = groupBy(labels, query.value.get("by"));
@@ -168,9 +174,9 @@ function HostsPanel({ fleet, waiting, width }: { fleet: Fleet | null; waiting: s
       }
     >
       {fleet && fleet.rows.length > 0 ? (
-        <HostMap fleet={fleet} fill={fill} by={by} />
+        <HostMap fleet={fleet} fill={fill} by={by} breaches={breaches} />
       ) : (
-        <p class="absent">{fleet ? NO_NODE : waiting}</p>
+        <p class="absent">{lack.value === "no-node" || (fleet && lack.value === null) ? NO_NODE : waiting}</p>
       )}
     </Panel>
   );
@@ -218,7 +224,14 @@ export function OverviewPage() {
     <ProtocolsPanel traffic={traffic} severities={state?.judged?.protocols ?? []} view={view} lacks={lacks} />
   );
   const alerts = <AlertsPanel alerts={state?.alerts} />;
-  const hostMap = <HostsPanel fleet={fleet} waiting={waiting} width={few ? 4 : 8} />;
+  const hostMap = (
+    <HostsPanel
+      fleet={fleet}
+      alerts={state?.alerts}
+      waiting={lackBriefly.value ?? CONNECTING}
+      width={few ? 4 : 8}
+    />
+  );
   return (
     <Shell title="Overview">
       <Verdict verdict={state?.judged?.verdict} waiting={waiting} label="Cluster state">
@@ -231,6 +244,7 @@ export function OverviewPage() {
         target={target}
         complete={complete}
         median={undefined}
+        alerts={state?.alerts}
         ofNode={false}
       />
       <PinRow />
@@ -243,6 +257,11 @@ export function OverviewPage() {
           height={176}
           stacked={style.value === "stacked"}
           references={references}
+          empty={
+            <span>
+              No requests reported yet. <a href="/traffic">How to send the first one</a>
+            </span>
+          }
           totalColumn="rps.total"
           noDataLabel
           controls={<SignalChoice label="Draw as" signal={style} options={STYLES} />}

@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { Heatmap } from "../components/Heatmap";
 import { Choice, Panel } from "../components/Panel";
-import { lackText, NO_REQUESTS } from "../components/words";
+import { lackBriefly, NO_REQUESTS } from "../components/words";
 import { type Held, noted } from "../lib/complete";
 import * as f from "../lib/format";
 import { columnFacts, type Heat, type HeatAnswer, readHeat } from "../lib/heat";
@@ -102,7 +102,7 @@ export function HeatmapPanel({ node = "" }: { node?: string }) {
     >
       {heat === null || heat.most === 0 ? (
         <p class="absent" style={{ minHeight: `${HEIGHT}px` }}>
-          {lackText.value ?? (heat === null ? (problem ?? "Reading.") : emptyWords(answer, words.none))}
+          {lackBriefly.value ?? (heat === null ? (problem ?? "Reading.") : emptyWords(answer, words.none))}
         </p>
       ) : table.value ? (
         <HeatTable heat={heat} bounds={bounds} amount={amount} />

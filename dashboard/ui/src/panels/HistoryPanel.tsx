@@ -1,7 +1,7 @@
 /** What a metric was like over a range: average, peak, low, deviation, the periods before, and what stands out. */
 import { useSignal } from "@preact/signals";
 import { Choice, Panel } from "../components/Panel";
-import { lackText } from "../components/words";
+import { lackBriefly } from "../components/words";
 import { type Analysis, secondOf } from "../lib/analysis";
 import { noted } from "../lib/complete";
 import * as f from "../lib/format";
@@ -111,7 +111,7 @@ export function HistoryPanel({ node = "" }: { node?: string }) {
     >
       {answer === null || empty ? (
         <p class="absent">
-          {lackText.value ?? (answer === null ? (problem ?? "Reading.") : emptyWords(label, begins))}
+          {lackBriefly.value ?? (answer === null ? (problem ?? "Reading.") : emptyWords(label, begins))}
         </p>
       ) : (
         <div class="history-body">

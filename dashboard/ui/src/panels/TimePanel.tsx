@@ -13,13 +13,15 @@ interface Props
   note?: string;
   /** Why nothing may be there, in place of what the table says: of a node that is silent. */
   absent?: string | undefined;
+  /** In place of what the table says when nothing is there. */
+  empty?: ChartProps["empty"];
   /** What the panel is over, after its note: "all nodes". */
   over?: string | undefined;
   width?: ChartProps["width"];
   height?: number;
 }
 
-export function TimePanel({ panel, note, absent, over, width = 4, height = 132, ...chart }: Props) {
+export function TimePanel({ panel, note, absent, empty, over, width = 4, height = 132, ...chart }: Props) {
   const { scale, note: usual, ...line } = { ...PANELS[panel], ...(panel === "network" && networkScale()) };
   const said = noted(note ?? usual, over);
   return (
@@ -27,7 +29,7 @@ export function TimePanel({ panel, note, absent, over, width = 4, height = 132, 
       {...line}
       {...scale}
       {...chart}
-      {...(absent === undefined ? {} : { empty: absent })}
+      {...((absent ?? empty) === undefined ? {} : { empty: absent ?? empty })}
       width={width}
       height={height}
       {...(said === "" ? {} : { note: said })}

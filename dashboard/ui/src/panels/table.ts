@@ -87,14 +87,13 @@ const byProtocol = (title: string, note: string, label: "label" | "short") =>
     { stacked: true, scale: SCALES.number },
   );
 
-const NONE_NOW = "No requests in this time.";
 const without = (what: string) => `No ${what} data in this time.`;
 
 // biome-ignore format: a table
 export const PANELS = {
   timeline: byProtocol("Request timeline", "requests per second by protocol", "label"),
   requests: byProtocol("Requests by protocol", "per second", "short"),
-  latency: panel("Latency", "percentiles per second", [["latency.p50", "p50", "c-h3"], ["latency.p95", "p95", "c-h2"], ["latency.p99", "p99", "c-grpc"]], NONE_NOW),
+  latency: panel("Latency", "percentiles per second", [["latency.p50", "p50", "c-h3"], ["latency.p95", "p95", "c-h2"], ["latency.p99", "p99", "c-grpc"]], NO_REQUESTS),
   errors: panel("Errors", "per second", [["errors.total", "errors", "c-grpc", "fill"]], NO_REQUESTS),
   cpu: panel("CPU", "share of all cores", [["cpu.total", "busy", "c-h2", "fill"], ["cpu.p99", "p99 of 100 ms", "c-grpc"]], without("processor")),
   memory: panel("Memory", "", [["memory.application", "application", "c-h2"], ["memory.buffer_cache", "cache", "c-h1"], ["memory.system", "system", "c-ws"]], without("memory"), { stacked: true }),

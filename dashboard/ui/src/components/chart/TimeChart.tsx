@@ -1,5 +1,6 @@
 /** A time chart with its live legend, common crosshair, drag zoom and table. */
 import { effect, useComputed, useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Column } from "../../api/columns";
 import type { PastView } from "../../api/past";
@@ -18,7 +19,7 @@ import {
   zoom,
   zoomTo,
 } from "../../state/timeline";
-import { FIRST_SECOND, lackText } from "../words";
+import { FIRST_SECOND, lackBriefly } from "../words";
 import { ChartCore, chartInputs } from "./core";
 import { usePast } from "./past";
 import { type ChartSpec, type ChartView, LEFT, type Reading, type Reference, type Series } from "./spec";
@@ -45,7 +46,7 @@ interface Props {
   /** Adds the sum of all series to the legend. */
   totalColumn?: Column;
   /** Said when nothing in the window has a value. */
-  empty: string;
+  empty: ComponentChildren;
   /** Shows the values as a table instead. */
   table?: boolean;
   noDataLabel?: boolean;
@@ -224,76 +225,78 @@ export function TimeChart(props: Props) {
           height={height}
         />
       ) : (
-        <div
-          class="ch"
-          style={{ height: `${height}px` }}
-          role="img"
-          aria-label={sentence.value}
-          // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move the common crosshair
-          tabIndex={0}
-          onKeyDown={(e) => {
-            if (e.key === "ArrowLeft" || e.key === "ArrowRight") {
-              e.preventDefault();
-              stepCursor((e.key === "ArrowLeft" ? -1 : 1) * (e.shiftKey ? 10 : 1));
-            } else if (e.key === "Enter") pin(pinned.value === null ? cursor.value : null);
-          }}
-          onBlur={() => {
-            hover.value = null;
-          }}
-          onPointerMove={(e) => {
-            const c = core.current;
-            if (!c) return;
-            const second = c.secondAt(e.clientX);
-            const d = drag.current;
-            if (d?.pan) {
-              pan(d.second - second);
-            } else if (d && Math.abs(e.clientX - d.x) > 4) {
-              const box = (host.current as HTMLElement).getBoundingClientRect();
-              const a = Math.max(left, Math.min(d.x, e.clientX) - box.left);
-              const b = Math.min(box.width - 12, Math.max(d.x, e.clientX) - box.left);
-              band.value = { left: a, width: Math.max(0, b - a) };
-            }
-            hover.value = second;
-          }}
-          onPointerLeave={() => {
-            if (!drag.current) hover.value = null;
-          }}
-          onPointerDown={(e) => {
-            const c = core.current;
-            if (!c || e.button !== 0 || e.pointerType === "touch") return;
-            drag.current = { x: e.clientX, second: c.secondAt(e.clientX), pan: e.shiftKey };
-            (e.currentTarget as HTMLElement).setPointerCapture(e.pointerId);
-          }}
-          onPointerUp={(e) => {
-            const c = core.current;
-            const d = drag.current;
-            drag.current = null;
-            band.value = null;
-            if (!c) return;
-            const second = c.secondAt(e.clientX);
-            if (d && !d.pan && Math.abs(e.clientX - d.x) > 4) {
-              zoomTo(Math.min(d.second, second), Math.max(d.second, second));
-            } else if (!d?.pan) pin(pinned.value === second ? null : second);
-          }}
-          onPointerCancel={() => {
-            drag.current = null;
-            band.value = null;
-          }}
-          onDblClick={() => {
-            pin(null);
-            if (zoom.value) resume();
-          }}
-        >
-          <div class="ch-plot" ref={host} />
-          {band.value && (
-            <div class="band" style={{ left: `${band.value.left}px`, width: `${band.value.width}px` }} />
-          )}
-          {before !== null && anything.value && <PastNote view={before} />}
+        <div class="ch-box">
+          <div
+            class="ch"
+            style={{ height: `${height}px` }}
+            role="img"
+            aria-label={sentence.value}
+            // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move the common crosshair
+            tabIndex={0}
+            onKeyDown={(e) => {
+              if (e.key === "ArrowLeft" || e.key === "ArrowRight") {
+                e.preventDefault();
+                stepCursor((e.key === "ArrowLeft" ? -1 : 1) * (e.shiftKey ? 10 : 1));
+              } else if (e.key === "Enter") pin(pinned.value === null ? cursor.value : null);
+            }}
+            onBlur={() => {
+              hover.value = null;
+            }}
+            onPointerMove={(e) => {
+              const c = core.current;
+              if (!c) return;
+              const second = c.secondAt(e.clientX);
+              const d = drag.current;
+              if (d?.pan) {
+                pan(d.second - second);
+              } else if (d && Math.abs(e.clientX - d.x) > 4) {
+                const box = (host.current as HTMLElement).getBoundingClientRect();
+                const a = Math.max(left, Math.min(d.x, e.clientX) - box.left);
+                const b = Math.min(box.width - 12, Math.max(d.x, e.clientX) - box.left);
+                band.value = { left: a, width: Math.max(0, b - a) };
+              }
+              hover.value = second;
+            }}
+            onPointerLeave={() => {
+              if (!drag.current) hover.value = null;
+            }}
+            onPointerDown={(e) => {
+              const c = core.current;
+              if (!c || e.button !== 0 || e.pointerType === "touch") return;
+              drag.current = { x: e.clientX, second: c.secondAt(e.clientX), pan: e.shiftKey };
+              (e.currentTarget as HTMLElement).setPointerCapture(e.pointerId);
+            }}
+            onPointerUp={(e) => {
+              const c = core.current;
+              const d = drag.current;
+              drag.current = null;
+              band.value = null;
+              if (!c) return;
+              const second = c.secondAt(e.clientX);
+              if (d && !d.pan && Math.abs(e.clientX - d.x) > 4) {
+                zoomTo(Math.min(d.second, second), Math.max(d.second, second));
+              } else if (!d?.pan) pin(pinned.value === second ? null : second);
+            }}
+            onPointerCancel={() => {
+              drag.current = null;
+              band.value = null;
+            }}
+            onDblClick={() => {
+              pin(null);
+              if (zoom.value) resume();
+            }}
+          >
+            <div class="ch-plot" ref={host} />
+            {band.value && (
+              <div class="band" style={{ left: `${band.value.left}px`, width: `${band.value.width}px` }} />
+            )}
+            {before !== null && anything.value && <PastNote view={before} />}
+          </div>
           {!anything.value && (drawnReady.value || before !== null) && (
             <p class="ch-empty">
               {before !== null
                 ? (before.problem.value ?? emptyPast(before, props.empty))
-                : (lackText.value ?? (view.status.value === "empty" ? FIRST_SECOND : props.empty))}
+                : (lackBriefly.value ?? (view.status.value === "empty" ? FIRST_SECOND : props.empty))}
             </p>
           )}
         </div>
@@ -313,7 +316,7 @@ function PastNote({ view }: { view: PastView }) {
 }
 
 /** Why a part of the past is empty. */
-function emptyPast(view: PastView, usual: string): string {
+function emptyPast(view: PastView, usual: ComponentChildren): ComponentChildren {
   if (view.status.value === "loading") return "Reading.";
   const complete = view.completeness.value;
   if (complete !== null && complete.seconds > 0) return usual;

@@ -97,7 +97,10 @@ export class Frame {
     this.ticks =
       lowest < 0
         ? ticksAround(lowest * 1.04, limit, steps, unit(Math.max(limit, -lowest)))
-        : niceTicks(limit, steps, unit(limit));
+        : limit > 0
+          ? niceTicks(limit, steps, unit(limit))
+          : // Nothing but zero needs no finer scale.
+            [0, unit(1)];
     this.bottom = this.ticks[0] as number;
     this.top = this.ticks[this.ticks.length - 1] as number;
     this.gaps = this.findGaps();
