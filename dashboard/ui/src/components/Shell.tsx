@@ -1,16 +1,18 @@
 /** The frame around every page: side bar, top bar, banner, bottom tabs, keys. */
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { AggregatorState } from "../gen/starling/v1/cluster_pb";
 import { clock, grouped, NONE, plural, span as spanText, THIN, zoneName } from "../lib/format";
 import { media } from "../lib/media";
 import { ageSeconds, fresh, live, newest, standing } from "../state/page";
-import { navigate, path, query, setQuery } from "../state/router";
+import { path } from "../state/router";
 import { toggleTheme } from "../state/theme";
 import { pausedAt, togglePause } from "../state/timeline";
 import { Banner } from "./Banner";
-import { Glyph, type GlyphName, Logo, StatusMark } from "./Icons";
+import { CopyLink } from "./CopyLink";
+import { Find } from "./Find";
+import { Glyph, type GlyphName, Logo } from "./Icons";
 import { ShortcutList, useKeys } from "./Keys";
 import { RangePicker } from "./RangePicker";
 
@@ -163,44 +165,6 @@ function LivePill() {
   );
 }
 
-/** Finds nodes: the filter of the Nodes page, from everywhere. */
-function Find() {
-  const input = useRef<HTMLInputElement>(null);
-  const onNodes = path.value === "/nodes";
-  const q = onNodes ? (query.value.get("q") ?? "") : "";
-  return (
-    <search>
-      <form
-        class="find"
-        onSubmit={(e) => {
-          e.preventDefault();
-          const value = input.current?.value.trim() ?? "";
-          if (!onNodes) navigate(value === "" ? "/nodes" : `/nodes?q=${encodeURIComponent(value)}`);
-        }}
-      >
-        <Glyph name="search" />
-        <input
-          ref={input}
-          id="find"
-          type="search"
-          placeholder="Find node"
-          aria-label="Find node, for example zone:b cpu>80%"
-          autocomplete="off"
-          spellcheck={false}
-          value={q}
-          onInput={(e) => {
-            if (onNodes) setQuery("q", e.currentTarget.value);
-          }}
-          onKeyDown={(e) => {
-            if (e.key === "Escape") e.currentTarget.blur();
-          }}
-        />
-        <kbd>/</kbd>
-      </form>
-    </search>
-  );
-}
-
 interface Props {
   title: string;
   /** Shown instead of the title: a path of links. */
@@ -248,11 +212,12 @@ export function Shell({ title, trail, children }: Props) {
   // Another page is begun at its head, by the keyboard and for a screen reader; the first one where the browser begins.
   useEffect(() => {
     if (arrivedAt === path.peek()) return;
-    if (arrivedAt !== null) document.querySelector<HTMLElement>(".top h1")?.focus({ preventScroll: true });
+    const typing = document.activeElement?.matches("input, textarea, select");
+    if (arrivedAt !== null && !typing)
+      document.querySelector<HTMLElement>(".top h1")?.focus({ preventScroll: true });
     arrivedAt = path.peek();
   }, [path.value]);
   const help = useSignal(false);
-  const copied = useSignal(false);
   useKeys(() => {
     help.value = !help.value;
   });
@@ -278,28 +243,10 @@ export function Shell({ title, trail, children }: Props) {
         <header class="top">
           {trail ?? <h1 tabIndex={-1}>{title}</h1>}
           <span class="sp" />
-          <Find />
+          <Find pages={PAGES} />
           {charted && WIDE.value && <RangePicker />}
           <LivePill />
-          <button
-            type="button"
-            class="ib hide-s"
-            aria-label={copied.value ? "Link copied" : "Copy link to this view"}
-            title={copied.value ? "Link copied" : "Copy link to this view"}
-            onClick={() => {
-              navigator.clipboard?.writeText(window.location.href).then(
-                () => {
-                  copied.value = true;
-                  window.setTimeout(() => {
-                    copied.value = false;
-                  }, 2000);
-                },
-                () => {},
-              );
-            }}
-          >
-            {copied.value ? <StatusMark mark="ok" /> : <Glyph name="link" />}
-          </button>
+          <CopyLink />
           <button
             type="button"
             class="ib"

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { formatSort, labelTerm, type NodeRow, parseFilter, parseSort, sortedIndexes } from "./nodes";
+import {
+  formatSort,
+  labelTerm,
+  type NodeRow,
+  parseFilter,
+  parseSort,
+  readFilter,
+  sortedIndexes,
+} from "./nodes";
 
 const row = (id: string, more: Partial<NodeRow> = {}): NodeRow => ({
   id,
@@ -69,6 +77,42 @@ describe("filter", () => {
     expect(match("cpu>60", row("x"))).toBe(false);
     expect(match("requests<1k", row("x"))).toBe(true);
     expect(match("cpu>10", row("x", { cpu: Number.NaN }))).toBe(false);
+  });
+  it("takes spaces around a sign, equals, and minus for the opposite", () => {
+    expect(match("cpu > 40%", row("x"))).toBe(true);
+    expect(match("cpu >= 50% cpu<=50%", row("x"))).toBe(true);
+    expect(match("zone=a", row("x"))).toBe(true);
+    expect(match("zone!=a", row("x"))).toBe(false);
+    expect(match("-zone:a", row("x"))).toBe(false);
+    expect(match("-zone:b -web", row("x"))).toBe(true);
+    expect(match('"cost center:web shop"', row("x"))).toBe(true);
+  });
+  it("says what it does not understand, and filters by the rest", () => {
+    expect(readFilter("cpu>abc web").problem).toBe("cpu>abc wants a number, such as cpu>80%");
+    expect(readFilter("cpu>abc web").match(row("db-1"))).toBe(false);
+    expect(readFilter("zone>3").problem).toMatch(/no number that nodes have: there are cpu/);
+    expect(readFilter("cpu> zone:a p99").problem).not.toBeNull();
+    expect(readFilter('zone:a "').problem).toBeNull();
+  });
+  it("finds every name by itself and, in quotes, only that", () => {
+    const names = [
+      ..."web.1 webx1 a+b c(1) d[2] e\\f g|h i* j?k ^l$ m-n o:p _u% ЖЗ 1e5 007 NaN null -0 web.10".split(" "),
+      "s t",
+    ];
+    for (const name of names) {
+      const only = names.filter((other) => parseFilter(`"${name}"`)(row(other)));
+      expect(only, name).toEqual([name]);
+      // Typed letter by letter nothing is an error.
+      for (let n = 1; n <= name.length; n++) {
+        const typed = readFilter(name.slice(0, n));
+        if (!name.startsWith("-") && !name.includes(" "))
+          expect(typed.match(row(name)), name.slice(0, n)).toBe(true);
+      }
+    }
+    const long = "(((((a+)+)+)+)+$".repeat(600);
+    const start = performance.now();
+    expect(parseFilter(long)(row("x"))).toBe(false);
+    expect(performance.now() - start).toBeLessThan(50);
   });
   it("takes what it does not understand as a name", () =>
     expect(match("foo:bar", row("foo:bar"))).toBe(true));

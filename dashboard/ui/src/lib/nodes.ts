@@ -123,32 +123,100 @@ export function labelTerm(key: string, value: string): string {
   return /\s/.test(key + value) ? `"${key}:${value}"` : `${key}:${value}`;
 }
 
+/** What a filter means, and what of it means nothing. */
+export interface Filter {
+  match: (row: NodeRow) => boolean;
+  /** In words; null when all of it is understood. */
+  problem: string | null;
+}
+
+/** A part of a filter: text, as it was typed, and whether it stood in quotes. */
+const TERM = /(-?)(?:"([^"]*)"|([\p{L}\p{N}_.]+)\s*(>=|<=|!=|=|>|<)\s*("[^"]*"|\S+)|(\S+))/gu;
+
 /**
- * A filter from text such as `zone:b p99>50ms state:silent web`. Every term must hold; one with spaces stands in
- * quotes. `key:value` is any label of the nodes. A term that is not understood is looked for in the name.
+ * A filter from text such as `zone:b p99>50ms -state:silent web`. Every term must hold; `-` before one turns it round.
+ * `key:value` and `key=value` are any label of the nodes, `key!=value` its opposite; with spaces they stand in quotes. A word
+ * is looked for in the name, a quoted one is the whole name or label. Nothing is a pattern.
  */
-export function parseFilter(query: string): (row: NodeRow) => boolean {
-  const terms = (query.match(/"[^"]*"|\S+/g) ?? [])
-    .map((term) => term.replace(/^"|"$/g, ""))
-    .filter((t) => t !== "")
-    .map((term): ((row: NodeRow) => boolean) => {
-      const word = /^([^:]+):(.+)$/.exec(term);
-      const key = WORDS.find((w) => w === word?.[1]?.toLowerCase());
-      if (word) {
-        const label = word[1] as string;
-        const want = (word[2] as string).toLowerCase();
-        if (key) return (row) => row[key].toLowerCase() === want;
-        return (row) =>
-          labelOf(row, label).toLowerCase() === want || row.id.toLowerCase().includes(term.toLowerCase());
+export function readFilter(query: string): Filter {
+  let problem: string | null = null;
+  const terms: ((row: NodeRow) => boolean)[] = [];
+  for (const [, minus, quoted, key, sign, value, word] of query.matchAll(TERM)) {
+    let term: ((row: NodeRow) => boolean) | null;
+    if (quoted !== undefined) term = quoted === "" ? null : exactly(quoted);
+    else if (key !== undefined && sign !== undefined && value !== undefined) {
+      const plain = value.replace(/^"|"$/g, "");
+      const compared = compare(key, sign, plain);
+      if (typeof compared === "string") {
+        problem ??= compared;
+        continue;
       }
-      const compare = /^([a-z0-9]+)([<>])=?(.+)$/i.exec(term);
-      const number = NUMBERS.find((w) => w === compare?.[1]?.toLowerCase());
-      const limit = number && compare ? parseValue(number, compare[3] as string) : null;
-      if (number && compare && limit !== null) {
-        return compare[2] === ">" ? (row) => row[number] > limit : (row) => row[number] < limit;
-      }
-      const want = term.toLowerCase();
-      return (row) => row.id.toLowerCase().includes(want);
-    });
-  return (row) => terms.every((t) => t(row));
+      term = compared;
+    } else term = word === undefined || word === '"' ? null : named(word.replace(/^"/, ""));
+    if (term === null) continue;
+    const is = term;
+    terms.push(minus === "-" ? (row) => !is(row) : is);
+  }
+  return { match: (row) => terms.every((is) => is(row)), problem };
+}
+
+/** The same without what it says of mistakes. */
+export const parseFilter = (query: string) => readFilter(query).match;
+
+/** A comparison, or what is wrong with it. */
+function compare(key: string, sign: string, value: string): ((row: NodeRow) => boolean) | string {
+  const lower = key.toLowerCase();
+  const number = NUMBERS.find((is) => is === lower);
+  if (number === undefined) {
+    if (sign === "=" || sign === "!=") {
+      const is = holds(key, value);
+      return sign === "=" ? is : (row) => !is(row);
+    }
+    return `${key} is no number that nodes have: there are ${NUMBERS.join(", ")}`;
+  }
+  const limit = parseValue(number, value);
+  if (limit === null)
+    return `${key}${sign}${value} wants a number, such as ${EXAMPLES[number] ?? `${key}>10`}`;
+  switch (sign) {
+    case ">":
+      return (row) => row[number] > limit;
+    case "<":
+      return (row) => row[number] < limit;
+    case ">=":
+      return (row) => row[number] >= limit;
+    case "<=":
+      return (row) => row[number] <= limit;
+    case "=":
+      return (row) => row[number] === limit;
+    default:
+      return (row) => row[number] !== limit;
+  }
+}
+
+const EXAMPLES: Readonly<Record<string, string>> = { cpu: "cpu>80%", memory: "memory>80%", p99: "p99>50ms" };
+
+/** A state, an aggregator or a label. */
+function holds(key: string, value: string): (row: NodeRow) => boolean {
+  const want = value.toLowerCase();
+  const word = WORDS.find((is) => is === key.toLowerCase());
+  return word ? (row) => row[word].toLowerCase() === want : (row) => labelOf(row, key).toLowerCase() === want;
+}
+
+/** `key:value`, or a part of the name. */
+function named(word: string): (row: NodeRow) => boolean {
+  const want = word.toLowerCase();
+  const inName = (row: NodeRow) => row.id.toLowerCase().includes(want);
+  const pair = /^([^:]+):(.+)$/.exec(word);
+  if (pair === null) return inName;
+  const is = holds(pair[1] as string, pair[2] as string);
+  // A name may hold a colon.
+  return WORDS.some((word) => word === pair[1]?.toLowerCase()) ? is : (row) => is(row) || inName(row);
+}
+
+/** The whole name, or a label with its value. */
+function exactly(quoted: string): (row: NodeRow) => boolean {
+  const want = quoted.toLowerCase();
+  const pair = /^([^:]+):(.+)$/s.exec(quoted);
+  const is = pair && holds(pair[1] as string, pair[2] as string);
+  return (row) => row.id.toLowerCase() === want || (is?.(row) ?? false);
 }

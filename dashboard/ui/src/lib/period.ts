@@ -48,6 +48,23 @@ export function readPeriod(query: URLSearchParams): Period | null {
   return { name: "custom", seconds: to - from + 1, to };
 }
 
+/** The same address with fixed times: what it shows stays what it was. */
+export function fixedHref(href: string, from: number, to: number): string {
+  const url = new URL(href);
+  const changes = { range: "custom", from: String(from), to: String(to), zoom: null, paused: null };
+  for (const [key, value] of Object.entries(changes)) {
+    if (value === null) url.searchParams.delete(key);
+    else url.searchParams.set(key, value);
+  }
+  return url.href;
+}
+
+/** A part of the live time in the address: `zoom=FROM-TO`. */
+export function readZoom(text: string | null): { from: number; to: number } | null {
+  const [from, to] = (text ?? "").split("-").map((part) => whole(part));
+  return from !== undefined && to !== undefined && to > from ? { from, to } : null;
+}
+
 /** True when a range can be shown in these points: neither too many nor a single one. */
 export function carries(period: Period, granularity: Granularity): boolean {
   const points = period.seconds / GRANULARITIES[granularity];

@@ -1,5 +1,3 @@
-/** The cluster at a glance. */
-import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import type { Reference } from "../components/chart/spec";
@@ -7,7 +5,7 @@ import { FILLS, type Fill } from "../components/fills";
 import { Histogram } from "../components/Histogram";
 import { type GroupBy, HostMap } from "../components/HostMap";
 import { StatusMark } from "../components/Icons";
-import { Absent, Choice, Panel, SignalChoice } from "../components/Panel";
+import { Absent, Choice, Panel } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
 import { Verdict } from "../components/Verdict";
@@ -199,7 +197,7 @@ function OnlyHost({ id }: { id: string }) {
 export function OverviewPage() {
   const view = live.overview;
   const hosts = useHosts();
-  const style = useSignal<"stacked" | "lines">("stacked");
+  const style = query.value.get("style") === "lines" ? "lines" : "stacked";
   const state = view.state.value;
   const { traffic, connections, cpu, memory } = state?.sections ?? {};
   const fleet = hosts.state.value;
@@ -255,7 +253,7 @@ export function OverviewPage() {
           over={noted(lacks, skipped, every)}
           width={8}
           height={176}
-          stacked={style.value === "stacked"}
+          stacked={style === "stacked"}
           references={references}
           empty={
             <span>
@@ -264,7 +262,14 @@ export function OverviewPage() {
           }
           totalColumn="rps.total"
           noDataLabel
-          controls={<SignalChoice label="Draw as" signal={style} options={STYLES} />}
+          controls={
+            <Choice
+              label="Draw as"
+              value={style}
+              options={STYLES}
+              choose={(v) => setQuery("style", v === "stacked" ? null : v)}
+            />
+          }
         />
         <LatencyPanel
           latency={traffic?.latencyLastMinute}

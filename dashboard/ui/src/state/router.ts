@@ -1,17 +1,29 @@
 /** Addresses: the path chooses the page, the query holds what the page shows. */
 import { computed, signal } from "@preact/signals";
 
-const here = signal({ path: window.location.pathname, search: window.location.search });
+const here = signal(place());
 
 export const path = computed(() => here.value.path);
 export const query = computed(() => new URLSearchParams(here.value.search));
 
 function read(): void {
-  here.value = { path: window.location.pathname, search: window.location.search };
+  here.value = place();
 }
 
-/** Query parameters that survive a change of page: the time that is looked at. */
-const KEPT = ["at", "range", "from", "to", "granularity"] as const;
+/** A slash at the end is typed, not meant. */
+function place() {
+  const { pathname, search } = window.location;
+  return { path: pathname.length > 1 ? pathname.replace(/\/+$/, "") || "/" : pathname, search };
+}
+
+/** Query parameters that survive a change of page: the time that is looked at, and how the map is drawn. */
+const KEPT = ["at", "range", "from", "to", "granularity", "zoom", "paused", "fill", "by"] as const;
+
+/** Another address for what is shown, without a step in the history. */
+export function replaceHere(href: string): void {
+  window.history.replaceState(null, "", href);
+  read();
+}
 
 /** Goes to an address of this page. */
 export function navigate(to: string): void {

@@ -1,10 +1,12 @@
 /** One time for the whole page: range, pause, zoom, crosshair. */
-import { batch, computed, signal } from "@preact/signals";
+import { batch, computed, effect, signal } from "@preact/signals";
 import {
+  fixedHref,
   type Period,
   RANGES,
   readGranularity,
   readPeriod,
+  readZoom,
   SHORTEST,
   stepOf,
   type Window,
@@ -12,7 +14,7 @@ import {
 } from "../lib/period";
 import { windowEnd, windowSpan } from "../lib/stale";
 import { beat, fresh, live, newest, serverNow } from "./page";
-import { navigateHere, path, query, setQuery } from "./router";
+import { navigateHere, path, query, replaceHere, setQuery } from "./router";
 
 /** Seconds from and to, both included. */
 export interface Range {
@@ -32,15 +34,18 @@ export const pausedAt = signal<number | null>(null);
 /** The second all charts and legends read; null for the newest. */
 export const cursor = computed(() => hover.value ?? pinned.value);
 
-/** First second with data in the last 15 minutes. */
+/** First second with data in the live time. */
 const first = computed(() => {
   live.overview.version.value;
   const rings = live.overview.shown;
-  return rings.firstPresent(rings.newest - 899);
+  return rings.firstPresent(rings.newest - LIVE_SECONDS + 1);
 });
 
 /** Length of the live window: up to 15 minutes, shorter while there is less data. */
 export const span = computed(() => windowSpan(first.value, newest.value));
+
+/** Length of the live time, seconds. */
+const LIVE_SECONDS = 900;
 
 /** What the page History shows when its address says no range: it is of the past alone. */
 const HISTORY: Period = { name: "24h", seconds: RANGES["24h"] };
@@ -89,12 +94,13 @@ export const asked = computed<Window>(() => {
   return steadyAsked(windowOf({ name: "custom", seconds: span.value }, 1, lastSecond()));
 });
 
-/** Shows another part of the past, null for live; a step in the history of the browser. */
-export function choosePeriod(name: string | null, ends?: Range): void {
+/** Shows another part of the past, null for live; a step in the history of the browser. A pin is freed unless it is kept. */
+export function choosePeriod(name: string | null, ends?: Range, kept?: number): void {
   batch(() => {
     zoom.value = null;
-    if (pinned.peek() !== null) pin(null);
+    if (pinned.peek() !== null && kept === undefined) pin(null);
     navigateHere({
+      zoom: null,
       range: name,
       from: ends ? String(ends.from) : null,
       to: ends ? String(ends.to) : null,
@@ -125,17 +131,31 @@ export const range = computed<Range>(() => past.value ?? liveRange.value);
 
 /** Holds the view. */
 export function pause(): void {
-  if (pausedAt.peek() !== null || newest.peek() === 0) return;
+  if (hold()) setQuery("paused", String(pausedAt.peek()));
+}
+
+function hold(): boolean {
+  if (pausedAt.peek() !== null || newest.peek() === 0) return false;
   batch(() => {
     pausedAt.value = newest.peek();
     live.hold(true);
   });
+  return true;
 }
 
 /** Back to live. */
 export function resume(): void {
   batch(() => {
     if (period.peek() !== null) choosePeriod(null);
+    // To leave a zoom is a step; that a pause ended is none.
+    if (zoom.peek() !== null) navigateHere({ zoom: null, paused: null });
+    letGo();
+    setQuery("paused", null);
+  });
+}
+
+function letGo(): void {
+  batch(() => {
     zoom.value = null;
     pausedAt.value = null;
     live.hold(false);
@@ -158,8 +178,9 @@ export function zoomTo(from: number, to: number): void {
     return;
   }
   batch(() => {
-    pause();
+    hold();
     zoom.value = { from, to };
+    navigateHere({ zoom: `${Math.round(from)}-${Math.round(to)}` });
   });
 }
 
@@ -170,6 +191,7 @@ export function pan(seconds: number): void {
   if (!z || end === null) return;
   const by = Math.max(end - span.peek() + 1 - z.from, Math.min(end - z.to, seconds));
   zoom.value = { from: z.from + by, to: z.to + by };
+  setQuery("zoom", `${Math.round(z.from + by)}-${Math.round(z.to + by)}`);
 }
 
 /** Zooms in (`factor` under 1) or out around the crosshair or the middle. */
@@ -183,8 +205,10 @@ export function zoomBy(factor: number): void {
     return;
   }
   const end = pausedAt.peek() ?? newest.peek();
-  if (b - a >= span.peek() - 1) zoom.value = null;
-  else zoomTo(Math.max(a, end - span.peek() + 1), Math.min(b, end));
+  if (b - a >= span.peek() - 1) {
+    zoom.value = null;
+    navigateHere({ zoom: null });
+  } else zoomTo(Math.max(a, end - span.peek() + 1), Math.min(b, end));
 }
 
 /** Holds the crosshair at a second, or frees it. */
@@ -203,6 +227,30 @@ export function stepCursor(seconds: number): void {
   const next = Math.min(to, Math.max(from, at + seconds * (past.peek()?.step ?? 1)));
   if (pinned.peek() === null) hover.value = next;
   else pin(next);
+}
+
+/**
+ * Follows the address from now on. A zoom and a pause are of the live time of this page: opened later or elsewhere they are a
+ * fixed part of the past, and Back out of a zoom leads to the live view.
+ */
+export function startTimeline(): void {
+  const { from, to } = readZoom(query.peek().get("zoom")) ?? {};
+  const paused = Number(query.peek().get("paused"));
+  if (from !== undefined && to !== undefined) replaceHere(fixedHref(window.location.href, from, to));
+  else if (Number.isInteger(paused) && paused > LIVE_SECONDS)
+    replaceHere(fixedHref(window.location.href, paused - LIVE_SECONDS + 1, paused));
+  effect(() => {
+    const part = readZoom(query.value.get("zoom"));
+    const shown = zoom.peek();
+    if (part === null && shown !== null) {
+      // What was held before the zoom still is.
+      if (query.value.has("paused")) zoom.value = null;
+      else letGo();
+    } else if (part !== null && shown === null && period.peek() === null && newest.peek() > 0) {
+      hold();
+      zoom.value = part;
+    }
+  });
 }
 
 function readPin(): number | null {
