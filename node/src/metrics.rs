@@ -111,6 +111,8 @@ starling_service::metrics! {
         otlp_streams: Gauge = "starling_node_otlp_streams";
         /// Application series that are present.
         otlp_series: Gauge = "starling_node_otlp_series";
+        /// Points taken whose series lacks attributes that they came with, because they had more than a series takes. They are added up.
+        receive_merged: Counter = "starling_node_receive_merged_points";
         /// Services and routes whose requests have series: each route, and `_other` where there is one.
         routes: Gauge = "starling_node_routes";
         /// Requests counted in a route or service `_other`, because there are more than the bounds.

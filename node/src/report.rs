@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use starling_proto::{
     catalogue::{self, Scope},
     frame::Content,
-    limits::SERIES_PER_NODE_MAX,
+    limits::{ATTRIBUTES_MAX, NAME_LEN_MAX, SERIES_PER_NODE_MAX},
     series::{Sample, Series, Value},
 };
 use starling_service::log::LogLimiter;
@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::{
     metrics::Metrics,
+    receive::Merged,
     uplink::{LossReason, Losses},
 };
 
@@ -112,11 +113,13 @@ fn keyframe_bytes(sample: &Sample) -> usize {
 pub(crate) struct LeftOut {
     no_room: LogLimiter,
     invalid: LogLimiter,
+    merged: LogLimiter,
 }
 
 impl Default for LeftOut {
     fn default() -> Self {
-        Self { no_room: LogLimiter::new(LINE_EVERY), invalid: LogLimiter::new(LINE_EVERY) }
+        let lines = || LogLimiter::new(LINE_EVERY);
+        Self { no_room: lines(), invalid: lines(), merged: lines() }
     }
 }
 
@@ -142,6 +145,23 @@ impl LeftOut {
                 bytes_max = FRAME_BYTES_MAX,
                 series_max = SERIES_PER_NODE_MAX,
                 "application series do not fit a frame, send fewer attributes or shorter ones"
+            );
+        }
+    }
+
+    /// Counts points that were merged in a second, because they had more attributes than a series.
+    pub(crate) fn note_merged(&self, merged: &Merged, metrics: &Metrics) {
+        let Some((metric, attributes)) = &merged.first else { return };
+        metrics.receive_merged.add(merged.points);
+        if let Some(lines_left_out) = self.merged.allow() {
+            warn!(
+                lines_left_out,
+                points = merged.points,
+                metric = metric.escape_debug().take(NAME_LEN_MAX).collect::<String>(),
+                attributes,
+                attributes_max = ATTRIBUTES_MAX,
+                "points have more attributes than a series takes: what differs in the others alone is added up; leave out \
+                 attributes that nobody asks for (docs/send.md, \"Many attributes\")"
             );
         }
     }

@@ -147,6 +147,7 @@ impl Sampler {
         let cut = receiver.cut(which, &mut samples);
         self.config.metrics.receiver(cut.unplayed, cut.size.series, cut.size.streams, cut.size.playing_bytes);
         self.config.metrics.services(cut.size.routes, cut.in_other);
+        self.left_out.note_merged(&cut.merged, &self.config.metrics);
         (samples, cut.refused)
     }
 

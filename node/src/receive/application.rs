@@ -1,9 +1,10 @@
 //! Series of applications that are not part of the traffic model.
 //!
 //! They are drill-down of this node, but for those that are promoted ([`promotion`](super::promotion)): these are added over
-//! the nodes of the cluster, in digits that are the same everywhere. Attributes are those of the point, and `service.name` of its resource. Counters
-//! and histograms with more attributes than the wire takes keep the first by name, and add up; gauges do not add up, so
-//! they are refused.
+//! the nodes of the cluster, in digits that are the same everywhere. Attributes are those of the point, and `service.name` of its resource. Of more
+//! attributes than a series takes those stay that are worth most ([`attributes`](super::attributes)), and points that differ
+//! in the others alone are one series: counters and histograms add up to the same totals, and so do gauges, as all streams
+//! of one series do.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,8 +16,9 @@ use starling_proto::{
 };
 
 use super::{
+    attributes,
     fixed::Fixed,
-    observation::Observation,
+    observation::{Attribute, Observation},
     promotion::{self, Promotion},
     refusal::Refusal,
     traffic::unit_ns,
@@ -199,33 +201,30 @@ fn digit(shown: &Series) -> u128 {
 }
 
 /// The series of an observation; of a number without digits, of a histogram with those of its layout. A promoted one is of
-/// the cluster, with the attributes that its rule keeps.
+/// the cluster, with the attributes that its rule keeps. With it how many attributes found no room in it.
 pub(super) fn series(
     observation: &Observation<'_>,
     promotions: &[Promotion],
     (kind, unit, scale): (Kind, &str, u8),
-) -> Result<Series, Refusal> {
+) -> Result<(Series, usize), Refusal> {
     let name = observation.metric;
     if catalogue::find(name).is_some() {
         return Err(Refusal::Reserved);
     }
-    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(observation.attributes.len() + 1);
     let promotion = Promotion::find(promotions, name);
-    let kept = |key: &str| promotion.is_none_or(|rule| rule.keeps(key));
-    for attribute in observation.attributes.iter().filter(|attribute| kept(attribute.key)) {
+    let keeps = |key: &str| promotion.is_none_or(|rule| rule.keeps(key));
+    let mut kept: Vec<&Attribute<'_>> = observation.attributes.iter().filter(|one| keeps(one.key)).collect();
+    let service = observation.service.filter(|_| keeps(SERVICE) && kept.iter().all(|one| one.key != SERVICE));
+    let left_out = attributes::keep(&mut kept, ATTRIBUTES_MAX - usize::from(service.is_some()));
+    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(kept.len() + 1);
+    for attribute in kept {
         let value = attribute.text().ok_or(Refusal::Malformed("an attribute is not a plain value"))?;
         pairs.push((attribute.key, value));
-    }
-    let service = observation.service.filter(|_| kept(SERVICE) && pairs.iter().all(|(key, _)| *key != SERVICE));
-    let room = ATTRIBUTES_MAX - usize::from(service.is_some());
-    if pairs.len() > room && kind != Kind::Gauge {
-        pairs.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        pairs.truncate(room);
     }
     pairs.extend(service.map(|name| (SERVICE, Cow::Borrowed(name))));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (*key, &**value)).collect();
     let scope = if promotion.is_some() { Scope::Cluster } else { Scope::Node };
-    Ok(Series::application(name, &pairs, kind, unit, scale, scope)?)
+    Ok((Series::application(name, &pairs, kind, unit, scale, scope)?, left_out))
 }
 
 /// How a histogram of `unit` is kept: unit, scale, and units of the layout in one unit of the sender's. Times become
@@ -240,7 +239,7 @@ pub(super) fn histogram_form(unit: &str) -> (&str, u8, f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::observation::{Attribute, AttributeValue, Identity, Number, Reading};
+    use super::super::observation::{AttributeValue, Identity, Number, Reading};
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1);
@@ -256,7 +255,7 @@ mod tests {
     }
 
     fn named(name: &str, kind: Kind) -> Series {
-        series(&observation(name, vec![attribute("queue", "mail")]), &[], (kind, "1", 0)).unwrap()
+        series(&observation(name, vec![attribute("queue", "mail")]), &[], (kind, "1", 0)).unwrap().0
     }
 
     fn cut(applications: &mut Applications, now: Duration) -> Vec<Value> {
@@ -333,12 +332,13 @@ mod tests {
         let mut seen = observation("orders", vec![attribute("queue", "mail"), attribute("user", "7")]);
         seen.service = Some("shop");
         seen.attributes.push(Attribute { key: "list", value: AttributeValue::NotPlain });
-        let orders = series(&seen, &rules, (Kind::Counter, "1", 0)).unwrap();
+        let orders = series(&seen, &rules, (Kind::Counter, "1", 0)).unwrap().0;
         assert_eq!(
             (orders.to_string().as_str(), orders.scope()),
             ("orders{queue=mail,service.name=shop}", Scope::Cluster)
         );
-        let depth = series(&observation("depth.now", vec![attribute("a", "b")]), &rules, (Kind::Gauge, "", 0)).unwrap();
+        let depth =
+            series(&observation("depth.now", vec![attribute("a", "b")]), &rules, (Kind::Gauge, "", 0)).unwrap().0;
         assert_eq!((depth.to_string().as_str(), depth.scope()), ("depth.now", Scope::Cluster));
 
         let mut applications = Applications::new(10);
@@ -364,10 +364,31 @@ mod tests {
             series(&observation(name, attributes.to_vec()), &[], (kind, "1", 0))
         };
         assert_eq!(of("system.cpu.utilization", &[], Kind::Gauge), Err(Refusal::Reserved));
-        let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|key| attribute(key, "v"));
-        assert!(matches!(of("m", &nine, Kind::Gauge), Err(Refusal::Series(_))));
-        assert_eq!(of("m", &nine, Kind::Counter).unwrap().attributes().len(), ATTRIBUTES_MAX);
         let list = Attribute { key: "k", value: AttributeValue::NotPlain };
         assert!(matches!(of("m", &[list], Kind::Counter), Err(Refusal::Malformed(_))));
+    }
+
+    #[test]
+    fn of_many_attributes_those_that_matter_stay_whatever_the_kind() {
+        for (count, left_out) in [(7, 0), (8, 1), (9, 2), (16, 9), (128, 121)] {
+            let keys: Vec<String> = (1..count).map(|i| format!("k{i:03}")).collect();
+            let mut many: Vec<Attribute<'_>> = keys.iter().map(|key| attribute(key, "v")).collect();
+            many.push(attribute("http.route", "/cart"));
+            many.reverse();
+            for kind in [Kind::Counter, Kind::Gauge, Kind::Histogram] {
+                let mut seen = observation("m", many.clone());
+                seen.service = Some("shop");
+                let (series, beyond) = series(&seen, &[], (kind, "1", 0)).unwrap();
+                assert_eq!((series.attributes().len(), beyond), (count.min(7) + 1, left_out), "{series}");
+                assert_eq!(series.attribute("http.route"), Some("/cart"), "{series}");
+                assert_eq!(series.attribute(SERVICE), Some("shop"), "{series}");
+            }
+        }
+        let list = Attribute { key: "z", value: AttributeValue::NotPlain };
+        let mut many: Vec<Attribute<'_>> =
+            ["a", "b", "c", "d", "e", "f", "g", "h"].map(|key| attribute(key, "v")).into();
+        many.push(list);
+        let (series, beyond) = series(&observation("m", many), &[], (Kind::Gauge, "1", 0)).unwrap();
+        assert_eq!((series.attributes().len(), beyond), (8, 1), "what is left out cannot be wrong");
     }
 }

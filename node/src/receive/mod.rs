@@ -13,6 +13,7 @@
 //! - An observation is taken whole or refused whole, and the sender hears which metric and why ([`refusal`]).
 
 mod application;
+mod attributes;
 mod cumulative;
 mod decimal;
 mod deltas;
@@ -37,10 +38,10 @@ mod wire;
 use std::time::Duration;
 
 use starling_proto::{
-    catalogue::Kind,
+    catalogue::{self, Kind},
     histogram::{Histogram, HistogramSum},
     limits::COUNTER_INCREMENT_MAX,
-    series::{Sample, Series},
+    series::{Sample, Series, Value},
 };
 
 pub use mapping::Mapping;
@@ -98,6 +99,15 @@ pub(crate) struct ReceiverSize {
     pub(crate) playing_bytes: usize,
 }
 
+/// Observations whose series lacks attributes that they came with, because a series takes so many
+/// ([`ATTRIBUTES_MAX`](starling_proto::limits::ATTRIBUTES_MAX)): what differs in these alone was added up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Merged {
+    pub(crate) points: u64,
+    /// The metric of the first of them, and how many attributes it had.
+    pub(crate) first: Option<(Box<str>, usize)>,
+}
+
 /// Application metrics of the second that is not cut yet, and of those that follow.
 #[derive(Debug)]
 pub(crate) struct AppReceiver {
@@ -116,6 +126,11 @@ pub(crate) struct AppReceiver {
     promotions: Vec<Promotion>,
     timed: Timed,
     refused: u64,
+    merged: Merged,
+    /// Those of the newest cut, until they are reported.
+    merged_cut: Merged,
+    /// There were such points.
+    has_merged: bool,
     /// For building histograms: 37 kB, once.
     scratch: HistogramSum,
 }
@@ -138,6 +153,9 @@ impl AppReceiver {
             promotions: Vec::new(),
             timed: Timed::default(),
             refused: 0,
+            merged: Merged::default(),
+            merged_cut: Merged::default(),
+            has_merged: false,
             scratch: HistogramSum::new(),
         }
     }
@@ -209,6 +227,12 @@ impl AppReceiver {
         self.applications.cut(now.monotonic, samples);
         self.levels.cut(now.monotonic, |series| self.applications.shown(series), samples);
         self.sets.cut(now.monotonic, |series| self.applications.shown(series), samples);
+        self.merged_cut = std::mem::take(&mut self.merged);
+        self.has_merged |= self.merged_cut.points > 0;
+        if self.has_merged {
+            let value = Value::Counter(self.merged_cut.points.min(COUNTER_INCREMENT_MAX));
+            samples.push(Sample { series: Series::of(&catalogue::RECEIVE_MERGED, &[]), value });
+        }
         std::mem::take(&mut self.refused)
     }
 
@@ -225,6 +249,11 @@ impl AppReceiver {
     /// Increments counted at once since the last call, because too much waits to be played out.
     pub(crate) fn take_unplayed(&mut self) -> u64 {
         self.playout.take_unplayed()
+    }
+
+    /// Observations that were merged before the newest cut, once.
+    pub(crate) fn take_merged(&mut self) -> Merged {
+        std::mem::take(&mut self.merged_cut)
     }
 
     /// Requests counted in a route or service `_other` since the last call.
@@ -333,8 +362,14 @@ impl AppReceiver {
     }
 
     /// The application series of an observation.
-    fn series(&self, observation: &Observation<'_>, form: (Kind, &str, u8)) -> Result<Series, Refusal> {
-        application::series(observation, &self.promotions, form)
+    fn series(&mut self, observation: &Observation<'_>, form: (Kind, &str, u8)) -> Result<Series, Refusal> {
+        let (series, left_out) = application::series(observation, &self.promotions, form)?;
+        if left_out > 0 {
+            self.merged.points += 1;
+            let attributes = observation.attributes.len();
+            self.merged.first.get_or_insert_with(|| (observation.metric.into(), attributes));
+        }
+        Ok(series)
     }
 
     fn role(&self, metric: &str) -> Option<Role> {

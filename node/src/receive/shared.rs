@@ -8,7 +8,7 @@ use std::{
 use starling_proto::series::Sample;
 use starling_service::clock;
 
-use super::{AppReceiver, Mapping, Moment, Promotion, ReceiverLimits, ReceiverSize};
+use super::{AppReceiver, Mapping, Merged, Moment, Promotion, ReceiverLimits, ReceiverSize};
 
 /// Which part of the time is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum WhichCut {
 }
 
 /// What one cut says beside its samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReceiverCut {
     /// Points that were refused.
     pub(crate) refused: u64,
@@ -28,6 +28,8 @@ pub(crate) struct ReceiverCut {
     pub(crate) unplayed: u64,
     /// Requests counted in a route or service `_other`.
     pub(crate) in_other: u64,
+    /// Points whose series lacks attributes.
+    pub(crate) merged: Merged,
     /// How large the tables are.
     pub(crate) size: ReceiverSize,
 }
@@ -64,6 +66,7 @@ impl SharedReceiver {
             refused,
             unplayed: receiver.take_unplayed(),
             in_other: receiver.take_in_other(),
+            merged: receiver.take_merged(),
             size: receiver.size(),
         }
     }

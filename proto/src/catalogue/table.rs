@@ -434,6 +434,10 @@ catalogue! {
     /// did not return.
     COLLECT_UP = gauge("starling.node.collect.up", "1").of_node().by(&["collector"])
         .shown("Collector works", Unit::Number);
+    /// Points of applications with more attributes than a series takes, which were added up with those that differ in the others alone. Absent
+    /// until there is one.
+    RECEIVE_MERGED = counter("starling.node.receive.merged", "{point}").of_node()
+        .shown("Points added up without some attributes", Unit::Rate).good(Good::Down);
     /// Frames the daemon lost, by reason.
     FRAMES_DROPPED = counter("starling.node.frames.dropped", "{frame}").by(&["reason"])
         .shown("Frames lost", Unit::Rate).good(Good::Down);

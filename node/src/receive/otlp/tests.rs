@@ -442,3 +442,59 @@ proptest! {
         prop_assert_eq!(counted, happened);
     }
 }
+
+/// Attributes `k000`, `k001`, ... in all `count`, of which the last has `last` as its value.
+fn many(count: usize, last: &str) -> Vec<KeyValue> {
+    let value = |i| if i + 1 == count { last } else { "v" };
+    (0..count).map(|i| attribute(&format!("k{i:03}"), value(i))).collect()
+}
+
+#[test]
+fn points_that_collapse_to_one_series_add_up_whatever_the_kind() {
+    for count in [9, 16, 128] {
+        let mut bench = Bench::new();
+        let two = |one: NumberDataPoint, other: NumberDataPoint| {
+            vec![
+                NumberDataPoint { attributes: many(count, "a"), ..one },
+                NumberDataPoint { attributes: many(count, "b"), ..other },
+            ]
+        };
+        let distribution = |last: &str, counts: &[u64]| HistogramDataPoint {
+            attributes: many(count, last),
+            ..explicit(&[1.0], counts, 0.5, None)
+        };
+        let since = |n: i64| NumberDataPoint { start_time_unix_nano: at(1000).unix_ns, ..int(n) };
+        bench.taken(&sum("d", DELTA, true, two(int(3), int(4))), 1001);
+        bench.taken(&sum("c", CUMULATIVE, true, two(since(10), since(20))), 1001);
+        bench.taken(&sum("u", CUMULATIVE, false, two(int(5), int(-2))), 1001);
+        bench.taken(&gauge("g", two(double(1.5), int(2))), 1001);
+        bench.taken(&histogram("h", "s", DELTA, vec![distribution("a", &[2, 1]), distribution("b", &[4, 0])]), 1001);
+        let cut = |bench: &mut Bench, seconds| -> Vec<(String, Value)> {
+            let samples = bench.cut(seconds).into_iter();
+            samples.map(|(series, value)| (series.split('{').next().unwrap().to_owned(), value)).collect()
+        };
+        let first = cut(&mut bench, 1001);
+        let [
+            (_, Value::Counter(c)),
+            (_, Value::Counter(d)),
+            (_, Value::Gauge(g)),
+            (_, Value::Histogram(h)),
+            merged,
+            (_, Value::Gauge(u)),
+        ] = &first[..]
+        else {
+            panic!("{first:?}")
+        };
+        assert_eq!((*c, *d, *u, h.count()), (0, 7, 3, 7), "{count}, a total of before counts from here: {first:?}");
+        assert_eq!(*g % 35, 0, "1.5 and 2 are 3.5, in some digits: {first:?}");
+        assert_eq!(*merged, ("starling.node.receive.merged".to_owned(), Value::Counter(10)));
+        // A rising total counts what it rose, of each stream alone; one that is set again counts once.
+        bench.taken(&sum("c", CUMULATIVE, true, two(since(11), since(25))), 1002);
+        bench.taken(&gauge("g", two(double(0.5), int(2))), 1002);
+        let second = cut(&mut bench, 1002);
+        assert!(second.contains(&("c".to_owned(), Value::Counter(6))), "{second:?}");
+        let Some((_, Value::Gauge(g))) = second.iter().find(|(name, _)| name == "g") else { panic!("{second:?}") };
+        assert_eq!(*g % 25, 0, "0.5 and 2 are 2.5: {second:?}");
+        assert!(second.contains(&("starling.node.receive.merged".to_owned(), Value::Counter(4))), "{second:?}");
+    }
+}
