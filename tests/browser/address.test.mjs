@@ -74,6 +74,18 @@ test("ticks, typing and opening add no step; a pause, a style and a fill are in 
     await page.waitForSelector("table.nodes tbody tr");
   }));
 
+test("the head of the table of nodes stays in sight, and the map is hidden by choice", () =>
+  on("/nodes", async (page) => {
+    await page.waitForSelector(".wide.fits");
+    await page.evaluate(() => window.scrollTo(0, 1500));
+    const top = await page.locator("table.nodes thead th").first().evaluate((is) => is.getBoundingClientRect().top);
+    assert.ok(top >= 49 && top <= 52, `${top}`);
+    await page.evaluate(() => window.scrollTo(0, 0));
+    await page.locator("button", { hasText: "Hide the map" }).click();
+    await until("it is hidden", () => page.locator(".hm").count(), (n) => n === 0);
+    assert.equal(parameter(page, "map"), "hidden");
+  }));
+
 test("a link with fixed times shows the same again; what was not copied is not called copied", async () => {
   const { page, context } = await openPage(browser, `${feeder.url}/?fill=p99`);
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);

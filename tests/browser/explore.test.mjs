@@ -113,6 +113,36 @@ test("a mistake in PromQL is said at its place, and the query stays as it was ty
   }
 });
 
+test("up to four nodes are compared, by figures and on common charts, all in the address", () =>
+  on("/nodes", async (page) => {
+    const box = (name) => page.locator(`[aria-label="Compare ${name}"]`);
+    await box("sim-01").waitFor();
+    await box("sim-01").check();
+    await box("sim-02").check();
+    await until("both are in the address", async () => new URL(page.url()).searchParams.getAll("compare").join(), (text) => text === "sim-01,sim-02");
+    await until("figures stand side by side", () => page.$$eval(".compare tr", (all) => all.map((row) => row.textContent)), (all) =>
+      all[0]?.includes("sim-01sim-02") && all.some((row) => /^CPU[\d.]+%[\d.]+%$/.test(row)));
+    await until("four charts with a line each", () => page.$$eval(".w6 .ch[role=img]", (all) => all.map((is) => is.getAttribute("aria-label"))), (all) =>
+      all.length >= 2 && all.filter((is) => /sim-01 .*sim-02 /.test(is)).length >= 2);
+    assert.deepEqual(await violations(page), []);
+    await page.screenshot({ path: `${screenshots}/compare.png`, fullPage: true });
+    for (const name of ["sim-03"]) await box(name).check();
+    const others = await page.locator(".nodes tbody input:not(:checked)").count();
+    if (others > 1) {
+      await page.locator(".nodes tbody input:not(:checked)").first().check();
+      assert.ok(await page.locator(".nodes tbody input:not(:checked)").first().isDisabled(), "a fifth is not offered");
+    }
+    await page.goBack();
+    await page.locator("button", { hasText: "End the comparison" }).click();
+    await until("it ends", () => page.locator(".compare").count(), (n) => n === 0);
+    // One filter for the map and the table.
+    await page.goto(`${starling.url}/nodes?q=${encodeURIComponent("-sim")}`);
+    await until("the table holds what is left", () => page.locator("table.nodes tbody tr").count(), (n) => n === 1);
+    assert.match(await textOf(page, ".p:has(.hm) > header"), /1 of 4 nodes/);
+    await page.goto(`${starling.url}/nodes?q=${encodeURIComponent("cpu>abc")}`);
+    await until("what is not understood is said", () => textOf(page, ".table-note [role=alert]"), (text) => /cpu>abc wants a number/.test(text ?? ""));
+  }));
+
 test("the file holds what REST says: RFC 3339, a dot, nothing for no data", () =>
   on(asked("system.memory.limit"), async (page) => {
     await drawn(page, 1);

@@ -204,6 +204,7 @@ async function series(line: SeriesLine, window: Window, abort: AbortSignal): Pro
       step: window.step,
       node: scope === "node" ? value : undefined,
       group: scope === "group" ? value : undefined,
+      total: line.total ? "true" : undefined,
       eachNode: each ? "true" : undefined,
       top: each ? NODES_MAX : undefined,
     },

@@ -11,6 +11,8 @@ export interface Fleet {
   /** Keys of labels that the server left out, because there are too many. */
   labelsLeftOut: number;
   dictionaryVersion: number;
+  /** Names the rows when they are a part of all. */
+  part?: string;
   /** Nodes whose daemon reported within the last seconds. */
   reporting: number;
   silent: number;

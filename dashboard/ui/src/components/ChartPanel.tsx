@@ -5,7 +5,7 @@ import { TimeChart } from "./chart";
 import { Panel } from "./Panel";
 
 interface Props extends Omit<ComponentProps<typeof TimeChart>, "table"> {
-  width: 4 | 8 | 12;
+  width: 4 | 6 | 8 | 12;
   note?: ComponentChildren;
   controls?: ComponentChildren;
 }

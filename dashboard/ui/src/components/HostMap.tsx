@@ -51,7 +51,7 @@ export function HostMap({ fleet, fill, by, breaches }: Props) {
   const place = useRef<{ key: string; layout: Layout }>({ key: "", layout: layout([], 0) });
 
   const { rows } = fleet;
-  const key = `${width.value}/${fleet.dictionaryVersion}/${rows.length}/${by.group}/${by.part}`;
+  const key = `${width.value}/${fleet.dictionaryVersion}/${rows.length}/${by.group}/${by.part}/${fleet.part ?? ""}`;
   if (place.current.key !== key) {
     const places = rows.map((r) => ({ group: labelOf(r, by.group), part: labelOf(r, by.part) }));
     place.current = { key, layout: layout(places, width.value) };

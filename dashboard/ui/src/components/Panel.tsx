@@ -8,7 +8,7 @@ import { lackBriefly } from "./words";
 interface Props {
   title: string;
   note?: ComponentChildren;
-  width: 4 | 8 | 12;
+  width: 4 | 6 | 8 | 12;
   controls?: ComponentChildren;
   /** Adds the switch between picture and table. */
   table?: { on: boolean; toggle: () => void };

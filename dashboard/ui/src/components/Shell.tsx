@@ -6,7 +6,7 @@ import { AggregatorState } from "../gen/starling/v1/cluster_pb";
 import { clock, grouped, NONE, plural, span as spanText, THIN, zoneName } from "../lib/format";
 import { media } from "../lib/media";
 import { ageSeconds, fresh, live, newest, standing } from "../state/page";
-import { path } from "../state/router";
+import { path, query } from "../state/router";
 import { toggleTheme } from "../state/theme";
 import { pausedAt, togglePause } from "../state/timeline";
 import { Banner } from "./Banner";
@@ -208,7 +208,10 @@ const WIDE = media("(min-width: 1340px)");
 
 export function Shell({ title, trail, children }: Props) {
   // The other pages show the present only.
-  const charted = CHARTED.has(path.value) || path.value.startsWith("/nodes/");
+  const charted =
+    CHARTED.has(path.value) ||
+    path.value.startsWith("/nodes/") ||
+    (path.value === "/nodes" && query.value.has("compare"));
   // Another page is begun at its head, by the keyboard and for a screen reader; the first one where the browser begins.
   useEffect(() => {
     if (arrivedAt === path.peek()) return;

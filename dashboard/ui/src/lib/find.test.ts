@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { byName } from "./explore";
 import { find } from "./find";
+import { byName } from "./listed";
 import type { NodeRow } from "./nodes";
 
 const row = (id: string, more: Partial<NodeRow> = {}) =>

@@ -1,5 +1,5 @@
 /** What the field of the top bar finds: pages, nodes and series. Pure. */
-import { type Listed, matching } from "./explore";
+import { type Listed, matching } from "./listed";
 import { type NodeRow, parseFilter } from "./nodes";
 
 /** What is offered of each sort at once. */

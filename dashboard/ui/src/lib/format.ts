@@ -370,6 +370,14 @@ export function zoneName(): string {
   return parts.find((p) => p.type === "timeZoneName")?.value ?? "local time";
 }
 
+/** A long name with its middle left out: both of its ends tell it from others. */
+export function middle(name: string, most = 28): string {
+  const signs = [...name];
+  if (signs.length <= most) return name;
+  const tail = Math.floor((most - 1) / 2);
+  return `${signs.slice(0, most - 1 - tail).join("")}…${signs.slice(-tail).join("")}`;
+}
+
 /** "1 node", "248 nodes". */
 export function plural(n: Maybe, one: string, many = `${one}s`): string {
   return `${grouped(n)} ${n === 1 ? one : many}`;

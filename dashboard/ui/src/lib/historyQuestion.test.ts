@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Analysis, movedTo, times } from "./analysis";
-import { byName } from "./explore";
 import { parametersOf, readQuestion } from "./historyQuestion";
+import { byName } from "./listed";
 
 const listed = byName([
   { name: "system.cpu.time", attributes: { "cpu.mode": "user" }, kind: "counter", unit: "s" },

@@ -1,13 +1,6 @@
 /** What the page History is asked for, as it stands in the address. Pure. */
-import {
-  axisOf,
-  type Listed,
-  readLine,
-  type SeriesLine,
-  type Whose,
-  type Written,
-  writeLine,
-} from "./explore";
+import { axisOf, readLine, type SeriesLine, type Whose, type Written, writeLine } from "./explore";
+import type { Listed } from "./listed";
 
 /** The metrics that have a short name at the server. */
 export const USUAL = [

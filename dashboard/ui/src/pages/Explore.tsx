@@ -9,19 +9,9 @@ import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
 import { WhoseSelect } from "../components/Whose";
 import { lackText } from "../components/words";
-import {
-  byName,
-  csv,
-  LINES_MAX,
-  type Line,
-  type ListedSeries,
-  matching,
-  readLines,
-  type Whose,
-  type Written,
-  writeLine,
-} from "../lib/explore";
+import { csv, LINES_MAX, type Line, readLines, type Whose, type Written, writeLine } from "../lib/explore";
 import * as f from "../lib/format";
+import { byName, type ListedSeries, matching } from "../lib/listed";
 import { save } from "../lib/save";
 import { SCALES, type Scale } from "../panels/table";
 import { useAnswer } from "../panels/useAnswer";

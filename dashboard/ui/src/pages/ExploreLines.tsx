@@ -4,16 +4,9 @@ import { useEffect, useId } from "preact/hooks";
 import type { Outcome } from "../api/explore";
 import type { Fleet } from "../api/fleet";
 import { WhoseSelect } from "../components/Whose";
-import {
-  type Line,
-  type Listed,
-  NODES_MAX,
-  type PromqlLine,
-  placeOf,
-  type SeriesLine,
-  writeLine,
-} from "../lib/explore";
+import { type Line, NODES_MAX, type PromqlLine, placeOf, type SeriesLine, writeLine } from "../lib/explore";
 import { plural } from "../lib/format";
+import type { Listed } from "../lib/listed";
 
 const STATISTICS: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
   histogram: [

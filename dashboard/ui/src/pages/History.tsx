@@ -8,17 +8,10 @@ import { WhoseSelect } from "../components/Whose";
 import { lackText } from "../components/words";
 import { type Analysis, movedTo, secondOf, times } from "../lib/analysis";
 import { noted } from "../lib/complete";
-import {
-  byName,
-  csv,
-  type ListedSeries,
-  matching,
-  type SeriesLine,
-  type Written,
-  writeLine,
-} from "../lib/explore";
+import { csv, type SeriesLine, type Written, writeLine } from "../lib/explore";
 import * as f from "../lib/format";
 import { parametersOf, readQuestion, USUAL } from "../lib/historyQuestion";
+import { byName, type ListedSeries, matching } from "../lib/listed";
 import { save } from "../lib/save";
 import { zoneId } from "../lib/zone";
 import { AnalysisSide, AnalysisTrend } from "../panels/AnalysisBody";

@@ -6,23 +6,32 @@ import { StatusMark } from "../components/Icons";
 import { Shell } from "../components/Shell";
 import { CONNECTING, lackText, NO_NODE, rowMark, stateText } from "../components/words";
 import * as f from "../lib/format";
+import { lazy } from "../lib/lazy";
 import {
   formatSort,
   labelColumn,
   labelOf,
   type NodeRow,
-  parseFilter,
   parseSort,
+  readFilter,
   type SortKey,
   sortedIndexes,
 } from "../lib/nodes";
+import { HostsPanel } from "../panels/HostsPanel";
+import { live } from "../state/page";
 import { density } from "../state/preferences";
-import { nodeHref, query, setQuery } from "../state/router";
+import { navigateHereAll, nodeHref, query, setQuery } from "../state/router";
 import { pausedAt } from "../state/timeline";
 import { useHosts } from "./hooks";
 
 /** Heights of a row, pixels: with the border, as `table.css` has them. */
 const ROWS = { usual: 27, compact: 21 };
+/** Nodes that stand beside each other at most. */
+const COMPARED_MAX = 4;
+
+/** Those that the address compares. */
+const compared = () => query.value.getAll("compare").slice(0, COMPARED_MAX);
+
 /** Tables up to this size are drawn whole. */
 const WHOLE_MAX = 200;
 
@@ -74,11 +83,37 @@ function Header({ column, sort }: { column: Pick<Column, "key" | "label" | "numb
   );
 }
 
-function Row({ row, columns }: { row: NodeRow; columns: readonly Column[] }) {
+/** Chooses a node for the comparison. */
+function Pick({ id, picked }: { id: string; picked: readonly string[] }) {
+  const on = picked.includes(id);
+  return (
+    <input
+      type="checkbox"
+      aria-label={`Compare ${id}`}
+      title={picked.length >= COMPARED_MAX && !on ? `${COMPARED_MAX} are compared at most` : "Compare"}
+      checked={on}
+      disabled={!on && picked.length >= COMPARED_MAX}
+      onChange={() => navigateHereAll("compare", on ? picked.filter((is) => is !== id) : [...picked, id])}
+    />
+  );
+}
+
+function Row({
+  row,
+  columns,
+  picked,
+}: {
+  row: NodeRow;
+  columns: readonly Column[];
+  picked: readonly string[];
+}) {
   return (
     <tr class={row.state === "reporting" ? "" : "dim"}>
       <th scope="row">
-        <a href={nodeHref(row.id)}>{row.id}</a>
+        <Pick id={row.id} picked={picked} />
+        <a href={nodeHref(row.id)} title={row.id}>
+          <bdi>{f.middle(row.id)}</bdi>
+        </a>
         {row.simulated && <span class="sample">simulated</span>}
       </th>
       {columns.map((c) => (
@@ -105,7 +140,7 @@ function Table({ fleet }: { fleet: Fleet }) {
   const kept = useRef<{ key: string; ids: string[] }>({ key: "", ids: [] });
 
   const byId = useMemo(() => new Map(fleet.rows.map((r) => [r.id, r])), [fleet]);
-  const match = useMemo(() => parseFilter(q), [q]);
+  const { match, problem } = useMemo(() => readFilter(q), [q]);
   const key = `${sort}/${q}/${fleet.dictionaryVersion}`;
   // Under the pointer, and while paused, rows keep their places; values change all the same.
   const hold = (hovered.value || pausedAt.value !== null) && kept.current.key === key;
@@ -114,6 +149,7 @@ function Table({ fleet }: { fleet: Fleet }) {
     kept.current = { key, ids: sortedIndexes(rows, parseSort(sort)).map((i) => (rows[i] as NodeRow).id) };
   }
   const { ids } = kept.current;
+  const picked = compared();
   const whole = ids.length <= WHOLE_MAX;
   const tall = ROWS[density.value.value];
 
@@ -134,6 +170,20 @@ function Table({ fleet }: { fleet: Fleet }) {
     };
   }, [whole, tall]);
 
+  // A head stays in sight where the table is not scrolled sideways: one that is would have to scroll by itself.
+  const wide = useRef<HTMLElement>(null);
+  const fits = useSignal(false);
+  useEffect(() => {
+    const element = wide.current;
+    const table = element?.querySelector("table");
+    if (!element || !table) return;
+    const look = new ResizeObserver(() => {
+      fits.value = table.offsetWidth <= element.clientWidth;
+    });
+    look.observe(element);
+    look.observe(table);
+    return () => look.disconnect();
+  }, []);
   const first = whole ? 0 : Math.min(range.value.first, Math.max(0, ids.length - 1));
   const last = whole ? ids.length : Math.min(ids.length, range.value.last);
   const columns = useMemo(() => [...COLUMNS, ...fleet.labels.map(columnOf)], [fleet.labels]);
@@ -149,15 +199,20 @@ function Table({ fleet }: { fleet: Fleet }) {
             Clear
           </button>
         )}
+        {problem !== null && (
+          <span class="warn" role="alert">
+            {problem}
+          </span>
+        )}
         {fleet.labelsLeftOut > 0 && (
           <span class="mute">{f.plural(fleet.labelsLeftOut, "label")} of few nodes left out</span>
         )}
         <span class="mute hint">
-          Filter with words and limits: zone:b state:silent cpu&gt;80% p99&gt;50ms
+          Filter with words and limits: zone:b -state:silent cpu &gt; 80% p99&gt;50ms
         </span>
       </p>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <section class="wide" tabIndex={0} aria-label="Table of nodes">
+      <section class={fits.value ? "wide fits" : "wide"} ref={wide} tabIndex={0} aria-label="Table of nodes">
         <table
           class="t nodes"
           aria-rowcount={ids.length + 1}
@@ -180,7 +235,7 @@ function Table({ fleet }: { fleet: Fleet }) {
             {first > 0 && <tr style={{ height: `${first * tall}px` }} />}
             {ids.slice(first, last).map((id) => {
               const row = byId.get(id);
-              return row ? <Row key={id} row={row} columns={columns} /> : null;
+              return row ? <Row key={id} row={row} columns={columns} picked={picked} /> : null;
             })}
             {last < ids.length && <tr style={{ height: `${(ids.length - last) * tall}px` }} />}
           </tbody>
@@ -195,12 +250,59 @@ function Table({ fleet }: { fleet: Fleet }) {
   );
 }
 
+/** The part of the fleet that the filter leaves. */
+function filtered(fleet: Fleet, q: string): Fleet {
+  const rows = fleet.rows.filter(readFilter(q).match);
+  return rows.length === fleet.rows.length
+    ? fleet
+    : { ...fleet, rows, part: rows.map((row) => row.id).join() };
+}
+
+/** The map of what the filter leaves, unless it is hidden. */
+function FleetMap({ fleet }: { fleet: Fleet }) {
+  const q = query.value.get("q") ?? "";
+  const part = filtered(fleet, q);
+  const hidden = query.value.get("map") === "hidden";
+  const toggle = (
+    <button
+      type="button"
+      class="btn s"
+      aria-expanded={!hidden}
+      onClick={() => setQuery("map", hidden ? null : "hidden")}
+    >
+      {hidden ? "Show the map" : "Hide the map"}
+    </button>
+  );
+  if (hidden) return <p class="w12 map-hidden">{toggle}</p>;
+  return (
+    <HostsPanel
+      fleet={part}
+      alerts={live.overview.state.value?.alerts}
+      waiting={CONNECTING}
+      width={12}
+      {...(part !== fleet && { of: fleet.rows.length })}
+      controls={toggle}
+    />
+  );
+}
+
+const comparison = lazy(() => import("./Compare"));
+
+function Comparison({ fleet, ids }: { fleet: Fleet; ids: readonly string[] }) {
+  useEffect(comparison.load, []);
+  const part = comparison.part.value;
+  return part ? <part.Compare fleet={fleet} ids={ids} /> : null;
+}
+
 export function NodesPage() {
   const hosts = useHosts();
   const fleet = hosts.state.value;
+  const ids = compared();
   return (
     <Shell title="Nodes">
       <div class="grid">
+        {fleet && ids.length > 0 && <Comparison fleet={fleet} ids={ids} />}
+        {fleet && fleet.rows.length > 1 && <FleetMap fleet={fleet} />}
         {fleet ? (
           <Table fleet={fleet} />
         ) : (

@@ -1,28 +1,26 @@
 import { useEffect, useMemo } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import type { Reference } from "../components/chart/spec";
-import { FILLS, type Fill } from "../components/fills";
 import { Histogram } from "../components/Histogram";
-import { type GroupBy, HostMap } from "../components/HostMap";
 import { StatusMark } from "../components/Icons";
 import { Absent, Choice, Panel } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
 import { Shell } from "../components/Shell";
 import { Verdict } from "../components/Verdict";
-import { CONNECTING, lackBriefly, lackText, NO_NODE } from "../components/words";
-import type { Distribution, OpenAlerts } from "../gen/starling/live/v1/live_pb";
+import { CONNECTING, lackBriefly, lackText } from "../components/words";
+import type { Distribution } from "../gen/starling/live/v1/live_pb";
 import type { Latency } from "../gen/starling/v1/cluster_pb";
-import { nodesOf } from "../lib/breach";
 import { nodesBehind, noted } from "../lib/complete";
 import * as f from "../lib/format";
 import { everyText } from "../lib/interval";
 import { AlertsPanel } from "../panels/AlertsPanel";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CpuPanel } from "../panels/CpuPanel";
+import { HostsPanel } from "../panels/HostsPanel";
 import { MemoryPanel } from "../panels/MemoryPanel";
 import { ProtocolsPanel } from "../panels/ProtocolsPanel";
 import { TimePanel } from "../panels/TimePanel";
-import { lack, live, standing } from "../state/page";
+import { live, standing } from "../state/page";
 import { query, setQuery } from "../state/router";
 import { useHosts } from "./hooks";
 import { Kpis } from "./Kpis";
@@ -104,77 +102,6 @@ function LatencyPanel({
         </>
       ) : (
         <p class="absent">{lackBriefly.value ?? "No requests in the last 60 seconds."}</p>
-      )}
-    </Panel>
-  );
-}
-
-/** In the address: no groups. A key of a label holds no colon. */
-const UNGROUPED = ":";
-
-/** What the address says the map is grouped by; zones, and racks within them, when it says nothing. */
-function groupBy(labels: readonly string[], asked: string | null): GroupBy {
-  const carried = (key: string) => (labels.includes(key) ? key : "");
-  const group = asked === UNGROUPED ? "" : carried(asked ?? "zone");
-  const racks = asked === UNGROUPED ? "" : carried("rack");
-  return { group, part: group === "rack" || (asked !== null && asked !== "zone") ? "" : racks };
-}
-
-function HostsPanel({
-  fleet,
-  alerts,
-  waiting,
-  width,
-}: {
-  fleet: Fleet | null;
-  alerts: OpenAlerts | undefined;
-  waiting: string;
-  width: 4 | 8;
-}) {
-  const breaches = useMemo(() => nodesOf(alerts?.alerts ?? []), [alerts]);
-  const fill = FILLS.find(([key]) => key === query.value.get("fill"))?.[0] ?? "cpu";
-  const labels = fleet?.labels ?? [];
-  const by = groupBy(labels, query.value.get("by"));
-  const simulated = fleet?.rows.filter((r) => r.simulated).length ?? 0;
-  const named = [by.group, by.part].filter((key) => key !== "").join(" and ");
-  const note = fleet
-    ? `${f.plural(fleet.rows.length, "node")}${named === "" ? "" : ` by ${named}`}${simulated > 0 ? `, ${f.grouped(simulated)} simulated` : ""}`
-    : undefined;
-  return (
-    <Panel
-      title="Hosts"
-      note={note}
-      width={width}
-      controls={
-        <>
-          {labels.length > 0 && (
-            <select
-              class="select s"
-              aria-label="Group by"
-              value={by.group}
-              onChange={(e) => setQuery("by", e.currentTarget.value || UNGROUPED)}
-            >
-              <option value="">no groups</option>
-              {labels.map((key) => (
-                <option key={key} value={key}>
-                  by {key}
-                </option>
-              ))}
-            </select>
-          )}
-          <Choice<Fill>
-            label="Fill by"
-            value={fill}
-            options={FILLS}
-            choose={(v) => setQuery("fill", v === "cpu" ? null : v)}
-          />
-        </>
-      }
-    >
-      {fleet && fleet.rows.length > 0 ? (
-        <HostMap fleet={fleet} fill={fill} by={by} breaches={breaches} />
-      ) : (
-        <p class="absent">{lack.value === "no-node" || (fleet && lack.value === null) ? NO_NODE : waiting}</p>
       )}
     </Panel>
   );
