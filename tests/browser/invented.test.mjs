@@ -204,6 +204,30 @@ test("what is beyond a limit is marked on its card and on its cell, and the verd
   await context.close();
 });
 
+test("tables hold what charts hold: no averaged percentile, no sampled minute, and a file of every point", async () => {
+  const { page, context, faults } = await openPage(browser, feeder.url);
+  const as = (title) => page.locator(`button[aria-label="${title}: view as table"]`);
+  await as("Latency").click();
+  const cells = () => page.$$eval('[aria-label="Latency, table"] tbody tr', (all) => all.map((row) => [...row.cells].map((c) => c.textContent)));
+  await until("percentiles have a range of a minute, and no mean", cells, (all) =>
+    all.slice(0, -1).filter((row) => row.slice(1).every((text) => /^[\d.]+.m?s to [\d.]+.m?s$/.test(text))).length > 3);
+  await as("Network").click();
+  await until("others have a mean and a range", () => textOf(page, '[aria-label="Network, table"] tbody tr:nth-child(3)'), (text) =>
+    /[\d.]+.Gbit\/s [\d.]+.Gbit\/s to [\d.]+.Gbit\/s/.test(text ?? ""));
+  const [download] = await Promise.all([
+    page.waitForEvent("download"), page.locator('[aria-label="Network, table"] button').click(),
+  ]);
+  const [head, ...rows] = readFileSync(await download.path(), "utf8").trimEnd().split("\r\n");
+  assert.equal(head, "time,received (By/s),sent (By/s)");
+  assert.ok(rows.length > 800 && rows.every((row) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z,[\d.]*,[\d.]*$/.test(row)), rows[0]);
+  assert.ok(rows.some((row) => row.endsWith(",,")), "what is missing is empty");
+  await as("Latency distribution").click();
+  await until("the distribution adds up", () => textOf(page, '[aria-label="Latency distribution, table"] tbody tr:last-child'), (text) => /100%$/.test(text ?? ""));
+  assert.deepEqual(await violations(page), []);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 for (const [args, words, what] of [
   [["--alone"], /No aggregator answers \(127\.0\.0\.1:23790: connection refused\)/, "no aggregator"],
   [["--empty"], /Waiting for the first second of aggregator agg-1/, "no second yet"],

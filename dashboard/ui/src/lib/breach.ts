@@ -8,24 +8,26 @@ export type Breach = "warning" | "critical";
 export type Card = "requests" | "latency" | "errors" | "connections" | "cpu" | "memory";
 
 /** The rules that come with Starling, by the card whose figure they judge. */
-const CARD_OF: Readonly<Record<string, Card>> = {
-  "requests-fell": "requests",
-  latency: "latency",
-  "node-slow": "latency",
-  errors: "errors",
-  "node-errors": "errors",
-  "connections-failing": "connections",
-  "connections-turned-away": "connections",
-  "connection-table-full": "connections",
-  "tcp-retransmits": "connections",
-  "cpu-busy": "cpu",
-  "cpu-pressure": "cpu",
-  "load-high": "cpu",
-  "memory-low": "memory",
-  "memory-pressure": "memory",
-  "memory-killed": "memory",
-  "swap-full": "memory",
-};
+const CARD_OF: ReadonlyMap<string, Card> = new Map(
+  Object.entries({
+    "requests-fell": "requests",
+    latency: "latency",
+    "node-slow": "latency",
+    errors: "errors",
+    "node-errors": "errors",
+    "connections-failing": "connections",
+    "connections-turned-away": "connections",
+    "connection-table-full": "connections",
+    "tcp-retransmits": "connections",
+    "cpu-busy": "cpu",
+    "cpu-pressure": "cpu",
+    "load-high": "cpu",
+    "memory-low": "memory",
+    "memory-pressure": "memory",
+    "memory-killed": "memory",
+    "swap-full": "memory",
+  } as const satisfies Record<string, Card>),
+);
 
 const breachOf = (severity: AlertSeverity | undefined): Breach | null => {
   if (severity === AlertSeverity.WARNING) return "warning";
@@ -44,7 +46,7 @@ export interface Broken {
 export function cardsOf(alerts: readonly Alert[], ofNode: boolean): Partial<Record<Card, Broken>> {
   const cards: Partial<Record<Card, Broken>> = {};
   for (const { episode, limitText } of alerts) {
-    const card = episode && CARD_OF[episode.rule];
+    const card = episode && CARD_OF.get(episode.rule);
     const breach = breachOf(episode?.severity);
     if (!card || breach === null) continue;
     if (!ofNode && episode.scope !== AlertScope.CLUSTER) continue;

@@ -1,5 +1,6 @@
 /** The sockets of a host or of all hosts, as a file that a spreadsheet reads. */
 
+import { field } from "./csv";
 import { known } from "./format";
 
 export interface Report {
@@ -9,12 +10,6 @@ export interface Report {
   of: string;
   states: readonly (readonly [state: string, sockets: number])[];
   nodes: readonly (readonly [node: string, sockets: number | undefined])[];
-}
-
-/** A field of a CSV: quoted where a separator asks for it; what a spreadsheet would take for a formula begins with an apostrophe. */
-function field(text: string): string {
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 /** Lines of part, name and number of sockets; empty where the number is not known. */

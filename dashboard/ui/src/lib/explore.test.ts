@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { axisOf, csv, labelsOf, placeOf, readLine, readLines, writeLine } from "./explore";
+import { csv } from "./csv";
+import { axisOf, labelsOf, placeOf, readLine, readLines, writeLine } from "./explore";
 import { byName, matching } from "./listed";
 
 const line = (text: string) => {

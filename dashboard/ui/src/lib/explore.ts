@@ -179,30 +179,6 @@ export function labelsOf(all: readonly Told[]): string[] {
   });
 }
 
-/** A column of a file: its head, and its values by point. */
-export interface CsvColumn {
-  head: string;
-  values: readonly (number | null)[];
-}
-
-/** A field of RFC 4180; what a table program would take for a formula begins with an apostrophe. */
-const field = (text: string) => {
-  const plain = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
-};
-
-/** A file for programs: times in RFC 3339, numbers with all their figures, nothing where nothing is known. */
-export function csv(ticks: readonly number[], columns: readonly CsvColumn[]): string {
-  const rows = ticks.map((tick, i) => {
-    const cells = columns.map(({ values }) => {
-      const v = values[i] ?? null;
-      return v === null || !Number.isFinite(v) ? "" : String(v);
-    });
-    return [new Date(tick * 1000).toISOString(), ...cells].join(",");
-  });
-  return [["time", ...columns.map((is) => field(is.head))].join(","), ...rows, ""].join("\r\n");
-}
-
 /** Where in a query the server found a mistake: `1:4: parse error` is the 4th sign of the first line. */
 export function placeOf(problem: string): { line: number; column: number } | null {
   const found = /^(\d+):(\d+): /.exec(problem);

@@ -1,10 +1,9 @@
-import { signal } from "@preact/signals";
-import { offsetWithin, onClocks, zone } from "./zone";
-
 // How numbers become words. Every figure on the page goes through here.
 //
 // Rules: three significant figures; a thin space before a unit, none before % and /s; K, M, G for counts;
 // KiB to TiB for memory; bit/s for links; ns to s chosen by value; 24-hour clock. Missing is an en dash.
+import { signal } from "@preact/signals";
+import { offsetWithin, onClocks, zone } from "./zone";
 
 /** Narrow no-break space: keeps a number and its unit on one line. */
 export const THIN = "\u202f";

@@ -94,6 +94,13 @@ describe("filter", () => {
     expect(readFilter("cpu> zone:a p99").problem).not.toBeNull();
     expect(readFilter('zone:a "').problem).toBeNull();
   });
+  it("takes words that every object knows for labels like others", () => {
+    for (const key of ["constructor", "toString", "__proto__", "hasOwnProperty"]) {
+      expect(match(`${key}:x`, row("x"))).toBe(false);
+      expect(match(`${key}=x`, row("x"))).toBe(false);
+      expect(sortedIndexes([row("a"), row("b")], parseSort(`label:${key}`))).toEqual([0, 1]);
+    }
+  });
   it("finds every name by itself and, in quotes, only that", () => {
     const names = [
       ..."web.1 webx1 a+b c(1) d[2] e\\f g|h i* j?k ^l$ m-n o:p _u% ЖЗ 1e5 007 NaN null -0 web.10".split(" "),

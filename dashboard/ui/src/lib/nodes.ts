@@ -25,7 +25,8 @@ export interface NodeRow {
 
 /** Value of a label; empty when the node does not carry it. */
 export function labelOf(row: NodeRow, key: string): string {
-  return row.labels[key] ?? "";
+  // A key may be a word that every object knows.
+  return Object.hasOwn(row.labels, key) ? (row.labels[key] ?? "") : "";
 }
 
 /** A column of a label is named so before its key. */

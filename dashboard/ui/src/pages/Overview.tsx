@@ -1,7 +1,9 @@
+/** The cluster at a glance. */
+import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import type { Reference } from "../components/chart/spec";
-import { Histogram } from "../components/Histogram";
+import { Histogram, HistogramTable } from "../components/Histogram";
 import { StatusMark } from "../components/Icons";
 import { Absent, Choice, Panel } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
@@ -72,8 +74,19 @@ function LatencyPanel({
   /** "2 of 3 nodes" when some are not in it. */
   lacks: string | undefined;
 }) {
+  const table = useSignal(false);
   return (
-    <Panel title="Latency distribution" note={noted("last 60 s, log scale", lacks)} width={4}>
+    <Panel
+      title="Latency distribution"
+      note={noted("last 60 s, log scale", lacks)}
+      width={4}
+      table={{
+        on: table.value,
+        toggle: () => {
+          table.value = !table.value;
+        },
+      }}
+    >
       {latency && distribution && distribution.counts.length > 0 ? (
         <>
           <div class="lg">
@@ -88,7 +101,11 @@ function LatencyPanel({
               max <b>{f.text(f.micros(latency.maxMicros))}</b>
             </span>
           </div>
-          <Histogram distribution={distribution} latency={latency} />
+          {table.value ? (
+            <HistogramTable distribution={distribution} />
+          ) : (
+            <Histogram distribution={distribution} latency={latency} />
+          )}
           {latency.errorBoundPpm > f.TWO_FIGURES_PPM && (
             <details class="small">
               <summary>Coarse buckets: percentiles are ranges</summary>

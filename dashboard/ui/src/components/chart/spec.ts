@@ -24,6 +24,10 @@ export interface Series {
   dash?: readonly number[];
 }
 
+/** A mean of these would mean nothing. */
+export const isPercentile = ({ column, label }: Series) =>
+  /^latency\.|\.p\d+/.test(column) || /^p\d/.test(label);
+
 /** A horizontal dashed line. */
 export interface Reference {
   value: number;
