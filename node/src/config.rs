@@ -72,10 +72,12 @@ starling_service::settings! {
         /// What -5 is for a gauge of StatsD: "change" takes 5 away (StatsD), "value" sets it to -5 (DogStatsD), "auto" takes it for
         /// a value in a line that has tags or another field that only DogStatsD has.
         pub statsd_negative_gauges: NegativeGauges = NegativeGauges::Auto, kind::word();
-        /// What is scraped in the formats of Prometheus (text 0.0.4, OpenMetrics 1.0), without TLS. Words after the address are
-        /// the job (which is the service), the interval and timeout in seconds, and labels.
+        /// What is scraped in the formats of Prometheus (binary, OpenMetrics 1.0, text 0.0.4). Words after the address are the job
+        /// (which is the service), the interval and timeout in seconds, and labels; for https:// ca_file, unless the host trusts
+        /// its CA, and server_name, unless its certificate names the host of the address; for one that asks who it is
+        /// token_file, or user and password_file. Files have absolute paths, and their first line is sent.
         pub scrape_targets: Vec<ScrapeTarget> = Vec::new(), target_list(),
-            example "[\"127.0.0.1:8080 job=shop\", \"http://127.0.0.1:9000/actuator/prometheus job=cart interval=5\"]";
+            example "[\"127.0.0.1:8080 job=shop interval=5\", \"https://cart:9000/actuator/prometheus job=cart ca_file=/etc/starling/cart-ca.pem token_file=/etc/starling/cart-token\"]";
         /// Files that list further targets, of the shape that Prometheus reads (file_sd), in JSON or YAML; a '*' in the name of the file is any
         /// text. They are read every 5 s.
         pub scrape_files: Vec<PathBuf> = Vec::new(), kind::list(0..=16, kind::absolute_path()),

@@ -1,11 +1,12 @@
 """An application instrumented with the Prometheus client, that is scraped.
 
-Usage: prometheus_app.py ROUNDS
-Says its port on one line of JSON, waits until it was scraped, works, says what it did on another, and goes on serving until
+Usage: prometheus_app.py ROUNDS [CERTIFICATE KEY TOKEN]
+With a certificate it serves by TLS, to whoever has the token. Says its port on one line of JSON, waits until it was scraped, works, says what it did on another, and goes on serving until
 its input ends.
 """
 
 import json
+import ssl
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, secured: list[str]) -> None:
     registry = CollectorRegistry()
     jobs = Counter("app_jobs", "Jobs.", ["queue"], registry=registry)
     requests = Counter("http_requests", "Requests.", ["code"], registry=registry)
@@ -36,15 +37,28 @@ def main(rounds: int) -> None:
     jobs.labels("mail").inc(1000)
 
     application = make_wsgi_app(registry)
-    scrapes = 0
+    scrapes = zipped = 0
 
     def counted(environ, start_response):
-        nonlocal scrapes
-        answer = application(environ, start_response)
+        nonlocal scrapes, zipped
+        if secured and environ.get("HTTP_AUTHORIZATION") != f"Bearer {secured[2]}":
+            start_response("401 Unauthorized", [])
+            return [b"who is it?"]
+
+        def started(status, headers):
+            nonlocal zipped
+            zipped += ("Content-Encoding", "gzip") in headers
+            return start_response(status, headers)
+
+        answer = application(environ, started)
         scrapes += 1
         return answer
 
     server = make_server("127.0.0.1", 0, counted, handler_class=Quiet)
+    if secured:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(secured[0], secured[1])
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps({"port": server.server_port}), flush=True)
     while scrapes < 1:
@@ -65,8 +79,9 @@ def main(rounds: int) -> None:
         if i % 100 == 99:
             time.sleep(0.3)
     depth.set(12.5)
+    done["zipped"] = zipped
     print(json.dumps(done), flush=True)
     sys.stdin.read()
 
 
-main(int(sys.argv[1]))
+main(int(sys.argv[1]), sys.argv[2:])

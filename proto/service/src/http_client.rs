@@ -1,5 +1,7 @@
 //! How an HTTP service of somebody else is asked, such as an engine that keeps history: one client, one rule for what it may
-//! cost. HTTP/1.1 with connections that are kept, without TLS, redirects or proxies.
+//! cost. HTTP/1.1 with connections that are kept, without redirects or proxies; by TLS where it is said whom to believe.
+
+mod https;
 
 use std::{
     fmt,
@@ -16,11 +18,17 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::{
+        self,
+        legacy::{Client, connect::HttpConnector},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 
 use crate::{parts::chain, secret::first_line};
+
+use https::ByTls;
+pub use https::Trust;
 
 /// A host that does not answer a connection attempt within this time is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -126,13 +134,20 @@ fn excerpt(text: &str) -> String {
 /// See the module. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Dialled,
     /// Scheme and authority.
     base: Uri,
     /// What every path begins with, without a "/" at the end.
     prefix: String,
     headers: HeaderMap,
     credentials: Credentials,
+}
+
+/// One for each way of connecting.
+#[derive(Clone)]
+enum Dialled {
+    Plain(Client<HttpConnector, Full<Bytes>>),
+    Secured(Client<ByTls, Full<Bytes>>),
 }
 
 impl fmt::Debug for HttpClient {
@@ -148,24 +163,30 @@ impl HttpClient {
     /// # Errors
     /// What of `access` is not valid.
     pub fn new(access: Access) -> Result<Self, String> {
-        let base: Uri = access.url.parse().map_err(|error| format!("{:?} is no URL: {error}", access.url))?;
-        if base.scheme_str() != Some("http") || base.authority().is_none() || base.query().is_some() {
-            return Err(format!("{:?} is not \"http://host:port\" with a path or without", access.url));
+        let base = base(&access.url, &["http"])?;
+        Self::dialling(access, base, Dialled::Plain(builder().build(connector())))
+    }
+
+    /// The same, which may be "https://host:port" as well: then by TLS, with who is at the other end by `trust`.
+    ///
+    /// # Errors
+    /// What of `access` or `trust` is not valid.
+    pub fn trusting(access: Access, trust: Trust) -> Result<Self, String> {
+        let base = base(&access.url, &["http", "https"])?;
+        if base.scheme_str() == Some("http") {
+            return Self::new(access);
         }
+        let secured = builder().build(ByTls::new(connector(), trust)?);
+        Self::dialling(access, base, Dialled::Secured(secured))
+    }
+
+    fn dialling(access: Access, base: Uri, client: Dialled) -> Result<Self, String> {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("starling/", env!("CARGO_PKG_VERSION"))));
         for (name, value) in &access.headers {
             let (name, value) = header(name, value)?;
             headers.insert(name, value);
         }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_FOR)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .build(connector);
         let prefix = base.path().trim_end_matches('/').to_owned();
         Ok(Self { client, base, prefix, headers, credentials: access.credentials })
     }
@@ -205,7 +226,10 @@ impl HttpClient {
         let answered = async {
             let mut request = self.request(path, headers, body).await?;
             *request.method_mut() = method;
-            let answer = self.client.request(request).await;
+            let answer = match &self.client {
+                Dialled::Plain(client) => client.request(request).await,
+                Dialled::Secured(client) => client.request(request).await,
+            };
             let (head, body) = answer.map_err(|error| HttpError::Unreachable(chain(&error)))?.into_parts();
             let collected = Limited::new(body, most).collect().await.map_err(|error| {
                 if error.is::<LengthLimitError>() {
@@ -240,6 +264,31 @@ impl HttpClient {
         }
         Ok(request)
     }
+}
+
+fn base(url: &str, schemes: &[&str]) -> Result<Uri, String> {
+    let base: Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
+    let is_known = base.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
+    match is_known && base.authority().is_some() && base.query().is_none() {
+        true => Ok(base),
+        false => {
+            let known: Vec<String> = schemes.iter().map(|scheme| format!("\"{scheme}://host:port\"")).collect();
+            Err(format!("{url:?} is not {} with a path or without", known.join(" or ")))
+        }
+    }
+}
+
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_nodelay(true);
+    connector
+}
+
+fn builder() -> client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_FOR).pool_max_idle_per_host(IDLE_MAX);
+    builder
 }
 
 impl Credentials {

@@ -28,6 +28,7 @@ mod service_manager;
 pub mod settings;
 pub mod shutdown;
 pub mod state_folder;
+pub mod trust;
 pub mod version;
 
 /// Clients and servers of `starling.v1`, as generated; the messages are those of [`starling_proto::v1`].

@@ -12,9 +12,11 @@ use lettre::{
     },
 };
 
+use starling_service::trust::{plain, read_ca};
+
 use super::retry;
 use crate::{
-    connect::{ConnectError, dial, plain, read_ca},
+    connect::{ConnectError, dial},
     desk::Outcome,
     encode::Speaker,
     message::Message,

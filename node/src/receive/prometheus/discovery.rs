@@ -9,7 +9,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{target::ScrapeTarget, yaml};
+use super::{
+    target::{Place, ScrapeTarget},
+    yaml,
+};
 
 /// Longest file: ten thousand targets, of which a host scrapes a few.
 const BYTES_MAX: u64 = 1 << 20;
@@ -88,7 +91,7 @@ fn of_text(text: &str, is_yaml: bool) -> Result<Vec<ScrapeTarget>, String> {
         let pairs = pairs.ok_or_else(|| format!("a label that is no text; {WANTED}"))?;
         for target in group.get("targets").and_then(Value::as_array).ok_or(WANTED)? {
             let address = target.as_str().ok_or(WANTED)?;
-            targets.push(ScrapeTarget::of(address, address, pairs.clone())?);
+            targets.push(ScrapeTarget::of(address, address, pairs.clone(), Place::File)?);
         }
     }
     Ok(targets)

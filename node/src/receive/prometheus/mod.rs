@@ -1,10 +1,14 @@
-//! Prometheus: targets that are asked ([`scraper`]) for texts ([`line`], [`exposition`]), and remote write ([`mod@write`]).
+//! Prometheus: targets that are asked ([`scraper`]) for texts ([`line`], [`exposition`]) or in the binary format ([`binary`]),
+//! and remote write ([`mod@write`]).
 
+mod answer;
 mod assemble;
+mod binary;
 mod discovery;
 mod exposition;
 mod labels;
 mod line;
+mod login;
 mod native;
 mod scraper;
 mod target;

@@ -1,5 +1,6 @@
 //! Native histograms of Prometheus, as remote write sends them: `prometheus.Histogram`, the same in both versions
-//! (prometheus: prompb/types.proto).
+//! (prometheus: prompb/types.proto), and as targets show them in the binary format: `io.prometheus.client.Histogram`
+//! (client_model: metrics.proto), which numbers its fields otherwise.
 
 use starling_proto::varint::unzigzag;
 
@@ -66,6 +67,38 @@ impl Native {
             Ok(())
         })?;
         Ok(native)
+    }
+
+    /// Reads the native part of one as a target shows it.
+    ///
+    /// # Errors
+    /// [`WireError`].
+    pub(super) fn scraped(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut native = Self::default();
+        each_field(bytes, |number, field| {
+            match number {
+                1 => native.count = field.number(),
+                2 => native.sum = field.double(),
+                // Counts of fractions, in all, in the zero bucket, and of buckets.
+                4 | 8 | 11 | 14 => native.is_float = true,
+                5 => native.schema = unzigzag(field.number()),
+                6 => native.zero_threshold = field.double(),
+                7 => native.zero_count = field.number(),
+                10 => numbers(field, &mut native.negative_deltas)?,
+                12 => native.spans.push(span(field)?),
+                13 => numbers(field, &mut native.deltas)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(native)
+    }
+
+    /// True when a target shows it with buckets of this kind, or with none yet: then by a span of no length, without which it
+    /// would look like one with classic buckets.
+    pub(super) fn is_in_use(&self) -> bool {
+        let has_buckets = !self.spans.is_empty() || !self.negative_deltas.is_empty();
+        has_buckets || self.zero_threshold > 0.0 || self.zero_count > 0
     }
 
     /// True for one that ends its series.

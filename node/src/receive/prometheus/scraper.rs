@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use starling_service::{
-    http_client::{Access, Answer, Credentials, HttpClient, HttpError},
+    http_client::{Access, HttpClient, HttpError},
     log::LogLimiter,
 };
 use tokio::{
@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    discovery,
+    answer::{self, BODY_MAX},
+    binary, discovery,
     exposition::{self, Given},
     labels::Source,
     target::{ScrapeTarget, TARGETS_MAX},
@@ -27,8 +28,6 @@ use crate::{
     },
 };
 
-/// Longest answer: what 100,000 samples of 160 bytes take.
-const BODY_MAX: usize = 16 * 1024 * 1024;
 /// Samples of one answer. A node shows a few hundred series; what is refused of the others costs time too.
 const SAMPLES_MAX: usize = 100_000;
 /// Metrics handed over under one lock: about a millisecond.
@@ -37,8 +36,9 @@ const METRICS_PER_TURN: usize = 200;
 const FILES_EVERY: Duration = Duration::from_secs(5);
 /// Lines of one kind in the log come at most this often.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
-/// What is asked for, best first.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+/// What is asked for, best first: the binary format has native histograms, and when its counters began.
+const ACCEPT: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,\
+                      application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
 /// What the settings say.
 #[derive(Debug, Clone)]
@@ -144,12 +144,13 @@ impl Scraper {
     async fn target(&self, target: &ScrapeTarget) {
         let every = target.interval.unwrap_or(self.settings.interval);
         let within = target.timeout.unwrap_or(self.settings.timeout);
-        let access = Access {
-            url: target.base.clone(),
-            headers: vec![("accept".to_owned(), ACCEPT.to_owned())],
-            credentials: Credentials::None,
-        };
-        let client = match HttpClient::new(access) {
+        let headers = [("accept", ACCEPT), ("accept-encoding", "gzip")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let access = Access { url: target.base.clone(), headers, credentials: target.login.credentials() };
+        if target.login.is_in_the_clear(&target.base) {
+            warn!(%target, "credentials go over the network in plain text: write https:// and, for a CA of your own, ca_file");
+        }
+        let client = match HttpClient::trusting(access, target.login.trust.clone()) {
             Ok(client) => client,
             Err(error) => {
                 warn!(%target, error, "this target is not scraped");
@@ -205,19 +206,28 @@ impl Scraper {
         let answer = client.get(&target.path, within, BODY_MAX).await.map_err(|error| {
             let reason = match &error {
                 HttpError::Late(_) => "late",
-                HttpError::Unreachable(_) | HttpError::Secret(_) => "unreachable",
+                HttpError::Unreachable(_) => "unreachable",
+                HttpError::Secret(_) => "secret",
                 HttpError::TooLong(_) => "too_large",
             };
             (reason, error.to_string())
         })?;
         if let Some(failure) = answer.failure() {
-            return Err(("status", failure));
+            return Err(match target.login.advice(answer.status) {
+                Some(advice) => ("denied", format!("{failure}; {advice}")),
+                None => ("status", failure),
+            });
         }
-        let Answer { body, .. } = answer;
-        let text = String::from_utf8_lossy(&body);
+        let body = answer::inflated(&answer)?;
         let mut outcome = Outcome::default();
+        let text;
         let mut all: Vec<Given<'_>> = Vec::new();
-        let read = exposition::read(&text, SAMPLES_MAX, &mut outcome, |given, _| all.push(given));
+        let read = if answer::is_binary(&answer.headers) {
+            binary::read(&body, SAMPLES_MAX, &mut outcome, |given| all.push(given))
+        } else {
+            text = String::from_utf8_lossy(&body);
+            exposition::read(&text, SAMPLES_MAX, &mut outcome, |given, _| all.push(given))
+        };
         // Durations first: what else counts the same requests is known by them.
         all.sort_by_key(|given| !matches!(given.reading, Ok(Some(Reading::Histogram(..)))));
         let mut given = all.into_iter().peekable();

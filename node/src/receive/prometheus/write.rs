@@ -207,7 +207,8 @@ fn give_complete(receiver: &SharedReceiver, complete: Vec<Complete>) -> Outcome 
     outcome
 }
 
-fn number_reading(kind: Kind, name: &str, value: f64) -> Result<Option<Reading>, Refusal> {
+/// What a number says by the type and name of its metric.
+pub(super) fn number_reading(kind: Kind, name: &str, value: f64) -> Result<Option<Reading>, Refusal> {
     // By its shortest text: 12.5 has one digit after the point, as the sender wrote it.
     let number = decimal::number(value.to_string().as_bytes()).unwrap_or(Number::Double(value));
     match kind {
