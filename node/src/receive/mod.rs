@@ -18,6 +18,8 @@ mod cumulative;
 mod decimal;
 mod deltas;
 mod fixed;
+#[cfg(test)]
+mod fuzz;
 mod levels;
 mod mapping;
 mod observation;

@@ -33,6 +33,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use loss::{LossReason, Losses};
+#[cfg(test)]
+pub(crate) use route::SplitMix;
 pub(crate) use spool::{Former, Found, Spool};
 
 /// Frames between whoever offers them and the uplink's task. The task never waits for the network, so it falls

@@ -1,18 +1,21 @@
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{InstrumentationScope, KeyValue},
     metrics::v1::{
         AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
-        HistogramDataPoint, Metric, NumberDataPoint, Sum, Summary, SummaryDataPoint, metric::Data, number_data_point,
+        HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint,
+        metric::Data, number_data_point,
     },
     resource::v1::Resource,
 };
 use proptest::prelude::*;
+use prost::Message as _;
 use starling_proto::series::Value;
 
 use super::testing::{at, attribute, explicit, exponential};
-use super::{decode, origin::Origin, testing};
+use super::{decode, json, origin::Origin, testing, weigh};
 use crate::receive::{AppReceiver, Outcome, ReceiverLimits, ReceiverSize};
 
 const DELTA: i32 = AggregationTemporality::Delta as i32;
@@ -497,4 +500,93 @@ fn points_that_collapse_to_one_series_add_up_whatever_the_kind() {
         assert_eq!(*g % 25, 0, "0.5 and 2 are 2.5: {second:?}");
         assert!(second.contains(&("starling.node.receive.merged".to_owned(), Value::Counter(4))), "{second:?}");
     }
+}
+
+/// Decodes and takes as the server does; returns whether a point was taken.
+fn fuzzed(receiver: &mut AppReceiver, request: &ExportMetricsServiceRequest, number: u64) -> bool {
+    let (mut outcome, now) = (Outcome::default(), at(1_001 + number / 64));
+    for resource in &request.resource_metrics {
+        for scope in &resource.scope_metrics {
+            let origin = Origin::new(resource.resource.as_ref(), scope.scope.as_ref());
+            for metric in &scope.metrics {
+                decode::take(receiver, &origin, metric, &(0..usize::MAX), now, &mut outcome);
+            }
+        }
+    }
+    if number % 64 == 63 {
+        let mut samples = Vec::new();
+        receiver.cut(now, 1, &mut samples);
+        crate::receive::fuzz::assert_sendable(samples);
+    }
+    outcome.taken > 0
+}
+
+/// An export with every type.
+fn whole_export() -> ExportMetricsServiceRequest {
+    let since = |point: NumberDataPoint| NumberDataPoint {
+        start_time_unix_nano: at(1000).unix_ns,
+        time_unix_nano: at(1001).unix_ns,
+        attributes: many(9, "a"),
+        ..point
+    };
+    let buckets = ExponentialHistogram {
+        data_points: vec![exponential(3, -5, &[1, 2, 3], 1, 2.5)],
+        aggregation_temporality: CUMULATIVE,
+    };
+    let metrics = vec![
+        sum("jobs", CUMULATIVE, true, vec![since(int(7)), since(double(0.5))]),
+        sum("jobs.delta", DELTA, true, vec![since(int(7))]),
+        sum("open", CUMULATIVE, false, vec![since(int(-7))]),
+        gauge("depth", vec![since(double(12.5))]),
+        histogram("http.server.request.duration", "s", CUMULATIVE, vec![request(503, "1.1", &[1, 2, 3], 0.5)]),
+        histogram("sizes", "By", DELTA, vec![explicit(&[10.0, 20.0], &[1, 2, 3], 100.0, Some((5.0, 40.0)))]),
+        metric("waits", "ms", Data::ExponentialHistogram(buckets)),
+        metric("s", "", Data::Summary(Summary { data_points: vec![SummaryDataPoint::default()] })),
+    ];
+    let resource = Resource { attributes: vec![attribute("service.name", "shop")], ..Resource::default() };
+    let scope = ScopeMetrics { scope: Some(InstrumentationScope::default()), metrics, ..ScopeMetrics::default() };
+    let all = ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope], ..ResourceMetrics::default() };
+    ExportMetricsServiceRequest { resource_metrics: vec![all] }
+}
+
+/// Each metric of [`whole_export`] in a request of its own.
+fn single_exports() -> Vec<ExportMetricsServiceRequest> {
+    let whole = whole_export();
+    (0..whole.resource_metrics[0].scope_metrics[0].metrics.len())
+        .map(|place| {
+            let mut one = whole.clone();
+            let metrics = &mut one.resource_metrics[0].scope_metrics[0].metrics;
+            *metrics = vec![metrics.swap_remove(place)];
+            one
+        })
+        .collect()
+}
+
+#[test]
+fn fuzz_otlp_protobuf() {
+    let examples: Vec<Vec<u8>> = single_exports().iter().map(|one| one.encode_to_vec()).collect();
+    let mut receiver = Bench::new().receiver;
+    crate::receive::fuzz::run(
+        "OTLP, protocol buffers",
+        &examples,
+        &["\n", "\u{12}", "\u{1a}", "\u{7f}"],
+        |input, number| {
+            let _ = (weigh::request(input), weigh::count(input, &[1, 2, 2]));
+            let Ok(request) = ExportMetricsServiceRequest::decode(input) else { return false };
+            fuzzed(&mut receiver, &request, number)
+        },
+    );
+}
+
+#[test]
+fn fuzz_otlp_json() {
+    let examples: Vec<Vec<u8>> = single_exports().iter().map(|one| serde_json::to_vec(one).unwrap()).collect();
+    let words =
+        ["{", "}", "[", "]", ",", ":", "null", "\"\"", "\"asInt\":", "\"asDouble\":", "\\u0000", "-", "e9", "true"];
+    let mut receiver = Bench::new().receiver;
+    crate::receive::fuzz::run("OTLP, JSON", &examples, &words, |input, number| {
+        let Ok(request) = json::metrics(input) else { return false };
+        assert!(json::weigh(input) >= input.len());
+        fuzzed(&mut receiver, &request, number)
+    });
 }

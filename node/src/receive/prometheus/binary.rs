@@ -240,6 +240,9 @@ fn bucket(field: Field<'_>) -> Result<(f64, Number), WireError> {
 }
 
 #[cfg(test)]
+pub(super) use tests::examples;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -43,6 +43,15 @@ impl Bench {
         samples.into_iter().map(|sample| (sample.series.to_string(), sample.value)).collect()
     }
 
+    /// For many inputs: a second each 64 of them.
+    fn cut_now_and_then(&mut self, number: u64) {
+        if number % 64 == 63 {
+            let mut samples = Vec::new();
+            self.receiver.cut(at(1_001 + number / 64), 1, &mut samples);
+            crate::receive::fuzz::assert_sendable(samples);
+        }
+    }
+
     fn value(&mut self, name: &str, seconds: u64) -> Option<Value> {
         self.cut(seconds).into_iter().find(|(series, _)| series.starts_with(name)).map(|(_, value)| value)
     }
@@ -155,4 +164,60 @@ proptest! {
         let _ = bench.scrape(&lines.join("\n"), 1001);
         prop_assert_eq!(bench.value("good_line{", 1001), Some(Value::Gauge(7)));
     }
+}
+
+const TEXT: &str = "# HELP jobs Jobs.\n# TYPE jobs counter\n# UNIT size bytes\njobs_total{queue=\"mail\",a=\"b\\n\\\"\"} 7 1700000000\n\
+                    jobs_created{queue=\"mail\"} 1000.5\n# TYPE took_seconds histogram\ntook_seconds_bucket{le=\"0.1\"} 1\n\
+                    took_seconds_bucket{le=\"+Inf\"} 3 # {trace=\"x\"} 0.5\ntook_seconds_sum 1.5\ntook_seconds_count 3\n\
+                    # TYPE depth gauge\ndepth 12.5\n# TYPE s summary\ns{quantile=\"0.5\"} 1\n# EOF\n";
+
+#[test]
+fn fuzz_prometheus_text() {
+    let examples: Vec<Vec<u8>> =
+        [TEXT].into_iter().chain(TEXT.split_inclusive('\n')).map(|text| text.as_bytes().to_vec()).collect();
+    let words = [
+        "# TYPE ",
+        "# UNIT ",
+        "# HELP ",
+        " counter",
+        " histogram",
+        " gauge",
+        "_bucket",
+        "_total",
+        "{",
+        "}",
+        "le=\"",
+        "\"",
+        "=",
+        ",",
+        "\n",
+        "\\",
+        " ",
+    ];
+    let mut bench = Bench::new();
+    crate::receive::fuzz::run("Prometheus, text", &examples, &words, |input, number| {
+        let (_, outcome) = bench.scrape(&String::from_utf8_lossy(input), 1_001 + number / 64);
+        bench.cut_now_and_then(number);
+        outcome.taken > 0
+    });
+}
+
+#[test]
+fn fuzz_prometheus_binary() {
+    let examples = super::binary::examples();
+    let mut bench = Bench::new();
+    crate::receive::fuzz::run(
+        "Prometheus, binary",
+        &examples,
+        &["\n", "\u{12}", "\u{3a}", "\u{7f}"],
+        |input, number| {
+            let (mut outcome, mut all) = (Outcome::default(), Vec::new());
+            let _ = super::binary::read(input, 1_000, &mut outcome, |given| all.push(given));
+            for given in all {
+                exposition::take_one(&mut bench.receiver, &bench.source, given, at(1_001 + number / 64), &mut outcome);
+            }
+            bench.cut_now_and_then(number);
+            outcome.taken > 0
+        },
+    );
 }

@@ -203,9 +203,8 @@ fn classic_histograms_are_put_together_over_requests() {
     assert!(!bench.writes.is_settled());
 }
 
-#[test]
-fn version_2_says_types_units_and_starts() {
-    let mut bench = Bench::new();
+/// Version 2: a counter with its start, and a native histogram with its unit.
+fn second_request(bench: &Bench) -> Request2 {
     let symbols = ["", "__name__", "jobs", "took", "job", "shop", "seconds"].map(str::to_owned).to_vec();
     let at = |second: i64| bench.began + second * 1_000;
     let counter = TimeSeries2 {
@@ -229,7 +228,13 @@ fn version_2_says_types_units_and_starts() {
         metadata: Some(Metadata2 { kind: 3, unit_ref: 6 }),
         ..TimeSeries2::default()
     };
-    let request = Request2 { symbols, timeseries: vec![counter, histogram] };
+    Request2 { symbols, timeseries: vec![counter, histogram] }
+}
+
+#[test]
+fn version_2_says_types_units_and_starts() {
+    let mut bench = Bench::new();
+    let request = second_request(&bench);
     let written = bench.writes.take(Version::V2, &request.encode_to_vec(), &bench.receiver).unwrap();
     assert_eq!(
         (written.samples, written.histograms, written.outcome.refused_total()),
@@ -251,4 +256,35 @@ proptest! {
         let _ = bench.writes.take(Version::V1, &bytes, &bench.receiver);
         let _ = bench.writes.take(Version::V2, &bytes, &bench.receiver);
     }
+}
+
+#[test]
+fn fuzz_remote_write() {
+    let mut bench = Bench::new();
+    let part = |suffix: &str, le: &str| bench.series(&[("__name__", suffix), ("le", le)], &[(-2, 1.0), (-1, 4.0)]);
+    let first = [
+        vec![bench.series(&[("__name__", "jobs_total")], &[(-2, 100.0), (-1, 107.5)])],
+        vec![part("took_seconds_bucket", "0.1"), part("took_seconds_bucket", "+Inf"), part("took_seconds_count", "")],
+        vec![bench.series(&[("__name__", "depth")], &[(-1, f64::from_bits(STALE))])],
+    ];
+    let metadata = || vec![Metadata { kind: 1, family: "jobs_total".to_owned() }];
+    let mut examples: Vec<Vec<u8>> = first
+        .into_iter()
+        .map(|timeseries| [vec![1], WriteRequest { timeseries, metadata: metadata() }.encode_to_vec()].concat())
+        .collect();
+    examples.push([vec![2], second_request(&bench).encode_to_vec()].concat());
+    let words = ["\n", "\u{12}", "\u{22}", "\u{7f}", "le", "__name__", "_total", "_bucket"];
+    // The version is the first byte.
+    crate::receive::fuzz::run("remote write", &examples, &words, |input, number| {
+        let Some((version, body)) = input.split_first() else { return false };
+        let version = if version % 2 == 1 { Version::V1 } else { Version::V2 };
+        let taken = bench.writes.take(version, body, &bench.receiver);
+        if number % 64 == 63 {
+            let mut samples = Vec::new();
+            bench.writes.settle_all(&bench.receiver);
+            bench.receiver.cut(WhichCut::Seconds(1), &mut samples);
+            crate::receive::fuzz::assert_sendable(samples);
+        }
+        taken.is_ok_and(|written| written.outcome.taken > 0)
+    });
 }

@@ -197,3 +197,28 @@ proptest! {
         prop_assert!(bench.table.len() <= STREAMS);
     }
 }
+
+#[test]
+fn fuzz_statsd() {
+    let examples = [
+        "shop.sold:1|c|#service:shop,user:7\nshop.sold:2.5|c|@0.1",
+        "depth:+4|g\ndepth:-4|g|#a:b",
+        "took:1:2:3|ms|@0.5|#route:/cart\nsize_bytes:12.5|h\nsize:7|d|T1656581400|c:abc|e:it",
+        "users:anna|s\nusers:bert|s",
+        "_e{5,4}:title|text|#a:b\n_sc|check|0",
+    ];
+    let examples = examples.map(|example| example.as_bytes().to_vec());
+    let words =
+        [":", "|", "|c", "|g", "|ms", "|h", "|d", "|s", "|@", "|#", "|T", "\n", ",", "+", "-", "gunicorn.requests"];
+    let mut bench = Bench::new();
+    crate::receive::fuzz::run("statsd", &examples, &words, |input, number| {
+        let now = 1_001 + number / 64;
+        let outcome = bench.take(input, now);
+        let mut samples = Vec::new();
+        if number % 64 == 63 {
+            bench.receiver.cut(at(now), 1, &mut samples);
+            crate::receive::fuzz::assert_sendable(samples);
+        }
+        outcome.taken > 0
+    });
+}
