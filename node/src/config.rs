@@ -382,6 +382,8 @@ mod tests {
             "sensors",
             "energy",
             "gpu",
+            "units",
+            "timekeeping",
             "uptime",
         ];
         let off: String = off.iter().map(|name| format!("collectors.{name} = false\n")).collect();

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::sock_diag;
+use super::{dbus, sock_diag};
 
 /// Why a collector failed.
 #[derive(Debug, thiserror::Error)]
@@ -62,4 +62,10 @@ pub(crate) enum CollectError {
     /// The kernel does not list TCP sockets.
     #[error("cannot list tcp sockets")]
     SockDiag(#[from] sock_diag::SockDiagError),
+    /// The system bus does not answer as it should.
+    #[error(transparent)]
+    Dbus(#[from] dbus::DbusError),
+    /// chrony cannot be asked.
+    #[error("cannot ask chrony by UDP on loopback")]
+    Chrony(#[source] io::Error),
 }

@@ -15,6 +15,7 @@ mod cgroup;
 mod conntrack;
 mod cpu;
 mod crew;
+mod dbus;
 mod disk;
 mod energy;
 mod error;
@@ -51,6 +52,8 @@ mod tcp;
 #[cfg(test)]
 mod testing;
 mod text;
+mod timekeeping;
+mod units;
 mod uptime;
 
 use std::{
@@ -242,6 +245,7 @@ const _: () = assert!(
         + 2 * raid::ARRAYS_MAX
         + sensors::SENSORS_MAX
         + 3 * gpu::GPUS_MAX
+        + units::UNITS_NAMED_MAX
         <= limits::SERIES_PER_NODE_MAX
 );
 

@@ -44,6 +44,10 @@ starling_service::settings! {
         pub energy: bool = true, kind::flag();
         /// Graphics processors, from SYSFS/class/drm, as far as their driver writes it there.
         pub gpu: bool = true, kind::flag();
+        /// Units of systemd that failed, asked by the system bus (ROOTFS/run/dbus/system_bus_socket), every 10 s.
+        pub units: bool = true, kind::flag();
+        /// How far the clock is off, asked of chrony (127.0.0.1:323) or systemd-timesyncd, every 10 s.
+        pub timekeeping: bool = true, kind::flag();
         /// Time since boot, from PROCFS/uptime.
         pub uptime: bool = true, kind::flag();
     }
@@ -72,10 +76,13 @@ impl Switches {
             sensors,
             energy,
             gpu,
+            units,
+            timekeeping,
             uptime,
         } = self;
         let kernel = [cpu, load, memory, disk, filesystem, network, tcp, pressure, paging, softnet];
-        let rest = [files, conntrack, sockstat, processes, cgroup, raid, sensors, energy, gpu, uptime];
+        let rest =
+            [files, conntrack, sockstat, processes, cgroup, raid, sensors, energy, gpu, units, timekeeping, uptime];
         kernel.into_iter().chain(rest).any(|on| *on)
     }
 }

@@ -7,7 +7,7 @@ use starling_proto::limits::TICK;
 use super::{
     CollectConfig, Collector, budget::Level, cadence::TABLES_EVERY, cgroup, conntrack, cpu, disk, energy, files,
     filesystem, fine, gpu, load, memory, network, paging, portable, pressure, processes, raid, self_cost, sensors,
-    sockets, sockstat, softnet, tcp, uptime,
+    sockets, sockstat, softnet, tcp, timekeeping, units, uptime,
 };
 
 /// What a machine is made of, and how warm it is, changes slowly, and asking a sensor may take milliseconds.
@@ -70,7 +70,7 @@ impl Row {
 }
 
 /// Every collector. The order is that of their samples and that in which they are started.
-pub(super) static TABLE: [Row; 24] = [
+pub(super) static TABLE: [Row; 26] = [
     Row {
         name: "cpu",
         reads: &[Proc("stat")],
@@ -249,6 +249,24 @@ pub(super) static TABLE: [Row; 24] = [
         spared_from: Some(Level::PARTS),
         on: |config| config.collectors.gpu,
         make: |config| Box::new(gpu::Gpu::new(config)),
+        portable: None,
+    },
+    Row {
+        name: "units",
+        reads: &[Other("systemd, by the system bus")],
+        period: HARDWARE_EVERY,
+        spared_from: Some(Level::PARTS),
+        on: |config| config.collectors.units,
+        make: |config| Box::new(units::Units::new(config)),
+        portable: None,
+    },
+    Row {
+        name: "timekeeping",
+        reads: &[Other("chrony, or systemd-timesyncd by the system bus")],
+        period: HARDWARE_EVERY,
+        spared_from: Some(Level::PARTS),
+        on: |config| config.collectors.timekeeping,
+        make: |config| Box::new(timekeeping::Timekeeping::new(config)),
         portable: None,
     },
     Row {

@@ -133,7 +133,7 @@ fn what_reading_costs_too_much_for_is_left_out_by_name_and_comes_back() {
         second(&mut collectors);
     }
     let all: Vec<String> = spared(&collectors);
-    assert_eq!(all.len(), 8, "{all:?}");
+    assert_eq!(all.len(), 10, "{all:?}");
     let samples = second(&mut collectors);
     assert_eq!(with(&samples, &catalogue::COLLECT_UP, &Value::Gauge(0)).len(), all.len());
     assert!(value(&samples, "system.load_average.1m").is_some(), "what the host as a whole is about stays");

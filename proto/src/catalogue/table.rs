@@ -328,6 +328,18 @@ catalogue! {
     /// Used share of the open files that there may be, 0 to 1.
     FILES_UTILIZATION = derived("system.files.utilization", "1",
         ratio(Operand::of(&FILES_OPEN), Operand::of(&FILES_LIMIT))).shown("Open files", Unit::Share).good(Good::Down);
+    /// Units of systemd that failed: services, timers, mounts and others.
+    UNITS_FAILED = gauge("system.systemd.units.failed", "{unit}").shown("Failed units", Unit::Number).good(Good::Down);
+    /// 1 for a unit of systemd that failed; absent for others. The first 32 of a host by name.
+    UNIT_FAILED = gauge("system.systemd.unit.failed", "1").of_node().by(&["systemd.unit"])
+        .shown("Failed unit", Unit::Number).good(Good::Down);
+    /// By how much the clock of the host is ahead of the source that keeps it right, as chrony or systemd-timesyncd measured it last; below
+    /// 0 it is behind. Absent where neither runs, and while the clock is not synchronised.
+    CLOCK_OFFSET = gauge("system.clock.offset", "s").scale(9).shown("Clock ahead by", Unit::Time);
+    /// 1 while something keeps the clock of the host right, 0 while it is left to itself; absent where neither chrony nor
+    /// systemd-timesyncd runs.
+    CLOCK_SYNCHRONISED = gauge("system.clock.synchronized", "1").mean_over_nodes()
+        .shown("Clock synchronised", Unit::Share);
     /// Bytes over one interface.
     INTERFACE_IO = counter("system.network.interface.io", "By").of_node()
         .by(&["network.interface.name", "network.io.direction"]).shown("Interface", Unit::BytesPerSecond);
