@@ -310,3 +310,45 @@ test("connections in detail are by state and by node, and can be kept as a file"
   assert.deepEqual(faults, []);
   await context.close();
 });
+
+test("on paper all is light, with its time, its completeness and its address, and no bar lies over it", async () => {
+  const { page, context, faults } = await openPage(browser, feeder.url, { ...DESKTOP, theme: "dark" });
+  await page.waitForSelector(".ch .uplot");
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  assert.match(await ground(), /rgb\((\d|1\d), /, "dark before");
+  await page.emulateMedia({ media: "print" });
+  await page.evaluate(() => window.dispatchEvent(new Event("beforeprint")));
+  assert.match(await ground(), /rgb\(24\d, /);
+  // The lines were drawn again at once: the grid of a light chart is lighter than that of a dark one.
+  const lightest = await page.locator(".ch canvas").first().evaluate((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let most = 0;
+    for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 250) most = Math.max(most, data[i]);
+    return most;
+  });
+  assert.ok(lightest > 225, `${lightest}`);
+  assert.ok(await page.locator(".side").isHidden());
+  assert.match(await textOf(page, ".print-head"), /\d{4}-\d\d-\d\dT.*of \d+ nodes reporting.*http/s);
+  await page.evaluate(() => window.dispatchEvent(new Event("afterprint")));
+  await page.emulateMedia({ media: "screen" });
+  assert.match(await ground(), /rgb\((\d|1\d), /, "dark again");
+  const pdf = await page.pdf({ format: "A4" });
+  assert.ok(pdf.length > 20_000, `${pdf.length} bytes`);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("forced colours and twice the size keep everything usable", async () => {
+  const { page, context, faults } = await openPage(browser, feeder.url, { width: 720, height: 450, theme: "dark" });
+  await page.emulateMedia({ forcedColors: "active" });
+  await page.waitForSelector(".ch .uplot");
+  const pressed = page.locator('.seg [aria-pressed="true"]').first();
+  const other = page.locator('.seg [aria-pressed="false"]').first();
+  const background = (of) => of.evaluate((is) => getComputedStyle(is).backgroundColor);
+  assert.notEqual(await background(pressed), await background(other), "what is chosen is seen");
+  assert.deepEqual(await violations(page), []);
+  assert.ok(await fitsInWidth(page));
+  await page.screenshot({ path: `${screenshots}/forced-colours.png`, fullPage: true });
+  assert.deepEqual(faults, []);
+  await context.close();
+});

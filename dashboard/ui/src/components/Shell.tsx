@@ -197,6 +197,22 @@ function More() {
   );
 }
 
+/** On paper: of what, of when, how complete, and where it was. */
+function PrintHead() {
+  const complete = live.overview.state.value?.completeness;
+  const nodes = complete
+    ? `, ${grouped(complete.nodesReporting)} of ${plural(complete.nodesExpected ?? 0, "node")} reporting`
+    : "";
+  const at = newest.value;
+  return (
+    <p class="print-head" aria-hidden="true">
+      {`Starling, ${live.hello.value?.cluster || "no cluster"}, ${at === 0 ? "no data" : new Date(at * 1000).toISOString()} (${zoneName()} in charts)${nodes}`}
+      <br />
+      {window.location.href}
+    </p>
+  );
+}
+
 /** Pages with charts over the range of the page. */
 const CHARTED: ReadonlySet<string> = new Set(["/", "/traffic", "/history", "/explore"]);
 
@@ -261,6 +277,7 @@ export function Shell({ title, trail, children }: Props) {
           </button>
         </header>
         <main id="main" tabIndex={-1}>
+          <PrintHead />
           <Banner />
           {charted && !WIDE.value && <RangePicker />}
           {children}

@@ -27,3 +27,12 @@ export function schedule(key: object, draw: () => void): void {
 export function cancel(key: object): void {
   waiting.delete(key);
 }
+
+/** Draws all that was asked for now: paper does not wait for a frame. */
+export function flush(): void {
+  cancelAnimationFrame(frame);
+  frame = 0;
+  const all = [...waiting.values()];
+  waiting.clear();
+  for (const draw of all) draw();
+}

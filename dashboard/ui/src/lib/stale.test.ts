@@ -33,9 +33,8 @@ describe("windowEnd", () => {
 
 it("windowSpan grows with the data", () => {
   expect(windowSpan(0, 1000)).toBe(900);
-  expect(windowSpan(990, 1000)).toBe(30);
-  expect(windowSpan(970, 1000)).toBe(60);
-  expect(windowSpan(930, 1000)).toBe(120);
-  expect(windowSpan(850, 1000)).toBe(300);
+  expect(windowSpan(990, 1000)).toBe(60);
+  expect(windowSpan(930, 1000)).toBe(80);
+  expect(windowSpan(850, 1000)).toBe(160);
   expect(windowSpan(100, 1000)).toBe(900);
 });

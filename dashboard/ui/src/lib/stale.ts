@@ -34,13 +34,14 @@ export function windowEnd(newest: number, serverNowSeconds: number, state: Fresh
   return Math.max(newest, Math.floor(serverNowSeconds) - 1);
 }
 
-/** Lengths a window grows through while there is less than 15 minutes of data, in seconds. */
-const SPANS = [30, 60, 120, 300, 900] as const;
+/** Bounds of the live window, seconds, and in what steps it grows between them. */
+const SPAN_MIN = 60;
+const SPAN_MAX = 900;
+const SPAN_STEP = 10;
 
-/** The shortest window that holds all data from `first` to `end`. */
+/** The window that holds all data from `first` to `end`: it grows with it, so that data fills it from the first minute on. */
 export function windowSpan(first: number, end: number): number {
-  if (first === 0) return 900;
-  const have = end - first + 1;
-  // A tenth is kept free, so that the line does not hit the left edge just before the window grows.
-  return SPANS.find((s) => have <= s * 0.9) ?? 900;
+  if (first === 0) return SPAN_MAX;
+  const have = Math.ceil((end - first + 1) / SPAN_STEP) * SPAN_STEP;
+  return Math.min(SPAN_MAX, Math.max(SPAN_MIN, have));
 }

@@ -28,9 +28,9 @@ export function NodePage({ id }: { id: string }) {
   const view = useNode(id);
   const node = view.state.value;
   const error = view.error.value;
-  const latencyMedian = useMedian(node?.median?.p99Micros, "median p99");
-  const requestsMedian = useMedian(node?.median?.requestsPerSecond, "median");
-  const cpuMedian = useMedian(node?.median?.cpu, "median");
+  const latencyMedian = useMedian(node?.median?.p99Micros, "median p99 now");
+  const requestsMedian = useMedian(node?.median?.requestsPerSecond, "median now");
+  const cpuMedian = useMedian(node?.median?.cpu, "median now");
   const cores = node?.sections?.cpu?.cores ?? 0;
   const loadReference = useMemo(
     (): Reference[] => (cores > 0 ? [{ value: cores, label: "one per core" }] : NO_REFERENCE),

@@ -36,6 +36,7 @@ const STYLES = [
 
 /** Up to this many nodes the map needs little room and the latency chart takes its place. */
 const FEW_NODES = 3;
+let manySeen = false;
 
 /** Counts of node states, beside the verdict. Of the past once data has stopped. */
 function Tally({ fleet }: { fleet: Fleet }) {
@@ -157,7 +158,9 @@ export function OverviewPage() {
   const every = everyText(traffic?.reportedEverySeconds);
   const inMemory = nodesBehind(complete, "memory") ?? f.plural(nodes, "node");
   const waiting = lackText.value ?? CONNECTING;
-  const few = fleet !== null && fleet.rows.length <= FEW_NODES;
+  // Panels do not change places while one looks: once there were many, there is room for many.
+  if (fleet !== null && fleet.rows.length > FEW_NODES) manySeen = true;
+  const few = fleet !== null && !manySeen;
   const only = fleet?.rows.length === 1 ? fleet.rows[0]?.id : undefined;
   const latency = (
     <TimePanel view={view} panel="latency" over={lacks} width={few ? 8 : 4} height={few ? 214 : 132} />

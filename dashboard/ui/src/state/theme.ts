@@ -1,6 +1,7 @@
 /** Dark or light: the system's choice until the reader makes one. Also the colours for canvas drawing. */
 import { computed, effect, signal } from "@preact/signals";
 import { parseHex, pickTheme, type Rgb, rampTable } from "../lib/color";
+import { flush } from "../lib/scheduler";
 import { choice, oneOf } from "./stored";
 
 export type Theme = "dark" | "light";
@@ -13,7 +14,10 @@ export const THEMES = ["system", "dark", "light"] as const;
 export const chosenTheme = choice("theme", oneOf(THEMES), "system");
 const chosen = computed(() => (chosenTheme.value.value === "system" ? null : chosenTheme.value.value));
 
-export const theme = computed<Theme>(() => chosen.value ?? systemTheme.value);
+/** On paper all is light, charts too: ink on white. */
+const printing = signal(false);
+
+export const theme = computed<Theme>(() => (printing.value ? "light" : (chosen.value ?? systemTheme.value)));
 
 /** The other theme, remembered. */
 export function toggleTheme(): void {
@@ -43,7 +47,15 @@ export function startTheme(): void {
     systemTheme.value = system.matches ? "light" : "dark";
   });
   effect(() => {
-    if (chosen.value === null) delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = chosen.value;
+    const set = printing.value ? "light" : chosen.value;
+    if (set === null) delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = set;
+  });
+  window.addEventListener("beforeprint", () => {
+    printing.value = true;
+    flush();
+  });
+  window.addEventListener("afterprint", () => {
+    printing.value = false;
   });
 }

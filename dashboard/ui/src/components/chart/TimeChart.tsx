@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Column } from "../../api/columns";
 import type { PastView } from "../../api/past";
 import type { LiveView } from "../../api/view";
-import { dated, known, lengthInWords, NONE, type Quantity, text } from "../../lib/format";
+import { dated, known, lengthInWords, type Quantity, text } from "../../lib/format";
 import { cancel, schedule } from "../../lib/scheduler";
 import {
   cursor,
@@ -212,7 +212,8 @@ export function TimeChart(props: Props) {
               Total <b>{text(value(view.shown.get(total, at) * scale))}</b>
             </span>
           )}
-          {!anything.value && <span class="k">{NONE}</span>}
+          {/* Its line is kept, so that nothing moves when values come. */}
+          {!anything.value && <span class="k">&nbsp;</span>}
         </div>
       )}
       {props.table ? (
