@@ -90,7 +90,7 @@ test("the keyboard goes from the map to a node, to the next, to the table", () =
     await page.keyboard.press("ArrowRight");
     await page.keyboard.press("Enter");
     const before = await until("the node opens", () => address(page), (u) => /\/nodes\/[^/]+$/.test(u));
-    assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1", "another page begins at its head");
+    await until("another page begins at its head", () => page.evaluate(() => document.activeElement.tagName), (tag) => tag === "H1");
     // A few cores are lines, more are strips.
     await until("its cores are drawn", () => page.locator(".p", { hasText: "CPU per core" }).locator("canvas").count(), (n) => n === 1);
     await page.keyboard.press("]");

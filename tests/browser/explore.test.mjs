@@ -45,6 +45,8 @@ test("a series is found while typing, by keyboard alone, and each step leads bac
     await page.keyboard.press("e");
     const field = page.locator('[aria-label="Add a series by name, unit or attribute"][role=combobox]');
     await field.waitFor();
+    // Also of a page that had to be loaded first.
+    await until("the page begins at its head", () => page.evaluate(() => document.activeElement.textContent), (text) => text === "Explore");
     await field.focus();
     await page.keyboard.type("network recei");
     const options = () => page.$$eval(".explore-add [role=option]:not([hidden])", (all) => all.map((is) => is.textContent));

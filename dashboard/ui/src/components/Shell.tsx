@@ -216,8 +216,8 @@ function PrintHead() {
 /** Pages with charts over the range of the page. */
 const CHARTED: ReadonlySet<string> = new Set(["/", "/traffic", "/history", "/explore"]);
 
-/** The page that has been begun at its head. */
-let arrivedAt: string | null = null;
+/** The page that is shown, and whether it is another one than the first. */
+let arrived: { at: string; changed: boolean } | null = null;
 
 /** From this width on the top bar has room for the range. */
 const WIDE = media("(min-width: 1340px)");
@@ -228,13 +228,18 @@ export function Shell({ title, trail, children }: Props) {
     CHARTED.has(path.value) ||
     path.value.startsWith("/nodes/") ||
     (path.value === "/nodes" && query.value.has("compare"));
-  // Another page is begun at its head, by the keyboard and for a screen reader; the first one where the browser begins.
+  // Another page is begun at its head, by the keyboard and for a screen reader; the first one where the browser begins. A
+  // page that is still to be loaded gives its place, and the focus, to what comes.
   useEffect(() => {
-    if (arrivedAt === path.peek()) return;
-    const typing = document.activeElement?.matches("input, textarea, select");
-    if (arrivedAt !== null && !typing)
+    const here = path.peek();
+    const another = arrived !== null && arrived.at !== here;
+    const changed = another || (arrived?.changed ?? false);
+    arrived = { at: here, changed };
+    const on = document.activeElement;
+    const typing = on?.matches("input, textarea, select") ?? false;
+    const lost = on === document.body || on === null;
+    if (changed && (lost || (another && !typing)))
       document.querySelector<HTMLElement>(".top h1")?.focus({ preventScroll: true });
-    arrivedAt = path.peek();
   }, [path.value]);
   const help = useSignal(false);
   useKeys(() => {
