@@ -74,6 +74,30 @@ test("ticks, typing and opening add no step; a pause, a style and a fill are in 
     await page.waitForSelector("table.nodes tbody tr");
   }));
 
+test("the Tab key goes through the page of nodes in a finite number of steps, arrows through its rows", () =>
+  on("/nodes", async (page) => {
+    await page.waitForSelector("table.nodes tbody tr[data-node]");
+    const within = () => page.evaluate(() => document.activeElement.closest("tr[data-node]")?.dataset.node ?? null);
+    let stops = 0;
+    let inTable = 0;
+    for (; stops < 80; stops++) {
+      await page.keyboard.press("Tab");
+      if (await within()) inTable++;
+      else if (inTable > 0 || (await page.evaluate(() => document.activeElement === document.body && true)) && stops > 5) break;
+    }
+    assert.ok(stops < 80, "80 steps and no end");
+    assert.equal(inTable, 2, "a box and a link of one row");
+    await page.locator("table.nodes tbody a").first().focus();
+    const first = await within();
+    await page.keyboard.press("ArrowDown");
+    const second = await within();
+    assert.notEqual(second, first);
+    await page.keyboard.press("End");
+    assert.notEqual(await within(), second);
+    await page.keyboard.press("Home");
+    assert.equal(await within(), first);
+  }));
+
 test("the head of the table of nodes stays in sight, and the map is hidden by choice", () =>
   on("/nodes", async (page) => {
     await page.waitForSelector(".wide.fits");

@@ -78,6 +78,20 @@ test("a series is found while typing, by keyboard alone, and each step leads bac
     await page.waitForSelector(".explore-examples");
   }));
 
+test("the name of a node may be typed slowly", () =>
+  on(asked("system.cpu.busy"), async (page) => {
+    await drawn(page, 1);
+    await page.locator('[aria-label="system.cpu.busy: of"]').selectOption("node:");
+    await page.locator('[aria-label="system.cpu.busy: of: node"]').focus();
+    await page.keyboard.type("sim-0");
+    // The page is drawn again each second.
+    await page.waitForTimeout(2500);
+    await page.keyboard.type("1");
+    await page.keyboard.press("Enter");
+    await until("it is in the address", async () => lines(page), ([is]) => is === "system.cpu.busy on node:sim-01");
+    await drawn(page, 1);
+  }));
+
 test("what is of another unit has a chart of its own", () =>
   on(asked("system.memory.usage", "system.memory.limit", "system.cpu.busy"), async (page) => {
     await drawn(page, 2);

@@ -83,9 +83,12 @@ test("a custom range is given by its ends", () =>
     await page.fill('.custom [name="from"]', to);
     await page.fill('.custom [name="to"]', from);
     await page.locator(".custom button", { hasText: "Show" }).click();
-    await until("a mistake is said", () => textOf(page, ".custom p"), (text) => /before/.test(text));
+    await until("a mistake is said", () => textOf(page, ".custom [role=alert]"), (text) => /before/.test(text));
     await page.fill('.custom [name="from"]', from);
     await page.fill('.custom [name="to"]', to);
+    // What was understood is said in one order in every language.
+    await until("a preview", () => textOf(page, ".custom .understood"), (text) =>
+      text?.startsWith(`${from.replace("T", " ")} to ${to.replace("T", " ")} UTC, 60 minutes`));
     await page.locator(".custom button", { hasText: "Show" }).click();
     await until("it is in the address", async () => page.url(), (url) => /range=custom&from=\d+&to=\d+/.test(url));
     await until("the chart shows it", () => sentence(page), (text) => text.includes("over 60 minutes"));

@@ -190,7 +190,7 @@ test("charts are drawn once when the font comes late", () =>
 
 test("what is beyond a limit is marked on its card and on its cell, and the verdict stays one line", async () => {
   const { page, context, faults } = await openPage(browser, feeder.url);
-  await until("the legend says what the rings are", () => page.locator(".ramp").textContent(), (text) => /critical/.test(text));
+  await until("the legend says what the rings are", () => page.locator(".hm .ramp").textContent(), (text) => /critical/.test(text));
   const slow = await page.locator(".alerts li", { hasText: "Node slow" }).locator("a").getAttribute("href");
   await page.setViewportSize({ width: 760, height: 900 });
   await until("what has no room is unfolded by choice", () => page.locator(".verdict .btn").textContent(), (text) => text === "All causes");

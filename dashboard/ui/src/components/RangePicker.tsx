@@ -1,6 +1,6 @@
 /** Which time the charts show, and in what points. Both stand in the address, and each choice is a step back. */
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { lengthInWords, span as spanText, zoneName } from "../lib/format";
 import { carries, GRANULARITIES, type Granularity, RANGES, SHORTEST } from "../lib/period";
 import { clockField, readClockField } from "../lib/zone";
@@ -11,10 +11,16 @@ import { chooseGranularity, choosePeriod, granularity, past, period, range, span
 const LIVE = "15m";
 const NAMES = Object.keys(RANGES);
 
+/** What was understood, in an order that is the same in every language. */
+const rangeInWords = (from: number, to: number) =>
+  `${clockField(from).replace("T", " ")} to ${clockField(to).replace("T", " ")} ${zoneName()}, ${lengthInWords(to - from + 1)}`;
+
 function Custom({ close }: { close: () => void }) {
   const form = useRef<HTMLFormElement>(null);
   const problem = useSignal("");
-  const { from, to } = range.peek();
+  const understood = useSignal("");
+  // Of the moment in which it was opened: what is typed since stays.
+  const { from, to } = useMemo(() => range.peek(), []);
   useEffect(() => form.current?.querySelector("input")?.focus(), []);
   return (
     <form
@@ -23,6 +29,11 @@ function Custom({ close }: { close: () => void }) {
       aria-label="Custom range"
       onKeyDown={(e) => {
         if (e.key === "Escape") close();
+      }}
+      onInput={(e) => {
+        const data = new FormData(e.currentTarget);
+        const [a, b] = ["from", "to"].map((name) => readClockField(String(data.get(name))));
+        understood.value = a !== undefined && b !== undefined && b > a ? rangeInWords(a, b) : "";
       }}
       onSubmit={(e) => {
         e.preventDefault();
@@ -38,11 +49,11 @@ function Custom({ close }: { close: () => void }) {
     >
       <label>
         From, {zoneName()}
-        <input name="from" type="datetime-local" step="1" required value={clockField(from)} />
+        <input name="from" type="datetime-local" step="1" required defaultValue={clockField(from)} />
       </label>
       <label>
         To
-        <input name="to" type="datetime-local" step="1" required value={clockField(to)} />
+        <input name="to" type="datetime-local" step="1" required defaultValue={clockField(to)} />
       </label>
       <button type="submit" class="btn">
         Show
@@ -50,6 +61,7 @@ function Custom({ close }: { close: () => void }) {
       <button type="button" class="btn" onClick={close}>
         Cancel
       </button>
+      <p class="understood">{understood.value}</p>
       <p role="alert">{problem.value}</p>
     </form>
   );

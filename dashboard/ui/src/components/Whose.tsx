@@ -21,6 +21,8 @@ const NODE = "node:";
 export function WhoseSelect({ label, value, choose, fleet, each }: Props) {
   const list = useId();
   const naming = useSignal(false);
+  /** What is typed and not yet taken: the page is drawn again each second meanwhile. */
+  const typed = useSignal<string | null>(null);
   const groups = useMemo(() => {
     const all = new Set<string>();
     for (const row of fleet?.rows ?? [])
@@ -58,11 +60,15 @@ export function WhoseSelect({ label, value, choose, fleet, each }: Props) {
             list={list}
             aria-label={`${label}: node`}
             placeholder="name of a node"
-            value={ofNode ? value.slice(NODE.length) : ""}
+            value={typed.value ?? (ofNode ? value.slice(NODE.length) : "")}
             autocomplete="off"
             spellcheck={false}
+            onInput={(e) => {
+              typed.value = e.currentTarget.value;
+            }}
             onChange={(e) => {
               const name = e.currentTarget.value.trim();
+              typed.value = null;
               naming.value = name === "";
               if (name !== "") choose(`node:${name}`);
             }}

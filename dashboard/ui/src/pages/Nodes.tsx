@@ -84,11 +84,12 @@ function Header({ column, sort }: { column: Pick<Column, "key" | "label" | "numb
 }
 
 /** Chooses a node for the comparison. */
-function Pick({ id, picked }: { id: string; picked: readonly string[] }) {
+function Pick({ id, picked, tab }: { id: string; picked: readonly string[]; tab: 0 | -1 }) {
   const on = picked.includes(id);
   return (
     <input
       type="checkbox"
+      tabIndex={tab}
       aria-label={`Compare ${id}`}
       title={picked.length >= COMPARED_MAX && !on ? `${COMPARED_MAX} are compared at most` : "Compare"}
       checked={on}
@@ -102,16 +103,19 @@ function Row({
   row,
   columns,
   picked,
+  tab,
 }: {
   row: NodeRow;
   columns: readonly Column[];
   picked: readonly string[];
+  /** One row is a stop of the Tab key; arrows move between rows. */
+  tab: 0 | -1;
 }) {
   return (
-    <tr class={row.state === "reporting" ? "" : "dim"}>
+    <tr class={row.state === "reporting" ? "" : "dim"} data-node={row.id}>
       <th scope="row">
-        <Pick id={row.id} picked={picked} />
-        <a href={nodeHref(row.id)} title={row.id}>
+        <Pick id={row.id} picked={picked} tab={tab} />
+        <a href={nodeHref(row.id)} title={row.id} tabIndex={tab}>
           <bdi>{f.middle(row.id)}</bdi>
         </a>
         {row.simulated && <span class="sample">simulated</span>}
@@ -129,6 +133,21 @@ function Row({
       ))}
     </tr>
   );
+}
+
+const rowOf = (target: EventTarget | null) =>
+  target instanceof HTMLElement ? target.closest<HTMLElement>("tr[data-node]") : null;
+
+/** Up and down lead to the same thing of the next row, Home and End to the first and last one that is drawn. */
+function moveRow(e: KeyboardEvent): boolean {
+  const row = rowOf(e.target);
+  const kind = (e.target as HTMLElement).tagName;
+  const rows = [...(row?.parentElement?.querySelectorAll<HTMLElement>("tr[data-node]") ?? [])];
+  const here = row === null ? -1 : rows.indexOf(row);
+  const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: rows.length - 1 }[e.key];
+  if (here < 0 || to === undefined) return false;
+  rows[to]?.querySelector<HTMLElement>(kind)?.focus();
+  return true;
 }
 
 function Table({ fleet }: { fleet: Fleet }) {
@@ -170,6 +189,11 @@ function Table({ fleet }: { fleet: Fleet }) {
     };
   }, [whole, tall]);
 
+  const first = whole ? 0 : Math.min(range.value.first, Math.max(0, ids.length - 1));
+  const last = whole ? ids.length : Math.min(ids.length, range.value.last);
+  const at = useSignal("");
+  const shownIds = ids.slice(first, last);
+  const stop = shownIds.includes(at.value) ? at.value : (shownIds[0] ?? "");
   // A head stays in sight where the table is not scrolled sideways: one that is would have to scroll by itself.
   const wide = useRef<HTMLElement>(null);
   const fits = useSignal(false);
@@ -184,8 +208,6 @@ function Table({ fleet }: { fleet: Fleet }) {
     look.observe(table);
     return () => look.disconnect();
   }, []);
-  const first = whole ? 0 : Math.min(range.value.first, Math.max(0, ids.length - 1));
-  const last = whole ? ids.length : Math.min(ids.length, range.value.last);
   const columns = useMemo(() => [...COLUMNS, ...fleet.labels.map(columnOf)], [fleet.labels]);
   return (
     <section class="p w12" aria-label="Nodes">
@@ -208,7 +230,8 @@ function Table({ fleet }: { fleet: Fleet }) {
           <span class="mute">{f.plural(fleet.labelsLeftOut, "label")} of few nodes left out</span>
         )}
         <span class="mute hint">
-          Filter with words and limits: zone:b -state:silent cpu &gt; 80% p99&gt;50ms
+          Filter with words and limits: zone:b -state:silent cpu &gt; 80% p99&gt;50ms. Arrow keys move between
+          rows
         </span>
       </p>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
@@ -231,11 +254,22 @@ function Table({ fleet }: { fleet: Fleet }) {
               ))}
             </tr>
           </thead>
-          <tbody ref={body}>
+          <tbody
+            ref={body}
+            onFocusIn={(e) => {
+              const id = rowOf(e.target)?.dataset.node;
+              if (id !== undefined) at.value = id;
+            }}
+            onKeyDown={(e) => {
+              if (moveRow(e)) e.preventDefault();
+            }}
+          >
             {first > 0 && <tr style={{ height: `${first * tall}px` }} />}
-            {ids.slice(first, last).map((id) => {
+            {shownIds.map((id) => {
               const row = byId.get(id);
-              return row ? <Row key={id} row={row} columns={columns} picked={picked} /> : null;
+              return row ? (
+                <Row key={id} row={row} columns={columns} picked={picked} tab={id === stop ? 0 : -1} />
+              ) : null;
             })}
             {last < ids.length && <tr style={{ height: `${(ids.length - last) * tall}px` }} />}
           </tbody>

@@ -38,6 +38,8 @@ function Row({ title, says, children }: RowProps) {
 function Zone() {
   const list = useId();
   const problem = useSignal("");
+  /** What is typed and not yet taken: the page is drawn again each second meanwhile. */
+  const typed = useSignal<string | null>(null);
   const chosen = zone.value.value;
   const known = chosen === "local" || chosen === "UTC";
   const naming = useSignal(!known);
@@ -66,11 +68,15 @@ function Zone() {
             aria-label="Name of the time zone"
             aria-invalid={problem.value !== ""}
             placeholder="Europe/Berlin"
-            value={known ? "" : chosen}
+            value={typed.value ?? (known ? "" : chosen)}
             autocomplete="off"
             spellcheck={false}
+            onInput={(e) => {
+              typed.value = e.currentTarget.value;
+            }}
             onChange={(e) => {
               const name = e.currentTarget.value.trim();
+              if (name === "" || isZone(name)) typed.value = null;
               problem.value =
                 name === "" || isZone(name)
                   ? ""
