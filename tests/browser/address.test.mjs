@@ -63,6 +63,7 @@ test("ticks, typing and opening add no step; a pause, a style and a fill are in 
     await page.locator('[aria-label="Fill by"] button', { hasText: "p99" }).click();
     assert.equal(await steps(page), before);
     await page.locator(".nav a", { hasText: "Nodes" }).click();
+    await page.waitForSelector("table.nodes tbody tr");
     await page.keyboard.press("/");
     await page.keyboard.type("zone:a ");
     await until("what is typed filters", async () => parameter(page, "q"), (text) => text?.startsWith("zone:a"));
