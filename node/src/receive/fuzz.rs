@@ -13,7 +13,7 @@ use starling_proto::{
 
 use crate::uplink::SplitMix;
 
-/// How long each of the seven targets runs in CI: together less than 20 s.
+/// How long each of the six targets runs in CI: together 15 s.
 const TIME: Duration = Duration::from_millis(2_500);
 /// Inputs that were made before and are changed further.
 const POOL: usize = 64;

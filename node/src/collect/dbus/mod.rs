@@ -1,6 +1,6 @@
-//! A client of D-Bus that asks a few questions of the system bus: enough of the protocol (D-Bus specification 0.41) for that,
-//! and nothing of a runtime. A client library of it is larger than all collectors together, and starting `systemctl`
-//! costs ten milliseconds of a processor each time, where a question costs a tenth of one.
+//! A client of D-Bus that asks a few questions of the system bus: enough of the protocol for that,
+//! and nothing of a runtime. A client library (zbus) brings dozens of crates, and `systemctl` costs 4 ms of a
+//! processor before it has asked anything (`systemctl --version`, measured), where a question is a write and two reads.
 //!
 //! Services are never started by being asked: who is not there is not there.
 
