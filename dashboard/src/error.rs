@@ -1,9 +1,8 @@
-//! What a request is answered instead of data: `{"error": {"code", "message", "field"}}`, each with the next step in its
-//! message. The same at every path, JSON or WebSocket.
+//! What a request is answered instead of data: a problem by RFC 9457, each with the next step in its `detail`. The same at every path, JSON or WebSocket.
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -19,7 +18,10 @@ pub(crate) struct GrpcRefusal {
 }
 
 /// Fields of gRPC requests and the parameters that they come from.
-const FIELDS: [(&str, &str); 29] = [
+const FIELDS: [(&str, &str); 32] = [
+    ("box_from_tick", "boxFrom"),
+    ("lower", "lower"),
+    ("upper", "upper"),
     ("node_id", "node"),
     ("scope.node_id", "node"),
     ("group", "group"),
@@ -69,6 +71,9 @@ impl GrpcRefusal {
         Self { field: named.map(|(parameter, _)| parameter), message }
     }
 }
+
+/// The form of an error (RFC 9457).
+const PROBLEM: &str = "application/problem+json";
 
 /// An answer that is not data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,20 +184,34 @@ impl ApiError {
         if self.field == Some(from) { Self { field: Some(to), ..self } } else { self }
     }
 
+    /// The status of an answer that says so.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Why.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    /// What is sent, over HTTP and on a WebSocket.
+    /// What is sent, over HTTP and on a WebSocket: the members of RFC 9457, and under `error` the same as it was called
+    /// before.
     pub(crate) fn to_json(&self) -> Value {
-        json!({ "error": { "code": self.code, "message": self.message, "field": self.field } })
+        json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.message,
+            "code": self.code,
+            "parameter": self.field,
+            "error": { "code": self.code, "message": self.message, "field": self.field },
+        })
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.to_json())).into_response()
+        (self.status, [(header::CONTENT_TYPE, PROBLEM)], Json(self.to_json())).into_response()
     }
 }
 

@@ -220,6 +220,16 @@ impl query_server::Query for QueryService {
         Ok(Response::new(self.over_time.summarize(request).await?))
     }
 
+    async fn differ(&self, request: Request<v1::DifferRequest>) -> Result<Response<v1::Differences>, Status> {
+        self.catch_up.check()?;
+        Ok(Response::new(Box::pin(self.over_time.differ(request)).await?))
+    }
+
+    async fn list_outliers(&self, request: Request<v1::ListOutliersRequest>) -> Result<Response<v1::Outliers>, Status> {
+        self.catch_up.check()?;
+        Ok(Response::new(Box::pin(self.over_time.outliers(request)).await?))
+    }
+
     async fn get_distribution(
         &self,
         request: Request<v1::GetDistributionRequest>,

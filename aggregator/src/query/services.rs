@@ -65,6 +65,12 @@ pub(super) fn is_needed(series: &Series) -> bool {
     series.is(&catalogue::SERVICE_REQUESTS) || series.is(&catalogue::SERVICE_DURATION)
 }
 
+/// Whether requests of a class of status failed: by what the derived count of them leaves out.
+pub(super) fn is_failed(status: &str) -> bool {
+    let whole = catalogue::SERVICE_ERRORS.derivation.map(|is| is.operands()).unwrap_or_default();
+    !whole.iter().flat_map(|of| of.without).any(|(_, fine)| *fine == status)
+}
+
 /// What one route, or several, served in all seconds.
 #[derive(Debug, Default, Clone)]
 struct Served {
@@ -96,12 +102,8 @@ impl Served {
 
     fn answer(&self, route: &str, seconds: u32) -> v1::RouteTraffic {
         let per_second = |n: u128| n as f64 / f64::from(seconds.max(1));
-        let failed = |status: &str| {
-            let whole = catalogue::SERVICE_ERRORS.derivation.map(|is| is.operands()).unwrap_or_default();
-            !whole.iter().flat_map(|of| of.without).any(|(_, fine)| *fine == status)
-        };
         let requests = self.total();
-        let errors = self.requests.iter().filter(|(status, _)| failed(status)).map(|(_, n)| n);
+        let errors = self.requests.iter().filter(|(status, _)| is_failed(status)).map(|(_, n)| n);
         let errors = errors.fold(0u128, |sum, n| sum.saturating_add(*n));
         let by_status = self.requests.iter().filter(|(_, n)| **n > 0);
         v1::RouteTraffic {

@@ -15,7 +15,7 @@ use crate::harness::{Server, now, table, view};
 const T0: u32 = 1_700_000_400;
 
 /// A server whose newest second is the present one.
-async fn served() -> (Script, Scripted, Server, u32) {
+pub(crate) async fn served() -> (Script, Scripted, Server, u32) {
     let (script, newest) = (Script::default(), now());
     script.report(view(newest, 100.0), Some(table(newest, 4)));
     let double = Scripted::start(&script, "a1", 0).await;
@@ -34,6 +34,7 @@ async fn every_question_is_answered_for_cluster_group_and_node() {
         "/api/v1/metrics/heatmap/system.cpu.busy?eachNode=true",
         "/api/v1/metrics/historical?",
         "/api/v1/series?name=g",
+        "/api/v1/differ?lower=20000&range=1h",
     ] {
         for scope in ["", "&group=zone:a", "&node=n0000"] {
             let path = format!("{path}{scope}");
@@ -104,6 +105,39 @@ async fn a_heatmap_has_rising_rows_and_no_data_is_not_none() {
     assert_eq!(values(0), [json!(null), json!(30), json!(30)]);
     assert_eq!(values(2), [json!(null), json!(0), json!(0)]);
     assert_eq!(map["columns"][0]["seconds"], 0);
+}
+
+#[tokio::test]
+async fn a_box_is_asked_about_in_the_units_of_answers() {
+    let (_script, _double, server, _) = served().await;
+    // Columns of a minute: the first one of the box has no data, and the box ends after what is looked at.
+    let path = format!("/api/v1/differ?from={T0}&to={}&boxFrom={}&boxTo={}&lower=30000", T0 + 179, T0 - 60, T0 + 200);
+    let (status, answer) = server.get(&path).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        (&answer["unit"], &answer["box"]["lower"], &answer["box"]["upper"]),
+        (&json!("us"), &json!(30_000), &Value::Null)
+    );
+    assert_eq!((&answer["inside"], &answer["rest"]), (&json!(60), &json!(300)), "{answer}");
+    let row = &answer["rows"][0];
+    assert_eq!((&row["dimension"], &row["value"], &row["lift"]), (&json!("node"), &json!("n0000"), &Value::Null));
+    let of_box = server.get(&format!("{path}&upper=40000")).await.1;
+    assert_eq!(of_box["inside"], 20);
+}
+
+#[tokio::test]
+async fn outliers_are_of_a_cluster_or_group_in_the_units_of_answers() {
+    let (_script, _double, server, _) = served().await;
+    let (status, answer) = server.get("/api/v1/outliers?group=zone:a").await;
+    assert_eq!((status, &answer["unit"], &answer["rows"][0]["p99"]), (200, &json!("us"), &json!(250_000)), "{answer}");
+    assert_eq!(
+        (&answer["rows"][0]["since"], &answer["rows"][0]["distance"]),
+        (&json!("1970-01-01T00:01:00.000Z"), &Value::Null)
+    );
+    for (path, field) in [("node=n0000", "node"), ("to=never", "to"), ("top=999", "top")] {
+        let (status, answer) = server.get(&format!("/api/v1/outliers?{path}")).await;
+        assert_eq!((status, &answer["error"]["field"]), (400, &json!(field)), "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -181,6 +215,12 @@ async fn nonsense_is_refused_at_once_and_names_the_parameter() {
         ("/api/v1/metrics/heatmap/no.such".to_owned(), "metric"),
         ("/api/v1/metrics/historical?metric=no.such".to_owned(), "metric"),
         ("/api/v1/metrics/historical?node=nope".to_owned(), "node"),
+        ("/api/v1/differ?metric=no.such".to_owned(), "metric"),
+        ("/api/v1/differ?lower=slow".to_owned(), "lower"),
+        ("/api/v1/differ?upper=inf".to_owned(), "upper"),
+        ("/api/v1/differ?top=0".to_owned(), "top"),
+        ("/api/v1/differ?boxFrom=yesterday".to_owned(), "boxFrom"),
+        ("/api/v1/differ?boxTo=2001-01-01T00:00:00Z".to_owned(), "boxFrom"),
         ("/api/v1/export".to_owned(), "name"),
         ("/api/v1/export?name=g&format=xlsx".to_owned(), "format"),
     ];

@@ -3272,6 +3272,248 @@ pub struct Distribution {
     #[prost(message, optional, tag = "13")]
     pub from_engine: ::core::option::Option<FromEngine>,
 }
+/// A box: some seconds and a range of values. What is in it is held against the rest: everything else from `from_tick` to
+/// `to_tick`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DifferRequest {
+    /// Whose. Nodes are always told apart; `each_node` changes nothing.
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    /// "latency", "throughput", "errors", or the name of any metric. What is counted follows from its kind, see
+    /// Differences.counted. Empty means "latency".
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Only series that have all of these attributes. With some, nothing is said of services and routes.
+    #[prost(map = "string, string", tag = "3")]
+    pub attributes: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// First second that is looked at, in the box or not. 0: that of the box; without one 59 seconds before the last one.
+    #[prost(uint32, tag = "4")]
+    pub from_tick: u32,
+    /// Last second that is looked at. 0: that of the box; without one the newest settled one.
+    #[prost(uint32, tag = "5")]
+    pub to_tick: u32,
+    /// First second of the box. 0: the first one that is looked at.
+    #[prost(uint32, tag = "6")]
+    pub box_from_tick: u32,
+    /// Last second of the box. 0: the last one that is looked at.
+    #[prost(uint32, tag = "7")]
+    pub box_to_tick: u32,
+    /// Smallest value in the box, in the unit of the metric; of a counter per second, summed over the scope. Absent: no bound. With
+    /// neither bound and a box over all seconds, of a histogram the value that one in a hundred exceeds.
+    #[prost(double, optional, tag = "8")]
+    pub lower: ::core::option::Option<f64>,
+    /// The values in the box are smaller than this. Absent: no bound.
+    #[prost(double, optional, tag = "9")]
+    pub upper: ::core::option::Option<f64>,
+    /// Most rows of the answer, 1 to 200. 0 means 20.
+    #[prost(uint32, tag = "10")]
+    pub top: u32,
+    /// As in QueryRangeRequest.
+    #[prost(bool, tag = "11")]
+    pub strict: bool,
+    /// Unit of the bounds of a metric that is a time: "s", "ms", "us" or "ns". Empty: the metric's own, as of all others.
+    #[prost(string, tag = "12")]
+    pub time_unit: ::prost::alloc::string::String,
+}
+/// What differs in a box.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Differences {
+    /// Those that are over-represented, of what is significant first that which explains most of the box.
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<Overrepresented>,
+    /// Number of what was counted in the box.
+    #[prost(double, optional, tag = "2")]
+    pub inside: ::core::option::Option<f64>,
+    /// Of the rest.
+    #[prost(double, optional, tag = "3")]
+    pub rest: ::core::option::Option<f64>,
+    /// What was counted. "values" of a histogram; "events" of a counter, such as requests; "readings" of a gauge: one for each
+    /// node and step.
+    #[prost(string, tag = "4")]
+    pub counted: ::prost::alloc::string::String,
+    /// Seconds of a step, where steps were held against the bounds: each by its mean. Else 0.
+    #[prost(uint32, tag = "5")]
+    pub step_seconds: u32,
+    /// The bounds that were used, in the unit of the metric: of a histogram those of its buckets. Absent: no bound.
+    #[prost(double, optional, tag = "6")]
+    pub lower: ::core::option::Option<f64>,
+    /// Upper bound, not included.
+    #[prost(double, optional, tag = "7")]
+    pub upper: ::core::option::Option<f64>,
+    /// Unit by UCUM.
+    #[prost(string, tag = "8")]
+    pub unit: ::prost::alloc::string::String,
+    /// Bound of the relative error of a value, in parts per million. Else 0.
+    #[prost(uint32, tag = "9")]
+    pub error_bound_ppm: u32,
+    /// How many nodes, labels, protocols, services and routes were tested: significance is corrected by it.
+    #[prost(uint32, tag = "10")]
+    pub tested: u32,
+    /// The answer in a sentence, for people.
+    #[prost(string, tag = "11")]
+    pub text: ::prost::alloc::string::String,
+    /// The seconds looked at, and how much of them is there.
+    #[prost(message, optional, tag = "12")]
+    pub completeness: ::core::option::Option<RangePoint>,
+    /// First second of the box.
+    #[prost(uint32, tag = "13")]
+    pub box_from_tick: u32,
+    /// Its last one.
+    #[prost(uint32, tag = "14")]
+    pub box_to_tick: u32,
+    /// What could not be had.
+    #[prost(message, repeated, tag = "15")]
+    pub missing: ::prost::alloc::vec::Vec<MissingPart>,
+    /// Name of the aggregator that answered.
+    #[prost(string, tag = "16")]
+    pub answered_by: ::prost::alloc::string::String,
+    /// What came from an engine; absent when nothing did.
+    #[prost(message, optional, tag = "17")]
+    pub from_engine: ::core::option::Option<FromEngine>,
+}
+/// Something that is over-represented in a box.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Overrepresented {
+    /// "node", "label", "attribute", "service" or "route".
+    #[prost(string, tag = "1")]
+    pub dimension: ::prost::alloc::string::String,
+    /// Key of a label or attribute, such as "zone" or "protocol"; of a route the name of its service. Else empty.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The name of the node, the value of the label or attribute, the service, the route.
+    #[prost(string, tag = "3")]
+    pub value: ::prost::alloc::string::String,
+    /// How much of the box is its.
+    #[prost(double, optional, tag = "4")]
+    pub inside: ::core::option::Option<f64>,
+    /// How much of the rest.
+    #[prost(double, optional, tag = "5")]
+    pub rest: ::core::option::Option<f64>,
+    /// Its share of the box, 0 to 1.
+    #[prost(double, optional, tag = "6")]
+    pub share_inside: ::core::option::Option<f64>,
+    /// Its share of the rest, 0 to 1.
+    #[prost(double, optional, tag = "7")]
+    pub share_rest: ::core::option::Option<f64>,
+    /// One divided by the other; absent when it has nothing of the rest.
+    #[prost(double, optional, tag = "8")]
+    pub lift: ::core::option::Option<f64>,
+    /// How much of the box there would not be if its share of the box were that of all.
+    #[prost(double, optional, tag = "9")]
+    pub excess: ::core::option::Option<f64>,
+    /// Decimal logarithm of the probability of such a share of the box or a larger one by chance, corrected for the number of tests
+    /// (hypergeometric, Bonferroni); at most 0. As if what was counted were independent of each other.
+    #[prost(double, optional, tag = "10")]
+    pub log10_p: ::core::option::Option<f64>,
+    /// Whether that is below one in a hundred, of enough values.
+    #[prost(bool, tag = "11")]
+    pub significant: bool,
+}
+/// Which nodes are compared, by what.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListOutliersRequest {
+    /// "label:value", such as "role:db": the nodes that are compared with each other. Empty means all.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// "latency", or the name of any histogram. Empty means "latency".
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Only series that have all of these attributes.
+    #[prost(map = "string, string", tag = "3")]
+    pub attributes: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The minute that ends with this second. 0: the newest settled one.
+    #[prost(uint32, tag = "4")]
+    pub to_tick: u32,
+    /// Most rows of the answer, 1 to 200. 0 means 10.
+    #[prost(uint32, tag = "5")]
+    pub top: u32,
+    /// As in QueryRangeRequest.
+    #[prost(bool, tag = "6")]
+    pub strict: bool,
+}
+/// Nodes beside their peers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Outliers {
+    /// Those that are odd and usually are not first, then those that are odd, then the others; the farthest first.
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<Outlier>,
+    /// Nodes that were compared.
+    #[prost(uint32, tag = "2")]
+    pub nodes: u32,
+    /// Nodes that have too few values to say anything of, and are in no row.
+    #[prost(uint32, tag = "3")]
+    pub nodes_with_few_values: u32,
+    /// Unit by UCUM.
+    #[prost(string, tag = "4")]
+    pub unit: ::prost::alloc::string::String,
+    /// Bound of the relative error of a value, in parts per million.
+    #[prost(uint32, tag = "5")]
+    pub error_bound_ppm: u32,
+    /// The answer in a sentence, for people.
+    #[prost(string, tag = "6")]
+    pub text: ::prost::alloc::string::String,
+    /// The minute, and how much of it is there.
+    #[prost(message, optional, tag = "7")]
+    pub completeness: ::core::option::Option<RangePoint>,
+    /// What could not be had.
+    #[prost(message, repeated, tag = "8")]
+    pub missing: ::prost::alloc::vec::Vec<MissingPart>,
+    /// Name of the aggregator that answered.
+    #[prost(string, tag = "9")]
+    pub answered_by: ::prost::alloc::string::String,
+    /// What came from an engine; absent when nothing did.
+    #[prost(message, optional, tag = "10")]
+    pub from_engine: ::core::option::Option<FromEngine>,
+}
+/// A node beside its peers, which are all others: what is left of the merged histogram without its own.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Outlier {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// Its values of the minute.
+    #[prost(double, optional, tag = "2")]
+    pub values: ::core::option::Option<f64>,
+    /// Their p99, with the interval that their number leaves (95 %).
+    #[prost(message, optional, tag = "3")]
+    pub p99: ::core::option::Option<Quantile>,
+    /// The p99 of its peers.
+    #[prost(double, optional, tag = "4")]
+    pub peers_p99: ::core::option::Option<f64>,
+    /// How many times as large its values are as those of its peers: the geometric mean over all quantiles.
+    #[prost(double, optional, tag = "5")]
+    pub factor: ::core::option::Option<f64>,
+    /// How far apart both are, whatever the direction: the area between both distributions over the natural logarithm of the value.
+    #[prost(double, optional, tag = "6")]
+    pub distance: ::core::option::Option<f64>,
+    /// Its share of values beyond the p99 of its peers, 0 to 1, in the seconds that tell most: of the last 5, 15 or 60.
+    #[prost(double, optional, tag = "7")]
+    pub share_beyond: ::core::option::Option<f64>,
+    /// The same of a time 5 to 15 minutes ago, beyond the same value; absent when there were too few.
+    #[prost(double, optional, tag = "8")]
+    pub usual_share_beyond: ::core::option::Option<f64>,
+    /// Decimal logarithm of the probability of such a share by chance, corrected for the number of tests; at most 0.
+    #[prost(double, optional, tag = "9")]
+    pub log10_p: ::core::option::Option<f64>,
+    /// Whether it has more of them than chance makes, and at least three times as many as its peers.
+    #[prost(bool, tag = "10")]
+    pub odd: bool,
+    /// Odd, and 5 to 15 minutes ago much the same.
+    #[prost(bool, tag = "11")]
+    pub usual: bool,
+    /// Since when it is odd, Unix seconds; absent when it is not.
+    #[prost(uint32, optional, tag = "12")]
+    pub since_tick: ::core::option::Option<u32>,
+    /// Longer than was looked at, which is 5 minutes.
+    #[prost(bool, tag = "13")]
+    pub since_before: bool,
+}
 /// A quantile with its two errors.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Quantile {

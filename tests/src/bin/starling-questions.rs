@@ -8,7 +8,7 @@ use std::{
 
 use clap::Parser;
 use starling_proto::v1::{
-    self, GetDistributionRequest, GetHeatmapRequest, QueryPromqlRequest, QueryRangeRequest, Scope,
+    self, DifferRequest, GetDistributionRequest, GetHeatmapRequest, QueryPromqlRequest, QueryRangeRequest, Scope,
 };
 use starling_service::grpc::query_client::QueryClient;
 use tonic::transport::Channel;
@@ -53,6 +53,7 @@ enum Ours {
     Range(QueryRangeRequest),
     Distribution(GetDistributionRequest),
     Heatmap(GetHeatmapRequest),
+    Differ(DifferRequest),
     Promql,
 }
 
@@ -147,6 +148,14 @@ fn questions(node: &str, newest: u32) -> Vec<Question> {
             step: 0,
         },
         Question {
+            what: "what differs: the slowest hundredth of a minute",
+            ours: Ours::Differ(DifferRequest::default()),
+            // One label of many, without its share, counts or chance.
+            promql: "topk(20, sum by (node) (increase(traffic_duration_seconds_count[1m])))".into(),
+            seconds: 0,
+            step: 0,
+        },
+        Question {
             what: "topk(10, cpu) now",
             ours: Ours::Promql,
             promql: "topk(10, system_cpu_utilization_ratio)".into(),
@@ -207,6 +216,10 @@ async fn ask(client: &mut QueryClient<Channel>, question: &Question, newest: u32
             let whole =
                 answer.columns.iter().filter(|column| column.seconds.is_some_and(|seconds| seconds > 0)).count();
             format!("{} x {whole} cells{}", answer.rows.len(), missing(answer.missing.len()))
+        }
+        Ours::Differ(request) => {
+            let answer = client.differ(request.clone()).await?.into_inner();
+            format!("{} of {} values, {} tested", answer.inside(), answer.inside() + answer.rest(), answer.tested)
         }
         Ours::Promql => {
             let (end_ms, step_ms) = (i64::from(newest) * 1_000, i64::from(question.step) * 1_000);

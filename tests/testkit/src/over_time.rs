@@ -29,6 +29,70 @@ fn known(scope: Option<&v1::Scope>, name: &str) -> Result<(), Status> {
     Ok(())
 }
 
+/// Of the one node the seconds of the box whose value is within the bounds, which are given in micros; the rest is that of two more.
+pub(crate) fn differences(request: &v1::DifferRequest, by: &str) -> Result<v1::Differences, Status> {
+    known(request.scope.as_ref(), &request.name)?;
+    let or = |given: u32, usual: u32| if given == 0 { usual } else { given };
+    let (from, to) = (request.from_tick, request.to_tick);
+    let (first, last) = (or(request.box_from_tick, from), or(request.box_to_tick, to));
+    let within = |value: &f64| {
+        let micros = value * 1e3;
+        request.lower.is_none_or(|lower| micros >= lower) && request.upper.is_none_or(|upper| micros < upper)
+    };
+    let inside = (first..=last).filter_map(value).filter(within).count() as f64;
+    let rest = 3.0 * (from..=to).filter_map(value).count() as f64 - inside;
+    let completeness = steps(from, to, u32::MAX).into_iter().next().map(|(point, _)| point);
+    Ok(v1::Differences {
+        rows: vec![v1::Overrepresented {
+            dimension: "node".to_owned(),
+            value: NODE.to_owned(),
+            inside: Some(inside),
+            significant: inside > 0.0,
+            ..v1::Overrepresented::default()
+        }],
+        inside: Some(inside),
+        rest: Some(rest),
+        counted: "values".to_owned(),
+        lower: request.lower.map(|micros| micros / 1e6),
+        upper: request.upper.map(|micros| micros / 1e6),
+        unit: "s".to_owned(),
+        text: "INVENTED".to_owned(),
+        completeness,
+        box_from_tick: first,
+        box_to_tick: last,
+        answered_by: by.to_owned(),
+        ..v1::Differences::default()
+    })
+}
+
+/// One node that is odd since a second.
+pub(crate) fn outliers(by: &str) -> v1::Outliers {
+    let p99 = v1::Quantile {
+        quantile: Some(0.99),
+        value: Some(0.25),
+        lower: Some(0.2),
+        upper: Some(0.3),
+        ..Default::default()
+    };
+    v1::Outliers {
+        rows: vec![v1::Outlier {
+            node_id: NODE.to_owned(),
+            values: Some(120.0),
+            p99: Some(p99),
+            peers_p99: Some(0.05),
+            factor: Some(4.0),
+            odd: true,
+            since_tick: Some(60),
+            ..v1::Outlier::default()
+        }],
+        nodes: 3,
+        unit: "s".to_owned(),
+        text: "INVENTED".to_owned(),
+        answered_by: by.to_owned(),
+        ..v1::Outliers::default()
+    }
+}
+
 /// The steps of `from..=to`, each with the values that its seconds have.
 fn steps(from: u32, to: u32, step: u32) -> Vec<(v1::RangePoint, Vec<f64>)> {
     let ticks: Vec<u32> = (from..=to).collect();

@@ -367,6 +367,16 @@ impl query_server::Query for QueryEndpoints {
         over_time::heatmap(&request.into_inner(), &self.name).map(Response::new)
     }
 
+    async fn differ(&self, request: Request<v1::DifferRequest>) -> Result<Response<v1::Differences>, Status> {
+        self.alive()?;
+        over_time::differences(&request.into_inner(), &self.name).map(Response::new)
+    }
+
+    async fn list_outliers(&self, _: Request<v1::ListOutliersRequest>) -> Result<Response<v1::Outliers>, Status> {
+        self.alive()?;
+        Ok(Response::new(over_time::outliers(&self.name)))
+    }
+
     async fn summarize(&self, request: Request<v1::SummarizeRequest>) -> Result<Response<v1::Summary>, Status> {
         self.alive()?;
         over_time::summary(&request.into_inner(), &self.name).map(Response::new)

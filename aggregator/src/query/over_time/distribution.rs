@@ -119,7 +119,7 @@ impl Asked {
 
 /// Quantiles with the bound of their bucket and the interval that the number of values leaves: by order statistics, the
 /// values at the ranks nq -+ 1.96 sqrt(nq(1 - q)) (Conover, "Practical Nonparametric Statistics", 3.2).
-fn quantiles(series: &Series, histogram: &Histogram, wanted: &[f64]) -> Vec<v1::Quantile> {
+pub(super) fn quantiles(series: &Series, histogram: &Histogram, wanted: &[f64]) -> Vec<v1::Quantile> {
     if histogram.is_empty() {
         return Vec::new();
     }

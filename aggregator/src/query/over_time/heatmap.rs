@@ -47,13 +47,7 @@ impl Asked {
     /// `INVALID_ARGUMENT` or `OUT_OF_RANGE`, naming the field.
     pub(crate) fn parse(request: v1::GetHeatmapRequest, settled: u32) -> Result<Self, Status> {
         let whose = Whose::parse(request.scope)?;
-        let name = match request.name.as_str() {
-            "" | "latency" => "traffic.duration".to_owned(),
-            "throughput" => "traffic.requests".to_owned(),
-            "errors" => "traffic.errors".to_owned(),
-            _ => request.name,
-        };
-        let wanted = Wanted::parse(name, "", request.attributes, &[])?;
+        let wanted = Wanted::parse(called(request.name), "", request.attributes, &[])?;
         let rows = if request.max_rows == 0 { ROWS_USUAL } else { request.max_rows };
         if !(2..=SIDE_MAX).contains(&rows) {
             return Err(Status::invalid_argument(format!(
@@ -196,6 +190,16 @@ impl Asked {
             rows[row_of(value)].cells[column] += f64::from(seconds);
         }
         rows
+    }
+}
+
+/// The metric that a request calls so.
+pub(super) fn called(name: String) -> String {
+    match name.as_str() {
+        "" | "latency" => "traffic.duration".to_owned(),
+        "throughput" => "traffic.requests".to_owned(),
+        "errors" => "traffic.errors".to_owned(),
+        _ => name,
     }
 }
 

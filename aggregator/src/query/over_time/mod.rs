@@ -2,6 +2,9 @@
 //!
 //! - [`asked`]: whose series and which, checked; [`range`], [`heatmap`], [`summary`], [`distribution`], [`series`]: the request
 //!   of each rpc and its answer;
+//! - [`differ`]: what a box of a heatmap has more of than the rest;
+//! - [`outliers`]: nodes that are slower than their peers;
+//! - [`significance`]: whether a share is larger than chance makes it;
 //! - [`insight`]: rules about what stands out, for which [`standing_out`] reads what they need;
 //! - [`statistic`]: what is read of a series over a step;
 //! - [`work`]: how many questions are worked on, and for how long;
@@ -11,6 +14,7 @@
 //! - [`promql`]: queries in Prometheus's language over the same; [`grown`], [`samples`]: what was found as its samples.
 
 mod asked;
+mod differ;
 mod distribution;
 mod found;
 mod gather;
@@ -18,11 +22,13 @@ mod grown;
 mod heatmap;
 mod insight;
 mod older;
+mod outliers;
 mod promql;
 mod question;
 mod range;
 mod samples;
 mod series;
+mod significance;
 mod standing_out;
 mod statistic;
 mod summary;

@@ -7,10 +7,12 @@
 mod answer;
 mod ask;
 mod charts;
+mod differ;
 mod export;
 mod heatmap;
 mod historical;
 mod metric;
+mod outliers;
 mod requests;
 mod series;
 
@@ -62,6 +64,18 @@ pub(super) fn others() -> Vec<Other> {
             "latency, throughput, errors or any metric by time and value, or by time and node",
             &heatmap::PARAMETERS,
             get(heatmap::answer),
+        ),
+        other(
+            "/api/v1/differ",
+            "which nodes, labels, protocols, services and routes a box of seconds and values has more of than the rest",
+            &differ::PARAMETERS,
+            get(differ::answer),
+        ),
+        other(
+            "/api/v1/outliers",
+            "nodes whose values are beyond those of their peers in the last minute, since when, the oddest first",
+            &outliers::PARAMETERS,
+            get(outliers::answer),
         ),
         other(
             "/api/v1/metrics/historical",

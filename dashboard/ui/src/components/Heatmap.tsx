@@ -1,10 +1,11 @@
 /** Values by time and value: stronger colour is more. One cell can be read exactly, by pointer or by arrow keys. */
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import type { placeOf } from "../lib/box";
 import { font, hatch, prepare } from "../lib/canvas";
 import { onRamp } from "../lib/color";
 import { clock, clockMinute, clockWithin, dayOrMinute } from "../lib/format";
-import { gapsOf, type Heat, moveCell, strength } from "../lib/heat";
+import { gapsOf, type Heat, moveCell, strength, within } from "../lib/heat";
 import { cancel, schedule } from "../lib/scheduler";
 import { timeTicks } from "../lib/ticks";
 import { ramp, theme, token } from "../state/theme";
@@ -30,13 +31,27 @@ interface Props {
   amount: (v: number) => string;
   /** The picture in a sentence. */
   sentence: string;
+  /** For a box that is drawn with the pointer, or with Shift and the arrow keys. */
+  select?: {
+    /** Where it is. */
+    place: ReturnType<typeof placeOf>;
+    choose: (a: Cell, b: Cell) => void;
+    clear: () => void;
+  };
 }
 
-export function Heatmap({ heat, height, axis, bounds, amount, sentence }: Props) {
+interface Cell {
+  row: number;
+  column: number;
+}
+
+export function Heatmap({ heat, height, axis, bounds, amount, sentence, select }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const width = useWidth(host);
-  const at = useSignal<{ row: number; column: number } | null>(null);
+  const at = useSignal<Cell | null>(null);
+  /** Where a box begins that is being drawn. */
+  const anchor = useSignal<Cell | null>(null);
   const byKey = useSignal(false);
 
   const { rows, columns, cells, step, most } = heat;
@@ -105,14 +120,16 @@ export function Heatmap({ heat, height, axis, bounds, amount, sentence }: Props)
     if (host.current) schedule(host.current, () => latest.current());
   });
 
+  /** The cell under the pointer; of a box that is being drawn the nearest one. */
   const cellAt = (e: PointerEvent) => {
     const box = (host.current as HTMLElement).getBoundingClientRect();
     const column = Math.floor(((e.clientX - box.left - LEFT) / plot) * count);
     const row = Math.floor(((box.top + TOP + high - e.clientY) / high) * rows.length);
-    const inside = column >= 0 && column < count && row >= 0 && row < rows.length;
-    return inside ? { row, column } : null;
+    const nearest = { row: within(row, rows.length), column: within(column, count) };
+    const inside = nearest.row === row && nearest.column === column;
+    return inside || anchor.peek() !== null ? nearest : null;
   };
-  const point = (cell: { row: number; column: number } | null) => {
+  const point = (cell: Cell | null) => {
     at.value = cell;
     const tick = cell && columns[cell.column]?.tick;
     hover.value = tick ?? null;
@@ -121,14 +138,20 @@ export function Heatmap({ heat, height, axis, bounds, amount, sentence }: Props)
   const second = cursor.value;
   const cell = at.value && at.value.row < rows.length && at.value.column < count ? at.value : null;
   const words = cell === null ? null : cellWords(heat, cell, bounds, amount);
+  const begun = anchor.value;
+  const drawn =
+    begun && cell && (begun.row !== cell.row || begun.column !== cell.column)
+      ? between(begun, cell, rows.length, count)
+      : (select?.place ?? null);
   const left = cell === null ? 0 : x(cell.column);
   return (
     <div
       class="heat"
+      data-boxes={select ? "" : undefined}
       ref={host}
       style={{ height: `${height}px` }}
       role="img"
-      aria-label={`${sentence}. Arrow keys read single cells`}
+      aria-label={`${sentence}. Arrow keys read single cells${select ? ", with Shift they draw a box" : ""}`}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys read single cells
       tabIndex={0}
       onKeyDown={(e) => {
@@ -136,21 +159,59 @@ export function Heatmap({ heat, height, axis, bounds, amount, sentence }: Props)
           pin(pinned.value === null ? (columns[cell.column]?.tick ?? null) : null);
           return;
         }
+        if (e.key === "Escape" && select?.place) {
+          e.stopPropagation();
+          anchor.value = null;
+          select.clear();
+          return;
+        }
         const start = cell ?? { row: Math.floor(rows.length / 2), column: count - 1 };
         const next = moveCell(start, e.key, { rows: rows.length, columns: count });
         if (next === null) return;
         e.preventDefault();
         byKey.value = true;
-        point(cell === null ? start : next);
+        const to = cell === null ? start : next;
+        point(to);
+        anchor.value = e.shiftKey && select ? (anchor.value ?? start) : null;
+        if (anchor.value) select?.choose(anchor.value, to);
       }}
-      onBlur={() => point(null)}
+      onBlur={() => {
+        anchor.value = null;
+        point(null);
+      }}
+      onPointerDown={(e) => {
+        if (!select || e.button !== 0) return;
+        anchor.value = cellAt(e);
+        host.current?.setPointerCapture(e.pointerId);
+      }}
+      onPointerUp={(e) => {
+        const [a, b] = [anchor.value, cellAt(e)];
+        anchor.value = null;
+        // A click alone reads a cell.
+        if (a && b && (a.row !== b.row || a.column !== b.column)) select?.choose(a, b);
+      }}
+      onPointerCancel={() => {
+        anchor.value = null;
+      }}
       onPointerMove={(e) => {
         byKey.value = false;
         point(cellAt(e));
       }}
-      onPointerLeave={() => point(null)}
+      onPointerLeave={() => {
+        if (anchor.value === null) point(null);
+      }}
     >
       <canvas ref={canvas} />
+      {drawn !== null && (
+        <i
+          class="heat-box"
+          style={{
+            transform: `translate(${LEFT + plot * drawn.left}px, ${TOP + high * (1 - drawn.top)}px)`,
+            width: `${plot * (drawn.right - drawn.left)}px`,
+            height: `${high * (drawn.top - drawn.bottom)}px`,
+          }}
+        />
+      )}
       {second !== null && second >= from && second < to && (
         <i
           class="heat-x"
@@ -191,9 +252,19 @@ export function Heatmap({ heat, height, axis, bounds, amount, sentence }: Props)
   );
 }
 
+/** Two cells and all between them, as parts of the picture. */
+function between(a: Cell, b: Cell, rows: number, columns: number): NonNullable<ReturnType<typeof placeOf>> {
+  return {
+    left: Math.min(a.column, b.column) / columns,
+    right: (Math.max(a.column, b.column) + 1) / columns,
+    bottom: Math.min(a.row, b.row) / rows,
+    top: (Math.max(a.row, b.row) + 1) / rows,
+  };
+}
+
 function cellWords(
   { rows, columns, cells, step }: Heat,
-  { row, column }: { row: number; column: number },
+  { row, column }: Cell,
   bounds: Props["bounds"],
   amount: Props["amount"],
 ): { bounds: string; amount: string; time: string } {

@@ -76,13 +76,15 @@ export function gapsOf({ columns, cells }: Heat): [number, number][] {
   return out;
 }
 
+/** The nearest of `n` places. */
+export const within = (v: number, n: number) => Math.min(n - 1, Math.max(0, v));
+
 /** Where a key leads from a cell; null when it is none of ours. */
 export function moveCell(
   { row, column }: { row: number; column: number },
   key: string,
   { rows, columns }: { rows: number; columns: number },
 ): { row: number; column: number } | null {
-  const within = (v: number, n: number) => Math.min(n - 1, Math.max(0, v));
   switch (key) {
     case "ArrowLeft":
       return { row, column: within(column - 1, columns) };

@@ -5,6 +5,7 @@ import { Verdict } from "../components/Verdict";
 import { CONNECTING, lackText } from "../components/words";
 import { nodesBehind, noted } from "../lib/complete";
 import { everyText } from "../lib/interval";
+import { OutliersPanel } from "../panels/OutliersPanel";
 import { ProtocolsPanel } from "../panels/ProtocolsPanel";
 import { ServicesPanel } from "../panels/ServicesPanel";
 import { TimePanel } from "../panels/TimePanel";
@@ -27,6 +28,7 @@ export function TrafficPage() {
       <PinRow />
       <div class="grid">
         <ServicesPanel />
+        <OutliersPanel />
         <TimePanel
           view={view}
           panel="timeline"

@@ -3,11 +3,13 @@ import { useSignal } from "@preact/signals";
 import { Heatmap } from "../components/Heatmap";
 import { Choice, Panel } from "../components/Panel";
 import { lackBriefly, NO_REQUESTS } from "../components/words";
+import { type Box, boxOf, boxText, parseBox, placeOf } from "../lib/box";
 import { type Held, noted } from "../lib/complete";
 import * as f from "../lib/format";
 import { columnFacts, type Heat, type HeatAnswer, readHeat } from "../lib/heat";
 import { query, setQuery } from "../state/router";
 import { asked } from "../state/timeline";
+import { boxesGoAlong, Differ } from "./Differ";
 import { useAnswer } from "./useAnswer";
 
 /** A column for every six pixels of the panel on a desk; more cannot be told apart. */
@@ -72,6 +74,7 @@ export function HeatmapPanel({ node = "" }: { node?: string }) {
       ? `${f.text(value(lower))} and more`
       : `${f.text(value(lower))} to ${f.text(value(upper))}`;
   const amount = (v: number) => f.plural(v, words.one);
+  const box = parseBox(query.value.get("box"));
   const lacks = answer?.completeness.missing.map(
     (part) => `without ${part.aggregatorId ?? "a part"}: ${part.reason}`,
   );
@@ -90,7 +93,11 @@ export function HeatmapPanel({ node = "" }: { node?: string }) {
           label="Show"
           value={metric}
           options={METRICS}
-          choose={(v) => setQuery("heat", v === "latency" ? null : v)}
+          choose={(v) => {
+            setQuery("heat", v === "latency" ? null : v);
+            // Its values are of another kind.
+            setQuery("box", null);
+          }}
         />
       }
       table={{
@@ -115,6 +122,14 @@ export function HeatmapPanel({ node = "" }: { node?: string }) {
             bounds={bounds}
             amount={amount}
             sentence={sentence(heat, metric, bounds, amount)}
+            select={{
+              place: box && placeOf(heat, box),
+              choose: (a, b) => {
+                const chosen = boxOf(heat, a, b, boxesGoAlong());
+                if (chosen) setQuery("box", boxText(chosen));
+              },
+              clear: () => setQuery("box", null),
+            }}
           />
           <div class="ramp">
             <span>1</span>
@@ -130,11 +145,29 @@ export function HeatmapPanel({ node = "" }: { node?: string }) {
               <i class="sw-hatch" />
               no data
             </span>
+            {box === null && (
+              <span class="k wide-only">Drag a box to see what it has more of than the rest</span>
+            )}
           </div>
         </>
       )}
+      {box !== null && heat !== null && heat.most > 0 && (
+        <Differ
+          metric={metric}
+          node={node}
+          box={box}
+          values={valuesOf(box, value, metric === "latency" ? "of any latency" : "at any rate")}
+        />
+      )}
     </Panel>
   );
+}
+
+/** The values of a box in words. */
+function valuesOf({ lower, upper }: Box, value: (v: number) => f.Quantity, any: string): string {
+  if (lower !== null && upper !== null) return `${f.text(value(lower))} to ${f.text(value(upper))}`;
+  if (lower !== null) return `${f.text(value(lower))} and more`;
+  return upper === null ? any : `below ${f.text(value(upper))}`;
 }
 
 function emptyWords(answer: { completeness: Held } | null, none: string): string {

@@ -19,6 +19,7 @@ import { runnerImport } from "vite";
 import { WebSocketServer } from "ws";
 import { makeAlerts } from "./alerts.mjs";
 import * as data from "./data.mjs";
+import { differencesAnswer, outliersAnswer } from "./differ.mjs";
 import { makePast } from "./past.mjs";
 import { services } from "./services.mjs";
 
@@ -100,6 +101,15 @@ const CONTROLS = {
   },
 };
 
+/** Seconds behind the clock of the newest second. */
+const BEHIND = 2;
+const newest = () => Math.floor(Date.now() / 1_000) - BEHIND;
+const INVENTED = {
+  "/api/v1/services": services,
+  "/api/v1/differ": () => differencesAnswer(newest()),
+  "/api/v1/outliers": () => outliersAnswer(newest()),
+};
+
 const http = createServer(async (request, response) => {
   const url = new URL(request.url ?? "/", "http://feeder");
   const path = url.pathname;
@@ -115,9 +125,10 @@ const http = createServer(async (request, response) => {
     response.end(JSON.stringify(ofAlert[1]));
     return;
   }
-  if (path === "/api/v1/services" && !cut) {
+  const invented = INVENTED[path];
+  if (invented && !cut) {
     response.writeHead(200, { "content-type": "application/json" });
-    response.end(JSON.stringify(services(url.searchParams)));
+    response.end(JSON.stringify(invented(url.searchParams)));
     return;
   }
   if (path.startsWith("/api/")) {

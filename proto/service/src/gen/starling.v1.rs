@@ -2633,6 +2633,55 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "GetDistribution"));
             self.inner.unary(req, path, codec).await
         }
+        /// What differs: which nodes, labels, protocols, services and routes are over-represented in a box of a heatmap, against the
+        /// rest. An empty request: the slowest hundredth of the requests of the last minute.
+        pub async fn differ(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::DifferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Differences>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/starling.v1.Query/Differ");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("starling.v1.Query", "Differ"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Odd one out: nodes whose values are larger than those of their peers, since when, the farthest first. An empty request:
+        /// the latency of the last minute.
+        pub async fn list_outliers(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::ListOutliersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Outliers>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/ListOutliers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "ListOutliers"));
+            self.inner.unary(req, path, codec).await
+        }
         /// PromQL over all series: the cluster's, those of groups and those of nodes.
         pub async fn query_promql(
             &mut self,
@@ -2813,6 +2862,24 @@ pub mod query_server {
             request: tonic::Request<::starling_proto::v1::GetDistributionRequest>,
         ) -> std::result::Result<
             tonic::Response<::starling_proto::v1::Distribution>,
+            tonic::Status,
+        >;
+        /// What differs: which nodes, labels, protocols, services and routes are over-represented in a box of a heatmap, against the
+        /// rest. An empty request: the slowest hundredth of the requests of the last minute.
+        async fn differ(
+            &self,
+            request: tonic::Request<::starling_proto::v1::DifferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Differences>,
+            tonic::Status,
+        >;
+        /// Odd one out: nodes whose values are larger than those of their peers, since when, the farthest first. An empty request:
+        /// the latency of the last minute.
+        async fn list_outliers(
+            &self,
+            request: tonic::Request<::starling_proto::v1::ListOutliersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::Outliers>,
             tonic::Status,
         >;
         /// PromQL over all series: the cluster's, those of groups and those of nodes.
@@ -3470,6 +3537,99 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDistributionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/Differ" => {
+                    #[allow(non_camel_case_types)]
+                    struct DifferSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<::starling_proto::v1::DifferRequest>
+                    for DifferSvc<T> {
+                        type Response = ::starling_proto::v1::Differences;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::starling_proto::v1::DifferRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::differ(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DifferSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/ListOutliers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListOutliersSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::ListOutliersRequest,
+                    > for ListOutliersSvc<T> {
+                        type Response = ::starling_proto::v1::Outliers;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::ListOutliersRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::list_outliers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListOutliersSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
