@@ -17,6 +17,7 @@ mod feed;
 mod http;
 mod hub;
 mod live;
+mod mcp;
 mod metrics;
 mod rest;
 mod service;

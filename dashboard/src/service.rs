@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     feed, http,
     hub::{Link, Source, Standing},
-    live,
+    live, mcp,
     metrics::Metrics,
     rest,
     shared::Shared,
@@ -147,8 +147,9 @@ impl Program for Service {
         let guard = http::Guard::new(http::Hosts::new(&config.allowed_hosts), metrics.clone());
         let sockets =
             live::Sockets::new(config.limits.clients, shared.published(), stop.clone(), meter.clone(), metrics);
+        let endpoints = rest::router(&shared, sockets.clone(), config.target_rps);
         let router = http::router(
-            rest::router(&shared, sockets.clone(), config.target_rps),
+            endpoints.clone().merge(mcp::router(endpoints)),
             live::router(shared, sockets.clone(), config.target_rps),
             beside,
             guard,

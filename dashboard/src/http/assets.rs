@@ -52,12 +52,7 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     if let Some(file) = Page::get(if path.is_empty() { INDEX } else { path }) {
         return answer(path, file, &headers);
     }
-    let wants_page = path.is_empty()
-        || headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
-    if !wants_page || path.starts_with(HASHED) {
+    if !wants_page(&headers) || path.starts_with(HASHED) {
         return ApiError::not_found(format!("{} is not a file of the page", uri.path())).into_response();
     }
     match Page::get(INDEX) {
@@ -69,6 +64,12 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         )
             .into_response(),
     }
+}
+
+/// Whether a request asks for a page, as browsers do.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    let html = |accept: &HeaderValue| accept.to_str().is_ok_and(|accept| accept.contains("text/html"));
+    headers.get_all(header::ACCEPT).iter().any(html)
 }
 
 fn answer(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {

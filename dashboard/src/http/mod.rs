@@ -6,11 +6,13 @@ mod guard;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Version, header},
+    http::{HeaderName, HeaderValue, Uri, Version, header},
     middleware::{Next, from_fn_with_state},
     response::Response,
+    routing::get,
 };
 use starling_service::requests::{Protocol, RequestMeter};
+use tower::ServiceExt as _;
 use tower_http::{
     compression::{
         CompressionLayer,
@@ -19,7 +21,7 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
-use crate::rest::PARQUET;
+use crate::rest::{PARQUET, VERDICT};
 pub(crate) use guard::{Guard, Hosts};
 
 /// What a page of ours may do, and nothing else: no inline script, no other origin, no frame around it. Charts set
@@ -46,6 +48,8 @@ pub(crate) fn router(
 ) -> Router {
     // Parquet is compressed within.
     let wanted = DefaultPredicate::new().and(NotForContentType::const_new(PARQUET));
+    let plain = endpoints.clone();
+    let endpoints = endpoints.route("/", get(|request| at_root(request, plain)));
     let compressed = endpoints.fallback(assets::serve).layer(CompressionLayer::new().compress_when(wanted));
     let mut router = sockets.merge(compressed).layer(from_fn_with_state(guard, guard::check));
     for (name, value) in HEADERS {
@@ -56,6 +60,20 @@ pub(crate) fn router(
         // Probes and scrapers come by address, often of a container, and read nothing that a page could abuse.
         Some(admin) => router.merge(admin),
         None => router,
+    }
+}
+
+/// The page for who asks for one; for a terminal the verdict as plain text.
+async fn at_root(mut request: Request, endpoints: Router) -> Response {
+    if assets::wants_page(request.headers()) {
+        return assets::serve(request.method().clone(), request.uri().clone(), request.headers().clone()).await;
+    }
+    let query = request.uri().query().unwrap_or_default();
+    // What was a query before is one.
+    *request.uri_mut() = format!("{VERDICT}?{query}").parse().unwrap_or_else(|_| Uri::from_static(VERDICT));
+    match endpoints.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }
 

@@ -9,8 +9,10 @@ mod endpoints;
 mod history;
 mod moment;
 mod number;
+mod openapi;
 mod parameters;
 mod period;
+mod plain;
 mod prometheus;
 mod readers;
 mod time;
@@ -49,6 +51,11 @@ use twin::Twins;
 /// Paths the reference names whose data comes with later versions. They say so instead of inventing an answer.
 const LATER: [&str; 2] = ["/api/v1/connections/report", "/api/v1/report"];
 
+/// The description of what there is, for programs.
+const OPENAPI: &str = "/api/v1/openapi.json";
+/// The verdict as plain text.
+pub(crate) const VERDICT: &str = "/api/v1/verdict";
+
 /// What is answered for one second: its path over HTTP, those of its WebSocket twin, and what it is. The request
 /// timeline is followed here; over HTTP it is one of [`history::others`].
 fn seconds() -> [(Option<&'static str>, &'static [&'static str], Endpoint); 9] {
@@ -86,7 +93,7 @@ struct Changed {
 }
 
 /// The other endpoints over HTTP.
-fn others() -> [Other; 4] {
+fn others() -> [Other; 5] {
     [
         Other {
             path: "/api/v1/nodes",
@@ -105,6 +112,12 @@ fn others() -> [Other; 4] {
             about: "requests, errors and latency by service and route, the busiest first",
             parameters: endpoints::SERVICE_PARAMETERS.to_vec(),
             answer: get(services),
+        },
+        Other {
+            path: VERDICT,
+            about: "the verdict and what stands behind it as plain text; / is the same for who does not ask for a page",
+            parameters: SCOPE.to_vec(),
+            answer: get(plain::answer),
         },
         Other {
             path: "/api/v1/cluster",
@@ -165,7 +178,8 @@ type Answer = Result<Json<Value>, ApiError>;
 pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<f64>) -> Router {
     let index = index();
     let of_either = |path| (path, index.clone());
-    let mut api = Router::new();
+    let described = openapi();
+    let mut api = Router::new().route(OPENAPI, get(async || Json(described)));
     for (path, index) in [of_either("/api/v1"), of_either("/api/v1/")] {
         api = api.route(path, get(async || Json(index)));
     }
@@ -223,6 +237,27 @@ async fn later(OriginalUri(uri): OriginalUri) -> ApiError {
     ApiError::not_in_this_version(uri.path())
 }
 
+/// The same for programs.
+fn openapi() -> Value {
+    let of_a_second = seconds();
+    let of =
+        |path, about, parameters| openapi::Operation { method: "get".to_owned(), path, about, parameters, body: None };
+    let over_http =
+        of_a_second.iter().filter_map(|(path, _, endpoint)| Some(of((*path)?, endpoint.about(), SCOPE.to_vec())));
+    let others: Vec<_> = others().into_iter().chain(history::others()).chain(alerts::others()).collect();
+    let others = others.iter().map(|is| of(is.path, is.about, is.parameters.clone()));
+    let changes = alerts::changes();
+    let changes = changes.iter().map(|is| openapi::Operation {
+        method: is.method.to_ascii_lowercase(),
+        path: is.path,
+        about: is.about,
+        parameters: if is.method == "DELETE" { vec![alerts::WHO] } else { Vec::new() },
+        body: Some(is.body).filter(|body| !body.is_empty()),
+    });
+    let operations: Vec<_> = over_http.chain(others).chain(changes).collect();
+    openapi::document(&operations, &endpoints::parameters(&history::metrics()), &[VERDICT])
+}
+
 /// The list of what there is.
 fn index() -> Value {
     let listed = |path: &str, about: &str, parameters: &[&str]| json!({ "path": path, "about": about, "parameters": parameters });
@@ -252,6 +287,7 @@ fn index() -> Value {
             .collect::<Vec<_>>(),
         "webSockets": sockets.collect::<Vec<_>>(),
         "later": LATER,
+        "openapi": OPENAPI,
     })
 }
 

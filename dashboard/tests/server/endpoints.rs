@@ -275,6 +275,53 @@ async fn the_page_has_its_headers() {
 }
 
 #[tokio::test]
+async fn the_api_describes_itself_and_its_errors_are_problems() {
+    let (_script, _double, server, _) = served().await;
+    let (status, described) = server.get("/api/v1/openapi.json").await;
+    assert_eq!((status, &described["openapi"]), (200, &"3.1.0".into()), "{described}");
+    let (_, index) = server.get("/api/v1").await;
+    for endpoint in index["endpoints"].as_array().unwrap() {
+        let path = endpoint["path"].as_str().unwrap();
+        let parameters = described["paths"][path]["get"]["parameters"].as_array().unwrap_or_else(|| panic!("{path}"));
+        let described = parameters.iter().filter(|is| is["in"] == "query");
+        for (name, parameter) in endpoint["parameters"].as_array().unwrap().iter().zip(described) {
+            assert_eq!(name, &parameter["name"], "{path}");
+            assert_ne!(parameter["description"], "see /api/v1", "{path} takes {name}, which nobody explains");
+        }
+    }
+    let response = reqwest::get(format!("http://{}/api/v1/differ?lower=slow", server.address)).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(
+        (&problem["status"], &problem["title"], &problem["parameter"]),
+        (&400.into(), &"Bad Request".into(), &"lower".into())
+    );
+    assert!(problem["detail"].as_str().unwrap().starts_with("\"slow\" is no number"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_terminal_gets_the_verdict_where_a_browser_gets_the_page() {
+    let (_script, _double, server, _) = served().await;
+    let (plain, at) = (|path: &str| reqwest::get(format!("http://{}{path}", server.address)), "/api/v1/verdict");
+    server.get_until("/api/v1/system/metrics", |answer| answer["verdict"]["word"] != "").await;
+    let response = plain("/").await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (200, &"text/plain; charset=utf-8".parse().unwrap())
+    );
+    assert!(response.headers()["vary"].to_str().unwrap().contains("accept"));
+    let text = response.text().await.unwrap();
+    assert!(text.lines().any(|line| line.starts_with("requests  100.0/s")), "{text}");
+    assert!(plain(at).await.unwrap().text().await.unwrap().contains("requests  100.0/s"));
+    let of_node = plain(&format!("{at}?node=n0000")).await.unwrap();
+    assert_eq!(of_node.status(), 200, "{}", of_node.text().await.unwrap());
+    let unknown = plain("/?node=n0000&color=red").await.unwrap();
+    assert_eq!(unknown.status(), 400);
+    let why = unknown.text().await.unwrap();
+    assert!(why.contains("color") && why.ends_with('\n') && !why.starts_with('{'), "{why}");
+}
+
+#[tokio::test]
 async fn metrics_are_served_beside_the_page() {
     let (_script, _double, server, _) = served().await;
     let text = reqwest::get(format!("http://{}/metrics", server.address)).await.unwrap().text().await.unwrap();

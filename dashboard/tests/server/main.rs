@@ -10,6 +10,7 @@ mod failover;
 mod harness;
 mod history;
 mod live;
+mod mcp;
 mod numbers;
 mod prometheus;
 mod slow;

@@ -47,7 +47,7 @@ const EPISODES: [&str; 6] = ["rule", "subject", "from", "to", "limit", "page"];
 /// Most episodes of an answer.
 const LIMIT_MAX: u32 = 10_000;
 /// Who did it, behind the `?` of a DELETE.
-const WHO: &str = "who";
+pub(super) const WHO: &str = "who";
 
 /// What is read.
 pub(super) fn others() -> Vec<Other> {
