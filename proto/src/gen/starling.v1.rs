@@ -3504,13 +3504,13 @@ pub struct Outlier {
     /// Whether it has more of them than chance makes, and at least three times as many as its peers.
     #[prost(bool, tag = "10")]
     pub odd: bool,
-    /// Odd, and 5 to 15 minutes ago much the same.
+    /// Odd, and 5 to 15 minutes ago much the same, or ever since it is known.
     #[prost(bool, tag = "11")]
     pub usual: bool,
     /// Since when it is odd, Unix seconds; absent when it is not.
     #[prost(uint32, optional, tag = "12")]
     pub since_tick: ::core::option::Option<u32>,
-    /// Longer than was looked at, which is 5 minutes.
+    /// Longer than was looked at, which is 5 minutes, or than it is known.
     #[prost(bool, tag = "13")]
     pub since_before: bool,
 }

@@ -110,6 +110,10 @@ pub(super) fn beside(nodes: &[Node], windows: &[usize]) -> Result<(Vec<Beside>, 
         let enough = node.usual.as_deref().filter(|usual| usual.count() >= VALUES_MIN);
         let usual_share = enough.map(|usual| share_of(usual, border));
         let (ln_factor, distance) = apart(window, &peers);
+        let since = odd.then(|| since(&node.steps, border, share));
+        let known = node.steps.iter().position(|step| step.as_deref().is_some_and(|step| !step.is_empty()));
+        // One that was never otherwise, as far as it is known, is nothing new.
+        let always = usual_share.is_none() && since.zip(known).is_some_and(|((step, _), known)| step <= known);
         found.push(Beside {
             at,
             own: window.clone(),
@@ -120,8 +124,8 @@ pub(super) fn beside(nodes: &[Node], windows: &[usize]) -> Result<(Vec<Beside>, 
             usual_share,
             log10_p,
             odd,
-            usual: odd && usual_share.is_some_and(|usual| usual >= USUAL_PART * share),
-            since: odd.then(|| since(&node.steps, border, share)),
+            usual: odd && (always || usual_share.is_some_and(|usual| usual >= USUAL_PART * share)),
+            since: since.map(|(step, before)| (step, before || always)),
         });
     }
     found.sort_by(|a, b| a.rank().partial_cmp(&b.rank()).unwrap_or(std::cmp::Ordering::Equal));
@@ -269,6 +273,21 @@ mod tests {
         assert_eq!(of(&found[1]), ("n4".into(), true, true, (0, true)));
         assert!(!found[2].odd);
         assert!((found[0].ln_factor.exp() - 3.0).abs() < 0.2, "{}", found[0].ln_factor.exp());
+    }
+
+    #[test]
+    fn what_was_never_otherwise_is_nothing_new() {
+        let mut nodes = fleet(4, 50, 100, |n, _| if n == 4 { 3.0 } else { 1.0 });
+        for node in &mut nodes {
+            node.usual = None;
+            node.steps[..40].fill(None);
+        }
+        let (found, _) = beside(&nodes, &WINDOWS).unwrap();
+        let first = &found[0];
+        assert_eq!(
+            (nodes[first.at].id.as_str(), first.odd, first.usual, first.since),
+            ("n4", true, true, Some((40, true)))
+        );
     }
 
     #[test]
