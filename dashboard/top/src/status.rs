@@ -146,7 +146,14 @@ fn time(tick: u32) -> Timestamp {
 /// that came while we looked, so that what has stopped is not taken for healthy.
 pub async fn look(source: &mut Source, within: Duration) -> Status {
     let (mut seen, until) = (Seen::default(), Instant::now() + within);
-    while let Ok(Arrival::Message(body)) = timeout_at(until, source.next()).await {
+    while let Ok(arrival) = timeout_at(until, source.next()).await {
+        let body = match arrival {
+            Arrival::Message(body) => *body,
+            Arrival::Lost(why) => {
+                seen.lost = Some(format!("the dashboard is not reached ({why})"));
+                continue;
+            }
+        };
         if matches!(body, Body::Hello(_)) {
             source.send(subscribe(AGGREGATORS, View::Aggregators, "", 0));
             source.send(subscribe(HOSTS, View::Hosts, "", 0));
@@ -164,7 +171,7 @@ pub async fn look(source: &mut Source, within: Duration) -> Status {
 struct Seen {
     /// The aggregator that is followed; empty for none.
     answered_by: String,
-    /// Why there is none.
+    /// Why there is none, in words.
     lost: Option<String>,
     /// The table of nodes is part of the verdict.
     hosts: bool,
@@ -198,7 +205,7 @@ impl Seen {
             Some(Of::Overview(overview)) => self.newest = Some(overview),
             Some(Of::Hosts(hosts)) => self.hosts |= hosts.completeness.is_some(),
             Some(Of::Aggregators(seen)) => {
-                self.lost = seen.connected_to.is_empty().then_some(seen.reason);
+                self.lost = seen.connected_to.is_empty().then(|| format!("no aggregator is reached ({})", seen.reason));
                 self.answered_by = seen.connected_to;
             }
             Some(Of::Node(_)) | None => {}
@@ -230,7 +237,7 @@ impl Seen {
         let newest = self.newest.clone().unwrap_or_default();
         let since = newest.completeness.as_ref().map_or(0, |is| is.tick);
         let why = match (&self.lost, since) {
-            (Some(why), _) => format!("no aggregator is reached ({why})."),
+            (Some(why), _) => format!("{why}."),
             (None, 0) => format!("no second came within {waited} s."),
             (None, tick) => {
                 format!("no new second came within {waited} s; the last is of {}.", time(tick).strftime("%H:%M:%S UTC"))
