@@ -29,6 +29,7 @@ mod scrape;
 mod secured;
 pub mod sink;
 pub mod swarm;
+mod terminal;
 
 pub use cluster::Cluster;
 pub use cost::Cost;
@@ -42,3 +43,4 @@ pub use python::{Serving, python};
 pub use scrape::{Scrape, http_get};
 pub use secured::Secured;
 pub use starling_testkit::{LIMIT, eventually};
+pub use terminal::Terminal;

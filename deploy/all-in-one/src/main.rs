@@ -3,6 +3,7 @@
 //! `starling node`: who may join a cluster, and who has. `starling gossip`: the keys of gossip of one. `starling ledger`: whether
 //! every second is whole and the same everywhere. `starling aggregator`: which aggregators contradict each other, and whose
 //! word counts no more. `starling doctor`: what is wrong here, and what to do. `starling status`: whether all is well, for scripts.
+//! `starling top`: the page in a terminal.
 
 mod aggregator;
 mod asked;
@@ -14,6 +15,7 @@ mod node;
 mod rules;
 mod status;
 mod token;
+mod top;
 mod unread;
 mod watched;
 
@@ -31,7 +33,7 @@ use starling_store_tools::StoreArgs;
 
 use crate::{
     aggregator::AggregatorArgs, ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, ledger::LedgerArgs, node::NodeArgs,
-    rules::RulesArgs, status::StatusArgs, token::TokenArgs,
+    rules::RulesArgs, status::StatusArgs, token::TokenArgs, top::TopArgs,
 };
 
 /// As in the aggregator's own binary.
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Some(("ledger", matches)) => of(matches, LedgerArgs::run),
         Some(("doctor", matches)) => of(matches, DoctorArgs::run),
         Some(("status", matches)) => of(matches, StatusArgs::run),
+        Some(("top", matches)) => of(matches, TopArgs::run),
         Some(("completions" | "man", _)) => match TextCommand::from_arg_matches(&matches) {
             Ok(text) => match text.run(command()) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -98,6 +101,7 @@ fn command() -> Command {
         .subcommand(AggregatorArgs::augment_args(Command::new("aggregator")))
         .subcommand(LedgerArgs::augment_args(Command::new("ledger")))
         .subcommand(DoctorArgs::augment_args(Command::new("doctor")))
-        .subcommand(StatusArgs::augment_args(Command::new("status")));
+        .subcommand(StatusArgs::augment_args(Command::new("status")))
+        .subcommand(TopArgs::augment_args(Command::new("top")));
     TextCommand::augment_subcommands(command)
 }

@@ -27,6 +27,9 @@ pub(crate) struct Watched {
     /// Folder of an operator's certificate.pem, key.pem and ca.pem, when they speak TLS
     #[arg(long, value_name = "FOLDER", env = "STARLING_TLS")]
     tls: Option<PathBuf>,
+    /// A dashboard server instead, for where no aggregator can be reached: "http://host:port", https for TLS, with a prefix if it has one
+    #[arg(long, value_name = "URL", env = "STARLING_DASHBOARD", conflicts_with = "tls")]
+    dashboard: Option<String>,
 }
 
 impl Watched {
@@ -35,6 +38,9 @@ impl Watched {
     /// # Errors
     /// Which flag is wrong, and how.
     pub(crate) fn follow(&self) -> Result<Source, String> {
+        if let Some(dashboard) = &self.dashboard {
+            return Source::dashboard(dashboard).map_err(|error| format!("--dashboard: {error}"));
+        }
         if self.aggregator.len() > ADDRESSES_MAX {
             return Err(format!(
                 "--aggregator: {} addresses; wanted are at most {ADDRESSES_MAX}",
