@@ -235,7 +235,7 @@ fn without_a_terminal_it_says_so() {
 async fn a_panic_is_read_on_a_terminal_that_is_as_it_was() {
     let own = std::env::current_exe().unwrap();
     let arguments = ["--ignored", "--exact", "child_that_panics", "--nocapture"];
-    let mut screen = Terminal::start(&own, &arguments, &[], (80, 24));
+    let mut screen = Terminal::start(&own, &arguments, &[("RUST_BACKTRACE", "0")], (80, 24));
     assert!(screen.ended().await.is_some_and(|code| code != 0));
     screen.is_restored().await;
     screen.shows(&["a planted panic"]).await;
