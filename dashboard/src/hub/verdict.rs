@@ -2,7 +2,7 @@
 //!
 //! | word | when |
 //! |---|---|
-//! | No data | no node is expected, or the node asked for is silent or stopped |
+//! | No data | no node is expected and no alert is open, or the node asked for is silent or stopped |
 //! | Degraded | an alert of warning or worse is open, or two machines have one name |
 //! | Partial | nodes are silent, missing in this second, or cannot read their host, or limits are not judged |
 //! | Healthy | none of these |
@@ -42,7 +42,9 @@ pub(crate) fn of_cluster(
     let rows: Vec<_> = fleet.hosts().iter().filter(|row| member(row)).collect();
     let expected = completeness.map_or(0, |is| is.nodes_expected());
     let reporting = completeness.map_or(0, |is| is.nodes_reporting());
-    if expected == 0 && reporting == 0 {
+    // Alerts outlive the nodes they are about: one that is gone is no silence.
+    let is_told = || alerts.open().any(|alert| severity(alert) >= v1::AlertSeverity::Warning);
+    if expected == 0 && reporting == 0 && !is_told() {
         return Draft::default().no_data(live::Severity::Info, "no node has reported in the last 15 minutes.");
     }
     let mut draft = Draft::default();
@@ -360,6 +362,15 @@ mod tests {
         let verdict = judge(&[row("a", Reporting), row("b", Reporting)], 2, &[]);
         assert_eq!((verdict.word.as_str(), verdict.severity()), ("Healthy", live::Severity::Ok));
         assert_eq!(text(&verdict), "all 2 nodes report, nothing is beyond its limit.");
+    }
+
+    #[test]
+    fn a_node_that_is_gone_for_good_is_no_silence() {
+        let gone = alert("1", "node-gone", "a", Error);
+        let verdict = judge(&[], 0, &[gone]);
+        assert_eq!((verdict.word.as_str(), verdict.severity()), ("Degraded", live::Severity::Error));
+        assert_eq!(judge(&[], 0, &[alert("1", "new-node", "a", Info)]).word, "No data");
+        assert_eq!(judge(&[], 0, &[]).word, "No data");
     }
 
     #[test]
