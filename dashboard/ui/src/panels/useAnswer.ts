@@ -1,7 +1,8 @@
 /** An answer of the JSON endpoints, read again when the question changes. */
 import { type Signal, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { ask, problemOf } from "../api/ask";
+import { refreshEvery } from "../lib/refresh";
 import { beat } from "../state/page";
 
 type Parameters = Record<string, string | number | undefined>;
@@ -16,7 +17,7 @@ interface Read<T> {
 }
 
 interface When {
-  /** Asked again after so many seconds. */
+  /** Asked again after so many seconds, or more when an answer takes long. */
   every?: number | undefined;
   /** Asked again at once when this changes. */
   changes?: number;
@@ -33,14 +34,22 @@ export function useAnswer<T>(
   const state: Signal<Read<T> & { subject: string }> = useSignal(nothing);
   const key = JSON.stringify([path, parameters]);
   const failed = state.value.problem !== null;
+  // How long the last answer took, milliseconds; when it was asked last, in beats, and how often.
+  const took = useRef(0);
+  const asked = useRef({ at: 0, times: 0 });
+  const period = failed ? AGAIN_AFTER : every === undefined ? undefined : refreshEvery(every, took.current);
   // Else the beat does not matter.
-  const period = failed ? AGAIN_AFTER : every;
-  const attempt = period === undefined ? 0 : Math.floor(beat.value / period);
+  if (period !== undefined && beat.value - asked.current.at >= period) {
+    asked.current = { at: beat.value, times: asked.current.times + 1 };
+  }
+  const attempt = asked.current.times;
   // The key holds path and parameters.
   useEffect(() => {
     const mine = new AbortController();
+    const began = performance.now();
     ask<T>(path, parameters, mine.signal).then(
       (answer) => {
+        took.current = performance.now() - began;
         state.value = { subject, answer, problem: null };
       },
       (error) => {
