@@ -3495,7 +3495,7 @@ pub struct Outlier {
     /// Its share of values beyond the p99 of its peers, 0 to 1, in the seconds that tell most: of the last 5, 15 or 60.
     #[prost(double, optional, tag = "7")]
     pub share_beyond: ::core::option::Option<f64>,
-    /// The same of a time 5 to 15 minutes ago, beyond the same value; absent when there were too few.
+    /// The same of the minute that began 15 minutes before, beyond the same value; absent when there were too few.
     #[prost(double, optional, tag = "8")]
     pub usual_share_beyond: ::core::option::Option<f64>,
     /// Decimal logarithm of the probability of such a share by chance, corrected for the number of tests; at most 0.
@@ -3504,13 +3504,13 @@ pub struct Outlier {
     /// Whether it has more of them than chance makes, and at least three times as many as its peers.
     #[prost(bool, tag = "10")]
     pub odd: bool,
-    /// Odd, and 5 to 15 minutes ago much the same, or ever since it is known.
+    /// Odd, and a quarter of an hour ago much the same, or ever since it is known.
     #[prost(bool, tag = "11")]
     pub usual: bool,
     /// Since when it is odd, Unix seconds; absent when it is not.
     #[prost(uint32, optional, tag = "12")]
     pub since_tick: ::core::option::Option<u32>,
-    /// Longer than was looked at, which is 5 minutes, or than it is known.
+    /// Longer than was looked at, which is 3 minutes, or than it is known.
     #[prost(bool, tag = "13")]
     pub since_before: bool,
 }

@@ -26,8 +26,8 @@ const ROWS_MAX: u32 = 200;
 const ROWS_USUAL: u32 = 10;
 /// Seconds of a step: what is new is to be named in so many.
 const STEP: u32 = 5;
-/// Steps that are looked at for when it began: 5 minutes.
-const STEPS: u32 = 60;
+/// Steps that are looked at for when it began: 3 minutes.
+const STEPS: u32 = 36;
 /// Lengths in steps of what is held against the peers: 5, 15, 60 s.
 const WINDOWS: [usize; 3] = [1, 3, 12];
 /// Seconds that are shown.
@@ -73,10 +73,11 @@ impl Asked {
         Span { from: first, to: self.to, step: STEP }
     }
 
-    /// What was usual: 5 to 15 minutes before.
+    /// What was usual: the oldest minute of those that are in memory, a quarter of an hour before. What is read costs by the
+    /// second, so that it is one minute and not all.
     fn before(&self) -> Span {
-        let to = self.steps().from.saturating_sub(1);
-        Span::one(self.to.saturating_sub(LIVE_WINDOW - 1).min(to), to)
+        let from = self.to.saturating_sub(LIVE_WINDOW - 1);
+        Span::one(from, from.saturating_add(WINDOW - 1).min(self.to))
     }
 
     fn answer(&self, steps: &Found, before: &Found) -> Result<v1::Outliers, Status> {
@@ -227,9 +228,9 @@ mod tests {
         let asked = parse(|_| {}).unwrap();
         assert_eq!(
             (asked.to, asked.steps(), asked.steps().points()),
-            (10_002, Span { from: 9_705, to: 10_002, step: 5 }, 60)
+            (10_002, Span { from: 9_825, to: 10_002, step: 5 }, 36)
         );
-        assert_eq!(asked.before(), Span::one(9_103, 9_704));
+        assert_eq!(asked.before(), Span::one(9_103, 9_162));
         assert!(parse(|r| r.top = 300).unwrap_err().message().starts_with("top: 300"));
         assert!(parse(|r| r.to_tick = 90_000).unwrap_err().message().starts_with("to_tick: "));
         assert!(parse(|r| r.group = "x".into()).unwrap_err().message().starts_with("group: "));
@@ -256,7 +257,7 @@ mod tests {
             }
             found
         };
-        let answer = asked.answer(&found(asked.steps(), 50), &found(asked.before(), 1)).unwrap();
+        let answer = asked.answer(&found(asked.steps(), 26), &found(asked.before(), 1)).unwrap();
         let first = &answer.rows[0];
         assert_eq!((first.node_id.as_str(), first.odd, first.usual, first.values()), ("web-2", true, false, 1_200.0));
         assert_eq!((first.since_tick(), first.since_before), (9_955, false));
