@@ -153,6 +153,7 @@ for (const look of LOOKS) {
     on("/", async (page) => {
       if (look.width === PHONE.width) await page.locator('[aria-label="Find"]').click();
       else await page.keyboard.press("/");
+      await page.waitForFunction(() => document.activeElement?.id === "find");
       await page.keyboard.type("r01-0");
       await until("nodes", () => options(page), (all) => all.length >= 5 && all.every((is) => is.startsWith("node-r01-0")));
       assert.deepEqual(await violations(page), []);

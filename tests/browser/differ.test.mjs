@@ -42,15 +42,26 @@ async function send(service, start, seconds) {
   assert.equal(answer.status, 200, await answer.text());
 }
 
-before(async () => {
-  [starling, browser] = await Promise.all([startRestartable(), startBrowser()]);
+/** Goes on for as long as the tests do: a box that goes along with time is to hold something. */
+let sending = true;
+let sent = 0;
+async function sendEachSecond() {
   const start = Date.now();
-  for (let second = 0; second <= SECONDS; second++) {
-    await Promise.all(Object.keys(SERVICES).map((service) => send(service, start, second)));
+  for (; sending; sent++) {
+    await Promise.all(Object.keys(SERVICES).map((service) => send(service, start, sent)));
     await new Promise((done) => setTimeout(done, 1_000));
   }
+}
+let sender;
+
+before(async () => {
+  [starling, browser] = await Promise.all([startRestartable(), startBrowser()]);
+  sender = sendEachSecond();
+  await until("enough was sent", async () => sent, (seconds) => seconds > SECONDS, 120_000);
 });
 after(async () => {
+  sending = false;
+  await sender;
   await browser?.close();
   await starling?.stop();
 });
@@ -70,15 +81,19 @@ async function lookAtHeat(page) {
   await page.waitForSelector(HEAT);
 }
 
-/** Draws a box over the upper part of the heatmap, which holds the slow requests. */
+/** Draws a box over the upper part of the heatmap, which holds the slow requests; again when the page moved under it. */
 async function drag(page) {
-  const { x, y, width, height } = await page.locator(HEAT).boundingBox();
-  await page.mouse.move(x + width * 0.4, y + height * 0.3);
-  await page.mouse.down();
-  await page.mouse.move(x + width * 0.7, y + height * 0.1, { steps: 5 });
-  // Beyond the corner: the box ends at the border.
-  await page.mouse.move(x + width + 30, y - 10, { steps: 5 });
-  await page.mouse.up();
+  for (let tries = 0; tries < 5 && (await page.locator(".differ").count()) === 0; tries++) {
+    await lookAtHeat(page);
+    const { x, y, width, height } = await page.locator(HEAT).boundingBox();
+    await page.mouse.move(x + width * 0.4, y + height * 0.3);
+    await page.mouse.down();
+    await page.mouse.move(x + width * 0.7, y + height * 0.1, { steps: 5 });
+    // Beyond the corner: the box ends at the border.
+    await page.mouse.move(x + width + 30, y - 10, { steps: 5 });
+    await page.mouse.up();
+    await page.waitForSelector(".differ", { timeout: 2_000 }).catch(() => null);
+  }
 }
 
 for (const look of LOOKS) {
