@@ -3,16 +3,16 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { type ExploreChart, ExploreView } from "../api/explore";
 import { ChartPanel } from "../components/ChartPanel";
-import { Combobox } from "../components/Combobox";
 import { Panel } from "../components/Panel";
 import { PinRow } from "../components/PinRow";
+import { SeriesCombobox } from "../components/SeriesCombobox";
 import { Shell } from "../components/Shell";
 import { WhoseSelect } from "../components/Whose";
 import { lackText } from "../components/words";
 import { csv } from "../lib/csv";
 import { LINES_MAX, type Line, readLines, type Whose, type Written, writeLine } from "../lib/explore";
 import * as f from "../lib/format";
-import { byName, type ListedSeries, matching } from "../lib/listed";
+import { byName, type ListedSeries } from "../lib/listed";
 import { save } from "../lib/save";
 import { SCALES, type Scale } from "../panels/table";
 import { useAnswer } from "../panels/useAnswer";
@@ -22,8 +22,6 @@ import { asked, range } from "../state/timeline";
 import { LineRow } from "./ExploreLines";
 import { useHosts } from "./hooks";
 
-/** Names that are offered at once. */
-const OFFERED_MAX = 12;
 /** The list of series is read again so seldom, seconds. */
 const LIST_EVERY = 60;
 /** A question that failed is asked again after so many seconds. */
@@ -71,7 +69,6 @@ export function ExplorePage() {
   });
 
   const whose = useSignal<Whose>("");
-  const text = useSignal("");
   const someNode =
     whose.value === "each" ? fleet?.rows.find((row) => row.state === "reporting")?.id : undefined;
   const [scope, name] = [whose.value.split(":", 1)[0], whose.value.slice(whose.value.indexOf(":") + 1)];
@@ -82,7 +79,6 @@ export function ExplorePage() {
     { every: LIST_EVERY },
   );
   const names = useMemo(() => byName(answer?.series ?? []), [answer]);
-  const found = matching(names, text.value);
   const full = lines.length >= LINES_MAX;
 
   const show = (next: readonly string[]) => navigateHereAll("s", next);
@@ -116,35 +112,14 @@ export function ExplorePage() {
           }
         >
           <div class="explore-add">
-            <Combobox
+            <SeriesCombobox
               label="Add a series by name, unit or attribute"
               placeholder="Add a series: name, unit or attribute"
-              value={text.value}
-              input={(next) => {
-                text.value = next;
-              }}
-              eager
-              options={found.slice(0, OFFERED_MAX).map((is) => ({
-                key: is.name,
-                label: is.name,
-                detail: [is.kind, is.unit === "1" ? "" : is.unit, is.count > 1 ? `${is.count} series` : ""]
-                  .filter(Boolean)
-                  .join(", "),
-              }))}
-              more={
-                problem ??
-                (answer === null
-                  ? "Reading the list of series."
-                  : found.length === 0
-                    ? "No series has this in its name, unit or attributes."
-                    : found.length > OFFERED_MAX
-                      ? `and ${f.grouped(found.length - OFFERED_MAX)} more: type on`
-                      : "")
+              names={answer && names}
+              problem={problem}
+              choose={(name) =>
+                add({ kind: "series", name, attributes: {}, statistic: "", whose: whose.value })
               }
-              choose={({ key }) => {
-                text.value = "";
-                add({ kind: "series", name: key, attributes: {}, statistic: "", whose: whose.value });
-              }}
             />
             <WhoseSelect
               label="Of"

@@ -1,8 +1,8 @@
 /** What any metric was like over any range: its figures, its course beside the period before, and what stands out. */
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { Combobox } from "../components/Combobox";
 import { Panel } from "../components/Panel";
+import { SeriesCombobox } from "../components/SeriesCombobox";
 import { Shell } from "../components/Shell";
 import { WhoseSelect } from "../components/Whose";
 import { lackText } from "../components/words";
@@ -12,7 +12,7 @@ import { csv } from "../lib/csv";
 import { type SeriesLine, type Written, writeLine } from "../lib/explore";
 import * as f from "../lib/format";
 import { parametersOf, readQuestion, USUAL } from "../lib/historyQuestion";
-import { byName, type ListedSeries, matching } from "../lib/listed";
+import { byName, type ListedSeries } from "../lib/listed";
 import { save } from "../lib/save";
 import { zoneId } from "../lib/zone";
 import { AnalysisSide, AnalysisTrend } from "../panels/AnalysisBody";
@@ -27,8 +27,6 @@ import { useHosts } from "./hooks";
 /** A week by five minutes, which is what the range picker says of it, and the piece at its end. */
 const POINTS_MAX = 2_100;
 const HEIGHT = 300;
-/** Names that are offered at once. */
-const OFFERED_MAX = 12;
 /** The list of series is read again so seldom, seconds. */
 const LIST_EVERY = 60;
 const ANOTHER = "another";
@@ -43,7 +41,6 @@ interface List {
 export function HistoryPage() {
   const fleet = useHosts().state.value;
   const table = useSignal(false);
-  const text = useSignal("");
   const finding = useSignal(false);
   const of = query.value.get("of") ?? "";
   const [scope, name] = [of.slice(0, of.indexOf(":")), of.slice(of.indexOf(":") + 1)];
@@ -85,7 +82,6 @@ export function HistoryPage() {
   const empty = answer !== null && answer.average === null;
   const there = answer !== null && !empty && !unknown;
   const show = (line: SeriesLine) => navigateHere({ metric: writeLine({ ...line, whose: "" }) });
-  const found = matching(names, text.value);
   const file = () => {
     if (answer === null) return;
     const { timeSeries } = answer;
@@ -159,31 +155,14 @@ export function HistoryPage() {
               <option value={ANOTHER}>any series</option>
             </select>
             {(finding.value || !usual) && (
-              <Combobox
+              <SeriesCombobox
                 label="Find a series by name, unit or attribute"
                 placeholder={usual ? "Name, unit or attribute" : series.name}
-                value={text.value}
-                input={(next) => {
-                  text.value = next;
-                }}
-                eager
-                options={found.slice(0, OFFERED_MAX).map((is) => ({
-                  key: is.name,
-                  label: is.name,
-                  detail: [is.kind, is.unit === "1" ? "" : is.unit].filter(Boolean).join(", "),
-                }))}
-                more={
-                  list.problem ??
-                  (found.length > OFFERED_MAX
-                    ? `and ${f.grouped(found.length - OFFERED_MAX)} more: type on`
-                    : found.length === 0
-                      ? "No series has this."
-                      : "")
-                }
-                choose={({ key }) => {
-                  text.value = "";
+                names={list.answer && names}
+                problem={list.problem}
+                choose={(name) => {
                   finding.value = false;
-                  show({ kind: "series", name: key, attributes: {}, statistic: "", whose: "" });
+                  show({ kind: "series", name, attributes: {}, statistic: "", whose: "" });
                 }}
               />
             )}
