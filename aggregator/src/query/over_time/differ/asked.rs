@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use starling_history::{Cell, Subject};
 use starling_proto::{
     catalogue::{self, Kind},
+    group::Group,
     histogram::{BUCKETS, Histogram, HistogramSum, bucket_bounds, bucket_index},
     ids::NodeId,
     series::Series,
@@ -88,9 +89,7 @@ impl Bounds {
 /// A request, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// The nodes.
-    whose: Whose,
-    /// What the bounds of a counter are about.
+    /// Whose; of more than one node they are told apart.
     subject: Subject,
     wanted: Wanted,
     /// First and last second that is looked at.
@@ -141,11 +140,6 @@ impl Asked {
             Whose::Subject(subject) => subject,
             Whose::EachNode(group) => group.into(),
         };
-        let whose = match &subject {
-            Subject::Node(_) => Whose::Subject(subject.clone()),
-            Subject::Group(group) => Whose::EachNode(group.clone()),
-            Subject::Cluster => Whose::EachNode(starling_proto::group::Group::cluster()),
-        };
         let wanted = Wanted::parse(heatmap::called(request.name), "", request.attributes, &[])?;
         let or = |given: u32, else_: u32| if given == 0 { else_ } else { given };
         let to = or(or(request.to_tick, request.box_to_tick), settled);
@@ -184,7 +178,7 @@ impl Asked {
         if top > ROWS_MAX {
             return Err(Status::invalid_argument(format!("top: {top} are asked for, wanted are 1 to {ROWS_MAX}")));
         }
-        Ok(Self { whose, subject, wanted, whole, boxed, bounds, top: top as usize })
+        Ok(Self { subject, wanted, whole, boxed, bounds, top: top as usize })
     }
 
     /// What kind the metric is, as far as its name says.
@@ -192,12 +186,8 @@ impl Asked {
         catalogue::find(&self.wanted.name).map(|metric| metric.kind)
     }
 
-    /// What says it else: the kind of any series that is found.
-    pub(crate) fn question_of_kind(&self) -> Question {
-        self.once(self.whole, false)
-    }
-
-    /// All seconds in one step, of a histogram with its histograms.
+    /// All seconds in one step, of a histogram with its histograms. Without them it also says of what kind a metric is that the
+    /// catalogue does not know.
     pub(crate) fn question_whole(&self, histograms: bool) -> Question {
         self.once(self.whole, histograms)
     }
@@ -209,7 +199,11 @@ impl Asked {
 
     fn once(&self, (from, to): (u32, u32), histograms: bool) -> Question {
         Question {
-            whose: self.whose.clone(),
+            whose: match &self.subject {
+                Subject::Node(_) => Whose::Subject(self.subject.clone()),
+                Subject::Group(group) => Whose::EachNode(group.clone()),
+                Subject::Cluster => Whose::EachNode(Group::cluster()),
+            },
             wanted: self.wanted.clone(),
             span: Span::one(from, to),
             total: false,

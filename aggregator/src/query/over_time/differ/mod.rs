@@ -31,7 +31,7 @@ impl OverTime {
         let kind = match asked.kind() {
             Some(kind) => Some(kind),
             None => {
-                let any = self.read(&turn, asked.question_of_kind(), strict).await?.found;
+                let any = self.read(&turn, asked.question_whole(false), strict).await?.found;
                 any.keys().next().map(|key| key.series.kind())
             }
         };
