@@ -22,9 +22,11 @@ mod metrics;
 mod rest;
 mod service;
 mod shared;
+mod terminal_text;
 
 pub use config::{Config, Limits};
 pub use hub::{MinuteChart, OF_A_MINUTE};
 pub use live::Viewer;
 pub use metrics::Metrics;
 pub use service::Service;
+pub use terminal_text::harmless;

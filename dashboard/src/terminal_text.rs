@@ -10,7 +10,8 @@ const MARKS_MAX: usize = 3;
 
 /// `text` without what moves the cursor, changes colours, turns the direction of reading, or cannot be seen: each such
 /// character becomes U+FFFD.
-pub(crate) fn harmless(text: &str) -> String {
+#[must_use]
+pub fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut marks = MARKS_MAX;
     for character in text.chars() {

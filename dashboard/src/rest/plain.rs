@@ -20,6 +20,7 @@ use crate::{
     error::ApiError,
     hub::{Reading, Standing, UnixMillis, age_ms, verdict_text},
     shared::now,
+    terminal_text::harmless,
 };
 
 /// Alerts that are listed; the others are counted.
@@ -87,13 +88,6 @@ fn alerts(reading: &Reading) -> Vec<String> {
     let beyond = open.len().saturating_sub(ALERTS_MAX);
     let beyond = (beyond > 0).then(|| format!("  and {beyond} more: /api/v1/alerts/performance"));
     std::iter::once(format!("alerts    {head}")).chain(listed).chain(beyond).collect()
-}
-
-/// Without what a terminal would obey: controls, escapes, and what turns the direction of text.
-fn harmless(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
-    text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ mod select;
 mod source;
 mod status;
 mod terminal;
-mod text;
 
 pub use source::Source;
 pub use status::{State, Status, look};

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use starling_dashboard::harmless;
 use starling_proto::{
     live::{self, View, server_message::Body},
     v1,
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::{
-    source::{Arrival, Source, subscribe},
-    text::harmless,
-};
+use crate::source::{Arrival, Source, subscribe};
 
 /// Numbers of the views that are asked for.
 const OVERVIEW: u32 = 1;

@@ -5,13 +5,13 @@ use ratatui::{
     layout::Rect,
     text::{Line, Span},
 };
+use starling_dashboard::harmless;
 use starling_proto::v1;
 
 use super::{Theme, cut, foreign, padded, put, style, wrapped};
 use crate::{
     format::{NONE, clock, span},
     model::Model,
-    text::harmless,
 };
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {

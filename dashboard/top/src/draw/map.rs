@@ -5,6 +5,7 @@ use ratatui::{
     layout::Rect,
     text::{Line, Span},
 };
+use starling_dashboard::harmless;
 use starling_proto::v1::NodeState;
 
 use super::{
@@ -18,7 +19,6 @@ use crate::{
     fleet::{Fleet, Measure, Row},
     map::{self, Line as MapLine},
     model::Model,
-    text::harmless,
 };
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {

@@ -20,6 +20,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Clear, Widget as _},
 };
+use starling_dashboard::harmless;
 use starling_proto::live;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -29,7 +30,6 @@ use crate::{
     format::{clock, span},
     fresh::Freshness,
     model::{HELP, Model, Page},
-    text::harmless,
 };
 
 /// Smallest terminal that is drawn on.

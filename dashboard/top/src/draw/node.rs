@@ -5,13 +5,13 @@ use ratatui::{
     layout::Rect,
     text::{Line, Span},
 };
+use starling_dashboard::harmless;
 use starling_proto::{live::NodeDetail, v1::NodeState};
 
 use super::{Theme, chart, cut, padded, put, style};
 use crate::{
     format::{bytes, clock, plural, span},
     model::Model,
-    text::harmless,
 };
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {

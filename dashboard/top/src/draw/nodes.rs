@@ -1,6 +1,7 @@
 //! The table of nodes.
 
 use ratatui::{buffer::Buffer, layout::Rect, text::Line};
+use starling_dashboard::harmless;
 use starling_proto::v1::NodeState;
 
 use super::{Theme, alerts::window, padded, put, put_right, right};
@@ -9,7 +10,6 @@ use crate::{
     format::{count, micros, rate, significant, span, whole_percent},
     model::Model,
     select::Column,
-    text::harmless,
 };
 
 /// Columns of numbers: measure, head, width. Those that do not fit are left out, from the last.
