@@ -133,8 +133,13 @@ test("up to four nodes are compared, by figures and on common charts, all in the
   on("/nodes", async (page) => {
     const box = (name) => page.locator(`[aria-label="Compare ${name}"]`);
     await box("sim-01").waitFor();
-    await box("sim-01").check();
-    await box("sim-02").check();
+    // By what becomes of it: the comparison comes in above the table, and moves it.
+    const pick = async (name) => {
+      await box(name).click();
+      await until(`${name} is picked`, () => box(name).isChecked(), (is) => is);
+    };
+    await pick("sim-01");
+    await pick("sim-02");
     await until("both are in the address", async () => new URL(page.url()).searchParams.getAll("compare").join(), (text) => text === "sim-01,sim-02");
     await until("figures stand side by side", () => page.$$eval(".compare tr", (all) => all.map((row) => row.textContent)), (all) =>
       all[0]?.includes("sim-01sim-02") && all.some((row) => /^CPU[\d.]+%[\d.]+%$/.test(row)));
@@ -142,7 +147,7 @@ test("up to four nodes are compared, by figures and on common charts, all in the
       all.length >= 2 && all.filter((is) => /sim-01 .*sim-02 /.test(is)).length >= 2);
     assert.deepEqual(await violations(page), []);
     await page.screenshot({ path: `${screenshots}/compare.png`, fullPage: true });
-    for (const name of ["sim-03"]) await box(name).check();
+    await pick("sim-03");
     const others = await page.locator(".nodes tbody input:not(:checked)").count();
     if (others > 1) {
       await page.locator(".nodes tbody input:not(:checked)").first().check();

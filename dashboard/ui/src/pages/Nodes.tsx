@@ -94,7 +94,11 @@ function Pick({ id, picked, tab }: { id: string; picked: readonly string[]; tab:
       title={picked.length >= COMPARED_MAX && !on ? `${COMPARED_MAX} are compared at most` : "Compare"}
       checked={on}
       disabled={!on && picked.length >= COMPARED_MAX}
-      onChange={() => navigateHereAll("compare", on ? picked.filter((is) => is !== id) : [...picked, id])}
+      onChange={() => {
+        // Those of now: another may have been picked since this row was drawn.
+        const now = compared();
+        navigateHereAll("compare", now.includes(id) ? now.filter((is) => is !== id) : [...now, id]);
+      }}
     />
   );
 }
