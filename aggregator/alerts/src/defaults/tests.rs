@@ -46,6 +46,11 @@ fn group(silent: f64, expected: f64) -> Given {
     one("group.nodes_silent", silent).with("group.nodes_expected", expected)
 }
 
+/// Open now, opened in a second, failed in a minute.
+fn connections(open: f64, opened: f64, failed: f64) -> Given {
+    one("system.tcp.open", open).with("system.tcp.opened", opened).with("system.tcp.health{health=error}", failed)
+}
+
 const MOUNT: &str = "system.filesystem.mount.utilization{system.filesystem.mountpoint=/}";
 
 const CASES: &[Case] = &[
@@ -96,12 +101,7 @@ const CASES: &[Case] = &[
         || one("system.tcp.segments_sent", 1_000.0).with("system.tcp.retransmits", 20.0),
         70,
     ),
-    (
-        "connections-failing",
-        || one("system.tcp.open", 100.0).with("system.tcp.health{health=error}", 15.0),
-        || one("system.tcp.open", 10.0).with("system.tcp.health{health=error}", 5.0),
-        40,
-    ),
+    ("connections-failing", || connections(100.0, 10.0, 500.0), || connections(25.0, 2.0, 60.0), 40),
     (
         "disk-busy",
         || one("system.disk.device.io_time{system.device=sda}", 1.0),
@@ -256,6 +256,18 @@ fn a_leak_is_seen_once_and_is_over_when_it_stops() {
         let [fired, over] = seen.as_slice() else { panic!("{seen:?}") };
         assert!(fired.0.abs_diff(3 * 3_600 + 600) < 900 && (fired.2 / 43_200.0 - 1.0).abs() < 0.2, "{seen:?}");
         assert!(over.1 == State::Cleared && over.0 < GROWS + 5_400, "{left:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_host_that_probes_closed_ports_is_healthy_and_one_whose_peer_refuses_is_not() {
+    // An idle host whose every attempt is refused, one a second; a balancer that resets each of its checks.
+    for ordinary in [connections(8.0, 1.0, 60.0), connections(0.0, 2.0, 120.0), connections(400.0, 30.0, 150.0)] {
+        assert!(fired(Scope::Node, (0..300).map(|_| ordinary.clone())).is_empty(), "{ordinary:?}");
+    }
+    // A pool that connects to a program that is gone; a link that broke under what was open.
+    for broken in [connections(50.0, 20.0, 1_100.0), connections(1_000.0, 0.0, 600.0)] {
+        assert_eq!(fired(Scope::Node, (0..300).map(|_| broken.clone())), ["connections-failing"], "{broken:?}");
     }
 }
 
