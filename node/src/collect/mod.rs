@@ -32,6 +32,7 @@ mod mounts;
 mod network;
 mod paging;
 mod portable;
+mod ports;
 mod pressure;
 mod processes;
 mod raid;

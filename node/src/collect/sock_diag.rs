@@ -10,7 +10,7 @@ use std::{io, time::Duration};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 
-use super::refused::Refused;
+use super::{ports::Ports, refused::Refused};
 
 /// Sockets read in one tick: about 2 ms, so half of what the whole daemon may cost. A larger table is read over several
 /// ticks: the kernel keeps the place.
@@ -47,7 +47,8 @@ pub(super) const STATES: [Option<&str>; 12] = [
     Some("listen"),
     Some("closing"),
 ];
-pub(super) const ESTABLISHED: usize = 1;
+const ESTABLISHED: usize = 1;
+const LISTEN: usize = 10;
 
 /// Why the sockets could not be listed.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +77,7 @@ impl SockDiagError {
 }
 
 /// The sockets counted.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Tally {
     /// By number of the state.
     pub(super) states: [u64; STATES.len()],
@@ -84,6 +85,15 @@ pub(super) struct Tally {
     pub(super) idle: u64,
     /// Established, and idle or with more than 2 % of its segments sent again since it was opened.
     pub(super) warning: u64,
+    /// Those established, by local port.
+    pub(super) ports: Ports,
+}
+
+impl Tally {
+    /// Established connections: healthy, in warning.
+    pub(super) fn established(&self) -> [u64; 2] {
+        [self.states[ESTABLISHED].saturating_sub(self.warning), self.warning]
+    }
 }
 
 /// A pass over the table, perhaps longer than a tick.
@@ -235,18 +245,27 @@ fn count(payload: &[u8], tally: &mut Tally) -> Option<()> {
     let (message, attributes) = payload.split_at_checked(MESSAGE_BYTES)?;
     let state = usize::from(message[1]);
     *tally.states.get_mut(state)? += 1;
-    if state == ESTABLISHED
-        && let Some(info) = attribute(attributes, INET_DIAG_INFO)
-    {
+    // idiag_sport, in network order.
+    let port = u16::from_be_bytes([message[4], message[5]]);
+    if state == LISTEN {
+        tally.ports.listens(port);
+    }
+    if state != ESTABLISHED {
+        return Some(());
+    }
+    let mut warning = false;
+    if let Some(info) = attribute(attributes, INET_DIAG_INFO) {
         let silent = |offset| number(info, offset).is_some_and(|ms| ms > IDLE_MS);
         let idle = silent(tcp_info::LAST_DATA_SENT) && silent(tcp_info::LAST_DATA_RECEIVED);
         let retransmits = match (number(info, tcp_info::TOTAL_RETRANS), number(info, tcp_info::SEGS_OUT)) {
             (Some(again), Some(sent)) => u64::from(again) * 50 > u64::from(sent),
             _ => false, // before Linux 4.2
         };
+        warning = idle || retransmits;
         tally.idle += u64::from(idle);
-        tally.warning += u64::from(idle || retransmits);
     }
+    tally.warning += u64::from(warning);
+    tally.ports.established(port, warning);
     Some(())
 }
 
@@ -374,6 +393,13 @@ mod tests {
         for _ in 0..2 {
             // The second pass is over the same socket.
             let Some((tally, _)) = pass(&mut diag) else { return };
+            for listener in &listeners {
+                let port = listener.local_addr().unwrap().port();
+                let mut alone = Ports::default();
+                alone.listens(port);
+                (0..5).for_each(|_| alone.established(port, false));
+                assert!(tally.ports.has(&alone), "the five of {port}: {tally:?}");
+            }
             assert!(tally.states[ESTABLISHED] >= 10 * listeners.len() as u64, "{tally:?}");
             assert!(tally.states[10] >= listeners.len() as u64, "{tally:?}");
         }

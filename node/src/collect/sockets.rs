@@ -1,4 +1,4 @@
-//! TCP sockets by state, idle ones, and the health of the established ones, from [`SockDiag`].
+//! TCP sockets by state, idle ones, and the health of the established ones, in all and by local port, from [`SockDiag`].
 //!
 //! The kernel walks its whole table for it, a quarter of a million places on a small host, which takes as long as all that is
 //! read beside it. So it is asked when the number of sockets has changed or some seconds have passed, and never so often that
@@ -13,8 +13,9 @@ use super::{
     CollectError, Collected, Collector,
     cadence::TABLES_EVERY,
     kept::{KeptFile, Shape},
+    ports::Shown,
     sink::Sink,
-    sock_diag::{ESTABLISHED, STATES, SockDiag, Tally},
+    sock_diag::{STATES, SockDiag, Tally},
     text,
 };
 
@@ -40,6 +41,7 @@ pub(super) struct Sockets {
     idle: Series,
     healthy: Series,
     warning: Series,
+    ports: Shown,
 }
 
 impl Sockets {
@@ -61,6 +63,7 @@ impl Sockets {
             idle: Series::of(&catalogue::TCP_IDLE, &[]),
             healthy: Series::of(&catalogue::TCP_HEALTH, &[("health", "healthy")]),
             warning: Series::of(&catalogue::TCP_HEALTH, &[("health", "warning")]),
+            ports: Shown::new(),
         }
     }
 }
@@ -81,7 +84,10 @@ impl Sockets {
         // After an error it is asked again in the next second.
         self.pace.took(began.elapsed(), matches!(read, Ok(Some(_))));
         match read {
-            Ok(Some(tally)) => self.last = Some(tally),
+            Ok(Some(tally)) => {
+                self.ports.choose(&tally.ports);
+                self.last = Some(tally);
+            }
             Ok(None) => {}
             Err(error) => {
                 self.last = None;
@@ -141,6 +147,7 @@ fn counts(sockstat: &[u8]) -> Vec<u8> {
 impl Collector for Sockets {
     fn collect(&mut self, elapsed: Duration, sink: &mut Sink<'_>) -> Result<Collected, CollectError> {
         self.pace.pass(elapsed);
+        self.ports.pass(elapsed);
         if self.pace.may() {
             let counted = self.count();
             if self.pace.must() || counted.is_empty() || counted != self.counted {
@@ -152,9 +159,11 @@ impl Collector for Sockets {
         for (number, series) in &self.states {
             sink.gauge(series, tally.states[*number]);
         }
+        let [healthy, warning] = tally.established();
         sink.gauge(&self.idle, tally.idle);
-        sink.gauge(&self.warning, tally.warning);
-        sink.gauge(&self.healthy, tally.states[ESTABLISHED].saturating_sub(tally.warning));
+        sink.gauge(&self.warning, warning);
+        sink.gauge(&self.healthy, healthy);
+        self.ports.report(&tally.ports, [healthy, warning], sink);
         Ok(Collected::Present)
     }
 }

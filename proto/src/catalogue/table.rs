@@ -97,6 +97,11 @@ catalogue! {
             chart("connections.warning").with(&[("health", "warning")]),
             chart("connections.error").with(&[("health", "error")]),
         ]);
+    /// Established connections by the local port on which a host listens and by health: healthy, warning. The 16 ports of a
+    /// host with most connections; `_other` are those of its other ports and those it opened itself. All of them are the
+    /// established connections.
+    TCP_PORT_CONNECTIONS = gauge("system.tcp.port.connections", "{connection}").by(&["health", "network.local.port"])
+        .open(&["network.local.port"]).shown("Connections by port", Unit::Number);
     /// TCP sockets in any state but LISTEN and CLOSE.
     TCP_OPEN = derived("system.tcp.open", "{connection}", sum(Operand::of(&TCP_CONNECTIONS)
         .without(&[("network.connection.state", "listen"), ("network.connection.state", "close")])))
