@@ -158,15 +158,6 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 
-    /// 501: named by the reference, not part of this version.
-    pub(crate) fn not_in_this_version(path: &str) -> Self {
-        let message = format!(
-            "{path} is not available in version {}; the live endpoints are listed at /api/v1",
-            env!("CARGO_PKG_VERSION")
-        );
-        Self::new(StatusCode::NOT_IMPLEMENTED, "not_available", message)
-    }
-
     /// 503: no aggregator, or no data yet.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)

@@ -292,23 +292,26 @@ test("a cut connection, another server and silence are each reported as what the
   await context.close();
 });
 
-test("connections in detail are by state and by node, and can be kept as a file", async () => {
-  const { page, context, faults } = await openPage(browser, `${feeder.url}/`);
-  const panel = page.locator("section.p", { hasText: "Connection health" });
-  await panel.locator("button", { hasText: "View details" }).click();
-  const dialog = page.locator("dialog[open].dialog");
-  await until("nodes are there", () => dialog.locator("a").count(), (n) => n === 10);
-  assert.deepEqual(await violations(page), []);
-  const coming = page.waitForEvent("download");
-  await dialog.locator("button", { hasText: "Export CSV" }).click();
-  const file = readFileSync(await (await coming).path(), "utf8").split("\r\n");
-  assert.equal(file[0], "time,of,part,name,sockets");
-  assert.ok(file.some((line) => /,state,time_wait,\d+$/.test(line)), file.slice(0, 4).join("\n"));
-  await dialog.screenshot({ path: `${screenshots}/connection-details.png` });
-  await dialog.locator("button", { hasText: "Close" }).click();
-  await until("it is closed", () => page.locator("dialog[open]").count(), (n) => n === 0);
-  assert.deepEqual(faults, []);
-  await context.close();
+test("connections in detail are by state, port and node, the worst first", async () => {
+  for (const size of [DESKTOP, PHONE]) {
+    const { page, context, faults } = await openPage(browser, `${feeder.url}/`, { ...size });
+    const panel = page.locator("section.p", { hasText: "Connection health" });
+    await panel.locator("button", { hasText: "View details" }).click();
+    const dialog = page.locator("dialog[open].dialog");
+    await until("nodes are there, two of them as the worst", () => dialog.locator("td, th").locator("a").count(), (n) => n === 12);
+    const tables = await dialog.locator("thead th:first-child").allTextContents();
+    assert.deepEqual(tables, ["Most in trouble", "State", "Local port", "Node, the first 10 of 30"]);
+    const ports = await dialog.locator("table").nth(2).locator("tbody tr").allTextContents();
+    assert.match(ports[2], /^others, and outgoing.*100,345/);
+    assert.deepEqual(await violations(page), []);
+    const wide = await dialog.evaluate((is) => is.scrollWidth - is.clientWidth);
+    assert.ok(wide <= 1, `nothing is cut off at ${size.width}: ${wide}`);
+    await dialog.screenshot({ path: `${screenshots}/connection-details-${size.width}.png` });
+    await dialog.locator("button", { hasText: "Close" }).click();
+    await until("it is closed", () => page.locator("dialog[open]").count(), (n) => n === 0);
+    assert.deepEqual(faults, []);
+    await context.close();
+  }
 });
 
 test("on paper all is light, with its time, its completeness and its address, and no bar lies over it", async () => {

@@ -81,6 +81,47 @@ test("what is watched and what is open is what the aggregators judge", async () 
   await context.close();
 });
 
+test("reports are on paper without a script, as a file, and agree with what is answered", async () => {
+  const context = await browser.newContext({ colorScheme: "light" });
+  const page = await context.newPage();
+  const refused = [];
+  const report = await eventually("six nodes have ports", async () => {
+    const all = await (await fetch(`${starling.url}/api/v1/connections/report`)).json();
+    return all.nodes?.length === 6 && all.ports.length > 1 && all;
+  });
+  page.on("console", (message) => message.type() === "error" && refused.push(message.text()));
+  for (const [path, title] of [
+    ["/api/v1/connections/report", "TCP connections"],
+    ["/api/v1/report", "State of the cluster"],
+  ]) {
+    await page.goto(`${starling.url}${path}?format=html`);
+    assert.equal(await page.locator("h1").textContent(), title);
+    const borders = () => page.evaluate(() => getComputedStyle(document.querySelector("table")).borderCollapse);
+    assert.equal(await borders(), "collapse", "its style counts");
+    assert.deepEqual(await violations(page), [], `axe on ${path}`);
+    await page.setViewportSize({ width: 390, height: 844 });
+    assert.ok(await fitsInWidth(page), `${path} scrolls sideways`);
+    await page.setViewportSize({ width: 1440, height: 900 });
+    await page.screenshot({ path: `${screenshots}/paper-${title.split(" ")[0]}.png`, fullPage: true });
+  }
+  assert.deepEqual(refused, []);
+  const established = report.states.find((is) => is.state === "established").sockets;
+  assert.equal(report.ports.reduce((sum, is) => sum + is.established, 0), established, "ports and the rest are all of them");
+  assert.ok(report.ports.some((is) => is.port !== "_other"), JSON.stringify(report.ports));
+  const lines = (await (await fetch(`${starling.url}/api/v1/connections/report?format=csv`)).text()).split("\r\n");
+  assert.match(lines[0], /^timestamp,of,part,name,sockets,/);
+  assert.ok(lines.some((line) => /,all nodes,states,time_wait,\d+,/.test(line)), lines.slice(0, 5).join("\n"));
+  await context.close();
+
+  const { page: overview, context: second, faults } = await openPage(browser, starling.url);
+  await overview.locator("section.p", { hasText: "Connection health" }).locator("button", { hasText: "View details" }).click();
+  const coming = overview.waitForEvent("download");
+  await overview.locator("dialog[open] a", { hasText: "Export CSV" }).click();
+  assert.equal((await coming).suggestedFilename(), "starling-connections.csv");
+  assert.deepEqual(faults, []);
+  await second.close();
+});
+
 test("a server that dies is reported, and its return fills the page again", async () => {
   const own = await startStarling();
   const { page, context } = await openPage(browser, own.url);

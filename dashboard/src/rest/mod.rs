@@ -1,20 +1,23 @@
 //! The JSON endpoints over HTTP, and their WebSocket twins.
 //!
 //! What there is stands in lists: [`seconds`] (what is answered for one second, over HTTP and as a WebSocket), [`others`],
-//! [`history::others`] (what is answered over time), [`alerts::others`] and [`alerts::changes`] (what changes something),
-//! and [`LATER`]. The router and the index at `/api/v1` are both made of them.
+//! [`history::others`] (what is answered over time), [`report::others`], [`alerts::others`] and [`alerts::changes`] (what
+//! changes something). The router and the index at `/api/v1` are both made of them.
 
 mod alerts;
+mod csv;
 mod endpoints;
 mod history;
 mod moment;
 mod number;
 mod openapi;
+mod paper;
 mod parameters;
 mod period;
 mod plain;
 mod prometheus;
 mod readers;
+mod report;
 mod time;
 mod twin;
 
@@ -22,7 +25,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{FromRef, OriginalUri, Path, Query, State},
+    extract::{FromRef, Path, Query, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{map_response, map_response_with_state},
     response::Response,
@@ -47,9 +50,6 @@ use history::{Asker, Exports};
 use parameters::{Parameters, SCOPE};
 use readers::{READ_WAIT, Readers};
 use twin::Twins;
-
-/// Paths the reference names whose data comes with later versions. They say so instead of inventing an answer.
-const LATER: [&str; 2] = ["/api/v1/connections/report", "/api/v1/report"];
 
 /// The description of what there is, for programs.
 const OPENAPI: &str = "/api/v1/openapi.json";
@@ -193,16 +193,13 @@ pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<
             api = api.route(path, get(|readers, target, query| answer(readers, target, query, endpoint)));
         }
     }
-    for other in others().into_iter().chain(history::others()).chain(alerts::others()) {
+    for other in others().into_iter().chain(history::others()).chain(report::others()).chain(alerts::others()) {
         api = api.route(other.path, other.answer);
     }
     for changed in alerts::changes() {
         if let Some(answer) = changed.answer {
             api = api.route(changed.path, answer);
         }
-    }
-    for path in LATER {
-        api = api.route(path, any(later));
     }
     let api = api
         .method_not_allowed_fallback(async || ApiError::method())
@@ -233,10 +230,6 @@ async fn counted(State(metrics): State<Metrics>, response: Response) -> Response
     response
 }
 
-async fn later(OriginalUri(uri): OriginalUri) -> ApiError {
-    ApiError::not_in_this_version(uri.path())
-}
-
 /// The same for programs.
 fn openapi() -> Value {
     let of_a_second = seconds();
@@ -244,7 +237,8 @@ fn openapi() -> Value {
         |path, about, parameters| openapi::Operation { method: "get".to_owned(), path, about, parameters, body: None };
     let over_http =
         of_a_second.iter().filter_map(|(path, _, endpoint)| Some(of((*path)?, endpoint.about(), SCOPE.to_vec())));
-    let others: Vec<_> = others().into_iter().chain(history::others()).chain(alerts::others()).collect();
+    let others: Vec<_> =
+        others().into_iter().chain(history::others()).chain(report::others()).chain(alerts::others()).collect();
     let others = others.iter().map(|is| of(is.path, is.about, is.parameters.clone()));
     let changes = alerts::changes();
     let changes = changes.iter().map(|is| openapi::Operation {
@@ -277,6 +271,7 @@ fn index() -> Value {
                 others()
                     .iter()
                     .chain(&history::others())
+                    .chain(&report::others())
                     .chain(&alerts::others())
                     .map(|is| listed(is.path, is.about, &is.parameters)),
             )
@@ -286,7 +281,6 @@ fn index() -> Value {
             .map(|is| json!({ "method": is.method, "path": is.path, "about": is.about, "body": is.body }))
             .collect::<Vec<_>>(),
         "webSockets": sockets.collect::<Vec<_>>(),
-        "later": LATER,
         "openapi": OPENAPI,
     })
 }

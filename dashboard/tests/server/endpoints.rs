@@ -88,7 +88,7 @@ async fn mistakes_are_reported_with_the_next_step() {
         ("/api/v1/series?node=n0000&group=zone:a", 400, "invalid", "not both"),
         ("/api/v1/services?window=901", 400, "invalid", "1 to 900"),
         ("/api/v1/services?node=n0000", 400, "invalid", "known here: group, service"),
-        ("/api/v1/report", 501, "not_available", "not available"),
+        ("/api/v1/report?format=pdf", 400, "invalid", "known: json, csv, html"),
         ("/api/v1/nothing", 404, "not_found", "/api/v1"),
         ("/ws/metrics/rps", 400, "invalid", "WebSocket"),
         ("/ws/v1/live", 400, "invalid", "WebSocket"),
@@ -207,13 +207,11 @@ async fn what_the_index_lists_is_served() {
         assert_eq!((status.as_u16(), &answer["error"]["code"]), (400, &json!("invalid")), "{change}: {answer}");
         assert!(answer["error"]["field"].is_string() && change["about"].is_string(), "{change}: {answer}");
     }
-    for (list, wanted, words) in
-        [("endpoints", 200, ""), ("webSockets", 400, "this path is a WebSocket"), ("later", 501, "not available")]
-    {
+    for (list, wanted, words) in [("endpoints", 200, ""), ("webSockets", 400, "this path is a WebSocket")] {
         let paths = index[list].as_array().unwrap();
         assert!(!paths.is_empty(), "{list}: {index}");
         let told = |is: &Value| is["about"].as_str().is_some_and(|about| !about.is_empty());
-        assert!(list == "later" || paths.iter().all(told), "{list}: {index}");
+        assert!(paths.iter().all(told), "{list}: {index}");
         let parameters = paths.iter().filter_map(|is| is["parameters"].as_array()).flatten();
         for parameter in parameters {
             assert!(
@@ -222,9 +220,7 @@ async fn what_the_index_lists_is_served() {
             );
         }
         for path in paths {
-            // What comes later has no meaning yet.
-            let path = path["path"].as_str().or(path.as_str()).unwrap();
-            let path = path.replace("{id}", "n0000").replace("{metric}", "latency");
+            let path = path["path"].as_str().unwrap().replace("{id}", "n0000").replace("{metric}", "latency");
             // These do not answer without a name.
             let path = match &*path {
                 "/api/v1/metrics/charts" => format!("{path}?columns=rps.total"),

@@ -99,7 +99,8 @@ fn fault(from: &v1::CollectorFault) -> Value {
     })
 }
 
-fn state(from: v1::NodeState) -> &'static str {
+/// The state of a node in a word.
+pub(crate) fn state(from: v1::NodeState) -> &'static str {
     match from {
         v1::NodeState::Unspecified => "unknown",
         v1::NodeState::Reporting => "reporting",

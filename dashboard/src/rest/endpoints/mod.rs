@@ -33,7 +33,8 @@ use crate::{
     hub::{Hub, RPS_TOTAL, Reading, Second, Source, UnixMillis, age_ms},
 };
 
-pub(crate) use fleet::{cluster, node, nodes};
+pub(crate) use fleet::{cluster, node, nodes, state};
+pub(crate) use numbers::numbered;
 pub(crate) use requests::{COLUMNS as REQUEST_COLUMNS, Timeline, protocols};
 pub(crate) use services::{PARAMETERS as SERVICE_PARAMETERS, asked as services_asked, services};
 
@@ -76,7 +77,7 @@ pub(crate) fn parameters(metrics: &str) -> Value {
         "window": "seconds up to the newest one, 1 to 900; 60 without it",
         "services": "how many services at most, 1 to 200; 50 without it",
         "routes": "how many routes of each service at most, 1 to 500; 10 without it",
-        "format": "csv, json",
+        "format": "csv, json; of an export also parquet, of a report also html",
         "state": alerts_states(),
         "rule": "the name of a rule",
         "notifier": "the name of a notifier",

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 use starling_proto::{nodes::Measure, v1};
 
+use super::Facts;
 use crate::{hub::Host, rest::number::Number};
 
 /// A number: its name in JSON and where it is.
@@ -16,6 +17,23 @@ pub(super) type Named<S> = (&'static str, fn(&S) -> Option<f64>);
 pub(super) fn numbers<S>(from: Option<&S>, of: &[Named<S>]) -> Map<String, Value> {
     let value = |is: Option<f64>| is.map_or(Value::Null, |is| Number(is).into());
     of.iter().map(|(name, read)| ((*name).to_owned(), value(from.and_then(read)))).collect()
+}
+
+/// Every number of a second, each by section and name, such as "memory.usedBytes".
+pub(crate) fn numbered(facts: &Facts<'_>) -> Vec<(String, Value)> {
+    let second = facts.second();
+    let (traffic, minute) = (second.traffic(), second.traffic().and_then(|is| is.latency_last_minute.as_ref()));
+    let sections = [
+        ("traffic", numbers(traffic, TRAFFIC)),
+        ("latencyLastMinute", numbers(minute, LATENCY)),
+        ("connections", numbers(second.connections(), CONNECTIONS)),
+        ("cpu", numbers(second.cpu(), CPU)),
+        ("memory", numbers(second.memory(), MEMORY)),
+    ];
+    let named = |(section, of): (&'static str, Map<String, Value>)| {
+        of.into_iter().map(move |(name, value)| (format!("{section}.{name}"), value))
+    };
+    sections.into_iter().flat_map(named).collect()
 }
 
 /// Percentiles of a merged histogram and how many requests are in it. `errorBoundPpm` bounds the relative error of a

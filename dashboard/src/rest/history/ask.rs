@@ -30,7 +30,7 @@ pub(in crate::rest) struct Asker {
 }
 
 /// The questions of one request.
-pub(super) struct Asking<'a> {
+pub(in crate::rest) struct Asking<'a> {
     _place: SemaphorePermit<'a>,
     client: QueryClient<Channel>,
     turns: &'a Semaphore,
@@ -42,8 +42,13 @@ impl Asker {
         Self { readers, turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
+    /// What is read without asking.
+    pub(in crate::rest) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
     /// A place to wait in, and the aggregator that is followed.
-    pub(super) async fn aggregator(&self) -> Result<Asking<'_>, ApiError> {
+    pub(in crate::rest) async fn aggregator(&self) -> Result<Asking<'_>, ApiError> {
         let until = Instant::now() + ANSWER_WAIT;
         let (place, client) = self.readers.aggregator().await?;
         Ok(Asking { _place: place, client, turns: &self.turns, until })
@@ -71,7 +76,7 @@ impl Asking<'_> {
     }
 
     /// Any series over time.
-    pub(super) async fn range(
+    pub(in crate::rest) async fn range(
         &self,
         question: starling_proto::v1::QueryRangeRequest,
     ) -> Result<starling_proto::v1::RangeAnswer, ApiError> {

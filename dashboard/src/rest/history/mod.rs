@@ -114,7 +114,7 @@ fn present(readers: &Readers) -> Present {
 }
 
 /// Whose series, for an aggregator.
-fn scope(source: &Source, each_node: bool) -> v1::Scope {
+pub(super) fn scope(source: &Source, each_node: bool) -> v1::Scope {
     let (group, node_id) = match source {
         Source::Cluster(group) => (group.name().to_owned(), String::new()),
         Source::Node(node) => (String::new(), node.as_str().to_owned()),

@@ -1,47 +1,79 @@
-/** Sockets by state and by node, and the report of them. Loaded when first asked for. */
-import { useEffect, useMemo } from "preact/hooks";
+/** Connections by state, local port and node, and the nodes where most are in trouble. Loaded when first asked for. */
 import { Dialog } from "../components/Dialog";
-import type { Connections } from "../gen/starling/v1/cluster_pb";
-import { reportCsv } from "../lib/connections";
 import * as f from "../lib/format";
-import { save } from "../lib/save";
-import { live, newest } from "../state/page";
 import { nodeHref } from "../state/router";
+import { useAnswer } from "./useAnswer";
 
-/** Nodes that are named; the report has all. */
-const NODES_MAX = 10;
+/** Rows that are shown of a table; the report has all. */
+const ROWS_MAX = 10;
+/** How often it is read again, seconds. */
+const EVERY = 5;
+const REPORT = "/api/v1/connections/report";
 
 interface Props {
-  connections: Connections;
   /** Undefined for all nodes. */
   node?: string | undefined;
+  group?: string | undefined;
   close: () => void;
 }
 
-function Sockets({
+type Count = number | null;
+
+interface Answer {
+  timestamp: string;
+  states: { state: string; sockets: Count }[];
+  ports: { port: string; established: Count; warning: Count; warningRatio: Count }[];
+  offenders: {
+    node: string;
+    warning: Count;
+    failedLastMinute: Count;
+    connections: Count;
+    ratio: Count;
+    because: string;
+  }[];
+  nodes: { node: string; connections: Count }[];
+}
+
+const n = (value: Count) => f.grouped(value ?? undefined);
+const share = (value: Count) => f.text(f.percent(value ?? undefined));
+
+function Rows({
   title,
+  columns,
   rows,
 }: {
   title: string;
-  rows: (readonly [string, number | undefined, string?])[];
+  columns: readonly string[];
+  /** The first cell names the row. */
+  rows: readonly (readonly [name: string, cells: readonly string[], href?: string])[];
 }) {
+  if (rows.length === 0) return null;
+  const more = rows.length - ROWS_MAX;
   return (
     <table class="t">
       <thead>
         <tr>
-          <th scope="col">{title}</th>
-          <th scope="col">Sockets</th>
+          <th scope="col">
+            {more > 0 ? `${title}, the first ${ROWS_MAX} of ${f.grouped(rows.length)}` : title}
+          </th>
+          {columns.map((column) => (
+            <th key={column} scope="col">
+              {column}
+            </th>
+          ))}
         </tr>
       </thead>
       <tbody>
-        {rows.map(([name, n, href]) => (
+        {rows.slice(0, ROWS_MAX).map(([name, cells, href]) => (
           <tr key={name}>
             <th scope="row">
               <bdi class="cut" title={name}>
                 {href ? <a href={href}>{name}</a> : name}
               </bdi>
             </th>
-            <td>{f.grouped(n)}</td>
+            {columns.map((column, i) => (
+              <td key={column}>{cells[i]}</td>
+            ))}
           </tr>
         ))}
       </tbody>
@@ -49,52 +81,65 @@ function Sockets({
   );
 }
 
-export function ConnectionDetails({ connections, node, close }: Props) {
-  const hosts = useMemo(() => live.hosts(), []);
-  useEffect(() => () => live.release(hosts), [hosts]);
-  const fleet = hosts.state.value;
-  const states = Object.entries(connections.byState).sort(([, a], [, b]) => b - a);
-  const nodes =
-    node === undefined
-      ? (fleet?.rows ?? [])
-          .map((row) => [row.id, row.connections] as const)
-          .sort(([, a], [, b]) => (b || 0) - (a || 0))
-      : [];
-  const report = () => ({
-    time: new Date(newest.peek() * 1000).toISOString(),
-    of: node ?? "all nodes",
-    states,
-    nodes,
-  });
+export function ConnectionDetails({ node, group, close }: Props) {
+  const whose = node ?? group ?? "all nodes";
+  const { answer, problem } = useAnswer<Answer>(whose, REPORT, { node, group }, { every: EVERY });
+  const href = (format: string) =>
+    `${REPORT}?${new URLSearchParams({ ...(node && { node }), ...(group && { group }), format })}`;
   return (
-    <Dialog title={`Connections of ${node ?? "all nodes"}`} close={close}>
-      <Sockets title="State" rows={states.map(([state, n]) => [state, n] as const)} />
-      {nodes.length > 0 && (
-        <Sockets
-          title={
-            nodes.length > NODES_MAX ? `Node, the first ${NODES_MAX} of ${f.grouped(nodes.length)}` : "Node"
-          }
-          rows={nodes.slice(0, NODES_MAX).map(([id, n]) => [id, n, nodeHref(id)] as const)}
-        />
+    <Dialog title={`Connections of ${whose}`} close={close}>
+      {answer === null ? (
+        <p class="small connection-details">{problem ?? "Reading."}</p>
+      ) : (
+        <>
+          {node === undefined && (
+            <Rows
+              title="Most in trouble"
+              columns={["Warning", "Failed/min", "Of its own"]}
+              rows={answer.offenders.map((is) => [
+                is.node,
+                [n(is.warning), n(is.failedLastMinute), share(is.ratio)],
+                nodeHref(is.node),
+              ])}
+            />
+          )}
+          <Rows
+            title="State"
+            columns={["Sockets"]}
+            rows={answer.states.map((is) => [is.state, [n(is.sockets)]])}
+          />
+          <Rows
+            title="Local port"
+            columns={["Established", "Warning", "Share"]}
+            rows={answer.ports.map((is) => [
+              is.port === "_other" ? "others, and outgoing" : is.port,
+              [n(is.established), n(is.warning), share(is.warningRatio)],
+            ])}
+          />
+          {node === undefined && (
+            <Rows
+              title="Node"
+              columns={["Connections"]}
+              rows={answer.nodes.map((is) => [is.node, [n(is.connections)], nodeHref(is.node)])}
+            />
+          )}
+          <p class="small">
+            At {f.clock(Date.parse(answer.timestamp) / 1000)}
+            {problem !== null && `, not read again: ${problem}`}. Ports are those on which hosts listen.
+            Failed: refused, reset or timed out; probes of closed ports fail, too.
+          </p>
+        </>
       )}
-      <p class="small">
-        As the kernel counts them at {f.clock(newest.value)}. Sockets that listen are no connections.
-      </p>
       <div class="row">
-        <button
-          type="button"
-          class="btn"
-          onClick={() => save("connections.csv", "text/csv", reportCsv(report()))}
-        >
+        <a class="btn" href={href("csv")} download>
           Export CSV
-        </button>
-        <button
-          type="button"
-          class="btn"
-          onClick={() => save("connections.json", "application/json", JSON.stringify(report(), null, 2))}
-        >
+        </a>
+        <a class="btn" href={href("json")} download="connections.json">
           Export JSON
-        </button>
+        </a>
+        <a class="btn" href={href("html")} target="_blank" rel="noreferrer">
+          Print
+        </a>
         <button type="button" class="btn" onClick={close}>
           Close
         </button>

@@ -23,8 +23,9 @@ interface Props {
   lacks?: string | undefined;
   /** Why there is nothing: of a node that is silent. */
   absent?: string | undefined;
-  /** Whose they are; undefined for those of all nodes. */
+  /** Whose they are; both undefined for those of all nodes. */
   node?: string | undefined;
+  group?: string | undefined;
 }
 
 /** A row of sockets; together they are all that are tracked. */
@@ -52,7 +53,7 @@ function rowsOf({ healthy, warning, total, byState }: Connections): Row[] {
   return rows;
 }
 
-export function ConnectionsPanel({ connections, judged, view, lacks, absent, node }: Props) {
+export function ConnectionsPanel({ connections, judged, view, lacks, absent, node, group }: Props) {
   const asked = useSignal(false);
   if (!connections) {
     return <Absent title="Connection health" what={absent ?? "No connection data in this second."} />;
@@ -90,8 +91,8 @@ export function ConnectionsPanel({ connections, judged, view, lacks, absent, nod
     >
       {asked.value && details.part.value && (
         <details.part.value.ConnectionDetails
-          connections={connections}
           node={node}
+          group={group}
           close={() => {
             asked.value = false;
           }}

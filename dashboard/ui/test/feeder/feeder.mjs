@@ -18,6 +18,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { runnerImport } from "vite";
 import { WebSocketServer } from "ws";
 import { makeAlerts } from "./alerts.mjs";
+import { connections } from "./connections.mjs";
 import * as data from "./data.mjs";
 import { differencesAnswer, outliersAnswer } from "./differ.mjs";
 import { makePast } from "./past.mjs";
@@ -105,6 +106,7 @@ const CONTROLS = {
 const BEHIND = 2;
 const newest = () => Math.floor(Date.now() / 1_000) - BEHIND;
 const INVENTED = {
+  "/api/v1/connections/report": connections,
   "/api/v1/services": services,
   "/api/v1/differ": () => differencesAnswer(newest()),
   "/api/v1/outliers": () => outliersAnswer(newest()),

@@ -3,7 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::Row;
-use crate::rest::{history::answer::number, time::rfc3339};
+use crate::rest::{
+    csv::{line, quoted},
+    history::answer::number,
+    time::rfc3339,
+};
 
 impl Row<'_> {
     /// Attributes as one text, such as `a=x;b=y`.
@@ -57,18 +61,6 @@ impl Row<'_> {
     }
 }
 
-/// A line of CSV by RFC 4180.
-fn line(fields: impl Iterator<Item = String>) -> String {
-    let mut line = fields.collect::<Vec<_>>().join(",");
-    line.push_str("\r\n");
-    line
-}
-
-fn quoted(text: impl AsRef<str>) -> String {
-    let text = text.as_ref();
-    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use starling_proto::v1;
@@ -76,8 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_quoted_where_they_must_be_and_empty_where_nothing_is_known() {
-        assert_eq!(quoted("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
+    fn fields_are_empty_where_nothing_is_known() {
         let key = ("n1".to_owned(), vec![("a".to_owned(), "x,y".to_owned()), ("b".to_owned(), "z".to_owned())]);
         let point = v1::RangePoint { tick: 0, seconds: Some(0), seconds_expected: Some(60), ..Default::default() };
         let values = [("mean", 0.0), ("max", f64::NAN)];
