@@ -81,7 +81,13 @@ export interface ExploreChart {
   series: readonly DrawnSeries[];
   /** Changes with what is drawn, not with its values. */
   key: string;
-  view: { shown: Stepped; version: Signal<number>; status: Signal<ViewStatus>; nodeId: string };
+  view: {
+    shown: Stepped;
+    version: Signal<number>;
+    status: Signal<ViewStatus>;
+    nodeId: string;
+    group: string;
+  };
 }
 
 const COLORS = ["c-h2", "c-h3", "c-grpc", "c-h1", "c-ws", "c-other"] as const;
@@ -162,6 +168,7 @@ const emptyView = () => ({
   version: signal(0),
   status: signal<ViewStatus>("loading"),
   nodeId: "",
+  group: "",
 });
 
 /** Shares of which one reaches a half, and none more than all, have the whole as their measure. */

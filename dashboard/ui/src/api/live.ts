@@ -25,7 +25,7 @@ const readHosts: ReadState<Fleet> = (s, previous) =>
   s.body.case === "hosts" ? readFleet(s.body.value, previous) : null;
 
 /** What is needed to subscribe, whatever the view shows. */
-type AnyView = Pick<LiveView, "id" | "kind" | "nodeId" | "newest" | "users">;
+type AnyView = Pick<LiveView, "id" | "kind" | "nodeId" | "group" | "newest" | "users">;
 
 export class Live {
   readonly connection = signal<ConnectionState>({
@@ -68,8 +68,8 @@ export class Live {
       hello: (h) => this.greeted(h),
       message: (m) => this.receive(m),
     });
-    this.overview = this.add(View.OVERVIEW, "", readOverview);
-    this.aggregators = this.add(View.AGGREGATORS, "", readAggregators);
+    this.overview = this.add(View.OVERVIEW, "", "", readOverview);
+    this.aggregators = this.add(View.AGGREGATORS, "", "", readAggregators);
     this.overview.users = 1;
     this.aggregators.users = 1;
   }
@@ -88,12 +88,17 @@ export class Live {
 
   /** Hosts, while someone looks. Give back with `release`. */
   hosts(): LiveView<Fleet> {
-    return this.acquire(View.HOSTS, "", readHosts);
+    return this.acquire(View.HOSTS, "", "", readHosts);
+  }
+
+  /** The overview of a group, such as "zone:a", while someone looks. Give back with `release`. */
+  group(name: string): LiveView<Overview> {
+    return this.acquire(View.OVERVIEW, "", name, readOverview);
   }
 
   /** One node, while someone looks. Give back with `release`. */
   node(id: string): LiveView<NodeDetail> {
-    return this.acquire(View.NODE, id, readNode);
+    return this.acquire(View.NODE, id, "", readNode);
   }
 
   release(view: AnyView): void {
@@ -127,22 +132,22 @@ export class Live {
     for (const view of this.views.values()) view.hold(on);
   }
 
-  private acquire<S>(kind: View, nodeId: string, read: ReadState<S>): LiveView<S> {
+  private acquire<S>(kind: View, nodeId: string, group: string, read: ReadState<S>): LiveView<S> {
     for (const view of this.views.values()) {
-      if (view.kind === kind && view.nodeId === nodeId) {
+      if (view.kind === kind && view.nodeId === nodeId && view.group === group) {
         view.users++;
         return view as LiveView<S>;
       }
     }
-    const view = this.add(kind, nodeId, read);
+    const view = this.add(kind, nodeId, group, read);
     view.users = 1;
     if (this.held) view.hold(true);
     this.subscribe(view, 0);
     return view;
   }
 
-  private add<S>(kind: View, nodeId: string, read: ReadState<S>): LiveView<S> {
-    const view = new LiveView<S>(this.nextId++, kind, nodeId, read);
+  private add<S>(kind: View, nodeId: string, group: string, read: ReadState<S>): LiveView<S> {
+    const view = new LiveView<S>(this.nextId++, kind, nodeId, group, read);
     this.views.set(view.id, view as LiveView);
     return view;
   }
@@ -167,7 +172,7 @@ export class Live {
         id: view.id,
         view: view.kind,
         nodeId: view.nodeId,
-        group: "",
+        group: view.group,
         resumeTick,
       },
     });

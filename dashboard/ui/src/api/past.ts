@@ -24,7 +24,7 @@ export class PastView {
   private last: AbortController | null = null;
 
   constructor(
-    private readonly node: string,
+    private readonly whose: { node: string; group: string },
     private readonly columns: readonly string[],
   ) {}
 
@@ -33,7 +33,7 @@ export class PastView {
     this.stop();
     const mine = new AbortController();
     this.last = mine;
-    const query = { columns: this.columns.join(","), from, to, step, node: this.node };
+    const query = { columns: this.columns.join(","), from, to, step, ...this.whose };
     try {
       const answer = await ask<Answer>("/api/v1/metrics/charts", query, mine.signal);
       if (mine.signal.aborted) return;

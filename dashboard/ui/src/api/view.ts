@@ -35,6 +35,8 @@ export class LiveView<S = unknown> {
     readonly id: number,
     readonly kind: View,
     readonly nodeId: string,
+    /** Of nodes with this label alone, such as "zone:a". */
+    readonly group: string,
     private readonly read: ReadState<S>,
   ) {}
 

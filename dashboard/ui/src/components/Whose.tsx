@@ -3,8 +3,9 @@ import { useSignal } from "@preact/signals";
 import { useId, useMemo } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import type { Whose } from "../lib/explore";
+import { groupsOf } from "../lib/groups";
 
-/** Most groups and names that are offered; any other name may be typed. */
+/** Most names that are offered; any other name may be typed. */
 const OFFERED_MAX = 1_000;
 
 interface Props {
@@ -23,12 +24,7 @@ export function WhoseSelect({ label, value, choose, fleet, each }: Props) {
   const naming = useSignal(false);
   /** What is typed and not yet taken: the page is drawn again each second meanwhile. */
   const typed = useSignal<string | null>(null);
-  const groups = useMemo(() => {
-    const all = new Set<string>();
-    for (const row of fleet?.rows ?? [])
-      for (const [key, v] of Object.entries(row.labels)) all.add(`${key}:${v}`);
-    return [...all].sort((a, b) => a.localeCompare(b, "en", { numeric: true })).slice(0, OFFERED_MAX);
-  }, [fleet?.dictionaryVersion]);
+  const groups = useMemo(() => groupsOf(fleet?.rows ?? []), [fleet?.dictionaryVersion]);
   const ofNode = value.startsWith(NODE);
   const group = value.startsWith("group:") ? value.slice(6) : null;
   return (

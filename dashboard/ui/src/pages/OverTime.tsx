@@ -10,7 +10,8 @@ import { lazy } from "../lib/lazy";
 
 const parts = lazy(() => import("../panels/overTime"));
 type Parts = NonNullable<typeof parts.part.value>;
-type OfNode = ComponentType<{ node?: string }>;
+/** Of a node or a group; of the whole cluster without. */
+type Whose = { node?: string; group?: string };
 
 /** How far below the screen a panel may be and count as looked at. */
 const NEAR = "150px";
@@ -18,11 +19,11 @@ const NEAR = "150px";
 interface Props {
   title: string;
   width: 8 | 12;
-  node: string | undefined;
-  pick: (parts: Parts) => OfNode;
+  whose: Whose;
+  pick: (parts: Parts) => ComponentType<Whose>;
 }
 
-function WhenSeen({ title, width, node, pick }: Props) {
+function WhenSeen({ title, width, whose, pick }: Props) {
   const place = useRef<HTMLParagraphElement>(null);
   const seen = useSignal(false);
   useEffect(() => {
@@ -42,7 +43,7 @@ function WhenSeen({ title, width, node, pick }: Props) {
   }, []);
   if (seen.value && parts.part.value) {
     const Part = pick(parts.part.value);
-    return <Part {...(node === undefined ? {} : { node })} />;
+    return <Part {...whose} />;
   }
   return (
     <Panel title={title} width={width}>
@@ -57,10 +58,10 @@ function WhenSeen({ title, width, node, pick }: Props) {
   );
 }
 
-export function Heatmap({ node }: { node?: string }) {
-  return <WhenSeen title="Performance heatmap" width={8} node={node} pick={(all) => all.HeatmapPanel} />;
+export function Heatmap(whose: Whose) {
+  return <WhenSeen title="Performance heatmap" width={8} whose={whose} pick={(all) => all.HeatmapPanel} />;
 }
 
-export function History({ node }: { node?: string }) {
-  return <WhenSeen title="Historical analysis" width={12} node={node} pick={(all) => all.HistoryPanel} />;
+export function History(whose: Whose) {
+  return <WhenSeen title="Historical analysis" width={12} whose={whose} pick={(all) => all.HistoryPanel} />;
 }

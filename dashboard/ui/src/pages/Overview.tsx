@@ -14,7 +14,9 @@ import type { Distribution } from "../gen/starling/live/v1/live_pb";
 import type { Latency } from "../gen/starling/v1/cluster_pb";
 import { nodesBehind, noted } from "../lib/complete";
 import * as f from "../lib/format";
+import { groupAsked, groupsOf, isIn, keyAndValue } from "../lib/groups";
 import { everyText } from "../lib/interval";
+import { labelTerm } from "../lib/nodes";
 import { AlertsPanel } from "../panels/AlertsPanel";
 import { ConnectionsPanel } from "../panels/ConnectionsPanel";
 import { CpuPanel } from "../panels/CpuPanel";
@@ -23,8 +25,8 @@ import { MemoryPanel } from "../panels/MemoryPanel";
 import { ProtocolsPanel } from "../panels/ProtocolsPanel";
 import { TimePanel } from "../panels/TimePanel";
 import { live, standing } from "../state/page";
-import { query, setQuery } from "../state/router";
-import { useHosts } from "./hooks";
+import { navigateHere, query, setQuery } from "../state/router";
+import { useHosts, useOverview } from "./hooks";
 import { Kpis } from "./Kpis";
 import { loadOthers, others } from "./lazy";
 import { Heatmap, History } from "./OverTime";
@@ -39,24 +41,26 @@ const FEW_NODES = 3;
 let manySeen = false;
 
 /** Counts of node states, beside the verdict. Of the past once data has stopped. */
-function Tally({ fleet }: { fleet: Fleet }) {
+function Tally({ fleet, group }: { fleet: Fleet; group: string }) {
   if (standing.value === "stale") return null;
+  const nodes = (state: string) =>
+    `/nodes?${new URLSearchParams({ q: [...(group === "" ? [] : [labelTerm(...keyAndValue(group))]), ...(state === "" ? [] : [`state:${state}`])].join(" ") })}`;
   return (
     <div class="tally">
       {fleet.silent > 0 && (
-        <a href="/nodes?q=state:silent">
+        <a href={nodes("silent")}>
           <StatusMark mark="silent" />
           {f.grouped(fleet.silent)} silent
         </a>
       )}
       {fleet.stopped > 0 && (
-        <a href="/nodes?q=state:stopped">
+        <a href={nodes("stopped")}>
           <StatusMark mark="stopped" />
           {f.grouped(fleet.stopped)} stopped
         </a>
       )}
       {fleet.reporting > 0 && (
-        <a href="/nodes">
+        <a href={group === "" ? "/nodes" : nodes("")}>
           <StatusMark mark="ok" />
           {f.grouped(fleet.reporting)} reporting
         </a>
@@ -139,14 +143,60 @@ function OnlyHost({ id }: { id: string }) {
   );
 }
 
+/** The nodes of a group, counted again. */
+function partOf(fleet: Fleet, group: string): Fleet {
+  const rows = fleet.rows.filter((row) => isIn(row, group));
+  const count = (state: string) => rows.filter((row) => row.state === state).length;
+  return {
+    ...fleet,
+    rows,
+    part: group,
+    reporting: count("reporting"),
+    silent: count("silent"),
+    stopped: count("stopped"),
+  };
+}
+
+/** Chooses whose overview it is: of all nodes, or of those with a label. */
+function GroupSelect({ fleet, group }: { fleet: Fleet | null; group: string }) {
+  const groups = useMemo(() => groupsOf(fleet?.rows ?? []), [fleet?.dictionaryVersion]);
+  if (groups.length === 0 && group === "") return null;
+  return (
+    <select
+      class="select s whose"
+      aria-label="Overview of"
+      value={group}
+      onChange={(e) => navigateHere({ group: e.currentTarget.value || null })}
+    >
+      <option value="">all nodes</option>
+      {group !== "" && !groups.includes(group) && <option value={group}>{group}</option>}
+      {groups.map((is) => (
+        <option key={is} value={is}>
+          {is}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+/** Of all nodes, or of the group in the address. */
 export function OverviewPage() {
-  const view = live.overview;
+  const group = groupAsked(query.value.get("group"));
+  return <Overview key={group} group={group} />;
+}
+
+function Overview({ group }: { group: string }) {
+  const view = useOverview(group);
   const hosts = useHosts();
   const style = query.value.get("style") === "lines" ? "lines" : "stacked";
   const state = view.state.value;
   const { traffic, connections, cpu, memory } = state?.sections ?? {};
-  const fleet = hosts.state.value;
-  const target = live.hello.value?.targetRps ?? 0;
+  const whole = hosts.state.value;
+  const fleet = useMemo(() => (whole && group !== "" ? partOf(whole, group) : whole), [whole, group]);
+  // What is aimed at is of all nodes together.
+  const target = group === "" ? (live.hello.value?.targetRps ?? 0) : 0;
+  const whose = group === "" ? {} : { group };
+  const everyNode = group === "" ? "all nodes" : group;
   const references = useMemo(
     (): Reference[] => (target > 0 ? [{ value: target, label: `target ${f.text(f.count(target))}` }] : []),
     [target],
@@ -157,7 +207,8 @@ export function OverviewPage() {
   const skipped = complete?.skippedCells ? `without ${f.plural(complete.skippedCells, "value")}` : undefined;
   const every = everyText(traffic?.reportedEverySeconds);
   const inMemory = nodesBehind(complete, "memory") ?? f.plural(nodes, "node");
-  const waiting = lackText.value ?? CONNECTING;
+  const refused = view.error.value?.message;
+  const waiting = refused ?? lackText.value ?? CONNECTING;
   // Panels do not change places while one looks: once there were many, there is room for many.
   if (fleet !== null && fleet.rows.length > FEW_NODES) manySeen = true;
   const few = fleet !== null && !manySeen;
@@ -173,14 +224,27 @@ export function OverviewPage() {
     <HostsPanel
       fleet={fleet}
       alerts={state?.alerts}
-      waiting={lackBriefly.value ?? CONNECTING}
+      waiting={refused ?? lackBriefly.value ?? CONNECTING}
+      {...(whole && group !== "" && { of: whole.rows.length })}
       width={few ? 4 : 8}
     />
   );
   return (
-    <Shell title="Overview">
-      <Verdict verdict={state?.judged?.verdict} waiting={waiting} label="Cluster state">
-        {fleet && <Tally fleet={fleet} />}
+    <Shell
+      title={group === "" ? "Overview" : group}
+      trail={
+        <>
+          <h1 tabIndex={-1}>Overview</h1>
+          <GroupSelect fleet={whole} group={group} />
+        </>
+      }
+    >
+      <Verdict
+        verdict={state?.judged?.verdict}
+        waiting={waiting}
+        label={group === "" ? "Cluster state" : `State of ${group}`}
+      >
+        {fleet && <Tally fleet={fleet} group={group} />}
       </Verdict>
       <Kpis
         label="Key figures"
@@ -226,7 +290,7 @@ export function OverviewPage() {
         {only !== undefined ? <OnlyHost id={only} /> : few ? latency : hostMap}
         {only !== undefined && latency}
         {alerts}
-        <Heatmap />
+        <Heatmap {...whose} />
         {protocols}
         <CpuPanel cpu={cpu} nodes={nodes} view={view} lacks={nodesBehind(complete, "cpu")} />
         <MemoryPanel
@@ -238,14 +302,15 @@ export function OverviewPage() {
           judged={state?.judged}
           view={view}
           lacks={nodesBehind(complete, "connections")}
+          {...whose}
         />
         {few && only === undefined && hostMap}
         {!few && latency}
-        <TimePanel view={view} panel="network" over={nodesBehind(complete, "network") ?? "all nodes"} />
-        <TimePanel view={view} panel="disk" over={nodesBehind(complete, "disk") ?? "all nodes"} />
+        <TimePanel view={view} panel="network" over={nodesBehind(complete, "network") ?? everyNode} />
+        <TimePanel view={view} panel="disk" over={nodesBehind(complete, "disk") ?? everyNode} />
         <TimePanel view={view} panel="errors" over={lacks} />
         {only === undefined && <TimePanel view={view} panel="connections" width={8} />}
-        <History />
+        <History {...whose} />
       </div>
     </Shell>
   );

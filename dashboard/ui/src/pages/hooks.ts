@@ -2,13 +2,20 @@
 import { useEffect, useMemo } from "preact/hooks";
 import type { Fleet } from "../api/fleet";
 import type { LiveView } from "../api/view";
-import type { NodeDetail } from "../gen/starling/live/v1/live_pb";
+import type { NodeDetail, Overview } from "../gen/starling/live/v1/live_pb";
 import { live } from "../state/page";
 
 /** The fleet, while the component is shown. */
 export function useHosts(): LiveView<Fleet> {
   const view = useMemo(() => live.hosts(), []);
   useEffect(() => () => live.release(view), [view]);
+  return view;
+}
+
+/** The overview of a group, or of all without one, while the component is shown. */
+export function useOverview(group: string): LiveView<Overview> {
+  const view = useMemo(() => (group === "" ? live.overview : live.group(group)), [group]);
+  useEffect(() => (group === "" ? undefined : () => live.release(view)), [view, group]);
   return view;
 }
 

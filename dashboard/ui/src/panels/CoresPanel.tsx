@@ -16,7 +16,7 @@ const ORDERS = [
 ] as const;
 
 interface Props {
-  view: Pick<LiveView, "shown" | "version" | "status" | "nodeId">;
+  view: Pick<LiveView, "shown" | "version" | "status" | "nodeId" | "group">;
   /** Busy share of each core in the newest second; empty when there is none, undefined before the first second. */
   cores: readonly number[] | undefined;
   /** Why there is none: of a node that is silent. */

@@ -20,7 +20,7 @@ const CHART_MIN = 72;
 interface CpuProps {
   cpu: Cpu | undefined;
   nodes: number;
-  view: Pick<LiveView, "shown" | "version" | "status" | "nodeId">;
+  view: Pick<LiveView, "shown" | "version" | "status" | "nodeId" | "group">;
   /** "2 of 3 nodes" when some are not in it. */
   lacks: string | undefined;
 }

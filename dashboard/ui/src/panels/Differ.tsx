@@ -19,6 +19,7 @@ const COLUMNS = [
 interface Props {
   metric: string;
   node: string;
+  group: string;
   box: Box;
   /** The values of a box in words. */
   values: string;
@@ -27,12 +28,12 @@ interface Props {
 /** Whether a box that reaches the newest second goes along with it. */
 export const boxesGoAlong = () => past.value === null && pausedAt.value === null && zoom.value === null;
 
-export function Differ({ metric, node, box, values }: Props) {
+export function Differ({ metric, node, group, box, values }: Props) {
   const goes = "last" in box.seconds && boxesGoAlong();
   const { answer, problem } = useAnswer<Differences>(
-    `${metric} ${node} ${values}`,
+    `${metric} ${node} ${group} ${values}`,
     "/api/v1/differ",
-    { metric, node, top: ROWS, ...boxParameters(box, asked.value) },
+    { metric, node, group, top: ROWS, ...boxParameters(box, asked.value) },
     { every: goes ? 1 : undefined },
   );
   const when =

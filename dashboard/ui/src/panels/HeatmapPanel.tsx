@@ -56,15 +56,15 @@ const WORDS: Record<
 /** Bounds have the figures of the buckets; an axis has room for two. */
 const round = (v: number) => Number(v.toPrecision(2));
 
-export function HeatmapPanel({ node = "" }: { node?: string }) {
+export function HeatmapPanel({ node = "", group = "" }: { node?: string; group?: string }) {
   const table = useSignal(false);
   const named = query.value.get("heat");
   const metric = METRICS.find(([key]) => key === named)?.[0] ?? "latency";
   const { from, to } = asked.value;
   const { answer, problem } = useAnswer<HeatAnswer & { completeness: Held }>(
-    `${metric} ${node}`,
+    `${metric} ${node} ${group}`,
     `/api/v1/metrics/heatmap/${metric}`,
-    { from, to, columns: Math.min(COLUMNS, to - from + 1), rows: ROWS, node },
+    { from, to, columns: Math.min(COLUMNS, to - from + 1), rows: ROWS, node, group },
   );
   const words = WORDS[metric];
   const heat = answer && readHeat(answer);
@@ -155,6 +155,7 @@ export function HeatmapPanel({ node = "" }: { node?: string }) {
         <Differ
           metric={metric}
           node={node}
+          group={group}
           box={box}
           values={valuesOf(box, value, metric === "latency" ? "of any latency" : "at any rate")}
         />

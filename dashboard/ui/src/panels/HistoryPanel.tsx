@@ -50,19 +50,24 @@ function chosen(): { name: RangeName | "page"; from: number; to: number } {
   return { name, ...windowOf({ name, seconds: RANGES[name] }, AGAIN_EVERY, asked.value.to) };
 }
 
-export function HistoryPanel({ node = "" }: { node?: string }) {
+export function HistoryPanel({ node = "", group = "" }: { node?: string; group?: string }) {
   const table = useSignal(false);
   const named = query.value.get("metric");
   const metric = METRICS.find(([key]) => key === named)?.[0] ?? "latency";
   const range = chosen();
-  const { answer, problem } = useAnswer<Analysis>(`${metric} ${node}`, "/api/v1/metrics/historical", {
-    metric,
-    from: range.from,
-    to: range.to,
-    points: POINTS,
-    timeZone: zoneId(),
-    node,
-  });
+  const { answer, problem } = useAnswer<Analysis>(
+    `${metric} ${node} ${group}`,
+    "/api/v1/metrics/historical",
+    {
+      metric,
+      from: range.from,
+      to: range.to,
+      points: POINTS,
+      timeZone: zoneId(),
+      node,
+      group,
+    },
+  );
   const label = METRICS.find(([key]) => key === metric)?.[1] ?? "";
   const seconds = range.to - range.from + 1;
   const complete = answer?.completeness;

@@ -26,7 +26,7 @@ import { type ChartSpec, type ChartView, LEFT, type Reading, type Reference, typ
 import { TimeTable } from "./TimeTable";
 
 interface Props {
-  view: ChartView & Pick<LiveView, "nodeId">;
+  view: ChartView & Pick<LiveView, "nodeId" | "group">;
   /** The view follows the range of the page by itself. */
   ranged?: boolean;
   /** What the chart shows, for its sentence. */
@@ -61,7 +61,7 @@ export function TimeChart(props: Props) {
   const { title, series, height, left = LEFT, scale = 1, value } = props;
   const total = props.totalColumn;
   const columns = [...series.map((s) => s.column), ...(total ? [total] : [])];
-  const before = usePast(props.view.nodeId, columns, props.ranged ?? false);
+  const before = usePast(props.view, columns, props.ranged ?? false);
   const view: ChartView = before ?? props.view;
   const host = useRef<HTMLDivElement>(null);
   const core = useRef<ChartCore | null>(null);

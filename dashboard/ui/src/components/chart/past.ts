@@ -9,10 +9,17 @@ import { past } from "../../state/timeline";
 const AGAIN_AFTER = 10;
 
 /** Null while the page is live, and for a view that follows the range of the page by itself. */
-export function usePast(node: string, columns: readonly string[], byItself: boolean): PastView | null {
+export function usePast(
+  { nodeId: node, group }: { nodeId: string; group: string },
+  columns: readonly string[],
+  byItself: boolean,
+): PastView | null {
   const names = columns.join(",");
   const shown = past.value !== null && !byItself;
-  const view = useMemo(() => (shown ? new PastView(node, names.split(",")) : null), [shown, node, names]);
+  const view = useMemo(
+    () => (shown ? new PastView({ node, group }, names.split(",")) : null),
+    [shown, node, group, names],
+  );
   useEffect(() => () => view?.stop(), [view]);
   useSignalEffect(() => {
     const window = past.value;
