@@ -1,6 +1,6 @@
 //! Settings of the dashboard server: one table. The example file in `deploy/config/dashboard.toml` is written from it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use starling_service::{
     credentials::{Exposure, TlsSettings},
@@ -8,10 +8,16 @@ use starling_service::{
     settings::{Mistakes, kind},
 };
 
+use crate::access::Net;
+
 /// Most aggregators that may be listed: more than any cluster has.
 const AGGREGATORS_MAX: usize = 64;
 /// Most names a server answers to.
 const ALLOWED_HOSTS_MAX: usize = 64;
+/// Most proxies that are believed: more than stand before any one page.
+const PROXIES_MAX: usize = 64;
+/// Longest life of a session: a quarter of a year. One that is stolen is of use that long.
+const SESSION_SECS_MAX: u64 = 90 * 86_400;
 /// Every client costs a socket and at most one frame in flight; a process has 1,024 descriptors by default.
 const CLIENTS_LIMIT: u32 = 10_000;
 /// Every watched view costs a stream and rings of about half a megabyte.
@@ -34,8 +40,18 @@ starling_service::settings! {
         /// Host header is refused: without that, a web page from elsewhere could read this server through the visitor's
         /// browser.
         pub allowed_hosts: Vec<String> = Vec::new(), kind::list(0..=ALLOWED_HOSTS_MAX, kind::host());
-        /// Speak plain text beyond this host, to browsers and, without `tls`, to aggregators. There is no log-in yet:
-        /// whoever reaches the page sees everything and may acknowledge alerts.
+        /// File of who may use the page: users with passwords, and API tokens (`starling users`, `starling tokens`; docs/access.md). It
+        /// is read again when it changes. Without it there is no log-in: whoever reaches the page sees everything and may silence
+        /// alerts, which is allowed on this host alone.
+        pub users: Option<PathBuf> = None, kind::optional(kind::absolute_path()), example "\"/etc/starling/users.toml\"";
+        /// Let whoever reaches the page see everything and silence alerts, also from other hosts.
+        pub without_login: bool = false, kind::flag();
+        /// Proxies before this server, as addresses or networks: where one of them says a request comes from (X-Forwarded-For) counts
+        /// for the limits of log-ins and for the audit log. Nobody else is believed.
+        pub trusted_proxies: Vec<Net> = Vec::new(), kind::list(0..=PROXIES_MAX, kind::parsed(net, Net::parse, Net::to_string)),
+            example "[\"127.0.0.1\"]";
+        /// Speak plain text beyond this host, to browsers and, without `tls`, to aggregators: everybody on the way can read and change it,
+        /// passwords among it.
         pub insecure: bool = false, kind::flag();
     }
     tables {
@@ -43,10 +59,26 @@ starling_service::settings! {
         pub tls: TlsSettings = TlsSettings::joined("dashboard");
         /// This server's own requests, counted like those of any application. Off by default: it needs a node daemon.
         pub requests: RequestReports = RequestReports::off();
+        /// How long one stays signed in.
+        pub sessions: Sessions = Sessions::default();
         /// Bounds on what clients may cost.
         pub limits: Limits = Limits::default();
     }
     together together;
+}
+
+fn net() -> String {
+    "an address or a network, such as \"10.0.0.0/8\"".to_owned()
+}
+
+starling_service::settings! {
+    /// How long one stays signed in.
+    pub struct Sessions {
+        /// Without a request and without an open page.
+        pub idle_secs: Duration = Duration::from_secs(12 * 3_600), kind::seconds(1..=SESSION_SECS_MAX);
+        /// In all, whatever is done.
+        pub whole_secs: Duration = Duration::from_secs(7 * 86_400), kind::seconds(1..=SESSION_SECS_MAX);
+    }
 }
 
 starling_service::settings! {
@@ -60,7 +92,24 @@ starling_service::settings! {
     }
 }
 
+/// The way out of a page that everybody could use, as it stands in errors.
+const NO_LOGIN: &str = "without a log-in: set users (`starling users add NAME --role admin` makes the file), or \
+                        without_login = true to let everybody see everything and silence alerts";
+
+impl Config {
+    /// Refuses a page that other hosts reach and that everybody could use.
+    pub fn guarded(&self, key: &str, listen: SocketAddr, mistakes: &mut Mistakes) {
+        if self.users.is_none() && !self.without_login && !listen.ip().to_canonical().is_loopback() {
+            mistakes.add(key, format!("{listen} can be reached by other hosts {NO_LOGIN}"));
+        }
+    }
+}
+
 fn together(config: &Config, mistakes: &mut Mistakes) {
+    config.guarded("listen", config.listen, mistakes);
+    if config.users.is_some() && config.without_login {
+        mistakes.add("without_login", "users is set too: take one of the two out");
+    }
     let exposure = Exposure::of(&config.tls, config.insecure);
     exposure.dialled("aggregators", &config.aggregators, mistakes);
     exposure.plain_listener("listen", config.listen, mistakes);
@@ -101,6 +150,7 @@ mod tests {
         let config = load(&settings::example_uncommented(&settings::example::<Config>("dashboard"))).unwrap();
         assert_eq!(config.admin_listen, Some("127.0.0.1:7482".parse().unwrap()));
         assert_eq!(config.target_rps, Some(5_000.0));
+        assert_eq!((config.users.clone(), config.trusted_proxies.len()), (Some("/etc/starling/users.toml".into()), 1));
         assert_eq!(
             config,
             Config {
@@ -108,6 +158,8 @@ mod tests {
                 target_rps: config.target_rps,
                 aggregators: vec!["127.0.0.1:7400".to_owned()],
                 tls: config.tls.clone(),
+                users: config.users.clone(),
+                trusted_proxies: config.trusted_proxies.clone(),
                 ..Config::default()
             }
         );
@@ -142,6 +194,25 @@ mod tests {
         ] {
             assert!(error.contains(part), "{part:?} is not in:\n{error}");
         }
+    }
+
+    #[test]
+    fn other_hosts_meet_a_log_in_unless_it_is_said_that_they_need_none() {
+        let beyond = "listen = '0.0.0.0:7480'\ninsecure = true\n";
+        let error = load(beyond).unwrap_err();
+        for part in ["listen: 0.0.0.0:7480 can be reached by other hosts without a log-in", "users", "without_login"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        assert!(!error.contains("insecure"), "{error}");
+        load(&format!("{beyond}without_login = true")).unwrap();
+        let with_users = format!("{beyond}users = '/etc/starling/users.toml'\n");
+        load(&with_users).unwrap();
+        assert!(load(&format!("{with_users}without_login = true")).unwrap_err().contains("without_login: users is set"));
+        // One does not stand for the other: passwords would be readable on the way.
+        let error = load("listen = '0.0.0.0:7480'\nusers = '/etc/starling/users.toml'").unwrap_err();
+        assert!(error.contains("insecure = true") && !error.contains("log-in"), "{error}");
+        let error = load("trusted_proxies = ['nginx']\nusers = 'users.toml'").unwrap_err();
+        assert!(error.contains("\"nginx\" is no address") && error.contains("not an absolute path"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What a request is answered instead of data: a problem by RFC 9457, each with the next step in its `detail`. The same at every path, JSON or WebSocket.
 
+use std::time::Duration;
+
 use axum::{
     Json,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -82,11 +84,16 @@ pub(crate) struct ApiError {
     code: &'static str,
     message: String,
     field: Option<&'static str>,
+    /// When it may be tried again.
+    wait: Option<Duration>,
 }
+
+/// How a program says who it is (RFC 6750).
+const CHALLENGE: &str = "Bearer realm=\"starling\"";
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None }
+        Self { status, code, message: message.into(), field: None, wait: None }
     }
 
     /// 400: a parameter has a value that is not understood.
@@ -135,6 +142,24 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
+    /// 401: it does not say who asks, or nobody who may.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// 403: it takes another role.
+    pub(crate) fn role(needed: &str, has: &str) -> Self {
+        let message = format!(
+            "this takes the role {needed}, and yours is {has}; somebody who may edit the file of users can change that"
+        );
+        Self::forbidden("role", message)
+    }
+
+    /// 429: there were too many, and when to come again.
+    pub(crate) fn too_many(message: impl Into<String>, wait: Duration) -> Self {
+        Self { wait: Some(wait), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message) }
+    }
+
     /// 405: the path is there, and not for this.
     pub(crate) fn method() -> Self {
         let message =
@@ -145,6 +170,12 @@ impl ApiError {
     /// 415: the body is not what is read.
     pub(crate) fn media_type() -> Self {
         let message = "the body is a JSON object, sent with the header content-type: application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", message)
+    }
+
+    /// 415: the same, of a form.
+    pub(crate) fn form() -> Self {
+        let message = "the body is a form, sent with the header content-type: application/x-www-form-urlencoded";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", message)
     }
 
@@ -200,9 +231,23 @@ impl ApiError {
     }
 }
 
+/// Whole seconds, at least one.
+pub(crate) fn retry_after(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_millis().div_ceil(1_000).clamp(1, 86_400) as u64)
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, [(header::CONTENT_TYPE, PROBLEM)], Json(self.to_json())).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, PROBLEM)], Json(self.to_json())).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if let Some(wait) = self.wait {
+            headers.insert(header::RETRY_AFTER, retry_after(wait));
+        }
+        response
     }
 }
 

@@ -5,11 +5,12 @@
 //! disk; any number of servers may run side by side.
 //!
 //! One way through the code, along the path of the data: `feed` (gRPC in) → `hub` (pure: rings, publications, verdict)
-//! → `live` and `rest` (WebSocket and JSON out) → `http` (what is let in, headers, the page). The cost of a second does
+//! → `live` and `rest` (WebSocket and JSON out) → `http` (what is let in, headers, the page). `access` knows who may ask. The cost of a second does
 //! not grow with the number of clients: it is encoded once, and a client is a cursor.
 //!
 //! Start it with [`Service`]. A [`Viewer`] is given what a page is given, in the same process and without a server.
 
+pub mod access;
 mod config;
 mod demand;
 mod error;
@@ -24,7 +25,7 @@ mod service;
 mod shared;
 mod terminal_text;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, Sessions};
 pub use hub::{MinuteChart, OF_A_MINUTE};
 pub use live::Viewer;
 pub use metrics::Metrics;

@@ -13,6 +13,10 @@ pub(crate) enum Refusal {
     Host,
     /// The `Origin` header is of another site.
     Origin,
+    /// It does not say who asks, or nobody who may.
+    Login,
+    /// It takes another role.
+    Role,
     /// A parameter is not known, or has a value that is not understood.
     Parameter,
 }
@@ -23,6 +27,8 @@ impl Refusal {
             Self::Clients => "clients",
             Self::Host => "host",
             Self::Origin => "origin",
+            Self::Login => "login",
+            Self::Role => "role",
             Self::Parameter => "parameter",
         }
     }
@@ -43,6 +49,8 @@ pub(crate) enum Closed {
     TooLarge,
     /// What it asked for is not known.
     Refused,
+    /// Its session ended, or its token was taken out.
+    SignedOut,
     /// The server stops.
     Shutdown,
 }
@@ -56,7 +64,35 @@ impl Closed {
             Self::Invalid => "invalid",
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
+            Self::SignedOut => "signed_out",
             Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// What became of somebody who wanted in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Login {
+    /// A session began.
+    Done,
+    /// Name or password is wrong.
+    Wrong,
+    /// Too many attempts.
+    Limited,
+    /// Too many at this moment.
+    Busy,
+    /// An API token that is not known.
+    Token,
+}
+
+impl Login {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Wrong => "wrong",
+            Self::Limited => "limited",
+            Self::Busy => "busy",
+            Self::Token => "token",
         }
     }
 }
@@ -92,7 +128,11 @@ starling_service::metrics! {
         upstream_losses: Counter = "starling_dashboard_upstream_losses";
         /// Alerts that there was no room for.
         alerts_left_out: Counter = "starling_dashboard_alerts_left_out";
-        /// HTTP requests refused, by reason: host, origin, parameter.
+        /// Log-ins and unknown API tokens, by what became of them: done, wrong, limited, busy, token.
+        logins: By<Counter> = "starling_dashboard_logins", label "outcome";
+        /// Sessions of browsers that are signed in.
+        sessions: Gauge = "starling_dashboard_sessions";
+        /// HTTP requests refused, by reason: host, origin, login, role, parameter.
         requests_refused: By<Counter> = "starling_dashboard_requests_refused", label "reason";
     }
 }
@@ -106,6 +146,11 @@ impl Metrics {
     /// A request was refused by its headers.
     pub(crate) fn request_refused(&self, reason: Refusal) {
         self.requests_refused.of(reason.label()).inc();
+    }
+
+    /// Somebody wanted in.
+    pub(crate) fn login(&self, outcome: Login) {
+        self.logins.of(outcome.label()).inc();
     }
 
     /// A client ended.

@@ -1,6 +1,6 @@
 //! Building, running and stopping the server.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use starling_proto::group::Group;
 use starling_service::{
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    access::{self, Access, Accounts, Lifetimes},
     config::Config,
     feed, http,
     hub::{Link, Source, Standing},
@@ -46,6 +47,7 @@ const ADMIN: &str = "admin port";
 const CREDENTIALS: &str = "watch over the certificate";
 const RENEWAL: &str = "renewal of the certificate";
 const FEED: &str = "feed";
+const ACCOUNTS: &str = "users and tokens";
 const READINESS: &str = "readiness";
 
 /// A dashboard server that has its ports and does not answer yet.
@@ -66,6 +68,7 @@ pub struct Service {
     shared: Arc<Shared>,
     security: Security,
     listening: (ListenMetrics, CredentialMetrics, RenewalMetrics),
+    accounts: Option<Accounts>,
     http: (TcpListener, SocketAddr),
     admin: Option<(TcpListener, SocketAddr)>,
     ready: watch::Sender<Readiness>,
@@ -81,6 +84,7 @@ impl Program for Service {
 
     async fn bind(config: Config, mut registry: Registry) -> anyhow::Result<Self> {
         config.check()?;
+        let accounts = accounts(config.users.clone()).await?;
         let security = enrolment::security(&config.tls, Role::Dashboard, false).await?;
         let config = Config { aggregators: enrolment::aggregators(&config.aggregators, &config.tls), ..config };
         let certificates = (CredentialMetrics::new(&mut registry), RenewalMetrics::new(&mut registry));
@@ -98,6 +102,7 @@ impl Program for Service {
             shared,
             security,
             listening,
+            accounts,
             http,
             admin,
             ready: watch::Sender::new(Readiness::NotReady("starting".to_owned())),
@@ -118,7 +123,8 @@ impl Program for Service {
     /// On `shutdown`: not ready; no new connections, sockets get their close frames; the aggregator is left; the last
     /// own measurements are sent. Takes at most about ten seconds.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, registry, shared, security, listening, http: (listener, address), admin, ready } = self;
+        let Self { config, registry, shared, security, listening, accounts, http: (listener, address), admin, ready } =
+            self;
         let meter = config.requests.meter(Self::NAME, &address.to_string());
         // Asks every socket and stream to end.
         let stop = CancellationToken::new();
@@ -147,12 +153,29 @@ impl Program for Service {
         let guard = http::Guard::new(http::Hosts::new(&config.allowed_hosts), metrics.clone());
         let sockets =
             live::Sockets::new(config.limits.clients, shared.published(), stop.clone(), meter.clone(), metrics);
-        let endpoints = rest::router(&shared, sockets.clone(), config.target_rps);
+        let lifetimes = Lifetimes { idle: config.sessions.idle_secs, whole: config.sessions.whole_secs };
+        let access = Access::new(accounts, lifetimes, shared.metrics().clone());
+        if let Some(file) = config.users.clone() {
+            let access = Arc::clone(&access);
+            parts.start(ACCOUNTS, |stop| done(access::follow(access, file, stop)));
+        } else if !config.allowed_hosts.is_empty() && !config.without_login {
+            warn!(
+                "allowed_hosts names this server to others and there is no log-in: whoever reaches it sees everything and may silence \
+                 alerts; set users, or without_login = true if that is meant"
+            );
+        }
+        let gate = http::Gate {
+            cookies: Arc::new(http::Cookies::new(address.port(), "", lifetimes.whole)),
+            proxies: config.trusted_proxies.as_slice().into(),
+            base: "".into(),
+            access: Arc::clone(&access),
+        };
+        let endpoints = rest::router(&shared, sockets.clone(), access, config.target_rps);
         let router = http::router(
             endpoints.clone().merge(mcp::router(endpoints)),
             live::router(shared, sockets.clone(), config.target_rps),
             beside,
-            guard,
+            (guard, gate),
             meter.clone(),
         );
         let connections = Connections::of(listener).prepared(prepare).counted(listening);
@@ -173,13 +196,24 @@ impl Program for Service {
         if timeout(GRACE, sockets.ended()).await.is_err() {
             warn!(left = sockets.open(), "sockets are still open after the grace period");
         }
-        for part in [FEED, ADMIN] {
+        for part in [FEED, ADMIN, ACCOUNTS] {
             parts.stop(part, GRACE).await;
         }
         meter.shutdown().await;
         info!("dashboard stopped");
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// Who may use the page, of the file that the settings name.
+async fn accounts(file: Option<PathBuf>) -> anyhow::Result<Option<Accounts>> {
+    let Some(file) = file else { return Ok(None) };
+    let shown = file.display().to_string();
+    let read = tokio::task::spawn_blocking(move || access::read(&file)).await?;
+    let accounts = read.map_err(|error| anyhow::anyhow!("users: {error}"))?;
+    let next = format!("starling users add NAME --role admin --file {shown}");
+    anyhow::ensure!(!accounts.is_empty(), "users: nobody is in {shown}, so that nobody could sign in; run {next}");
+    Ok(Some(accounts))
 }
 
 async fn done(part: impl Future<Output = ()>) -> anyhow::Result<()> {

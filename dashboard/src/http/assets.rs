@@ -33,6 +33,8 @@ const ASKED_ANYWHERE: [(&str, &str, &[u8]); 2] = [
 ];
 /// How long they may be kept, as they have no hash in their names: a day.
 const KEPT_FOR_A_DAY: &str = "public, max-age=86400";
+/// The same for what changes with the version.
+pub(super) const KEPT_FOR_AN_HOUR: &str = "public, max-age=3600";
 
 /// A file of the page; the page itself for every path of its own (`/nodes/...`); errors as JSON for the endpoints.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {

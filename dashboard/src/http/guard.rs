@@ -1,7 +1,7 @@
 //! Who may ask, by the names in the headers.
 //!
-//! The server has no log-in in this version and listens on loopback. A web page from elsewhere can still make the
-//! visitor's browser ask it: by a name of its own that resolves to 127.0.0.1 (DNS rebinding), against which the `Host`
+//! Whoever may ask, a web page from elsewhere can make the visitor's browser ask, with the cookie of a session or, on loopback, without
+//! any log-in: by a name of its own that resolves to 127.0.0.1 (DNS rebinding), against which the `Host`
 //! header is checked; or by opening a WebSocket, which browsers allow across sites, or by sending a form that changes
 //! something, against both of which `Origin` is checked. Behind a proxy the `Host` that arrives is often not the one in the
 //! address line: without its port, with the usual one, or the name of this server. So an origin is also known by its name, when that
@@ -73,7 +73,7 @@ fn admit(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
     let is_upgrade = headers.contains_key(header::UPGRADE) || headers.contains_key(header::SEC_WEBSOCKET_VERSION);
     match headers.get(header::ORIGIN) {
         // Only browsers send it; other clients can say what they like anyway.
-        Some(origin) if is_upgrade || changes(method, uri) => {
+        Some(origin) if is_upgrade || changes(method, uri.path()) => {
             let text = String::from_utf8_lossy(origin.as_bytes());
             let same = text
                 .split_once("://")
@@ -89,8 +89,8 @@ fn admit(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
 }
 
 /// Whether a request is one that changes something. Prometheus's API reads by POST too.
-fn changes(method: &Method, uri: &Uri) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !uri.path().starts_with(READ_BY_POST)
+pub(super) fn changes(method: &Method, path: &str) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !path.starts_with(READ_BY_POST)
 }
 
 /// What the check needs. Cheap to clone.

@@ -1,7 +1,12 @@
 //! The HTTP server around the endpoints: what is let in, what is said in every header, what is measured, the page.
+//!
+//! A request passes [`guard`] (by which name it came, and from which page), then [`gate`] (who asks, and may they).
 
 mod assets;
+mod cookie;
+mod gate;
 mod guard;
+mod login;
 
 use axum::{
     Router,
@@ -22,6 +27,8 @@ use tower_http::{
 };
 
 use crate::rest::{PARQUET, VERDICT};
+pub(crate) use cookie::Cookies;
+pub(crate) use gate::Gate;
 pub(crate) use guard::{Guard, Hosts};
 
 /// What a page of ours may do, and nothing else: no inline script, no other origin, no frame around it. Charts set
@@ -38,12 +45,12 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// Everything the server answers: the endpoints, the sockets, and the page for every other path. `admin` is served
-/// beside it, to any `Host` name.
+/// beside it, to any `Host` name; where there is a log-in, to who may read.
 pub(crate) fn router(
     endpoints: Router,
     sockets: Router,
     admin: Option<Router>,
-    guard: Guard,
+    (guard, gate): (Guard, Gate),
     meter: RequestMeter,
 ) -> Router {
     // Parquet is compressed within.
@@ -51,14 +58,16 @@ pub(crate) fn router(
     let plain = endpoints.clone();
     let endpoints = endpoints.route("/", get(|request| at_root(request, plain)));
     let compressed = endpoints.fallback(assets::serve).layer(CompressionLayer::new().compress_when(wanted));
-    let mut router = sockets.merge(compressed).layer(from_fn_with_state(guard, guard::check));
+    let all = sockets.merge(login::router(gate.clone())).merge(compressed);
+    let mut router =
+        all.layer(from_fn_with_state(gate.clone(), gate::check)).layer(from_fn_with_state(guard, guard::check));
     for (name, value) in HEADERS {
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)));
     }
     let router = router.layer(from_fn_with_state(meter, measure));
     match admin {
         // Probes and scrapers come by address, often of a container, and read nothing that a page could abuse.
-        Some(admin) => router.merge(admin),
+        Some(admin) => router.merge(admin.layer(from_fn_with_state(gate, gate::check_admin))),
         None => router,
     }
 }

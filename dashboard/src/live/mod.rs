@@ -21,6 +21,7 @@ use prost::Message as _;
 use starling_proto::live;
 
 use crate::{
+    access::Caller,
     error::ApiError,
     hub::ViewKey,
     shared::{Lease, Shared, now},
@@ -56,14 +57,14 @@ pub(crate) fn router(shared: Arc<Shared>, sockets: Sockets, target_rps: Option<f
     Router::new().route(PATH, any(follow)).with_state(pages)
 }
 
-async fn follow(State(pages): State<Pages>, upgrade: Upgrade) -> Result<Response, ApiError> {
+async fn follow(State(pages): State<Pages>, caller: Caller, upgrade: Upgrade) -> Result<Response, ApiError> {
     let upgrade = socket::wanted(upgrade)?.protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
         return Err(ApiError::bad_request(format!("this socket speaks the subprotocol {SUBPROTOCOL}; ask for it")));
     }
     let place = pages.sockets.place()?;
     let client = LiveClient::new(pages.shared, pages.epoch, pages.target_rps.unwrap_or(0.0));
-    Ok(place.serve(upgrade, client))
+    Ok(place.serve(upgrade, caller, client))
 }
 
 /// One page.

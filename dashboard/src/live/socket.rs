@@ -27,6 +27,7 @@ use tokio_util::{
 use tracing::debug;
 
 use crate::{
+    access::Caller,
     error::ApiError,
     metrics::{Closed, Metrics, Refusal},
 };
@@ -42,6 +43,9 @@ pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A ping each this often: a client without views is sent nothing else, and one that went must not stay.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Whether it may still be served is looked at this often: who is signed out or taken out sees nothing after that, and after what the
+/// file takes to be read again.
+const CALLER_INTERVAL: Duration = Duration::from_secs(5);
 /// Three pings unanswered.
 const SILENCE_MAX: Duration = Duration::from_secs(70);
 
@@ -54,6 +58,8 @@ pub(crate) struct Ending {
 
 /// Codes from 4000 on are an application's own: this one means what 404 means over HTTP.
 pub(crate) const NOT_FOUND: u16 = 4404;
+/// What 401 means over HTTP: the session is over.
+pub(crate) const SIGNED_OUT: u16 = 4401;
 /// A close frame holds at most 125 bytes, of which two are the code.
 const REASON_MAX: usize = 123;
 
@@ -163,7 +169,7 @@ impl Sockets {
 
 impl Place {
     /// Answers an upgrade and serves the client on a task of its own.
-    pub(crate) fn serve<C: Client>(self, upgrade: WebSocketUpgrade, client: C) -> Response {
+    pub(crate) fn serve<C: Client>(self, upgrade: WebSocketUpgrade, caller: Caller, client: C) -> Response {
         upgrade
             .max_message_size(INBOUND_MAX)
             .max_frame_size(INBOUND_MAX)
@@ -171,18 +177,18 @@ impl Place {
             .write_buffer_size(0)
             .max_write_buffer_size(OUTBOUND_MAX)
             .on_failed_upgrade(|error| debug!(%error, "upgrade failed"))
-            .on_upgrade(move |socket| serve(socket, client, self))
+            .on_upgrade(move |socket| serve(socket, (caller, client), self))
     }
 }
 
-async fn serve<C: Client>(socket: WebSocket, mut client: C, place: Place) {
+async fn serve<C: Client>(socket: WebSocket, (caller, mut client): (Caller, C), place: Place) {
     let Place { line: Line { mut published, stop, meter, metrics }, held } = place;
     // What is there by now is looked for anyway.
     published.mark_unchanged();
     let open = meter.open(Protocol::WebSocket);
     metrics.clients.of(C::KIND).add(1.0);
     let mut sender = Sender { socket, meter, kind: C::KIND, metrics: metrics.clone() };
-    let reason = talk(&mut sender, &mut client, &mut published, &stop).await;
+    let reason = talk(&mut sender, (&caller, &mut client), &mut published, &stop).await;
     let ending = client.ending();
     let (code, words) = match reason {
         Closed::Refused => ending.as_ref().map_or((NOT_FOUND, ""), |ending| (ending.code, ending.words.as_str())),
@@ -191,6 +197,7 @@ async fn serve<C: Client>(socket: WebSocket, mut client: C, place: Place) {
         Closed::Silent => (close_code::AWAY, "no answer to pings"),
         Closed::Invalid => (close_code::POLICY, "the message was not understood"),
         Closed::TooLarge => (close_code::SIZE, "a message has at most 16 KiB"),
+        Closed::SignedOut => (SIGNED_OUT, "signed out: sign in again, or send a token that is valid"),
         Closed::Shutdown => (close_code::AWAY, "the server stops"),
     };
     let close = Message::Close(Some(CloseFrame { code, reason: words.into() }));
@@ -204,13 +211,16 @@ async fn serve<C: Client>(socket: WebSocket, mut client: C, place: Place) {
 
 async fn talk<C: Client>(
     sender: &mut Sender,
-    client: &mut C,
+    (caller, client): (&Caller, &mut C),
     published: &mut watch::Receiver<u64>,
     stop: &CancellationToken,
 ) -> Closed {
     let mut pings = interval(PING_INTERVAL);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.reset();
+    let mut looks = interval(CALLER_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.reset();
     let mut heard = Instant::now();
     loop {
         while let Some(message) = client.next() {
@@ -249,6 +259,11 @@ async fn talk<C: Client>(
             changed = published.changed() => {
                 if changed.is_err() {
                     return Closed::Shutdown;
+                }
+            }
+            _ = looks.tick() => {
+                if caller.is_over() {
+                    return Closed::SignedOut;
                 }
             }
             _ = pings.tick() => {

@@ -2,7 +2,7 @@
 //!
 //! What there is stands in lists: [`seconds`] (what is answered for one second, over HTTP and as a WebSocket), [`others`],
 //! [`history::others`] (what is answered over time), [`report::others`], [`alerts::others`] and [`alerts::changes`] (what
-//! changes something). The router and the index at `/api/v1` are both made of them.
+//! changes something), [`sessions`] (who asks). The router and the index at `/api/v1` are both made of them.
 
 mod alerts;
 mod csv;
@@ -18,6 +18,7 @@ mod plain;
 mod prometheus;
 mod readers;
 mod report;
+mod sessions;
 mod time;
 mod twin;
 
@@ -37,6 +38,7 @@ use tokio::time::{error::Elapsed, timeout};
 use tonic::{Code, Status};
 
 use crate::{
+    access::Access,
     error::{ApiError, GrpcRefusal},
     hub::{LastMinute, Reading, Second, Source},
     live::Sockets,
@@ -86,6 +88,8 @@ struct Changed {
     method: &'static str,
     path: &'static str,
     about: &'static str,
+    /// Names of its parameters.
+    parameters: &'static [&'static str],
     /// Fields of its JSON body.
     body: &'static [&'static str],
     /// Of the first one of a path that has no [`Other`].
@@ -128,6 +132,22 @@ fn others() -> [Other; 5] {
     ]
 }
 
+/// Those of all parts of this room.
+fn all_others() -> Vec<Other> {
+    others()
+        .into_iter()
+        .chain(history::others())
+        .chain(report::others())
+        .chain(alerts::others())
+        .chain(sessions::others())
+        .collect()
+}
+
+/// All that changes something.
+fn all_changes() -> Vec<Changed> {
+    alerts::changes().into_iter().chain(sessions::changes()).collect()
+}
+
 /// Requests per second aimed at, from the settings.
 #[derive(Clone, Copy)]
 struct Target(Option<f64>);
@@ -140,6 +160,13 @@ struct Handles {
     twins: Twins,
     asker: Asker,
     exports: Exports,
+    access: Arc<Access>,
+}
+
+impl FromRef<Handles> for Arc<Access> {
+    fn from_ref(from: &Handles) -> Self {
+        Self::clone(&from.access)
+    }
 }
 
 impl FromRef<Handles> for Asker {
@@ -175,7 +202,12 @@ impl FromRef<Handles> for Twins {
 type Answer = Result<Json<Value>, ApiError>;
 
 /// All paths under `/api` and `/ws` but the page's own socket.
-pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<f64>) -> Router {
+pub(crate) fn router(
+    shared: &Arc<Shared>,
+    sockets: Sockets,
+    access: Arc<Access>,
+    target_rps: Option<f64>,
+) -> Router {
     let index = index();
     let of_either = |path| (path, index.clone());
     let described = openapi();
@@ -187,16 +219,16 @@ pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<
     for (path, sockets, endpoint) in seconds() {
         for socket in sockets {
             let endpoint = endpoint.clone();
-            twins = twins.route(socket, any(|twins, query, upgrade| twin::follow(twins, query, endpoint, upgrade)));
+            twins = twins.route(socket, any(|twins, query, caller, upgrade| twin::follow(twins, query, endpoint, (caller, upgrade))));
         }
         if let Some(path) = path {
             api = api.route(path, get(|readers, target, query| answer(readers, target, query, endpoint)));
         }
     }
-    for other in others().into_iter().chain(history::others()).chain(report::others()).chain(alerts::others()) {
+    for other in all_others() {
         api = api.route(other.path, other.answer);
     }
-    for changed in alerts::changes() {
+    for changed in all_changes() {
         if let Some(answer) = changed.answer {
             api = api.route(changed.path, answer);
         }
@@ -210,6 +242,7 @@ pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, target_rps: Option<
     api.merge(twins).merge(prometheus).with_state(Handles {
         asker: Asker::new(readers.clone()),
         exports: Exports::default(),
+        access,
         readers,
         target: Target(target_rps),
         twins: Twins::new(Arc::clone(shared), sockets, target_rps),
@@ -237,15 +270,14 @@ fn openapi() -> Value {
         |path, about, parameters| openapi::Operation { method: "get".to_owned(), path, about, parameters, body: None };
     let over_http =
         of_a_second.iter().filter_map(|(path, _, endpoint)| Some(of((*path)?, endpoint.about(), SCOPE.to_vec())));
-    let others: Vec<_> =
-        others().into_iter().chain(history::others()).chain(report::others()).chain(alerts::others()).collect();
+    let others = all_others();
     let others = others.iter().map(|is| of(is.path, is.about, is.parameters.clone()));
-    let changes = alerts::changes();
+    let changes = all_changes();
     let changes = changes.iter().map(|is| openapi::Operation {
         method: is.method.to_ascii_lowercase(),
         path: is.path,
         about: is.about,
-        parameters: if is.method == "DELETE" { vec![alerts::WHO] } else { Vec::new() },
+        parameters: is.parameters.to_vec(),
         body: Some(is.body).filter(|body| !body.is_empty()),
     });
     let operations: Vec<_> = over_http.chain(others).chain(changes).collect();
@@ -267,16 +299,9 @@ fn index() -> Value {
         "units": "names end with their unit: PerSecond, Micros, Bytes, Ms, Ratio (0 to 1); without one they are counts. null: not reported",
         "parameters": endpoints::parameters(&history::metrics()),
         "endpoints": over_http
-            .chain(
-                others()
-                    .iter()
-                    .chain(&history::others())
-                    .chain(&report::others())
-                    .chain(&alerts::others())
-                    .map(|is| listed(is.path, is.about, &is.parameters)),
-            )
+            .chain(all_others().iter().map(|is| listed(is.path, is.about, &is.parameters)))
             .collect::<Vec<_>>(),
-        "changes": alerts::changes()
+        "changes": all_changes()
             .iter()
             .map(|is| json!({ "method": is.method, "path": is.path, "about": is.about, "body": is.body }))
             .collect::<Vec<_>>(),

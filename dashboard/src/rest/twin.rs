@@ -22,6 +22,7 @@ use super::{
     parameters::{self, Parameters},
 };
 use crate::{
+    access::Caller,
     error::ApiError,
     hub::{Second, Source, UnixMillis, ViewKey},
     live::{
@@ -75,7 +76,7 @@ pub(super) async fn follow(
     State(twins): State<Twins>,
     Query(query): Query<Parameters>,
     endpoint: Endpoint,
-    upgrade: Upgrade,
+    (caller, upgrade): (Caller, Upgrade),
 ) -> Result<Response, ApiError> {
     let endpoint = endpoint.followed(&query)?;
     let source = query.source()?;
@@ -84,7 +85,7 @@ pub(super) async fn follow(
     let place = twins.sockets.place()?;
     let lease = twins.shared.lease(ViewKey::from(&source)).map_err(|full| ApiError::limit(full.to_string()))?;
     let followed = twins.followed(source, endpoint);
-    Ok(place.serve(upgrade, JsonClient { followed, lease: Some(lease), last: 0, history, refused: None }))
+    Ok(place.serve(upgrade, caller, JsonClient { followed, lease: Some(lease), last: 0, history, refused: None }))
 }
 
 /// One endpoint of the cluster, of a group or of a node, as all its followers see it.

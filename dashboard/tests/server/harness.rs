@@ -189,9 +189,17 @@ pub(crate) struct Page(pub(crate) WebSocketStream<TcpStream>);
 
 impl Page {
     pub(crate) async fn over(stream: TcpStream, address: SocketAddr) -> Self {
+        Self::with(stream, address, &[]).await
+    }
+
+    /// The same with further headers.
+    pub(crate) async fn with(stream: TcpStream, address: SocketAddr, headers: &[(&'static str, &str)]) -> Self {
         let mut request = format!("ws://{address}/ws/v1/live").into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("starling.live.v1"));
         request.headers_mut().insert("origin", HeaderValue::from_str(&format!("http://{address}")).unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        }
         Self(client_async(request, stream).await.unwrap().0)
     }
 

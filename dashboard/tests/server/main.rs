@@ -3,6 +3,7 @@
 //! Every wait is for a condition with a limit; the limits are far above what is needed.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod alerts;
 mod catalogue;
 mod endpoints;

@@ -58,6 +58,7 @@ fn together(config: &Config, mistakes: &mut Mistakes) {
     if let Err(error) = config.check_ports() {
         mistakes.add(error.key(), error);
     }
+    config.dashboard.guarded("listen", config.listen, mistakes);
     Exposure::of(&config.dashboard.tls, config.dashboard.insecure).plain_listener("listen", config.listen, mistakes);
     Exposure::of(&config.node.tls, config.node.insecure).plain_listener("otlp_listen", config.otlp_listen, mistakes);
 }
@@ -202,7 +203,8 @@ pub(crate) mod tests {
             (["--nodes", "1001"], "nodes: 1001 is out of range"),
             (["--grpc-port", "65530"], "grpc_port: 65530 is too high"),
             (["--grpc-port", "7480"], "127.0.0.1:7480 would be used twice"),
-            (["--listen", "0.0.0.0:80"], "listen: 0.0.0.0:80 can be reached by other hosts"),
+            (["--listen", "0.0.0.0:80"], "listen: 0.0.0.0:80 can be reached by other hosts without TLS"),
+            (["--listen", "0.0.0.0:80"], "listen: 0.0.0.0:80 can be reached by other hosts without a log-in"),
         ] {
             let error = flags(&line).unwrap_err();
             assert!(error.contains(part), "{part} is not in {error}");

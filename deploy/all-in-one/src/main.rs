@@ -3,8 +3,9 @@
 //! `starling node`: who may join a cluster, and who has. `starling gossip`: the keys of gossip of one. `starling ledger`: whether
 //! every second is whole and the same everywhere. `starling aggregator`: which aggregators contradict each other, and whose
 //! word counts no more. `starling doctor`: what is wrong here, and what to do. `starling status`: whether all is well, for scripts.
-//! `starling top`: the page in a terminal.
+//! `starling top`: the page in a terminal. `starling users` and `starling tokens`: who may use the page.
 
+mod accounts;
 mod aggregator;
 mod asked;
 mod ca;
@@ -32,6 +33,7 @@ use starling_service::{
 use starling_store_tools::StoreArgs;
 
 use crate::{
+    accounts::{TokensArgs, UsersArgs},
     aggregator::AggregatorArgs, ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, ledger::LedgerArgs, node::NodeArgs,
     rules::RulesArgs, status::StatusArgs, token::TokenArgs, top::TopArgs,
 };
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         Some(("rules", matches)) => of(matches, |args: RulesArgs| args.run()),
         Some(("ca", matches)) => of(matches, CaArgs::run),
         Some(("token", matches)) => of(matches, TokenArgs::run),
+        Some(("users", matches)) => of(matches, UsersArgs::run),
+        Some(("tokens", matches)) => of(matches, TokensArgs::run),
         Some(("node", matches)) => of(matches, NodeArgs::run),
         Some(("gossip", matches)) => of(matches, GossipArgs::run),
         Some(("aggregator", matches)) => of(matches, AggregatorArgs::run),
@@ -96,6 +100,8 @@ fn command() -> Command {
         .subcommand(RulesArgs::augment_args(Command::new("rules")))
         .subcommand(CaArgs::augment_args(Command::new("ca")))
         .subcommand(TokenArgs::augment_args(Command::new("token")))
+        .subcommand(UsersArgs::augment_args(Command::new("users")))
+        .subcommand(TokensArgs::augment_args(Command::new("tokens")))
         .subcommand(NodeArgs::augment_args(Command::new("node")))
         .subcommand(GossipArgs::augment_args(Command::new("gossip")))
         .subcommand(AggregatorArgs::augment_args(Command::new("aggregator")))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use starling_proto::address::host_port;
-use starling_service::credentials::Security;
+use starling_service::{credentials::Security, secret};
 use starling_top::Source;
 
 use crate::asked::operator;
@@ -30,6 +30,9 @@ pub(crate) struct Watched {
     /// A dashboard server instead, for where no aggregator can be reached: "http://host:port", https for TLS, with a prefix if it has one
     #[arg(long, value_name = "URL", env = "STARLING_DASHBOARD", conflicts_with = "tls")]
     dashboard: Option<String>,
+    /// File with an API token for that dashboard, when it has a log-in (`starling tokens add`)
+    #[arg(long, value_name = "FILE", env = "STARLING_TOKEN_FILE", requires = "dashboard")]
+    token_file: Option<PathBuf>,
 }
 
 impl Watched {
@@ -39,7 +42,11 @@ impl Watched {
     /// Which flag is wrong, and how.
     pub(crate) fn follow(&self) -> Result<Source, String> {
         if let Some(dashboard) = &self.dashboard {
-            return Source::dashboard(dashboard).map_err(|error| format!("--dashboard: {error}"));
+            let token = self.token_file.as_deref().map(|file| {
+                let text = secret::text(file).map_err(|why| format!("--token-file: {} {why}", file.display()))?;
+                Ok::<_, String>(text.lines().next().unwrap_or_default().trim().to_owned())
+            });
+            return Source::dashboard(dashboard, token.transpose()?.as_deref()).map_err(|error| format!("--dashboard: {error}"));
         }
         if self.aggregator.len() > ADDRESSES_MAX {
             return Err(format!(

@@ -63,6 +63,14 @@ impl fmt::Display for Secret {
 /// # Errors
 /// What is wrong with the file, to stand behind its name: among it that everybody on the host can read it.
 pub fn text(file: &Path) -> Result<String, String> {
+    text_of_at_most(file, SECRET_LEN_MAX)
+}
+
+/// As [`text`], of a file of at most `bytes_max` bytes: one of many secrets.
+///
+/// # Errors
+/// As [`text`].
+pub fn text_of_at_most(file: &Path, bytes_max: u64) -> Result<String, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
     // Of one open file, which another may replace meanwhile.
     let opened = File::open(file).map_err(cannot)?;
@@ -72,9 +80,9 @@ pub fn text(file: &Path) -> Result<String, String> {
         return Err(format!("can be read by everybody on this host (mode {:03o}); {next}", mode & 0o777));
     }
     let mut text = String::new();
-    opened.take(SECRET_LEN_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
-    match text.len() as u64 > SECRET_LEN_MAX {
-        true => Err(format!("has more than {SECRET_LEN_MAX} bytes")),
+    opened.take(bytes_max.saturating_add(1)).read_to_string(&mut text).map_err(cannot)?;
+    match text.len() as u64 > bytes_max {
+        true => Err(format!("has more than {bytes_max} bytes")),
         false => Ok(text),
     }
 }

@@ -1,8 +1,8 @@
 //! Alerts over HTTP: what is open, of the hub; what it takes to look after it, silences, rules and episodes, of the
 //! aggregator.
 //!
-//! What changes something takes a JSON body, and says who did it. The server has no log-in: the name is what the person
-//! gave.
+//! What changes something takes a JSON body, and says who did it: whoever is signed in, or whose token it is; without a log-in the
+//! name is what the person gave.
 
 mod body;
 mod shape;
@@ -29,6 +29,7 @@ use super::{
     time::rfc3339,
 };
 use crate::{
+    access::Caller,
     error::{ApiError, GrpcRefusal},
     feed::without_alerts,
     hub::alert_state,
@@ -47,7 +48,7 @@ const EPISODES: [&str; 6] = ["rule", "subject", "from", "to", "limit", "page"];
 /// Most episodes of an answer.
 const LIMIT_MAX: u32 = 10_000;
 /// Who did it, behind the `?` of a DELETE.
-pub(super) const WHO: &str = "who";
+const WHO: &str = "who";
 
 /// What is read.
 pub(super) fn others() -> Vec<Other> {
@@ -91,8 +92,10 @@ pub(super) fn others() -> Vec<Other> {
 
 /// What changes something. One that has the path of what is read stands in [`others`] with it.
 pub(super) fn changes() -> Vec<Changed> {
-    let changed =
-        |method, path, about, body: &'static [&'static str], answer| Changed { method, path, about, body, answer };
+    let changed = |method, path, about, body: &'static [&'static str], answer| {
+        let parameters: &[&str] = if method == "DELETE" { &[WHO] } else { &[] };
+        Changed { method, path, about, parameters, body, answer }
+    };
     vec![
         changed(
             "POST",
@@ -181,10 +184,23 @@ async fn one(State(readers): State<Readers>, Path(id): Path<String>, Query(query
 /// Fields of an acknowledgement.
 const ACKNOWLEDGE: [&str; 3] = ["who", "comment", "forSeconds"];
 
-async fn acknowledge(State(readers): State<Readers>, Path(id): Path<String>, mut body: Body) -> Answer {
+/// Who does something, of a body: whoever is known does it, whatever the body says.
+fn author(caller: &Caller, body: &mut Body, why: &str) -> Result<String, ApiError> {
+    match caller.name() {
+        Some(name) => body.text(WHO).map(|_| name.to_owned()),
+        None => body.needed(WHO, why),
+    }
+}
+
+async fn acknowledge(
+    State(readers): State<Readers>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut body: Body,
+) -> Answer {
     let request = v1::AcknowledgeRequest {
         episode_id: id,
-        author: body.needed(WHO, "say who looks after it")?,
+        author: author(&caller, &mut body, "say who looks after it")?,
         comment: body.text("comment")?,
         for_seconds: body.seconds("forSeconds")?,
     };
@@ -212,10 +228,10 @@ async fn letters(State(readers): State<Readers>, Query(query): Query<Parameters>
 /// Fields of what is sent again.
 const RESEND: [&str; 4] = ["notifier", "aggregator", "id", WHO];
 
-async fn resend(State(readers): State<Readers>, mut body: Body) -> Answer {
+async fn resend(State(readers): State<Readers>, caller: Caller, mut body: Body) -> Answer {
     let notifier = body.needed(RESEND[0], "whose dead letters are sent again")?;
     let (aggregator_id, letter_id) = (body.text(RESEND[1])?, body.whole(RESEND[2])?);
-    let author = body.needed(RESEND[3], "say who wants it")?;
+    let author = author(&caller, &mut body, "say who wants it")?;
     body.end(&RESEND)?;
     let request = v1::ResendDeadLettersRequest { notifier, aggregator_id, letter_id, author };
     let answer = ask(&readers, async |mut client| client.resend_dead_letters(request).await).await?;
@@ -223,18 +239,22 @@ async fn resend(State(readers): State<Readers>, mut body: Body) -> Answer {
 }
 
 /// Who does something, of a DELETE.
-fn who(query: &Parameters) -> Result<String, ApiError> {
+fn who(caller: &Caller, query: &Parameters) -> Result<String, ApiError> {
     query.only(&[WHO])?;
+    if let Some(name) = caller.name() {
+        return Ok(name.to_owned());
+    }
     let author = query.get(WHO).ok_or_else(|| ApiError::invalid(WHO, "who is missing: say who does it, ?who=NAME"))?;
     Ok(author.to_owned())
 }
 
 async fn unacknowledge(
     State(readers): State<Readers>,
+    caller: Caller,
     Path(id): Path<String>,
     Query(query): Query<Parameters>,
 ) -> Answer {
-    let request = v1::UnacknowledgeRequest { episode_id: id, author: who(&query)? };
+    let request = v1::UnacknowledgeRequest { episode_id: id, author: who(&caller, &query)? };
     let alert = ask(&readers, async |mut client| client.unacknowledge(request).await).await?;
     Ok(Json(shape::alert(&alert)))
 }
@@ -250,7 +270,7 @@ const SILENCE: [&str; 6] = ["matchers", "who", "comment", "starts", "forSeconds"
 /// Fields of a matcher.
 const MATCHER: [&str; 4] = ["key", "value", "regex", "negate"];
 
-async fn silence(State(readers): State<Readers>, mut body: Body) -> Answer {
+async fn silence(State(readers): State<Readers>, caller: Caller, mut body: Body) -> Answer {
     let matchers = body.objects("matchers")?.into_iter().map(|mut is| {
         let matcher = v1::AlertMatcher {
             key: is.needed("key", "such as rule, subject, severity or a label")?,
@@ -270,7 +290,10 @@ async fn silence(State(readers): State<Readers>, mut body: Body) -> Answer {
         "" => 0,
         text => tick("starts", text)?,
     };
-    let author = if preview { body.text(WHO)? } else { body.needed(WHO, "say who wants it quiet")? };
+    let author = match preview && caller.name().is_none() {
+        true => body.text(WHO)?,
+        false => author(&caller, &mut body, "say who wants it quiet")?,
+    };
     let for_seconds = body.seconds("forSeconds")?;
     if for_seconds == 0 {
         return Err(ApiError::invalid("forSeconds", "forSeconds is missing: a silence ends"));
@@ -286,8 +309,13 @@ async fn silence(State(readers): State<Readers>, mut body: Body) -> Answer {
     })))
 }
 
-async fn unsilence(State(readers): State<Readers>, Path(id): Path<String>, Query(query): Query<Parameters>) -> Answer {
-    let request = v1::UnsilenceRequest { silence_id: id, author: who(&query)? };
+async fn unsilence(
+    State(readers): State<Readers>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<Parameters>,
+) -> Answer {
+    let request = v1::UnsilenceRequest { silence_id: id, author: who(&caller, &query)? };
     let silence = ask(&readers, async |mut client| client.unsilence(request).await).await?;
     Ok(Json(shape::silence(&silence)))
 }

@@ -10,7 +10,7 @@ use starling_proto::live::{ClientMessage, ServerMessage, Subscribe, View, client
 use starling_service::credentials::Security;
 use tonic::transport::Channel;
 
-use page::{Address, Page};
+use page::{Address, Page, bearer};
 
 /// What came.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,12 +40,13 @@ impl Source {
         Self(From::Aggregators(Box::new(Viewer::follow(security, addresses))))
     }
 
-    /// A dashboard server at an address such as "http://127.0.0.1:7480". To be called on a runtime.
+    /// A dashboard server at an address such as "http://127.0.0.1:7480", by an API token when it has a log-in. To be called on a
+    /// runtime.
     ///
     /// # Errors
-    /// What is wrong with the address.
-    pub fn dashboard(address: &str) -> Result<Self, String> {
-        Ok(Self(From::Page(Page::follow(Address::parse(address)?))))
+    /// What is wrong with the address or the token.
+    pub fn dashboard(address: &str, token: Option<&str>) -> Result<Self, String> {
+        Ok(Self(From::Page(Page::follow(Address::parse(address)?, token.map(bearer).transpose()?))))
     }
 
     /// Panics soon after the screen was drawn for the first time.

@@ -23,7 +23,10 @@ use tokio_tungstenite::{
     tungstenite::{
         Error, Message,
         client::IntoClientRequest as _,
-        http::{HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL},
+        http::{
+            HeaderValue, StatusCode, Uri,
+            header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+        },
         protocol::WebSocketConfig,
     },
 };
@@ -84,6 +87,14 @@ impl Address {
     }
 }
 
+/// The header that brings a token.
+pub(crate) fn bearer(token: &str) -> Result<HeaderValue, String> {
+    let value = HeaderValue::try_from(format!("Bearer {token}"));
+    let mut value = value.map_err(|_| "the token holds what no header takes".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// A dashboard that is followed until this is dropped.
 pub(crate) struct Page {
     arrivals: mpsc::Receiver<Arrival>,
@@ -93,10 +104,10 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    pub(crate) fn follow(address: Address) -> Self {
+    pub(crate) fn follow(address: Address, token: Option<HeaderValue>) -> Self {
         let (arriving, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let (asked, asking) = mpsc::channel(ASKED_MAX);
-        let task = tokio::spawn(run(address, arriving, asking));
+        let task = tokio::spawn(run((address, token), arriving, asking));
         Self { arrivals, asked, cluster: String::new(), task }
     }
 
@@ -128,10 +139,14 @@ impl Drop for Page {
     }
 }
 
-async fn run(address: Address, arriving: mpsc::Sender<Arrival>, mut asking: mpsc::Receiver<ClientMessage>) {
+async fn run(
+    (address, token): (Address, Option<HeaderValue>),
+    arriving: mpsc::Sender<Arrival>,
+    mut asking: mpsc::Receiver<ClientMessage>,
+) {
     let mut pauses = Backoff::new(PAUSE.0, PAUSE.1);
     loop {
-        let connected = timeout(CONNECT_WAIT, connect(&address)).await;
+        let connected = timeout(CONNECT_WAIT, connect(&address, token.as_ref())).await;
         let why = match connected {
             Ok(Ok(socket)) => {
                 // What was asked of a connection before is asked again by whoever hears its hello.
@@ -155,17 +170,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 type Socket = WebSocketStream<Box<dyn Stream>>;
 
-async fn connect(address: &Address) -> Result<Socket, String> {
+async fn connect(address: &Address, token: Option<&HeaderValue>) -> Result<Socket, String> {
     let tcp = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|error| error.to_string())?;
     let _ = tcp.set_nodelay(true);
     let stream: Box<dyn Stream> = if address.tls { Box::new(secured(address, tcp).await?) } else { Box::new(tcp) };
     let uri = format!("ws://{}{}{PATH}", address.authority, address.prefix);
     let mut request = uri.into_client_request().map_err(|error| error.to_string())?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    request.headers_mut().extend(token.map(|token| (AUTHORIZATION, token.clone())));
     let limits =
         WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX)).max_frame_size(Some(MESSAGE_BYTES_MAX));
     match client_async_with_config(request, stream, Some(limits)).await {
         Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(answer)) if answer.status() == StatusCode::UNAUTHORIZED => Err(match token {
+            Some(_) => "it does not know this token; `starling tokens add NAME` makes one".to_owned(),
+            None => "it has a log-in: --token-file FILE, with a token that `starling tokens add NAME` makes".to_owned(),
+        }),
         Err(Error::Http(answer)) => {
             let body = answer.body().as_deref().unwrap_or_default();
             let start: String = String::from_utf8_lossy(body).chars().take(200).collect();

@@ -166,6 +166,13 @@ pub(crate) fn said(facts: &Said, own_version: &str) -> Vec<Finding> {
             Finding::warning("program", subject, text.clone(), "docs/operations.md, \"What /ready says\"")
         }
         Ok((200, text)) => Finding::ok("program", subject, text.clone()),
+        // It has users, and no port of its own for probes.
+        Ok((401, _)) => Finding::warning(
+            "program",
+            subject,
+            "it runs, and how it is cannot be asked without signing in",
+            "set admin_listen, where /ready, /live and /metrics need no log-in (docs/access.md)",
+        ),
         Ok((503, text)) => Finding::fault("program", subject, text.clone(), "docs/operations.md, \"What /ready says\""),
         Ok((status, text)) => Finding::warning(
             "program",
@@ -284,6 +291,7 @@ mod tests {
             (Ok((200, "ready".to_owned())), Level::Ok),
             (Ok((200, "ready, but: the disk".to_owned())), Level::Warning),
             (Ok((503, "not ready: catching up".to_owned())), Level::Fault),
+            (Ok((401, "{}".to_owned())), Level::Warning),
             (Ok((404, String::new())), Level::Warning),
             (Err("refused".to_owned()), Level::Warning),
         ] {
