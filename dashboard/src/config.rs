@@ -207,7 +207,9 @@ mod tests {
         load(&format!("{beyond}without_login = true")).unwrap();
         let with_users = format!("{beyond}users = '/etc/starling/users.toml'\n");
         load(&with_users).unwrap();
-        assert!(load(&format!("{with_users}without_login = true")).unwrap_err().contains("without_login: users is set"));
+        assert!(
+            load(&format!("{with_users}without_login = true")).unwrap_err().contains("without_login: users is set")
+        );
         // One does not stand for the other: passwords would be readable on the way.
         let error = load("listen = '0.0.0.0:7480'\nusers = '/etc/starling/users.toml'").unwrap_err();
         assert!(error.contains("insecure = true") && !error.contains("log-in"), "{error}");

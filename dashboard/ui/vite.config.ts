@@ -20,6 +20,8 @@ function fontLicence(): Plugin {
 export default defineConfig({
   plugins: [fontLicence()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  // Parts name each other by where they lie: below which prefix that is, the server knows.
+  base: "./",
   build: {
     // light-dark() in the tokens needs these; older ones would get a transpiled copy of every colour.
     target: ["chrome123", "firefox120", "safari17.5"],

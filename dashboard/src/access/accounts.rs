@@ -279,8 +279,7 @@ fn group_of_server() -> Option<u32> {
 mod tests {
     use super::*;
 
-    const HASH: &str =
-        "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const HASH: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn ada() -> User {
         User { role: Role::Operator, password: HASH.to_owned() }

@@ -46,9 +46,9 @@ impl Denied {
 }
 
 impl Audit {
-    pub(crate) const fn new() -> Self {
-        const LIMIT: LogLimiter = LogLimiter::of(LINES, EVERY);
-        Self { done: LIMIT, refused: [LIMIT; 4] }
+    pub(crate) fn new() -> Self {
+        let limit = || LogLimiter::of(LINES, EVERY);
+        Self { done: limit(), refused: std::array::from_fn(|_| limit()) }
     }
 
     /// Somebody did something: `what` in words, `detail` such as a path.

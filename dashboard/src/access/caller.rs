@@ -73,9 +73,7 @@ impl Caller {
     pub(crate) fn is_over(&self) -> bool {
         match &self.by {
             By::Anybody => false,
-            By::Session(access, id) => {
-                locked(&access.sessions).look(id, &access.accounts(), Instant::now()).is_none()
-            }
+            By::Session(access, id) => locked(&access.sessions).look(id, &access.accounts(), Instant::now()).is_none(),
             By::Token(access, digest) => access.accounts().token(digest).is_none(),
         }
     }

@@ -51,7 +51,8 @@ pub(super) fn check(text: &str) -> Result<(), String> {
     if hash.algorithm.as_str() != "argon2id" || hash.salt.is_none() || hash.hash.is_none() {
         return Err(format!("it is no argon2id hash with a salt; {wanted}"));
     }
-    let params = Params::try_from(&hash).map_err(|error| format!("its parameters are not taken ({error}); {wanted}"))?;
+    let params =
+        Params::try_from(&hash).map_err(|error| format!("its parameters are not taken ({error}); {wanted}"))?;
     if params.m_cost() > MEMORY_KIB_MAX || params.t_cost() > PASSES_MAX || params.p_cost() > LANES_MAX {
         let most = format!("m={MEMORY_KIB_MAX}, t={PASSES_MAX}, p={LANES_MAX}");
         return Err(format!("it costs more than {most} to check; {wanted}"));

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -17,7 +17,7 @@ use super::{
     assets::wants_page,
     cookie::Cookies,
     guard::changes,
-    login::{self, login_address},
+    ways::{LOGIN, LOGOUT, SCRIPT, STYLE, login_address},
 };
 use crate::{
     access::{Access, Caller, Denied, Net, NotIn, Role, client},
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What everybody may fetch: what it takes to sign in, and what browsers ask of every server.
-const OPEN: [&str; 5] = [login::LOGIN, login::STYLE, login::SCRIPT, "/favicon.ico", "/robots.txt"];
+const OPEN: [&str; 5] = [LOGIN, STYLE, SCRIPT, "/favicon.ico", "/robots.txt"];
 /// What begins with one of these is asked by programs, or by a page that is there: an answer in place of a way to sign in.
 const NO_PAGES: [&str; 8] = ["/api", "/ws", "/assets", "/prometheus", "/mcp", "/metrics", "/live", "/ready"];
 
@@ -60,7 +60,7 @@ impl Gate {
 
 /// The least role that may ask. What changes something takes an operator, whatever it is, but for who only wants to go.
 fn needed(method: &Method, path: &str) -> Role {
-    let reads = !changes(method, path) || path == mcp::PATH || path == login::LOGOUT;
+    let reads = !changes(method, path) || path == mcp::PATH || path == LOGOUT;
     if reads { Role::Viewer } else { Role::Operator }
 }
 
@@ -130,9 +130,6 @@ fn refused(gate: &Gate, request: &Request, why: NotIn) -> Response {
 pub(crate) async fn check_admin(gate: State<Gate>, request: Request, next: Next) -> Response {
     if gate.access.has_login() { check(gate, request, next).await } else { next.run(request).await }
 }
-
-/// The status of a page that tells why it is not another one.
-pub(super) const NOT_YET: StatusCode = StatusCode::UNAUTHORIZED;
 
 #[cfg(test)]
 mod tests {

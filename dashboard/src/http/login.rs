@@ -13,22 +13,16 @@ use axum::{
 use super::{
     assets::KEPT_FOR_AN_HOUR,
     cookie::by_tls,
-    gate::{Gate, NOT_YET},
+    gate::Gate,
+    ways::{LOGIN, LOGOUT, SCRIPT, STYLE, onward},
 };
 use crate::{
     access::LoginError,
     error::{ApiError, retry_after},
 };
 
-pub(super) const LOGIN: &str = "/login";
-pub(super) const LOGOUT: &str = "/logout";
-pub(super) const STYLE: &str = "/login.css";
-pub(super) const SCRIPT: &str = "/login.js";
-
 /// Most bytes of the form: a name, a password and an address, each of whose letters takes three bytes at worst.
 const FORM_BYTES_MAX: usize = 16 * 1024;
-/// Longest address to go on to.
-const NEXT_LEN_MAX: usize = 4_096;
 /// What this page may do: as the other one, and send its form here.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
@@ -48,29 +42,6 @@ pub(super) fn router(gate: Gate) -> Router {
         .route(SCRIPT, file("text/javascript; charset=utf-8", include_str!("login.js")))
         .method_not_allowed_fallback(async || ApiError::method())
         .with_state(gate)
-}
-
-/// Where to sign in, to go on to `next` afterwards.
-pub(super) fn login_address(base: &str, next: &str) -> String {
-    match next {
-        "" | "/" => format!("{base}{LOGIN}"),
-        _ => {
-            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-            format!("{base}{LOGIN}?{query}")
-        }
-    }
-}
-
-/// Where to go on to: a path of ours, never of another host, whatever the address said. `wanted` is below the base.
-fn onward(base: &str, wanted: &str) -> String {
-    let path = wanted.split(['?', '#']).next().unwrap_or_default();
-    // "//host" and "/\host" are of other hosts; browsers drop line ends and tabs before they look.
-    let ours = wanted.len() <= NEXT_LEN_MAX
-        && path.starts_with('/')
-        && !path.starts_with("//")
-        && !wanted.chars().any(|c| c.is_control() || c == '\\')
-        && !matches!(path, LOGIN | LOGOUT);
-    format!("{base}{}", if ours { wanted } else { "/" })
 }
 
 /// What a form or an address says under a name.
@@ -171,7 +142,7 @@ async fn log_in(State(gate): State<Gate>, request: Request) -> Response {
         response
     };
     match refused {
-        LoginError::Wrong => of(NOT_YET, "Name or password is wrong."),
+        LoginError::Wrong => of(StatusCode::UNAUTHORIZED, "Name or password is wrong."),
         LoginError::Wait(wait) => {
             let seconds = wait.as_millis().div_ceil(1_000);
             let message = format!("Too many attempts from here. Try again in {seconds} s.");
@@ -197,36 +168,6 @@ async fn log_out(State(gate): State<Gate>, request: Request) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_goes_on_to_a_page_of_ours_only() {
-        for (wanted, to) in [
-            ("/nodes?q=zone%3Ab&from=-1h", "/mon/nodes?q=zone%3Ab&from=-1h"),
-            ("/nodes?next=//evil", "/mon/nodes?next=//evil"),
-            ("", "/mon/"),
-            ("//evil.example", "/mon/"),
-            ("/\\evil.example", "/mon/"),
-            ("/\t/evil.example", "/mon/"),
-            ("https://evil.example", "/mon/"),
-            ("javascript:alert(1)", "/mon/"),
-            ("/login?next=/login", "/mon/"),
-            ("/logout", "/mon/"),
-        ] {
-            assert_eq!(onward("/mon", wanted), to, "{wanted}");
-        }
-        assert_eq!(onward("", "/@evil.example"), "/@evil.example", "a path of this host");
-    }
-
-    #[test]
-    fn an_address_comes_back_byte_for_byte() {
-        for here in ["/nodes?q=a%23b", "/nodes?q=c%2B%2B&x=50%25", "/explore?q=up%7Bjob%3D~%22.%2B%22%7D", "/nodes/%C3%A4%2F"] {
-            let address = login_address("", here);
-            let query = address.split_once('?').unwrap().1;
-            let read: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-            assert_eq!(onward("", &field(&read, "next")), here);
-        }
-        assert_eq!(login_address("/mon", "/"), "/mon/login");
-    }
 
     #[tokio::test]
     async fn nothing_that_was_sent_becomes_part_of_the_page() {

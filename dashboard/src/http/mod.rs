@@ -7,6 +7,7 @@ mod cookie;
 mod gate;
 mod guard;
 mod login;
+mod ways;
 
 use axum::{
     Router,

@@ -202,12 +202,7 @@ impl FromRef<Handles> for Twins {
 type Answer = Result<Json<Value>, ApiError>;
 
 /// All paths under `/api` and `/ws` but the page's own socket.
-pub(crate) fn router(
-    shared: &Arc<Shared>,
-    sockets: Sockets,
-    access: Arc<Access>,
-    target_rps: Option<f64>,
-) -> Router {
+pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, access: Arc<Access>, target_rps: Option<f64>) -> Router {
     let index = index();
     let of_either = |path| (path, index.clone());
     let described = openapi();
@@ -219,7 +214,10 @@ pub(crate) fn router(
     for (path, sockets, endpoint) in seconds() {
         for socket in sockets {
             let endpoint = endpoint.clone();
-            twins = twins.route(socket, any(|twins, query, caller, upgrade| twin::follow(twins, query, endpoint, (caller, upgrade))));
+            twins = twins.route(
+                socket,
+                any(|twins, query, caller, upgrade| twin::follow(twins, query, endpoint, (caller, upgrade))),
+            );
         }
         if let Some(path) = path {
             api = api.route(path, get(|readers, target, query| answer(readers, target, query, endpoint)));

@@ -113,9 +113,8 @@ impl Guarded {
 
     /// The answer to GET, followed nowhere.
     async fn plain(&self, path: &str, headers: &[(&str, &str)]) -> Response {
-        let request = headers.iter().fold(client().get(self.url(path)), |request, (name, value)| {
-            request.header(*name, *value)
-        });
+        let request =
+            headers.iter().fold(client().get(self.url(path)), |request, (name, value)| request.header(*name, *value));
         request.send().await.unwrap()
     }
 
@@ -148,7 +147,9 @@ const HTML: (&str, &str) = ("accept", "text/html");
 #[tokio::test]
 async fn who_is_nobody_gets_nothing_but_the_way_in() {
     let guarded = Guarded::start(|config| config).await;
-    for path in ["/", "/api/v1/nodes", "/api/v1", "/api/v1/openapi.json", "/prometheus/api/v1/labels", "/metrics", "/live"] {
+    for path in
+        ["/", "/api/v1/nodes", "/api/v1", "/api/v1/openapi.json", "/prometheus/api/v1/labels", "/metrics", "/live"]
+    {
         let response = guarded.plain(path, &[]).await;
         assert_eq!(response.status(), 401, "{path}");
         assert_eq!(header(response.headers(), "www-authenticate"), "Bearer realm=\"starling\"");
@@ -172,7 +173,8 @@ async fn who_is_nobody_gets_nothing_but_the_way_in() {
     for file in ["/login.css", "/login.js", "/favicon.ico"] {
         assert_eq!(guarded.plain(file, &[]).await.status(), 200, "{file}");
     }
-    for (path, headers) in [("/ws/v1/live", &[("sec-websocket-protocol", "starling.live.v1")][..]), ("/ws/alerts", &[])] {
+    for (path, headers) in [("/ws/v1/live", &[("sec-websocket-protocol", "starling.live.v1")][..]), ("/ws/alerts", &[])]
+    {
         assert_eq!(guarded.server.try_upgrade(path, headers).await, Err(401), "{path}");
     }
     let mcp = client().post(guarded.url("/mcp")).json(&json!({})).send().await.unwrap();
@@ -322,10 +324,9 @@ async fn a_guesser_is_slowed_whatever_it_says_of_itself() {
     }
     assert_eq!(statuses, [[401; 10].as_slice(), &[429; 4]].concat());
     // Behind a proxy that is believed others get in meanwhile.
-    let guarded = Guarded::start(|config| {
-        Config { trusted_proxies: vec![access::Net::parse("127.0.0.1").unwrap()], ..config }
-    })
-    .await;
+    let guarded =
+        Guarded::start(|config| Config { trusted_proxies: vec![access::Net::parse("127.0.0.1").unwrap()], ..config })
+            .await;
     for _ in 0..12 {
         guarded.sign_in("anna", "wrong", &[("x-forwarded-for", "10.0.0.1")]).await;
     }
@@ -358,7 +359,10 @@ async fn without_users_nothing_is_asked() {
     let server = Server::start(&[double.address]).await;
     server.ready().await;
     let (status, who) = server.get("/api/v1/session").await;
-    assert_eq!((status, &who["login"], &who["name"], &who["role"]), (200, &json!(false), &Value::Null, &json!("admin")));
+    assert_eq!(
+        (status, &who["login"], &who["name"], &who["role"]),
+        (200, &json!(false), &Value::Null, &json!("admin"))
+    );
     let login = client().get(format!("http://{}/login?next=//evil.example", server.address)).send().await.unwrap();
     assert_eq!((login.status().as_u16(), header(login.headers(), "location")), (303, "/"));
 }

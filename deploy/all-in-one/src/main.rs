@@ -34,8 +34,16 @@ use starling_store_tools::StoreArgs;
 
 use crate::{
     accounts::{TokensArgs, UsersArgs},
-    aggregator::AggregatorArgs, ca::CaArgs, doctor::DoctorArgs, gossip::GossipArgs, ledger::LedgerArgs, node::NodeArgs,
-    rules::RulesArgs, status::StatusArgs, token::TokenArgs, top::TopArgs,
+    aggregator::AggregatorArgs,
+    ca::CaArgs,
+    doctor::DoctorArgs,
+    gossip::GossipArgs,
+    ledger::LedgerArgs,
+    node::NodeArgs,
+    rules::RulesArgs,
+    status::StatusArgs,
+    token::TokenArgs,
+    top::TopArgs,
 };
 
 /// As in the aggregator's own binary.

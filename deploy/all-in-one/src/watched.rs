@@ -46,7 +46,8 @@ impl Watched {
                 let text = secret::text(file).map_err(|why| format!("--token-file: {} {why}", file.display()))?;
                 Ok::<_, String>(text.lines().next().unwrap_or_default().trim().to_owned())
             });
-            return Source::dashboard(dashboard, token.transpose()?.as_deref()).map_err(|error| format!("--dashboard: {error}"));
+            return Source::dashboard(dashboard, token.transpose()?.as_deref())
+                .map_err(|error| format!("--dashboard: {error}"));
         }
         if self.aggregator.len() > ADDRESSES_MAX {
             return Err(format!(

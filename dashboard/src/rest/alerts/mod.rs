@@ -192,12 +192,7 @@ fn author(caller: &Caller, body: &mut Body, why: &str) -> Result<String, ApiErro
     }
 }
 
-async fn acknowledge(
-    State(readers): State<Readers>,
-    caller: Caller,
-    Path(id): Path<String>,
-    mut body: Body,
-) -> Answer {
+async fn acknowledge(State(readers): State<Readers>, caller: Caller, Path(id): Path<String>, mut body: Body) -> Answer {
     let request = v1::AcknowledgeRequest {
         episode_id: id,
         author: author(&caller, &mut body, "say who looks after it")?,

@@ -1,4 +1,5 @@
 /** Asks the JSON endpoints. */
+import { BASE } from "../lib/base";
 
 /** What the server refused, in its words. */
 class Refused extends Error {}
@@ -17,13 +18,17 @@ export async function ask<T>(
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== undefined && value !== "") query.set(name, String(value));
   }
-  return answered<T>(await fetch(`${path}?${query}`, { signal, headers: { accept: "application/json" } }));
+  return answered<T>(
+    await fetch(`${BASE}${path}?${query}`, { signal, headers: { accept: "application/json" } }),
+  );
 }
 
 /** Changes something, with the fields of `body`. */
 export async function change<T>(method: "POST" | "DELETE", path: string, body?: object): Promise<T> {
   const headers = { accept: "application/json", "content-type": "application/json" };
-  return answered<T>(await fetch(path, { method, headers, ...(body && { body: JSON.stringify(body) }) }));
+  return answered<T>(
+    await fetch(BASE + path, { method, headers, ...(body && { body: JSON.stringify(body) }) }),
+  );
 }
 
 async function answered<T>(response: Response): Promise<T> {

@@ -15,6 +15,7 @@ import { Find } from "./Find";
 import { Glyph, type GlyphName, Logo } from "./Icons";
 import { ShortcutList, useKeys } from "./Keys";
 import { RangePicker } from "./RangePicker";
+import { Who } from "./Who";
 
 /** The page of what applications serve. */
 export const TRAFFIC = "Latency and traffic";
@@ -82,6 +83,7 @@ function SideBar({ help }: { help: () => void }) {
         ))}
       </nav>
       <dl class="foot">
+        <Who />
         <div>
           <dt>Aggregators</dt>
           <dd class={tally.well ? "" : "warn"}>

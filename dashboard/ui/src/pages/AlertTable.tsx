@@ -7,6 +7,7 @@ import { secondOf } from "../lib/analysis";
 import * as f from "../lib/format";
 import { serverNow } from "../state/page";
 import { nodeHref } from "../state/router";
+import { barred } from "../state/session";
 
 const COLUMNS = [
   ["Alert", "tx"],
@@ -86,12 +87,21 @@ function Row({ alert, under, acknowledge, silence, details }: Omit<Props, "rows"
             type="button"
             class="lk"
             aria-label={`Acknowledge ${whose}`}
+            disabled={barred.value !== undefined}
+            title={barred.value}
             onClick={() => acknowledge(alert)}
           >
             Acknowledge
           </button>
         )}
-        <button type="button" class="lk" aria-label={`Silence ${whose}`} onClick={() => silence(alert)}>
+        <button
+          type="button"
+          class="lk"
+          aria-label={`Silence ${whose}`}
+          disabled={barred.value !== undefined}
+          title={barred.value}
+          onClick={() => silence(alert)}
+        >
           Silence
         </button>
       </td>

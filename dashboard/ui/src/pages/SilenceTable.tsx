@@ -10,6 +10,7 @@ import * as f from "../lib/format";
 import { useAnswer } from "../panels/useAnswer";
 import { ownName } from "../state/name";
 import { serverNow } from "../state/page";
+import { barred } from "../state/session";
 
 /** Seconds after which they are asked for again. */
 const EVERY = 5;
@@ -45,7 +46,14 @@ function Row({ silence, end }: { silence: SilenceDetails; end: () => void }) {
       <td class="tx">{text}</td>
       <td class="tx acts">
         {!over && silence.id !== null && (
-          <button type="button" class="lk" aria-label={`End the silence of ${what}`} onClick={end}>
+          <button
+            type="button"
+            class="lk"
+            aria-label={`End the silence of ${what}`}
+            disabled={barred.value !== undefined}
+            title={barred.value}
+            onClick={end}
+          >
             End now
           </button>
         )}
@@ -82,7 +90,13 @@ export function SilenceTable({ changed, add }: { changed: Signal<number>; add: (
       note={rows.length > 0 ? "in force, to come, and of the last day" : ""}
       width={12}
       controls={
-        <button type="button" class="btn" onClick={add}>
+        <button
+          type="button"
+          class="btn"
+          disabled={barred.value !== undefined}
+          title={barred.value}
+          onClick={add}
+        >
           New silence
         </button>
       }

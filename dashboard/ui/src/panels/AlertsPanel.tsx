@@ -13,6 +13,7 @@ import { lazy } from "../lib/lazy";
 import { ownName } from "../state/name";
 import { newest } from "../state/page";
 import { nodeHref } from "../state/router";
+import { barred } from "../state/session";
 
 const dialogs = lazy(() => import("./AlertDialogs"));
 
@@ -88,7 +89,14 @@ function Item({ alert, episode, who, ofNode, now, acknowledge, takeBack, details
       <div class="a">
         <Attended alert={alert} who={who} now={now} />
         {who === null ? (
-          <button type="button" class="lk" aria-label={`Acknowledge ${whose}`} onClick={acknowledge}>
+          <button
+            type="button"
+            class="lk"
+            aria-label={`Acknowledge ${whose}`}
+            disabled={barred.value !== undefined}
+            title={barred.value}
+            onClick={acknowledge}
+          >
             Acknowledge
           </button>
         ) : (
@@ -96,6 +104,8 @@ function Item({ alert, episode, who, ofNode, now, acknowledge, takeBack, details
             type="button"
             class="lk"
             aria-label={`Take back the acknowledgement of ${whose}`}
+            disabled={barred.value !== undefined}
+            title={barred.value}
             onClick={takeBack}
           >
             Take back

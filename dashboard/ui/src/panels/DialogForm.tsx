@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { problemOf } from "../api/ask";
 import { ownName, rememberName } from "../state/name";
+import { session } from "../state/session";
 
 interface Props<T> {
   /** What the button says. */
@@ -23,7 +24,7 @@ export function DialogForm<T>({ submit, term, send, done, close, children }: Pro
     const field = (name: string) => String(new FormData(form).get(name) ?? "").trim();
     const who = field("who");
     busy.value = true;
-    rememberName(who);
+    if (who !== "") rememberName(who);
     send(who, field("comment"), Number(field("term"))).then(done, (error) => {
       problem.value = problemOf(error);
       busy.value = false;
@@ -48,17 +49,21 @@ export function DialogForm<T>({ submit, term, send, done, close, children }: Pro
           ))}
         </select>
       </label>
-      <label>
-        Your name
-        <input
-          class="input"
-          name="who"
-          required
-          maxLength={100}
-          autocomplete="name"
-          defaultValue={ownName()}
-        />
-      </label>
+      {session.value?.name ? (
+        <p class="said">In the name of {session.value.name}.</p>
+      ) : (
+        <label>
+          Your name
+          <input
+            class="input"
+            name="who"
+            required
+            maxLength={100}
+            autocomplete="name"
+            defaultValue={ownName()}
+          />
+        </label>
+      )}
       <label>
         Comment
         <input class="input" name="comment" maxLength={1000} autocomplete="off" />

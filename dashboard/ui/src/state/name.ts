@@ -1,4 +1,4 @@
-/** The name of the person at this browser, as it was given last. The server has no log-in: it is what the person says. */
+/** The name of the person at this browser, as it was given last. Of a server without a log-in: it is what the person says. */
 import { choice } from "./stored";
 
 const name = choice<string>("name", (text) => text, "");

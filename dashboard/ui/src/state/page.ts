@@ -1,13 +1,15 @@
 /** The one live connection of this page, and how old its data is. */
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { Live } from "../api/live";
 import { LIVE_PATH, type SocketLike, SUBPROTOCOL } from "../api/socket";
+import { BASE } from "../lib/base";
 import { type Lack, lackOf } from "../lib/lack";
 import { type Freshness, freshness } from "../lib/stale";
+import { lookWho } from "./session";
 
 function liveUrl(): string {
   const { protocol, host } = window.location;
-  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}${LIVE_PATH}`;
+  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}${BASE}${LIVE_PATH}`;
 }
 
 export const live = new Live(
@@ -76,6 +78,11 @@ export const ageSeconds = computed(() => {
 /** Starts the connection and the clocks. Called once. */
 export function startPage(): void {
   live.start();
+  // A socket that is refused or closed does not say to a page whether it is for want of a log-in.
+  effect(() => {
+    const { phase } = live.connection.value;
+    if (phase === "open" || phase === "waiting") void lookWho();
+  });
   window.setInterval(() => {
     beat.value++;
   }, 1000);

@@ -1,5 +1,7 @@
 /** Addresses: the path chooses the page, the query holds what the page shows. */
 import { computed, signal } from "@preact/signals";
+import { options } from "preact";
+import { BASE, below } from "../lib/base";
 
 const here = signal(place());
 
@@ -12,7 +14,8 @@ function read(): void {
 
 /** A slash at the end is typed, not meant. */
 function place() {
-  const { pathname, search } = window.location;
+  const { search } = window.location;
+  const pathname = below(BASE, window.location.pathname);
   return { path: pathname.length > 1 ? pathname.replace(/\/+$/, "") || "/" : pathname, search };
 }
 
@@ -27,7 +30,7 @@ export function replaceHere(href: string): void {
 
 /** Goes to an address of this page. */
 export function navigate(to: string): void {
-  const url = new URL(to, window.location.href);
+  const url = new URL(BASE + to, window.location.href);
   // An address that says its own time has all of it.
   const own = url.searchParams.has("range");
   for (const key of KEPT) {
@@ -77,6 +80,15 @@ export function nodeHref(id: string): string {
 
 /** Lets plain clicks on links of this page change the page without loading it. */
 export function startRouter(): void {
+  if (BASE !== "") {
+    // Every link of the page says its path without what stands before all of them.
+    const { vnode } = options;
+    options.vnode = (made) => {
+      const props = made.props as { href?: unknown };
+      if (made.type === "a" && String(props.href).startsWith("/")) props.href = BASE + props.href;
+      vnode?.(made);
+    };
+  }
   window.addEventListener("popstate", read);
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey)
@@ -85,6 +97,6 @@ export function startRouter(): void {
     if (link?.target !== "" || link.origin !== window.location.origin) return;
     if (link.hash !== "" || link.hasAttribute("download")) return;
     event.preventDefault();
-    navigate(link.pathname + link.search);
+    navigate(below(BASE, link.pathname) + link.search);
   });
 }
