@@ -16,6 +16,8 @@ const AGGREGATORS_MAX: usize = 64;
 const ALLOWED_HOSTS_MAX: usize = 64;
 /// Most proxies that are believed: more than stand before any one page.
 const PROXIES_MAX: usize = 64;
+/// Longest prefix: it stands in every address.
+const BASE_PATH_LEN_MAX: usize = 256;
 /// Longest life of a session: a quarter of a year. One that is stolen is of use that long.
 const SESSION_SECS_MAX: u64 = 90 * 86_400;
 /// Every client costs a socket and at most one frame in flight; a process has 1,024 descriptors by default.
@@ -40,6 +42,9 @@ starling_service::settings! {
         /// Host header is refused: without that, a web page from elsewhere could read this server through the visitor's
         /// browser.
         pub allowed_hosts: Vec<String> = Vec::new(), kind::list(0..=ALLOWED_HOSTS_MAX, kind::host());
+        /// What all paths stand below, behind a proxy that serves other things too: "/starling" for https://example.org/starling/. The proxy
+        /// may pass it on or take it away.
+        pub base_path: Option<String> = None, kind::optional(kind::parsed(base_wanted, base_path, String::clone)), example "\"/starling\"";
         /// File of who may use the page: users with passwords, and API tokens (`starling users`, `starling tokens`; docs/access.md). It
         /// is read again when it changes. Without it there is no log-in: whoever reaches the page sees everything and may silence
         /// alerts, which is allowed on this host alone.
@@ -65,6 +70,27 @@ starling_service::settings! {
         pub limits: Limits = Limits::default();
     }
     together together;
+}
+
+fn base_wanted() -> String {
+    "a path such as \"/starling\", without a slash at its end".to_owned()
+}
+
+/// What paths of ours begin with: a prefix that is one of them would not tell which is meant.
+const OWN_PATHS: [&str; 10] =
+    ["api", "ws", "assets", "prometheus", "mcp", "login", "logout", "metrics", "live", "ready"];
+
+fn base_path(text: &str) -> Result<String, String> {
+    let parts = text.strip_prefix('/').map(|rest| rest.split('/').collect::<Vec<_>>()).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '~');
+    let fine = |part: &str| !part.is_empty() && !matches!(part, "." | "..") && part.chars().all(plain);
+    match parts.first() {
+        Some(first) if OWN_PATHS.contains(first) => {
+            Err(format!("{text:?} begins as paths of this server do; take another"))
+        }
+        Some(_) if parts.iter().all(|part| fine(part)) && text.len() <= BASE_PATH_LEN_MAX => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is no path such as \"/starling\": it begins with a slash, and ends without one")),
+    }
 }
 
 fn net() -> String {
@@ -159,6 +185,7 @@ mod tests {
                 aggregators: vec!["127.0.0.1:7400".to_owned()],
                 tls: config.tls.clone(),
                 users: config.users.clone(),
+                base_path: Some("/starling".to_owned()),
                 trusted_proxies: config.trusted_proxies.clone(),
                 ..Config::default()
             }
@@ -193,6 +220,18 @@ mod tests {
             "limits.client: unknown key, did you mean limits.clients?",
         ] {
             assert!(error.contains(part), "{part:?} is not in:\n{error}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_a_path_that_no_other_of_ours_is() {
+        for good in ["/starling", "/ops/star-1.x"] {
+            assert_eq!(base_path(good).as_deref(), Ok(good));
+        }
+        for bad in
+            ["", "/", "starling", "/starling/", "//a", "/a//b", "/a b", "/a?b", "/..", "/api", "/login/x", "/\u{e4}"]
+        {
+            assert!(base_path(bad).is_err(), "{bad}");
         }
     }
 

@@ -164,13 +164,14 @@ impl Program for Service {
                  alerts; set users, or without_login = true if that is meant"
             );
         }
+        let base = config.base_path.as_deref().unwrap_or_default();
         let gate = http::Gate {
-            cookies: Arc::new(http::Cookies::new(address.port(), "", lifetimes.whole)),
+            cookies: Arc::new(http::Cookies::new(address.port(), base, lifetimes.whole)),
             proxies: config.trusted_proxies.as_slice().into(),
-            base: "".into(),
+            base: base.into(),
             access: Arc::clone(&access),
         };
-        let endpoints = rest::router(&shared, sockets.clone(), access, config.target_rps);
+        let endpoints = rest::router(&shared, sockets.clone(), access, (base, config.target_rps));
         let router = http::router(
             endpoints.clone().merge(mcp::router(endpoints)),
             live::router(shared, sockets.clone(), config.target_rps),

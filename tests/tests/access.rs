@@ -77,7 +77,7 @@ async fn a_viewer_reads_an_operator_acknowledges_and_who_is_taken_out_is_out() {
 
     // An alert that is open at once, whatever this host does.
     let rules = folder.path().join("rules.toml");
-    let rule = "[[rule]]\nname = \"always\"\nscope = \"cluster\"\nexpression = \"system.cpu.logical.count\"\nabove = 0\nfor = \"0s\"\nseverity = \"warning\"\n";
+    let rule = "[[rule]]\nname = \"always\"\nscope = \"cluster\"\nexpression = \"system.cpu.logical.count\"\nabove = 0\nfor = \"0s\"\nseverity = \"warning\"\nsummary = \"has processors\"\n";
     std::fs::write(&rules, rule).expect("rules");
     let cluster = Cluster::start_with(1, &[&format!("alerts.rules=[\"{}\"]", rules.display())]).await;
     let _daemon = Program::daemon("web-1", &cluster.seeds(), &[]);

@@ -3,10 +3,11 @@
 //! It is built by npm into `dashboard/ui/dist` and taken from there when the server is built; a build without it works
 //! and serves [`MISSING`]. (A debug build reads the folder at run time, so that a new page needs no new server.)
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
+    extract::State,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -36,8 +37,11 @@ const KEPT_FOR_A_DAY: &str = "public, max-age=86400";
 /// The same for what changes with the version.
 pub(super) const KEPT_FOR_AN_HOUR: &str = "public, max-age=3600";
 
+/// What all paths stand below: "" or "/prefix".
+pub(crate) type Base = Arc<str>;
+
 /// A file of the page; the page itself for every path of its own (`/nodes/...`); errors as JSON for the endpoints.
-pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(crate) async fn serve(State(base): State<Base>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if path == "api" || path == "ws" || path.starts_with("api/") || path.starts_with("ws/") {
         let hint = if path.ends_with('/') { "without the slash at its end it may be; " } else { "" };
@@ -52,17 +56,17 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         return (headers, Bytes::from_static(content)).into_response();
     }
     if let Some(file) = Page::get(if path.is_empty() { INDEX } else { path }) {
-        return answer(path, file, &headers);
+        return answer(path, file, &base, &headers);
     }
     if !wants_page(&headers) || path.starts_with(HASHED) {
         return ApiError::not_found(format!("{} is not a file of the page", uri.path())).into_response();
     }
     match Page::get(INDEX) {
-        Some(index) => answer(INDEX, index, &headers),
+        Some(index) => answer(INDEX, index, &base, &headers),
         None => (
             StatusCode::OK,
             [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")],
-            MISSING,
+            MISSING.replace("href=\"/", &format!("href=\"{base}/")),
         )
             .into_response(),
     }
@@ -74,14 +78,20 @@ pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT).iter().any(html)
 }
 
-fn answer(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {
+fn answer(path: &str, file: EmbeddedFile, base: &str, asked: &HeaderMap) -> Response {
     let path = if path.is_empty() { INDEX } else { path };
+    let is_index = path == INDEX;
     let caching = if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let tag = tag(&file.metadata.sha256_hash());
+    let tag = tag(&file.metadata.sha256_hash(), if is_index { base } else { "" });
     let known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let (status, body) = match known {
         true => (StatusCode::NOT_MODIFIED, Body::empty()),
         // What a release embeds is served from where it lies in the binary.
+        // The index names its parts by where they lie, which is another place for each path of the page.
+        false if is_index => {
+            let text = String::from_utf8_lossy(&file.data).replace("=\"./", &format!("=\"{base}/"));
+            (StatusCode::OK, Body::from(text))
+        }
         false => (
             StatusCode::OK,
             Body::from(match file.data {
@@ -99,8 +109,8 @@ fn answer(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {
 }
 
 /// Half of the hash is enough to distinguish two builds. Weak: the same file may be sent compressed.
-fn tag(hash: &[u8; 32]) -> String {
-    format!("W/\"{}\"", starling_proto::hex::encode(&hash[..8]))
+fn tag(hash: &[u8; 32], base: &str) -> String {
+    format!("W/\"{}{base}\"", starling_proto::hex::encode(&hash[..8]))
 }
 
 /// Types of the files a build makes. With `nosniff` a wrong one keeps the page from starting.
@@ -135,17 +145,30 @@ mod tests {
 
     #[test]
     fn hashed_files_stay_and_the_index_is_asked_for_again() {
-        let of = |path: &str| answer(path, file(), &HeaderMap::new());
+        let of = |path: &str| answer(path, file(), "", &HeaderMap::new());
         assert!(header_of(&of("assets/index-abc.js"), header::CACHE_CONTROL).contains("immutable"));
         assert_eq!(header_of(&of("assets/index-abc.js"), header::CONTENT_TYPE), "text/javascript; charset=utf-8");
         assert_eq!(header_of(&of(""), header::CACHE_CONTROL), "no-cache");
         assert_eq!(header_of(&of(""), header::CONTENT_TYPE), "text/html; charset=utf-8");
     }
 
+    #[tokio::test]
+    async fn the_index_names_its_parts_below_the_prefix() {
+        let html = b"<script src=\"./assets/index.js\"></script><link href=\"./assets/index.css\">";
+        let index = EmbeddedFile { data: Cow::Borrowed(html), ..file() };
+        let body = axum::body::to_bytes(answer("", index, "/mon", &HeaderMap::new()).into_body(), 1_024).await.unwrap();
+        assert_eq!(body, "<script src=\"/mon/assets/index.js\"></script><link href=\"/mon/assets/index.css\">");
+    }
+
     #[test]
     fn a_known_file_is_not_sent_again() {
-        let first = answer("", file(), &HeaderMap::new());
+        let first = answer("", file(), "", &HeaderMap::new());
         let asked = HeaderMap::from_iter([(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone())]);
-        assert_eq!(answer("", file(), &asked).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(answer("", file(), "", &asked).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(
+            answer("", file(), "/mon", &asked).status(),
+            StatusCode::OK,
+            "below another prefix it is another one"
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! The HTTP server around the endpoints: what is let in, what is said in every header, what is measured, the page.
 //!
-//! A request passes [`guard`] (by which name it came, and from which page), then [`gate`] (who asks, and may they).
+//! A request loses its prefix in [`below`], then passes [`guard`] (by which name it came, and from which page), then [`gate`] (who asks, and may they).
 
 mod assets;
+mod below;
 mod cookie;
 mod gate;
 mod guard;
@@ -15,7 +16,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Uri, Version, header},
     middleware::{Next, from_fn_with_state},
     response::Response,
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use starling_service::requests::{Protocol, RequestMeter};
 use tower::ServiceExt as _;
@@ -57,8 +58,11 @@ pub(crate) fn router(
     // Parquet is compressed within.
     let wanted = DefaultPredicate::new().and(NotForContentType::const_new(PARQUET));
     let plain = endpoints.clone();
-    let endpoints = endpoints.route("/", get(|request| at_root(request, plain)));
-    let compressed = endpoints.fallback(assets::serve).layer(CompressionLayer::new().compress_when(wanted));
+    let base = assets::Base::clone(&gate.base);
+    let of_page = get(assets::serve).with_state(base.clone());
+    let endpoints = endpoints.route("/", get(|request| at_root(request, of_page, plain)));
+    let page = Router::new().fallback(assets::serve).with_state(base.clone());
+    let compressed = endpoints.fallback_service(page).layer(CompressionLayer::new().compress_when(wanted));
     let all = sockets.merge(login::router(gate.clone())).merge(compressed);
     let mut router =
         all.layer(from_fn_with_state(gate.clone(), gate::check)).layer(from_fn_with_state(guard, guard::check));
@@ -66,17 +70,25 @@ pub(crate) fn router(
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)));
     }
     let router = router.layer(from_fn_with_state(meter, measure));
-    match admin {
+    let router = match admin {
         // Probes and scrapers come by address, often of a container, and read nothing that a page could abuse.
         Some(admin) => router.merge(admin.layer(from_fn_with_state(gate, gate::check_admin))),
         None => router,
+    };
+    if base.is_empty() {
+        return router;
     }
+    // Before it is looked which route it is.
+    Router::new().fallback_service(router).layer(from_fn_with_state(base, below::below))
 }
 
 /// The page for who asks for one; for a terminal the verdict as plain text.
-async fn at_root(mut request: Request, endpoints: Router) -> Response {
+async fn at_root(mut request: Request, page: MethodRouter, endpoints: Router) -> Response {
     if assets::wants_page(request.headers()) {
-        return assets::serve(request.method().clone(), request.uri().clone(), request.headers().clone()).await;
+        return match page.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
     }
     let query = request.uri().query().unwrap_or_default();
     // What was a query before is one.

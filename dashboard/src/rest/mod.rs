@@ -202,10 +202,15 @@ impl FromRef<Handles> for Twins {
 type Answer = Result<Json<Value>, ApiError>;
 
 /// All paths under `/api` and `/ws` but the page's own socket.
-pub(crate) fn router(shared: &Arc<Shared>, sockets: Sockets, access: Arc<Access>, target_rps: Option<f64>) -> Router {
+pub(crate) fn router(
+    shared: &Arc<Shared>,
+    sockets: Sockets,
+    access: Arc<Access>,
+    (base, target_rps): (&str, Option<f64>),
+) -> Router {
     let index = index();
     let of_either = |path| (path, index.clone());
-    let described = openapi();
+    let described = openapi(base);
     let mut api = Router::new().route(OPENAPI, get(async || Json(described)));
     for (path, index) in [of_either("/api/v1"), of_either("/api/v1/")] {
         api = api.route(path, get(async || Json(index)));
@@ -262,7 +267,7 @@ async fn counted(State(metrics): State<Metrics>, response: Response) -> Response
 }
 
 /// The same for programs.
-fn openapi() -> Value {
+fn openapi(base: &str) -> Value {
     let of_a_second = seconds();
     let of =
         |path, about, parameters| openapi::Operation { method: "get".to_owned(), path, about, parameters, body: None };
@@ -279,7 +284,12 @@ fn openapi() -> Value {
         body: Some(is.body).filter(|body| !body.is_empty()),
     });
     let operations: Vec<_> = over_http.chain(others).chain(changes).collect();
-    openapi::document(&operations, &endpoints::parameters(&history::metrics()), &[VERDICT])
+    let mut document = openapi::document(&operations, &endpoints::parameters(&history::metrics()), &[VERDICT]);
+    document["servers"] = json!([{ "url": if base.is_empty() { "/" } else { base } }]);
+    document["components"]["securitySchemes"] = json!({ "token": { "type": "http", "scheme": "bearer" } });
+    // Where there is no log-in none is asked for.
+    document["security"] = json!([{ "token": [] }, {}]);
+    document
 }
 
 /// The list of what there is.

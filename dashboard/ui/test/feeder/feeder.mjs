@@ -141,7 +141,9 @@ const http = createServer(async (request, response) => {
   }
   const file = path.startsWith("/assets/") ? normalize(path) : "/index.html";
   try {
-    const body = await readFile(join(ui, "dist", file));
+    const read = await readFile(join(ui, "dist", file));
+    // As the server does: the page has its parts at the root, whatever its own path.
+    const body = file === "/index.html" ? String(read).replaceAll('="./', '="/') : read;
     response.writeHead(200, {
       "content-type": TYPES[extname(file)] ?? "application/octet-stream",
       "content-security-policy": POLICY,
