@@ -174,7 +174,7 @@ mod tests {
         }
         assert_eq!(access.caller(&HeaderMap::new(), None, FROM).unwrap_err(), NotIn::Nobody);
         assert_eq!(access.caller(&HeaderMap::new(), Some("x"), FROM).unwrap_err(), NotIn::Nobody);
-        let refused = (0..100).map(|_| access.caller(&bearer("Bearer x"), None, FROM).unwrap_err());
+        let refused: Vec<_> = (0..100).map(|_| access.caller(&bearer("Bearer x"), None, FROM).unwrap_err()).collect();
         assert!(refused.last().is_some_and(|why| matches!(why, NotIn::Wait(_))));
         assert!(access.caller(&bearer("Bearer starling_t"), None, FROM).is_ok(), "one that is known is not held up");
         access.replace(Accounts::default());
