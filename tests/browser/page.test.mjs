@@ -91,10 +91,11 @@ test("reports are on paper without a script, as a file, and agree with what is a
   });
   page.on("console", (message) => message.type() === "error" && refused.push(message.text()));
   for (const [path, title] of [
-    ["/api/v1/connections/report", "TCP connections"],
-    ["/api/v1/report", "State of the cluster"],
+    ["/api/v1/connections/report?format=html", "TCP connections"],
+    ["/api/v1/report?format=html", "State of the cluster"],
+    ["/api", "The API of Starling"],
   ]) {
-    await page.goto(`${starling.url}${path}?format=html`);
+    await page.goto(starling.url + path);
     assert.equal(await page.locator("h1").textContent(), title);
     const borders = () => page.evaluate(() => getComputedStyle(document.querySelector("table")).borderCollapse);
     assert.equal(await borders(), "collapse", "its style counts");

@@ -13,7 +13,7 @@ use axum::{
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use crate::error::ApiError;
+use crate::{error::ApiError, rest::wants_page};
 
 #[derive(RustEmbed)]
 #[folder = "ui/dist"]
@@ -70,12 +70,6 @@ pub(crate) async fn serve(State(base): State<Base>, method: Method, uri: Uri, he
         )
             .into_response(),
     }
-}
-
-/// Whether a request asks for a page, as browsers do.
-pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    let html = |accept: &HeaderValue| accept.to_str().is_ok_and(|accept| accept.contains("text/html"));
-    headers.get_all(header::ACCEPT).iter().any(html)
 }
 
 fn answer(path: &str, file: EmbeddedFile, base: &str, asked: &HeaderMap) -> Response {

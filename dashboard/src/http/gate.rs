@@ -14,7 +14,6 @@ use axum::{
 use starling_service::listen::Peer;
 
 use super::{
-    assets::wants_page,
     cookie::Cookies,
     guard::changes,
     ways::{LOGIN, LOGOUT, SCRIPT, STYLE, login_address},
@@ -24,6 +23,7 @@ use crate::{
     error::ApiError,
     mcp,
     metrics::Refusal,
+    rest::wants_page,
 };
 
 /// What everybody may fetch: what it takes to sign in, and what browsers ask of every server.

@@ -28,7 +28,7 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
-use crate::rest::{PARQUET, VERDICT};
+use crate::rest::{PARQUET, VERDICT, wants_page};
 pub(crate) use cookie::Cookies;
 pub(crate) use gate::Gate;
 pub(crate) use guard::{Guard, Hosts};
@@ -84,7 +84,7 @@ pub(crate) fn router(
 
 /// The page for who asks for one; for a terminal the verdict as plain text.
 async fn at_root(mut request: Request, page: MethodRouter, endpoints: Router) -> Response {
-    if assets::wants_page(request.headers()) {
+    if wants_page(request.headers()) {
         return match page.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -5,6 +5,7 @@
 //! changes something), [`sessions`] (who asks). The router and the index at `/api/v1` are both made of them.
 
 mod alerts;
+mod answers;
 mod csv;
 mod endpoints;
 mod history;
@@ -17,6 +18,7 @@ mod period;
 mod plain;
 mod prometheus;
 mod readers;
+mod reference;
 mod report;
 mod sessions;
 mod time;
@@ -27,9 +29,9 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{FromRef, Path, Query, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{map_response, map_response_with_state},
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{MethodRouter, any, get},
 };
 use serde_json::{Value, json};
@@ -53,6 +55,8 @@ use parameters::{Parameters, SCOPE};
 use readers::{READ_WAIT, Readers};
 use twin::Twins;
 
+/// The list of what there is.
+const INDEX: &str = "/api/v1";
 /// The description of what there is, for programs.
 const OPENAPI: &str = "/api/v1/openapi.json";
 /// The verdict as plain text.
@@ -208,12 +212,12 @@ pub(crate) fn router(
     access: Arc<Access>,
     (base, target_rps): (&str, Option<f64>),
 ) -> Router {
-    let index = index();
-    let of_either = |path| (path, index.clone());
     let described = openapi(base);
+    let index = Arc::new(Index { json: index(), page: reference::page(&described, base) });
     let mut api = Router::new().route(OPENAPI, get(async || Json(described)));
-    for (path, index) in [of_either("/api/v1"), of_either("/api/v1/")] {
-        api = api.route(path, get(async || Json(index)));
+    for path in ["/api", "/api/", INDEX, "/api/v1/"] {
+        let index = Arc::clone(&index);
+        api = api.route(path, get(async move |headers: HeaderMap| index.answer(&headers)));
     }
     let mut twins = Router::new();
     for (path, sockets, endpoint) in seconds() {
@@ -283,13 +287,38 @@ fn openapi(base: &str) -> Value {
         parameters: is.parameters.to_vec(),
         body: Some(is.body).filter(|body| !body.is_empty()),
     });
-    let operations: Vec<_> = over_http.chain(others).chain(changes).collect();
+    let itself = std::iter::once(of(INDEX, "what there is: for programs, and as a page for people", Vec::new()));
+    let operations: Vec<_> = itself.chain(over_http).chain(others).chain(changes).collect();
     let mut document = openapi::document(&operations, &endpoints::parameters(&history::metrics()), &[VERDICT]);
     document["servers"] = json!([{ "url": if base.is_empty() { "/" } else { base } }]);
     document["components"]["securitySchemes"] = json!({ "token": { "type": "http", "scheme": "bearer" } });
     // Where there is no log-in none is asked for.
     document["security"] = json!([{ "token": [] }, {}]);
     document
+}
+
+/// The list of what there is, for programs and for people.
+struct Index {
+    json: Value,
+    page: String,
+}
+
+impl Index {
+    /// A page for who asks for one.
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        let mut response = match wants_page(headers) {
+            true => paper::page("The API of Starling", &self.page),
+            false => Json(&self.json).into_response(),
+        };
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+        response
+    }
+}
+
+/// Whether a request asks for a page, as browsers do.
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+    let html = |accept: &HeaderValue| accept.to_str().is_ok_and(|accept| accept.contains("text/html"));
+    headers.get_all(header::ACCEPT).iter().any(html)
 }
 
 /// The list of what there is.

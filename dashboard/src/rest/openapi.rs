@@ -2,8 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
+use super::answers::Answers;
+
 /// A parameter without its description is one that nobody can use: this one says so.
 const UNDESCRIBED: &str = "see /api/v1";
+
+/// Forms beside JSON, by `format`.
+const FORMS: &[(&str, &str)] = &[
+    ("text/csv", "/api/v1/connections/report"),
+    ("text/html", "/api/v1/connections/report"),
+    ("text/csv", "/api/v1/report"),
+    ("text/html", "/api/v1/report"),
+    ("text/csv", "/api/v1/export"),
+    ("application/vnd.apache.parquet", "/api/v1/export"),
+];
 
 /// One operation.
 pub(super) struct Operation<'a> {
@@ -21,11 +33,15 @@ pub(super) struct Operation<'a> {
 
 /// The document. `described`: what each parameter takes. `text`: paths that answer with plain text.
 pub(super) fn document(operations: &[Operation<'_>], described: &Value, text: &[&str]) -> Value {
+    let answers = Answers::read();
     let mut paths: Map<String, Value> = Map::new();
     for of in operations {
         let path = paths.entry(of.path.to_owned()).or_insert_with(|| json!({}));
-        path[&of.method] = operation(of, described, text.contains(&of.path));
+        let schema = answers.schema(&of.method, of.path).cloned();
+        path[&of.method] = operation(of, described, schema, text.contains(&of.path));
     }
+    let mut schemas = answers.shapes;
+    schemas.insert("Problem".to_owned(), problem());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -37,7 +53,7 @@ pub(super) fn document(operations: &[Operation<'_>], described: &Value, text: &[
         },
         "paths": paths,
         "components": {
-            "schemas": { "Problem": problem() },
+            "schemas": schemas,
             "responses": {
                 "Problem": {
                     "description": "Why there is no answer, and which parameter is wrong (RFC 9457)",
@@ -48,7 +64,7 @@ pub(super) fn document(operations: &[Operation<'_>], described: &Value, text: &[
     })
 }
 
-fn operation(of: &Operation<'_>, described: &Value, plain: bool) -> Value {
+fn operation(of: &Operation<'_>, described: &Value, answer: Option<Value>, plain: bool) -> Value {
     let in_path = of.path.split(['{', '}']).skip(1).step_by(2).map(
         |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
     );
@@ -56,16 +72,23 @@ fn operation(of: &Operation<'_>, described: &Value, plain: bool) -> Value {
         let about = described.get(*name).and_then(Value::as_str).unwrap_or(UNDESCRIBED);
         json!({ "name": name, "in": "query", "required": false, "description": about, "schema": { "type": "string" } })
     });
-    let (form, schema) = match plain {
-        true => ("text/plain", json!({ "type": "string" })),
-        false => ("application/json", json!({ "type": ["object", "array"] })),
+    let schema = answer.unwrap_or_else(|| json!({}));
+    let mut content = match plain {
+        true => json!({ "text/plain": { "schema": schema } }),
+        false => json!({ "application/json": { "schema": schema } }),
     };
+    // The same as a file or on paper.
+    for (form, path) in FORMS {
+        if of.path == *path {
+            content[form] = json!({ "schema": { "type": "string" } });
+        }
+    }
     let mut operation = json!({
         "operationId": identifier(&of.method, of.path),
         "summary": of.about,
         "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
         "responses": {
-            "200": { "description": of.about, "content": { form: { "schema": schema } } },
+            "200": { "description": of.about, "content": content },
             "default": { "$ref": "#/components/responses/Problem" },
         },
     });

@@ -8,7 +8,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use starling_testkit::{Script, Scripted};
 
-use crate::harness::{LIMIT, Server, now, table, view};
+use crate::{
+    harness::{LIMIT, Server, now, table, view},
+    schema::faults,
+};
 
 /// A cluster with 30 seconds of data and one node that can be looked at.
 async fn served() -> (Script, Scripted, Server, u32) {
@@ -198,6 +201,20 @@ async fn what_the_index_lists_is_served() {
     let episode = v1::AlertEpisode { episode_id: "n0000".into(), ..Default::default() };
     script.report_alerts(vec![v1::Alert { episode: Some(episode), ..Default::default() }], Vec::new(), now());
     let (_, index) = server.get("/api/v1").await;
+    let (_, document) = server.get("/api/v1/openapi.json").await;
+    // Of a path that answers, what it says is as it is described.
+    let described = |listed: &str, answer: &Value| {
+        let content = &document["paths"][listed]["get"]["responses"]["200"]["content"];
+        match content.get("application/json") {
+            Some(json) => {
+                assert!(json["schema"] != json!({}), "{listed} has no schema");
+                let faults = faults(&document, &json["schema"], answer);
+                assert!(faults.is_empty(), "{listed}: {faults:#?}");
+            }
+            None => assert!(content["text/plain"].is_object(), "{listed} is not described"),
+        }
+    };
+    described("/api/v1", &index);
     for change in index["changes"].as_array().unwrap() {
         let path = change["path"].as_str().unwrap().replace("{id}", "n0000");
         let method = change["method"].as_str().unwrap().parse().unwrap();
@@ -220,7 +237,8 @@ async fn what_the_index_lists_is_served() {
             );
         }
         for path in paths {
-            let path = path["path"].as_str().unwrap().replace("{id}", "n0000").replace("{metric}", "latency");
+            let listed = path["path"].as_str().unwrap();
+            let path = listed.replace("{id}", "n0000").replace("{metric}", "latency");
             // These do not answer without a name.
             let path = match &*path {
                 "/api/v1/metrics/charts" => format!("{path}?columns=rps.total"),
@@ -231,6 +249,10 @@ async fn what_the_index_lists_is_served() {
             assert_eq!(status, wanted, "{path}: {answer}");
             let said = answer["error"]["message"].as_str().unwrap_or_default();
             assert!(said.contains(words), "{path}: {answer}");
+            // What is exported is CSV unless asked otherwise.
+            if list == "endpoints" && listed != "/api/v1/export" {
+                described(listed, &answer);
+            }
         }
     }
 }

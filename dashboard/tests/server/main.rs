@@ -14,4 +14,5 @@ mod live;
 mod mcp;
 mod numbers;
 mod prometheus;
+mod schema;
 mod slow;
