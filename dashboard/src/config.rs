@@ -22,6 +22,8 @@ const BASE_PATH_LEN_MAX: usize = 256;
 const SESSION_SECS_MAX: u64 = 90 * 86_400;
 /// Every client costs a socket and at most one frame in flight; a process has 1,024 descriptors by default.
 const CLIENTS_LIMIT: u32 = 10_000;
+/// More requests than a server answers.
+const REQUESTS_LIMIT: u32 = 100_000;
 /// Every watched view costs a stream and rings of about half a megabyte.
 const WATCHES_LIMIT: u32 = 1_000;
 
@@ -112,6 +114,9 @@ starling_service::settings! {
     pub struct Limits {
         /// WebSocket clients at once; each costs a socket and at most one message in flight.
         pub clients: u32 = 500, kind::number(1..=CLIENTS_LIMIT);
+        /// Requests a second from one address (of IPv6 from a network of 64 bits), ten seconds' worth of them at once; more are answered
+        /// 429. This host has no limit: behind a proxy set trusted_proxies.
+        pub requests: u32 = 100, kind::number(1..=REQUESTS_LIMIT);
         /// Nodes and groups watched at once, by all clients together, beside the whole cluster; each costs a stream from
         /// the aggregator and about half a megabyte. Those that are not watched for 30 seconds are closed.
         pub watches: u32 = 64, kind::number(1..=WATCHES_LIMIT);

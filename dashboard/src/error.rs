@@ -184,6 +184,12 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body may have {bytes} bytes"))
     }
 
+    /// 408: the body did not come.
+    pub(crate) fn late(within: Duration) -> Self {
+        let message = format!("the body did not come within {} s", within.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "late", message)
+    }
+
     /// 409: it cannot be done as things are.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)

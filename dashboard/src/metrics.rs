@@ -17,6 +17,8 @@ pub(crate) enum Refusal {
     Login,
     /// It takes another role.
     Role,
+    /// Too many from one address.
+    Rate,
     /// A parameter is not known, or has a value that is not understood.
     Parameter,
 }
@@ -29,6 +31,7 @@ impl Refusal {
             Self::Origin => "origin",
             Self::Login => "login",
             Self::Role => "role",
+            Self::Rate => "rate",
             Self::Parameter => "parameter",
         }
     }
@@ -132,7 +135,7 @@ starling_service::metrics! {
         logins: By<Counter> = "starling_dashboard_logins", label "outcome";
         /// Sessions of browsers that are signed in.
         sessions: Gauge = "starling_dashboard_sessions";
-        /// HTTP requests refused, by reason: host, origin, login, role, parameter.
+        /// HTTP requests refused, by reason: host, origin, login, role, rate, parameter.
         requests_refused: By<Counter> = "starling_dashboard_requests_refused", label "reason";
     }
 }

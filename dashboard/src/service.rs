@@ -169,6 +169,7 @@ impl Program for Service {
             cookies: Arc::new(http::Cookies::new(address.port(), base, lifetimes.whole)),
             proxies: config.trusted_proxies.as_slice().into(),
             base: base.into(),
+            rates: http::Rates::new(config.limits.requests),
             access: Arc::clone(&access),
         };
         let endpoints = rest::router(&shared, sockets.clone(), access, (base, config.target_rps));

@@ -78,7 +78,7 @@ export async function startStarling(...args) {
 }
 
 /** Ports that nobody listens on, below those that the system gives to connections. */
-async function freePorts(count) {
+export async function freePorts(count) {
   const free = [];
   for (let port = 20_000 + (process.pid % 10_000); free.length < count; port++) {
     const isFree = await new Promise((done) => {
@@ -145,6 +145,8 @@ export function startBrowser() {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
+      // Names of the tests, which no server of names knows.
+      "--host-resolver-rules=MAP *.example.org 127.0.0.1",
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync",
     ],

@@ -2,7 +2,8 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -19,7 +20,7 @@ use super::{
     ways::{LOGIN, LOGOUT, SCRIPT, STYLE, login_address},
 };
 use crate::{
-    access::{Access, Caller, Denied, Net, NotIn, Role, client},
+    access::{Access, Caller, Denied, Net, NotIn, Role, bucket::Buckets, client},
     error::ApiError,
     mcp,
     metrics::Refusal,
@@ -40,6 +41,33 @@ pub(crate) struct Gate {
     pub(crate) proxies: Arc<[Net]>,
     /// What all paths stand below: "" or "/prefix".
     pub(crate) base: Arc<str>,
+    pub(crate) rates: Rates,
+}
+
+/// How many requests one address may send. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Rates(Arc<Mutex<Buckets<IpAddr>>>);
+
+/// Seconds' worth of requests that may come at once: a page that opens asks for some 40 things.
+const BURST_SECONDS: u32 = 10;
+
+impl Rates {
+    /// So many a second, and [`BURST_SECONDS`] of them at once.
+    pub(crate) fn new(per_second: u32) -> Self {
+        let each = Duration::from_secs(1) / per_second.max(1);
+        Self(Arc::new(Mutex::new(Buckets::new(per_second.saturating_mul(BURST_SECONDS), each))))
+    }
+
+    /// Counts a request. This host has no bound, as for its connections: all that come through a proxy here which says nothing of
+    /// them stand behind it.
+    fn count(&self, from: IpAddr) -> Result<(), Duration> {
+        if from.is_loopback() {
+            return Ok(());
+        }
+        // Held for a look into a table.
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.add(&client::bucket(from), Instant::now())
+    }
 }
 
 impl Gate {
@@ -73,6 +101,11 @@ fn is_page(path: &str) -> bool {
 /// Lets a request through, with who asks among its extensions, or answers 401, 403, 429, or with the way to sign in.
 pub(crate) async fn check(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let (from, path) = (gate.from(&request), request.uri().path());
+    if let Err(wait) = gate.rates.count(from) {
+        gate.access.metrics().request_refused(Refusal::Rate);
+        let message = "too many requests from this address (limits.requests); ask less often, or over a WebSocket";
+        return ApiError::too_many(message, wait).into_response();
+    }
     if OPEN.contains(&path) {
         return next.run(request).await;
     }

@@ -25,6 +25,9 @@ use crate::{
 /// Names of this host that need no setting.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
+/// Where the page that asks stands, and for what, as browsers say it (Fetch Metadata); pages cannot set them.
+const FETCH_SITE: &str = "sec-fetch-site";
+const FETCH_MODE: &str = "sec-fetch-mode";
 /// Paths below this one change nothing.
 const READ_BY_POST: &str = "/prometheus/";
 
@@ -71,18 +74,25 @@ fn admit(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
         return Err(NotAdmitted::Host(named));
     }
     let is_upgrade = headers.contains_key(header::UPGRADE) || headers.contains_key(header::SEC_WEBSOCKET_VERSION);
-    match headers.get(header::ORIGIN) {
-        // Only browsers send it; other clients can say what they like anyway.
-        Some(origin) if is_upgrade || changes(method, uri.path()) => {
-            let text = String::from_utf8_lossy(origin.as_bytes());
-            let same = text
-                .split_once("://")
-                .and_then(|(scheme, rest)| matches!(scheme, "http" | "https").then(|| rest.parse::<Authority>().ok()))
-                .flatten()
-                .is_some_and(|origin| {
-                    origin.as_str().eq_ignore_ascii_case(authority.as_str()) || hosts.own_pages(&origin)
-                });
-            if same { Ok(()) } else { Err(NotAdmitted::Origin(text.into_owned())) }
+    let own = |text: &str| {
+        text.split_once("://")
+            .and_then(|(scheme, rest)| matches!(scheme, "http" | "https").then(|| rest.parse::<Authority>().ok()))
+            .flatten()
+            .is_some_and(|origin| origin.as_str().eq_ignore_ascii_case(authority.as_str()) || hosts.own_pages(&origin))
+    };
+    let origin = headers.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+    let says = |name: &str, what: &[u8]| headers.get(name).is_some_and(|value| value.as_bytes() == what);
+    // Both come from browsers only; other clients can say what they like anyway.
+    let matters = is_upgrade || changes(method, uri.path());
+    match origin {
+        Some(origin) if matters => own(&origin).then_some(()).ok_or_else(|| NotAdmitted::Origin(origin.into_owned())),
+        // A form or a picture of another site: it reads no answer, and what the answer costs is ours.
+        origin if says(FETCH_SITE, b"cross-site") && (matters || !says(FETCH_MODE, b"navigate")) => match origin {
+            Some(origin) if own(&origin) => Ok(()),
+            origin => Err(NotAdmitted::Origin(origin.map_or_else(|| "another site".to_owned(), |is| is.into_owned()))),
+        },
+        None if matters && says(FETCH_SITE, b"same-site") => {
+            Err(NotAdmitted::Origin("another host of the same site".to_owned()))
         }
         _ => Ok(()),
     }
@@ -125,7 +135,7 @@ pub(crate) async fn check(State(Guard { hosts, metrics }): State<Guard>, request
             metrics.request_refused(Refusal::Origin);
             metrics.client_refused(Refusal::Origin);
             let message = format!(
-                "a page from {origin:?} may not open a WebSocket here nor change anything; do it from the server's own page, or add the name \
+                "a page from {origin:?} may not open a WebSocket here, change anything or use what is here; do it from the server's own page, or add the name \
                  in its address to allowed_hosts"
             );
             ApiError::forbidden("origin", message)
@@ -202,6 +212,28 @@ mod tests {
             "reading is the browser's matter"
         );
         assert_eq!(of(Method::POST, "/prometheus/api/v1/query", "http://grafana.example"), Ok(()));
+    }
+
+    #[test]
+    fn what_browsers_say_of_the_page_that_asks_counts_without_an_origin() {
+        let of = |method: Method, site: &'static str, mode: &'static str, origin: Option<&'static str>| {
+            let own = [("host", "dash.example.org"), (FETCH_SITE, site), (FETCH_MODE, mode)];
+            let all = own.into_iter().chain(origin.map(|origin| ("origin", origin)));
+            let headers = all.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            let hosts = Hosts::new(&["dash.example.org".to_owned(), "dash.example.net".to_owned()]);
+            admit(&hosts, &method, &Uri::from_static("/api/v1/silences"), &headers).is_ok()
+        };
+        for site in ["same-origin", "none"] {
+            assert!(of(Method::GET, site, "cors", None) && of(Method::POST, site, "cors", None), "{site}");
+        }
+        // A link that is followed; a picture, a script and a form of another site.
+        assert!(of(Method::GET, "cross-site", "navigate", None));
+        assert!(!of(Method::GET, "cross-site", "no-cors", None));
+        assert!(!of(Method::GET, "cross-site", "cors", Some("https://evil.example")));
+        assert!(!of(Method::POST, "cross-site", "navigate", None) && !of(Method::DELETE, "same-site", "cors", None));
+        // Another name of ours, which is another site to a browser.
+        assert!(of(Method::GET, "cross-site", "cors", Some("https://dash.example.net")));
+        assert!(of(Method::POST, "cross-site", "cors", Some("https://dash.example.net")));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Signing in and out. The page is made here, works without a script, and is no part of the big one: it is what who is not yet known
 //! gets.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     body::to_bytes,
@@ -9,6 +11,8 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
+
+use tokio::time::timeout;
 
 use super::{
     assets::KEPT_FOR_AN_HOUR,
@@ -23,6 +27,8 @@ use crate::{
 
 /// Most bytes of the form: a name, a password and an address, each of whose letters takes three bytes at worst.
 const FORM_BYTES_MAX: usize = 16 * 1024;
+/// How long the form may take to come: a line of text.
+const FORM_WITHIN: Duration = Duration::from_secs(10);
 /// What this page may do: as the other one, and send its form here.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
@@ -73,6 +79,8 @@ fn page(shown: &Shown<'_>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Where it is "no-referrer", as elsewhere here, browsers hide the origin of a form too (Fetch, "append a request Origin header").
+        (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
     ];
     (shown.status, headers, text).into_response()
@@ -114,8 +122,10 @@ async fn log_in(State(gate): State<Gate>, request: Request) -> Response {
     if !kind.starts_with("application/x-www-form-urlencoded") {
         return ApiError::form().into_response();
     }
-    let Ok(form) = to_bytes(body, FORM_BYTES_MAX).await else {
-        return ApiError::too_large(FORM_BYTES_MAX).into_response();
+    let form = match timeout(FORM_WITHIN, to_bytes(body, FORM_BYTES_MAX)).await {
+        Ok(Ok(form)) => form,
+        Ok(Err(_)) => return ApiError::too_large(FORM_BYTES_MAX).into_response(),
+        Err(_) => return ApiError::late(FORM_WITHIN).into_response(),
     };
     let form: Vec<(String, String)> = form_urlencoded::parse(&form).into_owned().collect();
     let (name, next) = (field(&form, "name"), field(&form, "next"));

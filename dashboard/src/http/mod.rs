@@ -30,13 +30,14 @@ use tower_http::{
 
 use crate::rest::{PARQUET, VERDICT, wants_page};
 pub(crate) use cookie::Cookies;
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, Rates};
 pub(crate) use guard::{Guard, Hosts};
 
-/// What a page of ours may do, and nothing else: no inline script, no other origin, no frame around it. Charts set
-/// their styles through the CSSOM, which `style-src 'self'` allows.
+/// What a page of ours may do, and nothing else: no inline script, no other origin, no frame around it, no text that becomes markup or
+/// script. Charts set their styles through the CSSOM, which `style-src 'self'` allows.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-     font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+     font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types 'none'";
 
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),

@@ -335,6 +335,57 @@ async fn a_guesser_is_slowed_whatever_it_says_of_itself() {
 }
 
 #[tokio::test]
+async fn one_address_asks_so_often_and_another_is_not_held_up() {
+    let guarded = Guarded::start(|config| {
+        let limits = starling_dashboard::Limits { requests: 1, ..config.limits };
+        Config { limits, trusted_proxies: vec![access::Net::parse("127.0.0.1").unwrap()], ..config }
+    })
+    .await;
+    let from = async |address: &str| {
+        let bearer = format!("Bearer {VIEWER}");
+        guarded.plain("/api/v1/session", &[("authorization", &bearer), ("x-forwarded-for", address)]).await
+    };
+    let mut statuses = Vec::new();
+    for _ in 0..14 {
+        statuses.push(from("10.0.0.1").await.status().as_u16());
+    }
+    assert!(statuses[..10].iter().all(|status| *status == 200) && statuses[12..] == [429, 429], "{statuses:?}");
+    let refused = from("10.0.0.1").await;
+    assert_eq!((header(refused.headers(), "retry-after"), refused.status().as_u16()), ("1", 429));
+    assert_eq!(from("10.0.0.2").await.status(), 200);
+    assert_eq!(guarded.plain("/login", &[HTML]).await.status(), 200, "this host is not counted");
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_changes_nothing() {
+    let guarded = Guarded::start(|config| config).await;
+    let otto = guarded.cookie("otto").await;
+    let send = async |headers: &[(&str, &str)]| {
+        let request = client().post(guarded.url("/api/v1/alerts/a1/ack")).header("cookie", &otto).body("{}");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await.unwrap().status().as_u16()
+    };
+    let json = ("content-type", "application/json");
+    assert_eq!(send(&[json, ("sec-fetch-site", "cross-site")]).await, 403);
+    assert_eq!(send(&[json, ("origin", "https://evil.example")]).await, 403);
+    assert_eq!(send(&[json, ("origin", "null")]).await, 403);
+    assert_eq!(send(&[("content-type", "text/plain")]).await, 415, "what a form can say");
+    assert_eq!(send(&[json, ("sec-fetch-site", "same-origin")]).await, 200);
+    let page = guarded.plain("/login", &[HTML]).await;
+    for (name, wanted) in [
+        ("content-security-policy", "require-trusted-types-for 'script'"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+    ] {
+        assert!(header(page.headers(), name).contains(wanted), "{name}");
+    }
+    let api = guarded.plain("/api/v1/nodes", &[]).await;
+    let policy = header(api.headers(), "content-security-policy");
+    assert!(policy.contains("require-trusted-types-for 'script'; trusted-types 'none'"), "{policy}");
+}
+
+#[tokio::test]
 async fn a_server_without_users_in_its_file_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users.toml");

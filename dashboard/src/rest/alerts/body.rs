@@ -1,16 +1,21 @@
 //! JSON bodies: an object of known fields, of bounded length. What is wrong is said with the name of the field.
 
+use std::time::Duration;
+
 use axum::{
     body::to_bytes,
     extract::{FromRequest, Request},
     http::header,
 };
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use crate::error::ApiError;
 
 /// Longest body: sixteen matchers with long values and a comment.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long it may take to come.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The fields of a body. Each is taken once; [`Body::end`] refuses those that are left.
 #[derive(Debug)]
@@ -25,7 +30,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if kind.split(';').next().is_none_or(|kind| !kind.trim().eq_ignore_ascii_case("application/json")) {
             return Err(ApiError::media_type());
         }
-        let bytes = to_bytes(request.into_body(), BODY_BYTES_MAX).await;
+        let bytes = timeout(BODY_WITHIN, to_bytes(request.into_body(), BODY_BYTES_MAX)).await;
+        let bytes = bytes.map_err(|_| ApiError::late(BODY_WITHIN))?;
         Self::of(&bytes.map_err(|_| ApiError::too_large(BODY_BYTES_MAX))?)
     }
 }

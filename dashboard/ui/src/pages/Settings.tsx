@@ -9,6 +9,7 @@ import { isZone } from "../lib/zone";
 import { networkScale } from "../panels/table";
 import { live, newest } from "../state/page";
 import { bytes, density, network, zone } from "../state/preferences";
+import { barred, session, signOut } from "../state/session";
 import { forgetAll, keeps } from "../state/stored";
 import { chosenTheme } from "../state/theme";
 import { RuleTable } from "./RuleTable";
@@ -110,6 +111,16 @@ export function SettingsPage() {
       <div class="grid settings">
         <Panel title="This browser" note="kept here, and in no link" width={12}>
           <ul>
+            {session.value?.name && (
+              <Row
+                title={session.value.name}
+                says={`Signed in, with the role ${session.value.role}${barred.value ? ", which changes no alerts" : ""}.`}
+              >
+                <button type="button" class="btn" onClick={signOut}>
+                  Sign out
+                </button>
+              </Row>
+            )}
             <Row title="Theme" says="Dark and light have the same contrast; d switches between them.">
               <Choice
                 label="Theme"
