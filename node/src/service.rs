@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use starling_proto::{frame::Content, ids::NodeId};
+use starling_proto::{frame::Content, ids::NodeId, v1};
 use starling_service::{
     Program,
     admin::{self, Readiness},
@@ -132,6 +132,7 @@ impl Program for Service {
     /// On `shutdown` the last part of a second is cut, frames are handed over and the stream is ended within the grace
     /// period.
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let listens = self.addresses();
         let Self {
             config,
             node,
@@ -191,7 +192,8 @@ impl Program for Service {
             });
         }
         info!(%node, aggregators = ?config.aggregators, otlp = config.otlp, statsd = config.statsd, "node started");
-        let uplink = uplink_config(&config, node, security).await;
+        let mut uplink = uplink_config(&config, node, security).await;
+        uplink.host = with_receivers(uplink.host, &listens);
         let spool = open_spool(&config, &uplink).await;
         let sampler = SamplerConfig {
             collect: config.collect(),
@@ -281,6 +283,12 @@ async fn open_spool(config: &Config, uplink: &UplinkConfig) -> Option<(Spool, Fo
     let next = "set spool_dir to a folder that this user may write, or spool = false";
     warn!(folder = %shown, why, next, "frames are kept in memory only, and lost when the daemon ends unacknowledged");
     None
+}
+
+/// The facts of the host with where its daemon takes the metrics of applications.
+fn with_receivers(host: v1::HostFacts, listens: &[(&'static str, SocketAddr)]) -> v1::HostFacts {
+    let of = |name: &str| listens.iter().find(|(is, _)| *is == name).map(|(_, at)| at.to_string()).unwrap_or_default();
+    v1::HostFacts { otlp_listen: of("otlp"), otlp_http_listen: of("otlp_http"), statsd_listen: of("statsd"), ..host }
 }
 
 async fn uplink_config(config: &Config, node_id: NodeId, security: Security) -> UplinkConfig {

@@ -97,10 +97,12 @@ test("without an application it is said how to send the first request, Starling'
       assert.equal(await page.locator("main", { hasText: "4317" }).count(), 0);
       await page.locator(".ch-empty a", { hasText: "How to send the first one" }).click();
       await page.waitForSelector(".first-request pre");
-      const lines = await textOf(page, ".first-request pre");
+      const lines = await until("the example has the port that this daemon has", () => textOf(page, ".first-request pre"), (text) =>
+        text.includes(real.otlpHttp));
+      assert.match(await textOf(page, ".receiver"), /OTLP by HTTP at .*from programs on .* itself alone/);
       await page.screenshot({ path: `${screenshots}/first-request.png`, fullPage: true });
-      // What is copied from the page, at the port that this daemon has.
-      const answer = await promisify(execFile)("bash", ["-c", lines.replace("127.0.0.1:4318", real.otlpHttp)]);
+      // What is copied from the page, as it stands there.
+      const answer = await promisify(execFile)("bash", ["-c", lines]);
       assert.match(answer.stdout, /^\{/);
       const shown = await until("the service appears", () => rows(page), (all) => all.some(([name]) => name === "hello"));
       assert.deepEqual(shown.map(([name]) => name), ["hello"], "of no service of Starling's own");

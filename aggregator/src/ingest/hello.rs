@@ -67,6 +67,9 @@ impl Greeting {
                     boot_time_unix_s: host.boot_time_unix_s,
                     version: shortened(&hello.version),
                     host_name: shortened(&host.host_name),
+                    otlp_listen: shortened(&host.otlp_listen),
+                    otlp_http_listen: shortened(&host.otlp_http_listen),
+                    statsd_listen: shortened(&host.statsd_listen),
                 },
                 labels: hello.labels.into_iter().collect::<BTreeMap<_, _>>(),
                 simulated: hello.simulated,
@@ -115,6 +118,7 @@ mod tests {
                 kernel: "6.1\u{7}".repeat(100),
                 cores: 4,
                 host_name: "web-one\n.example".into(),
+                otlp_http_listen: "[::]:4318".into(),
                 ..v1::HostFacts::default()
             }),
             labels: [("zone".to_owned(), "a".to_owned())].into(),
@@ -133,6 +137,7 @@ mod tests {
         assert_eq!(greeting.about.facts.kernel.chars().count(), NAME_LEN_MAX);
         assert_eq!(greeting.about.labels["zone"], "a");
         assert_eq!(greeting.about.facts.host_name, "web-one.example", "beside its name");
+        assert_eq!(greeting.about.facts.otlp_http_listen, "[::]:4318");
         let machine = Machine { id: Some([7; 16]), boot: None };
         assert_eq!(greeting.about.origin, Origin { address: "h:1".into(), machine, since_unix_ms: 0 });
     }

@@ -11,7 +11,8 @@ use super::{CollectConfig, cpu, memory, text};
 /// Longest text of a fact, in characters.
 const FACT_LEN_MAX: usize = 128;
 
-/// Reads what is said about the host when a stream opens. What cannot be read is empty or 0.
+/// Reads what is said about the host when a stream opens. What cannot be read is empty or 0. Where the daemon listens is not of
+/// the host.
 #[must_use]
 pub fn host_facts(config: &CollectConfig) -> v1::HostFacts {
     let read = |path: &Path| fs::read(path).unwrap_or_default();
@@ -29,6 +30,7 @@ pub fn host_facts(config: &CollectConfig) -> v1::HostFacts {
         memory_bytes: memory::parse(&proc("meminfo")).map_or(0.0, |info| info.total as f64),
         boot_time_unix_s: boot_time(&stat).unwrap_or_default(),
         host_name: host_name(config),
+        ..v1::HostFacts::default()
     }
 }
 

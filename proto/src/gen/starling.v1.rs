@@ -1035,6 +1035,15 @@ pub struct HostFacts {
     /// The host's own name, which may change while the node keeps its own. Empty when unknown.
     #[prost(string, tag = "7")]
     pub host_name: ::prost::alloc::string::String,
+    /// Where the daemon takes OTLP by gRPC, such as "127.0.0.1:4317". Empty when it does not, and when unknown.
+    #[prost(string, tag = "8")]
+    pub otlp_listen: ::prost::alloc::string::String,
+    /// The same by HTTP.
+    #[prost(string, tag = "9")]
+    pub otlp_http_listen: ::prost::alloc::string::String,
+    /// Where it takes StatsD by UDP. Likewise.
+    #[prost(string, tag = "10")]
+    pub statsd_listen: ::prost::alloc::string::String,
 }
 /// One second of one node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2491,6 +2500,15 @@ pub struct NodeFacts {
     /// The host's own name at the start of the daemon: who renames a host does not rename its node. Empty when unknown.
     #[prost(string, tag = "8")]
     pub host_name: ::prost::alloc::string::String,
+    /// Where its daemon takes OTLP by gRPC, such as "127.0.0.1:4317". Empty when it does not, and when unknown.
+    #[prost(string, tag = "9")]
+    pub otlp_listen: ::prost::alloc::string::String,
+    /// The same by HTTP.
+    #[prost(string, tag = "10")]
+    pub otlp_http_listen: ::prost::alloc::string::String,
+    /// Where it takes StatsD by UDP. Likewise.
+    #[prost(string, tag = "11")]
+    pub statsd_listen: ::prost::alloc::string::String,
 }
 /// One series at one second.
 #[derive(Clone, PartialEq, ::prost::Message)]

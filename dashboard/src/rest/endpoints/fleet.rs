@@ -136,6 +136,9 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
             "bootTime": rfc3339(is.boot_time_unix_s),
             "version": is.version,
             "hostName": is.host_name,
+            "otlpListen": given(&is.otlp_listen),
+            "otlpHttpListen": given(&is.otlp_http_listen),
+            "statsdListen": given(&is.statsd_listen),
         })),
         "uptimeSeconds": view.uptime_seconds.map(Number),
         "traffic": traffic.map(|is| numbers(Some(is), numbers::TRAFFIC)),
@@ -149,6 +152,10 @@ pub(crate) fn node(view: &v1::NodeView, facts: &Facts<'_>) -> Value {
         "series": view.series.iter().map(series).collect::<Vec<_>>(),
         "completeness": to_json(facts.completeness()),
     })
+}
+
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn series(from: &v1::SeriesValue) -> Value {
