@@ -106,12 +106,12 @@ impl Access {
         if !self.has_login() {
             return Ok(Caller::anybody(Some(from)));
         }
-        let Some(authorization) = headers.get(AUTHORIZATION) else {
-            return session.and_then(|secret| self.session(secret, from)).ok_or(NotIn::Nobody);
-        };
-        let bearer = authorization.to_str().ok().and_then(|value| value.split_once(' '));
-        let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        token.and_then(|(_, token)| self.token(token.trim(), from)).ok_or_else(|| self.unknown_token(from))
+        let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+        // Another scheme is meant for a proxy on the way, which passes it on.
+        match authorization.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+            None => session.and_then(|secret| self.session(secret, from)).ok_or(NotIn::Nobody),
+            Some((_, token)) => self.token(token.trim(), from).ok_or_else(|| self.unknown_token(from)),
+        }
     }
 
     fn token(self: &Arc<Self>, token: &str, from: IpAddr) -> Option<Caller> {
@@ -169,8 +169,14 @@ mod tests {
         let access = access(Some(accounts));
         let caller = access.caller(&bearer("bearer starling_t"), None, FROM).unwrap();
         assert_eq!((caller.name(), caller.role(), caller.is_session()), (Some("grafana"), Role::Viewer, false));
-        for bad in ["Bearer starling_x", "Basic starling_t", "starling_t", "Bearer", ""] {
-            assert_eq!(access.caller(&bearer(bad), None, FROM).unwrap_err(), NotIn::Token, "{bad}");
+        for (bad, why) in [
+            ("Bearer starling_x", NotIn::Token),
+            ("Bearer ", NotIn::Token),
+            ("Basic starling_t", NotIn::Nobody),
+            ("starling_t", NotIn::Nobody),
+            ("", NotIn::Nobody),
+        ] {
+            assert_eq!(access.caller(&bearer(bad), None, FROM).unwrap_err(), why, "{bad}");
         }
         assert_eq!(access.caller(&HeaderMap::new(), None, FROM).unwrap_err(), NotIn::Nobody);
         assert_eq!(access.caller(&HeaderMap::new(), Some("x"), FROM).unwrap_err(), NotIn::Nobody);
