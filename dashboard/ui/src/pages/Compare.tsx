@@ -42,7 +42,7 @@ const FIGURES: readonly (readonly [
   ["Errors", (r) => r.errors, (r) => f.text(f.rate(r.errors))],
   ["p99", (r) => r.p99, (r) => f.text(f.micros(r.p99))],
   ["Load, 1 min", (r) => r.load, (r) => f.significant(r.load)],
-  ["Connections", (r) => r.connections, (r) => f.text(f.count(r.connections))],
+  ["Sockets", (r) => r.connections, (r) => f.text(f.count(r.connections))],
   ["Cores", (r) => r.cores, (r) => f.grouped(r.cores)],
 ];
 

@@ -121,6 +121,7 @@ export function Kpis({ label, view, sections, target, median, complete, ofNode, 
         shape={spark("connections.active")}
       >
         <Fact label="idle" value={f.count(connections?.idle)} />
+        <Fact label="sockets" value={f.count(connections?.total)} />
         <Fact label="new" value={f.rate(connections?.openedPerSecond)} />
       </Kpi>
       <Kpi

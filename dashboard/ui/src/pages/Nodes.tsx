@@ -53,7 +53,7 @@ const COLUMNS: readonly Column[] = [
   { key: "errors", label: "Err/s", number: true, text: (r) => f.text(f.count(r.errors)) },
   { key: "p99", label: "p99", number: true, text: (r) => f.text(f.micros(r.p99)) },
   { key: "load", label: "Load", number: true, text: (r) => f.significant(r.load) },
-  { key: "connections", label: "Conns", number: true, text: (r) => f.text(f.count(r.connections)) },
+  { key: "connections", label: "Sockets", number: true, text: (r) => f.text(f.count(r.connections)) },
   { key: "cores", label: "Cores", number: true, text: (r) => f.grouped(r.cores) },
   { key: "aggregator", label: "Aggregator", number: false, text: (r) => r.aggregator || f.NONE },
 ];

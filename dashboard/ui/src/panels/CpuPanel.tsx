@@ -51,7 +51,7 @@ export function CpuPanel({ cpu, nodes, view, lacks }: CpuProps) {
             </div>
           ))}
           <div>
-            <dt>Load 1, 5, 15 min</dt>
+            <dt>Load 1, 5, 15 min{nodes > 1 && ", mean"}</dt>
             <dd>{load}</dd>
           </div>
           {nodes > 1 && (

@@ -19,7 +19,10 @@ export function MemoryPanel({ memory, note }: { memory: Memory | undefined; note
   if (!memory?.totalBytes) return <Absent title="Memory" what="No memory data in this second." />;
   const share = memory.usedRatio;
   const parts = memoryParts(memory);
-  const more: StackPart[] = [{ label: "Available", value: memory.availableBytes, color: null }];
+  const more: StackPart[] = [
+    { label: "Used: all but available", value: memory.usedBytes, color: null },
+    { label: "Available", value: memory.availableBytes, color: null },
+  ];
   if (memory.swapTotalBytes) {
     more.push({
       label: `Swap, of ${text(bytes(memory.swapTotalBytes))}`,
