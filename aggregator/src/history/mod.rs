@@ -75,7 +75,7 @@ impl Drop for StopOnDrop {
 pub(crate) struct Starting {
     /// The logs of the ledger as they were kept, for the ledger.
     pub(crate) ledger: Restored,
-    /// The newest second of the cluster in the log: it was settled.
+    /// The newest second that was settled by the log.
     pub(crate) settled: Option<u32>,
     recorder: Recorder,
     recalled: Recalled,
@@ -137,7 +137,7 @@ impl History {
             backing,
             recalled: watch::Sender::new(false),
         };
-        let settled = recalled.ticks().max();
+        let settled = recalled.settled();
         Ok((Arc::new(history), Starting { ledger: logs, settled, recorder, recalled, with }))
     }
 

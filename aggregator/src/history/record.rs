@@ -12,6 +12,7 @@
 //! 2 ledger entry     a run of a log, `Entries` of peer.proto; alone it has no epoch
 //! 3 cluster second   epoch, varint tick, rank, nodes reporting, nodes expected, cells skipped, varint n and
 //!                    n times group and its frames, sums by the rollup codec
+//! 6 settled          varint tick: answers went up to this second, of which the cluster has nothing yet; without an epoch
 //! 4 names            epoch, then to the end: 1 byte what, its number, and
 //!                    0 node: name    1 group: name    2 series: 1 byte scope, series as in a frame
 //!                    3 layout: varint n and n series of cluster scope, varint n and n of node scope
@@ -52,10 +53,13 @@ pub(crate) enum RecordKind {
     ClusterSecond = 3,
     /// Names that the others use by number.
     Names = 4,
+    /// Up to which second it was answered, where no second of the cluster says so.
+    Settled = 6,
 }
 
 impl RecordKind {
-    const ALL: [Self; 4] = [Self::NodeSeconds, Self::LedgerEntry, Self::ClusterSecond, Self::Names];
+    const ALL: [Self; 5] =
+        [Self::NodeSeconds, Self::LedgerEntry, Self::ClusterSecond, Self::Names, Self::Settled];
 
     /// The kind of a number.
     pub(crate) fn of(code: u8) -> Option<Self> {
@@ -200,6 +204,13 @@ impl RecordWriter {
         self.push(RecordKind::ClusterSecond, record);
     }
 
+    /// Writes that all seconds up to `tick` are settled.
+    pub(crate) fn settled(&mut self, tick: u32) {
+        let mut record = Vec::new();
+        varint::put(&mut record, tick.into());
+        self.push(RecordKind::Settled, record);
+    }
+
     fn group(&mut self, group: &Group) -> u32 {
         numbered(&mut self.groups, group, GROUP, &mut self.names, |out, group| {
             varint::put_bytes(out, group.name().as_bytes());
@@ -310,6 +321,8 @@ pub(crate) struct RecalledSecond {
 pub(crate) struct Recalled {
     seconds: BTreeMap<u32, Recall>,
     epochs: HashMap<u64, Tables>,
+    /// The largest one that a record of its own says.
+    settled: Option<u32>,
 }
 
 /// The names of one epoch by number; a number that no record defined is free.
@@ -348,10 +361,14 @@ impl Recalled {
             return Ok(Said::Nothing);
         }
         let mut reader = Reader::new(payload);
+        if kind == RecordKind::Settled {
+            self.settled = self.settled.max(Some(number(&mut reader)?));
+            return Ok(Said::Nothing);
+        }
         let epoch = reader.u64()?;
         let tables = self.epochs.entry(epoch).or_default();
         match kind {
-            RecordKind::LedgerEntry => {}
+            RecordKind::LedgerEntry | RecordKind::Settled => {}
             RecordKind::Names => tables.read(&mut reader, names)?,
             RecordKind::NodeSeconds => {
                 let (node, rows) = tables.rows(&mut reader, (payload.len(), at))?;
@@ -399,6 +416,11 @@ impl Recalled {
     /// The seconds there are, ascending.
     pub(crate) fn ticks(&self) -> impl Iterator<Item = u32> + '_ {
         self.seconds.keys().copied()
+    }
+
+    /// The newest second that was settled when the log was written.
+    pub(crate) fn settled(&self) -> Option<u32> {
+        self.settled.max(self.ticks().last())
     }
 
     /// Forgets seconds before `tick`.

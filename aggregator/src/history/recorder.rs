@@ -41,6 +41,8 @@ pub(super) struct Recorder {
     epochs: VecDeque<Epoch>,
     /// The revision of each second of the cluster that is in the log.
     views: BTreeMap<u32, u32>,
+    /// The newest settled second that is in the log.
+    settled: u32,
     /// Rows that were appended and not synced yet: memory holds them until then. At most what the store takes between two
     /// syncs.
     unsynced: Vec<Logged>,
@@ -72,6 +74,7 @@ struct Taken {
     /// How many rows each of them has.
     counts: Vec<usize>,
     views: Vec<(u32, u32)>,
+    settled: u32,
     bytes: usize,
 }
 
@@ -94,6 +97,7 @@ impl Recorder {
             epoch: 0,
             epochs: VecDeque::from([before]),
             views: BTreeMap::new(),
+            settled: 0,
             unsynced: Vec::new(),
             failed_syncs: 0,
         }
@@ -129,7 +133,8 @@ impl Recorder {
             self.begin(now_ms)?;
         }
         let mut taken = Taken::default();
-        for node in self.registry.holders() {
+        let nodes = self.registry.holders();
+        for node in &nodes {
             for rows in node.unlogged() {
                 let LogRows { start, first, .. } = rows;
                 self.writer.node(&node.id, &rows);
@@ -141,6 +146,7 @@ impl Recorder {
                 self.append(std::mem::take(&mut taken), now_ms)?;
             }
         }
+        // After what nodes have: a second of theirs that is answered is settled.
         let settled = self.ledger.published().borrow().settled;
         // The newest first: those of an outage come by the dozen.
         let held = self.ledger.held(settled);
@@ -158,6 +164,13 @@ impl Recorder {
                     break;
                 }
             }
+        }
+        taken.settled = taken.views.iter().map(|(tick, _)| *tick).max().unwrap_or(0);
+        // A second without any stream is settled with nothing in it, and nodes that come back then bring theirs: it is answered
+        // of them before the cluster has it, and is to be answered after a restart too.
+        if settled > taken.settled.max(self.settled) && nodes.iter().any(|node| node.newest() >= settled) {
+            self.writer.settled(settled);
+            taken.settled = settled;
         }
         self.append(taken, now_ms)
     }
@@ -198,6 +211,7 @@ impl Recorder {
                     Logged { rows, ..logged }
                 }));
                 self.views.extend(taken.views);
+                self.settled = self.settled.max(taken.settled);
                 self.metrics.history_logged_bytes.add(records.iter().map(|(_, bytes)| bytes.len() as u64).sum());
                 Ok(())
             }
@@ -224,5 +238,61 @@ impl Recorder {
         if let Err(error) = self.disk.needs_from(LogPart::History, oldest.began) {
             self.metrics.history_failed("delete a log file", &error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_ledger::LedgerLimits;
+    use starling_proto::{
+        catalogue,
+        frame::{Content, Second},
+        ids::NodeId,
+        interner::Interner,
+        series::{Sample, Series, Value},
+    };
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::{
+        blocks::{History, sparse},
+        clock::{now_ms, tick_of},
+        history::replay::Replay,
+        ledger_task::tests::task_limited,
+    };
+
+    #[tokio::test]
+    async fn what_was_answered_of_a_node_alone_is_settled_after_a_restart_too() {
+        let (tasks, state, metrics) = (TaskTracker::new(), tempfile::tempdir().unwrap(), Metrics::of_a_test());
+        let ledger = task_limited(&tasks, &state, LedgerLimits::default()).await;
+        let registry = Arc::new(Registry::new(Vec::new(), 10, 10, metrics.clone()));
+        let opened = || Disk::open(state.path(), &[LogPart::History, LogPart::Ledger]).unwrap();
+        let (disk, _) = opened();
+        let windows = BTreeSet::new();
+        let mut recorder = Recorder::new(disk.clone(), registry.clone(), ledger.clone(), metrics.clone(), windows);
+        recorder.step(now_ms(), true);
+        assert_eq!(recorder.settled, 0, "without nodes nothing is answered, and nothing written");
+
+        // It ended for the cluster without anything: the node came later.
+        let tick = tick_of(now_ms());
+        let mut of_node = History::default();
+        let names = Interner::default();
+        for tick in tick..tick + 10 {
+            let sample = Sample { series: Series::of(&catalogue::UPTIME, &[]), value: Value::Gauge(1) };
+            let second = Second::of_content(&names, &Content { tick, samples: vec![sample], dropped: 0 }).0;
+            assert!(of_node.push(&second, &sparse(&second)));
+        }
+        for rows in of_node.unlogged() {
+            registry.restore(&NodeId::parse("web-1").unwrap(), rows);
+        }
+        let mut published = ledger.published();
+        published.wait_for(|published| published.settled >= tick).await.unwrap();
+        assert!(ledger.held(tick).is_empty());
+        recorder.step(now_ms(), true);
+        drop((recorder, disk, registry));
+
+        let registry = Registry::new(Vec::new(), 10, 10, metrics.clone());
+        let replay = Replay::run(opened().1, &registry, &metrics);
+        assert!(replay.recalled.settled() >= Some(tick), "{:?} and {tick}", replay.recalled.settled());
     }
 }
