@@ -22,7 +22,7 @@ use crate::{
     ledger_task::LedgerHandle,
     membership::{Membership, MembershipView},
     metrics::Metrics,
-    reading::Reading,
+    reading::{Reading, Shortlists},
 };
 
 /// What is judged, and who knows it.
@@ -51,6 +51,8 @@ pub(super) struct Around<'a> {
     pub(super) view: &'a MembershipView,
     pub(super) second: &'a TickView,
     pub(super) wanted: &'a HashSet<String>,
+    /// Where those stand.
+    pub(super) shortlists: &'a Shortlists,
     pub(super) of_groups: &'a HashSet<String>,
     /// The second of our clock.
     pub(super) now: u32,
@@ -101,7 +103,7 @@ impl Sources for Around<'_> {
     }
 
     fn read(&self, latest: &Arc<Latest>, read: &mut dyn FnMut(&dyn Values)) {
-        read(&Reading::of_wanted(&latest.second, |name| self.wanted.contains(name)));
+        read(&self.shortlists.read(&latest.second, |name| self.wanted.contains(name)));
     }
 
     fn groups(&self) -> Vec<Group> {

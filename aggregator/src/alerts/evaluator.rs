@@ -28,7 +28,7 @@ use crate::{
     clock::{now_ms, tick_of},
     ingest::IngestNode,
     membership::{Member, MembershipView, State},
-    reading::Reading,
+    reading::{Reading, Shortlists},
 };
 
 /// Between two looks at the files of rules.
@@ -48,6 +48,8 @@ pub(crate) struct Evaluator {
     evaluation: Evaluation,
     /// Names that some rule reads.
     wanted: Arc<HashSet<String>>,
+    /// Where those stand in what a node sends.
+    shortlists: Shortlists,
     /// Those that some rule reads of groups.
     of_groups: HashSet<String>,
     lost: usize,
@@ -70,6 +72,7 @@ impl Evaluator {
             parts,
             evaluation: Evaluation::new((*rules).clone()),
             wanted,
+            shortlists: Shortlists::default(),
             of_groups,
             lost: 0,
             blind: Blind::default(),
@@ -144,6 +147,7 @@ impl Evaluator {
         if next.rules.fingerprint() != before.rules.fingerprint() || next.rules != before.rules {
             let ended = self.evaluation.replace((*next.rules).clone(), tick);
             self.wanted = Arc::new(names(&next.rules, None));
+            self.shortlists = Shortlists::default();
             self.of_groups = names(&next.rules, Some(Scope::Group));
             self.write(ended, tick);
         }
@@ -208,6 +212,7 @@ impl Evaluator {
             view,
             second: &second,
             wanted: &self.wanted,
+            shortlists: &self.shortlists,
             of_groups: &self.of_groups,
             now: tick_of(now_ms()),
             blinded: &self.blinded,

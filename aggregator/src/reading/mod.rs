@@ -9,6 +9,7 @@
 mod entry;
 pub(crate) mod latency;
 pub(crate) mod sections;
+mod shortlist;
 mod total;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use starling_proto::{
 };
 
 pub(crate) use entry::{Amount, Entry};
+pub(crate) use shortlist::Shortlists;
 use total::Total;
 pub(crate) use total::of_histogram;
 

@@ -242,3 +242,30 @@ fn every_number_is_charted_under_its_own_name() {
         assert_eq!(charted.get(column), Some(&value), "{column}");
     }
 }
+
+#[test]
+fn a_shortlist_reads_what_a_search_by_name_finds_and_forgets_who_is_gone() {
+    let interner = Interner::default();
+    let shortlists = Shortlists::default();
+    let wanted = |name: &str| name == catalogue::INTERFACE_IO.name || name == catalogue::REQUESTS.name;
+    let second = |tick: u32, interfaces: &[&str]| {
+        let mut samples = vec![
+            counter(&catalogue::REQUESTS, &[("protocol", "http")], u64::from(tick)),
+            gauge(&catalogue::UPTIME, &[], 1.0),
+        ];
+        samples.extend(interfaces.iter().map(|name| io(name, "receive", u64::from(tick) + name.len() as u64)));
+        Second::of_content(&interner, &Content { tick, samples, dropped: 0 }).0
+    };
+    let shown = |reading: Reading<'_>| reading.entries().iter().map(|one| format!("{one:?}")).collect::<Vec<_>>();
+    for tick in 1..200 {
+        // One whose interfaces change, and one of a kind that is gone after some time.
+        let all = [vec!["eth1", "eth0"], if tick % 2 == 0 { vec!["lo", "wlan0"] } else { vec!["lo"] }];
+        for interfaces in all.iter().take(if tick < 50 { 2 } else { 1 }) {
+            let second = second(tick, interfaces);
+            let listed = shown(shortlists.read(&second, wanted));
+            assert_eq!(listed, shown(Reading::of_wanted(&second, wanted)), "in second {tick}");
+            assert_eq!(listed.len(), 1 + interfaces.len());
+        }
+    }
+    assert_eq!(shortlists.len(), 1, "what was last seen more than a minute ago takes no place");
+}
