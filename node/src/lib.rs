@@ -16,6 +16,7 @@
 
 mod collect;
 mod config;
+mod looking;
 mod metrics;
 mod once;
 mod receive;
@@ -33,4 +34,6 @@ pub use receive::{Mapping, NegativeGauges, Promotion, ReceiverLimits, ScrapeTarg
 pub use schedule::{Cut, Reading, Schedule, Turn};
 pub use service::Service;
 pub use streams::Streams;
-pub use uplink::{BrokenOff, Connected, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats};
+pub use uplink::{
+    BrokenOff, Connected, DetailLine, LossReason, Losses, NotTaken, Uplink, UplinkConfig, UplinkHandle, UplinkStats,
+};

@@ -51,6 +51,10 @@ starling_service::metrics! {
         collect_overruns: By<Counter> = "starling_node_collect_overruns", label "collector";
         /// 1 for a collector that gave its samples in the newest second, 0 for one that failed or did not return.
         collector_up: By<Gauge> = "starling_node_collector_up", label "collector";
+        /// Times that the processes were read one by one, because somebody looks at this node.
+        looks: Counter = "starling_node_detail_looks";
+        /// Processor time of that.
+        looks_cpu: Counter = "starling_node_detail_looks_cpu_milliseconds";
         /// Samples of the newest frame.
         frame_samples: Gauge = "starling_node_frame_samples";
         /// Samples left out because they break a limit of a frame or stand in it already.
@@ -146,6 +150,12 @@ impl Metrics {
     /// Counts what could not be read of what starts before left on the disk.
     pub(crate) fn spool_unreadable(&self, records: u32) {
         self.spool_unreadable.add(records.into());
+    }
+
+    /// Notes that the processes were read one by one, which took so many seconds of a processor.
+    pub(crate) fn looked(&self, cost_cpu_seconds: f64) {
+        self.looks.inc();
+        self.looks_cpu.add((cost_cpu_seconds * 1_000.0).ceil() as u64);
     }
 
     /// Shows which collectors gave their samples, and counts those that were late.

@@ -21,7 +21,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    Config, UplinkConfig, UplinkStats, host_facts, machine,
+    Config, UplinkConfig, UplinkStats, host_facts,
+    looking::Looking,
+    machine,
     metrics::Metrics,
     receive::{self, OtlpPorts, SharedReceiver, StatsdPorts},
     sampler::{Sampler, SamplerConfig},
@@ -36,6 +38,7 @@ const RECEIVER: &str = "OTLP receiver";
 const STATSD: &str = "StatsD receiver";
 const SCRAPER: &str = "scraper";
 const SAMPLER: &str = "sampler";
+const LOOKING: &str = "looking";
 /// How long senders of application metrics have to finish a request that is being taken.
 const RECEIVER_GRACE: Duration = Duration::from_secs(1);
 /// How long the sampler has for its last cut; it waits 300 ms at most for the collectors.
@@ -194,6 +197,12 @@ impl Program for Service {
         info!(%node, aggregators = ?config.aggregators, otlp = config.otlp, statsd = config.statsd, "node started");
         let mut uplink = uplink_config(&config, node, security).await;
         uplink.host = with_receivers(uplink.host, &listens);
+        let (looking, line) = Looking::new(config.collect(), Arc::clone(&metrics));
+        uplink.detail = Some(line);
+        parts.start(LOOKING, |stop| async move {
+            looking.run(stop).await;
+            Ok(())
+        });
         let spool = open_spool(&config, &uplink).await;
         let sampler = SamplerConfig {
             collect: config.collect(),
@@ -318,5 +327,6 @@ async fn uplink_config(config: &Config, node_id: NodeId, security: Security) -> 
         ring_bytes: config.ring_max_bytes,
         grace: config.shutdown_grace,
         collectors: None,
+        detail: None,
     }
 }

@@ -62,7 +62,7 @@ impl Streams {
         let before =
             |draining: &[(watch::Receiver<UplinkStats>, _)]| draining.iter().map(|(stats, _)| stats.clone()).collect();
         for former in former {
-            let config = UplinkConfig { collectors: None, ..config.clone() };
+            let config = UplinkConfig { collectors: None, detail: None, ..config.clone() };
             let after = before(&draining);
             let (handle, end) = spawn(config, spool.as_ref(), Some(former), (&tracker, &shutdown, after));
             handle.replaced();

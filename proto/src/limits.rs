@@ -39,6 +39,10 @@ pub const COLLECTOR_FAULTS_MAX: usize = 32;
 pub const COLLECTOR_NAME_LEN_MAX: usize = 32;
 /// Longest reason of a fault of a collector, in characters: a path and what the system says of it.
 pub const COLLECTOR_REASON_LEN_MAX: usize = 200;
+/// Processes that a daemon names while somebody looks at its node.
+pub const DETAIL_PROCESSES_MAX: usize = 50;
+/// Seconds for which a daemon reads its detail after it was last asked to.
+pub const DETAIL_SECONDS_MAX: u32 = 30;
 /// Largest increment of a counter in one tick. 10,000 nodes of it add up to 2^54: no sum overflows.
 pub const COUNTER_INCREMENT_MAX: u64 = 1 << 40;
 /// Largest magnitude of a gauge in fixed point: 10,000 nodes of it add up to less than 2^77, kept in 128 bits.

@@ -17,6 +17,7 @@ use starling_proto::{
     catalogue::{DURATION, Kind, Scope},
     frame::Content,
     histogram::Histogram,
+    limits::LATE_WINDOW,
     series::{Sample, Series, Value},
     v1,
 };
@@ -233,12 +234,16 @@ async fn nothing_that_was_answered_or_acknowledged_is_missing_after_kill_9() {
         .collect();
     let longest = Duration::from_millis(*opened.iter().max().unwrap());
     let counts = swarm.counts();
-    assert_eq!((counts.refused, counts.lost), (0, 0), "{counts:?}");
+    // A thousand lives of a second or two last half an hour: this sender forgets what it is told is too old by then, and says
+    // how much that was. Of it nothing was answered or acknowledged.
+    let is_long = last - book.first > LATE_WINDOW;
+    assert!(counts.lost == 0 && (is_long || counts.refused == 0), "{} refused, {} lost", counts.refused, counts.lost);
     println!(
-        "{rounds} kills, {early} before the first answer; {} frames acknowledged in {} seconds, {} answers with {} values compared; \
+        "{rounds} kills, {early} before the first answer; {} frames acknowledged in {} seconds, {} refused as too old, {} answers with {} values compared; \
          longest replay {longest:?}, first answer at most {slowest:?} after the start",
         counts.acked,
         book.acked.len(),
+        counts.refused,
         book.looks,
         book.seconds,
     );

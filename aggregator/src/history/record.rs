@@ -58,8 +58,7 @@ pub(crate) enum RecordKind {
 }
 
 impl RecordKind {
-    const ALL: [Self; 5] =
-        [Self::NodeSeconds, Self::LedgerEntry, Self::ClusterSecond, Self::Names, Self::Settled];
+    const ALL: [Self; 5] = [Self::NodeSeconds, Self::LedgerEntry, Self::ClusterSecond, Self::Names, Self::Settled];
 
     /// The kind of a number.
     pub(crate) fn of(code: u8) -> Option<Self> {

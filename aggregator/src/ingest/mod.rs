@@ -1,6 +1,7 @@
 //! The receiver of the nodes: one stream per daemon, frames in, acknowledgements out.
 
 mod cores;
+mod desk;
 mod hello;
 mod names;
 mod namesakes;
@@ -23,13 +24,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use self::{hello::Greeting, session::IngestSession};
 pub(crate) use self::{
+    desk::Shown,
     namesakes::{ALIVE_FOR, HeldElsewhere, Holder},
     node::{About, IngestNode, Latest},
     rebalance::rebalance,
     registry::Registry,
 };
+use self::{hello::Greeting, session::IngestSession};
 use crate::{
     clock::{now_ms, tick_of},
     config::Duplicates,

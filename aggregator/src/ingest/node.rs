@@ -23,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    desk::{Desk, Shown},
     names::{NameQuota, NodeNames},
     namesakes::ALIVE_FOR,
 };
@@ -143,6 +144,8 @@ struct State {
     stopped: bool,
     /// What it may still connect; full before the first connection.
     connects: Option<Bucket>,
+    /// What is read of it while somebody looks; `None` when nobody does.
+    desk: Option<Box<Desk>>,
     /// When another daemon of this name last took an open stream's place: at most [`CONTEST_TAKEOVERS`].
     takeovers: VecDeque<Instant>,
 }
@@ -175,6 +178,8 @@ pub(crate) struct IngestNode {
     ticks: watch::Sender<u32>,
     /// Milliseconds from the start of the process to the newest message of its stream.
     heard_ms: AtomicU64,
+    /// Somebody begins to look, or looks on.
+    looked_at: Notify,
     shared: Arc<Shared>,
 }
 
@@ -232,7 +237,8 @@ thread_local! {
 impl IngestNode {
     pub(super) fn new(id: NodeId, shared: Arc<Shared>) -> Arc<Self> {
         let (state, quota) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { id, state, quota, ticks: watch::Sender::new(0), heard_ms: AtomicU64::new(0), shared })
+        let (ticks, heard_ms, looked_at) = (watch::Sender::new(0), AtomicU64::new(0), Notify::new());
+        Arc::new(Self { id, state, quota, ticks, heard_ms, looked_at, shared })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -412,9 +418,27 @@ impl IngestNode {
         Ok((claim, relabelled))
     }
 
+    /// Somebody looks at it: has it read what is dear to read, for some seconds, and gives what it read last, now and from now
+    /// on. `None` when it has no stream here.
+    pub(crate) fn look(&self) -> Option<watch::Receiver<Shown>> {
+        let mut state = self.state();
+        state.session.as_ref()?;
+        let desk = state.desk.get_or_insert_default();
+        let asks = desk.wanted(Instant::now());
+        let shown = desk.shown();
+        drop(state);
+        if asks {
+            self.looked_at.notify_one();
+        }
+        Some(shown)
+    }
+
     /// Forgets what is older than the live window, as [`History::prune`] does.
     pub(super) fn prune(&self, now_tick: u32) -> Pruned {
         let mut state = self.state();
+        if state.desk.as_ref().is_some_and(|desk| desk.is_left(Instant::now())) {
+            state.desk = None;
+        }
         self.write(&mut state);
         let due = state.history.prune(now_tick, LIVE_WINDOW, self.shared.backing.get().is_some());
         state.history.keep_newest(self.shared.newest_rows.load(Ordering::Relaxed));
@@ -573,6 +597,27 @@ impl Claim {
             *newest = tick.max(*newest);
             newer
         });
+    }
+
+    /// Waits until somebody looks at the node.
+    pub(super) async fn looked_at(&self) {
+        self.node.looked_at.notified().await;
+    }
+
+    /// For how many seconds the node is to read its detail; `None` when nobody looks.
+    pub(super) fn look_seconds(&self) -> Option<u32> {
+        let mut state = self.node.state();
+        state.desk.as_mut()?.told(Instant::now())
+    }
+
+    /// Shows what the node read because somebody looks.
+    pub(super) fn detail(&self, detail: v1::NodeDetail) {
+        let state = self.node.state();
+        if state.epoch == self.epoch
+            && let Some(desk) = &state.desk
+        {
+            desk.show(detail, Instant::now());
+        }
     }
 
     /// Replaces what is known of the node's collectors.

@@ -22,7 +22,7 @@ use tracing::{debug, info};
 use super::{
     Intake,
     cores::CoreReader,
-    elsewhere,
+    desk, elsewhere,
     hello::Greeting,
     node::{Claim, ClaimError},
     pace::{GATHER, Pace},
@@ -219,6 +219,14 @@ impl IngestSession {
                     }
                     silence.as_mut().reset(heard_at + SILENCE);
                 }
+                () = self.claim.looked_at() => {
+                    if let Some(seconds) = self.claim.look_seconds() {
+                        let request = ingest_response::Body::DetailRequest(v1::DetailRequest { seconds });
+                        if let Some(end) = self.send(outbox, request).await {
+                            return end;
+                        }
+                    }
+                }
                 message = inbound.message() => {
                     heard_at = tokio::time::Instant::now();
                     self.claim.heard();
@@ -278,6 +286,14 @@ impl IngestSession {
                 }
                 let (faults, _) = taken_faults(&report.faults);
                 self.claim.collectors(faults);
+                None
+            }
+            Some(ingest_request::Body::Detail(detail)) => {
+                let wait = self.bucket.take(Instant::now(), 1.0);
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+                self.claim.detail(desk::bounded(detail));
                 None
             }
             Some(ingest_request::Body::EndOfStream(end)) => {

@@ -122,6 +122,18 @@ pub(super) async fn get_node(
     Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
 }
 
+/// [`v1::query_client`] `GetNodeDetail` at `member`.
+pub(super) async fn get_node_detail(
+    holders: &Holders,
+    member: &Member,
+    request: v1::GetNodeDetailRequest,
+) -> Result<v1::NodeDetailView, Status> {
+    let mut request = marked(request);
+    request.set_timeout(TIMEOUT);
+    let answer = client(holders, member)?.get_node_detail(request).await;
+    Ok(answer.map_err(|status| explained(member, &status))?.into_inner())
+}
+
 /// [`v1::query_client`] `GetSeries` at `member`.
 pub(super) async fn get_series(
     holders: &Holders,

@@ -1,6 +1,10 @@
 //! Answers about single nodes, from the frames this aggregator holds.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{Stream, stream};
 use starling_ledger::Coverage;
@@ -14,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::{age_ms, now_ms, tick_of},
-    ingest::IngestNode,
+    ingest::{IngestNode, Shown},
     ledger_task::Published,
     reading::{
         Amount, Entry, Reading,
@@ -22,6 +26,12 @@ use crate::{
     },
 };
 
+/// The first detail of a node comes after half a second; a busy host is given time.
+const DETAIL_WITHIN: Duration = Duration::from_millis(2_500);
+/// What comes so long after it is due is old.
+const DETAIL_LATE: Duration = Duration::from_secs(2);
+/// What a node that reads seldom showed is shown for so long.
+const DETAIL_EVERY_MAX: Duration = Duration::from_secs(30);
 /// Seconds decoded at once when a stream starts in the past: about 10 ms of work.
 const REPLAY_CHUNK: u32 = 60;
 
@@ -38,6 +48,37 @@ pub(super) fn newest(holders: &Holders, node: &IngestNode, histograms: bool) -> 
     // They come by name: 15 minutes before one.
     view.series.sort_by_cached_key(|series| catalogue::place(&series.name));
     Some(view)
+}
+
+/// What the node reads now because somebody looks: waits for it, which takes a second when nobody did.
+///
+/// # Errors
+/// `FAILED_PRECONDITION` for a node without a host, `UNAVAILABLE` for one without a stream, `DEADLINE_EXCEEDED` for one that
+/// shows nothing.
+pub(super) async fn detail(node: &IngestNode) -> Result<v1::NodeDetail, Status> {
+    let (id, about) = (&node.id, node.about());
+    if about.simulated {
+        return Err(Status::failed_precondition(format!("{id} is simulated: it has no processes of its own")));
+    }
+    let none = || Status::unavailable(format!("{id} has no stream now: nothing can be read of it"));
+    let mut shown = node.look().ok_or_else(none)?;
+    let asked = Instant::now();
+    let is_fresh = |shown: &Shown| {
+        shown.as_ref().is_some_and(|(came, read)| {
+            let every = Duration::from_secs(read.every_seconds.into());
+            *came + every.min(DETAIL_EVERY_MAX) + DETAIL_LATE > asked
+        })
+    };
+    let fresh = tokio::time::timeout(DETAIL_WITHIN, shown.wait_for(is_fresh)).await;
+    match fresh {
+        Ok(Ok(shown)) => Ok(shown.as_ref().map(|(_, read)| v1::NodeDetail::clone(read)).unwrap_or_default()),
+        Ok(Err(_)) => Err(none()),
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "{id} showed nothing within {} s: its daemon (version {}) cannot, or its host is too busy; see its log",
+            DETAIL_WITHIN.as_secs_f64(),
+            about.facts.version,
+        ))),
+    }
 }
 
 /// The series asked for of a node, without who answers: a list of its newest second, or points over seconds.

@@ -133,6 +133,22 @@ impl query_server::Query for QueryService {
         view.map(Response::new).ok_or_else(|| Status::not_found(format!("node_id: {id} has sent nothing yet")))
     }
 
+    async fn get_node_detail(
+        &self,
+        request: Request<v1::GetNodeDetailRequest>,
+    ) -> Result<Response<v1::NodeDetailView>, Status> {
+        let forwarded = self.asked_by_peer(request.metadata())?;
+        let request = request.into_inner();
+        let id = parse_node(&request.node_id)?;
+        if let Some(member) = forward::holder(&self.holders, &id, forwarded)? {
+            return Ok(Response::new(forward::get_node_detail(&self.holders, &member, request).await?));
+        }
+        let node = self.registry.get(&id).ok_or_else(|| Status::not_found(format!("node_id: {id} is gone")))?;
+        let detail = node::detail(&node).await?;
+        let answered_by = self.id.to_string();
+        Ok(Response::new(v1::NodeDetailView { node_id: id.to_string(), detail: Some(detail), answered_by }))
+    }
+
     async fn get_series(&self, request: Request<v1::GetSeriesRequest>) -> Result<Response<v1::SeriesAnswer>, Status> {
         let forwarded = self.asked_by_peer(request.metadata())?;
         let settled = self.ledger.published().borrow().settled;

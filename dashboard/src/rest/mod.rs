@@ -101,7 +101,7 @@ struct Changed {
 }
 
 /// The other endpoints over HTTP.
-fn others() -> [Other; 5] {
+fn others() -> [Other; 6] {
     [
         Other {
             path: "/api/v1/nodes",
@@ -114,6 +114,12 @@ fn others() -> [Other; 5] {
             about: "everything known of one node, with all of its series",
             parameters: Vec::new(),
             answer: get(node),
+        },
+        Other {
+            path: "/api/v1/nodes/{id}/detail",
+            about: "the processes of a node one by one, which its daemon reads while this is asked for",
+            parameters: Vec::new(),
+            answer: get(detail),
         },
         Other {
             path: "/api/v1/services",
@@ -385,6 +391,15 @@ async fn node(State(readers): State<Readers>, Path(id): Path<String>, Query(quer
     Ok(Json(endpoints::node(&view, &facts)))
 }
 
+async fn detail(State(readers): State<Readers>, Path(id): Path<String>, Query(query): Query<Parameters>) -> Answer {
+    query.only(&[])?;
+    let request = v1::GetNodeDetailRequest { node_id: parameters::node(&id)?.as_str().to_owned() };
+    let (_place, mut client) = readers.aggregator().await?;
+    // The daemon begins to read when it is asked.
+    let view = answered(timeout(2 * READ_WAIT, client.get_node_detail(request)).await)?;
+    Ok(Json(endpoints::detail(&view, now())))
+}
+
 async fn services(State(readers): State<Readers>, Query(query): Query<Parameters>) -> Answer {
     let request = endpoints::services_asked(&query)?;
     let (_place, mut client) = readers.aggregator().await?;
@@ -401,6 +416,7 @@ fn answered<T>(outcome: Result<Result<tonic::Response<T>, Status>, Elapsed>) -> 
             Code::InvalidArgument | Code::OutOfRange => {
                 ApiError::refused(&GrpcRefusal::of(status.message()), StatusCode::BAD_REQUEST)
             }
+            Code::FailedPrecondition => ApiError::conflict(GrpcRefusal::of(status.message()).message),
             Code::ResourceExhausted => ApiError::limit(GrpcRefusal::of(status.message()).message),
             _ => ApiError::unavailable(format!("the aggregator failed: {}", GrpcRefusal::of(status.message()).message)),
         }),

@@ -71,6 +71,7 @@ use starling_proto::{
 
 pub(crate) use error::CollectError;
 pub use facts::{host_facts, machine};
+pub(crate) use processes::EachProcess;
 pub use settings::{CollectSettings, Source};
 pub use switches::Switches;
 

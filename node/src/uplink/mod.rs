@@ -19,7 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use starling_proto::{
@@ -66,6 +66,8 @@ pub struct UplinkConfig {
     pub grace: Duration,
     /// The collectors of this host that do not read all they should, now and from now on; `None` without collectors.
     pub collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
+    /// What is read only while somebody looks; `None` without such.
+    pub detail: Option<DetailLine>,
 }
 
 impl UplinkConfig {
@@ -93,8 +95,18 @@ impl UplinkConfig {
             ring_bytes: Self::RING_BYTES,
             grace: Self::GRACE,
             collectors: None,
+            detail: None,
         }
     }
+}
+
+/// Between who reads the detail of a host and who is asked for it.
+#[derive(Debug, Clone)]
+pub struct DetailLine {
+    /// Until when somebody looks; `None` before anybody did.
+    pub wanted: watch::Sender<Option<Instant>>,
+    /// What was read last; `None` while nobody looks.
+    pub read: watch::Receiver<Option<Arc<v1::NodeDetail>>>,
 }
 
 /// The aggregator that has the stream now.
@@ -179,6 +191,7 @@ pub struct Uplink {
     not_taken: Arc<shell::NotTakenCount>,
     stats: watch::Sender<UplinkStats>,
     collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
+    detail: Option<DetailLine>,
     replaced: Arc<AtomicBool>,
     /// Uplinks of the same node whose end the first dial waits for.
     after: Vec<watch::Receiver<UplinkStats>>,
@@ -228,7 +241,7 @@ impl Uplink {
             stats: watch,
             replaced: Arc::clone(&replaced),
         };
-        let (collectors, security) = (config.collectors, config.security);
+        let (collectors, detail, security) = (config.collectors, config.detail, config.security);
         (
             Self {
                 stream_id,
@@ -238,6 +251,7 @@ impl Uplink {
                 not_taken,
                 stats,
                 collectors,
+                detail,
                 replaced,
                 after: Vec::new(),
                 spool: None,

@@ -16,7 +16,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use prost::Message;
 use starling_proto::{
     frame::{Content, Encoder},
-    limits::{KEYFRAME_SECONDS, MESSAGE_BYTES_MAX, OFFER_WINDOW},
+    limits::{DETAIL_SECONDS_MAX, KEYFRAME_SECONDS, MESSAGE_BYTES_MAX, OFFER_WINDOW},
     v1::{self, ingest_request, ingest_response},
 };
 
@@ -191,6 +191,9 @@ impl UplinkSession {
             Some(ingest_response::Body::Ack(ack)) => self.acknowledged(&ack, now, wall),
             Some(ingest_response::Body::KeyframeRequest(request)) => self.fresh_start(&request.reason, now),
             Some(ingest_response::Body::Refusal(refusal)) => self.refused(&refusal, now, wall),
+            Some(ingest_response::Body::DetailRequest(request)) => {
+                self.actions.push_back(Action::Look { seconds: request.seconds.min(DETAIL_SECONDS_MAX) });
+            }
             // A message of a later version.
             None => {}
         }
@@ -234,6 +237,14 @@ impl UplinkSession {
         self.faults = faults.to_vec();
         if let Phase::Open { link, .. } = &self.phase {
             self.report_collectors(*link);
+        }
+    }
+
+    /// Shows what was read because somebody looks.
+    pub(super) fn detail(&mut self, detail: &v1::NodeDetail) {
+        if let Phase::Open { link, .. } = &self.phase {
+            let request = v1::IngestRequest { body: Some(ingest_request::Body::Detail(detail.clone())) };
+            self.actions.push_back(Action::Tell { link: *link, request });
         }
     }
 

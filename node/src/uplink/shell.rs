@@ -59,12 +59,20 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
         events,
         not_taken: uplink.not_taken,
         published: UplinkStats::default(),
+        wanted: uplink.detail.as_ref().map(|line| line.wanted.clone()),
         spool,
         stats: uplink.stats,
         lines: Lines::default(),
     };
     let replaced = uplink.replaced;
-    let from = Sources { offers: uplink.offers, collectors: uplink.collectors, happened, disk, replaced };
+    let from = Sources {
+        offers: uplink.offers,
+        collectors: uplink.collectors,
+        detail: uplink.detail.map(|line| line.read),
+        happened,
+        disk,
+        replaced,
+    };
     shell.run(from, uplink.after, shutdown).instrument(span).await
 }
 
@@ -72,6 +80,8 @@ pub(super) async fn run(uplink: Uplink, shutdown: CancellationToken) -> UplinkSt
 struct Sources {
     offers: mpsc::Receiver<Arc<Content>>,
     collectors: Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
+    /// What was read because somebody looks.
+    detail: Option<watch::Receiver<Option<Arc<v1::NodeDetail>>>>,
     happened: mpsc::Receiver<(u64, LinkEvent)>,
     /// What is said of frames that are on the disk alone.
     disk: Option<mpsc::Receiver<Answer>>,
@@ -87,6 +97,8 @@ struct Shell {
     events: mpsc::Sender<(u64, LinkEvent)>,
     not_taken: Arc<NotTakenCount>,
     published: UplinkStats,
+    /// Until when somebody looks.
+    wanted: Option<watch::Sender<Option<std::time::Instant>>>,
     spool: Option<Writer>,
     stats: watch::Sender<UplinkStats>,
     lines: Lines,
@@ -99,7 +111,7 @@ impl Shell {
         after: Vec<watch::Receiver<UplinkStats>>,
         shutdown: CancellationToken,
     ) -> UplinkStats {
-        let Sources { mut offers, mut collectors, mut happened, mut disk, replaced } = from;
+        let Sources { mut offers, mut collectors, mut detail, mut happened, mut disk, replaced } = from;
         if let Some(collectors) = &mut collectors {
             collectors.mark_changed();
         }
@@ -140,6 +152,11 @@ impl Shell {
                     // The collectors have ended; what they reported last stays.
                     None => collectors = None,
                 },
+                read = newest(&mut detail) => match read {
+                    Some(Some(read)) => self.session.detail(&read),
+                    Some(None) => {}
+                    None => detail = None,
+                },
                 () = &mut before, if held => {
                     held = false;
                     self.session.release(self.started.elapsed());
@@ -178,6 +195,16 @@ impl Shell {
                     let sent = self.link.as_ref().filter(|open| open.number() == link).map(|open| open.send(request));
                     if sent == Some(false) {
                         self.session.lost(link, "the aggregator does not read", self.started.elapsed());
+                    }
+                }
+                // The link is full of frames: those come first.
+                Action::Tell { link, request } => {
+                    self.link.as_ref().filter(|open| open.number() == link).map(|open| open.send(request));
+                }
+                Action::Look { seconds } => {
+                    if let Some(wanted) = &self.wanted {
+                        let until = std::time::Instant::now() + Duration::from_secs(seconds.into());
+                        wanted.send_replace(Some(until));
                     }
                 }
                 Action::Finish { link } => {
@@ -335,14 +362,12 @@ async fn all_ended(uplinks: Vec<watch::Receiver<UplinkStats>>) {
     }
 }
 
-/// The next state of the collectors; `None` when no more will come. Waits forever without collectors.
-async fn newest(
-    collectors: &mut Option<watch::Receiver<Arc<[v1::CollectorFault]>>>,
-) -> Option<Arc<[v1::CollectorFault]>> {
-    match collectors {
-        Some(collectors) => {
-            collectors.changed().await.ok()?;
-            Some(Arc::clone(&collectors.borrow_and_update()))
+/// The next state of something; `None` when no more will come. Waits forever for what is not there.
+async fn newest<T: Clone>(states: &mut Option<watch::Receiver<T>>) -> Option<T> {
+    match states {
+        Some(states) => {
+            states.changed().await.ok()?;
+            Some(states.borrow_and_update().clone())
         }
         None => std::future::pending().await,
     }

@@ -921,7 +921,7 @@ impl NodeState {
 /// What a node sends on its stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IngestRequest {
-    #[prost(oneof = "ingest_request::Body", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "ingest_request::Body", tags = "1, 2, 3, 4, 5")]
     pub body: ::core::option::Option<ingest_request::Body>,
 }
 /// Nested message and enum types in `IngestRequest`.
@@ -940,12 +940,15 @@ pub mod ingest_request {
         /// How the collectors of the daemon do: once the stream is taken when one of them has a fault, and when it changes.
         #[prost(message, tag = "4")]
         Collectors(super::CollectorReport),
+        /// What was asked for by `detail_request`, once a second while it is wanted.
+        #[prost(message, tag = "5")]
+        Detail(super::NodeDetail),
     }
 }
 /// What an aggregator sends on a node's stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IngestResponse {
-    #[prost(oneof = "ingest_response::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "ingest_response::Body", tags = "1, 2, 3, 4, 5, 6")]
     pub body: ::core::option::Option<ingest_response::Body>,
 }
 /// Nested message and enum types in `IngestResponse`.
@@ -967,6 +970,9 @@ pub mod ingest_response {
         /// One frame was not taken.
         #[prost(message, tag = "5")]
         Refusal(super::Refusal),
+        /// Somebody looks at this node.
+        #[prost(message, tag = "6")]
+        DetailRequest(super::DetailRequest),
     }
 }
 /// Who is speaking.
@@ -1076,6 +1082,72 @@ pub struct CollectorReport {
     /// Those that do not read all they should, by name; at most 32 are taken. Empty means that all work.
     #[prost(message, repeated, tag = "1")]
     pub faults: ::prost::alloc::vec::Vec<CollectorFault>,
+}
+/// Somebody looks at this node: what is dear to read is wanted for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DetailRequest {
+    /// For so many seconds from now on; the daemon reads on for at most 30. 0 ends it.
+    #[prost(uint32, tag = "1")]
+    pub seconds: u32,
+}
+/// What is read of a host only while somebody looks at it. It is shown and not kept.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeDetail {
+    /// The second in which it was read, Unix seconds.
+    #[prost(uint32, tag = "1")]
+    pub tick: u32,
+    /// The busiest processes, and after them the largest: at most 50.
+    #[prost(message, repeated, tag = "2")]
+    pub processes: ::prost::alloc::vec::Vec<ProcessDetail>,
+    /// Processes there are, threads of the kernel among them.
+    #[prost(uint32, tag = "3")]
+    pub process_count: u32,
+    /// Processor time that reading this took, seconds.
+    #[prost(double, tag = "4")]
+    pub cost_cpu_seconds: f64,
+    /// Seconds until it is read again: 1, or more where reading takes more than a fiftieth of a processor.
+    #[prost(uint32, tag = "5")]
+    pub every_seconds: u32,
+    /// Processes that were not looked at because there are too many.
+    #[prost(uint32, tag = "6")]
+    pub processes_left_out: u32,
+}
+/// One process of a host.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProcessDetail {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub pid: u32,
+    /// As the kernel has it: at most 15 bytes of a program. Control characters are escaped.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// One letter as in proc_pid_stat(5), such as "R" for running and "D" for one that waits for a disk.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// Number of the user it runs as.
+    #[prost(uint32, tag = "4")]
+    pub user_id: u32,
+    /// How many it has.
+    #[prost(uint32, tag = "5")]
+    pub threads: u32,
+    /// Processor time a second, in processors: 1.5 is one and a half. Absent in the first second in which it is seen.
+    #[prost(double, optional, tag = "6")]
+    pub cpu_cores: ::core::option::Option<f64>,
+    /// Resident memory.
+    #[prost(double, tag = "7")]
+    pub memory_bytes: f64,
+    /// Read from disks. Absent in the first second, and where the daemon may not read it.
+    #[prost(double, optional, tag = "8")]
+    pub read_bytes_per_second: ::core::option::Option<f64>,
+    /// Written to disks; as the one before.
+    #[prost(double, optional, tag = "9")]
+    pub write_bytes_per_second: ::core::option::Option<f64>,
+    /// The last part of its control group, such as "nginx.service". Empty when unknown.
+    #[prost(string, tag = "10")]
+    pub group: ::prost::alloc::string::String,
+    /// Since it began.
+    #[prost(double, tag = "11")]
+    pub age_seconds: f64,
 }
 /// The daemon is stopping, or goes on with another stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3699,6 +3771,26 @@ pub struct PromqlSeriesEntry {
     /// What it is, for people; empty for what an application named.
     #[prost(string, tag = "4")]
     pub help: ::prost::alloc::string::String,
+}
+/// Whose detail.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetNodeDetailRequest {
+    /// A node as in ListNodes.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+}
+/// What was read of a node because somebody looks at it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeDetailView {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// What was read.
+    #[prost(message, optional, tag = "2")]
+    pub detail: ::core::option::Option<NodeDetail>,
+    /// The aggregator that has the stream of the node.
+    #[prost(string, tag = "3")]
+    pub answered_by: ::prost::alloc::string::String,
 }
 /// How a text is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -163,7 +163,7 @@ impl SwarmSession {
                 self.kept.retain(|kept| kept.tick != refusal.tick);
                 Outcome::Refused(refusal.detail)
             }
-            None => Outcome::Nothing,
+            Some(ingest_response::Body::DetailRequest(_)) | None => Outcome::Nothing,
         }
     }
 }

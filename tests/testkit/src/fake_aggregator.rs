@@ -231,6 +231,7 @@ impl IngestEndpoint {
                     let ack = v1::Ack { ticks: vec![tick], copies: 1, alone: true, ..v1::Ack::default() };
                     manners.ack.then_some(ingest_response::Body::Ack(ack))
                 }
+                Some(ingest_request::Body::Detail(_)) => None,
                 Some(ingest_request::Body::Collectors(report)) => {
                     self.seen.send_modify(|seen| seen.collectors.push(report));
                     None

@@ -372,6 +372,40 @@ impl query_server::Query for QueryEndpoints {
         over_time::differences(&request.into_inner(), &self.name).map(Response::new)
     }
 
+    async fn get_node_detail(
+        &self,
+        request: Request<v1::GetNodeDetailRequest>,
+    ) -> Result<Response<v1::NodeDetailView>, Status> {
+        self.alive()?;
+        let node_id = request.into_inner().node_id;
+        if node_id.starts_with("sim-") {
+            return Err(Status::failed_precondition(format!("{node_id} is simulated: it has no processes of its own")));
+        }
+        let busy = v1::ProcessDetail {
+            pid: 4_242,
+            name: "java".into(),
+            state: "R".into(),
+            user_id: 33,
+            threads: 64,
+            cpu_cores: Some(1.5),
+            memory_bytes: 3e9,
+            read_bytes_per_second: Some(0.0),
+            write_bytes_per_second: None,
+            group: "shop.service".into(),
+            age_seconds: 3_600.0,
+        };
+        let detail = v1::NodeDetail {
+            tick: 1_795_000_000,
+            processes: vec![busy, v1::ProcessDetail { pid: 1, name: "init".into(), ..Default::default() }],
+            process_count: 180,
+            cost_cpu_seconds: 0.004,
+            every_seconds: 1,
+            processes_left_out: 0,
+        };
+        let answered_by = self.name.clone();
+        Ok(Response::new(v1::NodeDetailView { node_id, detail: Some(detail), answered_by }))
+    }
+
     async fn list_outliers(&self, _: Request<v1::ListOutliersRequest>) -> Result<Response<v1::Outliers>, Status> {
         self.alive()?;
         Ok(Response::new(over_time::outliers(&self.name)))

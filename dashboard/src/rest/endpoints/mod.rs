@@ -7,6 +7,7 @@
 mod alerts;
 mod connections;
 mod cpu;
+mod detail;
 mod fleet;
 mod latency;
 mod memory;
@@ -33,6 +34,7 @@ use crate::{
     hub::{Hub, RPS_TOTAL, Reading, Second, Source, UnixMillis, age_ms},
 };
 
+pub(crate) use detail::detail;
 pub(crate) use fleet::{cluster, node, nodes, state};
 pub(crate) use numbers::numbered;
 pub(crate) use requests::{COLUMNS as REQUEST_COLUMNS, Timeline, protocols};

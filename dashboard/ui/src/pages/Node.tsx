@@ -14,7 +14,7 @@ import { ON_NODE } from "../panels/table";
 import { useNode } from "./hooks";
 import { Kpis } from "./Kpis";
 import { Facts, State, Trail } from "./NodeHead";
-import { Heatmap, History } from "./OverTime";
+import { Heatmap, History, Processes } from "./OverTime";
 
 const NO_REFERENCE: Reference[] = [];
 
@@ -109,6 +109,7 @@ export function NodePage({ id }: { id: string }) {
           view={view}
           absent={gone}
         />
+        {gone === undefined && <Processes node={id} />}
         <TimePanel view={view} absent={gone} panel="cpu" references={cpuMedian} />
         <TimePanel
           view={view}

@@ -65,3 +65,7 @@ export function Heatmap(whose: Whose) {
 export function History(whose: Whose) {
   return <WhenSeen title="Historical analysis" width={12} whose={whose} pick={(all) => all.HistoryPanel} />;
 }
+
+export function Processes({ node }: { node: string }) {
+  return <WhenSeen title="Processes now" width={12} whose={{ node }} pick={(all) => all.ProcessesPanel} />;
+}

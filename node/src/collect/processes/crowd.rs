@@ -305,7 +305,7 @@ fn longest_first(due: &mut Due, most: usize) {
 }
 
 /// Bytes that went to and came from storage (`Documentation/filesystems/proc.rst`, section 3.3).
-fn parse_io(text: &[u8]) -> Option<[u64; 2]> {
+pub(super) fn parse_io(text: &[u8]) -> Option<[u64; 2]> {
     let field = |name: &[u8]| text::lines(text).find_map(|line| text::number(line.strip_prefix(name)?.trim_ascii()));
     Some([field(b"read_bytes:")?, field(b"write_bytes:")?])
 }

@@ -10,6 +10,7 @@
 
 mod commands;
 mod crowd;
+mod each;
 mod rank;
 mod roll;
 mod stat;
@@ -25,6 +26,7 @@ use super::{
 };
 pub(super) use commands::{Names, Shown};
 use crowd::{Crowd, Seen};
+pub(crate) use each::EachProcess;
 use rank::Remainder;
 use roll::PROCESSES_MAX;
 

@@ -9,6 +9,7 @@ const KERNEL: u64 = 0x0020_0000;
 const FLAGS: usize = 6;
 const USER_TICKS: usize = 11;
 const SYSTEM_TICKS: usize = 12;
+const THREADS: usize = 17;
 const STARTED: usize = 19;
 const RESIDENT: usize = 21;
 const FIELDS: usize = RESIDENT + 1;
@@ -23,6 +24,7 @@ pub(super) struct Stat<'a> {
     pub(super) state: u8,
     /// Of its processor time since it began, all its threads.
     pub(super) ticks: u64,
+    pub(super) threads: u64,
     /// When it began, in ticks since boot: tells it from an earlier one with its number.
     pub(super) started: u64,
     pub(super) resident_pages: u64,
@@ -46,6 +48,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Stat<'_>> {
         kernel: number(FLAGS)? & KERNEL != 0,
         state,
         ticks: number(USER_TICKS)?.checked_add(number(SYSTEM_TICKS)?)?,
+        threads: number(THREADS)?,
         started: number(STARTED)?,
         resident_pages: number(RESIDENT)?,
     })
@@ -80,8 +83,15 @@ mod tests {
     fn usual_and_odd() {
         let usual = line("cat", 4_194_304);
         let stat = parse(usual.as_bytes()).unwrap();
-        let expected =
-            Stat { name: b"cat", kernel: false, state: b'R', ticks: 42, started: 155_028, resident_pages: 381 };
+        let expected = Stat {
+            name: b"cat",
+            kernel: false,
+            state: b'R',
+            ticks: 42,
+            threads: 1,
+            started: 155_028,
+            resident_pages: 381,
+        };
         assert_eq!(stat, expected);
         for name in ["a) R (b", "", "x y", "((", "))"] {
             let text = line(name, 0);

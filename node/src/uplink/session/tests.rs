@@ -6,7 +6,7 @@ use starling_proto::{
     frame::Decoder,
     ids::WriterId,
     interner::Interner,
-    limits::{EARLY_SECONDS, LATE_WINDOW, RING},
+    limits::{DETAIL_SECONDS_MAX, EARLY_SECONDS, LATE_WINDOW, RING},
     series::{Sample, Series, Value},
 };
 
@@ -30,6 +30,9 @@ struct Bench {
     end_of_stream: Option<u32>,
     continues: bool,
     collectors: Vec<Vec<v1::CollectorFault>>,
+    /// Seconds for which somebody looks.
+    looks: Vec<u32>,
+    details: Vec<v1::NodeDetail>,
     dialled: Vec<(String, v1::Hello)>,
     events: Vec<Event>,
     /// What is written down.
@@ -101,6 +104,8 @@ impl Bench {
             end_of_stream: None,
             continues: false,
             collectors: vec![],
+            looks: vec![],
+            details: vec![],
             dialled: vec![],
             events: vec![],
             disk: BTreeMap::new(),
@@ -265,7 +270,8 @@ impl Bench {
                     finished: false,
                 });
             }
-            Action::Send { link, request } => self.take(link, request),
+            Action::Send { link, request } | Action::Tell { link, request } => self.take(link, request),
+            Action::Look { seconds } => self.looks.push(seconds),
             Action::Finish { link } => {
                 let far = self.link.as_mut().filter(|far| far.number == link).expect("a link to finish");
                 far.finished = true;
@@ -327,6 +333,7 @@ impl Bench {
                 far.sent.push(frame);
             }
             ingest_request::Body::Collectors(report) => self.collectors.push(report.faults),
+            ingest_request::Body::Detail(detail) => self.details.push(detail),
             ingest_request::Body::EndOfStream(end) => {
                 self.end_of_stream = Some(end.last_tick);
                 self.continues = end.continues;
@@ -847,6 +854,26 @@ fn odd_frames_among_good_ones_are_no_reason_to_leave() {
         bench.ack(vec![good]);
     }
     assert_eq!((bench.session.totals().no_ack_hops, bench.dialled.len()), (0, 1));
+}
+
+#[test]
+fn detail_is_read_while_somebody_looks_and_shown_to_who_has_the_stream() {
+    let mut bench = Bench::new(settings(&["a:1", "b:1"], 900));
+    let detail = v1::NodeDetail { tick: 7, ..Default::default() };
+    bench.session.detail(&detail);
+    bench.run();
+    bench.say(accept(1));
+    assert_eq!((bench.details.len(), bench.looks.len()), (0, 0), "nobody to show it to");
+    let ask = |seconds| ingest_response::Body::DetailRequest(v1::DetailRequest { seconds });
+    [10, 0, u32::MAX].into_iter().for_each(|seconds| bench.say(ask(seconds)));
+    assert_eq!(bench.looks, [10, 0, DETAIL_SECONDS_MAX]);
+    bench.session.detail(&detail);
+    bench.run();
+    assert_eq!(bench.details, std::slice::from_ref(&detail));
+    take_step(&mut bench, Step::Break);
+    bench.session.detail(&detail);
+    bench.say(accept(2));
+    assert_eq!(bench.details.len(), 1, "the next aggregator asks for itself");
 }
 
 #[test]

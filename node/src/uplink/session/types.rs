@@ -25,6 +25,10 @@ pub(in crate::uplink) enum Action {
     Dial { link: u64, address: String, hello: Box<v1::Hello> },
     /// Send on an open link.
     Send { link: u64, request: v1::IngestRequest },
+    /// Send on an open link if there is room; nothing is lost without it.
+    Tell { link: u64, request: v1::IngestRequest },
+    /// Somebody looks at this node for so many seconds from now on.
+    Look { seconds: u32 },
     /// Say that nothing more will be sent, and let the aggregator end the stream.
     Finish { link: u64 },
     /// Drop the link.

@@ -2480,6 +2480,32 @@ pub mod query_client {
                 .insert(GrpcMethod::new("starling.v1.Query", "WatchNode"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// What is dear to read of a host, as of now: its processes one by one. The daemon reads it while it is asked for, and for 10 s
+        /// after; the first answer takes a second.
+        pub async fn get_node_detail(
+            &mut self,
+            request: impl tonic::IntoRequest<::starling_proto::v1::GetNodeDetailRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::NodeDetailView>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.Query/GetNodeDetail",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.Query", "GetNodeDetail"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the series of the cluster, of a group or of a node, or reads some of them over time.
         pub async fn get_series(
             &mut self,
@@ -2815,6 +2841,15 @@ pub mod query_server {
             &self,
             request: tonic::Request<::starling_proto::v1::WatchNodeRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchNodeStream>, tonic::Status>;
+        /// What is dear to read of a host, as of now: its processes one by one. The daemon reads it while it is asked for, and for 10 s
+        /// after; the first answer takes a second.
+        async fn get_node_detail(
+            &self,
+            request: tonic::Request<::starling_proto::v1::GetNodeDetailRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::starling_proto::v1::NodeDetailView>,
+            tonic::Status,
+        >;
         /// Lists the series of the cluster, of a group or of a node, or reads some of them over time.
         async fn get_series(
             &self,
@@ -3262,6 +3297,54 @@ pub mod query_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.Query/GetNodeDetail" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetNodeDetailSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<
+                        ::starling_proto::v1::GetNodeDetailRequest,
+                    > for GetNodeDetailSvc<T> {
+                        type Response = ::starling_proto::v1::NodeDetailView;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::starling_proto::v1::GetNodeDetailRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::get_node_detail(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetNodeDetailSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
