@@ -108,7 +108,6 @@ const CONTROLS = {
 const BEHIND = 2;
 const newest = () => Math.floor(Date.now() / 1_000) - BEHIND;
 const INVENTED = {
-  // Without a log-in everybody may do everything.
   "/api/v1/connections/report": connections,
   "/api/v1/services": services,
   "/api/v1/differ": () => differencesAnswer(newest()),
