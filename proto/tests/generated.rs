@@ -25,3 +25,15 @@ fn the_committed_messages_are_those_of_the_proto_files() {
         );
     }
 }
+
+/// A client that is given these two files and nothing else can compile them.
+#[test]
+fn query_and_cluster_need_no_other_file_of_ours() {
+    let (root, alone) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("proto"), tempfile::tempdir().unwrap());
+    let files = ["starling/v1/query.proto", "starling/v1/cluster.proto"];
+    fs::create_dir_all(alone.path().join("starling/v1")).unwrap();
+    for file in files {
+        fs::copy(root.join(file), alone.path().join(file)).unwrap();
+    }
+    protox::Compiler::new([alone.path()]).unwrap().open_files(files).unwrap();
+}

@@ -766,6 +766,65 @@ pub struct Network {
     #[prost(double, optional, tag = "6")]
     pub dropped_per_second: ::core::option::Option<f64>,
 }
+/// What is read of a host only while somebody looks at it. It is shown and not kept.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeDetail {
+    /// The second in which it was read, Unix seconds.
+    #[prost(uint32, tag = "1")]
+    pub tick: u32,
+    /// The busiest processes, and after them the largest: at most 50.
+    #[prost(message, repeated, tag = "2")]
+    pub processes: ::prost::alloc::vec::Vec<ProcessDetail>,
+    /// Processes there are, threads of the kernel among them.
+    #[prost(uint32, tag = "3")]
+    pub process_count: u32,
+    /// Processor time that reading this took, seconds.
+    #[prost(double, tag = "4")]
+    pub cost_cpu_seconds: f64,
+    /// Seconds until it is read again: 1, or more where reading takes more than a fiftieth of a processor.
+    #[prost(uint32, tag = "5")]
+    pub every_seconds: u32,
+    /// Processes that were not looked at because there are too many.
+    #[prost(uint32, tag = "6")]
+    pub processes_left_out: u32,
+}
+/// One process of a host.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProcessDetail {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub pid: u32,
+    /// As the kernel has it: at most 15 bytes of a program. Control characters are escaped.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// One letter as in proc_pid_stat(5), such as "R" for running and "D" for one that waits for a disk.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    /// Number of the user it runs as.
+    #[prost(uint32, tag = "4")]
+    pub user_id: u32,
+    /// How many it has.
+    #[prost(uint32, tag = "5")]
+    pub threads: u32,
+    /// Processor time a second, in processors: 1.5 is one and a half. Absent in the first second in which it is seen.
+    #[prost(double, optional, tag = "6")]
+    pub cpu_cores: ::core::option::Option<f64>,
+    /// Resident memory.
+    #[prost(double, tag = "7")]
+    pub memory_bytes: f64,
+    /// Read from disks. Absent in the first second, and where the daemon may not read it.
+    #[prost(double, optional, tag = "8")]
+    pub read_bytes_per_second: ::core::option::Option<f64>,
+    /// Written to disks; as the one before.
+    #[prost(double, optional, tag = "9")]
+    pub write_bytes_per_second: ::core::option::Option<f64>,
+    /// The last part of its control group, such as "nginx.service". Empty when unknown.
+    #[prost(string, tag = "10")]
+    pub group: ::prost::alloc::string::String,
+    /// Since it began.
+    #[prost(double, tag = "11")]
+    pub age_seconds: f64,
+}
 /// What is sealed, and what is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1089,65 +1148,6 @@ pub struct DetailRequest {
     /// For so many seconds from now on; the daemon reads on for at most 30. 0 ends it.
     #[prost(uint32, tag = "1")]
     pub seconds: u32,
-}
-/// What is read of a host only while somebody looks at it. It is shown and not kept.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct NodeDetail {
-    /// The second in which it was read, Unix seconds.
-    #[prost(uint32, tag = "1")]
-    pub tick: u32,
-    /// The busiest processes, and after them the largest: at most 50.
-    #[prost(message, repeated, tag = "2")]
-    pub processes: ::prost::alloc::vec::Vec<ProcessDetail>,
-    /// Processes there are, threads of the kernel among them.
-    #[prost(uint32, tag = "3")]
-    pub process_count: u32,
-    /// Processor time that reading this took, seconds.
-    #[prost(double, tag = "4")]
-    pub cost_cpu_seconds: f64,
-    /// Seconds until it is read again: 1, or more where reading takes more than a fiftieth of a processor.
-    #[prost(uint32, tag = "5")]
-    pub every_seconds: u32,
-    /// Processes that were not looked at because there are too many.
-    #[prost(uint32, tag = "6")]
-    pub processes_left_out: u32,
-}
-/// One process of a host.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ProcessDetail {
-    /// Its number.
-    #[prost(uint32, tag = "1")]
-    pub pid: u32,
-    /// As the kernel has it: at most 15 bytes of a program. Control characters are escaped.
-    #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
-    /// One letter as in proc_pid_stat(5), such as "R" for running and "D" for one that waits for a disk.
-    #[prost(string, tag = "3")]
-    pub state: ::prost::alloc::string::String,
-    /// Number of the user it runs as.
-    #[prost(uint32, tag = "4")]
-    pub user_id: u32,
-    /// How many it has.
-    #[prost(uint32, tag = "5")]
-    pub threads: u32,
-    /// Processor time a second, in processors: 1.5 is one and a half. Absent in the first second in which it is seen.
-    #[prost(double, optional, tag = "6")]
-    pub cpu_cores: ::core::option::Option<f64>,
-    /// Resident memory.
-    #[prost(double, tag = "7")]
-    pub memory_bytes: f64,
-    /// Read from disks. Absent in the first second, and where the daemon may not read it.
-    #[prost(double, optional, tag = "8")]
-    pub read_bytes_per_second: ::core::option::Option<f64>,
-    /// Written to disks; as the one before.
-    #[prost(double, optional, tag = "9")]
-    pub write_bytes_per_second: ::core::option::Option<f64>,
-    /// The last part of its control group, such as "nginx.service". Empty when unknown.
-    #[prost(string, tag = "10")]
-    pub group: ::prost::alloc::string::String,
-    /// Since it began.
-    #[prost(double, tag = "11")]
-    pub age_seconds: f64,
 }
 /// The daemon is stopping, or goes on with another stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
