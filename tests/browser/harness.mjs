@@ -80,7 +80,7 @@ export async function startStarling(...args) {
 /** Ports that nobody listens on, below those that the system gives to connections. */
 export async function freePorts(count) {
   const free = [];
-  for (let port = 20_000 + (process.pid % 10_000); free.length < count; port++) {
+  for (let port = 20_000 + (process.pid % 250) * 40; free.length < count; port++) {
     const isFree = await new Promise((done) => {
       const server = createServer();
       server.once("error", () => done(false));
