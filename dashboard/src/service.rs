@@ -158,6 +158,12 @@ impl Program for Service {
         if let Some(file) = config.users.clone() {
             let access = Arc::clone(&access);
             parts.start(ACCOUNTS, |stop| done(access::follow(access, file, stop)));
+            if address.ip().is_loopback() && !config.allowed_hosts.is_empty() && config.trusted_proxies.is_empty() {
+                warn!(
+                    "all requests through the proxy before this server count as one address, also wrong passwords: name the proxy in \
+                     trusted_proxies, such as [\"127.0.0.1\"]"
+                );
+            }
         } else if !config.allowed_hosts.is_empty() && !config.without_login {
             warn!(
                 "allowed_hosts names this server to others and there is no log-in: whoever reaches it sees everything and may silence \

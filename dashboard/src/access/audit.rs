@@ -15,10 +15,34 @@ const EVERY: Duration = Duration::from_secs(60);
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Audit {
-    /// Of what somebody did who may.
-    done: LogLimiter,
+    /// Of what somebody did who may, by kind: signing in again and again hides no change.
+    done: [LogLimiter; 4],
     /// Of what was refused, which anybody can bring about: by kind, so that none hides another.
     refused: [LogLimiter; 4],
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Somebody came in.
+    SignedIn,
+    /// Somebody went.
+    SignedOut,
+    /// Something is another way now.
+    Change,
+    /// It was asked for, and was no use.
+    NoChange,
+}
+
+impl Done {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::SignedIn => "signed in",
+            Self::SignedOut => "signed out",
+            Self::Change => "change",
+            Self::NoChange => "change that was not made",
+        }
+    }
 }
 
 /// What was refused.
@@ -48,14 +72,14 @@ impl Denied {
 impl Audit {
     pub(crate) fn new() -> Self {
         let limit = || LogLimiter::of(LINES, EVERY);
-        Self { done: limit(), refused: std::array::from_fn(|_| limit()) }
+        Self { done: std::array::from_fn(|_| limit()), refused: std::array::from_fn(|_| limit()) }
     }
 
-    /// Somebody did something: `what` in words, `detail` such as a path.
-    pub(crate) fn done(&self, who: Option<&str>, from: Option<IpAddr>, what: &str, detail: impl fmt::Display) {
-        if let Some(left_out) = self.done.allow() {
+    /// Somebody did something; `detail` such as a path.
+    pub(crate) fn done(&self, done: Done, who: Option<&str>, from: Option<IpAddr>, detail: impl fmt::Display) {
+        if let Some(left_out) = self.done[done as usize].allow() {
             let (who, from) = (who.unwrap_or("-"), shown(from));
-            info!(target: TARGET, who, %from, %detail, left_out, "{what}");
+            info!(target: TARGET, who, %from, %detail, left_out, "{}", done.words());
         }
     }
 

@@ -31,7 +31,7 @@ use attempts::Attempts;
 use session::{Proof, Sessions};
 
 pub use accounts::{Accounts, Token, User, check_name, read, write};
-pub(crate) use audit::{Audit, Denied};
+pub(crate) use audit::{Audit, Denied, Done};
 pub(crate) use caller::{Caller, NotIn};
 pub use client::Net;
 pub(crate) use file::follow;
@@ -170,7 +170,7 @@ impl Access {
             self.metrics.sessions.set(sessions.len() as f64);
         }
         self.metrics.login(Login::Done);
-        self.audit.done(Some(name), Some(from), "signed in", "");
+        self.audit.done(Done::SignedIn, Some(name), Some(from), "");
         id
     }
 
@@ -178,7 +178,7 @@ impl Access {
     pub(crate) fn log_out(&self, secret: &str, from: IpAddr) {
         let ended = secret::digest(secret).and_then(|digest| locked(&self.sessions).end(&digest));
         if let Some(name) = ended {
-            self.audit.done(Some(&name), Some(from), "signed out", "");
+            self.audit.done(Done::SignedOut, Some(&name), Some(from), "");
         }
         self.metrics.sessions.set(locked(&self.sessions).len() as f64);
     }

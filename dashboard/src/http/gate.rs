@@ -1,6 +1,7 @@
 //! Whether somebody may ask what is asked: who they are, and what their role may do.
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -20,7 +21,7 @@ use super::{
     ways::{LOGIN, LOGOUT, SCRIPT, STYLE, login_address},
 };
 use crate::{
-    access::{Access, Caller, Denied, Net, NotIn, Role, bucket::Buckets, client},
+    access::{Access, Caller, Denied, Done, Net, NotIn, Role, bucket::Buckets, client},
     error::ApiError,
     mcp,
     metrics::Refusal,
@@ -76,14 +77,19 @@ impl Gate {
         let peer = request.extensions().get::<Peer>();
         // Every connection has one; without it nothing is believed.
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip());
-        let forwarded: Vec<_> = request.headers().get_all("x-forwarded-for").iter().collect();
-        client::origin(peer, forwarded.iter().map(|value| value.to_str().unwrap_or_default()), &self.proxies)
+        client::origin(peer, forwarded(request.headers()).iter().map(|value| &**value), &self.proxies)
     }
 
     /// Who asks.
     pub(super) fn caller(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller, NotIn> {
         self.access.caller(headers, self.cookies.read(headers), from)
     }
+}
+
+/// What `X-Forwarded-For` says. Whatever a client put before what its proxy added, that is read: bytes that are no text are no reason
+/// to take a request for the proxy's own.
+fn forwarded(headers: &HeaderMap) -> Vec<Cow<'_, str>> {
+    headers.get_all("x-forwarded-for").iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
 }
 
 /// The least role that may ask. What changes something takes an operator, whatever it is, but for who only wants to go.
@@ -125,7 +131,8 @@ pub(crate) async fn check(State(gate): State<Gate>, mut request: Request, next: 
     let response = next.run(request).await;
     if let Some((caller, what)) = changed {
         let detail = format!("{what} {}", response.status().as_u16());
-        gate.access.audit().done(caller.name(), caller.from(), "change", detail);
+        let done = if response.status().is_success() { Done::Change } else { Done::NoChange };
+        gate.access.audit().done(done, caller.name(), caller.from(), detail);
     }
     response
 }
@@ -183,6 +190,16 @@ mod tests {
         ] {
             assert_eq!(needed(&method, path), wanted, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn bytes_before_what_a_proxy_adds_hide_nobody() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", header::HeaderValue::from_bytes(b"\xff, 192.0.2.7").unwrap());
+        let proxy = [Net::parse("127.0.0.1").unwrap()];
+        let from =
+            client::origin(IpAddr::V4(Ipv4Addr::LOCALHOST), forwarded(&headers).iter().map(|value| &**value), &proxy);
+        assert_eq!(from.to_string(), "192.0.2.7");
     }
 
     #[test]

@@ -239,6 +239,12 @@ async fn talk<C: Client>(
                 }
                 return Closed::Shutdown;
             }
+            // Before what comes in: who floods the socket is asked too.
+            _ = looks.tick() => {
+                if caller.is_over() {
+                    return Closed::SignedOut;
+                }
+            }
             inbound = sender.socket.recv() => {
                 heard = Instant::now();
                 match inbound {
@@ -259,11 +265,6 @@ async fn talk<C: Client>(
             changed = published.changed() => {
                 if changed.is_err() {
                     return Closed::Shutdown;
-                }
-            }
-            _ = looks.tick() => {
-                if caller.is_over() {
-                    return Closed::SignedOut;
                 }
             }
             _ = pings.tick() => {
