@@ -355,3 +355,29 @@ test("forced colours and twice the size keep everything usable", async () => {
   assert.deepEqual(faults, []);
   await context.close();
 });
+
+for (const look of LOOKS) {
+  test(`the processes of a node are read once they are looked at, ${look.theme}, ${look.width} wide`, async () => {
+    const { page, context, faults } = await openPage(browser, `${feeder.url}/nodes/node-r03-19`, look);
+    const asked = [];
+    page.on("request", (request) => request.url().endsWith("/detail?") && asked.push(request.url()));
+    await says(page, "Live");
+    await page.locator("h2", { hasText: "Processes now" }).scrollIntoViewIfNeeded();
+    const rows = page.locator(".processes tbody tr");
+    await until("rows", () => rows.count(), (count) => count === 10);
+    assert.match(await rows.first().textContent(), /java/);
+    await page.getByRole("group", { name: "Processes by" }).getByRole("button", { name: "Memory" }).click();
+    await until("the largest first", () => rows.first().textContent(), (text) => text.includes("4.66"));
+    await page.getByRole("button", { name: "4 more" }).click();
+    await until("all rows", () => rows.count(), (count) => count === 14);
+    assert.match(await page.locator("section", { has: page.locator(".processes") }).locator(".note").textContent(), /looking costs the host 0\.34/);
+    assert.deepEqual(await violations(page), []);
+    assert.ok(await fitsInWidth(page));
+    assert.deepEqual(faults, []);
+    assert.ok(asked.length >= 1);
+    await context.close();
+    const after = asked.length;
+    await new Promise((done) => setTimeout(done, 1_500));
+    assert.equal(asked.length, after, "a page that is closed asks nothing");
+  });
+}

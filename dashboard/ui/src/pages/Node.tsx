@@ -109,7 +109,7 @@ export function NodePage({ id }: { id: string }) {
           view={view}
           absent={gone}
         />
-        {gone === undefined && <Processes node={id} />}
+        {node && !node.simulated && gone === undefined && <Processes node={id} />}
         <TimePanel view={view} absent={gone} panel="cpu" references={cpuMedian} />
         <TimePanel
           view={view}

@@ -22,6 +22,7 @@ import { connections } from "./connections.mjs";
 import * as data from "./data.mjs";
 import { differencesAnswer, outliersAnswer } from "./differ.mjs";
 import { makePast } from "./past.mjs";
+import { detailAnswer, detailOf } from "./processes.mjs";
 import { services } from "./services.mjs";
 
 const ui = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
@@ -135,7 +136,8 @@ const http = createServer(async (request, response) => {
     response.end('{"login":false,"name":null,"role":"admin","session":false}');
     return;
   }
-  const invented = INVENTED[path];
+  const detailed = detailOf(path);
+  const invented = detailed === null ? INVENTED[path] : () => detailAnswer(detailed, newest());
   if (invented && !cut) {
     response.writeHead(200, { "content-type": "application/json" });
     response.end(JSON.stringify(invented(url.searchParams)));
