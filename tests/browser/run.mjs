@@ -10,13 +10,13 @@ import { tap } from "node:test/reporters";
 
 /** Files that run beside each other at first: most of their time they wait. Those that failed run alone. */
 const BESIDE = 2;
-/** Longest time of one test. */
-const TEST_LIMIT_MS = 180_000;
+/** Longest time of one file: two minutes are usual for the longest when it runs alone. */
+const FILE_LIMIT_MS = 480_000;
 
 /** The tests of `files` that failed, by name, each with its file. */
 async function failures(files, concurrency) {
   const failed = new Map();
-  const events = run({ files, concurrency, timeout: TEST_LIMIT_MS });
+  const events = run({ files, concurrency, timeout: FILE_LIMIT_MS });
   events.on("test:fail", ({ name, file, nesting }) => {
     if (nesting === 0) failed.set(name, file ?? resolve(name));
   });
