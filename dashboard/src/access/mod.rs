@@ -1,10 +1,10 @@
 //! Who may ask, and what: users with passwords, API tokens, and the sessions of who is signed in.
 //!
-//! - [`accounts`]: the file of users and tokens; [`file`] reads it again and again;
-//! - [`password`], [`secret`]: how they are kept;
-//! - [`session`], [`attempts`], [`bucket`], [`client`]: pure rules of sessions, of how often may be tried, and of whose request it is;
-//! - [`caller`]: who asks, as handlers and sockets see it;
-//! - [`audit`]: what is written down of it.
+//! - `accounts`: the file of users and tokens; `file` reads it again and again;
+//! - `password`, `secret`: how they are kept;
+//! - `session`, `attempts`, `bucket`, `client`: pure rules of sessions, of how often may be tried, and of whose request it is;
+//! - `caller`: who asks, as handlers and sockets see it;
+//! - `audit`: what is written down of it.
 
 mod accounts;
 mod attempts;
